@@ -17,3 +17,12 @@ pub mod addr;
 pub mod arena;
 pub mod geometry;
 pub mod kind;
+
+// The life of stacks.
+pub mod cache;
+pub mod depot;
+pub mod erase;
+pub mod lifetime;
+pub mod meter;
+pub mod pool;
+pub mod record;
