@@ -1,1 +1,64 @@
-fn main() {}
+//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, bench and lint.
+//!
+//! ```text
+//!   cargo xtask run|test|bench|lint
+//!        │
+//!        ├─ setup/      what is missing on this machine is found, or installed (toolchain, QEMU, busybox)
+//!        ├─ kernel      the reference kernel is built for its bare-metal target
+//!        ├─ initramfs   a cpio archive: busybox, symbols, the program to run
+//!        ├─ qemu        one boot: console in a log or on the terminal, control channel read line by line
+//!        └─ test/bench  what the lines mean: tests, the conformance matrix, figures
+//! ```
+//!
+//! Every command starts by calling set-up, which takes well under a second once all is there, and
+//! needs no network from then on.
+
+mod arch;
+mod kernel;
+mod progress;
+mod setup;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use arch::Arch;
+
+/// Set-up, run, test and measure kstack and its reference kernel.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install and prepare all that the other commands need (they call this themselves).
+    Setup {
+        /// The architecture to prepare for.
+        #[arg(long, value_enum, default_value_t)]
+        arch: Arch,
+    },
+    /// Build the reference kernel.
+    Build {
+        /// The architecture to build for.
+        #[arg(long, value_enum, default_value_t)]
+        arch: Arch,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup { arch } => setup::command(arch),
+        Command::Build { arch } => kernel::command(arch),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
