@@ -14,9 +14,19 @@
 //! needs no network from then on.
 
 mod arch;
+mod catalogue;
+mod control;
+mod emulated;
+mod expectation;
+mod host_tests;
+mod initramfs;
 mod kernel;
+mod matrix;
 mod progress;
+mod qemu;
 mod setup;
+mod symbols;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -47,12 +57,15 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         arch: Arch,
     },
+    /// Run host and emulated tests and print the conformance matrix.
+    Test(test::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup { arch } => setup::command(arch),
         Command::Build { arch } => kernel::command(arch),
+        Command::Test(options) => test::command(&options),
     };
     match result {
         Ok(code) => code,
