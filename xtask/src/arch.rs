@@ -13,9 +13,6 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    /// Every architecture there is a column for.
-    pub(crate) const ALL: [Arch; 1] = [Arch::X86_64];
-
     /// The name used in the catalogue, in paths and in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -44,6 +44,11 @@ pub(crate) fn ids_of(test: &str) -> Vec<String> {
     name.split('_').take_while(|token| is_id(token)).map(str::to_ascii_uppercase).collect()
 }
 
+/// The ids with which a test's name begins and which are no rows.
+pub(crate) fn unknown_ids_of(test: &str) -> Vec<String> {
+    ids_of(test).into_iter().filter(|id| rows().all(|row| row.id != id)).collect()
+}
+
 fn is_id(token: &str) -> bool {
     let mut bytes = token.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
@@ -65,6 +70,12 @@ mod tests {
         assert_eq!(ids_of("t_x"), [""; 0]);
         assert_eq!(ids_of("T4_x"), [""; 0]);
         assert_eq!(ids_of("t4"), ["T4"]);
+    }
+
+    #[test]
+    fn a_mistyped_id_is_told() {
+        assert_eq!(unknown_ids_of("t4_t19_x"), ["T19"]);
+        assert_eq!(unknown_ids_of("t4_n10_x"), [""; 0]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::setup::{self, Ready};
-use crate::{progress, workspace};
+use crate::workspace;
 
 /// `cargo xtask build`
 pub(crate) fn command(arch: Arch) -> Result<ExitCode> {
@@ -31,9 +31,13 @@ pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
     flags
 }
 
-/// A cargo command for the kernel's target, with its flags and its own build folder.
-pub(crate) fn cargo(arch: Arch, ready: &Ready, subcommand: &str) -> Result<Command> {
-    let mut cargo = ready.toolchain.cargo();
+/// Makes a cargo command one for the kernel's target, with its flags and its own build folder.
+pub(crate) fn target(
+    mut cargo: Command,
+    arch: Arch,
+    ready: &Ready,
+    subcommand: &str,
+) -> Result<Command> {
     cargo
         .args([subcommand, "-p", "kernel", "--release", "--target", arch.target()])
         .arg("--target-dir")
@@ -45,7 +49,7 @@ pub(crate) fn cargo(arch: Arch, ready: &Ready, subcommand: &str) -> Result<Comma
 
 /// Builds the kernel and gives the path of its ELF image.
 pub(crate) fn build(arch: Arch, ready: &Ready) -> Result<PathBuf> {
-    let mut cargo = cargo(arch, ready, "build")?;
+    let mut cargo = target(ready.toolchain.cargo(), arch, ready, "build")?;
     eprintln!("Building the kernel for {arch}");
     // Cargo's own progress and the compiler's messages are the best there are: let them through.
     let status = cargo
@@ -58,9 +62,4 @@ pub(crate) fn build(arch: Arch, ready: &Ready) -> Result<PathBuf> {
     let path = workspace::cache()?.join("target").join(arch.target()).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     Ok(path)
-}
-
-/// Runs one of cargo's checks on the kernel.
-pub(crate) fn check(message: &str, command: &mut Command) -> Result<()> {
-    progress::command(message, command).map(drop)
 }

@@ -14,6 +14,7 @@
 //! needs no network from then on.
 
 mod arch;
+mod bench;
 mod catalogue;
 mod control;
 mod emulated;
@@ -21,12 +22,15 @@ mod expectation;
 mod host_tests;
 mod initramfs;
 mod kernel;
+mod lint;
 mod matrix;
 mod progress;
 mod qemu;
+mod run;
 mod setup;
 mod symbols;
 mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -57,15 +61,24 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         arch: Arch,
     },
+    /// Boot the kernel's console on this terminal, or run a static Linux program in the kernel.
+    Run(run::Options),
     /// Run host and emulated tests and print the conformance matrix.
     Test(test::Options),
+    /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
+    Bench(bench::Options),
+    /// Check formatting, lints, documentation and the rules that a machine can hold.
+    Lint,
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup { arch } => setup::command(arch),
         Command::Build { arch } => kernel::command(arch),
+        Command::Run(options) => run::command(&options),
         Command::Test(options) => test::command(&options),
+        Command::Bench(options) => bench::command(&options),
+        Command::Lint => lint::command(),
     };
     match result {
         Ok(code) => code,

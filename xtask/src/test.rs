@@ -15,7 +15,7 @@ use crate::arch::Arch;
 use crate::emulated::{self, Machine, Verdict};
 use crate::initramfs::{self, Contents};
 use crate::matrix::{self, Column, HOST};
-use crate::{host_tests, kernel, setup, symbols, workspace};
+use crate::{catalogue, host_tests, kernel, setup, symbols, workspace};
 
 /// What to test.
 #[derive(Args)]
@@ -48,6 +48,16 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     columns.push(Column { name: HOST, verdicts: host });
     let emulated = if options.host_only { Vec::new() } else { emulated_tests(options)? };
     columns.push(Column { name: options.arch.name(), verdicts: emulated });
+
+    for column in &mut columns {
+        let unknown: Vec<Verdict> = column
+            .verdicts
+            .iter()
+            .filter(|verdict| !catalogue::unknown_ids_of(&verdict.name).is_empty())
+            .map(|verdict| Verdict::failed(format!("known_ids_in {}", verdict.name), "unknown id"))
+            .collect();
+        column.verdicts.extend(unknown);
+    }
 
     println!("\n{}", matrix::text(&columns));
     if let Some(path) = &options.json {

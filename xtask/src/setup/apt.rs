@@ -20,7 +20,7 @@ pub(crate) enum Wanted {
     /// One named package.
     Package {
         /// Its name in the archive.
-        name: &'static str,
+        name: String,
         /// What it is for.
         reason: String,
     },
@@ -156,7 +156,7 @@ fn plan(wanted: &[Wanted], needed: Release) -> Option<Vec<(Vec<String>, String)>
             }
             Wanted::Package { name, reason } => {
                 candidate_text(name)?;
-                Some((vec![(*name).to_owned()], reason.clone()))
+                Some((vec![name.clone()], reason.clone()))
             }
         })
         .collect()
@@ -173,6 +173,13 @@ fn compiler_packages() -> Vec<[String; 3]> {
         [format!("rustc-1.{minor}"), format!("cargo-1.{minor}"), format!("rust-1.{minor}-src")]
     }));
     sets
+}
+
+/// The package with clippy for a compiler of the same archive.
+pub(crate) fn clippy_package(release: Release) -> Option<String> {
+    ["rust-clippy".to_owned(), "rust-web-clippy".to_owned(), format!("rust-{release}-clippy")]
+        .into_iter()
+        .find(|package| candidate(package) == Some(release))
 }
 
 /// The release of a compiler package that the archive would install.
@@ -238,7 +245,7 @@ mod tests {
     fn what_to_do_by_hand_names_every_wish() {
         let text = by_hand(&[
             Wanted::Toolchain(Arch::X86_64),
-            Wanted::Package { name: "lld", reason: "the linker".to_owned() },
+            Wanted::Package { name: "lld".to_owned(), reason: "the linker".to_owned() },
         ]);
         assert!(text.contains("x86_64-unknown-none") && text.contains("lld: the linker"), "{text}");
     }

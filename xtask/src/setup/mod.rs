@@ -18,12 +18,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{fs, hash};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::arch::Arch;
 use crate::{progress, workspace};
 
-pub(crate) use apt::Wanted;
+use apt::Wanted;
 pub(crate) use linker::Linker;
 pub(crate) use toolchain::Toolchain;
 
@@ -58,9 +58,16 @@ pub(crate) fn ensure(arch: Arch) -> Result<Ready> {
     Ok(Ready { toolchain, linker, busybox })
 }
 
-/// Makes sure that one more program is there, for the commands that need it (see [`crate::lint`]).
-pub(crate) fn ensure_package(wanted: Wanted) -> Result<()> {
-    apt::install(&[wanted])
+/// The clippy that belongs to the kernel's compiler, installed if need be; only [`crate::lint`] needs it.
+pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
+    let path = toolchain.rustc.with_file_name("cargo-clippy");
+    if !path.is_file() {
+        let name = apt::clippy_package(toolchain.release)
+            .with_context(|| format!("no clippy found for {toolchain}"))?;
+        let reason = "the linter that goes with the kernel's compiler".to_owned();
+        apt::install(&[Wanted::Package { name, reason }])?;
+    }
+    Ok(path)
 }
 
 fn install_missing(arch: Arch) -> Result<()> {
@@ -69,12 +76,14 @@ fn install_missing(arch: Arch) -> Result<()> {
         wanted.push(Wanted::Toolchain(arch));
     }
     if linker::find_any().is_none() {
-        wanted
-            .push(Wanted::Package { name: "lld", reason: "the linker for the kernel".to_owned() });
+        wanted.push(Wanted::Package {
+            name: "lld".to_owned(),
+            reason: "the linker for the kernel".to_owned(),
+        });
     }
     if workspace::on_path(arch.qemu()).is_none() {
         wanted.push(Wanted::Package {
-            name: arch.qemu_package(),
+            name: arch.qemu_package().to_owned(),
             reason: format!("the emulated {arch} machine that the kernel boots on"),
         });
     }

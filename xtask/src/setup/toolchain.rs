@@ -56,7 +56,8 @@ pub(crate) struct Toolchain {
     pub(crate) commit: String,
     /// The machine it runs on.
     pub(crate) host: String,
-    release: Release,
+    /// Its release.
+    pub(crate) release: Release,
 }
 
 impl fmt::Display for Toolchain {
@@ -79,8 +80,13 @@ impl Toolchain {
     /// A command that runs this toolchain's cargo in the workspace, free of what the cargo that
     /// started us left in the environment.
     pub(crate) fn cargo(&self) -> Command {
-        let mut command = Command::new(&self.cargo);
-        command.current_dir(workspace::root()).env("RUSTC", &self.rustc);
+        self.tool(&self.cargo)
+    }
+
+    /// The same for another program that acts as this toolchain's cargo.
+    pub(crate) fn tool(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env("CARGO", &self.cargo).current_dir(workspace::root()).env("RUSTC", &self.rustc);
         // The library path of the cargo that runs us belongs to another compiler.
         command
             .env_remove("LD_LIBRARY_PATH")
