@@ -26,3 +26,8 @@ pub mod lifetime;
 pub mod meter;
 pub mod pool;
 pub mod record;
+
+pub mod irq;
+pub mod stacks;
+pub mod unwind;
+pub mod verdict;

@@ -31,6 +31,7 @@ use crate::erase::CoherentSet;
 use crate::kind::StackKind;
 use crate::lifetime::{Generation, Life, LifeState};
 use crate::meter::Watermark;
+use crate::stacks::StackId;
 
 /// Who owns a stack: the number of a thread, or nobody (a stack that belongs to a CPU).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -239,6 +240,21 @@ impl SlotRecord {
         let top = arena.body(slot).top;
         let size = ByteSize::pages(self.mapped_pages() as usize);
         AddrRange { lowest: top.wrapping_sub(size), top }
+    }
+
+    /// The stack in this slot, named, while somebody holds it. Its range is the part that is mapped.
+    #[inline]
+    pub fn stack(&self, arena: &Arena, slot: SlotIndex) -> Option<StackId> {
+        if !matches!(self.life.state(), LifeState::Live | LifeState::Ending) {
+            return None;
+        }
+        let kind = self.kind()?;
+        Some(StackId {
+            kind,
+            cpu: kind.belongs_to_cpu().then(|| self.cpu()),
+            owner: self.owner().get(),
+            range: self.body_range(arena, slot),
+        })
     }
 
     /// Everything at once, for readers that hold nothing.

@@ -1,1 +1,90 @@
-fn main() {}
+//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, bench and lint.
+//!
+//! ```text
+//!   cargo xtask run|test|bench|lint
+//!        │
+//!        ├─ setup/      what is missing on this machine is found, or installed (toolchain, QEMU, busybox)
+//!        ├─ kernel      the reference kernel is built for its bare-metal target
+//!        ├─ initramfs   a cpio archive: busybox, symbols, the program to run
+//!        ├─ qemu        one boot: console in a log or on the terminal, control channel read line by line
+//!        └─ test/bench  what the lines mean: tests, the conformance matrix, figures
+//! ```
+//!
+//! Every command starts by calling set-up, which takes well under a second once all is there, and
+//! needs no network from then on.
+
+mod arch;
+mod bench;
+mod catalogue;
+mod control;
+mod emulated;
+mod expectation;
+mod host_tests;
+mod initramfs;
+mod kernel;
+mod lint;
+mod matrix;
+mod progress;
+mod qemu;
+mod run;
+mod setup;
+mod symbols;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use arch::Arch;
+
+/// Set-up, run, test and measure kstack and its reference kernel.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install and prepare all that the other commands need (they call this themselves).
+    Setup {
+        /// The architecture to prepare for.
+        #[arg(long, value_enum, default_value_t)]
+        arch: Arch,
+    },
+    /// Build the reference kernel.
+    Build {
+        /// The architecture to build for.
+        #[arg(long, value_enum, default_value_t)]
+        arch: Arch,
+    },
+    /// Boot the kernel's console on this terminal, or run a static Linux program in the kernel.
+    Run(run::Options),
+    /// Run host and emulated tests and print the conformance matrix.
+    Test(test::Options),
+    /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
+    Bench(bench::Options),
+    /// Check formatting, lints, documentation and the rules that a machine can hold.
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup { arch } => setup::command(arch),
+        Command::Build { arch } => kernel::command(arch),
+        Command::Run(options) => run::command(&options),
+        Command::Test(options) => test::command(&options),
+        Command::Bench(options) => bench::command(&options),
+        Command::Lint => lint::command(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

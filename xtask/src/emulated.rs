@@ -1,0 +1,445 @@
+//! Tests inside the emulated machine: which boots, and what each one's control lines amount to.
+//!
+//! ```text
+//!   mode=list ──> names ──┬─ boot=shared: one boot for all; if one takes the machine down, it has
+//!                         │               failed, and the rest goes on in a new boot
+//!                         └─ boot=own:    a boot each, at most two machines at a time
+//! ```
+//!
+//! Invariant: every test that was asked for gets exactly one verdict, whatever the machine does. A
+//! machine that ends in a way that no test accounts for is a failure of its own.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::arch::Arch;
+use crate::control::{self, Fields, Message};
+use crate::expectation;
+use crate::progress::Activity;
+use crate::qemu::{self, Console, End, Finished};
+
+/// Machines that run at the same time.
+const MACHINES: usize = 2;
+/// Lines of the console shown with a failure.
+const SHOWN_LINES: usize = 40;
+/// The firmware gives the kernel at most 4096 bytes of command line; names get the larger part.
+const NAMES_BYTES: usize = 3500;
+
+/// The verdict on one test.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Verdict {
+    /// The test's name.
+    pub(crate) name: String,
+    /// What went wrong, if it did.
+    pub(crate) failure: Option<String>,
+}
+
+impl Verdict {
+    fn passed(name: String) -> Verdict {
+        Verdict { name, failure: None }
+    }
+
+    /// A failed test.
+    pub(crate) fn failed(name: impl Into<String>, failure: impl Into<String>) -> Verdict {
+        Verdict { name: name.into(), failure: Some(failure.into()) }
+    }
+}
+
+/// The machine that tests run on.
+pub(crate) struct Machine<'a> {
+    /// The architecture.
+    pub(crate) arch: Arch,
+    /// The kernel's ELF image.
+    pub(crate) kernel: &'a Path,
+    /// The cpio archive.
+    pub(crate) initramfs: &'a Path,
+    /// How long a machine may be silent.
+    pub(crate) timeout: Duration,
+}
+
+/// Runs all tests whose name contains the filter.
+pub(crate) fn run(machine: &Machine<'_>, filter: Option<&str>) -> Result<Vec<Verdict>> {
+    let activity = Activity::start(format!("Emulated tests on {}", machine.arch));
+    let matches = |name: &str| filter.is_none_or(|filter| name.contains(filter));
+    let (shared, own): (Vec<_>, Vec<_>) = list(machine)?
+        .into_iter()
+        .filter(|(name, _)| matches(name))
+        .partition(|(_, boot)| *boot == control::Boot::Shared);
+    let names = |tests: Vec<(String, control::Boot)>| tests.into_iter().map(|(name, _)| name);
+
+    let mut jobs: VecDeque<Job> = VecDeque::new();
+    let shared: Vec<String> = names(shared).collect();
+    if filter.is_none() && !shared.is_empty() {
+        jobs.push_back(Job { tests: shared, all: true });
+    } else {
+        jobs.extend(chunks(shared));
+    }
+    jobs.extend(names(own).map(|name| Job { tests: vec![name], all: false }));
+
+    let jobs = Mutex::new(jobs);
+    let verdicts = Mutex::new(Vec::new());
+    let boots = AtomicU32::new(0);
+    thread::scope(|scope| {
+        let work = || -> Result<()> {
+            loop {
+                let job = lock(&jobs).pop_front();
+                let Some(job) = job else { return Ok(()) };
+                let boot = boots.fetch_add(1, Ordering::Relaxed);
+                let (judged, rest) = machine_of(machine, &job, boot, &activity)?;
+                lock(&verdicts).extend(judged);
+                lock(&jobs).extend(chunks(rest));
+            }
+        };
+        let workers: Vec<_> = (0..MACHINES).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
+    activity.done();
+    Ok(verdicts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Tests for one boot.
+#[derive(Debug, Eq, PartialEq)]
+struct Job {
+    tests: Vec<String>,
+    /// Whether these are all shared tests there are, so that their names need not be said.
+    all: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Splits tests so that the names of each part fit the kernel's command line.
+fn chunks(tests: Vec<String>) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut size = 0;
+    for name in tests {
+        size += name.len() + 1;
+        match jobs.last_mut() {
+            Some(job) if size <= NAMES_BYTES => job.tests.push(name),
+            _ => {
+                size = name.len() + 1;
+                jobs.push(Job { tests: vec![name], all: false });
+            }
+        }
+    }
+    jobs
+}
+
+/// Asks the kernel which tests it has.
+fn list(machine: &Machine<'_>) -> Result<Vec<(String, control::Boot)>> {
+    let mut tests = Vec::new();
+    let mut ended = false;
+    let mut wrong = None;
+    let finished =
+        boot(machine, "list", "mode=list".to_owned(), &mut |line| match control::parse(line) {
+            Ok(Some(Message::List { name, boot })) => tests.push((name, boot)),
+            Ok(Some(Message::End)) => ended = true,
+            Ok(_) => {}
+            Err(error) => wrong = Some(error),
+        })?;
+    if let Some(error) = wrong {
+        return Err(error).context("listing the tests");
+    }
+    if !ended || finished.end != End::Orderly {
+        bail!(
+            "the kernel did not list its tests: {}\n{}",
+            finished.end,
+            finished.tail(SHOWN_LINES)
+        );
+    }
+    let mut names: Vec<&String> = tests.iter().map(|(name, _)| name).collect();
+    names.sort();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    ensure!(twice.is_none(), "two tests have the name {}", twice.map_or("", |pair| pair[0]));
+    Ok(tests)
+}
+
+fn boot(
+    machine: &Machine<'_>,
+    name: &str,
+    command_line: String,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Finished> {
+    qemu::Boot {
+        arch: machine.arch,
+        kernel: machine.kernel,
+        initramfs: machine.initramfs,
+        command_line,
+        cpus: 4,
+        memory: "512M",
+        counting: false,
+        console: Console::Log,
+        name: format!("test-{name}"),
+        timeout: Some(machine.timeout),
+    }
+    .run(on_line)
+}
+
+/// Runs one job; gives verdicts, and the tests that must be tried in another boot.
+fn machine_of(
+    machine: &Machine<'_>,
+    job: &Job,
+    number: u32,
+    activity: &Activity,
+) -> Result<(Vec<Verdict>, Vec<String>)> {
+    let names = if job.all { "all".to_owned() } else { job.tests.join(",") };
+    let log = match job.tests.as_slice() {
+        [one] if !job.all => one.clone(),
+        _ => format!("shared-{number}"),
+    };
+    let mut record = Record::default();
+    let finished = boot(machine, &log, format!("mode=test tests={names}"), &mut |line| {
+        record.hear(line);
+        if let Some(name) = &record.running {
+            activity.at(name);
+        }
+    })?;
+    let judged = judge(record, &finished.end, job);
+    for verdict in &judged.verdicts {
+        match &verdict.failure {
+            None => activity.line(&format!("ok      {:<8} {}", machine.arch, verdict.name)),
+            Some(message) => activity.line(&format!(
+                "FAILED  {:<8} {}\n    {message}\n{}",
+                machine.arch,
+                verdict.name,
+                finished.tail(SHOWN_LINES)
+            )),
+        }
+    }
+    Ok((judged.verdicts, judged.rest))
+}
+
+/// What a boot's control channel said.
+#[derive(Default)]
+struct Record {
+    /// The test that has begun and has no verdict.
+    running: Option<String>,
+    verdicts: Vec<Verdict>,
+    expected: Option<(String, Vec<String>)>,
+    report: Option<Fields>,
+    ended: bool,
+    unreadable: Vec<String>,
+}
+
+impl Record {
+    fn hear(&mut self, line: &str) {
+        match control::parse(line) {
+            Ok(None) => {}
+            Ok(Some(Message::Start(name))) => {
+                // A test that another one follows without a verdict has failed.
+                if let Some(open) = self.running.replace(name) {
+                    self.verdicts.push(Verdict::failed(open, "ended without a verdict"));
+                }
+            }
+            Ok(Some(Message::Pass(name))) => self.close(Verdict::passed(name)),
+            Ok(Some(Message::Fail { name, message })) => self.close(Verdict::failed(name, message)),
+            Ok(Some(Message::Expect { name, fields })) => self.expected = Some((name, fields)),
+            // The last one counts: a machine that survives one overflow may stop at the next.
+            Ok(Some(Message::Report(fields))) => self.report = Some(fields),
+            Ok(Some(Message::End)) => self.ended = true,
+            Ok(Some(other)) => self.unreadable.push(format!("out of place: {other:?}")),
+            Err(error) => self.unreadable.push(error.to_string()),
+        }
+    }
+
+    fn close(&mut self, mut verdict: Verdict) {
+        if self.running.as_ref() == Some(&verdict.name) {
+            self.running = None;
+        } else if verdict.failure.is_none() {
+            verdict.failure = Some("passed without having been started".to_owned());
+        }
+        let dies = self.expected.as_ref().is_some_and(|(name, _)| *name == verdict.name);
+        if dies && verdict.failure.is_none() {
+            verdict.failure = Some("announced a death and then lived".to_owned());
+        }
+        self.verdicts.push(verdict);
+    }
+}
+
+/// What a boot amounts to.
+#[derive(Debug, Eq, PartialEq)]
+struct Judged {
+    verdicts: Vec<Verdict>,
+    rest: Vec<String>,
+}
+
+fn judge(record: Record, end: &End, job: &Job) -> Judged {
+    let Record { running, mut verdicts, expected, report, ended, unreadable } = record;
+    let orderly = ended && *end == End::Orderly;
+    let mut accounted = orderly;
+    if let Some(name) = running {
+        accounted = true;
+        let death = expected.filter(|(expected, _)| *expected == name);
+        verdicts.push(match death {
+            Some((_, fields)) => judge_death(name, &fields, report.as_ref(), end),
+            None if orderly => Verdict::failed(name, "ended without a verdict"),
+            None => Verdict::failed(name, format!("took the machine down: {end}")),
+        });
+    }
+    for verdict in &mut verdicts {
+        if !job.tests.contains(&verdict.name) {
+            verdict.failure.get_or_insert_with(|| "ran without having been asked for".to_owned());
+        }
+    }
+    let mut rest: Vec<String> = job
+        .tests
+        .iter()
+        .filter(|name| !verdicts.iter().any(|verdict| verdict.name == **name))
+        .cloned()
+        .collect();
+    // A boot that got nowhere is not repeated: it would get nowhere for ever.
+    if orderly || verdicts.is_empty() {
+        let why = if orderly {
+            "was asked for and never started".to_owned()
+        } else {
+            accounted = true;
+            format!("never started: {end}")
+        };
+        verdicts.extend(rest.drain(..).map(|name| Verdict::failed(name, why.clone())));
+    }
+    if !accounted {
+        verdicts.push(Verdict::failed("machine_ends_in_order", format!("between tests: {end}")));
+    }
+    for line in unreadable {
+        verdicts.push(Verdict::failed("control_channel_is_readable", line));
+    }
+    Judged { verdicts, rest }
+}
+
+/// A death test passes if the kernel itself stopped the machine with a report that says what was
+/// announced: not if it was lost in some other way.
+fn judge_death(name: String, expected: &[String], report: Option<&Fields>, end: &End) -> Verdict {
+    if *end != End::Report {
+        return Verdict::failed(name, format!("died, but not with a report: {end}"));
+    }
+    let Some(report) = report else {
+        return Verdict::failed(name, "stopped without a report on the control channel");
+    };
+    let wrong = expectation::mismatches(expected, report);
+    if wrong.is_empty() { Verdict::passed(name) } else { Verdict::failed(name, wrong.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(lines: &[&str], end: End, tests: &[&str]) -> Judged {
+        let mut record = Record::default();
+        lines.iter().for_each(|line| record.hear(line));
+        let tests = tests.iter().map(|&name| name.to_owned()).collect();
+        judge(record, &end, &Job { tests, all: false })
+    }
+
+    fn failures(judged: &Judged) -> Vec<&str> {
+        let failed = judged.verdicts.iter().filter(|verdict| verdict.failure.is_some());
+        failed.map(|verdict| verdict.name.as_str()).collect()
+    }
+
+    const DEATH: [&str; 3] = [
+        "@test start o2_irq",
+        "@expect o2_irq stack=irq cause=guard-hit",
+        "@report stack=irq cause=guard-hit",
+    ];
+
+    #[test]
+    fn tests_that_pass_in_an_orderly_machine_have_passed() {
+        let lines =
+            ["@test start a", "log", "@test pass a", "@test start b", "@test pass b", "@end"];
+        let judged = judged(&lines, End::Orderly, &["a", "b"]);
+        assert!(failures(&judged).is_empty());
+        assert_eq!(judged.verdicts.len(), 2);
+        assert!(judged.rest.is_empty());
+    }
+
+    #[test]
+    fn the_test_that_takes_the_machine_down_fails_and_the_rest_is_tried_again() {
+        for end in
+            [End::Reset, End::Timeout, End::Panic, End::Report, End::Signal(9), End::Status(1)]
+        {
+            let lines = ["@test start a", "@test pass a", "@test start b"];
+            let judged = judged(&lines, end, &["a", "b", "c"]);
+            assert_eq!(failures(&judged), ["b"]);
+            assert_eq!(judged.rest, ["c"]);
+        }
+    }
+
+    #[test]
+    fn a_test_that_never_started_is_not_forgotten() {
+        let judged = judged(&["@test start a", "@test pass a", "@end"], End::Orderly, &["a", "b"]);
+        assert_eq!(failures(&judged), ["b"]);
+        assert!(judged.rest.is_empty());
+    }
+
+    #[test]
+    fn a_boot_that_gets_nowhere_is_not_repeated() {
+        let judged = judged(&[], End::Reset, &["a", "b"]);
+        assert_eq!(failures(&judged), ["a", "b"]);
+        assert!(judged.rest.is_empty());
+    }
+
+    #[test]
+    fn a_machine_lost_between_tests_is_a_failure_of_its_own() {
+        let lines = ["@test start a", "@test pass a"];
+        assert_eq!(failures(&judged(&lines, End::Panic, &["a"])), ["machine_ends_in_order"]);
+        // Passing, then ending with the right status but without saying so, is no orderly end.
+        assert_eq!(failures(&judged(&lines, End::Orderly, &["a"])), ["machine_ends_in_order"]);
+    }
+
+    #[test]
+    fn a_death_passes_only_with_the_announced_report_and_status() {
+        assert!(failures(&judged(&DEATH, End::Report, &["o2_irq"])).is_empty());
+        for end in [End::Reset, End::Panic, End::Orderly, End::Timeout] {
+            assert_eq!(failures(&judged(&DEATH, end, &["o2_irq"])), ["o2_irq"], "{end}");
+        }
+        assert_eq!(failures(&judged(&DEATH[..2], End::Report, &["o2_irq"])), ["o2_irq"]);
+        let other = [DEATH[0], DEATH[1], "@report stack=thread cause=guard-hit"];
+        assert_eq!(failures(&judged(&other, End::Report, &["o2_irq"])), ["o2_irq"]);
+    }
+
+    #[test]
+    fn an_announced_death_that_does_not_come_is_a_failure() {
+        let lines = [DEATH[0], DEATH[1], "@test pass o2_irq", "@end"];
+        assert_eq!(failures(&judged(&lines, End::Orderly, &["o2_irq"])), ["o2_irq"]);
+    }
+
+    #[test]
+    fn another_test_s_announcement_does_not_excuse_a_death() {
+        let lines = ["@test start a", "@expect b stack=irq", "@report stack=irq"];
+        assert_eq!(failures(&judged(&lines, End::Report, &["a"])), ["a"]);
+    }
+
+    #[test]
+    fn garbage_on_the_control_channel_fails_the_run() {
+        let lines = ["@test start a", "@test pas a", "@test pass a", "@end"];
+        assert_eq!(
+            failures(&judged(&lines, End::Orderly, &["a"])),
+            ["control_channel_is_readable"]
+        );
+    }
+
+    #[test]
+    fn verdicts_out_of_place_are_failures() {
+        let lines = ["@test pass a", "@test start x", "@test pass x", "@end"];
+        assert_eq!(failures(&judged(&lines, End::Orderly, &["a"])), ["a", "x"]);
+    }
+
+    #[test]
+    fn names_are_split_to_fit_the_command_line_and_none_is_lost() {
+        let names: Vec<String> = (0..200).map(|n| format!("t{n}_{}", "x".repeat(60))).collect();
+        let jobs = chunks(names.clone());
+        assert!(jobs.len() > 1);
+        assert!(jobs.iter().all(|job| job.tests.join(",").len() <= NAMES_BYTES && !job.all));
+        assert_eq!(jobs.into_iter().flat_map(|job| job.tests).collect::<Vec<_>>(), names);
+        assert!(chunks(Vec::new()).is_empty());
+    }
+}

@@ -1,0 +1,106 @@
+//! Tests on this machine: `cargo test` of every crate but the kernel, documentation tests included.
+//!
+//! The test harness's text is read line by line, since its structured output is not stable:
+//!
+//! ```text
+//!   test cache::tests::t4_a_hit_needs_no_lock ... ok
+//!   test src/lib.rs - Arena (line 12) - should panic ... FAILED
+//! ```
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::emulated::Verdict;
+use crate::{progress, workspace};
+
+/// Lines of output shown when tests fail.
+const SHOWN_LINES: usize = 80;
+
+/// Runs the host tests whose name contains the filter.
+pub(crate) fn run(filter: Option<&str>) -> Result<Vec<Verdict>> {
+    eprintln!("Host tests");
+    let mut command = cargo("test");
+    command
+        .args(["--workspace", "--exclude", "kernel", "--no-fail-fast", "--color", "never"])
+        .arg("--")
+        .args(filter)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot start cargo")?;
+    let mut verdicts = Vec::new();
+    let mut output = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            verdicts.extend(verdict(&line));
+            output.push_str(&line);
+            output.push('\n');
+        }
+    }
+    let status = child.wait()?;
+    let failed = verdicts.iter().any(|verdict| verdict.failure.is_some());
+    if !status.success() {
+        println!("{}", progress::tail(&output, SHOWN_LINES));
+        if !failed {
+            // It does not compile, or a test took its whole process down.
+            verdicts
+                .push(Verdict::failed("host_tests_end_in_order", format!("cargo test: {status}")));
+        }
+    }
+    Ok(verdicts)
+}
+
+/// A command for the cargo that runs us: the one the user chose for the host.
+pub(crate) fn cargo(subcommand: &str) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.arg(subcommand).current_dir(workspace::root());
+    command
+}
+
+/// The verdict on a line of the harness's output, if it is one. An ignored test has none: it did
+/// not run.
+fn verdict(line: &str) -> Option<Verdict> {
+    let (name, result) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let name = ["should panic", "compile fail", "compile"].iter().fold(name, |name, note| {
+        name.strip_suffix(note).map_or(name, |rest| rest.trim_end_matches([' ', '-']))
+    });
+    match result.split_whitespace().next()? {
+        "ok" => Some(Verdict { name: name.to_owned(), failure: None }),
+        "FAILED" => Some(Verdict::failed(name, "see its output above")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_read_from_the_harness() {
+        let passed = |name: &str| Some(Verdict { name: name.to_owned(), failure: None });
+        assert_eq!(verdict("test a::tests::t4_x ... ok"), passed("a::tests::t4_x"));
+        assert_eq!(verdict("test a::t4_x - should panic ... ok"), passed("a::t4_x"));
+        assert_eq!(
+            verdict("test kstack/src/lib.rs - arena::Arena (line 12) - compile fail ... ok"),
+            passed("kstack/src/lib.rs - arena::Arena (line 12)")
+        );
+        assert!(verdict("test a::t5_y ... FAILED").unwrap().failure.is_some());
+    }
+
+    #[test]
+    fn other_lines_and_ignored_tests_are_no_verdicts() {
+        for line in [
+            "test result: ok. 3 passed; 0 failed; 0 ignored",
+            "running 3 tests",
+            "test a ... ignored",
+            "test a ... ignored, needs a network",
+            "---- a stdout ----",
+            "",
+        ] {
+            assert_eq!(verdict(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask lint`: formatting, clippy, documentation and [`tidy`], all told before it fails.
+//!
+//! Host crates are checked with the user's own toolchain, the kernel with the one that builds it, for
+//! its own target: only there does its code exist.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::arch::Arch;
+use crate::host_tests::cargo;
+use crate::{kernel, progress, setup, tidy, workspace};
+
+/// `cargo xtask lint`
+pub(crate) fn command() -> Result<ExitCode> {
+    let arch = Arch::default();
+    let ready = setup::ensure(arch)?;
+    let clippy = setup::clippy(&ready.toolchain)?;
+    let mut failed = 0;
+    let mut check = |name: &str, command: &mut Command| match progress::command(name, command) {
+        Ok(_) => println!("ok      {name}"),
+        Err(error) => {
+            failed += 1;
+            println!("FAILED  {error:#}");
+        }
+    };
+
+    check("rustfmt", cargo("fmt").args(["--all", "--", "--check"]));
+    check(
+        "clippy on the host",
+        cargo("clippy")
+            .args(["--workspace", "--exclude", "kernel", "--all-targets", "--quiet"])
+            .args(["--", "-D", "warnings"]),
+    );
+    let on_target = ready.toolchain.tool(&clippy);
+    check(
+        "clippy on the kernel",
+        kernel::target(on_target, arch, &ready, "clippy")?
+            .args(["--quiet", "--", "-D", "warnings"]),
+    );
+    check(
+        "documentation of the library",
+        cargo("doc")
+            .args(["-p", "kstack-core", "-p", "kstack", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    );
+    check(
+        "documentation of xtask",
+        cargo("doc")
+            .args(["-p", "xtask", "--no-deps", "--document-private-items", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    );
+    let mut flags = kernel::flags(arch, &ready);
+    flags.retain(|flag| !flag.starts_with("-Clink"));
+    flags.push("-Dwarnings".to_owned());
+    check(
+        "documentation of the kernel",
+        kernel::target(ready.toolchain.cargo(), arch, &ready, "doc")?
+            .args(["--no-deps", "--document-private-items", "--quiet"])
+            .env("RUSTDOC", ready.toolchain.rustc.with_file_name("rustdoc"))
+            .env("CARGO_ENCODED_RUSTDOCFLAGS", flags.join("\u{1f}")),
+    );
+
+    let root = workspace::root();
+    let breaches = [tidy::missing(&root), tidy::breaches(&root)?].concat();
+    if breaches.is_empty() {
+        println!("ok      tidy");
+    } else {
+        failed += 1;
+        println!("FAILED  tidy:\n  {}", breaches.join("\n  "));
+    }
+    println!("{}", if failed == 0 { "all clean" } else { "not clean" });
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

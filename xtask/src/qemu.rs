@@ -1,0 +1,314 @@
+//! One boot of the kernel in the emulator, from its start to the way it ended.
+//!
+//! ```text
+//!   COM1  console          -> a log file, or this terminal (cargo xtask run)
+//!   COM2  control channel  -> a log file that is read while it grows, line by line
+//!   0xf4  end of machine   -> the emulator's exit status is 2 * value + 1
+//! ```
+//!
+//! A boot always ends: the watchdog ends it when the control channel has been silent for too long,
+//! or when it goes on for ten times that. What the kernel said stays in the logs.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::arch::Arch;
+use crate::workspace;
+
+/// How often the control log is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Where the console goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Console {
+    /// To the log.
+    Log,
+    /// To this terminal, every key going to the kernel; Ctrl-A x ends the machine.
+    Terminal,
+    /// To standard output and from standard input, Ctrl-C ending the machine.
+    Pipe,
+}
+
+/// A boot to be made.
+pub(crate) struct Boot<'a> {
+    /// The machine.
+    pub(crate) arch: Arch,
+    /// The kernel's ELF image.
+    pub(crate) kernel: &'a Path,
+    /// The cpio archive.
+    pub(crate) initramfs: &'a Path,
+    /// The kernel's command line.
+    pub(crate) command_line: String,
+    /// The number of CPUs.
+    pub(crate) cpus: u32,
+    /// The memory, as the emulator writes it.
+    pub(crate) memory: &'a str,
+    /// Whether time is counted in executed instructions, one CPU at a time.
+    pub(crate) counting: bool,
+    /// Where the console goes.
+    pub(crate) console: Console,
+    /// The name of the logs.
+    pub(crate) name: String,
+    /// How long the control channel may be silent; nothing for as long as it likes.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// How a machine ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// The kernel did what was asked and ended the machine.
+    Orderly,
+    /// The kernel stopped the machine with a report.
+    Report,
+    /// The kernel panicked.
+    Panic,
+    /// The machine was reset: a triple fault, most likely.
+    Reset,
+    /// The watchdog ended it.
+    Timeout,
+    /// The emulator ended with another status.
+    Status(i32),
+    /// The emulator was ended by a signal.
+    Signal(i32),
+}
+
+impl End {
+    fn of(status: ExitStatus) -> End {
+        match (status.code(), status.signal()) {
+            (Some(17), _) => End::Orderly,
+            (Some(33), _) => End::Report,
+            (Some(49), _) => End::Panic,
+            (Some(0), _) => End::Reset,
+            (Some(code), _) => End::Status(code),
+            (None, signal) => End::Signal(signal.unwrap_or_default()),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Orderly => f.write_str("orderly end"),
+            End::Report => f.write_str("the kernel stopped the machine with a report"),
+            End::Panic => f.write_str("kernel panic"),
+            End::Reset => f.write_str("the machine was reset without a word (triple fault?)"),
+            End::Timeout => f.write_str("the machine fell silent and was ended by the watchdog"),
+            End::Status(status) => write!(f, "the emulator ended with status {status}"),
+            End::Signal(signal) => write!(f, "the emulator was ended by signal {signal}"),
+        }
+    }
+}
+
+/// A boot that has ended.
+pub(crate) struct Finished {
+    /// How.
+    pub(crate) end: End,
+    /// The log of the console, empty if it went to the terminal.
+    pub(crate) console: PathBuf,
+    /// The log of the control channel.
+    pub(crate) control: PathBuf,
+    /// What the emulator itself said.
+    pub(crate) complaint: String,
+}
+
+impl Finished {
+    /// The last lines of the console, and where the rest is.
+    pub(crate) fn tail(&self, lines: usize) -> String {
+        let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let mut shown = text(&self.console);
+        if shown.trim().is_empty() {
+            shown = text(&self.control);
+        }
+        if !self.complaint.trim().is_empty() {
+            shown.push_str(&format!("\n[emulator] {}", self.complaint.trim()));
+        }
+        let mut tail: String = crate::progress::tail(&shown, lines)
+            .lines()
+            .map(|line| format!("    | {}\n", line.trim_end_matches('\r')))
+            .collect();
+        tail.push_str(&format!(
+            "    logs: {} and {}",
+            workspace::shown(&self.console),
+            workspace::shown(&self.control)
+        ));
+        tail
+    }
+}
+
+impl Boot<'_> {
+    /// Runs the machine to its end, giving each line of the control channel to the caller as it comes.
+    pub(crate) fn run(&self, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
+        let folder = workspace::logs()?;
+        let log = |kind: &str| folder.join(format!("{}-{}.{kind}.log", self.arch, self.name));
+        let (console, control, errors) = (log("console"), log("control"), log("emulator"));
+        for path in [&console, &control] {
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let mut command = self.command(&console, &control);
+        command.stderr(File::create(&errors)?);
+        let mut child =
+            Guard(command.spawn().with_context(|| format!("cannot start {}", self.arch.qemu()))?);
+        let mut lines = Lines::open(&control)?;
+        let started = Instant::now();
+        let mut heard = started;
+        let mut timed_out = false;
+        let status = loop {
+            let ended = child.0.try_wait()?;
+            // Read after asking, so that what was written just before the end is not missed.
+            if lines.read(on_line)? {
+                heard = Instant::now();
+            }
+            if let Some(status) = ended {
+                break status;
+            }
+            let over = self.timeout.is_some_and(|limit| {
+                heard.elapsed() > limit || started.elapsed() > limit.saturating_mul(10)
+            });
+            if over {
+                timed_out = true;
+                child.0.kill()?;
+                break child.0.wait()?;
+            }
+            thread::sleep(POLL);
+        };
+        lines.read(on_line)?;
+        lines.finish(on_line);
+        let end = if timed_out { End::Timeout } else { End::of(status) };
+        let complaint = fs::read_to_string(&errors).unwrap_or_default();
+        fs::remove_file(&errors)?;
+        Ok(Finished { end, console, control, complaint })
+    }
+
+    fn command(&self, console: &Path, control: &Path) -> Command {
+        let mut command = Command::new(self.arch.qemu());
+        command
+            .args(self.arch.qemu_machine())
+            .args(["-display", "none", "-nodefaults", "-no-reboot"])
+            .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .args(["-append", &self.command_line]);
+        if self.counting {
+            command.args(["-icount", "shift=0,sleep=off"]);
+        }
+        let console = match self.console {
+            Console::Log => {
+                command.stdin(Stdio::null()).stdout(Stdio::null());
+                format!("file,id=console,path={}", escaped(console))
+            }
+            Console::Terminal => "stdio,id=console,mux=on,signal=off".to_owned(),
+            Console::Pipe => "stdio,id=console,signal=on".to_owned(),
+        };
+        command
+            .args(["-chardev", &console, "-serial", "chardev:console"])
+            .args(["-chardev", &format!("file,id=control,path={}", escaped(control))])
+            .args(["-serial", "chardev:control"]);
+        command
+    }
+}
+
+/// A path as the emulator's option syntax wants it: a comma is doubled.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// An emulator that does not outlive us when something else fails.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is what we want.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lines of a file that is still being written.
+struct Lines {
+    file: File,
+    read: u64,
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Lines> {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Lines { file, read: 0, partial: Vec::new() })
+    }
+
+    /// Gives every complete line that has been added, and whether anything was.
+    fn read(&mut self, on_line: &mut dyn FnMut(&str)) -> Result<bool> {
+        self.file.seek(SeekFrom::Start(self.read))?;
+        let before = self.partial.len();
+        let added = self.file.read_to_end(&mut self.partial)?;
+        self.read += added as u64;
+        let mut from = 0;
+        let mut search = before;
+        while let Some(at) = self.partial[search..].iter().position(|&byte| byte == b'\n') {
+            let end = search + at;
+            on_line(String::from_utf8_lossy(&self.partial[from..end]).trim_end_matches('\r'));
+            from = end + 1;
+            search = from;
+        }
+        self.partial.drain(..from);
+        Ok(added > 0)
+    }
+
+    /// Gives what is left when the machine died in the middle of a line.
+    fn finish(&mut self, on_line: &mut dyn FnMut(&str)) {
+        let rest = std::mem::take(&mut self.partial);
+        if !rest.is_empty() {
+            on_line(&String::from_utf8_lossy(&rest));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_given_once_and_whole_while_the_file_grows() {
+        let path = std::env::temp_dir().join(format!("kstack-lines-{}", std::process::id()));
+        let mut file = File::create(&path).unwrap();
+        let mut lines = Lines::open(&path).unwrap();
+        let mut seen: Vec<String> = Vec::new();
+        let mut step = |text: &str| {
+            file.write_all(text.as_bytes()).unwrap();
+            let grown = lines.read(&mut |line| seen.push(line.to_owned())).unwrap();
+            assert_eq!(grown, !text.is_empty());
+            std::mem::take(&mut seen)
+        };
+        assert_eq!(step("@test st"), [""; 0]);
+        assert_eq!(step("art a\r\n@test pass a\n@e"), ["@test start a", "@test pass a"]);
+        assert_eq!(step(""), [""; 0]);
+        assert_eq!(step("nd"), [""; 0]);
+        let mut rest = Vec::new();
+        lines.finish(&mut |line| rest.push(line.to_owned()));
+        assert_eq!(rest, ["@end"]);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn only_the_agreed_statuses_are_ends_of_the_kernel_s_choosing() {
+        let end = |code: i32| End::of(ExitStatus::from_raw(code << 8));
+        assert_eq!(end(17), End::Orderly);
+        assert_eq!(end(33), End::Report);
+        assert_eq!(end(49), End::Panic);
+        assert_eq!(end(0), End::Reset);
+        assert_eq!(end(1), End::Status(1));
+        assert_eq!(End::of(ExitStatus::from_raw(9)), End::Signal(9));
+    }
+}

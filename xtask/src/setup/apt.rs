@@ -1,0 +1,252 @@
+//! Packages from Debian's or Ubuntu's archive: which ones, why, and who may install them.
+//!
+//! As root, or where `sudo` asks no password, missing packages are installed with one `apt-get`
+//! call, after saying what and why. Otherwise the one command that does it is printed and set-up
+//! ends with an error. `--no-remove` keeps the package manager from trading away anything the user has.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::toolchain::{self, Release};
+use crate::arch::Arch;
+use crate::{progress, workspace};
+
+/// Something that set-up misses.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// A compiler for an architecture's bare-metal target, with the source of core and alloc.
+    Toolchain(Arch),
+    /// One named package.
+    Package {
+        /// Its name in the archive.
+        name: String,
+        /// What it is for.
+        reason: String,
+    },
+}
+
+/// Installs all that is wanted, or says how.
+pub(crate) fn install(wanted: &[Wanted]) -> Result<()> {
+    if workspace::on_path("apt-get").is_none() {
+        bail!("this machine has no apt-get; please install by hand:\n{}", by_hand(wanted));
+    }
+    let needed = toolchain::minimum()?;
+    let mut plan = plan(wanted, needed);
+    let rights = Rights::here();
+    if plan.is_none()
+        && let Some(rights) = rights
+    {
+        // A fresh machine or container has no package lists yet.
+        update(rights)?;
+        plan = self::plan(wanted, needed);
+    }
+    let Some(plan) = plan else {
+        bail!(
+            "the package archive of this machine does not have all that is needed:\n{}",
+            by_hand(wanted)
+        );
+    };
+    eprintln!("kstack needs some packages that are not installed yet:");
+    for (packages, reason) in &plan {
+        eprintln!("  {:<36} {reason}", packages.join(" "));
+    }
+    let packages: Vec<&str> =
+        plan.iter().flat_map(|(packages, _)| packages.iter().map(String::as_str)).collect();
+    let Some(rights) = rights else {
+        let toolchain = wanted.iter().any(|one| matches!(one, Wanted::Toolchain(_)));
+        let alternative = match wanted.iter().find_map(toolchain_target) {
+            Some(target) if toolchain && workspace::on_path("rustup").is_some() => format!(
+                "\n(for the compiler alone, `rustup target add {target}` will do as well, if its \
+                 Rust is {needed} or newer)"
+            ),
+            _ => String::new(),
+        };
+        bail!(
+            "no right to install them. Please run this, then try again:\n\n    sudo apt-get install \
+             -y --no-remove {}\n{alternative}",
+            packages.join(" ")
+        );
+    };
+    let install = |message: &str| {
+        let mut command = rights.command("apt-get");
+        command
+            .args(["install", "-y", "--no-remove", "--no-install-recommends"])
+            .args(&packages)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        progress::command(message, &mut command)
+    };
+    let message = format!("Installing {}", packages.join(" "));
+    if install(&message).is_err() {
+        // Lists that are too old name package versions which the archive no longer has.
+        update(rights)?;
+        install(&message)?;
+    }
+    Ok(())
+}
+
+/// Downloads a package without installing it and unpacks it into a folder; needs no rights.
+pub(super) fn unpack(package: &str, into: &std::path::Path) -> Result<()> {
+    let download = workspace::made(into.join("download"))?;
+    let fetch = || {
+        let mut command = Command::new("apt-get");
+        command.args(["download", package]).current_dir(&download);
+        progress::command(&format!("Downloading {package}"), &mut command)
+    };
+    if let Err(error) = fetch() {
+        let Some(rights) = Rights::here() else {
+            return Err(error.context("try `sudo apt-get update` first"));
+        };
+        update(rights)?;
+        fetch()?;
+    }
+    let archive = std::fs::read_dir(&download)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .with_context(|| format!("apt-get downloaded no archive for {package}"))?;
+    let mut command = Command::new("dpkg");
+    command.arg("-x").arg(&archive).arg(into);
+    progress::quiet(&mut command)?;
+    std::fs::remove_dir_all(&download)?;
+    Ok(())
+}
+
+fn update(rights: Rights) -> Result<()> {
+    let mut command = rights.command("apt-get");
+    progress::command("Updating the package lists", command.arg("update"))?;
+    Ok(())
+}
+
+fn toolchain_target(wanted: &Wanted) -> Option<&'static str> {
+    match wanted {
+        Wanted::Toolchain(arch) => Some(arch.target()),
+        Wanted::Package { .. } => None,
+    }
+}
+
+/// What to tell somebody whose machine cannot do it with apt-get.
+fn by_hand(wanted: &[Wanted]) -> String {
+    let lines: Vec<String> = wanted
+        .iter()
+        .map(|one| match one {
+            Wanted::Toolchain(arch) => format!(
+                "  a Rust compiler with the target {0}: rustup target add {0}",
+                arch.target()
+            ),
+            Wanted::Package { name, reason } => format!("  {name}: {reason}"),
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// The packages for each wish, with its reason; nothing if the archive lacks one.
+fn plan(wanted: &[Wanted], needed: Release) -> Option<Vec<(Vec<String>, String)>> {
+    wanted
+        .iter()
+        .map(|one| match one {
+            Wanted::Toolchain(arch) => {
+                let packages = compiler_packages().into_iter().find(|packages| {
+                    candidate(&packages[0]).is_some_and(|release| release >= needed)
+                })?;
+                let reason = format!(
+                    "a Rust compiler with the source of core and alloc, to make them for {}",
+                    arch.target()
+                );
+                Some((packages.to_vec(), reason))
+            }
+            Wanted::Package { name, reason } => {
+                candidate_text(name)?;
+                Some((vec![name.clone()], reason.clone()))
+            }
+        })
+        .collect()
+}
+
+/// Sets of compiler, cargo and library source, best first: the plain ones, the ones that Debian
+/// keeps current for web browsers, then Ubuntu's versioned ones.
+fn compiler_packages() -> Vec<[String; 3]> {
+    let mut sets = vec![
+        ["rustc", "cargo", "rust-src"].map(str::to_owned),
+        ["rustc-web", "cargo-web", "rust-web-src"].map(str::to_owned),
+    ];
+    sets.extend((88..=110).rev().map(|minor| {
+        [format!("rustc-1.{minor}"), format!("cargo-1.{minor}"), format!("rust-1.{minor}-src")]
+    }));
+    sets
+}
+
+/// The package with clippy for a compiler of the same archive.
+pub(crate) fn clippy_package(release: Release) -> Option<String> {
+    ["rust-clippy".to_owned(), "rust-web-clippy".to_owned(), format!("rust-{release}-clippy")]
+        .into_iter()
+        .find(|package| candidate(package) == Some(release))
+}
+
+/// The release of a compiler package that the archive would install.
+fn candidate(package: &str) -> Option<Release> {
+    Release::parse(&candidate_text(package)?)
+}
+
+/// The version that the archive would install, if it has the package.
+fn candidate_text(package: &str) -> Option<String> {
+    let mut command = Command::new("apt-cache");
+    command.args(["policy", package]).env("LC_ALL", "C").stderr(Stdio::null());
+    parse_candidate(&progress::quiet(&mut command).ok()?)
+}
+
+fn parse_candidate(policy: &str) -> Option<String> {
+    let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?.trim();
+    (version != "(none)").then(|| version.to_owned())
+}
+
+/// How packages may be installed here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rights {
+    Root,
+    Sudo,
+}
+
+impl Rights {
+    fn here() -> Option<Rights> {
+        let uid = progress::quiet(Command::new("id").arg("-u")).ok()?;
+        if uid.trim() == "0" {
+            return Some(Rights::Root);
+        }
+        let sudo = progress::quiet(Command::new("sudo").args(["-n", "true"]));
+        sudo.is_ok().then_some(Rights::Sudo)
+    }
+
+    fn command(self, program: &str) -> Command {
+        match self {
+            Rights::Root => Command::new(program),
+            Rights::Sudo => {
+                let mut command = Command::new("sudo");
+                command.args(["-n", program]);
+                command
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_candidate_is_read_from_the_policy() {
+        let policy =
+            "qemu-system-x86:\n  Installed: (none)\n  Candidate: 1:7.2+dfsg-7\n  Version table:\n";
+        assert_eq!(parse_candidate(policy).as_deref(), Some("1:7.2+dfsg-7"));
+        assert_eq!(parse_candidate("x:\n  Candidate: (none)\n"), None);
+        assert_eq!(parse_candidate(""), None);
+    }
+
+    #[test]
+    fn what_to_do_by_hand_names_every_wish() {
+        let text = by_hand(&[
+            Wanted::Toolchain(Arch::X86_64),
+            Wanted::Package { name: "lld".to_owned(), reason: "the linker".to_owned() },
+        ]);
+        assert!(text.contains("x86_64-unknown-none") && text.contains("lld: the linker"), "{text}");
+    }
+}

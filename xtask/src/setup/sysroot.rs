@@ -1,0 +1,107 @@
+//! A local sysroot: core and alloc for a bare-metal target, made once from the compiler's own source.
+//!
+//! ```text
+//!   <cache>/sysroot/<commit>-<flags>/lib/rustlib/<target>/lib/lib{core,alloc,compiler_builtins}-*.rlib
+//! ```
+//!
+//! Only this one-time build uses cargo's unstable build-std (and the variable that lets a stable
+//! compiler do it); the kernel itself is then built by the plain stable compiler with `--sysroot`.
+//! A sysroot fits exactly one compiler commit, and must agree with the kernel's code generation
+//! flags where the frame layout matters, so both are in its key.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use super::fingerprint;
+use super::toolchain::{Toolchain, holds_core};
+use crate::arch::Arch;
+use crate::{progress, workspace};
+
+/// The kernel is linked with thin link-time optimisation, which reads bitcode from the libraries.
+const BITCODE: &str = "-Cembed-bitcode=yes";
+
+const MANIFEST: &str = r#"[package]
+name = "kstack-sysroot"
+version = "0.0.0"
+edition = "2021"
+
+[lib]
+path = "lib.rs"
+
+[workspace]
+
+[profile.release]
+debug = "line-tables-only"
+panic = "abort"
+"#;
+
+/// A sysroot made earlier for this compiler and architecture.
+pub(super) fn cached(toolchain: &Toolchain, arch: Arch) -> Result<Option<PathBuf>> {
+    let path = folder(toolchain, arch)?;
+    Ok(holds_core(&path, arch).then_some(path))
+}
+
+/// Makes the sysroot. It appears under its name only when complete, so that an interrupted build
+/// leaves nothing that looks usable.
+pub(super) fn make(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
+    let finished = folder(toolchain, arch)?;
+    let target = arch.target();
+    let work = finished.with_extension("making");
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
+    }
+    let package = workspace::made(work.join("package"))?;
+    fs::write(package.join("Cargo.toml"), MANIFEST)?;
+    fs::write(package.join("lib.rs"), "#![no_std]\nextern crate alloc;\n")?;
+
+    let mut cargo = toolchain.cargo();
+    cargo
+        .current_dir(&package)
+        .args(["build", "--release", "--target", target])
+        .args(["-Zbuild-std=core,alloc,compiler_builtins"])
+        .args(["-Zbuild-std-features=compiler-builtins-mem"])
+        .arg("--target-dir")
+        .arg(work.join("target"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(arch).join("\u{1f}"));
+    progress::command(
+        &format!("Making core and alloc for {target} (once per compiler, about a minute)"),
+        &mut cargo,
+    )?;
+
+    let library = workspace::made(work.join("sysroot/lib/rustlib").join(target).join("lib"))?;
+    let built = work.join("target").join(target).join("release/deps");
+    let mut copied = 0;
+    for entry in fs::read_dir(&built).with_context(|| format!("no {}", built.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let wanted = ["libcore-", "liballoc-", "libcompiler_builtins-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        if wanted && name.ends_with(".rlib") {
+            fs::copy(entry.path(), library.join(&name))?;
+            copied += 1;
+        }
+    }
+    ensure!(copied == 3, "expected core, alloc and compiler_builtins, but {copied} were built");
+    if finished.exists() {
+        fs::remove_dir_all(&finished)?;
+    }
+    fs::rename(work.join("sysroot"), &finished)?;
+    fs::remove_dir_all(&work)?;
+    Ok(finished)
+}
+
+fn flags(arch: Arch) -> Vec<&'static str> {
+    let mut flags = arch.codegen_flags().to_vec();
+    flags.push(BITCODE);
+    flags
+}
+
+fn folder(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
+    let key = fingerprint(format!("{} {}", arch.target(), flags(arch).join(" ")).as_bytes());
+    let commit = toolchain.commit.get(..12).unwrap_or(&toolchain.commit);
+    Ok(workspace::cache()?.join("sysroot").join(format!("{commit}-{key:016x}")))
+}

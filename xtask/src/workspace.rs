@@ -1,0 +1,53 @@
+//! Where things are: the workspace, its cache, its build output and its logs.
+//!
+//! ```text
+//!   <root>/.kstack/            the cache (elsewhere with KSTACK_CACHE); safe to delete
+//!       sysroot/<key>/         core and alloc for a bare-metal target, made once per compiler
+//!       target/                the kernel's build output
+//!       userland/<arch>/       Debian's static busybox, unpacked
+//!   <root>/target/kstack-logs/ a console and a control log per boot
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    // Cargo says where the package is when it runs us; the compiled-in value is for a binary that
+    // is started by hand.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
+}
+
+/// The cache folder, made if need be.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let path = env::var_os("KSTACK_CACHE").map_or_else(|| root().join(".kstack"), PathBuf::from);
+    made(path)
+}
+
+/// The folder with one pair of logs per boot, made if need be.
+pub(crate) fn logs() -> Result<PathBuf> {
+    made(root().join("target").join("kstack-logs"))
+}
+
+/// Makes a folder and everything above it.
+pub(crate) fn made(path: PathBuf) -> Result<PathBuf> {
+    fs::create_dir_all(&path)
+        .with_context(|| format!("cannot make the folder {}", path.display()))?;
+    Ok(path)
+}
+
+/// A path as the user would write it: relative to the workspace where it lies inside.
+pub(crate) fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// Looks a program up on PATH.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
