@@ -550,3 +550,6 @@ impl<'r> Pool<'r> {
         done
     }
 }
+
+#[cfg(test)]
+mod tests;
