@@ -8,7 +8,8 @@ extern crate std;
 use std::collections::HashSet;
 use std::string::String;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use std::vec::Vec;
 use std::{format, thread, vec};
 
@@ -297,62 +298,95 @@ fn t8_the_generation_wraps_without_touching_the_other_fields() {
     assert_eq!(life.release_borrow(borrow), Released::Last);
 }
 
+/// What the threads of the test below share.
+#[derive(Default)]
+struct Slot {
+    life: Life,
+    /// The number of the life while in use, zero once cleaned.
+    contents: AtomicU32,
+    taken_back: AtomicU32,
+    borrowed: AtomicU32,
+    announced: AtomicUsize,
+    broken: AtomicBool,
+}
+
+impl Slot {
+    /// Lets others run until `condition` holds; gives up when a rule broke, or when it never does.
+    fn wait_until(&self, condition: impl Fn() -> bool) -> bool {
+        let since = Instant::now();
+        while !condition() {
+            if self.broken.load(Ordering::Relaxed) || since.elapsed() > Duration::from_secs(20) {
+                self.broken.store(true, Ordering::Relaxed);
+                return false;
+            }
+            thread::yield_now();
+        }
+        true
+    }
+
+    fn after(&self, released: Released) {
+        if released == Released::Last {
+            self.contents.store(0, Ordering::Relaxed);
+            self.taken_back.fetch_add(1, Ordering::Relaxed);
+            self.life.park();
+        }
+    }
+
+    /// Borrows the announced life once, if it is still there.
+    fn borrow_once(&self) {
+        let generation = Generation(self.announced.load(Ordering::Relaxed));
+        let Some(borrow) = self.life.try_borrow(generation) else {
+            thread::yield_now();
+            return;
+        };
+        if self.contents.load(Ordering::Relaxed) as usize != generation.get() {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        self.borrowed.fetch_add(1, Ordering::Relaxed);
+        self.after(self.life.release_borrow(borrow));
+    }
+
+    /// One life with its end; false if it could not begin.
+    fn live_once(&self, number: u32) -> bool {
+        let at_rest = || matches!(self.life.state(), LifeState::Free | LifeState::Parked);
+        if !self.wait_until(at_rest) {
+            return false;
+        }
+        self.contents.store(number, Ordering::Relaxed);
+        let generation = self.life.make_live();
+        self.announced.store(generation.get(), Ordering::Relaxed);
+        // Every eighth life waits until somebody has borrowed once more, so that borrows really happen.
+        let before = self.borrowed.load(Ordering::Relaxed);
+        let lent = || self.borrowed.load(Ordering::Relaxed) != before;
+        let ready = number % 8 != 0 || self.wait_until(lent);
+        self.after(self.life.release_owner());
+        ready
+    }
+}
+
 #[test]
 fn t8_real_threads_that_borrow_at_random_never_see_another_life() {
     const LIVES: u32 = 2_000;
     const READERS: usize = 2;
-    let life = Life::new();
-    // What the stack says: the number of its life while in use, zero once cleaned.
-    let contents = AtomicU32::new(0);
-    let taken_back = AtomicU32::new(0);
-    let borrowed = AtomicU32::new(0);
-    let announced = AtomicUsize::new(0);
+    let slot = Slot::default();
     let start = Barrier::new(READERS + 1);
-    let take_back = || {
-        contents.store(0, Ordering::Relaxed);
-        taken_back.fetch_add(1, Ordering::Relaxed);
-        life.park();
-    };
+    let over = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..READERS {
             scope.spawn(|| {
                 start.wait();
-                while taken_back.load(Ordering::Relaxed) < LIVES {
-                    let generation = Generation(announced.load(Ordering::Relaxed));
-                    let Some(borrow) = life.try_borrow(generation) else {
-                        thread::yield_now();
-                        continue;
-                    };
-                    let seen = contents.load(Ordering::Relaxed);
-                    assert_eq!(seen as usize, generation.get());
-                    borrowed.fetch_add(1, Ordering::Relaxed);
-                    if life.release_borrow(borrow) == Released::Last {
-                        take_back();
-                    }
+                while !over.load(Ordering::Relaxed) {
+                    slot.borrow_once();
                 }
             });
         }
         start.wait();
-        for number in 1..=LIVES {
-            while !matches!(life.state(), LifeState::Free | LifeState::Parked) {
-                thread::yield_now();
-            }
-            contents.store(number, Ordering::Relaxed);
-            let generation = life.make_live();
-            announced.store(generation.get(), Ordering::Relaxed);
-            // Every eighth life waits until somebody has borrowed once more, so that borrows really happen.
-            if number % 8 == 0 {
-                let before = borrowed.load(Ordering::Relaxed);
-                while borrowed.load(Ordering::Relaxed) == before {
-                    thread::yield_now();
-                }
-            }
-            if life.release_owner() == Released::Last {
-                take_back();
-            }
-        }
+        let lived = (1..=LIVES).all(|number| slot.live_once(number));
+        let ended = slot.wait_until(|| slot.life.state() == LifeState::Parked);
+        over.store(true, Ordering::Relaxed);
+        assert!(lived && ended, "a rule broke, or a life never ended");
     });
-    assert_eq!(taken_back.into_inner(), LIVES);
-    assert!(borrowed.into_inner() >= LIVES / 8);
-    assert_eq!(life.state(), LifeState::Parked);
+    assert!(!slot.broken.into_inner(), "a borrower read another life");
+    assert_eq!(slot.taken_back.into_inner(), LIVES);
+    assert!(slot.borrowed.into_inner() >= LIVES / 8);
 }
