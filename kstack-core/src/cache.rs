@@ -22,6 +22,7 @@
 use crate::addr::CpuId;
 use crate::arena::SlotIndex;
 use crate::depot::Depot;
+use crate::erase::CpuBit;
 use crate::record::SlotRecord;
 
 /// How many stacks a CPU keeps.
@@ -61,6 +62,7 @@ pub struct CpuCache {
     slots: [SlotIndex; CACHE_STACKS],
     len: usize,
     cpu: CpuId,
+    bit: CpuBit,
     pub(crate) stats: CacheStats,
 }
 
@@ -68,13 +70,19 @@ impl CpuCache {
     /// The empty cache of `cpu`.
     pub const fn new(cpu: CpuId) -> Self {
         let stats = CacheStats { hits: 0, refills: 0, misses: 0, flushes: 0, erased_pages: 0 };
-        Self { slots: [SlotIndex::new(0); CACHE_STACKS], len: 0, cpu, stats }
+        Self { slots: [SlotIndex::new(0); CACHE_STACKS], len: 0, cpu, bit: CpuBit::of(cpu), stats }
     }
 
     /// The CPU it belongs to.
     #[inline(always)]
     pub const fn cpu(&self) -> CpuId {
         self.cpu
+    }
+
+    /// The CPU as a member of a coherent set.
+    #[inline(always)]
+    pub(crate) const fn bit(&self) -> CpuBit {
+        self.bit
     }
 
     /// How many stacks it has.

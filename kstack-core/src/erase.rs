@@ -82,6 +82,18 @@ impl DirtyPages {
         Self(self.0 | 1 << page_from_top)
     }
 
+    /// The pages of either.
+    #[inline(always)]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The pages of both.
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether a page, counted from the top, is one of them.
     #[inline(always)]
     pub const fn contains(self, page_from_top: u8) -> bool {
@@ -153,9 +165,20 @@ impl ErasePolicy {
     pub const fn plan(self, dirty: DirtyPages, mapped: u8) -> DirtyPages {
         let all = DirtyPages::topmost(mapped);
         match self {
-            Self::Dirtied => DirtyPages(dirty.0 & all.0),
+            Self::Dirtied => dirty.and(all),
             Self::Full => all,
         }
+    }
+}
+
+/// One CPU as a member of a [`CoherentSet`], worked out once: empty from number 64 on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CpuBit(u64);
+
+impl CpuBit {
+    #[inline(always)]
+    pub(crate) const fn of(cpu: CpuId) -> Self {
+        Self(if cpu.get() < CoherentSet::CPUS { 1 << cpu.get() } else { 0 })
     }
 }
 
@@ -176,28 +199,35 @@ impl CoherentSet {
         Self(AtomicU64::new(0))
     }
 
-    #[inline(always)]
-    const fn bit(cpu: CpuId) -> u64 {
-        if cpu.get() < Self::CPUS { 1 << cpu.get() } else { 0 }
-    }
-
     /// Whether `cpu` must drop its TLB entries for the whole body before it runs on the stack or writes into it.
     #[inline(always)]
     pub fn needs_flush(&self, cpu: CpuId) -> bool {
-        self.0.load(Ordering::Relaxed) & Self::bit(cpu) == 0
+        !self.has(CpuBit::of(cpu))
+    }
+
+    /// Whether the CPU is in the set.
+    #[inline(always)]
+    pub(crate) fn has(&self, cpu: CpuBit) -> bool {
+        self.0.load(Ordering::Relaxed) & cpu.0 != 0
     }
 
     /// `cpu` has dropped its entries.
     #[inline(always)]
     pub fn mark_coherent(&self, cpu: CpuId) {
         let set = self.0.load(Ordering::Relaxed);
-        self.0.store(set | Self::bit(cpu), Ordering::Relaxed);
+        self.0.store(set | CpuBit::of(cpu).0, Ordering::Relaxed);
     }
 
     /// `cpu` cleared the dirty bits and dropped its entries: only `cpu` is coherent now.
     #[inline(always)]
     pub fn reset_to(&self, cpu: CpuId) {
-        self.0.store(Self::bit(cpu), Ordering::Relaxed);
+        self.reset_to_bit(CpuBit::of(cpu));
+    }
+
+    /// The same for a CPU that knows its bit.
+    #[inline(always)]
+    pub(crate) fn reset_to_bit(&self, cpu: CpuBit) {
+        self.0.store(cpu.0, Ordering::Relaxed);
     }
 
     /// The stack was mapped a moment ago where nothing was mapped before: no CPU has an old entry.

@@ -236,7 +236,12 @@ pub struct Pool<'r> {
     arena: Arena,
     records: &'r [SlotRecord],
     body_pages: u8,
-    policy: ErasePolicy,
+    /// What the policy erases in any case, and the most it erases.
+    always: DirtyPages,
+    whole: DirtyPages,
+    /// `arena.body(0)` and the stride, so that a body costs one multiplication and two additions.
+    first_body: AddrRange,
+    stride: ByteSize,
 }
 
 impl<'r> Pool<'r> {
@@ -253,7 +258,26 @@ impl<'r> Pool<'r> {
         if pages > DirtyPages::MOST {
             return Err(PoolError::BodyTooLarge);
         }
-        Ok(Self { arena, records, body_pages: pages as u8, policy })
+        let body_pages = pages as u8;
+        Ok(Self {
+            arena,
+            records,
+            body_pages,
+            always: policy.plan(DirtyPages::NONE, body_pages),
+            whole: DirtyPages::topmost(body_pages),
+            first_body: arena.body(SlotIndex::new(0)),
+            stride: arena.geometry().stride(),
+        })
+    }
+
+    /// The body of a slot, whatever of it is mapped.
+    #[inline(always)]
+    const fn whole_body(&self, slot: SlotIndex) -> AddrRange {
+        let offset = ByteSize::new(self.stride.get() * slot.index());
+        AddrRange {
+            lowest: self.first_body.lowest.wrapping_add(offset),
+            top: self.first_body.top.wrapping_add(offset),
+        }
     }
 
     /// The arena.
@@ -298,17 +322,38 @@ impl<'r> Pool<'r> {
         backing.charge(request.account, size)?;
         if pages == self.body_pages {
             let parked = local.with_cache(|cache| {
-                if let Some(slot) = cache.take() {
-                    cache.stats.hits += 1;
-                    return Some(slot);
-                }
-                self.refill(cache, shared, backing)
+                let slot = cache.take()?;
+                cache.stats.hits += 1;
+                Some(slot)
             });
             if let Some(slot) = parked {
                 self.hand_out(slot, request);
                 return Ok(slot);
             }
         }
+        self.acquire_charged(request, pages, local, shared, backing)
+    }
+
+    /// The rest of [`Pool::acquire`] when the cache has nothing that fits: from the depot, or mapped anew. The charge is
+    /// made already. Not inlined, so that a hit saves no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn acquire_charged(
+        &self,
+        request: &Request,
+        pages: u8,
+        local: &mut impl CpuLocal,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Result<SlotIndex, AcquireError> {
+        if pages == self.body_pages {
+            let parked = local.with_cache(|cache| self.refill(cache, shared, backing));
+            if let Some(slot) = parked {
+                self.hand_out(slot, request);
+                return Ok(slot);
+            }
+        }
+        let size = ByteSize::pages(pages as usize);
         match self.map_anew(pages, shared, backing) {
             Ok(slot) => {
                 local.with_cache(|cache| cache.stats.misses += 1);
@@ -342,9 +387,10 @@ impl<'r> Pool<'r> {
         shared: &impl Lock,
         backing: &mut impl Backing,
     ) -> Fate {
-        match self.record(slot).life().release_owner() {
+        let record = self.record(slot);
+        match record.life().release_owner() {
             Released::StillBorrowed => Fate::StillBorrowed,
-            Released::Last => self.recycle(slot, cache, shared, backing),
+            Released::Last => self.recycle(slot, record, cache, shared, backing),
         }
     }
 
@@ -362,9 +408,10 @@ impl<'r> Pool<'r> {
         shared: &impl Lock,
         backing: &mut impl Backing,
     ) -> Fate {
-        match self.record(borrowed.slot).life().release_borrow(borrowed.borrow) {
+        let record = self.record(borrowed.slot);
+        match record.life().release_borrow(borrowed.borrow) {
             Released::StillBorrowed => Fate::StillBorrowed,
-            Released::Last => self.recycle(borrowed.slot, cache, shared, backing),
+            Released::Last => self.recycle(borrowed.slot, record, cache, shared, backing),
         }
     }
 
@@ -419,9 +466,7 @@ impl<'r> Pool<'r> {
     }
 
     /// Half a cache from the depot, and one of them. This CPU is made coherent with all of them here, so that later
-    /// hits do no TLB work.
-    #[cold]
-    #[inline(never)]
+    /// hits do no TLB work. (The thread may have moved since it found the other cache empty: this one may have some.)
     fn refill(
         &self,
         cache: &mut CpuCache,
@@ -439,8 +484,6 @@ impl<'r> Pool<'r> {
     }
 
     /// A free slot with its `pages` top-most pages mapped. On failure all is as before.
-    #[cold]
-    #[inline(never)]
     fn map_anew(
         &self,
         pages: u8,
@@ -472,11 +515,11 @@ impl<'r> Pool<'r> {
     fn recycle(
         &self,
         slot: SlotIndex,
+        record: &SlotRecord,
         cache: &mut CpuCache,
         shared: &impl Lock,
         backing: &mut impl Backing,
     ) -> Fate {
-        let record = self.record(slot);
         let pages = record.mapped_pages();
         backing.uncharge(record.account(), ByteSize::pages(pages as usize));
         record.set_owner(OwnerId::NONE);
@@ -485,17 +528,18 @@ impl<'r> Pool<'r> {
             shared.with(|shared| shared.to_unmap.push(self.records, slot));
             return Fate::ToUnmap;
         }
-        let body = self.arena.body(slot);
-        if record.needs_flush(cache.cpu()) {
+        let body = self.whole_body(slot);
+        if !record.coherent().has(cache.bit()) {
             // This CPU's entries may be older than the last clearing, also for pages that are clean now.
             backing.flush_local(body);
         }
-        let erase = self.policy.plan(backing.take_dirty(body), pages);
-        record.coherent().reset_to(cache.cpu());
+        // The policy's plan for a whole body, without its case distinction.
+        let erase = backing.take_dirty(body).or(self.always).and(self.whole);
+        record.coherent().reset_to_bit(cache.bit());
         for page in erase.addresses(body.top) {
             backing.erase_page(page);
+            cache.stats.erased_pages += 1;
         }
-        cache.stats.erased_pages += u64::from(erase.count());
         record.life().park();
         match cache.put(slot) {
             Put::Kept => Fate::Cached,
