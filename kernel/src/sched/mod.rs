@@ -248,7 +248,8 @@ pub fn preempt() {
 /// Blocks until `partner`, a new thread, calls [`hand_back`]. For measuring the bare switch.
 pub fn hand_to_first(partner: &Arc<Thread>) {
     cpu::without_interrupts(|| {
-        HANDED_FROM.store(core::ptr::from_ref(current()).cast_mut(), Ordering::Relaxed);
+        // A reference of its own: while it is blocked here, nothing else may hold one to this thread.
+        HANDED_FROM.store(Arc::into_raw(current_arc()).cast_mut(), Ordering::Relaxed);
         debug_assert!(partner.state() != State::Dead);
         current().set_state(State::Blocked);
         leave_cpu();
