@@ -484,8 +484,8 @@ impl<'r> Pool<'r> {
         record.coherent().reset_to(cache.cpu());
         for page in erase.addresses(body.top) {
             backing.erase_page(page);
+            cache.stats.erased_pages += 1;
         }
-        cache.stats.erased_pages += u64::from(erase.count());
         record.life().park();
         match cache.put(slot) {
             Put::Kept => Fate::Cached,

@@ -132,15 +132,19 @@ impl Backing for StackPages {
 
     #[inline]
     fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
+        let Some(first) = leaf(body.lowest) else { return DirtyPages::NONE };
         let pages = body.size().in_pages();
         let mut dirty = 0;
-        for (index, (page, leaf)) in leaves(body).enumerate() {
+        for index in 0..pages {
+            // SAFETY: (1) the entries of one body lie in one page table, see the module's head.
+            let leaf = unsafe { &*core::ptr::from_ref(first).add(index) };
+            // Bit 0 is the topmost page: shifting as we go up leaves the last one there.
+            dirty <<= 1;
             if leaf.load(Ordering::Acquire) & DIRTY != 0 {
                 leaf.fetch_and(!DIRTY, Ordering::AcqRel);
                 // Or this CPU's next write would find the bit cached as set and not set it again.
-                cpu::flush_page(page.get() as u64);
-                // Bit 0 is the topmost page.
-                dirty |= 1 << (pages - 1 - index);
+                cpu::flush_page((body.lowest.get() + index * PAGE_BYTES) as u64);
+                dirty |= 1;
             }
         }
         DirtyPages::from_bits(dirty)
