@@ -151,7 +151,8 @@ fn note_fate(fate: Fate) {
 }
 
 /// Before this CPU writes to a stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
     let pool = registry().pool();
     let record = pool.record(slot);

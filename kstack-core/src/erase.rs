@@ -184,7 +184,7 @@ impl CoherentSet {
     /// Whether `cpu` must drop its TLB entries for the whole body before it runs on the stack or writes into it.
     #[inline(always)]
     pub fn needs_flush(&self, cpu: CpuId) -> bool {
-        self.0.load(Ordering::Relaxed) & Self::bit(cpu) == 0
+        cpu.get() >= Self::CPUS || self.0.load(Ordering::Relaxed) >> cpu.get() & 1 == 0
     }
 
     /// `cpu` has dropped its entries.

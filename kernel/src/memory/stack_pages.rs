@@ -47,7 +47,8 @@ const LEAF_TABLE_SPAN: usize = 2 << 20;
 const MOST_LEAF_TABLES: usize = 2048;
 
 /// The leaf entries of each 2 MiB of the arena: the address of the first one, in the direct map.
-static LEAF_TABLES: [AtomicUsize; MOST_LEAF_TABLES] = [const { AtomicUsize::new(0) }; MOST_LEAF_TABLES];
+static LEAF_TABLES: [AtomicUsize; MOST_LEAF_TABLES] =
+    [const { AtomicUsize::new(0) }; MOST_LEAF_TABLES];
 
 /// The leaf entry of a page of the arena, if its page table is there.
 #[inline(always)]
@@ -157,7 +158,9 @@ impl Backing for StackPages {
     }
 
     fn erase_page(&mut self, page: Addr) {
-        if let Some(frame) = leaf(page).and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Acquire))) {
+        if let Some(frame) =
+            leaf(page).and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Acquire)))
+        {
             frame.zero();
         }
     }

@@ -29,7 +29,7 @@ use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kstack::arch::current::local::CpuLocal;
 use kstack::arch::current::switch::{self, Start};
 use kstack_core::addr::Addr;
@@ -258,6 +258,21 @@ pub fn hand_to_first(partner: &Arc<Thread>) {
 
 static HANDED_FROM: AtomicPtr<Thread> = AtomicPtr::new(core::ptr::null_mut());
 
+static SWITCH_BEGAN: AtomicU64 = AtomicU64::new(0);
+static SWITCH_TOOK: AtomicU64 = AtomicU64::new(0);
+
+/// What the last switch by [`hand_to`] took, from right before it in one thread to right after it in the other.
+pub fn last_switch_took() -> u64 {
+    SWITCH_TOOK.load(Ordering::Relaxed)
+}
+
+/// What the two stamps of [`hand_to`] cost with nothing between them.
+#[inline(never)]
+pub fn stamps_alone() -> u64 {
+    SWITCH_BEGAN.store(cpu::cycles(), Ordering::Relaxed);
+    cpu::cycles() - SWITCH_BEGAN.load(Ordering::Relaxed)
+}
+
 /// Hands the CPU straight to `next`, which has handed it here: no queue, no decision.
 pub fn hand_to(next: &Thread) {
     cpu::without_interrupts(|| {
@@ -267,7 +282,12 @@ pub fn hand_to(next: &Thread) {
         // dropped by whoever it hands the CPU to.
         unsafe {
             Arc::increment_strong_count(core::ptr::from_ref(next));
-            switch_to(cpus::this(), me, next);
+            let cpu = cpus::this();
+            SWITCH_BEGAN.store(cpu::cycles(), Ordering::Relaxed);
+            let left = switch_to(cpu, me, next);
+            SWITCH_TOOK
+                .store(cpu::cycles() - SWITCH_BEGAN.load(Ordering::Relaxed), Ordering::Relaxed);
+            after_switch(left);
         }
     });
 }
@@ -329,15 +349,17 @@ fn leave_cpu() {
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
     // thread, which runs here only); (3) interrupts are off.
-    unsafe { switch_to(cpu, prev, &*next) };
+    let left = unsafe { switch_to(cpu, prev, &*next) };
+    after_switch(left);
 }
 
-/// The switch itself. See the module's head for who owns what.
+/// The switch itself. See the module's head for who owns what. Returns, in the thread that comes, the one that left: for
+/// [`after_switch`].
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off; `next` is on no CPU, and this CPU owns a reference to it.
-unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
+unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     next.on_cpu.store(true, Ordering::Relaxed);
     next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     next.set_state(State::Running);
@@ -347,7 +369,7 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
     if next.process.is_some() {
         user::load_thread_state(next);
     }
-    load_tables_of(next);
+    load_tables_on(cpu, next);
     let record = next.stack_record();
     if record.needs_flush(cpu.id()) {
         stacks::make_coherent(next.stack_ref().slot, cpu.id());
@@ -359,15 +381,19 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
     // SAFETY: (1) this CPU's own tables, interrupts off; the top of the stack of the thread that comes.
     unsafe { kstack::arch::current::tables::CpuTables::set_user_entry_stack(tables, range.top) };
     let sp = next.saved_sp.load(Ordering::Acquire);
+    let prev_word = core::ptr::from_ref(prev) as usize;
     // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;
     // (3) `sp` was stored by a switch or by `first_frame`.
-    let from =
-        unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, core::ptr::from_ref(prev) as usize) };
-    after_switch(from);
+    unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
 }
 
+/// Loads the page tables that the running thread wants.
 pub(crate) fn load_tables_of(thread: &Thread) {
-    let cpu = cpus::this();
+    cpu::without_interrupts(|| load_tables_on(cpus::this(), thread));
+}
+
+#[inline(always)]
+fn load_tables_on(cpu: &Cpu, thread: &Thread) {
     let root = match thread.tables_root.load(Ordering::Relaxed) {
         0 => paging::kernel_root(),
         root => root,

@@ -127,7 +127,13 @@ impl CpuLocal {
     /// Records who runs from now on: thread, its stack's bounds and watermark, and its canary. Interrupts off, right at the
     /// switch.
     #[inline(always)]
-    pub fn set_thread(&self, thread: usize, stack: AddrRange, watermark: &'static Watermark, canary: usize) {
+    pub fn set_thread(
+        &self,
+        thread: usize,
+        stack: AddrRange,
+        watermark: &'static Watermark,
+        canary: usize,
+    ) {
         self.thread.store(thread, Ordering::Relaxed);
         self.thread_lowest.store(stack.lowest.get(), Ordering::Relaxed);
         self.thread_top.store(stack.top.get(), Ordering::Relaxed);
