@@ -1,1 +1,27 @@
+//! The decisions of kernel stacks, without a single pointer followed.
+//!
+//! Everything in this crate is arithmetic and state: where a stack lies ([`geometry`], [`arena`]), what kind
+//! it is ([`kind`]), and what is to be done next. It contains no `unsafe`, no assembly and no allocation, so all
+//! of it runs under plain `cargo test`, property tests and Miri; the crate `kstack` carries the decisions out.
+//!
+//! Deliberately absent: this crate never follows an address. Where memory must be read (the unwinder), the caller
+//! passes a closure that reads it.
 #![no_std]
+#![deny(unreachable_pub)]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod addr;
+pub mod arena;
+pub mod cache;
+pub mod erase;
+pub mod geometry;
+pub mod irq;
+pub mod kind;
+pub mod pool;
+pub mod record;
+pub mod stacks;
+pub mod unwind;
+pub mod verdict;

@@ -1,0 +1,151 @@
+//! The local APIC (interrupts, timer, IPIs) and the I/O APIC (the console's line).
+//!
+//! Registers as in Intel SDM vol. 3, chapter 12, through the direct map.
+
+use super::cpu::{self, in8, out8};
+use crate::memory::direct;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+const LOCAL_APIC: u64 = 0xfee0_0000;
+const IO_APIC: u64 = 0xfec0_0000;
+
+const ID: u64 = 0x20;
+const END_OF_INTERRUPT: u64 = 0xb0;
+const SPURIOUS: u64 = 0xf0;
+const COMMAND_LOW: u64 = 0x300;
+const COMMAND_HIGH: u64 = 0x310;
+const TIMER: u64 = 0x320;
+const TIMER_INITIAL: u64 = 0x380;
+const TIMER_CURRENT: u64 = 0x390;
+const TIMER_DIVIDE: u64 = 0x3e0;
+
+/// The vectors the kernel uses.
+pub mod vector {
+    /// Timer tick.
+    pub const TIMER: u8 = 0x20;
+    /// Input on the console.
+    pub const CONSOLE: u8 = 0x24;
+    /// "Look at your run queue."
+    pub const RESCHEDULE: u8 = 0xf0;
+    /// "Flush your TLB."
+    pub const FLUSH: u8 = 0xf1;
+    /// "Run the function I left for you."
+    pub const CALL: u8 = 0xf2;
+    /// Raised by tests and benches with the `int` instruction: no interrupt controller involved.
+    pub const SOFTWARE: u8 = 0xf6;
+    /// The APIC raises it when an interrupt went away.
+    pub const SPURIOUS: u8 = 0xff;
+}
+
+/// Timer ticks per second.
+pub const HZ: u64 = 250;
+
+static TIMER_COUNT: AtomicU32 = AtomicU32::new(0);
+
+fn read(register: u64) -> u32 {
+    // SAFETY: (1) the local APIC's page is mapped uncached; every CPU sees its own.
+    unsafe { direct::<u32>(LOCAL_APIC + register).read_volatile() }
+}
+
+fn write(register: u64, value: u32) {
+    // SAFETY: (1) as for `read`; (2) the values come from the functions below.
+    unsafe { direct::<u32>(LOCAL_APIC + register).write_volatile(value) };
+}
+
+/// This CPU's local APIC number.
+pub fn id() -> u32 {
+    read(ID) >> 24
+}
+
+/// Turns this CPU's local APIC on.
+pub fn set_up_local() {
+    write(SPURIOUS, 0x100 | u32::from(vector::SPURIOUS));
+}
+
+/// Masks the old interrupt controllers, and finds out how fast the timer runs.
+pub fn set_up_once() {
+    // SAFETY: (1) both 8259s are ours; 0xff masks all their lines.
+    unsafe {
+        out8(0x21, 0xff);
+        out8(0xa1, 0xff);
+    }
+    write(TIMER_DIVIDE, 0b1011); // by 1
+    write(TIMER, 1 << 16 | u32::from(vector::TIMER));
+    // Count while the 8254's channel 2 counts 10 ms down (1,193,182 Hz).
+    const TENTH: u16 = 11_932;
+    // SAFETY: (1) the timer's ports and the speaker gate are ours.
+    unsafe {
+        out8(0x61, in8(0x61) & !2 | 1);
+        out8(0x43, 0b1011_0000);
+        out8(0x42, TENTH as u8);
+        out8(0x42, (TENTH >> 8) as u8);
+        write(TIMER_INITIAL, u32::MAX);
+        while in8(0x61) & 0x20 == 0 {
+            core::hint::spin_loop();
+        }
+    }
+    let per_second = u64::from(u32::MAX - read(TIMER_CURRENT)) * 100;
+    TIMER_COUNT.store((per_second / HZ) as u32, Ordering::Relaxed);
+}
+
+/// Starts this CPU's periodic timer.
+pub fn start_timer() {
+    write(TIMER_DIVIDE, 0b1011);
+    write(TIMER, 1 << 17 | u32::from(vector::TIMER));
+    write(TIMER_INITIAL, TIMER_COUNT.load(Ordering::Relaxed));
+}
+
+/// Stops this CPU's timer.
+pub fn stop_timer() {
+    write(TIMER_INITIAL, 0);
+}
+
+/// Tells the local APIC that the interrupt has been handled.
+#[inline(always)]
+pub fn end_of_interrupt() {
+    write(END_OF_INTERRUPT, 0);
+}
+
+fn send(apic_id: u32, command: u32) {
+    cpu::without_interrupts(|| {
+        write(COMMAND_HIGH, apic_id << 24);
+        write(COMMAND_LOW, command);
+        while read(COMMAND_LOW) & 1 << 12 != 0 {
+            core::hint::spin_loop();
+        }
+    });
+}
+
+/// Sends an interrupt to a CPU.
+pub fn send_interrupt(apic_id: u32, vector: u8) {
+    send(apic_id, u32::from(vector));
+}
+
+/// Sends an NMI to a CPU, which may be the sender: then it arrives before the next instruction, or after the next `iretq`.
+pub fn send_nmi(apic_id: u32) {
+    send(apic_id, 0x400);
+}
+
+/// Resets a CPU.
+pub fn send_init(apic_id: u32) {
+    send(apic_id, 0x4500);
+}
+
+/// Starts a reset CPU in real mode at `page`, below 1 MiB.
+pub fn send_startup(apic_id: u32, page: u64) {
+    send(apic_id, 0x4600 | (page >> 12) as u32);
+}
+
+/// Routes a line of the old ISA bus to a vector on a CPU.
+pub fn route_isa_line(line: u8, vector: u8, apic_id: u32) {
+    let write = |register: u32, value: u32| {
+        // SAFETY: (1) the I/O APIC's page is mapped uncached and ours; index first, then data.
+        unsafe {
+            direct::<u32>(IO_APIC).write_volatile(register);
+            direct::<u32>(IO_APIC + 0x10).write_volatile(value);
+        }
+    };
+    let register = 0x10 + 2 * u32::from(line);
+    write(register + 1, apic_id << 24);
+    write(register, u32::from(vector));
+}

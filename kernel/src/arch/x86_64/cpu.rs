@@ -1,0 +1,189 @@
+//! Single instructions, as functions.
+
+use core::arch::asm;
+
+/// Turns interrupts off and says whether they were on.
+#[inline(always)]
+pub fn interrupts_off() -> bool {
+    let flags: u64;
+    // SAFETY: (1) only reads and clears the interrupt flag; memory is clobbered, so nothing moves across.
+    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+    flags & 0x200 != 0
+}
+
+/// Turns interrupts on.
+#[inline(always)]
+pub fn interrupts_on() {
+    // SAFETY: (1) the callers hold nothing that an interrupt must not meet; memory is clobbered.
+    unsafe { asm!("sti", options(nostack)) };
+}
+
+/// Whether interrupts are on.
+#[inline(always)]
+pub fn interrupts_are_on() -> bool {
+    let flags: u64;
+    // SAFETY: (1) only reads the flags.
+    unsafe { asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
+    flags & 0x200 != 0
+}
+
+/// Turns interrupts off for the length of `body`.
+#[inline(always)]
+pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
+    let were_on = interrupts_off();
+    let result = body();
+    if were_on {
+        interrupts_on();
+    }
+    result
+}
+
+/// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers `hlt`).
+#[inline(always)]
+pub fn wait_for_interrupt() {
+    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
+    unsafe { asm!("sti", "hlt", options(nostack)) };
+}
+
+/// Stops this CPU for ever.
+pub fn halt() -> ! {
+    loop {
+        // SAFETY: (1) nothing is expected of this CPU any more.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
+}
+
+/// Writes a byte to a port.
+///
+/// # Safety
+///
+/// 1. The device behind the port is the caller's.
+#[inline(always)]
+pub unsafe fn out8(port: u16, value: u8) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
+    };
+}
+
+/// Writes four bytes to a port.
+///
+/// # Safety
+///
+/// 1. The device behind the port is the caller's.
+#[inline(always)]
+pub unsafe fn out32(port: u16, value: u32) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags))
+    };
+}
+
+/// Reads a byte from a port.
+///
+/// # Safety
+///
+/// 1. The device behind the port is the caller's.
+#[inline(always)]
+pub unsafe fn in8(port: u16) -> u8 {
+    let value: u8;
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags))
+    };
+    value
+}
+
+/// Reads a model-specific register.
+///
+/// # Safety
+///
+/// 1. The register exists.
+#[inline]
+pub unsafe fn read_msr(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+///
+/// 1. The register exists and the value keeps the kernel's invariants.
+#[inline]
+pub unsafe fn write_msr(register: u32, value: u64) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// The time stamp counter, after everything before it has been executed.
+#[inline(always)]
+pub fn cycles() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) reading the counter has no effect.
+    unsafe {
+        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags))
+    };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// The address of the last page fault.
+#[inline(always)]
+pub fn fault_address() -> u64 {
+    let address: u64;
+    // SAFETY: (1) reading CR2 has no effect.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
+
+/// Drops this CPU's cached translation of one page, global or not.
+#[inline(always)]
+pub fn flush_page(address: u64) {
+    // SAFETY: (1) forgetting a translation is always allowed.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Drops all of this CPU's cached translations, global ones too: clearing CR4.PGE does that (Intel SDM vol. 3, 5.10.4.1).
+pub fn flush_all() {
+    // SAFETY: (1) forgetting translations is always allowed; (2) CR4 ends up as it was.
+    unsafe {
+        asm!("mov {old}, cr4", "mov {new}, {old}", "and {new}, {mask}", "mov cr4, {new}", "mov cr4, {old}",
+             old = out(reg) _, new = out(reg) _, mask = const !0x80_i32, options(nostack));
+    }
+}
+
+/// Loads the page tables whose root is at this physical address.
+///
+/// # Safety
+///
+/// 1. The tables map the kernel as all others do, and stay until others are loaded.
+#[inline(always)]
+pub unsafe fn load_tables(root: u64) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
+}
+
+/// The stack pointer, here.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: (1) reading RSP has no effect.
+    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading RBP has no effect.
+    unsafe { asm!("mov {}, rbp", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
+}

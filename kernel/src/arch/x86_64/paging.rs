@@ -1,0 +1,257 @@
+//! Page tables: four levels, one kernel half shared by all address spaces.
+
+use crate::arch::boot::MemoryRegion;
+use crate::arch::cpu;
+use crate::memory::frames::{self, Frame};
+use crate::memory::{self, direct};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// What a page may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Writes.
+    pub write: bool,
+    /// Instruction fetches.
+    pub exec: bool,
+}
+
+/// There was no frame for a page table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMemory;
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const UNCACHED: u64 = 1 << 4;
+/// Set by the CPU on the first write through a translation.
+pub const DIRTY: u64 = 1 << 6;
+const LARGE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
+const NO_EXEC: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const LARGE_BYTES: u64 = 2 << 20;
+
+static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// The physical address of the kernel's own tables: for threads without a process.
+#[inline(always)]
+pub fn kernel_root() -> u64 {
+    KERNEL_ROOT.load(Ordering::Relaxed)
+}
+
+/// The entry number `index` of the table at physical address `table`.
+#[inline(always)]
+fn entry(table: u64, index: u64) -> &'static AtomicU64 {
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
+    // bits at any time, hence atomics.
+    unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
+}
+
+/// The table below an entry, made if it is missing.
+fn next_table(entry: &AtomicU64, flags: u64) -> Result<u64, NoMemory> {
+    let value = entry.load(Ordering::Acquire);
+    if value & PRESENT != 0 {
+        return Ok(value & ADDRESS);
+    }
+    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
+    entry.store(table.addr() | flags, Ordering::Release);
+    Ok(table.addr())
+}
+
+/// The leaf entry for an address, with the tables above it made if they are missing.
+fn leaf(root: u64, address: u64, flags: u64) -> Result<&'static AtomicU64, NoMemory> {
+    let level3 = next_table(entry(root, address >> 39), flags)?;
+    let level2 = next_table(entry(level3, address >> 30), flags)?;
+    let level1 = next_table(entry(level2, address >> 21), flags)?;
+    Ok(entry(level1, address >> 12))
+}
+
+/// The leaf entry for an address, if the tables above it are there.
+fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 || value & LARGE != 0 {
+            return None;
+        }
+        table = value & ADDRESS;
+    }
+    Some(entry(table, address >> 12))
+}
+
+/// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
+pub fn set_up_kernel(
+    regions: impl Iterator<Item = MemoryRegion>,
+    image: &[(u64, u64, Access)],
+) -> Result<(), NoMemory> {
+    let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
+    KERNEL_ROOT.store(root, Ordering::Relaxed);
+    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's head).
+    for lowest in [memory::DIRECT_MAP, memory::ARENA, memory::CPU_TABLES, 0xffff_ffff_8000_0000] {
+        next_table(entry(root, lowest >> 39), PRESENT | WRITE)?;
+    }
+    let map_large = |physical: u64, flags: u64| -> Result<(), NoMemory> {
+        let address = memory::DIRECT_MAP + physical;
+        let level3 = next_table(entry(root, address >> 39), PRESENT | WRITE)?;
+        let level2 = next_table(entry(level3, address >> 30), PRESENT | WRITE)?;
+        let flags = PRESENT | WRITE | LARGE | GLOBAL | NO_EXEC | flags;
+        entry(level2, address >> 21).store(physical | flags, Ordering::Relaxed);
+        Ok(())
+    };
+    // Devices below 4 GiB first, uncached; RAM over it.
+    for physical in (0xc000_0000..0x1_0000_0000).step_by(LARGE_BYTES as usize) {
+        map_large(physical, UNCACHED)?;
+    }
+    // The whole first 2 MiB, holes included: firmware tables lie there.
+    map_large(0, 0)?;
+    for region in regions {
+        let lowest = region.lowest & !(LARGE_BYTES - 1);
+        // Reserved stretches below the device hole hold firmware tables too.
+        if region.is_ram() || region.lowest + region.bytes <= 0xc000_0000 {
+            for physical in (lowest..region.lowest + region.bytes).step_by(LARGE_BYTES as usize) {
+                map_large(physical, 0)?;
+            }
+        }
+    }
+    for &(lowest, top, access) in image {
+        for address in (lowest..top).step_by(4096) {
+            let flags = PRESENT | GLOBAL | bits(access);
+            leaf(root, address, PRESENT | WRITE)?
+                .store((address - 0xffff_ffff_8000_0000) | flags, Ordering::Relaxed);
+        }
+    }
+    // SAFETY: (1) the tables map the image where it runs, and the direct map.
+    unsafe { cpu::load_tables(root) };
+    Ok(())
+}
+
+const fn bits(access: Access) -> u64 {
+    (if access.write { WRITE } else { 0 }) | (if access.exec { 0 } else { NO_EXEC })
+}
+
+/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
+pub fn map_kernel(address: u64, frame: Frame) -> Result<&'static AtomicU64, NoMemory> {
+    let leaf = leaf(kernel_root(), address, PRESENT | WRITE)?;
+    // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
+    leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
+    Ok(leaf)
+}
+
+/// The leaf entry of a kernel page, whose tables exist.
+pub fn kernel_leaf(address: u64) -> Option<&'static AtomicU64> {
+    find(kernel_root(), address)
+}
+
+/// The frame that a present leaf entry maps.
+#[inline(always)]
+pub const fn leaf_frame(value: u64) -> Option<Frame> {
+    if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
+}
+
+/// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.
+pub fn kernel_is_mapped(address: u64) -> bool {
+    let mut table = kernel_root();
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return false;
+        }
+        if value & LARGE != 0 {
+            return true;
+        }
+        table = value & ADDRESS;
+    }
+    entry(table, address >> 12).load(Ordering::Acquire) & PRESENT != 0
+}
+
+/// Whether user mode could read a kernel address. Always false, unless something is wrong.
+pub fn user_can_reach(address: u64) -> bool {
+    let mut table = kernel_root();
+    for shift in [39, 30, 21, 12] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 || value & USER == 0 {
+            return false;
+        }
+        if value & LARGE != 0 {
+            break;
+        }
+        table = value & ADDRESS;
+    }
+    true
+}
+
+/// One process's tables. The kernel half is everybody's; the user half is freed with it, table pages only: the frames that
+/// leaves map belong to whoever mapped them.
+#[derive(Debug)]
+pub struct UserTables {
+    root: u64,
+}
+
+impl UserTables {
+    /// Tables with an empty user half.
+    pub fn new() -> Option<Self> {
+        let root = frames::alloc_zeroed()?.addr();
+        for index in 256..512 {
+            entry(root, index)
+                .store(entry(kernel_root(), index).load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Some(Self { root })
+    }
+
+    /// The physical address to load.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Maps a page of the user half; replaces what was there.
+    pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
+        leaf(self.root, address, PRESENT | WRITE | USER)?
+            .store(frame.addr() | PRESENT | USER | bits(access), Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes a page out; the caller flushes and then owns the frame again.
+    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
+        leaf_frame(find(self.root, address)?.swap(0, Ordering::AcqRel))
+    }
+
+    /// What is mapped at an address.
+    pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        let access = Access { write: value & WRITE != 0, exec: value & NO_EXEC == 0 };
+        leaf_frame(value).map(|frame| (frame, access))
+    }
+
+    /// Changes what a mapped page may be used for; the caller flushes.
+    pub fn protect(&mut self, address: u64, access: Access) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !(WRITE | NO_EXEC) | bits(access), Ordering::Release);
+            }
+        }
+    }
+}
+
+impl Drop for UserTables {
+    fn drop(&mut self) {
+        fn free_below(table: u64, entries: u64, level: u32) {
+            if level > 1 {
+                for index in 0..entries {
+                    let value = entry(table, index).load(Ordering::Relaxed);
+                    if value & PRESENT != 0 {
+                        free_below(value & ADDRESS, 512, level - 1);
+                    }
+                }
+            }
+            frames::release(Frame::at(table));
+        }
+        free_below(self.root, 256, 4);
+    }
+}
+
+/// Drops every CPU's cached translations of a user page that may have been used.
+pub fn flush_user_page(address: u64) {
+    cpu::flush_page(address);
+    crate::arch::smp::flush_others();
+}

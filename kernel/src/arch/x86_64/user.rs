@@ -1,0 +1,22 @@
+//! What a program's thread has in the CPU besides its saved registers: floating point, and the base of its
+//! thread-local storage.
+
+use super::cpu;
+use crate::sched::Thread;
+use core::sync::atomic::Ordering;
+
+const FS_BASE: u32 = 0xc000_0100;
+
+/// Loads the state of a process's thread. At the switch to it.
+pub fn load_thread_state(thread: &Thread) {
+    if let Some(fpu) = thread.fpu() {
+        fpu.load();
+    }
+    set_tls(thread.user_tls.load(Ordering::Relaxed));
+}
+
+/// Sets the thread-local storage base of the running program; `base` must be a user address.
+pub fn set_tls(base: u64) {
+    // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault.
+    unsafe { cpu::write_msr(FS_BASE, base) };
+}

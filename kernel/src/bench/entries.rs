@@ -1,0 +1,70 @@
+//! Interrupts and softirqs, without programming an interrupt controller, and backtraces.
+
+use super::{median, report, span};
+use crate::provoke::software_interrupt;
+use crate::softirq::{self, Softirq};
+use crate::{backtrace, interrupts};
+use core::hint::black_box;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+const ROUNDS: u64 = 500;
+
+static RAN: AtomicU64 = AtomicU64::new(0);
+
+fn count() {
+    RAN.store(RAN.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+fn interrupts_measured(overhead: u64) -> u64 {
+    median((0..ROUNDS).map(|_| span(software_interrupt, overhead)).collect())
+}
+
+pub(super) fn run(overhead: u64) {
+    interrupts::set_probe(None);
+    let bare = interrupts_measured(overhead);
+    report("irq_stack_round_trip", bare, "instructions");
+
+    softirq::set_probe(count);
+    interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+    RAN.store(0, Ordering::Relaxed);
+    let with_softirq = interrupts_measured(overhead);
+    assert_eq!(RAN.load(Ordering::Relaxed), ROUNDS, "every interrupt ran its softirq");
+    interrupts::set_probe(None);
+    report("softirq_inline", with_softirq - bare, "instructions");
+
+    RAN.store(0, Ordering::Relaxed);
+    let from_thread = median(
+        (0..ROUNDS)
+            .map(|_| {
+                span(
+                    || {
+                        kstack::irq::disable_bottom_halves();
+                        softirq::raise_from_thread(Softirq::Probe);
+                        kstack::irq::enable_bottom_halves();
+                    },
+                    overhead,
+                )
+            })
+            .collect(),
+    );
+    assert_eq!(RAN.load(Ordering::Relaxed), ROUNDS, "every round ran its softirq");
+    report("softirq_from_thread", from_thread, "instructions");
+
+    let (short, shallow) = backtrace_from(16, overhead);
+    let (long, deep) = backtrace_from(48, overhead);
+    assert_eq!(deep - shallow, 32, "the deeper backtrace has 32 frames more");
+    report("backtrace_per_frame", (long - short) / 32, "instructions");
+}
+
+/// The cost and the number of frames of a backtrace taken `depth` calls further down.
+#[inline(never)]
+fn backtrace_from(depth: u64, overhead: u64) -> (u64, usize) {
+    if black_box(depth) > 0 {
+        return black_box(backtrace_from(depth - 1, overhead));
+    }
+    let mut frames = 0;
+    let cost = median(
+        (0..20).map(|_| span(|| frames = black_box(backtrace::count_frames()), overhead)).collect(),
+    );
+    (cost, frames)
+}

@@ -1,0 +1,130 @@
+//! What the kernel keeps per CPU. The first field is what the library's entry code reads through GS.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::local::CpuLocal;
+use kstack::arch::current::tables::CpuTables;
+use kstack_core::addr::CpuId;
+use kstack_core::cache::CpuCache;
+
+/// The most CPUs the kernel runs on.
+pub const MAX_CPUS: usize = 16;
+
+/// One CPU's block.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Cpu {
+    /// Must stay first: the GS base points at it.
+    pub local: CpuLocal,
+    /// The loaded descriptor tables.
+    pub tables: AtomicPtr<CpuTables>,
+    /// Spinning locks held; see `sync::spin`.
+    spinning: AtomicU32,
+    /// Somebody more deserving waits for this CPU.
+    pub need_resched: AtomicU32,
+    /// The local APIC's number, for IPIs.
+    pub apic_id: AtomicU32,
+    /// The last TLB flush this CPU carried out; see `arch::smp`.
+    pub flushed: AtomicU64,
+    /// The thread that runs when no other does.
+    pub idle: AtomicUsize,
+    /// The page tables that are loaded.
+    pub tables_root: AtomicU64,
+    /// Timer interrupts so far.
+    pub ticks: AtomicU64,
+    /// Interrupts of other kinds so far.
+    pub ipis: AtomicU64,
+    cache: UnsafeCell<CpuCache>,
+}
+
+// SAFETY: (1) the cache is touched only by its own CPU with interrupts off (`with_cache`); everything else is atomic.
+unsafe impl Sync for Cpu {}
+
+static CPUS: [Cpu; MAX_CPUS] = {
+    let mut number = 0;
+    let mut cpus = [const { Cpu::new(CpuId::new(0)) }; MAX_CPUS];
+    while number < MAX_CPUS {
+        cpus[number] = Cpu::new(CpuId::new(number as u32));
+        number += 1;
+    }
+    cpus
+};
+
+static ONLINE: AtomicU32 = AtomicU32::new(0);
+
+impl Cpu {
+    const fn new(cpu: CpuId) -> Self {
+        Self {
+            local: CpuLocal::new(cpu),
+            tables: AtomicPtr::new(core::ptr::null_mut()),
+            spinning: AtomicU32::new(0),
+            need_resched: AtomicU32::new(0),
+            apic_id: AtomicU32::new(u32::MAX),
+            flushed: AtomicU64::new(0),
+            idle: AtomicUsize::new(0),
+            tables_root: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            ipis: AtomicU64::new(0),
+            cache: UnsafeCell::new(CpuCache::new()),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> CpuId {
+        self.local.cpu()
+    }
+
+    /// Spinning locks this CPU holds.
+    pub fn spinning(&self) -> u32 {
+        self.spinning.load(Ordering::Relaxed)
+    }
+}
+
+/// The block of the CPU this runs on. With interrupts on, only good for reports.
+#[inline(always)]
+pub fn this() -> &'static Cpu {
+    // SAFETY: (1) every loaded CpuLocal is the first field of an element of CPUS, which is repr(C).
+    unsafe { &*core::ptr::from_ref(CpuLocal::this()).cast::<Cpu>() }
+}
+
+/// The block of a CPU by number.
+pub fn by_number(number: usize) -> &'static Cpu {
+    &CPUS[number]
+}
+
+/// The CPUs that are up.
+pub fn online() -> impl Iterator<Item = &'static Cpu> {
+    let mask = ONLINE.load(Ordering::Acquire);
+    CPUS.iter().enumerate().filter(move |(i, _)| mask & 1 << i != 0).map(|(_, cpu)| cpu)
+}
+
+/// How many CPUs are up.
+pub fn online_count() -> u32 {
+    ONLINE.load(Ordering::Acquire).count_ones()
+}
+
+/// Counts a CPU as up.
+pub fn set_online(cpu: CpuId) {
+    ONLINE.fetch_or(1 << cpu.get(), Ordering::AcqRel);
+}
+
+/// The CPU's cache of stacks. Interrupts must be off: that is what makes it exclusive.
+#[inline(always)]
+pub fn with_cache<R>(body: impl FnOnce(&mut CpuCache) -> R) -> R {
+    debug_assert!(!crate::arch::cpu::interrupts_are_on());
+    // SAFETY: (1) interrupts are off, so this thread stays on this CPU and no handler comes in; (2) `body` is not called
+    // from within another `with_cache`: the pool's operations do not call back.
+    body(unsafe { &mut *this().cache.get() })
+}
+
+#[inline(always)]
+pub(crate) fn spin_count_up() {
+    let count = &this().spinning;
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+#[inline(always)]
+pub(crate) fn spin_count_down() {
+    let count = &this().spinning;
+    count.store(count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+}

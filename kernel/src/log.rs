@@ -1,0 +1,42 @@
+//! What the kernel says: a line at a time, on the console, or on the control channel while a program has the console.
+
+use crate::arch::serial;
+use crate::sync::SpinLock;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+static LINE: SpinLock<()> = SpinLock::new(());
+static CONSOLE_IS_THE_PROGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// From now on the console carries a program's output and nothing else.
+pub fn leave_console_to_program() {
+    CONSOLE_IS_THE_PROGRAMS.store(true, Ordering::Relaxed);
+}
+
+/// A line of the kernel's own. See `log!`.
+pub fn line(text: fmt::Arguments<'_>) {
+    let _whole_lines = LINE.lock();
+    let console = !CONSOLE_IS_THE_PROGRAMS.load(Ordering::Relaxed);
+    let mut port = if console { serial::CONSOLE } else { serial::CONTROL };
+    // A port takes everything.
+    let _never_fails = writeln!(port, "{text}");
+}
+
+/// A record for tools, on the control channel: starts with `@`. See `control!`.
+pub fn record(text: fmt::Arguments<'_>) {
+    let _whole_lines = LINE.lock();
+    let mut port = serial::CONTROL;
+    let _never_fails = writeln!(port, "@{text}");
+}
+
+/// Logs a line.
+#[macro_export]
+macro_rules! log {
+    ($($text:tt)*) => { $crate::log::line(format_args!($($text)*)) };
+}
+
+/// Sends a record over the control channel.
+#[macro_export]
+macro_rules! control {
+    ($($text:tt)*) => { $crate::log::record(format_args!($($text)*)) };
+}

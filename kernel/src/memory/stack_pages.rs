@@ -1,0 +1,115 @@
+//! The pages behind stacks: what the library's pool asks of a kernel, on this machine's page tables.
+//!
+//! The leaf entries of one stack lie next to each other in one page table (a body is at most 64 KiB and aligned to its size),
+//! so one walk finds all of them. Dirty bits are the CPU's: set by the first write through a translation that does not have
+//! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
+
+use crate::arch::paging::{self, DIRTY};
+use crate::arch::{cpu, smp};
+use crate::memory::frames::{self, Frame};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use kstack_core::addr::{Addr, AddrRange, ByteSize};
+use kstack_core::erase::DirtyPages;
+use kstack_core::pool::{AccountId, Backing, Exhausted, OverLimit};
+
+/// Bytes of stacks that are charged to somebody.
+static CHARGED: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that may be charged at most; 0: no limit.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+/// Pages mapped behind stacks, live or parked.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// The kernel's pages, for the pool.
+#[derive(Debug)]
+pub struct StackPages;
+
+/// Bytes charged now: what `KernelStack` in /proc/meminfo says.
+pub fn charged_bytes() -> usize {
+    CHARGED.load(Ordering::Relaxed)
+}
+
+/// Pages mapped behind stacks now, live or parked.
+pub fn mapped_pages() -> usize {
+    MAPPED.load(Ordering::Relaxed)
+}
+
+/// Sets the most that may be charged; 0: no limit. Returns the old limit.
+pub fn set_limit(bytes: usize) -> usize {
+    LIMIT.swap(bytes, Ordering::Relaxed)
+}
+
+fn leaves(range: AddrRange) -> impl Iterator<Item = (Addr, &'static AtomicU64)> {
+    // One walk; the rest are neighbours.
+    let first = paging::kernel_leaf(range.lowest.get() as u64);
+    (0..range.size().in_pages()).filter_map(move |page| {
+        let first = core::ptr::from_ref(first?);
+        // SAFETY: (1) the entries of one body lie in one page table, see the module's head.
+        let leaf = unsafe { &*first.add(page) };
+        Some((range.lowest.wrapping_add(ByteSize::pages(page)), leaf))
+    })
+}
+
+impl Backing for StackPages {
+    fn charge(&mut self, _account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
+        let after = CHARGED.fetch_add(size.get(), Ordering::Relaxed) + size.get();
+        let limit = LIMIT.load(Ordering::Relaxed);
+        if limit != 0 && after > limit {
+            CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
+            return Err(OverLimit);
+        }
+        Ok(())
+    }
+
+    fn uncharge(&mut self, _account: AccountId, size: ByteSize) {
+        CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
+    }
+
+    fn map_page(&mut self, page: Addr) -> Result<(), Exhausted> {
+        let frame = frames::alloc_zeroed().ok_or(Exhausted::Frame)?;
+        match paging::map_kernel(page.get() as u64, frame) {
+            Ok(_) => {
+                MAPPED.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(paging::NoMemory) => {
+                frames::release(frame);
+                Err(Exhausted::PageTable)
+            }
+        }
+    }
+
+    fn unmap_pages(&mut self, range: AddrRange) {
+        let mut taken: [Option<Frame>; 16] = [None; 16];
+        for ((page, leaf), slot) in leaves(range).zip(&mut taken) {
+            *slot = paging::leaf_frame(leaf.swap(0, Ordering::AcqRel));
+            cpu::flush_page(page.get() as u64);
+        }
+        // No CPU may have a translation left when the frames get another owner.
+        smp::flush_others();
+        for frame in taken.into_iter().flatten() {
+            frames::release(frame);
+            MAPPED.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
+        let mut dirty = DirtyPages::NONE;
+        for (index, (page, leaf)) in leaves(body).enumerate() {
+            if leaf.load(Ordering::Acquire) & DIRTY != 0 {
+                leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+                // Or this CPU's next write would find the bit cached as set and not set it again.
+                cpu::flush_page(page.get() as u64);
+                dirty.insert(index);
+            }
+        }
+        dirty
+    }
+
+    fn erase_page(&mut self, page: Addr) {
+        if let Some(frame) = paging::kernel_leaf(page.get() as u64)
+            .and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Acquire)))
+        {
+            frame.zero();
+        }
+    }
+}

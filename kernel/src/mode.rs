@@ -1,0 +1,44 @@
+//! What the kernel does once it is up, as its command line says: `mode=console`, `run`, `test`, `list` or `bench`.
+
+use crate::arch::power::{self, End};
+use crate::options;
+use alloc::vec::Vec;
+
+/// The first thread.
+pub fn run() {
+    match options::get("mode").as_deref() {
+        Some("run") => run_program(),
+        Some("test") => crate::tests::run(&options::get("tests").unwrap_or_default()),
+        Some("list") => crate::tests::list(),
+        Some("bench") => crate::bench::run(),
+        Some("console") | None => crate::console::run(),
+        Some(other) => {
+            log!("unknown mode={other}; known are console, run, test, list, bench");
+            crate::console::run()
+        }
+    }
+    power::end(End::Orderly)
+}
+
+/// Runs the program that came in the archive, gives it the console, and hands its status out.
+fn run_program() {
+    let Some(argv) = crate::process::fs::read_file("/kstack/argv") else {
+        control!("exit 127");
+        log!("mode=run, but the archive has no /kstack/argv");
+        return;
+    };
+    crate::log::leave_console_to_program();
+    let argv: Vec<&[u8]> =
+        argv.strip_suffix(b"\0").unwrap_or(&argv).split(|&byte| byte == 0).collect();
+    match crate::process::run("/kstack/program", &argv) {
+        Ok(status) => control!("exit {status}"),
+        Err(error) => {
+            let name = argv
+                .first()
+                .map_or("?".into(), |name| alloc::string::String::from_utf8_lossy(name));
+            log!("{name}: {error}");
+            control!("exit {}", error.shell_status());
+        }
+    }
+    control!("end");
+}

@@ -1,0 +1,118 @@
+//! What the kernel does with an overflow report: prints it, ends the thread or stops the machine, and takes back what the
+//! thread held.
+
+use crate::arch::regs::SavedRegs;
+use crate::arch::{cpu, power, serial};
+use crate::{backtrace, process, sched, symbols};
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU64, Ordering};
+use kstack_core::addr::Addr;
+use kstack_core::verdict::{Consequence, OverflowReport};
+
+static CONTAINED: AtomicU64 = AtomicU64::new(0);
+static LAST: crate::sync::SpinLock<Option<OverflowReport>> = crate::sync::SpinLock::new(None);
+
+/// Threads ended so far because of a stack.
+pub fn contained_count() -> u64 {
+    CONTAINED.load(Ordering::Relaxed)
+}
+
+/// The last report after which the system went on; taken out.
+pub fn take_last_report() -> Option<OverflowReport> {
+    LAST.lock().take()
+}
+
+/// Prints a report as people read it.
+fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
+    write!(to, "\n{report}")?;
+    writeln!(to, "  running: {}", sched::current().name())?;
+    backtrace::write_steps(report.backtrace.steps(), to)?;
+    if report.backtrace.dropped > 0 {
+        writeln!(to, "  ({} more)", report.backtrace.dropped)?;
+    }
+    Ok(())
+}
+
+/// The report as tools read it, one line on the control channel.
+fn record(report: &OverflowReport) {
+    let verdict = &report.verdict;
+    let mut port = serial::CONTROL;
+    // The port takes everything, and there is nobody to tell.
+    let _never_fails = write!(
+        port,
+        "@report stack={} cpu={} side={} cause={} consequence={} distance={} victim={} reliable={} frames={} backtrace=",
+        verdict.stack.kind,
+        report.fault.cpu,
+        verdict.side.name(),
+        verdict.cause.name(),
+        verdict.consequence.name(),
+        verdict.distance.get(),
+        Escaped(sched::current().name()),
+        if report.backtrace.is_reliable() { "yes" } else { "no" },
+        report.backtrace.steps().len() + report.backtrace.dropped,
+    );
+    let mut last = "";
+    for address in report.code_addresses() {
+        let name = symbols::lookup(address.get() as u64 - 1).map_or("?", |symbol| symbol.name);
+        // A recursion is one name.
+        if name != last {
+            let _never_fails = write!(port, "{},", Escaped(name));
+            last = name;
+        }
+    }
+    let _never_fails = writeln!(port);
+}
+
+/// Spaces and commas as %20 and %2c.
+struct Escaped<'t>(&'t str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                ' ' => f.write_str("%20")?,
+                ',' => f.write_str("%2c")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends the running thread. Interrupts are off; on the thread's own stack, at its top. Everything on it has been given up.
+pub fn end_thread(report: &OverflowReport) -> ! {
+    debug_assert_eq!(report.verdict.consequence, Consequence::EndThread);
+    let mut console = serial::CONSOLE;
+    let _never_fails = print(report, &mut console);
+    *LAST.lock() = Some(report.clone());
+    CONTAINED.fetch_add(1, Ordering::Relaxed);
+    let thread = sched::current();
+    let locks = thread.let_go_of_all_held();
+    log!("thread {} ({}) is ended; {locks} sleeping locks taken back", thread.id(), thread.name());
+    cpu::interrupts_on();
+    if thread.process.is_some() {
+        const SIGSEGV: i32 = 11;
+        process::kill_current(SIGSEGV)
+    }
+    sched::exit_current()
+}
+
+/// Stops the machine. No lock is taken: their holders may be what is broken.
+pub fn stop(report: &OverflowReport) -> ! {
+    let mut console = serial::CONSOLE;
+    let _never_fails = print(report, &mut console);
+    record(report);
+    power::end(power::End::Stopped)
+}
+
+/// An exception in the kernel that no stack explains.
+pub fn print_exception(vector: u8, fault: Addr, regs: &SavedRegs) {
+    let mut console = serial::CONSOLE;
+    let _never_fails = writeln!(
+        console,
+        "\nexception {vector} in the kernel, address {fault}, error {:#x}, on CPU {}\n{regs:#x?}",
+        regs.orig_rax,
+        crate::cpus::this().id(),
+    );
+    backtrace::print_from_regs(regs, &mut console);
+}

@@ -1,0 +1,169 @@
+//! Overflows and guard accesses on purpose: for the console, for tests, and for programs through /proc/kstack/provoke.
+
+use crate::arch::apic::vector;
+use crate::arch::regs::SavedRegs;
+use crate::sched;
+use crate::softirq::{self, Softirq};
+use crate::{interrupts, stacks};
+use alloc::string::String;
+use core::hint::black_box;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// How to overflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Deep recursion, frames of about a hundred bytes.
+    Recursion,
+    /// One frame larger than the stack.
+    GiantFrame,
+}
+
+/// Which guard to touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Below the body.
+    Below,
+    /// Above it.
+    Above,
+}
+
+/// Calls itself until there is no stack left. It never returns; the loop's end is only there to keep the compiler honest.
+#[inline(never)]
+pub fn recurse_until_overflow(depth: usize) -> usize {
+    let here = black_box([depth; 8]);
+    if black_box(depth) == usize::MAX {
+        return 0;
+    }
+    recurse_until_overflow(depth + 1) + black_box(here)[depth % 8]
+}
+
+/// Has a frame larger than any stack.
+#[inline(never)]
+pub fn one_giant_frame(value: usize) -> usize {
+    let frame = black_box([value; 5000]);
+    frame[value % 5000]
+}
+
+/// Overflows the stack this runs on.
+pub fn overflow_here(how: How) {
+    match how {
+        How::Recursion => black_box(recurse_until_overflow(black_box(0))),
+        How::GiantFrame => black_box(one_giant_frame(black_box(7))),
+    };
+}
+
+/// In a thread made for it; returns when the thread has been ended and its stack is back.
+pub fn in_thread(how: How) {
+    fn body(how: usize) {
+        overflow_here(if how == 0 { How::Recursion } else { How::GiantFrame });
+    }
+    match sched::spawn_kernel("overflowing", body, how as usize) {
+        Ok(thread) => thread.join(),
+        Err(error) => log!("no thread to overflow: {error:?}"),
+    }
+}
+
+/// In a system call of a program made for it; returns the program's status.
+pub fn in_syscall(how: How) -> Result<i32, String> {
+    let word: &[u8] = match how {
+        How::Recursion => b"echo recurse > /proc/kstack/provoke",
+        How::GiantFrame => b"echo frame > /proc/kstack/provoke",
+    };
+    crate::process::run("/bin/busybox", &[b"sh", b"-c", word])
+        .map_err(|error| alloc::format!("{error}"))
+}
+
+/// What a write to /proc/kstack/provoke does, in the system call. Says whether the word was known.
+pub fn from_syscall(word: &[u8]) -> bool {
+    match word.trim_ascii() {
+        b"recurse" => overflow_here(How::Recursion),
+        b"frame" => overflow_here(How::GiantFrame),
+        _ => return false,
+    }
+    true
+}
+
+static HOW: AtomicUsize = AtomicUsize::new(0);
+
+fn chosen() -> How {
+    if HOW.load(Ordering::Relaxed) == 0 { How::Recursion } else { How::GiantFrame }
+}
+
+/// Raises the software interrupt: straight through the vector, no interrupt controller involved.
+#[inline(always)]
+pub fn software_interrupt() {
+    // SAFETY: (1) the vector's handler returns with everything as it was.
+    unsafe { core::arch::asm!("int {}", const vector::SOFTWARE) };
+}
+
+/// In an interrupt handler, on the IRQ stack. The machine stops.
+pub fn in_interrupt(how: How) {
+    HOW.store(how as usize, Ordering::Relaxed);
+    interrupts::set_probe(Some(|_| overflow_here(chosen())));
+    software_interrupt();
+}
+
+/// In a softirq on the way out of an interrupt, on the IRQ stack. The machine stops.
+pub fn in_softirq(how: How) {
+    HOW.store(how as usize, Ordering::Relaxed);
+    softirq::set_probe(|| overflow_here(chosen()));
+    interrupts::set_probe(Some(|_: &mut SavedRegs| softirq::raise(Softirq::Probe)));
+    software_interrupt();
+}
+
+/// Reads a byte of a guard of its own stack, in a thread made for it.
+pub fn touch_guard(side: Side) {
+    fn body(side: usize) {
+        let range = sched::current().stack_range();
+        let address = if side == 0 { range.lowest.get() - 1 } else { range.top.get() };
+        // SAFETY: (1) none: the address is never mapped, so the read faults and ends the thread. That is the purpose.
+        black_box(unsafe { (address as *const u8).read_volatile() });
+    }
+    match sched::spawn_kernel("touching", body, side as usize) {
+        Ok(thread) => thread.join(),
+        Err(error) => log!("no thread to touch a guard: {error:?}"),
+    }
+}
+
+static DEEPEST: AtomicUsize = AtomicUsize::new(0);
+static DONE: AtomicBool = AtomicBool::new(false);
+
+/// Goes `bytes` deep in a thread made for it; says what the samples saw. More than there is overflows.
+pub fn go_deep(bytes: usize) -> String {
+    fn down(left: usize) -> usize {
+        let frame = black_box([left as u8; 192]);
+        if left <= 256 {
+            // An interrupt here samples the depth.
+            software_interrupt();
+            return usize::from(frame[0]);
+        }
+        down(left - 256) + usize::from(black_box(frame)[1])
+    }
+    fn body(bytes: usize) {
+        black_box(down(bytes));
+        let thread = sched::current();
+        if let Some(slot) = thread.stack_slot() {
+            let lowest = stacks::lowest_seen(slot);
+            DEEPEST.store(
+                lowest.map_or(0, |sp| thread.stack_range().top.bytes_above(sp).get()),
+                Ordering::Relaxed,
+            );
+        }
+        DONE.store(true, Ordering::Release);
+    }
+    interrupts::set_probe(None);
+    DONE.store(false, Ordering::Relaxed);
+    match sched::spawn_kernel("diving", body, bytes) {
+        Ok(thread) => thread.join(),
+        Err(error) => return alloc::format!("no thread to go deep: {error:?}"),
+    }
+    if !DONE.load(Ordering::Acquire) {
+        return String::from("the thread overflowed and has been ended; the machine goes on");
+    }
+    let size = stacks::arena().geometry().body().get();
+    let deepest = DEEPEST.load(Ordering::Relaxed);
+    alloc::format!(
+        "went {bytes} bytes deep; deepest sample {deepest} of {size} bytes, {} left",
+        size.saturating_sub(deepest)
+    )
+}

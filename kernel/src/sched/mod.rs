@@ -1,0 +1,400 @@
+//! The scheduler: one run queue, first come first served, a time slice of a tick.
+//!
+//! # Whose reference, when
+//!
+//! The CPU owns a reference to the thread that runs on it (`CpuLocal`'s thread word); the run queue owns one to each
+//! thread in it. A switch hands the reference of the thread that leaves to the thread that comes, which drops it in
+//! [`after_switch`] on its own stack: so a dead thread's stack is given back by the next thread, never under its own feet.
+//!
+//! # `on_cpu`
+//!
+//! A thread may stand in the run queue while its old CPU is still saving its registers. `on_cpu` is cleared by the next
+//! thread on that CPU; until then nobody else runs it. A CPU never waits for it: it takes the next thread in the queue
+//! (two CPUs that waited for each other's thread would wait for ever).
+
+mod queue;
+pub mod thread;
+mod wait;
+
+pub use thread::{State, Thread};
+pub use wait::{Interrupted, WaitQueue};
+
+use crate::arch::fpu::FpuState;
+use crate::arch::regs::SavedRegs;
+use crate::arch::{cpu, paging, smp, user};
+use crate::cpus::{self, Cpu};
+use crate::process::Process;
+use crate::stacks::{self, OwnedStack, StackError};
+use crate::sync::SpinLock;
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use kstack::arch::current::local::CpuLocal;
+use kstack::arch::current::switch::{self, Start};
+use kstack_core::addr::Addr;
+use queue::{RUN, ThreadList};
+use thread::Name;
+
+static READY: SpinLock<ThreadList<RUN>> = SpinLock::new(ThreadList::new());
+static IDLE_CPUS: AtomicU32 = AtomicU32::new(0);
+static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Why a thread could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpawnError {
+    /// No stack for it.
+    Stack(StackError),
+    /// No memory for the thread itself.
+    NoMemory,
+}
+
+/// The running thread. One load.
+#[inline(always)]
+pub fn current() -> &'static Thread {
+    // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2) it stays valid while the
+    // thread runs, and the caller is the thread. The lifetime is a promise of the callers not to hand it to others.
+    unsafe { &*(CpuLocal::current_thread() as *const Thread) }
+}
+
+/// Whether threads run at all yet.
+pub fn has_started() -> bool {
+    STARTED.load(Ordering::Acquire)
+}
+
+/// The running thread, as a reference to keep.
+pub fn current_arc() -> Arc<Thread> {
+    let thread = core::ptr::from_ref(current());
+    // SAFETY: (1) the pointer came from `Arc::into_raw`; (2) the CPU holds a reference while the thread runs.
+    unsafe {
+        Arc::increment_strong_count(thread);
+        Arc::from_raw(thread)
+    }
+}
+
+/// Every thread that is not gone, for reports.
+pub fn all() -> Vec<Arc<Thread>> {
+    ALL.lock().iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Starts a kernel thread.
+pub fn spawn_kernel(
+    name: &str,
+    function: fn(usize),
+    argument: usize,
+) -> Result<Arc<Thread>, SpawnError> {
+    // Two words for the first function, on the heap until it has read them.
+    let work = Box::new((function, argument));
+    let start = Start::Kernel { function: kernel_thread, argument: Box::into_raw(work) as usize };
+    create(name, None, start).inspect_err(|_| {
+        if let Start::Kernel { argument, .. } = start {
+            // SAFETY: (1) made by `into_raw` above, and no thread took it.
+            drop(unsafe { Box::from_raw(argument as *mut (fn(usize), usize)) });
+        }
+    })
+}
+
+/// Starts a thread of a process in user mode, with these registers.
+pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>, SpawnError> {
+    let fpu = match current().fpu() {
+        Some(parent) => parent.fork(),
+        None => FpuState::new(),
+    };
+    let tls = current().user_tls.load(Ordering::Relaxed);
+    let name = process.name();
+    let thread = create_unstarted(&name, Some((process, fpu)), Start::User(*regs))?;
+    thread.user_tls.store(tls, Ordering::Relaxed);
+    Ok(thread)
+}
+
+/// Lets a thread of [`spawn_user`] run: its creator may still set it up before.
+pub fn start(thread: &Arc<Thread>) {
+    push_ready(thread.clone());
+}
+
+fn create(
+    name: &str,
+    process: Option<(Arc<Process>, FpuState)>,
+    start: Start,
+) -> Result<Arc<Thread>, SpawnError> {
+    let thread = create_unstarted(name, process, start)?;
+    push_ready(thread.clone());
+    Ok(thread)
+}
+
+/// The one way a thread comes to be: fork, vfork, clone and kernel threads.
+fn create_unstarted(
+    name: &str,
+    process: Option<(Arc<Process>, FpuState)>,
+    start: Start,
+) -> Result<Arc<Thread>, SpawnError> {
+    let id = thread::next_id();
+    let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
+    let range = stack.range();
+    // SAFETY: (1) the stack was just given out to us.
+    let sp = unsafe { switch::first_frame(range, start) };
+    let thread = Arc::new(Thread::new(id, Name::new(name), stack, process, State::Ready));
+    thread.saved_sp.store(sp, Ordering::Relaxed);
+    remember(&thread);
+    Ok(thread)
+}
+
+fn remember(thread: &Arc<Thread>) {
+    let mut all = ALL.lock();
+    if all.len() == all.capacity() {
+        all.retain(|thread| thread.strong_count() > 0);
+        let free = all.len() / 2 + 64;
+        all.reserve(free);
+    }
+    all.push(Arc::downgrade(thread));
+}
+
+/// What every kernel thread runs first.
+extern "C" fn kernel_thread(work: usize) {
+    // SAFETY: (1) made by `into_raw` in `spawn_kernel`, for this thread alone.
+    let (function, argument) = *unsafe { Box::from_raw(work as *mut (fn(usize), usize)) };
+    function(argument);
+    exit_current()
+}
+
+/// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is the one it runs on.
+pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
+    let id = thread::next_id();
+    let name = Name::new("idle");
+    let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
+    cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
+    remember(&thread);
+    let top = thread.stack_range().top;
+    let lowest = thread.stack_range().lowest;
+    cpu.local.set_thread(Arc::into_raw(thread.clone()) as usize, lowest, top, thread.canary());
+    // The idle reference lives as long as the CPU.
+    core::mem::forget(thread.clone());
+    STARTED.store(true, Ordering::Release);
+    thread
+}
+
+/// Ends the running thread.
+pub fn exit_current() -> ! {
+    cpu::interrupts_off();
+    let me = current();
+    me.set_state(State::Dead);
+    leave_cpu();
+    unreachable!("a dead thread was switched to")
+}
+
+/// Lets others run, if there are any.
+pub fn yield_now() {
+    cpu::without_interrupts(leave_cpu);
+}
+
+/// Puts a sleeping thread back into the run queue. From any context.
+pub fn make_ready(thread: Arc<Thread>) {
+    if thread.unblock(State::Ready) {
+        push_ready(thread);
+    }
+}
+
+fn push_ready(thread: Arc<Thread>) {
+    READY.lock().push(thread);
+    // Somebody idle takes it; otherwise the next tick of a busy CPU does.
+    let idle = IDLE_CPUS.load(Ordering::SeqCst);
+    if idle != 0 {
+        let number = idle.trailing_zeros() as usize;
+        IDLE_CPUS.fetch_and(!(1 << number), Ordering::SeqCst);
+        cpu::without_interrupts(|| {
+            let target = cpus::by_number(number);
+            if core::ptr::eq(target, cpus::this()) {
+                target.need_resched.store(1, Ordering::Relaxed);
+            } else {
+                smp::kick(target);
+            }
+        });
+    }
+}
+
+/// Whether a thread waits for a CPU.
+pub fn somebody_waits() -> bool {
+    !READY.lock().is_empty()
+}
+
+/// What an idle CPU does.
+pub fn idle_loop() -> ! {
+    loop {
+        cpu::interrupts_off();
+        let bit = 1 << cpus::this().id().get();
+        IDLE_CPUS.fetch_or(bit, Ordering::SeqCst);
+        if somebody_waits() {
+            IDLE_CPUS.fetch_and(!bit, Ordering::SeqCst);
+            leave_cpu();
+            cpu::interrupts_on();
+        } else {
+            cpu::wait_for_interrupt();
+        }
+    }
+}
+
+/// After an interrupt from the kernel, in thread context with interrupts off: give the CPU to somebody else?
+pub fn preempt() {
+    let cpu = cpus::this();
+    if cpu.need_resched.swap(0, Ordering::Relaxed) != 0 && current().state() == State::Running {
+        leave_cpu();
+    }
+}
+
+/// Blocks until `partner`, a new thread, calls [`hand_back`]. For measuring the bare switch.
+pub fn hand_to_first(partner: &Arc<Thread>) {
+    cpu::without_interrupts(|| {
+        HANDED_FROM.store(core::ptr::from_ref(current()).cast_mut(), Ordering::Relaxed);
+        debug_assert!(partner.state() != State::Dead);
+        current().set_state(State::Blocked);
+        leave_cpu();
+    });
+}
+
+static HANDED_FROM: AtomicPtr<Thread> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Hands the CPU straight to `next`, which has handed it here: no queue, no decision.
+pub fn hand_to(next: &Thread) {
+    cpu::without_interrupts(|| {
+        let me = current();
+        me.set_state(State::Blocked);
+        // SAFETY: (1) interrupts are off; `next` handed the CPU here, so it is on none; the reference is made here, and
+        // dropped by whoever it hands the CPU to.
+        unsafe {
+            Arc::increment_strong_count(core::ptr::from_ref(next));
+            switch_to(cpus::this(), me, next);
+        }
+    });
+}
+
+/// Hands the CPU back to whoever called [`hand_to`].
+pub fn hand_back() {
+    // SAFETY: (1) the thread that measures waits for us, so it lives.
+    hand_to(unsafe { &*HANDED_FROM.load(Ordering::Relaxed) });
+}
+
+/// The next thread to run, if there is one that has left its old CPU.
+fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
+    let mut ready = READY.lock();
+    let mut first_busy: *const Thread = core::ptr::null();
+    while let Some(thread) = ready.pop() {
+        if core::ptr::eq(&*thread, me) || !thread.is_on_cpu() {
+            return Some(thread);
+        }
+        let seen = core::ptr::eq(&*thread, first_busy);
+        if first_busy.is_null() {
+            first_busy = &*thread;
+        }
+        ready.push(thread);
+        if seen {
+            break;
+        }
+    }
+    None
+}
+
+/// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the run queue; a blocked or
+/// dead one does not.
+fn leave_cpu() {
+    let cpu = cpus::this();
+    let me = CpuLocal::current_thread() as *const Thread;
+    let idle = cpu.idle.load(Ordering::Relaxed) as *const Thread;
+    // SAFETY: (1) the CPU's reference to the running thread.
+    let prev = unsafe { &*me };
+    let runnable = prev.state() == State::Running;
+    let next = match next_ready(me) {
+        Some(next) => Arc::into_raw(next),
+        None if runnable => return,
+        None => {
+            // SAFETY: (1) the idle thread lives as long as the CPU.
+            unsafe { Arc::increment_strong_count(idle) };
+            idle
+        }
+    };
+    if core::ptr::eq(next, me) {
+        // Woken before it had left.
+        prev.set_state(State::Running);
+        // SAFETY: (1) the run queue's reference, taken out above; the CPU still has its own.
+        drop(unsafe { Arc::from_raw(next) });
+        return;
+    }
+    if runnable && !core::ptr::eq(me, idle) {
+        prev.set_state(State::Ready);
+        READY.lock().push(current_arc());
+    }
+    // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
+    // thread, which runs here only); (3) interrupts are off.
+    unsafe { switch_to(cpu, prev, &*next) };
+}
+
+/// The switch itself. See the module's head for who owns what.
+///
+/// # Safety
+///
+/// 1. Interrupts are off; `next` is on no CPU, and this CPU owns a reference to it.
+unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
+    next.on_cpu.store(true, Ordering::Relaxed);
+    next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
+    next.set_state(State::Running);
+    if let Some(fpu) = &prev.fpu {
+        fpu.save();
+    }
+    if next.process.is_some() {
+        user::load_thread_state(next);
+    }
+    load_tables_of(next);
+    if let Some(slot) = next.stack_slot() {
+        stacks::make_coherent(slot, cpu.id());
+    }
+    let range = next.stack_range();
+    let tables = cpu.tables.load(Ordering::Relaxed);
+    cpu.local.set_thread(
+        core::ptr::from_ref(next) as usize,
+        range.lowest,
+        range.top,
+        next.canary(),
+    );
+    // SAFETY: (1) this CPU's own tables, interrupts off; the top of the stack of the thread that comes.
+    unsafe { kstack::arch::current::tables::CpuTables::set_user_entry_stack(tables, range.top) };
+    let sp = next.saved_sp.load(Ordering::Acquire);
+    // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;
+    // (3) `sp` was stored by a switch or by `first_frame`.
+    let from =
+        unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, core::ptr::from_ref(prev) as usize) };
+    after_switch(from);
+}
+
+pub(crate) fn load_tables_of(thread: &Thread) {
+    let cpu = cpus::this();
+    let root = match thread.tables_root.load(Ordering::Relaxed) {
+        0 => paging::kernel_root(),
+        root => root,
+    };
+    if cpu.tables_root.load(Ordering::Relaxed) != root {
+        cpu.tables_root.store(root, Ordering::Relaxed);
+        // SAFETY: (1) the kernel half is everybody's; (2) the tables live as long as the thread's process, and a process
+        // that drops them has moved its threads to the kernel's first.
+        unsafe { cpu::load_tables(root) };
+    }
+}
+
+/// On the new stack: the thread that left is off this CPU now. `left` is the reference the CPU had to it.
+pub fn after_switch(left: usize) {
+    // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
+    let left = unsafe { Arc::from_raw(left as *const Thread) };
+    let dead = left.state() == State::Dead;
+    left.on_cpu.store(false, Ordering::Release);
+    if dead {
+        if let Some(stack) = left.take_stack() {
+            stack.release();
+        }
+        left.reaped.store(true, Ordering::Release);
+        left.exited.wake_all();
+    }
+}
+
+/// Where the next entry from user mode starts, as this CPU's `CpuLocal` has it.
+pub fn entry_stack_top() -> Addr {
+    cpus::this().local.thread_top()
+}

@@ -1,0 +1,276 @@
+//! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
+//! reach it.
+
+use crate::arch::fpu::FpuState;
+use crate::process::Process;
+use crate::sched::WaitQueue;
+use crate::stacks::OwnedStack;
+use crate::sync::{RawMutex, SpinLock};
+use alloc::sync::Arc;
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+use kstack_core::addr::AddrRange;
+
+/// What a thread is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// On a CPU.
+    Running = 0,
+    /// In the run queue.
+    Ready = 1,
+    /// Waiting to be woken.
+    Blocked = 2,
+    /// Will not run again.
+    Dead = 3,
+}
+
+/// How many sleeping locks a thread can hold at once.
+const MOST_HELD: usize = 8;
+
+/// One thread of the kernel, with or without a process.
+#[derive(Debug)]
+pub struct Thread {
+    id: u64,
+    name: Name,
+    /// The saved SP while it is not running.
+    pub(super) saved_sp: AtomicUsize,
+    stack: SpinLock<Option<OwnedStack>>,
+    stack_range: AddrRange,
+    stack_slot: Option<kstack_core::arena::SlotIndex>,
+    state: AtomicU8,
+    /// True from before it runs until its CPU has left its stack.
+    pub(super) on_cpu: AtomicBool,
+    /// The CPU it runs or last ran on.
+    pub(super) last_cpu: AtomicU32,
+    /// The next one in the run queue, and the next one in a wait queue.
+    pub(super) links: [AtomicPtr<Thread>; 2],
+    canary: usize,
+    /// The process it belongs to.
+    pub process: Option<Arc<Process>>,
+    /// Page tables to load; 0: any will do.
+    pub(super) tables_root: AtomicU64,
+    pub(super) fpu: Option<FpuState>,
+    killed: AtomicBool,
+    /// Set when the stack has been taken back.
+    pub(super) reaped: AtomicBool,
+    pub(super) exited: WaitQueue,
+    held: [AtomicPtr<RawMutex>; MOST_HELD],
+    /// Thread-local storage base of the program.
+    pub user_tls: AtomicU64,
+}
+
+/// A thread's name, cut to fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Name {
+    bytes: [u8; 24],
+    length: u8,
+}
+
+impl Name {
+    /// The first 24 bytes of `text`, cut at a character.
+    pub fn new(text: &str) -> Self {
+        let mut name = Self { bytes: [0; 24], length: 0 };
+        for c in text.chars() {
+            let at = usize::from(name.length);
+            if at + c.len_utf8() > name.bytes.len() {
+                break;
+            }
+            c.encode_utf8(&mut name.bytes[at..]);
+            name.length += c.len_utf8() as u8;
+        }
+        name
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("?")
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static CANARY_SEED: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
+
+/// A number for a thread that is about to be.
+pub fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A canary unlike the others; its lowest byte is zero, so that a string function cannot write it.
+fn new_canary() -> usize {
+    // Weyl sequence, then a finaliser; the time stamp makes boots differ.
+    let mut x = CANARY_SEED.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+    x ^= crate::arch::cpu::cycles();
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ x >> 31) as usize & !0xff
+}
+
+impl Thread {
+    pub(super) fn new(
+        id: u64,
+        name: Name,
+        stack: OwnedStack,
+        process: Option<(Arc<Process>, FpuState)>,
+        state: State,
+    ) -> Self {
+        let (process, fpu) = match process {
+            Some((process, fpu)) => (Some(process), Some(fpu)),
+            None => (None, None),
+        };
+        let tables_root = process.as_ref().map_or(0, |process| process.tables_root());
+        Self {
+            id,
+            name,
+            saved_sp: AtomicUsize::new(0),
+            stack_range: stack.range(),
+            stack_slot: Some(stack.slot()),
+            stack: SpinLock::new(Some(stack)),
+            state: AtomicU8::new(state as u8),
+            on_cpu: AtomicBool::new(matches!(state, State::Running)),
+            last_cpu: AtomicU32::new(0),
+            links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
+            canary: new_canary(),
+            process,
+            tables_root: AtomicU64::new(tables_root),
+            fpu,
+            killed: AtomicBool::new(false),
+            reaped: AtomicBool::new(false),
+            exited: WaitQueue::new(),
+            held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
+            user_tls: AtomicU64::new(0),
+        }
+    }
+
+    /// Its number, never used twice.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The bounds of its stack. Whether the stack is still there is another question: [`Thread::has_stack`].
+    pub fn stack_range(&self) -> AddrRange {
+        self.stack_range
+    }
+
+    /// The slot of its stack.
+    pub fn stack_slot(&self) -> Option<kstack_core::arena::SlotIndex> {
+        self.stack_slot
+    }
+
+    /// Whether its stack has not been taken back yet.
+    pub fn has_stack(&self) -> bool {
+        self.stack.lock().is_some()
+    }
+
+    /// Takes the stack out, to give it back. Once.
+    pub(super) fn take_stack(&self) -> Option<OwnedStack> {
+        self.stack.lock().take()
+    }
+
+    /// The word that its frames are checked with.
+    pub fn canary(&self) -> usize {
+        self.canary
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Running,
+            1 => State::Ready,
+            2 => State::Blocked,
+            _ => State::Dead,
+        }
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
+    pub(super) fn unblock(&self, to: State) -> bool {
+        let (blocked, to) = (State::Blocked as u8, to as u8);
+        self.state.compare_exchange(blocked, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The SP it was switched away with; meaningless while it runs.
+    pub fn saved_sp(&self) -> usize {
+        self.saved_sp.load(Ordering::Acquire)
+    }
+
+    /// Whether it is on a CPU now.
+    pub fn is_on_cpu(&self) -> bool {
+        self.on_cpu.load(Ordering::Acquire)
+    }
+
+    /// The CPU it runs or last ran on.
+    pub fn last_cpu(&self) -> u32 {
+        self.last_cpu.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is to die as soon as it can.
+    pub fn killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Says that it is to die as soon as it can, and ends its sleep.
+    pub fn kill(self: &Arc<Self>) {
+        self.killed.store(true, Ordering::Release);
+        super::make_ready(self.clone());
+    }
+
+    /// Whether the thread has ended and its stack has been taken back.
+    pub fn is_reaped(&self) -> bool {
+        self.reaped.load(Ordering::Acquire)
+    }
+
+    /// Waits until it has ended and its stack is taken back.
+    pub fn join(&self) {
+        self.exited.wait_uninterruptibly(|| self.is_reaped());
+    }
+
+    /// Changes the page tables it runs under (execve). By the thread itself.
+    pub fn set_tables_root(&self, root: u64) {
+        self.tables_root.store(root, Ordering::Relaxed);
+        super::load_tables_of(self);
+    }
+
+    /// Its floating-point area, if it belongs to a process.
+    pub fn fpu(&self) -> Option<&FpuState> {
+        self.fpu.as_ref()
+    }
+
+    /// Writes down that it holds a sleeping lock.
+    pub fn note_held(&self, mutex: &RawMutex) {
+        let mutex = core::ptr::from_ref(mutex).cast_mut();
+        let free = self.held.iter().find(|held| held.load(Ordering::Relaxed).is_null());
+        free.expect("a thread holds at most eight sleeping locks").store(mutex, Ordering::Relaxed);
+    }
+
+    /// Strikes a sleeping lock out.
+    pub fn forget_held(&self, mutex: &RawMutex) {
+        let mutex = core::ptr::from_ref(mutex).cast_mut();
+        if let Some(held) = self.held.iter().find(|held| held.load(Ordering::Relaxed) == mutex) {
+            held.store(core::ptr::null_mut(), Ordering::Relaxed);
+        }
+    }
+
+    /// Lets go of every sleeping lock it holds. By the overflow path, for a thread that will not run on. Returns how many.
+    pub fn let_go_of_all_held(&self) -> usize {
+        let mut count = 0;
+        for held in &self.held {
+            let mutex = held.swap(core::ptr::null_mut(), Ordering::Relaxed);
+            if !mutex.is_null() {
+                // SAFETY: (1) a held mutex is borrowed by a guard on the thread's stack, which has not been given back.
+                unsafe { &*mutex }.take_from_the_dead();
+                count += 1;
+            }
+        }
+        count
+    }
+}

@@ -1,0 +1,102 @@
+//! Sleeping until a condition holds, without lost wake-ups.
+//!
+//! The sleeper enters the list *before* it looks at the condition; the waker makes the condition true before it empties
+//! the list. Whichever comes second sees the other.
+//!
+//! | sleeper | waker |
+//! | --- | --- |
+//! | state = blocked, into the list (under its lock) | makes the condition true |
+//! | looks at the condition | takes everybody out of the list (under its lock) |
+//! | true: out of the list; blocked to running, or, if a waker was faster, takes the turn it was given | blocked to ready, into the run queue |
+//! | false: leaves the CPU | |
+
+use super::queue::{ThreadList, WAIT};
+use super::thread::State;
+use super::{current, current_arc, leave_cpu, make_ready};
+use crate::arch::cpu;
+use crate::sync::SpinLock;
+
+/// Threads that wait for the same thing.
+#[derive(Debug)]
+pub struct WaitQueue(SpinLock<ThreadList<WAIT>>);
+
+/// The sleep was cut short: the thread is to die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl WaitQueue {
+    /// Nobody waits.
+    pub const fn new() -> Self {
+        Self(SpinLock::new(ThreadList::new()))
+    }
+
+    /// Sleeps until `condition` holds. It is looked at with interrupts off, perhaps more than once.
+    pub fn wait_uninterruptibly(&self, mut condition: impl FnMut() -> bool) {
+        let _never_interrupted = self.wait(&mut condition, false);
+    }
+
+    /// Sleeps until `condition` holds, or the thread is to die.
+    pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> Result<(), Interrupted> {
+        self.wait(&mut condition, true)
+    }
+
+    fn wait(
+        &self,
+        condition: &mut dyn FnMut() -> bool,
+        may_be_killed: bool,
+    ) -> Result<(), Interrupted> {
+        // Off throughout: a preemption between "blocked" and "leaves the CPU" would be a sleep without a look.
+        cpu::without_interrupts(|| {
+            if condition() {
+                return Ok(());
+            }
+            let me = current();
+            loop {
+                {
+                    let mut list = self.0.lock();
+                    me.set_state(State::Blocked);
+                    list.push(current_arc());
+                }
+                let done = if condition() {
+                    Some(Ok(()))
+                } else if may_be_killed && me.killed() {
+                    Some(Err(Interrupted))
+                } else {
+                    leave_cpu();
+                    None
+                };
+                self.0.lock().remove(me);
+                if done.is_some() && !me.unblock(State::Running) {
+                    // A waker has made us ready: the run queue has us, or will in a moment. Take that turn, or we
+                    // would be in it twice.
+                    leave_cpu();
+                }
+                if let Some(result) = done.or_else(|| condition().then_some(Ok(()))) {
+                    return result;
+                }
+            }
+        })
+    }
+
+    /// Wakes everybody; each looks at its condition again.
+    pub fn wake_all(&self) {
+        loop {
+            let thread = self.0.lock().pop();
+            match thread {
+                Some(thread) => make_ready(thread),
+                None => break,
+            }
+        }
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,49 @@
+//! The kernel's softirqs: work that an interrupt leaves for right after it, with interrupts on again.
+//!
+//! Where they run is the library's decision (`kstack_core::irq`): on the way out of an interrupt on the stack the interrupt
+//! ran on, or, raised by a thread, on the IRQ stack when bottom halves are enabled again.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kstack::irq;
+
+/// The kinds, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Softirq {
+    /// Sleepers are due.
+    Timer = 0,
+    /// Whatever a test or the console has set with [`set_probe`].
+    Probe = 1,
+}
+
+static PROBE: AtomicUsize = AtomicUsize::new(0);
+
+/// What [`Softirq::Probe`] runs.
+pub fn set_probe(function: fn()) {
+    PROBE.store(function as usize, Ordering::Release);
+}
+
+/// Marks a softirq as pending on this CPU. Interrupts off, or in an interrupt.
+pub fn raise(softirq: Softirq) {
+    irq::raise_softirq(softirq as u32);
+}
+
+/// The same from a thread, which has bottom halves disabled: it runs when they are enabled again.
+pub fn raise_from_thread(softirq: Softirq) {
+    crate::arch::cpu::without_interrupts(|| raise(softirq));
+}
+
+/// Runs pending softirqs; the library calls this with interrupts on, never nested.
+pub fn run(pending: u32) {
+    if pending & 1 << Softirq::Timer as u32 != 0 {
+        crate::time::wake_sleepers();
+    }
+    if pending & 1 << Softirq::Probe as u32 != 0 {
+        let probe = PROBE.load(Ordering::Acquire);
+        if probe != 0 {
+            // SAFETY: (1) only `set_probe` stores here, and it stores a function of this type.
+            let probe: fn() = unsafe { core::mem::transmute::<usize, fn()>(probe) };
+            probe();
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Names for addresses of the kernel: from `/kstack/symbols` in the initramfs.
+//!
+//! One line per function, sorted by address: `address size name [file:line]`, numbers in hexadecimal. The text is used where it lies, in the archive's
+//! memory; a lookup is a binary search over line starts, without allocation, so that it works in an overflow report.
+
+use core::fmt;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+/// Where an address lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Symbol {
+    /// The function, demangled.
+    pub name: &'static str,
+    /// Bytes from the function's first instruction.
+    pub offset: u64,
+    /// Size of the function.
+    pub size: u64,
+    /// Where the function stands, `file:line`, if debug information was there.
+    pub place: Option<&'static str>,
+}
+
+/// Uses this text from now on. It stays where it is.
+pub fn set(text: &'static [u8]) {
+    LENGTH.store(text.len(), Ordering::Relaxed);
+    TEXT.store(text.as_ptr().cast_mut(), Ordering::Release);
+}
+
+fn text() -> &'static [u8] {
+    let text = TEXT.load(Ordering::Acquire);
+    if text.is_null() {
+        return &[];
+    }
+    // SAFETY: (1) both come from one slice that lives for ever; it is set once.
+    unsafe { core::slice::from_raw_parts(text, LENGTH.load(Ordering::Relaxed)) }
+}
+
+/// The line that contains byte `at`.
+fn line_around(text: &'static [u8], at: usize) -> (usize, &'static [u8]) {
+    let lowest =
+        text[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let length =
+        text[lowest..].iter().position(|&byte| byte == b'\n').unwrap_or(text.len() - lowest);
+    (lowest, &text[lowest..lowest + length])
+}
+
+fn parse(line: &'static [u8]) -> Option<(u64, u64, &'static str, Option<&'static str>)> {
+    let line = core::str::from_utf8(line).ok()?;
+    let (address, rest) = line.split_once(' ')?;
+    let (size, rest) = rest.split_once(' ')?;
+    // Names have spaces in them; the place, if there is one, stands in brackets at the end.
+    let (name, place) = match rest.strip_suffix(']').and_then(|rest| rest.rsplit_once(" [")) {
+        Some((name, place)) => (name, Some(place)),
+        None => (rest, None),
+    };
+    let size = u64::from_str_radix(size, 16).ok()?;
+    Some((u64::from_str_radix(address, 16).ok()?, size, name, place))
+}
+
+/// The function that an address lies in.
+pub fn lookup(address: u64) -> Option<Symbol> {
+    let text = text();
+    // Invariant: the lines that start before `low` are at or below the address, those from `high` on are above.
+    let (mut low, mut high) = (0, text.len());
+    let mut best = None;
+    while low < high {
+        let (start, line) = line_around(text, low + (high - low) / 2);
+        match parse(line) {
+            Some(found) if found.0 <= address => {
+                best = Some(found);
+                low = start + line.len() + 1;
+            }
+            Some(_) => high = start,
+            None => return None,
+        }
+    }
+    let (lowest, size, name, place) = best?;
+    let offset = address - lowest;
+    (offset < size.max(1)).then_some(Symbol { name, offset, size, place })
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{:#x}/{:#x}", self.name, self.offset, self.size)?;
+        match self.place {
+            Some(place) => write!(f, " ({place})"),
+            None => Ok(()),
+        }
+    }
+}

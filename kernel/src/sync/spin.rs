@@ -1,0 +1,81 @@
+//! A spinning lock that keeps interrupts off while it is held.
+//!
+//! Interrupts off means: no handler on this CPU can want the same lock, and nobody preempts the holder. Each CPU counts the
+//! spinning locks it holds: a thread whose stack overflows while it holds one cannot be abandoned, because what the lock
+//! guards may be half changed. The verdict then is to stop the system.
+
+use crate::arch::cpu;
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// A value that one CPU at a time may touch.
+#[derive(Debug)]
+pub struct SpinLock<T> {
+    held: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: (1) the value is only reachable through a guard, and there is one guard at a time.
+unsafe impl<T: Send> Sync for SpinLock<T> {}
+// SAFETY: (1) owning the lock is owning the value.
+unsafe impl<T: Send> Send for SpinLock<T> {}
+
+/// Holds the lock; gives it back when dropped, and interrupts if they were on.
+#[derive(Debug)]
+pub struct SpinGuard<'l, T> {
+    lock: &'l SpinLock<T>,
+    interrupts_were_on: bool,
+}
+
+impl<T> SpinLock<T> {
+    /// An open lock.
+    pub const fn new(value: T) -> Self {
+        Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
+    /// Takes the lock; spins while another CPU holds it.
+    #[inline]
+    pub fn lock(&self) -> SpinGuard<'_, T> {
+        let interrupts_were_on = cpu::interrupts_off();
+        while self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            while self.held.load(Ordering::Relaxed) {
+                // The holder may be waiting for this CPU to flush its TLB.
+                crate::arch::smp::answer_flush();
+                core::hint::spin_loop();
+            }
+        }
+        crate::cpus::spin_count_up();
+        SpinGuard { lock: self, interrupts_were_on }
+    }
+}
+
+impl<T> Deref for SpinGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: (1) we hold the lock.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for SpinGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: (1) we hold the lock.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for SpinGuard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        crate::cpus::spin_count_down();
+        self.lock.held.store(false, Ordering::Release);
+        if self.interrupts_were_on {
+            cpu::interrupts_on();
+        }
+    }
+}

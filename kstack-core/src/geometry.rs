@@ -1,0 +1,192 @@
+//! How large a stack is, how it is aligned and how wide its guards are.
+//!
+//! A stack lives in a *slot* of the arena. The slot owns guard pages on both sides of the body; the guards are
+//! address space that is never mapped. One slot on x86_64, with the example addresses that the tests quote:
+//!
+//! ```text
+//!   0xffff_c900_0000_0000  slot lowest   +--------------------+
+//!                                        | guard below 12 KiB |   a frame that overshoots lands here
+//!   0xffff_c900_0000_3000  body lowest   +--------------------+
+//!                                        | body        16 KiB |   mapped page by page; SP moves down in it
+//!   0xffff_c900_0000_7000  body top      +--------------------+
+//!                                        | guard above  4 KiB |
+//!   0xffff_c900_0000_8000  next slot     +--------------------+
+//! ```
+//!
+//! Invariants, checked when a geometry is made (at compile time for the constants):
+//!
+//! 1. body, both guards and the alignment are whole pages, none of them zero;
+//! 2. the stride (their sum) is a multiple of the alignment, so that every body in an arena is aligned like the first;
+//! 3. the body is no larger than the alignment.
+//!
+//! With `align` = twice the body, the bit of weight `body` is 0 in every address of every body and 1 in the bytes
+//! right below: one bit of SP tells an overflow (arm64, arm32, riscv64).
+
+use crate::addr::{Addr, ByteSize, PAGE_BYTES};
+
+/// The shape that all stacks of one arena share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    body: ByteSize,
+    guard_below: ByteSize,
+    guard_above: ByteSize,
+    align: ByteSize,
+}
+
+/// Why a geometry cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum GeometryError {
+    /// A size is zero or not a whole number of pages.
+    NotWholePages,
+    /// The alignment is not a power of two, or smaller than the body.
+    BadAlignment,
+    /// Guards plus body are not a multiple of the alignment, so the second body would be misaligned.
+    StrideNotAligned,
+}
+
+impl Geometry {
+    /// x86_64: 16 KiB, aligned to their size.
+    pub const X86_64: Self = Self::checked(16, 12, 4, 16);
+    /// i386: 8 KiB, aligned to their size.
+    pub const I386: Self = Self::checked(8, 4, 4, 8);
+    /// arm64: 16 KiB, aligned to twice their size for the SP bit test.
+    pub const ARM64: Self = Self::checked(16, 12, 4, 32);
+    /// arm32: 8 KiB, aligned to twice their size for the SP bit test.
+    pub const ARM32: Self = Self::checked(8, 4, 4, 16);
+    /// riscv64: 16 KiB, aligned to twice their size for the SP bit test.
+    pub const RISCV64: Self = Self::checked(16, 12, 4, 32);
+
+    const fn checked(
+        body_kib: usize,
+        below_kib: usize,
+        above_kib: usize,
+        align_kib: usize,
+    ) -> Self {
+        let made = Self::new(
+            ByteSize::kib(body_kib),
+            ByteSize::kib(below_kib),
+            ByteSize::kib(above_kib),
+            ByteSize::kib(align_kib),
+        );
+        match made {
+            Ok(geometry) => geometry,
+            Err(_) => panic!("a built-in geometry breaks its own rules"),
+        }
+    }
+
+    /// A geometry of your own. Sizes in bytes; see the module's invariants.
+    pub const fn new(
+        body: ByteSize,
+        guard_below: ByteSize,
+        guard_above: ByteSize,
+        align: ByteSize,
+    ) -> Result<Self, GeometryError> {
+        let mut i = 0;
+        let sizes = [body, guard_below, guard_above, align];
+        while i < sizes.len() {
+            if sizes[i].get() == 0 || sizes[i].get() % PAGE_BYTES != 0 {
+                return Err(GeometryError::NotWholePages);
+            }
+            i += 1;
+        }
+        if !align.get().is_power_of_two() || align.get() < body.get() {
+            return Err(GeometryError::BadAlignment);
+        }
+        let stride = body.get() + guard_below.get() + guard_above.get();
+        if stride % align.get() != 0 {
+            return Err(GeometryError::StrideNotAligned);
+        }
+        Ok(Self { body, guard_below, guard_above, align })
+    }
+
+    /// The same with the body, the guards and the alignment doubled, as a build under an address sanitizer wants it
+    /// (its red zones and shadow checks about double the depth of every path).
+    pub const fn doubled(self) -> Self {
+        Self {
+            body: ByteSize::new(self.body.get() * 2),
+            guard_below: ByteSize::new(self.guard_below.get() * 2),
+            guard_above: ByteSize::new(self.guard_above.get() * 2),
+            align: ByteSize::new(self.align.get() * 2),
+        }
+    }
+
+    /// Usable bytes of a stack.
+    #[inline(always)]
+    pub const fn body(self) -> ByteSize {
+        self.body
+    }
+
+    /// Width of the guard below the body, owned by the slot.
+    #[inline(always)]
+    pub const fn guard_below(self) -> ByteSize {
+        self.guard_below
+    }
+
+    /// Width of the guard above the body, owned by the slot.
+    #[inline(always)]
+    pub const fn guard_above(self) -> ByteSize {
+        self.guard_above
+    }
+
+    /// Alignment of every body.
+    #[inline(always)]
+    pub const fn align(self) -> ByteSize {
+        self.align
+    }
+
+    /// Distance from one slot to the next.
+    #[inline(always)]
+    pub const fn stride(self) -> ByteSize {
+        ByteSize::new(self.body.get() + self.guard_below.get() + self.guard_above.get())
+    }
+
+    /// Whether bit test finds `sp` outside a body: true when the bit of weight `body` is set. Only meaningful where
+    /// the alignment is twice the body.
+    #[inline(always)]
+    pub const fn sp_bit_says_overflow(self, sp: Addr) -> bool {
+        sp.get() & self.body.get() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t1_default_sizes_are_the_catalogues() {
+        let table = [
+            (Geometry::X86_64, 16, 16),
+            (Geometry::I386, 8, 8),
+            (Geometry::ARM64, 16, 32),
+            (Geometry::ARM32, 8, 16),
+            (Geometry::RISCV64, 16, 32),
+        ];
+        for (geometry, body_kib, align_kib) in table {
+            assert_eq!(geometry.body(), ByteSize::kib(body_kib));
+            assert_eq!(geometry.align(), ByteSize::kib(align_kib));
+            assert_eq!(geometry.doubled().body(), ByteSize::kib(2 * body_kib));
+            assert_eq!(geometry.stride().get() % geometry.align().get(), 0);
+        }
+    }
+
+    #[test]
+    fn t1_a_geometry_that_breaks_a_rule_is_refused_by_name() {
+        let page = ByteSize::PAGE;
+        let kib = ByteSize::kib;
+        assert_eq!(
+            Geometry::new(kib(16), ByteSize::new(100), page, kib(16)),
+            Err(GeometryError::NotWholePages)
+        );
+        assert_eq!(
+            Geometry::new(kib(16), ByteSize::ZERO, page, kib(16)),
+            Err(GeometryError::NotWholePages)
+        );
+        assert_eq!(Geometry::new(kib(16), page, page, kib(8)), Err(GeometryError::BadAlignment));
+        assert_eq!(Geometry::new(kib(16), page, page, kib(12)), Err(GeometryError::BadAlignment));
+        assert_eq!(
+            Geometry::new(kib(16), page, page, kib(16)),
+            Err(GeometryError::StrideNotAligned)
+        );
+    }
+}

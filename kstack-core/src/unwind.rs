@@ -1,0 +1,296 @@
+//! The unwinder: from a frame pointer to the outermost frame, across stacks, over a closure that reads.
+//!
+//! ```text
+//!   IRQ stack                         thread stack of 12
+//!   | ...            |                | ...              |
+//!   | return address |                | return address   |
+//!   | fp  -----------+--- seam ------>| fp               |   call_on_stack's frame record
+//!   | return address |                | saved registers  |   fp marked: an interrupt; from the kernel: goes on
+//!   | fp             |                | return address   |
+//!                                     | fp = marked      |   saved registers of user mode: the end, reliable
+//! ```
+//!
+//! Invariants, checked by tests with arbitrary memory: it reads only inside stacks the lookup knows; within a stack the
+//! frame pointer only moves up; a stack is entered once; so it ends.
+
+use crate::addr::{Addr, AddrRange, ByteSize};
+use crate::kind::StackKind;
+use crate::stacks::{StackId, StackLookup};
+
+/// Frames at most, in one backtrace.
+pub const MOST_FRAMES: usize = 512;
+/// Stacks at most, in one backtrace.
+pub const MOST_STACKS: usize = 8;
+const WORD: usize = size_of::<usize>();
+
+/// Registers saved by an entry, as far as the unwinder needs them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SavedRegs {
+    /// The interrupted instruction.
+    pub pc: Addr,
+    /// The interrupted stack pointer.
+    pub sp: Addr,
+    /// The interrupted frame pointer.
+    pub fp: Addr,
+    /// Whether user mode was interrupted.
+    pub from_user: bool,
+}
+
+/// What an architecture's frame pointers mean.
+pub trait FrameRules {
+    /// If this frame pointer marks saved registers, where they are.
+    fn saved_regs_at(fp: Addr) -> Option<Addr>;
+    /// Bytes of saved registers.
+    const SAVED_REGS: ByteSize;
+    /// Reads what is needed of the registers saved at `at`, through `read` only.
+    fn read_saved_regs(at: Addr, read: &mut impl FnMut(Addr) -> Option<usize>)
+    -> Option<SavedRegs>;
+}
+
+/// Why a backtrace ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// At the outermost frame of a kernel thread, or at the boundary to user mode: every frame is there.
+    Reliable,
+    /// A frame pointer is not aligned.
+    Misaligned(Addr),
+    /// A frame pointer leads to no stack that is known.
+    UnknownStack(Addr),
+    /// A frame pointer does not lead outwards.
+    NotOutwards(Addr),
+    /// A frame pointer leads to a stack that was left before.
+    StackTwice(Addr),
+    /// The memory could not be read.
+    Unreadable(Addr),
+    /// More frames or stacks than allowed.
+    TooLong,
+}
+
+/// One step outwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A function that called the one before, by its return address.
+    Caller(Addr),
+    /// From one stack to another.
+    Seam {
+        /// The kind of the stack that is left.
+        from: StackKind,
+        /// The stack the next frames are on.
+        to: StackId,
+    },
+    /// An entry interrupted this instruction of the kernel.
+    Interrupted(SavedRegs),
+    /// An entry from user mode: the boundary. [`End::Reliable`] follows.
+    UserBoundary(SavedRegs),
+    /// The end. Nothing follows.
+    End(End),
+}
+
+/// A walk under way.
+#[derive(Debug)]
+pub struct Unwinder<'l, L, R> {
+    lookup: &'l L,
+    read: R,
+    fp: Addr,
+    /// The stack `fp` must be on to go on without a lookup; empty before the first step.
+    stack: Option<StackId>,
+    /// What is left of that stack: above the frames already seen.
+    rest: AddrRange,
+    left: [AddrRange; MOST_STACKS],
+    stacks: usize,
+    frames: usize,
+    pending: Option<Step>,
+    ended: bool,
+}
+
+impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
+    /// Starts at a frame pointer.
+    #[inline]
+    pub fn new(lookup: &'l L, read: R, fp: Addr) -> Self {
+        Self {
+            lookup,
+            read,
+            fp,
+            stack: None,
+            rest: AddrRange::EMPTY,
+            left: [AddrRange::EMPTY; MOST_STACKS],
+            stacks: 0,
+            frames: 0,
+            pending: None,
+            ended: false,
+        }
+    }
+
+    /// Starts at saved registers: the first step is the interrupted instruction itself.
+    pub fn from_regs(lookup: &'l L, read: R, regs: SavedRegs) -> Self {
+        let mut unwinder = Self::new(lookup, read, regs.fp);
+        unwinder.pending =
+            Some(if regs.from_user { Step::UserBoundary(regs) } else { Step::Interrupted(regs) });
+        unwinder
+    }
+
+    /// The stack the walk is on.
+    pub fn stack(&self) -> Option<StackId> {
+        self.stack
+    }
+
+    /// Makes `rest` the part of a stack from `at` on that has `size` bytes, changing stacks if need be.
+    #[cold]
+    fn enter(&mut self, at: Addr, size: ByteSize) -> Result<Option<Step>, End> {
+        if let Some(stack) = self.stack
+            && stack.range.contains(at)
+        {
+            // On the same stack, but not above what was seen (or cut off by its top).
+            return Err(End::NotOutwards(at));
+        }
+        let to = self.lookup.stack_at(at).ok_or(End::UnknownStack(at))?;
+        if !to.range.contains_span(at, size) {
+            return Err(End::NotOutwards(at));
+        }
+        if self.left[..self.stacks].contains(&to.range) {
+            return Err(End::StackTwice(at));
+        }
+        if self.stacks == MOST_STACKS {
+            return Err(End::TooLong);
+        }
+        self.left[self.stacks] = to.range;
+        self.stacks += 1;
+        self.rest = AddrRange { lowest: at, top: to.range.top };
+        let from = self.stack.replace(to);
+        Ok(from.map(|from| Step::Seam { from: from.kind, to }))
+    }
+
+    #[inline(always)]
+    fn end(&mut self, why: End) -> Step {
+        self.ended = true;
+        Step::End(why)
+    }
+
+    /// The next step. About 30 instructions for a plain frame.
+    #[inline]
+    pub fn step<F: FrameRules>(&mut self) -> Step {
+        if let Some(step) = self.pending.take() {
+            if let Step::UserBoundary(_) = step {
+                self.pending = Some(Step::End(End::Reliable));
+            }
+            return step;
+        }
+        if self.ended {
+            return Step::End(End::Reliable);
+        }
+        let fp = self.fp;
+        if fp.get() % WORD != 0 {
+            return self.step_over_regs::<F>();
+        }
+        if fp.get() == 0 {
+            return self.end(End::Reliable);
+        }
+        const RECORD: ByteSize = ByteSize::new(2 * WORD);
+        if !self.rest.contains_span(fp, RECORD) {
+            match self.enter(fp, RECORD) {
+                Ok(Some(seam)) => return seam,
+                Ok(None) => {}
+                Err(why) => return self.end(why),
+            }
+        }
+        self.frames += 1;
+        if self.frames > MOST_FRAMES {
+            return self.end(End::TooLong);
+        }
+        let return_at = fp.wrapping_add(ByteSize::new(WORD));
+        let (Some(next), Some(pc)) = ((self.read)(fp), (self.read)(return_at)) else {
+            return self.end(End::Unreadable(fp));
+        };
+        self.fp = Addr::new(next);
+        self.rest.lowest = fp.wrapping_add(RECORD);
+        Step::Caller(Addr::new(pc))
+    }
+
+    /// A marked frame pointer: an entry's saved registers.
+    #[cold]
+    fn step_over_regs<F: FrameRules>(&mut self) -> Step {
+        let fp = self.fp;
+        let Some(at) = F::saved_regs_at(fp) else { return self.end(End::Misaligned(fp)) };
+        if !self.rest.contains_span(at, F::SAVED_REGS) {
+            match self.enter(at, F::SAVED_REGS) {
+                Ok(Some(seam)) => return seam,
+                Ok(None) => {}
+                Err(why) => return self.end(why),
+            }
+        }
+        self.frames += 1;
+        if self.frames > MOST_FRAMES {
+            return self.end(End::TooLong);
+        }
+        let range = self.rest;
+        let read = &mut self.read;
+        let mut bounded = |addr: Addr| {
+            if range.contains_span(addr, ByteSize::new(WORD)) { read(addr) } else { None }
+        };
+        let Some(regs) = F::read_saved_regs(at, &mut bounded) else {
+            return self.end(End::Unreadable(at));
+        };
+        self.rest.lowest = at.wrapping_add(F::SAVED_REGS);
+        self.fp = regs.fp;
+        if regs.from_user {
+            self.pending = Some(Step::End(End::Reliable));
+            Step::UserBoundary(regs)
+        } else {
+            Step::Interrupted(regs)
+        }
+    }
+}
+
+/// A backtrace kept in a fixed place, for where nothing may be allocated.
+#[derive(Clone, Copy, Debug)]
+pub struct Backtrace<const N: usize> {
+    steps: [Step; N],
+    length: usize,
+    /// Steps that did not fit.
+    pub dropped: usize,
+}
+
+impl<const N: usize> Backtrace<N> {
+    /// None yet.
+    pub const fn empty() -> Self {
+        Self { steps: [Step::End(End::TooLong); N], length: 0, dropped: 0 }
+    }
+
+    /// Walks to the end and keeps the first `N - 1` steps and the end.
+    pub fn collect<F: FrameRules, L: StackLookup, R: FnMut(Addr) -> Option<usize>>(
+        &mut self,
+        unwinder: &mut Unwinder<'_, L, R>,
+    ) {
+        loop {
+            let step = unwinder.step::<F>();
+            let is_end = matches!(step, Step::End(_));
+            if self.length < N - 1 || is_end && self.length < N {
+                self.steps[self.length] = step;
+                self.length += 1;
+            } else {
+                self.dropped += 1;
+            }
+            if is_end {
+                break;
+            }
+        }
+    }
+
+    /// The steps, from the innermost out.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps[..self.length]
+    }
+
+    /// Why it ended.
+    pub fn end(&self) -> Option<End> {
+        match self.steps().last() {
+            Some(Step::End(end)) => Some(*end),
+            _ => None,
+        }
+    }
+
+    /// Whether every frame is there.
+    pub fn is_reliable(&self) -> bool {
+        self.end() == Some(End::Reliable)
+    }
+}

@@ -1,0 +1,327 @@
+//! What an overflow was: which stack, whose, which side, how far, and what follows from it.
+//!
+//! Decided from arithmetic alone ([`Arena::place`]) and from the records of stacks; nothing on the broken stack is read.
+//!
+//! | delivered | address | verdict |
+//! | --- | --- | --- |
+//! | on another stack, because this one could take no frame | in the guard below the stack SP is on | guard hit |
+//! | likewise | SP is in no known stack or in a neighbour's slot, yet one is running | frame beyond the guard |
+//! | likewise | SP is well inside a stack | not an overflow |
+//! | on its own stack | in a guard | guard access: a stray read or write |
+//! | on its own stack | elsewhere | not an overflow |
+//!
+//! SP may stand exactly on the lowest byte of the body while the push that failed was to the word below; so SP on an edge
+//! counts with the byte below it.
+//!
+//! A thread is ended; a stack that belongs to a CPU cannot be given up, so the system stops. It also stops where a thread
+//! cannot be abandoned: while it holds a spinning lock, or in an interrupt, softirq or NMI.
+
+use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
+use crate::arena::{Arena, Place, SlotIndex};
+use crate::stacks::StackId;
+use crate::unwind::{Backtrace, Step};
+use core::fmt;
+
+/// Which end of a stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The low end, to which stacks grow.
+    Below,
+    /// The high end.
+    Above,
+}
+
+/// How the hardware told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// The exception was taken on the stack that was in use: that stack is sound.
+    OwnStack,
+    /// The exception could not be taken there (x86: double fault; elsewhere: the entry's test of SP).
+    AnotherStack,
+}
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The stack grew into its guard.
+    GuardHit,
+    /// One frame was larger than what was left and the guard together.
+    FrameBeyondGuard,
+    /// A sound stack; something else read or wrote a guard.
+    GuardAccess,
+}
+
+/// What must follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consequence {
+    /// The running thread is ended; the system goes on.
+    EndThread,
+    /// The system stops, with the report.
+    StopSystem,
+}
+
+/// What was going on besides; see the module's head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Context {
+    /// The running thread; 0: none.
+    pub thread: u64,
+    /// Spinning locks held by this CPU.
+    pub spinning_locks: u32,
+    /// In an interrupt handler.
+    pub in_interrupt: bool,
+    /// In a softirq.
+    pub in_softirq: bool,
+    /// In an NMI.
+    pub in_nmi: bool,
+}
+
+impl Context {
+    /// Whether the running thread can be given up where it stands.
+    pub const fn may_abandon(&self) -> bool {
+        self.thread != 0
+            && self.spinning_locks == 0
+            && !self.in_interrupt
+            && !self.in_softirq
+            && !self.in_nmi
+    }
+}
+
+/// The fault, as the hardware told it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// How it was delivered.
+    pub delivery: Delivery,
+    /// The address that was accessed, where the hardware says.
+    pub address: Addr,
+    /// SP at that moment.
+    pub sp: Addr,
+    /// The instruction.
+    pub pc: Addr,
+    /// The CPU.
+    pub cpu: CpuId,
+}
+
+/// The judgement on a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// The stack whose guard was hit or touched.
+    pub stack: StackId,
+    /// On which side.
+    pub side: Side,
+    /// How far into the guard, in bytes from the stack's edge.
+    pub distance: ByteSize,
+    /// What happened.
+    pub cause: Cause,
+    /// What must follow.
+    pub consequence: Consequence,
+}
+
+/// Finds stacks for the verdict: by slot, and the one a CPU was last known to run its thread on.
+pub trait StackTable {
+    /// The stack in a slot, if it is live. Its range is the part that is mapped.
+    fn stack_in(&self, slot: SlotIndex) -> Option<StackId>;
+    /// The stack of the thread that runs on this CPU.
+    fn running_on(&self, cpu: CpuId) -> Option<StackId>;
+}
+
+/// Judges a fault in the kernel. `None`: no stack explains it.
+pub fn judge(
+    arena: &Arena,
+    table: &impl StackTable,
+    fault: &Fault,
+    context: &Context,
+) -> Option<Verdict> {
+    let (stack, side, distance, cause) = match fault.delivery {
+        Delivery::OwnStack => {
+            let (stack, side, distance) = guard_at(arena, table, fault.address)?;
+            (stack, side, distance, Cause::GuardAccess)
+        }
+        Delivery::AnotherStack => overflowed(arena, table, fault)?,
+    };
+    // A guard access ends whoever accessed; an overflow ends the owner, if it can be ended.
+    let containable = match cause {
+        Cause::GuardAccess => true,
+        _ => stack.kind.is_containable() && stack.owner == context.thread,
+    };
+    let consequence = if containable && context.may_abandon() {
+        Consequence::EndThread
+    } else {
+        Consequence::StopSystem
+    };
+    Some(Verdict { stack, side, distance, cause, consequence })
+}
+
+/// If the address lies in a live stack's guard: which, on which side, how far.
+fn guard_at(
+    arena: &Arena,
+    table: &impl StackTable,
+    addr: Addr,
+) -> Option<(StackId, Side, ByteSize)> {
+    let slot = match arena.place(addr) {
+        Place::Outside => return None,
+        Place::GuardBelow { slot, .. }
+        | Place::Body { slot, .. }
+        | Place::GuardAbove { slot, .. } => slot,
+    };
+    // The record's range, not the body: a stack may be mapped in part, the rest is guard.
+    let stack = table.stack_in(slot)?;
+    if addr < stack.range.lowest {
+        Some((stack, Side::Below, stack.range.lowest.bytes_above(addr)))
+    } else if addr >= stack.range.top {
+        Some((stack, Side::Above, addr.bytes_above(stack.range.top)))
+    } else {
+        None
+    }
+}
+
+fn overflowed(
+    arena: &Arena,
+    table: &impl StackTable,
+    fault: &Fault,
+) -> Option<(StackId, Side, ByteSize, Cause)> {
+    let below_sp = fault.sp.wrapping_sub(ByteSize::new(1));
+    let from_address = guard_at(arena, table, fault.address);
+    // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack.
+    for at in [below_sp, fault.sp] {
+        if let Place::Body { slot, .. } = arena.place(at)
+            && let Some(stack) = table.stack_in(slot)
+            && stack.range.contains(at)
+        {
+            return match from_address {
+                Some((hit, Side::Below, distance)) if hit == stack => {
+                    Some((stack, Side::Below, distance, Cause::GuardHit))
+                }
+                _ => None,
+            };
+        }
+    }
+    // SP in a guard below: its owner overflowed. If another stack's thread is running, that one jumped here.
+    let running = table.running_on(fault.cpu);
+    if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
+        && (running == Some(stack) || !stack.kind.is_containable())
+    {
+        return Some((stack, Side::Below, distance, Cause::GuardHit));
+    }
+    // Beyond its own guard, wherever that is.
+    let stack = running?;
+    let distance = stack.range.lowest.bytes_above(below_sp);
+    (below_sp < stack.range.lowest).then_some((
+        stack,
+        Side::Below,
+        distance,
+        Cause::FrameBeyondGuard,
+    ))
+}
+
+/// Steps of a backtrace that a report keeps.
+pub const REPORT_STEPS: usize = 64;
+
+/// All there is to say: a structure first, text second.
+#[derive(Clone, Debug)]
+pub struct OverflowReport {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The fault.
+    pub fault: Fault,
+    /// What was going on.
+    pub context: Context,
+    /// From the faulting instruction outwards.
+    pub backtrace: Backtrace<REPORT_STEPS>,
+}
+
+impl Side {
+    /// `below` or `above`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Below => "below",
+            Self::Above => "above",
+        }
+    }
+}
+
+impl Cause {
+    /// A word for tools.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GuardHit => "guard-hit",
+            Self::FrameBeyondGuard => "frame-beyond-guard",
+            Self::GuardAccess => "guard-access",
+        }
+    }
+}
+
+impl Consequence {
+    /// A word for tools.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EndThread => "end-thread",
+            Self::StopSystem => "stop-system",
+        }
+    }
+}
+
+impl fmt::Display for StackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} stack", self.kind)?;
+        if self.owner != 0 {
+            write!(f, " of thread {}", self.owner)?;
+        }
+        if let Some(cpu) = self.cpu {
+            write!(f, " of CPU {cpu}")?;
+        }
+        let AddrRange { lowest, top } = self.range;
+        write!(f, " [{lowest}..{top})")
+    }
+}
+
+/// The head of the report: everything but the backtrace, whose symbols are the kernel's business.
+impl fmt::Display for OverflowReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { stack, side, distance, cause, consequence } = self.verdict;
+        match cause {
+            Cause::GuardHit => writeln!(f, "kernel stack overflow: {stack}")?,
+            Cause::FrameBeyondGuard => {
+                writeln!(f, "kernel stack overflow, by one frame larger than the guard: {stack}")?;
+            }
+            Cause::GuardAccess => writeln!(f, "guard page accessed: {stack}")?,
+        }
+        writeln!(
+            f,
+            "  {} bytes {} its edge, on CPU {}",
+            distance.get(),
+            side.name(),
+            self.fault.cpu
+        )?;
+        writeln!(
+            f,
+            "  address {}  sp {}  pc {}",
+            self.fault.address, self.fault.sp, self.fault.pc
+        )?;
+        match consequence {
+            Consequence::EndThread => writeln!(f, "  thread {} is ended", self.context.thread),
+            Consequence::StopSystem if stack.kind.is_containable() => writeln!(
+                f,
+                "  the system stops: thread {} cannot be abandoned ({} spinning locks{}{}{})",
+                self.context.thread,
+                self.context.spinning_locks,
+                if self.context.in_interrupt { ", in an interrupt" } else { "" },
+                if self.context.in_softirq { ", in a softirq" } else { "" },
+                if self.context.in_nmi { ", in an NMI" } else { "" },
+            ),
+            Consequence::StopSystem => {
+                writeln!(f, "  the system stops: this stack belongs to the CPU")
+            }
+        }
+    }
+}
+
+impl OverflowReport {
+    /// Addresses of code in the backtrace, from the innermost out.
+    pub fn code_addresses(&self) -> impl Iterator<Item = Addr> + '_ {
+        self.backtrace.steps().iter().filter_map(|step| match step {
+            Step::Caller(pc) => Some(*pc),
+            Step::Interrupted(regs) => Some(regs.pc),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! The architecture trees, one per architecture, all alike.
+//!
+//! | file | what every tree has in it |
+//! | --- | --- |
+//! | `regs` | [`SavedRegs`](x86_64::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
+//! | `switch` | the switch between two stacks, and the first frame of a new one |
+//! | `call` | a call on another stack |
+//! | `local` | the per-CPU block that entry code reads, and `current` |
+//! | `tables` | what the CPU reads: descriptor tables, task state segment, vector base |
+//! | `entry` | vectors, system-call entry, the way back |
+//! | `nmi` | entries that may interrupt any instruction at all |
+//!
+//! This module selects one tree and refuses what is half supported.
+
+#[cfg(target_arch = "x86_64")]
+pub mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64 as current;
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("kstack has no complete architecture tree for this target yet");

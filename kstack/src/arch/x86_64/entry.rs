@@ -1,0 +1,300 @@
+//! Vectors, the system-call entry and the way back.
+//!
+//! # An interrupt or exception, step by step
+//!
+//! ```text
+//!   CPU pushes ss rsp rflags cs rip [error code]   on the thread stack (from user), the current one, or an IST stack
+//!   stub      pushes 0 if the CPU pushed no error code, then rdi; edi = vector
+//!   common    pushes the rest of SavedRegs; from user mode: swapgs; rbp = address of SavedRegs + 1; calls Rust
+//!   way back  interrupts off; to user mode: pending work, swapgs; registers; iretq
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The first memory access of every entry is the CPU's own push: on a full stack it is what faults, and the double fault
+//!    has a stack of its own.
+//! 2. GS base is the kernel's from right after `swapgs` to right before the `swapgs` of the way back, and interrupts are
+//!    off in the gaps. Entries that can fall into a gap go through [`super::nmi`].
+//! 3. Rust code is called with SP 16-aligned, as the ABI wants it: tops of stacks are 16-aligned, the CPU aligns SP to 16
+//!    before it pushes a frame, and SavedRegs is 168 bytes, so each call from here moves SP by 8 more.
+//! 4. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+
+use crate::arch::current::local::CpuLocal;
+use crate::arch::current::regs::SavedRegs;
+use crate::arch::current::{nmi, tables};
+use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
+
+/// Pushes all of SavedRegs below rdi, and marks rbp. Stub and CPU have pushed the rest.
+macro_rules! save_below_rdi {
+    () => {
+        "
+        push rsi
+        push rdx
+        push rcx
+        push rax
+        push r8
+        push r9
+        push r10
+        push r11
+        push rbx
+        push rbp
+        push r12
+        push r13
+        push r14
+        push r15
+        lea rbp, [rsp + 1]
+        "
+    };
+}
+
+/// Pops all of SavedRegs up to and with rdi; SP is at `orig_rax` after it.
+macro_rules! restore_to_rdi {
+    () => {
+        "
+        pop r15
+        pop r14
+        pop r13
+        pop r12
+        pop rbp
+        pop rbx
+        pop r11
+        pop r10
+        pop r9
+        pop r8
+        pop rax
+        pop rcx
+        pop rdx
+        pop rsi
+        pop rdi
+        "
+    };
+}
+pub(super) use {restore_to_rdi, save_below_rdi};
+
+/// Vectors for which the CPU pushes an error code (Intel SDM vol. 3, table 7-1).
+const fn has_error_code(vector: usize) -> bool {
+    matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
+}
+
+/// One vector's first instructions.
+///
+/// In: the CPU's frame on the stack. Out: rdi saved, edi = vector. SP: on whatever stack the CPU chose.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn stub<const VECTOR: usize>() {
+    naked_asm!(
+        // The CPU pushed no error code: keep the layout the same.
+        ".if {no_error_code}",
+        "push 0",
+        ".endif",
+        "push rdi",
+        "mov edi, {vector}",
+        "jmp {common}",
+        no_error_code = const !has_error_code(VECTOR) as usize,
+        vector = const VECTOR,
+        common = sym common,
+    )
+}
+
+/// Saves the rest, calls [`on_trap`], goes back.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn common() {
+    naked_asm!(
+        save_below_rdi!(),
+        // The kernel's code is compiled for a clear direction flag; a program may have set it.
+        "cld",
+        "test byte ptr [rsp + {cs}], 3",
+        "jz 2f",
+        "swapgs",
+        "2:",
+        "mov rsi, rsp",
+        "sub rsp, 8",
+        "call {on_trap}",
+        "add rsp, 8",
+        "jmp {way_back}",
+        cs = const offset_of!(SavedRegs, cs),
+        on_trap = sym on_trap,
+        way_back = sym way_back,
+    )
+}
+
+/// Goes back to wherever the SavedRegs at SP came from. SP: at SavedRegs.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn way_back() {
+    naked_asm!(
+        // The handler may have run with interrupts on. From here to iretq they stay off (invariant 2).
+        "cli",
+        "test byte ptr [rsp + {cs}], 3",
+        "jz 2f",
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        "call {before_user}",
+        "add rsp, 8",
+        "swapgs",
+        "2:",
+        restore_to_rdi!(),
+        // The error code.
+        "add rsp, 8",
+        "iretq",
+        cs = const offset_of!(SavedRegs, cs),
+        before_user = sym crate::hooks::before_user,
+    )
+}
+
+/// Where a stack that never ran starts: the switch returns to here.
+///
+/// In: rax = the switch's message, rbx = function or 0, r12 = its argument, rbp = outermost marker. Interrupts off.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn first_return() {
+    naked_asm!(
+        // Rust code wants SP 16-aligned at a call; SavedRegs (168 bytes) is at SP now.
+        "sub rsp, 8",
+        "mov rdi, rax",
+        "call {after_switch}",
+        "test rbx, rbx",
+        "jz 2f",
+        "sti",
+        "mov rdi, r12",
+        "call rbx",
+        "2:",
+        "add rsp, 8",
+        "jmp {way_back}",
+        after_switch = sym crate::hooks::after_switch,
+        way_back = sym way_back,
+    )
+}
+
+/// The `syscall` instruction. rcx = return address, r11 = flags, rsp still the user's; interrupts off by the flag mask.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn syscall_entry() {
+    naked_asm!(
+        "swapgs",
+        "mov gs:[{user_sp}], rsp",
+        "mov rsp, gs:[{thread_top}]",
+        "push {user_data}",
+        "push gs:[{user_sp}]",
+        "push r11",
+        "push {user_code}",
+        "push rcx",
+        "push rax",
+        "push rdi",
+        save_below_rdi!(),
+        // Everything that belongs to the user is saved: interrupts may come.
+        "sti",
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        "call {on_syscall}",
+        "cli",
+        "lea rdi, [rsp + 8]",
+        "call {before_user}",
+        "add rsp, 8",
+        // sysret takes rip from rcx and flags from r11. With a non-canonical rip it faults *in the kernel, on the user's
+        // stack* on Intel CPUs, so it is used only for what cannot do that: below the last page of the user half.
+        "mov rcx, [rsp + {rip}]",
+        "mov rax, rcx",
+        "shr rax, 47",
+        "jnz {way_back}",
+        "cmp word ptr [rsp + {cs}], {user_code}",
+        "jne {way_back}",
+        // The resume flag and the trap flag need iretq.
+        "test dword ptr [rsp + {rflags}], 0x10100",
+        "jnz {way_back}",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "add rsp, 8", // r11 becomes the flags
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rax",
+        "add rsp, 8", // rcx is the return address already
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "mov r11, [rsp + {rflags} - {orig_rax}]",
+        "mov rsp, [rsp + {rsp} - {orig_rax}]",
+        "swapgs",
+        "sysretq",
+        user_sp = const CpuLocal::USER_SP,
+        thread_top = const CpuLocal::THREAD_TOP,
+        user_data = const tables::USER_DATA,
+        user_code = const tables::USER_CODE,
+        rip = const offset_of!(SavedRegs, rip),
+        cs = const offset_of!(SavedRegs, cs),
+        rflags = const offset_of!(SavedRegs, rflags),
+        orig_rax = const offset_of!(SavedRegs, orig_rax),
+        rsp = const offset_of!(SavedRegs, rsp),
+        on_syscall = sym crate::hooks::on_syscall,
+        before_user = sym crate::hooks::before_user,
+        way_back = sym way_back,
+    )
+}
+
+/// Points `syscall` at its entry on the CPU this runs on.
+pub(super) fn enable_syscall() {
+    const EFER: u32 = 0xc000_0080;
+    const STAR: u32 = 0xc000_0081;
+    const LSTAR: u32 = 0xc000_0082;
+    const FMASK: u32 = 0xc000_0084;
+    // Cleared on entry: interrupts, trap, direction, nested task, alignment check, I/O privilege.
+    const CLEARED: u64 = 0x200 | 0x100 | 0x400 | 0x4000 | 0x4_0000 | 0x3000;
+    let star = (tables::KERNEL_CODE as u64) << 32 | (tables::USER_CODE as u64 - 16) << 48;
+    let write = |register: u32, value: u64| {
+        // SAFETY: (1) these MSRs exist on every x86_64; (2) the values are the entry above and the selectors of our own table.
+        unsafe {
+            asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+                 options(nostack, preserves_flags));
+        }
+    };
+    let (low, high): (u32, u32);
+    // SAFETY: (1) EFER exists on every x86_64.
+    unsafe {
+        asm!("rdmsr", in("ecx") EFER, out("eax") low, out("edx") high, options(nostack, preserves_flags));
+    }
+    write(EFER, u64::from(high) << 32 | u64::from(low) | 1);
+    write(STAR, star);
+    write(LSTAR, syscall_entry as *const () as u64);
+    write(FMASK, CLEARED);
+}
+
+/// All interrupts and exceptions that do not have a stack of their own arrive here.
+extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
+    if vector >= 32 {
+        crate::irq::on_interrupt(vector as u8, regs);
+    } else {
+        super::fault::on_exception(vector as u8, regs);
+    }
+}
+
+/// The first instruction of every vector.
+pub(super) static VECTORS: [extern "C" fn(); 256] = {
+    macro_rules! table {
+        ($($vector:literal)*) => { [$( nmi::own_stub($vector, stub::<$vector>) ),*] };
+    }
+    table!(
+        0x00 0x01 0x02 0x03 0x04 0x05 0x06 0x07 0x08 0x09 0x0a 0x0b 0x0c 0x0d 0x0e 0x0f
+        0x10 0x11 0x12 0x13 0x14 0x15 0x16 0x17 0x18 0x19 0x1a 0x1b 0x1c 0x1d 0x1e 0x1f
+        0x20 0x21 0x22 0x23 0x24 0x25 0x26 0x27 0x28 0x29 0x2a 0x2b 0x2c 0x2d 0x2e 0x2f
+        0x30 0x31 0x32 0x33 0x34 0x35 0x36 0x37 0x38 0x39 0x3a 0x3b 0x3c 0x3d 0x3e 0x3f
+        0x40 0x41 0x42 0x43 0x44 0x45 0x46 0x47 0x48 0x49 0x4a 0x4b 0x4c 0x4d 0x4e 0x4f
+        0x50 0x51 0x52 0x53 0x54 0x55 0x56 0x57 0x58 0x59 0x5a 0x5b 0x5c 0x5d 0x5e 0x5f
+        0x60 0x61 0x62 0x63 0x64 0x65 0x66 0x67 0x68 0x69 0x6a 0x6b 0x6c 0x6d 0x6e 0x6f
+        0x70 0x71 0x72 0x73 0x74 0x75 0x76 0x77 0x78 0x79 0x7a 0x7b 0x7c 0x7d 0x7e 0x7f
+        0x80 0x81 0x82 0x83 0x84 0x85 0x86 0x87 0x88 0x89 0x8a 0x8b 0x8c 0x8d 0x8e 0x8f
+        0x90 0x91 0x92 0x93 0x94 0x95 0x96 0x97 0x98 0x99 0x9a 0x9b 0x9c 0x9d 0x9e 0x9f
+        0xa0 0xa1 0xa2 0xa3 0xa4 0xa5 0xa6 0xa7 0xa8 0xa9 0xaa 0xab 0xac 0xad 0xae 0xaf
+        0xb0 0xb1 0xb2 0xb3 0xb4 0xb5 0xb6 0xb7 0xb8 0xb9 0xba 0xbb 0xbc 0xbd 0xbe 0xbf
+        0xc0 0xc1 0xc2 0xc3 0xc4 0xc5 0xc6 0xc7 0xc8 0xc9 0xca 0xcb 0xcc 0xcd 0xce 0xcf
+        0xd0 0xd1 0xd2 0xd3 0xd4 0xd5 0xd6 0xd7 0xd8 0xd9 0xda 0xdb 0xdc 0xdd 0xde 0xdf
+        0xe0 0xe1 0xe2 0xe3 0xe4 0xe5 0xe6 0xe7 0xe8 0xe9 0xea 0xeb 0xec 0xed 0xee 0xef
+        0xf0 0xf1 0xf2 0xf3 0xf4 0xf5 0xf6 0xf7 0xf8 0xf9 0xfa 0xfb 0xfc 0xfd 0xfe 0xff
+    )
+};

@@ -1,0 +1,112 @@
+//! Exceptions: which of them are about a stack, and what then.
+//!
+//! A push into a guard page faults; delivering that page fault pushes on the same stack and faults again; so an overflow
+//! arrives as a double fault, on its own stack, with the guard's address in CR2. A stray access to a guard from a sound stack
+//! arrives as a plain page fault.
+//!
+//! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
+//! top of its own stack and told to end there; the double-fault stack is free again from that moment.
+
+use super::local::CpuLocal;
+use super::regs::SavedRegs;
+use crate::hooks::hooks;
+use crate::{registry, unwind};
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use kstack_core::addr::Addr;
+use kstack_core::unwind::Backtrace;
+use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+
+const PAGE_FAULT: u8 = 14;
+
+/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
+struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
+
+/// CPUs that can report at the same time.
+const MOST_CPUS: usize = 64;
+
+// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the double fault or page fault handler, and
+// until the thread that is ended has read it.
+unsafe impl Sync for Reports {}
+
+static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
+
+fn fault_address() -> Addr {
+    let address: usize;
+    // SAFETY: (1) reading CR2 has no effect.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    Addr::new(address)
+}
+
+/// Exceptions without a stack of their own.
+pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
+    let address = if vector == PAGE_FAULT { fault_address() } else { Addr::new(0) };
+    if regs.from_user() {
+        (hooks().user_exception)(vector, address, regs);
+        return;
+    }
+    if vector == PAGE_FAULT
+        && let Some(report) = report(Delivery::OwnStack, address, regs)
+    {
+        match report.verdict.consequence {
+            Consequence::EndThread => (hooks().end_thread)(report),
+            Consequence::StopSystem => (hooks().stop)(report),
+        }
+    }
+    (hooks().kernel_exception)(vector, address, regs);
+}
+
+/// A double fault. On its own stack, interrupts off, GS base the kernel's.
+pub(super) extern "C" fn on_double_fault(regs: &mut SavedRegs) -> ! {
+    if let Some(report) = report(Delivery::AnotherStack, fault_address(), regs) {
+        match report.verdict.consequence {
+            Consequence::EndThread => end_on_own_stack(report),
+            Consequence::StopSystem => (hooks().stop)(report),
+        }
+    }
+    // Not about a stack. The kernel can only say so.
+    (hooks().kernel_exception)(8, fault_address(), regs);
+    unreachable!("a kernel returned from a double fault that nothing explains")
+}
+
+/// A machine check. Never returns: what the hardware says of itself cannot be repaired here.
+pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
+    (hooks().kernel_exception)(18, Addr::new(0), regs);
+    unreachable!("a kernel returned from a machine check")
+}
+
+/// Judges the fault and writes this CPU's report.
+fn report(delivery: Delivery, address: Addr, regs: &SavedRegs) -> Option<&'static OverflowReport> {
+    let registry = registry::get()?;
+    let cpu = CpuLocal::this().cpu();
+    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
+    let context = (hooks().context)();
+    let verdict = judge(registry.arena(), registry, &fault, &context)?;
+    // SAFETY: (1) this CPU's own element, see `Reports`.
+    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
+    let report =
+        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
+    unwind::from_regs(registry, regs, &mut report.backtrace);
+    Some(report)
+}
+
+/// Leaves the double-fault stack for the top of the overflowed one, and ends the thread there.
+fn end_on_own_stack(report: &'static OverflowReport) -> ! {
+    extern "C" fn end(report: &'static OverflowReport) -> ! {
+        (hooks().end_thread)(report)
+    }
+    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
+    // not returned to; (2) rbp = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between.
+    unsafe {
+        asm!(
+            "mov rsp, {top}",
+            "xor ebp, ebp",
+            "call {end}",
+            "ud2",
+            top = in(reg) report.verdict.stack.range.top.get(),
+            end = sym end,
+            in("rdi") report,
+            options(noreturn),
+        )
+    }
+}

@@ -1,0 +1,33 @@
+//! x86_64: what entry, switch and exception stacks rest on.
+//!
+//! # Which stack each entry lands on, and who says so
+//!
+//! | entry | from user mode | from the kernel | found through |
+//! | --- | --- | --- | --- |
+//! | `syscall` | thread stack | - | [`local::CpuLocal`]'s `thread_top`, loaded by the entry code |
+//! | interrupt | thread stack, and stays there | current stack, then the IRQ stack unless in use | TSS `rsp0`; then `irq_top` |
+//! | exception | thread stack | current stack | TSS `rsp0` |
+//! | double fault | double-fault stack | double-fault stack | IST 1 |
+//! | NMI | NMI stack, then thread stack | NMI stack, then NMI body stack | IST 2; then `thread_top` or `nmi_body_top` |
+//! | debug | debug stack | debug stack | IST 3 |
+//! | machine check | machine-check stack | machine-check stack | IST 4 |
+//!
+//! # Registers with a standing meaning
+//!
+//! * GS base: in the kernel the CPU's [`local::CpuLocal`]; in user mode the program's. `swapgs` exchanges them on every
+//!   entry from and every return to user mode. Entries that can interrupt the instructions around a `swapgs` (all on IST
+//!   stacks) look at the sign of the GS base instead of at the interrupted CS: kernel addresses are negative.
+//! * RBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
+//!   unwinder that this is no frame record.
+
+pub mod call;
+pub mod entry;
+pub mod fault;
+pub mod local;
+pub mod nmi;
+pub mod regs;
+pub mod switch;
+pub mod tables;
+
+/// The shape of thread stacks on this architecture.
+pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::X86_64;

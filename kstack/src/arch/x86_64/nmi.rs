@@ -1,0 +1,345 @@
+//! Entries that can interrupt any instruction: NMI, debug, machine check, double fault.
+//!
+//! Each lands on a stack of its own through the IST, whatever SP was. The GS base may still be the user's even though CS
+//! says kernel, so it is looked at, not inferred.
+//!
+//! # NMI nesting
+//!
+//! The CPU holds further NMIs back until the next `iretq`, *any* `iretq`: a breakpoint or page fault inside the handler lets
+//! the next NMI in, and that one lands at the same top of the NMI stack. So the handler's body runs elsewhere, on the NMI
+//! body stack, and the NMI stack holds a frame only for the few instructions in which no `iretq` can happen.
+//!
+//! ```text
+//!   NMI stack                        NMI body stack
+//!   top -> | address of NmiWords |   top -> | NmiWords: latched, active |
+//!          | CPU's frame         |          | copy of the first NMI's frame |
+//!                                           | SavedRegs, handler ...        |
+//! ```
+//!
+//! | arriving NMI finds | does |
+//! | --- | --- |
+//! | CS of user mode | leaves the NMI stack for the (empty) thread stack, plain handling |
+//! | RIP in the exit window | rewrites its own return address to the repeat label, `iretq`: the outer one runs once more |
+//! | active = 1 | sets latched = 1, `iretq` |
+//! | otherwise | active = 1, copies its frame, moves to the body stack, runs the handler |
+//!
+//! The exit window is the four instructions from the test of `latched` to the final `iretq`. All registers but SP and RIP are
+//! restored before it, and it uses none, so starting over from inside it is harmless. The protocol is explored exhaustively
+//! in `kstack_core::nmi`.
+
+use super::entry::{restore_to_rdi, save_below_rdi};
+use super::local::CpuLocal;
+use super::regs::SavedRegs;
+use core::arch::naked_asm;
+use core::mem::{offset_of, size_of};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// What lies at the top of the NMI body stack, 16 bytes; the frame copy ends where it starts.
+#[derive(Debug)]
+#[repr(C, align(16))]
+pub struct NmiWords {
+    latched: AtomicU32,
+    active: AtomicU32,
+}
+
+const _: () = assert!(size_of::<NmiWords>() == 16);
+
+impl NmiWords {
+    /// Nothing active, nothing latched.
+    pub const fn new() -> Self {
+        Self { latched: AtomicU32::new(0), active: AtomicU32::new(0) }
+    }
+
+    /// Whether an NMI from the kernel is being handled.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether another one is waiting for it to end.
+    pub fn is_latched(&self) -> bool {
+        self.latched.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl Default for NmiWords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Bytes of the CPU's own frame: rip, cs, rflags, rsp, ss.
+const FRAME: usize = size_of::<SavedRegs>() - offset_of!(SavedRegs, rip);
+/// The words of the frame, from where rip is.
+const CS: usize = offset_of!(SavedRegs, cs) - offset_of!(SavedRegs, rip);
+const RFLAGS: usize = offset_of!(SavedRegs, rflags) - offset_of!(SavedRegs, rip);
+const RSP: usize = offset_of!(SavedRegs, rsp) - offset_of!(SavedRegs, rip);
+const SS: usize = offset_of!(SavedRegs, ss) - offset_of!(SavedRegs, rip);
+const WORD: usize = size_of::<u64>();
+
+/// Copies the CPU's frame and rax (pushed below it) to the stack whose top is in rax, and moves there. rax comes back.
+macro_rules! move_frame_to_rax {
+    () => {
+        "
+        push qword ptr [rsp + {WORD} + {SS}]
+        pop qword ptr [rax - {FRAME} + {SS}]
+        push qword ptr [rsp + {WORD} + {RSP}]
+        pop qword ptr [rax - {FRAME} + {RSP}]
+        push qword ptr [rsp + {WORD} + {RFLAGS}]
+        pop qword ptr [rax - {FRAME} + {RFLAGS}]
+        push qword ptr [rsp + {WORD} + {CS}]
+        pop qword ptr [rax - {FRAME} + {CS}]
+        push qword ptr [rsp + {WORD}]
+        pop qword ptr [rax - {FRAME}]
+        push qword ptr [rsp]
+        pop qword ptr [rax - {FRAME} - {WORD}]
+        lea rsp, [rax - {FRAME} - {WORD}]
+        pop rax
+        "
+    };
+}
+
+/// Makes GS base the kernel's if it is not; ebx = 1 if it was the user's. Kernel addresses are negative.
+macro_rules! look_at_gs {
+    () => {
+        "
+        mov ecx, 0xc0000101
+        rdmsr
+        xor ebx, ebx
+        test edx, edx
+        js 12f
+        swapgs
+        mov ebx, 1
+        12:
+        "
+    };
+}
+
+/// The reverse of `look_at_gs`.
+macro_rules! give_gs_back {
+    () => {
+        "
+        test ebx, ebx
+        jz 13f
+        swapgs
+        13:
+        "
+    };
+}
+
+/// Vector 2. In: the CPU's frame at the top of the NMI stack, NMIs held back.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn nmi() {
+    naked_asm!(
+        "test byte ptr [rsp + {CS}], 3",
+        "jnz {from_user}",
+        "push rax",
+        // Did it interrupt the exit window of an NMI that is just ending?
+        "lea rax, [rip + {window}]",
+        "cmp [rsp + {WORD}], rax",
+        "jb 2f",
+        "lea rax, [rip + {window_end}]",
+        "cmp [rsp + {WORD}], rax",
+        "jae 2f",
+        "lea rax, [rip + {repeat}]",
+        "mov [rsp + {WORD}], rax",
+        "pop rax",
+        "iretq",
+        "2:",
+        // The word above the frame tells where the body stack's words are; GS cannot be trusted here.
+        "mov rax, [rsp + {WORD} + {FRAME}]",
+        "cmp dword ptr [rax + {ACTIVE}], 0",
+        "jne 3f",
+        "mov dword ptr [rax + {ACTIVE}], 1",
+        move_frame_to_rax!(),
+        "jmp {body}",
+        "3:",
+        "mov dword ptr [rax + {LATCHED}], 1",
+        "pop rax",
+        "iretq",
+        CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
+        WORD = const WORD, FRAME = const FRAME,
+        ACTIVE = const offset_of!(NmiWords, active),
+        LATCHED = const offset_of!(NmiWords, latched),
+        from_user = sym nmi_from_user,
+        window = sym nmi_window,
+        window_end = sym kstack_nmi_window_end,
+        repeat = sym nmi_repeat,
+        body = sym nmi_body,
+    )
+}
+
+/// The handler's body. SP: at the copied frame on the body stack, the words right above it.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn nmi_body() {
+    naked_asm!(
+        "push 0",
+        "push rdi",
+        save_below_rdi!(),
+        "cld",
+        look_at_gs!(),
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        "call {on_nmi}",
+        "add rsp, 8",
+        give_gs_back!(),
+        restore_to_rdi!(),
+        "add rsp, 8",
+        "jmp {window}",
+        on_nmi = sym crate::hooks::on_nmi,
+        window = sym nmi_window,
+    )
+}
+
+/// The exit window: from its first byte to [`kstack_nmi_window_end`]. SP: at the copied frame.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn nmi_window() {
+    naked_asm!(
+        "cmp dword ptr [rsp + {FRAME} + {LATCHED}], 0",
+        "jne {repeat}",
+        "mov dword ptr [rsp + {FRAME} + {ACTIVE}], 0",
+        "iretq",
+        // The end is the next byte; a symbol of its own would need a section that is laid out right behind.
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_nmi_window_end,
+        FRAME = const FRAME,
+        ACTIVE = const offset_of!(NmiWords, active),
+        LATCHED = const offset_of!(NmiWords, latched),
+        repeat = sym nmi_repeat,
+    )
+}
+
+unsafe extern "C" {
+    fn kstack_nmi_window_end();
+}
+
+/// Once more: another NMI came while the first was being handled. SP: at the copied frame.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn nmi_repeat() {
+    naked_asm!(
+        "mov dword ptr [rsp + {FRAME} + {LATCHED}], 0",
+        // The window may have cleared it already.
+        "mov dword ptr [rsp + {FRAME} + {ACTIVE}], 1",
+        "jmp {body}",
+        FRAME = const FRAME,
+        ACTIVE = const offset_of!(NmiWords, active),
+        LATCHED = const offset_of!(NmiWords, latched),
+        body = sym nmi_body,
+    )
+}
+
+/// An NMI that interrupted user mode. SP: at the CPU's frame on the NMI stack. The thread stack is empty.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn nmi_from_user() {
+    naked_asm!(
+        "swapgs",
+        "push rax",
+        "mov rax, gs:[{thread_top}]",
+        move_frame_to_rax!(),
+        "push 0",
+        "push rdi",
+        save_below_rdi!(),
+        "cld",
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        "call {on_nmi}",
+        "add rsp, 8",
+        // No pending work here: a thread switch would leave NMIs held back for as long as the next thread stays in
+        // the kernel.
+        "swapgs",
+        restore_to_rdi!(),
+        "add rsp, 8",
+        "iretq",
+        CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
+        WORD = const WORD, FRAME = const FRAME,
+        thread_top = const CpuLocal::THREAD_TOP,
+        on_nmi = sym crate::hooks::on_nmi,
+    )
+}
+
+/// Vector 1. From user mode it goes on as any exception, on the thread stack; from the kernel it stays on its own.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn debug() {
+    naked_asm!(
+        "test byte ptr [rsp + {CS}], 3",
+        "jnz 4f",
+        "push 0",
+        "push rdi",
+        save_below_rdi!(),
+        "cld",
+        look_at_gs!(),
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        "call {on_debug}",
+        "add rsp, 8",
+        give_gs_back!(),
+        restore_to_rdi!(),
+        "add rsp, 8",
+        "iretq",
+        "4:",
+        "swapgs",
+        "push rax",
+        "mov rax, gs:[{thread_top}]",
+        move_frame_to_rax!(),
+        "swapgs",
+        "jmp {stub}",
+        CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
+        WORD = const WORD, FRAME = const FRAME,
+        thread_top = const CpuLocal::THREAD_TOP,
+        on_debug = sym crate::hooks::on_debug,
+        stub = sym super::entry::stub::<1>,
+    )
+}
+
+/// Vector 8. Never returns: the thread whose stack overflowed is ended, or the system stops.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn double_fault() {
+    naked_asm!(
+        // The CPU pushed an error code, always 0.
+        "push rdi",
+        save_below_rdi!(),
+        "cld",
+        look_at_gs!(),
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        "call {on_double_fault}",
+        "ud2",
+        on_double_fault = sym super::fault::on_double_fault,
+    )
+}
+
+/// Vector 18. Never returns.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn machine_check() {
+    naked_asm!(
+        "push 0",
+        "push rdi",
+        save_below_rdi!(),
+        "cld",
+        look_at_gs!(),
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        "call {on_machine_check}",
+        "ud2",
+        on_machine_check = sym super::fault::on_machine_check,
+    )
+}
+
+/// The stub of a vector with a stack of its own, or `plain`.
+pub(super) const fn own_stub(vector: u8, plain: extern "C" fn()) -> extern "C" fn() {
+    match vector {
+        1 => debug,
+        2 => nmi,
+        8 => double_fault,
+        18 => machine_check,
+        _ => plain,
+    }
+}

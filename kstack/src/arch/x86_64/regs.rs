@@ -1,0 +1,82 @@
+//! The registers that every entry saves, in one layout, at the top of whatever stack the entry landed on.
+//!
+//! ```text
+//!   top of the thread stack                      (from user mode, or a system call)
+//!   | ss | rsp | rflags | cs | rip |             pushed by the CPU (by the entry code for `syscall`)
+//!   | error code, or the system call's number |
+//!   | rdi rsi rdx rcx rax r8 r9 r10 r11 |        caller-saved
+//!   | rbx rbp r12 r13 r14 r15 |  <- SavedRegs    168 bytes below the top
+//! ```
+//!
+//! The order is that of Linux' `pt_regs` for x86_64, so tools that know it can read it.
+
+use core::mem::{offset_of, size_of};
+use kstack_core::addr::Addr;
+
+/// Saved registers; see the module's drawing. 168 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the fields are the registers of the same names")]
+pub struct SavedRegs {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    /// The exception's error code, or the number of the system call.
+    pub orig_rax: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+const _: () = {
+    assert!(size_of::<SavedRegs>() == 168);
+    assert!(offset_of!(SavedRegs, rdi) == 112);
+    assert!(offset_of!(SavedRegs, orig_rax) == 120);
+    assert!(offset_of!(SavedRegs, rip) == 128);
+};
+
+impl SavedRegs {
+    /// Whether the entry came from user mode.
+    #[inline(always)]
+    pub const fn from_user(&self) -> bool {
+        self.cs & 3 != 0
+    }
+
+    /// The interrupted instruction.
+    #[inline(always)]
+    pub const fn pc(&self) -> Addr {
+        Addr::new(self.rip as usize)
+    }
+
+    /// The interrupted stack pointer.
+    #[inline(always)]
+    pub const fn sp(&self) -> Addr {
+        Addr::new(self.rsp as usize)
+    }
+
+    /// The interrupted frame pointer.
+    #[inline(always)]
+    pub const fn fp(&self) -> Addr {
+        Addr::new(self.rbp as usize)
+    }
+}
+
+/// Tells the unwinder whether a frame pointer marks saved registers, and where they are.
+#[inline(always)]
+pub const fn saved_regs_at(fp: Addr) -> Option<Addr> {
+    if fp.get() & 7 == 1 { Some(Addr::new(fp.get() - 1)) } else { None }
+}

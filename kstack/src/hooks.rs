@@ -1,0 +1,75 @@
+//! What a kernel gives the entry code: a table of functions, installed once before the first interrupt.
+//!
+//! Entry code reaches the kernel through this table and through nothing else. The functions run on the stack that the
+//! module of the architecture says, with interrupts as each field says.
+
+use crate::arch::current::regs::SavedRegs;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use kstack_core::addr::Addr;
+use kstack_core::verdict::OverflowReport;
+
+/// The kernel's side of every entry.
+#[derive(Debug)]
+pub struct Hooks {
+    /// A device's or CPU's interrupt. Interrupts off; on the IRQ stack if it came from the kernel.
+    pub interrupt: fn(vector: u8, regs: &mut SavedRegs),
+    /// Runs the softirq vectors whose bits are set. Interrupts on; never nested.
+    pub softirqs: fn(pending: u32),
+    /// After an interrupt from the kernel in thread context: the place to preempt. Interrupts off, on the thread stack.
+    pub preempt: fn(),
+    /// A system call. Interrupts on, on the thread stack.
+    pub syscall: fn(regs: &mut SavedRegs),
+    /// Right before user mode: pending work. Interrupts off on entry and on return; may be turned on in between.
+    pub before_user: fn(regs: &mut SavedRegs),
+    /// An exception in user mode. Interrupts off on entry; on the thread stack. `fault` is the address, for page faults.
+    pub user_exception: fn(vector: u8, fault: Addr, regs: &mut SavedRegs),
+    /// An exception in the kernel that no stack explains; returns if the kernel repaired it. On the interrupted stack.
+    pub kernel_exception: fn(vector: u8, fault: Addr, regs: &mut SavedRegs),
+    /// The first thing a stack runs after a switch to it: `message` is what the other side passed. Interrupts off.
+    pub after_switch: fn(message: usize),
+    /// An NMI. It may have interrupted anything: take no lock that an interrupted instruction could hold.
+    pub nmi: fn(regs: &mut SavedRegs),
+    /// A debug exception in the kernel. As for NMIs.
+    pub debug: fn(regs: &mut SavedRegs),
+    /// What the overflow verdict needs to know of the running context, besides stacks.
+    pub context: fn() -> kstack_core::verdict::Context,
+    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack,
+    /// rewound to its top.
+    pub end_thread: fn(report: &OverflowReport) -> !,
+    /// Stops the system. On the double-fault stack, or the stack that touched a guard; no lock may be waited for.
+    pub stop: fn(report: &OverflowReport) -> !,
+}
+
+static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Installs the table. Before any CPU loads its descriptor tables.
+pub fn install(hooks: &'static Hooks) {
+    HOOKS.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::Release);
+}
+
+/// The installed table.
+#[inline(always)]
+pub(crate) fn hooks() -> &'static Hooks {
+    // SAFETY: (1) entry code runs only after `install`, which stored a reference to a static; nothing else is ever stored.
+    unsafe { &*HOOKS.load(Ordering::Relaxed) }
+}
+
+pub(crate) extern "C" fn on_syscall(regs: &mut SavedRegs) {
+    (hooks().syscall)(regs);
+}
+
+pub(crate) extern "C" fn before_user(regs: &mut SavedRegs) {
+    (hooks().before_user)(regs);
+}
+
+pub(crate) extern "C" fn after_switch(message: usize) {
+    (hooks().after_switch)(message);
+}
+
+pub(crate) extern "C" fn on_nmi(regs: &mut SavedRegs) {
+    (hooks().nmi)(regs);
+}
+
+pub(crate) extern "C" fn on_debug(regs: &mut SavedRegs) {
+    (hooks().debug)(regs);
+}

@@ -1,0 +1,134 @@
+//! Interrupts and softirqs: on which stack, and when. `kstack_core::irq` decides; this carries it out.
+//!
+//! | interrupt comes from | runs on | softirqs on the way out run on |
+//! | --- | --- | --- |
+//! | user mode | the thread stack, which is empty | the thread stack |
+//! | a thread in the kernel | the IRQ stack | the IRQ stack |
+//! | the IRQ stack (it came during a softirq) | the IRQ stack, further down | later: softirqs never nest |
+//! | a thread that enables bottom halves again | - | the IRQ stack |
+
+use crate::arch::current::call::call_on_stack;
+use crate::arch::current::local::CpuLocal;
+use crate::arch::current::regs::SavedRegs;
+use crate::hooks::hooks;
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use kstack_core::irq::{IrqState, RunOn};
+
+/// One CPU's interrupt state.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct IrqCell(UnsafeCell<IrqState>);
+
+// SAFETY: (1) only the CPU itself changes it, with interrupts off; (2) others read single words for reports.
+unsafe impl Sync for IrqCell {}
+
+impl IrqCell {
+    pub(crate) const fn new() -> Self {
+        Self(UnsafeCell::new(IrqState::new()))
+    }
+
+    /// The state of the CPU this runs on. Interrupts off.
+    #[inline(always)]
+    fn with<R>(&self, body: impl FnOnce(&mut IrqState) -> R) -> R {
+        // SAFETY: (1) interrupts are off and `body` is a few lines of this module that call nothing: it is exclusive.
+        body(unsafe { &mut *self.0.get() })
+    }
+
+    /// A copy, for reports and tests. Of another CPU it may be half old.
+    pub fn snapshot(&self) -> IrqState {
+        // SAFETY: (1) plain words; a copy is made and not trusted.
+        unsafe { self.0.get().read_volatile() }
+    }
+}
+
+/// An interrupt arrived. Interrupts off; `regs` on the stack it arrived on.
+#[inline(always)]
+pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
+    let local = CpuLocal::this();
+    crate::meter::sample(regs);
+    match local.irq.with(|irq| irq.on_interrupt(regs.from_user())) {
+        RunOn::CurrentStack => handle(usize::from(vector), core::ptr::from_mut(regs) as usize),
+        RunOn::IrqStack => {
+            let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
+            // SAFETY: (1) the in-use mark has just been set, so the IRQ stack is empty and ours; (2) `handle` returns.
+            unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
+            local.irq.with(IrqState::leave_irq_stack);
+            let may_switch = local.irq.with(|irq| irq.may_switch());
+            if may_switch && regs.rflags & 0x200 != 0 {
+                (hooks().preempt)();
+            }
+        }
+    }
+}
+
+/// The handler, and the softirqs on the way out.
+extern "C" fn handle(vector: usize, regs: usize) {
+    // SAFETY: (1) `on_interrupt`'s own reference, handed through a call on another stack.
+    let regs = unsafe { &mut *(regs as *mut SavedRegs) };
+    (hooks().interrupt)(vector as u8, regs);
+    let local = CpuLocal::this();
+    if local.irq.with(IrqState::on_handler_done) {
+        run_softirqs(0, 0);
+    }
+}
+
+/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return.
+extern "C" fn run_softirqs(_: usize, _: usize) {
+    let local = CpuLocal::this();
+    while let Some(pending) = local.irq.with(IrqState::next_softirqs) {
+        interrupts_on();
+        (hooks().softirqs)(pending);
+        interrupts_off();
+    }
+}
+
+/// Marks a softirq as pending on this CPU. Interrupts off. It runs on the way out of the interrupt, or when bottom halves are
+/// enabled again.
+#[inline(always)]
+pub fn raise_softirq(number: u32) {
+    CpuLocal::this().irq.with(|irq| irq.raise(number));
+}
+
+/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. Threads only; the thread must not sleep.
+#[inline(always)]
+pub fn disable_bottom_halves() {
+    without_interrupts(|local| local.irq.with(IrqState::disable_bottom_halves));
+}
+
+/// The reverse. The outermost one runs what became pending, on the IRQ stack.
+#[inline(always)]
+pub fn enable_bottom_halves() {
+    without_interrupts(|local| {
+        if local.irq.with(IrqState::enable_bottom_halves) {
+            // SAFETY: (1) `enable_bottom_halves` said yes and set the in-use mark: the IRQ stack is empty and ours;
+            // (2) `run_softirqs` returns.
+            unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
+            local.irq.with(IrqState::leave_irq_stack);
+        }
+    });
+}
+
+#[inline(always)]
+fn without_interrupts<R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
+    let flags: u64;
+    // SAFETY: (1) only reads the flags and clears the interrupt flag.
+    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+    let result = body(CpuLocal::this());
+    if flags & 0x200 != 0 {
+        interrupts_on();
+    }
+    result
+}
+
+#[inline(always)]
+fn interrupts_on() {
+    // SAFETY: (1) the callers hold nothing an interrupt must not meet.
+    unsafe { asm!("sti", options(nostack)) };
+}
+
+#[inline(always)]
+fn interrupts_off() {
+    // SAFETY: (1) always allowed in the kernel.
+    unsafe { asm!("cli", options(nostack)) };
+}
