@@ -11,23 +11,18 @@ use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{Backtrace, End, Step};
 
 /// Steps kept of a backtrace that is printed.
-pub const STEPS: usize = 64;
+pub const STEPS: usize = 48;
 
 /// Writes steps, one a line, repeated frames folded.
-pub fn write_steps(steps: &[Step], to: &mut dyn Write) -> fmt::Result {
-    let mut repeated = 0;
-    let mut last = None;
-    for step in steps {
-        if last == Some(step) {
-            repeated += 1;
-            continue;
-        }
-        if repeated > 0 {
-            writeln!(to, "    ... {repeated} times the same")?;
-            repeated = 0;
-        }
+pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write) -> fmt::Result {
+    for (step, times) in backtrace.steps() {
         write_step(step, to)?;
-        last = Some(step);
+        if *times > 1 {
+            writeln!(to, "      ... {times} times")?;
+        }
+    }
+    if backtrace.dropped() > 0 {
+        writeln!(to, "    ({} steps left out)", backtrace.dropped())?;
     }
     Ok(())
 }
@@ -80,18 +75,18 @@ pub fn steps_from_regs(regs: &SavedRegs) -> Backtrace<STEPS> {
 pub fn here() -> String {
     let mut text = String::new();
     // A string takes everything.
-    let _never_fails = write_steps(steps_here().steps(), &mut text);
+    let _never_fails = write_steps(&steps_here(), &mut text);
     text
 }
 
 /// Prints where this CPU is; for panics.
 pub fn print_here(to: &mut dyn Write) {
-    let _never_fails = write_steps(steps_here().steps(), to);
+    let _never_fails = write_steps(&steps_here(), to);
 }
 
 /// Prints where an interrupted context was.
 pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
-    let _never_fails = write_steps(steps_from_regs(regs).steps(), to);
+    let _never_fails = write_steps(&steps_from_regs(regs), to);
 }
 
 /// Where a thread that is not running was switched away, as text; `None` while it runs. Its stack is borrowed meanwhile.
@@ -109,7 +104,7 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
     })??;
     let mut text = String::new();
     let _never_fails = write_address(Addr::new(frame_pc(&fp)), 1, &mut text);
-    let _never_fails = write_steps(from_fp(fp.rbp as usize).steps(), &mut text);
+    let _never_fails = write_steps(&from_fp(fp.rbp as usize), &mut text);
     Some(text)
 }
 

@@ -26,11 +26,7 @@ pub fn take_last_report() -> Option<OverflowReport> {
 fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
     write!(to, "\n{report}")?;
     writeln!(to, "  running: {}", sched::current().name())?;
-    backtrace::write_steps(report.backtrace.steps(), to)?;
-    if report.backtrace.dropped > 0 {
-        writeln!(to, "  ({} more)", report.backtrace.dropped)?;
-    }
-    Ok(())
+    backtrace::write_steps(&report.backtrace, to)
 }
 
 /// The report as tools read it, one line on the control channel.
@@ -49,7 +45,7 @@ fn record(report: &OverflowReport) {
         verdict.distance.get(),
         Escaped(sched::current().name()),
         if report.backtrace.is_reliable() { "yes" } else { "no" },
-        report.backtrace.steps().len() + report.backtrace.dropped,
+        report.backtrace.frames(),
     );
     let mut last = "";
     for address in report.code_addresses() {

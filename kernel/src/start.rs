@@ -9,7 +9,7 @@ use crate::arch::serial;
 use crate::arch::{apic, cpu, power, smp};
 use crate::cpus::{self, MAX_CPUS};
 use crate::memory::frames::{self, FRAME_BYTES, Frame};
-use crate::memory::{direct, heap};
+use crate::memory::{IMAGE, direct, heap};
 use crate::{cpu_stacks, sched, stacks};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
@@ -25,7 +25,6 @@ unsafe extern "C" {
 
 /// The image is loaded from here on.
 const IMAGE_LOWEST: u64 = 0x10_0000;
-const KERNEL_OFFSET: u64 = 0xffff_ffff_8000_0000;
 
 /// The first CPU, on the boot stack, with the boot tables.
 pub fn first(start_info: u64) -> ! {
@@ -90,7 +89,7 @@ pub fn secondary(number: usize) -> ! {
 fn set_up_memory(info: &BootInfo) {
     // SAFETY: (1) the boot tables are active; the iterator is used up before they go, see below.
     let regions = unsafe { info.memory_map() };
-    let image_top = (&raw const data_top) as u64 - KERNEL_OFFSET;
+    let image_top = (&raw const data_top) as u64 - IMAGE;
     let (initrd_lowest, initrd_top) = info.initrd.map_or((0, 0), |(at, bytes)| (at, at + bytes));
     let ram_top =
         regions.clone().filter(|r| r.is_ram()).map(|r| r.lowest + r.bytes).max().unwrap_or(0);

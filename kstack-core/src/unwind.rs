@@ -241,22 +241,22 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     }
 }
 
-/// A backtrace kept in a fixed place, for where nothing may be allocated.
+/// A backtrace kept in a fixed place, for where nothing may be allocated. Equal steps in a row (a recursion) are kept once,
+/// with their number, so that the outermost frames fit too.
 #[derive(Clone, Copy, Debug)]
 pub struct Backtrace<const N: usize> {
-    steps: [Step; N],
+    steps: [(Step, u32); N],
     length: usize,
-    /// Steps that did not fit.
-    pub dropped: usize,
+    dropped: usize,
 }
 
 impl<const N: usize> Backtrace<N> {
     /// None yet.
     pub const fn empty() -> Self {
-        Self { steps: [Step::End(End::TooLong); N], length: 0, dropped: 0 }
+        Self { steps: [(Step::End(End::TooLong), 0); N], length: 0, dropped: 0 }
     }
 
-    /// Walks to the end and keeps the first `N - 1` steps and the end.
+    /// Walks to the end and keeps what fits, the end always.
     pub fn collect<F: FrameRules, L: StackLookup, R: FnMut(Addr) -> Option<usize>>(
         &mut self,
         unwinder: &mut Unwinder<'_, L, R>,
@@ -264,33 +264,53 @@ impl<const N: usize> Backtrace<N> {
         loop {
             let step = unwinder.step::<F>();
             let is_end = matches!(step, Step::End(_));
-            if self.length < N - 1 || is_end && self.length < N {
-                self.steps[self.length] = step;
-                self.length += 1;
-            } else {
-                self.dropped += 1;
-            }
+            self.keep(step, is_end);
             if is_end {
                 break;
             }
         }
     }
 
-    /// The steps, from the innermost out.
-    pub fn steps(&self) -> &[Step] {
+    fn keep(&mut self, step: Step, is_end: bool) {
+        if let Some(last) = self.length.checked_sub(1)
+            && self.steps[last].0 == step
+        {
+            self.steps[last].1 += 1;
+        } else if self.length < N - 1 || is_end && self.length < N {
+            self.steps[self.length] = (step, 1);
+            self.length += 1;
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// The steps, from the innermost out, each with how many times in a row it came.
+    pub fn steps(&self) -> &[(Step, u32)] {
         &self.steps[..self.length]
+    }
+
+    /// Steps that did not fit.
+    pub const fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// Frames of code seen, repetitions counted.
+    pub fn frames(&self) -> usize {
+        let is_code = |step: &Step| matches!(step, Step::Caller(_) | Step::Interrupted(_));
+        let kept = self.steps().iter().filter(|(step, _)| is_code(step));
+        kept.map(|&(_, times)| times as usize).sum::<usize>() + self.dropped
     }
 
     /// Why it ended.
     pub fn end(&self) -> Option<End> {
         match self.steps().last() {
-            Some(Step::End(end)) => Some(*end),
+            Some((Step::End(end), _)) => Some(*end),
             _ => None,
         }
     }
 
     /// Whether every frame is there.
     pub fn is_reliable(&self) -> bool {
-        self.end() == Some(End::Reliable)
+        self.end() == Some(End::Reliable) && self.dropped == 0
     }
 }

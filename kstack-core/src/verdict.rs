@@ -214,7 +214,7 @@ fn overflowed(
 }
 
 /// Steps of a backtrace that a report keeps.
-pub const REPORT_STEPS: usize = 64;
+pub const REPORT_STEPS: usize = 48;
 
 /// All there is to say: a structure first, text second.
 #[derive(Clone, Debug)]
@@ -318,7 +318,7 @@ impl fmt::Display for OverflowReport {
 impl OverflowReport {
     /// Addresses of code in the backtrace, from the innermost out.
     pub fn code_addresses(&self) -> impl Iterator<Item = Addr> + '_ {
-        self.backtrace.steps().iter().filter_map(|step| match step {
+        self.backtrace.steps().iter().filter_map(|(step, _)| match step {
             Step::Caller(pc) => Some(*pc),
             Step::Interrupted(regs) => Some(regs.pc),
             _ => None,

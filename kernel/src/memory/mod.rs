@@ -22,6 +22,9 @@ pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Where the per-CPU descriptor tables are.
 pub const CPU_TABLES: u64 = 0xffff_e000_0000_0000;
 
+/// Where the kernel's image is linked, less the physical address it is loaded at.
+pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
+
 /// The kernel's pointer to a physical address.
 #[inline(always)]
 pub const fn direct<T>(physical: u64) -> *mut T {

@@ -87,7 +87,7 @@ pub fn set_up_kernel(
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     KERNEL_ROOT.store(root, Ordering::Relaxed);
     // Every level-4 entry that the kernel half will ever use: none is added later (see memory's head).
-    for lowest in [memory::DIRECT_MAP, memory::ARENA, memory::CPU_TABLES, 0xffff_ffff_8000_0000] {
+    for lowest in [memory::DIRECT_MAP, memory::ARENA, memory::CPU_TABLES, memory::IMAGE] {
         next_table(entry(root, lowest >> 39), PRESENT | WRITE)?;
     }
     let map_large = |physical: u64, flags: u64| -> Result<(), NoMemory> {
@@ -117,7 +117,7 @@ pub fn set_up_kernel(
         for address in (lowest..top).step_by(4096) {
             let flags = PRESENT | GLOBAL | bits(access);
             leaf(root, address, PRESENT | WRITE)?
-                .store((address - 0xffff_ffff_8000_0000) | flags, Ordering::Relaxed);
+                .store((address - memory::IMAGE) | flags, Ordering::Relaxed);
         }
     }
     // SAFETY: (1) the tables map the image where it runs, and the direct map.

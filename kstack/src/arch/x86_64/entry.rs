@@ -190,7 +190,8 @@ pub(super) extern "C" fn syscall_entry() {
         "sub rsp, 8",
         "call {on_syscall}",
         "cli",
-        "lea rdi, [rsp + 8]",
+        // No interrupt may find work after the look and before user mode.
+        "lea rdi, [rsp + {aligned}]",
         "call {before_user}",
         "add rsp, 8",
         // sysret takes rip from rcx and flags from r11. With a non-canonical rip it faults *in the kernel, on the user's
@@ -223,6 +224,7 @@ pub(super) extern "C" fn syscall_entry() {
         "mov rsp, [rsp + {rsp} - {orig_rax}]",
         "swapgs",
         "sysretq",
+        aligned = const 8,
         user_sp = const CpuLocal::USER_SP,
         thread_top = const CpuLocal::THREAD_TOP,
         user_data = const tables::USER_DATA,
