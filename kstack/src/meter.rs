@@ -19,6 +19,6 @@ pub fn sample_sp(sp: Addr) {
     if let Some(registry) = registry::get()
         && let Place::Body { slot, .. } = registry.arena().place(sp)
     {
-        registry.record(slot).sample_sp(sp);
+        registry.record(slot).watermark().sample(sp);
     }
 }

@@ -10,7 +10,8 @@ use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::erase::DirtyPages;
-use kstack_core::pool::{AccountId, Backing, Exhausted, OverLimit};
+use kstack_core::pool::{Backing, Exhausted, OverLimit};
+use kstack_core::record::AccountId;
 
 /// Bytes of stacks that are charged to somebody.
 static CHARGED: AtomicUsize = AtomicUsize::new(0);
@@ -92,17 +93,26 @@ impl Backing for StackPages {
         }
     }
 
+    #[inline]
     fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
-        let mut dirty = DirtyPages::NONE;
+        let pages = body.size().in_pages();
+        let mut dirty = 0;
         for (index, (page, leaf)) in leaves(body).enumerate() {
             if leaf.load(Ordering::Acquire) & DIRTY != 0 {
                 leaf.fetch_and(!DIRTY, Ordering::AcqRel);
                 // Or this CPU's next write would find the bit cached as set and not set it again.
                 cpu::flush_page(page.get() as u64);
-                dirty.insert(index);
+                // Bit 0 is the topmost page.
+                dirty |= 1 << (pages - 1 - index);
             }
         }
-        dirty
+        DirtyPages::from_bits(dirty)
+    }
+
+    fn flush_local(&mut self, body: AddrRange) {
+        for page in 0..body.size().in_pages() {
+            cpu::flush_page(body.lowest.wrapping_add(ByteSize::pages(page)).get() as u64);
+        }
     }
 
     fn erase_page(&mut self, page: Addr) {

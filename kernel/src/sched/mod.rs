@@ -132,8 +132,11 @@ fn create_unstarted(
     let id = thread::next_id();
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
     let range = stack.range();
-    // SAFETY: (1) the stack was just given out to us.
-    let sp = unsafe { switch::first_frame(range, start) };
+    let sp = cpu::without_interrupts(|| {
+        stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
+        // SAFETY: (1) the stack was just given out to us.
+        unsafe { switch::first_frame(range, start) }
+    });
     let thread = Arc::new(Thread::new(id, Name::new(name), stack, process, State::Ready));
     thread.saved_sp.store(sp, Ordering::Relaxed);
     remember(&thread);
@@ -344,9 +347,7 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
         user::load_thread_state(next);
     }
     load_tables_of(next);
-    if let Some(slot) = next.stack_slot() {
-        stacks::make_coherent(slot, cpu.id());
-    }
+    stacks::make_coherent(next.stack_ref().slot, cpu.id());
     let range = next.stack_range();
     let tables = cpu.tables.load(Ordering::Relaxed);
     cpu.local.set_thread(
@@ -386,9 +387,8 @@ pub fn after_switch(left: usize) {
     let dead = left.state() == State::Dead;
     left.on_cpu.store(false, Ordering::Release);
     if dead {
-        if let Some(stack) = left.take_stack() {
-            stack.release();
-        }
+        // Here its stack goes back, on the stack of the next thread.
+        drop(left.take_stack());
         left.reaped.store(true, Ordering::Release);
         left.exited.wake_all();
     }

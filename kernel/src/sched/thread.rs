@@ -4,7 +4,7 @@
 use crate::arch::fpu::FpuState;
 use crate::process::Process;
 use crate::sched::WaitQueue;
-use crate::stacks::OwnedStack;
+use crate::stacks::{OwnedStack, StackRef};
 use crate::sync::{RawMutex, SpinLock};
 use alloc::sync::Arc;
 use core::sync::atomic::{
@@ -38,7 +38,7 @@ pub struct Thread {
     pub(super) saved_sp: AtomicUsize,
     stack: SpinLock<Option<OwnedStack>>,
     stack_range: AddrRange,
-    stack_slot: Option<kstack_core::arena::SlotIndex>,
+    stack_ref: StackRef,
     state: AtomicU8,
     /// True from before it runs until its CPU has left its stack.
     pub(super) on_cpu: AtomicBool,
@@ -125,7 +125,7 @@ impl Thread {
             name,
             saved_sp: AtomicUsize::new(0),
             stack_range: stack.range(),
-            stack_slot: Some(stack.slot()),
+            stack_ref: stack.as_ref(),
             stack: SpinLock::new(Some(stack)),
             state: AtomicU8::new(state as u8),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
@@ -158,9 +158,10 @@ impl Thread {
         self.stack_range
     }
 
-    /// The slot of its stack.
-    pub fn stack_slot(&self) -> Option<kstack_core::arena::SlotIndex> {
-        self.stack_slot
+    /// Which stack it has or had.
+    #[inline(always)]
+    pub fn stack_ref(&self) -> StackRef {
+        self.stack_ref
     }
 
     /// Whether its stack has not been taken back yet.
