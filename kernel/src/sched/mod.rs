@@ -168,9 +168,9 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread);
-    let top = thread.stack_range().top;
-    let lowest = thread.stack_range().lowest;
-    cpu.local.set_thread(Arc::into_raw(thread.clone()) as usize, lowest, top, thread.canary());
+    let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+    let word = Arc::into_raw(thread.clone()) as usize;
+    cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary());
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());
     STARTED.store(true, Ordering::Release);
@@ -248,7 +248,8 @@ pub fn preempt() {
 /// Blocks until `partner`, a new thread, calls [`hand_back`]. For measuring the bare switch.
 pub fn hand_to_first(partner: &Arc<Thread>) {
     cpu::without_interrupts(|| {
-        HANDED_FROM.store(core::ptr::from_ref(current()).cast_mut(), Ordering::Relaxed);
+        // A reference of its own: while it is blocked here, nothing else may hold one to this thread.
+        HANDED_FROM.store(Arc::into_raw(current_arc()).cast_mut(), Ordering::Relaxed);
         debug_assert!(partner.state() != State::Dead);
         current().set_state(State::Blocked);
         leave_cpu();
@@ -347,15 +348,14 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
         user::load_thread_state(next);
     }
     load_tables_of(next);
-    stacks::make_coherent(next.stack_ref().slot, cpu.id());
+    let record = next.stack_record();
+    if record.needs_flush(cpu.id()) {
+        stacks::make_coherent(next.stack_ref().slot, cpu.id());
+    }
     let range = next.stack_range();
     let tables = cpu.tables.load(Ordering::Relaxed);
-    cpu.local.set_thread(
-        core::ptr::from_ref(next) as usize,
-        range.lowest,
-        range.top,
-        next.canary(),
-    );
+    let word = core::ptr::from_ref(next) as usize;
+    cpu.local.set_thread(word, range, record.watermark(), next.canary());
     // SAFETY: (1) this CPU's own tables, interrupts off; the top of the stack of the thread that comes.
     unsafe { kstack::arch::current::tables::CpuTables::set_user_entry_stack(tables, range.top) };
     let sp = next.saved_sp.load(Ordering::Acquire);

@@ -4,13 +4,14 @@
 use crate::arch::fpu::FpuState;
 use crate::process::Process;
 use crate::sched::WaitQueue;
-use crate::stacks::{OwnedStack, StackRef};
+use crate::stacks::{self, OwnedStack, StackRef};
 use crate::sync::{RawMutex, SpinLock};
 use alloc::sync::Arc;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use kstack_core::addr::AddrRange;
+use kstack_core::record::SlotRecord;
 
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub struct Thread {
     stack: SpinLock<Option<OwnedStack>>,
     stack_range: AddrRange,
     stack_ref: StackRef,
+    stack_record: &'static SlotRecord,
     state: AtomicU8,
     /// True from before it runs until its CPU has left its stack.
     pub(super) on_cpu: AtomicBool,
@@ -126,6 +128,7 @@ impl Thread {
             saved_sp: AtomicUsize::new(0),
             stack_range: stack.range(),
             stack_ref: stack.as_ref(),
+            stack_record: stacks::registry().record(stack.as_ref().slot),
             stack: SpinLock::new(Some(stack)),
             state: AtomicU8::new(state as u8),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
@@ -162,6 +165,12 @@ impl Thread {
     #[inline(always)]
     pub fn stack_ref(&self) -> StackRef {
         self.stack_ref
+    }
+
+    /// What the pool knows of its stack.
+    #[inline(always)]
+    pub(super) fn stack_record(&self) -> &'static SlotRecord {
+        self.stack_record
     }
 
     /// Whether its stack has not been taken back yet.
