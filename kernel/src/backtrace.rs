@@ -91,7 +91,7 @@ pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
 
 /// Where a thread that is not running was switched away, as text; `None` while it runs. Its stack is borrowed meanwhile.
 pub fn of_thread(thread: &Thread) -> Option<String> {
-    let fp = crate::stacks::with_borrowed(thread, |_| {
+    let fp = crate::stacks::with_borrowed(thread.stack_ref(), |_| {
         if thread.is_on_cpu() {
             return None;
         }

@@ -65,7 +65,7 @@ impl Cpu {
             tables_root: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             ipis: AtomicU64::new(0),
-            cache: UnsafeCell::new(CpuCache::new()),
+            cache: UnsafeCell::new(CpuCache::new(cpu)),
         }
     }
 

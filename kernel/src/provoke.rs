@@ -142,13 +142,9 @@ pub fn go_deep(bytes: usize) -> String {
     fn body(bytes: usize) {
         black_box(down(bytes));
         let thread = sched::current();
-        if let Some(slot) = thread.stack_slot() {
-            let lowest = stacks::lowest_seen(slot);
-            DEEPEST.store(
-                lowest.map_or(0, |sp| thread.stack_range().top.bytes_above(sp).get()),
-                Ordering::Relaxed,
-            );
-        }
+        let lowest = stacks::lowest_seen(thread.stack_ref().slot);
+        let deepest = lowest.map_or(0, |sp| thread.stack_range().top.bytes_above(sp).get());
+        DEEPEST.store(deepest, Ordering::Relaxed);
         DONE.store(true, Ordering::Release);
     }
     interrupts::set_probe(None);

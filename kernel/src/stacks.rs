@@ -1,125 +1,280 @@
 //! The kernel's stacks: the library's pool over this machine's pages, and one owner type for every kind of stack.
+//!
+//! Acquiring may wait for nothing and works with interrupts on or off; giving back works in interrupts too and never unmaps.
+//! Stacks that are more than enough are unmapped by the thread `stackd`.
 
+use crate::arch::cpu;
+use crate::cpus;
 use crate::memory::ARENA;
-use crate::memory::stack_pages;
-use crate::sched::Thread;
+use crate::memory::stack_pages::StackPages;
+use crate::sched::{self, Thread, WaitQueue};
 use crate::sync::SpinLock;
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use kstack::registry::{self, Registry};
-use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
+use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::arena::{Arena, SlotIndex};
+use kstack_core::cache::{CacheStats, CpuCache};
+use kstack_core::depot::Depot;
+use kstack_core::erase::ErasePolicy;
 use kstack_core::kind::StackKind;
-use kstack_core::record::SlotRecord;
+use kstack_core::lifetime::Generation;
+use kstack_core::pool::{AcquireError, Backing, CpuLocal, Fate, Lock, Pool, PoolShared, Request};
+use kstack_core::record::{AccountId, OwnerId, SlotRecord};
 
-pub type StackError = ();
+/// Why there is no stack.
+pub type StackError = AcquireError;
 
-struct Temp {
-    next: u32,
-    parked: Vec<u32>,
+/// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
+const SLOTS: u32 = 1 << 16;
+
+static SHARED: SpinLock<Option<PoolShared>> = SpinLock::new(None);
+static EXCESS: WaitQueue = WaitQueue::new();
+
+/// The lock that the pool asks for.
+struct SharedLock;
+
+impl Lock for SharedLock {
+    #[inline]
+    fn with<R>(&self, f: impl FnOnce(&mut PoolShared) -> R) -> R {
+        f(SHARED.lock().as_mut().expect("set up at boot"))
+    }
 }
-static TEMP: SpinLock<Temp> = SpinLock::new(Temp { next: 0, parked: Vec::new() });
 
+/// The cache of whichever CPU this runs on.
+struct ThisCpu;
+
+impl CpuLocal for ThisCpu {
+    #[inline(always)]
+    fn with_cache<R>(&mut self, f: impl FnOnce(&mut CpuCache) -> R) -> R {
+        cpu::without_interrupts(|| cpus::with_cache(f))
+    }
+}
+
+/// Makes the arena, its records and the pool. Once, at boot, before the first stack.
 pub fn set_up() {
-    let slots = 8192;
     let geometry = kstack::arch::current::GEOMETRY;
-    let arena =
-        Arena::new(Arena::lowest_from(Addr::new(ARENA as usize), geometry), slots, geometry)
-            .unwrap();
+    let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
+    let arena = Arena::new(lowest, SLOTS, geometry).expect("the arena lies where it may");
     let mut records = Vec::new();
-    records.resize_with(slots as usize, SlotRecord::new);
-    registry::install(Box::leak(Box::new(Registry::new(arena, records.leak()))));
+    records.resize_with(SLOTS as usize, SlotRecord::new);
+    let pool =
+        Pool::new(arena, records.leak(), ErasePolicy::Dirtied).expect("a record for every slot");
+    *SHARED.lock() = Some(PoolShared::new(&arena));
+    registry::install(Box::leak(Box::new(Registry::new(pool))));
 }
 
+/// The registry of all stacks.
+#[inline(always)]
+pub fn registry() -> &'static Registry {
+    registry::get().expect("set up at boot")
+}
+
+/// The arena.
 pub fn arena() -> &'static Arena {
-    registry::get().unwrap().arena()
+    registry().arena()
 }
 
-#[derive(Debug)]
-pub struct OwnedStack {
-    slot: SlotIndex,
+/// Which stack in which of its lives: enough to ask for it, not to keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StackRef {
+    /// The slot.
+    pub slot: SlotIndex,
+    /// The life.
+    pub generation: Generation,
 }
+
+/// A stack and the right to use it. Dropping it gives it back.
+#[derive(Debug)]
+pub struct OwnedStack(StackRef);
 
 impl OwnedStack {
+    /// A thread's stack, zeroed, of the default size.
+    #[inline]
     pub fn acquire_thread(owner: u64) -> Result<Self, StackError> {
-        acquire(StackKind::Thread, owner, None, 4)
+        // The CPU that builds the first frame is entered by `make_coherent`; this is only where the thread may start.
+        Self::acquire(&Request {
+            kind: StackKind::Thread,
+            owner: OwnerId::new(owner),
+            cpu: CpuId::new(0),
+            account: AccountId::SYSTEM,
+            pages: None,
+        })
     }
+
+    /// A stack that belongs to a CPU.
     pub fn acquire_for_cpu(kind: StackKind, cpu: CpuId, pages: usize) -> Result<Self, StackError> {
-        acquire(kind, 0, Some(cpu), pages)
+        let pages = u8::try_from(pages).ok();
+        let account = AccountId::SYSTEM;
+        Self::acquire(&Request { kind, owner: OwnerId::NONE, cpu, account, pages })
     }
-    pub fn slot(&self) -> SlotIndex {
-        self.slot
+
+    #[inline]
+    fn acquire(request: &Request) -> Result<Self, StackError> {
+        let pool = registry().pool();
+        let slot = pool.acquire(request, &mut ThisCpu, &SharedLock, &mut StackPages)?;
+        Ok(Self(StackRef { slot, generation: pool.record(slot).life().generation() }))
     }
+
+    /// Which stack it is.
+    #[inline(always)]
+    pub fn as_ref(&self) -> StackRef {
+        self.0
+    }
+
+    /// Its bounds: the mapped part.
+    #[inline(always)]
     pub fn range(&self) -> AddrRange {
-        let r = registry::get().unwrap();
-        r.record(self.slot).mapped_range(r.arena(), self.slot)
-    }
-    pub fn release(self) {
-        let r = registry::get().unwrap();
-        r.record(self.slot).set_dead();
-        TEMP.lock().parked.push(self.slot.get());
+        registry().pool().body(self.0.slot)
     }
 }
 
-fn acquire(
-    kind: StackKind,
-    owner: u64,
-    cpu: Option<CpuId>,
-    pages: usize,
-) -> Result<OwnedStack, ()> {
-    use kstack_core::pool::Backing;
-    let r = registry::get().unwrap();
-    let mut t = TEMP.lock();
-    let slot = if pages == 4 && !t.parked.is_empty() {
-        SlotIndex::new(t.parked.pop().unwrap())
-    } else {
-        let slot = SlotIndex::new(t.next);
-        t.next += 1;
-        let top = r.arena().body(slot).top;
-        for p in 1..=pages {
-            stack_pages::StackPages
-                .map_page(top.wrapping_sub(ByteSize::pages(p)))
-                .map_err(|_| ())?;
-        }
-        r.record(slot).set_pages(pages as u8);
-        slot
-    };
-    r.record(slot).set_live(kind, owner, cpu);
-    Ok(OwnedStack { slot })
+impl Drop for OwnedStack {
+    #[inline]
+    fn drop(&mut self) {
+        let slot = self.0.slot;
+        let fate = cpu::without_interrupts(|| {
+            cpus::with_cache(|cache| {
+                registry().pool().release(slot, cache, &SharedLock, &mut StackPages)
+            })
+        });
+        note_fate(fate);
+    }
 }
 
-pub fn make_coherent(_slot: SlotIndex, _cpu: CpuId) {}
+#[inline(always)]
+fn note_fate(fate: Fate) {
+    if let Fate::Flushed { excess: 1.. } | Fate::ToUnmap = fate {
+        EXCESS.wake_all();
+    }
+}
+
+/// Before this CPU writes to a stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
+#[cold]
+#[inline(never)]
+pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
+    let pool = registry().pool();
+    let record = pool.record(slot);
+    if record.needs_flush(cpu) {
+        StackPages.flush_local(pool.body(slot));
+        record.mark_coherent(cpu);
+    }
+}
+
+/// The lowest SP sampled on a stack in its present life.
 pub fn lowest_seen(slot: SlotIndex) -> Option<Addr> {
-    registry::get()?.record(slot).lowest_sp()
-}
-pub fn with_borrowed<R>(_thread: &Thread, body: impl FnOnce(AddrRange) -> R) -> Option<R> {
-    Some(body(_thread.stack_range()))
+    registry().record(slot).watermark().lowest_sample()
 }
 
+/// Runs `body` with a stack that stays there meanwhile, even if its thread ends; `None` if it is gone already.
+pub fn with_borrowed<R>(stack: StackRef, body: impl FnOnce(AddrRange) -> R) -> Option<R> {
+    let pool = registry().pool();
+    let borrowed = pool.borrow(stack.slot, stack.generation)?;
+    let result = body(pool.body(stack.slot));
+    let fate = cpu::without_interrupts(|| {
+        cpus::with_cache(|cache| pool.give_back(borrowed, cache, &SharedLock, &mut StackPages))
+    });
+    note_fate(fate);
+    Some(result)
+}
+
+/// Starts the thread that unmaps what is more than enough.
+pub fn start_stackd() {
+    let started = sched::spawn_kernel("stackd", |_| stackd(), 0);
+    started.expect("a thread at boot");
+}
+
+fn stackd() {
+    loop {
+        EXCESS.wait_uninterruptibly(|| SharedLock.with(|shared| shared.excess() > 0));
+        shrink(u32::MAX);
+        SharedLock.with(|shared| shared.depot.end_period());
+    }
+}
+
+/// Unmaps up to `most` stacks that are more than enough; how many it were.
+pub fn shrink(most: u32) -> u32 {
+    registry().pool().shrink(most, &SharedLock, &mut StackPages)
+}
+
+/// Empties the cache of the CPU this runs on into the depot; how many stacks it were.
+pub fn drain_this_cpu() -> usize {
+    ThisCpu.with_cache(|cache| registry().pool().drain_cpu(cache, &SharedLock))
+}
+
+/// Unmaps up to `most` stacks of the depot, wanted or not; how many it were.
+pub fn reclaim(most: u32) -> u32 {
+    registry().pool().reclaim(most, &SharedLock, &mut StackPages)
+}
+
+/// What the cache of the CPU this runs on has seen so far.
+pub fn cache_stats() -> CacheStats {
+    ThisCpu.with_cache(|cache| cache.stats())
+}
+
+/// How many stacks the depot has, and how many it wants.
+pub fn depot_counts() -> (u32, u32) {
+    SharedLock.with(|shared| (shared.depot.count(), Depot::target(&shared.depot)))
+}
+
+/// How many slots and pages are where.
+pub fn census() -> kstack_core::pool::Census {
+    registry().pool().census()
+}
+
+/// One stack, for people.
 #[derive(Debug)]
 pub struct StackInfo {
+    /// What it is for.
     pub kind: StackKind,
+    /// The CPU it belongs to or runs on.
     pub cpu: Option<CpuId>,
+    /// The thread it belongs to.
     pub owner: String,
+    /// Its bounds.
     pub range: AddrRange,
+    /// Where SP is, if that is known: of threads that are not running.
     pub sp: Option<Addr>,
+    /// The lowest SP sampled.
     pub lowest_seen: Option<Addr>,
 }
 
+/// Every live stack.
 pub fn all() -> Vec<StackInfo> {
-    let r = registry::get().unwrap();
-    r.live()
-        .map(|(slot, s)| StackInfo {
-            kind: s.kind,
-            cpu: s.cpu,
-            owner: alloc::format!("{}", s.owner),
-            range: s.range,
-            sp: None,
-            lowest_seen: r.record(slot).lowest_sp(),
-        })
-        .collect()
+    let threads = sched::all();
+    let owner_of = |id: u64| threads.iter().find(|thread| thread.id() == id);
+    let info = |(slot, stack): (SlotIndex, kstack_core::stacks::StackId)| {
+        let thread = owner_of(stack.owner);
+        StackInfo {
+            kind: stack.kind,
+            cpu: stack.cpu.or_else(|| thread.map(|thread| CpuId::new(thread.last_cpu()))),
+            owner: thread.map_or_else(|| "-".to_string(), |thread| describe(thread)),
+            range: stack.range,
+            sp: thread
+                .filter(|thread| !thread.is_on_cpu())
+                .map(|thread| Addr::new(thread.saved_sp())),
+            lowest_seen: lowest_seen(slot),
+        }
+    };
+    registry().live().map(info).collect()
 }
+
+fn describe(thread: &Thread) -> String {
+    alloc::format!("{} {}", thread.id(), thread.name())
+}
+
+/// The pool's figures, for people.
 pub fn counts() -> String {
-    String::new()
+    let census = census();
+    let (parked, target) = depot_counts();
+    alloc::format!(
+        "{} live, {} parked (depot {parked}, wants {target}), {} being taken back, {} slots free; {} pages mapped, {} in use",
+        census.live,
+        census.parked,
+        census.ending,
+        census.free,
+        census.mapped_pages,
+        census.used_pages,
+    )
 }

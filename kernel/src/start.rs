@@ -70,6 +70,7 @@ fn first_on_idle_stack() -> ! {
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
         crate::process::fs::unpack(archive);
     }
+    stacks::start_stackd();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
     sched::idle_loop()
 }

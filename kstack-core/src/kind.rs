@@ -78,6 +78,11 @@ impl StackKind {
         }
     }
 
+    /// Whether such a stack belongs to a CPU, for as long as the CPU runs.
+    pub const fn belongs_to_cpu(self) -> bool {
+        !matches!(self, Self::Thread)
+    }
+
     /// Whether an overflow of such a stack can be contained by ending its owner. All others belong to a CPU, which
     /// cannot be ended: the system stops.
     pub const fn is_containable(self) -> bool {

@@ -7,21 +7,27 @@
 //! Deliberately absent: this crate never follows an address. Where memory must be read (the unwinder), the caller
 //! passes a closure that reads it.
 #![no_std]
-#![deny(unreachable_pub)]
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 #[cfg(test)]
 extern crate std;
 
 pub mod addr;
 pub mod arena;
-pub mod cache;
-pub mod erase;
 pub mod geometry;
-pub mod irq;
 pub mod kind;
+
+// The life of stacks.
+pub mod cache;
+pub mod depot;
+pub mod erase;
+pub mod lifetime;
+pub mod meter;
 pub mod pool;
 pub mod record;
+
+pub mod irq;
 pub mod stacks;
 pub mod unwind;
 pub mod verdict;

@@ -1,17 +1,542 @@
-//! temp
-use crate::addr::*;
-use crate::erase::DirtyPages;
-pub type AccountId = u32;
+//! From birth to death of a stack: who gets it, what it costs, where it goes.
+//!
+//! All decisions are here; what needs a privilege (mapping a page, reading a dirty bit, erasing) is asked of a
+//! [`Backing`], so that the same code runs in the kernel and, over a mock, on the host.
+//!
+//! ```text
+//!             acquire                                               release
+//!   charge ──▶ CPU cache ──(empty)──▶ depot, half a cache        last reference gone
+//!                 │ hit: no lock          │ (empty)                  │
+//!                 │                       ▼                          ▼
+//!                 │                  free slot, mapped         uncharge, read dirty bits, erase
+//!                 ▼                  page by page                    │
+//!               live ◀────────────────────┘                          ▼
+//!                                                   CPU cache ──(full)──▶ depot ──(above target)──▶ shrink: unmap
+//! ```
+//!
+//! Invariants:
+//!
+//! 1. a slot is in exactly one place: one CPU cache, the depot, the list of stacks to unmap, the free slots, or held
+//!    (live, ending, recycling);
+//! 2. a parked stack has its whole body mapped, reads as zero and has clear dirty bits; a stack of another size is never
+//!    parked for reuse;
+//! 3. an account is charged exactly while somebody holds the stack;
+//! 4. a failed [`Pool::acquire`] has given back what it took, in reverse order;
+//! 5. [`Pool::release`] and [`Pool::give_back`] never unmap, never wait and never fail: usable in an interrupt handler.
+//!
+//! What cannot fail: bookkeeping. Records exist from the start, and lists are linked through them.
+//!
+//! Neighbours: [`crate::cache`], [`crate::depot`], [`crate::lifetime`], [`crate::erase`], [`crate::record`].
+
+use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
+use crate::arena::{Arena, SlotIndex};
+use crate::cache::{CpuCache, Put};
+use crate::depot::{Depot, FreeSlots, SlotList};
+use crate::erase::{DirtyPages, ErasePolicy};
+use crate::kind::StackKind;
+use crate::lifetime::{Borrow, Generation, LifeState, Released};
+use crate::record::{AccountId, OwnerId, SlotRecord};
+
+/// An account would exceed its limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OverLimit;
+
+/// What there is none of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exhausted {
+    /// No frame for the page itself.
     Frame,
+    /// No frame for a page table.
     PageTable,
 }
-pub struct OverLimit;
+
+/// What a kernel does for its stacks.
 pub trait Backing {
+    /// Counts `size` towards `account`.
     fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit>;
+
+    /// Ends a charge. Called where [`Pool::release`] is, so possibly in an interrupt handler.
     fn uncharge(&mut self, account: AccountId, size: ByteSize);
+
+    /// Puts a zeroed frame at `page`, with clear dirty bit, present on every CPU and in every address space when it
+    /// returns. On failure nothing has changed, page tables included.
     fn map_page(&mut self, page: Addr) -> Result<(), Exhausted>;
+
+    /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called only where waiting
+    /// is allowed.
     fn unmap_pages(&mut self, range: AddrRange);
+
+    /// Which pages of `body` were written. For each of them: clears the dirty bit, *then* drops this CPU's TLB entry (see
+    /// [`crate::erase`] for the order). Where the hardware keeps no dirty bits: all of them, and nothing to drop.
     fn take_dirty(&mut self, body: AddrRange) -> DirtyPages;
+
+    /// Zeroes a page through another mapping, so that its dirty bit stays clear.
     fn erase_page(&mut self, page: Addr);
+
+    /// Drops this CPU's TLB entries for `body`.
+    fn flush_local(&mut self, body: AddrRange);
+}
+
+/// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a [`PoolShared`], which must be
+/// usable with interrupts off.
+pub trait Lock {
+    /// Runs `f` while nobody else has the shared part.
+    fn with<R>(&self, f: impl FnOnce(&mut PoolShared) -> R) -> R;
+}
+
+/// How the pool reaches this CPU's cache from a context that may be moved to another CPU.
+pub trait CpuLocal {
+    /// Runs `f` on the cache of the CPU this runs on, with interrupts off.
+    fn with_cache<R>(&mut self, f: impl FnOnce(&mut CpuCache) -> R) -> R;
+}
+
+/// For callers that have interrupts off already.
+impl CpuLocal for CpuCache {
+    #[inline(always)]
+    fn with_cache<R>(&mut self, f: impl FnOnce(&mut CpuCache) -> R) -> R {
+        f(self)
+    }
+}
+
+/// What all CPUs share. One per memory node; the kernel wraps it in its lock.
+#[derive(Clone, Debug)]
+pub struct PoolShared {
+    /// Parked stacks for any CPU.
+    pub depot: Depot,
+    /// Slots in which nothing is mapped.
+    pub free: FreeSlots,
+    /// Stacks of other sizes, to be unmapped by the next [`Pool::shrink`].
+    pub to_unmap: SlotList,
+}
+
+impl PoolShared {
+    /// All slots of `arena` free.
+    pub const fn new(arena: &Arena) -> Self {
+        Self { depot: Depot::new(), free: FreeSlots::new(arena.slots()), to_unmap: SlotList::new() }
+    }
+
+    /// How many stacks [`Pool::shrink`] would unmap now.
+    pub const fn excess(&self) -> u32 {
+        self.depot.excess() + self.to_unmap.count()
+    }
+}
+
+/// Why there is no stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Every slot of the arena is in use.
+    NoAddressSpace,
+    /// No frame for a page of the stack.
+    NoMemory,
+    /// No frame for a page table.
+    NoPageTable,
+    /// The account would exceed its limit.
+    OverLimit,
+    /// No page, or more pages than a body has.
+    BadSize,
+}
+
+impl From<OverLimit> for AcquireError {
+    fn from(_: OverLimit) -> Self {
+        Self::OverLimit
+    }
+}
+
+impl From<Exhausted> for AcquireError {
+    fn from(what: Exhausted) -> Self {
+        match what {
+            Exhausted::Frame => Self::NoMemory,
+            Exhausted::PageTable => Self::NoPageTable,
+        }
+    }
+}
+
+/// Why a pool cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// There is not one record per slot.
+    RecordsMismatch,
+    /// A body has more pages than [`DirtyPages`] has bits.
+    BodyTooLarge,
+}
+
+/// What stack is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// What for.
+    pub kind: StackKind,
+    /// For which thread.
+    pub owner: OwnerId,
+    /// The CPU it belongs to, or where the thread will start.
+    pub cpu: CpuId,
+    /// Who is charged.
+    pub account: AccountId,
+    /// How many pages; `None` for the whole body. Only whole bodies are cached.
+    pub pages: Option<u8>,
+}
+
+/// What became of a stack somebody let go of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Somebody still borrows it; the last one takes it back.
+    StillBorrowed,
+    /// In this CPU's cache.
+    Cached,
+    /// In this CPU's cache, half of which went to the depot; `excess` stacks there wait for [`Pool::shrink`].
+    Flushed {
+        /// How many stacks wait to be unmapped.
+        excess: u32,
+    },
+    /// Of another size: waits for [`Pool::shrink`].
+    ToUnmap,
+}
+
+/// A stack kept alive by a reader; ends with [`Pool::give_back`].
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a borrow that is not given back leaks the stack"]
+pub struct BorrowedStack {
+    slot: SlotIndex,
+    borrow: Borrow,
+}
+
+impl BorrowedStack {
+    /// Which slot.
+    pub const fn slot(&self) -> SlotIndex {
+        self.slot
+    }
+
+    /// Which life of it.
+    pub const fn generation(&self) -> Generation {
+        self.borrow.generation()
+    }
+}
+
+/// How many slots are where, and how many pages that is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Census {
+    /// Slots without a mapping.
+    pub free: u32,
+    /// Stacks in a cache, in the depot or about to be unmapped.
+    pub parked: u32,
+    /// Stacks with an owner.
+    pub live: u32,
+    /// Stacks kept by a borrower, or being cleaned.
+    pub ending: u32,
+    /// Pages mapped, all in all.
+    pub mapped_pages: u64,
+    /// Pages mapped for stacks that are live or ending: what a system total reports.
+    pub used_pages: u64,
+}
+
+/// The stacks of one arena.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool<'r> {
+    arena: Arena,
+    records: &'r [SlotRecord],
+    body_pages: u8,
+    policy: ErasePolicy,
+}
+
+impl<'r> Pool<'r> {
+    /// The pool over `arena` with one record per slot.
+    pub const fn new(
+        arena: Arena,
+        records: &'r [SlotRecord],
+        policy: ErasePolicy,
+    ) -> Result<Self, PoolError> {
+        if records.len() != arena.slots() as usize {
+            return Err(PoolError::RecordsMismatch);
+        }
+        let pages = arena.geometry().body().in_pages();
+        if pages > DirtyPages::MOST {
+            return Err(PoolError::BodyTooLarge);
+        }
+        Ok(Self { arena, records, body_pages: pages as u8, policy })
+    }
+
+    /// The arena.
+    #[inline(always)]
+    pub const fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// All records; index: slot.
+    #[inline(always)]
+    pub const fn records(&self) -> &'r [SlotRecord] {
+        self.records
+    }
+
+    /// The record of a slot of this arena.
+    #[inline(always)]
+    pub const fn record(&self, slot: SlotIndex) -> &'r SlotRecord {
+        &self.records[slot.index()]
+    }
+
+    /// The mapped part of a slot's body.
+    #[inline(always)]
+    pub fn body(&self, slot: SlotIndex) -> AddrRange {
+        self.record(slot).body_range(&self.arena, slot)
+    }
+
+    /// A stack for `request`: from the cache, from the depot, or mapped anew. Reads as zero. May be called where waiting
+    /// is allowed; `local` turns interrupts off only around the cache.
+    #[inline]
+    pub fn acquire(
+        &self,
+        request: &Request,
+        local: &mut impl CpuLocal,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Result<SlotIndex, AcquireError> {
+        let pages = request.pages.unwrap_or(self.body_pages);
+        let size = ByteSize::pages(pages as usize);
+        backing.charge(request.account, size)?;
+        if pages == self.body_pages {
+            let parked = local.with_cache(|cache| {
+                if let Some(slot) = cache.take() {
+                    cache.stats.hits += 1;
+                    return Some(slot);
+                }
+                self.refill(cache, shared, backing)
+            });
+            if let Some(slot) = parked {
+                self.hand_out(slot, request);
+                return Ok(slot);
+            }
+        }
+        match self.map_anew(pages, shared, backing) {
+            Ok(slot) => {
+                local.with_cache(|cache| cache.stats.misses += 1);
+                self.hand_out(slot, request);
+                Ok(slot)
+            }
+            Err(error) => {
+                backing.uncharge(request.account, size);
+                Err(error)
+            }
+        }
+    }
+
+    /// The owner lets go: nothing runs on the stack any more. With interrupts off, on any CPU, in any context but an NMI.
+    #[inline]
+    pub fn release(
+        &self,
+        slot: SlotIndex,
+        cache: &mut CpuCache,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Fate {
+        match self.record(slot).life().release_owner() {
+            Released::StillBorrowed => Fate::StillBorrowed,
+            Released::Last => self.recycle(slot, cache, shared, backing),
+        }
+    }
+
+    /// Keeps somebody else's stack alive for reading. `None` once its owner is gone, or if the slot has a new life.
+    pub fn borrow(&self, slot: SlotIndex, generation: Generation) -> Option<BorrowedStack> {
+        let record = self.records.get(slot.index())?;
+        record.life().try_borrow(generation).map(|borrow| BorrowedStack { slot, borrow })
+    }
+
+    /// Ends a borrow; takes the stack back if it was the last. Context as for [`Pool::release`].
+    pub fn give_back(
+        &self,
+        borrowed: BorrowedStack,
+        cache: &mut CpuCache,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Fate {
+        match self.record(borrowed.slot).life().release_borrow(borrowed.borrow) {
+            Released::StillBorrowed => Fate::StillBorrowed,
+            Released::Last => self.recycle(borrowed.slot, cache, shared, backing),
+        }
+    }
+
+    /// Unmaps up to `most` stacks that are more than enough; says how many. Where waiting is allowed.
+    pub fn shrink(&self, most: u32, shared: &impl Lock, backing: &mut impl Backing) -> u32 {
+        self.unmap_while(most, shared, backing, |depot| depot.excess() > 0)
+    }
+
+    /// Unmaps up to `most` stacks of the depot, wanted or not, because memory is short; says how many. Where waiting is
+    /// allowed. Stacks in CPU caches stay: drain those first.
+    pub fn reclaim(&self, most: u32, shared: &impl Lock, backing: &mut impl Backing) -> u32 {
+        self.unmap_while(most, shared, backing, |_| true)
+    }
+
+    /// Empties the cache of a CPU that goes away into the depot; says how many stacks. Never unmaps.
+    pub fn drain_cpu(&self, cache: &mut CpuCache, shared: &impl Lock) -> usize {
+        shared.with(|shared| cache.drain(&mut shared.depot, self.records))
+    }
+
+    /// Counts all slots, without a lock: exact when nothing happens meanwhile.
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for record in self.records {
+            let pages = u64::from(record.mapped_pages());
+            census.mapped_pages += pages;
+            match record.life().state() {
+                LifeState::Free => census.free += 1,
+                LifeState::Parked => census.parked += 1,
+                LifeState::Live => {
+                    census.live += 1;
+                    census.used_pages += pages;
+                }
+                LifeState::Ending | LifeState::Recycling => {
+                    census.ending += 1;
+                    census.used_pages += pages;
+                }
+            }
+        }
+        census
+    }
+
+    /// Fills in the record; the last store makes the stack live.
+    #[inline(always)]
+    fn hand_out(&self, slot: SlotIndex, request: &Request) {
+        let record = self.record(slot);
+        record.set_kind(request.kind);
+        record.set_owner(request.owner);
+        record.set_cpu(request.cpu);
+        record.set_account(request.account);
+        record.watermark().reset();
+        record.life().make_live();
+    }
+
+    /// Half a cache from the depot, and one of them. This CPU is made coherent with all of them here, so that later
+    /// hits do no TLB work.
+    #[cold]
+    #[inline(never)]
+    fn refill(
+        &self,
+        cache: &mut CpuCache,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Option<SlotIndex> {
+        let got = shared.with(|shared| cache.refill_from(&mut shared.depot, self.records));
+        let first = cache.len() - got;
+        for &slot in &cache.stacks()[first..] {
+            let record = self.record(slot);
+            if record.needs_flush(cache.cpu()) {
+                backing.flush_local(self.arena.body(slot));
+                record.mark_coherent(cache.cpu());
+            }
+        }
+        let slot = cache.take()?;
+        cache.stats.refills += 1;
+        Some(slot)
+    }
+
+    /// A free slot with its `pages` top-most pages mapped. On failure all is as before.
+    #[cold]
+    #[inline(never)]
+    fn map_anew(
+        &self,
+        pages: u8,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Result<SlotIndex, AcquireError> {
+        if pages == 0 || pages > self.body_pages {
+            return Err(AcquireError::BadSize);
+        }
+        let slot = shared
+            .with(|shared| shared.free.take(self.records))
+            .ok_or(AcquireError::NoAddressSpace)?;
+        let record = self.record(slot);
+        let top = self.arena.body(slot).top;
+        for (done, page) in (0_u8..).zip(DirtyPages::topmost(pages).addresses(top)) {
+            if let Err(what) = backing.map_page(page) {
+                self.unmap(slot, backing);
+                shared.with(|shared| shared.free.put(self.records, slot));
+                return Err(what.into());
+            }
+            record.set_mapped_pages(done + 1);
+        }
+        record.coherent().reset_to_all();
+        Ok(slot)
+    }
+
+    /// The last reference is gone: uncharge, clean, park.
+    #[inline]
+    fn recycle(
+        &self,
+        slot: SlotIndex,
+        cache: &mut CpuCache,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Fate {
+        let record = self.record(slot);
+        let pages = record.mapped_pages();
+        backing.uncharge(record.account(), ByteSize::pages(pages as usize));
+        record.set_owner(OwnerId::NONE);
+        if pages != self.body_pages {
+            record.life().park();
+            shared.with(|shared| shared.to_unmap.push(self.records, slot));
+            return Fate::ToUnmap;
+        }
+        let body = self.arena.body(slot);
+        if record.needs_flush(cache.cpu()) {
+            // This CPU's entries may be older than the last clearing, also for pages that are clean now.
+            backing.flush_local(body);
+        }
+        let erase = self.policy.plan(backing.take_dirty(body), pages);
+        record.coherent().reset_to(cache.cpu());
+        for page in erase.addresses(body.top) {
+            backing.erase_page(page);
+            cache.stats.erased_pages += 1;
+        }
+        record.life().park();
+        match cache.put(slot) {
+            Put::Kept => Fate::Cached,
+            Put::Full => self.flush_and_put(slot, cache, shared),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush_and_put(&self, slot: SlotIndex, cache: &mut CpuCache, shared: &impl Lock) -> Fate {
+        let excess = shared.with(|shared| {
+            cache.flush_half_to(&mut shared.depot, self.records);
+            shared.excess()
+        });
+        cache.stats.flushes += 1;
+        let put = cache.put(slot);
+        debug_assert!(put == Put::Kept);
+        Fate::Flushed { excess }
+    }
+
+    /// Unmaps whatever of a slot is mapped and says that it is free.
+    fn unmap(&self, slot: SlotIndex, backing: &mut impl Backing) {
+        let record = self.record(slot);
+        let mapped = record.body_range(&self.arena, slot);
+        record.set_mapped_pages(0);
+        if mapped.size() != ByteSize::ZERO {
+            backing.unmap_pages(mapped);
+        }
+        record.life().set_free();
+    }
+
+    fn unmap_while(
+        &self,
+        most: u32,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+        wanted: impl Fn(&Depot) -> bool,
+    ) -> u32 {
+        let mut done = 0;
+        while done < most {
+            let next = shared.with(|shared| {
+                shared.to_unmap.pop(self.records).or_else(|| {
+                    if wanted(&shared.depot) { shared.depot.remove(self.records) } else { None }
+                })
+            });
+            let Some(slot) = next else { break };
+            // Outside the lock: this waits for other CPUs.
+            self.unmap(slot, backing);
+            shared.with(|shared| shared.free.put(self.records, slot));
+            done += 1;
+        }
+        done
+    }
 }

@@ -1,29 +1,119 @@
-//! What is known of each slot of the arena, outside stack memory.
+//! What is known about one slot, outside stack memory.
 //!
-//! One record per slot, all words atomic: overflow handlers, NMIs and other CPUs read them without a lock. A reader may see a
-//! record in the middle of a change; it then sees a stack that is just coming or going, never another slot's memory.
+//! One [`SlotRecord`] per slot of the arena, in an array that the kernel provides. The record and the lists that link
+//! slots never live inside stack memory: an overflow cannot reach them, and an erased stack has no exception to its
+//! being zero.
+//!
+//! ```text
+//!   records[0]  records[1]  records[2] ...         one cache line each
+//!      │           │           │
+//!   slot 0      slot 1      slot 2                  arena (address space; body part mapped, guards never)
+//! ```
+//!
+//! Who writes and who reads: the holder of a slot (its cache, the depot under its lock, its owner, the CPU about to run
+//! on it) writes; anybody reads at any time without a lock (overflow handlers, backtraces, the registry). All fields are
+//! atomics; each is correct for itself, and [`SlotRecord::snapshot`] says whether they belong together.
+//!
+//! Invariants:
+//!
+//! 1. the *mapped* pages are the top-most pages of the body: `mapped` of them, without a hole;
+//! 2. `mapped` is raised after a page is there and lowered before it goes, so a reader never trusts an absent page;
+//! 3. `next` is meaningful only to the list that holds the slot, under that list's lock.
+//!
+//! Neighbours: [`crate::lifetime`], [`crate::meter`], [`crate::erase`] (the coherent set), [`crate::depot`] (`next`),
+//! [`crate::pool`] (who fills all this in).
+
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, SlotIndex};
+use crate::erase::CoherentSet;
 use crate::kind::StackKind;
+use crate::lifetime::{Generation, Life, LifeState};
+use crate::meter::Watermark;
 use crate::stacks::StackId;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-const NO_CPU: u32 = u32::MAX;
+/// Who owns a stack: the number of a thread, or nobody (a stack that belongs to a CPU).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(transparent)]
+pub struct OwnerId(u64);
 
-/// The record of one slot.
-#[derive(Debug)]
+impl OwnerId {
+    /// Nobody.
+    pub const NONE: Self = Self(0);
+
+    /// The thread with this number; 0 is nobody.
+    #[inline(always)]
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    /// The number.
+    #[inline(always)]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Whose memory a stack counts as: a token that the kernel chooses and gets back when the charge ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(transparent)]
+pub struct AccountId(u32);
+
+impl AccountId {
+    /// The system itself.
+    pub const SYSTEM: Self = Self(0);
+
+    /// The account with this number.
+    #[inline(always)]
+    pub const fn new(id: u32) -> Self {
+        Self(id)
+    }
+
+    /// The number.
+    #[inline(always)]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// What is known about one slot.
+#[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct SlotRecord {
     owner: AtomicU64,
-    /// CPUs whose TLB is known to hold nothing stale of this stack; see `erase`.
-    pub coherent: AtomicU64,
-    lowest_sp: AtomicUsize,
-    /// Links the depot and the free list.
-    pub next: AtomicU32,
+    coherent: CoherentSet,
+    life: Life,
+    watermark: Watermark,
+    /// The slot below in the list that holds this one.
+    next: AtomicU32,
     cpu: AtomicU32,
+    charged: AtomicU32,
     kind: AtomicU8,
-    pages: AtomicU8,
+    mapped: AtomicU8,
+}
+
+/// A record read without a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Where the slot is in its life.
+    pub state: LifeState,
+    /// Which life that is.
+    pub generation: Generation,
+    /// What the stack is for; `None` for a slot that was never used.
+    pub kind: Option<StackKind>,
+    /// The CPU it belongs to or last ran on.
+    pub cpu: CpuId,
+    /// The thread it belongs to.
+    pub owner: OwnerId,
+    /// The account that is charged.
+    pub account: AccountId,
+    /// How much of the body is mapped, counted from its top.
+    pub mapped: ByteSize,
+    /// The lowest SP sampled in this life: the stack has been at least this deep.
+    pub lowest_sample: Option<Addr>,
+    /// Whether state and generation were the same before and after reading, so that all fields are of one life.
+    pub settled: bool,
 }
 
 impl SlotRecord {
@@ -31,76 +121,158 @@ impl SlotRecord {
     pub const fn new() -> Self {
         Self {
             owner: AtomicU64::new(0),
-            coherent: AtomicU64::new(0),
-            lowest_sp: AtomicUsize::new(usize::MAX),
-            next: AtomicU32::new(u32::MAX),
-            cpu: AtomicU32::new(NO_CPU),
+            coherent: CoherentSet::new(),
+            life: Life::new(),
+            watermark: Watermark::new(),
+            next: AtomicU32::new(0),
+            cpu: AtomicU32::new(0),
+            charged: AtomicU32::new(0),
             kind: AtomicU8::new(0),
-            pages: AtomicU8::new(0),
+            mapped: AtomicU8::new(0),
         }
     }
 
-    /// From now on the slot holds a live stack.
+    /// Who holds the stack.
     #[inline(always)]
-    pub fn set_live(&self, kind: StackKind, owner: u64, cpu: Option<CpuId>) {
-        self.owner.store(owner, Ordering::Relaxed);
-        self.cpu.store(cpu.map_or(NO_CPU, CpuId::get), Ordering::Relaxed);
-        self.lowest_sp.store(usize::MAX, Ordering::Relaxed);
-        self.kind.store(kind as u8, Ordering::Release);
+    pub fn life(&self) -> &Life {
+        &self.life
     }
 
-    /// From now on it does not.
+    /// The CPUs whose TLB cannot swallow a dirtying of this stack.
     #[inline(always)]
-    pub fn set_dead(&self) {
-        self.kind.store(0, Ordering::Release);
+    pub fn coherent(&self) -> &CoherentSet {
+        &self.coherent
     }
 
-    /// How many pages of the body are mapped: the topmost ones.
+    /// The sampled depth.
     #[inline(always)]
-    pub fn pages(&self) -> u8 {
-        self.pages.load(Ordering::Acquire)
+    pub fn watermark(&self) -> &Watermark {
+        &self.watermark
     }
 
-    /// Says how many pages are mapped.
-    pub fn set_pages(&self, pages: u8) {
-        self.pages.store(pages, Ordering::Release);
+    /// Whether `cpu` must drop its TLB entries for the body before it runs on this stack or writes its first frame.
+    #[inline(always)]
+    pub fn needs_flush(&self, cpu: CpuId) -> bool {
+        self.coherent.needs_flush(cpu)
     }
 
-    /// The mapped part of the body.
-    pub fn mapped_range(&self, arena: &Arena, slot: SlotIndex) -> AddrRange {
+    /// `cpu` has dropped its TLB entries for the body.
+    #[inline(always)]
+    pub fn mark_coherent(&self, cpu: CpuId) {
+        self.coherent.mark_coherent(cpu);
+    }
+
+    /// What the stack is for; `None` for a slot that was never used.
+    #[inline(always)]
+    pub fn kind(&self) -> Option<StackKind> {
+        StackKind::from_u8(self.kind.load(Ordering::Relaxed))
+    }
+
+    /// Changes what the stack is for.
+    #[inline(always)]
+    pub fn set_kind(&self, kind: StackKind) {
+        self.kind.store(kind as u8, Ordering::Relaxed);
+    }
+
+    /// The CPU the stack belongs to or last ran on.
+    #[inline(always)]
+    pub fn cpu(&self) -> CpuId {
+        CpuId::new(self.cpu.load(Ordering::Relaxed))
+    }
+
+    /// Says on which CPU the stack runs.
+    #[inline(always)]
+    pub fn set_cpu(&self, cpu: CpuId) {
+        self.cpu.store(cpu.get(), Ordering::Relaxed);
+    }
+
+    /// The thread the stack belongs to.
+    #[inline(always)]
+    pub fn owner(&self) -> OwnerId {
+        OwnerId(self.owner.load(Ordering::Relaxed))
+    }
+
+    /// Changes the thread the stack belongs to.
+    #[inline(always)]
+    pub fn set_owner(&self, owner: OwnerId) {
+        self.owner.store(owner.0, Ordering::Relaxed);
+    }
+
+    /// The account that is charged while the stack is live.
+    #[inline(always)]
+    pub fn account(&self) -> AccountId {
+        AccountId(self.charged.load(Ordering::Relaxed))
+    }
+
+    /// Changes the account that gets the charge back.
+    #[inline(always)]
+    pub fn set_account(&self, account: AccountId) {
+        self.charged.store(account.0, Ordering::Relaxed);
+    }
+
+    /// How many pages of the body are mapped, counted from its top.
+    #[inline(always)]
+    pub fn mapped_pages(&self) -> u8 {
+        self.mapped.load(Ordering::Acquire)
+    }
+
+    /// Says how many pages are mapped. Raise it after mapping, lower it before unmapping.
+    #[inline(always)]
+    pub fn set_mapped_pages(&self, pages: u8) {
+        self.mapped.store(pages, Ordering::Release);
+    }
+
+    /// The slot below in the list that holds this one.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Links this slot above another.
+    #[inline(always)]
+    pub(crate) fn set_next(&self, next: u32) {
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// The part of the body that is mapped: what SP may be in. Empty (`top..top`) if nothing is.
+    #[inline(always)]
+    pub fn body_range(&self, arena: &Arena, slot: SlotIndex) -> AddrRange {
         let top = arena.body(slot).top;
-        AddrRange { lowest: top.wrapping_sub(ByteSize::pages(self.pages().into())), top }
+        let size = ByteSize::pages(self.mapped_pages() as usize);
+        AddrRange { lowest: top.wrapping_sub(size), top }
     }
 
-    /// The live stack in the slot, named.
+    /// The stack in this slot, named, while somebody holds it. Its range is the part that is mapped.
+    #[inline]
     pub fn stack(&self, arena: &Arena, slot: SlotIndex) -> Option<StackId> {
-        let kind = StackKind::from_u8(self.kind.load(Ordering::Acquire))?;
-        let cpu = self.cpu.load(Ordering::Relaxed);
+        if !matches!(self.life.state(), LifeState::Live | LifeState::Ending) {
+            return None;
+        }
+        let kind = self.kind()?;
         Some(StackId {
             kind,
-            cpu: (cpu != NO_CPU).then(|| CpuId::new(cpu)),
-            owner: self.owner.load(Ordering::Relaxed),
-            range: self.mapped_range(arena, slot),
+            cpu: kind.belongs_to_cpu().then(|| self.cpu()),
+            owner: self.owner().get(),
+            range: self.body_range(arena, slot),
         })
     }
 
-    /// A sample of SP: keeps the lowest. The true depth is at least this.
-    #[inline(always)]
-    pub fn sample_sp(&self, sp: Addr) {
-        if sp.get() < self.lowest_sp.load(Ordering::Relaxed) {
-            self.lowest_sp.store(sp.get(), Ordering::Relaxed);
-        }
-    }
-
-    /// The lowest SP sampled since the stack became live.
-    pub fn lowest_sp(&self) -> Option<Addr> {
-        let sp = self.lowest_sp.load(Ordering::Relaxed);
-        (sp != usize::MAX).then(|| Addr::new(sp))
-    }
-}
-
-impl Default for SlotRecord {
-    fn default() -> Self {
-        Self::new()
+    /// Everything at once, for readers that hold nothing.
+    pub fn snapshot(&self) -> Snapshot {
+        let (state, generation) = self.life.state_and_generation();
+        let read = Snapshot {
+            state,
+            generation,
+            kind: self.kind(),
+            cpu: self.cpu(),
+            owner: self.owner(),
+            account: self.account(),
+            mapped: ByteSize::pages(self.mapped_pages() as usize),
+            lowest_sample: self.watermark.lowest_sample(),
+            settled: false,
+        };
+        // Without the fence the second reading could be satisfied before the fields are read.
+        core::sync::atomic::fence(Ordering::Acquire);
+        Snapshot { settled: self.life.state_and_generation() == (state, generation), ..read }
     }
 }

@@ -6,15 +6,15 @@ use crate::arch::current::local::CpuLocal;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::{Addr, CpuId};
 use kstack_core::arena::{Arena, Place, SlotIndex};
+use kstack_core::pool::Pool;
 use kstack_core::record::SlotRecord;
 use kstack_core::stacks::{StackId, StackLookup};
 use kstack_core::verdict::StackTable;
 
-/// The arena and the records of its slots.
+/// All stacks of the pool's arena.
 #[derive(Debug)]
 pub struct Registry {
-    arena: Arena,
-    records: &'static [SlotRecord],
+    pool: Pool<'static>,
 }
 
 static REGISTRY: AtomicPtr<Registry> = AtomicPtr::new(core::ptr::null_mut());
@@ -33,34 +33,33 @@ pub fn get() -> Option<&'static Registry> {
 }
 
 impl Registry {
-    /// A registry of this arena. There must be a record for every slot.
-    pub const fn new(arena: Arena, records: &'static [SlotRecord]) -> Self {
-        assert!(records.len() >= arena.slots() as usize);
-        Self { arena, records }
+    /// A registry of this pool's stacks.
+    pub const fn new(pool: Pool<'static>) -> Self {
+        Self { pool }
+    }
+
+    /// The pool.
+    #[inline(always)]
+    pub const fn pool(&self) -> &Pool<'static> {
+        &self.pool
     }
 
     /// The arena.
     #[inline(always)]
     pub const fn arena(&self) -> &Arena {
-        &self.arena
-    }
-
-    /// The records, by slot number.
-    #[inline(always)]
-    pub const fn records(&self) -> &'static [SlotRecord] {
-        self.records
+        self.pool.arena()
     }
 
     /// The record of a slot of this arena.
     #[inline(always)]
     pub fn record(&self, slot: SlotIndex) -> &'static SlotRecord {
-        &self.records[slot.index()]
+        self.pool.record(slot)
     }
 
     /// Every live stack.
     pub fn live(&self) -> impl Iterator<Item = (SlotIndex, StackId)> + '_ {
-        (0..self.arena.slots()).map(SlotIndex::new).filter_map(|slot| {
-            self.record(slot).stack(&self.arena, slot).map(|stack| (slot, stack))
+        (0..self.arena().slots()).map(SlotIndex::new).filter_map(|slot| {
+            self.record(slot).stack(self.arena(), slot).map(|stack| (slot, stack))
         })
     }
 }
@@ -68,10 +67,10 @@ impl Registry {
 impl StackLookup for Registry {
     #[inline]
     fn stack_at(&self, addr: Addr) -> Option<StackId> {
-        match self.arena.place(addr) {
+        match self.arena().place(addr) {
             Place::Body { slot, .. } => self
                 .record(slot)
-                .stack(&self.arena, slot)
+                .stack(self.arena(), slot)
                 .filter(|stack| stack.range.contains(addr)),
             _ => None,
         }
@@ -80,7 +79,7 @@ impl StackLookup for Registry {
 
 impl StackTable for Registry {
     fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
-        self.record(slot).stack(&self.arena, slot)
+        self.record(slot).stack(self.arena(), slot)
     }
 
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {

@@ -168,7 +168,9 @@ fn has_numeric_offset(line: &str) -> bool {
         let operand = operand.replace(' ', "");
         let mut braces = 0;
         let mut before = '[';
-        for letter in operand.chars() {
+        // `2f` and `2b` are labels.
+        let label = operand.ends_with(['f', 'b']) && operand.contains("rip+");
+        for letter in operand.chars().filter(|_| !label) {
             match letter {
                 '{' => braces += 1,
                 '}' => braces -= 1,

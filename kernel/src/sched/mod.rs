@@ -29,7 +29,7 @@ use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kstack::arch::current::local::CpuLocal;
 use kstack::arch::current::switch::{self, Start};
 use kstack_core::addr::Addr;
@@ -132,8 +132,11 @@ fn create_unstarted(
     let id = thread::next_id();
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
     let range = stack.range();
-    // SAFETY: (1) the stack was just given out to us.
-    let sp = unsafe { switch::first_frame(range, start) };
+    let sp = cpu::without_interrupts(|| {
+        stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
+        // SAFETY: (1) the stack was just given out to us.
+        unsafe { switch::first_frame(range, start) }
+    });
     let thread = Arc::new(Thread::new(id, Name::new(name), stack, process, State::Ready));
     thread.saved_sp.store(sp, Ordering::Relaxed);
     remember(&thread);
@@ -165,9 +168,9 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread);
-    let top = thread.stack_range().top;
-    let lowest = thread.stack_range().lowest;
-    cpu.local.set_thread(Arc::into_raw(thread.clone()) as usize, lowest, top, thread.canary());
+    let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+    let word = Arc::into_raw(thread.clone()) as usize;
+    cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary());
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());
     STARTED.store(true, Ordering::Release);
@@ -245,7 +248,8 @@ pub fn preempt() {
 /// Blocks until `partner`, a new thread, calls [`hand_back`]. For measuring the bare switch.
 pub fn hand_to_first(partner: &Arc<Thread>) {
     cpu::without_interrupts(|| {
-        HANDED_FROM.store(core::ptr::from_ref(current()).cast_mut(), Ordering::Relaxed);
+        // A reference of its own: while it is blocked here, nothing else may hold one to this thread.
+        HANDED_FROM.store(Arc::into_raw(current_arc()).cast_mut(), Ordering::Relaxed);
         debug_assert!(partner.state() != State::Dead);
         current().set_state(State::Blocked);
         leave_cpu();
@@ -253,6 +257,21 @@ pub fn hand_to_first(partner: &Arc<Thread>) {
 }
 
 static HANDED_FROM: AtomicPtr<Thread> = AtomicPtr::new(core::ptr::null_mut());
+
+static SWITCH_BEGAN: AtomicU64 = AtomicU64::new(0);
+static SWITCH_TOOK: AtomicU64 = AtomicU64::new(0);
+
+/// What the last switch by [`hand_to`] took, from right before it in one thread to right after it in the other.
+pub fn last_switch_took() -> u64 {
+    SWITCH_TOOK.load(Ordering::Relaxed)
+}
+
+/// What the two stamps of [`hand_to`] cost with nothing between them.
+#[inline(never)]
+pub fn stamps_alone() -> u64 {
+    SWITCH_BEGAN.store(cpu::cycles(), Ordering::Relaxed);
+    cpu::cycles() - SWITCH_BEGAN.load(Ordering::Relaxed)
+}
 
 /// Hands the CPU straight to `next`, which has handed it here: no queue, no decision.
 pub fn hand_to(next: &Thread) {
@@ -263,7 +282,12 @@ pub fn hand_to(next: &Thread) {
         // dropped by whoever it hands the CPU to.
         unsafe {
             Arc::increment_strong_count(core::ptr::from_ref(next));
-            switch_to(cpus::this(), me, next);
+            let cpu = cpus::this();
+            SWITCH_BEGAN.store(cpu::cycles(), Ordering::Relaxed);
+            let left = switch_to(cpu, me, next);
+            SWITCH_TOOK
+                .store(cpu::cycles() - SWITCH_BEGAN.load(Ordering::Relaxed), Ordering::Relaxed);
+            after_switch(left);
         }
     });
 }
@@ -325,15 +349,17 @@ fn leave_cpu() {
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
     // thread, which runs here only); (3) interrupts are off.
-    unsafe { switch_to(cpu, prev, &*next) };
+    let left = unsafe { switch_to(cpu, prev, &*next) };
+    after_switch(left);
 }
 
-/// The switch itself. See the module's head for who owns what.
+/// The switch itself. See the module's head for who owns what. Returns, in the thread that comes, the one that left: for
+/// [`after_switch`].
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off; `next` is on no CPU, and this CPU owns a reference to it.
-unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
+unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     next.on_cpu.store(true, Ordering::Relaxed);
     next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     next.set_state(State::Running);
@@ -343,30 +369,31 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
     if next.process.is_some() {
         user::load_thread_state(next);
     }
-    load_tables_of(next);
-    if let Some(slot) = next.stack_slot() {
-        stacks::make_coherent(slot, cpu.id());
+    load_tables_on(cpu, next);
+    let record = next.stack_record();
+    if record.needs_flush(cpu.id()) {
+        stacks::make_coherent(next.stack_ref().slot, cpu.id());
     }
     let range = next.stack_range();
     let tables = cpu.tables.load(Ordering::Relaxed);
-    cpu.local.set_thread(
-        core::ptr::from_ref(next) as usize,
-        range.lowest,
-        range.top,
-        next.canary(),
-    );
+    let word = core::ptr::from_ref(next) as usize;
+    cpu.local.set_thread(word, range, record.watermark(), next.canary());
     // SAFETY: (1) this CPU's own tables, interrupts off; the top of the stack of the thread that comes.
     unsafe { kstack::arch::current::tables::CpuTables::set_user_entry_stack(tables, range.top) };
     let sp = next.saved_sp.load(Ordering::Acquire);
+    let prev_word = core::ptr::from_ref(prev) as usize;
     // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;
     // (3) `sp` was stored by a switch or by `first_frame`.
-    let from =
-        unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, core::ptr::from_ref(prev) as usize) };
-    after_switch(from);
+    unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
 }
 
+/// Loads the page tables that the running thread wants.
 pub(crate) fn load_tables_of(thread: &Thread) {
-    let cpu = cpus::this();
+    cpu::without_interrupts(|| load_tables_on(cpus::this(), thread));
+}
+
+#[inline(always)]
+fn load_tables_on(cpu: &Cpu, thread: &Thread) {
     let root = match thread.tables_root.load(Ordering::Relaxed) {
         0 => paging::kernel_root(),
         root => root,
@@ -386,9 +413,8 @@ pub fn after_switch(left: usize) {
     let dead = left.state() == State::Dead;
     left.on_cpu.store(false, Ordering::Release);
     if dead {
-        if let Some(stack) = left.take_stack() {
-            stack.release();
-        }
+        // Here its stack goes back, on the stack of the next thread.
+        drop(left.take_stack());
         left.reaped.store(true, Ordering::Release);
         left.exited.wake_all();
     }

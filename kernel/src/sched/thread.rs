@@ -4,13 +4,14 @@
 use crate::arch::fpu::FpuState;
 use crate::process::Process;
 use crate::sched::WaitQueue;
-use crate::stacks::OwnedStack;
+use crate::stacks::{self, OwnedStack, StackRef};
 use crate::sync::{RawMutex, SpinLock};
 use alloc::sync::Arc;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use kstack_core::addr::AddrRange;
+use kstack_core::record::SlotRecord;
 
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub struct Thread {
     pub(super) saved_sp: AtomicUsize,
     stack: SpinLock<Option<OwnedStack>>,
     stack_range: AddrRange,
-    stack_slot: Option<kstack_core::arena::SlotIndex>,
+    stack_ref: StackRef,
+    stack_record: &'static SlotRecord,
     state: AtomicU8,
     /// True from before it runs until its CPU has left its stack.
     pub(super) on_cpu: AtomicBool,
@@ -125,7 +127,8 @@ impl Thread {
             name,
             saved_sp: AtomicUsize::new(0),
             stack_range: stack.range(),
-            stack_slot: Some(stack.slot()),
+            stack_ref: stack.as_ref(),
+            stack_record: stacks::registry().record(stack.as_ref().slot),
             stack: SpinLock::new(Some(stack)),
             state: AtomicU8::new(state as u8),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
@@ -158,9 +161,16 @@ impl Thread {
         self.stack_range
     }
 
-    /// The slot of its stack.
-    pub fn stack_slot(&self) -> Option<kstack_core::arena::SlotIndex> {
-        self.stack_slot
+    /// Which stack it has or had.
+    #[inline(always)]
+    pub fn stack_ref(&self) -> StackRef {
+        self.stack_ref
+    }
+
+    /// What the pool knows of its stack.
+    #[inline(always)]
+    pub(super) fn stack_record(&self) -> &'static SlotRecord {
+        self.stack_record
     }
 
     /// Whether its stack has not been taken back yet.
