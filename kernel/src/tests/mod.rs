@@ -3,6 +3,12 @@
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what the report must say
 //! (`expect_stop`), and whoever runs the machine compares.
 
+mod interrupts;
+mod known_regs;
+mod nmi;
+mod support;
+mod tables;
+
 use crate::arch::power::{self, End};
 use alloc::string::String;
 
@@ -43,6 +49,25 @@ pub(crate) use check;
 
 table! {
     shared: [
+        tables::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
+        tables::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
+        tables::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
+        tables::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
+        tables::t1_a_thread_stack_is_16_kib_aligned_mapped_and_between_guards,
+        interrupts::i1_every_cpu_has_an_irq_stack_of_its_own_between_guards,
+        interrupts::i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at,
+        interrupts::i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it,
+        interrupts::i2_an_interrupt_that_comes_while_the_irq_stack_is_in_use_stays_on_it,
+        interrupts::i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack,
+        interrupts::i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack,
+        interrupts::i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_are_enabled,
+        interrupts::i4_softirqs_never_nest,
+        interrupts::i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack,
+        nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
+        nmi::i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack,
+        nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
+        nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
+        nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
     ],
     own: [
     ]
