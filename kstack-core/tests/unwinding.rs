@@ -227,7 +227,7 @@ fn b2_arbitrary_memory_never_leads_outside_or_in_circles() {
                 *word = match draw() % 16 {
                     0 => draw(),
                     1 => anywhere,
-                    2 | 3 => anywhere & !(WORD - 1) | draw() % 2,
+                    2 | 3 => (anywhere & !(WORD - 1)) | (draw() % 2),
                     // A little further out, as in a real chain.
                     _ => lowest + (i + 1 + draw() % 6) * WORD,
                 };
