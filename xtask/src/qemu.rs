@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A boot always ends: the watchdog ends it when the control channel has been silent for too long,
-//! or when it goes on for ten times that. What the kernel said stays in the logs.
+//! or when it goes on for five times that. What the kernel said stays in the logs.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -170,7 +170,7 @@ impl Boot<'_> {
                 break status;
             }
             let over = self.timeout.is_some_and(|limit| {
-                heard.elapsed() > limit || started.elapsed() > limit.saturating_mul(10)
+                heard.elapsed() > limit || started.elapsed() > limit.saturating_mul(5)
             });
             if over {
                 timed_out = true;
