@@ -359,6 +359,7 @@ fn leave_cpu() {
 /// # Safety
 ///
 /// 1. Interrupts are off; `next` is on no CPU, and this CPU owns a reference to it.
+#[inline(always)]
 unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     next.on_cpu.store(true, Ordering::Relaxed);
     next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
@@ -366,8 +367,9 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     if let Some(fpu) = &prev.fpu {
         fpu.save();
     }
-    if next.process.is_some() {
-        user::load_thread_state(next);
+    if let Some(fpu) = &next.fpu {
+        fpu.load();
+        user::load_tls(next);
     }
     load_tables_on(cpu, next);
     let record = next.stack_record();
