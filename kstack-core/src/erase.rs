@@ -212,3 +212,6 @@ impl CoherentSet {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,6 @@ impl Life {
         self.0.store(word.resting(PHASE_FREE).0, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests;

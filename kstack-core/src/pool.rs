@@ -280,8 +280,11 @@ impl<'r> Pool<'r> {
         self.record(slot).body_range(&self.arena, slot)
     }
 
-    /// A stack for `request`: from the cache, from the depot, or mapped anew. Reads as zero. May be called where waiting
-    /// is allowed; `local` turns interrupts off only around the cache.
+    /// A stack for `request`: from the cache, from the depot, or mapped anew. Every byte reads as zero. Called where
+    /// waiting is allowed; `local` turns interrupts off only around the cache.
+    ///
+    /// The CPU that then writes the first frame through the stack's own mapping must be coherent with it. It is if the
+    /// caller was not moved to another CPU since; otherwise it calls [`Pool::make_coherent`] first.
     #[inline]
     pub fn acquire(
         &self,
@@ -316,6 +319,17 @@ impl<'r> Pool<'r> {
                 backing.uncharge(request.account, size);
                 Err(error)
             }
+        }
+    }
+
+    /// Before `cpu`, on which this runs, switches to the stack or writes into it: drops the TLB entries that could
+    /// swallow a dirtying. A load and a test when there is nothing to do. See [`crate::erase`].
+    #[inline(always)]
+    pub fn make_coherent(&self, slot: SlotIndex, cpu: CpuId, backing: &mut impl Backing) {
+        let record = self.record(slot);
+        if record.needs_flush(cpu) {
+            backing.flush_local(self.arena.body(slot));
+            record.mark_coherent(cpu);
         }
     }
 
@@ -417,11 +431,7 @@ impl<'r> Pool<'r> {
         let got = shared.with(|shared| cache.refill_from(&mut shared.depot, self.records));
         let first = cache.len() - got;
         for &slot in &cache.stacks()[first..] {
-            let record = self.record(slot);
-            if record.needs_flush(cache.cpu()) {
-                backing.flush_local(self.arena.body(slot));
-                record.mark_coherent(cache.cpu());
-            }
+            self.make_coherent(slot, cache.cpu(), backing);
         }
         let slot = cache.take()?;
         cache.stats.refills += 1;
@@ -540,3 +550,6 @@ impl<'r> Pool<'r> {
         done
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,10 @@ pub(crate) fn run(machine: &Machine<'_>, filter: Option<&str>) -> Result<Vec<Ver
         .into_iter()
         .filter(|(name, _)| matches(name))
         .partition(|(_, boot)| *boot == control::Boot::Shared);
+    ensure!(
+        filter.is_some() || !(shared.is_empty() && own.is_empty()),
+        "the kernel has no tests: nothing is shown"
+    );
     let names = |tests: Vec<(String, control::Boot)>| tests.into_iter().map(|(name, _)| name);
 
     let mut jobs: VecDeque<Job> = VecDeque::new();

@@ -188,7 +188,7 @@ impl Boot<'_> {
     }
 
     fn command(&self, console: &Path, control: &Path) -> Command {
-        let mut command = Command::new(self.arch.qemu());
+        let mut command = emulator(self.arch);
         command
             .args(self.arch.qemu_machine())
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
@@ -214,6 +214,20 @@ impl Boot<'_> {
             .args(["-chardev", &format!("file,id=control,path={}", escaped(control))])
             .args(["-serial", "chardev:control"]);
         command
+    }
+}
+
+/// The emulator's command, tied to our life where the machine has the tool for it: without that, a
+/// killed xtask would leave an emulator behind that runs for ever.
+fn emulator(arch: Arch) -> Command {
+    let tied = ["--pdeathsig", "KILL"];
+    let works = Command::new("setpriv").args(tied).arg("true").stderr(Stdio::null()).status();
+    if works.is_ok_and(|status| status.success()) {
+        let mut command = Command::new("setpriv");
+        command.args(tied).arg(arch.qemu());
+        command
+    } else {
+        Command::new(arch.qemu())
     }
 }
 

@@ -1,0 +1,14 @@
+//! The pool over a machine made of tables.
+//!
+//! [`machine`] is the hardware and the accounts; [`schedule`] lets small cases run in every order. The tests proper:
+//! [`paths`] (which way a stack takes), [`failures`] (every allocation failing in turn), [`interleavings`] (two CPUs, all
+//! orders), [`random`] (long runs, and real threads).
+
+extern crate std;
+
+mod failures;
+mod interleavings;
+mod machine;
+mod paths;
+mod random;
+mod schedule;
