@@ -7,7 +7,6 @@ use core::mem::offset_of;
 /// The general registers, without RSP.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the fields are the registers of the same names")]
 pub struct Registers {
     pub rax: u64,
     pub rbx: u64,
