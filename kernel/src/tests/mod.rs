@@ -3,10 +3,12 @@
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what the report must say
 //! (`expect_stop`), and whoever runs the machine compares.
 
+mod backtraces;
 mod interrupts;
 mod known_regs;
 mod nmi;
 mod overflows;
+mod stacks;
 mod support;
 mod switching;
 mod tables;
@@ -85,6 +87,25 @@ table! {
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
+        backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
+        backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
+        backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
+        backtraces::b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread,
+        backtraces::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
+        backtraces::b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably,
+        backtraces::b4_an_address_has_the_name_of_its_function_with_file_and_line,
+        backtraces::b4_the_backtrace_of_a_sleeping_thread_shows_where_it_waits,
+        backtraces::n9_the_registry_lists_every_stack_once,
+        stacks::t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping,
+        stacks::t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped,
+        stacks::t4_draining_a_cpu_puts_its_stacks_where_others_find_them,
+        stacks::t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote,
+        stacks::t8_stacks_are_given_back_in_an_interrupt_handler_and_at_once,
+        stacks::t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after,
+        stacks::t11_every_failing_frame_is_an_error_and_leaks_nothing,
+        stacks::t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing,
+        stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
+        stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
     ],
     own: [
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
