@@ -322,13 +322,13 @@ stops!(
     /// The backtrace goes from the recursion through the handler to the thread that was interrupted.
     o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
     provoke::in_interrupt, How::Recursion,
-    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=on_interrupt" "backtrace~=in_interrupt"
+    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=irq::handle" "backtrace~=in_interrupt"
 );
 stops!(
     /// The frame jumps over the guard and into the next slot.
     o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
     provoke::in_interrupt, How::GiantFrame,
-    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=on_interrupt" "backtrace~=in_interrupt"
+    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=irq::handle" "backtrace~=in_interrupt"
 );
 stops!(
     /// The same below a softirq.

@@ -70,7 +70,9 @@ pub fn check_mapping(range: AddrRange) -> Outcome {
     Ok(())
 }
 
-static ERRAND: SpinLock<Option<fn(&mut SavedRegs) -> Outcome>> = SpinLock::new(None);
+type Errand = fn(&mut SavedRegs) -> Outcome;
+
+static ERRAND: SpinLock<Option<Errand>> = SpinLock::new(None);
 static ANSWER: SpinLock<Option<Outcome>> = SpinLock::new(None);
 static ANSWERED: AtomicBool = AtomicBool::new(false);
 
