@@ -80,12 +80,13 @@ pub fn t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped() -> Outcome {
         check!(passed == number - CACHE_STACKS, "{passed} of {number} passed on");
         Ok(())
     })?;
-    let many = acquire_many(300)?;
+    let (_, wanted) = stacks::depot_counts();
+    let many = acquire_many(wanted as usize + 8 * CACHE_STACKS)?;
     let peak = stack_pages::mapped_pages();
     drop(many);
     until("the excess is unmapped", || {
         let (parked, wanted) = stacks::depot_counts();
-        parked <= wanted && stack_pages::mapped_pages() + 100 * 4 < peak
+        parked <= wanted && stack_pages::mapped_pages() < peak
     })
 }
 
