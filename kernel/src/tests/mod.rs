@@ -12,6 +12,7 @@ mod stacks;
 mod support;
 mod switching;
 mod tables;
+mod user_mode;
 
 use crate::arch::power::{self, End};
 use alloc::string::String;
@@ -106,6 +107,13 @@ table! {
         stacks::t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing,
         stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
         stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
+        user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,
+        user_mode::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
+        user_mode::x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
+        user_mode::x4_user_mode_that_reads_the_task_state_segment_faults,
+        user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
+        user_mode::o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode,
+        user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
     ],
     own: [
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,

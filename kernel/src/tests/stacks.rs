@@ -387,12 +387,14 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
         )
     };
     let before = balance()?;
-    let heap = crate::memory::heap::allocated_bytes();
-    let mut failures = 0;
+    let heap = crate::memory::heap::allocated_bytes;
+    let (mut failures, mut leaked) = (0, 0);
     for failing in 0.. {
+        let bytes = heap();
         frames::fail_after(failing);
         let thread = create();
         frames::stop_failing();
+        leaked += if thread.is_err() { heap() - bytes } else { 0 };
         match thread {
             Ok(thread) => {
                 thread.join();
@@ -404,8 +406,7 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
     }
     check!(failures == 4, "{failures} failures, not one for each page");
     check!(RAN.load(Ordering::Relaxed) == 1, "{RAN:?} threads ran");
-    let left = crate::memory::heap::allocated_bytes().abs_diff(heap);
-    check!(left < 4096, "{left} bytes of heap");
+    check!(leaked == 0, "{leaked} bytes of heap are gone");
     let after = balance()?;
     check!(after == before, "{after:?}, {before:?} before");
     Ok(())
