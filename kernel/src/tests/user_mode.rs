@@ -216,7 +216,7 @@ pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_st
     HITS.store(0, Ordering::Relaxed);
     softirq::set_probe(softirq);
     interrupts::set_call(|regs| {
-        if regs.from_user() && is_ours() && HITS.load(Ordering::Relaxed) == 0 {
+        if regs.from_user() && regs.r12 > 0 && is_ours() && HITS.load(Ordering::Relaxed) == 0 {
             see(0, Addr::new(0), regs);
             softirq::raise(Softirq::Probe);
         }
