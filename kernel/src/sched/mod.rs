@@ -24,7 +24,9 @@ use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, paging, smp, user};
 use crate::cpus::{self, Cpu};
 use crate::process::Process;
-use crate::stacks::{self, OwnedStack, StackError};
+use crate::stacks::{self, OwnedStack};
+
+pub use crate::stacks::StackError;
 use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
