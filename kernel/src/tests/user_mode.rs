@@ -186,10 +186,11 @@ extern "C" fn spin() {
         "xor r12d, r12d",
         "2:",
         "inc r12",
-        "cmp qword ptr [rsp - 8], 0",
+        "cmp qword ptr [rsp - {word}], 0",
         "je 2b",
         "mov eax, 1",
         "syscall",
+        word = const 8,
     )
 }
 
