@@ -14,6 +14,7 @@
 //! | `tests`, `bench` | what it proves, and what it costs |
 #![no_std]
 #![no_main]
+#![expect(dead_code, reason = "the process layer, which uses the rest, comes next")]
 
 extern crate alloc;
 
@@ -26,6 +27,7 @@ mod console;
 mod cpu_stacks;
 mod cpus;
 mod hooks;
+mod initramfs;
 mod interrupts;
 mod memory;
 mod mode;

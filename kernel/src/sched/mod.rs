@@ -24,7 +24,9 @@ use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, paging, smp, user};
 use crate::cpus::{self, Cpu};
 use crate::process::Process;
-use crate::stacks::{self, OwnedStack, StackError};
+use crate::stacks::{self, OwnedStack};
+
+pub use crate::stacks::StackError;
 use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -408,6 +410,26 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
     }
 }
 
+static GIVEN_BACK: AtomicU32 = AtomicU32::new(0);
+static ON_ITSELF: AtomicU32 = AtomicU32::new(0);
+
+/// How stacks of dead threads were given back so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Deaths {
+    /// All of them.
+    pub given_back: u32,
+    /// Those that were given back by code that stood on them: none, ever.
+    pub on_itself: u32,
+}
+
+/// Counts of dead threads' stacks.
+pub fn deaths() -> Deaths {
+    Deaths {
+        given_back: GIVEN_BACK.load(Ordering::Relaxed),
+        on_itself: ON_ITSELF.load(Ordering::Relaxed),
+    }
+}
+
 /// On the new stack: the thread that left is off this CPU now. `left` is the reference the CPU had to it.
 pub fn after_switch(left: usize) {
     // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
@@ -416,7 +438,12 @@ pub fn after_switch(left: usize) {
     left.on_cpu.store(false, Ordering::Release);
     if dead {
         // Here its stack goes back, on the stack of the next thread.
-        drop(left.take_stack());
+        if let Some(stack) = left.take_stack() {
+            GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+            if stack.range().contains(Addr::new(cpu::stack_pointer())) {
+                ON_ITSELF.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         left.reaped.store(true, Ordering::Release);
         left.exited.wake_all();
     }

@@ -3,6 +3,7 @@
 
 use crate::arch::fpu::FpuState;
 use crate::process::Process;
+use crate::process::files::OpenFile;
 use crate::sched::WaitQueue;
 use crate::stacks::{self, OwnedStack, StackRef};
 use crate::sync::{RawMutex, SpinLock};
@@ -26,6 +27,9 @@ pub enum State {
     /// Will not run again.
     Dead = 3,
 }
+
+/// How many open files a system call uses at once.
+const MOST_PINS: usize = 4;
 
 /// How many sleeping locks a thread can hold at once.
 const MOST_HELD: usize = 8;
@@ -61,6 +65,10 @@ pub struct Thread {
     held: [AtomicPtr<RawMutex>; MOST_HELD],
     /// Thread-local storage base of the program.
     pub user_tls: AtomicU64,
+    /// A word of the program that is cleared when the thread ends; 0: none.
+    pub clear_on_exit: AtomicU64,
+    /// Open files that a system call under way uses.
+    pins: SpinLock<[Option<Arc<OpenFile>>; MOST_PINS]>,
 }
 
 /// A thread's name, cut to fit.
@@ -143,6 +151,8 @@ impl Thread {
             exited: WaitQueue::new(),
             held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
             user_tls: AtomicU64::new(0),
+            clear_on_exit: AtomicU64::new(0),
+            pins: SpinLock::new([const { None }; MOST_PINS]),
         }
     }
 
@@ -253,6 +263,24 @@ impl Thread {
     /// Its floating-point area, if it belongs to a process.
     pub fn fpu(&self) -> Option<&FpuState> {
         self.fpu.as_ref()
+    }
+
+    /// Keeps an open file for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
+    /// its stack overflows, this comes back with the thread.
+    pub fn pin(&self, file: Arc<OpenFile>) -> &'static OpenFile {
+        let pinned = Arc::as_ptr(&file);
+        let mut pins = self.pins.lock();
+        let free = pins.iter_mut().find(|pin| pin.is_none());
+        *free.expect("a system call uses at most four files") = Some(file);
+        // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference does not leave the call.
+        unsafe { &*pinned }
+    }
+
+    /// Lets go of all pins: at the end of a system call, and of the thread.
+    pub fn unpin_all(&self) {
+        let pins = core::mem::take(&mut *self.pins.lock());
+        // Dropped here, outside the lock: the last user of a pipe wakes others.
+        drop(pins);
     }
 
     /// Writes down that it holds a sleeping lock.

@@ -7,7 +7,6 @@ use core::mem::offset_of;
 /// The general registers, without RSP.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the fields are the registers of the same names")]
 pub struct Registers {
     pub rax: u64,
     pub rbx: u64,
@@ -76,7 +75,7 @@ macro_rules! with_known_registers {
                 $($at,)+
                 "2:",
                 "push rax",
-                "mov rax, [rsp + 8]",
+                "mov rax, [rsp + {word}]",
                 "pop qword ptr [rax + {rax}]",
                 "mov [rax + {rbx}], rbx", "mov [rax + {rcx}], rcx", "mov [rax + {rdx}], rdx",
                 "mov [rax + {rsi}], rsi", "mov [rax + {rdi}], rdi", "mov [rax + {rbp}], rbp",
@@ -87,6 +86,7 @@ macro_rules! with_known_registers {
                 "pop rdi",
                 "pop r15", "pop r14", "pop r13", "pop r12", "pop rbp", "pop rbx",
                 "ret",
+                word = const 8,
                 first = const Registers::FIRST,
                 rax = const offset_of!(Registers, rax), rbx = const offset_of!(Registers, rbx),
                 rcx = const offset_of!(Registers, rcx), rdx = const offset_of!(Registers, rdx),

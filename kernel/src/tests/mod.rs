@@ -6,7 +6,9 @@
 mod interrupts;
 mod known_regs;
 mod nmi;
+mod overflows;
 mod support;
+mod switching;
 mod tables;
 
 use crate::arch::power::{self, End};
@@ -68,8 +70,27 @@ table! {
         nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
         nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
         nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
+        switching::s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary,
+        switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
+        switching::t16_current_is_one_load,
+        switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
+        switching::s2_a_kernel_thread_starts_with_its_function_and_argument,
+        switching::s5_a_dead_threads_stack_is_given_back_by_the_next_thread,
+        switching::t9_whether_and_where_a_thread_has_its_stack_is_a_query,
+        switching::t10_a_new_stack_is_there_on_every_cpu_under_every_address_space,
+        switching::t10_new_threads_run_on_every_cpu_at_once,
+        overflows::o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported,
+        overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
+        overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
+        overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
+        overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
+        overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
     ],
     own: [
+        overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
+        overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
+        overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
+        overflows::o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
     ]
 }
 

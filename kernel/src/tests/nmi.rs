@@ -148,7 +148,7 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
     interrupts::set_breakpoint_probe(None);
     came?;
     let expected = Registers { rsp: after.rsp, rip: after.rip, ..Registers::known() };
-    check!(after == expected, "afterwards {after:#x?}");
+    check!(after == expected, "afterwards {after:x?}");
     check!(COUNT.load(Ordering::Relaxed) == 4, "{COUNT:?} NMIs, not 4");
     check!(BREAKPOINTS.load(Ordering::Relaxed) == 3, "{BREAKPOINTS:?} breakpoints, not 3");
     check!(DEEPEST.load(Ordering::Relaxed) == 1, "{DEEPEST:?} handlers at a time");

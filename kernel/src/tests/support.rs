@@ -14,8 +14,8 @@ use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{StackId, StackLookup};
 
-/// Looks at a condition before it is given up: 20 seconds of ticks.
-const MOST_LOOKS: u32 = 5000;
+/// Looks at a condition before it is given up: two ticks each.
+const MOST_LOOKS: u32 = 2500;
 
 /// Waits until the condition holds, a tick between looks. Fails, naming `what`, if it never does.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
@@ -70,7 +70,9 @@ pub fn check_mapping(range: AddrRange) -> Outcome {
     Ok(())
 }
 
-static ERRAND: SpinLock<Option<fn(&mut SavedRegs) -> Outcome>> = SpinLock::new(None);
+type Errand = fn(&mut SavedRegs) -> Outcome;
+
+static ERRAND: SpinLock<Option<Errand>> = SpinLock::new(None);
 static ANSWER: SpinLock<Option<Outcome>> = SpinLock::new(None);
 static ANSWERED: AtomicBool = AtomicBool::new(false);
 

@@ -163,8 +163,8 @@ pub fn x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back() -> O
         let saved = saved.ok_or_else(|| alloc::format!("the {name} did not arrive"))?;
         let expected = Registers { rsp: after.rsp, rip: after.rip, ..Registers::known() };
         let seen = as_registers(&saved);
-        check!(seen == expected, "{name}: saved {seen:#x?}, expected {expected:#x?}");
-        check!(after == expected, "{name}: afterwards {after:#x?}, expected {expected:#x?}");
+        check!(seen == expected, "{name}: saved {seen:x?}, expected {expected:x?}");
+        check!(after == expected, "{name}: afterwards {after:x?}, expected {expected:x?}");
         check!(saved.cs == u64::from(KERNEL_CODE), "{name}: cs is {:#x}", saved.cs);
         check!(saved.orig_rax == 0, "{name}: the error code is {:#x}", saved.orig_rax);
         check!(saved.rflags & 0x202 == 0x202, "{name}: the flags are {:#x}", saved.rflags);
