@@ -168,10 +168,6 @@ fn has_numeric_offset(line: &str) -> bool {
 }
 
 fn quoted_offset(instructions: &str) -> bool {
-    // `lea` only adds: no memory, unless it makes the address of something on the stack.
-    if instructions.trim_start().starts_with("lea ") && !instructions.contains("[rsp") {
-        return false;
-    }
     instructions.split('[').skip(1).any(|rest| {
         let Some((operand, _)) = rest.split_once(']') else { return false };
         let operand = operand.replace(' ', "");
