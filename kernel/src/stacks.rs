@@ -218,6 +218,12 @@ pub fn depot_counts() -> (u32, u32) {
     SharedLock.with(|shared| (shared.depot.count(), Depot::target(&shared.depot)))
 }
 
+/// Runs `body` while somebody else, as far as the pool can tell, has the part that the CPUs share: whatever asks for it
+/// spins for ever. For showing that something does not. Interrupts are off in `body`.
+pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
+    SharedLock.with(|_| body())
+}
+
 /// How many slots and pages are where.
 pub fn census() -> kstack_core::pool::Census {
     registry().pool().census()

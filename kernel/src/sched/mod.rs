@@ -125,14 +125,15 @@ fn create(
     Ok(thread)
 }
 
-/// The one way a thread comes to be: fork, vfork, clone and kernel threads.
-fn create_unstarted(
+/// The one way a thread comes to be: fork, vfork, clone and kernel threads. It runs after [`start`].
+pub fn create_unstarted(
     name: &str,
     process: Option<(Arc<Process>, FpuState)>,
     start: Start,
 ) -> Result<Arc<Thread>, SpawnError> {
     let id = thread::next_id();
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
+    CREATED.fetch_add(1, Ordering::Relaxed);
     let range = stack.range();
     let sp = cpu::without_interrupts(|| {
         stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
@@ -408,6 +409,13 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
         // that drops them has moved its threads to the kernel's first.
         unsafe { cpu::load_tables(root) };
     }
+}
+
+static CREATED: AtomicU32 = AtomicU32::new(0);
+
+/// How many threads were made so far by [`create_unstarted`]: all but the idle ones.
+pub fn created_count() -> u32 {
+    CREATED.load(Ordering::Relaxed)
 }
 
 static GIVEN_BACK: AtomicU32 = AtomicU32::new(0);

@@ -3,13 +3,16 @@
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what the report must say
 //! (`expect_stop`), and whoever runs the machine compares.
 
+mod backtraces;
 mod interrupts;
 mod known_regs;
 mod nmi;
 mod overflows;
+mod stacks;
 mod support;
 mod switching;
 mod tables;
+mod user_mode;
 
 use crate::arch::power::{self, End};
 use alloc::string::String;
@@ -85,6 +88,32 @@ table! {
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
+        backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
+        backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
+        backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
+        backtraces::b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread,
+        backtraces::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
+        backtraces::b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably,
+        backtraces::b4_an_address_has_the_name_of_its_function_with_file_and_line,
+        backtraces::b4_the_backtrace_of_a_sleeping_thread_shows_where_it_waits,
+        backtraces::n9_the_registry_lists_every_stack_once,
+        stacks::t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping,
+        stacks::t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped,
+        stacks::t4_draining_a_cpu_puts_its_stacks_where_others_find_them,
+        stacks::t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote,
+        stacks::t8_stacks_are_given_back_in_an_interrupt_handler_and_at_once,
+        stacks::t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after,
+        stacks::t11_every_failing_frame_is_an_error_and_leaks_nothing,
+        stacks::t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing,
+        stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
+        stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
+        user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,
+        user_mode::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
+        user_mode::x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
+        user_mode::x4_user_mode_that_reads_the_task_state_segment_faults,
+        user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
+        user_mode::o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode,
+        user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
     ],
     own: [
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,

@@ -110,55 +110,65 @@ fn all_is_mine() -> bool {
     })
 }
 
-static PARTNER: SpinLock<Option<Arc<Thread>>> = SpinLock::new(None);
 static STOP: AtomicBool = AtomicBool::new(false);
 static TURNS: AtomicU32 = AtomicU32::new(0);
 static WRONG: AtomicU32 = AtomicU32::new(0);
 
-extern "C" fn to_partner() {
-    let partner = PARTNER.lock().clone();
-    if let Some(partner) = partner {
-        sched::hand_to(&partner);
+static TURN: AtomicUsize = AtomicUsize::new(0);
+static TAKEN: WaitQueue = WaitQueue::new();
+
+/// Gives the turn to player `next` and sleeps until it is player `me`'s again. A look that fails after the sleeper is in the
+/// queue means that it left the CPU.
+fn pass_turn(next: usize, me: usize) {
+    TURN.store(next, Ordering::Release);
+    TAKEN.wake_all();
+    let mut looks = 0;
+    TAKEN.wait_uninterruptibly(|| {
+        looks += 1;
+        TURN.load(Ordering::Acquire) == me || STOP.load(Ordering::Relaxed)
+    });
+    if looks >= 3 {
+        TURNS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-extern "C" fn back() {
-    sched::hand_back();
+extern "C" fn pass_to_second() {
+    pass_turn(1, 0);
 }
 
-/// Two threads hand the CPU to each other, each with values of its own in the registers that a switch must keep, and each
-/// looks at canary, top of stack and SP after every turn. Red if the switch saves one register less, or two in the wrong
-/// order, or forgets the canary.
+extern "C" fn pass_to_first() {
+    pass_turn(0, 1);
+}
+
+/// Two threads take turns, each with values of its own in the registers that a switch must keep, and each looks at canary, top
+/// of stack and SP after every turn. Red if the switch saves one register less, or two in the wrong order, or forgets the
+/// canary.
 pub fn s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary() -> Outcome {
-    const ROUNDS: u32 = 1000;
-    fn partner(_: usize) {
-        while !STOP.load(Ordering::Relaxed) {
-            if kept_across(back, 0x7777_0000) != 6 || !all_is_mine() {
+    const SWITCHES: u32 = 2000;
+    static CANARIES: SpinLock<[usize; 2]> = SpinLock::new([0; 2]);
+    fn play(player: usize) {
+        let (pass, pattern): (extern "C" fn(), _) = match player {
+            0 => (pass_to_second, 0x1111_0000),
+            _ => (pass_to_first, 0x7777_0000),
+        };
+        CANARIES.lock()[player] = sched::current().canary();
+        while TURNS.load(Ordering::Relaxed) < SWITCHES {
+            if kept_across(pass, pattern) != 6 || !all_is_mine() {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }
-            TURNS.fetch_add(1, Ordering::Relaxed);
         }
+        STOP.store(true, Ordering::Relaxed);
+        TAKEN.wake_all();
     }
     STOP.store(false, Ordering::Relaxed);
     TURNS.store(0, Ordering::Relaxed);
     WRONG.store(0, Ordering::Relaxed);
-    let partner = sched::spawn_kernel("partner", partner, 0).map_err(|e| format!("{e:?}"))?;
-    *PARTNER.lock() = Some(partner.clone());
-    let canaries = (sched::current().canary(), partner.canary());
-    sched::hand_to_first(&partner);
-    for round in 0..ROUNDS {
-        let kept = kept_across(to_partner, 0x1111_0000);
-        if kept != 6 || !all_is_mine() {
-            WRONG.fetch_add(1, Ordering::Relaxed);
-        }
-        check!(TURNS.load(Ordering::Relaxed) == round + 1, "a turn was not taken");
+    for player in spawn_all(2, "player", play)? {
+        player.join();
     }
-    STOP.store(true, Ordering::Relaxed);
-    sched::make_ready(partner.clone());
-    partner.join();
-    *PARTNER.lock() = None;
-    check!(WRONG.load(Ordering::Relaxed) == 0, "wrong after {WRONG:?} switches of {ROUNDS}");
-    check!(canaries.0 != canaries.1 && canaries.0 & 0xff == 0, "canaries {canaries:x?}");
+    check!(WRONG.load(Ordering::Relaxed) == 0, "wrong {WRONG:?} times in {TURNS:?} switches");
+    let [first, second] = *CANARIES.lock();
+    check!(first != second && first & 0xff == 0, "canaries {first:x}, {second:x}");
     Ok(())
 }
 
