@@ -14,7 +14,6 @@
 //! | `tests`, `bench` | what it proves, and what it costs |
 #![no_std]
 #![no_main]
-#![expect(dead_code, reason = "the process layer, which uses the rest, comes next")]
 
 extern crate alloc;
 

@@ -319,13 +319,19 @@ mod tests {
             };
             image.layout(limit).map(|layout| layout.bytes())
         };
-        assert_eq!(image(&[vec![b'a'; MOST_STRING]], usize::MAX), Err(ExecStackError::StringTooLong));
+        assert_eq!(
+            image(&[vec![b'a'; MOST_STRING]], usize::MAX),
+            Err(ExecStackError::StringTooLong)
+        );
         assert!(image(&[vec![b'a'; MOST_STRING - 1]], usize::MAX).is_ok());
         let many = vec![vec![b'a'; 1000]; 200];
         assert_eq!(image(&many, string_limit(0)), Err(ExecStackError::TooManyBytes));
         assert!(image(&many, string_limit(8 << 20)).is_ok());
         // Empty strings cost their pointers.
-        assert_eq!(image(&vec![vec![]; 20_000], string_limit(0)), Err(ExecStackError::TooManyBytes));
+        assert_eq!(
+            image(&vec![vec![]; 20_000], string_limit(0)),
+            Err(ExecStackError::TooManyBytes)
+        );
     }
 
     #[test]

@@ -25,6 +25,16 @@ use crate::user::Built;
 use crate::{kernel, symbols, user, workspace};
 
 const DIRECTORY: u32 = 0o040_755;
+/// Names under which busybox is called, as links to it: what people type, not all it can do.
+const APPLETS: [&str; 40] = [
+    "ash", "basename", "cat", "cp", "cut", "date", "dirname", "echo", "env", "expr", "false",
+    "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv", "printenv", "printf", "ps", "pwd",
+    "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "tail", "tee", "test", "touch",
+    "tr", "true", "uname", "uniq", "wc",
+];
+
+/// Mode of a symbolic link.
+const LINK: u32 = 0o120_777;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
 
@@ -97,6 +107,9 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
         archive.add(folder, DIRECTORY, &[])?;
     }
     archive.add("bin/busybox", PROGRAM, &busybox)?;
+    for applet in APPLETS {
+        archive.add(&format!("bin/{applet}"), LINK, b"busybox")?;
+    }
     archive.add("etc/passwd", FILE, b"root:x:0:0:root:/:/bin/busybox\n")?;
     archive.add("etc/group", FILE, b"root:x:0:\n")?;
     archive.add("etc/hostname", FILE, b"kstack\n")?;

@@ -75,7 +75,10 @@ pub(super) fn write(number: u64, from: u64, length: u64) -> SysResult {
 }
 
 /// Moves up to `length` bytes in pieces; ends early where a piece falls short. What was moved counts more than an error later on.
-fn transfer(length: u64, mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>) -> SysResult {
+fn transfer(
+    length: u64,
+    mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>,
+) -> SysResult {
     let mut piece = [0; PIECE];
     let mut done = 0;
     while done < length {
@@ -94,7 +97,12 @@ fn transfer(length: u64, mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, E
     Ok(done)
 }
 
-pub(super) fn vectored(number: u64, vector: u64, count: u64, one: fn(u64, u64, u64) -> SysResult) -> SysResult {
+pub(super) fn vectored(
+    number: u64,
+    vector: u64,
+    count: u64,
+    one: fn(u64, u64, u64) -> SysResult,
+) -> SysResult {
     if count > 1024 {
         return Err(Errno::EINVAL);
     }
@@ -126,7 +134,9 @@ pub(super) fn open(at: u64, flags: u32, mode: u32) -> SysResult {
     } else {
         let follow = flags & flag::NOFOLLOW == 0;
         let node = match tree::find(&directory, &path, follow) {
-            Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => return Err(Errno::EEXIST),
+            Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
+                return Err(Errno::EEXIST);
+            }
             Ok(node) => node,
             Err(Errno::ENOENT) if flags & CREATE != 0 => {
                 let node = Node::new(Content::File(SpinLock::new(Vec::new())), mode & 0o777);
@@ -174,7 +184,14 @@ fn stat_of(file: &OpenFile) -> Stat {
 
 fn node_stat(node: &Node) -> Stat {
     let device = if node.mode() & 0o170000 == 0o020000 { 1 << 8 | 3 } else { 0 };
-    Stat { inode: node.inode, mode: node.mode(), links: 1, bytes: node.bytes(), device, modified_seconds: 0 }
+    Stat {
+        inode: node.inode,
+        mode: node.mode(),
+        links: 1,
+        bytes: node.bytes(),
+        device,
+        modified_seconds: 0,
+    }
 }
 
 pub(super) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
@@ -227,7 +244,9 @@ pub(super) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
                 match current().files.lock().get(number as u64).map(|descriptor| descriptor.file) {
                     Ok(file) => match &file.target {
                         Target::PipeReader(pipe) if !pipe.is_readable() => 0,
-                        Target::Console => wanted & (OUT | if crate::console::has_input() { IN } else { 0 }),
+                        Target::Console => {
+                            wanted & (OUT | if crate::console::has_input() { IN } else { 0 })
+                        }
                         _ => wanted & (IN | OUT),
                     },
                     Err(_) => INVALID,
@@ -317,7 +336,9 @@ pub(super) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
     let descriptor = files.get(number)?;
     match command {
         // F_DUPFD, F_DUPFD_CLOEXEC
-        0 | 1030 => files.add(Descriptor { close_on_exec: command == 1030, ..descriptor }, argument),
+        0 | 1030 => {
+            files.add(Descriptor { close_on_exec: command == 1030, ..descriptor }, argument)
+        }
         // F_GETFD, F_SETFD
         1 => Ok(u64::from(descriptor.close_on_exec)),
         2 => files.set_close_on_exec(number, argument & 1 != 0).map(|()| 0),
@@ -444,7 +465,7 @@ pub(super) fn readlink(at: u64, to: u64, length: u64) -> SysResult {
     let names: Vec<&str> = parts.iter().map(String::as_str).collect();
     let target = match names.as_slice() {
         ["proc", "self"] => alloc::format!("{}", proc_fs::self_id()),
-        ["proc", _, "exe"] => alloc::format!("/bin/{}", current().name()),
+        ["proc", "self", "exe"] => current().executable.lock().clone(),
         _ => match &tree::find(&directory, &path, false)?.content {
             Content::Link(target) => target.clone(),
             _ => return Err(Errno::EINVAL),

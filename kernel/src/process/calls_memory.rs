@@ -35,7 +35,14 @@ fn range(at: u64, length: u64) -> Result<(u64, u64), Errno> {
     Ok((at, top))
 }
 
-pub(super) fn mmap(at: u64, length: u64, protection: u64, flags: u64, file: u64, offset: u64) -> SysResult {
+pub(super) fn mmap(
+    at: u64,
+    length: u64,
+    protection: u64,
+    flags: u64,
+    file: u64,
+    offset: u64,
+) -> SysResult {
     let fixed = flags & MAP_FIXED != 0;
     let (_, top) = range(if fixed { at } else { 0 }, length)?;
     let length = top - if fixed { at } else { 0 };

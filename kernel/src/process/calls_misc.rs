@@ -42,7 +42,8 @@ pub(super) fn tkill(thread: u64, signal: u64) -> SysResult {
 pub(super) fn thread_number() -> u64 {
     let me = sched::current();
     let process = current();
-    let first = process.threads.lock().first().is_none_or(|first| core::ptr::eq(first.as_ptr(), me));
+    let first =
+        process.threads.lock().first().is_none_or(|first| core::ptr::eq(first.as_ptr(), me));
     if first { process.id } else { me.id() }
 }
 
@@ -100,7 +101,8 @@ pub(super) fn nanosleep(at: u64) -> SysResult {
 pub(super) fn clock_nanosleep(flags: u64, at: u64) -> SysResult {
     const ABSOLUTE: u64 = 1;
     let when = timespec(at)?;
-    let length = if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
+    let length =
+        if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
     time::sleep(length).map_err(|_| Errno::EINTR)?;
     Ok(0)
 }
@@ -155,7 +157,17 @@ pub(super) fn sysinfo(to: u64) -> SysResult {
 
 pub(super) fn uname(to: u64) -> SysResult {
     // A release that static programs accept as new enough.
-    put(to, &abi::encode_utsname(["Linux", "kstack", "6.12.0-kstack", "kstack reference kernel", MACHINE, ""]))?;
+    put(
+        to,
+        &abi::encode_utsname([
+            "Linux",
+            "kstack",
+            "6.12.0-kstack",
+            "kstack reference kernel",
+            MACHINE,
+            "",
+        ]),
+    )?;
     Ok(0)
 }
 

@@ -127,7 +127,11 @@ impl OpenFile {
             }
             Target::PipeWriter(pipe) => pipe.write(from),
             Target::Provoke => {
-                if crate::provoke::from_syscall(from) { Ok(from.len()) } else { Err(Errno::EINVAL) }
+                if crate::provoke::from_syscall(from) {
+                    Ok(from.len())
+                } else {
+                    Err(Errno::EINVAL)
+                }
             }
             Target::Text(_) | Target::Names(_) | Target::PipeReader(_) => Err(Errno::EBADF),
         }
@@ -242,8 +246,13 @@ impl Files {
     }
 
     /// Replaces what a number leads to; gives out what it led to before.
-    pub(crate) fn set(&mut self, number: u64, to: Option<Descriptor>) -> Result<Option<Descriptor>, Errno> {
-        let number = usize::try_from(number).ok().filter(|&i| i < MOST_FILES).ok_or(Errno::EBADF)?;
+    pub(crate) fn set(
+        &mut self,
+        number: u64,
+        to: Option<Descriptor>,
+    ) -> Result<Option<Descriptor>, Errno> {
+        let number =
+            usize::try_from(number).ok().filter(|&i| i < MOST_FILES).ok_or(Errno::EBADF)?;
         if number >= self.0.len() {
             self.0.resize(number + 1, None);
         }

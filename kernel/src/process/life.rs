@@ -83,6 +83,7 @@ fn new_process(parent: u64, memory: Arc<Mutex<Memory>>, files: Files, name: &str
         files: SpinLock::new(files),
         directory: SpinLock::new("/".to_string()),
         name: SpinLock::new(name.to_string()),
+        executable: SpinLock::new(String::new()),
         command_line: SpinLock::new(Vec::new()),
         threads: SpinLock::new(Vec::new()),
         fatal_signal: AtomicI32::new(0),
@@ -122,6 +123,7 @@ fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i
     let memory = Arc::new(Mutex::new(loaded.memory));
     let process = new_process(0, memory, files, base_name(path));
     *process.command_line.lock() = joined(&argv);
+    *process.executable.lock() = path.to_string();
     let regs = registers(loaded.entry, loaded.sp);
     let thread = match sched::spawn_user(process.clone(), &regs) {
         Ok(thread) => thread,
@@ -159,7 +161,14 @@ pub fn run_captured(path: &str, argv: &[&[u8]]) -> Result<(i32, Vec<u8>), ExecEr
 }
 
 /// fork, vfork and clone.
-pub(super) fn clone(regs: &SavedRegs, flags: u64, stack: u64, parent_tid: u64, child_tid: u64, tls: u64) -> SysResult {
+pub(super) fn clone(
+    regs: &SavedRegs,
+    flags: u64,
+    stack: u64,
+    parent_tid: u64,
+    child_tid: u64,
+    tls: u64,
+) -> SysResult {
     let parent = current();
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
     let is_thread = flags & CLONE_THREAD != 0;
@@ -179,6 +188,7 @@ pub(super) fn clone(regs: &SavedRegs, flags: u64, stack: u64, parent_tid: u64, c
         let files = parent.files.lock().clone();
         let child = new_process(parent.id, child_memory, files, &parent.name());
         *child.directory.lock() = parent.directory.lock().clone();
+        *child.executable.lock() = parent.executable.lock().clone();
         *child.command_line.lock() = parent.command_line.lock().clone();
         *child.actions.lock() = parent.actions.lock().clone();
         child
@@ -228,14 +238,23 @@ pub(super) fn clone(regs: &SavedRegs, flags: u64, stack: u64, parent_tid: u64, c
 }
 
 /// execve: the calling process becomes another program. Does not return on success, but through the registers.
-pub(super) fn execve(regs: &mut SavedRegs, path: &str, argv: &[Vec<u8>], envp: &[Vec<u8>]) -> SysResult {
+pub(super) fn execve(
+    regs: &mut SavedRegs,
+    path: &str,
+    argv: &[Vec<u8>],
+    envp: &[Vec<u8>],
+) -> SysResult {
     let process = current();
     if process.live_threads().len() > 1 {
         log!("execve in a process with several threads is not there yet");
         return Err(Errno::EAGAIN);
     }
     let directory = process.directory.lock().clone();
-    let file = program(&directory, path)?;
+    let executable = match path {
+        "/proc/self/exe" => process.executable.lock().clone(),
+        path => alloc::format!("/{}", tree::absolute(&directory, path).join("/")),
+    };
+    let file = program("/", &executable)?;
     let loaded = load::load(&file, path.as_bytes(), argv, envp)?;
     drop(file);
     let root = loaded.memory.tables_root();
@@ -246,7 +265,8 @@ pub(super) fn execve(regs: &mut SavedRegs, path: &str, argv: &[Vec<u8>], envp: &
     crate::arch::user::set_tls(0);
     thread.clear_on_exit.store(0, Ordering::Relaxed);
     drop(old);
-    process.set_name(base_name(path));
+    process.set_name(base_name(&executable));
+    *process.executable.lock() = executable;
     *process.command_line.lock() = joined(argv);
     let closed = process.files.lock().close_on_exec();
     drop(closed);
@@ -294,7 +314,9 @@ fn end(process: &Arc<Process>, status: i32) {
     drop(files);
     drop(process.set_memory(None));
     stop_borrowing(process);
-    for child in super::all().iter().filter(|other| other.parent.load(Ordering::Relaxed) == process.id) {
+    for child in
+        super::all().iter().filter(|other| other.parent.load(Ordering::Relaxed) == process.id)
+    {
         // The kernel waits for nobody: those that have ended go now.
         child.parent.store(0, Ordering::Relaxed);
         if child.ended.lock().is_some() {
@@ -349,9 +371,11 @@ pub(super) fn send_signal(process: &Arc<Process>, signal: u64) -> SysResult {
     if signal == 0 || signal > 64 {
         return if signal == 0 { Ok(0) } else { Err(Errno::EINVAL) };
     }
-    let action = process.actions.lock().get(&signal).map_or(0, |action| {
-        u64::from_le_bytes(action[..8].try_into().unwrap_or_default())
-    });
+    let action = process
+        .actions
+        .lock()
+        .get(&signal)
+        .map_or(0, |action| u64::from_le_bytes(action[..8].try_into().unwrap_or_default()));
     let is_fatal = match action {
         0 => !IGNORED_BY_DEFAULT.contains(&signal),
         _ => signal == SIGKILL as u64,

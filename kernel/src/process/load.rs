@@ -35,7 +35,12 @@ struct Plan {
 }
 
 /// Loads a program with these arguments.
-pub(crate) fn load(file: &[u8], path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<Loaded, Errno> {
+pub(crate) fn load(
+    file: &[u8],
+    path: &[u8],
+    argv: &[Vec<u8>],
+    envp: &[Vec<u8>],
+) -> Result<Loaded, Errno> {
     let mut memory = Memory::new()?;
     let plan = load_image(file, &mut memory)?;
     let auxiliary = [
@@ -101,7 +106,10 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
         }
         let lowest = base.checked_add(segment.p_vaddr).ok_or_else(bad)?;
         let segment_top = lowest.checked_add(segment.p_memsz).ok_or_else(bad)?;
-        if segment.p_filesz > segment.p_memsz || lowest < USER_LOWEST || segment_top > DYNAMIC_BASE * 5 / 4 {
+        if segment.p_filesz > segment.p_memsz
+            || lowest < USER_LOWEST
+            || segment_top > DYNAMIC_BASE * 5 / 4
+        {
             return Err(bad());
         }
         if segment.p_memsz / PAGE > crate::memory::frames::free_count() as u64 {
@@ -114,7 +122,10 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
             lowest: lowest & !(PAGE - 1),
             top: segment_top.checked_next_multiple_of(PAGE).ok_or_else(bad)?,
             read: segment.p_flags & PF_R != 0,
-            access: Access { write: segment.p_flags & PF_W != 0, exec: segment.p_flags & PF_X != 0 },
+            access: Access {
+                write: segment.p_flags & PF_W != 0,
+                exec: segment.p_flags & PF_X != 0,
+            },
             kind: Kind::Mapped,
         };
         memory.add(area).map_err(|_| bad())?;
@@ -126,7 +137,10 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
     memory.set_brk_lowest(top + 16 * PAGE);
     Ok(Plan {
         base,
-        entry: base.checked_add(header.e_entry).filter(|&entry| entry < USER_TOP).ok_or_else(bad)?,
+        entry: base
+            .checked_add(header.e_entry)
+            .filter(|&entry| entry < USER_TOP)
+            .ok_or_else(bad)?,
         headers_at: first.wrapping_add(header.e_phoff),
         header_bytes: u64::from(header.e_phentsize),
         headers: u64::from(header.e_phnum),

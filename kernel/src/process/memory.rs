@@ -87,8 +87,14 @@ impl Memory {
     /// Nothing but the stack's first page.
     pub(crate) fn new() -> Result<Self, Errno> {
         let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
-        let mut memory =
-            Self { tables, areas: Vec::new(), brk_lowest: 0, brk: 0, start_stack: USER_TOP, has_threads: false };
+        let mut memory = Self {
+            tables,
+            areas: Vec::new(),
+            brk_lowest: 0,
+            brk: 0,
+            start_stack: USER_TOP,
+            has_threads: false,
+        };
         memory.insert(Area {
             lowest: USER_TOP - 32 * PAGE,
             top: USER_TOP,
@@ -141,8 +147,13 @@ impl Memory {
     /// Makes the page at an address present for this use: fills it with zeros, or copies it.
     pub(crate) fn fault(&mut self, address: u64, write: bool, exec: bool) -> Result<Frame, Bad> {
         let area = self.area_for(address).ok_or(Bad::Address)?;
-        let allowed =
-            if write { area.access.write } else if exec { area.access.exec } else { area.read };
+        let allowed = if write {
+            area.access.write
+        } else if exec {
+            area.access.exec
+        } else {
+            area.read
+        };
         if !allowed {
             return Err(Bad::Address);
         }
@@ -168,7 +179,9 @@ impl Memory {
         }
         let copy = frames::alloc().ok_or(Bad::NoMemory)?;
         // SAFETY: (1) two different frames in the direct map, the second one ours alone.
-        unsafe { core::ptr::copy_nonoverlapping(frame.bytes_ptr(), copy.bytes_ptr(), PAGE as usize) };
+        unsafe {
+            core::ptr::copy_nonoverlapping(frame.bytes_ptr(), copy.bytes_ptr(), PAGE as usize)
+        };
         if self.tables.map(page, copy, area.access).is_err() {
             frames::release(copy);
             return Err(Bad::NoMemory);
@@ -241,7 +254,11 @@ impl Memory {
             let piece = (PAGE as usize - offset).min(from.len() - done);
             // SAFETY: (1) inside a frame that nobody else has yet; (2) inside `from`.
             unsafe {
-                core::ptr::copy_nonoverlapping(from[done..].as_ptr(), frame.bytes_ptr().add(offset), piece);
+                core::ptr::copy_nonoverlapping(
+                    from[done..].as_ptr(),
+                    frame.bytes_ptr().add(offset),
+                    piece,
+                );
             }
             done += piece;
         }
@@ -251,7 +268,9 @@ impl Memory {
     /// Adds an area; it must not overlap another.
     pub(crate) fn add(&mut self, area: Area) -> Result<(), Errno> {
         let fits = USER_LOWEST <= area.lowest && area.lowest < area.top && area.top <= USER_TOP;
-        if !fits || self.areas.iter().any(|other| other.lowest < area.top && area.lowest < other.top) {
+        if !fits
+            || self.areas.iter().any(|other| other.lowest < area.top && area.lowest < other.top)
+        {
             return Err(Errno::EINVAL);
         }
         self.insert(area)
@@ -272,7 +291,8 @@ impl Memory {
         if new < old {
             self.unmap(new, old);
         } else if new > old {
-            let grown = self.areas.iter_mut().find(|area| area.kind == Kind::Heap).map(|area| area.lowest);
+            let grown =
+                self.areas.iter_mut().find(|area| area.kind == Kind::Heap).map(|area| area.lowest);
             self.areas.retain(|area| area.kind != Kind::Heap);
             let lowest = grown.unwrap_or(self.brk_lowest);
             let heap = |top| Area {
@@ -307,8 +327,9 @@ impl Memory {
             top = area.lowest;
         }
         let lowest = top.checked_sub(length)?;
-        (lowest >= USER_LOWEST && !self.areas.iter().any(|area| area.lowest < top && lowest < area.top))
-            .then_some(lowest)
+        (lowest >= USER_LOWEST
+            && !self.areas.iter().any(|area| area.lowest < top && lowest < area.top))
+        .then_some(lowest)
     }
 
     /// Cuts areas at an address, so that it is inside none.
@@ -328,8 +349,12 @@ impl Memory {
         if self.split_at(lowest).is_err() || self.split_at(top).is_err() {
             return;
         }
-        let gone: Vec<Area> =
-            self.areas.iter().copied().filter(|area| lowest <= area.lowest && area.top <= top).collect();
+        let gone: Vec<Area> = self
+            .areas
+            .iter()
+            .copied()
+            .filter(|area| lowest <= area.lowest && area.top <= top)
+            .collect();
         self.areas.retain(|area| !(lowest <= area.lowest && area.top <= top));
         for area in gone {
             self.release_pages(area.lowest, area.top);
@@ -356,7 +381,13 @@ impl Memory {
     }
 
     /// Changes what a range may be used for. All of it must be mapped.
-    pub(crate) fn protect(&mut self, lowest: u64, top: u64, read: bool, access: Access) -> Result<(), Errno> {
+    pub(crate) fn protect(
+        &mut self,
+        lowest: u64,
+        top: u64,
+        read: bool,
+        access: Access,
+    ) -> Result<(), Errno> {
         self.split_at(lowest)?;
         self.split_at(top)?;
         let mut covered = lowest;

@@ -27,7 +27,7 @@ mod proc_fs;
 pub mod syscall;
 pub(crate) mod tree;
 
-pub use life::{ExecError, die_if_killed, kill_current, run, run_captured};
+pub use life::{die_if_killed, kill_current, run, run_captured};
 
 use crate::sched::{Thread, WaitQueue};
 use crate::sync::{Mutex, SpinLock};
@@ -50,6 +50,8 @@ pub struct Process {
     pub(crate) files: SpinLock<Files>,
     pub(crate) directory: SpinLock<String>,
     name: SpinLock<String>,
+    /// The path of its program.
+    pub(crate) executable: SpinLock<String>,
     pub(crate) command_line: SpinLock<Vec<u8>>,
     /// Its threads that have not ended.
     pub(crate) threads: SpinLock<Vec<Weak<Thread>>>,
@@ -74,7 +76,10 @@ impl Process {
         self.memory.lock().clone()
     }
 
-    pub(crate) fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
+    pub(crate) fn set_memory(
+        &self,
+        memory: Option<Arc<Mutex<Memory>>>,
+    ) -> Option<Arc<Mutex<Memory>>> {
         core::mem::replace(&mut *self.memory.lock(), memory)
     }
 
@@ -119,7 +124,8 @@ pub(crate) fn random_bytes() -> [u8; 16] {
     static STATE: AtomicU64 = AtomicU64::new(0x2545_f491_4f6c_dd1d);
     let mut bytes = [0; 16];
     for half in bytes.chunks_exact_mut(8) {
-        let mut x = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed) ^ crate::arch::cpu::cycles();
+        let mut x =
+            STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed) ^ crate::arch::cpu::cycles();
         x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         half.copy_from_slice(&(x ^ x >> 31).to_le_bytes());

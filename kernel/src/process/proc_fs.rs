@@ -49,12 +49,10 @@ fn text_of(parts: &[&str]) -> Option<Vec<u8>> {
         }
         ["loadavg"] => writeln!(text, "0.00 0.00 0.00 1/{} 1", crate::sched::all().len()),
         ["stat"] => writeln!(text, "btime 0\nprocesses {}", super::all().len()),
-        ["kstack", "stacks"] => {
-            crate::stacks::all().iter().try_for_each(|info| {
-                let cpu = info.cpu.map_or(-1, |cpu| i64::from(cpu.get()));
-                writeln!(text, "{} {cpu} {:?} {}", info.kind, info.range, info.owner)
-            })
-        }
+        ["kstack", "stacks"] => crate::stacks::all().iter().try_for_each(|info| {
+            let cpu = info.cpu.map_or(-1, |cpu| i64::from(cpu.get()));
+            writeln!(text, "{} {cpu} {:?} {}", info.kind, info.range, info.owner)
+        }),
         [process, "cmdline"] => return Some(find(process)?.command_line.lock().clone()),
         [process, "comm"] => writeln!(text, "{}", find(process)?.name()),
         [process, "maps"] => maps(&*find(process)?, &mut text),
@@ -148,7 +146,9 @@ fn stack(process: &Process, text: &mut String) -> core::fmt::Result {
         if core::ptr::eq(&*thread, me) {
             text.push_str(&crate::backtrace::here());
         } else {
-            text.push_str(&crate::backtrace::of_thread(&thread).unwrap_or_else(|| "running\n".into()));
+            text.push_str(
+                &crate::backtrace::of_thread(&thread).unwrap_or_else(|| "running\n".into()),
+            );
         }
     }
     Ok(())

@@ -70,8 +70,15 @@ fn call(regs: &mut SavedRegs) -> SysResult {
         nr::FTRUNCATE => files::truncate(a, b),
         nr::SENDFILE => files::sendfile(a, b, c, d),
         nr::STATFS => files::statfs(b),
-        nr::CHMOD | nr::FCHMOD | nr::FCHMODAT | nr::CHOWN | nr::FCHOWN | nr::LCHOWN | nr::UTIMENSAT
-        | nr::FSYNC | nr::SYNC => Ok(0),
+        nr::CHMOD
+        | nr::FCHMOD
+        | nr::FCHMODAT
+        | nr::CHOWN
+        | nr::FCHOWN
+        | nr::LCHOWN
+        | nr::UTIMENSAT
+        | nr::FSYNC
+        | nr::SYNC => Ok(0),
         nr::MMAP => memory::mmap(a, b, c, d, e, f),
         nr::MUNMAP => memory::munmap(a, b),
         nr::MPROTECT => memory::mprotect(a, b, c),
@@ -84,15 +91,17 @@ fn call(regs: &mut SavedRegs) -> SysResult {
         nr::EXECVE => execve(regs, a, b, c),
         nr::EXIT => life::exit_thread((a as i32 & 0xff) << 8),
         nr::EXIT_GROUP => life::exit_group(a as i32),
-        nr::WAIT4 => misc::wait4(a as i64, b, c),
-        nr::KILL => misc::kill(a as i64, b),
+        nr::WAIT4 => misc::wait4(i64::from(a as i32), b, c),
+        nr::KILL => misc::kill(i64::from(a as i32), b),
         nr::TKILL => misc::tkill(a, b),
         nr::TGKILL => misc::tkill(b, c),
         nr::GETPID | nr::GETPGRP | nr::GETPGID | nr::GETSID => Ok(current().id),
         nr::GETTID => Ok(misc::thread_number()),
         nr::GETPPID => Ok(current().parent.load(Ordering::Relaxed)),
         nr::GETUID | nr::GETGID | nr::GETEUID | nr::GETEGID | nr::GETGROUPS => Ok(0),
-        nr::SETUID | nr::SETGID | nr::SETREUID | nr::SETGROUPS | nr::SETPGID | nr::SETPRIORITY => Ok(0),
+        nr::SETUID | nr::SETGID | nr::SETREUID | nr::SETGROUPS | nr::SETPGID | nr::SETPRIORITY => {
+            Ok(0)
+        }
         nr::SETSID => Ok(current().id),
         nr::GETPRIORITY => Ok(20),
         nr::UMASK => Ok(0o022),
@@ -195,9 +204,8 @@ fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
         if pointer == 0 {
             return Ok(strings);
         }
-        let one = string(pointer, kstack_core::exec::MOST_STRING).map_err(|error| {
-            if error == Errno::ENAMETOOLONG { Errno::E2BIG } else { error }
-        })?;
+        let one = string(pointer, kstack_core::exec::MOST_STRING)
+            .map_err(|error| if error == Errno::ENAMETOOLONG { Errno::E2BIG } else { error })?;
         *left = left.checked_sub(one.len() + 8).ok_or(Errno::E2BIG)?;
         strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         strings.push(one);

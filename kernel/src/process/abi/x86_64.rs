@@ -153,8 +153,7 @@ pub(crate) mod open {
     pub(crate) const NOFOLLOW: u32 = 0o400000;
 }
 
-const FIRST_NAMES: &str =
-    "read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction \
+const FIRST_NAMES: &str = "read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction \
      rt_sigprocmask rt_sigreturn ioctl pread64 pwrite64 readv writev access pipe select \
      sched_yield mremap msync mincore madvise shmget shmat shmctl dup dup2 pause nanosleep \
      getitimer alarm setitimer getpid sendfile socket connect accept sendto recvfrom sendmsg \
@@ -196,8 +195,7 @@ const FIRST_NAMES: &str =
      statx io_pgetevents rseq";
 
 /// Names from number 424 on, where all architectures count together.
-const LATE_NAMES: &str =
-    "pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount \
+const LATE_NAMES: &str = "pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount \
      fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd \
      faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd \
      landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret \
