@@ -1,5 +1,6 @@
 //! Kernel stacks under real programs: what a system call, a switch and an overflow mean for a process.
 
+use super::support::until;
 use super::{Outcome, check};
 use crate::process::{self, run_captured};
 use crate::provoke::{self, How};
@@ -74,8 +75,9 @@ pub fn s3_p2_kernel_threads_and_processes_come_from_one_place() -> Outcome {
 /// the machine makes a thousand threads, runs busybox, and it is all done again, both ways.
 pub fn o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on() -> Outcome {
     static ALIVE: AtomicU32 = AtomicU32::new(0);
+    check_busybox()?;
+    let live = stacks::census().live;
     for how in [How::Recursion, How::GiantFrame, How::Recursion, How::GiantFrame] {
-        let live = stacks::census().live;
         let _old = overflow::take_last_report();
         let status = provoke::in_syscall(how)?;
         check!(status == 128 + 11, "{how:?}: status {status}, not that of SIGSEGV");
@@ -89,8 +91,8 @@ pub fn o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes
         let boundary = steps.iter().any(|(step, _)| matches!(step, Step::UserBoundary(_)));
         check!(boundary, "{how:?}: no boundary to user mode in {steps:x?}");
         check!(report.backtrace.end() == Some(End::Reliable), "{:?}", report.backtrace.end());
-        let now = stacks::census().live;
-        check!(now == live, "{now} stacks are live, {live} before");
+        // A child of the shell before may still have been on its way out when they were counted: fewer is fine.
+        until("no more stacks are live than before", || stacks::census().live <= live)?;
         ALIVE.store(0, Ordering::Relaxed);
         for _ in 0..1000 {
             let body = |_| _ = ALIVE.fetch_add(1, Ordering::Relaxed);
