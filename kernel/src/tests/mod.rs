@@ -8,6 +8,7 @@ mod interrupts;
 mod known_regs;
 mod nmi;
 mod overflows;
+mod processes;
 mod stacks;
 mod support;
 mod switching;
@@ -114,6 +115,10 @@ table! {
         user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
         user_mode::o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode,
         user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
+        processes::s1_floating_point_registers_of_programs_are_kept_apart,
+        processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
+        processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
+        processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
     ],
     own: [
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
