@@ -13,11 +13,16 @@ pub fn leave_console_to_program() {
     CONSOLE_IS_THE_PROGRAMS.store(true, Ordering::Relaxed);
 }
 
+/// Where the kernel says things now: the console, or the control channel while a program has the console. Without the lock
+/// on whole lines: for reports.
+pub fn port() -> serial::Port {
+    if CONSOLE_IS_THE_PROGRAMS.load(Ordering::Relaxed) { serial::CONTROL } else { serial::CONSOLE }
+}
+
 /// A line of the kernel's own. See `log!`.
 pub fn line(text: fmt::Arguments<'_>) {
     let _whole_lines = LINE.lock();
-    let console = !CONSOLE_IS_THE_PROGRAMS.load(Ordering::Relaxed);
-    let mut port = if console { serial::CONSOLE } else { serial::CONTROL };
+    let mut port = port();
     // A port takes everything.
     let _never_fails = writeln!(port, "{text}");
 }

@@ -26,6 +26,7 @@ mod console;
 mod cpu_stacks;
 mod cpus;
 mod hooks;
+mod initramfs;
 mod interrupts;
 mod memory;
 mod mode;

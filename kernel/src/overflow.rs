@@ -78,8 +78,7 @@ impl fmt::Display for Escaped<'_> {
 /// Ends the running thread. Interrupts are off; on the thread's own stack, at its top. Everything on it has been given up.
 pub fn end_thread(report: &OverflowReport) -> ! {
     debug_assert_eq!(report.verdict.consequence, Consequence::EndThread);
-    let mut console = serial::CONSOLE;
-    let _never_fails = print(report, &mut console);
+    let _never_fails = print(report, &mut crate::log::port());
     *LAST.lock() = Some(report.clone());
     CONTAINED.fetch_add(1, Ordering::Relaxed);
     let thread = sched::current();

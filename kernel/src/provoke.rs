@@ -97,6 +97,7 @@ pub fn software_interrupt() {
 }
 
 /// In an interrupt handler, on the IRQ stack. The machine stops.
+#[inline(never)]
 pub fn in_interrupt(how: How) {
     HOW.store(how as usize, Ordering::Relaxed);
     interrupts::set_probe(Some(|_| overflow_here(chosen())));
@@ -104,6 +105,7 @@ pub fn in_interrupt(how: How) {
 }
 
 /// In a softirq on the way out of an interrupt, on the IRQ stack. The machine stops.
+#[inline(never)]
 pub fn in_softirq(how: How) {
     HOW.store(how as usize, Ordering::Relaxed);
     softirq::set_probe(|| overflow_here(chosen()));

@@ -151,7 +151,8 @@ fn note_fate(fate: Fate) {
 }
 
 /// Before this CPU writes to a stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
     let pool = registry().pool();
     let record = pool.record(slot);
@@ -215,6 +216,12 @@ pub fn cache_stats() -> CacheStats {
 /// How many stacks the depot has, and how many it wants.
 pub fn depot_counts() -> (u32, u32) {
     SharedLock.with(|shared| (shared.depot.count(), Depot::target(&shared.depot)))
+}
+
+/// Runs `body` while somebody else, as far as the pool can tell, has the part that the CPUs share: whatever asks for it
+/// spins for ever. For showing that something does not. Interrupts are off in `body`.
+pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
+    SharedLock.with(|_| body())
 }
 
 /// How many slots and pages are where.

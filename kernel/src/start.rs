@@ -68,6 +68,9 @@ fn first_on_idle_stack() -> ! {
     if let Some((lowest, bytes)) = info.initrd {
         // SAFETY: (1) the archive's memory was never given to the frame allocator and stays mapped.
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
+        if let Some(text) = crate::initramfs::find(archive, "kstack/symbols") {
+            crate::symbols::set(text);
+        }
         crate::process::fs::unpack(archive);
     }
     stacks::start_stackd();

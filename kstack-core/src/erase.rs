@@ -202,7 +202,7 @@ impl CoherentSet {
     /// Whether `cpu` must drop its TLB entries for the whole body before it runs on the stack or writes into it.
     #[inline(always)]
     pub fn needs_flush(&self, cpu: CpuId) -> bool {
-        !self.has(CpuBit::of(cpu))
+        cpu.get() >= Self::CPUS || self.0.load(Ordering::Relaxed) >> cpu.get() & 1 == 0
     }
 
     /// Whether the CPU is in the set.

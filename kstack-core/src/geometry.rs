@@ -85,7 +85,7 @@ impl Geometry {
         let mut i = 0;
         let sizes = [body, guard_below, guard_above, align];
         while i < sizes.len() {
-            if sizes[i].get() == 0 || sizes[i].get() % PAGE_BYTES != 0 {
+            if sizes[i].get() == 0 || !sizes[i].get().is_multiple_of(PAGE_BYTES) {
                 return Err(GeometryError::NotWholePages);
             }
             i += 1;
@@ -94,7 +94,7 @@ impl Geometry {
             return Err(GeometryError::BadAlignment);
         }
         let stride = body.get() + guard_below.get() + guard_above.get();
-        if stride % align.get() != 0 {
+        if !stride.is_multiple_of(align.get()) {
             return Err(GeometryError::StrideNotAligned);
         }
         Ok(Self { body, guard_below, guard_above, align })

@@ -153,3 +153,195 @@ impl IrqState {
         self.pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::vec::Vec;
+
+    /// A CPU as the entry code drives it: a stack of activities, the innermost last.
+    #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+    struct Cpu {
+        state: IrqState,
+        activities: Vec<Activity>,
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    enum Activity {
+        /// A handler; `on_irq_stack`: it was the one that moved there.
+        Handler { moved: bool, from_user: bool },
+        /// Softirqs on the way out of such a handler, interrupts on.
+        SoftirqsAfter { moved: bool, from_user: bool },
+        /// Softirqs because a thread enabled bottom halves.
+        SoftirqsOfThread,
+    }
+
+    impl Cpu {
+        fn new() -> Self {
+            Self { state: IrqState::new(), activities: Vec::new() }
+        }
+
+        fn check(&self) {
+            let softirqs = |a: &&Activity| !matches!(a, Activity::Handler { .. });
+            let nested = self.activities.iter().filter(softirqs).count();
+            assert!(nested <= 1, "softirqs nest: {self:?}");
+            assert_eq!(self.state.in_softirq(), nested == 1);
+            let users = self
+                .activities
+                .iter()
+                .filter(|a| {
+                    matches!(
+                        a,
+                        Activity::Handler { moved: true, .. }
+                            | Activity::SoftirqsAfter { moved: true, .. }
+                            | Activity::SoftirqsOfThread
+                    )
+                })
+                .count();
+            assert!(users <= 1, "two first users of the IRQ stack: {self:?}");
+            assert_eq!(self.state.irq_stack_in_use(), users == 1);
+        }
+
+        /// Everything that can happen next.
+        fn successors(&self, most: usize) -> Vec<Self> {
+            let mut next = Vec::new();
+            let interrupts_on = !matches!(self.activities.last(), Some(Activity::Handler { .. }));
+            if interrupts_on && self.activities.len() < most {
+                for from_user in [false, true] {
+                    // User mode runs only where nothing of the kernel does.
+                    if from_user
+                        && (!self.activities.is_empty() || self.state.bottom_halves_disabled > 0)
+                    {
+                        continue;
+                    }
+                    let mut cpu = self.clone();
+                    let moved = cpu.state.on_interrupt(from_user) == RunOn::IrqStack;
+                    cpu.activities.push(Activity::Handler { moved, from_user });
+                    next.push(cpu);
+                }
+            }
+            match self.activities.last().copied() {
+                None => {
+                    if self.state.bottom_halves_disabled < 2 {
+                        let mut cpu = self.clone();
+                        cpu.state.disable_bottom_halves();
+                        next.push(cpu);
+                    }
+                    if self.state.bottom_halves_disabled > 0 {
+                        let mut raised = self.clone();
+                        raised.state.raise(3);
+                        next.push(raised);
+                        let mut cpu = self.clone();
+                        if cpu.state.enable_bottom_halves() {
+                            cpu.start_softirqs(Activity::SoftirqsOfThread);
+                        }
+                        next.push(cpu);
+                    }
+                }
+                Some(Activity::Handler { moved, from_user }) => {
+                    let mut raised = self.clone();
+                    raised.state.raise(3);
+                    next.push(raised);
+                    let mut cpu = self.clone();
+                    cpu.activities.pop();
+                    if cpu.state.on_handler_done() {
+                        cpu.start_softirqs(Activity::SoftirqsAfter { moved, from_user });
+                    } else if moved {
+                        cpu.state.leave_irq_stack();
+                    }
+                    next.push(cpu);
+                }
+                Some(softirqs) => {
+                    let mut raised = self.clone();
+                    raised.state.raise(4);
+                    next.push(raised);
+                    let mut cpu = self.clone();
+                    if cpu.state.next_softirqs().is_none() {
+                        cpu.activities.pop();
+                        if !matches!(softirqs, Activity::SoftirqsAfter { moved: false, .. }) {
+                            cpu.state.leave_irq_stack();
+                        }
+                    }
+                    next.push(cpu);
+                }
+            }
+            next
+        }
+
+        fn start_softirqs(&mut self, activity: Activity) {
+            assert!(self.state.next_softirqs().is_some(), "softirqs were pending");
+            self.activities.push(activity);
+        }
+    }
+
+    fn explore(most: usize) -> HashSet<Cpu> {
+        let mut seen = HashSet::new();
+        let mut todo = std::vec![Cpu::new()];
+        while let Some(cpu) = todo.pop() {
+            cpu.check();
+            if seen.insert(cpu.clone()) {
+                todo.extend(cpu.successors(most));
+            }
+        }
+        seen
+    }
+
+    /// Red if `on_handler_done` forgets `in_softirq`, or `enable_bottom_halves` forgets the in-use mark.
+    #[test]
+    fn i2_i3_i4_no_reachable_state_nests_softirqs_or_shares_the_irq_stack() {
+        let states = explore(5);
+        assert!(states.len() > 300, "only {} states explored", states.len());
+        // Interesting ones were among them.
+        assert!(states.iter().any(|cpu| cpu.activities.contains(&Activity::SoftirqsOfThread)
+            && matches!(cpu.activities.last(), Some(Activity::Handler { moved: false, .. }))));
+        assert!(states.iter().any(|cpu| {
+            cpu.activities.contains(&Activity::SoftirqsAfter { moved: false, from_user: true })
+        }));
+    }
+
+    #[test]
+    fn i2_an_interrupt_moves_only_from_the_kernel_to_a_free_irq_stack() {
+        let mut state = IrqState::new();
+        assert_eq!(state.on_interrupt(true), RunOn::CurrentStack);
+        assert!(!state.irq_stack_in_use());
+        assert!(!state.on_handler_done());
+        assert_eq!(state.on_interrupt(false), RunOn::IrqStack);
+        assert_eq!(state.on_interrupt(false), RunOn::CurrentStack);
+        assert!(!state.on_handler_done());
+        assert!(!state.on_handler_done());
+        state.leave_irq_stack();
+        assert!(state.is_thread_context());
+    }
+
+    #[test]
+    fn i4_softirqs_of_a_thread_wait_for_the_outermost_enable() {
+        let mut state = IrqState::new();
+        state.disable_bottom_halves();
+        state.disable_bottom_halves();
+        state.raise(1);
+        assert_eq!(state.on_interrupt(false), RunOn::IrqStack);
+        assert!(!state.on_handler_done(), "bottom halves are disabled for interrupts too");
+        state.leave_irq_stack();
+        assert!(!state.enable_bottom_halves());
+        assert!(state.enable_bottom_halves());
+        assert!(state.irq_stack_in_use());
+        assert_eq!(state.next_softirqs(), Some(1 << 1));
+        assert_eq!(state.next_softirqs(), None);
+    }
+
+    #[test]
+    fn i5_softirqs_that_keep_coming_stop_after_the_last_round() {
+        let mut state = IrqState::new();
+        state.on_interrupt(true);
+        state.raise(0);
+        assert!(state.on_handler_done());
+        for _ in 0..MOST_ROUNDS {
+            assert!(state.next_softirqs().is_some());
+            state.raise(0);
+        }
+        assert_eq!(state.next_softirqs(), None);
+        assert!(!state.in_softirq());
+        assert_eq!(state.pending(), 1, "what is left is not forgotten");
+    }
+}

@@ -27,6 +27,7 @@ pub mod meter;
 pub mod pool;
 pub mod record;
 
+pub mod exec;
 pub mod irq;
 pub mod stacks;
 pub mod unwind;

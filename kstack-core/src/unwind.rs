@@ -179,7 +179,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             return Step::End(End::Reliable);
         }
         let fp = self.fp;
-        if fp.get() % WORD != 0 {
+        if !fp.get().is_multiple_of(WORD) {
             return self.step_over_regs::<F>();
         }
         if fp.get() == 0 {

@@ -76,13 +76,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether nothing but a thread is going on.
+    pub const fn in_thread_only(&self) -> bool {
+        !self.in_interrupt && !self.in_softirq && !self.in_nmi
+    }
+
     /// Whether the running thread can be given up where it stands.
     pub const fn may_abandon(&self) -> bool {
-        self.thread != 0
-            && self.spinning_locks == 0
-            && !self.in_interrupt
-            && !self.in_softirq
-            && !self.in_nmi
+        self.thread != 0 && self.spinning_locks == 0 && self.in_thread_only()
     }
 }
 
@@ -136,7 +137,7 @@ pub fn judge(
             let (stack, side, distance) = guard_at(arena, table, fault.address)?;
             (stack, side, distance, Cause::GuardAccess)
         }
-        Delivery::AnotherStack => overflowed(arena, table, fault)?,
+        Delivery::AnotherStack => overflowed(arena, table, fault, context)?,
     };
     // A guard access ends whoever accessed; an overflow ends the owner, if it can be ended.
     let containable = match cause {
@@ -178,6 +179,7 @@ fn overflowed(
     arena: &Arena,
     table: &impl StackTable,
     fault: &Fault,
+    context: &Context,
 ) -> Option<(StackId, Side, ByteSize, Cause)> {
     let below_sp = fault.sp.wrapping_sub(ByteSize::new(1));
     let from_address = guard_at(arena, table, fault.address);
@@ -195,10 +197,10 @@ fn overflowed(
             };
         }
     }
-    // SP in a guard below: its owner overflowed. If another stack's thread is running, that one jumped here.
+    // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody jumped here.
     let running = table.running_on(fault.cpu);
     if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
-        && (running == Some(stack) || !stack.kind.is_containable())
+        && (running == Some(stack) || stack.cpu == Some(fault.cpu) && !context.in_thread_only())
     {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }

@@ -46,7 +46,7 @@ impl IrqCell {
 #[inline(always)]
 pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
     let local = CpuLocal::this();
-    crate::meter::sample(regs);
+    crate::meter::sample(local, regs);
     match local.irq.with(|irq| irq.on_interrupt(regs.from_user())) {
         RunOn::CurrentStack => handle(usize::from(vector), core::ptr::from_mut(regs) as usize),
         RunOn::IrqStack => {

@@ -1,4 +1,5 @@
-//! Kernel stacks: what a kernel depends on.
+//! The library a kernel depends on. What follows is the project's front page.
+#![doc = include_str!("../../README.md")]
 #![no_std]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]

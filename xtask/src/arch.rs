@@ -43,6 +43,17 @@ impl Arch {
         }
     }
 
+    /// Flags for our own user programs. The code model stays the target's (`kernel`), because link-time
+    /// optimisation refuses to mix it with core's; its sign-extended 32-bit addresses reach the low
+    /// 2 GiB as well as the high ones.
+    pub(crate) const fn user_flags(self) -> &'static [&'static str] {
+        match self {
+            Arch::X86_64 => {
+                &["-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cstrip=debuginfo"]
+            }
+        }
+    }
+
     /// The emulator's program.
     pub(crate) const fn qemu(self) -> &'static str {
         match self {

@@ -18,9 +18,8 @@ use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::control::{self, Message};
-use crate::initramfs::{self, Contents};
 use crate::qemu::{Boot, Console, End};
-use crate::{kernel, setup, symbols, workspace};
+use crate::{initramfs, setup};
 
 /// Lines of the console shown when the machine was lost.
 const SHOWN_LINES: usize = 40;
@@ -115,19 +114,15 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
 
 fn measure(options: &Options) -> Result<Vec<Figure>> {
     let ready = setup::ensure(options.arch)?;
-    let kernel = kernel::build(options.arch, &ready)?;
-    let symbols = symbols::table(&kernel)?;
-    let contents = Contents { busybox: &ready.busybox, symbols: &symbols, program: None };
-    let image = workspace::logs()?.join(format!("{}-bench.cpio", options.arch));
-    let initramfs = initramfs::write(&contents, image)?;
+    let prepared = initramfs::prepare(options.arch, &ready, None, "bench")?;
     let activity = crate::progress::Activity::start("Counting instructions");
     let mut figures = Vec::new();
     let mut ended = false;
     let mut wrong = None;
     let finished = Boot {
         arch: options.arch,
-        kernel: &kernel,
-        initramfs: &initramfs,
+        kernel: &prepared.kernel,
+        initramfs: &prepared.image,
         command_line: "mode=bench".to_owned(),
         cpus: 1,
         memory: "512M",

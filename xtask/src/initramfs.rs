@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   /bin/busybox        Debian's, unmodified
+//!   /bin/cat ...        symbolic links to it, by which a shell finds its commands
 //!   /etc/passwd ...     what a shell wants to see
 //!   /kstack/symbols     the kernel's functions by address (see symbols)
+//!   /kstack/bin/*       our own user programs
 //!   /kstack/argv        mode=run: NUL-separated arguments, the first one is the program's name
 //!   /kstack/program     mode=run: the program itself
 //!   /tmp /proc /dev     empty
@@ -18,16 +20,30 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::arch::Arch;
+use crate::setup::Ready;
+use crate::user::Built;
+use crate::{kernel, symbols, user, workspace};
+
 const DIRECTORY: u32 = 0o040_755;
+const LINK: u32 = 0o120_777;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
+
+/// Names under which busybox is called, as links to it: what people type, not all it can do.
+const APPLETS: [&str; 40] = [
+    "ash", "basename", "cat", "cp", "cut", "date", "dirname", "echo", "env", "expr", "false",
+    "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv", "printenv", "printf", "ps", "pwd",
+    "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "tail", "tee", "test", "touch",
+    "tr", "true", "uname", "uniq", "wc",
+];
 
 /// A program from this machine that is to run in the kernel.
 pub(crate) struct Program {
     /// Its file.
-    pub(crate) file: Vec<u8>,
+    file: Vec<u8>,
     /// Its arguments, the first one being its name as the user wrote it.
-    pub(crate) arguments: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Program {
@@ -48,28 +64,60 @@ impl Program {
 }
 
 /// What goes into an image.
-pub(crate) struct Contents<'a> {
+struct Contents<'a> {
     /// The static busybox.
-    pub(crate) busybox: &'a Path,
+    busybox: &'a Path,
     /// The text of the symbol table.
-    pub(crate) symbols: &'a str,
+    symbols: &'a str,
+    /// Our own user programs.
+    user: &'a [Built],
     /// The program of mode=run.
-    pub(crate) program: Option<&'a Program>,
+    program: Option<&'a Program>,
+}
+
+/// The kernel, built, and the image to boot it with.
+pub(crate) struct Prepared {
+    /// The kernel's ELF image.
+    pub(crate) kernel: PathBuf,
+    /// The archive.
+    pub(crate) image: PathBuf,
+}
+
+/// Builds the kernel and our user programs, and writes an image of that name.
+pub(crate) fn prepare(
+    arch: Arch,
+    ready: &Ready,
+    program: Option<&Program>,
+    name: &str,
+) -> Result<Prepared> {
+    let kernel = kernel::build(arch, ready)?;
+    let symbols = symbols::table(&kernel)?;
+    let user = user::build(arch, ready)?;
+    let contents = Contents { busybox: &ready.busybox, symbols: &symbols, user: &user, program };
+    let image = write(&contents, workspace::logs()?.join(format!("{arch}-{name}.cpio")))?;
+    Ok(Prepared { kernel, image })
 }
 
 /// Writes an image and gives its path.
-pub(crate) fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
+fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
     let busybox = fs::read(contents.busybox)
         .with_context(|| format!("cannot read {}", contents.busybox.display()))?;
     let mut archive = Archive::default();
-    for folder in ["bin", "etc", "kstack", "tmp", "proc", "dev"] {
+    for folder in ["bin", "etc", "kstack", "kstack/bin", "tmp", "proc", "dev"] {
         archive.add(folder, DIRECTORY, &[])?;
     }
     archive.add("bin/busybox", PROGRAM, &busybox)?;
+    for applet in APPLETS {
+        archive.add(&format!("bin/{applet}"), LINK, b"busybox")?;
+    }
     archive.add("etc/passwd", FILE, b"root:x:0:0:root:/:/bin/busybox\n")?;
     archive.add("etc/group", FILE, b"root:x:0:\n")?;
     archive.add("etc/hostname", FILE, b"kstack\n")?;
     archive.add("kstack/symbols", FILE, contents.symbols.as_bytes())?;
+    for Built { name, path } in contents.user {
+        let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        archive.add(&format!("kstack/bin/{name}"), PROGRAM, &file)?;
+    }
     if let Some(program) = contents.program {
         let arguments: Vec<u8> = program
             .arguments
@@ -86,14 +134,14 @@ pub(crate) fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
 
 /// A "newc" archive in the making.
 #[derive(Default)]
-pub(crate) struct Archive {
+struct Archive {
     bytes: Vec<u8>,
     entries: u32,
 }
 
 impl Archive {
     /// Adds an entry.
-    pub(crate) fn add(&mut self, name: &str, mode: u32, data: &[u8]) -> Result<()> {
+    fn add(&mut self, name: &str, mode: u32, data: &[u8]) -> Result<()> {
         // An inode number of its own for each entry: equal ones would be taken for hard links.
         self.entries += 1;
         let links = if mode & 0o170_000 == 0o040_000 { 2 } else { 1 };
@@ -101,7 +149,7 @@ impl Archive {
     }
 
     /// Ends the archive and gives its bytes.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
+    fn finish(mut self) -> Result<Vec<u8>> {
         self.entry(0, "TRAILER!!!", 0, 1, &[])?;
         Ok(self.bytes)
     }
@@ -187,8 +235,14 @@ mod tests {
             file: b"\x7fELF!".to_vec(),
             arguments: vec!["./hello".to_owned(), String::new(), "a b".to_owned()],
         };
-        let contents =
-            Contents { busybox: &busybox, symbols: "0 1 start\n", program: Some(&program) };
+        let own = folder.join("own");
+        fs::write(&own, b"\x7fELF?").unwrap();
+        let contents = Contents {
+            busybox: &busybox,
+            symbols: "0 1 start\n",
+            user: &[Built { name: "bench".to_owned(), path: own }],
+            program: Some(&program),
+        };
         let image = fs::read(write(&contents, folder.join("image")).unwrap()).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         let entries = entries(&image);
@@ -196,6 +250,8 @@ mod tests {
         assert_eq!(find("kstack/argv").2, b"./hello\0\0a b\0");
         assert_eq!(find("kstack/program"), &("kstack/program".to_owned(), PROGRAM, program.file));
         assert_eq!(find("bin/busybox").1, PROGRAM);
+        assert_eq!(find("kstack/bin/bench").2, b"\x7fELF?");
+        assert_eq!(find("bin/cat"), &("bin/cat".to_owned(), LINK, b"busybox".to_vec()));
         assert_eq!(find("proc").1, DIRECTORY);
         assert_eq!(find("kstack/symbols").2, b"0 1 start\n");
     }

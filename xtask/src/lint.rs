@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::host_tests::cargo;
-use crate::{kernel, progress, setup, tidy, workspace};
+use crate::{kernel, progress, setup, tidy, user, workspace};
 
 /// `cargo xtask lint`
 pub(crate) fn command() -> Result<ExitCode> {
@@ -28,14 +28,17 @@ pub(crate) fn command() -> Result<ExitCode> {
     check("rustfmt", cargo("fmt").args(["--all", "--", "--check"]));
     check(
         "clippy on the host",
-        cargo("clippy")
-            .args(["--workspace", "--exclude", "kernel", "--all-targets", "--quiet"])
-            .args(["--", "-D", "warnings"]),
+        cargo("clippy").args(["--all-targets", "--quiet"]).args(["--", "-D", "warnings"]),
     );
     let on_target = ready.toolchain.tool(&clippy);
     check(
         "clippy on the kernel",
         kernel::target(on_target, arch, &ready, "clippy")?
+            .args(["--quiet", "--", "-D", "warnings"]),
+    );
+    check(
+        "clippy on the user programs",
+        user::target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
             .args(["--quiet", "--", "-D", "warnings"]),
     );
     check(

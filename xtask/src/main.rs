@@ -31,6 +31,7 @@ mod setup;
 mod symbols;
 mod test;
 mod tidy;
+mod user;
 mod workspace;
 
 use std::process::ExitCode;

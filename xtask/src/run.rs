@@ -5,7 +5,6 @@
 //! a path that does not exist to a machine that was lost, has a status of its own ([`OURS`]).
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -13,9 +12,9 @@ use clap::Args;
 
 use crate::arch::Arch;
 use crate::control::{self, Message};
-use crate::initramfs::{self, Contents, Program};
+use crate::initramfs::{self, Program};
 use crate::qemu::{Boot, Console, End, Finished};
-use crate::{kernel, setup, symbols, workspace};
+use crate::setup;
 
 /// The status when it was not the program that failed.
 const OURS: u8 = 125;
@@ -105,20 +104,17 @@ fn boot(
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished> {
     let ready = setup::ensure(options.arch)?;
-    let kernel = kernel::build(options.arch, &ready)?;
-    let symbols = symbols::table(&kernel)?;
-    let contents = Contents { busybox: &ready.busybox, symbols: &symbols, program };
     // Several may run at the same time: each has an image and logs of its own.
     let name = format!("run-{}", std::process::id());
-    let path = workspace::logs()?.join(format!("{}-{name}.cpio", options.arch));
-    let image = Removed(initramfs::write(&contents, path)?);
+    let prepared = initramfs::prepare(options.arch, &ready, program, &name)?;
+    let image = Removed(prepared.image);
     if console == Console::Terminal {
         eprintln!("Booting; leave with `poweroff` in the console, or Ctrl-A x at any time.");
     }
     Boot {
         arch: options.arch,
-        kernel: &kernel,
-        initramfs: Path::new(&image.0),
+        kernel: &prepared.kernel,
+        initramfs: &image.0,
         command_line: mode.to_owned(),
         cpus: options.cpus,
         memory: &options.mem,

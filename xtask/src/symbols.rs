@@ -60,6 +60,10 @@ fn shortened(file: &str) -> &str {
     if let Some(inside) = root.to_str().and_then(|root| file.strip_prefix(root)) {
         return inside.trim_start_matches('/');
     }
+    // A crate from a registry: its name and version say more than where it was unpacked.
+    if let Some((_, rest)) = file.split_once("/registry/src/") {
+        return rest.split_once('/').map_or(rest, |(_, inside)| inside);
+    }
     match file.find("/library/") {
         Some(at) => &file[at + "/library/".len()..],
         None => file,
@@ -90,6 +94,10 @@ mod tests {
         let inside = workspace::root().join("kernel/src/main.rs");
         assert_eq!(shortened(inside.to_str().unwrap()), "kernel/src/main.rs");
         assert_eq!(shortened("kernel/src/main.rs"), "kernel/src/main.rs");
+        assert_eq!(
+            shortened("/c/registry/src/host-1f/talc-4.4.3/src/lib.rs"),
+            "talc-4.4.3/src/lib.rs"
+        );
     }
 
     #[test]

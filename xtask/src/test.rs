@@ -13,9 +13,8 @@ use clap::Args;
 
 use crate::arch::Arch;
 use crate::emulated::{self, Machine, Verdict};
-use crate::initramfs::{self, Contents};
 use crate::matrix::{self, Column, HOST};
-use crate::{catalogue, host_tests, kernel, setup, symbols, workspace};
+use crate::{catalogue, host_tests, initramfs, setup};
 
 /// What to test.
 #[derive(Args)]
@@ -85,15 +84,11 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
 fn emulated_tests(options: &Options) -> Result<Vec<Verdict>> {
     let ready = setup::ensure(options.arch)?;
     let run = || -> Result<Vec<Verdict>> {
-        let kernel = kernel::build(options.arch, &ready)?;
-        let symbols = symbols::table(&kernel)?;
-        let contents = Contents { busybox: &ready.busybox, symbols: &symbols, program: None };
-        let image = workspace::logs()?.join(format!("{}-test.cpio", options.arch));
-        let initramfs = initramfs::write(&contents, image)?;
+        let prepared = initramfs::prepare(options.arch, &ready, None, "test")?;
         let machine = Machine {
             arch: options.arch,
-            kernel: &kernel,
-            initramfs: &initramfs,
+            kernel: &prepared.kernel,
+            initramfs: &prepared.image,
             timeout: Duration::from_secs(options.timeout),
         };
         emulated::run(&machine, options.filter.as_deref())

@@ -155,30 +155,42 @@ fn numeric_offsets(name: &str, text: &str) -> Vec<String> {
     breaches
 }
 
-/// Whether a line of assembly has a memory operand such as `[rsp + 8]` or `gs:[0x10]`. A scale, as in
-/// `[rax + rcx*8]`, is no offset, and neither is anything in braces.
+/// Whether a line of assembly has a memory operand such as `[rsp + 8]`, `[{base} - 16]` or `gs:[0x10]`.
+///
+/// No offsets are: a scale (`[rax + rcx*8]`), anything in braces, a local label (`[rip + 2f]`), and an
+/// index into a table that has a name (`[level4 + 511 * 8]`), or arithmetic (`lea rbx, [rax + 1]`;
+/// on the stack pointer it is an offset all the same).
 fn has_numeric_offset(line: &str) -> bool {
-    // A comment after the instruction may quote what it likes; attributes are not operands.
+    // A comment after the instruction may quote what it likes.
     let line = line.split("//").next().unwrap_or(line);
-    if line.starts_with('#') || !line.contains('"') {
-        return false;
-    }
-    line.split('[').skip(1).any(|rest| {
+    // The instructions are what is between quotes.
+    line.split('"').skip(1).step_by(2).any(quoted_offset)
+}
+
+fn quoted_offset(instructions: &str) -> bool {
+    instructions.split('[').skip(1).any(|rest| {
         let Some((operand, _)) = rest.split_once(']') else { return false };
         let operand = operand.replace(' ', "");
-        let mut braces = 0;
-        let mut before = '[';
-        for letter in operand.chars() {
-            match letter {
-                '{' => braces += 1,
-                '}' => braces -= 1,
-                '0'..='9' if braces == 0 && matches!(before, '+' | '-' | '[') => return true,
-                _ => {}
-            }
-            before = letter;
+        let mut parts = operand.split(['+', '-']);
+        let base = parts.next().unwrap_or_default();
+        let stack = ["rsp", "rbp", "esp", "ebp"].contains(&base);
+        if instructions.trim_start().starts_with("lea ") && is_register(base) && !stack {
+            return false;
         }
-        false
+        is_number(base) || ((is_register(base) || base.starts_with('{')) && parts.any(is_number))
     })
+}
+
+fn is_number(part: &str) -> bool {
+    let label = part.ends_with(['f', 'b']) && !part.starts_with("0x");
+    part.starts_with(|first: char| first.is_ascii_digit()) && !label
+}
+
+fn is_register(base: &str) -> bool {
+    let named = ["ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip"];
+    let (width, rest) = base.split_at_checked(1).unwrap_or_default();
+    let numbered = rest.trim_end_matches(['d', 'w', 'b']).parse::<u8>().is_ok();
+    (width == "r" && (named.contains(&rest) || numbered)) || (width == "e" && named.contains(&rest))
 }
 
 /// Names of tests that begin with an id which the catalogue does not have.
@@ -242,14 +254,27 @@ mod tests {
         let found = |operand: &str| {
             numeric_offsets("a.rs", &format!("asm!(\n    \"mov rax, {operand}\",\n);\n")).len()
         };
-        for operand in ["[rsp + 8]", "[rdi+0x10]", "gs:[0x28]", "[{base} + 16]", "[rbp - 8]"] {
+        for operand in
+            ["[rsp + 8]", "[rdi+0x10]", "gs:[0x28]", "[{base} + 16]", "[rbp - 8]", "[r12+rax+8]"]
+        {
             assert_eq!(found(operand), 1, "{operand}");
         }
-        for operand in ["[rsp]", "[rsp + {top}]", "gs:[{current}]", "[rax + rcx*8]", "[{x0} + r8]"]
-        {
+        for operand in [
+            "[rsp]",
+            "[rsp + {top}]",
+            "gs:[{current}]",
+            "[rax + rcx*8]",
+            "[{x0} + r8]",
+            "[rip + 2f]",
+            "[table + 511 * 8]",
+        ] {
             assert_eq!(found(operand), 0, "{operand}");
         }
+        assert!(numeric_offsets("a.rs", "asm!(\n    in(\"rdi\") arguments[0],\n);\n").is_empty());
         assert!(numeric_offsets("a.rs", "println!(\"[1 + 8]\");\n").is_empty());
+        let lea =
+            |operand| numeric_offsets("a.rs", &format!("asm!(\"lea rax, {operand}\");\n")).len();
+        assert_eq!([lea("[rcx + 1]"), lea("[rsp + 8]"), lea("[{base} + 8]")], [0, 1, 1]);
         assert_eq!(numeric_offsets("a.rs", "asm!(\"mov rax, [rsp + 8]\");\n").len(), 1);
     }
 }

@@ -5,6 +5,8 @@
 //! it measures really happened.
 
 mod entries;
+mod memory;
+mod stacks;
 mod threads;
 
 use crate::arch::cpu;
@@ -17,8 +19,10 @@ pub fn run() {
     // A tick in the middle of a measurement is not what is measured.
     crate::arch::apic::stop_timer();
 
+    stacks::run(overhead);
     entries::run(overhead);
     threads::run(overhead);
+    memory::run();
 
     crate::arch::apic::start_timer();
     programs();

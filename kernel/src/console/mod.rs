@@ -54,6 +54,11 @@ pub fn read_byte() -> Result<u8, Interrupted> {
     byte.ok_or(Interrupted)
 }
 
+/// Whether a read would not sleep.
+pub fn has_input() -> bool {
+    INPUT.lock().length > 0
+}
+
 /// Reads for a program: sleeps for the first byte, then takes what is there.
 pub fn read(buffer: &mut [u8]) -> Result<usize, Interrupted> {
     let Some(first) = buffer.first_mut() else { return Ok(0) };

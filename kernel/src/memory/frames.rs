@@ -35,16 +35,11 @@ impl Frame {
         direct(self.0)
     }
 
-    /// Fills it with zeros. About 520 instructions.
-    ///
-    /// The frame must be the caller's alone.
+    /// Fills it with zeros. The frame must be the caller's alone.
     #[inline(always)]
     pub fn zero(self) {
-        // SAFETY: (1) the direct map covers every frame; (2) the caller owns it; (3) the direction flag is clear.
-        unsafe {
-            core::arch::asm!("rep stosq", inout("rcx") FRAME_BYTES / 8 => _, inout("rdi") self.bytes_ptr() => _,
-                in("rax") 0, options(nostack, preserves_flags));
-        }
+        // SAFETY: (1) the direct map covers every frame, page aligned; (2) the caller owns it.
+        unsafe { crate::arch::cpu::zero_page(self.bytes_ptr()) };
     }
 }
 

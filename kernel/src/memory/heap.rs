@@ -3,12 +3,20 @@
 use crate::sync::SpinLock;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use talc::{ErrOnOom, Span, Talc};
 
 struct Heap(SpinLock<Talc<ErrOnOom>>);
 
 #[global_allocator]
 static HEAP: Heap = Heap(SpinLock::new(Talc::new(ErrOnOom)));
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes given out now, as they were asked for.
+pub fn allocated_bytes() -> usize {
+    ALLOCATED.load(Ordering::Relaxed)
+}
 
 /// Gives the heap its memory, once, at boot.
 ///
@@ -26,6 +34,9 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: (1) the layout's size is not zero, by the caller's promise.
         let block = unsafe { self.0.lock().malloc(layout) };
+        if block.is_ok() {
+            ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        }
         block.map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
 
@@ -33,6 +44,7 @@ unsafe impl GlobalAlloc for Heap {
         if let Some(block) = NonNull::new(block) {
             // SAFETY: (1) the block came from `alloc` with this layout, by the caller's promise.
             unsafe { self.0.lock().free(block, layout) };
+            ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The pages behind stacks: what the library's pool asks of a kernel, on this machine's page tables.
 //!
-//! The leaf entries of one stack lie next to each other in one page table (a body is at most 64 KiB and aligned to its size),
-//! so one walk finds all of them. Dirty bits are the CPU's: set by the first write through a translation that does not have
+//! The leaf entries of one stack lie next to each other in one page table (a body is at most 64 KiB and aligned to its size).
+//! Page tables of the arena are made when the first page in their 2 MiB is mapped, and stay; [`LEAF_TABLES`] remembers them,
+//! so that finding an entry is an index instead of a walk. Dirty bits are the CPU's: set by the first write through a translation that does not have
 //! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
 
 use crate::arch::paging::{self, DIRTY};
 use crate::arch::{cpu, smp};
+use crate::memory::ARENA;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use kstack_core::addr::{Addr, AddrRange, ByteSize};
+use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack_core::erase::DirtyPages;
 use kstack_core::pool::{Backing, Exhausted, OverLimit};
 use kstack_core::record::AccountId;
@@ -39,13 +41,48 @@ pub fn set_limit(bytes: usize) -> usize {
     LIMIT.swap(bytes, Ordering::Relaxed)
 }
 
+/// Bytes of address space that one page table of leaves covers.
+const LEAF_TABLE_SPAN: usize = 2 << 20;
+/// Enough for the whole arena.
+const MOST_LEAF_TABLES: usize = 2048;
+
+/// The leaf entries of each 2 MiB of the arena: the address of the first one, in the direct map.
+static LEAF_TABLES: [AtomicUsize; MOST_LEAF_TABLES] =
+    [const { AtomicUsize::new(0) }; MOST_LEAF_TABLES];
+
+/// The leaf entry of a page of the arena, if its page table is there.
+#[inline(always)]
+fn leaf(page: Addr) -> Option<&'static AtomicU64> {
+    let offset = page.get().wrapping_sub(ARENA as usize);
+    let table = LEAF_TABLES.get(offset / LEAF_TABLE_SPAN)?.load(Ordering::Acquire);
+    if table == 0 {
+        return None;
+    }
+    let index = offset % LEAF_TABLE_SPAN / PAGE_BYTES;
+    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512.
+    Some(unsafe { &*(table as *const AtomicU64).add(index) })
+}
+
+/// The same; makes and remembers the page table if it is not there yet.
+fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
+    if let Some(leaf) = leaf(page) {
+        return Ok(leaf);
+    }
+    let leaf = paging::kernel_leaf_or_new(page.get() as u64)?;
+    let offset = page.get().wrapping_sub(ARENA as usize);
+    let index = offset % LEAF_TABLE_SPAN / PAGE_BYTES;
+    let table = core::ptr::from_ref(leaf) as usize - index * size_of::<AtomicU64>();
+    if let Some(remembered) = LEAF_TABLES.get(offset / LEAF_TABLE_SPAN) {
+        remembered.store(table, Ordering::Release);
+    }
+    Ok(leaf)
+}
+
 fn leaves(range: AddrRange) -> impl Iterator<Item = (Addr, &'static AtomicU64)> {
-    // One walk; the rest are neighbours.
-    let first = paging::kernel_leaf(range.lowest.get() as u64);
+    let first = leaf(range.lowest).map(core::ptr::from_ref);
     (0..range.size().in_pages()).filter_map(move |page| {
-        let first = core::ptr::from_ref(first?);
         // SAFETY: (1) the entries of one body lie in one page table, see the module's head.
-        let leaf = unsafe { &*first.add(page) };
+        let leaf = unsafe { &*first?.add(page) };
         Some((range.lowest.wrapping_add(ByteSize::pages(page)), leaf))
     })
 }
@@ -67,8 +104,9 @@ impl Backing for StackPages {
 
     fn map_page(&mut self, page: Addr) -> Result<(), Exhausted> {
         let frame = frames::alloc_zeroed().ok_or(Exhausted::Frame)?;
-        match paging::map_kernel(page.get() as u64, frame) {
-            Ok(_) => {
+        match leaf_or_new(page) {
+            Ok(leaf) => {
+                paging::set_kernel_leaf(leaf, frame);
                 MAPPED.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -95,15 +133,19 @@ impl Backing for StackPages {
 
     #[inline]
     fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
+        let Some(first) = leaf(body.lowest) else { return DirtyPages::NONE };
         let pages = body.size().in_pages();
         let mut dirty = 0;
-        for (index, (page, leaf)) in leaves(body).enumerate() {
+        for index in 0..pages {
+            // SAFETY: (1) the entries of one body lie in one page table, see the module's head.
+            let leaf = unsafe { &*core::ptr::from_ref(first).add(index) };
+            // Bit 0 is the topmost page: shifting as we go up leaves the last one there.
+            dirty <<= 1;
             if leaf.load(Ordering::Acquire) & DIRTY != 0 {
                 leaf.fetch_and(!DIRTY, Ordering::AcqRel);
                 // Or this CPU's next write would find the bit cached as set and not set it again.
-                cpu::flush_page(page.get() as u64);
-                // Bit 0 is the topmost page.
-                dirty |= 1 << (pages - 1 - index);
+                cpu::flush_page((body.lowest.get() + index * PAGE_BYTES) as u64);
+                dirty |= 1;
             }
         }
         DirtyPages::from_bits(dirty)
@@ -116,8 +158,8 @@ impl Backing for StackPages {
     }
 
     fn erase_page(&mut self, page: Addr) {
-        if let Some(frame) = paging::kernel_leaf(page.get() as u64)
-            .and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Acquire)))
+        if let Some(frame) =
+            leaf(page).and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Acquire)))
         {
             frame.zero();
         }

@@ -24,12 +24,14 @@ use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, paging, smp, user};
 use crate::cpus::{self, Cpu};
 use crate::process::Process;
-use crate::stacks::{self, OwnedStack, StackError};
+use crate::stacks::{self, OwnedStack};
+
+pub use crate::stacks::StackError;
 use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kstack::arch::current::local::CpuLocal;
 use kstack::arch::current::switch::{self, Start};
 use kstack_core::addr::Addr;
@@ -39,15 +41,12 @@ use thread::Name;
 static READY: SpinLock<ThreadList<RUN>> = SpinLock::new(ThreadList::new());
 static IDLE_CPUS: AtomicU32 = AtomicU32::new(0);
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
-static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Why a thread could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpawnError {
     /// No stack for it.
     Stack(StackError),
-    /// No memory for the thread itself.
-    NoMemory,
 }
 
 /// The running thread. One load.
@@ -56,11 +55,6 @@ pub fn current() -> &'static Thread {
     // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2) it stays valid while the
     // thread runs, and the caller is the thread. The lifetime is a promise of the callers not to hand it to others.
     unsafe { &*(CpuLocal::current_thread() as *const Thread) }
-}
-
-/// Whether threads run at all yet.
-pub fn has_started() -> bool {
-    STARTED.load(Ordering::Acquire)
 }
 
 /// The running thread, as a reference to keep.
@@ -123,14 +117,15 @@ fn create(
     Ok(thread)
 }
 
-/// The one way a thread comes to be: fork, vfork, clone and kernel threads.
-fn create_unstarted(
+/// The one way a thread comes to be: fork, vfork, clone and kernel threads. It runs after [`start`].
+pub fn create_unstarted(
     name: &str,
     process: Option<(Arc<Process>, FpuState)>,
     start: Start,
 ) -> Result<Arc<Thread>, SpawnError> {
     let id = thread::next_id();
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
+    CREATED.fetch_add(1, Ordering::Relaxed);
     let range = stack.range();
     let sp = cpu::without_interrupts(|| {
         stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
@@ -168,12 +163,11 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread);
-    let top = thread.stack_range().top;
-    let lowest = thread.stack_range().lowest;
-    cpu.local.set_thread(Arc::into_raw(thread.clone()) as usize, lowest, top, thread.canary());
+    let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+    let word = Arc::into_raw(thread.clone()) as usize;
+    cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary());
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());
-    STARTED.store(true, Ordering::Release);
     thread
 }
 
@@ -248,7 +242,8 @@ pub fn preempt() {
 /// Blocks until `partner`, a new thread, calls [`hand_back`]. For measuring the bare switch.
 pub fn hand_to_first(partner: &Arc<Thread>) {
     cpu::without_interrupts(|| {
-        HANDED_FROM.store(core::ptr::from_ref(current()).cast_mut(), Ordering::Relaxed);
+        // A reference of its own: while it is blocked here, nothing else may hold one to this thread.
+        HANDED_FROM.store(Arc::into_raw(current_arc()).cast_mut(), Ordering::Relaxed);
         debug_assert!(partner.state() != State::Dead);
         current().set_state(State::Blocked);
         leave_cpu();
@@ -256,6 +251,21 @@ pub fn hand_to_first(partner: &Arc<Thread>) {
 }
 
 static HANDED_FROM: AtomicPtr<Thread> = AtomicPtr::new(core::ptr::null_mut());
+
+static SWITCH_BEGAN: AtomicU64 = AtomicU64::new(0);
+static SWITCH_TOOK: AtomicU64 = AtomicU64::new(0);
+
+/// What the last switch by [`hand_to`] took, from right before it in one thread to right after it in the other.
+pub fn last_switch_took() -> u64 {
+    SWITCH_TOOK.load(Ordering::Relaxed)
+}
+
+/// What the two stamps of [`hand_to`] cost with nothing between them.
+#[inline(never)]
+pub fn stamps_alone() -> u64 {
+    SWITCH_BEGAN.store(cpu::cycles(), Ordering::Relaxed);
+    cpu::cycles() - SWITCH_BEGAN.load(Ordering::Relaxed)
+}
 
 /// Hands the CPU straight to `next`, which has handed it here: no queue, no decision.
 pub fn hand_to(next: &Thread) {
@@ -266,7 +276,12 @@ pub fn hand_to(next: &Thread) {
         // dropped by whoever it hands the CPU to.
         unsafe {
             Arc::increment_strong_count(core::ptr::from_ref(next));
-            switch_to(cpus::this(), me, next);
+            let cpu = cpus::this();
+            SWITCH_BEGAN.store(cpu::cycles(), Ordering::Relaxed);
+            let left = switch_to(cpu, me, next);
+            SWITCH_TOOK
+                .store(cpu::cycles() - SWITCH_BEGAN.load(Ordering::Relaxed), Ordering::Relaxed);
+            after_switch(left);
         }
     });
 }
@@ -328,46 +343,53 @@ fn leave_cpu() {
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
     // thread, which runs here only); (3) interrupts are off.
-    unsafe { switch_to(cpu, prev, &*next) };
+    let left = unsafe { switch_to(cpu, prev, &*next) };
+    after_switch(left);
 }
 
-/// The switch itself. See the module's head for who owns what.
+/// The switch itself. See the module's head for who owns what. Returns, in the thread that comes, the one that left: for
+/// [`after_switch`].
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off; `next` is on no CPU, and this CPU owns a reference to it.
-unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) {
+#[inline(always)]
+unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     next.on_cpu.store(true, Ordering::Relaxed);
     next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     next.set_state(State::Running);
     if let Some(fpu) = &prev.fpu {
         fpu.save();
     }
-    if next.process.is_some() {
-        user::load_thread_state(next);
+    if let Some(fpu) = &next.fpu {
+        fpu.load();
+        user::load_tls(next);
     }
-    load_tables_of(next);
-    stacks::make_coherent(next.stack_ref().slot, cpu.id());
+    load_tables_on(cpu, next);
+    let record = next.stack_record();
+    if record.needs_flush(cpu.id()) {
+        stacks::make_coherent(next.stack_ref().slot, cpu.id());
+    }
     let range = next.stack_range();
     let tables = cpu.tables.load(Ordering::Relaxed);
-    cpu.local.set_thread(
-        core::ptr::from_ref(next) as usize,
-        range.lowest,
-        range.top,
-        next.canary(),
-    );
+    let word = core::ptr::from_ref(next) as usize;
+    cpu.local.set_thread(word, range, record.watermark(), next.canary());
     // SAFETY: (1) this CPU's own tables, interrupts off; the top of the stack of the thread that comes.
     unsafe { kstack::arch::current::tables::CpuTables::set_user_entry_stack(tables, range.top) };
     let sp = next.saved_sp.load(Ordering::Acquire);
+    let prev_word = core::ptr::from_ref(prev) as usize;
     // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;
     // (3) `sp` was stored by a switch or by `first_frame`.
-    let from =
-        unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, core::ptr::from_ref(prev) as usize) };
-    after_switch(from);
+    unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
 }
 
+/// Loads the page tables that the running thread wants.
 pub(crate) fn load_tables_of(thread: &Thread) {
-    let cpu = cpus::this();
+    cpu::without_interrupts(|| load_tables_on(cpus::this(), thread));
+}
+
+#[inline(always)]
+fn load_tables_on(cpu: &Cpu, thread: &Thread) {
     let root = match thread.tables_root.load(Ordering::Relaxed) {
         0 => paging::kernel_root(),
         root => root,
@@ -380,6 +402,34 @@ pub(crate) fn load_tables_of(thread: &Thread) {
     }
 }
 
+static CREATED: AtomicU32 = AtomicU32::new(0);
+
+/// How many threads were made so far by [`create_unstarted`]: all but the idle ones.
+#[expect(dead_code, reason = "the tests of processes, which come next, ask for it")]
+pub fn created_count() -> u32 {
+    CREATED.load(Ordering::Relaxed)
+}
+
+static GIVEN_BACK: AtomicU32 = AtomicU32::new(0);
+static ON_ITSELF: AtomicU32 = AtomicU32::new(0);
+
+/// How stacks of dead threads were given back so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Deaths {
+    /// All of them.
+    pub given_back: u32,
+    /// Those that were given back by code that stood on them: none, ever.
+    pub on_itself: u32,
+}
+
+/// Counts of dead threads' stacks.
+pub fn deaths() -> Deaths {
+    Deaths {
+        given_back: GIVEN_BACK.load(Ordering::Relaxed),
+        on_itself: ON_ITSELF.load(Ordering::Relaxed),
+    }
+}
+
 /// On the new stack: the thread that left is off this CPU now. `left` is the reference the CPU had to it.
 pub fn after_switch(left: usize) {
     // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
@@ -388,7 +438,12 @@ pub fn after_switch(left: usize) {
     left.on_cpu.store(false, Ordering::Release);
     if dead {
         // Here its stack goes back, on the stack of the next thread.
-        drop(left.take_stack());
+        if let Some(stack) = left.take_stack() {
+            GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+            if stack.range().contains(Addr::new(cpu::stack_pointer())) {
+                ON_ITSELF.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         left.reaped.store(true, Ordering::Release);
         left.exited.wake_all();
     }

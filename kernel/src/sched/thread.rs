@@ -3,14 +3,16 @@
 
 use crate::arch::fpu::FpuState;
 use crate::process::Process;
+use crate::process::files::OpenFile;
 use crate::sched::WaitQueue;
-use crate::stacks::{OwnedStack, StackRef};
+use crate::stacks::{self, OwnedStack, StackRef};
 use crate::sync::{RawMutex, SpinLock};
 use alloc::sync::Arc;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use kstack_core::addr::AddrRange;
+use kstack_core::record::SlotRecord;
 
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub enum State {
     Dead = 3,
 }
 
+/// How many open files a system call uses at once.
+const MOST_PINS: usize = 4;
+
 /// How many sleeping locks a thread can hold at once.
 const MOST_HELD: usize = 8;
 
@@ -39,6 +44,7 @@ pub struct Thread {
     stack: SpinLock<Option<OwnedStack>>,
     stack_range: AddrRange,
     stack_ref: StackRef,
+    stack_record: &'static SlotRecord,
     state: AtomicU8,
     /// True from before it runs until its CPU has left its stack.
     pub(super) on_cpu: AtomicBool,
@@ -59,6 +65,12 @@ pub struct Thread {
     held: [AtomicPtr<RawMutex>; MOST_HELD],
     /// Thread-local storage base of the program.
     pub user_tls: AtomicU64,
+    /// A word of the program that is cleared when the thread ends; 0: none.
+    pub clear_on_exit: AtomicU64,
+    /// Open files that a system call under way uses.
+    pins: SpinLock<[Option<Arc<OpenFile>>; MOST_PINS]>,
+    /// Whether there are any: most system calls use no file.
+    has_pins: AtomicBool,
 }
 
 /// A thread's name, cut to fit.
@@ -126,6 +138,7 @@ impl Thread {
             saved_sp: AtomicUsize::new(0),
             stack_range: stack.range(),
             stack_ref: stack.as_ref(),
+            stack_record: stacks::registry().record(stack.as_ref().slot),
             stack: SpinLock::new(Some(stack)),
             state: AtomicU8::new(state as u8),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
@@ -140,6 +153,9 @@ impl Thread {
             exited: WaitQueue::new(),
             held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
             user_tls: AtomicU64::new(0),
+            clear_on_exit: AtomicU64::new(0),
+            pins: SpinLock::new([const { None }; MOST_PINS]),
+            has_pins: AtomicBool::new(false),
         }
     }
 
@@ -162,6 +178,12 @@ impl Thread {
     #[inline(always)]
     pub fn stack_ref(&self) -> StackRef {
         self.stack_ref
+    }
+
+    /// What the pool knows of its stack.
+    #[inline(always)]
+    pub(super) fn stack_record(&self) -> &'static SlotRecord {
+        self.stack_record
     }
 
     /// Whether its stack has not been taken back yet.
@@ -244,6 +266,34 @@ impl Thread {
     /// Its floating-point area, if it belongs to a process.
     pub fn fpu(&self) -> Option<&FpuState> {
         self.fpu.as_ref()
+    }
+
+    /// Keeps an open file for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
+    /// its stack overflows, this comes back with the thread.
+    pub fn pin(&self, file: Arc<OpenFile>) -> &'static OpenFile {
+        let pinned = Arc::as_ptr(&file);
+        self.has_pins.store(true, Ordering::Relaxed);
+        let mut pins = self.pins.lock();
+        let free = pins.iter_mut().find(|pin| pin.is_none());
+        *free.expect("a system call uses at most four files") = Some(file);
+        // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference does not leave the call.
+        unsafe { &*pinned }
+    }
+
+    /// Lets go of all pins: at the end of a system call, and of the thread.
+    #[inline(always)]
+    pub fn unpin_all(&self) {
+        if self.has_pins.load(Ordering::Relaxed) {
+            self.has_pins.store(false, Ordering::Relaxed);
+            self.drop_pins();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_pins(&self) {
+        let pins = core::mem::take(&mut *self.pins.lock());
+        // Dropped here, outside the lock: the last user of a pipe wakes others.
+        drop(pins);
     }
 
     /// Writes down that it holds a sleeping lock.

@@ -3,5 +3,5 @@
 mod mutex;
 mod spin;
 
-pub use mutex::{Mutex, MutexGuard, RawMutex};
-pub use spin::{SpinGuard, SpinLock};
+pub use mutex::{Mutex, RawMutex};
+pub use spin::SpinLock;

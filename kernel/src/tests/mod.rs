@@ -3,6 +3,18 @@
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what the report must say
 //! (`expect_stop`), and whoever runs the machine compares.
 
+mod backtraces;
+mod interrupts;
+mod known_regs;
+mod nmi;
+mod overflows;
+mod processes;
+mod stacks;
+mod support;
+mod switching;
+mod tables;
+mod user_mode;
+
 use crate::arch::power::{self, End};
 use alloc::string::String;
 
@@ -43,8 +55,76 @@ pub(crate) use check;
 
 table! {
     shared: [
+        tables::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
+        tables::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
+        tables::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
+        tables::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
+        tables::t1_a_thread_stack_is_16_kib_aligned_mapped_and_between_guards,
+        interrupts::i1_every_cpu_has_an_irq_stack_of_its_own_between_guards,
+        interrupts::i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at,
+        interrupts::i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it,
+        interrupts::i2_an_interrupt_that_comes_while_the_irq_stack_is_in_use_stays_on_it,
+        interrupts::i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack,
+        interrupts::i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack,
+        interrupts::i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_are_enabled,
+        interrupts::i4_softirqs_never_nest,
+        interrupts::i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack,
+        nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
+        nmi::i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack,
+        nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
+        nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
+        nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
+        switching::s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary,
+        switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
+        switching::t16_current_is_one_load,
+        switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
+        switching::s2_a_kernel_thread_starts_with_its_function_and_argument,
+        switching::s5_a_dead_threads_stack_is_given_back_by_the_next_thread,
+        switching::t9_whether_and_where_a_thread_has_its_stack_is_a_query,
+        switching::t10_a_new_stack_is_there_on_every_cpu_under_every_address_space,
+        switching::t10_new_threads_run_on_every_cpu_at_once,
+        overflows::o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported,
+        overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
+        overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
+        overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
+        overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
+        overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
+        backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
+        backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
+        backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
+        backtraces::b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread,
+        backtraces::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
+        backtraces::b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably,
+        backtraces::b4_an_address_has_the_name_of_its_function_with_file_and_line,
+        backtraces::b4_the_backtrace_of_a_sleeping_thread_shows_where_it_waits,
+        backtraces::n9_the_registry_lists_every_stack_once,
+        stacks::t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping,
+        stacks::t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped,
+        stacks::t4_draining_a_cpu_puts_its_stacks_where_others_find_them,
+        stacks::t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote,
+        stacks::t8_stacks_are_given_back_in_an_interrupt_handler_and_at_once,
+        stacks::t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after,
+        stacks::t11_every_failing_frame_is_an_error_and_leaks_nothing,
+        stacks::t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing,
+        stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
+        stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
+        user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,
+        user_mode::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
+        user_mode::x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
+        user_mode::x4_user_mode_that_reads_the_task_state_segment_faults,
+        user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
+        user_mode::o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode,
+        user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
+        processes::s1_floating_point_registers_of_programs_are_kept_apart,
+        processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
+        processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
+        processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
     ],
     own: [
+        overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
+        overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
+        overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
+        overflows::o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
     ]
 }
 

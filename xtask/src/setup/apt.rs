@@ -26,53 +26,61 @@ pub(crate) enum Wanted {
     },
 }
 
+/// What the archive can do about it.
+#[derive(Default)]
+struct Plan {
+    /// Packages to install together, and the reason.
+    available: Vec<(Vec<String>, String)>,
+    /// What must come from elsewhere.
+    absent: Vec<Wanted>,
+}
+
 /// Installs all that is wanted, or says how.
 pub(crate) fn install(wanted: &[Wanted]) -> Result<()> {
     if workspace::on_path("apt-get").is_none() {
-        bail!("this machine has no apt-get; please install by hand:\n{}", by_hand(wanted));
+        bail!("this machine has no apt-get; please install by hand:\n\n{}", by_hand(wanted));
     }
     let needed = toolchain::minimum()?;
-    let mut plan = plan(wanted, needed);
     let rights = Rights::here();
-    if plan.is_none()
-        && let Some(rights) = rights
-    {
+    let mut plan = plan(wanted, needed);
+    if let (Some(rights), false) = (rights, plan.absent.is_empty()) {
         // A fresh machine or container has no package lists yet.
         update(rights)?;
         plan = self::plan(wanted, needed);
     }
-    let Some(plan) = plan else {
-        bail!(
-            "the package archive of this machine does not have all that is needed:\n{}",
-            by_hand(wanted)
-        );
-    };
-    eprintln!("kstack needs some packages that are not installed yet:");
-    for (packages, reason) in &plan {
+    eprintln!("kstack needs what is not installed yet:");
+    for (packages, reason) in &plan.available {
         eprintln!("  {:<36} {reason}", packages.join(" "));
     }
     let packages: Vec<&str> =
-        plan.iter().flat_map(|(packages, _)| packages.iter().map(String::as_str)).collect();
-    let Some(rights) = rights else {
-        let toolchain = wanted.iter().any(|one| matches!(one, Wanted::Toolchain(_)));
-        let alternative = match wanted.iter().find_map(toolchain_target) {
-            Some(target) if toolchain && workspace::on_path("rustup").is_some() => format!(
-                "\n(for the compiler alone, `rustup target add {target}` will do as well, if its \
-                 Rust is {needed} or newer)"
-            ),
-            _ => String::new(),
-        };
-        bail!(
-            "no right to install them. Please run this, then try again:\n\n    sudo apt-get install \
-             -y --no-remove {}\n{alternative}",
-            packages.join(" ")
-        );
-    };
+        plan.available.iter().flat_map(|(packages, _)| packages).map(String::as_str).collect();
+    match rights {
+        Some(rights) if !packages.is_empty() => install_packages(rights, &packages)?,
+        _ => {}
+    }
+    let mut commands = Vec::new();
+    if rights.is_none() && !packages.is_empty() {
+        commands.push(format!("sudo apt-get install -y --no-remove {}", packages.join(" ")));
+    }
+    if !plan.absent.is_empty() {
+        commands.push(by_hand(&plan.absent));
+    }
+    if commands.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "this cannot be installed from here{}. Please run this, then try again:\n\n    {}\n",
+        if rights.is_none() { " without the right to" } else { ": the package archive lacks it" },
+        commands.join(" && ")
+    )
+}
+
+fn install_packages(rights: Rights, packages: &[&str]) -> Result<()> {
     let install = |message: &str| {
         let mut command = rights.command("apt-get");
         command
             .args(["install", "-y", "--no-remove", "--no-install-recommends"])
-            .args(&packages)
+            .args(packages)
             .env("DEBIAN_FRONTEND", "noninteractive");
         progress::command(message, &mut command)
     };
@@ -117,49 +125,43 @@ fn update(rights: Rights) -> Result<()> {
     Ok(())
 }
 
-fn toolchain_target(wanted: &Wanted) -> Option<&'static str> {
-    match wanted {
-        Wanted::Toolchain(arch) => Some(arch.target()),
-        Wanted::Package { .. } => None,
-    }
-}
-
-/// What to tell somebody whose machine cannot do it with apt-get.
+/// The commands for what apt-get cannot do here.
 fn by_hand(wanted: &[Wanted]) -> String {
-    let lines: Vec<String> = wanted
-        .iter()
-        .map(|one| match one {
-            Wanted::Toolchain(arch) => format!(
-                "  a Rust compiler with the target {0}: rustup target add {0}",
-                arch.target()
-            ),
-            Wanted::Package { name, reason } => format!("  {name}: {reason}"),
-        })
-        .collect();
-    lines.join("\n")
-}
-
-/// The packages for each wish, with its reason; nothing if the archive lacks one.
-fn plan(wanted: &[Wanted], needed: Release) -> Option<Vec<(Vec<String>, String)>> {
-    wanted
+    let commands: Vec<String> = wanted
         .iter()
         .map(|one| match one {
             Wanted::Toolchain(arch) => {
-                let packages = compiler_packages().into_iter().find(|packages| {
-                    candidate(&packages[0]).is_some_and(|release| release >= needed)
-                })?;
-                let reason = format!(
-                    "a Rust compiler with the source of core and alloc, to make them for {}",
-                    arch.target()
-                );
-                Some((packages.to_vec(), reason))
+                format!("rustup update stable && rustup target add {}", arch.target())
             }
-            Wanted::Package { name, reason } => {
-                candidate_text(name)?;
-                Some((vec![name.clone()], reason.clone()))
-            }
+            Wanted::Package { name, .. } => format!("install {name}"),
         })
-        .collect()
+        .collect();
+    commands.join(" && ")
+}
+
+/// The packages for each wish, with its reason, as far as the archive has them.
+fn plan(wanted: &[Wanted], needed: Release) -> Plan {
+    let mut plan = Plan::default();
+    for one in wanted {
+        let found = match one {
+            Wanted::Toolchain(arch) => compiler_packages()
+                .into_iter()
+                .find(|set| candidate(&set[0]).is_some_and(|release| release >= needed))
+                .map(|set| {
+                    let what =
+                        "a Rust compiler with the source of core and alloc, to make them for";
+                    (set.to_vec(), format!("{what} {}", arch.target()))
+                }),
+            Wanted::Package { name, reason } => {
+                candidate_text(name).map(|_| (vec![name.clone()], reason.clone()))
+            }
+        };
+        match found {
+            Some(packages) => plan.available.push(packages),
+            None => plan.absent.push(one.clone()),
+        }
+    }
+    plan
 }
 
 /// Sets of compiler, cargo and library source, best first: the plain ones, the ones that Debian
@@ -242,11 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_archive_lacks_is_not_lost() {
+        let name = "kstack-no-such-package".to_owned();
+        let wanted = [Wanted::Package { name, reason: "a test".to_owned() }];
+        let plan = plan(&wanted, toolchain::minimum().unwrap());
+        assert!(plan.available.is_empty());
+        assert_eq!(plan.absent.len(), 1);
+    }
+
+    #[test]
     fn what_to_do_by_hand_names_every_wish() {
         let text = by_hand(&[
             Wanted::Toolchain(Arch::X86_64),
             Wanted::Package { name: "lld".to_owned(), reason: "the linker".to_owned() },
         ]);
-        assert!(text.contains("x86_64-unknown-none") && text.contains("lld: the linker"), "{text}");
+        assert!(text.contains("x86_64-unknown-none") && text.contains("install lld"), "{text}");
     }
 }

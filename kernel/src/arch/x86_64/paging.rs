@@ -130,16 +130,21 @@ const fn bits(access: Access) -> u64 {
 }
 
 /// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<&'static AtomicU64, NoMemory> {
-    let leaf = leaf(kernel_root(), address, PRESENT | WRITE)?;
-    // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
-    leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
-    Ok(leaf)
+pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+    set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
+    Ok(())
 }
 
-/// The leaf entry of a kernel page, whose tables exist.
-pub fn kernel_leaf(address: u64) -> Option<&'static AtomicU64> {
-    find(kernel_root(), address)
+/// The leaf entry of a kernel page, with the tables above it made if they are missing.
+pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
+    leaf(kernel_root(), address, PRESENT | WRITE)
+}
+
+/// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
+#[inline(always)]
+pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
+    // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
+    leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
 }
 
 /// The frame that a present leaf entry maps.

@@ -79,6 +79,11 @@ pub extern "C" fn secondary_main(number: u64) -> ! {
 
 static FLUSHES: AtomicU64 = AtomicU64::new(0);
 
+/// How often all other CPUs had to flush so far.
+pub fn flushes() -> u64 {
+    FLUSHES.load(Ordering::Relaxed)
+}
+
 /// Makes every other CPU drop its translations, global ones too, and waits until all have.
 ///
 /// May be called with interrupts off: whoever spins here or on a lock answers meanwhile.

@@ -1,5 +1,5 @@
-//! What a program's thread has in the CPU besides its saved registers: floating point, and the base of its
-//! thread-local storage.
+//! What a program's thread has in the CPU besides its saved registers and its floating point: the base of its thread-local
+//! storage.
 
 use super::cpu;
 use crate::sched::Thread;
@@ -7,11 +7,8 @@ use core::sync::atomic::Ordering;
 
 const FS_BASE: u32 = 0xc000_0100;
 
-/// Loads the state of a process's thread. At the switch to it.
-pub fn load_thread_state(thread: &Thread) {
-    if let Some(fpu) = thread.fpu() {
-        fpu.load();
-    }
+/// Loads the thread-local storage base of a process's thread. At the switch to it.
+pub fn load_tls(thread: &Thread) {
     set_tls(thread.user_tls.load(Ordering::Relaxed));
 }
 

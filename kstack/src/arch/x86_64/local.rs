@@ -6,7 +6,8 @@
 use core::arch::asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use kstack_core::addr::{Addr, CpuId};
+use kstack_core::addr::{Addr, AddrRange, CpuId};
+use kstack_core::meter::Watermark;
 
 /// What entry code and the switch need to know of a CPU.
 ///
@@ -34,6 +35,8 @@ pub struct CpuLocal {
     nmi_latched: AtomicU32,
     /// The lowest address of the running thread's stack body.
     thread_lowest: AtomicUsize,
+    /// Where the depth of the running thread's stack is kept.
+    watermark: AtomicUsize,
     /// Interrupt and softirq nesting.
     pub irq: crate::irq::IrqCell,
     cpu: AtomicU32,
@@ -68,6 +71,7 @@ impl CpuLocal {
             nmi_active: AtomicU32::new(0),
             nmi_latched: AtomicU32::new(0),
             thread_lowest: AtomicUsize::new(0),
+            watermark: AtomicUsize::new(0),
             irq: crate::irq::IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
         }
@@ -120,13 +124,34 @@ impl CpuLocal {
         thread
     }
 
-    /// Records who runs from now on: thread, its stack's bounds and its canary. Interrupts off, right at the switch.
+    /// Records who runs from now on: thread, its stack's bounds and watermark, and its canary. Interrupts off, right at the
+    /// switch.
     #[inline(always)]
-    pub fn set_thread(&self, thread: usize, lowest: Addr, top: Addr, canary: usize) {
+    pub fn set_thread(
+        &self,
+        thread: usize,
+        stack: AddrRange,
+        watermark: &'static Watermark,
+        canary: usize,
+    ) {
         self.thread.store(thread, Ordering::Relaxed);
-        self.thread_lowest.store(lowest.get(), Ordering::Relaxed);
-        self.thread_top.store(top.get(), Ordering::Relaxed);
+        self.thread_lowest.store(stack.lowest.get(), Ordering::Relaxed);
+        self.thread_top.store(stack.top.get(), Ordering::Relaxed);
+        self.watermark.store(core::ptr::from_ref(watermark) as usize, Ordering::Relaxed);
         self.canary.store(canary, Ordering::Relaxed);
+    }
+
+    /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.
+    #[inline(always)]
+    pub fn sample_thread(&self, sp: Addr) -> bool {
+        let lowest = self.thread_lowest.load(Ordering::Relaxed);
+        let size = self.thread_top.load(Ordering::Relaxed).wrapping_sub(lowest);
+        if sp.get().wrapping_sub(lowest) >= size {
+            return false;
+        }
+        // SAFETY: (1) non-empty bounds are stored together with a watermark, a reference to a static.
+        unsafe { &*(self.watermark.load(Ordering::Relaxed) as *const Watermark) }.sample(sp);
+        true
     }
 
     /// Gives the CPU its IRQ stack and NMI body stack. Before its first interrupt.

@@ -1,0 +1,506 @@
+//! System calls about files.
+
+use super::abi::{self, Stat, open as flag};
+use super::current;
+use super::error::{Errno, SysResult};
+use super::files::{Descriptor, OpenFile, Pipe, Target};
+use super::proc_fs;
+use super::syscall::{get, path, put};
+use super::tree::{self, Content, Node};
+use crate::sched;
+use crate::sync::SpinLock;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+const WRITE_ONLY: u32 = 1;
+const READ_WRITE: u32 = 2;
+const CREATE: u32 = 0o100;
+const EXCLUSIVE: u32 = 0o200;
+const TRUNCATE: u32 = 0o1000;
+const APPEND: u32 = 0o2000;
+const CLOEXEC: u32 = 0o2000000;
+/// What `creat` adds.
+pub(super) const CREATE_TRUNCATE: u32 = CREATE | WRITE_ONLY | TRUNCATE;
+/// The flag, as dup3 and pipe2 have it.
+pub(super) const CLOSE_ON_EXEC: u64 = CLOEXEC as u64;
+const AT_EMPTY_PATH: u64 = 0x1000;
+const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
+/// Bytes moved between program and file at a time: they lie on the kernel stack.
+const PIECE: usize = 512;
+
+/// The open file behind a descriptor, pinned in the thread until the call ends.
+fn file(number: u64) -> Result<&'static OpenFile, Errno> {
+    let descriptor = current().files.lock().get(number)?;
+    Ok(sched::current().pin(descriptor.file))
+}
+
+fn directory() -> String {
+    current().directory.lock().clone()
+}
+
+pub(super) fn read(number: u64, to: u64, length: u64) -> SysResult {
+    let file = file(number)?;
+    transfer(length, |done, piece| {
+        let read = file.read(piece)?;
+        put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..read])?;
+        Ok(read)
+    })
+}
+
+pub(super) fn pread(number: u64, to: u64, length: u64, offset: u64) -> SysResult {
+    let file = file(number)?;
+    transfer(length, |done, piece| {
+        let read = file.read_at(offset.saturating_add(done), piece)?;
+        put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..read])?;
+        Ok(read)
+    })
+}
+
+pub(super) fn write(number: u64, from: u64, length: u64) -> SysResult {
+    let file = file(number)?;
+    let result = transfer(length, |done, piece| {
+        let at = from.checked_add(done).ok_or(Errno::EFAULT)?;
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        memory.lock().read(at, piece)?;
+        drop(memory);
+        file.write(piece)
+    });
+    if result == Err(Errno::EPIPE) {
+        const SIGPIPE: u64 = 13;
+        super::life::send_signal(current(), SIGPIPE)?;
+    }
+    result
+}
+
+/// Moves up to `length` bytes in pieces; ends early where a piece falls short. What was moved counts more than an error later on.
+fn transfer(
+    length: u64,
+    mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>,
+) -> SysResult {
+    let mut piece = [0; PIECE];
+    let mut done = 0;
+    while done < length {
+        let wanted = (length - done).min(PIECE as u64) as usize;
+        match step(done, &mut piece[..wanted]) {
+            Ok(moved) => {
+                done += moved as u64;
+                if moved < wanted {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+pub(super) fn vectored(
+    number: u64,
+    vector: u64,
+    count: u64,
+    one: fn(u64, u64, u64) -> SysResult,
+) -> SysResult {
+    if count > 1024 {
+        return Err(Errno::EINVAL);
+    }
+    let mut done = 0;
+    for i in 0..count {
+        let entry: [u8; 16] = get(vector.checked_add(16 * i).ok_or(Errno::EFAULT)?)?;
+        let word = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().unwrap_or_default());
+        let (base, length) = (word(0), word(8));
+        match one(number, base, length) {
+            Ok(moved) => {
+                done += moved;
+                if moved < length {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+pub(super) fn open(at: u64, flags: u32, mode: u32) -> SysResult {
+    let path = path(at)?;
+    let directory = directory();
+    let parts = tree::absolute(&directory, &path);
+    let opened = if parts.first().is_some_and(|first| first == "proc") {
+        OpenFile::new(proc_fs::open(&parts[1..]).ok_or(Errno::ENOENT)?)
+    } else {
+        let follow = flags & flag::NOFOLLOW == 0;
+        let node = match tree::find(&directory, &path, follow) {
+            Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
+                return Err(Errno::EEXIST);
+            }
+            Ok(node) => node,
+            Err(Errno::ENOENT) if flags & CREATE != 0 => {
+                let node = Node::new(Content::File(SpinLock::new(Vec::new())), mode & 0o777);
+                tree::add(&directory, &path, node.clone())?;
+                node
+            }
+            Err(error) => return Err(error),
+        };
+        let is_directory = matches!(node.content, Content::Directory(_));
+        if flags & flag::DIRECTORY != 0 && !is_directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if flags & (WRITE_ONLY | READ_WRITE) != 0 {
+            match &node.content {
+                Content::Directory(_) => return Err(Errno::EISDIR),
+                Content::Fixed(_) => return Err(Errno::EROFS),
+                Content::File(bytes) if flags & TRUNCATE != 0 => bytes.lock().clear(),
+                _ => {}
+            }
+        }
+        let absolute = alloc::format!("/{}", parts.join("/"));
+        OpenFile::of_node(node, absolute, flags & APPEND != 0)
+    };
+    let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
+    current().files.lock().add(descriptor, 0)
+}
+
+pub(super) fn close(number: u64) -> SysResult {
+    let closed = current().files.lock().set(number, None)?;
+    // Its end may wake others: not under the lock.
+    closed.map(|_| 0).ok_or(Errno::EBADF)
+}
+
+fn stat_of(file: &OpenFile) -> Stat {
+    let special = |mode| Stat { inode: 1, mode, links: 1, ..Stat::default() };
+    match &file.target {
+        Target::Node(node, _) => node_stat(node),
+        Target::Text(text) => Stat { bytes: text.len() as u64, ..special(0o100444) },
+        Target::Names(_) => special(0o040555),
+        Target::PipeReader(_) | Target::PipeWriter(_) | Target::Capture(_) => special(0o010600),
+        Target::Console => Stat { device: 5 << 8 | 1, ..special(0o020620) },
+        Target::Provoke => special(0o100222),
+    }
+}
+
+fn node_stat(node: &Node) -> Stat {
+    let device = if node.mode() & 0o170000 == 0o020000 { 1 << 8 | 3 } else { 0 };
+    Stat {
+        inode: node.inode,
+        mode: node.mode(),
+        links: 1,
+        bytes: node.bytes(),
+        device,
+        modified_seconds: 0,
+    }
+}
+
+pub(super) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
+    let path = path(at)?;
+    let directory = directory();
+    let parts = tree::absolute(&directory, &path);
+    let stat = if parts.first().is_some_and(|first| first == "proc") && parts.len() > 1 {
+        stat_of(&OpenFile::new(proc_fs::open(&parts[1..]).ok_or(Errno::ENOENT)?))
+    } else {
+        node_stat(&*tree::find(&directory, &path, follow)?)
+    };
+    put(to, &abi::encode_stat(&stat))?;
+    Ok(0)
+}
+
+pub(super) fn fstat(number: u64, to: u64) -> SysResult {
+    put(to, &abi::encode_stat(&stat_of(file(number)?)))?;
+    Ok(0)
+}
+
+pub(super) fn fstatat(number: u64, at: u64, to: u64, flags: u64) -> SysResult {
+    if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
+        return fstat(number, to);
+    }
+    stat(at, to, flags & AT_SYMLINK_NOFOLLOW == 0)
+}
+
+/// Everything but an empty pipe is ready at once.
+pub(super) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
+    const IN: u16 = 1;
+    const OUT: u16 = 4;
+    const INVALID: u16 = 0x20;
+    if count > 256 {
+        return Err(Errno::EINVAL);
+    }
+    let deadline = match timeout {
+        ..0 => u64::MAX,
+        timeout => crate::time::nanoseconds() + timeout as u64 * 1_000_000,
+    };
+    loop {
+        let mut ready = 0;
+        for i in 0..count {
+            let place = at.checked_add(8 * i).ok_or(Errno::EFAULT)?;
+            let entry: [u8; 8] = get(place)?;
+            let number = i32::from_le_bytes(entry[..4].try_into().unwrap_or_default());
+            let wanted = u16::from_le_bytes([entry[4], entry[5]]);
+            let found = if number < 0 {
+                0
+            } else {
+                match current().files.lock().get(number as u64).map(|descriptor| descriptor.file) {
+                    Ok(file) => match &file.target {
+                        Target::PipeReader(pipe) if !pipe.is_readable() => 0,
+                        Target::Console => {
+                            wanted & (OUT | if crate::console::has_input() { IN } else { 0 })
+                        }
+                        _ => wanted & (IN | OUT),
+                    },
+                    Err(_) => INVALID,
+                }
+            };
+            put(place + 6, &found.to_le_bytes())?;
+            ready += u64::from(found != 0);
+        }
+        if ready > 0 || crate::time::nanoseconds() >= deadline {
+            return Ok(ready);
+        }
+        crate::time::sleep(1_000_000).map_err(|_| Errno::EINTR)?;
+    }
+}
+
+pub(super) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
+    let file = file(number)?;
+    let top = match &file.target {
+        Target::Node(node, _) => node.bytes(),
+        Target::Text(text) => text.len() as u64,
+        Target::Names(_) => 0,
+        _ => return Err(Errno::ESPIPE),
+    };
+    let base = match whence {
+        0 => 0,
+        1 => file.position.load(Ordering::Relaxed),
+        2 => top,
+        _ => return Err(Errno::EINVAL),
+    };
+    let position = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
+    file.position.store(position, Ordering::Relaxed);
+    Ok(position)
+}
+
+pub(super) fn access(at: u64) -> SysResult {
+    let path = path(at)?;
+    let directory = directory();
+    let parts = tree::absolute(&directory, &path);
+    if parts.first().is_some_and(|first| first == "proc") {
+        return proc_fs::open(&parts[1..]).map(|_| 0).ok_or(Errno::ENOENT);
+    }
+    tree::find(&directory, &path, true).map(|_| 0)
+}
+
+pub(super) fn pipe(at: u64, flags: u64) -> SysResult {
+    let (reader, writer) = Pipe::ends();
+    let close_on_exec = flags & CLOSE_ON_EXEC != 0;
+    let mut files = current().files.lock();
+    let read = files.add(Descriptor { file: reader, close_on_exec }, 0)?;
+    let write = files.add(Descriptor { file: writer, close_on_exec }, 0);
+    drop(files);
+    let take_back = |number: u64| {
+        let taken = current().files.lock().set(number, None);
+        drop(taken);
+    };
+    let write = write.inspect_err(|_| take_back(read))?;
+    let mut numbers = [0; 8];
+    numbers[..4].copy_from_slice(&(read as u32).to_le_bytes());
+    numbers[4..].copy_from_slice(&(write as u32).to_le_bytes());
+    put(at, &numbers).inspect_err(|_| {
+        take_back(read);
+        take_back(write);
+    })?;
+    Ok(0)
+}
+
+pub(super) fn dup(number: u64) -> SysResult {
+    let mut files = current().files.lock();
+    let file = files.get(number)?.file;
+    files.add(Descriptor { file, close_on_exec: false }, 0)
+}
+
+pub(super) fn dup_to(from: u64, to: u64, close_on_exec: bool, same_is_fine: bool) -> SysResult {
+    let mut files = current().files.lock();
+    let file = files.get(from)?.file;
+    if from == to {
+        return if same_is_fine { Ok(to) } else { Err(Errno::EINVAL) };
+    }
+    let replaced = files.set(to, Some(Descriptor { file, close_on_exec }))?;
+    drop(files);
+    drop(replaced);
+    Ok(to)
+}
+
+pub(super) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
+    let mut files = current().files.lock();
+    let descriptor = files.get(number)?;
+    match command {
+        // F_DUPFD, F_DUPFD_CLOEXEC
+        0 | 1030 => {
+            files.add(Descriptor { close_on_exec: command == 1030, ..descriptor }, argument)
+        }
+        // F_GETFD, F_SETFD
+        1 => Ok(u64::from(descriptor.close_on_exec)),
+        2 => files.set_close_on_exec(number, argument & 1 != 0).map(|()| 0),
+        // F_GETFL, F_SETFL
+        3 => Ok(u64::from(READ_WRITE)),
+        4 => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
+    const TCGETS: u64 = 0x5401;
+    const TCSETS: core::ops::RangeInclusive<u64> = 0x5402..=0x5404;
+    const TIOCGPGRP: u64 = 0x540f;
+    const TIOCSPGRP: u64 = 0x5410;
+    const TIOCGWINSZ: u64 = 0x5413;
+    if !matches!(file(number)?.target, Target::Console) {
+        return Err(Errno::ENOTTY);
+    }
+    match request {
+        TCGETS => {
+            // struct termios: flags for input, output, control, local; line; 19 control characters.
+            let mut bytes = [0; 36];
+            for (offset, value) in [(0, 0x500_u32), (4, 5), (8, 0xbf), (12, 0x8a3b)] {
+                bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+            }
+            put(at, &bytes)?;
+            Ok(0)
+        }
+        TIOCGPGRP => put(at, &(current().id as u32).to_le_bytes()).map(|()| 0),
+        TIOCGWINSZ => put(at, &[24, 0, 80, 0, 0, 0, 0, 0]).map(|()| 0),
+        TIOCSPGRP => Ok(0),
+        request if TCSETS.contains(&request) => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
+    let file = file(number)?;
+    let entries: Vec<(String, u64, u8)> = match &file.target {
+        Target::Node(node, path) => {
+            let kind = |node: &Arc<Node>| (node.mode() >> 12) as u8;
+            let mut entries: Vec<_> = node
+                .entries()
+                .ok_or(Errno::ENOTDIR)?
+                .into_iter()
+                .map(|(name, node)| (name, node.inode, kind(&node)))
+                .collect();
+            if path == "/" {
+                entries.retain(|entry| !entry.0.is_empty());
+            }
+            entries
+        }
+        Target::Names(names) => names.iter().map(|name| (name.clone(), 1, 0)).collect(),
+        _ => return Err(Errno::ENOTDIR),
+    };
+    let mut done = 0;
+    let from = file.position.load(Ordering::Relaxed);
+    for (i, (name, inode, kind)) in entries.iter().enumerate().skip(from as usize) {
+        // inode 8, offset 8, length 2, type 1, name, NUL; a multiple of 8.
+        let bytes = (19 + name.len() + 1).next_multiple_of(8);
+        if done + bytes as u64 > length {
+            if done == 0 {
+                return Err(Errno::EINVAL);
+            }
+            break;
+        }
+        let mut entry = [0; 19 + 256 + 8];
+        entry[..8].copy_from_slice(&inode.to_le_bytes());
+        entry[8..16].copy_from_slice(&(i as u64 + 1).to_le_bytes());
+        entry[16..18].copy_from_slice(&(bytes as u16).to_le_bytes());
+        entry[18] = *kind;
+        entry[19..19 + name.len()].copy_from_slice(name.as_bytes());
+        put(to.checked_add(done).ok_or(Errno::EFAULT)?, &entry[..bytes])?;
+        done += bytes as u64;
+        file.position.store(i as u64 + 1, Ordering::Relaxed);
+    }
+    Ok(done)
+}
+
+pub(super) fn getcwd(to: u64, length: u64) -> SysResult {
+    let mut path = directory().into_bytes();
+    path.push(0);
+    if path.len() as u64 > length {
+        return Err(Errno::ERANGE);
+    }
+    put(to, &path)?;
+    Ok(path.len() as u64)
+}
+
+pub(super) fn chdir(at: u64) -> SysResult {
+    let path = path(at)?;
+    let directory = directory();
+    let parts = tree::absolute(&directory, &path);
+    let node = tree::find(&directory, &path, true)?;
+    if node.mode() & 0o170000 != 0o040000 {
+        return Err(Errno::ENOTDIR);
+    }
+    *current().directory.lock() = alloc::format!("/{}", parts.join("/"));
+    Ok(0)
+}
+
+pub(super) fn mkdir(at: u64, _mode: u32) -> SysResult {
+    tree::add(&directory(), &path(at)?, Node::directory()).map(|()| 0)
+}
+
+pub(super) fn unlink(at: u64, is_directory: bool) -> SysResult {
+    tree::remove(&directory(), &path(at)?, is_directory).map(|()| 0)
+}
+
+pub(super) fn rename(from: u64, to: u64) -> SysResult {
+    tree::rename(&directory(), &path(from)?, &path(to)?).map(|()| 0)
+}
+
+pub(super) fn symlink(target: u64, at: u64) -> SysResult {
+    let node = Node::new(Content::Link(path(target)?), 0o777);
+    tree::add(&directory(), &path(at)?, node).map(|()| 0)
+}
+
+pub(super) fn readlink(at: u64, to: u64, length: u64) -> SysResult {
+    let path = path(at)?;
+    let directory = directory();
+    let parts = tree::absolute(&directory, &path);
+    let names: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let target = match names.as_slice() {
+        ["proc", "self"] => alloc::format!("{}", proc_fs::self_id()),
+        ["proc", "self", "exe"] => current().executable.lock().clone(),
+        _ => match &tree::find(&directory, &path, false)?.content {
+            Content::Link(target) => target.clone(),
+            _ => return Err(Errno::EINVAL),
+        },
+    };
+    let bytes = &target.as_bytes()[..target.len().min(length as usize)];
+    put(to, bytes)?;
+    Ok(bytes.len() as u64)
+}
+
+pub(super) fn truncate(number: u64, length: u64) -> SysResult {
+    let Target::Node(node, _) = &file(number)?.target else { return Err(Errno::EINVAL) };
+    let Content::File(bytes) = &node.content else { return Err(Errno::EINVAL) };
+    let mut bytes = bytes.lock();
+    if length > bytes.len() as u64 {
+        return Err(Errno::EFBIG);
+    }
+    bytes.truncate(length as usize);
+    Ok(0)
+}
+
+pub(super) fn sendfile(to: u64, from: u64, offset: u64, length: u64) -> SysResult {
+    if offset != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (to, from) = (file(to)?, file(from)?);
+    transfer(length, |_, piece| {
+        let read = from.read(piece)?;
+        to.write(&piece[..read])
+    })
+}
+
+pub(super) fn statfs(to: u64) -> SysResult {
+    const RAMFS: u64 = 0x8584_58f6;
+    let frames = crate::memory::frames::total_count() as u64;
+    put(to, &abi::encode_statfs(RAMFS, frames, crate::memory::frames::free_count() as u64))?;
+    Ok(0)
+}

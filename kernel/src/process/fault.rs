@@ -1,0 +1,31 @@
+//! Faults and exceptions of programs.
+
+use super::memory::Bad;
+use super::{current, life};
+use crate::arch::regs::SavedRegs;
+
+const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
+
+/// A page fault in user mode: fills the page, copies it, grows the stack; or the process dies.
+pub fn on_user_fault(_regs: &mut SavedRegs, address: u64, write: bool, exec: bool, _present: bool) {
+    let process = current();
+    let result = match process.memory() {
+        Some(memory) => memory.lock().fault(address, write, exec).map(|_| ()),
+        None => Err(Bad::Address),
+    };
+    let signal = match result {
+        Ok(()) => return,
+        Err(Bad::Address) => SIGSEGV,
+        Err(Bad::NoMemory) => {
+            log!("out of memory: process {} ({}) is killed", process.id, process.name());
+            SIGKILL
+        }
+    };
+    life::kill_current(signal)
+}
+
+/// Any other exception in user mode.
+pub fn on_user_exception(_regs: &mut SavedRegs, signal: i32) {
+    life::kill_current(signal)
+}

@@ -1,0 +1,19 @@
+//! Files, for the rest of the kernel.
+
+use super::{proc_fs, tree};
+use alloc::vec::Vec;
+
+pub(crate) use super::tree::unpack;
+
+/// All of a file, of the tree or of /proc.
+pub fn read_file(path: &str) -> Option<Vec<u8>> {
+    let parts = tree::absolute("/", path);
+    if let Some(("proc", rest)) = parts.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return proc_fs::text(rest);
+    }
+    let node = tree::find("/", path, true).ok()?;
+    let mut bytes = alloc::vec![0; usize::try_from(node.bytes()).ok()?];
+    let read = node.read_at(0, &mut bytes).ok()?;
+    bytes.truncate(read);
+    Some(bytes)
+}

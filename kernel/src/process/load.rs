@@ -1,0 +1,149 @@
+//! From a file to a process that can start: the ELF image and the initial stack.
+//!
+//! The file is untrusted: every number in it is checked before it is used, and a bad one makes the whole program
+//! unloadable (`ENOEXEC`), with nothing left behind.
+
+use super::abi::{ELF_MACHINE, MACHINE, USER_LOWEST, USER_TOP};
+use super::error::Errno;
+use super::memory::{Area, Kind, Memory};
+use crate::arch::paging::Access;
+use alloc::vec::Vec;
+use elf::ElfBytes;
+use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
+use elf::endian::LittleEndian;
+use kstack_core::exec::{self, Auxiliary, StackImage, WordSize};
+
+const PAGE: u64 = 4096;
+/// Where a position-independent program is put.
+const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
+
+/// A program ready to start.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) memory: Memory,
+    pub(crate) entry: u64,
+    pub(crate) sp: u64,
+}
+
+/// What the file says of where things are.
+struct Plan {
+    base: u64,
+    entry: u64,
+    headers_at: u64,
+    header_bytes: u64,
+    headers: u64,
+}
+
+/// Loads a program with these arguments.
+pub(crate) fn load(
+    file: &[u8],
+    path: &[u8],
+    argv: &[Vec<u8>],
+    envp: &[Vec<u8>],
+) -> Result<Loaded, Errno> {
+    let mut memory = Memory::new()?;
+    let plan = load_image(file, &mut memory)?;
+    let auxiliary = [
+        (Auxiliary::PAGESZ, PAGE),
+        (Auxiliary::CLKTCK, 100),
+        (Auxiliary::PHDR, plan.headers_at),
+        (Auxiliary::PHENT, plan.header_bytes),
+        (Auxiliary::PHNUM, plan.headers),
+        (Auxiliary::BASE, 0),
+        (Auxiliary::FLAGS, 0),
+        (Auxiliary::ENTRY, plan.entry),
+        (Auxiliary::UID, 0),
+        (Auxiliary::EUID, 0),
+        (Auxiliary::GID, 0),
+        (Auxiliary::EGID, 0),
+        (Auxiliary::SECURE, 0),
+        (Auxiliary::HWCAP, 0),
+    ];
+    let image = StackImage {
+        argv,
+        envp,
+        auxiliary: &auxiliary,
+        random: super::random_bytes(),
+        platform: MACHINE.as_bytes(),
+        path,
+        word: WordSize::Eight,
+    };
+    let limit = exec::string_limit(super::memory::STACK_LIMIT);
+    let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(layout.bytes()).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(layout.bytes(), 0);
+    image.write(layout, USER_TOP, &mut bytes);
+    let sp = USER_TOP - layout.bytes() as u64;
+    memory.write(sp, &bytes)?;
+    memory.start_stack = sp;
+    Ok(Loaded { memory, entry: plan.entry, sp })
+}
+
+fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
+    let bad = || Errno::ENOEXEC;
+    let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(|_| bad())?;
+    let header = &elf.ehdr;
+    if header.e_machine != ELF_MACHINE {
+        log!("program is for machine {}, this is {ELF_MACHINE} ({MACHINE})", header.e_machine);
+        return Err(bad());
+    }
+    let base = match header.e_type {
+        ET_EXEC => 0,
+        ET_DYN => DYNAMIC_BASE,
+        _ => return Err(bad()),
+    };
+    let segments = elf.segments().ok_or_else(bad)?;
+    let mut top = 0;
+    let mut first = None;
+    for segment in segments.iter() {
+        if segment.p_type == PT_INTERP {
+            log!("program wants a dynamic linker; only static programs run");
+            return Err(bad());
+        }
+        if segment.p_type != PT_LOAD || segment.p_memsz == 0 {
+            continue;
+        }
+        let lowest = base.checked_add(segment.p_vaddr).ok_or_else(bad)?;
+        let segment_top = lowest.checked_add(segment.p_memsz).ok_or_else(bad)?;
+        if segment.p_filesz > segment.p_memsz
+            || lowest < USER_LOWEST
+            || segment_top > DYNAMIC_BASE * 5 / 4
+        {
+            return Err(bad());
+        }
+        if segment.p_memsz / PAGE > crate::memory::frames::free_count() as u64 {
+            return Err(Errno::ENOMEM);
+        }
+        let from = usize::try_from(segment.p_offset).map_err(|_| bad())?;
+        let to = from.checked_add(segment.p_filesz as usize).ok_or_else(bad)?;
+        let contents = file.get(from..to).ok_or_else(bad)?;
+        let area = Area {
+            lowest: lowest & !(PAGE - 1),
+            top: segment_top.checked_next_multiple_of(PAGE).ok_or_else(bad)?,
+            read: segment.p_flags & PF_R != 0,
+            access: Access {
+                write: segment.p_flags & PF_W != 0,
+                exec: segment.p_flags & PF_X != 0,
+            },
+            kind: Kind::Mapped,
+        };
+        memory.add(area).map_err(|_| bad())?;
+        memory.write_image(lowest, contents)?;
+        top = top.max(area.top);
+        first.get_or_insert(lowest - segment.p_offset.min(lowest));
+    }
+    let first = first.ok_or_else(bad)?;
+    memory.set_brk_lowest(top + 16 * PAGE);
+    Ok(Plan {
+        base,
+        entry: base
+            .checked_add(header.e_entry)
+            .filter(|&entry| entry < USER_TOP)
+            .ok_or_else(bad)?,
+        headers_at: first.wrapping_add(header.e_phoff),
+        header_bytes: u64::from(header.e_phentsize),
+        headers: u64::from(header.e_phnum),
+    })
+    .inspect(|plan| debug_assert!(plan.base == 0 || plan.base == DYNAMIC_BASE))
+}

@@ -1,0 +1,344 @@
+//! Overflows: of threads, which are ended while the machine goes on; and of stacks that belong to a CPU, which stop it.
+//!
+//! A test that stops the machine announces what the report must say, and whoever runs the machine compares.
+
+use super::support::stack_at;
+use super::{Outcome, check};
+use crate::provoke::{self, How};
+use crate::sync::{Mutex, SpinLock};
+use crate::{overflow, sched, symbols};
+use alloc::format;
+use alloc::string::String;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack_core::addr::Addr;
+use kstack_core::arena::Place;
+use kstack_core::kind::StackKind;
+use kstack_core::unwind::{End, Step};
+use kstack_core::verdict::{Cause, Consequence, OverflowReport, Side};
+
+/// Whether one of the report's code addresses lies in the function that starts at `function`, by symbols if there are any,
+/// otherwise by distance.
+fn mentions(report: &OverflowReport, function: usize) -> bool {
+    report.code_addresses().any(|address| match symbols::lookup(address.get() as u64 - 1) {
+        Some(symbol) => address.get() as u64 - 1 - symbol.offset == function as u64,
+        None => (function..function + 512).contains(&(address.get() - 1)),
+    })
+}
+
+static VICTIM: AtomicU64 = AtomicU64::new(0);
+static STACK: SpinLock<(usize, usize)> = SpinLock::new((0, 0));
+static CAME_BACK: AtomicU32 = AtomicU32::new(0);
+
+/// Says who it is, then overflows; what comes after must never run.
+fn victim(how: usize) {
+    let me = sched::current();
+    VICTIM.store(me.id(), Ordering::Relaxed);
+    *STACK.lock() = (me.stack_range().lowest.get(), me.stack_range().top.get());
+    provoke::overflow_here(if how == 0 { How::Recursion } else { How::GiantFrame });
+    CAME_BACK.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One overflow of a kernel thread, with everything the report must say.
+fn overflow_one(how: How) -> Outcome {
+    let contained = overflow::contained_count();
+    let _old = overflow::take_last_report();
+    CAME_BACK.store(0, Ordering::Relaxed);
+    let thread =
+        sched::spawn_kernel("victim", victim, how as usize).map_err(|e| format!("{e:?}"))?;
+    thread.join();
+    check!(CAME_BACK.load(Ordering::Relaxed) == 0, "the thread survived");
+    check!(!thread.has_stack(), "its stack was not taken back");
+    check!(overflow::contained_count() == contained + 1, "not counted as contained");
+    let report = overflow::take_last_report().ok_or("there is no report")?;
+    let (verdict, fault) = (&report.verdict, &report.fault);
+    let (lowest, top) = *STACK.lock();
+    check!(VICTIM.load(Ordering::Relaxed) == thread.id(), "another thread ran");
+    check!(report.context.thread == thread.id(), "the report names {}", report.context.thread);
+    check!(verdict.stack.owner == thread.id(), "the report blames {:?}", verdict.stack);
+    check!(verdict.stack.kind == StackKind::Thread, "a {} stack", verdict.stack.kind);
+    let range = verdict.stack.range;
+    check!((range.lowest.get(), range.top.get()) == (lowest, top), "its bounds: {range:?}");
+    check!(verdict.side == Side::Below, "on the side {:?}", verdict.side);
+    check!(verdict.consequence == Consequence::EndThread, "{:?}", verdict.consequence);
+    let function = match how {
+        How::Recursion => {
+            check!(verdict.cause == Cause::GuardHit, "{:?}", verdict.cause);
+            let hit = fault.address.get();
+            // The push that failed, and SP, are within a frame of the edge.
+            let distance = verdict.distance.get();
+            check!(
+                hit < lowest && lowest - hit <= 512 && (1..=512).contains(&distance),
+                "hit {hit:x}, SP {distance} below {lowest:x}"
+            );
+            // Frames of at least 64 bytes of array fill 16 KiB, and at most so many.
+            let frames = report.backtrace.frames();
+            check!((60..=256).contains(&frames), "{frames} frames");
+            provoke::recurse_until_overflow as *const () as usize
+        }
+        How::GiantFrame => {
+            check!(
+                matches!(verdict.cause, Cause::GuardHit | Cause::FrameBeyondGuard),
+                "{:?}",
+                verdict.cause
+            );
+            provoke::one_giant_frame as *const () as usize
+        }
+    };
+    check!(mentions(&report, function), "the function that overflowed is not in the backtrace");
+    check!(
+        mentions(&report, victim as *const () as usize),
+        "the thread's own function is not in the backtrace"
+    );
+    check!(
+        report.backtrace.end() == Some(End::Reliable),
+        "the backtrace ends with {:?}",
+        report.backtrace.end()
+    );
+    check!(
+        matches!(report.backtrace.steps().first(), Some((Step::Interrupted(regs), _)) if regs.pc == fault.pc),
+        "the backtrace does not start where it happened"
+    );
+    Ok(())
+}
+
+/// Twice: the second one needs all that the first one took.
+pub fn o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported() -> Outcome {
+    overflow_one(How::Recursion)?;
+    overflow_one(How::Recursion)
+}
+
+/// A frame larger than the whole stack.
+pub fn o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported() -> Outcome {
+    overflow_one(How::GiantFrame)?;
+    overflow_one(How::GiantFrame)
+}
+
+/// The sleeping lock it held is free again and says that its holder died; other threads wait for it and get it.
+pub fn o5_what_a_thread_held_comes_back_when_it_overflows() -> Outcome {
+    static HELD: Mutex<u32> = Mutex::new(0);
+    static AFTER: Mutex<u32> = Mutex::new(0);
+    fn holder(_: usize) {
+        let mut value = HELD.lock();
+        let _other = AFTER.lock();
+        *value = 1;
+        sched::yield_now();
+        provoke::overflow_here(How::Recursion);
+        *value = 2;
+    }
+    fn waiter(_: usize) {
+        *HELD.lock() += 10;
+    }
+    let spawn = |name, body| sched::spawn_kernel(name, body, 0).map_err(|e| format!("{e:?}"));
+    let holder = spawn("holder", holder)?;
+    let waiter = spawn("waiter", waiter)?;
+    holder.join();
+    waiter.join();
+    let value = *HELD.lock();
+    check!(value == 11 || value == 1, "the value is {value}");
+    drop(AFTER.lock());
+    check!(HELD.is_poisoned() && AFTER.is_poisoned(), "nobody is told that the holder died");
+    let mine = Mutex::new(());
+    drop(mine.lock());
+    check!(!mine.is_poisoned(), "a lock that nobody died with is poisoned");
+    Ok(())
+}
+
+/// Twenty overflows, then a thousand threads, then another: stacks in use, charges and neighbours are as before.
+pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
+    static LIVES: AtomicUsize = AtomicUsize::new(0);
+    static STAYING: sched::WaitQueue = sched::WaitQueue::new();
+    static LEAVE: AtomicU32 = AtomicU32::new(0);
+    fn neighbour(_: usize) {
+        let pattern = [sched::current().id(); 256];
+        let pattern = core::hint::black_box(&pattern);
+        STAYING.wait_uninterruptibly(|| LEAVE.load(Ordering::Relaxed) != 0);
+        if pattern.iter().all(|&word| word == sched::current().id()) {
+            LIVES.fetch_add(1_000_000, Ordering::Relaxed);
+        }
+    }
+    let spawn = |name: &str, body| sched::spawn_kernel(name, body, 0).map_err(|e| format!("{e:?}"));
+    LEAVE.store(0, Ordering::Relaxed);
+    LIVES.store(0, Ordering::Relaxed);
+    let neighbours: Result<alloc::vec::Vec<_>, String> =
+        (0..8).map(|_| spawn("neighbour", neighbour)).collect();
+    let neighbours = neighbours?;
+    let census = crate::stacks::census();
+    let charged = crate::memory::stack_pages::charged_bytes();
+    for round in 0..10 {
+        let how = if round % 2 == 0 { How::Recursion } else { How::GiantFrame };
+        overflow_one(how)?;
+        overflow_one(how)?;
+    }
+    for _ in 0..1000 {
+        spawn("after", |_| {
+            LIVES.fetch_add(1, Ordering::Relaxed);
+        })?
+        .join();
+    }
+    overflow_one(How::Recursion)?;
+    let after = crate::stacks::census();
+    let charged_after = crate::memory::stack_pages::charged_bytes();
+    LEAVE.store(1, Ordering::Relaxed);
+    STAYING.wake_all();
+    for thread in &neighbours {
+        thread.join();
+    }
+    check!(after.live == census.live, "{after:?} live, {census:?} before");
+    check!(after.used_pages == census.used_pages, "{after:?}, {census:?} before");
+    check!(charged_after == charged, "charged {charged_after}, {charged} before");
+    let lives = LIVES.load(Ordering::Relaxed);
+    check!(lives == 8_001_000, "{lives}: not 8 neighbours unharmed and 1000 threads after");
+    Ok(())
+}
+
+/// What a touched guard must lead to.
+fn touch(offset: isize, write: bool) -> Outcome {
+    static OFFSET: AtomicUsize = AtomicUsize::new(0);
+    static WRITE: AtomicU32 = AtomicU32::new(0);
+    static SURVIVED: AtomicU32 = AtomicU32::new(0);
+    fn body(_: usize) {
+        let offset = OFFSET.load(Ordering::Relaxed) as isize;
+        let range = sched::current().stack_range();
+        let from = if offset < 0 { range.lowest } else { range.top };
+        let address = from.get().wrapping_add_signed(offset) as *mut u8;
+        // SAFETY: (1) none: the address is in a guard, so the access faults and ends the thread. That is the test.
+        unsafe {
+            if WRITE.load(Ordering::Relaxed) == 0 {
+                core::hint::black_box(address.read_volatile());
+            } else {
+                address.write_volatile(0xaa);
+            }
+        }
+        SURVIVED.fetch_add(1, Ordering::Relaxed);
+    }
+    OFFSET.store(offset as usize, Ordering::Relaxed);
+    WRITE.store(u32::from(write), Ordering::Relaxed);
+    SURVIVED.store(0, Ordering::Relaxed);
+    let _old = overflow::take_last_report();
+    let thread = sched::spawn_kernel("touching", body, 0).map_err(|e| format!("{e:?}"))?;
+    let range = thread.stack_range();
+    thread.join();
+    check!(SURVIVED.load(Ordering::Relaxed) == 0, "the access at {offset} did not trap");
+    let report = overflow::take_last_report().ok_or("there is no report")?;
+    let verdict = &report.verdict;
+    let (side, from) =
+        if offset < 0 { (Side::Below, range.lowest) } else { (Side::Above, range.top) };
+    let address = Addr::new(from.get().wrapping_add_signed(offset));
+    check!(report.fault.address == address, "at {}, not {address}", report.fault.address);
+    check!(verdict.stack.owner == thread.id() && verdict.stack.range == range, "{verdict:?}");
+    check!(verdict.side == side && verdict.cause == Cause::GuardAccess, "{verdict:?}");
+    check!(verdict.consequence == Consequence::EndThread, "{verdict:?}");
+    check!(verdict.distance.get() == offset.unsigned_abs(), "{verdict:?}");
+    check!(report.backtrace.is_reliable(), "the backtrace ends {:?}", report.backtrace.end());
+    Ok(())
+}
+
+/// Both sides, read and written, at the first and the last byte of each page of each guard; meanwhile other stacks, some in
+/// the neighbouring slots, are full of a pattern and stay so.
+pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Outcome {
+    let geometry = crate::stacks::arena().geometry();
+    let others: Result<alloc::vec::Vec<_>, _> =
+        (1..20).map(crate::stacks::OwnedStack::acquire_thread).collect();
+    let others = others.map_err(|e| format!("{e:?}"))?;
+    let pattern = |range: kstack_core::addr::AddrRange| {
+        // SAFETY: (1) the stack is ours alone and mapped.
+        unsafe {
+            core::slice::from_raw_parts_mut(range.lowest.get() as *mut u8, range.size().get())
+        }
+    };
+    for stack in &others {
+        crate::arch::cpu::without_interrupts(|| {
+            crate::stacks::make_coherent(stack.as_ref().slot, crate::cpus::this().id());
+            pattern(stack.range()).fill(0xa5);
+        });
+    }
+    let below = geometry.guard_below().get() as isize;
+    let above = geometry.guard_above().get() as isize;
+    let outcome = (|| {
+        for write in [false, true] {
+            for page in (0..below).step_by(4096) {
+                touch(-1 - page, write)?;
+                touch(-4096 - page, write)?;
+            }
+            for page in (0..above).step_by(4096) {
+                touch(page, write)?;
+                touch(page + 4095, write)?;
+            }
+        }
+        Ok(())
+    })();
+    let changed = others.iter().find(|stack| pattern(stack.range()).iter().any(|&b| b != 0xa5));
+    check!(changed.is_none(), "another stack has changed: {changed:?}");
+    outcome
+}
+
+/// The same slot, as the registry sees it from outside: an address in a guard is on no stack, and names its slot.
+pub fn t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack() -> Outcome {
+    let range = sched::current().stack_range();
+    let arena = crate::stacks::arena();
+    let place = |address: usize| arena.place(Addr::new(address));
+    let Place::Body { slot, .. } = place(range.lowest.get()) else {
+        return Err(format!("{range:?} is not the body of a slot"));
+    };
+    let below = range.lowest.get() - 1;
+    check!(
+        matches!(place(below), Place::GuardBelow { slot: named, .. } if named == slot),
+        "{:?}",
+        place(below)
+    );
+    let above = range.top.get();
+    check!(
+        matches!(place(above), Place::GuardAbove { slot: named, .. } if named == slot),
+        "{:?}",
+        place(above)
+    );
+    check!(stack_at(below).is_none() && stack_at(above).is_none(), "a guard is on a stack");
+    Ok(())
+}
+
+/// Announces what the report of the coming stop must say.
+macro_rules! expect_stop {
+    ($name:ident, $($what:literal)*) => {
+        control!(
+            concat!("expect {} stack=irq side=below consequence=stop-system victim=main reliable=yes", $(" ", $what),*),
+            stringify!($name)
+        )
+    };
+}
+
+/// Defines a test that stops the machine.
+macro_rules! stops {
+    ($(#[$doc:meta])* $name:ident, $provoke:path, $how:expr, $($what:literal)*) => {
+        $(#[$doc])*
+        pub fn $name() -> Outcome {
+            expect_stop!($name, $($what)*);
+            $provoke($how);
+            Err("the machine went on".into())
+        }
+    };
+}
+
+stops!(
+    /// The backtrace goes from the recursion through the handler to the thread that was interrupted.
+    o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
+    provoke::in_interrupt, How::Recursion,
+    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=irq::handle" "backtrace~=in_interrupt"
+);
+stops!(
+    /// The frame jumps over the guard and into the next slot.
+    o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
+    provoke::in_interrupt, How::GiantFrame,
+    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=irq::handle" "backtrace~=in_interrupt"
+);
+stops!(
+    /// The same below a softirq.
+    o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
+    provoke::in_softirq, How::Recursion,
+    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=softirq" "backtrace~=in_softirq"
+);
+stops!(
+    /// The same below a softirq.
+    o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
+    provoke::in_softirq, How::GiantFrame,
+    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=softirq" "backtrace~=in_softirq"
+);

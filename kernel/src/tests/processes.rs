@@ -1,0 +1,119 @@
+//! Kernel stacks under real programs: what a system call, a switch and an overflow mean for a process.
+
+use super::support::until;
+use super::{Outcome, check};
+use crate::process::{self, run_captured};
+use crate::provoke::{self, How};
+use crate::sync::SpinLock;
+use crate::{overflow, sched, stacks};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+use kstack_core::kind::StackKind;
+use kstack_core::unwind::{End, Step};
+use kstack_core::verdict::{Consequence, Side};
+
+/// What busybox's shell says to a command, and its status.
+fn shell(command: &str) -> Result<(i32, String), String> {
+    let (status, output) = run_captured("/bin/busybox", &[b"sh", b"-c", command.as_bytes()])
+        .map_err(|e| format!("{e}"))?;
+    Ok((status, String::from_utf8_lossy(&output).into_owned()))
+}
+
+/// Busybox says what it is told.
+fn check_busybox() -> Outcome {
+    let (status, output) = shell("echo one | busybox cat; echo two")?;
+    check!(status == 0 && output == "one\ntwo\n", "status {status}, {output:?}");
+    Ok(())
+}
+
+/// More of them than CPUs, each with its own values in every register; red if a switch forgets to save or to load.
+pub fn s1_floating_point_registers_of_programs_are_kept_apart() -> Outcome {
+    static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
+    STATUSES.lock().clear();
+    fn run(_: usize) {
+        let status = process::run("/kstack/bin/float-keeper", &[b"float-keeper"]).unwrap_or(-1);
+        STATUSES.lock().push(status);
+    }
+    let threads: Result<Vec<_>, _> =
+        (0..6).map(|_| sched::spawn_kernel("running", run, 0)).collect();
+    for thread in threads.map_err(|error| format!("{error:?}"))? {
+        thread.join();
+    }
+    let statuses = STATUSES.lock().clone();
+    check!(statuses == [0; 6], "statuses {statuses:?}");
+    Ok(())
+}
+
+/// By the only counter there is, which stands in the only function that makes threads: a kernel thread, the first thread of a
+/// program, fork, vfork.
+pub fn s3_p2_kernel_threads_and_processes_come_from_one_place() -> Outcome {
+    let made_by = |body: &dyn Fn() -> Outcome| -> Result<u32, String> {
+        let before = sched::created_count();
+        body()?;
+        Ok(sched::created_count() - before)
+    };
+    let kernel = made_by(&|| {
+        sched::spawn_kernel("one", |_| (), 0).map_err(|e| format!("{e:?}"))?.join();
+        Ok(())
+    })?;
+    check!(kernel == 1, "a kernel thread counts {kernel} times");
+    let program = made_by(&|| {
+        let ran = run_captured("/bin/busybox", &[b"true"]).map_err(|e| format!("{e}"))?;
+        check!(ran.0 == 0, "status {}", ran.0);
+        Ok(())
+    })?;
+    check!(program == 1, "a program counts {program} times");
+    // A pipe of two processes: the shell and two children, by fork.
+    let piped = made_by(&check_busybox)?;
+    check!(piped == 3, "a shell with a pipe of two counts {piped} times, not 3");
+    Ok(())
+}
+
+/// The process dies as by a fatal signal, its shell goes on to say so; the report names the stack and goes back to user mode;
+/// the machine makes a thousand threads, runs busybox, and it is all done again, both ways.
+pub fn o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on() -> Outcome {
+    static ALIVE: AtomicU32 = AtomicU32::new(0);
+    check_busybox()?;
+    let live = stacks::census().live;
+    for how in [How::Recursion, How::GiantFrame, How::Recursion, How::GiantFrame] {
+        let _old = overflow::take_last_report();
+        let status = provoke::in_syscall(how)?;
+        check!(status == 128 + 11, "{how:?}: status {status}, not that of SIGSEGV");
+        let report = overflow::take_last_report().ok_or("there is no report")?;
+        let verdict = &report.verdict;
+        check!(verdict.stack.kind == StackKind::Thread, "{verdict:?}");
+        check!(verdict.side == Side::Below, "{verdict:?}");
+        check!(verdict.consequence == Consequence::EndThread, "{verdict:?}");
+        check!(verdict.stack.owner == report.context.thread, "{verdict:?}");
+        let steps = report.backtrace.steps();
+        let boundary = steps.iter().any(|(step, _)| matches!(step, Step::UserBoundary(_)));
+        check!(boundary, "{how:?}: no boundary to user mode in {steps:x?}");
+        check!(report.backtrace.end() == Some(End::Reliable), "{:?}", report.backtrace.end());
+        // A child of the shell before may still have been on its way out when they were counted: fewer is fine.
+        until("no more stacks are live than before", || stacks::census().live <= live)?;
+        ALIVE.store(0, Ordering::Relaxed);
+        for _ in 0..1000 {
+            let body = |_| _ = ALIVE.fetch_add(1, Ordering::Relaxed);
+            sched::spawn_kernel("after", body, 0).map_err(|e| format!("{e:?}"))?.join();
+        }
+        check!(ALIVE.load(Ordering::Relaxed) == 1000, "{ALIVE:?} threads of 1000 lived");
+        check_busybox()?;
+    }
+    // The shell that waits for such a process lives on.
+    let word = "busybox sh -c 'echo recurse > /proc/kstack/provoke'; echo status $?";
+    let (status, output) = shell(word)?;
+    check!(status == 0 && output.ends_with("status 139\n"), "status {status}, {output:?}");
+    Ok(())
+}
+
+/// Of another process, asleep in a system call: its functions by name, to the boundary of user mode.
+pub fn b4_proc_pid_stack_shows_where_another_process_sleeps() -> Outcome {
+    let (status, output) = shell("busybox sleep 1000 & busybox sleep 1; busybox cat /proc/$!/stack; kill $!")?;
+    let flat = output.replace('\n', ";");
+    check!(status == 0 && output.contains("sleep"), "status {status}, {flat}");
+    check!(output.contains("wait"), "no waiting function in {flat}");
+    check!(output.contains("user mode"), "no boundary in {flat}");
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! What several tests share: classifying addresses, waiting for a condition, running something on a given CPU.
+
+use super::Outcome;
+use crate::arch::apic::{self, vector};
+use crate::arch::paging;
+use crate::arch::regs::SavedRegs;
+use crate::cpus::{self, Cpu};
+use crate::sync::SpinLock;
+use crate::{interrupts, time};
+use alloc::format;
+use core::sync::atomic::{AtomicBool, Ordering};
+use kstack::registry;
+use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
+use kstack_core::kind::StackKind;
+use kstack_core::stacks::{StackId, StackLookup};
+
+/// Looks at a condition before it is given up: two ticks each.
+const MOST_LOOKS: u32 = 2500;
+
+/// Waits until the condition holds, a tick between looks. Fails, naming `what`, if it never does.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
+    for _ in 0..MOST_LOOKS {
+        if condition() {
+            return Ok(());
+        }
+        time::sleep(1).map_err(|_| format!("killed while waiting until {what}"))?;
+    }
+    Err(format!("waited in vain until {what}"))
+}
+
+/// The live stack an address lies on.
+pub fn stack_at(address: usize) -> Option<StackId> {
+    registry::get()?.stack_at(Addr::new(address))
+}
+
+/// The kind of the live stack an address lies on.
+pub fn kind_at(address: usize) -> Option<StackKind> {
+    stack_at(address).map(|stack| stack.kind)
+}
+
+/// The one stack of this kind that belongs to this CPU; an error if there is none, or more than one.
+pub fn stack_of_cpu(kind: StackKind, cpu: &Cpu) -> Result<StackId, alloc::string::String> {
+    let registry = registry::get().ok_or("no registry")?;
+    let mut found =
+        registry.live().map(|(_, s)| s).filter(|s| s.kind == kind && s.cpu == Some(cpu.id()));
+    let stack = found.next().ok_or_else(|| format!("CPU {} has no {kind} stack", cpu.id()))?;
+    match found.next() {
+        None => Ok(stack),
+        Some(_) => Err(format!("CPU {} has two {kind} stacks", cpu.id())),
+    }
+}
+
+/// Checks that every page of the stack is mapped and every page of both its guards, as wide as the geometry says, is not.
+pub fn check_mapping(range: AddrRange) -> Outcome {
+    let geometry = crate::stacks::arena().geometry();
+    let pages = |from: usize, bytes: usize| (from..from + bytes).step_by(PAGE_BYTES);
+    let is_mapped = |page: usize| paging::kernel_is_mapped(page as u64);
+    let (lowest, top) = (range.lowest.get(), range.top.get());
+    for page in pages(lowest, top - lowest) {
+        super::check!(is_mapped(page), "page {page:#x} of the stack {range:?} is not mapped");
+    }
+    // A stack may be mapped in part: the unmapped rest of its body widens the guard below.
+    let below = geometry.guard_below().get() + geometry.body().get() - (top - lowest);
+    for page in pages(lowest - below, below) {
+        super::check!(!is_mapped(page), "page {page:#x} of the guard below {range:?} is mapped");
+    }
+    for page in pages(top, geometry.guard_above().get()) {
+        super::check!(!is_mapped(page), "page {page:#x} of the guard above {range:?} is mapped");
+    }
+    Ok(())
+}
+
+type Errand = fn(&mut SavedRegs) -> Outcome;
+
+static ERRAND: SpinLock<Option<Errand>> = SpinLock::new(None);
+static ANSWER: SpinLock<Option<Outcome>> = SpinLock::new(None);
+static ANSWERED: AtomicBool = AtomicBool::new(false);
+
+fn do_errand(regs: &mut SavedRegs) {
+    let errand = *ERRAND.lock();
+    if let Some(errand) = errand {
+        let answer = errand(regs);
+        *ANSWER.lock() = Some(answer);
+        ANSWERED.store(true, Ordering::Release);
+    }
+}
+
+/// Runs `errand` in an interrupt on this CPU, and waits for its answer.
+pub fn on_cpu(cpu: &Cpu, errand: fn(&mut SavedRegs) -> Outcome) -> Outcome {
+    *ERRAND.lock() = Some(errand);
+    ANSWERED.store(false, Ordering::Release);
+    interrupts::set_call(do_errand);
+    apic::send_interrupt(cpu.apic_id.load(Ordering::Relaxed), vector::CALL);
+    until("a CPU has answered an interrupt", || ANSWERED.load(Ordering::Acquire))?;
+    *ERRAND.lock() = None;
+    let answer = ANSWER.lock().take();
+    answer.unwrap_or(Ok(())).map_err(|message| format!("on CPU {}: {message}", cpu.id()))
+}
+
+/// The same on every CPU, one after the other.
+pub fn on_every_cpu(errand: fn(&mut SavedRegs) -> Outcome) -> Outcome {
+    cpus::online().try_for_each(|cpu| on_cpu(cpu, errand))
+}

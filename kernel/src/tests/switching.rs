@@ -1,0 +1,462 @@
+//! The switch between threads, the first frame of a new one, and the end of an old one.
+
+use super::support::{on_every_cpu, stack_at, until};
+use super::{Outcome, check};
+use crate::arch::regs::SavedRegs;
+use crate::arch::{cpu, paging};
+use crate::cpus;
+use crate::sched::{self, Thread, WaitQueue};
+use crate::stacks::{self, OwnedStack};
+use crate::sync::SpinLock;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::arch::{asm, naked_asm};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::call::call_on_stack;
+use kstack::arch::current::local::CpuLocal;
+use kstack::arch::current::switch::{self, Start, SwitchFrame};
+use kstack_core::addr::Addr;
+use kstack_core::arena::SlotIndex;
+use kstack_core::kind::StackKind;
+
+/// Starts threads, or says why not.
+fn spawn_all(
+    number: usize,
+    name: &str,
+    body: fn(usize),
+) -> Result<Vec<Arc<Thread>>, alloc::string::String> {
+    (0..number)
+        .map(|n| sched::spawn_kernel(name, body, n).map_err(|error| format!("{error:?}")))
+        .collect()
+}
+
+/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
+/// back as they were: 6.
+#[unsafe(naked)]
+extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rsi",
+        "lea rbx, [rsi + 1]",
+        "lea rbp, [rsi + 2]",
+        "lea r12, [rsi + 3]",
+        "lea r13, [rsi + 4]",
+        "lea r14, [rsi + 5]",
+        "lea r15, [rsi + 6]",
+        "call rdi",
+        "pop rsi",
+        "xor eax, eax",
+        "xor ecx, ecx",
+        "lea rdx, [rsi + 1]",
+        "cmp rbx, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 2]",
+        "cmp rbp, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 3]",
+        "cmp r12, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 4]",
+        "cmp r13, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 5]",
+        "cmp r14, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 6]",
+        "cmp r15, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// What a compiler's stack check compares with: the word at GS:40.
+fn loaded_canary() -> usize {
+    let canary: usize;
+    // Compilers have this place built in; it is no offset of ours.
+    const COMPILERS_PLACE: usize = 0x28;
+    // SAFETY: (1) GS base is the CPU's block.
+    unsafe {
+        asm!("mov {}, gs:[{place}]", out(reg) canary, place = const COMPILERS_PLACE, options(nostack, readonly));
+    }
+    canary
+}
+
+/// Whether everything that a switch sets is the calling thread's.
+fn all_is_mine() -> bool {
+    cpu::without_interrupts(|| {
+        let me = sched::current();
+        let range = me.stack_range();
+        loaded_canary() == me.canary()
+            && CpuLocal::this().thread_top() == range.top
+            && range.contains(Addr::new(cpu::stack_pointer()))
+    })
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+static TURNS: AtomicU32 = AtomicU32::new(0);
+static WRONG: AtomicU32 = AtomicU32::new(0);
+
+static TURN: AtomicUsize = AtomicUsize::new(0);
+static TAKEN: WaitQueue = WaitQueue::new();
+
+/// Gives the turn to player `next` and sleeps until it is player `me`'s again. A look that fails after the sleeper is in the
+/// queue means that it left the CPU.
+fn pass_turn(next: usize, me: usize) {
+    TURN.store(next, Ordering::Release);
+    TAKEN.wake_all();
+    let mut looks = 0;
+    TAKEN.wait_uninterruptibly(|| {
+        looks += 1;
+        TURN.load(Ordering::Acquire) == me || STOP.load(Ordering::Relaxed)
+    });
+    if looks >= 3 {
+        TURNS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+extern "C" fn pass_to_second() {
+    pass_turn(1, 0);
+}
+
+extern "C" fn pass_to_first() {
+    pass_turn(0, 1);
+}
+
+/// Two threads take turns, each with values of its own in the registers that a switch must keep, and each looks at canary, top
+/// of stack and SP after every turn. Red if the switch saves one register less, or two in the wrong order, or forgets the
+/// canary.
+pub fn s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary() -> Outcome {
+    const SWITCHES: u32 = 2000;
+    static CANARIES: SpinLock<[usize; 2]> = SpinLock::new([0; 2]);
+    fn play(player: usize) {
+        let (pass, pattern): (extern "C" fn(), _) = match player {
+            0 => (pass_to_second, 0x1111_0000),
+            _ => (pass_to_first, 0x7777_0000),
+        };
+        CANARIES.lock()[player] = sched::current().canary();
+        while TURNS.load(Ordering::Relaxed) < SWITCHES {
+            if kept_across(pass, pattern) != 6 || !all_is_mine() {
+                WRONG.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        STOP.store(true, Ordering::Relaxed);
+        TAKEN.wake_all();
+    }
+    STOP.store(false, Ordering::Relaxed);
+    TURNS.store(0, Ordering::Relaxed);
+    WRONG.store(0, Ordering::Relaxed);
+    for player in spawn_all(2, "player", play)? {
+        player.join();
+    }
+    check!(WRONG.load(Ordering::Relaxed) == 0, "wrong {WRONG:?} times in {TURNS:?} switches");
+    let [first, second] = *CANARIES.lock();
+    check!(first != second && first & 0xff == 0, "canaries {first:x}, {second:x}");
+    Ok(())
+}
+
+/// The same with many threads on four CPUs, moved about by the timer.
+pub fn s1_t16_current_is_right_across_preemption_on_four_cpus() -> Outcome {
+    const THREADS: usize = 12;
+    static MOVES: AtomicU32 = AtomicU32::new(0);
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
+    static IDS: [AtomicU64; THREADS] = [const { AtomicU64::new(0) }; THREADS];
+    fn look(n: usize) {
+        let me = sched::current();
+        IDS[n].store(me.id(), Ordering::Relaxed);
+        let (lowest, top) = (me.stack_range().lowest.get(), me.stack_range().top.get());
+        let mut last = me.last_cpu();
+        while !STOP.load(Ordering::Relaxed) {
+            for _ in 0..1000 {
+                // Two loads of `current` with a preemption in between, now and then; and where SP is, says who runs.
+                let now = sched::current();
+                let sp = cpu::stack_pointer();
+                if now.id() != me.id() || sp < lowest || sp >= top || !all_is_mine() {
+                    WRONG.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            LOOKS.fetch_add(1000, Ordering::Relaxed);
+            if me.last_cpu() != last {
+                last = me.last_cpu();
+                MOVES.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    STOP.store(false, Ordering::Relaxed);
+    WRONG.store(0, Ordering::Relaxed);
+    MOVES.store(0, Ordering::Relaxed);
+    let threads = spawn_all(THREADS, "looking", look)?;
+    let moved = until("threads have moved between CPUs", || MOVES.load(Ordering::Relaxed) >= 100);
+    STOP.store(true, Ordering::Relaxed);
+    for thread in &threads {
+        thread.join();
+    }
+    moved?;
+    check!(WRONG.load(Ordering::Relaxed) == 0, "wrong {WRONG:?} times of {LOOKS:?}");
+    for (thread, id) in threads.iter().zip(&IDS) {
+        check!(thread.id() == id.load(Ordering::Relaxed), "{} thought it was {id:?}", thread.id());
+    }
+    Ok(())
+}
+
+#[inline(never)]
+extern "C" fn only_current() -> usize {
+    CpuLocal::current_thread()
+}
+
+/// Read from the machine code: one instruction that goes through GS, and nothing else that reads memory but the return.
+pub fn t16_current_is_one_load() -> Outcome {
+    let code = only_current as *const () as *const u8;
+    // SAFETY: (1) a function of this kernel has at least these bytes of code and padding behind it.
+    let bytes = unsafe { core::slice::from_raw_parts(code, 24) };
+    let thread = CpuLocal::THREAD as u32;
+    // mov rax, gs:[disp32]
+    let load = [&[0x65, 0x48, 0x8b, 0x04, 0x25][..], &thread.to_le_bytes()].concat();
+    let with_frame = [&[0x55, 0x48, 0x89, 0xe5][..], &load, &[0x5d, 0xc3]].concat();
+    let without = [&load[..], &[0xc3]].concat();
+    check!(
+        bytes.starts_with(&with_frame) || bytes.starts_with(&without),
+        "`current` is compiled to {bytes:x?}"
+    );
+    check!(only_current() == core::ptr::from_ref(sched::current()) as usize, "of another thread");
+    Ok(())
+}
+
+extern "C" fn never_called(_: usize) {}
+
+/// The frames are read from memory before anything runs on them.
+pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument() -> Outcome {
+    let stack = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
+    let range = stack.range();
+    let regs_at = switch::user_regs_at(range);
+    let user =
+        SavedRegs { rip: 0x40_1000, rsp: 0x7fff_0000, cs: 0x2b, ss: 0x23, ..SavedRegs::default() };
+    let mut seen = Vec::new();
+    for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(user)] {
+        let sp = cpu::without_interrupts(|| {
+            stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
+            // SAFETY: (1) the stack is ours alone, and mapped.
+            unsafe { switch::first_frame(range, start) }
+        });
+        // SAFETY: (1) what is read was just written.
+        let (frame, regs) = unsafe {
+            ((sp as *const SwitchFrame).read(), (regs_at.get() as *const SavedRegs).read())
+        };
+        seen.push((sp, frame, regs));
+    }
+    drop(stack);
+    check!(range.top.bytes_above(regs_at).get() == 168, "the registers are at {regs_at}");
+    let [(kernel_sp, kernel, kernel_regs), (user_sp, for_user, user_regs)] = seen[..] else {
+        return Err("two frames".into());
+    };
+    check!(kernel_sp == regs_at.get() - 56 && user_sp == kernel_sp, "{kernel_sp:x}, {user_sp:x}");
+    check!(kernel.rbx == never_called as *const () as u64, "function: {kernel:x?}");
+    check!(kernel.r12 == 0x1234 && kernel.rbp == 0, "argument, marker: {kernel:x?}");
+    check!(kernel_regs == SavedRegs::default(), "{kernel_regs:x?}");
+    check!(for_user.rbx == 0 && for_user.rbp == regs_at.get() as u64 + 1, "{for_user:x?}");
+    check!(user_regs == user, "{user_regs:x?}");
+    check!(kernel.return_address == for_user.return_address, "two ways to start");
+    Ok(())
+}
+
+/// A kernel thread runs its function, with its argument, near the top of its own stack, interrupts on.
+pub fn s2_a_kernel_thread_starts_with_its_function_and_argument() -> Outcome {
+    static SEEN: SpinLock<Vec<(usize, u64, usize, bool)>> = SpinLock::new(Vec::new());
+    fn body(argument: usize) {
+        let sp = cpu::stack_pointer();
+        let below = sched::current().stack_range().top.get() - sp;
+        let on = cpu::interrupts_are_on();
+        SEEN.lock().push((argument, sched::current().id(), below, on));
+    }
+    SEEN.lock().clear();
+    let threads = spawn_all(20, "starting", body)?;
+    for thread in &threads {
+        thread.join();
+    }
+    let seen = core::mem::take(&mut *SEEN.lock());
+    check!(seen.len() == threads.len(), "{} of them ran", seen.len());
+    for (argument, id, below, interrupts_on) in seen {
+        check!(threads[argument].id() == id, "thread {id} got the argument {argument}");
+        check!(below < 1024, "thread {id} starts {below} bytes below its top");
+        check!(interrupts_on, "thread {id} starts with interrupts off");
+    }
+    Ok(())
+}
+
+/// A thousand deaths: each stack is given back, and never by code that stands on it.
+pub fn s5_a_dead_threads_stack_is_given_back_by_the_next_thread() -> Outcome {
+    let before = sched::deaths();
+    for round in 0..50 {
+        let threads = spawn_all(20, "dying", |_| sched::yield_now())?;
+        for thread in threads {
+            thread.join();
+            check!(!thread.has_stack(), "round {round}: a dead thread still has its stack");
+            let kind = stack_at(thread.stack_range().top.get() - 1);
+            check!(
+                kind.is_none_or(|stack| stack.owner != thread.id()),
+                "the registry still names the dead thread: {kind:?}"
+            );
+        }
+    }
+    let after = sched::deaths();
+    let given_back = after.given_back - before.given_back;
+    check!(given_back >= 1000, "{given_back} stacks given back, not 1000");
+    check!(after.on_itself == 0, "{} were given back from themselves", after.on_itself);
+    Ok(())
+}
+
+static GO_ON: WaitQueue = WaitQueue::new();
+static MAY_END: AtomicBool = AtomicBool::new(false);
+
+fn stand_by(_: usize) {
+    GO_ON.wait_uninterruptibly(|| MAY_END.load(Ordering::Relaxed));
+}
+
+/// Of a sleeping thread, of the running one, and of one that is gone.
+pub fn t9_whether_and_where_a_thread_has_its_stack_is_a_query() -> Outcome {
+    MAY_END.store(false, Ordering::Relaxed);
+    let thread = sched::spawn_kernel("asked", stand_by, 0).map_err(|e| format!("{e:?}"))?;
+    until("the thread sleeps", || thread.state() == sched::State::Blocked && !thread.is_on_cpu())?;
+    let asked = (|| {
+        let range = thread.stack_range();
+        check!(thread.has_stack(), "it has no stack");
+        check!(paging::kernel_is_mapped(range.lowest.get() as u64), "its stack is not mapped");
+        let stack = stack_at(range.lowest.get()).ok_or("the registry does not know it")?;
+        check!(stack.owner == thread.id() && stack.kind == StackKind::Thread, "{stack:?}");
+        check!(stack.range == range, "{:?}, not {range:?}", stack.range);
+        let top = range.top.get();
+        check!(stack_at(top - 1) == Some(stack), "its highest byte is not on it");
+        check!(stack_at(range.lowest.get() - 1).is_none(), "the guard below is on a stack");
+        check!(stack_at(top).is_none(), "the guard above is on a stack");
+        let sp = thread.saved_sp();
+        check!(range.contains(Addr::new(sp)), "its saved SP {sp:x} is not on it");
+        let regs_at = switch::user_regs_at(range).get();
+        check!(regs_at == top - size_of::<SavedRegs>(), "its user registers are at {regs_at:x}");
+        check!(sp < regs_at, "its frames are above its user registers");
+        let mine = sched::current();
+        let here = cpu::stack_pointer();
+        check!(
+            stack_at(here).is_some_and(|stack| stack.owner == mine.id()),
+            "and mine is not mine"
+        );
+        Ok(())
+    })();
+    MAY_END.store(true, Ordering::Relaxed);
+    GO_ON.wake_all();
+    thread.join();
+    asked?;
+    check!(!thread.has_stack(), "a thread that is gone has a stack");
+    let still = stack_at(thread.stack_range().lowest.get());
+    check!(still.is_none_or(|stack| stack.owner != thread.id()), "{still:?}");
+    Ok(())
+}
+
+static FRESH: AtomicUsize = AtomicUsize::new(0);
+static SLOT: AtomicU32 = AtomicU32::new(0);
+static ROOT: AtomicU64 = AtomicU64::new(0);
+static VISITS: AtomicU32 = AtomicU32::new(0);
+
+/// Address spaces are made first, stacks are mapped after; then every CPU, under each address space, runs on the top of a new
+/// stack and writes its lowest byte. Red if a new stack's mapping had to be copied into address spaces, or faulted in.
+pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outcome {
+    extern "C" fn visit(lowest: usize, _: usize) {
+        // SAFETY: (1) the lowest byte of the stack this runs on.
+        unsafe { (lowest as *mut u8).write_volatile(1) };
+        VISITS.fetch_add(1, Ordering::Relaxed);
+    }
+    let spaces: Vec<_> = (0..3).filter_map(|_| paging::UserTables::new()).collect();
+    check!(spaces.len() == 3, "no memory for three address spaces");
+    VISITS.store(0, Ordering::Relaxed);
+    // More than fit into the caches, so that some are mapped now.
+    let stacks: Result<Vec<_>, _> = (0..40).map(OwnedStack::acquire_thread).collect();
+    let stacks = stacks.map_err(|error| format!("{error:?}"))?;
+    let mut outcome = Ok(());
+    for stack in &stacks {
+        SLOT.store(stack.as_ref().slot.get(), Ordering::Relaxed);
+        FRESH.store(stack.range().top.get(), Ordering::Relaxed);
+        for space in &spaces {
+            ROOT.store(space.root(), Ordering::Relaxed);
+            outcome = outcome.and(on_every_cpu(|_| {
+                let top = FRESH.load(Ordering::Relaxed);
+                let body = stacks::arena().geometry().body().get();
+                let old = cpus::this().tables_root.load(Ordering::Relaxed);
+                let slot = SlotIndex::new(SLOT.load(Ordering::Relaxed));
+                stacks::make_coherent(slot, cpus::this().id());
+                // SAFETY: (1) the tables are complete and stay until the old ones, which this CPU used, are back;
+                // (2) interrupts are off, and nobody else uses the new stack.
+                unsafe {
+                    cpu::load_tables(ROOT.load(Ordering::Relaxed));
+                    call_on_stack(top - body, 0, visit, top);
+                    cpu::load_tables(old);
+                }
+                Ok(())
+            }));
+            if outcome.is_err() {
+                break;
+            }
+        }
+    }
+    let number = stacks.len() as u32;
+    drop(stacks);
+    outcome?;
+    let visits = VISITS.load(Ordering::Relaxed);
+    check!(visits == number * 3 * cpus::online_count(), "{visits} visits to {number} stacks");
+    Ok(())
+}
+
+/// Threads that are started and stay alive together, so that their stacks are new; they are run by whatever CPU is free.
+pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
+    static RAN_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
+    static RAN: AtomicU32 = AtomicU32::new(0);
+    fn body(_: usize) {
+        let lowest = sched::current().stack_range().lowest.get();
+        // SAFETY: (1) the far end of its own stack, which it does not use.
+        unsafe { (lowest as *mut u8).write_volatile(1) };
+        let count = || {
+            cpu::without_interrupts(|| {
+                RAN_ON[cpus::this().id().index()].fetch_add(1, Ordering::Relaxed)
+            })
+        };
+        count();
+        RAN.fetch_add(1, Ordering::Relaxed);
+        // The first ones go round until every CPU has had one of them.
+        while RAN_ON.iter().any(|count| count.load(Ordering::Relaxed) == 0)
+            && !MAY_END.load(Ordering::Relaxed)
+        {
+            sched::yield_now();
+            count();
+        }
+        stand_by(0);
+    }
+    RAN_ON.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    RAN.store(0, Ordering::Relaxed);
+    MAY_END.store(false, Ordering::Relaxed);
+    let threads = spawn_all(300, "new", body);
+    let all_ran = until("300 new threads have run on all CPUs", || {
+        RAN.load(Ordering::Relaxed) == 300
+            && RAN_ON.iter().all(|count| count.load(Ordering::Relaxed) > 0)
+    });
+    MAY_END.store(true, Ordering::Relaxed);
+    GO_ON.wake_all();
+    for thread in threads? {
+        thread.join();
+    }
+    all_ran.map_err(|message| format!("{message}: {RAN:?} on {RAN_ON:?}"))
+}

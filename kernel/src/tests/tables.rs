@@ -1,0 +1,201 @@
+//! The task state segment and what lies around it, read as the CPU reads it; the layout of saved registers; a stack's
+//! geometry.
+
+use super::known_regs::{self, Registers};
+use super::support::{check_mapping, on_every_cpu, stack_of_cpu};
+use super::{Outcome, check};
+use crate::arch::paging;
+use crate::arch::regs::SavedRegs;
+use crate::sync::SpinLock;
+use crate::{cpu_stacks, cpus, interrupts, sched};
+use core::arch::asm;
+use core::sync::atomic::Ordering;
+use kstack::arch::current::tables::{KERNEL_CODE, POISON};
+use kstack_core::addr::ByteSize;
+use kstack_core::kind::StackKind;
+
+/// The task state segment this CPU has loaded, from its own registers: base, limit, type.
+fn loaded_tss() -> (u64, u64, u64) {
+    #[repr(C, packed)]
+    struct Pointer {
+        limit: u16,
+        base: u64,
+    }
+    let mut gdt = Pointer { limit: 0, base: 0 };
+    let selector: u64;
+    // SAFETY: (1) both instructions only store registers.
+    unsafe {
+        asm!("sgdt [{gdt}]", "str {tr}", gdt = in(reg) &raw mut gdt, tr = out(reg) selector, options(nostack));
+    }
+    let descriptor = (gdt.base + (selector & !7)) as *const u64;
+    // SAFETY: (1) the CPU reads the descriptor from there.
+    let (low, high) = unsafe { (descriptor.read(), descriptor.add(1).read()) };
+    // Intel SDM vol. 3, figure 8-4.
+    let base = low >> 16 & 0xff_ffff | (low >> 56) << 24 | high << 32;
+    let limit = low & 0xffff | (low >> 48 & 0xf) << 16;
+    (base, limit, low >> 40 & 0x1f)
+}
+
+/// On every CPU: what the task register leads to is the CPU's own table, and at the manual's offsets stand the tops of the
+/// CPU's own stacks. Red if a field moves, if two CPUs share a stack, or if a switch forgets rsp0.
+pub fn x1_the_loaded_task_state_segment_has_every_field_in_its_place() -> Outcome {
+    on_every_cpu(|_| {
+        let cpu = cpus::this();
+        let (base, limit, kind) = loaded_tss();
+        check!(base == cpu_stacks::tables_address(cpu.id()), "the segment is at {base:#x}");
+        check!(limit == 103, "its limit is {limit}");
+        check!(kind == 0b1011, "its type is {kind:#x}, not a busy 64-bit segment");
+        // SAFETY: (1) the segment is mapped, 104 bytes from `base` on.
+        let word = |at: u64| unsafe { ((base + at) as *const u64).read_unaligned() };
+        // An idle thread that never was switched to has no business in user mode: still poisoned.
+        let thread = sched::current();
+        let top = thread.stack_range().top.get() as u64;
+        let never_switched =
+            core::ptr::from_ref(thread) as usize == cpu.idle.load(Ordering::Relaxed);
+        check!(
+            word(4) == top || never_switched && word(4) == POISON,
+            "rsp0 is {:#x}, the top of the running thread's stack {top:#x}",
+            word(4)
+        );
+        for at in [12, 20, 68, 76, 84] {
+            check!(word(at) == POISON, "the unused word at {at} is {:#x}", word(at));
+        }
+        let exceptions = [
+            (36, StackKind::DoubleFault),
+            (44, StackKind::Nmi),
+            (52, StackKind::Debug),
+            (60, StackKind::MachineCheck),
+        ];
+        for (at, kind) in exceptions {
+            let top = stack_of_cpu(kind, cpu)?.range.top.wrapping_sub(ByteSize::new(16));
+            check!(word(at) == top.get() as u64, "{kind}: {:#x}, not {top}", word(at));
+        }
+        let io_map = word(96) >> 48;
+        check!(io_map > limit, "the I/O bitmap at {io_map} is inside the limit {limit}");
+        Ok(())
+    })
+}
+
+/// While threads come and go on all CPUs, rsp0 and the entry code's word follow the running thread.
+pub fn x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread() -> Outcome {
+    fn look(_: usize) {
+        for _ in 0..200 {
+            crate::arch::cpu::without_interrupts(|| {
+                let (base, ..) = loaded_tss();
+                // SAFETY: (1) mapped, see above.
+                let rsp0 = unsafe { ((base + 4) as *const u64).read_unaligned() };
+                let top = sched::current().stack_range().top;
+                if rsp0 != top.get() as u64 || sched::entry_stack_top() != top {
+                    WRONG.fetch_add(1, Ordering::Relaxed);
+                }
+                LOOKS.fetch_add(1, Ordering::Relaxed);
+            });
+            sched::yield_now();
+        }
+    }
+    use core::sync::atomic::AtomicU32;
+    static WRONG: AtomicU32 = AtomicU32::new(0);
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+    let threads: Result<alloc::vec::Vec<_>, _> =
+        (0..12).map(|_| sched::spawn_kernel("looking", look, 0)).collect();
+    for thread in threads.map_err(|error| alloc::format!("{error:?}"))? {
+        thread.join();
+    }
+    let looks = LOOKS.load(Ordering::Relaxed);
+    check!(looks >= 2400, "only {looks} looks");
+    check!(WRONG.load(Ordering::Relaxed) == 0, "wrong {WRONG:?} times of {looks}");
+    Ok(())
+}
+
+/// Red if the tables were static data like any other.
+pub fn x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach() -> Outcome
+{
+    on_every_cpu(|_| {
+        let (base, ..) = loaded_tss();
+        check!(base % 4096 == 0, "the segment is at {base:#x}, not page aligned");
+        for at in base..base + 104 {
+            check!(paging::kernel_is_mapped(at), "{at:#x} is not mapped");
+            check!(!paging::user_can_reach(at), "user mode can read {at:#x}");
+        }
+        for guard in [base - 4096, base - 1, base + 4096, base + 2 * 4096 - 1] {
+            check!(!paging::kernel_is_mapped(guard), "{guard:#x}, next to the page, is mapped");
+        }
+        Ok(())
+    })
+}
+
+static SAVED: SpinLock<Option<SavedRegs>> = SpinLock::new(None);
+
+fn as_registers(saved: &SavedRegs) -> Registers {
+    Registers {
+        rax: saved.rax,
+        rbx: saved.rbx,
+        rcx: saved.rcx,
+        rdx: saved.rdx,
+        rsi: saved.rsi,
+        rdi: saved.rdi,
+        rbp: saved.rbp,
+        r8: saved.r8,
+        r9: saved.r9,
+        r10: saved.r10,
+        r11: saved.r11,
+        r12: saved.r12,
+        r13: saved.r13,
+        r14: saved.r14,
+        r15: saved.r15,
+        rsp: saved.rsp,
+        rip: saved.rip,
+    }
+}
+
+/// Every register has a value of its own, so a field that the assembly puts in another's place shows.
+pub fn x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back() -> Outcome {
+    interrupts::set_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
+    interrupts::set_breakpoint_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
+    let entries = [
+        ("interrupt", known_regs::across_an_interrupt as extern "C" fn(&mut Registers)),
+        ("exception", known_regs::across_a_breakpoint),
+    ];
+    for (name, across) in entries {
+        let mut after = Registers::default();
+        across(&mut after);
+        let saved = SAVED.lock().take();
+        let saved = saved.ok_or_else(|| alloc::format!("the {name} did not arrive"))?;
+        let expected = Registers { rsp: after.rsp, rip: after.rip, ..Registers::known() };
+        let seen = as_registers(&saved);
+        check!(seen == expected, "{name}: saved {seen:x?}, expected {expected:x?}");
+        check!(after == expected, "{name}: afterwards {after:x?}, expected {expected:x?}");
+        check!(saved.cs == u64::from(KERNEL_CODE), "{name}: cs is {:#x}", saved.cs);
+        check!(saved.orig_rax == 0, "{name}: the error code is {:#x}", saved.orig_rax);
+        check!(saved.rflags & 0x202 == 0x202, "{name}: the flags are {:#x}", saved.rflags);
+    }
+    interrupts::set_probe(None);
+    interrupts::set_breakpoint_probe(None);
+    Ok(())
+}
+
+/// Of live threads, one after the other in neighbouring slots. Red if a guard is mapped, too narrow, or shared away.
+pub fn t1_a_thread_stack_is_16_kib_aligned_mapped_and_between_guards() -> Outcome {
+    static GO_ON: sched::WaitQueue = sched::WaitQueue::new();
+    static MAY_END: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+    MAY_END.store(false, Ordering::Relaxed);
+    let body = |_| GO_ON.wait_uninterruptibly(|| MAY_END.load(Ordering::Relaxed));
+    let threads: Result<alloc::vec::Vec<_>, _> =
+        (0..40).map(|_| sched::spawn_kernel("standing", body, 0)).collect();
+    let threads = threads.map_err(|error| alloc::format!("{error:?}"));
+    let looked_at = threads.as_ref().map_err(Clone::clone).and_then(|threads| {
+        for thread in threads {
+            let range = thread.stack_range();
+            check!(range.size() == ByteSize::kib(16), "{range:?} is not 16 KiB");
+            check!(range.lowest.is_aligned(ByteSize::kib(16)), "{range:?} is not aligned");
+            check_mapping(range)?;
+        }
+        check_mapping(sched::current().stack_range())
+    });
+    MAY_END.store(true, Ordering::Relaxed);
+    GO_ON.wake_all();
+    for thread in threads? {
+        thread.join();
+    }
+    looked_at
+}

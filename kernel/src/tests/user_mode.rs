@@ -1,0 +1,549 @@
+//! Entries from user mode, seen from inside: threads that run a few instructions of ours in user mode, without a program
+//! around them, and hooks of ours that answer them.
+
+use super::support::{kind_at, stack_of_cpu, until};
+use super::{Outcome, check};
+use crate::arch::paging::{Access, UserTables};
+use crate::arch::regs::SavedRegs;
+use crate::arch::{apic, cpu};
+use crate::backtrace::{self, STEPS};
+use crate::memory::frames::{self, Frame};
+use crate::provoke::{self, How, software_interrupt};
+use crate::sched::{self, Thread};
+use crate::softirq::{self, Softirq};
+use crate::sync::SpinLock;
+use crate::{cpu_stacks, cpus, hooks, interrupts, overflow};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::arch::naked_asm;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::switch::Start;
+use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use kstack::hooks::Hooks;
+use kstack_core::addr::Addr;
+use kstack_core::kind::StackKind;
+use kstack_core::unwind::{Backtrace, End, Step};
+use kstack_core::verdict::{Cause, Consequence};
+
+const CODE: u64 = 0x40_0000;
+const STACK_TOP: u64 = 0x7fff_f000;
+const NAME: &str = "in user mode";
+
+/// A thread in user mode, and what is mapped for it. Ended by [`UserThread::finish`].
+struct UserThread {
+    thread: Arc<Thread>,
+    _tables: UserTables,
+    pages: [Frame; 2],
+}
+
+impl UserThread {
+    /// Copies `code`, which must not refer to anything outside itself, to a page of user memory, and starts a thread there.
+    fn start(code: extern "C" fn(), argument: u64) -> Result<Self, String> {
+        let frame = || frames::alloc_zeroed().ok_or("no frame");
+        let pages = [frame()?, frame()?];
+        // SAFETY: (1) our functions are shorter than 256 bytes, and the kernel's text goes on behind them; (2) the frame is
+        // ours.
+        unsafe { pages[0].bytes_ptr().copy_from(code as *const u8, 256) };
+        let mut tables = UserTables::new().ok_or("no tables")?;
+        let mut map = |at, frame, write| {
+            tables.map(at, frame, Access { write, exec: !write }).map_err(|_| "no table")
+        };
+        map(CODE, pages[0], false)?;
+        map(STACK_TOP - 4096, pages[1], true)?;
+        let regs = SavedRegs {
+            rip: CODE,
+            cs: USER_CODE.into(),
+            ss: USER_DATA.into(),
+            rflags: 0x202,
+            rsp: STACK_TOP,
+            rdi: argument,
+            ..SavedRegs::default()
+        };
+        let thread = sched::create_unstarted(NAME, None, Start::User(regs));
+        let thread = thread.map_err(|error| format!("{error:?}"))?;
+        cpu::without_interrupts(|| {
+            thread.set_tables_root(tables.root());
+            sched::load_tables_of(sched::current());
+        });
+        sched::start(&thread);
+        Ok(Self { thread, _tables: tables, pages })
+    }
+
+    /// Waits until it has ended.
+    fn finish(self) {
+        self.thread.join();
+        self.pages.into_iter().for_each(frames::release);
+    }
+
+    /// Sends `what` to the CPU the thread runs on, until `seen` has become true.
+    fn hit(&self, what: fn(u32), mut seen: impl FnMut() -> bool) -> Outcome {
+        until("something has hit user mode", || {
+            let cpu = cpus::by_number(self.thread.last_cpu() as usize);
+            what(cpu.apic_id.load(Ordering::Relaxed));
+            seen()
+        })
+    }
+}
+
+/// Whether the running thread is one of ours.
+fn is_ours() -> bool {
+    let thread = sched::current();
+    thread.process.is_none() && thread.name() == NAME
+}
+
+/// What was seen at an entry.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    vector: u8,
+    fault: usize,
+    regs: SavedRegs,
+    frame: usize,
+    sp: usize,
+    thread_top: usize,
+    interrupts_on: bool,
+    irq_stack_in_use: bool,
+}
+
+static SEEN: SpinLock<Vec<Seen>> = SpinLock::new(Vec::new());
+
+fn see(vector: u8, fault: Addr, regs: &SavedRegs) {
+    let interrupts_on = cpu::interrupts_are_on();
+    cpu::without_interrupts(|| {
+        SEEN.lock().push(Seen {
+            vector,
+            fault: fault.get(),
+            regs: *regs,
+            frame: core::ptr::from_ref(regs) as usize,
+            sp: cpu::stack_pointer(),
+            thread_top: sched::current().stack_range().top.get(),
+            interrupts_on,
+            irq_stack_in_use: cpus::this().local.irq.snapshot().irq_stack_in_use(),
+        });
+    });
+}
+
+static IN_SYSCALL: AtomicUsize = AtomicUsize::new(0);
+
+/// Answers system call 0 by what the test wants, ends the thread at any other.
+fn on_syscall(regs: &mut SavedRegs) {
+    if !is_ours() {
+        return (hooks::HOOKS.syscall)(regs);
+    }
+    see(0x80, Addr::new(0), regs);
+    match (regs.orig_rax, IN_SYSCALL.load(Ordering::Acquire)) {
+        (0, 0) => regs.rax = 0x4242,
+        (0, body) => {
+            // SAFETY: (1) only functions of this type are stored there.
+            let body: fn() = unsafe { core::mem::transmute::<usize, fn()>(body) };
+            body();
+        }
+        _ => sched::exit_current(),
+    }
+}
+
+/// Ends the thread at any exception in user mode.
+fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
+    if !is_ours() {
+        return (hooks::HOOKS.user_exception)(vector, fault, regs);
+    }
+    see(vector, fault, regs);
+    sched::exit_current();
+}
+
+static HOOKS: Hooks =
+    Hooks { syscall: on_syscall, user_exception: on_user_exception, ..hooks::HOOKS };
+
+/// Runs `body` with our hooks in place; `syscall` is what system call 0 does.
+fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
+    *SEEN.lock() = Vec::with_capacity(16);
+    IN_SYSCALL.store(syscall.map_or(0, |body| body as usize), Ordering::Release);
+    kstack::hooks::install(&HOOKS);
+    let outcome = body();
+    kstack::hooks::install(&hooks::HOOKS);
+    outcome
+}
+
+fn seen() -> Vec<Seen> {
+    SEEN.lock().clone()
+}
+
+/// Whether registers were saved at the very top of the thread's stack and the handler stands on the same stack.
+fn check_at_top(seen: &Seen) -> Outcome {
+    let size = size_of::<SavedRegs>();
+    check!(seen.frame == seen.thread_top - size, "registers not at the top: {seen:x?}");
+    check!(seen.regs.from_user(), "not from user mode: {seen:x?}");
+    check!(seen.sp < seen.frame && seen.frame - seen.sp < 2048, "the handler is away: {seen:x?}");
+    check!(!seen.irq_stack_in_use, "the IRQ stack is marked: {seen:x?}");
+    Ok(())
+}
+
+/// Counts in r12 until the word below SP is not zero, then system call 1.
+#[unsafe(naked)]
+extern "C" fn spin() {
+    naked_asm!(
+        "xor r12d, r12d",
+        "2:",
+        "inc r12",
+        "cmp qword ptr [rsp - {word}], 0",
+        "je 2b",
+        "mov eax, 1",
+        "syscall",
+        word = const 8,
+    )
+}
+
+/// Ends [`spin`], by writing into its stack.
+fn end_spin(thread: &UserThread) {
+    // SAFETY: (1) the highest word of the page that is mapped as its stack, through the direct map.
+    unsafe { (thread.pages[1].bytes_ptr().add(4096 - 8) as *mut u64).write_volatile(1) };
+}
+
+static HITS: AtomicU64 = AtomicU64::new(0);
+
+fn send_call(apic_id: u32) {
+    apic::send_interrupt(apic_id, apic::vector::CALL);
+}
+
+/// One move of SP, by the CPU through the task state segment, and none by the entry code; the softirq on the way out runs there
+/// too, with interrupts on. Red if the entry code moved to the IRQ stack.
+pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack() -> Outcome {
+    fn softirq() {
+        let here = SavedRegs { rsp: cpu::stack_pointer() as u64, ..SavedRegs::default() };
+        see(1, Addr::new(cpu::stack_pointer()), &here);
+        HITS.fetch_add(1, Ordering::Release);
+    }
+    HITS.store(0, Ordering::Relaxed);
+    softirq::set_probe(softirq);
+    interrupts::set_call(|regs| {
+        if regs.from_user() && regs.r12 > 0 && is_ours() && HITS.load(Ordering::Relaxed) == 0 {
+            see(0, Addr::new(0), regs);
+            softirq::raise(Softirq::Probe);
+        }
+    });
+    let outcome = with_hooks(None, || {
+        let thread = UserThread::start(spin, 0)?;
+        let hit = thread.hit(send_call, || HITS.load(Ordering::Acquire) > 0);
+        end_spin(&thread);
+        thread.finish();
+        hit?;
+        let seen = seen();
+        let [handler, softirq, ..] = &seen[..] else { return Err(format!("{seen:x?}")) };
+        check_at_top(handler)?;
+        check!(!handler.interrupts_on, "{handler:x?}");
+        check!((CODE..CODE + 64).contains(&handler.regs.rip), "{handler:x?}");
+        check!(handler.regs.r12 > 0 && handler.regs.rsp == STACK_TOP, "{handler:x?}");
+        let distance = handler.thread_top.wrapping_sub(softirq.sp);
+        check!(distance < 4096 && softirq.thread_top == handler.thread_top, "{softirq:x?}");
+        check!(softirq.interrupts_on && !softirq.irq_stack_in_use, "{softirq:x?}");
+        Ok(())
+    });
+    softirq::set_probe(|| {});
+    outcome
+}
+
+/// It lands on its own stack, and goes on at the top of the thread's, which is empty.
+pub fn i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack()
+-> Outcome {
+    static LANDED: AtomicU64 = AtomicU64::new(0);
+    HITS.store(0, Ordering::Relaxed);
+    interrupts::set_nmi_probe(Some(|regs| {
+        if regs.from_user() && is_ours() && HITS.load(Ordering::Relaxed) == 0 {
+            // The console is not needed here, and SEEN's lock is taken by nobody in user mode.
+            see(2, Addr::new(0), regs);
+            if let Ok(stack) = stack_of_cpu(StackKind::Nmi, cpus::this()) {
+                // SAFETY: (1) the stack is mapped; RIP is 40 bytes below where the table points.
+                let rip = unsafe { ((stack.range.top.get() - 16 - 40) as *const u64).read() };
+                LANDED.store(rip, Ordering::Relaxed);
+            }
+            HITS.fetch_add(1, Ordering::Release);
+        }
+    }));
+    let outcome = with_hooks(None, || {
+        let thread = UserThread::start(spin, 0)?;
+        let hit = thread.hit(apic::send_nmi, || HITS.load(Ordering::Acquire) > 0);
+        end_spin(&thread);
+        thread.finish();
+        hit?;
+        let seen = seen();
+        let nmi = seen.iter().find(|seen| seen.vector == 2).ok_or("no NMI")?;
+        check_at_top(nmi)?;
+        let landed = LANDED.load(Ordering::Relaxed);
+        check!(landed == nmi.regs.rip, "the NMI stack has {landed:x}, {nmi:x?}");
+        Ok(())
+    });
+    interrupts::set_nmi_probe(None);
+    outcome
+}
+
+/// System call 0 twice with a known value in every register, then system call 1.
+#[unsafe(naked)]
+extern "C" fn call_twice() {
+    naked_asm!(
+        "mov ebx, 0x1002",
+        "mov edx, 0x1004",
+        "mov esi, 0x1005",
+        "mov edi, 0x1006",
+        "mov ebp, 0x1007",
+        "mov r8d, 0x1008",
+        "mov r9d, 0x1009",
+        "mov r10d, 0x100a",
+        "mov r12d, 0x100c",
+        "mov r13d, 0x100d",
+        "mov r14d, 0x100e",
+        "mov r15d, 0x100f",
+        "xor eax, eax",
+        "syscall",
+        "mov ecx, eax",
+        "mov r11d, ecx",
+        "xor eax, eax",
+        "syscall",
+        "mov eax, 1",
+        "syscall",
+    )
+}
+
+/// Every register is in the field of its name, the stack is the thread's, from its top; and after the way back by `sysret`
+/// nothing but rax, rcx and r11 has changed.
+pub fn x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers() -> Outcome {
+    with_hooks(None, || {
+        UserThread::start(call_twice, 0)?.finish();
+        let seen = seen();
+        let [first, second, last] = &seen[..] else { return Err(format!("{seen:x?}")) };
+        for seen in [first, second, last] {
+            check_at_top(seen)?;
+            check!(seen.interrupts_on, "interrupts are off in a system call");
+        }
+        for regs in [&first.regs, &second.regs] {
+            let known = SavedRegs {
+                rbx: 0x1002,
+                rdx: 0x1004,
+                rsi: 0x1005,
+                rdi: 0x1006,
+                rbp: 0x1007,
+                r8: 0x1008,
+                r9: 0x1009,
+                r10: 0x100a,
+                r12: 0x100c,
+                r13: 0x100d,
+                r14: 0x100e,
+                r15: 0x100f,
+                rsp: STACK_TOP,
+                cs: USER_CODE.into(),
+                ss: USER_DATA.into(),
+                // What `syscall` itself puts there.
+                rcx: regs.rip,
+                r11: regs.rflags,
+                rip: regs.rip,
+                rflags: regs.rflags,
+                rax: 0,
+                orig_rax: 0,
+            };
+            check!(*regs == known, "{regs:x?}, not {known:x?}");
+            check!(regs.rflags & 0x200 != 0, "{regs:x?}");
+        }
+        check!(last.regs.orig_rax == 1, "{last:x?}");
+        Ok(())
+    })
+}
+
+/// Reads where rdi points, then system call 1.
+#[unsafe(naked)]
+extern "C" fn read_there() {
+    naked_asm!("mov rbx, [rdi]", "mov eax, 1", "syscall")
+}
+
+/// From user mode, with the CPU's own answer: a page fault, by a page that is there and not the user's.
+pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
+    with_hooks(None, || {
+        for cpu in cpus::online() {
+            SEEN.lock().clear();
+            let address = cpu_stacks::tables_address(cpu.id()) + 4;
+            UserThread::start(read_there, address)?.finish();
+            let seen = seen();
+            let [fault] = &seen[..] else { return Err(format!("{seen:x?}")) };
+            check!(fault.vector == 14 && fault.fault as u64 == address, "{fault:x?}");
+            // Error code: present, read, from user mode.
+            check!(fault.regs.orig_rax == 0b101, "error code {:b}", fault.regs.orig_rax);
+            check!(fault.regs.rip == CODE && fault.regs.rbx == 0, "{fault:x?}");
+            check_at_top(fault)?;
+        }
+        Ok(())
+    })
+}
+
+static STEPS_SEEN: SpinLock<Option<Backtrace<STEPS>>> = SpinLock::new(None);
+
+/// A system call, hit by an interrupt whose softirq is hit by another interrupt, an IPI like the timer's: the backtrace from
+/// there goes over IRQ stack, seam and thread stack to the boundary of user mode.
+pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary() -> Outcome {
+    fn in_syscall() {
+        software_interrupt();
+    }
+    fn softirq() {
+        send_call(cpus::this().apic_id.load(Ordering::Relaxed));
+        for _ in 0..100_000_000_u64 {
+            if STEPS_SEEN.lock().is_some() {
+                break;
+            }
+        }
+    }
+    *STEPS_SEEN.lock() = None;
+    softirq::set_probe(softirq);
+    interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+    interrupts::set_call(|regs| {
+        if cpus::this().local.irq.snapshot().in_softirq() {
+            let steps = backtrace::steps_from_regs(regs);
+            let mut kept = STEPS_SEEN.lock();
+            kept.get_or_insert(steps);
+        }
+    });
+    let outcome = with_hooks(Some(in_syscall), || {
+        UserThread::start(call_twice, 0)?.finish();
+        let steps = STEPS_SEEN.lock().take().ok_or("the interrupt did not come")?;
+        let crossed: Vec<_> = steps
+            .steps()
+            .iter()
+            .filter_map(|(step, _)| match step {
+                Step::Caller(_) => None,
+                Step::Interrupted(_) => Some("interrupted"),
+                Step::Seam { from: StackKind::Irq, to } if to.kind == StackKind::Thread => {
+                    Some("irq to thread")
+                }
+                Step::Seam { .. } => Some("another seam"),
+                Step::UserBoundary(regs) if regs.sp.get() as u64 == STACK_TOP => Some("user"),
+                Step::UserBoundary(_) => Some("another user"),
+                Step::End(End::Reliable) => Some("reliable"),
+                Step::End(_) => Some("unreliable"),
+            })
+            .collect();
+        check!(
+            crossed == ["interrupted", "irq to thread", "interrupted", "user", "reliable"],
+            "{crossed:?} in {:x?}",
+            steps.steps()
+        );
+        Ok(())
+    });
+    interrupts::set_probe(None);
+    softirq::set_probe(|| {});
+    outcome
+}
+
+/// Both ways, twice each: the thread is ended, the report names it and goes back to user mode, the machine goes on.
+pub fn o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode() -> Outcome {
+    let ways: [(How, fn()); 2] = [
+        (How::Recursion, || provoke::overflow_here(How::Recursion)),
+        (How::GiantFrame, || provoke::overflow_here(How::GiantFrame)),
+    ];
+    for (how, overflow_here) in ways.into_iter().chain(ways) {
+        let _old = overflow::take_last_report();
+        with_hooks(Some(overflow_here), || {
+            let thread = UserThread::start(call_twice, 0)?;
+            let (id, range) = (thread.thread.id(), thread.thread.stack_range());
+            thread.finish();
+            let calls = seen().len();
+            check!(calls == 1, "{how:?}: it made {calls} calls");
+            let report = overflow::take_last_report().ok_or("there is no report")?;
+            let verdict = &report.verdict;
+            check!(verdict.stack.owner == id && verdict.stack.range == range, "{verdict:?}");
+            check!(verdict.stack.kind == StackKind::Thread, "{verdict:?}");
+            check!(verdict.cause != Cause::GuardAccess, "{verdict:?}");
+            check!(verdict.consequence == Consequence::EndThread, "{verdict:?}");
+            let steps = report.backtrace.steps();
+            let boundary = steps.iter().any(|(step, _)| matches!(step, Step::UserBoundary(_)));
+            check!(boundary, "{how:?}: no user boundary in {steps:x?}");
+            check!(report.backtrace.end() == Some(End::Reliable), "{:?}", report.backtrace.end());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// What each kind of entry landed on, in the words of the table that the kernel prints.
+fn measure() -> Result<Vec<(&'static str, String)>, String> {
+    static FAULT_SP: AtomicUsize = AtomicUsize::new(0);
+    static NAMES: SpinLock<Vec<(&'static str, String)>> = SpinLock::new(Vec::new());
+    fn name(address: usize) -> String {
+        kind_at(address).map_or_else(|| "nowhere".into(), |kind| format!("{kind}"))
+    }
+    /// From the frame's stack to the handler's.
+    fn note(entry: &'static str, frame: usize) {
+        let (frame, handler) = (name(frame), name(cpu::stack_pointer()));
+        let text = if frame == handler { frame } else { format!("{frame}, then {handler}") };
+        NAMES.lock().push((entry, text));
+    }
+    static WITH_CONTEXT: Hooks = Hooks {
+        context: || {
+            FAULT_SP.store(cpu::stack_pointer(), Ordering::Relaxed);
+            (hooks::HOOKS.context)()
+        },
+        ..hooks::HOOKS
+    };
+    *NAMES.lock() = Vec::new();
+    interrupts::set_probe(Some(|regs| {
+        note("interrupt from kernel", core::ptr::from_mut(regs) as usize);
+        softirq::raise(Softirq::Probe);
+    }));
+    softirq::set_probe(|| note("softirq after interrupt", cpu::stack_pointer()));
+    software_interrupt();
+    interrupts::set_probe(None);
+    softirq::set_probe(|| note("softirq from thread", cpu::stack_pointer()));
+    kstack::irq::disable_bottom_halves();
+    softirq::raise_from_thread(Softirq::Probe);
+    kstack::irq::enable_bottom_halves();
+    softirq::set_probe(|| {});
+    interrupts::set_breakpoint_probe(Some(|regs| {
+        note("exception from kernel", core::ptr::from_mut(regs) as usize);
+    }));
+    // SAFETY: (1) the handlers return with everything as it was.
+    unsafe { core::arch::asm!("int3") };
+    interrupts::set_breakpoint_probe(None);
+    interrupts::set_debug_probe(Some(|regs| {
+        regs.rflags &= !0x100;
+        note("debug from kernel", core::ptr::from_mut(regs) as usize);
+    }));
+    // SAFETY: (1) the handler clears the trap flag again.
+    unsafe { core::arch::asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop") };
+    interrupts::set_debug_probe(None);
+    kstack::hooks::install(&WITH_CONTEXT);
+    provoke::in_thread(How::Recursion);
+    kstack::hooks::install(&hooks::HOOKS);
+    NAMES.lock().push(("double fault", name(FAULT_SP.load(Ordering::Relaxed))));
+    Ok(core::mem::take(&mut *NAMES.lock()))
+}
+
+/// The table that the kernel prints, against what happens. Entries from user mode have tests of their own, above, which check
+/// the same words by address; NMIs and machine checks in the module about them.
+pub fn i10_the_printed_table_of_entries_says_what_the_machine_does() -> Outcome {
+    let table = hooks::entry_table();
+    let measured = measure()?;
+    let row = |entry: &str| table.iter().find(|row| row.entry == entry);
+    for (entry, landed) in &measured {
+        let row = row(entry).ok_or_else(|| format!("no row {entry}"))?;
+        // The table says what the reader's thread is: "current", and where an interrupt ran.
+        let said = match row.lands_on {
+            "current" => "thread",
+            "current, then irq" => "thread, then irq",
+            "where the interrupt ran" => "irq",
+            other => other,
+        };
+        check!(said == landed, "{entry}: the table says {}, it was {landed}", row.lands_on);
+    }
+    check!(measured.len() == 6, "{measured:?}");
+    // Those shown by address elsewhere; a row that nobody shows has no place here.
+    let elsewhere = [
+        ("syscall", "thread"),
+        ("interrupt from user", "thread, and stays"),
+        ("exception from user", "thread"),
+        ("NMI from kernel", "nmi, then nmi-body"),
+        ("NMI from user", "nmi, then thread"),
+        ("machine check", "machine-check"),
+    ];
+    for (entry, lands_on) in elsewhere {
+        let row = row(entry).ok_or_else(|| format!("no row {entry}"))?;
+        check!(row.lands_on == lands_on, "{entry}: {}", row.lands_on);
+    }
+    check!(table.len() == measured.len() + elsewhere.len(), "{} rows", table.len());
+    Ok(())
+}

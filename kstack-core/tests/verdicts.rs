@@ -1,0 +1,203 @@
+//! Verdicts on faults: every row of the table in `verdict`, on an arena with three neighbours.
+
+use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
+use kstack_core::arena::{Arena, SlotIndex};
+use kstack_core::geometry::Geometry;
+use kstack_core::kind::StackKind;
+use kstack_core::stacks::StackId;
+use kstack_core::unwind::Backtrace;
+use kstack_core::verdict::{
+    Cause, Consequence, Context, Delivery, Fault, OverflowReport, Side, StackTable, Verdict, judge,
+};
+
+const HINT: Addr = Addr::new(0xffff_c900_0000_0000);
+const CPU: CpuId = CpuId::new(2);
+
+/// Slot 0: the IRQ stack; slot 1: the running thread's; slot 2: a double-fault stack of two pages; slot 3: free.
+struct Machine {
+    arena: Arena,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let geometry = Geometry::X86_64;
+        Self { arena: Arena::new(Arena::lowest_from(HINT, geometry), 4, geometry).expect("valid") }
+    }
+
+    fn stack(&self, number: u32) -> StackId {
+        self.stack_in(SlotIndex::new(number)).expect("a live slot")
+    }
+
+    fn judge(
+        &self,
+        delivery: Delivery,
+        address: usize,
+        sp: usize,
+        context: Context,
+    ) -> Option<Verdict> {
+        let fault = Fault {
+            delivery,
+            address: Addr::new(address),
+            sp: Addr::new(sp),
+            pc: Addr::new(0x1000),
+            cpu: CPU,
+        };
+        judge(&self.arena, self, &fault, &context)
+    }
+}
+
+impl StackTable for Machine {
+    fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
+        let body = self.arena.body(slot);
+        let (kind, cpu, owner, range) = match slot.get() {
+            0 => (StackKind::Irq, Some(CPU), 0, body),
+            1 => (StackKind::Thread, None, 7, body),
+            2 => {
+                let lowest = body.top.wrapping_sub(ByteSize::pages(2));
+                (StackKind::DoubleFault, Some(CPU), 0, AddrRange { lowest, top: body.top })
+            }
+            _ => return None,
+        };
+        Some(StackId { kind, cpu, owner, range })
+    }
+
+    fn running_on(&self, cpu: CpuId) -> Option<StackId> {
+        (cpu == CPU).then(|| self.stack(1))
+    }
+}
+
+const THREAD: Context =
+    Context { thread: 7, spinning_locks: 0, in_interrupt: false, in_softirq: false, in_nmi: false };
+
+#[test]
+fn o1_a_push_into_the_guard_ends_the_thread_wherever_sp_stands() {
+    let machine = Machine::new();
+    let thread = machine.stack(1);
+    let lowest = thread.range.lowest.get();
+    // SP above the edge, exactly on it, and in the guard.
+    for (sp, address) in
+        [(lowest + 40, lowest - 8), (lowest, lowest - 8), (lowest - 96, lowest - 104)]
+    {
+        let verdict =
+            machine.judge(Delivery::AnotherStack, address, sp, THREAD).expect("an overflow");
+        assert_eq!(verdict.stack, thread);
+        assert_eq!(verdict.side, Side::Below);
+        assert_eq!(verdict.cause, Cause::GuardHit);
+        assert_eq!(verdict.consequence, Consequence::EndThread);
+    }
+}
+
+#[test]
+fn o1_a_frame_larger_than_the_guard_is_blamed_on_the_thread_that_ran() {
+    let machine = Machine::new();
+    let thread = machine.stack(1);
+    let guard = Geometry::X86_64.guard_below().get();
+    // In the guard above of the slot below; in that slot's own guard below; below the arena.
+    for beyond in [guard + 100, guard + 0x6000, 0x10_0000] {
+        let sp = thread.range.lowest.get() - beyond;
+        if machine.arena.range().contains(Addr::new(sp))
+            && machine.stack(0).range.contains(Addr::new(sp))
+        {
+            continue;
+        }
+        let verdict =
+            machine.judge(Delivery::AnotherStack, sp - 8, sp, THREAD).expect("an overflow");
+        assert_eq!(verdict.stack, thread, "{beyond:#x} beyond");
+        assert_eq!(verdict.consequence, Consequence::EndThread);
+    }
+}
+
+#[test]
+fn o2_o5_a_stack_that_belongs_to_the_cpu_stops_the_system() {
+    let machine = Machine::new();
+    for number in [0, 2] {
+        let stack = machine.stack(number);
+        let lowest = stack.range.lowest.get();
+        let context = Context { in_interrupt: true, ..THREAD };
+        let verdict = machine
+            .judge(Delivery::AnotherStack, lowest - 8, lowest, context)
+            .expect("an overflow");
+        assert_eq!((verdict.stack, verdict.side), (stack, Side::Below));
+        assert_eq!(verdict.cause, Cause::GuardHit);
+        assert_eq!(verdict.consequence, Consequence::StopSystem);
+    }
+}
+
+#[test]
+fn o5_a_thread_that_cannot_be_abandoned_stops_the_system() {
+    let machine = Machine::new();
+    let lowest = machine.stack(1).range.lowest.get();
+    let reasons = [
+        Context { spinning_locks: 1, ..THREAD },
+        Context { in_interrupt: true, ..THREAD },
+        Context { in_softirq: true, ..THREAD },
+        Context { in_nmi: true, ..THREAD },
+        Context { thread: 0, ..THREAD },
+        // Somebody else's stack.
+        Context { thread: 8, ..THREAD },
+    ];
+    for context in reasons {
+        let verdict = machine
+            .judge(Delivery::AnotherStack, lowest - 8, lowest, context)
+            .expect("an overflow");
+        assert_eq!(verdict.consequence, Consequence::StopSystem, "{context:?}");
+    }
+}
+
+#[test]
+fn t2_a_stray_access_to_a_guard_names_stack_and_side() {
+    let machine = Machine::new();
+    let sp = machine.stack(1).range.top.get() - 0x200;
+    for number in [0, 1, 2] {
+        let stack = machine.stack(number);
+        for (address, side, distance) in [
+            (stack.range.lowest.get() - 1, Side::Below, 1),
+            (stack.range.top.get(), Side::Above, 0),
+            (stack.range.top.get() + 4095, Side::Above, 4095),
+        ] {
+            let verdict = machine.judge(Delivery::OwnStack, address, sp, THREAD).expect("a guard");
+            assert_eq!((verdict.stack, verdict.side), (stack, side));
+            assert_eq!(verdict.distance, ByteSize::new(distance));
+            assert_eq!(verdict.cause, Cause::GuardAccess);
+            assert_eq!(verdict.consequence, Consequence::EndThread);
+        }
+    }
+}
+
+#[test]
+fn o1_what_is_not_about_a_stack_is_not_called_an_overflow() {
+    let machine = Machine::new();
+    let sp = machine.stack(1).range.top.get() - 0x200;
+    let free = machine.arena.slot(SlotIndex::new(3)).lowest.get() + 8;
+    for address in [0, 0x1234, sp, free, usize::MAX] {
+        assert_eq!(machine.judge(Delivery::OwnStack, address, sp, THREAD), None, "{address:#x}");
+    }
+    // A double fault with a healthy SP has another reason.
+    assert_eq!(machine.judge(Delivery::AnotherStack, 0x1234, sp, THREAD), None);
+}
+
+#[test]
+fn o1_the_report_says_it_all_in_a_few_lines() {
+    let machine = Machine::new();
+    let lowest = machine.stack(1).range.lowest.get();
+    let verdict =
+        machine.judge(Delivery::AnotherStack, lowest - 8, lowest, THREAD).expect("an overflow");
+    let fault = Fault {
+        delivery: Delivery::AnotherStack,
+        address: Addr::new(lowest - 8),
+        sp: Addr::new(lowest),
+        pc: Addr::new(0x1000),
+        cpu: CPU,
+    };
+    let report = OverflowReport { verdict, fault, context: THREAD, backtrace: Backtrace::empty() };
+    let expected = "\
+kernel stack overflow: thread stack of thread 7 [0xffffc9000000c000..0xffffc90000010000)
+  8 bytes below its edge, on CPU 2
+  address 0xffffc9000000bff8  sp 0xffffc9000000c000  pc 0x1000
+  thread 7 is ended
+";
+    let text = report.to_string();
+    // `distance` counts from the edge to the byte that was hit, from below the edge.
+    assert_eq!(text.lines().count(), expected.lines().count());
+    assert_eq!(text, expected);
+}
