@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::super::*;
-use super::machine::{Calls, Machine, thread_request};
+use super::machine::{Calls, Cpu, Machine, thread_request};
 use crate::cache::{CACHE_HALF, CACHE_STACKS, CpuCache};
 
 fn machine() -> Machine {
@@ -303,6 +303,48 @@ fn n2_the_full_policy_erases_every_page() {
     let slot = take(&machine, 0, &mut cache, 1)[0];
     assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
     assert_eq!(machine.calls(), Calls { map: 4, erase: 4, lock: 2, ..Calls::default() });
+}
+
+/// A CPU without dirty bits: says that everything was written, without knowing how large a body is.
+struct NoDirtyBits<'m>(Cpu<'m>);
+
+impl Backing for NoDirtyBits<'_> {
+    fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
+        self.0.charge(account, size)
+    }
+    fn uncharge(&mut self, account: AccountId, size: ByteSize) {
+        self.0.uncharge(account, size);
+    }
+    fn map_page(&mut self, page: Addr) -> Result<(), Exhausted> {
+        self.0.map_page(page)
+    }
+    fn unmap_pages(&mut self, range: AddrRange) {
+        self.0.unmap_pages(range);
+    }
+    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
+        self.0.take_dirty(body);
+        DirtyPages::from_bits(u32::MAX)
+    }
+    fn erase_page(&mut self, page: Addr) {
+        self.0.erase_page(page);
+    }
+    fn flush_local(&mut self, body: AddrRange) {
+        self.0.flush_local(body);
+    }
+}
+
+#[test]
+fn n2_without_dirty_bits_the_whole_body_is_erased_and_nothing_below_it() {
+    let machine = machine();
+    let (mut cpu, mut cache) = (NoDirtyBits(machine.cpu(0)), cache(0));
+    let lock = machine.cpu(0).lock();
+    let slot = machine.pool.acquire(&thread_request(), &mut cache, &lock, &mut cpu);
+    let slot = slot.expect("there is room");
+    cpu.0.write(slot, 2, 5);
+    // The machine panics if a page outside the body is erased.
+    assert_eq!(machine.pool.release(slot, &mut cache, &lock, &mut cpu), Fate::Cached);
+    assert_eq!(machine.calls().erase, 4);
+    machine.check(&[&cache], &[]);
 }
 
 #[test]
