@@ -451,7 +451,7 @@ pub fn t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind() -> O
     static ENDED_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     fn live(way: usize) {
         stain(way, sched::current().stack_range().lowest.get());
-        if way % 3 == 0 {
+        if way.is_multiple_of(3) {
             sched::yield_now();
         }
         cpu::without_interrupts(|| {
