@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   /bin/busybox        Debian's, unmodified
+//!   /bin/cat ...        symbolic links to it, by which a shell finds its commands
 //!   /etc/passwd ...     what a shell wants to see
 //!   /kstack/symbols     the kernel's functions by address (see symbols)
 //!   /kstack/bin/*       our own user programs
@@ -25,6 +26,10 @@ use crate::user::Built;
 use crate::{kernel, symbols, user, workspace};
 
 const DIRECTORY: u32 = 0o040_755;
+const LINK: u32 = 0o120_777;
+const PROGRAM: u32 = 0o100_755;
+const FILE: u32 = 0o100_644;
+
 /// Names under which busybox is called, as links to it: what people type, not all it can do.
 const APPLETS: [&str; 40] = [
     "ash", "basename", "cat", "cp", "cut", "date", "dirname", "echo", "env", "expr", "false",
@@ -32,11 +37,6 @@ const APPLETS: [&str; 40] = [
     "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "tail", "tee", "test", "touch",
     "tr", "true", "uname", "uniq", "wc",
 ];
-
-/// Mode of a symbolic link.
-const LINK: u32 = 0o120_777;
-const PROGRAM: u32 = 0o100_755;
-const FILE: u32 = 0o100_644;
 
 /// A program from this machine that is to run in the kernel.
 pub(crate) struct Program {
@@ -251,6 +251,7 @@ mod tests {
         assert_eq!(find("kstack/program"), &("kstack/program".to_owned(), PROGRAM, program.file));
         assert_eq!(find("bin/busybox").1, PROGRAM);
         assert_eq!(find("kstack/bin/bench").2, b"\x7fELF?");
+        assert_eq!(find("bin/cat"), &("bin/cat".to_owned(), LINK, b"busybox".to_vec()));
         assert_eq!(find("proc").1, DIRECTORY);
         assert_eq!(find("kstack/symbols").2, b"0 1 start\n");
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Lines of a failed command's output that are shown.
-const SHOWN_LINES: usize = 40;
+const SHOWN_LINES: usize = 200;
 
 /// A running activity with a name.
 pub(crate) struct Activity {

@@ -158,7 +158,8 @@ fn numeric_offsets(name: &str, text: &str) -> Vec<String> {
 /// Whether a line of assembly has a memory operand such as `[rsp + 8]`, `[{base} - 16]` or `gs:[0x10]`.
 ///
 /// No offsets are: a scale (`[rax + rcx*8]`), anything in braces, a local label (`[rip + 2f]`), and an
-/// index into a table that has a name (`[level4 + 511 * 8]`).
+/// index into a table that has a name (`[level4 + 511 * 8]`), or arithmetic (`lea rbx, [rax + 1]`;
+/// on the stack pointer it is an offset all the same).
 fn has_numeric_offset(line: &str) -> bool {
     // A comment after the instruction may quote what it likes.
     let line = line.split("//").next().unwrap_or(line);
@@ -167,15 +168,15 @@ fn has_numeric_offset(line: &str) -> bool {
 }
 
 fn quoted_offset(instructions: &str) -> bool {
-    // `lea` only adds: no memory, unless it makes the address of something on the stack.
-    if instructions.trim_start().starts_with("lea ") && !instructions.contains("[rsp") {
-        return false;
-    }
     instructions.split('[').skip(1).any(|rest| {
         let Some((operand, _)) = rest.split_once(']') else { return false };
         let operand = operand.replace(' ', "");
         let mut parts = operand.split(['+', '-']);
         let base = parts.next().unwrap_or_default();
+        let stack = ["rsp", "rbp", "esp", "ebp"].contains(&base);
+        if instructions.trim_start().starts_with("lea ") && is_register(base) && !stack {
+            return false;
+        }
         is_number(base) || ((is_register(base) || base.starts_with('{')) && parts.any(is_number))
     })
 }
@@ -271,6 +272,9 @@ mod tests {
         }
         assert!(numeric_offsets("a.rs", "asm!(\n    in(\"rdi\") arguments[0],\n);\n").is_empty());
         assert!(numeric_offsets("a.rs", "println!(\"[1 + 8]\");\n").is_empty());
+        let lea =
+            |operand| numeric_offsets("a.rs", &format!("asm!(\"lea rax, {operand}\");\n")).len();
+        assert_eq!([lea("[rcx + 1]"), lea("[rsp + 8]"), lea("[{base} + 8]")], [0, 1, 1]);
         assert_eq!(numeric_offsets("a.rs", "asm!(\"mov rax, [rsp + 8]\");\n").len(), 1);
     }
 }

@@ -24,7 +24,7 @@ macro_rules! errnos {
 
 errnos! {
     EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, E2BIG = 7, ENOEXEC = 8, EBADF = 9,
-    ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EACCES = 13, EFAULT = 14, EBUSY = 16, EEXIST = 17,
+    ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EACCES = 13, EFAULT = 14, EEXIST = 17,
     ENOTDIR = 20, EISDIR = 21, EINVAL = 22, EMFILE = 24, ENOTTY = 25, EFBIG = 27, ENOSPC = 28,
     ESPIPE = 29, EROFS = 30, EPIPE = 32, ERANGE = 34, ENAMETOOLONG = 36, ENOSYS = 38,
     ENOTEMPTY = 39, ELOOP = 40, ETIMEDOUT = 110,
@@ -34,11 +34,6 @@ impl Errno {
     /// The value a system call leaves in its result register.
     pub(crate) const fn as_result(self) -> u64 {
         (self.0 as i64).wrapping_neg() as u64
-    }
-
-    /// The number itself.
-    pub(crate) const fn number(self) -> u16 {
-        self.0
     }
 }
 

@@ -31,7 +31,7 @@ use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kstack::arch::current::local::CpuLocal;
 use kstack::arch::current::switch::{self, Start};
 use kstack_core::addr::Addr;
@@ -41,15 +41,12 @@ use thread::Name;
 static READY: SpinLock<ThreadList<RUN>> = SpinLock::new(ThreadList::new());
 static IDLE_CPUS: AtomicU32 = AtomicU32::new(0);
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
-static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Why a thread could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpawnError {
     /// No stack for it.
     Stack(StackError),
-    /// No memory for the thread itself.
-    NoMemory,
 }
 
 /// The running thread. One load.
@@ -58,11 +55,6 @@ pub fn current() -> &'static Thread {
     // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2) it stays valid while the
     // thread runs, and the caller is the thread. The lifetime is a promise of the callers not to hand it to others.
     unsafe { &*(CpuLocal::current_thread() as *const Thread) }
-}
-
-/// Whether threads run at all yet.
-pub fn has_started() -> bool {
-    STARTED.load(Ordering::Acquire)
 }
 
 /// The running thread, as a reference to keep.
@@ -176,7 +168,6 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary());
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());
-    STARTED.store(true, Ordering::Release);
     thread
 }
 
@@ -414,6 +405,7 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
 static CREATED: AtomicU32 = AtomicU32::new(0);
 
 /// How many threads were made so far by [`create_unstarted`]: all but the idle ones.
+#[expect(dead_code, reason = "the tests of processes, which come next, ask for it")]
 pub fn created_count() -> u32 {
     CREATED.load(Ordering::Relaxed)
 }

@@ -69,6 +69,8 @@ pub struct Thread {
     pub clear_on_exit: AtomicU64,
     /// Open files that a system call under way uses.
     pins: SpinLock<[Option<Arc<OpenFile>>; MOST_PINS]>,
+    /// Whether there are any: most system calls use no file.
+    has_pins: AtomicBool,
 }
 
 /// A thread's name, cut to fit.
@@ -153,6 +155,7 @@ impl Thread {
             user_tls: AtomicU64::new(0),
             clear_on_exit: AtomicU64::new(0),
             pins: SpinLock::new([const { None }; MOST_PINS]),
+            has_pins: AtomicBool::new(false),
         }
     }
 
@@ -269,6 +272,7 @@ impl Thread {
     /// its stack overflows, this comes back with the thread.
     pub fn pin(&self, file: Arc<OpenFile>) -> &'static OpenFile {
         let pinned = Arc::as_ptr(&file);
+        self.has_pins.store(true, Ordering::Relaxed);
         let mut pins = self.pins.lock();
         let free = pins.iter_mut().find(|pin| pin.is_none());
         *free.expect("a system call uses at most four files") = Some(file);
@@ -277,7 +281,16 @@ impl Thread {
     }
 
     /// Lets go of all pins: at the end of a system call, and of the thread.
+    #[inline(always)]
     pub fn unpin_all(&self) {
+        if self.has_pins.load(Ordering::Relaxed) {
+            self.has_pins.store(false, Ordering::Relaxed);
+            self.drop_pins();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_pins(&self) {
         let pins = core::mem::take(&mut *self.pins.lock());
         // Dropped here, outside the lock: the last user of a pipe wakes others.
         drop(pins);

@@ -88,11 +88,6 @@ impl WaitQueue {
             }
         }
     }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
-    }
 }
 
 impl Default for WaitQueue {

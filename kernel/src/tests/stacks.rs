@@ -182,7 +182,7 @@ static STAIN_AT: AtomicUsize = AtomicUsize::new(0);
 /// Looks whether its stack is clean, then stains it, on whatever CPUs it gets to run on.
 fn look_and_stain(way: usize) {
     let lowest = sched::current().stack_range().lowest.get();
-    if let Some(at) = first_stain(lowest, cpu::stack_pointer() - MARGIN & !7) {
+    if let Some(at) = first_stain(lowest, (cpu::stack_pointer() - MARGIN) & !7) {
         STAINED.fetch_add(1, Ordering::Relaxed);
         STAIN_AT.store(at, Ordering::Relaxed);
     }

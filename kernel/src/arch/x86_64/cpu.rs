@@ -94,21 +94,6 @@ pub unsafe fn in8(port: u16) -> u8 {
     value
 }
 
-/// Reads a model-specific register.
-///
-/// # Safety
-///
-/// 1. The register exists.
-#[inline]
-pub unsafe fn read_msr(register: u32) -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: (1) by the caller's promise.
-    unsafe {
-        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
-}
-
 /// Writes a model-specific register.
 ///
 /// # Safety
@@ -132,15 +117,6 @@ pub fn cycles() -> u64 {
         asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags))
     };
     u64::from(high) << 32 | u64::from(low)
-}
-
-/// The address of the last page fault.
-#[inline(always)]
-pub fn fault_address() -> u64 {
-    let address: u64;
-    // SAFETY: (1) reading CR2 has no effect.
-    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
-    address
 }
 
 /// Drops this CPU's cached translation of one page, global or not.

@@ -23,15 +23,12 @@ pub(crate) mod nr {
     pub(crate) const BRK: u64 = 12;
     pub(crate) const RT_SIGACTION: u64 = 13;
     pub(crate) const RT_SIGPROCMASK: u64 = 14;
-    pub(crate) const RT_SIGRETURN: u64 = 15;
     pub(crate) const IOCTL: u64 = 16;
     pub(crate) const PREAD64: u64 = 17;
-    pub(crate) const PWRITE64: u64 = 18;
     pub(crate) const READV: u64 = 19;
     pub(crate) const WRITEV: u64 = 20;
     pub(crate) const ACCESS: u64 = 21;
     pub(crate) const PIPE: u64 = 22;
-    pub(crate) const SELECT: u64 = 23;
     pub(crate) const SCHED_YIELD: u64 = 24;
     pub(crate) const MREMAP: u64 = 25;
     pub(crate) const MADVISE: u64 = 28;
@@ -52,15 +49,12 @@ pub(crate) mod nr {
     pub(crate) const FCNTL: u64 = 72;
     pub(crate) const FSYNC: u64 = 74;
     pub(crate) const FTRUNCATE: u64 = 77;
-    pub(crate) const GETDENTS: u64 = 78;
     pub(crate) const GETCWD: u64 = 79;
     pub(crate) const CHDIR: u64 = 80;
-    pub(crate) const FCHDIR: u64 = 81;
     pub(crate) const RENAME: u64 = 82;
     pub(crate) const MKDIR: u64 = 83;
     pub(crate) const RMDIR: u64 = 84;
     pub(crate) const CREAT: u64 = 85;
-    pub(crate) const LINK: u64 = 86;
     pub(crate) const UNLINK: u64 = 87;
     pub(crate) const SYMLINK: u64 = 88;
     pub(crate) const READLINK: u64 = 89;
@@ -120,7 +114,6 @@ pub(crate) mod nr {
     pub(crate) const READLINKAT: u64 = 267;
     pub(crate) const FCHMODAT: u64 = 268;
     pub(crate) const FACCESSAT: u64 = 269;
-    pub(crate) const PSELECT6: u64 = 270;
     pub(crate) const PPOLL: u64 = 271;
     pub(crate) const SET_ROBUST_LIST: u64 = 273;
     pub(crate) const UTIMENSAT: u64 = 280;
@@ -128,9 +121,6 @@ pub(crate) mod nr {
     pub(crate) const PIPE2: u64 = 293;
     pub(crate) const PRLIMIT64: u64 = 302;
     pub(crate) const GETRANDOM: u64 = 318;
-    pub(crate) const STATX: u64 = 332;
-    pub(crate) const RSEQ: u64 = 334;
-    pub(crate) const CLONE3: u64 = 435;
     pub(crate) const FACCESSAT2: u64 = 439;
 }
 
