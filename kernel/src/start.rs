@@ -37,7 +37,7 @@ pub fn first(start_info: u64) -> ! {
     let Some(info) = (unsafe { BootInfo::read(start_info) }) else {
         panic!("started by something that is no PVH boot loader");
     };
-    let mut line = [0; 1024];
+    let mut line = [0; 4096];
     // SAFETY: (1) the boot tables are active.
     let line = unsafe { info.copy_command_line(&mut line) };
     set_up_memory(&info);

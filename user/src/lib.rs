@@ -10,7 +10,20 @@
 
 mod syscall;
 
-pub use syscall::{exit, getppid, raw_getppid, write_all};
+pub use syscall::syscall as system_call;
+pub use syscall::{Errno, exit, fork, getppid, raw_getppid, wait, write_all, yield_now};
+
+static FIRST_STACK: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+
+/// Keeps SP as the kernel set it. By the entry.
+pub fn set_first_stack(stack: *const usize) {
+    FIRST_STACK.store(stack.expose_provenance(), core::sync::atomic::Ordering::Relaxed);
+}
+
+/// Where SP was at the first instruction: the argument count lies there.
+pub fn first_stack() -> *const usize {
+    core::ptr::with_exposed_provenance(FIRST_STACK.load(core::sync::atomic::Ordering::Relaxed))
+}
 
 /// The status of a program that panicked, as the standard library has it.
 const PANICKED: i32 = 101;
@@ -19,6 +32,18 @@ const PANICKED: i32 = 101;
 fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
     let _ = write_all(2, b"a user program panicked\n");
     exit(PANICKED)
+}
+
+/// Ends the program with a message and status 1 unless the condition holds.
+#[macro_export]
+macro_rules! must {
+    ($condition:expr, $message:literal) => {
+        if !$condition {
+            // The status says it too, if the message cannot be written.
+            let _ = $crate::write_all(1, concat!($message, "\n").as_bytes());
+            return 1;
+        }
+    };
 }
 
 /// Makes a function `fn() -> i32` the program: its result is the exit status.
@@ -37,6 +62,8 @@ macro_rules! entry {
             core::arch::naked_asm!(
                 // The outermost frame: a frame pointer of zero ends every backtrace.
                 "xor ebp, ebp",
+                // Where argc is: for programs that look at what they were given.
+                "mov rdi, rsp",
                 "call {body}",
                 // Nothing to return to: a return of the body would be a bug, and stops here.
                 "ud2",
@@ -44,7 +71,8 @@ macro_rules! entry {
             )
         }
 
-        extern "C" fn body() -> ! {
+        extern "C" fn body(stack: *const usize) -> ! {
+            $crate::set_first_stack(stack);
             $crate::exit($main())
         }
     };

@@ -13,13 +13,13 @@ const GETPPID: usize = 110;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Errno(pub isize);
 
-/// One system call with three arguments.
+/// One system call with three arguments. For programs that pass on purpose what no sound program would.
 ///
 /// # Safety
 ///
 /// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
 /// memory behind it must be valid for what that call does with it.
-unsafe fn syscall(number: usize, arguments: [usize; 3]) -> isize {
+pub unsafe fn syscall(number: usize, arguments: [usize; 3]) -> isize {
     let result;
     // SAFETY:
     // 1. the kernel destroys RCX and R11 only, and both are named as clobbers;
@@ -31,6 +31,7 @@ unsafe fn syscall(number: usize, arguments: [usize; 3]) -> isize {
             in("rdi") arguments[0],
             in("rsi") arguments[1],
             in("rdx") arguments[2],
+            in("r10") 0,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
@@ -72,6 +73,29 @@ pub fn raw_getppid() {
             options(nostack),
         );
     }
+}
+
+/// Makes a copy of the process; 0 in the copy, its number in the original.
+pub fn fork() -> isize {
+    const FORK: usize = 57;
+    // SAFETY: (1) the copy has memory of its own; (2) neither has other threads.
+    unsafe { syscall(FORK, [0; 3]) }
+}
+
+/// Waits for a child; its wait status.
+pub fn wait() -> Result<i32, Errno> {
+    const WAIT4: usize = 61;
+    let mut status = 0_i32;
+    // SAFETY: (1) the address is that of a live integer.
+    let child = unsafe { syscall(WAIT4, [usize::MAX, (&raw mut status).addr(), 0]) };
+    if child < 0 { Err(Errno(child)) } else { Ok(status) }
+}
+
+/// Lets others run.
+pub fn yield_now() {
+    const SCHED_YIELD: usize = 24;
+    // SAFETY: (1) the call takes no argument and touches no memory.
+    unsafe { syscall(SCHED_YIELD, [0; 3]) };
 }
 
 /// Ends the process.

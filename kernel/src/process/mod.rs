@@ -110,6 +110,11 @@ pub(crate) fn current() -> &'static Arc<Process> {
     thread.process.as_ref().expect("system calls and faults come from processes")
 }
 
+/// Loads a file as execve would, and lets go of it.
+pub fn load_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<(), error::Errno> {
+    load::load(file, b"/test", argv, &[]).map(drop)
+}
+
 /// All processes that somebody may still ask for.
 pub(crate) fn all() -> Vec<Arc<Process>> {
     TABLE.lock().clone()

@@ -405,7 +405,6 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
 static CREATED: AtomicU32 = AtomicU32::new(0);
 
 /// How many threads were made so far by [`create_unstarted`]: all but the idle ones.
-#[expect(dead_code, reason = "the tests of processes, which come next, ask for it")]
 pub fn created_count() -> u32 {
     CREATED.load(Ordering::Relaxed)
 }

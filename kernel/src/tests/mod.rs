@@ -9,6 +9,7 @@ mod known_regs;
 mod nmi;
 mod overflows;
 mod processes;
+mod programs;
 mod stacks;
 mod support;
 mod switching;
@@ -116,6 +117,16 @@ table! {
         user_mode::o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode,
         user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
         processes::s1_floating_point_registers_of_programs_are_kept_apart,
+        programs::p1_a_program_finds_the_stack_that_the_abi_promises,
+        programs::p1_busybox_passes_arguments_and_environment_on,
+        programs::p1_too_many_arguments_are_refused,
+        programs::p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost,
+        programs::p1_random_headers_never_harm_the_kernel,
+        programs::p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given,
+        programs::p2_children_of_children_keep_to_themselves,
+        programs::p4_maps_names_stack_and_heap,
+        programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,
+        programs::p2_o5_many_processes_leave_nothing_behind,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::b4_proc_pid_stack_shows_where_another_process_sleeps,

@@ -110,7 +110,8 @@ pub fn o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes
 
 /// Of another process, asleep in a system call: its functions by name, to the boundary of user mode.
 pub fn b4_proc_pid_stack_shows_where_another_process_sleeps() -> Outcome {
-    let (status, output) = shell("busybox sleep 1000 & busybox sleep 1; busybox cat /proc/$!/stack; kill $!")?;
+    let (status, output) =
+        shell("busybox sleep 1000 & busybox sleep 1; busybox cat /proc/$!/stack; kill $!")?;
     let flat = output.replace('\n', ";");
     check!(status == 0 && output.contains("sleep"), "status {status}, {flat}");
     check!(output.contains("wait"), "no waiting function in {flat}");

@@ -179,18 +179,17 @@ fn check_at_top(seen: &Seen) -> Outcome {
     Ok(())
 }
 
-/// Counts in r12 until the word below SP is not zero, then system call 1.
+/// Counts in r12 until the word at rdi is not zero, then system call 1.
 #[unsafe(naked)]
 extern "C" fn spin() {
     naked_asm!(
         "xor r12d, r12d",
         "2:",
         "inc r12",
-        "cmp qword ptr [rsp - {word}], 0",
+        "cmp qword ptr [rdi], 0",
         "je 2b",
         "mov eax, 1",
         "syscall",
-        word = const 8,
     )
 }
 
@@ -223,7 +222,7 @@ pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_st
         }
     });
     let outcome = with_hooks(None, || {
-        let thread = UserThread::start(spin, 0)?;
+        let thread = UserThread::start(spin, STACK_TOP - 8)?;
         let hit = thread.hit(send_call, || HITS.load(Ordering::Acquire) > 0);
         end_spin(&thread);
         thread.finish();
@@ -261,7 +260,7 @@ pub fn i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thr
         }
     }));
     let outcome = with_hooks(None, || {
-        let thread = UserThread::start(spin, 0)?;
+        let thread = UserThread::start(spin, STACK_TOP - 8)?;
         let hit = thread.hit(apic::send_nmi, || HITS.load(Ordering::Acquire) > 0);
         end_spin(&thread);
         thread.finish();

@@ -5,8 +5,16 @@
 #![no_main]
 
 use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
 
 const ROUNDS: u64 = 60;
+
+/// What goes through memory.
+#[repr(C, align(16))]
+struct Scratch {
+    control: u32,
+    integer: u64,
+}
 
 user::entry!(main);
 
@@ -25,13 +33,13 @@ fn main() -> i32 {
     0
 }
 
-/// Loads `seed` + 0 to 15 into both halves of xmm0 to xmm15, the seed into the x87 stack, and its two lowest bits but one into
-/// the rounding mode; spins, yields, and says how many of them are something else then.
+/// Loads `seed` + 0 to 15 into both halves of xmm0 to xmm15, the seed into the x87 stack, and two bits of it into the
+/// rounding mode; spins, yields, and says how many of them are something else then.
 #[unsafe(naked)]
 extern "C" fn keep(seed: u64, spins: u64) -> u64 {
     naked_asm!(
         "push rbx",
-        "sub rsp, 32",
+        "sub rsp, {size}",
         // The rounding mode of SSE, and of x87, from two bits of the seed.
         "mov rax, rdi",
         "shr rax, 8",
@@ -39,10 +47,10 @@ extern "C" fn keep(seed: u64, spins: u64) -> u64 {
         "shl eax, 13",
         "or eax, 0x1f80",
         "mov [rsp], eax",
-        "ldmxcsr [rsp]",
+        "ldmxcsr [rsp + {control}]",
         "fninit",
-        "mov [rsp + 8], rdi",
-        "fild qword ptr [rsp + 8]",
+        "mov [rsp + {integer}], rdi",
+        "fild qword ptr [rsp + {integer}]",
         "mov rax, rdi",
         ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
         "movq xmm\\n, rax",
@@ -74,21 +82,24 @@ extern "C" fn keep(seed: u64, spins: u64) -> u64 {
         "inc rax",
         ".endr",
         "xor ecx, ecx",
-        "fistp qword ptr [rsp + 8]",
-        "cmp rdi, [rsp + 8]",
+        "fistp qword ptr [rsp + {integer}]",
+        "cmp rdi, [rsp + {integer}]",
         "setne cl",
         "add edx, ecx",
-        "mov ebx, [rsp]",
-        "stmxcsr [rsp]",
-        "xor ebx, [rsp]",
+        "mov ebx, [rsp + {control}]",
+        "stmxcsr [rsp + {control}]",
+        "xor ebx, [rsp + {control}]",
         "and ebx, 0x6000",
         "xor ecx, ecx",
         "test ebx, ebx",
         "setne cl",
         "add edx, ecx",
         "mov eax, edx",
-        "add rsp, 32",
+        "add rsp, {size}",
         "pop rbx",
         "ret",
+        size = const size_of::<Scratch>(),
+        control = const offset_of!(Scratch, control),
+        integer = const offset_of!(Scratch, integer),
     )
 }

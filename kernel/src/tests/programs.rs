@@ -1,0 +1,213 @@
+//! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
+
+use super::{Outcome, check};
+use crate::memory::frames;
+use crate::process::{self, run_captured};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a program says, and its status.
+fn run(path: &str, argv: &[&[u8]]) -> Result<(i32, String), String> {
+    let (status, output) = run_captured(path, argv).map_err(|error| format!("{path}: {error}"))?;
+    Ok((status, String::from_utf8_lossy(&output).into_owned()))
+}
+
+fn shell(command: &str) -> Result<(i32, String), String> {
+    run("/bin/busybox", &[b"sh", b"-c", command.as_bytes()])
+}
+
+/// Our own program looks at everything the ABI says is there.
+pub fn p1_a_program_finds_the_stack_that_the_abi_promises() -> Outcome {
+    let (status, output) = run("/kstack/bin/first-stack", &[b"first-stack", b"one", b"two"])?;
+    check!(status == 0, "status {status}: {output}");
+    Ok(())
+}
+
+/// An unmodified program, through execve by another: arguments with blanks, an empty one, many, and the environment.
+pub fn p1_busybox_passes_arguments_and_environment_on() -> Outcome {
+    let (status, output) = shell(
+        "A='x y' busybox sh -c 'echo \"$A|$0|$1|$2|$#\"' zero 'one  two' '' three; seq 1 2000 | tr '\\n' ' ' > /tmp/n; set -- $(cat /tmp/n); busybox sh -c 'echo $#' x $@",
+    )?;
+    check!(status == 0 && output == "x y|zero|one  two||3\n2000\n", "status {status}: {output:?}");
+    Ok(())
+}
+
+/// More strings than fit are E2BIG, and the caller lives.
+pub fn p1_too_many_arguments_are_refused() -> Outcome {
+    let (status, output) = shell(
+        "x=$(seq 1 20000); x=\"$x$x$x$x$x$x$x$x\"; y=\"$x$x$x\"; busybox echo \"$y\" > /dev/null; echo $?; echo alive",
+    )?;
+    check!(output.contains("alive") && !output.starts_with("0\n"), "status {status}: {output:?}");
+    Ok(())
+}
+
+pub fn p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given() -> Outcome {
+    let (status, output) = run("/kstack/bin/family", &[b"family"])?;
+    check!(status == 0, "status {status}: {output}");
+    Ok(())
+}
+
+/// Shells of shells: each child has memory of its own, and a parent gets each one's status.
+pub fn p2_children_of_children_keep_to_themselves() -> Outcome {
+    let (status, output) = shell(
+        "x=1; (x=2; (x=3; echo $x; exit 4); echo $? $x; exit 5); echo $? $x; false | true; echo $?",
+    )?;
+    check!(status == 0 && output == "3\n4 2\n5 1\n0\n", "status {status}: {output:?}");
+    Ok(())
+}
+
+/// The names, and what they name: the stack holds SP, the heap starts above the image, neither overlaps another mapping.
+pub fn p4_maps_names_stack_and_heap() -> Outcome {
+    let (status, output) = run("/bin/busybox", &[b"cat", b"/proc/self/maps"])?;
+    check!(status == 0, "status {status}");
+    let mut last_top = 0;
+    let (mut stack, mut heap) = (None, None);
+    for line in output.lines() {
+        let (range, rest) = line.split_once(' ').ok_or("no range")?;
+        let (lowest, top) = range.split_once('-').ok_or("no range")?;
+        let number = |text| u64::from_str_radix(text, 16).map_err(|_| String::from("no number"));
+        let (lowest, top) = (number(lowest)?, number(top)?);
+        check!(last_top <= lowest && lowest < top, "out of order: {line}");
+        last_top = top;
+        if rest.ends_with("[stack]") {
+            check!(stack.replace((lowest, top)).is_none(), "two stacks");
+            check!(rest.starts_with("rw-p"), "the stack is {rest}");
+        } else if rest.ends_with("[heap]") {
+            check!(heap.replace((lowest, top)).is_none(), "two heaps");
+            check!(rest.starts_with("rw-p"), "the heap is {rest}");
+        }
+    }
+    let (stack, heap) = (stack.ok_or("no [stack]")?, heap.ok_or("no [heap]")?);
+    check!(heap.1 < stack.0, "the heap is above the stack");
+    check!(stack.1 == last_top, "something is above the stack");
+    Ok(())
+}
+
+pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
+    // The first run makes what is made once: page tables of the arena, the log's line.
+    for round in 0..3 {
+        let before = settled_frames();
+        let (status, output) = run("/kstack/bin/bad-pointers", &[b"bad-pointers"])?;
+        check!(status == 0, "status {status}: {output}");
+        let after = settled_frames();
+        check!(round == 0 || before == after, "{before} frames free before, {after} after");
+    }
+    Ok(())
+}
+
+/// Frames that are free once every parked stack has been given back.
+fn settled_frames() -> usize {
+    crate::stacks::drain_this_cpu();
+    crate::stacks::reclaim(u32::MAX);
+    frames::free_count() + 4 * crate::stacks::census().parked as usize
+}
+
+/// Every way a file can be no program: not one frame stays behind, and each is refused by name.
+pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome {
+    let good = process::fs::read_file("/bin/busybox").ok_or("no busybox")?;
+    let argv = [b"x".to_vec()];
+    let load = |file: &[u8]| process::load_for_test(file, &argv);
+    check!(load(&good).is_ok(), "the good one does not load");
+    let before = frames::free_count();
+    let refused = |what: &str, file: &[u8]| -> Outcome {
+        check!(load(file).is_err(), "{what} was loaded");
+        let after = frames::free_count();
+        check!(after == before, "{what}: {before} frames free before, {after} after");
+        Ok(())
+    };
+    refused("nothing", b"")?;
+    refused("a script", b"#!/bin/sh\necho hello\n")?;
+    refused("zeros", &[0; 4096])?;
+    let patched = |at: usize, bytes: &[u8]| {
+        let mut file = good.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    // Fields of the ELF header, by offset: class 4, machine 18, entry 24, headers 32, size of one 54, how many 56.
+    refused("32 bits", &patched(4, &[1]))?;
+    refused("an arm64 program", &patched(18, &183_u16.to_le_bytes()))?;
+    refused("an object file", &patched(16, &1_u16.to_le_bytes()))?;
+    refused("an entry in the kernel", &patched(24, &0xffff_8000_0000_0000_u64.to_le_bytes()))?;
+    refused("headers beyond the file", &patched(32, &u64::MAX.to_le_bytes()))?;
+    refused("headers of one byte", &patched(54, &1_u16.to_le_bytes()))?;
+    refused("no headers", &patched(56, &0_u16.to_le_bytes()))?;
+    // The first segment, at 64: offset 8, address 16, bytes in the file 32, in memory 40.
+    for (what, at, value) in [
+        ("a segment beyond the file", 8, 1 << 40),
+        ("a segment whose end wraps", 8, u64::MAX - 5),
+        ("a segment in the kernel", 16, 0xffff_8000_0000_0000),
+        ("a segment at zero", 16, 0),
+        ("a segment that wraps", 16, u64::MAX - 5),
+        ("more bytes in the file than in memory", 32, 1 << 30),
+        ("a segment larger than memory", 40, 1 << 45),
+        ("a segment of all address space", 40, u64::MAX),
+    ] {
+        // Every header, so that the first one to load is among them.
+        let mut file = good.clone();
+        for header in 0..usize::from(u16::from_le_bytes([good[56], good[57]])) {
+            let place = 64 + 56 * header + at;
+            file[place..place + 8].copy_from_slice(&u64::to_le_bytes(value));
+        }
+        refused(what, &file)?;
+    }
+    for length in (0..2000).step_by(37) {
+        refused("a truncated program", &good[..length])?;
+    }
+    Ok(())
+}
+
+/// Headers with bytes drawn at random: refused or loaded, never a panic, and never a frame lost.
+pub fn p1_random_headers_never_harm_the_kernel() -> Outcome {
+    let good = process::fs::read_file("/bin/busybox").ok_or("no busybox")?;
+    let argv = [b"x".to_vec()];
+    let before = frames::free_count();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut file = good.clone();
+    let headers = 64 + 56 * 12;
+    let mut loaded = 0;
+    for _ in 0..300 {
+        file[..headers].copy_from_slice(&good[..headers]);
+        for _ in 0..3 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let at = 16 + random as usize % (headers - 16);
+            file[at] = (random >> 32) as u8;
+        }
+        loaded += usize::from(process::load_for_test(&file, &argv).is_ok());
+        let after = frames::free_count();
+        check!(before == after, "{before} frames free before, {after} after");
+    }
+    check!(loaded < 300, "nothing was refused");
+    Ok(())
+}
+
+/// Pipes, many processes at a time, on all CPUs, while timers tick and IPIs fly; afterwards every frame is back.
+pub fn p2_o5_many_processes_leave_nothing_behind() -> Outcome {
+    let work =
+        "for i in $(seq 1 5); do seq 1 200 | sort -r | head -1; done | sort | uniq -c | tr -s ' '";
+    let once = || -> Outcome {
+        let (status, output) = shell(work)?;
+        check!(status == 0 && output.trim() == "5 99", "status {status}: {output:?}");
+        Ok(())
+    };
+    once()?;
+    let before = settled_frames();
+    for _ in 0..3 {
+        once()?;
+    }
+    let mut after = settled_frames();
+    // The last thread of a child may still be on its way out on another CPU.
+    for _ in 0..200 {
+        if after == before {
+            break;
+        }
+        let _never_killed = crate::time::sleep(4_000_000);
+        after = settled_frames();
+    }
+    check!(before == after, "{before} frames free before, {after} after");
+    let left: Vec<_> = process::all().iter().map(|process| process.name()).collect();
+    check!(left.is_empty(), "processes left: {left:?}");
+    Ok(())
+}
