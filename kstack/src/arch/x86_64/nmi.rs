@@ -19,7 +19,7 @@
 //! | arriving NMI finds | does |
 //! | --- | --- |
 //! | CS of user mode | leaves the NMI stack for the (empty) thread stack, plain handling |
-//! | RIP in the exit window | rewrites its own return address to the repeat label, `iretq`: the outer one runs once more |
+//! | RIP in the exit window | active = 1, rewrites its own return address to the repeat label, `iretq`: the outer one runs once more |
 //! | active = 1 | sets latched = 1, `iretq` |
 //! | otherwise | active = 1, copies its frame, moves to the body stack, runs the handler |
 //!
@@ -141,6 +141,10 @@ extern "C" fn nmi() {
         "lea rax, [rip + {window_end}]",
         "cmp [rsp + {WORD}], rax",
         "jae 2f",
+        // The window may have cleared `active`. It is set here, where no other NMI can come yet: from the `iretq` on one
+        // can, and must find the body stack in use.
+        "mov rax, [rsp + {WORD} + {FRAME}]",
+        "mov dword ptr [rax + {ACTIVE}], 1",
         "lea rax, [rip + {repeat}]",
         "mov [rsp + {WORD}], rax",
         "pop rax",
@@ -216,17 +220,14 @@ unsafe extern "C" {
     fn kstack_nmi_window_end();
 }
 
-/// Once more: another NMI came while the first was being handled. SP: at the copied frame.
+/// Once more: another NMI came while the first was being handled. `active` is 1. SP: at the copied frame.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_repeat() {
     naked_asm!(
         "mov dword ptr [rsp + {FRAME} + {LATCHED}], 0",
-        // The window may have cleared it already.
-        "mov dword ptr [rsp + {FRAME} + {ACTIVE}], 1",
         "jmp {body}",
         FRAME = const FRAME,
-        ACTIVE = const offset_of!(NmiWords, active),
         LATCHED = const offset_of!(NmiWords, latched),
         body = sym nmi_body,
     )
