@@ -13,6 +13,7 @@
 
 pub mod frames;
 pub mod heap;
+pub mod slab;
 pub mod stack_pages;
 
 /// Where physical memory appears.

@@ -129,8 +129,8 @@ pub(super) fn open(at: u64, flags: u32, mode: u32) -> SysResult {
     let path = path(at)?;
     let directory = directory();
     let parts = tree::absolute(&directory, &path);
-    let opened = if parts.first().is_some_and(|first| first == "proc") {
-        OpenFile::new(proc_fs::open(&parts[1..]).ok_or(Errno::ENOENT)?)
+    let opened = if let Some(target) = proc_fs::open_path(&parts) {
+        OpenFile::new(target?)
     } else {
         let follow = flags & flag::NOFOLLOW == 0;
         let node = match tree::find(&directory, &path, follow) {
@@ -198,10 +198,9 @@ pub(super) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
     let path = path(at)?;
     let directory = directory();
     let parts = tree::absolute(&directory, &path);
-    let stat = if parts.first().is_some_and(|first| first == "proc") && parts.len() > 1 {
-        stat_of(&OpenFile::new(proc_fs::open(&parts[1..]).ok_or(Errno::ENOENT)?))
-    } else {
-        node_stat(&*tree::find(&directory, &path, follow)?)
+    let stat = match proc_fs::open_path(&parts) {
+        Some(target) => stat_of(&OpenFile::new(target?)),
+        None => node_stat(&*tree::find(&directory, &path, follow)?),
     };
     put(to, &abi::encode_stat(&stat))?;
     Ok(0)
@@ -285,8 +284,8 @@ pub(super) fn access(at: u64) -> SysResult {
     let path = path(at)?;
     let directory = directory();
     let parts = tree::absolute(&directory, &path);
-    if parts.first().is_some_and(|first| first == "proc") {
-        return proc_fs::open(&parts[1..]).map(|_| 0).ok_or(Errno::ENOENT);
+    if let Some(target) = proc_fs::open_path(&parts) {
+        return target.map(|_| 0);
     }
     tree::find(&directory, &path, true).map(|_| 0)
 }

@@ -74,7 +74,6 @@ impl OpenFile {
     pub(crate) fn of_node(node: Arc<Node>, path: String, append: bool) -> Arc<Self> {
         let target = match &node.content {
             Content::Special(Special::Console) => Target::Console,
-            Content::Special(Special::Provoke) => Target::Provoke,
             _ => Target::Node(node, path),
         };
         Arc::new(Self { target, position: AtomicU64::new(0), append })

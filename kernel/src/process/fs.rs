@@ -1,5 +1,6 @@
 //! Files, for the rest of the kernel.
 
+use super::files::Target;
 use super::{proc_fs, tree};
 use alloc::vec::Vec;
 
@@ -8,8 +9,11 @@ pub(crate) use super::tree::unpack;
 /// All of a file, of the tree or of /proc.
 pub fn read_file(path: &str) -> Option<Vec<u8>> {
     let parts = tree::absolute("/", path);
-    if let Some(("proc", rest)) = parts.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return proc_fs::text(rest);
+    if let Some(opened) = proc_fs::open_path(&parts) {
+        return match opened {
+            Ok(Target::Text(text)) => Some(text),
+            _ => None,
+        };
     }
     let node = tree::find("/", path, true).ok()?;
     let mut bytes = alloc::vec![0; usize::try_from(node.bytes()).ok()?];

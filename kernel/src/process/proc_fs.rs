@@ -1,12 +1,13 @@
-//! /proc: text made when it is read.
+//! /proc and /sys: text made when it is read.
 //!
 //! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program started, as Linux has it;
 //! `[heap]` is the area that brk made. Neither brk nor mmap makes the stack: execve does.
 
+use super::error::Errno;
 use super::files::Target;
 use super::memory::Kind;
 use super::{Process, current};
-use crate::memory::{frames, stack_pages};
+use crate::memory::{frames, heap, stack_pages};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,7 +15,7 @@ use core::fmt::Write;
 use core::sync::atomic::Ordering;
 
 /// What a path below /proc opens as; its parts, without `proc`.
-pub(super) fn open(parts: &[String]) -> Option<Target> {
+fn open(parts: &[String]) -> Option<Target> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let names = |names: &[&str]| Target::Names(names.iter().map(|&name| name.into()).collect());
     match parts.as_slice() {
@@ -31,11 +32,6 @@ pub(super) fn open(parts: &[String]) -> Option<Target> {
         }
         _ => text_of(&parts).map(Target::Text),
     }
-}
-
-/// The text of a file below /proc.
-pub(super) fn text(parts: &[String]) -> Option<Vec<u8>> {
-    text_of(&parts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn text_of(parts: &[&str]) -> Option<Vec<u8>> {
@@ -152,6 +148,43 @@ fn stack(process: &Process, text: &mut String) -> core::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// What a path below /sys opens as; its parts, without `sys`.
+fn open_sys(parts: &[String]) -> Option<Target> {
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let counts = heap::TASKS.counts();
+    let files: [(&str, u64); 6] = [
+        ("object_size", counts.object_size as u64),
+        ("objs_per_slab", counts.objects_per_slab as u64),
+        ("slabs", counts.slabs as u64),
+        ("objects", counts.objects as u64),
+        ("alloc_calls", counts.allocated),
+        ("free_calls", counts.freed),
+    ];
+    let names =
+        |names: &[&str]| Some(Target::Names(names.iter().map(|&name| name.into()).collect()));
+    match parts.as_slice() {
+        [] => names(&["kernel"]),
+        ["kernel"] => names(&["slab"]),
+        ["kernel", "slab"] => names(&["task_struct"]),
+        ["kernel", "slab", "task_struct"] => names(&files.map(|file| file.0)),
+        ["kernel", "slab", "task_struct", name] => {
+            let (_, value) = files.iter().find(|file| file.0 == *name)?;
+            Some(Target::Text(alloc::format!("{value}\n").into_bytes()))
+        }
+        _ => None,
+    }
+}
+
+/// What a path of /proc or /sys opens as; `None`: it is of neither. An error: it is, but nothing is there.
+pub(super) fn open_path(parts: &[String]) -> Option<Result<Target, Errno>> {
+    let (first, rest) = parts.split_first()?;
+    match first.as_str() {
+        "proc" => Some(open(rest).ok_or(Errno::ENOENT)),
+        "sys" => Some(open_sys(rest).ok_or(Errno::ENOENT)),
+        _ => None,
+    }
 }
 
 /// The process that asks, as `/proc/self` names it.

@@ -40,8 +40,6 @@ pub(crate) enum Special {
     Console,
     /// The directory of processes; what is in it is made on opening.
     Proc,
-    /// Overflows a kernel stack on purpose.
-    Provoke,
 }
 
 /// A file, directory or link.
@@ -69,7 +67,7 @@ impl Node {
     pub(crate) fn mode(&self) -> u32 {
         let kind = match &self.content {
             Content::Directory(_) | Content::Special(Special::Proc) => 0o040000,
-            Content::Fixed(_) | Content::File(_) | Content::Special(Special::Provoke) => 0o100000,
+            Content::Fixed(_) | Content::File(_) => 0o100000,
             Content::Link(_) => 0o120000,
             Content::Special(_) => 0o020000,
         };
@@ -261,14 +259,11 @@ pub(crate) fn unpack(archive: &'static [u8]) {
         ("dev/console", Special::Console),
         ("dev/tty", Special::Console),
         ("proc", Special::Proc),
-        ("proc/kstack/provoke", Special::Provoke),
+        ("sys", Special::Proc),
     ];
     make_directories("tmp/x");
     let _there_already = remove("/", "proc", true);
     for (path, special) in specials {
-        if special == Special::Provoke {
-            continue;
-        }
         make_directories(path);
         let _there_already = add("/", path, Node::new(Content::Special(special), 0o666));
     }

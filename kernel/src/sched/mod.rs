@@ -26,12 +26,13 @@ use crate::cpus::{self, Cpu};
 use crate::process::Process;
 use crate::stacks::{self, OwnedStack};
 
+use crate::memory::heap;
 pub use crate::stacks::StackError;
 use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::local::CpuLocal;
 use kstack::arch::current::switch::{self, Start};
 use kstack_core::addr::Addr;
@@ -47,6 +48,8 @@ static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
 pub enum SpawnError {
     /// No stack for it.
     Stack(StackError),
+    /// No memory for its structure.
+    NoTask,
 }
 
 /// The running thread. One load.
@@ -125,6 +128,9 @@ pub fn create_unstarted(
 ) -> Result<Arc<Thread>, SpawnError> {
     let id = thread::next_id();
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
+    if !heap::TASKS.reserve() {
+        return Err(SpawnError::NoTask);
+    }
     CREATED.fetch_add(1, Ordering::Relaxed);
     let range = stack.range();
     let sp = cpu::without_interrupts(|| {
@@ -141,11 +147,25 @@ pub fn create_unstarted(
 fn remember(thread: &Arc<Thread>) {
     let mut all = ALL.lock();
     if all.len() == all.capacity() {
-        all.retain(|thread| thread.strong_count() > 0);
         let free = all.len() / 2 + 64;
         all.reserve(free);
     }
+    thread.place_in_all.store(all.len(), Ordering::Relaxed);
     all.push(Arc::downgrade(thread));
+}
+
+/// The reverse, when the last reference to a thread goes. The last thread in the list takes its place.
+fn forget(place: &AtomicUsize) {
+    let mut all = ALL.lock();
+    let place = place.load(Ordering::Relaxed);
+    let gone = all.swap_remove(place);
+    if let Some(moved) = all.get(place) {
+        // SAFETY: (1) a weak reference keeps the memory; (2) the one field that is used is an atomic word without a
+        // destructor, so it is there even if that thread is being dropped right now.
+        unsafe { (*moved.as_ptr()).place_in_all.store(place, Ordering::Relaxed) };
+    }
+    drop(all);
+    drop(gone);
 }
 
 /// What every kernel thread runs first.
@@ -160,6 +180,7 @@ extern "C" fn kernel_thread(work: usize) {
 pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let id = thread::next_id();
     let name = Name::new("idle");
+    assert!(heap::TASKS.reserve(), "memory for a CPU's idle thread");
     let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread);

@@ -34,8 +34,10 @@ const MOST_PINS: usize = 4;
 /// How many sleeping locks a thread can hold at once.
 const MOST_HELD: usize = 8;
 
-/// One thread of the kernel, with or without a process.
+/// One thread of the kernel, with or without a process. Aligned to a cache line, which no other heap object of its size is:
+/// the allocator knows threads by their layout.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Thread {
     id: u64,
     name: Name,
@@ -71,6 +73,19 @@ pub struct Thread {
     pins: SpinLock<[Option<Arc<OpenFile>>; MOST_PINS]>,
     /// Whether there are any: most system calls use no file.
     has_pins: AtomicBool,
+    /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
+    pub(super) place_in_all: AtomicUsize,
+}
+
+/// Not in the list of all threads.
+const NOWHERE: usize = usize::MAX;
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if self.place_in_all.load(Ordering::Relaxed) != NOWHERE {
+            super::forget(&self.place_in_all);
+        }
+    }
 }
 
 /// A thread's name, cut to fit.
@@ -156,6 +171,7 @@ impl Thread {
             clear_on_exit: AtomicU64::new(0),
             pins: SpinLock::new([const { None }; MOST_PINS]),
             has_pins: AtomicBool::new(false),
+            place_in_all: AtomicUsize::new(NOWHERE),
         }
     }
 

@@ -129,6 +129,7 @@ table! {
         programs::p2_o5_many_processes_leave_nothing_behind,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
+        processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
         processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
     ],
     own: [

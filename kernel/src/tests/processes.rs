@@ -1,7 +1,8 @@
 //! Kernel stacks under real programs: what a system call, a switch and an overflow mean for a process.
 
-use super::support::until;
+use super::support::{stack_at, until};
 use super::{Outcome, check};
+use crate::memory::heap;
 use crate::process::{self, run_captured};
 use crate::provoke::{self, How};
 use crate::sync::SpinLock;
@@ -116,5 +117,52 @@ pub fn b4_proc_pid_stack_shows_where_another_process_sleeps() -> Outcome {
     check!(status == 0 && output.contains("sleep"), "status {status}, {flat}");
     check!(output.contains("wait"), "no waiting function in {flat}");
     check!(output.contains("user mode"), "no boundary in {flat}");
+    Ok(())
+}
+
+/// What busybox reads in a file of the slab cache that threads lie in.
+fn task_struct(file: &str) -> Result<usize, String> {
+    let (status, output) = shell(&format!("busybox cat /sys/kernel/slab/task_struct/{file}"))?;
+    check!(status == 0, "{file}: status {status}, {output:?}");
+    output.trim().parse().map_err(|_| format!("{file}: {output:?}"))
+}
+
+/// Forty sleeping threads are forty more objects of the cache, on no stack; ended, they are gone and counted. Red if threads came
+/// from the general heap (the counts stand still), or lay on their stacks.
+pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads() -> Outcome {
+    const THREADS: usize = 40;
+    static DOORS: sched::WaitQueue = sched::WaitQueue::new();
+    static OPEN: AtomicU32 = AtomicU32::new(0);
+    fn wait(_: usize) {
+        DOORS.wait_uninterruptibly(|| OPEN.load(Ordering::Acquire) != 0);
+    }
+    OPEN.store(0, Ordering::Release);
+    let size = task_struct("object_size")?;
+    check!(size >= size_of::<sched::Thread>() && size % 64 == 0, "objects of {size} bytes");
+    check!(task_struct("objs_per_slab")? == (4096 - 64) / size, "of {size} bytes");
+    let before = heap::TASKS.counts();
+    let threads: Result<Vec<_>, _> =
+        (0..THREADS).map(|_| sched::spawn_kernel("lying", wait, 0)).collect();
+    let threads = threads.map_err(|error| format!("{error:?}"))?;
+    let during = heap::TASKS.counts();
+    let allocated = task_struct("alloc_calls");
+    let lie: Outcome = sched::all().iter().try_for_each(|thread| {
+        let at = alloc::sync::Arc::as_ptr(thread) as usize;
+        check!(stack_at(at).is_none(), "{} lies on a stack, at {at:#x}", thread.name());
+        check!((at & 4095) + size_of::<sched::Thread>() <= 4096, "{at:#x} is in two slabs");
+        Ok(())
+    });
+    OPEN.store(1, Ordering::Release);
+    DOORS.wake_all();
+    threads.iter().for_each(|thread| thread.join());
+    drop(threads);
+    until("the threads' objects are back", || heap::TASKS.counts().objects == before.objects)?;
+    lie?;
+    check!(during.objects == before.objects + THREADS, "{before:?}, then {during:?}");
+    check!(during.slabs >= during.objects.div_ceil(during.objects_per_slab), "{during:?}");
+    let after = heap::TASKS.counts();
+    check!(after.freed >= before.freed + THREADS as u64, "{before:?}, then {after:?}");
+    check!(after.slabs < during.slabs, "no slab was given back: {during:?}, then {after:?}");
+    check!(allocated? as u64 >= before.allocated + THREADS as u64, "{before:?}");
     Ok(())
 }

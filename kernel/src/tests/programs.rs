@@ -1,5 +1,6 @@
 //! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
 
+use super::support::free_frames;
 use super::{Outcome, check};
 use crate::memory::frames;
 use crate::process::{self, run_captured};
@@ -87,20 +88,20 @@ pub fn p4_maps_names_stack_and_heap() -> Outcome {
 pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
     // The first run makes what is made once: page tables of the arena, the log's line.
     for round in 0..3 {
-        let before = settled_frames();
+        let before = settled_frames()?;
         let (status, output) = run("/kstack/bin/bad-pointers", &[b"bad-pointers"])?;
         check!(status == 0, "status {status}: {output}");
-        let after = settled_frames();
+        let after = settled_frames()?;
         check!(round == 0 || before == after, "{before} frames free before, {after} after");
     }
     Ok(())
 }
 
 /// Frames that are free once every parked stack has been given back.
-fn settled_frames() -> usize {
+fn settled_frames() -> Result<usize, String> {
     crate::stacks::drain_this_cpu();
     crate::stacks::reclaim(u32::MAX);
-    frames::free_count() + 4 * crate::stacks::census().parked as usize
+    Ok(free_frames()? + 4 * crate::stacks::census().parked as usize)
 }
 
 /// Every way a file can be no program: not one frame stays behind, and each is refused by name.
@@ -193,18 +194,18 @@ pub fn p2_o5_many_processes_leave_nothing_behind() -> Outcome {
         Ok(())
     };
     once()?;
-    let before = settled_frames();
+    let before = settled_frames()?;
     for _ in 0..3 {
         once()?;
     }
-    let mut after = settled_frames();
+    let mut after = settled_frames()?;
     // The last thread of a child may still be on its way out on another CPU.
     for _ in 0..200 {
         if after == before {
             break;
         }
         let _never_killed = crate::time::sleep(4_000_000);
-        after = settled_frames();
+        after = settled_frames()?;
     }
     check!(before == after, "{before} frames free before, {after} after");
     let left: Vec<_> = process::all().iter().map(|process| process.name()).collect();

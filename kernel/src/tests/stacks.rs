@@ -1,8 +1,9 @@
 //! The life of stacks on this machine: reuse, erasing, borrowing, running out, and nothing left behind.
 
-use super::support::{kind_at, on_every_cpu, until};
+use super::support::{free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
 use crate::arch::{cpu, paging};
+use crate::memory::heap::TASKS;
 use crate::memory::{frames, stack_pages};
 use crate::provoke::software_interrupt;
 use crate::sched::{self, WaitQueue};
@@ -319,7 +320,7 @@ fn balance() -> Result<Balance, String> {
         free_slots: census.free,
         mapped_pages: stack_pages::mapped_pages(),
         charged: stack_pages::charged_bytes(),
-        free_frames: frames::free_count(),
+        free_frames: free_frames()?,
     })
 }
 
@@ -373,6 +374,12 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
     Ok(())
 }
 
+/// Whether a thread's structure would find a place in the slabs there are.
+fn tasks_are_free() -> bool {
+    let counts = TASKS.counts();
+    counts.objects < counts.slabs * counts.objects_per_slab
+}
+
 /// The same through the creation of threads, after all failures of which a thread must start.
 pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outcome {
     static RAN: AtomicU32 = AtomicU32::new(0);
@@ -388,7 +395,13 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
     };
     let before = balance()?;
     let heap = crate::memory::heap::allocated_bytes;
-    let (mut failures, mut leaked) = (0, 0);
+    // No object is left in the last slab, so that the thread needs another.
+    let mut fillers = Vec::new();
+    while tasks_are_free() {
+        check!(TASKS.reserve(), "no object, and there is one");
+        fillers.push(TASKS.alloc());
+    }
+    let (mut failures, mut no_task, mut leaked) = (0, 0, 0);
     for failing in 0.. {
         let bytes = heap();
         frames::fail_after(failing);
@@ -401,10 +414,16 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
                 break;
             }
             Err(sched::SpawnError::Stack(StackError::NoMemory)) => failures += 1,
+            Err(sched::SpawnError::NoTask) => no_task += 1,
             Err(other) => return Err(format!("frame {failing}: {other:?}")),
         }
     }
+    for filler in fillers {
+        // SAFETY: (1) given out above, and used by nobody.
+        unsafe { TASKS.free(filler) };
+    }
     check!(failures == 4, "{failures} failures, not one for each page");
+    check!(no_task == 1, "{no_task} failures, not one for the slab of the thread's structure");
     check!(RAN.load(Ordering::Relaxed) == 1, "{RAN:?} threads ran");
     check!(leaked == 0, "{leaked} bytes of heap are gone");
     let after = balance()?;

@@ -5,8 +5,9 @@ use crate::arch::apic::{self, vector};
 use crate::arch::paging;
 use crate::arch::regs::SavedRegs;
 use crate::cpus::{self, Cpu};
+use crate::memory::{frames, heap};
 use crate::sync::SpinLock;
-use crate::{interrupts, time};
+use crate::{interrupts, sched, time};
 use alloc::format;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kstack::registry;
@@ -26,6 +27,15 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
         time::sleep(1).map_err(|_| format!("killed while waiting until {what}"))?;
     }
     Err(format!("waited in vain until {what}"))
+}
+
+/// Frames that nobody has, or that only the slab cache of threads has, once every dead thread's structure is back there.
+pub fn free_frames() -> Result<usize, alloc::string::String> {
+    until("the structures of dead threads are back", || {
+        let threads = sched::all().len();
+        heap::TASKS.counts().objects == threads
+    })?;
+    Ok(frames::free_count() + heap::TASKS.counts().slabs)
 }
 
 /// The live stack an address lies on.
