@@ -8,7 +8,7 @@
 //! ```
 
 use crate::arch::paging;
-use crate::cpus::{self, Cpu};
+use crate::cpus::Cpu;
 use crate::memory::CPU_TABLES;
 use crate::memory::frames;
 use crate::sched;
@@ -134,8 +134,8 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
     }
 }
 
-/// The words of this CPU's NMI body stack.
-pub fn nmi_words() -> &'static NmiWords {
+/// The words of a CPU's NMI body stack.
+pub fn nmi_words(cpu: &Cpu) -> &'static NmiWords {
     // SAFETY: (1) written by `make_all` before the block was loaded; the stack stays.
-    unsafe { &*(cpus::this().local.nmi_body_top().get() as *const NmiWords) }
+    unsafe { &*(cpu.local.nmi_body_top().get() as *const NmiWords) }
 }

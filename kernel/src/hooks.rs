@@ -88,7 +88,7 @@ fn context() -> Context {
         spinning_locks: cpu.spinning(),
         in_interrupt: irq.hardirq_depth() > 0,
         in_softirq: irq.in_softirq(),
-        in_nmi: crate::cpu_stacks::nmi_words().is_active(),
+        in_nmi: crate::cpu_stacks::nmi_words(cpus::this()).is_active(),
     }
 }
 

@@ -170,8 +170,10 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     #[inline]
     pub fn step<F: FrameRules>(&mut self) -> Step {
         if let Some(step) = self.pending.take() {
-            if let Step::UserBoundary(_) = step {
-                self.pending = Some(Step::End(End::Reliable));
+            match step {
+                Step::UserBoundary(_) => self.pending = Some(Step::End(End::Reliable)),
+                Step::Interrupted(regs) => self.look_for_boundary::<F>(regs),
+                _ => {}
             }
             return step;
         }
@@ -236,7 +238,28 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             self.pending = Some(Step::End(End::Reliable));
             Step::UserBoundary(regs)
         } else {
+            self.look_for_boundary::<F>(regs);
             Step::Interrupted(regs)
+        }
+    }
+
+    /// What was interrupted may be an entry's first or last instructions, with nothing on the thread's stack but registers of
+    /// user mode that are being saved or loaded. The frame pointer may still, or again, be the program's: it is not looked
+    /// at, and the walk is over.
+    fn look_for_boundary<F: FrameRules>(&mut self, regs: SavedRegs) {
+        match self.lookup.stack_at(regs.sp) {
+            Some(stack) => {
+                let saved = stack.range.top.wrapping_sub(F::SAVED_REGS);
+                let marked = F::saved_regs_at(regs.fp) == Some(saved);
+                if stack.kind == StackKind::Thread && regs.sp >= saved && !marked {
+                    self.pending = Some(Step::End(End::Reliable));
+                }
+            }
+            // Before the entry has moved SP to the kernel's: 0 is no outermost marker here, but a program's.
+            None if regs.fp.get() == 0 => {
+                self.pending = Some(Step::End(End::UnknownStack(regs.sp)));
+            }
+            None => {}
         }
     }
 }

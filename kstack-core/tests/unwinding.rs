@@ -258,3 +258,36 @@ fn b2_a_backtrace_keeps_the_outermost_frames_of_a_deep_recursion() {
     assert_eq!(kept.frames(), 21);
     assert!(kept.is_reliable());
 }
+
+/// The frame pointer there is a program's: one that looks like a frame of the kernel must not be followed, and 0 is no sign of
+/// an outermost frame while SP is a program's too.
+#[test]
+fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_frame_pointer() {
+    const TOP: usize = THREAD + 64 * WORD;
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
+    machine.frame(THREAD + 0x80, 0, 0xa1);
+    machine.regs(TOP - 4 * WORD, 0xd1, 0x7fff_0000, 0x7fff_0010, true);
+    let ends = |sp: usize, fp: usize| {
+        let regs = SavedRegs {
+            pc: Addr::new(0xe1),
+            sp: Addr::new(sp),
+            fp: Addr::new(fp),
+            from_user: false,
+        };
+        let mut unwinder = Unwinder::from_regs(&machine, |at| machine.read(at), regs);
+        let mut steps = Backtrace::<8>::empty();
+        steps.collect::<Rules, _, _>(&mut unwinder);
+        (steps.frames(), steps.end().expect("an end"))
+    };
+    for sp in [TOP - 4 * WORD, TOP - 3 * WORD, TOP - WORD] {
+        for fp in [0, 0x1007, THREAD + 0x80, 0x7fff_0000] {
+            assert_eq!(ends(sp, fp), (1, End::Reliable), "sp {sp:#x} fp {fp:#x}");
+        }
+    }
+    // Everything saved, and marked: the boundary itself.
+    assert_eq!(ends(TOP - 4 * WORD, (TOP - 4 * WORD) | 1), (1, End::Reliable));
+    // Deeper, the frame pointer counts.
+    assert_eq!(ends(TOP - 5 * WORD, THREAD + 0x80), (2, End::Reliable));
+    // SP is the program's.
+    assert_eq!(ends(0x7fff_0000, 0), (1, End::UnknownStack(Addr::new(0x7fff_0000))));
+}

@@ -59,17 +59,17 @@ impl Registers {
     }
 }
 
-/// Loads every register, executes `$at`, and stores every register to what rdi pointed at.
+/// Loads every register (rbp by `$fp`), executes `$at`, and stores every register to what rdi pointed at.
 macro_rules! with_known_registers {
-    ($(#[$doc:meta])* $name:ident, $($at:literal),+) => {
+    ($(#[$doc:meta])* $name:ident, $fp:literal, $($at:literal),+) => {
         $(#[$doc])*
         #[unsafe(naked)]
         pub extern "C" fn $name(after: &mut Registers) {
             naked_asm!(
-                "push rbx", "push rbp", "push r12", "push r13", "push r14", "push r15",
+                "push rbp", "mov rbp, rsp", "push rbx", "push r12", "push r13", "push r14", "push r15",
                 "push rdi",
                 "movabs rax, {first}", "lea rbx, [rax + 1]", "lea rcx, [rax + 2]", "lea rdx, [rax + 3]",
-                "lea rsi, [rax + 4]", "lea rdi, [rax + 5]", "lea rbp, [rax + 7]", "lea r8, [rax + 8]",
+                "lea rsi, [rax + 4]", "lea rdi, [rax + 5]", $fp, "lea r8, [rax + 8]",
                 "lea r9, [rax + 9]", "lea r10, [rax + 10]", "lea r11, [rax + 11]", "lea r12, [rax + 12]",
                 "lea r13, [rax + 13]", "lea r14, [rax + 14]", "lea r15, [rax + 15]",
                 $($at,)+
@@ -84,7 +84,7 @@ macro_rules! with_known_registers {
                 "mov [rax + {r14}], r14", "mov [rax + {r15}], r15", "mov [rax + {rsp}], rsp",
                 "lea rcx, [rip + 2b]", "mov [rax + {rip}], rcx",
                 "pop rdi",
-                "pop r15", "pop r14", "pop r13", "pop r12", "pop rbp", "pop rbx",
+                "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
                 "ret",
                 word = const 8,
                 first = const Registers::FIRST,
@@ -105,15 +105,76 @@ macro_rules! with_known_registers {
 
 with_known_registers!(
     /// Raises the software interrupt with known registers; stores what they are afterwards.
-    across_an_interrupt, "int {software}"
+    across_an_interrupt, "lea rbp, [rax + 7]", "int {software}"
 );
 
 with_known_registers!(
     /// Executes a breakpoint with known registers; stores what they are afterwards.
-    across_a_breakpoint, "int3 # {software}"
+    across_a_breakpoint, "lea rbp, [rax + 7]", "int3 # {software}"
 );
 
 with_known_registers!(
     /// Counts to a million with known registers, long enough for something to come in; stores what they are afterwards.
-    across_a_while, "push rcx # {software}", "mov ecx, 1000000", "3:", "dec ecx", "jnz 3b", "pop rcx"
+    across_a_while, "lea rbp, [rax + 7]", "push rcx # {software}", "mov ecx, 1000000", "3:", "dec ecx", "jnz 3b", "pop rcx"
 );
+
+with_known_registers!(
+    /// Raises the software interrupt with known registers, but rbp is a frame pointer; stores what they are afterwards.
+    across_an_interrupt_in_a_frame, "# rbp stays the frame pointer", "int {software}"
+);
+
+/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
+/// back as they were: 6.
+#[unsafe(naked)]
+pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rsi",
+        "lea rbx, [rsi + 1]",
+        "lea rbp, [rsi + 2]",
+        "lea r12, [rsi + 3]",
+        "lea r13, [rsi + 4]",
+        "lea r14, [rsi + 5]",
+        "lea r15, [rsi + 6]",
+        "call rdi",
+        "pop rsi",
+        "xor eax, eax",
+        "xor ecx, ecx",
+        "lea rdx, [rsi + 1]",
+        "cmp rbx, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 2]",
+        "cmp rbp, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 3]",
+        "cmp r12, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 4]",
+        "cmp r13, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 5]",
+        "cmp r14, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "lea rdx, [rsi + 6]",
+        "cmp r15, rdx",
+        "sete cl",
+        "add eax, ecx",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}

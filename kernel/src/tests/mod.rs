@@ -4,6 +4,7 @@
 //! (`expect_stop`), and whoever runs the machine compares.
 
 mod backtraces;
+mod every_instruction;
 mod interrupts;
 mod known_regs;
 mod nmi;
@@ -75,6 +76,8 @@ table! {
         nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
         nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
         nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
+        every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
+        every_instruction::s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         switching::s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary,
         switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
         switching::t16_current_is_one_load,

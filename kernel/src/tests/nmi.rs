@@ -124,7 +124,7 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
             send_to_this_cpu();
             // SAFETY: (1) the handler returns with everything as it was.
             unsafe { core::arch::asm!("int3") };
-            if !cpu_stacks::nmi_words().is_latched() {
+            if !cpu_stacks::nmi_words(cpus::this()).is_latched() {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -154,7 +154,7 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
     check!(DEEPEST.load(Ordering::Relaxed) == 1, "{DEEPEST:?} handlers at a time");
     check!(WRONG.load(Ordering::Relaxed) == 0, "not latched, or disturbed: {WRONG:?}");
     let words = cpu::without_interrupts(|| {
-        let words = cpu_stacks::nmi_words();
+        let words = cpu_stacks::nmi_words(cpus::this());
         (words.is_active(), words.is_latched())
     });
     check!(words == (false, false), "left behind: active, latched = {words:?}");

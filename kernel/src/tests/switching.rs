@@ -1,5 +1,6 @@
 //! The switch between threads, the first frame of a new one, and the end of an old one.
 
+use super::known_regs;
 use super::support::{on_every_cpu, stack_at, until};
 use super::{Outcome, check};
 use crate::arch::regs::SavedRegs;
@@ -11,7 +12,7 @@ use crate::sync::SpinLock;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::arch::{asm, naked_asm};
+use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::local::CpuLocal;
@@ -29,62 +30,6 @@ fn spawn_all(
     (0..number)
         .map(|n| sched::spawn_kernel(name, body, n).map_err(|error| format!("{error:?}")))
         .collect()
-}
-
-/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
-/// back as they were: 6.
-#[unsafe(naked)]
-extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
-    naked_asm!(
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "push rsi",
-        "lea rbx, [rsi + 1]",
-        "lea rbp, [rsi + 2]",
-        "lea r12, [rsi + 3]",
-        "lea r13, [rsi + 4]",
-        "lea r14, [rsi + 5]",
-        "lea r15, [rsi + 6]",
-        "call rdi",
-        "pop rsi",
-        "xor eax, eax",
-        "xor ecx, ecx",
-        "lea rdx, [rsi + 1]",
-        "cmp rbx, rdx",
-        "sete cl",
-        "add eax, ecx",
-        "lea rdx, [rsi + 2]",
-        "cmp rbp, rdx",
-        "sete cl",
-        "add eax, ecx",
-        "lea rdx, [rsi + 3]",
-        "cmp r12, rdx",
-        "sete cl",
-        "add eax, ecx",
-        "lea rdx, [rsi + 4]",
-        "cmp r13, rdx",
-        "sete cl",
-        "add eax, ecx",
-        "lea rdx, [rsi + 5]",
-        "cmp r14, rdx",
-        "sete cl",
-        "add eax, ecx",
-        "lea rdx, [rsi + 6]",
-        "cmp r15, rdx",
-        "sete cl",
-        "add eax, ecx",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "ret",
-    )
 }
 
 /// What a compiler's stack check compares with: the word at GS:40.
@@ -153,7 +98,7 @@ pub fn s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary() -> Outcom
         };
         CANARIES.lock()[player] = sched::current().canary();
         while TURNS.load(Ordering::Relaxed) < SWITCHES {
-            if kept_across(pass, pattern) != 6 || !all_is_mine() {
+            if known_regs::kept_across(pass, pattern) != 6 || !all_is_mine() {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }
         }

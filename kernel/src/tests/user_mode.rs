@@ -28,11 +28,11 @@ use kstack_core::unwind::{Backtrace, End, Step};
 use kstack_core::verdict::{Cause, Consequence};
 
 const CODE: u64 = 0x40_0000;
-const STACK_TOP: u64 = 0x7fff_f000;
+pub(super) const STACK_TOP: u64 = 0x7fff_f000;
 const NAME: &str = "in user mode";
 
 /// A thread in user mode, and what is mapped for it. Ended by [`UserThread::finish`].
-struct UserThread {
+pub(super) struct UserThread {
     thread: Arc<Thread>,
     _tables: UserTables,
     pages: [Frame; 2],
@@ -40,7 +40,7 @@ struct UserThread {
 
 impl UserThread {
     /// Copies `code`, which must not refer to anything outside itself, to a page of user memory, and starts a thread there.
-    fn start(code: extern "C" fn(), argument: u64) -> Result<Self, String> {
+    pub(super) fn start(code: extern "C" fn(), argument: u64) -> Result<Self, String> {
         let frame = || frames::alloc_zeroed().ok_or("no frame");
         let pages = [frame()?, frame()?];
         // SAFETY: (1) our functions are shorter than 256 bytes, and the kernel's text goes on behind them; (2) the frame is
@@ -72,13 +72,13 @@ impl UserThread {
     }
 
     /// Waits until it has ended.
-    fn finish(self) {
+    pub(super) fn finish(self) {
         self.thread.join();
         self.pages.into_iter().for_each(frames::release);
     }
 
     /// Sends `what` to the CPU the thread runs on, until `seen` has become true.
-    fn hit(&self, what: fn(u32), mut seen: impl FnMut() -> bool) -> Outcome {
+    pub(super) fn hit(&self, what: fn(u32), mut seen: impl FnMut() -> bool) -> Outcome {
         until("something has hit user mode", || {
             let cpu = cpus::by_number(self.thread.last_cpu() as usize);
             what(cpu.apic_id.load(Ordering::Relaxed));
@@ -88,17 +88,17 @@ impl UserThread {
 }
 
 /// Whether the running thread is one of ours.
-fn is_ours() -> bool {
+pub(super) fn is_ours() -> bool {
     let thread = sched::current();
     thread.process.is_none() && thread.name() == NAME
 }
 
 /// What was seen at an entry.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    vector: u8,
+pub(super) struct Seen {
+    pub(super) vector: u8,
     fault: usize,
-    regs: SavedRegs,
+    pub(super) regs: SavedRegs,
     frame: usize,
     sp: usize,
     thread_top: usize,
@@ -143,20 +143,31 @@ fn on_syscall(regs: &mut SavedRegs) {
     }
 }
 
-/// Ends the thread at any exception in user mode.
+const BREAKPOINT: u8 = 3;
+const PAGE_FAULT: u8 = 14;
+/// Where the program that is to go on after a page fault loads from, and how long that instruction is.
+const LOADED_FROM: u64 = 0x1001;
+const LOAD_BYTES: u64 = 3;
+
+/// Ends the thread at any exception in user mode, but those that a program raises to see that it goes on.
 fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     if !is_ours() {
         return (hooks::HOOKS.user_exception)(vector, fault, regs);
     }
     see(vector, fault, regs);
-    sched::exit_current();
+    match vector {
+        BREAKPOINT => {}
+        // The load behind the breakpoint: `mov rax, [rax]`.
+        PAGE_FAULT if regs.rax == LOADED_FROM => regs.rip += LOAD_BYTES,
+        _ => sched::exit_current(),
+    }
 }
 
 static HOOKS: Hooks =
     Hooks { syscall: on_syscall, user_exception: on_user_exception, ..hooks::HOOKS };
 
 /// Runs `body` with our hooks in place; `syscall` is what system call 0 does.
-fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
+pub(super) fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
     *SEEN.lock() = Vec::with_capacity(16);
     IN_SYSCALL.store(syscall.map_or(0, |body| body as usize), Ordering::Release);
     kstack::hooks::install(&HOOKS);
@@ -165,12 +176,12 @@ fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome 
     outcome
 }
 
-fn seen() -> Vec<Seen> {
+pub(super) fn seen() -> Vec<Seen> {
     SEEN.lock().clone()
 }
 
 /// Whether registers were saved at the very top of the thread's stack and the handler stands on the same stack.
-fn check_at_top(seen: &Seen) -> Outcome {
+pub(super) fn check_at_top(seen: &Seen) -> Outcome {
     let size = size_of::<SavedRegs>();
     check!(seen.frame == seen.thread_top - size, "registers not at the top: {seen:x?}");
     check!(seen.regs.from_user(), "not from user mode: {seen:x?}");
@@ -194,7 +205,7 @@ extern "C" fn spin() {
 }
 
 /// Ends [`spin`], by writing into its stack.
-fn end_spin(thread: &UserThread) {
+pub(super) fn end_spin(thread: &UserThread) {
     // SAFETY: (1) the highest word of the page that is mapped as its stack, through the direct map.
     unsafe { (thread.pages[1].bytes_ptr().add(4096 - 8) as *mut u64).write_volatile(1) };
 }

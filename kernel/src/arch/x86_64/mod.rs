@@ -8,6 +8,7 @@ pub mod paging;
 pub mod power;
 pub mod serial;
 pub mod smp;
+pub mod step;
 pub mod user;
 
 pub use kstack::arch::current::regs;

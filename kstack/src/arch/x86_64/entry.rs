@@ -277,7 +277,7 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
 }
 
 /// The first instruction of every vector.
-pub(super) static VECTORS: [extern "C" fn(); 256] = {
+pub static VECTORS: [extern "C" fn(); 256] = {
     macro_rules! table {
         ($($vector:literal)*) => { [$( nmi::own_stub($vector, stub::<$vector>) ),*] };
     }

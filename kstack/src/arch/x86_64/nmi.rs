@@ -55,6 +55,17 @@ impl NmiWords {
         self.active.load(Ordering::Relaxed) != 0
     }
 
+    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere: NMIs stay held back until
+    /// the next `iretq`.
+    ///
+    /// # Safety
+    ///
+    /// 1. Called by the handler, on the body stack of these words, which it leaves for ever right after.
+    pub unsafe fn abandon(&self) {
+        self.latched.store(0, Ordering::Relaxed);
+        self.active.store(0, Ordering::Relaxed);
+    }
+
     /// Whether another one is waiting for it to end.
     pub fn is_latched(&self) -> bool {
         self.latched.load(Ordering::Relaxed) != 0

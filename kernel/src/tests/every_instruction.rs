@@ -1,0 +1,643 @@
+//! The sweep: an NMI, and an interrupt, on every single instruction of the entry, exit and switch paths.
+//!
+//! For each instruction between `kstack_entry_lowest` and `kstack_entry_top` a breakpoint is set on all CPUs, and something is
+//! done that executes it. The debug exception before the instruction sees to it that an NMI (or an interrupt) is waiting,
+//! and goes back: it is taken right there, before the instruction runs. What it finds is checked, and everything that was
+//! under way must end as if nothing had been.
+//!
+//! # How an NMI waits for the debug handler to return
+//!
+//! ```text
+//!   instruction ----> debug handler: sends NMI 1 to itself
+//!                        NMI 1: sends NMI 2, which is held back; goes back to the debug handler, but not by iretq
+//!                     debug handler: iretq, which ends the holding back
+//!   instruction <---- NMI 2 is here
+//! ```
+//!
+//! Inside the NMI code itself NMIs are held back already: one is enough. After a breakpoint in an NMI's handler they are not:
+//! there the NMI comes inside the debug handler, right before the instruction, which is the same to the handler's body; in the
+//! exit window it would not be, so the window is swept with NMIs held back. Left out are the instructions that run with SP on
+//! the NMI stack, the beginning of the NMI's own entry: the way back from the breakpoint would let the next NMI in over the
+//! frame of the first, which no handler can survive; so the kernel has no breakpoints there. Nothing else on the paths is left
+//! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
+
+use super::known_regs::{self, Registers};
+use super::support::{kind_at, stack_at, until};
+use super::user_mode::{self, UserThread};
+use super::{Outcome, check};
+use crate::arch::apic::{self, vector};
+use crate::arch::cpu;
+use crate::arch::regs::SavedRegs;
+use crate::arch::step;
+use crate::backtrace::{self, STEPS};
+use crate::softirq::{self, Softirq};
+use crate::sync::SpinLock;
+use crate::{cpu_stacks, cpus, interrupts, sched, symbols};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::arch::naked_asm;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack_core::kind::StackKind;
+use kstack_core::unwind::{Backtrace, End, Step};
+
+/// What the breakpoint is set for. The steps of one landing, in order.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is to happen.
+    Idle,
+    /// The breakpoint is set.
+    Armed,
+    /// NMI 1 is on its way.
+    HoldBack,
+    /// The NMI, or the interrupt, that counts is on its way.
+    Coming,
+    /// It has come.
+    Landed,
+}
+
+static PHASE: AtomicU32 = AtomicU32::new(Phase::Idle as u32);
+static TARGET: AtomicUsize = AtomicUsize::new(0);
+static ARMED_CPUS: AtomicU32 = AtomicU32::new(0);
+static TESTER: AtomicU64 = AtomicU64::new(0);
+/// Whether an NMI is to land; an interrupt otherwise.
+static WITH_NMI: AtomicBool = AtomicBool::new(false);
+/// NMIs that were handled for the work itself, or once more for one that came meanwhile.
+static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
+/// Interrupts that came while none was expected.
+static STRAY: AtomicU32 = AtomicU32::new(0);
+/// The instruction was reached with SP on the NMI stack.
+static LEFT_OUT: AtomicBool = AtomicBool::new(false);
+static LANDING: SpinLock<Option<Landing>> = SpinLock::new(None);
+
+fn phase_is(phase: Phase) -> bool {
+    PHASE.load(Ordering::Acquire) == phase as u32
+}
+
+fn set_phase(phase: Phase) {
+    PHASE.store(phase as u32, Ordering::Release);
+}
+
+/// What was found where it landed.
+#[derive(Clone)]
+struct Landing {
+    regs: SavedRegs,
+    /// Where the handler stands.
+    handler: Option<StackKind>,
+    /// Whether the frame pointer is the kernel's own, on the stack of the stack pointer, or 0. It is not while it is still,
+    /// or again, a program's, and between the two halves of a switch.
+    fp_is_good: bool,
+    thread_top: usize,
+    steps: Backtrace<STEPS>,
+}
+
+/// Whether the running thread is one of those that do the work.
+fn is_worker() -> bool {
+    let thread = sched::current();
+    thread.id() == TESTER.load(Ordering::Relaxed)
+        || thread.name() == "swept"
+        || user_mode::is_ours()
+}
+
+fn send_nmi_to_this_cpu() {
+    apic::send_nmi(cpus::this().apic_id.load(Ordering::Relaxed));
+}
+
+extern "C" fn send_first_nmi() {
+    send_nmi_to_this_cpu();
+}
+
+static DEBUG_SP: AtomicUsize = AtomicUsize::new(0);
+
+/// Sends NMI 1 and waits for it; comes back by [`back_in_the_debug_handler`], with NMIs held back.
+#[unsafe(naked)]
+extern "C" fn until_nmis_are_held_back() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, {word}",
+        "mov [rip + {sp}], rsp",
+        "call {send}",
+        "2:",
+        "pause",
+        "jmp 2b",
+        word = const 8,
+        sp = sym DEBUG_SP,
+        send = sym send_first_nmi,
+    )
+}
+
+/// From the handler of NMI 1, whose stack is given up.
+#[unsafe(naked)]
+extern "C" fn back_in_the_debug_handler() -> ! {
+    naked_asm!(
+        "mov rsp, [rip + {sp}]",
+        "add rsp, {word}",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        word = const 8,
+        sp = sym DEBUG_SP,
+    )
+}
+
+/// Right before the instruction.
+fn on_debug(regs: &mut SavedRegs) {
+    regs.rflags |= step::RESUME;
+    if !is_worker() || regs.rip as usize != TARGET.load(Ordering::Relaxed) {
+        return;
+    }
+    if kind_at(regs.rsp as usize) == Some(StackKind::Nmi) {
+        LEFT_OUT.store(true, Ordering::Relaxed);
+        step::set_breakpoint(None);
+        return;
+    }
+    let coming = |next: Phase| {
+        PHASE
+            .compare_exchange(Phase::Armed as u32, next as u32, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    };
+    if !WITH_NMI.load(Ordering::Relaxed) {
+        if coming(Phase::Coming) {
+            step::set_breakpoint(None);
+            apic::send_interrupt(cpus::this().apic_id.load(Ordering::Relaxed), vector::CALL);
+        }
+    } else if let Some(what_follows) = held_back(regs.rip) {
+        if coming(what_follows) {
+            step::set_breakpoint(None);
+            send_nmi_to_this_cpu();
+        }
+    } else if coming(Phase::HoldBack) {
+        step::set_breakpoint(None);
+        until_nmis_are_held_back();
+    }
+}
+
+/// If an NMI is not over at this instruction, so that NMIs are held back or latched: what one that is sent now leads to.
+fn held_back(at: u64) -> Option<Phase> {
+    let name = symbols::lookup(at)?.name;
+    if name.contains("::nmi_from_user") {
+        // The thread's stack is in use, not the body stack: it is handled at once.
+        return Some(Phase::Coming);
+    }
+    // The handler runs once more, for the first NMI.
+    let active = cpu_stacks::nmi_words(cpus::this()).is_active();
+    (active || name.contains("::nmi::")).then_some(Phase::Landed)
+}
+
+fn land(regs: &SavedRegs) {
+    let steps = backtrace::steps_from_regs(regs);
+    let (fp, sp) = ((regs.rbp & !1) as usize, regs.rsp as usize);
+    let same_stack = stack_at(fp).is_some_and(|stack| stack_at(sp) == Some(stack));
+    let thread_top = sched::current().stack_range().top.get();
+    let handler = kind_at(cpu::stack_pointer());
+    let fp_is_good = stack_at(sp).is_some() && (fp == 0 || same_stack);
+    *LANDING.lock() = Some(Landing { regs: *regs, handler, fp_is_good, thread_top, steps });
+    set_phase(Phase::Landed);
+}
+
+fn on_nmi(regs: &mut SavedRegs) {
+    if phase_is(Phase::HoldBack) {
+        set_phase(Phase::Coming);
+        send_nmi_to_this_cpu();
+        // SAFETY: (1) this is the handler, and the next line leaves the body stack for ever.
+        unsafe { cpu_stacks::nmi_words(cpus::this()).abandon() };
+        back_in_the_debug_handler();
+    } else if phase_is(Phase::Coming) && WITH_NMI.load(Ordering::Relaxed) {
+        // A lock that is held by nobody: the tester takes it only when it has landed.
+        land(regs);
+    } else if IN_USER_MODE.load(Ordering::Relaxed) && !(regs.from_user() && is_worker()) {
+        // It was sent to a program, which is somewhere else.
+    } else {
+        let before = OWN_NMIS.fetch_add(1, Ordering::Relaxed);
+        if before == 0 && TWICE.load(Ordering::Relaxed) {
+            send_nmi_to_this_cpu();
+            // SAFETY: (1) the handler returns with everything as it was. Its iretq lets the NMI in.
+            unsafe { core::arch::asm!("int3") };
+        }
+    }
+}
+
+fn on_call(regs: &mut SavedRegs) {
+    if phase_is(Phase::Coming) {
+        land(regs);
+    } else if phase_is(Phase::Idle) {
+        step::set_breakpoint(Some(TARGET.load(Ordering::Relaxed)).filter(|&at| at != 0));
+        ARMED_CPUS.fetch_add(1, Ordering::Release);
+    } else {
+        STRAY.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sets the breakpoint on every CPU; 0 clears it.
+fn arm(target: usize) -> Outcome {
+    set_phase(Phase::Idle);
+    TARGET.store(target, Ordering::Relaxed);
+    ARMED_CPUS.store(0, Ordering::Relaxed);
+    let cpus = cpus::online().count() as u32;
+    for cpu in cpus::online() {
+        apic::send_interrupt(cpu.apic_id.load(Ordering::Relaxed), vector::CALL);
+    }
+    let all = (0..100_000_000_u64).any(|_| {
+        core::hint::spin_loop();
+        ARMED_CPUS.load(Ordering::Acquire) == cpus
+    });
+    check!(all, "only {ARMED_CPUS:?} CPUs have set the breakpoint");
+    if target != 0 {
+        set_phase(Phase::Armed);
+    }
+    Ok(())
+}
+
+// ---- what executes the instructions --------------------------------------------------------------------------------------
+
+/// Whether the first NMI is to see to it that another one comes meanwhile.
+static TWICE: AtomicBool = AtomicBool::new(false);
+/// Whether only NMIs in user mode count as the work's own.
+static IN_USER_MODE: AtomicBool = AtomicBool::new(false);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// An interrupt in a thread, with a softirq behind it.
+    Interrupt,
+    /// A thread is made, runs, sleeps, ends.
+    Switch,
+    /// A system call, a breakpoint and a page fault of a program.
+    User,
+    /// An NMI in the kernel.
+    Nmi,
+    /// An NMI during which another one comes.
+    NmiTwice,
+    /// An NMI in user mode.
+    UserNmi,
+}
+
+impl Work {
+    /// Does it, once, and checks that every register of whoever did it is as it was.
+    fn perform(self) -> Outcome {
+        OWN_NMIS.store(0, Ordering::Relaxed);
+        TWICE.store(self == Self::NmiTwice, Ordering::Relaxed);
+        IN_USER_MODE.store(self == Self::UserNmi, Ordering::Relaxed);
+        match self {
+            Self::Interrupt => in_a_thread(|_| softirq::raise(Softirq::Probe)),
+            Self::Nmi | Self::NmiTwice => in_a_thread(|_| send_nmi_to_this_cpu()),
+            Self::Switch => switch(),
+            Self::User => program(false),
+            Self::UserNmi => program(true),
+        }
+    }
+
+    /// NMIs that are handled for the work alone.
+    const fn own_nmis(self) -> u32 {
+        match self {
+            Self::Nmi | Self::UserNmi => 1,
+            Self::NmiTwice => 2,
+            _ => 0,
+        }
+    }
+}
+
+static SOFTIRQS: AtomicU32 = AtomicU32::new(0);
+
+#[inline(never)]
+fn in_a_thread(in_the_handler: fn(&mut SavedRegs)) -> Outcome {
+    let mut after = Registers::default();
+    SOFTIRQS.store(0, Ordering::Relaxed);
+    interrupts::set_probe(Some(in_the_handler));
+    known_regs::across_an_interrupt_in_a_frame(&mut after);
+    interrupts::set_probe(None);
+    let expected =
+        Registers { rsp: after.rsp, rip: after.rip, rbp: after.rbp, ..Registers::known() };
+    check!(after == expected, "registers afterwards: {after:x?}");
+    let frame = core::ptr::from_ref(&after) as u64;
+    check!(after.rbp.abs_diff(frame) < 1024, "rbp afterwards: {:x}", after.rbp);
+    Ok(())
+}
+
+#[inline(never)]
+fn switch() -> Outcome {
+    static KEPT: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn give_way() {
+        sched::yield_now();
+    }
+    fn body(argument: usize) {
+        KEPT.store(known_regs::kept_across(give_way, argument) as u32, Ordering::Relaxed);
+    }
+    KEPT.store(0, Ordering::Relaxed);
+    let thread = sched::spawn_kernel("swept", body, 0x5a5a_1000);
+    thread.map_err(|error| format!("{error:?}"))?.join();
+    check!(KEPT.load(Ordering::Relaxed) == 6, "{KEPT:?} registers of 6 were kept");
+    Ok(())
+}
+
+/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at rdi is 0, and ends.
+#[unsafe(naked)]
+extern "C" fn known_program() {
+    naked_asm!(
+        "mov qword ptr [rsp - {back}], 1",
+        "mov ebx, 0x1002",
+        "mov edx, 0x1004",
+        "mov esi, 0x1005",
+        "mov ebp, 0x1007",
+        "mov r8d, 0x1008",
+        "mov r9d, 0x1009",
+        "mov r10d, 0x100a",
+        "mov r12d, 0x100c",
+        "mov r13d, 0x100d",
+        "mov r14d, 0x100e",
+        "mov r15d, 0x100f",
+        "mov ecx, 0x1003",
+        "mov r11d, 0x100b",
+        "mov eax, 0x1001",
+        "int3",
+        "mov rax, [rax]",
+        "xor eax, eax",
+        "syscall",
+        "mov ecx, eax",
+        "2:",
+        "inc rcx",
+        "cmp qword ptr [rdi], 0",
+        "je 2b",
+        "mov eax, 1",
+        "syscall",
+        back = const 16,
+    )
+}
+
+fn program(with_nmi: bool) -> Outcome {
+    // A word that is 1 from the start, or one that we make so.
+    let word = user_mode::STACK_TOP - if with_nmi { 8 } else { 16 };
+    user_mode::with_hooks(None, || {
+        let thread = UserThread::start(known_program, word)?;
+        let hit = if with_nmi {
+            until("the program waits", || user_mode::seen().len() == 3)?;
+            thread.hit(apic::send_nmi, || OWN_NMIS.load(Ordering::Acquire) > 0)
+        } else {
+            Ok(())
+        };
+        user_mode::end_spin(&thread);
+        thread.finish();
+        hit?;
+        let seen = user_mode::seen();
+        let vectors: Vec<u8> = seen.iter().map(|seen| seen.vector).collect();
+        check!(vectors == [3, 14, 0x80, 0x80], "it made {vectors:x?}");
+        for seen in &seen {
+            let regs = seen.regs;
+            let known = SavedRegs {
+                rbx: 0x1002,
+                rdx: 0x1004,
+                rsi: 0x1005,
+                rdi: word,
+                rbp: 0x1007,
+                r8: 0x1008,
+                r9: 0x1009,
+                r10: 0x100a,
+                r12: 0x100c,
+                r13: 0x100d,
+                r14: 0x100e,
+                r15: 0x100f,
+                rsp: user_mode::STACK_TOP,
+                ..regs
+            };
+            check!(regs == known, "entry {:x}: {regs:x?}", seen.vector);
+            let others = (regs.rax, regs.rcx, regs.r11);
+            check!(
+                !matches!(seen.vector, 3 | 14) || others == (0x1001, 0x1003, 0x100b),
+                "rax, rcx, r11: {others:x?}"
+            );
+        }
+        Ok(())
+    })
+}
+
+// ---- the sweep -----------------------------------------------------------------------------------------------------------
+
+unsafe extern "C" {
+    static kstack_entry_lowest: u8;
+    static kstack_entry_top: u8;
+}
+
+/// One instruction of the entry code, and what executes it.
+struct Instruction {
+    at: usize,
+    function: &'static str,
+}
+
+/// The first instructions of a vector.
+fn stub_of(number: usize) -> u64 {
+    kstack::arch::current::entry::VECTORS[number] as usize as u64
+}
+
+/// Every instruction there is to sweep.
+fn instructions() -> Result<Vec<Instruction>, String> {
+    let lowest = &raw const kstack_entry_lowest as u64;
+    let top = &raw const kstack_entry_top as u64;
+    let swept_stubs = [usize::from(vector::SOFTWARE), 3, 14].map(stub_of);
+    let mut all = Vec::new();
+    for (start, symbol) in symbols::starting_in(lowest, top) {
+        let is_stub = symbol.name.contains("::stub");
+        if symbol.size == 0 || is_stub && !swept_stubs.contains(&start) {
+            continue;
+        }
+        // SAFETY: (1) a function of this kernel, all of which is mapped.
+        let code = unsafe { core::slice::from_raw_parts(start as *const u8, symbol.size as usize) };
+        let mut offset = 0;
+        while offset < code.len() {
+            let length = step::instruction_length(&code[offset..]).ok_or_else(|| {
+                let bytes = &code[offset..code.len().min(offset + 8)];
+                format!("unknown instruction {bytes:x?} in {}", symbol.name)
+            })?;
+            all.push(Instruction { at: start as usize + offset, function: symbol.name });
+            offset += length;
+        }
+        check!(offset == code.len(), "{} ends in an instruction", symbol.name);
+    }
+    Ok(all)
+}
+
+/// What executes a function's instructions.
+fn work_for(function: &str) -> &'static [Work] {
+    let is = |name: &str| function.contains(name);
+    if is("nmi_repeat") {
+        &[Work::NmiTwice]
+    } else if is("nmi_from_user") {
+        &[Work::UserNmi]
+    } else if is("nmi_window") {
+        // Not the second kind: see the head.
+        &[Work::Nmi]
+    } else if is("::nmi::") {
+        &[Work::Nmi, Work::NmiTwice]
+    } else if is("syscall_entry") {
+        &[Work::User]
+    } else if is("first_return") || is("switch") {
+        &[Work::Switch]
+    } else if is("call_on_stack") {
+        &[Work::Interrupt]
+    } else {
+        &[Work::User, Work::Interrupt]
+    }
+}
+
+/// What must be so of a landing.
+fn check_landing(landing: &Landing, with_nmi: bool) -> Outcome {
+    let Landing { regs, handler, fp_is_good, thread_top, steps } = landing;
+    if with_nmi && !regs.from_user() {
+        check!(*handler == Some(StackKind::NmiBody), "the handler stands on {handler:?}");
+    } else {
+        let right = matches!(handler, Some(StackKind::Thread | StackKind::Irq));
+        check!(right, "the handler stands on {handler:?}");
+    }
+    let first = steps.steps().first().map(|(step, _)| *step);
+    let end = steps.end();
+    let starts_there = match first {
+        Some(Step::Interrupted(first)) => first.pc.get() as u64 == regs.rip,
+        Some(Step::UserBoundary(first)) => first.pc.get() as u64 == regs.rip,
+        _ => false,
+    };
+    check!(starts_there, "the backtrace starts with {first:x?}");
+    check!(end.is_some(), "the backtrace has no end");
+    let whole = end == Some(End::Reliable);
+    check!(whole || !fp_is_good, "{end:x?}: {:x?}", steps.steps());
+    if whole {
+        // It leads to this module, to a program, or to where a thread starts, perhaps without a frame of its own yet; or
+        // there is nothing on the thread's stack but a program's registers.
+        let leads_to = |pc: u64, names: &[&str]| {
+            let symbol = symbols::lookup(pc);
+            symbol.is_some_and(|symbol| names.iter().any(|name| symbol.name.contains(name)))
+        };
+        let empty = regs.rsp as usize + size_of::<SavedRegs>() >= *thread_top
+            && regs.rsp as usize <= *thread_top;
+        let known = empty
+            || steps.steps().iter().any(|(step, _)| match step {
+                Step::UserBoundary(_) => true,
+                Step::Caller(pc) => {
+                    leads_to(pc.get() as u64 - 1, &["every_instruction", "first_return"])
+                }
+                Step::Interrupted(regs) => {
+                    leads_to(regs.pc.get() as u64, &["first_return", "switch::switch"])
+                }
+                _ => false,
+            });
+        check!(known, "the backtrace claims to be whole: {:x?}", steps.steps());
+    }
+    Ok(())
+}
+
+/// What one attempt came to.
+enum Attempt {
+    /// The work does not execute this instruction.
+    NotReached,
+    /// It came, but not right there: interrupts were off, or something else was faster.
+    Elsewhere,
+    /// Right there.
+    There,
+    /// SP was on the NMI stack.
+    LeftOut,
+}
+
+fn attempt(instruction: &Instruction, work: Work, with_nmi: bool) -> Result<Attempt, String> {
+    *LANDING.lock() = None;
+    WITH_NMI.store(with_nmi, Ordering::Relaxed);
+    arm(instruction.at)?;
+    work.perform()?;
+    if phase_is(Phase::Armed) {
+        let nmis = OWN_NMIS.load(Ordering::Relaxed);
+        check!(work == Work::UserNmi || nmis == work.own_nmis(), "{nmis} NMIs without a landing");
+        let left_out = LEFT_OUT.load(Ordering::Relaxed);
+        return Ok(if left_out { Attempt::LeftOut } else { Attempt::NotReached });
+    }
+    until("it has come", || phase_is(Phase::Landed))?;
+    check!(STRAY.load(Ordering::Relaxed) == 0, "{STRAY:?} interrupts came that nobody sent");
+    let mut words = cpus::online().map(cpu_stacks::nmi_words);
+    let clean = words.all(|words| !words.is_active() && !words.is_latched());
+    check!(clean, "an NMI is still marked as under way, or as waiting");
+    let nmis = OWN_NMIS.load(Ordering::Relaxed);
+    let Some(landing) = LANDING.lock().take() else {
+        // An NMI during an NMI: handled once more, at the end of the first. A second one may have merged with the third.
+        let expected = work.own_nmis() + 1;
+        let right = nmis == expected || work == Work::NmiTwice && nmis + 1 == expected;
+        check!(with_nmi && right, "{nmis} NMIs, not {expected}");
+        return Ok(Attempt::There);
+    };
+    check!(work == Work::UserNmi || nmis == work.own_nmis(), "{nmis} NMIs of the work's own");
+    check_landing(&landing, with_nmi)?;
+    let there = landing.regs.rip as usize == instruction.at;
+    check!(there || !with_nmi, "it landed at {:x}", landing.regs.rip);
+    Ok(if there { Attempt::There } else { Attempt::Elsewhere })
+}
+
+/// All instructions, all that executes them. Fails if one is never reached.
+fn sweep(with_nmi: bool) -> Outcome {
+    TESTER.store(sched::current().id(), Ordering::Relaxed);
+    interrupts::set_debug_probe(Some(on_debug));
+    interrupts::set_breakpoint_probe(Some(|_| {}));
+    interrupts::set_nmi_probe(Some(on_nmi));
+    interrupts::set_call(on_call);
+    softirq::set_probe(|| {
+        SOFTIRQS.fetch_add(1, Ordering::Relaxed);
+    });
+    let outcome = (|| {
+        let instructions = instructions()?;
+        let (mut exactly, mut landed, mut left_out) = (0, 0, 0);
+        for instruction in &instructions {
+            let name = |message| {
+                let symbol = symbols::lookup(instruction.at as u64);
+                let offset = symbol.map_or(0, |symbol| symbol.offset);
+                format!("{}+{offset:#x}: {message}", instruction.function)
+            };
+            let mut reached = false;
+            for &work in work_for(instruction.function) {
+                match attempt(instruction, work, with_nmi)
+                    .map_err(|m| name(format!("{work:?}: {m}")))?
+                {
+                    Attempt::NotReached => continue,
+                    Attempt::Elsewhere => {}
+                    Attempt::There => exactly += 1,
+                    Attempt::LeftOut => {
+                        left_out += usize::from(!reached);
+                        reached = true;
+                        continue;
+                    }
+                }
+                landed += 1;
+                reached = true;
+            }
+            check!(reached, "{}", name("never reached".into()));
+        }
+        log!("  {} instructions, {landed} landings, {exactly} exactly there", instructions.len());
+        log!("  {left_out} left out: they run on the NMI stack");
+        check!(instructions.len() > 200, "only {} instructions", instructions.len());
+        // Interrupts are off nearly everywhere; where they are on, they land exactly, like NMIs.
+        let least = if with_nmi { 200 } else { 4 };
+        check!(exactly >= least, "only {exactly} landings at the very instruction");
+        Ok(())
+    })();
+    let cleared = arm(0);
+    interrupts::set_debug_probe(None);
+    interrupts::set_breakpoint_probe(None);
+    interrupts::set_nmi_probe(None);
+    softirq::set_probe(|| {});
+    outcome.and(cleared)
+}
+
+/// Red if the way back of an NMI forgets one that came in its last instructions, if an entry trusts GS where it is still the
+/// user's, if a switch is not one instruction, or if any register is lost.
+pub fn s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing() -> Outcome {
+    sweep(true)
+}
+
+/// The same with an interrupt: it lands exactly wherever interrupts are on.
+pub fn s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing()
+-> Outcome {
+    sweep(false)
+}
