@@ -1,6 +1,7 @@
 //! Overflows and guard accesses on purpose: for the console, for tests, and for programs through /proc/kstack/provoke.
 
 use crate::arch::apic::vector;
+use crate::arch::cpu;
 use crate::arch::regs::SavedRegs;
 use crate::sched;
 use crate::softirq::{self, Softirq};
@@ -130,22 +131,25 @@ pub fn touch_guard(side: Side) {
 static DEEPEST: AtomicUsize = AtomicUsize::new(0);
 static DONE: AtomicBool = AtomicBool::new(false);
 
-/// Goes `bytes` deep in a thread made for it; says what the samples saw. More than there is overflows.
+/// Uses at least `bytes` of the stack of a thread made for it, and less than 512 more; says what the samples saw. More than there
+/// is overflows.
 pub fn go_deep(bytes: usize) -> String {
-    fn down(left: usize) -> usize {
-        let frame = black_box([left as u8; 192]);
-        if left <= 256 {
+    /// Until SP is at `floor` or lower.
+    fn down(floor: usize) -> usize {
+        let frame = black_box([1_u8; 128]);
+        if cpu::stack_pointer() <= floor {
             // An interrupt here samples the depth.
             software_interrupt();
             return usize::from(frame[0]);
         }
-        down(left - 256) + usize::from(black_box(frame)[1])
+        down(floor) + usize::from(black_box(frame)[1])
     }
     fn body(bytes: usize) {
-        black_box(down(bytes));
         let thread = sched::current();
+        let top = thread.stack_range().top;
+        black_box(down(top.get().saturating_sub(bytes)));
         let lowest = stacks::lowest_seen(thread.stack_ref().slot);
-        let deepest = lowest.map_or(0, |sp| thread.stack_range().top.bytes_above(sp).get());
+        let deepest = lowest.map_or(0, |sp| top.bytes_above(sp).get());
         DEEPEST.store(deepest, Ordering::Relaxed);
         DONE.store(true, Ordering::Release);
     }
@@ -161,7 +165,7 @@ pub fn go_deep(bytes: usize) -> String {
     let size = stacks::arena().geometry().body().get();
     let deepest = DEEPEST.load(Ordering::Relaxed);
     alloc::format!(
-        "went {bytes} bytes deep; deepest sample {deepest} of {size} bytes, {} left",
+        "went {deepest} bytes deep; the stack has {size}, {} were left",
         size.saturating_sub(deepest)
     )
 }

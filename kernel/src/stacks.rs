@@ -1,7 +1,8 @@
 //! The kernel's stacks: the library's pool over this machine's pages, and one owner type for every kind of stack.
 //!
-//! Acquiring may wait for nothing and works with interrupts on or off; giving back works in interrupts too and never unmaps.
-//! Stacks that are more than enough are unmapped by the thread `stackd`.
+//! Acquiring is for threads, with interrupts on and no spinlock held: a mapping that fails half-way is undone, and that waits
+//! for the other CPUs to forget it. Giving back works in interrupts too and never unmaps. Stacks that are more than enough
+//! are unmapped by the thread `stackd`.
 
 use crate::arch::cpu;
 use crate::cpus;

@@ -78,7 +78,9 @@ fn program(options: &Options) -> Result<u8> {
             Console::Pipe,
             &mut |line| match control::parse(line) {
                 Ok(Some(Message::Exit(exit))) => status = Some(exit),
-                Ok(_) => {}
+                Ok(Some(_)) => {}
+                // What the kernel itself says: the console is the program's.
+                Ok(None) => eprintln!("{line}"),
                 Err(error) => wrong = Some(error),
             },
         )?;

@@ -130,6 +130,8 @@ fn call(regs: &mut SavedRegs) -> SysResult {
         nr::ARCH_PRCTL => misc::arch_prctl(a, b),
         nr::SET_TID_ADDRESS => misc::set_tid_address(a),
         nr::SET_ROBUST_LIST | nr::PRCTL => Ok(0),
+        // Every start of a program asks for it, and does without.
+        nr::RSEQ => Err(Errno::ENOSYS),
         nr::FUTEX => misc::futex(a, b, c, d),
         nr::SCHED_GETAFFINITY => misc::affinity(b, c),
         number => unknown(number),
@@ -141,10 +143,11 @@ static LOGGED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 /// ENOSYS, logged once per number.
 fn unknown(number: u64) -> SysResult {
-    let word = LOGGED.get(number as usize / 64);
-    let bit = 1 << (number % 64);
-    let first = word.is_none_or(|word| word.fetch_or(bit, Ordering::Relaxed) & bit == 0);
-    if first {
+    // Numbers beyond all calls there are share the last bit: a program must not be able to fill the log.
+    let number_logged = number.min(64 * LOGGED.len() as u64 - 1);
+    let bit = 1 << (number_logged % 64);
+    let before = LOGGED[(number_logged / 64) as usize].fetch_or(bit, Ordering::Relaxed);
+    if before & bit == 0 {
         let name = abi::name(number).unwrap_or("no such call");
         log!("system call {number} ({name}) is not there: ENOSYS");
     }

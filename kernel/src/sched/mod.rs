@@ -182,6 +182,7 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let name = Name::new("idle");
     assert!(heap::TASKS.reserve(), "memory for a CPU's idle thread");
     let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
+    thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread);
     let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();

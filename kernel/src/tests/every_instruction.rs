@@ -630,8 +630,8 @@ fn sweep(with_nmi: bool) -> Outcome {
     outcome.and(cleared)
 }
 
-/// Red if the way back of an NMI forgets one that came in its last instructions, if an entry trusts GS where it is still the
-/// user's, if a switch is not one instruction, or if any register is lost.
+/// Red if the exit window is cut short by one instruction (the machine falls silent), if the handler's body trusts GS where it is
+/// still the user's (the report of an overflow of the body stack), if a switch is not one instruction, or if a register is lost.
 pub fn s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing() -> Outcome {
     sweep(true)
 }

@@ -116,6 +116,7 @@ pub(crate) mod nr {
     pub(crate) const FACCESSAT: u64 = 269;
     pub(crate) const PPOLL: u64 = 271;
     pub(crate) const SET_ROBUST_LIST: u64 = 273;
+    pub(crate) const RSEQ: u64 = 334;
     pub(crate) const UTIMENSAT: u64 = 280;
     pub(crate) const DUP3: u64 = 292;
     pub(crate) const PIPE2: u64 = 293;
