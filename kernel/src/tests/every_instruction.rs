@@ -21,16 +21,16 @@
 //! frame of the first, which no handler can survive; so the kernel has no breakpoints there. Nothing else on the paths is left
 //! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
 
-use super::known_regs::{self, Registers};
+use super::entry_work::{IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
 use super::support::{kind_at, stack_at, until};
-use super::user_mode::{self, UserThread};
-use super::{Outcome, check};
+use super::user_mode;
+use super::{Outcome, check, entry_work};
 use crate::arch::apic::{self, vector};
 use crate::arch::cpu;
 use crate::arch::regs::SavedRegs;
 use crate::arch::step;
 use crate::backtrace::{self, STEPS};
-use crate::softirq::{self, Softirq};
+use crate::softirq;
 use crate::sync::SpinLock;
 use crate::{cpu_stacks, cpus, interrupts, sched, symbols};
 use alloc::format;
@@ -63,8 +63,6 @@ static ARMED_CPUS: AtomicU32 = AtomicU32::new(0);
 static TESTER: AtomicU64 = AtomicU64::new(0);
 /// Whether an NMI is to land; an interrupt otherwise.
 static WITH_NMI: AtomicBool = AtomicBool::new(false);
-/// NMIs that were handled for the work itself, or once more for one that came meanwhile.
-static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
 /// Interrupts that came while none was expected.
 static STRAY: AtomicU32 = AtomicU32::new(0);
 /// The instruction was reached with SP on the NMI stack.
@@ -98,10 +96,6 @@ fn is_worker() -> bool {
     thread.id() == TESTER.load(Ordering::Relaxed)
         || thread.name() == "swept"
         || user_mode::is_ours()
-}
-
-fn send_nmi_to_this_cpu() {
-    apic::send_nmi(cpus::this().apic_id.load(Ordering::Relaxed));
 }
 
 extern "C" fn send_first_nmi() {
@@ -258,169 +252,6 @@ fn arm(target: usize) -> Outcome {
     }
     Ok(())
 }
-
-// ---- what executes the instructions --------------------------------------------------------------------------------------
-
-/// Whether the first NMI is to see to it that another one comes meanwhile.
-static TWICE: AtomicBool = AtomicBool::new(false);
-/// Whether only NMIs in user mode count as the work's own.
-static IN_USER_MODE: AtomicBool = AtomicBool::new(false);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
-    /// An interrupt in a thread, with a softirq behind it.
-    Interrupt,
-    /// A thread is made, runs, sleeps, ends.
-    Switch,
-    /// A system call, a breakpoint and a page fault of a program.
-    User,
-    /// An NMI in the kernel.
-    Nmi,
-    /// An NMI during which another one comes.
-    NmiTwice,
-    /// An NMI in user mode.
-    UserNmi,
-}
-
-impl Work {
-    /// Does it, once, and checks that every register of whoever did it is as it was.
-    fn perform(self) -> Outcome {
-        OWN_NMIS.store(0, Ordering::Relaxed);
-        TWICE.store(self == Self::NmiTwice, Ordering::Relaxed);
-        IN_USER_MODE.store(self == Self::UserNmi, Ordering::Relaxed);
-        match self {
-            Self::Interrupt => in_a_thread(|_| softirq::raise(Softirq::Probe)),
-            Self::Nmi | Self::NmiTwice => in_a_thread(|_| send_nmi_to_this_cpu()),
-            Self::Switch => switch(),
-            Self::User => program(false),
-            Self::UserNmi => program(true),
-        }
-    }
-
-    /// NMIs that are handled for the work alone.
-    const fn own_nmis(self) -> u32 {
-        match self {
-            Self::Nmi | Self::UserNmi => 1,
-            Self::NmiTwice => 2,
-            _ => 0,
-        }
-    }
-}
-
-static SOFTIRQS: AtomicU32 = AtomicU32::new(0);
-
-#[inline(never)]
-fn in_a_thread(in_the_handler: fn(&mut SavedRegs)) -> Outcome {
-    let mut after = Registers::default();
-    SOFTIRQS.store(0, Ordering::Relaxed);
-    interrupts::set_probe(Some(in_the_handler));
-    known_regs::across_an_interrupt_in_a_frame(&mut after);
-    interrupts::set_probe(None);
-    let expected =
-        Registers { rsp: after.rsp, rip: after.rip, rbp: after.rbp, ..Registers::known() };
-    check!(after == expected, "registers afterwards: {after:x?}");
-    let frame = core::ptr::from_ref(&after) as u64;
-    check!(after.rbp.abs_diff(frame) < 1024, "rbp afterwards: {:x}", after.rbp);
-    Ok(())
-}
-
-#[inline(never)]
-fn switch() -> Outcome {
-    static KEPT: AtomicU32 = AtomicU32::new(0);
-    extern "C" fn give_way() {
-        sched::yield_now();
-    }
-    fn body(argument: usize) {
-        KEPT.store(known_regs::kept_across(give_way, argument) as u32, Ordering::Relaxed);
-    }
-    KEPT.store(0, Ordering::Relaxed);
-    let thread = sched::spawn_kernel("swept", body, 0x5a5a_1000);
-    thread.map_err(|error| format!("{error:?}"))?.join();
-    check!(KEPT.load(Ordering::Relaxed) == 6, "{KEPT:?} registers of 6 were kept");
-    Ok(())
-}
-
-/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at rdi is 0, and ends.
-#[unsafe(naked)]
-extern "C" fn known_program() {
-    naked_asm!(
-        "mov qword ptr [rsp - {back}], 1",
-        "mov ebx, 0x1002",
-        "mov edx, 0x1004",
-        "mov esi, 0x1005",
-        "mov ebp, 0x1007",
-        "mov r8d, 0x1008",
-        "mov r9d, 0x1009",
-        "mov r10d, 0x100a",
-        "mov r12d, 0x100c",
-        "mov r13d, 0x100d",
-        "mov r14d, 0x100e",
-        "mov r15d, 0x100f",
-        "mov ecx, 0x1003",
-        "mov r11d, 0x100b",
-        "mov eax, 0x1001",
-        "int3",
-        "mov rax, [rax]",
-        "xor eax, eax",
-        "syscall",
-        "mov ecx, eax",
-        "2:",
-        "inc rcx",
-        "cmp qword ptr [rdi], 0",
-        "je 2b",
-        "mov eax, 1",
-        "syscall",
-        back = const 16,
-    )
-}
-
-fn program(with_nmi: bool) -> Outcome {
-    // A word that is 1 from the start, or one that we make so.
-    let word = user_mode::STACK_TOP - if with_nmi { 8 } else { 16 };
-    user_mode::with_hooks(None, || {
-        let thread = UserThread::start(known_program, word)?;
-        let hit = if with_nmi {
-            until("the program waits", || user_mode::seen().len() == 3)?;
-            thread.hit(apic::send_nmi, || OWN_NMIS.load(Ordering::Acquire) > 0)
-        } else {
-            Ok(())
-        };
-        user_mode::end_spin(&thread);
-        thread.finish();
-        hit?;
-        let seen = user_mode::seen();
-        let vectors: Vec<u8> = seen.iter().map(|seen| seen.vector).collect();
-        check!(vectors == [3, 14, 0x80, 0x80], "it made {vectors:x?}");
-        for seen in &seen {
-            let regs = seen.regs;
-            let known = SavedRegs {
-                rbx: 0x1002,
-                rdx: 0x1004,
-                rsi: 0x1005,
-                rdi: word,
-                rbp: 0x1007,
-                r8: 0x1008,
-                r9: 0x1009,
-                r10: 0x100a,
-                r12: 0x100c,
-                r13: 0x100d,
-                r14: 0x100e,
-                r15: 0x100f,
-                rsp: user_mode::STACK_TOP,
-                ..regs
-            };
-            check!(regs == known, "entry {:x}: {regs:x?}", seen.vector);
-            let others = (regs.rax, regs.rcx, regs.r11);
-            check!(
-                !matches!(seen.vector, 3 | 14) || others == (0x1001, 0x1003, 0x100b),
-                "rax, rcx, r11: {others:x?}"
-            );
-        }
-        Ok(())
-    })
-}
-
-// ---- the sweep -----------------------------------------------------------------------------------------------------------
 
 unsafe extern "C" {
     static kstack_entry_lowest: u8;
@@ -583,9 +414,7 @@ fn sweep(with_nmi: bool) -> Outcome {
     interrupts::set_breakpoint_probe(Some(|_| {}));
     interrupts::set_nmi_probe(Some(on_nmi));
     interrupts::set_call(on_call);
-    softirq::set_probe(|| {
-        SOFTIRQS.fetch_add(1, Ordering::Relaxed);
-    });
+    softirq::set_probe(entry_work::count_softirq);
     let outcome = (|| {
         let instructions = instructions()?;
         let (mut exactly, mut landed, mut left_out) = (0, 0, 0);

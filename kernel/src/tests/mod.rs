@@ -4,6 +4,7 @@
 //! (`expect_stop`), and whoever runs the machine compares.
 
 mod backtraces;
+mod entry_work;
 mod every_instruction;
 mod interrupts;
 mod known_regs;
