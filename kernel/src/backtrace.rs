@@ -91,7 +91,7 @@ pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
 
 /// Where a thread that is not running was switched away, as text; `None` while it runs. Its stack is borrowed meanwhile.
 pub fn of_thread(thread: &Thread) -> Option<String> {
-    let fp = crate::stacks::with_borrowed(thread.stack_ref(), |_| {
+    let frame = crate::stacks::with_borrowed(thread.stack_ref(), |_| {
         if thread.is_on_cpu() {
             return None;
         }
@@ -103,13 +103,9 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
         Some(frame)
     })??;
     let mut text = String::new();
-    let _never_fails = write_address(Addr::new(frame_pc(&fp)), 1, &mut text);
-    let _never_fails = write_steps(&from_fp(fp.rbp as usize), &mut text);
+    let _never_fails = write_address(frame.return_address(), 1, &mut text);
+    let _never_fails = write_steps(&from_fp(frame.fp().get()), &mut text);
     Some(text)
-}
-
-fn frame_pc(frame: &kstack::arch::current::switch::SwitchFrame) -> usize {
-    frame.return_address as usize
 }
 
 /// Walks from here to the end without keeping anything; how many frames there were.

@@ -69,7 +69,8 @@ fn make_all(cpu: &'static Cpu) {
         unsafe { (top.get() as *mut usize).write(body_top.get()) };
         top
     });
-    cpu.local.set_stacks(irq.top, body_top);
+    cpu.local.set_irq_top(irq.top);
+    cpu.local.arch.set_nmi_body_top(body_top);
     let at = tables_address(id);
     let frame = frames::alloc_zeroed().expect("memory for a CPU's descriptor tables");
     paging::map_kernel(at, frame).expect("memory for a CPU's descriptor tables");
@@ -137,5 +138,5 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
 /// The words of a CPU's NMI body stack.
 pub fn nmi_words(cpu: &Cpu) -> &'static NmiWords {
     // SAFETY: (1) written by `make_all` before the block was loaded; the stack stays.
-    unsafe { &*(cpu.local.nmi_body_top().get() as *const NmiWords) }
+    unsafe { &*(cpu.local.arch.nmi_body_top().get() as *const NmiWords) }
 }

@@ -2,8 +2,8 @@
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::local::CpuLocal;
 use kstack::arch::current::tables::CpuTables;
+use kstack::local::CpuLocal;
 use kstack_core::addr::CpuId;
 use kstack_core::cache::CpuCache;
 

@@ -42,6 +42,8 @@ pub trait FrameRules {
     fn saved_regs_at(fp: Addr) -> Option<Addr>;
     /// Bytes of saved registers.
     const SAVED_REGS: ByteSize;
+    /// Where the frame record, previous frame pointer and return address, lies: this far below what the frame pointer says.
+    const RECORD_BELOW: ByteSize = ByteSize::ZERO;
     /// Reads what is needed of the registers saved at `at`, through `read` only.
     fn read_saved_regs(at: Addr, read: &mut impl FnMut(Addr) -> Option<usize>)
     -> Option<SavedRegs>;
@@ -188,8 +190,9 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             return self.end(End::Reliable);
         }
         const RECORD: ByteSize = ByteSize::new(2 * WORD);
-        if !self.rest.contains_span(fp, RECORD) {
-            match self.enter(fp, RECORD) {
+        let record = fp.wrapping_sub(F::RECORD_BELOW);
+        if !self.rest.contains_span(record, RECORD) {
+            match self.enter(record, RECORD) {
                 Ok(Some(seam)) => return seam,
                 Ok(None) => {}
                 Err(why) => return self.end(why),
@@ -199,12 +202,12 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         if self.frames > MOST_FRAMES {
             return self.end(End::TooLong);
         }
-        let return_at = fp.wrapping_add(ByteSize::new(WORD));
-        let (Some(next), Some(pc)) = ((self.read)(fp), (self.read)(return_at)) else {
-            return self.end(End::Unreadable(fp));
+        let return_at = record.wrapping_add(ByteSize::new(WORD));
+        let (Some(next), Some(pc)) = ((self.read)(record), (self.read)(return_at)) else {
+            return self.end(End::Unreadable(record));
         };
         self.fp = Addr::new(next);
-        self.rest.lowest = fp.wrapping_add(RECORD);
+        self.rest.lowest = record.wrapping_add(RECORD);
         Step::Caller(Addr::new(pc))
     }
 

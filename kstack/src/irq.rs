@@ -8,10 +8,10 @@
 //! | a thread that enables bottom halves again | - | the IRQ stack |
 
 use crate::arch::current::call::call_on_stack;
-use crate::arch::current::local::CpuLocal;
+use crate::arch::current::interrupts;
 use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
-use core::arch::asm;
+use crate::local::CpuLocal;
 use core::cell::UnsafeCell;
 use kstack_core::irq::{IrqState, RunOn};
 
@@ -55,7 +55,7 @@ pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
             unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
             local.irq.with(IrqState::leave_irq_stack);
             let may_switch = local.irq.with(|irq| irq.may_switch());
-            if may_switch && regs.rflags & 0x200 != 0 {
+            if may_switch && regs.interrupts_are_on() {
                 (hooks().preempt)();
             }
         }
@@ -77,9 +77,9 @@ extern "C" fn handle(vector: usize, regs: usize) {
 extern "C" fn run_softirqs(_: usize, _: usize) {
     let local = CpuLocal::this();
     while let Some(pending) = local.irq.with(IrqState::next_softirqs) {
-        interrupts_on();
+        interrupts::on();
         (hooks().softirqs)(pending);
-        interrupts_off();
+        interrupts::off();
     }
 }
 
@@ -111,24 +111,10 @@ pub fn enable_bottom_halves() {
 
 #[inline(always)]
 fn without_interrupts<R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
-    let flags: u64;
-    // SAFETY: (1) only reads the flags and clears the interrupt flag.
-    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+    let were_on = interrupts::off();
     let result = body(CpuLocal::this());
-    if flags & 0x200 != 0 {
-        interrupts_on();
+    if were_on {
+        interrupts::on();
     }
     result
-}
-
-#[inline(always)]
-fn interrupts_on() {
-    // SAFETY: (1) the callers hold nothing an interrupt must not meet.
-    unsafe { asm!("sti", options(nostack)) };
-}
-
-#[inline(always)]
-fn interrupts_off() {
-    // SAFETY: (1) always allowed in the kernel.
-    unsafe { asm!("cli", options(nostack)) };
 }

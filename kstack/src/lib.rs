@@ -7,6 +7,7 @@
 pub mod arch;
 pub mod hooks;
 pub mod irq;
+pub mod local;
 pub mod meter;
 pub mod registry;
 pub mod unwind;

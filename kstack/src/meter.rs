@@ -1,7 +1,7 @@
 //! How deep stacks are used: samples of SP, lower bounds by nature.
 
-use crate::arch::current::local::CpuLocal;
 use crate::arch::current::regs::SavedRegs;
+use crate::local::CpuLocal;
 use crate::registry;
 use kstack_core::addr::Addr;
 use kstack_core::arena::Place;

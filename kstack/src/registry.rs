@@ -2,7 +2,7 @@
 //!
 //! Installed once at boot. From then on any address can be classified, by arithmetic and one record.
 
-use crate::arch::current::local::CpuLocal;
+use crate::local::CpuLocal;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::{Addr, CpuId};
 use kstack_core::arena::{Arena, Place, SlotIndex};

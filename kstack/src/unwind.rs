@@ -3,37 +3,10 @@
 //! A read happens only inside the bounds of a stack that the registry says is live, so it cannot fault: mapped parts of live
 //! stacks stay mapped. A stack that is freed meanwhile stays mapped too (it is parked); what is read then is old, not wild.
 
-use crate::arch::current::regs;
+use crate::arch::current::regs::{self, Rules};
 use crate::registry::Registry;
-use core::mem::{offset_of, size_of};
-use kstack_core::addr::{Addr, ByteSize};
-use kstack_core::unwind::{Backtrace, FrameRules, SavedRegs, Step, Unwinder};
-
-/// What frame pointers mean on this architecture.
-#[derive(Debug)]
-pub struct Rules;
-
-impl FrameRules for Rules {
-    #[inline(always)]
-    fn saved_regs_at(fp: Addr) -> Option<Addr> {
-        regs::saved_regs_at(fp)
-    }
-
-    const SAVED_REGS: ByteSize = ByteSize::new(size_of::<regs::SavedRegs>());
-
-    fn read_saved_regs(
-        at: Addr,
-        read: &mut impl FnMut(Addr) -> Option<usize>,
-    ) -> Option<SavedRegs> {
-        let mut word = |offset: usize| read(at.wrapping_add(ByteSize::new(offset)));
-        Some(SavedRegs {
-            pc: Addr::new(word(offset_of!(regs::SavedRegs, rip))?),
-            sp: Addr::new(word(offset_of!(regs::SavedRegs, rsp))?),
-            fp: Addr::new(word(offset_of!(regs::SavedRegs, rbp))?),
-            from_user: word(offset_of!(regs::SavedRegs, cs))? & 3 != 0,
-        })
-    }
-}
+use kstack_core::addr::Addr;
+use kstack_core::unwind::{Backtrace, SavedRegs, Step, Unwinder};
 
 /// Reads a word of a live stack.
 #[inline(always)]

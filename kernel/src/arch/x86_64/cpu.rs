@@ -2,30 +2,9 @@
 
 use core::arch::asm;
 
-/// Turns interrupts off and says whether they were on.
-#[inline(always)]
-pub fn interrupts_off() -> bool {
-    let flags: u64;
-    // SAFETY: (1) only reads and clears the interrupt flag; memory is clobbered, so nothing moves across.
-    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
-    flags & 0x200 != 0
-}
-
-/// Turns interrupts on.
-#[inline(always)]
-pub fn interrupts_on() {
-    // SAFETY: (1) the callers hold nothing that an interrupt must not meet; memory is clobbered.
-    unsafe { asm!("sti", options(nostack)) };
-}
-
-/// Whether interrupts are on.
-#[inline(always)]
-pub fn interrupts_are_on() -> bool {
-    let flags: u64;
-    // SAFETY: (1) only reads the flags.
-    unsafe { asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
-    flags & 0x200 != 0
-}
+pub use kstack::arch::current::interrupts::{
+    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+};
 
 /// Turns interrupts off for the length of `body`.
 #[inline(always)]

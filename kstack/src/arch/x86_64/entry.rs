@@ -19,9 +19,9 @@
 //!    before it pushes a frame, and SavedRegs is 168 bytes, so each call from here moves SP by 8 more.
 //! 4. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
 
-use crate::arch::current::local::CpuLocal;
 use crate::arch::current::regs::SavedRegs;
 use crate::arch::current::{nmi, tables};
+use crate::local::CpuLocal;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
@@ -225,7 +225,7 @@ pub(super) extern "C" fn syscall_entry() {
         "swapgs",
         "sysretq",
         aligned = const 8,
-        user_sp = const CpuLocal::USER_SP,
+        user_sp = const CpuLocal::SCRATCH,
         thread_top = const CpuLocal::THREAD_TOP,
         user_data = const tables::USER_DATA,
         user_code = const tables::USER_CODE,

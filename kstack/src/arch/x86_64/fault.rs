@@ -7,9 +7,9 @@
 //! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
 //! top of its own stack and told to end there; the double-fault stack is free again from that moment.
 
-use super::local::CpuLocal;
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
+use crate::local::CpuLocal;
 use crate::{registry, unwind};
 use core::arch::asm;
 use core::cell::UnsafeCell;

@@ -4,7 +4,7 @@
 //!
 //! | entry | from user mode | from the kernel | found through |
 //! | --- | --- | --- | --- |
-//! | `syscall` | thread stack | - | [`local::CpuLocal`]'s `thread_top`, loaded by the entry code |
+//! | `syscall` | thread stack | - | [`CpuLocal`](crate::local::CpuLocal)'s `thread_top`, loaded by the entry code |
 //! | interrupt | thread stack, and stays there | current stack, then the IRQ stack unless in use | TSS `rsp0`; then `irq_top` |
 //! | exception | thread stack | current stack | TSS `rsp0` |
 //! | double fault | double-fault stack | double-fault stack | IST 1 |
@@ -14,7 +14,7 @@
 //!
 //! # Registers with a standing meaning
 //!
-//! * GS base: in the kernel the CPU's [`local::CpuLocal`]; in user mode the program's. `swapgs` exchanges them on every
+//! * GS base: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal); in user mode the program's. `swapgs` exchanges them on every
 //!   entry from and every return to user mode. Entries that can interrupt the instructions around a `swapgs` (all on IST
 //!   stacks) look at the sign of the GS base instead of at the interrupted CS: kernel addresses are negative.
 //! * RBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
@@ -23,6 +23,7 @@
 pub mod call;
 pub mod entry;
 pub mod fault;
+pub mod interrupts;
 pub mod local;
 pub mod nmi;
 pub mod regs;

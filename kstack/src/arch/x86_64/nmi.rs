@@ -28,8 +28,8 @@
 //! in `kstack_core::nmi`.
 
 use super::entry::{restore_to_rdi, save_below_rdi};
-use super::local::CpuLocal;
 use super::regs::SavedRegs;
+use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU32, Ordering};

@@ -11,7 +11,11 @@
 //! The order is that of Linux' `pt_regs` for x86_64, so tools that know it can read it.
 
 use core::mem::{offset_of, size_of};
-use kstack_core::addr::Addr;
+use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::unwind::{self, FrameRules};
+
+/// In the flags: interrupts are on.
+pub const INTERRUPTS_ON: u64 = 1 << 9;
 
 /// Saved registers; see the module's drawing. 168 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +60,12 @@ impl SavedRegs {
         self.cs & 3 != 0
     }
 
+    /// Whether interrupts were on.
+    #[inline(always)]
+    pub const fn interrupts_are_on(&self) -> bool {
+        self.rflags & INTERRUPTS_ON != 0
+    }
+
     /// The interrupted instruction.
     #[inline(always)]
     pub const fn pc(&self) -> Addr {
@@ -75,8 +85,29 @@ impl SavedRegs {
     }
 }
 
-/// Tells the unwinder whether a frame pointer marks saved registers, and where they are.
-#[inline(always)]
-pub const fn saved_regs_at(fp: Addr) -> Option<Addr> {
-    if fp.get() & 7 == 1 { Some(Addr::new(fp.get() - 1)) } else { None }
+/// What frame pointers mean on this architecture: rbp points at {previous rbp, return address}, or, with bit 0 set, at
+/// [`SavedRegs`].
+#[derive(Debug)]
+pub struct Rules;
+
+impl FrameRules for Rules {
+    #[inline(always)]
+    fn saved_regs_at(fp: Addr) -> Option<Addr> {
+        if fp.get() & 7 == 1 { Some(Addr::new(fp.get() - 1)) } else { None }
+    }
+
+    const SAVED_REGS: ByteSize = ByteSize::new(size_of::<SavedRegs>());
+
+    fn read_saved_regs(
+        at: Addr,
+        read: &mut impl FnMut(Addr) -> Option<usize>,
+    ) -> Option<unwind::SavedRegs> {
+        let mut word = |offset: usize| read(at.wrapping_add(ByteSize::new(offset)));
+        Some(unwind::SavedRegs {
+            pc: Addr::new(word(offset_of!(SavedRegs, rip))?),
+            sp: Addr::new(word(offset_of!(SavedRegs, rsp))?),
+            fp: Addr::new(word(offset_of!(SavedRegs, rbp))?),
+            from_user: word(offset_of!(SavedRegs, cs))? & 3 != 0,
+        })
+    }
 }

@@ -33,6 +33,18 @@ pub struct SwitchFrame {
 
 const _: () = assert!(size_of::<SwitchFrame>() == 56);
 
+impl SwitchFrame {
+    /// The frame pointer of the thread that was switched away.
+    pub const fn fp(&self) -> Addr {
+        Addr::new(self.rbp as usize)
+    }
+
+    /// Where it goes on.
+    pub const fn return_address(&self) -> Addr {
+        Addr::new(self.return_address as usize)
+    }
+}
+
 /// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
 ///
 /// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.

@@ -129,7 +129,7 @@ impl CpuTables {
     /// # Safety
     ///
     /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its IST tops are mapped stacks.
-    /// 2. The CPU has its [`super::local::CpuLocal`] loaded afterwards again (segment loads clear the GS base): call this first.
+    /// 2. The CPU has its [`crate::local::CpuLocal`] loaded afterwards again (segment loads clear the GS base): call this first.
     /// 3. Interrupts are off.
     pub unsafe fn load(tables: *const Self) {
         #[repr(C, packed)]

@@ -1,0 +1,157 @@
+//! The per-CPU block that entry code reads, and `current`. What the block holds is the same everywhere; how a CPU finds its own is
+//! the architecture's ([`crate::arch::current::local`]).
+//!
+//! A kernel embeds [`CpuLocal`] as the first field of its own per-CPU data.
+//! Offsets in assembly come from `offset_of!`, never from a number; the one fixed place is the canary's.
+
+use crate::arch::current::local::{self, ArchLocal};
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use kstack_core::addr::{Addr, AddrRange, CpuId};
+use kstack_core::meter::Watermark;
+
+/// What entry code and the switch need to know of a CPU.
+///
+/// Only the CPU itself writes it, with interrupts off; other CPUs may read it for reports.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct CpuLocal {
+    /// The block's own address: where a CPU finds its block through a segment, one load gives a pointer.
+    own_address: AtomicUsize,
+    /// The running thread, as the kernel knows it: `current`.
+    thread: AtomicUsize,
+    /// The top of the running thread's stack: where entries from user mode start.
+    thread_top: AtomicUsize,
+    /// A word for entry code that has no register yet.
+    scratch: AtomicUsize,
+    /// The top of the IRQ stack.
+    irq_top: AtomicUsize,
+    /// The stack-protector canary of the running thread. Compilers read it at GS:40 on x86_64.
+    canary: AtomicUsize,
+    /// The lowest address of the running thread's stack body.
+    thread_lowest: AtomicUsize,
+    /// Where the depth of the running thread's stack is kept.
+    watermark: AtomicUsize,
+    /// Interrupt and softirq nesting.
+    pub irq: crate::irq::IrqCell,
+    cpu: AtomicU32,
+    /// What only this architecture's entry code needs.
+    pub arch: ArchLocal,
+}
+
+const _: () = assert!(offset_of!(CpuLocal, canary) == 5 * size_of::<usize>());
+
+impl CpuLocal {
+    /// Offset of the block's own address, for assembly.
+    pub const OWN_ADDRESS: usize = offset_of!(Self, own_address);
+    /// Offset of the running thread, for assembly.
+    pub const THREAD: usize = offset_of!(Self, thread);
+    /// Offset of the thread stack's top, for assembly.
+    pub const THREAD_TOP: usize = offset_of!(Self, thread_top);
+    /// Offset of the scratch word, for assembly.
+    pub const SCRATCH: usize = offset_of!(Self, scratch);
+    /// Offset of the IRQ stack's top, for assembly.
+    pub const IRQ_TOP: usize = offset_of!(Self, irq_top);
+    /// Offset of the architecture's own words, for assembly.
+    pub const ARCH: usize = offset_of!(Self, arch);
+
+    /// A block for CPU `cpu`, not yet loaded.
+    pub const fn new(cpu: CpuId) -> Self {
+        Self {
+            own_address: AtomicUsize::new(0),
+            thread: AtomicUsize::new(0),
+            thread_top: AtomicUsize::new(0),
+            scratch: AtomicUsize::new(0),
+            irq_top: AtomicUsize::new(0),
+            canary: AtomicUsize::new(0),
+            thread_lowest: AtomicUsize::new(0),
+            watermark: AtomicUsize::new(0),
+            irq: crate::irq::IrqCell::new(),
+            cpu: AtomicU32::new(cpu.get()),
+            arch: ArchLocal::new(),
+        }
+    }
+
+    /// Makes this block the CPU's own.
+    ///
+    /// # Safety
+    ///
+    /// 1. The block lives as long as the CPU runs, and no other CPU loads it.
+    /// 2. The CPU is in the kernel, with interrupts off.
+    pub unsafe fn load(&'static self) {
+        self.own_address.store(core::ptr::from_ref(self) as usize, Ordering::Relaxed);
+        // SAFETY: (1) (2) by the caller's promise; (3) the block knows its own address.
+        unsafe { local::load(self) };
+    }
+
+    /// The block of the CPU this runs on. With interrupts on, the thread may be moved to another CPU right after.
+    #[inline(always)]
+    pub fn this() -> &'static Self {
+        local::this()
+    }
+
+    /// The running thread, as set by [`CpuLocal::set_thread`], right across preemption: whatever CPU the load executes on, it
+    /// is this thread that executes it.
+    #[inline(always)]
+    pub fn current_thread() -> usize {
+        local::current_thread()
+    }
+
+    /// Records who runs from now on: thread, its stack's bounds and watermark, and its canary. Interrupts off, right at the
+    /// switch.
+    #[inline(always)]
+    pub fn set_thread(
+        &self,
+        thread: usize,
+        stack: AddrRange,
+        watermark: &'static Watermark,
+        canary: usize,
+    ) {
+        self.thread.store(thread, Ordering::Relaxed);
+        self.thread_lowest.store(stack.lowest.get(), Ordering::Relaxed);
+        self.thread_top.store(stack.top.get(), Ordering::Relaxed);
+        self.watermark.store(core::ptr::from_ref(watermark) as usize, Ordering::Relaxed);
+        self.canary.store(canary, Ordering::Relaxed);
+    }
+
+    /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.
+    #[inline(always)]
+    pub fn sample_thread(&self, sp: Addr) -> bool {
+        let lowest = self.thread_lowest.load(Ordering::Relaxed);
+        let size = self.thread_top.load(Ordering::Relaxed).wrapping_sub(lowest);
+        if sp.get().wrapping_sub(lowest) >= size {
+            return false;
+        }
+        // SAFETY: (1) non-empty bounds are stored together with a watermark, a reference to a static.
+        unsafe { &*(self.watermark.load(Ordering::Relaxed) as *const Watermark) }.sample(sp);
+        true
+    }
+
+    /// Gives the CPU its IRQ stack. Before its first interrupt.
+    pub fn set_irq_top(&self, irq_top: Addr) {
+        self.irq_top.store(irq_top.get(), Ordering::Relaxed);
+    }
+
+    /// Which CPU this is.
+    #[inline(always)]
+    pub fn cpu(&self) -> CpuId {
+        CpuId::new(self.cpu.load(Ordering::Relaxed))
+    }
+
+    /// Top of the IRQ stack.
+    #[inline(always)]
+    pub fn irq_top(&self) -> Addr {
+        Addr::new(self.irq_top.load(Ordering::Relaxed))
+    }
+
+    /// Top of the running thread's stack.
+    #[inline(always)]
+    pub fn thread_top(&self) -> Addr {
+        Addr::new(self.thread_top.load(Ordering::Relaxed))
+    }
+
+    /// The canary that compiled code compares with.
+    pub fn canary(&self) -> usize {
+        self.canary.load(Ordering::Relaxed)
+    }
+}
