@@ -1,8 +1,8 @@
 //! What the kernel keeps per CPU. The first field is what the library's entry code reads through GS.
 
+use crate::arch::cpu_tables::ArchCpu;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::tables::CpuTables;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::local::CpuLocal;
 use kstack_core::addr::CpuId;
 use kstack_core::cache::CpuCache;
@@ -16,14 +16,14 @@ pub const MAX_CPUS: usize = 16;
 pub struct Cpu {
     /// Must stay first: the GS base points at it.
     pub local: CpuLocal,
-    /// The loaded descriptor tables.
-    pub tables: AtomicPtr<CpuTables>,
+    /// What only this architecture needs.
+    pub arch: ArchCpu,
     /// Spinning locks held; see `sync::spin`.
     spinning: AtomicU32,
     /// Somebody more deserving waits for this CPU.
     pub need_resched: AtomicU32,
-    /// The local APIC's number, for IPIs.
-    pub apic_id: AtomicU32,
+    /// What the interrupt controller calls it, for IPIs.
+    pub hardware_id: AtomicU32,
     /// The last TLB flush this CPU carried out; see `arch::smp`.
     pub flushed: AtomicU64,
     /// The thread that runs when no other does.
@@ -56,10 +56,10 @@ impl Cpu {
     const fn new(cpu: CpuId) -> Self {
         Self {
             local: CpuLocal::new(cpu),
-            tables: AtomicPtr::new(core::ptr::null_mut()),
+            arch: ArchCpu::new(),
             spinning: AtomicU32::new(0),
             need_resched: AtomicU32::new(0),
-            apic_id: AtomicU32::new(u32::MAX),
+            hardware_id: AtomicU32::new(u32::MAX),
             flushed: AtomicU64::new(0),
             idle: AtomicUsize::new(0),
             tables_root: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! The kernel's side of interrupts: what each vector does.
 
-use crate::arch::apic::{self, vector};
+use crate::arch::irqchip::{self, vector};
 use crate::arch::regs::SavedRegs;
 use crate::arch::smp;
 use crate::cpus;
@@ -66,7 +66,7 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
         }
         _ => {}
     }
-    apic::end_of_interrupt();
+    irqchip::end_of_interrupt();
 }
 
 /// An NMI: tests land them; nothing else sends any.

@@ -22,6 +22,7 @@ mod log;
 mod arch;
 mod backtrace;
 mod bench;
+mod boot_info;
 mod console;
 mod cpu_stacks;
 mod cpus;

@@ -105,8 +105,7 @@ pub fn print_exception(vector: u8, fault: Addr, regs: &SavedRegs) {
     let mut console = serial::CONSOLE;
     let _never_fails = writeln!(
         console,
-        "\nexception {vector} in the kernel, address {fault}, error {:#x}, on CPU {}\n{regs:#x?}",
-        regs.orig_rax,
+        "\nexception {vector} in the kernel, address {fault}, on CPU {}\n{regs:#x?}",
         crate::cpus::this().id(),
     );
     backtrace::print_from_regs(regs, &mut console);

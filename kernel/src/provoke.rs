@@ -1,7 +1,7 @@
 //! Overflows and guard accesses on purpose: for the console, for tests, and for programs through /proc/kstack/provoke.
 
-use crate::arch::apic::vector;
 use crate::arch::cpu;
+use crate::arch::irqchip::software_interrupt;
 use crate::arch::regs::SavedRegs;
 use crate::sched;
 use crate::softirq::{self, Softirq};
@@ -88,13 +88,6 @@ static HOW: AtomicUsize = AtomicUsize::new(0);
 
 fn chosen() -> How {
     if HOW.load(Ordering::Relaxed) == 0 { How::Recursion } else { How::GiantFrame }
-}
-
-/// Raises the software interrupt: straight through the vector, no interrupt controller involved.
-#[inline(always)]
-pub fn software_interrupt() {
-    // SAFETY: (1) the vector's handler returns with everything as it was.
-    unsafe { core::arch::asm!("int {}", const vector::SOFTWARE) };
 }
 
 /// In an interrupt handler, on the IRQ stack. The machine stops.

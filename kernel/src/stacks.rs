@@ -5,8 +5,8 @@
 //! are unmapped by the thread `stackd`.
 
 use crate::arch::cpu;
+use crate::arch::layout::{ARENA, ARENA_SLOTS};
 use crate::cpus;
-use crate::memory::ARENA;
 use crate::memory::stack_pages::StackPages;
 use crate::sched::{self, Thread, WaitQueue};
 use crate::sync::SpinLock;
@@ -26,9 +26,6 @@ use kstack_core::record::{AccountId, OwnerId, SlotRecord};
 
 /// Why there is no stack.
 pub type StackError = AcquireError;
-
-/// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
-const SLOTS: u32 = 1 << 16;
 
 static SHARED: SpinLock<Option<PoolShared>> = SpinLock::new(None);
 static EXCESS: WaitQueue = WaitQueue::new();
@@ -57,9 +54,9 @@ impl CpuLocal for ThisCpu {
 pub fn set_up() {
     let geometry = kstack::arch::current::GEOMETRY;
     let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
-    let arena = Arena::new(lowest, SLOTS, geometry).expect("the arena lies where it may");
+    let arena = Arena::new(lowest, ARENA_SLOTS, geometry).expect("the arena lies where it may");
     let mut records = Vec::new();
-    records.resize_with(SLOTS as usize, SlotRecord::new);
+    records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
     let pool =
         Pool::new(arena, records.leak(), ErasePolicy::Dirtied).expect("a record for every slot");
     *SHARED.lock() = Some(PoolShared::new(&arena));

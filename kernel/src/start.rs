@@ -3,10 +3,11 @@
 //! Order matters: the per-CPU block before the first lock, the frame table before the page tables, stacks before interrupts,
 //! descriptor tables of a CPU (with its exception stacks) before anything that may fault there.
 
-use crate::arch::boot::BootInfo;
+use crate::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
 use crate::arch::paging::{self, Access};
 use crate::arch::serial;
-use crate::arch::{apic, cpu, power, smp};
+use crate::arch::{boot, cpu, irqchip, power, smp};
+use crate::boot_info::BootInfo;
 use crate::cpus::{self, MAX_CPUS};
 use crate::memory::frames::{self, FRAME_BYTES, Frame};
 use crate::memory::{IMAGE, direct, heap};
@@ -23,49 +24,41 @@ unsafe extern "C" {
     static data_top: u8;
 }
 
-/// The image is loaded from here on.
-const IMAGE_LOWEST: u64 = 0x10_0000;
-
-/// The first CPU, on the boot stack, with the boot tables.
-pub fn first(start_info: u64) -> ! {
+/// The first CPU, on the boot stack, with the boot tables. `boot_argument` is what the boot loader handed over.
+pub fn first(boot_argument: u64) -> ! {
     let me = cpus::by_number(0);
     // SAFETY: (1) a static; (2) interrupts are off.
     unsafe { me.local.load() };
     serial::CONSOLE.set_up(true);
     serial::CONTROL.set_up(false);
     // SAFETY: (1) the boot tables are active.
-    let Some(info) = (unsafe { BootInfo::read(start_info) }) else {
-        panic!("started by something that is no PVH boot loader");
+    let Some(info) = (unsafe { boot::read_boot_info(boot_argument) }) else {
+        panic!("started by something that is no boot loader this kernel knows");
     };
-    let mut line = [0; 4096];
-    // SAFETY: (1) the boot tables are active.
-    let line = unsafe { info.copy_command_line(&mut line) };
     set_up_memory(&info);
-    crate::options::set(String::from_utf8_lossy(line).as_ref());
+    crate::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     kstack::hooks::install(&crate::hooks::HOOKS);
     stacks::set_up();
-    apic::set_up_local();
-    apic::set_up_once();
-    me.apic_id.store(apic::id(), Ordering::Relaxed);
+    irqchip::set_up_once();
+    irqchip::set_up_local();
+    me.hardware_id.store(irqchip::id(), Ordering::Relaxed);
     // From here on, this is the idle thread of CPU 0, on a stack of the arena.
-    let idle = cpu_stacks::set_up(me);
-    cpu_stacks::continue_on(idle, || first_on_idle_stack());
+    let idle = cpu_stacks::prepare(me);
+    cpu_stacks::load(me);
+    cpu::continue_on(idle, || first_on_idle_stack());
 }
 
-static BOOT: crate::sync::SpinLock<Option<BootInfo>> = crate::sync::SpinLock::new(None);
+/// The initial archive, between the two halves of the start.
+static ARCHIVE: crate::sync::SpinLock<Option<(u64, u64)>> = crate::sync::SpinLock::new(None);
 
 fn first_on_idle_stack() -> ! {
-    let info = BOOT.lock().take().expect("kept by set_up_memory");
     let me = cpus::this();
     cpus::set_online(me.id());
-    start_other_cpus(info.rsdp);
-    apic::route_isa_line(
-        serial::CONSOLE_IRQ,
-        apic::vector::CONSOLE,
-        me.apic_id.load(Ordering::Relaxed),
-    );
-    apic::start_timer();
-    if let Some((lowest, bytes)) = info.initrd {
+    start_other_cpus();
+    irqchip::route_console(me.hardware_id.load(Ordering::Relaxed));
+    irqchip::start_timer();
+    let archive = ARCHIVE.lock().take();
+    if let Some((lowest, bytes)) = archive {
         // SAFETY: (1) the archive's memory was never given to the frame allocator and stays mapped.
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
         if let Some(text) = crate::initramfs::find(archive, "kstack/symbols") {
@@ -83,23 +76,21 @@ pub fn secondary(number: usize) -> ! {
     let me = cpus::by_number(number);
     // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
     unsafe { me.local.load() };
-    apic::set_up_local();
+    irqchip::set_up_local();
     cpu_stacks::load(me);
     cpus::set_online(me.id());
-    apic::start_timer();
+    irqchip::start_timer();
     sched::idle_loop()
 }
 
 fn set_up_memory(info: &BootInfo) {
-    // SAFETY: (1) the boot tables are active; the iterator is used up before they go, see below.
-    let regions = unsafe { info.memory_map() };
     let image_top = (&raw const data_top) as u64 - IMAGE;
     let (initrd_lowest, initrd_top) = info.initrd.map_or((0, 0), |(at, bytes)| (at, at + bytes));
-    let ram_top =
-        regions.clone().filter(|r| r.is_ram()).map(|r| r.lowest + r.bytes).max().unwrap_or(0);
+    let ram_top = info.ram().map(|region| region.top()).max().unwrap_or(0);
     let reserved = |lowest: u64, top: u64| {
         lowest < image_top && top > IMAGE_LOWEST
             || lowest < initrd_top && top > initrd_lowest
+            // What lies below the image belongs to firmware.
             || lowest < IMAGE_LOWEST
     };
     // The frame table, then the heap: right behind the image, or behind the archive.
@@ -110,29 +101,18 @@ fn set_up_memory(info: &BootInfo) {
         .into_iter()
         .map(|at| at.next_multiple_of(FRAME_BYTES))
         .find(|&at| {
-            !reserved(at, at + wanted)
-                && at + wanted <= 1 << 30
-                && regions
-                    .clone()
-                    .any(|r| r.is_ram() && r.lowest <= at && at + wanted <= r.lowest + r.bytes)
+            let top = at + wanted;
+            let is_ram = info.ram().any(|region| region.lowest <= at && top <= region.top());
+            !reserved(at, top) && top <= EARLY_TOP && is_ram
         })
         .expect("no room for the frame table and the heap");
-    // A copy: the boot loader's list may lie in memory that is given out below.
-    let mut list = [const { None }; 32];
-    for (slot, region) in list.iter_mut().zip(regions) {
-        *slot = Some(region);
-    }
-    let regions = list;
-    // SAFETY: (1) the memory is RAM, not reserved, and in the first GiB, which the boot tables
-    // have in the direct map.
+    // SAFETY: (1) the memory is RAM, not reserved, and below EARLY_TOP: the boot tables have it in the direct map.
     unsafe { frames::set_up(place, ram_top) };
-    for region in regions.iter().flatten().filter(|region| region.is_ram()) {
+    for region in info.ram() {
         let lowest = region.lowest.next_multiple_of(FRAME_BYTES);
-        for at in (lowest..(region.lowest + region.bytes) & !(FRAME_BYTES - 1))
-            .step_by(FRAME_BYTES as usize)
-        {
+        for at in (lowest..region.top() & !(FRAME_BYTES - 1)).step_by(FRAME_BYTES as usize) {
             let taken = at < place + wanted && at + FRAME_BYTES > place;
-            // The early direct map covers the first GiB; frames are not touched before they are allocated.
+            // The early direct map may end before; frames are not touched before they are allocated.
             if !taken && !reserved(at, at + FRAME_BYTES) {
                 frames::add(Frame::at(at));
             }
@@ -145,25 +125,24 @@ fn set_up_memory(info: &BootInfo) {
         (symbol(&raw const rodata_lowest), symbol(&raw const rodata_top), access(false, false)),
         (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
     ];
-    paging::set_up_kernel(regions.into_iter().flatten(), &image)
-        .expect("memory for the kernel's page tables");
+    paging::set_up_kernel(info.regions(), &image).expect("memory for the kernel's page tables");
     // SAFETY: (1) unused RAM in the direct map.
     unsafe { heap::set_up(direct(place + table_bytes), heap_bytes as usize) };
-    *BOOT.lock() = Some(*info);
+    *ARCHIVE.lock() = info.initrd;
 }
 
-fn start_other_cpus(rsdp: u64) {
-    let mine = cpus::this().apic_id.load(Ordering::Relaxed);
+fn start_other_cpus() {
+    let mine = cpus::this().hardware_id.load(Ordering::Relaxed);
     let mut number = 1;
-    smp::find_cpus(rsdp, |apic_id| {
-        if apic_id == mine || number >= MAX_CPUS {
+    smp::find_cpus(|hardware_id| {
+        if hardware_id == mine || number >= MAX_CPUS {
             return;
         }
         let cpu = cpus::by_number(number);
-        cpu.apic_id.store(apic_id, Ordering::Relaxed);
+        cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
-            log!("CPU {number} (APIC {apic_id}) did not come up");
+            log!("CPU {number} ({hardware_id}) did not come up");
             cpu_stacks::give_up(cpu);
             return;
         }

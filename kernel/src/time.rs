@@ -1,6 +1,6 @@
 //! Time, by ticks: since boot, and sleeping until later.
 
-use crate::arch::apic::HZ;
+use crate::arch::irqchip::HZ;
 use crate::sched::{Interrupted, WaitQueue};
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
 //! Interrupts and softirqs, without programming an interrupt controller, and backtraces.
 
 use super::{median, report, span};
-use crate::provoke::software_interrupt;
+use crate::arch::irqchip::software_interrupt;
 use crate::softirq::{self, Softirq};
 use crate::{backtrace, interrupts};
 use core::hint::black_box;

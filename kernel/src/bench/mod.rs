@@ -17,14 +17,14 @@ pub fn run() {
     let overhead = median((0..100).map(|_| span(|| {}, 0)).collect());
     log!("reading the counter costs {overhead}; subtracted");
     // A tick in the middle of a measurement is not what is measured.
-    crate::arch::apic::stop_timer();
+    crate::arch::irqchip::stop_timer();
 
     stacks::run(overhead);
     entries::run(overhead);
     threads::run(overhead);
     memory::run();
 
-    crate::arch::apic::start_timer();
+    crate::arch::irqchip::start_timer();
     programs();
     control!("end");
 }

@@ -115,7 +115,7 @@ pub(super) fn clock_gettime(to: u64) -> SysResult {
 
 pub(super) fn clock_getres(to: u64) -> SysResult {
     if to != 0 {
-        put(to, &abi::encode_pair(0, 1_000_000_000 / crate::arch::apic::HZ))?;
+        put(to, &abi::encode_pair(0, 1_000_000_000 / crate::arch::irqchip::HZ))?;
     }
     Ok(0)
 }

@@ -2,13 +2,12 @@
 
 use super::memory::Bad;
 use super::{current, life};
-use crate::arch::regs::SavedRegs;
 
 const SIGKILL: i32 = 9;
 const SIGSEGV: i32 = 11;
 
 /// A page fault in user mode: fills the page, copies it, grows the stack; or the process dies.
-pub fn on_user_fault(_regs: &mut SavedRegs, address: u64, write: bool, exec: bool, _present: bool) {
+pub fn on_user_fault(address: u64, write: bool, exec: bool) {
     let process = current();
     let result = match process.memory() {
         Some(memory) => memory.lock().fault(address, write, exec).map(|_| ()),
@@ -26,6 +25,6 @@ pub fn on_user_fault(_regs: &mut SavedRegs, address: u64, write: bool, exec: boo
 }
 
 /// Any other exception in user mode.
-pub fn on_user_exception(_regs: &mut SavedRegs, signal: i32) {
+pub fn on_user_exception(signal: i32) {
     life::kill_current(signal)
 }

@@ -21,7 +21,7 @@ pub use wait::{Interrupted, WaitQueue};
 
 use crate::arch::fpu::FpuState;
 use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, paging, smp, user};
+use crate::arch::{cpu, cpu_tables, paging, smp, user};
 use crate::cpus::{self, Cpu};
 use crate::process::Process;
 use crate::stacks::{self, OwnedStack};
@@ -393,11 +393,9 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
         stacks::make_coherent(next.stack_ref().slot, cpu.id());
     }
     let range = next.stack_range();
-    let tables = cpu.tables.load(Ordering::Relaxed);
     let word = core::ptr::from_ref(next) as usize;
     cpu.local.set_thread(word, range, record.watermark(), next.canary());
-    // SAFETY: (1) this CPU's own tables, interrupts off; the top of the stack of the thread that comes.
-    unsafe { kstack::arch::current::tables::CpuTables::set_user_entry_stack(tables, range.top) };
+    cpu_tables::set_user_entry_stack(cpu, range.top);
     let sp = next.saved_sp.load(Ordering::Acquire);
     let prev_word = core::ptr::from_ref(prev) as usize;
     // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;

@@ -2,9 +2,10 @@
 
 use super::support::{stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
-use crate::arch::{apic, cpu};
+use crate::arch::irqchip::software_interrupt;
+use crate::arch::{cpu, irqchip};
 use crate::backtrace::{self, STEPS};
-use crate::provoke::{self, software_interrupt};
+use crate::provoke;
 use crate::softirq::{self, Softirq};
 use crate::sync::SpinLock;
 use crate::{cpus, interrupts, sched, stacks, symbols};
@@ -170,7 +171,7 @@ pub fn b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it() -> Outcome {
     let steps = steps_of(|| {
         interrupts::set_probe(Some(|_| {
             if cpus::this().local.irq.snapshot().in_softirq() {
-                apic::send_nmi(cpus::this().apic_id.load(Ordering::Relaxed));
+                irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
                 // It comes while this handler runs.
                 while !CAME.load(Ordering::Acquire) {
                     core::hint::spin_loop();
@@ -219,7 +220,7 @@ extern "C" fn interrupt_with_frame_pointer(fp: usize) {
         "int {software}",
         "pop rbp",
         "ret",
-        software = const apic::vector::SOFTWARE,
+        software = const irqchip::vector::SOFTWARE,
     )
 }
 

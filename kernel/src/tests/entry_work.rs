@@ -5,7 +5,7 @@ use super::known_regs::{self, Registers};
 use super::support::until;
 use super::user_mode::{self, UserThread};
 use super::{Outcome, check};
-use crate::arch::apic;
+use crate::arch::irqchip;
 use crate::arch::regs::SavedRegs;
 use crate::softirq::{self, Softirq};
 use crate::{cpus, interrupts, sched};
@@ -19,7 +19,7 @@ pub(super) static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
 
 /// Sends an NMI to the CPU this runs on.
 pub(super) fn send_nmi_to_this_cpu() {
-    apic::send_nmi(cpus::this().apic_id.load(Ordering::Relaxed));
+    irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
 }
 
 /// Whether the first NMI is to see to it that another one comes meanwhile.
@@ -152,7 +152,7 @@ fn program(with_nmi: bool) -> Outcome {
         let thread = UserThread::start(known_program, word)?;
         let hit = if with_nmi {
             until("the program waits", || user_mode::seen().len() == 3)?;
-            thread.hit(apic::send_nmi, || OWN_NMIS.load(Ordering::Acquire) > 0)
+            thread.hit(irqchip::send_nmi, || OWN_NMIS.load(Ordering::Acquire) > 0)
         } else {
             Ok(())
         };

@@ -25,14 +25,15 @@ use super::entry_work::{IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cp
 use super::support::{kind_at, stack_at, until};
 use super::user_mode;
 use super::{Outcome, check, entry_work};
-use crate::arch::apic::{self, vector};
 use crate::arch::cpu;
+use crate::arch::cpu_tables;
+use crate::arch::irqchip::{self, vector};
 use crate::arch::regs::SavedRegs;
 use crate::arch::step;
 use crate::backtrace::{self, STEPS};
 use crate::softirq;
 use crate::sync::SpinLock;
-use crate::{cpu_stacks, cpus, interrupts, sched, symbols};
+use crate::{cpus, interrupts, sched, symbols};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -164,7 +165,7 @@ fn on_debug(regs: &mut SavedRegs) {
     if !WITH_NMI.load(Ordering::Relaxed) {
         if coming(Phase::Coming) {
             step::set_breakpoint(None);
-            apic::send_interrupt(cpus::this().apic_id.load(Ordering::Relaxed), vector::CALL);
+            irqchip::send_interrupt(cpus::this().hardware_id.load(Ordering::Relaxed), vector::CALL);
         }
     } else if let Some(what_follows) = held_back(regs.rip) {
         if coming(what_follows) {
@@ -185,7 +186,7 @@ fn held_back(at: u64) -> Option<Phase> {
         return Some(Phase::Coming);
     }
     // The handler runs once more, for the first NMI.
-    let active = cpu_stacks::nmi_words(cpus::this()).is_active();
+    let active = cpu_tables::nmi_words(cpus::this()).is_active();
     (active || name.contains("::nmi::")).then_some(Phase::Landed)
 }
 
@@ -205,7 +206,7 @@ fn on_nmi(regs: &mut SavedRegs) {
         set_phase(Phase::Coming);
         send_nmi_to_this_cpu();
         // SAFETY: (1) this is the handler, and the next line leaves the body stack for ever.
-        unsafe { cpu_stacks::nmi_words(cpus::this()).abandon() };
+        unsafe { cpu_tables::nmi_words(cpus::this()).abandon() };
         back_in_the_debug_handler();
     } else if phase_is(Phase::Coming) && WITH_NMI.load(Ordering::Relaxed) {
         // A lock that is held by nobody: the tester takes it only when it has landed.
@@ -240,7 +241,7 @@ fn arm(target: usize) -> Outcome {
     ARMED_CPUS.store(0, Ordering::Relaxed);
     let cpus = cpus::online().count() as u32;
     for cpu in cpus::online() {
-        apic::send_interrupt(cpu.apic_id.load(Ordering::Relaxed), vector::CALL);
+        irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::CALL);
     }
     let all = (0..100_000_000_u64).any(|_| {
         core::hint::spin_loop();
@@ -389,7 +390,7 @@ fn attempt(instruction: &Instruction, work: Work, with_nmi: bool) -> Result<Atte
     }
     until("it has come", || phase_is(Phase::Landed))?;
     check!(STRAY.load(Ordering::Relaxed) == 0, "{STRAY:?} interrupts came that nobody sent");
-    let mut words = cpus::online().map(cpu_stacks::nmi_words);
+    let mut words = cpus::online().map(cpu_tables::nmi_words);
     let clean = words.all(|words| !words.is_active() && !words.is_latched());
     check!(clean, "an NMI is still marked as under way, or as waiting");
     let nmis = OWN_NMIS.load(Ordering::Relaxed);

@@ -5,7 +5,7 @@
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use super::{Outcome, check};
 use crate::arch::cpu;
-use crate::provoke::software_interrupt;
+use crate::arch::irqchip::software_interrupt;
 use crate::softirq::{self, Softirq};
 use crate::sync::SpinLock;
 use crate::{cpus, interrupts, sched};

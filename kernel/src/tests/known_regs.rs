@@ -1,6 +1,6 @@
 //! Code with a known value in every register, for looking at what entries save and restore.
 
-use crate::arch::apic::vector;
+use crate::arch::irqchip::vector;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 

@@ -3,8 +3,9 @@
 use super::known_regs::{self, Registers};
 use super::support::{check_mapping, kind_at, stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
+use crate::arch::cpu_tables;
 use crate::arch::regs::SavedRegs;
-use crate::arch::{apic, cpu};
+use crate::arch::{cpu, irqchip};
 use crate::{cpu_stacks, cpus, interrupts, sched};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -52,7 +53,7 @@ fn clear() {
 }
 
 fn send_to_this_cpu() {
-    apic::send_nmi(cpus::this().apic_id.load(Ordering::Relaxed));
+    irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
 }
 
 fn note(regs: &mut SavedRegs) {
@@ -124,7 +125,7 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
             send_to_this_cpu();
             // SAFETY: (1) the handler returns with everything as it was.
             unsafe { core::arch::asm!("int3") };
-            if !cpu_stacks::nmi_words(cpus::this()).is_latched() {
+            if !cpu_tables::nmi_words(cpus::this()).is_latched() {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -154,7 +155,7 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
     check!(DEEPEST.load(Ordering::Relaxed) == 1, "{DEEPEST:?} handlers at a time");
     check!(WRONG.load(Ordering::Relaxed) == 0, "not latched, or disturbed: {WRONG:?}");
     let words = cpu::without_interrupts(|| {
-        let words = cpu_stacks::nmi_words(cpus::this());
+        let words = cpu_tables::nmi_words(cpus::this());
         (words.is_active(), words.is_latched())
     });
     check!(words == (false, false), "left behind: active, latched = {words:?}");
@@ -190,7 +191,7 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     'rain: for _ in 0..EACH {
         for (cpu, count) in cpus::online().zip(&HANDLED) {
             let before = count.load(Ordering::Relaxed);
-            apic::send_nmi(cpu.apic_id.load(Ordering::Relaxed));
+            irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
             // Each is waited for, so that none may be merged with the next.
             let came = (0..50_000_000).any(|_| {
                 core::hint::spin_loop();

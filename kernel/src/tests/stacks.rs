@@ -2,10 +2,10 @@
 
 use super::support::{free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
+use crate::arch::irqchip::software_interrupt;
 use crate::arch::{cpu, paging};
 use crate::memory::heap::TASKS;
 use crate::memory::{frames, stack_pages};
-use crate::provoke::software_interrupt;
 use crate::sched::{self, WaitQueue};
 use crate::stacks::{self, OwnedStack, StackError};
 use crate::sync::SpinLock;

@@ -1,7 +1,7 @@
 //! What several tests share: classifying addresses, waiting for a condition, running something on a given CPU.
 
 use super::Outcome;
-use crate::arch::apic::{self, vector};
+use crate::arch::irqchip::{self, vector};
 use crate::arch::paging;
 use crate::arch::regs::SavedRegs;
 use crate::cpus::{self, Cpu};
@@ -100,7 +100,7 @@ pub fn on_cpu(cpu: &Cpu, errand: fn(&mut SavedRegs) -> Outcome) -> Outcome {
     *ERRAND.lock() = Some(errand);
     ANSWERED.store(false, Ordering::Release);
     interrupts::set_call(do_errand);
-    apic::send_interrupt(cpu.apic_id.load(Ordering::Relaxed), vector::CALL);
+    irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::CALL);
     until("a CPU has answered an interrupt", || ANSWERED.load(Ordering::Acquire))?;
     *ERRAND.lock() = None;
     let answer = ANSWER.lock().take();

@@ -4,10 +4,11 @@
 use super::known_regs::{self, Registers};
 use super::support::{check_mapping, on_every_cpu, stack_of_cpu};
 use super::{Outcome, check};
+use crate::arch::cpu_tables;
 use crate::arch::paging;
 use crate::arch::regs::SavedRegs;
 use crate::sync::SpinLock;
-use crate::{cpu_stacks, cpus, interrupts, sched};
+use crate::{cpus, interrupts, sched};
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::{KERNEL_CODE, POISON};
@@ -42,7 +43,7 @@ pub fn x1_the_loaded_task_state_segment_has_every_field_in_its_place() -> Outcom
     on_every_cpu(|_| {
         let cpu = cpus::this();
         let (base, limit, kind) = loaded_tss();
-        check!(base == cpu_stacks::tables_address(cpu.id()), "the segment is at {base:#x}");
+        check!(base == cpu_tables::tables_address(cpu.id()), "the segment is at {base:#x}");
         check!(limit == 103, "its limit is {limit}");
         check!(kind == 0b1011, "its type is {kind:#x}, not a busy 64-bit segment");
         // SAFETY: (1) the segment is mapped, 104 bytes from `base` on.

@@ -3,16 +3,18 @@
 
 use super::support::{kind_at, stack_of_cpu, until};
 use super::{Outcome, check};
+use crate::arch::cpu_tables;
+use crate::arch::irqchip::software_interrupt;
 use crate::arch::paging::{Access, UserTables};
 use crate::arch::regs::SavedRegs;
-use crate::arch::{apic, cpu};
+use crate::arch::{cpu, irqchip};
 use crate::backtrace::{self, STEPS};
 use crate::memory::frames::{self, Frame};
-use crate::provoke::{self, How, software_interrupt};
+use crate::provoke::{self, How};
 use crate::sched::{self, Thread};
 use crate::softirq::{self, Softirq};
 use crate::sync::SpinLock;
-use crate::{cpu_stacks, cpus, hooks, interrupts, overflow};
+use crate::{cpus, hooks, interrupts, overflow};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -81,7 +83,7 @@ impl UserThread {
     pub(super) fn hit(&self, what: fn(u32), mut seen: impl FnMut() -> bool) -> Outcome {
         until("something has hit user mode", || {
             let cpu = cpus::by_number(self.thread.last_cpu() as usize);
-            what(cpu.apic_id.load(Ordering::Relaxed));
+            what(cpu.hardware_id.load(Ordering::Relaxed));
             seen()
         })
     }
@@ -212,8 +214,8 @@ pub(super) fn end_spin(thread: &UserThread) {
 
 static HITS: AtomicU64 = AtomicU64::new(0);
 
-fn send_call(apic_id: u32) {
-    apic::send_interrupt(apic_id, apic::vector::CALL);
+fn send_call(hardware_id: u32) {
+    irqchip::send_interrupt(hardware_id, irqchip::vector::CALL);
 }
 
 /// One move of SP, by the CPU through the task state segment, and none by the entry code; the softirq on the way out runs there
@@ -272,7 +274,7 @@ pub fn i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thr
     }));
     let outcome = with_hooks(None, || {
         let thread = UserThread::start(spin, STACK_TOP - 8)?;
-        let hit = thread.hit(apic::send_nmi, || HITS.load(Ordering::Acquire) > 0);
+        let hit = thread.hit(irqchip::send_nmi, || HITS.load(Ordering::Acquire) > 0);
         end_spin(&thread);
         thread.finish();
         hit?;
@@ -369,7 +371,7 @@ pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
     with_hooks(None, || {
         for cpu in cpus::online() {
             SEEN.lock().clear();
-            let address = cpu_stacks::tables_address(cpu.id()) + 4;
+            let address = cpu_tables::tables_address(cpu.id()) + 4;
             UserThread::start(read_there, address)?.finish();
             let seen = seen();
             let [fault] = &seen[..] else { return Err(format!("{seen:x?}")) };
@@ -392,7 +394,7 @@ pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_bound
         software_interrupt();
     }
     fn softirq() {
-        send_call(cpus::this().apic_id.load(Ordering::Relaxed));
+        send_call(cpus::this().hardware_id.load(Ordering::Relaxed));
         for _ in 0..100_000_000_u64 {
             if STEPS_SEEN.lock().is_some() {
                 break;

@@ -13,6 +13,7 @@
 //! Then long mode, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs start in real mode at 0x8000 (a
 //! page that [`start_cpu_code`] fills), go through the same tables, and continue in `secondary_main` on the stack given.
 
+use crate::boot_info::{BootInfo, MemoryRegion};
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -244,20 +245,12 @@ pub struct StartInfo {
 /// One stretch of the memory map.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub struct MemoryRegion {
-    /// Physical address.
-    pub lowest: u64,
-    /// Length in bytes.
-    pub bytes: u64,
+struct MapEntry {
+    lowest: u64,
+    bytes: u64,
+    /// 1: RAM that the kernel may use.
     kind: u32,
     reserved: u32,
-}
-
-impl MemoryRegion {
-    /// Whether it is RAM that the kernel may use.
-    pub fn is_ram(&self) -> bool {
-        self.kind == 1
-    }
 }
 
 /// A file loaded next to the kernel.
@@ -270,72 +263,36 @@ struct Module {
     reserved: u64,
 }
 
-/// What the kernel keeps of the start info: everything copied or pointing into memory that stays reserved.
-#[derive(Debug, Clone, Copy)]
-pub struct BootInfo {
-    /// The initial RAM archive, physical range.
-    pub initrd: Option<(u64, u64)>,
-    /// The ACPI root pointer, physical.
-    pub rsdp: u64,
-    memory_map: (u64, u32),
-    command_line_at: u64,
-}
-
-impl BootInfo {
-    /// Reads the start info at the physical address the boot loader gave. `None` if it is none.
-    ///
-    /// # Safety
-    ///
-    /// 1. The boot page tables are active: the first GiB is mapped one to one.
-    pub unsafe fn read(start_info: u64) -> Option<Self> {
-        // SAFETY: (1) the boot loader puts the structure into the first GiB, which is mapped.
-        let info = unsafe { (start_info as *const StartInfo).read_unaligned() };
-        if info.magic != 0x336e_c578 {
-            return None;
-        }
-        let initrd = (info.modules > 0).then(|| {
-            // SAFETY: (1) as above.
-            let module = unsafe { (info.modules_at as *const Module).read_unaligned() };
-            (module.lowest, module.bytes)
-        });
-        Some(Self {
-            initrd,
-            rsdp: info.rsdp_at,
-            memory_map: (info.memory_map_at, info.memory_map_entries),
-            command_line_at: info.command_line_at,
-        })
+/// Reads the start info at the physical address the boot loader gave. `None` if it is none.
+///
+/// # Safety
+///
+/// 1. The boot page tables are active: the first GiB is mapped one to one, and the loader's tables lie there.
+pub unsafe fn read_boot_info(start_info: u64) -> Option<BootInfo> {
+    // SAFETY: (1) by the caller's promise.
+    let info = unsafe { (start_info as *const StartInfo).read_unaligned() };
+    if info.magic != 0x336e_c578 {
+        return None;
     }
-
-    /// The memory map.
-    ///
-    /// # Safety
-    ///
-    /// 1. The boot page tables are active.
-    pub unsafe fn memory_map(&self) -> impl Iterator<Item = MemoryRegion> + Clone {
-        let (at, entries) = self.memory_map;
-        (0..u64::from(entries)).map(move |i| {
-            let entry = at + i * size_of::<MemoryRegion>() as u64;
-            // SAFETY: (1) the boot loader's table of `entries` entries lies in the first GiB, which is mapped.
-            unsafe { (entry as *const MemoryRegion).read_unaligned() }
-        })
+    let mut boot = BootInfo::new();
+    boot.initrd = (info.modules > 0).then(|| {
+        // SAFETY: (1) as above.
+        let module = unsafe { (info.modules_at as *const Module).read_unaligned() };
+        (module.lowest, module.bytes)
+    });
+    for number in 0..u64::from(info.memory_map_entries) {
+        let at = info.memory_map_at + number * size_of::<MapEntry>() as u64;
+        // SAFETY: (1) as above.
+        let entry = unsafe { (at as *const MapEntry).read_unaligned() };
+        let (lowest, bytes) = (entry.lowest, entry.bytes);
+        // More than there is room for is left unused.
+        let _kept = boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
     }
-
-    /// Copies the command line to `buffer`, cut off if it is longer.
-    ///
-    /// # Safety
-    ///
-    /// 1. The boot page tables are active.
-    pub unsafe fn copy_command_line<'b>(&self, buffer: &'b mut [u8]) -> &'b [u8] {
-        let mut length = 0;
-        while self.command_line_at != 0 && length < buffer.len() {
-            // SAFETY: (1) a NUL-terminated string in the first GiB, which is mapped; we stop at the NUL.
-            let byte = unsafe { ((self.command_line_at + length as u64) as *const u8).read() };
-            if byte == 0 {
-                break;
-            }
-            buffer[length] = byte;
-            length += 1;
-        }
-        &buffer[..length]
+    if info.command_line_at != 0 {
+        // SAFETY: (1) as above; the string ends with a NUL, and nothing is read after it.
+        let byte = |at: u64| unsafe { ((info.command_line_at + at) as *const u8).read() };
+        boot.set_command_line((0..).map(byte));
     }
+    super::smp::set_acpi_root(info.rsdp_at);
+    Some(boot)
 }

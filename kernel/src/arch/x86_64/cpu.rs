@@ -1,6 +1,7 @@
 //! Single instructions, as functions.
 
 use core::arch::asm;
+use kstack_core::addr::AddrRange;
 
 pub use kstack::arch::current::interrupts::{
     are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
@@ -22,6 +23,23 @@ pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
 pub fn wait_for_interrupt() {
     // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
     unsafe { asm!("sti", "hlt", options(nostack)) };
+}
+
+/// Leaves the stack this runs on for ever, and goes on at the top of another.
+pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
+    // outermost marker, and the call leaves SP as the ABI wants it.
+    unsafe {
+        asm!(
+            "mov rsp, {top}",
+            "xor ebp, ebp",
+            "call {next}",
+            "ud2",
+            top = in(reg) stack.top.get(),
+            next = in(reg) next,
+            options(noreturn),
+        )
+    }
 }
 
 /// Stops this CPU for ever.

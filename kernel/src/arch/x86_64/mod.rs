@@ -1,9 +1,13 @@
 //! A PC: boot, processors, interrupt controllers, timers, page tables.
 
-pub mod apic;
 pub mod boot;
 pub mod cpu;
+pub mod cpu_tables;
+pub mod entries;
+pub mod exceptions;
 pub mod fpu;
+pub mod irqchip;
+pub mod layout;
 pub mod paging;
 pub mod power;
 pub mod serial;

@@ -1,7 +1,7 @@
 //! Page tables: four levels, one kernel half shared by all address spaces.
 
-use crate::arch::boot::MemoryRegion;
 use crate::arch::cpu;
+use crate::boot_info::MemoryRegion;
 use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -87,7 +87,7 @@ pub fn set_up_kernel(
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     KERNEL_ROOT.store(root, Ordering::Relaxed);
     // Every level-4 entry that the kernel half will ever use: none is added later (see memory's head).
-    for lowest in [memory::DIRECT_MAP, memory::ARENA, memory::CPU_TABLES, memory::IMAGE] {
+    for lowest in [memory::DIRECT_MAP, memory::ARENA, super::layout::CPU_TABLES, memory::IMAGE] {
         next_table(entry(root, lowest >> 39), PRESENT | WRITE)?;
     }
     let map_large = |physical: u64, flags: u64| -> Result<(), NoMemory> {
@@ -107,7 +107,7 @@ pub fn set_up_kernel(
     for region in regions {
         let lowest = region.lowest & !(LARGE_BYTES - 1);
         // Reserved stretches below the device hole hold firmware tables too.
-        if region.is_ram() || region.lowest + region.bytes <= 0xc000_0000 {
+        if region.is_ram || region.lowest + region.bytes <= 0xc000_0000 {
             for physical in (lowest..region.lowest + region.bytes).step_by(LARGE_BYTES as usize) {
                 map_large(physical, 0)?;
             }

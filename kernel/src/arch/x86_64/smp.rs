@@ -1,13 +1,22 @@
 //! More than one CPU: finding them, starting them, and making them flush.
 
-use super::apic::{self, vector};
+use super::irqchip::{self, vector};
 use super::{boot, cpu, paging};
 use crate::cpus::{self, Cpu};
 use crate::memory::direct;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+/// The ACPI root pointer, physical; 0: the boot loader gave none.
+static ACPI_ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// Remembers where the ACPI tables start.
+pub fn set_acpi_root(rsdp: u64) {
+    ACPI_ROOT.store(rsdp, Ordering::Relaxed);
+}
+
 /// The local APIC numbers of the usable CPUs, from the ACPI MADT. Physical addresses; the direct map is active.
-pub fn find_cpus(rsdp: u64, mut found: impl FnMut(u32)) {
+pub fn find_cpus(mut found: impl FnMut(u32)) {
+    let rsdp = ACPI_ROOT.load(Ordering::Relaxed);
     // ACPI 6.5, 5.2.5.3, 5.2.7 and 5.2.12. Firmware tables are taken as they are, lengths are checked.
     let word = |at: u64| -> u32 {
         // SAFETY: (1) firmware tables lie in memory that the direct map covers.
@@ -44,21 +53,21 @@ pub fn find_cpus(rsdp: u64, mut found: impl FnMut(u32)) {
 
 /// Starts the CPU with this number and APIC number on `stack_top`, and waits until it is up. Says whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
-    let apic_id = cpu.apic_id.load(Ordering::Relaxed);
+    let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
     let code = boot::start_cpu_code();
     // SAFETY: (1) the page below 1 MiB is reserved for this; (2) one CPU starts at a time.
     unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), direct(boot::START_PAGE), code.len()) };
     boot::prepare_secondary(paging::kernel_root(), stack_top, cpu.id().get().into());
-    apic::send_init(apic_id);
+    irqchip::send_init(hardware_id);
     wait_microseconds(10_000);
-    apic::send_startup(apic_id, boot::START_PAGE);
+    irqchip::send_startup(hardware_id, boot::START_PAGE);
     for attempt in 0..200 {
         if cpus::online().any(|up| up.id() == cpu.id()) {
             return true;
         }
         if attempt == 100 {
             // The manual asks for a second one if the first was not heard.
-            apic::send_startup(apic_id, boot::START_PAGE);
+            irqchip::send_startup(hardware_id, boot::START_PAGE);
         }
         wait_microseconds(10_000);
     }
@@ -96,7 +105,7 @@ fn flush_others_and_wait() {
     let wanted = FLUSHES.fetch_add(1, Ordering::SeqCst) + 1;
     let me = cpus::this().id();
     for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
-        apic::send_interrupt(cpu.apic_id.load(Ordering::Relaxed), vector::FLUSH);
+        irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::FLUSH);
     }
     for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
         while cpu.flushed.load(Ordering::SeqCst) < wanted {
@@ -119,5 +128,5 @@ pub fn answer_flush() {
 
 /// Tells a CPU to look at the run queue.
 pub fn kick(cpu: &Cpu) {
-    apic::send_interrupt(cpu.apic_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+    irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
 }

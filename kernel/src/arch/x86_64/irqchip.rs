@@ -3,6 +3,7 @@
 //! Registers as in Intel SDM vol. 3, chapter 12, through the direct map.
 
 use super::cpu::{self, in8, out8};
+use super::serial;
 use crate::memory::direct;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -106,9 +107,9 @@ pub fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
-fn send(apic_id: u32, command: u32) {
+fn send(hardware_id: u32, command: u32) {
     cpu::without_interrupts(|| {
-        write(COMMAND_HIGH, apic_id << 24);
+        write(COMMAND_HIGH, hardware_id << 24);
         write(COMMAND_LOW, command);
         while read(COMMAND_LOW) & 1 << 12 != 0 {
             core::hint::spin_loop();
@@ -117,27 +118,27 @@ fn send(apic_id: u32, command: u32) {
 }
 
 /// Sends an interrupt to a CPU.
-pub fn send_interrupt(apic_id: u32, vector: u8) {
-    send(apic_id, u32::from(vector));
+pub fn send_interrupt(hardware_id: u32, vector: u8) {
+    send(hardware_id, u32::from(vector));
 }
 
 /// Sends an NMI to a CPU, which may be the sender: then it arrives before the next instruction, or after the next `iretq`.
-pub fn send_nmi(apic_id: u32) {
-    send(apic_id, 0x400);
+pub fn send_nmi(hardware_id: u32) {
+    send(hardware_id, 0x400);
 }
 
 /// Resets a CPU.
-pub fn send_init(apic_id: u32) {
-    send(apic_id, 0x4500);
+pub fn send_init(hardware_id: u32) {
+    send(hardware_id, 0x4500);
 }
 
 /// Starts a reset CPU in real mode at `page`, below 1 MiB.
-pub fn send_startup(apic_id: u32, page: u64) {
-    send(apic_id, 0x4600 | (page >> 12) as u32);
+pub fn send_startup(hardware_id: u32, page: u64) {
+    send(hardware_id, 0x4600 | (page >> 12) as u32);
 }
 
-/// Routes a line of the old ISA bus to a vector on a CPU.
-pub fn route_isa_line(line: u8, vector: u8, apic_id: u32) {
+/// Routes the console's line of the old ISA bus to a CPU.
+pub fn route_console(hardware_id: u32) {
     let write = |register: u32, value: u32| {
         // SAFETY: (1) the I/O APIC's page is mapped uncached and ours; index first, then data.
         unsafe {
@@ -145,7 +146,14 @@ pub fn route_isa_line(line: u8, vector: u8, apic_id: u32) {
             direct::<u32>(IO_APIC + 0x10).write_volatile(value);
         }
     };
-    let register = 0x10 + 2 * u32::from(line);
-    write(register + 1, apic_id << 24);
-    write(register, u32::from(vector));
+    let register = 0x10 + 2 * u32::from(serial::CONSOLE_IRQ);
+    write(register + 1, hardware_id << 24);
+    write(register, u32::from(vector::CONSOLE));
+}
+
+/// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No interrupt controller is involved.
+#[inline(always)]
+pub fn software_interrupt() {
+    // SAFETY: (1) the vector's handler returns with everything as it was.
+    unsafe { core::arch::asm!("int {}", const vector::SOFTWARE) };
 }

@@ -1,0 +1,45 @@
+//! What exceptions mean: Intel SDM vol. 3, table 7-1, and Linux's signals.
+
+use super::regs::SavedRegs;
+
+const BREAKPOINT: u8 = 3;
+const PAGE_FAULT: u8 = 14;
+
+/// What a program did wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserFault {
+    /// It used a page that is not there, or not for that.
+    Page {
+        /// It wanted to write.
+        write: bool,
+        /// It wanted to execute.
+        exec: bool,
+    },
+    /// Anything else, as a signal's number.
+    Signal(i32),
+}
+
+/// What an exception in user mode was about.
+pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
+    const SIGILL: i32 = 4;
+    const SIGTRAP: i32 = 5;
+    const SIGBUS: i32 = 7;
+    const SIGFPE: i32 = 8;
+    const SIGSEGV: i32 = 11;
+    match vector {
+        PAGE_FAULT => {
+            let error = regs.orig_rax;
+            UserFault::Page { write: error & 2 != 0, exec: error & 16 != 0 }
+        }
+        0 | 16 | 19 => UserFault::Signal(SIGFPE),
+        1 | BREAKPOINT => UserFault::Signal(SIGTRAP),
+        6 => UserFault::Signal(SIGILL),
+        11 | 12 | 17 => UserFault::Signal(SIGBUS),
+        _ => UserFault::Signal(SIGSEGV),
+    }
+}
+
+/// Whether it is the breakpoint instruction.
+pub const fn is_breakpoint(vector: u8) -> bool {
+    vector == BREAKPOINT
+}

@@ -1,0 +1,24 @@
+//! The address space.
+//!
+//! ```text
+//!   0x0000_0000_0000_0000  user half, one per process
+//!   0xffff_8880_0000_0000  direct map: all physical memory, and the devices below 4 GiB
+//!   0xffff_c900_0000_0000  arena of stacks
+//!   0xffff_e000_0000_0000  per-CPU descriptor tables, a page each between unmapped pages
+//!   0xffff_ffff_8000_0000  kernel image
+//! ```
+
+/// Where physical memory appears.
+pub const DIRECT_MAP: u64 = 0xffff_8880_0000_0000;
+/// Where the arena of stacks starts, about.
+pub const ARENA: u64 = 0xffff_c900_0000_0000;
+/// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
+pub const ARENA_SLOTS: u32 = 1 << 16;
+/// Where the per-CPU descriptor tables are.
+pub const CPU_TABLES: u64 = 0xffff_e000_0000_0000;
+/// Where the kernel's image is linked, less the physical address it is loaded at.
+pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
+/// The image is loaded from this physical address on.
+pub const IMAGE_LOWEST: u64 = 0x10_0000;
+/// Physical memory up to here is in the direct map while the boot tables are active.
+pub const EARLY_TOP: u64 = 1 << 30;

@@ -1,0 +1,76 @@
+//! What every boot loader tells, in one form: memory, the initial archive, the command line. Physical addresses.
+
+/// One stretch of the memory map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryRegion {
+    /// Where it starts.
+    pub lowest: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// Whether it is RAM that the kernel may use.
+    pub is_ram: bool,
+}
+
+impl MemoryRegion {
+    /// Where it ends.
+    pub const fn top(&self) -> u64 {
+        self.lowest.saturating_add(self.bytes)
+    }
+}
+
+/// Stretches that are kept at most; what is more is left unused.
+const MOST_REGIONS: usize = 32;
+/// Bytes of the command line that are kept at most.
+const MOST_LINE: usize = 4096;
+
+/// What the kernel keeps of it: copied, because the loader's own copy lies in memory that is given out.
+#[derive(Debug)]
+pub struct BootInfo {
+    regions: [Option<MemoryRegion>; MOST_REGIONS],
+    /// The initial RAM archive: where it starts and its length.
+    pub initrd: Option<(u64, u64)>,
+    line: [u8; MOST_LINE],
+    line_length: usize,
+}
+
+impl BootInfo {
+    /// Nothing known.
+    pub const fn new() -> Self {
+        Self {
+            regions: [const { None }; MOST_REGIONS],
+            initrd: None,
+            line: [0; MOST_LINE],
+            line_length: 0,
+        }
+    }
+
+    /// Adds a stretch of memory. Returns false if there is no room for it.
+    pub fn add_region(&mut self, region: MemoryRegion) -> bool {
+        let slot = self.regions.iter_mut().find(|slot| slot.is_none());
+        slot.map(|slot| *slot = Some(region)).is_some()
+    }
+
+    /// The memory map.
+    pub fn regions(&self) -> impl Iterator<Item = MemoryRegion> + Clone {
+        self.regions.iter().flatten().copied()
+    }
+
+    /// The part of it that is RAM.
+    pub fn ram(&self) -> impl Iterator<Item = MemoryRegion> + Clone {
+        self.regions().filter(|region| region.is_ram)
+    }
+
+    /// Keeps the command line, byte by byte up to a NUL; cut off if it is too long.
+    pub fn set_command_line(&mut self, bytes: impl Iterator<Item = u8>) {
+        self.line_length = 0;
+        for (slot, byte) in self.line.iter_mut().zip(bytes.take_while(|&byte| byte != 0)) {
+            *slot = byte;
+            self.line_length += 1;
+        }
+    }
+
+    /// The command line.
+    pub fn command_line(&self) -> &[u8] {
+        &self.line[..self.line_length]
+    }
+}
