@@ -3,7 +3,7 @@
 use super::error::{Errno, SysResult};
 use super::files::{Files, OpenFile, Target};
 use super::memory::Memory;
-use super::{NEXT_ID, Process, TABLE, current, find, load, tree};
+use super::{NEXT_ID, Process, TABLE, abi, current, find, load, tree};
 use crate::arch::regs::SavedRegs;
 use crate::sched::{self, SpawnError, Thread, WaitQueue};
 use crate::sync::{Mutex, SpinLock};
@@ -13,7 +13,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 
 const SIGKILL: i32 = 9;
 const SIGCHLD: u64 = 17;
@@ -48,18 +47,6 @@ impl fmt::Display for ExecError {
             Errno::EACCES | Errno::EISDIR => "not an executable file",
             other => other.name(),
         })
-    }
-}
-
-fn registers(entry: u64, sp: u64) -> SavedRegs {
-    SavedRegs {
-        rip: entry,
-        cs: USER_CODE.into(),
-        ss: USER_DATA.into(),
-        rsp: sp,
-        // Interrupts on; bit 1 is always set.
-        rflags: 0x202,
-        ..SavedRegs::default()
     }
 }
 
@@ -124,7 +111,7 @@ fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i
     let process = new_process(0, memory, files, base_name(path));
     *process.command_line.lock() = joined(&argv);
     *process.executable.lock() = path.to_string();
-    let regs = registers(loaded.entry, loaded.sp);
+    let regs = abi::start(loaded.entry, loaded.sp);
     let thread = match sched::spawn_user(process.clone(), &regs) {
         Ok(thread) => thread,
         Err(_) => {
@@ -194,9 +181,9 @@ pub(super) fn clone(
         child
     };
     let mut child_regs = *regs;
-    child_regs.rax = 0;
+    abi::set_result(&mut child_regs, 0);
     if stack != 0 {
-        child_regs.rsp = stack;
+        abi::set_stack(&mut child_regs, stack);
     }
     let thread = match sched::spawn_user(process.clone(), &child_regs) {
         Ok(thread) => thread,
@@ -271,7 +258,7 @@ pub(super) fn execve(
     let closed = process.files.lock().close_on_exec();
     drop(closed);
     stop_borrowing(process);
-    *regs = registers(loaded.entry, loaded.sp);
+    *regs = abi::start(loaded.entry, loaded.sp);
     Ok(0)
 }
 

@@ -1,6 +1,6 @@
 //! System calls: the way in, and which call is which.
 
-use super::abi::{self, nr};
+use super::abi::{self, Call};
 use super::error::{Errno, SysResult};
 use super::{calls_files as files, calls_memory as memory, calls_misc as misc, current, life};
 use crate::arch::regs::SavedRegs;
@@ -15,126 +15,138 @@ const MOST_PATH: usize = 4096;
 const MOST_STRINGS: usize = 4096;
 const MOST_STRING_BYTES: usize = 4 << 20;
 
-/// A system call. Number in `orig_rax`, arguments in rdi, rsi, rdx, r10, r8, r9; result in rax.
+/// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
-    let result = call(regs);
-    sched::current().unpin_all();
-    regs.rax = match result {
-        Ok(value) => value,
-        Err(error) => error.as_result(),
+    let result = match abi::call(abi::number(regs)) {
+        Some(call) => carry_out(call, regs),
+        None => unknown(abi::number(regs)),
     };
+    sched::current().unpin_all();
+    abi::set_result(
+        regs,
+        match result {
+            Ok(value) => value,
+            Err(error) => error.as_result(),
+        },
+    );
 }
 
-fn call(regs: &mut SavedRegs) -> SysResult {
-    let [a, b, c, d, e, f] = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
-    match regs.orig_rax {
-        nr::READ => files::read(a, b, c),
-        nr::WRITE => files::write(a, b, c),
-        nr::OPEN => files::open(a, b as u32, c as u32),
-        nr::OPENAT => files::open(b, c as u32, d as u32),
-        nr::CREAT => files::open(a, files::CREATE_TRUNCATE, b as u32),
-        nr::CLOSE => files::close(a),
-        nr::STAT => files::stat(a, b, true),
-        nr::LSTAT => files::stat(a, b, false),
-        nr::FSTAT => files::fstat(a, b),
-        nr::NEWFSTATAT => files::fstatat(a, b, c, d),
-        nr::POLL => files::poll(a, b, c as i32),
-        nr::PPOLL => files::poll(a, b, if c == 0 { -1 } else { 0 }),
-        nr::LSEEK => files::seek(a, b as i64, c),
-        nr::PREAD64 => files::pread(a, b, c, d),
-        nr::READV => files::vectored(a, b, c, files::read),
-        nr::WRITEV => files::vectored(a, b, c, files::write),
-        nr::ACCESS => files::access(a),
-        nr::FACCESSAT | nr::FACCESSAT2 => files::access(b),
-        nr::PIPE => files::pipe(a, 0),
-        nr::PIPE2 => files::pipe(a, b),
-        nr::DUP => files::dup(a),
-        nr::DUP2 => files::dup_to(a, b, false, true),
-        nr::DUP3 => files::dup_to(a, b, c & files::CLOSE_ON_EXEC != 0, false),
-        nr::FCNTL => files::fcntl(a, b, c),
-        nr::IOCTL => files::ioctl(a, b, c),
-        nr::GETDENTS64 => files::getdents64(a, b, c),
-        nr::GETCWD => files::getcwd(a, b),
-        nr::CHDIR => files::chdir(a),
-        nr::MKDIR => files::mkdir(a, b as u32),
-        nr::MKDIRAT => files::mkdir(b, c as u32),
-        nr::RMDIR => files::unlink(a, true),
-        nr::UNLINK => files::unlink(a, false),
-        nr::UNLINKAT => files::unlink(b, c & 0x200 != 0),
-        nr::RENAME => files::rename(a, b),
-        nr::RENAMEAT => files::rename(b, d),
-        nr::SYMLINK => files::symlink(a, b),
-        nr::SYMLINKAT => files::symlink(a, c),
-        nr::READLINK => files::readlink(a, b, c),
-        nr::READLINKAT => files::readlink(b, c, d),
-        nr::FTRUNCATE => files::truncate(a, b),
-        nr::SENDFILE => files::sendfile(a, b, c, d),
-        nr::STATFS => files::statfs(b),
-        nr::CHMOD
-        | nr::FCHMOD
-        | nr::FCHMODAT
-        | nr::CHOWN
-        | nr::FCHOWN
-        | nr::LCHOWN
-        | nr::UTIMENSAT
-        | nr::FSYNC
-        | nr::SYNC => Ok(0),
-        nr::MMAP => memory::mmap(a, b, c, d, e, f),
-        nr::MUNMAP => memory::munmap(a, b),
-        nr::MPROTECT => memory::mprotect(a, b, c),
-        nr::MREMAP => memory::mremap(a, b, c, d),
-        nr::BRK => memory::brk(a),
-        nr::MADVISE => Ok(0),
-        nr::FORK => life::clone(regs, 0, 0, 0, 0, 0),
-        nr::VFORK => life::clone(regs, 0x4100, 0, 0, 0, 0),
-        nr::CLONE => life::clone(regs, a, b, c, d, e),
-        nr::EXECVE => execve(regs, a, b, c),
-        nr::EXIT => life::exit_thread((a as i32 & 0xff) << 8),
-        nr::EXIT_GROUP => life::exit_group(a as i32),
-        nr::WAIT4 => misc::wait4(i64::from(a as i32), b, c),
-        nr::KILL => misc::kill(i64::from(a as i32), b),
-        nr::TKILL => misc::tkill(a, b),
-        nr::TGKILL => misc::tkill(b, c),
-        nr::GETPID | nr::GETPGRP | nr::GETPGID | nr::GETSID => Ok(current().id),
-        nr::GETTID => Ok(misc::thread_number()),
-        nr::GETPPID => Ok(current().parent.load(Ordering::Relaxed)),
-        nr::GETUID | nr::GETGID | nr::GETEUID | nr::GETEGID | nr::GETGROUPS => Ok(0),
-        nr::SETUID | nr::SETGID | nr::SETREUID | nr::SETGROUPS | nr::SETPGID | nr::SETPRIORITY => {
-            Ok(0)
+fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
+    let arguments = abi::arguments(regs);
+    let [a, b, c, d, e, f] = arguments;
+    match call {
+        Call::Read => files::read(a, b, c),
+        Call::Write => files::write(a, b, c),
+        Call::Open => files::open(a, b as u32, c as u32),
+        Call::Openat => files::open(b, c as u32, d as u32),
+        Call::Creat => files::open(a, files::CREATE_TRUNCATE, b as u32),
+        Call::Close => files::close(a),
+        Call::Stat => files::stat(a, b, true),
+        Call::Lstat => files::stat(a, b, false),
+        Call::Fstat => files::fstat(a, b),
+        Call::Newfstatat => files::fstatat(a, b, c, d),
+        Call::Poll => files::poll(a, b, c as i32),
+        Call::Ppoll => files::poll(a, b, if c == 0 { -1 } else { 0 }),
+        Call::Lseek => files::seek(a, b as i64, c),
+        Call::Pread64 => files::pread(a, b, c, d),
+        Call::Readv => files::vectored(a, b, c, files::read),
+        Call::Writev => files::vectored(a, b, c, files::write),
+        Call::Access => files::access(a),
+        Call::Faccessat | Call::Faccessat2 => files::access(b),
+        Call::Pipe => files::pipe(a, 0),
+        Call::Pipe2 => files::pipe(a, b),
+        Call::Dup => files::dup(a),
+        Call::Dup2 => files::dup_to(a, b, false, true),
+        Call::Dup3 => files::dup_to(a, b, c & files::CLOSE_ON_EXEC != 0, false),
+        Call::Fcntl => files::fcntl(a, b, c),
+        Call::Ioctl => files::ioctl(a, b, c),
+        Call::Getdents64 => files::getdents64(a, b, c),
+        Call::Getcwd => files::getcwd(a, b),
+        Call::Chdir => files::chdir(a),
+        Call::Mkdir => files::mkdir(a, b as u32),
+        Call::Mkdirat => files::mkdir(b, c as u32),
+        Call::Rmdir => files::unlink(a, true),
+        Call::Unlink => files::unlink(a, false),
+        Call::Unlinkat => files::unlink(b, c & 0x200 != 0),
+        Call::Rename => files::rename(a, b),
+        Call::Renameat => files::rename(b, d),
+        Call::Symlink => files::symlink(a, b),
+        Call::Symlinkat => files::symlink(a, c),
+        Call::Readlink => files::readlink(a, b, c),
+        Call::Readlinkat => files::readlink(b, c, d),
+        Call::Ftruncate => files::truncate(a, b),
+        Call::Sendfile => files::sendfile(a, b, c, d),
+        Call::Statfs => files::statfs(b),
+        Call::Chmod
+        | Call::Fchmod
+        | Call::Fchmodat
+        | Call::Chown
+        | Call::Fchown
+        | Call::Lchown
+        | Call::Utimensat
+        | Call::Fsync
+        | Call::Sync => Ok(0),
+        Call::Mmap => memory::mmap(a, b, c, d, e, f),
+        Call::Munmap => memory::munmap(a, b),
+        Call::Mprotect => memory::mprotect(a, b, c),
+        Call::Mremap => memory::mremap(a, b, c, d),
+        Call::Brk => memory::brk(a),
+        Call::Madvise => Ok(0),
+        Call::Fork => life::clone(regs, 0, 0, 0, 0, 0),
+        Call::Vfork => life::clone(regs, 0x4100, 0, 0, 0, 0),
+        Call::Clone => {
+            let [flags, stack, parent_word, child_word, tls] = abi::clone_arguments(arguments);
+            life::clone(regs, flags, stack, parent_word, child_word, tls)
         }
-        nr::SETSID => Ok(current().id),
-        nr::GETPRIORITY => Ok(20),
-        nr::UMASK => Ok(0o022),
-        nr::RT_SIGACTION => misc::sigaction(a, b, c),
-        nr::RT_SIGPROCMASK => misc::sigprocmask(c, d),
-        nr::RT_SIGPENDING => misc::write_zeros(a, b),
-        nr::SIGALTSTACK => Ok(0),
-        nr::PAUSE | nr::RT_SIGSUSPEND => misc::pause(),
-        nr::SCHED_YIELD => {
+        Call::Execve => execve(regs, a, b, c),
+        Call::Exit => life::exit_thread((a as i32 & 0xff) << 8),
+        Call::ExitGroup => life::exit_group(a as i32),
+        Call::Wait4 => misc::wait4(i64::from(a as i32), b, c),
+        Call::Kill => misc::kill(i64::from(a as i32), b),
+        Call::Tkill => misc::tkill(a, b),
+        Call::Tgkill => misc::tkill(b, c),
+        Call::Getpid | Call::Getpgrp | Call::Getpgid | Call::Getsid => Ok(current().id),
+        Call::Gettid => Ok(misc::thread_number()),
+        Call::Getppid => Ok(current().parent.load(Ordering::Relaxed)),
+        Call::Getuid | Call::Getgid | Call::Geteuid | Call::Getegid | Call::Getgroups => Ok(0),
+        Call::Setuid
+        | Call::Setgid
+        | Call::Setreuid
+        | Call::Setgroups
+        | Call::Setpgid
+        | Call::Setpriority => Ok(0),
+        Call::Setsid => Ok(current().id),
+        Call::Getpriority => Ok(20),
+        Call::Umask => Ok(0o022),
+        Call::RtSigaction => misc::sigaction(a, b, c),
+        Call::RtSigprocmask => misc::sigprocmask(c, d),
+        Call::RtSigpending => misc::write_zeros(a, b),
+        Call::Sigaltstack => Ok(0),
+        Call::Pause | Call::RtSigsuspend => misc::pause(),
+        Call::SchedYield => {
             sched::yield_now();
             Ok(0)
         }
-        nr::NANOSLEEP => misc::nanosleep(a),
-        nr::CLOCK_NANOSLEEP => misc::clock_nanosleep(b, c),
-        nr::CLOCK_GETTIME => misc::clock_gettime(b),
-        nr::CLOCK_GETRES => misc::clock_getres(b),
-        nr::GETTIMEOFDAY => misc::gettimeofday(a),
-        nr::TIME => misc::time(a),
-        nr::TIMES => misc::times(a),
-        nr::GETRUSAGE => misc::write_zeros(b, 144),
-        nr::SYSINFO => misc::sysinfo(a),
-        nr::UNAME => misc::uname(a),
-        nr::GETRANDOM => misc::getrandom(a, b),
-        nr::PRLIMIT64 => misc::prlimit(b, d),
-        nr::GETRLIMIT => misc::prlimit(a, b),
-        nr::ARCH_PRCTL => misc::arch_prctl(a, b),
-        nr::SET_TID_ADDRESS => misc::set_tid_address(a),
-        nr::SET_ROBUST_LIST | nr::PRCTL => Ok(0),
+        Call::Nanosleep => misc::nanosleep(a),
+        Call::ClockNanosleep => misc::clock_nanosleep(b, c),
+        Call::ClockGettime => misc::clock_gettime(b),
+        Call::ClockGetres => misc::clock_getres(b),
+        Call::Gettimeofday => misc::gettimeofday(a),
+        Call::Time => misc::time(a),
+        Call::Times => misc::times(a),
+        Call::Getrusage => misc::write_zeros(b, 144),
+        Call::Sysinfo => misc::sysinfo(a),
+        Call::Uname => misc::uname(a),
+        Call::Getrandom => misc::getrandom(a, b),
+        Call::Prlimit64 => misc::prlimit(b, d),
+        Call::Getrlimit => misc::prlimit(a, b),
+        Call::ArchPrctl => misc::arch_prctl(a, b),
+        Call::SetTidAddress => misc::set_tid_address(a),
+        Call::SetRobustList | Call::Prctl => Ok(0),
         // Every start of a program asks for it, and does without.
-        nr::RSEQ => Err(Errno::ENOSYS),
-        nr::FUTEX => misc::futex(a, b, c, d),
-        nr::SCHED_GETAFFINITY => misc::affinity(b, c),
-        number => unknown(number),
+        Call::Rseq => Err(Errno::ENOSYS),
+        Call::Futex => misc::futex(a, b, c, d),
+        Call::SchedGetaffinity => misc::affinity(b, c),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Kernel stacks under real programs: what a system call, a switch and an overflow mean for a process.
 
-use super::support::{stack_at, until};
+use super::support::{free_frames, stack_at, until};
 use super::{Outcome, check};
 use crate::memory::heap;
 use crate::process::{self, run_captured};
@@ -140,6 +140,7 @@ pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads
     let size = task_struct("object_size")?;
     check!(size >= size_of::<sched::Thread>() && size % 64 == 0, "objects of {size} bytes");
     check!(task_struct("objs_per_slab")? == (4096 - 64) / size, "of {size} bytes");
+    let _settled = free_frames()?;
     let before = heap::TASKS.counts();
     let threads: Result<Vec<_>, _> =
         (0..THREADS).map(|_| sched::spawn_kernel("lying", wait, 0)).collect();

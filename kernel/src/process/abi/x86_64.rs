@@ -4,125 +4,168 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out.
 
-use super::put;
+use super::{Call, put};
+use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
+use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 
-/// System-call numbers.
-pub(crate) mod nr {
-    pub(crate) const READ: u64 = 0;
-    pub(crate) const WRITE: u64 = 1;
-    pub(crate) const OPEN: u64 = 2;
-    pub(crate) const CLOSE: u64 = 3;
-    pub(crate) const STAT: u64 = 4;
-    pub(crate) const FSTAT: u64 = 5;
-    pub(crate) const LSTAT: u64 = 6;
-    pub(crate) const POLL: u64 = 7;
-    pub(crate) const LSEEK: u64 = 8;
-    pub(crate) const MMAP: u64 = 9;
-    pub(crate) const MPROTECT: u64 = 10;
-    pub(crate) const MUNMAP: u64 = 11;
-    pub(crate) const BRK: u64 = 12;
-    pub(crate) const RT_SIGACTION: u64 = 13;
-    pub(crate) const RT_SIGPROCMASK: u64 = 14;
-    pub(crate) const IOCTL: u64 = 16;
-    pub(crate) const PREAD64: u64 = 17;
-    pub(crate) const READV: u64 = 19;
-    pub(crate) const WRITEV: u64 = 20;
-    pub(crate) const ACCESS: u64 = 21;
-    pub(crate) const PIPE: u64 = 22;
-    pub(crate) const SCHED_YIELD: u64 = 24;
-    pub(crate) const MREMAP: u64 = 25;
-    pub(crate) const MADVISE: u64 = 28;
-    pub(crate) const DUP: u64 = 32;
-    pub(crate) const DUP2: u64 = 33;
-    pub(crate) const PAUSE: u64 = 34;
-    pub(crate) const NANOSLEEP: u64 = 35;
-    pub(crate) const GETPID: u64 = 39;
-    pub(crate) const SENDFILE: u64 = 40;
-    pub(crate) const CLONE: u64 = 56;
-    pub(crate) const FORK: u64 = 57;
-    pub(crate) const VFORK: u64 = 58;
-    pub(crate) const EXECVE: u64 = 59;
-    pub(crate) const EXIT: u64 = 60;
-    pub(crate) const WAIT4: u64 = 61;
-    pub(crate) const KILL: u64 = 62;
-    pub(crate) const UNAME: u64 = 63;
-    pub(crate) const FCNTL: u64 = 72;
-    pub(crate) const FSYNC: u64 = 74;
-    pub(crate) const FTRUNCATE: u64 = 77;
-    pub(crate) const GETCWD: u64 = 79;
-    pub(crate) const CHDIR: u64 = 80;
-    pub(crate) const RENAME: u64 = 82;
-    pub(crate) const MKDIR: u64 = 83;
-    pub(crate) const RMDIR: u64 = 84;
-    pub(crate) const CREAT: u64 = 85;
-    pub(crate) const UNLINK: u64 = 87;
-    pub(crate) const SYMLINK: u64 = 88;
-    pub(crate) const READLINK: u64 = 89;
-    pub(crate) const CHMOD: u64 = 90;
-    pub(crate) const FCHMOD: u64 = 91;
-    pub(crate) const CHOWN: u64 = 92;
-    pub(crate) const FCHOWN: u64 = 93;
-    pub(crate) const LCHOWN: u64 = 94;
-    pub(crate) const UMASK: u64 = 95;
-    pub(crate) const GETTIMEOFDAY: u64 = 96;
-    pub(crate) const GETRLIMIT: u64 = 97;
-    pub(crate) const GETRUSAGE: u64 = 98;
-    pub(crate) const SYSINFO: u64 = 99;
-    pub(crate) const TIMES: u64 = 100;
-    pub(crate) const GETUID: u64 = 102;
-    pub(crate) const GETGID: u64 = 104;
-    pub(crate) const SETUID: u64 = 105;
-    pub(crate) const SETGID: u64 = 106;
-    pub(crate) const GETEUID: u64 = 107;
-    pub(crate) const GETEGID: u64 = 108;
-    pub(crate) const SETPGID: u64 = 109;
-    pub(crate) const GETPPID: u64 = 110;
-    pub(crate) const GETPGRP: u64 = 111;
-    pub(crate) const SETSID: u64 = 112;
-    pub(crate) const SETREUID: u64 = 113;
-    pub(crate) const GETGROUPS: u64 = 115;
-    pub(crate) const SETGROUPS: u64 = 116;
-    pub(crate) const GETPGID: u64 = 121;
-    pub(crate) const GETSID: u64 = 124;
-    pub(crate) const RT_SIGPENDING: u64 = 127;
-    pub(crate) const RT_SIGSUSPEND: u64 = 130;
-    pub(crate) const SIGALTSTACK: u64 = 131;
-    pub(crate) const STATFS: u64 = 137;
-    pub(crate) const GETPRIORITY: u64 = 140;
-    pub(crate) const SETPRIORITY: u64 = 141;
-    pub(crate) const PRCTL: u64 = 157;
-    pub(crate) const ARCH_PRCTL: u64 = 158;
-    pub(crate) const SYNC: u64 = 162;
-    pub(crate) const GETTID: u64 = 186;
-    pub(crate) const TKILL: u64 = 200;
-    pub(crate) const TIME: u64 = 201;
-    pub(crate) const FUTEX: u64 = 202;
-    pub(crate) const SCHED_GETAFFINITY: u64 = 204;
-    pub(crate) const GETDENTS64: u64 = 217;
-    pub(crate) const SET_TID_ADDRESS: u64 = 218;
-    pub(crate) const CLOCK_GETTIME: u64 = 228;
-    pub(crate) const CLOCK_GETRES: u64 = 229;
-    pub(crate) const CLOCK_NANOSLEEP: u64 = 230;
-    pub(crate) const EXIT_GROUP: u64 = 231;
-    pub(crate) const TGKILL: u64 = 234;
-    pub(crate) const OPENAT: u64 = 257;
-    pub(crate) const MKDIRAT: u64 = 258;
-    pub(crate) const NEWFSTATAT: u64 = 262;
-    pub(crate) const UNLINKAT: u64 = 263;
-    pub(crate) const RENAMEAT: u64 = 264;
-    pub(crate) const SYMLINKAT: u64 = 266;
-    pub(crate) const READLINKAT: u64 = 267;
-    pub(crate) const FCHMODAT: u64 = 268;
-    pub(crate) const FACCESSAT: u64 = 269;
-    pub(crate) const PPOLL: u64 = 271;
-    pub(crate) const SET_ROBUST_LIST: u64 = 273;
-    pub(crate) const RSEQ: u64 = 334;
-    pub(crate) const UTIMENSAT: u64 = 280;
-    pub(crate) const DUP3: u64 = 292;
-    pub(crate) const PIPE2: u64 = 293;
-    pub(crate) const PRLIMIT64: u64 = 302;
-    pub(crate) const GETRANDOM: u64 = 318;
-    pub(crate) const FACCESSAT2: u64 = 439;
+/// Which call a number means.
+pub(crate) fn call(number: u64) -> Option<Call> {
+    Some(match number {
+        0 => Call::Read,
+        1 => Call::Write,
+        2 => Call::Open,
+        3 => Call::Close,
+        4 => Call::Stat,
+        5 => Call::Fstat,
+        6 => Call::Lstat,
+        7 => Call::Poll,
+        8 => Call::Lseek,
+        9 => Call::Mmap,
+        10 => Call::Mprotect,
+        11 => Call::Munmap,
+        12 => Call::Brk,
+        13 => Call::RtSigaction,
+        14 => Call::RtSigprocmask,
+        16 => Call::Ioctl,
+        17 => Call::Pread64,
+        19 => Call::Readv,
+        20 => Call::Writev,
+        21 => Call::Access,
+        22 => Call::Pipe,
+        24 => Call::SchedYield,
+        25 => Call::Mremap,
+        28 => Call::Madvise,
+        32 => Call::Dup,
+        33 => Call::Dup2,
+        34 => Call::Pause,
+        35 => Call::Nanosleep,
+        39 => Call::Getpid,
+        40 => Call::Sendfile,
+        56 => Call::Clone,
+        57 => Call::Fork,
+        58 => Call::Vfork,
+        59 => Call::Execve,
+        60 => Call::Exit,
+        61 => Call::Wait4,
+        62 => Call::Kill,
+        63 => Call::Uname,
+        72 => Call::Fcntl,
+        74 => Call::Fsync,
+        77 => Call::Ftruncate,
+        79 => Call::Getcwd,
+        80 => Call::Chdir,
+        82 => Call::Rename,
+        83 => Call::Mkdir,
+        84 => Call::Rmdir,
+        85 => Call::Creat,
+        87 => Call::Unlink,
+        88 => Call::Symlink,
+        89 => Call::Readlink,
+        90 => Call::Chmod,
+        91 => Call::Fchmod,
+        92 => Call::Chown,
+        93 => Call::Fchown,
+        94 => Call::Lchown,
+        95 => Call::Umask,
+        96 => Call::Gettimeofday,
+        97 => Call::Getrlimit,
+        98 => Call::Getrusage,
+        99 => Call::Sysinfo,
+        100 => Call::Times,
+        102 => Call::Getuid,
+        104 => Call::Getgid,
+        105 => Call::Setuid,
+        106 => Call::Setgid,
+        107 => Call::Geteuid,
+        108 => Call::Getegid,
+        109 => Call::Setpgid,
+        110 => Call::Getppid,
+        111 => Call::Getpgrp,
+        112 => Call::Setsid,
+        113 => Call::Setreuid,
+        115 => Call::Getgroups,
+        116 => Call::Setgroups,
+        121 => Call::Getpgid,
+        124 => Call::Getsid,
+        127 => Call::RtSigpending,
+        130 => Call::RtSigsuspend,
+        131 => Call::Sigaltstack,
+        137 => Call::Statfs,
+        140 => Call::Getpriority,
+        141 => Call::Setpriority,
+        157 => Call::Prctl,
+        158 => Call::ArchPrctl,
+        162 => Call::Sync,
+        186 => Call::Gettid,
+        200 => Call::Tkill,
+        201 => Call::Time,
+        202 => Call::Futex,
+        204 => Call::SchedGetaffinity,
+        217 => Call::Getdents64,
+        218 => Call::SetTidAddress,
+        228 => Call::ClockGettime,
+        229 => Call::ClockGetres,
+        230 => Call::ClockNanosleep,
+        231 => Call::ExitGroup,
+        234 => Call::Tgkill,
+        257 => Call::Openat,
+        258 => Call::Mkdirat,
+        262 => Call::Newfstatat,
+        263 => Call::Unlinkat,
+        264 => Call::Renameat,
+        266 => Call::Symlinkat,
+        267 => Call::Readlinkat,
+        268 => Call::Fchmodat,
+        269 => Call::Faccessat,
+        271 => Call::Ppoll,
+        273 => Call::SetRobustList,
+        334 => Call::Rseq,
+        280 => Call::Utimensat,
+        292 => Call::Dup3,
+        293 => Call::Pipe2,
+        302 => Call::Prlimit64,
+        318 => Call::Getrandom,
+        439 => Call::Faccessat2,
+        _ => return None,
+    })
+}
+
+/// The number of the call that a program makes, from the registers it makes it with.
+pub(crate) fn number(regs: &SavedRegs) -> u64 {
+    regs.orig_rax
+}
+
+/// Its arguments.
+pub(crate) fn arguments(regs: &SavedRegs) -> [u64; 6] {
+    [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]
+}
+
+/// What the call returns.
+pub(crate) fn set_result(regs: &mut SavedRegs, result: u64) {
+    regs.rax = result;
+}
+
+/// What a program starts with: everything zero but where it starts and its stack.
+pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
+    SavedRegs {
+        rip: entry,
+        cs: USER_CODE.into(),
+        ss: USER_DATA.into(),
+        rsp: sp,
+        // Interrupts on; bit 1 is always set.
+        rflags: INTERRUPTS_ON | 2,
+        ..SavedRegs::default()
+    }
+}
+
+/// Moves a program's stack pointer, for a new thread of it.
+pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
+    regs.rsp = sp;
+}
+
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
+pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
+    [a, b, c, d, e]
 }
 
 /// The machine `uname` and the auxiliary vector name.
