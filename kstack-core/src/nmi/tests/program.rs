@@ -26,11 +26,14 @@ pub enum Protocol {
     GsInferredFromCs,
     /// Not the code but what is around it: an instruction that copies the frame causes an exception.
     ExceptionInMove,
+    /// Nothing wrong: the handler ends the NMI and goes on elsewhere, for ever (`NmiWords::abandon`).
+    Abandons,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Label {
     Kernel,
+    Elsewhere,
     User,
     Nmi,
     NotInWindow,
@@ -98,6 +101,12 @@ pub enum Do {
     TestGs,
     SetRbx(u8),
     TestRbx,
+    /// By its address, without a register.
+    Set(Field, bool),
+    /// SP and all registers become those of someone else; what is on the stack is never gone back to.
+    GoElsewhere,
+    /// An `iretq` to the next line.
+    LetNmisIn,
     /// The handler itself.
     Begin,
     Work,
@@ -147,6 +156,8 @@ impl Program {
 
         p.label(Kernel);
         p.add(Step::Kernel, &[Nothing, Rest]);
+        p.label(Elsewhere);
+        p.add(Step::Kernel, &[Nothing, LetNmisIn, Rest]);
         p.label(User);
         p.add(Step::User, &[Rest]);
 
@@ -196,7 +207,11 @@ impl Program {
         p.add(Step::Body, &[SetRbx(0), TestGs, Jump(If::Equal, GsIsTheKernels)]);
         p.add(Step::Body, &[Swapgs, SetRbx(1)]);
         p.label(GsIsTheKernels);
-        p.add(Step::Body, &[Begin, Work, Work, End]);
+        p.add(Step::Body, &[Begin, Work]);
+        if is(P::Abandons) {
+            p.add(Step::Body, &[Set(Latched, false), Set(Active, false), GoElsewhere]);
+        }
+        p.add(Step::Body, &[Work, End]);
         p.add(Step::Body, &[TestRbx, Jump(If::Equal, GsIsBack), Swapgs]);
         p.label(GsIsBack);
         if is(P::WindowStartsAtRestore) {
