@@ -28,6 +28,8 @@ pub enum Violation {
     Lost,
     /// At rest, with words that are not zero, or NMIs held back.
     NotOver,
+    /// The end of a piece of code was passed.
+    RanOn,
     /// A state leads back to itself.
     Endless,
 }
@@ -345,6 +347,7 @@ impl Cpu {
         let step = program.step(&self.registers);
         self.registers.rip += 1;
         match line {
+            Do::Undefined => return Err(Violation::RanOn),
             Do::Rest | Do::Nothing | Do::Work => {}
             Do::TestCs => {
                 let user = self.read(self.above_sp(1)?)? == Word::Cs { user: true };
@@ -439,7 +442,10 @@ impl Cpu {
             }
             Do::LetNmisIn => self.held_back = false,
             Do::Begin => self.begin()?,
-            Do::End => *self.bodies_here() -= 1,
+            Do::End => {
+                let fewer = self.bodies_here().checked_sub(1);
+                *self.bodies_here() = fewer.ok_or(Violation::WrongStack)?;
+            }
             Do::Iretq => self.iretq(program, step)?,
         }
         Ok(())
@@ -454,6 +460,7 @@ impl Cpu {
 
     fn begin(&mut self) -> Result {
         self.registers.rax = Word::Junk;
+        self.registers.flags = Ordering::Greater;
         self.owed = false;
         *self.bodies_here() += 1;
         if *self.bodies_here() > 1 {

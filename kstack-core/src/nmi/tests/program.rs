@@ -71,6 +71,8 @@ pub enum Do {
     /// Where a program or kernel code spends its time.
     Rest,
     Nothing,
+    /// Whatever lies behind a piece of code.
+    Undefined,
     TestCs,
     Jump(If, Label),
     PushRax,
@@ -130,6 +132,17 @@ impl Program {
 
     pub fn address(&self, label: Label) -> u8 {
         self.labels.iter().find(|l| l.0 == label).expect("a label of the program").1
+    }
+
+    /// The same with nothing in place of a line.
+    pub fn without(&self, line: u8) -> Self {
+        let mut lines = self.lines.clone();
+        lines[usize::from(line)].1 = Do::Nothing;
+        Self { lines, labels: self.labels.clone() }
+    }
+
+    pub fn at(&self, line: u8) -> (Step, Do) {
+        self.lines[usize::from(line)]
     }
 
     /// The instruction a CPU with these registers is at.
@@ -198,6 +211,7 @@ impl Program {
         p.add(Step::Move, &[PopRax, Jump(If::Always, Body)]);
         p.label(LatchIt);
         p.add(Step::Latch, &[SetByRax(Latched, true), PopRax, Iretq]);
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(Body);
         p.add(Step::Body, &[PushZero, PushRax, PushRbx]);
@@ -222,6 +236,7 @@ impl Program {
             p.add(Step::Body, &[SetBySp(Latched, false)]);
         }
         p.add(Step::Body, &[Jump(If::Always, Window)]);
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(Window);
         if !is(P::WindowStartsAtRestore) && !is(P::WindowStartsAfterItsTest) {
@@ -244,6 +259,7 @@ impl Program {
         if !is(P::WindowEndsBeforeIretq) {
             p.label(WindowEnd);
         }
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(Repeat);
         if is(P::ActiveSetAgainInRepeat) {
@@ -252,6 +268,7 @@ impl Program {
         let late = is(P::LatchedNotCleared) || is(P::LatchedClearedAfterBody);
         let clear_latched = if late { Nothing } else { SetBySp(Latched, false) };
         p.add(Step::ClearLatched, &[clear_latched, Jump(If::Always, Body)]);
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(FromUser);
         p.add(Step::MoveToThread, &[Swapgs, PushRax, LoadThreadTop]);
@@ -259,6 +276,7 @@ impl Program {
         p.add(Step::MoveToThread, &[MoveStack]);
         p.add(Step::BodyOnThread, &[PopRax, PushZero, PushRax, PushRbx]);
         p.add(Step::BodyOnThread, &[Begin, Work, Work, End, Swapgs, PopRbx, PopRax, Drop, Iretq]);
+        p.add(Step::Kernel, &[Undefined]);
 
         // Whatever the handler runs into. It uses the stack of the handler.
         p.label(Exception);
