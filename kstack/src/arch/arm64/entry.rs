@@ -30,6 +30,7 @@
 //!    the registers of that fault.
 //! 4. Rust code is called with SP 16-aligned: SavedRegs is a multiple of 16, and so are the tops of stacks.
 //! 5. TPIDR_EL1 is the CPU's block from boot on; programs cannot change it, so there is nothing to exchange on the way in.
+//! 6. TPIDRRO_EL0 is the running thread whenever Rust code runs, and zero whenever a program does.
 
 use crate::arch::current::GEOMETRY;
 use crate::arch::current::overflow;
@@ -275,6 +276,10 @@ extern "C" fn user_sync() {
         "stp x2, x1, [x0, #{orig_x0}]",
         "lsr x2, x1, #{class_shift}",
         "mrs x1, far_el1",
+        // The running thread, for `current`.
+        "mrs x3, tpidr_el1",
+        "ldr x3, [x3, #{thread}]",
+        "msr tpidrro_el0, x3",
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
@@ -294,6 +299,7 @@ extern "C" fn user_sync() {
         sp = const offset_of!(SavedRegs, sp),
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
+        thread = const CpuLocal::THREAD,
         scratch = const SLOT_SCRATCH,
         class_shift = const super::fault::CLASS_SHIFT,
         svc = const SVC,
@@ -312,6 +318,10 @@ extern "C" fn user_irq() {
     naked_asm!(
         save_at_x0!(),
         "stp x2, xzr, [x0, #{orig_x0}]",
+        // The running thread, for `current`.
+        "mrs x3, tpidr_el1",
+        "ldr x3, [x3, #{thread}]",
+        "msr tpidrro_el0, x3",
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
@@ -324,6 +334,7 @@ extern "C" fn user_irq() {
         sp = const offset_of!(SavedRegs, sp),
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
+        thread = const CpuLocal::THREAD,
         scratch = const SLOT_SCRATCH,
         debug_and_serror = const DEBUG_AND_SERROR,
         on_irq = sym on_irq,
@@ -340,6 +351,9 @@ extern "C" fn way_back_to_user() {
         "msr daifset, #{interrupts}",
         "mov x0, sp",
         "bl {before_user}",
+        // From here on nothing comes in. The program does not learn where its thread lies.
+        "msr daifset, #0xf",
+        "msr tpidrro_el0, xzr",
         load_and_return!(),
         interrupts = const INTERRUPTS,
         x = const offset_of!(SavedRegs, x),

@@ -1,4 +1,9 @@
-//! How a CPU finds its block: TPIDR_EL1 holds the address. Programs can neither read nor write that register.
+//! How a CPU finds its block, and a thread itself.
+//!
+//! TPIDR_EL1 holds the address of the block; programs can neither read nor write it. TPIDRRO_EL0 holds the running thread while
+//! the kernel runs, so that `current` is one instruction, right across preemption: from the block it would be two, and between them
+//! the thread may move to another CPU. Programs can read that register, so entry code sets it on the way in and clears it on the
+//! way back.
 
 use crate::local::CpuLocal;
 use core::arch::asm;
@@ -43,8 +48,11 @@ impl ArchLocal {
 ///
 /// As for [`CpuLocal::load`], whose second half this is.
 pub(crate) unsafe fn load(local: &'static CpuLocal) {
-    // SAFETY: (1) the register is the kernel's, and by the caller's promise the block lives as long as the CPU runs.
-    unsafe { asm!("msr tpidr_el1, {}", in(reg) local, options(nostack, preserves_flags)) };
+    // SAFETY: (1) the registers are the kernel's, and by the caller's promise the block lives as long as the CPU runs.
+    unsafe {
+        asm!("msr tpidr_el1, {local}", "ldr {thread}, [{local}, #{offset}]", "msr tpidrro_el0, {thread}", local = in(reg) local,
+             thread = out(reg) _, offset = const CpuLocal::THREAD, options(nostack, preserves_flags));
+    }
 }
 
 /// See [`CpuLocal::this`]. One instruction.
@@ -58,24 +66,22 @@ pub(crate) fn this() -> &'static CpuLocal {
     }
 }
 
-/// See [`CpuLocal::current_thread`]. Five instructions: between reading which CPU this is and reading its block the thread must
-/// not move, so interrupts are masked, and put back as they were.
+/// See [`CpuLocal::current_thread`]. One instruction.
 #[inline(always)]
 pub(crate) fn current_thread() -> usize {
     let thread: usize;
-    // SAFETY: (1) as for `this`; (2) the masks end up as they were.
+    // SAFETY: (1) reading the register has no effect; memory may change what it holds: a switch is a call.
     unsafe {
-        asm!(
-            "mrs {daif}, daif",
-            "msr daifset, #2",
-            "mrs {thread}, tpidr_el1",
-            "ldr {thread}, [{thread}, #{offset}]",
-            "msr daif, {daif}",
-            daif = out(reg) _,
-            thread = out(reg) thread,
-            offset = const CpuLocal::THREAD,
-            options(nostack, preserves_flags, readonly),
-        );
+        asm!("mrs {}, tpidrro_el0", out(reg) thread, options(nostack, preserves_flags, readonly));
     }
     thread
+}
+
+/// The running thread has changed. `local` is the block of the CPU this runs on, or of one that has not loaded it yet.
+#[inline(always)]
+pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
+    if core::ptr::eq(local, this()) {
+        // SAFETY: (1) while the kernel runs, the register is the kernel's; programs see zero in it.
+        unsafe { asm!("msr tpidrro_el0, {}", in(reg) thread, options(nostack, preserves_flags)) };
+    }
 }

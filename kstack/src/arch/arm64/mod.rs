@@ -33,6 +33,7 @@
 //! # Registers with a standing meaning
 //!
 //! * TPIDR_EL1: the address of the CPU's [`CpuLocal`](crate::local::CpuLocal). Programs cannot read it.
+//! * TPIDRRO_EL0: the running thread while the kernel runs, zero while a program does, which could read it.
 //! * SP_EL1: the top of the CPU's overflow stack, at all times but inside the overflow handler. Exception entry uses 16 bytes
 //!   right below it, with everything masked.
 //! * SP_EL0: in the kernel the stack in use; in user mode the program's.

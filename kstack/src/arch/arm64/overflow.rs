@@ -83,7 +83,7 @@ const MOST_SECOND_FAULTS: usize = 2;
 
 /// An exception while SPSel is 1. In: nothing saved, nothing known but TPIDR_EL1; SP somewhere in the overflow stack, or below it.
 ///
-/// TPIDRRO_EL0 serves as scratch: the kernel gives it to no program, and there is no way back from here.
+/// TPIDRRO_EL0 serves as scratch: what it holds, the running thread, is in the CPU's block too.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn second_fault() {
@@ -124,6 +124,8 @@ pub(super) extern "C" fn second_fault() {
         "stp xzr, x1, [x0, #{orig_x0}]",
         // Not for ever.
         "mrs x1, tpidr_el1",
+        "ldr x2, [x1, #{thread}]",
+        "msr tpidrro_el0, x2",
         "ldr x2, [x1, #{second_faults}]",
         "add x2, x2, #1",
         "str x2, [x1, #{second_faults}]",
@@ -145,6 +147,7 @@ pub(super) extern "C" fn second_fault() {
         scratch = const SLOT_SCRATCH,
         bit = const OVERFLOW_BIT,
         overflow_top = const ArchLocal::OVERFLOW_TOP,
+        thread = const CpuLocal::THREAD,
         second_faults = const ArchLocal::SECOND_FAULTS,
         most = const MOST_SECOND_FAULTS,
         on_second_fault = sym on_second_fault,

@@ -36,6 +36,16 @@ impl SwitchFrame {
         Addr::new(self.x29 as usize)
     }
 
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    pub const fn function(&self) -> usize {
+        self.x19_to_x28[0] as usize
+    }
+
+    /// In the first frame of a kernel thread: its argument.
+    pub const fn argument(&self) -> usize {
+        self.x19_to_x28[1] as usize
+    }
+
     /// Where it goes on.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.x30 as usize)
