@@ -17,9 +17,8 @@ impl Tree<'_> {
         unsafe { Fdt::from_ptr(address) }.ok().map(Self)
     }
 
-    /// Memory, the initial archive and the command line.
-    pub fn boot_info(&self) -> BootInfo {
-        let mut info = BootInfo::new();
+    /// Adds memory, the initial archive and the command line to what is known.
+    pub fn boot_info(&self, info: &mut BootInfo) {
         for node in self.0.find_all_nodes("/memory") {
             for region in node.reg().into_iter().flatten() {
                 let (lowest, bytes) =
@@ -37,7 +36,6 @@ impl Tree<'_> {
         if let Some(line) = self.text("/chosen", "bootargs") {
             info.set_command_line(line.bytes());
         }
-        info
     }
 
     /// A property that is a string.

@@ -279,17 +279,18 @@ pub fn prepare_secondary(kernel: u64, user: u64, stack_top: u64, argument: u64) 
     &raw const boot_secondary as u64
 }
 
-/// Reads the device tree at the physical address the boot loader gave, or at the start of memory. `None` if there is none.
+/// Reads the device tree at the physical address the boot loader gave, or at the start of memory. False if there is none.
 ///
 /// # Safety
 ///
 /// 1. The boot page tables are active: the first 2 GiB are in the direct map, and the tree lies there.
-pub unsafe fn read_boot_info(device_tree: u64) -> Option<BootInfo> {
+pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     let at = if device_tree == 0 { DEVICES_TOP } else { device_tree };
     // SAFETY: (1) by the caller's promise; the parser checks magic and lengths.
-    let tree = unsafe { crate::device_tree::Tree::at(direct(at)) }?;
+    let Some(tree) = (unsafe { crate::device_tree::Tree::at(direct(at)) }) else { return false };
     gic::remember(&tree);
     psci::remember(&tree);
     smp::remember(&tree);
-    Some(tree.boot_info())
+    tree.boot_info(info);
+    true
 }

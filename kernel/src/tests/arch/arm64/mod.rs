@@ -6,10 +6,18 @@ pub(in crate::tests) mod user_code;
 
 use super::Expected;
 use crate::tests::table;
+use kstack_core::kind::StackKind;
 
 /// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected =
-    Expected { stack_kib: 16, stack_align_kib: 32, saved_regs: 288, switch_frame: 96 };
+pub(in crate::tests) const EXPECTED: Expected = Expected {
+    stack_kib: 16,
+    stack_align_kib: 32,
+    saved_regs: 288,
+    switch_frame: 96,
+    cpu_stacks: &[StackKind::Overflow],
+    overflow_row: "no room for the registers",
+    own_rows: &[("fault on the overflow stack", "overflow, further down")],
+};
 
 table! {
     HERE,
