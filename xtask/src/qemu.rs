@@ -1,9 +1,11 @@
 //! One boot of the kernel in the emulator, from its start to the way it ended.
 //!
 //! ```text
-//!   COM1  console          -> a log file, or this terminal (cargo xtask run)
-//!   COM2  control channel  -> a log file that is read while it grows, line by line
-//!   0xf4  end of machine   -> the emulator's exit status is 2 * value + 1
+//!   first serial line   console          -> a log file, or this terminal (cargo xtask run)
+//!   second one, or      control channel  -> a log file that is read while it grows, line by line
+//!      semihosting
+//!   a device, or        end of machine   -> the emulator's exit status, the same on all of them
+//!      semihosting
 //! ```
 //!
 //! A boot always ends: the watchdog ends it when the control channel has been silent for too long,
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Board, Control};
 use crate::workspace;
 
 /// How often the control log is looked at.
@@ -39,9 +41,11 @@ pub(crate) enum Console {
 
 /// A boot to be made.
 pub(crate) struct Boot<'a> {
-    /// The machine.
+    /// The architecture.
     pub(crate) arch: Arch,
-    /// The kernel's ELF image.
+    /// The machine.
+    pub(crate) board: &'static Board,
+    /// The kernel, in the form that the machine wants.
     pub(crate) kernel: &'a Path,
     /// The cpio archive.
     pub(crate) initramfs: &'a Path,
@@ -64,13 +68,13 @@ pub(crate) struct Boot<'a> {
 /// How a machine ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum End {
-    /// The kernel did what was asked and ended the machine.
+    /// The kernel did what was asked and ended the machine: status 17.
     Orderly,
-    /// The kernel stopped the machine with a report.
+    /// The kernel stopped the machine with a report: status 33.
     Report,
-    /// The kernel panicked.
+    /// The kernel panicked: status 49.
     Panic,
-    /// The machine was reset: a triple fault, most likely.
+    /// The machine was reset: on a PC by a triple fault, most likely.
     Reset,
     /// The watchdog ended it.
     Timeout,
@@ -154,8 +158,11 @@ impl Boot<'_> {
         }
         let mut command = self.command(&console, &control);
         command.stderr(File::create(&errors)?);
-        let mut child =
-            Guard(command.spawn().with_context(|| format!("cannot start {}", self.arch.qemu()))?);
+        let mut child = Guard(
+            command
+                .spawn()
+                .with_context(|| format!("cannot start {}", self.arch.description().qemu))?,
+        );
         let mut lines = Lines::open(&control)?;
         let started = Instant::now();
         let mut heard = started;
@@ -190,7 +197,7 @@ impl Boot<'_> {
     fn command(&self, console: &Path, control: &Path) -> Command {
         let mut command = emulator(self.arch);
         command
-            .args(self.arch.qemu_machine())
+            .args(self.board.arguments)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
             .arg("-kernel")
@@ -211,8 +218,13 @@ impl Boot<'_> {
         };
         command
             .args(["-chardev", &console, "-serial", "chardev:console"])
-            .args(["-chardev", &format!("file,id=control,path={}", escaped(control))])
-            .args(["-serial", "chardev:control"]);
+            .args(["-chardev", &format!("file,id=control,path={}", escaped(control))]);
+        match self.arch.description().control {
+            Control::SecondSerial => command.args(["-serial", "chardev:control"]),
+            Control::Semihosting => {
+                command.args(["-semihosting-config", "enable=on,target=native,chardev=control"])
+            }
+        };
         command
     }
 }
@@ -220,14 +232,15 @@ impl Boot<'_> {
 /// The emulator's command, tied to our life where the machine has the tool for it: without that, a
 /// killed xtask would leave an emulator behind that runs for ever.
 fn emulator(arch: Arch) -> Command {
+    let program = arch.description().qemu;
     let tied = ["--pdeathsig", "KILL"];
     let works = Command::new("setpriv").args(tied).arg("true").stderr(Stdio::null()).status();
     if works.is_ok_and(|status| status.success()) {
         let mut command = Command::new("setpriv");
-        command.args(tied).arg(arch.qemu());
+        command.args(tied).arg(program);
         command
     } else {
-        Command::new(arch.qemu())
+        Command::new(program)
     }
 }
 
