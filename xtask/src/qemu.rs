@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::arch::{Arch, Board, Control};
+use crate::arch::{Arch, Board, Control, START_OF_TEXT};
 use crate::workspace;
 
 /// How often the control log is looked at.
@@ -163,6 +163,9 @@ impl Boot<'_> {
                 .spawn()
                 .with_context(|| format!("cannot start {}", self.arch.description().qemu))?,
         );
+        let forwarder = child.0.stdout.take().map(|from| {
+            thread::spawn(move || forward_after_firmware(from, &mut std::io::stdout().lock()))
+        });
         let mut lines = Lines::open(&control)?;
         let started = Instant::now();
         let mut heard = started;
@@ -186,6 +189,10 @@ impl Boot<'_> {
             }
             thread::sleep(POLL);
         };
+        if let Some(forwarder) = forwarder {
+            // An error is a reader of ours that has gone away, which is not the machine's fault.
+            let _ = forwarder.join();
+        }
         lines.read(on_line)?;
         lines.finish(on_line);
         let end = if timed_out { End::Timeout } else { End::of(status) };
@@ -214,7 +221,12 @@ impl Boot<'_> {
                 format!("file,id=console,path={}", escaped(console))
             }
             Console::Terminal => "stdio,id=console,mux=on,signal=off".to_owned(),
-            Console::Pipe => "stdio,id=console,signal=on".to_owned(),
+            Console::Pipe => {
+                if self.arch.description().firmware_speaks {
+                    command.stdout(Stdio::piped());
+                }
+                "stdio,id=console,signal=on".to_owned()
+            }
         };
         command
             .args(["-chardev", &console, "-serial", "chardev:console"])
@@ -241,6 +253,28 @@ fn emulator(arch: Arch) -> Command {
         command
     } else {
         Command::new(program)
+    }
+}
+
+/// Passes on what the kernel says, without what the firmware has said before.
+fn forward_after_firmware(mut from: impl Read, to: &mut impl Write) -> std::io::Result<()> {
+    let mut bytes = [0; 4096];
+    let mut started = false;
+    loop {
+        let count = match from.read(&mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let mut new = &bytes[..count];
+        if !started {
+            let Some(at) = new.iter().position(|&byte| byte == START_OF_TEXT) else { continue };
+            started = true;
+            new = &new[at + 1..];
+        }
+        to.write_all(new)?;
+        to.flush()?;
     }
 }
 
@@ -302,8 +336,6 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -326,6 +358,27 @@ mod tests {
         lines.finish(&mut |line| rest.push(line.to_owned()));
         assert_eq!(rest, ["@end"]);
         fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_the_firmware_says_is_not_the_program_s_output() {
+        let forwarded = |text: &[u8]| {
+            // One byte at a time as well as all at once: the mark may be anywhere in what is read.
+            let mut whole = Vec::new();
+            forward_after_firmware(text, &mut whole).unwrap();
+            let mut single = Vec::new();
+            let bytes = text
+                .chunks(1)
+                .fold(Box::new(std::io::empty()) as Box<dyn Read + '_>, |before, byte| {
+                    Box::new(before.chain(byte))
+                });
+            forward_after_firmware(bytes, &mut single).unwrap();
+            assert_eq!(whole, single);
+            whole
+        };
+        assert_eq!(forwarded(b"OpenSBI v1\r\n\x02a\x02b"), b"a\x02b");
+        assert_eq!(forwarded(b"\x02"), b"");
+        assert_eq!(forwarded(b"only firmware"), b"");
     }
 
     #[test]
