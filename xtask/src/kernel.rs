@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::frames;
 use crate::setup::{self, Ready};
 use crate::workspace;
 
@@ -65,6 +66,8 @@ pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<Path
     ensure!(status.success(), "the kernel does not build");
     let path = folder(features)?.join(arch.target()).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
+    let widest = frames::check(&path)?;
+    eprintln!("The widest frame has {} bytes: {}", widest.bytes, widest.function);
     Ok(path)
 }
 

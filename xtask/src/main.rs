@@ -21,6 +21,7 @@ mod catalogue;
 mod control;
 mod emulated;
 mod expectation;
+mod frames;
 mod host_tests;
 mod image;
 mod initramfs;
