@@ -33,11 +33,12 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
 /// program's thread is on its way out any more.
 pub fn free_frames() -> Result<usize, alloc::string::String> {
     until("the structures of dead threads are back", || {
+        // One that has ended is on its way out, on another CPU.
         let threads = sched::all();
-        let known = threads.len();
+        let alive = threads.iter().filter(|thread| thread.state() != sched::State::Dead).count();
         let of_programs = threads.iter().any(|thread| thread.process.is_some());
         drop(threads);
-        !of_programs && heap::TASKS.counts().objects == known
+        !of_programs && heap::TASKS.counts().objects == alive
     })?;
     Ok(frames::free_count() + heap::TASKS.counts().slabs)
 }
