@@ -15,6 +15,10 @@ mod x86_64;
 pub(crate) use x86_64::*;
 
 /// The calls that the kernel knows, whatever their numbers. No architecture has all of them.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm")),
+    expect(dead_code, reason = "newer architectures never had the older calls")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Read,
