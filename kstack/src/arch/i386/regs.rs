@@ -69,6 +69,12 @@ impl SavedRegs {
         self.eflags & INTERRUPTS_ON != 0
     }
 
+    /// What the CPU says of an exception; of a system call, its number.
+    #[inline(always)]
+    pub const fn error_code(&self) -> u32 {
+        self.orig_eax
+    }
+
     /// The interrupted instruction.
     #[inline(always)]
     pub const fn pc(&self) -> Addr {
