@@ -36,11 +36,14 @@
 //! body stack has one user, `active` says so at every step at which an NMI can arrive and is not in the window; whatever the
 //! window might have done to the two words when it is interrupted, the arriving NMI sets right before its own `iretq`.
 //!
-//! A body on the body stack is never interrupted by another body. One on the thread stack is, once, if an exception inside it
-//! lets the next NMI in: the words belong to the body stack alone.
+//! A body on the body stack is never interrupted by another body. One on the thread stack is, by one at a time, if an
+//! exception inside it has let NMIs in: the words belong to the body stack alone.
 //!
-//! The assembly is `nmi.rs` of the crate `kstack`, for x86_64. The tests here run a copy of it, instruction by instruction,
-//! with NMIs and exceptions at every point they can happen.
+//! A handler may clear both words and go on elsewhere, never to return, only while NMIs are still held back, that is if no
+//! exception happened in it: otherwise the next NMI takes the body stack before it has been left.
+//!
+//! The assembly is in the crate `kstack`, `arch/x86_64/nmi.rs`. The tests here run a copy of it, instruction by instruction,
+//! with NMIs and exceptions at every point where they can happen. Whoever changes one changes the other.
 
 /// What an NMI that arrives is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

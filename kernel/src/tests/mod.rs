@@ -1,4 +1,5 @@
-//! What the kernel proves, on the machine it runs on. One table; a test's name starts with the catalogue's ids it shows.
+//! What the kernel proves, on the machine it runs on. Two tables, what every architecture proves and what only
+//! this one does; a test's name starts with the catalogue's ids it shows.
 //!
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what the report must say
 //! (`expect_stop`), and whoever runs the machine compares.
@@ -128,6 +129,7 @@ table! {
         overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
+        overflows::o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
     ]
 }
 

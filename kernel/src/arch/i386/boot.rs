@@ -17,7 +17,7 @@
 use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
 use crate::arch::pc::pvh;
 use crate::arch::pc::start_page::START_PAGE;
-use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::boot_info::BootInfo;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
@@ -210,41 +210,30 @@ pub fn prepare_secondary(tables: u64, stack_top: u64, argument: u64) {
     SECONDARY_ARGUMENT.store(argument, Ordering::SeqCst);
 }
 
-/// Reads the start info at the physical address the boot loader gave. `None` if it is none.
+/// Reads the start info at the physical address the boot loader gave. Says whether it is one.
 ///
 /// Memory that the direct map does not reach is left out; an initial archive that lies there is moved down.
 ///
 /// # Safety
 ///
 /// 1. The boot page tables are active: the first 3 GiB are mapped one to one, and the loader's tables lie there.
-pub unsafe fn read_boot_info(start_info: u64) -> Option<BootInfo> {
+pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise.
-    let told = unsafe { pvh::read(start_info) }?;
-    let mut info = BootInfo::new();
-    let mut unused = 0;
-    for region in told.regions() {
-        let bytes = region.bytes.min(DIRECT_BYTES.saturating_sub(region.lowest));
-        if region.is_ram {
-            unused += region.bytes - bytes;
-        }
-        if bytes > 0 {
-            // As many as were told, so there is room.
-            let _kept = info.add_region(MemoryRegion { bytes, ..region });
-        }
+    if !unsafe { pvh::read(start_info, boot) } {
+        return false;
     }
+    let unused = boot.leave_out_from(DIRECT_BYTES);
     if unused > 0 {
         log!("{} MiB of memory are out of the direct map's reach and left unused", unused >> 20);
     }
-    info.initrd = told.initrd.map(|(lowest, bytes)| {
-        if lowest + bytes <= DIRECT_BYTES {
-            return (lowest, bytes);
-        }
+    if let Some((lowest, bytes)) = boot.initrd
+        && lowest + bytes > DIRECT_BYTES
+    {
         let to = (DIRECT_BYTES - bytes) & !4095;
         // SAFETY: (1) both below 3 GiB, hence mapped; RAM reaches from one to the other; (2) nothing but the archive is that
         // high: the loader puts it last.
         unsafe { core::ptr::copy(lowest as *const u8, to as *mut u8, bytes as usize) };
-        (to, bytes)
-    });
-    info.set_command_line(told.command_line().iter().copied());
-    Some(info)
+        boot.initrd = Some((to, bytes));
+    }
+    true
 }

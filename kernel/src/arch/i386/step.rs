@@ -13,7 +13,7 @@ pub const RESUME: u32 = 1 << 16;
 
 /// Stops this CPU, with a debug exception, right before it executes the instruction at `at`; `None`: nowhere.
 pub fn set_breakpoint(at: Option<usize>) {
-    const EXECUTE_HERE: u64 = 1;
+    const EXECUTE_HERE: usize = 1;
     let (address, control) = at.map_or((0, 0), |at| (at, EXECUTE_HERE));
     // SAFETY: (1) nobody else uses the debug registers; (2) the kernel has a handler for what they raise.
     unsafe {

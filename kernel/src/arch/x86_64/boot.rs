@@ -188,12 +188,12 @@ pub fn prepare_secondary(tables: u64, stack_top: u64, argument: u64) {
     SECONDARY_ARGUMENT.store(argument, Ordering::SeqCst);
 }
 
-/// Reads the start info at the physical address the boot loader gave. `None` if it is none.
+/// Reads the start info at the physical address the boot loader gave. Says whether it is one.
 ///
 /// # Safety
 ///
 /// 1. The boot page tables are active: the first GiB is mapped one to one, and the loader's tables lie there.
-pub unsafe fn read_boot_info(start_info: u64) -> Option<BootInfo> {
+pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise.
-    unsafe { pvh::read(start_info) }
+    unsafe { pvh::read(start_info, boot) }
 }

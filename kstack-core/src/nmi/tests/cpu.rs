@@ -28,6 +28,8 @@ pub enum Violation {
     Lost,
     /// At rest, with words that are not zero, or NMIs held back.
     NotOver,
+    /// The end of a piece of code was passed.
+    RanOn,
     /// A state leads back to itself.
     Endless,
 }
@@ -75,8 +77,8 @@ pub struct Registers {
     users_gs: bool,
 }
 
-/// Words of each stack that the program uses: frame, error code, two registers, an exception's frame, its register.
-const WORDS: usize = 14;
+/// Words of each stack: frame, error code, two registers, the frame of an exception and its register; one more on the NMI stack.
+const WORDS: usize = 15;
 
 /// A context that was interrupted and not resumed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -84,7 +86,7 @@ struct Context {
     registers: Registers,
     /// Where the frame is that resumes it: SP right after the CPU has pushed one.
     frame: Sp,
-    /// The arriving NMI redirected it, rightly.
+    /// It was on the body stack, and the arriving NMI makes it start over. Whether that was right will show.
     redirected: bool,
 }
 
@@ -143,21 +145,29 @@ impl Cpu {
         }
     }
 
-    pub fn nmis_held_back(&self) -> bool {
-        self.held_back
-    }
-
+    /// Handlers that have begun and not ended.
     pub fn bodies(&self) -> u8 {
         self.bodies_on_body_stack + self.bodies_on_thread_stack
     }
 
-    pub fn nmi_waits(&self) -> bool {
-        self.waiting
+    /// Whether an NMI can arrive before the next instruction.
+    pub fn takes_nmis(&self) -> bool {
+        !self.held_back
     }
 
-    /// The registers of what was interrupted last.
+    /// Whether SP is on the stack.
+    pub fn is_on(&self, stack: Stack) -> bool {
+        self.registers.sp.stack == stack
+    }
+
+    /// What the innermost arrival or exception interrupted.
     pub fn interrupted(&self) -> Option<&Registers> {
         self.interrupted.last().map(|context| &context.registers)
+    }
+
+    /// The next instruction, and nothing else.
+    pub fn advance(&mut self, program: &Program) -> Result {
+        self.execute(program, program.line(&self.registers))
     }
 
     /// Everything that can happen next.
@@ -195,7 +205,8 @@ impl Cpu {
         if !self.interrupted.is_empty() || self.bodies() != 0 {
             return Err(Violation::ResumedWrong);
         }
-        let settled = Registers { rip: self.began_as.rip, ..self.registers };
+        let Registers { rip, user, .. } = self.began_as;
+        let settled = Registers { rip, user, ..self.registers };
         if settled != self.began_as {
             return Err(Violation::ResumedWrong);
         }
@@ -336,6 +347,7 @@ impl Cpu {
         let step = program.step(&self.registers);
         self.registers.rip += 1;
         match line {
+            Do::Undefined => return Err(Violation::RanOn),
             Do::Rest | Do::Nothing | Do::Work => {}
             Do::TestCs => {
                 let user = self.read(self.above_sp(1)?)? == Word::Cs { user: true };
@@ -373,8 +385,7 @@ impl Cpu {
             }
             Do::WriteRip => {
                 let context = self.interrupted.last_mut().ok_or(Violation::ResumedWrong)?;
-                context.redirected =
-                    !context.registers.user && program.step(&context.registers).in_window();
+                context.redirected = context.registers.sp.stack == Stack::Body;
                 self.write_anywhere(self.above_sp(1)?, self.registers.rax)?;
             }
             Do::LoadWords => self.registers.rax = self.read(self.above_sp(1 + FRAME)?)?,
@@ -422,8 +433,19 @@ impl Cpu {
             Do::TestRbx => {
                 self.registers.flags = (self.registers.rbx != Word::Number(0)).cmp(&false);
             }
+            Do::Set(field, value) => *self.field(field) = value,
+            Do::GoElsewhere => {
+                let rip = program.address(Label::Elsewhere);
+                self.registers = Registers { rip, user: false, ..self.began_as };
+                self.interrupted.clear();
+                (self.bodies_on_body_stack, self.bodies_on_thread_stack) = (0, 0);
+            }
+            Do::LetNmisIn => self.held_back = false,
             Do::Begin => self.begin()?,
-            Do::End => *self.bodies_here() -= 1,
+            Do::End => {
+                let fewer = self.bodies_here().checked_sub(1);
+                *self.bodies_here() = fewer.ok_or(Violation::WrongStack)?;
+            }
             Do::Iretq => self.iretq(program, step)?,
         }
         Ok(())
@@ -438,6 +460,7 @@ impl Cpu {
 
     fn begin(&mut self) -> Result {
         self.registers.rax = Word::Junk;
+        self.registers.flags = Ordering::Greater;
         self.owed = false;
         *self.bodies_here() += 1;
         if *self.bodies_here() > 1 {

@@ -26,11 +26,14 @@ pub enum Protocol {
     GsInferredFromCs,
     /// Not the code but what is around it: an instruction that copies the frame causes an exception.
     ExceptionInMove,
+    /// Nothing wrong: the handler ends the NMI and goes on elsewhere, for ever (`NmiWords::abandon`).
+    Abandons,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Label {
     Kernel,
+    Elsewhere,
     User,
     Nmi,
     NotInWindow,
@@ -68,6 +71,8 @@ pub enum Do {
     /// Where a program or kernel code spends its time.
     Rest,
     Nothing,
+    /// Whatever lies behind a piece of code.
+    Undefined,
     TestCs,
     Jump(If, Label),
     PushRax,
@@ -98,6 +103,12 @@ pub enum Do {
     TestGs,
     SetRbx(u8),
     TestRbx,
+    /// By its address, without a register.
+    Set(Field, bool),
+    /// SP and all registers become those of someone else; what is on the stack is never gone back to.
+    GoElsewhere,
+    /// An `iretq` to the next line.
+    LetNmisIn,
     /// The handler itself.
     Begin,
     Work,
@@ -121,6 +132,17 @@ impl Program {
 
     pub fn address(&self, label: Label) -> u8 {
         self.labels.iter().find(|l| l.0 == label).expect("a label of the program").1
+    }
+
+    /// The same with nothing in place of a line.
+    pub fn without(&self, line: u8) -> Self {
+        let mut lines = self.lines.clone();
+        lines[usize::from(line)].1 = Do::Nothing;
+        Self { lines, labels: self.labels.clone() }
+    }
+
+    pub fn at(&self, line: u8) -> (Step, Do) {
+        self.lines[usize::from(line)]
     }
 
     /// The instruction a CPU with these registers is at.
@@ -147,6 +169,8 @@ impl Program {
 
         p.label(Kernel);
         p.add(Step::Kernel, &[Nothing, Rest]);
+        p.label(Elsewhere);
+        p.add(Step::Kernel, &[Nothing, LetNmisIn, Rest]);
         p.label(User);
         p.add(Step::User, &[Rest]);
 
@@ -187,6 +211,7 @@ impl Program {
         p.add(Step::Move, &[PopRax, Jump(If::Always, Body)]);
         p.label(LatchIt);
         p.add(Step::Latch, &[SetByRax(Latched, true), PopRax, Iretq]);
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(Body);
         p.add(Step::Body, &[PushZero, PushRax, PushRbx]);
@@ -196,7 +221,11 @@ impl Program {
         p.add(Step::Body, &[SetRbx(0), TestGs, Jump(If::Equal, GsIsTheKernels)]);
         p.add(Step::Body, &[Swapgs, SetRbx(1)]);
         p.label(GsIsTheKernels);
-        p.add(Step::Body, &[Begin, Work, Work, End]);
+        p.add(Step::Body, &[Begin, Work]);
+        if is(P::Abandons) {
+            p.add(Step::Body, &[Set(Latched, false), Set(Active, false), GoElsewhere]);
+        }
+        p.add(Step::Body, &[Work, End]);
         p.add(Step::Body, &[TestRbx, Jump(If::Equal, GsIsBack), Swapgs]);
         p.label(GsIsBack);
         if is(P::WindowStartsAtRestore) {
@@ -207,6 +236,7 @@ impl Program {
             p.add(Step::Body, &[SetBySp(Latched, false)]);
         }
         p.add(Step::Body, &[Jump(If::Always, Window)]);
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(Window);
         if !is(P::WindowStartsAtRestore) && !is(P::WindowStartsAfterItsTest) {
@@ -229,6 +259,7 @@ impl Program {
         if !is(P::WindowEndsBeforeIretq) {
             p.label(WindowEnd);
         }
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(Repeat);
         if is(P::ActiveSetAgainInRepeat) {
@@ -237,6 +268,7 @@ impl Program {
         let late = is(P::LatchedNotCleared) || is(P::LatchedClearedAfterBody);
         let clear_latched = if late { Nothing } else { SetBySp(Latched, false) };
         p.add(Step::ClearLatched, &[clear_latched, Jump(If::Always, Body)]);
+        p.add(Step::Kernel, &[Undefined]);
 
         p.label(FromUser);
         p.add(Step::MoveToThread, &[Swapgs, PushRax, LoadThreadTop]);
@@ -244,6 +276,7 @@ impl Program {
         p.add(Step::MoveToThread, &[MoveStack]);
         p.add(Step::BodyOnThread, &[PopRax, PushZero, PushRax, PushRbx]);
         p.add(Step::BodyOnThread, &[Begin, Work, Work, End, Swapgs, PopRbx, PopRax, Drop, Iretq]);
+        p.add(Step::Kernel, &[Undefined]);
 
         // Whatever the handler runs into. It uses the stack of the handler.
         p.label(Exception);
