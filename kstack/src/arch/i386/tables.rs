@@ -233,7 +233,8 @@ impl CpuTables {
                 "lidt [{idt}]",
                 // CS can only be loaded by a far transfer.
                 "push {code}",
-                "push offset 2f",
+                "lea {scratch}, [2f]",
+                "push {scratch}",
                 "retf",
                 "2:",
                 "mov ds, {data:e}",
@@ -249,6 +250,7 @@ impl CpuTables {
                 code = const KERNEL_CODE,
                 data = inout(reg) u32::from(KERNEL_DATA) => _,
                 tss = in(reg) TSS_SELECTOR,
+                scratch = out(reg) _,
             );
         }
         write_msr(SYSENTER_CS, 0);
