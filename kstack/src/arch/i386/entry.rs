@@ -51,6 +51,21 @@ pub(super) const AT_SS: usize = offset_of!(SavedRegs, ss) - offset_of!(SavedRegs
 /// Bytes that an entry from the kernel makes room for: esp and ss.
 pub(super) const GAP: usize = size_of::<SavedRegs>() - offset_of!(SavedRegs, esp);
 
+/// Pushes a segment register as a word of four bytes. In its other syntax, the assembler takes the name for one of two.
+macro_rules! push_segment {
+    ($name:literal) => {
+        concat!(".att_syntax\npushl %", $name, "\n.intel_syntax noprefix")
+    };
+}
+
+/// The reverse.
+macro_rules! pop_segment {
+    ($name:literal) => {
+        concat!(".att_syntax\npopl %", $name, "\n.intel_syntax noprefix")
+    };
+}
+pub(super) use push_segment;
+
 /// A naked function that starts with the stub's words on the stack and saves all of SavedRegs. After it: SP at SavedRegs,
 /// esi = vector, ebp marked, ebx = SP, segments the kernel's.
 macro_rules! saving_entry {
@@ -78,9 +93,9 @@ macro_rules! saving_entry {
             "mov [esp + {WORD} + {AT_SS}], eax",
             "pop eax",
             "19:",
-            "push fs",
-            "push es",
-            "push ds",
+            push_segment!("fs"),
+            push_segment!("es"),
+            push_segment!("ds"),
             "push eax",
             "push ebp",
             "push edi",
@@ -210,10 +225,10 @@ pub(super) extern "C" fn restore() {
         "pop edi",
         "pop ebp",
         "pop eax",
-        "pop ds",
-        "pop es",
-        "pop fs",
-        "pop gs",
+        pop_segment!("ds"),
+        pop_segment!("es"),
+        pop_segment!("fs"),
+        pop_segment!("gs"),
         // SP is at orig_eax, a word above the place of gs.
         "test byte ptr [esp - {WORD} + {AT_CS}], 3",
         "jz 2f",
@@ -303,9 +318,9 @@ pub(super) extern "C" fn sysenter_entry() {
         "push eax",
         // Place of gs.
         "push 0",
-        "push fs",
-        "push es",
-        "push ds",
+        push_segment!("fs"),
+        push_segment!("es"),
+        push_segment!("ds"),
         "push eax",
         "push ebp",
         "push edi",
@@ -353,10 +368,10 @@ pub(super) extern "C" fn sysenter_entry() {
         "pop edi",
         "pop ebp",
         "pop eax",
-        "pop ds",
-        "pop es",
-        "pop fs",
-        "pop gs",
+        pop_segment!("ds"),
+        pop_segment!("es"),
+        pop_segment!("fs"),
+        pop_segment!("gs"),
         "mov edx, [esp - {word} + {AT_EIP}]",
         "mov ecx, [esp - {word} + {AT_ESP}]",
         "and dword ptr [esp - {word} + {AT_EFLAGS}], ~{NOT_BY_SYSEXIT}",

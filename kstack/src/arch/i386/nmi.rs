@@ -31,7 +31,7 @@
 //! A task gate: the CPU stores every register in the current TSS and loads all of them, SP included, from another one. Nothing
 //! is pushed on the broken stack. The task never returns: see [`super::fault`].
 
-use super::entry::saving_entry;
+use super::entry::{push_segment, saving_entry};
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
 use core::arch::naked_asm;
