@@ -313,7 +313,7 @@ pub fn n9_the_registry_lists_every_stack_once() -> Outcome {
         check!(owner.is_some(), "{stack:?} belongs to no thread");
     }
     let mut ranges: Vec<_> = live.iter().map(|stack| stack.range).collect();
-    ranges.sort_by_key(|range| range.lowest);
+    ranges.sort_unstable_by_key(|range| range.lowest);
     let apart = ranges.windows(2).all(|pair| pair[0].top < pair[1].lowest);
     check!(apart, "two stacks touch: {ranges:?}");
     let listed: usize = ranges.iter().map(|range| range.size().in_pages()).sum();
