@@ -3,6 +3,11 @@
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod pc;
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub use arm64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -13,5 +18,5 @@ mod i386;
 #[cfg(target_arch = "x86")]
 pub use i386::*;
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86")))]
 compile_error!("the reference kernel has no machine layer for this architecture yet");

@@ -2,7 +2,7 @@
 //!
 //! | file | what every tree has in it |
 //! | --- | --- |
-//! | `regs` | [`SavedRegs`](x86_64::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
+//! | `regs` | [`SavedRegs`](current::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
 //! | `switch` | the switch between two stacks, and the first frame of a new one |
 //! | `call` | a call on another stack |
 //! | `local` | the per-CPU block that entry code reads, and `current` |
@@ -11,6 +11,11 @@
 //! | `nmi` | entries that may interrupt any instruction at all |
 //!
 //! This module selects one tree and refuses what is half supported.
+
+#[cfg(target_arch = "aarch64")]
+pub mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub use arm64 as current;
 
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
@@ -22,5 +27,5 @@ pub mod i386;
 #[cfg(target_arch = "x86")]
 pub use i386 as current;
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86")))]
 compile_error!("kstack has no complete architecture tree for this target yet");
