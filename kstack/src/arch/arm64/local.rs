@@ -42,6 +42,16 @@ impl ArchLocal {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
     }
 
+    /// Whether the overflow handler itself has had a fault.
+    pub fn has_second_fault(&self) -> bool {
+        self.second_faults.load(Ordering::Relaxed) != 0
+    }
+
+    /// The overflow handler is done: the next fault on its stack is a first one again.
+    pub(super) fn forget_second_faults(&self) {
+        self.second_faults.store(0, Ordering::Relaxed);
+    }
+
     /// Top of the overflow stack.
     pub fn overflow_top(&self) -> Addr {
         Addr::new(self.overflow_top.load(Ordering::Relaxed))
