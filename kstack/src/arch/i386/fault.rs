@@ -17,7 +17,7 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use kstack_core::addr::Addr;
 use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, REPORT_STEPS, judge};
 
 const DOUBLE_FAULT: u8 = 8;
 const PAGE_FAULT: u8 = 14;
@@ -34,6 +34,9 @@ unsafe impl Sync for Reports {}
 
 static REPORTS: Reports =
     Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MOST_CPUS]);
+
+/// What a report starts with: copied from here, not made on the stack first.
+static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
 
 fn fault_address() -> Addr {
     let address: usize;
@@ -117,7 +120,7 @@ fn report(delivery: Delivery, address: Addr, regs: &SavedRegs) -> Option<&'stati
         (&raw mut (*place).verdict).write(verdict);
         (&raw mut (*place).fault).write(fault);
         (&raw mut (*place).context).write(context);
-        (&raw mut (*place).backtrace).write(Backtrace::empty());
+        core::ptr::copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*place).backtrace, 1);
         &mut *place
     };
     unwind::from_regs(registry, regs, &mut report.backtrace);
