@@ -2,7 +2,7 @@
 //!
 //! | file | what every tree has in it |
 //! | --- | --- |
-//! | `regs` | [`SavedRegs`](x86_64::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
+//! | `regs` | [`SavedRegs`](current::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
 //! | `switch` | the switch between two stacks, and the first frame of a new one |
 //! | `call` | a call on another stack |
 //! | `local` | the per-CPU block that entry code reads, and `current` |
@@ -12,10 +12,15 @@
 //!
 //! This module selects one tree and refuses what is half supported.
 
+#[cfg(target_arch = "riscv64")]
+pub mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub use riscv64 as current;
+
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64 as current;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "riscv64", target_arch = "x86_64")))]
 compile_error!("kstack has no complete architecture tree for this target yet");
