@@ -27,14 +27,15 @@ pub struct Hooks {
     pub kernel_exception: fn(vector: u8, fault: Addr, regs: &mut SavedRegs),
     /// The first thing a stack runs after a switch to it: `message` is what the other side passed. Interrupts off.
     pub after_switch: fn(message: usize),
-    /// An NMI. It may have interrupted anything: take no lock that an interrupted instruction could hold.
+    /// An NMI. It may have interrupted anything: take no lock that an interrupted instruction could hold. If the handler of one
+    /// from user mode takes an exception, the next may come inside it, once.
     pub nmi: fn(regs: &mut SavedRegs),
     /// A debug exception in the kernel. As for NMIs.
     pub debug: fn(regs: &mut SavedRegs),
     /// What the overflow verdict needs to know of the running context, besides stacks.
     pub context: fn() -> kstack_core::verdict::Context,
-    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack,
-    /// rewound to its top.
+    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack: after an
+    /// overflow rewound to its top, after a stray access to a guard where it stands.
     pub end_thread: fn(report: &OverflowReport) -> !,
     /// Stops the system. On the double-fault stack, or the stack that touched a guard; no lock may be waited for.
     pub stop: fn(report: &OverflowReport) -> !,
