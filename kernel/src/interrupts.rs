@@ -36,12 +36,17 @@ fn run_probe(probe: &AtomicUsize, regs: &mut SavedRegs) {
     }
 }
 
-/// An interrupt, on the stack the library chose, interrupts off.
+/// An interrupt, on the stack the library chose, interrupts off. What the CPU tells may stand for several vectors, or none:
+/// the interrupt controller knows.
 pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
+    irqchip::dispatch(number, regs, handle);
+}
+
+/// One vector.
+fn handle(number: u8, regs: &mut SavedRegs) {
     let cpu = cpus::this();
     match number {
-        vector::SOFTWARE => return run_probe(&PROBE, regs),
-        vector::SPURIOUS => return,
+        vector::SOFTWARE => run_probe(&PROBE, regs),
         vector::TIMER => {
             cpu.ticks.fetch_add(1, Ordering::Relaxed);
             if cpu.id().get() == 0 && crate::time::tick() {
@@ -66,7 +71,6 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
         }
         _ => {}
     }
-    irqchip::end_of_interrupt();
 }
 
 /// An NMI: tests land them; nothing else sends any.

@@ -41,6 +41,7 @@ mod stacks;
 mod start;
 mod symbols;
 mod sync;
+#[cfg(target_arch = "x86_64")]
 mod tests;
 mod time;
 

@@ -1,9 +1,14 @@
 //! The machine the kernel runs on. One tree per architecture; this module selects.
 
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub use riscv64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::*;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "riscv64", target_arch = "x86_64")))]
 compile_error!("the reference kernel has no machine layer for this architecture yet");

@@ -54,9 +54,9 @@ pub(super) fn sigaction(signal: u64, new: u64, old: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let process = current();
-    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; 32]);
+    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; abi::SIGACTION_BYTES]);
     if new != 0 {
-        let action = get::<32>(new)?;
+        let action = get::<{ abi::SIGACTION_BYTES }>(new)?;
         process.actions.lock().insert(signal, action);
     }
     if old != 0 {

@@ -3,6 +3,7 @@
 //! Registers as in Intel SDM vol. 3, chapter 12, through the direct map.
 
 use super::cpu::{self, in8, out8};
+use super::regs::SavedRegs;
 use super::serial;
 use crate::memory::direct;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -101,10 +102,15 @@ pub fn stop_timer() {
     write(TIMER_INITIAL, 0);
 }
 
-/// Tells the local APIC that the interrupt has been handled.
+/// Handles the vector that the CPU tells, and then tells the local APIC that it has been handled. Interrupts off.
 #[inline(always)]
-pub fn end_of_interrupt() {
-    write(END_OF_INTERRUPT, 0);
+pub fn dispatch(number: u8, regs: &mut SavedRegs, handle: fn(u8, &mut SavedRegs)) {
+    if number != vector::SPURIOUS {
+        handle(number, regs);
+        if number != vector::SOFTWARE {
+            write(END_OF_INTERRUPT, 0);
+        }
+    }
 }
 
 fn send(hardware_id: u32, command: u32) {
