@@ -150,8 +150,7 @@ fn o2_a_frame_beyond_the_guard_of_the_irq_stack_is_blamed_on_that_stack() {
     // SP is below the arena; the access that failed was in the IRQ stack's guard.
     let address = irq.range.lowest.get() - 400;
     let sp = irq.range.lowest.get() - 0x10_0000;
-    let verdict =
-        machine.judge(Delivery::AnotherStack, address, sp, context).expect("an overflow");
+    let verdict = machine.judge(Delivery::AnotherStack, address, sp, context).expect("an overflow");
     assert_eq!((verdict.stack, verdict.cause), (irq, Cause::FrameBeyondGuard));
     assert_eq!(verdict.consequence, Consequence::StopSystem);
 }
