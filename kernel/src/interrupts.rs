@@ -36,17 +36,12 @@ fn run_probe(probe: &AtomicUsize, regs: &mut SavedRegs) {
     }
 }
 
-/// An interrupt, on the stack the library chose, interrupts off. What the CPU tells may stand for several vectors, or none:
-/// the interrupt controller knows.
+/// An interrupt, on the stack the library chose, interrupts off.
 pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
-    irqchip::dispatch(number, regs, handle);
-}
-
-/// One vector.
-fn handle(number: u8, regs: &mut SavedRegs) {
     let cpu = cpus::this();
     match number {
-        vector::SOFTWARE => run_probe(&PROBE, regs),
+        vector::SOFTWARE => return run_probe(&PROBE, regs),
+        vector::SPURIOUS => return,
         vector::TIMER => {
             cpu.ticks.fetch_add(1, Ordering::Relaxed);
             if cpu.id().get() == 0 && crate::time::tick() {
@@ -71,6 +66,7 @@ fn handle(number: u8, regs: &mut SavedRegs) {
         }
         _ => {}
     }
+    irqchip::end_of_interrupt();
 }
 
 /// An NMI: tests land them; nothing else sends any.

@@ -3,7 +3,6 @@
 //! Registers as in Intel SDM vol. 3, chapter 12, through the direct map.
 
 use super::cpu::{self, in8, out8};
-use super::regs::SavedRegs;
 use super::serial;
 use crate::memory::direct;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -102,15 +101,10 @@ pub fn stop_timer() {
     write(TIMER_INITIAL, 0);
 }
 
-/// Handles the vector that the CPU tells, and then tells the local APIC that it has been handled. Interrupts off.
+/// Tells the local APIC that the interrupt has been handled.
 #[inline(always)]
-pub fn dispatch(number: u8, regs: &mut SavedRegs, handle: fn(u8, &mut SavedRegs)) {
-    if number != vector::SPURIOUS {
-        handle(number, regs);
-        if number != vector::SOFTWARE {
-            write(END_OF_INTERRUPT, 0);
-        }
-    }
+pub fn end_of_interrupt() {
+    write(END_OF_INTERRUPT, 0);
 }
 
 fn send(hardware_id: u32, command: u32) {
