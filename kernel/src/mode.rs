@@ -8,9 +8,7 @@ use alloc::vec::Vec;
 pub fn run() {
     match options::get("mode").as_deref() {
         Some("run") => run_program(),
-        #[cfg(target_arch = "x86_64")]
         Some("test") => crate::tests::run(&options::get("tests").unwrap_or_default()),
-        #[cfg(target_arch = "x86_64")]
         Some("list") => crate::tests::list(),
         Some("bench") => crate::bench::run(),
         Some("console") | None => crate::console::run(),

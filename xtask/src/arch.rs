@@ -180,7 +180,7 @@ const TABLE: [(Arch, Description); 5] = [
         Arch::Arm64,
         Description {
             name: "arm64",
-            supported: false,
+            supported: true,
             target: "aarch64-unknown-none-softfloat",
             own_core_fits: true,
             codegen_flags: &[FRAME_POINTERS],

@@ -12,6 +12,11 @@
 //!
 //! This module selects one tree and refuses what is half supported.
 
+#[cfg(target_arch = "aarch64")]
+pub mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub use arm64 as current;
+
 #[cfg(target_arch = "riscv64")]
 pub mod riscv64;
 #[cfg(target_arch = "riscv64")]
@@ -22,5 +27,5 @@ pub mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64 as current;
 
-#[cfg(not(any(target_arch = "riscv64", target_arch = "x86_64")))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")))]
 compile_error!("kstack has no complete architecture tree for this target yet");

@@ -13,7 +13,8 @@
 //! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the firmware when asked, go through
 //! the same tables, and continue in `secondary_main` on the stack given.
 
-use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::boot_info::BootInfo;
+use crate::device_tree::Tree;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -261,17 +262,18 @@ impl Machine {
         Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)
     }
 
-    fn learn(&self, tree: &Fdt<'_>) {
+    fn learn(&self, tree: &Tree<'_>) {
         /// The number by which the interrupt controller names a hart's supervisor mode (external interrupt).
         const SUPERVISOR_EXTERNAL: u32 = 9;
-        let frequency = tree.find_node("/cpus").and_then(|cpus| cpus.property("timebase-frequency"));
-        let frequency = frequency.and_then(|property| property.as_usize()).unwrap_or(10_000_000);
-        self.timebase.store(frequency as u64, Ordering::Relaxed);
-        let plic = tree.find_compatible(&["sifive,plic-1.0.0", "riscv,plic0"]);
-        let registers = plic.and_then(|node| node.reg()).and_then(|mut regs| regs.next());
-        if let Some(registers) = registers {
-            self.plic.store(registers.starting_address as u64, Ordering::Relaxed);
+        const TIMEBASE_OF_VIRT: u64 = 10_000_000;
+        let frequency = tree.number("/cpus", "timebase-frequency").unwrap_or(TIMEBASE_OF_VIRT);
+        self.timebase.store(frequency, Ordering::Relaxed);
+        const CONTROLLER: [&str; 2] = ["sifive,plic-1.0.0", "riscv,plic0"];
+        if let Some([registers]) = tree.registers(&CONTROLLER) {
+            self.plic.store(registers, Ordering::Relaxed);
         }
+        let tree = tree.raw();
+        let plic = tree.find_compatible(&CONTROLLER);
         let lines = plic.and_then(|node| node.property("interrupts-extended"));
         for (index, (hart, own_controller)) in harts_of(tree).take(MOST_HARTS).enumerate() {
             self.harts[index].store(hart, Ordering::Relaxed);
@@ -313,29 +315,9 @@ fn harts_of<'t>(tree: &'t Fdt<'_>) -> impl Iterator<Item = (usize, Option<u32>)>
 ///
 /// 1. The boot page tables are active: the first 4 GiB are in the direct map, and the tree lies there.
 pub unsafe fn read_boot_info(device_tree: u64, boot: &mut BootInfo) -> bool {
-    // SAFETY: (1) by the caller's promise; a tree says how long it is, and starts with a magic number that is checked.
-    let Ok(tree) = (unsafe { Fdt::from_ptr(direct::<u8>(device_tree)) }) else { return false };
+    // SAFETY: (1) by the caller's promise.
+    let Some(tree) = (unsafe { Tree::at(direct::<u8>(device_tree)) }) else { return false };
     MACHINE.learn(&tree);
-    let chosen = tree.find_node("/chosen");
-    let property = |name| chosen.and_then(|chosen| chosen.property(name));
-    let address = |name| property(name).and_then(|value| value.as_usize()).map(|at| at as u64);
-    if let (Some(lowest), Some(top)) = (address("linux,initrd-start"), address("linux,initrd-end")) {
-        boot.initrd = Some((lowest, top.saturating_sub(lowest)));
-    }
-    if let Some(line) = property("bootargs") {
-        boot.set_command_line(line.value.iter().copied());
-    }
-    let ram = tree.all_nodes().filter(|node| {
-        node.property("device_type").and_then(|kind| kind.as_str()) == Some("memory")
-    });
-    for region in ram.filter_map(|node| node.reg()).flatten() {
-        let bytes = region.size.unwrap_or(0) as u64;
-        // More than there is room for is left unused.
-        let _kept = boot.add_region(MemoryRegion {
-            lowest: region.starting_address as u64,
-            bytes,
-            is_ram: true,
-        });
-    }
+    tree.boot_info(boot);
     true
 }

@@ -11,6 +11,8 @@ use kstack_core::kind::StackKind;
 pub struct ArchCpu {
     /// Interrupts from other CPUs that have been sent and not been taken, a bit each; see `irqchip`.
     pub sent: AtomicU32,
+    /// The line of the interrupt controller that is being handled; 0: none.
+    pub claimed: AtomicU32,
     /// When the next tick is due.
     pub next_tick: AtomicU64,
 }
@@ -18,7 +20,7 @@ pub struct ArchCpu {
 impl ArchCpu {
     /// Not set up yet.
     pub const fn new() -> Self {
-        Self { sent: AtomicU32::new(0), next_tick: AtomicU64::new(0) }
+        Self { sent: AtomicU32::new(0), claimed: AtomicU32::new(0), next_tick: AtomicU64::new(0) }
     }
 }
 

@@ -15,5 +15,6 @@ pub const TABLE: &[EntryRow] = &[
     row("softirq from thread", "irq", "CpuLocal.irq_top"),
     row("exception from user", "thread", "CpuLocal.thread_top"),
     row("exception from kernel", "current", "no change"),
-    row("no room for registers", "overflow", "test of SP; CpuLocal.overflow_top"),
+    row("no room for the registers", "overflow", "test of SP; ArchLocal.overflow_top"),
+    row("fault on the overflow stack", "overflow, further down", "no change"),
 ];

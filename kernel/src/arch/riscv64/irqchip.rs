@@ -1,18 +1,17 @@
 //! What interrupts a hart: its timer and its software interrupt, both through the firmware, and the PLIC (the console's line).
 //!
 //! A hart has one software interrupt, so what is sent is multiplexed: the sender sets a bit in the receiver's word `sent` and
-//! raises the interrupt; the receiver takes the word and handles each bit as the vector it stands for.
+//! raises the interrupt; the receiver takes one bit, handles it as the vector it stands for, and interrupts itself for the next.
 //!
 //! | cause of the CPU | vectors |
 //! | --- | --- |
-//! | 1, software | those whose bits are set in `sent` |
+//! | 1, software | that of a bit that is set in `sent` |
 //! | 5, timer | `TIMER`; the next tick is asked for first |
 //! | 9, external | `CONSOLE`, if the PLIC says it is the console's line |
 //! | a marked `ebreak` | `SOFTWARE` |
 
 use super::boot::{self, MACHINE};
 use super::cpu;
-use super::regs::SavedRegs;
 use super::sbi;
 use super::serial;
 use crate::cpus::{self, MAX_CPUS};
@@ -36,7 +35,7 @@ pub mod vector {
     pub const CALL: u8 = SENT_LOWEST + 2;
     /// Raised by tests and benches with an instruction: no interrupt controller involved.
     pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
-    /// Interrupts that went away have no vector here; this is none's.
+    /// An interrupt that went away, or whose vector somebody took already.
     pub const SPURIOUS: u8 = 0xff;
 
     /// The vector of bit 0 of a CPU's word `sent`.
@@ -106,31 +105,37 @@ fn ask_for_next_tick() {
     sbi::set_timer(next);
 }
 
-/// Finds out which vectors an interrupt of the CPU stands for, and handles each. Interrupts off.
+/// Which vector an interrupt of the CPU stands for. Interrupts off. If there are more, the CPU is interrupted again for the next.
 #[inline(always)]
-pub fn dispatch(cause: u8, regs: &mut SavedRegs, handle: fn(u8, &mut SavedRegs)) {
+pub fn acknowledge(cause: u8) -> u8 {
     match cause {
-        vector::SOFTWARE => handle(vector::SOFTWARE, regs),
+        vector::SOFTWARE => vector::SOFTWARE,
         TIMER_CAUSE => {
             ask_for_next_tick();
-            handle(vector::TIMER, regs);
+            vector::TIMER
         }
-        SOFTWARE_CAUSE => {
-            // First the interrupt, then the word: a bit that is set in between raises it again.
-            // SAFETY: (1) clears this hart's own software interrupt.
-            unsafe {
-                asm!("csrc sip, {}", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack));
-            }
-            let mut sent = cpus::this().arch.sent.swap(0, Ordering::AcqRel);
-            while sent != 0 {
-                let bit = sent.trailing_zeros();
-                sent &= sent - 1;
-                handle(vector::SENT_LOWEST + bit as u8, regs);
-            }
-        }
-        EXTERNAL_CAUSE => take_external(regs, handle),
-        _ => {}
+        SOFTWARE_CAUSE => take_sent(),
+        EXTERNAL_CAUSE => take_external(),
+        _ => vector::SPURIOUS,
     }
+}
+
+/// Takes one bit of what has been sent.
+fn take_sent() -> u8 {
+    // First the interrupt, then the word: a bit that is set in between raises it again.
+    // SAFETY: (1) clears this hart's own software interrupt.
+    unsafe { asm!("csrc sip, {}", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack)) };
+    let word = &cpus::this().arch.sent;
+    let sent = word.load(Ordering::Acquire);
+    if sent == 0 {
+        return vector::SPURIOUS;
+    }
+    let bit = sent.trailing_zeros();
+    if word.fetch_and(!(1 << bit), Ordering::AcqRel) & !(1 << bit) != 0 {
+        // SAFETY: (1) raises this hart's own software interrupt: taken once this one has been handled.
+        unsafe { asm!("csrs sip, {}", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack)) };
+    }
+    vector::SENT_LOWEST + bit as u8
 }
 
 /// Sends an interrupt to a CPU.
@@ -181,18 +186,31 @@ pub fn route_console(hardware_id: u32) {
     plic_write(enable + u64::from(serial::CONSOLE_IRQ / 32) * 4, 1 << (serial::CONSOLE_IRQ % 32));
 }
 
-/// Takes what the PLIC has for this CPU, line by line.
-fn take_external(regs: &mut SavedRegs, handle: fn(u8, &mut SavedRegs)) {
-    let Some((_, context)) = context_registers(id()) else { return };
-    loop {
-        // SAFETY: (1) as for `plic_write`; an interrupt from the PLIC means that there is one.
-        let line = unsafe { plic(context + CLAIM).read_volatile() };
-        if line == 0 {
-            return;
-        }
-        if line == serial::CONSOLE_IRQ {
-            handle(vector::CONSOLE, regs);
-        }
+/// Takes the line that the PLIC has for this CPU. While one is being handled, the PLIC holds that line back, and it comes again if
+/// there is another.
+fn take_external() -> u8 {
+    let Some((_, context)) = context_registers(id()) else { return vector::SPURIOUS };
+    // SAFETY: (1) as for `plic_write`; an interrupt from the PLIC means that there is one.
+    let line = unsafe { plic(context + CLAIM).read_volatile() };
+    if line == serial::CONSOLE_IRQ {
+        cpus::this().arch.claimed.store(line, Ordering::Relaxed);
+        return vector::CONSOLE;
+    }
+    if line != 0 {
         plic_write(context + CLAIM, line);
+    }
+    vector::SPURIOUS
+}
+
+/// Tells the PLIC that the line has been handled, if that is what it was.
+#[inline(always)]
+pub fn end_of_interrupt() {
+    let claimed = &cpus::this().arch.claimed;
+    let line = claimed.load(Ordering::Relaxed);
+    if line != 0 {
+        claimed.store(0, Ordering::Relaxed);
+        if let Some((_, context)) = context_registers(id()) {
+            plic_write(context + CLAIM, line);
+        }
     }
 }

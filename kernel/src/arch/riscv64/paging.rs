@@ -31,7 +31,7 @@ const USER: u64 = 1 << 4;
 const GLOBAL: u64 = 1 << 5;
 const ACCESSED: u64 = 1 << 6;
 /// Set by the CPU on the first write through a translation.
-pub const DIRTY: u64 = 1 << 7;
+const DIRTY: u64 = 1 << 7;
 /// A leaf has one of these; an entry without is a pointer to the next table.
 const LEAF: u64 = READ | WRITE | EXEC;
 /// Bits of an entry that hold the physical address, shifted down by two.
@@ -168,6 +168,23 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     let value = entry_of(frame.addr()) | PRESENT | READ | WRITE | GLOBAL | ACCESSED;
     leaf.store(value, Ordering::Release);
     cpu::flush_all();
+}
+
+/// Whether a page of a stack may have been written to since [`clear_dirty`].
+#[inline(always)]
+pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
+    leaf.load(Ordering::Acquire) & DIRTY != 0
+}
+
+/// Forgets that it was; the caller then drops the cached translation.
+#[inline(always)]
+pub fn clear_dirty(leaf: &AtomicU64) {
+    leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+}
+
+/// The value of a leaf without the bits that the CPU changes by itself.
+pub const fn without_dirty(value: u64) -> u64 {
+    value & !(ACCESSED | DIRTY)
 }
 
 /// The frame that a present leaf entry maps.

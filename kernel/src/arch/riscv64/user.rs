@@ -3,6 +3,10 @@
 
 use crate::sched::Thread;
 
+/// Keeps the thread-local storage base of a process's thread: the entry has.
+#[inline(always)]
+pub fn save_tls(_thread: &Thread) {}
+
 /// Loads the thread-local storage base of a process's thread: the way back to the program does.
 #[inline(always)]
 pub fn load_tls(_thread: &Thread) {}

@@ -4,6 +4,11 @@
 //! register conventions) stands in these files and nowhere else; the rest of `process` uses the names from here.
 //! A new architecture adds a file with the same names.
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm64::*;
+
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
 #[cfg(target_arch = "riscv64")]
