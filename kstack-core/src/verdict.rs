@@ -5,7 +5,7 @@
 //! | delivered | address | verdict |
 //! | --- | --- | --- |
 //! | on another stack, because this one could take no frame | in the guard below the stack SP is on | guard hit |
-//! | likewise | SP is in no known stack, or in another thread's or CPU's, yet one is running | frame beyond the guard |
+//! | likewise | SP is in no known stack, or in another thread's or CPU's, yet one is running | frame beyond the guard, or above the stack: SP leads elsewhere |
 //! | likewise | SP is well inside a stack that this CPU can be on | not an overflow |
 //! | on its own stack | in a guard | guard access: a stray read or write |
 //! | on its own stack | elsewhere | not an overflow |
@@ -223,13 +223,14 @@ fn overflowed(
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
     let stack = running?;
-    let distance = stack.range.lowest.bytes_above(below_sp);
-    (below_sp < stack.range.lowest).then_some((
-        stack,
-        Side::Below,
-        distance,
-        Cause::FrameBeyondGuard,
-    ))
+    let (side, distance) = if below_sp < stack.range.lowest {
+        (Side::Below, stack.range.lowest.bytes_above(below_sp))
+    } else if fault.sp > stack.range.top {
+        (Side::Above, fault.sp.bytes_above(stack.range.top))
+    } else {
+        return None;
+    };
+    Some((stack, side, distance, Cause::FrameBeyondGuard))
 }
 
 /// Steps of a backtrace that a report keeps.
@@ -299,6 +300,9 @@ impl fmt::Display for OverflowReport {
         let Verdict { stack, side, distance, cause, consequence } = self.verdict;
         match cause {
             Cause::GuardHit => writeln!(f, "kernel stack overflow: {stack}")?,
+            Cause::FrameBeyondGuard if side == Side::Above => {
+                writeln!(f, "kernel stack left, by a stack pointer that leads elsewhere: {stack}")?;
+            }
             Cause::FrameBeyondGuard => {
                 writeln!(f, "kernel stack overflow, by one frame larger than the guard: {stack}")?;
             }

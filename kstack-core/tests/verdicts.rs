@@ -143,6 +143,17 @@ fn o1_a_frame_that_jumps_onto_another_cpus_stack_is_blamed_on_the_thread_that_ra
 }
 
 #[test]
+fn o1_a_stack_pointer_above_all_stacks_is_blamed_on_the_thread_that_ran() {
+    let machine = Machine::new();
+    let thread = machine.stack(1);
+    let sp = machine.arena.range().top.get() + 0x1000;
+    let verdict = machine.judge(Delivery::AnotherStack, sp - 288, sp, THREAD).expect("an overflow");
+    assert_eq!((verdict.stack, verdict.side), (thread, Side::Above));
+    assert_eq!(verdict.distance.get(), sp - thread.range.top.get());
+    assert_eq!(verdict.consequence, Consequence::EndThread);
+}
+
+#[test]
 fn o2_a_frame_beyond_the_guard_of_the_irq_stack_is_blamed_on_that_stack() {
     let machine = Machine::new();
     let irq = machine.stack(0);

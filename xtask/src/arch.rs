@@ -11,7 +11,7 @@
 //!   i386     ELF, PVH note         second 16550 (0x2f8)         isa-debug-exit, port 0xf4: 2 v + 1
 //!   arm64    flat image, x0 = DTB  semihosting SYS_WRITEC       semihosting SYS_EXIT_EXTENDED: v
 //!   arm32    flat image, r2 = DTB  semihosting SYS_WRITEC       semihosting SYS_EXIT_EXTENDED: v
-//!   riscv64  ELF, a1 = DTB         semihosting SYS_WRITEC       semihosting SYS_EXIT_EXTENDED: v
+//!   riscv64  ELF, a1 = DTB         16550 on the PCI bus         sifive_test, 0x10_0000: v
 //! ```
 //!
 //! The console is the machine's first serial line on all of them: a 16550 on the PCs and on riscv64, a
@@ -50,6 +50,8 @@ pub(crate) enum Form {
 pub(crate) enum Control {
     /// The machine's second serial line.
     SecondSerial,
+    /// A serial line on the PCI bus, for machines that have one serial line only.
+    PciSerial,
     /// Semihosting: an instruction by which the CPU asks the debugger to write. It needs no device, no
     /// mapping and no lock, so that an overflow report goes through it in any context.
     Semihosting,
@@ -236,7 +238,7 @@ const TABLE: [(Arch, Description); 5] = [
         Arch::Riscv64,
         Description {
             name: "riscv64",
-            supported: false,
+            supported: true,
             target: "riscv64imac-unknown-none-elf",
             own_core_fits: true,
             codegen_flags: &[FRAME_POINTERS],
@@ -252,7 +254,7 @@ const TABLE: [(Arch, Description); 5] = [
                 arguments: &["-M", "virt", "-cpu", "rv64", "-bios", "default"],
             }],
             form: Form::Elf,
-            control: Control::Semihosting,
+            control: Control::PciSerial,
             firmware_speaks: true,
             debian: "riscv64",
             debian_since: Some("trixie"),

@@ -233,6 +233,7 @@ impl Boot<'_> {
             .args(["-chardev", &format!("file,id=control,path={}", escaped(control))]);
         match self.arch.description().control {
             Control::SecondSerial => command.args(["-serial", "chardev:control"]),
+            Control::PciSerial => command.args(["-device", "pci-serial,chardev=control"]),
             Control::Semihosting => {
                 command.args(["-semihosting-config", "enable=on,target=native,chardev=control"])
             }

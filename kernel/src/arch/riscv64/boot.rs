@@ -302,7 +302,8 @@ fn harts_of<'t>(tree: &'t Fdt<'_>) -> impl Iterator<Item = (usize, Option<u32>)>
         }
         // `reg` has as many cells as /cpus says; the number is in the last one.
         let number = cpu.property("reg")?.value.last_chunk::<4>()?;
-        let controller = cpu.children().find(|child| child.name.starts_with("interrupt-controller"));
+        let controller =
+            cpu.children().find(|child| child.name.starts_with("interrupt-controller"));
         let handle = controller.and_then(|node| node.property("phandle"));
         let handle = handle.and_then(|handle| handle.as_usize()).map(|handle| handle as u32);
         Some((u32::from_be_bytes(*number) as usize, handle))

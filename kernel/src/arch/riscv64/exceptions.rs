@@ -32,10 +32,7 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
         FETCH_PAGE_FAULT | LOAD_PAGE_FAULT | STORE_PAGE_FAULT => {
             // A CPU may remember that a page was absent after another has mapped it: forget it, or the program faults for ever.
             cpu::flush_page(regs.badaddr);
-            UserFault::Page {
-                write: vector == STORE_PAGE_FAULT,
-                exec: vector == FETCH_PAGE_FAULT,
-            }
+            UserFault::Page { write: vector == STORE_PAGE_FAULT, exec: vector == FETCH_PAGE_FAULT }
         }
         2 => UserFault::Signal(SIGILL),
         BREAKPOINT => UserFault::Signal(SIGTRAP),

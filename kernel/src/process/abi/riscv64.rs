@@ -154,8 +154,12 @@ pub(crate) const MACHINE: &str = "riscv64";
 pub(crate) const ELF_MACHINE: u16 = 243;
 
 /// What the auxiliary vector says of the CPU: the extensions I, M, A, F, D and C, a bit for each letter.
-pub(crate) const HARDWARE: u64 =
-    1 << (b'i' - b'a') | 1 << (b'm' - b'a') | 1 | 1 << (b'f' - b'a') | 1 << (b'd' - b'a') | 1 << (b'c' - b'a');
+pub(crate) const HARDWARE: u64 = 1 << (b'i' - b'a')
+    | 1 << (b'm' - b'a')
+    | 1
+    | 1 << (b'f' - b'a')
+    | 1 << (b'd' - b'a')
+    | 1 << (b'c' - b'a');
 
 /// Bytes of `struct sigaction`: handler, flags, mask; no restorer.
 pub(crate) const SIGACTION_BYTES: usize = 24;

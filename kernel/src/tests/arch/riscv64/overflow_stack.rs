@@ -149,11 +149,8 @@ pub fn o1_o3_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_lea
     }
     PLACE.store(0, Ordering::Relaxed);
     MAY_END.store(false, Ordering::Relaxed);
-    let neighbour =
-        sched::spawn_kernel("neighbour", neighbour, 0).map_err(|e| format!("{e:?}"))?;
-    until("the neighbour sleeps", || {
-        PLACE.load(Ordering::Acquire) != 0 && !neighbour.is_on_cpu()
-    })?;
+    let neighbour = sched::spawn_kernel("neighbour", neighbour, 0).map_err(|e| format!("{e:?}"))?;
+    until("the neighbour sleeps", || PLACE.load(Ordering::Acquire) != 0 && !neighbour.is_on_cpu())?;
     let outcome = check_astray((PLACE.load(Ordering::Relaxed) + 1600) & !15);
     MAY_END.store(true, Ordering::Relaxed);
     STAYING.wake_all();

@@ -188,14 +188,7 @@ pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
 /// The software interrupt, without a frame around it.
 #[unsafe(naked)]
 extern "C" fn raise() {
-    naked_asm!(
-        ".option push",
-        ".option norvc",
-        "ebreak",
-        "lui zero, 0x57ac",
-        ".option pop",
-        "ret",
-    )
+    naked_asm!(".option push", ".option norvc", "ebreak", "lui zero, 0x57ac", ".option pop", "ret",)
 }
 
 /// Whether this function is compiled to one load through tp, but for a frame and the return.
