@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   first serial line   console          -> a log file, or this terminal (cargo xtask run)
-//!   second one, or      control channel  -> a log file that is read while it grows, line by line
+//!   a second one, or    control channel  -> a log file that is read while it grows, line by line
 //!      semihosting
 //!   a device, or        end of machine   -> the emulator's exit status, the same on all of them
 //!      semihosting

@@ -130,8 +130,8 @@ pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome 
     };
     // Fields of the ELF header, by offset: class 4, machine 18, entry 24, headers 32, size of one 54, how many 56.
     refused("32 bits", &patched(4, &[1]))?;
-    // MIPS, on which this kernel does not run.
-    refused("a program for another machine", &patched(18, &8_u16.to_le_bytes()))?;
+    // 22: s390, which this kernel knows nothing of.
+    refused("a program of another machine", &patched(18, &22_u16.to_le_bytes()))?;
     refused("an object file", &patched(16, &1_u16.to_le_bytes()))?;
     refused("an entry in the kernel", &patched(24, &0xffff_8000_0000_0000_u64.to_le_bytes()))?;
     refused("headers beyond the file", &patched(32, &u64::MAX.to_le_bytes()))?;
