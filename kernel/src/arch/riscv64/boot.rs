@@ -319,6 +319,6 @@ pub unsafe fn read_boot_info(device_tree: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(device_tree)) }) else { return false };
     MACHINE.learn(&tree);
-    tree.boot_info(boot);
+    tree.read_into(boot);
     true
 }
