@@ -158,7 +158,7 @@ const TABLE: [(Arch, Description); 5] = [
         Arch::I386,
         Description {
             name: "i386",
-            supported: false,
+            supported: true,
             target: "i586-unknown-linux-gnu",
             own_core_fits: false,
             // Without this, each atomic load and store of 64 bits goes through the x87 registers, which in a

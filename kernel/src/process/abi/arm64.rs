@@ -7,6 +7,11 @@
 
 use super::{Call, put};
 use crate::arch::regs::SavedRegs;
+use crate::process::error::Errno;
+use kstack_core::exec::WordSize;
+
+/// The size of a program's pointers.
+pub(crate) const WORD: WordSize = WordSize::Eight;
 
 /// Which call a number means.
 pub(crate) fn call(number: u64) -> Option<Call> {
@@ -101,6 +106,7 @@ pub(crate) fn call(number: u64) -> Option<Call> {
         260 => Call::Wait4,
         261 => Call::Prlimit64,
         278 => Call::Getrandom,
+        291 => Call::Statx,
         293 => Call::Rseq,
         439 => Call::Faccessat2,
         _ => return None,
@@ -134,6 +140,9 @@ pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;
 }
 
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage: this machine has the
 /// last two the other way round.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
@@ -146,11 +155,17 @@ pub(crate) const MACHINE: &str = "aarch64";
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 183;
 
+/// What the auxiliary vector says of the CPU: nothing that a program needs.
+pub(crate) const HARDWARE: u64 = 0;
+
 /// One past the highest address a program can use: the end of the user half.
 pub(crate) const USER_TOP: u64 = 0x1_0000_0000_0000;
 
 /// The lowest address a program may map, so that a null pointer with a small offset still faults.
 pub(crate) const USER_LOWEST: u64 = 0x1_0000;
+
+/// Where a position-independent program is put.
+pub(crate) const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
 
 /// `open` flags that differ between architectures.
 pub(crate) mod open {
@@ -299,4 +314,15 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
         put(&mut bytes, offset, value.to_le_bytes());
     }
     bytes
+}
+
+/// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
+pub(crate) const SIGACTION_BYTES: usize = 32;
+
+/// Bytes of `struct rusage`: two times and fourteen words.
+pub(crate) const RUSAGE_BYTES: u64 = 144;
+
+/// What `clone` was given for the thread-local storage of the new thread: its base.
+pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
+    Ok(argument)
 }
