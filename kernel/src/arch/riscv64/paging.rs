@@ -153,12 +153,6 @@ const fn bits(access: Access) -> u64 {
     bits
 }
 
-/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
-    set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
-    Ok(())
-}
-
 /// The leaf entry of a kernel page, with the tables above it made if they are missing.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
     leaf(kernel_root(), address)

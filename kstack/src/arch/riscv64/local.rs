@@ -41,6 +41,12 @@ impl ArchLocal {
         }
     }
 
+    /// Softirqs have no stack of their own: they run on the IRQ stack.
+    #[inline(always)]
+    pub fn softirq_top(&self) -> Option<Addr> {
+        None
+    }
+
     /// Gives the CPU its overflow stack, of the geometry's size. Before its first interrupt.
     pub fn set_overflow_top(&self, top: Addr) {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
