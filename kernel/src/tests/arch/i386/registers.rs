@@ -97,6 +97,11 @@ with_known_registers!(
     across_a_breakpoint, "int3 # {software}"
 );
 
+with_known_registers!(
+    /// Counts to a million with known registers, long enough for something to come in; stores what they are afterwards.
+    across_a_while, "push ecx # {software}", "mov ecx, 1000000", "3:", "dec ecx", "jnz 3b", "pop ecx"
+);
+
 /// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
 /// back as they were: 4.
 #[unsafe(naked)]

@@ -1,6 +1,7 @@
 //! A few instructions of user mode, each a program of its own, without anything around them.
 
 use crate::arch::regs::SavedRegs;
+use crate::arch::user::SYSENTER_PAGE;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
@@ -84,4 +85,46 @@ pub fn check_call_twice(regs: &SavedRegs, sp: u64) -> Outcome {
 #[unsafe(naked)]
 pub extern "C" fn read_there() {
     naked_asm!("mov ebx, [edi]", "mov eax, 1", "int 0x80")
+}
+
+/// System call 0 by `sysenter`, through the page for it, and then by `int 0x80`, with a known value in every register; then
+/// system call 1.
+#[unsafe(naked)]
+pub extern "C" fn call_by_sysenter() {
+    naked_asm!(
+        "mov ebx, 0x1002",
+        "mov ecx, 0x1003",
+        "mov edx, 0x1004",
+        "mov esi, 0x1005",
+        "mov edi, {page}",
+        "mov ebp, 0x1007",
+        "xor eax, eax",
+        "call edi",
+        "xor eax, eax",
+        "int 0x80",
+        "mov eax, 1",
+        "int 0x80",
+        page = const SYSENTER_PAGE,
+    )
+}
+
+/// System call 0 by a `sysenter` of its own, right after setting the trap flag; then system call 1.
+#[unsafe(naked)]
+pub extern "C" fn trapped_sysenter() {
+    naked_asm!(
+        "call 4f",
+        "mov eax, 1",
+        "int 0x80",
+        "4:",
+        "push ecx",
+        "push edx",
+        "push ebp",
+        "mov ebp, esp",
+        "xor eax, eax",
+        "pushfd",
+        "or dword ptr [esp], {trap}",
+        "popfd",
+        "sysenter",
+        trap = const 1 << 8,
+    )
 }
