@@ -1,8 +1,8 @@
 //! NMIs, debug exceptions and double faults: what lands where without an interrupt stack table, and that it can happen again.
 
 use super::registers::{self, Registers};
-use crate::arch::{cpu, irqchip};
 use crate::arch::regs::SavedRegs;
+use crate::arch::{cpu, irqchip};
 use crate::backtrace;
 use crate::provoke::{self, How};
 use crate::softirq::{self, Softirq};

@@ -1,9 +1,9 @@
 //! The other system-call entry.
 
 use super::user_code;
+use crate::arch::cpu;
 use crate::arch::regs::SavedRegs;
 use crate::arch::user::SYSENTER_RETURN;
-use crate::arch::cpu;
 use crate::cpus;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
