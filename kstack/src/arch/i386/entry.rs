@@ -30,7 +30,7 @@
 //! 6. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
 
 use crate::arch::current::local::ArchLocal;
-use crate::arch::current::regs::{INTERRUPTS_ON, SavedRegs};
+use crate::arch::current::regs::{INTERRUPTS_ON, MARK, SavedRegs};
 use crate::arch::current::{interrupts, nmi, tables};
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -130,7 +130,7 @@ macro_rules! saving_entry {
             "mov fs, eax",
             "xor eax, eax",
             "mov gs, eax",
-            "lea ebp, [esp + 1]",
+            "lea ebp, [esp + {MARK}]",
             "mov ebx, esp",
             $($line,)*
             WORD = const $crate::arch::i386::entry::WORD,
@@ -144,6 +144,7 @@ macro_rules! saving_entry {
             GS = const core::mem::offset_of!($crate::arch::i386::regs::SavedRegs, gs),
             KERNEL_DATA = const $crate::arch::i386::tables::KERNEL_DATA,
             PER_CPU = const $crate::arch::i386::tables::PER_CPU,
+            MARK = const $crate::arch::i386::regs::MARK,
             $($operands)*
         )
     };
@@ -259,14 +260,14 @@ pub(super) extern "C" fn restore() {
         "mov ecx, [esp + {WORD} + {AT_EFLAGS}]",
         "mov ss:[eax - {WORD}], ecx",
         "mov ecx, [esp + {WORD} + {AT_CS}]",
-        "mov ss:[eax - 2 * {WORD}], ecx",
+        "mov ss:[eax - {WORD} * 2], ecx",
         "mov ecx, [esp + {WORD} + {AT_EIP}]",
-        "mov ss:[eax - 3 * {WORD}], ecx",
+        "mov ss:[eax - {WORD} * 3], ecx",
         // The saved eax goes right below them.
         "mov ecx, [esp + {WORD}]",
-        "mov ss:[eax - 4 * {WORD}], ecx",
+        "mov ss:[eax - {WORD} * 4], ecx",
         "pop ecx",
-        "lea esp, [eax - 4 * {WORD}]",
+        "lea esp, [eax - {WORD} * 4]",
         "pop eax",
         "iretd",
         WORD = const WORD,
@@ -354,7 +355,7 @@ pub(super) extern "C" fn sysenter_entry() {
         "mov gs, eax",
         "mov eax, fs:[{sysenter_return}]",
         "mov [esp + {eip}], eax",
-        "lea ebp, [esp + 1]",
+        "lea ebp, [esp + {MARK}]",
         "mov ebx, esp",
         "and esp, -16",
         "sub esp, 3 * {word}",
@@ -397,6 +398,7 @@ pub(super) extern "C" fn sysenter_entry() {
         "sti",
         "sysexit",
         DOWN_TO_ESP1 = const DOWN_TO_ESP1,
+        MARK = const MARK,
         NO_FLAGS = const 2,
         NOT_BY_SYSEXIT = const NOT_BY_SYSEXIT,
         NEEDS_IRET = const NEEDS_IRET,

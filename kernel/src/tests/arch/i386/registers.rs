@@ -59,7 +59,7 @@ macro_rules! with_known_registers {
         pub extern "C" fn $name(after: &mut Registers) {
             naked_asm!(
                 "push ebp", "mov ebp, esp", "push ebx", "push esi", "push edi",
-                "push dword ptr [ebp + 2 * {word}]",
+                "push dword ptr [ebp + {word} * 2]",
                 "mov eax, {first}", "lea ebx, [eax + 1]", "lea ecx, [eax + 2]", "lea edx, [eax + 3]",
                 "lea esi, [eax + 4]", "lea edi, [eax + 5]", "lea ebp, [eax + 7]",
                 $($at,)+
@@ -111,8 +111,8 @@ pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usi
         "push ebp",
         "push esi",
         "push edi",
-        "mov eax, [esp + 5 * {word}]",
-        "mov ecx, [esp + 6 * {word}]",
+        "mov eax, [esp + {word} * 5]",
+        "mov ecx, [esp + {word} * 6]",
         // SP is 16-aligned at the call.
         "sub esp, 2 * {word}",
         "push ecx",
@@ -206,7 +206,7 @@ pub fn end_single_step(regs: &mut SavedRegs) {
 pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
     naked_asm!(
         "push ebp",
-        "mov ebp, [esp + 2 * {word}]",
+        "mov ebp, [esp + {word} * 2]",
         "int {software}",
         "pop ebp",
         "ret",
