@@ -14,6 +14,9 @@ mod arm64;
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm64::*;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+mod pc;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]

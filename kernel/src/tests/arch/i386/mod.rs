@@ -2,11 +2,13 @@
 
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
+pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod sysenter;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
+use super::pc::every_instruction;
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 
@@ -43,6 +45,8 @@ table! {
         nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
         nmi::i8_an_nmi_from_user_mode_is_handled_on_the_thread_stack,
         nmi::i8_o1_after_a_double_fault_the_task_gate_can_be_used_again,
+        every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
+        every_instruction::s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         sysenter::x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
         sysenter::x2_sysenter_with_the_trap_flag_set_is_a_call_like_any_other,
     ],

@@ -1,36 +1,15 @@
 //! The other system-call entry.
 
 use super::user_code;
-use crate::arch::cpu;
 use crate::arch::regs::SavedRegs;
 use crate::arch::user::SYSENTER_RETURN;
-use crate::cpus;
-use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use core::sync::atomic::Ordering;
-use kstack::arch::current::tables::{CpuTables, USER_CODE, USER_DATA};
-
-/// Threads without a program have no say in it.
-fn set_on_this_cpu(allowed: bool) {
-    cpu::without_interrupts(|| {
-        let tables = cpus::this().arch.tables.load(Ordering::Relaxed);
-        // SAFETY: (1) this CPU's loaded tables, interrupts off.
-        let _written = unsafe { CpuTables::allow_sysenter(tables, allowed) };
-    });
-}
-
-fn allow() -> Outcome {
-    on_every_cpu(|_| {
-        set_on_this_cpu(true);
-        Ok(())
-    })
-}
+use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 
 /// The registers are where `int 0x80` would have put them, but for what the instruction loses; the way back, by `sysexit`,
 /// restores all of them, as a call by `int 0x80` behind it sees. Red if SP is a word off on either way, or a register is lost.
 pub fn x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers() -> Outcome {
-    allow()?;
     user_mode::with_hooks(None, || {
         UserThread::start(user_code::call_by_sysenter, 0)?.finish();
         let seen = user_mode::seen();
@@ -77,7 +56,6 @@ pub fn x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers(
 /// The trap comes at the first instruction of the kernel, on the entry stack. Red if it is taken for the program's, or for
 /// ours: the call is made, the program goes on.
 pub fn x2_sysenter_with_the_trap_flag_set_is_a_call_like_any_other() -> Outcome {
-    allow()?;
     user_mode::with_hooks(None, || {
         UserThread::start(user_code::trapped_sysenter, 0)?.finish();
         let seen = user_mode::seen();
