@@ -206,11 +206,12 @@ pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
     leaf.load(Ordering::Acquire) & READ_ONLY == 0
 }
 
-/// Forgets that it was, if the CPU will say so again; the caller then drops the cached translation.
+/// Forgets that it was, if the CPU will say so again; the caller then drops the cached translation. Nobody runs on the stack
+/// meanwhile, so no CPU changes the entry, and a plain store does.
 #[inline(always)]
 pub fn clear_dirty(leaf: &AtomicU64) {
     if cpu_keeps_dirty() {
-        leaf.fetch_or(READ_ONLY, Ordering::AcqRel);
+        leaf.store(leaf.load(Ordering::Relaxed) | READ_ONLY, Ordering::Relaxed);
     }
 }
 
