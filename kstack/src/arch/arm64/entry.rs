@@ -396,12 +396,12 @@ pub(super) extern "C" fn first_return() {
     naked_asm!(
         "bl {after_switch}",
         "cbz x19, 2f",
-        "msr daifclr, #{interrupts}",
+        "msr daifclr, #{all_but_fiq}",
         "mov x0, x20",
         "blr x19",
         "2:",
         "b {way_back_to_user}",
-        interrupts = const INTERRUPTS,
+        all_but_fiq = const DEBUG_AND_SERROR | INTERRUPTS,
         after_switch = sym crate::hooks::after_switch,
         way_back_to_user = sym way_back_to_user,
     )
