@@ -50,6 +50,25 @@ impl BootInfo {
         slot.map(|slot| *slot = Some(region)).is_some()
     }
 
+    #[cfg_attr(
+        not(target_pointer_width = "32"),
+        expect(dead_code, reason = "the direct map of 64-bit machines reaches everywhere")
+    )]
+    /// Forgets what lies from `top` on, for a machine whose kernel cannot reach it. Bytes of RAM that are lost so.
+    pub fn leave_out_from(&mut self, top: u64) -> u64 {
+        let mut lost = 0;
+        for slot in &mut self.regions {
+            let Some(region) = slot else { continue };
+            let bytes = region.bytes.min(top.saturating_sub(region.lowest));
+            lost += if region.is_ram { region.bytes - bytes } else { 0 };
+            region.bytes = bytes;
+            if bytes == 0 {
+                *slot = None;
+            }
+        }
+        lost
+    }
+
     /// The memory map.
     pub fn regions(&self) -> impl Iterator<Item = MemoryRegion> + Clone {
         self.regions.iter().flatten().copied()

@@ -2,13 +2,14 @@
 
 use super::abi::{self, MACHINE, SystemInfo, USER_TOP};
 use super::error::{Errno, SysResult};
-use super::syscall::{get, put};
+use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
 use super::{current, life};
 use crate::sched::{self, WaitQueue};
 use crate::sync::SpinLock;
 use crate::{cpus, memory, time};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
+use kstack_core::exec::WordSize;
 
 pub(super) fn wait4(which: i64, status: u64, options: u64) -> SysResult {
     const NO_HANG: u64 = 1;
@@ -54,9 +55,9 @@ pub(super) fn sigaction(signal: u64, new: u64, old: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let process = current();
-    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; 32]);
+    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; abi::SIGACTION_BYTES]);
     if new != 0 {
-        let action = get::<32>(new)?;
+        let action = get::<{ abi::SIGACTION_BYTES }>(new)?;
         process.actions.lock().insert(signal, action);
     }
     if old != 0 {
@@ -83,10 +84,8 @@ pub(super) fn pause() -> SysResult {
     Ok(0)
 }
 
-fn timespec(at: u64) -> Result<u64, Errno> {
-    let bytes: [u8; 16] = get(at)?;
-    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-    let (seconds, nanoseconds) = (word(0), word(8));
+fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {
+    let [seconds, nanoseconds] = get_numbers(at, size)?;
     if nanoseconds >= 1_000_000_000 || seconds > 1 << 32 {
         return Err(Errno::EINVAL);
     }
@@ -94,28 +93,35 @@ fn timespec(at: u64) -> Result<u64, Errno> {
 }
 
 pub(super) fn nanosleep(at: u64) -> SysResult {
-    time::sleep(timespec(at)?).map_err(|_| Errno::EINTR)?;
+    time::sleep(timespec(at, abi::WORD)?).map_err(|_| Errno::EINTR)?;
     Ok(0)
 }
 
-pub(super) fn clock_nanosleep(flags: u64, at: u64) -> SysResult {
+pub(super) fn clock_nanosleep(flags: u64, at: u64, size: WordSize) -> SysResult {
     const ABSOLUTE: u64 = 1;
-    let when = timespec(at)?;
+    let when = timespec(at, size)?;
     let length =
         if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
     time::sleep(length).map_err(|_| Errno::EINTR)?;
     Ok(0)
 }
 
-pub(super) fn clock_gettime(to: u64) -> SysResult {
+/// `encode`: how the structure looks that is asked for.
+pub(super) fn clock_gettime<const N: usize>(
+    to: u64,
+    encode: fn(u64, u64) -> [u8; N],
+) -> SysResult {
     let now = time::nanoseconds();
-    put(to, &abi::encode_pair(now / 1_000_000_000, now % 1_000_000_000))?;
+    put(to, &encode(now / 1_000_000_000, now % 1_000_000_000))?;
     Ok(0)
 }
 
-pub(super) fn clock_getres(to: u64) -> SysResult {
+pub(super) fn clock_getres<const N: usize>(
+    to: u64,
+    encode: fn(u64, u64) -> [u8; N],
+) -> SysResult {
     if to != 0 {
-        put(to, &abi::encode_pair(0, 1_000_000_000 / crate::arch::irqchip::HZ))?;
+        put(to, &encode(0, 1_000_000_000 / crate::arch::irqchip::HZ))?;
     }
     Ok(0)
 }
@@ -131,14 +137,14 @@ pub(super) fn gettimeofday(to: u64) -> SysResult {
 pub(super) fn time(to: u64) -> SysResult {
     let now = time::nanoseconds() / 1_000_000_000;
     if to != 0 {
-        put(to, &now.to_le_bytes())?;
+        put_word(to, now)?;
     }
     Ok(now)
 }
 
 pub(super) fn times(to: u64) -> SysResult {
     if to != 0 {
-        write_zeros(to, 32)?;
+        write_zeros(to, 4 * WORD_BYTES)?;
     }
     Ok(time::nanoseconds() / 10_000_000)
 }
@@ -180,7 +186,11 @@ pub(super) fn getrandom(to: u64, length: u64) -> SysResult {
     Ok(length)
 }
 
-pub(super) fn prlimit(resource: u64, old: u64) -> SysResult {
+pub(super) fn prlimit<const N: usize>(
+    resource: u64,
+    old: u64,
+    encode: fn(u64, u64) -> [u8; N],
+) -> SysResult {
     const STACK: u64 = 3;
     const FILES: u64 = 7;
     if old != 0 {
@@ -189,7 +199,7 @@ pub(super) fn prlimit(resource: u64, old: u64) -> SysResult {
             FILES => 256,
             _ => u64::MAX,
         };
-        put(old, &abi::encode_pair(soft, u64::MAX))?;
+        put(old, &encode(soft, u64::MAX))?;
     }
     Ok(0)
 }
@@ -212,18 +222,45 @@ pub(super) fn arch_prctl(code: u64, value: u64) -> SysResult {
     }
 }
 
+/// A `struct user_desc`: which segment it describes (-1: any that is free), and its base. Only a plain writable data segment
+/// of 32 bits can be asked for; its limit is ignored: it reaches everywhere.
+pub(super) fn segment(at: u64) -> Result<(i32, u64), Errno> {
+    // Bits: 32-bit, kind (2), read or execute only, limit in pages, not present, usable.
+    const KIND: u32 = 0b10_1111;
+    const WRITABLE_DATA: u32 = 1;
+    let [number, base, _limit, bits] = get_numbers::<4>(at, WordSize::Four)?.map(|n| n as u32);
+    if bits & KIND != WRITABLE_DATA {
+        return Err(Errno::EINVAL);
+    }
+    Ok((number as i32, base.into()))
+}
+
+/// The segment for thread-local storage of machines that have segments.
+pub(super) fn set_thread_area(at: u64) -> SysResult {
+    /// The only one there is.
+    const NUMBER: i32 = 6;
+    let (number, base) = segment(at)?;
+    match number {
+        NUMBER => {}
+        -1 => put(at, &NUMBER.to_le_bytes())?,
+        _ => return Err(Errno::EINVAL),
+    }
+    sched::current().user_tls.store(base, Ordering::Relaxed);
+    crate::arch::user::set_tls(base);
+    Ok(0)
+}
+
 pub(super) fn set_tid_address(at: u64) -> SysResult {
     sched::current().clear_on_exit.store(at, Ordering::Relaxed);
     Ok(thread_number())
 }
 
 pub(super) fn affinity(length: u64, to: u64) -> SysResult {
-    if length < 8 {
+    if length < WORD_BYTES {
         return Err(Errno::EINVAL);
     }
-    let mask = (1_u64 << cpus::online_count()) - 1;
-    put(to, &mask.to_le_bytes())?;
-    Ok(8)
+    put_word(to, (1_u64 << cpus::online_count()) - 1)?;
+    Ok(WORD_BYTES)
 }
 
 /// Threads asleep on words of memory: process, address, and whether they were woken.
@@ -236,7 +273,13 @@ struct Sleeper {
 static SLEEPERS: SpinLock<Vec<Sleeper>> = SpinLock::new(Vec::new());
 static FUTEX: WaitQueue = WaitQueue::new();
 
-pub(super) fn futex(address: u64, operation: u64, value: u64, timeout: u64) -> SysResult {
+pub(super) fn futex(
+    address: u64,
+    operation: u64,
+    value: u64,
+    timeout: u64,
+    size: WordSize,
+) -> SysResult {
     const WAIT: u64 = 0;
     const WAKE: u64 = 1;
     const WAIT_BITSET: u64 = 9;
@@ -245,8 +288,8 @@ pub(super) fn futex(address: u64, operation: u64, value: u64, timeout: u64) -> S
         WAIT | WAIT_BITSET => {
             let deadline = match timeout {
                 0 => u64::MAX,
-                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at)?,
-                at => timespec(at)?,
+                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at, size)?,
+                at => timespec(at, size)?,
             };
             futex_wait(address, value as u32, deadline)
         }

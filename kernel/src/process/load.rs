@@ -3,7 +3,7 @@
 //! The file is untrusted: every number in it is checked before it is used, and a bad one makes the whole program
 //! unloadable (`ENOEXEC`), with nothing left behind.
 
-use super::abi::{ELF_MACHINE, MACHINE, USER_LOWEST, USER_TOP};
+use super::abi::{self, DYNAMIC_BASE, ELF_MACHINE, MACHINE, USER_LOWEST, USER_TOP};
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
 use crate::arch::paging::Access;
@@ -11,11 +11,10 @@ use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
+use elf::file::Class;
 use kstack_core::exec::{self, Auxiliary, StackImage, WordSize};
 
 const PAGE: u64 = 4096;
-/// Where a position-independent program is put.
-const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
 
 /// A program ready to start.
 #[derive(Debug)]
@@ -66,7 +65,7 @@ pub(crate) fn load(
         random: super::random_bytes(),
         platform: MACHINE.as_bytes(),
         path,
-        word: WordSize::Eight,
+        word: abi::WORD,
     };
     let limit = exec::string_limit(super::memory::STACK_LIMIT);
     let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;
@@ -86,6 +85,13 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
     let header = &elf.ehdr;
     if header.e_machine != ELF_MACHINE {
         log!("program is for machine {}, this is {ELF_MACHINE} ({MACHINE})", header.e_machine);
+        return Err(bad());
+    }
+    let word = match header.class {
+        Class::ELF32 => WordSize::Four,
+        Class::ELF64 => WordSize::Eight,
+    };
+    if word != abi::WORD {
         return Err(bad());
     }
     let base = match header.e_type {

@@ -7,6 +7,7 @@ use crate::arch::regs::SavedRegs;
 use crate::sched;
 use alloc::string::String;
 use alloc::vec::Vec;
+use kstack_core::exec::WordSize;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Longest path.
@@ -45,6 +46,8 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Lstat => files::stat(a, b, false),
         Call::Fstat => files::fstat(a, b),
         Call::Newfstatat => files::fstatat(a, b, c, d),
+        Call::Statx => files::statx(a, b, c, e),
+        Call::Llseek => files::long_seek(a, b << 32 | c, d, e),
         Call::Poll => files::poll(a, b, c as i32),
         Call::Ppoll => files::poll(a, b, if c == 0 { -1 } else { 0 }),
         Call::Lseek => files::seek(a, b as i64, c),
@@ -96,6 +99,7 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Vfork => life::clone(regs, 0x4100, 0, 0, 0, 0),
         Call::Clone => {
             let [flags, stack, parent_word, child_word, tls] = abi::clone_arguments(arguments);
+            let tls = if flags & life::CLONE_SETTLS != 0 { abi::thread_local(tls)? } else { 0 };
             life::clone(regs, flags, stack, parent_word, child_word, tls)
         }
         Call::Execve => execve(regs, a, b, c),
@@ -128,24 +132,29 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
             Ok(0)
         }
         Call::Nanosleep => misc::nanosleep(a),
-        Call::ClockNanosleep => misc::clock_nanosleep(b, c),
-        Call::ClockGettime => misc::clock_gettime(b),
-        Call::ClockGetres => misc::clock_getres(b),
+        Call::ClockGettime64 => misc::clock_gettime(b, abi::encode_long_pair),
+        Call::ClockGetres64 => misc::clock_getres(b, abi::encode_long_pair),
+        Call::ClockNanosleep64 => misc::clock_nanosleep(b, c, WordSize::Eight),
+        Call::Futex64 => misc::futex(a, b, c, d, WordSize::Eight),
+        Call::SetThreadArea => misc::set_thread_area(a),
+        Call::ClockNanosleep => misc::clock_nanosleep(b, c, abi::WORD),
+        Call::ClockGettime => misc::clock_gettime(b, abi::encode_pair),
+        Call::ClockGetres => misc::clock_getres(b, abi::encode_pair),
         Call::Gettimeofday => misc::gettimeofday(a),
         Call::Time => misc::time(a),
         Call::Times => misc::times(a),
-        Call::Getrusage => misc::write_zeros(b, 144),
+        Call::Getrusage => misc::write_zeros(b, abi::RUSAGE_BYTES),
         Call::Sysinfo => misc::sysinfo(a),
         Call::Uname => misc::uname(a),
         Call::Getrandom => misc::getrandom(a, b),
-        Call::Prlimit64 => misc::prlimit(b, d),
-        Call::Getrlimit => misc::prlimit(a, b),
+        Call::Prlimit64 => misc::prlimit(b, d, abi::encode_long_pair),
+        Call::Getrlimit => misc::prlimit(a, b, abi::encode_pair),
         Call::ArchPrctl => misc::arch_prctl(a, b),
         Call::SetTidAddress => misc::set_tid_address(a),
         Call::SetRobustList | Call::Prctl => Ok(0),
         // Every start of a program asks for it, and does without.
         Call::Rseq => Err(Errno::ENOSYS),
-        Call::Futex => misc::futex(a, b, c, d),
+        Call::Futex => misc::futex(a, b, c, d, abi::WORD),
         Call::SchedGetaffinity => misc::affinity(b, c),
     }
 }
@@ -201,6 +210,27 @@ pub(super) fn put(at: u64, bytes: &[u8]) -> Result<(), Errno> {
     Ok(memory.lock().write(at, bytes)?)
 }
 
+/// Bytes of a program's word.
+pub(super) const WORD_BYTES: u64 = abi::WORD.bytes() as u64;
+
+/// Numbers that lie one after the other, of the bytes that `size` says.
+pub(super) fn get_numbers<const N: usize>(at: u64, size: WordSize) -> Result<[u64; N], Errno> {
+    let mut numbers = [0; N];
+    for (number, i) in numbers.iter_mut().zip(0..) {
+        let at = at.checked_add(size.bytes() as u64 * i).ok_or(Errno::EFAULT)?;
+        *number = match size {
+            WordSize::Four => u32::from_le_bytes(get(at)?).into(),
+            WordSize::Eight => u64::from_le_bytes(get(at)?),
+        };
+    }
+    Ok(numbers)
+}
+
+/// Writes a word to the program's memory.
+pub(super) fn put_word(at: u64, value: u64) -> Result<(), Errno> {
+    put(at, &value.to_le_bytes()[..abi::WORD.bytes()])
+}
+
 /// Reads from the program's memory.
 pub(super) fn get<const N: usize>(at: u64) -> Result<[u8; N], Errno> {
     let memory = current().memory().ok_or(Errno::EFAULT)?;
@@ -209,13 +239,18 @@ pub(super) fn get<const N: usize>(at: u64) -> Result<[u8; N], Errno> {
     Ok(bytes)
 }
 
+fn pointer_at(at: u64, index: u64) -> Result<u64, Errno> {
+    let [pointer] = get_numbers(at.checked_add(WORD_BYTES * index).ok_or(Errno::EFAULT)?, abi::WORD)?;
+    Ok(pointer)
+}
+
 fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
     let mut strings = Vec::new();
     if at == 0 {
         return Ok(strings);
     }
     for i in 0..MOST_STRINGS as u64 {
-        let pointer = u64::from_le_bytes(get(at.checked_add(8 * i).ok_or(Errno::EFAULT)?)?);
+        let pointer = pointer_at(at, i)?;
         if pointer == 0 {
             return Ok(strings);
         }

@@ -1,12 +1,14 @@
 //! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
 
-use super::support::free_frames;
+use super::arch::EXPECTED;
+use super::support::{free_frames, until};
 use super::{Outcome, check};
 use crate::memory::frames;
 use crate::process::{self, run_captured};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use kstack_core::exec::WordSize;
 
 /// What a program says, and its status.
 fn run(path: &str, argv: &[&[u8]]) -> Result<(i32, String), String> {
@@ -99,10 +101,57 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
 
 /// Frames that are free once every parked stack has been given back.
 fn settled_frames() -> Result<usize, String> {
+    until("nothing is on its way out", || {
+        process::all().is_empty() && crate::stacks::census().ending == 0
+    })?;
     crate::stacks::drain_this_cpu();
     crate::stacks::reclaim(u32::MAX);
-    Ok(free_frames()? + 4 * crate::stacks::census().parked as usize)
+    Ok(free_frames()? + EXPECTED.stack_kib / 4 * crate::stacks::census().parked as usize)
 }
+
+/// Where things are in an ELF file, by its word size.
+struct Elf {
+    word: usize,
+    /// In the file's header: where the program headers are, how large one is, how many there are.
+    headers: usize,
+    header_bytes: usize,
+    header_count: usize,
+    /// Where the first one is, as linkers have it, and how large it is.
+    first_header: usize,
+    one_header: usize,
+    /// In a program header.
+    offset: usize,
+    address: usize,
+    file_bytes: usize,
+    memory_bytes: usize,
+}
+
+const ELF: Elf = match process::abi::WORD {
+    WordSize::Eight => Elf {
+        word: 8,
+        headers: 32,
+        header_bytes: 54,
+        header_count: 56,
+        first_header: 64,
+        one_header: 56,
+        offset: 8,
+        address: 16,
+        file_bytes: 32,
+        memory_bytes: 40,
+    },
+    WordSize::Four => Elf {
+        word: 4,
+        headers: 28,
+        header_bytes: 42,
+        header_count: 44,
+        first_header: 52,
+        one_header: 32,
+        offset: 4,
+        address: 8,
+        file_bytes: 16,
+        memory_bytes: 20,
+    },
+};
 
 /// Every way a file can be no program: not one frame stays behind, and each is refused by name.
 pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome {
@@ -125,31 +174,33 @@ pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome 
         file[at..at + bytes.len()].copy_from_slice(bytes);
         file
     };
-    // Fields of the ELF header, by offset: class 4, machine 18, entry 24, headers 32, size of one 54, how many 56.
-    refused("32 bits", &patched(4, &[1]))?;
+    refused("a program of the other word size", &patched(4, &[3 - good[4]]))?;
     // 22: s390, which this kernel knows nothing of.
     refused("a program of another machine", &patched(18, &22_u16.to_le_bytes()))?;
     refused("an object file", &patched(16, &1_u16.to_le_bytes()))?;
-    refused("an entry in the kernel", &patched(24, &0xffff_8000_0000_0000_u64.to_le_bytes()))?;
-    refused("headers beyond the file", &patched(32, &u64::MAX.to_le_bytes()))?;
-    refused("headers of one byte", &patched(54, &1_u16.to_le_bytes()))?;
-    refused("no headers", &patched(56, &0_u16.to_le_bytes()))?;
-    // The first segment, at 64: offset 8, address 16, bytes in the file 32, in memory 40.
+    let word = |value: u64| value.to_le_bytes()[..ELF.word].to_vec();
+    // What lies above the user's part of the address space, whatever the word size.
+    let kernel = crate::memory::IMAGE;
+    refused("an entry in the kernel", &patched(24, &word(kernel)))?;
+    refused("headers beyond the file", &patched(ELF.headers, &word(u64::MAX)))?;
+    refused("headers of one byte", &patched(ELF.header_bytes, &1_u16.to_le_bytes()))?;
+    refused("no headers", &patched(ELF.header_count, &0_u16.to_le_bytes()))?;
     for (what, at, value) in [
-        ("a segment beyond the file", 8, 1 << 40),
-        ("a segment whose end wraps", 8, u64::MAX - 5),
-        ("a segment in the kernel", 16, 0xffff_8000_0000_0000),
-        ("a segment at zero", 16, 0),
-        ("a segment that wraps", 16, u64::MAX - 5),
-        ("more bytes in the file than in memory", 32, 1 << 30),
-        ("a segment larger than memory", 40, 1 << 45),
-        ("a segment of all address space", 40, u64::MAX),
+        ("a segment beyond the file", ELF.offset, 1 << 30),
+        ("a segment whose end wraps", ELF.offset, u64::MAX - 5),
+        ("a segment in the kernel", ELF.address, kernel),
+        ("a segment at zero", ELF.address, 0),
+        ("a segment that wraps", ELF.address, u64::MAX - 5),
+        ("more bytes in the file than in memory", ELF.file_bytes, 1 << 30),
+        ("a segment larger than memory", ELF.memory_bytes, 3 << 30),
+        ("a segment of all address space", ELF.memory_bytes, u64::MAX),
     ] {
         // Every header, so that the first one to load is among them.
         let mut file = good.clone();
-        for header in 0..usize::from(u16::from_le_bytes([good[56], good[57]])) {
-            let place = 64 + 56 * header + at;
-            file[place..place + 8].copy_from_slice(&u64::to_le_bytes(value));
+        let count = [good[ELF.header_count], good[ELF.header_count + 1]];
+        for header in 0..usize::from(u16::from_le_bytes(count)) {
+            let place = ELF.first_header + ELF.one_header * header + at;
+            file[place..place + ELF.word].copy_from_slice(&word(value));
         }
         refused(what, &file)?;
     }
@@ -166,7 +217,7 @@ pub fn p1_random_headers_never_harm_the_kernel() -> Outcome {
     let before = frames::free_count();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut file = good.clone();
-    let headers = 64 + 56 * 12;
+    let headers = ELF.first_header + ELF.one_header * 12;
     let mut loaded = 0;
     for _ in 0..300 {
         file[..headers].copy_from_slice(&good[..headers]);

@@ -22,5 +22,10 @@ pub mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64 as current;
 
-#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+#[cfg(target_arch = "x86")]
+pub mod i386;
+#[cfg(target_arch = "x86")]
+pub use i386 as current;
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86")))]
 compile_error!("kstack has no complete architecture tree for this target yet");

@@ -19,6 +19,11 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86_64::*;
 
+#[cfg(target_arch = "x86")]
+mod i386;
+#[cfg(target_arch = "x86")]
+pub(super) use i386::*;
+
 /// What differs from one architecture to the next in what portable tests find.
 pub(super) struct Expected {
     /// The size of a thread's stack.
@@ -31,6 +36,8 @@ pub(super) struct Expected {
     pub(super) switch_frame: usize,
     /// The stacks that each CPU has besides its idle stack and its IRQ stack.
     pub(super) cpu_stacks: &'static [StackKind],
+    /// Which of them, or else the IRQ stack, softirqs run on.
+    pub(super) softirq_stack: StackKind,
     /// The row of the table of entries that says where an overflow is handled.
     pub(super) overflow_row: &'static str,
     /// Rows of that table that tests of this architecture alone show, besides entries from user mode.

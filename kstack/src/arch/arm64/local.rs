@@ -31,6 +31,12 @@ impl ArchLocal {
         Self { overflow_top: AtomicUsize::new(0), second_faults: AtomicUsize::new(0) }
     }
 
+    /// Softirqs have no stack of their own: they run on the IRQ stack.
+    #[inline(always)]
+    pub fn softirq_top(&self) -> Option<Addr> {
+        None
+    }
+
     /// Gives the CPU its overflow stack. Before its first exception.
     pub fn set_overflow_top(&self, top: Addr) {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
