@@ -266,20 +266,20 @@ fn instructions_of(start: u64, symbol: &symbols::Symbol) -> Vec<Instruction> {
     let is_overflow = is("overflow::");
     let is_entry = is_overflow || ["_sync", "_irq"].iter().any(|end| is(end));
     let mut masked = is_entry;
-    // SAFETY: (1) a function of this kernel, all of which is mapped; code is aligned to 4.
-    let code =
-        unsafe { core::slice::from_raw_parts(start as *const u32, symbol.size as usize / 4) };
+    // SAFETY: (1) a function of this kernel, all of which is mapped.
+    let code = unsafe { core::slice::from_raw_parts(start as *const u8, symbol.size as usize) };
     let mut all = Vec::new();
-    for (number, &word) in code.iter().enumerate() {
+    let mut offset = 0;
+    while let Some(length) = step::instruction_length(&code[offset..]) {
+        let at = start as usize + offset;
+        let word = code[offset..offset + length].iter().rev();
+        let word = word.fold(0_u32, |word, &byte| word << 8 | u32::from(byte));
+        offset += length;
         let plain = word & !0xf00;
         let debug = word & 0x800 != 0;
         // What unmasks is itself reached masked.
         let here = masked || plain == DAIFCLR && debug && !is("first_return");
-        all.push(Instruction {
-            at: start as usize + 4 * number,
-            function: symbol.name,
-            masked: here,
-        });
+        all.push(Instruction { at, function: symbol.name, masked: here });
         let opcode = word & 0xfc00_0000;
         if plain == DAIFSET && debug || opcode == BRANCH && is_entry {
             masked = true;

@@ -14,12 +14,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_align_kib: 8,
     saved_regs: 68,
     switch_frame: 24,
-    cpu_stacks: &[
-        StackKind::Softirq,
-        StackKind::DoubleFault,
-        StackKind::NmiBody,
-        StackKind::Debug,
-    ],
+    cpu_stacks: &[StackKind::Softirq, StackKind::DoubleFault, StackKind::NmiBody, StackKind::Debug],
     softirq_stack: StackKind::Softirq,
     overflow_row: "double fault",
     own_rows: &[
