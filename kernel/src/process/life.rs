@@ -186,6 +186,9 @@ pub(super) fn clone(
     if stack != 0 {
         abi::set_stack(&mut child_regs, stack);
     }
+    if flags & CLONE_SETTLS != 0 {
+        abi::set_tls(&mut child_regs, tls);
+    }
     let thread = match sched::spawn_user(process.clone(), &child_regs) {
         Ok(thread) => thread,
         Err(error) => {
