@@ -69,6 +69,7 @@ impl<'t> Tree<'t> {
     }
 
     /// What the machine calls each of its CPUs.
+    #[cfg(not(target_arch = "riscv64"))]
     pub fn cpus(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.cpus().map(|cpu| cpu.ids().first() as u64)
     }

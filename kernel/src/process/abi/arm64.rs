@@ -143,6 +143,9 @@ pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;
 }
 
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage: this machine has the
 /// last two the other way round.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
@@ -154,6 +157,9 @@ pub(crate) const MACHINE: &str = "aarch64";
 
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 183;
+
+/// What the auxiliary vector says of the CPU: nothing that a program needs.
+pub(crate) const HARDWARE: u64 = 0;
 
 /// One past the highest address a program can use: the end of the user half.
 pub(crate) const USER_TOP: u64 = 0x1_0000_0000_0000;
