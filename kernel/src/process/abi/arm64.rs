@@ -135,9 +135,6 @@ pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
     SavedRegs { pc: entry, sp, ..SavedRegs::default() }
 }
 
-/// The base of a new thread's storage is not in the saved registers.
-pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
-
 /// Moves a program's stack pointer, for a new thread of it.
 pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;
@@ -157,9 +154,6 @@ pub(crate) const MACHINE: &str = "aarch64";
 
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 183;
-
-/// What the auxiliary vector says of the CPU: nothing that a program needs.
-pub(crate) const HARDWARE: u64 = 0;
 
 /// One past the highest address a program can use: the end of the user half.
 pub(crate) const USER_TOP: u64 = 0x1_0000_0000_0000;
