@@ -199,9 +199,6 @@ pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
     }
 }
 
-/// The base of a new thread's storage is not in the saved registers.
-pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
-
 /// Moves a program's stack pointer, for a new thread of it.
 pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.esp = sp as u32;
@@ -220,9 +217,6 @@ pub(crate) const MACHINE: &str = "i686";
 
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 3;
-
-/// What the auxiliary vector says of the CPU: nothing that a program needs.
-pub(crate) const HARDWARE: u64 = 0;
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub(crate) const USER_TOP: u64 = SYSENTER_PAGE;
