@@ -26,7 +26,7 @@ pub use i386::*;
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "riscv64",
-    target_arch = "x86_64",
-    target_arch = "x86"
+    target_arch = "x86",
+    target_arch = "x86_64"
 )))]
 compile_error!("the reference kernel has no machine layer for this architecture yet");

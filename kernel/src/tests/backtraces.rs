@@ -82,8 +82,11 @@ fn keep_steps() {
 }
 
 /// From a softirq to the thread below it.
-pub(super) const SOFTIRQ_TO_THREAD: &str =
-    if matches!(EXPECTED.softirq_stack, StackKind::Irq) { "irq to thread" } else { "softirq to thread" };
+pub(super) const SOFTIRQ_TO_THREAD: &str = if matches!(EXPECTED.softirq_stack, StackKind::Irq) {
+    "irq to thread"
+} else {
+    "softirq to thread"
+};
 
 /// What a backtrace crosses, without the plain frames: seams as from and to, and where code was interrupted.
 pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
@@ -91,6 +94,9 @@ pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
         Step::Seam { from: StackKind::Irq, to } if to.kind == StackKind::Thread => "irq to thread",
         Step::Seam { from: StackKind::Softirq, to } if to.kind == StackKind::Thread => {
             "softirq to thread"
+        }
+        Step::Seam { from: StackKind::Irq, to } if to.kind == StackKind::Softirq => {
+            "irq to softirq"
         }
         Step::Seam { from: StackKind::NmiBody, to } if to.kind == StackKind::Irq => "nmi to irq",
         Step::Seam { from: StackKind::NmiBody, to } if to.kind == StackKind::Thread => {

@@ -35,7 +35,7 @@ pub use i386 as current;
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "riscv64",
-    target_arch = "x86_64",
-    target_arch = "x86"
+    target_arch = "x86",
+    target_arch = "x86_64"
 )))]
 compile_error!("kstack has no complete architecture tree for this target yet");

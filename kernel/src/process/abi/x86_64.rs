@@ -5,8 +5,8 @@
 //! memory out.
 
 use super::{Call, put};
-use crate::process::error::Errno;
 use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
+use crate::process::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use kstack_core::exec::WordSize;
 

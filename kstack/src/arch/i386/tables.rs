@@ -314,7 +314,10 @@ impl CpuTables {
     pub unsafe fn set_tls(tables: *mut Self, segments: &[u64; TLS_SEGMENTS]) {
         // SAFETY: (1) as for `set_user_entry_stack`.
         unsafe {
-            (&raw mut (*tables).gdt).cast::<[u64; TLS_SEGMENTS]>().byte_add(offset_of_descriptor(TLS_FIRST)).write_volatile(*segments);
+            (&raw mut (*tables).gdt)
+                .cast::<[u64; TLS_SEGMENTS]>()
+                .byte_add(offset_of_descriptor(TLS_FIRST))
+                .write_volatile(*segments);
         }
     }
 
@@ -339,9 +342,9 @@ impl CpuTables {
     pub(super) unsafe fn leave_double_fault_task(tables: *mut Self) {
         // SAFETY: (1) the descriptors are this CPU's; `ltr` wants one that is not busy, and marks it so.
         unsafe {
-            let gdt = &mut *(&raw mut (*tables).gdt);
+            let gdt = (&raw mut (*tables).gdt).cast::<u64>();
             for selector in [TSS_SELECTOR, DOUBLE_FAULT_SELECTOR] {
-                let descriptor = &raw mut gdt[usize::from(selector) / size_of::<u64>()];
+                let descriptor = gdt.byte_add(selector.into());
                 descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
             }
             asm!("ltr {:x}", in(reg) TSS_SELECTOR, options(nostack, preserves_flags));

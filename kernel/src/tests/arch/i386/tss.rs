@@ -56,6 +56,16 @@ fn double_fault_tss() -> (u32, u32, u32) {
     task_state_segment((gate >> 16) as u32 & 0xffff)
 }
 
+/// Whether this CPU runs in its own task, which is busy, and the task of the double fault is not.
+pub(super) fn check_tasks() -> Outcome {
+    let (base, _, kind) = loaded_tss();
+    let at = cpu_tables::tables_address(cpus::this().id());
+    check!(u64::from(base) == at && kind == 0b1011, "the task is {base:#x}, {kind:#b}");
+    let (_, limit, kind) = double_fault_tss();
+    check!(limit == 103 && kind == 0b1001, "the other task: {limit}, {kind:#b}");
+    Ok(())
+}
+
 /// # Safety
 ///
 /// 1. The segment at `base` is mapped and `at` inside it.
@@ -201,7 +211,10 @@ pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
             check!(fault.vector == 14 && fault.fault as u64 == address, "{fault:x?}");
             // Error code: present, read, from user mode.
             check!(fault.regs.orig_eax == 0b101, "error code {:b}", fault.regs.orig_eax);
-            check!(u64::from(fault.regs.eip) == user_mode::CODE && fault.regs.ebx == 0, "{fault:x?}");
+            check!(
+                u64::from(fault.regs.eip) == user_mode::CODE && fault.regs.ebx == 0,
+                "{fault:x?}"
+            );
             user_mode::check_at_top(fault)?;
         }
         Ok(())
