@@ -147,8 +147,8 @@ fn start_other_cpus() {
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
             log!("CPU {number} ({hardware_id}) did not come up");
             cpu_stacks::give_up(cpu);
-            return;
         }
+        // Also then: should it come after all, the number is its own.
         number += 1;
     });
 }

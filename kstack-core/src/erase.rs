@@ -18,7 +18,7 @@
 //!
 //! | step                               | page table   | TLB of the CPU                       | coherent set        |
 //! |------------------------------------|--------------|--------------------------------------|---------------------|
-//! | map a fresh zeroed frame           | D=0          | no CPU has an entry (unmap shot them)| all CPUs            |
+//! | map a fresh zeroed frame           | D=0          | no CPU has an entry (unmap shot them)| all CPUs; none, if a CPU may remember "absent" |
 //! | speculative fill, or read, on c    | unchanged    | entry := D                           | unchanged; (C) kept |
 //! | write on c in the set              | D:=1         | entry := D=1                         | unchanged; (C) kept |
 //! | recycle on c in the set            | D:=0, then … | … entries of the *dirty* pages dropped | {c}               |
@@ -234,6 +234,12 @@ impl CoherentSet {
     #[inline(always)]
     pub fn reset_to_all(&self) {
         self.0.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// The same where CPUs may remember that nothing was mapped: each has to forget that first.
+    #[inline(always)]
+    pub fn reset_to_none(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 
     /// The set as bits, for display.

@@ -52,6 +52,10 @@ pub enum Exhausted {
 
 /// What a kernel does for its stacks.
 pub trait Backing {
+    /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped (RISC-V). Then no CPU is coherent
+    /// with a stack that is new, and each drops its entries before it first writes there.
+    const ABSENT_IS_REMEMBERED: bool = false;
+
     /// Counts `size` towards `account`.
     fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit>;
 
@@ -484,11 +488,11 @@ impl<'r> Pool<'r> {
     }
 
     /// A free slot with its `pages` top-most pages mapped. On failure all is as before.
-    fn map_anew(
+    fn map_anew<B: Backing>(
         &self,
         pages: u8,
         shared: &impl Lock,
-        backing: &mut impl Backing,
+        backing: &mut B,
     ) -> Result<SlotIndex, AcquireError> {
         if pages == 0 || pages > self.body_pages {
             return Err(AcquireError::BadSize);
@@ -506,7 +510,11 @@ impl<'r> Pool<'r> {
             }
             record.set_mapped_pages(done + 1);
         }
-        record.coherent().reset_to_all();
+        if B::ABSENT_IS_REMEMBERED {
+            record.coherent().reset_to_none();
+        } else {
+            record.coherent().reset_to_all();
+        }
         Ok(slot)
     }
 

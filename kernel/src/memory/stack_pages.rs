@@ -88,6 +88,8 @@ fn leaves(range: AddrRange) -> impl Iterator<Item = (Addr, &'static AtomicU64)> 
 }
 
 impl Backing for StackPages {
+    const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;
+
     fn charge(&mut self, _account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
         let after = CHARGED.fetch_add(size.get(), Ordering::Relaxed) + size.get();
         let limit = LIMIT.load(Ordering::Relaxed);

@@ -13,6 +13,9 @@ use crate::memory::frames::{self, Frame};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Whether a CPU may remember that a page was absent.
+pub const ABSENT_IS_REMEMBERED: bool = false;
+
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {

@@ -14,6 +14,7 @@
 //! the same tables, and continue in `secondary_main` on the stack given.
 
 use crate::boot_info::BootInfo;
+use crate::cpus::MAX_CPUS;
 use crate::device_tree::Tree;
 use crate::memory::direct;
 use core::arch::global_asm;
@@ -153,7 +154,11 @@ global_asm!(
     "ld t0, {secondary_tables}",
     "csrw satp, t0",
     "sfence.vma",
-    "ld sp, {secondary_stack}",
+    // A hart that comes later than it was waited for still has a stack of its own.
+    "lla t0, {secondary_stacks}",
+    "slli t1, a1, {word_shift}",
+    "add t0, t0, t1",
+    "ld sp, 0(t0)",
     "li s0, 0",
     "csrw sscratch, zero",
     "lla t0, boot_trap",
@@ -183,7 +188,8 @@ global_asm!(
     early_trap = sym early_trap,
     secondary_main = sym super::smp::secondary_main,
     secondary_tables = sym SECONDARY_TABLES,
-    secondary_stack = sym SECONDARY_STACK,
+    secondary_stacks = sym SECONDARY_STACKS,
+    word_shift = const size_of::<u64>().trailing_zeros(),
 );
 
 #[repr(C, align(4096))]
@@ -194,7 +200,7 @@ static BOOT_STACK: BootStack =
 
 static BOOT_HART: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
-static SECONDARY_STACK: AtomicU64 = AtomicU64::new(0);
+static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 unsafe extern "C" {
     static boot_secondary_at: u64;
@@ -211,10 +217,10 @@ pub fn secondary_start() -> u64 {
     unsafe { boot_secondary_at }
 }
 
-/// What the next CPU that starts will run with: page tables and stack. One at a time.
-pub fn prepare_secondary(satp: u64, stack_top: u64) {
+/// What a CPU will run with when its hart starts: page tables, the same for all, and a stack of its own.
+pub fn prepare_secondary(cpu: usize, satp: u64, stack_top: u64) {
     SECONDARY_TABLES.store(satp, Ordering::SeqCst);
-    SECONDARY_STACK.store(stack_top, Ordering::SeqCst);
+    SECONDARY_STACKS[cpu].store(stack_top, Ordering::SeqCst);
 }
 
 /// An exception before the entries were there.

@@ -28,6 +28,24 @@ pub fn wait_for_interrupt() {
     interrupts_on();
 }
 
+/// Waits, with interrupts off, until an interrupt is pending that could be taken if they were on.
+#[inline(always)]
+pub fn wait_for_pending() {
+    // SAFETY: (1) the caller has seen to it that one will be.
+    unsafe { asm!("wfi", options(nostack)) };
+}
+
+/// In a loop that waits for another CPU, with interrupts off. An emulator that runs one CPU at a time goes on to the next at a
+/// `wfi`, and at nothing else in such a loop; a software interrupt of one's own, pending, keeps it from lasting. It is
+/// taken later and found to be for nothing.
+#[inline(always)]
+pub fn relax() {
+    /// In sip: the software interrupt.
+    const SOFTWARE: u64 = 1 << 1;
+    // SAFETY: (1) raises this hart's own interrupt, whose handler expects to find nothing sent; (2) it is enabled in sie.
+    unsafe { asm!("csrs sip, {}", "wfi", in(reg) SOFTWARE, options(nostack)) };
+}
+
 /// Leaves the stack this runs on for ever, and goes on at the top of another.
 pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
     // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the

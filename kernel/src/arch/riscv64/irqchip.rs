@@ -86,6 +86,16 @@ pub fn start_timer() {
     sbi::set_timer(first);
 }
 
+/// Waits, with interrupts off and before this CPU's periodic timer is started.
+pub fn wait_milliseconds(milliseconds: u64) {
+    let end = cpu::time() + milliseconds * MACHINE.timebase.load(Ordering::Relaxed) / 1000;
+    while cpu::time() < end {
+        sbi::set_timer(end);
+        cpu::wait_for_pending();
+    }
+    sbi::set_timer(u64::MAX);
+}
+
 /// Stops this CPU's timer.
 pub fn stop_timer() {
     cpus::this().arch.next_tick.store(u64::MAX, Ordering::Relaxed);

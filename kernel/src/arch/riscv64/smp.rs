@@ -13,21 +13,21 @@ pub fn find_cpus(found: impl FnMut(u32)) {
 
 /// Starts the CPU with this number on `stack_top`, and waits until it is up. Says whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
-    /// Seconds that a hart may take.
-    const PATIENCE: u64 = 2;
+    /// Looks at whether it is up, a millisecond between two.
+    const MOST_LOOKS: u32 = 2000;
     let hart = cpu.hardware_id.load(Ordering::Relaxed) as usize;
-    boot::prepare_secondary(cpu::satp_of(paging::kernel_root()), stack_top);
+    let satp = cpu::satp_of(paging::kernel_root());
+    boot::prepare_secondary(cpu.id().index(), satp, stack_top);
     if sbi::start_hart(hart, boot::secondary_start(), cpu.id().get().into()).is_err() {
         return false;
     }
-    let end = cpu::time() + PATIENCE * MACHINE.timebase.load(Ordering::Relaxed);
-    while cpu::time() < end {
+    for _ in 0..MOST_LOOKS {
         if cpus::online().any(|up| up.id() == cpu.id()) {
-            return true;
+            break;
         }
-        core::hint::spin_loop();
+        irqchip::wait_milliseconds(1);
     }
-    false
+    cpus::online().any(|up| up.id() == cpu.id())
 }
 
 /// Where the other CPUs enter Rust, on their idle stacks.
@@ -59,7 +59,7 @@ fn flush_others_and_wait() {
     for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
         while cpu.flushed.load(Ordering::SeqCst) < wanted {
             answer_flush();
-            core::hint::spin_loop();
+            cpu::relax();
         }
     }
 }

@@ -6,6 +6,9 @@ use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+/// Whether a CPU may remember that a page was absent.
+pub const ABSENT_IS_REMEMBERED: bool = false;
+
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {

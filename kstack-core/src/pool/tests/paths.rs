@@ -296,6 +296,47 @@ fn n2_t10_a_stack_mapped_a_moment_ago_needs_no_flush_on_any_cpu_of_the_set() {
     assert!((1..65).all(|number| record.needs_flush(CpuId::new(number))), "recycled on CPU 0");
 }
 
+/// A CPU that may remember that a page was absent.
+struct RemembersAbsent<'m>(Cpu<'m>);
+
+impl Backing for RemembersAbsent<'_> {
+    const ABSENT_IS_REMEMBERED: bool = true;
+
+    fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
+        self.0.charge(account, size)
+    }
+    fn uncharge(&mut self, account: AccountId, size: ByteSize) {
+        self.0.uncharge(account, size);
+    }
+    fn map_page(&mut self, page: Addr) -> Result<(), Exhausted> {
+        self.0.map_page(page)
+    }
+    fn unmap_pages(&mut self, range: AddrRange) {
+        self.0.unmap_pages(range);
+    }
+    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
+        self.0.take_dirty(body)
+    }
+    fn erase_page(&mut self, page: Addr) {
+        self.0.erase_page(page);
+    }
+    fn flush_local(&mut self, body: AddrRange) {
+        self.0.flush_local(body);
+    }
+}
+
+#[test]
+fn t10_where_cpus_remember_absent_pages_each_forgets_them_before_it_uses_a_new_stack() {
+    let machine = machine();
+    let (mut cpu, mut cache) = (RemembersAbsent(machine.cpu(0)), cache(0));
+    let lock = machine.cpu(0).lock();
+    let slot = machine.pool.acquire(&thread_request(), &mut cache, &lock, &mut cpu);
+    let record = machine.pool.record(slot.expect("there is room"));
+    assert!((0..64).all(|number| record.needs_flush(CpuId::new(number))));
+    machine.pool.make_coherent(slot.expect("there is room"), CpuId::new(3), &mut cpu);
+    assert!((0..64).all(|number| record.needs_flush(CpuId::new(number)) == (number != 3)));
+}
+
 #[test]
 fn n2_the_full_policy_erases_every_page() {
     let machine = Machine::new(1, 1, ErasePolicy::Full);
