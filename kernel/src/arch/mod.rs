@@ -8,6 +8,11 @@ mod arm64;
 #[cfg(target_arch = "aarch64")]
 pub use arm64::*;
 
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub use riscv64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -18,5 +23,10 @@ mod i386;
 #[cfg(target_arch = "x86")]
 pub use i386::*;
 
-#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86")))]
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "x86",
+    target_arch = "x86_64"
+)))]
 compile_error!("the reference kernel has no machine layer for this architecture yet");

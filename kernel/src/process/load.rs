@@ -3,7 +3,7 @@
 //! The file is untrusted: every number in it is checked before it is used, and a bad one makes the whole program
 //! unloadable (`ENOEXEC`), with nothing left behind.
 
-use super::abi::{self, DYNAMIC_BASE, ELF_MACHINE, MACHINE, USER_LOWEST, USER_TOP};
+use super::abi::{self, DYNAMIC_BASE, ELF_MACHINE, HARDWARE, MACHINE, USER_LOWEST, USER_TOP};
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
 use crate::arch::paging::Access;
@@ -56,7 +56,7 @@ pub(crate) fn load(
         (Auxiliary::GID, 0),
         (Auxiliary::EGID, 0),
         (Auxiliary::SECURE, 0),
-        (Auxiliary::HWCAP, 0),
+        (Auxiliary::HWCAP, HARDWARE),
     ];
     let image = StackImage {
         argv,

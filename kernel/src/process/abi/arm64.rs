@@ -135,6 +135,9 @@ pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
     SavedRegs { pc: entry, sp, ..SavedRegs::default() }
 }
 
+/// The base of a new thread's storage is not in the saved registers.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// Moves a program's stack pointer, for a new thread of it.
 pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;
@@ -309,6 +312,9 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
     }
     bytes
 }
+
+/// What the auxiliary vector says of the CPU: floating point and vectors.
+pub(crate) const HARDWARE: u64 = 1 | 1 << 1;
 
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 32;

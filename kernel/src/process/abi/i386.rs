@@ -199,6 +199,9 @@ pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
     }
 }
 
+/// The base of a new thread's storage is not in the saved registers.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// Moves a program's stack pointer, for a new thread of it.
 pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.esp = sp as u32;
@@ -376,6 +379,9 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 84] {
     }
     bytes
 }
+
+/// What the auxiliary vector says of the CPU: nothing that a program needs.
+pub(crate) const HARDWARE: u64 = 0;
 
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 20;

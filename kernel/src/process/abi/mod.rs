@@ -9,6 +9,11 @@ mod arm64;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use arm64::*;
 
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub(crate) use riscv64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
