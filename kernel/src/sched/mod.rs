@@ -259,7 +259,11 @@ pub fn idle_loop() -> ! {
 /// After an interrupt from the kernel, in thread context with interrupts off: give the CPU to somebody else?
 pub fn preempt() {
     let cpu = cpus::this();
-    if cpu.need_resched.swap(0, Ordering::Relaxed) != 0 && current().state() == State::Running {
+    // A look first: it is almost always zero, and on some machines an exchange is a loop.
+    if cpu.need_resched.load(Ordering::Relaxed) != 0
+        && cpu.need_resched.swap(0, Ordering::Relaxed) != 0
+        && current().state() == State::Running
+    {
         leave_cpu();
     }
 }
@@ -473,6 +477,7 @@ pub fn after_switch(left: usize) {
 }
 
 /// Where the next entry from user mode starts, as this CPU's `CpuLocal` has it.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub fn entry_stack_top() -> Addr {
     cpus::this().local.thread_top()
 }

@@ -98,9 +98,10 @@ pub const fn satp_of(root: u64) -> u64 {
 #[inline(always)]
 pub unsafe fn load_tables(root: u64) {
     // SAFETY: (1) by the caller's promise; (2) all tables have address space number 0, so what is cached of the old ones is
-    // dropped, all but the kernel's global pages; (3) the code of the new program may be new to this CPU, too.
+    // dropped, all but the kernel's global pages; (3) the code of the new program may be new to this CPU, too: whoever
+    // writes some from here on sees in the CPU's block that these tables are loaded.
     unsafe {
-        asm!("csrw satp, {satp}", "sfence.vma zero, {zero}", "fence.i", satp = in(reg) satp_of(root),
+        asm!("csrw satp, {satp}", "sfence.vma zero, {zero}", "fence", "fence.i", satp = in(reg) satp_of(root),
              zero = in(reg) 0_u64, options(nostack, preserves_flags));
     }
 }

@@ -6,8 +6,10 @@
 
 use crate::arch::{cpu, sbi};
 use crate::boot_info::MemoryRegion;
+use crate::cpus;
 use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What a page may be used for.
@@ -151,12 +153,6 @@ const fn bits(access: Access) -> u64 {
     bits
 }
 
-/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
-    set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
-    Ok(())
-}
-
 /// The leaf entry of a kernel page, with the tables above it made if they are missing.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
     leaf(kernel_root(), address)
@@ -254,10 +250,24 @@ impl UserTables {
         leaf(self.root, address)?.store(value, Ordering::Release);
         cpu::flush_page(address);
         if access.exec {
-            // What was written there as data is to be executed, maybe elsewhere.
-            sbi::fence_instructions_everywhere();
+            self.fence_instructions();
         }
         Ok(())
+    }
+
+    /// What was written to a page as data is to be executed: here, and where other threads run under these tables now. A CPU that
+    /// loads them later fences by itself (`cpu::load_tables`).
+    fn fence_instructions(&self) {
+        // SAFETY: (1) both only order what comes before and after.
+        unsafe { asm!("fence", "fence.i", options(nostack, preserves_flags)) };
+        cpu::without_interrupts(|| {
+            let me = cpus::this().id();
+            for other in cpus::online().filter(|cpu| cpu.id() != me) {
+                if other.tables_root.load(Ordering::SeqCst) == self.root {
+                    sbi::fence_instructions(other.hardware_id.load(Ordering::Relaxed) as usize);
+                }
+            }
+        });
     }
 
     /// Takes a page out; the caller flushes and then owns the frame again.
@@ -279,7 +289,7 @@ impl UserTables {
             if value & PRESENT != 0 {
                 leaf.store(value & !(WRITE | EXEC) | bits(access), Ordering::Release);
                 if access.exec {
-                    sbi::fence_instructions_everywhere();
+                    self.fence_instructions();
                 }
             }
         }

@@ -7,8 +7,6 @@ const TIME: usize = 0x5449_4d45;
 const INTERRUPT: usize = 0x0073_5049;
 const HART_STATE: usize = 0x0048_534d;
 const REMOTE_FENCE: usize = 0x5246_4e43;
-/// The console of version 0.1, whose number is the function.
-const CONSOLE_PUTCHAR: usize = 1;
 
 /// The firmware refused; its error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +39,8 @@ pub fn start_hart(hart: usize, at: u64, argument: u64) -> Result<(), Refused> {
     call(HART_STATE, 0, [hart, at as usize, argument as usize]).map(|_| ())
 }
 
-/// Makes every hart see instructions that were written before the call.
-pub fn fence_instructions_everywhere() {
-    const ALL: usize = usize::MAX;
-    // Harts that are stopped have nothing old in their caches: they start with a fence of their own.
-    let _refused_by_none = call(REMOTE_FENCE, 0, [0, ALL, 0]);
-}
-
-/// Prints a byte before there is a console of our own.
-pub fn put(byte: u8) {
-    // The old calls have no error.
-    let _nothing = call(CONSOLE_PUTCHAR, 0, [byte as usize, 0, 0]);
+/// Makes a hart see instructions that were written before the call.
+pub fn fence_instructions(hart: usize) {
+    // Refused only for a hart that is stopped: it has nothing old in its caches when it starts.
+    let _stopped = call(REMOTE_FENCE, 0, [1, hart, 0]);
 }

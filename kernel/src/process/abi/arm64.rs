@@ -135,13 +135,13 @@ pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
     SavedRegs { pc: entry, sp, ..SavedRegs::default() }
 }
 
-/// The base of a new thread's storage is not in the saved registers.
-pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
-
 /// Moves a program's stack pointer, for a new thread of it.
 pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;
 }
+
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
 
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage: this machine has the
 /// last two the other way round.

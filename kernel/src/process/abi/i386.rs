@@ -199,13 +199,13 @@ pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
     }
 }
 
-/// The base of a new thread's storage is not in the saved registers.
-pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
-
 /// Moves a program's stack pointer, for a new thread of it.
 pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.esp = sp as u32;
 }
+
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
 
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {

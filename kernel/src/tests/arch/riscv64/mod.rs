@@ -24,6 +24,7 @@ table! {
     HERE,
     shared: [
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards,
+        overflow_stack::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
         overflow_stack::i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack,
         overflow_stack::i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_threads,
         overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,

@@ -1,7 +1,7 @@
 //! The overflow stack: where it is, what reaches it, and what goes on from there.
 
 use super::registers::breakpoint;
-use crate::arch::cpu;
+use crate::arch::{cpu, paging};
 use crate::cpus;
 use crate::hooks;
 use crate::interrupts;
@@ -10,6 +10,7 @@ use crate::provoke::{self, How};
 use crate::sched;
 use crate::stacks::{self, OwnedStack};
 use crate::tests::support::{check_mapping, kind_at, stack_at, stack_of_cpu, until};
+use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
 use alloc::format;
 use core::arch::asm;
@@ -18,6 +19,7 @@ use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::entry::software_interrupt;
 use kstack::hooks::Hooks;
 use kstack::local::CpuLocal;
+use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence};
 
@@ -34,6 +36,31 @@ pub fn i9_every_cpu_has_an_overflow_stack_between_guards() -> Outcome {
     }
     check!(seen.len() >= 2, "there is one CPU only");
     Ok(())
+}
+
+/// Neither the block that the entry code reads first, nor the stacks it chooses from. Red if a page of the kernel half is user
+/// mode's, or if such a fault is taken for the kernel's own.
+pub fn i9_p8_user_mode_that_reads_what_entries_rest_on_faults() -> Outcome {
+    const LOAD_PAGE_FAULT: u8 = 13;
+    user_mode::with_hooks(None, || {
+        for cpu in cpus::online() {
+            let block = core::ptr::from_ref(&cpu.local) as u64;
+            let word_below = |top: Addr| top.get() as u64 - 8;
+            let stacks = [cpu.local.irq_top(), cpu.local.arch.overflow_top()].map(word_below);
+            for address in stacks.into_iter().chain([block]) {
+                check!(!paging::user_can_reach(address), "user mode can read {address:#x}");
+                user_mode::SEEN.lock().clear();
+                UserThread::start(super::user_code::read_there, address)?.finish();
+                let seen = user_mode::seen();
+                let [fault] = &seen[..] else { return Err(format!("{seen:x?}")) };
+                check!(fault.vector == LOAD_PAGE_FAULT, "{fault:x?}");
+                check!(fault.fault as u64 == address, "{fault:x?}");
+                check!(fault.regs.epc == user_mode::CODE, "{fault:x?}");
+                user_mode::check_at_top(fault)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// A breakpoint while an overflow is judged: it is handled below what is there, and the overflow's report is as ever. Red if the
