@@ -11,6 +11,9 @@
 //! | next softirqs | none, or no rounds left | in softirq = no | stop |
 //! | enable bottom halves | outermost, pending, thread context | in softirq, in use = yes | run them on the IRQ stack |
 //!
+//! Where softirqs have a stack of their own (i386), the IRQ stack is left before `handler done`, and enabling bottom halves does not
+//! mark it; `in_softirq` is then the mark of the softirq stack.
+//!
 //! Invariants: softirqs never nest (`in_softirq` is tested and set in one step, with interrupts off); the IRQ stack has at
 //! most one first user (`in_use` likewise); bottom halves that are disabled stay so for the whole of an interrupt.
 
@@ -181,6 +184,8 @@ mod tests {
     struct Cpu {
         state: IrqState,
         activities: Vec<Activity>,
+        /// Whether softirqs have a stack of their own, so that the entry code leaves the IRQ stack before it runs them.
+        own_stack: bool,
     }
 
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -194,8 +199,8 @@ mod tests {
     }
 
     impl Cpu {
-        fn new() -> Self {
-            Self { state: IrqState::new(), activities: Vec::new() }
+        fn new(own_stack: bool) -> Self {
+            Self { state: IrqState::new(), activities: Vec::new(), own_stack }
         }
 
         fn check(&self) {
@@ -212,7 +217,7 @@ mod tests {
                         Activity::Handler { moved: true, .. }
                             | Activity::SoftirqsAfter { moved: true, .. }
                             | Activity::SoftirqsOfThread
-                    )
+                    ) && !(self.own_stack && !matches!(a, Activity::Handler { .. }))
                 })
                 .count();
             assert!(users <= 1, "two first users of the IRQ stack: {self:?}");
@@ -249,7 +254,12 @@ mod tests {
                         raised.state.raise(3);
                         next.push(raised);
                         let mut cpu = self.clone();
-                        if cpu.state.enable_bottom_halves() {
+                        let run = if self.own_stack {
+                            cpu.state.enable_bottom_halves_beside_irq_stack()
+                        } else {
+                            cpu.state.enable_bottom_halves()
+                        };
+                        if run {
                             cpu.start_softirqs(Activity::SoftirqsOfThread);
                         }
                         next.push(cpu);
@@ -261,9 +271,12 @@ mod tests {
                     next.push(raised);
                     let mut cpu = self.clone();
                     cpu.activities.pop();
+                    if self.own_stack && moved {
+                        cpu.state.leave_irq_stack();
+                    }
                     if cpu.state.on_handler_done() {
                         cpu.start_softirqs(Activity::SoftirqsAfter { moved, from_user });
-                    } else if moved {
+                    } else if moved && !self.own_stack {
                         cpu.state.leave_irq_stack();
                     }
                     next.push(cpu);
@@ -275,7 +288,9 @@ mod tests {
                     let mut cpu = self.clone();
                     if cpu.state.next_softirqs().is_none() {
                         cpu.activities.pop();
-                        if !matches!(softirqs, Activity::SoftirqsAfter { moved: false, .. }) {
+                        let on_irq_stack =
+                            !matches!(softirqs, Activity::SoftirqsAfter { moved: false, .. });
+                        if on_irq_stack && !self.own_stack {
                             cpu.state.leave_irq_stack();
                         }
                     }
@@ -291,9 +306,9 @@ mod tests {
         }
     }
 
-    fn explore(most: usize) -> HashSet<Cpu> {
+    fn explore(most: usize, own_stack: bool) -> HashSet<Cpu> {
         let mut seen = HashSet::new();
-        let mut todo = std::vec![Cpu::new()];
+        let mut todo = std::vec![Cpu::new(own_stack)];
         while let Some(cpu) = todo.pop() {
             cpu.check();
             if seen.insert(cpu.clone()) {
@@ -306,7 +321,7 @@ mod tests {
     /// Red if `on_handler_done` forgets `in_softirq`, or `enable_bottom_halves` forgets the in-use mark.
     #[test]
     fn i2_i3_i4_no_reachable_state_nests_softirqs_or_shares_the_irq_stack() {
-        let states = explore(5);
+        let states = explore(5, false);
         assert!(states.len() > 300, "only {} states explored", states.len());
         // Interesting ones were among them.
         assert!(states.iter().any(|cpu| cpu.activities.contains(&Activity::SoftirqsOfThread)
@@ -314,6 +329,25 @@ mod tests {
         assert!(states.iter().any(|cpu| {
             cpu.activities.contains(&Activity::SoftirqsAfter { moved: false, from_user: true })
         }));
+    }
+
+    /// Where softirqs have a stack of their own, an interrupt during them finds the IRQ stack free. Red if the mark of one is
+    /// left set while the other runs, or cleared while it is used.
+    #[test]
+    fn i2_i3_i4_with_a_softirq_stack_no_reachable_state_shares_either() {
+        let states = explore(5, true);
+        assert!(states.len() > 300, "only {} states explored", states.len());
+        let interrupted = |softirqs: fn(&Activity) -> bool| {
+            states.iter().any(|cpu| {
+                cpu.activities.iter().any(softirqs)
+                    && matches!(cpu.activities.last(), Some(Activity::Handler { moved: true, .. }))
+            })
+        };
+        assert!(interrupted(|activity| *activity == Activity::SoftirqsOfThread));
+        assert!(interrupted(|activity| matches!(
+            activity,
+            Activity::SoftirqsAfter { moved: true, .. }
+        )));
     }
 
     #[test]
