@@ -18,6 +18,7 @@
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, Place, SlotIndex};
+use crate::kind::StackKind;
 use crate::stacks::StackId;
 use crate::unwind::{Backtrace, Step};
 use core::fmt;
@@ -200,7 +201,9 @@ fn overflowed(
     // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody jumped here.
     let running = table.running_on(fault.cpu);
     if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
-        && (running == Some(stack) || stack.cpu == Some(fault.cpu) && !context.in_thread_only())
+        && (running == Some(stack)
+            || stack.cpu == Some(fault.cpu)
+                && (!context.in_thread_only() || stack.kind == StackKind::Overflow))
     {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }

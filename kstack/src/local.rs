@@ -150,6 +150,11 @@ impl CpuLocal {
         Addr::new(self.thread_top.load(Ordering::Relaxed))
     }
 
+    /// The running thread, as this block has it: for code of the CPU itself with interrupts off, and for reports.
+    pub fn thread(&self) -> usize {
+        self.thread.load(Ordering::Relaxed)
+    }
+
     /// The canary that compiled code compares with.
     pub fn canary(&self) -> usize {
         self.canary.load(Ordering::Relaxed)

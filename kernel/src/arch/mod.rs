@@ -5,5 +5,10 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::*;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "arm")]
+mod arm32;
+#[cfg(target_arch = "arm")]
+pub use arm32::*;
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "arm")))]
 compile_error!("the reference kernel has no machine layer for this architecture yet");

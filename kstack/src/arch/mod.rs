@@ -2,13 +2,15 @@
 //!
 //! | file | what every tree has in it |
 //! | --- | --- |
-//! | `regs` | [`SavedRegs`](x86_64::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
+//! | `regs` | `SavedRegs`: what an entry from anywhere saves, and how the unwinder reads it |
 //! | `switch` | the switch between two stacks, and the first frame of a new one |
 //! | `call` | a call on another stack |
-//! | `local` | the per-CPU block that entry code reads, and `current` |
+//! | `local` | how a CPU finds its block and the running thread |
+//! | `interrupts` | off, on, and which of the two |
 //! | `tables` | what the CPU reads: descriptor tables, task state segment, vector base |
 //! | `entry` | vectors, system-call entry, the way back |
-//! | `nmi` | entries that may interrupt any instruction at all |
+//! | `fault` | which exceptions are about a stack |
+//! | `nmi` | entries that may interrupt any instruction at all (where there are such) |
 //!
 //! This module selects one tree and refuses what is half supported.
 
@@ -17,5 +19,10 @@ pub mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64 as current;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "arm")]
+pub mod arm32;
+#[cfg(target_arch = "arm")]
+pub use arm32 as current;
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "arm")))]
 compile_error!("kstack has no complete architecture tree for this target yet");
