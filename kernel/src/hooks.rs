@@ -70,6 +70,7 @@ fn context() -> Context {
         in_interrupt: irq.hardirq_depth() > 0,
         in_softirq: irq.in_softirq(),
         in_nmi: cpu_tables::in_nmi(cpu),
+        bottom_halves_disabled: irq.bottom_halves_are_disabled(),
     }
 }
 

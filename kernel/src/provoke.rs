@@ -107,6 +107,14 @@ pub fn in_softirq(how: How) {
     software_interrupt();
 }
 
+/// In this thread, while it keeps softirqs off its CPU. The machine stops.
+#[inline(never)]
+pub fn with_bottom_halves_disabled(how: How) {
+    kstack::irq::disable_bottom_halves();
+    overflow_here(how);
+    kstack::irq::enable_bottom_halves();
+}
+
 /// Reads a byte of a guard of its own stack, in a thread made for it.
 pub fn touch_guard(side: Side) {
     fn body(side: usize) {

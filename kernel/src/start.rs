@@ -11,6 +11,7 @@ use crate::boot_info::BootInfo;
 use crate::cpus::{self, MAX_CPUS};
 use crate::memory::frames::{self, FRAME_BYTES, Frame};
 use crate::memory::{IMAGE, direct, heap};
+use crate::sync::SpinLock;
 use crate::{cpu_stacks, sched, stacks};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
@@ -31,12 +32,14 @@ pub fn first(boot_argument: u64) -> ! {
     unsafe { me.local.load() };
     serial::CONSOLE.set_up(true);
     serial::CONTROL.set_up(false);
+    let mut info = BOOT_INFO.lock();
     // SAFETY: (1) the boot tables are active.
-    let Some(info) = (unsafe { boot::read_boot_info(boot_argument) }) else {
+    if !unsafe { boot::read_boot_info(boot_argument, &mut info) } {
         panic!("started by something that is no boot loader this kernel knows");
-    };
+    }
     set_up_memory(&info);
     crate::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
+    drop(info);
     kstack::hooks::install(&crate::hooks::HOOKS);
     stacks::set_up();
     irqchip::set_up_once();
@@ -48,8 +51,8 @@ pub fn first(boot_argument: u64) -> ! {
     cpu::continue_on(idle, || first_on_idle_stack());
 }
 
-/// The initial archive, between the two halves of the start.
-static ARCHIVE: crate::sync::SpinLock<Option<(u64, u64)>> = crate::sync::SpinLock::new(None);
+/// What the boot loader told. Not on a stack: it is large.
+static BOOT_INFO: SpinLock<BootInfo> = SpinLock::new(BootInfo::new());
 
 fn first_on_idle_stack() -> ! {
     let me = cpus::this();
@@ -57,7 +60,7 @@ fn first_on_idle_stack() -> ! {
     start_other_cpus();
     irqchip::route_console(me.hardware_id.load(Ordering::Relaxed));
     irqchip::start_timer();
-    let archive = ARCHIVE.lock().take();
+    let archive = BOOT_INFO.lock().initrd;
     if let Some((lowest, bytes)) = archive {
         // SAFETY: (1) the archive's memory was never given to the frame allocator and stays mapped.
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
@@ -128,7 +131,6 @@ fn set_up_memory(info: &BootInfo) {
     paging::set_up_kernel(info.regions(), &image).expect("memory for the kernel's page tables");
     // SAFETY: (1) unused RAM in the direct map.
     unsafe { heap::set_up(direct(place + table_bytes), heap_bytes as usize) };
-    *ARCHIVE.lock() = info.initrd;
 }
 
 fn start_other_cpus() {

@@ -127,6 +127,12 @@ impl IrqState {
         self.hardirq_depth == 0 && !self.in_softirq && !self.irq_stack_in_use
     }
 
+    /// Whether a thread keeps softirqs off this CPU.
+    #[inline(always)]
+    pub const fn bottom_halves_are_disabled(&self) -> bool {
+        self.bottom_halves_disabled != 0
+    }
+
     /// Whether the thread may be preempted or sleep: thread context, bottom halves on.
     #[inline(always)]
     pub const fn may_switch(&self) -> bool {

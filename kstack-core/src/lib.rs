@@ -29,6 +29,7 @@ pub mod record;
 
 pub mod exec;
 pub mod irq;
+pub mod nmi;
 pub mod stacks;
 pub mod unwind;
 pub mod verdict;

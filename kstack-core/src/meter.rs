@@ -1,6 +1,6 @@
 //! Sampled depth of a stack: a lower bound, and called that.
 //!
-//! Whoever interrupts a stack, or switches away from it, knows SP at that instant and may [`Watermark::sample`] it. The
+//! Whoever interrupts a stack knows SP at that instant and may [`Watermark::sample`] it. The
 //! stack has certainly been as deep as the deepest sample; it may have been deeper between two samples. So a sample
 //! serves displays and warnings and **never** decides what needs no erasing ([`crate::erase`] does, from dirty bits).
 //!

@@ -74,6 +74,8 @@ pub struct Context {
     pub in_softirq: bool,
     /// In an NMI.
     pub in_nmi: bool,
+    /// The thread has kept softirqs off this CPU: what they share with it may be half changed.
+    pub bottom_halves_disabled: bool,
 }
 
 impl Context {
@@ -84,7 +86,10 @@ impl Context {
 
     /// Whether the running thread can be given up where it stands.
     pub const fn may_abandon(&self) -> bool {
-        self.thread != 0 && self.spinning_locks == 0 && self.in_thread_only()
+        self.thread != 0
+            && self.spinning_locks == 0
+            && !self.bottom_halves_disabled
+            && self.in_thread_only()
     }
 }
 

@@ -66,8 +66,14 @@ impl StackTable for Machine {
     }
 }
 
-const THREAD: Context =
-    Context { thread: 7, spinning_locks: 0, in_interrupt: false, in_softirq: false, in_nmi: false };
+const THREAD: Context = Context {
+    thread: 7,
+    spinning_locks: 0,
+    in_interrupt: false,
+    in_softirq: false,
+    in_nmi: false,
+    bottom_halves_disabled: false,
+};
 
 #[test]
 fn o1_a_push_into_the_guard_ends_the_thread_wherever_sp_stands() {
@@ -132,6 +138,7 @@ fn o5_a_thread_that_cannot_be_abandoned_stops_the_system() {
         Context { in_interrupt: true, ..THREAD },
         Context { in_softirq: true, ..THREAD },
         Context { in_nmi: true, ..THREAD },
+        Context { bottom_halves_disabled: true, ..THREAD },
         Context { thread: 0, ..THREAD },
         // Somebody else's stack.
         Context { thread: 8, ..THREAD },

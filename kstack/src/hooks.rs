@@ -33,8 +33,8 @@ pub struct Hooks {
     pub debug: fn(regs: &mut SavedRegs),
     /// What the overflow verdict needs to know of the running context, besides stacks.
     pub context: fn() -> kstack_core::verdict::Context,
-    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack,
-    /// rewound to its top.
+    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack: after an
+    /// overflow rewound to its top, after a stray access to a guard where it stands.
     pub end_thread: fn(report: &OverflowReport) -> !,
     /// Stops the system. On the double-fault stack, or the stack that touched a guard; no lock may be waited for.
     pub stop: fn(report: &OverflowReport) -> !,

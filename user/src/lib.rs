@@ -8,10 +8,10 @@
 
 #![no_std]
 
+pub mod arch;
 mod syscall;
 
-pub use syscall::syscall as system_call;
-pub use syscall::{Errno, exit, fork, getppid, raw_getppid, wait, write_all, yield_now};
+pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};
 
 static FIRST_STACK: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
 
@@ -59,16 +59,7 @@ macro_rules! entry {
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         extern "C" fn _start() -> ! {
-            core::arch::naked_asm!(
-                // The outermost frame: a frame pointer of zero ends every backtrace.
-                "xor ebp, ebp",
-                // Where argc is: for programs that look at what they were given.
-                "mov rdi, rsp",
-                "call {body}",
-                // Nothing to return to: a return of the body would be a bug, and stops here.
-                "ud2",
-                body = sym body,
-            )
+            $crate::start!(body)
         }
 
         extern "C" fn body(stack: *const usize) -> ! {

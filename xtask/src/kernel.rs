@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::frames;
 use crate::setup::{self, Ready};
 use crate::workspace;
 
@@ -61,5 +62,7 @@ pub(crate) fn build(arch: Arch, ready: &Ready) -> Result<PathBuf> {
     ensure!(status.success(), "the kernel does not build");
     let path = workspace::cache()?.join("target").join(arch.target()).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
+    let widest = frames::check(&path)?;
+    eprintln!("The widest frame has {} bytes: {}", widest.bytes, widest.function);
     Ok(path)
 }

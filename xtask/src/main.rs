@@ -19,6 +19,7 @@ mod catalogue;
 mod control;
 mod emulated;
 mod expectation;
+mod frames;
 mod host_tests;
 mod initramfs;
 mod kernel;

@@ -20,7 +20,14 @@ fn interrupts_measured(overhead: u64) -> u64 {
 }
 
 pub(super) fn run(overhead: u64) {
+    static ARRIVED: AtomicU64 = AtomicU64::new(0);
+    ARRIVED.store(0, Ordering::Relaxed);
+    interrupts::set_probe(Some(|_| {
+        ARRIVED.fetch_add(1, Ordering::Relaxed);
+    }));
+    software_interrupt();
     interrupts::set_probe(None);
+    assert_eq!(ARRIVED.load(Ordering::Relaxed), 1, "the interrupt that is measured arrives");
     let bare = interrupts_measured(overhead);
     report("irq_stack_round_trip", bare, "instructions");
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `#` is in use now (from the saved SP up), `:` was in use at the deepest sample, `.` never seen in use. Both are lower bounds:
-//! samples are taken at interrupts and switches.
+//! samples are taken at interrupts.
 
 use super::println;
 use crate::stacks::{self, StackInfo};

@@ -1,7 +1,7 @@
 //! A sleeping lock. Its holder is known, so that what a dead thread held comes back.
 //!
 //! A guard on an abandoned stack is never dropped. So the mutex is written down in its holder's list of held locks, and
-//! the overflow path lets go of all of them; the next owner is told that the value may be half changed (`poisoned`).
+//! the overflow path lets go of all of them; the next owner can ask whether the value may be half changed (`is_poisoned`).
 
 use crate::sched::{self, WaitQueue};
 use core::cell::UnsafeCell;

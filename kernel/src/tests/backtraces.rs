@@ -1,9 +1,10 @@
 //! Classifying addresses, walking across stacks, names, and the registry of all stacks.
 
+use super::arch::registers::interrupt_with_frame_pointer;
 use super::support::{stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
+use crate::arch::cpu;
 use crate::arch::irqchip::software_interrupt;
-use crate::arch::{cpu, irqchip};
 use crate::backtrace::{self, STEPS};
 use crate::provoke;
 use crate::softirq::{self, Softirq};
@@ -11,7 +12,6 @@ use crate::sync::SpinLock;
 use crate::{cpus, interrupts, sched, stacks, symbols};
 use alloc::format;
 use alloc::vec::Vec;
-use core::arch::naked_asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use kstack::registry;
 use kstack_core::addr::Addr;
@@ -68,7 +68,7 @@ pub fn b1_every_address_is_on_the_stack_it_is_on_or_on_none() -> Outcome {
 }
 
 /// Where a handler was, as steps.
-static HANDLER: SpinLock<Option<Backtrace<STEPS>>> = SpinLock::new(None);
+pub(super) static HANDLER: SpinLock<Option<Backtrace<STEPS>>> = SpinLock::new(None);
 
 fn keep_steps() {
     let steps = backtrace::steps_here();
@@ -76,7 +76,7 @@ fn keep_steps() {
 }
 
 /// What a backtrace crosses, without the plain frames: seams as from and to, and where code was interrupted.
-fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
+pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
     let name = |step: &Step| match step {
         Step::Seam { from: StackKind::Irq, to } if to.kind == StackKind::Thread => "irq to thread",
         Step::Seam { from: StackKind::NmiBody, to } if to.kind == StackKind::Irq => "nmi to irq",
@@ -94,7 +94,7 @@ fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
 }
 
 /// Whether the backtrace goes through this function (by symbols, or within half a KiB of its start).
-fn goes_through(backtrace: &Backtrace<STEPS>, function: usize) -> bool {
+pub(super) fn goes_through(backtrace: &Backtrace<STEPS>, function: usize) -> bool {
     let lies_in = |pc: usize| match symbols::lookup(pc as u64) {
         Some(symbol) => pc as u64 - symbol.offset == function as u64,
         None => (function..function + 512).contains(&pc),
@@ -108,12 +108,12 @@ fn goes_through(backtrace: &Backtrace<STEPS>, function: usize) -> bool {
 
 /// Takes the software interrupt here; a frame that backtraces must go through.
 #[inline(never)]
-fn interrupted_here() {
+pub(super) fn interrupted_here() {
     software_interrupt();
     core::hint::black_box(());
 }
 
-fn steps_of(body: impl FnOnce()) -> Result<Backtrace<STEPS>, alloc::string::String> {
+pub(super) fn steps_of(body: impl FnOnce()) -> Result<Backtrace<STEPS>, alloc::string::String> {
     *HANDLER.lock() = None;
     body();
     interrupts::set_probe(None);
@@ -157,71 +157,6 @@ pub fn b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread() -> Outco
     let crossed = crossings(&steps);
     check!(crossed == ["irq to thread", "reliable"], "{crossed:?}");
     Ok(())
-}
-
-/// An NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts, three stacks.
-pub fn b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it() -> Outcome {
-    static CAME: AtomicBool = AtomicBool::new(false);
-    CAME.store(false, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(|_| {
-        let steps = backtrace::steps_here();
-        *HANDLER.lock() = Some(steps);
-        CAME.store(true, Ordering::Release);
-    }));
-    let steps = steps_of(|| {
-        interrupts::set_probe(Some(|_| {
-            if cpus::this().local.irq.snapshot().in_softirq() {
-                irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
-                // It comes while this handler runs.
-                while !CAME.load(Ordering::Acquire) {
-                    core::hint::spin_loop();
-                }
-            } else {
-                softirq::raise(Softirq::Probe);
-            }
-        }));
-        softirq::set_probe(software_interrupt);
-        interrupted_here();
-    });
-    interrupts::set_nmi_probe(None);
-    let steps = steps?;
-    let crossed = crossings(&steps);
-    check!(
-        crossed
-            == [
-                "interrupted",
-                "nmi to irq",
-                "interrupted",
-                "irq to thread",
-                "interrupted",
-                "reliable"
-            ]
-            || crossed
-                == [
-                    "nmi to irq",
-                    "interrupted",
-                    "interrupted",
-                    "irq to thread",
-                    "interrupted",
-                    "reliable"
-                ],
-        "{crossed:?}"
-    );
-    check!(goes_through(&steps, interrupted_here as *const () as usize), "{:x?}", steps.steps());
-    Ok(())
-}
-
-/// Raises the software interrupt with this frame pointer.
-#[unsafe(naked)]
-extern "C" fn interrupt_with_frame_pointer(fp: usize) {
-    naked_asm!(
-        "push rbp",
-        "mov rbp, rdi",
-        "int {software}",
-        "pop rbp",
-        "ret",
-        software = const irqchip::vector::SOFTWARE,
-    )
 }
 
 /// Frame pointers that lie: each walk ends, says that it is not reliable, and reads no memory that is not a stack (that would

@@ -2,6 +2,7 @@
 //!
 //! Handlers write down where they stand; the test compares afterwards, so a wrong place fails a test instead of a machine.
 
+use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use super::{Outcome, check};
 use crate::arch::cpu;
@@ -248,8 +249,7 @@ pub fn i4_softirqs_never_nest() -> Outcome {
 pub fn i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack() -> Outcome {
     let stands = stands_of(|| {
         interrupts::set_breakpoint_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));
-        // SAFETY: (1) the handler returns with everything as it was.
-        unsafe { core::arch::asm!("int3") };
+        breakpoint();
         interrupts::set_breakpoint_probe(None);
     });
     let [one] = stands[..] else { return Err(alloc::format!("{} handlers", stands.len())) };

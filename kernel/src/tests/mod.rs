@@ -1,21 +1,19 @@
-//! What the kernel proves, on the machine it runs on. One table; a test's name starts with the catalogue's ids it shows.
+//! What the kernel proves, on the machine it runs on. Two tables, what every architecture proves and what only
+//! this one does; a test's name starts with the catalogue's ids it shows.
 //!
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what the report must say
 //! (`expect_stop`), and whoever runs the machine compares.
 
+mod arch;
 mod backtraces;
-mod entry_work;
-mod every_instruction;
 mod interrupts;
-mod known_regs;
-mod nmi;
+mod layouts;
 mod overflows;
 mod processes;
 mod programs;
 mod stacks;
 mod support;
 mod switching;
-mod tables;
 mod user_mode;
 
 use crate::arch::power::{self, End};
@@ -37,11 +35,12 @@ struct Test {
     run: fn() -> Outcome,
 }
 
+/// Makes a table of tests under a name.
 macro_rules! table {
-    (shared: [$($shared_in:ident :: $shared:ident),* $(,)?], own: [$($own_in:ident :: $own:ident),* $(,)?]) => {
-        const TESTS: &[Test] = &[
-            $(Test { name: stringify!($shared), boot: Boot::Shared, run: $shared_in::$shared },)*
-            $(Test { name: stringify!($own), boot: Boot::Own, run: $own_in::$own },)*
+    ($table:ident, shared: [$($shared_in:ident :: $shared:ident),* $(,)?], own: [$($own_in:ident :: $own:ident),* $(,)?]) => {
+        pub(in crate::tests) const $table: &[$crate::tests::Test] = &[
+            $($crate::tests::Test { name: stringify!($shared), boot: $crate::tests::Boot::Shared, run: $shared_in::$shared },)*
+            $($crate::tests::Test { name: stringify!($own), boot: $crate::tests::Boot::Own, run: $own_in::$own },)*
         ];
     };
 }
@@ -55,14 +54,13 @@ macro_rules! check {
     };
 }
 pub(crate) use check;
+pub(crate) use table;
 
 table! {
+    EVERYWHERE,
     shared: [
-        tables::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
-        tables::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
-        tables::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
-        tables::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
-        tables::t1_a_thread_stack_is_16_kib_aligned_mapped_and_between_guards,
+        layouts::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
+        layouts::t1_a_thread_stack_has_its_size_is_aligned_mapped_and_between_guards,
         interrupts::i1_every_cpu_has_an_irq_stack_of_its_own_between_guards,
         interrupts::i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at,
         interrupts::i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it,
@@ -72,13 +70,6 @@ table! {
         interrupts::i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_are_enabled,
         interrupts::i4_softirqs_never_nest,
         interrupts::i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack,
-        nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
-        nmi::i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack,
-        nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
-        nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
-        nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
-        every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
-        every_instruction::s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         switching::s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary,
         switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
         switching::t16_current_is_one_load,
@@ -98,7 +89,6 @@ table! {
         backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
         backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
         backtraces::b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread,
-        backtraces::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
         backtraces::b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably,
         backtraces::b4_an_address_has_the_name_of_its_function_with_file_and_line,
         backtraces::b4_the_backtrace_of_a_sleeping_thread_shows_where_it_waits,
@@ -114,9 +104,7 @@ table! {
         stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
         stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
         user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,
-        user_mode::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
         user_mode::x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
-        user_mode::x4_user_mode_that_reads_the_task_state_segment_faults,
         user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
         user_mode::o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode,
         user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
@@ -141,12 +129,18 @@ table! {
         overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
+        overflows::o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
     ]
+}
+
+/// Those of every architecture, then those of this one.
+fn tests() -> impl Iterator<Item = &'static Test> {
+    EVERYWHERE.iter().chain(arch::HERE)
 }
 
 /// Names all tests on the control channel.
 pub fn list() {
-    for test in TESTS {
+    for test in tests() {
         let boot = if test.boot == Boot::Shared { "shared" } else { "own" };
         control!("list {} boot={boot}", test.name);
     }
@@ -155,7 +149,7 @@ pub fn list() {
 
 /// Runs the tests named, separated by commas, or `all` that share a boot.
 pub fn run(names: &str) {
-    let chosen = |test: &&Test| {
+    let chosen = |test: &&'static Test| {
         if names == "all" {
             test.boot == Boot::Shared
         } else {
@@ -163,7 +157,7 @@ pub fn run(names: &str) {
         }
     };
     let (mut passed, mut failed) = (0, 0);
-    for test in TESTS.iter().filter(chosen) {
+    for test in tests().filter(chosen) {
         log!("test {}", test.name);
         control!("test start {}", test.name);
         match (test.run)() {

@@ -300,7 +300,7 @@ pub fn t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack() -> Outcome {
 macro_rules! expect_stop {
     ($name:ident, $($what:literal)*) => {
         control!(
-            concat!("expect {} stack=irq side=below consequence=stop-system victim=main reliable=yes", $(" ", $what),*),
+            concat!("expect {} side=below consequence=stop-system victim=main reliable=yes", $(" ", $what),*),
             stringify!($name)
         )
     };
@@ -322,23 +322,29 @@ stops!(
     /// The backtrace goes from the recursion through the handler to the thread that was interrupted.
     o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
     provoke::in_interrupt, How::Recursion,
-    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=irq::handle" "backtrace~=in_interrupt"
+    "stack=irq" "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=irq::handle" "backtrace~=in_interrupt"
 );
 stops!(
     /// The frame jumps over the guard and into the next slot.
     o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
     provoke::in_interrupt, How::GiantFrame,
-    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=irq::handle" "backtrace~=in_interrupt"
+    "stack=irq" "frames>=6" "backtrace~=one_giant_frame" "backtrace~=irq::handle" "backtrace~=in_interrupt"
 );
 stops!(
     /// The same below a softirq.
     o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
     provoke::in_softirq, How::Recursion,
-    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=softirq" "backtrace~=in_softirq"
+    "stack=irq" "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=softirq" "backtrace~=in_softirq"
 );
 stops!(
     /// The same below a softirq.
     o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
     provoke::in_softirq, How::GiantFrame,
-    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=softirq" "backtrace~=in_softirq"
+    "stack=irq" "frames>=6" "backtrace~=one_giant_frame" "backtrace~=softirq" "backtrace~=in_softirq"
+);
+stops!(
+    /// The thread keeps softirqs off its CPU: what it shares with them may be half changed, and nobody would let them in again.
+    o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
+    provoke::with_bottom_halves_disabled, How::Recursion,
+    "stack=thread" "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_bottom_halves_disabled"
 );

@@ -1,6 +1,7 @@
 //! The switch between threads, the first frame of a new one, and the end of an old one.
 
-use super::known_regs;
+use super::arch::EXPECTED;
+use super::arch::registers::{self, loaded_canary};
 use super::support::{on_every_cpu, stack_at, until};
 use super::{Outcome, check};
 use crate::arch::regs::SavedRegs;
@@ -12,7 +13,6 @@ use crate::sync::SpinLock;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch::{self, Start, SwitchFrame};
@@ -30,18 +30,6 @@ fn spawn_all(
     (0..number)
         .map(|n| sched::spawn_kernel(name, body, n).map_err(|error| format!("{error:?}")))
         .collect()
-}
-
-/// What a compiler's stack check compares with: the word at GS:40.
-fn loaded_canary() -> usize {
-    let canary: usize;
-    // Compilers have this place built in; it is no offset of ours.
-    const COMPILERS_PLACE: usize = 0x28;
-    // SAFETY: (1) GS base is the CPU's block.
-    unsafe {
-        asm!("mov {}, gs:[{place}]", out(reg) canary, place = const COMPILERS_PLACE, options(nostack, readonly));
-    }
-    canary
 }
 
 /// Whether everything that a switch sets is the calling thread's.
@@ -98,7 +86,7 @@ pub fn s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary() -> Outcom
         };
         CANARIES.lock()[player] = sched::current().canary();
         while TURNS.load(Ordering::Relaxed) < SWITCHES {
-            if known_regs::kept_across(pass, pattern) != 6 || !all_is_mine() {
+            if registers::kept_across(pass, pattern) != registers::KEPT || !all_is_mine() {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -166,20 +154,9 @@ extern "C" fn only_current() -> usize {
     CpuLocal::current_thread()
 }
 
-/// Read from the machine code: one instruction that goes through GS, and nothing else that reads memory but the return.
+/// Read from the machine code: one load through the CPU's register for it, and nothing else that reads memory but the return.
 pub fn t16_current_is_one_load() -> Outcome {
-    let code = only_current as *const () as *const u8;
-    // SAFETY: (1) a function of this kernel has at least these bytes of code and padding behind it.
-    let bytes = unsafe { core::slice::from_raw_parts(code, 24) };
-    let thread = CpuLocal::THREAD as u32;
-    // mov rax, gs:[disp32]
-    let load = [&[0x65, 0x48, 0x8b, 0x04, 0x25][..], &thread.to_le_bytes()].concat();
-    let with_frame = [&[0x55, 0x48, 0x89, 0xe5][..], &load, &[0x5d, 0xc3]].concat();
-    let without = [&load[..], &[0xc3]].concat();
-    check!(
-        bytes.starts_with(&with_frame) || bytes.starts_with(&without),
-        "`current` is compiled to {bytes:x?}"
-    );
+    registers::check_is_one_load(only_current as *const () as *const u8)?;
     check!(only_current() == core::ptr::from_ref(sched::current()) as usize, "of another thread");
     Ok(())
 }
@@ -191,8 +168,7 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
     let stack = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
     let regs_at = switch::user_regs_at(range);
-    let user =
-        SavedRegs { rip: 0x40_1000, rsp: 0x7fff_0000, cs: 0x2b, ss: 0x23, ..SavedRegs::default() };
+    let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
     let mut seen = Vec::new();
     for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(user)] {
         let sp = cpu::without_interrupts(|| {
@@ -207,17 +183,23 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
         seen.push((sp, frame, regs));
     }
     drop(stack);
-    check!(range.top.bytes_above(regs_at).get() == 168, "the registers are at {regs_at}");
+    check!(
+        range.top.bytes_above(regs_at).get() == EXPECTED.saved_regs,
+        "the registers are at {regs_at}"
+    );
     let [(kernel_sp, kernel, kernel_regs), (user_sp, for_user, user_regs)] = seen[..] else {
         return Err("two frames".into());
     };
-    check!(kernel_sp == regs_at.get() - 56 && user_sp == kernel_sp, "{kernel_sp:x}, {user_sp:x}");
-    check!(kernel.rbx == never_called as *const () as u64, "function: {kernel:x?}");
-    check!(kernel.r12 == 0x1234 && kernel.rbp == 0, "argument, marker: {kernel:x?}");
+    check!(
+        kernel_sp == regs_at.get() - EXPECTED.switch_frame && user_sp == kernel_sp,
+        "{kernel_sp:x}, {user_sp:x}"
+    );
+    check!(kernel.function() == never_called as *const () as usize, "function: {kernel:x?}");
+    check!(kernel.argument() == 0x1234 && kernel.fp().get() == 0, "argument, marker: {kernel:x?}");
     check!(kernel_regs == SavedRegs::default(), "{kernel_regs:x?}");
-    check!(for_user.rbx == 0 && for_user.rbp == regs_at.get() as u64 + 1, "{for_user:x?}");
+    check!(for_user.function() == 0 && for_user.fp().get() == regs_at.get() + 1, "{for_user:x?}");
     check!(user_regs == user, "{user_regs:x?}");
-    check!(kernel.return_address == for_user.return_address, "two ways to start");
+    check!(kernel.return_address() == for_user.return_address(), "two ways to start");
     Ok(())
 }
 

@@ -1,15 +1,16 @@
 //! Entries from user mode, seen from inside: threads that run a few instructions of ours in user mode, without a program
 //! around them, and hooks of ours that answer them.
 
-use super::support::{kind_at, stack_of_cpu, until};
+use super::arch::{registers, user_code};
+use super::support::{kind_at, until};
 use super::{Outcome, check};
-use crate::arch::cpu_tables;
 use crate::arch::irqchip::software_interrupt;
 use crate::arch::paging::{Access, UserTables};
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, irqchip};
 use crate::backtrace::{self, STEPS};
 use crate::memory::frames::{self, Frame};
+use crate::process::abi;
 use crate::provoke::{self, How};
 use crate::sched::{self, Thread};
 use crate::softirq::{self, Softirq};
@@ -19,17 +20,15 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::arch::naked_asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::switch::Start;
-use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
 use kstack_core::verdict::{Cause, Consequence};
 
-const CODE: u64 = 0x40_0000;
+pub(super) const CODE: u64 = 0x40_0000;
 pub(super) const STACK_TOP: u64 = 0x7fff_f000;
 const NAME: &str = "in user mode";
 
@@ -54,15 +53,8 @@ impl UserThread {
         };
         map(CODE, pages[0], false)?;
         map(STACK_TOP - 4096, pages[1], true)?;
-        let regs = SavedRegs {
-            rip: CODE,
-            cs: USER_CODE.into(),
-            ss: USER_DATA.into(),
-            rflags: 0x202,
-            rsp: STACK_TOP,
-            rdi: argument,
-            ..SavedRegs::default()
-        };
+        let mut regs = abi::start(CODE, STACK_TOP);
+        user_code::set_argument(&mut regs, argument);
         let thread = sched::create_unstarted(NAME, None, Start::User(regs));
         let thread = thread.map_err(|error| format!("{error:?}"))?;
         cpu::without_interrupts(|| {
@@ -99,18 +91,18 @@ pub(super) fn is_ours() -> bool {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
     pub(super) vector: u8,
-    fault: usize,
+    pub(super) fault: usize,
     pub(super) regs: SavedRegs,
-    frame: usize,
-    sp: usize,
-    thread_top: usize,
+    pub(super) frame: usize,
+    pub(super) sp: usize,
+    pub(super) thread_top: usize,
     interrupts_on: bool,
     irq_stack_in_use: bool,
 }
 
-static SEEN: SpinLock<Vec<Seen>> = SpinLock::new(Vec::new());
+pub(super) static SEEN: SpinLock<Vec<Seen>> = SpinLock::new(Vec::new());
 
-fn see(vector: u8, fault: Addr, regs: &SavedRegs) {
+pub(super) fn see(vector: u8, fault: Addr, regs: &SavedRegs) {
     let interrupts_on = cpu::interrupts_are_on();
     cpu::without_interrupts(|| {
         SEEN.lock().push(Seen {
@@ -134,8 +126,8 @@ fn on_syscall(regs: &mut SavedRegs) {
         return (hooks::HOOKS.syscall)(regs);
     }
     see(0x80, Addr::new(0), regs);
-    match (regs.orig_rax, IN_SYSCALL.load(Ordering::Acquire)) {
-        (0, 0) => regs.rax = 0x4242,
+    match (abi::number(regs), IN_SYSCALL.load(Ordering::Acquire)) {
+        (0, 0) => abi::set_result(regs, 0x4242),
         (0, body) => {
             // SAFETY: (1) only functions of this type are stored there.
             let body: fn() = unsafe { core::mem::transmute::<usize, fn()>(body) };
@@ -145,23 +137,14 @@ fn on_syscall(regs: &mut SavedRegs) {
     }
 }
 
-const BREAKPOINT: u8 = 3;
-const PAGE_FAULT: u8 = 14;
-/// Where the program that is to go on after a page fault loads from, and how long that instruction is.
-const LOADED_FROM: u64 = 0x1001;
-const LOAD_BYTES: u64 = 3;
-
 /// Ends the thread at any exception in user mode, but those that a program raises to see that it goes on.
 fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     if !is_ours() {
         return (hooks::HOOKS.user_exception)(vector, fault, regs);
     }
     see(vector, fault, regs);
-    match vector {
-        BREAKPOINT => {}
-        // The load behind the breakpoint: `mov rax, [rax]`.
-        PAGE_FAULT if regs.rax == LOADED_FROM => regs.rip += LOAD_BYTES,
-        _ => sched::exit_current(),
+    if !user_code::goes_on_after(vector, regs) {
+        sched::exit_current();
     }
 }
 
@@ -192,21 +175,7 @@ pub(super) fn check_at_top(seen: &Seen) -> Outcome {
     Ok(())
 }
 
-/// Counts in r12 until the word at rdi is not zero, then system call 1.
-#[unsafe(naked)]
-extern "C" fn spin() {
-    naked_asm!(
-        "xor r12d, r12d",
-        "2:",
-        "inc r12",
-        "cmp qword ptr [rdi], 0",
-        "je 2b",
-        "mov eax, 1",
-        "syscall",
-    )
-}
-
-/// Ends [`spin`], by writing into its stack.
+/// Ends [`user_code::spin`], by writing into its stack.
 pub(super) fn end_spin(thread: &UserThread) {
     // SAFETY: (1) the highest word of the page that is mapped as its stack, through the direct map.
     unsafe { (thread.pages[1].bytes_ptr().add(4096 - 8) as *mut u64).write_volatile(1) };
@@ -222,20 +191,23 @@ fn send_call(hardware_id: u32) {
 /// too, with interrupts on. Red if the entry code moved to the IRQ stack.
 pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack() -> Outcome {
     fn softirq() {
-        let here = SavedRegs { rsp: cpu::stack_pointer() as u64, ..SavedRegs::default() };
-        see(1, Addr::new(cpu::stack_pointer()), &here);
+        see(1, Addr::new(cpu::stack_pointer()), &SavedRegs::default());
         HITS.fetch_add(1, Ordering::Release);
     }
     HITS.store(0, Ordering::Relaxed);
     softirq::set_probe(softirq);
     interrupts::set_call(|regs| {
-        if regs.from_user() && regs.r12 > 0 && is_ours() && HITS.load(Ordering::Relaxed) == 0 {
+        if regs.from_user()
+            && user_code::counter(regs) > 0
+            && is_ours()
+            && HITS.load(Ordering::Relaxed) == 0
+        {
             see(0, Addr::new(0), regs);
             softirq::raise(Softirq::Probe);
         }
     });
     let outcome = with_hooks(None, || {
-        let thread = UserThread::start(spin, STACK_TOP - 8)?;
+        let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
         let hit = thread.hit(send_call, || HITS.load(Ordering::Acquire) > 0);
         end_spin(&thread);
         thread.finish();
@@ -244,8 +216,11 @@ pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_st
         let [handler, softirq, ..] = &seen[..] else { return Err(format!("{seen:x?}")) };
         check_at_top(handler)?;
         check!(!handler.interrupts_on, "{handler:x?}");
-        check!((CODE..CODE + 64).contains(&handler.regs.rip), "{handler:x?}");
-        check!(handler.regs.r12 > 0 && handler.regs.rsp == STACK_TOP, "{handler:x?}");
+        check!((CODE..CODE + 64).contains(&(handler.regs.pc().get() as u64)), "{handler:x?}");
+        check!(
+            user_code::counter(&handler.regs) > 0 && handler.regs.sp().get() as u64 == STACK_TOP,
+            "{handler:x?}"
+        );
         let distance = handler.thread_top.wrapping_sub(softirq.sp);
         check!(distance < 4096 && softirq.thread_top == handler.thread_top, "{softirq:x?}");
         check!(softirq.interrupts_on && !softirq.irq_stack_in_use, "{softirq:x?}");
@@ -255,72 +230,11 @@ pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_st
     outcome
 }
 
-/// It lands on its own stack, and goes on at the top of the thread's, which is empty.
-pub fn i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack()
--> Outcome {
-    static LANDED: AtomicU64 = AtomicU64::new(0);
-    HITS.store(0, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(|regs| {
-        if regs.from_user() && is_ours() && HITS.load(Ordering::Relaxed) == 0 {
-            // The console is not needed here, and SEEN's lock is taken by nobody in user mode.
-            see(2, Addr::new(0), regs);
-            if let Ok(stack) = stack_of_cpu(StackKind::Nmi, cpus::this()) {
-                // SAFETY: (1) the stack is mapped; RIP is 40 bytes below where the table points.
-                let rip = unsafe { ((stack.range.top.get() - 16 - 40) as *const u64).read() };
-                LANDED.store(rip, Ordering::Relaxed);
-            }
-            HITS.fetch_add(1, Ordering::Release);
-        }
-    }));
-    let outcome = with_hooks(None, || {
-        let thread = UserThread::start(spin, STACK_TOP - 8)?;
-        let hit = thread.hit(irqchip::send_nmi, || HITS.load(Ordering::Acquire) > 0);
-        end_spin(&thread);
-        thread.finish();
-        hit?;
-        let seen = seen();
-        let nmi = seen.iter().find(|seen| seen.vector == 2).ok_or("no NMI")?;
-        check_at_top(nmi)?;
-        let landed = LANDED.load(Ordering::Relaxed);
-        check!(landed == nmi.regs.rip, "the NMI stack has {landed:x}, {nmi:x?}");
-        Ok(())
-    });
-    interrupts::set_nmi_probe(None);
-    outcome
-}
-
-/// System call 0 twice with a known value in every register, then system call 1.
-#[unsafe(naked)]
-extern "C" fn call_twice() {
-    naked_asm!(
-        "mov ebx, 0x1002",
-        "mov edx, 0x1004",
-        "mov esi, 0x1005",
-        "mov edi, 0x1006",
-        "mov ebp, 0x1007",
-        "mov r8d, 0x1008",
-        "mov r9d, 0x1009",
-        "mov r10d, 0x100a",
-        "mov r12d, 0x100c",
-        "mov r13d, 0x100d",
-        "mov r14d, 0x100e",
-        "mov r15d, 0x100f",
-        "xor eax, eax",
-        "syscall",
-        "mov ecx, eax",
-        "mov r11d, ecx",
-        "xor eax, eax",
-        "syscall",
-        "mov eax, 1",
-        "syscall",
-    )
-}
-
 /// Every register is in the field of its name, the stack is the thread's, from its top; and after the way back by `sysret`
 /// nothing but rax, rcx and r11 has changed.
 pub fn x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers() -> Outcome {
     with_hooks(None, || {
-        UserThread::start(call_twice, 0)?.finish();
+        UserThread::start(user_code::call_twice, 0)?.finish();
         let seen = seen();
         let [first, second, last] = &seen[..] else { return Err(format!("{seen:x?}")) };
         for seen in [first, second, last] {
@@ -328,59 +242,10 @@ pub fn x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_regis
             check!(seen.interrupts_on, "interrupts are off in a system call");
         }
         for regs in [&first.regs, &second.regs] {
-            let known = SavedRegs {
-                rbx: 0x1002,
-                rdx: 0x1004,
-                rsi: 0x1005,
-                rdi: 0x1006,
-                rbp: 0x1007,
-                r8: 0x1008,
-                r9: 0x1009,
-                r10: 0x100a,
-                r12: 0x100c,
-                r13: 0x100d,
-                r14: 0x100e,
-                r15: 0x100f,
-                rsp: STACK_TOP,
-                cs: USER_CODE.into(),
-                ss: USER_DATA.into(),
-                // What `syscall` itself puts there.
-                rcx: regs.rip,
-                r11: regs.rflags,
-                rip: regs.rip,
-                rflags: regs.rflags,
-                rax: 0,
-                orig_rax: 0,
-            };
-            check!(*regs == known, "{regs:x?}, not {known:x?}");
-            check!(regs.rflags & 0x200 != 0, "{regs:x?}");
+            user_code::check_call_twice(regs, STACK_TOP)?;
+            check!(regs.interrupts_are_on(), "{regs:x?}");
         }
-        check!(last.regs.orig_rax == 1, "{last:x?}");
-        Ok(())
-    })
-}
-
-/// Reads where rdi points, then system call 1.
-#[unsafe(naked)]
-extern "C" fn read_there() {
-    naked_asm!("mov rbx, [rdi]", "mov eax, 1", "syscall")
-}
-
-/// From user mode, with the CPU's own answer: a page fault, by a page that is there and not the user's.
-pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
-    with_hooks(None, || {
-        for cpu in cpus::online() {
-            SEEN.lock().clear();
-            let address = cpu_tables::tables_address(cpu.id()) + 4;
-            UserThread::start(read_there, address)?.finish();
-            let seen = seen();
-            let [fault] = &seen[..] else { return Err(format!("{seen:x?}")) };
-            check!(fault.vector == 14 && fault.fault as u64 == address, "{fault:x?}");
-            // Error code: present, read, from user mode.
-            check!(fault.regs.orig_rax == 0b101, "error code {:b}", fault.regs.orig_rax);
-            check!(fault.regs.rip == CODE && fault.regs.rbx == 0, "{fault:x?}");
-            check_at_top(fault)?;
-        }
+        check!(abi::number(&last.regs) == 1, "{last:x?}");
         Ok(())
     })
 }
@@ -412,7 +277,7 @@ pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_bound
         }
     });
     let outcome = with_hooks(Some(in_syscall), || {
-        UserThread::start(call_twice, 0)?.finish();
+        UserThread::start(user_code::call_twice, 0)?.finish();
         let steps = STEPS_SEEN.lock().take().ok_or("the interrupt did not come")?;
         let crossed: Vec<_> = steps
             .steps()
@@ -451,7 +316,7 @@ pub fn o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_
     for (how, overflow_here) in ways.into_iter().chain(ways) {
         let _old = overflow::take_last_report();
         with_hooks(Some(overflow_here), || {
-            let thread = UserThread::start(call_twice, 0)?;
+            let thread = UserThread::start(user_code::call_twice, 0)?;
             let (id, range) = (thread.thread.id(), thread.thread.stack_range());
             thread.finish();
             let calls = seen().len();
@@ -508,15 +373,13 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     interrupts::set_breakpoint_probe(Some(|regs| {
         note("exception from kernel", core::ptr::from_mut(regs) as usize);
     }));
-    // SAFETY: (1) the handlers return with everything as it was.
-    unsafe { core::arch::asm!("int3") };
+    registers::breakpoint();
     interrupts::set_breakpoint_probe(None);
     interrupts::set_debug_probe(Some(|regs| {
-        regs.rflags &= !0x100;
+        registers::end_single_step(regs);
         note("debug from kernel", core::ptr::from_mut(regs) as usize);
     }));
-    // SAFETY: (1) the handler clears the trap flag again.
-    unsafe { core::arch::asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop") };
+    registers::single_step();
     interrupts::set_debug_probe(None);
     kstack::hooks::install(&WITH_CONTEXT);
     provoke::in_thread(How::Recursion);

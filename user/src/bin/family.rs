@@ -3,17 +3,11 @@
 #![no_std]
 #![no_main]
 
-use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use user::arch::{self, THREAD_FLAGS, VFORK_FLAGS};
 use user::must;
 
 user::entry!(main);
-
-const VFORK: usize = 58;
-const CLONE: usize = 56;
-const EXIT: usize = 60;
-/// Memory, file system, files, signal handlers, thread group: what a thread library asks for.
-const THREAD_FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
 
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,68 +36,29 @@ fn forked() -> i32 {
 
 /// The child runs on the parent's memory; the parent sleeps until it is done.
 fn vforked() -> i32 {
-    let child: isize;
-    // SAFETY: (1) the child writes one static word and ends: it returns from nothing and moves SP nowhere.
-    unsafe {
-        asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "mov qword ptr [{shared}], 5",
-            "mov eax, {exit}",
-            "mov edi, 3",
-            "syscall",
-            "2:",
-            shared = in(reg) SHARED.as_ptr(),
-            exit = const EXIT,
-            inlateout("rax") VFORK as isize => child,
-            out("rcx") _, out("r11") _, out("rdi") _,
-        );
-    }
+    let child = arch::clone_that_ends(VFORK_FLAGS, 0, SHARED.as_ptr());
     must!(child > 0, "vfork failed");
-    must!(
-        SHARED.load(Ordering::Relaxed) == 5,
-        "the child of vfork did not borrow the memory, or was not waited for"
-    );
+    let seen = SHARED.load(Ordering::Relaxed);
+    must!(seen != 0, "the child of vfork did not borrow the memory, or was not waited for");
+    let here = (&raw const seen).addr();
+    must!(seen.abs_diff(here) < 4096, "the child of vfork had another stack");
     must!(user::wait() == Ok(3 << 8), "the child of vfork ended otherwise");
     0
 }
 
 /// A thread runs on the stack it is given, in the same memory.
 fn threaded() -> i32 {
-    let top = STACK.0.as_ptr_range().end;
-    let child: isize;
-    // SAFETY: (1) the thread has a stack of its own, stores its SP to a static word and ends.
-    unsafe {
-        asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            // It uses the stack, and says where it is.
-            "push rax",
-            "pop rax",
-            "mov [{shared}], rsp",
-            "mov eax, {exit}",
-            "xor edi, edi",
-            "syscall",
-            "2:",
-            shared = in(reg) SHARED.as_ptr(),
-            exit = const EXIT,
-            in("rdi") THREAD_FLAGS,
-            in("rsi") top,
-            in("rdx") 0, in("r10") 0, in("r8") 0,
-            inlateout("rax") CLONE as isize => child,
-            out("rcx") _, out("r11") _,
-        );
-    }
+    let top = STACK.0.as_ptr_range().end.addr();
+    SHARED.store(0, Ordering::Relaxed);
+    let child = arch::clone_that_ends(THREAD_FLAGS, top, SHARED.as_ptr());
     must!(child > 0, "clone failed");
     // Bounded: a thread that never comes is an error, not a wait for ever.
     let mut turns = 0_u32;
-    while SHARED.load(Ordering::Relaxed) == 5 && turns < 1_000_000 {
+    while SHARED.load(Ordering::Relaxed) == 0 && turns < 1_000_000 {
         user::yield_now();
         turns += 1;
     }
-    must!(SHARED.load(Ordering::Relaxed) == top.addr(), "the thread did not run on its stack");
+    must!(SHARED.load(Ordering::Relaxed) == top, "the thread did not run on its stack");
     0
 }
 

@@ -1,13 +1,13 @@
 //! What a null system call costs, in instructions: prints the median of many `getppid`.
 //!
-//! In the emulator's counting mode the time stamp counter advances by one per instruction. Two
+//! In the emulator's counting mode the machine's counter advances by one per instruction. Two
 //! readings apart cost something themselves; that is measured first and subtracted, as it was for
 //! Linux's figure.
 
 #![no_std]
 #![no_main]
 
-use core::arch::asm;
+use user::arch::{counter, raw_getppid};
 
 const ROUNDS: usize = 1001;
 
@@ -19,7 +19,7 @@ fn main() -> i32 {
         return 1;
     }
     let empty = median(|| {});
-    let call = median(user::raw_getppid);
+    let call = median(raw_getppid);
     let Some(cost) = call.checked_sub(empty) else { return 2 };
     let mut digits = [0; 21];
     match user::write_all(1, decimal(cost, &mut digits)) {
@@ -39,17 +39,6 @@ fn median(work: impl Fn()) -> u64 {
     }
     spans.sort_unstable();
     spans[ROUNDS / 2]
-}
-
-/// The time stamp counter, read when all before it is done.
-#[inline(always)]
-fn counter() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: (1) both instructions change nothing but the two registers.
-    unsafe {
-        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nomem, nostack));
-    }
-    u64::from(high) << 32 | u64::from(low)
 }
 
 /// A number in decimal with a newline.

@@ -263,18 +263,17 @@ struct Module {
     reserved: u64,
 }
 
-/// Reads the start info at the physical address the boot loader gave. `None` if it is none.
+/// Reads the start info at the physical address the boot loader gave. Says whether it is one.
 ///
 /// # Safety
 ///
 /// 1. The boot page tables are active: the first GiB is mapped one to one, and the loader's tables lie there.
-pub unsafe fn read_boot_info(start_info: u64) -> Option<BootInfo> {
+pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise.
     let info = unsafe { (start_info as *const StartInfo).read_unaligned() };
     if info.magic != 0x336e_c578 {
-        return None;
+        return false;
     }
-    let mut boot = BootInfo::new();
     boot.initrd = (info.modules > 0).then(|| {
         // SAFETY: (1) as above.
         let module = unsafe { (info.modules_at as *const Module).read_unaligned() };
@@ -294,5 +293,5 @@ pub unsafe fn read_boot_info(start_info: u64) -> Option<BootInfo> {
         boot.set_command_line((0..).map(byte));
     }
     super::smp::set_acpi_root(info.rsdp_at);
-    Some(boot)
+    true
 }

@@ -39,6 +39,16 @@ impl SwitchFrame {
         Addr::new(self.rbp as usize)
     }
 
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    pub const fn function(&self) -> usize {
+        self.rbx as usize
+    }
+
+    /// In the first frame of a kernel thread: its argument.
+    pub const fn argument(&self) -> usize {
+        self.r12 as usize
+    }
+
     /// Where it goes on.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.return_address as usize)

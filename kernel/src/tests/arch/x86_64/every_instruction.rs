@@ -21,10 +21,8 @@
 //! frame of the first, which no handler can survive; so the kernel has no breakpoints there. Nothing else on the paths is left
 //! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
 
+use super::entry_work;
 use super::entry_work::{IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
-use super::support::{kind_at, stack_at, until};
-use super::user_mode;
-use super::{Outcome, check, entry_work};
 use crate::arch::cpu;
 use crate::arch::cpu_tables;
 use crate::arch::irqchip::{self, vector};
@@ -33,6 +31,9 @@ use crate::arch::step;
 use crate::backtrace::{self, STEPS};
 use crate::softirq;
 use crate::sync::SpinLock;
+use crate::tests::support::{kind_at, stack_at, until};
+use crate::tests::user_mode;
+use crate::tests::{Outcome, check};
 use crate::{cpus, interrupts, sched, symbols};
 use alloc::format;
 use alloc::string::String;

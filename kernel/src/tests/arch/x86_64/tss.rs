@@ -1,17 +1,13 @@
-//! The task state segment and what lies around it, read as the CPU reads it; the layout of saved registers; a stack's
-//! geometry.
+//! The task state segment and what lies around it, read as the CPU reads it.
 
-use super::known_regs::{self, Registers};
-use super::support::{check_mapping, on_every_cpu, stack_of_cpu};
-use super::{Outcome, check};
-use crate::arch::cpu_tables;
-use crate::arch::paging;
-use crate::arch::regs::SavedRegs;
-use crate::sync::SpinLock;
-use crate::{cpus, interrupts, sched};
+use crate::arch::{cpu_tables, paging};
+use crate::tests::support::{on_every_cpu, stack_of_cpu};
+use crate::tests::user_mode::{self, UserThread};
+use crate::tests::{Outcome, check};
+use crate::{cpus, sched};
 use core::arch::asm;
 use core::sync::atomic::Ordering;
-use kstack::arch::current::tables::{KERNEL_CODE, POISON};
+use kstack::arch::current::tables::POISON;
 use kstack_core::addr::ByteSize;
 use kstack_core::kind::StackKind;
 
@@ -125,78 +121,21 @@ pub fn x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot
     })
 }
 
-static SAVED: SpinLock<Option<SavedRegs>> = SpinLock::new(None);
-
-fn as_registers(saved: &SavedRegs) -> Registers {
-    Registers {
-        rax: saved.rax,
-        rbx: saved.rbx,
-        rcx: saved.rcx,
-        rdx: saved.rdx,
-        rsi: saved.rsi,
-        rdi: saved.rdi,
-        rbp: saved.rbp,
-        r8: saved.r8,
-        r9: saved.r9,
-        r10: saved.r10,
-        r11: saved.r11,
-        r12: saved.r12,
-        r13: saved.r13,
-        r14: saved.r14,
-        r15: saved.r15,
-        rsp: saved.rsp,
-        rip: saved.rip,
-    }
-}
-
-/// Every register has a value of its own, so a field that the assembly puts in another's place shows.
-pub fn x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back() -> Outcome {
-    interrupts::set_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
-    interrupts::set_breakpoint_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
-    let entries = [
-        ("interrupt", known_regs::across_an_interrupt as extern "C" fn(&mut Registers)),
-        ("exception", known_regs::across_a_breakpoint),
-    ];
-    for (name, across) in entries {
-        let mut after = Registers::default();
-        across(&mut after);
-        let saved = SAVED.lock().take();
-        let saved = saved.ok_or_else(|| alloc::format!("the {name} did not arrive"))?;
-        let expected = Registers { rsp: after.rsp, rip: after.rip, ..Registers::known() };
-        let seen = as_registers(&saved);
-        check!(seen == expected, "{name}: saved {seen:x?}, expected {expected:x?}");
-        check!(after == expected, "{name}: afterwards {after:x?}, expected {expected:x?}");
-        check!(saved.cs == u64::from(KERNEL_CODE), "{name}: cs is {:#x}", saved.cs);
-        check!(saved.orig_rax == 0, "{name}: the error code is {:#x}", saved.orig_rax);
-        check!(saved.rflags & 0x202 == 0x202, "{name}: the flags are {:#x}", saved.rflags);
-    }
-    interrupts::set_probe(None);
-    interrupts::set_breakpoint_probe(None);
-    Ok(())
-}
-
-/// Of live threads, one after the other in neighbouring slots. Red if a guard is mapped, too narrow, or shared away.
-pub fn t1_a_thread_stack_is_16_kib_aligned_mapped_and_between_guards() -> Outcome {
-    static GO_ON: sched::WaitQueue = sched::WaitQueue::new();
-    static MAY_END: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
-    MAY_END.store(false, Ordering::Relaxed);
-    let body = |_| GO_ON.wait_uninterruptibly(|| MAY_END.load(Ordering::Relaxed));
-    let threads: Result<alloc::vec::Vec<_>, _> =
-        (0..40).map(|_| sched::spawn_kernel("standing", body, 0)).collect();
-    let threads = threads.map_err(|error| alloc::format!("{error:?}"));
-    let looked_at = threads.as_ref().map_err(Clone::clone).and_then(|threads| {
-        for thread in threads {
-            let range = thread.stack_range();
-            check!(range.size() == ByteSize::kib(16), "{range:?} is not 16 KiB");
-            check!(range.lowest.is_aligned(ByteSize::kib(16)), "{range:?} is not aligned");
-            check_mapping(range)?;
+/// From user mode, with the CPU's own answer: a page fault, by a page that is there and not the user's.
+pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
+    user_mode::with_hooks(None, || {
+        for cpu in cpus::online() {
+            user_mode::SEEN.lock().clear();
+            let address = cpu_tables::tables_address(cpu.id()) + 4;
+            UserThread::start(super::user_code::read_there, address)?.finish();
+            let seen = user_mode::seen();
+            let [fault] = &seen[..] else { return Err(alloc::format!("{seen:x?}")) };
+            check!(fault.vector == 14 && fault.fault as u64 == address, "{fault:x?}");
+            // Error code: present, read, from user mode.
+            check!(fault.regs.orig_rax == 0b101, "error code {:b}", fault.regs.orig_rax);
+            check!(fault.regs.rip == user_mode::CODE && fault.regs.rbx == 0, "{fault:x?}");
+            user_mode::check_at_top(fault)?;
         }
-        check_mapping(sched::current().stack_range())
-    });
-    MAY_END.store(true, Ordering::Relaxed);
-    GO_ON.wake_all();
-    for thread in threads? {
-        thread.join();
-    }
-    looked_at
+        Ok(())
+    })
 }

@@ -1,14 +1,18 @@
 //! The stacks of exceptions that can hit anything, and NMIs that come while an NMI is being handled.
 
-use super::known_regs::{self, Registers};
-use super::support::{check_mapping, kind_at, stack_at, stack_of_cpu, until};
-use super::{Outcome, check};
+use super::registers::{self, Registers};
 use crate::arch::cpu_tables;
+use crate::arch::irqchip::software_interrupt;
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, irqchip};
-use crate::{cpu_stacks, cpus, interrupts, sched};
+use crate::softirq::{self, Softirq};
+use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
+use crate::tests::support::{check_mapping, kind_at, stack_at, stack_of_cpu, until};
+use crate::tests::user_mode::{self, STACK_TOP, UserThread};
+use crate::tests::{Outcome, check};
+use crate::{backtrace, cpu_stacks, cpus, interrupts, sched};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::addr::{AddrRange, ByteSize};
 use kstack_core::kind::StackKind;
 
@@ -142,14 +146,13 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
     interrupts::set_probe(Some(|_| send_to_this_cpu()));
     let mut after = Registers::default();
     // The NMI is sent from an interrupt, with known registers around it.
-    known_regs::across_an_interrupt(&mut after);
+    registers::across_an_interrupt(&mut after);
     let came = until("four NMIs have come", || COUNT.load(Ordering::Relaxed) >= 4);
     interrupts::set_probe(None);
     interrupts::set_nmi_probe(None);
     interrupts::set_breakpoint_probe(None);
     came?;
-    let expected = Registers { rsp: after.rsp, rip: after.rip, ..Registers::known() };
-    check!(after == expected, "afterwards {after:x?}");
+    check!(after.are_known(), "afterwards {after:x?}");
     check!(COUNT.load(Ordering::Relaxed) == 4, "{COUNT:?} NMIs, not 4");
     check!(BREAKPOINTS.load(Ordering::Relaxed) == 3, "{BREAKPOINTS:?} breakpoints, not 3");
     check!(DEEPEST.load(Ordering::Relaxed) == 1, "{DEEPEST:?} handlers at a time");
@@ -175,8 +178,8 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     fn keep(_: usize) {
         while !STOP.load(Ordering::Relaxed) {
             let mut after = Registers::default();
-            known_regs::across_a_while(&mut after);
-            if after != (Registers { rsp: after.rsp, rip: after.rip, ..Registers::known() }) {
+            registers::across_a_while(&mut after);
+            if !after.are_known() {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -215,4 +218,91 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     }
     check!(WRONG.load(Ordering::Relaxed) == 0, "registers changed {WRONG:?} times");
     Ok(())
+}
+
+/// An NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts, three stacks.
+pub fn b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it() -> Outcome {
+    static CAME: AtomicBool = AtomicBool::new(false);
+    CAME.store(false, Ordering::Relaxed);
+    interrupts::set_nmi_probe(Some(|_| {
+        let steps = backtrace::steps_here();
+        *HANDLER.lock() = Some(steps);
+        CAME.store(true, Ordering::Release);
+    }));
+    let steps = steps_of(|| {
+        interrupts::set_probe(Some(|_| {
+            if cpus::this().local.irq.snapshot().in_softirq() {
+                irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
+                // It comes while this handler runs.
+                while !CAME.load(Ordering::Acquire) {
+                    core::hint::spin_loop();
+                }
+            } else {
+                softirq::raise(Softirq::Probe);
+            }
+        }));
+        softirq::set_probe(software_interrupt);
+        interrupted_here();
+    });
+    interrupts::set_nmi_probe(None);
+    let steps = steps?;
+    let crossed = crossings(&steps);
+    check!(
+        crossed
+            == [
+                "interrupted",
+                "nmi to irq",
+                "interrupted",
+                "irq to thread",
+                "interrupted",
+                "reliable"
+            ]
+            || crossed
+                == [
+                    "nmi to irq",
+                    "interrupted",
+                    "interrupted",
+                    "irq to thread",
+                    "interrupted",
+                    "reliable"
+                ],
+        "{crossed:?}"
+    );
+    check!(goes_through(&steps, interrupted_here as *const () as usize), "{:x?}", steps.steps());
+    Ok(())
+}
+
+/// It lands on its own stack, and goes on at the top of the thread's, which is empty.
+pub fn i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack()
+-> Outcome {
+    static USER_HITS: AtomicU32 = AtomicU32::new(0);
+    static LANDED: AtomicU64 = AtomicU64::new(0);
+    USER_HITS.store(0, Ordering::Relaxed);
+    interrupts::set_nmi_probe(Some(|regs| {
+        if regs.from_user() && user_mode::is_ours() && USER_HITS.load(Ordering::Relaxed) == 0 {
+            // The console is not needed here, and SEEN's lock is taken by nobody in user mode.
+            user_mode::see(2, kstack_core::addr::Addr::new(0), regs);
+            if let Ok(stack) = stack_of_cpu(StackKind::Nmi, cpus::this()) {
+                // SAFETY: (1) the stack is mapped; RIP is 40 bytes below where the table points.
+                let rip = unsafe { ((stack.range.top.get() - 16 - 40) as *const u64).read() };
+                LANDED.store(rip, Ordering::Relaxed);
+            }
+            USER_HITS.fetch_add(1, Ordering::Release);
+        }
+    }));
+    let outcome = user_mode::with_hooks(None, || {
+        let thread = UserThread::start(super::user_code::spin, STACK_TOP - 8)?;
+        let hit = thread.hit(irqchip::send_nmi, || USER_HITS.load(Ordering::Acquire) > 0);
+        user_mode::end_spin(&thread);
+        thread.finish();
+        hit?;
+        let seen = user_mode::seen();
+        let nmi = seen.iter().find(|seen| seen.vector == 2).ok_or("no NMI")?;
+        user_mode::check_at_top(nmi)?;
+        let landed = LANDED.load(Ordering::Relaxed);
+        check!(landed == nmi.regs.rip, "the NMI stack has {landed:x}, {nmi:x?}");
+        Ok(())
+    });
+    interrupts::set_nmi_probe(None);
+    outcome
 }

@@ -1,8 +1,12 @@
 //! Code with a known value in every register, for looking at what entries save and restore.
 
 use crate::arch::irqchip::vector;
+use crate::arch::regs::SavedRegs;
+use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use core::mem::offset_of;
+use kstack::arch::current::tables::KERNEL_CODE;
+use kstack::local::CpuLocal;
 
 /// The general registers, without RSP.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +37,23 @@ impl Registers {
     /// The value that `rax` gets; each of the others, in the order of the fields, gets one more than the one before.
     pub const FIRST: u64 = 0x5a5a_0000_c001_0001;
 
+    /// Whether every register is what the functions below put into it.
+    pub fn are_known(&self) -> bool {
+        *self == Self { rsp: self.rsp, rip: self.rip, ..Self::known() }
+    }
+
+    /// The same, but rbp is a frame pointer.
+    pub fn are_known_in_a_frame(&self) -> bool {
+        *self == Self { rsp: self.rsp, rip: self.rip, rbp: self.rbp, ..Self::known() }
+    }
+
+    /// The frame pointer.
+    pub fn frame_pointer(&self) -> usize {
+        self.rbp as usize
+    }
+
     /// What the functions below put into the registers; SP and RIP are not among them.
-    pub const fn known() -> Self {
+    const fn known() -> Self {
         const N: u64 = Registers::FIRST;
         Self {
             rax: N,
@@ -177,4 +196,100 @@ pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usi
         "pop rbx",
         "ret",
     )
+}
+
+/// How many registers a switch keeps.
+pub const KEPT: usize = 6;
+
+fn as_registers(saved: &SavedRegs) -> Registers {
+    Registers {
+        rax: saved.rax,
+        rbx: saved.rbx,
+        rcx: saved.rcx,
+        rdx: saved.rdx,
+        rsi: saved.rsi,
+        rdi: saved.rdi,
+        rbp: saved.rbp,
+        r8: saved.r8,
+        r9: saved.r9,
+        r10: saved.r10,
+        r11: saved.r11,
+        r12: saved.r12,
+        r13: saved.r13,
+        r14: saved.r14,
+        r15: saved.r15,
+        rsp: saved.rsp,
+        rip: saved.rip,
+    }
+}
+
+/// Whether an entry saved every known register in the field of its name.
+pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
+    let seen = as_registers(saved);
+    check!(seen == *after, "saved {seen:x?}, expected {after:x?}");
+    check!(saved.cs == u64::from(KERNEL_CODE), "cs is {:#x}", saved.cs);
+    check!(saved.orig_rax == 0, "the error code is {:#x}", saved.orig_rax);
+    Ok(())
+}
+
+/// What a compiler's stack check compares with: the word at GS:40.
+pub fn loaded_canary() -> usize {
+    let canary: usize;
+    // Compilers have this place built in; it is no offset of ours.
+    const COMPILERS_PLACE: usize = 0x28;
+    // SAFETY: (1) GS base is the CPU's block.
+    unsafe {
+        core::arch::asm!("mov {}, gs:[{place}]", out(reg) canary, place = const COMPILERS_PLACE, options(nostack, readonly));
+    }
+    canary
+}
+
+/// A breakpoint instruction.
+#[inline(always)]
+pub fn breakpoint() {
+    // SAFETY: (1) the handler returns with everything as it was.
+    unsafe { core::arch::asm!("int3") };
+}
+
+const TRAP_FLAG: u64 = 0x100;
+
+/// Executes an instruction that a debug exception follows; its handler must call [`end_single_step`].
+#[inline(always)]
+pub fn single_step() {
+    // SAFETY: (1) the handler clears the trap flag again.
+    unsafe {
+        core::arch::asm!("pushfq", "or qword ptr [rsp], {trap}", "popfq", "nop", "nop", trap = const TRAP_FLAG);
+    }
+}
+
+/// In the handler of the debug exception: no more of them.
+pub fn end_single_step(regs: &mut SavedRegs) {
+    regs.rflags &= !TRAP_FLAG;
+}
+
+/// Raises the software interrupt with this frame pointer.
+#[unsafe(naked)]
+pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rdi",
+        "int {software}",
+        "pop rbp",
+        "ret",
+        software = const vector::SOFTWARE,
+    )
+}
+
+/// Whether this function is compiled to one instruction that reads the running thread, but for a frame and the return.
+pub fn check_is_one_load(function: *const u8) -> Outcome {
+    // SAFETY: (1) a function of this kernel has at least these bytes of code and padding behind it.
+    let bytes = unsafe { core::slice::from_raw_parts(function, 24) };
+    let thread = CpuLocal::THREAD as u32;
+    // mov rax, gs:[disp32]
+    let load = [&[0x65, 0x48, 0x8b, 0x04, 0x25][..], &thread.to_le_bytes()].concat();
+    let with_frame = [&[0x55, 0x48, 0x89, 0xe5][..], &load, &[0x5d, 0xc3]].concat();
+    let without = [&load[..], &[0xc3]].concat();
+    let is_one = bytes.starts_with(&with_frame) || bytes.starts_with(&without);
+    check!(is_one, "`current` is compiled to {bytes:x?}");
+    Ok(())
 }

@@ -1,17 +1,17 @@
 //! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards that no register of
 //! whoever did it has changed.
 
-use super::known_regs::{self, Registers};
-use super::support::until;
-use super::user_mode::{self, UserThread};
-use super::{Outcome, check};
+use super::registers::{self, Registers};
+use super::user_code;
 use crate::arch::irqchip;
 use crate::arch::regs::SavedRegs;
 use crate::softirq::{self, Softirq};
+use crate::tests::support::until;
+use crate::tests::user_mode::{self, UserThread};
+use crate::tests::{Outcome, check};
 use crate::{cpus, interrupts, sched};
 use alloc::format;
 use alloc::vec::Vec;
-use core::arch::naked_asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// NMIs that were handled for the work itself, or once more for one that came meanwhile.
@@ -85,13 +85,11 @@ fn in_a_thread(in_the_handler: fn(&mut SavedRegs)) -> Outcome {
     let mut after = Registers::default();
     SOFTIRQS.store(0, Ordering::Relaxed);
     interrupts::set_probe(Some(in_the_handler));
-    known_regs::across_an_interrupt_in_a_frame(&mut after);
+    registers::across_an_interrupt_in_a_frame(&mut after);
     interrupts::set_probe(None);
-    let expected =
-        Registers { rsp: after.rsp, rip: after.rip, rbp: after.rbp, ..Registers::known() };
-    check!(after == expected, "registers afterwards: {after:x?}");
-    let frame = core::ptr::from_ref(&after) as u64;
-    check!(after.rbp.abs_diff(frame) < 1024, "rbp afterwards: {:x}", after.rbp);
+    check!(after.are_known_in_a_frame(), "registers afterwards: {after:x?}");
+    let frame = core::ptr::from_ref(&after) as usize;
+    check!(after.frame_pointer().abs_diff(frame) < 1024, "frame pointer afterwards: {after:x?}");
     Ok(())
 }
 
@@ -102,7 +100,7 @@ fn switch() -> Outcome {
         sched::yield_now();
     }
     fn body(argument: usize) {
-        KEPT.store(known_regs::kept_across(give_way, argument) as u32, Ordering::Relaxed);
+        KEPT.store(registers::kept_across(give_way, argument) as u32, Ordering::Relaxed);
     }
     KEPT.store(0, Ordering::Relaxed);
     let thread = sched::spawn_kernel("swept", body, 0x5a5a_1000);
@@ -111,45 +109,11 @@ fn switch() -> Outcome {
     Ok(())
 }
 
-/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at rdi is 0, and ends.
-#[unsafe(naked)]
-extern "C" fn known_program() {
-    naked_asm!(
-        "mov qword ptr [rsp - {back}], 1",
-        "mov ebx, 0x1002",
-        "mov edx, 0x1004",
-        "mov esi, 0x1005",
-        "mov ebp, 0x1007",
-        "mov r8d, 0x1008",
-        "mov r9d, 0x1009",
-        "mov r10d, 0x100a",
-        "mov r12d, 0x100c",
-        "mov r13d, 0x100d",
-        "mov r14d, 0x100e",
-        "mov r15d, 0x100f",
-        "mov ecx, 0x1003",
-        "mov r11d, 0x100b",
-        "mov eax, 0x1001",
-        "int3",
-        "mov rax, [rax]",
-        "xor eax, eax",
-        "syscall",
-        "mov ecx, eax",
-        "2:",
-        "inc rcx",
-        "cmp qword ptr [rdi], 0",
-        "je 2b",
-        "mov eax, 1",
-        "syscall",
-        back = const 16,
-    )
-}
-
 fn program(with_nmi: bool) -> Outcome {
     // A word that is 1 from the start, or one that we make so.
     let word = user_mode::STACK_TOP - if with_nmi { 8 } else { 16 };
     user_mode::with_hooks(None, || {
-        let thread = UserThread::start(known_program, word)?;
+        let thread = UserThread::start(user_code::known_program, word)?;
         let hit = if with_nmi {
             until("the program waits", || user_mode::seen().len() == 3)?;
             thread.hit(irqchip::send_nmi, || OWN_NMIS.load(Ordering::Acquire) > 0)
@@ -163,29 +127,12 @@ fn program(with_nmi: bool) -> Outcome {
         let vectors: Vec<u8> = seen.iter().map(|seen| seen.vector).collect();
         check!(vectors == [3, 14, 0x80, 0x80], "it made {vectors:x?}");
         for seen in &seen {
-            let regs = seen.regs;
-            let known = SavedRegs {
-                rbx: 0x1002,
-                rdx: 0x1004,
-                rsi: 0x1005,
-                rdi: word,
-                rbp: 0x1007,
-                r8: 0x1008,
-                r9: 0x1009,
-                r10: 0x100a,
-                r12: 0x100c,
-                r13: 0x100d,
-                r14: 0x100e,
-                r15: 0x100f,
-                rsp: user_mode::STACK_TOP,
-                ..regs
-            };
-            check!(regs == known, "entry {:x}: {regs:x?}", seen.vector);
-            let others = (regs.rax, regs.rcx, regs.r11);
-            check!(
-                !matches!(seen.vector, 3 | 14) || others == (0x1001, 0x1003, 0x100b),
-                "rax, rcx, r11: {others:x?}"
-            );
+            user_code::check_known_program(
+                &seen.regs,
+                word,
+                user_mode::STACK_TOP,
+                seen.vector != 0x80,
+            )?;
         }
         Ok(())
     })

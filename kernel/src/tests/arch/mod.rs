@@ -1,0 +1,25 @@
+//! What the tests need of the machine they run on: one tree per architecture, all alike.
+//!
+//! | in every tree | what |
+//! | --- | --- |
+//! | `EXPECTED` | the table of expectations: what differs from one architecture to the next in what portable tests find |
+//! | `registers` | code with a known value in every register |
+//! | `user_code` | a few instructions of user mode |
+//! | the rest | tests of what only this architecture has |
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86_64::*;
+
+/// What differs from one architecture to the next in what portable tests find.
+pub(super) struct Expected {
+    /// The size of a thread's stack.
+    pub(super) stack_kib: usize,
+    /// What its lowest address is a multiple of.
+    pub(super) stack_align_kib: usize,
+    /// Bytes of the registers that an entry saves.
+    pub(super) saved_regs: usize,
+    /// Bytes of the registers that a switch saves.
+    pub(super) switch_frame: usize,
+}

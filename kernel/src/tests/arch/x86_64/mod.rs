@@ -1,0 +1,35 @@
+//! x86_64: tests of what only it has, and what portable tests need.
+
+pub(in crate::tests) mod entry_work;
+pub(in crate::tests) mod every_instruction;
+pub(in crate::tests) mod nmi;
+pub(in crate::tests) mod registers;
+pub(in crate::tests) mod tss;
+pub(in crate::tests) mod user_code;
+
+use super::Expected;
+use crate::tests::table;
+
+/// See [`Expected`].
+pub(in crate::tests) const EXPECTED: Expected =
+    Expected { stack_kib: 16, stack_align_kib: 16, saved_regs: 168, switch_frame: 56 };
+
+table! {
+    HERE,
+    shared: [
+        tss::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
+        tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
+        tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
+        nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
+        nmi::i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack,
+        nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
+        nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
+        nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
+        every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
+        every_instruction::s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
+        nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
+        nmi::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
+        tss::x4_user_mode_that_reads_the_task_state_segment_faults,
+    ],
+    own: []
+}

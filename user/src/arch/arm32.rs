@@ -1,0 +1,198 @@
+//! arm32: `svc 0` takes the number in r7 and arguments in r0 to r5; it gives its result, or a negative error number, in r0.
+
+use core::arch::{asm, naked_asm};
+
+/// The system calls that our programs use, by Linux's numbers for this machine.
+pub mod nr {
+    /// exit
+    pub const EXIT: usize = 1;
+    /// read
+    pub const READ: usize = 3;
+    /// write
+    pub const WRITE: usize = 4;
+    /// close
+    pub const CLOSE: usize = 6;
+    /// execve
+    pub const EXECVE: usize = 11;
+    /// getppid
+    pub const GETPPID: usize = 64;
+    /// munmap
+    pub const MUNMAP: usize = 91;
+    /// wait4
+    pub const WAIT4: usize = 114;
+    /// clone
+    pub const CLONE: usize = 120;
+    /// uname
+    pub const UNAME: usize = 122;
+    /// sched_yield
+    pub const SCHED_YIELD: usize = 158;
+    /// nanosleep
+    pub const NANOSLEEP: usize = 162;
+    /// getcwd
+    pub const GETCWD: usize = 183;
+    /// mmap, or mmap2
+    pub const MMAP: usize = 192;
+    /// exit_group
+    pub const EXIT_GROUP: usize = 248;
+    /// clock_gettime
+    pub const CLOCK_GETTIME: usize = 263;
+    /// openat
+    pub const OPENAT: usize = 322;
+    /// newfstatat, or fstatat64
+    pub const FSTATAT: usize = 327;
+    /// unshare
+    pub const UNSHARE: usize = 337;
+    /// pipe2
+    pub const PIPE2: usize = 359;
+}
+
+/// One system call. For programs that pass on purpose what no sound program would.
+///
+/// # Safety
+///
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
+/// memory behind it must be valid for what that call does with it.
+pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: (1) the kernel destroys r0 only; r7 may be reserved, so it is exchanged by hand; (2) memory is touched only as
+    // the call's own contract says, the caller's duty.
+    unsafe {
+        asm!(
+            "mov {kept}, r7",
+            "mov r7, {number}",
+            "svc 0",
+            "mov r7, {kept}",
+            kept = out(reg) _,
+            number = in(reg) number,
+            inlateout("r0") arguments[0] => result,
+            in("r1") arguments[1],
+            in("r2") arguments[2],
+            in("r3") arguments[3],
+            in("r4") arguments[4],
+            in("r5") arguments[5],
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// getppid, the instruction alone, for measuring: the number is loaded, nothing else is done.
+#[inline(always)]
+pub fn raw_getppid() {
+    // SAFETY: (1) the call takes no argument and touches no memory.
+    unsafe {
+        asm!("mov {kept}, r7", "mov r7, {number}", "svc 0", "mov r7, {kept}", kept = out(reg) _,
+             number = const nr::GETPPID, out("r0") _, options(nostack));
+    }
+}
+
+/// What counts instructions in the emulator's counting mode, read when all before it is done.
+#[inline(always)]
+pub fn counter() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) the instructions change nothing but the registers.
+    unsafe {
+        asm!("isb", "mrrc p15, 1, {low}, {high}, c14", low = out(reg) low, high = out(reg) high,
+             options(nomem, nostack));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// The first instructions of a program: calls `$body` with where SP was.
+#[macro_export]
+macro_rules! start {
+    ($body:path) => {
+        core::arch::naked_asm!(
+            // The outermost frame: a frame pointer of zero ends every backtrace.
+            "mov r11, #0",
+            "mov lr, #0",
+            // Where argc is: for programs that look at what they were given.
+            "mov r0, sp",
+            "bl {body}",
+            // Nothing to return to: a return of the body would be a bug, and stops here.
+            "udf #0",
+            body = sym $body,
+        )
+    };
+}
+
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
+/// at `stack`, or, for 0, its parent's, which it does not touch.
+pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing.
+    unsafe {
+        asm!(
+            "mov {kept}, r7",
+            "mov r7, #{clone}",
+            "svc 0",
+            "cmp r0, #0",
+            "bne 2f",
+            "str sp, [{shared}]",
+            "mov r7, #{exit}",
+            "mov r0, #3",
+            "svc 0",
+            "2:",
+            "mov r7, {kept}",
+            kept = out(reg) _,
+            shared = in(reg) shared,
+            exit = const nr::EXIT,
+            clone = const nr::CLONE,
+            inlateout("r0") flags => child,
+            in("r1") stack,
+            in("r2") 0, in("r3") 0, in("r4") 0,
+        );
+    }
+    child
+}
+
+/// Moves `seed` + 0 to 31 into d0 to d31, and two bits of the seed into the rounding mode; spins, yields, and says how many of
+/// them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
+    naked_asm!(
+        ".fpu neon-vfpv4",
+        // In: seed in r0 and r1, spins in r2 and r3 (the lower word counts).
+        "push {{r4, r5, r6, r7, r8, lr}}",
+        "ubfx r4, r0, #8, #2",
+        "lsl r4, r4, #22",
+        "vmsr fpscr, r4",
+        "mov r5, r0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "vmov d\\n, r5, r1",
+        "add r5, r5, #1",
+        ".endr",
+        "2:",
+        "subs r2, r2, #1",
+        "bne 2b",
+        "mov r6, r0",
+        "mov r8, r1",
+        "mov r7, #{sched_yield}",
+        "svc 0",
+        "mov r5, r6",
+        "mov r0, #0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "vmov r2, r3, d\\n",
+        "cmp r2, r5",
+        "addne r0, r0, #1",
+        "cmp r3, r8",
+        "addne r0, r0, #1",
+        "add r5, r5, #1",
+        ".endr",
+        "vmrs r2, fpscr",
+        "and r2, r2, #0xc00000",
+        "cmp r2, r4",
+        "addne r0, r0, #1",
+        "mov r2, #0",
+        "vmsr fpscr, r2",
+        "mov r1, #0",
+        "pop {{r4, r5, r6, r7, r8, pc}}",
+        sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// Calls of this machine alone that must be refused, and how: none.
+pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
+
+/// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
+pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];

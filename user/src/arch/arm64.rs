@@ -1,0 +1,182 @@
+//! arm64: `svc 0` takes the number in x8 and arguments in x0 to x5; it gives its result, or a negative error number, in x0.
+
+use core::arch::{asm, naked_asm};
+
+/// The system calls that our programs use, by Linux's numbers for this machine.
+pub mod nr {
+    /// getcwd
+    pub const GETCWD: usize = 17;
+    /// openat
+    pub const OPENAT: usize = 56;
+    /// close
+    pub const CLOSE: usize = 57;
+    /// pipe2
+    pub const PIPE2: usize = 59;
+    /// read
+    pub const READ: usize = 63;
+    /// write
+    pub const WRITE: usize = 64;
+    /// newfstatat, or fstatat64
+    pub const FSTATAT: usize = 79;
+    /// exit
+    pub const EXIT: usize = 93;
+    /// exit_group
+    pub const EXIT_GROUP: usize = 94;
+    /// unshare
+    pub const UNSHARE: usize = 97;
+    /// nanosleep
+    pub const NANOSLEEP: usize = 101;
+    /// clock_gettime
+    pub const CLOCK_GETTIME: usize = 113;
+    /// sched_yield
+    pub const SCHED_YIELD: usize = 124;
+    /// uname
+    pub const UNAME: usize = 160;
+    /// getppid
+    pub const GETPPID: usize = 173;
+    /// munmap
+    pub const MUNMAP: usize = 215;
+    /// clone
+    pub const CLONE: usize = 220;
+    /// execve
+    pub const EXECVE: usize = 221;
+    /// mmap, or mmap2
+    pub const MMAP: usize = 222;
+    /// wait4
+    pub const WAIT4: usize = 260;
+}
+
+/// One system call. For programs that pass on purpose what no sound program would.
+///
+/// # Safety
+///
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
+/// memory behind it must be valid for what that call does with it.
+pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: (1) the kernel destroys x0 only; (2) memory is touched only as the call's own contract says, the caller's duty.
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") arguments[0] => result,
+            in("x1") arguments[1],
+            in("x2") arguments[2],
+            in("x3") arguments[3],
+            in("x4") arguments[4],
+            in("x5") arguments[5],
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// getppid, the instruction alone, for measuring: the number is loaded, nothing else is done.
+#[inline(always)]
+pub fn raw_getppid() {
+    // SAFETY: (1) the call takes no argument and touches no memory.
+    unsafe { asm!("svc 0", in("x8") nr::GETPPID, out("x0") _, options(nostack)) };
+}
+
+/// What counts instructions in the emulator's counting mode, read when all before it is done.
+#[inline(always)]
+pub fn counter() -> u64 {
+    let count: u64;
+    // SAFETY: (1) the instructions change nothing but the register.
+    unsafe { asm!("isb", "mrs {}, cntvct_el0", out(reg) count, options(nomem, nostack)) };
+    count
+}
+
+/// The first instructions of a program: calls `$body` with where SP was.
+#[macro_export]
+macro_rules! start {
+    ($body:path) => {
+        core::arch::naked_asm!(
+            // The outermost frame: a frame pointer of zero ends every backtrace.
+            "mov x29, xzr",
+            "mov x30, xzr",
+            // Where argc is: for programs that look at what they were given.
+            "mov x0, sp",
+            "bl {body}",
+            // Nothing to return to: a return of the body would be a bug, and stops here.
+            "brk 1",
+            body = sym $body,
+        )
+    };
+}
+
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
+/// at `stack`, or, for 0, its parent's, which it does not touch.
+pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing.
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x1, sp",
+            "str x1, [{shared}]",
+            "mov x8, {exit}",
+            "mov x0, 3",
+            "svc 0",
+            "2:",
+            shared = in(reg) shared,
+            exit = const nr::EXIT,
+            inlateout("x0") flags => child,
+            inlateout("x1") stack => _,
+            in("x2") 0, in("x3") 0, in("x4") 0,
+            inlateout("x8") nr::CLONE => _,
+        );
+    }
+    child
+}
+
+/// Loads `seed` + 0 to 31 into both halves of v0 to v31, and two bits of the seed into the rounding mode; spins, yields, and
+/// says how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "ubfx x9, x0, 8, 2",
+        "lsl x9, x9, 22",
+        "msr fpcr, x9",
+        "mov x10, x0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "dup v\\n\\().2d, x10",
+        "add x10, x10, 1",
+        ".endr",
+        "2:",
+        "subs x1, x1, 1",
+        "b.ne 2b",
+        "mov x11, x0",
+        "mov x8, {sched_yield}",
+        "svc 0",
+        "mov x10, x11",
+        "mov x0, 0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "umov x12, v\\n\\().d[{low}]",
+        "cmp x12, x10",
+        "cinc x0, x0, ne",
+        "umov x12, v\\n\\().d[{high}]",
+        "cmp x12, x10",
+        "cinc x0, x0, ne",
+        "add x10, x10, 1",
+        ".endr",
+        "mrs x12, fpcr",
+        "cmp x12, x9",
+        "cinc x0, x0, ne",
+        "msr fpcr, xzr",
+        "ret",
+        low = const 0,
+        high = const 1,
+        sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// Calls of this machine alone that must be refused, and how: none.
+pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
+
+/// Addresses no program can have: just above user memory, the kernel's first byte, the stack arena.
+pub const BAD_ADDRESSES: [usize; 3] =
+    [0x1_0000_0000_0000, 0xffff_0000_0000_0000, 0xffff_c900_0000_4000];

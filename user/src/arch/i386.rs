@@ -1,0 +1,210 @@
+//! i386: `int 0x80` takes the number in EAX and arguments in EBX, ECX, EDX, ESI, EDI, EBP; it gives its result, or a negative
+//! error number, in EAX.
+
+use core::arch::{asm, naked_asm};
+
+/// The system calls that our programs use, by Linux's numbers for this machine.
+pub mod nr {
+    /// exit
+    pub const EXIT: usize = 1;
+    /// read
+    pub const READ: usize = 3;
+    /// write
+    pub const WRITE: usize = 4;
+    /// close
+    pub const CLOSE: usize = 6;
+    /// execve
+    pub const EXECVE: usize = 11;
+    /// getppid
+    pub const GETPPID: usize = 64;
+    /// munmap
+    pub const MUNMAP: usize = 91;
+    /// wait4
+    pub const WAIT4: usize = 114;
+    /// clone
+    pub const CLONE: usize = 120;
+    /// uname
+    pub const UNAME: usize = 122;
+    /// sched_yield
+    pub const SCHED_YIELD: usize = 158;
+    /// nanosleep
+    pub const NANOSLEEP: usize = 162;
+    /// getcwd
+    pub const GETCWD: usize = 183;
+    /// mmap, or mmap2
+    pub const MMAP: usize = 192;
+    /// exit_group
+    pub const EXIT_GROUP: usize = 252;
+    /// clock_gettime
+    pub const CLOCK_GETTIME: usize = 265;
+    /// openat
+    pub const OPENAT: usize = 295;
+    /// newfstatat, or fstatat64
+    pub const FSTATAT: usize = 300;
+    /// unshare
+    pub const UNSHARE: usize = 310;
+    /// pipe2
+    pub const PIPE2: usize = 331;
+}
+
+/// One system call. For programs that pass on purpose what no sound program would.
+///
+/// # Safety
+///
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
+/// memory behind it must be valid for what that call does with it.
+pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: (1) the kernel destroys EAX only; EBX, ESI and EBP may be reserved, so they are loaded and put back by hand;
+    // (2) memory is touched only as the call's own contract says, the caller's duty.
+    unsafe {
+        asm!(
+            "push ebx",
+            "push esi",
+            "push ebp",
+            "mov ebp, [edi + {sixth}]",
+            "mov esi, [edi + {fourth}]",
+            "mov ebx, [edi]",
+            "mov edi, [edi + {fifth}]",
+            "int 0x80",
+            "pop ebp",
+            "pop esi",
+            "pop ebx",
+            fourth = const 3 * size_of::<usize>(),
+            fifth = const 4 * size_of::<usize>(),
+            sixth = const 5 * size_of::<usize>(),
+            inlateout("eax") number as isize => result,
+            in("ecx") arguments[1],
+            in("edx") arguments[2],
+            inlateout("edi") arguments.as_ptr() => _,
+        );
+    }
+    result
+}
+
+/// getppid, the instruction alone, for measuring: the number is loaded, nothing else is done.
+#[inline(always)]
+pub fn raw_getppid() {
+    // SAFETY: (1) the call takes no argument and touches no memory.
+    unsafe { asm!("int 0x80", inlateout("eax") nr::GETPPID => _, options(nostack)) };
+}
+
+/// What counts instructions in the emulator's counting mode, read when all before it is done.
+#[inline(always)]
+pub fn counter() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) the instructions change nothing but the registers: `cpuid` waits for all before it.
+    unsafe {
+        asm!("push ebx", "xor eax, eax", "cpuid", "pop ebx", "rdtsc", out("eax") low, out("edx") high, out("ecx") _);
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// The first instructions of a program: calls `$body` with where SP was.
+#[macro_export]
+macro_rules! start {
+    ($body:path) => {
+        core::arch::naked_asm!(
+            // The outermost frame: a frame pointer of zero ends every backtrace.
+            "xor ebp, ebp",
+            // Where argc is: for programs that look at what they were given.
+            "mov eax, esp",
+            "and esp, -16",
+            "sub esp, 12",
+            "push eax",
+            "call {body}",
+            // Nothing to return to: a return of the body would be a bug, and stops here.
+            "ud2",
+            body = sym $body,
+        )
+    };
+}
+
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
+/// at `stack`, or, for 0, its parent's, which it does not touch.
+pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing; EBX and ESI are put back
+    // in the parent.
+    unsafe {
+        asm!(
+            "push ebx",
+            "push esi",
+            "mov ebx, eax",
+            "mov eax, {clone}",
+            "xor esi, esi",
+            "int 0x80",
+            "test eax, eax",
+            "jnz 2f",
+            "mov [edi], esp",
+            "mov eax, {exit}",
+            "mov ebx, 3",
+            "int 0x80",
+            "2:",
+            "pop esi",
+            "pop ebx",
+            exit = const nr::EXIT,
+            clone = const nr::CLONE,
+            inlateout("eax") flags as isize => child,
+            in("ecx") stack,
+            in("edx") 0,
+            in("edi") shared,
+        );
+    }
+    child
+}
+
+/// Loads `seed` + 0 to 7 into xmm0 to xmm7; spins, yields, and says how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
+    naked_asm!(
+        "push ebx",
+        "push esi",
+        "push edi",
+        "mov esi, [esp + {seed}]",
+        "mov ecx, [esp + {spins}]",
+        "mov eax, esi",
+        ".irp n, 0,1,2,3,4,5,6,7",
+        "movd xmm\\n, eax",
+        "pshufd xmm\\n, xmm\\n, 0",
+        "inc eax",
+        ".endr",
+        "2:",
+        "dec ecx",
+        "jnz 2b",
+        "mov eax, {sched_yield}",
+        "int 0x80",
+        "xor edi, edi",
+        "mov eax, esi",
+        ".irp n, 0,1,2,3,4,5,6,7",
+        "xor ecx, ecx",
+        "movd ebx, xmm\\n",
+        "cmp ebx, eax",
+        "setne cl",
+        "add edi, ecx",
+        "xor ecx, ecx",
+        "movhlps xmm\\n, xmm\\n",
+        "movd ebx, xmm\\n",
+        "cmp ebx, eax",
+        "setne cl",
+        "add edi, ecx",
+        "inc eax",
+        ".endr",
+        "mov eax, edi",
+        "xor edx, edx",
+        "pop edi",
+        "pop esi",
+        "pop ebx",
+        "ret",
+        // Three saved registers and the return address are below the arguments.
+        seed = const 4 * size_of::<usize>(),
+        spins = const 6 * size_of::<usize>(),
+        sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// Calls of this machine alone that must be refused, and how: none.
+pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
+
+/// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
+pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];

@@ -1,0 +1,34 @@
+//! What differs between machines in a program without a C library: numbers and instructions. One file per architecture, all
+//! alike.
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::*;
+
+#[cfg(target_arch = "x86")]
+mod i386;
+#[cfg(target_arch = "x86")]
+pub use i386::*;
+
+#[cfg(target_arch = "aarch64")]
+mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub use arm64::*;
+
+#[cfg(target_arch = "arm")]
+mod arm32;
+#[cfg(target_arch = "arm")]
+pub use arm32::*;
+
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub use riscv64::*;
+
+/// Flags of clone: memory, file system, files, signal handlers, thread group: what a thread library asks for.
+pub const THREAD_FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
+/// Flags of clone that make it vfork, with the signal at the end: SIGCHLD.
+pub const VFORK_FLAGS: usize = 0x4000 | 0x100 | 17;
+/// Flags of clone that make it fork.
+pub const FORK_FLAGS: usize = 17;

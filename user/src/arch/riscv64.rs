@@ -1,0 +1,183 @@
+//! riscv64: `ecall` takes the number in a7 and arguments in a0 to a5; it gives its result, or a negative error number, in a0.
+
+use core::arch::{asm, naked_asm};
+
+/// The system calls that our programs use, by Linux's numbers for this machine.
+pub mod nr {
+    /// getcwd
+    pub const GETCWD: usize = 17;
+    /// openat
+    pub const OPENAT: usize = 56;
+    /// close
+    pub const CLOSE: usize = 57;
+    /// pipe2
+    pub const PIPE2: usize = 59;
+    /// read
+    pub const READ: usize = 63;
+    /// write
+    pub const WRITE: usize = 64;
+    /// newfstatat, or fstatat64
+    pub const FSTATAT: usize = 79;
+    /// exit
+    pub const EXIT: usize = 93;
+    /// exit_group
+    pub const EXIT_GROUP: usize = 94;
+    /// unshare
+    pub const UNSHARE: usize = 97;
+    /// nanosleep
+    pub const NANOSLEEP: usize = 101;
+    /// clock_gettime
+    pub const CLOCK_GETTIME: usize = 113;
+    /// sched_yield
+    pub const SCHED_YIELD: usize = 124;
+    /// uname
+    pub const UNAME: usize = 160;
+    /// getppid
+    pub const GETPPID: usize = 173;
+    /// munmap
+    pub const MUNMAP: usize = 215;
+    /// clone
+    pub const CLONE: usize = 220;
+    /// execve
+    pub const EXECVE: usize = 221;
+    /// mmap, or mmap2
+    pub const MMAP: usize = 222;
+    /// wait4
+    pub const WAIT4: usize = 260;
+}
+
+/// One system call. For programs that pass on purpose what no sound program would.
+///
+/// # Safety
+///
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
+/// memory behind it must be valid for what that call does with it.
+pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: (1) the kernel destroys a0 only; (2) memory is touched only as the call's own contract says, the caller's duty.
+    unsafe {
+        asm!(
+            "ecall",
+            in("a7") number,
+            inlateout("a0") arguments[0] => result,
+            in("a1") arguments[1],
+            in("a2") arguments[2],
+            in("a3") arguments[3],
+            in("a4") arguments[4],
+            in("a5") arguments[5],
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// getppid, the instruction alone, for measuring: the number is loaded, nothing else is done.
+#[inline(always)]
+pub fn raw_getppid() {
+    // SAFETY: (1) the call takes no argument and touches no memory.
+    unsafe { asm!("ecall", in("a7") nr::GETPPID, out("a0") _, options(nostack)) };
+}
+
+/// What counts instructions in the emulator's counting mode.
+#[inline(always)]
+pub fn counter() -> u64 {
+    let count: u64;
+    // SAFETY: (1) the instruction changes nothing but the register.
+    unsafe { asm!("rdcycle {}", out(reg) count, options(nomem, nostack)) };
+    count
+}
+
+/// The first instructions of a program: calls `$body` with where SP was.
+#[macro_export]
+macro_rules! start {
+    ($body:path) => {
+        core::arch::naked_asm!(
+            ".option push",
+            ".option norelax",
+            "la gp, __global_pointer$",
+            ".option pop",
+            // The outermost frame: a frame pointer of zero ends every backtrace.
+            "mv s0, zero",
+            "mv ra, zero",
+            // Where argc is: for programs that look at what they were given.
+            "mv a0, sp",
+            "call {body}",
+            // Nothing to return to: a return of the body would be a bug, and stops here.
+            "unimp",
+            body = sym $body,
+        )
+    };
+}
+
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
+/// at `stack`, or, for 0, its parent's, which it does not touch.
+pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing.
+    unsafe {
+        asm!(
+            "ecall",
+            "bnez a0, 2f",
+            "sd sp, 0({shared})",
+            "li a7, {exit}",
+            "li a0, 3",
+            "ecall",
+            "2:",
+            shared = in(reg) shared,
+            exit = const nr::EXIT,
+            inlateout("a0") flags => child,
+            in("a1") stack,
+            in("a2") 0, in("a3") 0, in("a4") 0,
+            inlateout("a7") nr::CLONE => _,
+        );
+    }
+    child
+}
+
+/// Moves `seed` + 0 to 31 into f0 to f31, and two bits of the seed into the rounding mode; spins, yields, and says how many of
+/// them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
+    naked_asm!(
+        ".option push",
+        ".option arch, +d",
+        "srli t0, a0, 8",
+        "andi t0, t0, 3",
+        "csrw frm, t0",
+        "mv t1, a0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "fmv.d.x f\\n, t1",
+        "addi t1, t1, 1",
+        ".endr",
+        "2:",
+        "addi a1, a1, -1",
+        "bnez a1, 2b",
+        "mv t2, a0",
+        "li a7, {sched_yield}",
+        "ecall",
+        "mv t1, t2",
+        "li a0, 0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "fmv.x.d t3, f\\n",
+        "sub t3, t3, t1",
+        "snez t3, t3",
+        "add a0, a0, t3",
+        "addi t1, t1, 1",
+        ".endr",
+        "csrr t3, frm",
+        "sub t3, t3, t0",
+        "snez t3, t3",
+        "add a0, a0, t3",
+        "csrw frm, zero",
+        "ret",
+        ".option pop",
+        sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// Calls of this machine alone that must be refused, and how: none.
+pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
+
+/// Addresses no program can have: just above user memory, the kernel's first byte, the end of the upper half.
+pub const BAD_ADDRESSES: [usize; 3] =
+    [0x40_0000_0000, 0xffff_ffc0_0000_0000, 0xffff_ffff_ffff_e000];

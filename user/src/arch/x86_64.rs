@@ -1,0 +1,250 @@
+//! x86_64: `syscall` takes the number in RAX and arguments in RDI, RSI, RDX, R10, R8, R9; it destroys RCX and R11 (the
+//! processor puts RIP and RFLAGS there) and gives its result, or a negative error number, in RAX.
+
+use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
+
+/// The system calls that our programs use, by Linux's numbers for this machine.
+pub mod nr {
+    /// read
+    pub const READ: usize = 0;
+    /// write
+    pub const WRITE: usize = 1;
+    /// close
+    pub const CLOSE: usize = 3;
+    /// mmap, or mmap2
+    pub const MMAP: usize = 9;
+    /// munmap
+    pub const MUNMAP: usize = 11;
+    /// sched_yield
+    pub const SCHED_YIELD: usize = 24;
+    /// nanosleep
+    pub const NANOSLEEP: usize = 35;
+    /// clone
+    pub const CLONE: usize = 56;
+    /// execve
+    pub const EXECVE: usize = 59;
+    /// exit
+    pub const EXIT: usize = 60;
+    /// wait4
+    pub const WAIT4: usize = 61;
+    /// uname
+    pub const UNAME: usize = 63;
+    /// getcwd
+    pub const GETCWD: usize = 79;
+    /// getppid
+    pub const GETPPID: usize = 110;
+    /// clock_gettime
+    pub const CLOCK_GETTIME: usize = 228;
+    /// exit_group
+    pub const EXIT_GROUP: usize = 231;
+    /// openat
+    pub const OPENAT: usize = 257;
+    /// newfstatat, or fstatat64
+    pub const FSTATAT: usize = 262;
+    /// unshare
+    pub const UNSHARE: usize = 272;
+    /// pipe2
+    pub const PIPE2: usize = 293;
+}
+
+/// One system call. For programs that pass on purpose what no sound program would.
+///
+/// # Safety
+///
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
+/// memory behind it must be valid for what that call does with it.
+pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+    let result;
+    // SAFETY:
+    // 1. the kernel destroys RCX and R11 only, and both are named as clobbers;
+    // 2. memory is touched only as the call's own contract says, which is the caller's duty.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
+            in("r9") arguments[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// getppid, the instruction alone, for measuring: the number is loaded, nothing else is done.
+#[inline(always)]
+pub fn raw_getppid() {
+    // SAFETY: (1) the call takes no argument and touches no memory; (2) RCX and R11 are named as clobbers.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") nr::GETPPID => _,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+}
+
+/// What counts instructions in the emulator's counting mode, read when all before it is done.
+#[inline(always)]
+pub fn counter() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) both instructions change nothing but the two registers.
+    unsafe {
+        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nomem, nostack));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// The first instructions of a program: calls `$body` with where SP was.
+#[macro_export]
+macro_rules! start {
+    ($body:path) => {
+        core::arch::naked_asm!(
+            // The outermost frame: a frame pointer of zero ends every backtrace.
+            "xor ebp, ebp",
+            // Where argc is: for programs that look at what they were given.
+            "mov rdi, rsp",
+            "call {body}",
+            // Nothing to return to: a return of the body would be a bug, and stops here.
+            "ud2",
+            body = sym $body,
+        )
+    };
+}
+
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
+/// at `stack`, or, for 0, its parent's, which it does not touch.
+pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes only on a stack of its own.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov [{shared}], rsp",
+            "mov eax, {exit}",
+            "mov edi, 3",
+            "syscall",
+            "2:",
+            shared = in(reg) shared,
+            exit = const nr::EXIT,
+            inlateout("rax") nr::CLONE as isize => child,
+            inlateout("rdi") flags => _,
+            in("rsi") stack,
+            in("rdx") 0, in("r10") 0, in("r8") 0,
+            out("rcx") _, out("r11") _,
+        );
+    }
+    child
+}
+
+/// What goes through memory.
+#[repr(C, align(16))]
+struct Scratch {
+    control: u32,
+    integer: u64,
+}
+
+/// Loads `seed` + 0 to 15 into both halves of xmm0 to xmm15, the seed into the x87 stack, and two bits of it into the
+/// rounding mode; spins, yields, and says how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
+    naked_asm!(
+        "push rbx",
+        "sub rsp, {size}",
+        // The rounding mode of SSE, and of x87, from two bits of the seed.
+        "mov rax, rdi",
+        "shr rax, 8",
+        "and eax, 3",
+        "shl eax, 13",
+        "or eax, 0x1f80",
+        "mov [rsp], eax",
+        "ldmxcsr [rsp + {control}]",
+        "fninit",
+        "mov [rsp + {integer}], rdi",
+        "fild qword ptr [rsp + {integer}]",
+        "mov rax, rdi",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "movq xmm\\n, rax",
+        "punpcklqdq xmm\\n, xmm\\n",
+        "inc rax",
+        ".endr",
+        "2:",
+        "dec rsi",
+        "jnz 2b",
+        "mov eax, {sched_yield}",
+        "mov rbx, rdi",
+        "syscall",
+        "mov rdi, rbx",
+        "xor edx, edx",
+        "mov rax, rdi",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "xor ecx, ecx",
+        "movq rbx, xmm\\n",
+        "cmp rbx, rax",
+        "setne cl",
+        "add edx, ecx",
+        "xor ecx, ecx",
+        "movhlps xmm\\n, xmm\\n",
+        "movq rbx, xmm\\n",
+        "cmp rbx, rax",
+        "setne cl",
+        "add edx, ecx",
+        "inc rax",
+        ".endr",
+        "xor ecx, ecx",
+        "fistp qword ptr [rsp + {integer}]",
+        "cmp rdi, [rsp + {integer}]",
+        "setne cl",
+        "add edx, ecx",
+        "mov ebx, [rsp + {control}]",
+        "stmxcsr [rsp + {control}]",
+        "xor ebx, [rsp + {control}]",
+        "and ebx, 0x6000",
+        "xor ecx, ecx",
+        "test ebx, ebx",
+        "setne cl",
+        "add edx, ecx",
+        "mov eax, edx",
+        "add rsp, {size}",
+        "pop rbx",
+        "ret",
+        sched_yield = const nr::SCHED_YIELD,
+        size = const size_of::<Scratch>(),
+        control = const offset_of!(Scratch, control),
+        integer = const offset_of!(Scratch, integer),
+    )
+}
+
+const ARCH_PRCTL: usize = 158;
+const SET_FS: usize = 0x1002;
+const EPERM: isize = -1;
+
+/// Calls of this machine alone that must be refused, and how: name, number, arguments, result.
+pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
+    (
+        "arch_prctl with a kernel address",
+        ARCH_PRCTL,
+        [SET_FS, 0xffff_8000_0000_0000, 0, 0, 0, 0],
+        EPERM,
+    ),
+    (
+        "arch_prctl with a non-canonical address",
+        ARCH_PRCTL,
+        [SET_FS, 0x8000_0000_0000, 0, 0, 0, 0],
+        EPERM,
+    ),
+];
+
+/// Addresses no program can have: the last page below the kernel, the kernel's first byte, the stack arena.
+pub const BAD_ADDRESSES: [usize; 3] =
+    [0x7fff_ffff_f000, 0xffff_8000_0000_0000, 0xffff_c900_0000_4000];
