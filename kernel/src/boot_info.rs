@@ -50,6 +50,14 @@ impl BootInfo {
         slot.map(|slot| *slot = Some(region)).is_some()
     }
 
+    /// Forgets all memory from this address on: for machines whose address space has no room for it.
+    #[cfg(target_pointer_width = "32")]
+    pub fn cut_at(&mut self, top: u64) {
+        for region in self.regions.iter_mut().flatten() {
+            region.bytes = region.bytes.min(top.saturating_sub(region.lowest));
+        }
+    }
+
     /// The memory map.
     pub fn regions(&self) -> impl Iterator<Item = MemoryRegion> + Clone {
         self.regions.iter().flatten().copied()

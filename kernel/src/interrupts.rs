@@ -39,7 +39,7 @@ fn run_probe(probe: &AtomicUsize, regs: &mut SavedRegs) {
 /// An interrupt, on the stack the library chose, interrupts off.
 pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
     let cpu = cpus::this();
-    match number {
+    match irqchip::acknowledge(number) {
         vector::SOFTWARE => return run_probe(&PROBE, regs),
         vector::SPURIOUS => return,
         vector::TIMER => {

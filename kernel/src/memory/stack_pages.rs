@@ -5,7 +5,7 @@
 //! so that finding an entry is an index instead of a walk. Dirty bits are the CPU's: set by the first write through a translation that does not have
 //! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
 
-use crate::arch::paging::{self, DIRTY};
+use crate::arch::paging;
 use crate::arch::{cpu, smp};
 use crate::memory::ARENA;
 use crate::memory::frames::{self, Frame};
@@ -141,8 +141,8 @@ impl Backing for StackPages {
             let leaf = unsafe { &*core::ptr::from_ref(first).add(index) };
             // Bit 0 is the topmost page: shifting as we go up leaves the last one there.
             dirty <<= 1;
-            if leaf.load(Ordering::Acquire) & DIRTY != 0 {
-                leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+            if paging::leaf_is_dirty(leaf) {
+                paging::clear_dirty(leaf);
                 // Or this CPU's next write would find the bit cached as set and not set it again.
                 cpu::flush_page((body.lowest.get() + index * PAGE_BYTES) as u64);
                 dirty |= 1;

@@ -1,6 +1,6 @@
 //! System calls about files.
 
-use super::abi::{self, Stat, open as flag};
+use super::abi::{self, Stat, WORD_BYTES, open as flag};
 use super::current;
 use super::error::{Errno, SysResult};
 use super::files::{Descriptor, OpenFile, Pipe, Target};
@@ -108,9 +108,9 @@ pub(super) fn vectored(
     }
     let mut done = 0;
     for i in 0..count {
-        let entry: [u8; 16] = get(vector.checked_add(16 * i).ok_or(Errno::EFAULT)?)?;
-        let word = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().unwrap_or_default());
-        let (base, length) = (word(0), word(8));
+        let place = vector.checked_add(2 * WORD_BYTES as u64 * i).ok_or(Errno::EFAULT)?;
+        let entry: [u8; 2 * WORD_BYTES] = get(place)?;
+        let (base, length) = (abi::word(&entry, 0), abi::word(&entry, 1));
         match one(number, base, length) {
             Ok(moved) => {
                 done += moved;

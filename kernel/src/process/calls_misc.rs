@@ -1,6 +1,6 @@
 //! System calls about everything else: waiting, signals, time, identity, threads.
 
-use super::abi::{self, MACHINE, SystemInfo, USER_TOP};
+use super::abi::{self, ACTION_BYTES, MACHINE, SystemInfo, USER_TOP, WORD_BYTES};
 use super::error::{Errno, SysResult};
 use super::syscall::{get, put};
 use super::{current, life};
@@ -54,13 +54,24 @@ pub(super) fn sigaction(signal: u64, new: u64, old: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let process = current();
-    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; 32]);
+    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; ACTION_BYTES]);
     if new != 0 {
-        let action = get::<32>(new)?;
+        let action = get::<ACTION_BYTES>(new)?;
         process.actions.lock().insert(signal, action);
     }
     if old != 0 {
         put(old, &before)?;
+    }
+    Ok(0)
+}
+
+/// Stores two numbers of `width` bytes each.
+fn put_pair(to: u64, first: u64, second: u64, width: usize) -> SysResult {
+    if width == WORD_BYTES {
+        put(to, &abi::encode_pair(first, second))?;
+    } else {
+        put(to, &first.to_le_bytes())?;
+        put(to.checked_add(8).ok_or(Errno::EFAULT)?, &second.to_le_bytes())?;
     }
     Ok(0)
 }
@@ -83,10 +94,17 @@ pub(super) fn pause() -> SysResult {
     Ok(0)
 }
 
-fn timespec(at: u64) -> Result<u64, Errno> {
-    let bytes: [u8; 16] = get(at)?;
-    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-    let (seconds, nanoseconds) = (word(0), word(8));
+/// A time of two numbers of `width` bytes each.
+fn timespec(at: u64, width: usize) -> Result<u64, Errno> {
+    let (seconds, nanoseconds) = if width == WORD_BYTES {
+        let words: [u8; 2 * WORD_BYTES] = get(at)?;
+        (abi::word(&words, 0), abi::word(&words, 1))
+    } else {
+        let nanoseconds_at = at.checked_add(8).ok_or(Errno::EFAULT)?;
+        // Of the nanoseconds the upper half is padding.
+        let nanoseconds = u32::from_le_bytes(get(nanoseconds_at)?);
+        (u64::from_le_bytes(get(at)?), nanoseconds.into())
+    };
     if nanoseconds >= 1_000_000_000 || seconds > 1 << 32 {
         return Err(Errno::EINVAL);
     }
@@ -94,30 +112,29 @@ fn timespec(at: u64) -> Result<u64, Errno> {
 }
 
 pub(super) fn nanosleep(at: u64) -> SysResult {
-    time::sleep(timespec(at)?).map_err(|_| Errno::EINTR)?;
+    time::sleep(timespec(at, WORD_BYTES)?).map_err(|_| Errno::EINTR)?;
     Ok(0)
 }
 
-pub(super) fn clock_nanosleep(flags: u64, at: u64) -> SysResult {
+pub(super) fn clock_nanosleep(flags: u64, at: u64, width: usize) -> SysResult {
     const ABSOLUTE: u64 = 1;
-    let when = timespec(at)?;
+    let when = timespec(at, width)?;
     let length =
         if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
     time::sleep(length).map_err(|_| Errno::EINTR)?;
     Ok(0)
 }
 
-pub(super) fn clock_gettime(to: u64) -> SysResult {
+pub(super) fn clock_gettime(to: u64, width: usize) -> SysResult {
     let now = time::nanoseconds();
-    put(to, &abi::encode_pair(now / 1_000_000_000, now % 1_000_000_000))?;
-    Ok(0)
+    put_pair(to, now / 1_000_000_000, now % 1_000_000_000, width)
 }
 
-pub(super) fn clock_getres(to: u64) -> SysResult {
-    if to != 0 {
-        put(to, &abi::encode_pair(0, 1_000_000_000 / crate::arch::irqchip::HZ))?;
+pub(super) fn clock_getres(to: u64, width: usize) -> SysResult {
+    if to == 0 {
+        return Ok(0);
     }
-    Ok(0)
+    put_pair(to, 0, 1_000_000_000 / crate::arch::irqchip::HZ, width)
 }
 
 pub(super) fn gettimeofday(to: u64) -> SysResult {
@@ -131,14 +148,14 @@ pub(super) fn gettimeofday(to: u64) -> SysResult {
 pub(super) fn time(to: u64) -> SysResult {
     let now = time::nanoseconds() / 1_000_000_000;
     if to != 0 {
-        put(to, &now.to_le_bytes())?;
+        put(to, &(now as usize).to_le_bytes())?;
     }
     Ok(now)
 }
 
 pub(super) fn times(to: u64) -> SysResult {
     if to != 0 {
-        write_zeros(to, 32)?;
+        write_zeros(to, 4 * WORD_BYTES as u64)?;
     }
     Ok(time::nanoseconds() / 10_000_000)
 }
@@ -180,29 +197,25 @@ pub(super) fn getrandom(to: u64, length: u64) -> SysResult {
     Ok(length)
 }
 
-pub(super) fn prlimit(resource: u64, old: u64) -> SysResult {
+pub(super) fn prlimit(resource: u64, old: u64, width: usize) -> SysResult {
     const STACK: u64 = 3;
     const FILES: u64 = 7;
-    if old != 0 {
+    if old == 0 {
+        return Ok(0);
+    }
         let soft = match resource {
             STACK => super::memory::STACK_LIMIT,
             FILES => 256,
             _ => u64::MAX,
         };
-        put(old, &abi::encode_pair(soft, u64::MAX))?;
-    }
-    Ok(0)
+    put_pair(old, soft, u64::MAX, width)
 }
 
 pub(super) fn arch_prctl(code: u64, value: u64) -> SysResult {
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
     match code {
-        SET_FS if value < USER_TOP => {
-            sched::current().user_tls.store(value, Ordering::Relaxed);
-            crate::arch::user::set_tls(value);
-            Ok(0)
-        }
+        SET_FS if value < USER_TOP => set_tls(value),
         SET_FS => Err(Errno::EPERM),
         GET_FS => {
             put(value, &sched::current().user_tls.load(Ordering::Relaxed).to_le_bytes())?;
@@ -212,18 +225,25 @@ pub(super) fn arch_prctl(code: u64, value: u64) -> SysResult {
     }
 }
 
+/// Sets the base of the thread-local storage.
+pub(super) fn set_tls(base: u64) -> SysResult {
+    sched::current().user_tls.store(base, Ordering::Relaxed);
+    crate::arch::user::set_tls(base);
+    Ok(0)
+}
+
 pub(super) fn set_tid_address(at: u64) -> SysResult {
     sched::current().clear_on_exit.store(at, Ordering::Relaxed);
     Ok(thread_number())
 }
 
 pub(super) fn affinity(length: u64, to: u64) -> SysResult {
-    if length < 8 {
+    if length < WORD_BYTES as u64 {
         return Err(Errno::EINVAL);
     }
-    let mask = (1_u64 << cpus::online_count()) - 1;
+    let mask = (1_usize << cpus::online_count()) - 1;
     put(to, &mask.to_le_bytes())?;
-    Ok(8)
+    Ok(WORD_BYTES as u64)
 }
 
 /// Threads asleep on words of memory: process, address, and whether they were woken.
@@ -236,7 +256,13 @@ struct Sleeper {
 static SLEEPERS: SpinLock<Vec<Sleeper>> = SpinLock::new(Vec::new());
 static FUTEX: WaitQueue = WaitQueue::new();
 
-pub(super) fn futex(address: u64, operation: u64, value: u64, timeout: u64) -> SysResult {
+pub(super) fn futex(
+    address: u64,
+    operation: u64,
+    value: u64,
+    timeout: u64,
+    width: usize,
+) -> SysResult {
     const WAIT: u64 = 0;
     const WAKE: u64 = 1;
     const WAIT_BITSET: u64 = 9;
@@ -245,8 +271,8 @@ pub(super) fn futex(address: u64, operation: u64, value: u64, timeout: u64) -> S
         WAIT | WAIT_BITSET => {
             let deadline = match timeout {
                 0 => u64::MAX,
-                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at)?,
-                at => timespec(at)?,
+                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at, width)?,
+                at => timespec(at, width)?,
             };
             futex_wait(address, value as u32, deadline)
         }

@@ -362,7 +362,7 @@ pub(super) fn send_signal(process: &Arc<Process>, signal: u64) -> SysResult {
         .actions
         .lock()
         .get(&signal)
-        .map_or(0, |action| u64::from_le_bytes(action[..8].try_into().unwrap_or_default()));
+        .map_or(0, |action| abi::word(action, 0));
     let is_fatal = match action {
         0 => !IGNORED_BY_DEFAULT.contains(&signal),
         _ => signal == SIGKILL as u64,

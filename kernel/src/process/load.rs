@@ -3,7 +3,7 @@
 //! The file is untrusted: every number in it is checked before it is used, and a bad one makes the whole program
 //! unloadable (`ENOEXEC`), with nothing left behind.
 
-use super::abi::{ELF_MACHINE, MACHINE, USER_LOWEST, USER_TOP};
+use super::abi::{ELF_MACHINE, HWCAP, MACHINE, PLATFORM, USER_LOWEST, USER_TOP, WORD};
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
 use crate::arch::paging::Access;
@@ -11,11 +11,11 @@ use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
-use kstack_core::exec::{self, Auxiliary, StackImage, WordSize};
+use kstack_core::exec::{self, Auxiliary, StackImage};
 
 const PAGE: u64 = 4096;
 /// Where a position-independent program is put.
-const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
+const DYNAMIC_BASE: u64 = USER_TOP / 3 * 2 & !(PAGE - 1);
 
 /// A program ready to start.
 #[derive(Debug)]
@@ -57,16 +57,16 @@ pub(crate) fn load(
         (Auxiliary::GID, 0),
         (Auxiliary::EGID, 0),
         (Auxiliary::SECURE, 0),
-        (Auxiliary::HWCAP, 0),
+        (Auxiliary::HWCAP, HWCAP),
     ];
     let image = StackImage {
         argv,
         envp,
         auxiliary: &auxiliary,
         random: super::random_bytes(),
-        platform: MACHINE.as_bytes(),
+        platform: PLATFORM.as_bytes(),
         path,
-        word: WordSize::Eight,
+        word: WORD,
     };
     let limit = exec::string_limit(super::memory::STACK_LIMIT);
     let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;

@@ -1,6 +1,6 @@
 //! System calls: the way in, and which call is which.
 
-use super::abi::{self, Call};
+use super::abi::{self, Call, WORD_BYTES};
 use super::error::{Errno, SysResult};
 use super::{calls_files as files, calls_memory as memory, calls_misc as misc, current, life};
 use crate::arch::regs::SavedRegs;
@@ -48,6 +48,10 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Poll => files::poll(a, b, c as i32),
         Call::Ppoll => files::poll(a, b, if c == 0 { -1 } else { 0 }),
         Call::Lseek => files::seek(a, b as i64, c),
+        Call::Llseek => {
+            put(c, &files::seek(a, b as i64, d)?.to_le_bytes())?;
+            Ok(0)
+        }
         Call::Pread64 => files::pread(a, b, c, d),
         Call::Readv => files::vectored(a, b, c, files::read),
         Call::Writev => files::vectored(a, b, c, files::write),
@@ -128,24 +132,32 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
             Ok(0)
         }
         Call::Nanosleep => misc::nanosleep(a),
-        Call::ClockNanosleep => misc::clock_nanosleep(b, c),
-        Call::ClockGettime => misc::clock_gettime(b),
-        Call::ClockGetres => misc::clock_getres(b),
+        Call::ClockNanosleep => misc::clock_nanosleep(b, c, WORD_BYTES),
+        Call::ClockNanosleep64 => misc::clock_nanosleep(b, c, 8),
+        Call::ClockGettime => misc::clock_gettime(b, WORD_BYTES),
+        Call::ClockGettime64 => misc::clock_gettime(b, 8),
+        Call::ClockGetres => misc::clock_getres(b, WORD_BYTES),
+        Call::ClockGetres64 => misc::clock_getres(b, 8),
         Call::Gettimeofday => misc::gettimeofday(a),
         Call::Time => misc::time(a),
         Call::Times => misc::times(a),
-        Call::Getrusage => misc::write_zeros(b, 144),
+        Call::Getrusage => misc::write_zeros(b, 18 * WORD_BYTES as u64),
         Call::Sysinfo => misc::sysinfo(a),
         Call::Uname => misc::uname(a),
         Call::Getrandom => misc::getrandom(a, b),
-        Call::Prlimit64 => misc::prlimit(b, d),
-        Call::Getrlimit => misc::prlimit(a, b),
+        Call::Prlimit64 => misc::prlimit(b, d, 8),
+        Call::Getrlimit => misc::prlimit(a, b, WORD_BYTES),
         Call::ArchPrctl => misc::arch_prctl(a, b),
         Call::SetTidAddress => misc::set_tid_address(a),
         Call::SetRobustList | Call::Prctl => Ok(0),
         // Every start of a program asks for it, and does without.
         Call::Rseq => Err(Errno::ENOSYS),
-        Call::Futex => misc::futex(a, b, c, d),
+        Call::Futex => misc::futex(a, b, c, d, WORD_BYTES),
+        Call::Futex64 => misc::futex(a, b, c, d, 8),
+        Call::SetTls => misc::set_tls(a),
+        // Every page is made visible to instruction fetches when it becomes executable, and programs here do not write code
+        // into executable pages.
+        Call::CacheFlush => Ok(0),
         Call::SchedGetaffinity => misc::affinity(b, c),
     }
 }
@@ -215,13 +227,14 @@ fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
         return Ok(strings);
     }
     for i in 0..MOST_STRINGS as u64 {
-        let pointer = u64::from_le_bytes(get(at.checked_add(8 * i).ok_or(Errno::EFAULT)?)?);
+        let place = at.checked_add(WORD_BYTES as u64 * i).ok_or(Errno::EFAULT)?;
+        let pointer = abi::word(&get::<WORD_BYTES>(place)?, 0);
         if pointer == 0 {
             return Ok(strings);
         }
         let one = string(pointer, kstack_core::exec::MOST_STRING)
             .map_err(|error| if error == Errno::ENAMETOOLONG { Errno::E2BIG } else { error })?;
-        *left = left.checked_sub(one.len() + 8).ok_or(Errno::E2BIG)?;
+        *left = left.checked_sub(one.len() + WORD_BYTES).ok_or(Errno::E2BIG)?;
         strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         strings.push(one);
     }

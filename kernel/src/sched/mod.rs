@@ -95,7 +95,10 @@ pub fn spawn_kernel(
 /// Starts a thread of a process in user mode, with these registers.
 pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>, SpawnError> {
     let fpu = match current().fpu() {
-        Some(parent) => parent.fork(),
+        Some(parent) => {
+            user::save_tls(current());
+            parent.fork()
+        }
         None => FpuState::new(),
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
@@ -382,6 +385,7 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     next.set_state(State::Running);
     if let Some(fpu) = &prev.fpu {
         fpu.save();
+        user::save_tls(prev);
     }
     if let Some(fpu) = &next.fpu {
         fpu.load();

@@ -59,7 +59,7 @@ pub fn b1_every_address_is_on_the_stack_it_is_on_or_on_none() -> Outcome {
         arena.lowest.get() - 1,
         arena.top.get(),
         arena.top.get() - 1,
-        0x7fff_ffff_f000,
+        crate::process::abi::USER_TOP as usize,
     ];
     for address in nowhere {
         check!(stack_at(address).is_none(), "{address:x}: {:?}", stack_at(address));
@@ -181,7 +181,7 @@ pub fn b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably() -> Outcome {
         ("the guard above", mine.top.get()),
         ("the last word", mine.top.get() - 8),
         ("code", software_interrupt as *const () as usize & !7),
-        ("not canonical", 0x8000_0000_0000),
+        ("not canonical", crate::process::abi::USER_TOP as usize + 0x1000),
         ("the end of memory", usize::MAX - 7),
         ("misaligned", mine.top.get() - 0x103),
         ("a loop", first),

@@ -29,11 +29,10 @@ fn acquire_many(number: usize) -> Result<Vec<OwnedStack>, String> {
 
 /// The leaf entries of a stack, without the bits that the CPU sets.
 fn mapping(range: AddrRange) -> Vec<u64> {
-    const ACCESSED_AND_DIRTY: u64 = 0x60;
     (range.lowest.get()..range.top.get())
         .step_by(PAGE_BYTES)
         .filter_map(|page| paging::kernel_leaf_or_new(page as u64).ok())
-        .map(|leaf| leaf.load(Ordering::Acquire) & !ACCESSED_AND_DIRTY)
+        .map(|leaf| paging::without_dirty(leaf.load(Ordering::Acquire)))
         .collect()
 }
 

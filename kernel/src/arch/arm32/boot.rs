@@ -20,11 +20,11 @@
 
 use super::layout::{EARLY_TOP, IMAGE, RAM};
 use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
-use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::boot_info::BootInfo;
+use crate::device_tree::Tree;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use fdt::Fdt;
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -41,10 +41,11 @@ global_asm!(
     "mov r10, r2",
     // First level, low: the second GiB is itself.
     "ldr r0, =boot_level1_low",
-    "ldr r1, ={ram_block}",
     "mov r2, #0",
+    "mov r3, #0",
     "strd r2, r3, [r0]",
-    "strd r1, r2, [r0, #8]",
+    "ldr r2, ={ram_block}",
+    "strd r2, r3, [r0, #8]",
     // First level, high: a GiB of devices, and a table.
     "ldr r0, =boot_level1_high",
     "ldr r4, ={device_block}",
@@ -222,39 +223,18 @@ pub fn cpus() -> u64 {
     CPUS.load(Ordering::Relaxed)
 }
 
-/// Reads the device tree at this physical address, or at the start of RAM. `None` if there is none.
+/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none.
 ///
 /// # Safety
 ///
 /// 1. The boot page tables are active: RAM is in the direct map.
-pub unsafe fn read_boot_info(tree: u64) -> Option<BootInfo> {
+pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     let at = if tree == 0 { RAM } else { tree };
-    // SAFETY: (1) by the caller's promise the direct map is there; `fdt` checks the magic number, and the tree's own bounds.
-    let tree = unsafe { Fdt::from_ptr(direct::<u8>(at)) }.ok()?;
-    let mut boot = BootInfo::new();
-    for region in tree.memory().regions() {
-        let lowest = region.starting_address as u64;
-        // What the direct map has no room for is left unused.
-        let top = (lowest + region.size.unwrap_or(0) as u64).min(EARLY_TOP);
-        let bytes = top.saturating_sub(lowest);
-        // More than there is room for is left unused.
-        let _kept = boot.add_region(MemoryRegion { lowest, bytes, is_ram: true });
-    }
-    let mut cpus = 0;
-    for cpu in tree.cpus() {
-        cpus |= 1 << (cpu.ids().first() & 63);
-    }
-    CPUS.store(cpus, Ordering::Relaxed);
-    let chosen = tree.chosen();
-    if let Some(line) = chosen.bootargs() {
-        boot.set_command_line(line.bytes());
-    }
-    let number = |name| {
-        let property = tree.find_node("/chosen")?.property(name)?;
-        Some(property.value.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
-    };
-    if let (Some(lowest), Some(top)) = (number("linux,initrd-start"), number("linux,initrd-end")) {
-        boot.initrd = Some((lowest, top.saturating_sub(lowest)));
-    }
-    Some(boot)
+    // SAFETY: (1) by the caller's promise the direct map is there.
+    let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
+    CPUS.store(tree.cpus().fold(0, |cpus, cpu| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
+    tree.boot_info(boot);
+    // What the direct map has no room for is left unused.
+    boot.cut_at(EARLY_TOP);
+    true
 }

@@ -183,15 +183,20 @@ pub const fn leaf_frame(value: u64) -> Option<Frame> {
     if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
 }
 
-/// Whether the page behind a present leaf entry may have been written to since [`clear_dirty`]: nobody knows, so yes.
+/// Whether a page of a stack may have been written to since [`clear_dirty`]: the CPU does not say, so yes.
 #[inline(always)]
-pub const fn leaf_is_dirty(_value: u64) -> bool {
+pub fn leaf_is_dirty(_leaf: &AtomicU64) -> bool {
     true
 }
 
-/// Forgets that the page at `address` was written to: there is nothing to forget.
+/// Forgets that it was: there is nothing to forget.
 #[inline(always)]
-pub fn clear_dirty(_leaf: &AtomicU64, _address: u64) {}
+pub fn clear_dirty(_leaf: &AtomicU64) {}
+
+/// The value of a leaf without the bits that the CPU changes by itself: it changes none.
+pub const fn without_dirty(value: u64) -> u64 {
+    value
+}
 
 /// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.
 pub fn kernel_is_mapped(address: u64) -> bool {

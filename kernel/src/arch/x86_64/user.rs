@@ -7,6 +7,10 @@ use core::sync::atomic::Ordering;
 
 const FS_BASE: u32 = 0xc000_0100;
 
+/// Keeps the thread-local storage base of a process's thread: the thread has it already, since programs cannot set it themselves.
+#[inline(always)]
+pub fn save_tls(_thread: &Thread) {}
+
 /// Loads the thread-local storage base of a process's thread. At the switch to it.
 pub fn load_tls(thread: &Thread) {
     set_tls(thread.user_tls.load(Ordering::Relaxed));

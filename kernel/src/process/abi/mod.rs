@@ -4,6 +4,13 @@
 //! register conventions) stands in these files and nowhere else; the rest of `process` uses the names from here.
 //! A new architecture adds a file with the same names.
 
+use kstack_core::exec::WordSize;
+
+#[cfg(target_arch = "arm")]
+mod arm32;
+#[cfg(target_arch = "arm")]
+pub(crate) use arm32::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -127,6 +134,30 @@ pub(crate) enum Call {
     Prlimit64,
     Getrandom,
     Faccessat2,
+    // Where a word has 32 bits: with 64-bit times, and seeking far.
+    ClockGettime64,
+    ClockGetres64,
+    ClockNanosleep64,
+    Futex64,
+    Llseek,
+    // arm32's own.
+    SetTls,
+    CacheFlush,
+}
+
+/// Bytes of a program's word: the kernel's own.
+pub(crate) const WORD_BYTES: usize = size_of::<usize>();
+
+/// The same, for the image of a program's first stack.
+pub(crate) const WORD: WordSize = if WORD_BYTES == 8 { WordSize::Eight } else { WordSize::Four };
+
+/// Bytes of `struct sigaction`: handler, flags, restorer, and 64 signals.
+pub(crate) const ACTION_BYTES: usize = 3 * WORD_BYTES + 8;
+
+/// The word number `index` of a program's structure.
+pub(super) fn word(bytes: &[u8], index: usize) -> u64 {
+    let bytes = bytes.get(index * WORD_BYTES..).and_then(|rest| rest.first_chunk());
+    bytes.map_or(0, |&word| usize::from_le_bytes(word) as u64)
 }
 
 /// Writes a little-endian integer into a structure being laid out by offset.

@@ -7,6 +7,11 @@
 //! | `user_code` | a few instructions of user mode |
 //! | the rest | tests of what only this architecture has |
 
+#[cfg(target_arch = "arm")]
+mod arm32;
+#[cfg(target_arch = "arm")]
+pub(super) use arm32::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]

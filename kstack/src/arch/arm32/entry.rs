@@ -58,6 +58,7 @@ global_asm!(
     ".section .text.kstack_entry, \"ax\"",
     ".arm",
     ".balign 32",
+    ".globl kstack_vectors",
     "kstack_vectors:",
     // Reset and the hypervisor's entry: never taken here.
     "b .",

@@ -104,6 +104,8 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
             on_debug(regs);
             return;
         }
+        // The kernel goes on behind it.
+        regs.pc += size_of::<u32>() as u32;
     } else if vector == DATA_ABORT
         && let Some(report) = report(Delivery::OwnStack, address, regs, 0)
     {

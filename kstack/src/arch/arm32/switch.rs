@@ -62,6 +62,16 @@ impl SwitchFrame {
         Addr::new(self.fp as usize)
     }
 
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    pub const fn function(&self) -> usize {
+        self.r5 as usize
+    }
+
+    /// In the first frame of a kernel thread: its argument.
+    pub const fn argument(&self) -> usize {
+        self.r4 as usize
+    }
+
     /// Where it goes on.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.pc as usize)

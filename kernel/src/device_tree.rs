@@ -1,0 +1,68 @@
+//! The device tree: what firmware tells of a machine that has no other way to ask. For the architectures that boot with one.
+
+use crate::boot_info::{BootInfo, MemoryRegion};
+use fdt::Fdt;
+
+/// A tree where the boot loader left it. To be read before its memory is given out.
+pub struct Tree<'t>(Fdt<'t>);
+
+impl Tree<'_> {
+    /// The tree at an address; `None` if there is none.
+    ///
+    /// # Safety
+    ///
+    /// 1. The first page there can be read, and if it starts like a tree, all of that tree, as long as the result is used.
+    pub unsafe fn at(address: *const u8) -> Option<Self> {
+        // SAFETY: (1) by the caller's promise.
+        unsafe { Fdt::from_ptr(address) }.ok().map(Self)
+    }
+
+    /// Memory, the initial archive and the command line.
+    pub fn boot_info(&self, info: &mut BootInfo) {
+        for node in self.0.find_all_nodes("/memory") {
+            for region in node.reg().into_iter().flatten() {
+                let (lowest, bytes) =
+                    (region.starting_address as u64, region.size.unwrap_or(0) as u64);
+                // More than there is room for is left unused.
+                let _kept = info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
+            }
+        }
+        if let (Some(lowest), Some(top)) =
+            (self.number("/chosen", "linux,initrd-start"), self.number("/chosen", "linux,initrd-end"))
+        {
+            info.initrd = Some((lowest, top.saturating_sub(lowest)));
+        }
+        if let Some(line) = self.text("/chosen", "bootargs") {
+            info.set_command_line(line.bytes());
+        }
+    }
+
+    /// A property that is a string.
+    pub fn text(&self, path: &str, property: &str) -> Option<&str> {
+        self.0.find_node(path)?.property(property)?.as_str()
+    }
+
+    /// A property that is a number of one or two cells.
+    pub fn number(&self, path: &str, property: &str) -> Option<u64> {
+        match self.0.find_node(path)?.property(property)?.value {
+            &[a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
+            &[a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+            _ => None,
+        }
+    }
+
+    /// Where the registers of the first device of one of these kinds are, as many stretches as asked for.
+    pub fn registers<const N: usize>(&self, compatible: &[&str]) -> Option<[u64; N]> {
+        let mut found = [0; N];
+        let mut stretches = self.0.find_compatible(compatible)?.reg()?;
+        for place in &mut found {
+            *place = stretches.next()?.starting_address as u64;
+        }
+        Some(found)
+    }
+
+    /// What the machine calls each of its CPUs.
+    pub fn cpus(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.cpus().map(|cpu| cpu.ids().first() as u64)
+    }
+}
