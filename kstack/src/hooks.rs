@@ -27,7 +27,8 @@ pub struct Hooks {
     pub kernel_exception: fn(vector: u8, fault: Addr, regs: &mut SavedRegs),
     /// The first thing a stack runs after a switch to it: `message` is what the other side passed. Interrupts off.
     pub after_switch: fn(message: usize),
-    /// An NMI. It may have interrupted anything: take no lock that an interrupted instruction could hold.
+    /// An NMI. It may have interrupted anything: take no lock that an interrupted instruction could hold. If the handler of one
+    /// from user mode takes an exception, the next may come inside it, once.
     pub nmi: fn(regs: &mut SavedRegs),
     /// A debug exception in the kernel. As for NMIs.
     pub debug: fn(regs: &mut SavedRegs),

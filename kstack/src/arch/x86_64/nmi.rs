@@ -61,6 +61,8 @@ impl NmiWords {
     /// # Safety
     ///
     /// 1. Called by the handler, on the body stack of these words, which it leaves for ever right after.
+    /// 2. No exception has happened in that handler: NMIs are still held back. Otherwise the next one would take the body stack
+    ///    between this call and the last use of it.
     pub unsafe fn abandon(&self) {
         self.latched.store(0, Ordering::Relaxed);
         self.active.store(0, Ordering::Relaxed);

@@ -206,7 +206,7 @@ fn on_nmi(regs: &mut SavedRegs) {
     if phase_is(Phase::HoldBack) {
         set_phase(Phase::Coming);
         send_nmi_to_this_cpu();
-        // SAFETY: (1) this is the handler, and the next line leaves the body stack for ever.
+        // SAFETY: (1) this is the handler, and the next line leaves the body stack for ever; (2) nothing here faults.
         unsafe { cpu_tables::nmi_words(cpus::this()).abandon() };
         back_in_the_debug_handler();
     } else if phase_is(Phase::Coming) && WITH_NMI.load(Ordering::Relaxed) {
