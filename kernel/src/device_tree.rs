@@ -17,8 +17,8 @@ impl Tree<'_> {
         unsafe { Fdt::from_ptr(address) }.ok().map(Self)
     }
 
-    /// Memory, the initial archive and the command line.
-    pub fn boot_info(&self, info: &mut BootInfo) {
+    /// Reads memory, the initial archive and the command line.
+    pub fn read_into(&self, info: &mut BootInfo) {
         for node in self.0.find_all_nodes("/memory") {
             for region in node.reg().into_iter().flatten() {
                 let (lowest, bytes) =
@@ -27,9 +27,10 @@ impl Tree<'_> {
                 let _kept = info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
             }
         }
-        if let (Some(lowest), Some(top)) =
-            (self.number("/chosen", "linux,initrd-start"), self.number("/chosen", "linux,initrd-end"))
-        {
+        if let (Some(lowest), Some(top)) = (
+            self.number("/chosen", "linux,initrd-start"),
+            self.number("/chosen", "linux,initrd-end"),
+        ) {
             info.initrd = Some((lowest, top.saturating_sub(lowest)));
         }
         if let Some(line) = self.text("/chosen", "bootargs") {

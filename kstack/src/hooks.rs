@@ -67,6 +67,8 @@ pub(crate) extern "C" fn after_switch(message: usize) {
     (hooks().after_switch)(message);
 }
 
+/// Where the architecture has such interrupts.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(crate) extern "C" fn on_nmi(regs: &mut SavedRegs) {
     (hooks().nmi)(regs);
 }

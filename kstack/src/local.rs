@@ -112,6 +112,7 @@ impl CpuLocal {
         self.thread_top.store(stack.top.get(), Ordering::Relaxed);
         self.watermark.store(core::ptr::from_ref(watermark) as usize, Ordering::Relaxed);
         self.canary.store(canary, Ordering::Relaxed);
+        local::set_current(self, thread);
     }
 
     /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.

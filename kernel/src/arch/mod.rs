@@ -1,5 +1,10 @@
 //! The machine the kernel runs on. One tree per architecture; this module selects.
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub use arm64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -10,5 +15,5 @@ mod arm32;
 #[cfg(target_arch = "arm")]
 pub use arm32::*;
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "arm")))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "x86_64")))]
 compile_error!("the reference kernel has no machine layer for this architecture yet");

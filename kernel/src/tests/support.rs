@@ -32,7 +32,9 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
 /// Frames that nobody has, or that only the slab cache of threads has, once every dead thread's structure is back there.
 pub fn free_frames() -> Result<usize, alloc::string::String> {
     until("the structures of dead threads are back", || {
-        let threads = sched::all().len();
+        // One that has ended is on its way out, on another CPU.
+        let alive = |thread: &alloc::sync::Arc<sched::Thread>| thread.state() != sched::State::Dead;
+        let threads = sched::all().iter().filter(|thread| alive(thread)).count();
         heap::TASKS.counts().objects == threads
     })?;
     Ok(frames::free_count() + heap::TASKS.counts().slabs)

@@ -2,7 +2,7 @@
 //!
 //! | file | what every tree has in it |
 //! | --- | --- |
-//! | `regs` | `SavedRegs`: what an entry from anywhere saves, and how the unwinder reads it |
+//! | `regs` | [`SavedRegs`](current::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
 //! | `switch` | the switch between two stacks, and the first frame of a new one |
 //! | `call` | a call on another stack |
 //! | `local` | how a CPU finds its block and the running thread |
@@ -14,6 +14,11 @@
 //!
 //! This module selects one tree and refuses what is half supported.
 
+#[cfg(target_arch = "aarch64")]
+pub mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub use arm64 as current;
+
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -24,5 +29,5 @@ pub mod arm32;
 #[cfg(target_arch = "arm")]
 pub use arm32 as current;
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "arm")))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "x86_64")))]
 compile_error!("kstack has no complete architecture tree for this target yet");

@@ -11,6 +11,11 @@ mod arm32;
 #[cfg(target_arch = "arm")]
 pub(crate) use arm32::*;
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]

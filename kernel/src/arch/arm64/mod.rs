@@ -1,0 +1,20 @@
+//! QEMU's `virt` machine for arm64, and what is like it: boot, processors, interrupt controllers, timers, page tables.
+
+pub mod boot;
+pub mod cpu;
+pub mod cpu_tables;
+pub mod entries;
+pub mod exceptions;
+pub mod fpu;
+mod gic;
+pub mod irqchip;
+pub mod layout;
+pub mod paging;
+pub mod power;
+mod psci;
+pub mod serial;
+pub mod smp;
+pub mod step;
+pub mod user;
+
+pub use kstack::arch::current::regs;

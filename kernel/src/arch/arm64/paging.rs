@@ -1,0 +1,375 @@
+//! Page tables: four levels of 4 KiB pages, one tree for the kernel half (TTBR1) and one for each user half (TTBR0).
+//!
+//! Translations are dropped by broadcast: one instruction reaches every CPU, so nothing here waits for another CPU's answer.
+//!
+//! Dirty bits: where the CPU keeps them (FEAT_HAFDBS), a writable page of the kernel's starts read-only with the bit that lets
+//! the CPU make it writable at the first write; writable then means dirty. On other CPUs a page counts as dirty always.
+
+use super::layout::{ARENA, DEVICES_TOP, DIRECT_MAP, IMAGE};
+use crate::arch::cpu;
+use crate::boot_info::MemoryRegion;
+use crate::memory::direct;
+use crate::memory::frames::{self, Frame};
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What a page may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Writes.
+    pub write: bool,
+    /// Instruction fetches.
+    pub exec: bool,
+}
+
+/// There was no frame for a page table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMemory;
+
+// Descriptors (Arm ARM, D8.3).
+const VALID: u64 = 1;
+/// A table, or at the last level a page; without it, a block.
+const TABLE_OR_PAGE: u64 = 1 << 1;
+/// A descriptor that leads to a table.
+pub const TABLE: u64 = VALID | TABLE_OR_PAGE;
+const DEVICE_MEMORY: u64 = 1 << 2;
+const USER: u64 = 1 << 6;
+const READ_ONLY: u64 = 1 << 7;
+const INNER_SHAREABLE: u64 = 3 << 8;
+const ACCESSED: u64 = 1 << 10;
+const NOT_GLOBAL: u64 = 1 << 11;
+/// The CPU may clear [`READ_ONLY`] at the first write.
+const DIRTY_BY_CPU: u64 = 1 << 51;
+const NO_KERNEL_EXEC: u64 = 1 << 53;
+const NO_USER_EXEC: u64 = 1 << 54;
+const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+const LARGE_BYTES: u64 = 2 << 20;
+
+/// A block of the boot tables.
+pub const BLOCK: u64 = VALID | ACCESSED | NO_USER_EXEC;
+/// Of ordinary memory.
+pub const NORMAL: u64 = INNER_SHAREABLE;
+/// Of devices.
+pub const DEVICE: u64 = DEVICE_MEMORY | NO_KERNEL_EXEC;
+
+/// Attribute 0: ordinary memory, write-back; attribute 1: devices, in order, one access for each.
+pub const MAIR: u64 = 0x00ff;
+/// 48-bit halves, 4 KiB pages, tables in cached shareable memory. The size of physical addresses is the CPU's.
+pub const TCR: u64 =
+    16 | 1 << 8 | 1 << 10 | 3 << 12 | 16 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
+/// In ID_AA64MMFR1_EL1, lowest field: from this value on the CPU keeps dirty bits.
+pub const KEEPS_DIRTY: u64 = 2;
+/// In TCR_EL1: it does so. Set by the boot code where the CPU can.
+pub const HARDWARE_ACCESSED_AND_DIRTY: u64 = 3 << 39;
+/// SCTLR_EL1's bits that are always one.
+pub const SCTLR_OFF: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 28 | 1 << 29;
+/// MMU, caches, checks of SP's alignment in both modes; programs may use `dc zva`, read the cache type, clean caches and wait.
+/// SPAN stays clear: each exception from user mode sets PAN, where the CPU has it.
+pub const SCTLR: u64 = SCTLR_OFF
+    | 1
+    | 1 << 2
+    | 1 << 3
+    | 1 << 4
+    | 1 << 12
+    | 1 << 14
+    | 1 << 15
+    | 1 << 16
+    | 1 << 18
+    | 1 << 26;
+
+static KERNEL_HALF: AtomicU64 = AtomicU64::new(0);
+static NO_USER_HALF: AtomicU64 = AtomicU64::new(0);
+static CPU_KEEPS_DIRTY: AtomicBool = AtomicBool::new(false);
+
+/// The physical address of an empty user half: for threads without a process.
+#[inline(always)]
+pub fn kernel_root() -> u64 {
+    NO_USER_HALF.load(Ordering::Relaxed)
+}
+
+/// The physical address of the kernel half's tables.
+pub fn kernel_half() -> u64 {
+    KERNEL_HALF.load(Ordering::Relaxed)
+}
+
+/// The entry number `index` of the table at physical address `table`.
+#[inline(always)]
+fn entry(table: u64, index: u64) -> &'static AtomicU64 {
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
+    // bits at any time, hence atomics.
+    unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
+}
+
+/// The table below an entry, made if it is missing.
+fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
+    let value = entry.load(Ordering::Acquire);
+    if value & VALID != 0 {
+        return Ok(value & ADDRESS);
+    }
+    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
+    entry.store(table.addr() | TABLE, Ordering::Release);
+    Ok(table.addr())
+}
+
+/// The leaf entry for an address, with the tables above it made if they are missing.
+fn leaf(root: u64, address: u64) -> Result<&'static AtomicU64, NoMemory> {
+    let level1 = next_table(entry(root, address >> 39))?;
+    let level2 = next_table(entry(level1, address >> 30))?;
+    let level3 = next_table(entry(level2, address >> 21))?;
+    Ok(entry(level3, address >> 12))
+}
+
+/// The leaf entry for an address, if the tables above it are there.
+fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & TABLE != TABLE {
+            return None;
+        }
+        table = value & ADDRESS;
+    }
+    Some(entry(table, address >> 12))
+}
+
+/// Makes what was stored to tables visible to the CPUs' walks. An entry that becomes valid needs no more than that: CPUs cache
+/// no absent translations (Arm ARM, D8.16).
+#[inline(always)]
+fn publish() {
+    // SAFETY: (1) barriers change nothing.
+    unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
+}
+
+/// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
+pub fn set_up_kernel(
+    regions: impl Iterator<Item = MemoryRegion>,
+    image: &[(u64, u64, Access)],
+) -> Result<(), NoMemory> {
+    let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
+    KERNEL_HALF.store(root, Ordering::Relaxed);
+    NO_USER_HALF.store(frames::alloc_zeroed().ok_or(NoMemory)?.addr(), Ordering::Relaxed);
+    CPU_KEEPS_DIRTY.store(cpu_can_keep_dirty(), Ordering::Relaxed);
+    for lowest in [DIRECT_MAP, ARENA, IMAGE] {
+        next_table(entry(root, lowest >> 39))?;
+    }
+    let map_large = |physical: u64, flags: u64| -> Result<(), NoMemory> {
+        let address = DIRECT_MAP + physical;
+        let level1 = next_table(entry(root, address >> 39))?;
+        let level2 = next_table(entry(level1, address >> 30))?;
+        let flags = BLOCK | NO_KERNEL_EXEC | flags;
+        entry(level2, address >> 21).store(physical | flags, Ordering::Relaxed);
+        Ok(())
+    };
+    for physical in (0..DEVICES_TOP).step_by(LARGE_BYTES as usize) {
+        map_large(physical, DEVICE_MEMORY)?;
+    }
+    for region in regions {
+        let lowest = region.lowest & !(LARGE_BYTES - 1);
+        for physical in (lowest..region.top()).step_by(LARGE_BYTES as usize) {
+            map_large(physical, INNER_SHAREABLE)?;
+        }
+    }
+    for &(lowest, top, access) in image {
+        for address in (lowest..top).step_by(4096) {
+            let read_only = if access.write { 0 } else { READ_ONLY };
+            let no_exec = if access.exec { 0 } else { NO_KERNEL_EXEC };
+            let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | read_only | no_exec;
+            leaf(root, address)?.store((address - IMAGE) | flags, Ordering::Relaxed);
+        }
+    }
+    // SAFETY: (1) the tables map the image where it runs, and the direct map; (2) what the boot tables mapped besides is not used
+    // any more: the identity was for the first instructions.
+    unsafe {
+        asm!("dsb ishst", "msr ttbr1_el1, {kernel}", "msr ttbr0_el1, {user}", "isb", "tlbi vmalle1", "dsb nsh", "isb",
+             kernel = in(reg) root, user = in(reg) kernel_root(), options(nostack, preserves_flags));
+    }
+    Ok(())
+}
+
+fn cpu_can_keep_dirty() -> bool {
+    let features: u64;
+    // SAFETY: (1) reading an identification register has no effect.
+    unsafe {
+        asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+    };
+    features & 0xf >= KEEPS_DIRTY
+}
+
+/// Whether the CPU tells which pages were written to.
+pub fn cpu_keeps_dirty() -> bool {
+    CPU_KEEPS_DIRTY.load(Ordering::Relaxed)
+}
+
+/// Whether a page of a stack may have been written to since [`clear_dirty`].
+#[inline(always)]
+pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
+    leaf.load(Ordering::Acquire) & READ_ONLY == 0
+}
+
+/// Forgets that it was, if the CPU will say so again; the caller then drops the cached translation.
+#[inline(always)]
+pub fn clear_dirty(leaf: &AtomicU64) {
+    if cpu_keeps_dirty() {
+        leaf.fetch_or(READ_ONLY, Ordering::AcqRel);
+    }
+}
+
+/// The value of a leaf without the bits that the CPU changes by itself.
+pub const fn without_dirty(value: u64) -> u64 {
+    value | READ_ONLY
+}
+
+/// The leaf entry of a kernel page, with the tables above it made if they are missing.
+pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
+    leaf(kernel_half(), address)
+}
+
+/// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
+#[inline(always)]
+pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
+    let writable = if cpu_keeps_dirty() { READ_ONLY | DIRTY_BY_CPU } else { 0 };
+    let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC | writable;
+    leaf.store(frame.addr() | flags, Ordering::Release);
+    publish();
+}
+
+/// The frame that a present leaf entry maps.
+#[inline(always)]
+pub const fn leaf_frame(value: u64) -> Option<Frame> {
+    if value & VALID != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
+}
+
+/// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.
+pub fn kernel_is_mapped(address: u64) -> bool {
+    kernel_descriptor(address).is_some()
+}
+
+/// The descriptor that maps a kernel address, block or page.
+fn kernel_descriptor(address: u64) -> Option<u64> {
+    let mut table = kernel_half();
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & VALID == 0 {
+            return None;
+        }
+        if value & TABLE_OR_PAGE == 0 {
+            return Some(value);
+        }
+        table = value & ADDRESS;
+    }
+    let value = entry(table, address >> 12).load(Ordering::Acquire);
+    (value & VALID != 0).then_some(value)
+}
+
+/// Whether user mode could read a kernel address. Always false, unless something is wrong.
+pub fn user_can_reach(address: u64) -> bool {
+    kernel_descriptor(address).is_some_and(|value| value & USER != 0)
+}
+
+/// One process's tables. Table pages are freed with it; the frames that leaves map belong to whoever mapped them.
+#[derive(Debug)]
+pub struct UserTables {
+    root: u64,
+}
+
+/// Programs' pages are never executable for the kernel.
+const fn user_bits(access: Access) -> u64 {
+    USER | NOT_GLOBAL
+        | NO_KERNEL_EXEC
+        | (if access.write { 0 } else { READ_ONLY })
+        | (if access.exec { 0 } else { NO_USER_EXEC })
+}
+
+impl UserTables {
+    /// Tables with an empty user half.
+    pub fn new() -> Option<Self> {
+        Some(Self { root: frames::alloc_zeroed()?.addr() })
+    }
+
+    /// The physical address to load.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Maps a page of the user half; replaces what was there.
+    pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
+        let leaf = leaf(self.root, address)?;
+        let flags = TABLE | ACCESSED | INNER_SHAREABLE | user_bits(access);
+        if access.exec {
+            make_executable(frame);
+        }
+        let old = leaf.load(Ordering::Acquire);
+        if old & VALID != 0 && old & ADDRESS != frame.addr() {
+            // Another frame: the old translation must be gone everywhere before the new one is there (Arm ARM, D8.16.1).
+            leaf.store(0, Ordering::Release);
+            cpu::flush_page(address);
+        }
+        leaf.store(frame.addr() | flags, Ordering::Release);
+        publish();
+        Ok(())
+    }
+
+    /// Takes a page out; the caller flushes and then owns the frame again.
+    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
+        leaf_frame(find(self.root, address)?.swap(0, Ordering::AcqRel))
+    }
+
+    /// What is mapped at an address.
+    pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        let access = Access { write: value & READ_ONLY == 0, exec: value & NO_USER_EXEC == 0 };
+        leaf_frame(value).map(|frame| (frame, access))
+    }
+
+    /// Changes what a mapped page may be used for; the caller flushes.
+    pub fn protect(&mut self, address: u64, access: Access) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if let Some(frame) = leaf_frame(value) {
+                if access.exec {
+                    make_executable(frame);
+                }
+                let kept = value & !(READ_ONLY | NO_USER_EXEC);
+                leaf.store(kept | user_bits(access), Ordering::Release);
+                publish();
+            }
+        }
+    }
+}
+
+/// Before a page can be executed: what was written to it through the direct map is cleaned to where instructions are fetched
+/// from, and old instructions are dropped.
+fn make_executable(frame: Frame) {
+    /// The shortest line of any CPU this kernel is run on.
+    const LINE: usize = 64;
+    let page = frame.bytes_ptr() as usize;
+    // SAFETY: (1) cache maintenance changes no contents; the page is in the direct map.
+    unsafe {
+        for line in (page..page + 4096).step_by(LINE) {
+            asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags));
+        }
+        asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
+impl Drop for UserTables {
+    fn drop(&mut self) {
+        fn free_below(table: u64, level: u32) {
+            if level < 3 {
+                for index in 0..512 {
+                    let value = entry(table, index).load(Ordering::Relaxed);
+                    if value & VALID != 0 {
+                        free_below(value & ADDRESS, level + 1);
+                    }
+                }
+            }
+            frames::release(Frame::at(table));
+        }
+        free_below(self.root, 0);
+    }
+}
+
+/// Drops every CPU's cached translations of a user page that may have been used.
+pub fn flush_user_page(address: u64) {
+    cpu::flush_page(address);
+}

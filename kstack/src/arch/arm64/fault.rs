@@ -1,0 +1,110 @@
+//! Exceptions: which of them are about a stack, and what then.
+//!
+//! A store into a guard page is a data abort. If SP is in the guard too, or so close to it that the registers do not fit, the abort
+//! arrives on the overflow stack ([`super::overflow`]). If SP is sound, it arrives on the stack it interrupted: then it is a
+//! stray access, unless it went right below SP, as a store does that moves SP by itself.
+//!
+//! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
+//! top of its own stack and told to end there; the overflow stack is free again from that moment.
+
+use super::entry::SVC;
+use super::overflow;
+use super::regs::SavedRegs;
+use crate::hooks::hooks;
+use crate::local::CpuLocal;
+use crate::{registry, unwind};
+use core::cell::UnsafeCell;
+use kstack_core::addr::Addr;
+use kstack_core::unwind::Backtrace;
+use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+
+/// Where the exception class stands in ESR_EL1.
+pub const CLASS_SHIFT: u32 = 26;
+/// Exception classes (Arm ARM, ESR_EL1): a data access in the kernel.
+const DATA_ABORT: u8 = 0x25;
+/// Hardware breakpoint, single step, watchpoint, each in the kernel.
+const DEBUG: [u8; 3] = [0x31, 0x33, 0x35];
+/// The breakpoint instruction.
+const BREAKPOINT: u8 = 0x3c;
+/// Bytes of an instruction.
+const INSTRUCTION: u64 = 4;
+
+/// How far below SP a single store reaches that moves SP by itself (`stp x, y, [sp, #-512]!`).
+const MOST_PRE_INDEX: usize = 512;
+
+/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
+struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
+
+/// CPUs that can report at the same time.
+const MOST_CPUS: usize = 64;
+
+// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the overflow or abort handler, and until the
+// thread that is ended has read it.
+unsafe impl Sync for Reports {}
+
+static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
+
+/// The exception class, which is what the kernel gets as the vector.
+pub(super) const fn class_of(regs: &SavedRegs) -> u8 {
+    (regs.esr >> CLASS_SHIFT) as u8 & 0x3f
+}
+
+pub(super) const fn is_data_abort(regs: &SavedRegs) -> bool {
+    class_of(regs) == DATA_ABORT
+}
+
+/// Exceptions whose registers are on the interrupted stack, or on the thread's from user mode. `fault` is FAR_EL1.
+pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
+    let class = class_of(regs);
+    if regs.from_user() {
+        (hooks().user_exception)(class, fault, regs);
+        return;
+    }
+    if u64::from(class) == SVC {
+        // A software interrupt. pc is behind the instruction already.
+        crate::irq::on_interrupt(regs.esr as u8, regs);
+        return;
+    }
+    if DEBUG.contains(&class) {
+        crate::hooks::on_debug(regs);
+        return;
+    }
+    if is_data_abort(regs) {
+        let below_sp = regs.sp().bytes_above(fault).get();
+        let delivery = if below_sp.wrapping_sub(1) < MOST_PRE_INDEX {
+            Delivery::AnotherStack
+        } else {
+            Delivery::OwnStack
+        };
+        if let Some(report) = report(delivery, fault, regs) {
+            match report.verdict.consequence {
+                Consequence::EndThread => overflow::end_on_own_stack(report),
+                Consequence::StopSystem => (hooks().stop)(report),
+            }
+        }
+    }
+    if class == BREAKPOINT {
+        // Unlike other machines' instructions, this one is not behind us yet.
+        regs.pc += INSTRUCTION;
+    }
+    (hooks().kernel_exception)(class, fault, regs);
+}
+
+/// Judges the fault and writes this CPU's report.
+pub(super) fn report(
+    delivery: Delivery,
+    address: Addr,
+    regs: &SavedRegs,
+) -> Option<&'static OverflowReport> {
+    let registry = registry::get()?;
+    let cpu = CpuLocal::this().cpu();
+    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
+    let context = (hooks().context)();
+    let verdict = judge(registry.arena(), registry, &fault, &context)?;
+    // SAFETY: (1) this CPU's own element, see `Reports`.
+    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
+    let report =
+        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
+    unwind::from_regs(registry, regs, &mut report.backtrace);
+    Some(report)
+}

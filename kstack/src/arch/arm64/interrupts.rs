@@ -1,0 +1,29 @@
+//! Interrupts off and on, for the CPU this runs on: the I bit of DAIF. Debug exceptions, SError and FIQ have bits of their own,
+//! which only entry code touches.
+
+use core::arch::asm;
+
+/// Turns interrupts off and says whether they were on.
+#[inline(always)]
+pub fn off() -> bool {
+    let daif: u64;
+    // SAFETY: (1) only reads and sets the mask; memory is clobbered, so nothing moves across.
+    unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack)) };
+    daif & super::regs::INTERRUPTS_OFF == 0
+}
+
+/// Turns interrupts on.
+#[inline(always)]
+pub fn on() {
+    // SAFETY: (1) the callers hold nothing that an interrupt must not meet; memory is clobbered.
+    unsafe { asm!("msr daifclr, #2", options(nostack)) };
+}
+
+/// Whether interrupts are on.
+#[inline(always)]
+pub fn are_on() -> bool {
+    let daif: u64;
+    // SAFETY: (1) only reads the mask.
+    unsafe { asm!("mrs {}, daif", out(reg) daif, options(nostack, preserves_flags)) };
+    daif & super::regs::INTERRUPTS_OFF == 0
+}

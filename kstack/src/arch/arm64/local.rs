@@ -1,0 +1,87 @@
+//! How a CPU finds its block, and a thread itself.
+//!
+//! TPIDR_EL1 holds the address of the block; programs can neither read nor write it. TPIDRRO_EL0 holds the running thread while
+//! the kernel runs, so that `current` is one instruction, right across preemption: from the block it would be two, and between them
+//! the thread may move to another CPU. Programs can read that register, so entry code sets it on the way in and clears it on the
+//! way back.
+
+use crate::local::CpuLocal;
+use core::arch::asm;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kstack_core::addr::Addr;
+
+/// What only this architecture's entry code needs of a CPU.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ArchLocal {
+    /// The top of the overflow stack: what SP_EL1 is set back to.
+    overflow_top: AtomicUsize,
+    /// How many times in a row the overflow stack was needed while it was in use.
+    second_faults: AtomicUsize,
+}
+
+impl ArchLocal {
+    /// Offset of the overflow stack's top in [`CpuLocal`], for assembly.
+    pub const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
+    /// Offset of the count of second faults in [`CpuLocal`], for assembly.
+    pub const SECOND_FAULTS: usize = CpuLocal::ARCH + offset_of!(Self, second_faults);
+
+    pub(crate) const fn new() -> Self {
+        Self { overflow_top: AtomicUsize::new(0), second_faults: AtomicUsize::new(0) }
+    }
+
+    /// Gives the CPU its overflow stack. Before its first exception.
+    pub fn set_overflow_top(&self, top: Addr) {
+        self.overflow_top.store(top.get(), Ordering::Relaxed);
+    }
+
+    /// Top of the overflow stack.
+    pub fn overflow_top(&self) -> Addr {
+        Addr::new(self.overflow_top.load(Ordering::Relaxed))
+    }
+}
+
+/// Makes `local` the CPU's own.
+///
+/// # Safety
+///
+/// As for [`CpuLocal::load`], whose second half this is.
+pub(crate) unsafe fn load(local: &'static CpuLocal) {
+    // SAFETY: (1) the registers are the kernel's, and by the caller's promise the block lives as long as the CPU runs.
+    unsafe {
+        asm!("msr tpidr_el1, {local}", "ldr {thread}, [{local}, #{offset}]", "msr tpidrro_el0, {thread}", local = in(reg) local,
+             thread = out(reg) _, offset = const CpuLocal::THREAD, options(nostack, preserves_flags));
+    }
+}
+
+/// See [`CpuLocal::this`]. One instruction.
+#[inline(always)]
+pub(crate) fn this() -> &'static CpuLocal {
+    let address: usize;
+    // SAFETY: (1) TPIDR_EL1 is a loaded block ([`CpuLocal::load`] comes before any code that can get here).
+    unsafe {
+        asm!("mrs {}, tpidr_el1", out(reg) address, options(nostack, preserves_flags, readonly));
+        &*(address as *const CpuLocal)
+    }
+}
+
+/// See [`CpuLocal::current_thread`]. One instruction.
+#[inline(always)]
+pub(crate) fn current_thread() -> usize {
+    let thread: usize;
+    // SAFETY: (1) reading the register has no effect; memory may change what it holds: a switch is a call.
+    unsafe {
+        asm!("mrs {}, tpidrro_el0", out(reg) thread, options(nostack, preserves_flags, readonly));
+    }
+    thread
+}
+
+/// The running thread has changed. `local` is the block of the CPU this runs on, or of one that has not loaded it yet.
+#[inline(always)]
+pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
+    if core::ptr::eq(local, this()) {
+        // SAFETY: (1) while the kernel runs, the register is the kernel's; programs see zero in it.
+        unsafe { asm!("msr tpidrro_el0, {}", in(reg) thread, options(nostack, preserves_flags)) };
+    }
+}

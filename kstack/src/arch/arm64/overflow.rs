@@ -1,0 +1,230 @@
+//! When the registers do not fit: the overflow stack.
+//!
+//! ```text
+//!   overflow stack, one per CPU, between guards of its own
+//!   | 16 bytes of the slot: x0 x1 |   <- SP_EL1
+//!   | SavedRegs                   |   sp in it is the broken SP
+//!   | frames of `on_overflow`     |
+//! ```
+//!
+//! Invariants:
+//!
+//! 1. While the handler runs, SPSel is 1 and everything is masked. Any exception is synchronous then, and arrives through the EL1h
+//!    vectors at [`second_fault`], which goes on *below* what is there, and at the top only if there is no room.
+//! 2. Second faults are counted. The first is reported, the second is reported from the top of the stack, the third parks the CPU:
+//!    there is no loop.
+//! 3. The handler ends in one of three ways: the thread goes on at the top of its own stack and ends there, with SP_EL1 back at
+//!    the top; the system stops; the kernel gives up.
+
+use crate::arch::current::entry::{self, DEBUG_AND_SERROR, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0};
+use crate::arch::current::fault;
+use crate::arch::current::local::ArchLocal;
+use crate::arch::current::regs::SavedRegs;
+use crate::hooks::hooks;
+use crate::local::CpuLocal;
+use core::arch::{asm, naked_asm};
+use core::mem::{offset_of, size_of};
+use kstack_core::addr::Addr;
+use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
+
+/// A synchronous exception whose registers do not fit on the stack it interrupted. In: as the slot left it.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn no_room_sync() {
+    naked_asm!(
+        "mov x0, sp",
+        "sub x0, x0, #{regs} + {scratch}",
+        save_at_x0!(),
+        "mrs x1, esr_el1",
+        "stp x2, x1, [x0, #{orig_x0}]",
+        "mrs x1, far_el1",
+        "mov sp, x0",
+        "add x29, x0, #1",
+        "bl {on_overflow}",
+        regs = const size_of::<SavedRegs>(),
+        x = const offset_of!(SavedRegs, x),
+        word = const size_of::<u64>(),
+        pc = const offset_of!(SavedRegs, pc),
+        sp = const offset_of!(SavedRegs, sp),
+        pstate = const offset_of!(SavedRegs, pstate),
+        orig_x0 = const offset_of!(SavedRegs, orig_x0),
+        scratch = const SLOT_SCRATCH,
+        on_overflow = sym on_overflow,
+    )
+}
+
+/// The same for an interrupt: there is no fault to tell of. In: as the slot left it.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn no_room_other() {
+    naked_asm!(
+        "mov x0, sp",
+        "sub x0, x0, #{regs} + {scratch}",
+        save_at_x0!(),
+        "stp x2, xzr, [x0, #{orig_x0}]",
+        "mov x1, #0",
+        "mov sp, x0",
+        "add x29, x0, #1",
+        "bl {on_overflow}",
+        regs = const size_of::<SavedRegs>(),
+        x = const offset_of!(SavedRegs, x),
+        word = const size_of::<u64>(),
+        pc = const offset_of!(SavedRegs, pc),
+        sp = const offset_of!(SavedRegs, sp),
+        pstate = const offset_of!(SavedRegs, pstate),
+        orig_x0 = const offset_of!(SavedRegs, orig_x0),
+        scratch = const SLOT_SCRATCH,
+        on_overflow = sym on_overflow,
+    )
+}
+
+/// Second faults after which a CPU says nothing more.
+const MOST_SECOND_FAULTS: usize = 2;
+
+/// An exception while SPSel is 1. In: nothing saved, nothing known but TPIDR_EL1; SP somewhere in the overflow stack, or below it.
+///
+/// TPIDRRO_EL0 serves as scratch: what it holds, the running thread, is in the CPU's block too.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn second_fault() {
+    naked_asm!(
+        "msr tpidrro_el0, x0",
+        // Below SP, leaving alone what a slot has put there.
+        "mov x0, sp",
+        "sub x0, x0, #{regs} + {scratch}",
+        "tbz x0, #{bit}, 2f",
+        // The overflow stack has overflowed: what is at its top is worth less than a word about that.
+        "mrs x0, tpidr_el1",
+        "ldr x0, [x0, #{overflow_top}]",
+        "sub x0, x0, #{regs} + {scratch}",
+        "2:",
+        "stp x1, x2, [x0, #{x} + {word}]",
+        "stp x3, x4, [x0, #{x} + 3 * {word}]",
+        "stp x5, x6, [x0, #{x} + 5 * {word}]",
+        "stp x7, x8, [x0, #{x} + 7 * {word}]",
+        "stp x9, x10, [x0, #{x} + 9 * {word}]",
+        "stp x11, x12, [x0, #{x} + 11 * {word}]",
+        "stp x13, x14, [x0, #{x} + 13 * {word}]",
+        "stp x15, x16, [x0, #{x} + 15 * {word}]",
+        "stp x17, x18, [x0, #{x} + 17 * {word}]",
+        "stp x19, x20, [x0, #{x} + 19 * {word}]",
+        "stp x21, x22, [x0, #{x} + 21 * {word}]",
+        "stp x23, x24, [x0, #{x} + 23 * {word}]",
+        "stp x25, x26, [x0, #{x} + 25 * {word}]",
+        "stp x27, x28, [x0, #{x} + 27 * {word}]",
+        "stp x29, x30, [x0, #{x} + 29 * {word}]",
+        "mrs x1, tpidrro_el0",
+        "str x1, [x0, #{x}]",
+        "mov x1, sp",
+        "mrs x2, elr_el1",
+        "mrs x3, spsr_el1",
+        "stp x1, x2, [x0, #{sp}]",
+        "str x3, [x0, #{pstate}]",
+        "mrs x1, esr_el1",
+        "stp xzr, x1, [x0, #{orig_x0}]",
+        // Not for ever.
+        "mrs x1, tpidr_el1",
+        "ldr x2, [x1, #{thread}]",
+        "msr tpidrro_el0, x2",
+        "ldr x2, [x1, #{second_faults}]",
+        "add x2, x2, #1",
+        "str x2, [x1, #{second_faults}]",
+        "cmp x2, #{most}",
+        "b.hi 3f",
+        "mrs x1, far_el1",
+        "mov sp, x0",
+        "add x29, x0, #1",
+        "bl {on_second_fault}",
+        "3:",
+        "wfi",
+        "b 3b",
+        regs = const size_of::<SavedRegs>(),
+        x = const offset_of!(SavedRegs, x),
+        word = const size_of::<u64>(),
+        sp = const offset_of!(SavedRegs, sp),
+        pstate = const offset_of!(SavedRegs, pstate),
+        orig_x0 = const offset_of!(SavedRegs, orig_x0),
+        scratch = const SLOT_SCRATCH,
+        bit = const OVERFLOW_BIT,
+        overflow_top = const ArchLocal::OVERFLOW_TOP,
+        thread = const CpuLocal::THREAD,
+        second_faults = const ArchLocal::SECOND_FAULTS,
+        most = const MOST_SECOND_FAULTS,
+        on_second_fault = sym on_second_fault,
+    )
+}
+
+/// The registers did not fit. On the overflow stack, everything masked.
+extern "C" fn on_overflow(regs: &mut SavedRegs, fault: Addr) -> ! {
+    give_verdict(regs, fault);
+    // Not about a stack. The kernel can only say so.
+    (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
+    unreachable!("a kernel returned from an overflow that nothing explains")
+}
+
+/// Reports and carries out the verdict; returns if no stack explains the fault.
+fn give_verdict(regs: &SavedRegs, fault: Addr) {
+    // Where the access went that failed; and where the entry wanted to put the registers.
+    let place = Addr::new((regs.sp as usize).wrapping_sub(size_of::<SavedRegs>()));
+    let attempted = [fault::is_data_abort(regs).then_some(fault), Some(place)];
+    for address in attempted.into_iter().flatten() {
+        if let Some(report) = fault::report(Delivery::AnotherStack, address, regs) {
+            match report.verdict.consequence {
+                Consequence::EndThread => end_on_own_stack(report),
+                Consequence::StopSystem => (hooks().stop)(report),
+            }
+        }
+    }
+}
+
+/// A fault while SPSel was 1. On the overflow stack, everything masked.
+extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
+    let top = CpuLocal::this().arch.overflow_top();
+    if regs.sp() == top && entry::is_entry_code(regs.pc()) {
+        // An entry could not save its registers: SP_EL0 leads nowhere, although its bit is 0. What was interrupted can be told
+        // (invariant 3 of the entry), but for x0 and x1, which are where the slot put them.
+        let mut wild = *regs;
+        let sp: u64;
+        // SAFETY: (1) reading the register has no effect; (2) the slot has stored x0 and x1 right below the top.
+        unsafe {
+            asm!("mrs {}, sp_el0", out(reg) sp, options(nomem, nostack, preserves_flags));
+            let kept = (top.get() - SLOT_SCRATCH) as *const [u64; 2];
+            [wild.x[0], wild.x[1]] = kept.read();
+        }
+        wild.sp = sp;
+        wild.pc = regs.x[1];
+        give_verdict(&wild, fault);
+        (hooks().kernel_exception)(fault::class_of(regs), fault, &mut wild);
+    }
+    (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
+    unreachable!("a kernel returned from a fault on its overflow stack")
+}
+
+/// Leaves whatever this runs on for the top of the thread's own stack, and ends the thread there. SP_EL1 is back at its top.
+pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
+    extern "C" fn end(report: &'static OverflowReport) -> ! {
+        (hooks().end_thread)(report)
+    }
+    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
+    // not returned to; (2) x29 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between;
+    // (4) nothing on the overflow stack is used after SP_EL1 is set back: the report is in a static.
+    unsafe {
+        asm!(
+            "msr daifset, #0xf",
+            "msr spsel, #1",
+            "mov sp, {overflow_top}",
+            "msr spsel, #0",
+            "mov sp, {top}",
+            "mov x29, xzr",
+            "msr daifclr, #{debug_and_serror}",
+            "bl {end}",
+            "brk #1",
+            overflow_top = in(reg) CpuLocal::this().arch.overflow_top().get(),
+            top = in(reg) report.verdict.stack.range.top.get(),
+            debug_and_serror = const DEBUG_AND_SERROR,
+            end = sym end,
+            in("x0") report,
+            options(noreturn),
+        )
+    }
+}

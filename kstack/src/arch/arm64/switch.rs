@@ -1,0 +1,145 @@
+//! The switch between two stacks. Everything else about a context switch is bookkeeping.
+//!
+//! ```text
+//!   a stack that is switched away                 a stack that never ran
+//!   | frames of the scheduler |                   | SavedRegs for user mode | 288 bytes at the top
+//!   | x19 ... x28 |                               | x19=function x20=argument x21 ... x28 |
+//!   | x29 | x30 | <- saved SP                     | x29 | x30=first_return | <- saved SP
+//! ```
+//!
+//! Saved is exactly what the procedure call standard makes the callee save: x19 to x30. The two lowest words are a frame
+//! record. The kernel is built without floating point, so that state is the kernel's business, apart from the switch.
+
+use crate::arch::current::entry;
+use crate::arch::current::regs::SavedRegs;
+use core::arch::naked_asm;
+use core::mem::{offset_of, size_of};
+use kstack_core::addr::{Addr, AddrRange};
+
+/// What [`switch`] leaves on a stack, lowest address first.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SwitchFrame {
+    /// The frame pointer.
+    pub x29: u64,
+    /// Where the switch returns to: the link register.
+    pub x30: u64,
+    /// x19 to x28.
+    pub x19_to_x28: [u64; 10],
+}
+
+const _: () = assert!(size_of::<SwitchFrame>() == 96);
+
+impl SwitchFrame {
+    /// The frame pointer of the thread that was switched away.
+    pub const fn fp(&self) -> Addr {
+        Addr::new(self.x29 as usize)
+    }
+
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    pub const fn function(&self) -> usize {
+        self.x19_to_x28[0] as usize
+    }
+
+    /// In the first frame of a kernel thread: its argument.
+    pub const fn argument(&self) -> usize {
+        self.x19_to_x28[1] as usize
+    }
+
+    /// Where it goes on.
+    pub const fn return_address(&self) -> Addr {
+        Addr::new(self.x30 as usize)
+    }
+}
+
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+///
+/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
+/// In: x0 = from, x1 = to, x2 = message. Out: x0 = message. Clobbers x9. 17 instructions. The instruction `mov sp, x1` is the
+/// switch.
+///
+/// # Safety
+///
+/// 1. Interrupts are off.
+/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
+///    (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by [`first_frame`], on a stack that is mapped, and is used once.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
+    naked_asm!(
+        "stp x29, x30, [sp, #-{frame}]!",
+        "stp x19, x20, [sp, #{saved}]",
+        "stp x21, x22, [sp, #{saved} + 2 * {word}]",
+        "stp x23, x24, [sp, #{saved} + 4 * {word}]",
+        "stp x25, x26, [sp, #{saved} + 6 * {word}]",
+        "stp x27, x28, [sp, #{saved} + 8 * {word}]",
+        // Whoever resumes us loads what lies here.
+        "mov x9, sp",
+        "str x9, [x0]",
+        "mov sp, x1",
+        "ldp x19, x20, [sp, #{saved}]",
+        "ldp x21, x22, [sp, #{saved} + 2 * {word}]",
+        "ldp x23, x24, [sp, #{saved} + 4 * {word}]",
+        "ldp x25, x26, [sp, #{saved} + 6 * {word}]",
+        "ldp x27, x28, [sp, #{saved} + 8 * {word}]",
+        "ldp x29, x30, [sp], #{frame}",
+        "mov x0, x2",
+        "ret",
+        frame = const size_of::<SwitchFrame>(),
+        saved = const offset_of!(SwitchFrame, x19_to_x28),
+        word = const size_of::<u64>(),
+    )
+}
+
+/// What a new stack runs first.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
+    Kernel {
+        /// What to run.
+        function: extern "C" fn(usize),
+        /// Its argument.
+        argument: usize,
+    },
+    /// Straight to user mode with these registers.
+    User(SavedRegs),
+}
+
+/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`).
+#[inline(always)]
+pub const fn user_regs_at(stack: AddrRange) -> Addr {
+    Addr::new(stack.top.get() - size_of::<SavedRegs>())
+}
+
+/// Builds the first frames of a new stack by hand and returns the SP to switch to.
+///
+/// # Safety
+///
+/// 1. `stack` is mapped, writable, at least a page, and nobody else uses it.
+pub unsafe fn first_frame(stack: AddrRange, start: Start) -> usize {
+    let regs_at = user_regs_at(stack);
+    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
+    let mut frame =
+        SwitchFrame { x30: entry::first_return as *const () as u64, ..Default::default() };
+    let regs = match start {
+        Start::Kernel { function, argument } => {
+            frame.x19_to_x28[0] = function as usize as u64;
+            frame.x19_to_x28[1] = argument as u64;
+            // x29 = 0 is the outermost marker: a backtrace of a kernel thread ends here, reliably.
+            SavedRegs::default()
+        }
+        Start::User(regs) => {
+            // The backtrace of a user thread ends at the saved user registers.
+            frame.x29 = regs_at.get() as u64 + 1;
+            regs
+        }
+    };
+    // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are 16-aligned
+    // because the top of a stack is page aligned and the sizes are multiples of 16.
+    unsafe {
+        (regs_at.get() as *mut SavedRegs).write(regs);
+        (frame_at as *mut SwitchFrame).write(frame);
+    }
+    frame_at
+}

@@ -1,0 +1,76 @@
+//! What the CPU itself reads: the address of the vectors, and SP_EL1.
+//!
+//! ```text
+//!   overflow stack of a CPU, in a slot of the arena, between guards of its own
+//!   | <- SP_EL1: the top, while threads, interrupts and programs run
+//!   | 16 bytes that every entry uses
+//!   | the overflow handler's frames |
+//! ```
+
+use crate::arch::current::entry;
+use core::arch::asm;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kstack_core::addr::Addr;
+use kstack_core::kind::StackKind;
+
+/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. All of the geometry's size: the
+/// bit test holds for every stack that the kernel runs on.
+pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 4)];
+
+/// What one CPU reads, as the kernel prepares it.
+#[derive(Debug)]
+pub struct CpuTables {
+    overflow_top: AtomicUsize,
+}
+
+impl CpuTables {
+    /// Nothing prepared yet.
+    pub const fn new() -> Self {
+        Self { overflow_top: AtomicUsize::new(0) }
+    }
+
+    /// Remembers the overflow stack that [`CpuTables::load`] will give the CPU.
+    pub fn set_overflow_stack(&self, top: Addr) {
+        self.overflow_top.store(top.get(), Ordering::Relaxed);
+    }
+
+    /// Top of the overflow stack.
+    pub fn overflow_top(&self) -> Addr {
+        Addr::new(self.overflow_top.load(Ordering::Relaxed))
+    }
+
+    /// Loads the vectors and SP_EL1 on the CPU this runs on.
+    ///
+    /// # Safety
+    ///
+    /// 1. The overflow stack is mapped, 16-aligned, and this CPU's alone.
+    /// 2. The CPU runs on SP_EL0 (`SPSel` = 0), with interrupts off.
+    /// 3. The hooks are installed: an exception right after this reaches them.
+    pub unsafe fn load(&self) {
+        // SAFETY: (1) to (3) by the caller's promise; (4) the vectors are code of this library, aligned as VBAR_EL1 wants it;
+        // (5) between the two writes of SPSel nothing but SP_EL1 is written.
+        unsafe {
+            asm!(
+                "msr spsel, #1",
+                "mov sp, {top}",
+                "msr spsel, #0",
+                "msr vbar_el1, {vectors}",
+                "isb",
+                top = in(reg) self.overflow_top.load(Ordering::Relaxed),
+                vectors = in(reg) entry::vectors().get(),
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// Entries from user mode start at the running thread's top, which entry code reads from
+    /// [`CpuLocal`](crate::local::CpuLocal): there is nothing to tell the CPU.
+    #[inline(always)]
+    pub fn set_user_entry_stack(&self, _top: Addr) {}
+}
+
+impl Default for CpuTables {
+    fn default() -> Self {
+        Self::new()
+    }
+}
