@@ -50,12 +50,19 @@ impl BootInfo {
         slot.map(|slot| *slot = Some(region)).is_some()
     }
 
-    /// Forgets all memory from this address on: for machines whose address space has no room for it.
-    #[cfg(target_pointer_width = "32")]
-    pub fn cut_at(&mut self, top: u64) {
-        for region in self.regions.iter_mut().flatten() {
-            region.bytes = region.bytes.min(top.saturating_sub(region.lowest));
+    /// Forgets what lies from `top` on, for a machine whose kernel cannot reach it. Bytes of RAM that are lost so.
+    pub fn leave_out_from(&mut self, top: u64) -> u64 {
+        let mut lost = 0;
+        for slot in &mut self.regions {
+            let Some(region) = slot else { continue };
+            let bytes = region.bytes.min(top.saturating_sub(region.lowest));
+            lost += if region.is_ram { region.bytes - bytes } else { 0 };
+            region.bytes = bytes;
+            if bytes == 0 {
+                *slot = None;
+            }
         }
+        lost
     }
 
     /// The memory map.

@@ -70,7 +70,8 @@ pub enum WordSize {
 }
 
 impl WordSize {
-    const fn bytes(self) -> usize {
+    /// How many bytes.
+    pub const fn bytes(self) -> usize {
         match self {
             Self::Four => 4,
             Self::Eight => 8,

@@ -121,6 +121,16 @@ impl IrqState {
         run
     }
 
+    /// The same where softirqs have a stack of their own: the IRQ stack stays free for the interrupts that come meanwhile.
+    #[inline(always)]
+    pub fn enable_bottom_halves_beside_irq_stack(&mut self) -> bool {
+        let run = self.enable_bottom_halves();
+        if run {
+            self.irq_stack_in_use = false;
+        }
+        run
+    }
+
     /// Whether neither an interrupt nor a softirq is being handled.
     #[inline(always)]
     pub const fn is_thread_context(&self) -> bool {

@@ -6,6 +6,9 @@
 //! | a thread in the kernel | the IRQ stack | the IRQ stack |
 //! | the IRQ stack (it came during a softirq) | the IRQ stack, further down | later: softirqs never nest |
 //! | a thread that enables bottom halves again | - | the IRQ stack |
+//!
+//! Where softirqs have a stack of their own ([`ArchLocal::softirq_top`](crate::arch::current::local::ArchLocal::softirq_top); i386),
+//! they run there in every case, and an interrupt during them runs on the IRQ stack, which is free then.
 
 use crate::arch::current::call::call_on_stack;
 use crate::arch::current::interrupts;
@@ -48,12 +51,16 @@ pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
     let local = CpuLocal::this();
     crate::meter::sample(local, regs);
     match local.irq.with(|irq| irq.on_interrupt(regs.from_user())) {
-        RunOn::CurrentStack => handle(usize::from(vector), core::ptr::from_mut(regs) as usize),
+        RunOn::CurrentStack => {
+            handle(usize::from(vector), core::ptr::from_mut(regs) as usize);
+            run_softirqs_on_their_stack(local);
+        }
         RunOn::IrqStack => {
             let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
             // SAFETY: (1) the in-use mark has just been set, so the IRQ stack is empty and ours; (2) `handle` returns.
             unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
             local.irq.with(IrqState::leave_irq_stack);
+            run_softirqs_on_their_stack(local);
             let may_switch = local.irq.with(|irq| irq.may_switch());
             if may_switch && regs.interrupts_are_on() {
                 (hooks().preempt)();
@@ -68,8 +75,20 @@ extern "C" fn handle(vector: usize, regs: usize) {
     let regs = unsafe { &mut *(regs as *mut SavedRegs) };
     (hooks().interrupt)(vector as u8, regs);
     let local = CpuLocal::this();
-    if local.irq.with(IrqState::on_handler_done) {
+    if local.arch.softirq_top().is_none() && local.irq.with(IrqState::on_handler_done) {
         run_softirqs(0, 0);
+    }
+}
+
+/// On the way out of an interrupt whose handler has left the IRQ stack: the softirqs, if they have a stack of their own.
+#[inline(always)]
+fn run_softirqs_on_their_stack(local: &CpuLocal) {
+    if let Some(top) = local.arch.softirq_top()
+        && local.irq.with(IrqState::on_handler_done)
+    {
+        // SAFETY: (1) softirqs never nest, and `on_handler_done` has just said that none are running: their stack is empty
+        // and ours; (2) `run_softirqs` returns.
+        unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
     }
 }
 
@@ -100,7 +119,12 @@ pub fn disable_bottom_halves() {
 #[inline(always)]
 pub fn enable_bottom_halves() {
     without_interrupts(|local| {
-        if local.irq.with(IrqState::enable_bottom_halves) {
+        if let Some(top) = local.arch.softirq_top() {
+            if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
+                // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
+                unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+            }
+        } else if local.irq.with(IrqState::enable_bottom_halves) {
             // SAFETY: (1) `enable_bottom_halves` said yes and set the in-use mark: the IRQ stack is empty and ours;
             // (2) `run_softirqs` returns.
             unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };

@@ -1,100 +1,378 @@
 //! The architectures that the kernel is built and emulated for, and what differs between them on
-//! the outside: the compiler's target, its flags, and the emulator's name and machine.
+//! the outside: the compiler's target, its flags, and the emulator's machine.
+//!
+//! Each is described once, in [`TABLE`]. An architecture whose kernel is not there yet has its entry all the
+//! same, with `supported` off: every command refuses it, and `cargo xtask test` leaves it out. Landing
+//! one is turning that line on.
+//!
+//! ```text
+//!            starts as             control channel              ends with a status by
+//!   x86_64   ELF, PVH note         second 16550 (0x2f8)         isa-debug-exit, port 0xf4: 2 v + 1
+//!   i386     ELF, PVH note         second 16550 (0x2f8)         isa-debug-exit, port 0xf4: 2 v + 1
+//!   arm64    flat image, x0 = DTB  semihosting SYS_WRITEC       semihosting SYS_EXIT_EXTENDED: v
+//!   arm32    flat image, r2 = DTB  semihosting SYS_WRITEC       semihosting SYS_EXIT_EXTENDED: v
+//!   riscv64  ELF, a1 = DTB         semihosting SYS_WRITEC       semihosting SYS_EXIT_EXTENDED: v
+//! ```
+//!
+//! The console is the machine's first serial line on all of them: a 16550 on the PCs and on riscv64, a
+//! PL011 on the arms, whose `virt` machine has no second one for the normal world. The statuses are the
+//! same everywhere (see [`crate::qemu::End`]).
 
-use clap::ValueEnum;
+use crate::workspace;
 
 /// One architecture of the reference kernel.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Arch {
-    /// 64-bit x86: a q35 PC, booted through the PVH note.
-    #[default]
-    #[value(name = "x86_64")]
+    /// 64-bit x86.
     X86_64,
+    /// 32-bit x86 without SSE.
+    I386,
+    /// 64-bit Arm.
+    Arm64,
+    /// 32-bit Arm, version 7.
+    Arm32,
+    /// 64-bit RISC-V.
+    Riscv64,
 }
 
-impl Arch {
+/// What the emulator is given as the kernel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// The ELF file as it was linked.
+    Elf,
+    /// The memory image that it describes. For the arms: given an ELF file, their machine passes neither an
+    /// initial archive nor the address of the device tree.
+    Flat,
+}
+
+/// The device through which the kernel talks to xtask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Control {
+    /// The machine's second serial line.
+    SecondSerial,
+    /// Semihosting: an instruction by which the CPU asks the debugger to write. It needs no device, no
+    /// mapping and no lock, so that an overflow report goes through it in any context.
+    Semihosting,
+}
+
+/// A machine to emulate.
+#[derive(Debug)]
+pub(crate) struct Board {
+    /// What its CPU is called, or what is special to its kernel.
+    pub(crate) name: &'static str,
+    /// Build options of the kernel, for an architecture that has them.
+    pub(crate) features: &'static [&'static str],
+    /// The emulator's arguments for machine and CPU.
+    pub(crate) arguments: &'static [&'static str],
+}
+
+/// All that is known about an architecture here.
+#[derive(Debug)]
+pub(crate) struct Description {
     /// The name used in the catalogue, in paths and in JSON.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "x86_64",
-        }
-    }
-
-    /// The compiler's target.
-    pub(crate) const fn target(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "x86_64-unknown-none",
-        }
-    }
-
+    pub(crate) name: &'static str,
+    /// Whether the reference kernel runs on it.
+    pub(crate) supported: bool,
+    /// The compiler's target, of the kernel and of our user programs.
+    pub(crate) target: &'static str,
+    /// Whether core as it comes with the compiler will do for the target. Not if the target is one of a
+    /// system with a C library: its core lacks `memcpy` and keeps no frame pointers.
+    pub(crate) own_core_fits: bool,
     /// Code generation flags for the kernel *and* for a locally made core and alloc: the
     /// backtrace walks frame pointers, so a core without them would break its chain; a red zone
     /// would be overwritten by any interrupt that stays on the same stack.
-    pub(crate) const fn codegen_flags(self) -> &'static [&'static str] {
-        match self {
-            Arch::X86_64 => &["-Cforce-frame-pointers=yes", "-Cno-redzone=yes"],
-        }
-    }
-
+    pub(crate) codegen_flags: &'static [&'static str],
     /// Flags for the kernel alone.
-    pub(crate) const fn kernel_flags(self) -> &'static [&'static str] {
-        match self {
-            Arch::X86_64 => &["-Crelocation-model=static", "-Ccode-model=kernel"],
-        }
-    }
-
-    /// Flags for our own user programs. The code model stays the target's (`kernel`), because link-time
-    /// optimisation refuses to mix it with core's; its sign-extended 32-bit addresses reach the low
-    /// 2 GiB as well as the high ones.
-    pub(crate) const fn user_flags(self) -> &'static [&'static str] {
-        match self {
-            Arch::X86_64 => {
-                &["-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cstrip=debuginfo"]
-            }
-        }
-    }
-
+    pub(crate) kernel_flags: &'static [&'static str],
+    /// Flags for our own user programs.
+    pub(crate) user_flags: &'static [&'static str],
     /// The emulator's program.
-    pub(crate) const fn qemu(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "qemu-system-x86_64",
-        }
-    }
-
-    /// The package that holds the emulator.
-    pub(crate) const fn qemu_package(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "qemu-system-x86",
-        }
-    }
-
-    /// Machine, CPU and the device through which the kernel ends the machine with a status.
-    ///
-    /// ERMS is hidden because `rep stosb` would count one instruction per byte in the counting
-    /// mode, which makes figures incomparable with Linux's.
-    pub(crate) const fn qemu_machine(self) -> &'static [&'static str] {
-        match self {
-            Arch::X86_64 => &[
-                "-M",
-                "q35",
-                "-cpu",
-                "max,-erms",
-                "-device",
-                "isa-debug-exit,iobase=0xf4,iosize=4",
-            ],
-        }
-    }
-
+    pub(crate) qemu: &'static str,
+    /// Sets of packages that hold the emulator and its firmware: the first set that the archive has is installed.
+    pub(crate) qemu_packages: &'static [&'static [&'static str]],
+    /// The machines that the tests run on; everything else uses the first.
+    pub(crate) boards: &'static [Board],
+    /// What the emulator is given as the kernel.
+    pub(crate) form: Form,
+    /// The control channel.
+    pub(crate) control: Control,
+    /// Whether the firmware writes to the console too. Then the kernel sends [`START_OF_TEXT`] before its own
+    /// first byte.
+    pub(crate) firmware_speaks: bool,
     /// Debian's name for the architecture, for packages that go into the image.
-    pub(crate) const fn debian(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "amd64",
+    pub(crate) debian: &'static str,
+    /// The first release of Debian that has the architecture, if that is a recent one.
+    pub(crate) debian_since: Option<&'static str>,
+}
+
+/// What separates the firmware's words from the kernel's: a control character that no terminal shows.
+pub(crate) const START_OF_TEXT: u8 = 0x02;
+
+const STATIC: &str = "-Crelocation-model=static";
+const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
+const USER: &[&str] = &[STATIC, FRAME_POINTERS, "-Cstrip=debuginfo"];
+
+/// ERMS is hidden because `rep stosb` would count one instruction per byte in the counting
+/// mode, which makes figures incomparable with Linux's.
+const PC: Board = Board {
+    name: "max",
+    features: &[],
+    arguments: &[
+        "-M",
+        "q35",
+        "-cpu",
+        "max,-erms",
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=4",
+    ],
+};
+
+/// Every architecture, in the catalogue's order.
+const TABLE: [(Arch, Description); 5] = [
+    (
+        Arch::X86_64,
+        Description {
+            name: "x86_64",
+            supported: true,
+            target: "x86_64-unknown-none",
+            own_core_fits: true,
+            codegen_flags: &[FRAME_POINTERS, "-Cno-redzone=yes"],
+            kernel_flags: &[STATIC, "-Ccode-model=kernel"],
+            // The code model stays the target's (`kernel`), because link-time optimisation refuses to
+            // mix it with core's; its sign-extended 32-bit addresses reach the low 2 GiB as well as
+            // the high ones.
+            user_flags: USER,
+            qemu: "qemu-system-x86_64",
+            qemu_packages: &[&["qemu-system-x86"]],
+            boards: &[PC],
+            form: Form::Elf,
+            control: Control::SecondSerial,
+            firmware_speaks: false,
+            debian: "amd64",
+            debian_since: None,
+        },
+    ),
+    (
+        Arch::I386,
+        Description {
+            name: "i386",
+            supported: false,
+            target: "i586-unknown-linux-gnu",
+            own_core_fits: false,
+            // Without this, each atomic load and store of 64 bits goes through the x87 registers, which in a
+            // kernel are the user program's. The compiler warns, for all crates and in all builds, that
+            // floating-point results would be returned otherwise; there are none, and the warning
+            // cannot be had without losing the others: the linter is told to show them.
+            codegen_flags: &[FRAME_POINTERS, "-Ctarget-feature=-x87"],
+            kernel_flags: &[STATIC, "-Awarnings"],
+            user_flags: USER,
+            qemu: "qemu-system-i386",
+            qemu_packages: &[&["qemu-system-x86"]],
+            boards: &[PC],
+            form: Form::Elf,
+            control: Control::SecondSerial,
+            firmware_speaks: false,
+            debian: "i386",
+            debian_since: None,
+        },
+    ),
+    (
+        Arch::Arm64,
+        Description {
+            name: "arm64",
+            supported: false,
+            target: "aarch64-unknown-none-softfloat",
+            own_core_fits: true,
+            codegen_flags: &[FRAME_POINTERS],
+            kernel_flags: &[STATIC],
+            user_flags: USER,
+            qemu: "qemu-system-aarch64",
+            qemu_packages: &[&["qemu-system-arm"]],
+            boards: &[
+                Board {
+                    name: "max",
+                    features: &[],
+                    arguments: &["-M", "virt,gic-version=3", "-cpu", "max"],
+                },
+                Board {
+                    name: "cortex-a72",
+                    features: &[],
+                    arguments: &["-M", "virt,gic-version=2", "-cpu", "cortex-a72"],
+                },
+            ],
+            form: Form::Flat,
+            control: Control::Semihosting,
+            firmware_speaks: false,
+            debian: "arm64",
+            debian_since: None,
+        },
+    ),
+    (
+        Arch::Arm32,
+        Description {
+            name: "arm32",
+            supported: false,
+            target: "armv7a-none-eabi",
+            own_core_fits: true,
+            codegen_flags: &[FRAME_POINTERS],
+            kernel_flags: &[STATIC],
+            user_flags: USER,
+            qemu: "qemu-system-arm",
+            qemu_packages: &[&["qemu-system-arm"]],
+            // With all devices below 4 GiB, where page tables of two levels reach.
+            boards: &[Board {
+                name: "cortex-a15",
+                features: &[],
+                arguments: &["-M", "virt,highmem=off", "-cpu", "cortex-a15"],
+            }],
+            form: Form::Flat,
+            control: Control::Semihosting,
+            firmware_speaks: false,
+            debian: "armhf",
+            debian_since: None,
+        },
+    ),
+    (
+        Arch::Riscv64,
+        Description {
+            name: "riscv64",
+            supported: false,
+            target: "riscv64imac-unknown-none-elf",
+            own_core_fits: true,
+            codegen_flags: &[FRAME_POINTERS],
+            kernel_flags: &[STATIC, "-Ccode-model=medium"],
+            user_flags: USER,
+            qemu: "qemu-system-riscv64",
+            // Debian's releases differ in how they cut the emulator into packages; older ones ship the
+            // firmware with it.
+            qemu_packages: &[&["qemu-system-riscv", "opensbi"], &["qemu-system-misc"]],
+            boards: &[Board {
+                name: "rv64",
+                features: &[],
+                arguments: &["-M", "virt", "-cpu", "rv64", "-bios", "default"],
+            }],
+            form: Form::Elf,
+            control: Control::Semihosting,
+            firmware_speaks: true,
+            debian: "riscv64",
+            debian_since: Some("trixie"),
+        },
+    ),
+];
+
+impl Arch {
+    /// The architecture of a command that takes one only, if none is given.
+    pub(crate) const USUAL: Arch = Arch::X86_64;
+
+    /// Every architecture that the reference kernel runs on, in the catalogue's order.
+    pub(crate) fn supported() -> Vec<Arch> {
+        Arch::where_supported(true)
+    }
+
+    /// The architectures a command is for: the one that was given, or all that are supported.
+    pub(crate) fn chosen(given: Option<Arch>) -> Vec<Arch> {
+        given.map_or_else(Arch::supported, |arch| vec![arch])
+    }
+
+    /// Reads a name from the command line; refuses what the kernel does not run on.
+    pub(crate) fn parse(name: &str) -> Result<Arch, String> {
+        let supported = Arch::supported().iter().map(|arch| arch.name()).collect::<Vec<_>>();
+        let one_of = supported.join(", ");
+        let Some(&(arch, ref known)) = TABLE.iter().find(|(_, known)| known.name == name) else {
+            return Err(format!("there is no such architecture here; there is {one_of}"));
+        };
+        if !known.supported {
+            let tree = format!("kernel/src/arch/{name}");
+            let why = if workspace::root().join(&tree).is_dir() {
+                format!("{tree} is not complete")
+            } else {
+                format!("there is no {tree}")
+            };
+            return Err(format!(
+                "the kernel does not run on {name} yet ({why}); it runs on {one_of}"
+            ));
         }
+        Ok(arch)
+    }
+
+    /// All that is known about it.
+    pub(crate) fn description(self) -> &'static Description {
+        const KNOWN: &[(Arch, Description)] = &TABLE;
+        // The table is in the order of the enumeration; a test holds it.
+        &KNOWN[self as usize].1
+    }
+
+    /// The name used in the catalogue, in paths and in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        self.description().name
+    }
+
+    /// The machine that everything but the tests uses.
+    pub(crate) fn board(self) -> &'static Board {
+        &self.description().boards[0]
+    }
+
+    /// The compiler's target.
+    pub(crate) fn target(self) -> &'static str {
+        self.description().target
+    }
+
+    fn where_supported(wanted: bool) -> Vec<Arch> {
+        let matching = TABLE.iter().filter(|(_, known)| known.supported == wanted);
+        matching.map(|&(arch, _)| arch).collect()
     }
 }
 
 impl std::fmt::Display for Arch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    #[test]
+    fn every_architecture_is_described_in_its_place() {
+        for (place, (arch, known)) in TABLE.iter().enumerate() {
+            assert_eq!(*arch as usize, place, "{}", known.name);
+            assert_eq!(arch.description().name, known.name);
+            // T4 is a row for all architectures: the catalogue knows this one by the same name.
+            assert!(catalogue::rows().any(|row| row.id == "T4" && row.applies_to(known.name)));
+            assert!(!known.boards.is_empty() && !known.qemu_packages.is_empty(), "{}", known.name);
+        }
+    }
+
+    #[test]
+    fn a_supported_architecture_has_its_trees() {
+        let supported = Arch::supported();
+        assert!(supported.contains(&Arch::USUAL));
+        for arch in supported {
+            for tree in ["kernel/src/arch", "kstack/src/arch"] {
+                let path = workspace::root().join(tree).join(arch.name());
+                assert!(path.join("mod.rs").is_file(), "no {}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_run_on_is_refused_by_name() {
+        for arch in Arch::where_supported(true) {
+            assert_eq!(Arch::parse(arch.name()), Ok(arch));
+        }
+        for arch in Arch::where_supported(false) {
+            let refusal = Arch::parse(arch.name()).unwrap_err();
+            assert!(refusal.contains(arch.name()) && refusal.contains("x86_64"), "{refusal}");
+        }
+        assert!(Arch::parse("sparc").unwrap_err().contains("x86_64"));
+        assert!(Arch::parse("").is_err());
+    }
+
+    #[test]
+    fn nothing_given_means_all_supported() {
+        assert_eq!(Arch::chosen(None), Arch::supported());
+        assert_eq!(Arch::chosen(Some(Arch::USUAL)), [Arch::USUAL]);
     }
 }

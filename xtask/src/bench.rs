@@ -1,25 +1,29 @@
 //! `cargo xtask bench`: figures of the kernel beside Linux's for the same work.
 //!
 //! The machine counts instructions instead of time: one CPU, virtual time advancing by one
-//! nanosecond per executed instruction, so that the same build gives the same figures. Linux's are
-//! medians of Debian's 6.12.111 measured the same way under the same emulator and CPU model
-//! (`-smp 1 -icount shift=0,sleep=off -cpu max,-erms`).
+//! nanosecond per executed instruction, so that the same build gives the same figures, whatever else
+//! this machine does meanwhile. What stands beside them is [`baseline`]'s.
 //!
 //! A missed aim is told and is not an error; a bench that gives no figure is.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
 use crate::arch::Arch;
+use crate::baseline::WANTED;
 use crate::control::{self, Message};
+use crate::initramfs::{self, Prepared};
+use crate::pool::{self, Further, lock};
+use crate::progress::Activity;
 use crate::qemu::{Boot, Console, End};
-use crate::{initramfs, setup};
+use crate::{baseline, setup};
 
 /// Lines of the console shown when the machine was lost.
 const SHOWN_LINES: usize = 40;
@@ -27,9 +31,9 @@ const SHOWN_LINES: usize = 40;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The architecture to emulate.
-    #[arg(long, value_enum, default_value_t)]
-    arch: Arch,
+    /// The architecture to emulate; all of them without this.
+    #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
+    arch: Option<Arch>,
     /// Write the figures to this file, as an array of objects (name, arch, value, unit, linux).
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -37,55 +41,6 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
 }
-
-/// A figure that there must be.
-struct Wanted {
-    name: &'static str,
-    /// What Linux takes on x86_64.
-    linux: f64,
-    /// How Linux's figure is composed.
-    source: &'static str,
-    /// What the figure should not exceed.
-    aim: Option<f64>,
-}
-
-const fn wanted(name: &'static str, linux: f64, aim: Option<f64>, source: &'static str) -> Wanted {
-    Wanted { name, linux, source, aim }
-}
-
-const WANTED: [Wanted; 11] = [
-    wanted(
-        "stack_cached_1k",
-        2919.0,
-        Some(700.0),
-        "cache hit in copy_process 2,898 (zeroes 16 KiB whatever was dirtied) + put_task_stack 21",
-    ),
-    wanted(
-        "stack_cached_full",
-        2919.0,
-        Some(2400.0),
-        "cache hit in copy_process 2,898 + put_task_stack 21",
-    ),
-    wanted(
-        "stack_arena",
-        9257.0,
-        Some(3500.0),
-        "cache miss 6,632 + thread_stack_free_rcu 45 + deferred vfree 2,580",
-    ),
-    wanted("thread_life", 50_900.0, Some(8000.0), "kthread_run + first run + kthread_stop"),
-    wanted("switch_bare", 213.0, Some(60.0), "__switch_to_asm 101 + __switch_to 112"),
-    wanted("irq_stack_round_trip", 199.0, Some(150.0), "int of an empty vector, no APIC access"),
-    wanted("softirq_inline", 289.0, None, "what one tasklet adds at interrupt exit"),
-    wanted("softirq_from_thread", 336.0, None, "tasklet_schedule + local_bh_enable"),
-    wanted("syscall_null", 322.0, Some(150.0), "getppid, one syscall instruction"),
-    wanted("backtrace_per_frame", 471.0, Some(60.0), "stack_trace_save 8,482 for 18 frames"),
-    wanted(
-        "bytes_per_sleeping_thread",
-        31_627.0,
-        Some(20_480.0),
-        "free memory per kernel thread, 50,000 of them asleep",
-    ),
-];
 
 /// A figure, as the JSON file has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,30 +52,64 @@ struct Figure {
     linux: Option<f64>,
 }
 
+impl Figure {
+    fn new(name: String, arch: Arch, value: f64, unit: String) -> Figure {
+        let beside = baseline::wanted(&name).and_then(|wanted| wanted.beside(arch));
+        let linux = beside.map(|beside| beside.linux);
+        Figure { name, arch: arch.name(), value, unit, linux }
+    }
+
+    fn is(&self, arch: Arch, name: &str) -> bool {
+        self.arch == arch.name() && self.name == name
+    }
+}
+
 /// `cargo xtask bench`
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
-    let figures = measure(options)?;
-    print!("{}", table(&figures));
+    let archs = Arch::chosen(options.arch);
+    let mut booted = Vec::new();
+    for &arch in &archs {
+        let ready = setup::ensure(arch)?;
+        booted.push((arch, initramfs::prepare(arch, arch.board(), &ready, None, "bench")?));
+    }
+    let figures = Mutex::new(Vec::new());
+    let failures = Mutex::new(Vec::new());
+    let activity = Activity::start("Counting instructions");
+    pool::run(booted, pool::workers(), |(arch, prepared)| {
+        match measure(arch, &prepared, options.timeout, &activity) {
+            Ok(measured) => lock(&figures).extend(measured),
+            Err(error) => lock(&failures).push(format!("{arch}: {error:#}")),
+        }
+        Further::default()
+    });
+    activity.done();
+    let figures = lock(&figures).clone();
+    print!("{}", table(&archs, &figures));
     if let Some(path) = &options.json {
         let json = serde_json::to_string_pretty(&figures)?;
         fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let missing = missing(&figures);
+    let mut failures = lock(&failures).clone();
+    let missing = missing(&archs, &figures);
     if !missing.is_empty() {
-        bail!("no figure for {}", missing.join(", "));
+        failures.push(format!("no figure for {}", missing.join(", ")));
     }
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(options: &Options) -> Result<Vec<Figure>> {
-    let ready = setup::ensure(options.arch)?;
-    let prepared = initramfs::prepare(options.arch, &ready, None, "bench")?;
-    let activity = crate::progress::Activity::start("Counting instructions");
+fn measure(
+    arch: Arch,
+    prepared: &Prepared,
+    timeout: u64,
+    activity: &Activity,
+) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let mut ended = false;
     let mut wrong = None;
     let finished = Boot {
-        arch: options.arch,
+        arch,
+        board: arch.board(),
         kernel: &prepared.kernel,
         initramfs: &prepared.image,
         command_line: "mode=bench".to_owned(),
@@ -129,19 +118,17 @@ fn measure(options: &Options) -> Result<Vec<Figure>> {
         counting: true,
         console: Console::Log,
         name: "bench".to_owned(),
-        timeout: Some(Duration::from_secs(options.timeout)),
+        timeout: Some(Duration::from_secs(timeout)),
     }
     .run(&mut |line| match control::parse(line) {
         Ok(Some(Message::Bench { name, value, unit })) => {
-            activity.at(&name);
-            let linux = WANTED.iter().find(|wanted| wanted.name == name).map(|wanted| wanted.linux);
-            figures.push(Figure { name, arch: options.arch.name(), value, unit, linux });
+            activity.at(&format!("{arch} {name}"));
+            figures.push(Figure::new(name, arch, value, unit));
         }
         Ok(Some(Message::End)) => ended = true,
         Ok(_) => {}
         Err(error) => wrong = Some(error),
     })?;
-    activity.done();
     if let Some(error) = wrong {
         return Err(error).context("measuring");
     }
@@ -152,53 +139,56 @@ fn measure(options: &Options) -> Result<Vec<Figure>> {
 }
 
 /// The wanted figures that are not there, or there more than once.
-fn missing(figures: &[Figure]) -> Vec<&'static str> {
-    WANTED
-        .iter()
-        .filter(|wanted| figures.iter().filter(|figure| figure.name == wanted.name).count() != 1)
-        .map(|wanted| wanted.name)
+fn missing(archs: &[Arch], figures: &[Figure]) -> Vec<String> {
+    let all = archs.iter().flat_map(|&arch| WANTED.iter().map(move |wanted| (arch, wanted.name)));
+    all.filter(|&(arch, name)| figures.iter().filter(|it| it.is(arch, name)).count() != 1)
+        .map(|(arch, name)| format!("{name} on {arch}"))
         .collect()
 }
 
-fn table(figures: &[Figure]) -> String {
+/// One line a figure; the same bench's figures on several architectures stand below each other, the wanted
+/// benches first.
+fn table(archs: &[Arch], figures: &[Figure]) -> String {
+    let mut names: Vec<&str> = WANTED.iter().map(|wanted| wanted.name).collect();
+    for figure in figures {
+        if !names.contains(&figure.name.as_str()) {
+            names.push(&figure.name);
+        }
+    }
     let mut text = format!(
-        "{:<26} {:>10} {:>10} {:>10}  {:<14} {}\n",
-        "bench", "here", "Linux", "aim", "unit", "Linux's figure is"
+        "{:<26} {:<8} {:>10} {:>10} {:>10}  {:<14} {}\n",
+        "bench", "on", "here", "Linux", "aim", "unit", "Linux's figure is"
     );
     let mut missed = Vec::new();
-    for figure in figures {
-        let wanted = WANTED.iter().find(|wanted| wanted.name == figure.name);
-        let aim = wanted.and_then(|wanted| wanted.aim);
-        if aim.is_some_and(|aim| figure.value > aim) {
-            missed.push(figure);
-        }
-        let optional = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
-        text.push_str(
-            format!(
-                "{:<26} {:>10} {:>10} {:>10}  {:<14} {}",
+    let lines = names.iter().flat_map(|name| archs.iter().map(move |&arch| (*name, arch)));
+    for (name, arch) in lines {
+        for figure in figures.iter().filter(|figure| figure.is(arch, name)) {
+            let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
+            let aim = beside.and_then(|beside| beside.aim);
+            if let Some(over) = aim.map(|aim| figure.value - aim).filter(|&over| over > 0.0) {
+                missed.push(format!("aim missed: {name} on {arch} by {}\n", number(over)));
+            }
+            let optional = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
+            let line = format!(
+                "{:<26} {:<8} {:>10} {:>10} {:>10}  {:<14} {}",
                 figure.name,
+                figure.arch,
                 number(figure.value),
                 optional(figure.linux),
                 optional(aim),
                 figure.unit,
-                wanted.map_or("", |wanted| wanted.source)
-            )
-            .trim_end(),
-        );
-        text.push('\n');
+                beside.map_or("", |beside| beside.source)
+            );
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
     }
-    let aims = WANTED.iter().filter(|wanted| wanted.aim.is_some()).count();
     if missed.is_empty() {
+        let aims = archs.iter().flat_map(|&arch| WANTED.iter().map(move |it| it.beside(arch)));
+        let aims = aims.flatten().filter(|beside| beside.aim.is_some()).count();
         text.push_str(&format!("none of the {aims} aims is missed\n"));
     }
-    for figure in missed {
-        let over = WANTED
-            .iter()
-            .find(|wanted| wanted.name == figure.name)
-            .and_then(|wanted| Some(figure.value - wanted.aim?))
-            .unwrap_or_default();
-        text.push_str(&format!("aim missed: {} by {}\n", figure.name, number(over)));
-    }
+    text.extend(missed);
     text
 }
 
@@ -221,26 +211,54 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
 
+    const X86_64: [Arch; 1] = [Arch::X86_64];
+
     fn figure(name: &str, value: f64) -> Figure {
-        let linux = WANTED.iter().find(|wanted| wanted.name == name).map(|wanted| wanted.linux);
-        Figure { name: name.to_owned(), arch: "x86_64", value, unit: "instructions".into(), linux }
+        Figure::new(name.to_owned(), Arch::X86_64, value, "instructions".to_owned())
     }
 
     #[test]
     fn a_missing_or_doubled_figure_is_named() {
         let mut figures: Vec<Figure> = WANTED.iter().map(|one| figure(one.name, 1.0)).collect();
-        assert!(missing(&figures).is_empty());
+        assert_eq!(missing(&X86_64, &figures), [""; 0]);
         figures.push(figure("switch_bare", 2.0));
         figures.retain(|figure| figure.name != "thread_life");
-        assert_eq!(missing(&figures), ["thread_life", "switch_bare"]);
+        let named = missing(&X86_64, &figures);
+        assert_eq!(named, ["thread_life on x86_64", "switch_bare on x86_64"]);
+        // Another architecture's figures do not count.
+        assert_eq!(missing(&[Arch::Arm64], &figures).len(), WANTED.len());
     }
 
     #[test]
     fn an_aim_is_missed_only_above_it() {
-        assert!(table(&[figure("switch_bare", 60.0)]).contains("none of the 9 aims is missed"));
-        let text = table(&[figure("switch_bare", 60.5), figure("softirq_inline", 900.0)]);
-        assert!(text.contains("aim missed: switch_bare by 0.5"), "{text}");
+        let within = table(&X86_64, &[figure("switch_bare", 60.0)]);
+        assert!(within.contains("none of the 9 aims is missed"), "{within}");
+        let over = [figure("switch_bare", 60.5), figure("softirq_inline", 900.0)];
+        let text = table(&X86_64, &over);
+        assert!(text.contains("aim missed: switch_bare on x86_64 by 0.5"), "{text}");
         assert!(!text.contains("missed: softirq_inline"), "{text}");
+    }
+
+    #[test]
+    fn one_bench_s_figures_stand_below_each_other() {
+        let on = |arch, name: &str| Figure::new(name.to_owned(), arch, 7.0, "x".to_owned());
+        let figures = [
+            on(Arch::X86_64, "switch_bare"),
+            on(Arch::X86_64, "stack_arena"),
+            on(Arch::Riscv64, "switch_bare"),
+            on(Arch::Riscv64, "stack_arena"),
+        ];
+        let text = table(&[Arch::X86_64, Arch::Riscv64], &figures);
+        let starts: Vec<Vec<&str>> = text
+            .lines()
+            .skip(1)
+            .take(4)
+            .map(|line| line.split_whitespace().take(4).collect())
+            .collect();
+        assert_eq!(starts[0], ["stack_arena", "x86_64", "7", "9,257"]);
+        assert_eq!(starts[1], ["stack_arena", "riscv64", "7", "-"]);
+        assert_eq!(starts[2][..2], ["switch_bare", "x86_64"]);
+        assert_eq!(starts[3][..2], ["switch_bare", "riscv64"]);
     }
 
     #[test]
@@ -250,7 +268,7 @@ mod tests {
             serde_json::to_string(&extra).unwrap(),
             r#"{"name":"extra","arch":"x86_64","value":3.0,"unit":"instructions","linux":null}"#
         );
-        assert!(table(&[extra]).contains("extra"));
+        assert!(table(&X86_64, &[extra]).contains("extra"));
     }
 
     #[test]

@@ -1,36 +1,35 @@
-//! Tests inside the emulated machine: which boots, and what each one's control lines amount to.
+//! Tests inside the emulated machines: which boots, and what each one's control lines amount to.
 //!
 //! ```text
+//!   for each machine
 //!   mode=list ──> names ──┬─ boot=shared: one boot for all; if one takes the machine down, it has
 //!                         │               failed, and the rest goes on in a new boot
-//!                         └─ boot=own:    a boot each, at most two machines at a time
+//!                         └─ boot=own:    a boot each
 //! ```
 //!
+//! The boots of all machines go through one [`pool`]: as many at a time as there are CPUs here.
 //! A death that was reported as announced is tried a second time: what it says must not depend on luck.
 //!
-//! Invariant: every test that was asked for gets exactly one verdict, whatever the machine does. A
+//! Invariant: every test that was asked for gets exactly one verdict for each machine, whatever that does. A
 //! machine that ends in a way that no test accounts for is a failure of its own.
 
-use std::collections::VecDeque;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Board};
 use crate::control::{self, Fields, Message};
 use crate::expectation;
+use crate::pool::{self, Further, lock};
 use crate::progress::Activity;
 use crate::qemu::{self, Console, End, Finished};
 
-/// Machines that run at the same time.
-const MACHINES: usize = 2;
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 40;
-/// The firmware gives the kernel at most 4096 bytes of command line; names get the larger part.
+/// The firmware of a PC gives the kernel at most 4096 bytes of command line; names get the larger part.
 const NAMES_BYTES: usize = 3500;
 
 /// The verdict on one test.
@@ -53,88 +52,146 @@ impl Verdict {
     }
 }
 
-/// The machine that tests run on.
-pub(crate) struct Machine<'a> {
+/// A machine that tests run on.
+pub(crate) struct Machine {
     /// The architecture.
     pub(crate) arch: Arch,
-    /// The kernel's ELF image.
-    pub(crate) kernel: &'a Path,
+    /// The machine in the narrower sense.
+    pub(crate) board: &'static Board,
+    /// The kernel, in the form that the machine wants.
+    pub(crate) kernel: PathBuf,
     /// The cpio archive.
-    pub(crate) initramfs: &'a Path,
+    pub(crate) initramfs: PathBuf,
     /// How long a machine may be silent.
     pub(crate) timeout: Duration,
 }
 
-/// Runs all tests whose name contains the filter.
-pub(crate) fn run(machine: &Machine<'_>, filter: Option<&str>) -> Result<Vec<Verdict>> {
-    let activity = Activity::start(format!("Emulated tests on {}", machine.arch));
-    let matches = |name: &str| filter.is_none_or(|filter| name.contains(filter));
-    let (shared, own): (Vec<_>, Vec<_>) = list(machine)?
-        .into_iter()
-        .filter(|(name, _)| matches(name))
-        .partition(|(_, boot)| *boot == control::Boot::Shared);
-    ensure!(
-        filter.is_some() || !(shared.is_empty() && own.is_empty()),
-        "the kernel has no tests: nothing is shown"
-    );
-    let names = |tests: Vec<(String, control::Boot)>| tests.into_iter().map(|(name, _)| name);
-
-    let mut jobs: VecDeque<Job> = VecDeque::new();
-    let shared: Vec<String> = names(shared).collect();
-    if filter.is_none() && !shared.is_empty() {
-        jobs.push_back(Job { tests: shared, all: true });
-    } else {
-        jobs.extend(chunks(shared));
+impl Machine {
+    /// A test's name on this machine: as it is on the architecture's first one, with a mark on others.
+    fn name_of(&self, test: &str) -> String {
+        if self.is_first() { test.to_owned() } else { format!("{test} [{}]", self.board.name) }
     }
-    jobs.extend(names(own).map(|name| Job { tests: vec![name], all: false }));
 
-    let jobs = Mutex::new(jobs);
-    let verdicts = Mutex::new(Vec::new());
-    let boots = AtomicU32::new(0);
-    thread::scope(|scope| {
-        let work = || -> Result<()> {
-            loop {
-                let job = lock(&jobs).pop_front();
-                let Some(job) = job else { return Ok(()) };
-                let boot = boots.fetch_add(1, Ordering::Relaxed);
-                let (judged, rest) = machine_of(machine, &job, boot, &activity)?;
-                lock(&verdicts).extend(judged);
-                lock(&jobs).extend(chunks(rest));
+    /// What the names of its logs begin with.
+    fn log(&self) -> String {
+        if self.is_first() { "test".to_owned() } else { format!("test-{}", self.board.name) }
+    }
+
+    fn is_first(&self) -> bool {
+        std::ptr::eq(self.board, self.arch.board())
+    }
+
+    /// Tells a verdict, with the end of a failed machine's log.
+    fn tell(&self, activity: &Activity, verdict: &Verdict, log: &str) {
+        activity.line(&match &verdict.failure {
+            None => format!("ok      {:<8} {}", self.arch, verdict.name),
+            Some(message) => {
+                format!("FAILED  {:<8} {}\n    {message}\n{log}", self.arch, verdict.name)
+                    .trim_end()
+                    .to_owned()
             }
+        });
+    }
+}
+
+/// Something to be done with a machine.
+struct Job {
+    /// Which one.
+    machine: usize,
+    what: What,
+}
+
+enum What {
+    /// Ask it for its tests.
+    List,
+    /// Boot it for some of them.
+    Tests(Tests),
+}
+
+/// Runs all tests whose name contains the filter, on all machines; the verdicts are in the machines' order.
+pub(crate) fn run(machines: &[Machine], filter: Option<&str>) -> Vec<Vec<Verdict>> {
+    let names: Vec<String> = machines.iter().map(|one| one.name_of(one.arch.name())).collect();
+    let activity = Activity::start(format!("Emulated tests on {}", names.join(", ")));
+    let verdicts: Vec<Mutex<Vec<Verdict>>> = machines.iter().map(|_| Mutex::default()).collect();
+    let boots = AtomicU32::new(0);
+
+    let jobs = (0..machines.len()).map(|machine| Job { machine, what: What::List }).collect();
+    pool::run(jobs, pool::workers(), |Job { machine: index, what }| {
+        let machine = &machines[index];
+        let job = |tests| Job { machine: index, what: What::Tests(tests) };
+        let failed = |names: Vec<String>, error: anyhow::Error| {
+            for name in names {
+                let verdict = Verdict::failed(machine.name_of(&name), format!("{error:#}"));
+                machine.tell(&activity, &verdict, "");
+                lock(&verdicts[index]).push(verdict);
+            }
+            Further::default()
         };
-        let workers: Vec<_> = (0..MACHINES).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+        match what {
+            What::List => match list(machine).and_then(|tests| divided(tests, filter)) {
+                Ok((shared, own)) => Further {
+                    first: shared.into_iter().map(job).collect(),
+                    last: own.into_iter().map(job).collect(),
+                },
+                Err(error) => failed(vec!["kernel_lists_its_tests".to_owned()], error),
+            },
+            What::Tests(tests) => {
+                let boot = boots.fetch_add(1, Ordering::Relaxed);
+                match machine_of(machine, &tests, boot, &activity) {
+                    Ok((judged, rest)) => {
+                        lock(&verdicts[index]).extend(judged);
+                        let first = chunks(rest).into_iter().map(job).collect();
+                        Further { first, last: Vec::new() }
+                    }
+                    Err(error) => failed(tests.names, error),
+                }
+            }
         }
-        Ok::<(), anyhow::Error>(())
-    })?;
+    });
     activity.done();
-    Ok(verdicts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    let inner = |one: Mutex<_>| one.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    verdicts.into_iter().map(inner).collect()
 }
 
 /// Tests for one boot.
 #[derive(Debug, Eq, PartialEq)]
-struct Job {
-    tests: Vec<String>,
+struct Tests {
+    names: Vec<String>,
     /// Whether these are all shared tests there are, so that their names need not be said.
     all: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// The boots for the tests whose name contains the filter: the shared ones, and the others.
+fn divided(
+    tests: Vec<(String, control::Boot)>,
+    filter: Option<&str>,
+) -> Result<(Vec<Tests>, Vec<Tests>)> {
+    ensure!(filter.is_some() || !tests.is_empty(), "the kernel has no tests: nothing is shown");
+    let (shared, own): (Vec<_>, Vec<_>) = tests
+        .into_iter()
+        .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter)))
+        .partition(|(_, boot)| *boot == control::Boot::Shared);
+    let shared: Vec<String> = shared.into_iter().map(|(name, _)| name).collect();
+    let shared = if filter.is_none() && !shared.is_empty() {
+        vec![Tests { names: shared, all: true }]
+    } else {
+        chunks(shared)
+    };
+    let own = own.into_iter().map(|(name, _)| Tests { names: vec![name], all: false }).collect();
+    Ok((shared, own))
 }
 
 /// Splits tests so that the names of each part fit the kernel's command line.
-fn chunks(tests: Vec<String>) -> Vec<Job> {
-    let mut jobs: Vec<Job> = Vec::new();
+fn chunks(tests: Vec<String>) -> Vec<Tests> {
+    let mut jobs: Vec<Tests> = Vec::new();
     let mut size = 0;
     for name in tests {
         size += name.len() + 1;
         match jobs.last_mut() {
-            Some(job) if size <= NAMES_BYTES => job.tests.push(name),
+            Some(job) if size <= NAMES_BYTES => job.names.push(name),
             _ => {
                 size = name.len() + 1;
-                jobs.push(Job { tests: vec![name], all: false });
+                jobs.push(Tests { names: vec![name], all: false });
             }
         }
     }
@@ -142,7 +199,7 @@ fn chunks(tests: Vec<String>) -> Vec<Job> {
 }
 
 /// Asks the kernel which tests it has.
-fn list(machine: &Machine<'_>) -> Result<Vec<(String, control::Boot)>> {
+fn list(machine: &Machine) -> Result<Vec<(String, control::Boot)>> {
     let mut tests = Vec::new();
     let mut ended = false;
     let mut wrong = None;
@@ -171,21 +228,22 @@ fn list(machine: &Machine<'_>) -> Result<Vec<(String, control::Boot)>> {
 }
 
 fn boot(
-    machine: &Machine<'_>,
+    machine: &Machine,
     name: &str,
     command_line: String,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished> {
     qemu::Boot {
         arch: machine.arch,
-        kernel: machine.kernel,
-        initramfs: machine.initramfs,
+        board: machine.board,
+        kernel: &machine.kernel,
+        initramfs: &machine.initramfs,
         command_line,
         cpus: 4,
         memory: "512M",
         counting: false,
         console: Console::Log,
-        name: format!("test-{name}"),
+        name: format!("{}-{name}", machine.log()),
         timeout: Some(machine.timeout),
     }
     .run(on_line)
@@ -193,13 +251,13 @@ fn boot(
 
 /// Runs one job; gives verdicts, and the tests that must be tried in another boot.
 fn machine_of(
-    machine: &Machine<'_>,
-    job: &Job,
+    machine: &Machine,
+    job: &Tests,
     number: u32,
     activity: &Activity,
 ) -> Result<(Vec<Verdict>, Vec<String>)> {
-    let names = if job.all { "all".to_owned() } else { job.tests.join(",") };
-    let log = match job.tests.as_slice() {
+    let names = if job.all { "all".to_owned() } else { job.names.join(",") };
+    let log = match job.names.as_slice() {
         [one] if !job.all => one.clone(),
         _ => format!("shared-{number}"),
     };
@@ -208,7 +266,7 @@ fn machine_of(
         let finished = boot(machine, &log, format!("mode=test tests={names}"), &mut |line| {
             record.hear(line);
             if let Some(name) = &record.running {
-                activity.at(name);
+                activity.at(&machine.name_of(name));
             }
         })?;
         Ok((judge(record, &finished.end, job), finished))
@@ -217,16 +275,9 @@ fn machine_of(
     if judged.died {
         (judged, finished) = once()?;
     }
-    for verdict in &judged.verdicts {
-        match &verdict.failure {
-            None => activity.line(&format!("ok      {:<8} {}", machine.arch, verdict.name)),
-            Some(message) => activity.line(&format!(
-                "FAILED  {:<8} {}\n    {message}\n{}",
-                machine.arch,
-                verdict.name,
-                finished.tail(SHOWN_LINES)
-            )),
-        }
+    for verdict in &mut judged.verdicts {
+        verdict.name = machine.name_of(&verdict.name);
+        machine.tell(activity, verdict, &finished.tail(SHOWN_LINES));
     }
     Ok((judged.verdicts, judged.rest))
 }
@@ -288,7 +339,7 @@ struct Judged {
     died: bool,
 }
 
-fn judge(record: Record, end: &End, job: &Job) -> Judged {
+fn judge(record: Record, end: &End, job: &Tests) -> Judged {
     let Record { running, mut verdicts, expected, report, ended, unreadable } = record;
     let orderly = ended && *end == End::Orderly;
     let mut accounted = orderly;
@@ -307,12 +358,12 @@ fn judge(record: Record, end: &End, job: &Job) -> Judged {
         });
     }
     for verdict in &mut verdicts {
-        if !job.tests.contains(&verdict.name) {
+        if !job.names.contains(&verdict.name) {
             verdict.failure.get_or_insert_with(|| "ran without having been asked for".to_owned());
         }
     }
     let mut rest: Vec<String> = job
-        .tests
+        .names
         .iter()
         .filter(|name| !verdicts.iter().any(|verdict| verdict.name == **name))
         .cloned()
@@ -356,8 +407,8 @@ mod tests {
     fn judged(lines: &[&str], end: End, tests: &[&str]) -> Judged {
         let mut record = Record::default();
         lines.iter().for_each(|line| record.hear(line));
-        let tests = tests.iter().map(|&name| name.to_owned()).collect();
-        judge(record, &end, &Job { tests, all: false })
+        let names = tests.iter().map(|&name| name.to_owned()).collect();
+        judge(record, &end, &Tests { names, all: false })
     }
 
     fn failures(judged: &Judged) -> Vec<&str> {
@@ -459,8 +510,8 @@ mod tests {
         let names: Vec<String> = (0..200).map(|n| format!("t{n}_{}", "x".repeat(60))).collect();
         let jobs = chunks(names.clone());
         assert!(jobs.len() > 1);
-        assert!(jobs.iter().all(|job| job.tests.join(",").len() <= NAMES_BYTES && !job.all));
-        assert_eq!(jobs.into_iter().flat_map(|job| job.tests).collect::<Vec<_>>(), names);
+        assert!(jobs.iter().all(|job| job.names.join(",").len() <= NAMES_BYTES && !job.all));
+        assert_eq!(jobs.into_iter().flat_map(|job| job.names).collect::<Vec<_>>(), names);
         assert!(chunks(Vec::new()).is_empty());
     }
 }

@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Board};
 use crate::setup::Ready;
 use crate::user::Built;
-use crate::{kernel, symbols, user, workspace};
+use crate::{image, kernel, symbols, user, workspace};
 
 const DIRECTORY: u32 = 0o040_755;
 const LINK: u32 = 0o120_777;
@@ -77,25 +77,26 @@ struct Contents<'a> {
 
 /// The kernel, built, and the image to boot it with.
 pub(crate) struct Prepared {
-    /// The kernel's ELF image.
+    /// The kernel, in the form that the machine wants.
     pub(crate) kernel: PathBuf,
     /// The archive.
     pub(crate) image: PathBuf,
 }
 
-/// Builds the kernel and our user programs, and writes an image of that name.
+/// Builds the kernel for a machine and our user programs, and writes an image of that name.
 pub(crate) fn prepare(
     arch: Arch,
+    board: &Board,
     ready: &Ready,
     program: Option<&Program>,
     name: &str,
 ) -> Result<Prepared> {
-    let kernel = kernel::build(arch, ready)?;
+    let kernel = kernel::build(arch, board.features, ready)?;
     let symbols = symbols::table(&kernel)?;
     let user = user::build(arch, ready)?;
     let contents = Contents { busybox: &ready.busybox, symbols: &symbols, user: &user, program };
     let image = write(&contents, workspace::logs()?.join(format!("{arch}-{name}.cpio")))?;
-    Ok(Prepared { kernel, image })
+    Ok(Prepared { kernel: image::bootable(arch, kernel)?, image })
 }
 
 /// Writes an image and gives its path.

@@ -11,23 +11,24 @@ use crate::setup::{self, Ready};
 use crate::workspace;
 
 /// `cargo xtask build`
-pub(crate) fn command(arch: Arch) -> Result<ExitCode> {
-    let ready = setup::ensure(arch)?;
-    let kernel = build(arch, &ready)?;
-    println!("{}", workspace::shown(&kernel));
+pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
+    for &arch in archs {
+        let ready = setup::ensure(arch)?;
+        let kernel = build(arch, arch.board().features, &ready)?;
+        println!("{}", workspace::shown(&kernel));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The flags for everything compiled for the kernel's target.
 pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
+    let known = arch.description();
     let script = workspace::root().join("kernel/src/arch").join(arch.name()).join("kernel.ld");
     let mut flags: Vec<String> = Vec::new();
     flags
         .extend(ready.toolchain.sysroot.iter().map(|path| format!("--sysroot={}", path.display())));
     flags.extend(ready.linker.flags());
-    flags.extend(
-        arch.kernel_flags().iter().chain(arch.codegen_flags()).map(|&flag| flag.to_owned()),
-    );
+    flags.extend(known.kernel_flags.iter().chain(known.codegen_flags).map(|&flag| flag.to_owned()));
     flags.push(format!("-Clink-arg=-T{}", script.display()));
     flags
 }
@@ -36,22 +37,25 @@ pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
 pub(crate) fn target(
     mut cargo: Command,
     arch: Arch,
+    features: &[&str],
     ready: &Ready,
     subcommand: &str,
 ) -> Result<Command> {
     cargo
         .args([subcommand, "-p", "kernel", "--release", "--target", arch.target()])
+        .args(["--features", &features.join(",")])
         .arg("--target-dir")
-        .arg(workspace::cache()?.join("target"))
+        .arg(folder(features)?)
         // Encoded, because a path in a flag may contain spaces.
         .env("CARGO_ENCODED_RUSTFLAGS", flags(arch, ready).join("\u{1f}"));
     Ok(cargo)
 }
 
 /// Builds the kernel and gives the path of its ELF image.
-pub(crate) fn build(arch: Arch, ready: &Ready) -> Result<PathBuf> {
-    let mut cargo = target(ready.toolchain.cargo(), arch, ready, "build")?;
-    eprintln!("Building the kernel for {arch}");
+pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<PathBuf> {
+    let mut cargo = target(ready.toolchain.cargo(), arch, features, ready, "build")?;
+    let with = if features.is_empty() { "" } else { " with " };
+    eprintln!("Building the kernel for {arch}{with}{}", features.join(", "));
     // Cargo's own progress and the compiler's messages are the best there are: let them through.
     let status = cargo
         .arg("--quiet")
@@ -60,9 +64,15 @@ pub(crate) fn build(arch: Arch, ready: &Ready) -> Result<PathBuf> {
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the kernel does not build");
-    let path = workspace::cache()?.join("target").join(arch.target()).join("release/kernel");
+    let path = folder(features)?.join(arch.target()).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     let widest = frames::check(&path)?;
     eprintln!("The widest frame has {} bytes: {}", widest.bytes, widest.function);
     Ok(path)
+}
+
+/// A build folder for each set of options: in a common one, each would undo the other's work.
+fn folder(features: &[&str]) -> Result<PathBuf> {
+    let name = ["target"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
+    Ok(workspace::cache()?.join(name))
 }

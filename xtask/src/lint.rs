@@ -12,10 +12,7 @@ use crate::host_tests::cargo;
 use crate::{kernel, progress, setup, tidy, user, workspace};
 
 /// `cargo xtask lint`
-pub(crate) fn command() -> Result<ExitCode> {
-    let arch = Arch::default();
-    let ready = setup::ensure(arch)?;
-    let clippy = setup::clippy(&ready.toolchain)?;
+pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     let mut failed = 0;
     let mut check = |name: &str, command: &mut Command| match progress::command(name, command) {
         Ok(_) => println!("ok      {name}"),
@@ -30,17 +27,6 @@ pub(crate) fn command() -> Result<ExitCode> {
         "clippy on the host",
         cargo("clippy").args(["--all-targets", "--quiet"]).args(["--", "-D", "warnings"]),
     );
-    let on_target = ready.toolchain.tool(&clippy);
-    check(
-        "clippy on the kernel",
-        kernel::target(on_target, arch, &ready, "clippy")?
-            .args(["--quiet", "--", "-D", "warnings"]),
-    );
-    check(
-        "clippy on the user programs",
-        user::target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
-            .args(["--quiet", "--", "-D", "warnings"]),
-    );
     check(
         "documentation of the library",
         cargo("doc")
@@ -53,16 +39,31 @@ pub(crate) fn command() -> Result<ExitCode> {
             .args(["-p", "xtask", "--no-deps", "--document-private-items", "--quiet"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
-    let mut flags = kernel::flags(arch, &ready);
-    flags.retain(|flag| !flag.starts_with("-Clink"));
-    flags.push("-Dwarnings".to_owned());
-    check(
-        "documentation of the kernel",
-        kernel::target(ready.toolchain.cargo(), arch, &ready, "doc")?
-            .args(["--no-deps", "--document-private-items", "--quiet"])
-            .env("RUSTDOC", ready.toolchain.rustc.with_file_name("rustdoc"))
-            .env("CARGO_ENCODED_RUSTDOCFLAGS", flags.join("\u{1f}")),
-    );
+    for &arch in archs {
+        let ready = setup::ensure(arch)?;
+        let clippy = setup::clippy(&ready.toolchain)?;
+        let features = arch.board().features;
+        check(
+            &format!("clippy on the kernel for {arch}"),
+            kernel::target(ready.toolchain.tool(&clippy), arch, features, &ready, "clippy")?
+                .args(["--quiet", "--", "-D", "warnings"]),
+        );
+        check(
+            &format!("clippy on the user programs for {arch}"),
+            user::target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
+                .args(["--quiet", "--", "-D", "warnings"]),
+        );
+        let mut flags = kernel::flags(arch, &ready);
+        flags.retain(|flag| !flag.starts_with("-Clink"));
+        flags.push("-Dwarnings".to_owned());
+        check(
+            &format!("documentation of the kernel for {arch}"),
+            kernel::target(ready.toolchain.cargo(), arch, features, &ready, "doc")?
+                .args(["--no-deps", "--document-private-items", "--quiet"])
+                .env("RUSTDOC", ready.toolchain.rustc.with_file_name("rustdoc"))
+                .env("CARGO_ENCODED_RUSTDOCFLAGS", flags.join("\u{1f}")),
+        );
+    }
 
     let root = workspace::root();
     let breaches = [tidy::missing(&root), tidy::breaches(&root)?].concat();

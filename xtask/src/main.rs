@@ -5,6 +5,7 @@
 //!        │
 //!        ├─ setup/      what is missing on this machine is found, or installed (toolchain, QEMU, busybox)
 //!        ├─ kernel      the reference kernel is built for its bare-metal target
+//!        ├─ image       and put into the form in which its machine wants it
 //!        ├─ initramfs   a cpio archive: busybox, symbols, the program to run
 //!        ├─ qemu        one boot: console in a log or on the terminal, control channel read line by line
 //!        └─ test/bench  what the lines mean: tests, the conformance matrix, figures
@@ -14,6 +15,7 @@
 //! needs no network from then on.
 
 mod arch;
+mod baseline;
 mod bench;
 mod catalogue;
 mod control;
@@ -21,10 +23,12 @@ mod emulated;
 mod expectation;
 mod frames;
 mod host_tests;
+mod image;
 mod initramfs;
 mod kernel;
 mod lint;
 mod matrix;
+mod pool;
 mod progress;
 mod qemu;
 mod run;
@@ -53,15 +57,15 @@ struct Cli {
 enum Command {
     /// Install and prepare all that the other commands need (they call this themselves).
     Setup {
-        /// The architecture to prepare for.
-        #[arg(long, value_enum, default_value_t)]
-        arch: Arch,
+        /// The architecture to prepare for; all of them without this.
+        #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
+        arch: Option<Arch>,
     },
     /// Build the reference kernel.
     Build {
-        /// The architecture to build for.
-        #[arg(long, value_enum, default_value_t)]
-        arch: Arch,
+        /// The architecture to build for; all of them without this.
+        #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
+        arch: Option<Arch>,
     },
     /// Boot the kernel's console on this terminal, or run a static Linux program in the kernel.
     Run(run::Options),
@@ -70,17 +74,21 @@ enum Command {
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
     Bench(bench::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
-    Lint,
+    Lint {
+        /// The architecture whose kernel to check; all of them without this.
+        #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
+        arch: Option<Arch>,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Setup { arch } => setup::command(arch),
-        Command::Build { arch } => kernel::command(arch),
+        Command::Setup { arch } => setup::command(&Arch::chosen(arch)),
+        Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
         Command::Test(options) => test::command(&options),
         Command::Bench(options) => bench::command(&options),
-        Command::Lint => lint::command(),
+        Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };
     match result {
         Ok(code) => code,

@@ -1,9 +1,11 @@
 //! One boot of the kernel in the emulator, from its start to the way it ended.
 //!
 //! ```text
-//!   COM1  console          -> a log file, or this terminal (cargo xtask run)
-//!   COM2  control channel  -> a log file that is read while it grows, line by line
-//!   0xf4  end of machine   -> the emulator's exit status is 2 * value + 1
+//!   first serial line   console          -> a log file, or this terminal (cargo xtask run)
+//!   second one, or      control channel  -> a log file that is read while it grows, line by line
+//!      semihosting
+//!   a device, or        end of machine   -> the emulator's exit status, the same on all of them
+//!      semihosting
 //! ```
 //!
 //! A boot always ends: the watchdog ends it when the control channel has been silent for too long,
@@ -11,7 +13,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Board, Control, START_OF_TEXT};
 use crate::workspace;
 
 /// How often the control log is looked at.
@@ -39,9 +41,11 @@ pub(crate) enum Console {
 
 /// A boot to be made.
 pub(crate) struct Boot<'a> {
-    /// The machine.
+    /// The architecture.
     pub(crate) arch: Arch,
-    /// The kernel's ELF image.
+    /// The machine.
+    pub(crate) board: &'static Board,
+    /// The kernel, in the form that the machine wants.
     pub(crate) kernel: &'a Path,
     /// The cpio archive.
     pub(crate) initramfs: &'a Path,
@@ -64,13 +68,13 @@ pub(crate) struct Boot<'a> {
 /// How a machine ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum End {
-    /// The kernel did what was asked and ended the machine.
+    /// The kernel did what was asked and ended the machine: status 17.
     Orderly,
-    /// The kernel stopped the machine with a report.
+    /// The kernel stopped the machine with a report: status 33.
     Report,
-    /// The kernel panicked.
+    /// The kernel panicked: status 49.
     Panic,
-    /// The machine was reset: a triple fault, most likely.
+    /// The machine was reset: on a PC by a triple fault, most likely.
     Reset,
     /// The watchdog ended it.
     Timeout,
@@ -154,8 +158,14 @@ impl Boot<'_> {
         }
         let mut command = self.command(&console, &control);
         command.stderr(File::create(&errors)?);
-        let mut child =
-            Guard(command.spawn().with_context(|| format!("cannot start {}", self.arch.qemu()))?);
+        let mut child = Guard(
+            command
+                .spawn()
+                .with_context(|| format!("cannot start {}", self.arch.description().qemu))?,
+        );
+        let forwarder = child.0.stdout.take().map(|from| {
+            thread::spawn(move || forward_after_firmware(from, &mut std::io::stdout().lock()))
+        });
         let mut lines = Lines::open(&control)?;
         let started = Instant::now();
         let mut heard = started;
@@ -179,6 +189,10 @@ impl Boot<'_> {
             }
             thread::sleep(POLL);
         };
+        if let Some(forwarder) = forwarder {
+            // An error is a reader of ours that has gone away, which is not the machine's fault.
+            let _ = forwarder.join();
+        }
         lines.read(on_line)?;
         lines.finish(on_line);
         let end = if timed_out { End::Timeout } else { End::of(status) };
@@ -190,7 +204,7 @@ impl Boot<'_> {
     fn command(&self, console: &Path, control: &Path) -> Command {
         let mut command = emulator(self.arch);
         command
-            .args(self.arch.qemu_machine())
+            .args(self.board.arguments)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
             .arg("-kernel")
@@ -207,12 +221,22 @@ impl Boot<'_> {
                 format!("file,id=console,path={}", escaped(console))
             }
             Console::Terminal => "stdio,id=console,mux=on,signal=off".to_owned(),
-            Console::Pipe => "stdio,id=console,signal=on".to_owned(),
+            Console::Pipe => {
+                if self.arch.description().firmware_speaks {
+                    command.stdout(Stdio::piped());
+                }
+                "stdio,id=console,signal=on".to_owned()
+            }
         };
         command
             .args(["-chardev", &console, "-serial", "chardev:console"])
-            .args(["-chardev", &format!("file,id=control,path={}", escaped(control))])
-            .args(["-serial", "chardev:control"]);
+            .args(["-chardev", &format!("file,id=control,path={}", escaped(control))]);
+        match self.arch.description().control {
+            Control::SecondSerial => command.args(["-serial", "chardev:control"]),
+            Control::Semihosting => {
+                command.args(["-semihosting-config", "enable=on,target=native,chardev=control"])
+            }
+        };
         command
     }
 }
@@ -220,14 +244,37 @@ impl Boot<'_> {
 /// The emulator's command, tied to our life where the machine has the tool for it: without that, a
 /// killed xtask would leave an emulator behind that runs for ever.
 fn emulator(arch: Arch) -> Command {
+    let program = arch.description().qemu;
     let tied = ["--pdeathsig", "KILL"];
     let works = Command::new("setpriv").args(tied).arg("true").stderr(Stdio::null()).status();
     if works.is_ok_and(|status| status.success()) {
         let mut command = Command::new("setpriv");
-        command.args(tied).arg(arch.qemu());
+        command.args(tied).arg(program);
         command
     } else {
-        Command::new(arch.qemu())
+        Command::new(program)
+    }
+}
+
+/// Passes on what the kernel says, without what the firmware has said before.
+fn forward_after_firmware(mut from: impl Read, to: &mut impl Write) -> std::io::Result<()> {
+    let mut bytes = [0; 4096];
+    let mut started = false;
+    loop {
+        let count = match from.read(&mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let mut new = &bytes[..count];
+        if !started {
+            let Some(at) = new.iter().position(|&byte| byte == START_OF_TEXT) else { continue };
+            started = true;
+            new = &new[at + 1..];
+        }
+        to.write_all(new)?;
+        to.flush()?;
     }
 }
 
@@ -289,8 +336,6 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -313,6 +358,27 @@ mod tests {
         lines.finish(&mut |line| rest.push(line.to_owned()));
         assert_eq!(rest, ["@end"]);
         fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_the_firmware_says_is_not_the_program_s_output() {
+        let forwarded = |text: &[u8]| {
+            // One byte at a time as well as all at once: the mark may be anywhere in what is read.
+            let mut whole = Vec::new();
+            forward_after_firmware(text, &mut whole).unwrap();
+            let mut single = Vec::new();
+            let bytes = text
+                .chunks(1)
+                .fold(Box::new(std::io::empty()) as Box<dyn Read + '_>, |before, byte| {
+                    Box::new(before.chain(byte))
+                });
+            forward_after_firmware(bytes, &mut single).unwrap();
+            assert_eq!(whole, single);
+            whole
+        };
+        assert_eq!(forwarded(b"OpenSBI v1\r\n\x02a\x02b"), b"a\x02b");
+        assert_eq!(forwarded(b"\x02"), b"");
+        assert_eq!(forwarded(b"only firmware"), b"");
     }
 
     #[test]

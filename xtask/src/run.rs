@@ -25,7 +25,7 @@ const SHOWN_LINES: usize = 40;
 #[derive(Args)]
 pub(crate) struct Options {
     /// The architecture to emulate.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "NAME", value_parser = Arch::parse, default_value = Arch::USUAL.name())]
     arch: Arch,
     /// The number of CPUs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=255))]
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// The memory of the machine, such as 512M or 2G.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     mem: String,
-    /// A static Linux program of this machine, and its arguments; without one, a console.
+    /// A static Linux program on this machine, for the architecture, and its arguments; without one, a console.
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     program: Vec<String>,
 }
@@ -108,13 +108,15 @@ fn boot(
     let ready = setup::ensure(options.arch)?;
     // Several may run at the same time: each has an image and logs of its own.
     let name = format!("run-{}", std::process::id());
-    let prepared = initramfs::prepare(options.arch, &ready, program, &name)?;
+    let board = options.arch.board();
+    let prepared = initramfs::prepare(options.arch, board, &ready, program, &name)?;
     let image = Removed(prepared.image);
     if console == Console::Terminal {
         eprintln!("Booting; leave with `poweroff` in the console, or Ctrl-A x at any time.");
     }
     Boot {
         arch: options.arch,
+        board,
         kernel: &prepared.kernel,
         initramfs: &image.0,
         command_line: mode.to_owned(),

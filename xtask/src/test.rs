@@ -1,5 +1,9 @@
 //! `cargo xtask test`: host tests, emulated tests, the conformance matrix and the closing line.
 //!
+//! ```text
+//!   set-up of each architecture ─> host tests ─> builds, one after another ─> boots, side by side ─> matrix
+//! ```
+//!
 //! The closing line `N passed, N failed` is the last one of standard output. The command fails if any
 //! test failed or none ran: a filter that matches nothing has shown nothing.
 
@@ -11,17 +15,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Board};
 use crate::emulated::{self, Machine, Verdict};
+use crate::initramfs::{self, Prepared};
 use crate::matrix::{self, Column, HOST};
-use crate::{catalogue, host_tests, initramfs, setup};
+use crate::setup::{self, Ready};
+use crate::{catalogue, host_tests};
 
 /// What to test.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The architecture to emulate.
-    #[arg(long, value_enum, default_value_t)]
-    arch: Arch,
+    /// The architecture to emulate; all of them, side by side, without this.
+    #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
+    arch: Option<Arch>,
     /// Run only tests whose name contains this.
     #[arg(long)]
     filter: Option<String>,
@@ -42,11 +48,20 @@ pub(crate) struct Options {
 /// `cargo xtask test`
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let filter = options.filter.as_deref();
-    let mut columns = Vec::new();
+    let archs = Arch::chosen(options.arch);
+    // First, so that what is missing is told before anything takes its time.
+    let ready: Vec<Ready> = if options.host_only {
+        Vec::new()
+    } else {
+        archs.iter().map(|&arch| setup::ensure(arch)).collect::<Result<_>>()?
+    };
     let host = if options.no_host { Vec::new() } else { host_tests::run(filter)? };
-    columns.push(Column { name: HOST, verdicts: host });
-    let emulated = if options.host_only { Vec::new() } else { emulated_tests(options)? };
-    columns.push(Column { name: options.arch.name(), verdicts: emulated });
+    let mut columns = vec![Column { name: HOST, verdicts: host }];
+    columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));
+    for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready)) {
+        let column = columns.iter_mut().find(|column| column.name == arch.name());
+        column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
+    }
 
     for column in &mut columns {
         let unknown: Vec<Verdict> = column
@@ -79,22 +94,52 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds and boots; a kernel that does not build, or does not list its tests, is a failed test, so
-/// that the matrix and the closing line appear all the same.
-fn emulated_tests(options: &Options) -> Result<Vec<Verdict>> {
-    let ready = setup::ensure(options.arch)?;
-    let run = || -> Result<Vec<Verdict>> {
-        let prepared = initramfs::prepare(options.arch, &ready, None, "test")?;
-        let machine = Machine {
-            arch: options.arch,
-            kernel: &prepared.kernel,
-            initramfs: &prepared.image,
-            timeout: Duration::from_secs(options.timeout),
-        };
-        emulated::run(&machine, options.filter.as_deref())
+/// Builds one kernel after another, then boots them side by side; a kernel that does not build is a
+/// failed test, so that the others, the matrix and the closing line appear all the same.
+fn emulated_tests<'a>(
+    options: &Options,
+    archs: impl Iterator<Item = (Arch, &'a Ready)>,
+) -> Vec<(Arch, Vec<Verdict>)> {
+    let mut machines: Vec<Machine> = Vec::new();
+    let mut results = Vec::new();
+    for (arch, ready) in archs {
+        for board in arch.description().boards {
+            let built = machines
+                .iter()
+                .find(|other| other.arch == arch && other.board.features == board.features)
+                .map(|other| (other.kernel.clone(), other.initramfs.clone()));
+            let prepared = match built {
+                Some((kernel, image)) => Ok(Prepared { kernel, image }),
+                None => initramfs::prepare(arch, board, ready, None, &image_name(board)),
+            };
+            match prepared {
+                Ok(Prepared { kernel, image }) => machines.push(Machine {
+                    arch,
+                    board,
+                    kernel,
+                    initramfs: image,
+                    timeout: Duration::from_secs(options.timeout),
+                }),
+                Err(error) => {
+                    println!("FAILED  {arch:<8} the kernel for {}: {error:#}", board.name);
+                    let verdict = Verdict::failed("kernel_builds", format!("{error:#}"));
+                    results.push((arch, vec![verdict]));
+                    // The other machines' kernel is the same one, or differs in little.
+                    break;
+                }
+            }
+        }
+    }
+    let verdicts = if machines.is_empty() {
+        Vec::new()
+    } else {
+        emulated::run(&machines, options.filter.as_deref())
     };
-    Ok(run().unwrap_or_else(|error| {
-        println!("FAILED  {:<8} the kernel: {error:#}", options.arch);
-        vec![Verdict::failed("kernel_builds_and_lists_its_tests", format!("{error:#}"))]
-    }))
+    results.extend(machines.iter().map(|machine| machine.arch).zip(verdicts));
+    results
+}
+
+/// A name for the image with a kernel's symbols: one for each set of build options.
+fn image_name(board: &Board) -> String {
+    ["test"].iter().chain(board.features).copied().collect::<Vec<_>>().join("-")
 }

@@ -1,7 +1,7 @@
 //! Building our own user programs, for the image: static Linux executables of the package `user`.
 //!
 //! Each is one file in `user/src/bin`. The compiler is the kernel's, the target too, since that needs
-//! nothing but core; the flags differ: user code lies low, and has no reason to avoid a red zone.
+//! nothing but core; the flags differ: user code lies low, where the linker puts it without a script of ours.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
     flags
         .extend(ready.toolchain.sysroot.iter().map(|path| format!("--sysroot={}", path.display())));
     flags.extend(ready.linker.flags());
-    flags.extend(arch.user_flags().iter().map(|&flag| flag.to_owned()));
+    flags.extend(arch.description().user_flags.iter().map(|&flag| flag.to_owned()));
     flags
 }
 

@@ -1,11 +1,11 @@
 //! System calls about files.
 
-use super::abi::{self, Stat, WORD_BYTES, open as flag};
+use super::abi::{self, Stat, open as flag};
 use super::current;
 use super::error::{Errno, SysResult};
 use super::files::{Descriptor, OpenFile, Pipe, Target};
 use super::proc_fs;
-use super::syscall::{get, path, put};
+use super::syscall::{WORD_BYTES, get, get_numbers, path, put};
 use super::tree::{self, Content, Node};
 use crate::sched;
 use crate::sync::SpinLock;
@@ -108,9 +108,8 @@ pub(super) fn vectored(
     }
     let mut done = 0;
     for i in 0..count {
-        let place = vector.checked_add(2 * WORD_BYTES as u64 * i).ok_or(Errno::EFAULT)?;
-        let entry: [u8; 2 * WORD_BYTES] = get(place)?;
-        let (base, length) = (abi::word(&entry, 0), abi::word(&entry, 1));
+        let entry = vector.checked_add(2 * WORD_BYTES * i).ok_or(Errno::EFAULT)?;
+        let [base, length] = get_numbers(entry, abi::WORD)?;
         match one(number, base, length) {
             Ok(moved) => {
                 done += moved;
@@ -194,15 +193,18 @@ fn node_stat(node: &Node) -> Stat {
     }
 }
 
-pub(super) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
+fn stat_by_path(at: u64, follow: bool) -> Result<Stat, Errno> {
     let path = path(at)?;
     let directory = directory();
     let parts = tree::absolute(&directory, &path);
-    let stat = match proc_fs::open_path(&parts) {
+    Ok(match proc_fs::open_path(&parts) {
         Some(target) => stat_of(&OpenFile::new(target?)),
         None => node_stat(&*tree::find(&directory, &path, follow)?),
-    };
-    put(to, &abi::encode_stat(&stat))?;
+    })
+}
+
+pub(super) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
+    put(to, &abi::encode_stat(&stat_by_path(at, follow)?))?;
     Ok(0)
 }
 
@@ -216,6 +218,15 @@ pub(super) fn fstatat(number: u64, at: u64, to: u64, flags: u64) -> SysResult {
         return fstat(number, to);
     }
     stat(at, to, flags & AT_SYMLINK_NOFOLLOW == 0)
+}
+
+pub(super) fn statx(number: u64, at: u64, flags: u64, to: u64) -> SysResult {
+    if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
+        put(to, &abi::encode_statx(&stat_of(file(number)?)))?;
+    } else {
+        put(to, &abi::encode_statx(&stat_by_path(at, flags & AT_SYMLINK_NOFOLLOW == 0)?))?;
+    }
+    Ok(0)
 }
 
 /// Everything but an empty pipe is ready at once.
@@ -278,6 +289,13 @@ pub(super) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
     let position = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
     file.position.store(position, Ordering::Relaxed);
     Ok(position)
+}
+
+/// The same for a program whose words are too small for the result: it goes to memory.
+pub(super) fn long_seek(number: u64, offset: u64, to: u64, whence: u64) -> SysResult {
+    let position = seek(number, offset as i64, whence)?;
+    put(to, &position.to_le_bytes())?;
+    Ok(0)
 }
 
 pub(super) fn access(at: u64) -> SysResult {

@@ -1,14 +1,15 @@
 //! System calls about everything else: waiting, signals, time, identity, threads.
 
-use super::abi::{self, ACTION_BYTES, MACHINE, SystemInfo, USER_TOP, WORD_BYTES};
+use super::abi::{self, MACHINE, SystemInfo, USER_TOP};
 use super::error::{Errno, SysResult};
-use super::syscall::{get, put};
+use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
 use super::{current, life};
 use crate::sched::{self, WaitQueue};
 use crate::sync::SpinLock;
 use crate::{cpus, memory, time};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
+use kstack_core::exec::WordSize;
 
 pub(super) fn wait4(which: i64, status: u64, options: u64) -> SysResult {
     const NO_HANG: u64 = 1;
@@ -54,24 +55,13 @@ pub(super) fn sigaction(signal: u64, new: u64, old: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let process = current();
-    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; ACTION_BYTES]);
+    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; abi::SIGACTION_BYTES]);
     if new != 0 {
-        let action = get::<ACTION_BYTES>(new)?;
+        let action = get::<{ abi::SIGACTION_BYTES }>(new)?;
         process.actions.lock().insert(signal, action);
     }
     if old != 0 {
         put(old, &before)?;
-    }
-    Ok(0)
-}
-
-/// Stores two numbers of `width` bytes each.
-fn put_pair(to: u64, first: u64, second: u64, width: usize) -> SysResult {
-    if width == WORD_BYTES {
-        put(to, &abi::encode_pair(first, second))?;
-    } else {
-        put(to, &first.to_le_bytes())?;
-        put(to.checked_add(8).ok_or(Errno::EFAULT)?, &second.to_le_bytes())?;
     }
     Ok(0)
 }
@@ -94,17 +84,8 @@ pub(super) fn pause() -> SysResult {
     Ok(0)
 }
 
-/// A time of two numbers of `width` bytes each.
-fn timespec(at: u64, width: usize) -> Result<u64, Errno> {
-    let (seconds, nanoseconds) = if width == WORD_BYTES {
-        let words: [u8; 2 * WORD_BYTES] = get(at)?;
-        (abi::word(&words, 0), abi::word(&words, 1))
-    } else {
-        let nanoseconds_at = at.checked_add(8).ok_or(Errno::EFAULT)?;
-        // Of the nanoseconds the upper half is padding.
-        let nanoseconds = u32::from_le_bytes(get(nanoseconds_at)?);
-        (u64::from_le_bytes(get(at)?), nanoseconds.into())
-    };
+fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {
+    let [seconds, nanoseconds] = get_numbers(at, size)?;
     if nanoseconds >= 1_000_000_000 || seconds > 1 << 32 {
         return Err(Errno::EINVAL);
     }
@@ -112,29 +93,37 @@ fn timespec(at: u64, width: usize) -> Result<u64, Errno> {
 }
 
 pub(super) fn nanosleep(at: u64) -> SysResult {
-    time::sleep(timespec(at, WORD_BYTES)?).map_err(|_| Errno::EINTR)?;
+    time::sleep(timespec(at, abi::WORD)?).map_err(|_| Errno::EINTR)?;
     Ok(0)
 }
 
-pub(super) fn clock_nanosleep(flags: u64, at: u64, width: usize) -> SysResult {
+pub(super) fn clock_nanosleep(flags: u64, at: u64, size: WordSize) -> SysResult {
     const ABSOLUTE: u64 = 1;
-    let when = timespec(at, width)?;
+    let when = timespec(at, size)?;
     let length =
         if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
     time::sleep(length).map_err(|_| Errno::EINTR)?;
     Ok(0)
 }
 
-pub(super) fn clock_gettime(to: u64, width: usize) -> SysResult {
+/// `encode`: how the structure looks that is asked for.
+pub(super) fn clock_gettime<const N: usize>(
+    to: u64,
+    encode: fn(u64, u64) -> [u8; N],
+) -> SysResult {
     let now = time::nanoseconds();
-    put_pair(to, now / 1_000_000_000, now % 1_000_000_000, width)
+    put(to, &encode(now / 1_000_000_000, now % 1_000_000_000))?;
+    Ok(0)
 }
 
-pub(super) fn clock_getres(to: u64, width: usize) -> SysResult {
-    if to == 0 {
-        return Ok(0);
+pub(super) fn clock_getres<const N: usize>(
+    to: u64,
+    encode: fn(u64, u64) -> [u8; N],
+) -> SysResult {
+    if to != 0 {
+        put(to, &encode(0, 1_000_000_000 / crate::arch::irqchip::HZ))?;
     }
-    put_pair(to, 0, 1_000_000_000 / crate::arch::irqchip::HZ, width)
+    Ok(0)
 }
 
 pub(super) fn gettimeofday(to: u64) -> SysResult {
@@ -148,14 +137,14 @@ pub(super) fn gettimeofday(to: u64) -> SysResult {
 pub(super) fn time(to: u64) -> SysResult {
     let now = time::nanoseconds() / 1_000_000_000;
     if to != 0 {
-        put(to, &(now as usize).to_le_bytes())?;
+        put_word(to, now)?;
     }
     Ok(now)
 }
 
 pub(super) fn times(to: u64) -> SysResult {
     if to != 0 {
-        write_zeros(to, 4 * WORD_BYTES as u64)?;
+        write_zeros(to, 4 * WORD_BYTES)?;
     }
     Ok(time::nanoseconds() / 10_000_000)
 }
@@ -197,25 +186,33 @@ pub(super) fn getrandom(to: u64, length: u64) -> SysResult {
     Ok(length)
 }
 
-pub(super) fn prlimit(resource: u64, old: u64, width: usize) -> SysResult {
+pub(super) fn prlimit<const N: usize>(
+    resource: u64,
+    old: u64,
+    encode: fn(u64, u64) -> [u8; N],
+) -> SysResult {
     const STACK: u64 = 3;
     const FILES: u64 = 7;
-    if old == 0 {
-        return Ok(0);
-    }
+    if old != 0 {
         let soft = match resource {
             STACK => super::memory::STACK_LIMIT,
             FILES => 256,
             _ => u64::MAX,
         };
-    put_pair(old, soft, u64::MAX, width)
+        put(old, &encode(soft, u64::MAX))?;
+    }
+    Ok(0)
 }
 
 pub(super) fn arch_prctl(code: u64, value: u64) -> SysResult {
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
     match code {
-        SET_FS if value < USER_TOP => set_tls(value),
+        SET_FS if value < USER_TOP => {
+            sched::current().user_tls.store(value, Ordering::Relaxed);
+            crate::arch::user::set_tls(value);
+            Ok(0)
+        }
         SET_FS => Err(Errno::EPERM),
         GET_FS => {
             put(value, &sched::current().user_tls.load(Ordering::Relaxed).to_le_bytes())?;
@@ -223,6 +220,34 @@ pub(super) fn arch_prctl(code: u64, value: u64) -> SysResult {
         }
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// A `struct user_desc`: which segment it describes (-1: any that is free), and its base. Only a plain writable data segment
+/// of 32 bits can be asked for; its limit is ignored: it reaches everywhere.
+pub(super) fn segment(at: u64) -> Result<(i32, u64), Errno> {
+    // Bits: 32-bit, kind (2), read or execute only, limit in pages, not present, usable.
+    const KIND: u32 = 0b10_1111;
+    const WRITABLE_DATA: u32 = 1;
+    let [number, base, _limit, bits] = get_numbers::<4>(at, WordSize::Four)?.map(|n| n as u32);
+    if bits & KIND != WRITABLE_DATA {
+        return Err(Errno::EINVAL);
+    }
+    Ok((number as i32, base.into()))
+}
+
+/// The segment for thread-local storage of machines that have segments.
+pub(super) fn set_thread_area(at: u64) -> SysResult {
+    /// The only one there is.
+    const NUMBER: i32 = 6;
+    let (number, base) = segment(at)?;
+    match number {
+        NUMBER => {}
+        -1 => put(at, &NUMBER.to_le_bytes())?,
+        _ => return Err(Errno::EINVAL),
+    }
+    sched::current().user_tls.store(base, Ordering::Relaxed);
+    crate::arch::user::set_tls(base);
+    Ok(0)
 }
 
 /// Sets the base of the thread-local storage.
@@ -238,12 +263,11 @@ pub(super) fn set_tid_address(at: u64) -> SysResult {
 }
 
 pub(super) fn affinity(length: u64, to: u64) -> SysResult {
-    if length < WORD_BYTES as u64 {
+    if length < WORD_BYTES {
         return Err(Errno::EINVAL);
     }
-    let mask = (1_usize << cpus::online_count()) - 1;
-    put(to, &mask.to_le_bytes())?;
-    Ok(WORD_BYTES as u64)
+    put_word(to, (1_u64 << cpus::online_count()) - 1)?;
+    Ok(WORD_BYTES)
 }
 
 /// Threads asleep on words of memory: process, address, and whether they were woken.
@@ -261,7 +285,7 @@ pub(super) fn futex(
     operation: u64,
     value: u64,
     timeout: u64,
-    width: usize,
+    size: WordSize,
 ) -> SysResult {
     const WAIT: u64 = 0;
     const WAKE: u64 = 1;
@@ -271,8 +295,8 @@ pub(super) fn futex(
         WAIT | WAIT_BITSET => {
             let deadline = match timeout {
                 0 => u64::MAX,
-                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at, width)?,
-                at => timespec(at, width)?,
+                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at, size)?,
+                at => timespec(at, size)?,
             };
             futex_wait(address, value as u32, deadline)
         }

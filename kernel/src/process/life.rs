@@ -21,7 +21,7 @@ const SIGCHLD: u64 = 17;
 const CLONE_VM: u64 = 0x100;
 const CLONE_VFORK: u64 = 0x4000;
 const CLONE_THREAD: u64 = 0x1_0000;
-const CLONE_SETTLS: u64 = 0x8_0000;
+pub(super) const CLONE_SETTLS: u64 = 0x8_0000;
 const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 const CLONE_CHILD_SETTID: u64 = 0x100_0000;
@@ -352,6 +352,13 @@ pub fn die_if_killed(_regs: &mut SavedRegs) {
     }
 }
 
+/// The handler's address, the first word.
+fn handler(action: &[u8; abi::SIGACTION_BYTES]) -> u64 {
+    let mut word = [0; 8];
+    word[..abi::WORD.bytes()].copy_from_slice(&action[..abi::WORD.bytes()]);
+    u64::from_le_bytes(word)
+}
+
 /// Sends a signal. Handlers are not called yet; a signal with a handler, and one that is ignored, does nothing.
 pub(super) fn send_signal(process: &Arc<Process>, signal: u64) -> SysResult {
     const IGNORED_BY_DEFAULT: [u64; 4] = [SIGCHLD, 18, 23, 28];
@@ -362,7 +369,7 @@ pub(super) fn send_signal(process: &Arc<Process>, signal: u64) -> SysResult {
         .actions
         .lock()
         .get(&signal)
-        .map_or(0, |action| abi::word(action, 0));
+        .map_or(0, |action| handler(action));
     let is_fatal = match action {
         0 => !IGNORED_BY_DEFAULT.contains(&signal),
         _ => signal == SIGKILL as u64,

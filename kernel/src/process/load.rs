@@ -3,7 +3,9 @@
 //! The file is untrusted: every number in it is checked before it is used, and a bad one makes the whole program
 //! unloadable (`ENOEXEC`), with nothing left behind.
 
-use super::abi::{ELF_MACHINE, HWCAP, MACHINE, PLATFORM, USER_LOWEST, USER_TOP, WORD};
+use super::abi::{
+    self, DYNAMIC_BASE, ELF_MACHINE, HWCAP, MACHINE, PLATFORM, USER_LOWEST, USER_TOP,
+};
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
 use crate::arch::paging::Access;
@@ -14,8 +16,6 @@ use elf::endian::LittleEndian;
 use kstack_core::exec::{self, Auxiliary, StackImage};
 
 const PAGE: u64 = 4096;
-/// Where a position-independent program is put.
-const DYNAMIC_BASE: u64 = USER_TOP / 3 * 2 & !(PAGE - 1);
 
 /// A program ready to start.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(crate) fn load(
         random: super::random_bytes(),
         platform: PLATFORM.as_bytes(),
         path,
-        word: WORD,
+        word: abi::WORD,
     };
     let limit = exec::string_limit(super::memory::STACK_LIMIT);
     let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;

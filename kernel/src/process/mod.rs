@@ -64,7 +64,7 @@ pub struct Process {
     /// Whether a parent sleeps until this child of vfork is done with its memory.
     pub(crate) borrows_memory: AtomicBool,
     /// What programs said of signals: `struct sigaction` as it came, by number.
-    pub(crate) actions: SpinLock<BTreeMap<u64, [u8; abi::ACTION_BYTES]>>,
+    pub(crate) actions: SpinLock<BTreeMap<u64, [u8; abi::SIGACTION_BYTES]>>,
 }
 
 static TABLE: SpinLock<Vec<Arc<Process>>> = SpinLock::new(Vec::new());

@@ -1,12 +1,13 @@
 //! System calls: the way in, and which call is which.
 
-use super::abi::{self, Call, WORD_BYTES};
+use super::abi::{self, Call};
 use super::error::{Errno, SysResult};
 use super::{calls_files as files, calls_memory as memory, calls_misc as misc, current, life};
 use crate::arch::regs::SavedRegs;
 use crate::sched;
 use alloc::string::String;
 use alloc::vec::Vec;
+use kstack_core::exec::WordSize;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Longest path.
@@ -45,13 +46,11 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Lstat => files::stat(a, b, false),
         Call::Fstat => files::fstat(a, b),
         Call::Newfstatat => files::fstatat(a, b, c, d),
+        Call::Statx => files::statx(a, b, c, e),
+        Call::Llseek => files::long_seek(a, b << 32 | c, d, e),
         Call::Poll => files::poll(a, b, c as i32),
         Call::Ppoll => files::poll(a, b, if c == 0 { -1 } else { 0 }),
         Call::Lseek => files::seek(a, b as i64, c),
-        Call::Llseek => {
-            put(c, &files::seek(a, b as i64, d)?.to_le_bytes())?;
-            Ok(0)
-        }
         Call::Pread64 => files::pread(a, b, c, d),
         Call::Readv => files::vectored(a, b, c, files::read),
         Call::Writev => files::vectored(a, b, c, files::write),
@@ -100,6 +99,7 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Vfork => life::clone(regs, 0x4100, 0, 0, 0, 0),
         Call::Clone => {
             let [flags, stack, parent_word, child_word, tls] = abi::clone_arguments(arguments);
+            let tls = if flags & life::CLONE_SETTLS != 0 { abi::thread_local(tls)? } else { 0 };
             life::clone(regs, flags, stack, parent_word, child_word, tls)
         }
         Call::Execve => execve(regs, a, b, c),
@@ -132,32 +132,33 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
             Ok(0)
         }
         Call::Nanosleep => misc::nanosleep(a),
-        Call::ClockNanosleep => misc::clock_nanosleep(b, c, WORD_BYTES),
-        Call::ClockNanosleep64 => misc::clock_nanosleep(b, c, 8),
-        Call::ClockGettime => misc::clock_gettime(b, WORD_BYTES),
-        Call::ClockGettime64 => misc::clock_gettime(b, 8),
-        Call::ClockGetres => misc::clock_getres(b, WORD_BYTES),
-        Call::ClockGetres64 => misc::clock_getres(b, 8),
+        Call::ClockGettime64 => misc::clock_gettime(b, abi::encode_long_pair),
+        Call::ClockGetres64 => misc::clock_getres(b, abi::encode_long_pair),
+        Call::ClockNanosleep64 => misc::clock_nanosleep(b, c, WordSize::Eight),
+        Call::Futex64 => misc::futex(a, b, c, d, WordSize::Eight),
+        Call::SetTls => misc::set_tls(a),
+        // A page is made visible to instruction fetches when it becomes executable, and programs here do not write code into
+        // executable pages.
+        Call::CacheFlush => Ok(0),
+        Call::SetThreadArea => misc::set_thread_area(a),
+        Call::ClockNanosleep => misc::clock_nanosleep(b, c, abi::WORD),
+        Call::ClockGettime => misc::clock_gettime(b, abi::encode_pair),
+        Call::ClockGetres => misc::clock_getres(b, abi::encode_pair),
         Call::Gettimeofday => misc::gettimeofday(a),
         Call::Time => misc::time(a),
         Call::Times => misc::times(a),
-        Call::Getrusage => misc::write_zeros(b, 18 * WORD_BYTES as u64),
+        Call::Getrusage => misc::write_zeros(b, abi::RUSAGE_BYTES),
         Call::Sysinfo => misc::sysinfo(a),
         Call::Uname => misc::uname(a),
         Call::Getrandom => misc::getrandom(a, b),
-        Call::Prlimit64 => misc::prlimit(b, d, 8),
-        Call::Getrlimit => misc::prlimit(a, b, WORD_BYTES),
+        Call::Prlimit64 => misc::prlimit(b, d, abi::encode_long_pair),
+        Call::Getrlimit => misc::prlimit(a, b, abi::encode_pair),
         Call::ArchPrctl => misc::arch_prctl(a, b),
         Call::SetTidAddress => misc::set_tid_address(a),
         Call::SetRobustList | Call::Prctl => Ok(0),
         // Every start of a program asks for it, and does without.
         Call::Rseq => Err(Errno::ENOSYS),
-        Call::Futex => misc::futex(a, b, c, d, WORD_BYTES),
-        Call::Futex64 => misc::futex(a, b, c, d, 8),
-        Call::SetTls => misc::set_tls(a),
-        // Every page is made visible to instruction fetches when it becomes executable, and programs here do not write code
-        // into executable pages.
-        Call::CacheFlush => Ok(0),
+        Call::Futex => misc::futex(a, b, c, d, abi::WORD),
         Call::SchedGetaffinity => misc::affinity(b, c),
     }
 }
@@ -213,6 +214,27 @@ pub(super) fn put(at: u64, bytes: &[u8]) -> Result<(), Errno> {
     Ok(memory.lock().write(at, bytes)?)
 }
 
+/// Bytes of a program's word.
+pub(super) const WORD_BYTES: u64 = abi::WORD.bytes() as u64;
+
+/// Numbers that lie one after the other, of the bytes that `size` says.
+pub(super) fn get_numbers<const N: usize>(at: u64, size: WordSize) -> Result<[u64; N], Errno> {
+    let mut numbers = [0; N];
+    for (number, i) in numbers.iter_mut().zip(0..) {
+        let at = at.checked_add(size.bytes() as u64 * i).ok_or(Errno::EFAULT)?;
+        *number = match size {
+            WordSize::Four => u32::from_le_bytes(get(at)?).into(),
+            WordSize::Eight => u64::from_le_bytes(get(at)?),
+        };
+    }
+    Ok(numbers)
+}
+
+/// Writes a word to the program's memory.
+pub(super) fn put_word(at: u64, value: u64) -> Result<(), Errno> {
+    put(at, &value.to_le_bytes()[..abi::WORD.bytes()])
+}
+
 /// Reads from the program's memory.
 pub(super) fn get<const N: usize>(at: u64) -> Result<[u8; N], Errno> {
     let memory = current().memory().ok_or(Errno::EFAULT)?;
@@ -221,20 +243,24 @@ pub(super) fn get<const N: usize>(at: u64) -> Result<[u8; N], Errno> {
     Ok(bytes)
 }
 
+fn pointer_at(at: u64, index: u64) -> Result<u64, Errno> {
+    let [pointer] = get_numbers(at.checked_add(WORD_BYTES * index).ok_or(Errno::EFAULT)?, abi::WORD)?;
+    Ok(pointer)
+}
+
 fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
     let mut strings = Vec::new();
     if at == 0 {
         return Ok(strings);
     }
     for i in 0..MOST_STRINGS as u64 {
-        let place = at.checked_add(WORD_BYTES as u64 * i).ok_or(Errno::EFAULT)?;
-        let pointer = abi::word(&get::<WORD_BYTES>(place)?, 0);
+        let pointer = pointer_at(at, i)?;
         if pointer == 0 {
             return Ok(strings);
         }
         let one = string(pointer, kstack_core::exec::MOST_STRING)
             .map_err(|error| if error == Errno::ENAMETOOLONG { Errno::E2BIG } else { error })?;
-        *left = left.checked_sub(one.len() + WORD_BYTES).ok_or(Errno::E2BIG)?;
+        *left = left.checked_sub(one.len() + 8).ok_or(Errno::E2BIG)?;
         strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         strings.push(one);
     }

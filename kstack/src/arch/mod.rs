@@ -29,5 +29,10 @@ pub mod arm32;
 #[cfg(target_arch = "arm")]
 pub use arm32 as current;
 
-#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "x86_64")))]
+#[cfg(target_arch = "x86")]
+pub mod i386;
+#[cfg(target_arch = "x86")]
+pub use i386 as current;
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "x86", target_arch = "x86_64")))]
 compile_error!("kstack has no complete architecture tree for this target yet");

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::foreign;
 use super::toolchain::{self, Release};
 use crate::arch::Arch;
 use crate::{progress, workspace};
@@ -17,13 +18,20 @@ use crate::{progress, workspace};
 pub(crate) enum Wanted {
     /// A compiler for an architecture's bare-metal target, with the source of core and alloc.
     Toolchain(Arch),
-    /// One named package.
-    Package {
-        /// Its name in the archive.
-        name: String,
+    /// Packages that go together: the first of these sets that the archive has.
+    Packages {
+        /// The sets, best first.
+        sets: Vec<Vec<String>>,
         /// What it is for.
         reason: String,
     },
+}
+
+impl Wanted {
+    /// One package.
+    pub(crate) fn package(name: &str, reason: &str) -> Wanted {
+        Wanted::Packages { sets: vec![vec![name.to_owned()]], reason: reason.to_owned() }
+    }
 }
 
 /// What the archive can do about it.
@@ -94,19 +102,12 @@ fn install_packages(rights: Rights, packages: &[&str]) -> Result<()> {
 }
 
 /// Downloads a package without installing it and unpacks it into a folder; needs no rights.
-pub(super) fn unpack(package: &str, into: &std::path::Path) -> Result<()> {
+pub(super) fn unpack(package: &str, arch: Arch, into: &std::path::Path) -> Result<()> {
     let download = workspace::made(into.join("download"))?;
-    let fetch = || {
-        let mut command = Command::new("apt-get");
-        command.args(["download", package]).current_dir(&download);
-        progress::command(&format!("Downloading {package}"), &mut command)
-    };
-    if let Err(error) = fetch() {
-        let Some(rights) = Rights::here() else {
-            return Err(error.context("try `sudo apt-get update` first"));
-        };
-        update(rights)?;
-        fetch()?;
+    if foreign::is_foreign(arch) {
+        foreign::download(package, arch, &download)?;
+    } else {
+        download_own(package, &download)?;
     }
     let archive = std::fs::read_dir(&download)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -116,6 +117,23 @@ pub(super) fn unpack(package: &str, into: &std::path::Path) -> Result<()> {
     command.arg("-x").arg(&archive).arg(into);
     progress::quiet(&mut command)?;
     std::fs::remove_dir_all(&download)?;
+    Ok(())
+}
+
+/// Downloads a package of this machine's own architecture.
+fn download_own(package: &str, into: &std::path::Path) -> Result<()> {
+    let fetch = || {
+        let mut command = Command::new("apt-get");
+        command.args(["download", package]).current_dir(into);
+        progress::command(&format!("Downloading {package}"), &mut command)
+    };
+    if let Err(error) = fetch() {
+        let Some(rights) = Rights::here() else {
+            return Err(error.context("try `sudo apt-get update` first"));
+        };
+        update(rights)?;
+        fetch()?;
+    }
     Ok(())
 }
 
@@ -130,10 +148,15 @@ fn by_hand(wanted: &[Wanted]) -> String {
     let commands: Vec<String> = wanted
         .iter()
         .map(|one| match one {
-            Wanted::Toolchain(arch) => {
+            Wanted::Toolchain(arch) if arch.description().own_core_fits => {
                 format!("rustup update stable && rustup target add {}", arch.target())
             }
-            Wanted::Package { name, .. } => format!("install {name}"),
+            Wanted::Toolchain(_) => {
+                "rustup update stable && rustup component add rust-src".to_owned()
+            }
+            Wanted::Packages { sets, .. } => {
+                format!("install {}", sets.first().map(|set| set.join(" ")).unwrap_or_default())
+            }
         })
         .collect();
     commands.join(" && ")
@@ -152,9 +175,10 @@ fn plan(wanted: &[Wanted], needed: Release) -> Plan {
                         "a Rust compiler with the source of core and alloc, to make them for";
                     (set.to_vec(), format!("{what} {}", arch.target()))
                 }),
-            Wanted::Package { name, reason } => {
-                candidate_text(name).map(|_| (vec![name.clone()], reason.clone()))
-            }
+            Wanted::Packages { sets, reason } => sets
+                .iter()
+                .find(|set| set.iter().all(|name| candidate_text(name).is_some()))
+                .map(|set| (set.clone(), reason.clone())),
         };
         match found {
             Some(packages) => plan.available.push(packages),
@@ -245,8 +269,7 @@ mod tests {
 
     #[test]
     fn what_the_archive_lacks_is_not_lost() {
-        let name = "kstack-no-such-package".to_owned();
-        let wanted = [Wanted::Package { name, reason: "a test".to_owned() }];
+        let wanted = [Wanted::package("kstack-no-such-package", "a test")];
         let plan = plan(&wanted, toolchain::minimum().unwrap());
         assert!(plan.available.is_empty());
         assert_eq!(plan.absent.len(), 1);
@@ -256,8 +279,11 @@ mod tests {
     fn what_to_do_by_hand_names_every_wish() {
         let text = by_hand(&[
             Wanted::Toolchain(Arch::X86_64),
-            Wanted::Package { name: "lld".to_owned(), reason: "the linker".to_owned() },
+            Wanted::package("lld", "the linker"),
+            Wanted::Toolchain(Arch::I386),
         ]);
-        assert!(text.contains("x86_64-unknown-none") && text.contains("install lld"), "{text}");
+        for part in ["target add x86_64-unknown-none", "install lld", "component add rust-src"] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }

@@ -3,12 +3,14 @@
 //! Three things come from outside the workspace: a compiler with core and alloc for the bare-metal
 //! target ([`toolchain`], [`sysroot`], [`linker`]), the emulator, and Debian's static busybox for
 //! the image ([`userland`]). Missing packages are collected first and installed in one go by
-//! [`apt`]; whoever may not install gets the one command that does it.
+//! [`apt`]; whoever may not install gets the one command that does it. All of it is made or fetched for
+//! one architecture at a time, when a command first asks for that one.
 //!
 //! Invariants: nothing here calls rustup or changes its settings; nothing is written outside the
 //! cache except by the package manager; with all in place no process is started that needs a network.
 
 mod apt;
+mod foreign;
 mod linker;
 mod sysroot;
 pub(crate) mod toolchain;
@@ -38,12 +40,15 @@ pub(crate) struct Ready {
 }
 
 /// `cargo xtask setup`
-pub(crate) fn command(arch: Arch) -> Result<ExitCode> {
-    let ready = ensure(arch)?;
-    println!("compiler  {}", ready.toolchain);
-    println!("linker    {}", ready.linker);
-    println!("emulator  {}", arch.qemu());
-    println!("busybox   {}", workspace::shown(&ready.busybox));
+pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
+    for &arch in archs {
+        let ready = ensure(arch)?;
+        println!("{arch}");
+        println!("  compiler  {}", ready.toolchain);
+        println!("  linker    {}", ready.linker);
+        println!("  emulator  {}", arch.description().qemu);
+        println!("  busybox   {}", workspace::shown(&ready.busybox));
+    }
     println!("Ready: `cargo xtask run` and `cargo xtask test` work without a network from now on.");
     Ok(ExitCode::SUCCESS)
 }
@@ -64,8 +69,7 @@ pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
     if !path.is_file() {
         let name = apt::clippy_package(toolchain.release)
             .with_context(|| format!("no clippy found for {toolchain}"))?;
-        let reason = "the linter that goes with the kernel's compiler".to_owned();
-        apt::install(&[Wanted::Package { name, reason }])?;
+        apt::install(&[Wanted::package(&name, "the linter that goes with the kernel's compiler")])?;
     }
     Ok(path)
 }
@@ -76,14 +80,13 @@ fn install_missing(arch: Arch) -> Result<()> {
         wanted.push(Wanted::Toolchain(arch));
     }
     if linker::find_any().is_none() {
-        wanted.push(Wanted::Package {
-            name: "lld".to_owned(),
-            reason: "the linker for the kernel".to_owned(),
-        });
+        wanted.push(Wanted::package("lld", "the linker for the kernel"));
     }
-    if workspace::on_path(arch.qemu()).is_none() {
-        wanted.push(Wanted::Package {
-            name: arch.qemu_package().to_owned(),
+    let known = arch.description();
+    if workspace::on_path(known.qemu).is_none() {
+        let owned = |set: &&[&str]| set.iter().map(|&name| name.to_owned()).collect();
+        wanted.push(Wanted::Packages {
+            sets: known.qemu_packages.iter().map(owned).collect(),
             reason: format!("the emulated {arch} machine that the kernel boots on"),
         });
     }

@@ -95,7 +95,7 @@ pub(super) fn make(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
 }
 
 fn flags(arch: Arch) -> Vec<&'static str> {
-    let mut flags = arch.codegen_flags().to_vec();
+    let mut flags = arch.description().codegen_flags.to_vec();
     flags.push(BITCODE);
     flags
 }

@@ -95,9 +95,9 @@ impl Toolchain {
         command
     }
 
-    /// Whether the compiler comes with core for the target.
+    /// Whether the compiler comes with a core for the target that will do.
     fn has_core(&self, arch: Arch) -> bool {
-        holds_core(&self.own_sysroot, arch)
+        arch.description().own_core_fits && holds_core(&self.own_sysroot, arch)
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn busybox(arch: Arch) -> Result<PathBuf> {
         return Ok(path);
     }
     workspace::made(folder.clone())?;
-    apt::unpack(&format!("busybox-static:{}", arch.debian()), &folder)?;
+    apt::unpack("busybox-static", arch, &folder)?;
     let path = there();
     ensure!(path.is_some(), "Debian's package busybox-static holds no busybox");
     let path = path.unwrap_or_default();

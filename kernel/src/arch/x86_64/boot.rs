@@ -11,17 +11,18 @@
 //! ```
 //!
 //! Then long mode, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs start in real mode at 0x8000 (a
-//! page that [`start_cpu_code`] fills), go through the same tables, and continue in `secondary_main` on the stack given.
+//! page that `pc::start_page` has the contents of), go through the same tables, and continue in `secondary_main` on the stack given.
 
-use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::arch::pc::pvh;
+use crate::boot_info::BootInfo;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
 
-/// Where the other CPUs' first instructions are copied to; a start-up IPI can name pages below 1 MiB only.
-pub const START_PAGE: u64 = 0x8000;
+/// The selector of 32-bit code in the boot table: how the start page leaves real mode.
+pub const START_CODE: u16 = 0x18;
 
 global_asm!(
     ".section .note.pvh, \"a\", @note",
@@ -155,38 +156,12 @@ global_asm!(
     "call {secondary_main}",
     "ud2",
 
-    // Copied to the start page. Real mode, CS = page / 16, IP = 0.
-    ".section .rodata.boot_start_page, \"a\"",
-    ".code16",
-    ".globl start_page_code",
-    "start_page_code:",
-    "jmp 2f",
-    ".balign 8",
-    "start_page_gdt:",
-    ".word 31",
-    ".long boot_gdt",
-    // The assembler folds the difference: both labels are behind us.
-    ".set start_page_gdt_at, {start_page} + (start_page_gdt - start_page_code)",
-    "2:",
-    "cli",
-    "cld",
-    "xor ax, ax",
-    "mov ds, ax",
-    "lgdt [start_page_gdt_at]",
-    "mov eax, cr0",
-    "or eax, 1",
-    "mov cr0, eax",
-    ".byte 0x66, 0xea", // far jump with a 32-bit offset
-    ".long boot_secondary_32",
-    ".word 0x18",
-    ".globl start_page_code_end",
-    "start_page_code_end:",
     ".code64",
     ".text",
     direct_entry = const (crate::memory::DIRECT_MAP >> 39 & 511) * 8,
     high_entry = const (crate::memory::IMAGE >> 39 & 511) * 8,
     high_gib = const (crate::memory::IMAGE >> 30 & 511) * 8,
-    start_page = const START_PAGE,
+    start_page = const crate::arch::pc::start_page::START_PAGE,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::kernel_main,
@@ -206,61 +181,11 @@ static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_STACK: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_ARGUMENT: AtomicU64 = AtomicU64::new(0);
 
-unsafe extern "C" {
-    static start_page_code: u8;
-    static start_page_code_end: u8;
-}
-
-/// The code for the start page.
-pub fn start_cpu_code() -> &'static [u8] {
-    let lowest = &raw const start_page_code;
-    let top = &raw const start_page_code_end;
-    // SAFETY: (1) both symbols delimit read-only bytes of the image.
-    unsafe { core::slice::from_raw_parts(lowest, top as usize - lowest as usize) }
-}
-
 /// What the next CPU that starts will run with: page tables, stack, and the argument of `secondary_main`. One at a time.
 pub fn prepare_secondary(tables: u64, stack_top: u64, argument: u64) {
     SECONDARY_TABLES.store(tables, Ordering::SeqCst);
     SECONDARY_STACK.store(stack_top, Ordering::SeqCst);
     SECONDARY_ARGUMENT.store(argument, Ordering::SeqCst);
-}
-
-/// What the boot loader hands over (PVH start info, version 1). Physical addresses.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct StartInfo {
-    magic: u32,
-    version: u32,
-    flags: u32,
-    modules: u32,
-    modules_at: u64,
-    command_line_at: u64,
-    rsdp_at: u64,
-    memory_map_at: u64,
-    memory_map_entries: u32,
-    reserved: u32,
-}
-
-/// One stretch of the memory map.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct MapEntry {
-    lowest: u64,
-    bytes: u64,
-    /// 1: RAM that the kernel may use.
-    kind: u32,
-    reserved: u32,
-}
-
-/// A file loaded next to the kernel.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct Module {
-    lowest: u64,
-    bytes: u64,
-    command_line_at: u64,
-    reserved: u64,
 }
 
 /// Reads the start info at the physical address the boot loader gave. Says whether it is one.
@@ -270,28 +195,5 @@ struct Module {
 /// 1. The boot page tables are active: the first GiB is mapped one to one, and the loader's tables lie there.
 pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise.
-    let info = unsafe { (start_info as *const StartInfo).read_unaligned() };
-    if info.magic != 0x336e_c578 {
-        return false;
-    }
-    boot.initrd = (info.modules > 0).then(|| {
-        // SAFETY: (1) as above.
-        let module = unsafe { (info.modules_at as *const Module).read_unaligned() };
-        (module.lowest, module.bytes)
-    });
-    for number in 0..u64::from(info.memory_map_entries) {
-        let at = info.memory_map_at + number * size_of::<MapEntry>() as u64;
-        // SAFETY: (1) as above.
-        let entry = unsafe { (at as *const MapEntry).read_unaligned() };
-        let (lowest, bytes) = (entry.lowest, entry.bytes);
-        // More than there is room for is left unused.
-        let _kept = boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
-    }
-    if info.command_line_at != 0 {
-        // SAFETY: (1) as above; the string ends with a NUL, and nothing is read after it.
-        let byte = |at: u64| unsafe { ((info.command_line_at + at) as *const u8).read() };
-        boot.set_command_line((0..).map(byte));
-    }
-    super::smp::set_acpi_root(info.rsdp_at);
-    true
+    unsafe { pvh::read(start_info, boot) }
 }

@@ -50,47 +50,6 @@ pub fn halt() -> ! {
     }
 }
 
-/// Writes a byte to a port.
-///
-/// # Safety
-///
-/// 1. The device behind the port is the caller's.
-#[inline(always)]
-pub unsafe fn out8(port: u16, value: u8) {
-    // SAFETY: (1) by the caller's promise.
-    unsafe {
-        asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
-    };
-}
-
-/// Writes four bytes to a port.
-///
-/// # Safety
-///
-/// 1. The device behind the port is the caller's.
-#[inline(always)]
-pub unsafe fn out32(port: u16, value: u32) {
-    // SAFETY: (1) by the caller's promise.
-    unsafe {
-        asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags))
-    };
-}
-
-/// Reads a byte from a port.
-///
-/// # Safety
-///
-/// 1. The device behind the port is the caller's.
-#[inline(always)]
-pub unsafe fn in8(port: u16) -> u8 {
-    let value: u8;
-    // SAFETY: (1) by the caller's promise.
-    unsafe {
-        asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags))
-    };
-    value
-}
-
 /// Writes a model-specific register.
 ///
 /// # Safety

@@ -22,3 +22,9 @@ pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
 pub const IMAGE_LOWEST: u64 = 0x10_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
 pub const EARLY_TOP: u64 = 1 << 30;
+
+/// The kernel's pointer to a device register: devices below 4 GiB are in the direct map, uncached.
+#[inline(always)]
+pub const fn device<T>(physical: u64) -> *mut T {
+    crate::memory::direct(physical)
+}

@@ -4,15 +4,11 @@ pub mod boot;
 pub mod cpu;
 pub mod cpu_tables;
 pub mod entries;
-pub mod exceptions;
 pub mod fpu;
-pub mod irqchip;
 pub mod layout;
 pub mod paging;
-pub mod power;
-pub mod serial;
-pub mod smp;
 pub mod step;
 pub mod user;
 
+pub use crate::arch::pc::{exceptions, irqchip, power, serial, smp};
 pub use kstack::arch::current::regs;

@@ -10,6 +10,22 @@
 
 use super::{Call, put};
 use crate::arch::regs::{SavedRegs, THUMB, USER_MODE};
+use crate::process::error::Errno;
+use kstack_core::exec::WordSize;
+
+/// The size of a pointer.
+pub(crate) const WORD: WordSize = WordSize::Four;
+
+/// Bytes of `struct sigaction`: handler, flags, restorer, and 64 signals.
+pub(crate) const SIGACTION_BYTES: usize = 20;
+
+/// Bytes of `struct rusage`.
+pub(crate) const RUSAGE_BYTES: u64 = 72;
+
+/// The base of the thread-local storage that an argument of `clone` names: the argument itself.
+pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
+    Ok(argument)
+}
 
 /// Which call a number means.
 pub(crate) fn call(number: u64) -> Option<Call> {
@@ -126,6 +142,7 @@ pub(crate) fn call(number: u64) -> Option<Call> {
         359 => Call::Pipe2,
         369 => Call::Prlimit64,
         384 => Call::Getrandom,
+        397 => Call::Statx,
         398 => Call::Rseq,
         403 => Call::ClockGettime64,
         406 => Call::ClockGetres64,
@@ -157,8 +174,6 @@ pub(crate) fn arguments(regs: &SavedRegs) -> [u64; 6] {
         180 => [a, b, c, wide(e, f), 0, 0],
         // ftruncate64: r1 is skipped.
         194 => [a, wide(c, d), 0, 0, 0, 0],
-        // _llseek: high half first.
-        140 => [a, wide(c, b), d, e, 0, 0],
         // statfs64: the size of the structure comes before its address.
         266 => [a, c, 0, 0, 0, 0],
         _ => [a, b, c, d, e, f],
@@ -218,6 +233,9 @@ pub(crate) const ELF_MACHINE: u16 = 40;
 
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub(crate) const USER_TOP: u64 = 0x7f00_0000;
+
+/// Where a position-independent program is put: two thirds up, as Linux does it.
+pub(crate) const DYNAMIC_BASE: u64 = USER_TOP / 3 * 2 & !0xfff;
 
 /// The lowest address a program may map, so that a null pointer with a small offset still faults.
 pub(crate) const USER_LOWEST: u64 = 0x1_0000;

@@ -4,25 +4,29 @@
 //! register conventions) stands in these files and nowhere else; the rest of `process` uses the names from here.
 //! A new architecture adds a file with the same names.
 
-use kstack_core::exec::WordSize;
+#[cfg(target_arch = "aarch64")]
+mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm64::*;
 
 #[cfg(target_arch = "arm")]
 mod arm32;
 #[cfg(target_arch = "arm")]
 pub(crate) use arm32::*;
 
-#[cfg(target_arch = "aarch64")]
-mod arm64;
-#[cfg(target_arch = "aarch64")]
-pub(crate) use arm64::*;
-
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
 
+#[cfg(target_arch = "x86")]
+mod i386;
+#[cfg(target_arch = "x86")]
+pub(crate) use i386::*;
+
 /// The calls that the kernel knows, whatever their numbers. No architecture has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(dead_code, reason = "no architecture has all of them")]
 pub(crate) enum Call {
     Read,
     Write,
@@ -139,33 +143,47 @@ pub(crate) enum Call {
     Prlimit64,
     Getrandom,
     Faccessat2,
-    // Where a word has 32 bits: with 64-bit times, and seeking far.
+    Statx,
+    Llseek,
     ClockGettime64,
     ClockGetres64,
     ClockNanosleep64,
     Futex64,
-    Llseek,
-    // arm32's own.
+    SetThreadArea,
     SetTls,
     CacheFlush,
-}
-
-/// Bytes of a program's word: the kernel's own.
-pub(crate) const WORD_BYTES: usize = size_of::<usize>();
-
-/// The same, for the image of a program's first stack.
-pub(crate) const WORD: WordSize = if WORD_BYTES == 8 { WordSize::Eight } else { WordSize::Four };
-
-/// Bytes of `struct sigaction`: handler, flags, restorer, and 64 signals.
-pub(crate) const ACTION_BYTES: usize = 3 * WORD_BYTES + 8;
-
-/// The word number `index` of a program's structure.
-pub(super) fn word(bytes: &[u8], index: usize) -> u64 {
-    let bytes = bytes.get(index * WORD_BYTES..).and_then(|rest| rest.first_chunk());
-    bytes.map_or(0, |&word| usize::from_le_bytes(word) as u64)
 }
 
 /// Writes a little-endian integer into a structure being laid out by offset.
 pub(super) fn put<const N: usize>(bytes: &mut [u8], offset: usize, value: [u8; N]) {
     bytes[offset..offset + N].copy_from_slice(&value);
+}
+
+/// `struct __kernel_timespec` and `struct rlimit64`, on machines of any word size: two 64-bit numbers.
+pub(super) fn encode_long_pair(first: u64, second: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    put(&mut bytes, 0, first.to_le_bytes());
+    put(&mut bytes, 8, second.to_le_bytes());
+    bytes
+}
+
+/// `struct statx`: mask 0, blksize 4, nlink 16, mode 28, ino 32, size 40, blocks 48, atime 64, btime 80, ctime 96, mtime 112,
+/// rdev 128 and 132, dev 136 and 140. The same on every machine.
+pub(super) fn encode_statx(stat: &Stat) -> [u8; 256] {
+    const BASIC_STATS: u32 = 0x7ff;
+    let mut bytes = [0; 256];
+    put(&mut bytes, 0, BASIC_STATS.to_le_bytes());
+    put(&mut bytes, 4, 4096u32.to_le_bytes());
+    put(&mut bytes, 16, (stat.links as u32).to_le_bytes());
+    put(&mut bytes, 28, (stat.mode as u16).to_le_bytes());
+    put(&mut bytes, 32, stat.inode.to_le_bytes());
+    put(&mut bytes, 40, stat.bytes.to_le_bytes());
+    put(&mut bytes, 48, stat.bytes.div_ceil(512).to_le_bytes());
+    for offset in [64, 96, 112] {
+        put(&mut bytes, offset, stat.modified_seconds.to_le_bytes());
+    }
+    put(&mut bytes, 128, (stat.device as u32 >> 8).to_le_bytes());
+    put(&mut bytes, 132, (stat.device as u32 & 0xff).to_le_bytes());
+    put(&mut bytes, 140, 1u32.to_le_bytes());
+    bytes
 }

@@ -22,6 +22,11 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86_64::*;
 
+#[cfg(target_arch = "x86")]
+mod i386;
+#[cfg(target_arch = "x86")]
+pub(super) use i386::*;
+
 /// What differs from one architecture to the next in what portable tests find.
 pub(super) struct Expected {
     /// The size of a thread's stack.

@@ -18,7 +18,7 @@ use super::entry::{DATA_ABORT, FIQ, PREFETCH_ABORT, UNDEFINED};
 use super::local::thread_info_at;
 use super::regs::{SavedRegs, THUMB};
 use super::switch::user_regs_at;
-use crate::hooks::{hooks, on_debug, on_nmi};
+use crate::hooks::{hooks, on_debug};
 use crate::local::CpuLocal;
 use crate::{registry, unwind};
 use core::arch::asm;
@@ -89,7 +89,7 @@ const fn is_bkpt(instruction: u32) -> bool {
 /// Exceptions for which the stack had room. IRQ is masked. FIQ, which masking IRQ does not keep out, is this machine's NMI.
 pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
     if vector == FIQ {
-        on_nmi(regs);
+        (hooks().nmi)(regs);
         return;
     }
     let address = complete(vector, regs);

@@ -68,6 +68,12 @@ impl ArchLocal {
         }
     }
 
+    /// Softirqs have no stack of their own: they run on the IRQ stack.
+    #[inline(always)]
+    pub fn softirq_top(&self) -> Option<Addr> {
+        None
+    }
+
     /// Gives the CPU its overflow stack, and the last stack for an overflow of that one.
     pub fn set_overflow_tops(&self, overflow: Addr, last: Addr) {
         self.last_top.store(last.get(), Ordering::Relaxed);
@@ -122,6 +128,10 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
         );
     }
 }
+
+/// The running thread has changed in the block: the switch that follows takes it from there, and so does [`load`].
+#[inline(always)]
+pub(crate) fn set_current(_local: &CpuLocal, _thread: usize) {}
 
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]

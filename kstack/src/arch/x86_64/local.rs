@@ -21,6 +21,12 @@ impl ArchLocal {
         Self { nmi_body_top: AtomicUsize::new(0) }
     }
 
+    /// Softirqs have no stack of their own: they run on the IRQ stack.
+    #[inline(always)]
+    pub fn softirq_top(&self) -> Option<Addr> {
+        None
+    }
+
     /// Gives the CPU its NMI body stack. Before its first NMI.
     pub fn set_nmi_body_top(&self, top: Addr) {
         self.nmi_body_top.store(top.get(), Ordering::Relaxed);

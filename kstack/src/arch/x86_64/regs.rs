@@ -66,6 +66,12 @@ impl SavedRegs {
         self.rflags & INTERRUPTS_ON != 0
     }
 
+    /// What the CPU says of an exception; of a system call, its number.
+    #[inline(always)]
+    pub const fn error_code(&self) -> u64 {
+        self.orig_rax
+    }
+
     /// The interrupted instruction.
     #[inline(always)]
     pub const fn pc(&self) -> Addr {

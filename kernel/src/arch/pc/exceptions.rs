@@ -1,6 +1,6 @@
 //! What exceptions mean: Intel SDM vol. 3, table 7-1, and Linux's signals.
 
-use super::regs::SavedRegs;
+use crate::arch::regs::SavedRegs;
 
 const BREAKPOINT: u8 = 3;
 const PAGE_FAULT: u8 = 14;
@@ -28,7 +28,7 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
     const SIGSEGV: i32 = 11;
     match vector {
         PAGE_FAULT => {
-            let error = regs.orig_rax;
+            let error = regs.error_code();
             UserFault::Page { write: error & 2 != 0, exec: error & 16 != 0 }
         }
         0 | 16 | 19 => UserFault::Signal(SIGFPE),

@@ -3,7 +3,7 @@
 //! Polled, without state or lock: what an overflow report goes through must work in any context. A 16550 whose line is not
 //! there reads as 0xff; output to it is dropped.
 
-use super::cpu::{in8, out8};
+use super::ports::{in8, out8};
 use core::fmt;
 
 /// One 16550.

@@ -1,73 +1,30 @@
-//! More than one CPU: finding them, starting them, and making them flush.
+//! More than one CPU: starting them, and making them flush.
 
 use super::irqchip::{self, vector};
-use super::{boot, cpu, paging};
+use super::{ports, start_page};
+use crate::arch::{boot, cpu, paging};
+pub use super::acpi::find_cpus;
 use crate::cpus::{self, Cpu};
 use crate::memory::direct;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// The ACPI root pointer, physical; 0: the boot loader gave none.
-static ACPI_ROOT: AtomicU64 = AtomicU64::new(0);
-
-/// Remembers where the ACPI tables start.
-pub fn set_acpi_root(rsdp: u64) {
-    ACPI_ROOT.store(rsdp, Ordering::Relaxed);
-}
-
-/// The local APIC numbers of the usable CPUs, from the ACPI MADT. Physical addresses; the direct map is active.
-pub fn find_cpus(mut found: impl FnMut(u32)) {
-    let rsdp = ACPI_ROOT.load(Ordering::Relaxed);
-    // ACPI 6.5, 5.2.5.3, 5.2.7 and 5.2.12. Firmware tables are taken as they are, lengths are checked.
-    let word = |at: u64| -> u32 {
-        // SAFETY: (1) firmware tables lie in memory that the direct map covers.
-        unsafe { direct::<u32>(at).read_unaligned() }
-    };
-    let byte = |at: u64| -> u8 {
-        // SAFETY: (1) as above.
-        unsafe { direct::<u8>(at).read() }
-    };
-    if rsdp == 0 || word(rsdp) != u32::from_le_bytes(*b"RSD ") {
-        return;
-    }
-    let rsdt = u64::from(word(rsdp + 16));
-    for entry in (36..u64::from(word(rsdt + 4))).step_by(4) {
-        let table = u64::from(word(rsdt + entry));
-        if word(table) != u32::from_le_bytes(*b"APIC") {
-            continue;
-        }
-        let top = table + u64::from(word(table + 4));
-        let mut at = table + 44;
-        while at + 2 <= top {
-            let length = u64::from(byte(at + 1));
-            // Type 0: a local APIC; flags bit 0: enabled.
-            if byte(at) == 0 && length >= 8 && word(at + 4) & 1 != 0 {
-                found(u32::from(byte(at + 3)));
-            }
-            if length < 2 {
-                break;
-            }
-            at += length;
-        }
-    }
-}
-
 /// Starts the CPU with this number and APIC number on `stack_top`, and waits until it is up. Says whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
-    let code = boot::start_cpu_code();
+    let code = start_page::code();
     // SAFETY: (1) the page below 1 MiB is reserved for this; (2) one CPU starts at a time.
-    unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), direct(boot::START_PAGE), code.len()) };
+    unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), direct(start_page::START_PAGE), code.len()) };
     boot::prepare_secondary(paging::kernel_root(), stack_top, cpu.id().get().into());
     irqchip::send_init(hardware_id);
     wait_microseconds(10_000);
-    irqchip::send_startup(hardware_id, boot::START_PAGE);
+    irqchip::send_startup(hardware_id, start_page::START_PAGE);
     for attempt in 0..200 {
         if cpus::online().any(|up| up.id() == cpu.id()) {
             return true;
         }
         if attempt == 100 {
             // The manual asks for a second one if the first was not heard.
-            irqchip::send_startup(hardware_id, boot::START_PAGE);
+            irqchip::send_startup(hardware_id, start_page::START_PAGE);
         }
         wait_microseconds(10_000);
     }
@@ -77,7 +34,7 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
 fn wait_microseconds(microseconds: u32) {
     for _ in 0..microseconds {
         // SAFETY: (1) port 0x80 is for diagnostics; an access takes about a microsecond.
-        unsafe { cpu::out8(0x80, 0) };
+        unsafe { ports::out8(0x80, 0) };
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The emulator's `isa-debug-exit` device at port 0xf4 ends it with status 2 v + 1.
 
-use super::cpu;
+use super::ports;
+use crate::arch::cpu;
 
 /// Why the machine ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,6 @@ pub enum End {
 /// Ends the machine; on one without the device, stops this CPU.
 pub fn end(why: End) -> ! {
     // SAFETY: (1) nobody else uses the port.
-    unsafe { cpu::out32(0xf4, why as u32) };
+    unsafe { ports::out32(0xf4, why as u32) };
     cpu::halt()
 }

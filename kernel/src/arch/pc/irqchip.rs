@@ -1,10 +1,11 @@
 //! The local APIC (interrupts, timer, IPIs) and the I/O APIC (the console's line).
 //!
-//! Registers as in Intel SDM vol. 3, chapter 12, through the direct map.
+//! Registers as in Intel SDM vol. 3, chapter 12, where the architecture maps devices.
 
-use super::cpu::{self, in8, out8};
+use super::ports::{in8, out8};
 use super::serial;
-use crate::memory::direct;
+use crate::arch::cpu;
+use crate::arch::layout::device;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 const LOCAL_APIC: u64 = 0xfee0_0000;
@@ -45,12 +46,12 @@ static TIMER_COUNT: AtomicU32 = AtomicU32::new(0);
 
 fn read(register: u64) -> u32 {
     // SAFETY: (1) the local APIC's page is mapped uncached; every CPU sees its own.
-    unsafe { direct::<u32>(LOCAL_APIC + register).read_volatile() }
+    unsafe { device::<u32>(LOCAL_APIC + register).read_volatile() }
 }
 
 fn write(register: u64, value: u32) {
     // SAFETY: (1) as for `read`; (2) the values come from the functions below.
-    unsafe { direct::<u32>(LOCAL_APIC + register).write_volatile(value) };
+    unsafe { device::<u32>(LOCAL_APIC + register).write_volatile(value) };
 }
 
 /// This CPU's local APIC number.
@@ -148,8 +149,8 @@ pub fn route_console(hardware_id: u32) {
     let write = |register: u32, value: u32| {
         // SAFETY: (1) the I/O APIC's page is mapped uncached and ours; index first, then data.
         unsafe {
-            direct::<u32>(IO_APIC).write_volatile(register);
-            direct::<u32>(IO_APIC + 0x10).write_volatile(value);
+            device::<u32>(IO_APIC).write_volatile(register);
+            device::<u32>(IO_APIC + 0x10).write_volatile(value);
         }
     };
     let register = 0x10 + 2 * u32::from(serial::CONSOLE_IRQ);

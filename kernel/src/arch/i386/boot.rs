@@ -1,0 +1,239 @@
+//! From the first instruction to Rust, for the first CPU and for the others.
+//!
+//! QEMU finds the entry point through a PVH note and jumps there in 32-bit protected mode, paging off, EBX = start info.
+//! We build the smallest page tables that let the kernel run where it is linked, of pages of 2 MiB:
+//!
+//! ```text
+//!   virtual         physical
+//!   0 .. 3 GiB   -> 0 .. 3 GiB      identity, so that turning paging on does not lose us, and to read what firmware left
+//!   0xc000_0000  -> 0 .. 64 MiB     the kernel image
+//!   0xc400_0000  -> 0 .. 960 MiB    the direct map
+//! ```
+//!
+//! Then paging with physical address extension (for the no-execute bit), the high half, a boot stack in .bss, and `kernel_main`. The
+//! other CPUs start in real mode at 0x8000 (a page that `pc::start_page` has the contents of), go through the same tables, and
+//! continue in `secondary_main` on the stack given.
+
+use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
+use crate::arch::pc::pvh;
+use crate::arch::pc::start_page::START_PAGE;
+use crate::boot_info::BootInfo;
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
+
+/// Bytes of the stack the first CPU boots on, until its idle stack is there.
+pub const BOOT_STACK_BYTES: usize = 32 * 1024;
+
+/// The selector of 32-bit code in the boot table: how the start page leaves real mode.
+pub const START_CODE: u16 = KERNEL_CODE;
+
+/// Entries of one page table, and their bytes.
+const ENTRIES: u64 = 512;
+/// Bytes that a page of the boot tables maps, as a power of two.
+const LARGE_SHIFT: u64 = 21;
+
+const _: () = assert!(IMAGE >> 30 == 3 && DIRECT_MAP >> 30 == 3);
+
+global_asm!(
+    ".section .note.pvh, \"a\", @note",
+    ".balign 4",
+    // Owner "Xen", type 18: the physical address of a 32-bit entry point.
+    ".long 4, 4, 18",
+    ".asciz \"Xen\"",
+    ".long boot_start",
+
+    ".section .boot.text, \"ax\"",
+    ".code32",
+    ".globl boot_start",
+    "boot_start:",
+    "cli",
+    "cld",
+    "mov edi, ebx",
+    // Level 3: four entries, one for each table of level 2. They have no write or user bit.
+    "mov eax, offset boot_level2 + 1",
+    "mov [boot_level3], eax",
+    "add eax, 4096",
+    "mov [boot_level3 + 8], eax",
+    "add eax, 4096",
+    "mov [boot_level3 + 16], eax",
+    "add eax, 4096",
+    "mov [boot_level3 + 24], eax",
+    // Level 2: pages of 2 MiB; present, writable, large. ecx = virtual page, edx = physical page.
+    "xor ecx, ecx",
+    "2:",
+    "mov edx, ecx",
+    "cmp ecx, {image_page}",
+    "jb 4f",
+    "sub edx, {image_page}",
+    "cmp ecx, {direct_page}",
+    "jb 4f",
+    "sub edx, {direct_page} - {image_page}",
+    "4:",
+    "shl edx, {large_shift}",
+    "or edx, 0x83",
+    "mov [boot_level2 + ecx * 8], edx",
+    "inc ecx",
+    "cmp ecx, 4 * {entries}",
+    "jne 2b",
+    "call boot_enable_paging",
+    "lgdt [boot_gdt_pointer]",
+    "push {code}",
+    "mov eax, offset boot_flat",
+    "push eax",
+    "retf",
+    "boot_flat:",
+    "mov eax, {data}",
+    "mov ds, eax",
+    "mov es, eax",
+    "mov ss, eax",
+    "mov eax, offset kernel_entry",
+    "jmp eax",
+
+    // In: paging off. Out: paging on. Uses eax, ecx, edx.
+    "boot_enable_paging:",
+    "mov eax, offset boot_level3",
+    "mov cr3, eax",
+    // CR4: PAE, PGE, OSFXSR, OSXMMEXCPT: user programs use SSE.
+    "mov eax, cr4",
+    "or eax, 0x6a0",
+    "mov cr4, eax",
+    // EFER: no-execute.
+    "mov ecx, 0xc0000080",
+    "rdmsr",
+    "or eax, 0x800",
+    "wrmsr",
+    // CR0: paging, write protect, no emulation, native FPU errors.
+    "mov eax, cr0",
+    "and eax, 0xfffffffb",
+    "or eax, 0x80010022",
+    "mov cr0, eax",
+    "ret",
+
+    // The other CPUs, in 32-bit mode.
+    ".globl boot_secondary_32",
+    "boot_secondary_32:",
+    "mov eax, {data}",
+    "mov ds, eax",
+    "mov es, eax",
+    "mov ss, eax",
+    // The stack of boot_enable_paging's return address: the end of the start page, unused by then.
+    "mov esp, {start_page} + 0x1000",
+    "call boot_enable_paging",
+    // The final tables map the kernel image, not this code: jump high first.
+    "mov eax, offset secondary_entry",
+    "jmp eax",
+
+    ".section .boot.data, \"aw\"",
+    ".balign 8",
+    ".globl boot_gdt",
+    "boot_gdt:",
+    ".quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff",
+    "boot_gdt_end:",
+    ".skip 8",
+    ".globl boot_gdt_pointer",
+    "boot_gdt_pointer:",
+    ".word boot_gdt_end - boot_gdt - 1",
+    ".long boot_gdt",
+    ".balign 4096",
+    "boot_level2: .skip 4 * 4096",
+    "boot_level3: .skip 32",
+
+    ".section .data.boot_high, \"aw\"",
+    ".balign 8",
+    // The same segments, and one for the per-CPU block, where the final tables map it.
+    "high_gdt:",
+    ".quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff",
+    ".skip {per_cpu} + 8 - 24",
+    "high_gdt_end:",
+    "high_gdt_pointer:",
+    ".word high_gdt_end - high_gdt - 1",
+    ".long high_gdt",
+
+    ".section .text.boot_high, \"ax\"",
+    ".globl kernel_entry",
+    "kernel_entry:",
+    "lgdt [high_gdt_pointer]",
+    "lea esp, [{boot_stack} + {boot_stack_bytes}]",
+    "xor ebp, ebp",
+    // One argument of 64 bits; SP is 16-aligned at the call.
+    "sub esp, 8",
+    "push 0",
+    "push edi",
+    "call {kernel_main}",
+    "ud2",
+    ".globl secondary_entry",
+    "secondary_entry:",
+    "lgdt [high_gdt_pointer]",
+    "mov eax, [{secondary_tables}]",
+    "mov cr3, eax",
+    "mov esp, [{secondary_stack}]",
+    "xor ebp, ebp",
+    "sub esp, 8",
+    "push 0",
+    "push dword ptr [{secondary_argument}]",
+    "call {secondary_main}",
+    "ud2",
+    ".text",
+    entries = const ENTRIES,
+    large_shift = const LARGE_SHIFT,
+    image_page = const IMAGE >> LARGE_SHIFT,
+    direct_page = const DIRECT_MAP >> LARGE_SHIFT,
+    code = const KERNEL_CODE,
+    data = const KERNEL_DATA,
+    per_cpu = const PER_CPU,
+    start_page = const START_PAGE,
+    boot_stack = sym BOOT_STACK,
+    boot_stack_bytes = const BOOT_STACK_BYTES,
+    kernel_main = sym crate::kernel_main,
+    secondary_main = sym crate::arch::smp::secondary_main,
+    secondary_tables = sym SECONDARY_TABLES,
+    secondary_stack = sym SECONDARY_STACK,
+    secondary_argument = sym SECONDARY_ARGUMENT,
+);
+
+#[repr(C, align(4096))]
+struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
+
+static BOOT_STACK: BootStack =
+    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+
+static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
+static SECONDARY_STACK: AtomicU64 = AtomicU64::new(0);
+static SECONDARY_ARGUMENT: AtomicU64 = AtomicU64::new(0);
+
+/// What the next CPU that starts will run with: page tables, stack, and the argument of `secondary_main`. One at a time. Each
+/// fits a register: the upper halves stay zero.
+pub fn prepare_secondary(tables: u64, stack_top: u64, argument: u64) {
+    SECONDARY_TABLES.store(tables, Ordering::SeqCst);
+    SECONDARY_STACK.store(stack_top, Ordering::SeqCst);
+    SECONDARY_ARGUMENT.store(argument, Ordering::SeqCst);
+}
+
+/// Reads the start info at the physical address the boot loader gave. Says whether it is one.
+///
+/// Memory that the direct map does not reach is left out; an initial archive that lies there is moved down.
+///
+/// # Safety
+///
+/// 1. The boot page tables are active: the first 3 GiB are mapped one to one, and the loader's tables lie there.
+pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
+    // SAFETY: (1) by the caller's promise.
+    if !unsafe { pvh::read(start_info, boot) } {
+        return false;
+    }
+    let unused = boot.leave_out_from(DIRECT_BYTES);
+    if unused > 0 {
+        log!("{} MiB of memory are out of the direct map's reach and left unused", unused >> 20);
+    }
+    if let Some((lowest, bytes)) = boot.initrd
+        && lowest + bytes > DIRECT_BYTES
+    {
+        let to = (DIRECT_BYTES - bytes) & !4095;
+        // SAFETY: (1) both below 3 GiB, hence mapped; RAM reaches from one to the other; (2) nothing but the archive is that
+        // high: the loader puts it last.
+        unsafe { core::ptr::copy(lowest as *const u8, to as *mut u8, bytes as usize) };
+        boot.initrd = Some((to, bytes));
+    }
+    true
+}

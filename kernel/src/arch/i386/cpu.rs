@@ -1,0 +1,150 @@
+//! Single instructions, as functions.
+
+use core::arch::asm;
+use core::sync::atomic::Ordering;
+use kstack::arch::current::tables::CpuTables;
+use kstack_core::addr::AddrRange;
+
+pub use kstack::arch::current::interrupts::{
+    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+};
+
+/// Turns interrupts off for the length of `body`.
+#[inline(always)]
+pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
+    let were_on = interrupts_off();
+    let result = body();
+    if were_on {
+        interrupts_on();
+    }
+    result
+}
+
+/// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers `hlt`).
+#[inline(always)]
+pub fn wait_for_interrupt() {
+    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
+    unsafe { asm!("sti", "hlt", options(nostack)) };
+}
+
+/// Leaves the stack this runs on for ever, and goes on at the top of another.
+pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
+    // outermost marker, and the call leaves SP as the ABI wants it.
+    unsafe {
+        asm!(
+            "mov esp, {top}",
+            "xor ebp, ebp",
+            "call {next}",
+            "ud2",
+            top = in(reg) stack.top.get(),
+            next = in(reg) next,
+            options(noreturn),
+        )
+    }
+}
+
+/// Stops this CPU for ever.
+pub fn halt() -> ! {
+    loop {
+        // SAFETY: (1) nothing is expected of this CPU any more.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
+}
+
+/// The time stamp counter, after everything before it has been executed.
+#[inline(always)]
+pub fn cycles() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) reading the counter has no effect.
+    unsafe {
+        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags))
+    };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Drops this CPU's cached translation of one page, global or not.
+#[inline(always)]
+pub fn flush_page(address: u64) {
+    // SAFETY: (1) forgetting a translation is always allowed.
+    unsafe { asm!("invlpg [{}]", in(reg) address as u32, options(nostack, preserves_flags)) };
+}
+
+/// Drops all of this CPU's cached translations, global ones too: clearing CR4.PGE does that (Intel SDM vol. 3, 5.10.4.1).
+pub fn flush_all() {
+    // SAFETY: (1) forgetting translations is always allowed; (2) CR4 ends up as it was.
+    unsafe {
+        asm!("mov {old}, cr4", "mov {new}, {old}", "and {new}, {mask}", "mov cr4, {new}", "mov cr4, {old}",
+             old = out(reg) _, new = out(reg) _, mask = const !0x80_i32, options(nostack));
+    }
+}
+
+/// Loads the page tables whose root is at this physical address, below 4 GiB.
+///
+/// # Safety
+///
+/// 1. The tables map the kernel as all others do, and stay until others are loaded.
+#[inline(always)]
+pub unsafe fn load_tables(root: u64) {
+    let tables = crate::cpus::this().arch.tables.load(Ordering::Relaxed);
+    if !tables.is_null() {
+        // SAFETY: (1) this CPU's tables: a thread that was moved to another CPU right here comes from the scheduler, with
+        // interrupts off, or is at boot; (2) by the caller's promise.
+        unsafe { CpuTables::set_page_tables(tables, root as u32) };
+    }
+    // SAFETY: (1) by the caller's promise.
+    unsafe { asm!("mov cr3, {}", in(reg) root as u32, options(nostack, preserves_flags)) };
+}
+
+/// Fills a page with zeros, 16 bytes a store: about 300 instructions, where `rep stosd` counts 1024 iterations.
+///
+/// It borrows xmm0, which belongs to the running program: saved and put back. Interrupts are off meanwhile: a thread without
+/// a floating-point area that was preempted here would come back to somebody else's xmm0.
+///
+/// # Safety
+///
+/// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
+#[inline]
+pub unsafe fn zero_page(page: *mut u8) {
+    // SAFETY: (1) by the caller's promise; (2) xmm0 and the flags end up as they were; SSE is on since boot.
+    unsafe {
+        asm!(
+            "pushfd",
+            "cli",
+            "sub esp, 16",
+            "movups [esp], xmm0",
+            "xorps xmm0, xmm0",
+            "2:",
+            ".irp place, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+            "movaps [{at} + \\place * {one}], xmm0",
+            ".endr",
+            "add {at}, 16 * {one}",
+            "cmp {at}, {top}",
+            "jne 2b",
+            "movups xmm0, [esp]",
+            "add esp, 16",
+            "popfd",
+            one = const 16,
+            at = inout(reg) page => _,
+            top = in(reg) page.wrapping_add(4096),
+        );
+    }
+}
+
+/// The stack pointer, here.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: (1) reading ESP has no effect.
+    unsafe { asm!("mov {}, esp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading EBP has no effect.
+    unsafe { asm!("mov {}, ebp", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
+}

@@ -1,0 +1,99 @@
+//! The descriptor tables of each CPU, and the stacks besides IRQ and idle that entries use.
+
+use super::layout::CPU_TABLES;
+use super::{cpu, paging};
+use crate::cpus::{self, Cpu};
+use crate::memory::frames;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use kstack::arch::current::tables::{CpuTables, TLS_SEGMENTS};
+use kstack_core::addr::{Addr, AddrRange, CpuId};
+use kstack_core::kind::StackKind;
+
+/// What the kernel keeps per CPU for this architecture.
+#[derive(Debug)]
+pub struct ArchCpu {
+    /// The loaded descriptor tables.
+    pub tables: AtomicPtr<CpuTables>,
+    /// How often the register that `ss1` caches was written.
+    pub sysenter_writes: AtomicU64,
+}
+
+impl ArchCpu {
+    /// Not set up yet.
+    pub const fn new() -> Self {
+        Self { tables: AtomicPtr::new(core::ptr::null_mut()), sysenter_writes: AtomicU64::new(0) }
+    }
+}
+
+/// Pages of the stacks that only this architecture has; `None`: it has no such kind.
+pub const fn pages_of(kind: StackKind) -> Option<usize> {
+    match kind {
+        StackKind::DoubleFault | StackKind::NmiBody | StackKind::Softirq => Some(2),
+        StackKind::Debug => Some(1),
+        _ => None,
+    }
+}
+
+/// Where the descriptor tables of a CPU are: a page between two that are never mapped.
+pub fn tables_address(cpu: CpuId) -> u64 {
+    CPU_TABLES + (2 * u64::from(cpu.get()) + 1) * 4096
+}
+
+/// Makes a CPU's stacks for entries, with `stack`, and its descriptor tables.
+pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
+    let id = cpu.id();
+    cpu.local.arch.set_softirq_top(stack(StackKind::Softirq, id).top);
+    let nmi_body = stack(StackKind::NmiBody, id).top;
+    cpu.local.arch.set_own_tops(nmi_body, stack(StackKind::Debug, id).top);
+    cpu.local.arch.set_sysenter_return(Addr::new(super::user::SYSENTER_RETURN as usize));
+    let double_fault = stack(StackKind::DoubleFault, id).top;
+    let at = tables_address(id);
+    let frame = frames::alloc_zeroed().expect("memory for a CPU's descriptor tables");
+    paging::map_kernel(at, frame).expect("memory for a CPU's descriptor tables");
+    let tables = at as *mut CpuTables;
+    let made = CpuTables::new(Addr::new(at as usize), double_fault, paging::kernel_root() as u32);
+    // SAFETY: (1) a mapped page of its own.
+    unsafe { tables.write(made) };
+    cpu.arch.tables.store(tables, Ordering::Release);
+}
+
+/// Loads what [`prepare`] made, on the CPU itself, and the per-CPU block.
+pub fn load(cpu: &'static Cpu) {
+    let tables = cpu.arch.tables.load(Ordering::Acquire);
+    // SAFETY: (1) the tables were made for this CPU and stay; (2) the per-CPU block is loaded again right after;
+    // (3) interrupts are off.
+    unsafe {
+        CpuTables::load(tables);
+        cpu.local.load();
+        CpuTables::remember(tables, &cpu.local);
+    }
+}
+
+/// Where the CPU this runs on goes when it next enters from user mode. Interrupts off.
+#[inline(always)]
+pub fn set_user_entry_stack(cpu: &Cpu, top: Addr) {
+    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) by the caller, the stack of the thread that runs from now on.
+    unsafe {
+        CpuTables::set_user_entry_stack(cpu.arch.tables.load(Ordering::Relaxed), top);
+    }
+}
+
+/// Gives the thread that goes to user mode next its own segments, and `sysenter`. Interrupts off.
+pub(super) fn set_user_segments(segments: &[u64; TLS_SEGMENTS]) {
+    debug_assert!(!cpu::interrupts_are_on());
+    let cpu = cpus::this();
+    let tables = cpu.arch.tables.load(Ordering::Relaxed);
+    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) `user` makes the descriptors and looks after the selectors.
+    let written = unsafe {
+        CpuTables::set_tls(tables, segments);
+        CpuTables::allow_sysenter(tables, true)
+    };
+    if written {
+        cpu.arch.sysenter_writes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether an NMI that interrupted the kernel is being handled.
+pub fn in_nmi(cpu: &Cpu) -> bool {
+    cpu.local.arch.nmi_is_active()
+}

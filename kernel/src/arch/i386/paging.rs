@@ -1,0 +1,282 @@
+//! Page tables with physical address extension: three levels, entries of 64 bits, for the no-execute bit. One kernel part shared
+//! by all address spaces.
+//!
+//! The four entries of the top level are read by the CPU when CR3 is loaded, and only then; so all tables of the second level
+//! are made with the address space.
+
+use super::layout::DIRECT_BYTES;
+use super::user::{SYSENTER_CODE, SYSENTER_PAGE};
+use crate::arch::cpu;
+use crate::boot_info::MemoryRegion;
+use crate::memory::frames::{self, Frame};
+use crate::memory::{self, direct};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// What a page may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Writes.
+    pub write: bool,
+    /// Instruction fetches.
+    pub exec: bool,
+}
+
+/// There was no frame for a page table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMemory;
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const UNCACHED: u64 = 1 << 4;
+/// Set by the CPU on the first write through a translation.
+pub const DIRTY: u64 = 1 << 6;
+const LARGE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
+const NO_EXEC: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const LARGE_BYTES: u64 = 2 << 20;
+/// Entries of a table.
+const ENTRIES: u64 = 512;
+/// The entry of the top level that is the kernel's.
+const KERNEL_INDEX: u64 = memory::IMAGE >> 30;
+
+static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+static SYSENTER_FRAME: AtomicU64 = AtomicU64::new(0);
+
+/// The frame with the code for `sysenter`, made by the first address space.
+fn sysenter_frame() -> Option<Frame> {
+    let made = SYSENTER_FRAME.load(Ordering::Acquire);
+    if made != 0 {
+        return Some(Frame::at(made));
+    }
+    let frame = frames::alloc_zeroed()?;
+    // SAFETY: (1) a frame of our own, in the direct map; the code is a few bytes.
+    unsafe {
+        core::ptr::copy_nonoverlapping(SYSENTER_CODE.as_ptr(), frame.bytes_ptr(), SYSENTER_CODE.len());
+    }
+    match SYSENTER_FRAME.compare_exchange(0, frame.addr(), Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Some(frame),
+        Err(other) => {
+            frames::release(frame);
+            Some(Frame::at(other))
+        }
+    }
+}
+
+
+/// The physical address of the kernel's own tables: for threads without a process.
+#[inline(always)]
+pub fn kernel_root() -> u64 {
+    KERNEL_ROOT.load(Ordering::Relaxed)
+}
+
+/// The entry number `index` of the table at physical address `table`.
+#[inline(always)]
+fn entry(table: u64, index: u64) -> &'static AtomicU64 {
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
+    // bits at any time, hence atomics.
+    unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
+}
+
+/// The table below an entry, made if it is missing.
+fn next_table(entry: &AtomicU64, flags: u64) -> Result<u64, NoMemory> {
+    let value = entry.load(Ordering::Acquire);
+    if value & PRESENT != 0 {
+        return Ok(value & ADDRESS);
+    }
+    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
+    entry.store(table.addr() | flags, Ordering::Release);
+    Ok(table.addr())
+}
+
+/// The table of the second level for an address: made with the address space, or there is none.
+fn level2(root: u64, address: u64) -> Option<u64> {
+    let value = entry(root, address >> 30 & 3).load(Ordering::Acquire);
+    (value & PRESENT != 0).then_some(value & ADDRESS)
+}
+
+/// The leaf entry for an address, with the table above it made if it is missing.
+fn leaf(root: u64, address: u64, flags: u64) -> Result<&'static AtomicU64, NoMemory> {
+    let level2 = level2(root, address).ok_or(NoMemory)?;
+    let level1 = next_table(entry(level2, address >> 21), flags)?;
+    Ok(entry(level1, address >> 12))
+}
+
+/// The leaf entry for an address, if the tables above it are there.
+fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
+    let value = entry(level2(root, address)?, address >> 21).load(Ordering::Acquire);
+    if value & PRESENT == 0 || value & LARGE != 0 {
+        return None;
+    }
+    Some(entry(value & ADDRESS, address >> 12))
+}
+
+/// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
+pub fn set_up_kernel(
+    regions: impl Iterator<Item = MemoryRegion>,
+    image: &[(u64, u64, Access)],
+) -> Result<(), NoMemory> {
+    let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
+    let table = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
+    // No other flags: the top level has none of them.
+    entry(root, memory::IMAGE >> 30).store(table | PRESENT, Ordering::Relaxed);
+    KERNEL_ROOT.store(root, Ordering::Relaxed);
+    let map_large = |address: u64, physical: u64, flags: u64| {
+        let flags = PRESENT | WRITE | LARGE | GLOBAL | NO_EXEC | flags;
+        entry(table, address >> 21).store(physical | flags, Ordering::Relaxed);
+    };
+    for physical in super::layout::DEVICES {
+        map_large(physical, physical, UNCACHED);
+    }
+    // The whole first 2 MiB, holes included: firmware tables lie there.
+    map_large(memory::DIRECT_MAP, 0, 0);
+    // Reserved stretches hold firmware tables too.
+    for region in regions {
+        let lowest = region.lowest & !(LARGE_BYTES - 1);
+        for physical in (lowest..region.top().min(DIRECT_BYTES)).step_by(LARGE_BYTES as usize) {
+            map_large(memory::DIRECT_MAP + physical, physical, 0);
+        }
+    }
+    for &(lowest, top, access) in image {
+        for address in (lowest..top).step_by(4096) {
+            let flags = PRESENT | GLOBAL | bits(access);
+            leaf(root, address, PRESENT | WRITE)?
+                .store((address - memory::IMAGE) | flags, Ordering::Relaxed);
+        }
+    }
+    // SAFETY: (1) the tables map the image where it runs, and the direct map.
+    unsafe { cpu::load_tables(root) };
+    Ok(())
+}
+
+const fn bits(access: Access) -> u64 {
+    (if access.write { WRITE } else { 0 }) | (if access.exec { 0 } else { NO_EXEC })
+}
+
+/// Maps a page of the kernel part, writable, not executable, for all address spaces. It must not be mapped yet.
+pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+    set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
+    Ok(())
+}
+
+/// The leaf entry of a kernel page, with the tables above it made if they are missing.
+pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
+    leaf(kernel_root(), address, PRESENT | WRITE)
+}
+
+/// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
+#[inline(always)]
+pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
+    // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
+    leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
+}
+
+/// The frame that a present leaf entry maps.
+#[inline(always)]
+pub const fn leaf_frame(value: u64) -> Option<Frame> {
+    if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
+}
+
+/// The entries for a kernel address, from the second level down, to the one that maps it or maps nothing.
+fn walk_kernel(address: u64) -> [u64; 2] {
+    let Some(table) = level2(kernel_root(), address) else { return [0; 2] };
+    let large = entry(table, address >> 21).load(Ordering::Acquire);
+    if large & PRESENT == 0 || large & LARGE != 0 {
+        return [large; 2];
+    }
+    [large, entry(large & ADDRESS, address >> 12).load(Ordering::Acquire)]
+}
+
+/// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.
+pub fn kernel_is_mapped(address: u64) -> bool {
+    walk_kernel(address).iter().all(|value| value & PRESENT != 0)
+}
+
+/// Whether user mode could read a kernel address. Always false, unless something is wrong.
+pub fn user_can_reach(address: u64) -> bool {
+    walk_kernel(address).iter().all(|value| value & PRESENT != 0 && value & USER != 0)
+}
+
+/// One process's tables. The kernel part is everybody's; the user part is freed with it, table pages only: the frames that
+/// leaves map belong to whoever mapped them.
+#[derive(Debug)]
+pub struct UserTables {
+    root: u64,
+}
+
+impl UserTables {
+    /// Tables with an empty user part, but for the page through which programs use `sysenter`.
+    pub fn new() -> Option<Self> {
+        let root = frames::alloc_zeroed()?.addr();
+        let tables = Self { root };
+        for index in 0..KERNEL_INDEX {
+            entry(root, index)
+                .store(frames::alloc_zeroed()?.addr() | PRESENT, Ordering::Relaxed);
+        }
+        let kernel = entry(kernel_root(), KERNEL_INDEX).load(Ordering::Relaxed);
+        entry(root, KERNEL_INDEX).store(kernel, Ordering::Relaxed);
+        let page = leaf(root, SYSENTER_PAGE, PRESENT | WRITE | USER).ok()?;
+        page.store(sysenter_frame()?.addr() | PRESENT | USER, Ordering::Release);
+        Some(tables)
+    }
+
+    /// The physical address to load.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Maps a page of the user part; replaces what was there.
+    pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
+        leaf(self.root, address, PRESENT | WRITE | USER)?
+            .store(frame.addr() | PRESENT | USER | bits(access), Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes a page out; the caller flushes and then owns the frame again.
+    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
+        leaf_frame(find(self.root, address)?.swap(0, Ordering::AcqRel))
+    }
+
+    /// What is mapped at an address.
+    pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        let access = Access { write: value & WRITE != 0, exec: value & NO_EXEC == 0 };
+        leaf_frame(value).map(|frame| (frame, access))
+    }
+
+    /// Changes what a mapped page may be used for; the caller flushes.
+    pub fn protect(&mut self, address: u64, access: Access) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !(WRITE | NO_EXEC) | bits(access), Ordering::Release);
+            }
+        }
+    }
+}
+
+impl Drop for UserTables {
+    fn drop(&mut self) {
+        for index in 0..KERNEL_INDEX {
+            let level2 = entry(self.root, index).load(Ordering::Relaxed);
+            if level2 & PRESENT == 0 {
+                continue;
+            }
+            for index in 0..ENTRIES {
+                let level1 = entry(level2 & ADDRESS, index).load(Ordering::Relaxed);
+                if level1 & PRESENT != 0 {
+                    frames::release(Frame::at(level1 & ADDRESS));
+                }
+            }
+            frames::release(Frame::at(level2 & ADDRESS));
+        }
+        frames::release(Frame::at(self.root));
+    }
+}
+
+/// Drops every CPU's cached translations of a user page that may have been used.
+pub fn flush_user_page(address: u64) {
+    cpu::flush_page(address);
+    crate::arch::smp::flush_others();
+}

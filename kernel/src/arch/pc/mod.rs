@@ -1,0 +1,14 @@
+//! What both kinds of PC have: ports, serial lines, interrupt controllers, firmware tables, how other CPUs start.
+//!
+//! The trees of x86_64 and i386 use it; nothing in it depends on the size of an address.
+
+pub mod acpi;
+pub mod exceptions;
+pub mod irqchip;
+pub mod length;
+pub mod ports;
+pub mod power;
+pub mod pvh;
+pub mod serial;
+pub mod smp;
+pub mod start_page;

@@ -1,0 +1,142 @@
+//! Exceptions: which of them are about a stack, and what then.
+//!
+//! A push into a guard page faults; delivering that page fault pushes on the same stack and faults again; so an overflow
+//! arrives as a double fault, through a task gate, with the guard's address in CR2. A stray access to a guard from a sound stack
+//! arrives as a plain page fault.
+//!
+//! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
+//! top of its own stack and told to end there; the double-fault stack is free again from that moment.
+
+use super::regs::SavedRegs;
+use super::tables::CpuTables;
+use crate::hooks::hooks;
+use crate::local::CpuLocal;
+use crate::{registry, unwind};
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use kstack_core::addr::Addr;
+use kstack_core::unwind::Backtrace;
+use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+
+const DOUBLE_FAULT: u8 = 8;
+const PAGE_FAULT: u8 = 14;
+
+/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
+struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
+
+/// CPUs that can report at the same time.
+const MOST_CPUS: usize = 64;
+
+// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the double fault or page fault handler, and
+// until the thread that is ended has read it.
+unsafe impl Sync for Reports {}
+
+static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
+
+fn fault_address() -> Addr {
+    let address: usize;
+    // SAFETY: (1) reading CR2 has no effect.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    Addr::new(address)
+}
+
+/// Exceptions without a stack of their own.
+pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
+    let address = if vector == PAGE_FAULT { fault_address() } else { Addr::new(0) };
+    if regs.from_user() {
+        (hooks().user_exception)(vector, address, regs);
+        return;
+    }
+    if vector == PAGE_FAULT
+        && let Some(report) = report(Delivery::OwnStack, address, regs)
+    {
+        match report.verdict.consequence {
+            Consequence::EndThread => (hooks().end_thread)(report),
+            Consequence::StopSystem => (hooks().stop)(report),
+        }
+    }
+    (hooks().kernel_exception)(vector, address, regs);
+}
+
+/// The double-fault task, on its own stack, interrupts off. What was interrupted is in the other task state segment.
+pub(super) extern "C" fn on_double_fault_task() -> ! {
+    let tables = CpuLocal::this().arch.tables();
+    // SAFETY: (1) the tables this CPU has loaded, or there would be no such task.
+    let tss = unsafe { CpuTables::read_tss(tables) };
+    // SAFETY: (1) this is that task. From here on it is an ordinary piece of the interrupted one, on another stack.
+    unsafe { CpuTables::leave_double_fault_task(tables) };
+    let regs = SavedRegs {
+        ebx: tss.ebx,
+        ecx: tss.ecx,
+        edx: tss.edx,
+        esi: tss.esi,
+        edi: tss.edi,
+        ebp: tss.ebp,
+        eax: tss.eax,
+        ds: tss.ds,
+        es: tss.es,
+        fs: tss.fs,
+        gs: tss.gs,
+        // The error code, always 0.
+        orig_eax: 0,
+        eip: tss.eip,
+        cs: tss.cs,
+        eflags: tss.eflags,
+        esp: tss.esp,
+        ss: tss.ss,
+    };
+    on_double_fault(regs)
+}
+
+/// A double fault, registers gathered.
+fn on_double_fault(mut regs: SavedRegs) -> ! {
+    if let Some(report) = report(Delivery::AnotherStack, fault_address(), &regs) {
+        match report.verdict.consequence {
+            Consequence::EndThread => end_on_own_stack(report),
+            Consequence::StopSystem => (hooks().stop)(report),
+        }
+    }
+    // Not about a stack. The kernel can only say so.
+    (hooks().kernel_exception)(DOUBLE_FAULT, fault_address(), &mut regs);
+    unreachable!("a kernel returned from a double fault that nothing explains")
+}
+
+/// Judges the fault and writes this CPU's report.
+fn report(delivery: Delivery, address: Addr, regs: &SavedRegs) -> Option<&'static OverflowReport> {
+    let registry = registry::get()?;
+    let cpu = CpuLocal::this().cpu();
+    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
+    let context = (hooks().context)();
+    let verdict = judge(registry.arena(), registry, &fault, &context)?;
+    // SAFETY: (1) this CPU's own element, see `Reports`.
+    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
+    let report =
+        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
+    unwind::from_regs(registry, regs, &mut report.backtrace);
+    Some(report)
+}
+
+/// Leaves the double-fault stack for the top of the overflowed one, and ends the thread there.
+fn end_on_own_stack(report: &'static OverflowReport) -> ! {
+    extern "C" fn end(report: &'static OverflowReport) -> ! {
+        (hooks().end_thread)(report)
+    }
+    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
+    // not returned to; (2) ebp = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) SP is
+    // 16-aligned at the call: a top is, and four words lie below it.
+    unsafe {
+        asm!(
+            "mov esp, {top}",
+            "xor ebp, ebp",
+            "sub esp, 3 * {word}",
+            "push {report}",
+            "call {end}",
+            "ud2",
+            top = in(reg) report.verdict.stack.range.top.get(),
+            report = in(reg) report,
+            end = sym end,
+            word = const size_of::<usize>(),
+            options(noreturn),
+        )
+    }
+}

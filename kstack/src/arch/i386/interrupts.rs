@@ -1,0 +1,28 @@
+//! Interrupts off and on, for the CPU this runs on.
+
+use core::arch::asm;
+
+/// Turns interrupts off and says whether they were on.
+#[inline(always)]
+pub fn off() -> bool {
+    let flags: u32;
+    // SAFETY: (1) only reads and clears the interrupt flag; memory is clobbered, so nothing moves across.
+    unsafe { asm!("pushfd", "pop {}", "cli", out(reg) flags) };
+    flags & super::regs::INTERRUPTS_ON != 0
+}
+
+/// Turns interrupts on.
+#[inline(always)]
+pub fn on() {
+    // SAFETY: (1) the callers hold nothing that an interrupt must not meet; memory is clobbered.
+    unsafe { asm!("sti", options(nostack)) };
+}
+
+/// Whether interrupts are on.
+#[inline(always)]
+pub fn are_on() -> bool {
+    let flags: u32;
+    // SAFETY: (1) only reads the flags.
+    unsafe { asm!("pushfd", "pop {}", out(reg) flags, options(preserves_flags)) };
+    flags & super::regs::INTERRUPTS_ON != 0
+}

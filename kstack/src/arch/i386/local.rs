@@ -1,0 +1,153 @@
+//! How a CPU finds its block: through the FS segment.
+//!
+//! The descriptor [`PER_CPU`] in each CPU's table has the block as its base. The first word of [`CpuLocal`] is its own address, so that
+//! one load through FS gives a pointer. In user mode FS is the program's; every entry loads the kernel's.
+
+use super::tables::PER_CPU;
+use crate::local::CpuLocal;
+use core::arch::asm;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use kstack_core::addr::Addr;
+
+/// What only this architecture's entry code needs of a CPU.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ArchLocal {
+    softirq_top: AtomicUsize,
+    nmi_body_top: AtomicUsize,
+    nmi_active: AtomicU32,
+    nmi_latched: AtomicU32,
+    debug_top: AtomicUsize,
+    debug_active: AtomicU32,
+    /// The CPU's descriptor tables, once they are loaded.
+    tables: AtomicUsize,
+    /// Where a program goes on after `sysenter`; see [`super::entry`].
+    sysenter_return: AtomicUsize,
+}
+
+impl ArchLocal {
+    pub(crate) const NMI_BODY_TOP: usize = CpuLocal::ARCH + offset_of!(Self, nmi_body_top);
+    pub(crate) const NMI_ACTIVE: usize = CpuLocal::ARCH + offset_of!(Self, nmi_active);
+    pub(crate) const NMI_LATCHED: usize = CpuLocal::ARCH + offset_of!(Self, nmi_latched);
+    pub(crate) const DEBUG_TOP: usize = CpuLocal::ARCH + offset_of!(Self, debug_top);
+    pub(crate) const DEBUG_ACTIVE: usize = CpuLocal::ARCH + offset_of!(Self, debug_active);
+    pub(crate) const SYSENTER_RETURN: usize = CpuLocal::ARCH + offset_of!(Self, sysenter_return);
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            softirq_top: AtomicUsize::new(0),
+            nmi_body_top: AtomicUsize::new(0),
+            nmi_active: AtomicU32::new(0),
+            nmi_latched: AtomicU32::new(0),
+            debug_top: AtomicUsize::new(0),
+            debug_active: AtomicU32::new(0),
+            tables: AtomicUsize::new(0),
+            sysenter_return: AtomicUsize::new(0),
+        }
+    }
+
+    /// Gives the CPU its softirq stack. Before its first interrupt.
+    pub fn set_softirq_top(&self, top: Addr) {
+        self.softirq_top.store(top.get(), Ordering::Relaxed);
+    }
+
+    /// Top of the stack that only softirqs run on.
+    #[inline(always)]
+    pub fn softirq_top(&self) -> Option<Addr> {
+        Some(Addr::new(self.softirq_top.load(Ordering::Relaxed)))
+    }
+
+    /// Gives the CPU the stacks on which its NMI handler and its debug handler run. Before the first of either.
+    pub fn set_own_tops(&self, nmi_body: Addr, debug: Addr) {
+        self.nmi_body_top.store(nmi_body.get(), Ordering::Relaxed);
+        self.debug_top.store(debug.get(), Ordering::Relaxed);
+    }
+
+    /// Top of the NMI body stack.
+    pub fn nmi_body_top(&self) -> Addr {
+        Addr::new(self.nmi_body_top.load(Ordering::Relaxed))
+    }
+
+    /// Whether an NMI from the kernel is being handled.
+    pub fn nmi_is_active(&self) -> bool {
+        self.nmi_active.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether another one is waiting for it to end.
+    pub fn nmi_is_latched(&self) -> bool {
+        self.nmi_latched.load(Ordering::Relaxed) != 0
+    }
+
+    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere: NMIs stay held back until
+    /// the next `iret`.
+    ///
+    /// # Safety
+    ///
+    /// 1. Called by the handler, on this CPU's body stack, which it leaves for ever right after.
+    pub unsafe fn abandon_nmi(&self) {
+        self.nmi_latched.store(0, Ordering::Relaxed);
+        self.nmi_active.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_tables(&self, tables: usize) {
+        self.tables.store(tables, Ordering::Relaxed);
+    }
+
+    pub(super) fn tables(&self) -> *mut super::tables::CpuTables {
+        self.tables.load(Ordering::Relaxed) as *mut super::tables::CpuTables
+    }
+
+    /// Says where programs go on after `sysenter`: one place for all of them.
+    pub fn set_sysenter_return(&self, at: Addr) {
+        self.sysenter_return.store(at.get(), Ordering::Relaxed);
+    }
+}
+
+/// Makes `local` the CPU's own: fills the descriptor [`PER_CPU`] of the table that is loaded, and loads FS.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`], whose second half this is.
+/// 2. The loaded descriptor table is writable, has room for [`PER_CPU`], and no other CPU loads FS from it meanwhile.
+pub(crate) unsafe fn load(local: &'static CpuLocal) {
+    #[repr(C, packed)]
+    struct Pointer {
+        limit: u16,
+        base: u32,
+    }
+    let mut gdt = Pointer { limit: 0, base: 0 };
+    let descriptor = super::tables::data_descriptor(core::ptr::from_ref(local) as u32);
+    // SAFETY: (1) only stores the register; (2) by the caller's promise there is room; (3) the descriptor is a writable data
+    // segment, which FS may hold.
+    unsafe {
+        asm!("sgdt [{}]", in(reg) &raw mut gdt, options(nostack, preserves_flags));
+        ((gdt.base + u32::from(PER_CPU)) as *mut u64).write_volatile(descriptor);
+        asm!("mov fs, {:x}", in(reg) PER_CPU, options(nostack, preserves_flags));
+    }
+}
+
+/// See [`CpuLocal::this`]. One load.
+#[inline(always)]
+pub(crate) fn this() -> &'static CpuLocal {
+    let address: usize;
+    // SAFETY: (1) FS is a loaded block ([`CpuLocal::load`] comes before any code that can get here);
+    // (2) its first word is its own address.
+    unsafe {
+        asm!("mov {}, fs:[{own}]", out(reg) address, own = const CpuLocal::OWN_ADDRESS,
+             options(nostack, preserves_flags, readonly));
+        &*(address as *const CpuLocal)
+    }
+}
+
+/// See [`CpuLocal::current_thread`]. One load.
+#[inline(always)]
+pub(crate) fn current_thread() -> usize {
+    let thread: usize;
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("mov {}, fs:[{thread}]", out(reg) thread, thread = const CpuLocal::THREAD,
+             options(nostack, preserves_flags, readonly));
+    }
+    thread
+}

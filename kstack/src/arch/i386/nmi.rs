@@ -1,0 +1,179 @@
+//! Entries that can interrupt any instruction: NMI, debug, double fault.
+//!
+//! # NMI
+//!
+//! There is no interrupt stack table, so an NMI pushes its frame where SP is. That is sound because SP is always a kernel stack
+//! (`entry`, invariant 2); what it costs there is the frame, SavedRegs and a few words, about 100 bytes. If there is not
+//! even that, the push faults in the guard, which is an overflow like any other. The handler's body, of unknown depth, runs on
+//! the NMI body stack.
+//!
+//! The CPU holds further NMIs back until the next `iret`, *any* `iret`: a breakpoint or page fault inside the handler lets
+//! the next NMI in. Its frame goes below the first one's, so nothing is overwritten and there is no window to protect; only
+//! the body stack must not be entered twice.
+//!
+//! | arriving NMI finds | does |
+//! | --- | --- |
+//! | CS of user mode | runs the handler on the (empty) thread stack |
+//! | active = 0 | active = 1; handler on the body stack; active = 0; if latched was set: latched = 0, once more |
+//! | active = 1 | sets latched = 1, goes back |
+//!
+//! `active` is cleared *before* `latched` is looked at: an NMI in between runs the handler itself, and the look may run it once
+//! more for nothing. The other order would lose it. Either way the body stack was left before.
+//!
+//! # Debug
+//!
+//! The same, without the latch: a debug exception inside the debug handler runs on the current stack.
+//! One is special: a program that sets the trap flag right before `sysenter` gets its trap at the first instruction of the
+//! kernel, on the entry stack. There the trap flag is cleared, and that is all.
+//!
+//! # Double fault
+//!
+//! A task gate: the CPU stores every register in the current TSS and loads all of them, SP included, from another one. Nothing
+//! is pushed on the broken stack. The task never returns: see [`super::fault`].
+
+use super::entry::{push_segment, saving_entry};
+use super::local::ArchLocal;
+use super::regs::SavedRegs;
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+/// In the flags: trap after each instruction.
+const TRAP: u32 = 1 << 8;
+/// In the flags: an `iret` goes back to another task. Set by a task gate.
+const NESTED_TASK: u32 = 1 << 14;
+
+/// Vector 2. In: the CPU's frame on the current stack, NMIs held back.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn nmi() {
+    naked_asm!("push 0", "push 0", "jmp {saved}", saved = sym nmi_save)
+}
+
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn nmi_save() {
+    saving_entry!(
+        [
+            "test byte ptr [esp + {CS}], 3",
+            "jnz 5f",
+            "cmp dword ptr fs:[{ACTIVE}], 0",
+            "jne 4f",
+            "3:",
+            "mov dword ptr fs:[{ACTIVE}], 1",
+            "mov esp, fs:[{BODY_TOP}]",
+            "sub esp, 3 * {WORD}",
+            "push ebx",
+            "call {on_nmi}",
+            "mov esp, ebx",
+            "mov dword ptr fs:[{ACTIVE}], 0",
+            "xor eax, eax",
+            "xchg eax, fs:[{LATCHED}]",
+            "test eax, eax",
+            "jnz 3b",
+            "jmp {restore}",
+            "4:",
+            "mov dword ptr fs:[{LATCHED}], 1",
+            "jmp {restore}",
+            // No pending work after it: a thread switch would leave NMIs held back for as long as the next thread stays in
+            // the kernel.
+            "5:",
+            "and esp, -16",
+            "sub esp, 3 * {WORD}",
+            "push ebx",
+            "call {on_nmi}",
+            "mov esp, ebx",
+            "jmp {restore}",
+        ]
+        CS = const offset_of!(SavedRegs, cs),
+        ACTIVE = const ArchLocal::NMI_ACTIVE,
+        LATCHED = const ArchLocal::NMI_LATCHED,
+        BODY_TOP = const ArchLocal::NMI_BODY_TOP,
+        on_nmi = sym crate::hooks::on_nmi,
+        restore = sym super::entry::restore,
+    )
+}
+
+/// Vector 1. From user mode it goes on as any exception; from the kernel the handler runs on the debug stack.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn debug() {
+    naked_asm!(
+        "test byte ptr [esp + {CS}], 3",
+        "jnz {stub}",
+        "push 0",
+        "push 0",
+        "jmp {saved}",
+        // The CPU pushed no error code: eip is at SP.
+        CS = const offset_of!(SavedRegs, cs) - offset_of!(SavedRegs, eip),
+        stub = sym super::entry::stub::<1>,
+        saved = sym debug_save,
+    )
+}
+
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn debug_save() {
+    saving_entry!(
+        [
+            "cmp dword ptr fs:[{ACTIVE}], 0",
+            "jne 3f",
+            "mov dword ptr fs:[{ACTIVE}], 1",
+            "mov esp, fs:[{TOP}]",
+            "sub esp, 3 * {WORD}",
+            "push ebx",
+            "call {on_debug}",
+            "mov esp, ebx",
+            "mov dword ptr fs:[{ACTIVE}], 0",
+            "jmp {restore}",
+            "3:",
+            "and esp, -16",
+            "sub esp, 3 * {WORD}",
+            "push ebx",
+            "call {on_debug}",
+            "mov esp, ebx",
+            "jmp {restore}",
+        ]
+        ACTIVE = const ArchLocal::DEBUG_ACTIVE,
+        TOP = const ArchLocal::DEBUG_TOP,
+        on_debug = sym on_kernel_debug,
+        restore = sym super::entry::restore,
+    )
+}
+
+extern "C" fn on_kernel_debug(regs: &mut SavedRegs) {
+    let sysenter = super::entry::sysenter_entry as *const () as u32;
+    if regs.eip == sysenter && regs.eflags & TRAP != 0 {
+        regs.eflags &= !TRAP;
+        return;
+    }
+    crate::hooks::on_debug(regs);
+}
+
+/// Where the double-fault task starts. SP: the top of its stack, less the error code. Interrupts off, FS the kernel's. Never
+/// returns: the thread whose stack overflowed is ended, or the system stops.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+pub(super) extern "C" fn double_fault() {
+    naked_asm!(
+        // A task switch sets CR0.TS, so that the next floating-point instruction faults: whose it is has not changed.
+        "clts",
+        "pushfd",
+        "and dword ptr [esp], ~{NESTED_TASK}",
+        "popfd",
+        "xor ebp, ebp",
+        "and esp, -16",
+        "call {on_task}",
+        "ud2",
+        NESTED_TASK = const NESTED_TASK,
+        on_task = sym super::fault::on_double_fault_task,
+    )
+}
+
+/// The stub of a vector with an entry of its own, or `plain`.
+pub(super) const fn own_stub(vector: u8, plain: extern "C" fn()) -> extern "C" fn() {
+    match vector {
+        1 => debug,
+        2 => nmi,
+        _ => plain,
+    }
+}

@@ -1,0 +1,397 @@
+//! What the CPU itself reads: the task state segments, the segment descriptors and the interrupt descriptors.
+//!
+//! ```text
+//!   one CPU's page, between unmapped pages
+//!      0  task state segment, 104 bytes (Intel SDM vol. 3, 9.2.1)
+//!           4  esp0  the stack for entry from user mode: top of the running thread's stack, rewritten at every switch
+//!           8  ss0   kernel data
+//!          12  esp1  the same top: where the `sysenter` entry finds it. The CPU never uses ring 1
+//!          16  ss1   what SYSENTER_CS holds: that register is written only when this word changes
+//!          20  esp2  poisoned      24  ss2  null
+//!          28  cr3   not used: nothing ever switches back to this task
+//!         100  no trap; offset of the I/O permission bitmap: past the limit, so that user mode has no port
+//!    104  task state segment of the double fault: where it starts, and on which stack
+//!    208  segment descriptors: code, data, user code, user data, per CPU, 3 of the running thread, the two segments above
+//!    ...  the entry stack, down from the end of the page: where `sysenter` sets SP. One instruction runs on it; an NMI or a debug
+//!         exception at that moment has all of it
+//!   4096
+//! ```
+//!
+//! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel maps there): a stray
+//! write next to it faults instead of moving the stack of the next interrupt.
+
+use crate::arch::current::{entry, nmi};
+use crate::local::CpuLocal;
+use core::arch::asm;
+use core::mem::{offset_of, size_of};
+use core::sync::atomic::{AtomicU64, Ordering};
+use kstack_core::addr::Addr;
+
+/// Kernel code segment. The three that follow must follow in this order: `sysenter` and `sysexit` compute them.
+pub const KERNEL_CODE: u16 = 0x08;
+/// Kernel data segment.
+pub const KERNEL_DATA: u16 = 0x10;
+/// User code segment, with its privilege level.
+pub const USER_CODE: u16 = 0x18 | 3;
+/// User data segment, with its privilege level.
+pub const USER_DATA: u16 = 0x20 | 3;
+/// The segment whose base is the CPU's [`CpuLocal`].
+pub const PER_CPU: u16 = 0x28;
+/// The first of the running thread's own segments, by its place in the table. Linux has them at the same place.
+pub const TLS_FIRST: usize = 6;
+/// How many there are.
+pub const TLS_SEGMENTS: usize = 3;
+const TSS_SELECTOR: u16 = 0x48;
+const DOUBLE_FAULT_SELECTOR: u16 = 0x50;
+const DESCRIPTORS: usize = 11;
+
+/// What stands in stack fields that nothing may use yet: near the top of the address space, where nothing is mapped, so that a
+/// push through it is a fault at once.
+pub const POISON: u32 = 0xffff_57ac;
+
+/// The 32-bit task state segment, field for field. Segment selectors have two bytes; the two above them are reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the fields are those of the manual's figure 9-2")]
+pub struct Tss {
+    pub link: u32,
+    pub esp0: u32,
+    pub ss0: u32,
+    pub esp1: u32,
+    pub ss1: u32,
+    pub esp2: u32,
+    pub ss2: u32,
+    pub cr3: u32,
+    pub eip: u32,
+    pub eflags: u32,
+    pub eax: u32,
+    pub ecx: u32,
+    pub edx: u32,
+    pub ebx: u32,
+    pub esp: u32,
+    pub ebp: u32,
+    pub esi: u32,
+    pub edi: u32,
+    pub es: u32,
+    pub cs: u32,
+    pub ss: u32,
+    pub ds: u32,
+    pub fs: u32,
+    pub gs: u32,
+    pub ldt: u32,
+    pub trap: u16,
+    pub io_bitmap_offset: u16,
+}
+
+const _: () = {
+    assert!(size_of::<Tss>() == 104);
+    assert!(offset_of!(Tss, esp0) == 4);
+    assert!(offset_of!(Tss, ss1) == 16);
+    assert!(offset_of!(Tss, cr3) == 28);
+    assert!(offset_of!(Tss, esp) == 56);
+    assert!(offset_of!(Tss, es) == 72);
+    assert!(offset_of!(Tss, ldt) == 96);
+    assert!(offset_of!(Tss, io_bitmap_offset) == 102);
+};
+
+const ENTRY_STACK_WORDS: usize =
+    (4096 - 2 * size_of::<Tss>() - size_of::<[u64; DESCRIPTORS]>()) / size_of::<u32>();
+
+/// One CPU's task state segments, segment descriptors and entry stack; a page of its own.
+#[derive(Debug)]
+#[repr(C, align(4096))]
+pub struct CpuTables {
+    tss: Tss,
+    double_fault: Tss,
+    gdt: [u64; DESCRIPTORS],
+    entry_stack: [u32; ENTRY_STACK_WORDS],
+}
+
+const _: () = {
+    assert!(size_of::<CpuTables>() == 4096);
+    assert!(offset_of!(CpuTables, gdt).is_multiple_of(8));
+    assert!(TSS_SELECTOR as usize == offset_of_descriptor(TLS_FIRST + TLS_SEGMENTS));
+    assert!(DOUBLE_FAULT_SELECTOR as usize == TSS_SELECTOR as usize + size_of::<u64>());
+};
+
+const fn offset_of_descriptor(number: usize) -> usize {
+    number * size_of::<u64>()
+}
+
+/// A flat, writable, 32-bit data segment of the kernel with this base.
+pub const fn data_descriptor(base: u32) -> u64 {
+    with_base(0x00cf_9300_0000_ffff, base)
+}
+
+/// The same of a program.
+pub const fn user_data_descriptor(base: u32) -> u64 {
+    with_base(0x00cf_f300_0000_ffff, base)
+}
+
+/// Intel SDM vol. 3, figure 3-8.
+const fn with_base(flat: u64, base: u32) -> u64 {
+    let base = base as u64;
+    flat | (base & 0xff_ffff) << 16 | (base >> 24) << 56
+}
+
+/// Type 9: a 32-bit task state segment, not busy. The CPU sets bit 1 of the type while it is the current task's.
+const fn tss_descriptor(base: u32) -> u64 {
+    with_base((size_of::<Tss>() as u64 - 1) | 0x89 << 40, base)
+}
+
+/// In the descriptor of a task state segment: busy.
+const BUSY: u64 = 1 << 41;
+
+const SYSENTER_CS: u32 = 0x174;
+const SYSENTER_ESP: u32 = 0x175;
+const SYSENTER_EIP: u32 = 0x176;
+
+fn write_msr(register: u32, value: u32) {
+    // SAFETY: (1) the registers exist on every CPU with `sysenter`; (2) the callers' values are entry code, stack and segment
+    // of this module.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") value, in("edx") 0,
+             options(nostack, preserves_flags));
+    }
+}
+
+impl CpuTables {
+    /// Offset of the word in which the `sysenter` entry finds the thread stack's top, for assembly.
+    pub const ESP1: usize = offset_of!(Self, tss) + offset_of!(Tss, esp1);
+
+    /// Fills the tables: everything that is not real yet is poisoned. `page_tables`: the root with which a double fault is
+    /// handled, until [`CpuTables::set_page_tables`] says otherwise.
+    pub fn new(tables_at: Addr, double_fault_top: Addr, page_tables: u32) -> Self {
+        // At the limit: no bitmap.
+        let io_bitmap_offset = size_of::<Tss>() as u16;
+        let tss = Tss {
+            esp0: POISON,
+            ss0: KERNEL_DATA.into(),
+            esp1: POISON,
+            esp2: POISON,
+            io_bitmap_offset,
+            ..Tss::default()
+        };
+        let double_fault = Tss {
+            cr3: page_tables,
+            eip: nmi::double_fault as *const () as u32,
+            // The bit that is always set; interrupts off.
+            eflags: 2,
+            esp: double_fault_top.get() as u32,
+            es: KERNEL_DATA.into(),
+            cs: KERNEL_CODE.into(),
+            ss: KERNEL_DATA.into(),
+            ds: KERNEL_DATA.into(),
+            fs: PER_CPU.into(),
+            io_bitmap_offset,
+            ..Tss::default()
+        };
+        let base = tables_at.get() as u32;
+        let gdt = [
+            0,
+            0x00cf_9b00_0000_ffff, // kernel code
+            data_descriptor(0),
+            0x00cf_fb00_0000_ffff, // user code
+            user_data_descriptor(0),
+            0, // per CPU: filled when the block is loaded
+            0,
+            0,
+            0,
+            tss_descriptor(base + offset_of!(Self, tss) as u32),
+            tss_descriptor(base + offset_of!(Self, double_fault) as u32),
+        ];
+        Self { tss, double_fault, gdt, entry_stack: [0; ENTRY_STACK_WORDS] }
+    }
+
+    /// Loads the tables, the interrupt descriptors and the `sysenter` entry on the CPU this runs on.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its double-fault stack is mapped.
+    /// 2. The CPU has its [`CpuLocal`] loaded afterwards again (FS is null): call this first.
+    /// 3. Interrupts are off.
+    pub unsafe fn load(tables: *const Self) {
+        #[repr(C, packed)]
+        struct Pointer {
+            limit: u16,
+            base: u32,
+        }
+        let gdt = Pointer {
+            limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
+            base: tables as u32 + offset_of!(Self, gdt) as u32,
+        };
+        let idt = Pointer {
+            limit: size_of::<[AtomicU64; 256]>() as u16 - 1,
+            base: core::ptr::from_ref(&IDT) as u32,
+        };
+        fill_idt();
+        // SAFETY: (1) both tables are complete and stay, by the caller's promise and because IDT is static; (2) the selectors
+        // name descriptors made above; (3) the far return only reloads CS with the same meaning.
+        unsafe {
+            asm!(
+                "lgdt [{gdt}]",
+                "lidt [{idt}]",
+                // CS can only be loaded by a far transfer.
+                "push {code}",
+                "lea {scratch}, [2f]",
+                "push {scratch}",
+                "retf",
+                "2:",
+                "mov ds, {data:e}",
+                "mov es, {data:e}",
+                "mov ss, {data:e}",
+                "xor {data:e}, {data:e}",
+                "mov fs, {data:e}",
+                "mov gs, {data:e}",
+                "lldt {data:x}",
+                "ltr {tss:x}",
+                gdt = in(reg) &gdt,
+                idt = in(reg) &idt,
+                code = const KERNEL_CODE,
+                data = inout(reg) u32::from(KERNEL_DATA) => _,
+                tss = in(reg) TSS_SELECTOR,
+                scratch = out(reg) _,
+            );
+        }
+        write_msr(SYSENTER_CS, 0);
+        write_msr(SYSENTER_ESP, tables as u32 + size_of::<Self>() as u32);
+        write_msr(SYSENTER_EIP, entry::sysenter_entry as *const () as u32);
+    }
+
+    /// Says to the CPU's block where its tables are: the double-fault task asks. After [`CpuLocal::load`].
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are loaded on the CPU whose block this is.
+    pub unsafe fn remember(tables: *mut Self, local: &CpuLocal) {
+        local.arch.set_tables(tables as usize);
+    }
+
+    /// Sets the stack for entries from user mode, by gate and by `sysenter`.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are the loaded tables of the CPU this runs on, and interrupts are off.
+    /// 2. `top` is the top of the stack of the thread that runs when user mode is next entered.
+    #[inline(always)]
+    pub unsafe fn set_user_entry_stack(tables: *mut Self, top: Addr) {
+        // SAFETY: (1) the tables are mapped, and written only by their own CPU with interrupts off.
+        unsafe {
+            (&raw mut (*tables).tss.esp0).write_volatile(top.get() as u32);
+            (&raw mut (*tables).tss.esp1).write_volatile(top.get() as u32);
+        }
+    }
+
+    /// Lets programs use `sysenter`, or not: with a null selector it is a general protection fault. Says whether the CPU's register had
+    /// to be written: `ss1` knows what it holds.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are the loaded tables of the CPU this runs on, and interrupts are off.
+    #[inline(always)]
+    pub unsafe fn allow_sysenter(tables: *mut Self, allowed: bool) -> bool {
+        let selector = if allowed { u32::from(KERNEL_CODE) } else { 0 };
+        // SAFETY: (1) as for `set_user_entry_stack`.
+        unsafe {
+            let cached = &raw mut (*tables).tss.ss1;
+            if cached.read_volatile() == selector {
+                return false;
+            }
+            cached.write_volatile(selector);
+        }
+        write_msr(SYSENTER_CS, selector);
+        true
+    }
+
+    /// Sets the running thread's own segments, from the next load of a selector on.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are the loaded tables of the CPU this runs on, and interrupts are off.
+    /// 2. Each is zero or a [`user_data_descriptor`]; where one is zero, no selector in the saved registers of the thread that
+    ///    goes to user mode next names it.
+    #[inline(always)]
+    pub unsafe fn set_tls(tables: *mut Self, segments: &[u64; TLS_SEGMENTS]) {
+        // SAFETY: (1) as for `set_user_entry_stack`.
+        unsafe {
+            (&raw mut (*tables).gdt).cast::<[u64; TLS_SEGMENTS]>().byte_add(offset_of_descriptor(TLS_FIRST)).write_volatile(*segments);
+        }
+    }
+
+    /// Says which page tables are loaded: a double fault is handled with them, so that the thread it ends can go on with them.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are the loaded tables of the CPU this runs on.
+    /// 2. `root` maps the kernel, and stays until another one is set.
+    #[inline(always)]
+    pub unsafe fn set_page_tables(tables: *mut Self, root: u32) {
+        // SAFETY: (1) as for `set_user_entry_stack`.
+        unsafe { (&raw mut (*tables).double_fault.cr3).write_volatile(root) };
+    }
+
+    /// From the double-fault task back to the task whose registers the fault stored, without going back to what it did: the
+    /// CPU takes this code for that task from now on, and the gate can be used again.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are the loaded tables of the CPU this runs on, which is in the double-fault task.
+    pub(super) unsafe fn leave_double_fault_task(tables: *mut Self) {
+        // SAFETY: (1) the descriptors are this CPU's; `ltr` wants one that is not busy, and marks it so.
+        unsafe {
+            let gdt = &mut *(&raw mut (*tables).gdt);
+            for selector in [TSS_SELECTOR, DOUBLE_FAULT_SELECTOR] {
+                let descriptor = &raw mut gdt[usize::from(selector) / size_of::<u64>()];
+                descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
+            }
+            asm!("ltr {:x}", in(reg) TSS_SELECTOR, options(nostack, preserves_flags));
+        }
+    }
+
+    /// A copy of the task state segment as it stands, for the double fault, tests and the console.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are mapped.
+    pub unsafe fn read_tss(tables: *const Self) -> Tss {
+        // SAFETY: (1) mapped, by the caller's promise; a torn read is harmless for display.
+        unsafe { (&raw const (*tables).tss).read_volatile() }
+    }
+
+    /// The same of the double fault's.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are mapped.
+    pub unsafe fn read_double_fault_tss(tables: *const Self) -> Tss {
+        // SAFETY: (1) as for `read_tss`.
+        unsafe { (&raw const (*tables).double_fault).read_volatile() }
+    }
+}
+
+/// An interrupt descriptor only ever goes from absent to present.
+static IDT: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+
+/// Every CPU writes the same values, so that it does not matter who comes first.
+fn fill_idt() {
+    for (vector, gate) in IDT.iter().enumerate() {
+        let stub = entry::VECTORS[vector] as usize as u64;
+        // Intel SDM vol. 3, figure 7-2.
+        let descriptor = match vector as u8 {
+            // Type 5: a task gate. Each CPU's table has its own double-fault task at the same place.
+            8 => u64::from(DOUBLE_FAULT_SELECTOR) << 16 | 0x85 << 40,
+            vector => {
+                // A program may execute `int3` and `int 0x80`; everything else raised by `int n` in user mode is a general
+                // protection fault.
+                let privilege = if matches!(vector, 3 | entry::SYSCALL_VECTOR) { 3 } else { 0 };
+                // Type 0xe: interrupt gate, so that interrupts are off on entry.
+                let kind = 0x8e | privilege << 5;
+                (stub & 0xffff)
+                    | u64::from(KERNEL_CODE) << 16
+                    | kind << 40
+                    | (stub >> 16 & 0xffff) << 48
+            }
+        };
+        gate.store(descriptor, Ordering::Relaxed);
+    }
+}
