@@ -10,8 +10,8 @@ use kstack::{registry, unwind};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{Backtrace, End, Step};
 
-/// Steps kept of a backtrace that is printed.
-pub const STEPS: usize = 48;
+/// Steps kept of a backtrace that is looked at: 48, or 24 where stacks are half as large.
+pub const STEPS: usize = 6 * size_of::<usize>();
 
 /// Writes steps, one a line, repeated frames folded.
 pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write) -> fmt::Result {
@@ -25,6 +25,45 @@ pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write)
         writeln!(to, "    ({} steps left out)", backtrace.dropped())?;
     }
     Ok(())
+}
+
+/// Writes steps as they come, one a line, repeated frames folded: for where there is no room to keep them.
+#[derive(Default)]
+struct Folder {
+    last: Option<Step>,
+    times: u32,
+}
+
+impl Folder {
+    fn step(&mut self, step: Step, to: &mut dyn Write) -> fmt::Result {
+        if self.last == Some(step) {
+            self.times += 1;
+            return Ok(());
+        }
+        self.finish(to)?;
+        (self.last, self.times) = (Some(step), 1);
+        Ok(())
+    }
+
+    fn finish(&mut self, to: &mut dyn Write) -> fmt::Result {
+        if let Some(step) = self.last.take() {
+            write_step(&step, to)?;
+            if self.times > 1 {
+                writeln!(to, "      ... {} times", self.times)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the steps from a frame pointer outwards.
+fn write_from_fp(fp: usize, to: &mut dyn Write) {
+    let Some(registry) = registry::get() else { return };
+    let mut folder = Folder::default();
+    unwind::for_each(registry, Addr::new(fp), |step| {
+        let _never_fails = folder.step(step, to);
+    });
+    let _never_fails = folder.finish(to);
 }
 
 fn write_step(step: &Step, to: &mut dyn Write) -> fmt::Result {
@@ -74,19 +113,23 @@ pub fn steps_from_regs(regs: &SavedRegs) -> Backtrace<STEPS> {
 /// Where this thread is, as text.
 pub fn here() -> String {
     let mut text = String::new();
-    // A string takes everything.
-    let _never_fails = write_steps(&steps_here(), &mut text);
+    write_from_fp(cpu::frame_pointer(), &mut text);
     text
 }
 
 /// Prints where this CPU is; for panics.
 pub fn print_here(to: &mut dyn Write) {
-    let _never_fails = write_steps(&steps_here(), to);
+    write_from_fp(cpu::frame_pointer(), to);
 }
 
 /// Prints where an interrupted context was.
 pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
-    let _never_fails = write_steps(&steps_from_regs(regs), to);
+    let Some(registry) = registry::get() else { return };
+    let mut folder = Folder::default();
+    unwind::for_each_from_regs(registry, regs, |step| {
+        let _never_fails = folder.step(step, to);
+    });
+    let _never_fails = folder.finish(to);
 }
 
 /// Where a thread that is not running was switched away, as text; `None` while it runs. Its stack is borrowed meanwhile.
@@ -104,7 +147,7 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
     })??;
     let mut text = String::new();
     let _never_fails = write_address(frame.return_address(), 1, &mut text);
-    let _never_fails = write_steps(&from_fp(frame.fp().get()), &mut text);
+    write_from_fp(frame.fp().get(), &mut text);
     Some(text)
 }
 

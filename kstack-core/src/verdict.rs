@@ -223,8 +223,8 @@ fn overflowed(
     ))
 }
 
-/// Steps of a backtrace that a report keeps.
-pub const REPORT_STEPS: usize = 48;
+/// Steps of a backtrace that a report keeps: 48, or 24 where stacks are half as large.
+pub const REPORT_STEPS: usize = 6 * size_of::<usize>();
 
 /// All there is to say: a structure first, text second.
 #[derive(Clone, Debug)]
