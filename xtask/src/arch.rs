@@ -156,7 +156,7 @@ const TABLE: [(Arch, Description); 5] = [
         Arch::I386,
         Description {
             name: "i386",
-            supported: false,
+            supported: true,
             target: "i586-unknown-linux-gnu",
             own_core_fits: false,
             // Without this, each atomic load and store of 64 bits goes through the x87 registers, which in a
@@ -180,7 +180,7 @@ const TABLE: [(Arch, Description); 5] = [
         Arch::Arm64,
         Description {
             name: "arm64",
-            supported: false,
+            supported: true,
             target: "aarch64-unknown-none-softfloat",
             own_core_fits: true,
             codegen_flags: &[FRAME_POINTERS],

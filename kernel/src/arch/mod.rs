@@ -1,27 +1,32 @@
 //! The machine the kernel runs on. One tree per architecture; this module selects.
 
-#[cfg(target_arch = "aarch64")]
-mod arm64;
-#[cfg(target_arch = "aarch64")]
-pub use arm64::*;
-
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod pc;
-
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
-#[cfg(target_arch = "x86_64")]
-pub use x86_64::*;
 
 #[cfg(target_arch = "arm")]
 mod arm32;
 #[cfg(target_arch = "arm")]
 pub use arm32::*;
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
+#[cfg(target_arch = "aarch64")]
+pub use arm64::*;
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::*;
+
 #[cfg(target_arch = "x86")]
 mod i386;
 #[cfg(target_arch = "x86")]
 pub use i386::*;
 
-#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "x86", target_arch = "x86_64")))]
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "x86",
+    target_arch = "x86_64"
+)))]
 compile_error!("the reference kernel has no machine layer for this architecture yet");

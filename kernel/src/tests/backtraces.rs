@@ -1,5 +1,6 @@
 //! Classifying addresses, walking across stacks, names, and the registry of all stacks.
 
+use super::arch::EXPECTED;
 use super::arch::registers::interrupt_with_frame_pointer;
 use super::support::{stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
@@ -46,7 +47,11 @@ pub fn b1_every_address_is_on_the_stack_it_is_on_or_on_none() -> Outcome {
             kinds.push(stack.kind);
         }
     }
-    check!(kinds.len() >= 8 && number > 4 * 7, "only {number} stacks of the kinds {kinds:?}");
+    let of_each_cpu = EXPECTED.cpu_stacks.len() + 2;
+    check!(
+        kinds.len() > of_each_cpu && number > of_each_cpu * cpus::online_count() as usize,
+        "only {number} stacks of the kinds {kinds:?}"
+    );
     let code = b1_every_address_is_on_the_stack_it_is_on_or_on_none as *const () as usize;
     let heap = Vec::<u8>::with_capacity(8);
     let nowhere = [
@@ -286,15 +291,7 @@ pub fn n9_the_registry_lists_every_stack_once() -> Outcome {
         thread.join();
     }
     for cpu in cpus::online() {
-        for kind in [
-            StackKind::Idle,
-            StackKind::Irq,
-            StackKind::DoubleFault,
-            StackKind::Nmi,
-            StackKind::NmiBody,
-            StackKind::Debug,
-            StackKind::MachineCheck,
-        ] {
+        for &kind in [StackKind::Idle, StackKind::Irq].iter().chain(EXPECTED.cpu_stacks) {
             let number = live.iter().filter(|s| s.kind == kind && s.cpu == Some(cpu.id())).count();
             check!(number == 1, "CPU {} has {number} {kind} stacks", cpu.id());
         }
@@ -307,13 +304,16 @@ pub fn n9_the_registry_lists_every_stack_once() -> Outcome {
     }
     let of_threads = live.iter().filter(|s| s.kind == StackKind::Thread).count();
     let of_cpus = live.len() - of_threads;
-    check!(of_cpus == 7 * cpus::online_count() as usize, "{of_cpus} stacks of CPUs");
+    check!(
+        of_cpus == (EXPECTED.cpu_stacks.len() + 2) * cpus::online_count() as usize,
+        "{of_cpus} stacks of CPUs"
+    );
     for stack in live.iter().filter(|s| s.kind == StackKind::Thread) {
         let owner = all.iter().find(|thread| thread.id() == stack.owner);
         check!(owner.is_some(), "{stack:?} belongs to no thread");
     }
     let mut ranges: Vec<_> = live.iter().map(|stack| stack.range).collect();
-    ranges.sort_by_key(|range| range.lowest);
+    ranges.sort_unstable_by_key(|range| range.lowest);
     let apart = ranges.windows(2).all(|pair| pair[0].top < pair[1].lowest);
     check!(apart, "two stacks touch: {ranges:?}");
     let listed: usize = ranges.iter().map(|range| range.size().in_pages()).sum();

@@ -3,10 +3,11 @@
 use super::support::free_frames;
 use super::{Outcome, check};
 use crate::memory::frames;
-use crate::process::{self, run_captured};
+use crate::process::{self, abi, run_captured};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use kstack_core::exec::WordSize;
 
 /// What a program says, and its status.
 fn run(path: &str, argv: &[&[u8]]) -> Result<(i32, String), String> {
@@ -101,8 +102,50 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
 fn settled_frames() -> Result<usize, String> {
     crate::stacks::drain_this_cpu();
     crate::stacks::reclaim(u32::MAX);
-    Ok(free_frames()? + 4 * crate::stacks::census().parked as usize)
+    let pages = crate::stacks::arena().geometry().body().in_pages();
+    Ok(free_frames()? + pages * crate::stacks::census().parked as usize)
 }
+
+/// Where things are in a program's headers.
+struct Elf {
+    /// Bytes of an address.
+    word: usize,
+    /// In the file's header: where the segments' headers are, and how long each is; behind that, how many.
+    headers_at: usize,
+    header_bytes_at: usize,
+    /// The first segment's header, and the length of each.
+    first: usize,
+    header_bytes: usize,
+    /// In a segment's header: offset in the file, address, bytes in the file, bytes in memory.
+    segment: [usize; 4],
+    /// An address of the kernel.
+    kernel: u64,
+    /// More than there is of anything.
+    large: u64,
+}
+
+const ELF: Elf = match abi::WORD {
+    WordSize::Eight => Elf {
+        word: 8,
+        headers_at: 32,
+        header_bytes_at: 54,
+        first: 64,
+        header_bytes: 56,
+        segment: [8, 16, 32, 40],
+        kernel: 0xffff_8000_0000_0000,
+        large: 1 << 45,
+    },
+    WordSize::Four => Elf {
+        word: 4,
+        headers_at: 28,
+        header_bytes_at: 42,
+        first: 52,
+        header_bytes: 32,
+        segment: [4, 8, 16, 20],
+        kernel: 0xf800_0000,
+        large: 1 << 30,
+    },
+};
 
 /// Every way a file can be no program: not one frame stays behind, and each is refused by name.
 pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome {
@@ -125,30 +168,32 @@ pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome 
         file[at..at + bytes.len()].copy_from_slice(bytes);
         file
     };
-    // Fields of the ELF header, by offset: class 4, machine 18, entry 24, headers 32, size of one 54, how many 56.
-    refused("32 bits", &patched(4, &[1]))?;
-    refused("an arm64 program", &patched(18, &183_u16.to_le_bytes()))?;
+    // The class at 4, kind 16, machine 18 have one place in both.
+    refused("the other class", &patched(4, &[3 - good[4]]))?;
+    refused("a program of another machine", &patched(18, &0x8000_u16.to_le_bytes()))?;
     refused("an object file", &patched(16, &1_u16.to_le_bytes()))?;
-    refused("an entry in the kernel", &patched(24, &0xffff_8000_0000_0000_u64.to_le_bytes()))?;
-    refused("headers beyond the file", &patched(32, &u64::MAX.to_le_bytes()))?;
-    refused("headers of one byte", &patched(54, &1_u16.to_le_bytes()))?;
-    refused("no headers", &patched(56, &0_u16.to_le_bytes()))?;
-    // The first segment, at 64: offset 8, address 16, bytes in the file 32, in memory 40.
+    let word = |value: u64| value.to_le_bytes()[..ELF.word].to_vec();
+    refused("an entry in the kernel", &patched(24, &word(ELF.kernel)))?;
+    refused("headers beyond the file", &patched(ELF.headers_at, &word(u64::MAX)))?;
+    refused("headers of one byte", &patched(ELF.header_bytes_at, &1_u16.to_le_bytes()))?;
+    refused("no headers", &patched(ELF.header_bytes_at + 2, &0_u16.to_le_bytes()))?;
+    let [offset, address, file_bytes, bytes] = ELF.segment;
     for (what, at, value) in [
-        ("a segment beyond the file", 8, 1 << 40),
-        ("a segment whose end wraps", 8, u64::MAX - 5),
-        ("a segment in the kernel", 16, 0xffff_8000_0000_0000),
-        ("a segment at zero", 16, 0),
-        ("a segment that wraps", 16, u64::MAX - 5),
-        ("more bytes in the file than in memory", 32, 1 << 30),
-        ("a segment larger than memory", 40, 1 << 45),
-        ("a segment of all address space", 40, u64::MAX),
+        ("a segment beyond the file", offset, ELF.large),
+        ("a segment whose end wraps", offset, u64::MAX - 5),
+        ("a segment in the kernel", address, ELF.kernel),
+        ("a segment at zero", address, 0),
+        ("a segment that wraps", address, u64::MAX - 5),
+        ("more bytes in the file than in memory", file_bytes, 1 << 30),
+        ("a segment larger than memory", bytes, ELF.large),
+        ("a segment of all address space", bytes, u64::MAX),
     ] {
         // Every header, so that the first one to load is among them.
         let mut file = good.clone();
-        for header in 0..usize::from(u16::from_le_bytes([good[56], good[57]])) {
-            let place = 64 + 56 * header + at;
-            file[place..place + 8].copy_from_slice(&u64::to_le_bytes(value));
+        let number = ELF.header_bytes_at + 2;
+        for header in 0..usize::from(u16::from_le_bytes([good[number], good[number + 1]])) {
+            let place = ELF.first + ELF.header_bytes * header + at;
+            file[place..place + ELF.word].copy_from_slice(&word(value));
         }
         refused(what, &file)?;
     }
@@ -165,7 +210,7 @@ pub fn p1_random_headers_never_harm_the_kernel() -> Outcome {
     let before = frames::free_count();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut file = good.clone();
-    let headers = 64 + 56 * 12;
+    let headers = ELF.first + ELF.header_bytes * 12;
     let mut loaded = 0;
     for _ in 0..300 {
         file[..headers].copy_from_slice(&good[..headers]);

@@ -275,7 +275,7 @@ pub fn t9_whether_and_where_a_thread_has_its_stack_is_a_query() -> Outcome {
         let sp = thread.saved_sp();
         check!(range.contains(Addr::new(sp)), "its saved SP {sp:x} is not on it");
         let regs_at = switch::user_regs_at(range).get();
-        check!(regs_at == top - size_of::<SavedRegs>(), "its user registers are at {regs_at:x}");
+        check!(regs_at == top - EXPECTED.saved_regs, "its user registers are at {regs_at:x}");
         check!(sp < regs_at, "its frames are above its user registers");
         let mine = sched::current();
         let here = cpu::stack_pointer();

@@ -5,14 +5,17 @@
 //! | `regs` | [`SavedRegs`](current::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
 //! | `switch` | the switch between two stacks, and the first frame of a new one |
 //! | `call` | a call on another stack |
-//! | `local` | how a CPU finds its block and the running thread |
-//! | `interrupts` | off, on, and which of the two |
+//! | `local` | the per-CPU block that entry code reads, and `current` |
 //! | `tables` | what the CPU reads: descriptor tables, task state segment, vector base |
 //! | `entry` | vectors, system-call entry, the way back |
-//! | `fault` | which exceptions are about a stack |
-//! | `nmi` | entries that may interrupt any instruction at all (where there are such) |
+//! | `nmi` | entries that may interrupt any instruction at all |
 //!
 //! This module selects one tree and refuses what is half supported.
+
+#[cfg(target_arch = "arm")]
+pub mod arm32;
+#[cfg(target_arch = "arm")]
+pub use arm32 as current;
 
 #[cfg(target_arch = "aarch64")]
 pub mod arm64;
@@ -24,15 +27,15 @@ pub mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64 as current;
 
-#[cfg(target_arch = "arm")]
-pub mod arm32;
-#[cfg(target_arch = "arm")]
-pub use arm32 as current;
-
 #[cfg(target_arch = "x86")]
 pub mod i386;
 #[cfg(target_arch = "x86")]
 pub use i386 as current;
 
-#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "x86", target_arch = "x86_64")))]
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "x86",
+    target_arch = "x86_64"
+)))]
 compile_error!("kstack has no complete architecture tree for this target yet");

@@ -1,6 +1,7 @@
 //! Single instructions, as functions.
 
 use core::arch::asm;
+use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack_core::addr::AddrRange;
 
 pub use kstack::arch::current::interrupts::{
@@ -35,7 +36,7 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
             "mov r11, #0",
             "blx {next}",
             "udf #0",
-            top = in(reg) stack.top.get(),
+            top = in(reg) stack.top.wrapping_sub(FREE_AT_TOP).get(),
             next = in(reg) next,
             options(noreturn),
         )

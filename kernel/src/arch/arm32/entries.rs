@@ -15,6 +15,7 @@ pub const TABLE: &[EntryRow] = &[
     row("softirq from thread", "irq", "CpuLocal.irq_top"),
     row("exception from user", "thread", "SP_abt's or SP_und's words; SP_svc"),
     row("exception from kernel", "current", "SP_abt's or SP_und's words; no change"),
+    row("debug from kernel", "current", "SP_abt's words; no change"),
     row("no room on the current stack", "overflow", "bit test of SP; CpuLocal.overflow_top"),
     row("no room on the overflow stack", "last, then stop", "bit test of SP; CpuLocal.last_top"),
 ];

@@ -73,10 +73,17 @@ pub fn id() -> u32 {
     cpu::affinity()
 }
 
-/// Turns this CPU's part of the controller on, and its own interrupts.
+/// Turns this CPU's part of the controller on, and its own interrupts; says who may read its counters.
 pub fn set_up_local() {
     for own in [vector::RESCHEDULE, vector::FLUSH, vector::CALL, vector::TIMER] {
         enable(own);
+    }
+    /// Programs may read the virtual counter, as under Linux, but no other.
+    const USER_READS_VIRTUAL_COUNTER: u32 = 1 << 1;
+    // SAFETY: (1) the register says only what user mode may read.
+    unsafe {
+        asm!("mcr p15, 0, {}, c14, c1, 0", in(reg) USER_READS_VIRTUAL_COUNTER,
+             options(nostack, preserves_flags));
     }
     write(C_PRIORITY_MASK, 0xf0);
     write(C_CONTROL, 1);

@@ -45,7 +45,8 @@ pub fn set_user_entry_stack(cpu: &Cpu, top: Addr) {
     cpu.arch.tables.set_user_entry_stack(top);
 }
 
-/// Whether an NMI that interrupted the kernel is being handled: there are none on this architecture.
-pub fn in_nmi(_cpu: &Cpu) -> bool {
-    false
+/// Whether something is being handled that may have interrupted anything: there are no NMIs on this architecture, but a fault of the
+/// overflow handler is such a thing.
+pub fn in_nmi(cpu: &Cpu) -> bool {
+    cpu.local.arch.has_second_fault()
 }

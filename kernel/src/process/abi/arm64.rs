@@ -7,6 +7,11 @@
 
 use super::{Call, put};
 use crate::arch::regs::SavedRegs;
+use crate::process::error::Errno;
+use kstack_core::exec::WordSize;
+
+/// The size of a program's pointers.
+pub(crate) const WORD: WordSize = WordSize::Eight;
 
 /// Which call a number means.
 pub(crate) fn call(number: u64) -> Option<Call> {
@@ -101,6 +106,7 @@ pub(crate) fn call(number: u64) -> Option<Call> {
         260 => Call::Wait4,
         261 => Call::Prlimit64,
         278 => Call::Getrandom,
+        291 => Call::Statx,
         293 => Call::Rseq,
         439 => Call::Faccessat2,
         _ => return None,
@@ -157,6 +163,9 @@ pub(crate) const USER_TOP: u64 = 0x1_0000_0000_0000;
 
 /// The lowest address a program may map, so that a null pointer with a small offset still faults.
 pub(crate) const USER_LOWEST: u64 = 0x1_0000;
+
+/// Where a position-independent program is put.
+pub(crate) const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
 
 /// `open` flags that differ between architectures.
 pub(crate) mod open {
@@ -305,4 +314,15 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
         put(&mut bytes, offset, value.to_le_bytes());
     }
     bytes
+}
+
+/// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
+pub(crate) const SIGACTION_BYTES: usize = 32;
+
+/// Bytes of `struct rusage`: two times and fourteen words.
+pub(crate) const RUSAGE_BYTES: u64 = 144;
+
+/// What `clone` was given for the thread-local storage of the new thread: its base.
+pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
+    Ok(argument)
 }

@@ -7,6 +7,8 @@
 //! | `user_code` | a few instructions of user mode |
 //! | the rest | tests of what only this architecture has |
 
+use kstack_core::kind::StackKind;
+
 #[cfg(target_arch = "arm")]
 mod arm32;
 #[cfg(target_arch = "arm")]
@@ -37,4 +39,10 @@ pub(super) struct Expected {
     pub(super) saved_regs: usize,
     /// Bytes of the registers that a switch saves.
     pub(super) switch_frame: usize,
+    /// The stacks that each CPU has besides its idle stack and its IRQ stack.
+    pub(super) cpu_stacks: &'static [StackKind],
+    /// The row of the table of entries that says where an overflow is handled.
+    pub(super) overflow_row: &'static str,
+    /// Rows of that table that tests of this architecture alone show, besides entries from user mode.
+    pub(super) own_rows: &'static [(&'static str, &'static str)],
 }

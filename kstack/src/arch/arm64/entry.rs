@@ -6,7 +6,8 @@
 //!   CPU       masks everything, sets SPSel = 1: SP is the top of the overflow stack; pc and pstate to ELR_EL1 and SPSR_EL1
 //!   slot      x0 and x1 to the 16 bytes below SP; x0 = where SavedRegs will lie: below SP_EL0, or below thread_top from user
 //!             mode. One bit of it set: they do not fit, on to `overflow`
-//!   entry     saves SavedRegs through x0; then SPSel = 0, SP = x0, x29 = x0 + 1; debug exceptions and SErrors on; calls Rust
+//!   entry     saves SavedRegs through x0; then SPSel = 0, SP = x0, x29 = x0 + 1; debug exceptions and SErrors on, but after a
+//!             synchronous exception not before it is known to be no debug exception; calls Rust
 //!   way back  interrupts off; to user mode: pending work; everything masked; SPSel = 1; registers; eret
 //! ```
 //!
@@ -219,7 +220,6 @@ extern "C" fn kernel_sync() {
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
-        "msr daifclr, #{debug_and_serror}",
         "bl {on_exception}",
         "b {way_back}",
         x = const offset_of!(SavedRegs, x),
@@ -229,7 +229,6 @@ extern "C" fn kernel_sync() {
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
-        debug_and_serror = const DEBUG_AND_SERROR,
         on_exception = sym super::fault::on_exception,
         way_back = sym way_back,
     )
@@ -283,11 +282,10 @@ extern "C" fn user_sync() {
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
-        "msr daifclr, #{debug_and_serror}",
         "cmp x2, #{svc}",
         "b.ne 2f",
         // Everything that belongs to the program is saved: interrupts may come.
-        "msr daifclr, #{interrupts}",
+        "msr daifclr, #{all_but_fiq}",
         "bl {on_syscall}",
         "b {way_back_to_user}",
         "2:",
@@ -303,8 +301,7 @@ extern "C" fn user_sync() {
         scratch = const SLOT_SCRATCH,
         class_shift = const super::fault::CLASS_SHIFT,
         svc = const SVC,
-        debug_and_serror = const DEBUG_AND_SERROR,
-        interrupts = const INTERRUPTS,
+        all_but_fiq = const DEBUG_AND_SERROR | INTERRUPTS,
         on_syscall = sym crate::hooks::on_syscall,
         on_exception = sym super::fault::on_exception,
         way_back_to_user = sym way_back_to_user,

@@ -8,6 +8,7 @@
 //! top of its own stack and told to end there; the overflow stack is free again from that moment.
 
 use super::entry::SVC;
+use super::interrupts;
 use super::overflow;
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
@@ -56,6 +57,10 @@ pub(super) const fn is_data_abort(regs: &SavedRegs) -> bool {
 /// Exceptions whose registers are on the interrupted stack, or on the thread's from user mode. `fault` is FAR_EL1.
 pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
     let class = class_of(regs);
+    if !DEBUG.contains(&class) {
+        // Not before it is known: a single step would step into its own handler for ever.
+        interrupts::debug_and_serror_on();
+    }
     if regs.from_user() {
         (hooks().user_exception)(class, fault, regs);
         return;

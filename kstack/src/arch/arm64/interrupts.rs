@@ -27,3 +27,10 @@ pub fn are_on() -> bool {
     unsafe { asm!("mrs {}, daif", out(reg) daif, options(nostack, preserves_flags)) };
     daif & super::regs::INTERRUPTS_OFF == 0
 }
+
+/// Lets debug exceptions and SErrors come. In an exception handler, once ESR_EL1 and its like have been read.
+#[inline(always)]
+pub(super) fn debug_and_serror_on() {
+    // SAFETY: (1) the interrupted registers are saved, so that a nested exception harms nothing.
+    unsafe { asm!("msr daifclr, #0xc", options(nostack)) };
+}

@@ -31,9 +31,25 @@ impl ArchLocal {
         Self { overflow_top: AtomicUsize::new(0), second_faults: AtomicUsize::new(0) }
     }
 
+    /// Softirqs have no stack of their own: they run on the IRQ stack.
+    #[inline(always)]
+    pub fn softirq_top(&self) -> Option<Addr> {
+        None
+    }
+
     /// Gives the CPU its overflow stack. Before its first exception.
     pub fn set_overflow_top(&self, top: Addr) {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
+    }
+
+    /// Whether the overflow handler itself has had a fault.
+    pub fn has_second_fault(&self) -> bool {
+        self.second_faults.load(Ordering::Relaxed) != 0
+    }
+
+    /// The overflow handler is done: the next fault on its stack is a first one again.
+    pub(super) fn forget_second_faults(&self) {
+        self.second_faults.store(0, Ordering::Relaxed);
     }
 
     /// Top of the overflow stack.

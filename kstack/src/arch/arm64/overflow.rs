@@ -183,6 +183,8 @@ extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
     if regs.sp() == top && entry::is_entry_code(regs.pc()) {
         // An entry could not save its registers: SP_EL0 leads nowhere, although its bit is 0. What was interrupted can be told
         // (invariant 3 of the entry), but for x0 and x1, which are where the slot put them.
+        // No second fault, then.
+        CpuLocal::this().arch.forget_second_faults();
         let mut wild = *regs;
         let sp: u64;
         // SAFETY: (1) reading the register has no effect; (2) the slot has stored x0 and x1 right below the top.
@@ -196,6 +198,8 @@ extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
         give_verdict(&wild, fault);
         (hooks().kernel_exception)(fault::class_of(regs), fault, &mut wild);
     }
+    // The handler itself; if it has overflowed its stack, there is a verdict on that.
+    give_verdict(regs, fault);
     (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
     unreachable!("a kernel returned from a fault on its overflow stack")
 }
@@ -205,6 +209,7 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
         (hooks().end_thread)(report)
     }
+    CpuLocal::this().arch.forget_second_faults();
     // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
     // not returned to; (2) x29 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between;
     // (4) nothing on the overflow stack is used after SP_EL1 is set back: the report is in a static.

@@ -6,10 +6,18 @@ pub(in crate::tests) mod user_code;
 
 use super::Expected;
 use crate::tests::table;
+use kstack_core::kind::StackKind;
 
 /// See [`Expected`]. Above the saved registers 8 bytes are free.
-pub(in crate::tests) const EXPECTED: Expected =
-    Expected { stack_kib: 8, stack_align_kib: 16, saved_regs: 80, switch_frame: 48 };
+pub(in crate::tests) const EXPECTED: Expected = Expected {
+    stack_kib: 8,
+    stack_align_kib: 16,
+    saved_regs: 80,
+    switch_frame: 48,
+    cpu_stacks: &[StackKind::Overflow],
+    overflow_row: "no room on the current stack",
+    own_rows: &[("no room on the overflow stack", "last, then stop")],
+};
 
 table! {
     HERE,

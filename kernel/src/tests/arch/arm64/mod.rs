@@ -6,16 +6,24 @@ pub(in crate::tests) mod user_code;
 
 use super::Expected;
 use crate::tests::table;
+use kstack_core::kind::StackKind;
 
 /// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected =
-    Expected { stack_kib: 16, stack_align_kib: 32, saved_regs: 288, switch_frame: 96 };
+pub(in crate::tests) const EXPECTED: Expected = Expected {
+    stack_kib: 16,
+    stack_align_kib: 32,
+    saved_regs: 288,
+    switch_frame: 96,
+    cpu_stacks: &[StackKind::Overflow],
+    overflow_row: "no room for the registers",
+    own_rows: &[("fault on the overflow stack", "overflow, further down")],
+};
 
 table! {
     HERE,
     shared: [
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top,
-        overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_or_stops_the_machine,
+        overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,
     ],
-    own: []
+    own: [overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report]
 }

@@ -1,14 +1,19 @@
 //! The overflow stack: where it is, and what reaches it.
 
+use crate::arch::irqchip::vector;
 use crate::cpus;
+use crate::hooks;
 use crate::overflow;
+use crate::provoke::{self, How};
 use crate::sched;
 use crate::tests::support::{check_mapping, on_every_cpu, stack_of_cpu};
 use crate::tests::{Outcome, check};
 use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+use kstack::hooks::Hooks;
 use kstack::local::CpuLocal;
 use kstack_core::kind::StackKind;
-use kstack_core::verdict::Consequence;
+use kstack_core::verdict::{Cause, Consequence};
 
 /// SP_EL1 as it stands. Interrupts off.
 fn sp_el1() -> usize {
@@ -39,23 +44,60 @@ pub fn i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top()
     })
 }
 
-/// SP in a place whose bit says "sound" and where nothing is mapped: the guard between two bodies, one slot below. The entry's
-/// own store fails; that is told from a fault of the overflow handler, and blamed on the thread that was running.
-pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_or_stops_the_machine() -> Outcome {
-    fn body(_: usize) {
-        let lowest = sched::current().stack_range().lowest.get();
-        // Far below: past the own guard, in the body of a slot that was never used, which is unmapped, bit clear.
-        let nowhere = crate::stacks::arena().range().top.get() - (32 << 10) + (8 << 10);
-        assert!(nowhere != lowest);
-        // SAFETY: (1) none: the thread is lost, which is the purpose.
-        unsafe { asm!("mov sp, {}", "svc #0xf6", "brk #7", in(reg) nowhere, options(noreturn)) };
+/// SP in a place whose bit says "sound", below all stacks, where nothing is mapped: the entry's own store fails. That is told from a
+/// fault of the overflow handler, and blamed on the thread that was running. More often than second faults are allowed in a row.
+pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on() -> Outcome
+{
+    fn nowhere() -> usize {
+        let geometry = crate::stacks::arena().geometry();
+        let below = crate::stacks::arena().range().lowest.align_down(geometry.align());
+        below.wrapping_sub(geometry.align()).get() + geometry.body().get() / 2
     }
-    for _ in 0..2 {
+    fn body(_: usize) {
+        // SAFETY: (1) none: the thread is lost, which is the purpose.
+        unsafe {
+            asm!("mov sp, {}", "svc #{}", "brk #1", in(reg) nowhere(), const vector::SOFTWARE, options(noreturn));
+        }
+    }
+    for _ in 0..4 {
         let _old = overflow::take_last_report();
         let thread = sched::spawn_kernel("astray", body, 0);
         thread.map_err(|error| alloc::format!("{error:?}"))?.join();
         let report = overflow::take_last_report().ok_or("there is no report")?;
-        check!(report.verdict.consequence == Consequence::EndThread, "{report}");
+        let verdict = &report.verdict;
+        check!(verdict.consequence == Consequence::EndThread, "{report}");
+        check!(verdict.cause == Cause::FrameBeyondGuard, "{report}");
+        check!(
+            report.fault.sp.get() == nowhere(),
+            "SP is {}, not {:x}",
+            report.fault.sp,
+            nowhere()
+        );
+        let code = body as *const () as usize;
+        let distance = report.fault.pc.get().wrapping_sub(code);
+        check!(distance < 512, "pc is {}, the function {code:x}", report.fault.pc);
     }
     Ok(())
+}
+
+/// The handler of an overflow overflows in its turn, on the stack made for it: the report says so, and names that stack. Red if
+/// the entry starts over at the top for ever, or writes below the stack.
+pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
+    static OVERFLOWED: AtomicBool = AtomicBool::new(false);
+    static HOOKS: Hooks = Hooks {
+        context: || {
+            if !OVERFLOWED.swap(true, Ordering::Relaxed) {
+                provoke::overflow_here(How::Recursion);
+            }
+            (hooks::HOOKS.context)()
+        },
+        ..hooks::HOOKS
+    };
+    kstack::hooks::install(&HOOKS);
+    control!(
+        "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
+         consequence=stop-system backtrace~=recurse_until_overflow"
+    );
+    provoke::in_thread(How::Recursion);
+    Err("the machine went on".into())
 }

@@ -9,10 +9,28 @@ pub(in crate::tests) mod user_code;
 
 use super::Expected;
 use crate::tests::table;
+use kstack_core::kind::StackKind;
 
 /// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected =
-    Expected { stack_kib: 16, stack_align_kib: 16, saved_regs: 168, switch_frame: 56 };
+pub(in crate::tests) const EXPECTED: Expected = Expected {
+    stack_kib: 16,
+    stack_align_kib: 16,
+    saved_regs: 168,
+    switch_frame: 56,
+    cpu_stacks: &[
+        StackKind::DoubleFault,
+        StackKind::Nmi,
+        StackKind::NmiBody,
+        StackKind::Debug,
+        StackKind::MachineCheck,
+    ],
+    overflow_row: "double fault",
+    own_rows: &[
+        ("NMI from kernel", "nmi, then nmi-body"),
+        ("NMI from user", "nmi, then thread"),
+        ("machine check", "machine-check"),
+    ],
+};
 
 table! {
     HERE,
