@@ -46,8 +46,9 @@ const GIANT: usize =
 /// Has a frame larger than any stack.
 #[inline(never)]
 pub fn one_giant_frame(value: usize) -> usize {
-    let frame = black_box([value; GIANT]);
-    frame[value % GIANT]
+    // By reference: a copy would be another frame's worth.
+    let mut frame = [value; GIANT];
+    black_box(&mut frame)[value % GIANT]
 }
 
 /// Overflows the stack this runs on.

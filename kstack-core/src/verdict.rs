@@ -5,6 +5,7 @@
 //! | delivered | address | verdict |
 //! | --- | --- | --- |
 //! | on another stack, because this one could take no frame | in the guard below the stack SP is on | guard hit |
+//! | likewise | SP is past that guard, in the neighbour's guard above | frame beyond the guard of the stack between |
 //! | likewise | SP is in no known stack or in a neighbour's slot, yet one is running | frame beyond the guard |
 //! | likewise | SP is well inside a stack | not an overflow |
 //! | on its own stack | in a guard | guard access: a stray read or write |
@@ -205,12 +206,23 @@ fn overflowed(
     }
     // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody jumped here.
     let running = table.running_on(fault.cpu);
+    let can_be_on = |stack: StackId| {
+        let is_handling = !context.in_thread_only() || stack.kind == StackKind::Overflow;
+        running == Some(stack) || stack.cpu == Some(fault.cpu) && is_handling
+    };
     if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
-        && (running == Some(stack)
-            || stack.cpu == Some(fault.cpu)
-                && (!context.in_thread_only() || stack.kind == StackKind::Overflow))
+        && can_be_on(stack)
     {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
+    }
+    // Past it, in the guard above the neighbour, which adjoins it.
+    if let Place::GuardAbove { slot, .. } = arena.place(below_sp)
+        && slot.get() + 1 < arena.slots()
+        && let Some(stack) = table.stack_in(SlotIndex::new(slot.get() + 1))
+        && can_be_on(stack)
+    {
+        let distance = stack.range.lowest.bytes_above(below_sp);
+        return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
     // Beyond its own guard, wherever that is.
     let stack = running?;
