@@ -17,8 +17,8 @@ impl Tree<'_> {
         unsafe { Fdt::from_ptr(address) }.ok().map(Self)
     }
 
-    /// Adds memory, the initial archive and the command line to what is known.
-    pub fn boot_info(&self, info: &mut BootInfo) {
+    /// Reads memory, the initial archive and the command line.
+    pub fn read_into(&self, info: &mut BootInfo) {
         for node in self.0.find_all_nodes("/memory") {
             for region in node.reg().into_iter().flatten() {
                 let (lowest, bytes) =

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   first serial line   console          -> a log file, or this terminal (cargo xtask run)
-//!   second one, or      control channel  -> a log file that is read while it grows, line by line
+//!   a second one, or    control channel  -> a log file that is read while it grows, line by line
 //!      semihosting
 //!   a device, or        end of machine   -> the emulator's exit status, the same on all of them
 //!      semihosting
@@ -233,6 +233,7 @@ impl Boot<'_> {
             .args(["-chardev", &format!("file,id=control,path={}", escaped(control))]);
         match self.arch.description().control {
             Control::SecondSerial => command.args(["-serial", "chardev:control"]),
+            Control::PciSerial => command.args(["-device", "pci-serial,chardev=control"]),
             Control::Semihosting => {
                 command.args(["-semihosting-config", "enable=on,target=native,chardev=control"])
             }

@@ -3,7 +3,9 @@
 //! ```text
 //!   <root>/.kstack/            the cache (elsewhere with KSTACK_CACHE); safe to delete
 //!       sysroot/<key>/         core and alloc for a bare-metal target, made once per compiler
-//!       target/                the kernel's build output
+//!       target/                the kernel's build output, for all architectures
+//!       target-<options>/      the same for a kernel with build options
+//!       target-user/           our user programs' build output
 //!       userland/<arch>/       Debian's static busybox, unpacked
 //!   <root>/target/kstack-logs/ a console and a control log per boot
 //! ```

@@ -74,6 +74,7 @@ fn new_process(parent: u64, memory: Arc<Mutex<Memory>>, files: Files, name: &str
         command_line: SpinLock::new(Vec::new()),
         threads: SpinLock::new(Vec::new()),
         fatal_signal: AtomicI32::new(0),
+        group_status: AtomicI32::new(-1),
         ended: SpinLock::new(None),
         changed: WaitQueue::new(),
         borrows_memory: AtomicBool::new(false),
@@ -289,7 +290,18 @@ pub(super) fn exit_thread(status: i32) -> ! {
         };
         if last {
             let fatal = process.fatal_signal.load(Ordering::Acquire);
-            end(process, if fatal != 0 { fatal } else { status });
+            // Whichever thread is the last: what ends all of them says how the process ended.
+            let group = process.group_status.load(Ordering::Acquire);
+            end(
+                process,
+                if fatal != 0 {
+                    fatal
+                } else if group >= 0 {
+                    group
+                } else {
+                    status
+                },
+            );
         }
         thread.unpin_all();
     }
@@ -321,8 +333,13 @@ fn end(process: &Arc<Process>, status: i32) {
 
 /// Ends the calling process with an exit code.
 pub(super) fn exit_group(code: i32) -> ! {
-    kill_other_threads(current());
-    exit_thread((code & 0xff) << 8)
+    let status = (code & 0xff) << 8;
+    let process = current();
+    // The first one counts.
+    let _first =
+        process.group_status.compare_exchange(-1, status, Ordering::AcqRel, Ordering::Relaxed);
+    kill_other_threads(process);
+    exit_thread(status)
 }
 
 fn kill_other_threads(process: &Process) {

@@ -57,6 +57,8 @@ pub struct Process {
     pub(crate) threads: SpinLock<Vec<Weak<Thread>>>,
     /// The signal that kills it, or 0.
     pub(crate) fatal_signal: AtomicI32,
+    /// The wait status that the first `exit_group` gave it; negative: there was none.
+    pub(crate) group_status: AtomicI32,
     /// Its wait status (Linux), once it has ended.
     pub(crate) ended: SpinLock<Option<i32>>,
     /// Something a waiting parent or child looks for has changed.

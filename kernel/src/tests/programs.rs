@@ -1,6 +1,6 @@
 //! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
 
-use super::support::free_frames;
+use super::support::{free_frames, until};
 use super::{Outcome, check};
 use crate::memory::frames;
 use crate::process::{self, abi, run_captured};
@@ -100,6 +100,9 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
 
 /// Frames that are free once every parked stack has been given back.
 fn settled_frames() -> Result<usize, String> {
+    until("nothing is on its way out", || {
+        process::all().is_empty() && crate::stacks::census().ending == 0
+    })?;
     crate::stacks::drain_this_cpu();
     crate::stacks::reclaim(u32::MAX);
     let pages = crate::stacks::arena().geometry().body().in_pages();

@@ -29,13 +29,16 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
     Err(format!("waited in vain until {what}"))
 }
 
-/// Frames that nobody has, or that only the slab cache of threads has, once every dead thread's structure is back there.
+/// Frames that nobody has, or that only the slab cache of threads has, once every dead thread's structure is back there and no
+/// program's thread is on its way out any more.
 pub fn free_frames() -> Result<usize, alloc::string::String> {
     until("the structures of dead threads are back", || {
         // One that has ended is on its way out, on another CPU.
-        let alive = |thread: &alloc::sync::Arc<sched::Thread>| thread.state() != sched::State::Dead;
-        let threads = sched::all().iter().filter(|thread| alive(thread)).count();
-        heap::TASKS.counts().objects == threads
+        let threads = sched::all();
+        let alive = threads.iter().filter(|thread| thread.state() != sched::State::Dead).count();
+        let of_programs = threads.iter().any(|thread| thread.process.is_some());
+        drop(threads);
+        !of_programs && heap::TASKS.counts().objects == alive
     })?;
     Ok(frames::free_count() + heap::TASKS.counts().slabs)
 }

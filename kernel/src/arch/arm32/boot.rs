@@ -233,7 +233,7 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
     CPUS.store(tree.cpus().fold(0, |cpus, cpu| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
-    tree.boot_info(boot);
+    tree.read_into(boot);
     // What the direct map has no room for is left unused.
     boot.leave_out_from(EARLY_TOP);
     true

@@ -279,7 +279,7 @@ pub fn prepare_secondary(kernel: u64, user: u64, stack_top: u64, argument: u64) 
     &raw const boot_secondary as u64
 }
 
-/// Reads the device tree at the physical address the boot loader gave, or at the start of memory. False if there is none.
+/// Reads the device tree at the physical address the boot loader gave, or at the start of memory. `None` if there is none.
 ///
 /// # Safety
 ///
@@ -291,6 +291,6 @@ pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     gic::remember(&tree);
     psci::remember(&tree);
     smp::remember(&tree);
-    tree.boot_info(info);
+    tree.read_into(info);
     true
 }

@@ -61,14 +61,16 @@ pub fn cycles() -> u64 {
     cycles
 }
 
-/// Starts the cycle counter of this CPU.
+/// Starts the cycle counter of this CPU, for the kernel and for programs.
 pub fn start_counting() {
     const ENABLE_AND_LONG: u64 = 1 | 1 << 6;
     const CYCLES: u64 = 1 << 31;
+    /// Programs may read it.
+    const FOR_PROGRAMS: u64 = 1 << 2;
     // SAFETY: (1) nobody else uses the performance counters; every emulated CPU has them.
     unsafe {
-        asm!("msr pmccfiltr_el0, xzr", "msr pmcntenset_el0, {cycles}", "msr pmcr_el0, {enable}", "isb",
-             cycles = in(reg) CYCLES, enable = in(reg) ENABLE_AND_LONG, options(nostack, preserves_flags));
+        asm!("msr pmccfiltr_el0, xzr", "msr pmcntenset_el0, {cycles}", "msr pmcr_el0, {enable}",
+             "msr pmuserenr_el0, {programs}", "isb", programs = in(reg) FOR_PROGRAMS, cycles = in(reg) CYCLES, enable = in(reg) ENABLE_AND_LONG, options(nostack, preserves_flags));
     }
 }
 
@@ -117,31 +119,42 @@ pub unsafe fn load_tables(root: u64) {
     }
 }
 
-/// Fills a page with zeros, a cache line (or what the CPU calls one) at a time.
+/// Fills a page with zeros, 64 bytes a store: about 90 instructions, where `dc zva` with its addition counts 130.
+///
+/// It borrows v0 to v3, which belong to the running program: saved and put back. Interrupts are off meanwhile: a thread without
+/// a floating-point area that was preempted here would come back to somebody else's registers.
 ///
 /// # Safety
 ///
-/// 1. `page` is the address of 4096 writable bytes of ordinary memory, a multiple of 4096.
+/// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
-    // SAFETY: (1) by the caller's promise; (2) the step is the CPU's own (DCZID_EL0: log2 of words), which divides a page.
+    // SAFETY: (1) by the caller's promise; (2) v0 to v3 and the masks end up as they were; floating point is on since boot.
     unsafe {
         asm!(
-            "mrs {step}, dczid_el0",
-            "and {step}, {step}, #0xf",
-            "lsl {step}, {four}, {step}",
+            ".arch_extension fp",
+            ".arch_extension simd",
+            "mrs {daif}, daif",
+            "msr daifset, #2",
+            "sub sp, sp, #{four}",
+            "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
+            "movi v0.2d, #0",
+            "movi v1.2d, #0",
+            "movi v2.2d, #0",
+            "movi v3.2d, #0",
             "2:",
-            ".rept 4",
-            "dc zva, {at}",
-            "add {at}, {at}, {step}",
+            ".rept 16",
+            "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{at}], #{four}",
             ".endr",
             "cmp {at}, {top}",
             "b.lo 2b",
-            four = in(reg) 4_u64,
-            step = out(reg) _,
+            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
+            "add sp, sp, #{four}",
+            "msr daif, {daif}",
+            four = const 64,
+            daif = out(reg) _,
             at = inout(reg) page => _,
             top = in(reg) page.wrapping_add(4096),
-            options(nostack),
         );
     }
 }

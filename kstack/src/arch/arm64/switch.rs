@@ -94,6 +94,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 
 /// What a new stack runs first.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for a thread, on the way to its stack")]
 pub enum Start {
     /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
     Kernel {

@@ -6,7 +6,7 @@ use core::arch::naked_asm;
 
 const BREAKPOINT: u8 = 0x3c;
 const DATA_ABORT: u8 = 0x24;
-/// Where [`known_program`] loads from.
+/// Where a program that is to go on after a fault loads from.
 const LOADED_FROM: u64 = 0x1001;
 /// Bytes of an instruction.
 const INSTRUCTION: u64 = 4;
