@@ -97,7 +97,8 @@ fn set_up_memory(info: &BootInfo) {
             || lowest < IMAGE_LOWEST
     };
     // The frame table, then the heap: right behind the image, or behind the archive.
-    let heap_bytes = (ram_top / 8).clamp(8 << 20, 256 << 20) & !(FRAME_BYTES - 1);
+    let ram_bytes: u64 = info.ram().map(|region| region.bytes).sum();
+    let heap_bytes = (ram_bytes / 8).clamp(8 << 20, 256 << 20) & !(FRAME_BYTES - 1);
     let table_bytes = frames::table_bytes(ram_top).next_multiple_of(FRAME_BYTES);
     let wanted = table_bytes + heap_bytes;
     let place = [image_top, initrd_top]

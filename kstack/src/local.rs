@@ -145,6 +145,12 @@ impl CpuLocal {
         Addr::new(self.irq_top.load(Ordering::Relaxed))
     }
 
+    /// Lowest address of the running thread's stack.
+    #[inline(always)]
+    pub fn thread_lowest(&self) -> Addr {
+        Addr::new(self.thread_lowest.load(Ordering::Relaxed))
+    }
+
     /// Top of the running thread's stack.
     #[inline(always)]
     pub fn thread_top(&self) -> Addr {

@@ -223,7 +223,8 @@ pub fn cpus() -> u64 {
     CPUS.load(Ordering::Relaxed)
 }
 
-/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none.
+/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none, or none of a machine with the
+/// right interrupt controller.
 ///
 /// # Safety
 ///
@@ -233,6 +234,8 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
     CPUS.store(tree.cpus().fold(0, |cpus, cpu| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
+    let Some(places) = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]) else { return false };
+    super::irqchip::set_places(places);
     tree.read_into(boot);
     // What the direct map has no room for is left unused.
     boot.leave_out_from(EARLY_TOP);

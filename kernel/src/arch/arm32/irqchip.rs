@@ -11,18 +11,25 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::arch::current::entry;
 
-const DISTRIBUTOR: u64 = 0x0800_0000;
-const CPU_INTERFACE: u64 = 0x0801_0000;
+/// Where the distributor and the CPU interface are: physical, from the device tree.
+static PLACES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
+/// Says where the distributor and the CPU interface are.
+pub fn set_places(places: [u64; 2]) {
+    for (place, at) in PLACES.iter().zip(places) {
+        place.store(at as u32, Ordering::Relaxed);
+    }
+}
 
 const D_CONTROL: u64 = 0x000;
 const D_ENABLE: u64 = 0x100;
 const D_PRIORITY: u64 = 0x400;
 const D_TARGETS: u64 = 0x800;
 const D_SEND: u64 = 0xf00;
-const C_CONTROL: u64 = CPU_INTERFACE - DISTRIBUTOR;
-const C_PRIORITY_MASK: u64 = C_CONTROL + 0x04;
-const C_ACKNOWLEDGE: u64 = C_CONTROL + 0x0c;
-const C_END: u64 = C_CONTROL + 0x10;
+const C_CONTROL: u64 = 0x00;
+const C_PRIORITY_MASK: u64 = 0x04;
+const C_ACKNOWLEDGE: u64 = 0x0c;
+const C_END: u64 = 0x10;
 
 /// The vectors the kernel uses.
 pub mod vector {
@@ -48,19 +55,30 @@ pub const HZ: u64 = 250;
 /// What each CPU acknowledged last, by hardware number: the end of interrupt wants it back as it was.
 static ACKNOWLEDGED: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
 
-fn read(register: u64) -> u32 {
-    // SAFETY: (1) the controller's pages are mapped as devices; banked registers are each CPU's own.
-    unsafe { direct::<u32>(DISTRIBUTOR + register).read_volatile() }
+#[inline(always)]
+fn register<T>(part: usize, register: u64) -> *mut T {
+    direct(u64::from(PLACES[part].load(Ordering::Relaxed)) + register)
 }
 
-fn write(register: u64, value: u32) {
-    // SAFETY: (1) as for `read`; (2) the values come from the functions below.
-    unsafe { direct::<u32>(DISTRIBUTOR + register).write_volatile(value) };
+/// Reads a register of this CPU's interface.
+fn read_cpu(at: u64) -> u32 {
+    // SAFETY: (1) the controller's pages are mapped as devices; the interface is each CPU's own.
+    unsafe { register::<u32>(1, at).read_volatile() }
 }
 
-fn write_byte(register: u64, value: u8) {
+fn write_cpu(at: u64, value: u32) {
+    // SAFETY: (1) as for `read_cpu`; (2) the values come from the functions below.
+    unsafe { register::<u32>(1, at).write_volatile(value) };
+}
+
+fn write(at: u64, value: u32) {
+    // SAFETY: (1) the distributor's pages are mapped as devices; (2) the values come from the functions below.
+    unsafe { register::<u32>(0, at).write_volatile(value) };
+}
+
+fn write_byte(at: u64, value: u8) {
     // SAFETY: (1) as for `write`; the registers used allow bytes.
-    unsafe { direct::<u8>(DISTRIBUTOR + register).write_volatile(value) };
+    unsafe { register::<u8>(0, at).write_volatile(value) };
 }
 
 fn enable(interrupt: u8) {
@@ -85,8 +103,8 @@ pub fn set_up_local() {
         asm!("mcr p15, 0, {}, c14, c1, 0", in(reg) USER_READS_VIRTUAL_COUNTER,
              options(nostack, preserves_flags));
     }
-    write(C_PRIORITY_MASK, 0xf0);
-    write(C_CONTROL, 1);
+    write_cpu(C_PRIORITY_MASK, 0xf0);
+    write_cpu(C_CONTROL, 1);
 }
 
 /// Turns the distributor on.
@@ -150,7 +168,7 @@ pub fn acknowledge(number: u8) -> u8 {
     if number != entry::LINE {
         return number;
     }
-    let acknowledged = read(C_ACKNOWLEDGE);
+    let acknowledged = read_cpu(C_ACKNOWLEDGE);
     // The lowest ten bits are the number; 1023: none is left.
     let number = acknowledged & 0x3ff;
     if number > 0xf0 {
@@ -166,7 +184,7 @@ pub fn acknowledge(number: u8) -> u8 {
 /// Tells the controller that the interrupt has been handled.
 #[inline(always)]
 pub fn end_of_interrupt() {
-    write(C_END, ACKNOWLEDGED[id() as usize & 7].load(Ordering::Relaxed));
+    write_cpu(C_END, ACKNOWLEDGED[id() as usize & 7].load(Ordering::Relaxed));
 }
 
 /// Sends an interrupt to a CPU.

@@ -70,11 +70,6 @@ pub fn kernel_half() -> u64 {
     KERNEL_HALF.load(Ordering::Relaxed)
 }
 
-/// The table that an address is looked up in first.
-fn root_of(user_root: u64, address: u64) -> u64 {
-    if address < DIRECT_MAP { user_root } else { kernel_half() }
-}
-
 /// How far an address is shifted for its index, from level 1 on, and how many bits the index has.
 const LEVELS: [(u32, u64); 3] = [(30, 1), (21, 511), (12, 511)];
 
@@ -205,7 +200,7 @@ pub fn kernel_is_mapped(address: u64) -> bool {
 
 /// Whether user mode could read a kernel address. Always false, unless something is wrong.
 pub fn user_can_reach(address: u64) -> bool {
-    walk(root_of(kernel_root(), address), address).is_some_and(|value| value & USER != 0)
+    walk(kernel_half(), address).is_some_and(|value| value & USER != 0)
 }
 
 /// The descriptor that maps an address.

@@ -9,7 +9,7 @@
 //!   a stack with thread-info-on-stack             SP & !0x1fff = body lowest
 //!   top      +-----------------------------+
 //!            | ...                         |      SP is somewhere here
-//!   lowest   | thread_info: current (word) |      written by the switch, and by a call on another stack
+//!   lowest   | thread_info: current (word) |      written before the switch, and by a call on another stack
 //!            +-----------------------------+
 //! ```
 //!
@@ -129,9 +129,16 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
     }
 }
 
-/// The running thread has changed in the block: the switch that follows takes it from there, and so does [`load`].
+/// The running thread has changed in the block: the switch that follows takes it from there, and so does [`load`]. With
+/// `thread-info-on-stack` the low end of the thread's stack gets it too.
 #[inline(always)]
-pub(crate) fn set_current(_local: &CpuLocal, _thread: usize) {}
+pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
+    if THREAD_INFO_ON_STACK {
+        // SAFETY: (1) the lowest word of the stack that the block names, which is mapped and about to be run on; it is
+        // nobody's but `thread_info`'s.
+        unsafe { (thread_info_at(local.thread_lowest()).get() as *mut usize).write(thread) };
+    }
+}
 
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]

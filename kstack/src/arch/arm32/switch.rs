@@ -15,10 +15,9 @@
 //! project's kernel uses, the MMU does not look at domains.) The kernel is built without floating point, so that state is the
 //! kernel's business, apart from the switch.
 //!
-//! The switch also makes the other thread `current`: TPIDRURO, or the low end of its stack. See [`super::local`].
+//! The switch also makes the other thread `current`, in TPIDRURO. See [`super::local`].
 
 use crate::arch::current::entry;
-use crate::arch::current::local::{BODY_SHIFT, THREAD_INFO_ON_STACK};
 use crate::arch::current::regs::{FREE_AT_TOP, SavedRegs};
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
@@ -111,11 +110,6 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "mrc p15, 0, r12, c13, c0, 4",
         "ldr r12, [r12, #{thread}]",
         "mcr p15, 0, r12, c13, c0, 3",
-        ".if {on_stack}",
-        "lsr r3, sp, #{body_shift}",
-        "lsl r3, r3, #{body_shift}",
-        "str r12, [r3]",
-        ".endif",
         "mov r0, r2",
         "add r3, sp, #{r4_at}",
         "ldm r3, {{r4-r11, sp, pc}}",
@@ -125,8 +119,6 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         domain_at = const offset_of!(SwitchFrame, domain),
         r4_at = const offset_of!(SwitchFrame, r4),
         thread = const CpuLocal::THREAD,
-        on_stack = const THREAD_INFO_ON_STACK as usize,
-        body_shift = const BODY_SHIFT,
     )
 }
 

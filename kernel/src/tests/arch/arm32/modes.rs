@@ -1,7 +1,7 @@
 //! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it, the domain register, and
 //! where `thread_info` is.
 
-use crate::arch::cpu_tables;
+use crate::arch::{cpu_tables, paging};
 use crate::provoke::{self, How};
 use crate::sync::SpinLock;
 use crate::tests::support::check_mapping;
@@ -83,6 +83,8 @@ pub fn i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards() -> Out
         check_mapping(overflow)?;
         let tables = Addr::new(cpu_tables::tables_address(cpu.id()) as usize);
         check_mapping(AddrRange::sized(tables, ByteSize::PAGE))?;
+        let reached = [tables, overflow.lowest].map(|at| paging::user_can_reach(at.get() as u64));
+        check!(reached == [false; 2], "user mode reaches {tables} or {overflow:?}");
         let last = CpuTables::last_stack(tables);
         for sp in [overflow.lowest, last.lowest, last.top.wrapping_sub(ByteSize::new(1))] {
             check!(!geometry.sp_bit_says_overflow(sp), "SP {sp} does not pass the bit test");
