@@ -10,8 +10,8 @@ use kstack::{registry, unwind};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{Backtrace, End, Step};
 
-/// Steps kept of a backtrace that is looked at: 48, or 24 where stacks are half as large.
-pub const STEPS: usize = 6 * size_of::<usize>();
+/// Steps kept of a backtrace that is printed.
+pub const STEPS: usize = 48;
 
 /// Writes steps, one a line, repeated frames folded.
 pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write) -> fmt::Result {
@@ -25,45 +25,6 @@ pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write)
         writeln!(to, "    ({} steps left out)", backtrace.dropped())?;
     }
     Ok(())
-}
-
-/// Writes steps as they come, one a line, repeated frames folded: for where there is no room to keep them.
-#[derive(Default)]
-struct Folder {
-    last: Option<Step>,
-    times: u32,
-}
-
-impl Folder {
-    fn step(&mut self, step: Step, to: &mut dyn Write) -> fmt::Result {
-        if self.last == Some(step) {
-            self.times += 1;
-            return Ok(());
-        }
-        self.finish(to)?;
-        (self.last, self.times) = (Some(step), 1);
-        Ok(())
-    }
-
-    fn finish(&mut self, to: &mut dyn Write) -> fmt::Result {
-        if let Some(step) = self.last.take() {
-            write_step(&step, to)?;
-            if self.times > 1 {
-                writeln!(to, "      ... {} times", self.times)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes the steps from a frame pointer outwards.
-fn write_from_fp(fp: usize, to: &mut dyn Write) {
-    let Some(registry) = registry::get() else { return };
-    let mut folder = Folder::default();
-    unwind::for_each(registry, Addr::new(fp), |step| {
-        let _never_fails = folder.step(step, to);
-    });
-    let _never_fails = folder.finish(to);
 }
 
 fn write_step(step: &Step, to: &mut dyn Write) -> fmt::Result {
@@ -110,26 +71,76 @@ pub fn steps_from_regs(regs: &SavedRegs) -> Backtrace<STEPS> {
     backtrace
 }
 
+/// Writes steps as they come, and keeps none: a whole backtrace is too large for the stack of whoever is being looked at.
+struct Writer<'t> {
+    to: &'t mut dyn Write,
+    /// The last one, and how many times in a row it came.
+    last: Option<(Step, u32)>,
+    written: usize,
+    left_out: usize,
+}
+
+impl<'t> Writer<'t> {
+    fn new(to: &'t mut dyn Write) -> Self {
+        Self { to, last: None, written: 0, left_out: 0 }
+    }
+
+    fn take(&mut self, step: Step) {
+        match &mut self.last {
+            Some((last, times)) if *last == step => *times += 1,
+            _ => {
+                self.flush();
+                self.last = Some((step, 1));
+            }
+        }
+        if let Step::End(_) = step {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some((step, times)) = self.last.take() else { return };
+        if self.written >= STEPS && !matches!(step, Step::End(_)) {
+            self.left_out += 1;
+            return;
+        }
+        self.written += 1;
+        // Nothing can be done about a place that refuses text.
+        if self.left_out > 0 {
+            let _unprintable = writeln!(self.to, "    ({} steps left out)", self.left_out);
+        }
+        let _unprintable = write_step(&step, self.to);
+        if times > 1 {
+            let _unprintable = writeln!(self.to, "      ... {times} times");
+        }
+    }
+}
+
+fn print_from_fp(fp: usize, to: &mut dyn Write) {
+    if let Some(registry) = registry::get() {
+        let mut writer = Writer::new(to);
+        unwind::for_each(registry, Addr::new(fp), |step| writer.take(step));
+    }
+}
+
 /// Where this thread is, as text.
 pub fn here() -> String {
     let mut text = String::new();
-    write_from_fp(cpu::frame_pointer(), &mut text);
+    print_here(&mut text);
     text
 }
 
-/// Prints where this CPU is; for panics.
+/// Prints where this CPU is.
 pub fn print_here(to: &mut dyn Write) {
-    write_from_fp(cpu::frame_pointer(), to);
+    print_from_fp(cpu::frame_pointer(), to);
 }
 
 /// Prints where an interrupted context was.
 pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
-    let Some(registry) = registry::get() else { return };
-    let mut folder = Folder::default();
-    unwind::for_each_from_regs(registry, regs, |step| {
-        let _never_fails = folder.step(step, to);
-    });
-    let _never_fails = folder.finish(to);
+    if let Some(registry) = registry::get() {
+        let mut writer = Writer::new(to);
+        unwind::for_each_from_regs(registry, regs, |step| writer.take(step));
+    }
 }
 
 /// Where a thread that is not running was switched away, as text; `None` while it runs. Its stack is borrowed meanwhile.
@@ -147,7 +158,7 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
     })??;
     let mut text = String::new();
     let _never_fails = write_address(frame.return_address(), 1, &mut text);
-    write_from_fp(frame.fp().get(), &mut text);
+    print_from_fp(frame.fp().get(), &mut text);
     Some(text)
 }
 

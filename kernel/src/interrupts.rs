@@ -16,7 +16,8 @@ pub fn set_probe(function: Option<fn(&mut SavedRegs)>) {
     PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
 }
 
-/// What an NMI runs.
+/// What an NMI runs, where there are any.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub fn set_nmi_probe(function: Option<fn(&mut SavedRegs)>) {
     NMI_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
 }

@@ -21,12 +21,7 @@ pub fn from_regs<const N: usize>(
     regs: &regs::SavedRegs,
     into: &mut Backtrace<N>,
 ) {
-    into.collect::<Rules, _, _>(&mut Unwinder::from_regs(registry, read, plain(regs)));
-}
-
-/// What the unwinder needs of saved registers.
-fn plain(regs: &regs::SavedRegs) -> SavedRegs {
-    SavedRegs { pc: regs.pc(), sp: regs.sp(), fp: regs.fp(), from_user: regs.from_user() }
+    into.collect::<Rules, _, _>(&mut Unwinder::from_regs(registry, read, reduced(regs)));
 }
 
 /// From a frame pointer outwards: one's own, or that of a thread that is not running.
@@ -37,18 +32,22 @@ pub fn from_fp<const N: usize>(registry: &Registry, fp: Addr, into: &mut Backtra
 /// Calls `visit` with each step from a frame pointer outwards, the end included.
 #[inline]
 pub fn for_each(registry: &Registry, fp: Addr, visit: impl FnMut(Step)) {
-    walk(Unwinder::new(registry, read, fp), visit);
+    visit_all(Unwinder::new(registry, read, fp), visit);
 }
 
-/// Calls `visit` with each step from an interrupted context outwards, the end included.
-#[inline]
+/// The same from an interrupted context outwards.
 pub fn for_each_from_regs(registry: &Registry, regs: &regs::SavedRegs, visit: impl FnMut(Step)) {
-    walk(Unwinder::from_regs(registry, read, plain(regs)), visit);
+    visit_all(Unwinder::from_regs(registry, read, reduced(regs)), visit);
 }
 
-#[inline]
-fn walk(
-    mut unwinder: Unwinder<'_, Registry, fn(Addr) -> Option<usize>>,
+/// What the unwinder needs to know of an interrupted context.
+fn reduced(regs: &regs::SavedRegs) -> SavedRegs {
+    SavedRegs { pc: regs.pc(), sp: regs.sp(), fp: regs.fp(), from_user: regs.from_user() }
+}
+
+#[inline(always)]
+fn visit_all(
+    mut unwinder: Unwinder<'_, Registry, impl FnMut(Addr) -> Option<usize>>,
     mut visit: impl FnMut(Step),
 ) {
     loop {

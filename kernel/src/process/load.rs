@@ -13,7 +13,8 @@ use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
-use kstack_core::exec::{self, Auxiliary, StackImage};
+use elf::file::Class;
+use kstack_core::exec::{self, Auxiliary, StackImage, WordSize};
 
 const PAGE: u64 = 4096;
 
@@ -86,6 +87,13 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
     let header = &elf.ehdr;
     if header.e_machine != ELF_MACHINE {
         log!("program is for machine {}, this is {ELF_MACHINE} ({MACHINE})", header.e_machine);
+        return Err(bad());
+    }
+    let word = match header.class {
+        Class::ELF32 => WordSize::Four,
+        Class::ELF64 => WordSize::Eight,
+    };
+    if word != abi::WORD {
         return Err(bad());
     }
     let base = match header.e_type {

@@ -97,9 +97,9 @@ pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>
     let fpu = match current().fpu() {
         Some(parent) => {
             user::save_tls(current());
-            parent.fork()
+            Box::new(parent.fork())
         }
-        None => FpuState::new(),
+        None => Box::new(FpuState::new()),
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
     let name = process.name();
@@ -115,7 +115,7 @@ pub fn start(thread: &Arc<Thread>) {
 
 fn create(
     name: &str,
-    process: Option<(Arc<Process>, FpuState)>,
+    process: Option<(Arc<Process>, Box<FpuState>)>,
     start: Start,
 ) -> Result<Arc<Thread>, SpawnError> {
     let thread = create_unstarted(name, process, start)?;
@@ -126,7 +126,7 @@ fn create(
 /// The one way a thread comes to be: fork, vfork, clone and kernel threads. It runs after [`start`].
 pub fn create_unstarted(
     name: &str,
-    process: Option<(Arc<Process>, FpuState)>,
+    process: Option<(Arc<Process>, Box<FpuState>)>,
     start: Start,
 ) -> Result<Arc<Thread>, SpawnError> {
     let id = thread::next_id();

@@ -7,6 +7,7 @@ use crate::process::files::OpenFile;
 use crate::sched::WaitQueue;
 use crate::stacks::{self, OwnedStack, StackRef};
 use crate::sync::{RawMutex, SpinLock};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -59,7 +60,7 @@ pub struct Thread {
     pub process: Option<Arc<Process>>,
     /// Page tables to load; 0: any will do.
     pub(super) tables_root: AtomicU64,
-    pub(super) fpu: Option<FpuState>,
+    pub(super) fpu: Option<Box<FpuState>>,
     killed: AtomicBool,
     /// Set when the stack has been taken back.
     pub(super) reaped: AtomicBool,
@@ -139,7 +140,7 @@ impl Thread {
         id: u64,
         name: Name,
         stack: OwnedStack,
-        process: Option<(Arc<Process>, FpuState)>,
+        process: Option<(Arc<Process>, Box<FpuState>)>,
         state: State,
     ) -> Self {
         let (process, fpu) = match process {
@@ -281,7 +282,7 @@ impl Thread {
 
     /// Its floating-point area, if it belongs to a process.
     pub fn fpu(&self) -> Option<&FpuState> {
-        self.fpu.as_ref()
+        self.fpu.as_deref()
     }
 
     /// Keeps an open file for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when

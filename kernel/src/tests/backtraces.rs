@@ -80,10 +80,17 @@ fn keep_steps() {
     *HANDLER.lock() = Some(steps);
 }
 
+/// From a softirq to the thread below it.
+pub(super) const SOFTIRQ_TO_THREAD: &str =
+    if matches!(EXPECTED.softirq_stack, StackKind::Irq) { "irq to thread" } else { "softirq to thread" };
+
 /// What a backtrace crosses, without the plain frames: seams as from and to, and where code was interrupted.
 pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
     let name = |step: &Step| match step {
         Step::Seam { from: StackKind::Irq, to } if to.kind == StackKind::Thread => "irq to thread",
+        Step::Seam { from: StackKind::Softirq, to } if to.kind == StackKind::Thread => {
+            "softirq to thread"
+        }
         Step::Seam { from: StackKind::NmiBody, to } if to.kind == StackKind::Irq => "nmi to irq",
         Step::Seam { from: StackKind::NmiBody, to } if to.kind == StackKind::Thread => {
             "nmi to thread"
@@ -146,7 +153,7 @@ pub fn b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted() 
         interrupted_here();
     })?;
     let crossed = crossings(&steps);
-    check!(crossed == ["irq to thread", "interrupted", "reliable"], "{crossed:?}");
+    check!(crossed == [SOFTIRQ_TO_THREAD, "interrupted", "reliable"], "{crossed:?}");
     check!(goes_through(&steps, interrupted_here as *const () as usize), "{:x?}", steps.steps());
     Ok(())
 }
@@ -160,7 +167,7 @@ pub fn b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread() -> Outco
         kstack::irq::enable_bottom_halves();
     })?;
     let crossed = crossings(&steps);
-    check!(crossed == ["irq to thread", "reliable"], "{crossed:?}");
+    check!(crossed == [SOFTIRQ_TO_THREAD, "reliable"], "{crossed:?}");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Handlers write down where they stand; the test compares afterwards, so a wrong place fails a test instead of a machine.
 
+use super::arch::EXPECTED;
 use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use super::{Outcome, check};
@@ -66,6 +67,17 @@ fn on_irq_stack(address: usize, irq_top: usize) -> bool {
     stack_at(address)
         .is_some_and(|stack| stack.kind == StackKind::Irq && stack.range.top.get() == irq_top)
 }
+
+/// Whether an address lies on the stack that softirqs run on; the IRQ stack whose top is given, if they have none of their own.
+fn on_softirq_stack(address: usize, irq_top: usize) -> bool {
+    match EXPECTED.softirq_stack {
+        StackKind::Irq => on_irq_stack(address, irq_top),
+        kind => kind_at(address) == Some(kind),
+    }
+}
+
+/// What the mark of the IRQ stack says in a softirq.
+const IN_USE_IN_SOFTIRQS: bool = matches!(EXPECTED.softirq_stack, StackKind::Irq);
 
 fn on_own_thread_stack(address: usize, thread_top: usize) -> bool {
     stack_at(address)
@@ -161,10 +173,11 @@ pub fn i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack() -> Outcom
         return Err(alloc::format!("{} stands", stands.len()));
     };
     check!(on_irq_stack(first.sp, first.irq_top) && !first.in_softirq, "{first:x?}");
-    check!(on_irq_stack(softirq.sp, softirq.irq_top) && softirq.in_softirq, "{softirq:x?}");
+    check!(on_softirq_stack(softirq.sp, softirq.irq_top) && softirq.in_softirq, "{softirq:x?}");
     check!(softirq.interrupts_on && softirq.hardirq_depth == 0, "{softirq:x?}");
-    check!(on_irq_stack(second.frame, second.irq_top), "{second:x?}");
-    check!(on_irq_stack(second.sp, second.irq_top) && second.sp < softirq.sp, "{second:x?}");
+    check!(on_softirq_stack(second.frame, second.irq_top), "{second:x?}");
+    let below = second.sp < softirq.sp || !IN_USE_IN_SOFTIRQS;
+    check!(on_irq_stack(second.sp, second.irq_top) && below, "{second:x?}");
     check!(second.in_softirq && second.hardirq_depth == 1, "{second:x?}");
     Ok(())
 }
@@ -183,9 +196,10 @@ pub fn i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack() -> Out
         return Err(alloc::format!("{} stands", stands.len()));
     };
     check!(!handler.interrupts_on, "{handler:x?}");
-    check!(on_irq_stack(softirq.sp, softirq.irq_top), "{softirq:x?}");
+    check!(on_softirq_stack(softirq.sp, softirq.irq_top), "{softirq:x?}");
     check!(softirq.irq_top == handler.irq_top, "another CPU's: {handler:x?} {softirq:x?}");
-    check!(softirq.in_use && softirq.in_softirq && softirq.interrupts_on, "{softirq:x?}");
+    check!(softirq.in_use == IN_USE_IN_SOFTIRQS, "{softirq:x?}");
+    check!(softirq.in_softirq && softirq.interrupts_on, "{softirq:x?}");
     Ok(())
 }
 
@@ -207,8 +221,9 @@ pub fn i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_
     });
     check!(too_early == 0, "ran while bottom halves were disabled");
     let [softirq] = stands[..] else { return Err(alloc::format!("ran {} times", stands.len())) };
-    check!(on_irq_stack(softirq.sp, softirq.irq_top), "{softirq:x?}");
-    check!(softirq.in_use && softirq.in_softirq && softirq.interrupts_on, "{softirq:x?}");
+    check!(on_softirq_stack(softirq.sp, softirq.irq_top), "{softirq:x?}");
+    check!(softirq.in_use == IN_USE_IN_SOFTIRQS, "{softirq:x?}");
+    check!(softirq.in_softirq && softirq.interrupts_on, "{softirq:x?}");
     let state = cpu::without_interrupts(|| cpus::this().local.irq.snapshot());
     check!(state.is_thread_context(), "left behind: {state:?}");
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! A test that stops the machine announces what the report must say, and whoever runs the machine compares.
 
+use super::arch::EXPECTED;
 use super::support::stack_at;
 use super::{Outcome, check};
 use crate::provoke::{self, How};
@@ -298,20 +299,21 @@ pub fn t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack() -> Outcome {
 
 /// Announces what the report of the coming stop must say.
 macro_rules! expect_stop {
-    ($name:ident, $($what:literal)*) => {
+    ($name:ident, $stack:expr, $($what:literal)*) => {
         control!(
-            concat!("expect {} side=below consequence=stop-system victim=main reliable=yes", $(" ", $what),*),
-            stringify!($name)
+            concat!("expect {} stack={} side=below consequence=stop-system victim=main reliable=yes", $(" ", $what),*),
+            stringify!($name),
+            $stack
         )
     };
 }
 
 /// Defines a test that stops the machine.
 macro_rules! stops {
-    ($(#[$doc:meta])* $name:ident, $provoke:path, $how:expr, $($what:literal)*) => {
+    ($(#[$doc:meta])* $name:ident, $provoke:path, $how:expr, $stack:expr, $($what:literal)*) => {
         $(#[$doc])*
         pub fn $name() -> Outcome {
-            expect_stop!($name, $($what)*);
+            expect_stop!($name, $stack, $($what)*);
             $provoke($how);
             Err("the machine went on".into())
         }
@@ -321,30 +323,30 @@ macro_rules! stops {
 stops!(
     /// The backtrace goes from the recursion through the handler to the thread that was interrupted.
     o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
-    provoke::in_interrupt, How::Recursion,
-    "stack=irq" "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=irq::handle" "backtrace~=in_interrupt"
+    provoke::in_interrupt, How::Recursion, StackKind::Irq,
+    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=irq::handle" "backtrace~=in_interrupt"
 );
 stops!(
     /// The frame jumps over the guard and into the next slot.
     o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
-    provoke::in_interrupt, How::GiantFrame,
-    "stack=irq" "frames>=6" "backtrace~=one_giant_frame" "backtrace~=irq::handle" "backtrace~=in_interrupt"
+    provoke::in_interrupt, How::GiantFrame, StackKind::Irq,
+    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=irq::handle" "backtrace~=in_interrupt"
 );
 stops!(
     /// The same below a softirq.
     o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
-    provoke::in_softirq, How::Recursion,
-    "stack=irq" "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=softirq" "backtrace~=in_softirq"
+    provoke::in_softirq, How::Recursion, EXPECTED.softirq_stack,
+    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=softirq" "backtrace~=in_softirq"
 );
 stops!(
     /// The same below a softirq.
     o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
-    provoke::in_softirq, How::GiantFrame,
-    "stack=irq" "frames>=6" "backtrace~=one_giant_frame" "backtrace~=softirq" "backtrace~=in_softirq"
+    provoke::in_softirq, How::GiantFrame, EXPECTED.softirq_stack,
+    "frames>=6" "backtrace~=one_giant_frame" "backtrace~=softirq" "backtrace~=in_softirq"
 );
 stops!(
     /// The thread keeps softirqs off its CPU: what it shares with them may be half changed, and nobody would let them in again.
     o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
-    provoke::with_bottom_halves_disabled, How::Recursion,
-    "stack=thread" "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_bottom_halves_disabled"
+    provoke::with_bottom_halves_disabled, How::Recursion, StackKind::Thread,
+    "cause=guard-hit" "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_bottom_halves_disabled"
 );

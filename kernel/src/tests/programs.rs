@@ -1,9 +1,10 @@
 //! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
 
+use super::arch::EXPECTED;
 use super::support::{free_frames, until};
 use super::{Outcome, check};
 use crate::memory::frames;
-use crate::process::{self, abi, run_captured};
+use crate::process::{self, run_captured};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -105,48 +106,50 @@ fn settled_frames() -> Result<usize, String> {
     })?;
     crate::stacks::drain_this_cpu();
     crate::stacks::reclaim(u32::MAX);
-    let pages = crate::stacks::arena().geometry().body().in_pages();
-    Ok(free_frames()? + pages * crate::stacks::census().parked as usize)
+    Ok(free_frames()? + EXPECTED.stack_kib / 4 * crate::stacks::census().parked as usize)
 }
 
-/// Where things are in a program's headers.
+/// Where things are in an ELF file, by its word size.
 struct Elf {
-    /// Bytes of an address.
     word: usize,
-    /// In the file's header: where the segments' headers are, and how long each is; behind that, how many.
-    headers_at: usize,
-    header_bytes_at: usize,
-    /// The first segment's header, and the length of each.
-    first: usize,
+    /// In the file's header: where the program headers are, how large one is, how many there are.
+    headers: usize,
     header_bytes: usize,
-    /// In a segment's header: offset in the file, address, bytes in the file, bytes in memory.
-    segment: [usize; 4],
-    /// An address of the kernel.
-    kernel: u64,
-    /// More than there is of anything.
-    large: u64,
+    header_count: usize,
+    /// Where the first one is, as linkers have it, and how large it is.
+    first_header: usize,
+    one_header: usize,
+    /// In a program header.
+    offset: usize,
+    address: usize,
+    file_bytes: usize,
+    memory_bytes: usize,
 }
 
-const ELF: Elf = match abi::WORD {
+const ELF: Elf = match process::abi::WORD {
     WordSize::Eight => Elf {
         word: 8,
-        headers_at: 32,
-        header_bytes_at: 54,
-        first: 64,
-        header_bytes: 56,
-        segment: [8, 16, 32, 40],
-        kernel: 0xffff_8000_0000_0000,
-        large: 1 << 45,
+        headers: 32,
+        header_bytes: 54,
+        header_count: 56,
+        first_header: 64,
+        one_header: 56,
+        offset: 8,
+        address: 16,
+        file_bytes: 32,
+        memory_bytes: 40,
     },
     WordSize::Four => Elf {
         word: 4,
-        headers_at: 28,
-        header_bytes_at: 42,
-        first: 52,
-        header_bytes: 32,
-        segment: [4, 8, 16, 20],
-        kernel: 0xf800_0000,
-        large: 1 << 30,
+        headers: 28,
+        header_bytes: 42,
+        header_count: 44,
+        first_header: 52,
+        one_header: 32,
+        offset: 4,
+        address: 8,
+        file_bytes: 16,
+        memory_bytes: 20,
     },
 };
 
@@ -171,31 +174,32 @@ pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome 
         file[at..at + bytes.len()].copy_from_slice(bytes);
         file
     };
-    // The class at 4, kind 16, machine 18 have one place in both.
-    refused("the other class", &patched(4, &[3 - good[4]]))?;
-    refused("a program of another machine", &patched(18, &0x8000_u16.to_le_bytes()))?;
+    refused("a program of the other word size", &patched(4, &[3 - good[4]]))?;
+    // 22: s390, which this kernel knows nothing of.
+    refused("a program of another machine", &patched(18, &22_u16.to_le_bytes()))?;
     refused("an object file", &patched(16, &1_u16.to_le_bytes()))?;
     let word = |value: u64| value.to_le_bytes()[..ELF.word].to_vec();
-    refused("an entry in the kernel", &patched(24, &word(ELF.kernel)))?;
-    refused("headers beyond the file", &patched(ELF.headers_at, &word(u64::MAX)))?;
-    refused("headers of one byte", &patched(ELF.header_bytes_at, &1_u16.to_le_bytes()))?;
-    refused("no headers", &patched(ELF.header_bytes_at + 2, &0_u16.to_le_bytes()))?;
-    let [offset, address, file_bytes, bytes] = ELF.segment;
+    // What lies above the user's part of the address space, whatever the word size.
+    let kernel = crate::memory::IMAGE;
+    refused("an entry in the kernel", &patched(24, &word(kernel)))?;
+    refused("headers beyond the file", &patched(ELF.headers, &word(u64::MAX)))?;
+    refused("headers of one byte", &patched(ELF.header_bytes, &1_u16.to_le_bytes()))?;
+    refused("no headers", &patched(ELF.header_count, &0_u16.to_le_bytes()))?;
     for (what, at, value) in [
-        ("a segment beyond the file", offset, ELF.large),
-        ("a segment whose end wraps", offset, u64::MAX - 5),
-        ("a segment in the kernel", address, ELF.kernel),
-        ("a segment at zero", address, 0),
-        ("a segment that wraps", address, u64::MAX - 5),
-        ("more bytes in the file than in memory", file_bytes, 1 << 30),
-        ("a segment larger than memory", bytes, ELF.large),
-        ("a segment of all address space", bytes, u64::MAX),
+        ("a segment beyond the file", ELF.offset, 1 << 30),
+        ("a segment whose end wraps", ELF.offset, u64::MAX - 5),
+        ("a segment in the kernel", ELF.address, kernel),
+        ("a segment at zero", ELF.address, 0),
+        ("a segment that wraps", ELF.address, u64::MAX - 5),
+        ("more bytes in the file than in memory", ELF.file_bytes, 1 << 30),
+        ("a segment larger than memory", ELF.memory_bytes, 3 << 30),
+        ("a segment of all address space", ELF.memory_bytes, u64::MAX),
     ] {
         // Every header, so that the first one to load is among them.
         let mut file = good.clone();
-        let number = ELF.header_bytes_at + 2;
-        for header in 0..usize::from(u16::from_le_bytes([good[number], good[number + 1]])) {
-            let place = ELF.first + ELF.header_bytes * header + at;
+        let count = [good[ELF.header_count], good[ELF.header_count + 1]];
+        for header in 0..usize::from(u16::from_le_bytes(count)) {
+            let place = ELF.first_header + ELF.one_header * header + at;
             file[place..place + ELF.word].copy_from_slice(&word(value));
         }
         refused(what, &file)?;
@@ -213,7 +217,7 @@ pub fn p1_random_headers_never_harm_the_kernel() -> Outcome {
     let before = frames::free_count();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut file = good.clone();
-    let headers = ELF.first + ELF.header_bytes * 12;
+    let headers = ELF.first_header + ELF.one_header * 12;
     let mut loaded = 0;
     for _ in 0..300 {
         file[..headers].copy_from_slice(&good[..headers]);

@@ -1,5 +1,6 @@
 //! The life of stacks on this machine: reuse, erasing, borrowing, running out, and nothing left behind.
 
+use super::arch::EXPECTED;
 use super::support::{free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
 use crate::arch::irqchip::software_interrupt;
@@ -250,14 +251,14 @@ static RISE: AtomicBool = AtomicBool::new(false);
 /// borrowed, and is used again.
 pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() -> Outcome {
     fn body(_: usize) {
-        let words = core::hint::black_box([0x00b0_44ed_u64; 64]);
+        let words = core::hint::black_box([0x00b0_44ed_usize; 64]);
         RESTING.wait_uninterruptibly(|| RISE.load(Ordering::Relaxed));
         core::hint::black_box(words);
     }
     fn count(range: AddrRange) -> usize {
-        let words = (range.lowest.get()..range.top.get()).step_by(8);
+        let words = (range.lowest.get()..range.top.get()).step_by(size_of::<usize>());
         // SAFETY: (1) the stack is borrowed, so it is mapped.
-        words.filter(|&at| unsafe { (at as *const u64).read_volatile() } == 0x00b0_44ed).count()
+        words.filter(|&at| unsafe { (at as *const usize).read_volatile() } == 0x00b0_44ed).count()
     }
     RISE.store(false, Ordering::Relaxed);
     let thread = sched::spawn_kernel("resting", body, 0).map_err(|error| format!("{error:?}"))?;
@@ -334,7 +335,6 @@ fn check_pages(counted: u64) -> Outcome {
 pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
     let mut held = Vec::new();
     let (mut pages_failed, mut tables_failed) = (0, 0);
-    let pages = stacks::arena().geometry().body().in_pages();
     let _start = balance()?;
     let outcome = (|| {
         // Until a new page table was needed: 64 slots share one, and those used before have theirs.
@@ -347,9 +347,9 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
                 match stack {
                     Ok(stack) => {
                         check!(spared, "the {failing}th frame failed and nobody said so");
-                        // Its pages, and a table perhaps.
-                        let range = pages as u64..=pages as u64 + 2;
-                        check!(range.contains(&failing), "only {failing} frames were needed");
+                        // The stack's pages, and a table perhaps.
+                        let pages = EXPECTED.stack_kib as u64 / 4;
+                        check!((pages..=pages + 2).contains(&failing), "only {failing} frames were needed");
                         held.push(stack);
                         break;
                     }
@@ -371,6 +371,7 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
     drop(held);
     outcome?;
     let failed = pages_failed + tables_failed;
+    let pages = EXPECTED.stack_kib / 4;
     check!(failed >= pages * number && tables_failed > 0, "{pages_failed}, {tables_failed}");
     Ok(())
 }
@@ -423,8 +424,7 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
         // SAFETY: (1) given out above, and used by nobody.
         unsafe { TASKS.free(filler) };
     }
-    let pages = stacks::arena().geometry().body().in_pages();
-    check!(failures == pages, "{failures} failures, not one for each page");
+    check!(failures == EXPECTED.stack_kib / 4, "{failures} failures, not one for each page");
     check!(no_task == 1, "{no_task} failures, not one for the slab of the thread's structure");
     check!(RAN.load(Ordering::Relaxed) == 1, "{RAN:?} threads ran");
     check!(leaked == 0, "{leaked} bytes of heap are gone");

@@ -63,11 +63,6 @@ pub fn remember(tree: &Tree<'_>) {
     }
 }
 
-/// Its version, for the log.
-pub fn version() -> u32 {
-    if is_v3() { 3 } else { 2 }
-}
-
 #[inline(always)]
 fn is_v3() -> bool {
     IS_V3.load(Ordering::Relaxed)
@@ -197,7 +192,7 @@ pub fn send(affinity: u32, number: u32) {
             | level1 << 16
             | u64::from(number) << 24
             | level2 << 32
-            | level0 / 16 << 44;
+            | (level0 / 16) << 44;
         // SAFETY: (1) as in `set_up_own`. ICC_SGI1R_EL1.
         unsafe {
             asm!("msr S3_0_C12_C11_5, {}", "isb", in(reg) value, options(nostack, preserves_flags))

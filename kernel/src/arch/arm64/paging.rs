@@ -261,11 +261,6 @@ fn kernel_descriptor(address: u64) -> Option<u64> {
     (value & VALID != 0).then_some(value)
 }
 
-/// Whether user mode could read a kernel address. Always false, unless something is wrong.
-pub fn user_can_reach(address: u64) -> bool {
-    kernel_descriptor(address).is_some_and(|value| value & USER != 0)
-}
-
 /// One process's tables. Table pages are freed with it; the frames that leaves map belong to whoever mapped them.
 #[derive(Debug)]
 pub struct UserTables {

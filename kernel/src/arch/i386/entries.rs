@@ -8,7 +8,7 @@ const fn row(entry: &'static str, lands_on: &'static str, found_through: &'stati
 
 /// One row for each kind.
 pub const TABLE: &[EntryRow] = &[
-    row("int 0x80", "thread", "TSS esp0"),
+    row("syscall", "thread", "int 0x80: TSS esp0"),
     row("sysenter", "entry stack, then thread", "SYSENTER_ESP; TSS esp1"),
     row("interrupt from user", "thread, and stays", "TSS esp0"),
     row("interrupt from kernel", "current, then irq", "no change by the CPU; CpuLocal.irq_top"),

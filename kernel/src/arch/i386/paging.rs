@@ -30,7 +30,7 @@ const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const UNCACHED: u64 = 1 << 4;
 /// Set by the CPU on the first write through a translation.
-pub const DIRTY: u64 = 1 << 6;
+const DIRTY: u64 = 1 << 6;
 const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const NO_EXEC: u64 = 1 << 63;
@@ -170,6 +170,24 @@ pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> 
 pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
     leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
+}
+
+/// Whether a page of a stack may have been written to since [`clear_dirty`].
+#[inline(always)]
+pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
+    leaf.load(Ordering::Acquire) & DIRTY != 0
+}
+
+/// Forgets that it was; the caller then drops the cached translation.
+#[inline(always)]
+pub fn clear_dirty(leaf: &AtomicU64) {
+    leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+}
+
+/// The value of a leaf without the bits that the CPU changes by itself.
+pub const fn without_dirty(value: u64) -> u64 {
+    const ACCESSED: u64 = 1 << 5;
+    value & !(ACCESSED | DIRTY)
 }
 
 /// The frame that a present leaf entry maps.

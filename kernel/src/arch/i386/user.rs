@@ -30,6 +30,10 @@ pub fn load_tls(thread: &Thread) {
     set_base(thread.user_tls.load(Ordering::Relaxed));
 }
 
+/// Keeps what the program may have changed of it without a system call: nothing.
+#[inline(always)]
+pub fn save_tls(_thread: &Thread) {}
+
 /// Sets the base of the running program's thread-local storage; it counts from the next load of its selector on, which is
 /// the way back to user mode.
 pub fn set_tls(base: u64) {

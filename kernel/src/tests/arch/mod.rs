@@ -41,6 +41,8 @@ pub(super) struct Expected {
     pub(super) switch_frame: usize,
     /// The stacks that each CPU has besides its idle stack and its IRQ stack.
     pub(super) cpu_stacks: &'static [StackKind],
+    /// Which of them, or else the IRQ stack, softirqs run on.
+    pub(super) softirq_stack: StackKind,
     /// The row of the table of entries that says where an overflow is handled.
     pub(super) overflow_row: &'static str,
     /// Rows of that table that tests of this architecture alone show, besides entries from user mode.

@@ -51,17 +51,33 @@ pub(super) const AT_SS: usize = offset_of!(SavedRegs, ss) - offset_of!(SavedRegs
 /// Bytes that an entry from the kernel makes room for: esp and ss.
 pub(super) const GAP: usize = size_of::<SavedRegs>() - offset_of!(SavedRegs, esp);
 
-/// Pushes a segment register as a word of four bytes. In its other syntax, the assembler takes the name for one of two.
+/// Pushes a segment register as a word of four bytes: the instruction's code, because the assembler takes its name for the one
+/// that pushes two.
 macro_rules! push_segment {
-    ($name:literal) => {
-        concat!(".att_syntax\npushl %", $name, "\n.intel_syntax noprefix")
+    ("ds") => {
+        ".byte 0x1e"
+    };
+    ("es") => {
+        ".byte 0x06"
+    };
+    ("fs") => {
+        ".byte 0x0f, 0xa0"
     };
 }
 
 /// The reverse.
 macro_rules! pop_segment {
-    ($name:literal) => {
-        concat!(".att_syntax\npopl %", $name, "\n.intel_syntax noprefix")
+    ("ds") => {
+        ".byte 0x1f"
+    };
+    ("es") => {
+        ".byte 0x07"
+    };
+    ("fs") => {
+        ".byte 0x0f, 0xa1"
+    };
+    ("gs") => {
+        ".byte 0x0f, 0xa9"
     };
 }
 pub(super) use push_segment;

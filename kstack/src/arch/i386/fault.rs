@@ -14,15 +14,16 @@ use crate::local::CpuLocal;
 use crate::{registry, unwind};
 use core::arch::asm;
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use kstack_core::addr::Addr;
 use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, REPORT_STEPS, judge};
 
 const DOUBLE_FAULT: u8 = 8;
 const PAGE_FAULT: u8 = 14;
 
 /// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
-struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
+struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MOST_CPUS]);
 
 /// CPUs that can report at the same time.
 const MOST_CPUS: usize = 64;
@@ -31,7 +32,11 @@ const MOST_CPUS: usize = 64;
 // until the thread that is ended has read it.
 unsafe impl Sync for Reports {}
 
-static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
+static REPORTS: Reports =
+    Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MOST_CPUS]);
+
+/// What a report starts with: copied from here, not made on the stack first.
+static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
 
 fn fault_address() -> Addr {
     let address: usize;
@@ -108,10 +113,16 @@ fn report(delivery: Delivery, address: Addr, regs: &SavedRegs) -> Option<&'stati
     let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
     let context = (hooks().context)();
     let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    // SAFETY: (1) this CPU's own element, see `Reports`.
-    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
-    let report =
-        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
+    let place = REPORTS.0[cpu.index() % MOST_CPUS].get().cast::<OverflowReport>();
+    // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it stays: as a whole, the report
+    // would first lie on this stack, of which it is half.
+    let report = unsafe {
+        (&raw mut (*place).verdict).write(verdict);
+        (&raw mut (*place).fault).write(fault);
+        (&raw mut (*place).context).write(context);
+        core::ptr::copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*place).backtrace, 1);
+        &mut *place
+    };
     unwind::from_regs(registry, regs, &mut report.backtrace);
     Some(report)
 }

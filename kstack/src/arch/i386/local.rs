@@ -140,6 +140,10 @@ pub(crate) fn this() -> &'static CpuLocal {
     }
 }
 
+/// The running thread has changed: it is read from the block, so there is nothing else to set.
+#[inline(always)]
+pub(crate) fn set_current(_local: &CpuLocal, _thread: usize) {}
+
 /// See [`CpuLocal::current_thread`]. One load.
 #[inline(always)]
 pub(crate) fn current_thread() -> usize {

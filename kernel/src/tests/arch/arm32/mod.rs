@@ -15,6 +15,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     saved_regs: 80,
     switch_frame: 48,
     cpu_stacks: &[StackKind::Overflow],
+    softirq_stack: StackKind::Irq,
     overflow_row: "no room on the current stack",
     own_rows: &[("no room on the overflow stack", "last, then stop")],
 };

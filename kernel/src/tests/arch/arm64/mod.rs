@@ -15,6 +15,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     saved_regs: 288,
     switch_frame: 96,
     cpu_stacks: &[StackKind::Overflow],
+    softirq_stack: StackKind::Irq,
     overflow_row: "no room for the registers",
     own_rows: &[("fault on the overflow stack", "overflow, further down")],
 };

@@ -6,10 +6,29 @@ pub(in crate::tests) mod user_code;
 
 use super::Expected;
 use crate::tests::table;
+use kstack_core::kind::StackKind;
 
 /// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected =
-    Expected { stack_kib: 8, stack_align_kib: 8, saved_regs: 68, switch_frame: 24 };
+pub(in crate::tests) const EXPECTED: Expected = Expected {
+    stack_kib: 8,
+    stack_align_kib: 8,
+    saved_regs: 68,
+    switch_frame: 24,
+    cpu_stacks: &[
+        StackKind::Softirq,
+        StackKind::DoubleFault,
+        StackKind::NmiBody,
+        StackKind::Debug,
+    ],
+    softirq_stack: StackKind::Softirq,
+    overflow_row: "double fault",
+    own_rows: &[
+        ("sysenter", "entry stack, then thread"),
+        ("NMI from kernel", "current, then nmi-body"),
+        ("NMI from user", "thread"),
+        ("machine check", "current"),
+    ],
+};
 
 table! {
     HERE,

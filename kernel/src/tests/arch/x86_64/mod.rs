@@ -24,6 +24,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
         StackKind::Debug,
         StackKind::MachineCheck,
     ],
+    softirq_stack: StackKind::Irq,
     overflow_row: "double fault",
     own_rows: &[
         ("NMI from kernel", "nmi, then nmi-body"),
