@@ -215,10 +215,11 @@ fn overflowed(
     {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }
-    // Past it, in the guard above the neighbour, which adjoins it.
-    if let Place::GuardAbove { slot, .. } = arena.place(below_sp)
-        && slot.get() + 1 < arena.slots()
-        && let Some(stack) = table.stack_in(SlotIndex::new(slot.get() + 1))
+    // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it adjoins the guard below.
+    let a_guard_up = below_sp.wrapping_add(arena.geometry().guard_above());
+    if let Place::GuardAbove { .. } | Place::Outside = arena.place(below_sp)
+        && let Place::GuardBelow { slot, .. } = arena.place(a_guard_up)
+        && let Some(stack) = table.stack_in(slot)
         && can_be_on(stack)
     {
         let distance = stack.range.lowest.bytes_above(below_sp);

@@ -127,6 +127,13 @@ fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
     assert_eq!(verdict.cause, Cause::FrameBeyondGuard);
     assert_eq!(verdict.distance.get(), stack.range.lowest.get() - sp + 1);
     assert_eq!(verdict.consequence, Consequence::StopSystem);
+    // The first slot's neighbour is the end of the arena.
+    let first = machine.stack(0);
+    let sp = machine.arena.range().lowest.get() - 64;
+    let verdict =
+        machine.judge(Delivery::AnotherStack, sp, sp, context).expect("an overflow");
+    assert_eq!((verdict.stack, verdict.cause), (first, Cause::FrameBeyondGuard));
+    let sp = neighbour.range.top.get() + 64;
     // A thread that is not in an interrupt cannot have been there.
     let verdict = machine.judge(Delivery::AnotherStack, sp, sp, THREAD);
     assert!(verdict.is_none_or(|verdict| verdict.stack != stack));

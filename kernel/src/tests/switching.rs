@@ -353,7 +353,7 @@ pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
     static RAN_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     static RAN: AtomicU32 = AtomicU32::new(0);
     fn body(_: usize) {
-        let lowest = sched::current().stack_range().lowest.get();
+        let lowest = sched::current().stack_range().lowest.get() + EXPECTED.kept_below;
         // SAFETY: (1) the far end of its own stack, which it does not use.
         unsafe { (lowest as *mut u8).write_volatile(1) };
         let count = || {

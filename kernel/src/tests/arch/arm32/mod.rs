@@ -6,6 +6,7 @@ pub(in crate::tests) mod user_code;
 
 use super::Expected;
 use crate::tests::table;
+use kstack::arch::current::local::THREAD_INFO_ON_STACK;
 use kstack_core::kind::StackKind;
 
 /// See [`Expected`]. Above the saved registers 8 bytes are free.
@@ -13,6 +14,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_kib: 8,
     stack_align_kib: 16,
     saved_regs: 80,
+    kept_below: if THREAD_INFO_ON_STACK { 8 } else { 0 },
     switch_frame: 48,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,

@@ -128,6 +128,10 @@ pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
         ..crate::hooks::HOOKS
     };
     kstack::hooks::install(&HOOKS);
+    control!(
+        "expect i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
+         consequence=stop-system backtrace~=recurse_until_overflow"
+    );
     provoke::in_thread(How::Recursion);
     Err("the machine went on".into())
 }
