@@ -40,8 +40,7 @@ pub fn recurse_until_overflow(depth: usize) -> usize {
 
 /// Words of a frame larger than any stack: half a body more than one, which is as far as the guards between two bodies reach where
 /// the compiler does not probe large frames page by page.
-const GIANT: usize =
-    kstack::arch::current::GEOMETRY.body().get() * 3 / 2 / size_of::<usize>();
+const GIANT: usize = kstack::arch::current::GEOMETRY.body().get() * 3 / 2 / size_of::<usize>();
 
 /// Has a frame larger than any stack.
 #[inline(never)]

@@ -121,8 +121,7 @@ fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
     let (neighbour, stack) = (machine.stack(1), machine.stack(2));
     let context = Context { in_interrupt: true, ..THREAD };
     let sp = neighbour.range.top.get() + 64;
-    let verdict =
-        machine.judge(Delivery::AnotherStack, sp, sp, context).expect("an overflow");
+    let verdict = machine.judge(Delivery::AnotherStack, sp, sp, context).expect("an overflow");
     assert_eq!((verdict.stack, verdict.side), (stack, Side::Below));
     assert_eq!(verdict.cause, Cause::FrameBeyondGuard);
     assert_eq!(verdict.distance.get(), stack.range.lowest.get() - sp + 1);
@@ -130,8 +129,7 @@ fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
     // The first slot's neighbour is the end of the arena.
     let first = machine.stack(0);
     let sp = machine.arena.range().lowest.get() - 64;
-    let verdict =
-        machine.judge(Delivery::AnotherStack, sp, sp, context).expect("an overflow");
+    let verdict = machine.judge(Delivery::AnotherStack, sp, sp, context).expect("an overflow");
     assert_eq!((verdict.stack, verdict.cause), (first, Cause::FrameBeyondGuard));
     let sp = neighbour.range.top.get() + 64;
     // A thread that is not in an interrupt cannot have been there.

@@ -107,19 +107,13 @@ pub(super) fn clock_nanosleep(flags: u64, at: u64, size: WordSize) -> SysResult 
 }
 
 /// `encode`: how the structure looks that is asked for.
-pub(super) fn clock_gettime<const N: usize>(
-    to: u64,
-    encode: fn(u64, u64) -> [u8; N],
-) -> SysResult {
+pub(super) fn clock_gettime<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8; N]) -> SysResult {
     let now = time::nanoseconds();
     put(to, &encode(now / 1_000_000_000, now % 1_000_000_000))?;
     Ok(0)
 }
 
-pub(super) fn clock_getres<const N: usize>(
-    to: u64,
-    encode: fn(u64, u64) -> [u8; N],
-) -> SysResult {
+pub(super) fn clock_getres<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8; N]) -> SysResult {
     if to != 0 {
         put(to, &encode(0, 1_000_000_000 / crate::arch::irqchip::HZ))?;
     }

@@ -7,8 +7,8 @@ use crate::arch::regs::SavedRegs;
 use crate::sched;
 use alloc::string::String;
 use alloc::vec::Vec;
-use kstack_core::exec::WordSize;
 use core::sync::atomic::{AtomicU64, Ordering};
+use kstack_core::exec::WordSize;
 
 /// Longest path.
 const MOST_PATH: usize = 4096;
@@ -244,7 +244,8 @@ pub(super) fn get<const N: usize>(at: u64) -> Result<[u8; N], Errno> {
 }
 
 fn pointer_at(at: u64, index: u64) -> Result<u64, Errno> {
-    let [pointer] = get_numbers(at.checked_add(WORD_BYTES * index).ok_or(Errno::EFAULT)?, abi::WORD)?;
+    let [pointer] =
+        get_numbers(at.checked_add(WORD_BYTES * index).ok_or(Errno::EFAULT)?, abi::WORD)?;
     Ok(pointer)
 }
 

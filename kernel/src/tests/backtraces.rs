@@ -81,8 +81,11 @@ fn keep_steps() {
 }
 
 /// From a softirq to the thread below it.
-pub(super) const SOFTIRQ_TO_THREAD: &str =
-    if matches!(EXPECTED.softirq_stack, StackKind::Irq) { "irq to thread" } else { "softirq to thread" };
+pub(super) const SOFTIRQ_TO_THREAD: &str = if matches!(EXPECTED.softirq_stack, StackKind::Irq) {
+    "irq to thread"
+} else {
+    "softirq to thread"
+};
 
 /// What a backtrace crosses, without the plain frames: seams as from and to, and where code was interrupted.
 pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {

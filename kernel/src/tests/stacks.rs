@@ -349,7 +349,10 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
                         check!(spared, "the {failing}th frame failed and nobody said so");
                         // The stack's pages, and a table perhaps.
                         let pages = EXPECTED.stack_kib as u64 / 4;
-                        check!((pages..=pages + 2).contains(&failing), "only {failing} frames were needed");
+                        check!(
+                            (pages..=pages + 2).contains(&failing),
+                            "only {failing} frames were needed"
+                        );
                         held.push(stack);
                         break;
                     }

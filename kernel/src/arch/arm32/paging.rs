@@ -52,7 +52,8 @@ const LARGE_BYTES: u64 = 2 << 20;
 /// Memory attributes: 0 a device, 1 cached with write back.
 pub const MAIR: u32 = 0xff04;
 /// Long descriptors; both bases walk cached, inner shareable; each covers half of the address space.
-pub const TTBCR: u32 = 1 << 31 | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) << 16;
+pub const TTBCR: u32 =
+    1 << 31 | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) << 16;
 
 const _: () = assert!(DIRECT_MAP == 1 << 31 && EARLY_TOP + DIRECT_MAP == ARENA);
 

@@ -42,7 +42,8 @@ pub fn find_cpus(mut found: impl FnMut(u32)) {
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
     let tables = (paging::kernel_half(), paging::kernel_root());
-    let start = boot::prepare_secondary(tables, stack_top - FREE_AT_TOP.get() as u64, cpu.id().get());
+    let start =
+        boot::prepare_secondary(tables, stack_top - FREE_AT_TOP.get() as u64, cpu.id().get());
     if psci(CPU_ON, [hardware_id, start as u32, 0]) != 0 {
         return false;
     }

@@ -39,8 +39,7 @@ const MOST_CPUS: usize = 16;
 // that is ended has read it.
 unsafe impl Sync for Reports {}
 
-static REPORTS: Reports =
-    Reports([const { [const { UnsafeCell::new(None) }; 2] }; MOST_CPUS]);
+static REPORTS: Reports = Reports([const { [const { UnsafeCell::new(None) }; 2] }; MOST_CPUS]);
 
 /// The address and the status of the last abort of this kind.
 fn abort_registers(vector: u8) -> (Addr, u32) {

@@ -18,8 +18,8 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     switch_frame: 48,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,
-    overflow_row: "no room on the current stack",
-    own_rows: &[("no room on the overflow stack", "last, then stop")],
+    overflow_row: "no room on the stack",
+    own_rows: &[("overflow twice", "last, then stop")],
 };
 
 table! {
