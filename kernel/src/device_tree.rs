@@ -6,7 +6,13 @@ use fdt::Fdt;
 /// A tree where the boot loader left it. To be read before its memory is given out.
 pub struct Tree<'t>(Fdt<'t>);
 
-impl Tree<'_> {
+impl<'t> Tree<'t> {
+    /// The tree itself, for what only one architecture asks.
+    #[cfg(target_arch = "riscv64")]
+    pub const fn raw(&self) -> &Fdt<'t> {
+        &self.0
+    }
+
     /// The tree at an address; `None` if there is none.
     ///
     /// # Safety
@@ -63,6 +69,7 @@ impl Tree<'_> {
     }
 
     /// What the machine calls each of its CPUs.
+    #[cfg(not(target_arch = "riscv64"))]
     pub fn cpus(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.cpus().map(|cpu| cpu.ids().first() as u64)
     }

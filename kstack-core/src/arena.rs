@@ -179,7 +179,9 @@ mod tests {
 
     #[test]
     fn b1_every_byte_of_three_slots_is_placed_as_the_drawing_has_it() {
-        for geometry in [Geometry::X86_64, Geometry::ARM64, Geometry::I386, Geometry::ARM32] {
+        for geometry in
+            [Geometry::X86_64, Geometry::ARM64, Geometry::I386, Geometry::ARM32, Geometry::RISCV64]
+        {
             let arena = arena(geometry);
             for number in 0..3 {
                 let slot = SlotIndex::new(number);
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn t1_one_bit_of_sp_tells_an_overflow_where_bodies_are_aligned_to_twice_their_size() {
-        for geometry in [Geometry::ARM64, Geometry::ARM32, Geometry::RISCV64] {
+        for geometry in [Geometry::ARM64, Geometry::ARM32] {
             let arena = arena(geometry);
             for number in 0..3 {
                 let body = arena.body(SlotIndex::new(number));

@@ -6,8 +6,8 @@
 //! | --- | --- | --- |
 //! | on another stack, because this one could take no frame | in the guard below the stack SP is on | guard hit |
 //! | likewise | SP is past that guard, in the neighbour's guard above | frame beyond the guard of the stack between |
-//! | likewise | SP is in no known stack or in a neighbour's slot, yet one is running | frame beyond the guard |
-//! | likewise | SP is well inside a stack | not an overflow |
+//! | likewise | SP is in no known stack, or in another thread's or CPU's, yet one is running | frame beyond the guard, or above the stack: SP leads elsewhere |
+//! | likewise | SP is well inside a stack that this CPU can be on | not an overflow |
 //! | on its own stack | in a guard | guard access: a stray read or write |
 //! | on its own stack | elsewhere | not an overflow |
 //!
@@ -190,11 +190,14 @@ fn overflowed(
 ) -> Option<(StackId, Side, ByteSize, Cause)> {
     let below_sp = fault.sp.wrapping_sub(ByteSize::new(1));
     let from_address = guard_at(arena, table, fault.address);
-    // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack.
+    let running = table.running_on(fault.cpu);
+    // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack. If the stack is
+    // somebody else's, SP only landed there.
     for at in [below_sp, fault.sp] {
         if let Place::Body { slot, .. } = arena.place(at)
             && let Some(stack) = table.stack_in(slot)
             && stack.range.contains(at)
+            && (running == Some(stack) || stack.cpu == Some(fault.cpu))
         {
             return match from_address {
                 Some((hit, Side::Below, distance)) if hit == stack => {
@@ -205,13 +208,12 @@ fn overflowed(
         }
     }
     // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody jumped here.
-    let running = table.running_on(fault.cpu);
-    let can_be_on = |stack: StackId| {
-        let is_handling = !context.in_thread_only() || stack.kind == StackKind::Overflow;
-        running == Some(stack) || stack.cpu == Some(fault.cpu) && is_handling
+    let was_on = |stack: StackId| {
+        let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
+        running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was
     };
     if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
-        && can_be_on(stack)
+        && was_on(stack)
     {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }
@@ -220,20 +222,26 @@ fn overflowed(
     if let Place::GuardAbove { .. } | Place::Outside = arena.place(below_sp)
         && let Place::GuardBelow { slot, .. } = arena.place(a_guard_up)
         && let Some(stack) = table.stack_in(slot)
-        && can_be_on(stack)
+        && was_on(stack)
     {
         let distance = stack.range.lowest.bytes_above(below_sp);
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
-    // Beyond its own guard, wherever that is.
+    // Beyond its own guard, wherever that is; the access that failed may still name the guard that stopped it.
+    if let Some((stack, Side::Below, distance)) = from_address
+        && was_on(stack)
+    {
+        return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
+    }
     let stack = running?;
-    let distance = stack.range.lowest.bytes_above(below_sp);
-    (below_sp < stack.range.lowest).then_some((
-        stack,
-        Side::Below,
-        distance,
-        Cause::FrameBeyondGuard,
-    ))
+    let (side, distance) = if below_sp < stack.range.lowest {
+        (Side::Below, stack.range.lowest.bytes_above(below_sp))
+    } else if fault.sp > stack.range.top {
+        (Side::Above, fault.sp.bytes_above(stack.range.top))
+    } else {
+        return None;
+    };
+    Some((stack, side, distance, Cause::FrameBeyondGuard))
 }
 
 /// Steps of a backtrace that a report keeps: 48, or 24 where stacks are half as large.
@@ -303,6 +311,9 @@ impl fmt::Display for OverflowReport {
         let Verdict { stack, side, distance, cause, consequence } = self.verdict;
         match cause {
             Cause::GuardHit => writeln!(f, "kernel stack overflow: {stack}")?,
+            Cause::FrameBeyondGuard if side == Side::Above => {
+                writeln!(f, "kernel stack left, by a stack pointer that leads elsewhere: {stack}")?;
+            }
             Cause::FrameBeyondGuard => {
                 writeln!(f, "kernel stack overflow, by one frame larger than the guard: {stack}")?;
             }

@@ -138,6 +138,59 @@ fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
 }
 
 #[test]
+fn o1_a_frame_that_jumps_onto_another_cpus_stack_is_blamed_on_the_thread_that_ran() {
+    // The thread on top of slot 1; slot 0 belongs to a CPU that has nothing to do with it.
+    const OTHER: CpuId = CpuId::new(3);
+    struct Neighbours(Machine);
+    impl StackTable for Neighbours {
+        fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
+            let stack = self.0.stack_in(slot)?;
+            Some(if slot.get() == 0 { StackId { cpu: Some(OTHER), ..stack } } else { stack })
+        }
+
+        fn running_on(&self, cpu: CpuId) -> Option<StackId> {
+            self.0.running_on(cpu)
+        }
+    }
+    let table = Neighbours(Machine::new());
+    let thread = table.0.stack(1);
+    // What failed may have been an access in the thread's own guard, or the entry's next to where SP landed.
+    let sp = table.0.stack(0).range.lowest.get() + 64;
+    for address in [thread.range.lowest.get() - 4000, sp - 288] {
+        let (address, sp, pc) = (Addr::new(address), Addr::new(sp), Addr::new(0x1000));
+        let fault = Fault { delivery: Delivery::AnotherStack, address, sp, pc, cpu: CPU };
+        let verdict = judge(&table.0.arena, &table, &fault, &THREAD).expect("an overflow");
+        assert_eq!(verdict.stack, thread);
+        assert_eq!(verdict.cause, Cause::FrameBeyondGuard);
+        assert_eq!(verdict.consequence, Consequence::EndThread);
+    }
+}
+
+#[test]
+fn o1_a_stack_pointer_above_all_stacks_is_blamed_on_the_thread_that_ran() {
+    let machine = Machine::new();
+    let thread = machine.stack(1);
+    let sp = machine.arena.range().top.get() + 0x1000;
+    let verdict = machine.judge(Delivery::AnotherStack, sp - 288, sp, THREAD).expect("an overflow");
+    assert_eq!((verdict.stack, verdict.side), (thread, Side::Above));
+    assert_eq!(verdict.distance.get(), sp - thread.range.top.get());
+    assert_eq!(verdict.consequence, Consequence::EndThread);
+}
+
+#[test]
+fn o2_a_frame_beyond_the_guard_of_the_irq_stack_is_blamed_on_that_stack() {
+    let machine = Machine::new();
+    let irq = machine.stack(0);
+    let context = Context { in_interrupt: true, ..THREAD };
+    // SP is below the arena; the access that failed was in the IRQ stack's guard.
+    let address = irq.range.lowest.get() - 400;
+    let sp = irq.range.lowest.get() - 0x10_0000;
+    let verdict = machine.judge(Delivery::AnotherStack, address, sp, context).expect("an overflow");
+    assert_eq!((verdict.stack, verdict.cause), (irq, Cause::FrameBeyondGuard));
+    assert_eq!(verdict.consequence, Consequence::StopSystem);
+}
+
+#[test]
 fn o2_o5_a_stack_that_belongs_to_the_cpu_stops_the_system() {
     let machine = Machine::new();
     for number in [0, 2] {

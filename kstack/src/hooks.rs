@@ -73,6 +73,8 @@ pub(crate) extern "C" fn on_nmi(regs: &mut SavedRegs) {
     (hooks().nmi)(regs);
 }
 
+/// Where the architecture tells the kernel of its own breakpoints.
+#[cfg(not(target_arch = "riscv64"))]
 pub(crate) extern "C" fn on_debug(regs: &mut SavedRegs) {
     (hooks().debug)(regs);
 }

@@ -48,6 +48,8 @@ impl CpuLocal {
     pub const THREAD: usize = offset_of!(Self, thread);
     /// Offset of the thread stack's top, for assembly.
     pub const THREAD_TOP: usize = offset_of!(Self, thread_top);
+    /// Offset of the thread stack's lowest address, for assembly.
+    pub const THREAD_LOWEST: usize = offset_of!(Self, thread_lowest);
     /// Offset of the scratch word, for assembly.
     pub const SCRATCH: usize = offset_of!(Self, scratch);
     /// Offset of the IRQ stack's top, for assembly.

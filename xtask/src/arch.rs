@@ -246,7 +246,7 @@ const TABLE: [(Arch, Description); 5] = [
         Arch::Riscv64,
         Description {
             name: "riscv64",
-            supported: false,
+            supported: true,
             target: "riscv64imac-unknown-none-elf",
             own_core_fits: true,
             codegen_flags: &[FRAME_POINTERS],

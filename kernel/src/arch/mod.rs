@@ -13,6 +13,11 @@ mod arm64;
 #[cfg(target_arch = "aarch64")]
 pub use arm64::*;
 
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub use riscv64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +31,7 @@ pub use i386::*;
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "arm",
+    target_arch = "riscv64",
     target_arch = "x86",
     target_arch = "x86_64"
 )))]

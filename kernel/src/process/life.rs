@@ -186,6 +186,9 @@ pub(super) fn clone(
     if stack != 0 {
         abi::set_stack(&mut child_regs, stack);
     }
+    if flags & CLONE_SETTLS != 0 {
+        abi::set_tls(&mut child_regs, tls);
+    }
     let thread = match sched::spawn_user(process.clone(), &child_regs) {
         Ok(thread) => thread,
         Err(error) => {
@@ -382,11 +385,7 @@ pub(super) fn send_signal(process: &Arc<Process>, signal: u64) -> SysResult {
     if signal == 0 || signal > 64 {
         return if signal == 0 { Ok(0) } else { Err(Errno::EINVAL) };
     }
-    let action = process
-        .actions
-        .lock()
-        .get(&signal)
-        .map_or(0, |action| handler(action));
+    let action = process.actions.lock().get(&signal).map_or(0, handler);
     let is_fatal = match action {
         0 => !IGNORED_BY_DEFAULT.contains(&signal),
         _ => signal == SIGKILL as u64,

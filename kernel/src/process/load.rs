@@ -4,7 +4,7 @@
 //! unloadable (`ENOEXEC`), with nothing left behind.
 
 use super::abi::{
-    self, DYNAMIC_BASE, ELF_MACHINE, HWCAP, MACHINE, PLATFORM, USER_LOWEST, USER_TOP,
+    self, DYNAMIC_BASE, ELF_MACHINE, HARDWARE, MACHINE, PLATFORM, USER_LOWEST, USER_TOP,
 };
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
@@ -58,7 +58,7 @@ pub(crate) fn load(
         (Auxiliary::GID, 0),
         (Auxiliary::EGID, 0),
         (Auxiliary::SECURE, 0),
-        (Auxiliary::HWCAP, HWCAP),
+        (Auxiliary::HWCAP, HARDWARE),
     ];
     let image = StackImage {
         argv,

@@ -14,10 +14,11 @@ use crate::{cpus, interrupts, sched, stacks, symbols};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use kstack::arch::current::regs::Rules;
 use kstack::registry;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
-use kstack_core::unwind::{Backtrace, End, Step};
+use kstack_core::unwind::{Backtrace, End, FrameRules, Step};
 
 /// Every byte at the edges of every live stack belongs to it; its neighbours, code, null and the ends of memory belong to
 /// none.
@@ -190,11 +191,13 @@ pub fn b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably() -> Outcome {
         (second as *mut usize).write_volatile(first);
     }
     let idle = stack_of_cpu(StackKind::Idle, cpus::by_number(0))?;
+    // A frame pointer points this far above what is read there.
+    let above = Rules::RECORD_BELOW.get();
     let lies = [
         ("a user address", 0x7fff_0000),
         ("the guard below", mine.lowest.get() - 16),
-        ("the guard above", mine.top.get()),
-        ("the last word", mine.top.get() - size_of::<usize>()),
+        ("the guard above", mine.top.get() + above),
+        ("the last word", mine.top.get() + above - size_of::<usize>()),
         ("code", software_interrupt as *const () as usize & !7),
         ("half way up, which is not canonical where that matters", 1 << (usize::BITS - 1)),
         ("the end of memory", usize::MAX - 7),
@@ -202,7 +205,7 @@ pub fn b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably() -> Outcome {
         ("a loop", first),
         ("marked, outside", 0x7fff_0001),
         ("marked, at the edge", mine.top.get() - 32 + 1),
-        ("zeros of another stack", idle.range.lowest.get()),
+        ("zeros of another stack", idle.range.lowest.get() + above),
     ];
     for (what, fp) in lies {
         let steps = steps_of(|| {

@@ -22,6 +22,11 @@ pub mod arm64;
 #[cfg(target_arch = "aarch64")]
 pub use arm64 as current;
 
+#[cfg(target_arch = "riscv64")]
+pub mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub use riscv64 as current;
+
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +40,7 @@ pub use i386 as current;
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "arm",
+    target_arch = "riscv64",
     target_arch = "x86",
     target_arch = "x86_64"
 )))]

@@ -1,4 +1,4 @@
-//! Stopping at one chosen instruction: the hardware breakpoint, and how long instructions are.
+//! Stopping at one chosen instruction: the hardware breakpoint.
 //!
 //! Source: ARMv7-A manual, part C (debug registers, through coprocessor 14).
 
@@ -31,9 +31,4 @@ pub fn set_breakpoint(at: Option<usize>) {
             options(nostack, preserves_flags),
         );
     }
-}
-
-/// Bytes of the instruction that starts `code`: all are words in ARM state. `None`: there is no whole one.
-pub fn instruction_length(code: &[u8]) -> Option<usize> {
-    (code.len() >= size_of::<u32>()).then_some(size_of::<u32>())
 }

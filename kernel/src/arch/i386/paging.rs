@@ -53,7 +53,11 @@ fn sysenter_frame() -> Option<Frame> {
     let frame = frames::alloc_zeroed()?;
     // SAFETY: (1) a frame of our own, in the direct map; the code is a few bytes.
     unsafe {
-        core::ptr::copy_nonoverlapping(SYSENTER_CODE.as_ptr(), frame.bytes_ptr(), SYSENTER_CODE.len());
+        core::ptr::copy_nonoverlapping(
+            SYSENTER_CODE.as_ptr(),
+            frame.bytes_ptr(),
+            SYSENTER_CODE.len(),
+        );
     }
     match SYSENTER_FRAME.compare_exchange(0, frame.addr(), Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Some(frame),
@@ -63,7 +67,6 @@ fn sysenter_frame() -> Option<Frame> {
         }
     }
 }
-
 
 /// The physical address of the kernel's own tables: for threads without a process.
 #[inline(always)]
@@ -229,8 +232,7 @@ impl UserTables {
         let root = frames::alloc_zeroed()?.addr();
         let tables = Self { root };
         for index in 0..KERNEL_INDEX {
-            entry(root, index)
-                .store(frames::alloc_zeroed()?.addr() | PRESENT, Ordering::Relaxed);
+            entry(root, index).store(frames::alloc_zeroed()?.addr() | PRESENT, Ordering::Relaxed);
         }
         let kernel = entry(kernel_root(), KERNEL_INDEX).load(Ordering::Relaxed);
         entry(root, KERNEL_INDEX).store(kernel, Ordering::Relaxed);

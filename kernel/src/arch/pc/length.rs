@@ -29,9 +29,16 @@ pub fn instruction_length(code: &[u8]) -> Option<usize> {
             let second = *code.get(at)?;
             at += 1;
             match second {
-                0x05..=0x07 | 0x0b | 0x30 | 0x31 | 0x32 | 0x34 | 0x35 | 0xa0..=0xa2 | 0xa8 | 0xa9 => {
-                    (false, 0)
-                }
+                0x05..=0x07
+                | 0x0b
+                | 0x30
+                | 0x31
+                | 0x32
+                | 0x34
+                | 0x35
+                | 0xa0..=0xa2
+                | 0xa8
+                | 0xa9 => (false, 0),
                 0x80..=0x8f => (false, 4),
                 0x00 | 0x01 | 0x1f | 0x10 | 0x11 | 0x28 | 0x29 | 0x57 | 0xb6 | 0xb7 => (true, 0),
                 _ => return None,

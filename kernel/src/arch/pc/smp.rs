@@ -1,9 +1,9 @@
 //! More than one CPU: starting them, and making them flush.
 
+pub use super::acpi::find_cpus;
 use super::irqchip::{self, vector};
 use super::{ports, start_page};
 use crate::arch::{boot, cpu, paging};
-pub use super::acpi::find_cpus;
 use crate::cpus::{self, Cpu};
 use crate::memory::direct;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,9 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
     let code = start_page::code();
     // SAFETY: (1) the page below 1 MiB is reserved for this; (2) one CPU starts at a time.
-    unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), direct(start_page::START_PAGE), code.len()) };
+    unsafe {
+        core::ptr::copy_nonoverlapping(code.as_ptr(), direct(start_page::START_PAGE), code.len())
+    };
     boot::prepare_secondary(paging::kernel_root(), stack_top, cpu.id().get().into());
     irqchip::send_init(hardware_id);
     wait_microseconds(10_000);

@@ -201,6 +201,9 @@ pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp as u32;
 }
 
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, e, d]
@@ -214,7 +217,7 @@ pub(crate) const PLATFORM: &str = "v7l";
 
 /// What the CPU can do, as the auxiliary vector says: halfwords, Thumb, fast multiplication, VFP, DSP, NEON, VFPv3, thread pointer,
 /// VFPv4, division in both states, 32 double registers, long descriptors.
-pub(crate) const HWCAP: u64 = 1 << 1
+pub(crate) const HARDWARE: u64 = 1 << 1
     | 1 << 2
     | 1 << 4
     | 1 << 6
@@ -235,7 +238,7 @@ pub(crate) const ELF_MACHINE: u16 = 40;
 pub(crate) const USER_TOP: u64 = 0x7f00_0000;
 
 /// Where a position-independent program is put: two thirds up, as Linux does it.
-pub(crate) const DYNAMIC_BASE: u64 = USER_TOP / 3 * 2 & !0xfff;
+pub(crate) const DYNAMIC_BASE: u64 = (USER_TOP / 3 * 2) & !0xfff;
 
 /// The lowest address a program may map, so that a null pointer with a small offset still faults.
 pub(crate) const USER_LOWEST: u64 = 0x1_0000;

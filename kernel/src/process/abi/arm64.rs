@@ -140,6 +140,9 @@ pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;
 }
 
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage: this machine has the
 /// last two the other way round.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
@@ -151,9 +154,6 @@ pub(crate) const MACHINE: &str = "aarch64";
 
 /// The platform the auxiliary vector names.
 pub(crate) const PLATFORM: &str = MACHINE;
-
-/// What the CPU can do, as the auxiliary vector says: floating point, and vectors of 128 bits.
-pub(crate) const HWCAP: u64 = 0b11;
 
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 183;
@@ -315,6 +315,9 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
     }
     bytes
 }
+
+/// What the auxiliary vector says of the CPU: floating point and vectors.
+pub(crate) const HARDWARE: u64 = 1 | 1 << 1;
 
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 32;

@@ -204,6 +204,9 @@ pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.esp = sp as u32;
 }
 
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, e, d]
@@ -215,11 +218,11 @@ pub(crate) const MACHINE: &str = "i686";
 /// The platform the auxiliary vector names.
 pub(crate) const PLATFORM: &str = MACHINE;
 
-/// What the CPU can do, as the auxiliary vector says: programs ask the CPU itself.
-pub(crate) const HWCAP: u64 = 0;
-
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 3;
+
+/// What the auxiliary vector says of the CPU: nothing that a program needs.
+pub(crate) const HARDWARE: u64 = 0;
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub(crate) const USER_TOP: u64 = SYSENTER_PAGE;

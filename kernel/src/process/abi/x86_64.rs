@@ -5,8 +5,8 @@
 //! memory out.
 
 use super::{Call, put};
-use crate::process::error::Errno;
 use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
+use crate::process::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use kstack_core::exec::WordSize;
 
@@ -169,6 +169,9 @@ pub(crate) fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.rsp = sp;
 }
 
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, d, e]
@@ -180,11 +183,11 @@ pub(crate) const MACHINE: &str = "x86_64";
 /// The platform the auxiliary vector names.
 pub(crate) const PLATFORM: &str = MACHINE;
 
-/// What the CPU can do, as the auxiliary vector says: programs ask the CPU itself.
-pub(crate) const HWCAP: u64 = 0;
-
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 62;
+
+/// What the auxiliary vector says of the CPU: nothing that a program needs.
+pub(crate) const HARDWARE: u64 = 0;
 
 /// One past the highest address a program can use: the lower half, less one page that no mapping may touch, since a
 /// system-call instruction there would return to a non-canonical address.

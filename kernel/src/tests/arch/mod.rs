@@ -19,6 +19,11 @@ mod arm64;
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm64::*;
 
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
+#[cfg(target_arch = "riscv64")]
+pub(super) use riscv64::*;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]

@@ -32,8 +32,7 @@ const MOST_CPUS: usize = 64;
 // until the thread that is ended has read it.
 unsafe impl Sync for Reports {}
 
-static REPORTS: Reports =
-    Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MOST_CPUS]);
+static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MOST_CPUS]);
 
 /// What a report starts with: copied from here, not made on the stack first.
 static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();

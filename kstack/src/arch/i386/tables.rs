@@ -314,7 +314,10 @@ impl CpuTables {
     pub unsafe fn set_tls(tables: *mut Self, segments: &[u64; TLS_SEGMENTS]) {
         // SAFETY: (1) as for `set_user_entry_stack`.
         unsafe {
-            (&raw mut (*tables).gdt).cast::<[u64; TLS_SEGMENTS]>().byte_add(offset_of_descriptor(TLS_FIRST)).write_volatile(*segments);
+            (&raw mut (*tables).gdt)
+                .cast::<[u64; TLS_SEGMENTS]>()
+                .byte_add(offset_of_descriptor(TLS_FIRST))
+                .write_volatile(*segments);
         }
     }
 

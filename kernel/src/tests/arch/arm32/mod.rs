@@ -28,6 +28,7 @@ table! {
         modes::s2_t1_the_eight_bytes_at_the_top_of_a_stack_are_never_written,
         modes::s1_every_thread_has_a_domain_register_of_its_own,
         modes::i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards,
+        modes::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
         modes::t15_thread_info_is_where_the_build_says,
     ],
     own: [

@@ -5,11 +5,13 @@ use crate::arch::{cpu_tables, paging};
 use crate::provoke::{self, How};
 use crate::sync::SpinLock;
 use crate::tests::support::check_mapping;
+use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
 use crate::{cpus, interrupts, sched};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use kstack::arch::current::entry::DATA_ABORT;
 use kstack::arch::current::local::{THREAD_INFO_ON_STACK, thread_info_at};
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack::arch::current::tables::CpuTables;
@@ -92,6 +94,31 @@ pub fn i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards() -> Out
         check!(cpu.local.arch.overflow_depth() == 0, "CPU {}'s are in use", cpu.id());
     }
     Ok(())
+}
+
+/// Neither the words of the exception modes, nor the block that the entry code reads, nor the stacks it chooses from. Red if a page
+/// of the kernel half is user mode's, or if such a fault is taken for the kernel's own.
+pub fn i9_p8_user_mode_that_reads_what_entries_rest_on_faults() -> Outcome {
+    user_mode::with_hooks(None, || {
+        for cpu in cpus::online() {
+            let block = core::ptr::from_ref(&cpu.local) as u64;
+            let word_below = |top: Addr| top.get() as u64 - 8;
+            let stacks = [cpu.local.irq_top(), cpu.local.arch.overflow_top()].map(word_below);
+            let words = cpu_tables::tables_address(cpu.id());
+            for address in stacks.into_iter().chain([block, words]) {
+                check!(!paging::user_can_reach(address), "user mode can read {address:#x}");
+                user_mode::SEEN.lock().clear();
+                UserThread::start(super::user_code::read_there, address)?.finish();
+                let seen = user_mode::seen();
+                let [fault] = &seen[..] else { return Err(alloc::format!("{seen:x?}")) };
+                check!(fault.vector == DATA_ABORT, "{fault:x?}");
+                check!(fault.fault as u64 == address, "{fault:x?}");
+                check!(u64::from(fault.regs.pc) == user_mode::CODE, "{fault:x?}");
+                user_mode::check_at_top(fault)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 static ON_IRQ_STACK: AtomicUsize = AtomicUsize::new(0);

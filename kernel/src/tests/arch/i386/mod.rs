@@ -15,12 +15,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     saved_regs: 68,
     kept_below: 0,
     switch_frame: 24,
-    cpu_stacks: &[
-        StackKind::Softirq,
-        StackKind::DoubleFault,
-        StackKind::NmiBody,
-        StackKind::Debug,
-    ],
+    cpu_stacks: &[StackKind::Softirq, StackKind::DoubleFault, StackKind::NmiBody, StackKind::Debug],
     softirq_stack: StackKind::Softirq,
     overflow_row: "double fault",
     own_rows: &[

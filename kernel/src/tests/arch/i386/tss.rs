@@ -201,7 +201,10 @@ pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
             check!(fault.vector == 14 && fault.fault as u64 == address, "{fault:x?}");
             // Error code: present, read, from user mode.
             check!(fault.regs.orig_eax == 0b101, "error code {:b}", fault.regs.orig_eax);
-            check!(u64::from(fault.regs.eip) == user_mode::CODE && fault.regs.ebx == 0, "{fault:x?}");
+            check!(
+                u64::from(fault.regs.eip) == user_mode::CODE && fault.regs.ebx == 0,
+                "{fault:x?}"
+            );
             user_mode::check_at_top(fault)?;
         }
         Ok(())

@@ -1,0 +1,324 @@
+//! From the first instruction to Rust, for the first CPU and for the others.
+//!
+//! The firmware starts one hart, not always number 0, in supervisor mode at the image's lowest address, paging off: a0 = its
+//! number, a1 = the device tree. We build the smallest page tables that let the kernel run where it is linked:
+//!
+//! ```text
+//!   virtual                      physical
+//!   0 .. 4 GiB                -> 0 .. 4 GiB      identity, so that turning paging on does not lose us
+//!   0xffff888000000000 + 4 GiB -> 0 .. 4 GiB      the first part of the direct map
+//!   0xffffffff00000000 + 4 GiB -> 0 .. 4 GiB      the kernel image
+//! ```
+//!
+//! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the firmware when asked, go through
+//! the same tables, and continue in `secondary_main` on the stack given.
+
+use crate::boot_info::BootInfo;
+use crate::device_tree::Tree;
+use crate::memory::direct;
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use fdt::Fdt;
+
+/// Bytes of the stack the first CPU boots on, until its idle stack is there.
+pub const BOOT_STACK_BYTES: usize = 32 * 1024;
+
+/// satp: four levels.
+pub(super) const SV48: u64 = 9 << 60;
+/// A leaf that allows everything: valid, read, write, execute, accessed, dirty.
+const EVERYTHING: u64 = 0xcf;
+/// Bits that a page number is shifted by in an entry, from the address.
+const ENTRY_SHIFT: u32 = 2;
+
+global_asm!(
+    ".section .boot.text, \"ax\"",
+    ".option push",
+    ".option norelax",
+    ".globl boot_start",
+    "boot_start:",
+    "csrw sie, zero",
+    "csrci sstatus, 2",
+    "la t0, boot_level4",
+    // Level 4: the identity and the direct map lead to one level 3 table, the image to the other.
+    "la t1, boot_level3_low",
+    "srli t1, t1, {entry_shift}",
+    "ori t1, t1, 1",
+    "sd t1, 0(t0)",
+    "li t2, {direct_entry}",
+    "add t2, t2, t0",
+    "sd t1, 0(t2)",
+    "la t1, boot_level3_high",
+    "srli t1, t1, {entry_shift}",
+    "ori t1, t1, 1",
+    "li t2, {image_entry}",
+    "add t2, t2, t0",
+    "sd t1, 0(t2)",
+    // Level 3: four pages of 1 GiB in each.
+    "la t0, boot_level3_low",
+    "la t1, boot_level3_high",
+    "li t2, {image_gib}",
+    "add t1, t1, t2",
+    "li t2, {everything}",
+    "li t3, {gib}",
+    "li t4, 4",
+    "2:",
+    "sd t2, 0(t0)",
+    "sd t2, 0(t1)",
+    "add t2, t2, t3",
+    "addi t0, t0, {word}",
+    "addi t1, t1, {word}",
+    "addi t4, t4, -1",
+    "bnez t4, 2b",
+    "la t5, boot_kernel_entry",
+    "j boot_enable_paging",
+
+    ".globl boot_secondary",
+    "boot_secondary:",
+    "csrw sie, zero",
+    "csrci sstatus, 2",
+    "la t5, boot_secondary_entry",
+
+    // In: t5 = where the address to go on at is.
+    "boot_enable_paging:",
+    "ld t5, 0(t5)",
+    "la t0, boot_level4",
+    "srli t0, t0, 12",
+    "li t1, {sv48}",
+    "or t0, t0, t1",
+    "sfence.vma",
+    "csrw satp, t0",
+    "sfence.vma",
+    "fence.i",
+    // A CPU that has no such tables ignores the write.
+    "csrr t1, satp",
+    "bne t0, t1, 3f",
+    "jr t5",
+    "3:",
+    "la s1, boot_no_sv48",
+    "4:",
+    "lbu a0, 0(s1)",
+    "beqz a0, 5f",
+    "li a7, 1",
+    "ecall",
+    "addi s1, s1, 1",
+    "j 4b",
+    "5:",
+    "wfi",
+    "j 5b",
+    ".option pop",
+
+    ".section .boot.data, \"aw\"",
+    ".balign 8",
+    "boot_kernel_entry: .dword kernel_entry",
+    "boot_secondary_entry: .dword secondary_entry",
+    "boot_no_sv48: .asciz \"this CPU has no four-level page tables (Sv48)\\r\\n\"",
+    ".balign 4096",
+    ".globl boot_level4",
+    "boot_level4: .skip 4096",
+    "boot_level3_low: .skip 4096",
+    "boot_level3_high: .skip 4096",
+
+    ".section .text.boot_high, \"ax\"",
+    ".balign 4",
+    ".globl kernel_entry",
+    "kernel_entry:",
+    "lla sp, {boot_stack}",
+    "li t0, {boot_stack_bytes}",
+    "add sp, sp, t0",
+    "li s0, 0",
+    "li tp, 0",
+    "csrw sscratch, zero",
+    "lla t0, boot_trap",
+    "csrw stvec, t0",
+    "lla t0, {boot_hart}",
+    "sd a0, 0(t0)",
+    "mv a0, a1",
+    "call {kernel_main}",
+    "unimp",
+
+    // A trap before the CPU has entries: say so.
+    ".balign 4",
+    "boot_trap:",
+    "lla sp, {boot_stack}",
+    "li t0, {boot_stack_bytes}",
+    "add sp, sp, t0",
+    "csrr a0, scause",
+    "csrr a1, sepc",
+    "csrr a2, stval",
+    "call {early_trap}",
+    "unimp",
+
+    ".globl secondary_entry",
+    "secondary_entry:",
+    "ld t0, {secondary_tables}",
+    "csrw satp, t0",
+    "sfence.vma",
+    "ld sp, {secondary_stack}",
+    "li s0, 0",
+    "csrw sscratch, zero",
+    "lla t0, boot_trap",
+    "csrw stvec, t0",
+    "mv a0, a1",
+    "call {secondary_main}",
+    "unimp",
+
+    // Too far from here for an instruction.
+    ".section .rodata.boot_secondary, \"a\"",
+    ".balign 8",
+    ".globl boot_secondary_at",
+    "boot_secondary_at: .dword boot_secondary",
+    ".text",
+    entry_shift = const ENTRY_SHIFT,
+    direct_entry = const (crate::memory::DIRECT_MAP >> 39 & 511) * 8,
+    image_entry = const (crate::memory::IMAGE >> 39 & 511) * 8,
+    image_gib = const (crate::memory::IMAGE >> 30 & 511) * 8,
+    everything = const EVERYTHING,
+    gib = const (1_u64 << 30) >> ENTRY_SHIFT,
+    word = const size_of::<u64>(),
+    sv48 = const SV48,
+    boot_stack = sym BOOT_STACK,
+    boot_stack_bytes = const BOOT_STACK_BYTES,
+    boot_hart = sym BOOT_HART,
+    kernel_main = sym crate::kernel_main,
+    early_trap = sym early_trap,
+    secondary_main = sym super::smp::secondary_main,
+    secondary_tables = sym SECONDARY_TABLES,
+    secondary_stack = sym SECONDARY_STACK,
+);
+
+#[repr(C, align(4096))]
+struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
+
+static BOOT_STACK: BootStack =
+    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+
+static BOOT_HART: AtomicU64 = AtomicU64::new(0);
+static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
+static SECONDARY_STACK: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C" {
+    static boot_secondary_at: u64;
+}
+
+/// The hart that the firmware started.
+pub fn boot_hart() -> u32 {
+    BOOT_HART.load(Ordering::Relaxed) as u32
+}
+
+/// The physical address at which the other harts start. It is linked where it is loaded.
+pub fn secondary_start() -> u64 {
+    // SAFETY: (1) a word of the image that nobody writes.
+    unsafe { boot_secondary_at }
+}
+
+/// What the next CPU that starts will run with: page tables and stack. One at a time.
+pub fn prepare_secondary(satp: u64, stack_top: u64) {
+    SECONDARY_TABLES.store(satp, Ordering::SeqCst);
+    SECONDARY_STACK.store(stack_top, Ordering::SeqCst);
+}
+
+/// An exception before the entries were there.
+extern "C" fn early_trap(cause: u64, pc: u64, address: u64) -> ! {
+    panic!("exception {cause} at {pc:#x}, address {address:#x}, while starting");
+}
+
+/// Harts that are kept at most.
+pub const MOST_HARTS: usize = 64;
+
+/// What the device tree says besides memory; read once, while it is still there.
+#[derive(Debug)]
+pub struct Machine {
+    harts: [AtomicUsize; MOST_HARTS],
+    /// Ticks of the time counter per second.
+    pub timebase: AtomicU64,
+    /// The interrupt controller's registers, physical.
+    pub plic: AtomicU64,
+    /// For each hart of `harts`, the controller's context that interrupts its supervisor mode.
+    contexts: [AtomicUsize; MOST_HARTS],
+}
+
+/// No hart, or no context.
+const NONE: usize = usize::MAX;
+
+/// The machine.
+pub static MACHINE: Machine = Machine {
+    harts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
+    timebase: AtomicU64::new(0),
+    plic: AtomicU64::new(0),
+    contexts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
+};
+
+impl Machine {
+    /// The harts there are.
+    pub fn harts(&self) -> impl Iterator<Item = u32> {
+        let numbers = self.harts.iter().map(|hart| hart.load(Ordering::Relaxed));
+        numbers.filter(|&hart| hart != NONE).map(|hart| hart as u32)
+    }
+
+    /// The interrupt controller's context for a hart's supervisor mode.
+    pub fn context_of(&self, hart: u32) -> Option<usize> {
+        let index =
+            self.harts.iter().position(|one| one.load(Ordering::Relaxed) == hart as usize)?;
+        Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)
+    }
+
+    fn learn(&self, tree: &Tree<'_>) {
+        /// The number by which the interrupt controller names a hart's supervisor mode (external interrupt).
+        const SUPERVISOR_EXTERNAL: u32 = 9;
+        const TIMEBASE_OF_VIRT: u64 = 10_000_000;
+        let frequency = tree.number("/cpus", "timebase-frequency").unwrap_or(TIMEBASE_OF_VIRT);
+        self.timebase.store(frequency, Ordering::Relaxed);
+        const CONTROLLER: [&str; 2] = ["sifive,plic-1.0.0", "riscv,plic0"];
+        if let Some([registers]) = tree.registers(&CONTROLLER) {
+            self.plic.store(registers, Ordering::Relaxed);
+        }
+        let tree = tree.raw();
+        let plic = tree.find_compatible(&CONTROLLER);
+        let lines = plic.and_then(|node| node.property("interrupts-extended"));
+        for (index, (hart, own_controller)) in harts_of(tree).take(MOST_HARTS).enumerate() {
+            self.harts[index].store(hart, Ordering::Relaxed);
+            // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is the context.
+            let words = lines.map_or(&[][..], |lines| lines.value).chunks_exact(4);
+            let mut words = words.map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
+            let mut context = 0;
+            while let (Some(controller), Some(what)) = (words.next(), words.next()) {
+                if Some(controller) == own_controller && what == SUPERVISOR_EXTERNAL {
+                    self.contexts[index].store(context, Ordering::Relaxed);
+                }
+                context += 1;
+            }
+        }
+    }
+}
+
+/// The usable harts, each with the handle of its own interrupt controller.
+fn harts_of<'t>(tree: &'t Fdt<'_>) -> impl Iterator<Item = (usize, Option<u32>)> + 't {
+    let cpus = tree.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
+    cpus.filter_map(|cpu| {
+        let is_cpu = cpu.property("device_type").and_then(|kind| kind.as_str()) == Some("cpu");
+        let status = cpu.property("status").and_then(|status| status.as_str());
+        if !is_cpu || status.is_some_and(|status| status != "okay") {
+            return None;
+        }
+        // `reg` has as many cells as /cpus says; the number is in the last one.
+        let number = cpu.property("reg")?.value.last_chunk::<4>()?;
+        let controller =
+            cpu.children().find(|child| child.name.starts_with("interrupt-controller"));
+        let handle = controller.and_then(|node| node.property("phandle"));
+        let handle = handle.and_then(|handle| handle.as_usize()).map(|handle| handle as u32);
+        Some((u32::from_be_bytes(*number) as usize, handle))
+    })
+}
+
+/// Reads the device tree at the physical address the firmware gave. False if it is none.
+///
+/// # Safety
+///
+/// 1. The boot page tables are active: the first 4 GiB are in the direct map, and the tree lies there.
+pub unsafe fn read_boot_info(device_tree: u64, boot: &mut BootInfo) -> bool {
+    // SAFETY: (1) by the caller's promise.
+    let Some(tree) = (unsafe { Tree::at(direct::<u8>(device_tree)) }) else { return false };
+    MACHINE.learn(&tree);
+    tree.read_into(boot);
+    true
+}

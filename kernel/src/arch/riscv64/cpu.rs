@@ -1,0 +1,149 @@
+//! Single instructions, as functions.
+
+use super::boot::SV48;
+use core::arch::asm;
+use kstack_core::addr::AddrRange;
+
+pub use kstack::arch::current::interrupts::{
+    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+};
+
+/// Turns interrupts off for the length of `body`.
+#[inline(always)]
+pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
+    let were_on = interrupts_off();
+    let result = body();
+    if were_on {
+        interrupts_on();
+    }
+    result
+}
+
+/// Waits for an interrupt, with interrupts off, and then turns them on: a pending one ends the wait without being taken, so there
+/// is no gap in between.
+#[inline(always)]
+pub fn wait_for_interrupt() {
+    // SAFETY: (1) an interrupt always comes: the timer runs.
+    unsafe { asm!("wfi", options(nostack)) };
+    interrupts_on();
+}
+
+/// Leaves the stack this runs on for ever, and goes on at the top of another.
+pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
+    // outermost marker, and a top is aligned as the calling convention wants SP.
+    unsafe {
+        asm!(
+            "mv sp, {top}",
+            "li s0, 0",
+            "jalr {next}",
+            "unimp",
+            top = in(reg) stack.top.get(),
+            next = in(reg) next,
+            options(noreturn),
+        )
+    }
+}
+
+/// Stops this CPU for ever.
+pub fn halt() -> ! {
+    interrupts_off();
+    loop {
+        // SAFETY: (1) nothing is expected of this CPU any more.
+        unsafe { asm!("wfi", options(nomem, nostack)) };
+    }
+}
+
+/// The cycle counter, after everything before it has been executed. In the emulator's counting mode: instructions.
+#[inline(always)]
+pub fn cycles() -> u64 {
+    let cycles: u64;
+    // SAFETY: (1) reading the counter has no effect; the firmware lets supervisor mode read it.
+    unsafe { asm!("fence", "rdcycle {}", out(reg) cycles, options(nostack, preserves_flags)) };
+    cycles
+}
+
+/// The time counter.
+#[inline(always)]
+pub fn time() -> u64 {
+    let time: u64;
+    // SAFETY: (1) reading the counter has no effect.
+    unsafe { asm!("rdtime {}", out(reg) time, options(nomem, nostack, preserves_flags)) };
+    time
+}
+
+/// Drops this CPU's cached translation of one page, global or not.
+#[inline(always)]
+pub fn flush_page(address: u64) {
+    // SAFETY: (1) forgetting a translation is always allowed.
+    unsafe { asm!("sfence.vma {}, zero", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Drops all of this CPU's cached translations, global ones too.
+pub fn flush_all() {
+    // SAFETY: (1) forgetting translations is always allowed.
+    unsafe { asm!("sfence.vma", options(nostack, preserves_flags)) };
+}
+
+/// What `satp` holds for page tables whose root is at this physical address.
+pub const fn satp_of(root: u64) -> u64 {
+    SV48 | root >> 12
+}
+
+/// Loads the page tables whose root is at this physical address.
+///
+/// # Safety
+///
+/// 1. The tables map the kernel as all others do, and stay until others are loaded.
+#[inline(always)]
+pub unsafe fn load_tables(root: u64) {
+    // SAFETY: (1) by the caller's promise; (2) all tables have address space number 0, so what is cached of the old ones is
+    // dropped, all but the kernel's global pages; (3) the code of the new program may be new to this CPU, too: whoever
+    // writes some from here on sees in the CPU's block that these tables are loaded.
+    unsafe {
+        asm!("csrw satp, {satp}", "sfence.vma zero, {zero}", "fence", "fence.i", satp = in(reg) satp_of(root),
+             zero = in(reg) 0_u64, options(nostack, preserves_flags));
+    }
+}
+
+/// Fills a page with zeros, 16 words in a row: about 610 instructions.
+///
+/// # Safety
+///
+/// 1. `page` is the address of 4096 writable bytes, a multiple of 8.
+#[inline]
+pub unsafe fn zero_page(page: *mut u8) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!(
+            "2:",
+            ".irp place, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+            "sd zero, \\place * {word}({at})",
+            ".endr",
+            "addi {at}, {at}, 16 * {word}",
+            "bne {at}, {top}, 2b",
+            word = const size_of::<u64>(),
+            at = inout(reg) page => _,
+            top = in(reg) page.wrapping_add(4096),
+            options(nostack),
+        );
+    }
+}
+
+/// The stack pointer, here.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: (1) reading SP has no effect.
+    unsafe { asm!("mv {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading s0 has no effect.
+    unsafe { asm!("mv {}, s0", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
+}

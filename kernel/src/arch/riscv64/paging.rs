@@ -1,0 +1,320 @@
+//! Page tables: four levels (Sv48), one kernel half shared by all address spaces.
+//!
+//! The CPU may remember that a page was absent (privileged architecture, 12.2.1), so whoever makes a page present drops what this CPU
+//! remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
+//! set here for everything but stacks, whose dirty bits the CPU must keep itself: see `CAVEATS.md`.
+
+use crate::arch::{cpu, sbi};
+use crate::boot_info::MemoryRegion;
+use crate::cpus;
+use crate::memory::frames::{self, Frame};
+use crate::memory::{self, direct};
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// What a page may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Writes.
+    pub write: bool,
+    /// Instruction fetches.
+    pub exec: bool,
+}
+
+/// There was no frame for a page table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMemory;
+
+const PRESENT: u64 = 1;
+const READ: u64 = 1 << 1;
+const WRITE: u64 = 1 << 2;
+const EXEC: u64 = 1 << 3;
+const USER: u64 = 1 << 4;
+const GLOBAL: u64 = 1 << 5;
+const ACCESSED: u64 = 1 << 6;
+/// Set by the CPU on the first write through a translation.
+const DIRTY: u64 = 1 << 7;
+/// A leaf has one of these; an entry without is a pointer to the next table.
+const LEAF: u64 = READ | WRITE | EXEC;
+/// Bits of an entry that hold the physical address, shifted down by two.
+const ADDRESS: u64 = 0x003f_ffff_ffff_fc00;
+const GIB: u64 = 1 << 30;
+const LARGE_BYTES: u64 = 2 << 20;
+
+const fn entry_of(physical: u64) -> u64 {
+    physical >> 2
+}
+
+const fn address_in(entry: u64) -> u64 {
+    (entry & ADDRESS) << 2
+}
+
+static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// The physical address of the kernel's own tables: for threads without a process.
+#[inline(always)]
+pub fn kernel_root() -> u64 {
+    KERNEL_ROOT.load(Ordering::Relaxed)
+}
+
+/// The entry number `index` of the table at physical address `table`.
+#[inline(always)]
+fn entry(table: u64, index: u64) -> &'static AtomicU64 {
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
+    // bits at any time, hence atomics.
+    unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
+}
+
+/// The table below an entry, made if it is missing.
+fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
+    let value = entry.load(Ordering::Acquire);
+    if value & PRESENT != 0 {
+        return Ok(address_in(value));
+    }
+    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
+    entry.store(entry_of(table.addr()) | PRESENT, Ordering::Release);
+    Ok(table.addr())
+}
+
+/// The leaf entry for an address, with the tables above it made if they are missing.
+fn leaf(root: u64, address: u64) -> Result<&'static AtomicU64, NoMemory> {
+    let level3 = next_table(entry(root, address >> 39))?;
+    let level2 = next_table(entry(level3, address >> 30))?;
+    let level1 = next_table(entry(level2, address >> 21))?;
+    Ok(entry(level1, address >> 12))
+}
+
+/// The leaf entry for an address, if the tables above it are there.
+fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 || value & LEAF != 0 {
+            return None;
+        }
+        table = address_in(value);
+    }
+    Some(entry(table, address >> 12))
+}
+
+/// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
+pub fn set_up_kernel(
+    regions: impl Iterator<Item = MemoryRegion>,
+    image: &[(u64, u64, Access)],
+) -> Result<(), NoMemory> {
+    let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
+    KERNEL_ROOT.store(root, Ordering::Relaxed);
+    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's head).
+    for lowest in [memory::DIRECT_MAP, memory::ARENA, memory::IMAGE] {
+        next_table(entry(root, lowest >> 39))?;
+    }
+    const EVERYTHING: u64 = PRESENT | READ | WRITE | GLOBAL | ACCESSED | DIRTY;
+    // Devices: the first 2 GiB. What may be cached is fixed by the address.
+    for physical in [0, GIB] {
+        let address = memory::DIRECT_MAP + physical;
+        let level3 = next_table(entry(root, address >> 39))?;
+        entry(level3, address >> 30).store(entry_of(physical) | EVERYTHING, Ordering::Relaxed);
+    }
+    for region in regions.filter(|region| region.is_ram) {
+        let lowest = region.lowest & !(LARGE_BYTES - 1);
+        for physical in (lowest..region.top()).step_by(LARGE_BYTES as usize) {
+            // The firmware's own memory is nobody else's.
+            if physical < super::layout::IMAGE_LOWEST {
+                continue;
+            }
+            let address = memory::DIRECT_MAP + physical;
+            let level3 = next_table(entry(root, address >> 39))?;
+            let level2 = next_table(entry(level3, address >> 30))?;
+            entry(level2, address >> 21).store(entry_of(physical) | EVERYTHING, Ordering::Relaxed);
+        }
+    }
+    for &(lowest, top, access) in image {
+        for address in (lowest..top).step_by(4096) {
+            leaf(root, address)?.store(
+                entry_of(address - memory::IMAGE) | PRESENT | GLOBAL | bits(access),
+                Ordering::Relaxed,
+            );
+        }
+    }
+    // SAFETY: (1) the tables map the image where it runs, and the direct map.
+    unsafe { cpu::load_tables(root) };
+    cpu::flush_all();
+    Ok(())
+}
+
+const fn bits(access: Access) -> u64 {
+    let mut bits = READ | ACCESSED | DIRTY;
+    if access.write {
+        bits |= WRITE;
+    }
+    if access.exec {
+        bits |= EXEC;
+    }
+    bits
+}
+
+/// The leaf entry of a kernel page, with the tables above it made if they are missing.
+pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
+    leaf(kernel_root(), address)
+}
+
+/// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
+#[inline(always)]
+pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
+    let value = entry_of(frame.addr()) | PRESENT | READ | WRITE | GLOBAL | ACCESSED;
+    leaf.store(value, Ordering::Release);
+    cpu::flush_all();
+}
+
+/// Whether a page of a stack may have been written to since [`clear_dirty`].
+#[inline(always)]
+pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
+    leaf.load(Ordering::Acquire) & DIRTY != 0
+}
+
+/// Forgets that it was; the caller then drops the cached translation.
+#[inline(always)]
+pub fn clear_dirty(leaf: &AtomicU64) {
+    leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+}
+
+/// The value of a leaf without the bits that the CPU changes by itself.
+pub const fn without_dirty(value: u64) -> u64 {
+    value & !(ACCESSED | DIRTY)
+}
+
+/// The frame that a present leaf entry maps.
+#[inline(always)]
+pub const fn leaf_frame(value: u64) -> Option<Frame> {
+    if value & PRESENT != 0 { Some(Frame::at(address_in(value))) } else { None }
+}
+
+/// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.
+pub fn kernel_is_mapped(address: u64) -> bool {
+    let mut table = kernel_root();
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return false;
+        }
+        if value & LEAF != 0 {
+            return true;
+        }
+        table = address_in(value);
+    }
+    entry(table, address >> 12).load(Ordering::Acquire) & PRESENT != 0
+}
+
+/// Whether user mode could read a kernel address. Always false, unless something is wrong.
+pub fn user_can_reach(address: u64) -> bool {
+    let mut table = kernel_root();
+    for shift in [39, 30, 21, 12] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return false;
+        }
+        if value & LEAF != 0 {
+            return value & USER != 0;
+        }
+        table = address_in(value);
+    }
+    false
+}
+
+/// One process's tables. The kernel half is everybody's; the user half is freed with it, table pages only: the frames that
+/// leaves map belong to whoever mapped them.
+#[derive(Debug)]
+pub struct UserTables {
+    root: u64,
+}
+
+impl UserTables {
+    /// Tables with an empty user half.
+    pub fn new() -> Option<Self> {
+        let root = frames::alloc_zeroed()?.addr();
+        for index in 256..512 {
+            entry(root, index)
+                .store(entry(kernel_root(), index).load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Some(Self { root })
+    }
+
+    /// The physical address to load.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Maps a page of the user half; replaces what was there.
+    pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
+        let value = entry_of(frame.addr()) | PRESENT | USER | bits(access);
+        leaf(self.root, address)?.store(value, Ordering::Release);
+        cpu::flush_page(address);
+        if access.exec {
+            self.fence_instructions();
+        }
+        Ok(())
+    }
+
+    /// What was written to a page as data is to be executed: here, and where other threads run under these tables now. A CPU that
+    /// loads them later fences by itself (`cpu::load_tables`).
+    fn fence_instructions(&self) {
+        // SAFETY: (1) both only order what comes before and after.
+        unsafe { asm!("fence", "fence.i", options(nostack, preserves_flags)) };
+        cpu::without_interrupts(|| {
+            let me = cpus::this().id();
+            for other in cpus::online().filter(|cpu| cpu.id() != me) {
+                if other.tables_root.load(Ordering::SeqCst) == self.root {
+                    sbi::fence_instructions(other.hardware_id.load(Ordering::Relaxed) as usize);
+                }
+            }
+        });
+    }
+
+    /// Takes a page out; the caller flushes and then owns the frame again.
+    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
+        leaf_frame(find(self.root, address)?.swap(0, Ordering::AcqRel))
+    }
+
+    /// What is mapped at an address.
+    pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        let access = Access { write: value & WRITE != 0, exec: value & EXEC != 0 };
+        leaf_frame(value).map(|frame| (frame, access))
+    }
+
+    /// Changes what a mapped page may be used for; the caller flushes.
+    pub fn protect(&mut self, address: u64, access: Access) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !(WRITE | EXEC) | bits(access), Ordering::Release);
+                if access.exec {
+                    self.fence_instructions();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for UserTables {
+    fn drop(&mut self) {
+        fn free_below(table: u64, entries: u64, level: u32) {
+            if level > 1 {
+                for index in 0..entries {
+                    let value = entry(table, index).load(Ordering::Relaxed);
+                    if value & PRESENT != 0 {
+                        free_below(address_in(value), 512, level - 1);
+                    }
+                }
+            }
+            frames::release(Frame::at(table));
+        }
+        free_below(self.root, 256, 4);
+    }
+}
+
+/// Drops every CPU's cached translations of a user page that may have been used.
+pub fn flush_user_page(address: u64) {
+    cpu::flush_page(address);
+    crate::arch::smp::flush_others();
+}

@@ -1,0 +1,81 @@
+//! More than one CPU: finding them, starting them, and making them flush.
+
+use super::boot::{self, MACHINE};
+use super::irqchip::{self, vector};
+use super::{cpu, paging, sbi};
+use crate::cpus::{self, Cpu};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// The harts that can be used, as the device tree has them.
+pub fn find_cpus(found: impl FnMut(u32)) {
+    MACHINE.harts().for_each(found);
+}
+
+/// Starts the CPU with this number on `stack_top`, and waits until it is up. Says whether it came.
+pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
+    /// Seconds that a hart may take.
+    const PATIENCE: u64 = 2;
+    let hart = cpu.hardware_id.load(Ordering::Relaxed) as usize;
+    boot::prepare_secondary(cpu::satp_of(paging::kernel_root()), stack_top);
+    if sbi::start_hart(hart, boot::secondary_start(), cpu.id().get().into()).is_err() {
+        return false;
+    }
+    let end = cpu::time() + PATIENCE * MACHINE.timebase.load(Ordering::Relaxed);
+    while cpu::time() < end {
+        if cpus::online().any(|up| up.id() == cpu.id()) {
+            return true;
+        }
+        core::hint::spin_loop();
+    }
+    false
+}
+
+/// Where the other CPUs enter Rust, on their idle stacks.
+pub extern "C" fn secondary_main(number: u64) -> ! {
+    crate::start::secondary(number as usize)
+}
+
+static FLUSHES: AtomicU64 = AtomicU64::new(0);
+
+/// How often all other CPUs had to flush so far.
+pub fn flushes() -> u64 {
+    FLUSHES.load(Ordering::Relaxed)
+}
+
+/// Makes every other CPU drop its translations, global ones too, and waits until all have.
+///
+/// May be called with interrupts off: whoever spins here or on a lock answers meanwhile.
+pub fn flush_others() {
+    // Off in any case: the wait below must answer for the CPU it began on.
+    cpu::without_interrupts(flush_others_and_wait);
+}
+
+fn flush_others_and_wait() {
+    let wanted = FLUSHES.fetch_add(1, Ordering::SeqCst) + 1;
+    let me = cpus::this().id();
+    for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
+        irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::FLUSH);
+    }
+    for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
+        while cpu.flushed.load(Ordering::SeqCst) < wanted {
+            answer_flush();
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Carries out a flush that somebody waits for. Interrupts are off.
+#[inline]
+pub fn answer_flush() {
+    let wanted = FLUSHES.load(Ordering::SeqCst);
+    let flushed = &cpus::this().flushed;
+    if flushed.load(Ordering::Relaxed) < wanted {
+        cpu::flush_all();
+        flushed.store(wanted, Ordering::SeqCst);
+    }
+}
+
+/// Tells a CPU to look at the run queue.
+pub fn kick(cpu: &Cpu) {
+    irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}

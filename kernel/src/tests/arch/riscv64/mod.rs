@@ -1,0 +1,35 @@
+//! riscv64: tests of what only it has, and what portable tests need.
+
+pub(in crate::tests) mod overflow_stack;
+pub(in crate::tests) mod registers;
+pub(in crate::tests) mod user_code;
+
+use super::Expected;
+use crate::tests::table;
+use kstack_core::kind::StackKind;
+
+/// See [`Expected`].
+pub(in crate::tests) const EXPECTED: Expected = Expected {
+    stack_kib: 16,
+    stack_align_kib: 16,
+    saved_regs: 288,
+    kept_below: 0,
+    switch_frame: 112,
+    cpu_stacks: &[StackKind::Overflow],
+    softirq_stack: StackKind::Irq,
+    overflow_row: "no room for the registers",
+    own_rows: &[("fault on the overflow stack", "overflow, further down")],
+};
+
+table! {
+    HERE,
+    shared: [
+        overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards,
+        overflow_stack::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
+        overflow_stack::i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack,
+        overflow_stack::i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_threads,
+        overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,
+        overflow_stack::o1_o3_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves_the_other_alone,
+    ],
+    own: [overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report]
+}

@@ -1,0 +1,86 @@
+//! Exceptions: which of them are about a stack, and what then.
+//!
+//! A store into a guard page is a page fault. If SP is in the guard too, or so close to it that the registers do not fit, the fault
+//! arrives on the overflow stack ([`super::overflow`]). If SP is sound, it arrives on the stack it interrupted: a stray access.
+//! Compiled code lowers SP before it stores, so an overflow is never mistaken for one.
+//!
+//! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
+//! top of its own stack and told to end there; the overflow stack is free again from that moment.
+
+use super::entry::{self, SOFTWARE};
+use super::overflow;
+use super::regs::SavedRegs;
+use crate::hooks::hooks;
+use crate::local::CpuLocal;
+use crate::{registry, unwind};
+use core::cell::UnsafeCell;
+use kstack_core::addr::Addr;
+use kstack_core::unwind::Backtrace;
+use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+
+/// scause: `ebreak`.
+const BREAKPOINT: u8 = 3;
+/// scause: a page fault at an instruction, a load, a store.
+const PAGE_FAULTS: [u64; 3] = [12, 13, 15];
+
+/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
+struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
+
+/// CPUs that can report at the same time.
+const MOST_CPUS: usize = 64;
+
+// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the overflow or page fault handler, and until
+// the thread that is ended has read it.
+unsafe impl Sync for Reports {}
+
+static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
+
+/// The address of the access that failed, if it was one.
+pub(super) fn accessed(regs: &SavedRegs) -> Option<Addr> {
+    PAGE_FAULTS.contains(&regs.cause).then_some(Addr::new(regs.badaddr as usize))
+}
+
+/// Exceptions whose registers are on the interrupted stack, or on the thread's from user mode. Interrupts off.
+pub(super) fn on_exception(cause: u8, regs: &mut SavedRegs) {
+    let address = accessed(regs).unwrap_or(Addr::new(0));
+    if regs.from_user() {
+        (hooks().user_exception)(cause, address, regs);
+        return;
+    }
+    if cause == BREAKPOINT {
+        // Unlike other machines' instructions, this one is not behind us yet.
+        let (bytes, is_interrupt) = entry::breakpoint_at(regs.epc as usize);
+        regs.epc += bytes;
+        if is_interrupt {
+            crate::irq::on_interrupt(SOFTWARE, regs);
+            return;
+        }
+    } else if let Some(address) = accessed(regs)
+        && let Some(report) = report(Delivery::OwnStack, address, regs)
+    {
+        match report.verdict.consequence {
+            Consequence::EndThread => overflow::end_on_own_stack(report),
+            Consequence::StopSystem => (hooks().stop)(report),
+        }
+    }
+    (hooks().kernel_exception)(cause, address, regs);
+}
+
+/// Judges the fault and writes this CPU's report.
+pub(super) fn report(
+    delivery: Delivery,
+    address: Addr,
+    regs: &SavedRegs,
+) -> Option<&'static OverflowReport> {
+    let registry = registry::get()?;
+    let cpu = CpuLocal::this().cpu();
+    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
+    let context = (hooks().context)();
+    let verdict = judge(registry.arena(), registry, &fault, &context)?;
+    // SAFETY: (1) this CPU's own element, see `Reports`.
+    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
+    let report =
+        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
+    unwind::from_regs(registry, regs, &mut report.backtrace);
+    Some(report)
+}

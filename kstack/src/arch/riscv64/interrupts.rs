@@ -1,0 +1,31 @@
+//! Interrupts off and on, for the CPU this runs on.
+
+use super::regs::INTERRUPTS_ON_NOW;
+use core::arch::asm;
+
+/// Turns interrupts off and says whether they were on.
+#[inline(always)]
+pub fn off() -> bool {
+    let status: u64;
+    // SAFETY: (1) only reads and clears the interrupt flag; memory is clobbered, so nothing moves across.
+    unsafe {
+        asm!("csrrci {}, sstatus, {flag}", out(reg) status, flag = const INTERRUPTS_ON_NOW, options(nostack));
+    }
+    status & INTERRUPTS_ON_NOW != 0
+}
+
+/// Turns interrupts on.
+#[inline(always)]
+pub fn on() {
+    // SAFETY: (1) the callers hold nothing that an interrupt must not meet; memory is clobbered.
+    unsafe { asm!("csrsi sstatus, {flag}", flag = const INTERRUPTS_ON_NOW, options(nostack)) };
+}
+
+/// Whether interrupts are on.
+#[inline(always)]
+pub fn are_on() -> bool {
+    let status: u64;
+    // SAFETY: (1) only reads the flags.
+    unsafe { asm!("csrr {}, sstatus", out(reg) status, options(nostack)) };
+    status & INTERRUPTS_ON_NOW != 0
+}

@@ -1,0 +1,109 @@
+//! How a CPU finds its block: tp, which is no allocatable register.
+//!
+//! In user mode tp is the program's, and the block's address waits in `sscratch`; see the table of states in [`super::entry`].
+
+use crate::local::CpuLocal;
+use core::arch::asm;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kstack_core::addr::Addr;
+
+/// What only this architecture's entry code needs of a CPU.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ArchLocal {
+    /// t0 of what was interrupted, until there is a stack to save it on.
+    t0: AtomicUsize,
+    /// SP of what was interrupted, where SP leads nowhere.
+    broken_sp: AtomicUsize,
+    /// The top of the overflow stack; 0: there is none yet.
+    overflow_top: AtomicUsize,
+    /// Overflows that are being handled, one inside the other.
+    overflows: AtomicUsize,
+}
+
+impl ArchLocal {
+    /// Offset of the word for t0 in the CPU's block, for assembly.
+    pub const T0: usize = CpuLocal::ARCH + offset_of!(Self, t0);
+    /// Offset of the word for a broken SP, for assembly.
+    pub const BROKEN_SP: usize = CpuLocal::ARCH + offset_of!(Self, broken_sp);
+    /// Offset of the overflow stack's top, for assembly.
+    pub const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
+    /// Offset of the count of overflows, for assembly.
+    pub const OVERFLOWS: usize = CpuLocal::ARCH + offset_of!(Self, overflows);
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            t0: AtomicUsize::new(0),
+            broken_sp: AtomicUsize::new(0),
+            overflow_top: AtomicUsize::new(0),
+            overflows: AtomicUsize::new(0),
+        }
+    }
+
+    /// Softirqs have no stack of their own: they run on the IRQ stack.
+    #[inline(always)]
+    pub fn softirq_top(&self) -> Option<Addr> {
+        None
+    }
+
+    /// Gives the CPU its overflow stack, of the geometry's size. Before its first interrupt.
+    pub fn set_overflow_top(&self, top: Addr) {
+        self.overflow_top.store(top.get(), Ordering::Relaxed);
+    }
+
+    /// Top of the overflow stack.
+    pub fn overflow_top(&self) -> Addr {
+        Addr::new(self.overflow_top.load(Ordering::Relaxed))
+    }
+
+    /// Overflows that are being handled on this CPU, one inside the other.
+    pub fn overflows(&self) -> usize {
+        self.overflows.load(Ordering::Relaxed)
+    }
+
+    /// The overflow stack is free again: whatever ran on it has been given up.
+    pub(super) fn leave_overflow_stack(&self) {
+        self.overflows.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Makes `local` the CPU's own: tp, and 0 in `sscratch`, which says "in the kernel".
+///
+/// # Safety
+///
+/// As for [`CpuLocal::load`], whose second half this is.
+pub(crate) unsafe fn load(local: &'static CpuLocal) {
+    // SAFETY: (1) tp is reserved: compiled code neither keeps anything there nor expects anything; (2) the address is the
+    // block's, which stays by the caller's promise.
+    unsafe {
+        asm!("csrw sscratch, zero", "mv tp, {}", in(reg) core::ptr::from_ref(local), options(nostack));
+    }
+}
+
+/// See [`CpuLocal::this`]. One move.
+#[inline(always)]
+pub(crate) fn this() -> &'static CpuLocal {
+    let address: usize;
+    // SAFETY: (1) tp is a loaded block ([`CpuLocal::load`] comes before any code that can get here).
+    unsafe {
+        asm!("mv {}, tp", out(reg) address, options(nostack, preserves_flags, readonly));
+        &*(address as *const CpuLocal)
+    }
+}
+
+/// The running thread has changed: it is read from the block, so there is nothing else to set.
+#[inline(always)]
+pub(crate) fn set_current(_local: &CpuLocal, _thread: usize) {}
+
+/// See [`CpuLocal::current_thread`]. One load.
+#[inline(always)]
+pub(crate) fn current_thread() -> usize {
+    let thread: usize;
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("ld {}, {thread}(tp)", out(reg) thread, thread = const CpuLocal::THREAD,
+             options(nostack, preserves_flags, readonly));
+    }
+    thread
+}

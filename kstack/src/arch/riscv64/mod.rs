@@ -1,0 +1,33 @@
+//! riscv64, supervisor mode: what entry, switch and overflow stacks rest on.
+//!
+//! # Which stack each entry lands on, and who says so
+//!
+//! The CPU changes no stack: it jumps to the address in `stvec` with every register as it was. So the entry code decides.
+//!
+//! | entry | from user mode | from the kernel | found through |
+//! | --- | --- | --- | --- |
+//! | `ecall` | thread stack | - | [`CpuLocal`](crate::local::CpuLocal)'s `thread_top` |
+//! | interrupt | thread stack, and stays there | current stack, then the IRQ stack unless in use | `thread_top`; then `irq_top` |
+//! | exception | thread stack | current stack | `thread_top` |
+//! | anything, and the registers do not fit | - | overflow stack | `overflow_top`, after the test of SP |
+//!
+//! # Registers with a standing meaning
+//!
+//! * tp: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal); in user mode the program's. `sscratch` is the other half of
+//!   the exchange; the table of states stands at the head of [`entry`].
+//! * s0: the frame pointer. It points right above the frame record {previous s0, return address}. Entry code sets it to the
+//!   address of the saved registers *plus one*; the set bit tells the unwinder that this is no frame record.
+//! * gp: nothing in the kernel; the program's is saved and comes back.
+
+pub mod call;
+pub mod entry;
+pub mod fault;
+pub mod interrupts;
+pub mod local;
+pub mod overflow;
+pub mod regs;
+pub mod switch;
+pub mod tables;
+
+/// The shape of thread stacks on this architecture.
+pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::RISCV64;

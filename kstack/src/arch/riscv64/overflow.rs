@@ -1,0 +1,163 @@
+//! When the registers do not fit: the overflow stack.
+//!
+//! ```text
+//!   overflow stack, one per CPU, between guards of its own
+//!   | SavedRegs                   |   sp in it is the broken SP
+//!   | frames of `on_no_room`      |
+//!   | traps of the handler itself |   pass the entry's test like on any stack, further down
+//! ```
+//!
+//! | overflows under way | an entry without room | is |
+//! | --- | --- | --- |
+//! | 0 | goes to the top of the overflow stack | judged: the thread is ended, the system stops, or SP was sound after all |
+//! | 1 | goes to its top again: what runs there has overflowed it | reported as the overflow of the overflow stack; the system stops |
+//! | 2 and more | parks the CPU | not reported: reporting is what does not work |
+//!
+//! Invariants:
+//!
+//! 1. The broken stack is neither read nor written, from the first instruction of the entry to the end of the thread.
+//! 2. Interrupts are off while anything is on the overflow stack, so only its own faults can nest, and they are counted: there
+//!    is no loop.
+//! 3. The count is 0 again whenever the stack is left: towards the thread's own top, or back to a stack that turned out sound.
+
+use crate::arch::current::entry::{on_trap, save_at_sp, way_back};
+use crate::arch::current::fault;
+use crate::arch::current::local::ArchLocal;
+use crate::arch::current::regs::SavedRegs;
+use crate::hooks::hooks;
+use crate::local::CpuLocal;
+use crate::registry;
+use core::arch::{asm, naked_asm};
+use core::mem::{offset_of, size_of};
+use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::arena::Place;
+use kstack_core::stacks::StackLookup;
+use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
+
+/// Overflows inside one another from which on a CPU says nothing more.
+const MOST_OVERFLOWS: usize = 2;
+
+/// SavedRegs do not fit where SP is. In: t0 in the CPU's block, tp = CpuLocal, everything else as it was; interrupts off.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn no_room() {
+    naked_asm!(
+        "sd sp, {broken_sp}(tp)",
+        // Not for ever.
+        "ld t0, {overflows}(tp)",
+        "addi t0, t0, 1",
+        "sd t0, {overflows}(tp)",
+        "addi t0, t0, -{most} - 1",
+        "bgez t0, 3f",
+        "ld sp, {overflow_top}(tp)",
+        "addi sp, sp, -{regs}",
+        "ld t0, {broken_sp}(tp)",
+        "sd t0, {sp}(sp)",
+        "sd tp, {tp}(sp)",
+        "ld t0, {kept_t0}(tp)",
+        "sd t0, {t0}(sp)",
+        save_at_sp!(),
+        "mv a0, sp",
+        "call {on_no_room}",
+        // It returns where the registers can lie after all: on a sound stack that the entry did not know.
+        "mv sp, a0",
+        "addi s0, sp, 1",
+        "call {on_trap}",
+        "j {way_back}",
+        "3:",
+        "wfi",
+        "j 3b",
+        broken_sp = const ArchLocal::BROKEN_SP,
+        overflows = const ArchLocal::OVERFLOWS,
+        overflow_top = const ArchLocal::OVERFLOW_TOP,
+        kept_t0 = const ArchLocal::T0,
+        most = const MOST_OVERFLOWS,
+        epc = const offset_of!(SavedRegs, epc),
+        ra = const offset_of!(SavedRegs, ra),
+        sp = const offset_of!(SavedRegs, sp),
+        gp = const offset_of!(SavedRegs, gp),
+        tp = const offset_of!(SavedRegs, tp),
+        t0 = const offset_of!(SavedRegs, t0),
+        s0 = const offset_of!(SavedRegs, s0),
+        a0 = const offset_of!(SavedRegs, a0),
+        s2 = const offset_of!(SavedRegs, s2),
+        t3 = const offset_of!(SavedRegs, t3),
+        status = const offset_of!(SavedRegs, status),
+        badaddr = const offset_of!(SavedRegs, badaddr),
+        cause = const offset_of!(SavedRegs, cause),
+        orig_a0 = const offset_of!(SavedRegs, orig_a0),
+        regs = const size_of::<SavedRegs>(),
+        word = const size_of::<u64>(),
+        on_no_room = sym on_no_room,
+        on_trap = sym on_trap,
+        way_back = sym way_back,
+    )
+}
+
+/// Where the entry wanted to put the registers.
+fn wanted(regs: &SavedRegs) -> Addr {
+    regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>()))
+}
+
+/// On the overflow stack, interrupts off. Returns where the registers lie after all, if SP is on a sound stack.
+extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
+    let local = CpuLocal::this();
+    if local.arch.overflows() == 1 && is_sound(local, regs) {
+        let place = wanted(regs).get() as *mut SavedRegs;
+        // SAFETY: (1) `is_sound`: a live stack that this CPU may use, mapped there, and free below SP.
+        unsafe { place.write(*regs) };
+        local.arch.leave_overflow_stack();
+        return place;
+    }
+    // Where the access went that failed; and where the entry wanted to put the registers.
+    let attempted = [fault::accessed(regs), Some(wanted(regs))];
+    for address in attempted.into_iter().flatten() {
+        if let Some(report) = fault::report(Delivery::AnotherStack, address, regs) {
+            match report.verdict.consequence {
+                Consequence::EndThread => end_on_own_stack(report),
+                Consequence::StopSystem => (hooks().stop)(report),
+            }
+        }
+    }
+    // Not about a stack. The kernel can only say so.
+    (hooks().kernel_exception)(regs.cause as u8, Addr::new(regs.badaddr as usize), regs);
+    unreachable!("a kernel returned from an overflow that nothing explains")
+}
+
+/// Whether SP is on a stack that the entry's test does not know and that is good all the same: one that this CPU has for
+/// something else, or that the running thread has borrowed.
+fn is_sound(local: &CpuLocal, regs: &SavedRegs) -> bool {
+    let Some(registry) = registry::get() else { return false };
+    let lowest = wanted(regs);
+    let Place::Body { .. } = registry.arena().place(lowest) else { return false };
+    registry.stack_at(lowest).is_some_and(|stack| {
+        let mine = match stack.cpu {
+            Some(cpu) => cpu == local.cpu(),
+            None => stack.owner == (hooks().context)().thread,
+        };
+        mine && stack.range.contains_span(lowest, ByteSize::new(size_of::<SavedRegs>()))
+    })
+}
+
+/// Leaves whatever this runs on for the top of the thread's own stack, and ends the thread there.
+pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
+    extern "C" fn end(report: &'static OverflowReport) -> ! {
+        CpuLocal::this().arch.leave_overflow_stack();
+        (hooks().end_thread)(report)
+    }
+    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
+    // not returned to; (2) s0 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) the report
+    // is in a static.
+    unsafe {
+        asm!(
+            "mv sp, {top}",
+            "li s0, 0",
+            "call {end}",
+            "unimp",
+            top = in(reg) report.verdict.stack.range.top.get(),
+            end = sym end,
+            in("a0") report,
+            options(noreturn),
+        )
+    }
+}

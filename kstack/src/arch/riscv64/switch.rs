@@ -1,0 +1,165 @@
+//! The switch between two stacks. Everything else about a context switch is bookkeeping.
+//!
+//! ```text
+//!   a stack that is switched away                 a stack that never ran
+//!   | return address into the scheduler |         | SavedRegs for user mode | 288 bytes at the top
+//!   | (unused) s11 .. s1 s0 ra | <- saved SP      | s2=argument s1=function s0 ra=first_return | <- saved SP
+//! ```
+//!
+//! Saved is exactly what the calling convention makes the callee save: ra, s0 to s11. tp is the CPU's, not the thread's. The
+//! kernel is built without floating point, so that state is the kernel's business, apart from the switch.
+
+use crate::arch::current::entry;
+use crate::arch::current::regs::SavedRegs;
+use core::arch::naked_asm;
+use core::mem::{offset_of, size_of};
+use kstack_core::addr::{Addr, AddrRange};
+
+/// What [`switch`] leaves on a stack, lowest address first.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(16))]
+#[expect(missing_docs, reason = "the fields are the registers of the same names")]
+pub struct SwitchFrame {
+    /// Where the switch returns to.
+    pub return_address: u64,
+    pub s0: u64,
+    pub s: [u64; 11],
+}
+
+const _: () = assert!(size_of::<SwitchFrame>() == 112);
+
+/// In [`SwitchFrame::s`]: s1 and s2, in the first frame of a kernel thread.
+const FUNCTION: usize = 0;
+const ARGUMENT: usize = 1;
+
+impl SwitchFrame {
+    /// The frame pointer of the thread that was switched away.
+    pub const fn fp(&self) -> Addr {
+        Addr::new(self.s0 as usize)
+    }
+
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    pub const fn function(&self) -> usize {
+        self.s[FUNCTION] as usize
+    }
+
+    /// In the first frame of a kernel thread: its argument.
+    pub const fn argument(&self) -> usize {
+        self.s[ARGUMENT] as usize
+    }
+
+    /// Where it goes on.
+    pub const fn return_address(&self) -> Addr {
+        Addr::new(self.return_address as usize)
+    }
+}
+
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+///
+/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
+/// In: a0 = from, a1 = to, a2 = message. Out: a0 = message. 32 instructions. The instruction `mv sp, a1` is the switch.
+///
+/// # Safety
+///
+/// 1. Interrupts are off.
+/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
+///    (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by [`first_frame`], on a stack that is mapped, and is used once.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
+    naked_asm!(
+        "addi sp, sp, -{frame}",
+        "sd ra, {ra}(sp)",
+        "sd s0, {s0}(sp)",
+        "sd s1, {s}(sp)",
+        "sd s2, {s} + {word}(sp)",
+        "sd s3, {s} + 2 * {word}(sp)",
+        "sd s4, {s} + 3 * {word}(sp)",
+        "sd s5, {s} + 4 * {word}(sp)",
+        "sd s6, {s} + 5 * {word}(sp)",
+        "sd s7, {s} + 6 * {word}(sp)",
+        "sd s8, {s} + 7 * {word}(sp)",
+        "sd s9, {s} + 8 * {word}(sp)",
+        "sd s10, {s} + 9 * {word}(sp)",
+        "sd s11, {s} + 10 * {word}(sp)",
+        // Whoever resumes us loads what lies here.
+        "sd sp, 0(a0)",
+        "mv sp, a1",
+        "ld ra, {ra}(sp)",
+        "ld s0, {s0}(sp)",
+        "ld s1, {s}(sp)",
+        "ld s2, {s} + {word}(sp)",
+        "ld s3, {s} + 2 * {word}(sp)",
+        "ld s4, {s} + 3 * {word}(sp)",
+        "ld s5, {s} + 4 * {word}(sp)",
+        "ld s6, {s} + 5 * {word}(sp)",
+        "ld s7, {s} + 6 * {word}(sp)",
+        "ld s8, {s} + 7 * {word}(sp)",
+        "ld s9, {s} + 8 * {word}(sp)",
+        "ld s10, {s} + 9 * {word}(sp)",
+        "ld s11, {s} + 10 * {word}(sp)",
+        "addi sp, sp, {frame}",
+        "mv a0, a2",
+        "ret",
+        frame = const size_of::<SwitchFrame>(),
+        ra = const offset_of!(SwitchFrame, return_address),
+        s0 = const offset_of!(SwitchFrame, s0),
+        s = const offset_of!(SwitchFrame, s),
+        word = const size_of::<u64>(),
+    )
+}
+
+/// What a new stack runs first.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
+    Kernel {
+        /// What to run.
+        function: extern "C" fn(usize),
+        /// Its argument.
+        argument: usize,
+    },
+    /// Straight to user mode with these registers.
+    User(SavedRegs),
+}
+
+/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`).
+#[inline(always)]
+pub const fn user_regs_at(stack: AddrRange) -> Addr {
+    Addr::new(stack.top.get() - size_of::<SavedRegs>())
+}
+
+/// Builds the first frames of a new stack by hand and returns the SP to switch to.
+///
+/// # Safety
+///
+/// 1. `stack` is mapped, writable, at least a page, and nobody else uses it.
+pub unsafe fn first_frame(stack: AddrRange, start: Start) -> usize {
+    let regs_at = user_regs_at(stack);
+    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
+    let mut frame = SwitchFrame {
+        return_address: entry::first_return as *const () as u64,
+        ..Default::default()
+    };
+    let regs = match start {
+        Start::Kernel { function, argument } => {
+            frame.s[FUNCTION] = function as usize as u64;
+            frame.s[ARGUMENT] = argument as u64;
+            // s0 = 0 is the outermost marker: a backtrace of a kernel thread ends here, reliably.
+            SavedRegs::default()
+        }
+        Start::User(regs) => {
+            // The backtrace of a user thread ends at the saved user registers.
+            frame.s0 = regs_at.get() as u64 + 1;
+            regs
+        }
+    };
+    // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are 16-aligned
+    // because the top of a stack is page aligned and the sizes are multiples of 16.
+    unsafe {
+        (regs_at.get() as *mut SavedRegs).write(regs);
+        (frame_at as *mut SwitchFrame).write(frame);
+    }
+    frame_at
+}

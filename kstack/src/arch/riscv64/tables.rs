@@ -1,0 +1,27 @@
+//! What the CPU itself reads: one address, that of the entry code. There are no tables; this file has what the trees of other
+//! architectures keep in theirs.
+//!
+//! ```text
+//!   stvec     entry code, direct mode: every interrupt and exception starts at the same instruction
+//!   sscratch  the CPU's block while a program runs, 0 in the kernel
+//! ```
+
+use crate::arch::current::entry;
+use core::arch::asm;
+use kstack_core::kind::StackKind;
+
+/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. Of the geometry's size, as the
+/// entry's test of SP assumes.
+pub const CPU_STACKS: &[(StackKind, usize)] =
+    &[(StackKind::Overflow, super::GEOMETRY.body().in_pages())];
+
+/// Points the CPU this runs on at the entry code.
+///
+/// # Safety
+///
+/// 1. The CPU has its [`crate::local::CpuLocal`] loaded, with its overflow stack set.
+/// 2. The hooks are installed; interrupts are off.
+pub unsafe fn load() {
+    // SAFETY: (1) (2) by the caller's promise; (3) the entry is 4-aligned, so that the low bits say direct mode.
+    unsafe { asm!("csrw stvec, {}", in(reg) entry::vector().get(), options(nostack)) };
+}
