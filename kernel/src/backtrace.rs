@@ -65,10 +65,16 @@ pub fn steps_here() -> Backtrace<STEPS> {
 /// Where an interrupted context was, as steps.
 pub fn steps_from_regs(regs: &SavedRegs) -> Backtrace<STEPS> {
     let mut backtrace = Backtrace::empty();
-    if let Some(registry) = registry::get() {
-        unwind::from_regs(registry, regs, &mut backtrace);
-    }
+    keep_steps_from_regs(regs, &mut backtrace);
     backtrace
+}
+
+/// The same, in place of the steps that were there.
+pub fn keep_steps_from_regs(regs: &SavedRegs, backtrace: &mut Backtrace<STEPS>) {
+    backtrace.clear();
+    if let Some(registry) = registry::get() {
+        unwind::from_regs(registry, regs, backtrace);
+    }
 }
 
 /// Writes steps as they come, and keeps none: a whole backtrace is too large for the stack of whoever is being looked at.

@@ -51,9 +51,9 @@ impl<'t> Tree<'t> {
 
     /// A property that is a number of one or two cells.
     pub fn number(&self, path: &str, property: &str) -> Option<u64> {
-        match self.0.find_node(path)?.property(property)?.value {
-            &[a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
-            &[a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        match *self.0.find_node(path)?.property(property)?.value {
+            [a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
+            [a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
             _ => None,
         }
     }

@@ -39,9 +39,11 @@ fn run_probe(probe: &AtomicUsize, regs: &mut SavedRegs) {
 
 /// An interrupt, on the stack the library chose, interrupts off.
 pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
+    if number == vector::SOFTWARE {
+        return run_probe(&PROBE, regs);
+    }
     let cpu = cpus::this();
     match irqchip::acknowledge(number) {
-        vector::SOFTWARE => return run_probe(&PROBE, regs),
         vector::SPURIOUS => return,
         vector::TIMER => {
             cpu.ticks.fetch_add(1, Ordering::Relaxed);

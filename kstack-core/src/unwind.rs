@@ -284,6 +284,12 @@ impl<const N: usize> Backtrace<N> {
         Self { steps: [(Step::End(End::TooLong), 0); N], length: 0, dropped: 0 }
     }
 
+    /// None any more.
+    pub const fn clear(&mut self) {
+        self.length = 0;
+        self.dropped = 0;
+    }
+
     /// Walks to the end and keeps what fits, the end always.
     pub fn collect<F: FrameRules, L: StackLookup, R: FnMut(Addr) -> Option<usize>>(
         &mut self,

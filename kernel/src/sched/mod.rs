@@ -259,7 +259,11 @@ pub fn idle_loop() -> ! {
 /// After an interrupt from the kernel, in thread context with interrupts off: give the CPU to somebody else?
 pub fn preempt() {
     let cpu = cpus::this();
-    if cpu.need_resched.swap(0, Ordering::Relaxed) != 0 && current().state() == State::Running {
+    // A look first: it is almost always zero, and on some machines an exchange is a loop.
+    if cpu.need_resched.load(Ordering::Relaxed) != 0
+        && cpu.need_resched.swap(0, Ordering::Relaxed) != 0
+        && current().state() == State::Running
+    {
         leave_cpu();
     }
 }

@@ -95,6 +95,9 @@ pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
         Step::Seam { from: StackKind::Softirq, to } if to.kind == StackKind::Thread => {
             "softirq to thread"
         }
+        Step::Seam { from: StackKind::Irq, to } if to.kind == StackKind::Softirq => {
+            "irq to softirq"
+        }
         Step::Seam { from: StackKind::NmiBody, to } if to.kind == StackKind::Irq => "nmi to irq",
         Step::Seam { from: StackKind::NmiBody, to } if to.kind == StackKind::Thread => {
             "nmi to thread"

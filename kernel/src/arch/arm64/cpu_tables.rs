@@ -34,6 +34,7 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
 /// Loads what [`prepare`] made, on the CPU itself.
 pub fn load(cpu: &'static Cpu) {
     cpu::start_counting();
+    cpu::keep_off_user_memory();
     // SAFETY: (1) the stack was made for this CPU and stays; (2) SPSel is 0 from boot on and interrupts are off; (3) the hooks
     // are installed before the first CPU gets here.
     unsafe { cpu.arch.tables.load() };

@@ -206,11 +206,12 @@ pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
     leaf.load(Ordering::Acquire) & READ_ONLY == 0
 }
 
-/// Forgets that it was, if the CPU will say so again; the caller then drops the cached translation.
+/// Forgets that it was, if the CPU will say so again; the caller then drops the cached translation. Nobody runs on the stack
+/// meanwhile, so no CPU changes the entry, and a plain store does.
 #[inline(always)]
 pub fn clear_dirty(leaf: &AtomicU64) {
     if cpu_keeps_dirty() {
-        leaf.fetch_or(READ_ONLY, Ordering::AcqRel);
+        leaf.store(leaf.load(Ordering::Relaxed) | READ_ONLY, Ordering::Relaxed);
     }
 }
 
@@ -259,6 +260,11 @@ fn kernel_descriptor(address: u64) -> Option<u64> {
     }
     let value = entry(table, address >> 12).load(Ordering::Acquire);
     (value & VALID != 0).then_some(value)
+}
+
+/// Whether user mode could read a kernel address. Always false, unless something is wrong.
+pub fn user_can_reach(address: u64) -> bool {
+    kernel_descriptor(address).is_some_and(|value| value & USER != 0)
 }
 
 /// One process's tables. Table pages are freed with it; the frames that leaves map belong to whoever mapped them.

@@ -5,6 +5,7 @@ use super::{cpu, paging};
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use kstack::arch::current::local::ArchLocal;
 use kstack::arch::current::tables::{CpuTables, TLS_SEGMENTS};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::kind::StackKind;
@@ -67,6 +68,7 @@ pub fn load(cpu: &'static Cpu) {
         cpu.local.load();
         CpuTables::remember(tables, &cpu.local);
     }
+    allow_sysenter(cpu, true);
 }
 
 /// Where the CPU this runs on goes when it next enters from user mode. Interrupts off.
@@ -82,18 +84,52 @@ pub fn set_user_entry_stack(cpu: &Cpu, top: Addr) {
 pub(super) fn set_user_segments(segments: &[u64; TLS_SEGMENTS]) {
     debug_assert!(!cpu::interrupts_are_on());
     let cpu = cpus::this();
-    let tables = cpu.arch.tables.load(Ordering::Relaxed);
     // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) `user` makes the descriptors and looks after the selectors.
-    let written = unsafe {
-        CpuTables::set_tls(tables, segments);
-        CpuTables::allow_sysenter(tables, true)
-    };
-    if written {
+    unsafe { CpuTables::set_tls(cpu.arch.tables.load(Ordering::Relaxed), segments) };
+    allow_sysenter(cpu, true);
+}
+
+/// Lets programs use `sysenter` on the CPU this runs on. Interrupts off.
+#[inline(always)]
+fn allow_sysenter(cpu: &Cpu, allowed: bool) {
+    // SAFETY: (1) this CPU's loaded tables, interrupts off.
+    if unsafe { CpuTables::allow_sysenter(cpu.arch.tables.load(Ordering::Relaxed), allowed) } {
         cpu.arch.sysenter_writes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What a CPU's block says of its NMIs.
+pub fn nmi_words(cpu: &Cpu) -> NmiWords<'_> {
+    NmiWords(&cpu.local.arch)
+}
+
+/// The words of a CPU's block that are about NMIs.
+#[derive(Debug, Clone, Copy)]
+pub struct NmiWords<'c>(&'c ArchLocal);
+
+impl NmiWords<'_> {
+    /// Whether an NMI from the kernel is being handled.
+    pub fn is_active(self) -> bool {
+        self.0.nmi_is_active()
+    }
+
+    /// Whether another one is waiting for it to end.
+    pub fn is_latched(self) -> bool {
+        self.0.nmi_is_latched()
+    }
+
+    /// Marks the NMI under way as over.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ArchLocal::abandon_nmi`].
+    pub unsafe fn abandon(self) {
+        // SAFETY: (1) by the caller's promise.
+        unsafe { self.0.abandon_nmi() };
     }
 }
 
 /// Whether an NMI that interrupted the kernel is being handled.
 pub fn in_nmi(cpu: &Cpu) -> bool {
-    cpu.local.arch.nmi_is_active()
+    nmi_words(cpu).is_active()
 }

@@ -24,6 +24,9 @@ mod riscv64;
 #[cfg(target_arch = "riscv64")]
 pub(super) use riscv64::*;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+mod pc;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]

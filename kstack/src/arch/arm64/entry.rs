@@ -57,7 +57,7 @@ const _: () = assert!(
 pub const FROM_CONTROLLER: u8 = 0xff;
 
 /// Exception classes (Arm ARM, ESR_EL1): a system call, or in the kernel a software interrupt.
-pub(super) const SVC: u64 = 0x15;
+const SVC: u64 = 0x15;
 
 global_asm!(
     ".section .text.kstack_entry, \"ax\"",
@@ -215,12 +215,20 @@ extern "C" fn kernel_sync() {
         save_at_x0!(),
         "mrs x1, esr_el1",
         "stp x2, x1, [x0, #{orig_x0}]",
+        "lsr x2, x1, #{class_shift}",
         "mrs x1, far_el1",
         // The stack is sound and the registers are on it: from here on it is the stack.
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
+        "cmp x2, #{svc}",
+        "b.eq 2f",
         "bl {on_exception}",
+        "b {way_back}",
+        // A software interrupt: the shortest way, since it is what costs are compared by. pc is behind the instruction already.
+        "2:",
+        "msr daifclr, #{debug_and_serror}",
+        "bl {on_software_interrupt}",
         "b {way_back}",
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -229,6 +237,10 @@ extern "C" fn kernel_sync() {
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
+        class_shift = const super::fault::CLASS_SHIFT,
+        svc = const SVC,
+        debug_and_serror = const DEBUG_AND_SERROR,
+        on_software_interrupt = sym on_software_interrupt,
         on_exception = sym super::fault::on_exception,
         way_back = sym way_back,
     )
@@ -384,12 +396,12 @@ pub(super) extern "C" fn first_return() {
     naked_asm!(
         "bl {after_switch}",
         "cbz x19, 2f",
-        "msr daifclr, #{interrupts}",
+        "msr daifclr, #{all_but_fiq}",
         "mov x0, x20",
         "blr x19",
         "2:",
         "b {way_back_to_user}",
-        interrupts = const INTERRUPTS,
+        all_but_fiq = const DEBUG_AND_SERROR | INTERRUPTS,
         after_switch = sym crate::hooks::after_switch,
         way_back_to_user = sym way_back_to_user,
     )
@@ -398,4 +410,9 @@ pub(super) extern "C" fn first_return() {
 /// All interrupts of the controller arrive here.
 extern "C" fn on_irq(regs: &mut SavedRegs) {
     crate::irq::on_interrupt(FROM_CONTROLLER, regs);
+}
+
+/// `svc` in the kernel: an interrupt whose number is in the instruction.
+extern "C" fn on_software_interrupt(regs: &mut SavedRegs) {
+    crate::irq::on_interrupt(regs.esr as u8, regs);
 }

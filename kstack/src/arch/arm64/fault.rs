@@ -7,7 +7,6 @@
 //! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
 //! top of its own stack and told to end there; the overflow stack is free again from that moment.
 
-use super::entry::SVC;
 use super::interrupts;
 use super::overflow;
 use super::regs::SavedRegs;
@@ -63,11 +62,6 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
     }
     if regs.from_user() {
         (hooks().user_exception)(class, fault, regs);
-        return;
-    }
-    if u64::from(class) == SVC {
-        // A software interrupt. pc is behind the instruction already.
-        crate::irq::on_interrupt(regs.esr as u8, regs);
         return;
     }
     if DEBUG.contains(&class) {

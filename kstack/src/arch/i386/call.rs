@@ -37,9 +37,9 @@ pub unsafe extern "C" fn call_on_stack(
         "mov ebp, esp",
         "mov eax, [ebp + {RECORD}]",
         "mov edx, [ebp + {RECORD} + {WORD}]",
-        "mov ecx, [ebp + {RECORD} + 2 * {WORD}]",
+        "mov ecx, [ebp + {RECORD} + {WORD} * 2]",
         // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
-        "mov esp, [ebp + {RECORD} + 3 * {WORD}]",
+        "mov esp, [ebp + {RECORD} + {WORD} * 3]",
         // Two words of arguments, and two more so that SP is 16-aligned at the call.
         "sub esp, 2 * {WORD}",
         "push edx",

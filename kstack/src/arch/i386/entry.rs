@@ -30,7 +30,7 @@
 //! 6. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
 
 use crate::arch::current::local::ArchLocal;
-use crate::arch::current::regs::{INTERRUPTS_ON, SavedRegs};
+use crate::arch::current::regs::{INTERRUPTS_ON, MARK, SavedRegs};
 use crate::arch::current::{interrupts, nmi, tables};
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -130,7 +130,7 @@ macro_rules! saving_entry {
             "mov fs, eax",
             "xor eax, eax",
             "mov gs, eax",
-            "lea ebp, [esp + 1]",
+            "lea ebp, [esp + {MARK}]",
             "mov ebx, esp",
             $($line,)*
             WORD = const $crate::arch::i386::entry::WORD,
@@ -144,6 +144,7 @@ macro_rules! saving_entry {
             GS = const core::mem::offset_of!($crate::arch::i386::regs::SavedRegs, gs),
             KERNEL_DATA = const $crate::arch::i386::tables::KERNEL_DATA,
             PER_CPU = const $crate::arch::i386::tables::PER_CPU,
+            MARK = const $crate::arch::i386::regs::MARK,
             $($operands)*
         )
     };
@@ -229,52 +230,66 @@ extern "C" fn way_back() {
     )
 }
 
-/// Loads every register from the SavedRegs at SP and goes on there. Interrupts are off.
+/// A naked function that loads every register from the SavedRegs at SP and goes on there. Interrupts are off.
+macro_rules! restoring {
+    () => {
+        naked_asm!(
+            "pop ebx",
+            "pop ecx",
+            "pop edx",
+            "pop esi",
+            "pop edi",
+            "pop ebp",
+            "pop eax",
+            pop_segment!("ds"),
+            pop_segment!("es"),
+            pop_segment!("fs"),
+            pop_segment!("gs"),
+            // SP is at orig_eax, a word above the place of gs.
+            "test byte ptr [esp - {WORD} + {AT_CS}], 3",
+            "jz 2f",
+            "add esp, {WORD}",
+            "iretd",
+            // To the kernel: iret pops three words and leaves SP above them, so they must end where SP was. DS may be a program's
+            // here (it is, if an entry from user mode was interrupted at its first instruction), hence SS.
+            "2:",
+            "push eax",
+            "push ecx",
+            "mov eax, [esp + {WORD} + {AT_ESP}]",
+            "mov ecx, [esp + {WORD} + {AT_EFLAGS}]",
+            "mov ss:[eax - {WORD}], ecx",
+            "mov ecx, [esp + {WORD} + {AT_CS}]",
+            "mov ss:[eax - {WORD} * 2], ecx",
+            "mov ecx, [esp + {WORD} + {AT_EIP}]",
+            "mov ss:[eax - {WORD} * 3], ecx",
+            // The saved eax goes right below them.
+            "mov ecx, [esp + {WORD}]",
+            "mov ss:[eax - {WORD} * 4], ecx",
+            "pop ecx",
+            "lea esp, [eax - {WORD} * 4]",
+            "pop eax",
+            "iretd",
+            WORD = const WORD,
+            AT_EIP = const AT_EIP,
+            AT_CS = const AT_CS,
+            AT_EFLAGS = const AT_EFLAGS,
+            AT_ESP = const AT_ESP,
+        )
+    };
+}
+
+/// The end of every entry but debug exceptions.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn restore() {
-    naked_asm!(
-        "pop ebx",
-        "pop ecx",
-        "pop edx",
-        "pop esi",
-        "pop edi",
-        "pop ebp",
-        "pop eax",
-        pop_segment!("ds"),
-        pop_segment!("es"),
-        pop_segment!("fs"),
-        pop_segment!("gs"),
-        // SP is at orig_eax, a word above the place of gs.
-        "test byte ptr [esp - {WORD} + {AT_CS}], 3",
-        "jz 2f",
-        "add esp, {WORD}",
-        "iretd",
-        // To the kernel: iret pops three words and leaves SP above them, so they must end where SP was. DS may be a program's
-        // here (it is, if an entry from user mode was interrupted at its first instruction), hence SS.
-        "2:",
-        "push eax",
-        "push ecx",
-        "mov eax, [esp + {WORD} + {AT_ESP}]",
-        "mov ecx, [esp + {WORD} + {AT_EFLAGS}]",
-        "mov ss:[eax - {WORD}], ecx",
-        "mov ecx, [esp + {WORD} + {AT_CS}]",
-        "mov ss:[eax - 2 * {WORD}], ecx",
-        "mov ecx, [esp + {WORD} + {AT_EIP}]",
-        "mov ss:[eax - 3 * {WORD}], ecx",
-        // The saved eax goes right below them.
-        "mov ecx, [esp + {WORD}]",
-        "mov ss:[eax - 4 * {WORD}], ecx",
-        "pop ecx",
-        "lea esp, [eax - 4 * {WORD}]",
-        "pop eax",
-        "iretd",
-        WORD = const WORD,
-        AT_EIP = const AT_EIP,
-        AT_CS = const AT_CS,
-        AT_EFLAGS = const AT_EFLAGS,
-        AT_ESP = const AT_ESP,
-    )
+    restoring!()
+}
+
+/// The end of a debug exception: the same again, so that a breakpoint on the other does not lead back to itself.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+pub(super) extern "C" fn restore_after_debug() {
+    restoring!()
 }
 
 /// Where a stack that never ran starts: the switch returns to here.
@@ -354,7 +369,7 @@ pub(super) extern "C" fn sysenter_entry() {
         "mov gs, eax",
         "mov eax, fs:[{sysenter_return}]",
         "mov [esp + {eip}], eax",
-        "lea ebp, [esp + 1]",
+        "lea ebp, [esp + {MARK}]",
         "mov ebx, esp",
         "and esp, -16",
         "sub esp, 3 * {word}",
@@ -397,6 +412,7 @@ pub(super) extern "C" fn sysenter_entry() {
         "sti",
         "sysexit",
         DOWN_TO_ESP1 = const DOWN_TO_ESP1,
+        MARK = const MARK,
         NO_FLAGS = const 2,
         NOT_BY_SYSEXIT = const NOT_BY_SYSEXIT,
         NEEDS_IRET = const NEEDS_IRET,

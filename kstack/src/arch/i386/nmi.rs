@@ -136,7 +136,7 @@ extern "C" fn debug_save() {
         ACTIVE = const ArchLocal::DEBUG_ACTIVE,
         TOP = const ArchLocal::DEBUG_TOP,
         on_debug = sym on_kernel_debug,
-        restore = sym super::entry::restore,
+        restore = sym super::entry::restore_after_debug,
     )
 }
 

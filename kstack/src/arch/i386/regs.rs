@@ -24,6 +24,9 @@ use kstack_core::unwind::{self, FrameRules};
 /// In the flags: interrupts are on.
 pub const INTERRUPTS_ON: u32 = 1 << 9;
 
+/// What entry code adds to the address of saved registers, in the frame pointer: they are no frame record.
+pub(crate) const MARK: usize = 1;
+
 /// Saved registers; see the module's drawing. 68 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -102,7 +105,7 @@ pub struct Rules;
 impl FrameRules for Rules {
     #[inline(always)]
     fn saved_regs_at(fp: Addr) -> Option<Addr> {
-        if fp.get() & 3 == 1 { Some(Addr::new(fp.get() - 1)) } else { None }
+        if fp.get() & 3 == MARK { Some(Addr::new(fp.get() - MARK)) } else { None }
     }
 
     const SAVED_REGS: ByteSize = ByteSize::new(size_of::<SavedRegs>());

@@ -12,7 +12,7 @@
 //! kernel's business, apart from the switch.
 
 use crate::arch::current::entry;
-use crate::arch::current::regs::SavedRegs;
+use crate::arch::current::regs::{MARK, SavedRegs};
 use core::arch::naked_asm;
 use core::mem::size_of;
 use kstack_core::addr::{Addr, AddrRange};
@@ -77,8 +77,8 @@ const WORD: usize = size_of::<usize>();
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
     naked_asm!(
         "mov edx, [esp + {WORD}]",
-        "mov ecx, [esp + 2 * {WORD}]",
-        "mov eax, [esp + 3 * {WORD}]",
+        "mov ecx, [esp + {WORD} * 2]",
+        "mov eax, [esp + {WORD} * 3]",
         "push ebp",
         "push ebx",
         "push edi",
@@ -139,7 +139,7 @@ pub unsafe fn first_frame(stack: AddrRange, start: Start) -> usize {
         }
         Start::User(regs) => {
             // The backtrace of a user thread ends at the saved user registers.
-            frame.ebp = regs_at.get() as u32 + 1;
+            frame.ebp = (regs_at.get() + MARK) as u32;
             regs
         }
     };

@@ -342,9 +342,9 @@ impl CpuTables {
     pub(super) unsafe fn leave_double_fault_task(tables: *mut Self) {
         // SAFETY: (1) the descriptors are this CPU's; `ltr` wants one that is not busy, and marks it so.
         unsafe {
-            let gdt = &mut *(&raw mut (*tables).gdt);
+            let gdt = (&raw mut (*tables).gdt).cast::<u64>();
             for selector in [TSS_SELECTOR, DOUBLE_FAULT_SELECTOR] {
-                let descriptor = &raw mut gdt[usize::from(selector) / size_of::<u64>()];
+                let descriptor = gdt.byte_add(selector.into());
                 descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
             }
             asm!("ltr {:x}", in(reg) TSS_SELECTOR, options(nostack, preserves_flags));

@@ -1,8 +1,10 @@
 //! arm64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod every_instruction;
 pub(in crate::tests) mod overflow_stack;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
+pub(in crate::tests) mod user_memory;
 
 use super::Expected;
 use crate::tests::table;
@@ -25,6 +27,9 @@ table! {
     HERE,
     shared: [
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top,
+        overflow_stack::i9_user_mode_that_reads_an_overflow_stack_faults,
+        user_memory::h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident,
+        every_instruction::s4_an_exception_and_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturb_nothing,
         overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,
     ],
     own: [overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report]

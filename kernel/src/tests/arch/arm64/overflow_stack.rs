@@ -1,12 +1,14 @@
 //! The overflow stack: where it is, and what reaches it.
 
 use crate::arch::irqchip::vector;
+use crate::arch::paging;
 use crate::cpus;
 use crate::hooks;
 use crate::overflow;
 use crate::provoke::{self, How};
 use crate::sched;
 use crate::tests::support::{check_mapping, on_every_cpu, stack_of_cpu};
+use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +42,29 @@ pub fn i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top()
     on_every_cpu(|_| {
         let (is, should) = (sp_el1(), CpuLocal::this().arch.overflow_top().get());
         check!(is == should, "SP_EL1 is {is:#x}, the overflow stack's top {should:#x}");
+        Ok(())
+    })
+}
+
+/// From user mode, with the CPU's own answer: an abort, by a page that is there and not the program's.
+pub fn i9_user_mode_that_reads_an_overflow_stack_faults() -> Outcome {
+    const DATA_ABORT: u8 = 0x24;
+    /// In the syndrome: a permission, on the last level.
+    const PERMISSION: u64 = 0xf;
+    user_mode::with_hooks(None, || {
+        for cpu in cpus::online() {
+            user_mode::SEEN.lock().clear();
+            let address = cpu.local.arch.overflow_top().get() as u64 - 16;
+            check!(paging::kernel_is_mapped(address), "{address:x} is not mapped");
+            check!(!paging::user_can_reach(address), "{address:x} is the user's");
+            UserThread::start(super::user_code::read_there, address)?.finish();
+            let seen = user_mode::seen();
+            let [fault] = &seen[..] else { return Err(alloc::format!("{seen:x?}")) };
+            check!(fault.vector == DATA_ABORT && fault.fault as u64 == address, "{fault:x?}");
+            check!(fault.regs.esr & 0x3f == PERMISSION, "{fault:x?}");
+            check!(fault.regs.pc == user_mode::CODE && fault.regs.x[1] == 0, "{fault:x?}");
+            user_mode::check_at_top(fault)?;
+        }
         Ok(())
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::arch::irqchip::vector;
 use crate::arch::regs::SavedRegs;
+use crate::arch::step;
 use crate::tests::{Outcome, check};
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
@@ -27,16 +28,21 @@ impl Registers {
         self.x.iter().enumerate().all(|(n, &value)| value == Self::known(n))
     }
 
+    /// The same, but x29 is a frame pointer.
+    pub fn are_known_in_a_frame(&self) -> bool {
+        let mut plain = *self;
+        plain.x[FP] = Self::known(FP);
+        plain.are_known() && self.x[FP] == self.sp
+    }
+
     /// What the functions below put into a register. The frame pointer's is even, so that it does not look marked.
     const fn known(number: usize) -> u64 {
-        let plain = Self::FIRST + number as u64;
-        if number == FP { plain + FP_EXTRA } else { plain }
+        Self::FIRST + number as u64
     }
 }
 
 const FP: usize = 29;
-/// [`Registers::FIRST`] + 29 is even already.
-const FP_EXTRA: u64 = 0;
+const _: () = assert!(Registers::known(FP).is_multiple_of(2));
 
 /// Loads every register, executes `$at`, and stores every register to what x0 pointed at.
 macro_rules! with_known_registers {
@@ -90,6 +96,16 @@ with_known_registers!(
 with_known_registers!(
     /// Executes a breakpoint with known registers; stores what they are afterwards.
     across_a_breakpoint, "brk #{software}"
+);
+
+with_known_registers!(
+    /// Raises the software interrupt with known registers, but x29 is a frame pointer; stores what they are afterwards.
+    across_an_interrupt_in_a_frame, "mov x29, sp", "svc #{software}"
+);
+
+with_known_registers!(
+    /// Executes a breakpoint with known registers, but x29 is a frame pointer; stores what they are afterwards.
+    across_a_breakpoint_in_a_frame, "mov x29, sp", "brk #{software}"
 );
 
 /// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
@@ -147,23 +163,18 @@ pub fn breakpoint() {
     unsafe { asm!("brk #0") };
 }
 
-/// In a saved PSTATE: stop after one instruction.
-const SINGLE_STEP: u64 = 1 << 21;
-/// In MDSCR_EL1: single steps, debug exceptions in the kernel.
-const STEPS: u64 = 1 | 1 << 13;
-
 /// Executes an instruction that a debug exception follows; its handler must call [`end_single_step`].
 #[inline(always)]
 pub fn single_step() {
-    // SAFETY: (1) the exception comes after the instruction behind the barrier; (2) the handler turns it off again.
+    /// In MDSCR_EL1: single steps, debug exceptions in the kernel.
+    const STEPS: u64 = 1 | 1 << 13;
+    // SAFETY: (1) the exception comes after the barrier; (2) the handler turns it off again.
     unsafe { asm!("msr mdscr_el1, {}", "isb", "nop", "nop", in(reg) STEPS) };
 }
 
 /// In the handler of the debug exception: no more of them.
 pub fn end_single_step(regs: &mut SavedRegs) {
-    regs.pstate &= !SINGLE_STEP;
-    // SAFETY: (1) nobody else uses the debug registers.
-    unsafe { asm!("msr mdscr_el1, xzr", "isb", options(nostack, preserves_flags)) };
+    let _is_one = step::has_stepped(regs);
 }
 
 /// Raises the software interrupt with this frame pointer.

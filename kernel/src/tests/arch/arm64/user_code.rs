@@ -90,3 +90,39 @@ pub fn check_call_twice(regs: &SavedRegs, sp: u64) -> Outcome {
 pub extern "C" fn read_there() {
     naked_asm!("ldr x1, [x0]", "mov x8, #1", "svc #0")
 }
+
+/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at x0 is 0, and ends.
+#[unsafe(naked)]
+pub extern "C" fn known_program() {
+    naked_asm!(
+        "mov x8, x0",
+        known_registers!(),
+        "mov x0, x8",
+        "mov x19, x8",
+        "mov x8, #0",
+        "mov x9, #0x1001",
+        "brk #0",
+        "ldr x9, [x9]",
+        "svc #0",
+        "2:",
+        "ldr x1, [x19]",
+        "cbz x1, 2b",
+        "mov x8, #1",
+        "svc #0",
+    )
+}
+
+/// Whether the registers of one of the first three entries of [`known_program`] are right.
+pub fn check_known_program(regs: &SavedRegs, argument: u64, sp: u64) -> Outcome {
+    let mut wanted = SavedRegs { sp, orig_x0: argument, ..*regs };
+    for (number, place) in wanted.x.iter_mut().enumerate() {
+        *place = match number {
+            0 | 19 => argument,
+            8 => 0,
+            9 => LOADED_FROM,
+            other => known(other),
+        };
+    }
+    check!(*regs == wanted, "{regs:x?}, not {wanted:x?}");
+    Ok(())
+}

@@ -1,10 +1,14 @@
 //! i386: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
+pub(in crate::tests) mod sweep;
+pub(in crate::tests) mod sysenter;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
+use super::pc::every_instruction;
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 
@@ -34,6 +38,18 @@ table! {
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,
         tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
         tss::x4_user_mode_that_reads_the_task_state_segment_faults,
+        nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
+        nmi::i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack,
+        nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
+        nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
+        nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
+        nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
+        nmi::i8_an_nmi_from_user_mode_is_handled_on_the_thread_stack,
+        nmi::i8_o1_after_a_double_fault_the_task_gate_can_be_used_again,
+        every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
+        every_instruction::s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
+        sysenter::x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
+        sysenter::x2_sysenter_with_the_trap_flag_set_is_a_call_like_any_other,
     ],
     own: []
 }

@@ -29,6 +29,16 @@ impl Registers {
     /// The value that `eax` gets; each of the others, in the order of the fields, gets one more than the one before.
     pub const FIRST: u32 = 0x5a5a_c001;
 
+    /// The same as [`Registers::are_known`], but ebp is a frame pointer.
+    pub fn are_known_in_a_frame(&self) -> bool {
+        Self { ebp: Self::FIRST + 7, ..*self }.are_known()
+    }
+
+    /// The frame pointer.
+    pub fn frame_pointer(&self) -> usize {
+        self.ebp as usize
+    }
+
     /// Whether every register is what the functions below put into it.
     pub fn are_known(&self) -> bool {
         const N: u32 = Registers::FIRST;
@@ -53,15 +63,15 @@ const WORD: usize = size_of::<u32>();
 
 /// Loads every register, executes `$at`, and stores every register to what the argument points at.
 macro_rules! with_known_registers {
-    ($(#[$doc:meta])* $name:ident, $($at:literal),+) => {
+    ($(#[$doc:meta])* $name:ident, $fp:literal, $($at:literal),+) => {
         $(#[$doc])*
         #[unsafe(naked)]
         pub extern "C" fn $name(after: &mut Registers) {
             naked_asm!(
                 "push ebp", "mov ebp, esp", "push ebx", "push esi", "push edi",
-                "push dword ptr [ebp + 2 * {word}]",
+                "push dword ptr [ebp + {word} * 2]",
                 "mov eax, {first}", "lea ebx, [eax + 1]", "lea ecx, [eax + 2]", "lea edx, [eax + 3]",
-                "lea esi, [eax + 4]", "lea edi, [eax + 5]", "lea ebp, [eax + 7]",
+                "lea esi, [eax + 4]", "lea edi, [eax + 5]", $fp,
                 $($at,)+
                 "9:",
                 "push eax",
@@ -89,12 +99,22 @@ macro_rules! with_known_registers {
 
 with_known_registers!(
     /// Raises the software interrupt with known registers; stores what they are afterwards.
-    across_an_interrupt, "int {software}"
+    across_an_interrupt, "lea ebp, [eax + 7]", "int {software}"
 );
 
 with_known_registers!(
     /// Executes a breakpoint with known registers; stores what they are afterwards.
-    across_a_breakpoint, "int3 # {software}"
+    across_a_breakpoint, "lea ebp, [eax + 7]", "int3 # {software}"
+);
+
+with_known_registers!(
+    /// Raises the software interrupt with known registers, but ebp is a frame pointer; stores what they are afterwards.
+    across_an_interrupt_in_a_frame, "# ebp stays the frame pointer", "int {software}"
+);
+
+with_known_registers!(
+    /// Counts to a million with known registers, long enough for something to come in; stores what they are afterwards.
+    across_a_while, "lea ebp, [eax + 7]", "push ecx # {software}", "mov ecx, 1000000", "3:", "dec ecx", "jnz 3b", "pop ecx"
 );
 
 /// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
@@ -106,8 +126,8 @@ pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usi
         "push ebp",
         "push esi",
         "push edi",
-        "mov eax, [esp + 5 * {word}]",
-        "mov ecx, [esp + 6 * {word}]",
+        "mov eax, [esp + {word} * 5]",
+        "mov ecx, [esp + {word} * 6]",
         // SP is 16-aligned at the call.
         "sub esp, 2 * {word}",
         "push ecx",
@@ -201,7 +221,7 @@ pub fn end_single_step(regs: &mut SavedRegs) {
 pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
     naked_asm!(
         "push ebp",
-        "mov ebp, [esp + 2 * {word}]",
+        "mov ebp, [esp + {word} * 2]",
         "int {software}",
         "pop ebp",
         "ret",

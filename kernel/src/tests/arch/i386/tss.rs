@@ -56,6 +56,16 @@ fn double_fault_tss() -> (u32, u32, u32) {
     task_state_segment((gate >> 16) as u32 & 0xffff)
 }
 
+/// Whether this CPU runs in its own task, which is busy, and the task of the double fault is not.
+pub(super) fn check_tasks() -> Outcome {
+    let (base, _, kind) = loaded_tss();
+    let at = cpu_tables::tables_address(cpus::this().id());
+    check!(u64::from(base) == at && kind == 0b1011, "the task is {base:#x}, {kind:#b}");
+    let (_, limit, kind) = double_fault_tss();
+    check!(limit == 103 && kind == 0b1001, "the other task: {limit}, {kind:#b}");
+    Ok(())
+}
+
 /// # Safety
 ///
 /// 1. The segment at `base` is mapped and `at` inside it.

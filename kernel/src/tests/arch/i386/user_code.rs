@@ -1,15 +1,26 @@
 //! A few instructions of user mode, each a program of its own, without anything around them.
 
 use crate::arch::regs::SavedRegs;
+use crate::arch::user::SYSENTER_PAGE;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 
 const BREAKPOINT: u8 = 3;
+const PAGE_FAULT: u8 = 14;
+/// Where [`known_program`] loads from, and how long that instruction is.
+const LOADED_FROM: u32 = 0x1001;
+const LOAD_BYTES: u32 = 2;
 
 /// Whether a program raised this exception to see that it goes on, and makes it go on.
-pub fn goes_on_after(vector: u8, _regs: &mut SavedRegs) -> bool {
-    vector == BREAKPOINT
+pub fn goes_on_after(vector: u8, regs: &mut SavedRegs) -> bool {
+    match vector {
+        BREAKPOINT => {}
+        // The load behind the breakpoint: `mov eax, [eax]`.
+        PAGE_FAULT if regs.eax == LOADED_FROM => regs.eip += LOAD_BYTES,
+        _ => return false,
+    }
+    true
 }
 
 /// Sets what the program finds in its argument register.
@@ -84,4 +95,93 @@ pub fn check_call_twice(regs: &SavedRegs, sp: u64) -> Outcome {
 #[unsafe(naked)]
 pub extern "C" fn read_there() {
     naked_asm!("mov ebx, [edi]", "mov eax, 1", "int 0x80")
+}
+
+/// System call 0 by `sysenter`, through the page for it, and then by `int 0x80`, with a known value in every register; then
+/// system call 1.
+#[unsafe(naked)]
+pub extern "C" fn call_by_sysenter() {
+    naked_asm!(
+        "mov ebx, 0x1002",
+        "mov ecx, 0x1003",
+        "mov edx, 0x1004",
+        "mov esi, 0x1005",
+        "mov edi, {page}",
+        "mov ebp, 0x1007",
+        "xor eax, eax",
+        "call edi",
+        "xor eax, eax",
+        "int 0x80",
+        "mov eax, 1",
+        "int 0x80",
+        page = const SYSENTER_PAGE,
+    )
+}
+
+/// System call 0 by a `sysenter` of its own, right after setting the trap flag; then system call 1.
+#[unsafe(naked)]
+pub extern "C" fn trapped_sysenter() {
+    naked_asm!(
+        "call 4f",
+        "mov eax, 1",
+        "int 0x80",
+        "4:",
+        "push ecx",
+        "push edx",
+        "push ebp",
+        "mov ebp, esp",
+        "xor eax, eax",
+        "pushfd",
+        "or dword ptr [esp], {trap}",
+        "popfd",
+        "sysenter",
+        trap = const 1 << 8,
+    )
+}
+
+/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at edi is 0, and ends.
+#[unsafe(naked)]
+pub extern "C" fn known_program() {
+    naked_asm!(
+        "mov dword ptr [esp - {back}], 1",
+        "mov ebx, 0x1002",
+        "mov ecx, 0x1003",
+        "mov edx, 0x1004",
+        "mov esi, 0x1005",
+        "mov ebp, 0x1007",
+        "mov eax, 0x1001",
+        "int3",
+        "mov eax, [eax]",
+        "xor eax, eax",
+        "int 0x80",
+        "2:",
+        "inc ecx",
+        "cmp dword ptr [edi], 0",
+        "je 2b",
+        "mov eax, 1",
+        "int 0x80",
+        back = const 16,
+    )
+}
+
+/// Whether the registers of an entry of [`known_program`] are right: an exception, or one of the system calls after it.
+pub fn check_known_program(regs: &SavedRegs, argument: u64, sp: u64, exception: bool) -> Outcome {
+    let known = SavedRegs {
+        ebx: 0x1002,
+        edx: 0x1004,
+        esi: 0x1005,
+        edi: argument as u32,
+        ebp: 0x1007,
+        ds: USER_DATA.into(),
+        es: USER_DATA.into(),
+        fs: 0,
+        gs: 0,
+        esp: sp as u32,
+        ss: USER_DATA.into(),
+        ..*regs
+    };
+    check!(*regs == known, "{regs:x?}");
+    let others = (regs.eax, regs.ecx);
+    check!(!exception || others == (0x1001, 0x1003), "eax, ecx: {others:x?}");
+    Ok(())
 }

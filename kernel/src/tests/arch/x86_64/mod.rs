@@ -1,13 +1,13 @@
 //! x86_64: tests of what only it has, and what portable tests need.
 
-pub(in crate::tests) mod entry_work;
-pub(in crate::tests) mod every_instruction;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
+pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
+use super::pc::every_instruction;
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 

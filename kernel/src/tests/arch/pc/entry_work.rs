@@ -1,11 +1,11 @@
 //! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards that no register of
 //! whoever did it has changed.
 
-use super::registers::{self, Registers};
-use super::user_code;
 use crate::arch::irqchip;
 use crate::arch::regs::SavedRegs;
 use crate::softirq::{self, Softirq};
+use crate::tests::arch::registers::{self, Registers};
+use crate::tests::arch::{sweep, user_code};
 use crate::tests::support::until;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
@@ -15,27 +15,29 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// NMIs that were handled for the work itself, or once more for one that came meanwhile.
-pub(super) static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
+pub(in crate::tests) static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
 
 /// Sends an NMI to the CPU this runs on.
-pub(super) fn send_nmi_to_this_cpu() {
+pub(in crate::tests) fn send_nmi_to_this_cpu() {
     irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
 }
 
 /// Whether the first NMI is to see to it that another one comes meanwhile.
-pub(super) static TWICE: AtomicBool = AtomicBool::new(false);
+pub(in crate::tests) static TWICE: AtomicBool = AtomicBool::new(false);
 /// Whether only NMIs in user mode count as the work's own.
-pub(super) static IN_USER_MODE: AtomicBool = AtomicBool::new(false);
+pub(in crate::tests) static IN_USER_MODE: AtomicBool = AtomicBool::new(false);
 
 /// Things to do that execute the entry code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
+pub(in crate::tests) enum Work {
     /// An interrupt in a thread, with a softirq behind it.
     Interrupt,
     /// A thread is made, runs, sleeps, ends.
     Switch,
     /// A system call, a breakpoint and a page fault of a program.
     User,
+    /// A system call of a program by the machine's other instruction for it.
+    OtherCall,
     /// An NMI in the kernel.
     Nmi,
     /// An NMI during which another one comes.
@@ -46,7 +48,7 @@ pub(super) enum Work {
 
 impl Work {
     /// Does it, once, and checks that every register of whoever did it is as it was.
-    pub(super) fn perform(self) -> Outcome {
+    pub(in crate::tests) fn perform(self) -> Outcome {
         OWN_NMIS.store(0, Ordering::Relaxed);
         TWICE.store(self == Self::NmiTwice, Ordering::Relaxed);
         IN_USER_MODE.store(self == Self::UserNmi, Ordering::Relaxed);
@@ -60,11 +62,12 @@ impl Work {
             Self::Switch => switch(),
             Self::User => program(false),
             Self::UserNmi => program(true),
+            Self::OtherCall => sweep::other_call(),
         }
     }
 
     /// NMIs that are handled for the work alone.
-    pub(super) const fn own_nmis(self) -> u32 {
+    pub(in crate::tests) const fn own_nmis(self) -> u32 {
         match self {
             Self::Nmi | Self::UserNmi => 1,
             Self::NmiTwice => 2,
@@ -76,7 +79,7 @@ impl Work {
 static SOFTIRQS: AtomicU32 = AtomicU32::new(0);
 
 /// What the softirq of the interrupt does.
-pub(super) fn count_softirq() {
+pub(in crate::tests) fn count_softirq() {
     SOFTIRQS.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -105,7 +108,11 @@ fn switch() -> Outcome {
     KEPT.store(0, Ordering::Relaxed);
     let thread = sched::spawn_kernel("swept", body, 0x5a5a_1000);
     thread.map_err(|error| format!("{error:?}"))?.join();
-    check!(KEPT.load(Ordering::Relaxed) == 6, "{KEPT:?} registers of 6 were kept");
+    check!(
+        KEPT.load(Ordering::Relaxed) as usize == registers::KEPT,
+        "{KEPT:?} registers of {} were kept",
+        registers::KEPT
+    );
     Ok(())
 }
 

@@ -9,20 +9,19 @@
 //!
 //! ```text
 //!   instruction ----> debug handler: sends NMI 1 to itself
-//!                        NMI 1: sends NMI 2, which is held back; goes back to the debug handler, but not by iretq
-//!                     debug handler: iretq, which ends the holding back
+//!                        NMI 1: sends NMI 2, which is held back; goes back to the debug handler, but not by iret
+//!                     debug handler: iret, which ends the holding back
 //!   instruction <---- NMI 2 is here
 //! ```
 //!
 //! Inside the NMI code itself NMIs are held back already: one is enough. After a breakpoint in an NMI's handler they are not:
 //! there the NMI comes inside the debug handler, right before the instruction, which is the same to the handler's body; in the
-//! exit window it would not be, so the window is swept with NMIs held back. Left out are the instructions that run with SP on
+//! exit window of x86_64 it would not be, so the window is swept with NMIs held back. Left out there are the instructions that run with SP on
 //! the NMI stack, the beginning of the NMI's own entry: the way back from the breakpoint would let the next NMI in over the
 //! frame of the first, which no handler can survive; so the kernel has no breakpoints there. Nothing else on the paths is left
 //! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
 
-use super::entry_work;
-use super::entry_work::{IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
+use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
 use crate::arch::cpu;
 use crate::arch::cpu_tables;
 use crate::arch::irqchip::{self, vector};
@@ -31,6 +30,7 @@ use crate::arch::step;
 use crate::backtrace::{self, STEPS};
 use crate::softirq;
 use crate::sync::SpinLock;
+use crate::tests::arch::sweep;
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode;
 use crate::tests::{Outcome, check};
@@ -38,7 +38,6 @@ use crate::{cpus, interrupts, sched, symbols};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::arch::naked_asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
@@ -89,8 +88,10 @@ struct Landing {
     /// or again, a program's, and between the two halves of a switch.
     fp_is_good: bool,
     thread_top: usize,
-    steps: Backtrace<STEPS>,
 }
+
+/// The backtrace from there. In a place of its own: it is half of the stack that the handler stands on.
+static STEPS_THERE: SpinLock<Backtrace<STEPS>> = SpinLock::new(Backtrace::empty());
 
 /// Whether the running thread is one of those that do the work.
 fn is_worker() -> bool {
@@ -100,60 +101,13 @@ fn is_worker() -> bool {
         || user_mode::is_ours()
 }
 
-extern "C" fn send_first_nmi() {
-    send_nmi_to_this_cpu();
-}
-
-static DEBUG_SP: AtomicUsize = AtomicUsize::new(0);
-
-/// Sends NMI 1 and waits for it; comes back by [`back_in_the_debug_handler`], with NMIs held back.
-#[unsafe(naked)]
-extern "C" fn until_nmis_are_held_back() {
-    naked_asm!(
-        "push rbp",
-        "mov rbp, rsp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "sub rsp, {word}",
-        "mov [rip + {sp}], rsp",
-        "call {send}",
-        "2:",
-        "pause",
-        "jmp 2b",
-        word = const 8,
-        sp = sym DEBUG_SP,
-        send = sym send_first_nmi,
-    )
-}
-
-/// From the handler of NMI 1, whose stack is given up.
-#[unsafe(naked)]
-extern "C" fn back_in_the_debug_handler() -> ! {
-    naked_asm!(
-        "mov rsp, [rip + {sp}]",
-        "add rsp, {word}",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-        word = const 8,
-        sp = sym DEBUG_SP,
-    )
-}
-
 /// Right before the instruction.
 fn on_debug(regs: &mut SavedRegs) {
-    regs.rflags |= step::RESUME;
-    if !is_worker() || regs.rip as usize != TARGET.load(Ordering::Relaxed) {
+    sweep::resume(regs);
+    if !is_worker() || regs.pc().get() != TARGET.load(Ordering::Relaxed) {
         return;
     }
-    if kind_at(regs.rsp as usize) == Some(StackKind::Nmi) {
+    if kind_at(regs.sp().get()) == Some(StackKind::Nmi) {
         LEFT_OUT.store(true, Ordering::Relaxed);
         step::set_breakpoint(None);
         return;
@@ -168,22 +122,21 @@ fn on_debug(regs: &mut SavedRegs) {
             step::set_breakpoint(None);
             irqchip::send_interrupt(cpus::this().hardware_id.load(Ordering::Relaxed), vector::CALL);
         }
-    } else if let Some(what_follows) = held_back(regs.rip) {
+    } else if let Some(what_follows) = held_back(regs.pc().get() as u64) {
         if coming(what_follows) {
             step::set_breakpoint(None);
             send_nmi_to_this_cpu();
         }
     } else if coming(Phase::HoldBack) {
         step::set_breakpoint(None);
-        until_nmis_are_held_back();
+        sweep::until_nmis_are_held_back();
     }
 }
 
 /// If an NMI is not over at this instruction, so that NMIs are held back or latched: what one that is sent now leads to.
 fn held_back(at: u64) -> Option<Phase> {
     let name = symbols::lookup(at)?.name;
-    if name.contains("::nmi_from_user") {
-        // The thread's stack is in use, not the body stack: it is handled at once.
+    if sweep::handles_another_at_once(name) {
         return Some(Phase::Coming);
     }
     // The handler runs once more, for the first NMI.
@@ -192,13 +145,13 @@ fn held_back(at: u64) -> Option<Phase> {
 }
 
 fn land(regs: &SavedRegs) {
-    let steps = backtrace::steps_from_regs(regs);
-    let (fp, sp) = ((regs.rbp & !1) as usize, regs.rsp as usize);
+    backtrace::keep_steps_from_regs(regs, &mut STEPS_THERE.lock());
+    let (fp, sp) = (regs.fp().get() & !1, regs.sp().get());
     let same_stack = stack_at(fp).is_some_and(|stack| stack_at(sp) == Some(stack));
     let thread_top = sched::current().stack_range().top.get();
     let handler = kind_at(cpu::stack_pointer());
     let fp_is_good = stack_at(sp).is_some() && (fp == 0 || same_stack);
-    *LANDING.lock() = Some(Landing { regs: *regs, handler, fp_is_good, thread_top, steps });
+    *LANDING.lock() = Some(Landing { regs: *regs, handler, fp_is_good, thread_top });
     set_phase(Phase::Landed);
 }
 
@@ -208,7 +161,7 @@ fn on_nmi(regs: &mut SavedRegs) {
         send_nmi_to_this_cpu();
         // SAFETY: (1) this is the handler, and the next line leaves the body stack for ever; (2) nothing here faults.
         unsafe { cpu_tables::nmi_words(cpus::this()).abandon() };
-        back_in_the_debug_handler();
+        sweep::back_in_the_debug_handler();
     } else if phase_is(Phase::Coming) && WITH_NMI.load(Ordering::Relaxed) {
         // A lock that is held by nobody: the tester takes it only when it has landed.
         land(regs);
@@ -218,8 +171,8 @@ fn on_nmi(regs: &mut SavedRegs) {
         let before = OWN_NMIS.fetch_add(1, Ordering::Relaxed);
         if before == 0 && TWICE.load(Ordering::Relaxed) {
             send_nmi_to_this_cpu();
-            // SAFETY: (1) the handler returns with everything as it was. Its iretq lets the NMI in.
-            unsafe { core::arch::asm!("int3") };
+            // Its iret lets the NMI in.
+            crate::tests::arch::registers::breakpoint();
         }
     }
 }
@@ -298,32 +251,9 @@ fn instructions() -> Result<Vec<Instruction>, String> {
     Ok(all)
 }
 
-/// What executes a function's instructions.
-fn work_for(function: &str) -> &'static [Work] {
-    let is = |name: &str| function.contains(name);
-    if is("nmi_repeat") {
-        &[Work::NmiTwice]
-    } else if is("nmi_from_user") {
-        &[Work::UserNmi]
-    } else if is("nmi_window") {
-        // Not the second kind: see the head.
-        &[Work::Nmi]
-    } else if is("::nmi::") {
-        &[Work::Nmi, Work::NmiTwice]
-    } else if is("syscall_entry") {
-        &[Work::User]
-    } else if is("first_return") || is("switch") {
-        &[Work::Switch]
-    } else if is("call_on_stack") {
-        &[Work::Interrupt]
-    } else {
-        &[Work::User, Work::Interrupt]
-    }
-}
-
 /// What must be so of a landing.
-fn check_landing(landing: &Landing, with_nmi: bool) -> Outcome {
-    let Landing { regs, handler, fp_is_good, thread_top, steps } = landing;
+fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>, with_nmi: bool) -> Outcome {
+    let Landing { regs, handler, fp_is_good, thread_top } = landing;
     if with_nmi && !regs.from_user() {
         check!(*handler == Some(StackKind::NmiBody), "the handler stands on {handler:?}");
     } else {
@@ -333,8 +263,8 @@ fn check_landing(landing: &Landing, with_nmi: bool) -> Outcome {
     let first = steps.steps().first().map(|(step, _)| *step);
     let end = steps.end();
     let starts_there = match first {
-        Some(Step::Interrupted(first)) => first.pc.get() as u64 == regs.rip,
-        Some(Step::UserBoundary(first)) => first.pc.get() as u64 == regs.rip,
+        Some(Step::Interrupted(first)) => first.pc == regs.pc(),
+        Some(Step::UserBoundary(first)) => first.pc == regs.pc(),
         _ => false,
     };
     check!(starts_there, "the backtrace starts with {first:x?}");
@@ -348,8 +278,8 @@ fn check_landing(landing: &Landing, with_nmi: bool) -> Outcome {
             let symbol = symbols::lookup(pc);
             symbol.is_some_and(|symbol| names.iter().any(|name| symbol.name.contains(name)))
         };
-        let empty = regs.rsp as usize + size_of::<SavedRegs>() >= *thread_top
-            && regs.rsp as usize <= *thread_top;
+        let empty = regs.sp().get() + size_of::<SavedRegs>() >= *thread_top
+            && regs.sp().get() <= *thread_top;
         let known = empty
             || steps.steps().iter().any(|(step, _)| match step {
                 Step::UserBoundary(_) => true,
@@ -398,14 +328,19 @@ fn attempt(instruction: &Instruction, work: Work, with_nmi: bool) -> Result<Atte
     let Some(landing) = LANDING.lock().take() else {
         // An NMI during an NMI: handled once more, at the end of the first. A second one may have merged with the third.
         let expected = work.own_nmis() + 1;
-        let right = nmis == expected || work == Work::NmiTwice && nmis + 1 == expected;
+        // Of NMIs sent to a program, those that hit the kernel are not counted.
+        let right = nmis == expected
+            || work == Work::UserNmi
+            || work == Work::NmiTwice && nmis + 1 == expected;
         check!(with_nmi && right, "{nmis} NMIs, not {expected}");
         return Ok(Attempt::There);
     };
     check!(work == Work::UserNmi || nmis == work.own_nmis(), "{nmis} NMIs of the work's own");
-    check_landing(&landing, with_nmi)?;
-    let there = landing.regs.rip as usize == instruction.at;
-    check!(there || !with_nmi, "it landed at {:x}", landing.regs.rip);
+    check_landing(&landing, &STEPS_THERE.lock(), with_nmi)?;
+    let there = landing.regs.pc().get() == instruction.at;
+    // After a breakpoint in an NMI's handler NMIs are not held back: it comes before the debug handler goes back.
+    let in_the_debug_handler = work == Work::NmiTwice;
+    check!(there || !with_nmi || in_the_debug_handler, "it landed at {}", landing.regs.pc());
     Ok(if there { Attempt::There } else { Attempt::Elsewhere })
 }
 
@@ -427,7 +362,7 @@ fn sweep(with_nmi: bool) -> Outcome {
                 format!("{}+{offset:#x}: {message}", instruction.function)
             };
             let mut reached = false;
-            for &work in work_for(instruction.function) {
+            for &work in sweep::work_for(instruction.function) {
                 match attempt(instruction, work, with_nmi)
                     .map_err(|m| name(format!("{work:?}: {m}")))?
                 {

@@ -1,0 +1,4 @@
+//! What both kinds of PC are tested with, besides what all machines are: the sweep.
+
+pub(in crate::tests) mod entry_work;
+pub(in crate::tests) mod every_instruction;
