@@ -221,6 +221,9 @@ pub(crate) const PLATFORM: &str = MACHINE;
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 3;
 
+/// What the auxiliary vector says of the CPU: nothing that a program needs.
+pub(crate) const HARDWARE: u64 = 0;
+
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub(crate) const USER_TOP: u64 = SYSENTER_PAGE;
 
