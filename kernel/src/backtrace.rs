@@ -10,8 +10,8 @@ use kstack::{registry, unwind};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{Backtrace, End, Step};
 
-/// Steps kept of a backtrace that is printed.
-pub const STEPS: usize = 48;
+/// Steps kept of a backtrace that is looked at: 48, or 24 where stacks are half as large.
+pub const STEPS: usize = kstack_core::verdict::REPORT_STEPS;
 
 /// Writes steps, one a line, repeated frames folded.
 pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write) -> fmt::Result {

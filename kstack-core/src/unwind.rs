@@ -42,6 +42,8 @@ pub trait FrameRules {
     fn saved_regs_at(fp: Addr) -> Option<Addr>;
     /// Bytes of saved registers.
     const SAVED_REGS: ByteSize;
+    /// Bytes at the top of a thread stack that nothing uses: the registers saved from user mode end there.
+    const FREE_AT_TOP: ByteSize = ByteSize::ZERO;
     /// Where the frame record, previous frame pointer and return address, lies: this far below what the frame pointer says.
     const RECORD_BELOW: ByteSize = ByteSize::ZERO;
     /// Reads what is needed of the registers saved at `at`, through `read` only.
@@ -252,7 +254,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     fn look_for_boundary<F: FrameRules>(&mut self, regs: SavedRegs) {
         match self.lookup.stack_at(regs.sp) {
             Some(stack) => {
-                let saved = stack.range.top.wrapping_sub(F::SAVED_REGS);
+                let saved = stack.range.top.wrapping_sub(F::FREE_AT_TOP.plus(F::SAVED_REGS));
                 let marked = F::saved_regs_at(regs.fp) == Some(saved);
                 if stack.kind == StackKind::Thread && regs.sp >= saved && !marked {
                     self.pending = Some(Step::End(End::Reliable));

@@ -5,6 +5,7 @@
 //! | delivered | address | verdict |
 //! | --- | --- | --- |
 //! | on another stack, because this one could take no frame | in the guard below the stack SP is on | guard hit |
+//! | likewise | SP is past that guard, in the neighbour's guard above | frame beyond the guard of the stack between |
 //! | likewise | SP is in no known stack, or in another thread's or CPU's, yet one is running | frame beyond the guard, or above the stack: SP leads elsewhere |
 //! | likewise | SP is well inside a stack that this CPU can be on | not an overflow |
 //! | on its own stack | in a guard | guard access: a stray read or write |
@@ -216,6 +217,16 @@ fn overflowed(
     {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }
+    // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it adjoins the guard below.
+    let a_guard_up = below_sp.wrapping_add(arena.geometry().guard_above());
+    if let Place::GuardAbove { .. } | Place::Outside = arena.place(below_sp)
+        && let Place::GuardBelow { slot, .. } = arena.place(a_guard_up)
+        && let Some(stack) = table.stack_in(slot)
+        && was_on(stack)
+    {
+        let distance = stack.range.lowest.bytes_above(below_sp);
+        return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
+    }
     // Beyond its own guard, wherever that is; the access that failed may still name the guard that stopped it.
     if let Some((stack, Side::Below, distance)) = from_address
         && was_on(stack)
@@ -233,8 +244,8 @@ fn overflowed(
     Some((stack, side, distance, Cause::FrameBeyondGuard))
 }
 
-/// Steps of a backtrace that a report keeps.
-pub const REPORT_STEPS: usize = 48;
+/// Steps of a backtrace that a report keeps: 48, or 24 where stacks are half as large.
+pub const REPORT_STEPS: usize = 6 * size_of::<usize>();
 
 /// All there is to say: a structure first, text second.
 #[derive(Clone, Debug)]

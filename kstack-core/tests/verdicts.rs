@@ -113,6 +113,30 @@ fn o1_a_frame_larger_than_the_guard_is_blamed_on_the_thread_that_ran() {
     }
 }
 
+/// Between the bodies of slots 1 and 2 lie the guard above the one and the guard below the other. Red if the thread, on whose
+/// side SP stands, or nobody were blamed.
+#[test]
+fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
+    let machine = Machine::new();
+    let (neighbour, stack) = (machine.stack(1), machine.stack(2));
+    let context = Context { in_interrupt: true, ..THREAD };
+    let sp = neighbour.range.top.get() + 64;
+    let verdict = machine.judge(Delivery::AnotherStack, sp, sp, context).expect("an overflow");
+    assert_eq!((verdict.stack, verdict.side), (stack, Side::Below));
+    assert_eq!(verdict.cause, Cause::FrameBeyondGuard);
+    assert_eq!(verdict.distance.get(), stack.range.lowest.get() - sp + 1);
+    assert_eq!(verdict.consequence, Consequence::StopSystem);
+    // The first slot's neighbour is the end of the arena.
+    let first = machine.stack(0);
+    let sp = machine.arena.range().lowest.get() - 64;
+    let verdict = machine.judge(Delivery::AnotherStack, sp, sp, context).expect("an overflow");
+    assert_eq!((verdict.stack, verdict.cause), (first, Cause::FrameBeyondGuard));
+    let sp = neighbour.range.top.get() + 64;
+    // A thread that is not in an interrupt cannot have been there.
+    let verdict = machine.judge(Delivery::AnotherStack, sp, sp, THREAD);
+    assert!(verdict.is_none_or(|verdict| verdict.stack != stack));
+}
+
 #[test]
 fn o1_a_frame_that_jumps_onto_another_cpus_stack_is_blamed_on_the_thread_that_ran() {
     // The thread on top of slot 1; slot 0 belongs to a CPU that has nothing to do with it.

@@ -147,10 +147,21 @@ impl CpuLocal {
         Addr::new(self.irq_top.load(Ordering::Relaxed))
     }
 
+    /// Lowest address of the running thread's stack.
+    #[inline(always)]
+    pub fn thread_lowest(&self) -> Addr {
+        Addr::new(self.thread_lowest.load(Ordering::Relaxed))
+    }
+
     /// Top of the running thread's stack.
     #[inline(always)]
     pub fn thread_top(&self) -> Addr {
         Addr::new(self.thread_top.load(Ordering::Relaxed))
+    }
+
+    /// The running thread, as this block has it: for code of the CPU itself with interrupts off, and for reports.
+    pub fn thread(&self) -> usize {
+        self.thread.load(Ordering::Relaxed)
     }
 
     /// The canary that compiled code compares with.

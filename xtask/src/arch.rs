@@ -110,6 +110,9 @@ pub(crate) struct Description {
 /// What separates the firmware's words from the kernel's: a control character that no terminal shows.
 pub(crate) const START_OF_TEXT: u8 = 0x02;
 
+/// A Cortex-A15 with four or fewer others on the `virt` machine.
+const CORTEX_A15: &[&str] = &["-M", "virt,highmem=off", "-cpu", "cortex-a15"];
+
 const STATIC: &str = "-Crelocation-model=static";
 const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
 const USER: &[&str] = &[STATIC, FRAME_POINTERS, "-Cstrip=debuginfo"];
@@ -214,7 +217,7 @@ const TABLE: [(Arch, Description); 5] = [
         Arch::Arm32,
         Description {
             name: "arm32",
-            supported: false,
+            supported: true,
             target: "armv7a-none-eabi",
             own_core_fits: true,
             codegen_flags: &[FRAME_POINTERS],
@@ -222,12 +225,16 @@ const TABLE: [(Arch, Description); 5] = [
             user_flags: USER,
             qemu: "qemu-system-arm",
             qemu_packages: &[&["qemu-system-arm"]],
-            // With all devices below 4 GiB, where page tables of two levels reach.
-            boards: &[Board {
-                name: "cortex-a15",
-                features: &[],
-                arguments: &["-M", "virt,highmem=off", "-cpu", "cortex-a15"],
-            }],
+            // With all devices in the first GiB, where the kernel's direct map of devices reaches.
+            boards: &[
+                Board { name: "cortex-a15", features: &[], arguments: CORTEX_A15 },
+                // The older layout: `thread_info` at the low end of the stack.
+                Board {
+                    name: "cortex-a15 thread-info-on-stack",
+                    features: &["thread-info-on-stack"],
+                    arguments: CORTEX_A15,
+                },
+            ],
             form: Form::Flat,
             control: Control::Semihosting,
             firmware_speaks: false,

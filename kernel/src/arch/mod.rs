@@ -3,6 +3,11 @@
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod pc;
 
+#[cfg(target_arch = "arm")]
+mod arm32;
+#[cfg(target_arch = "arm")]
+pub use arm32::*;
+
 #[cfg(target_arch = "aarch64")]
 mod arm64;
 #[cfg(target_arch = "aarch64")]
@@ -25,6 +30,7 @@ pub use i386::*;
 
 #[cfg(not(any(
     target_arch = "aarch64",
+    target_arch = "arm",
     target_arch = "riscv64",
     target_arch = "x86",
     target_arch = "x86_64"

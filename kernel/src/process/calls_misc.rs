@@ -244,6 +244,13 @@ pub(super) fn set_thread_area(at: u64) -> SysResult {
     Ok(0)
 }
 
+/// Sets the base of the thread-local storage.
+pub(super) fn set_tls(base: u64) -> SysResult {
+    sched::current().user_tls.store(base, Ordering::Relaxed);
+    crate::arch::user::set_tls(base);
+    Ok(0)
+}
+
 pub(super) fn set_tid_address(at: u64) -> SysResult {
     sched::current().clear_on_exit.store(at, Ordering::Relaxed);
     Ok(thread_number())

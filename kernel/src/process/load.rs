@@ -3,7 +3,9 @@
 //! The file is untrusted: every number in it is checked before it is used, and a bad one makes the whole program
 //! unloadable (`ENOEXEC`), with nothing left behind.
 
-use super::abi::{self, DYNAMIC_BASE, ELF_MACHINE, HARDWARE, MACHINE, USER_LOWEST, USER_TOP};
+use super::abi::{
+    self, DYNAMIC_BASE, ELF_MACHINE, HARDWARE, MACHINE, PLATFORM, USER_LOWEST, USER_TOP,
+};
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
 use crate::arch::paging::Access;
@@ -63,7 +65,7 @@ pub(crate) fn load(
         envp,
         auxiliary: &auxiliary,
         random: super::random_bytes(),
-        platform: MACHINE.as_bytes(),
+        platform: PLATFORM.as_bytes(),
         path,
         word: abi::WORD,
     };

@@ -136,6 +136,10 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::ClockGetres64 => misc::clock_getres(b, abi::encode_long_pair),
         Call::ClockNanosleep64 => misc::clock_nanosleep(b, c, WordSize::Eight),
         Call::Futex64 => misc::futex(a, b, c, d, WordSize::Eight),
+        Call::SetTls => misc::set_tls(a),
+        // A page is made visible to instruction fetches when it becomes executable, and programs here do not write code into
+        // executable pages.
+        Call::CacheFlush => Ok(0),
         Call::SetThreadArea => misc::set_thread_area(a),
         Call::ClockNanosleep => misc::clock_nanosleep(b, c, abi::WORD),
         Call::ClockGettime => misc::clock_gettime(b, abi::encode_pair),

@@ -182,7 +182,7 @@ static STAIN_AT: AtomicUsize = AtomicUsize::new(0);
 
 /// Looks whether its stack is clean, then stains it, on whatever CPUs it gets to run on.
 fn look_and_stain(way: usize) {
-    let lowest = sched::current().stack_range().lowest.get();
+    let lowest = sched::current().stack_range().lowest.get() + EXPECTED.kept_below;
     if let Some(at) = first_stain(lowest, (cpu::stack_pointer() - MARGIN) & !7) {
         STAINED.fetch_add(1, Ordering::Relaxed);
         STAIN_AT.store(at, Ordering::Relaxed);
@@ -474,7 +474,7 @@ pub fn t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind() -> O
     static FAILED: AtomicU32 = AtomicU32::new(0);
     static ENDED_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     fn live(way: usize) {
-        stain(way, sched::current().stack_range().lowest.get());
+        stain(way, sched::current().stack_range().lowest.get() + EXPECTED.kept_below);
         if way.is_multiple_of(3) {
             sched::yield_now();
         }

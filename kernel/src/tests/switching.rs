@@ -275,7 +275,7 @@ pub fn t9_whether_and_where_a_thread_has_its_stack_is_a_query() -> Outcome {
         let sp = thread.saved_sp();
         check!(range.contains(Addr::new(sp)), "its saved SP {sp:x} is not on it");
         let regs_at = switch::user_regs_at(range).get();
-        check!(regs_at == top - size_of::<SavedRegs>(), "its user registers are at {regs_at:x}");
+        check!(regs_at == top - EXPECTED.saved_regs, "its user registers are at {regs_at:x}");
         check!(sp < regs_at, "its frames are above its user registers");
         let mine = sched::current();
         let here = cpu::stack_pointer();
@@ -353,7 +353,7 @@ pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
     static RAN_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     static RAN: AtomicU32 = AtomicU32::new(0);
     fn body(_: usize) {
-        let lowest = sched::current().stack_range().lowest.get();
+        let lowest = sched::current().stack_range().lowest.get() + EXPECTED.kept_below;
         // SAFETY: (1) the far end of its own stack, which it does not use.
         unsafe { (lowest as *mut u8).write_volatile(1) };
         let count = || {

@@ -167,8 +167,10 @@ pub(super) fn seen() -> Vec<Seen> {
 
 /// Whether registers were saved at the very top of the thread's stack and the handler stands on the same stack.
 pub(super) fn check_at_top(seen: &Seen) -> Outcome {
-    let size = size_of::<SavedRegs>();
-    check!(seen.frame == seen.thread_top - size, "registers not at the top: {seen:x?}");
+    check!(
+        seen.frame == seen.thread_top - EXPECTED.saved_regs,
+        "registers not at the top: {seen:x?}"
+    );
     check!(seen.regs.from_user(), "not from user mode: {seen:x?}");
     check!(seen.sp < seen.frame && seen.frame - seen.sp < 2048, "the handler is away: {seen:x?}");
     check!(!seen.irq_stack_in_use, "the IRQ stack is marked: {seen:x?}");

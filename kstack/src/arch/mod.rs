@@ -12,6 +12,11 @@
 //!
 //! This module selects one tree and refuses what is half supported.
 
+#[cfg(target_arch = "arm")]
+pub mod arm32;
+#[cfg(target_arch = "arm")]
+pub use arm32 as current;
+
 #[cfg(target_arch = "aarch64")]
 pub mod arm64;
 #[cfg(target_arch = "aarch64")]
@@ -34,6 +39,7 @@ pub use i386 as current;
 
 #[cfg(not(any(
     target_arch = "aarch64",
+    target_arch = "arm",
     target_arch = "riscv64",
     target_arch = "x86",
     target_arch = "x86_64"

@@ -215,8 +215,14 @@ pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
 /// The machine `uname` and the auxiliary vector name.
 pub(crate) const MACHINE: &str = "i686";
 
+/// The platform the auxiliary vector names.
+pub(crate) const PLATFORM: &str = MACHINE;
+
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 3;
+
+/// What the auxiliary vector says of the CPU: nothing that a program needs.
+pub(crate) const HARDWARE: u64 = 0;
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub(crate) const USER_TOP: u64 = SYSENTER_PAGE;
@@ -379,9 +385,6 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 84] {
     }
     bytes
 }
-
-/// What the auxiliary vector says of the CPU: nothing that a program needs.
-pub(crate) const HARDWARE: u64 = 0;
 
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 20;

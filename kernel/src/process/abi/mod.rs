@@ -9,6 +9,11 @@ mod arm64;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use arm64::*;
 
+#[cfg(target_arch = "arm")]
+mod arm32;
+#[cfg(target_arch = "arm")]
+pub(crate) use arm32::*;
+
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
 #[cfg(target_arch = "riscv64")]
@@ -150,6 +155,8 @@ pub(crate) enum Call {
     ClockNanosleep64,
     Futex64,
     SetThreadArea,
+    SetTls,
+    CacheFlush,
 }
 
 /// Writes a little-endian integer into a structure being laid out by offset.

@@ -156,6 +156,9 @@ pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
 /// The machine `uname` and the auxiliary vector name.
 pub(crate) const MACHINE: &str = "riscv64";
 
+/// The platform the auxiliary vector names.
+pub(crate) const PLATFORM: &str = MACHINE;
+
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 243;
 

@@ -177,8 +177,11 @@ pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, d, e]
 }
 
-/// The machine `uname` and the auxiliary vector name.
+/// The machine `uname` names.
 pub(crate) const MACHINE: &str = "x86_64";
+
+/// The platform the auxiliary vector names.
+pub(crate) const PLATFORM: &str = MACHINE;
 
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 62;

@@ -9,6 +9,11 @@
 
 use kstack_core::kind::StackKind;
 
+#[cfg(target_arch = "arm")]
+mod arm32;
+#[cfg(target_arch = "arm")]
+pub(super) use arm32::*;
+
 #[cfg(target_arch = "aarch64")]
 mod arm64;
 #[cfg(target_arch = "aarch64")]
@@ -40,6 +45,8 @@ pub(super) struct Expected {
     pub(super) stack_align_kib: usize,
     /// Bytes of the registers that an entry saves.
     pub(super) saved_regs: usize,
+    /// Bytes at the low end of a running thread's stack that are not the thread's to write.
+    pub(super) kept_below: usize,
     /// Bytes of the registers that a switch saves.
     pub(super) switch_frame: usize,
     /// The stacks that each CPU has besides its idle stack and its IRQ stack.

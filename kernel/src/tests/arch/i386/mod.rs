@@ -17,6 +17,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_kib: 8,
     stack_align_kib: 8,
     saved_regs: 68,
+    kept_below: 0,
     switch_frame: 24,
     cpu_stacks: &[StackKind::Softirq, StackKind::DoubleFault, StackKind::NmiBody, StackKind::Debug],
     softirq_stack: StackKind::Softirq,

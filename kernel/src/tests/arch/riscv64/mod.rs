@@ -13,6 +13,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_kib: 16,
     stack_align_kib: 16,
     saved_regs: 288,
+    kept_below: 0,
     switch_frame: 112,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,

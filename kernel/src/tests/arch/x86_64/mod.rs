@@ -16,6 +16,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_kib: 16,
     stack_align_kib: 16,
     saved_regs: 168,
+    kept_below: 0,
     switch_frame: 56,
     cpu_stacks: &[
         StackKind::DoubleFault,

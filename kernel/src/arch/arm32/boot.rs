@@ -1,0 +1,243 @@
+//! From the first instruction to Rust, for the first CPU and for the others.
+//!
+//! The board starts a flat image at its first byte, in SVC mode, paging off, r2 = physical address of the device tree. (As
+//! an ELF file: r2 = 0, the tree at the start of RAM if it fits there; then there is no initial archive.) We build the
+//! smallest page tables that let the kernel run where it is linked, in the long-descriptor format:
+//!
+//! ```text
+//!   virtual                    physical
+//!   0x4000_0000 + 1 GiB     -> the same         identity, so that turning paging on does not lose us (TTBR0)
+//!   0x8000_0000 + 1 GiB     -> 0                the devices, in the direct map (TTBR1)
+//!   0xc000_0000 + 768 MiB   -> 0x4000_0000      RAM, in the direct map
+//!   0xf800_0000 + 112 MiB   -> 0x4000_0000      the kernel image
+//! ```
+//!
+//! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs come through PSCI, in the same state, to
+//! `boot_secondary`, go through the same tables, and continue in `secondary_main` on the stack given.
+//!
+//! Long descriptors rather than short ones: 64-bit entries with 4 KiB tables as on the 64-bit machines, privileged execute-never,
+//! and two table bases, so that a process's tables hold its own half alone.
+
+use super::layout::{EARLY_TOP, IMAGE, RAM};
+use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
+use crate::boot_info::BootInfo;
+use crate::device_tree::Tree;
+use crate::memory::direct;
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Bytes of the stack the first CPU boots on, until its idle stack is there.
+pub const BOOT_STACK_BYTES: usize = 32 * 1024;
+
+/// Megabytes that one entry of a second-level table maps.
+const LARGE_SHIFT: u32 = 21;
+
+global_asm!(
+    ".section .boot.text, \"ax\"",
+    ".arm",
+    ".globl boot_start",
+    "boot_start:",
+    "cpsid aif, #{svc_mode}",
+    "mov r10, r2",
+    // First level, low: the second GiB is itself.
+    "ldr r0, =boot_level1_low",
+    "mov r2, #0",
+    "mov r3, #0",
+    "strd r2, r3, [r0]",
+    "ldr r2, ={ram_block}",
+    "strd r2, r3, [r0, #8]",
+    // First level, high: a GiB of devices, and a table.
+    "ldr r0, =boot_level1_high",
+    "ldr r4, ={device_block}",
+    "ldr r5, ={no_exec}",
+    "strd r4, r5, [r0]",
+    "ldr r4, =boot_level2 + {table}",
+    "mov r5, #0",
+    "strd r4, r5, [r0, #8]",
+    // Second level: RAM for the direct map, and again from where the image is.
+    "ldr r0, =boot_level2",
+    "ldr r4, ={ram_block}",
+    "ldr r5, ={no_exec}",
+    "mov r1, #0",
+    "2:",
+    "cmp r1, #{image_entry}",
+    "ldreq r4, ={ram_block}",
+    "moveq r5, #0",
+    "strd r4, r5, [r0], #8",
+    "add r4, r4, #{large}",
+    "add r1, r1, #1",
+    "cmp r1, #512",
+    "bne 2b",
+    "bl boot_enable_paging",
+    "ldr pc, =kernel_entry",
+
+    // The other CPUs, from PSCI.
+    ".globl boot_secondary",
+    "boot_secondary:",
+    "cpsid aif, #{svc_mode}",
+    "bl boot_enable_paging",
+    "ldr pc, =secondary_entry",
+
+    // In: paging off. Out: paging on, with the boot tables; floating point and the cycle counter on. Uses r0, r1.
+    "boot_enable_paging:",
+    "ldr r0, ={mair}",
+    "mcr p15, 0, r0, c10, c2, 0",
+    "ldr r0, ={ttbcr}",
+    "mcr p15, 0, r0, c2, c0, 2",
+    "mov r1, #0",
+    "ldr r0, =boot_level1_low",
+    "mcrr p15, 0, r0, r1, c2",
+    "ldr r0, =boot_level1_high",
+    "mcrr p15, 1, r0, r1, c2",
+    "mov r0, #{domain}",
+    "mcr p15, 0, r0, c3, c0, 0",
+    "mcr p15, 0, r0, c8, c7, 0",
+    "mcr p15, 0, r0, c7, c5, 0",
+    "dsb",
+    "isb",
+    // SCTLR: MMU, data cache, branch prediction, instruction cache; no alignment faults, low vectors, exceptions in ARM state.
+    "mrc p15, 0, r0, c1, c0, 0",
+    "ldr r1, ={sctlr_off}",
+    "bic r0, r0, r1",
+    "ldr r1, ={sctlr_on}",
+    "orr r0, r0, r1",
+    "mcr p15, 0, r0, c1, c0, 0",
+    "isb",
+    // Floating point, for programs: coprocessors 10 and 11, then the unit itself.
+    "mrc p15, 0, r0, c1, c0, 2",
+    "orr r0, r0, #0xf00000",
+    "mcr p15, 0, r0, c1, c0, 2",
+    "isb",
+    ".fpu neon",
+    "mov r0, #0x40000000",
+    "vmsr fpexc, r0",
+    // The cycle counter: reset, on, counting.
+    "mov r0, #5",
+    "mcr p15, 0, r0, c9, c12, 0",
+    "mov r0, #0x80000000",
+    "mcr p15, 0, r0, c9, c12, 1",
+    "bx lr",
+    ".ltorg",
+
+    ".section .boot.data, \"aw\"",
+    ".balign 4096",
+    "boot_level2: .skip 4096",
+    "boot_level1_low: .skip 32",
+    "boot_level1_high: .skip 32",
+
+    ".section .text.boot_high, \"ax\"",
+    ".arm",
+    ".globl kernel_entry",
+    "kernel_entry:",
+    "ldr sp, ={boot_stack} + {boot_stack_bytes}",
+    "mov r11, #0",
+    "mov r0, r10",
+    "mov r1, #0",
+    "bl {kernel_main}",
+    "b .",
+    ".globl secondary_entry",
+    "secondary_entry:",
+    "ldr r4, ={secondary}",
+    // The final tables map the kernel half as the boot tables do, and more.
+    "ldr r0, [r4, #{tables_at}]",
+    "mov r1, #0",
+    "mcrr p15, 1, r0, r1, c2",
+    "ldr r0, [r4, #{user_tables_at}]",
+    "mcrr p15, 0, r0, r1, c2",
+    "isb",
+    "mcr p15, 0, r0, c8, c7, 0",
+    "dsb",
+    "isb",
+    "ldr sp, [r4, #{stack_at}]",
+    "ldr r0, [r4, #{number_at}]",
+    "mov r11, #0",
+    "bl {secondary_main}",
+    "b .",
+    ".ltorg",
+    ".text",
+    svc_mode = const kstack::arch::current::regs::SVC_MODE,
+    ram_block = const RAM as u32 | (BLOCK | NORMAL) as u32,
+    device_block = const (BLOCK | DEVICE) as u32,
+    no_exec = const (super::paging::NO_EXEC >> 32) as u32,
+    table = const TABLE as u32,
+    image_entry = const (IMAGE + RAM - 0xc000_0000) >> LARGE_SHIFT,
+    large = const 1_u32 << LARGE_SHIFT,
+    mair = const MAIR,
+    ttbcr = const TTBCR,
+    domain = const kstack::arch::current::switch::DOMAIN,
+    // TE, AFE, TRE, EE, WXN and UWXN, V, A.
+    sctlr_off = const 0x7218_2002_u32,
+    // I, Z, C, M.
+    sctlr_on = const 0x1805_u32,
+    boot_stack = sym BOOT_STACK,
+    boot_stack_bytes = const BOOT_STACK_BYTES,
+    kernel_main = sym crate::kernel_main,
+    secondary_main = sym crate::arch::smp::secondary_main,
+    secondary = sym SECONDARY,
+    tables_at = const core::mem::offset_of!(Secondary, tables),
+    user_tables_at = const core::mem::offset_of!(Secondary, user_tables),
+    stack_at = const core::mem::offset_of!(Secondary, stack_top),
+    number_at = const core::mem::offset_of!(Secondary, number),
+);
+
+#[repr(C, align(4096))]
+struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
+
+static BOOT_STACK: BootStack =
+    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+
+/// What the next CPU that starts will run with.
+#[repr(C)]
+struct Secondary {
+    tables: AtomicU32,
+    user_tables: AtomicU32,
+    stack_top: AtomicU32,
+    number: AtomicU32,
+}
+
+static SECONDARY: Secondary = Secondary {
+    tables: AtomicU32::new(0),
+    user_tables: AtomicU32::new(0),
+    stack_top: AtomicU32::new(0),
+    number: AtomicU32::new(0),
+};
+
+/// What the next CPU that starts will run with: both halves' page tables, stack, and the argument of `secondary_main`. One at
+/// a time. Returns the physical address to start it at.
+pub fn prepare_secondary(tables: (u64, u64), stack_top: u64, number: u32) -> u64 {
+    unsafe extern "C" {
+        safe static boot_secondary: u8;
+    }
+    SECONDARY.tables.store(tables.0 as u32, Ordering::SeqCst);
+    SECONDARY.user_tables.store(tables.1 as u32, Ordering::SeqCst);
+    SECONDARY.stack_top.store(stack_top as u32, Ordering::SeqCst);
+    SECONDARY.number.store(number, Ordering::SeqCst);
+    (&raw const boot_secondary) as u64
+}
+
+/// The CPUs of the device tree, as bits by the number PSCI knows them by: affinity level 0.
+static CPUS: AtomicU64 = AtomicU64::new(0);
+
+/// The CPUs that there are, as bits.
+pub fn cpus() -> u64 {
+    CPUS.load(Ordering::Relaxed)
+}
+
+/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none, or none of a machine with the
+/// right interrupt controller.
+///
+/// # Safety
+///
+/// 1. The boot page tables are active: RAM is in the direct map.
+pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
+    let at = if tree == 0 { RAM } else { tree };
+    // SAFETY: (1) by the caller's promise the direct map is there.
+    let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
+    CPUS.store(tree.cpus().fold(0, |cpus, cpu| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
+    let Some(places) = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]) else { return false };
+    super::irqchip::set_places(places);
+    tree.read_into(boot);
+    // What the direct map has no room for is left unused.
+    boot.leave_out_from(EARLY_TOP);
+    true
+}

@@ -1,0 +1,194 @@
+//! Single instructions, as functions.
+
+use core::arch::asm;
+use kstack::arch::current::regs::FREE_AT_TOP;
+use kstack_core::addr::AddrRange;
+
+pub use kstack::arch::current::interrupts::{
+    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+};
+
+/// Turns interrupts off for the length of `body`.
+#[inline(always)]
+pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
+    let were_on = interrupts_off();
+    let result = body();
+    if were_on {
+        interrupts_on();
+    }
+    result
+}
+
+/// Turns interrupts on and waits for one, without a gap in between (`wfi` ends when one is pending, masked or not).
+#[inline(always)]
+pub fn wait_for_interrupt() {
+    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
+    unsafe { asm!("dsb", "wfi", "cpsie i", options(nostack)) };
+}
+
+/// Leaves the current stack for good and runs `next` on `stack`.
+pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
+    // outermost marker, and a page-aligned SP is as the procedure call standard wants it.
+    unsafe {
+        asm!(
+            "mov sp, {top}",
+            "mov r11, #0",
+            "blx {next}",
+            "udf #0",
+            top = in(reg) stack.top.wrapping_sub(FREE_AT_TOP).get(),
+            next = in(reg) next,
+            options(noreturn),
+        )
+    }
+}
+
+/// Stops this CPU for ever.
+pub fn halt() -> ! {
+    loop {
+        // SAFETY: (1) nothing is expected of this CPU any more.
+        unsafe { asm!("cpsid i", "wfi", options(nomem, nostack)) };
+    }
+}
+
+/// The virtual counter, 62.5 MHz on this board.
+#[inline(always)]
+pub fn counter() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) reading the counter has no effect.
+    unsafe {
+        asm!("isb", "mrrc p15, 1, {}, {}, c14", out(reg) low, out(reg) high,
+             options(nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Cycles: the low 32 bits from the cycle counter, the others from the virtual counter, which is slower but wider. Under the
+/// emulator a cycle is a nanosecond, and in its counting mode an instruction.
+#[inline(always)]
+pub fn cycles() -> u64 {
+    const CYCLES_PER_COUNT: u64 = 16;
+    let about = counter().wrapping_mul(CYCLES_PER_COUNT);
+    let low: u32;
+    // SAFETY: (1) reading the cycle counter has no effect; boot has turned it on.
+    unsafe {
+        asm!("isb", "mrc p15, 0, {}, c9, c13, 0", out(reg) low, options(nostack, preserves_flags));
+    }
+    // The two started at different moments, less than 2^31 cycles apart: the wide one follows the narrow one.
+    let ahead = low.wrapping_sub(about as u32) as i32;
+    about.wrapping_add_signed(i64::from(ahead))
+}
+
+/// Drops this CPU's cached translation of one page, in all address spaces.
+#[inline(always)]
+pub fn flush_page(address: u64) {
+    // SAFETY: (1) forgetting a translation is always allowed. The barriers: the entry's store is seen by the table walk
+    // first, and the translation is gone afterwards.
+    unsafe {
+        asm!("dsb ishst", "mcr p15, 0, {}, c8, c7, 3", "dsb ish", "isb",
+             in(reg) (address & !0xfff) as u32, options(nostack, preserves_flags));
+    }
+}
+
+/// Drops all of this CPU's cached translations, global ones too.
+pub fn flush_all() {
+    // SAFETY: (1) forgetting translations is always allowed.
+    unsafe {
+        asm!("dsb ishst", "mcr p15, 0, {}, c8, c7, 0", "dsb ish", "isb", in(reg) 0_u32,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Loads the page tables of the user half whose root is at this physical address.
+///
+/// All address spaces have number 0, so the old one's translations are dropped; those of the kernel half are global and stay.
+///
+/// # Safety
+///
+/// 1. The tables are those of a process, or the empty ones, and stay until others are loaded.
+#[inline(always)]
+pub unsafe fn load_tables(root: u64) {
+    // SAFETY: (1) by the caller's promise; (2) the kernel half has tables of its own, which stay.
+    unsafe {
+        asm!("dsb ishst", "mcrr p15, 0, {low}, {zero}, c2", "isb", "mcr p15, 0, {zero}, c8, c7, 2",
+             "dsb ish", "isb", low = in(reg) root as u32, zero = in(reg) 0_u32,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Fills a page with zeros, 32 bytes a store.
+///
+/// # Safety
+///
+/// 1. `page` is the address of 4096 writable bytes, a multiple of 32.
+#[inline]
+pub unsafe fn zero_page(page: *mut u8) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!(
+            "2:",
+            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
+            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
+            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
+            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
+            "cmp r0, r1",
+            "bne 2b",
+            inout("r0") page => _,
+            in("r1") page.wrapping_add(4096),
+            in("r2") 0,
+            in("r3") 0,
+            in("r4") 0,
+            in("r5") 0,
+            in("r8") 0,
+            in("r9") 0,
+            in("r12") 0,
+            in("lr") 0,
+            options(nostack),
+        );
+    }
+}
+
+/// Makes instructions that were written through the direct map visible to instruction fetches, on all CPUs.
+pub fn sync_instructions(page: *const u8) {
+    const LINE: usize = 64;
+    for offset in (0..4096).step_by(LINE) {
+        // SAFETY: (1) cleaning a mapped line changes nothing that anybody reads.
+        unsafe {
+            asm!("mcr p15, 0, {}, c7, c11, 1", in(reg) page as usize + offset,
+                 options(nostack, preserves_flags));
+        }
+    }
+    // SAFETY: (1) forgetting instructions and predictions is always allowed.
+    unsafe {
+        asm!("dsb ish", "mcr p15, 0, {}, c7, c1, 0", "dsb ish", "isb", in(reg) 0_u32,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// This CPU's affinity level 0: its number for PSCI and for the interrupt controller.
+pub fn affinity() -> u32 {
+    let mpidr: u32;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe {
+        asm!("mrc p15, 0, {}, c0, c0, 5", out(reg) mpidr, options(nomem, nostack, preserves_flags));
+    }
+    mpidr & 0xff
+}
+
+/// The stack pointer, here.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: (1) reading SP has no effect.
+    unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading r11 has no effect.
+    unsafe { asm!("mov {}, r11", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
+}

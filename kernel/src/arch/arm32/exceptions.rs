@@ -1,0 +1,58 @@
+//! What exceptions mean: the ARMv7-A manual, part B3.13, and Linux's signals.
+
+use super::regs::SavedRegs;
+use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
+use kstack::arch::current::fault::{DEBUG_EVENT, STATUS, WRITE};
+
+/// What a program did wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserFault {
+    /// It used a page that is not there, or not for that.
+    Page {
+        /// It wanted to write.
+        write: bool,
+        /// It wanted to execute.
+        exec: bool,
+    },
+    /// Anything else, as a signal's number.
+    Signal(i32),
+}
+
+/// What an exception in user mode was about. The entry has left the fault status where system calls have their first argument.
+pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
+    const SIGILL: i32 = 4;
+    const SIGTRAP: i32 = 5;
+    const SIGBUS: i32 = 7;
+    const SIGSEGV: i32 = 11;
+    let status = regs.orig_r0 & STATUS;
+    match vector {
+        UNDEFINED => UserFault::Signal(SIGILL),
+        PREFETCH_ABORT | DATA_ABORT => match status {
+            DEBUG_EVENT => UserFault::Signal(SIGTRAP),
+            // Translation, access flag and permission faults, of any level.
+            0b00_0100..=0b00_1111 => UserFault::Page {
+                write: vector == DATA_ABORT && regs.orig_r0 & WRITE != 0,
+                exec: vector == PREFETCH_ABORT,
+            },
+            _ => UserFault::Signal(SIGBUS),
+        },
+        _ => UserFault::Signal(SIGSEGV),
+    }
+}
+
+/// Whether it is the breakpoint instruction: the entry has told hardware breakpoints apart from it, and abort of other kinds
+/// never are.
+pub fn is_breakpoint(vector: u8) -> bool {
+    vector == PREFETCH_ABORT && last_status() & STATUS == DEBUG_EVENT
+}
+
+/// The status of this CPU's last prefetch abort.
+fn last_status() -> u32 {
+    let status: u32;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe {
+        core::arch::asm!("mrc p15, 0, {}, c5, c0, 1", out(reg) status,
+                         options(nomem, nostack, preserves_flags));
+    }
+    status
+}

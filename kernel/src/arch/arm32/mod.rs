@@ -1,0 +1,19 @@
+//! QEMU's `virt` board with 32-bit ARM processors: boot, processors, interrupt controller, timers, page tables.
+
+pub mod boot;
+pub mod cpu;
+pub mod cpu_tables;
+pub mod entries;
+pub mod exceptions;
+pub mod fpu;
+pub mod irqchip;
+pub mod layout;
+pub mod paging;
+pub mod power;
+pub mod semihosting;
+pub mod serial;
+pub mod smp;
+pub mod step;
+pub mod user;
+
+pub use kstack::arch::current::regs;

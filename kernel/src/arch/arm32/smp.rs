@@ -1,0 +1,91 @@
+//! More than one CPU: finding them, starting them, and making them flush. The firmware's interface is PSCI 0.2, by `hvc`.
+
+use super::irqchip::{self, vector};
+use super::{boot, cpu, paging};
+use crate::cpus::{self, Cpu};
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+use kstack::arch::current::regs::FREE_AT_TOP;
+
+const SYSTEM_OFF: u32 = 0x8400_0008;
+const CPU_ON: u32 = 0x8400_0003;
+
+fn psci(function: u32, arguments: [u32; 3]) -> i32 {
+    let result: i32;
+    let [first, second, third] = arguments;
+    // SAFETY: (1) the firmware keeps all registers but r0 to r3 (SMC calling convention); (2) the functions used here change
+    // nothing of what this CPU runs on.
+    unsafe {
+        asm!(".arch_extension virt", "hvc #0", inlateout("r0") function => result,
+             inlateout("r1") first => _, inlateout("r2") second => _, inlateout("r3") third => _,
+             options(nostack));
+    }
+    result
+}
+
+/// Turns the machine off, if the firmware can.
+pub fn turn_off() {
+    // Whatever it answers, there is nothing else to try.
+    let _refused = psci(SYSTEM_OFF, [0; 3]);
+}
+
+/// The hardware numbers of the CPUs, from the device tree.
+pub fn find_cpus(mut found: impl FnMut(u32)) {
+    let mut left = boot::cpus();
+    while left != 0 {
+        found(left.trailing_zeros());
+        left &= left - 1;
+    }
+}
+
+/// Starts a CPU on `stack_top`, and waits until it is up. Says whether it came.
+pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
+    let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
+    let tables = (paging::kernel_half(), paging::kernel_root());
+    let start =
+        boot::prepare_secondary(tables, stack_top - FREE_AT_TOP.get() as u64, cpu.id().get());
+    if psci(CPU_ON, [hardware_id, start as u32, 0]) != 0 {
+        return false;
+    }
+    const TWO_SECONDS: u64 = 2 * 62_500_000;
+    let began = cpu::counter();
+    while cpu::counter() - began < TWO_SECONDS {
+        if cpus::online().any(|up| up.id() == cpu.id()) {
+            return true;
+        }
+        core::hint::spin_loop();
+    }
+    false
+}
+
+/// Where the other CPUs enter Rust, on their idle stacks.
+pub extern "C" fn secondary_main(number: u32) -> ! {
+    crate::start::secondary(number as usize)
+}
+
+static FLUSHES: AtomicU64 = AtomicU64::new(0);
+
+/// How often all other CPUs had to flush so far.
+pub fn flushes() -> u64 {
+    FLUSHES.load(Ordering::Relaxed)
+}
+
+/// Makes every other CPU drop its translations, global ones too, and waits until all have. The hardware does it: no interrupt
+/// is sent, nobody has to answer.
+pub fn flush_others() {
+    FLUSHES.fetch_add(1, Ordering::SeqCst);
+    // SAFETY: (1) forgetting translations is always allowed. The second barrier waits for all CPUs.
+    unsafe {
+        asm!("dsb ishst", "mcr p15, 0, {}, c8, c3, 0", "dsb ish", "isb", in(reg) 0_u32,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Carries out a flush that somebody waits for: nobody ever does on this machine.
+#[inline(always)]
+pub fn answer_flush() {}
+
+/// Tells a CPU to look at the run queue.
+pub fn kick(cpu: &Cpu) {
+    irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}

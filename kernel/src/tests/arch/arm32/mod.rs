@@ -1,0 +1,37 @@
+//! arm32: tests of what only it has, and what portable tests need.
+
+pub(in crate::tests) mod modes;
+pub(in crate::tests) mod registers;
+pub(in crate::tests) mod user_code;
+
+use super::Expected;
+use crate::tests::table;
+use kstack::arch::current::local::THREAD_INFO_ON_STACK;
+use kstack_core::kind::StackKind;
+
+/// See [`Expected`]. Above the saved registers 8 bytes are free.
+pub(in crate::tests) const EXPECTED: Expected = Expected {
+    stack_kib: 8,
+    stack_align_kib: 16,
+    saved_regs: 80,
+    kept_below: if THREAD_INFO_ON_STACK { 8 } else { 0 },
+    switch_frame: 48,
+    cpu_stacks: &[StackKind::Overflow],
+    softirq_stack: StackKind::Irq,
+    overflow_row: "no room on the stack",
+    own_rows: &[("overflow twice", "last, then stop")],
+};
+
+table! {
+    HERE,
+    shared: [
+        modes::s2_t1_the_eight_bytes_at_the_top_of_a_stack_are_never_written,
+        modes::s1_every_thread_has_a_domain_register_of_its_own,
+        modes::i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards,
+        modes::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
+        modes::t15_thread_info_is_where_the_build_says,
+    ],
+    own: [
+        modes::i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report,
+    ]
+}

@@ -1,0 +1,403 @@
+//! Vectors, the system-call entry and the way back.
+//!
+//! # An interrupt or exception, step by step
+//!
+//! ```text
+//!   CPU       changes to IRQ, abort, undefined or FIQ mode: LR = where it was (about), SPSR = CPSR as it was, SP = the
+//!             mode's words
+//!   stub      writes r0, PC and CPSR to the mode's words, r0 = their address, changes to SVC mode
+//!   common    from user: SP_svc stands at the top of the thread stack; room for SavedRegs; the user's SP and LR
+//!             from the kernel: room for SavedRegs; the bit test; bad_stack if it fails
+//!             the rest of SavedRegs; r11 = their address + 1; calls Rust with SP 8-aligned
+//!   way back  interrupts off; to user mode: pending work, thread pointer; registers; one instruction loads PC and CPSR
+//! ```
+//!
+//! A system call (`svc`) arrives in SVC mode at once: no words, no other mode.
+//!
+//! # States of SP_svc
+//!
+//! | state | SP_svc | left by |
+//! | --- | --- | --- |
+//! | user mode runs | 8 below the top of the running thread's stack | an exception: room for SavedRegs is taken |
+//! | on a thread stack, sound | in its body, bit 13 clear | a call on the IRQ stack; the switch; the way back |
+//! | an exception found no room | in a guard, bit 13 set | `bad_stack`: SP = overflow stack, depth 1 |
+//! | on the overflow stack | in its body, bit 13 clear | `end_on_own_stack` (depth 0), or the system stops |
+//! | the overflow stack found no room | in a guard, bit 13 set | `bad_stack`: SP = last stack, depth 2; the system stops |
+//! | the last stack found no room | anywhere | `bad_stack`: the CPU is parked, depth 3; nothing is written any more |
+//!
+//! # Invariants
+//!
+//! 1. An entry from the kernel tests SP before it writes anything on the stack that SP points to. The test needs no register:
+//!    stacks are aligned to twice their size, so one bit tells. Everything up to then is in the mode's words.
+//! 2. From the first instruction of an entry to the call of Rust code, and from the last one to the return, IRQ is masked.
+//! 3. Rust code is called with SP 8-aligned, as the procedure call standard wants it; what was interrupted need not have it so.
+//! 4. TPIDRURO is the running thread's from before the first Rust code to after the last; the program's outside.
+//! 5. In user mode SP_svc is where the saved user registers end: the way back leaves it there.
+
+use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK};
+use super::regs::{SVC_MODE, SavedRegs, USER_MODE};
+use super::tables::ModeWords;
+use crate::local::CpuLocal;
+use core::arch::{global_asm, naked_asm};
+use core::mem::{offset_of, size_of};
+
+/// Undefined instruction, as exceptions are numbered here: by their place in the vector table.
+pub const UNDEFINED: u8 = 1;
+/// Prefetch abort.
+pub const PREFETCH_ABORT: u8 = 3;
+/// Data abort.
+pub const DATA_ABORT: u8 = 4;
+/// FIQ.
+pub const FIQ: u8 = 7;
+/// The interrupt vector for "the interrupt controller has something": the kernel asks it what.
+pub const LINE: u8 = 0xfe;
+/// The interrupt vector of `svc` in the kernel.
+pub const SOFTWARE: u8 = 0xf6;
+
+global_asm!(
+    ".section .text.kstack_entry, \"ax\"",
+    ".arm",
+    ".balign 32",
+    ".globl kstack_vectors",
+    "kstack_vectors:",
+    // Reset and the hypervisor's entry: never taken here.
+    "b .",
+    "b {undefined}",
+    "b {svc}",
+    "b {prefetch}",
+    "b {data}",
+    "b .",
+    "b {irq}",
+    "b {fiq}",
+    ".text",
+    // The return address is past an undefined instruction by 2 or 4, which on_exception takes into account.
+    undefined = sym stub::<UNDEFINED, 0>,
+    svc = sym svc_entry,
+    prefetch = sym stub::<PREFETCH_ABORT, 4>,
+    data = sym stub::<DATA_ABORT, 8>,
+    irq = sym stub::<LINE, 4>,
+    fiq = sym stub::<FIQ, 4>,
+);
+
+/// Where the vectors are.
+pub(super) fn vectors_address() -> usize {
+    unsafe extern "C" {
+        safe static kstack_vectors: u8;
+    }
+    &raw const kstack_vectors as usize
+}
+
+/// One exception's entry, from any mode but its own, up to the call of [`on_trap`].
+///
+/// In: LR = PC of the interrupted instruction + `BACK`; SPSR; SP = the mode's words. Out: SavedRegs, on the thread stack (from
+/// user) or the current one; SVC mode.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
+    naked_asm!(
+        "sub lr, lr, #{back}",
+        "stm sp, {{r0, lr}}",
+        "mrs lr, spsr",
+        "str lr, [sp, #{word_cpsr}]",
+        "tst lr, #{not_user}",
+        "mov r0, sp",
+        "cps #{svc_mode}",
+        "bne 2f",
+
+        // From user mode. SP_svc is at the top; LR_svc is nobody's.
+        "sub sp, sp, #{size}",
+        "stmib sp, {{r1-r12}}",
+        "ldm r0, {{r1-r3}}",
+        "str r1, [sp]",
+        "str r2, [sp, #{pc}]",
+        "str r3, [sp, #{cpsr}]",
+        "mvn r4, #0",
+        "str r4, [sp, #{orig_r0}]",
+        "add r4, sp, #{sp_at}",
+        "stm r4, {{sp, lr}}^",
+        // The thread pointer is the kernel's from here on.
+        "mrc p15, 0, r5, c13, c0, 4",
+        "ldr r5, [r5, #{thread}]",
+        "mcr p15, 0, r5, c13, c0, 3",
+        "mov r4, sp",
+        "b 3f",
+
+        // From the kernel. Nothing is written on this stack before the test.
+        "2:",
+        "sub sp, sp, #{size}",
+        "tst sp, #{outside}",
+        "bne 4f",
+        "stmib sp, {{r1-r12}}",
+        "ldm r0, {{r1-r3}}",
+        "str r1, [sp]",
+        "add r4, sp, #{size}",
+        "mov r5, lr",
+        "mov r6, r2",
+        "mov r7, r3",
+        "mvn r8, #0",
+        "add r9, sp, #{sp_at}",
+        "stm r9, {{r4-r8}}",
+        "mov r4, sp",
+
+        "3:",
+        "add r11, r4, #1",
+        "bic sp, sp, #{misaligned}",
+        "mov r0, #{vector}",
+        "mov r1, r4",
+        "bl {on_trap}",
+        "mov sp, r4",
+        "b {way_back}",
+
+        // No room.
+        "4:",
+        "str lr, [r0, #{word_lr}]",
+        "str r1, [r0, #{word_r1}]",
+        "mov r1, #{vector}",
+        "b {bad_stack}",
+        back = const BACK,
+        vector = const VECTOR,
+        size = const size_of::<SavedRegs>(),
+        sp_at = const offset_of!(SavedRegs, sp),
+        pc = const offset_of!(SavedRegs, pc),
+        cpsr = const offset_of!(SavedRegs, cpsr),
+        orig_r0 = const offset_of!(SavedRegs, orig_r0),
+        word_cpsr = const ModeWords::CPSR,
+        word_lr = const ModeWords::LR,
+        word_r1 = const ModeWords::R1,
+        // Of all modes, only user mode's number ends in zeros.
+        not_user = const !USER_MODE & 0xf,
+        svc_mode = const SVC_MODE,
+        outside = const 1 << BODY_SHIFT,
+        misaligned = const 7,
+        thread = const CpuLocal::THREAD,
+        on_trap = sym on_trap,
+        way_back = sym way_back,
+        bad_stack = sym bad_stack,
+    )
+}
+
+/// The current stack has no room for SavedRegs: to the overflow stack, or to the last one.
+///
+/// In: r0 = words with r0, PC, CPSR, LR and r1 in them; r1 = vector; SP = where SavedRegs would have gone. Writes nothing on the
+/// current stack.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn bad_stack() {
+    naked_asm!(
+        "add sp, sp, #{size}",
+        "str sp, [r0, #{word_sp}]",
+        "mrc p15, 0, lr, c13, c0, 4",
+        "ldr sp, [lr, #{depth}]",
+        "add sp, sp, #1",
+        "str sp, [lr, #{depth}]",
+        "cmp sp, #2",
+        "ldrlo sp, [lr, #{overflow_top}]",
+        "ldreq sp, [lr, #{last_top}]",
+        // The last one is in use: there is nothing left to stand on.
+        "bhi 3f",
+        "cmp sp, #0",
+        "beq 3f",
+        ".if {on_stack}",
+        "str r2, [sp, #-{word}]",
+        "ldr lr, [lr, #{thread}]",
+        "sub r2, sp, #{word}",
+        "lsr r2, r2, #{body_shift}",
+        "lsl r2, r2, #{body_shift}",
+        "str lr, [r2]",
+        "ldr r2, [sp, #-{word}]",
+        ".endif",
+        "sub sp, sp, #{size}",
+        "stm sp, {{r0-r12}}",
+        "mov r10, r1",
+        "ldr r1, [r0, #{word_r1}]",
+        "ldr r4, [r0, #{word_sp}]",
+        "ldr r5, [r0, #{word_lr}]",
+        "ldr r6, [r0, #{word_pc}]",
+        "ldr r7, [r0, #{word_cpsr}]",
+        "mvn r8, #0",
+        "add r9, sp, #{sp_at}",
+        "stm r9, {{r4-r8}}",
+        "ldr r0, [r0, #{word_r0}]",
+        "stm sp, {{r0, r1}}",
+        "add r11, sp, #1",
+        "mov r0, r10",
+        "mov r1, sp",
+        "bl {on_bad_stack}",
+        "3:",
+        "wfi",
+        "b 3b",
+        size = const size_of::<SavedRegs>(),
+        sp_at = const offset_of!(SavedRegs, sp),
+        word_r0 = const ModeWords::R0,
+        word_pc = const ModeWords::PC,
+        word_cpsr = const ModeWords::CPSR,
+        word_sp = const ModeWords::SP,
+        word_lr = const ModeWords::LR,
+        word_r1 = const ModeWords::R1,
+        depth = const ArchLocal::OVERFLOW_DEPTH,
+        overflow_top = const ArchLocal::OVERFLOW_TOP,
+        last_top = const ArchLocal::LAST_TOP,
+        thread = const CpuLocal::THREAD,
+        on_stack = const THREAD_INFO_ON_STACK as usize,
+        body_shift = const BODY_SHIFT,
+        word = const size_of::<u32>(),
+        on_bad_stack = sym super::fault::on_bad_stack,
+    )
+}
+
+/// The `svc` instruction. From user mode: a system call, number in r7, arguments in r0 to r6. From the kernel: a software
+/// interrupt.
+///
+/// In: LR_svc = return address, SPSR; everything else as it was. IRQ masked by the CPU.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn svc_entry() {
+    naked_asm!(
+        "sub sp, sp, #{size}",
+        // From user mode it cannot fail.
+        "tst sp, #{outside}",
+        "bne 4f",
+        "stm sp, {{r0-r12}}",
+        "mov r6, lr",
+        "mrs r5, spsr",
+        "str r6, [sp, #{pc}]",
+        "str r5, [sp, #{cpsr}]",
+        "str r0, [sp, #{orig_r0}]",
+        "mov r4, sp",
+        "add r11, sp, #1",
+        "tst r5, #{not_user}",
+        "bne 2f",
+        "add r0, sp, #{sp_at}",
+        "stm r0, {{sp, lr}}^",
+        "mrc p15, 0, r5, c13, c0, 4",
+        "ldr r5, [r5, #{thread}]",
+        "mcr p15, 0, r5, c13, c0, 3",
+        // Everything that belongs to the user is saved: interrupts may come.
+        "cpsie i",
+        "mov r0, sp",
+        "bl {on_syscall}",
+        "b {way_back}",
+
+        // From the kernel. LR was the caller's to lose.
+        "2:",
+        "add r5, sp, #{size}",
+        "add r0, sp, #{sp_at}",
+        "stm r0, {{r5, r6}}",
+        "bic sp, sp, #{misaligned}",
+        "mov r0, #{software}",
+        "mov r1, r4",
+        "bl {on_trap}",
+        "mov sp, r4",
+        "b {way_back}",
+
+        // No room. Without a mode's words, r0 goes through the thread pointer, which the block has a copy of.
+        "4:",
+        "mcr p15, 0, r0, c13, c0, 3",
+        "mrc p15, 0, r0, c13, c0, 4",
+        "add r0, r0, #{svc_words}",
+        "str r1, [r0, #{word_r1}]",
+        "mrc p15, 0, r1, c13, c0, 3",
+        "str r1, [r0, #{word_r0}]",
+        "str lr, [r0, #{word_pc}]",
+        "str lr, [r0, #{word_lr}]",
+        "mrs r1, spsr",
+        "str r1, [r0, #{word_cpsr}]",
+        "mrc p15, 0, r1, c13, c0, 4",
+        "ldr r1, [r1, #{thread}]",
+        "mcr p15, 0, r1, c13, c0, 3",
+        "mov r1, #{software}",
+        "b {bad_stack}",
+        size = const size_of::<SavedRegs>(),
+        sp_at = const offset_of!(SavedRegs, sp),
+        pc = const offset_of!(SavedRegs, pc),
+        cpsr = const offset_of!(SavedRegs, cpsr),
+        orig_r0 = const offset_of!(SavedRegs, orig_r0),
+        word_r0 = const ModeWords::R0,
+        word_pc = const ModeWords::PC,
+        word_cpsr = const ModeWords::CPSR,
+        word_lr = const ModeWords::LR,
+        word_r1 = const ModeWords::R1,
+        svc_words = const ArchLocal::SVC_WORDS,
+        outside = const 1 << BODY_SHIFT,
+        misaligned = const 7,
+        not_user = const !USER_MODE & 0xf,
+        software = const SOFTWARE,
+        thread = const CpuLocal::THREAD,
+        on_syscall = sym crate::hooks::on_syscall,
+        on_trap = sym on_trap,
+        way_back = sym way_back,
+        bad_stack = sym bad_stack,
+    )
+}
+
+/// Goes back to wherever the SavedRegs at SP came from. SP: at SavedRegs.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn way_back() {
+    naked_asm!(
+        // The handler may have run with interrupts on. From here to the return they stay off (invariant 2).
+        "cpsid i",
+        "ldr r1, [sp, #{cpsr}]",
+        "tst r1, #{not_user}",
+        "bne 2f",
+
+        "mov r0, sp",
+        "bl {before_user}",
+        "mrc p15, 0, r2, c13, c0, 4",
+        "ldr r2, [r2, #{user_tls}]",
+        "mcr p15, 0, r2, c13, c0, 3",
+        "ldr r1, [sp, #{cpsr}]",
+        "ldr lr, [sp, #{pc}]",
+        "msr spsr_cxsf, r1",
+        // A store that the program began to do exclusively must not succeed now.
+        "clrex",
+        "add r0, sp, #{sp_at}",
+        "ldm r0, {{sp, lr}}^",
+        // No banked register right after a load of user registers.
+        "nop",
+        "ldm sp, {{r0-r12}}",
+        "add sp, sp, #{size}",
+        "movs pc, lr",
+
+        "2:",
+        "msr spsr_cxsf, r1",
+        "clrex",
+        // All of them at once, SP, PC and CPSR too: there is no moment with half of the interrupted context.
+        "ldm sp, {{r0-r12, sp, lr, pc}}^",
+        cpsr = const offset_of!(SavedRegs, cpsr),
+        pc = const offset_of!(SavedRegs, pc),
+        sp_at = const offset_of!(SavedRegs, sp),
+        size = const size_of::<SavedRegs>(),
+        not_user = const !USER_MODE & 0xf,
+        user_tls = const ArchLocal::USER_TLS,
+        before_user = sym crate::hooks::before_user,
+    )
+}
+
+/// Where a stack that never ran starts: the switch returns to here.
+///
+/// In: r0 = the switch's message, r4 = argument, r5 = function or 0, r11 = outermost marker; SP at SavedRegs. Interrupts off.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn first_return() {
+    naked_asm!(
+        "bl {after_switch}",
+        "cmp r5, #0",
+        "beq 2f",
+        "cpsie i",
+        "mov r0, r4",
+        "blx r5",
+        "2:",
+        "b {way_back}",
+        after_switch = sym crate::hooks::after_switch,
+        way_back = sym way_back,
+    )
+}
+
+/// All interrupts and exceptions arrive here, in SVC mode, but those that found no room.
+extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
+    match vector as u8 {
+        vector @ (LINE | SOFTWARE) => crate::irq::on_interrupt(vector, regs),
+        vector => super::fault::on_exception(vector, regs),
+    }
+}

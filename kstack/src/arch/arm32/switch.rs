@@ -1,0 +1,179 @@
+//! The switch between two stacks. Everything else about a context switch is bookkeeping.
+//!
+//! ```text
+//!   a stack that is switched away                     a stack that never ran
+//!   | pc: into the scheduler        |                 | 8 bytes, never used |
+//!   | sp: above this frame          |                 | SavedRegs for user mode | 72 bytes
+//!   | r4-r9 sl fp                   |                 | pc: first_return | sp: at SavedRegs |
+//!   | domain                        |                 | r4=argument r5=function r6-r9 sl fp |
+//!   | unused                        | <- saved SP     | domain | unused |  <- saved SP
+//! ```
+//!
+//! Saved is what the procedure call standard makes the callee save, in the order of Linux' saved context: r4 to r9, sl, fp, sp,
+//! pc; one load of many registers brings the other thread back. Below it, as there, the domain access register: each thread
+//! has a value of its own, and the register is written only if it differs. (Under the long-descriptor tables that this
+//! project's kernel uses, the MMU does not look at domains.) The kernel is built without floating point, so that state is the
+//! kernel's business, apart from the switch.
+//!
+//! The switch also makes the other thread `current`, in TPIDRURO. See [`super::local`].
+
+use crate::arch::current::entry;
+use crate::arch::current::regs::{FREE_AT_TOP, SavedRegs};
+use crate::local::CpuLocal;
+use core::arch::naked_asm;
+use core::mem::{offset_of, size_of};
+use kstack_core::addr::{Addr, AddrRange};
+
+/// What [`switch`] leaves on a stack, lowest address first.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the fields are the registers of the same names")]
+pub struct SwitchFrame {
+    /// Keeps SP 8-aligned.
+    pub unused: u32,
+    /// The domain access register.
+    pub domain: u32,
+    pub r4: u32,
+    pub r5: u32,
+    pub r6: u32,
+    pub r7: u32,
+    pub r8: u32,
+    pub r9: u32,
+    pub sl: u32,
+    pub fp: u32,
+    /// SP after the switch back.
+    pub sp: u32,
+    /// Where the switch returns to.
+    pub pc: u32,
+}
+
+const _: () = {
+    assert!(size_of::<SwitchFrame>() == 48);
+    assert!(offset_of!(SwitchFrame, domain) + size_of::<u32>() == offset_of!(SwitchFrame, r4));
+};
+
+/// The domains of a new thread: client in domain 0, which everything belongs to; no access to the others.
+pub const DOMAIN: u32 = 1;
+
+impl SwitchFrame {
+    /// The frame pointer of the thread that was switched away.
+    pub const fn fp(&self) -> Addr {
+        Addr::new(self.fp as usize)
+    }
+
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    pub const fn function(&self) -> usize {
+        self.r5 as usize
+    }
+
+    /// In the first frame of a kernel thread: its argument.
+    pub const fn argument(&self) -> usize {
+        self.r4 as usize
+    }
+
+    /// Where it goes on.
+    pub const fn return_address(&self) -> Addr {
+        Addr::new(self.pc as usize)
+    }
+}
+
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+///
+/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
+/// In: r0 = from, r1 = to, r2 = message. Out: r0 = message. The instruction `mov sp, r1` is the switch.
+///
+/// # Safety
+///
+/// 1. Interrupts are off.
+/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
+///    (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by [`first_frame`], on a stack that is mapped, and is used once.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
+    naked_asm!(
+        "mrc p15, 0, r12, c3, c0, 0",
+        "mov r3, sp",
+        "sub sp, sp, #{frame}",
+        "str r3, [sp, #{sp_at}]",
+        "str lr, [sp, #{pc_at}]",
+        "str r12, [sp, #{domain_at}]",
+        "add r3, sp, #{r4_at}",
+        "stm r3, {{r4-r11}}",
+        // Whoever resumes us loads what lies here.
+        "str sp, [r0]",
+        "mov sp, r1",
+        "ldr r3, [sp, #{domain_at}]",
+        "cmp r3, r12",
+        "mcrne p15, 0, r3, c3, c0, 0",
+        // From here on the other thread is current.
+        "mrc p15, 0, r12, c13, c0, 4",
+        "ldr r12, [r12, #{thread}]",
+        "mcr p15, 0, r12, c13, c0, 3",
+        "mov r0, r2",
+        "add r3, sp, #{r4_at}",
+        "ldm r3, {{r4-r11, sp, pc}}",
+        frame = const size_of::<SwitchFrame>(),
+        sp_at = const offset_of!(SwitchFrame, sp),
+        pc_at = const offset_of!(SwitchFrame, pc),
+        domain_at = const offset_of!(SwitchFrame, domain),
+        r4_at = const offset_of!(SwitchFrame, r4),
+        thread = const CpuLocal::THREAD,
+    )
+}
+
+/// What a new stack runs first.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
+    Kernel {
+        /// What to run.
+        function: extern "C" fn(usize),
+        /// Its argument.
+        argument: usize,
+    },
+    /// Straight to user mode with these registers.
+    User(SavedRegs),
+}
+
+/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`).
+#[inline(always)]
+pub const fn user_regs_at(stack: AddrRange) -> Addr {
+    Addr::new(stack.top.get() - FREE_AT_TOP.get() - size_of::<SavedRegs>())
+}
+
+/// Builds the first frames of a new stack by hand and returns the SP to switch to.
+///
+/// # Safety
+///
+/// 1. `stack` is mapped, writable, at least a page, and nobody else uses it.
+pub unsafe fn first_frame(stack: AddrRange, start: Start) -> usize {
+    let regs_at = user_regs_at(stack);
+    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
+    let mut frame = SwitchFrame {
+        domain: DOMAIN,
+        sp: regs_at.get() as u32,
+        pc: entry::first_return as *const () as u32,
+        ..Default::default()
+    };
+    let regs = match start {
+        Start::Kernel { function, argument } => {
+            frame.r4 = argument as u32;
+            frame.r5 = function as usize as u32;
+            // r11 = 0 is the outermost marker: a backtrace of a kernel thread ends here, reliably.
+            SavedRegs::default()
+        }
+        Start::User(regs) => {
+            // The backtrace of a user thread ends at the saved user registers.
+            frame.fp = regs_at.get() as u32 + 1;
+            regs
+        }
+    };
+    // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are 8-aligned
+    // because the top of a stack is page aligned and the sizes with what is free above are multiples of 8.
+    unsafe {
+        (regs_at.get() as *mut SavedRegs).write(regs);
+        (frame_at as *mut SwitchFrame).write(frame);
+    }
+    frame_at
+}
