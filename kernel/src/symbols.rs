@@ -82,7 +82,7 @@ pub fn lookup(address: u64) -> Option<Symbol> {
 }
 
 /// Every function that starts in `[lowest, top)`, in order of their addresses: first instruction and symbol.
-#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+#[cfg(any(target_arch = "aarch64", target_arch = "x86", target_arch = "x86_64"))]
 pub fn starting_in(lowest: u64, top: u64) -> impl Iterator<Item = (u64, Symbol)> {
     text().split(|&byte| byte == b'\n').filter_map(parse).filter_map(
         move |(start, size, name, place)| {
