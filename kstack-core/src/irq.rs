@@ -211,13 +211,12 @@ mod tests {
             let users = self
                 .activities
                 .iter()
-                .filter(|a| {
-                    matches!(
-                        a,
-                        Activity::Handler { moved: true, .. }
-                            | Activity::SoftirqsAfter { moved: true, .. }
-                            | Activity::SoftirqsOfThread
-                    ) && !(self.own_stack && !matches!(a, Activity::Handler { .. }))
+                .filter(|a| match a {
+                    Activity::Handler { moved, .. } => *moved,
+                    // With a stack of their own, softirqs never use that of the hard interrupts.
+                    _ if self.own_stack => false,
+                    Activity::SoftirqsAfter { moved, .. } => *moved,
+                    Activity::SoftirqsOfThread => true,
                 })
                 .count();
             assert!(users <= 1, "two first users of the IRQ stack: {self:?}");

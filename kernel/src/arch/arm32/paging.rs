@@ -16,6 +16,9 @@ use crate::memory::direct;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+/// Whether a CPU may remember that a page was absent.
+pub const ABSENT_IS_REMEMBERED: bool = false;
+
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {

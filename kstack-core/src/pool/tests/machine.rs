@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::vec::Vec;
 
 use super::super::*;
+use crate::addr::Addr;
 use crate::cache::CpuCache;
 use crate::geometry::Geometry;
 

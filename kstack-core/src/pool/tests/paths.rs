@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use super::super::*;
 use super::machine::{Calls, Cpu, Machine, thread_request};
+use crate::addr::Addr;
 use crate::cache::{CACHE_HALF, CACHE_STACKS, CpuCache};
 
 fn machine() -> Machine {

@@ -111,6 +111,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 }
 
 /// What a new stack runs first.
+#[expect(clippy::large_enum_variant, reason = "made once for a thread, on the way to its stack")]
 #[derive(Clone, Copy, Debug)]
 pub enum Start {
     /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.

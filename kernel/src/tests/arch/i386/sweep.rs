@@ -61,8 +61,8 @@ pub fn handles_another_at_once(function: &str) -> bool {
     function.contains("::nmi::") && !cpus::this().local.arch.nmi_is_active()
 }
 
-/// By `sysenter`.
-pub fn other_call() -> Outcome {
+/// A system call by `sysenter`.
+pub fn sysenter() -> Outcome {
     super::sysenter::x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers()
 }
 
@@ -72,7 +72,7 @@ pub fn work_for(function: &str) -> &'static [Work] {
     if is("::nmi::") {
         &[Work::Nmi, Work::NmiTwice, Work::UserNmi]
     } else if is("sysenter_entry") {
-        &[Work::OtherCall]
+        &[Work::Sysenter]
     } else if is("first_return") {
         // Of a kernel thread, whose function does not return, and of a program.
         &[Work::Switch, Work::User]

@@ -5,7 +5,7 @@ use crate::arch::irqchip;
 use crate::arch::regs::SavedRegs;
 use crate::softirq::{self, Softirq};
 use crate::tests::arch::registers::{self, Registers};
-use crate::tests::arch::{sweep, user_code};
+use crate::tests::arch::user_code;
 use crate::tests::support::until;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
@@ -36,8 +36,9 @@ pub(in crate::tests) enum Work {
     Switch,
     /// A system call, a breakpoint and a page fault of a program.
     User,
-    /// A system call of a program by the machine's other instruction for it.
-    OtherCall,
+    /// A system call of a program by `sysenter`.
+    #[cfg(target_arch = "x86")]
+    Sysenter,
     /// An NMI in the kernel.
     Nmi,
     /// An NMI during which another one comes.
@@ -62,7 +63,8 @@ impl Work {
             Self::Switch => switch(),
             Self::User => program(false),
             Self::UserNmi => program(true),
-            Self::OtherCall => sweep::other_call(),
+            #[cfg(target_arch = "x86")]
+            Self::Sysenter => crate::tests::arch::sweep::sysenter(),
         }
     }
 

@@ -7,15 +7,9 @@ use core::arch::{asm, naked_asm};
 use kstack::local::CpuLocal;
 
 /// The general registers, and pc in the place of the one that is always 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Registers([u64; 32]);
-
-impl Default for Registers {
-    fn default() -> Self {
-        Self([0; 32])
-    }
-}
 
 /// Registers that the functions below leave alone: sp, and tp, which is the CPU's.
 const LEFT_ALONE: [usize; 2] = [2, 4];

@@ -2,7 +2,6 @@
 
 use crate::arch::regs::SavedRegs;
 use crate::arch::step;
-use crate::tests::Outcome;
 use crate::tests::arch::pc::entry_work::{Work, send_nmi_to_this_cpu};
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicUsize;
@@ -62,11 +61,6 @@ pub extern "C" fn back_in_the_debug_handler() -> ! {
 /// Whether an NMI that comes in this function is handled at once: the thread's stack is in use, not the body stack.
 pub fn handles_another_at_once(function: &str) -> bool {
     function.contains("::nmi_from_user")
-}
-
-/// There is no other system-call instruction.
-pub fn other_call() -> Outcome {
-    Ok(())
 }
 
 /// What executes a function's instructions.

@@ -1,0 +1,49 @@
+//! What a kernel does for a pool of stacks: everything that needs a privilege.
+
+use crate::addr::{Addr, AddrRange, ByteSize};
+use crate::erase::DirtyPages;
+use crate::record::AccountId;
+
+/// An account would exceed its limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OverLimit;
+
+/// What there is none of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exhausted {
+    /// No frame for the page itself.
+    Frame,
+    /// No frame for a page table.
+    PageTable,
+}
+
+/// What a kernel does for its stacks.
+pub trait Backing {
+    /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped (RISC-V). Then no CPU is coherent
+    /// with a stack that is new, and each drops its entries before it first writes there.
+    const ABSENT_IS_REMEMBERED: bool = false;
+
+    /// Counts `size` towards `account`.
+    fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit>;
+
+    /// Ends a charge. Called where [`release`](super::Pool::release) is, so possibly in an interrupt handler.
+    fn uncharge(&mut self, account: AccountId, size: ByteSize);
+
+    /// Puts a zeroed frame at `page`, with clear dirty bit, present on every CPU and in every address space when it
+    /// returns. On failure nothing has changed, page tables included.
+    fn map_page(&mut self, page: Addr) -> Result<(), Exhausted>;
+
+    /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called only where waiting
+    /// is allowed.
+    fn unmap_pages(&mut self, range: AddrRange);
+
+    /// Which pages of `body` were written. For each of them: clears the dirty bit, *then* drops this CPU's TLB entry (see
+    /// [`crate::erase`] for the order). Where the hardware keeps no dirty bits: all of them, and nothing to drop.
+    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages;
+
+    /// Zeroes a page through another mapping, so that its dirty bit stays clear.
+    fn erase_page(&mut self, page: Addr);
+
+    /// Drops this CPU's TLB entries for `body`.
+    fn flush_local(&mut self, body: AddrRange);
+}
