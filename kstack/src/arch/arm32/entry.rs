@@ -48,7 +48,7 @@ pub const PREFETCH_ABORT: u8 = 3;
 /// Data abort.
 pub const DATA_ABORT: u8 = 4;
 /// FIQ.
-pub const FIQ: u8 = 7;
+pub(super) const FIQ: u8 = 7;
 /// The interrupt vector for "the interrupt controller has something": the kernel asks it what.
 pub const LINE: u8 = 0xfe;
 /// The interrupt vector of `svc` in the kernel.

@@ -18,7 +18,7 @@ use super::entry::{DATA_ABORT, FIQ, PREFETCH_ABORT, UNDEFINED};
 use super::local::thread_info_at;
 use super::regs::{SavedRegs, THUMB};
 use super::switch::user_regs_at;
-use crate::hooks::{hooks, on_debug};
+use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::{registry, unwind};
 use core::arch::asm;
@@ -100,7 +100,7 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         // SAFETY: (1) a debug event is reported of an instruction that was there to be fetched.
         let instruction = unsafe { (regs.pc as *const u32).read_volatile() };
         if !is_bkpt(instruction) {
-            on_debug(regs);
+            (hooks().debug)(regs);
             return;
         }
         // The kernel goes on behind it.

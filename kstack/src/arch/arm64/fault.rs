@@ -19,7 +19,7 @@ use kstack_core::unwind::Backtrace;
 use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
 
 /// Where the exception class stands in ESR_EL1.
-pub const CLASS_SHIFT: u32 = 26;
+pub(super) const CLASS_SHIFT: u32 = 26;
 /// Exception classes (Arm ARM, ESR_EL1): a data access in the kernel.
 const DATA_ABORT: u8 = 0x25;
 /// Hardware breakpoint, single step, watchpoint, each in the kernel.
@@ -65,7 +65,7 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
         return;
     }
     if DEBUG.contains(&class) {
-        crate::hooks::on_debug(regs);
+        (hooks().debug)(regs);
         return;
     }
     if is_data_abort(regs) {
