@@ -4,7 +4,7 @@
 //!   overflow stack, one per CPU, between guards of its own
 //!   | 16 bytes of the slot: x0 x1 |   <- SP_EL1
 //!   | SavedRegs                   |   sp in it is the broken SP
-//!   | frames of `on_overflow`     |
+//!   | frames of `on_no_room`      |
 //! ```
 //!
 //! Invariants:
@@ -40,7 +40,7 @@ pub(super) extern "C" fn no_room_sync() {
         "mrs x1, far_el1",
         "mov sp, x0",
         "add x29, x0, #1",
-        "bl {on_overflow}",
+        "bl {on_no_room}",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -49,7 +49,7 @@ pub(super) extern "C" fn no_room_sync() {
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
-        on_overflow = sym on_overflow,
+        on_no_room = sym on_no_room,
     )
 }
 
@@ -65,7 +65,7 @@ pub(super) extern "C" fn no_room_other() {
         "mov x1, #0",
         "mov sp, x0",
         "add x29, x0, #1",
-        "bl {on_overflow}",
+        "bl {on_no_room}",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -74,7 +74,7 @@ pub(super) extern "C" fn no_room_other() {
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
-        on_overflow = sym on_overflow,
+        on_no_room = sym on_no_room,
     )
 }
 
@@ -155,7 +155,7 @@ pub(super) extern "C" fn second_fault() {
 }
 
 /// The registers did not fit. On the overflow stack, everything masked.
-extern "C" fn on_overflow(regs: &mut SavedRegs, fault: Addr) -> ! {
+extern "C" fn on_no_room(regs: &mut SavedRegs, fault: Addr) -> ! {
     give_verdict(regs, fault);
     // Not about a stack. The kernel can only say so.
     (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
