@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 static PROBE: AtomicUsize = AtomicUsize::new(0);
 static NMI_PROBE: AtomicUsize = AtomicUsize::new(0);
 static CALL: AtomicUsize = AtomicUsize::new(0);
+static TIMER_PROBE: AtomicUsize = AtomicUsize::new(0);
 
 /// What the software vector runs, besides returning: for tests, benches and the console.
 pub fn set_probe(function: Option<fn(&mut SavedRegs)>) {
@@ -19,6 +20,11 @@ pub fn set_probe(function: Option<fn(&mut SavedRegs)>) {
 /// What an NMI runs, where there are any.
 pub fn set_nmi_probe(function: Option<fn(&mut SavedRegs)>) {
     NMI_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
+}
+
+/// What the timer's interrupt runs, besides what it is for.
+pub fn set_timer_probe(function: Option<fn(&mut SavedRegs)>) {
+    TIMER_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
 }
 
 /// What the next [`vector::CALL`] runs on the CPU it is sent to.
@@ -52,6 +58,7 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
             if crate::sched::somebody_waits() {
                 cpu.need_resched.store(1, Ordering::Relaxed);
             }
+            run_probe(&TIMER_PROBE, regs);
         }
         vector::CONSOLE => crate::console::input_arrived(),
         vector::RESCHEDULE => {

@@ -112,14 +112,19 @@ pub fn set_up_once() {
     write(D_CONTROL, 1);
 }
 
-/// The counter's ticks from one timer interrupt to the next.
-fn period() -> u32 {
+/// The counter's ticks in a second.
+fn frequency() -> u32 {
     let frequency: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe {
         asm!("mrc p15, 0, {}, c14, c0, 0", out(reg) frequency, options(nomem, nostack, preserves_flags));
     }
-    frequency / HZ as u32
+    frequency
+}
+
+/// The counter's ticks from one timer interrupt to the next.
+fn period() -> u32 {
+    frequency() / HZ as u32
 }
 
 fn set_timer_control(value: u32) {
@@ -155,6 +160,13 @@ fn rearm() {
     let next = (u64::from(high) << 32 | u64::from(low)) + period;
     let now = cpu::time();
     set_compare(if next > now { next } else { now + period });
+}
+
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let ticks = nanoseconds * u64::from(frequency()) / 1_000_000_000;
+    set_compare(cpu::counter() + ticks);
+    set_timer_control(1);
 }
 
 /// Stops this CPU's timer.

@@ -68,6 +68,12 @@ pub fn start_timer() {
     set_timer(cpu::time().0 + ticks_apart(), 1);
 }
 
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let (now, frequency) = cpu::time();
+    set_timer(now + nanoseconds * frequency / 1_000_000_000, 1);
+}
+
 /// Stops this CPU's timer.
 pub fn stop_timer() {
     set_timer(u64::MAX, 0);

@@ -97,6 +97,15 @@ pub fn start_timer() {
     write(TIMER_INITIAL, TIMER_COUNT.load(Ordering::Relaxed));
 }
 
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let per_second = u64::from(TIMER_COUNT.load(Ordering::Relaxed)) * HZ;
+    write(TIMER_DIVIDE, 0b1011);
+    write(TIMER, u32::from(vector::TIMER));
+    // 0 would stop it.
+    write(TIMER_INITIAL, (nanoseconds * per_second / 1_000_000_000 + 1) as u32);
+}
+
 /// Stops this CPU's timer.
 pub fn stop_timer() {
     write(TIMER_INITIAL, 0);

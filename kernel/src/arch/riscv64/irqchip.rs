@@ -86,6 +86,14 @@ pub fn start_timer() {
     sbi::set_timer(first);
 }
 
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let ticks = nanoseconds * MACHINE.timebase.load(Ordering::Relaxed) / 1_000_000_000;
+    let first = cpu::time() + ticks;
+    cpus::this().arch.next_tick.store(first, Ordering::Relaxed);
+    sbi::set_timer(first);
+}
+
 /// Waits, with interrupts off and before this CPU's periodic timer is started.
 pub(super) fn wait_milliseconds(milliseconds: u64) {
     let end = cpu::time() + milliseconds * MACHINE.timebase.load(Ordering::Relaxed) / 1000;

@@ -278,10 +278,11 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>, with_nmi: bool) ->
             let symbol = symbols::lookup(pc);
             symbol.is_some_and(|symbol| names.iter().any(|name| symbol.name.contains(name)))
         };
-        let empty = regs.sp().get() + size_of::<SavedRegs>() >= *thread_top
-            && regs.sp().get() <= *thread_top;
-        let known = empty
+        let empty = |sp: usize| (thread_top - size_of::<SavedRegs>()..=*thread_top).contains(&sp);
+        let known = empty(regs.sp().get())
             || steps.steps().iter().any(|(step, _)| match step {
+                // An NMI that hit the first instructions of an entry, and is itself hit.
+                Step::Interrupted(regs) if empty(regs.sp.get()) => true,
                 Step::UserBoundary(_) => true,
                 Step::Caller(pc) => {
                     leads_to(pc.get() as u64 - 1, &["every_instruction", "first_return"])
