@@ -168,7 +168,7 @@ pub(super) const TABLE: [Own; 29] = [
     Own {
         trees: KERNEL,
         file: "step.rs",
-        items: &["RESUME", "step_over", "has_stepped", "set_breakpoint", "instruction_length"],
+        items: &["RESUME", "step_over", "has_stepped", "set_breakpoint"],
         reason: "how an architecture stops at each instruction differs; its own sweep uses this",
     },
     Own {

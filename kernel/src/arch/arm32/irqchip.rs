@@ -165,7 +165,7 @@ fn rearm() {
 /// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
 pub fn start_timer_after(nanoseconds: u64) {
     let ticks = nanoseconds * u64::from(frequency()) / 1_000_000_000;
-    set_compare(cpu::counter() + ticks);
+    set_compare(cpu::time() + ticks);
     set_timer_control(1);
 }
 

@@ -11,27 +11,11 @@
 use super::entry::{DATA_ABORT, FIQ, PREFETCH_ABORT, UNDEFINED};
 use super::regs::{SavedRegs, THUMB};
 use crate::hooks::hooks;
-use crate::local::CpuLocal;
-use crate::{registry, unwind};
+use crate::report;
 use core::arch::asm;
-use core::cell::UnsafeCell;
 use core::mem::size_of;
 use kstack_core::addr::Addr;
-use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
-
-/// Two reports per CPU, in a fixed place: the handler allocates nothing, and its frame stays small. The second is for an
-/// overflow of the overflow stack.
-struct Reports([[UnsafeCell<Option<OverflowReport>>; 2]; MOST_CPUS]);
-
-/// CPUs that can report at the same time.
-const MOST_CPUS: usize = 16;
-
-// SAFETY: (1) a CPU touches its own elements only; (2) with interrupts off, from the abort handler, and until the thread
-// that is ended has read it.
-unsafe impl Sync for Reports {}
-
-static REPORTS: Reports = Reports([const { [const { UnsafeCell::new(None) }; 2] }; MOST_CPUS]);
+use kstack_core::verdict::{Consequence, Delivery};
 
 /// The address and the status of the last abort of this kind.
 fn abort_registers(vector: u8) -> (Addr, u32) {
@@ -98,7 +82,7 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         // The kernel goes on behind it.
         regs.pc += size_of::<u32>() as u32;
     } else if vector == DATA_ABORT
-        && let Some(report) = report(Delivery::OwnStack, address, regs, 0)
+        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
     {
         match report.verdict.consequence {
             Consequence::EndThread => (hooks().end_thread)(report),
@@ -106,24 +90,4 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         }
     }
     (hooks().kernel_exception)(vector, address, regs);
-}
-
-/// Judges the fault and writes this CPU's report.
-pub(super) fn report(
-    delivery: Delivery,
-    address: Addr,
-    regs: &SavedRegs,
-    which: usize,
-) -> Option<&'static OverflowReport> {
-    let registry = registry::get()?;
-    let cpu = CpuLocal::this().cpu();
-    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
-    let context = (hooks().context)();
-    let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    // SAFETY: (1) this CPU's own element, see `Reports`.
-    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS][which].get() };
-    let report =
-        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
-    unwind::from_regs(registry, regs, &mut report.backtrace);
-    Some(report)
 }

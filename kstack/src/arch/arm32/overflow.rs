@@ -12,7 +12,7 @@
 //! | overflows under way | an entry without room | is |
 //! | --- | --- | --- |
 //! | 0 | goes to the top of the overflow stack | judged: by the address of an abort, or by where the registers would have gone |
-//! | 1 | goes to the last stack: what runs on the overflow stack has overflowed it | reported apart from the first; the system stops |
+//! | 1 | goes to the last stack: what runs on the overflow stack has overflowed it | reported as the overflow of the overflow stack; the system stops |
 //! | 2 and more | parks the CPU | not reported: there is nothing left to stand on |
 //!
 //! Invariants:
@@ -28,6 +28,7 @@ use super::switch::user_regs_at;
 use super::tables::ModeWords;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
+use crate::report;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::ByteSize;
@@ -109,10 +110,9 @@ extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let arch = &CpuLocal::this().arch;
     let second = arch.overflow_depth() > 1;
     let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>()));
-    let which = usize::from(second);
     // An abort may have been about something else entirely: that the stack is full is reported first.
-    let judged = fault::report(Delivery::AnotherStack, address, regs, which)
-        .or_else(|| fault::report(Delivery::AnotherStack, no_room, regs, which));
+    let judged = report::of(Delivery::AnotherStack, address, regs)
+        .or_else(|| report::of(Delivery::AnotherStack, no_room, regs));
     if let Some(report) = judged {
         match report.verdict.consequence {
             Consequence::EndThread if !second => end_on_own_stack(report),

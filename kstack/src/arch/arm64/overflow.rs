@@ -22,6 +22,7 @@ use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
+use crate::report;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::Addr;
@@ -168,7 +169,7 @@ fn give_verdict(regs: &SavedRegs, fault: Addr) {
     let place = Addr::new((regs.sp as usize).wrapping_sub(size_of::<SavedRegs>()));
     let attempted = [fault::is_data_abort(regs).then_some(fault), Some(place)];
     for address in attempted.into_iter().flatten() {
-        if let Some(report) = fault::report(Delivery::AnotherStack, address, regs) {
+        if let Some(report) = report::of(Delivery::AnotherStack, address, regs) {
             match report.verdict.consequence {
                 Consequence::EndThread => end_on_own_stack(report),
                 Consequence::StopSystem => (hooks().stop)(report),
