@@ -18,7 +18,6 @@ pub fn set_probe(function: Option<fn(&mut SavedRegs)>) {
 }
 
 /// What an NMI runs, where there are any.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub fn set_nmi_probe(function: Option<fn(&mut SavedRegs)>) {
     NMI_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
 }
@@ -95,6 +94,14 @@ pub fn set_debug_probe(function: Option<fn(&mut SavedRegs)>) {
 /// What a breakpoint in the kernel runs.
 pub fn set_breakpoint_probe(function: Option<fn(&mut SavedRegs)>) {
     BREAKPOINT_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
+}
+
+/// Nothing runs any more, whatever was set: what a test leaves behind must not be the next one's.
+pub fn forget_probes() {
+    set_probe(None);
+    set_nmi_probe(None);
+    set_debug_probe(None);
+    set_breakpoint_probe(None);
 }
 
 /// A debug exception in the kernel: tests set hardware breakpoints; nothing else does.

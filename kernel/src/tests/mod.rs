@@ -172,7 +172,9 @@ pub fn run(names: &str) {
     for test in tests().filter(chosen) {
         log!("test {}", test.name);
         control!("test start {}", test.name);
-        match (test.run)() {
+        let outcome = (test.run)();
+        crate::interrupts::forget_probes();
+        match outcome {
             Ok(()) => {
                 passed += 1;
                 control!("test pass {}", test.name);

@@ -144,12 +144,12 @@ pub fn send_nmi(hardware_id: u32) {
 }
 
 /// Resets a CPU.
-pub fn send_init(hardware_id: u32) {
+pub(super) fn send_init(hardware_id: u32) {
     send(hardware_id, 0x4500);
 }
 
 /// Starts a reset CPU in real mode at `page`, below 1 MiB.
-pub fn send_startup(hardware_id: u32, page: u64) {
+pub(super) fn send_startup(hardware_id: u32, page: u64) {
     send(hardware_id, 0x4600 | (page >> 12) as u32);
 }
 
