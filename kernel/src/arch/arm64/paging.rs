@@ -344,12 +344,14 @@ impl UserTables {
 /// Before a page can be executed: what was written to it through the direct map is cleaned to where instructions are fetched
 /// from, and old instructions are dropped.
 fn make_executable(frame: Frame) {
-    /// The shortest line of any CPU this kernel is run on.
-    const LINE: usize = 64;
     let page = frame.bytes_ptr() as usize;
     // SAFETY: (1) cache maintenance changes no contents; the page is in the direct map.
     unsafe {
-        for line in (page..page + 4096).step_by(LINE) {
+        // CTR_EL0: the shortest data line of any cache, as a power of two words of four bytes.
+        let kinds: usize;
+        asm!("mrs {}, ctr_el0", out(reg) kinds, options(nomem, nostack, preserves_flags));
+        let line = 4_usize << (kinds >> 16 & 0xf);
+        for line in (page..page + 4096).step_by(line) {
             asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags));
         }
         asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags));

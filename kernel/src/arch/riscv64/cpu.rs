@@ -97,6 +97,14 @@ pub fn flush_page(address: u64) {
     unsafe { asm!("sfence.vma {}, zero", in(reg) address, options(nostack, preserves_flags)) };
 }
 
+/// Drops this CPU's cached translations of the user half, and what it remembers of the tables that lead to them: a flush of one
+/// page promises nothing about those (privileged architecture, SFENCE.VMA).
+#[inline(always)]
+pub fn flush_user_half() {
+    // SAFETY: (1) forgetting translations is always allowed. All address spaces have number 0.
+    unsafe { asm!("sfence.vma zero, {}", in(reg) 0_u64, options(nostack, preserves_flags)) };
+}
+
 /// Drops all of this CPU's cached translations, global ones too.
 pub fn flush_all() {
     // SAFETY: (1) forgetting translations is always allowed.
