@@ -106,7 +106,6 @@ pub struct Unwinder<'l, L, R> {
     stacks: usize,
     frames: usize,
     pending: Option<Step>,
-    ended: bool,
 }
 
 impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
@@ -123,7 +122,6 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             stacks: 0,
             frames: 0,
             pending: None,
-            ended: false,
         }
     }
 
@@ -167,12 +165,12 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     }
 
     fn end(&mut self, why: End) -> Step {
-        self.ended = true;
-        self.rest = AddrRange::EMPTY;
+        self.put_before_next(Step::End(why));
         Step::End(why)
     }
 
-    /// Something else than the next frame comes next: no frame is in an empty rest.
+    /// Something else than the next frame comes next: no frame is in an empty rest. Out of line, as ends are rare.
+    #[cold]
     fn put_before_next(&mut self, step: Step) {
         self.rest = AddrRange::EMPTY;
         self.pending = Some(step);
@@ -212,12 +210,11 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             match step {
                 Step::UserBoundary(_) => self.put_before_next(Step::End(End::Reliable)),
                 Step::Interrupted(regs) => self.look_for_boundary::<F>(regs),
-                _ => {}
+                // It stays.
+                Step::End(_) => self.pending = Some(step),
+                Step::Caller(_) | Step::Seam { .. } => {}
             }
             return step;
-        }
-        if self.ended {
-            return Step::End(End::Reliable);
         }
         let fp = self.fp;
         if !fp.get().is_multiple_of(WORD) {
