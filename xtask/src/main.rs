@@ -21,6 +21,7 @@ mod catalogue;
 mod control;
 mod emulated;
 mod expectation;
+mod first_hart;
 mod frames;
 mod host_tests;
 mod image;

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
+use crate::first_hart;
 use crate::workspace;
 
 /// How often the control log is looked at.
@@ -203,6 +204,11 @@ impl Boot<'_> {
 
     fn command(&self, console: &Path, control: &Path) -> Command {
         let mut command = emulator(self.arch);
+        let mut command_line = self.command_line.clone();
+        if let Some(first) = self.board.first_cpu {
+            first_hart::choose(&mut command, first, self.cpus);
+            command_line.push_str(&format!(" first-cpu={first}"));
+        }
         command
             .args(self.board.arguments)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
@@ -211,7 +217,7 @@ impl Boot<'_> {
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args(["-append", &self.command_line]);
+            .args(["-append", &command_line]);
         if let Some(shift) = self.counting {
             command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }

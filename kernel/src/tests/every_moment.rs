@@ -161,7 +161,8 @@ fn breakpoint(begin: impl FnOnce()) -> Outcome {
     Ok(())
 }
 
-fn switch(begin: impl FnOnce()) -> Outcome {
+/// A thread is made, runs, gives way with known registers and without, and ends. `begin` is called right before.
+pub(super) fn switch(begin: impl FnOnce()) -> Outcome {
     static KEPT: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn give_way() {
         sched::yield_now();

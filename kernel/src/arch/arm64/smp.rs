@@ -29,8 +29,9 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     /// How long one may take.
     const SECONDS: u64 = 2;
     let (tables, user) = (paging::kernel_half(), paging::kernel_root());
-    let entry = boot::prepare_secondary(tables, user, stack_top, cpu.id().get().into());
-    if !psci::start_cpu(cpu.hardware_id.load(Ordering::Relaxed).into(), entry) {
+    let number = cpu.id().get();
+    let entry = boot::prepare_secondary(tables, user, cpu.id().index(), stack_top);
+    if !psci::start_cpu(cpu.hardware_id.load(Ordering::Relaxed).into(), entry, number.into()) {
         return false;
     }
     let (began, frequency) = cpu::time();

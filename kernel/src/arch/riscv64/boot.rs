@@ -25,6 +25,9 @@ pub const BOOT_STACK_BYTES: usize = 32 * 1024;
 
 /// satp: four levels.
 pub(super) const SV48: u64 = 9 << 60;
+/// In sstatus, whatever the firmware left there: interrupts; the use of programs' pages by the kernel (SUM), and reads of what is only
+/// executable (MXR). Nothing sets the last two ever again.
+const NOT_AT_FIRST: u64 = 1 << 1 | 1 << 18 | 1 << 19;
 /// A leaf that allows everything: valid, read, write, execute, accessed, dirty.
 const EVERYTHING: u64 = 0xcf;
 /// Bits that a page number is shifted by in an entry, from the address.
@@ -37,7 +40,8 @@ global_asm!(
     ".globl boot_start",
     "boot_start:",
     "csrw sie, zero",
-    "csrci sstatus, 2",
+    "li t0, {not_at_first}",
+    "csrc sstatus, t0",
     "la t0, boot_level4",
     // Level 4: the identity and the direct map lead to one level 3 table, the image to the other.
     "la t1, boot_level3_low",
@@ -75,7 +79,8 @@ global_asm!(
     ".globl boot_secondary",
     "boot_secondary:",
     "csrw sie, zero",
-    "csrci sstatus, 2",
+    "li t0, {not_at_first}",
+    "csrc sstatus, t0",
     "la t5, boot_secondary_entry",
 
     // In: t5 = where the address to go on at is.
@@ -180,6 +185,7 @@ global_asm!(
     gib = const (1_u64 << 30) >> ENTRY_SHIFT,
     word = const size_of::<u64>(),
     sv48 = const SV48,
+    not_at_first = const NOT_AT_FIRST,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     boot_hart = sym BOOT_HART,
@@ -206,7 +212,7 @@ unsafe extern "C" {
 }
 
 /// The hart that the firmware started.
-pub(super) fn boot_hart() -> u32 {
+pub fn boot_hart() -> u32 {
     BOOT_HART.load(Ordering::Relaxed) as u32
 }
 
@@ -232,7 +238,7 @@ const MOST_HARTS: usize = 64;
 
 /// What the device tree says besides memory; read once, while it is still there.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub struct Machine {
     harts: [AtomicUsize; MOST_HARTS],
     /// Ticks of the time counter per second.
     pub timebase: AtomicU64,
@@ -246,7 +252,7 @@ pub(super) struct Machine {
 const NONE: usize = usize::MAX;
 
 /// The machine.
-pub(super) static MACHINE: Machine = Machine {
+pub static MACHINE: Machine = Machine {
     harts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
     timebase: AtomicU64::new(0),
     plic: AtomicU64::new(0),
@@ -255,13 +261,13 @@ pub(super) static MACHINE: Machine = Machine {
 
 impl Machine {
     /// The harts there are.
-    pub(super) fn harts(&self) -> impl Iterator<Item = u32> {
+    pub fn harts(&self) -> impl Iterator<Item = u32> {
         let numbers = self.harts.iter().map(|hart| hart.load(Ordering::Relaxed));
         numbers.filter(|&hart| hart != NONE).map(|hart| hart as u32)
     }
 
     /// The interrupt controller's context for a hart's supervisor mode.
-    pub(super) fn context_of(&self, hart: u32) -> Option<usize> {
+    pub fn context_of(&self, hart: u32) -> Option<usize> {
         let index =
             self.harts.iter().position(|one| one.load(Ordering::Relaxed) == hart as usize)?;
         Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)

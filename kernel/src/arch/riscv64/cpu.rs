@@ -90,11 +90,25 @@ pub(super) fn time() -> u64 {
     time
 }
 
+/// Drops this CPU's cached translations of some pages.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    addresses.for_each(flush_page);
+}
+
 /// Drops this CPU's cached translation of one page, global or not.
 #[inline(always)]
 pub fn flush_page(address: u64) {
     // SAFETY: (1) forgetting a translation is always allowed.
     unsafe { asm!("sfence.vma {}, zero", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Drops this CPU's cached translations of the user half, and what it remembers of the tables that lead to them: a flush of one
+/// page promises nothing about those (privileged architecture, SFENCE.VMA).
+#[inline(always)]
+pub(super) fn flush_user_half() {
+    // SAFETY: (1) forgetting translations is always allowed. All address spaces have number 0.
+    unsafe { asm!("sfence.vma zero, {}", in(reg) 0_u64, options(nostack, preserves_flags)) };
 }
 
 /// Drops all of this CPU's cached translations, global ones too.

@@ -37,6 +37,10 @@ mod i386;
 #[cfg(target_arch = "x86")]
 pub(super) use i386::*;
 
+// Where something can stop at each instruction of the entry code.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
+mod entry_code;
+
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "arm",
