@@ -33,7 +33,8 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::switch::{self, Start};
+use kstack::arch::current::switch;
+use kstack::first_frame::{self, Start};
 use kstack::local::CpuLocal;
 use kstack_core::addr::Addr;
 use queue::{RUN, ThreadList};
@@ -139,7 +140,7 @@ pub fn create_unstarted(
     let sp = cpu::without_interrupts(|| {
         stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
         // SAFETY: (1) the stack was just given out to us.
-        unsafe { switch::first_frame(range, start) }
+        unsafe { first_frame::build(range, start) }
     });
     let thread = Arc::new(Thread::new(id, Name::new(name), stack, process, State::Ready));
     thread.saved_sp.store(sp, Ordering::Relaxed);

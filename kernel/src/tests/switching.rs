@@ -15,7 +15,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::call::call_on_stack;
-use kstack::arch::current::switch::{self, Start, SwitchFrame};
+use kstack::arch::current::switch::SwitchFrame;
+use kstack::first_frame::{self, Start};
 use kstack::local::CpuLocal;
 use kstack_core::addr::Addr;
 use kstack_core::arena::SlotIndex;
@@ -167,14 +168,14 @@ extern "C" fn never_called(_: usize) {}
 pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument() -> Outcome {
     let stack = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
-    let regs_at = switch::user_regs_at(range);
+    let regs_at = first_frame::user_regs_at(range);
     let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
     let mut seen = Vec::new();
     for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(user)] {
         let sp = cpu::without_interrupts(|| {
             stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
             // SAFETY: (1) the stack is ours alone, and mapped.
-            unsafe { switch::first_frame(range, start) }
+            unsafe { first_frame::build(range, start) }
         });
         // SAFETY: (1) what is read was just written.
         let (frame, regs) = unsafe {
@@ -274,7 +275,7 @@ pub fn t9_whether_and_where_a_thread_has_its_stack_is_a_query() -> Outcome {
         check!(stack_at(top).is_none(), "the guard above is on a stack");
         let sp = thread.saved_sp();
         check!(range.contains(Addr::new(sp)), "its saved SP {sp:x} is not on it");
-        let regs_at = switch::user_regs_at(range).get();
+        let regs_at = first_frame::user_regs_at(range).get();
         check!(regs_at == top - EXPECTED.saved_regs, "its user registers are at {regs_at:x}");
         check!(sp < regs_at, "its frames are above its user registers");
         let mine = sched::current();

@@ -21,7 +21,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::switch::Start;
+use kstack::first_frame::Start;
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;

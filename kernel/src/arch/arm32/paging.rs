@@ -16,23 +16,12 @@ use crate::memory::direct;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::arch::any::paging::{Access, NoMemory};
+
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
 /// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
 pub const DIRTY_IS_CACHED: bool = false;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
 
 /// A descriptor of levels 1 and 2 that leads to a table; also a page, at level 3.
 pub(super) const TABLE: u64 = 0b11;
