@@ -87,8 +87,7 @@ fn body_leaves(body: AddrRange) -> Option<&'static [AtomicU64; BODY_PAGES]> {
 /// The addresses of pages of a whole body. A loop of known length, unlike that of [`DirtyPages::addresses`].
 #[inline(always)]
 fn body_pages(body: AddrRange, pages: DirtyPages) -> impl Iterator<Item = u64> {
-    let address =
-        move |page: usize| body.top.wrapping_sub(ByteSize::pages(page + 1)).get() as u64;
+    let address = move |page: usize| body.top.wrapping_sub(ByteSize::pages(page + 1)).get() as u64;
     (0..BODY_PAGES).filter(move |&page| pages.contains(page as u8)).map(address)
 }
 
