@@ -66,6 +66,8 @@ pub(crate) struct Board {
     pub(crate) features: &'static [&'static str],
     /// The emulator's arguments for machine and CPU.
     pub(crate) arguments: &'static [&'static str],
+    /// The CPU that the kernel starts on, where that is the firmware's choice and the choice is made for it.
+    pub(crate) first_cpu: Option<u32>,
 }
 
 /// All that is known about an architecture here.
@@ -113,6 +115,9 @@ pub(crate) const START_OF_TEXT: u8 = 0x02;
 /// A Cortex-A15 with four or fewer others on the `virt` machine.
 const CORTEX_A15: &[&str] = &["-M", "virt,highmem=off", "-cpu", "cortex-a15"];
 
+/// The `virt` machine with OpenSBI.
+const RV64: &[&str] = &["-M", "virt", "-cpu", "rv64", "-bios", "default"];
+
 const STATIC: &str = "-Crelocation-model=static";
 const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
 const USER: &[&str] = &[STATIC, FRAME_POINTERS, "-Cstrip=debuginfo"];
@@ -130,6 +135,7 @@ const PC: Board = Board {
         "-device",
         "isa-debug-exit,iobase=0xf4,iosize=4",
     ],
+    first_cpu: None,
 };
 
 /// Every architecture, in the catalogue's order.
@@ -199,11 +205,13 @@ const TABLE: [(Arch, Description); 5] = [
                     name: "max",
                     features: &[],
                     arguments: &["-M", "virt,gic-version=3", "-cpu", "max"],
+                    first_cpu: None,
                 },
                 Board {
                     name: "cortex-a72",
                     features: &[],
                     arguments: &["-M", "virt,gic-version=2", "-cpu", "cortex-a72"],
+                    first_cpu: None,
                 },
             ],
             form: Form::Flat,
@@ -227,12 +235,13 @@ const TABLE: [(Arch, Description); 5] = [
             qemu_packages: &[&["qemu-system-arm"]],
             // With all devices in the first GiB, where the kernel's direct map of devices reaches.
             boards: &[
-                Board { name: "cortex-a15", features: &[], arguments: CORTEX_A15 },
+                Board { name: "cortex-a15", features: &[], arguments: CORTEX_A15, first_cpu: None },
                 // The older layout: `thread_info` at the low end of the stack.
                 Board {
                     name: "cortex-a15 thread-info-on-stack",
                     features: &["thread-info-on-stack"],
                     arguments: CORTEX_A15,
+                    first_cpu: None,
                 },
             ],
             form: Form::Flat,
@@ -256,11 +265,15 @@ const TABLE: [(Arch, Description); 5] = [
             // Debian's releases differ in how they cut the emulator into packages; older ones ship the
             // firmware with it.
             qemu_packages: &[&["qemu-system-riscv", "opensbi"], &["qemu-system-misc"]],
-            boards: &[Board {
-                name: "rv64",
-                features: &[],
-                arguments: &["-M", "virt", "-cpu", "rv64", "-bios", "default"],
-            }],
+            boards: &[
+                Board { name: "rv64", features: &[], arguments: RV64, first_cpu: None },
+                Board {
+                    name: "rv64-hart-2-first",
+                    features: &[],
+                    arguments: RV64,
+                    first_cpu: Some(2),
+                },
+            ],
             form: Form::Elf,
             control: Control::PciSerial,
             firmware_speaks: true,
@@ -277,6 +290,11 @@ impl Arch {
     /// Every architecture that the reference kernel runs on, in the catalogue's order.
     pub(crate) fn supported() -> Vec<Arch> {
         Arch::where_supported(true)
+    }
+
+    /// All of the catalogue's architectures.
+    pub(crate) fn all() -> impl Iterator<Item = Arch> {
+        TABLE.iter().map(|&(arch, _)| arch)
     }
 
     /// The architectures a command is for: the one that was given, or all that are supported.

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
+use crate::first_hart;
 use crate::workspace;
 
 /// How often the control log is looked at.
@@ -55,8 +56,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) cpus: u32,
     /// The memory, as the emulator writes it.
     pub(crate) memory: &'a str,
-    /// Whether time is counted in executed instructions, one CPU at a time.
-    pub(crate) counting: bool,
+    /// Whether time is counted in executed instructions, one CPU at a time: then each takes two to this power of nanoseconds.
+    pub(crate) counting: Option<u32>,
     /// Where the console goes.
     pub(crate) console: Console,
     /// The name of the logs.
@@ -203,6 +204,11 @@ impl Boot<'_> {
 
     fn command(&self, console: &Path, control: &Path) -> Command {
         let mut command = emulator(self.arch);
+        let mut command_line = self.command_line.clone();
+        if let Some(first) = self.board.first_cpu {
+            first_hart::choose(&mut command, first, self.cpus);
+            command_line.push_str(&format!(" first-cpu={first}"));
+        }
         command
             .args(self.board.arguments)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
@@ -211,9 +217,9 @@ impl Boot<'_> {
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args(["-append", &self.command_line]);
-        if self.counting {
-            command.args(["-icount", "shift=0,sleep=off"]);
+            .args(["-append", &command_line]);
+        if let Some(shift) = self.counting {
+            command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
         let console = match self.console {
             Console::Log => {

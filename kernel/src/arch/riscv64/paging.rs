@@ -1,7 +1,7 @@
 //! Page tables: four levels (Sv48), one kernel half shared by all address spaces.
 //!
-//! The CPU may remember that a page was absent (privileged architecture, 12.2.1), so whoever makes a page present drops what this CPU
-//! remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
+//! The CPU may remember that a page or a table was absent (privileged architecture, 12.2.1), so whoever makes one present drops what
+//! this CPU remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
 //! set here for everything but stacks, whose dirty bits the CPU must keep itself: see `CAVEATS.md`.
 
 use crate::arch::{cpu, sbi};
@@ -158,9 +158,17 @@ const fn bits(access: Access) -> u64 {
     bits
 }
 
-/// The leaf entry of a kernel page, with the tables above it made if they are missing.
+/// The leaf entry of a kernel page, with the tables above it made if they are missing. Another CPU may remember that a table was
+/// absent, and the flush of a page, which is what it does before it uses a new stack, promises nothing about tables: so it is
+/// made to forget now. One time in 32 slots.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
-    leaf(kernel_root(), address)
+    if let Some(leaf) = find(kernel_root(), address) {
+        return Ok(leaf);
+    }
+    let leaf = leaf(kernel_root(), address)?;
+    cpu::flush_all();
+    super::smp::flush_others();
+    Ok(leaf)
 }
 
 /// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
@@ -251,8 +259,13 @@ impl UserTables {
     /// Maps a page of the user half; replaces what was there.
     pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
         let value = entry_of(frame.addr()) | PRESENT | USER | bits(access);
+        let had_tables = find(self.root, address).is_some();
         leaf(self.root, address)?.store(value, Ordering::Release);
-        cpu::flush_page(address);
+        if had_tables {
+            cpu::flush_page(address);
+        } else {
+            cpu::flush_user_half();
+        }
         if access.exec {
             self.fence_instructions();
         }
