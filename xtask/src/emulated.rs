@@ -13,6 +13,7 @@
 //! Invariant: every test that was asked for gets exactly one verdict for each machine, whatever that does. A
 //! machine that ends in a way that no test accounts for is a failure of its own.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::arch::{Arch, Board};
+use crate::arch::{Arch, Board, START_OF_TEXT};
 use crate::control::{self, Fields, Message};
 use crate::expectation;
 use crate::pool::{self, Further, lock};
@@ -220,6 +221,10 @@ fn list(machine: &Machine) -> Result<Vec<(String, control::Boot)>> {
             finished.tail(SHOWN_LINES)
         );
     }
+    // Without it, `cargo xtask run` would pass nothing on of what a program says.
+    let separated = !machine.arch.description().firmware_speaks
+        || fs::read(&finished.console)?.contains(&START_OF_TEXT);
+    ensure!(separated, "nothing separates the firmware's words from the kernel's on the console");
     let mut names: Vec<&String> = tests.iter().map(|(name, _)| name).collect();
     names.sort();
     let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
