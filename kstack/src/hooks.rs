@@ -66,15 +66,3 @@ pub(crate) extern "C" fn before_user(regs: &mut SavedRegs) {
 pub(crate) extern "C" fn after_switch(message: usize) {
     (hooks().after_switch)(message);
 }
-
-/// Where the architecture has such interrupts.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub(crate) extern "C" fn on_nmi(regs: &mut SavedRegs) {
-    (hooks().nmi)(regs);
-}
-
-/// Where the architecture tells the kernel of its own breakpoints.
-#[cfg(not(target_arch = "riscv64"))]
-pub(crate) extern "C" fn on_debug(regs: &mut SavedRegs) {
-    (hooks().debug)(regs);
-}

@@ -10,4 +10,5 @@ pub mod irq;
 pub mod local;
 pub mod meter;
 pub mod registry;
+mod report;
 pub mod unwind;

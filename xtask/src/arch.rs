@@ -292,6 +292,11 @@ impl Arch {
         Arch::where_supported(true)
     }
 
+    /// All of the catalogue's architectures.
+    pub(crate) fn all() -> impl Iterator<Item = Arch> {
+        TABLE.iter().map(|&(arch, _)| arch)
+    }
+
     /// The architectures a command is for: the one that was given, or all that are supported.
     pub(crate) fn chosen(given: Option<Arch>) -> Vec<Arch> {
         given.map_or_else(Arch::supported, |arch| vec![arch])

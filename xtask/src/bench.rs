@@ -115,7 +115,7 @@ fn measure(
         command_line: "mode=bench".to_owned(),
         cpus: 1,
         memory: "512M",
-        counting: true,
+        counting: Some(0),
         console: Console::Log,
         name: "bench".to_owned(),
         timeout: Some(Duration::from_secs(timeout)),

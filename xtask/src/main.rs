@@ -29,6 +29,7 @@ mod initramfs;
 mod kernel;
 mod lint;
 mod matrix;
+mod parallel;
 mod pool;
 mod progress;
 mod qemu;

@@ -56,8 +56,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) cpus: u32,
     /// The memory, as the emulator writes it.
     pub(crate) memory: &'a str,
-    /// Whether time is counted in executed instructions, one CPU at a time.
-    pub(crate) counting: bool,
+    /// Whether time is counted in executed instructions, one CPU at a time: then each takes two to this power of nanoseconds.
+    pub(crate) counting: Option<u32>,
     /// Where the console goes.
     pub(crate) console: Console,
     /// The name of the logs.
@@ -218,8 +218,8 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", &command_line]);
-        if self.counting {
-            command.args(["-icount", "shift=0,sleep=off"]);
+        if let Some(shift) = self.counting {
+            command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
         let console = match self.console {
             Console::Log => {

@@ -475,9 +475,3 @@ pub fn after_switch(left: usize) {
         left.exited.wake_all();
     }
 }
-
-/// Where the next entry from user mode starts, as this CPU's `CpuLocal` has it.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub fn entry_stack_top() -> Addr {
-    cpus::this().local.thread_top()
-}

@@ -66,8 +66,13 @@ impl UserThread {
     }
 
     /// Waits until it has ended.
-    pub(super) fn finish(self) {
+    pub(super) fn wait(&self) {
         self.thread.join();
+    }
+
+    /// Waits until it has ended, and gives back what it had.
+    pub(super) fn finish(self) {
+        self.wait();
         self.pages.into_iter().for_each(frames::release);
     }
 

@@ -51,24 +51,12 @@ pub fn halt() -> ! {
     }
 }
 
-/// The virtual counter, 62.5 MHz on this board.
-#[inline(always)]
-pub fn counter() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: (1) reading the counter has no effect.
-    unsafe {
-        asm!("isb", "mrrc p15, 1, {}, {}, c14", out(reg) low, out(reg) high,
-             options(nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
-}
-
 /// Cycles: the low 32 bits from the cycle counter, the others from the virtual counter, which is slower but wider. Under the
 /// emulator a cycle is a nanosecond, and in its counting mode an instruction.
 #[inline(always)]
 pub fn cycles() -> u64 {
     const CYCLES_PER_COUNT: u64 = 16;
-    let about = counter().wrapping_mul(CYCLES_PER_COUNT);
+    let about = time().wrapping_mul(CYCLES_PER_COUNT);
     let low: u32;
     // SAFETY: (1) reading the cycle counter has no effect; boot has turned it on.
     unsafe {
@@ -77,6 +65,18 @@ pub fn cycles() -> u64 {
     // The two started at different moments, less than 2^31 cycles apart: the wide one follows the narrow one.
     let ahead = low.wrapping_sub(about as u32) as i32;
     about.wrapping_add_signed(i64::from(ahead))
+}
+
+/// The virtual counter, 62.5 MHz on this board.
+#[inline(always)]
+pub(super) fn time() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) reading the counter has no effect.
+    unsafe {
+        asm!("isb", "mrrc p15, 1, {}, {}, c14", out(reg) low, out(reg) high,
+             options(nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// Drops this CPU's cached translation of one page, in all address spaces.
@@ -149,7 +149,7 @@ pub unsafe fn zero_page(page: *mut u8) {
 }
 
 /// Makes instructions that were written through the direct map visible to instruction fetches, on all CPUs.
-pub fn sync_instructions(page: *const u8) {
+pub(super) fn sync_instructions(page: *const u8) {
     const LINE: usize = 64;
     for offset in (0..4096).step_by(LINE) {
         // SAFETY: (1) cleaning a mapped line changes nothing that anybody reads.
@@ -166,7 +166,7 @@ pub fn sync_instructions(page: *const u8) {
 }
 
 /// This CPU's affinity level 0: its number for PSCI and for the interrupt controller.
-pub fn affinity() -> u32 {
+pub(super) fn affinity() -> u32 {
     let mpidr: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe {

@@ -33,29 +33,29 @@ pub struct Access {
 pub struct NoMemory;
 
 /// A descriptor of levels 1 and 2 that leads to a table; also a page, at level 3.
-pub const TABLE: u64 = 0b11;
+pub(super) const TABLE: u64 = 0b11;
 /// A descriptor of levels 1 and 2 that maps.
-pub const BLOCK: u64 = 0b01;
+pub(super) const BLOCK: u64 = 0b01;
 const PRESENT: u64 = 1;
 const NOT_BLOCK: u64 = 1 << 1;
 /// Accessible, inner shareable, attributes 1: cached.
-pub const NORMAL: u64 = ACCESSED | 0b11 << 8 | 1 << 2;
+pub(super) const NORMAL: u64 = ACCESSED | 0b11 << 8 | 1 << 2;
 /// Accessible, attributes 0: a device.
-pub const DEVICE: u64 = ACCESSED;
+pub(super) const DEVICE: u64 = ACCESSED;
 const USER: u64 = 1 << 6;
 const READ_ONLY: u64 = 1 << 7;
 const ACCESSED: u64 = 1 << 10;
 const NOT_GLOBAL: u64 = 1 << 11;
 const NO_EXEC_PRIVILEGED: u64 = 1 << 53;
 /// No instruction fetches, in any mode.
-pub const NO_EXEC: u64 = 1 << 54;
+pub(super) const NO_EXEC: u64 = 1 << 54;
 const ADDRESS: u64 = 0x0000_00ff_ffff_f000;
 const LARGE_BYTES: u64 = 2 << 20;
 
 /// Memory attributes: 0 a device, 1 cached with write back.
-pub const MAIR: u32 = 0xff04;
+pub(super) const MAIR: u32 = 0xff04;
 /// Long descriptors; both bases walk cached, inner shareable; each covers half of the address space.
-pub const TTBCR: u32 =
+pub(super) const TTBCR: u32 =
     1 << 31 | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) << 16;
 
 const _: () = assert!(DIRECT_MAP == 1 << 31 && EARLY_TOP + DIRECT_MAP == ARENA);
@@ -70,7 +70,7 @@ pub fn kernel_root() -> u64 {
 }
 
 /// The physical address of the kernel half.
-pub fn kernel_half() -> u64 {
+pub(super) fn kernel_half() -> u64 {
     KERNEL_HALF.load(Ordering::Relaxed)
 }
 
@@ -156,7 +156,7 @@ const fn bits(access: Access) -> u64 {
 }
 
 /// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }
@@ -176,12 +176,6 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
 
-/// The frame that a present leaf entry maps.
-#[inline(always)]
-pub const fn leaf_frame(value: u64) -> Option<Frame> {
-    if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
-}
-
 /// Whether a page of a stack may have been written to since [`clear_dirty`]: the CPU does not say, so yes.
 #[inline(always)]
 pub fn leaf_is_dirty(_leaf: &AtomicU64) -> bool {
@@ -195,6 +189,12 @@ pub fn clear_dirty(_leaf: &AtomicU64) {}
 /// The value of a leaf without the bits that the CPU changes by itself: it changes none.
 pub const fn without_dirty(value: u64) -> u64 {
     value
+}
+
+/// The frame that a present leaf entry maps.
+#[inline(always)]
+pub const fn leaf_frame(value: u64) -> Option<Frame> {
+    if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
 }
 
 /// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.

@@ -299,7 +299,9 @@ pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> 
 pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     let at = if device_tree == 0 { DEVICES_TOP } else { device_tree };
     // SAFETY: (1) by the caller's promise; the parser checks magic and lengths.
-    let Some(tree) = (unsafe { crate::device_tree::Tree::at(direct(at)) }) else { return false };
+    let Some(tree) = (unsafe { crate::arch::virt::device_tree::Tree::at(direct(at)) }) else {
+        return false;
+    };
     gic::remember(&tree);
     psci::remember(&tree);
     smp::remember(&tree);

@@ -62,7 +62,7 @@ pub fn cycles() -> u64 {
 }
 
 /// Starts the cycle counter of this CPU, for the kernel and for programs.
-pub fn start_counting() {
+pub(super) fn start_counting() {
     const ENABLE_AND_LONG: u64 = 1 | 1 << 6;
     const CYCLES: u64 = 1 << 31;
     /// Programs may read it.
@@ -86,7 +86,7 @@ pub fn has_pan() -> bool {
 
 /// Keeps the kernel on this CPU from touching user memory by accident, from now on: entries from user mode set the bit themselves
 /// (SCTLR_EL1.SPAN is clear), and inside the kernel it is inherited.
-pub fn keep_off_user_memory() {
+pub(super) fn keep_off_user_memory() {
     if has_pan() {
         // `msr pan, #1`, which assemblers know for later CPUs only.
         // SAFETY: (1) the CPU has the bit; (2) the kernel reaches user memory through the direct map.
@@ -96,7 +96,7 @@ pub fn keep_off_user_memory() {
 
 /// Time since the machine started, and how many of its units are a second.
 #[inline(always)]
-pub fn time() -> (u64, u64) {
+pub(super) fn time() -> (u64, u64) {
     let (now, frequency);
     // SAFETY: (1) reading the counter has no effect.
     unsafe {

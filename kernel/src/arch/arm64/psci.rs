@@ -1,6 +1,6 @@
 //! The firmware's calls for power and CPUs (Arm DEN 0022, PSCI).
 
-use crate::device_tree::Tree;
+use crate::arch::virt::device_tree::Tree;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 

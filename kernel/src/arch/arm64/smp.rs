@@ -2,17 +2,17 @@
 
 use super::irqchip::{self, vector};
 use super::{boot, cpu, paging, psci};
+use crate::arch::virt::device_tree::Tree;
 use crate::cpus::{self, Cpu, MAX_CPUS};
-use crate::device_tree::Tree;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 static AFFINITIES: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 /// Keeps the CPUs that the device tree names.
-pub fn remember(tree: &Tree<'_>) {
-    for (place, affinity) in AFFINITIES.iter().zip(tree.cpus()) {
-        place.store(affinity as u32, Ordering::Relaxed);
+pub(super) fn remember(tree: &Tree<'_>) {
+    for (place, (affinity, _)) in AFFINITIES.iter().zip(tree.cpus()) {
+        place.store(affinity, Ordering::Relaxed);
         FOUND.fetch_add(1, Ordering::Relaxed);
     }
 }

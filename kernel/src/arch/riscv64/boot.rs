@@ -13,13 +13,12 @@
 //! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the firmware when asked, go through
 //! the same tables, and continue in `secondary_main` on the stack given.
 
+use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
-use crate::device_tree::Tree;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use fdt::Fdt;
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -213,12 +212,12 @@ unsafe extern "C" {
 }
 
 /// The hart that the firmware started.
-pub fn boot_hart() -> u32 {
+pub(super) fn boot_hart() -> u32 {
     BOOT_HART.load(Ordering::Relaxed) as u32
 }
 
 /// The physical address at which the other harts start. It is linked where it is loaded.
-pub fn secondary_start() -> u64 {
+pub(super) fn secondary_start() -> u64 {
     // SAFETY: (1) a word of the image that nobody writes.
     unsafe { boot_secondary_at }
 }
@@ -235,11 +234,11 @@ extern "C" fn early_trap(cause: u64, pc: u64, address: u64) -> ! {
 }
 
 /// Harts that are kept at most.
-pub const MOST_HARTS: usize = 64;
+const MOST_HARTS: usize = 64;
 
 /// What the device tree says besides memory; read once, while it is still there.
 #[derive(Debug)]
-pub struct Machine {
+pub(super) struct Machine {
     harts: [AtomicUsize; MOST_HARTS],
     /// Ticks of the time counter per second.
     pub timebase: AtomicU64,
@@ -253,7 +252,7 @@ pub struct Machine {
 const NONE: usize = usize::MAX;
 
 /// The machine.
-pub static MACHINE: Machine = Machine {
+pub(super) static MACHINE: Machine = Machine {
     harts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
     timebase: AtomicU64::new(0),
     plic: AtomicU64::new(0),
@@ -262,13 +261,13 @@ pub static MACHINE: Machine = Machine {
 
 impl Machine {
     /// The harts there are.
-    pub fn harts(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn harts(&self) -> impl Iterator<Item = u32> {
         let numbers = self.harts.iter().map(|hart| hart.load(Ordering::Relaxed));
         numbers.filter(|&hart| hart != NONE).map(|hart| hart as u32)
     }
 
     /// The interrupt controller's context for a hart's supervisor mode.
-    pub fn context_of(&self, hart: u32) -> Option<usize> {
+    pub(super) fn context_of(&self, hart: u32) -> Option<usize> {
         let index =
             self.harts.iter().position(|one| one.load(Ordering::Relaxed) == hart as usize)?;
         Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)
@@ -284,11 +283,10 @@ impl Machine {
         if let Some([registers]) = tree.registers(&CONTROLLER) {
             self.plic.store(registers, Ordering::Relaxed);
         }
-        let tree = tree.raw();
-        let plic = tree.find_compatible(&CONTROLLER);
+        let plic = tree.0.find_compatible(&CONTROLLER);
         let lines = plic.and_then(|node| node.property("interrupts-extended"));
-        for (index, (hart, own_controller)) in harts_of(tree).take(MOST_HARTS).enumerate() {
-            self.harts[index].store(hart, Ordering::Relaxed);
+        for (index, (hart, own_controller)) in tree.cpus().take(MOST_HARTS).enumerate() {
+            self.harts[index].store(hart as usize, Ordering::Relaxed);
             // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is the context.
             let words = lines.map_or(&[][..], |lines| lines.value).chunks_exact(4);
             let mut words = words.map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
@@ -301,25 +299,6 @@ impl Machine {
             }
         }
     }
-}
-
-/// The usable harts, each with the handle of its own interrupt controller.
-fn harts_of<'t>(tree: &'t Fdt<'_>) -> impl Iterator<Item = (usize, Option<u32>)> + 't {
-    let cpus = tree.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
-    cpus.filter_map(|cpu| {
-        let is_cpu = cpu.property("device_type").and_then(|kind| kind.as_str()) == Some("cpu");
-        let status = cpu.property("status").and_then(|status| status.as_str());
-        if !is_cpu || status.is_some_and(|status| status != "okay") {
-            return None;
-        }
-        // `reg` has as many cells as /cpus says; the number is in the last one.
-        let number = cpu.property("reg")?.value.last_chunk::<4>()?;
-        let controller =
-            cpu.children().find(|child| child.name.starts_with("interrupt-controller"));
-        let handle = controller.and_then(|node| node.property("phandle"));
-        let handle = handle.and_then(|handle| handle.as_usize()).map(|handle| handle as u32);
-        Some((u32::from_be_bytes(*number) as usize, handle))
-    })
 }
 
 /// Reads the device tree at the physical address the firmware gave. False if it is none.

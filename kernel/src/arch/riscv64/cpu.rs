@@ -30,7 +30,7 @@ pub fn wait_for_interrupt() {
 
 /// Waits, with interrupts off, until an interrupt is pending that could be taken if they were on.
 #[inline(always)]
-pub fn wait_for_pending() {
+pub(super) fn wait_for_pending() {
     // SAFETY: (1) the caller has seen to it that one will be.
     unsafe { asm!("wfi", options(nostack)) };
 }
@@ -39,7 +39,7 @@ pub fn wait_for_pending() {
 /// `wfi`, and at nothing else in such a loop; a software interrupt of one's own, pending, keeps it from lasting. It is
 /// taken later and found to be for nothing.
 #[inline(always)]
-pub fn relax() {
+pub(super) fn relax() {
     /// In sip: the software interrupt.
     const SOFTWARE: u64 = 1 << 1;
     // SAFETY: (1) raises this hart's own interrupt, whose handler expects to find nothing sent; (2) it is enabled in sie.
@@ -83,7 +83,7 @@ pub fn cycles() -> u64 {
 
 /// The time counter.
 #[inline(always)]
-pub fn time() -> u64 {
+pub(super) fn time() -> u64 {
     let time: u64;
     // SAFETY: (1) reading the counter has no effect.
     unsafe { asm!("rdtime {}", out(reg) time, options(nomem, nostack, preserves_flags)) };
@@ -112,7 +112,7 @@ pub fn flush_all() {
 }
 
 /// What `satp` holds for page tables whose root is at this physical address.
-pub const fn satp_of(root: u64) -> u64 {
+pub(super) const fn satp_of(root: u64) -> u64 {
     SV48 | root >> 12
 }
 

@@ -56,7 +56,7 @@ pub fn halt() -> ! {
 ///
 /// 1. The register exists and the value keeps the kernel's invariants.
 #[inline]
-pub unsafe fn write_msr(register: u32, value: u64) {
+pub(super) unsafe fn write_msr(register: u32, value: u64) {
     // SAFETY: (1) by the caller's promise.
     unsafe {
         asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,

@@ -133,7 +133,7 @@ const fn bits(access: Access) -> u64 {
 }
 
 /// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }

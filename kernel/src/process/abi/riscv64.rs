@@ -170,9 +170,6 @@ pub(crate) const HARDWARE: u64 = 1 << (b'i' - b'a')
     | 1 << (b'd' - b'a')
     | 1 << (b'c' - b'a');
 
-/// Bytes of `struct sigaction`: handler, flags, mask; no restorer.
-pub(crate) const SIGACTION_BYTES: usize = 24;
-
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub(crate) const USER_TOP: u64 = 0x7fff_ffff_f000;
 
@@ -327,6 +324,9 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
     }
     bytes
 }
+
+/// Bytes of `struct sigaction`: handler, flags, mask; no restorer.
+pub(crate) const SIGACTION_BYTES: usize = 24;
 
 /// Bytes of `struct rusage`: two times and fourteen words.
 pub(crate) const RUSAGE_BYTES: u64 = 144;

@@ -30,7 +30,7 @@ pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 2)];
 /// The small stack of an exception mode: words with a fixed meaning.
 #[derive(Debug)]
 #[repr(C)]
-pub struct ModeWords(UnsafeCell<[u32; 8]>);
+pub(super) struct ModeWords(UnsafeCell<[u32; 8]>);
 
 // SAFETY: (1) only entry code of the CPU that owns them touches them.
 unsafe impl Sync for ModeWords {}

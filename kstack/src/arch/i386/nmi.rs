@@ -34,6 +34,7 @@
 use super::entry::{push_segment, saving_entry};
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
+use crate::hooks::hooks;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
@@ -88,7 +89,7 @@ extern "C" fn nmi_save() {
         ACTIVE = const ArchLocal::NMI_ACTIVE,
         LATCHED = const ArchLocal::NMI_LATCHED,
         BODY_TOP = const ArchLocal::NMI_BODY_TOP,
-        on_nmi = sym crate::hooks::on_nmi,
+        on_nmi = sym on_nmi,
         restore = sym super::entry::restore,
     )
 }
@@ -135,18 +136,22 @@ extern "C" fn debug_save() {
         ]
         ACTIVE = const ArchLocal::DEBUG_ACTIVE,
         TOP = const ArchLocal::DEBUG_TOP,
-        on_debug = sym on_kernel_debug,
+        on_debug = sym on_debug,
         restore = sym super::entry::restore_after_debug,
     )
 }
 
-extern "C" fn on_kernel_debug(regs: &mut SavedRegs) {
+extern "C" fn on_nmi(regs: &mut SavedRegs) {
+    (hooks().nmi)(regs);
+}
+
+extern "C" fn on_debug(regs: &mut SavedRegs) {
     let sysenter = super::entry::sysenter_entry as *const () as u32;
     if regs.eip == sysenter && regs.eflags & TRAP != 0 {
         regs.eflags &= !TRAP;
         return;
     }
-    crate::hooks::on_debug(regs);
+    (hooks().debug)(regs);
 }
 
 /// Where the double-fault task starts. SP: the top of its stack, less the error code. Interrupts off, FS the kernel's. Never
