@@ -100,7 +100,7 @@ pub fn flush_page(address: u64) {
 /// Drops this CPU's cached translations of the user half, and what it remembers of the tables that lead to them: a flush of one
 /// page promises nothing about those (privileged architecture, SFENCE.VMA).
 #[inline(always)]
-pub fn flush_user_half() {
+pub(super) fn flush_user_half() {
     // SAFETY: (1) forgetting translations is always allowed. All address spaces have number 0.
     unsafe { asm!("sfence.vma zero, {}", in(reg) 0_u64, options(nostack, preserves_flags)) };
 }

@@ -17,10 +17,6 @@ pub const CONSOLE: Port = Port(0x1000_0000);
 /// What tools read: the port on the PCI bus.
 pub const CONTROL: Port = Port(PCI_PORTS + CONTROL_PORT as u64);
 
-/// What goes out on the console before the kernel's own first byte, because the firmware writes there too: whoever passes a program's
-/// output on can tell where the kernel's begins. No terminal shows it.
-const START_OF_TEXT: u8 = 0x02;
-
 /// The interrupt line of the console.
 pub const CONSOLE_IRQ: u32 = 10;
 
@@ -85,9 +81,6 @@ impl Port {
         ];
         for (register, value) in registers {
             self.write(register, value);
-        }
-        if self.0 == CONSOLE.0 {
-            self.put(START_OF_TEXT);
         }
     }
 
