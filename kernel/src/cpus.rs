@@ -20,8 +20,6 @@ pub struct Cpu {
     pub arch: ArchCpu,
     /// Spinning locks held; see `sync::spin`.
     spinning: AtomicU32,
-    /// Somebody more deserving waits for this CPU.
-    pub need_resched: AtomicU32,
     /// What the interrupt controller calls it, for IPIs.
     pub hardware_id: AtomicU32,
     /// The last TLB flush this CPU carried out; see `arch::smp`.
@@ -58,7 +56,6 @@ impl Cpu {
             local: CpuLocal::new(cpu),
             arch: ArchCpu::new(),
             spinning: AtomicU32::new(0),
-            need_resched: AtomicU32::new(0),
             hardware_id: AtomicU32::new(u32::MAX),
             flushed: AtomicU64::new(0),
             idle: AtomicUsize::new(0),

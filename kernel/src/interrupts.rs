@@ -56,14 +56,14 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
                 softirq::raise(Softirq::Timer);
             }
             if crate::sched::somebody_waits() {
-                cpu.need_resched.store(1, Ordering::Relaxed);
+                cpu.local.ask_for_preemption();
             }
             run_probe(&TIMER_PROBE, regs);
         }
         vector::CONSOLE => crate::console::input_arrived(),
         vector::RESCHEDULE => {
             cpu.ipis.fetch_add(1, Ordering::Relaxed);
-            cpu.need_resched.store(1, Ordering::Relaxed);
+            cpu.local.ask_for_preemption();
         }
         vector::FLUSH => {
             cpu.ipis.fetch_add(1, Ordering::Relaxed);

@@ -15,7 +15,10 @@ pub struct Hooks {
     pub interrupt: fn(vector: u8, regs: &mut SavedRegs),
     /// Runs the softirq vectors whose bits are set. Interrupts on; never nested.
     pub softirqs: fn(pending: u32),
-    /// After an interrupt from the kernel in thread context: the place to preempt. Interrupts off, on the thread stack.
+    /// After an interrupt from the kernel in thread context, if [`CpuLocal::ask_for_preemption`] was called: the place to preempt.
+    /// The hook takes the request. Interrupts off, on the thread stack.
+    ///
+    /// [`CpuLocal::ask_for_preemption`]: crate::local::CpuLocal::ask_for_preemption
     pub preempt: fn(),
     /// A system call. Interrupts on, on the thread stack.
     pub syscall: fn(regs: &mut SavedRegs),

@@ -227,7 +227,7 @@ fn push_ready(thread: Arc<Thread>) {
         cpu::without_interrupts(|| {
             let target = cpus::by_number(number);
             if core::ptr::eq(target, cpus::this()) {
-                target.need_resched.store(1, Ordering::Relaxed);
+                target.local.ask_for_preemption();
             } else {
                 smp::kick(target);
             }
@@ -258,12 +258,7 @@ pub fn idle_loop() -> ! {
 
 /// After an interrupt from the kernel, in thread context with interrupts off: give the CPU to somebody else?
 pub fn preempt() {
-    let cpu = cpus::this();
-    // A look first: it is almost always zero, and on some machines an exchange is a loop.
-    if cpu.need_resched.load(Ordering::Relaxed) != 0
-        && cpu.need_resched.swap(0, Ordering::Relaxed) != 0
-        && current().state() == State::Running
-    {
+    if cpus::this().local.take_preemption_request() && current().state() == State::Running {
         leave_cpu();
     }
 }

@@ -79,15 +79,25 @@ pub(super) fn time() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// Drops this CPU's cached translations of some pages, in all address spaces: the barriers are once for all.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    // SAFETY: (1) forgetting translations is always allowed. The barriers: the entries' stores are seen by the table walk
+    // first, and the translations are gone afterwards.
+    unsafe {
+        asm!("dsb ishst", options(nostack, preserves_flags));
+        addresses.for_each(|address| {
+            asm!("mcr p15, 0, {}, c8, c7, 3", in(reg) (address & !0xfff) as u32,
+                 options(nostack, preserves_flags));
+        });
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
 /// Drops this CPU's cached translation of one page, in all address spaces.
 #[inline(always)]
 pub fn flush_page(address: u64) {
-    // SAFETY: (1) forgetting a translation is always allowed. The barriers: the entry's store is seen by the table walk
-    // first, and the translation is gone afterwards.
-    unsafe {
-        asm!("dsb ishst", "mcr p15, 0, {}, c8, c7, 3", "dsb ish", "isb",
-             in(reg) (address & !0xfff) as u32, options(nostack, preserves_flags));
-    }
+    flush_pages(core::iter::once(address));
 }
 
 /// Drops all of this CPU's cached translations, global ones too.

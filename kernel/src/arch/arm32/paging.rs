@@ -18,6 +18,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
+/// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
+pub const DIRTY_IS_CACHED: bool = false;
 
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,15 +178,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
 
-/// Whether a page of a stack may have been written to since [`clear_dirty`]: the CPU does not say, so yes.
+/// Whether a page of a stack may have been written to since this was last asked: the CPU does not say, so yes.
 #[inline(always)]
-pub fn leaf_is_dirty(_leaf: &AtomicU64) -> bool {
+pub fn take_dirty(_leaf: &AtomicU64) -> bool {
     true
 }
-
-/// Forgets that it was: there is nothing to forget.
-#[inline(always)]
-pub fn clear_dirty(_leaf: &AtomicU64) {}
 
 /// The value of a leaf without the bits that the CPU changes by itself: it changes none.
 pub const fn without_dirty(value: u64) -> u64 {

@@ -15,6 +15,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
+/// Whether a CPU may keep dirty bits, and cache them with translations.
+pub const DIRTY_IS_CACHED: bool = true;
 
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,19 +219,18 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     publish();
 }
 
-/// Whether a page of a stack may have been written to since [`clear_dirty`].
+/// Whether a page of a stack may have been written to since this was last asked; the caller then drops the cached translation.
+/// Whoever wrote handed the stack over since, so the bit is seen. Nobody runs on the stack meanwhile, so no CPU changes the entry,
+/// and a plain store does.
 #[inline(always)]
-pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
-    leaf.load(Ordering::Acquire) & READ_ONLY == 0
-}
-
-/// Forgets that it was, if the CPU will say so again; the caller then drops the cached translation. Nobody runs on the stack
-/// meanwhile, so no CPU changes the entry, and a plain store does.
-#[inline(always)]
-pub fn clear_dirty(leaf: &AtomicU64) {
-    if cpu_keeps_dirty() {
-        leaf.store(leaf.load(Ordering::Relaxed) | READ_ONLY, Ordering::Relaxed);
+pub fn take_dirty(leaf: &AtomicU64) -> bool {
+    let value = leaf.load(Ordering::Relaxed);
+    let dirty = value & READ_ONLY == 0;
+    // Where the CPU would not make it writable again, it stays writable, and dirty.
+    if dirty && value & DIRTY_BY_CPU != 0 {
+        leaf.store(value | READ_ONLY, Ordering::Relaxed);
     }
+    dirty
 }
 
 /// The value of a leaf without the bits that the CPU changes by itself.

@@ -212,7 +212,7 @@ unsafe extern "C" {
 }
 
 /// The hart that the firmware started.
-pub(super) fn boot_hart() -> u32 {
+pub fn boot_hart() -> u32 {
     BOOT_HART.load(Ordering::Relaxed) as u32
 }
 
@@ -238,7 +238,7 @@ const MOST_HARTS: usize = 64;
 
 /// What the device tree says besides memory; read once, while it is still there.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub struct Machine {
     harts: [AtomicUsize; MOST_HARTS],
     /// Ticks of the time counter per second.
     pub timebase: AtomicU64,
@@ -252,7 +252,7 @@ pub(super) struct Machine {
 const NONE: usize = usize::MAX;
 
 /// The machine.
-pub(super) static MACHINE: Machine = Machine {
+pub static MACHINE: Machine = Machine {
     harts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
     timebase: AtomicU64::new(0),
     plic: AtomicU64::new(0),
@@ -261,13 +261,13 @@ pub(super) static MACHINE: Machine = Machine {
 
 impl Machine {
     /// The harts there are.
-    pub(super) fn harts(&self) -> impl Iterator<Item = u32> {
+    pub fn harts(&self) -> impl Iterator<Item = u32> {
         let numbers = self.harts.iter().map(|hart| hart.load(Ordering::Relaxed));
         numbers.filter(|&hart| hart != NONE).map(|hart| hart as u32)
     }
 
     /// The interrupt controller's context for a hart's supervisor mode.
-    pub(super) fn context_of(&self, hart: u32) -> Option<usize> {
+    pub fn context_of(&self, hart: u32) -> Option<usize> {
         let index =
             self.harts.iter().position(|one| one.load(Ordering::Relaxed) == hart as usize)?;
         Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)

@@ -90,6 +90,12 @@ pub(super) fn time() -> u64 {
     time
 }
 
+/// Drops this CPU's cached translations of some pages.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    addresses.for_each(flush_page);
+}
+
 /// Drops this CPU's cached translation of one page, global or not.
 #[inline(always)]
 pub fn flush_page(address: u64) {

@@ -75,6 +75,12 @@ pub fn cycles() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// Drops this CPU's cached translations of some pages.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    addresses.for_each(flush_page);
+}
+
 /// Drops this CPU's cached translation of one page, global or not.
 #[inline(always)]
 pub fn flush_page(address: u64) {
@@ -104,19 +110,17 @@ pub unsafe fn load_tables(root: u64) {
 
 /// Fills a page with zeros, 16 bytes a store: about 300 instructions, where `rep stosq` counts 512 iterations.
 ///
-/// It borrows xmm0, which belongs to the running program: saved and put back. Interrupts are off meanwhile: a thread without
-/// a floating-point area that was preempted here would come back to somebody else's xmm0.
+/// It borrows xmm0, which belongs to the running program: saved and put back.
 ///
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's xmm0.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
-    // SAFETY: (1) by the caller's promise; (2) xmm0 and the flags end up as they were; SSE is on since boot.
+    // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
     unsafe {
         asm!(
-            "pushfq",
-            "cli",
             "sub rsp, 16",
             "movups [rsp], xmm0",
             "xorps xmm0, xmm0",
@@ -129,7 +133,6 @@ pub unsafe fn zero_page(page: *mut u8) {
             "jne 2b",
             "movups xmm0, [rsp]",
             "add rsp, 16",
-            "popfq",
             one = const 16,
             at = inout(reg) page => _,
             top = in(reg) page.wrapping_add(4096),

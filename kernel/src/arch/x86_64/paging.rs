@@ -8,6 +8,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
+/// Whether a CPU may keep dirty bits, and cache them with translations.
+pub const DIRTY_IS_CACHED: bool = true;
 
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,16 +152,15 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
 }
 
-/// Whether a page of a stack may have been written to since [`clear_dirty`].
+/// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
+/// handed the stack over since, so the bit is seen.
 #[inline(always)]
-pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
-    leaf.load(Ordering::Acquire) & DIRTY != 0
-}
-
-/// Forgets that it was; the caller then drops the cached translation.
-#[inline(always)]
-pub fn clear_dirty(leaf: &AtomicU64) {
-    leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+pub fn take_dirty(leaf: &AtomicU64) -> bool {
+    let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
+    if dirty {
+        leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+    }
+    dirty
 }
 
 /// The value of a leaf without the bits that the CPU changes by itself.
