@@ -100,16 +100,14 @@ pub(crate) struct Description {
     pub(crate) form: Form,
     /// The control channel.
     pub(crate) control: Control,
-    /// Whether the firmware writes to the console too. Then the kernel sends [`START_OF_TEXT`] before its own
-    /// first byte.
-    pub(crate) firmware_speaks: bool,
     /// Debian's name for the architecture, for packages that go into the image.
     pub(crate) debian: &'static str,
     /// The first release of Debian that has the architecture, if that is a recent one.
     pub(crate) debian_since: Option<&'static str>,
 }
 
-/// What separates the firmware's words from the kernel's: a control character that no terminal shows.
+/// The first byte that a kernel writes to the console, a control character that no terminal shows. What comes before it is the
+/// firmware's; what was typed before it is lost.
 pub(crate) const START_OF_TEXT: u8 = 0x02;
 
 /// A Cortex-A15 with four or fewer others on the `virt` machine.
@@ -158,7 +156,6 @@ const TABLE: [(Arch, Description); 5] = [
             boards: &[PC],
             form: Form::Elf,
             control: Control::SecondSerial,
-            firmware_speaks: false,
             debian: "amd64",
             debian_since: None,
         },
@@ -183,7 +180,6 @@ const TABLE: [(Arch, Description); 5] = [
             boards: &[PC],
             form: Form::Elf,
             control: Control::SecondSerial,
-            firmware_speaks: false,
             debian: "i386",
             debian_since: None,
         },
@@ -216,7 +212,6 @@ const TABLE: [(Arch, Description); 5] = [
             ],
             form: Form::Flat,
             control: Control::Semihosting,
-            firmware_speaks: false,
             debian: "arm64",
             debian_since: None,
         },
@@ -246,7 +241,6 @@ const TABLE: [(Arch, Description); 5] = [
             ],
             form: Form::Flat,
             control: Control::Semihosting,
-            firmware_speaks: false,
             debian: "armhf",
             debian_since: None,
         },
@@ -276,7 +270,6 @@ const TABLE: [(Arch, Description); 5] = [
             ],
             form: Form::Elf,
             control: Control::PciSerial,
-            firmware_speaks: true,
             debian: "riscv64",
             debian_since: Some("trixie"),
         },

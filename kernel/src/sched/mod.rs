@@ -415,14 +415,14 @@ pub(crate) fn load_tables_of(thread: &Thread) {
 #[inline(always)]
 fn load_tables_on(cpu: &Cpu, thread: &Thread) {
     let root = match thread.tables_root.load(Ordering::Relaxed) {
-        0 => paging::kernel_root(),
+        0 => paging::kernel_root() as usize,
         root => root,
     };
     if cpu.tables_root.load(Ordering::Relaxed) != root {
         cpu.tables_root.store(root, Ordering::Relaxed);
         // SAFETY: (1) the kernel half is everybody's; (2) the tables live as long as the thread's process, and a process
         // that drops them has moved its threads to the kernel's first.
-        unsafe { cpu::load_tables(root) };
+        unsafe { cpu::load_tables(root as u64) };
     }
 }
 

@@ -332,7 +332,7 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
                 unsafe {
                     cpu::load_tables(ROOT.load(Ordering::Relaxed));
                     call_on_stack(top - body, 0, visit, top);
-                    cpu::load_tables(old);
+                    cpu::load_tables(old as u64);
                 }
                 Ok(())
             }));

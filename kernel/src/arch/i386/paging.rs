@@ -10,7 +10,7 @@ use crate::arch::cpu;
 use crate::boot_info::MemoryRegion;
 use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub use crate::arch::any::paging::{Access, NoMemory};
 
@@ -35,7 +35,7 @@ const ENTRIES: u64 = 512;
 /// The entry of the top level that is the kernel's.
 const KERNEL_INDEX: u64 = memory::IMAGE >> 30;
 
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+static KERNEL_ROOT: AtomicUsize = AtomicUsize::new(0);
 static SYSENTER_FRAME: AtomicU64 = AtomicU64::new(0);
 
 /// The frame with the code for `sysenter`, made by the first address space.
@@ -65,7 +65,7 @@ fn sysenter_frame() -> Option<Frame> {
 /// The physical address of the kernel's own tables: for threads without a process.
 #[inline(always)]
 pub fn kernel_root() -> u64 {
-    KERNEL_ROOT.load(Ordering::Relaxed)
+    KERNEL_ROOT.load(Ordering::Relaxed) as u64
 }
 
 /// The entry number `index` of the table at physical address `table`.
@@ -118,7 +118,7 @@ pub fn set_up_kernel(
     let table = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     // No other flags: the top level has none of them.
     entry(root, memory::IMAGE >> 30).store(table | PRESENT, Ordering::Relaxed);
-    KERNEL_ROOT.store(root, Ordering::Relaxed);
+    KERNEL_ROOT.store(root as usize, Ordering::Relaxed);
     let map_large = |address: u64, physical: u64, flags: u64| {
         let flags = PRESENT | WRITE | LARGE | GLOBAL | NO_EXEC | flags;
         entry(table, address >> 21).store(physical | flags, Ordering::Relaxed);

@@ -269,7 +269,7 @@ impl UserTables {
         cpu::without_interrupts(|| {
             let me = cpus::this().id();
             for other in cpus::online().filter(|cpu| cpu.id() != me) {
-                if other.tables_root.load(Ordering::SeqCst) == self.root {
+                if other.tables_root.load(Ordering::SeqCst) as u64 == self.root {
                     sbi::fence_instructions(other.hardware_id.load(Ordering::Relaxed) as usize);
                 }
             }
