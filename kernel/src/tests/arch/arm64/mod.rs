@@ -34,6 +34,7 @@ table! {
     ],
     own: [
         overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report,
+        overflow_stack::i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kernel,
         overflow_stack::i9_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked,
     ]
 }
