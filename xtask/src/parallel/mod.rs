@@ -44,7 +44,11 @@ struct Trees {
 const TREES: [Trees; 5] = [
     Trees { folder: "kstack/src/arch", folders: true, shared: &[] },
     Trees { folder: "kernel/src/arch", folders: true, shared: &["any", "pc", "virt"] },
-    Trees { folder: "kernel/src/tests/arch", folders: true, shared: &["pc", "entry_code.rs"] },
+    Trees {
+        folder: "kernel/src/tests/arch",
+        folders: true,
+        shared: &["pc", "entry_code.rs", "overflow_handler.rs"],
+    },
     Trees {
         folder: "kernel/src/process/abi",
         folders: false,

@@ -41,6 +41,9 @@ pub(super) use i386::*;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
 mod entry_code;
 
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod overflow_handler;
+
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "arm",

@@ -29,8 +29,13 @@ table! {
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top,
         overflow_stack::i9_user_mode_that_reads_an_overflow_stack_faults,
         user_memory::h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident,
+        user_memory::h5_no_cpu_lets_the_kernel_use_user_memory_not_in_a_system_call_either,
         every_instruction::s4_an_exception_and_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturb_nothing,
         overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,
     ],
-    own: [overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report]
+    own: [
+        overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report,
+        overflow_stack::i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kernel,
+        overflow_stack::i9_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked,
+    ]
 }

@@ -1,21 +1,26 @@
 //! The overflow stack: where it is, and what reaches it.
 
+use super::registers::breakpoint;
 use crate::arch::irqchip::vector;
-use crate::arch::paging;
+use crate::arch::power::{self, End};
+use crate::arch::regs::SavedRegs;
+use crate::arch::{exceptions, paging};
 use crate::cpus;
 use crate::hooks;
 use crate::overflow;
 use crate::provoke::{self, How};
 use crate::sched;
-use crate::tests::support::{check_mapping, on_every_cpu, stack_of_cpu};
+use crate::tests::arch::overflow_handler;
+use crate::tests::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
 use core::arch::asm;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::hooks::Hooks;
 use kstack::local::CpuLocal;
+use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
-use kstack_core::verdict::{Cause, Consequence};
+use kstack_core::verdict::{Cause, Consequence, Context};
 
 /// SP_EL1 as it stands. Interrupts off.
 fn sp_el1() -> usize {
@@ -123,6 +128,55 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
         "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"
     );
+    provoke::in_thread(How::Recursion);
+    Err("the machine went on".into())
+}
+
+/// The first on the interrupted stack's behalf, then two second faults. Red if nothing counts them: the handler would be begun again for ever.
+pub fn i9_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked() -> Outcome {
+    overflow_handler::check_that_its_cpu_is_parked(3)
+}
+
+/// A breakpoint while an overflow is judged: it arrives through the vectors for SP_EL1, its registers lie right below the handler's
+/// frames, the handler's own are as they were, and the kernel is told. There is no way back, so the test ends the machine.
+/// Red if the entry starts over at the top, saves where something lies, or takes it for a program's wild SP.
+pub fn i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kernel() -> Outcome {
+    const NAME: &str =
+        "i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kernel";
+    const PATTERN: u64 = 0x1f2e_3d4c_5b6a_7988;
+    static HANDLER: AtomicUsize = AtomicUsize::new(0);
+    fn context() -> Context {
+        if HANDLER.load(Ordering::Relaxed) == 0 {
+            let pattern = core::hint::black_box([PATTERN; 32]);
+            HANDLER.store(pattern.as_ptr() as usize, Ordering::Relaxed);
+            breakpoint();
+            core::hint::black_box(&pattern);
+        }
+        (hooks::HOOKS.context)()
+    }
+    fn told(vector: u8, _: Addr, regs: &mut SavedRegs) {
+        let (saved, kept) = (core::ptr::from_mut(regs) as usize, HANDLER.load(Ordering::Relaxed));
+        let sound = || -> Outcome {
+            check!(exceptions::is_breakpoint(vector), "vector {vector:#x}");
+            check!(kind_at(kept) == Some(StackKind::Overflow), "handled at {kept:#x}");
+            check!(stack_at(saved) == stack_at(kept), "saved at {saved:#x}");
+            let below = (regs.sp as usize).wrapping_sub(saved + size_of::<SavedRegs>());
+            check!(below <= 16, "saved at {saved:#x}, SP was {:#x}", regs.sp);
+            // SAFETY: (1) the array of a frame that is still there, on a stack that stays.
+            let pattern = unsafe { (kept as *const [u64; 32]).read_volatile() };
+            check!(pattern == [PATTERN; 32], "the handler's frame was written to: {pattern:x?}");
+            check!(CpuLocal::this().arch.has_second_fault(), "not counted");
+            Ok(())
+        };
+        match sound() {
+            Ok(()) => control!("test pass {NAME}"),
+            Err(message) => control!("test fail {NAME}: {message}"),
+        }
+        control!("end");
+        power::end(End::Orderly)
+    }
+    static HOOKS: Hooks = Hooks { context, kernel_exception: told, ..hooks::HOOKS };
+    kstack::hooks::install(&HOOKS);
     provoke::in_thread(How::Recursion);
     Err("the machine went on".into())
 }

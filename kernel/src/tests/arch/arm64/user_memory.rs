@@ -6,8 +6,10 @@ use crate::arch::regs::SavedRegs;
 use crate::hooks;
 use crate::memory::frames;
 use crate::sched;
+use crate::tests::support::on_every_cpu;
+use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
@@ -72,5 +74,33 @@ pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> O
     check!(executed == [INSTRUCTION_ABORT.into(), PERMISSION, PAGE], "executed: {executed:x?}");
     let refused = [DATA_ABORT.into(), PERMISSION, PAGE];
     check!(loaded == if cpu::has_pan() { refused } else { [0; 3] }, "loaded: {loaded:x?}");
+    Ok(())
+}
+
+/// Red if a CPU starts with PAN clear although it has it, or a program gets into the kernel without it being set.
+pub fn h5_no_cpu_lets_the_kernel_use_user_memory_not_in_a_system_call_either() -> Outcome {
+    /// PAN's bit, as its register and a saved PSTATE have it.
+    const PAN: u64 = 1 << 22;
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    fn is_set() -> bool {
+        let pan: u64;
+        // SAFETY: (1) the register is read only where the CPU has it, and without effect.
+        unsafe { asm!("mrs {}, S3_0_C4_C2_3", out(reg) pan, options(nomem, nostack)) };
+        pan & PAN != 0
+    }
+    if !cpu::has_pan() {
+        return Ok(());
+    }
+    on_every_cpu(|regs| {
+        check!(is_set() && (regs.from_user() || regs.pstate & PAN != 0), "PAN is clear: {regs:x?}");
+        Ok(())
+    })?;
+    SEEN.store(0, Ordering::Relaxed);
+    user_mode::with_hooks(Some(|| SEEN.store(1 + u64::from(is_set()), Ordering::Relaxed)), || {
+        UserThread::start(super::user_code::call_twice, 0)?.finish();
+        Ok(())
+    })?;
+    let seen = SEEN.load(Ordering::Relaxed);
+    check!(seen == 2, "in a system call: {seen}");
     Ok(())
 }

@@ -36,5 +36,8 @@ table! {
         overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,
         overflow_stack::o1_o3_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves_the_other_alone,
     ],
-    own: [overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report]
+    own: [
+        overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report,
+        overflow_stack::i9_a_handler_that_overflows_each_time_is_begun_twice_and_its_cpu_parked,
+    ]
 }

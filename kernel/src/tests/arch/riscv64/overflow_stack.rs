@@ -9,6 +9,7 @@ use crate::overflow;
 use crate::provoke::{self, How};
 use crate::sched;
 use crate::stacks::{self, OwnedStack};
+use crate::tests::arch::overflow_handler;
 use crate::tests::support::{check_mapping, kind_at, stack_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
@@ -207,4 +208,9 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
     );
     provoke::in_thread(How::Recursion);
     Err("the machine went on".into())
+}
+
+/// The second time at the stack's top. Red if nothing counts them: the handler would be begun again for ever.
+pub fn i9_a_handler_that_overflows_each_time_is_begun_twice_and_its_cpu_parked() -> Outcome {
+    overflow_handler::check_that_its_cpu_is_parked(2)
 }
