@@ -366,9 +366,12 @@ fn leave_cpu() {
         drop(unsafe { Arc::from_raw(next) });
         return;
     }
-    if runnable && !core::ptr::eq(me, idle) {
+    if runnable {
         prev.set_state(State::Ready);
-        READY.lock().push(current_arc());
+        // The idle thread runs when nobody else is there: it is not in the queue.
+        if !core::ptr::eq(me, idle) {
+            READY.lock().push(current_arc());
+        }
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
     // thread, which runs here only); (3) interrupts are off.
