@@ -17,7 +17,7 @@ pub fn set_probe(function: Option<fn(&mut SavedRegs)>) {
 }
 
 /// What an NMI runs, where there are any.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))]
 pub fn set_nmi_probe(function: Option<fn(&mut SavedRegs)>) {
     NMI_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
 }
@@ -74,7 +74,9 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
 
 /// An NMI: tests land them; nothing else sends any.
 pub fn on_nmi(regs: &mut SavedRegs) {
-    run_probe(&NMI_PROBE, regs);
+    if irqchip::acknowledge_nmi() {
+        run_probe(&NMI_PROBE, regs);
+    }
 }
 
 static DEBUG_PROBE: AtomicUsize = AtomicUsize::new(0);

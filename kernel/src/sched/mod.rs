@@ -108,6 +108,18 @@ pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>
     Ok(thread)
 }
 
+/// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
+pub fn start_afresh() {
+    let fresh = Box::new(FpuState::new());
+    let me = current();
+    me.user_tls.store(0, Ordering::Relaxed);
+    // No switch in between: it would save the old registers again.
+    cpu::without_interrupts(|| {
+        fresh.load();
+        user::load_tls(me);
+    });
+}
+
 /// Lets a thread of [`spawn_user`] run: its creator may still set it up before.
 pub fn start(thread: &Arc<Thread>) {
     push_ready(thread.clone());

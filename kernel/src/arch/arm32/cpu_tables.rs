@@ -56,13 +56,14 @@ pub fn load(cpu: &'static Cpu) {
         cpu.local.load();
         CpuTables::load(cpu.arch.tables.load(Ordering::Acquire));
     }
+    kstack::arch::current::interrupts::let_nmis_in();
 }
 
 /// Where the CPU this runs on goes when it next enters from user mode: SP_svc is there already when it leaves.
 #[inline(always)]
 pub fn set_user_entry_stack(_cpu: &Cpu, _top: Addr) {}
 
-/// Whether an NMI that interrupted the kernel is being handled: this board has none.
-pub fn in_nmi(_cpu: &Cpu) -> bool {
-    false
+/// Whether an NMI is being handled.
+pub fn in_nmi(cpu: &Cpu) -> bool {
+    cpu.local.arch.nmi_is_active()
 }

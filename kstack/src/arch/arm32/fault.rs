@@ -14,7 +14,7 @@
 //! | abort on the overflow stack with room | overflow stack, further down | it is about no stack: the kernel panics |
 //! | no room on the overflow stack | last stack, depth 2 | its report is kept apart from the first; the system stops |
 
-use super::entry::{DATA_ABORT, FIQ, PREFETCH_ABORT, UNDEFINED};
+use super::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
 use super::local::thread_info_at;
 use super::regs::{SavedRegs, THUMB};
 use super::switch::user_regs_at;
@@ -85,12 +85,16 @@ const fn is_bkpt(instruction: u32) -> bool {
     instruction & 0xfff0_00f0 == 0xe120_0070
 }
 
-/// Exceptions for which the stack had room. IRQ is masked. FIQ, which masking IRQ does not keep out, is this machine's NMI.
+/// FIQ, which masking IRQ does not keep out: this machine's NMI. It is masked itself, so none comes during another.
+pub(super) extern "C" fn on_fiq(regs: &mut SavedRegs) {
+    let arch = &CpuLocal::this().arch;
+    arch.set_nmi_active(true);
+    (hooks().nmi)(regs);
+    arch.set_nmi_active(false);
+}
+
+/// Exceptions for which the stack had room. IRQ is masked.
 pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
-    if vector == FIQ {
-        (hooks().nmi)(regs);
-        return;
-    }
     let address = complete(vector, regs);
     if regs.from_user() {
         (hooks().user_exception)(vector, address, regs);
@@ -177,6 +181,8 @@ fn end_on_own_stack(report: &'static OverflowReport) -> ! {
         asm!(
             "mov sp, {top}",
             "mov r11, #0",
+            // Masked since the bit test failed; from here on SP is sound again.
+            "cpsie f",
             "bl {end}",
             "udf #0",
             top = in(reg) user_regs_at(stack).get(),
