@@ -204,6 +204,18 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"v7l";
+
+/// Bits that AT_HWCAP must have: HALF, THUMB, FAST_MULT, VFP, EDSP, NEON, VFPv3, TLS, VFPv4, IDIVA, IDIVT, VFPD32
+/// and LPAE.
+pub fn hardware() -> usize {
+    [1, 2, 4, 6, 7, 12, 13, 15, 16, 17, 18, 19, 20].iter().fold(0, |bits, bit| bits | 1 << bit)
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = false;
+
 /// How many of d0 to d31, the status register and the thread registers are not what a program starts with: 0.
 #[unsafe(naked)]
 pub extern "C" fn used_registers() -> usize {

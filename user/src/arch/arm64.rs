@@ -174,6 +174,17 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"aarch64";
+
+/// Bits that AT_HWCAP must have: floating point and vectors.
+pub fn hardware() -> usize {
+    0b11
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = false;
+
 /// How many of v0 to v31 and the control register are not what a program starts with: 0.
 #[unsafe(naked)]
 pub extern "C" fn used_registers() -> usize {

@@ -230,6 +230,17 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"i686";
+
+/// Bits that AT_HWCAP must have, by the CPU itself.
+pub fn hardware() -> usize {
+    core::arch::x86::__cpuid(1).edx as usize
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = true;
+
 /// How many of xmm0 to xmm7 and the control words of x87 and SSE are not what a program starts with: 0.
 #[unsafe(naked)]
 pub extern "C" fn used_registers() -> usize {

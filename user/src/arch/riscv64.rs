@@ -174,6 +174,17 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"riscv64";
+
+/// Bits that AT_HWCAP must have: the letters of the extensions that every program may use.
+pub fn hardware() -> usize {
+    b"imafdc".iter().fold(0, |bits, letter| bits | 1 << (letter - b'a'))
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = false;
+
 /// How many of f0 to f31 and the rounding mode are not what a program starts with: 0.
 #[unsafe(naked)]
 pub extern "C" fn used_registers() -> usize {

@@ -217,19 +217,24 @@ pub(crate) const PLATFORM: &str = "v7l";
 
 /// What the CPU can do, as the auxiliary vector says: halfwords, Thumb, fast multiplication, VFP, DSP, NEON, VFPv3, thread pointer,
 /// VFPv4, division in both states, 32 double registers, long descriptors.
-pub(crate) const HARDWARE: u64 = 1 << 1
-    | 1 << 2
-    | 1 << 4
-    | 1 << 6
-    | 1 << 7
-    | 1 << 12
-    | 1 << 13
-    | 1 << 15
-    | 1 << 16
-    | 1 << 17
-    | 1 << 18
-    | 1 << 19
-    | 1 << 20;
+pub(crate) const fn hardware() -> u64 {
+    1 << 1
+        | 1 << 2
+        | 1 << 4
+        | 1 << 6
+        | 1 << 7
+        | 1 << 12
+        | 1 << 13
+        | 1 << 15
+        | 1 << 16
+        | 1 << 17
+        | 1 << 18
+        | 1 << 19
+        | 1 << 20
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 40;
@@ -373,11 +378,11 @@ pub(crate) fn encode_utsname(fields: [&str; 6]) -> [u8; 390] {
     bytes
 }
 
-/// `struct timespec` and `struct timeval` alike, and `struct rlimit`: two words.
+/// `struct timespec`, `struct timeval` and `struct rlimit` alike: two words; what is larger counts as the largest.
 pub(crate) fn encode_pair(first: u64, second: u64) -> [u8; 8] {
     let mut bytes = [0; 8];
-    put(&mut bytes, 0, (first as u32).to_le_bytes());
-    put(&mut bytes, 4, (second as u32).to_le_bytes());
+    put(&mut bytes, 0, u32::try_from(first).unwrap_or(u32::MAX).to_le_bytes());
+    put(&mut bytes, 4, u32::try_from(second).unwrap_or(u32::MAX).to_le_bytes());
     bytes
 }
 

@@ -317,7 +317,12 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
 }
 
 /// What the auxiliary vector says of the CPU: floating point and vectors.
-pub(crate) const HARDWARE: u64 = 1 | 1 << 1;
+pub(crate) const fn hardware() -> u64 {
+    1 | 1 << 1
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 32;
