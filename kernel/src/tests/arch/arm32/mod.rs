@@ -35,6 +35,7 @@ table! {
         modes::i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards,
         modes::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
         modes::t15_thread_info_is_where_the_build_says,
+        modes::i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work,
         fiq::i10_a_fiq_comes_with_interrupts_off_and_is_handled_in_svc_mode_where_it_hits,
         fiq::i10_a_fiq_from_user_mode_is_handled_on_the_thread_stack,
         fiq::b2_a_backtrace_in_a_fiq_crosses_the_irq_stack_to_the_thread,
