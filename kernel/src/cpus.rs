@@ -20,16 +20,14 @@ pub struct Cpu {
     pub arch: ArchCpu,
     /// Spinning locks held; see `sync::spin`.
     spinning: AtomicU32,
-    /// Somebody more deserving waits for this CPU.
-    pub need_resched: AtomicU32,
     /// What the interrupt controller calls it, for IPIs.
     pub hardware_id: AtomicU32,
     /// The last TLB flush this CPU carried out; see `arch::smp`.
     pub flushed: AtomicU64,
     /// The thread that runs when no other does.
     pub idle: AtomicUsize,
-    /// The page tables that are loaded.
-    pub tables_root: AtomicU64,
+    /// The physical address of the page tables that are loaded. It fits a word everywhere: the kernel reaches it.
+    pub tables_root: AtomicUsize,
     /// Timer interrupts so far.
     pub ticks: AtomicU64,
     /// Interrupts of other kinds so far.
@@ -58,11 +56,10 @@ impl Cpu {
             local: CpuLocal::new(cpu),
             arch: ArchCpu::new(),
             spinning: AtomicU32::new(0),
-            need_resched: AtomicU32::new(0),
             hardware_id: AtomicU32::new(u32::MAX),
             flushed: AtomicU64::new(0),
             idle: AtomicUsize::new(0),
-            tables_root: AtomicU64::new(0),
+            tables_root: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),
             ipis: AtomicU64::new(0),
             cache: UnsafeCell::new(CpuCache::new(cpu)),

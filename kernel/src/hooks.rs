@@ -28,7 +28,7 @@ pub static HOOKS: Hooks = Hooks {
 /// Right before user mode, interrupts off: does somebody else deserve the CPU, is the thread to die?
 fn before_user(regs: &mut SavedRegs) {
     let cpu = cpus::this();
-    if cpu.need_resched.load(core::sync::atomic::Ordering::Relaxed) != 0 {
+    if cpu.local.preemption_is_asked() {
         sched::preempt();
     }
     if sched::current().killed() {

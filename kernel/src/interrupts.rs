@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 static PROBE: AtomicUsize = AtomicUsize::new(0);
 static NMI_PROBE: AtomicUsize = AtomicUsize::new(0);
 static CALL: AtomicUsize = AtomicUsize::new(0);
+static TIMER_PROBE: AtomicUsize = AtomicUsize::new(0);
 
 /// What the software vector runs, besides returning: for tests, benches and the console.
 pub fn set_probe(function: Option<fn(&mut SavedRegs)>) {
@@ -17,9 +18,13 @@ pub fn set_probe(function: Option<fn(&mut SavedRegs)>) {
 }
 
 /// What an NMI runs, where there are any.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))]
 pub fn set_nmi_probe(function: Option<fn(&mut SavedRegs)>) {
     NMI_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
+}
+
+/// What the timer's interrupt runs, besides what it is for.
+pub fn set_timer_probe(function: Option<fn(&mut SavedRegs)>) {
+    TIMER_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
 }
 
 /// What the next [`vector::CALL`] runs on the CPU it is sent to.
@@ -51,13 +56,14 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
                 softirq::raise(Softirq::Timer);
             }
             if crate::sched::somebody_waits() {
-                cpu.need_resched.store(1, Ordering::Relaxed);
+                cpu.local.ask_for_preemption();
             }
+            run_probe(&TIMER_PROBE, regs);
         }
         vector::CONSOLE => crate::console::input_arrived(),
         vector::RESCHEDULE => {
             cpu.ipis.fetch_add(1, Ordering::Relaxed);
-            cpu.need_resched.store(1, Ordering::Relaxed);
+            cpu.local.ask_for_preemption();
         }
         vector::FLUSH => {
             cpu.ipis.fetch_add(1, Ordering::Relaxed);
@@ -90,6 +96,14 @@ pub fn set_debug_probe(function: Option<fn(&mut SavedRegs)>) {
 /// What a breakpoint in the kernel runs.
 pub fn set_breakpoint_probe(function: Option<fn(&mut SavedRegs)>) {
     BREAKPOINT_PROBE.store(function.map_or(0, |function| function as usize), Ordering::Release);
+}
+
+/// Nothing runs any more, whatever was set: what a test leaves behind must not be the next one's.
+pub fn forget_probes() {
+    set_probe(None);
+    set_nmi_probe(None);
+    set_debug_probe(None);
+    set_breakpoint_probe(None);
 }
 
 /// A debug exception in the kernel: tests set hardware breakpoints; nothing else does.

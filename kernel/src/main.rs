@@ -26,8 +26,6 @@ mod boot_info;
 mod console;
 mod cpu_stacks;
 mod cpus;
-#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
-mod device_tree;
 mod hooks;
 mod initramfs;
 mod interrupts;

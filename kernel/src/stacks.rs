@@ -20,7 +20,7 @@ use kstack_core::cache::{CacheStats, CpuCache};
 use kstack_core::depot::Depot;
 use kstack_core::erase::ErasePolicy;
 use kstack_core::kind::StackKind;
-use kstack_core::lifetime::Generation;
+pub use kstack_core::pool::StackRef;
 use kstack_core::pool::{AcquireError, Backing, CpuLocal, Fate, Lock, Pool, PoolShared, Request};
 use kstack_core::record::{AccountId, OwnerId, SlotRecord};
 
@@ -74,15 +74,6 @@ pub fn arena() -> &'static Arena {
     registry().arena()
 }
 
-/// Which stack in which of its lives: enough to ask for it, not to keep it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StackRef {
-    /// The slot.
-    pub slot: SlotIndex,
-    /// The life.
-    pub generation: Generation,
-}
-
 /// A stack and the right to use it. Dropping it gives it back.
 #[derive(Debug)]
 pub struct OwnedStack(StackRef);
@@ -108,11 +99,9 @@ impl OwnedStack {
         Self::acquire(&Request { kind, owner: OwnerId::NONE, cpu, account, pages })
     }
 
-    #[inline]
+    #[inline(always)]
     fn acquire(request: &Request) -> Result<Self, StackError> {
-        let pool = registry().pool();
-        let slot = pool.acquire(request, &mut ThisCpu, &SharedLock, &mut StackPages)?;
-        Ok(Self(StackRef { slot, generation: pool.record(slot).life().generation() }))
+        registry().pool().acquire(request, &mut ThisCpu, &SharedLock, &mut StackPages).map(Self)
     }
 
     /// Which stack it is.
@@ -132,20 +121,25 @@ impl Drop for OwnedStack {
     #[inline]
     fn drop(&mut self) {
         let slot = self.0.slot;
-        let fate = cpu::without_interrupts(|| {
-            cpus::with_cache(|cache| {
+        cpu::without_interrupts(|| {
+            note_fate(cpus::with_cache(|cache| {
                 registry().pool().release(slot, cache, &SharedLock, &mut StackPages)
-            })
+            }));
         });
-        note_fate(fate);
     }
 }
 
 #[inline(always)]
 fn note_fate(fate: Fate) {
     if let Fate::Flushed { excess: 1.. } | Fate::ToUnmap = fate {
-        EXCESS.wake_all();
+        wake_stackd();
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_stackd() {
+    EXCESS.wake_all();
 }
 
 /// Before this CPU writes to a stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.

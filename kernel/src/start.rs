@@ -16,6 +16,10 @@ use crate::{cpu_stacks, sched, stacks};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
 
+/// What goes out on the console before anything else of the kernel's: firmware may have written there before, and what came in before
+/// is lost. Whoever passes a program's output on, and its input, begins here. No terminal shows it.
+const START_OF_TEXT: u8 = 0x02;
+
 unsafe extern "C" {
     static text_lowest: u8;
     static text_top: u8;
@@ -31,6 +35,7 @@ pub fn first(boot_argument: u64) -> ! {
     // SAFETY: (1) a static; (2) interrupts are off.
     unsafe { me.local.load() };
     serial::CONSOLE.set_up(true);
+    serial::CONSOLE.put(START_OF_TEXT);
     serial::CONTROL.set_up(false);
     let mut info = BOOT_INFO.lock();
     // SAFETY: (1) the boot tables are active.

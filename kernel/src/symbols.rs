@@ -81,17 +81,6 @@ pub fn lookup(address: u64) -> Option<Symbol> {
     (offset < size.max(1)).then_some(Symbol { name, offset, size, place })
 }
 
-/// Every function that starts in `[lowest, top)`, in order of their addresses: first instruction and symbol.
-#[cfg(any(target_arch = "aarch64", target_arch = "x86", target_arch = "x86_64"))]
-pub fn starting_in(lowest: u64, top: u64) -> impl Iterator<Item = (u64, Symbol)> {
-    text().split(|&byte| byte == b'\n').filter_map(parse).filter_map(
-        move |(start, size, name, place)| {
-            (lowest <= start && start < top)
-                .then_some((start, Symbol { name, offset: 0, size, place }))
-        },
-    )
-}
-
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{:#x}/{:#x}", self.name, self.offset, self.size)?;

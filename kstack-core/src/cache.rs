@@ -119,10 +119,11 @@ impl CpuCache {
     /// Keeps a stack, if there is room.
     #[inline(always)]
     pub fn put(&mut self, slot: SlotIndex) -> Put {
-        match self.slots.get_mut(self.len) {
+        let len = self.len;
+        match self.slots.get_mut(len) {
             Some(place) => {
                 *place = slot;
-                self.len += 1;
+                self.len = len + 1;
                 Put::Kept
             }
             None => Put::Full,

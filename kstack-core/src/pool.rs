@@ -157,6 +157,15 @@ pub enum Fate {
     ToUnmap,
 }
 
+/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`]), not to keep it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StackRef {
+    /// The slot.
+    pub slot: SlotIndex,
+    /// The life.
+    pub generation: Generation,
+}
+
 /// A stack kept alive by a reader; ends with [`Pool::give_back`].
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a borrow that is not given back leaks the stack"]
@@ -280,7 +289,7 @@ impl<'r> Pool<'r> {
         local: &mut impl CpuLocal,
         shared: &impl Lock,
         backing: &mut impl Backing,
-    ) -> Result<SlotIndex, AcquireError> {
+    ) -> Result<StackRef, AcquireError> {
         let pages = request.pages.unwrap_or(self.body_pages);
         let size = ByteSize::pages(pages as usize);
         backing.charge(request.account, size)?;
@@ -291,11 +300,11 @@ impl<'r> Pool<'r> {
                 Some(slot)
             });
             if let Some(slot) = parked {
-                self.hand_out(slot, request);
-                return Ok(slot);
+                return Ok(self.hand_out(slot, request));
             }
         }
-        self.acquire_charged(request, pages, local, shared, backing)
+        // A copy, made here: on a hit the request stays in registers.
+        self.acquire_charged(*request, pages, local, shared, backing)
     }
 
     /// The rest of [`Pool::acquire`] when the cache has nothing that fits: from the depot, or mapped anew. The charge is
@@ -304,25 +313,23 @@ impl<'r> Pool<'r> {
     #[inline(never)]
     fn acquire_charged(
         &self,
-        request: &Request,
+        request: Request,
         pages: u8,
         local: &mut impl CpuLocal,
         shared: &impl Lock,
         backing: &mut impl Backing,
-    ) -> Result<SlotIndex, AcquireError> {
+    ) -> Result<StackRef, AcquireError> {
         if pages == self.body_pages {
             let parked = local.with_cache(|cache| self.refill(cache, shared, backing));
             if let Some(slot) = parked {
-                self.hand_out(slot, request);
-                return Ok(slot);
+                return Ok(self.hand_out(slot, &request));
             }
         }
         let size = ByteSize::pages(pages as usize);
         match self.map_anew(pages, shared, backing) {
             Ok(slot) => {
                 local.with_cache(|cache| cache.stats.misses += 1);
-                self.hand_out(slot, request);
-                Ok(slot)
+                Ok(self.hand_out(slot, &request))
             }
             Err(error) => {
                 backing.uncharge(request.account, size);
@@ -375,8 +382,21 @@ impl<'r> Pool<'r> {
         let record = self.record(borrowed.slot);
         match record.life().release_borrow(borrowed.borrow) {
             Released::StillBorrowed => Fate::StillBorrowed,
-            Released::Last => self.recycle(borrowed.slot, record, cache, shared, backing),
+            Released::Last => self.recycle_for_owner(borrowed.slot, cache, shared, backing),
         }
+    }
+
+    /// The owner is gone and somebody borrowed the stack until now: a rare end, so this copy of [`Pool::recycle`] is out of line.
+    #[cold]
+    #[inline(never)]
+    fn recycle_for_owner(
+        &self,
+        slot: SlotIndex,
+        cache: &mut CpuCache,
+        shared: &impl Lock,
+        backing: &mut impl Backing,
+    ) -> Fate {
+        self.recycle(slot, self.record(slot), cache, shared, backing)
     }
 
     /// Unmaps up to `most` stacks that are more than enough; says how many. Where waiting is allowed.
@@ -419,14 +439,14 @@ impl<'r> Pool<'r> {
 
     /// Fills in the record; the last store makes the stack live.
     #[inline(always)]
-    fn hand_out(&self, slot: SlotIndex, request: &Request) {
+    fn hand_out(&self, slot: SlotIndex, request: &Request) -> StackRef {
         let record = self.record(slot);
         record.set_kind(request.kind);
         record.set_owner(request.owner);
         record.set_cpu(request.cpu);
         record.set_account(request.account);
         record.watermark().reset();
-        record.life().make_live();
+        StackRef { slot, generation: record.life().make_live() }
     }
 
     /// Half a cache from the depot, and one of them. This CPU is made coherent with all of them here, so that later
@@ -479,7 +499,7 @@ impl<'r> Pool<'r> {
     }
 
     /// The last reference is gone: uncharge, clean, park.
-    #[inline]
+    #[inline(always)]
     fn recycle(
         &self,
         slot: SlotIndex,
@@ -492,9 +512,7 @@ impl<'r> Pool<'r> {
         backing.uncharge(record.account(), ByteSize::pages(pages as usize));
         record.set_owner(OwnerId::NONE);
         if pages != self.body_pages {
-            record.life().park();
-            shared.with(|shared| shared.to_unmap.push(self.records, slot));
-            return Fate::ToUnmap;
+            return self.leave_to_shrink(slot, shared);
         }
         let body = self.whole_body(slot);
         if !record.coherent().has(cache.bit()) {
@@ -502,17 +520,22 @@ impl<'r> Pool<'r> {
             backing.flush_local(body);
         }
         // The policy's plan for a whole body, without its case distinction.
-        let erase = backing.take_dirty(body).or(self.always).and(self.whole);
+        let erased = backing.erase(body, |dirty| dirty.or(self.always).and(self.whole));
+        cache.stats.erased_pages += u64::from(erased);
         record.coherent().reset_to_bit(cache.bit());
-        for page in erase.addresses(body.top) {
-            backing.erase_page(page);
-            cache.stats.erased_pages += 1;
-        }
         record.life().park();
         match cache.put(slot) {
             Put::Kept => Fate::Cached,
             Put::Full => self.flush_and_put(slot, cache, shared),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_to_shrink(&self, slot: SlotIndex, shared: &impl Lock) -> Fate {
+        self.record(slot).life().park();
+        shared.with(|shared| shared.to_unmap.push(self.records, slot));
+        Fate::ToUnmap
     }
 
     #[cold]

@@ -22,6 +22,8 @@ pub const MOST_FRAMES: usize = 512;
 /// Stacks at most, in one backtrace.
 pub const MOST_STACKS: usize = 8;
 const WORD: usize = size_of::<usize>();
+/// A frame record: the previous frame pointer, and above it the return address.
+const RECORD: ByteSize = ByteSize::new(2 * WORD);
 
 /// Registers saved by an entry, as far as the unwinder needs them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,13 +100,12 @@ pub struct Unwinder<'l, L, R> {
     fp: Addr,
     /// The stack `fp` must be on to go on without a lookup; empty before the first step.
     stack: Option<StackId>,
-    /// What is left of that stack: above the frames already seen.
+    /// What is left of that stack: above the frames already seen. Empty whenever something else than a frame comes next.
     rest: AddrRange,
     left: [AddrRange; MOST_STACKS],
     stacks: usize,
     frames: usize,
     pending: Option<Step>,
-    ended: bool,
 }
 
 impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
@@ -121,7 +122,6 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             stacks: 0,
             frames: 0,
             pending: None,
-            ended: false,
         }
     }
 
@@ -164,25 +164,57 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         Ok(from.map(|from| Step::Seam { from: from.kind, to }))
     }
 
-    #[inline(always)]
     fn end(&mut self, why: End) -> Step {
-        self.ended = true;
+        self.put_before_next(Step::End(why));
         Step::End(why)
     }
 
-    /// The next step. About 30 instructions for a plain frame.
-    #[inline]
+    /// Something else than the next frame comes next: no frame is in an empty rest. Out of line, as ends are rare.
+    #[cold]
+    fn put_before_next(&mut self, step: Step) {
+        self.rest = AddrRange::EMPTY;
+        self.pending = Some(step);
+    }
+
+    /// The next step. About 20 instructions for a frame on the stack that the walk is on.
+    #[inline(always)]
     pub fn step<F: FrameRules>(&mut self) -> Step {
+        let record = self.fp.wrapping_sub(F::RECORD_BELOW);
+        if self.fp.get().is_multiple_of(WORD) && self.rest.contains_span(record, RECORD) {
+            return self.frame(record);
+        }
+        self.step_elsewhere::<F>()
+    }
+
+    /// The frame whose record lies in the rest of the stack.
+    #[inline(always)]
+    fn frame(&mut self, record: Addr) -> Step {
+        if self.frames == MOST_FRAMES {
+            return self.end(End::TooLong);
+        }
+        self.frames += 1;
+        let return_at = record.wrapping_add(ByteSize::new(WORD));
+        let (Some(next), Some(pc)) = ((self.read)(record), (self.read)(return_at)) else {
+            return self.end(End::Unreadable(record));
+        };
+        self.fp = Addr::new(next);
+        self.rest.lowest = record.wrapping_add(RECORD);
+        Step::Caller(Addr::new(pc))
+    }
+
+    /// Any step but a plain frame: a pending one, the end, another stack, saved registers.
+    #[cold]
+    #[inline(never)]
+    fn step_elsewhere<F: FrameRules>(&mut self) -> Step {
         if let Some(step) = self.pending.take() {
             match step {
-                Step::UserBoundary(_) => self.pending = Some(Step::End(End::Reliable)),
+                Step::UserBoundary(_) => self.put_before_next(Step::End(End::Reliable)),
                 Step::Interrupted(regs) => self.look_for_boundary::<F>(regs),
-                _ => {}
+                // It stays.
+                Step::End(_) => self.pending = Some(step),
+                Step::Caller(_) | Step::Seam { .. } => {}
             }
             return step;
-        }
-        if self.ended {
-            return Step::End(End::Reliable);
         }
         let fp = self.fp;
         if !fp.get().is_multiple_of(WORD) {
@@ -191,26 +223,12 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         if fp.get() == 0 {
             return self.end(End::Reliable);
         }
-        const RECORD: ByteSize = ByteSize::new(2 * WORD);
         let record = fp.wrapping_sub(F::RECORD_BELOW);
-        if !self.rest.contains_span(record, RECORD) {
-            match self.enter(record, RECORD) {
-                Ok(Some(seam)) => return seam,
-                Ok(None) => {}
-                Err(why) => return self.end(why),
-            }
+        match self.enter(record, RECORD) {
+            Ok(Some(seam)) => seam,
+            Ok(None) => self.frame(record),
+            Err(why) => self.end(why),
         }
-        self.frames += 1;
-        if self.frames > MOST_FRAMES {
-            return self.end(End::TooLong);
-        }
-        let return_at = record.wrapping_add(ByteSize::new(WORD));
-        let (Some(next), Some(pc)) = ((self.read)(record), (self.read)(return_at)) else {
-            return self.end(End::Unreadable(record));
-        };
-        self.fp = Addr::new(next);
-        self.rest.lowest = record.wrapping_add(RECORD);
-        Step::Caller(Addr::new(pc))
     }
 
     /// A marked frame pointer: an entry's saved registers.
@@ -225,10 +243,10 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
                 Err(why) => return self.end(why),
             }
         }
-        self.frames += 1;
-        if self.frames > MOST_FRAMES {
+        if self.frames == MOST_FRAMES {
             return self.end(End::TooLong);
         }
+        self.frames += 1;
         let range = self.rest;
         let read = &mut self.read;
         let mut bounded = |addr: Addr| {
@@ -240,7 +258,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         self.rest.lowest = at.wrapping_add(F::SAVED_REGS);
         self.fp = regs.fp;
         if regs.from_user {
-            self.pending = Some(Step::End(End::Reliable));
+            self.put_before_next(Step::End(End::Reliable));
             Step::UserBoundary(regs)
         } else {
             self.look_for_boundary::<F>(regs);
@@ -257,12 +275,12 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
                 let saved = stack.range.top.wrapping_sub(F::FREE_AT_TOP.plus(F::SAVED_REGS));
                 let marked = F::saved_regs_at(regs.fp) == Some(saved);
                 if stack.kind == StackKind::Thread && regs.sp >= saved && !marked {
-                    self.pending = Some(Step::End(End::Reliable));
+                    self.put_before_next(Step::End(End::Reliable));
                 }
             }
             // Before the entry has moved SP to the kernel's: 0 is no outermost marker here, but a program's.
             None if regs.fp.get() == 0 => {
-                self.pending = Some(Step::End(End::UnknownStack(regs.sp)));
+                self.put_before_next(Step::End(End::UnknownStack(regs.sp)));
             }
             None => {}
         }

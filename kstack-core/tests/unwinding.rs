@@ -291,3 +291,40 @@ fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_fr
     // SP is the program's.
     assert_eq!(ends(0x7fff_0000, 0), (1, End::UnknownStack(Addr::new(0x7fff_0000))));
 }
+
+/// Whoever wrote the frame pointer that stands there: what comes after a boundary to user mode, or after the end, is the end, though
+/// a frame lies right where the walk would go on. Red if the rest of the stack is not given up with the decision.
+#[test]
+fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stack() {
+    const TOP: usize = THREAD + 64 * WORD;
+    const FRAME: usize = THREAD + 32 * WORD;
+    let after = |regs: Option<(usize, bool)>| {
+        let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+        machine.frame(THREAD, THREAD + 4 * WORD + usize::from(regs.is_some()), 0xa1);
+        if let Some((sp, user)) = regs {
+            machine.regs(THREAD + 4 * WORD, 0xa2, sp, FRAME, user);
+        }
+        machine.frame(FRAME, 0, 0xa3);
+        let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(THREAD));
+        let mut steps = Vec::new();
+        while steps.len() < 6 {
+            steps.push(unwinder.step::<Rules>());
+        }
+        steps
+    };
+    let reliable = Step::End(End::Reliable);
+    let steps = after(Some((0x7fff_0000, true)));
+    assert!(matches!(steps[1], Step::UserBoundary(_)), "{steps:?}");
+    assert_eq!(steps[2..], [reliable; 4]);
+    // An entry that is still saving, or loading already, what it has of user mode.
+    let steps = after(Some((TOP - 4 * WORD, false)));
+    assert!(matches!(steps[1], Step::Interrupted(_)), "{steps:?}");
+    assert_eq!(steps[2..], [reliable; 4]);
+    // The frame itself is sound: from kernel code further down the walk goes on with it.
+    let steps = after(Some((THREAD, false)));
+    assert_eq!(steps[2], Step::Caller(Addr::new(0xa3)));
+    // A record of zeros ends a chain, with a stack full of words above it.
+    let steps = after(None);
+    assert_eq!(steps[1..3], [Step::Caller(Addr::new(0)), reliable]);
+    assert_eq!(steps[3..], [reliable; 3]);
+}

@@ -15,7 +15,10 @@ pub struct Hooks {
     pub interrupt: fn(vector: u8, regs: &mut SavedRegs),
     /// Runs the softirq vectors whose bits are set. Interrupts on; never nested.
     pub softirqs: fn(pending: u32),
-    /// After an interrupt from the kernel in thread context: the place to preempt. Interrupts off, on the thread stack.
+    /// After an interrupt from the kernel in thread context, if [`CpuLocal::ask_for_preemption`] was called: the place to preempt.
+    /// The hook takes the request. Interrupts off, on the thread stack.
+    ///
+    /// [`CpuLocal::ask_for_preemption`]: crate::local::CpuLocal::ask_for_preemption
     pub preempt: fn(),
     /// A system call. Interrupts on, on the thread stack.
     pub syscall: fn(regs: &mut SavedRegs),
@@ -65,16 +68,4 @@ pub(crate) extern "C" fn before_user(regs: &mut SavedRegs) {
 
 pub(crate) extern "C" fn after_switch(message: usize) {
     (hooks().after_switch)(message);
-}
-
-/// Where the architecture has such interrupts.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub(crate) extern "C" fn on_nmi(regs: &mut SavedRegs) {
-    (hooks().nmi)(regs);
-}
-
-/// Where the architecture tells the kernel of its own breakpoints.
-#[cfg(not(target_arch = "riscv64"))]
-pub(crate) extern "C" fn on_debug(regs: &mut SavedRegs) {
-    (hooks().debug)(regs);
 }

@@ -61,11 +61,19 @@ pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
             unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
             local.irq.with(IrqState::leave_irq_stack);
             run_softirqs_on_their_stack(local);
-            let may_switch = local.irq.with(|irq| irq.may_switch());
-            if may_switch && regs.interrupts_are_on() {
-                (hooks().preempt)();
+            if local.preemption_is_asked() {
+                preempt(local, regs);
             }
         }
+    }
+}
+
+/// Somebody asked for it: if the interrupted code may be preempted, now. Interrupts off, back on the interrupted stack.
+#[cold]
+#[inline(never)]
+fn preempt(local: &CpuLocal, regs: &SavedRegs) {
+    if local.irq.with(|irq| irq.may_switch()) && regs.interrupts_are_on() {
+        (hooks().preempt)();
     }
 }
 
@@ -92,7 +100,9 @@ fn run_softirqs_on_their_stack(local: &CpuLocal) {
     }
 }
 
-/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return.
+/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return. Not inlined: an interrupt
+/// without softirqs saves no registers for them.
+#[inline(never)]
 extern "C" fn run_softirqs(_: usize, _: usize) {
     let local = CpuLocal::this();
     while let Some(pending) = local.irq.with(IrqState::next_softirqs) {

@@ -5,9 +5,11 @@
 #![deny(missing_docs)]
 
 pub mod arch;
+pub mod first_frame;
 pub mod hooks;
 pub mod irq;
 pub mod local;
 pub mod meter;
 pub mod registry;
+mod report;
 pub mod unwind;

@@ -35,6 +35,8 @@ pub struct CpuLocal {
     /// Interrupt and softirq nesting.
     pub irq: crate::irq::IrqCell,
     cpu: AtomicU32,
+    /// Whether another thread is to run here soon; see [`CpuLocal::ask_for_preemption`].
+    preemption_asked: AtomicU32,
     /// What only this architecture's entry code needs.
     pub arch: ArchLocal,
 }
@@ -70,6 +72,7 @@ impl CpuLocal {
             watermark: AtomicUsize::new(0),
             irq: crate::irq::IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
+            preemption_asked: AtomicU32::new(0),
             arch: ArchLocal::new(),
         }
     }
@@ -145,6 +148,29 @@ impl CpuLocal {
     #[inline(always)]
     pub fn irq_top(&self) -> Addr {
         Addr::new(self.irq_top.load(Ordering::Relaxed))
+    }
+
+    /// Another thread deserves this CPU: on the way out of the next interrupt that may preempt, `Hooks::preempt` is called. For
+    /// the CPU itself, with interrupts off.
+    #[inline(always)]
+    pub fn ask_for_preemption(&self) {
+        self.preemption_asked.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has asked, and nobody has taken it up yet.
+    #[inline(always)]
+    pub fn preemption_is_asked(&self) -> bool {
+        self.preemption_asked.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether somebody has asked; from now on nobody has. For the CPU itself, with interrupts off.
+    #[inline(always)]
+    pub fn take_preemption_request(&self) -> bool {
+        let asked = self.preemption_is_asked();
+        if asked {
+            self.preemption_asked.store(0, Ordering::Relaxed);
+        }
+        asked
     }
 
     /// Lowest address of the running thread's stack.

@@ -66,6 +66,8 @@ pub(crate) struct Board {
     pub(crate) features: &'static [&'static str],
     /// The emulator's arguments for machine and CPU.
     pub(crate) arguments: &'static [&'static str],
+    /// The CPU that the kernel starts on, where that is the firmware's choice and the choice is made for it.
+    pub(crate) first_cpu: Option<u32>,
 }
 
 /// All that is known about an architecture here.
@@ -98,20 +100,21 @@ pub(crate) struct Description {
     pub(crate) form: Form,
     /// The control channel.
     pub(crate) control: Control,
-    /// Whether the firmware writes to the console too. Then the kernel sends [`START_OF_TEXT`] before its own
-    /// first byte.
-    pub(crate) firmware_speaks: bool,
     /// Debian's name for the architecture, for packages that go into the image.
     pub(crate) debian: &'static str,
     /// The first release of Debian that has the architecture, if that is a recent one.
     pub(crate) debian_since: Option<&'static str>,
 }
 
-/// What separates the firmware's words from the kernel's: a control character that no terminal shows.
+/// The first byte that a kernel writes to the console, a control character that no terminal shows. What comes before it is the
+/// firmware's; what was typed before it is lost.
 pub(crate) const START_OF_TEXT: u8 = 0x02;
 
 /// A Cortex-A15 with four or fewer others on the `virt` machine.
 const CORTEX_A15: &[&str] = &["-M", "virt,highmem=off", "-cpu", "cortex-a15"];
+
+/// The `virt` machine with OpenSBI.
+const RV64: &[&str] = &["-M", "virt", "-cpu", "rv64", "-bios", "default"];
 
 const STATIC: &str = "-Crelocation-model=static";
 const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
@@ -130,6 +133,7 @@ const PC: Board = Board {
         "-device",
         "isa-debug-exit,iobase=0xf4,iosize=4",
     ],
+    first_cpu: None,
 };
 
 /// Every architecture, in the catalogue's order.
@@ -152,7 +156,6 @@ const TABLE: [(Arch, Description); 5] = [
             boards: &[PC],
             form: Form::Elf,
             control: Control::SecondSerial,
-            firmware_speaks: false,
             debian: "amd64",
             debian_since: None,
         },
@@ -177,7 +180,6 @@ const TABLE: [(Arch, Description); 5] = [
             boards: &[PC],
             form: Form::Elf,
             control: Control::SecondSerial,
-            firmware_speaks: false,
             debian: "i386",
             debian_since: None,
         },
@@ -199,16 +201,17 @@ const TABLE: [(Arch, Description); 5] = [
                     name: "max",
                     features: &[],
                     arguments: &["-M", "virt,gic-version=3", "-cpu", "max"],
+                    first_cpu: None,
                 },
                 Board {
                     name: "cortex-a72",
                     features: &[],
                     arguments: &["-M", "virt,gic-version=2", "-cpu", "cortex-a72"],
+                    first_cpu: None,
                 },
             ],
             form: Form::Flat,
             control: Control::Semihosting,
-            firmware_speaks: false,
             debian: "arm64",
             debian_since: None,
         },
@@ -227,17 +230,17 @@ const TABLE: [(Arch, Description); 5] = [
             qemu_packages: &[&["qemu-system-arm"]],
             // With all devices in the first GiB, where the kernel's direct map of devices reaches.
             boards: &[
-                Board { name: "cortex-a15", features: &[], arguments: CORTEX_A15 },
+                Board { name: "cortex-a15", features: &[], arguments: CORTEX_A15, first_cpu: None },
                 // The older layout: `thread_info` at the low end of the stack.
                 Board {
                     name: "cortex-a15 thread-info-on-stack",
                     features: &["thread-info-on-stack"],
                     arguments: CORTEX_A15,
+                    first_cpu: None,
                 },
             ],
             form: Form::Flat,
             control: Control::Semihosting,
-            firmware_speaks: false,
             debian: "armhf",
             debian_since: None,
         },
@@ -256,14 +259,17 @@ const TABLE: [(Arch, Description); 5] = [
             // Debian's releases differ in how they cut the emulator into packages; older ones ship the
             // firmware with it.
             qemu_packages: &[&["qemu-system-riscv", "opensbi"], &["qemu-system-misc"]],
-            boards: &[Board {
-                name: "rv64",
-                features: &[],
-                arguments: &["-M", "virt", "-cpu", "rv64", "-bios", "default"],
-            }],
+            boards: &[
+                Board { name: "rv64", features: &[], arguments: RV64, first_cpu: None },
+                Board {
+                    name: "rv64-hart-2-first",
+                    features: &[],
+                    arguments: RV64,
+                    first_cpu: Some(2),
+                },
+            ],
             form: Form::Elf,
             control: Control::PciSerial,
-            firmware_speaks: true,
             debian: "riscv64",
             debian_since: Some("trixie"),
         },
@@ -277,6 +283,11 @@ impl Arch {
     /// Every architecture that the reference kernel runs on, in the catalogue's order.
     pub(crate) fn supported() -> Vec<Arch> {
         Arch::where_supported(true)
+    }
+
+    /// All of the catalogue's architectures.
+    pub(crate) fn all() -> impl Iterator<Item = Arch> {
+        TABLE.iter().map(|&(arch, _)| arch)
     }
 
     /// The architectures a command is for: the one that was given, or all that are supported.

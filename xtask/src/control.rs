@@ -71,6 +71,8 @@ pub(crate) enum Boot {
     Shared,
     /// It needs one of its own, for instance since it stops the machine.
     Own,
+    /// One of its own, with one CPU, whose time counts instructions.
+    Counted,
 }
 
 /// Keys and decoded values, in the order in which they came.
@@ -106,6 +108,7 @@ fn message_of(text: &str) -> Option<Message> {
             let boot = match boot.trim() {
                 "boot=shared" => Boot::Shared,
                 "boot=own" => Boot::Own,
+                "boot=counted" => Boot::Counted,
                 _ => return None,
             };
             Some(Message::List { name: word(name)?, boot })

@@ -4,7 +4,8 @@
 //!   for each machine
 //!   mode=list ──> names ──┬─ boot=shared: one boot for all; if one takes the machine down, it has
 //!                         │               failed, and the rest goes on in a new boot
-//!                         └─ boot=own:    a boot each
+//!                         ├─ boot=own:    a boot each
+//!                         └─ boot=counted: the same, with one CPU and time that counts instructions
 //! ```
 //!
 //! The boots of all machines go through one [`pool`]: as many at a time as there are CPUs here.
@@ -13,6 +14,7 @@
 //! Invariant: every test that was asked for gets exactly one verdict for each machine, whatever that does. A
 //! machine that ends in a way that no test accounts for is a failure of its own.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::arch::{Arch, Board};
+use crate::arch::{Arch, Board, START_OF_TEXT};
 use crate::control::{self, Fields, Message};
 use crate::expectation;
 use crate::pool::{self, Further, lock};
@@ -31,6 +33,9 @@ use crate::qemu::{self, Console, End, Finished};
 const SHOWN_LINES: usize = 40;
 /// The firmware of a PC gives the kernel at most 4096 bytes of command line; names get the larger part.
 const NAMES_BYTES: usize = 3500;
+/// In a counted boot an instruction takes two to this power of nanoseconds: a few ticks of the coarsest clock (riscv64's,
+/// 100 ns), so that the kernel can have its timer interrupt at each instruction.
+const COUNTED_SHIFT: u32 = 9;
 
 /// The verdict on one test.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -159,6 +164,8 @@ struct Tests {
     names: Vec<String>,
     /// Whether these are all shared tests there are, so that their names need not be said.
     all: bool,
+    /// Whether time is to count instructions.
+    counted: bool,
 }
 
 /// The boots for the tests whose name contains the filter: the shared ones, and the others.
@@ -173,11 +180,16 @@ fn divided(
         .partition(|(_, boot)| *boot == control::Boot::Shared);
     let shared: Vec<String> = shared.into_iter().map(|(name, _)| name).collect();
     let shared = if filter.is_none() && !shared.is_empty() {
-        vec![Tests { names: shared, all: true }]
+        vec![Tests { names: shared, all: true, counted: false }]
     } else {
         chunks(shared)
     };
-    let own = own.into_iter().map(|(name, _)| Tests { names: vec![name], all: false }).collect();
+    let own = own.into_iter().map(|(name, boot)| Tests {
+        names: vec![name],
+        all: false,
+        counted: boot == control::Boot::Counted,
+    });
+    let own = own.collect();
     Ok((shared, own))
 }
 
@@ -191,7 +203,7 @@ fn chunks(tests: Vec<String>) -> Vec<Tests> {
             Some(job) if size <= NAMES_BYTES => job.names.push(name),
             _ => {
                 size = name.len() + 1;
-                jobs.push(Tests { names: vec![name], all: false });
+                jobs.push(Tests { names: vec![name], all: false, counted: false });
             }
         }
     }
@@ -204,12 +216,18 @@ fn list(machine: &Machine) -> Result<Vec<(String, control::Boot)>> {
     let mut ended = false;
     let mut wrong = None;
     let finished =
-        boot(machine, "list", "mode=list".to_owned(), &mut |line| match control::parse(line) {
-            Ok(Some(Message::List { name, boot })) => tests.push((name, boot)),
-            Ok(Some(Message::End)) => ended = true,
-            Ok(_) => {}
-            Err(error) => wrong = Some(error),
-        })?;
+        boot(
+            machine,
+            "list",
+            "mode=list".to_owned(),
+            false,
+            &mut |line| match control::parse(line) {
+                Ok(Some(Message::List { name, boot })) => tests.push((name, boot)),
+                Ok(Some(Message::End)) => ended = true,
+                Ok(_) => {}
+                Err(error) => wrong = Some(error),
+            },
+        )?;
     if let Some(error) = wrong {
         return Err(error).context("listing the tests");
     }
@@ -220,10 +238,17 @@ fn list(machine: &Machine) -> Result<Vec<(String, control::Boot)>> {
             finished.tail(SHOWN_LINES)
         );
     }
+    // Without it, `cargo xtask run` would pass on nothing of what a program says, and nothing to it.
+    let begun = fs::read(&finished.console)?.contains(&START_OF_TEXT);
+    ensure!(begun, "the kernel does not say on the console where its own words begin");
     let mut names: Vec<&String> = tests.iter().map(|(name, _)| name).collect();
     names.sort();
     let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
     ensure!(twice.is_none(), "two tests have the name {}", twice.map_or("", |pair| pair[0]));
+    if machine.board.first_cpu.is_some() {
+        // With one CPU no other could be first: the machine would be one that is tested already.
+        tests.retain(|(_, boot)| *boot != control::Boot::Counted);
+    }
     Ok(tests)
 }
 
@@ -231,6 +256,7 @@ fn boot(
     machine: &Machine,
     name: &str,
     command_line: String,
+    counted: bool,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished> {
     qemu::Boot {
@@ -239,9 +265,9 @@ fn boot(
         kernel: &machine.kernel,
         initramfs: &machine.initramfs,
         command_line,
-        cpus: 4,
+        cpus: if counted { 1 } else { 4 },
         memory: "512M",
-        counting: false,
+        counting: counted.then_some(COUNTED_SHIFT),
         console: Console::Log,
         name: format!("{}-{name}", machine.log()),
         timeout: Some(machine.timeout),
@@ -263,12 +289,13 @@ fn machine_of(
     };
     let once = || -> Result<(Judged, Finished)> {
         let mut record = Record::default();
-        let finished = boot(machine, &log, format!("mode=test tests={names}"), &mut |line| {
-            record.hear(line);
-            if let Some(name) = &record.running {
-                activity.at(&machine.name_of(name));
-            }
-        })?;
+        let finished =
+            boot(machine, &log, format!("mode=test tests={names}"), job.counted, &mut |line| {
+                record.hear(line);
+                if let Some(name) = &record.running {
+                    activity.at(&machine.name_of(name));
+                }
+            })?;
         Ok((judge(record, &finished.end, job), finished))
     };
     let (mut judged, mut finished) = once()?;
@@ -408,7 +435,7 @@ mod tests {
         let mut record = Record::default();
         lines.iter().for_each(|line| record.hear(line));
         let names = tests.iter().map(|&name| name.to_owned()).collect();
-        judge(record, &end, &Tests { names, all: false })
+        judge(record, &end, &Tests { names, all: false, counted: false })
     }
 
     fn failures(judged: &Judged) -> Vec<&str> {

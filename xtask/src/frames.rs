@@ -190,9 +190,15 @@ fn arm64_moves() -> impl FnMut(u32) -> Move {
             return Move::None;
         }
         // add and sub, immediate, 64 bits.
-        if word & 0xbf80_0000 == 0x9100_0000 && rd == SP && rn == SP {
+        if word & 0xbf80_0000 == 0x9100_0000 && rn == SP {
             let bytes = i64::from(word >> 10 & 0xfff) << (12 * (word >> 22 & 1));
-            return Move::Down(if word >> 30 & 1 == 1 { bytes } else { -bytes });
+            let is_sub = word >> 30 & 1 == 1;
+            return match (rd == SP, is_sub) {
+                (true, false) => Move::Down(-bytes),
+                // Another register, below SP: where a probe loop ends, which moves SP a page at a time.
+                (_, true) => Move::Down(bytes),
+                (false, false) => Move::None,
+            };
         }
         // add and sub, extended register, 64 bits: SP by a register.
         if word & 0xbfe0_0000 == 0x8b20_0000 && rd == SP && rn == SP {
@@ -397,6 +403,10 @@ mod tests {
         // mov x9, #0x9c40; sub sp, sp, x9
         let arm64 = bytes(&[0xd293_8809, 0xcb29_63ff]);
         assert_eq!(frame(Architecture::Aarch64, &arm64), Some(0x9c40));
+        // sub x9, sp, #0x9, lsl #12; 2: sub sp, sp, #0x1, lsl #12; cmp sp, x9; str xzr, [sp]; b.ne 2b; sub sp, sp, #0x3c0
+        let probes = [0xd140_27e9, 0xd140_07ff, 0xeb29_63ff, 0xf900_03ff, 0x54ff_ffa1, 0xd10f_03ff];
+        // As on x86_64, a page more than it is.
+        assert_eq!(frame(Architecture::Aarch64, &bytes(&probes)), Some(0xa3c0));
         // sub sp, sp, x9 with nothing known of x9
         assert_eq!(frame(Architecture::Aarch64, &bytes(&[0xcb29_63ff])), None);
         // push {r4, r11, lr}; sub sp, sp, #0x1000; sub sp, sp, #12

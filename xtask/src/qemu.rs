@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
+use crate::first_hart;
 use crate::workspace;
 
 /// How often the control log is looked at.
@@ -55,8 +56,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) cpus: u32,
     /// The memory, as the emulator writes it.
     pub(crate) memory: &'a str,
-    /// Whether time is counted in executed instructions, one CPU at a time.
-    pub(crate) counting: bool,
+    /// Whether time is counted in executed instructions, one CPU at a time: then each takes two to this power of nanoseconds.
+    pub(crate) counting: Option<u32>,
     /// Where the console goes.
     pub(crate) console: Console,
     /// The name of the logs.
@@ -163,8 +164,17 @@ impl Boot<'_> {
                 .spawn()
                 .with_context(|| format!("cannot start {}", self.arch.description().qemu))?,
         );
-        let forwarder = child.0.stdout.take().map(|from| {
-            thread::spawn(move || forward_after_firmware(from, &mut std::io::stdout().lock()))
+        let (output, mut input) = (child.0.stdout.take(), child.0.stdin.take());
+        let forwarder = output.map(|from| {
+            thread::spawn(move || {
+                let listens = || {
+                    if let Some(mut to) = input.take() {
+                        // It ends with our input, with the machine, or with us.
+                        thread::spawn(move || std::io::copy(&mut std::io::stdin().lock(), &mut to));
+                    }
+                };
+                forward_after_firmware(from, &mut std::io::stdout().lock(), listens)
+            })
         });
         let mut lines = Lines::open(&control)?;
         let started = Instant::now();
@@ -203,6 +213,11 @@ impl Boot<'_> {
 
     fn command(&self, console: &Path, control: &Path) -> Command {
         let mut command = emulator(self.arch);
+        let mut command_line = self.command_line.clone();
+        if let Some(first) = self.board.first_cpu {
+            first_hart::choose(&mut command, first, self.cpus);
+            command_line.push_str(&format!(" first-cpu={first}"));
+        }
         command
             .args(self.board.arguments)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
@@ -211,9 +226,9 @@ impl Boot<'_> {
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args(["-append", &self.command_line]);
-        if self.counting {
-            command.args(["-icount", "shift=0,sleep=off"]);
+            .args(["-append", &command_line]);
+        if let Some(shift) = self.counting {
+            command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
         let console = match self.console {
             Console::Log => {
@@ -222,8 +237,10 @@ impl Boot<'_> {
             }
             Console::Terminal => "stdio,id=console,mux=on,signal=off".to_owned(),
             Console::Pipe => {
-                if self.arch.description().firmware_speaks {
-                    command.stdout(Stdio::piped());
+                command.stdout(Stdio::piped());
+                // A terminal is the emulator's, so that every key goes to the program.
+                if !std::io::stdin().is_terminal() {
+                    command.stdin(Stdio::piped());
                 }
                 "stdio,id=console,signal=on".to_owned()
             }
@@ -257,8 +274,13 @@ fn emulator(arch: Arch) -> Command {
     }
 }
 
-/// Passes on what the kernel says, without what the firmware has said before.
-fn forward_after_firmware(mut from: impl Read, to: &mut impl Write) -> std::io::Result<()> {
+/// Passes on what the kernel says, without what the firmware has said before. Calls `listens` when the kernel begins: what is typed
+/// from then on is not lost.
+fn forward_after_firmware(
+    mut from: impl Read,
+    to: &mut impl Write,
+    mut listens: impl FnMut(),
+) -> std::io::Result<()> {
     let mut bytes = [0; 4096];
     let mut started = false;
     loop {
@@ -272,6 +294,7 @@ fn forward_after_firmware(mut from: impl Read, to: &mut impl Write) -> std::io::
         if !started {
             let Some(at) = new.iter().position(|&byte| byte == START_OF_TEXT) else { continue };
             started = true;
+            listens();
             new = &new[at + 1..];
         }
         to.write_all(new)?;
@@ -366,14 +389,16 @@ mod tests {
         let forwarded = |text: &[u8]| {
             // One byte at a time as well as all at once: the mark may be anywhere in what is read.
             let mut whole = Vec::new();
-            forward_after_firmware(text, &mut whole).unwrap();
+            let mut begun = 0;
+            forward_after_firmware(text, &mut whole, || begun += 1).unwrap();
+            assert_eq!(begun, usize::from(text.contains(&START_OF_TEXT)));
             let mut single = Vec::new();
             let bytes = text
                 .chunks(1)
                 .fold(Box::new(std::io::empty()) as Box<dyn Read + '_>, |before, byte| {
                     Box::new(before.chain(byte))
                 });
-            forward_after_firmware(bytes, &mut single).unwrap();
+            forward_after_firmware(bytes, &mut single, || {}).unwrap();
             assert_eq!(whole, single);
             whole
         };

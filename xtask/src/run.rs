@@ -122,7 +122,7 @@ fn boot(
         command_line: mode.to_owned(),
         cpus: options.cpus,
         memory: &options.mem,
-        counting: false,
+        counting: None,
         console,
         name,
         timeout: None,

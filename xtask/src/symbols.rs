@@ -32,15 +32,22 @@ pub(crate) fn table(kernel: &Path) -> Result<String> {
         if !labelled || !symbol.is_definition() || symbol.size() == 0 || name.is_empty() {
             continue;
         }
-        let location = lines
-            .as_ref()
-            .and_then(|lines| lines.find_location(symbol.address()).ok().flatten())
-            .and_then(|location| Some((location.file?, location.line?)));
+        let location = lines.as_ref().and_then(|lines| own_line(lines, symbol.address()));
         let line = line(symbol.address(), symbol.size(), name, location);
         functions.entry(symbol.address()).or_insert(line);
     }
     ensure!(!functions.is_empty(), "{} has no symbols", kernel.display());
     Ok(functions.into_values().collect())
+}
+
+/// Where a function begins that is at this address: its own line, although what comes first in it may have been inlined.
+fn own_line(lines: &addr2line::Loader, address: u64) -> Option<(&str, u32)> {
+    let mut frames = lines.find_frames(address).ok()?;
+    let mut outermost = None;
+    while let Ok(Some(frame)) = frames.next() {
+        outermost = frame.location;
+    }
+    outermost.and_then(|location| Some((location.file?, location.line?)))
 }
 
 fn line(address: u64, size: u64, name: &str, location: Option<(&str, u32)>) -> String {

@@ -8,6 +8,7 @@
 //! | no number as an offset in assembly | a layout that changes must change the assembly with it |
 //! | test names carry known ids only | a mistyped id would show nothing, silently |
 //! | no absolute path of somebody's machine | it would work nowhere else |
+//! | the trees of the architectures are alike | see [`parallel`] |
 //! | licences and the documents are there | they are part of what is delivered |
 //!
 //! It is a test of this crate too, so that `cargo test` holds the rules as well.
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::catalogue;
+use crate::{catalogue, parallel};
 
 /// Lines that a source file may have.
 const LONGEST: usize = 600;
@@ -65,11 +66,12 @@ pub(crate) fn breaches(root: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     walk(root, &mut files)?;
     files.sort();
-    for path in files {
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+    for path in &files {
+        let Ok(text) = fs::read_to_string(path) else { continue };
+        let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
         breaches.extend(check(&name, &text));
     }
+    breaches.extend(parallel::breaches(&parallel::read(root, &files)));
     Ok(breaches)
 }
 

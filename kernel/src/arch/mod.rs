@@ -1,7 +1,10 @@
 //! The machine the kernel runs on. One tree per architecture; this module selects.
 
+mod any;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod pc;
+#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
+mod virt;
 
 #[cfg(target_arch = "arm")]
 mod arm32;
@@ -35,4 +38,6 @@ pub use i386::*;
     target_arch = "x86",
     target_arch = "x86_64"
 )))]
-compile_error!("the reference kernel has no machine layer for this architecture yet");
+compile_error!(
+    "the kernel has no tree for this architecture: write kernel/src/arch/NAME, as CONTRIBUTING.md has it under \"Porting\""
+);

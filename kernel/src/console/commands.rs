@@ -69,9 +69,30 @@ const COMMANDS: &[Command] = &[
     },
 ];
 
+/// The words of a line. Quotes of either kind keep blanks inside a word.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, _) if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
 /// Runs one line.
 pub(super) fn run(line: &str) {
-    let words: Vec<&str> = line.split_whitespace().collect();
+    let words = words(line);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let Some((&name, arguments)) = words.split_first() else { return };
     let name = if name == "exit" { "poweroff" } else { name };
     match COMMANDS.iter().find(|command| command.name == name) {

@@ -52,7 +52,9 @@ pub(super) fn all_stacks() {
 fn line(info: &StackInfo) -> String {
     let size = info.range.size().get();
     let depth = |sp: Option<Addr>| sp.map(|sp| info.range.top.bytes_above(sp).get().min(size));
-    let (used, most) = (depth(info.sp), depth(info.lowest_seen));
+    let used = depth(info.sp);
+    // What is in use now has been in use.
+    let most = depth(info.lowest_seen).max(used);
     let cell = size / WIDTH;
     let body: String = (0..WIDTH)
         .map(|i| {

@@ -6,6 +6,7 @@
 //! Failure can be injected: [`fail_after`] makes the n-th allocation of one thread fail, for tests that walk through
 //! every point at which memory can run out.
 
+use crate::arch::cpu;
 use crate::memory::direct;
 use crate::sync::SpinLock;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -38,8 +39,19 @@ impl Frame {
     /// Fills it with zeros. The frame must be the caller's alone.
     #[inline(always)]
     pub fn zero(self) {
-        // SAFETY: (1) the direct map covers every frame, page aligned; (2) the caller owns it.
-        unsafe { crate::arch::cpu::zero_page(self.bytes_ptr()) };
+        // SAFETY: (1) interrupts are off.
+        cpu::without_interrupts(|| unsafe { self.zero_uninterrupted() });
+    }
+
+    /// The same where interrupts are off already.
+    ///
+    /// # Safety
+    ///
+    /// 1. Interrupts are off.
+    #[inline(always)]
+    pub unsafe fn zero_uninterrupted(self) {
+        // SAFETY: (1) the direct map covers every frame, page aligned; (2) the caller owns it; (3) by the caller's promise.
+        unsafe { cpu::zero_page(self.bytes_ptr()) };
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pages behind stacks: what the library's pool asks of a kernel, on this machine's page tables.
 //!
-//! The leaf entries of one stack lie next to each other in one page table (a body is at most 64 KiB and aligned to its size).
+//! The leaf entries of one stack lie next to each other in one page table (a body is aligned to its size, or to twice that).
 //! Page tables of the arena are made when the first page in their 2 MiB is mapped, and stay; [`LEAF_TABLES`] remembers them,
 //! so that finding an entry is an index instead of a walk. Dirty bits are the CPU's: set by the first write through a translation that does not have
 //! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
@@ -10,6 +10,7 @@ use crate::arch::{cpu, smp};
 use crate::memory::ARENA;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::GEOMETRY;
 use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack_core::erase::DirtyPages;
 use kstack_core::pool::{Backing, Exhausted, OverLimit};
@@ -46,24 +47,51 @@ const LEAF_TABLE_SPAN: usize = 2 << 20;
 /// Enough for the whole arena.
 const MOST_LEAF_TABLES: usize = 2048;
 
+/// Pages of a body. The leaf entries of a whole one are an array among those of its 2 MiB.
+const BODY_PAGES: usize = GEOMETRY.body().in_pages();
+const _: () = assert!(
+    (LEAF_TABLE_SPAN / PAGE_BYTES).is_multiple_of(BODY_PAGES)
+        && GEOMETRY.align().get().is_multiple_of(GEOMETRY.body().get())
+);
+
 /// The leaf entries of each 2 MiB of the arena: the address of the first one, in the direct map.
 static LEAF_TABLES: [AtomicUsize; MOST_LEAF_TABLES] =
     [const { AtomicUsize::new(0) }; MOST_LEAF_TABLES];
 
-/// The leaf entry of a page of the arena, if its page table is there.
+/// Where the leaf entries of the 2 MiB around a page of the arena begin, and which of them is the page's; if they are there.
 #[inline(always)]
-fn leaf(page: Addr) -> Option<&'static AtomicU64> {
+fn leaf_table(page: Addr) -> Option<(*const AtomicU64, usize)> {
     let offset = page.get().wrapping_sub(ARENA as usize);
     let table = LEAF_TABLES.get(offset / LEAF_TABLE_SPAN)?.load(Ordering::Acquire);
-    if table == 0 {
-        return None;
-    }
     let index = offset % LEAF_TABLE_SPAN / PAGE_BYTES;
-    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512.
-    Some(unsafe { &*(table as *const AtomicU64).add(index) })
+    (table != 0).then_some((table as *const AtomicU64, index))
 }
 
-/// The same; makes and remembers the page table if it is not there yet.
+/// The leaf entry of a page of the arena, if its page table is there.
+fn leaf(page: Addr) -> Option<&'static AtomicU64> {
+    let (table, index) = leaf_table(page)?;
+    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512.
+    Some(unsafe { &*table.add(index) })
+}
+
+/// The leaf entries of a whole body, the lowest page's first, if their page table is there.
+#[inline(always)]
+fn body_leaves(body: AddrRange) -> Option<&'static [AtomicU64; BODY_PAGES]> {
+    debug_assert!(body.size() == GEOMETRY.body());
+    let (table, index) = leaf_table(body.lowest)?;
+    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512, and 512 is a multiple of the number of
+    // entries taken together (below `BODY_PAGES`).
+    Some(unsafe { &*table.cast::<[AtomicU64; BODY_PAGES]>().add(index / BODY_PAGES) })
+}
+
+/// The addresses of pages of a whole body. A loop of known length, unlike that of [`DirtyPages::addresses`].
+#[inline(always)]
+fn body_pages(body: AddrRange, pages: DirtyPages) -> impl Iterator<Item = u64> {
+    let address = move |page: usize| body.top.wrapping_sub(ByteSize::pages(page + 1)).get() as u64;
+    (0..BODY_PAGES).filter(move |&page| pages.contains(page as u8)).map(address)
+}
+
+/// The same as [`leaf`]; makes and remembers the page table if it is not there yet.
 fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     if let Some(leaf) = leaf(page) {
         return Ok(leaf);
@@ -76,15 +104,6 @@ fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
         remembered.store(table, Ordering::Release);
     }
     Ok(leaf)
-}
-
-fn leaves(range: AddrRange) -> impl Iterator<Item = (Addr, &'static AtomicU64)> {
-    let first = leaf(range.lowest).map(core::ptr::from_ref);
-    (0..range.size().in_pages()).filter_map(move |page| {
-        // SAFETY: (1) the entries of one body lie in one page table, see the module's head.
-        let leaf = unsafe { &*first?.add(page) };
-        Some((range.lowest.wrapping_add(ByteSize::pages(page)), leaf))
-    })
 }
 
 impl Backing for StackPages {
@@ -120,11 +139,13 @@ impl Backing for StackPages {
     }
 
     fn unmap_pages(&mut self, range: AddrRange) {
-        let mut taken: [Option<Frame>; 16] = [None; 16];
-        for ((page, leaf), slot) in leaves(range).zip(&mut taken) {
-            *slot = paging::leaf_frame(leaf.swap(0, Ordering::AcqRel));
-            cpu::flush_page(page.get() as u64);
+        let pages = || (range.lowest.get()..range.top.get()).step_by(PAGE_BYTES);
+        let mut taken: [Option<Frame>; BODY_PAGES] = [None; BODY_PAGES];
+        for (page, place) in pages().zip(&mut taken) {
+            *place = leaf(Addr::new(page))
+                .and_then(|leaf| paging::leaf_frame(leaf.swap(0, Ordering::AcqRel)));
         }
+        cpu::flush_pages(pages().map(|page| page as u64));
         // No CPU may have a translation left when the frames get another owner.
         smp::flush_others();
         for frame in taken.into_iter().flatten() {
@@ -133,37 +154,34 @@ impl Backing for StackPages {
         }
     }
 
-    #[inline]
-    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
-        let Some(first) = leaf(body.lowest) else { return DirtyPages::NONE };
-        let pages = body.size().in_pages();
-        let mut dirty = 0;
-        for index in 0..pages {
-            // SAFETY: (1) the entries of one body lie in one page table, see the module's head.
-            let leaf = unsafe { &*core::ptr::from_ref(first).add(index) };
-            // Bit 0 is the topmost page: shifting as we go up leaves the last one there.
-            dirty <<= 1;
-            if paging::leaf_is_dirty(leaf) {
-                paging::clear_dirty(leaf);
-                // Or this CPU's next write would find the bit cached as set and not set it again.
-                cpu::flush_page((body.lowest.get() + index * PAGE_BYTES) as u64);
-                dirty |= 1;
+    #[inline(always)]
+    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
+        let Some(leaves) = body_leaves(body) else { return 0 };
+        let mut dirty = DirtyPages::NONE;
+        for (page, leaf) in (0..).zip(leaves.iter().rev()) {
+            if paging::take_dirty(leaf) {
+                dirty = dirty.with(page);
             }
         }
-        DirtyPages::from_bits(dirty)
+        if paging::DIRTY_IS_CACHED && !dirty.is_empty() {
+            // Or this CPU's next write would find the bit cached as set and not set it again.
+            cpu::flush_pages(body_pages(body, dirty));
+        }
+        let pages = plan(dirty);
+        let mut erased = 0;
+        for (page, leaf) in (0..).zip(leaves.iter().rev()) {
+            if pages.contains(page)
+                && let Some(frame) = paging::leaf_frame(leaf.load(Ordering::Relaxed))
+            {
+                // SAFETY: (1) interrupts are off here, as the trait says.
+                unsafe { frame.zero_uninterrupted() };
+                erased += 1;
+            }
+        }
+        erased
     }
 
     fn flush_local(&mut self, body: AddrRange) {
-        for page in 0..body.size().in_pages() {
-            cpu::flush_page(body.lowest.wrapping_add(ByteSize::pages(page)).get() as u64);
-        }
-    }
-
-    fn erase_page(&mut self, page: Addr) {
-        if let Some(frame) =
-            leaf(page).and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Acquire)))
-        {
-            frame.zero();
-        }
+        cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
     }
 }

@@ -239,16 +239,10 @@ impl Memory {
             let at = address + done as u64;
             let area = *self.area_at(at).ok_or(Bad::Address)?;
             let page = page_of(at);
-            let frame = match self.tables.lookup(page) {
-                Some((frame, _)) => frame,
-                None => {
-                    let frame = frames::alloc_zeroed().ok_or(Bad::NoMemory)?;
-                    if self.tables.map(page, frame, area.access).is_err() {
-                        frames::release(frame);
-                        return Err(Bad::NoMemory);
-                    }
-                    frame
-                }
+            let there = self.tables.lookup(page);
+            let (frame, access) = match there {
+                Some(there) => there,
+                None => (frames::alloc_zeroed().ok_or(Bad::NoMemory)?, area.access),
             };
             let offset = (at % PAGE) as usize;
             let piece = (PAGE as usize - offset).min(from.len() - done);
@@ -259,6 +253,13 @@ impl Memory {
                     frame.bytes_ptr().add(offset),
                     piece,
                 );
+            }
+            // Only now, also where the page is there already: mapping is what makes instructions visible to the CPUs' fetches.
+            if self.tables.map(page, frame, access).is_err() {
+                if there.is_none() {
+                    frames::release(frame);
+                }
+                return Err(Bad::NoMemory);
             }
             done += piece;
         }

@@ -58,8 +58,8 @@ pub struct Thread {
     canary: usize,
     /// The process it belongs to.
     pub process: Option<Arc<Process>>,
-    /// Page tables to load; 0: any will do.
-    pub(super) tables_root: AtomicU64,
+    /// The physical address of the page tables to load; 0: any will do.
+    pub(super) tables_root: AtomicUsize,
     pub(super) fpu: Option<Box<FpuState>>,
     killed: AtomicBool,
     /// Set when the stack has been taken back.
@@ -118,7 +118,9 @@ impl Name {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-static CANARY_SEED: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
+/// 2^64 over the golden ratio.
+const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
+static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
 
 /// A number for a thread that is about to be.
 pub fn next_id() -> u64 {
@@ -128,8 +130,8 @@ pub fn next_id() -> u64 {
 /// A canary unlike the others; its lowest byte is zero, so that a string function cannot write it.
 fn new_canary() -> usize {
     // Weyl sequence, then a finaliser; the time stamp makes boots differ.
-    let mut x = CANARY_SEED.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-    x ^= crate::arch::cpu::cycles();
+    let seed = CANARY_SEED.fetch_add(WEYL as usize, Ordering::Relaxed);
+    let mut x = seed as u64 ^ crate::arch::cpu::cycles();
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     (x ^ x >> 31) as usize & !0xff
@@ -162,7 +164,7 @@ impl Thread {
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
             canary: new_canary(),
             process,
-            tables_root: AtomicU64::new(tables_root),
+            tables_root: AtomicUsize::new(tables_root as usize),
             fpu,
             killed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
@@ -276,7 +278,7 @@ impl Thread {
 
     /// Changes the page tables it runs under (execve). By the thread itself.
     pub fn set_tables_root(&self, root: u64) {
-        self.tables_root.store(root, Ordering::Relaxed);
+        self.tables_root.store(root as usize, Ordering::Relaxed);
         super::load_tables_of(self);
     }
 

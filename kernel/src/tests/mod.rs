@@ -6,6 +6,7 @@
 
 mod arch;
 mod backtraces;
+mod every_moment;
 mod interrupts;
 mod layouts;
 mod overflows;
@@ -27,6 +28,8 @@ pub type Outcome = Result<(), String>;
 enum Boot {
     Shared,
     Own,
+    /// Of its own, with one CPU, whose time counts instructions.
+    Counted,
 }
 
 struct Test {
@@ -37,10 +40,12 @@ struct Test {
 
 /// Makes a table of tests under a name.
 macro_rules! table {
-    ($table:ident, shared: [$($shared_in:ident :: $shared:ident),* $(,)?], own: [$($own_in:ident :: $own:ident),* $(,)?]) => {
+    ($table:ident, shared: [$($shared_in:ident :: $shared:ident),* $(,)?], own: [$($own_in:ident :: $own:ident),* $(,)?]
+     $(, counted: [$($counted_in:ident :: $counted:ident),* $(,)?])?) => {
         pub(in crate::tests) const $table: &[$crate::tests::Test] = &[
             $($crate::tests::Test { name: stringify!($shared), boot: $crate::tests::Boot::Shared, run: $shared_in::$shared },)*
             $($crate::tests::Test { name: stringify!($own), boot: $crate::tests::Boot::Own, run: $own_in::$own },)*
+            $($($crate::tests::Test { name: stringify!($counted), boot: $crate::tests::Boot::Counted, run: $counted_in::$counted },)*)?
         ];
     };
 }
@@ -72,6 +77,7 @@ table! {
         interrupts::i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack,
         switching::s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary,
         switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
+        switching::t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it,
         switching::t16_current_is_one_load,
         switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
         switching::s2_a_kernel_thread_starts_with_its_function_and_argument,
@@ -130,6 +136,9 @@ table! {
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
         overflows::o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
+    ],
+    counted: [
+        every_moment::s4_an_interrupt_at_every_moment_of_entries_exits_and_switches_disturbs_nothing,
     ]
 }
 
@@ -141,7 +150,11 @@ fn tests() -> impl Iterator<Item = &'static Test> {
 /// Names all tests on the control channel.
 pub fn list() {
     for test in tests() {
-        let boot = if test.boot == Boot::Shared { "shared" } else { "own" };
+        let boot = match test.boot {
+            Boot::Shared => "shared",
+            Boot::Own => "own",
+            Boot::Counted => "counted",
+        };
         control!("list {} boot={boot}", test.name);
     }
     control!("end");
@@ -160,7 +173,9 @@ pub fn run(names: &str) {
     for test in tests().filter(chosen) {
         log!("test {}", test.name);
         control!("test start {}", test.name);
-        match (test.run)() {
+        let outcome = (test.run)();
+        crate::interrupts::forget_probes();
+        match outcome {
             Ok(()) => {
                 passed += 1;
                 control!("test pass {}", test.name);

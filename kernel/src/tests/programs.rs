@@ -1,7 +1,7 @@
 //! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
 
 use super::arch::EXPECTED;
-use super::support::{free_frames, until};
+use super::support::{free_frames, make_arena_tables, until};
 use super::{Outcome, check};
 use crate::memory::frames;
 use crate::process::{self, run_captured};
@@ -246,6 +246,7 @@ pub fn p2_o5_many_processes_leave_nothing_behind() -> Outcome {
         Ok(())
     };
     once()?;
+    make_arena_tables()?;
     let before = settled_frames()?;
     for _ in 0..3 {
         once()?;

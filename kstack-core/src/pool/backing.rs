@@ -37,12 +37,13 @@ pub trait Backing {
     /// is allowed.
     fn unmap_pages(&mut self, range: AddrRange);
 
-    /// Which pages of `body` were written. For each of them: clears the dirty bit, *then* drops this CPU's TLB entry (see
-    /// [`crate::erase`] for the order). Where the hardware keeps no dirty bits: all of them, and nothing to drop.
-    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages;
-
-    /// Zeroes a page through another mapping, so that its dirty bit stays clear.
-    fn erase_page(&mut self, page: Addr);
+    /// Makes what was written of a whole `body` zero again; says how many pages that took. Interrupts are off.
+    ///
+    /// 1. Which pages were written? For each of them: clears the dirty bit, *then* drops this CPU's TLB entry (see [`crate::erase`]
+    ///    for the order). Where the hardware keeps no dirty bits: all of them, and nothing to drop.
+    /// 2. Asks `plan` which pages to erase, given those.
+    /// 3. Zeroes them through another mapping, so that their dirty bits stay clear.
+    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32;
 
     /// Drops this CPU's TLB entries for `body`.
     fn flush_local(&mut self, body: AddrRange);

@@ -44,4 +44,17 @@ pub use i386 as current;
     target_arch = "x86",
     target_arch = "x86_64"
 )))]
-compile_error!("kstack has no complete architecture tree for this target yet");
+compile_error!(
+    "kstack has no tree for this architecture: write kstack/src/arch/NAME, as CONTRIBUTING.md has it under \"Porting\""
+);
+
+// What an architecture's tree assumes of every target that has its name.
+#[cfg(not(target_endian = "little"))]
+compile_error!("kstack's trees are for little-endian targets: saved registers are laid out so");
+#[cfg(all(
+    any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64"),
+    not(target_pointer_width = "64")
+))]
+compile_error!(
+    "kstack's 64-bit trees are for targets with 64-bit pointers: a frame record is two of them"
+);

@@ -4,38 +4,38 @@ use core::arch::{asm, naked_asm};
 
 /// The system calls that our programs use, by Linux's numbers for this machine.
 pub mod nr {
-    /// exit
-    pub const EXIT: usize = 1;
     /// read
     pub const READ: usize = 3;
     /// write
     pub const WRITE: usize = 4;
     /// close
     pub const CLOSE: usize = 6;
-    /// execve
-    pub const EXECVE: usize = 11;
-    /// getppid
-    pub const GETPPID: usize = 64;
+    /// mmap, or mmap2
+    pub const MMAP: usize = 192;
     /// munmap
     pub const MUNMAP: usize = 91;
-    /// wait4
-    pub const WAIT4: usize = 114;
-    /// clone
-    pub const CLONE: usize = 120;
-    /// uname
-    pub const UNAME: usize = 122;
     /// sched_yield
     pub const SCHED_YIELD: usize = 158;
     /// nanosleep
     pub const NANOSLEEP: usize = 162;
+    /// clone
+    pub const CLONE: usize = 120;
+    /// execve
+    pub const EXECVE: usize = 11;
+    /// exit
+    pub const EXIT: usize = 1;
+    /// wait4
+    pub const WAIT4: usize = 114;
+    /// uname
+    pub const UNAME: usize = 122;
     /// getcwd
     pub const GETCWD: usize = 183;
-    /// mmap, or mmap2
-    pub const MMAP: usize = 192;
-    /// exit_group
-    pub const EXIT_GROUP: usize = 248;
+    /// getppid
+    pub const GETPPID: usize = 64;
     /// clock_gettime
     pub const CLOCK_GETTIME: usize = 263;
+    /// exit_group
+    pub const EXIT_GROUP: usize = 248;
     /// openat
     pub const OPENAT: usize = 322;
     /// newfstatat, or fstatat64
@@ -44,9 +44,10 @@ pub mod nr {
     pub const UNSHARE: usize = 337;
     /// pipe2
     pub const PIPE2: usize = 359;
-    /// set_tls, of this machine alone
-    pub const SET_TLS: usize = 0xf_0005;
 }
+
+/// Sets the thread pointer: a call of this machine alone.
+const SET_TLS: usize = 0xf_0005;
 
 /// One system call. For programs that pass on purpose what no sound program would.
 ///
@@ -88,16 +89,14 @@ pub fn raw_getppid() {
     }
 }
 
-/// What counts instructions in the emulator's counting mode, read when all before it is done.
+/// What counts instructions in the emulator's counting mode, read when all before it is done: the cycle counter, which this
+/// kernel lets programs read, and which begins again at 0 after 2^32. (The system counter runs at a sixteenth of that.)
 #[inline(always)]
 pub fn counter() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: (1) the instructions change nothing but the registers.
-    unsafe {
-        asm!("isb", "mrrc p15, 1, {low}, {high}, c14", low = out(reg) low, high = out(reg) high,
-             options(nomem, nostack));
-    }
-    u64::from(high) << 32 | u64::from(low)
+    let count: u32;
+    // SAFETY: (1) the instructions change nothing but the register.
+    unsafe { asm!("isb", "mrc p15, 0, {}, c9, c13, 0", out(reg) count, options(nomem, nostack)) };
+    u64::from(count)
 }
 
 /// The first instructions of a program: calls `$body` with where SP was.
@@ -200,7 +199,7 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         "mov r1, #0",
         "pop {{r4, r5, r6, r7, r8, pc}}",
         sched_yield = const nr::SCHED_YIELD,
-        set_tls = const nr::SET_TLS,
+        set_tls = const SET_TLS,
     )
 }
 

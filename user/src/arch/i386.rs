@@ -5,38 +5,38 @@ use core::arch::{asm, naked_asm};
 
 /// The system calls that our programs use, by Linux's numbers for this machine.
 pub mod nr {
-    /// exit
-    pub const EXIT: usize = 1;
     /// read
     pub const READ: usize = 3;
     /// write
     pub const WRITE: usize = 4;
     /// close
     pub const CLOSE: usize = 6;
-    /// execve
-    pub const EXECVE: usize = 11;
-    /// getppid
-    pub const GETPPID: usize = 64;
+    /// mmap, or mmap2
+    pub const MMAP: usize = 192;
     /// munmap
     pub const MUNMAP: usize = 91;
-    /// wait4
-    pub const WAIT4: usize = 114;
-    /// clone
-    pub const CLONE: usize = 120;
-    /// uname
-    pub const UNAME: usize = 122;
     /// sched_yield
     pub const SCHED_YIELD: usize = 158;
     /// nanosleep
     pub const NANOSLEEP: usize = 162;
+    /// clone
+    pub const CLONE: usize = 120;
+    /// execve
+    pub const EXECVE: usize = 11;
+    /// exit
+    pub const EXIT: usize = 1;
+    /// wait4
+    pub const WAIT4: usize = 114;
+    /// uname
+    pub const UNAME: usize = 122;
     /// getcwd
     pub const GETCWD: usize = 183;
-    /// mmap, or mmap2
-    pub const MMAP: usize = 192;
-    /// exit_group
-    pub const EXIT_GROUP: usize = 252;
+    /// getppid
+    pub const GETPPID: usize = 64;
     /// clock_gettime
     pub const CLOCK_GETTIME: usize = 265;
+    /// exit_group
+    pub const EXIT_GROUP: usize = 252;
     /// openat
     pub const OPENAT: usize = 295;
     /// newfstatat, or fstatat64

@@ -26,6 +26,17 @@ mod riscv64;
 #[cfg(target_arch = "riscv64")]
 pub use riscv64::*;
 
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "x86",
+    target_arch = "x86_64"
+)))]
+compile_error!(
+    "no system calls for this architecture: write user/src/arch/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
+);
+
 /// Flags of clone: memory, file system, files, signal handlers, thread group: what a thread library asks for.
 pub const THREAD_FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
 /// Flags of clone that make it vfork, with the signal at the end: SIGCHLD.

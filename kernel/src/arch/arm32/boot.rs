@@ -20,8 +20,8 @@
 
 use super::layout::{EARLY_TOP, IMAGE, RAM};
 use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
+use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
-use crate::device_tree::Tree;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -111,11 +111,13 @@ global_asm!(
     ".fpu neon",
     "mov r0, #0x40000000",
     "vmsr fpexc, r0",
-    // The cycle counter: reset, on, counting.
+    // The cycle counter: reset, on, counting; programs may read it.
     "mov r0, #5",
     "mcr p15, 0, r0, c9, c12, 0",
     "mov r0, #0x80000000",
     "mcr p15, 0, r0, c9, c12, 1",
+    "mov r0, #1",
+    "mcr p15, 0, r0, c9, c14, 0",
     "bx lr",
     ".ltorg",
 
@@ -219,7 +221,7 @@ pub fn prepare_secondary(tables: (u64, u64), stack_top: u64, number: u32) -> u64
 static CPUS: AtomicU64 = AtomicU64::new(0);
 
 /// The CPUs that there are, as bits.
-pub fn cpus() -> u64 {
+pub(super) fn cpus() -> u64 {
     CPUS.load(Ordering::Relaxed)
 }
 
@@ -233,7 +235,7 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     let at = if tree == 0 { RAM } else { tree };
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
-    CPUS.store(tree.cpus().fold(0, |cpus, cpu| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
+    CPUS.store(tree.cpus().fold(0, |cpus, (cpu, _)| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
     let Some(places) = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]) else { return false };
     super::irqchip::set_places(places);
     tree.read_into(boot);

@@ -4,20 +4,9 @@ use core::arch::asm;
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack_core::addr::AddrRange;
 
-pub use kstack::arch::current::interrupts::{
-    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+pub use crate::arch::any::cpu::{
+    interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
-
-/// Turns interrupts off for the length of `body`.
-#[inline(always)]
-pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
-    let were_on = interrupts_off();
-    let result = body();
-    if were_on {
-        interrupts_on();
-    }
-    result
-}
 
 /// Turns interrupts on and waits for one, without a gap in between (`wfi` ends when one is pending, masked or not).
 #[inline(always)]
@@ -51,24 +40,12 @@ pub fn halt() -> ! {
     }
 }
 
-/// The virtual counter, 62.5 MHz on this board.
-#[inline(always)]
-pub fn counter() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: (1) reading the counter has no effect.
-    unsafe {
-        asm!("isb", "mrrc p15, 1, {}, {}, c14", out(reg) low, out(reg) high,
-             options(nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
-}
-
 /// Cycles: the low 32 bits from the cycle counter, the others from the virtual counter, which is slower but wider. Under the
 /// emulator a cycle is a nanosecond, and in its counting mode an instruction.
 #[inline(always)]
 pub fn cycles() -> u64 {
     const CYCLES_PER_COUNT: u64 = 16;
-    let about = counter().wrapping_mul(CYCLES_PER_COUNT);
+    let about = time().wrapping_mul(CYCLES_PER_COUNT);
     let low: u32;
     // SAFETY: (1) reading the cycle counter has no effect; boot has turned it on.
     unsafe {
@@ -79,15 +56,37 @@ pub fn cycles() -> u64 {
     about.wrapping_add_signed(i64::from(ahead))
 }
 
+/// The virtual counter, 62.5 MHz on this board.
+#[inline(always)]
+pub(super) fn time() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) reading the counter has no effect.
+    unsafe {
+        asm!("isb", "mrrc p15, 1, {}, {}, c14", out(reg) low, out(reg) high,
+             options(nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Drops this CPU's cached translations of some pages, in all address spaces: the barriers are once for all.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    // SAFETY: (1) forgetting translations is always allowed. The barriers: the entries' stores are seen by the table walk
+    // first, and the translations are gone afterwards.
+    unsafe {
+        asm!("dsb ishst", options(nostack, preserves_flags));
+        addresses.for_each(|address| {
+            asm!("mcr p15, 0, {}, c8, c7, 3", in(reg) (address & !0xfff) as u32,
+                 options(nostack, preserves_flags));
+        });
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
 /// Drops this CPU's cached translation of one page, in all address spaces.
 #[inline(always)]
 pub fn flush_page(address: u64) {
-    // SAFETY: (1) forgetting a translation is always allowed. The barriers: the entry's store is seen by the table walk
-    // first, and the translation is gone afterwards.
-    unsafe {
-        asm!("dsb ishst", "mcr p15, 0, {}, c8, c7, 3", "dsb ish", "isb",
-             in(reg) (address & !0xfff) as u32, options(nostack, preserves_flags));
-    }
+    flush_pages(core::iter::once(address));
 }
 
 /// Drops all of this CPU's cached translations, global ones too.
@@ -116,7 +115,7 @@ pub unsafe fn load_tables(root: u64) {
     }
 }
 
-/// Fills a page with zeros, 32 bytes a store.
+/// Fills a page with zeros, 32 bytes a store: about 150 instructions.
 ///
 /// # Safety
 ///
@@ -127,10 +126,9 @@ pub unsafe fn zero_page(page: *mut u8) {
     unsafe {
         asm!(
             "2:",
+            ".rept 16",
             "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
-            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
-            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
-            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
+            ".endr",
             "cmp r0, r1",
             "bne 2b",
             inout("r0") page => _,
@@ -149,7 +147,7 @@ pub unsafe fn zero_page(page: *mut u8) {
 }
 
 /// Makes instructions that were written through the direct map visible to instruction fetches, on all CPUs.
-pub fn sync_instructions(page: *const u8) {
+pub(super) fn sync_instructions(page: *const u8) {
     const LINE: usize = 64;
     for offset in (0..4096).step_by(LINE) {
         // SAFETY: (1) cleaning a mapped line changes nothing that anybody reads.
@@ -166,7 +164,7 @@ pub fn sync_instructions(page: *const u8) {
 }
 
 /// This CPU's affinity level 0: its number for PSCI and for the interrupt controller.
-pub fn affinity() -> u32 {
+pub(super) fn affinity() -> u32 {
     let mpidr: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe {

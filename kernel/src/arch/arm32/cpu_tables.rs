@@ -56,7 +56,6 @@ pub fn load(cpu: &'static Cpu) {
         cpu.local.load();
         CpuTables::load(cpu.arch.tables.load(Ordering::Acquire));
     }
-    kstack::arch::current::interrupts::let_nmis_in();
 }
 
 /// Where the CPU this runs on goes when it next enters from user mode: SP_svc is there already when it leaves.

@@ -19,7 +19,7 @@ use kstack::arch::current::entry;
 static PLACES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 
 /// Says where the distributor and the CPU interface are.
-pub fn set_places(places: [u64; 2]) {
+pub(super) fn set_places(places: [u64; 2]) {
     for (place, at) in PLACES.iter().zip(places) {
         place.store(at as u32, Ordering::Relaxed);
     }
@@ -46,6 +46,10 @@ const NUMBER: u32 = 0x3ff;
 
 /// The vectors the kernel uses.
 pub mod vector {
+    /// Timer tick: the virtual timer's own interrupt.
+    pub const TIMER: u8 = 27;
+    /// Input on the console.
+    pub const CONSOLE: u8 = super::serial::CONSOLE_IRQ;
     /// "Look at your run queue."
     pub const RESCHEDULE: u8 = 1;
     /// "Flush your TLB." The hardware does that by itself here: nobody sends it.
@@ -53,11 +57,7 @@ pub mod vector {
     /// "Run the function I left for you."
     pub const CALL: u8 = 3;
     /// The only one that arrives as FIQ, whether interrupts are masked or not.
-    pub const NMI: u8 = 4;
-    /// Timer tick: the virtual timer's own interrupt.
-    pub const TIMER: u8 = 27;
-    /// Input on the console.
-    pub const CONSOLE: u8 = super::serial::CONSOLE_IRQ;
+    pub(super) const NMI: u8 = 4;
     /// Raised by tests and benches with the `svc` instruction: no interrupt controller involved.
     pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
     /// The interrupt went away before it was acknowledged.
@@ -86,14 +86,14 @@ fn write_cpu(at: u64, value: u32) {
     unsafe { register::<u32>(1, at).write_volatile(value) };
 }
 
-fn write(at: u64, value: u32) {
-    // SAFETY: (1) the distributor's pages are mapped as devices; (2) the values come from the functions below.
-    unsafe { register::<u32>(0, at).write_volatile(value) };
+fn read(at: u64) -> u32 {
+    // SAFETY: (1) the distributor's pages are mapped as devices; reading these registers has no effect.
+    unsafe { register::<u32>(0, at).read_volatile() }
 }
 
-fn read(at: u64) -> u32 {
-    // SAFETY: (1) as for `write`; reading these registers has no effect.
-    unsafe { register::<u32>(0, at).read_volatile() }
+fn write(at: u64, value: u32) {
+    // SAFETY: (1) as for `read`; (2) the values come from the functions below.
+    unsafe { register::<u32>(0, at).write_volatile(value) };
 }
 
 fn write_byte(at: u64, value: u8) {
@@ -145,14 +145,19 @@ pub fn set_up_once() {
     write(D_CONTROL, if has_groups { BOTH_GROUPS } else { 1 });
 }
 
-/// The counter's ticks from one timer interrupt to the next.
-fn period() -> u32 {
+/// The counter's ticks in a second.
+fn frequency() -> u32 {
     let frequency: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe {
         asm!("mrc p15, 0, {}, c14, c0, 0", out(reg) frequency, options(nomem, nostack, preserves_flags));
     }
-    frequency / HZ as u32
+    frequency
+}
+
+/// The counter's ticks from one timer interrupt to the next.
+fn period() -> u32 {
+    frequency() / HZ as u32
 }
 
 fn set_timer_control(value: u32) {
@@ -164,7 +169,7 @@ fn set_timer_control(value: u32) {
 
 /// Starts this CPU's timer: [`acknowledge`] keeps it going.
 pub fn start_timer() {
-    let first = cpu::counter() + u64::from(period());
+    let first = cpu::time() + u64::from(period());
     set_compare(first);
     set_timer_control(1);
 }
@@ -186,8 +191,15 @@ fn rearm() {
     }
     let period = u64::from(period());
     let next = (u64::from(high) << 32 | u64::from(low)) + period;
-    let now = cpu::counter();
+    let now = cpu::time();
     set_compare(if next > now { next } else { now + period });
+}
+
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let ticks = nanoseconds * u64::from(frequency()) / 1_000_000_000;
+    set_compare(cpu::time() + ticks);
+    set_timer_control(1);
 }
 
 /// Stops this CPU's timer.

@@ -12,13 +12,13 @@
 /// Where physical memory appears.
 pub const DIRECT_MAP: u64 = 0x8000_0000;
 /// Where RAM starts on this board.
-pub const RAM: u64 = 0x4000_0000;
+pub(super) const RAM: u64 = 0x4000_0000;
 /// Where the arena of stacks starts, about; the direct map ends here.
 pub const ARENA: u64 = 0xf000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
 pub const ARENA_SLOTS: u32 = 8000;
 /// Where the per-CPU words are.
-pub const CPU_TABLES: u64 = 0xff00_0000;
+pub(super) const CPU_TABLES: u64 = 0xff00_0000;
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xb800_0000;
 /// The image is loaded from this physical address on.

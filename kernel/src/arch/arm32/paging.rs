@@ -14,63 +14,54 @@ use crate::arch::layout::{ARENA, DIRECT_MAP, EARLY_TOP, IMAGE, RAM};
 use crate::boot_info::MemoryRegion;
 use crate::memory::direct;
 use crate::memory::frames::{self, Frame};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+pub use crate::arch::any::paging::{Access, NoMemory};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
+/// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
+pub const DIRTY_IS_CACHED: bool = false;
 
 /// A descriptor of levels 1 and 2 that leads to a table; also a page, at level 3.
-pub const TABLE: u64 = 0b11;
+pub(super) const TABLE: u64 = 0b11;
 /// A descriptor of levels 1 and 2 that maps.
-pub const BLOCK: u64 = 0b01;
+pub(super) const BLOCK: u64 = 0b01;
 const PRESENT: u64 = 1;
 const NOT_BLOCK: u64 = 1 << 1;
 /// Accessible, inner shareable, attributes 1: cached.
-pub const NORMAL: u64 = ACCESSED | 0b11 << 8 | 1 << 2;
+pub(super) const NORMAL: u64 = ACCESSED | 0b11 << 8 | 1 << 2;
 /// Accessible, attributes 0: a device.
-pub const DEVICE: u64 = ACCESSED;
+pub(super) const DEVICE: u64 = ACCESSED;
 const USER: u64 = 1 << 6;
 const READ_ONLY: u64 = 1 << 7;
 const ACCESSED: u64 = 1 << 10;
 const NOT_GLOBAL: u64 = 1 << 11;
 const NO_EXEC_PRIVILEGED: u64 = 1 << 53;
 /// No instruction fetches, in any mode.
-pub const NO_EXEC: u64 = 1 << 54;
+pub(super) const NO_EXEC: u64 = 1 << 54;
 const ADDRESS: u64 = 0x0000_00ff_ffff_f000;
 const LARGE_BYTES: u64 = 2 << 20;
 
 /// Memory attributes: 0 a device, 1 cached with write back.
-pub const MAIR: u32 = 0xff04;
+pub(super) const MAIR: u32 = 0xff04;
 /// Long descriptors; both bases walk cached, inner shareable; each covers half of the address space.
-pub const TTBCR: u32 =
+pub(super) const TTBCR: u32 =
     1 << 31 | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) << 16;
 
 const _: () = assert!(DIRECT_MAP == 1 << 31 && EARLY_TOP + DIRECT_MAP == ARENA);
 
 static KERNEL_HALF: AtomicU64 = AtomicU64::new(0);
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+static KERNEL_ROOT: AtomicUsize = AtomicUsize::new(0);
 
 /// The physical address of the user half that threads without a process have: nothing in it.
 #[inline(always)]
 pub fn kernel_root() -> u64 {
-    KERNEL_ROOT.load(Ordering::Relaxed)
+    KERNEL_ROOT.load(Ordering::Relaxed) as u64
 }
 
 /// The physical address of the kernel half.
-pub fn kernel_half() -> u64 {
+pub(super) fn kernel_half() -> u64 {
     KERNEL_HALF.load(Ordering::Relaxed)
 }
 
@@ -123,7 +114,7 @@ pub fn set_up_kernel(
     image: &[(u64, u64, Access)],
 ) -> Result<(), NoMemory> {
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
-    KERNEL_ROOT.store(frames::alloc_zeroed().ok_or(NoMemory)?.addr(), Ordering::Relaxed);
+    KERNEL_ROOT.store(frames::alloc_zeroed().ok_or(NoMemory)?.addr() as usize, Ordering::Relaxed);
     KERNEL_HALF.store(root, Ordering::Relaxed);
     // Both entries of level 1: none is added later.
     entry(root, 0, DIRECT_MAP).store(BLOCK | DEVICE | NO_EXEC, Ordering::Relaxed);
@@ -156,7 +147,7 @@ const fn bits(access: Access) -> u64 {
 }
 
 /// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }
@@ -176,25 +167,21 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
 
-/// The frame that a present leaf entry maps.
+/// Whether a page of a stack may have been written to since this was last asked: the CPU does not say, so yes.
 #[inline(always)]
-pub const fn leaf_frame(value: u64) -> Option<Frame> {
-    if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
-}
-
-/// Whether a page of a stack may have been written to since [`clear_dirty`]: the CPU does not say, so yes.
-#[inline(always)]
-pub fn leaf_is_dirty(_leaf: &AtomicU64) -> bool {
+pub fn take_dirty(_leaf: &AtomicU64) -> bool {
     true
 }
-
-/// Forgets that it was: there is nothing to forget.
-#[inline(always)]
-pub fn clear_dirty(_leaf: &AtomicU64) {}
 
 /// The value of a leaf without the bits that the CPU changes by itself: it changes none.
 pub const fn without_dirty(value: u64) -> u64 {
     value
+}
+
+/// The frame that a present leaf entry maps.
+#[inline(always)]
+pub const fn leaf_frame(value: u64) -> Option<Frame> {
+    if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
 }
 
 /// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.

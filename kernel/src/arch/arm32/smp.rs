@@ -24,7 +24,7 @@ fn psci(function: u32, arguments: [u32; 3]) -> i32 {
 }
 
 /// Turns the machine off, if the firmware can.
-pub fn turn_off() {
+pub(super) fn turn_off() {
     // Whatever it answers, there is nothing else to try.
     let _refused = psci(SYSTEM_OFF, [0; 3]);
 }
@@ -48,8 +48,8 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
         return false;
     }
     const TWO_SECONDS: u64 = 2 * 62_500_000;
-    let began = cpu::counter();
-    while cpu::counter() - began < TWO_SECONDS {
+    let began = cpu::time();
+    while cpu::time() - began < TWO_SECONDS {
         if cpus::online().any(|up| up.id() == cpu.id()) {
             return true;
         }

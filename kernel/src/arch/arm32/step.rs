@@ -4,6 +4,11 @@
 
 use core::arch::asm;
 
+/// Bytes of the instruction that starts `code`: there is no Thumb code here.
+pub fn instruction_length(code: &[u8]) -> Option<usize> {
+    (code.len() >= 4).then_some(4)
+}
+
 /// Stops this CPU, with a debug event, right before it executes the instruction at `at`; `None`: nowhere.
 pub fn set_breakpoint(at: Option<usize>) {
     /// All four bytes of the instruction; in user mode and in the kernel; on.

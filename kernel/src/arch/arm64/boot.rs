@@ -20,6 +20,7 @@
 use super::layout::{DEVICES_TOP, IMAGE_LOWEST};
 use super::{gic, paging, psci, smp};
 use crate::boot_info::BootInfo;
+use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -66,6 +67,7 @@ global_asm!(
 
     ".globl boot_secondary",
     "boot_secondary:",
+    "mov x20, x0",
     "bl boot_leave_el2",
     "bl boot_enable_mmu",
     "ldr x1, =secondary_entry",
@@ -86,12 +88,21 @@ global_asm!(
     "mov x0, #{cptr_no_traps}",
     "msr cptr_el2, x0",
     "msr hstr_el2, xzr",
+    // EL1 sees which CPU this is, and has all of its counters.
+    "mrs x0, midr_el1",
+    "msr vpidr_el2, x0",
+    "mrs x0, mpidr_el1",
+    "msr vmpidr_el2, x0",
+    "mrs x0, pmcr_el0",
+    "ubfx x0, x0, #{counters_shift}, #{counters_bits}",
+    "msr mdcr_el2, x0",
     "mrs x0, id_aa64pfr0_el1",
     "ubfx x0, x0, #24, #4",
     "cbz x0, 3f",
     "mov x0, #{sre_el2}",
     "msr S3_4_C12_C9_5, x0",
     "isb",
+    "msr S3_4_C12_C11_0, xzr",
     "3:",
     "ldr x0, ={sctlr_off}",
     "msr sctlr_el1, x0",
@@ -176,11 +187,12 @@ global_asm!(
     "tlbi vmalle1",
     "dsb nsh",
     "isb",
-    "adrp x0, {secondary_stack}",
-    "ldr x1, [x0, :lo12:{secondary_stack}]",
+    // A CPU that comes later than it was waited for still has a stack of its own.
+    "adrp x0, {secondary_stacks}",
+    "add x0, x0, :lo12:{secondary_stacks}",
+    "ldr x1, [x0, x20, lsl #{word_shift}]",
     "mov sp, x1",
-    "adrp x0, {secondary_argument}",
-    "ldr x0, [x0, :lo12:{secondary_argument}]",
+    "mov x0, x20",
     "bl {secondary_main}",
     "brk #1",
     // Out: SP_EL1 the early stack, SPSel 0, the early vectors, x29 = x30 = outermost. Uses x1, x2.
@@ -217,6 +229,8 @@ global_asm!(
     el2 = const 2 << 2,
     el1_is_64_bit = const 1_u64 << 31,
     cptr_no_traps = const 0x33ff,
+    counters_shift = const 11,
+    counters_bits = const 5,
     sre_el2 = const 0b1001,
     sctlr_off = const paging::SCTLR_OFF,
     el1h_masked = const 0x3c5,
@@ -240,8 +254,8 @@ global_asm!(
     secondary_main = sym smp::secondary_main,
     secondary_tables = sym SECONDARY_TABLES,
     secondary_user_tables = sym SECONDARY_USER_TABLES,
-    secondary_stack = sym SECONDARY_STACK,
-    secondary_argument = sym SECONDARY_ARGUMENT,
+    secondary_stacks = sym SECONDARY_STACKS,
+    word_shift = const size_of::<u64>().trailing_zeros(),
     early_exception = sym early_exception,
 );
 
@@ -256,8 +270,7 @@ static EARLY_STACK: EarlyStack = EarlyStack([const { AtomicU8::new(0) }; EARLY_S
 
 static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_USER_TABLES: AtomicU64 = AtomicU64::new(0);
-static SECONDARY_STACK: AtomicU64 = AtomicU64::new(0);
-static SECONDARY_ARGUMENT: AtomicU64 = AtomicU64::new(0);
+static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 unsafe extern "C" {
     static boot_secondary: u8;
@@ -268,13 +281,12 @@ extern "C" fn early_exception(esr: u64, pc: u64, address: u64) -> ! {
     panic!("exception before there are vectors: esr {esr:#x}, pc {pc:#x}, address {address:#x}")
 }
 
-/// What the next CPU that starts will run with: page tables, stack, and the argument of `secondary_main`. One at a time.
+/// What a CPU will run with when it starts, its number in x0: page tables, the same for all, and a stack of its own.
 /// Returns the physical address it starts at.
-pub fn prepare_secondary(kernel: u64, user: u64, stack_top: u64, argument: u64) -> u64 {
+pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> u64 {
     SECONDARY_TABLES.store(kernel, Ordering::SeqCst);
     SECONDARY_USER_TABLES.store(user, Ordering::SeqCst);
-    SECONDARY_STACK.store(stack_top, Ordering::SeqCst);
-    SECONDARY_ARGUMENT.store(argument, Ordering::SeqCst);
+    SECONDARY_STACKS[cpu].store(stack_top, Ordering::SeqCst);
     // .boot is linked at its physical address.
     &raw const boot_secondary as u64
 }
@@ -287,7 +299,9 @@ pub fn prepare_secondary(kernel: u64, user: u64, stack_top: u64, argument: u64) 
 pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     let at = if device_tree == 0 { DEVICES_TOP } else { device_tree };
     // SAFETY: (1) by the caller's promise; the parser checks magic and lengths.
-    let Some(tree) = (unsafe { crate::device_tree::Tree::at(direct(at)) }) else { return false };
+    let Some(tree) = (unsafe { crate::arch::virt::device_tree::Tree::at(direct(at)) }) else {
+        return false;
+    };
     gic::remember(&tree);
     psci::remember(&tree);
     smp::remember(&tree);

@@ -3,20 +3,9 @@
 use core::arch::asm;
 use kstack_core::addr::AddrRange;
 
-pub use kstack::arch::current::interrupts::{
-    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+pub use crate::arch::any::cpu::{
+    interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
-
-/// Turns interrupts off for the length of `body`.
-#[inline(always)]
-pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
-    let were_on = interrupts_off();
-    let result = body();
-    if were_on {
-        interrupts_on();
-    }
-    result
-}
 
 /// Turns interrupts on and waits for one, without a gap in between: `wfi` ends for an interrupt that is masked too.
 #[inline(always)]
@@ -62,7 +51,7 @@ pub fn cycles() -> u64 {
 }
 
 /// Starts the cycle counter of this CPU, for the kernel and for programs.
-pub fn start_counting() {
+pub(super) fn start_counting() {
     const ENABLE_AND_LONG: u64 = 1 | 1 << 6;
     const CYCLES: u64 = 1 << 31;
     /// Programs may read it.
@@ -86,7 +75,7 @@ pub fn has_pan() -> bool {
 
 /// Keeps the kernel on this CPU from touching user memory by accident, from now on: entries from user mode set the bit themselves
 /// (SCTLR_EL1.SPAN is clear), and inside the kernel it is inherited.
-pub fn keep_off_user_memory() {
+pub(super) fn keep_off_user_memory() {
     if has_pan() {
         // `msr pan, #1`, which assemblers know for later CPUs only.
         // SAFETY: (1) the CPU has the bit; (2) the kernel reaches user memory through the direct map.
@@ -96,7 +85,7 @@ pub fn keep_off_user_memory() {
 
 /// Time since the machine started, and how many of its units are a second.
 #[inline(always)]
-pub fn time() -> (u64, u64) {
+pub(super) fn time() -> (u64, u64) {
     let (now, frequency);
     // SAFETY: (1) reading the counter has no effect.
     unsafe {
@@ -106,14 +95,25 @@ pub fn time() -> (u64, u64) {
     (now, frequency)
 }
 
+/// Drops the cached translations of some pages, on every CPU: the barriers are once for all.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    // SAFETY: (1) forgetting translations is always allowed. The barriers: the entries' stores are seen by all table walks
+    // first, and the translations are gone afterwards.
+    unsafe {
+        asm!("dsb ishst", options(nostack, preserves_flags));
+        addresses.for_each(|address| {
+            asm!("tlbi vaae1is, {}", in(reg) address >> 12 & 0xfff_ffff_ffff,
+                 options(nostack, preserves_flags));
+        });
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
 /// Drops the cached translation of one page, on every CPU.
 #[inline(always)]
 pub fn flush_page(address: u64) {
-    // SAFETY: (1) forgetting a translation is always allowed.
-    unsafe {
-        asm!("dsb ishst", "tlbi vaae1is, {}", "dsb ish", "isb", in(reg) address >> 12 & 0xfff_ffff_ffff,
-             options(nostack, preserves_flags));
-    }
+    flush_pages(core::iter::once(address));
 }
 
 /// Drops all cached translations, on every CPU.
@@ -139,42 +139,37 @@ pub unsafe fn load_tables(root: u64) {
     }
 }
 
-/// Fills a page with zeros, 64 bytes a store: about 90 instructions, where `dc zva` with its addition counts 130.
+/// Fills a page with zeros, 64 bytes a store: about 70 instructions, where `dc zva` with its addition counts 130.
 ///
-/// It borrows v0 to v3, which belong to the running program: saved and put back. Interrupts are off meanwhile: a thread without
-/// a floating-point area that was preempted here would come back to somebody else's registers.
+/// It borrows v0 to v3, which belong to the running program: saved and put back.
 ///
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's
+///    registers.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
-    // SAFETY: (1) by the caller's promise; (2) v0 to v3 and the masks end up as they were; floating point is on since boot.
+    // SAFETY: (1) (2) by the caller's promise; (3) v0 to v3 end up as they were; floating point is on since boot.
     unsafe {
         asm!(
             ".arch_extension fp",
             ".arch_extension simd",
-            "mrs {daif}, daif",
-            "msr daifset, #2",
             "sub sp, sp, #{four}",
             "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
             "movi v0.2d, #0",
             "movi v1.2d, #0",
             "movi v2.2d, #0",
             "movi v3.2d, #0",
-            "2:",
-            ".rept 16",
+            ".rept {stores}",
             "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{at}], #{four}",
             ".endr",
-            "cmp {at}, {top}",
-            "b.lo 2b",
             "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
             "add sp, sp, #{four}",
-            "msr daif, {daif}",
             four = const 64,
-            daif = out(reg) _,
+            stores = const 4096 / 64,
             at = inout(reg) page => _,
-            top = in(reg) page.wrapping_add(4096),
+            options(preserves_flags),
         );
     }
 }

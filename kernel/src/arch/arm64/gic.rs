@@ -8,7 +8,7 @@
 //!
 //! The machine runs without the secure state, so everything is in group 1 (version 2: group 0, signalled as IRQ).
 
-use crate::device_tree::Tree;
+use crate::arch::virt::device_tree::Tree;
 use crate::memory::direct;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

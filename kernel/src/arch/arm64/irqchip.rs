@@ -10,16 +10,16 @@ use kstack::arch::current::entry::FROM_CONTROLLER;
 
 /// The vectors the kernel uses.
 pub mod vector {
+    /// Timer tick: the virtual timer.
+    pub const TIMER: u8 = 27;
+    /// Input on the console.
+    pub const CONSOLE: u8 = super::CONSOLE_IRQ as u8;
     /// "Look at your run queue."
     pub const RESCHEDULE: u8 = 0;
     /// "Flush your TLB": never sent, since flushes are broadcast.
     pub const FLUSH: u8 = 1;
     /// "Run the function I left for you."
     pub const CALL: u8 = 2;
-    /// Timer tick: the virtual timer.
-    pub const TIMER: u8 = 27;
-    /// Input on the console.
-    pub const CONSOLE: u8 = super::CONSOLE_IRQ as u8;
     /// Raised by tests and benches with the `svc` instruction: no interrupt controller involved.
     pub const SOFTWARE: u8 = 0xf6;
     /// An interrupt went away before it was asked for.
@@ -41,14 +41,14 @@ pub fn id() -> u32 {
     gic::affinity()
 }
 
-/// Sets up what all CPUs share of the interrupt controller.
-pub fn set_up_once() {
-    gic::set_up_shared();
-}
-
 /// Sets up this CPU's part of the interrupt controller.
 pub fn set_up_local() {
     gic::set_up_own(vector::TIMER.into());
+}
+
+/// Sets up what all CPUs share of the interrupt controller.
+pub fn set_up_once() {
+    gic::set_up_shared();
 }
 
 fn ticks_apart() -> u64 {
@@ -66,6 +66,12 @@ fn set_timer(at: u64, enable: u64) {
 /// Starts this CPU's periodic timer.
 pub fn start_timer() {
     set_timer(cpu::time().0 + ticks_apart(), 1);
+}
+
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let (now, frequency) = cpu::time();
+    set_timer(now + nanoseconds * frequency / 1_000_000_000, 1);
 }
 
 /// Stops this CPU's timer.

@@ -22,4 +22,4 @@ pub const IMAGE_LOWEST: u64 = 0x4020_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
 pub const EARLY_TOP: u64 = 0x8000_0000;
 /// Physical addresses below this are devices.
-pub const DEVICES_TOP: u64 = 0x4000_0000;
+pub(super) const DEVICES_TOP: u64 = 0x4000_0000;

@@ -13,28 +13,19 @@ use crate::memory::frames::{self, Frame};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use crate::arch::any::paging::{Access, NoMemory};
+
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
+/// Whether a CPU may keep dirty bits, and cache them with translations.
+pub const DIRTY_IS_CACHED: bool = true;
 
 // Descriptors (Arm ARM, D8.3).
 const VALID: u64 = 1;
 /// A table, or at the last level a page; without it, a block.
 const TABLE_OR_PAGE: u64 = 1 << 1;
 /// A descriptor that leads to a table.
-pub const TABLE: u64 = VALID | TABLE_OR_PAGE;
+pub(super) const TABLE: u64 = VALID | TABLE_OR_PAGE;
 const DEVICE_MEMORY: u64 = 1 << 2;
 const USER: u64 = 1 << 6;
 const READ_ONLY: u64 = 1 << 7;
@@ -49,26 +40,26 @@ const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 const LARGE_BYTES: u64 = 2 << 20;
 
 /// A block of the boot tables.
-pub const BLOCK: u64 = VALID | ACCESSED | NO_USER_EXEC;
+pub(super) const BLOCK: u64 = VALID | ACCESSED | NO_USER_EXEC;
 /// Of ordinary memory.
-pub const NORMAL: u64 = INNER_SHAREABLE;
+pub(super) const NORMAL: u64 = INNER_SHAREABLE;
 /// Of devices.
-pub const DEVICE: u64 = DEVICE_MEMORY | NO_KERNEL_EXEC;
+pub(super) const DEVICE: u64 = DEVICE_MEMORY | NO_KERNEL_EXEC;
 
 /// Attribute 0: ordinary memory, write-back; attribute 1: devices, in order, one access for each.
-pub const MAIR: u64 = 0x00ff;
+pub(super) const MAIR: u64 = 0x00ff;
 /// 48-bit halves, 4 KiB pages, tables in cached shareable memory. The size of physical addresses is the CPU's.
-pub const TCR: u64 =
+pub(super) const TCR: u64 =
     16 | 1 << 8 | 1 << 10 | 3 << 12 | 16 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
 /// In ID_AA64MMFR1_EL1, lowest field: from this value on the CPU keeps dirty bits.
-pub const KEEPS_DIRTY: u64 = 2;
+pub(super) const KEEPS_DIRTY: u64 = 2;
 /// In TCR_EL1: it does so. Set by the boot code where the CPU can.
-pub const HARDWARE_ACCESSED_AND_DIRTY: u64 = 3 << 39;
+pub(super) const HARDWARE_ACCESSED_AND_DIRTY: u64 = 3 << 39;
 /// SCTLR_EL1's bits that are always one.
-pub const SCTLR_OFF: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 28 | 1 << 29;
+pub(super) const SCTLR_OFF: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 28 | 1 << 29;
 /// MMU, caches, checks of SP's alignment in both modes; programs may use `dc zva`, read the cache type, clean caches and wait.
 /// SPAN stays clear: each exception from user mode sets PAN, where the CPU has it.
-pub const SCTLR: u64 = SCTLR_OFF
+pub(super) const SCTLR: u64 = SCTLR_OFF
     | 1
     | 1 << 2
     | 1 << 3
@@ -91,7 +82,7 @@ pub fn kernel_root() -> u64 {
 }
 
 /// The physical address of the kernel half's tables.
-pub fn kernel_half() -> u64 {
+pub(super) fn kernel_half() -> u64 {
     KERNEL_HALF.load(Ordering::Relaxed)
 }
 
@@ -199,28 +190,8 @@ fn cpu_can_keep_dirty() -> bool {
 }
 
 /// Whether the CPU tells which pages were written to.
-pub fn cpu_keeps_dirty() -> bool {
+fn cpu_keeps_dirty() -> bool {
     CPU_KEEPS_DIRTY.load(Ordering::Relaxed)
-}
-
-/// Whether a page of a stack may have been written to since [`clear_dirty`].
-#[inline(always)]
-pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
-    leaf.load(Ordering::Acquire) & READ_ONLY == 0
-}
-
-/// Forgets that it was, if the CPU will say so again; the caller then drops the cached translation. Nobody runs on the stack
-/// meanwhile, so no CPU changes the entry, and a plain store does.
-#[inline(always)]
-pub fn clear_dirty(leaf: &AtomicU64) {
-    if cpu_keeps_dirty() {
-        leaf.store(leaf.load(Ordering::Relaxed) | READ_ONLY, Ordering::Relaxed);
-    }
-}
-
-/// The value of a leaf without the bits that the CPU changes by itself.
-pub const fn without_dirty(value: u64) -> u64 {
-    value | READ_ONLY
 }
 
 /// The leaf entry of a kernel page, with the tables above it made if they are missing.
@@ -235,6 +206,25 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC | writable;
     leaf.store(frame.addr() | flags, Ordering::Release);
     publish();
+}
+
+/// Whether a page of a stack may have been written to since this was last asked; the caller then drops the cached translation.
+/// Whoever wrote handed the stack over since, so the bit is seen. Nobody runs on the stack meanwhile, so no CPU changes the entry,
+/// and a plain store does.
+#[inline(always)]
+pub fn take_dirty(leaf: &AtomicU64) -> bool {
+    let value = leaf.load(Ordering::Relaxed);
+    let dirty = value & READ_ONLY == 0;
+    // Where the CPU would not make it writable again, it stays writable, and dirty.
+    if dirty && value & DIRTY_BY_CPU != 0 {
+        leaf.store(value | READ_ONLY, Ordering::Relaxed);
+    }
+    dirty
+}
+
+/// The value of a leaf without the bits that the CPU changes by itself.
+pub const fn without_dirty(value: u64) -> u64 {
+    value | READ_ONLY
 }
 
 /// The frame that a present leaf entry maps.
@@ -344,12 +334,14 @@ impl UserTables {
 /// Before a page can be executed: what was written to it through the direct map is cleaned to where instructions are fetched
 /// from, and old instructions are dropped.
 fn make_executable(frame: Frame) {
-    /// The shortest line of any CPU this kernel is run on.
-    const LINE: usize = 64;
     let page = frame.bytes_ptr() as usize;
     // SAFETY: (1) cache maintenance changes no contents; the page is in the direct map.
     unsafe {
-        for line in (page..page + 4096).step_by(LINE) {
+        // CTR_EL0: the shortest data line of any cache, as a power of two words of four bytes.
+        let kinds: usize;
+        asm!("mrs {}, ctr_el0", out(reg) kinds, options(nomem, nostack, preserves_flags));
+        let line = 4_usize << (kinds >> 16 & 0xf);
+        for line in (page..page + 4096).step_by(line) {
             asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags));
         }
         asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags));

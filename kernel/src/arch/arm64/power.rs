@@ -36,7 +36,7 @@ unsafe fn semihosting(operation: u64, argument: *const u64) {
 }
 
 /// Sends a byte to the debug console.
-pub fn semihosting_put(byte: u8) {
+pub(super) fn semihosting_put(byte: u8) {
     // SAFETY: (1) the operation reads one byte at the address.
     unsafe { semihosting(SYS_WRITEC, (&raw const byte).cast()) };
 }

@@ -1,6 +1,6 @@
 //! The firmware's calls for power and CPUs (Arm DEN 0022, PSCI).
 
-use crate::device_tree::Tree;
+use crate::arch::virt::device_tree::Tree;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,9 +31,9 @@ fn call(function: u64, arguments: [u64; 3]) -> i64 {
     result
 }
 
-/// Starts the CPU with this affinity at a physical address. Says whether the firmware agreed.
-pub fn start_cpu(affinity: u64, entry: u64) -> bool {
-    call(CPU_ON, [affinity, entry, 0]) == 0
+/// Starts the CPU with this affinity at a physical address, with `argument` in x0. Says whether the firmware agreed.
+pub fn start_cpu(affinity: u64, entry: u64, argument: u64) -> bool {
+    call(CPU_ON, [affinity, entry, argument]) == 0
 }
 
 /// Turns the machine off.

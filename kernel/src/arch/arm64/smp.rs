@@ -2,17 +2,17 @@
 
 use super::irqchip::{self, vector};
 use super::{boot, cpu, paging, psci};
+use crate::arch::virt::device_tree::Tree;
 use crate::cpus::{self, Cpu, MAX_CPUS};
-use crate::device_tree::Tree;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 static AFFINITIES: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 /// Keeps the CPUs that the device tree names.
-pub fn remember(tree: &Tree<'_>) {
-    for (place, affinity) in AFFINITIES.iter().zip(tree.cpus()) {
-        place.store(affinity as u32, Ordering::Relaxed);
+pub(super) fn remember(tree: &Tree<'_>) {
+    for (place, (affinity, _)) in AFFINITIES.iter().zip(tree.cpus()) {
+        place.store(affinity, Ordering::Relaxed);
         FOUND.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -29,8 +29,9 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     /// How long one may take.
     const SECONDS: u64 = 2;
     let (tables, user) = (paging::kernel_half(), paging::kernel_root());
-    let entry = boot::prepare_secondary(tables, user, stack_top, cpu.id().get().into());
-    if !psci::start_cpu(cpu.hardware_id.load(Ordering::Relaxed).into(), entry) {
+    let number = cpu.id().get();
+    let entry = boot::prepare_secondary(tables, user, cpu.id().index(), stack_top);
+    if !psci::start_cpu(cpu.hardware_id.load(Ordering::Relaxed).into(), entry, number.into()) {
         return false;
     }
     let (began, frequency) = cpu::time();

@@ -26,7 +26,7 @@ use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
-pub const START_CODE: u16 = KERNEL_CODE;
+pub(in crate::arch) const START_CODE: u16 = KERNEL_CODE;
 
 /// Entries of one page table, and their bytes.
 const ENTRIES: u64 = 512;

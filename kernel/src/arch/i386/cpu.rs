@@ -5,20 +5,9 @@ use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::CpuTables;
 use kstack_core::addr::AddrRange;
 
-pub use kstack::arch::current::interrupts::{
-    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+pub use crate::arch::any::cpu::{
+    interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
-
-/// Turns interrupts off for the length of `body`.
-#[inline(always)]
-pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
-    let were_on = interrupts_off();
-    let result = body();
-    if were_on {
-        interrupts_on();
-    }
-    result
-}
 
 /// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers `hlt`).
 #[inline(always)]
@@ -63,6 +52,12 @@ pub fn cycles() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// Drops this CPU's cached translations of some pages.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    addresses.for_each(flush_page);
+}
+
 /// Drops this CPU's cached translation of one page, global or not.
 #[inline(always)]
 pub fn flush_page(address: u64) {
@@ -98,19 +93,17 @@ pub unsafe fn load_tables(root: u64) {
 
 /// Fills a page with zeros, 16 bytes a store: about 300 instructions, where `rep stosd` counts 1024 iterations.
 ///
-/// It borrows xmm0, which belongs to the running program: saved and put back. Interrupts are off meanwhile: a thread without
-/// a floating-point area that was preempted here would come back to somebody else's xmm0.
+/// It borrows xmm0, which belongs to the running program: saved and put back.
 ///
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's xmm0.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
-    // SAFETY: (1) by the caller's promise; (2) xmm0 and the flags end up as they were; SSE is on since boot.
+    // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
     unsafe {
         asm!(
-            "pushfd",
-            "cli",
             "sub esp, 16",
             "movups [esp], xmm0",
             "xorps xmm0, xmm0",
@@ -123,7 +116,6 @@ pub unsafe fn zero_page(page: *mut u8) {
             "jne 2b",
             "movups xmm0, [esp]",
             "add esp, 16",
-            "popfd",
             one = const 16,
             at = inout(reg) page => _,
             top = in(reg) page.wrapping_add(4096),

@@ -15,13 +15,13 @@
 /// Where physical memory appears.
 pub const DIRECT_MAP: u64 = 0xc400_0000;
 /// Bytes of physical memory that appear there.
-pub const DIRECT_BYTES: u64 = ARENA - DIRECT_MAP;
+pub(super) const DIRECT_BYTES: u64 = ARENA - DIRECT_MAP;
 /// Where the arena of stacks starts, about.
 pub const ARENA: u64 = 0xf000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 16 KiB of address space each.
 pub const ARENA_SLOTS: u32 = 1 << 13;
 /// Where the per-CPU descriptor tables are.
-pub const CPU_TABLES: u64 = 0xf900_0000;
+pub(super) const CPU_TABLES: u64 = 0xf900_0000;
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xc000_0000;
 /// The image is loaded from this physical address on.
@@ -29,10 +29,10 @@ pub const IMAGE_LOWEST: u64 = 0x10_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
 pub const EARLY_TOP: u64 = DIRECT_BYTES;
 /// Where devices are, physically and in the kernel's part of every address space.
-pub const DEVICES: [u64; 2] = [0xfec0_0000, 0xfee0_0000];
+pub(super) const DEVICES: [u64; 2] = [0xfec0_0000, 0xfee0_0000];
 
 /// The kernel's pointer to a device register.
 #[inline(always)]
-pub const fn device<T>(physical: u64) -> *mut T {
+pub(in crate::arch) const fn device<T>(physical: u64) -> *mut T {
     physical as *mut T
 }

@@ -10,23 +10,14 @@ use crate::arch::cpu;
 use crate::boot_info::MemoryRegion;
 use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+pub use crate::arch::any::paging::{Access, NoMemory};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
+/// Whether a CPU may keep dirty bits, and cache them with translations.
+pub const DIRTY_IS_CACHED: bool = true;
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
@@ -44,7 +35,7 @@ const ENTRIES: u64 = 512;
 /// The entry of the top level that is the kernel's.
 const KERNEL_INDEX: u64 = memory::IMAGE >> 30;
 
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+static KERNEL_ROOT: AtomicUsize = AtomicUsize::new(0);
 static SYSENTER_FRAME: AtomicU64 = AtomicU64::new(0);
 
 /// The frame with the code for `sysenter`, which every address space maps.
@@ -65,7 +56,7 @@ fn make_sysenter_frame() -> Result<(), NoMemory> {
 /// The physical address of the kernel's own tables: for threads without a process.
 #[inline(always)]
 pub fn kernel_root() -> u64 {
-    KERNEL_ROOT.load(Ordering::Relaxed)
+    KERNEL_ROOT.load(Ordering::Relaxed) as u64
 }
 
 /// The entry number `index` of the table at physical address `table`.
@@ -118,7 +109,7 @@ pub fn set_up_kernel(
     let table = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     // No other flags: the top level has none of them.
     entry(root, memory::IMAGE >> 30).store(table | PRESENT, Ordering::Relaxed);
-    KERNEL_ROOT.store(root, Ordering::Relaxed);
+    KERNEL_ROOT.store(root as usize, Ordering::Relaxed);
     let map_large = |address: u64, physical: u64, flags: u64| {
         let flags = PRESENT | WRITE | LARGE | GLOBAL | NO_EXEC | flags;
         entry(table, address >> 21).store(physical | flags, Ordering::Relaxed);
@@ -153,7 +144,7 @@ const fn bits(access: Access) -> u64 {
 }
 
 /// Maps a page of the kernel part, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }
@@ -170,16 +161,15 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
 }
 
-/// Whether a page of a stack may have been written to since [`clear_dirty`].
+/// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
+/// handed the stack over since, so the bit is seen.
 #[inline(always)]
-pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
-    leaf.load(Ordering::Acquire) & DIRTY != 0
-}
-
-/// Forgets that it was; the caller then drops the cached translation.
-#[inline(always)]
-pub fn clear_dirty(leaf: &AtomicU64) {
-    leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+pub fn take_dirty(leaf: &AtomicU64) -> bool {
+    let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
+    if dirty {
+        leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+    }
+    dirty
 }
 
 /// The value of a leaf without the bits that the CPU changes by itself.

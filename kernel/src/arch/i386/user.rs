@@ -22,17 +22,17 @@ pub const SYSENTER_PAGE: u64 = 0xbfff_f000;
 pub const SYSENTER_RETURN: u64 = SYSENTER_PAGE + SYSENTER_RETURN_OFFSET as u64;
 const SYSENTER_RETURN_OFFSET: usize = 7;
 /// What is on the page.
-pub const SYSENTER_CODE: [u8; 11] =
+pub(super) const SYSENTER_CODE: [u8; 11] =
     [0x51, 0x52, 0x55, 0x89, 0xe5, 0x0f, 0x34, 0x5d, 0x5a, 0x59, 0xc3];
+
+/// Keeps what the program may have changed of it without a system call: nothing.
+#[inline(always)]
+pub fn save_tls(_thread: &Thread) {}
 
 /// Loads the thread-local storage of a process's thread. At the switch to it.
 pub fn load_tls(thread: &Thread) {
     set_base(thread.user_tls.load(Ordering::Relaxed));
 }
-
-/// Keeps what the program may have changed of it without a system call: nothing.
-#[inline(always)]
-pub fn save_tls(_thread: &Thread) {}
 
 /// Sets the base of the running program's thread-local storage; it counts from the next load of its selector on, which is
 /// the way back to user mode.

@@ -97,6 +97,15 @@ pub fn start_timer() {
     write(TIMER_INITIAL, TIMER_COUNT.load(Ordering::Relaxed));
 }
 
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let per_second = u64::from(TIMER_COUNT.load(Ordering::Relaxed)) * HZ;
+    write(TIMER_DIVIDE, 0b1011);
+    write(TIMER, u32::from(vector::TIMER));
+    // 0 would stop it.
+    write(TIMER_INITIAL, (nanoseconds * per_second / 1_000_000_000 + 1) as u32);
+}
+
 /// Stops this CPU's timer.
 pub fn stop_timer() {
     write(TIMER_INITIAL, 0);
@@ -141,12 +150,12 @@ pub fn send_nmi(hardware_id: u32) {
 }
 
 /// Resets a CPU.
-pub fn send_init(hardware_id: u32) {
+pub(super) fn send_init(hardware_id: u32) {
     send(hardware_id, 0x4500);
 }
 
 /// Starts a reset CPU in real mode at `page`, below 1 MiB.
-pub fn send_startup(hardware_id: u32, page: u64) {
+pub(super) fn send_startup(hardware_id: u32, page: u64) {
     send(hardware_id, 0x4600 | (page >> 12) as u32);
 }
 

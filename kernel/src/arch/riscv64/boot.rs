@@ -13,19 +13,21 @@
 //! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the firmware when asked, go through
 //! the same tables, and continue in `secondary_main` on the stack given.
 
+use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
-use crate::device_tree::Tree;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use fdt::Fdt;
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
 
 /// satp: four levels.
 pub(super) const SV48: u64 = 9 << 60;
+/// In sstatus, whatever the firmware left there: interrupts; the use of programs' pages by the kernel (SUM), and reads of what is only
+/// executable (MXR). Nothing sets the last two ever again.
+const NOT_AT_FIRST: u64 = 1 << 1 | 1 << 18 | 1 << 19;
 /// A leaf that allows everything: valid, read, write, execute, accessed, dirty.
 const EVERYTHING: u64 = 0xcf;
 /// Bits that a page number is shifted by in an entry, from the address.
@@ -38,7 +40,8 @@ global_asm!(
     ".globl boot_start",
     "boot_start:",
     "csrw sie, zero",
-    "csrci sstatus, 2",
+    "li t0, {not_at_first}",
+    "csrc sstatus, t0",
     "la t0, boot_level4",
     // Level 4: the identity and the direct map lead to one level 3 table, the image to the other.
     "la t1, boot_level3_low",
@@ -76,7 +79,8 @@ global_asm!(
     ".globl boot_secondary",
     "boot_secondary:",
     "csrw sie, zero",
-    "csrci sstatus, 2",
+    "li t0, {not_at_first}",
+    "csrc sstatus, t0",
     "la t5, boot_secondary_entry",
 
     // In: t5 = where the address to go on at is.
@@ -181,6 +185,7 @@ global_asm!(
     gib = const (1_u64 << 30) >> ENTRY_SHIFT,
     word = const size_of::<u64>(),
     sv48 = const SV48,
+    not_at_first = const NOT_AT_FIRST,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     boot_hart = sym BOOT_HART,
@@ -212,7 +217,7 @@ pub fn boot_hart() -> u32 {
 }
 
 /// The physical address at which the other harts start. It is linked where it is loaded.
-pub fn secondary_start() -> u64 {
+pub(super) fn secondary_start() -> u64 {
     // SAFETY: (1) a word of the image that nobody writes.
     unsafe { boot_secondary_at }
 }
@@ -229,7 +234,7 @@ extern "C" fn early_trap(cause: u64, pc: u64, address: u64) -> ! {
 }
 
 /// Harts that are kept at most.
-pub const MOST_HARTS: usize = 64;
+const MOST_HARTS: usize = 64;
 
 /// What the device tree says besides memory; read once, while it is still there.
 #[derive(Debug)]
@@ -278,11 +283,10 @@ impl Machine {
         if let Some([registers]) = tree.registers(&CONTROLLER) {
             self.plic.store(registers, Ordering::Relaxed);
         }
-        let tree = tree.raw();
-        let plic = tree.find_compatible(&CONTROLLER);
+        let plic = tree.0.find_compatible(&CONTROLLER);
         let lines = plic.and_then(|node| node.property("interrupts-extended"));
-        for (index, (hart, own_controller)) in harts_of(tree).take(MOST_HARTS).enumerate() {
-            self.harts[index].store(hart, Ordering::Relaxed);
+        for (index, (hart, own_controller)) in tree.cpus().take(MOST_HARTS).enumerate() {
+            self.harts[index].store(hart as usize, Ordering::Relaxed);
             // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is the context.
             let words = lines.map_or(&[][..], |lines| lines.value).chunks_exact(4);
             let mut words = words.map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
@@ -295,25 +299,6 @@ impl Machine {
             }
         }
     }
-}
-
-/// The usable harts, each with the handle of its own interrupt controller.
-fn harts_of<'t>(tree: &'t Fdt<'_>) -> impl Iterator<Item = (usize, Option<u32>)> + 't {
-    let cpus = tree.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
-    cpus.filter_map(|cpu| {
-        let is_cpu = cpu.property("device_type").and_then(|kind| kind.as_str()) == Some("cpu");
-        let status = cpu.property("status").and_then(|status| status.as_str());
-        if !is_cpu || status.is_some_and(|status| status != "okay") {
-            return None;
-        }
-        // `reg` has as many cells as /cpus says; the number is in the last one.
-        let number = cpu.property("reg")?.value.last_chunk::<4>()?;
-        let controller =
-            cpu.children().find(|child| child.name.starts_with("interrupt-controller"));
-        let handle = controller.and_then(|node| node.property("phandle"));
-        let handle = handle.and_then(|handle| handle.as_usize()).map(|handle| handle as u32);
-        Some((u32::from_be_bytes(*number) as usize, handle))
-    })
 }
 
 /// Reads the device tree at the physical address the firmware gave. False if it is none.

@@ -4,20 +4,9 @@ use super::boot::SV48;
 use core::arch::asm;
 use kstack_core::addr::AddrRange;
 
-pub use kstack::arch::current::interrupts::{
-    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+pub use crate::arch::any::cpu::{
+    interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
-
-/// Turns interrupts off for the length of `body`.
-#[inline(always)]
-pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
-    let were_on = interrupts_off();
-    let result = body();
-    if were_on {
-        interrupts_on();
-    }
-    result
-}
 
 /// Waits for an interrupt, with interrupts off, and then turns them on: a pending one ends the wait without being taken, so there
 /// is no gap in between.
@@ -30,7 +19,7 @@ pub fn wait_for_interrupt() {
 
 /// Waits, with interrupts off, until an interrupt is pending that could be taken if they were on.
 #[inline(always)]
-pub fn wait_for_pending() {
+pub(super) fn wait_for_pending() {
     // SAFETY: (1) the caller has seen to it that one will be.
     unsafe { asm!("wfi", options(nostack)) };
 }
@@ -39,7 +28,7 @@ pub fn wait_for_pending() {
 /// `wfi`, and at nothing else in such a loop; a software interrupt of one's own, pending, keeps it from lasting. It is
 /// taken later and found to be for nothing.
 #[inline(always)]
-pub fn relax() {
+pub(super) fn relax() {
     /// In sip: the software interrupt.
     const SOFTWARE: u64 = 1 << 1;
     // SAFETY: (1) raises this hart's own interrupt, whose handler expects to find nothing sent; (2) it is enabled in sie.
@@ -83,11 +72,17 @@ pub fn cycles() -> u64 {
 
 /// The time counter.
 #[inline(always)]
-pub fn time() -> u64 {
+pub(super) fn time() -> u64 {
     let time: u64;
     // SAFETY: (1) reading the counter has no effect.
     unsafe { asm!("rdtime {}", out(reg) time, options(nomem, nostack, preserves_flags)) };
     time
+}
+
+/// Drops this CPU's cached translations of some pages.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    addresses.for_each(flush_page);
 }
 
 /// Drops this CPU's cached translation of one page, global or not.
@@ -97,6 +92,14 @@ pub fn flush_page(address: u64) {
     unsafe { asm!("sfence.vma {}, zero", in(reg) address, options(nostack, preserves_flags)) };
 }
 
+/// Drops this CPU's cached translations of the user half, and what it remembers of the tables that lead to them: a flush of one
+/// page promises nothing about those (privileged architecture, SFENCE.VMA).
+#[inline(always)]
+pub(super) fn flush_user_half() {
+    // SAFETY: (1) forgetting translations is always allowed. All address spaces have number 0.
+    unsafe { asm!("sfence.vma zero, {}", in(reg) 0_u64, options(nostack, preserves_flags)) };
+}
+
 /// Drops all of this CPU's cached translations, global ones too.
 pub fn flush_all() {
     // SAFETY: (1) forgetting translations is always allowed.
@@ -104,7 +107,7 @@ pub fn flush_all() {
 }
 
 /// What `satp` holds for page tables whose root is at this physical address.
-pub const fn satp_of(root: u64) -> u64 {
+pub(super) const fn satp_of(root: u64) -> u64 {
     SV48 | root >> 12
 }
 
@@ -124,7 +127,7 @@ pub unsafe fn load_tables(root: u64) {
     }
 }
 
-/// Fills a page with zeros, 16 words in a row: about 610 instructions.
+/// Fills a page with zeros, 64 words in a row: about 530 instructions.
 ///
 /// # Safety
 ///
@@ -135,10 +138,12 @@ pub unsafe fn zero_page(page: *mut u8) {
     unsafe {
         asm!(
             "2:",
-            ".irp place, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-            "sd zero, \\place * {word}({at})",
+            ".set zeroed, 0",
+            ".rept 64",
+            "sd zero, zeroed({at})",
+            ".set zeroed, zeroed + {word}",
             ".endr",
-            "addi {at}, {at}, 16 * {word}",
+            "addi {at}, {at}, 64 * {word}",
             "bne {at}, {top}, 2b",
             word = const size_of::<u64>(),
             at = inout(reg) page => _,

@@ -3,35 +3,24 @@
 use super::cpu;
 use super::regs::SavedRegs;
 
+pub use crate::arch::any::exceptions::UserFault;
+
 const BREAKPOINT: u8 = 3;
 const FETCH_PAGE_FAULT: u8 = 12;
 const LOAD_PAGE_FAULT: u8 = 13;
 const STORE_PAGE_FAULT: u8 = 15;
 
-/// What a program did wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserFault {
-    /// It used a page that is not there, or not for that.
-    Page {
-        /// It wanted to write.
-        write: bool,
-        /// It wanted to execute.
-        exec: bool,
-    },
-    /// Anything else, as a signal's number.
-    Signal(i32),
-}
-
 /// What an exception in user mode was about.
-pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
+pub fn of_user(vector: u8, _regs: &SavedRegs) -> UserFault {
     const SIGILL: i32 = 4;
     const SIGTRAP: i32 = 5;
     const SIGBUS: i32 = 7;
     const SIGSEGV: i32 = 11;
     match vector {
         FETCH_PAGE_FAULT | LOAD_PAGE_FAULT | STORE_PAGE_FAULT => {
-            // A CPU may remember that a page was absent after another has mapped it: forget it, or the program faults for ever.
-            cpu::flush_page(regs.badaddr);
+            // A CPU may remember that a page, or a table on the way to it, was absent after another has put it there: forget it,
+            // or the program faults for ever.
+            cpu::flush_user_half();
             UserFault::Page { write: vector == STORE_PAGE_FAULT, exec: vector == FETCH_PAGE_FAULT }
         }
         2 => UserFault::Signal(SIGILL),

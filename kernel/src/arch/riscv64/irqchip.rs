@@ -86,8 +86,16 @@ pub fn start_timer() {
     sbi::set_timer(first);
 }
 
+/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+pub fn start_timer_after(nanoseconds: u64) {
+    let ticks = nanoseconds * MACHINE.timebase.load(Ordering::Relaxed) / 1_000_000_000;
+    let first = cpu::time() + ticks;
+    cpus::this().arch.next_tick.store(first, Ordering::Relaxed);
+    sbi::set_timer(first);
+}
+
 /// Waits, with interrupts off and before this CPU's periodic timer is started.
-pub fn wait_milliseconds(milliseconds: u64) {
+pub(super) fn wait_milliseconds(milliseconds: u64) {
     let end = cpu::time() + milliseconds * MACHINE.timebase.load(Ordering::Relaxed) / 1000;
     while cpu::time() < end {
         sbi::set_timer(end);
@@ -146,6 +154,19 @@ fn take_sent() -> u8 {
         unsafe { asm!("csrs sip, {}", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack)) };
     }
     vector::SENT_LOWEST + bit as u8
+}
+
+/// Tells the PLIC that the line has been handled, if that is what it was.
+#[inline(always)]
+pub fn end_of_interrupt() {
+    let claimed = &cpus::this().arch.claimed;
+    let line = claimed.load(Ordering::Relaxed);
+    if line != 0 {
+        claimed.store(0, Ordering::Relaxed);
+        if let Some((_, context)) = context_registers(id()) {
+            plic_write(context + CLAIM, line);
+        }
+    }
 }
 
 /// Acknowledges an NMI, and says whether it was one: there are none.
@@ -216,17 +237,4 @@ fn take_external() -> u8 {
         plic_write(context + CLAIM, line);
     }
     vector::SPURIOUS
-}
-
-/// Tells the PLIC that the line has been handled, if that is what it was.
-#[inline(always)]
-pub fn end_of_interrupt() {
-    let claimed = &cpus::this().arch.claimed;
-    let line = claimed.load(Ordering::Relaxed);
-    if line != 0 {
-        claimed.store(0, Ordering::Relaxed);
-        if let Some((_, context)) = context_registers(id()) {
-            plic_write(context + CLAIM, line);
-        }
-    }
 }

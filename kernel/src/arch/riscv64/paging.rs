@@ -1,7 +1,7 @@
 //! Page tables: four levels (Sv48), one kernel half shared by all address spaces.
 //!
-//! The CPU may remember that a page was absent (privileged architecture, 12.2.1), so whoever makes a page present drops what this CPU
-//! remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
+//! The CPU may remember that a page or a table was absent (privileged architecture, 12.2.1), so whoever makes one present drops what
+//! this CPU remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
 //! set here for everything but stacks, whose dirty bits the CPU must keep itself: see `CAVEATS.md`.
 
 use crate::arch::{cpu, sbi};
@@ -12,21 +12,12 @@ use crate::memory::{self, direct};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::arch::any::paging::{Access, NoMemory};
+
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
+/// Whether a CPU may keep dirty bits, and cache them with translations.
+pub const DIRTY_IS_CACHED: bool = true;
 
 const PRESENT: u64 = 1;
 const READ: u64 = 1 << 1;
@@ -156,9 +147,17 @@ const fn bits(access: Access) -> u64 {
     bits
 }
 
-/// The leaf entry of a kernel page, with the tables above it made if they are missing.
+/// The leaf entry of a kernel page, with the tables above it made if they are missing. Another CPU may remember that a table was
+/// absent, and the flush of a page, which is what it does before it uses a new stack, promises nothing about tables: so it is
+/// made to forget now. One time in 32 slots.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
-    leaf(kernel_root(), address)
+    if let Some(leaf) = find(kernel_root(), address) {
+        return Ok(leaf);
+    }
+    let leaf = leaf(kernel_root(), address)?;
+    cpu::flush_all();
+    super::smp::flush_others();
+    Ok(leaf)
 }
 
 /// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
@@ -169,16 +168,15 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     cpu::flush_all();
 }
 
-/// Whether a page of a stack may have been written to since [`clear_dirty`].
+/// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
+/// handed the stack over since, so the bit is seen.
 #[inline(always)]
-pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
-    leaf.load(Ordering::Acquire) & DIRTY != 0
-}
-
-/// Forgets that it was; the caller then drops the cached translation.
-#[inline(always)]
-pub fn clear_dirty(leaf: &AtomicU64) {
-    leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+pub fn take_dirty(leaf: &AtomicU64) -> bool {
+    let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
+    if dirty {
+        leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+    }
+    dirty
 }
 
 /// The value of a leaf without the bits that the CPU changes by itself.
@@ -250,8 +248,13 @@ impl UserTables {
     /// Maps a page of the user half; replaces what was there.
     pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
         let value = entry_of(frame.addr()) | PRESENT | USER | bits(access);
+        let had_tables = find(self.root, address).is_some();
         leaf(self.root, address)?.store(value, Ordering::Release);
-        cpu::flush_page(address);
+        if had_tables {
+            cpu::flush_page(address);
+        } else {
+            cpu::flush_user_half();
+        }
         if access.exec {
             self.fence_instructions();
         }
@@ -266,7 +269,7 @@ impl UserTables {
         cpu::without_interrupts(|| {
             let me = cpus::this().id();
             for other in cpus::online().filter(|cpu| cpu.id() != me) {
-                if other.tables_root.load(Ordering::SeqCst) == self.root {
+                if other.tables_root.load(Ordering::SeqCst) as u64 == self.root {
                     sbi::fence_instructions(other.hardware_id.load(Ordering::Relaxed) as usize);
                 }
             }

@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
-pub const START_CODE: u16 = 0x18;
+pub(in crate::arch) const START_CODE: u16 = 0x18;
 
 global_asm!(
     ".section .note.pvh, \"a\", @note",

@@ -3,20 +3,9 @@
 use core::arch::asm;
 use kstack_core::addr::AddrRange;
 
-pub use kstack::arch::current::interrupts::{
-    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+pub use crate::arch::any::cpu::{
+    interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
-
-/// Turns interrupts off for the length of `body`.
-#[inline(always)]
-pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
-    let were_on = interrupts_off();
-    let result = body();
-    if were_on {
-        interrupts_on();
-    }
-    result
-}
 
 /// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers `hlt`).
 #[inline(always)]
@@ -56,7 +45,7 @@ pub fn halt() -> ! {
 ///
 /// 1. The register exists and the value keeps the kernel's invariants.
 #[inline]
-pub unsafe fn write_msr(register: u32, value: u64) {
+pub(super) unsafe fn write_msr(register: u32, value: u64) {
     // SAFETY: (1) by the caller's promise.
     unsafe {
         asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
@@ -73,6 +62,12 @@ pub fn cycles() -> u64 {
         asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags))
     };
     u64::from(high) << 32 | u64::from(low)
+}
+
+/// Drops this CPU's cached translations of some pages.
+#[inline(always)]
+pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
+    addresses.for_each(flush_page);
 }
 
 /// Drops this CPU's cached translation of one page, global or not.
@@ -104,19 +99,17 @@ pub unsafe fn load_tables(root: u64) {
 
 /// Fills a page with zeros, 16 bytes a store: about 300 instructions, where `rep stosq` counts 512 iterations.
 ///
-/// It borrows xmm0, which belongs to the running program: saved and put back. Interrupts are off meanwhile: a thread without
-/// a floating-point area that was preempted here would come back to somebody else's xmm0.
+/// It borrows xmm0, which belongs to the running program: saved and put back.
 ///
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's xmm0.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
-    // SAFETY: (1) by the caller's promise; (2) xmm0 and the flags end up as they were; SSE is on since boot.
+    // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
     unsafe {
         asm!(
-            "pushfq",
-            "cli",
             "sub rsp, 16",
             "movups [rsp], xmm0",
             "xorps xmm0, xmm0",
@@ -129,7 +122,6 @@ pub unsafe fn zero_page(page: *mut u8) {
             "jne 2b",
             "movups xmm0, [rsp]",
             "add rsp, 16",
-            "popfq",
             one = const 16,
             at = inout(reg) page => _,
             top = in(reg) page.wrapping_add(4096),

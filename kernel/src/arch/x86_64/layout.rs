@@ -15,7 +15,7 @@ pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
 pub const ARENA_SLOTS: u32 = 1 << 16;
 /// Where the per-CPU descriptor tables are.
-pub const CPU_TABLES: u64 = 0xffff_e000_0000_0000;
+pub(super) const CPU_TABLES: u64 = 0xffff_e000_0000_0000;
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
 /// The image is loaded from this physical address on.
@@ -25,6 +25,6 @@ pub const EARLY_TOP: u64 = 1 << 30;
 
 /// The kernel's pointer to a device register: devices below 4 GiB are in the direct map, uncached.
 #[inline(always)]
-pub const fn device<T>(physical: u64) -> *mut T {
+pub(in crate::arch) const fn device<T>(physical: u64) -> *mut T {
     crate::memory::direct(physical)
 }

@@ -6,21 +6,12 @@ use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::arch::any::paging::{Access, NoMemory};
+
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
+/// Whether a CPU may keep dirty bits, and cache them with translations.
+pub const DIRTY_IS_CACHED: bool = true;
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
@@ -133,7 +124,7 @@ const fn bits(access: Access) -> u64 {
 }
 
 /// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
-pub fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }
@@ -150,16 +141,15 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
 }
 
-/// Whether a page of a stack may have been written to since [`clear_dirty`].
+/// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
+/// handed the stack over since, so the bit is seen.
 #[inline(always)]
-pub fn leaf_is_dirty(leaf: &AtomicU64) -> bool {
-    leaf.load(Ordering::Acquire) & DIRTY != 0
-}
-
-/// Forgets that it was; the caller then drops the cached translation.
-#[inline(always)]
-pub fn clear_dirty(leaf: &AtomicU64) {
-    leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+pub fn take_dirty(leaf: &AtomicU64) -> bool {
+    let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
+    if dirty {
+        leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+    }
+    dirty
 }
 
 /// The value of a leaf without the bits that the CPU changes by itself.

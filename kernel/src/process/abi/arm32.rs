@@ -16,17 +16,6 @@ use kstack_core::exec::WordSize;
 /// The size of a pointer.
 pub(crate) const WORD: WordSize = WordSize::Four;
 
-/// Bytes of `struct sigaction`: handler, flags, restorer, and 64 signals.
-pub(crate) const SIGACTION_BYTES: usize = 20;
-
-/// Bytes of `struct rusage`.
-pub(crate) const RUSAGE_BYTES: u64 = 72;
-
-/// The base of the thread-local storage that an argument of `clone` names: the argument itself.
-pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
-    Ok(argument)
-}
-
 /// Which call a number means.
 pub(crate) fn call(number: u64) -> Option<Call> {
     Some(match number {
@@ -215,6 +204,9 @@ pub(crate) const MACHINE: &str = "armv7l";
 /// The platform the auxiliary vector names.
 pub(crate) const PLATFORM: &str = "v7l";
 
+/// The `e_machine` of programs this kernel runs.
+pub(crate) const ELF_MACHINE: u16 = 40;
+
 /// What the CPU can do, as the auxiliary vector says: halfwords, Thumb, fast multiplication, VFP, DSP, NEON, VFPv3, thread pointer,
 /// VFPv4, division in both states, 32 double registers, long descriptors.
 pub(crate) const fn hardware() -> u64 {
@@ -236,17 +228,14 @@ pub(crate) const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
-/// The `e_machine` of programs this kernel runs.
-pub(crate) const ELF_MACHINE: u16 = 40;
-
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub(crate) const USER_TOP: u64 = 0x7f00_0000;
 
-/// Where a position-independent program is put: two thirds up, as Linux does it.
-pub(crate) const DYNAMIC_BASE: u64 = (USER_TOP / 3 * 2) & !0xfff;
-
 /// The lowest address a program may map, so that a null pointer with a small offset still faults.
 pub(crate) const USER_LOWEST: u64 = 0x1_0000;
+
+/// Where a position-independent program is put: two thirds up, as Linux does it.
+pub(crate) const DYNAMIC_BASE: u64 = (USER_TOP / 3 * 2) & !0xfff;
 
 /// `open` flags that differ between architectures.
 pub(crate) mod open {
@@ -396,4 +385,15 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 84] {
         put(&mut bytes, offset, value.to_le_bytes());
     }
     bytes
+}
+
+/// Bytes of `struct sigaction`: handler, flags, restorer, and 64 signals.
+pub(crate) const SIGACTION_BYTES: usize = 20;
+
+/// Bytes of `struct rusage`.
+pub(crate) const RUSAGE_BYTES: u64 = 72;
+
+/// The base of the thread-local storage that an argument of `clone` names: the argument itself.
+pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
+    Ok(argument)
 }

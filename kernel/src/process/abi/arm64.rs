@@ -158,6 +158,14 @@ pub(crate) const PLATFORM: &str = MACHINE;
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 183;
 
+/// What the auxiliary vector says of the CPU: floating point and vectors.
+pub(crate) const fn hardware() -> u64 {
+    1 | 1 << 1
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
+
 /// One past the highest address a program can use: the end of the user half.
 pub(crate) const USER_TOP: u64 = 0x1_0000_0000_0000;
 
@@ -315,14 +323,6 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
     }
     bytes
 }
-
-/// What the auxiliary vector says of the CPU: floating point and vectors.
-pub(crate) const fn hardware() -> u64 {
-    1 | 1 << 1
-}
-
-/// Entries of the auxiliary vector that only this machine has: none.
-pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 32;

@@ -29,6 +29,17 @@ mod i386;
 #[cfg(target_arch = "x86")]
 pub(crate) use i386::*;
 
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "x86",
+    target_arch = "x86_64"
+)))]
+compile_error!(
+    "no system-call interface for this architecture: write kernel/src/process/abi/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
+);
+
 /// The calls that the kernel knows, whatever their numbers. No architecture has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(dead_code, reason = "no architecture has all of them")]

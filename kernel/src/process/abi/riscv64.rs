@@ -175,9 +175,6 @@ pub(crate) const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
-/// Bytes of `struct sigaction`: handler, flags, mask; no restorer.
-pub(crate) const SIGACTION_BYTES: usize = 24;
-
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub(crate) const USER_TOP: u64 = 0x7fff_ffff_f000;
 
@@ -332,6 +329,9 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
     }
     bytes
 }
+
+/// Bytes of `struct sigaction`: handler, flags, mask; no restorer.
+pub(crate) const SIGACTION_BYTES: usize = 24;
 
 /// Bytes of `struct rusage`: two times and fourteen words.
 pub(crate) const RUSAGE_BYTES: u64 = 144;

@@ -37,6 +37,21 @@ mod i386;
 #[cfg(target_arch = "x86")]
 pub(super) use i386::*;
 
+// Where something can stop at each instruction of the entry code.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
+mod entry_code;
+
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "x86",
+    target_arch = "x86_64"
+)))]
+compile_error!(
+    "the tests know nothing of this architecture: write kernel/src/tests/arch/NAME, as CONTRIBUTING.md has it under \"Porting\""
+);
+
 /// What differs from one architecture to the next in what portable tests find.
 pub(super) struct Expected {
     /// The size of a thread's stack.

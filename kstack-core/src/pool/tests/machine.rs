@@ -231,7 +231,10 @@ impl<'m> Cpu<'m> {
         cache: &mut CpuCache,
     ) -> Result<SlotIndex, AcquireError> {
         let lock = self.lock();
-        self.machine.pool.acquire(request, cache, &lock, self)
+        let got = self.machine.pool.acquire(request, cache, &lock, self)?;
+        let life = self.machine.pool.record(got.slot).life();
+        assert_eq!(got.generation, life.generation(), "the life that has just begun");
+        Ok(got.slot)
     }
 
     pub(super) fn release(&mut self, slot: SlotIndex, cache: &mut CpuCache) -> Fate {
@@ -286,6 +289,22 @@ impl<'m> Cpu<'m> {
     pub(super) fn reads_as_zero(&self, slot: SlotIndex) -> bool {
         let pages = self.machine.pool.record(slot).mapped_pages();
         (0..usize::from(pages)).all(|page| self.read(slot, page) == 0)
+    }
+
+    /// Clears the dirty bits of a body, and drops this CPU's entries for the pages that had one.
+    fn take_dirty(&self, body: AddrRange) -> DirtyPages {
+        self.machine.hardware(|hardware| {
+            let mut dirty = DirtyPages::NONE;
+            for (addr, page) in hardware.pages.range_mut(body.lowest.get()..body.top.get()) {
+                if page.dirty {
+                    page.dirty = false;
+                    hardware.tlb[self.id.index()].remove(addr);
+                    let number = DirtyPages::page_of(Addr::new(*addr), body.top);
+                    dirty = dirty.with(number.expect("a page of the body"));
+                }
+            }
+            dirty
+        })
     }
 
     fn page(&self, slot: SlotIndex, page_from_top: usize) -> usize {
@@ -369,27 +388,17 @@ impl Backing for Cpu<'_> {
         });
     }
 
-    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
-        self.machine.hardware(|hardware| {
-            let mut dirty = DirtyPages::NONE;
-            for (addr, page) in hardware.pages.range_mut(body.lowest.get()..body.top.get()) {
-                if page.dirty {
-                    page.dirty = false;
-                    hardware.tlb[self.id.index()].remove(addr);
-                    let number = DirtyPages::page_of(Addr::new(*addr), body.top);
-                    dirty = dirty.with(number.expect("a page of the body"));
-                }
-            }
-            dirty
-        })
-    }
-
-    fn erase_page(&mut self, page: Addr) {
-        (self.before_access)(Access::Contents);
-        self.machine.hardware(|hardware| {
-            hardware.calls.erase += 1;
-            hardware.pages.get_mut(&page.get()).expect("a mapped page").contents = 0;
-        });
+    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
+        let dirty = self.take_dirty(body);
+        let pages = plan(dirty);
+        for page in pages.addresses(body.top) {
+            (self.before_access)(Access::Contents);
+            self.machine.hardware(|hardware| {
+                hardware.calls.erase += 1;
+                hardware.pages.get_mut(&page.get()).expect("a mapped page").contents = 0;
+            });
+        }
+        pages.count()
     }
 
     fn flush_local(&mut self, body: AddrRange) {

@@ -315,11 +315,8 @@ impl Backing for RemembersAbsent<'_> {
     fn unmap_pages(&mut self, range: AddrRange) {
         self.0.unmap_pages(range);
     }
-    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
-        self.0.take_dirty(body)
-    }
-    fn erase_page(&mut self, page: Addr) {
-        self.0.erase_page(page);
+    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
+        self.0.erase(body, plan)
     }
     fn flush_local(&mut self, body: AddrRange) {
         self.0.flush_local(body);
@@ -331,10 +328,11 @@ fn t10_where_cpus_remember_absent_pages_each_forgets_them_before_it_uses_a_new_s
     let machine = machine();
     let (mut cpu, mut cache) = (RemembersAbsent(machine.cpu(0)), cache(0));
     let lock = machine.cpu(0).lock();
-    let slot = machine.pool.acquire(&thread_request(), &mut cache, &lock, &mut cpu);
-    let record = machine.pool.record(slot.expect("there is room"));
+    let got = machine.pool.acquire(&thread_request(), &mut cache, &lock, &mut cpu);
+    let slot = got.expect("there is room").slot;
+    let record = machine.pool.record(slot);
     assert!((0..64).all(|number| record.needs_flush(CpuId::new(number))));
-    machine.pool.make_coherent(slot.expect("there is room"), CpuId::new(3), &mut cpu);
+    machine.pool.make_coherent(slot, CpuId::new(3), &mut cpu);
     assert!((0..64).all(|number| record.needs_flush(CpuId::new(number)) == (number != 3)));
 }
 
@@ -363,12 +361,8 @@ impl Backing for NoDirtyBits<'_> {
     fn unmap_pages(&mut self, range: AddrRange) {
         self.0.unmap_pages(range);
     }
-    fn take_dirty(&mut self, body: AddrRange) -> DirtyPages {
-        self.0.take_dirty(body);
-        DirtyPages::from_bits(u32::MAX)
-    }
-    fn erase_page(&mut self, page: Addr) {
-        self.0.erase_page(page);
+    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
+        self.0.erase(body, |_| plan(DirtyPages::from_bits(u32::MAX)))
     }
     fn flush_local(&mut self, body: AddrRange) {
         self.0.flush_local(body);
@@ -380,8 +374,8 @@ fn n2_without_dirty_bits_the_whole_body_is_erased_and_nothing_below_it() {
     let machine = machine();
     let (mut cpu, mut cache) = (NoDirtyBits(machine.cpu(0)), cache(0));
     let lock = machine.cpu(0).lock();
-    let slot = machine.pool.acquire(&thread_request(), &mut cache, &lock, &mut cpu);
-    let slot = slot.expect("there is room");
+    let got = machine.pool.acquire(&thread_request(), &mut cache, &lock, &mut cpu);
+    let slot = got.expect("there is room").slot;
     cpu.0.write(slot, 2, 5);
     // The machine panics if a page outside the body is erased.
     assert_eq!(machine.pool.release(slot, &mut cache, &lock, &mut cpu), Fate::Cached);

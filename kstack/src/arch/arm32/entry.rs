@@ -7,7 +7,7 @@
 //!             mode's words
 //!   stub      writes r0, PC and CPSR to the mode's words, r0 = their address, changes to SVC mode
 //!   common    from user: SP_svc stands at the top of the thread stack; room for SavedRegs; the user's SP and LR
-//!             from the kernel: room for SavedRegs; the bit test; bad_stack if it fails
+//!             from the kernel: room for SavedRegs; the bit test; no_room if it fails
 //!             the rest of SavedRegs; r11 = their address + 1; calls Rust with SP 8-aligned
 //!   way back  interrupts off; to user mode: pending work, thread pointer; registers; one instruction loads PC and CPSR
 //! ```
@@ -33,10 +33,10 @@
 //! | --- | --- | --- |
 //! | user mode runs | 8 below the top of the running thread's stack | an exception: room for SavedRegs is taken |
 //! | on a thread stack, sound | in its body, bit 13 clear | a call on the IRQ stack; the switch; the way back |
-//! | an exception found no room | in a guard, bit 13 set | `bad_stack`: SP = overflow stack, depth 1 |
+//! | an exception found no room | in a guard, bit 13 set | `no_room`: SP = overflow stack, depth 1 |
 //! | on the overflow stack | in its body, bit 13 clear | `end_on_own_stack` (depth 0), or the system stops |
-//! | the overflow stack found no room | in a guard, bit 13 set | `bad_stack`: SP = last stack, depth 2; the system stops |
-//! | the last stack found no room | anywhere | `bad_stack`: the CPU is parked, depth 3; nothing is written any more |
+//! | the overflow stack found no room | in a guard, bit 13 set | `no_room`: SP = last stack, depth 2; the system stops |
+//! | the last stack found no room | anywhere | `no_room`: the CPU is parked, depth 3; nothing is written any more |
 //!
 //! # Invariants
 //!
@@ -49,7 +49,8 @@
 //! 4. TPIDRURO is the running thread's from before the first Rust code to after the last; the program's outside.
 //! 5. In user mode SP_svc is where the saved user registers end: the way back leaves it there.
 
-use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK};
+use super::local::{ArchLocal, BODY_SHIFT};
+use super::overflow;
 use super::regs::{SVC_MODE, SavedRegs, USER_MODE};
 use super::tables::ModeWords;
 use crate::local::CpuLocal;
@@ -63,7 +64,7 @@ pub const PREFETCH_ABORT: u8 = 3;
 /// Data abort.
 pub const DATA_ABORT: u8 = 4;
 /// FIQ.
-pub const FIQ: u8 = 7;
+pub(super) const FIQ: u8 = 7;
 /// The interrupt vector for "the interrupt controller has something": the kernel asks it what.
 pub const LINE: u8 = 0xfe;
 /// The interrupt vector of `svc` in the kernel.
@@ -169,7 +170,7 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
-        "b {bad_stack}",
+        "b {no_room}",
         back = const BACK,
         vector = const VECTOR,
         size = const size_of::<SavedRegs>(),
@@ -188,7 +189,7 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         thread = const CpuLocal::THREAD,
         on_trap = sym on_trap,
         way_back = sym way_back,
-        bad_stack = sym bad_stack,
+        no_room = sym overflow::no_room,
     )
 }
 
@@ -277,7 +278,7 @@ extern "C" fn fiq_entry() {
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
-        "b {bad_stack}",
+        "b {no_room}",
         vector = const FIQ as usize,
         size = const size_of::<SavedRegs>(),
         sp_at = const offset_of!(SavedRegs, sp),
@@ -297,76 +298,7 @@ extern "C" fn fiq_entry() {
         thread = const CpuLocal::THREAD,
         on_fiq = sym super::fault::on_fiq,
         to_user = sym to_user,
-        bad_stack = sym bad_stack,
-    )
-}
-
-/// The current stack has no room for SavedRegs: to the overflow stack, or to the last one.
-///
-/// In: r0 = words with r0, PC, CPSR, LR and r1 in them; r1 = vector; SP = where SavedRegs would have gone. Writes nothing on the
-/// current stack.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_entry")]
-extern "C" fn bad_stack() {
-    naked_asm!(
-        "add sp, sp, #{size}",
-        "str sp, [r0, #{word_sp}]",
-        "mrc p15, 0, lr, c13, c0, 4",
-        "ldr sp, [lr, #{depth}]",
-        "add sp, sp, #1",
-        "str sp, [lr, #{depth}]",
-        "cmp sp, #2",
-        "ldrlo sp, [lr, #{overflow_top}]",
-        "ldreq sp, [lr, #{last_top}]",
-        // The last one is in use: there is nothing left to stand on.
-        "bhi 3f",
-        "cmp sp, #0",
-        "beq 3f",
-        ".if {on_stack}",
-        "str r2, [sp, #-{word}]",
-        "ldr lr, [lr, #{thread}]",
-        "sub r2, sp, #{word}",
-        "lsr r2, r2, #{body_shift}",
-        "lsl r2, r2, #{body_shift}",
-        "str lr, [r2]",
-        "ldr r2, [sp, #-{word}]",
-        ".endif",
-        "sub sp, sp, #{size}",
-        "stm sp, {{r0-r12}}",
-        "mov r10, r1",
-        "ldr r1, [r0, #{word_r1}]",
-        "ldr r4, [r0, #{word_sp}]",
-        "ldr r5, [r0, #{word_lr}]",
-        "ldr r6, [r0, #{word_pc}]",
-        "ldr r7, [r0, #{word_cpsr}]",
-        "mvn r8, #0",
-        "add r9, sp, #{sp_at}",
-        "stm r9, {{r4-r8}}",
-        "ldr r0, [r0, #{word_r0}]",
-        "stm sp, {{r0, r1}}",
-        "add r11, sp, #1",
-        "mov r0, r10",
-        "mov r1, sp",
-        "bl {on_bad_stack}",
-        "3:",
-        "wfi",
-        "b 3b",
-        size = const size_of::<SavedRegs>(),
-        sp_at = const offset_of!(SavedRegs, sp),
-        word_r0 = const ModeWords::R0,
-        word_pc = const ModeWords::PC,
-        word_cpsr = const ModeWords::CPSR,
-        word_sp = const ModeWords::SP,
-        word_lr = const ModeWords::LR,
-        word_r1 = const ModeWords::R1,
-        depth = const ArchLocal::OVERFLOW_DEPTH,
-        overflow_top = const ArchLocal::OVERFLOW_TOP,
-        last_top = const ArchLocal::LAST_TOP,
-        thread = const CpuLocal::THREAD,
-        on_stack = const THREAD_INFO_ON_STACK as usize,
-        body_shift = const BODY_SHIFT,
-        word = const size_of::<u32>(),
-        on_bad_stack = sym super::fault::on_bad_stack,
+        no_room = sym overflow::no_room,
     )
 }
 
@@ -432,7 +364,7 @@ extern "C" fn svc_entry() {
         "ldr r1, [r1, #{thread}]",
         "mcr p15, 0, r1, c13, c0, 3",
         "mov r1, #{software}",
-        "b {bad_stack}",
+        "b {no_room}",
         size = const size_of::<SavedRegs>(),
         sp_at = const offset_of!(SavedRegs, sp),
         pc = const offset_of!(SavedRegs, pc),
@@ -452,7 +384,7 @@ extern "C" fn svc_entry() {
         on_syscall = sym crate::hooks::on_syscall,
         on_trap = sym on_trap,
         way_back = sym way_back,
-        bad_stack = sym bad_stack,
+        no_room = sym overflow::no_room,
     )
 }
 

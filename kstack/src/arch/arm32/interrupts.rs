@@ -26,10 +26,3 @@ pub fn are_on() -> bool {
     unsafe { asm!("mrs {}, cpsr", out(reg) cpsr, options(nostack, preserves_flags)) };
     cpsr & super::regs::IRQ_MASKED == 0
 }
-
-/// Lets NMIs in, which are FIQs: for good, since only their own handler masks them.
-#[inline(always)]
-pub fn let_nmis_in() {
-    // SAFETY: (1) the caller has loaded what their entry rests on; memory is clobbered.
-    unsafe { asm!("cpsie f", options(nostack, preserves_flags)) };
-}

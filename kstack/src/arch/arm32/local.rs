@@ -26,7 +26,7 @@ use kstack_core::addr::Addr;
 pub const THREAD_INFO_ON_STACK: bool = cfg!(feature = "thread-info-on-stack");
 
 /// The bit of SP that is set outside a body, and below which SP is masked.
-pub const BODY_SHIFT: u32 = super::GEOMETRY.body().get().trailing_zeros();
+pub(super) const BODY_SHIFT: u32 = super::GEOMETRY.body().get().trailing_zeros();
 
 /// What a system call from the kernel that finds no room saves here instead: same layout as a mode's words.
 type SvcWords = super::tables::ModeWords;
@@ -141,17 +141,6 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
     }
 }
 
-/// The running thread has changed in the block: the switch that follows takes it from there, and so does [`load`]. With
-/// `thread-info-on-stack` the low end of the thread's stack gets it too.
-#[inline(always)]
-pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
-    if THREAD_INFO_ON_STACK {
-        // SAFETY: (1) the lowest word of the stack that the block names, which is mapped and about to be run on; it is
-        // nobody's but `thread_info`'s.
-        unsafe { (thread_info_at(local.thread_lowest()).get() as *mut usize).write(thread) };
-    }
-}
-
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]
 pub(crate) fn this() -> &'static CpuLocal {
@@ -161,6 +150,17 @@ pub(crate) fn this() -> &'static CpuLocal {
         asm!("mrc p15, 0, {}, c13, c0, 4", out(reg) address,
              options(nomem, nostack, preserves_flags));
         &*(address as *const CpuLocal)
+    }
+}
+
+/// The running thread has changed in the block: the switch that follows takes it from there, and so does [`load`]. With
+/// `thread-info-on-stack` the low end of the thread's stack gets it too.
+#[inline(always)]
+pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
+    if THREAD_INFO_ON_STACK {
+        // SAFETY: (1) the lowest word of the stack that the block names, which is mapped and about to be run on; it is
+        // nobody's but `thread_info`'s.
+        unsafe { (thread_info_at(local.thread_lowest()).get() as *mut usize).write(thread) };
     }
 }
 

@@ -33,6 +33,7 @@ pub mod entry;
 pub mod fault;
 pub mod interrupts;
 pub mod local;
+pub mod overflow;
 pub mod regs;
 pub mod switch;
 pub mod tables;

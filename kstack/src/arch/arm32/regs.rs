@@ -17,9 +17,7 @@ use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In CPSR: IRQ is masked.
-pub const IRQ_MASKED: u32 = 1 << 7;
-/// In CPSR: FIQ is masked.
-pub const FIQ_MASKED: u32 = 1 << 6;
+pub(super) const IRQ_MASKED: u32 = 1 << 7;
 /// In CPSR: Thumb state.
 pub const THUMB: u32 = 1 << 5;
 /// In CPSR: the processor mode.

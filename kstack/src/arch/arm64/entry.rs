@@ -141,7 +141,6 @@ macro_rules! save_at_x0 {
     () => {
         "
         mrs x1, elr_el1
-        str x1, [x0, #{pc}]
         stp x2, x3, [x0, #{x} + 2 * {word}]
         stp x4, x5, [x0, #{x} + 4 * {word}]
         stp x6, x7, [x0, #{x} + 6 * {word}]
@@ -156,11 +155,10 @@ macro_rules! save_at_x0 {
         stp x24, x25, [x0, #{x} + 24 * {word}]
         stp x26, x27, [x0, #{x} + 26 * {word}]
         stp x28, x29, [x0, #{x} + 28 * {word}]
-        str x30, [x0, #{x} + 30 * {word}]
-        mrs x1, spsr_el1
         mrs x3, sp_el0
-        str x1, [x0, #{pstate}]
-        str x3, [x0, #{sp}]
+        stp x30, x3, [x0, #{x} + 30 * {word}]
+        mrs x3, spsr_el1
+        stp x1, x3, [x0, #{pc}]
         ldp x2, x3, [sp, #-{scratch}]
         stp x2, x3, [x0, #{x}]
         "
@@ -174,8 +172,8 @@ macro_rules! load_and_return {
         msr daifset, #0xf
         mov x0, sp
         msr spsel, #1
-        ldp x1, x2, [x0, #{sp}]
-        ldr x3, [x0, #{pstate}]
+        ldp x30, x1, [x0, #{x} + 30 * {word}]
+        ldp x2, x3, [x0, #{pc}]
         msr sp_el0, x1
         msr elr_el1, x2
         msr spsr_el1, x3
@@ -193,7 +191,6 @@ macro_rules! load_and_return {
         ldp x24, x25, [x0, #{x} + 24 * {word}]
         ldp x26, x27, [x0, #{x} + 26 * {word}]
         ldp x28, x29, [x0, #{x} + 28 * {word}]
-        ldr x30, [x0, #{x} + 30 * {word}]
         ldp x0, x1, [x0, #{x}]
         eret
         "
@@ -202,7 +199,8 @@ macro_rules! load_and_return {
 pub(super) use save_at_x0;
 
 const _: () = assert!(
-    offset_of!(SavedRegs, pc) == offset_of!(SavedRegs, sp) + size_of::<u64>()
+    offset_of!(SavedRegs, sp) == offset_of!(SavedRegs, x) + 31 * size_of::<u64>()
+        && offset_of!(SavedRegs, pstate) == offset_of!(SavedRegs, pc) + size_of::<u64>()
         && offset_of!(SavedRegs, esr) == offset_of!(SavedRegs, orig_x0) + size_of::<u64>(),
     "pairs that are stored and loaded together"
 );
@@ -216,25 +214,24 @@ extern "C" fn kernel_sync() {
         "mrs x1, esr_el1",
         "stp x2, x1, [x0, #{orig_x0}]",
         "lsr x2, x1, #{class_shift}",
-        "mrs x1, far_el1",
         // The stack is sound and the registers are on it: from here on it is the stack.
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
         "cmp x2, #{svc}",
         "b.eq 2f",
+        "mrs x1, far_el1",
         "bl {on_exception}",
-        "b {way_back}",
+        "b 3f",
         // A software interrupt: the shortest way, since it is what costs are compared by. pc is behind the instruction already.
         "2:",
         "msr daifclr, #{debug_and_serror}",
         "bl {on_software_interrupt}",
-        "b {way_back}",
+        "3:",
+        load_and_return!(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
         class_shift = const super::fault::CLASS_SHIFT,
@@ -242,7 +239,6 @@ extern "C" fn kernel_sync() {
         debug_and_serror = const DEBUG_AND_SERROR,
         on_software_interrupt = sym on_software_interrupt,
         on_exception = sym super::fault::on_exception,
-        way_back = sym way_back,
     )
 }
 
@@ -263,17 +259,14 @@ extern "C" fn kernel_irq() {
         "add x29, x0, #1",
         "msr daifclr, #{debug_and_serror}",
         "bl {on_irq}",
-        "b {way_back}",
+        load_and_return!(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
         debug_and_serror = const DEBUG_AND_SERROR,
         on_irq = sym on_irq,
-        way_back = sym way_back,
     )
 }
 
@@ -286,7 +279,6 @@ extern "C" fn user_sync() {
         "mrs x1, esr_el1",
         "stp x2, x1, [x0, #{orig_x0}]",
         "lsr x2, x1, #{class_shift}",
-        "mrs x1, far_el1",
         // The running thread, for `current`.
         "mrs x3, tpidr_el1",
         "ldr x3, [x3, #{thread}]",
@@ -301,13 +293,12 @@ extern "C" fn user_sync() {
         "bl {on_syscall}",
         "b {way_back_to_user}",
         "2:",
+        "mrs x1, far_el1",
         "bl {on_exception}",
         "b {way_back_to_user}",
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         thread = const CpuLocal::THREAD,
         scratch = const SLOT_SCRATCH,
@@ -340,8 +331,6 @@ extern "C" fn user_irq() {
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         thread = const CpuLocal::THREAD,
         scratch = const SLOT_SCRATCH,
@@ -367,22 +356,8 @@ extern "C" fn way_back_to_user() {
         interrupts = const INTERRUPTS,
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
+        pc = const offset_of!(SavedRegs, pc),
         before_user = sym crate::hooks::before_user,
-    )
-}
-
-/// Back to the kernel code whose SavedRegs are at SP. SP: at SavedRegs.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_entry")]
-extern "C" fn way_back() {
-    naked_asm!(
-        load_and_return!(),
-        x = const offset_of!(SavedRegs, x),
-        word = const size_of::<u64>(),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
     )
 }
 

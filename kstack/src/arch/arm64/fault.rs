@@ -11,15 +11,12 @@ use super::interrupts;
 use super::overflow;
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
-use crate::local::CpuLocal;
-use crate::{registry, unwind};
-use core::cell::UnsafeCell;
+use crate::report;
 use kstack_core::addr::Addr;
-use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+use kstack_core::verdict::{Consequence, Delivery};
 
 /// Where the exception class stands in ESR_EL1.
-pub const CLASS_SHIFT: u32 = 26;
+pub(super) const CLASS_SHIFT: u32 = 26;
 /// Exception classes (Arm ARM, ESR_EL1): a data access in the kernel.
 const DATA_ABORT: u8 = 0x25;
 /// Hardware breakpoint, single step, watchpoint, each in the kernel.
@@ -31,18 +28,6 @@ const INSTRUCTION: u64 = 4;
 
 /// How far below SP a single store reaches that moves SP by itself (`stp x, y, [sp, #-512]!`).
 const MOST_PRE_INDEX: usize = 512;
-
-/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
-struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
-
-/// CPUs that can report at the same time.
-const MOST_CPUS: usize = 64;
-
-// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the overflow or abort handler, and until the
-// thread that is ended has read it.
-unsafe impl Sync for Reports {}
-
-static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
 
 /// The exception class, which is what the kernel gets as the vector.
 pub(super) const fn class_of(regs: &SavedRegs) -> u8 {
@@ -65,7 +50,7 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
         return;
     }
     if DEBUG.contains(&class) {
-        crate::hooks::on_debug(regs);
+        (hooks().debug)(regs);
         return;
     }
     if is_data_abort(regs) {
@@ -75,7 +60,7 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
         } else {
             Delivery::OwnStack
         };
-        if let Some(report) = report(delivery, fault, regs) {
+        if let Some(report) = report::of(delivery, fault, regs) {
             match report.verdict.consequence {
                 Consequence::EndThread => overflow::end_on_own_stack(report),
                 Consequence::StopSystem => (hooks().stop)(report),
@@ -87,23 +72,4 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
         regs.pc += INSTRUCTION;
     }
     (hooks().kernel_exception)(class, fault, regs);
-}
-
-/// Judges the fault and writes this CPU's report.
-pub(super) fn report(
-    delivery: Delivery,
-    address: Addr,
-    regs: &SavedRegs,
-) -> Option<&'static OverflowReport> {
-    let registry = registry::get()?;
-    let cpu = CpuLocal::this().cpu();
-    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
-    let context = (hooks().context)();
-    let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    // SAFETY: (1) this CPU's own element, see `Reports`.
-    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
-    let report =
-        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
-    unwind::from_regs(registry, regs, &mut report.backtrace);
-    Some(report)
 }

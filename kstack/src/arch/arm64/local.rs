@@ -23,9 +23,9 @@ pub struct ArchLocal {
 
 impl ArchLocal {
     /// Offset of the overflow stack's top in [`CpuLocal`], for assembly.
-    pub const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
+    pub(super) const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
     /// Offset of the count of second faults in [`CpuLocal`], for assembly.
-    pub const SECOND_FAULTS: usize = CpuLocal::ARCH + offset_of!(Self, second_faults);
+    pub(super) const SECOND_FAULTS: usize = CpuLocal::ARCH + offset_of!(Self, second_faults);
 
     pub(crate) const fn new() -> Self {
         Self { overflow_top: AtomicUsize::new(0), second_faults: AtomicUsize::new(0) }
@@ -82,6 +82,15 @@ pub(crate) fn this() -> &'static CpuLocal {
     }
 }
 
+/// The running thread has changed. `local` is the block of the CPU this runs on, or of one that has not loaded it yet.
+#[inline(always)]
+pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
+    if core::ptr::eq(local, this()) {
+        // SAFETY: (1) while the kernel runs, the register is the kernel's; programs see zero in it.
+        unsafe { asm!("msr tpidrro_el0, {}", in(reg) thread, options(nostack, preserves_flags)) };
+    }
+}
+
 /// See [`CpuLocal::current_thread`]. One instruction.
 #[inline(always)]
 pub(crate) fn current_thread() -> usize {
@@ -91,13 +100,4 @@ pub(crate) fn current_thread() -> usize {
         asm!("mrs {}, tpidrro_el0", out(reg) thread, options(nostack, preserves_flags, readonly));
     }
     thread
-}
-
-/// The running thread has changed. `local` is the block of the CPU this runs on, or of one that has not loaded it yet.
-#[inline(always)]
-pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
-    if core::ptr::eq(local, this()) {
-        // SAFETY: (1) while the kernel runs, the register is the kernel's; programs see zero in it.
-        unsafe { asm!("msr tpidrro_el0, {}", in(reg) thread, options(nostack, preserves_flags)) };
-    }
 }

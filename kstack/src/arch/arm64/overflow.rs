@@ -4,7 +4,7 @@
 //!   overflow stack, one per CPU, between guards of its own
 //!   | 16 bytes of the slot: x0 x1 |   <- SP_EL1
 //!   | SavedRegs                   |   sp in it is the broken SP
-//!   | frames of `on_overflow`     |
+//!   | frames of `on_no_room`      |
 //! ```
 //!
 //! Invariants:
@@ -22,6 +22,7 @@ use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
+use crate::report;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::Addr;
@@ -40,16 +41,14 @@ pub(super) extern "C" fn no_room_sync() {
         "mrs x1, far_el1",
         "mov sp, x0",
         "add x29, x0, #1",
-        "bl {on_overflow}",
+        "bl {on_no_room}",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
-        on_overflow = sym on_overflow,
+        on_no_room = sym on_no_room,
     )
 }
 
@@ -65,16 +64,14 @@ pub(super) extern "C" fn no_room_other() {
         "mov x1, #0",
         "mov sp, x0",
         "add x29, x0, #1",
-        "bl {on_overflow}",
+        "bl {on_no_room}",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
-        sp = const offset_of!(SavedRegs, sp),
-        pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
-        on_overflow = sym on_overflow,
+        on_no_room = sym on_no_room,
     )
 }
 
@@ -155,7 +152,7 @@ pub(super) extern "C" fn second_fault() {
 }
 
 /// The registers did not fit. On the overflow stack, everything masked.
-extern "C" fn on_overflow(regs: &mut SavedRegs, fault: Addr) -> ! {
+extern "C" fn on_no_room(regs: &mut SavedRegs, fault: Addr) -> ! {
     give_verdict(regs, fault);
     // Not about a stack. The kernel can only say so.
     (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
@@ -168,7 +165,7 @@ fn give_verdict(regs: &SavedRegs, fault: Addr) {
     let place = Addr::new((regs.sp as usize).wrapping_sub(size_of::<SavedRegs>()));
     let attempted = [fault::is_data_abort(regs).then_some(fault), Some(place)];
     for address in attempted.into_iter().flatten() {
-        if let Some(report) = fault::report(Delivery::AnotherStack, address, regs) {
+        if let Some(report) = report::of(Delivery::AnotherStack, address, regs) {
             match report.verdict.consequence {
                 Consequence::EndThread => end_on_own_stack(report),
                 Consequence::StopSystem => (hooks().stop)(report),

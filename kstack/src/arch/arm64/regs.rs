@@ -14,7 +14,7 @@ use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In PSTATE: interrupts are masked.
-pub const INTERRUPTS_OFF: u64 = 1 << 7;
+pub(super) const INTERRUPTS_OFF: u64 = 1 << 7;
 
 /// In PSTATE: exception level and choice of SP. Zero in user mode.
 const MODE: u64 = 0xf;

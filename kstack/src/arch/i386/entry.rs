@@ -36,7 +36,7 @@ use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 
 /// The vector of the system call that every i386 program knows.
-pub const SYSCALL_VECTOR: u8 = 0x80;
+pub(super) const SYSCALL_VECTOR: u8 = 0x80;
 
 /// Bytes of a word.
 pub(super) const WORD: usize = size_of::<u32>();

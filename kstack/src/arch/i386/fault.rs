@@ -11,32 +11,14 @@ use super::regs::SavedRegs;
 use super::tables::CpuTables;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::{registry, unwind};
+use crate::report;
 use core::arch::asm;
-use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
 use kstack_core::addr::Addr;
-use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, REPORT_STEPS, judge};
+use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
 const DOUBLE_FAULT: u8 = 8;
 const PAGE_FAULT: u8 = 14;
 const MACHINE_CHECK: u8 = 18;
-
-/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
-struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MOST_CPUS]);
-
-/// CPUs that can report at the same time.
-const MOST_CPUS: usize = 64;
-
-// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the double fault or page fault handler, and
-// until the thread that is ended has read it.
-unsafe impl Sync for Reports {}
-
-static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MOST_CPUS]);
-
-/// What a report starts with: copied from here, not made on the stack first.
-static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
 
 fn fault_address() -> Addr {
     let address: usize;
@@ -53,7 +35,7 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         return;
     }
     if vector == PAGE_FAULT
-        && let Some(report) = report(Delivery::OwnStack, address, regs)
+        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
     {
         match report.verdict.consequence {
             Consequence::EndThread => (hooks().end_thread)(report),
@@ -95,7 +77,7 @@ pub(super) extern "C" fn on_double_fault_task() -> ! {
 
 /// A double fault, registers gathered.
 fn on_double_fault(mut regs: SavedRegs) -> ! {
-    if let Some(report) = report(Delivery::AnotherStack, fault_address(), &regs) {
+    if let Some(report) = report::of(Delivery::AnotherStack, fault_address(), &regs) {
         match report.verdict.consequence {
             Consequence::EndThread => end_on_own_stack(report),
             Consequence::StopSystem => (hooks().stop)(report),
@@ -110,27 +92,6 @@ fn on_double_fault(mut regs: SavedRegs) -> ! {
 pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     (hooks().kernel_exception)(MACHINE_CHECK, Addr::new(0), regs);
     unreachable!("a kernel returned from a machine check")
-}
-
-/// Judges the fault and writes this CPU's report.
-fn report(delivery: Delivery, address: Addr, regs: &SavedRegs) -> Option<&'static OverflowReport> {
-    let registry = registry::get()?;
-    let cpu = CpuLocal::this().cpu();
-    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
-    let context = (hooks().context)();
-    let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    let place = REPORTS.0[cpu.index() % MOST_CPUS].get().cast::<OverflowReport>();
-    // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it stays: as a whole, the report
-    // would first lie on this stack, of which it is half.
-    let report = unsafe {
-        (&raw mut (*place).verdict).write(verdict);
-        (&raw mut (*place).fault).write(fault);
-        (&raw mut (*place).context).write(context);
-        core::ptr::copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*place).backtrace, 1);
-        &mut *place
-    };
-    unwind::from_regs(registry, regs, &mut report.backtrace);
-    Some(report)
 }
 
 /// Leaves the double-fault stack for the top of the overflowed one, and ends the thread there.

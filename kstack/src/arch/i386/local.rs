@@ -28,12 +28,12 @@ pub struct ArchLocal {
 }
 
 impl ArchLocal {
-    pub(crate) const NMI_BODY_TOP: usize = CpuLocal::ARCH + offset_of!(Self, nmi_body_top);
-    pub(crate) const NMI_ACTIVE: usize = CpuLocal::ARCH + offset_of!(Self, nmi_active);
-    pub(crate) const NMI_LATCHED: usize = CpuLocal::ARCH + offset_of!(Self, nmi_latched);
-    pub(crate) const DEBUG_TOP: usize = CpuLocal::ARCH + offset_of!(Self, debug_top);
-    pub(crate) const DEBUG_ACTIVE: usize = CpuLocal::ARCH + offset_of!(Self, debug_active);
-    pub(crate) const MACHINE_CHECK_TOP: usize =
+    pub(super) const NMI_BODY_TOP: usize = CpuLocal::ARCH + offset_of!(Self, nmi_body_top);
+    pub(super) const NMI_ACTIVE: usize = CpuLocal::ARCH + offset_of!(Self, nmi_active);
+    pub(super) const NMI_LATCHED: usize = CpuLocal::ARCH + offset_of!(Self, nmi_latched);
+    pub(super) const DEBUG_TOP: usize = CpuLocal::ARCH + offset_of!(Self, debug_top);
+    pub(super) const DEBUG_ACTIVE: usize = CpuLocal::ARCH + offset_of!(Self, debug_active);
+    pub(super) const MACHINE_CHECK_TOP: usize =
         CpuLocal::ARCH + offset_of!(Self, machine_check_top);
     pub(crate) const SYSENTER_RETURN: usize = CpuLocal::ARCH + offset_of!(Self, sysenter_return);
 

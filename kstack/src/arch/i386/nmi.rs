@@ -39,6 +39,7 @@
 use super::entry::{push_segment, saving_entry};
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
+use crate::hooks::hooks;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
@@ -93,7 +94,7 @@ extern "C" fn nmi_save() {
         ACTIVE = const ArchLocal::NMI_ACTIVE,
         LATCHED = const ArchLocal::NMI_LATCHED,
         BODY_TOP = const ArchLocal::NMI_BODY_TOP,
-        on_nmi = sym crate::hooks::on_nmi,
+        on_nmi = sym on_nmi,
         restore = sym super::entry::restore,
     )
 }
@@ -140,8 +141,41 @@ extern "C" fn debug_save() {
         ]
         ACTIVE = const ArchLocal::DEBUG_ACTIVE,
         TOP = const ArchLocal::DEBUG_TOP,
-        on_debug = sym on_kernel_debug,
+        on_debug = sym on_debug,
         restore = sym super::entry::restore_after_debug,
+    )
+}
+
+extern "C" fn on_nmi(regs: &mut SavedRegs) {
+    (hooks().nmi)(regs);
+}
+
+extern "C" fn on_debug(regs: &mut SavedRegs) {
+    let sysenter = super::entry::sysenter_entry as *const () as u32;
+    if regs.eip == sysenter && regs.eflags & TRAP != 0 {
+        regs.eflags &= !TRAP;
+        return;
+    }
+    (hooks().debug)(regs);
+}
+
+/// Where the double-fault task starts. SP: the top of its stack, less the error code. Interrupts off, FS the kernel's. Never
+/// returns: the thread whose stack overflowed is ended, or the system stops.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+pub(super) extern "C" fn double_fault() {
+    naked_asm!(
+        // A task switch sets CR0.TS, so that the next floating-point instruction faults: whose it is has not changed.
+        "clts",
+        "pushfd",
+        "and dword ptr [esp], ~{NESTED_TASK}",
+        "popfd",
+        "xor ebp, ebp",
+        "and esp, -16",
+        "call {on_task}",
+        "ud2",
+        NESTED_TASK = const NESTED_TASK,
+        on_task = sym super::fault::on_double_fault_task,
     )
 }
 
@@ -165,35 +199,6 @@ extern "C" fn machine_check_save() {
         ]
         TOP = const ArchLocal::MACHINE_CHECK_TOP,
         on_machine_check = sym super::fault::on_machine_check,
-    )
-}
-
-extern "C" fn on_kernel_debug(regs: &mut SavedRegs) {
-    let sysenter = super::entry::sysenter_entry as *const () as u32;
-    if regs.eip == sysenter && regs.eflags & TRAP != 0 {
-        regs.eflags &= !TRAP;
-        return;
-    }
-    crate::hooks::on_debug(regs);
-}
-
-/// Where the double-fault task starts. SP: the top of its stack, less the error code. Interrupts off, FS the kernel's. Never
-/// returns: the thread whose stack overflowed is ended, or the system stops.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_own")]
-pub(super) extern "C" fn double_fault() {
-    naked_asm!(
-        // A task switch sets CR0.TS, so that the next floating-point instruction faults: whose it is has not changed.
-        "clts",
-        "pushfd",
-        "and dword ptr [esp], ~{NESTED_TASK}",
-        "popfd",
-        "xor ebp, ebp",
-        "and esp, -16",
-        "call {on_task}",
-        "ud2",
-        NESTED_TASK = const NESTED_TASK,
-        on_task = sym super::fault::on_double_fault_task,
     )
 }
 

@@ -25,7 +25,7 @@ use kstack_core::unwind::{self, FrameRules};
 pub const INTERRUPTS_ON: u32 = 1 << 9;
 
 /// What entry code adds to the address of saved registers, in the frame pointer: they are no frame record.
-pub(crate) const MARK: usize = 1;
+pub(super) const MARK: usize = 1;
 
 /// Saved registers; see the module's drawing. 68 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -119,7 +119,7 @@ const fn offset_of_descriptor(number: usize) -> usize {
 }
 
 /// A flat, writable, 32-bit data segment of the kernel with this base.
-pub const fn data_descriptor(base: u32) -> u64 {
+pub(super) const fn data_descriptor(base: u32) -> u64 {
     with_base(0x00cf_9300_0000_ffff, base)
 }
 
@@ -157,7 +157,7 @@ fn write_msr(register: u32, value: u32) {
 
 impl CpuTables {
     /// Offset of the word in which the `sysenter` entry finds the thread stack's top, for assembly.
-    pub const ESP1: usize = offset_of!(Self, tss) + offset_of!(Tss, esp1);
+    pub(super) const ESP1: usize = offset_of!(Self, tss) + offset_of!(Tss, esp1);
 
     /// Fills the tables: everything that is not real yet is poisoned. `page_tables`: the root with which a double fault is
     /// handled, until [`CpuTables::set_page_tables`] says otherwise.

@@ -11,29 +11,14 @@ use super::entry::{self, SOFTWARE};
 use super::overflow;
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
-use crate::local::CpuLocal;
-use crate::{registry, unwind};
-use core::cell::UnsafeCell;
+use crate::report;
 use kstack_core::addr::Addr;
-use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+use kstack_core::verdict::{Consequence, Delivery};
 
 /// scause: `ebreak`.
 const BREAKPOINT: u8 = 3;
 /// scause: a page fault at an instruction, a load, a store.
 const PAGE_FAULTS: [u64; 3] = [12, 13, 15];
-
-/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
-struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
-
-/// CPUs that can report at the same time.
-const MOST_CPUS: usize = 64;
-
-// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the overflow or page fault handler, and until
-// the thread that is ended has read it.
-unsafe impl Sync for Reports {}
-
-static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
 
 /// The address of the access that failed, if it was one.
 pub(super) fn accessed(regs: &SavedRegs) -> Option<Addr> {
@@ -56,7 +41,7 @@ pub(super) fn on_exception(cause: u8, regs: &mut SavedRegs) {
             return;
         }
     } else if let Some(address) = accessed(regs)
-        && let Some(report) = report(Delivery::OwnStack, address, regs)
+        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
     {
         match report.verdict.consequence {
             Consequence::EndThread => overflow::end_on_own_stack(report),
@@ -64,23 +49,4 @@ pub(super) fn on_exception(cause: u8, regs: &mut SavedRegs) {
         }
     }
     (hooks().kernel_exception)(cause, address, regs);
-}
-
-/// Judges the fault and writes this CPU's report.
-pub(super) fn report(
-    delivery: Delivery,
-    address: Addr,
-    regs: &SavedRegs,
-) -> Option<&'static OverflowReport> {
-    let registry = registry::get()?;
-    let cpu = CpuLocal::this().cpu();
-    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
-    let context = (hooks().context)();
-    let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    // SAFETY: (1) this CPU's own element, see `Reports`.
-    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
-    let report =
-        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
-    unwind::from_regs(registry, regs, &mut report.backtrace);
-    Some(report)
 }

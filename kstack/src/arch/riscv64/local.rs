@@ -24,13 +24,13 @@ pub struct ArchLocal {
 
 impl ArchLocal {
     /// Offset of the word for t0 in the CPU's block, for assembly.
-    pub const T0: usize = CpuLocal::ARCH + offset_of!(Self, t0);
+    pub(super) const T0: usize = CpuLocal::ARCH + offset_of!(Self, t0);
     /// Offset of the word for a broken SP, for assembly.
-    pub const BROKEN_SP: usize = CpuLocal::ARCH + offset_of!(Self, broken_sp);
+    pub(super) const BROKEN_SP: usize = CpuLocal::ARCH + offset_of!(Self, broken_sp);
     /// Offset of the overflow stack's top, for assembly.
-    pub const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
+    pub(super) const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
     /// Offset of the count of overflows, for assembly.
-    pub const OVERFLOWS: usize = CpuLocal::ARCH + offset_of!(Self, overflows);
+    pub(super) const OVERFLOWS: usize = CpuLocal::ARCH + offset_of!(Self, overflows);
 
     pub(crate) const fn new() -> Self {
         Self {

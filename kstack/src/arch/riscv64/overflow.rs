@@ -26,7 +26,7 @@ use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::registry;
+use crate::{registry, report};
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
@@ -112,7 +112,7 @@ extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
     // Where the access went that failed; and where the entry wanted to put the registers.
     let attempted = [fault::accessed(regs), Some(wanted(regs))];
     for address in attempted.into_iter().flatten() {
-        if let Some(report) = fault::report(Delivery::AnotherStack, address, regs) {
+        if let Some(report) = report::of(Delivery::AnotherStack, address, regs) {
             match report.verdict.consequence {
                 Consequence::EndThread => end_on_own_stack(report),
                 Consequence::StopSystem => (hooks().stop)(report),

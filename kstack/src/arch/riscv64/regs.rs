@@ -15,11 +15,11 @@ use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In sstatus: interrupts are on (SIE).
-pub const INTERRUPTS_ON_NOW: u64 = 1 << 1;
+pub(super) const INTERRUPTS_ON_NOW: u64 = 1 << 1;
 /// In a saved status: interrupts were on (SPIE).
 pub const INTERRUPTS_ON: u64 = 1 << 5;
 /// In a saved status: the entry came from the kernel (SPP).
-pub const FROM_KERNEL: u64 = 1 << 8;
+pub(super) const FROM_KERNEL: u64 = 1 << 8;
 /// In a saved status: the program may use floating point, and has not yet (FS = initial).
 pub const FLOAT_INITIAL: u64 = 1 << 13;
 /// In a saved status: programs are 64-bit ones (UXL).

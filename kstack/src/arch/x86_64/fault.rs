@@ -9,27 +9,12 @@
 
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
-use crate::local::CpuLocal;
-use crate::{registry, unwind};
+use crate::report;
 use core::arch::asm;
-use core::cell::UnsafeCell;
 use kstack_core::addr::Addr;
-use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Consequence, Delivery, Fault, OverflowReport, judge};
+use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
 const PAGE_FAULT: u8 = 14;
-
-/// One report per CPU, in a fixed place: the handler allocates nothing, and its frame stays small.
-struct Reports([UnsafeCell<Option<OverflowReport>>; MOST_CPUS]);
-
-/// CPUs that can report at the same time.
-const MOST_CPUS: usize = 64;
-
-// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from the double fault or page fault handler, and
-// until the thread that is ended has read it.
-unsafe impl Sync for Reports {}
-
-static REPORTS: Reports = Reports([const { UnsafeCell::new(None) }; MOST_CPUS]);
 
 fn fault_address() -> Addr {
     let address: usize;
@@ -46,7 +31,7 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         return;
     }
     if vector == PAGE_FAULT
-        && let Some(report) = report(Delivery::OwnStack, address, regs)
+        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
     {
         match report.verdict.consequence {
             Consequence::EndThread => (hooks().end_thread)(report),
@@ -58,7 +43,7 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
 
 /// A double fault. On its own stack, interrupts off, GS base the kernel's.
 pub(super) extern "C" fn on_double_fault(regs: &mut SavedRegs) -> ! {
-    if let Some(report) = report(Delivery::AnotherStack, fault_address(), regs) {
+    if let Some(report) = report::of(Delivery::AnotherStack, fault_address(), regs) {
         match report.verdict.consequence {
             Consequence::EndThread => end_on_own_stack(report),
             Consequence::StopSystem => (hooks().stop)(report),
@@ -73,21 +58,6 @@ pub(super) extern "C" fn on_double_fault(regs: &mut SavedRegs) -> ! {
 pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     (hooks().kernel_exception)(18, Addr::new(0), regs);
     unreachable!("a kernel returned from a machine check")
-}
-
-/// Judges the fault and writes this CPU's report.
-fn report(delivery: Delivery, address: Addr, regs: &SavedRegs) -> Option<&'static OverflowReport> {
-    let registry = registry::get()?;
-    let cpu = CpuLocal::this().cpu();
-    let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
-    let context = (hooks().context)();
-    let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    // SAFETY: (1) this CPU's own element, see `Reports`.
-    let place = unsafe { &mut *REPORTS.0[cpu.index() % MOST_CPUS].get() };
-    let report =
-        place.insert(OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() });
-    unwind::from_regs(registry, regs, &mut report.backtrace);
-    Some(report)
 }
 
 /// Leaves the double-fault stack for the top of the overflowed one, and ends the thread there.

@@ -29,6 +29,7 @@
 
 use super::entry::{restore_to_rdi, save_below_rdi};
 use super::regs::SavedRegs;
+use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -204,7 +205,7 @@ extern "C" fn nmi_body() {
         restore_to_rdi!(),
         "add rsp, 8",
         "jmp {window}",
-        on_nmi = sym crate::hooks::on_nmi,
+        on_nmi = sym on_nmi,
         window = sym nmi_window,
     )
 }
@@ -272,7 +273,7 @@ extern "C" fn nmi_from_user() {
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
         WORD = const WORD, FRAME = const FRAME,
         thread_top = const CpuLocal::THREAD_TOP,
-        on_nmi = sym crate::hooks::on_nmi,
+        on_nmi = sym on_nmi,
     )
 }
 
@@ -306,9 +307,17 @@ extern "C" fn debug() {
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
         WORD = const WORD, FRAME = const FRAME,
         thread_top = const CpuLocal::THREAD_TOP,
-        on_debug = sym crate::hooks::on_debug,
+        on_debug = sym on_debug,
         stub = sym super::entry::stub::<1>,
     )
+}
+
+extern "C" fn on_nmi(regs: &mut SavedRegs) {
+    (hooks().nmi)(regs);
+}
+
+extern "C" fn on_debug(regs: &mut SavedRegs) {
+    (hooks().debug)(regs);
 }
 
 /// Vector 8. Never returns: the thread whose stack overflowed is ended, or the system stops.

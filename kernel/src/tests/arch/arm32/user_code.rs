@@ -34,12 +34,6 @@ pub extern "C" fn spin() {
     )
 }
 
-/// Reads where r0 points, then system call 1.
-#[unsafe(naked)]
-pub extern "C" fn read_there() {
-    naked_asm!("ldr r1, [r0]", "mov r7, #1", "svc #0")
-}
-
 /// System call 0 twice with a known value in every register, then system call 1.
 #[unsafe(naked)]
 pub extern "C" fn call_twice() {
@@ -85,4 +79,10 @@ pub fn check_call_twice(regs: &SavedRegs, sp: u64) -> Outcome {
     };
     check!(*regs == known, "{regs:x?}, not {known:x?}");
     Ok(())
+}
+
+/// Reads where r0 points, then system call 1.
+#[unsafe(naked)]
+pub extern "C" fn read_there() {
+    naked_asm!("ldr r1, [r0]", "mov r7, #1", "svc #0")
 }

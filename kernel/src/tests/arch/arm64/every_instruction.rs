@@ -18,10 +18,12 @@ use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, step};
 use crate::softirq::{self, Softirq};
 use crate::sync::SpinLock;
+use crate::tests::arch::entry_code;
+use crate::tests::every_moment;
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts, sched, symbols};
+use crate::{cpus, interrupts, symbols};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -171,7 +173,7 @@ impl Work {
                     cpus::online().map(|cpu| cpu.ipis.load(Ordering::Relaxed)).sum::<u64>() > before
                 })
             }
-            Self::Switch => switch(),
+            Self::Switch => every_moment::switch(|| {}),
             Self::User => program(),
             Self::UserInterrupt => interrupted_program(),
         }
@@ -190,23 +192,6 @@ fn in_a_thread() -> Outcome {
     let mut after = Registers::default();
     registers::across_a_breakpoint_in_a_frame(&mut after);
     check!(after.are_known_in_a_frame(), "registers after a breakpoint: {after:x?}");
-    Ok(())
-}
-
-#[inline(never)]
-fn switch() -> Outcome {
-    static KEPT: AtomicUsize = AtomicUsize::new(0);
-    extern "C" fn give_way() {
-        sched::yield_now();
-    }
-    fn body(argument: usize) {
-        KEPT.store(registers::kept_across(give_way, argument), Ordering::Relaxed);
-    }
-    KEPT.store(0, Ordering::Relaxed);
-    let thread = sched::spawn_kernel("swept", body, 0x5a5a_1000);
-    thread.map_err(|error| format!("{error:?}"))?.join();
-    let all = KEPT.load(Ordering::Relaxed) == registers::KEPT;
-    check!(all, "{KEPT:?} registers of {} were kept", registers::KEPT);
     Ok(())
 }
 
@@ -238,11 +223,6 @@ fn interrupted_program() -> Outcome {
         thread.finish();
         hit
     })
-}
-
-unsafe extern "C" {
-    static kstack_entry_lowest: u8;
-    static kstack_entry_top: u8;
 }
 
 /// One instruction of the entry code.
@@ -378,10 +358,8 @@ pub fn s4_an_exception_and_an_interrupt_on_every_instruction_of_the_entry_and_sw
 }
 
 fn sweep() -> Outcome {
-    let lowest = &raw const kstack_entry_lowest as u64;
-    let top = &raw const kstack_entry_top as u64;
     let (mut all, mut hit, mut exactly) = (0, 0, 0);
-    for (start, symbol) in symbols::starting_in(lowest, top) {
+    for (start, symbol) in entry_code::functions() {
         for instruction in instructions_of(start, &symbol) {
             all += 1;
             let name = |message| {

@@ -29,7 +29,7 @@ impl Registers {
     }
 
     /// The same, but x29 is a frame pointer.
-    pub fn are_known_in_a_frame(&self) -> bool {
+    pub(super) fn are_known_in_a_frame(&self) -> bool {
         let mut plain = *self;
         plain.x[FP] = Self::known(FP);
         plain.are_known() && self.x[FP] == self.sp

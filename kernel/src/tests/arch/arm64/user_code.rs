@@ -93,7 +93,7 @@ pub extern "C" fn read_there() {
 
 /// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at x0 is 0, and ends.
 #[unsafe(naked)]
-pub extern "C" fn known_program() {
+pub(super) extern "C" fn known_program() {
     naked_asm!(
         "mov x8, x0",
         known_registers!(),
@@ -113,7 +113,7 @@ pub extern "C" fn known_program() {
 }
 
 /// Whether the registers of one of the first three entries of [`known_program`] are right.
-pub fn check_known_program(regs: &SavedRegs, argument: u64, sp: u64) -> Outcome {
+pub(super) fn check_known_program(regs: &SavedRegs, argument: u64, sp: u64) -> Outcome {
     let mut wanted = SavedRegs { sp, orig_x0: argument, ..*regs };
     for (number, place) in wanted.x.iter_mut().enumerate() {
         *place = match number {

@@ -54,7 +54,6 @@ table! {
         nmi::i8_an_nmi_from_user_mode_is_handled_on_the_thread_stack,
         nmi::i8_o1_after_a_double_fault_the_task_gate_can_be_used_again,
         every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
-        every_instruction::s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         sysenter::x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
         sysenter::x2_sysenter_with_the_trap_flag_set_is_a_call_like_any_other,
     ],

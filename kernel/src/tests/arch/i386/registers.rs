@@ -29,16 +29,6 @@ impl Registers {
     /// The value that `eax` gets; each of the others, in the order of the fields, gets one more than the one before.
     pub const FIRST: u32 = 0x5a5a_c001;
 
-    /// The same as [`Registers::are_known`], but ebp is a frame pointer.
-    pub fn are_known_in_a_frame(&self) -> bool {
-        Self { ebp: Self::FIRST + 7, ..*self }.are_known()
-    }
-
-    /// The frame pointer.
-    pub fn frame_pointer(&self) -> usize {
-        self.ebp as usize
-    }
-
     /// Whether every register is what the functions below put into it.
     pub fn are_known(&self) -> bool {
         const N: u32 = Registers::FIRST;
@@ -55,6 +45,16 @@ impl Registers {
                 esp: self.esp,
                 eip: self.eip,
             }
+    }
+
+    /// The same as [`Registers::are_known`], but ebp is a frame pointer.
+    pub(in crate::tests::arch) fn are_known_in_a_frame(&self) -> bool {
+        Self { ebp: Self::FIRST + 7, ..*self }.are_known()
+    }
+
+    /// The frame pointer.
+    pub(in crate::tests::arch) fn frame_pointer(&self) -> usize {
+        self.ebp as usize
     }
 }
 

@@ -130,7 +130,7 @@ pub fn x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread() -
                 // SAFETY: (1) mapped, see above.
                 let tops = unsafe { [word(base, 4), word(base, 12)] };
                 let top = sched::current().stack_range().top;
-                if tops != [top.get() as u32; 2] || sched::entry_stack_top() != top {
+                if tops != [top.get() as u32; 2] || cpus::this().local.thread_top() != top {
                     WRONG.fetch_add(1, Ordering::Relaxed);
                 }
                 LOOKS.fetch_add(1, Ordering::Relaxed);

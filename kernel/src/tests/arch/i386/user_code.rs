@@ -100,7 +100,7 @@ pub extern "C" fn read_there() {
 /// System call 0 by `sysenter`, through the page for it, and then by `int 0x80`, with a known value in every register; then
 /// system call 1.
 #[unsafe(naked)]
-pub extern "C" fn call_by_sysenter() {
+pub(super) extern "C" fn call_by_sysenter() {
     naked_asm!(
         "mov ebx, 0x1002",
         "mov ecx, 0x1003",
@@ -120,7 +120,7 @@ pub extern "C" fn call_by_sysenter() {
 
 /// System call 0 by a `sysenter` of its own, right after setting the trap flag; then system call 1.
 #[unsafe(naked)]
-pub extern "C" fn trapped_sysenter() {
+pub(super) extern "C" fn trapped_sysenter() {
     naked_asm!(
         "call 4f",
         "mov eax, 1",
@@ -141,7 +141,7 @@ pub extern "C" fn trapped_sysenter() {
 
 /// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at edi is 0, and ends.
 #[unsafe(naked)]
-pub extern "C" fn known_program() {
+pub(in crate::tests::arch) extern "C" fn known_program() {
     naked_asm!(
         "mov dword ptr [esp - {back}], 1",
         "mov ebx, 0x1002",
@@ -165,7 +165,12 @@ pub extern "C" fn known_program() {
 }
 
 /// Whether the registers of an entry of [`known_program`] are right: an exception, or one of the system calls after it.
-pub fn check_known_program(regs: &SavedRegs, argument: u64, sp: u64, exception: bool) -> Outcome {
+pub(in crate::tests::arch) fn check_known_program(
+    regs: &SavedRegs,
+    argument: u64,
+    sp: u64,
+    exception: bool,
+) -> Outcome {
     let known = SavedRegs {
         ebx: 0x1002,
         edx: 0x1004,

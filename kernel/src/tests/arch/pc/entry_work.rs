@@ -6,11 +6,11 @@ use crate::arch::regs::SavedRegs;
 use crate::softirq::{self, Softirq};
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::user_code;
+use crate::tests::every_moment;
 use crate::tests::support::until;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts, sched};
-use alloc::format;
+use crate::{cpus, interrupts};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -60,7 +60,7 @@ impl Work {
                 Ok(())
             }
             Self::Nmi | Self::NmiTwice => in_a_thread(|_| send_nmi_to_this_cpu()),
-            Self::Switch => switch(),
+            Self::Switch => every_moment::switch(|| {}),
             Self::User => program(false),
             Self::UserNmi => program(true),
             #[cfg(target_arch = "x86")]
@@ -95,26 +95,6 @@ fn in_a_thread(in_the_handler: fn(&mut SavedRegs)) -> Outcome {
     check!(after.are_known_in_a_frame(), "registers afterwards: {after:x?}");
     let frame = core::ptr::from_ref(&after) as usize;
     check!(after.frame_pointer().abs_diff(frame) < 1024, "frame pointer afterwards: {after:x?}");
-    Ok(())
-}
-
-#[inline(never)]
-fn switch() -> Outcome {
-    static KEPT: AtomicU32 = AtomicU32::new(0);
-    extern "C" fn give_way() {
-        sched::yield_now();
-    }
-    fn body(argument: usize) {
-        KEPT.store(registers::kept_across(give_way, argument) as u32, Ordering::Relaxed);
-    }
-    KEPT.store(0, Ordering::Relaxed);
-    let thread = sched::spawn_kernel("swept", body, 0x5a5a_1000);
-    thread.map_err(|error| format!("{error:?}"))?.join();
-    check!(
-        KEPT.load(Ordering::Relaxed) as usize == registers::KEPT,
-        "{KEPT:?} registers of {} were kept",
-        registers::KEPT
-    );
     Ok(())
 }
 

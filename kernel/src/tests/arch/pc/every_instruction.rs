@@ -1,9 +1,11 @@
-//! The sweep: an NMI, and an interrupt, on every single instruction of the entry, exit and switch paths.
+//! The sweep: an NMI on every single instruction of the entry, exit and switch paths.
 //!
 //! For each instruction between `kstack_entry_lowest` and `kstack_entry_top` a breakpoint is set on all CPUs, and something is
-//! done that executes it. The debug exception before the instruction sees to it that an NMI (or an interrupt) is waiting,
+//! done that executes it. The debug exception before the instruction sees to it that an NMI is waiting,
 //! and goes back: it is taken right there, before the instruction runs. What it finds is checked, and everything that was
 //! under way must end as if nothing had been.
+//!
+//! Interrupts are swept in time, on every architecture: [`crate::tests::every_moment`].
 //!
 //! # How an NMI waits for the debug handler to return
 //!
@@ -30,7 +32,7 @@ use crate::arch::step;
 use crate::backtrace::{self, STEPS};
 use crate::softirq;
 use crate::sync::SpinLock;
-use crate::tests::arch::sweep;
+use crate::tests::arch::{entry_code, sweep};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode;
 use crate::tests::{Outcome, check};
@@ -62,8 +64,6 @@ static PHASE: AtomicU32 = AtomicU32::new(Phase::Idle as u32);
 static TARGET: AtomicUsize = AtomicUsize::new(0);
 static ARMED_CPUS: AtomicU32 = AtomicU32::new(0);
 static TESTER: AtomicU64 = AtomicU64::new(0);
-/// Whether an NMI is to land; an interrupt otherwise.
-static WITH_NMI: AtomicBool = AtomicBool::new(false);
 /// Interrupts that came while none was expected.
 static STRAY: AtomicU32 = AtomicU32::new(0);
 /// The instruction was reached with SP on the NMI stack.
@@ -117,12 +117,7 @@ fn on_debug(regs: &mut SavedRegs) {
             .compare_exchange(Phase::Armed as u32, next as u32, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     };
-    if !WITH_NMI.load(Ordering::Relaxed) {
-        if coming(Phase::Coming) {
-            step::set_breakpoint(None);
-            irqchip::send_interrupt(cpus::this().hardware_id.load(Ordering::Relaxed), vector::CALL);
-        }
-    } else if let Some(what_follows) = held_back(regs.pc().get() as u64) {
+    if let Some(what_follows) = held_back(regs.pc().get() as u64) {
         if coming(what_follows) {
             step::set_breakpoint(None);
             send_nmi_to_this_cpu();
@@ -162,7 +157,7 @@ fn on_nmi(regs: &mut SavedRegs) {
         // SAFETY: (1) this is the handler, and the next line leaves the body stack for ever; (2) nothing here faults.
         unsafe { cpu_tables::nmi_words(cpus::this()).abandon() };
         sweep::back_in_the_debug_handler();
-    } else if phase_is(Phase::Coming) && WITH_NMI.load(Ordering::Relaxed) {
+    } else if phase_is(Phase::Coming) {
         // A lock that is held by nobody: the tester takes it only when it has landed.
         land(regs);
     } else if IN_USER_MODE.load(Ordering::Relaxed) && !(regs.from_user() && is_worker()) {
@@ -177,10 +172,8 @@ fn on_nmi(regs: &mut SavedRegs) {
     }
 }
 
-fn on_call(regs: &mut SavedRegs) {
-    if phase_is(Phase::Coming) {
-        land(regs);
-    } else if phase_is(Phase::Idle) {
+fn on_call(_regs: &mut SavedRegs) {
+    if phase_is(Phase::Idle) {
         step::set_breakpoint(Some(TARGET.load(Ordering::Relaxed)).filter(|&at| at != 0));
         ARMED_CPUS.fetch_add(1, Ordering::Release);
     } else {
@@ -208,11 +201,6 @@ fn arm(target: usize) -> Outcome {
     Ok(())
 }
 
-unsafe extern "C" {
-    static kstack_entry_lowest: u8;
-    static kstack_entry_top: u8;
-}
-
 /// One instruction of the entry code, and what executes it.
 struct Instruction {
     at: usize,
@@ -226,11 +214,9 @@ fn stub_of(number: usize) -> u64 {
 
 /// Every instruction there is to sweep.
 fn instructions() -> Result<Vec<Instruction>, String> {
-    let lowest = &raw const kstack_entry_lowest as u64;
-    let top = &raw const kstack_entry_top as u64;
     let swept_stubs = [usize::from(vector::SOFTWARE), 3, 14].map(stub_of);
     let mut all = Vec::new();
-    for (start, symbol) in symbols::starting_in(lowest, top) {
+    for (start, symbol) in entry_code::functions() {
         let is_stub = symbol.name.contains("::stub");
         if symbol.size == 0 || is_stub && !swept_stubs.contains(&start) {
             continue;
@@ -252,9 +238,9 @@ fn instructions() -> Result<Vec<Instruction>, String> {
 }
 
 /// What must be so of a landing.
-fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>, with_nmi: bool) -> Outcome {
+fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
     let Landing { regs, handler, fp_is_good, thread_top } = landing;
-    if with_nmi && !regs.from_user() {
+    if !regs.from_user() {
         check!(*handler == Some(StackKind::NmiBody), "the handler stands on {handler:?}");
     } else {
         let right = matches!(handler, Some(StackKind::Thread | StackKind::Irq));
@@ -301,17 +287,14 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>, with_nmi: bool) ->
 enum Attempt {
     /// The work does not execute this instruction.
     NotReached,
-    /// It came, but not right there: interrupts were off, or something else was faster.
-    Elsewhere,
     /// Right there.
     There,
     /// SP was on the NMI stack.
     LeftOut,
 }
 
-fn attempt(instruction: &Instruction, work: Work, with_nmi: bool) -> Result<Attempt, String> {
+fn attempt(instruction: &Instruction, work: Work) -> Result<Attempt, String> {
     *LANDING.lock() = None;
-    WITH_NMI.store(with_nmi, Ordering::Relaxed);
     arm(instruction.at)?;
     work.perform()?;
     if phase_is(Phase::Armed) {
@@ -333,20 +316,20 @@ fn attempt(instruction: &Instruction, work: Work, with_nmi: bool) -> Result<Atte
         let right = nmis == expected
             || work == Work::UserNmi
             || work == Work::NmiTwice && nmis + 1 == expected;
-        check!(with_nmi && right, "{nmis} NMIs, not {expected}");
+        check!(right, "{nmis} NMIs, not {expected}");
         return Ok(Attempt::There);
     };
     check!(work == Work::UserNmi || nmis == work.own_nmis(), "{nmis} NMIs of the work's own");
-    check_landing(&landing, &STEPS_THERE.lock(), with_nmi)?;
+    check_landing(&landing, &STEPS_THERE.lock())?;
     let there = landing.regs.pc().get() == instruction.at;
     // After a breakpoint in an NMI's handler NMIs are not held back: it comes before the debug handler goes back.
     let in_the_debug_handler = work == Work::NmiTwice;
-    check!(there || !with_nmi || in_the_debug_handler, "it landed at {}", landing.regs.pc());
-    Ok(if there { Attempt::There } else { Attempt::Elsewhere })
+    check!(there || in_the_debug_handler, "it landed at {}", landing.regs.pc());
+    Ok(Attempt::There)
 }
 
 /// All instructions, all that executes them. Fails if one is never reached.
-fn sweep(with_nmi: bool) -> Outcome {
+fn sweep() -> Outcome {
     TESTER.store(sched::current().id(), Ordering::Relaxed);
     interrupts::set_debug_probe(Some(on_debug));
     interrupts::set_breakpoint_probe(Some(|_| {}));
@@ -355,7 +338,7 @@ fn sweep(with_nmi: bool) -> Outcome {
     softirq::set_probe(entry_work::count_softirq);
     let outcome = (|| {
         let instructions = instructions()?;
-        let (mut exactly, mut landed, mut left_out) = (0, 0, 0);
+        let (mut landed, mut left_out) = (0, 0);
         for instruction in &instructions {
             let name = |message| {
                 let symbol = symbols::lookup(instruction.at as u64);
@@ -364,29 +347,23 @@ fn sweep(with_nmi: bool) -> Outcome {
             };
             let mut reached = false;
             for &work in sweep::work_for(instruction.function) {
-                match attempt(instruction, work, with_nmi)
-                    .map_err(|m| name(format!("{work:?}: {m}")))?
-                {
+                match attempt(instruction, work).map_err(|m| name(format!("{work:?}: {m}")))? {
                     Attempt::NotReached => continue,
-                    Attempt::Elsewhere => {}
-                    Attempt::There => exactly += 1,
+                    Attempt::There => landed += 1,
                     Attempt::LeftOut => {
                         left_out += usize::from(!reached);
                         reached = true;
                         continue;
                     }
                 }
-                landed += 1;
                 reached = true;
             }
             check!(reached, "{}", name("never reached".into()));
         }
-        log!("  {} instructions, {landed} landings, {exactly} exactly there", instructions.len());
+        log!("  {} instructions, {landed} landings right there", instructions.len());
         log!("  {left_out} left out: they run on the NMI stack");
         check!(instructions.len() > 200, "only {} instructions", instructions.len());
-        // Interrupts are off nearly everywhere; where they are on, they land exactly, like NMIs.
-        let least = if with_nmi { 200 } else { 4 };
-        check!(exactly >= least, "only {exactly} landings at the very instruction");
+        check!(landed >= 200, "only {landed} landings at the very instruction");
         Ok(())
     })();
     let cleared = arm(0);
@@ -400,11 +377,5 @@ fn sweep(with_nmi: bool) -> Outcome {
 /// Red if the exit window is cut short by one instruction (the machine falls silent), if the handler's body trusts GS where it is
 /// still the user's (the report of an overflow of the body stack), if a switch is not one instruction, or if a register is lost.
 pub fn s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing() -> Outcome {
-    sweep(true)
-}
-
-/// The same with an interrupt: it lands exactly wherever interrupts are on.
-pub fn s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing()
--> Outcome {
-    sweep(false)
+    sweep()
 }

@@ -26,7 +26,7 @@ impl Registers {
 }
 
 /// Saved registers by number, pc in the place of number 0.
-pub fn by_number(regs: &SavedRegs) -> [u64; 32] {
+pub(super) fn by_number(regs: &SavedRegs) -> [u64; 32] {
     let SavedRegs { epc, ra, sp, gp, tp, t0, t1, t2, s0, s1, a0, a1, a2, a3, a4, a5, .. } = *regs;
     let SavedRegs { a6, a7, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, t3, t4, t5, t6, .. } = *regs;
     [

@@ -46,7 +46,6 @@ table! {
         nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
         nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
         every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
-        every_instruction::s4_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
         nmi::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
         tss::x4_user_mode_that_reads_the_task_state_segment_faults,

@@ -43,12 +43,12 @@ impl Registers {
     }
 
     /// The same, but rbp is a frame pointer.
-    pub fn are_known_in_a_frame(&self) -> bool {
+    pub(in crate::tests::arch) fn are_known_in_a_frame(&self) -> bool {
         *self == Self { rsp: self.rsp, rip: self.rip, rbp: self.rbp, ..Self::known() }
     }
 
     /// The frame pointer.
-    pub fn frame_pointer(&self) -> usize {
+    pub(in crate::tests::arch) fn frame_pointer(&self) -> usize {
         self.rbp as usize
     }
 

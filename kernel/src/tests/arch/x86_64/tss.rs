@@ -82,7 +82,7 @@ pub fn x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread() -
                 // SAFETY: (1) mapped, see above.
                 let rsp0 = unsafe { ((base + 4) as *const u64).read_unaligned() };
                 let top = sched::current().stack_range().top;
-                if rsp0 != top.get() as u64 || sched::entry_stack_top() != top {
+                if rsp0 != top.get() as u64 || cpus::this().local.thread_top() != top {
                     WRONG.fetch_add(1, Ordering::Relaxed);
                 }
                 LOOKS.fetch_add(1, Ordering::Relaxed);

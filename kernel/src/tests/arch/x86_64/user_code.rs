@@ -111,7 +111,7 @@ pub extern "C" fn read_there() {
 
 /// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at rdi is 0, and ends.
 #[unsafe(naked)]
-pub extern "C" fn known_program() {
+pub(in crate::tests::arch) extern "C" fn known_program() {
     naked_asm!(
         "mov qword ptr [rsp - {back}], 1",
         "mov ebx, 0x1002",
@@ -144,7 +144,12 @@ pub extern "C" fn known_program() {
 }
 
 /// Whether the registers of an entry of [`known_program`] are right: an exception, or one of the system calls after it.
-pub fn check_known_program(regs: &SavedRegs, argument: u64, sp: u64, exception: bool) -> Outcome {
+pub(in crate::tests::arch) fn check_known_program(
+    regs: &SavedRegs,
+    argument: u64,
+    sp: u64,
+    exception: bool,
+) -> Outcome {
     let known = SavedRegs {
         rbx: 0x1002,
         rdx: 0x1004,

@@ -4,15 +4,12 @@ use crate::boot_info::{BootInfo, MemoryRegion};
 use fdt::Fdt;
 
 /// A tree where the boot loader left it. To be read before its memory is given out.
-pub struct Tree<'t>(Fdt<'t>);
+pub struct Tree<'t>(
+    /// The tree itself, for what only one machine asks.
+    pub(in crate::arch) Fdt<'t>,
+);
 
 impl<'t> Tree<'t> {
-    /// The tree itself, for what only one architecture asks.
-    #[cfg(target_arch = "riscv64")]
-    pub const fn raw(&self) -> &Fdt<'t> {
-        &self.0
-    }
-
     /// The tree at an address; `None` if there is none.
     ///
     /// # Safety
@@ -68,9 +65,22 @@ impl<'t> Tree<'t> {
         Some(found)
     }
 
-    /// What the machine calls each of its CPUs.
-    #[cfg(not(target_arch = "riscv64"))]
-    pub fn cpus(&self) -> impl Iterator<Item = u64> + '_ {
-        self.0.cpus().map(|cpu| cpu.ids().first() as u64)
+    /// The usable CPUs: what the machine calls each, and the handle of its own interrupt controller, where each has one.
+    pub fn cpus(&self) -> impl Iterator<Item = (u32, Option<u32>)> + '_ {
+        let nodes = self.0.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
+        nodes.filter_map(|cpu| {
+            let is_cpu = cpu.property("device_type").and_then(|kind| kind.as_str()) == Some("cpu");
+            let status = cpu.property("status").and_then(|status| status.as_str());
+            if !is_cpu || status.is_some_and(|status| status != "okay") {
+                return None;
+            }
+            // `reg` has as many cells as /cpus says; the number is in the last one.
+            let number = cpu.property("reg")?.value.last_chunk::<4>()?;
+            let controller =
+                cpu.children().find(|child| child.name.starts_with("interrupt-controller"));
+            let handle = controller.and_then(|node| node.property("phandle"));
+            let handle = handle.and_then(|handle| handle.as_usize()).map(|handle| handle as u32);
+            Some((u32::from_be_bytes(*number), handle))
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! FIQs, this machine's NMIs: where they land, that they hit entries and ways back without harm, and what an overflow in one is.
 
 use super::registers::{self, Registers};
-use crate::arch::regs::{FIQ_MASKED, IRQ_MASKED, MODE, SVC_MODE, SavedRegs};
+use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
 use crate::arch::{cpu, irqchip};
 use crate::provoke::{self, How};
 use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
@@ -11,9 +11,15 @@ use crate::tests::{Outcome, check};
 use crate::{backtrace, cpus, interrupts, process, sched, time};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use kstack::arch::current::entry::FIQ;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
+
+/// By its place in the vector table.
+const FIQ: u8 = 7;
+/// In CPSR.
+const IRQ_MASKED: u32 = 1 << 7;
+/// In CPSR.
+const FIQ_MASKED: u32 = 1 << 6;
 
 fn send_to_this_cpu() {
     irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));

@@ -1,0 +1,156 @@
+//! When the registers do not fit: the overflow stack, and the last stack.
+//!
+//! ```text
+//!   overflow stack, one per CPU, between guards of its own
+//!   | SavedRegs                   |   sp in it is the broken SP
+//!   | frames of `on_no_room`      |
+//!   | aborts of the handler       |   pass the entry's test like on any stack, further down
+//!
+//!   last stack, one per CPU, in the page of the CPU's tables: the same, for an overflow of the overflow stack
+//! ```
+//!
+//! | overflows under way | an entry without room | is |
+//! | --- | --- | --- |
+//! | 0 | goes to the top of the overflow stack | judged: by the address of an abort, or by where the registers would have gone |
+//! | 1 | goes to the last stack: what runs on the overflow stack has overflowed it | reported as the overflow of the overflow stack; the system stops |
+//! | 2 and more | parks the CPU | not reported: there is nothing left to stand on |
+//!
+//! Invariants:
+//!
+//! 1. The broken stack is neither read nor written, from the first instruction of the entry to the end of the thread.
+//! 2. IRQ and FIQ are masked while anything is on the overflow stack, and overflows are counted: there is no loop.
+//! 3. The count is 0 again when the overflow stack is left for the thread's own.
+
+use super::fault;
+use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK, thread_info_at};
+use super::regs::SavedRegs;
+use super::tables::ModeWords;
+use crate::first_frame::user_regs_at;
+use crate::hooks::hooks;
+use crate::local::CpuLocal;
+use crate::report;
+use core::arch::{asm, naked_asm};
+use core::mem::{offset_of, size_of};
+use kstack_core::addr::ByteSize;
+use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
+
+/// The current stack has no room for SavedRegs: to the overflow stack, or to the last one.
+///
+/// In: r0 = words with r0, PC, CPSR, LR and r1 in them; r1 = vector; SP = where SavedRegs would have gone; FIQ masked. Writes
+/// nothing on the current stack.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+pub(super) extern "C" fn no_room() {
+    naked_asm!(
+        "add sp, sp, #{size}",
+        "str sp, [r0, #{word_sp}]",
+        "mrc p15, 0, lr, c13, c0, 4",
+        "ldr sp, [lr, #{depth}]",
+        "add sp, sp, #1",
+        "str sp, [lr, #{depth}]",
+        "cmp sp, #2",
+        "ldrlo sp, [lr, #{overflow_top}]",
+        "ldreq sp, [lr, #{last_top}]",
+        // The last one is in use: there is nothing left to stand on.
+        "bhi 3f",
+        "cmp sp, #0",
+        "beq 3f",
+        ".if {on_stack}",
+        "str r2, [sp, #-{word}]",
+        "ldr lr, [lr, #{thread}]",
+        "sub r2, sp, #{word}",
+        "lsr r2, r2, #{body_shift}",
+        "lsl r2, r2, #{body_shift}",
+        "str lr, [r2]",
+        "ldr r2, [sp, #-{word}]",
+        ".endif",
+        "sub sp, sp, #{size}",
+        "stm sp, {{r0-r12}}",
+        "mov r10, r1",
+        "ldr r1, [r0, #{word_r1}]",
+        "ldr r4, [r0, #{word_sp}]",
+        "ldr r5, [r0, #{word_lr}]",
+        "ldr r6, [r0, #{word_pc}]",
+        "ldr r7, [r0, #{word_cpsr}]",
+        "mvn r8, #0",
+        "add r9, sp, #{sp_at}",
+        "stm r9, {{r4-r8}}",
+        "ldr r0, [r0, #{word_r0}]",
+        "stm sp, {{r0, r1}}",
+        "add r11, sp, #1",
+        "mov r0, r10",
+        "mov r1, sp",
+        "bl {on_no_room}",
+        "3:",
+        "wfi",
+        "b 3b",
+        size = const size_of::<SavedRegs>(),
+        sp_at = const offset_of!(SavedRegs, sp),
+        word_r0 = const ModeWords::R0,
+        word_pc = const ModeWords::PC,
+        word_cpsr = const ModeWords::CPSR,
+        word_sp = const ModeWords::SP,
+        word_lr = const ModeWords::LR,
+        word_r1 = const ModeWords::R1,
+        depth = const ArchLocal::OVERFLOW_DEPTH,
+        overflow_top = const ArchLocal::OVERFLOW_TOP,
+        last_top = const ArchLocal::LAST_TOP,
+        thread = const CpuLocal::THREAD,
+        on_stack = const THREAD_INFO_ON_STACK as usize,
+        body_shift = const BODY_SHIFT,
+        word = const size_of::<u32>(),
+        on_no_room = sym on_no_room,
+    )
+}
+
+/// The interrupted stack had no room for the saved registers. On the overflow stack, or on the last; IRQ masked.
+extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
+    let vector = vector as u8;
+    let address = fault::complete(vector, regs);
+    let arch = &CpuLocal::this().arch;
+    let second = arch.overflow_depth() > 1;
+    let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>()));
+    // An abort may have been about something else entirely: that the stack is full is reported first.
+    let judged = report::of(Delivery::AnotherStack, address, regs)
+        .or_else(|| report::of(Delivery::AnotherStack, no_room, regs));
+    if let Some(report) = judged {
+        match report.verdict.consequence {
+            Consequence::EndThread if !second => end_on_own_stack(report),
+            _ => (hooks().stop)(report),
+        }
+    }
+    // Not about a stack. The kernel can only say so.
+    (hooks().kernel_exception)(vector, address, regs);
+    unreachable!("a kernel returned from an exception without a stack")
+}
+
+/// Leaves the overflow stack for the overflowed one, below its saved user registers, and ends the thread there.
+fn end_on_own_stack(report: &'static OverflowReport) -> ! {
+    extern "C" fn end(report: &'static OverflowReport) -> ! {
+        (hooks().end_thread)(report)
+    }
+    let stack = report.verdict.stack.range;
+    let local = CpuLocal::this();
+    local.arch.leave_overflow_stack();
+    if THREAD_INFO_ON_STACK {
+        // The overflow may have gone over it.
+        // SAFETY: (1) the lowest word of a mapped stack whose frames are given up.
+        unsafe { (thread_info_at(stack.lowest).get() as *mut usize).write(local.thread()) };
+    }
+    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
+    // not returned to; (2) r11 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between.
+    unsafe {
+        asm!(
+            "mov sp, {top}",
+            "mov r11, #0",
+            // Masked since the bit test failed; from here on SP is sound again.
+            "cpsie f",
+            "bl {end}",
+            "udf #0",
+            top = in(reg) user_regs_at(stack).get(),
+            end = sym end,
+            in("r0") report,
+            options(noreturn),
+        )
+    }
+}
