@@ -80,7 +80,9 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
 
 /// An NMI: tests land them; nothing else sends any.
 pub fn on_nmi(regs: &mut SavedRegs) {
-    run_probe(&NMI_PROBE, regs);
+    if irqchip::acknowledge_nmi() {
+        run_probe(&NMI_PROBE, regs);
+    }
 }
 
 static DEBUG_PROBE: AtomicUsize = AtomicUsize::new(0);

@@ -37,7 +37,9 @@ impl Auxiliary {
     pub const CLKTCK: u64 = 17;
     pub const SECURE: u64 = 23;
     pub const RANDOM: u64 = 25;
+    pub const HWCAP2: u64 = 26;
     pub const EXECFN: u64 = 31;
+    pub const SYSINFO: u64 = 32;
 }
 
 /// Longest single string, with its NUL.

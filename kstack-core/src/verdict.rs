@@ -321,8 +321,9 @@ impl fmt::Display for OverflowReport {
         }
         writeln!(
             f,
-            "  {} bytes {} its edge, on CPU {}",
+            "  {} byte{} {} its edge, on CPU {}",
             distance.get(),
+            if distance.get() == 1 { "" } else { "s" },
             side.name(),
             self.fault.cpu
         )?;

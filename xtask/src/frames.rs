@@ -4,8 +4,8 @@
 //! touching it. So every build looks at every function: how far does it move the stack pointer down? A frame wider than
 //! the guard is an error that names the function.
 //!
-//! The code is read in a straight line, which is right for what compilers make: a prologue moves SP down by constants, an epilogue
-//! up. SP moved by a register is followed if a constant was loaded into that register right before; otherwise the function
+//! The code is read in a straight line, which is right for what compilers make: a prologue moves SP down by constants, aligns it if
+//! something in the frame wants more than SP has anyway, and an epilogue moves it up. SP moved by a register is followed if a constant was loaded into that register right before; otherwise the function
 //! is reported as one whose frame cannot be known.
 
 use std::collections::HashMap;
@@ -116,10 +116,14 @@ fn words(code: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 fn x86(bits: u32, code: &[u8]) -> impl Iterator<Item = Move> {
+    const PAGE: i64 = 4096;
     let word = i64::from(bits / 8);
     let is_sp = |register| matches!(register, Register::RSP | Register::ESP);
+    // The register that SP was copied to by the instruction before.
+    let mut copy = Register::None;
     Decoder::new(bits, code, DecoderOptions::NONE).into_iter().map(
         move |instruction: Instruction| {
+            let copied_before = core::mem::replace(&mut copy, Register::None);
             let immediate = |instruction: &Instruction| match instruction.op1_kind() {
                 OpKind::Register | OpKind::Memory => None,
                 _ => Some(instruction.immediate(1) as i64),
@@ -132,14 +136,34 @@ fn x86(bits: u32, code: &[u8]) -> impl Iterator<Item = Move> {
                 Mnemonic::Add if is_sp(instruction.op0_register()) => {
                     immediate(&instruction).map_or(Move::None, |bytes| Move::Down(-bytes))
                 }
-                // Where a probe loop ends: the frame, less what comes after the loop.
+                // Aligned down, at most by so much.
+                Mnemonic::And if is_sp(instruction.op0_register()) => {
+                    immediate(&instruction).map_or(Move::Unknown, |mask| Move::Down(-mask - 1))
+                }
+                // Where a probe loop ends: the frame, less what comes after the loop. Computed in one instruction or in two.
                 Mnemonic::Lea
                     if is_sp(instruction.memory_base())
                         && instruction.memory_index() == Register::None =>
                 {
-                    let displacement = instruction.memory_displacement64() as i64;
-                    let probes = instruction.op0_register() == Register::R11 && displacement < 0;
-                    if probes { Move::Down(-displacement) } else { Move::None }
+                    let displacement = match bits {
+                        32 => i64::from(instruction.memory_displacement32() as i32),
+                        _ => instruction.memory_displacement64() as i64,
+                    };
+                    if displacement <= -PAGE { Move::Down(-displacement) } else { Move::None }
+                }
+                Mnemonic::Mov
+                    if instruction.op1_kind() == OpKind::Register
+                        && is_sp(instruction.op1_register()) =>
+                {
+                    copy = instruction.op0_register();
+                    Move::None
+                }
+                Mnemonic::Sub
+                    if copied_before != Register::None
+                        && instruction.op0_register() == copied_before =>
+                {
+                    let pages = immediate(&instruction).filter(|bytes| bytes % PAGE == 0);
+                    pages.map_or(Move::None, Move::Down)
                 }
                 Mnemonic::Push => Move::Down(word),
                 Mnemonic::Pop if instruction.code() != Code::INVALID => Move::Down(-word),
@@ -196,7 +220,7 @@ fn arm64_moves() -> impl FnMut(u32) -> Move {
     }
 }
 
-/// A32: add and sub of SP with an immediate or a register, push and pop. Arm ARM (v7-A), A5.2 and A5.5.
+/// A32: add and sub of SP with an immediate or a register, alignment of SP, push and pop. Arm ARM (v7-A), A5.2, A5.4 and A5.5.
 fn arm32_moves() -> impl FnMut(u32) -> Move {
     const SP: u32 = 13;
     let mut constants: HashMap<u32, i64> = HashMap::new();
@@ -228,12 +252,15 @@ fn arm32_moves() -> impl FnMut(u32) -> Move {
             0x12 if rd == SP && rn == SP => Move::Down(immediate),
             0x14 if rd == SP && rn == SP => Move::Down(-immediate),
             // sub and add of a register, unshifted.
-            op @ (0x02 | 0x04) if rd == SP && rn == SP && word & 0xff0 == 0 => {
-                match constants.get(&(word & 15)) {
-                    Some(&bytes) => Move::Down(if op == 0x02 { bytes } else { -bytes }),
-                    None => Move::Unknown,
+            op @ (0x02 | 0x04) if rd == SP && rn == SP => match constants.get(&(word & 15)) {
+                Some(&bytes) if word & 0xff0 == 0 => {
+                    Move::Down(if op == 0x02 { bytes } else { -bytes })
                 }
-            }
+                _ => Move::Unknown,
+            },
+            // bic with an immediate, bfc of the lowest bits: aligned down, at most by so much.
+            0x1e if rd == SP && rn == SP => Move::Down(immediate),
+            0x3e if rd == SP && word & 0xfff == 0x1f => Move::Down((2 << (word >> 16 & 31)) - 1),
             // stmdb sp! and ldmia sp!: bit 20 tells them apart, above.
             0x49 if rn == SP && word >> 20 & 1 == 0 => Move::Down(registers),
             0x45 if rn == SP && word >> 20 & 1 == 1 => Move::Down(-registers),
@@ -357,6 +384,17 @@ mod tests {
         ];
         // A page more than it is: the loop's body counts once more. Too wide is the safe side.
         assert_eq!(frame(Architecture::X86_64, &probes), Some(0xa3c0));
+        // mov rbp, rsp; mov r11, rsp; sub r11, 0x9000; 2: sub rsp, 0x1000; ...; sub rsp, 0x3c0: the loop's end in two instructions
+        let probes = [
+            0x48, 0x89, 0xe5, 0x49, 0x89, 0xe3, 0x49, 0x81, 0xeb, 0, 0x90, 0, 0, 0x48, 0x81, 0xec,
+            0, 0x10, 0, 0, 0x48, 0x81, 0xec, 0xc0, 3, 0, 0,
+        ];
+        assert_eq!(frame(Architecture::X86_64, &probes), Some(0xa3c0));
+        // mov eax, esp; sub eax, 0x9000; 2: sub esp, 0x1000
+        let probes = [0x89, 0xe0, 0x2d, 0, 0x90, 0, 0, 0x81, 0xec, 0, 0x10, 0, 0];
+        assert_eq!(frame(Architecture::I386, &probes), Some(0xa000));
+        // and esp, -64; sub esp, 0x18
+        assert_eq!(frame(Architecture::I386, &[0x83, 0xe4, 0xc0, 0x83, 0xec, 0x18]), Some(63 + 24));
         // push ebp; sub esp, 0x18
         assert_eq!(frame(Architecture::I386, &[0x55, 0x83, 0xec, 0x18]), Some(0x1c));
         // stp x29, x30, [sp, #-32]!; sub sp, sp, #0x3, lsl #12; sub sp, sp, #0x10; ...; ldp x29, x30, [sp], #32
@@ -374,6 +412,12 @@ mod tests {
         // push {r4, r11, lr}; sub sp, sp, #0x1000; sub sp, sp, #12
         let arm32 = bytes(&[0xe92d_4810, 0xe24d_da01, 0xe24d_d00c]);
         assert_eq!(frame(Architecture::Arm, &arm32), Some(12 + 0x1000 + 12));
+        // sub sp, sp, #0xff0; sub sp, sp, #0x1000; bfc sp, #0, #12
+        let arm32 = bytes(&[0xe24d_deff, 0xe24d_da01, 0xe7cb_d01f]);
+        assert_eq!(frame(Architecture::Arm, &arm32), Some(0xff0 + 0x1000 + 0xfff));
+        // bic sp, sp, #63; sub sp, sp, r0, lsl #2
+        assert_eq!(frame(Architecture::Arm, &bytes(&[0xe3cd_d03f])), Some(63));
+        assert_eq!(frame(Architecture::Arm, &bytes(&[0xe04d_d100])), None);
         // movw r12, #0x9c40; sub sp, sp, r12
         let arm32 = bytes(&[0xe309_cc40, 0xe04d_d00c]);
         assert_eq!(frame(Architecture::Arm, &arm32), Some(0x9c40));

@@ -119,9 +119,9 @@ fn stacks(_: &[&str]) -> Result<(), String> {
 }
 
 fn entries(_: &[&str]) -> Result<(), String> {
-    println!("{:<22} {:<34} {}", "entry", "lands on", "found through");
+    println!("{:<23} {:<34} {}", "entry", "lands on", "found through");
     for row in crate::hooks::entry_table() {
-        println!("{:<22} {:<34} {}", row.entry, row.lands_on, row.found_through);
+        println!("{:<23} {:<34} {}", row.entry, row.lands_on, row.found_through);
     }
     Ok(())
 }

@@ -15,6 +15,9 @@ use kstack_core::addr::Addr;
 
 const WIDTH: usize = 32;
 
+/// Columns of an address of the kernel: its digits and what stands before them.
+const ADDRESS: usize = 2 + 2 * size_of::<usize>();
+
 /// Draws them all.
 pub(super) fn all_stacks() {
     let geometry = stacks::arena().geometry();
@@ -28,7 +31,7 @@ pub(super) fn all_stacks() {
         geometry.body().get() / 1024,
     );
     println!(
-        "{:<14} {:>3} {:<22} {:<18} {:<18} {:>7} {:>7}  guard|lowest{:width$}top|guard",
+        "{:<14} {:>3} {:<22} {:<ADDRESS$} {:<ADDRESS$} {:>7} {:>7}  guard|lowest{:width$}top|guard",
         "kind",
         "cpu",
         "owner",
@@ -66,7 +69,7 @@ fn line(info: &StackInfo) -> String {
         })
         .collect();
     alloc::format!(
-        "{:<14} {:>3} {:<22} {:<18} {:<18} {:>7} {:>7}  xxxxx|{body}|xxxxx",
+        "{:<14} {:>3} {:<22} {} {} {:>7} {:>7}  xxxxx|{body}|xxxxx",
         info.kind.name(),
         info.cpu.map_or_else(|| String::from("-"), |cpu| alloc::format!("{cpu}")),
         info.owner,

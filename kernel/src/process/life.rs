@@ -203,7 +203,7 @@ pub(super) fn clone(
     };
     add_thread(&process, &thread);
     if flags & CLONE_SETTLS != 0 {
-        thread.user_tls.store(tls, Ordering::Relaxed);
+        thread.set_user_tls(tls);
     }
     let id = if is_thread { thread.id() } else { process.id };
     if flags & CLONE_PARENT_SETTID != 0 {
@@ -252,8 +252,7 @@ pub(super) fn execve(
     let old = process.set_memory(Some(Arc::new(Mutex::new(loaded.memory))));
     let thread = sched::current();
     thread.set_tables_root(root);
-    thread.user_tls.store(0, Ordering::Relaxed);
-    crate::arch::user::set_tls(0);
+    sched::start_afresh();
     thread.clear_on_exit.store(0, Ordering::Relaxed);
     drop(old);
     process.set_name(base_name(&executable));

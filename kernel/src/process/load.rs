@@ -4,7 +4,7 @@
 //! unloadable (`ENOEXEC`), with nothing left behind.
 
 use super::abi::{
-    self, DYNAMIC_BASE, ELF_MACHINE, HARDWARE, MACHINE, PLATFORM, USER_LOWEST, USER_TOP,
+    self, DYNAMIC_BASE, ELF_MACHINE, MACHINE, OWN_AUXILIARY, PLATFORM, USER_LOWEST, USER_TOP,
 };
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
@@ -44,7 +44,7 @@ pub(crate) fn load(
 ) -> Result<Loaded, Errno> {
     let mut memory = Memory::new()?;
     let plan = load_image(file, &mut memory)?;
-    let auxiliary = [
+    let for_all = [
         (Auxiliary::PAGESZ, PAGE),
         (Auxiliary::CLKTCK, 100),
         (Auxiliary::PHDR, plan.headers_at),
@@ -58,8 +58,10 @@ pub(crate) fn load(
         (Auxiliary::GID, 0),
         (Auxiliary::EGID, 0),
         (Auxiliary::SECURE, 0),
-        (Auxiliary::HWCAP, HARDWARE),
+        (Auxiliary::HWCAP, abi::hardware()),
+        (Auxiliary::HWCAP2, 0),
     ];
+    let auxiliary = [OWN_AUXILIARY, &for_all].concat();
     let image = StackImage {
         argv,
         envp,

@@ -128,11 +128,14 @@ pub(crate) fn find(id: u64) -> Option<Arc<Process>> {
 
 /// Sixteen bytes nobody can foresee well: time stamps, mixed.
 pub(crate) fn random_bytes() -> [u8; 16] {
-    static STATE: AtomicU64 = AtomicU64::new(0x2545_f491_4f6c_dd1d);
+    // A plain count, multiplied afterwards: QEMU 7.2 mixes what was added last into the flags after a 32-bit machine's exchange of 8
+    // bytes, and takes an interrupt right behind it for one in virtual 8086 mode, if bit 17 of that is set.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    static COUNT: AtomicU64 = AtomicU64::new(0x2545_f491_4f6c_dd1d);
     let mut bytes = [0; 16];
     for half in bytes.chunks_exact_mut(8) {
-        let mut x =
-            STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed) ^ crate::arch::cpu::cycles();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut x = count.wrapping_mul(STEP) ^ crate::arch::cpu::cycles();
         x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         half.copy_from_slice(&(x ^ x >> 31).to_le_bytes());

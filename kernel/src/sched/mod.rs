@@ -109,6 +109,18 @@ pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>
     Ok(thread)
 }
 
+/// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
+pub fn start_afresh() {
+    let fresh = Box::new(FpuState::new());
+    let me = current();
+    me.user_tls.store(0, Ordering::Relaxed);
+    // No switch in between: it would save the old registers again.
+    cpu::without_interrupts(|| {
+        fresh.load();
+        user::load_tls(me);
+    });
+}
+
 /// Lets a thread of [`spawn_user`] run: its creator may still set it up before.
 pub fn start(thread: &Arc<Thread>) {
     push_ready(thread.clone());
@@ -362,9 +374,12 @@ fn leave_cpu() {
         drop(unsafe { Arc::from_raw(next) });
         return;
     }
-    if runnable && !core::ptr::eq(me, idle) {
+    if runnable {
         prev.set_state(State::Ready);
-        READY.lock().push(current_arc());
+        // The idle thread runs when nobody else is there: it is not in the queue.
+        if !core::ptr::eq(me, idle) {
+            READY.lock().push(current_arc());
+        }
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
     // thread, which runs here only); (3) interrupts are off.

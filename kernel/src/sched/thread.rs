@@ -66,7 +66,7 @@ pub struct Thread {
     pub(super) reaped: AtomicBool,
     pub(super) exited: WaitQueue,
     held: [AtomicPtr<RawMutex>; MOST_HELD],
-    /// Thread-local storage base of the program.
+    /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
     pub user_tls: AtomicU64,
     /// A word of the program that is cleared when the thread ends; 0: none.
     pub clear_on_exit: AtomicU64,
@@ -280,6 +280,13 @@ impl Thread {
     pub fn set_tables_root(&self, root: u64) {
         self.tables_root.store(root as usize, Ordering::Relaxed);
         super::load_tables_of(self);
+    }
+
+    /// Sets the thread-local storage base of a thread that does not run, and nothing else of it.
+    pub fn set_user_tls(&self, base: u64) {
+        const BASE: u64 = u64::MAX >> (u64::BITS - usize::BITS);
+        let others = self.user_tls.load(Ordering::Relaxed) & !BASE;
+        self.user_tls.store(others | base & BASE, Ordering::Relaxed);
     }
 
     /// Its floating-point area, if it belongs to a process.

@@ -46,6 +46,9 @@ pub mod nr {
     pub const PIPE2: usize = 359;
 }
 
+/// Sets the thread pointer: a call of this machine alone.
+const SET_TLS: usize = 0xf_0005;
+
 /// One system call. For programs that pass on purpose what no sound program would.
 ///
 /// # Safety
@@ -144,14 +147,20 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
-/// Moves `seed` + 0 to 31 into d0 to d31, and two bits of the seed into the rounding mode; spins, yields, and says how many of
-/// them are something else then.
+/// Moves `seed` + 0 to 31 into d0 to d31, two bits of the seed into the rounding mode, and its lower word into both thread
+/// registers; spins, yields, and says how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     naked_asm!(
         ".fpu neon-vfpv4",
         // In: seed in r0 and r1, spins in r2 and r3 (the lower word counts).
         "push {{r4, r5, r6, r7, r8, lr}}",
+        "mov r6, r0",
+        "movw r7, #({set_tls} & 0xffff)",
+        "movt r7, #({set_tls} >> 16)",
+        "svc 0",
+        "mov r0, r6",
+        "mcr p15, 0, r0, c13, c0, 2",
         "ubfx r4, r0, #8, #2",
         "lsl r4, r4, #22",
         "vmsr fpscr, r4",
@@ -181,11 +190,52 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         "and r2, r2, #0xc00000",
         "cmp r2, r4",
         "addne r0, r0, #1",
-        "mov r2, #0",
-        "vmsr fpscr, r2",
+        "mrc p15, 0, r2, c13, c0, 2",
+        "cmp r2, r6",
+        "addne r0, r0, #1",
+        "mrc p15, 0, r2, c13, c0, 3",
+        "cmp r2, r6",
+        "addne r0, r0, #1",
         "mov r1, #0",
         "pop {{r4, r5, r6, r7, r8, pc}}",
         sched_yield = const nr::SCHED_YIELD,
+        set_tls = const SET_TLS,
+    )
+}
+
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"v7l";
+
+/// Bits that AT_HWCAP must have: HALF, THUMB, FAST_MULT, VFP, EDSP, NEON, VFPv3, TLS, VFPv4, IDIVA, IDIVT, VFPD32
+/// and LPAE.
+pub fn hardware() -> usize {
+    [1, 2, 4, 6, 7, 12, 13, 15, 16, 17, 18, 19, 20].iter().fold(0, |bits, bit| bits | 1 << bit)
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = false;
+
+/// How many of d0 to d31, the status register and the thread registers are not what a program starts with: 0.
+#[unsafe(naked)]
+pub extern "C" fn used_registers() -> usize {
+    naked_asm!(
+        ".fpu neon-vfpv4",
+        "mov r0, #0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "vmov r2, r3, d\\n",
+        "orrs r2, r2, r3",
+        "addne r0, r0, #1",
+        ".endr",
+        "vmrs r2, fpscr",
+        "cmp r2, #0",
+        "addne r0, r0, #1",
+        "mrc p15, 0, r2, c13, c0, 2",
+        "cmp r2, #0",
+        "addne r0, r0, #1",
+        "mrc p15, 0, r2, c13, c0, 3",
+        "cmp r2, #0",
+        "addne r0, r0, #1",
+        "bx lr",
     )
 }
 

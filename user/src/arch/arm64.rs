@@ -125,11 +125,41 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         "mrs x12, fpcr",
         "cmp x12, x9",
         "cinc x0, x0, ne",
-        "msr fpcr, xzr",
         "ret",
         low = const 0,
         high = const 1,
         sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"aarch64";
+
+/// Bits that AT_HWCAP must have: floating point and vectors.
+pub fn hardware() -> usize {
+    0b11
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = false;
+
+/// How many of v0 to v31 and the control register are not what a program starts with: 0.
+#[unsafe(naked)]
+pub extern "C" fn used_registers() -> usize {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "mov x0, 0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "umov x12, v\\n\\().d[{low}]",
+        "cmp x12, 0",
+        "cinc x0, x0, ne",
+        ".endr",
+        "mrs x12, fpcr",
+        "cmp x12, 0",
+        "cinc x0, x0, ne",
+        "ret",
+        low = const 0,
     )
 }
 

@@ -154,7 +154,8 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
-/// Loads `seed` + 0 to 7 into xmm0 to xmm7; spins, yields, and says how many of them are something else then.
+/// Loads `seed` + 0 to 7 into xmm0 to xmm7, the seed into the x87 stack, and two bits of it into the rounding mode; spins, yields,
+/// and says how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     naked_asm!(
@@ -163,6 +164,17 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         "push edi",
         "mov esi, [esp + {seed}]",
         "mov ecx, [esp + {spins}]",
+        // A word of scratch: the seed's place.
+        "mov eax, esi",
+        "shr eax, 8",
+        "and eax, 3",
+        "shl eax, 13",
+        "or eax, 0x1f80",
+        "mov [esp + {seed}], eax",
+        "ldmxcsr [esp + {seed}]",
+        "fninit",
+        "mov [esp + {seed}], esi",
+        "fild dword ptr [esp + {seed}]",
         "mov eax, esi",
         ".irp n, 0,1,2,3,4,5,6,7",
         "movd xmm\\n, eax",
@@ -190,6 +202,21 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         "add edi, ecx",
         "inc eax",
         ".endr",
+        "xor ecx, ecx",
+        "fistp dword ptr [esp + {seed}]",
+        "cmp esi, [esp + {seed}]",
+        "setne cl",
+        "add edi, ecx",
+        "shr esi, 8",
+        "and esi, 3",
+        "shl esi, 13",
+        "stmxcsr [esp + {seed}]",
+        "mov eax, [esp + {seed}]",
+        "and eax, 0x6000",
+        "xor ecx, ecx",
+        "cmp eax, esi",
+        "setne cl",
+        "add edi, ecx",
         "mov eax, edi",
         "xor edx, edx",
         "pop edi",
@@ -200,6 +227,51 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         seed = const 4 * size_of::<usize>(),
         spins = const 6 * size_of::<usize>(),
         sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"i686";
+
+/// Bits that AT_HWCAP must have, by the CPU itself.
+pub fn hardware() -> usize {
+    core::arch::x86::__cpuid(1).edx as usize
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = true;
+
+/// How many of xmm0 to xmm7 and the control words of x87 and SSE are not what a program starts with: 0.
+#[unsafe(naked)]
+pub extern "C" fn used_registers() -> usize {
+    naked_asm!(
+        "push ebx",
+        "push edi",
+        "sub esp, 2 * {word}",
+        "xor edi, edi",
+        ".irp n, 0,1,2,3,4,5,6,7",
+        "xor ecx, ecx",
+        "movd ebx, xmm\\n",
+        "test ebx, ebx",
+        "setne cl",
+        "add edi, ecx",
+        ".endr",
+        "stmxcsr [esp]",
+        "xor ecx, ecx",
+        "cmp dword ptr [esp], 0x1f80",
+        "setne cl",
+        "add edi, ecx",
+        "fnstcw [esp]",
+        "xor ecx, ecx",
+        "cmp word ptr [esp], 0x37f",
+        "setne cl",
+        "add edi, ecx",
+        "mov eax, edi",
+        "add esp, 2 * {word}",
+        "pop edi",
+        "pop ebx",
+        "ret",
+        word = const size_of::<usize>(),
     )
 }
 

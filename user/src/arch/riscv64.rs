@@ -126,10 +126,40 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         "sub t3, t3, t0",
         "snez t3, t3",
         "add a0, a0, t3",
-        "csrw frm, zero",
         "ret",
         ".option pop",
         sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"riscv64";
+
+/// Bits that AT_HWCAP must have: the letters of the extensions that every program may use.
+pub fn hardware() -> usize {
+    b"imafdc".iter().fold(0, |bits, letter| bits | 1 << (letter - b'a'))
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = false;
+
+/// How many of f0 to f31 and the rounding mode are not what a program starts with: 0.
+#[unsafe(naked)]
+pub extern "C" fn used_registers() -> usize {
+    naked_asm!(
+        ".option push",
+        ".option arch, +d",
+        "li a0, 0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "fmv.x.d t3, f\\n",
+        "snez t3, t3",
+        "add a0, a0, t3",
+        ".endr",
+        "csrr t3, frm",
+        "snez t3, t3",
+        "add a0, a0, t3",
+        "ret",
+        ".option pop",
     )
 }
 

@@ -225,6 +225,47 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// What AT_PLATFORM leads to.
+pub const PLATFORM: &core::ffi::CStr = c"x86_64";
+
+/// Bits that AT_HWCAP must have, by the CPU itself.
+pub fn hardware() -> usize {
+    core::arch::x86_64::__cpuid(1).edx as usize
+}
+
+/// Whether AT_SYSINFO leads to code that does system calls.
+pub const HAS_SYSINFO: bool = false;
+
+/// How many of xmm0 to xmm15 and the control words of x87 and SSE are not what a program starts with: 0.
+#[unsafe(naked)]
+pub extern "C" fn used_registers() -> usize {
+    naked_asm!(
+        "sub rsp, {size}",
+        "xor eax, eax",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "xor ecx, ecx",
+        "movq rdx, xmm\\n",
+        "test rdx, rdx",
+        "setne cl",
+        "add eax, ecx",
+        ".endr",
+        "stmxcsr [rsp + {control}]",
+        "xor ecx, ecx",
+        "cmp dword ptr [rsp + {control}], 0x1f80",
+        "setne cl",
+        "add eax, ecx",
+        "fnstcw [rsp + {control}]",
+        "xor ecx, ecx",
+        "cmp word ptr [rsp + {control}], 0x37f",
+        "setne cl",
+        "add eax, ecx",
+        "add rsp, {size}",
+        "ret",
+        size = const size_of::<Scratch>(),
+        control = const offset_of!(Scratch, control),
+    )
+}
+
 const ARCH_PRCTL: usize = 158;
 const SET_FS: usize = 0x1002;
 const EPERM: isize = -1;

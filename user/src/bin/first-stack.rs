@@ -5,16 +5,33 @@
 #![no_main]
 
 use core::ffi::CStr;
-use user::must;
+use user::{arch, must};
 
 user::entry!(main);
 
 const AT_PHDR: usize = 3;
 const AT_PHENT: usize = 4;
+const AT_PHNUM: usize = 5;
 const AT_PAGESZ: usize = 6;
+const AT_BASE: usize = 7;
+const AT_FLAGS: usize = 8;
 const AT_ENTRY: usize = 9;
+const AT_UID: usize = 11;
+const AT_EUID: usize = 12;
+const AT_GID: usize = 13;
+const AT_EGID: usize = 14;
+const AT_PLATFORM: usize = 15;
+const AT_HWCAP: usize = 16;
+const AT_CLKTCK: usize = 17;
+const AT_SECURE: usize = 23;
 const AT_RANDOM: usize = 25;
+const AT_HWCAP2: usize = 26;
 const AT_EXECFN: usize = 31;
+const AT_SYSINFO: usize = 32;
+const AT_SYSINFO_EHDR: usize = 33;
+
+/// Bytes that AT_RANDOM leads to.
+const RANDOM_BYTES: usize = 16;
 
 /// The word at an index from SP up.
 fn word(index: usize) -> usize {
@@ -42,21 +59,43 @@ fn main() -> i32 {
     }
     must!(has_path, "no PATH in the environment");
     at += 1;
-    let mut seen = [0; 40];
+    let mut seen = [None; 64];
     while word(at) != 0 {
         if let Some(slot) = seen.get_mut(word(at)) {
-            *slot = word(at + 1);
+            must!(slot.is_none(), "an entry is there twice");
+            *slot = Some(word(at + 1));
         }
         at += 2;
     }
-    must!(seen[AT_PAGESZ] == 4096, "AT_PAGESZ");
+    let ids = [AT_UID, AT_EUID, AT_GID, AT_EGID];
+    must!(ids.iter().all(|&id| seen[id].is_some()), "AT_UID to AT_EGID");
+    // Neither a loader's base, nor flags, nor a program with more rights than its caller.
+    must!([AT_BASE, AT_FLAGS, AT_SECURE].iter().all(|&zero| seen[zero] == Some(0)), "a zero");
+    must!(seen[AT_PAGESZ] == Some(4096), "AT_PAGESZ");
+    must!(seen[AT_CLKTCK] == Some(100), "AT_CLKTCK");
     // By the ELF class.
-    must!(seen[AT_PHENT] == if size_of::<usize>() == 8 { 56 } else { 32 }, "AT_PHENT");
-    // The first program header of a static program of ours: a segment to load, type 1.
-    must!(seen[AT_PHDR] != 0, "AT_PHDR");
-    must!(seen[AT_ENTRY] == (main_entry()), "AT_ENTRY");
-    must!(seen[AT_RANDOM] != 0, "AT_RANDOM");
-    must!(string(seen[AT_EXECFN]).to_bytes().ends_with(b"first-stack"), "AT_EXECFN");
+    let header_bytes = if size_of::<usize>() == 8 { 56 } else { 32 };
+    must!(seen[AT_PHENT] == Some(header_bytes), "AT_PHENT");
+    must!(seen[AT_PHNUM].is_some_and(|headers| (1..20).contains(&headers)), "AT_PHNUM");
+    must!(seen[AT_PHDR].is_some_and(|at| at != 0), "AT_PHDR");
+    must!(seen[AT_ENTRY] == Some(main_entry()), "AT_ENTRY");
+    let random = seen[AT_RANDOM].unwrap_or_default();
+    must!(random > user::first_stack().addr(), "AT_RANDOM");
+    // SAFETY: (1) sixteen bytes, by the ABI.
+    let random = unsafe { core::ptr::with_exposed_provenance::<[u8; RANDOM_BYTES]>(random).read() };
+    must!(random.iter().any(|&byte| byte != random[0]), "the random bytes");
+    must!(seen[AT_EXECFN].is_some(), "AT_EXECFN");
+    must!(
+        string(seen[AT_EXECFN].unwrap_or_default()).to_bytes().ends_with(b"first-stack"),
+        "the path"
+    );
+    let platform = seen[AT_PLATFORM].map(string);
+    must!(platform == Some(arch::PLATFORM), "AT_PLATFORM");
+    let hardware = arch::hardware();
+    must!(seen[AT_HWCAP].is_some_and(|bits| bits & hardware == hardware), "AT_HWCAP");
+    must!(seen[AT_HWCAP2].is_some(), "AT_HWCAP2");
+    must!(seen[AT_SYSINFO].is_some() == arch::HAS_SYSINFO, "AT_SYSINFO");
+    must!(seen[AT_SYSINFO_EHDR].is_none(), "AT_SYSINFO_EHDR, and no such image");
     0
 }
 

@@ -62,7 +62,7 @@ pub fn load(cpu: &'static Cpu) {
 #[inline(always)]
 pub fn set_user_entry_stack(_cpu: &Cpu, _top: Addr) {}
 
-/// Whether an NMI that interrupted the kernel is being handled: this board has none.
-pub fn in_nmi(_cpu: &Cpu) -> bool {
-    false
+/// Whether an NMI is being handled.
+pub fn in_nmi(cpu: &Cpu) -> bool {
+    cpu.local.arch.nmi_is_active()
 }

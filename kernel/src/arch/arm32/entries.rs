@@ -16,6 +16,8 @@ pub const TABLE: &[EntryRow] = &[
     row("exception from user", "thread", "SP_abt's or SP_und's words; SP_svc"),
     row("exception from kernel", "current", "SP_abt's or SP_und's words; no change"),
     row("debug from kernel", "current", "SP_abt's words; no change"),
+    row("FIQ from kernel", "current", "SP_fiq's words; no change"),
+    row("FIQ from user", "thread", "SP_fiq's words; SP_svc"),
     row("no room on the stack", "overflow", "bit test of SP; CpuLocal.overflow_top"),
     row("overflow twice", "last, then stop", "bit test of SP; CpuLocal.last_top"),
 ];

@@ -4,6 +4,10 @@
 //!
 //! A vector is the controller's number of the interrupt: 0 to 15 are sent by CPUs, 16 to 31 are each CPU's own, the rest
 //! are shared. The CPU itself has one line for all of them; [`acknowledge`] asks the controller which it is.
+//!
+//! The CPU has a second line, FIQ, which masking interrupts does not keep out. The controller raises it for its group 0, if there is
+//! one (there is not for a kernel of the non-secure world, whose view the groups are hidden from): [`vector::NMI`] alone is in that
+//! group. Both groups are acknowledged in the same register, so each handler looks whether it is the other's.
 
 use super::{cpu, serial};
 use crate::memory::direct;
@@ -22,6 +26,7 @@ pub(super) fn set_places(places: [u64; 2]) {
 }
 
 const D_CONTROL: u64 = 0x000;
+const D_GROUP: u64 = 0x080;
 const D_ENABLE: u64 = 0x100;
 const D_PRIORITY: u64 = 0x400;
 const D_TARGETS: u64 = 0x800;
@@ -30,6 +35,14 @@ const C_CONTROL: u64 = 0x00;
 const C_PRIORITY_MASK: u64 = 0x04;
 const C_ACKNOWLEDGE: u64 = 0x0c;
 const C_END: u64 = 0x10;
+const C_HIGHEST_PENDING: u64 = 0x18;
+
+/// In both control registers: group 0 on, group 1 on.
+const BOTH_GROUPS: u32 = 0b11;
+/// In the CPU interface's: one register acknowledges both groups; group 0 raises FIQ.
+const FIQ_FOR_GROUP_0: u32 = 0b1100;
+/// The lowest ten bits of what is acknowledged or pending: the number.
+const NUMBER: u32 = 0x3ff;
 
 /// The vectors the kernel uses.
 pub mod vector {
@@ -43,6 +56,8 @@ pub mod vector {
     pub const FLUSH: u8 = 2;
     /// "Run the function I left for you."
     pub const CALL: u8 = 3;
+    /// The only one that arrives as FIQ, whether interrupts are masked or not.
+    pub(super) const NMI: u8 = 4;
     /// Raised by tests and benches with the `svc` instruction: no interrupt controller involved.
     pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
     /// The interrupt went away before it was acknowledged.
@@ -71,8 +86,13 @@ fn write_cpu(at: u64, value: u32) {
     unsafe { register::<u32>(1, at).write_volatile(value) };
 }
 
+fn read(at: u64) -> u32 {
+    // SAFETY: (1) the distributor's pages are mapped as devices; reading these registers has no effect.
+    unsafe { register::<u32>(0, at).read_volatile() }
+}
+
 fn write(at: u64, value: u32) {
-    // SAFETY: (1) the distributor's pages are mapped as devices; (2) the values come from the functions below.
+    // SAFETY: (1) as for `read`; (2) the values come from the functions below.
     unsafe { register::<u32>(0, at).write_volatile(value) };
 }
 
@@ -82,7 +102,8 @@ fn write_byte(at: u64, value: u8) {
 }
 
 fn enable(interrupt: u8) {
-    write_byte(D_PRIORITY + u64::from(interrupt), 0xa0);
+    let priority = if interrupt == vector::NMI { 0x20 } else { 0xa0 };
+    write_byte(D_PRIORITY + u64::from(interrupt), priority);
     write(D_ENABLE + u64::from(interrupt / 32) * 4, 1 << (interrupt % 32));
 }
 
@@ -93,8 +114,14 @@ pub fn id() -> u32 {
 
 /// Turns this CPU's part of the controller on, and its own interrupts; says who may read its counters.
 pub fn set_up_local() {
+    // Each CPU has the first word of the groups to itself.
+    write(D_GROUP, !(1 << vector::NMI));
+    let has_groups = read(D_GROUP) != 0;
     for own in [vector::RESCHEDULE, vector::FLUSH, vector::CALL, vector::TIMER] {
         enable(own);
+    }
+    if has_groups {
+        enable(vector::NMI);
     }
     /// Programs may read the virtual counter, as under Linux, but no other.
     const USER_READS_VIRTUAL_COUNTER: u32 = 1 << 1;
@@ -104,12 +131,18 @@ pub fn set_up_local() {
              options(nostack, preserves_flags));
     }
     write_cpu(C_PRIORITY_MASK, 0xf0);
-    write_cpu(C_CONTROL, 1);
+    write_cpu(C_CONTROL, if has_groups { BOTH_GROUPS | FIQ_FOR_GROUP_0 } else { 1 });
 }
 
-/// Turns the distributor on.
+/// Turns the distributor on, shared interrupts in group 1.
 pub fn set_up_once() {
-    write(D_CONTROL, 1);
+    /// All that a vector, of eight bits, can name.
+    const WORDS: u64 = 8;
+    for word in 1..WORDS {
+        write(D_GROUP + 4 * word, u32::MAX);
+    }
+    let has_groups = read(D_GROUP + 4) != 0;
+    write(D_CONTROL, if has_groups { BOTH_GROUPS } else { 1 });
 }
 
 /// The counter's ticks in a second.
@@ -181,8 +214,14 @@ pub fn acknowledge(number: u8) -> u8 {
         return number;
     }
     let acknowledged = read_cpu(C_ACKNOWLEDGE);
-    // The lowest ten bits are the number; 1023: none is left.
-    let number = acknowledged & 0x3ff;
+    let number = acknowledged & NUMBER;
+    if number == u32::from(vector::NMI) {
+        // It came between the CPU's taking the interrupt and here, and would have arrived as FIQ: once more, then.
+        write_cpu(C_END, acknowledged);
+        send_nmi(id());
+        return vector::SPURIOUS;
+    }
+    // 1023: none is left.
     if number > 0xf0 {
         return vector::SPURIOUS;
     }
@@ -197,6 +236,23 @@ pub fn acknowledge(number: u8) -> u8 {
 #[inline(always)]
 pub fn end_of_interrupt() {
     write_cpu(C_END, ACKNOWLEDGED[id() as usize & 7].load(Ordering::Relaxed));
+}
+
+/// Acknowledges and ends what raised FIQ. Says whether that was an NMI; otherwise it has been acknowledged as an interrupt, and
+/// comes again.
+pub fn acknowledge_nmi() -> bool {
+    if read_cpu(C_HIGHEST_PENDING) & NUMBER != u32::from(vector::NMI) {
+        return false;
+    }
+    // Nothing has a higher priority, so this is the same one.
+    let acknowledged = read_cpu(C_ACKNOWLEDGE);
+    write_cpu(C_END, acknowledged);
+    true
+}
+
+/// Sends an NMI to a CPU, which may be the sender. If the controller has groups.
+pub fn send_nmi(hardware_id: u32) {
+    send_interrupt(hardware_id, vector::NMI);
 }
 
 /// Sends an interrupt to a CPU.

@@ -1,20 +1,39 @@
-//! What a program's thread has in the CPU besides its saved registers and its floating point: its thread pointer, TPIDRURO.
+//! What a program's thread has in the CPU besides its saved registers and its floating point: two thread registers, as under Linux.
 //!
-//! In the kernel that register is `current`; the way back to user mode loads the program's from the per-CPU block.
+//! | register | in user mode | in the kernel | kept for a thread in |
+//! | --- | --- | --- | --- |
+//! | TPIDRURO | thread pointer, which the program asks the kernel to set | `current` | lower half of `user_tls`; the per-CPU block while it runs |
+//! | TPIDRURW | the program's to write | the program's | upper half of `user_tls`; the register itself while it runs |
 
 use super::cpu;
 use crate::cpus;
 use crate::sched::Thread;
+use core::arch::asm;
 use core::sync::atomic::Ordering;
 
-/// Keeps the thread pointer of a process's thread: the thread has it already, since programs cannot set it themselves.
+/// Keeps what a process's thread may have written without a system call. At the switch away from it, and by itself before it is
+/// copied.
 #[inline(always)]
-pub fn save_tls(_thread: &Thread) {}
+pub fn save_tls(thread: &Thread) {
+    let written: u32;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe {
+        asm!("mrc p15, 0, {}, c13, c0, 2", out(reg) written, options(nomem, nostack, preserves_flags));
+    }
+    let base = thread.user_tls.load(Ordering::Relaxed) as u32;
+    thread.user_tls.store(u64::from(written) << 32 | u64::from(base), Ordering::Relaxed);
+}
 
-/// Puts the thread pointer where the way back finds it. At the switch to a process's thread, interrupts off.
+/// Puts the thread pointer where the way back finds it, and loads the other register. At the switch to a process's thread,
+/// interrupts off.
 pub fn load_tls(thread: &Thread) {
-    let base = thread.user_tls.load(Ordering::Relaxed);
-    cpus::this().local.arch.set_user_tls(base as usize);
+    let kept = thread.user_tls.load(Ordering::Relaxed);
+    cpus::this().local.arch.set_user_tls(kept as u32 as usize);
+    // SAFETY: (1) the register is the program's; the kernel uses it for nothing.
+    unsafe {
+        asm!("mcr p15, 0, {}, c13, c0, 2", in(reg) (kept >> 32) as u32,
+             options(nomem, nostack, preserves_flags));
+    }
 }
 
 /// Sets the thread pointer of the running program.

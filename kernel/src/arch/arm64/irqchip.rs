@@ -116,6 +116,12 @@ pub fn end_of_interrupt() {
     gic::end(in_service().load(Ordering::Relaxed));
 }
 
+/// Acknowledges an NMI, and says whether it was one: there are none.
+#[inline(always)]
+pub const fn acknowledge_nmi() -> bool {
+    true
+}
+
 /// Sends an interrupt to a CPU.
 pub fn send_interrupt(hardware_id: u32, vector: u8) {
     gic::send(hardware_id, vector.into());

@@ -29,7 +29,10 @@ impl ArchCpu {
 /// Pages of the stacks that only this architecture has; `None`: it has no such kind.
 pub const fn pages_of(kind: StackKind) -> Option<usize> {
     match kind {
-        StackKind::DoubleFault | StackKind::NmiBody | StackKind::Softirq => Some(2),
+        StackKind::DoubleFault
+        | StackKind::NmiBody
+        | StackKind::MachineCheck
+        | StackKind::Softirq => Some(2),
         StackKind::Debug => Some(1),
         _ => None,
     }
@@ -45,7 +48,8 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
     let id = cpu.id();
     cpu.local.arch.set_softirq_top(stack(StackKind::Softirq, id).top);
     let nmi_body = stack(StackKind::NmiBody, id).top;
-    cpu.local.arch.set_own_tops(nmi_body, stack(StackKind::Debug, id).top);
+    let debug = stack(StackKind::Debug, id).top;
+    cpu.local.arch.set_own_tops(nmi_body, debug, stack(StackKind::MachineCheck, id).top);
     cpu.local.arch.set_sysenter_return(Addr::new(super::user::SYSENTER_RETURN as usize));
     let double_fault = stack(StackKind::DoubleFault, id).top;
     let at = tables_address(id);

@@ -20,5 +20,5 @@ pub const TABLE: &[EntryRow] = &[
     row("NMI from kernel", "current, then nmi-body", "no change; CpuLocal.arch.nmi_body_top"),
     row("NMI from user", "thread", "TSS esp0"),
     row("debug from kernel", "current, then debug", "no change; CpuLocal.arch.debug_top"),
-    row("machine check", "current", "no change, or TSS esp0"),
+    row("machine check", "current, then machine-check", "CpuLocal.arch.machine_check_top"),
 ];

@@ -32,13 +32,9 @@ const KERNEL_INDEX: u64 = memory::IMAGE >> 30;
 static KERNEL_ROOT: AtomicUsize = AtomicUsize::new(0);
 static SYSENTER_FRAME: AtomicU64 = AtomicU64::new(0);
 
-/// The frame with the code for `sysenter`, made by the first address space.
-fn sysenter_frame() -> Option<Frame> {
-    let made = SYSENTER_FRAME.load(Ordering::Acquire);
-    if made != 0 {
-        return Some(Frame::at(made));
-    }
-    let frame = frames::alloc_zeroed()?;
+/// The frame with the code for `sysenter`, which every address space maps.
+fn make_sysenter_frame() -> Result<(), NoMemory> {
+    let frame = frames::alloc_zeroed().ok_or(NoMemory)?;
     // SAFETY: (1) a frame of our own, in the direct map; the code is a few bytes.
     unsafe {
         core::ptr::copy_nonoverlapping(
@@ -47,13 +43,8 @@ fn sysenter_frame() -> Option<Frame> {
             SYSENTER_CODE.len(),
         );
     }
-    match SYSENTER_FRAME.compare_exchange(0, frame.addr(), Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => Some(frame),
-        Err(other) => {
-            frames::release(frame);
-            Some(Frame::at(other))
-        }
-    }
+    SYSENTER_FRAME.store(frame.addr(), Ordering::Relaxed);
+    Ok(())
 }
 
 /// The physical address of the kernel's own tables: for threads without a process.
@@ -117,6 +108,7 @@ pub fn set_up_kernel(
                 .store((address - memory::IMAGE) | flags, Ordering::Relaxed);
         }
     }
+    make_sysenter_frame()?;
     // SAFETY: (1) the tables map the image where it runs, and the direct map.
     unsafe { cpu::load_tables(root) };
     Ok(())
@@ -171,7 +163,7 @@ impl UserTables {
         let kernel = entry(kernel_root(), KERNEL_INDEX).load(Ordering::Relaxed);
         entry(root, KERNEL_INDEX).store(kernel, Ordering::Relaxed);
         let page = leaf(root, SYSENTER_PAGE, PRESENT | WRITE | USER).ok()?;
-        page.store(sysenter_frame()?.addr() | PRESENT | USER, Ordering::Release);
+        page.store(SYSENTER_FRAME.load(Ordering::Relaxed) | PRESENT | USER, Ordering::Release);
         Some(tables)
     }
 

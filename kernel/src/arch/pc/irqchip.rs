@@ -133,6 +133,12 @@ fn send(hardware_id: u32, command: u32) {
     });
 }
 
+/// Acknowledges an NMI, and says whether it was one: the CPU does all of it.
+#[inline(always)]
+pub const fn acknowledge_nmi() -> bool {
+    true
+}
+
 /// Sends an interrupt to a CPU.
 pub fn send_interrupt(hardware_id: u32, vector: u8) {
     send(hardware_id, u32::from(vector));

@@ -169,6 +169,12 @@ pub fn end_of_interrupt() {
     }
 }
 
+/// Acknowledges an NMI, and says whether it was one: there are none.
+#[inline(always)]
+pub const fn acknowledge_nmi() -> bool {
+    true
+}
+
 /// Sends an interrupt to a CPU.
 pub fn send_interrupt(hardware_id: u32, vector: u8) {
     let receiver = (0..MAX_CPUS)

@@ -214,19 +214,24 @@ pub(crate) const ELF_MACHINE: u16 = 40;
 
 /// What the CPU can do, as the auxiliary vector says: halfwords, Thumb, fast multiplication, VFP, DSP, NEON, VFPv3, thread pointer,
 /// VFPv4, division in both states, 32 double registers, long descriptors.
-pub(crate) const HARDWARE: u64 = 1 << 1
-    | 1 << 2
-    | 1 << 4
-    | 1 << 6
-    | 1 << 7
-    | 1 << 12
-    | 1 << 13
-    | 1 << 15
-    | 1 << 16
-    | 1 << 17
-    | 1 << 18
-    | 1 << 19
-    | 1 << 20;
+pub(crate) const fn hardware() -> u64 {
+    1 << 1
+        | 1 << 2
+        | 1 << 4
+        | 1 << 6
+        | 1 << 7
+        | 1 << 12
+        | 1 << 13
+        | 1 << 15
+        | 1 << 16
+        | 1 << 17
+        | 1 << 18
+        | 1 << 19
+        | 1 << 20
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub(crate) const USER_TOP: u64 = 0x7f00_0000;

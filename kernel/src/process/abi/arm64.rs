@@ -71,7 +71,12 @@ pub(crate) const PLATFORM: &str = MACHINE;
 pub(crate) const ELF_MACHINE: u16 = 183;
 
 /// What the auxiliary vector says of the CPU: floating point and vectors.
-pub(crate) const HARDWARE: u64 = 1 | 1 << 1;
+pub(crate) const fn hardware() -> u64 {
+    1 | 1 << 1
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// One past the highest address a program can use: the end of the user half.
 pub(crate) const USER_TOP: u64 = 0x1_0000_0000_0000;

@@ -12,7 +12,7 @@ use crate::process::calls_misc;
 use crate::process::error::Errno;
 use crate::process::syscall::get;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
-use kstack_core::exec::WordSize;
+use kstack_core::exec::{Auxiliary, WordSize};
 
 pub(crate) use super::narrow::{
     RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,
@@ -226,8 +226,14 @@ pub(crate) const PLATFORM: &str = MACHINE;
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 3;
 
-/// What the auxiliary vector says of the CPU: nothing that a program needs.
-pub(crate) const HARDWARE: u64 = 0;
+/// What the CPU can do, as the auxiliary vector says: in its own words, those of `cpuid`.
+pub(crate) fn hardware() -> u64 {
+    core::arch::x86::__cpuid(1).edx.into()
+}
+
+/// Entries of the auxiliary vector that only this machine has: where the code is that does a system call, by the faster
+/// instruction. Debian's C library calls it for most of its system calls.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[(Auxiliary::SYSINFO, SYSENTER_PAGE)];
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub(crate) const USER_TOP: u64 = SYSENTER_PAGE;
@@ -241,6 +247,7 @@ pub(crate) mod open {
     pub(crate) const NOFOLLOW: u32 = 0o400000;
 }
 
+/// Names by number; `-` was never given out.
 const FIRST_NAMES: &str = "restart_syscall exit fork read write open close waitpid creat link unlink execve chdir time mknod chmod \
      lchown break oldstat lseek getpid mount umount setuid getuid stime ptrace alarm oldfstat pause utime stty \
      gtty access nice ftime sync kill rename mkdir rmdir dup pipe times prof brk setgid getgid signal geteuid \

@@ -75,12 +75,17 @@ pub(crate) const PLATFORM: &str = MACHINE;
 pub(crate) const ELF_MACHINE: u16 = 243;
 
 /// What the auxiliary vector says of the CPU: the extensions I, M, A, F, D and C, a bit for each letter.
-pub(crate) const HARDWARE: u64 = 1 << (b'i' - b'a')
-    | 1 << (b'm' - b'a')
-    | 1
-    | 1 << (b'f' - b'a')
-    | 1 << (b'd' - b'a')
-    | 1 << (b'c' - b'a');
+pub(crate) const fn hardware() -> u64 {
+    1 << (b'i' - b'a')
+        | 1 << (b'm' - b'a')
+        | 1
+        | 1 << (b'f' - b'a')
+        | 1 << (b'd' - b'a')
+        | 1 << (b'c' - b'a')
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub(crate) const USER_TOP: u64 = 0x7fff_ffff_f000;

@@ -190,8 +190,13 @@ pub(crate) const PLATFORM: &str = MACHINE;
 /// The `e_machine` of programs this kernel runs.
 pub(crate) const ELF_MACHINE: u16 = 62;
 
-/// What the auxiliary vector says of the CPU: nothing that a program needs.
-pub(crate) const HARDWARE: u64 = 0;
+/// What the CPU can do, as the auxiliary vector says: in its own words, those of `cpuid`.
+pub(crate) fn hardware() -> u64 {
+    core::arch::x86_64::__cpuid(1).edx.into()
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// One past the highest address a program can use: the lower half, less one page that no mapping may touch, since a
 /// system-call instruction there would return to a non-canonical address.

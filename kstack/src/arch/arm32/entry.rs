@@ -14,6 +14,19 @@
 //!
 //! A system call (`svc`) arrives in SVC mode at once: no words, no other mode.
 //!
+//! # FIQ
+//!
+//! It is masked by itself alone, so it hits code that runs with IRQ masked: entries and ways back too. From the kernel it
+//! therefore keeps what those have in registers that only they use (SPSR_svc, a program's TPIDRURO), and goes back by one load of PC
+//! and CPSR from the stack, which touches neither. What it does not keep is what an abort or an undefined instruction
+//! writes, so its handler must not cause one.
+//!
+//! ```text
+//!   SVC mode: svc_entry has SPSR_svc in its hands         ldm loads the program's r0-r12, SPSR_svc waits for movs pc, lr
+//!        |                                                     |
+//!        FIQ --> r5 = SPSR_svc, r6 = TPIDRURO --> handler --> both back, rfe
+//! ```
+//!
 //! # States of SP_svc
 //!
 //! | state | SP_svc | left by |
@@ -29,7 +42,9 @@
 //!
 //! 1. An entry from the kernel tests SP before it writes anything on the stack that SP points to. The test needs no register:
 //!    stacks are aligned to twice their size, so one bit tells. Everything up to then is in the mode's words.
-//! 2. From the first instruction of an entry to the call of Rust code, and from the last one to the return, IRQ is masked.
+//! 2. From the first instruction of an entry to the call of Rust code, and from the last one to the return, IRQ is masked. FIQ
+//!    is masked in its own handler, and from a failed bit test on until the overflow stack is left: only there does SP point
+//!    nowhere for a moment.
 //! 3. Rust code is called with SP 8-aligned, as the procedure call standard wants it; what was interrupted need not have it so.
 //! 4. TPIDRURO is the running thread's from before the first Rust code to after the last; the program's outside.
 //! 5. In user mode SP_svc is where the saved user registers end: the way back leaves it there.
@@ -77,7 +92,7 @@ global_asm!(
     prefetch = sym stub::<PREFETCH_ABORT, 4>,
     data = sym stub::<DATA_ABORT, 8>,
     irq = sym stub::<LINE, 4>,
-    fiq = sym stub::<FIQ, 4>,
+    fiq = sym fiq_entry,
 );
 
 /// Where the vectors are.
@@ -151,6 +166,7 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
 
         // No room.
         "4:",
+        "cpsid f",
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
@@ -173,6 +189,115 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         thread = const CpuLocal::THREAD,
         on_trap = sym on_trap,
         way_back = sym way_back,
+        no_room = sym overflow::no_room,
+    )
+}
+
+/// FIQ's entry. It can hit the kernel at any instruction; see the module's head.
+///
+/// In: LR = PC of the interrupted instruction + 4; SPSR; SP = the mode's words; FIQ and IRQ masked by the CPU. SavedRegs goes on
+/// the thread stack (from user) or the current one; SVC mode.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn fiq_entry() {
+    naked_asm!(
+        "sub lr, lr, #4",
+        "stm sp, {{r0, lr}}",
+        "mrs lr, spsr",
+        "str lr, [sp, #{word_cpsr}]",
+        "tst lr, #{not_user}",
+        "mov r0, sp",
+        "cps #{svc_mode}",
+        "bne 2f",
+
+        // From user mode, as any entry. The way back leaves out what is pending: a switch to another thread would take the mask
+        // along.
+        "sub sp, sp, #{size}",
+        "stmib sp, {{r1-r12}}",
+        "ldm r0, {{r1-r3}}",
+        "str r1, [sp]",
+        "str r2, [sp, #{pc}]",
+        "str r3, [sp, #{cpsr}]",
+        "mvn r4, #0",
+        "str r4, [sp, #{orig_r0}]",
+        "add r4, sp, #{sp_at}",
+        "stm r4, {{sp, lr}}^",
+        "mrc p15, 0, r5, c13, c0, 4",
+        "ldr r5, [r5, #{thread}]",
+        "mcr p15, 0, r5, c13, c0, 3",
+        "mov r4, sp",
+        "add r11, sp, #1",
+        "bic sp, sp, #{misaligned}",
+        "mov r0, r4",
+        "bl {on_fiq}",
+        "mov sp, r4",
+        "b {to_user}",
+
+        // From the kernel.
+        "2:",
+        "sub sp, sp, #{size}",
+        "tst sp, #{outside}",
+        "bne 4f",
+        "stmib sp, {{r1-r12}}",
+        "ldm r0, {{r1-r3}}",
+        "str r1, [sp]",
+        "add r4, sp, #{size}",
+        "mov r5, lr",
+        "mov r6, r2",
+        "mov r7, r3",
+        "mvn r8, #0",
+        "add r9, sp, #{sp_at}",
+        "stm r9, {{r4-r8}}",
+        "mov r4, sp",
+        // What an entry or a way back may have in its hands.
+        "mrs r5, spsr",
+        "mrc p15, 0, r6, c13, c0, 3",
+        "mrc p15, 0, r7, c13, c0, 4",
+        "ldr r7, [r7, #{thread}]",
+        "mcr p15, 0, r7, c13, c0, 3",
+        "add r11, sp, #1",
+        "bic sp, sp, #{misaligned}",
+        "mov r0, r4",
+        "bl {on_fiq}",
+        "mov sp, r4",
+        "mcr p15, 0, r6, c13, c0, 3",
+        "msr spsr_cxsf, r5",
+        // PC and CPSR move up by a word, to right below where SP was: there rfe takes them from, and leaves SP behind them.
+        "ldr r0, [sp, #{pc}]",
+        "ldr r1, [sp, #{cpsr}]",
+        "str r0, [sp, #{return_at}]",
+        "str r1, [sp, #{return_at} + {word}]",
+        "clrex",
+        "ldr lr, [sp, #{lr_at}]",
+        "ldm sp, {{r0-r12}}",
+        "add sp, sp, #{return_at}",
+        "rfeia sp!",
+
+        // No room.
+        "4:",
+        "str lr, [r0, #{word_lr}]",
+        "str r1, [r0, #{word_r1}]",
+        "mov r1, #{vector}",
+        "b {no_room}",
+        vector = const FIQ as usize,
+        size = const size_of::<SavedRegs>(),
+        sp_at = const offset_of!(SavedRegs, sp),
+        lr_at = const offset_of!(SavedRegs, lr),
+        pc = const offset_of!(SavedRegs, pc),
+        cpsr = const offset_of!(SavedRegs, cpsr),
+        orig_r0 = const offset_of!(SavedRegs, orig_r0),
+        return_at = const size_of::<SavedRegs>() - 2 * size_of::<u32>(),
+        word = const size_of::<u32>(),
+        word_cpsr = const ModeWords::CPSR,
+        word_lr = const ModeWords::LR,
+        word_r1 = const ModeWords::R1,
+        not_user = const !USER_MODE & 0xf,
+        svc_mode = const SVC_MODE,
+        outside = const 1 << BODY_SHIFT,
+        misaligned = const 7,
+        thread = const CpuLocal::THREAD,
+        on_fiq = sym super::fault::on_fiq,
+        to_user = sym to_user,
         no_room = sym overflow::no_room,
     )
 }
@@ -224,6 +349,7 @@ extern "C" fn svc_entry() {
 
         // No room. Without a mode's words, r0 goes through the thread pointer, which the block has a copy of.
         "4:",
+        "cpsid f",
         "mcr p15, 0, r0, c13, c0, 3",
         "mrc p15, 0, r0, c13, c0, 4",
         "add r0, r0, #{svc_words}",
@@ -275,13 +401,32 @@ extern "C" fn way_back() {
 
         "mov r0, sp",
         "bl {before_user}",
+        "b {to_user}",
+
+        "2:",
+        "msr spsr_cxsf, r1",
+        // A store that somebody began to do exclusively must not succeed now.
+        "clrex",
+        // All of them at once, SP, PC and CPSR too: there is no moment with half of the interrupted context.
+        "ldm sp, {{r0-r12, sp, lr, pc}}^",
+        cpsr = const offset_of!(SavedRegs, cpsr),
+        not_user = const !USER_MODE & 0xf,
+        before_user = sym crate::hooks::before_user,
+        to_user = sym to_user,
+    )
+}
+
+/// To user mode, with nothing left to do. SP: at SavedRegs. IRQ masked.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_entry")]
+extern "C" fn to_user() {
+    naked_asm!(
         "mrc p15, 0, r2, c13, c0, 4",
         "ldr r2, [r2, #{user_tls}]",
         "mcr p15, 0, r2, c13, c0, 3",
         "ldr r1, [sp, #{cpsr}]",
         "ldr lr, [sp, #{pc}]",
         "msr spsr_cxsf, r1",
-        // A store that the program began to do exclusively must not succeed now.
         "clrex",
         "add r0, sp, #{sp_at}",
         "ldm r0, {{sp, lr}}^",
@@ -290,19 +435,11 @@ extern "C" fn way_back() {
         "ldm sp, {{r0-r12}}",
         "add sp, sp, #{size}",
         "movs pc, lr",
-
-        "2:",
-        "msr spsr_cxsf, r1",
-        "clrex",
-        // All of them at once, SP, PC and CPSR too: there is no moment with half of the interrupted context.
-        "ldm sp, {{r0-r12, sp, lr, pc}}^",
         cpsr = const offset_of!(SavedRegs, cpsr),
         pc = const offset_of!(SavedRegs, pc),
         sp_at = const offset_of!(SavedRegs, sp),
         size = const size_of::<SavedRegs>(),
-        not_user = const !USER_MODE & 0xf,
         user_tls = const ArchLocal::USER_TLS,
-        before_user = sym crate::hooks::before_user,
     )
 }
 

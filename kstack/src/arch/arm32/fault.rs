@@ -8,9 +8,10 @@
 //! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
 //! top of its own stack and told to end there; the overflow stack is free again from that moment.
 
-use super::entry::{DATA_ABORT, FIQ, PREFETCH_ABORT, UNDEFINED};
+use super::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
 use super::regs::{SavedRegs, THUMB};
 use crate::hooks::hooks;
+use crate::local::CpuLocal;
 use crate::report;
 use core::arch::asm;
 use core::mem::size_of;
@@ -61,12 +62,16 @@ const fn is_bkpt(instruction: u32) -> bool {
     instruction & 0xfff0_00f0 == 0xe120_0070
 }
 
-/// Exceptions for which the stack had room. IRQ is masked. FIQ, which masking IRQ does not keep out, is this machine's NMI.
+/// FIQ, which masking IRQ does not keep out: this machine's NMI. It is masked itself, so none comes during another.
+pub(super) extern "C" fn on_fiq(regs: &mut SavedRegs) {
+    let arch = &CpuLocal::this().arch;
+    arch.set_nmi_active(true);
+    (hooks().nmi)(regs);
+    arch.set_nmi_active(false);
+}
+
+/// Exceptions for which the stack had room. IRQ is masked.
 pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
-    if vector == FIQ {
-        (hooks().nmi)(regs);
-        return;
-    }
     let address = complete(vector, regs);
     if regs.from_user() {
         (hooks().user_exception)(vector, address, regs);

@@ -19,7 +19,7 @@
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
 /// Whether `current` is found by masking SP.
@@ -43,6 +43,8 @@ pub struct ArchLocal {
     overflow_depth: AtomicUsize,
     /// The thread pointer of the running program, loaded on the way to user mode.
     user_tls: AtomicUsize,
+    /// A FIQ is being handled.
+    nmi_active: AtomicBool,
     svc_words: SvcWords,
 }
 
@@ -64,6 +66,7 @@ impl ArchLocal {
             last_top: AtomicUsize::new(0),
             overflow_depth: AtomicUsize::new(0),
             user_tls: AtomicUsize::new(0),
+            nmi_active: AtomicBool::new(false),
             svc_words: SvcWords::new(),
         }
     }
@@ -93,6 +96,15 @@ impl ArchLocal {
     /// The overflow stack is left for good.
     pub(super) fn leave_overflow_stack(&self) {
         self.overflow_depth.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether an NMI is being handled: a FIQ, from the kernel or from user mode.
+    pub fn nmi_is_active(&self) -> bool {
+        self.nmi_active.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_nmi_active(&self, active: bool) {
+        self.nmi_active.store(active, Ordering::Relaxed);
     }
 
     /// What the thread pointer will be in user mode. Interrupts off, or by the running thread for itself.

@@ -18,7 +18,7 @@
 //! Invariants:
 //!
 //! 1. The broken stack is neither read nor written, from the first instruction of the entry to the end of the thread.
-//! 2. IRQ is masked while anything is on the overflow stack, and overflows are counted: there is no loop.
+//! 2. IRQ and FIQ are masked while anything is on the overflow stack, and overflows are counted: there is no loop.
 //! 3. The count is 0 again when the overflow stack is left for the thread's own.
 
 use super::fault;
@@ -36,8 +36,8 @@ use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
 /// The current stack has no room for SavedRegs: to the overflow stack, or to the last one.
 ///
-/// In: r0 = words with r0, PC, CPSR, LR and r1 in them; r1 = vector; SP = where SavedRegs would have gone. Writes nothing on the
-/// current stack.
+/// In: r0 = words with r0, PC, CPSR, LR and r1 in them; r1 = vector; SP = where SavedRegs would have gone; FIQ masked. Writes
+/// nothing on the current stack.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room() {
@@ -143,6 +143,8 @@ fn end_on_own_stack(report: &'static OverflowReport) -> ! {
         asm!(
             "mov sp, {top}",
             "mov r11, #0",
+            // Masked since the bit test failed; from here on SP is sound again.
+            "cpsie f",
             "bl {end}",
             "udf #0",
             top = in(reg) user_regs_at(stack).get(),

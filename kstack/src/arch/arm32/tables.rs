@@ -91,7 +91,7 @@ impl CpuTables {
         }
     }
 
-    /// Points the exception modes of the CPU this runs on at their words, and the vector base at the vectors.
+    /// Points the exception modes of the CPU this runs on at their words, and the vector base at the vectors; lets FIQs in.
     ///
     /// # Safety
     ///
@@ -113,6 +113,8 @@ impl CpuTables {
                 "cps #{svc_mode}",
                 "mcr p15, 0, r1, c12, c0, 0",
                 "isb",
+                // FIQs, which are NMIs, may come from now on: only their own handler masks them.
+                "cpsie f",
                 // FIQ has r8 to r12 and every mode but user has SP and LR of its own: no operand may be one of those.
                 in("r0") tables,
                 in("r1") entry::vectors_address(),

@@ -18,6 +18,7 @@ use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
 const DOUBLE_FAULT: u8 = 8;
 const PAGE_FAULT: u8 = 14;
+const MACHINE_CHECK: u8 = 18;
 
 fn fault_address() -> Addr {
     let address: usize;
@@ -85,6 +86,12 @@ fn on_double_fault(mut regs: SavedRegs) -> ! {
     // Not about a stack. The kernel can only say so.
     (hooks().kernel_exception)(DOUBLE_FAULT, fault_address(), &mut regs);
     unreachable!("a kernel returned from a double fault that nothing explains")
+}
+
+/// A machine check, on its own stack. Never returns: what the hardware says of itself cannot be repaired here.
+pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
+    (hooks().kernel_exception)(MACHINE_CHECK, Addr::new(0), regs);
+    unreachable!("a kernel returned from a machine check")
 }
 
 /// Leaves the double-fault stack for the top of the overflowed one, and ends the thread there.

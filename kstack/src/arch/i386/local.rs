@@ -20,6 +20,7 @@ pub struct ArchLocal {
     nmi_latched: AtomicU32,
     debug_top: AtomicUsize,
     debug_active: AtomicU32,
+    machine_check_top: AtomicUsize,
     /// The CPU's descriptor tables, once they are loaded.
     tables: AtomicUsize,
     /// Where a program goes on after `sysenter`; see [`super::entry`].
@@ -32,6 +33,8 @@ impl ArchLocal {
     pub(super) const NMI_LATCHED: usize = CpuLocal::ARCH + offset_of!(Self, nmi_latched);
     pub(super) const DEBUG_TOP: usize = CpuLocal::ARCH + offset_of!(Self, debug_top);
     pub(super) const DEBUG_ACTIVE: usize = CpuLocal::ARCH + offset_of!(Self, debug_active);
+    pub(super) const MACHINE_CHECK_TOP: usize =
+        CpuLocal::ARCH + offset_of!(Self, machine_check_top);
     pub(crate) const SYSENTER_RETURN: usize = CpuLocal::ARCH + offset_of!(Self, sysenter_return);
 
     pub(crate) const fn new() -> Self {
@@ -42,6 +45,7 @@ impl ArchLocal {
             nmi_latched: AtomicU32::new(0),
             debug_top: AtomicUsize::new(0),
             debug_active: AtomicU32::new(0),
+            machine_check_top: AtomicUsize::new(0),
             tables: AtomicUsize::new(0),
             sysenter_return: AtomicUsize::new(0),
         }
@@ -58,8 +62,9 @@ impl ArchLocal {
         Some(Addr::new(self.softirq_top.load(Ordering::Relaxed)))
     }
 
-    /// Gives the CPU the stacks on which its NMI handler and its debug handler run. Before the first of either.
-    pub fn set_own_tops(&self, nmi_body: Addr, debug: Addr) {
+    /// Gives the CPU the stacks on which its handlers of NMIs, debug exceptions and machine checks run. Before the first of any.
+    pub fn set_own_tops(&self, nmi_body: Addr, debug: Addr, machine_check: Addr) {
+        self.machine_check_top.store(machine_check.get(), Ordering::Relaxed);
         self.nmi_body_top.store(nmi_body.get(), Ordering::Relaxed);
         self.debug_top.store(debug.get(), Ordering::Relaxed);
     }

@@ -12,7 +12,7 @@
 //! | double fault | double-fault stack | double-fault stack | task gate: a TSS of its own |
 //! | NMI | thread stack | current stack, then NMI body stack | TSS `esp0`; then `nmi_body_top` |
 //! | debug | thread stack | current stack, then debug stack | TSS `esp0`; then `debug_top` |
-//! | machine check | thread stack | current stack | TSS `esp0` |
+//! | machine check | thread stack, then machine-check stack | current stack, then machine-check stack | TSS `esp0`; then `machine_check_top` |
 //!
 //! There is no interrupt stack table. The only entry that changes stacks by hardware in the kernel is the one through a task
 //! gate, and a task gate cannot nest (the task is busy), costs two full register files, and gives up CR3; so it is kept for

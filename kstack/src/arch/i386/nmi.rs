@@ -1,4 +1,4 @@
-//! Entries that can interrupt any instruction: NMI, debug, double fault.
+//! Entries that can interrupt any instruction: NMI, debug, machine check, double fault.
 //!
 //! # NMI
 //!
@@ -25,6 +25,11 @@
 //! The same, without the latch: a debug exception inside the debug handler runs on the current stack.
 //! One is special: a program that sets the trap flag right before `sysenter` gets its trap at the first instruction of the
 //! kernel, on the entry stack. There the trap flag is cleared, and that is all.
+//!
+//! # Machine check
+//!
+//! What the hardware says of itself is not repaired: the handler never returns, so its stack is entered once. The report that it
+//! prints is deep, and must not hit the end of the stack that was interrupted.
 //!
 //! # Double fault
 //!
@@ -174,11 +179,35 @@ pub(super) extern "C" fn double_fault() {
     )
 }
 
+/// Vector 18. Never returns.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn machine_check() {
+    naked_asm!("push 0", "push 0", "jmp {saved}", saved = sym machine_check_save)
+}
+
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn machine_check_save() {
+    saving_entry!(
+        [
+            "mov esp, fs:[{TOP}]",
+            "sub esp, 3 * {WORD}",
+            "push ebx",
+            "call {on_machine_check}",
+            "ud2",
+        ]
+        TOP = const ArchLocal::MACHINE_CHECK_TOP,
+        on_machine_check = sym super::fault::on_machine_check,
+    )
+}
+
 /// The stub of a vector with an entry of its own, or `plain`.
 pub(super) const fn own_stub(vector: u8, plain: extern "C" fn()) -> extern "C" fn() {
     match vector {
         1 => debug,
         2 => nmi,
+        18 => machine_check,
         _ => plain,
     }
 }

@@ -1,17 +1,18 @@
 //! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it, the domain register, and
 //! where `thread_info` is.
 
+use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
 use crate::arch::{cpu_tables, paging};
 use crate::provoke::{self, How};
 use crate::sync::SpinLock;
-use crate::tests::support::check_mapping;
+use crate::tests::support::{check_mapping, on_every_cpu, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
 use crate::{cpus, interrupts, sched};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use kstack::arch::current::entry::DATA_ABORT;
+use kstack::arch::current::entry::{DATA_ABORT, UNDEFINED};
 use kstack::arch::current::local::{THREAD_INFO_ON_STACK, thread_info_at};
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack::arch::current::tables::CpuTables;
@@ -94,6 +95,92 @@ pub fn i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards() -> Out
         check!(cpu.local.arch.overflow_depth() == 0, "CPU {}'s are in use", cpu.id());
     }
     Ok(())
+}
+
+/// What the words of an exception mode and the handler must have been, in its handler.
+fn check_mode(mode: u32, regs: &SavedRegs) {
+    const FIQ: u32 = 0x11;
+    const IRQ: u32 = 0x12;
+    const ABORT: u32 = 0x17;
+    const UNDEFINED: u32 = 0x1b;
+    // By the drawing of a CPU's tables.
+    let offset = match mode {
+        IRQ => 0x20,
+        ABORT => 0x40,
+        UNDEFINED => 0x60,
+        _ => 0x80,
+    };
+    let [fiq, irq, abort, undefined, svc]: [u32; 5];
+    // SAFETY: (1) only SP of each mode is read, interrupts off; SVC mode is back at the end. No operand is one of the registers
+    // that a mode has its own of.
+    unsafe {
+        asm!(
+            "mrs r0, cpsr", "cps #{fiq}", "mov r1, sp", "cps #{irq}", "mov r2, sp", "cps #{abort}", "mov r3, sp",
+            "cps #{undefined}", "mov r4, sp", "cps #{svc}", fiq = const FIQ, irq = const IRQ, abort = const ABORT,
+            undefined = const UNDEFINED, svc = const SVC_MODE, out("r0") svc, out("r1") fiq, out("r2") irq,
+            out("r3") abort, out("r4") undefined, options(nomem, nostack, preserves_flags)
+        );
+    }
+    let tables = cpu_tables::tables_address(cpus::this().id()) as u32;
+    let own = [irq, abort, undefined, fiq].map(|sp| sp.wrapping_sub(tables));
+    // SAFETY: (1) the words of the CPU this runs on.
+    let words = unsafe { ((tables + offset) as *const [u32; 3]).read_volatile() };
+    let expected = [regs.r0, regs.pc, regs.cpsr];
+    let mut wrong = MODES_WRONG.lock();
+    if own != [0x20, 0x40, 0x60, 0x80] || svc & MODE != SVC_MODE || words != expected {
+        *wrong = Some(alloc::format!(
+            "mode {mode:#x}: SPs at {own:x?}, handled in {svc:#x}, words {words:x?}, saved {expected:x?}"
+        ));
+    }
+    MODES_SEEN.fetch_or(1 << mode, Ordering::Relaxed);
+}
+
+static MODES_SEEN: AtomicUsize = AtomicUsize::new(0);
+static MODES_WRONG: SpinLock<Option<alloc::string::String>> = SpinLock::new(None);
+
+/// An interrupt, a breakpoint, an undefined instruction and a FIQ, in the kernel, on every CPU but for the interrupt's: each mode's SP
+/// stands at words of its own, in which are r0, PC and CPSR as interrupted; the handler runs in SVC mode. Red if two modes shared
+/// words, if something were pushed there, or if a handler ran in the mode it arrived in.
+pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work() -> Outcome {
+    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks {
+        kernel_exception: |vector, fault, regs| {
+            if vector != UNDEFINED {
+                return (crate::hooks::HOOKS.kernel_exception)(vector, fault, regs);
+            }
+            // Past the instruction, where the CPU said it was.
+            regs.pc += 4;
+            check_mode(0x1b, regs);
+        },
+        ..crate::hooks::HOOKS
+    };
+    MODES_SEEN.store(0, Ordering::Relaxed);
+    *MODES_WRONG.lock() = None;
+    on_every_cpu(|regs| {
+        check_mode(0x12, regs);
+        Ok(())
+    })?;
+    interrupts::set_breakpoint_probe(Some(|regs| {
+        // The entry has stepped over the instruction.
+        check_mode(0x17, &SavedRegs { pc: regs.pc - 4, ..*regs });
+    }));
+    super::registers::breakpoint();
+    interrupts::set_breakpoint_probe(None);
+    kstack::hooks::install(&HOOKS);
+    // SAFETY: (1) the hook goes on behind it.
+    unsafe { asm!("udf #0", options(nostack)) };
+    kstack::hooks::install(&crate::hooks::HOOKS);
+    interrupts::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
+    let me = cpus::this().hardware_id.load(Ordering::Relaxed);
+    crate::arch::irqchip::send_nmi(me);
+    let fiq = until("the FIQ has come", || MODES_SEEN.load(Ordering::Relaxed) & 1 << 0x11 != 0);
+    interrupts::set_nmi_probe(None);
+    fiq?;
+    let seen = MODES_SEEN.load(Ordering::Relaxed);
+    check!(seen == 1 << 0x11 | 1 << 0x12 | 1 << 0x17 | 1 << 0x1b, "modes {seen:#b}");
+    match MODES_WRONG.lock().take() {
+        None => Ok(()),
+        Some(wrong) => Err(wrong),
+    }
 }
 
 /// Neither the words of the exception modes, nor the block that the entry code reads, nor the stacks it chooses from. Red if a page

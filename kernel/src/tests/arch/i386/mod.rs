@@ -19,14 +19,20 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     saved_regs: 68,
     kept_below: 0,
     switch_frame: 24,
-    cpu_stacks: &[StackKind::Softirq, StackKind::DoubleFault, StackKind::NmiBody, StackKind::Debug],
+    cpu_stacks: &[
+        StackKind::Softirq,
+        StackKind::DoubleFault,
+        StackKind::NmiBody,
+        StackKind::Debug,
+        StackKind::MachineCheck,
+    ],
     softirq_stack: StackKind::Softirq,
     overflow_row: "double fault",
     own_rows: &[
         ("sysenter", "entry stack, then thread"),
         ("NMI from kernel", "current, then nmi-body"),
         ("NMI from user", "thread"),
-        ("machine check", "current"),
+        ("machine check", "current, then machine-check"),
     ],
 };
 
@@ -41,6 +47,7 @@ table! {
         nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
         nmi::i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack,
         nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
+        nmi::i8_a_machine_check_is_handled_on_its_own_stack,
         nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
         nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
         nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,

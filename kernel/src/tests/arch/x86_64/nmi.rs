@@ -10,7 +10,7 @@ use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_her
 use crate::tests::support::{check_mapping, kind_at, stack_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{backtrace, cpu_stacks, cpus, interrupts, sched};
+use crate::{backtrace, cpu_stacks, cpus, interrupts, sched, time};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::addr::{AddrRange, ByteSize};
@@ -167,7 +167,9 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
 
 /// NMIs from another CPU rain on threads that keep a known value in every register.
 pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
+    /// NMIs for each CPU, if the emulator is quick: each costs two turns of its own. Never fewer than a tenth.
     const EACH: u32 = 1000;
+    const MOST_SECONDS: u64 = 8;
     static HANDLED: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     static STOP: AtomicBool = AtomicBool::new(false);
     fn handled(_: &mut SavedRegs) {
@@ -191,7 +193,11 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     let threads: Vec<_> =
         (0..6).filter_map(|_| sched::spawn_kernel("keeping", keep, 0).ok()).collect();
     let mut lost = Vec::new();
-    'rain: for _ in 0..EACH {
+    let (began, mut rounds) = (time::nanoseconds(), 0);
+    'rain: while rounds < EACH
+        && (rounds < EACH / 10 || time::nanoseconds() - began < MOST_SECONDS * 1_000_000_000)
+    {
+        rounds += 1;
         for (cpu, count) in cpus::online().zip(&HANDLED) {
             let before = count.load(Ordering::Relaxed);
             irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
@@ -214,7 +220,7 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     check!(threads.len() == 6, "only {} threads", threads.len());
     check!(lost.is_empty(), "CPU {lost:?} lost an NMI: {HANDLED:?}");
     for count in &HANDLED {
-        check!(count.load(Ordering::Relaxed) == EACH, "{HANDLED:?} NMIs, not {EACH} each");
+        check!(count.load(Ordering::Relaxed) == rounds, "{HANDLED:?} NMIs, not {rounds} each");
     }
     check!(WRONG.load(Ordering::Relaxed) == 0, "registers changed {WRONG:?} times");
     Ok(())
