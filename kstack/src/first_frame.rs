@@ -17,7 +17,7 @@ use kstack_core::unwind::FrameRules;
 
 /// What a new stack runs first.
 #[derive(Clone, Copy, Debug)]
-pub enum Start {
+pub enum Start<'a> {
     /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
     Kernel {
         /// What to run.
@@ -26,7 +26,7 @@ pub enum Start {
         argument: usize,
     },
     /// Straight to user mode with these registers.
-    User(SavedRegs),
+    User(&'a SavedRegs),
 }
 
 /// Bytes at the top of a stack that the saved user registers and what is free above them take.
@@ -49,7 +49,7 @@ pub const fn user_regs_at(stack: AddrRange) -> Addr {
 /// # Safety
 ///
 /// 1. `stack` is mapped, writable, at least a page, its top page aligned, and nobody else uses it.
-pub unsafe fn build(stack: AddrRange, start: Start) -> usize {
+pub unsafe fn build(stack: AddrRange, start: Start<'_>) -> usize {
     let regs_at = user_regs_at(stack);
     let frame_at = regs_at.get() - size_of::<SwitchFrame>();
     let (regs, frame) = match start {
@@ -59,7 +59,7 @@ pub unsafe fn build(stack: AddrRange, start: Start) -> usize {
             (SavedRegs::default(), frame)
         }
         // The backtrace of a user thread ends at the saved user registers.
-        Start::User(regs) => (regs, SwitchFrame::first(regs_at, regs_at.get() + 1, 0, 0)),
+        Start::User(regs) => (*regs, SwitchFrame::first(regs_at, regs_at.get() + 1, 0, 0)),
     };
     // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are aligned, see above.
     unsafe {

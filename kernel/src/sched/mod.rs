@@ -104,7 +104,7 @@ pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
     let name = process.name();
-    let thread = create_unstarted(&name, Some((process, fpu)), Start::User(*regs))?;
+    let thread = create_unstarted(&name, Some((process, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     Ok(thread)
 }
@@ -117,7 +117,7 @@ pub fn start(thread: &Arc<Thread>) {
 fn create(
     name: &str,
     process: Option<(Arc<Process>, Box<FpuState>)>,
-    start: Start,
+    start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
     let thread = create_unstarted(name, process, start)?;
     push_ready(thread.clone());
@@ -128,7 +128,7 @@ fn create(
 pub fn create_unstarted(
     name: &str,
     process: Option<(Arc<Process>, Box<FpuState>)>,
-    start: Start,
+    start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
     let id = thread::next_id();
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;

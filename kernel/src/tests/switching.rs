@@ -171,7 +171,7 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
     let regs_at = first_frame::user_regs_at(range);
     let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
     let mut seen = Vec::new();
-    for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(user)] {
+    for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(&user)] {
         let sp = cpu::without_interrupts(|| {
             stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
             // SAFETY: (1) the stack is ours alone, and mapped.
