@@ -15,10 +15,12 @@
 //! | items of one name stand in one order, private ones too | two files can be read side by side |
 //! | `pub use` names what it passes on | it is part of the contract |
 //! | each selector refuses with `compile_error!`, and what it selects from is known | a tree that is half there says so, not the linker |
+//! | the checklist for a new architecture names all of it | somebody is to follow it ([`checklist`]) |
 //! | nobody but a selector asks for the architecture outside of the trees | what differs stands where it is looked for |
 //!
 //! That portable code uses nothing that a tree lacks is held by the compiler: it builds all of them.
 
+mod checklist;
 mod items;
 mod own;
 #[cfg(test)]
@@ -79,6 +81,11 @@ pub(crate) fn breaches(files: &Files) -> Vec<String> {
     let mut breaches: Vec<_> =
         TREES.iter().flat_map(|trees| trees.breaches(files, &archs, &known, &own::TABLE)).collect();
     breaches.extend(questions(files));
+    let text = files.get(checklist::CHECKLIST).map_or("", String::as_str);
+    for trees in &TREES {
+        let common = trees.common(files, &archs);
+        breaches.extend(checklist::breaches(text, &trees.place("NAME"), &common));
+    }
     breaches
 }
 
@@ -140,6 +147,28 @@ impl Trees {
         breaches
     }
 
+    /// What all of them have: files, and in each the items that portable code may name, in their order.
+    fn common(&self, files: &Files, archs: &[&str]) -> BTreeMap<String, Vec<String>> {
+        let read = archs.iter().filter_map(|arch| self.read(files, arch).ok());
+        let mut of_archs = read.map(|files| {
+            let outside = |entry: &Entry| (entry.seen == Seen::Outside).then(|| entry.name.clone());
+            let items = files.into_iter().map(|(name, file)| {
+                (name, file.entries.iter().filter_map(outside).collect::<Vec<_>>())
+            });
+            items.collect::<BTreeMap<_, _>>()
+        });
+        let mut common = of_archs.next().unwrap_or_default();
+        for other in of_archs {
+            common.retain(|name, _| other.contains_key(name));
+            for (name, items) in &mut common {
+                items.retain(|item| other[name].contains(item));
+            }
+        }
+        // Its items are the other files.
+        common.remove("mod.rs");
+        common
+    }
+
     /// Where the tree of an architecture is, or would be.
     fn place(&self, arch: &str) -> String {
         format!("{}/{arch}{}", self.folder, if self.folders { "" } else { ".rs" })
@@ -191,7 +220,7 @@ impl Trees {
                     entry.seen = Seen::Outside;
                 }
             }
-            found.insert("the file".to_owned(), File { path: place, entries });
+            found.insert("NAME.rs".to_owned(), File { path: place, entries });
             return Ok(found);
         }
         let prefix = format!("{place}/");
@@ -348,7 +377,8 @@ pub(crate) fn read(root: &Path, paths: &[std::path::PathBuf]) -> Files {
     for path in paths {
         let Ok(name) = path.strip_prefix(root) else { continue };
         let name = name.display().to_string();
-        if !PORTABLE.iter().any(|krate| name.starts_with(krate)) {
+        let portable = PORTABLE.iter().any(|krate| name.starts_with(krate));
+        if !portable && name != checklist::CHECKLIST {
             continue;
         }
         if let Ok(text) = std::fs::read_to_string(path) {
