@@ -212,8 +212,10 @@ pub fn hardware() -> usize {
     [1, 2, 4, 6, 7, 12, 13, 15, 16, 17, 18, 19, 20].iter().fold(0, |bits, bit| bits | 1 << bit)
 }
 
-/// Whether AT_SYSINFO leads to code that does system calls.
-pub const HAS_SYSINFO: bool = false;
+/// Whether AT_SYSINFO is as it should be: not there.
+pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
+    entry.is_none()
+}
 
 /// How many of d0 to d31, the status register and the thread registers are not what a program starts with: 0.
 #[unsafe(naked)]

@@ -140,8 +140,10 @@ pub fn hardware() -> usize {
     0b11
 }
 
-/// Whether AT_SYSINFO leads to code that does system calls.
-pub const HAS_SYSINFO: bool = false;
+/// Whether AT_SYSINFO is as it should be: not there.
+pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
+    entry.is_none()
+}
 
 /// How many of v0 to v31 and the control register are not what a program starts with: 0.
 #[unsafe(naked)]

@@ -238,8 +238,40 @@ pub fn hardware() -> usize {
     core::arch::x86::__cpuid(1).edx as usize
 }
 
-/// Whether AT_SYSINFO leads to code that does system calls.
-pub const HAS_SYSINFO: bool = true;
+/// Whether AT_SYSINFO is as it should be: it leads to code that does system calls, and keeps all registers but the result's.
+pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
+    /// getppid through the code at the address given; -1 if one of three registers changed.
+    #[unsafe(naked)]
+    extern "C" fn getppid_there(code: usize) -> usize {
+        naked_asm!(
+            "push ebp",
+            "push esi",
+            "mov ecx, [esp + {argument}]",
+            "mov edx, {kept}",
+            "mov esi, ecx",
+            "mov ebp, {kept} + 1",
+            "mov eax, {getppid}",
+            "call ecx",
+            "xor ecx, esi",
+            "xor edx, {kept}",
+            "xor ebp, {kept} + 1",
+            "or ecx, edx",
+            "or ecx, ebp",
+            "jz 2f",
+            "mov eax, -1",
+            "2:",
+            "pop esi",
+            "pop ebp",
+            "ret",
+            // Two saved registers and the return address are below it.
+            argument = const 3 * size_of::<usize>(),
+            kept = const 0x5a5a_0000_u32,
+            getppid = const nr::GETPPID,
+        )
+    }
+    let gate = crate::getppid();
+    entry.is_some_and(|code| getppid_there(code) as isize == gate)
+}
 
 /// How many of xmm0 to xmm7 and the control words of x87 and SSE are not what a program starts with: 0.
 #[unsafe(naked)]

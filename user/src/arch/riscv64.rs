@@ -140,8 +140,10 @@ pub fn hardware() -> usize {
     b"imafdc".iter().fold(0, |bits, letter| bits | 1 << (letter - b'a'))
 }
 
-/// Whether AT_SYSINFO leads to code that does system calls.
-pub const HAS_SYSINFO: bool = false;
+/// Whether AT_SYSINFO is as it should be: not there.
+pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
+    entry.is_none()
+}
 
 /// How many of f0 to f31 and the rounding mode are not what a program starts with: 0.
 #[unsafe(naked)]

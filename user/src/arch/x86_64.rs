@@ -233,8 +233,10 @@ pub fn hardware() -> usize {
     core::arch::x86_64::__cpuid(1).edx as usize
 }
 
-/// Whether AT_SYSINFO leads to code that does system calls.
-pub const HAS_SYSINFO: bool = false;
+/// Whether AT_SYSINFO is as it should be: not there.
+pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
+    entry.is_none()
+}
 
 /// How many of xmm0 to xmm15 and the control words of x87 and SSE are not what a program starts with: 0.
 #[unsafe(naked)]

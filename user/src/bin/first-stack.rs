@@ -94,7 +94,7 @@ fn main() -> i32 {
     let hardware = arch::hardware();
     must!(seen[AT_HWCAP].is_some_and(|bits| bits & hardware == hardware), "AT_HWCAP");
     must!(seen[AT_HWCAP2].is_some(), "AT_HWCAP2");
-    must!(seen[AT_SYSINFO].is_some() == arch::HAS_SYSINFO, "AT_SYSINFO");
+    must!(arch::sysinfo_is_right(seen[AT_SYSINFO]), "AT_SYSINFO");
     must!(seen[AT_SYSINFO_EHDR].is_none(), "AT_SYSINFO_EHDR, and no such image");
     0
 }

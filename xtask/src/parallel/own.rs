@@ -169,7 +169,7 @@ pub(super) const TABLE: [Own; 31] = [
         trees: KERNEL,
         file: "irqchip.rs",
         items: &["send_nmi"],
-        reason: "only PCs have NMIs, and only their tests send any",
+        reason: "only PCs and 32-bit Arm have NMIs, and only their tests send any",
     },
     Own {
         trees: KERNEL,
@@ -206,7 +206,7 @@ pub(super) const TABLE: [Own; 31] = [
         trees: TESTS,
         file: "nmi.rs",
         items: &[],
-        reason: "NMI, debug and machine-check stacks of PCs",
+        reason: "NMI, debug and machine-check stacks of PCs; FIQs of 32-bit Arm",
     },
     Own {
         trees: TESTS,

@@ -232,7 +232,7 @@ pub(crate) fn hardware() -> u64 {
 }
 
 /// Entries of the auxiliary vector that only this machine has: where the code is that does a system call, by the faster
-/// instruction. Debian's C library calls it for most of its system calls.
+/// instruction. Debian's static programs do without and use the gate.
 pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[(Auxiliary::SYSINFO, SYSENTER_PAGE)];
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
