@@ -37,7 +37,7 @@ pub fn prepare(cpu: &'static Cpu) -> AddrRange {
 /// Loads what [`prepare`] made, on the CPU itself.
 pub fn load(cpu: &'static Cpu) {
     cpu_tables::load(cpu);
-    cpu.tables_root.store(paging::kernel_root(), Ordering::Relaxed);
+    cpu.tables_root.store(paging::kernel_root() as usize, Ordering::Relaxed);
 }
 
 /// A CPU that did not come up keeps its stacks: it might still, and would run on them.

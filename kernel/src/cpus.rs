@@ -26,8 +26,8 @@ pub struct Cpu {
     pub flushed: AtomicU64,
     /// The thread that runs when no other does.
     pub idle: AtomicUsize,
-    /// The page tables that are loaded.
-    pub tables_root: AtomicU64,
+    /// The physical address of the page tables that are loaded. It fits a word everywhere: the kernel reaches it.
+    pub tables_root: AtomicUsize,
     /// Timer interrupts so far.
     pub ticks: AtomicU64,
     /// Interrupts of other kinds so far.
@@ -59,7 +59,7 @@ impl Cpu {
             hardware_id: AtomicU32::new(u32::MAX),
             flushed: AtomicU64::new(0),
             idle: AtomicUsize::new(0),
-            tables_root: AtomicU64::new(0),
+            tables_root: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),
             ipis: AtomicU64::new(0),
             cache: UnsafeCell::new(CpuCache::new(cpu)),

@@ -36,12 +36,13 @@
 //!
 //! Erasing itself goes through another mapping of the frame, so D stays clear.
 //!
-//! The set has 64 bits; CPUs from number 64 on are never in it and flush each time.
+//! The set is a word, so that looking at it is one load on every machine. CPUs from number 64 on (32 where a word has 32 bits)
+//! are never in it and flush each time.
 //!
 //! Neighbours: [`crate::record`] holds the set, [`crate::pool`] applies the rule, the kernel's dispatcher asks
 //! [`CoherentSet::needs_flush`] before it switches to a stack.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::addr::{Addr, ByteSize, CpuId};
 
@@ -171,9 +172,9 @@ impl ErasePolicy {
     }
 }
 
-/// One CPU as a member of a [`CoherentSet`], worked out once: empty from number 64 on.
+/// One CPU as a member of a [`CoherentSet`], worked out once: empty for a CPU that the set cannot name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct CpuBit(u64);
+pub(crate) struct CpuBit(usize);
 
 impl CpuBit {
     #[inline(always)]
@@ -188,15 +189,15 @@ impl CpuBit {
 /// scheduler's or the pool's own synchronisation, so plain loads and stores suffice.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub struct CoherentSet(AtomicU64);
+pub struct CoherentSet(AtomicUsize);
 
 impl CoherentSet {
     /// How many CPUs the set can name; the others flush each time.
-    pub const CPUS: u32 = u64::BITS;
+    pub const CPUS: u32 = usize::BITS;
 
     /// No CPU.
     pub const fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self(AtomicUsize::new(0))
     }
 
     /// Whether `cpu` must drop its TLB entries for the whole body before it runs on the stack or writes into it.
@@ -233,7 +234,7 @@ impl CoherentSet {
     /// The stack was mapped a moment ago where nothing was mapped before: no CPU has an old entry.
     #[inline(always)]
     pub fn reset_to_all(&self) {
-        self.0.store(u64::MAX, Ordering::Relaxed);
+        self.0.store(usize::MAX, Ordering::Relaxed);
     }
 
     /// The same where CPUs may remember that nothing was mapped: each has to forget that first.
@@ -244,7 +245,7 @@ impl CoherentSet {
 
     /// The set as bits, for display.
     #[inline(always)]
-    pub fn bits(&self) -> u64 {
+    pub fn bits(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod arch;
+pub mod first_frame;
 pub mod hooks;
 pub mod irq;
 pub mod local;

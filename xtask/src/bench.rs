@@ -146,8 +146,7 @@ fn missing(archs: &[Arch], figures: &[Figure]) -> Vec<String> {
         .collect()
 }
 
-/// One line a figure; the same bench's figures on several architectures stand below each other, the wanted
-/// benches first.
+/// The figures, and what there is to say about the aims.
 fn table(archs: &[Arch], figures: &[Figure]) -> String {
     let mut names: Vec<&str> = WANTED.iter().map(|wanted| wanted.name).collect();
     for figure in figures {
@@ -155,41 +154,88 @@ fn table(archs: &[Arch], figures: &[Figure]) -> String {
             names.push(&figure.name);
         }
     }
-    let mut text = format!(
-        "{:<26} {:<8} {:>10} {:>10} {:>10}  {:<14} {}\n",
-        "bench", "on", "here", "Linux", "aim", "unit", "Linux's figure is"
-    );
+    let mut text = match archs {
+        &[arch] => one_column(arch, &names, figures),
+        _ => side_by_side(archs, &names, figures),
+    };
+    let mut wanted = 0;
     let mut missed = Vec::new();
-    let lines = names.iter().flat_map(|name| archs.iter().map(move |&arch| (*name, arch)));
-    for (name, arch) in lines {
-        for figure in figures.iter().filter(|figure| figure.is(arch, name)) {
-            let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
-            let aim = beside.and_then(|beside| beside.aim);
-            if let Some(over) = aim.map(|aim| figure.value - aim).filter(|&over| over > 0.0) {
-                missed.push(format!("aim missed: {name} on {arch} by {}\n", number(over)));
-            }
-            let optional = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
-            let line = format!(
-                "{:<26} {:<8} {:>10} {:>10} {:>10}  {:<14} {}",
-                figure.name,
-                figure.arch,
-                number(figure.value),
-                optional(figure.linux),
-                optional(aim),
-                figure.unit,
-                beside.map_or("", |beside| beside.source)
-            );
-            text.push_str(line.trim_end());
-            text.push('\n');
+    for (bench, &arch) in WANTED.iter().flat_map(|it| archs.iter().map(move |arch| (it, arch))) {
+        let Some(aim) = bench.beside(arch).and_then(|beside| beside.aim) else { continue };
+        wanted += 1;
+        for figure in figures.iter().filter(|it| it.is(arch, bench.name) && it.value > aim) {
+            let over = number(figure.value - aim);
+            missed.push(format!("aim missed: {} on {arch} by {over}\n", bench.name));
         }
     }
-    if missed.is_empty() {
-        let aims = archs.iter().flat_map(|&arch| WANTED.iter().map(move |it| it.beside(arch)));
-        let aims = aims.flatten().filter(|beside| beside.aim.is_some()).count();
-        text.push_str(&format!("none of the {aims} aims is missed\n"));
+    if wanted > 0 && missed.is_empty() {
+        text.push_str(&format!("none of the {wanted} aims is missed\n"));
     }
     text.extend(missed);
     text
+}
+
+/// One architecture: a line a figure, with everything that is known about it.
+fn one_column(arch: Arch, names: &[&str], figures: &[Figure]) -> String {
+    let mut lines = vec![format!(
+        "{:<26} {:>10} {:>10} {:>10}  {:<14} {}",
+        "bench",
+        arch.name(),
+        "Linux",
+        "aim",
+        "unit",
+        "Linux's figure is"
+    )];
+    for name in names {
+        let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
+        for figure in figures.iter().filter(|figure| figure.is(arch, name)) {
+            lines.push(format!(
+                "{name:<26} {:>10} {:>10} {:>10}  {:<14} {}",
+                number(figure.value),
+                optional(beside.map(|beside| beside.linux)),
+                optional(beside.and_then(|beside| beside.aim)),
+                figure.unit,
+                beside.map_or("", |beside| beside.source)
+            ));
+        }
+    }
+    joined(&lines)
+}
+
+/// Several architectures: a column each, and one more for Linux on it if it was measured.
+fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
+    let has_linux = |arch: Arch| WANTED.iter().any(|wanted| wanted.beside(arch).is_some());
+    let mut head = format!("{:<26}", "bench");
+    for &arch in archs {
+        head.push_str(&format!(" {:>8}", arch.name()));
+        if has_linux(arch) {
+            head.push_str(&format!(" {:>8}", "Linux"));
+        }
+    }
+    let mut lines = vec![head + "  unit"];
+    for name in names {
+        let mut line = format!("{name:<26}");
+        let mut unit = "";
+        for &arch in archs {
+            let figure = figures.iter().find(|figure| figure.is(arch, name));
+            unit = figure.map_or(unit, |figure| &figure.unit);
+            line.push_str(&format!(" {:>8}", optional(figure.map(|figure| figure.value))));
+            if has_linux(arch) {
+                let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
+                line.push_str(&format!(" {:>8}", optional(beside.map(|beside| beside.linux))));
+            }
+        }
+        lines.push(format!("{line}  {unit}"));
+    }
+    joined(&lines)
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), number)
 }
 
 /// A number with separated thousands, and one decimal only if it has any.
@@ -240,25 +286,34 @@ mod tests {
     }
 
     #[test]
-    fn one_bench_s_figures_stand_below_each_other() {
-        let on = |arch, name: &str| Figure::new(name.to_owned(), arch, 7.0, "x".to_owned());
+    fn several_architectures_are_columns_with_linux_beside_those_where_it_was_measured() {
+        let on = |arch, name: &str, value| {
+            Figure::new(name.to_owned(), arch, value, "instructions".to_owned())
+        };
+        let archs = [Arch::X86_64, Arch::Riscv64, Arch::Arm64];
         let figures = [
-            on(Arch::X86_64, "switch_bare"),
-            on(Arch::X86_64, "stack_arena"),
-            on(Arch::Riscv64, "switch_bare"),
-            on(Arch::Riscv64, "stack_arena"),
+            on(Arch::Riscv64, "switch_bare", 71.0),
+            on(Arch::X86_64, "switch_bare", 57.0),
+            on(Arch::Arm64, "switch_bare", 61.0),
+            on(Arch::Arm64, "extra", 1.0),
         ];
-        let text = table(&[Arch::X86_64, Arch::Riscv64], &figures);
-        let starts: Vec<Vec<&str>> = text
-            .lines()
-            .skip(1)
-            .take(4)
-            .map(|line| line.split_whitespace().take(4).collect())
-            .collect();
-        assert_eq!(starts[0], ["stack_arena", "x86_64", "7", "9,257"]);
-        assert_eq!(starts[1], ["stack_arena", "riscv64", "7", "-"]);
-        assert_eq!(starts[2][..2], ["switch_bare", "x86_64"]);
-        assert_eq!(starts[3][..2], ["switch_bare", "riscv64"]);
+        let text = table(&archs, &figures);
+        let words = |name: &str| -> Vec<String> {
+            let line = text.lines().find(|line| line.starts_with(name)).expect("a line");
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        let head = words("bench");
+        assert_eq!(head, ["bench", "x86_64", "Linux", "riscv64", "arm64", "Linux", "unit"]);
+        let switch = words("switch_bare");
+        assert_eq!(switch, ["switch_bare", "57", "213", "71", "61", "222", "instructions"]);
+        assert_eq!(words("extra"), ["extra", "-", "-", "-", "1", "-", "instructions"]);
+        assert!(text.contains("aim missed: switch_bare on arm64 by 1"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_aims_where_there_are_none() {
+        let figure = Figure::new("switch_bare".to_owned(), Arch::I386, 1e6, "x".to_owned());
+        assert_eq!(table(&[Arch::I386], &[figure]).lines().count(), 2);
     }
 
     #[test]

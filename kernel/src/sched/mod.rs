@@ -33,7 +33,8 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::switch::{self, Start};
+use kstack::arch::current::switch;
+use kstack::first_frame::{self, Start};
 use kstack::local::CpuLocal;
 use kstack_core::addr::Addr;
 use queue::{RUN, ThreadList};
@@ -103,7 +104,7 @@ pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
     let name = process.name();
-    let thread = create_unstarted(&name, Some((process, fpu)), Start::User(*regs))?;
+    let thread = create_unstarted(&name, Some((process, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     Ok(thread)
 }
@@ -116,7 +117,7 @@ pub fn start(thread: &Arc<Thread>) {
 fn create(
     name: &str,
     process: Option<(Arc<Process>, Box<FpuState>)>,
-    start: Start,
+    start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
     let thread = create_unstarted(name, process, start)?;
     push_ready(thread.clone());
@@ -127,7 +128,7 @@ fn create(
 pub fn create_unstarted(
     name: &str,
     process: Option<(Arc<Process>, Box<FpuState>)>,
-    start: Start,
+    start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
     let id = thread::next_id();
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
@@ -139,7 +140,7 @@ pub fn create_unstarted(
     let sp = cpu::without_interrupts(|| {
         stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
         // SAFETY: (1) the stack was just given out to us.
-        unsafe { switch::first_frame(range, start) }
+        unsafe { first_frame::build(range, start) }
     });
     let thread = Arc::new(Thread::new(id, Name::new(name), stack, process, State::Ready));
     thread.saved_sp.store(sp, Ordering::Relaxed);
@@ -414,14 +415,14 @@ pub(crate) fn load_tables_of(thread: &Thread) {
 #[inline(always)]
 fn load_tables_on(cpu: &Cpu, thread: &Thread) {
     let root = match thread.tables_root.load(Ordering::Relaxed) {
-        0 => paging::kernel_root(),
+        0 => paging::kernel_root() as usize,
         root => root,
     };
     if cpu.tables_root.load(Ordering::Relaxed) != root {
         cpu.tables_root.store(root, Ordering::Relaxed);
         // SAFETY: (1) the kernel half is everybody's; (2) the tables live as long as the thread's process, and a process
         // that drops them has moved its threads to the kernel's first.
-        unsafe { cpu::load_tables(root) };
+        unsafe { cpu::load_tables(root as u64) };
     }
 }
 

@@ -58,8 +58,8 @@ pub struct Thread {
     canary: usize,
     /// The process it belongs to.
     pub process: Option<Arc<Process>>,
-    /// Page tables to load; 0: any will do.
-    pub(super) tables_root: AtomicU64,
+    /// The physical address of the page tables to load; 0: any will do.
+    pub(super) tables_root: AtomicUsize,
     pub(super) fpu: Option<Box<FpuState>>,
     killed: AtomicBool,
     /// Set when the stack has been taken back.
@@ -164,7 +164,7 @@ impl Thread {
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
             canary: new_canary(),
             process,
-            tables_root: AtomicU64::new(tables_root),
+            tables_root: AtomicUsize::new(tables_root as usize),
             fpu,
             killed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
@@ -278,7 +278,7 @@ impl Thread {
 
     /// Changes the page tables it runs under (execve). By the thread itself.
     pub fn set_tables_root(&self, root: u64) {
-        self.tables_root.store(root, Ordering::Relaxed);
+        self.tables_root.store(root as usize, Ordering::Relaxed);
         super::load_tables_of(self);
     }
 

@@ -77,6 +77,7 @@ table! {
         interrupts::i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack,
         switching::s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary,
         switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
+        switching::t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it,
         switching::t16_current_is_one_load,
         switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
         switching::s2_a_kernel_thread_starts_with_its_function_and_argument,

@@ -5,8 +5,9 @@ use super::arch::registers::{self, loaded_canary};
 use super::support::{on_every_cpu, stack_at, until};
 use super::{Outcome, check};
 use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, paging};
+use crate::arch::{cpu, irqchip, paging};
 use crate::cpus;
+use crate::interrupts;
 use crate::sched::{self, Thread, WaitQueue};
 use crate::stacks::{self, OwnedStack};
 use crate::sync::SpinLock;
@@ -15,9 +16,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::call::call_on_stack;
-use kstack::arch::current::switch::{self, Start, SwitchFrame};
+use kstack::arch::current::switch::SwitchFrame;
+use kstack::first_frame::{self, Start};
 use kstack::local::CpuLocal;
-use kstack_core::addr::Addr;
+use kstack_core::addr::{Addr, PAGE_BYTES};
 use kstack_core::arena::SlotIndex;
 use kstack_core::kind::StackKind;
 
@@ -161,20 +163,64 @@ pub fn t16_current_is_one_load() -> Outcome {
     Ok(())
 }
 
+/// No task structure, with the `thread_info` in it, lies on a stack; and `current` does not depend on what a stack holds down to its
+/// low end, which the thread overwrites here, before an interrupt, a switch and another thread's life. Where a build has a pointer
+/// to it on the stack, it is below what the thread may write. Red if `current` were found by masking SP on any other build.
+pub fn t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it() -> Outcome {
+    static ON_IRQ_STACK: AtomicUsize = AtomicUsize::new(0);
+    const PATTERN: usize = 0x0bad_5eed;
+    for thread in sched::all() {
+        let at = Arc::as_ptr(&thread) as usize;
+        check!(stack_at(at).is_none(), "thread {} lies on a stack, at {at:#x}", thread.id());
+        check!(
+            stack_at(at + size_of::<Thread>() - 1).is_none(),
+            "thread {} ends there",
+            thread.id()
+        );
+    }
+    let me = core::ptr::from_ref(sched::current()) as usize;
+    let stack = sched::current().stack_range();
+    let low_end = (stack.lowest.get() + EXPECTED.kept_below) as *mut usize;
+    let words = PAGE_BYTES / 2 / size_of::<usize>();
+    check!(
+        stack.size().get() >= 2 * PAGE_BYTES,
+        "the stack is too small to write half a page of it"
+    );
+    for n in 0..words {
+        // SAFETY: (1) the lowest half page of this thread's own stack, far below SP.
+        unsafe { low_end.add(n).write_volatile(PATTERN) };
+    }
+    interrupts::set_probe(Some(|_| {
+        ON_IRQ_STACK.store(CpuLocal::current_thread(), Ordering::Relaxed);
+    }));
+    irqchip::software_interrupt();
+    interrupts::set_probe(None);
+    let in_the_handler = ON_IRQ_STACK.load(Ordering::Relaxed);
+    spawn_all(1, "another", |_| {})?.iter().for_each(|thread| thread.join());
+    sched::yield_now();
+    let afterwards = CpuLocal::current_thread();
+    // SAFETY: (1) as above.
+    let kept = (0..words).filter(|&n| unsafe { low_end.add(n).read_volatile() } == PATTERN).count();
+    check!(in_the_handler == me, "current is {in_the_handler:#x} in the handler, not {me:#x}");
+    check!(afterwards == me, "current is {afterwards:#x} afterwards, not {me:#x}");
+    check!(kept == words, "{} words at the low end have changed", words - kept);
+    Ok(())
+}
+
 extern "C" fn never_called(_: usize) {}
 
 /// The frames are read from memory before anything runs on them.
 pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument() -> Outcome {
     let stack = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
-    let regs_at = switch::user_regs_at(range);
+    let regs_at = first_frame::user_regs_at(range);
     let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
     let mut seen = Vec::new();
-    for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(user)] {
+    for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(&user)] {
         let sp = cpu::without_interrupts(|| {
             stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
             // SAFETY: (1) the stack is ours alone, and mapped.
-            unsafe { switch::first_frame(range, start) }
+            unsafe { first_frame::build(range, start) }
         });
         // SAFETY: (1) what is read was just written.
         let (frame, regs) = unsafe {
@@ -274,7 +320,7 @@ pub fn t9_whether_and_where_a_thread_has_its_stack_is_a_query() -> Outcome {
         check!(stack_at(top).is_none(), "the guard above is on a stack");
         let sp = thread.saved_sp();
         check!(range.contains(Addr::new(sp)), "its saved SP {sp:x} is not on it");
-        let regs_at = switch::user_regs_at(range).get();
+        let regs_at = first_frame::user_regs_at(range).get();
         check!(regs_at == top - EXPECTED.saved_regs, "its user registers are at {regs_at:x}");
         check!(sp < regs_at, "its frames are above its user registers");
         let mine = sched::current();
@@ -331,7 +377,7 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
                 unsafe {
                     cpu::load_tables(ROOT.load(Ordering::Relaxed));
                     call_on_stack(top - body, 0, visit, top);
-                    cpu::load_tables(old);
+                    cpu::load_tables(old as u64);
                 }
                 Ok(())
             }));

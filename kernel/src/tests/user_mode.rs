@@ -21,7 +21,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::switch::Start;
+use kstack::first_frame::Start;
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
@@ -55,7 +55,7 @@ impl UserThread {
         map(STACK_TOP - 4096, pages[1], true)?;
         let mut regs = abi::start(CODE, STACK_TOP);
         user_code::set_argument(&mut regs, argument);
-        let thread = sched::create_unstarted(NAME, None, Start::User(regs));
+        let thread = sched::create_unstarted(NAME, None, Start::User(&regs));
         let thread = thread.map_err(|error| format!("{error:?}"))?;
         cpu::without_interrupts(|| {
             thread.set_tables_root(tables.root());

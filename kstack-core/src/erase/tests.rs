@@ -254,14 +254,15 @@ fn n2_all_pages_of_the_largest_body_fit_the_mask() {
 #[test]
 fn n2_a_cpu_beyond_the_set_flushes_each_time() {
     let set = CoherentSet::new();
-    for number in [0, 5, 63] {
+    const BEYOND: u32 = CoherentSet::CPUS;
+    for number in [0, 5, BEYOND - 1] {
         let cpu = CpuId::new(number);
         assert!(set.needs_flush(cpu));
         set.mark_coherent(cpu);
         assert!(!set.needs_flush(cpu));
     }
-    assert_eq!(set.bits(), 1 | 1 << 5 | 1 << 63);
-    for number in [64, 65, 128] {
+    assert_eq!(set.bits(), 1 | 1 << 5 | 1 << (BEYOND - 1));
+    for number in [BEYOND, BEYOND + 1, 2 * BEYOND] {
         let cpu = CpuId::new(number);
         set.mark_coherent(cpu);
         assert!(set.needs_flush(cpu));

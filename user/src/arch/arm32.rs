@@ -86,16 +86,14 @@ pub fn raw_getppid() {
     }
 }
 
-/// What counts instructions in the emulator's counting mode, read when all before it is done.
+/// What counts instructions in the emulator's counting mode, read when all before it is done: the cycle counter, which this
+/// kernel lets programs read, and which begins again at 0 after 2^32. (The system counter runs at a sixteenth of that.)
 #[inline(always)]
 pub fn counter() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: (1) the instructions change nothing but the registers.
-    unsafe {
-        asm!("isb", "mrrc p15, 1, {low}, {high}, c14", low = out(reg) low, high = out(reg) high,
-             options(nomem, nostack));
-    }
-    u64::from(high) << 32 | u64::from(low)
+    let count: u32;
+    // SAFETY: (1) the instructions change nothing but the register.
+    unsafe { asm!("isb", "mrc p15, 0, {}, c9, c13, 0", out(reg) count, options(nomem, nostack)) };
+    u64::from(count)
 }
 
 /// The first instructions of a program: calls `$body` with where SP was.

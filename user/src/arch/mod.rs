@@ -1,6 +1,9 @@
 //! What differs between machines in a program without a C library: numbers and instructions. One file per architecture, all
 //! alike.
 
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod generic;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]

@@ -37,20 +37,24 @@ struct Trees {
     folder: &'static str,
     /// Whether each is a folder; otherwise it is one file.
     folders: bool,
-    /// Folders beside them, from which some pass files on.
+    /// Folders and files beside them, from which some pass things on.
     shared: &'static [&'static str],
 }
 
 const TREES: [Trees; 5] = [
     Trees { folder: "kstack/src/arch", folders: true, shared: &[] },
-    Trees { folder: "kernel/src/arch", folders: true, shared: &["pc", "virt"] },
+    Trees { folder: "kernel/src/arch", folders: true, shared: &["any", "pc", "virt"] },
     Trees {
         folder: "kernel/src/tests/arch",
         folders: true,
         shared: &["pc", "entry_code.rs", "overflow_handler.rs"],
     },
-    Trees { folder: "kernel/src/process/abi", folders: false, shared: &[] },
-    Trees { folder: "user/src/arch", folders: false, shared: &[] },
+    Trees {
+        folder: "kernel/src/process/abi",
+        folders: false,
+        shared: &["generic.rs", "names.rs", "narrow.rs", "wide.rs"],
+    },
+    Trees { folder: "user/src/arch", folders: false, shared: &["generic.rs"] },
 ];
 
 /// Crates whose code is portable outside of the trees.
@@ -167,7 +171,7 @@ impl Trees {
             let stem = name.strip_suffix(".rs").unwrap_or(name);
             if !known.contains(&stem) && !self.shared.contains(&name) {
                 breaches.push(format!(
-                    "{prefix}{name}: no architecture of xtask's table, and no shared folder of xtask/src/parallel"
+                    "{prefix}{name}: no architecture of xtask's table, and nothing shared in xtask/src/parallel"
                 ));
             }
         }
@@ -180,7 +184,7 @@ impl Trees {
         let place = self.place(arch);
         if !self.folders {
             let text = files.get(&place).ok_or(format!("{place}: missing"))?;
-            let mut entries = entries(&place, text)?;
+            let mut entries = self.with_shared(files, entries(&place, text)?)?;
             for entry in &mut entries {
                 // What one file keeps from nobody but strangers, its selector may use.
                 if entry.seen == Seen::Inside {
@@ -210,14 +214,22 @@ impl Trees {
         Ok(found)
     }
 
-    /// The file in a shared folder that an item is, or comes from.
+    /// The shared file that an item is, or comes from.
     fn shared_file(&self, entry: &Entry) -> Option<String> {
-        let from = entry.from.as_ref()?;
-        let folder = from.iter().position(|part| self.shared.contains(&part.as_str()))?;
-        Some(format!("{}/{}/{}.rs", self.folder, from[folder], from.get(folder + 1)?))
+        let mut from = entry.from.iter().flatten();
+        let is_shared = |part: &&String| {
+            self.shared.iter().any(|shared| shared.strip_suffix(".rs").unwrap_or(shared) == *part)
+        };
+        let shared = from.find(is_shared)?;
+        let path = format!("{}/{shared}", self.folder);
+        if self.shared.contains(&shared.as_str()) {
+            Some(format!("{path}/{}.rs", from.next()?))
+        } else {
+            Some(format!("{path}.rs"))
+        }
     }
 
-    /// A file's items, with the members of types that it passes on from a shared folder.
+    /// A file's items, with the members of types and modules that it passes on from a shared file.
     fn with_shared(&self, files: &Files, entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
         let mut all = Vec::new();
         for entry in entries {

@@ -194,14 +194,16 @@ fn a_line_of_the_table_that_excuses_nothing_is_a_breach() {
 
 #[test]
 fn trees_of_one_file_are_compared_like_others() {
-    let trees = Trees { folder: "t/abi", folders: false, shared: &[] };
+    let trees = Trees { folder: "t/abi", folders: false, shared: &["both.rs"] };
+    let shared = ("t/abi/both.rs", "pub mod nr { pub const READ: u8 = 0; }");
     let selector = ("t/abi/mod.rs", "mod one;\nmod two;\ncompile_error!(\"\");");
     let found = |one: &str, two: &str| {
-        let files = [selector, ("t/abi/one.rs", one), ("t/abi/two.rs", two)];
+        let files = [selector, shared, ("t/abi/one.rs", one), ("t/abi/two.rs", two)];
         let files = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
         trees.breaches(&files, &["one", "two"], &["one", "two"], &[])
     };
     assert_eq!(found("pub fn a() {}", "pub fn a() {}"), [""; 0]);
+    assert_eq!(found(shared.1, "pub use super::both::nr;"), [""; 0]);
     let breaches = found("pub fn a() {}\npub(super) fn b() {}", "pub fn a() {}");
     assert!(
         breaches[0].starts_with("t/abi/one.rs: `b` is missing in t/abi/two.rs"),

@@ -111,11 +111,13 @@ global_asm!(
     ".fpu neon",
     "mov r0, #0x40000000",
     "vmsr fpexc, r0",
-    // The cycle counter: reset, on, counting.
+    // The cycle counter: reset, on, counting; programs may read it.
     "mov r0, #5",
     "mcr p15, 0, r0, c9, c12, 0",
     "mov r0, #0x80000000",
     "mcr p15, 0, r0, c9, c12, 1",
+    "mov r0, #1",
+    "mcr p15, 0, r0, c9, c14, 0",
     "bx lr",
     ".ltorg",
 

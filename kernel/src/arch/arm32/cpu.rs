@@ -4,20 +4,9 @@ use core::arch::asm;
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack_core::addr::AddrRange;
 
-pub use kstack::arch::current::interrupts::{
-    are_on as interrupts_are_on, off as interrupts_off, on as interrupts_on,
+pub use crate::arch::any::cpu::{
+    interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
-
-/// Turns interrupts off for the length of `body`.
-#[inline(always)]
-pub fn without_interrupts<R>(body: impl FnOnce() -> R) -> R {
-    let were_on = interrupts_off();
-    let result = body();
-    if were_on {
-        interrupts_on();
-    }
-    result
-}
 
 /// Turns interrupts on and waits for one, without a gap in between (`wfi` ends when one is pending, masked or not).
 #[inline(always)]
@@ -126,7 +115,7 @@ pub unsafe fn load_tables(root: u64) {
     }
 }
 
-/// Fills a page with zeros, 32 bytes a store.
+/// Fills a page with zeros, 32 bytes a store: about 150 instructions.
 ///
 /// # Safety
 ///
@@ -137,10 +126,9 @@ pub unsafe fn zero_page(page: *mut u8) {
     unsafe {
         asm!(
             "2:",
+            ".rept 16",
             "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
-            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
-            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
-            "stm r0!, {{r2, r3, r4, r5, r8, r9, r12, lr}}",
+            ".endr",
             "cmp r0, r1",
             "bne 2b",
             inout("r0") page => _,

@@ -4,19 +4,7 @@ use super::regs::SavedRegs;
 use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
 use kstack::arch::current::fault::{DEBUG_EVENT, STATUS, WRITE};
 
-/// What a program did wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserFault {
-    /// It used a page that is not there, or not for that.
-    Page {
-        /// It wanted to write.
-        write: bool,
-        /// It wanted to execute.
-        exec: bool,
-    },
-    /// Anything else, as a signal's number.
-    Signal(i32),
-}
+pub use crate::arch::any::exceptions::UserFault;
 
 /// What an exception in user mode was about. The entry has left the fault status where system calls have their first argument.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {

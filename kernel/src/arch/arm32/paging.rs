@@ -14,25 +14,14 @@ use crate::arch::layout::{ARENA, DIRECT_MAP, EARLY_TOP, IMAGE, RAM};
 use crate::boot_info::MemoryRegion;
 use crate::memory::direct;
 use crate::memory::frames::{self, Frame};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+pub use crate::arch::any::paging::{Access, NoMemory};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
 /// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
 pub const DIRTY_IS_CACHED: bool = false;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
 
 /// A descriptor of levels 1 and 2 that leads to a table; also a page, at level 3.
 pub(super) const TABLE: u64 = 0b11;
@@ -63,12 +52,12 @@ pub(super) const TTBCR: u32 =
 const _: () = assert!(DIRECT_MAP == 1 << 31 && EARLY_TOP + DIRECT_MAP == ARENA);
 
 static KERNEL_HALF: AtomicU64 = AtomicU64::new(0);
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+static KERNEL_ROOT: AtomicUsize = AtomicUsize::new(0);
 
 /// The physical address of the user half that threads without a process have: nothing in it.
 #[inline(always)]
 pub fn kernel_root() -> u64 {
-    KERNEL_ROOT.load(Ordering::Relaxed)
+    KERNEL_ROOT.load(Ordering::Relaxed) as u64
 }
 
 /// The physical address of the kernel half.
@@ -125,7 +114,7 @@ pub fn set_up_kernel(
     image: &[(u64, u64, Access)],
 ) -> Result<(), NoMemory> {
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
-    KERNEL_ROOT.store(frames::alloc_zeroed().ok_or(NoMemory)?.addr(), Ordering::Relaxed);
+    KERNEL_ROOT.store(frames::alloc_zeroed().ok_or(NoMemory)?.addr() as usize, Ordering::Relaxed);
     KERNEL_HALF.store(root, Ordering::Relaxed);
     // Both entries of level 1: none is added later.
     entry(root, 0, DIRECT_MAP).store(BLOCK | DEVICE | NO_EXEC, Ordering::Relaxed);

@@ -2,6 +2,8 @@
 
 use super::regs::SavedRegs;
 
+pub use crate::arch::any::exceptions::UserFault;
+
 const INSTRUCTION_ABORT: u8 = 0x20;
 const DATA_ABORT: u8 = 0x24;
 const BREAKPOINT: u8 = 0x3c;
@@ -10,20 +12,6 @@ const WRITE: u64 = 1 << 6;
 /// In the syndrome of an abort: what kind of fault.
 const STATUS: u64 = 0x3f;
 const ALIGNMENT: u64 = 0x21;
-
-/// What a program did wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserFault {
-    /// It used a page that is not there, or not for that.
-    Page {
-        /// It wanted to write.
-        write: bool,
-        /// It wanted to execute.
-        exec: bool,
-    },
-    /// Anything else, as a signal's number.
-    Signal(i32),
-}
 
 /// What an exception in user mode was about.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {

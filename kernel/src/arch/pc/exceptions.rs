@@ -2,22 +2,10 @@
 
 use crate::arch::regs::SavedRegs;
 
+pub use crate::arch::any::exceptions::UserFault;
+
 const BREAKPOINT: u8 = 3;
 const PAGE_FAULT: u8 = 14;
-
-/// What a program did wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserFault {
-    /// It used a page that is not there, or not for that.
-    Page {
-        /// It wanted to write.
-        write: bool,
-        /// It wanted to execute.
-        exec: bool,
-    },
-    /// Anything else, as a signal's number.
-    Signal(i32),
-}
 
 /// What an exception in user mode was about.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {

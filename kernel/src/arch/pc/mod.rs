@@ -6,6 +6,7 @@ pub mod acpi;
 pub mod exceptions;
 pub mod irqchip;
 pub mod length;
+pub mod page_entry;
 pub mod ports;
 pub mod power;
 pub mod pvh;

@@ -3,24 +3,12 @@
 use super::cpu;
 use super::regs::SavedRegs;
 
+pub use crate::arch::any::exceptions::UserFault;
+
 const BREAKPOINT: u8 = 3;
 const FETCH_PAGE_FAULT: u8 = 12;
 const LOAD_PAGE_FAULT: u8 = 13;
 const STORE_PAGE_FAULT: u8 = 15;
-
-/// What a program did wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserFault {
-    /// It used a page that is not there, or not for that.
-    Page {
-        /// It wanted to write.
-        write: bool,
-        /// It wanted to execute.
-        exec: bool,
-    },
-    /// Anything else, as a signal's number.
-    Signal(i32),
-}
 
 /// What an exception in user mode was about.
 pub fn of_user(vector: u8, _regs: &SavedRegs) -> UserFault {

@@ -12,23 +12,12 @@ use crate::memory::{self, direct};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::arch::any::paging::{Access, NoMemory};
+
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
 pub const DIRTY_IS_CACHED: bool = true;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
 
 const PRESENT: u64 = 1;
 const READ: u64 = 1 << 1;
@@ -280,7 +269,7 @@ impl UserTables {
         cpu::without_interrupts(|| {
             let me = cpus::this().id();
             for other in cpus::online().filter(|cpu| cpu.id() != me) {
-                if other.tables_root.load(Ordering::SeqCst) == self.root {
+                if other.tables_root.load(Ordering::SeqCst) as u64 == self.root {
                     sbi::fence_instructions(other.hardware_id.load(Ordering::Relaxed) as usize);
                 }
             }

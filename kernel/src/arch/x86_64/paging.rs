@@ -1,40 +1,22 @@
 //! Page tables: four levels, one kernel half shared by all address spaces.
 
 use crate::arch::cpu;
+use crate::arch::pc::page_entry::{
+    ADDRESS, GLOBAL, LARGE, LARGE_BYTES, NO_EXEC, PRESENT, UNCACHED, USER, WRITE, bits, entry,
+    next_table,
+};
 use crate::boot_info::MemoryRegion;
+use crate::memory;
 use crate::memory::frames::{self, Frame};
-use crate::memory::{self, direct};
 use core::sync::atomic::{AtomicU64, Ordering};
+
+pub use crate::arch::any::paging::{Access, NoMemory};
+pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
 pub const DIRTY_IS_CACHED: bool = true;
-
-/// What a page may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    /// Writes.
-    pub write: bool,
-    /// Instruction fetches.
-    pub exec: bool,
-}
-
-/// There was no frame for a page table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoMemory;
-
-const PRESENT: u64 = 1;
-const WRITE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const UNCACHED: u64 = 1 << 4;
-/// Set by the CPU on the first write through a translation.
-const DIRTY: u64 = 1 << 6;
-const LARGE: u64 = 1 << 7;
-const GLOBAL: u64 = 1 << 8;
-const NO_EXEC: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-const LARGE_BYTES: u64 = 2 << 20;
 
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 
@@ -42,25 +24,6 @@ static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 #[inline(always)]
 pub fn kernel_root() -> u64 {
     KERNEL_ROOT.load(Ordering::Relaxed)
-}
-
-/// The entry number `index` of the table at physical address `table`.
-#[inline(always)]
-fn entry(table: u64, index: u64) -> &'static AtomicU64 {
-    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
-    // bits at any time, hence atomics.
-    unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
-}
-
-/// The table below an entry, made if it is missing.
-fn next_table(entry: &AtomicU64, flags: u64) -> Result<u64, NoMemory> {
-    let value = entry.load(Ordering::Acquire);
-    if value & PRESENT != 0 {
-        return Ok(value & ADDRESS);
-    }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(table.addr() | flags, Ordering::Release);
-    Ok(table.addr())
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
@@ -130,10 +93,6 @@ pub fn set_up_kernel(
     Ok(())
 }
 
-const fn bits(access: Access) -> u64 {
-    (if access.write { WRITE } else { 0 }) | (if access.exec { 0 } else { NO_EXEC })
-}
-
 /// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
 pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
@@ -143,36 +102,6 @@ pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
 /// The leaf entry of a kernel page, with the tables above it made if they are missing.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
     leaf(kernel_root(), address, PRESENT | WRITE)
-}
-
-/// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
-#[inline(always)]
-pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
-    // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
-    leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
-}
-
-/// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
-/// handed the stack over since, so the bit is seen.
-#[inline(always)]
-pub fn take_dirty(leaf: &AtomicU64) -> bool {
-    let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
-    if dirty {
-        leaf.fetch_and(!DIRTY, Ordering::AcqRel);
-    }
-    dirty
-}
-
-/// The value of a leaf without the bits that the CPU changes by itself.
-pub const fn without_dirty(value: u64) -> u64 {
-    const ACCESSED: u64 = 1 << 5;
-    value & !(ACCESSED | DIRTY)
-}
-
-/// The frame that a present leaf entry maps.
-#[inline(always)]
-pub const fn leaf_frame(value: u64) -> Option<Frame> {
-    if value & PRESENT != 0 { Some(Frame::at(value & ADDRESS)) } else { None }
 }
 
 /// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.

@@ -8,10 +8,15 @@
 //! are pages, or halves, or narrower than elsewhere become plain bytes in [`arguments`], so that the calls themselves need not
 //! know.
 
-use super::{Call, put};
+use super::names::{LATE, look_up};
+use super::{Call, Stat, put};
 use crate::arch::regs::{SavedRegs, THUMB, USER_MODE};
 use crate::process::error::Errno;
 use kstack_core::exec::WordSize;
+
+pub(crate) use super::narrow::{
+    RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,
+};
 
 /// The size of a pointer.
 pub(crate) const WORD: WordSize = WordSize::Four;
@@ -226,9 +231,6 @@ pub(crate) const HARDWARE: u64 = 1 << 1
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub(crate) const USER_TOP: u64 = 0x7f00_0000;
 
-/// The lowest address a program may map, so that a null pointer with a small offset still faults.
-pub(crate) const USER_LOWEST: u64 = 0x1_0000;
-
 /// Where a position-independent program is put: two thirds up, as Linux does it.
 pub(crate) const DYNAMIC_BASE: u64 = (USER_TOP / 3 * 2) & !0xfff;
 
@@ -273,44 +275,19 @@ const LATER_NAMES: &str = "waitid socket bind connect listen accept getsockname 
      sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create bpf execveat userfaultfd membarrier mlock2 \
      copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx rseq";
 
-/// The first number of [`LATER_NAMES`].
-const LATER_LOWEST: u64 = 280;
-
-/// Names from number 403 on, where all architectures count together.
-const LATE_NAMES: &str = "clock_gettime64 clock_settime64 clock_adjtime64 clock_getres_time64 clock_nanosleep_time64 \
+/// Names from number 403 on, of the calls with wider times.
+const TIME64_NAMES: &str = "clock_gettime64 clock_settime64 clock_adjtime64 clock_getres_time64 clock_nanosleep_time64 \
      timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64 pselect6_time64 ppoll_time64 - \
      io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 mq_timedreceive_time64 semtimedop_time64 \
-     rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64 pidfd_send_signal io_uring_setup io_uring_enter \
-     io_uring_register open_tree move_mount fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2 \
-     pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd";
-
-/// The first number of [`LATE_NAMES`].
-const LATE_LOWEST: u64 = 403;
+     rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64";
 
 /// The name of a system call, for the log; `None` if the number was never given out.
 pub(crate) fn name(number: u64) -> Option<&'static str> {
-    let (names, index) = match number {
-        LATE_LOWEST.. => (LATE_NAMES, number - LATE_LOWEST),
-        LATER_LOWEST.. => (LATER_NAMES, number - LATER_LOWEST),
-        _ => (NAMES, number),
-    };
-    let name = names.split(' ').filter(|name| !name.is_empty()).nth(usize::try_from(index).ok()?);
-    name.filter(|&name| name != "-")
-}
-
-/// What `stat` tells about a file, before it is laid out.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Stat {
-    pub(crate) inode: u64,
-    pub(crate) mode: u32,
-    pub(crate) links: u64,
-    pub(crate) bytes: u64,
-    pub(crate) device: u64,
-    pub(crate) modified_seconds: u64,
+    look_up(&[(0, NAMES), (280, LATER_NAMES), (403, TIME64_NAMES), LATE], number)
 }
 
 /// Bytes of `struct stat64`.
-pub(crate) const STAT_BYTES: usize = 104;
+const STAT_BYTES: usize = 104;
 
 /// `struct stat64`: dev 0, the inode's low half 12, mode 16, nlink 20, uid 24, gid 28, rdev 32, size 48, blksize 56, blocks 64,
 /// atime 72, mtime 80, ctime 88, ino 96.
@@ -330,63 +307,6 @@ pub(crate) fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 96, stat.inode.to_le_bytes());
     bytes
 }
-
-/// What `sysinfo` tells.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct SystemInfo {
-    pub(crate) uptime_seconds: u64,
-    pub(crate) total_bytes: u64,
-    pub(crate) free_bytes: u64,
-    pub(crate) processes: u16,
-}
-
-/// `struct sysinfo`: uptime 0, loads 4, totalram 16, freeram 20, sharedram 24, bufferram 28, totalswap 32, freeswap 36,
-/// procs 40, mem_unit 52.
-pub(crate) fn encode_sysinfo(info: &SystemInfo) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    put(&mut bytes, 0, (info.uptime_seconds as u32).to_le_bytes());
-    put(&mut bytes, 16, (info.total_bytes as u32).to_le_bytes());
-    put(&mut bytes, 20, (info.free_bytes as u32).to_le_bytes());
-    put(&mut bytes, 40, info.processes.to_le_bytes());
-    put(&mut bytes, 52, 1u32.to_le_bytes());
-    bytes
-}
-
-/// `struct utsname`: six fields of 65 bytes.
-pub(crate) fn encode_utsname(fields: [&str; 6]) -> [u8; 390] {
-    let mut bytes = [0; 390];
-    for (slot, field) in bytes.chunks_exact_mut(65).zip(fields) {
-        let length = field.len().min(64);
-        slot[..length].copy_from_slice(&field.as_bytes()[..length]);
-    }
-    bytes
-}
-
-/// `struct timespec` and `struct timeval` alike, and `struct rlimit`: two words.
-pub(crate) fn encode_pair(first: u64, second: u64) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    put(&mut bytes, 0, (first as u32).to_le_bytes());
-    put(&mut bytes, 4, (second as u32).to_le_bytes());
-    bytes
-}
-
-/// `struct statfs64`: type 0, bsize 4, blocks 8, bfree 16, bavail 24, files 32, ffree 40, namelen 56, frsize 60.
-pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 84] {
-    let mut bytes = [0; 84];
-    for (offset, value) in [(0, kind as u32), (4, 4096), (56, 255), (60, 4096)] {
-        put(&mut bytes, offset, value.to_le_bytes());
-    }
-    for (offset, value) in [(8, blocks), (16, free), (24, free)] {
-        put(&mut bytes, offset, value.to_le_bytes());
-    }
-    bytes
-}
-
-/// Bytes of `struct sigaction`: handler, flags, restorer, and 64 signals.
-pub(crate) const SIGACTION_BYTES: usize = 20;
-
-/// Bytes of `struct rusage`.
-pub(crate) const RUSAGE_BYTES: u64 = 72;
 
 /// The base of the thread-local storage that an argument of `clone` names: the argument itself.
 pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {

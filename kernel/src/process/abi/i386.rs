@@ -4,7 +4,8 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out. A number of 64 bits takes two registers, the lower half in the first; it lies on any multiple of four.
 
-use super::{Call, put};
+use super::names::{LATE, look_up};
+use super::{Call, Stat, put};
 use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
 use crate::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
 use crate::process::calls_misc;
@@ -12,6 +13,10 @@ use crate::process::error::Errno;
 use crate::process::syscall::get;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use kstack_core::exec::WordSize;
+
+pub(crate) use super::narrow::{
+    RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,
+};
 
 /// The size of a program's pointers.
 pub(crate) const WORD: WordSize = WordSize::Four;
@@ -227,9 +232,6 @@ pub(crate) const HARDWARE: u64 = 0;
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub(crate) const USER_TOP: u64 = SYSENTER_PAGE;
 
-/// The lowest address a program may map, so that a null pointer with a small offset still faults.
-pub(crate) const USER_LOWEST: u64 = 0x1_0000;
-
 /// Where a position-independent program is put.
 pub(crate) const DYNAMIC_BASE: u64 = 0x5655_5000;
 
@@ -281,40 +283,13 @@ const FIRST_NAMES: &str = "restart_syscall exit fork read write open close waitp
      utimensat_time64 pselect6_time64 ppoll_time64 - io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 \
      mq_timedreceive_time64 semtimedop_time64 rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64";
 
-/// Names from number 424 on, where all architectures count together.
-const LATE_NAMES: &str = "pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount \
-     fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd \
-     faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd \
-     landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret \
-     process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 \
-     map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount \
-     lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal";
-
-/// The first number of [`LATE_NAMES`].
-const LATE_LOWEST: u64 = 424;
-
 /// The name of a system call, for the log; `None` if the number was never given out.
 pub(crate) fn name(number: u64) -> Option<&'static str> {
-    let (names, index) = match number.checked_sub(LATE_LOWEST) {
-        Some(index) => (LATE_NAMES, index),
-        None => (FIRST_NAMES, number),
-    };
-    names.split(' ').nth(usize::try_from(index).ok()?)
-}
-
-/// What `stat` tells about a file, before it is laid out.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Stat {
-    pub(crate) inode: u64,
-    pub(crate) mode: u32,
-    pub(crate) links: u64,
-    pub(crate) bytes: u64,
-    pub(crate) device: u64,
-    pub(crate) modified_seconds: u64,
+    look_up(&[(0, FIRST_NAMES), LATE], number)
 }
 
 /// Bytes of `struct stat64`.
-pub(crate) const STAT_BYTES: usize = 96;
+const STAT_BYTES: usize = 96;
 
 /// `struct stat64`: dev 0, ino (half) 12, mode 16, nlink 20, uid 24, gid 28, rdev 32, size 44, blksize 52, blocks 56,
 /// atime 64, mtime 72, ctime 80, ino 88.
@@ -334,63 +309,6 @@ pub(crate) fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 88, stat.inode.to_le_bytes());
     bytes
 }
-
-/// What `sysinfo` tells.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct SystemInfo {
-    pub(crate) uptime_seconds: u64,
-    pub(crate) total_bytes: u64,
-    pub(crate) free_bytes: u64,
-    pub(crate) processes: u16,
-}
-
-/// `struct sysinfo`: uptime 0, loads 4, totalram 16, freeram 20, sharedram 24, bufferram 28, totalswap 32,
-/// freeswap 36, procs 40, mem_unit 52.
-pub(crate) fn encode_sysinfo(info: &SystemInfo) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    put(&mut bytes, 0, (info.uptime_seconds as u32).to_le_bytes());
-    put(&mut bytes, 16, (info.total_bytes as u32).to_le_bytes());
-    put(&mut bytes, 20, (info.free_bytes as u32).to_le_bytes());
-    put(&mut bytes, 40, info.processes.to_le_bytes());
-    put(&mut bytes, 52, 1u32.to_le_bytes());
-    bytes
-}
-
-/// `struct utsname`: six fields of 65 bytes.
-pub(crate) fn encode_utsname(fields: [&str; 6]) -> [u8; 390] {
-    let mut bytes = [0; 390];
-    for (slot, field) in bytes.chunks_exact_mut(65).zip(fields) {
-        let length = field.len().min(64);
-        slot[..length].copy_from_slice(&field.as_bytes()[..length]);
-    }
-    bytes
-}
-
-/// `struct timespec`, `struct timeval` and `struct rlimit` alike: two 32-bit numbers; what is larger counts as the largest.
-pub(crate) fn encode_pair(first: u64, second: u64) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    put(&mut bytes, 0, u32::try_from(first).unwrap_or(u32::MAX).to_le_bytes());
-    put(&mut bytes, 4, u32::try_from(second).unwrap_or(u32::MAX).to_le_bytes());
-    bytes
-}
-
-/// `struct statfs64`: type 0, bsize 4, blocks 8, bfree 16, bavail 24, files 32, ffree 40, fsid 48, namelen 56, frsize 60.
-pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 84] {
-    let mut bytes = [0; 84];
-    for (offset, value) in [(0, kind), (4, 4096), (56, 255), (60, 4096)] {
-        put(&mut bytes, offset, (value as u32).to_le_bytes());
-    }
-    for (offset, value) in [(8, blocks), (16, free), (24, free)] {
-        put(&mut bytes, offset, value.to_le_bytes());
-    }
-    bytes
-}
-
-/// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
-pub(crate) const SIGACTION_BYTES: usize = 20;
-
-/// Bytes of `struct rusage`: two times and fourteen words.
-pub(crate) const RUSAGE_BYTES: u64 = 72;
 
 /// What `clone` was given for the thread-local storage of the new thread: a `struct user_desc`.
 pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {

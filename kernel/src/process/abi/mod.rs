@@ -4,6 +4,15 @@
 //! register conventions) stands in these files and nowhere else; the rest of `process` uses the names from here.
 //! A new architecture adds a file with the same names.
 
+mod names;
+
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod generic;
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+mod narrow;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64"))]
+mod wide;
+
 #[cfg(target_arch = "aarch64")]
 mod arm64;
 #[cfg(target_arch = "aarch64")]
@@ -39,6 +48,9 @@ pub(crate) use i386::*;
 compile_error!(
     "no system-call interface for this architecture: write kernel/src/process/abi/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
 );
+
+/// The lowest address a program may map, so that a null pointer with a small offset still faults.
+pub(crate) const USER_LOWEST: u64 = 0x1_0000;
 
 /// The calls that the kernel knows, whatever their numbers. No architecture has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,9 +182,39 @@ pub(crate) enum Call {
     CacheFlush,
 }
 
+/// What `stat` tells about a file, before it is laid out.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stat {
+    pub(crate) inode: u64,
+    pub(crate) mode: u32,
+    pub(crate) links: u64,
+    pub(crate) bytes: u64,
+    pub(crate) device: u64,
+    pub(crate) modified_seconds: u64,
+}
+
+/// What `sysinfo` tells.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SystemInfo {
+    pub(crate) uptime_seconds: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) processes: u16,
+}
+
 /// Writes a little-endian integer into a structure being laid out by offset.
 pub(super) fn put<const N: usize>(bytes: &mut [u8], offset: usize, value: [u8; N]) {
     bytes[offset..offset + N].copy_from_slice(&value);
+}
+
+/// `struct utsname`: six fields of 65 bytes.
+pub(crate) fn encode_utsname(fields: [&str; 6]) -> [u8; 390] {
+    let mut bytes = [0; 390];
+    for (slot, field) in bytes.chunks_exact_mut(65).zip(fields) {
+        let length = field.len().min(64);
+        slot[..length].copy_from_slice(&field.as_bytes()[..length]);
+    }
+    bytes
 }
 
 /// `struct __kernel_timespec` and `struct rlimit64`, on machines of any word size: two 64-bit numbers.

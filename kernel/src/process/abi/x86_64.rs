@@ -4,11 +4,15 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out.
 
-use super::{Call, put};
+use super::names::{LATE, look_up};
+use super::{Call, Stat, put};
 use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
-use crate::process::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use kstack_core::exec::WordSize;
+
+pub(crate) use super::wide::{
+    RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo, thread_local,
+};
 
 /// The size of a program's pointers.
 pub(crate) const WORD: WordSize = WordSize::Eight;
@@ -193,9 +197,6 @@ pub(crate) const HARDWARE: u64 = 0;
 /// system-call instruction there would return to a non-canonical address.
 pub(crate) const USER_TOP: u64 = 0x7fff_ffff_f000;
 
-/// The lowest address a program may map, so that a null pointer with a small offset still faults.
-pub(crate) const USER_LOWEST: u64 = 0x1_0000;
-
 /// Where a position-independent program is put.
 pub(crate) const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
 
@@ -246,40 +247,13 @@ const FIRST_NAMES: &str = "read write open close stat fstat lstat poll lseek mma
      membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free \
      statx io_pgetevents rseq";
 
-/// Names from number 424 on, where all architectures count together.
-const LATE_NAMES: &str = "pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount \
-     fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd \
-     faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd \
-     landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret \
-     process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 \
-     map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount \
-     lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal";
-
-/// The first number of [`LATE_NAMES`].
-const LATE_LOWEST: u64 = 424;
-
 /// The name of a system call, for the log; `None` if the number was never given out.
 pub(crate) fn name(number: u64) -> Option<&'static str> {
-    let (names, index) = match number.checked_sub(LATE_LOWEST) {
-        Some(index) => (LATE_NAMES, index),
-        None => (FIRST_NAMES, number),
-    };
-    names.split(' ').nth(usize::try_from(index).ok()?)
-}
-
-/// What `stat` tells about a file, before it is laid out.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Stat {
-    pub(crate) inode: u64,
-    pub(crate) mode: u32,
-    pub(crate) links: u64,
-    pub(crate) bytes: u64,
-    pub(crate) device: u64,
-    pub(crate) modified_seconds: u64,
+    look_up(&[(0, FIRST_NAMES), LATE], number)
 }
 
 /// Bytes of `struct stat`.
-pub(crate) const STAT_BYTES: usize = 144;
+const STAT_BYTES: usize = 144;
 
 /// `struct stat`: dev 0, ino 8, nlink 16, mode 24, uid 28, gid 32, rdev 40, size 48, blksize 56, blocks 64,
 /// atime 72, mtime 88, ctime 104.
@@ -299,63 +273,5 @@ pub(crate) fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     bytes
 }
 
-/// What `sysinfo` tells.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct SystemInfo {
-    pub(crate) uptime_seconds: u64,
-    pub(crate) total_bytes: u64,
-    pub(crate) free_bytes: u64,
-    pub(crate) processes: u16,
-}
-
-/// `struct sysinfo`: uptime 0, loads 8, totalram 32, freeram 40, sharedram 48, bufferram 56, totalswap 64,
-/// freeswap 72, procs 80, mem_unit 104.
-pub(crate) fn encode_sysinfo(info: &SystemInfo) -> [u8; 112] {
-    let mut bytes = [0; 112];
-    put(&mut bytes, 0, info.uptime_seconds.to_le_bytes());
-    put(&mut bytes, 32, info.total_bytes.to_le_bytes());
-    put(&mut bytes, 40, info.free_bytes.to_le_bytes());
-    put(&mut bytes, 80, info.processes.to_le_bytes());
-    put(&mut bytes, 104, 1u32.to_le_bytes());
-    bytes
-}
-
-/// `struct utsname`: six fields of 65 bytes.
-pub(crate) fn encode_utsname(fields: [&str; 6]) -> [u8; 390] {
-    let mut bytes = [0; 390];
-    for (slot, field) in bytes.chunks_exact_mut(65).zip(fields) {
-        let length = field.len().min(64);
-        slot[..length].copy_from_slice(&field.as_bytes()[..length]);
-    }
-    bytes
-}
-
-/// `struct timespec` and `struct timeval` alike: two 64-bit numbers.
-pub(crate) fn encode_pair(first: u64, second: u64) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    put(&mut bytes, 0, first.to_le_bytes());
-    put(&mut bytes, 8, second.to_le_bytes());
-    bytes
-}
-
-/// `struct statfs`: type 0, bsize 8, blocks 16, bfree 24, bavail 32, files 40, ffree 48, namelen 64, frsize 72.
-pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
-    let mut bytes = [0; 120];
-    for (offset, value) in
-        [(0, kind), (8, 4096), (16, blocks), (24, free), (32, free), (64, 255), (72, 4096)]
-    {
-        put(&mut bytes, offset, value.to_le_bytes());
-    }
-    bytes
-}
-
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 32;
-
-/// Bytes of `struct rusage`: two times and fourteen words.
-pub(crate) const RUSAGE_BYTES: u64 = 144;
-
-/// What `clone` was given for the thread-local storage of the new thread: its base.
-pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
-    Ok(argument)
-}

@@ -24,8 +24,8 @@
 use super::fault;
 use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK, thread_info_at};
 use super::regs::SavedRegs;
-use super::switch::user_regs_at;
 use super::tables::ModeWords;
+use crate::first_frame::user_regs_at;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::report;

@@ -12,10 +12,9 @@
 //! kernel's business, apart from the switch.
 
 use crate::arch::current::entry;
-use crate::arch::current::regs::{MARK, SavedRegs};
 use core::arch::naked_asm;
 use core::mem::size_of;
-use kstack_core::addr::{Addr, AddrRange};
+use kstack_core::addr::Addr;
 
 /// What [`switch`] leaves on a stack, lowest address first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +36,19 @@ const _: () = assert!(size_of::<SwitchFrame>() == 24);
 const NO_FLAGS: u32 = 2;
 
 impl SwitchFrame {
+    /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
+    /// and argument of a kernel thread or 0, for [`entry::first_return`].
+    pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
+        Self {
+            ebp: fp as u32,
+            ebx: function as u32,
+            edi: argument as u32,
+            eflags: NO_FLAGS,
+            return_address: entry::first_return as *const () as u32,
+            ..Self::default()
+        }
+    }
+
     /// The frame pointer of the thread that was switched away.
     pub const fn fp(&self) -> Addr {
         Addr::new(self.ebp as usize)
@@ -71,7 +83,7 @@ const WORD: usize = size_of::<usize>();
 /// 1. Interrupts are off.
 /// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
 ///    (the saved SP is final only once this CPU has left the stack).
-/// 3. `to` was stored by this function or made by [`first_frame`], on a stack that is mapped, and is used once.
+/// 3. `to` was stored by this function or made by [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used once.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
@@ -95,59 +107,4 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "ret",
         WORD = const WORD,
     )
-}
-
-/// What a new stack runs first.
-#[derive(Clone, Copy, Debug)]
-pub enum Start {
-    /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
-    Kernel {
-        /// What to run.
-        function: extern "C" fn(usize),
-        /// Its argument.
-        argument: usize,
-    },
-    /// Straight to user mode with these registers.
-    User(SavedRegs),
-}
-
-/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`).
-#[inline(always)]
-pub const fn user_regs_at(stack: AddrRange) -> Addr {
-    Addr::new(stack.top.get() - size_of::<SavedRegs>())
-}
-
-/// Builds the first frames of a new stack by hand and returns the SP to switch to.
-///
-/// # Safety
-///
-/// 1. `stack` is mapped, writable, at least a page, and nobody else uses it.
-pub unsafe fn first_frame(stack: AddrRange, start: Start) -> usize {
-    let regs_at = user_regs_at(stack);
-    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
-    let mut frame = SwitchFrame {
-        eflags: NO_FLAGS,
-        return_address: entry::first_return as *const () as u32,
-        ..Default::default()
-    };
-    let regs = match start {
-        Start::Kernel { function, argument } => {
-            frame.ebx = function as usize as u32;
-            frame.edi = argument as u32;
-            // ebp = 0 is the outermost marker: a backtrace of a kernel thread ends here, reliably.
-            SavedRegs::default()
-        }
-        Start::User(regs) => {
-            // The backtrace of a user thread ends at the saved user registers.
-            frame.ebp = (regs_at.get() + MARK) as u32;
-            regs
-        }
-    };
-    // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are 4-aligned
-    // because the top of a stack is page aligned and the sizes are multiples of 4.
-    unsafe {
-        (regs_at.get() as *mut SavedRegs).write(regs);
-        (frame_at as *mut SwitchFrame).write(frame);
-    }
-    frame_at
 }

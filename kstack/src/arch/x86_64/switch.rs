@@ -11,10 +11,9 @@
 //! floating point, so that state is the kernel's business, apart from the switch.
 
 use crate::arch::current::entry;
-use crate::arch::current::regs::SavedRegs;
 use core::arch::naked_asm;
 use core::mem::size_of;
-use kstack_core::addr::{Addr, AddrRange};
+use kstack_core::addr::Addr;
 
 /// What [`switch`] leaves on a stack, lowest address first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +33,18 @@ pub struct SwitchFrame {
 const _: () = assert!(size_of::<SwitchFrame>() == 56);
 
 impl SwitchFrame {
+    /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
+    /// and argument of a kernel thread or 0, for [`entry::first_return`].
+    pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
+        Self {
+            rbp: fp as u64,
+            rbx: function as u64,
+            r12: argument as u64,
+            return_address: entry::first_return as *const () as u64,
+            ..Self::default()
+        }
+    }
+
     /// The frame pointer of the thread that was switched away.
     pub const fn fp(&self) -> Addr {
         Addr::new(self.rbp as usize)
@@ -65,7 +76,7 @@ impl SwitchFrame {
 /// 1. Interrupts are off.
 /// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
 ///    (the saved SP is final only once this CPU has left the stack).
-/// 3. `to` was stored by this function or made by [`first_frame`], on a stack that is mapped, and is used once.
+/// 3. `to` was stored by this function or made by [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used once.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
@@ -88,58 +99,4 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "mov rax, rdx",
         "ret",
     )
-}
-
-/// What a new stack runs first.
-#[derive(Clone, Copy, Debug)]
-pub enum Start {
-    /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
-    Kernel {
-        /// What to run.
-        function: extern "C" fn(usize),
-        /// Its argument.
-        argument: usize,
-    },
-    /// Straight to user mode with these registers.
-    User(SavedRegs),
-}
-
-/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`).
-#[inline(always)]
-pub const fn user_regs_at(stack: AddrRange) -> Addr {
-    Addr::new(stack.top.get() - size_of::<SavedRegs>())
-}
-
-/// Builds the first frames of a new stack by hand and returns the SP to switch to.
-///
-/// # Safety
-///
-/// 1. `stack` is mapped, writable, at least a page, and nobody else uses it.
-pub unsafe fn first_frame(stack: AddrRange, start: Start) -> usize {
-    let regs_at = user_regs_at(stack);
-    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
-    let mut frame = SwitchFrame {
-        return_address: entry::first_return as *const () as u64,
-        ..Default::default()
-    };
-    let regs = match start {
-        Start::Kernel { function, argument } => {
-            frame.rbx = function as usize as u64;
-            frame.r12 = argument as u64;
-            // rbp = 0 is the outermost marker: a backtrace of a kernel thread ends here, reliably.
-            SavedRegs::default()
-        }
-        Start::User(regs) => {
-            // The backtrace of a user thread ends at the saved user registers.
-            frame.rbp = regs_at.get() as u64 + 1;
-            regs
-        }
-    };
-    // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are 8-aligned
-    // because the top of a stack is page aligned and the sizes are multiples of 8.
-    unsafe {
-        (regs_at.get() as *mut SavedRegs).write(regs);
-        (frame_at as *mut SwitchFrame).write(frame);
-    }
-    frame_at
 }

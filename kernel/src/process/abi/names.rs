@@ -1,0 +1,23 @@
+//! Names of system calls, for the log.
+
+/// Names from this number on, and one for each number after it; `-` where none was given out.
+pub(super) type Stretch = (u64, &'static str);
+
+/// From here on all architectures count together.
+pub(super) const LATE: Stretch = (
+    424,
+    "pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount \
+     fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd \
+     faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd \
+     landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret \
+     process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 \
+     map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount \
+     lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal",
+);
+
+/// The name that a number has in the last of these stretches that begins at it or before; `None` if it was never given out.
+pub(super) fn look_up(stretches: &[Stretch], number: u64) -> Option<&'static str> {
+    let (lowest, names) = stretches.iter().rfind(|(lowest, _)| *lowest <= number)?;
+    let name = names.split(' ').nth(usize::try_from(number - lowest).ok()?);
+    name.filter(|&name| name != "-")
+}

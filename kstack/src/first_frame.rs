@@ -1,0 +1,70 @@
+//! The first frames of a stack that never ran, built by hand.
+//!
+//! ```text
+//!   top ->  | what no architecture or only some leave free |
+//!           | SavedRegs                                    |   <- user_regs_at: where the way to user mode begins
+//!           | SwitchFrame: goes on at entry::first_return  |   <- the SP to switch to
+//! ```
+//!
+//! What is in the two is the architecture's ([`crate::arch::current::regs`], [`crate::arch::current::switch`]); where they lie is
+//! the same everywhere.
+
+use crate::arch::current::regs::{Rules, SavedRegs};
+use crate::arch::current::switch::SwitchFrame;
+use core::mem::{align_of, size_of};
+use kstack_core::addr::{Addr, AddrRange};
+use kstack_core::unwind::FrameRules;
+
+/// What a new stack runs first.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
+    Kernel {
+        /// What to run.
+        function: extern "C" fn(usize),
+        /// Its argument.
+        argument: usize,
+    },
+    /// Straight to user mode with these registers.
+    User(&'a SavedRegs),
+}
+
+/// Bytes at the top of a stack that the saved user registers and what is free above them take.
+const TAKEN: usize = Rules::FREE_AT_TOP.get() + size_of::<SavedRegs>();
+
+// A top is page aligned, so both are aligned.
+const _: () = {
+    assert!(TAKEN.is_multiple_of(align_of::<SavedRegs>()));
+    assert!((TAKEN + size_of::<SwitchFrame>()).is_multiple_of(align_of::<SwitchFrame>()));
+};
+
+/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`).
+#[inline(always)]
+pub const fn user_regs_at(stack: AddrRange) -> Addr {
+    Addr::new(stack.top.get() - TAKEN)
+}
+
+/// Builds the first frames of a new stack and returns the SP to switch to.
+///
+/// # Safety
+///
+/// 1. `stack` is mapped, writable, at least a page, its top page aligned, and nobody else uses it.
+pub unsafe fn build(stack: AddrRange, start: Start<'_>) -> usize {
+    let regs_at = user_regs_at(stack);
+    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
+    let (regs, frame) = match start {
+        Start::Kernel { function, argument } => {
+            // A frame pointer of 0 is the outermost marker: a backtrace of a kernel thread ends here, reliably.
+            let frame = SwitchFrame::first(regs_at, 0, function as usize, argument);
+            (SavedRegs::default(), frame)
+        }
+        // The backtrace of a user thread ends at the saved user registers.
+        Start::User(regs) => (*regs, SwitchFrame::first(regs_at, regs_at.get() + 1, 0, 0)),
+    };
+    // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are aligned, see above.
+    unsafe {
+        (regs_at.get() as *mut SavedRegs).write(regs);
+        (frame_at as *mut SwitchFrame).write(frame);
+    }
+    frame_at
+}
