@@ -214,7 +214,8 @@ impl Boot<'_> {
     fn command(&self, console: &Path, control: &Path) -> Command {
         let mut command = emulator(self.arch);
         let mut command_line = self.command_line.clone();
-        if let Some(first) = self.board.first_cpu {
+        // A machine with fewer CPUs starts on what it has.
+        if let Some(first) = self.board.first_cpu.filter(|&first| first < self.cpus) {
             first_hart::choose(&mut command, first, self.cpus);
             command_line.push_str(&format!(" first-cpu={first}"));
         }

@@ -41,10 +41,13 @@ pub(crate) fn set_result(regs: &mut SavedRegs, result: u64) {
     regs.x[0] = result;
 }
 
-/// What a program starts with: everything zero but where it starts and its stack. A zero PSTATE is user mode, 64-bit, nothing
-/// masked.
+/// In PSTATE: FIQs are masked. The rest zero is user mode, 64-bit, everything else on.
+const FIQ_OFF: u64 = 1 << 6;
+
+/// What a program starts with: everything zero but where it starts and its stack. FIQs stay masked in programs as in the kernel: the
+/// entry would take one for the exception before it.
 pub(crate) fn start(entry: u64, sp: u64) -> SavedRegs {
-    SavedRegs { pc: entry, sp, ..SavedRegs::default() }
+    SavedRegs { pc: entry, sp, pstate: FIQ_OFF, ..SavedRegs::default() }
 }
 
 /// Moves a program's stack pointer, for a new thread of it.

@@ -15,7 +15,7 @@
 //!
 //! | place | SPSel, SP | SP_EL0 | masked | if an exception comes |
 //! | --- | --- | --- | --- | --- |
-//! | a program | 0, its own | its own | nothing | EL0 vectors |
+//! | a program | 0, its own | its own | F | EL0 vectors |
 //! | the kernel | 0, a stack of the arena | same | I as it likes; F | EL1t vectors |
 //! | slot and saving | 1, overflow top | the interrupted SP | D A I F | only a store through a wild x0 can fault: EL1h, told by SP = top |
 //! | after saving | 0, SavedRegs | same | I F | EL1t vectors |
