@@ -34,7 +34,7 @@ table! {
         overflow_stack::i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack,
         overflow_stack::i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_threads,
         overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,
-        overflow_stack::o1_o3_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves_the_other_alone,
+        overflow_stack::o1_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves_the_other_alone,
     ],
     own: [
         overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report,

@@ -161,7 +161,7 @@ pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_
 
 /// SP in the middle of a sleeping thread's stack, where one bit of it says "sound" and a store would succeed: what lies there is
 /// as it was. Red if the entry trusts a bit, or any stack that is mapped.
-pub fn o1_o3_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves_the_other_alone()
+pub fn o1_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves_the_other_alone()
 -> Outcome {
     const PATTERN: u64 = 0x7a7a_5b5b_3c3c_1d1d;
     static PLACE: AtomicUsize = AtomicUsize::new(0);
