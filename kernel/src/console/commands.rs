@@ -2,6 +2,7 @@
 
 use super::{draw, println};
 use crate::arch::power::{self, End};
+use crate::hooks::EntryRow;
 use crate::{cpus, provoke, sched};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -119,9 +120,13 @@ fn stacks(_: &[&str]) -> Result<(), String> {
 }
 
 fn entries(_: &[&str]) -> Result<(), String> {
-    println!("{:<23} {:<34} {}", "entry", "lands on", "found through");
-    for row in crate::hooks::entry_table() {
-        println!("{:<23} {:<34} {}", row.entry, row.lands_on, row.found_through);
+    let table = crate::hooks::entry_table();
+    let width = |column: fn(&EntryRow) -> &str| table.iter().map(|row| column(row).len()).max();
+    let entry = width(|row| row.entry).unwrap_or(0);
+    let lands_on = width(|row| row.lands_on).unwrap_or(0);
+    println!("{:<entry$}  {:<lands_on$}  found through", "entry", "lands on");
+    for row in table {
+        println!("{:<entry$}  {:<lands_on$}  {}", row.entry, row.lands_on, row.found_through);
     }
     Ok(())
 }
