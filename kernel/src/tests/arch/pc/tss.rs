@@ -14,7 +14,7 @@ pub fn x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot
     on_every_cpu(|_| {
         let segments = segments_here();
         let base = segments.start;
-        check!(base % 4096 == 0, "the segment is at {base:#x}, not page aligned");
+        check!(base.is_multiple_of(4096), "the segment is at {base:#x}, not page aligned");
         for at in segments {
             check!(paging::kernel_is_mapped(at), "{at:#x} is not mapped");
             check!(!paging::user_can_reach(at), "user mode can read {at:#x}");
