@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs come through PSCI, in the same state, to
-//! `boot_secondary`, go through the same tables, and continue in `secondary_main` on the stack given.
+//! `boot_secondary` with their number in r0, go through the same tables, and continue in `secondary_main`, each on its own stack.
 //!
 //! Long descriptors rather than short ones: 64-bit entries with 4 KiB tables as on the 64-bit machines, privileged execute-never,
 //! and two table bases, so that a process's tables hold its own half alone.
@@ -22,6 +22,7 @@ use super::layout::{EARLY_TOP, IMAGE, RAM};
 use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
+use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -75,6 +76,7 @@ global_asm!(
     ".globl boot_secondary",
     "boot_secondary:",
     "cpsid aif, #{svc_mode}",
+    "mov r10, r0",
     "bl boot_enable_paging",
     "ldr pc, =secondary_entry",
 
@@ -139,19 +141,22 @@ global_asm!(
     "b .",
     ".globl secondary_entry",
     "secondary_entry:",
-    "ldr r4, ={secondary}",
     // The final tables map the kernel half as the boot tables do, and more.
-    "ldr r0, [r4, #{tables_at}]",
+    "ldr r4, ={secondary_tables}",
+    "ldr r0, [r4]",
     "mov r1, #0",
     "mcrr p15, 1, r0, r1, c2",
-    "ldr r0, [r4, #{user_tables_at}]",
+    "ldr r4, ={secondary_user_tables}",
+    "ldr r0, [r4]",
     "mcrr p15, 0, r0, r1, c2",
     "isb",
     "mcr p15, 0, r0, c8, c7, 0",
     "dsb",
     "isb",
-    "ldr sp, [r4, #{stack_at}]",
-    "ldr r0, [r4, #{number_at}]",
+    // A CPU that comes later than it was waited for still has a stack of its own.
+    "ldr r4, ={secondary_stacks}",
+    "ldr sp, [r4, r10, lsl #{word_shift}]",
+    "mov r0, r10",
     "mov r11, #0",
     "bl {secondary_main}",
     "b .",
@@ -175,11 +180,10 @@ global_asm!(
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::kernel_main,
     secondary_main = sym crate::arch::smp::secondary_main,
-    secondary = sym SECONDARY,
-    tables_at = const core::mem::offset_of!(Secondary, tables),
-    user_tables_at = const core::mem::offset_of!(Secondary, user_tables),
-    stack_at = const core::mem::offset_of!(Secondary, stack_top),
-    number_at = const core::mem::offset_of!(Secondary, number),
+    secondary_tables = sym SECONDARY_TABLES,
+    secondary_user_tables = sym SECONDARY_USER_TABLES,
+    secondary_stacks = sym SECONDARY_STACKS,
+    word_shift = const size_of::<u32>().trailing_zeros(),
 );
 
 #[repr(C, align(4096))]
@@ -188,32 +192,19 @@ struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
 static BOOT_STACK: BootStack =
     BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
 
-/// What the next CPU that starts will run with.
-#[repr(C)]
-struct Secondary {
-    tables: AtomicU32,
-    user_tables: AtomicU32,
-    stack_top: AtomicU32,
-    number: AtomicU32,
-}
+static SECONDARY_TABLES: AtomicU32 = AtomicU32::new(0);
+static SECONDARY_USER_TABLES: AtomicU32 = AtomicU32::new(0);
+static SECONDARY_STACKS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 
-static SECONDARY: Secondary = Secondary {
-    tables: AtomicU32::new(0),
-    user_tables: AtomicU32::new(0),
-    stack_top: AtomicU32::new(0),
-    number: AtomicU32::new(0),
-};
-
-/// What the next CPU that starts will run with: both halves' page tables, stack, and the argument of `secondary_main`. One at
-/// a time. Returns the physical address to start it at.
-pub fn prepare_secondary(tables: (u64, u64), stack_top: u64, number: u32) -> u64 {
+/// What a CPU will run with when it starts, its number in r0: page tables, the same for all, and a stack of its own.
+/// Returns the physical address it starts at.
+pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> u64 {
     unsafe extern "C" {
         safe static boot_secondary: u8;
     }
-    SECONDARY.tables.store(tables.0 as u32, Ordering::SeqCst);
-    SECONDARY.user_tables.store(tables.1 as u32, Ordering::SeqCst);
-    SECONDARY.stack_top.store(stack_top as u32, Ordering::SeqCst);
-    SECONDARY.number.store(number, Ordering::SeqCst);
+    SECONDARY_TABLES.store(kernel as u32, Ordering::SeqCst);
+    SECONDARY_USER_TABLES.store(user as u32, Ordering::SeqCst);
+    SECONDARY_STACKS[cpu].store(stack_top as u32, Ordering::SeqCst);
     (&raw const boot_secondary) as u64
 }
 

@@ -41,10 +41,10 @@ pub fn find_cpus(mut found: impl FnMut(u32)) {
 /// Starts a CPU on `stack_top`, and waits until it is up. Says whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
-    let tables = (paging::kernel_half(), paging::kernel_root());
-    let start =
-        boot::prepare_secondary(tables, stack_top - FREE_AT_TOP.get() as u64, cpu.id().get());
-    if psci(CPU_ON, [hardware_id, start as u32, 0]) != 0 {
+    let (tables, user) = (paging::kernel_half(), paging::kernel_root());
+    let stack_top = stack_top - FREE_AT_TOP.get() as u64;
+    let entry = boot::prepare_secondary(tables, user, cpu.id().index(), stack_top);
+    if psci(CPU_ON, [hardware_id, entry as u32, cpu.id().get()]) != 0 {
         return false;
     }
     const TWO_SECONDS: u64 = 2 * 62_500_000;

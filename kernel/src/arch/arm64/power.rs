@@ -6,17 +6,7 @@
 use super::{cpu, psci};
 use core::arch::asm;
 
-/// Why the machine ends. The emulator's exit status is the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum End {
-    /// All that was asked has been done.
-    Orderly = 17,
-    /// A stack that belongs to a CPU overflowed: stopped, with the report.
-    Stopped = 33,
-    /// The kernel found itself broken.
-    Panic = 49,
-}
+pub use crate::arch::virt::power::End;
 
 const SYS_WRITEC: u64 = 0x03;
 const SYS_EXIT_EXTENDED: u64 = 0x20;

@@ -15,15 +15,16 @@
 //! continue in `secondary_main` on the stack given.
 
 use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
+use crate::arch::pc::boot_stacks::{
+    BOOT_STACK, SECONDARY_ARGUMENT, SECONDARY_STACK, SECONDARY_TABLES,
+};
 use crate::arch::pc::pvh;
 use crate::arch::pc::start_page::START_PAGE;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
 
-/// Bytes of the stack the first CPU boots on, until its idle stack is there.
-pub const BOOT_STACK_BYTES: usize = 32 * 1024;
+pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
 pub(in crate::arch) const START_CODE: u16 = KERNEL_CODE;
@@ -191,24 +192,6 @@ global_asm!(
     secondary_stack = sym SECONDARY_STACK,
     secondary_argument = sym SECONDARY_ARGUMENT,
 );
-
-#[repr(C, align(4096))]
-struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
-
-static BOOT_STACK: BootStack =
-    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
-
-static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
-static SECONDARY_STACK: AtomicU64 = AtomicU64::new(0);
-static SECONDARY_ARGUMENT: AtomicU64 = AtomicU64::new(0);
-
-/// What the next CPU that starts will run with: page tables, stack, and the argument of `secondary_main`. One at a time. Each
-/// fits a register: the upper halves stay zero.
-pub fn prepare_secondary(tables: u64, stack_top: u64, argument: u64) {
-    SECONDARY_TABLES.store(tables, Ordering::SeqCst);
-    SECONDARY_STACK.store(stack_top, Ordering::SeqCst);
-    SECONDARY_ARGUMENT.store(argument, Ordering::SeqCst);
-}
 
 /// Reads the start info at the physical address the boot loader gave. Says whether it is one.
 ///

@@ -1,5 +1,6 @@
 //! Single instructions, as functions.
 
+use crate::arch::pc::fpu::FPU_BYTES;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::CpuTables;
@@ -8,13 +9,9 @@ use kstack_core::addr::AddrRange;
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
-
-/// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers `hlt`).
-#[inline(always)]
-pub fn wait_for_interrupt() {
-    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
-    unsafe { asm!("sti", "hlt", options(nostack)) };
-}
+pub use crate::arch::pc::cpu::{
+    cycles, flush_all, flush_page, flush_pages, halt, wait_for_interrupt,
+};
 
 /// Leaves the stack this runs on for ever, and goes on at the top of another.
 pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
@@ -30,47 +27,6 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
             next = in(reg) next,
             options(noreturn),
         )
-    }
-}
-
-/// Stops this CPU for ever.
-pub fn halt() -> ! {
-    loop {
-        // SAFETY: (1) nothing is expected of this CPU any more.
-        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
-    }
-}
-
-/// The time stamp counter, after everything before it has been executed.
-#[inline(always)]
-pub fn cycles() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: (1) reading the counter has no effect.
-    unsafe {
-        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags))
-    };
-    u64::from(high) << 32 | u64::from(low)
-}
-
-/// Drops this CPU's cached translations of some pages.
-#[inline(always)]
-pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
-    addresses.for_each(flush_page);
-}
-
-/// Drops this CPU's cached translation of one page, global or not.
-#[inline(always)]
-pub fn flush_page(address: u64) {
-    // SAFETY: (1) forgetting a translation is always allowed.
-    unsafe { asm!("invlpg [{}]", in(reg) address as u32, options(nostack, preserves_flags)) };
-}
-
-/// Drops all of this CPU's cached translations, global ones too: clearing CR4.PGE does that (Intel SDM vol. 3, 5.10.4.1).
-pub fn flush_all() {
-    // SAFETY: (1) forgetting translations is always allowed; (2) CR4 ends up as it was.
-    unsafe {
-        asm!("mov {old}, cr4", "mov {new}, {old}", "and {new}, {mask}", "mov cr4, {new}", "mov cr4, {old}",
-             old = out(reg) _, new = out(reg) _, mask = const !0x80_i32, options(nostack));
     }
 }
 
@@ -121,6 +77,29 @@ pub unsafe fn zero_page(page: *mut u8) {
             top = in(reg) page.wrapping_add(4096),
         );
     }
+}
+
+/// Stores the floating-point registers.
+///
+/// # Safety
+///
+/// 1. The area is the caller's to write, and 16-aligned.
+#[inline(always)]
+pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; FPU_BYTES]) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { asm!("fxsave [{}]", in(reg) area, options(nostack, preserves_flags)) };
+}
+
+/// Loads the floating-point registers.
+///
+/// # Safety
+///
+/// 1. The area is 16-aligned, and as [`save_fpu`] makes one: no reserved bit is set.
+/// 2. The registers are not in use.
+#[inline(always)]
+pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe { asm!("fxrstor [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }
 
 /// The stack pointer, here.

@@ -4,11 +4,10 @@ pub mod boot;
 pub mod cpu;
 pub mod cpu_tables;
 pub mod entries;
-pub mod fpu;
 pub mod layout;
 pub mod paging;
 pub mod step;
 pub mod user;
 
-pub use crate::arch::pc::{exceptions, irqchip, power, serial, smp};
+pub use crate::arch::pc::{exceptions, fpu, irqchip, power, serial, smp};
 pub use kstack::arch::current::regs;

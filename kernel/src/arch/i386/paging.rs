@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub use crate::arch::any::paging::{Access, NoMemory};
 pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
+pub use crate::arch::pc::user_tables::{UserTables, flush_user_page};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -60,14 +61,18 @@ fn level2(root: u64, address: u64) -> Option<u64> {
 }
 
 /// The leaf entry for an address, with the table above it made if it is missing.
-fn leaf(root: u64, address: u64, flags: u64) -> Result<&'static AtomicU64, NoMemory> {
+pub(in crate::arch) fn leaf(
+    root: u64,
+    address: u64,
+    flags: u64,
+) -> Result<&'static AtomicU64, NoMemory> {
     let level2 = level2(root, address).ok_or(NoMemory)?;
     let level1 = next_table(entry(level2, address >> 21), flags)?;
     Ok(entry(level1, address >> 12))
 }
 
 /// The leaf entry for an address, if the tables above it are there.
-fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
+pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     let value = entry(level2(root, address)?, address >> 21).load(Ordering::Acquire);
     if value & PRESENT == 0 || value & LARGE != 0 {
         return None;
@@ -145,84 +150,32 @@ pub fn user_can_reach(address: u64) -> bool {
     walk_kernel(address).iter().all(|value| value & PRESENT != 0 && value & USER != 0)
 }
 
-/// One process's tables. The kernel part is everybody's; the user part is freed with it, table pages only: the frames that
-/// leaves map belong to whoever mapped them.
-#[derive(Debug)]
-pub struct UserTables {
-    root: u64,
+/// Fills new tables: the kernel part is everybody's; the user part is empty, but for the page through which programs use `sysenter`.
+pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
+    for index in 0..KERNEL_INDEX {
+        entry(root, index).store(frames::alloc_zeroed()?.addr() | PRESENT, Ordering::Relaxed);
+    }
+    let kernel = entry(kernel_root(), KERNEL_INDEX).load(Ordering::Relaxed);
+    entry(root, KERNEL_INDEX).store(kernel, Ordering::Relaxed);
+    let page = leaf(root, SYSENTER_PAGE, PRESENT | WRITE | USER).ok()?;
+    page.store(SYSENTER_FRAME.load(Ordering::Relaxed) | PRESENT | USER, Ordering::Release);
+    Some(())
 }
 
-impl UserTables {
-    /// Tables with an empty user part, but for the page through which programs use `sysenter`.
-    pub fn new() -> Option<Self> {
-        let root = frames::alloc_zeroed()?.addr();
-        let tables = Self { root };
-        for index in 0..KERNEL_INDEX {
-            entry(root, index).store(frames::alloc_zeroed()?.addr() | PRESENT, Ordering::Relaxed);
+/// Frees tables with all below them that is not everybody's: table pages, not what leaves map.
+pub(in crate::arch) fn free_user(root: u64) {
+    for index in 0..KERNEL_INDEX {
+        let level2 = entry(root, index).load(Ordering::Relaxed);
+        if level2 & PRESENT == 0 {
+            continue;
         }
-        let kernel = entry(kernel_root(), KERNEL_INDEX).load(Ordering::Relaxed);
-        entry(root, KERNEL_INDEX).store(kernel, Ordering::Relaxed);
-        let page = leaf(root, SYSENTER_PAGE, PRESENT | WRITE | USER).ok()?;
-        page.store(SYSENTER_FRAME.load(Ordering::Relaxed) | PRESENT | USER, Ordering::Release);
-        Some(tables)
-    }
-
-    /// The physical address to load.
-    pub fn root(&self) -> u64 {
-        self.root
-    }
-
-    /// Maps a page of the user part; replaces what was there.
-    pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
-        leaf(self.root, address, PRESENT | WRITE | USER)?
-            .store(frame.addr() | PRESENT | USER | bits(access), Ordering::Release);
-        Ok(())
-    }
-
-    /// Takes a page out; the caller flushes and then owns the frame again.
-    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
-        leaf_frame(find(self.root, address)?.swap(0, Ordering::AcqRel))
-    }
-
-    /// What is mapped at an address.
-    pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
-        let value = find(self.root, address)?.load(Ordering::Acquire);
-        let access = Access { write: value & WRITE != 0, exec: value & NO_EXEC == 0 };
-        leaf_frame(value).map(|frame| (frame, access))
-    }
-
-    /// Changes what a mapped page may be used for; the caller flushes.
-    pub fn protect(&mut self, address: u64, access: Access) {
-        if let Some(leaf) = find(self.root, address) {
-            let value = leaf.load(Ordering::Acquire);
-            if value & PRESENT != 0 {
-                leaf.store(value & !(WRITE | NO_EXEC) | bits(access), Ordering::Release);
+        for index in 0..ENTRIES {
+            let level1 = entry(level2 & ADDRESS, index).load(Ordering::Relaxed);
+            if level1 & PRESENT != 0 {
+                frames::release(Frame::at(level1 & ADDRESS));
             }
         }
+        frames::release(Frame::at(level2 & ADDRESS));
     }
-}
-
-impl Drop for UserTables {
-    fn drop(&mut self) {
-        for index in 0..KERNEL_INDEX {
-            let level2 = entry(self.root, index).load(Ordering::Relaxed);
-            if level2 & PRESENT == 0 {
-                continue;
-            }
-            for index in 0..ENTRIES {
-                let level1 = entry(level2 & ADDRESS, index).load(Ordering::Relaxed);
-                if level1 & PRESENT != 0 {
-                    frames::release(Frame::at(level1 & ADDRESS));
-                }
-            }
-            frames::release(Frame::at(level2 & ADDRESS));
-        }
-        frames::release(Frame::at(self.root));
-    }
-}
-
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
-    crate::arch::smp::flush_others();
+    frames::release(Frame::at(root));
 }

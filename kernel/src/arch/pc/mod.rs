@@ -3,7 +3,10 @@
 //! The trees of x86_64 and i386 use it; nothing in it depends on the size of an address.
 
 pub mod acpi;
+pub mod boot_stacks;
+pub mod cpu;
 pub mod exceptions;
+pub mod fpu;
 pub mod irqchip;
 pub mod length;
 pub mod page_entry;
@@ -13,3 +16,4 @@ pub mod pvh;
 pub mod serial;
 pub mod smp;
 pub mod start_page;
+pub mod user_tables;

@@ -6,17 +6,7 @@
 use super::cpu;
 use crate::memory::direct;
 
-/// Why the machine ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum End {
-    /// All that was asked has been done.
-    Orderly = 17,
-    /// A stack that belongs to a CPU overflowed: stopped, with the report.
-    Stopped = 33,
-    /// The kernel found itself broken.
-    Panic = 49,
-}
+pub use crate::arch::virt::power::End;
 
 /// Ends the machine; on one without the device, stops this CPU.
 pub fn end(why: End) -> ! {

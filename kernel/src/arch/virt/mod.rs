@@ -3,3 +3,4 @@
 //! The trees of arm64, arm32 and riscv64 use it; nothing in it depends on the size of an address.
 
 pub mod device_tree;
+pub mod power;

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use crate::arch::any::paging::{Access, NoMemory};
 pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
+pub use crate::arch::pc::user_tables::{UserTables, flush_user_page};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -27,7 +28,11 @@ pub fn kernel_root() -> u64 {
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
-fn leaf(root: u64, address: u64, flags: u64) -> Result<&'static AtomicU64, NoMemory> {
+pub(in crate::arch) fn leaf(
+    root: u64,
+    address: u64,
+    flags: u64,
+) -> Result<&'static AtomicU64, NoMemory> {
     let level3 = next_table(entry(root, address >> 39), flags)?;
     let level2 = next_table(entry(level3, address >> 30), flags)?;
     let level1 = next_table(entry(level2, address >> 21), flags)?;
@@ -35,7 +40,7 @@ fn leaf(root: u64, address: u64, flags: u64) -> Result<&'static AtomicU64, NoMem
 }
 
 /// The leaf entry for an address, if the tables above it are there.
-fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
+pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     let mut table = root;
     for shift in [39, 30, 21] {
         let value = entry(table, address >> shift).load(Ordering::Acquire);
@@ -136,78 +141,27 @@ pub fn user_can_reach(address: u64) -> bool {
     true
 }
 
-/// One process's tables. The kernel half is everybody's; the user half is freed with it, table pages only: the frames that
-/// leaves map belong to whoever mapped them.
-#[derive(Debug)]
-pub struct UserTables {
-    root: u64,
+/// Fills new tables: the kernel half is everybody's, the user half empty.
+pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
+    for index in 256..512 {
+        entry(root, index)
+            .store(entry(kernel_root(), index).load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    Some(())
 }
 
-impl UserTables {
-    /// Tables with an empty user half.
-    pub fn new() -> Option<Self> {
-        let root = frames::alloc_zeroed()?.addr();
-        for index in 256..512 {
-            entry(root, index)
-                .store(entry(kernel_root(), index).load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        Some(Self { root })
-    }
-
-    /// The physical address to load.
-    pub fn root(&self) -> u64 {
-        self.root
-    }
-
-    /// Maps a page of the user half; replaces what was there.
-    pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
-        leaf(self.root, address, PRESENT | WRITE | USER)?
-            .store(frame.addr() | PRESENT | USER | bits(access), Ordering::Release);
-        Ok(())
-    }
-
-    /// Takes a page out; the caller flushes and then owns the frame again.
-    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
-        leaf_frame(find(self.root, address)?.swap(0, Ordering::AcqRel))
-    }
-
-    /// What is mapped at an address.
-    pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
-        let value = find(self.root, address)?.load(Ordering::Acquire);
-        let access = Access { write: value & WRITE != 0, exec: value & NO_EXEC == 0 };
-        leaf_frame(value).map(|frame| (frame, access))
-    }
-
-    /// Changes what a mapped page may be used for; the caller flushes.
-    pub fn protect(&mut self, address: u64, access: Access) {
-        if let Some(leaf) = find(self.root, address) {
-            let value = leaf.load(Ordering::Acquire);
-            if value & PRESENT != 0 {
-                leaf.store(value & !(WRITE | NO_EXEC) | bits(access), Ordering::Release);
-            }
-        }
-    }
-}
-
-impl Drop for UserTables {
-    fn drop(&mut self) {
-        fn free_below(table: u64, entries: u64, level: u32) {
-            if level > 1 {
-                for index in 0..entries {
-                    let value = entry(table, index).load(Ordering::Relaxed);
-                    if value & PRESENT != 0 {
-                        free_below(value & ADDRESS, 512, level - 1);
-                    }
+/// Frees tables with all below them that is not everybody's: table pages, not what leaves map.
+pub(in crate::arch) fn free_user(root: u64) {
+    fn free_below(table: u64, entries: u64, level: u32) {
+        if level > 1 {
+            for index in 0..entries {
+                let value = entry(table, index).load(Ordering::Relaxed);
+                if value & PRESENT != 0 {
+                    free_below(value & ADDRESS, 512, level - 1);
                 }
             }
-            frames::release(Frame::at(table));
         }
-        free_below(self.root, 256, 4);
+        frames::release(Frame::at(table));
     }
-}
-
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
-    crate::arch::smp::flush_others();
+    free_below(root, 256, 4);
 }

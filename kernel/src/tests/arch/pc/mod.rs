@@ -1,4 +1,6 @@
-//! What both kinds of PC are tested with, besides what all machines are: the sweep.
+//! What both kinds of PC are tested with, besides what all machines are: NMIs, the sweep, and where the task state segments lie.
 
 pub(in crate::tests) mod entry_work;
 pub(in crate::tests) mod every_instruction;
+pub(in crate::tests) mod nmi;
+pub(in crate::tests) mod tss;

@@ -1,15 +1,21 @@
-//! The task state segment and what lies around it, read as the CPU reads it.
+//! The task state segment, read as the CPU reads it.
 
-use crate::arch::{cpu_tables, paging};
+use crate::arch::cpu_tables;
+use crate::arch::regs::SavedRegs;
 use crate::tests::support::{on_every_cpu, stack_of_cpu};
-use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
 use crate::{cpus, sched};
 use core::arch::asm;
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::POISON;
 use kstack_core::addr::ByteSize;
 use kstack_core::kind::StackKind;
+
+pub use crate::tests::arch::pc::tss::{
+    x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
+    x4_user_mode_that_reads_the_task_state_segment_faults,
+};
 
 /// The task state segment this CPU has loaded, from its own registers: base, limit, type.
 fn loaded_tss() -> (u64, u64, u64) {
@@ -104,38 +110,13 @@ pub fn x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread() -
     Ok(())
 }
 
-/// Red if the tables were static data like any other.
-pub fn x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach() -> Outcome
-{
-    on_every_cpu(|_| {
-        let (base, ..) = loaded_tss();
-        check!(base % 4096 == 0, "the segment is at {base:#x}, not page aligned");
-        for at in base..base + 104 {
-            check!(paging::kernel_is_mapped(at), "{at:#x} is not mapped");
-            check!(!paging::user_can_reach(at), "user mode can read {at:#x}");
-        }
-        for guard in [base - 4096, base - 1, base + 4096, base + 2 * 4096 - 1] {
-            check!(!paging::kernel_is_mapped(guard), "{guard:#x}, next to the page, is mapped");
-        }
-        Ok(())
-    })
+/// Where this CPU's segment lies.
+pub(in crate::tests::arch) fn segments_here() -> Range<u64> {
+    let (base, ..) = loaded_tss();
+    base..base + 104
 }
 
-/// From user mode, with the CPU's own answer: a page fault, by a page that is there and not the user's.
-pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
-    user_mode::with_hooks(None, || {
-        for cpu in cpus::online() {
-            user_mode::SEEN.lock().clear();
-            let address = cpu_tables::tables_address(cpu.id()) + 4;
-            UserThread::start(super::user_code::read_there, address)?.finish();
-            let seen = user_mode::seen();
-            let [fault] = &seen[..] else { return Err(alloc::format!("{seen:x?}")) };
-            check!(fault.vector == 14 && fault.fault as u64 == address, "{fault:x?}");
-            // Error code: present, read, from user mode.
-            check!(fault.regs.orig_rax == 0b101, "error code {:b}", fault.regs.orig_rax);
-            check!(fault.regs.rip == user_mode::CODE && fault.regs.rbx == 0, "{fault:x?}");
-            user_mode::check_at_top(fault)?;
-        }
-        Ok(())
-    })
+/// Whether [`read_there`](super::user_code::read_there) has read nothing.
+pub(in crate::tests::arch) fn nothing_read(regs: &SavedRegs) -> bool {
+    regs.rbx == 0
 }

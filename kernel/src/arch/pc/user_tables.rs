@@ -1,0 +1,73 @@
+//! The page tables of a process.
+//!
+//! How many levels there are, and what is in them from the start, is each tree's: `leaf`, `find`, `fill_user` and `free_user` of its
+//! `paging`.
+
+use super::page_entry::{NO_EXEC, PRESENT, USER, WRITE, bits, leaf_frame};
+use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::cpu;
+use crate::arch::paging::{fill_user, find, free_user, leaf};
+use crate::memory::frames::{self, Frame};
+use core::sync::atomic::Ordering;
+
+/// One process's tables. The kernel part is everybody's; the user part is freed with it, table pages only: the frames that
+/// leaves map belong to whoever mapped them.
+#[derive(Debug)]
+pub struct UserTables {
+    root: u64,
+}
+
+impl UserTables {
+    /// Tables with an empty user part, but for what every program has there.
+    pub fn new() -> Option<Self> {
+        let tables = Self { root: frames::alloc_zeroed()?.addr() };
+        fill_user(tables.root)?;
+        Some(tables)
+    }
+
+    /// The physical address to load.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Maps a page of the user part; replaces what was there.
+    pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
+        leaf(self.root, address, PRESENT | WRITE | USER)?
+            .store(frame.addr() | PRESENT | USER | bits(access), Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes a page out; the caller flushes and then owns the frame again.
+    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
+        leaf_frame(find(self.root, address)?.swap(0, Ordering::AcqRel))
+    }
+
+    /// What is mapped at an address.
+    pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        let access = Access { write: value & WRITE != 0, exec: value & NO_EXEC == 0 };
+        leaf_frame(value).map(|frame| (frame, access))
+    }
+
+    /// Changes what a mapped page may be used for; the caller flushes.
+    pub fn protect(&mut self, address: u64, access: Access) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !(WRITE | NO_EXEC) | bits(access), Ordering::Release);
+            }
+        }
+    }
+}
+
+impl Drop for UserTables {
+    fn drop(&mut self) {
+        free_user(self.root);
+    }
+}
+
+/// Drops every CPU's cached translations of a user page that may have been used.
+pub fn flush_user_page(address: u64) {
+    cpu::flush_page(address);
+    crate::arch::smp::flush_others();
+}

@@ -1,0 +1,229 @@
+//! NMIs that come while an NMI is being handled, from another CPU, and in user mode; and what tests of where they land need.
+//!
+//! Where they land is each tree's: an interrupt stack table is used or there is none.
+
+use crate::arch::regs::SavedRegs;
+use crate::arch::{cpu, cpu_tables, irqchip};
+use crate::softirq::{self, Softirq};
+use crate::tests::arch::registers::{self, Registers};
+use crate::tests::arch::{EXPECTED, user_code};
+use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
+use crate::tests::support::{check_mapping, kind_at, stack_of_cpu, until};
+use crate::tests::user_mode::{self, STACK_TOP, Seen, UserThread};
+use crate::tests::{Outcome, check};
+use crate::{backtrace, cpu_stacks, cpus, interrupts, sched, time};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use kstack_core::addr::{AddrRange, ByteSize};
+use kstack_core::kind::StackKind;
+
+/// Red if a CPU lacks one, if two share one, if a guard is mapped, or if a size is not what its table says.
+pub fn i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes() -> Outcome {
+    let own = EXPECTED.cpu_stacks;
+    let mut seen: Vec<AddrRange> = Vec::new();
+    for cpu in cpus::online() {
+        for &kind in own {
+            let range = stack_of_cpu(kind, cpu)?.range;
+            let pages = cpu_stacks::pages_of(kind);
+            check!(range.size() == ByteSize::pages(pages), "{kind} of CPU {}: {range:?}", cpu.id());
+            check!(!seen.contains(&range), "CPU {} shares its {kind} stack", cpu.id());
+            seen.push(range);
+            check_mapping(range)?;
+        }
+    }
+    check!(seen.len() == 4 * own.len(), "{} stacks", seen.len());
+    Ok(())
+}
+
+/// How often the handler of the test that runs was called.
+pub(in crate::tests::arch) static COUNT: AtomicU32 = AtomicU32::new(0);
+/// How often it found something wrong.
+pub(in crate::tests::arch) static WRONG: AtomicU32 = AtomicU32::new(0);
+static BREAKPOINTS: AtomicU32 = AtomicU32::new(0);
+static DEPTH: AtomicU32 = AtomicU32::new(0);
+static DEEPEST: AtomicU32 = AtomicU32::new(0);
+static USER_HITS: AtomicU32 = AtomicU32::new(0);
+
+/// Before a test.
+pub(in crate::tests::arch) fn clear() {
+    for word in [&COUNT, &BREAKPOINTS, &DEPTH, &DEEPEST, &WRONG] {
+        word.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Sends an NMI to the CPU this runs on.
+pub(in crate::tests::arch) fn send_to_this_cpu() {
+    irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
+}
+
+/// The handler sends itself an NMI and executes a breakpoint, whose return lets that NMI in while the handler runs. It must
+/// be handled afterwards, once; and every register of what was interrupted must be as before. Red if the second NMI is
+/// handled on the first one's frames, from the top of the body stack, or is dropped.
+pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
+    fn nested(regs: &mut SavedRegs) {
+        let depth = DEPTH.fetch_add(1, Ordering::Relaxed) + 1;
+        DEEPEST.fetch_max(depth, Ordering::Relaxed);
+        let before = *regs;
+        if COUNT.fetch_add(1, Ordering::Relaxed) < 3 {
+            send_to_this_cpu();
+            registers::breakpoint();
+            if !cpu_tables::nmi_words(cpus::this()).is_latched() {
+                WRONG.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if *regs != before || kind_at(cpu::stack_pointer()) != Some(StackKind::NmiBody) {
+            WRONG.fetch_add(100, Ordering::Relaxed);
+        }
+        DEPTH.fetch_sub(1, Ordering::Relaxed);
+    }
+    clear();
+    interrupts::set_breakpoint_probe(Some(|_| {
+        BREAKPOINTS.fetch_add(1, Ordering::Relaxed);
+    }));
+    interrupts::set_nmi_probe(Some(nested));
+    interrupts::set_probe(Some(|_| send_to_this_cpu()));
+    let mut after = Registers::default();
+    // The NMI is sent from an interrupt, with known registers around it.
+    registers::across_an_interrupt(&mut after);
+    let came = until("four NMIs have come", || COUNT.load(Ordering::Relaxed) >= 4);
+    interrupts::set_probe(None);
+    interrupts::set_nmi_probe(None);
+    interrupts::set_breakpoint_probe(None);
+    came?;
+    check!(after.are_known(), "afterwards {after:x?}");
+    check!(COUNT.load(Ordering::Relaxed) == 4, "{COUNT:?} NMIs, not 4");
+    check!(BREAKPOINTS.load(Ordering::Relaxed) == 3, "{BREAKPOINTS:?} breakpoints, not 3");
+    check!(DEEPEST.load(Ordering::Relaxed) == 1, "{DEEPEST:?} handlers at a time");
+    check!(WRONG.load(Ordering::Relaxed) == 0, "not latched, or disturbed: {WRONG:?}");
+    let words = cpu::without_interrupts(|| {
+        let words = cpu_tables::nmi_words(cpus::this());
+        (words.is_active(), words.is_latched())
+    });
+    check!(words == (false, false), "left behind: active, latched = {words:?}");
+    Ok(())
+}
+
+/// NMIs from another CPU rain on threads that keep a known value in every register.
+pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
+    /// NMIs for each CPU, if the emulator is quick: each costs two turns of its own. Never fewer than a tenth.
+    const EACH: u32 = 1000;
+    const MOST_SECONDS: u64 = 8;
+    static HANDLED: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
+    static STOP: AtomicBool = AtomicBool::new(false);
+    fn handled(_: &mut SavedRegs) {
+        if let Some(count) = HANDLED.get(cpus::this().id().index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    fn keep(_: usize) {
+        while !STOP.load(Ordering::Relaxed) {
+            let mut after = Registers::default();
+            registers::across_a_while(&mut after);
+            if !after.are_known() {
+                WRONG.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    clear();
+    STOP.store(false, Ordering::Relaxed);
+    HANDLED.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    interrupts::set_nmi_probe(Some(handled));
+    let threads: Vec<_> =
+        (0..6).filter_map(|_| sched::spawn_kernel("keeping", keep, 0).ok()).collect();
+    let mut lost = Vec::new();
+    let (began, mut rounds) = (time::nanoseconds(), 0);
+    'rain: while rounds < EACH
+        && (rounds < EACH / 10 || time::nanoseconds() - began < MOST_SECONDS * 1_000_000_000)
+    {
+        rounds += 1;
+        for (cpu, count) in cpus::online().zip(&HANDLED) {
+            let before = count.load(Ordering::Relaxed);
+            irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
+            // Each is waited for, so that none may be merged with the next.
+            let came = (0..50_000_000).any(|_| {
+                core::hint::spin_loop();
+                count.load(Ordering::Relaxed) != before
+            });
+            if !came {
+                lost.push(cpu.id());
+                break 'rain;
+            }
+        }
+    }
+    STOP.store(true, Ordering::Relaxed);
+    for thread in &threads {
+        thread.join();
+    }
+    interrupts::set_nmi_probe(None);
+    check!(threads.len() == 6, "only {} threads", threads.len());
+    check!(lost.is_empty(), "CPU {lost:?} lost an NMI: {HANDLED:?}");
+    for count in &HANDLED {
+        check!(count.load(Ordering::Relaxed) == rounds, "{HANDLED:?} NMIs, not {rounds} each");
+    }
+    check!(WRONG.load(Ordering::Relaxed) == 0, "registers changed {WRONG:?} times");
+    Ok(())
+}
+
+/// What a backtrace crosses in an NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts.
+pub(in crate::tests::arch) fn crossings_in_an_nmi() -> Result<Vec<&'static str>, String> {
+    static CAME: AtomicBool = AtomicBool::new(false);
+    CAME.store(false, Ordering::Relaxed);
+    interrupts::set_nmi_probe(Some(|_| {
+        let steps = backtrace::steps_here();
+        *HANDLER.lock() = Some(steps);
+        CAME.store(true, Ordering::Release);
+    }));
+    let steps = steps_of(|| {
+        interrupts::set_probe(Some(|_| {
+            if cpus::this().local.irq.snapshot().in_softirq() {
+                send_to_this_cpu();
+                // It comes while this handler runs.
+                while !CAME.load(Ordering::Acquire) {
+                    core::hint::spin_loop();
+                }
+            } else {
+                softirq::raise(Softirq::Probe);
+            }
+        }));
+        softirq::set_probe(irqchip::software_interrupt);
+        interrupted_here();
+    });
+    interrupts::set_nmi_probe(None);
+    let steps = steps?;
+    check!(goes_through(&steps, interrupted_here as *const () as usize), "{:x?}", steps.steps());
+    Ok(crossings(&steps))
+}
+
+/// In a handler: notes an NMI that hit the thread in user mode, the first one. Says whether it was that one.
+pub(in crate::tests::arch) fn see_the_first_of_user_mode(regs: &SavedRegs) -> bool {
+    let first = regs.from_user() && user_mode::is_ours() && USER_HITS.load(Ordering::Relaxed) == 0;
+    if first {
+        // The console is not needed here, and SEEN's lock is taken by nobody in user mode.
+        user_mode::see(2, kstack_core::addr::Addr::new(0), regs);
+        USER_HITS.fetch_add(1, Ordering::Release);
+    }
+    first
+}
+
+/// Sends NMIs to a thread in user mode until `handler` has seen one by [`see_the_first_of_user_mode`]; what was seen, at the top of
+/// the thread's stack.
+pub(in crate::tests::arch) fn hit_user_mode(handler: fn(&mut SavedRegs)) -> Result<Seen, String> {
+    USER_HITS.store(0, Ordering::Relaxed);
+    interrupts::set_nmi_probe(Some(handler));
+    let mut seen = None;
+    let outcome = user_mode::with_hooks(None, || {
+        let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
+        let hit = thread.hit(irqchip::send_nmi, || USER_HITS.load(Ordering::Acquire) > 0);
+        user_mode::end_spin(&thread);
+        thread.finish();
+        hit?;
+        seen = user_mode::seen().into_iter().find(|seen| seen.vector == 2);
+        Ok(())
+    });
+    interrupts::set_nmi_probe(None);
+    outcome?;
+    let nmi = seen.ok_or("no NMI")?;
+    user_mode::check_at_top(&nmi)?;
+    Ok(nmi)
+}
