@@ -12,6 +12,13 @@
 //!
 //! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the firmware when asked, go through
 //! the same tables, and continue in `secondary_main` on the stack given.
+//!
+//! # What the firmware may get wrong
+//!
+//! OpenSBI before 1.3 marks a hart as started *before* it notes where the hart is to go (`sbi_hsm_hart_start`). A hart that comes out of its own
+//! initialisation right then goes where the first one went, with the first one's argument, or to the right place with that argument. So
+//! nothing but a0, the hart's number, is trusted: whoever comes to `boot_start` second is no first CPU, and each of the others finds
+//! its CPU number by its hart number (`boot_harts`, written before it is started).
 
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
@@ -37,11 +44,16 @@ global_asm!(
     ".section .boot.text, \"ax\"",
     ".option push",
     ".option norelax",
+    ".option arch, +a",
     ".globl boot_start",
     "boot_start:",
     "csrw sie, zero",
     "li t0, {not_at_first}",
     "csrc sstatus, t0",
+    "la t0, boot_taken",
+    "li t1, 1",
+    "amoswap.w.aqrl t1, t1, (t0)",
+    "bnez t1, boot_secondary",
     "la t0, boot_level4",
     // Level 4: the identity and the direct map lead to one level 3 table, the image to the other.
     "la t1, boot_level3_low",
@@ -81,6 +93,21 @@ global_asm!(
     "csrw sie, zero",
     "li t0, {not_at_first}",
     "csrc sstatus, t0",
+    // a1 = the CPU's number: where the hart's, plus 1, is in the table.
+    "addi t2, a0, 1",
+    "8:",
+    "la t0, boot_harts",
+    "li a1, 0",
+    "9:",
+    "ld t1, 0(t0)",
+    "beq t1, t2, 10f",
+    "addi t0, t0, {word}",
+    "addi a1, a1, 1",
+    "li t1, {most_cpus}",
+    "bltu a1, t1, 9b",
+    "j 8b",
+    "10:",
+    "fence r, rw",
     "la t5, boot_secondary_entry",
 
     // In: t5 = where the address to go on at is.
@@ -116,6 +143,8 @@ global_asm!(
     ".balign 8",
     "boot_kernel_entry: .dword kernel_entry",
     "boot_secondary_entry: .dword secondary_entry",
+    "boot_taken: .dword 0",
+    "boot_harts: .skip {most_cpus} * {word}",
     "boot_no_sv48: .asciz \"this CPU has no four-level page tables (Sv48)\\r\\n\"",
     ".balign 4096",
     ".globl boot_level4",
@@ -176,6 +205,8 @@ global_asm!(
     ".balign 8",
     ".globl boot_secondary_at",
     "boot_secondary_at: .dword boot_secondary",
+    ".globl boot_harts_at",
+    "boot_harts_at: .dword boot_harts",
     ".text",
     entry_shift = const ENTRY_SHIFT,
     direct_entry = const (crate::memory::DIRECT_MAP >> 39 & 511) * 8,
@@ -186,6 +217,7 @@ global_asm!(
     word = const size_of::<u64>(),
     sv48 = const SV48,
     not_at_first = const NOT_AT_FIRST,
+    most_cpus = const MAX_CPUS,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     boot_hart = sym BOOT_HART,
@@ -209,6 +241,7 @@ static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; M
 
 unsafe extern "C" {
     static boot_secondary_at: u64;
+    static boot_harts_at: u64;
 }
 
 /// The hart that the firmware started.
@@ -222,10 +255,15 @@ pub(super) fn secondary_start() -> u64 {
     unsafe { boot_secondary_at }
 }
 
-/// What a CPU will run with when its hart starts: page tables, the same for all, and a stack of its own.
-pub fn prepare_secondary(cpu: usize, satp: u64, stack_top: u64) {
+/// What a CPU will run with when its hart starts: page tables, the same for all, and a stack of its own. Last, that it is this CPU.
+pub fn prepare_secondary(cpu: usize, hart: usize, satp: u64, stack_top: u64) {
     SECONDARY_TABLES.store(satp, Ordering::SeqCst);
     SECONDARY_STACKS[cpu].store(stack_top, Ordering::SeqCst);
+    // SAFETY: (1) a word of the image that nobody writes.
+    let harts: *const [AtomicU64; MAX_CPUS] = direct(unsafe { boot_harts_at });
+    // SAFETY: (1) the table of the boot code, which stays in the direct map; (2) harts and this function use it atomically.
+    let harts = unsafe { &*harts };
+    harts[cpu].store(hart as u64 + 1, Ordering::SeqCst);
 }
 
 /// An exception before the entries were there.

@@ -17,7 +17,7 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     const MOST_LOOKS: u32 = 2000;
     let hart = cpu.hardware_id.load(Ordering::Relaxed) as usize;
     let satp = cpu::satp_of(paging::kernel_root());
-    boot::prepare_secondary(cpu.id().index(), satp, stack_top);
+    boot::prepare_secondary(cpu.id().index(), hart, satp, stack_top);
     if sbi::start_hart(hart, boot::secondary_start(), cpu.id().get().into()).is_err() {
         return false;
     }
