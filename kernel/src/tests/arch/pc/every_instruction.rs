@@ -347,7 +347,13 @@ fn sweep() -> Outcome {
             };
             let mut reached = false;
             for &work in sweep::work_for(instruction.function) {
-                match attempt(instruction, work).map_err(|m| name(format!("{work:?}: {m}")))? {
+                let mut result = attempt(instruction, work);
+                // On a busy host a program may be off its CPU whenever an NMI comes: one more try, and it is said.
+                if let (Work::UserNmi, Err(message)) = (work, &result) {
+                    log!("  once more at {:#x}: {message}", instruction.at);
+                    result = attempt(instruction, work);
+                }
+                match result.map_err(|m| name(format!("{work:?}: {m}")))? {
                     Attempt::NotReached => continue,
                     Attempt::There => landed += 1,
                     Attempt::LeftOut => {
