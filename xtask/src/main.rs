@@ -26,6 +26,7 @@ mod frames;
 mod host_tests;
 mod image;
 mod initramfs;
+mod instructions;
 mod kernel;
 mod lint;
 mod matrix;

@@ -10,7 +10,7 @@ use crate::sync::{RawMutex, SpinLock};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 use kstack_core::addr::AddrRange;
 use kstack_core::record::SlotRecord;
@@ -263,6 +263,8 @@ impl Thread {
     /// Says that it is to die as soon as it can, and ends its sleep.
     pub fn kill(self: &Arc<Self>) {
         self.killed.store(true, Ordering::Release);
+        // Before its state is looked at: see `wait`.
+        fence(Ordering::SeqCst);
         super::make_ready(self.clone());
     }
 
