@@ -123,8 +123,14 @@ impl Archive {
     pub(super) fn download(&self, packages: &[String], with_needs: bool) -> Result<Vec<PathBuf>> {
         let names: Vec<String> =
             packages.iter().map(|name| qualified(name, &self.architecture)).collect();
-        // What is asked for is printed first: how much it is, and what the files are called.
+        // What is asked for is printed first: how much it is, and what the files are called. With no downloads in
+        // sight, since those of an interrupted try would be left out.
         let mut ask = self.apt("apt-get");
+        let nothing = made(self.folder.join("none/partial"))?;
+        ask.arg("-o").arg(format!(
+            "Dir::Cache::archives={}",
+            nothing.parent().unwrap_or(&nothing).display()
+        ));
         if with_needs {
             ask.args(["install", "--print-uris", "-qq", "-y", "--no-install-recommends"]);
         } else {
@@ -156,9 +162,17 @@ impl Archive {
                 },
                 progress::megabytes(total)
             );
-            progress::watched(&message, command.args(&names), || {
+            let downloaded = progress::watched(&message, command.args(&names), || {
                 Some(format!("{} so far", progress::megabytes(bytes_of(&into, &uris))))
-            })?;
+            });
+            if let Err(error) = downloaded {
+                // A line for each package says no more than the last ones.
+                bail!(
+                    "{message}: apt-get failed\n{}\nThis takes a network once; what has come is kept, so that \
+                     the same command continues.",
+                    progress::tail(&format!("{error:#}"), 3)
+                );
+            }
         }
         let files: Vec<PathBuf> = uris.iter().map(|(name, _)| into.join(name)).collect();
         for file in &files {
