@@ -20,7 +20,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-use super::cache;
+use super::{cache, tools};
 use crate::workspace::{self, made};
 use crate::{pool, progress};
 
@@ -68,7 +68,12 @@ impl Archive {
     /// The archive with the packages of an architecture (by Debian's name), its lists updated once in a process.
     pub(super) fn open(architecture: &str) -> Result<Archive> {
         static UPDATED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-        let release = Release::of_this_machine()?;
+        let mut release = Release::of_this_machine()?;
+        if tools::own_architecture()? != architecture {
+            // Programs for the image are in the release itself; a mirror that is behind with the rest of a rare
+            // architecture does no harm.
+            release.suites.truncate(1);
+        }
         let mirror = mirror(&release, architecture)?;
         let folder = cache::folder()?.join("apt").join(architecture);
         for part in ["state/lists/partial", "cache/archives/partial", "none"] {
@@ -94,7 +99,8 @@ impl Archive {
             progress::command(&message, archive.apt("apt-get").arg("update")).with_context(
                 || {
                     format!(
-                        "the mirror {mirror} does not serve {}; {MIRROR} names another",
+                        "the lists of {} are not to be had from {mirror} (no network, or a mirror that is behind: try \
+                         later, or name another with {MIRROR})",
                         release.name()
                     )
                 },
