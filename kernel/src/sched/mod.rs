@@ -113,9 +113,10 @@ pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>
 pub fn start_afresh() {
     let fresh = Box::new(FpuState::new());
     let me = current();
-    me.user_tls.store(0, Ordering::Relaxed);
-    // No switch in between: it would save the old registers again.
+    // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
+    // thread register would come back over the zero, on machines where programs write it themselves.
     cpu::without_interrupts(|| {
+        me.user_tls.store(0, Ordering::Relaxed);
         fresh.load();
         user::load_tls(me);
     });
