@@ -54,7 +54,8 @@ impl CpuLocal for ThisCpu {
 pub fn set_up() {
     let geometry = kstack::arch::current::GEOMETRY;
     let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
-    let arena = Arena::new(lowest, ARENA_SLOTS, geometry).expect("the arena lies where it may");
+    let arena = lowest.map(|lowest| Arena::new(lowest, ARENA_SLOTS, geometry));
+    let arena = arena.and_then(Result::ok).expect("the arena lies where it may");
     let mut records = Vec::new();
     records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
     let pool =
