@@ -21,7 +21,7 @@
 //!
 //! 1. exactly one call per life answers [`Released::Last`], and after it nobody else touches the stack until it is
 //!    live again;
-//! 2. [`Life::try_borrow`] succeeds only while the owner holds the stack and only for the current generation;
+//! 2. `Life::try_borrow` succeeds only while the owner holds the stack and only for the current generation;
 //! 3. while the phase is Free, Parked or Recycling only one party writes the word (the one that holds the slot, by
 //!    the cache, the depot or the free list), so those transitions are plain stores;
 //! 4. every transition is a function of the word alone (`Word`), which is what the model check explores.
@@ -85,7 +85,7 @@ pub enum Released {
     Last,
 }
 
-/// The right to read somebody else's stack. Given back with [`Life::release_borrow`]; dropping it keeps the stack
+/// The right to read somebody else's stack. Given back with `Life::release_borrow`; dropping it keeps the stack
 /// alive for ever.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a borrow that is not given back leaks the stack"]
