@@ -54,7 +54,8 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
 
 /// Stops this CPU for ever.
 pub fn halt() -> ! {
-    interrupts_off();
+    // Whatever is left of the stack.
+    kstack::arch::current::interrupts::off();
     loop {
         // SAFETY: (1) nothing is expected of this CPU any more.
         unsafe { asm!("wfi", options(nomem, nostack)) };
