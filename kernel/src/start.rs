@@ -162,10 +162,16 @@ fn start_other_cpus() {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     use core::fmt::Write;
-    cpu::interrupts_off();
+    // Whatever is left of the stack.
+    // SAFETY: (1) this is the kernel; (2) they stay off.
+    unsafe { kstack::arch::current::interrupts::off() };
+    let running = crate::halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.
     let _unprintable = writeln!(console, "\nkernel panic: {info}");
+    if running > 0 {
+        let _unprintable = writeln!(console, "{running} other CPUs could not be stopped");
+    }
     crate::backtrace::print_here(&mut console);
     power::end(power::End::Panic)
 }

@@ -36,3 +36,14 @@ pub fn are_on() -> bool {
     unsafe { asm!("mrs {}, cpsr", out(reg) cpsr, options(nostack, preserves_flags)) };
     cpsr & super::regs::IRQ_MASKED == 0
 }
+
+/// Lowers SP by so many bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
+/// [`crate::room`] alone; nothing is written to the stack.
+#[inline(always)]
+pub(crate) fn trap_without_room(lower: usize) -> ! {
+    // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
+    unsafe {
+        asm!("sub sp, sp, {lower}", "cpsie i", "udf #2", lower = in(reg) lower,
+             options(noreturn, nostack));
+    }
+}
