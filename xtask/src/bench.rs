@@ -68,9 +68,8 @@ impl Figure {
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let archs = Arch::chosen(options.arch);
     let mut booted = Vec::new();
-    for &arch in &archs {
-        let ready = setup::ensure(arch)?;
-        booted.push((arch, initramfs::prepare(arch, arch.board(), &ready, None, "bench")?));
+    for (&arch, ready) in archs.iter().zip(&setup::ensure_all(&archs)?) {
+        booted.push((arch, initramfs::prepare(arch, arch.board(), ready, None, "bench")?));
     }
     let figures = Mutex::new(Vec::new());
     let failures = Mutex::new(Vec::new());
