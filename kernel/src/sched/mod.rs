@@ -22,7 +22,7 @@ pub use wait::{Interrupted, WaitQueue};
 use crate::arch::fpu::FpuState;
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, cpu_tables, paging, smp, user};
-use crate::cpus::{self, Cpu};
+use crate::cpus::{self, Cpu, CpuSet};
 use crate::process::Process;
 use crate::stacks::{self, OwnedStack};
 
@@ -42,7 +42,7 @@ use kstack_core::addr::Addr;
 use queue::{RUN, ThreadList};
 
 static READY: SpinLock<ThreadList<RUN>> = SpinLock::new(ThreadList::new());
-static IDLE_CPUS: AtomicU32 = AtomicU32::new(0);
+static IDLE_CPUS: CpuSet = CpuSet::new();
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
 
 /// Why a thread could not be made.
@@ -287,10 +287,8 @@ pub fn make_ready(thread: Arc<Thread>) {
 fn push_ready(thread: Arc<Thread>) {
     READY.lock().push(thread);
     // Somebody idle takes it; otherwise the next tick of a busy CPU does.
-    let idle = IDLE_CPUS.load(Ordering::SeqCst);
-    if idle != 0 {
-        let number = idle.trailing_zeros() as usize;
-        IDLE_CPUS.fetch_and(!(1 << number), Ordering::SeqCst);
+    if let Some(number) = IDLE_CPUS.members().next() {
+        IDLE_CPUS.remove(number);
         cpu::without_interrupts(|| {
             let target = cpus::by_number(number);
             if core::ptr::eq(target, cpus::this()) {
@@ -311,10 +309,10 @@ pub fn somebody_waits() -> bool {
 pub fn idle_loop() -> ! {
     loop {
         cpu::interrupts_off();
-        let bit = 1 << cpus::this().id().get();
-        IDLE_CPUS.fetch_or(bit, Ordering::SeqCst);
+        let me = cpus::this().id().index();
+        IDLE_CPUS.insert(me);
         if somebody_waits() {
-            IDLE_CPUS.fetch_and(!bit, Ordering::SeqCst);
+            IDLE_CPUS.remove(me);
             leave_cpu();
             cpu::interrupts_on();
         } else {
