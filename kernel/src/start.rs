@@ -127,7 +127,11 @@ fn set_up_memory(info: &BootInfo) {
     let table = table.expect("no room for the table of frames");
     let heap_bytes = (ram_bytes / 8).clamp(LEAST_HEAP, MOST_HEAP) & !(FRAME_BYTES - 1);
     let heap_bytes = heap_bytes.min(map.longest(EARLY_TOP) / 2 & !(FRAME_BYTES - 1));
-    assert!(heap_bytes >= LEAST_HEAP / 2, "this machine has too little memory: {} KiB for the heap", heap_bytes >> 10);
+    assert!(
+        heap_bytes >= LEAST_HEAP / 2,
+        "this machine has too little memory: {} KiB for the heap",
+        heap_bytes >> 10
+    );
     let heap = map.find(heap_bytes, EARLY_TOP).expect("no room for the heap");
     // SAFETY: (1) the memory is RAM, taken for this, and below EARLY_TOP: the boot tables have it in the direct map.
     unsafe { frames::set_up(table, ram_lowest, top) };

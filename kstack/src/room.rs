@@ -32,16 +32,16 @@ use crate::arch::current::{RESERVE, interrupts, local};
 /// Otherwise interrupts are on again, and the thread is ended as by an overflow right here.
 #[inline(always)]
 pub fn make_sure() {
-    make_sure_of(RESERVE.get());
+    make_sure_of::<0>();
 }
 
-/// The same for more than [`RESERVE`]: for a section that has others in it.
+/// The same for MORE bytes more: for a section that has others in it.
 #[inline(always)]
-pub(crate) fn make_sure_of(bytes: usize) {
-    if left() < bytes {
+pub(crate) fn make_sure_of<const MORE: usize>() {
+    if left() < RESERVE.get() + MORE {
         core::hint::cold_path();
         // The entry asks for RESERVE.
-        interrupts::trap_without_room(bytes - RESERVE.get());
+        interrupts::trap_without_room::<MORE>();
     }
 }
 

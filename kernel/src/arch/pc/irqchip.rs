@@ -79,9 +79,19 @@ fn check_local() {
                          options(nomem, nostack, preserves_flags));
     }
     let base = u64::from(high) << 32 | u64::from(low);
-    assert!(base & ON != 0, "the firmware has turned this CPU's local APIC off, and interrupts come through it");
-    assert!(base & X2APIC == 0, "the firmware left this CPU's local APIC in x2APIC mode, which the kernel does not use");
-    assert!(base & ADDRESS == LOCAL_APIC, "this CPU's local APIC is at {:#x} instead of {LOCAL_APIC:#x}", base & ADDRESS);
+    assert!(
+        base & ON != 0,
+        "the firmware has turned this CPU's local APIC off, and interrupts come through it"
+    );
+    assert!(
+        base & X2APIC == 0,
+        "the firmware left this CPU's local APIC in x2APIC mode, which the kernel does not use"
+    );
+    assert!(
+        base & ADDRESS == LOCAL_APIC,
+        "this CPU's local APIC is at {:#x} instead of {LOCAL_APIC:#x}",
+        base & ADDRESS
+    );
 }
 
 /// Turns this CPU's local APIC on.
@@ -121,7 +131,10 @@ fn measured_per_second() -> u64 {
         in8(0x61) & OUTPUT == 0 && (0..MOST_LOOKS).any(|_| in8(0x61) & OUTPUT != 0)
     };
     let count = u32::MAX - read(TIMER_CURRENT);
-    assert!(ended, "this machine has no 8254 timer, by which the kernel finds out how fast its own timer runs");
+    assert!(
+        ended,
+        "this machine has no 8254 timer, by which the kernel finds out how fast its own timer runs"
+    );
     assert!(count >= LEAST_COUNT, "the local APIC's timer does not run");
     u64::from(count) * 100
 }
