@@ -146,14 +146,15 @@ pub fn raise_softirq(number: u32) {
 #[inline(always)]
 pub fn disable_bottom_halves() {
     // In between the thread cannot be ended: room for an interrupt, and for what the thread does, from here on.
-    const ROOM: usize = RESERVE.get() + RESERVE.get() / 2;
-    without_interrupts::<ROOM, ()>(|local| local.irq.with(IrqState::disable_bottom_halves));
+    without_interrupts::<{ RESERVE.get() / 2 }, ()>(|local| {
+        local.irq.with(IrqState::disable_bottom_halves)
+    });
 }
 
 /// The reverse. The outermost one runs what became pending, on the IRQ stack.
 #[inline(always)]
 pub fn enable_bottom_halves() {
-    without_interrupts::<{ RESERVE.get() }, ()>(|local| {
+    without_interrupts::<0, ()>(|local| {
         if let Some(top) = local.arch.softirq_top() {
             if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
                 // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
@@ -169,10 +170,10 @@ pub fn enable_bottom_halves() {
 }
 
 #[inline(always)]
-fn without_interrupts<const ROOM: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
+fn without_interrupts<const MORE: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
     let were_on = interrupts::off();
     if were_on {
-        room::make_sure_of(ROOM);
+        room::make_sure_of::<MORE>();
     }
     let result = body(CpuLocal::this());
     if were_on {
