@@ -26,6 +26,14 @@ pub fn allocated_bytes() -> usize {
     ALLOCATED.load(Ordering::Relaxed)
 }
 
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether so many bytes more leave a quarter of the heap free. What outlives its maker asks: files and names. So there is always
+/// room for the call that removes them.
+pub fn has_room_for_files(more: usize) -> bool {
+    allocated_bytes().saturating_add(more) <= BYTES.load(Ordering::Relaxed) / 4 * 3
+}
+
 /// Gives the heap its memory, once, at boot.
 ///
 /// # Safety
@@ -35,6 +43,7 @@ pub unsafe fn set_up(lowest: *mut u8, bytes: usize) {
     // SAFETY: (1) by the caller's promise.
     let claimed = unsafe { HEAP.0.lock().claim(Span::from_base_size(lowest, bytes)) };
     assert!(claimed.is_ok(), "the heap's memory is too small");
+    BYTES.store(bytes, Ordering::Relaxed);
 }
 
 /// Where threads lie: what an `Arc<Thread>` allocates, two counters and the thread.
