@@ -21,7 +21,10 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let geometry = Geometry::X86_64;
-        Self { arena: Arena::new(Arena::lowest_from(HINT, geometry), 4, geometry).expect("valid") }
+        Self {
+            arena: Arena::new(Arena::lowest_from(HINT, geometry).expect("room"), 4, geometry)
+                .expect("valid"),
+        }
     }
 
     fn stack(&self, number: u32) -> StackId {

@@ -36,7 +36,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::switch;
 use kstack::first_frame::{self, Start};
-use kstack::local::CpuLocal;
 use kstack_core::addr::Addr;
 use queue::{RUN, ThreadList};
 
@@ -64,7 +63,7 @@ impl From<NoMemory> for SpawnError {
 pub fn current() -> &'static Thread {
     // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2) it stays valid while the
     // thread runs, and the caller is the thread. The lifetime is a promise of the callers not to hand it to others.
-    unsafe { &*(CpuLocal::current_thread() as *const Thread) }
+    unsafe { &*(cpus::current_thread() as *const Thread) }
 }
 
 /// The running thread, as a reference to keep.
@@ -147,9 +146,10 @@ pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
 /// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
 pub fn start_afresh(fresh: Box<FpuState>) {
     let me = current();
-    me.user_tls.store(0, Ordering::Relaxed);
-    // No switch in between: it would save the old registers again.
+    // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
+    // thread register would come back over the zero, on machines where programs write it themselves.
     cpu::without_interrupts(|| {
+        me.user_tls.store(0, Ordering::Relaxed);
         fresh.load();
         user::load_tls(me);
     });
@@ -250,7 +250,9 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     remember(&thread).expect("memory at boot");
     let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
     let word = Arc::into_raw(thread.clone()) as usize;
-    cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary());
+    // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is the one it runs on; (3) a reference
+    // that is never dropped, as `current` wants it.
+    unsafe { cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());
     thread
@@ -400,7 +402,7 @@ fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
 /// dead one does not.
 fn leave_cpu() {
     let cpu = cpus::this();
-    let me = CpuLocal::current_thread() as *const Thread;
+    let me = cpus::current_thread() as *const Thread;
     let idle = cpu.idle.load(Ordering::Relaxed) as *const Thread;
     // SAFETY: (1) the CPU's reference to the running thread.
     let prev = unsafe { &*me };
@@ -460,7 +462,8 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     }
     let range = next.stack_range();
     let word = core::ptr::from_ref(next) as usize;
-    cpu.local.set_thread(word, range, record.watermark(), next.canary());
+    // SAFETY: (1) interrupts are off, right before the switch; (2) `next`'s stack, which it keeps; (3) the CPU's reference to it.
+    unsafe { cpu.local.set_thread(word, range, record.watermark(), next.canary()) };
     cpu_tables::set_user_entry_stack(cpu, range.top);
     let sp = next.saved_sp.load(Ordering::Acquire);
     let prev_word = core::ptr::from_ref(prev) as usize;

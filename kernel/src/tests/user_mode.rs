@@ -381,9 +381,9 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     software_interrupt();
     interrupts::set_probe(None);
     softirq::set_probe(|| note("softirq from thread", cpu::stack_pointer()));
-    kstack::irq::disable_bottom_halves();
+    softirq::disable_bottom_halves();
     softirq::raise_from_thread(Softirq::Probe);
-    kstack::irq::enable_bottom_halves();
+    softirq::enable_bottom_halves();
     softirq::set_probe(|| {});
     interrupts::set_breakpoint_probe(Some(|regs| {
         note("exception from kernel", core::ptr::from_mut(regs) as usize);

@@ -70,7 +70,8 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
         unsafe { (top.get() as *mut usize).write(body_top.get()) };
         top
     });
-    cpu.local.arch.set_nmi_body_top(body_top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.arch.set_nmi_body_top(body_top) };
     let at = tables_address(id);
     let frame = frames::alloc_zeroed().expect("memory for a CPU's descriptor tables");
     paging::map_kernel(at, frame).expect("memory for a CPU's descriptor tables");

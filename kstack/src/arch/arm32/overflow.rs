@@ -107,7 +107,8 @@ pub(super) extern "C" fn no_room() {
 extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let vector = vector as u8;
     let address = fault::complete(vector, regs);
-    let arch = &CpuLocal::this().arch;
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let arch = &unsafe { CpuLocal::this() }.arch;
     let second = arch.overflow_depth() > 1;
     let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>()));
     // An abort may have been about something else entirely: that the stack is full is reported first.
@@ -130,7 +131,8 @@ fn end_on_own_stack(report: &'static OverflowReport) -> ! {
         (hooks().end_thread)(report)
     }
     let stack = report.verdict.stack.range;
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     local.arch.leave_overflow_stack();
     if THREAD_INFO_ON_STACK {
         // The overflow may have gone over it.

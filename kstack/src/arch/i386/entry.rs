@@ -440,7 +440,8 @@ pub(super) extern "C" fn sysenter_entry() {
 /// All interrupts, exceptions and `int 0x80` arrive here, but for those of [`nmi`].
 extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     if vector == u32::from(SYSCALL_VECTOR) {
-        interrupts::on();
+        // SAFETY: (1) entry code: the tables are loaded; (2) all that belongs to the user is saved.
+        unsafe { interrupts::on() };
         crate::hooks::on_syscall(regs);
     } else if vector >= 32 {
         crate::irq::on_interrupt(vector as u8, regs);

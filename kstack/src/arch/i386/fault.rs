@@ -47,7 +47,8 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
 
 /// The double-fault task, on its own stack, interrupts off. What was interrupted is in the other task state segment.
 pub(super) extern "C" fn on_double_fault_task() -> ! {
-    let tables = CpuLocal::this().arch.tables();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let tables = unsafe { CpuLocal::this() }.arch.tables();
     // SAFETY: (1) the tables this CPU has loaded, or there would be no such task.
     let tss = unsafe { CpuTables::read_tss(tables) };
     // SAFETY: (1) this is that task. From here on it is an ordinary piece of the interrupted one, on another stack.

@@ -101,7 +101,8 @@ fn wanted(regs: &SavedRegs) -> Addr {
 
 /// On the overflow stack, interrupts off. Returns where the registers lie after all, if SP is on a sound stack.
 extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     if local.arch.overflows() == 1 && is_sound(local, regs) {
         let place = wanted(regs).get() as *mut SavedRegs;
         // SAFETY: (1) `is_sound`: a live stack that this CPU may use, mapped there, and free below SP.
@@ -142,7 +143,9 @@ fn is_sound(local: &CpuLocal, regs: &SavedRegs) -> bool {
 /// Leaves whatever this runs on for the top of the thread's own stack, and ends the thread there.
 pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
-        CpuLocal::this().arch.leave_overflow_stack();
+        // SAFETY: (1) entry code: the CPU has loaded its block.
+        let local = unsafe { CpuLocal::this() };
+        local.arch.leave_overflow_stack();
         (hooks().end_thread)(report)
     }
     // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are

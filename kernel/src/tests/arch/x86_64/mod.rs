@@ -10,6 +10,7 @@ use super::Expected;
 use super::pc::every_instruction;
 use crate::tests::table;
 use kstack_core::kind::StackKind;
+use kstack_core::verdict::Cause;
 
 /// See [`Expected`].
 pub(in crate::tests) const EXPECTED: Expected = Expected {
@@ -26,6 +27,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
         StackKind::MachineCheck,
     ],
     softirq_stack: StackKind::Irq,
+    giant_frame: Cause::GuardHit,
     overflow_row: "double fault",
     own_rows: &[
         ("NMI from kernel", "nmi, then nmi-body"),
