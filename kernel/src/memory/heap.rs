@@ -4,6 +4,7 @@
 //! A thread is held by `Arc<Thread>`, which allocates through the global allocator. Its layout is unlike any other, so the
 //! allocator knows it by that and serves it from [`TASKS`].
 
+use crate::cpus;
 use crate::memory::fallible;
 use crate::memory::slab::Slab;
 use crate::sched::Thread;
@@ -11,7 +12,6 @@ use crate::sync::SpinLock;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use kstack::local::CpuLocal;
 use talc::{ErrOnOom, Span, Talc};
 
 struct Heap(SpinLock<Talc<ErrOnOom>>);
@@ -68,7 +68,7 @@ pub fn with_promised<R>(layout: Layout, make: impl FnOnce() -> R) -> Option<R> {
     }
     PROMISED.store(block, Ordering::Relaxed);
     PROMISED_BYTES.store(layout.size(), Ordering::Relaxed);
-    PROMISED_TO.store(CpuLocal::current_thread(), Ordering::Relaxed);
+    PROMISED_TO.store(cpus::current_thread(), Ordering::Relaxed);
     let made = make();
     PROMISED_TO.store(0, Ordering::Relaxed);
     let left = PROMISED.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -90,7 +90,7 @@ pub fn unkept_promises() -> u32 {
 #[inline(always)]
 fn promised(layout: Layout) -> Option<*mut u8> {
     let to = PROMISED_TO.load(Ordering::Relaxed);
-    if to == 0 || to != CpuLocal::current_thread() {
+    if to == 0 || to != cpus::current_thread() {
         return None;
     }
     if PROMISED_BYTES.load(Ordering::Relaxed) != layout.size() {

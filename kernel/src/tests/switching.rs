@@ -163,12 +163,12 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     let others = spawn_all(2 * cpus::online_count() as usize, "waiting", spin)?;
     let mut outcome = Ok(());
     for _ in 0..20 {
-        kstack::irq::disable_bottom_halves();
+        crate::softirq::disable_bottom_halves();
         let local = &cpus::this().local;
         local.ask_for_preemption();
         irqchip::software_interrupt();
         let stays = local.preemption_is_asked();
-        kstack::irq::enable_bottom_halves();
+        crate::softirq::enable_bottom_halves();
         if !stays {
             outcome = Err("a thread with bottom halves disabled was preempted".into());
         }
