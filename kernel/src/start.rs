@@ -31,7 +31,7 @@ unsafe extern "C" {
 }
 
 /// The heap has an eighth of the memory, within these bounds; half of the lower one is what the kernel cannot do without.
-const LEAST_HEAP: u64 = 8 << 20;
+const LEAST_HEAP: u64 = 16 << 20;
 const MOST_HEAP: u64 = 256 << 20;
 /// The table of frames has at most this part of the longest stretch that the boot tables reach.
 const MOST_FOR_TABLE: u64 = 2;
@@ -127,7 +127,11 @@ fn set_up_memory(info: &BootInfo) {
     let table = table.expect("no room for the table of frames");
     let heap_bytes = (ram_bytes / 8).clamp(LEAST_HEAP, MOST_HEAP) & !(FRAME_BYTES - 1);
     let heap_bytes = heap_bytes.min(map.longest(EARLY_TOP) / 2 & !(FRAME_BYTES - 1));
-    assert!(heap_bytes >= LEAST_HEAP / 2, "this machine has too little memory: {} KiB for the heap", heap_bytes >> 10);
+    assert!(
+        heap_bytes >= LEAST_HEAP / 2,
+        "this machine has too little memory: {} KiB for the heap",
+        heap_bytes >> 10
+    );
     let heap = map.find(heap_bytes, EARLY_TOP).expect("no room for the heap");
     // SAFETY: (1) the memory is RAM, taken for this, and below EARLY_TOP: the boot tables have it in the direct map.
     unsafe { frames::set_up(table, ram_lowest, top) };
@@ -145,6 +149,7 @@ fn set_up_memory(info: &BootInfo) {
         (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
     ];
     paging::set_up_kernel(info.regions(), &image).expect("memory for the kernel's page tables");
+    frames::end_of_boot();
     // SAFETY: (1) RAM in the direct map, taken for this.
     unsafe { heap::set_up(direct(heap), heap_bytes as usize) };
 }

@@ -19,8 +19,8 @@
 //! and two table bases, so that a process's tables hold its own half alone.
 
 use super::layout::{EARLY_TOP, IMAGE, RAM};
-use super::{power, semihosting};
 use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
+use super::{power, semihosting};
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
@@ -295,7 +295,9 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
     CPUS.store(tree.cpus().fold(0, |cpus, (cpu, _)| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
     let places = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]);
-    super::irqchip::set_places(places.expect("this machine has no interrupt controller GICv2, which the kernel needs"));
+    super::irqchip::set_places(
+        places.expect("this machine has no interrupt controller GICv2, which the kernel needs"),
+    );
     tree.read_into(boot);
     let unused = boot.leave_out_from(EARLY_TOP);
     if unused > 0 {

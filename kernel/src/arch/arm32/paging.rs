@@ -122,16 +122,22 @@ pub fn set_up_kernel(
     let level2 = next_table(entry(root, 0, DIRECT_MAP + RAM))?;
     // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may not be touched at all.
     for region in regions.filter(|region| region.is_ram) {
-        in_pieces(region.lowest, region.top().min(EARLY_TOP), LARGE_BYTES, |physical, is_large| {
-            let address = DIRECT_MAP + physical;
-            if is_large {
-                entry(level2, 1, address)
-                    .store(physical | BLOCK | NORMAL | NO_EXEC, Ordering::Relaxed);
-            } else {
-                leaf(root, address)?.store(physical | TABLE | NORMAL | NO_EXEC, Ordering::Relaxed);
-            }
-            Ok(())
-        })?;
+        in_pieces(
+            region.lowest,
+            region.top().min(EARLY_TOP),
+            LARGE_BYTES,
+            |physical, is_large| {
+                let address = DIRECT_MAP + physical;
+                if is_large {
+                    entry(level2, 1, address)
+                        .store(physical | BLOCK | NORMAL | NO_EXEC, Ordering::Relaxed);
+                } else {
+                    leaf(root, address)?
+                        .store(physical | TABLE | NORMAL | NO_EXEC, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

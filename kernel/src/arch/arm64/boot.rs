@@ -363,8 +363,12 @@ pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
         return false;
     };
     // By what follows they are taken for granted.
-    let has_gic = tree.registers::<2>(&["arm,gic-v3", "arm,cortex-a15-gic", "arm,gic-400"]).is_some();
-    assert!(has_gic, "this machine lacks what the kernel needs: an interrupt controller GICv2 or GICv3");
+    let has_gic =
+        tree.registers::<2>(&["arm,gic-v3", "arm,cortex-a15-gic", "arm,gic-400"]).is_some();
+    assert!(
+        has_gic,
+        "this machine lacks what the kernel needs: an interrupt controller GICv2 or GICv3"
+    );
     gic::remember(&tree);
     psci::remember(&tree);
     smp::remember(&tree);

@@ -31,8 +31,7 @@ pub mod vector {
 pub const HZ: u64 = 250;
 
 /// What each CPU has acknowledged and not yet ended, by its number; handlers do not nest.
-static IN_SERVICE: [AtomicU32; MAX_CPUS] =
-    [const { AtomicU32::new(gic::NONE_LOWEST) }; MAX_CPUS];
+static IN_SERVICE: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(gic::NONE_LOWEST) }; MAX_CPUS];
 
 fn in_service() -> &'static AtomicU32 {
     &IN_SERVICE[crate::cpus::this().id().index()]

@@ -100,16 +100,22 @@ pub fn set_up_kernel(
     }
     // Memory, and nothing next to it: what is reserved may be a device's, and must not be cached.
     for region in regions.filter(|region| region.is_ram) {
-        in_pieces(region.lowest, region.top().min(DIRECT_BYTES), LARGE_BYTES, |physical, is_large| {
-            let address = memory::DIRECT_MAP + physical;
-            if is_large {
-                map_large(address, physical, 0);
-            } else {
-                let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
-                leaf(root, address, PRESENT | WRITE)?.store(physical | flags, Ordering::Relaxed);
-            }
-            Ok(())
-        })?;
+        in_pieces(
+            region.lowest,
+            region.top().min(DIRECT_BYTES),
+            LARGE_BYTES,
+            |physical, is_large| {
+                let address = memory::DIRECT_MAP + physical;
+                if is_large {
+                    map_large(address, physical, 0);
+                } else {
+                    let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
+                    leaf(root, address, PRESENT | WRITE)?
+                        .store(physical | flags, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

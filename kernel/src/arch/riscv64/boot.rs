@@ -369,7 +369,10 @@ impl Machine {
 ///
 /// 1. The boot page tables are active: what lies below `EARLY_TOP` is in the direct map.
 pub unsafe fn read_boot_info(device_tree: u64, boot: &mut BootInfo) -> bool {
-    assert!(device_tree < super::layout::EARLY_TOP, "the device tree is at {device_tree:#x}, beyond what the boot tables reach");
+    assert!(
+        device_tree < super::layout::EARLY_TOP,
+        "the device tree is at {device_tree:#x}, beyond what the boot tables reach"
+    );
     // SAFETY: (1) by the caller's promise.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(device_tree)) }) else { return false };
     check_harts(&tree);
@@ -391,7 +394,10 @@ fn check_harts(tree: &Tree<'_>) {
         let letters = isa.bytes().skip("rv64".len()).take_while(u8::is_ascii_lowercase);
         for (letter, name) in NEEDED {
             let mut letters = letters.clone();
-            assert!(letters.any(|one| one == letter || one == b'g'), "a hart lacks what the kernel needs: {name}");
+            assert!(
+                letters.any(|one| one == letter || one == b'g'),
+                "a hart lacks what the kernel needs: {name}"
+            );
         }
     }
 }

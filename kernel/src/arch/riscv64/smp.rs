@@ -35,7 +35,9 @@ pub extern "C" fn secondary_main(number: u64) -> ! {
     // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
     unsafe { cpus::by_number(number as usize).local.load() };
     if !paging::this_cpu_will_do() {
-        log!("CPU {number} stays off: it leaves dirty bits to software, and the first CPU does not");
+        log!(
+            "CPU {number} stays off: it leaves dirty bits to software, and the first CPU does not"
+        );
         cpu::halt();
     }
     crate::start::secondary(number as usize)
