@@ -175,9 +175,9 @@ fn start_other_cpus() {
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
             log!("CPU {number} ({hardware_id}) did not come up");
-            cpu_stacks::give_up(cpu);
         }
-        // Also then: should it come after all, the number is its own.
+        // Also then: should it come after all, its number, its stacks and what the hardware calls it are its own. Without the last, what is
+        // sent to it would go nowhere, and a flush would wait for it for ever.
         number += 1;
     });
     if too_many > 0 {

@@ -131,6 +131,7 @@ table! {
         programs::p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost,
         programs::p1_random_headers_never_harm_the_kernel,
         programs::p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given,
+        programs::p2_s1_a_forked_child_has_its_parents_registers,
         programs::p2_children_of_children_keep_to_themselves,
         programs::p4_maps_names_stack_and_heap,
         programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,

@@ -182,6 +182,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
 
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// there are none.
+#[inline(always)]
+pub const fn settle_dirty() {}
+
 /// Whether a page of a stack may have been written to since this was last asked: the CPU does not say, so yes.
 #[inline(always)]
 pub fn take_dirty(_leaf: &AtomicU64) -> bool {

@@ -254,6 +254,14 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     publish();
 }
 
+/// Behind writes to a stack that another CPU may erase, where no switch comes in between, which does the same: that this CPU has marked
+/// the pages dirty is seen by the others only behind a DSB for loads and stores on this one (Arm ARM, D8.5.3, rule MKHJS).
+#[inline(always)]
+pub fn settle_dirty() {
+    // SAFETY: (1) a barrier changes nothing.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+}
+
 /// Whether a page of a stack may have been written to since this was last asked; the caller then drops the cached translation.
 /// Whoever wrote handed the stack over since, so the bit is seen. Nobody runs on the stack meanwhile, so no CPU changes the entry,
 /// and a plain store does.
