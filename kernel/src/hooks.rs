@@ -3,7 +3,7 @@
 use crate::arch::exceptions::{self, UserFault};
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, cpu_tables, entries, power};
-use crate::{cpus, interrupts, overflow, process, sched, softirq};
+use crate::{cpus, interrupts, memory, overflow, process, sched, softirq};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
@@ -71,6 +71,7 @@ fn context() -> Context {
         in_softirq: irq.in_softirq(),
         in_nmi: cpu_tables::in_nmi(cpu),
         bottom_halves_disabled: irq.bottom_halves_are_disabled(),
+        kernel_lowest: Addr::new(memory::LOWEST as usize),
     }
 }
 

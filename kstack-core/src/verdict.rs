@@ -15,7 +15,8 @@
 //! counts with the byte below it.
 //!
 //! A thread is ended; a stack that belongs to a CPU cannot be given up, so the system stops. It also stops where a thread
-//! cannot be abandoned: while it holds a spinning lock, or in an interrupt, softirq or NMI.
+//! cannot be abandoned: while it holds a spinning lock, or in an interrupt, softirq or NMI. And where SP is a program's: an entry or a way
+//! back went wrong, and what it left behind is nobody's to repair.
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, Place, SlotIndex};
@@ -77,6 +78,9 @@ pub struct Context {
     pub in_nmi: bool,
     /// The thread has kept softirqs off this CPU: what they share with it may be half changed.
     pub bottom_halves_disabled: bool,
+    /// The lowest address of the kernel's half; 0: not known. An SP below it is a program's: the kernel ran on what a program chose, and
+    /// no thread can be ended for that.
+    pub kernel_lowest: Addr,
 }
 
 impl Context {
@@ -151,7 +155,8 @@ pub fn judge(
         Cause::GuardAccess => true,
         _ => stack.kind.is_containable() && stack.owner == context.thread,
     };
-    let consequence = if containable && context.may_abandon() {
+    let is_kernels = fault.sp >= context.kernel_lowest;
+    let consequence = if containable && is_kernels && context.may_abandon() {
         Consequence::EndThread
     } else {
         Consequence::StopSystem

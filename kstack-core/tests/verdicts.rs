@@ -73,7 +73,23 @@ const THREAD: Context = Context {
     in_softirq: false,
     in_nmi: false,
     bottom_halves_disabled: false,
+    kernel_lowest: Addr::new(0xffff_8880_0000_0000),
 };
+
+/// Red if an entry that ran with a program's SP is a thread's overflow.
+#[test]
+fn o5_a_stack_pointer_in_the_programs_half_is_no_threads_and_stops_the_system() {
+    let machine = Machine::new();
+    let lowest = THREAD.kernel_lowest.get();
+    let judged = |sp: usize| machine.judge(Delivery::AnotherStack, sp.wrapping_sub(8), sp, THREAD);
+    for sp in [8, 0x1000, 0x7fff_ffff_f000, 0x0000_8000_0000_0000, lowest - 8] {
+        let verdict = judged(sp).expect("a verdict");
+        assert_eq!(verdict.consequence, Consequence::StopSystem, "SP {sp:#x}");
+    }
+    // The same SP, as far as it is the kernel's.
+    let verdict = judged(lowest).expect("a verdict");
+    assert_eq!(verdict.consequence, Consequence::EndThread);
+}
 
 #[test]
 fn o1_a_push_into_the_guard_ends_the_thread_wherever_sp_stands() {

@@ -9,6 +9,7 @@
 #![no_std]
 
 pub mod arch;
+pub mod attack;
 mod syscall;
 
 pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};

@@ -60,6 +60,13 @@ pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     unreachable!("a kernel returned from a machine check")
 }
 
+/// An NMI or a debug exception whose frame lies where another one's was: what that one had interrupted cannot be gone back to. The
+/// vector is where an error code would be. Never returns.
+pub(super) extern "C" fn on_lost_frame(regs: &mut SavedRegs) -> ! {
+    (hooks().kernel_exception)(regs.error_code() as u8, Addr::new(0), regs);
+    unreachable!("a kernel returned from an exception whose frame is lost")
+}
+
 /// Leaves the double-fault stack for the top of the overflowed one, and ends the thread there.
 fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
