@@ -106,6 +106,19 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
     Ok(())
 }
 
+/// A program of ours in which each process tries one thing: instructions, flags, selectors, vectors, stack pointers and addresses. Each ends as it
+/// may, the others and the machine notice nothing, and what they had comes back.
+pub fn u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else() -> Outcome {
+    let (status, output) = run("/kstack/bin/hostile", &[b"hostile"])?;
+    check!(status == 0, "status {status}: {output}");
+    let before = settled_frames()?;
+    let (status, output) = run("/kstack/bin/hostile", &[b"hostile"])?;
+    check!(status == 0, "the second time, status {status}: {output}");
+    let after = settled_frames()?;
+    check!(before == after, "{before} frames free before, {after} after");
+    Ok(())
+}
+
 /// Where things are in an ELF file, by its word size.
 struct Elf {
     word: usize,

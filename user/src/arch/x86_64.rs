@@ -416,6 +416,8 @@ pub extern "C" fn used_registers() -> usize {
 const ARCH_PRCTL: usize = 158;
 const SET_FS: usize = 0x1002;
 const EPERM: isize = -1;
+/// Of clone: the new thread gets a base of its own for its thread-local storage.
+const SETTLS: usize = 0x8_0000;
 
 /// Calls of this machine alone that must be refused, and how: name, number, arguments, result.
 pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
@@ -429,6 +431,18 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
         "arch_prctl with a non-canonical address",
         ARCH_PRCTL,
         [SET_FS, 0x8000_0000_0000, 0, 0, 0, 0],
+        EPERM,
+    ),
+    (
+        "clone with a non-canonical address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0x8000_0000_0000, 0],
+        EPERM,
+    ),
+    (
+        "clone with a kernel address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0xffff_8000_0000_0000, 0],
         EPERM,
     ),
 ];
