@@ -58,5 +58,9 @@ table! {
         sysenter::x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
         sysenter::x2_sysenter_with_the_trap_flag_set_is_a_call_like_any_other,
     ],
-    own: []
+    own: [
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
+    ]
 }

@@ -51,5 +51,9 @@ table! {
         nmi::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
         tss::x4_user_mode_that_reads_the_task_state_segment_faults,
     ],
-    own: []
+    own: [
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
+    ]
 }
