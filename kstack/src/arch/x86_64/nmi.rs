@@ -301,7 +301,7 @@ extern "C" fn nmi_body() {
         "push 0",
         "push rdi",
         save_below_rdi!(),
-        // No direction flag, which compiled code wants clear, and no alignment check (`entry`, invariant 5).
+        // No direction flag, which compiled code wants clear, and no alignment check (`entry`, invariant 6).
         "push {NO_FLAGS}",
         "popfq",
         look_at_gs!(),
@@ -504,7 +504,15 @@ extern "C" fn debug_from_kernel() {
 }
 
 extern "C" fn on_nmi(regs: &mut SavedRegs) {
+    if !regs.from_user() {
+        return (hooks().nmi)(regs);
+    }
+    // It runs on the thread's stack; what happens there is the NMI's all the same.
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let arch = &unsafe { CpuLocal::this() }.arch;
+    arch.set_nmi_from_user(true);
     (hooks().nmi)(regs);
+    arch.set_nmi_from_user(false);
 }
 
 extern "C" fn on_debug(regs: &mut SavedRegs) {
