@@ -163,8 +163,9 @@ pub unsafe fn raise_softirq(number: u32) {
 #[inline(always)]
 pub unsafe fn disable_bottom_halves() {
     // In between the thread cannot be ended: room for an interrupt, and for what the thread does, from here on.
-    const ROOM: usize = RESERVE.get() + RESERVE.get() / 2;
-    without_interrupts::<ROOM, ()>(|local| local.irq.with(IrqState::disable_bottom_halves));
+    without_interrupts::<{ RESERVE.get() / 2 }, ()>(|local| {
+        local.irq.with(IrqState::disable_bottom_halves)
+    });
 }
 
 /// The reverse. The outermost one runs what became pending, on the IRQ stack.
@@ -174,7 +175,7 @@ pub unsafe fn disable_bottom_halves() {
 /// 1. As for [`disable_bottom_halves`].
 #[inline(always)]
 pub unsafe fn enable_bottom_halves() {
-    without_interrupts::<{ RESERVE.get() }, ()>(|local| {
+    without_interrupts::<0, ()>(|local| {
         if let Some(top) = local.arch.softirq_top() {
             if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
                 // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
@@ -190,11 +191,11 @@ pub unsafe fn enable_bottom_halves() {
 }
 
 #[inline(always)]
-fn without_interrupts<const ROOM: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
+fn without_interrupts<const MORE: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
     // SAFETY: (1) in the kernel, by the promise of the two callers; (2) turned on again below.
     let were_on = unsafe { interrupts::off() };
     if were_on {
-        room::make_sure_of(ROOM);
+        room::make_sure_of::<MORE>();
     }
     // SAFETY: (1) likewise.
     let result = body(unsafe { CpuLocal::this() });

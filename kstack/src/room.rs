@@ -25,25 +25,29 @@
 //! same stack included. That it does is measured: the sweep of depth (`o6_…` in the kernel's tests) begins each operation at
 //! every word around the line, and an overflow with interrupts off stops the machine.
 
-use crate::arch::current::{RESERVE, interrupts, local};
+use crate::arch::current::{GEOMETRY, RESERVE, interrupts, local};
 
 /// Interrupts have just been turned off by the running thread and nothing has been done yet: goes on only if there is room.
 ///
 /// Otherwise interrupts are on again, and the thread is ended as by an overflow right here.
 #[inline(always)]
 pub fn make_sure() {
-    make_sure_of(RESERVE.get());
+    make_sure_of::<0>();
 }
 
-/// The same for more than [`RESERVE`]: for a section that has others in it.
+/// The same for MORE bytes more: for a section that has others in it.
 #[inline(always)]
-pub(crate) fn make_sure_of(bytes: usize) {
-    if left() < bytes {
+pub(crate) fn make_sure_of<const MORE: usize>() {
+    if left().wrapping_add(IN_GUARD) < RESERVE.get() + MORE + IN_GUARD {
         core::hint::cold_path();
         // The entry asks for RESERVE.
-        interrupts::trap_without_room(bytes - RESERVE.get());
+        interrupts::trap_without_room::<MORE>();
     }
 }
+
+/// How far below the stack SP may stand without a fault so far.
+const IN_GUARD: usize =
+    if interrupts::OFF_WRITES_TO_STACK { 0 } else { GEOMETRY.guard_below().get() };
 
 /// Bytes left of the running thread's stack, where SP is on it; more than any stack has where it is not. Interrupts off.
 #[inline(always)]

@@ -10,6 +10,8 @@
 
 pub mod arch;
 pub mod attack;
+pub mod calls;
+pub mod draw;
 mod syscall;
 
 pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};

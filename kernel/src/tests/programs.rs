@@ -1,7 +1,6 @@
 //! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
 
-use super::arch::EXPECTED;
-use super::support::{free_frames, make_arena_tables, until};
+use super::support::{make_arena_tables, settled_frames};
 use super::{Outcome, check};
 use crate::memory::frames;
 use crate::process::{self, run_captured};
@@ -110,16 +109,6 @@ pub fn u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else() -> Outc
     let after = settled_frames()?;
     check!(before == after, "{before} frames free before, {after} after");
     Ok(())
-}
-
-/// Frames that are free once every parked stack has been given back.
-fn settled_frames() -> Result<usize, String> {
-    until("nothing is on its way out", || {
-        process::all().is_empty() && crate::stacks::census().ending == 0
-    })?;
-    crate::stacks::drain_this_cpu();
-    crate::stacks::reclaim(u32::MAX);
-    Ok(free_frames()? + EXPECTED.stack_kib / 4 * crate::stacks::census().parked as usize)
 }
 
 /// Where things are in an ELF file, by its word size.

@@ -2,6 +2,9 @@
 
 use core::arch::asm;
 
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+pub(crate) const OFF_WRITES_TO_STACK: bool = false;
+
 /// Turns interrupts off and returns whether they were on.
 ///
 /// # Safety
@@ -37,13 +40,13 @@ pub fn are_on() -> bool {
     cpsr & super::regs::IRQ_MASKED == 0
 }
 
-/// Lowers SP by so many bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
+/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
 /// [`crate::room`] alone; nothing is written to the stack.
 #[inline(always)]
-pub(crate) fn trap_without_room(lower: usize) -> ! {
+pub(crate) fn trap_without_room<const LOWER: usize>() -> ! {
     // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
     unsafe {
-        asm!("sub sp, sp, {lower}", "cpsie i", "udf #2", lower = in(reg) lower,
+        asm!("sub sp, sp, #{lower}", "cpsie i", "udf #2", lower = const LOWER,
              options(noreturn, nostack));
     }
 }

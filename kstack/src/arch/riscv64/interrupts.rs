@@ -3,6 +3,9 @@
 use super::regs::INTERRUPTS_ON_NOW;
 use core::arch::asm;
 
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+pub(crate) const OFF_WRITES_TO_STACK: bool = false;
+
 /// Turns interrupts off and returns whether they were on.
 ///
 /// # Safety
@@ -40,13 +43,13 @@ pub fn are_on() -> bool {
     status & INTERRUPTS_ON_NOW != 0
 }
 
-/// Lowers SP by so many bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
+/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
 /// [`crate::room`] alone; nothing is written to the stack.
 #[inline(always)]
-pub(crate) fn trap_without_room(lower: usize) -> ! {
+pub(crate) fn trap_without_room<const LOWER: usize>() -> ! {
     // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
     unsafe {
-        asm!("sub sp, sp, {lower}", "csrsi sstatus, {flag}", "unimp", lower = in(reg) lower,
+        asm!("addi sp, sp, -{lower}", "csrsi sstatus, {flag}", "unimp", lower = const LOWER,
              flag = const INTERRUPTS_ON_NOW,
              options(noreturn, nostack));
     }
