@@ -80,8 +80,16 @@ impl Cpu {
 /// The block of the CPU this runs on. With interrupts on, only good for reports.
 #[inline(always)]
 pub fn this() -> &'static Cpu {
-    // SAFETY: (1) every loaded CpuLocal is the first field of an element of CPUS, which is repr(C).
+    // SAFETY: (1) the first thing that a CPU does in Rust is to load its block; (2) every loaded CpuLocal is the first field of an
+    // element of CPUS, which is repr(C).
     unsafe { &*core::ptr::from_ref(CpuLocal::this()).cast::<Cpu>() }
+}
+
+/// The word of the running thread: its address.
+#[inline(always)]
+pub fn current_thread() -> usize {
+    // SAFETY: (1) as for `this`.
+    unsafe { CpuLocal::current_thread() }
 }
 
 /// The block of a CPU by number.

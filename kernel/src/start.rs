@@ -174,10 +174,9 @@ fn start_other_cpus() {
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
+            // Should it come after all, number, stacks and what the interrupt controller calls it are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
-            cpu_stacks::give_up(cpu);
         }
-        // Also then: should it come after all, the number is its own.
         number += 1;
     });
     if too_many > 0 {
@@ -189,10 +188,16 @@ fn start_other_cpus() {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     use core::fmt::Write;
-    cpu::interrupts_off();
+    // Whatever is left of the stack.
+    // SAFETY: (1) this is the kernel; (2) they stay off.
+    unsafe { kstack::arch::current::interrupts::off() };
+    let running = crate::halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.
     let _unprintable = writeln!(console, "\nkernel panic: {info}");
+    if running > 0 {
+        let _unprintable = writeln!(console, "{running} other CPUs could not be stopped");
+    }
     // Tools get the sentence too: on a machine that lacks something, it is all there is.
     let mut tools = serial::CONTROL;
     let _unprintable = writeln!(tools, "kernel panic: {info}");

@@ -120,16 +120,17 @@ fn measure(
         timeout: Some(Duration::from_secs(timeout)),
     }
     .run(&mut |line| match control::parse(line) {
-        Ok(Some(Message::Bench { name, value, unit })) => {
+        Ok(None) => {}
+        Ok(Some(Message::Bench { name, value, unit })) if !ended => {
             activity.at(&format!("{arch} {name}"));
             figures.push(Figure::new(name, arch, value, unit));
         }
-        Ok(Some(Message::End)) => ended = true,
-        Ok(_) => {}
-        Err(error) => wrong = Some(error),
+        Ok(Some(Message::End)) if !ended => ended = true,
+        Ok(Some(other)) => wrong = Some(format!("out of place: {other:?}")),
+        Err(error) => wrong = Some(error.to_string()),
     })?;
     if let Some(error) = wrong {
-        return Err(error).context("measuring");
+        bail!("measuring: {error}");
     }
     if !ended || finished.end != End::Orderly {
         bail!("the benches did not end: {}\n{}", finished.end, finished.tail(SHOWN_LINES));

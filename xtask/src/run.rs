@@ -82,6 +82,8 @@ fn program(options: &Options) -> Result<u8> {
                 Ok(Some(_)) => {}
                 // What the kernel itself says: the console is the program's.
                 Ok(None) => eprintln!("{line}"),
+                // Words of a program, quoted in the middle of a line: its name may be anything.
+                Err(_) if !line.starts_with('@') => eprintln!("{line}"),
                 Err(error) => wrong = Some(error),
             },
         )?;

@@ -258,7 +258,7 @@ static FAIL_AFTER: AtomicU64 = AtomicU64::new(0);
 /// Makes the allocation after `successes` more fail, once, for the calling thread only.
 pub fn fail_after(successes: u64) {
     FAIL_AFTER.store(successes, Ordering::Relaxed);
-    FAIL_THREAD.store(kstack::local::CpuLocal::current_thread(), Ordering::Relaxed);
+    FAIL_THREAD.store(crate::cpus::current_thread(), Ordering::Relaxed);
 }
 
 /// Switches injection off; says whether the failure is still to come.
@@ -269,7 +269,7 @@ pub fn stop_failing() -> bool {
 #[inline(always)]
 fn injected_failure() -> bool {
     let thread = FAIL_THREAD.load(Ordering::Relaxed);
-    if thread == 0 || thread != kstack::local::CpuLocal::current_thread() {
+    if thread == 0 || thread != crate::cpus::current_thread() {
         return false;
     }
     if FAIL_AFTER.load(Ordering::Relaxed) == 0 {

@@ -6,6 +6,7 @@
 //! page mapped for one is there for all: a stack can be switched to under any of them.
 
 pub mod boot_map;
+pub mod fallible;
 pub mod frames;
 pub mod heap;
 pub mod slab;

@@ -17,6 +17,9 @@ pub(super) const HIGHEST_ID: u32 = 254;
 const ID: u64 = 0x20;
 const END_OF_INTERRUPT: u64 = 0xb0;
 const SPURIOUS: u64 = 0xf0;
+/// The first of eight registers, 16 bytes apart, with a bit for each vector.
+const IN_SERVICE: u64 = 0x100;
+const IN_SERVICE_APART: u64 = 0x10;
 const COMMAND_LOW: u64 = 0x300;
 const COMMAND_HIGH: u64 = 0x310;
 const TIMER: u64 = 0x320;
@@ -186,6 +189,15 @@ pub fn stop_timer() {
 #[inline(always)]
 pub const fn acknowledge(vector: u8) -> u8 {
     vector
+}
+
+/// The interrupt that the CPU has taken and not been told the end of: the local APIC knows it from the moment the CPU took it, before
+/// any instruction of its handler.
+pub fn in_service() -> Option<u8> {
+    (0..u8::BITS).rev().find_map(|word| {
+        let bits = read(IN_SERVICE + u64::from(word) * IN_SERVICE_APART);
+        bits.checked_ilog2().map(|bit| (word * u32::BITS + bit) as u8)
+    })
 }
 
 /// Tells the local APIC that the interrupt has been handled.

@@ -16,7 +16,7 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     unsafe {
         core::ptr::copy_nonoverlapping(code.as_ptr(), direct(start_page::START_PAGE), code.len())
     };
-    boot::prepare_secondary(paging::kernel_root(), stack_top, cpu.id().get().into());
+    boot::prepare_secondary(paging::kernel_root(), hardware_id, cpu.id().index(), stack_top);
     irqchip::send_init(hardware_id);
     wait_microseconds(10_000);
     irqchip::send_startup(hardware_id, start_page::START_PAGE);
@@ -90,4 +90,9 @@ pub fn answer_flush() {
 /// Tells a CPU to look at the run queue.
 pub fn kick(cpu: &Cpu) {
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}
+
+/// Makes a CPU look whether it is to park, with interrupts off too if this machine can.
+pub fn interrupt_to_park(cpu: &Cpu) {
+    irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
 }

@@ -41,7 +41,9 @@
 //! # Invariants
 //!
 //! 1. An entry from the kernel tests SP before it writes anything on the stack that SP points to. The test needs no register:
-//!    stacks are aligned to twice their size, so one bit tells. Everything up to then is in the mode's words.
+//!    stacks are aligned to twice their size, so one bit tells. Everything up to then is in the mode's words. There must be room
+//!    for SavedRegs, and RESERVE below them ([`crate::room`]): the controller has not been asked yet, so an interrupt that finds
+//!    no room comes again. A FIQ, which comes with interrupts off too, uses the reserve: it asks for SavedRegs only.
 //! 2. From the first instruction of an entry to the call of Rust code, and from the last one to the return, IRQ is masked. FIQ
 //!    is masked in its own handler, and from a failed bit test on until the overflow stack is left: only there does SP point
 //!    nowhere for a moment.
@@ -49,6 +51,7 @@
 //! 4. TPIDRURO is the running thread's from before the first Rust code to after the last; the program's outside.
 //! 5. In user mode SP_svc is where the saved user registers end: the way back leaves it there.
 
+use super::RESERVE;
 use super::local::{ArchLocal, BODY_SHIFT};
 use super::overflow;
 use super::regs::{SVC_MODE, SavedRegs, USER_MODE};
@@ -140,9 +143,10 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
 
         // From the kernel. Nothing is written on this stack before the test.
         "2:",
-        "sub sp, sp, #{size}",
+        "sub sp, sp, #{size} + {reserve}",
         "tst sp, #{outside}",
         "bne 4f",
+        "add sp, sp, #{reserve}",
         "stmib sp, {{r1-r12}}",
         "ldm r0, {{r1-r3}}",
         "str r1, [sp]",
@@ -167,6 +171,7 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         // No room.
         "4:",
         "cpsid f",
+        "add sp, sp, #{reserve}",
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
@@ -174,6 +179,7 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         back = const BACK,
         vector = const VECTOR,
         size = const size_of::<SavedRegs>(),
+        reserve = const RESERVE.get(),
         sp_at = const offset_of!(SavedRegs, sp),
         pc = const offset_of!(SavedRegs, pc),
         cpsr = const offset_of!(SavedRegs, cpsr),
@@ -310,10 +316,11 @@ extern "C" fn fiq_entry() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn svc_entry() {
     naked_asm!(
-        "sub sp, sp, #{size}",
+        "sub sp, sp, #{size} + {reserve}",
         // From user mode it cannot fail.
         "tst sp, #{outside}",
         "bne 4f",
+        "add sp, sp, #{reserve}",
         "stm sp, {{r0-r12}}",
         "mov r6, lr",
         "mrs r5, spsr",
@@ -350,6 +357,7 @@ extern "C" fn svc_entry() {
         // No room. Without a mode's words, r0 goes through the thread pointer, which the block has a copy of.
         "4:",
         "cpsid f",
+        "add sp, sp, #{reserve}",
         "mcr p15, 0, r0, c13, c0, 3",
         "mrc p15, 0, r0, c13, c0, 4",
         "add r0, r0, #{svc_words}",
@@ -366,6 +374,7 @@ extern "C" fn svc_entry() {
         "mov r1, #{software}",
         "b {no_room}",
         size = const size_of::<SavedRegs>(),
+        reserve = const RESERVE.get(),
         sp_at = const offset_of!(SavedRegs, sp),
         pc = const offset_of!(SavedRegs, pc),
         cpsr = const offset_of!(SavedRegs, cpsr),
