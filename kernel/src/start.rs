@@ -49,10 +49,11 @@ pub fn first(boot_argument: u64) -> ! {
     if !unsafe { boot::read_boot_info(boot_argument, &mut info) } {
         panic!("started by something that is no boot loader this kernel knows");
     }
+    // SAFETY: (1) the boot tables write everything; those that the next line makes do not.
+    unsafe { kstack::hooks::install(&crate::hooks::HOOKS) };
     set_up_memory(&info);
     crate::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
-    kstack::hooks::install(&crate::hooks::HOOKS);
     stacks::set_up();
     irqchip::set_up_once();
     irqchip::set_up_local();

@@ -25,7 +25,7 @@
 //! same stack included. That it does is measured: the sweep of depth (`o6_…` in the kernel's tests) begins each operation at
 //! every word around the line, and an overflow with interrupts off stops the machine.
 
-use crate::arch::current::{RESERVE, interrupts, local};
+use crate::arch::current::{GEOMETRY, RESERVE, interrupts, local};
 
 /// Interrupts have just been turned off by the running thread and nothing has been done yet: goes on only if there is room.
 ///
@@ -38,12 +38,16 @@ pub fn make_sure() {
 /// The same for MORE bytes more: for a section that has others in it.
 #[inline(always)]
 pub(crate) fn make_sure_of<const MORE: usize>() {
-    if left() < RESERVE.get() + MORE {
+    if left().wrapping_add(IN_GUARD) < RESERVE.get() + MORE + IN_GUARD {
         core::hint::cold_path();
         // The entry asks for RESERVE.
         interrupts::trap_without_room::<MORE>();
     }
 }
+
+/// How far below the stack SP may stand without a fault so far.
+const IN_GUARD: usize =
+    if interrupts::OFF_WRITES_TO_STACK { 0 } else { GEOMETRY.guard_below().get() };
 
 /// Bytes left of the running thread's stack, where SP is on it; more than any stack has where it is not. Interrupts off.
 #[inline(always)]

@@ -6,7 +6,7 @@
 use super::error::Errno;
 use super::files::Target;
 use super::memory::Kind;
-use super::{Process, table, tree};
+use super::{Process, abi, table, tree};
 use crate::memory::fallible::Text;
 use crate::memory::{frames, heap, stack_pages};
 use alloc::sync::Arc;
@@ -65,7 +65,8 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
             })?;
             Ok(Target::Names(text.into_string()))
         }
-        ["kstack"] => names(&["provoke", "stacks"]),
+        ["kstack"] => names(&["calls", "provoke", "stacks"]),
+        ["kstack", "calls"] => text(calls),
         ["kstack", "provoke"] => Ok(Target::Provoke),
         ["kstack", "stacks"] => text(|text| crate::stacks::write_all(text)),
         ["meminfo"] => text(meminfo),
@@ -98,6 +99,17 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
         }
         _ => Err(Errno::ENOENT),
     }
+}
+
+/// Every system call there is: its number on this machine, its name.
+fn calls(text: &mut Text) -> fmt::Result {
+    /// Beyond all numbers of Linux, and where the 32-bit ARM has some of its own.
+    const NUMBERS: u64 = 1024;
+    const PRIVATE: core::ops::Range<u64> = 0xf_0000..0xf_0010;
+    (0..NUMBERS)
+        .chain(PRIVATE)
+        .filter_map(|number| Some((number, abi::call(number)?)))
+        .try_for_each(|(number, call)| writeln!(text, "{number} {call:?}"))
 }
 
 fn find(name: &str) -> Result<Arc<Process>, Errno> {

@@ -9,7 +9,7 @@
 use super::error::Errno;
 use super::names::Names;
 use crate::initramfs;
-use crate::memory::fallible;
+use crate::memory::{fallible, heap};
 use crate::sync::{Mutex, SpinLock};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -75,6 +75,9 @@ static CHANGING: Mutex<()> = Mutex::new(());
 
 impl Node {
     pub(crate) fn new(content: Content, permissions: u32) -> Result<Arc<Self>, Errno> {
+        if !heap::has_room_for_files(size_of::<Self>() + MOST_NAME) {
+            return Err(Errno::ENOSPC);
+        }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
         Ok(fallible::shared(Self { inode, permissions, content })?)
     }
@@ -138,6 +141,9 @@ impl Node {
                 let mut bytes = bytes.lock();
                 if top > bytes.len() {
                     let more = top - bytes.len();
+                    if !heap::has_room_for_files(more) {
+                        return Err(Errno::ENOSPC);
+                    }
                     bytes.try_reserve(more).map_err(|_| Errno::ENOSPC)?;
                     bytes.resize(top, 0);
                 }

@@ -18,7 +18,7 @@
 
 use super::arch::depth::{self, STEP};
 use super::arch::{EXPECTED, user_code};
-use super::support::{on_cpu, until};
+use super::support::{install_hooks, on_cpu, until};
 use super::user_mode::{self, STACK_TOP, UserThread};
 use super::{Outcome, check};
 use crate::arch::irqchip::{self, vector};
@@ -526,9 +526,9 @@ pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outco
         others.push(spawn("sleeper", sleeper, number)?);
     }
     let ids: Vec<u64> = others.iter().map(|thread| thread.id()).collect();
-    kstack::hooks::install(&HOOKS);
+    install_hooks(&HOOKS);
     let outcome = sweep_all();
-    kstack::hooks::install(&hooks::HOOKS);
+    install_hooks(&hooks::HOOKS);
     let alive = others.iter().all(|thread| thread.state() != State::Dead);
     STOP.store(true, Ordering::Relaxed);
     SLEEPING.wake_all();

@@ -8,6 +8,7 @@ mod arch;
 mod backtraces;
 mod depth;
 mod every_moment;
+mod hostile;
 mod interrupts;
 mod layouts;
 mod machine;
@@ -21,6 +22,7 @@ mod user_mode;
 
 use crate::arch::power::{self, End};
 use alloc::string::String;
+pub use hostile::fuzz_by_command;
 
 /// What a test says: nothing, or what was wrong.
 pub type Outcome = Result<(), String>;
@@ -85,6 +87,7 @@ table! {
         switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
         switching::t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it,
         switching::t16_current_is_one_load,
+        switching::i4_a_thread_with_bottom_halves_disabled_is_not_preempted,
         switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
         switching::s2_a_kernel_thread_starts_with_its_function_and_argument,
         switching::s5_a_dead_threads_stack_is_given_back_by_the_next_thread,
@@ -132,10 +135,28 @@ table! {
         programs::p4_maps_names_stack_and_heap,
         programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,
         programs::p2_o5_many_processes_leave_nothing_behind,
+        programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
         processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
+        hostile::u1_p8_any_number_of_pieces_is_read_and_written,
+        hostile::u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing,
+        hostile::u1_s1_a_child_has_its_parents_floating_point,
+        hostile::u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent,
+        hostile::u1_files_take_their_part_of_the_heap_and_can_be_removed_again,
+        hostile::u1_a_process_that_can_be_killed_dies_of_it,
+        hostile::u1_exit_group_wins_against_clone,
+        hostile::u1_a_child_is_given_to_one_waiter,
+        hostile::u1_numbers_of_threads_groups_and_processes_mean_one_thing,
+        hostile::u1_p2_the_end_of_a_thread_clears_its_word_and_wakes,
+        hostile::u1_p2_execve_ends_the_other_threads,
+        hostile::u1_programs_that_never_call_the_kernel_are_preempted,
+        hostile::u1_t7_t11_a_fork_that_fails_leaves_no_process,
+        hostile::u1_with_no_heap_at_all_system_calls_are_errors,
+        hostile::u1_p8_an_unknown_call_is_logged_once,
+        hostile::u1_deaths_are_logged_and_not_without_end,
+        hostile::u1_system_calls_with_any_arguments_break_nothing,
     ],
     own: [
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,

@@ -19,11 +19,12 @@ use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
 use crate::arch::pc::boot_stacks::{
     BOOT_STACK, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
 };
+use crate::arch::pc::control::{BOOT_CR0, BOOT_CR4, BOOT_EFER, EFER};
 use crate::arch::pc::pvh;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
-use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
+use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU, fill_gates};
 
 pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
 
@@ -98,19 +99,14 @@ global_asm!(
     "boot_enable_paging:",
     "mov eax, offset boot_level3",
     "mov cr3, eax",
-    // CR4: PAE, PGE, OSFXSR, OSXMMEXCPT: user programs use SSE.
-    "mov eax, cr4",
-    "or eax, 0x6a0",
+    // Set, not added to: see `pc::control`.
+    "mov eax, {cr4}",
     "mov cr4, eax",
-    // EFER: no-execute.
-    "mov ecx, 0xc0000080",
-    "rdmsr",
-    "or eax, 0x800",
+    "mov ecx, {efer_register}",
+    "mov eax, {efer}",
+    "xor edx, edx",
     "wrmsr",
-    // CR0: paging, write protect, no emulation, native FPU errors.
-    "mov eax, cr0",
-    "and eax, 0xfffffffb",
-    "or eax, 0x80010022",
+    "mov eax, {cr0}",
     "mov cr0, eax",
     "ret",
 
@@ -201,6 +197,10 @@ global_asm!(
     per_cpu = const PER_CPU,
     apic_stack_shift = const 4,
     word = const size_of::<u64>(),
+    cr0 = const BOOT_CR0,
+    cr4 = const BOOT_CR4,
+    efer = const BOOT_EFER,
+    efer_register = const EFER,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::kernel_main,
@@ -210,7 +210,8 @@ global_asm!(
     secondary_stacks = sym SECONDARY_STACKS,
 );
 
-/// Reads the start info at the physical address the boot loader gave. Says whether it is one.
+/// Reads the start info at the physical address the boot loader gave, and says whether it is one. Fills the interrupt descriptors, which
+/// can be written only as long as the boot tables are active.
 ///
 /// Memory that the direct map does not reach is left out; an initial archive that lies there is moved down.
 ///
@@ -218,6 +219,8 @@ global_asm!(
 ///
 /// 1. The boot page tables are active: the first 3 GiB are mapped one to one, and the loader's tables lie there.
 pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
+    // SAFETY: (1) the boot tables, which write everything.
+    unsafe { fill_gates() };
     // SAFETY: (1) by the caller's promise.
     if !unsafe { pvh::read(start_info, boot) } {
         return false;

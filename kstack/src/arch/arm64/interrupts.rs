@@ -3,6 +3,9 @@
 
 use core::arch::asm;
 
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+pub(crate) const OFF_WRITES_TO_STACK: bool = false;
+
 /// Turns interrupts off and returns whether they were on.
 ///
 /// # Safety

@@ -164,10 +164,10 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
     }));
     super::registers::breakpoint();
     interrupts::set_breakpoint_probe(None);
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     // SAFETY: (1) the hook goes on behind it.
     unsafe { asm!("udf #0", options(nostack)) };
-    kstack::hooks::install(&crate::hooks::HOOKS);
+    crate::tests::support::install_hooks(&crate::hooks::HOOKS);
     interrupts::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
     let me = cpus::this().hardware_id.load(Ordering::Relaxed);
     crate::arch::irqchip::send_nmi(me);
@@ -240,7 +240,7 @@ pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
         },
         ..crate::hooks::HOOKS
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"
