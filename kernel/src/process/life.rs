@@ -3,10 +3,12 @@
 use super::error::{Errno, SysResult};
 use super::files::{Files, OpenFile, Target};
 use super::memory::Memory;
+use super::syscall::Strings;
 use super::{NEXT_ID, Process, TABLE, abi, current, find, load, tree};
 use crate::arch::regs::SavedRegs;
 use crate::sched::{self, SpawnError, Thread, WaitQueue};
 use crate::sync::{Mutex, SpinLock};
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -51,15 +53,18 @@ impl fmt::Display for ExecError {
 }
 
 /// Reads a program from the tree.
-fn program(directory: &str, path: &str) -> Result<Vec<u8>, Errno> {
+fn program(directory: &str, path: &str) -> Result<Cow<'static, [u8]>, Errno> {
     let node = tree::find(directory, path, true)?;
+    if let tree::Content::Fixed(bytes) = node.content {
+        return Ok(Cow::Borrowed(bytes));
+    }
     let bytes = usize::try_from(node.bytes()).map_err(|_| Errno::ENOMEM)?;
     let mut file = Vec::new();
     file.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
     file.resize(bytes, 0);
     let read = node.read_at(0, &mut file).map_err(|_| Errno::EACCES)?;
     file.truncate(read);
-    Ok(file)
+    Ok(Cow::Owned(file))
 }
 
 fn new_process(parent: u64, memory: Arc<Mutex<Memory>>, files: Files, name: &str) -> Arc<Process> {
@@ -229,12 +234,7 @@ pub(super) fn clone(
 }
 
 /// execve: the calling process becomes another program. Does not return on success, but through the registers.
-pub(super) fn execve(
-    regs: &mut SavedRegs,
-    path: &str,
-    argv: &[Vec<u8>],
-    envp: &[Vec<u8>],
-) -> SysResult {
+pub(super) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Strings) -> SysResult {
     let process = current();
     if process.live_threads().len() > 1 {
         log!("execve in a process with several threads is not there yet");
@@ -246,8 +246,8 @@ pub(super) fn execve(
         path => alloc::format!("/{}", tree::absolute(&directory, path).join("/")),
     };
     let file = program("/", &executable)?;
-    let loaded = load::load(&file, path.as_bytes(), argv, envp)?;
-    drop(file);
+    let loaded = load::load(&file, path.as_bytes(), &argv.list()?, &envp.list()?)?;
+    drop((file, envp));
     let root = loaded.memory.tables_root();
     let old = process.set_memory(Some(Arc::new(Mutex::new(loaded.memory))));
     let thread = sched::current();
@@ -257,7 +257,7 @@ pub(super) fn execve(
     drop(old);
     process.set_name(base_name(&executable));
     *process.executable.lock() = executable;
-    *process.command_line.lock() = joined(argv);
+    *process.command_line.lock() = argv.into_bytes();
     let closed = process.files.lock().close_on_exec();
     drop(closed);
     stop_borrowing(process);

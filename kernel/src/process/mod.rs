@@ -2,8 +2,8 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `memory`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
-//! | `tree`, `files`, `proc_fs` | the file tree, open files and pipes, /proc |
+//! | `memory`, `areas`, `sorted`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
+//! | `tree`, `file_bytes`, `files`, `proc_fs` | the file tree, what is in a file, open files and pipes, /proc |
 //! | `syscall`, `calls_*`, `abi` | the Linux system-call interface |
 //! | `life` | fork, clone, execve, exit, wait |
 //!
@@ -13,17 +13,20 @@
 //! overflows in a system call is ended without returning, and its frames' destructors never run.
 
 pub(crate) mod abi;
+mod areas;
 mod calls_files;
 mod calls_memory;
 mod calls_misc;
 pub(crate) mod error;
 pub mod fault;
+mod file_bytes;
 pub(crate) mod files;
 pub mod fs;
 mod life;
 mod load;
 pub(crate) mod memory;
 mod proc_fs;
+mod sorted;
 pub mod syscall;
 pub(crate) mod tree;
 

@@ -1,11 +1,10 @@
 //! /proc and /sys: text made when it is read.
 //!
 //! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program started, as Linux has it;
-//! `[heap]` is the area that brk made. Neither brk nor mmap makes the stack: execve does.
+//! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
 
 use super::error::Errno;
 use super::files::Target;
-use super::memory::Kind;
 use super::{Process, current};
 use crate::memory::{frames, heap, stack_pages};
 use alloc::string::String;
@@ -82,11 +81,13 @@ fn meminfo(text: &mut String) -> core::fmt::Result {
 fn maps(process: &Process, text: &mut String) -> core::fmt::Result {
     let Some(memory) = process.memory() else { return Ok(()) };
     let memory = memory.lock();
-    for area in memory.areas() {
+    // A line has at most 83 bytes. Without memory for all of them there is no text.
+    text.try_reserve(memory.areas().len() * 83).map_err(|_| core::fmt::Error)?;
+    for area in memory.areas().iter() {
         let flag = |set: bool, letter: char| if set { letter } else { '-' };
         let name = if (area.lowest..area.top).contains(&memory.start_stack) {
             "[stack]"
-        } else if area.kind == Kind::Heap {
+        } else if memory.is_heap(area) {
             "[heap]"
         } else {
             ""
