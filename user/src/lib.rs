@@ -9,6 +9,8 @@
 #![no_std]
 
 pub mod arch;
+pub mod calls;
+pub mod draw;
 mod syscall;
 
 pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};

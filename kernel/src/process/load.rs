@@ -10,6 +10,7 @@ use super::areas::{Area, PAGE};
 use super::error::Errno;
 use super::memory::Memory;
 use crate::arch::paging::Access;
+use crate::memory::fallible;
 use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
@@ -61,10 +62,7 @@ pub(crate) fn load<S: AsRef<[u8]>>(
         (Auxiliary::HWCAP, abi::hardware()),
         (Auxiliary::HWCAP2, 0),
     ];
-    let mut auxiliary = Vec::new();
-    let entries = OWN_AUXILIARY.len() + for_all.len();
-    auxiliary.try_reserve_exact(entries).map_err(|_| Errno::ENOMEM)?;
-    auxiliary.extend(OWN_AUXILIARY.iter().chain(&for_all));
+    let auxiliary = fallible::collect(OWN_AUXILIARY.iter().chain(&for_all).copied())?;
     let image = StackImage {
         argv,
         envp,

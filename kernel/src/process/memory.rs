@@ -22,11 +22,14 @@ use super::tree::Node;
 use crate::arch::paging::{self, Access, UserTables};
 use crate::memory::frames::{self, Frame};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// How large the stack may become: RLIMIT_STACK.
 pub(crate) const STACK_LIMIT: u64 = 8 << 20;
 /// Mappings whose place the kernel chooses lie below this, while there is room.
 const MMAP_TOP: u64 = USER_TOP - STACK_LIMIT - STACK_GUARD_GAP - (64 << 20);
+/// Address spaces that are gone.
+static FREED: AtomicU64 = AtomicU64::new(0);
 /// Pages whose translations are dropped together.
 const BATCH: usize = 32;
 
@@ -99,6 +102,11 @@ impl Drop for Staged {
     fn drop(&mut self) {
         self.0.drain(..).for_each(frames::release);
     }
+}
+
+/// How many address spaces have gone so far.
+pub(crate) fn freed_count() -> u64 {
+    FREED.load(Ordering::Relaxed)
 }
 
 /// The memory of one process.
@@ -626,7 +634,12 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // No thread runs under these tables any more, so no CPU has to forget.
+        // No thread runs under these tables any more, so no CPU has to forget. One that had them loaded would walk what is
+        // somebody else's frames by then.
+        let root = self.tables.root() as usize;
+        let loaded = |cpu: &crate::cpus::Cpu| cpu.tables_root.load(Ordering::SeqCst) == root;
+        assert!(!crate::cpus::online().any(loaded), "page tables are freed that a CPU has loaded");
+        FREED.fetch_add(1, Ordering::Relaxed);
         let mut from = USER_LOWEST;
         while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
             if let Some(frame) = self.tables.unmap(page) {

@@ -100,7 +100,7 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
 }
 
 /// Frames that are free once every parked stack has been given back.
-fn settled_frames() -> Result<usize, String> {
+pub(super) fn settled_frames() -> Result<usize, String> {
     until("nothing is on its way out", || {
         process::all().is_empty() && crate::stacks::census().ending == 0
     })?;

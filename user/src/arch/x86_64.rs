@@ -147,6 +147,73 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's stack and registers
+    // are as before, but for those named.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "call {entry}",
+            "ud2",
+            "2:",
+            entry = in(reg) entry,
+            inlateout("rax") nr::CLONE as isize => child,
+            in("rdi") flags,
+            in("rsi") stack,
+            in("rdx") words[0],
+            in("r10") words[1],
+            in("r8") 0,
+            out("rcx") _, out("r11") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) nothing is pushed once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "syscall",
+            "mov eax, {exit}",
+            "xor edi, edi",
+            "syscall",
+            "ud2",
+            exit = const nr::EXIT,
+            in("rax") nr::MUNMAP,
+            in("rdi") lowest,
+            in("rsi") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe { asm!("movq xmm15, {}", in(reg) number, options(nomem, nostack)) };
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!("movq {}, xmm15", out(reg) number, options(nomem, nostack)) };
+    number
+}
+
 /// What goes through memory.
 #[repr(C, align(16))]
 struct Scratch {
@@ -291,3 +358,20 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
 /// Addresses no program can have: the last page below the kernel, the kernel's first byte, the stack arena.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x7fff_ffff_f000, 0xffff_8000_0000_0000, 0xffff_c900_0000_4000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    let arguments = [SET_FS, word.as_ptr().addr(), 0, 0, 0, 0];
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { syscall(ARCH_PRCTL, arguments) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mov {}, fs:[0]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}
