@@ -10,11 +10,13 @@
 //! Where softirqs have a stack of their own ([`ArchLocal::softirq_top`](crate::arch::current::local::ArchLocal::softirq_top); i386),
 //! they run there in every case, and an interrupt during them runs on the IRQ stack, which is free then.
 
+use crate::arch::current::RESERVE;
 use crate::arch::current::call::call_on_stack;
 use crate::arch::current::interrupts;
 use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
+use crate::room;
 use core::cell::UnsafeCell;
 use kstack_core::irq::{IrqState, RunOn};
 
@@ -39,6 +41,7 @@ impl IrqCell {
     }
 
     /// A copy, for reports and tests. Of another CPU it may be half old.
+    #[inline]
     pub fn snapshot(&self) -> IrqState {
         // SAFETY: (1) plain words; a copy is made and not trusted.
         unsafe { self.0.get().read_volatile() }
@@ -48,7 +51,8 @@ impl IrqCell {
 /// An interrupt arrived. Interrupts off; `regs` on the stack it arrived on.
 #[inline(always)]
 pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     crate::meter::sample(local, regs);
     match local.irq.with(|irq| irq.on_interrupt(regs.from_user())) {
         RunOn::CurrentStack => {
@@ -77,12 +81,35 @@ fn preempt(local: &CpuLocal, regs: &SavedRegs) {
     }
 }
 
+/// Does the work of an interrupt that the CPU has taken and whose entry found no room on a thread's stack: the handler and the
+/// softirqs, on their stacks. Nothing is preempted. Interrupts off, on what the thread has left of its stack; `regs` are those of
+/// the moment the interrupt was taken, or of its entry.
+///
+/// Where the controller hears of an interrupt from its handler only, there is nothing to do: it comes again.
+pub fn complete(regs: &mut SavedRegs) {
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
+    if !local.irq.snapshot().is_thread_context() {
+        return;
+    }
+    if let Some(vector) = (hooks().in_service)()
+        && local.irq.with(|irq| irq.on_interrupt(false)) == RunOn::IrqStack
+    {
+        let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
+        // SAFETY: (1) as in `on_interrupt`.
+        unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
+        local.irq.with(IrqState::leave_irq_stack);
+        run_softirqs_on_their_stack(local);
+    }
+}
+
 /// The handler, and the softirqs on the way out.
 extern "C" fn handle(vector: usize, regs: usize) {
     // SAFETY: (1) `on_interrupt`'s own reference, handed through a call on another stack.
     let regs = unsafe { &mut *(regs as *mut SavedRegs) };
     (hooks().interrupt)(vector as u8, regs);
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     if local.arch.softirq_top().is_none() && local.irq.with(IrqState::on_handler_done) {
         run_softirqs(0, 0);
     }
@@ -104,31 +131,51 @@ fn run_softirqs_on_their_stack(local: &CpuLocal) {
 /// without softirqs saves no registers for them.
 #[inline(never)]
 extern "C" fn run_softirqs(_: usize, _: usize) {
-    let local = CpuLocal::this();
+    // SAFETY: (1) called from here only, where the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     while let Some(pending) = local.irq.with(IrqState::next_softirqs) {
-        interrupts::on();
+        // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and nothing else is under way here.
+        unsafe { interrupts::on() };
         (hooks().softirqs)(pending);
-        interrupts::off();
+        // SAFETY: (1) as above; (2) the interrupt's end, or `without_interrupts`, turns them on again.
+        unsafe { interrupts::off() };
     }
 }
 
-/// Marks a softirq as pending on this CPU. Interrupts off. It runs on the way out of the interrupt, or when bottom halves are
-/// enabled again.
+/// Marks a softirq, 0 to 31, as pending on this CPU. It runs on the way out of the interrupt, or when bottom halves are enabled again.
+///
+/// # Safety
+///
+/// 1. Interrupts are off, and this is no NMI: the CPU's state is changed in several steps.
+/// 2. The CPU has loaded its block.
 #[inline(always)]
-pub fn raise_softirq(number: u32) {
-    CpuLocal::this().irq.with(|irq| irq.raise(number));
+pub unsafe fn raise_softirq(number: u32) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { CpuLocal::this() }.irq.with(|irq| irq.raise(number));
 }
 
-/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. Threads only; the thread must not sleep.
+/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. The thread must not sleep meanwhile.
+///
+/// # Safety
+///
+/// 1. A thread calls this, not an interrupt handler, a softirq or an NMI.
+/// 2. The CPU has loaded its block, and has its IRQ stack.
 #[inline(always)]
-pub fn disable_bottom_halves() {
-    without_interrupts(|local| local.irq.with(IrqState::disable_bottom_halves));
+pub unsafe fn disable_bottom_halves() {
+    // In between the thread cannot be ended: room for an interrupt, and for what the thread does, from here on.
+    without_interrupts::<{ RESERVE.get() / 2 }, ()>(|local| {
+        local.irq.with(IrqState::disable_bottom_halves)
+    });
 }
 
 /// The reverse. The outermost one runs what became pending, on the IRQ stack.
+///
+/// # Safety
+///
+/// 1. As for [`disable_bottom_halves`].
 #[inline(always)]
-pub fn enable_bottom_halves() {
-    without_interrupts(|local| {
+pub unsafe fn enable_bottom_halves() {
+    without_interrupts::<0, ()>(|local| {
         if let Some(top) = local.arch.softirq_top() {
             if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
                 // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
@@ -144,11 +191,17 @@ pub fn enable_bottom_halves() {
 }
 
 #[inline(always)]
-fn without_interrupts<R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
-    let were_on = interrupts::off();
-    let result = body(CpuLocal::this());
+fn without_interrupts<const MORE: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
+    // SAFETY: (1) in the kernel, by the promise of the two callers; (2) turned on again below.
+    let were_on = unsafe { interrupts::off() };
     if were_on {
-        interrupts::on();
+        room::make_sure_of::<MORE>();
+    }
+    // SAFETY: (1) likewise.
+    let result = body(unsafe { CpuLocal::this() });
+    if were_on {
+        // SAFETY: (1) as above; (2) they were on, and `body` is over.
+        unsafe { interrupts::on() };
     }
     result
 }

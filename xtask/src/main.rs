@@ -3,7 +3,7 @@
 //! ```text
 //!   cargo xtask run|test|bench|lint
 //!        │
-//!        ├─ setup/      what is missing on this machine is found, or installed (toolchain, QEMU, busybox)
+//!        ├─ setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox)
 //!        ├─ kernel      the reference kernel is built for its bare-metal target
 //!        ├─ image       and put into the form in which its machine wants it
 //!        ├─ initramfs   a cpio archive: busybox, symbols, the program to run
@@ -53,15 +53,24 @@ use arch::Arch;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Tell everything: builds and checks that succeed, and what set-up finds.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install and prepare all that the other commands need (they call this themselves).
+    /// Fetch and prepare what the other commands need (they call this themselves).
+    ///
+    /// It goes to the user's cache (KSTACK_CACHE, or kstack below XDG_CACHE_HOME or ~/.cache), shared by all
+    /// checkouts; nothing else changes and no rights are needed. It can be interrupted and run again.
     Setup {
         /// The architecture to prepare for; all of them without this.
         #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
         arch: Option<Arch>,
+        /// Prepare everything, for all architectures, so that no command needs a network afterwards.
+        #[arg(long, conflicts_with = "arch")]
+        offline: bool,
     },
     /// Build the reference kernel.
     Build {
@@ -84,8 +93,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Setup { arch } => setup::command(&Arch::chosen(arch)),
+    let cli = Cli::parse();
+    if cli.verbose {
+        progress::set_verbose();
+    }
+    let result = match cli.command {
+        // Without an architecture everything is prepared anyway; `--offline` says it.
+        Command::Setup { arch, offline: _ } => setup::command(&Arch::chosen(arch)),
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
         Command::Test(options) => test::command(&options),

@@ -23,8 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
-use crate::first_hart;
-use crate::workspace;
+use crate::{first_hart, setup, workspace};
 
 /// How often the control log is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -157,13 +156,11 @@ impl Boot<'_> {
         for path in [&console, &control] {
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let mut command = self.command(&console, &control);
+        let emulator = setup::emulator(self.arch)?;
+        let mut command = self.command(&emulator, &console, &control);
         command.stderr(File::create(&errors)?);
-        let mut child = Guard(
-            command
-                .spawn()
-                .with_context(|| format!("cannot start {}", self.arch.description().qemu))?,
-        );
+        let mut child =
+            Guard(command.spawn().with_context(|| format!("cannot start {}", emulator.display()))?);
         let (output, mut input) = (child.0.stdout.take(), child.0.stdin.take());
         let forwarder = output.map(|from| {
             thread::spawn(move || {
@@ -211,8 +208,8 @@ impl Boot<'_> {
         Ok(Finished { end, console, control, complaint })
     }
 
-    fn command(&self, console: &Path, control: &Path) -> Command {
-        let mut command = emulator(self.arch);
+    fn command(&self, emulator: &Path, console: &Path, control: &Path) -> Command {
+        let mut command = tied(emulator);
         let mut command_line = self.command_line.clone();
         // A machine with fewer CPUs starts on what it has.
         if let Some(first) = self.board.first_cpu.filter(|&first| first < self.cpus) {
@@ -260,10 +257,9 @@ impl Boot<'_> {
     }
 }
 
-/// The emulator's command, tied to our life where the machine has the tool for it: without that, a
-/// killed xtask would leave an emulator behind that runs for ever.
-fn emulator(arch: Arch) -> Command {
-    let program = arch.description().qemu;
+/// A program's command, tied to our life where the machine has the tool for it: without that, a
+/// killed xtask would leave an emulator behind.
+fn tied(program: &Path) -> Command {
     let tied = ["--pdeathsig", "KILL"];
     let works = Command::new("setpriv").args(tied).arg("true").stderr(Stdio::null()).status();
     if works.is_ok_and(|status| status.success()) {

@@ -50,11 +50,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let filter = options.filter.as_deref();
     let archs = Arch::chosen(options.arch);
     // First, so that what is missing is told before anything takes its time.
-    let ready: Vec<Ready> = if options.host_only {
-        Vec::new()
-    } else {
-        archs.iter().map(|&arch| setup::ensure(arch)).collect::<Result<_>>()?
-    };
+    let ready: Vec<Ready> = if options.host_only { Vec::new() } else { setup::ensure_all(&archs)? };
     let host = if options.no_host { Vec::new() } else { host_tests::run(filter)? };
     let mut columns = vec![Column { name: HOST, verdicts: host }];
     columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));

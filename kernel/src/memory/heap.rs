@@ -59,7 +59,9 @@ pub fn with_promised<R>(layout: Layout, make: impl FnOnce() -> R) -> Option<R> {
     }
     PROMISED.store(block, Ordering::Relaxed);
     PROMISED_BYTES.store(layout.size(), Ordering::Relaxed);
-    PROMISED_TO.store(CpuLocal::current_thread(), Ordering::Relaxed);
+    // SAFETY: (1) a thread calls this: the CPU has loaded its block.
+    let running = unsafe { CpuLocal::current_thread() };
+    PROMISED_TO.store(running, Ordering::Relaxed);
     let made = make();
     PROMISED_TO.store(0, Ordering::Relaxed);
     let left = PROMISED.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -81,7 +83,8 @@ pub fn unkept_promises() -> u32 {
 #[inline(always)]
 fn promised(layout: Layout) -> Option<*mut u8> {
     let to = PROMISED_TO.load(Ordering::Relaxed);
-    if to == 0 || to != CpuLocal::current_thread() {
+    // SAFETY: (1) a thread was promised something: the CPUs have loaded their blocks.
+    if to == 0 || to != unsafe { CpuLocal::current_thread() } {
         return None;
     }
     if PROMISED_BYTES.load(Ordering::Relaxed) != layout.size() {

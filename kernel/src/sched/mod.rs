@@ -22,7 +22,7 @@ pub use wait::{Interrupted, WaitQueue};
 use crate::arch::fpu::FpuState;
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, cpu_tables, paging, smp, user};
-use crate::cpus::{self, Cpu};
+use crate::cpus::{self, Cpu, CpuSet};
 use crate::process::Process;
 use crate::stacks::{self, OwnedStack};
 
@@ -34,14 +34,15 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::first_frame::{self, Start};
-use kstack::local::CpuLocal;
+use kstack::room;
 use kstack_core::addr::Addr;
 use queue::{RUN, ThreadList};
 
 static READY: SpinLock<ThreadList<RUN>> = SpinLock::new(ThreadList::new());
-static IDLE_CPUS: AtomicU32 = AtomicU32::new(0);
+static IDLE_CPUS: CpuSet = CpuSet::new();
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
 
 /// Why a thread could not be made.
@@ -64,7 +65,7 @@ impl From<NoMemory> for SpawnError {
 pub fn current() -> &'static Thread {
     // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2) it stays valid while the
     // thread runs, and the caller is the thread. The lifetime is a promise of the callers not to hand it to others.
-    unsafe { &*(CpuLocal::current_thread() as *const Thread) }
+    unsafe { &*(cpus::current_thread() as *const Thread) }
 }
 
 /// The running thread, as a reference to keep.
@@ -147,9 +148,10 @@ pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
 /// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
 pub fn start_afresh(fresh: Box<FpuState>) {
     let me = current();
-    me.user_tls.store(0, Ordering::Relaxed);
-    // No switch in between: it would save the old registers again.
+    // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
+    // thread register would come back over the zero, on machines where programs write it themselves.
     cpu::without_interrupts(|| {
+        me.user_tls.store(0, Ordering::Relaxed);
         fresh.load();
         user::load_tls(me);
     });
@@ -250,7 +252,9 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     remember(&thread).expect("memory at boot");
     let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
     let word = Arc::into_raw(thread.clone()) as usize;
-    cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary());
+    // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is the one it runs on; (3) a reference
+    // that is never dropped, as `current` wants it.
+    unsafe { cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());
     thread
@@ -272,18 +276,19 @@ pub fn yield_now() {
 
 /// Puts a sleeping thread back into the run queue. From any context.
 pub fn make_ready(thread: Arc<Thread>) {
-    if thread.unblock(State::Ready) {
-        push_ready(thread);
-    }
+    // One section: once it is ready it must get into the queue.
+    cpu::without_interrupts(|| {
+        if thread.unblock(State::Ready) {
+            push_ready(thread);
+        }
+    });
 }
 
 fn push_ready(thread: Arc<Thread>) {
     READY.lock().push(thread);
     // Somebody idle takes it; otherwise the next tick of a busy CPU does.
-    let idle = IDLE_CPUS.load(Ordering::SeqCst);
-    if idle != 0 {
-        let number = idle.trailing_zeros() as usize;
-        IDLE_CPUS.fetch_and(!(1 << number), Ordering::SeqCst);
+    if let Some(number) = IDLE_CPUS.members().next() {
+        IDLE_CPUS.remove(number);
         cpu::without_interrupts(|| {
             let target = cpus::by_number(number);
             if core::ptr::eq(target, cpus::this()) {
@@ -304,10 +309,10 @@ pub fn somebody_waits() -> bool {
 pub fn idle_loop() -> ! {
     loop {
         cpu::interrupts_off();
-        let bit = 1 << cpus::this().id().get();
-        IDLE_CPUS.fetch_or(bit, Ordering::SeqCst);
+        let me = cpus::this().id().index();
+        IDLE_CPUS.insert(me);
         if somebody_waits() {
-            IDLE_CPUS.fetch_and(!bit, Ordering::SeqCst);
+            IDLE_CPUS.remove(me);
             leave_cpu();
             cpu::interrupts_on();
         } else {
@@ -400,7 +405,7 @@ fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
 /// dead one does not.
 fn leave_cpu() {
     let cpu = cpus::this();
-    let me = CpuLocal::current_thread() as *const Thread;
+    let me = cpus::current_thread() as *const Thread;
     let idle = cpu.idle.load(Ordering::Relaxed) as *const Thread;
     // SAFETY: (1) the CPU's reference to the running thread.
     let prev = unsafe { &*me };
@@ -460,7 +465,8 @@ unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
     }
     let range = next.stack_range();
     let word = core::ptr::from_ref(next) as usize;
-    cpu.local.set_thread(word, range, record.watermark(), next.canary());
+    // SAFETY: (1) interrupts are off, right before the switch; (2) `next`'s stack, which it keeps; (3) the CPU's reference to it.
+    unsafe { cpu.local.set_thread(word, range, record.watermark(), next.canary()) };
     cpu_tables::set_user_entry_stack(cpu, range.top);
     let sp = next.saved_sp.load(Ordering::Acquire);
     let prev_word = core::ptr::from_ref(prev) as usize;
@@ -519,17 +525,40 @@ pub fn deaths() -> Deaths {
 pub fn after_switch(left: usize) {
     // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
     let left = unsafe { Arc::from_raw(left as *const Thread) };
-    let dead = left.state() == State::Dead;
-    left.on_cpu.store(false, Ordering::Release);
-    if dead {
-        // Here its stack goes back, on the stack of the next thread.
-        if let Some(stack) = left.take_stack() {
-            GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
-            if stack.range().contains(Addr::new(cpu::stack_pointer())) {
-                ON_ITSELF.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        left.reaped.store(true, Ordering::Release);
-        left.exited.wake_all();
+    if left.state() == State::Dead {
+        return bury(left);
     }
+    left.on_cpu.store(false, Ordering::Release);
+}
+
+/// Room for taking back all that a dead thread has left, its process perhaps, with interrupts off.
+const BURIAL: usize = kstack::arch::current::GEOMETRY.body().get() / 4;
+
+/// Takes back what a dead thread has left: on the stack of the next thread, or, if that one has too little left of its own, on the
+/// IRQ stack, which is free while a thread runs.
+#[inline(never)]
+fn bury(dead: Arc<Thread>) {
+    extern "C" fn there(dead: usize, _: usize) {
+        // SAFETY: (1) made by `into_raw` below.
+        bury_here(unsafe { Arc::from_raw(dead as *const Thread) });
+    }
+    if room::left() >= BURIAL {
+        return bury_here(dead);
+    }
+    let dead = Arc::into_raw(dead) as usize;
+    // SAFETY: (1) this is a thread's context, or a switch would not have come here, and interrupts are off: nothing else uses the
+    // IRQ stack before the call is over; (2) `there` returns.
+    unsafe { call_on_stack(dead, 0, there, cpus::this().local.irq_top().get()) };
+}
+
+fn bury_here(dead: Arc<Thread>) {
+    dead.on_cpu.store(false, Ordering::Release);
+    if let Some(stack) = dead.take_stack() {
+        GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+        if stack.range().contains(Addr::new(cpu::stack_pointer())) {
+            ON_ITSELF.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    dead.reaped.store(true, Ordering::Release);
+    dead.exited.wake_all();
 }

@@ -6,6 +6,7 @@
 
 mod arch;
 mod backtraces;
+mod depth;
 mod every_moment;
 mod interrupts;
 mod layouts;
@@ -90,6 +91,7 @@ table! {
         overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
+        depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,

@@ -65,6 +65,16 @@ impl UserThread {
         Ok(Self { thread, _tables: tables, pages })
     }
 
+    /// Its number.
+    pub(super) fn id(&self) -> u64 {
+        self.thread.id()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_reaped(&self) -> bool {
+        self.thread.is_reaped()
+    }
+
     /// Waits until it has ended.
     pub(super) fn wait(&self) {
         self.thread.join();
@@ -381,9 +391,9 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     software_interrupt();
     interrupts::set_probe(None);
     softirq::set_probe(|| note("softirq from thread", cpu::stack_pointer()));
-    kstack::irq::disable_bottom_halves();
+    softirq::disable_bottom_halves();
     softirq::raise_from_thread(Softirq::Probe);
-    kstack::irq::enable_bottom_halves();
+    softirq::enable_bottom_halves();
     softirq::set_probe(|| {});
     interrupts::set_breakpoint_probe(Some(|regs| {
         note("exception from kernel", core::ptr::from_mut(regs) as usize);

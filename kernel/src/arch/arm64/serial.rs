@@ -22,8 +22,10 @@ pub enum Port {
     Semihosting,
 }
 
+/// The machine's serial port, physical.
+pub(super) const PL011: u64 = 0x0900_0000;
 /// What people read.
-pub const CONSOLE: Port = Port::Pl011(0x0900_0000);
+pub const CONSOLE: Port = Port::Pl011(PL011);
 /// What tools read.
 pub const CONTROL: Port = Port::Semihosting;
 

@@ -46,10 +46,12 @@ pub fn tables_address(cpu: CpuId) -> u64 {
 /// Makes a CPU's stacks for entries, with `stack`, and its descriptor tables.
 pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
     let id = cpu.id();
-    cpu.local.arch.set_softirq_top(stack(StackKind::Softirq, id).top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.arch.set_softirq_top(stack(StackKind::Softirq, id).top) };
     let nmi_body = stack(StackKind::NmiBody, id).top;
     let debug = stack(StackKind::Debug, id).top;
-    cpu.local.arch.set_own_tops(nmi_body, debug, stack(StackKind::MachineCheck, id).top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.arch.set_own_tops(nmi_body, debug, stack(StackKind::MachineCheck, id).top) };
     cpu.local.arch.set_sysenter_return(Addr::new(super::user::SYSENTER_RETURN as usize));
     let double_fault = stack(StackKind::DoubleFault, id).top;
     let at = tables_address(id);
@@ -133,7 +135,7 @@ impl NmiWords<'_> {
     }
 }
 
-/// Whether an NMI that interrupted the kernel is being handled.
+/// Whether an NMI is being handled, whatever it interrupted.
 pub fn in_nmi(cpu: &Cpu) -> bool {
-    nmi_words(cpu).is_active()
+    nmi_words(cpu).is_active() || cpu.local.arch.nmi_from_user_is_handled()
 }

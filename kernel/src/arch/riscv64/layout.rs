@@ -18,4 +18,4 @@ pub const IMAGE: u64 = 0xffff_ffff_0000_0000;
 /// The image is loaded from this physical address on; below is the firmware's.
 pub const IMAGE_LOWEST: u64 = 0x8020_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
-pub const EARLY_TOP: u64 = 4 << 30;
+pub const EARLY_TOP: u64 = 512 << 30;

@@ -70,7 +70,8 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
         unsafe { (top.get() as *mut usize).write(body_top.get()) };
         top
     });
-    cpu.local.arch.set_nmi_body_top(body_top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.arch.set_nmi_body_top(body_top) };
     let at = tables_address(id);
     let frame = frames::alloc_zeroed().expect("memory for a CPU's descriptor tables");
     paging::map_kernel(at, frame).expect("memory for a CPU's descriptor tables");
@@ -105,7 +106,7 @@ pub fn nmi_words(cpu: &Cpu) -> &'static NmiWords {
     unsafe { &*(cpu.local.arch.nmi_body_top().get() as *const NmiWords) }
 }
 
-/// Whether an NMI that interrupted the kernel is being handled.
+/// Whether an NMI is being handled, whatever it interrupted.
 pub fn in_nmi(cpu: &Cpu) -> bool {
-    nmi_words(cpu).is_active()
+    nmi_words(cpu).is_active() || cpu.local.arch.nmi_from_user_is_handled()
 }

@@ -9,6 +9,7 @@
 //! top of its own stack and told to end there; the overflow stack is free again from that moment.
 
 use super::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
+use super::overflow;
 use super::regs::{SavedRegs, THUMB};
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
@@ -64,7 +65,8 @@ const fn is_bkpt(instruction: u32) -> bool {
 
 /// FIQ, which masking IRQ does not keep out: this machine's NMI. It is masked itself, so none comes during another.
 pub(super) extern "C" fn on_fiq(regs: &mut SavedRegs) {
-    let arch = &CpuLocal::this().arch;
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let arch = &unsafe { CpuLocal::this() }.arch;
     arch.set_nmi_active(true);
     (hooks().nmi)(regs);
     arch.set_nmi_active(false);
@@ -87,10 +89,11 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         // The kernel goes on behind it.
         regs.pc += size_of::<u32>() as u32;
     } else if vector == DATA_ABORT
-        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
+        && let Some(report) =
+            report::of(Delivery::OwnStack, address, regs, !regs.interrupts_are_on())
     {
         match report.verdict.consequence {
-            Consequence::EndThread => (hooks().end_thread)(report),
+            Consequence::EndThread => overflow::end_on_own_stack(report),
             Consequence::StopSystem => (hooks().stop)(report),
         }
     }

@@ -78,7 +78,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU its overflow stack, and the last stack for an overflow of that one.
-    pub fn set_overflow_tops(&self, overflow: Addr, last: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_overflow_tops(&self, overflow: Addr, last: Addr) {
         self.last_top.store(last.get(), Ordering::Relaxed);
         self.overflow_top.store(overflow.get(), Ordering::Relaxed);
     }
@@ -187,6 +191,20 @@ pub(crate) fn current_thread() -> usize {
              shift = const BODY_SHIFT, options(nostack, preserves_flags, readonly));
     }
     thread
+}
+
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU. Three instructions.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let left: usize;
+    // SAFETY: (1) as for `this`; reading SP has no effect.
+    unsafe {
+        asm!("mrc p15, 0, {left}, c13, c0, 4", "ldr {left}, [{left}, #{lowest}]",
+             "sub {left}, sp, {left}", left = out(reg) left,
+             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, preserves_flags, readonly));
+    }
+    left
 }
 
 /// Where `thread_info` of a stack lies when it is on the stack.

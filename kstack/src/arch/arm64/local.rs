@@ -38,7 +38,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU its overflow stack. Before its first exception.
-    pub fn set_overflow_top(&self, top: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_overflow_top(&self, top: Addr) {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
     }
 
@@ -100,4 +104,18 @@ pub(crate) fn current_thread() -> usize {
         asm!("mrs {}, tpidrro_el0", out(reg) thread, options(nostack, preserves_flags, readonly));
     }
     thread
+}
+
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU. Four instructions.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let (left, sp): (usize, usize);
+    // SAFETY: (1) as for `this`; reading SP has no effect.
+    unsafe {
+        asm!("mrs {left}, tpidr_el1", "ldr {left}, [{left}, #{lowest}]", "mov {sp}, sp",
+             left = out(reg) left, sp = out(reg) sp, lowest = const CpuLocal::THREAD_LOWEST,
+             options(nostack, preserves_flags, readonly));
+    }
+    sp.wrapping_sub(left)
 }

@@ -48,7 +48,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU its overflow stack, of the geometry's size. Before its first interrupt.
-    pub fn set_overflow_top(&self, top: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_overflow_top(&self, top: Addr) {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
     }
 
@@ -106,4 +110,17 @@ pub(crate) fn current_thread() -> usize {
              options(nostack, preserves_flags, readonly));
     }
     thread
+}
+
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU. Two instructions.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let left: usize;
+    // SAFETY: (1) as for `this`; reading SP has no effect.
+    unsafe {
+        asm!("ld {left}, {lowest}(tp)", "sub {left}, sp, {left}", left = out(reg) left,
+             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, preserves_flags, readonly));
+    }
+    left
 }

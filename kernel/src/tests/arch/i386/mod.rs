@@ -1,5 +1,6 @@
 //! i386: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod sweep;
@@ -11,6 +12,7 @@ use super::Expected;
 use super::pc::{every_instruction, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
+use kstack_core::verdict::Cause;
 
 /// See [`Expected`].
 pub(in crate::tests) const EXPECTED: Expected = Expected {
@@ -27,6 +29,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
         StackKind::MachineCheck,
     ],
     softirq_stack: StackKind::Softirq,
+    giant_frame: Cause::GuardHit,
     overflow_row: "double fault",
     own_rows: &[
         ("sysenter", "entry stack, then thread"),

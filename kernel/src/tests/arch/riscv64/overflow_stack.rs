@@ -19,7 +19,6 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::entry::software_interrupt;
 use kstack::hooks::Hooks;
-use kstack::local::CpuLocal;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence};
@@ -194,7 +193,7 @@ pub fn o1_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves
 pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
     static HOOKS: Hooks = Hooks {
         context: || {
-            if CpuLocal::this().arch.overflows() == 1 {
+            if cpus::this().local.arch.overflows() == 1 {
                 provoke::overflow_here(How::Recursion);
             }
             (hooks::HOOKS.context)()

@@ -1,5 +1,6 @@
 //! x86_64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod sweep;
@@ -10,6 +11,7 @@ use super::Expected;
 use super::pc::{every_instruction, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
+use kstack_core::verdict::Cause;
 
 /// See [`Expected`].
 pub(in crate::tests) const EXPECTED: Expected = Expected {
@@ -26,6 +28,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
         StackKind::MachineCheck,
     ],
     softirq_stack: StackKind::Irq,
+    giant_frame: Cause::GuardHit,
     overflow_row: "double fault",
     own_rows: &[
         ("NMI from kernel", "nmi, then nmi-body"),
