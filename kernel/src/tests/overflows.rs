@@ -387,8 +387,8 @@ fn by_the_idle_thread(act: fn()) -> Outcome {
         if is_idle && act != 0 {
             crate::arch::cpu::interrupts_on();
             // SAFETY: (1) a function of this type, stored below.
-            unsafe { core::mem::transmute::<usize, fn()>(act) }
-            ();
+            let act = unsafe { core::mem::transmute::<usize, fn()>(act) };
+            act();
         }
         (crate::hooks::HOOKS.preempt)();
     }
