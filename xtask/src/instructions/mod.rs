@@ -113,6 +113,7 @@ fn instructions(architecture: Architecture, words: &[Word], code: &[u8]) -> Vec<
     };
     let name = |mnemonic| match mnemonic {
         Mnemonic::Cld => Some("cld"),
+        Mnemonic::Popfq => Some("popfq"),
         Mnemonic::Call => Some("call"),
         _ => None,
     };

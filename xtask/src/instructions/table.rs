@@ -153,11 +153,11 @@ const DIRECTION: &str = "or a program's direction flag makes the kernel copy bac
 
 const X86_64: &[Rule] = &[
     In("kstack::arch::x86_64::entry::common", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::nmi_body", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::nmi_from_user", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::debug", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::double_fault", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::machine_check", &["cld", "call"], DIRECTION),
+    In("kstack::arch::x86_64::nmi::nmi_body", &["popfq", "call"], DIRECTION),
+    In("kstack::arch::x86_64::nmi::nmi_from_user", &["popfq", "call"], DIRECTION),
+    In("kstack::arch::x86_64::nmi::debug", &["popfq", "call"], DIRECTION),
+    In("kstack::arch::x86_64::nmi::double_fault", &["popfq", "call"], DIRECTION),
+    In("kstack::arch::x86_64::nmi::machine_check", &["popfq", "call"], DIRECTION),
 ];
 
 const I386: &[Rule] = &[In("kstack::arch::i386::entry::common", &["cld", "call"], DIRECTION)];
