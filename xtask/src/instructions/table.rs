@@ -155,7 +155,7 @@ const X86_64: &[Rule] = &[
     In("kstack::arch::x86_64::entry::common", &["cld", "call"], DIRECTION),
     In("kstack::arch::x86_64::nmi::nmi_body", &["popfq", "call"], DIRECTION),
     In("kstack::arch::x86_64::nmi::nmi_from_user", &["popfq", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::debug", &["popfq", "call"], DIRECTION),
+    In("kstack::arch::x86_64::nmi::debug_from_kernel", &["popfq", "call"], DIRECTION),
     In("kstack::arch::x86_64::nmi::double_fault", &["popfq", "call"], DIRECTION),
     In("kstack::arch::x86_64::nmi::machine_check", &["popfq", "call"], DIRECTION),
 ];
