@@ -175,10 +175,10 @@ fn start_other_cpus() {
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
+            // Keep the number reserved: the CPU may still come up late, and then its stacks and what the interrupt controller calls it
+            // are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
         }
-        // Also then: should it come after all, its number, its stacks and what the hardware calls it are its own. Without the last, what is
-        // sent to it would go nowhere, and a flush would wait for it for ever.
         number += 1;
     });
     if too_many > 0 {

@@ -70,5 +70,9 @@ table! {
         control::u1_the_old_interrupt_controllers_raise_no_exception,
         control::u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay,
     ],
-    own: []
+    own: [
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
+    ]
 }
