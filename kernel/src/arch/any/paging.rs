@@ -13,7 +13,7 @@ pub struct Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoMemory;
 
-/// Cuts memory into what one entry of the tables maps: `large` bytes wherever that many lie in it, 4 KiB at its ends. So no entry
+/// Cuts a stretch of memory, which no other one given overlaps, into what one entry of the tables maps: `large` bytes wherever that many lie in it, 4 KiB at its ends. So no entry
 /// reaches beyond: what is next to memory may be a device, or another owner's. `map` is given an address and whether it is large.
 pub fn in_pieces(
     lowest: u64,
