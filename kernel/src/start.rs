@@ -179,7 +179,8 @@ fn start_other_cpus() {
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
-            // Should it come after all, number, stacks and what the interrupt controller calls it are its own.
+            // Keep the number reserved: the CPU may still come up late, and then its stacks and what the interrupt controller calls it
+            // are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
         }
         number += 1;

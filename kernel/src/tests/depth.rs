@@ -41,8 +41,9 @@ use kstack_core::verdict::{Cause, OverflowReport};
 
 /// Bytes above the lowest at which the sweep begins: where a section with others in it still finds room.
 const ABOVE: usize = 2 * RESERVE.get() + 256;
-/// Bytes below the lowest at which it ends.
-const BELOW: usize = 64;
+/// Bytes below the lowest at which it ends. Where `thread_info` lies at the low end of the stack, a call on a stack writes there: so
+/// it ends there too.
+const BELOW: usize = if EXPECTED.kept_below > 0 { 0 } else { 64 };
 /// Landings.
 const LANDINGS: usize = (ABOVE + BELOW) / STEP;
 /// How long an NMI may take.
