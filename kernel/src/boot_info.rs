@@ -81,6 +81,23 @@ impl BootInfo {
         }
     }
 
+    /// Makes a stretch RAM, whatever the map has there: something is in it that is to be read.
+    pub fn claim(&mut self, lowest: u64, top: u64) {
+        for index in 0..MOST_REGIONS {
+            let Some(region) = self.regions[index].filter(|region| !region.is_ram) else {
+                continue;
+            };
+            let (from, end) = (region.lowest, region.top());
+            if end <= lowest || from >= top {
+                continue;
+            }
+            self.regions[index] = None;
+            self.add_region(MemoryRegion { bytes: lowest.saturating_sub(from), ..region });
+            self.add_region(MemoryRegion { lowest: top, bytes: end.saturating_sub(top), ..region });
+        }
+        self.add_region(MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
+    }
+
     #[cfg_attr(
         not(target_pointer_width = "32"),
         expect(dead_code, reason = "the direct map of 64-bit machines reaches everywhere")

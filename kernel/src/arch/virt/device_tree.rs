@@ -1,6 +1,7 @@
 //! The device tree: what firmware tells of a machine that has no other way to ask. For the architectures that boot with one.
 
 use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::memory::frames::FRAME_BYTES;
 use fdt::Fdt;
 
 /// A tree where the boot loader left it. To be read before its memory is given out.
@@ -36,6 +37,8 @@ impl<'t> Tree<'t> {
             self.number("/chosen", "linux,initrd-end"),
         ) {
             info.initrd = Some((lowest, top.saturating_sub(lowest)));
+            // Boot loaders list it among what is reserved; the kernel reads it.
+            info.claim(lowest & !(FRAME_BYTES - 1), top.next_multiple_of(FRAME_BYTES));
         }
         if let Some(line) = self.text("/chosen", "bootargs") {
             info.set_command_line(line.bytes());
