@@ -220,8 +220,8 @@ const SHAPES: &[(&str, &str)] = &[
     ("Llseek", "fnnbe"),
     ("ClockGettime64", "nb"),
     ("ClockGetres64", "nb"),
-    ("ClockNanosleep64", "nntb"),
-    ("Futex64", "uqnt"),
+    ("ClockNanosleep64", "nnTb"),
+    ("Futex64", "uqnT"),
     ("SetThreadArea", "b"),
     ("CacheFlush", "aan"),
 ];
@@ -343,15 +343,13 @@ impl Arguments<'_> {
                 let word = self.draw.below(self.places.words.len());
                 (&raw const self.places.words[word]).addr()
             }
-            b't' => {
-                self.places.time = [0; 4];
-                let nanoseconds = self.draw.below(3_000_000);
-                // Seconds, then nanoseconds, in words of the machine.
-                if size_of::<usize>() == 8 {
-                    self.places.time[1] = nanoseconds as u64;
-                } else {
-                    self.places.time[0] = (nanoseconds as u64) << 32;
-                }
+            // Seconds, then nanoseconds: in words of the machine, or in 64 bits.
+            b't' | b'T' => {
+                let nanoseconds = self.draw.below(3_000_000) as u64;
+                let is_wide = letter == b'T' || size_of::<usize>() == 8;
+                let [seconds, rest] =
+                    if is_wide { [0, nanoseconds] } else { [nanoseconds << 32, 0] };
+                self.places.time = [seconds, rest, 0, 0];
                 self.places.time.as_ptr().addr()
             }
             b'i' => {

@@ -77,6 +77,7 @@ fn names(calls: &Calls) -> i32 {
     }
     must!(unlink(c"one/file") == 0 && rmdir(c"one") == 0 && rmdir(c"empty") == 0, "cleaning up");
     must!(call(nr::CLOSE, [file as usize]) == 0, "close");
+    must!(mkdir(c"stays") == 0, "mkdir");
     // Names that go while they are read.
     const FILES: u32 = 300;
     let mut name = *b"f000\0";
@@ -104,8 +105,14 @@ fn names(calls: &Calls) -> i32 {
         }
     }
     must!(removed == FILES, "names were skipped while others went");
+    must!(call(calls.number("Lseek"), [directory, 0, 0]) == 0, "back to the first name");
+    let read = call(calls.number("Getdents64"), [directory, entries.as_mut_ptr().addr(), 512]);
+    must!(read > 0, "a directory is read again");
     must!(call(nr::CLOSE, [directory]) == 0 && chdir(c"/") == 0, "close");
-    must!(rmdir(c"/tmp/names") == 0, "the directory is not empty");
+    must!(
+        rmdir(c"/tmp/names/stays") == 0 && rmdir(c"/tmp/names") == 0,
+        "the directory is not empty"
+    );
     0
 }
 
