@@ -323,6 +323,8 @@ impl Arguments<'_> {
             b'e' => self.draw.below(4),
             b'O' => self.draw.of(&[0, 1, 511, 512, 4096, 70_000]),
             b'a' => self.page(),
+            // All that there may be of an address space, now and then.
+            b'z' if self.draw.once_in(40) => usize::MAX >> 17 & !(PAGE - 1),
             b'z' => self.draw.of(&[1, 1, 1, 2, 4, 16, 256, 4096]) * PAGE,
             b'P' => self.draw.below(8),
             // Private and anonymous mostly; fixed sometimes, or where nothing is.

@@ -10,6 +10,7 @@ mod every_moment;
 mod hostile;
 mod interrupts;
 mod layouts;
+mod memory;
 mod overflows;
 mod processes;
 mod programs;
@@ -128,6 +129,20 @@ table! {
         programs::p4_maps_names_stack_and_heap,
         programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,
         programs::p2_o5_many_processes_leave_nothing_behind,
+        memory::u1_a_guard_that_a_program_makes_is_as_good_as_the_kernels,
+        memory::u1_p4_the_heap_grows_past_holes_and_never_over_anything,
+        memory::u1_p3_the_stack_keeps_its_gap_to_what_is_accessible_and_none_to_a_guard,
+        memory::u1_a_failed_mapping_changes_nothing,
+        memory::u1_a_program_has_as_many_areas_as_linux_allows_and_no_more,
+        memory::u1_address_space_without_pages_costs_no_time,
+        memory::u1_no_cpu_writes_to_a_page_after_it_was_protected,
+        memory::u1_p2_what_a_parent_writes_after_a_fork_is_its_own,
+        memory::u1_files_grow_have_holes_and_leave_half_of_memory,
+        memory::u1_p2_every_thread_has_its_own_thread_pointer,
+        memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
+        memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,
+        memory::u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner,
+        memory::t7_what_is_charged_is_the_sum_of_all_live_stacks,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
@@ -136,7 +151,7 @@ table! {
         hostile::u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing,
         hostile::u1_s1_a_child_has_its_parents_floating_point,
         hostile::u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent,
-        hostile::u1_files_take_their_part_of_the_heap_and_can_be_removed_again,
+        hostile::u1_links_take_their_part_of_the_heap_and_can_be_removed_again,
         hostile::u1_a_process_that_can_be_killed_dies_of_it,
         hostile::u1_exit_group_wins_against_clone,
         hostile::u1_a_child_is_given_to_one_waiter,

@@ -323,3 +323,20 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 
 /// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
 pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    const SET_TLS: usize = 0xf_0005;
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { syscall(SET_TLS, [word.as_ptr().addr(), 0, 0, 0, 0, 0]) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mrc p15, 0, {0}, c13, c0, 3", "ldr {0}, [{0}]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

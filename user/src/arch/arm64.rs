@@ -237,3 +237,19 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: just above user memory, the kernel's first byte, the stack arena.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x1_0000_0000_0000, 0xffff_0000_0000_0000, 0xffff_c900_0000_4000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { asm!("msr tpidr_el0, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mrs {0}, tpidr_el0", "ldr {0}, [{0}]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

@@ -243,3 +243,19 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: just above user memory, the kernel's first byte, the end of the upper half.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x40_0000_0000, 0xffff_ffc0_0000_0000, 0xffff_ffff_ffff_e000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { asm!("mv tp, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("ld {}, 0(tp)", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

@@ -358,3 +358,20 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
 /// Addresses no program can have: the last page below the kernel, the kernel's first byte, the stack arena.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x7fff_ffff_f000, 0xffff_8000_0000_0000, 0xffff_c900_0000_4000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    let arguments = [SET_FS, word.as_ptr().addr(), 0, 0, 0, 0];
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { syscall(ARCH_PRCTL, arguments) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mov {}, fs:[0]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

@@ -17,6 +17,7 @@ use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -83,9 +84,7 @@ fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
     if value & PRESENT != 0 {
         return Ok(value & ADDRESS);
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(table.addr() | TABLE, Ordering::Release);
-    Ok(table.addr())
+    Ok(new_table(entry, value, |table| table | TABLE)? & ADDRESS)
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
@@ -106,6 +105,19 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
         table = value & ADDRESS;
     }
     Some(entry(table, 2, address))
+}
+
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+fn absent_bytes(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for (level, (shift, _)) in LEVELS.into_iter().enumerate() {
+        let value = entry(table, level, address).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return 1 << shift;
+        }
+        table = value & ADDRESS;
+    }
+    0
 }
 
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
@@ -253,7 +265,7 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -261,7 +273,28 @@ impl UserTables {
                 if access.exec {
                     cpu::sync_instructions(frame.bytes_ptr());
                 }
-                leaf.store(value & !(READ_ONLY | NO_EXEC) | bits(access), Ordering::Release);
+                let kept = value & !(READ_ONLY | NO_EXEC);
+                leaf.store(kept | USER | bits(access), Ordering::Release);
+            }
+        }
+    }
+
+    /// Makes the tables for a page, so that mapping it cannot fail.
+    pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
+        leaf(self.root, address).map(|_| ())
+    }
+
+    /// The first mapped page at or above `from` and below `top`.
+    pub fn next_mapped(&self, from: u64, top: u64) -> Option<u64> {
+        next_mapped(from, top, |address| absent_bytes(self.root, address))
+    }
+
+    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    pub fn forbid(&mut self, address: u64) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !USER | READ_ONLY | NO_EXEC, Ordering::Release);
             }
         }
     }
@@ -286,8 +319,8 @@ impl Drop for UserTables {
     }
 }
 
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
+/// Drops every CPU's cached translations of user pages that may have been used.
+pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
+    cpu::flush_pages(pages);
     crate::arch::smp::flush_others();
 }

@@ -14,6 +14,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -100,9 +101,7 @@ fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
     if value & VALID != 0 {
         return Ok(value & ADDRESS);
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(table.addr() | TABLE, Ordering::Release);
-    Ok(table.addr())
+    Ok(new_table(entry, value, |table| table | TABLE)? & ADDRESS)
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
@@ -124,6 +123,20 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
         table = value & ADDRESS;
     }
     Some(entry(table, address >> 12))
+}
+
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+fn absent_bytes(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & VALID == 0 {
+            return 1 << shift;
+        }
+        table = value & ADDRESS;
+    }
+    let value = entry(table, address >> 12).load(Ordering::Acquire);
+    if value & VALID == 0 { 4096 } else { 0 }
 }
 
 /// Makes what was stored to tables visible to the CPUs' walks. An entry that becomes valid needs no more than that: CPUs cache
@@ -315,7 +328,7 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -325,6 +338,27 @@ impl UserTables {
                 }
                 let kept = value & !(READ_ONLY | NO_USER_EXEC);
                 leaf.store(kept | user_bits(access), Ordering::Release);
+                publish();
+            }
+        }
+    }
+
+    /// Makes the tables for a page, so that mapping it cannot fail.
+    pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
+        leaf(self.root, address).map(|_| ())
+    }
+
+    /// The first mapped page at or above `from` and below `top`.
+    pub fn next_mapped(&self, from: u64, top: u64) -> Option<u64> {
+        next_mapped(from, top, |address| absent_bytes(self.root, address))
+    }
+
+    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    pub fn forbid(&mut self, address: u64) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & VALID != 0 {
+                leaf.store(value & !USER | READ_ONLY | NO_USER_EXEC, Ordering::Release);
                 publish();
             }
         }
@@ -365,7 +399,7 @@ impl Drop for UserTables {
     }
 }
 
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
+/// Drops every CPU's cached translations of user pages that may have been used.
+pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
+    cpu::flush_pages(pages);
 }

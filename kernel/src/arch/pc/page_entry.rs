@@ -2,9 +2,9 @@
 //!
 //! Source: Intel SDM vol. 3, chapter 5, "4-level paging" and "PAE paging".
 
-use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{Access, NoMemory, new_table};
 use crate::memory::direct;
-use crate::memory::frames::{self, Frame};
+use crate::memory::frames::Frame;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// It maps something, or leads to a table.
@@ -42,9 +42,7 @@ pub fn next_table(entry: &AtomicU64, flags: u64) -> Result<u64, NoMemory> {
     if value & PRESENT != 0 {
         return Ok(value & ADDRESS);
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(table.addr() | flags, Ordering::Release);
-    Ok(table.addr())
+    Ok(new_table(entry, value, |table| table | flags)? & ADDRESS)
 }
 
 /// The flags for what a page may be used for.
