@@ -163,7 +163,7 @@ table! {
         hostile::u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing,
         hostile::u1_s1_a_child_has_its_parents_floating_point,
         hostile::u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent,
-        hostile::u1_files_take_their_part_of_the_heap_and_can_be_removed_again,
+        hostile::u1_links_take_their_part_of_the_heap_and_can_be_removed_again,
         hostile::u1_a_process_that_can_be_killed_dies_of_it,
         hostile::u1_exit_group_wins_against_clone,
         hostile::u1_a_child_is_given_to_one_waiter,
