@@ -31,7 +31,7 @@ unsafe extern "C" {
 }
 
 /// The heap has an eighth of the memory, within these bounds; half of the lower one is what the kernel cannot do without.
-const LEAST_HEAP: u64 = 8 << 20;
+const LEAST_HEAP: u64 = 16 << 20;
 const MOST_HEAP: u64 = 256 << 20;
 /// The table of frames has at most this part of the longest stretch that the boot tables reach.
 const MOST_FOR_TABLE: u64 = 2;
@@ -149,6 +149,7 @@ fn set_up_memory(info: &BootInfo) {
         (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
     ];
     paging::set_up_kernel(info.regions(), &image).expect("memory for the kernel's page tables");
+    frames::end_of_boot();
     // SAFETY: (1) RAM in the direct map, taken for this.
     unsafe { heap::set_up(direct(heap), heap_bytes as usize) };
 }

@@ -39,7 +39,9 @@ impl<'i> BootMap<'i> {
     /// Takes so many bytes, in one stretch that ends at `limit` or below; where they begin, if there is room.
     pub fn find(&mut self, bytes: u64, limit: u64) -> Option<u64> {
         let bytes = bytes.next_multiple_of(FRAME_BYTES);
-        let fits = |&(lowest, top): &(u64, u64)| lowest + bytes <= top.min(limit);
+        let fits = |&(lowest, top): &(u64, u64)| {
+            lowest.checked_add(bytes).is_some_and(|end| end <= top.min(limit))
+        };
         let (lowest, _) = self.free().find(fits)?;
         self.take(lowest, lowest + bytes);
         Some(lowest)

@@ -224,10 +224,27 @@ pub fn free_count() -> usize {
     FREE.lock().free
 }
 
-/// Frames that were never given out so far: what the kernel has not touched.
-pub fn fresh_count() -> usize {
-    let free = FREE.lock();
-    free.fresh[..free.stretches].iter().map(|&(at, top)| (top - at) as usize).sum()
+/// What was never given out so far, lowest first: a copy.
+pub fn fresh() -> impl Iterator<Item = (u64, u64)> {
+    let (fresh, stretches) = {
+        let free = FREE.lock();
+        (free.fresh, free.stretches)
+    };
+    let address =
+        |index: u32| (u64::from(index) + LOWEST.load(Ordering::Relaxed) as u64) * FRAME_BYTES;
+    fresh.into_iter().take(stretches).map(move |(at, top)| (address(at), address(top)))
+}
+
+static TOUCHED_AT_BOOT: AtomicUsize = AtomicUsize::new(0);
+
+/// Remembers how many frames have been given out so far. Once, when memory is set up.
+pub fn end_of_boot() {
+    TOUCHED_AT_BOOT.store(total_count() - free_count(), Ordering::Relaxed);
+}
+
+/// How many frames it took to set memory up.
+pub fn touched_at_boot() -> usize {
+    TOUCHED_AT_BOOT.load(Ordering::Relaxed)
 }
 
 /// Frames the allocator was given at boot.

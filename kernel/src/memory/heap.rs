@@ -4,6 +4,7 @@
 //! A thread is held by `Arc<Thread>`, which allocates through the global allocator. Its layout is unlike any other, so the
 //! allocator knows it by that and serves it from [`TASKS`].
 
+use crate::cpus;
 use crate::memory::fallible;
 use crate::memory::slab::Slab;
 use crate::sched::Thread;
@@ -11,7 +12,6 @@ use crate::sync::SpinLock;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use kstack::local::CpuLocal;
 use talc::{ErrOnOom, Span, Talc};
 
 struct Heap(SpinLock<Talc<ErrOnOom>>);
@@ -26,6 +26,14 @@ pub fn allocated_bytes() -> usize {
     ALLOCATED.load(Ordering::Relaxed)
 }
 
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether so many bytes more leave a quarter of the heap free. What outlives its maker asks: files and names. So there is always
+/// room for the call that removes them.
+pub fn has_room_for_files(more: usize) -> bool {
+    allocated_bytes().saturating_add(more) <= BYTES.load(Ordering::Relaxed) / 4 * 3
+}
+
 /// Gives the heap its memory, once, at boot.
 ///
 /// # Safety
@@ -35,6 +43,7 @@ pub unsafe fn set_up(lowest: *mut u8, bytes: usize) {
     // SAFETY: (1) by the caller's promise.
     let claimed = unsafe { HEAP.0.lock().claim(Span::from_base_size(lowest, bytes)) };
     assert!(claimed.is_ok(), "the heap's memory is too small");
+    BYTES.store(bytes, Ordering::Relaxed);
 }
 
 /// Where threads lie: what an `Arc<Thread>` allocates, two counters and the thread.
@@ -59,9 +68,7 @@ pub fn with_promised<R>(layout: Layout, make: impl FnOnce() -> R) -> Option<R> {
     }
     PROMISED.store(block, Ordering::Relaxed);
     PROMISED_BYTES.store(layout.size(), Ordering::Relaxed);
-    // SAFETY: (1) a thread calls this: the CPU has loaded its block.
-    let running = unsafe { CpuLocal::current_thread() };
-    PROMISED_TO.store(running, Ordering::Relaxed);
+    PROMISED_TO.store(cpus::current_thread(), Ordering::Relaxed);
     let made = make();
     PROMISED_TO.store(0, Ordering::Relaxed);
     let left = PROMISED.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -83,8 +90,7 @@ pub fn unkept_promises() -> u32 {
 #[inline(always)]
 fn promised(layout: Layout) -> Option<*mut u8> {
     let to = PROMISED_TO.load(Ordering::Relaxed);
-    // SAFETY: (1) a thread was promised something: the CPUs have loaded their blocks.
-    if to == 0 || to != unsafe { CpuLocal::current_thread() } {
+    if to == 0 || to != cpus::current_thread() {
         return None;
     }
     if PROMISED_BYTES.load(Ordering::Relaxed) != layout.size() {

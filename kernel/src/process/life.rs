@@ -11,7 +11,7 @@ use super::table::{self, Which};
 use super::{Process, abi, calls_misc, current, load, tree};
 use crate::arch::regs::SavedRegs;
 use crate::memory::fallible;
-use crate::sched::{self, Name, SpawnError, WaitQueue};
+use crate::sched::{self, Name, SpawnError, Thread, WaitQueue};
 use crate::sync::{Mutex, SpinLock};
 use crate::time;
 use alloc::borrow::Cow;
@@ -133,8 +133,12 @@ impl From<SpawnError> for Errno {
     }
 }
 
-/// Starts a program as the kernel's child.
-fn start(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<Arc<Process>, Errno> {
+/// Starts a program as the kernel's child; its process and its first thread.
+fn start(
+    path: &str,
+    argv: &[&[u8]],
+    output: Arc<OpenFile>,
+) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
     let mut arguments = Vec::new();
     for argument in argv {
         fallible::push(&mut arguments, fallible::bytes(argument)?)?;
@@ -157,17 +161,18 @@ fn start(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<Arc<Proces
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
     sched::start(&thread);
-    Ok(process)
+    Ok((process, thread))
 }
 
 /// Starts a program as the kernel's child and waits for it. Its status: 0 to 255, or 128 + signal.
 fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i32, ExecError> {
-    let process = start(path, argv, output).map_err(ExecError)?;
+    let (process, thread) = start(path, argv, output).map_err(ExecError)?;
     let mut ended = None;
     process.changed.wait_uninterruptibly(|| {
         ended = process.status();
         ended.is_some()
     });
+    thread.join();
     let status = ended.unwrap_or(0);
     Ok(if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff })
 }

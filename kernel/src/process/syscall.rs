@@ -165,6 +165,11 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
 /// Numbers already logged, as bits.
 static LOGGED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
+/// All numbers are logged again. For tests.
+pub fn forget_logged() {
+    LOGGED.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
+}
+
 /// ENOSYS, logged once per number.
 fn unknown(number: u64) -> SysResult {
     // Numbers beyond all calls there are share the last bit: a program must not be able to fill the log.

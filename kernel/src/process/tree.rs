@@ -10,7 +10,7 @@ use super::error::Errno;
 use super::file_bytes::FileBytes;
 use super::names::Names;
 use crate::initramfs;
-use crate::memory::fallible;
+use crate::memory::{fallible, heap};
 use crate::sync::{Mutex, SpinLock};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -73,6 +73,9 @@ static CHANGING: Mutex<()> = Mutex::new(());
 
 impl Node {
     pub(crate) fn new(content: Content, permissions: u32) -> Result<Arc<Self>, Errno> {
+        if !heap::has_room_for_files(size_of::<Self>() + MOST_NAME) {
+            return Err(Errno::ENOSPC);
+        }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
         Ok(fallible::shared(Self { inode, permissions, content })?)
     }

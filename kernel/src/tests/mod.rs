@@ -8,8 +8,10 @@ mod arch;
 mod backtraces;
 mod depth;
 mod every_moment;
+mod hostile;
 mod interrupts;
 mod layouts;
+mod machine;
 mod memory;
 mod overflows;
 mod processes;
@@ -21,6 +23,7 @@ mod user_mode;
 
 use crate::arch::power::{self, End};
 use alloc::string::String;
+pub use hostile::fuzz_by_command;
 
 /// What a test says: nothing, or what was wrong.
 pub type Outcome = Result<(), String>;
@@ -66,6 +69,10 @@ pub(crate) use table;
 table! {
     EVERYWHERE,
     shared: [
+        machine::m1_every_cpu_and_all_memory_of_the_machine_are_used,
+        machine::m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own,
+        machine::m1_booting_touches_page_tables_and_no_other_memory,
+        machine::m1_free_memory_at_boot_is_whole_pages_of_ram_that_nothing_else_is_in,
         layouts::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
         layouts::t1_a_thread_stack_has_its_size_is_aligned_mapped_and_between_guards,
         interrupts::i1_every_cpu_has_an_irq_stack_of_its_own_between_guards,
@@ -81,6 +88,7 @@ table! {
         switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
         switching::t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it,
         switching::t16_current_is_one_load,
+        switching::i4_a_thread_with_bottom_halves_disabled_is_not_preempted,
         switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
         switching::s2_a_kernel_thread_starts_with_its_function_and_argument,
         switching::s5_a_dead_threads_stack_is_given_back_by_the_next_thread,
@@ -136,6 +144,11 @@ table! {
         memory::u1_address_space_without_pages_costs_no_time,
         memory::u1_no_cpu_writes_to_a_page_after_it_was_protected,
         memory::u1_p2_what_a_parent_writes_after_a_fork_is_its_own,
+        memory::t4_the_depot_learns_how_many_stacks_are_wanted,
+        memory::t13_an_interrupt_notes_how_deep_its_threads_stack_is,
+        memory::u1_t11_a_sorted_list_says_what_a_plain_one_says,
+        memory::u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_should_be,
+        programs::u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned,
         memory::u1_files_grow_have_holes_and_leave_half_of_memory,
         memory::u1_p2_every_thread_has_its_own_thread_pointer,
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
@@ -146,6 +159,23 @@ table! {
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
         processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
+        hostile::u1_p8_any_number_of_pieces_is_read_and_written,
+        hostile::u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing,
+        hostile::u1_s1_a_child_has_its_parents_floating_point,
+        hostile::u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent,
+        hostile::u1_files_take_their_part_of_the_heap_and_can_be_removed_again,
+        hostile::u1_a_process_that_can_be_killed_dies_of_it,
+        hostile::u1_exit_group_wins_against_clone,
+        hostile::u1_a_child_is_given_to_one_waiter,
+        hostile::u1_numbers_of_threads_groups_and_processes_mean_one_thing,
+        hostile::u1_p2_the_end_of_a_thread_clears_its_word_and_wakes,
+        hostile::u1_p2_execve_ends_the_other_threads,
+        hostile::u1_programs_that_never_call_the_kernel_are_preempted,
+        hostile::u1_t7_t11_a_fork_that_fails_leaves_no_process,
+        hostile::u1_with_no_heap_at_all_system_calls_are_errors,
+        hostile::u1_p8_an_unknown_call_is_logged_once,
+        hostile::u1_deaths_are_logged_and_not_without_end,
+        hostile::u1_system_calls_with_any_arguments_break_nothing,
     ],
     own: [
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,

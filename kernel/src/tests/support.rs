@@ -1,6 +1,7 @@
 //! What several tests share: classifying addresses, waiting for a condition, running something on a given CPU.
 
 use super::Outcome;
+use super::arch::EXPECTED;
 use crate::arch::irqchip::{self, vector};
 use crate::arch::paging;
 use crate::arch::regs::SavedRegs;
@@ -8,7 +9,7 @@ use crate::cpus::{self, Cpu};
 use crate::memory::{frames, heap};
 use crate::stacks::OwnedStack;
 use crate::sync::SpinLock;
-use crate::{interrupts, sched, time};
+use crate::{interrupts, process, sched, time};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -45,12 +46,26 @@ pub fn free_frames() -> Result<usize, alloc::string::String> {
     Ok(frames::free_count() + heap::TASKS.counts().slabs)
 }
 
+/// Frames that are free once every parked stack has been given back.
+pub fn settled_frames() -> Result<usize, alloc::string::String> {
+    until("nothing is on its way out", || {
+        process::all().is_empty() && crate::stacks::census().ending == 0
+    })?;
+    crate::stacks::drain_this_cpu();
+    crate::stacks::reclaim(u32::MAX);
+    Ok(free_frames()? + EXPECTED.stack_kib / 4 * crate::stacks::census().parked as usize)
+}
+
 /// Makes the arena's page tables for more stacks than any test has at a time. They are kept once made, so that a later count of
 /// frames finds none that are new, whichever tests ran before.
 pub fn make_arena_tables() -> Outcome {
-    const STACKS: usize = 96;
+    make_arena_tables_for(96)
+}
+
+/// The same for so many stacks.
+pub fn make_arena_tables_for(stacks: usize) -> Outcome {
     let one = |_| OwnedStack::acquire_thread(sched::current().id());
-    let stacks: Result<Vec<_>, _> = (0..STACKS).map(one).collect();
+    let stacks: Result<Vec<_>, _> = (0..stacks).map(one).collect();
     stacks.map(drop).map_err(|error| alloc::format!("{error:?}"))
 }
 

@@ -13,6 +13,9 @@ use super::power;
 use crate::memory::direct;
 use core::fmt;
 
+/// The machine's serial port, physical.
+pub(super) const PL011: u64 = 0x0900_0000;
+
 /// One way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
@@ -22,8 +25,6 @@ pub enum Port {
     Semihosting,
 }
 
-/// The machine's serial port, physical.
-pub(super) const PL011: u64 = 0x0900_0000;
 /// What people read.
 pub const CONSOLE: Port = Port::Pl011(PL011);
 /// What tools read.

@@ -13,6 +13,7 @@ use crate::arch::layout::FIRMWARE_WINDOW;
 use crate::arch::pc::page_entry::{GLOBAL, NO_EXEC, PRESENT, UNCACHED};
 use crate::arch::{cpu, paging};
 use acpi::madt::{Madt, MadtEntry};
+use acpi::rsdp::Rsdp;
 use acpi::{AcpiHandler, AcpiTables, PhysicalMapping};
 use core::pin::Pin;
 use core::ptr::NonNull;
@@ -88,8 +89,8 @@ fn hide_all() {
 }
 
 /// Asks the table of interrupt controllers; nothing if there is none, or a damaged one.
-fn with_madt<R>(ask: impl FnOnce(Pin<&Madt>) -> R) -> Option<R> {
-    let answer = tables().and_then(|tables| {
+fn with_madt<R>(root: u64, ask: impl FnOnce(Pin<&Madt>) -> R) -> Option<R> {
+    let answer = tables(root).and_then(|tables| {
         let madt = tables.find_table::<Madt>().ok()?;
         is_whole(&madt).then(|| ask(madt.get()))
     });
@@ -97,18 +98,20 @@ fn with_madt<R>(ask: impl FnOnce(Pin<&Madt>) -> R) -> Option<R> {
     answer
 }
 
-fn tables() -> Option<AcpiTables<Window>> {
+/// The tables that the root pointer at a physical address leads to; 0: it has to be looked for.
+fn tables(root: u64) -> Option<AcpiTables<Window>> {
     /// Bytes of the root pointer's newer form, and where its length and its two pointers are (ACPI 6.5, table 5.3).
     const ROOT_BYTES: usize = 36;
     const REVISION: usize = 15;
     const RSDT: usize = 16;
     const LENGTH: usize = 20;
     const XSDT: usize = 24;
-    let root = ROOT.load(Ordering::Relaxed);
-    if root == 0 {
+    let root = if root == 0 {
         // SAFETY: (1) it looks into the first MiB only, through the window.
-        return unsafe { AcpiTables::search_for_rsdp_bios(Window) }.ok();
-    }
+        unsafe { Rsdp::search_for_on_bios(Window) }.ok()?.physical_start() as u64
+    } else {
+        root
+    };
     let at = show(root, ROOT_BYTES)?;
     let byte = |offset: usize| {
         // SAFETY: (1) the window shows so many bytes.
@@ -117,8 +120,8 @@ fn tables() -> Option<AcpiTables<Window>> {
     let number = |from: usize, bytes: usize| {
         (0..bytes).rev().fold(0_u64, |number, place| number << 8 | u64::from(byte(from + place)))
     };
-    // The crate sums up as many bytes as the pointer itself says.
-    if byte(REVISION) > 0 && number(LENGTH, 4) > ROOT_BYTES as u64 {
+    // The crate sums up as many bytes as the pointer itself says: none, if it says so.
+    if byte(REVISION) > 0 && number(LENGTH, 4) != ROOT_BYTES as u64 {
         return None;
     }
     // Without the newer table, or with one that this CPU's pointers do not reach, the older one.
@@ -150,7 +153,14 @@ fn is_whole(madt: &PhysicalMapping<Window, Madt>) -> bool {
 }
 
 /// The local APIC numbers of the usable CPUs.
-pub fn find_cpus(mut found: impl FnMut(u32)) {
+pub fn find_cpus(found: impl FnMut(u32)) {
+    if !find_cpus_from(ROOT.load(Ordering::Relaxed), found) {
+        log!("no usable ACPI table of CPUs: this machine runs with the one it started on");
+    }
+}
+
+/// The same by the root pointer at a physical address. Says whether there is such a table.
+pub fn find_cpus_from(root: u64, mut found: impl FnMut(u32)) -> bool {
     /// In an entry's flags: the CPU can be used.
     const ENABLED: u32 = 1;
     let mut found = |id: u32, flags: u32| {
@@ -163,7 +173,7 @@ pub fn find_cpus(mut found: impl FnMut(u32)) {
         }
         found(id);
     };
-    let read = with_madt(|madt| {
+    with_madt(root, |madt| {
         for entry in madt.entries() {
             match entry {
                 MadtEntry::LocalApic(local) => found(local.apic_id.into(), local.flags),
@@ -171,10 +181,8 @@ pub fn find_cpus(mut found: impl FnMut(u32)) {
                 _ => {}
             }
         }
-    });
-    if read.is_none() {
-        log!("no usable ACPI table of CPUs: this machine runs with the one it started on");
-    }
+    })
+    .is_some()
 }
 
 /// Where the controller is that the lines of the old ISA bus lead to; nothing if the firmware does not say.
@@ -187,5 +195,5 @@ pub fn io_apic() -> Option<u64> {
             _ => None,
         })
     };
-    with_madt(first).flatten()
+    with_madt(ROOT.load(Ordering::Relaxed), first).flatten()
 }

@@ -1,6 +1,6 @@
 //! More than one CPU: starting them, and making them flush.
 
-pub use super::acpi::find_cpus;
+pub use super::acpi::{find_cpus, find_cpus_from};
 use super::irqchip::{self, vector};
 use super::{ports, start_page};
 use crate::arch::{boot, cpu, paging};

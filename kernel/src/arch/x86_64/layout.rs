@@ -11,6 +11,8 @@
 
 /// Where physical memory appears.
 pub const DIRECT_MAP: u64 = 0xffff_8880_0000_0000;
+/// Bytes of memory that it can show.
+pub const REACH: u64 = ARENA - DIRECT_MAP;
 /// Where the arena of stacks starts, about.
 pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
@@ -26,7 +28,7 @@ pub const EARLY_TOP: u64 = 4 << 30;
 /// Where the interrupt controllers are, physically: pages of 2 MiB of the direct map, uncached.
 pub(super) const DEVICES: [u64; 2] = [0xfec0_0000, 0xfee0_0000];
 /// Where tables of the firmware appear while they are read.
-pub(in crate::arch) const FIRMWARE_WINDOW: u64 = CPU_TABLES + (1 << 30);
+pub const FIRMWARE_WINDOW: u64 = CPU_TABLES + (1 << 30);
 
 /// The kernel's pointer to a device register: those of [`DEVICES`] are in the direct map, uncached.
 #[inline(always)]
