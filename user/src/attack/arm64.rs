@@ -34,12 +34,14 @@ const PRIVILEGED_INSTRUCTIONS: usize = 5;
 
 /// Executes an instruction that is the kernel's.
 fn privileged(number: usize) {
-    // SAFETY: (1) the process ends there.
-    match number {
-        0 => unsafe { asm!("mrs x0, sctlr_el1", out("x0") _) },
-        1 => unsafe { asm!("msr vbar_el1, xzr") },
-        2 => unsafe { asm!("msr daifset, #2") },
-        3 => unsafe { asm!("tlbi vmalle1") },
-        _ => unsafe { asm!("hvc 0") },
+    // SAFETY: (1) the process ends there; were it not to, what is changed is named.
+    unsafe {
+        match number {
+            0 => asm!("mrs x0, sctlr_el1", out("x0") _),
+            1 => asm!("msr vbar_el1, xzr"),
+            2 => asm!("msr daifset, #2"),
+            3 => asm!("tlbi vmalle1"),
+            _ => asm!("hvc 0"),
+        }
     }
 }

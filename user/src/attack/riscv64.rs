@@ -34,12 +34,14 @@ const PRIVILEGED_INSTRUCTIONS: usize = 5;
 
 /// Executes an instruction that is the kernel's.
 fn privileged(number: usize) {
-    // SAFETY: (1) the process ends there.
-    match number {
-        0 => unsafe { asm!("csrr t0, sstatus", out("t0") _) },
-        1 => unsafe { asm!("csrw satp, zero") },
-        2 => unsafe { asm!("sfence.vma") },
-        3 => unsafe { asm!("sret") },
-        _ => unsafe { asm!("csrr t0, mstatus", out("t0") _) },
+    // SAFETY: (1) the process ends there; were it not to, what is changed is named.
+    unsafe {
+        match number {
+            0 => asm!("csrr t0, sstatus", out("t0") _),
+            1 => asm!("csrw satp, zero"),
+            2 => asm!("sfence.vma"),
+            3 => asm!("sret"),
+            _ => asm!("csrr t0, mstatus", out("t0") _),
+        }
     }
 }
