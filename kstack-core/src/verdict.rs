@@ -25,6 +25,7 @@
 //! | a thread with interrupts off, in the scheduler or the switch too | the system stops | the CPU's own words are half changed, and `running` may be the next thread already |
 //! | a thread that holds a spinning lock or keeps bottom halves off | the system stops | what they guard may be half changed |
 //! | an interrupt handler, a softirq, an NMI's handler, on whatever stack | the system stops | none of it is the thread's |
+//! | SP is a program's: in the lower half | the system stops | an entry or a return path went wrong, and nothing says what else it left behind |
 //! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
 //! | whatever ran with an SP of the programs' half | the system stops | an entry or a way back went wrong, and what it left behind cannot be repaired |
 //!

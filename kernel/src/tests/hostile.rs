@@ -83,7 +83,7 @@ pub fn u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent() -> Outcome {
     run("file-attacks", "deaths")
 }
 
-pub fn u1_files_take_their_part_of_the_heap_and_can_be_removed_again() -> Outcome {
+pub fn u1_links_take_their_part_of_the_heap_and_can_be_removed_again() -> Outcome {
     run("file-attacks", "heap")
 }
 
@@ -144,8 +144,8 @@ pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
             Err(_) => size /= 2,
         }
     }
-    let boxed = fallible::boxed([0_u8; 4096]).is_ok();
-    let shared = fallible::shared([0_u8; 4096]).is_ok();
+    let boxed = fallible::boxed([0_u8; 512]).is_ok();
+    let shared = fallible::shared([0_u8; 512]).is_ok();
     let text = fallible::bytes(&[0; 4096]).is_ok();
     let thread = sched::spawn_kernel("no room", |_| (), 0).map(|thread| thread.join());
     let program = run_captured("/bin/busybox", &[b"true"]).map(|(status, _)| status);
