@@ -149,8 +149,15 @@ pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
     }
 }
 
-/// Where a thread that is not running was switched away, as text; `None` while it runs. Its stack is borrowed meanwhile.
+/// Where a thread that is not running was switched away, as text; `None` while it runs.
 pub fn of_thread(thread: &Thread) -> Option<String> {
+    let mut text = String::new();
+    print_thread(thread, &mut text).then_some(text)
+}
+
+/// Prints where a thread that is not running was switched away; `false`, and nothing is printed, while it runs. Its stack is
+/// borrowed meanwhile.
+pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
     let frame = crate::stacks::with_borrowed(thread.stack_ref(), |_| {
         if thread.is_on_cpu() {
             return None;
@@ -161,11 +168,12 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
             (thread.saved_sp() as *const kstack::arch::current::switch::SwitchFrame).read_volatile()
         };
         Some(frame)
-    })??;
-    let mut text = String::new();
-    let _never_fails = write_address(frame.return_address(), 1, &mut text);
-    print_from_fp(frame.fp().get(), &mut text);
-    Some(text)
+    });
+    let Some(Some(frame)) = frame else { return false };
+    // Nothing can be done about a place that refuses text.
+    let _unprintable = write_address(frame.return_address(), 1, to);
+    print_from_fp(frame.fp().get(), to);
+    true
 }
 
 /// Walks from here to the end without keeping anything; how many frames there were.

@@ -25,7 +25,8 @@ fn make(kind: StackKind, cpu: CpuId) -> AddrRange {
 
 /// Makes every stack of a CPU, and what finds them. Returns its idle stack.
 pub fn prepare(cpu: &'static Cpu) -> AddrRange {
-    cpu.local.set_irq_top(make(StackKind::Irq, cpu.id()).top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.set_irq_top(make(StackKind::Irq, cpu.id()).top) };
     cpu_tables::prepare(cpu, make);
     let stack = OwnedStack::acquire_for_cpu(StackKind::Idle, cpu.id(), pages_of(StackKind::Idle))
         .expect("memory for a CPU's idle stack");

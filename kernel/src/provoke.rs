@@ -116,9 +116,9 @@ pub fn in_softirq(how: How) {
 /// In this thread, while it keeps softirqs off its CPU. The machine stops.
 #[inline(never)]
 pub fn with_bottom_halves_disabled(how: How) {
-    kstack::irq::disable_bottom_halves();
+    softirq::disable_bottom_halves();
     overflow_here(how);
-    kstack::irq::enable_bottom_halves();
+    softirq::enable_bottom_halves();
 }
 
 /// In this thread, while it holds a spinning lock. The machine stops.

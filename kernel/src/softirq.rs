@@ -25,7 +25,22 @@ pub fn set_probe(function: fn()) {
 
 /// Marks a softirq as pending on this CPU. Interrupts off, or in an interrupt.
 pub fn raise(softirq: Softirq) {
-    irq::raise_softirq(softirq as u32);
+    // SAFETY: (1) by the callers, which are interrupt handlers or have interrupts off; (2) they run on CPUs that are up.
+    unsafe { irq::raise_softirq(softirq as u32) };
+}
+
+/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. Threads only; the thread must not sleep.
+#[inline(always)]
+pub fn disable_bottom_halves() {
+    // SAFETY: (1) threads only, see above; (2) threads run on CPUs that are up.
+    unsafe { irq::disable_bottom_halves() };
+}
+
+/// The reverse. The outermost one runs what became pending.
+#[inline(always)]
+pub fn enable_bottom_halves() {
+    // SAFETY: (1) (2) as for `disable_bottom_halves`.
+    unsafe { irq::enable_bottom_halves() };
 }
 
 /// The same from a thread, which has bottom halves disabled: it runs when they are enabled again.

@@ -13,6 +13,8 @@ use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use core::mem::ManuallyDrop;
 use kstack::registry::{self, Registry};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::arena::{Arena, SlotIndex};
@@ -21,7 +23,7 @@ use kstack_core::depot::Depot;
 use kstack_core::erase::ErasePolicy;
 use kstack_core::kind::StackKind;
 pub use kstack_core::pool::StackRef;
-use kstack_core::pool::{AcquireError, Backing, CpuLocal, Fate, Lock, Pool, PoolShared, Request};
+use kstack_core::pool::{AcquireError, CpuLocal, Fate, LiveStack, Lock, Pool, PoolShared, Request};
 use kstack_core::record::{AccountId, OwnerId, SlotRecord};
 
 /// Why there is no stack.
@@ -54,19 +56,30 @@ impl CpuLocal for ThisCpu {
 pub fn set_up() {
     let geometry = kstack::arch::current::GEOMETRY;
     let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
-    let arena = Arena::new(lowest, ARENA_SLOTS, geometry).expect("the arena lies where it may");
+    let arena = lowest.map(|lowest| Arena::new(lowest, ARENA_SLOTS, geometry));
+    let arena = arena.and_then(Result::ok).expect("the arena lies where it may");
     let mut records = Vec::new();
     records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
-    let pool =
+    let (pool, shared) =
         Pool::new(arena, records.leak(), ErasePolicy::Dirtied).expect("a record for every slot");
-    *SHARED.lock() = Some(PoolShared::new(&arena));
-    registry::install(Box::leak(Box::new(Registry::new(pool))));
+    *SHARED.lock() = Some(shared);
+    // SAFETY: (1) ARENA is nobody else's in the map of the address space; (2) the shared part, the caches of `cpus` and `StackPages` serve
+    // this pool alone; (3) CPUs' stacks are never dropped; (4) the first thing that a CPU does is to load its block.
+    let registry = unsafe { Registry::new(pool) };
+    registry::install(Box::leak(Box::new(registry)));
 }
 
 /// The registry of all stacks.
 #[inline(always)]
 pub fn registry() -> &'static Registry {
     registry::get().expect("set up at boot")
+}
+
+/// The pool.
+#[inline(always)]
+fn pool() -> &'static Pool<'static> {
+    // SAFETY: (1) this module uses it with what `set_up` made, and shows it to no other.
+    unsafe { registry().pool() }
 }
 
 /// The arena.
@@ -76,7 +89,7 @@ pub fn arena() -> &'static Arena {
 
 /// A stack and the right to use it. Dropping it gives it back.
 #[derive(Debug)]
-pub struct OwnedStack(StackRef);
+pub struct OwnedStack(ManuallyDrop<LiveStack>);
 
 impl OwnedStack {
     /// A thread's stack, zeroed, of the default size.
@@ -101,29 +114,31 @@ impl OwnedStack {
 
     #[inline(always)]
     fn acquire(request: &Request) -> Result<Self, StackError> {
-        registry().pool().acquire(request, &mut ThisCpu, &SharedLock, &mut StackPages).map(Self)
+        let stack = pool().acquire(request, &mut ThisCpu, &SharedLock, &mut StackPages)?;
+        Ok(Self(ManuallyDrop::new(stack)))
     }
 
     /// Which stack it is.
     #[inline(always)]
     pub fn as_ref(&self) -> StackRef {
-        self.0
+        self.0.as_ref()
     }
 
     /// Its bounds: the mapped part.
     #[inline(always)]
     pub fn range(&self) -> AddrRange {
-        registry().pool().body(self.0.slot)
+        pool().body(self.0.slot())
     }
 }
 
 impl Drop for OwnedStack {
     #[inline]
     fn drop(&mut self) {
-        let slot = self.0.slot;
+        // SAFETY: (1) this is the end of `self`, and the only place that takes it out.
+        let stack = unsafe { ManuallyDrop::take(&mut self.0) };
         cpu::without_interrupts(|| {
             note_fate(cpus::with_cache(|cache| {
-                registry().pool().release(slot, cache, &SharedLock, &mut StackPages)
+                pool().release(stack, cache, &SharedLock, &mut StackPages)
             }));
         });
     }
@@ -146,12 +161,7 @@ fn wake_stackd() {
 #[cold]
 #[inline(never)]
 pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
-    let pool = registry().pool();
-    let record = pool.record(slot);
-    if record.needs_flush(cpu) {
-        StackPages.flush_local(pool.body(slot));
-        record.mark_coherent(cpu);
-    }
+    pool().make_coherent(slot, cpu, &mut StackPages);
 }
 
 /// The lowest SP sampled on a stack in its present life.
@@ -161,7 +171,7 @@ pub fn lowest_seen(slot: SlotIndex) -> Option<Addr> {
 
 /// Runs `body` with a stack that stays there meanwhile, even if its thread ends; `None` if it is gone already.
 pub fn with_borrowed<R>(stack: StackRef, body: impl FnOnce(AddrRange) -> R) -> Option<R> {
-    let pool = registry().pool();
+    let pool = pool();
     let borrowed = pool.borrow(stack.slot, stack.generation)?;
     let result = body(pool.body(stack.slot));
     let fate = cpu::without_interrupts(|| {
@@ -187,17 +197,17 @@ fn stackd() {
 
 /// Unmaps up to `most` stacks that are more than enough; how many it were.
 pub fn shrink(most: u32) -> u32 {
-    registry().pool().shrink(most, &SharedLock, &mut StackPages)
+    pool().shrink(most, &SharedLock, &mut StackPages)
 }
 
 /// Empties the cache of the CPU this runs on into the depot; how many stacks it were.
 pub fn drain_this_cpu() -> usize {
-    ThisCpu.with_cache(|cache| registry().pool().drain_cpu(cache, &SharedLock))
+    ThisCpu.with_cache(|cache| pool().drain_cpu(cache, &SharedLock))
 }
 
 /// Unmaps up to `most` stacks of the depot, wanted or not; how many it were.
 pub fn reclaim(most: u32) -> u32 {
-    registry().pool().reclaim(most, &SharedLock, &mut StackPages)
+    pool().reclaim(most, &SharedLock, &mut StackPages)
 }
 
 /// What the cache of the CPU this runs on has seen so far.
@@ -218,7 +228,7 @@ pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
 
 /// How many slots and pages are where.
 pub fn census() -> kstack_core::pool::Census {
-    registry().pool().census()
+    pool().census()
 }
 
 /// One stack, for people.
@@ -256,6 +266,24 @@ pub fn all() -> Vec<StackInfo> {
         }
     };
     registry().live().map(info).collect()
+}
+
+/// Writes a line for each live stack: kind, CPU, bounds, owner.
+pub fn write_all(to: &mut dyn Write) -> fmt::Result {
+    let mut threads = sched::try_all().map_err(|_| fmt::Error)?;
+    threads.sort_unstable_by_key(|thread| thread.id());
+    for (_, stack) in registry().live() {
+        let found = threads.binary_search_by_key(&stack.owner, |thread| thread.id());
+        let owner = found.ok().and_then(|at| threads.get(at));
+        let cpu = stack.cpu.map(CpuId::get).or_else(|| owner.map(|thread| thread.last_cpu()));
+        let cpu = cpu.map_or(-1, i64::from);
+        write!(to, "{} {cpu} {:?} ", stack.kind, stack.range)?;
+        match owner {
+            Some(thread) => writeln!(to, "{} {}", thread.id(), thread.name())?,
+            None => writeln!(to, "-")?,
+        }
+    }
+    Ok(())
 }
 
 fn describe(thread: &Thread) -> String {

@@ -110,16 +110,17 @@ impl ByteSize {
         Self(bytes)
     }
 
-    /// This many KiB.
+    /// This many KiB. More than there are addresses is `usize::MAX` bytes, which is no size of anything: it is not a whole number of
+    /// pages.
     #[inline(always)]
     pub const fn kib(kib: usize) -> Self {
-        Self(kib * 1024)
+        Self(kib.saturating_mul(1024))
     }
 
-    /// This many pages.
+    /// This many pages. More than there are addresses is `usize::MAX` bytes, as for [`ByteSize::kib`].
     #[inline(always)]
     pub const fn pages(pages: usize) -> Self {
-        Self(pages * PAGE_BYTES)
+        Self(pages.saturating_mul(PAGE_BYTES))
     }
 
     /// The number of bytes.
@@ -132,6 +133,15 @@ impl ByteSize {
     #[inline(always)]
     pub const fn in_pages(self) -> usize {
         self.0 / PAGE_BYTES
+    }
+
+    /// The sum, or `None` if there are not so many addresses.
+    #[inline(always)]
+    pub const fn checked_plus(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(bytes) => Some(Self(bytes)),
+            None => None,
+        }
     }
 
     /// The sum; wraps.
@@ -230,6 +240,54 @@ mod tests {
         assert!(range.contains(Addr::new(0x3000)));
         assert!(range.contains(Addr::new(0x6fff)));
         assert!(!range.contains(Addr::new(0x7000)));
+    }
+
+    #[test]
+    fn t1_sizes_beyond_all_addresses_are_the_largest_and_never_small_ones() {
+        assert_eq!(ByteSize::kib(16).get(), 16 * 1024);
+        assert_eq!(ByteSize::pages(3).get(), 3 * 4096);
+        assert_eq!(ByteSize::pages(3).in_pages(), 3);
+        assert_eq!(ByteSize::new(4095).in_pages(), 0);
+        // One more than fits: wrapped, these would be 0.
+        assert_eq!(ByteSize::kib(usize::MAX / 1024 + 1).get(), usize::MAX);
+        assert_eq!(ByteSize::pages(usize::MAX / PAGE_BYTES + 1).get(), usize::MAX);
+        let (one, most) = (ByteSize::new(1), ByteSize::new(usize::MAX));
+        assert_eq!(most.checked_plus(one), None);
+        assert_eq!(ByteSize::PAGE.checked_plus(one), Some(ByteSize::new(4097)));
+        assert_eq!(most.plus(one), ByteSize::ZERO);
+    }
+
+    #[test]
+    fn t1_addresses_are_rounded_down_and_only_multiples_are_aligned() {
+        let align = ByteSize::new(0x1000);
+        for (addr, down) in [
+            (0, 0),
+            (0xfff, 0),
+            (0x1000, 0x1000),
+            (0x1fff, 0x1000),
+            (usize::MAX, usize::MAX - 0xfff),
+        ] {
+            let (addr, down) = (Addr::new(addr), Addr::new(down));
+            assert_eq!(addr.align_down(align), down);
+            assert!(down.is_aligned(align));
+            assert_eq!(addr.is_aligned(align), addr == down);
+        }
+        assert_eq!(Addr::new(usize::MAX).checked_add(ByteSize::new(1)), None);
+        assert_eq!(Addr::new(1).checked_add(ByteSize::new(2)), Some(Addr::new(3)));
+        assert_eq!(Addr::new(0).checked_sub(ByteSize::new(1)), None);
+        assert_eq!(Addr::new(3).checked_sub(ByteSize::new(2)), Some(Addr::new(1)));
+    }
+
+    #[test]
+    fn b1_addresses_sizes_ranges_and_cpus_are_written_as_the_reports_have_them() {
+        use std::format;
+        let range = AddrRange::sized(Addr::new(0x3000), ByteSize::PAGE);
+        assert_eq!(
+            format!("{} {range:?} {:?}", range.lowest, range.top),
+            "0x3000 [0x3000..0x4000) 0x4000"
+        );
+        assert_eq!(format!("{}", CpuId::new(3)), "3");
+        assert_eq!((CpuId::new(3).get(), CpuId::new(3).index()), (3, 3));
     }
 
     #[test]

@@ -102,11 +102,13 @@ impl Arena {
         }
     }
 
-    /// The lowest address at or above `hint` at which an arena of this geometry may start.
-    pub const fn lowest_from(hint: Addr, geometry: Geometry) -> Addr {
-        let align = geometry.align().get();
-        let body = hint.get() + geometry.guard_below().get();
-        Addr::new(body.div_ceil(align) * align - geometry.guard_below().get())
+    /// The lowest address at or above `hint` at which an arena of this geometry may start; `None` if there is none.
+    pub const fn lowest_from(hint: Addr, geometry: Geometry) -> Option<Addr> {
+        let Some(body) = hint.checked_add(geometry.guard_below()) else { return None };
+        match body.get().checked_next_multiple_of(geometry.align().get()) {
+            Some(body) => Addr::new(body).checked_sub(geometry.guard_below()),
+            None => None,
+        }
     }
 
     /// The shape of its stacks.
@@ -173,8 +175,8 @@ mod tests {
     const LOWEST: Addr = Addr::new(0xffff_c900_0000_1000);
 
     fn arena(geometry: Geometry) -> Arena {
-        Arena::new(Arena::lowest_from(LOWEST, geometry), 3, geometry)
-            .expect("the test's arena is valid")
+        let lowest = Arena::lowest_from(LOWEST, geometry).expect("far from the end");
+        Arena::new(lowest, 3, geometry).expect("the test's arena is valid")
     }
 
     #[test]
@@ -224,10 +226,34 @@ mod tests {
 
     #[test]
     fn t1_an_arena_that_would_misalign_its_bodies_is_refused() {
-        let lowest = Arena::lowest_from(LOWEST, Geometry::ARM64).wrapping_add(ByteSize::PAGE);
+        let from = |hint, geometry| Arena::lowest_from(hint, geometry).expect("room");
+        let lowest = from(LOWEST, Geometry::ARM64).wrapping_add(ByteSize::PAGE);
         assert_eq!(Arena::new(lowest, 1, Geometry::ARM64), Err(ArenaError::MisalignedBody));
-        let high = Arena::lowest_from(Addr::new(usize::MAX - 0xf_ffff), Geometry::X86_64);
+        let high = from(Addr::new(usize::MAX - 0xf_ffff), Geometry::X86_64);
         assert_eq!(Arena::new(high, 1 << 20, Geometry::X86_64), Err(ArenaError::BadSize));
         assert_eq!(Arena::new(high, 0, Geometry::X86_64), Err(ArenaError::BadSize));
+        // The last slot may not end where addresses end: its top would be 0.
+        let fits = (usize::MAX - high.get()) / Geometry::X86_64.stride().get();
+        assert!(Arena::new(high, fits as u32, Geometry::X86_64).is_ok());
+        assert_eq!(Arena::new(high, fits as u32 + 1, Geometry::X86_64), Err(ArenaError::BadSize));
+    }
+
+    /// Red if a sum wraps: the arena would start near address 0.
+    #[test]
+    fn t1_an_arena_that_cannot_start_above_the_hint_starts_nowhere() {
+        for geometry in [Geometry::X86_64, Geometry::ARM64, Geometry::RISCV64] {
+            let align = geometry.align().get();
+            let below = geometry.guard_below().get();
+            for hint in
+                [usize::MAX, usize::MAX - below, usize::MAX - below + 1, usize::MAX - align + 2]
+            {
+                assert_eq!(Arena::lowest_from(Addr::new(hint), geometry), None, "{hint:#x}");
+            }
+            for hint in [0, 1, align, 0x7654_3210, usize::MAX - 4 * align] {
+                let lowest = Arena::lowest_from(Addr::new(hint), geometry).expect("room");
+                assert!(lowest.get() >= hint && lowest.get() - hint < align, "{hint:#x}");
+                assert!(lowest.wrapping_add(geometry.guard_below()).is_aligned(geometry.align()));
+            }
+        }
     }
 }

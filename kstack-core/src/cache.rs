@@ -56,8 +56,9 @@ pub struct CacheStats {
     pub erased_pages: u64,
 }
 
-/// The stacks of one CPU.
-#[derive(Clone, Debug)]
+/// The stacks of one CPU. Filled and emptied by the [`Pool`](crate::pool::Pool) alone, and never copied: a stack that two caches had
+/// would be given out twice.
+#[derive(Debug)]
 pub struct CpuCache {
     slots: [SlotIndex; CACHE_STACKS],
     len: usize,
@@ -109,7 +110,7 @@ impl CpuCache {
 
     /// The warmest stack.
     #[inline(always)]
-    pub fn take(&mut self) -> Option<SlotIndex> {
+    pub(crate) fn take(&mut self) -> Option<SlotIndex> {
         let last = self.len.checked_sub(1)?;
         let slot = *self.slots.get(last)?;
         self.len = last;
@@ -118,7 +119,7 @@ impl CpuCache {
 
     /// Keeps a stack, if there is room.
     #[inline(always)]
-    pub fn put(&mut self, slot: SlotIndex) -> Put {
+    pub(crate) fn put(&mut self, slot: SlotIndex) -> Put {
         let len = self.len;
         match self.slots.get_mut(len) {
             Some(place) => {
@@ -132,7 +133,7 @@ impl CpuCache {
 
     /// Takes stacks from the depot until the cache is half full or the depot empty; says how many. The caller must make
     /// this CPU coherent with them (they are the last ones in [`CpuCache::stacks`]).
-    pub fn refill_from(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
+    pub(crate) fn refill_from(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let before = self.len;
         while self.len < CACHE_HALF {
             let Some(slot) = depot.take(records) else { break };
@@ -143,7 +144,7 @@ impl CpuCache {
     }
 
     /// Gives the colder half of a full cache (in general: what exceeds half) to the depot; says how many.
-    pub fn flush_half_to(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
+    pub(crate) fn flush_half_to(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let surplus = self.len.saturating_sub(CACHE_HALF);
         for &slot in &self.slots[..surplus] {
             depot.put(records, slot);
@@ -154,7 +155,7 @@ impl CpuCache {
     }
 
     /// Gives everything to the depot; says how many.
-    pub fn drain(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
+    pub(crate) fn drain(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let all = self.len;
         for &slot in &self.slots[..all] {
             depot.put(records, slot);

@@ -70,17 +70,22 @@ impl DirtyPages {
         self.0
     }
 
-    /// The `pages` top-most pages; at most [`DirtyPages::MOST`].
+    /// The `pages` top-most pages; [`DirtyPages::MOST`] of them if it is more.
     #[inline(always)]
     pub const fn topmost(pages: u8) -> Self {
         // Shift in 64 bits: shifting a u32 by 32 would overflow.
-        Self(((1_u64 << (pages & 63)) - 1) as u32)
+        let pages = if pages as usize > Self::MOST { Self::MOST as u8 } else { pages };
+        Self(((1_u64 << pages) - 1) as u32)
     }
 
-    /// With one more page, counted from the top.
+    /// With one more page, counted from the top. All of them, if it is none of the [`DirtyPages::MOST`] that there can be: what is not
+    /// known must be erased.
     #[inline(always)]
     pub const fn with(self, page_from_top: u8) -> Self {
-        Self(self.0 | 1 << page_from_top)
+        match 1_u32.checked_shl(page_from_top as u32) {
+            Some(page) => Self(self.0 | page),
+            None => Self(u32::MAX),
+        }
     }
 
     /// The pages of either.
@@ -98,7 +103,10 @@ impl DirtyPages {
     /// Whether a page, counted from the top, is one of them.
     #[inline(always)]
     pub const fn contains(self, page_from_top: u8) -> bool {
-        self.0 >> page_from_top & 1 != 0
+        match self.0.checked_shr(page_from_top as u32) {
+            Some(rest) => rest & 1 != 0,
+            None => false,
+        }
     }
 
     /// Whether there is none.
@@ -214,18 +222,12 @@ impl CoherentSet {
 
     /// `cpu` has dropped its entries.
     #[inline(always)]
-    pub fn mark_coherent(&self, cpu: CpuId) {
+    pub(crate) fn mark_coherent(&self, cpu: CpuId) {
         let set = self.0.load(Ordering::Relaxed);
         self.0.store(set | CpuBit::of(cpu).0, Ordering::Relaxed);
     }
 
-    /// `cpu` cleared the dirty bits and dropped its entries: only `cpu` is coherent now.
-    #[inline(always)]
-    pub fn reset_to(&self, cpu: CpuId) {
-        self.reset_to_bit(CpuBit::of(cpu));
-    }
-
-    /// The same for a CPU that knows its bit.
+    /// The CPU of this bit cleared the dirty bits and dropped its entries: only it is coherent now.
     #[inline(always)]
     pub(crate) fn reset_to_bit(&self, cpu: CpuBit) {
         self.0.store(cpu.0, Ordering::Relaxed);
@@ -233,13 +235,13 @@ impl CoherentSet {
 
     /// The stack was mapped a moment ago where nothing was mapped before: no CPU has an old entry.
     #[inline(always)]
-    pub fn reset_to_all(&self) {
+    pub(crate) fn reset_to_all(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);
     }
 
     /// The same where CPUs may remember that nothing was mapped: each has to forget that first.
     #[inline(always)]
-    pub fn reset_to_none(&self) {
+    pub(crate) fn reset_to_none(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 

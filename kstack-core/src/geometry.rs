@@ -43,6 +43,8 @@ pub enum GeometryError {
     BadAlignment,
     /// Guards plus body are not a multiple of the alignment, so the second body would be misaligned.
     StrideNotAligned,
+    /// Guards and body together are more than there are addresses.
+    TooLarge,
 }
 
 impl Geometry {
@@ -94,8 +96,14 @@ impl Geometry {
         if !align.get().is_power_of_two() || align.get() < body.get() {
             return Err(GeometryError::BadAlignment);
         }
-        let stride = body.get() + guard_below.get() + guard_above.get();
-        if !stride.is_multiple_of(align.get()) {
+        // Wrapped, a guard of nearly all addresses would make a small stride, and the bodies would overlap.
+        let Some(below) = body.checked_plus(guard_below) else {
+            return Err(GeometryError::TooLarge);
+        };
+        let Some(stride) = below.checked_plus(guard_above) else {
+            return Err(GeometryError::TooLarge);
+        };
+        if !stride.get().is_multiple_of(align.get()) {
             return Err(GeometryError::StrideNotAligned);
         }
         Ok(Self { body, guard_below, guard_above, align })
@@ -103,12 +111,20 @@ impl Geometry {
 
     /// The same with the body, the guards and the alignment doubled, as a build under an address sanitizer wants it
     /// (its red zones and shadow checks about double the depth of every path).
-    pub const fn doubled(self) -> Self {
-        Self {
-            body: ByteSize::new(self.body.get() * 2),
-            guard_below: ByteSize::new(self.guard_below.get() * 2),
-            guard_above: ByteSize::new(self.guard_above.get() * 2),
-            align: ByteSize::new(self.align.get() * 2),
+    pub const fn doubled(self) -> Result<Self, GeometryError> {
+        const fn twice(size: ByteSize) -> Option<ByteSize> {
+            size.checked_plus(size)
+        }
+        match (
+            twice(self.body),
+            twice(self.guard_below),
+            twice(self.guard_above),
+            twice(self.align),
+        ) {
+            (Some(body), Some(below), Some(above), Some(align)) => {
+                Self::new(body, below, above, align)
+            }
+            _ => Err(GeometryError::TooLarge),
         }
     }
 
@@ -166,9 +182,58 @@ mod tests {
         for (geometry, body_kib, align_kib) in table {
             assert_eq!(geometry.body(), ByteSize::kib(body_kib));
             assert_eq!(geometry.align(), ByteSize::kib(align_kib));
-            assert_eq!(geometry.doubled().body(), ByteSize::kib(2 * body_kib));
+            let doubled = geometry.doubled().expect("small enough");
+            assert_eq!(doubled.body(), ByteSize::kib(2 * body_kib));
+            assert_eq!(doubled.align(), ByteSize::kib(2 * align_kib));
+            assert_eq!(doubled.guard_below().get(), 2 * geometry.guard_below().get());
+            assert_eq!(doubled.guard_above().get(), 2 * geometry.guard_above().get());
+            assert_eq!(doubled.stride().get(), 2 * geometry.stride().get());
             assert_eq!(geometry.stride().get() % geometry.align().get(), 0);
         }
+    }
+
+    /// The guard below is as wide as any frame that may step over it: where the compiler has no probes, 44 KiB; elsewhere a few pages.
+    #[test]
+    fn t1_o3_guards_are_as_wide_as_the_catalogue_says() {
+        let table = [
+            (Geometry::X86_64, 12, 4),
+            (Geometry::I386, 4, 4),
+            (Geometry::ARM64, 12, 4),
+            (Geometry::ARM32, 4, 4),
+            (Geometry::RISCV64, 44, 4),
+        ];
+        for (geometry, below_kib, above_kib) in table {
+            assert_eq!(geometry.guard_below(), ByteSize::kib(below_kib));
+            assert_eq!(geometry.guard_above(), ByteSize::kib(above_kib));
+            let sum = geometry.body().get() + geometry.guard_below().get() + 4096;
+            assert_eq!(geometry.stride().get(), sum);
+        }
+    }
+
+    #[test]
+    fn t1_sizes_whose_sum_is_more_than_all_addresses_are_refused() {
+        let (page, kib) = (ByteSize::PAGE, ByteSize::kib);
+        let huge = ByteSize::new(usize::MAX - 0xfff);
+        let half = ByteSize::new(1 << (usize::BITS - 1));
+        for (body, below, above, align) in [
+            // Wrapped, the stride would be 16 KiB.
+            (kib(16), huge, page, kib(16)),
+            (kib(16), page, huge, kib(16)),
+            (half, half, page, half),
+            (page, half, half, page),
+        ] {
+            assert_eq!(Geometry::new(body, below, above, align), Err(GeometryError::TooLarge));
+        }
+        assert_eq!(
+            Geometry::new(kib(usize::MAX), page, page, kib(16)),
+            Err(GeometryError::NotWholePages)
+        );
+        let quarter = ByteSize::new(half.get() / 2);
+        let large = Geometry::new(page, quarter, ByteSize::new(quarter.get() - 4096), page);
+        let large = large.expect("half of all addresses");
+        assert_eq!(large.doubled(), Err(GeometryError::TooLarge));
+        let aligned = Geometry::new(page, ByteSize::new(half.get() - 8192), page, half);
+        assert_eq!(aligned.and_then(Geometry::doubled), Err(GeometryError::TooLarge));
     }
 
     #[test]

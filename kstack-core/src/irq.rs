@@ -114,7 +114,8 @@ impl IrqState {
     /// Bottom halves on again. True: run softirqs now, on the IRQ stack, whose mark has been set.
     #[inline(always)]
     pub fn enable_bottom_halves(&mut self) -> bool {
-        self.bottom_halves_disabled -= 1;
+        // One call too many is none: wrapped, it would keep softirqs off this CPU until it is switched off.
+        self.bottom_halves_disabled = self.bottom_halves_disabled.saturating_sub(1);
         let run = self.bottom_halves_disabled == 0 && self.pending != 0 && self.is_thread_context();
         if run {
             self.in_softirq = true;

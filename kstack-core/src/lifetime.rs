@@ -21,13 +21,15 @@
 //!
 //! 1. exactly one call per life answers [`Released::Last`], and after it nobody else touches the stack until it is
 //!    live again;
-//! 2. [`Life::try_borrow`] succeeds only while the owner holds the stack and only for the current generation;
+//! 2. `Life::try_borrow` succeeds only while the owner holds the stack and only for the current generation;
 //! 3. while the phase is Free, Parked or Recycling only one party writes the word (the one that holds the slot, by
 //!    the cache, the depot or the free list), so those transitions are plain stores;
 //! 4. every transition is a function of the word alone (`Word`), which is what the model check explores.
 //!
 //! The generation has 51 bits where a word has 64, and 19 where it has 32: there, a reader that keeps a number while the
 //! same slot is re-used exactly 2^19 times is not recognised as stale.
+//!
+//! Only the pool makes transitions: a life that anybody could end would take the stack from under its owner.
 //!
 //! Neighbours: [`crate::record`] holds one [`Life`] per slot, [`crate::pool`] acts on the answers.
 
@@ -83,7 +85,7 @@ pub enum Released {
     Last,
 }
 
-/// The right to read somebody else's stack. Given back with [`Life::release_borrow`]; dropping it keeps the stack
+/// The right to read somebody else's stack. Given back with `Life::release_borrow`; dropping it keeps the stack
 /// alive for ever.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a borrow that is not given back leaks the stack"]
@@ -203,7 +205,7 @@ impl Life {
     /// Hands the slot to an owner. The caller holds the slot (it came from a cache, the depot or the free list), so
     /// nobody else writes the word: a plain store. All of the record is written before and visible to a borrower.
     #[inline(always)]
-    pub fn make_live(&self) -> Generation {
+    pub(crate) fn make_live(&self) -> Generation {
         let word = self.word(Ordering::Relaxed);
         debug_assert!(matches!(word.state(), LifeState::Free | LifeState::Parked));
         let next = word.begun();
@@ -212,7 +214,7 @@ impl Life {
     }
 
     /// Borrows the stack if `generation` is its present life and its owner still has it.
-    pub fn try_borrow(&self, generation: Generation) -> Option<Borrow> {
+    pub(crate) fn try_borrow(&self, generation: Generation) -> Option<Borrow> {
         let mut word = self.word(Ordering::Relaxed);
         loop {
             let next = word.borrowed(generation)?;
@@ -226,7 +228,7 @@ impl Life {
 
     /// The owner lets go. On [`Released::Last`] the caller takes the stack back.
     #[inline(always)]
-    pub fn release_owner(&self) -> Released {
+    pub(crate) fn release_owner(&self) -> Released {
         // One subtraction decides: a borrow that came before it is in the value returned, one that comes after it
         // finds no owner and fails.
         let before = Word(self.0.fetch_sub(OWNER, Ordering::AcqRel));
@@ -235,7 +237,7 @@ impl Life {
     }
 
     /// A borrower lets go. On [`Released::Last`] the caller takes the stack back.
-    pub fn release_borrow(&self, borrow: Borrow) -> Released {
+    pub(crate) fn release_borrow(&self, borrow: Borrow) -> Released {
         let before = Word(self.0.fetch_sub(BORROW_ONE, Ordering::AcqRel));
         debug_assert!(before.generation() == borrow.generation);
         before.borrow_released()
@@ -243,14 +245,14 @@ impl Life {
 
     /// The recycler is done: mapped, clean, about to go to a cache or the depot. Plain store by the only holder.
     #[inline(always)]
-    pub fn park(&self) {
+    pub(crate) fn park(&self) {
         let word = self.word(Ordering::Relaxed);
         debug_assert!(matches!(word.state(), LifeState::Recycling | LifeState::Free));
         self.0.store(word.resting(PHASE_PARKED).0, Ordering::Release);
     }
 
     /// Nothing is mapped any more. Plain store by the only holder.
-    pub fn set_free(&self) {
+    pub(crate) fn set_free(&self) {
         let word = self.word(Ordering::Relaxed);
         debug_assert!(!matches!(word.state(), LifeState::Live | LifeState::Ending));
         self.0.store(word.resting(PHASE_FREE).0, Ordering::Release);

@@ -33,7 +33,7 @@ impl Watermark {
 
     /// Forgets all samples: a new life begins.
     #[inline(always)]
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);
     }
 

@@ -34,12 +34,14 @@ use crate::cache::{CpuCache, Put};
 use crate::depot::{Depot, FreeSlots, SlotList};
 use crate::erase::{DirtyPages, ErasePolicy};
 use crate::kind::StackKind;
-use crate::lifetime::{Borrow, Generation, LifeState, Released};
+use crate::lifetime::{Generation, LifeState, Released};
 use crate::record::{AccountId, OwnerId, SlotRecord};
 
 mod backing;
+mod handles;
 
 pub use backing::{Backing, Exhausted, OverLimit};
+pub use handles::{BorrowedStack, LiveStack, StackRef};
 
 /// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a [`PoolShared`], which must be
 /// usable with interrupts off.
@@ -62,8 +64,9 @@ impl CpuLocal for CpuCache {
     }
 }
 
-/// What all CPUs share. One per memory node; the kernel wraps it in its lock.
-#[derive(Clone, Debug)]
+/// What all CPUs share; the kernel wraps it in its lock. [`Pool::new`] makes the one that has all slots; with several memory nodes each
+/// gets its part of them by [`PoolShared::split_off`].
+#[derive(Debug)]
 pub struct PoolShared {
     /// Parked stacks for any CPU.
     pub depot: Depot,
@@ -75,8 +78,21 @@ pub struct PoolShared {
 
 impl PoolShared {
     /// All slots of `arena` free.
-    pub const fn new(arena: &Arena) -> Self {
-        Self { depot: Depot::new(), free: FreeSlots::new(arena.slots()), to_unmap: SlotList::new() }
+    const fn new(arena: &Arena) -> Self {
+        Self::of(FreeSlots::new(arena.slots()))
+    }
+
+    const fn of(free: FreeSlots) -> Self {
+        Self { depot: Depot::new(), free, to_unmap: SlotList::new() }
+    }
+
+    /// The shared part of one more memory node, with the highest `slots` that no stack ever had; they are no longer in this one. `None` if
+    /// there are not so many left.
+    pub const fn split_off(&mut self, slots: u32) -> Option<Self> {
+        match self.free.split_off(slots) {
+            Some(free) => Some(Self::of(free)),
+            None => None,
+        }
     }
 
     /// How many stacks [`Pool::shrink`] would unmap now.
@@ -157,35 +173,6 @@ pub enum Fate {
     ToUnmap,
 }
 
-/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`]), not to keep it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StackRef {
-    /// The slot.
-    pub slot: SlotIndex,
-    /// The life.
-    pub generation: Generation,
-}
-
-/// A stack kept alive by a reader; ends with [`Pool::give_back`].
-#[derive(PartialEq, Eq, Debug)]
-#[must_use = "a borrow that is not given back leaks the stack"]
-pub struct BorrowedStack {
-    slot: SlotIndex,
-    borrow: Borrow,
-}
-
-impl BorrowedStack {
-    /// Which slot.
-    pub const fn slot(&self) -> SlotIndex {
-        self.slot
-    }
-
-    /// Which life of it.
-    pub const fn generation(&self) -> Generation {
-        self.borrow.generation()
-    }
-}
-
 /// How many slots are where, and how many pages that is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Census {
@@ -218,12 +205,12 @@ pub struct Pool<'r> {
 }
 
 impl<'r> Pool<'r> {
-    /// The pool over `arena` with one record per slot.
-    pub const fn new(
+    /// The pool over `arena` with one record per slot, all of them new and the pool's alone; and what its CPUs share, with all slots free.
+    pub fn new(
         arena: Arena,
-        records: &'r [SlotRecord],
+        records: &'r mut [SlotRecord],
         policy: ErasePolicy,
-    ) -> Result<Self, PoolError> {
+    ) -> Result<(Self, PoolShared), PoolError> {
         if records.len() != arena.slots() as usize {
             return Err(PoolError::RecordsMismatch);
         }
@@ -232,7 +219,9 @@ impl<'r> Pool<'r> {
             return Err(PoolError::BodyTooLarge);
         }
         let body_pages = pages as u8;
-        Ok(Self {
+        // Whatever they were used for before: a record that says "live" would keep its slot from everybody.
+        records.fill_with(SlotRecord::new);
+        let pool = Self {
             arena,
             records,
             body_pages,
@@ -240,7 +229,8 @@ impl<'r> Pool<'r> {
             whole: DirtyPages::topmost(body_pages),
             first_body: arena.body(SlotIndex::new(0)),
             stride: arena.geometry().stride(),
-        })
+        };
+        Ok((pool, PoolShared::new(&arena)))
     }
 
     /// The body of a slot, whatever of it is mapped.
@@ -260,8 +250,8 @@ impl<'r> Pool<'r> {
     }
 
     /// All records; index: slot.
-    #[inline(always)]
-    pub const fn records(&self) -> &'r [SlotRecord] {
+    #[cfg(test)]
+    pub(crate) const fn records(&self) -> &'r [SlotRecord] {
         self.records
     }
 
@@ -289,7 +279,7 @@ impl<'r> Pool<'r> {
         local: &mut impl CpuLocal,
         shared: &impl Lock,
         backing: &mut impl Backing,
-    ) -> Result<StackRef, AcquireError> {
+    ) -> Result<LiveStack, AcquireError> {
         let pages = request.pages.unwrap_or(self.body_pages);
         let size = ByteSize::pages(pages as usize);
         backing.charge(request.account, size)?;
@@ -318,7 +308,7 @@ impl<'r> Pool<'r> {
         local: &mut impl CpuLocal,
         shared: &impl Lock,
         backing: &mut impl Backing,
-    ) -> Result<StackRef, AcquireError> {
+    ) -> Result<LiveStack, AcquireError> {
         if pages == self.body_pages {
             let parked = local.with_cache(|cache| self.refill(cache, shared, backing));
             if let Some(slot) = parked {
@@ -353,11 +343,12 @@ impl<'r> Pool<'r> {
     #[inline]
     pub fn release(
         &self,
-        slot: SlotIndex,
+        stack: LiveStack,
         cache: &mut CpuCache,
         shared: &impl Lock,
         backing: &mut impl Backing,
     ) -> Fate {
+        let slot = stack.slot();
         let record = self.record(slot);
         match record.life().release_owner() {
             Released::StillBorrowed => Fate::StillBorrowed,
@@ -439,14 +430,14 @@ impl<'r> Pool<'r> {
 
     /// Fills in the record; the last store makes the stack live.
     #[inline(always)]
-    fn hand_out(&self, slot: SlotIndex, request: &Request) -> StackRef {
+    fn hand_out(&self, slot: SlotIndex, request: &Request) -> LiveStack {
         let record = self.record(slot);
         record.set_kind(request.kind);
         record.set_owner(request.owner);
         record.set_cpu(request.cpu);
         record.set_account(request.account);
         record.watermark().reset();
-        StackRef { slot, generation: record.life().make_live() }
+        LiveStack(StackRef { slot, generation: record.life().make_live() })
     }
 
     /// Half a cache from the depot, and one of them. This CPU is made coherent with all of them here, so that later

@@ -140,7 +140,7 @@ impl SlotRecord {
 
     /// The CPUs whose TLB cannot swallow a dirtying of this stack.
     #[inline(always)]
-    pub fn coherent(&self) -> &CoherentSet {
+    pub(crate) fn coherent(&self) -> &CoherentSet {
         &self.coherent
     }
 
@@ -158,7 +158,7 @@ impl SlotRecord {
 
     /// `cpu` has dropped its TLB entries for the body.
     #[inline(always)]
-    pub fn mark_coherent(&self, cpu: CpuId) {
+    pub(crate) fn mark_coherent(&self, cpu: CpuId) {
         self.coherent.mark_coherent(cpu);
     }
 
@@ -170,7 +170,7 @@ impl SlotRecord {
 
     /// Changes what the stack is for.
     #[inline(always)]
-    pub fn set_kind(&self, kind: StackKind) {
+    pub(crate) fn set_kind(&self, kind: StackKind) {
         self.kind.store(kind as u8, Ordering::Relaxed);
     }
 
@@ -182,7 +182,7 @@ impl SlotRecord {
 
     /// Says on which CPU the stack runs.
     #[inline(always)]
-    pub fn set_cpu(&self, cpu: CpuId) {
+    pub(crate) fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.get(), Ordering::Relaxed);
     }
 
@@ -194,7 +194,7 @@ impl SlotRecord {
 
     /// Changes the thread the stack belongs to.
     #[inline(always)]
-    pub fn set_owner(&self, owner: OwnerId) {
+    pub(crate) fn set_owner(&self, owner: OwnerId) {
         self.owner.store(owner.0, Ordering::Relaxed);
     }
 
@@ -206,7 +206,7 @@ impl SlotRecord {
 
     /// Changes the account that gets the charge back.
     #[inline(always)]
-    pub fn set_account(&self, account: AccountId) {
+    pub(crate) fn set_account(&self, account: AccountId) {
         self.charged.store(account.0, Ordering::Relaxed);
     }
 
@@ -218,7 +218,7 @@ impl SlotRecord {
 
     /// Says how many pages are mapped. Raise it after mapping, lower it before unmapping.
     #[inline(always)]
-    pub fn set_mapped_pages(&self, pages: u8) {
+    pub(crate) fn set_mapped_pages(&self, pages: u8) {
         self.mapped.store(pages, Ordering::Release);
     }
 

@@ -299,6 +299,7 @@ pub struct Backtrace<const N: usize> {
 impl<const N: usize> Backtrace<N> {
     /// None yet.
     pub const fn empty() -> Self {
+        const { assert!(N > 0, "a backtrace keeps its end at least") };
         Self { steps: [(Step::End(End::TooLong), 0); N], length: 0, dropped: 0 }
     }
 

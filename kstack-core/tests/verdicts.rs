@@ -21,7 +21,10 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let geometry = Geometry::X86_64;
-        Self { arena: Arena::new(Arena::lowest_from(HINT, geometry), 4, geometry).expect("valid") }
+        Self {
+            arena: Arena::new(Arena::lowest_from(HINT, geometry).expect("room"), 4, geometry)
+                .expect("valid"),
+        }
     }
 
     fn stack(&self, number: u32) -> StackId {
@@ -74,7 +77,23 @@ const THREAD: Context = Context {
     in_nmi: false,
     bottom_halves_disabled: false,
     interrupts_off: false,
+    kernel_lowest: Addr::new(0xffff_8880_0000_0000),
 };
+
+/// Red if an entry that ran with a program's SP is a thread's overflow.
+#[test]
+fn o5_a_stack_pointer_in_the_programs_half_is_no_threads_and_stops_the_system() {
+    let machine = Machine::new();
+    let lowest = THREAD.kernel_lowest.get();
+    let judged = |sp: usize| machine.judge(Delivery::AnotherStack, sp.wrapping_sub(8), sp, THREAD);
+    for sp in [8, 0x1000, 0x7fff_ffff_f000, 0x0000_8000_0000_0000, lowest - 8] {
+        let verdict = judged(sp).expect("a verdict");
+        assert_eq!(verdict.consequence, Consequence::StopSystem, "SP {sp:#x}");
+    }
+    // The same SP, as far as it is the kernel's.
+    let verdict = judged(lowest).expect("a verdict");
+    assert_eq!(verdict.consequence, Consequence::EndThread);
+}
 
 #[test]
 fn o1_a_push_into_the_guard_ends_the_thread_wherever_sp_stands() {
@@ -333,7 +352,9 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
 #[test]
 fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     let machine = Machine::new();
-    for (sp, context) in [(0, THREAD), (8, THREAD), (0, Context { spinning_locks: 1, ..THREAD })] {
+    // Where the kernel's half begins is not known; were it, such an SP would be a program's.
+    let thread = Context { kernel_lowest: Addr::new(0), ..THREAD };
+    for (sp, context) in [(0, thread), (8, thread), (0, Context { spinning_locks: 1, ..thread })] {
         let verdict = machine
             .judge(Delivery::AnotherStack, 0_usize.wrapping_sub(8), sp, context)
             .expect("an overflow");

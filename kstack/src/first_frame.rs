@@ -12,7 +12,7 @@
 use crate::arch::current::regs::{Rules, SavedRegs};
 use crate::arch::current::switch::SwitchFrame;
 use core::mem::{align_of, size_of};
-use kstack_core::addr::{Addr, AddrRange};
+use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::unwind::FrameRules;
 
 /// What a new stack runs first.
@@ -38,10 +38,10 @@ const _: () = {
     assert!((TAKEN + size_of::<SwitchFrame>()).is_multiple_of(align_of::<SwitchFrame>()));
 };
 
-/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`).
+/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`). Of a range that is no stack, the address wraps.
 #[inline(always)]
 pub const fn user_regs_at(stack: AddrRange) -> Addr {
-    Addr::new(stack.top.get() - TAKEN)
+    stack.top.wrapping_sub(ByteSize::new(TAKEN))
 }
 
 /// Builds the first frames of a new stack and returns the SP to switch to.

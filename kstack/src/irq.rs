@@ -41,6 +41,7 @@ impl IrqCell {
     }
 
     /// A copy, for reports and tests. Of another CPU it may be half old.
+    #[inline]
     pub fn snapshot(&self) -> IrqState {
         // SAFETY: (1) plain words; a copy is made and not trusted.
         unsafe { self.0.get().read_volatile() }
@@ -50,7 +51,8 @@ impl IrqCell {
 /// An interrupt arrived. Interrupts off; `regs` on the stack it arrived on.
 #[inline(always)]
 pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     crate::meter::sample(local, regs);
     match local.irq.with(|irq| irq.on_interrupt(regs.from_user())) {
         RunOn::CurrentStack => {
@@ -84,8 +86,9 @@ fn preempt(local: &CpuLocal, regs: &SavedRegs) {
 /// the moment the interrupt was taken, or of its entry.
 ///
 /// Where the controller hears of an interrupt from its handler only, there is nothing to do: it comes again.
-pub(crate) fn complete(regs: &mut SavedRegs) {
-    let local = CpuLocal::this();
+pub fn complete(regs: &mut SavedRegs) {
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     if !local.irq.snapshot().is_thread_context() {
         return;
     }
@@ -105,7 +108,8 @@ extern "C" fn handle(vector: usize, regs: usize) {
     // SAFETY: (1) `on_interrupt`'s own reference, handed through a call on another stack.
     let regs = unsafe { &mut *(regs as *mut SavedRegs) };
     (hooks().interrupt)(vector as u8, regs);
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     if local.arch.softirq_top().is_none() && local.irq.with(IrqState::on_handler_done) {
         run_softirqs(0, 0);
     }
@@ -127,24 +131,37 @@ fn run_softirqs_on_their_stack(local: &CpuLocal) {
 /// without softirqs saves no registers for them.
 #[inline(never)]
 extern "C" fn run_softirqs(_: usize, _: usize) {
-    let local = CpuLocal::this();
+    // SAFETY: (1) called from here only, where the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     while let Some(pending) = local.irq.with(IrqState::next_softirqs) {
-        interrupts::on();
+        // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and nothing else is under way here.
+        unsafe { interrupts::on() };
         (hooks().softirqs)(pending);
-        interrupts::off();
+        // SAFETY: (1) as above; (2) the interrupt's end, or `without_interrupts`, turns them on again.
+        unsafe { interrupts::off() };
     }
 }
 
-/// Marks a softirq as pending on this CPU. Interrupts off. It runs on the way out of the interrupt, or when bottom halves are
-/// enabled again.
+/// Marks a softirq, 0 to 31, as pending on this CPU. It runs on the way out of the interrupt, or when bottom halves are enabled again.
+///
+/// # Safety
+///
+/// 1. Interrupts are off, and this is no NMI: the CPU's state is changed in several steps.
+/// 2. The CPU has loaded its block.
 #[inline(always)]
-pub fn raise_softirq(number: u32) {
-    CpuLocal::this().irq.with(|irq| irq.raise(number));
+pub unsafe fn raise_softirq(number: u32) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { CpuLocal::this() }.irq.with(|irq| irq.raise(number));
 }
 
-/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. Threads only; the thread must not sleep.
+/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. The thread must not sleep meanwhile.
+///
+/// # Safety
+///
+/// 1. A thread calls this, not an interrupt handler, a softirq or an NMI.
+/// 2. The CPU has loaded its block, and has its IRQ stack.
 #[inline(always)]
-pub fn disable_bottom_halves() {
+pub unsafe fn disable_bottom_halves() {
     // In between the thread cannot be ended: room for an interrupt, and for what the thread does, from here on.
     without_interrupts::<{ RESERVE.get() / 2 }, ()>(|local| {
         local.irq.with(IrqState::disable_bottom_halves)
@@ -152,8 +169,12 @@ pub fn disable_bottom_halves() {
 }
 
 /// The reverse. The outermost one runs what became pending, on the IRQ stack.
+///
+/// # Safety
+///
+/// 1. As for [`disable_bottom_halves`].
 #[inline(always)]
-pub fn enable_bottom_halves() {
+pub unsafe fn enable_bottom_halves() {
     without_interrupts::<0, ()>(|local| {
         if let Some(top) = local.arch.softirq_top() {
             if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
@@ -171,13 +192,16 @@ pub fn enable_bottom_halves() {
 
 #[inline(always)]
 fn without_interrupts<const MORE: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
-    let were_on = interrupts::off();
+    // SAFETY: (1) in the kernel, by the promise of the two callers; (2) turned on again below.
+    let were_on = unsafe { interrupts::off() };
     if were_on {
         room::make_sure_of::<MORE>();
     }
-    let result = body(CpuLocal::this());
+    // SAFETY: (1) likewise.
+    let result = body(unsafe { CpuLocal::this() });
     if were_on {
-        interrupts::on();
+        // SAFETY: (1) as above; (2) they were on, and `body` is over.
+        unsafe { interrupts::on() };
     }
     result
 }

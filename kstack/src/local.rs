@@ -90,22 +90,35 @@ impl CpuLocal {
     }
 
     /// The block of the CPU this runs on. With interrupts on, the thread may be moved to another CPU right after.
+    ///
+    /// # Safety
+    ///
+    /// 1. This CPU has loaded its block ([`CpuLocal::load`]): otherwise the register that leads there holds anything.
     #[inline(always)]
-    pub fn this() -> &'static Self {
+    pub unsafe fn this() -> &'static Self {
         local::this()
     }
 
     /// The running thread, as set by [`CpuLocal::set_thread`], right across preemption: whatever CPU the load executes on, it
     /// is this thread that executes it.
+    ///
+    /// # Safety
+    ///
+    /// 1. As for [`CpuLocal::this`].
     #[inline(always)]
-    pub fn current_thread() -> usize {
+    pub unsafe fn current_thread() -> usize {
         local::current_thread()
     }
 
-    /// Records who runs from now on: thread, its stack's bounds and watermark, and its canary. Interrupts off, right at the
-    /// switch.
+    /// Records who runs from now on: thread, its stack's bounds and watermark, and its canary.
+    ///
+    /// # Safety
+    ///
+    /// 1. This is the block of the CPU this runs on; interrupts are off, right at the switch.
+    /// 2. `stack` is the mapped stack that this CPU runs on from now on: entries from user mode begin at its top.
+    /// 3. `thread` is what the kernel's code makes of [`CpuLocal::current_thread`].
     #[inline(always)]
-    pub fn set_thread(
+    pub unsafe fn set_thread(
         &self,
         thread: usize,
         stack: AddrRange,
@@ -122,7 +135,7 @@ impl CpuLocal {
 
     /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.
     #[inline(always)]
-    pub fn sample_thread(&self, sp: Addr) -> bool {
+    pub(crate) fn sample_thread(&self, sp: Addr) -> bool {
         let lowest = self.thread_lowest.load(Ordering::Relaxed);
         let size = self.thread_top.load(Ordering::Relaxed).wrapping_sub(lowest);
         if sp.get().wrapping_sub(lowest) >= size {
@@ -134,7 +147,11 @@ impl CpuLocal {
     }
 
     /// Gives the CPU its IRQ stack. Before its first interrupt.
-    pub fn set_irq_top(&self, irq_top: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. It is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_irq_top(&self, irq_top: Addr) {
         self.irq_top.store(irq_top.get(), Ordering::Relaxed);
     }
 

@@ -33,14 +33,27 @@ pub fn get() -> Option<&'static Registry> {
 }
 
 impl Registry {
-    /// A registry of this pool's stacks.
-    pub const fn new(pool: Pool<'static>) -> Self {
+    /// A registry of this pool's stacks. What it says is believed by entry code, by overflow handlers and by the unwinder, which reads
+    /// the stacks' memory.
+    ///
+    /// # Safety
+    ///
+    /// 1. The address space of the pool's arena is the pool's alone.
+    /// 2. The pool is used with the shared parts that [`Pool::new`] made (and what was split off from them), with caches that serve no
+    ///    other pool, and with a backing that maps, erases and unmaps what it is asked to.
+    /// 3. A stack of a kind that belongs to a CPU is released only when that CPU is off.
+    /// 4. Each CPU loads its block before it takes an exception or unwinds.
+    pub const unsafe fn new(pool: Pool<'static>) -> Self {
         Self { pool }
     }
 
     /// The pool.
+    ///
+    /// # Safety
+    ///
+    /// 1. It is used as [`Registry::new`] was promised.
     #[inline(always)]
-    pub const fn pool(&self) -> &Pool<'static> {
+    pub const unsafe fn pool(&self) -> &Pool<'static> {
         &self.pool
     }
 
@@ -84,7 +97,8 @@ impl StackTable for Registry {
 
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
         // Asked by the CPU itself, in its fault handler.
-        let top = CpuLocal::this().thread_top();
+        // SAFETY: (1) every CPU that gets here has loaded its block, by the promise of `new`.
+        let top = unsafe { CpuLocal::this() }.thread_top();
         self.stack_at(Addr::new(top.get().wrapping_sub(1)))
     }
 }

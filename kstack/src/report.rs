@@ -40,7 +40,8 @@ pub(crate) fn of(
     interrupts_off: bool,
 ) -> Option<&'static OverflowReport> {
     let registry = registry::get()?;
-    let cpu = CpuLocal::this().cpu();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let cpu = unsafe { CpuLocal::this() }.cpu();
     let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
     let context = Context { interrupts_off, ..(hooks().context)() };
     let verdict = judge(registry.arena(), registry, &fault, &context)?;

@@ -92,8 +92,8 @@ pub(crate) struct Description {
     pub(crate) user_flags: &'static [&'static str],
     /// The emulator's program.
     pub(crate) qemu: &'static str,
-    /// Sets of packages that hold the emulator and its firmware: the first set that the archive has is installed.
-    pub(crate) qemu_packages: &'static [&'static [&'static str]],
+    /// Where the package has it.
+    pub(crate) qemu_program: &'static str,
     /// The machines that the tests run on; everything else uses the first.
     pub(crate) boards: &'static [Board],
     /// What the emulator is given as the kernel.
@@ -102,8 +102,6 @@ pub(crate) struct Description {
     pub(crate) control: Control,
     /// Debian's name for the architecture, for packages that go into the image.
     pub(crate) debian: &'static str,
-    /// The first release of Debian that has the architecture, if that is a recent one.
-    pub(crate) debian_since: Option<&'static str>,
 }
 
 /// The first byte that a kernel writes to the console, a control character that no terminal shows. What comes before it is the
@@ -152,12 +150,11 @@ const TABLE: [(Arch, Description); 5] = [
             // the high ones.
             user_flags: USER,
             qemu: "qemu-system-x86_64",
-            qemu_packages: &[&["qemu-system-x86"]],
+            qemu_program: "usr/bin/qemu-system-x86_64",
             boards: &[PC],
             form: Form::Elf,
             control: Control::SecondSerial,
             debian: "amd64",
-            debian_since: None,
         },
     ),
     (
@@ -176,12 +173,11 @@ const TABLE: [(Arch, Description); 5] = [
             kernel_flags: &[STATIC, "-Awarnings"],
             user_flags: USER,
             qemu: "qemu-system-i386",
-            qemu_packages: &[&["qemu-system-x86"]],
+            qemu_program: "usr/bin/qemu-system-i386",
             boards: &[PC],
             form: Form::Elf,
             control: Control::SecondSerial,
             debian: "i386",
-            debian_since: None,
         },
     ),
     (
@@ -195,7 +191,7 @@ const TABLE: [(Arch, Description); 5] = [
             kernel_flags: &[STATIC],
             user_flags: USER,
             qemu: "qemu-system-aarch64",
-            qemu_packages: &[&["qemu-system-arm"]],
+            qemu_program: "usr/bin/qemu-system-aarch64",
             boards: &[
                 Board {
                     name: "max",
@@ -213,7 +209,6 @@ const TABLE: [(Arch, Description); 5] = [
             form: Form::Flat,
             control: Control::Semihosting,
             debian: "arm64",
-            debian_since: None,
         },
     ),
     (
@@ -227,7 +222,7 @@ const TABLE: [(Arch, Description); 5] = [
             kernel_flags: &[STATIC],
             user_flags: USER,
             qemu: "qemu-system-arm",
-            qemu_packages: &[&["qemu-system-arm"]],
+            qemu_program: "usr/bin/qemu-system-arm",
             // With all devices in the first GiB, where the kernel's direct map of devices reaches.
             boards: &[
                 Board { name: "cortex-a15", features: &[], arguments: CORTEX_A15, first_cpu: None },
@@ -242,7 +237,6 @@ const TABLE: [(Arch, Description); 5] = [
             form: Form::Flat,
             control: Control::Semihosting,
             debian: "armhf",
-            debian_since: None,
         },
     ),
     (
@@ -256,9 +250,7 @@ const TABLE: [(Arch, Description); 5] = [
             kernel_flags: &[STATIC, "-Ccode-model=medium"],
             user_flags: USER,
             qemu: "qemu-system-riscv64",
-            // Debian's releases differ in how they cut the emulator into packages; older ones ship the
-            // firmware with it.
-            qemu_packages: &[&["qemu-system-riscv", "opensbi"], &["qemu-system-misc"]],
+            qemu_program: "usr/bin/qemu-system-riscv64",
             boards: &[
                 Board { name: "rv64", features: &[], arguments: RV64, first_cpu: None },
                 Board {
@@ -271,7 +263,6 @@ const TABLE: [(Arch, Description); 5] = [
             form: Form::Elf,
             control: Control::PciSerial,
             debian: "riscv64",
-            debian_since: Some("trixie"),
         },
     ),
 ];
@@ -362,7 +353,8 @@ mod tests {
             assert_eq!(arch.description().name, known.name);
             // T4 is a row for all architectures: the catalogue knows this one by the same name.
             assert!(catalogue::rows().any(|row| row.id == "T4" && row.applies_to(known.name)));
-            assert!(!known.boards.is_empty() && !known.qemu_packages.is_empty(), "{}", known.name);
+            assert!(!known.boards.is_empty(), "{}", known.name);
+            assert!(known.qemu_program.ends_with(known.qemu), "{}", known.name);
         }
     }
 

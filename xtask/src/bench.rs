@@ -68,9 +68,8 @@ impl Figure {
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let archs = Arch::chosen(options.arch);
     let mut booted = Vec::new();
-    for &arch in &archs {
-        let ready = setup::ensure(arch)?;
-        booted.push((arch, initramfs::prepare(arch, arch.board(), &ready, None, "bench")?));
+    for (&arch, ready) in archs.iter().zip(&setup::ensure_all(&archs)?) {
+        booted.push((arch, initramfs::prepare(arch, arch.board(), ready, None, "bench")?));
     }
     let figures = Mutex::new(Vec::new());
     let failures = Mutex::new(Vec::new());
@@ -121,16 +120,17 @@ fn measure(
         timeout: Some(Duration::from_secs(timeout)),
     }
     .run(&mut |line| match control::parse(line) {
-        Ok(Some(Message::Bench { name, value, unit })) => {
+        Ok(None) => {}
+        Ok(Some(Message::Bench { name, value, unit })) if !ended => {
             activity.at(&format!("{arch} {name}"));
             figures.push(Figure::new(name, arch, value, unit));
         }
-        Ok(Some(Message::End)) => ended = true,
-        Ok(_) => {}
-        Err(error) => wrong = Some(error),
+        Ok(Some(Message::End)) if !ended => ended = true,
+        Ok(Some(other)) => wrong = Some(format!("out of place: {other:?}")),
+        Err(error) => wrong = Some(error.to_string()),
     })?;
     if let Some(error) = wrong {
-        return Err(error).context("measuring");
+        bail!("measuring: {error}");
     }
     if !ended || finished.end != End::Orderly {
         bail!("the benches did not end: {}\n{}", finished.end, finished.tail(SHOWN_LINES));

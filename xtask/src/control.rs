@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Values are percent-encoded, so that they hold no spaces. A line that begins with `@` and is none
-//! of these is an error, never skipped: a skipped line could hide a failed test.
+//! of these is an error, never skipped: a skipped line could hide a failed test. For the same reason a message
+//! must not begin in the middle of a line, behind words of the log that two CPUs wrote at the same time.
 
 use std::fmt;
 
@@ -93,11 +94,24 @@ impl std::error::Error for Unreadable {}
 /// Reads one line; a line of the kernel's log gives nothing.
 pub(crate) fn parse(line: &str) -> Result<Option<Message>, Unreadable> {
     let line = line.trim_end();
-    let Some(message) = line.strip_prefix('@') else {
+    let begun = line.strip_prefix('@');
+    if begun.unwrap_or(line).split('@').skip(1).any(begins_a_message) {
+        return Err(Unreadable(line.to_owned()));
+    }
+    let Some(message) = begun else {
         return Ok(None);
     };
     message_of(message).map(Some).ok_or_else(|| Unreadable(line.to_owned()))
 }
+
+/// Whether text that came after an `@` reads like a message.
+fn begins_a_message(text: &str) -> bool {
+    let verb = text.split_ascii_whitespace().next();
+    verb.is_some_and(|verb| VERBS.contains(&verb) && text.starts_with(verb))
+}
+
+/// What a message begins with.
+const VERBS: [&str; 7] = ["list", "test", "expect", "report", "bench", "exit", "end"];
 
 fn message_of(text: &str) -> Option<Message> {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -127,11 +141,17 @@ fn message_of(text: &str) -> Option<Message> {
         }
         "expect" => {
             let mut words = rest.split_ascii_whitespace().map(str::to_owned);
-            Some(Message::Expect { name: words.next()?, fields: words.collect() })
+            let (name, fields) = (words.next()?, words.collect::<Vec<_>>());
+            (!fields.is_empty()).then_some(Message::Expect { name, fields })
         }
         "report" => {
             let fields: Option<Fields> = rest.split_ascii_whitespace().map(field).collect();
-            Some(Message::Report(fields?))
+            let fields = fields?;
+            // Of two values of a key the reader would choose one.
+            let mut keys = fields.iter().enumerate();
+            let twice =
+                keys.any(|(at, (key, _))| fields[..at].iter().any(|(other, _)| other == key));
+            (!twice).then_some(Message::Report(fields))
         }
         "bench" => {
             let mut words = rest.split_ascii_whitespace();
@@ -225,7 +245,7 @@ mod tests {
     fn log_lines_are_not_messages() {
         assert_eq!(parse("cpu 3 is up"), Ok(None));
         assert_eq!(parse(""), Ok(None));
-        assert_eq!(parse(" @end"), Ok(None));
+        assert_eq!(parse("mail to a@example.org, or a@tester, or 100 @ 5"), Ok(None));
     }
 
     #[test]
@@ -244,6 +264,13 @@ mod tests {
             "@exit",
             "@end x",
             "@",
+            "@expect a",
+            "@expect",
+            "@report stack=irq cpu=1 stack=thread",
+            " @end",
+            "cpu 3 is@test fail a: no",
+            "@test pass a@test fail a: no",
+            "@test start a@end",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

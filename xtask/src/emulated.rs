@@ -14,20 +14,22 @@
 //! Invariant: every test that was asked for gets exactly one verdict for each machine, whatever that does. A
 //! machine that ends in a way that no test accounts for is a failure of its own.
 
+mod judge;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::arch::{Arch, Board, START_OF_TEXT};
-use crate::control::{self, Fields, Message};
-use crate::expectation;
+use crate::control::{self, Message};
 use crate::pool::{self, Further, lock};
 use crate::progress::Activity;
 use crate::qemu::{self, Console, End, Finished};
+use judge::{Judged, Record, judge};
 
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 40;
@@ -222,14 +224,15 @@ fn list(machine: &Machine) -> Result<Vec<(String, control::Boot)>> {
             "mode=list".to_owned(),
             false,
             &mut |line| match control::parse(line) {
-                Ok(Some(Message::List { name, boot })) => tests.push((name, boot)),
-                Ok(Some(Message::End)) => ended = true,
-                Ok(_) => {}
-                Err(error) => wrong = Some(error),
+                Ok(None) => {}
+                Ok(Some(Message::List { name, boot })) if !ended => tests.push((name, boot)),
+                Ok(Some(Message::End)) if !ended => ended = true,
+                Ok(Some(other)) => wrong = Some(format!("out of place: {other:?}")),
+                Err(error) => wrong = Some(error.to_string()),
             },
         )?;
     if let Some(error) = wrong {
-        return Err(error).context("listing the tests");
+        bail!("listing the tests: {error}");
     }
     if !ended || finished.end != End::Orderly {
         bail!(
@@ -292,7 +295,7 @@ fn machine_of(
         let finished =
             boot(machine, &log, format!("mode=test tests={names}"), job.counted, &mut |line| {
                 record.hear(line);
-                if let Some(name) = &record.running {
+                if let Some(name) = record.running() {
                     activity.at(&machine.name_of(name));
                 }
             })?;
@@ -309,228 +312,9 @@ fn machine_of(
     Ok((judged.verdicts, judged.rest))
 }
 
-/// What a boot's control channel said.
-#[derive(Default)]
-struct Record {
-    /// The test that has begun and has no verdict.
-    running: Option<String>,
-    verdicts: Vec<Verdict>,
-    expected: Option<(String, Vec<String>)>,
-    report: Option<Fields>,
-    ended: bool,
-    unreadable: Vec<String>,
-}
-
-impl Record {
-    fn hear(&mut self, line: &str) {
-        match control::parse(line) {
-            Ok(None) => {}
-            Ok(Some(Message::Start(name))) => {
-                // A test that another one follows without a verdict has failed.
-                if let Some(open) = self.running.replace(name) {
-                    self.verdicts.push(Verdict::failed(open, "ended without a verdict"));
-                }
-            }
-            Ok(Some(Message::Pass(name))) => self.close(Verdict::passed(name)),
-            Ok(Some(Message::Fail { name, message })) => self.close(Verdict::failed(name, message)),
-            Ok(Some(Message::Expect { name, fields })) => self.expected = Some((name, fields)),
-            // The last one counts: a machine that survives one overflow may stop at the next.
-            Ok(Some(Message::Report(fields))) => self.report = Some(fields),
-            Ok(Some(Message::End)) => self.ended = true,
-            Ok(Some(other)) => self.unreadable.push(format!("out of place: {other:?}")),
-            Err(error) => self.unreadable.push(error.to_string()),
-        }
-    }
-
-    fn close(&mut self, mut verdict: Verdict) {
-        if self.running.as_ref() == Some(&verdict.name) {
-            self.running = None;
-        } else if verdict.failure.is_none() {
-            verdict.failure = Some("passed without having been started".to_owned());
-        }
-        let dies = self.expected.as_ref().is_some_and(|(name, _)| *name == verdict.name);
-        if dies && verdict.failure.is_none() {
-            verdict.failure = Some("announced a death and then lived".to_owned());
-        }
-        self.verdicts.push(verdict);
-    }
-}
-
-/// What a boot amounts to.
-#[derive(Debug, Eq, PartialEq)]
-struct Judged {
-    verdicts: Vec<Verdict>,
-    /// Tests to be tried in another boot.
-    rest: Vec<String>,
-    /// Whether a test died as it had announced.
-    died: bool,
-}
-
-fn judge(record: Record, end: &End, job: &Tests) -> Judged {
-    let Record { running, mut verdicts, expected, report, ended, unreadable } = record;
-    let orderly = ended && *end == End::Orderly;
-    let mut accounted = orderly;
-    let mut died = false;
-    if let Some(name) = running {
-        accounted = true;
-        let death = expected.filter(|(expected, _)| *expected == name);
-        verdicts.push(match death {
-            Some((_, fields)) => {
-                let verdict = judge_death(name, &fields, report.as_ref(), end);
-                died = verdict.failure.is_none();
-                verdict
-            }
-            None if orderly => Verdict::failed(name, "ended without a verdict"),
-            None => Verdict::failed(name, format!("took the machine down: {end}")),
-        });
-    }
-    for verdict in &mut verdicts {
-        if !job.names.contains(&verdict.name) {
-            verdict.failure.get_or_insert_with(|| "ran without having been asked for".to_owned());
-        }
-    }
-    let mut rest: Vec<String> = job
-        .names
-        .iter()
-        .filter(|name| !verdicts.iter().any(|verdict| verdict.name == **name))
-        .cloned()
-        .collect();
-    // A boot that got nowhere is not repeated: it would get nowhere for ever.
-    if orderly || verdicts.is_empty() {
-        let why = if orderly {
-            "was asked for and never started".to_owned()
-        } else {
-            accounted = true;
-            format!("never started: {end}")
-        };
-        verdicts.extend(rest.drain(..).map(|name| Verdict::failed(name, why.clone())));
-    }
-    if !accounted {
-        verdicts.push(Verdict::failed("machine_ends_in_order", format!("between tests: {end}")));
-    }
-    for line in unreadable {
-        verdicts.push(Verdict::failed("control_channel_is_readable", line));
-    }
-    Judged { verdicts, rest, died }
-}
-
-/// A death test passes if the kernel itself stopped the machine with a report that says what was
-/// announced: not if it was lost in some other way.
-fn judge_death(name: String, expected: &[String], report: Option<&Fields>, end: &End) -> Verdict {
-    if *end != End::Report {
-        return Verdict::failed(name, format!("died, but not with a report: {end}"));
-    }
-    let Some(report) = report else {
-        return Verdict::failed(name, "stopped without a report on the control channel");
-    };
-    let wrong = expectation::mismatches(expected, report);
-    if wrong.is_empty() { Verdict::passed(name) } else { Verdict::failed(name, wrong.join("; ")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn judged(lines: &[&str], end: End, tests: &[&str]) -> Judged {
-        let mut record = Record::default();
-        lines.iter().for_each(|line| record.hear(line));
-        let names = tests.iter().map(|&name| name.to_owned()).collect();
-        judge(record, &end, &Tests { names, all: false, counted: false })
-    }
-
-    fn failures(judged: &Judged) -> Vec<&str> {
-        let failed = judged.verdicts.iter().filter(|verdict| verdict.failure.is_some());
-        failed.map(|verdict| verdict.name.as_str()).collect()
-    }
-
-    const DEATH: [&str; 3] = [
-        "@test start o2_irq",
-        "@expect o2_irq stack=irq cause=guard-hit",
-        "@report stack=irq cause=guard-hit",
-    ];
-
-    #[test]
-    fn tests_that_pass_in_an_orderly_machine_have_passed() {
-        let lines =
-            ["@test start a", "log", "@test pass a", "@test start b", "@test pass b", "@end"];
-        let judged = judged(&lines, End::Orderly, &["a", "b"]);
-        assert!(failures(&judged).is_empty());
-        assert_eq!(judged.verdicts.len(), 2);
-        assert!(judged.rest.is_empty());
-    }
-
-    #[test]
-    fn the_test_that_takes_the_machine_down_fails_and_the_rest_is_tried_again() {
-        for end in
-            [End::Reset, End::Timeout, End::Panic, End::Report, End::Signal(9), End::Status(1)]
-        {
-            let lines = ["@test start a", "@test pass a", "@test start b"];
-            let judged = judged(&lines, end, &["a", "b", "c"]);
-            assert_eq!(failures(&judged), ["b"]);
-            assert_eq!(judged.rest, ["c"]);
-        }
-    }
-
-    #[test]
-    fn a_test_that_never_started_is_not_forgotten() {
-        let judged = judged(&["@test start a", "@test pass a", "@end"], End::Orderly, &["a", "b"]);
-        assert_eq!(failures(&judged), ["b"]);
-        assert!(judged.rest.is_empty());
-    }
-
-    #[test]
-    fn a_boot_that_gets_nowhere_is_not_repeated() {
-        let judged = judged(&[], End::Reset, &["a", "b"]);
-        assert_eq!(failures(&judged), ["a", "b"]);
-        assert!(judged.rest.is_empty());
-    }
-
-    #[test]
-    fn a_machine_lost_between_tests_is_a_failure_of_its_own() {
-        let lines = ["@test start a", "@test pass a"];
-        assert_eq!(failures(&judged(&lines, End::Panic, &["a"])), ["machine_ends_in_order"]);
-        // Passing, then ending with the right status but without saying so, is no orderly end.
-        assert_eq!(failures(&judged(&lines, End::Orderly, &["a"])), ["machine_ends_in_order"]);
-    }
-
-    #[test]
-    fn a_death_passes_only_with_the_announced_report_and_status() {
-        let expected = judged(&DEATH, End::Report, &["o2_irq"]);
-        assert!(failures(&expected).is_empty() && expected.died);
-        for end in [End::Reset, End::Panic, End::Orderly, End::Timeout] {
-            assert_eq!(failures(&judged(&DEATH, end, &["o2_irq"])), ["o2_irq"], "{end}");
-        }
-        assert_eq!(failures(&judged(&DEATH[..2], End::Report, &["o2_irq"])), ["o2_irq"]);
-        let other = [DEATH[0], DEATH[1], "@report stack=thread cause=guard-hit"];
-        assert_eq!(failures(&judged(&other, End::Report, &["o2_irq"])), ["o2_irq"]);
-    }
-
-    #[test]
-    fn an_announced_death_that_does_not_come_is_a_failure() {
-        let lines = [DEATH[0], DEATH[1], "@test pass o2_irq", "@end"];
-        assert_eq!(failures(&judged(&lines, End::Orderly, &["o2_irq"])), ["o2_irq"]);
-    }
-
-    #[test]
-    fn another_test_s_announcement_does_not_excuse_a_death() {
-        let lines = ["@test start a", "@expect b stack=irq", "@report stack=irq"];
-        assert_eq!(failures(&judged(&lines, End::Report, &["a"])), ["a"]);
-    }
-
-    #[test]
-    fn garbage_on_the_control_channel_fails_the_run() {
-        let lines = ["@test start a", "@test pas a", "@test pass a", "@end"];
-        assert_eq!(
-            failures(&judged(&lines, End::Orderly, &["a"])),
-            ["control_channel_is_readable"]
-        );
-    }
-
-    #[test]
-    fn verdicts_out_of_place_are_failures() {
-        let lines = ["@test pass a", "@test start x", "@test pass x", "@end"];
-        assert_eq!(failures(&judged(&lines, End::Orderly, &["a"])), ["a", "x"]);
-    }
 
     #[test]
     fn names_are_split_to_fit_the_command_line_and_none_is_lost() {

@@ -8,13 +8,26 @@
 //! | `backtrace~=name` | some element of the report's comma list contains the name |
 //! | `frames>=3` | the backtrace has at least so many elements (other keys: the number is at least that) |
 //!
-//! A key that the report lacks is a mismatch: silence confirms nothing.
+//! A key that the report lacks is a mismatch: silence confirms nothing. An announcement that nothing could contradict is none:
+//! it names at least the stack and the cause, and no field of it holds of every report.
 
 use crate::control::{self, Fields};
 
 /// What does not match, in words; empty if all matches.
 pub(crate) fn mismatches(expected: &[String], report: &Fields) -> Vec<String> {
     expected.iter().filter_map(|field| mismatch(field, report)).collect()
+}
+
+/// Why these fields announce nothing, if so.
+pub(crate) fn is_no_announcement(expected: &[String]) -> Option<String> {
+    let exact = |key: &str| {
+        expected.iter().any(|field| field.split_once('=').is_some_and(|(name, _)| name == key))
+    };
+    if let Some(missing) = ["stack", "cause"].iter().find(|key| !exact(key)) {
+        return Some(format!("it does not say {missing}=..."));
+    }
+    let idle = expected.iter().find(|field| field.ends_with("~=") || field.ends_with(">=0"));
+    idle.map(|field| format!("{field} always holds"))
 }
 
 fn mismatch(expected: &str, report: &Fields) -> Option<String> {
@@ -97,6 +110,25 @@ mod tests {
         assert_eq!(check(&["frames>=4"]), ["frames is 3, expected at least 4"]);
         assert_eq!(check(&["depth>=16385"]).len(), 1);
         assert!(check(&["backtrace~=softirq"])[0].contains("no element with \"softirq\""));
+    }
+
+    #[test]
+    fn an_announcement_names_stack_and_cause_and_nothing_that_always_holds() {
+        let no_announcement = |expected: &[&str]| {
+            let fields: Vec<String> = expected.iter().map(|&field| field.to_owned()).collect();
+            is_no_announcement(&fields)
+        };
+        assert_eq!(no_announcement(&["stack=irq", "frames>=3", "cause=guard-hit"]), None);
+        for (weak, why) in [
+            (&[][..], "it does not say stack=..."),
+            (&["cause=guard-hit"], "it does not say stack=..."),
+            (&["stack~=irq", "cause=guard-hit"], "it does not say stack=..."),
+            (&["stack=irq", "cause>=1"], "it does not say cause=..."),
+            (&["stack=irq", "cause=x", "frames>=0"], "frames>=0 always holds"),
+            (&["backtrace~=", "stack=irq", "cause=x"], "backtrace~= always holds"),
+        ] {
+            assert_eq!(no_announcement(weak).as_deref(), Some(why), "{weak:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!   /kstack/symbols     the kernel's functions by address (see symbols)
 //!   /kstack/bin/*       our own user programs
 //!   /kstack/argv        mode=run: NUL-separated arguments, the first one is the program's name
-//!   /kstack/program     mode=run: the program itself
+//!   /kstack/program     mode=run: the program itself, or a link to one of the above
 //!   /tmp /proc /dev     empty
 //! ```
 //!
@@ -38,29 +38,70 @@ const APPLETS: [&str; 40] = [
     "tr", "true", "uname", "uniq", "wc",
 ];
 
-/// A program from this machine that is to run in the kernel.
+/// A program that is to run in the kernel.
 pub(crate) struct Program {
-    /// Its file.
-    file: Vec<u8>,
+    /// Where it comes from.
+    source: Source,
     /// Its arguments, the first one being its name as the user wrote it.
     arguments: Vec<String>,
 }
 
+/// Where the program comes from.
+enum Source {
+    /// A file of this machine, with these contents.
+    Here(Vec<u8>),
+    /// A program of the image, by its name there.
+    Image(String),
+}
+
 impl Program {
-    /// Reads a program, so that a wrong path is told before anything boots. Whether the file can be
-    /// run is for the kernel to say, as it would be on Linux.
+    /// Reads a program, so that a wrong path is told before anything boots. A bare name that is not a file here
+    /// means the image's own program. Whether a file can be run is for the kernel to say, as it would be on Linux.
     pub(crate) fn read(arguments: &[String]) -> Result<Program> {
-        let path = Path::new(arguments.first().context("no program given")?);
-        let metadata =
-            fs::metadata(path).with_context(|| format!("cannot run \"{}\"", path.display()))?;
-        ensure!(metadata.is_file(), "cannot run \"{}\": it is not a file", path.display());
+        let name = arguments.first().context("no program given")?;
         ensure!(
             arguments.iter().all(|argument| !argument.contains('\0')),
             "an argument contains a NUL byte"
         );
-        let file = fs::read(path).with_context(|| format!("cannot read \"{}\"", path.display()))?;
-        Ok(Program { file, arguments: arguments.to_vec() })
+        let path = Path::new(name);
+        let arguments = arguments.to_vec();
+        if !name.contains('/') && !path.exists() {
+            ensure!(
+                in_image(name).is_some(),
+                "\"{name}\" is neither a file here nor a program of the image, which has {}",
+                offered().join(", ")
+            );
+            return Ok(Program { source: Source::Image(name.clone()), arguments });
+        }
+        let metadata = fs::metadata(path).with_context(|| match base_of_image(path) {
+            Some(base) => format!(
+                "cannot run \"{name}\" of this machine (the image has one of its own: `cargo xtask run -- {base} ...`)"
+            ),
+            None => format!("cannot run \"{name}\""),
+        })?;
+        ensure!(metadata.is_file(), "cannot run \"{name}\": it is not a file");
+        let file = fs::read(path).with_context(|| format!("cannot read \"{name}\""))?;
+        Ok(Program { source: Source::Here(file), arguments })
     }
+}
+
+/// The path in the image of a program that is called by a bare name.
+fn in_image(name: &str) -> Option<String> {
+    if name == "busybox" || APPLETS.contains(&name) {
+        return Some(format!("/bin/{name}"));
+    }
+    user::names().ok()?.iter().any(|own| own == name).then(|| format!("/kstack/bin/{name}"))
+}
+
+/// What can be called by a bare name.
+fn offered() -> Vec<String> {
+    let own = user::names().unwrap_or_default();
+    ["busybox"].iter().chain(&APPLETS).map(|&name| name.to_owned()).chain(own).collect()
+}
+
+/// The last part of a path, if the image has a program of that name.
+fn base_of_image(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str().filter(|name| in_image(name).is_some())
 }
 
 /// What goes into an image.
@@ -126,7 +167,13 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
             .flat_map(|argument| argument.bytes().chain(std::iter::once(0)))
             .collect();
         archive.add("kstack/argv", FILE, &arguments)?;
-        archive.add("kstack/program", PROGRAM, &program.file)?;
+        match &program.source {
+            Source::Here(file) => archive.add("kstack/program", PROGRAM, file)?,
+            Source::Image(name) => {
+                let path = in_image(name).context("the image has lost a program")?;
+                archive.add("kstack/program", LINK, path.as_bytes())?;
+            }
+        }
     }
     fs::write(&path, archive.finish()?)
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -233,7 +280,7 @@ mod tests {
         let busybox = folder.join("busybox");
         fs::write(&busybox, b"\x7fELF...").unwrap();
         let program = Program {
-            file: b"\x7fELF!".to_vec(),
+            source: Source::Here(b"\x7fELF!".to_vec()),
             arguments: vec!["./hello".to_owned(), String::new(), "a b".to_owned()],
         };
         let own = folder.join("own");
@@ -249,7 +296,10 @@ mod tests {
         let entries = entries(&image);
         let find = |name: &str| entries.iter().find(|entry| entry.0 == name).unwrap();
         assert_eq!(find("kstack/argv").2, b"./hello\0\0a b\0");
-        assert_eq!(find("kstack/program"), &("kstack/program".to_owned(), PROGRAM, program.file));
+        assert_eq!(
+            find("kstack/program"),
+            &("kstack/program".to_owned(), PROGRAM, b"\x7fELF!".to_vec())
+        );
         assert_eq!(find("bin/busybox").1, PROGRAM);
         assert_eq!(find("kstack/bin/bench").2, b"\x7fELF?");
         assert_eq!(find("bin/cat"), &("bin/cat".to_owned(), LINK, b"busybox".to_vec()));
@@ -262,5 +312,16 @@ mod tests {
         let error = |path: &str| format!("{:#}", Program::read(&[path.to_owned()]).err().unwrap());
         assert!(error("/nonexistent/x").contains("/nonexistent/x"));
         assert!(error("/").contains("not a file"));
+        assert!(error("nosuchprogram").contains("busybox, ash"));
+        assert!(error("/nonexistent/busybox").contains("run -- busybox"));
+    }
+
+    #[test]
+    fn a_bare_name_means_the_image_s_own_program() {
+        let program = Program::read(&["busybox".to_owned(), "sh".to_owned()]).unwrap();
+        assert!(matches!(&program.source, Source::Image(name) if name == "busybox"));
+        assert_eq!(in_image("cat").as_deref(), Some("/bin/cat"));
+        assert_eq!(in_image("family").as_deref(), Some("/kstack/bin/family"));
+        assert_eq!(in_image("vi"), None);
     }
 }

@@ -6,9 +6,9 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
-use crate::frames;
+use crate::progress::{self, Activity};
 use crate::setup::{self, Ready};
-use crate::workspace;
+use crate::{frames, workspace};
 
 /// `cargo xtask build`
 pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
@@ -55,24 +55,28 @@ pub(crate) fn target(
 pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<PathBuf> {
     let mut cargo = target(ready.toolchain.cargo(), arch, features, ready, "build")?;
     let with = if features.is_empty() { "" } else { " with " };
-    eprintln!("Building the kernel for {arch}{with}{}", features.join(", "));
-    // Cargo's own progress and the compiler's messages are the best there are: let them through.
+    let name = format!("Building the kernel for {arch}{with}{}", features.join(", "));
+    let activity = Activity::start(name);
+    // The compiler's messages are the best there are: let them through.
     let status = cargo
         .arg("--quiet")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
         .context("cannot start cargo")?;
+    activity.done();
     ensure!(status.success(), "the kernel does not build");
     let path = folder(features)?.join(arch.target()).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     let widest = frames::check(&path)?;
-    eprintln!("The widest frame has {} bytes: {}", widest.bytes, widest.function);
+    progress::detail(|| {
+        format!("The widest frame has {} bytes: {}", widest.bytes, widest.function)
+    });
     Ok(path)
 }
 
 /// A build folder for each set of options: in a common one, each would undo the other's work.
 fn folder(features: &[&str]) -> Result<PathBuf> {
-    let name = ["target"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
-    Ok(workspace::cache()?.join(name))
+    let name = ["kernel"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
+    Ok(workspace::output()?.join(name))
 }

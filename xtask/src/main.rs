@@ -1,9 +1,9 @@
-//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, bench and lint.
+//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench and lint.
 //!
 //! ```text
-//!   cargo xtask run|test|bench|lint
+//!   cargo xtask run|test|fuzz|bench|lint
 //!        │
-//!        ├─ setup/      what is missing on this machine is found, or installed (toolchain, QEMU, busybox)
+//!        ├─ setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox)
 //!        ├─ kernel      the reference kernel is built for its bare-metal target
 //!        ├─ image       and put into the form in which its machine wants it
 //!        ├─ initramfs   a cpio archive: busybox, symbols, the program to run
@@ -17,12 +17,14 @@
 mod arch;
 mod baseline;
 mod bench;
+mod boards;
 mod catalogue;
 mod control;
 mod emulated;
 mod expectation;
 mod first_hart;
 mod frames;
+mod fuzz;
 mod host_tests;
 mod image;
 mod initramfs;
@@ -53,15 +55,24 @@ use arch::Arch;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Tell everything: builds and checks that succeed, and what set-up finds.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install and prepare all that the other commands need (they call this themselves).
+    /// Fetch and prepare what the other commands need (they call this themselves).
+    ///
+    /// It goes to the user's cache (KSTACK_CACHE, or kstack below XDG_CACHE_HOME or ~/.cache), shared by all
+    /// checkouts; nothing else changes and no rights are needed. It can be interrupted and run again.
     Setup {
         /// The architecture to prepare for; all of them without this.
         #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
         arch: Option<Arch>,
+        /// Prepare everything, for all architectures, so that no command needs a network afterwards.
+        #[arg(long, conflicts_with = "arch")]
+        offline: bool,
     },
     /// Build the reference kernel.
     Build {
@@ -73,6 +84,8 @@ enum Command {
     Run(run::Options),
     /// Run host and emulated tests and print the conformance matrix.
     Test(test::Options),
+    /// Make system calls with arguments drawn from a seed, for as long as you like.
+    Fuzz(fuzz::Options),
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
     Bench(bench::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
@@ -84,11 +97,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Setup { arch } => setup::command(&Arch::chosen(arch)),
+    let cli = Cli::parse();
+    if cli.verbose {
+        progress::set_verbose();
+    }
+    let result = match cli.command {
+        // Without an architecture everything is prepared anyway; `--offline` says it.
+        Command::Setup { arch, offline: _ } => setup::command(&Arch::chosen(arch)),
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
         Command::Test(options) => test::command(&options),
+        Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };

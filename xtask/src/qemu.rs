@@ -23,8 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
-use crate::first_hart;
-use crate::workspace;
+use crate::{first_hart, setup, workspace};
 
 /// How often the control log is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -157,13 +156,11 @@ impl Boot<'_> {
         for path in [&console, &control] {
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let mut command = self.command(&console, &control);
+        let emulator = setup::emulator(self.arch)?;
+        let mut command = self.command(&emulator, &console, &control);
         command.stderr(File::create(&errors)?);
-        let mut child = Guard(
-            command
-                .spawn()
-                .with_context(|| format!("cannot start {}", self.arch.description().qemu))?,
-        );
+        let mut child =
+            Guard(command.spawn().with_context(|| format!("cannot start {}", emulator.display()))?);
         let (output, mut input) = (child.0.stdout.take(), child.0.stdin.take());
         let forwarder = output.map(|from| {
             thread::spawn(move || {
@@ -211,9 +208,12 @@ impl Boot<'_> {
         Ok(Finished { end, console, control, complaint })
     }
 
-    fn command(&self, console: &Path, control: &Path) -> Command {
-        let mut command = emulator(self.arch);
+    fn command(&self, emulator: &Path, console: &Path, control: &Path) -> Command {
+        let mut command = tied(emulator);
         let mut command_line = self.command_line.clone();
+        // The kernel compares it with what it finds.
+        let mib = memory_mib(self.memory);
+        command_line.push_str(&format!(" has-cpus={} has-mib={mib}", self.cpus));
         // A machine with fewer CPUs starts on what it has.
         if let Some(first) = self.board.first_cpu.filter(|&first| first < self.cpus) {
             first_hart::choose(&mut command, first, self.cpus);
@@ -228,6 +228,11 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", &command_line]);
+        if mib > 0 {
+            // What the machine does not touch is not taken from this one.
+            let ram = format!("memory-backend-ram,id=ram,size={mib}M,reserve=off");
+            command.args(["-object", &ram, "-machine", "memory-backend=ram"]);
+        }
         if let Some(shift) = self.counting {
             command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
@@ -260,10 +265,9 @@ impl Boot<'_> {
     }
 }
 
-/// The emulator's command, tied to our life where the machine has the tool for it: without that, a
-/// killed xtask would leave an emulator behind that runs for ever.
-fn emulator(arch: Arch) -> Command {
-    let program = arch.description().qemu;
+/// A program's command, tied to our life where the machine has the tool for it: without that, a
+/// killed xtask would leave an emulator behind.
+fn tied(program: &Path) -> Command {
     let tied = ["--pdeathsig", "KILL"];
     let works = Command::new("setpriv").args(tied).arg("true").stderr(Stdio::null()).status();
     if works.is_ok_and(|status| status.success()) {
@@ -300,6 +304,21 @@ fn forward_after_firmware(
         }
         to.write_all(new)?;
         to.flush()?;
+    }
+}
+
+/// Memory as the emulator writes it, in MiB: a number with K, M, G or T, or without for MiB. What is no such number is the
+/// emulator's to complain about.
+fn memory_mib(size: &str) -> u64 {
+    let size = size.trim().trim_end_matches(['b', 'B']);
+    let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let number: u64 = digits.parse().unwrap_or(0);
+    match size[digits.len()..].to_ascii_lowercase().as_str() {
+        "k" => number >> 10,
+        "" | "m" => number,
+        "g" => number << 10,
+        "t" => number << 20,
+        _ => 0,
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct Options {
     /// The memory of the machine, such as 512M or 2G.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     mem: String,
-    /// A static Linux program on this machine, for the architecture, and its arguments; without one, a console.
+    /// A static Linux program, for the architecture, and its arguments: a file of this machine, or a bare name for one of
+    /// the image (such as busybox); without any, a console.
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     program: Vec<String>,
 }
@@ -81,6 +82,8 @@ fn program(options: &Options) -> Result<u8> {
                 Ok(Some(_)) => {}
                 // What the kernel itself says: the console is the program's.
                 Ok(None) => eprintln!("{line}"),
+                // Words of a program, quoted in the middle of a line: its name may be anything.
+                Err(_) if !line.starts_with('@') => eprintln!("{line}"),
                 Err(error) => wrong = Some(error),
             },
         )?;

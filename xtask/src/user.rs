@@ -49,23 +49,30 @@ pub(crate) fn target(
 /// Builds all of them.
 pub(crate) fn build(arch: Arch, ready: &Ready) -> Result<Vec<Built>> {
     let mut cargo = target(ready.toolchain.cargo(), arch, ready, "build")?;
-    progress::quiet(cargo.arg("--quiet")).context("the user programs do not build")?;
+    progress::command(&format!("Building the user programs for {arch}"), cargo.arg("--quiet"))?;
     let built = folder()?.join(arch.target()).join("release");
-    let sources = workspace::root().join("user/src/bin");
     let mut programs = Vec::new();
-    for entry in fs::read_dir(&sources).context("no user programs")? {
-        let source = entry?.path();
-        let Some(name) = source.file_stem().and_then(|name| name.to_str()) else { continue };
-        let path = built.join(name);
+    for name in names()? {
+        let path = built.join(&name);
         ensure!(path.is_file(), "cargo built no {}", path.display());
-        programs.push(Built { name: name.to_owned(), path });
+        programs.push(Built { name, path });
     }
-    programs.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(programs)
+}
+
+/// Their names, in order.
+pub(crate) fn names() -> Result<Vec<String>> {
+    let sources =
+        fs::read_dir(workspace::root().join("user/src/bin")).context("no user programs")?;
+    let paths = sources.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut names: Vec<String> =
+        paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// A build folder of their own: in the kernel's, each would undo the other's work, since their
 /// flags differ.
 fn folder() -> Result<PathBuf> {
-    Ok(workspace::cache()?.join("target-user"))
+    Ok(workspace::output()?.join("user"))
 }

@@ -1,13 +1,12 @@
-//! Where things are: the workspace, its cache, its build output and its logs.
+//! Where things are: the workspace, its build output and its logs. What set-up fetches and makes is elsewhere, in
+//! the user's cache (`setup::cache`).
 //!
 //! ```text
-//!   <root>/.kstack/            the cache (elsewhere with KSTACK_CACHE); safe to delete
-//!       sysroot/<key>/         core and alloc for a bare-metal target, made once per compiler
-//!       target/                the kernel's build output, for all architectures
-//!       target-<options>/      the same for a kernel with build options
-//!       target-user/           our user programs' build output
-//!       userland/<arch>/       Debian's static busybox, unpacked
-//!   <root>/target/kstack-logs/ a console and a control log per boot
+//!   <root>/target/             safe to delete
+//!       kstack/kernel/         the kernel's build output, for all architectures
+//!       kstack/kernel-<options>/  the same for a kernel with build options
+//!       kstack/user/           our user programs' build output
+//!       kstack-logs/           a console and a control log per boot
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -24,10 +23,9 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
-/// The cache folder, made if need be.
-pub(crate) fn cache() -> Result<PathBuf> {
-    let path = env::var_os("KSTACK_CACHE").map_or_else(|| root().join(".kstack"), PathBuf::from);
-    made(path)
+/// The folder with the build output for emulated machines, made if need be.
+pub(crate) fn output() -> Result<PathBuf> {
+    made(root().join("target").join("kstack"))
 }
 
 /// The folder with one pair of logs per boot, made if need be.

@@ -45,9 +45,9 @@ pub(super) fn run(overhead: u64) {
             .map(|_| {
                 span(
                     || {
-                        kstack::irq::disable_bottom_halves();
+                        softirq::disable_bottom_halves();
                         softirq::raise_from_thread(Softirq::Probe);
-                        kstack::irq::enable_bottom_halves();
+                        softirq::enable_bottom_halves();
                     },
                     overhead,
                 )

@@ -9,6 +9,7 @@ use super::abi::{
 use super::error::Errno;
 use super::memory::{Area, Kind, Memory};
 use crate::arch::paging::Access;
+use crate::memory::fallible;
 use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
@@ -61,7 +62,7 @@ pub(crate) fn load(
         (Auxiliary::HWCAP, abi::hardware()),
         (Auxiliary::HWCAP2, 0),
     ];
-    let auxiliary = [OWN_AUXILIARY, &for_all].concat();
+    let auxiliary = fallible::collect(OWN_AUXILIARY.iter().chain(&for_all).copied())?;
     let image = StackImage {
         argv,
         envp,

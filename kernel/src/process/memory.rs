@@ -350,14 +350,9 @@ impl Memory {
         if self.split_at(lowest).is_err() || self.split_at(top).is_err() {
             return;
         }
-        let gone: Vec<Area> = self
-            .areas
-            .iter()
-            .copied()
-            .filter(|area| lowest <= area.lowest && area.top <= top)
-            .collect();
-        self.areas.retain(|area| !(lowest <= area.lowest && area.top <= top));
-        for area in gone {
+        let is_gone = |area: &Area| lowest <= area.lowest && area.top <= top;
+        while let Some(at) = self.areas.iter().position(is_gone) {
+            let area = self.areas.remove(at);
             self.release_pages(area.lowest, area.top);
         }
     }

@@ -1,8 +1,10 @@
 //! System calls: the way in, and which call is which.
 
 use super::abi::{self, Call};
+use super::calls_files::HERE;
 use super::error::{Errno, SysResult};
-use super::{calls_files as files, calls_memory as memory, calls_misc as misc, current, life};
+use super::{calls_files as files, calls_memory as memory, calls_misc as misc};
+use super::{current, life, signals};
 use crate::arch::regs::SavedRegs;
 use crate::sched;
 use alloc::string::String;
@@ -12,9 +14,6 @@ use kstack_core::exec::WordSize;
 
 /// Longest path.
 const MOST_PATH: usize = 4096;
-/// Strings execve takes at most, and bytes of all of them.
-const MOST_STRINGS: usize = 4096;
-const MOST_STRING_BYTES: usize = 4 << 20;
 
 /// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
@@ -38,9 +37,9 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
     match call {
         Call::Read => files::read(a, b, c),
         Call::Write => files::write(a, b, c),
-        Call::Open => files::open(a, b as u32, c as u32),
-        Call::Openat => files::open(b, c as u32, d as u32),
-        Call::Creat => files::open(a, files::CREATE_TRUNCATE, b as u32),
+        Call::Open => files::open(HERE, a, b as u32, c as u32),
+        Call::Openat => files::open(a, b, c as u32, d as u32),
+        Call::Creat => files::open(HERE, a, files::CREATE_TRUNCATE, b as u32),
         Call::Close => files::close(a),
         Call::Stat => files::stat(a, b, true),
         Call::Lstat => files::stat(a, b, false),
@@ -52,10 +51,10 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Ppoll => files::poll(a, b, if c == 0 { -1 } else { 0 }),
         Call::Lseek => files::seek(a, b as i64, c),
         Call::Pread64 => files::pread(a, b, c, d),
-        Call::Readv => files::vectored(a, b, c, files::read),
-        Call::Writev => files::vectored(a, b, c, files::write),
-        Call::Access => files::access(a),
-        Call::Faccessat | Call::Faccessat2 => files::access(b),
+        Call::Readv => files::vectored(a, b, c, files::read_from),
+        Call::Writev => files::vectored(a, b, c, files::write_to),
+        Call::Access => files::access(HERE, a),
+        Call::Faccessat | Call::Faccessat2 => files::access(a, b),
         Call::Pipe => files::pipe(a, 0),
         Call::Pipe2 => files::pipe(a, b),
         Call::Dup => files::dup(a),
@@ -66,17 +65,17 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Getdents64 => files::getdents64(a, b, c),
         Call::Getcwd => files::getcwd(a, b),
         Call::Chdir => files::chdir(a),
-        Call::Mkdir => files::mkdir(a, b as u32),
-        Call::Mkdirat => files::mkdir(b, c as u32),
-        Call::Rmdir => files::unlink(a, true),
-        Call::Unlink => files::unlink(a, false),
-        Call::Unlinkat => files::unlink(b, c & 0x200 != 0),
-        Call::Rename => files::rename(a, b),
-        Call::Renameat => files::rename(b, d),
-        Call::Symlink => files::symlink(a, b),
-        Call::Symlinkat => files::symlink(a, c),
-        Call::Readlink => files::readlink(a, b, c),
-        Call::Readlinkat => files::readlink(b, c, d),
+        Call::Mkdir => files::mkdir(HERE, a, b as u32),
+        Call::Mkdirat => files::mkdir(a, b, c as u32),
+        Call::Rmdir => files::unlink(HERE, a, true),
+        Call::Unlink => files::unlink(HERE, a, false),
+        Call::Unlinkat => files::unlink(a, b, c & 0x200 != 0),
+        Call::Rename => files::rename(HERE, a, HERE, b),
+        Call::Renameat => files::rename(a, b, c, d),
+        Call::Symlink => files::symlink(a, HERE, b),
+        Call::Symlinkat => files::symlink(a, b, c),
+        Call::Readlink => files::readlink(HERE, a, b, c),
+        Call::Readlinkat => files::readlink(a, b, c, d),
         Call::Ftruncate => files::truncate(a, b),
         Call::Sendfile => files::sendfile(a, b, c, d),
         Call::Statfs => files::statfs(b),
@@ -106,23 +105,22 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Exit => life::exit_thread((a as i32 & 0xff) << 8),
         Call::ExitGroup => life::exit_group(a as i32),
         Call::Wait4 => misc::wait4(i64::from(a as i32), b, c),
-        Call::Kill => misc::kill(i64::from(a as i32), b),
-        Call::Tkill => misc::tkill(a, b),
-        Call::Tgkill => misc::tkill(b, c),
-        Call::Getpid | Call::Getpgrp | Call::Getpgid | Call::Getsid => Ok(current().id),
+        Call::Kill => signals::kill(i64::from(a as i32), u64::from(b as u32)),
+        Call::Tkill => signals::tkill(None, a as i32, u64::from(b as u32)),
+        Call::Tgkill => signals::tkill(Some(a as i32), b as i32, u64::from(c as u32)),
+        Call::Getpid => Ok(current().id),
+        Call::Getpgrp => misc::getpgid(0),
+        Call::Getpgid => misc::getpgid(a),
+        Call::Getsid => misc::getsid(a),
         Call::Gettid => Ok(misc::thread_number()),
         Call::Getppid => Ok(current().parent.load(Ordering::Relaxed)),
         Call::Getuid | Call::Getgid | Call::Geteuid | Call::Getegid | Call::Getgroups => Ok(0),
-        Call::Setuid
-        | Call::Setgid
-        | Call::Setreuid
-        | Call::Setgroups
-        | Call::Setpgid
-        | Call::Setpriority => Ok(0),
-        Call::Setsid => Ok(current().id),
+        Call::Setuid | Call::Setgid | Call::Setreuid | Call::Setgroups | Call::Setpriority => Ok(0),
+        Call::Setpgid => misc::setpgid(a, b),
+        Call::Setsid => misc::setsid(),
         Call::Getpriority => Ok(20),
         Call::Umask => Ok(0o022),
-        Call::RtSigaction => misc::sigaction(a, b, c),
+        Call::RtSigaction => signals::sigaction(u64::from(a as u32), b, c),
         Call::RtSigprocmask => misc::sigprocmask(c, d),
         Call::RtSigpending => misc::write_zeros(a, b),
         Call::Sigaltstack => Ok(0),
@@ -166,6 +164,11 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
 /// Numbers already logged, as bits.
 static LOGGED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
+/// All numbers are logged again. For tests.
+pub fn forget_logged() {
+    LOGGED.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
+}
+
 /// ENOSYS, logged once per number.
 fn unknown(number: u64) -> SysResult {
     // Numbers beyond all calls there are share the last bit: a program must not be able to fill the log.
@@ -191,7 +194,9 @@ pub(super) fn string(at: u64, most: usize) -> Result<Vec<u8>, Errno> {
         let length = piece.len().min((4096 - at % 4096) as usize);
         memory.read(at, &mut piece[..length])?;
         let end = piece[..length].iter().position(|&byte| byte == 0);
-        bytes.extend_from_slice(&piece[..end.unwrap_or(length)]);
+        let piece = &piece[..end.unwrap_or(length)];
+        bytes.try_reserve(piece.len()).map_err(|_| Errno::ENOMEM)?;
+        bytes.extend_from_slice(piece);
         if bytes.len() >= most {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -254,7 +259,8 @@ fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
     if at == 0 {
         return Ok(strings);
     }
-    for i in 0..MOST_STRINGS as u64 {
+    // As many as there are bytes for.
+    for i in 0.. {
         let pointer = pointer_at(at, i)?;
         if pointer == 0 {
             return Ok(strings);
@@ -269,7 +275,7 @@ fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
-    let mut left = MOST_STRING_BYTES;
+    let mut left = kstack_core::exec::string_limit(super::memory::STACK_LIMIT) as usize;
     let path = path(at)?;
     let argv = strings(argv, &mut left)?;
     let envp = strings(envp, &mut left)?;

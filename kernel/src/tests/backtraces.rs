@@ -169,9 +169,9 @@ pub fn b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted() 
 pub fn b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread() -> Outcome {
     let steps = steps_of(|| {
         softirq::set_probe(keep_steps);
-        kstack::irq::disable_bottom_halves();
+        softirq::disable_bottom_halves();
         softirq::raise_from_thread(Softirq::Probe);
-        kstack::irq::enable_bottom_halves();
+        softirq::enable_bottom_halves();
     })?;
     let crossed = crossings(&steps);
     check!(crossed == [SOFTIRQ_TO_THREAD, "reliable"], "{crossed:?}");

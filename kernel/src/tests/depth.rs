@@ -18,7 +18,7 @@
 
 use super::arch::depth::{self, STEP};
 use super::arch::{EXPECTED, user_code};
-use super::support::{on_cpu, until};
+use super::support::{install_hooks, on_cpu, until};
 use super::user_mode::{self, STACK_TOP, UserThread};
 use super::{Outcome, check};
 use crate::arch::irqchip::{self, vector};
@@ -269,9 +269,9 @@ extern "C" fn exit(place: usize, _: usize) {
 }
 
 extern "C" fn raise(_: usize, _: usize) {
-    kstack::irq::disable_bottom_halves();
+    softirq::disable_bottom_halves();
     softirq::raise_from_thread(Softirq::Probe);
-    kstack::irq::enable_bottom_halves();
+    softirq::enable_bottom_halves();
 }
 
 extern "C" fn take_a_lock(_: usize, _: usize) {
@@ -527,9 +527,9 @@ pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outco
         others.push(spawn("sleeper", sleeper, number)?);
     }
     let ids: Vec<u64> = others.iter().map(|thread| thread.id()).collect();
-    kstack::hooks::install(&HOOKS);
+    install_hooks(&HOOKS);
     let outcome = sweep_all();
-    kstack::hooks::install(&hooks::HOOKS);
+    install_hooks(&hooks::HOOKS);
     let alive = others.iter().all(|thread| thread.state() != State::Dead);
     STOP.store(true, Ordering::Relaxed);
     SLEEPING.wake_all();
@@ -541,5 +541,45 @@ pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outco
     }
     check!(SOFTIRQS.load(Ordering::Relaxed) > 0, "no softirq ran");
     let _last = overflow::take_last_report();
+    Ok(())
+}
+
+/// In the switch the next thread is `running` while SP still stands on the stack of the one that leaves: an exception there is taken
+/// where SP is, and goes back. Red if the stack is held to be broken, and one of the two threads ended.
+pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> Outcome {
+    static MAY_END: AtomicBool = AtomicBool::new(false);
+    static STAYING: WaitQueue = WaitQueue::new();
+    static STOOD_ON: AtomicUsize = AtomicUsize::new(0);
+    fn next(_: usize) {
+        STAYING.wait_uninterruptibly(|| MAY_END.load(Ordering::Relaxed));
+    }
+    MAY_END.store(false, Ordering::Relaxed);
+    let next = sched::spawn_kernel("next", next, 0).map_err(|error| format!("{error:?}"))?;
+    until("the next thread sleeps", || next.state() == State::Blocked && !next.is_on_cpu())?;
+    interrupts::set_breakpoint_probe(Some(|_| {
+        STOOD_ON.store(cpu::stack_pointer(), Ordering::Relaxed);
+    }));
+    let contained = overflow::contained_count();
+    let run_as = |thread: &Thread| {
+        let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+        let word = core::ptr::from_ref(thread) as usize;
+        let local = &cpus::this().local;
+        // SAFETY: (1) interrupts are off, as right before a switch; (2) not so: that is the test; undone before anything else
+        // happens; (3) both threads live.
+        unsafe { local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
+    };
+    let me = sched::current_arc();
+    cpu::without_interrupts(|| {
+        run_as(&next);
+        super::arch::registers::breakpoint();
+        run_as(&me);
+    });
+    interrupts::set_breakpoint_probe(None);
+    MAY_END.store(true, Ordering::Relaxed);
+    STAYING.wake_all();
+    next.join();
+    let stood_on = Addr::new(STOOD_ON.load(Ordering::Relaxed));
+    check!(me.stack_range().contains(stood_on), "handled at {stood_on}, on another stack");
+    check!(overflow::contained_count() == contained, "a thread was ended");
     Ok(())
 }

@@ -13,7 +13,6 @@ use crate::sync::SpinLock;
 use crate::{cpus, interrupts, sched};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::irq;
 use kstack_core::kind::StackKind;
 
 /// Where a handler stood, and what the CPU's state was there.
@@ -209,15 +208,15 @@ pub fn i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_
     let mut too_early = 0;
     let stands = stands_of(|| {
         softirq::set_probe(|| stand(0));
-        irq::disable_bottom_halves();
-        irq::disable_bottom_halves();
+        softirq::disable_bottom_halves();
+        softirq::disable_bottom_halves();
         softirq::raise_from_thread(Softirq::Probe);
         // An interrupt on the way must leave it alone too.
         software_interrupt();
         too_early += STANDS.lock().len();
-        irq::enable_bottom_halves();
+        softirq::enable_bottom_halves();
         too_early += STANDS.lock().len();
-        irq::enable_bottom_halves();
+        softirq::enable_bottom_halves();
     });
     check!(too_early == 0, "ran while bottom halves were disabled");
     let [softirq] = stands[..] else { return Err(alloc::format!("ran {} times", stands.len())) };
@@ -249,9 +248,9 @@ pub fn i4_softirqs_never_nest() -> Outcome {
     interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
     software_interrupt();
     let from_interrupt = RAN.swap(0, Ordering::Relaxed);
-    irq::disable_bottom_halves();
+    softirq::disable_bottom_halves();
     softirq::raise_from_thread(Softirq::Probe);
-    irq::enable_bottom_halves();
+    softirq::enable_bottom_halves();
     let from_thread = RAN.load(Ordering::Relaxed);
     interrupts::set_probe(None);
     softirq::set_probe(|| {});

@@ -18,7 +18,6 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch::SwitchFrame;
 use kstack::first_frame::{self, Start};
-use kstack::local::CpuLocal;
 use kstack_core::addr::{Addr, PAGE_BYTES};
 use kstack_core::arena::SlotIndex;
 use kstack_core::kind::StackKind;
@@ -40,7 +39,7 @@ fn all_is_mine() -> bool {
         let me = sched::current();
         let range = me.stack_range();
         loaded_canary() == me.canary()
-            && CpuLocal::this().thread_top() == range.top
+            && cpus::this().local.thread_top() == range.top
             && range.contains(Addr::new(cpu::stack_pointer()))
     })
 }
@@ -151,9 +150,39 @@ pub fn s1_t16_current_is_right_across_preemption_on_four_cpus() -> Outcome {
     Ok(())
 }
 
+/// Others wait for a CPU, this one is asked to give way, and an interrupt comes: with bottom halves disabled the thread stays, and the
+/// request with it; enabled, the next interrupt carries it out.
+pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    fn spin(_: usize) {
+        while !STOP.load(Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+    }
+    STOP.store(false, Ordering::Release);
+    let others = spawn_all(2 * cpus::online_count() as usize, "waiting", spin)?;
+    let mut outcome = Ok(());
+    for _ in 0..20 {
+        crate::softirq::disable_bottom_halves();
+        let local = &cpus::this().local;
+        local.ask_for_preemption();
+        irqchip::software_interrupt();
+        let stays = local.preemption_is_asked();
+        crate::softirq::enable_bottom_halves();
+        if !stays {
+            outcome = Err("a thread with bottom halves disabled was preempted".into());
+        }
+        // This time it gives way, or a tick was faster.
+        irqchip::software_interrupt();
+    }
+    STOP.store(true, Ordering::Release);
+    others.iter().for_each(|thread| thread.join());
+    outcome
+}
+
 #[inline(never)]
 extern "C" fn only_current() -> usize {
-    CpuLocal::current_thread()
+    cpus::current_thread()
 }
 
 /// Read from the machine code: one load through the CPU's register for it, and nothing else that reads memory but the return.
@@ -191,14 +220,14 @@ pub fn t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it() -
         unsafe { low_end.add(n).write_volatile(PATTERN) };
     }
     interrupts::set_probe(Some(|_| {
-        ON_IRQ_STACK.store(CpuLocal::current_thread(), Ordering::Relaxed);
+        ON_IRQ_STACK.store(cpus::current_thread(), Ordering::Relaxed);
     }));
     irqchip::software_interrupt();
     interrupts::set_probe(None);
     let in_the_handler = ON_IRQ_STACK.load(Ordering::Relaxed);
     spawn_all(1, "another", |_| {})?.iter().for_each(|thread| thread.join());
     sched::yield_now();
-    let afterwards = CpuLocal::current_thread();
+    let afterwards = cpus::current_thread();
     // SAFETY: (1) as above.
     let kept = (0..words).filter(|&n| unsafe { low_end.add(n).read_volatile() } == PATTERN).count();
     check!(in_the_handler == me, "current is {in_the_handler:#x} in the handler, not {me:#x}");

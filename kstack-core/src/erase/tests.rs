@@ -249,6 +249,9 @@ fn n2_all_pages_of_the_largest_body_fit_the_mask() {
     assert_eq!(DirtyPages::topmost(4).bits(), 0b1111);
     assert_eq!(DirtyPages::topmost(32).bits(), u32::MAX);
     assert_eq!(DirtyPages::topmost(32).count(), 32);
+    for more in [33, 63, 64, 65, 255] {
+        assert_eq!(DirtyPages::topmost(more).count(), 32, "{more}");
+    }
 }
 
 #[test]
@@ -268,11 +271,28 @@ fn n2_a_cpu_beyond_the_set_flushes_each_time() {
         assert!(set.needs_flush(cpu));
         set.reset_to_all();
         assert!(set.needs_flush(cpu));
-        set.reset_to(cpu);
+        set.reset_to_bit(CpuBit::of(cpu));
         assert!(set.needs_flush(cpu));
         assert_eq!(set.bits(), 0);
     }
-    set.reset_to(CpuId::new(5));
+    set.reset_to_bit(CpuBit::of(CpuId::new(5)));
     assert!(!set.needs_flush(CpuId::new(5)));
     assert!(set.needs_flush(CpuId::new(0)), "recycling leaves only the recycler in the set");
+}
+
+/// Red if a page's number wraps: another page would be erased in its place, or none.
+#[test]
+fn t5_a_page_that_a_body_cannot_have_is_in_no_set_and_makes_all_of_it_dirty() {
+    let all = DirtyPages::from_bits(u32::MAX);
+    for page in [32, 33, 64, 255] {
+        assert_eq!(DirtyPages::NONE.with(page), all);
+        assert!(!all.contains(page));
+    }
+    for page in 0..32 {
+        let one = DirtyPages::NONE.with(page);
+        assert_eq!((one.count(), one.contains(page)), (1, true));
+        assert!(!DirtyPages::NONE.contains(page) && !one.is_empty());
+        assert!(!DirtyPages::from_bits(!one.bits()).contains(page));
+    }
+    assert!(DirtyPages::NONE.is_empty());
 }

@@ -18,6 +18,9 @@ pub enum Exhausted {
 }
 
 /// What a kernel does for its stacks.
+///
+/// The pool says where; the kernel answers for what it does there. An implementation that maps, erases or unmaps whatever address it is
+/// given is for one pool over address space that is the pool's alone.
 pub trait Backing {
     /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped (RISC-V). Then no CPU is coherent
     /// with a stack that is new, and each drops its entries before it first writes there.

@@ -49,6 +49,11 @@ compile_error!(
 );
 
 // What an architecture's tree assumes of every target that has its name.
+#[cfg(any(windows, target_os = "uefi", target_os = "cygwin", target_vendor = "apple"))]
+compile_error!(
+    "kstack's trees are for targets with the System V ABI: their assembly passes arguments and keeps registers as that ABI has it; \
+     build your kernel for a bare-metal target such as x86_64-unknown-none, whatever its boot loader is built for"
+);
 #[cfg(not(target_endian = "little"))]
 compile_error!("kstack's trees are for little-endian targets: saved registers are laid out so");
 #[cfg(all(

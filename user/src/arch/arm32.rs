@@ -147,6 +147,83 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
+    // before, but for those named.
+    unsafe {
+        asm!(
+            "mov {kept}, r7",
+            "mov r7, #{clone}",
+            "svc 0",
+            "cmp r0, #0",
+            "bne 2f",
+            "mov r11, #0",
+            "blx {entry}",
+            "udf #0",
+            "2:",
+            "mov r7, {kept}",
+            kept = out(reg) _,
+            entry = in(reg) entry,
+            clone = const nr::CLONE,
+            inlateout("r0") flags => child,
+            in("r1") stack,
+            in("r2") words[0],
+            in("r3") 0,
+            in("r4") words[1],
+            lateout("lr") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "mov r7, #{munmap}",
+            "svc 0",
+            "mov r7, #{exit}",
+            "mov r0, #0",
+            "svc 0",
+            "udf #0",
+            munmap = const nr::MUNMAP,
+            exit = const nr::EXIT,
+            in("r0") lowest,
+            in("r1") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    let (low, high) = (number as u32, (number >> 32) as u32);
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe {
+        asm!(".fpu neon-vfpv4", "vmov d31, {}, {}", in(reg) low, in(reg) high, options(nomem, nostack));
+    }
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) nothing but the result changes.
+    unsafe {
+        asm!(".fpu neon-vfpv4", "vmov {}, {}, d31", out(reg) low, out(reg) high, options(nomem, nostack));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
 /// Moves `seed` + 0 to 31 into d0 to d31, two bits of the seed into the rounding mode, and its lower word into both thread
 /// registers; spins, yields, and says how many of them are something else then.
 #[unsafe(naked)]

@@ -90,6 +90,72 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
+    // before, but for those named.
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "blr {entry}",
+            "brk 1",
+            "2:",
+            entry = in(reg) entry,
+            inlateout("x0") flags => child,
+            in("x1") stack,
+            in("x2") words[0],
+            in("x3") 0,
+            in("x4") words[1],
+            inlateout("x8") nr::CLONE => _,
+            lateout("x30") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "svc 0",
+            "mov x8, {exit}",
+            "mov x0, 0",
+            "svc 0",
+            "brk 1",
+            exit = const nr::EXIT,
+            in("x8") nr::MUNMAP,
+            in("x0") lowest,
+            in("x1") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe { asm!(".arch_extension fp", "fmov d31, {}", in(reg) number, options(nomem, nostack)) };
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!(".arch_extension fp", "fmov {}, d31", out(reg) number, options(nomem, nostack)) };
+    number
+}
+
 /// Loads `seed` + 0 to 31 into both halves of v0 to v31, and two bits of the seed into the rounding mode; spins, yields, and
 /// says how many of them are something else then.
 #[unsafe(naked)]

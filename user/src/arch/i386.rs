@@ -154,6 +154,82 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    let place = (stack - 4 * size_of::<usize>()) as *mut usize;
+    // SAFETY: (1) the child's stack is the caller's to give; nothing else uses it; (2) the child leaves for `entry`, whose address it
+    // finds there, and never comes back; (3) EBX and ESI are put back in the parent.
+    unsafe {
+        place.write(entry as usize);
+        asm!(
+            "push ebx",
+            "push esi",
+            "mov ebx, eax",
+            "mov eax, {clone}",
+            "xor esi, esi",
+            "int 0x80",
+            "test eax, eax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "pop eax",
+            "and esp, -16",
+            "call eax",
+            "ud2",
+            "2:",
+            "pop esi",
+            "pop ebx",
+            clone = const nr::CLONE,
+            inlateout("eax") flags as isize => child,
+            in("ecx") place,
+            in("edx") words[0],
+            in("edi") words[1],
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "mov ebx, edx",
+            "int 0x80",
+            "mov eax, {exit}",
+            "xor ebx, ebx",
+            "int 0x80",
+            "ud2",
+            exit = const nr::EXIT,
+            in("eax") nr::MUNMAP,
+            in("edx") lowest,
+            in("ecx") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts the lower half of a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe { asm!("movd xmm7, {}", in(reg) number as u32, options(nomem, nostack)) };
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number: u32;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!("movd {}, xmm7", out(reg) number, options(nomem, nostack)) };
+    number.into()
+}
+
 /// Loads `seed` + 0 to 7 into xmm0 to xmm7, the seed into the x87 stack, and two bits of it into the rounding mode; spins, yields,
 /// and says how many of them are something else then.
 #[unsafe(naked)]

@@ -92,6 +92,78 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
+    // before, but for those named.
+    unsafe {
+        asm!(
+            "ecall",
+            "bnez a0, 2f",
+            "mv s0, zero",
+            "jalr {entry}",
+            "unimp",
+            "2:",
+            entry = in(reg) entry,
+            inlateout("a0") flags => child,
+            in("a1") stack,
+            in("a2") words[0],
+            in("a3") 0,
+            in("a4") words[1],
+            inlateout("a7") nr::CLONE => _,
+            lateout("ra") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "ecall",
+            "li a7, {exit}",
+            "li a0, 0",
+            "ecall",
+            "unimp",
+            exit = const nr::EXIT,
+            in("a7") nr::MUNMAP,
+            in("a0") lowest,
+            in("a1") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe {
+        asm!(".option push", ".option arch, +d", "fmv.d.x ft11, {}", ".option pop", in(reg) number,
+             options(nomem, nostack));
+    }
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe {
+        asm!(".option push", ".option arch, +d", "fmv.x.d {}, ft11", ".option pop", out(reg) number,
+             options(nomem, nostack));
+    }
+    number
+}
+
 /// Moves `seed` + 0 to 31 into f0 to f31, and two bits of the seed into the rounding mode; spins, yields, and says how many of
 /// them are something else then.
 #[unsafe(naked)]

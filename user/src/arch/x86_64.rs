@@ -147,6 +147,73 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's stack and registers
+    // are as before, but for those named.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "call {entry}",
+            "ud2",
+            "2:",
+            entry = in(reg) entry,
+            inlateout("rax") nr::CLONE as isize => child,
+            in("rdi") flags,
+            in("rsi") stack,
+            in("rdx") words[0],
+            in("r10") words[1],
+            in("r8") 0,
+            out("rcx") _, out("r11") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) nothing is pushed once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "syscall",
+            "mov eax, {exit}",
+            "xor edi, edi",
+            "syscall",
+            "ud2",
+            exit = const nr::EXIT,
+            in("rax") nr::MUNMAP,
+            in("rdi") lowest,
+            in("rsi") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe { asm!("movq xmm15, {}", in(reg) number, options(nomem, nostack)) };
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!("movq {}, xmm15", out(reg) number, options(nomem, nostack)) };
+    number
+}
+
 /// What goes through memory.
 #[repr(C, align(16))]
 struct Scratch {
@@ -271,6 +338,8 @@ pub extern "C" fn used_registers() -> usize {
 const ARCH_PRCTL: usize = 158;
 const SET_FS: usize = 0x1002;
 const EPERM: isize = -1;
+/// Of clone: the new thread gets a base of its own for its thread-local storage.
+const SETTLS: usize = 0x8_0000;
 
 /// Calls of this machine alone that must be refused, and how: name, number, arguments, result.
 pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
@@ -284,6 +353,18 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
         "arch_prctl with a non-canonical address",
         ARCH_PRCTL,
         [SET_FS, 0x8000_0000_0000, 0, 0, 0, 0],
+        EPERM,
+    ),
+    (
+        "clone with a non-canonical address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0x8000_0000_0000, 0],
+        EPERM,
+    ),
+    (
+        "clone with a kernel address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0xffff_8000_0000_0000, 0],
         EPERM,
     ),
 ];

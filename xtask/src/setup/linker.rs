@@ -1,15 +1,19 @@
-//! Which linker links the kernel, and how the compiler must speak to it.
+//! Which linker links the kernel, and whether it can: it is tried on each target before anything is built with it.
 //!
-//! Any ELF linker will do: the one in a rustup toolchain (which is not on PATH), LLVM's, or GNU's.
-//! GNU's must be told apart, since the compiler passes options to LLVM's that it rejects.
+//! It is the pinned release's LLVM linker ([`super::tools`]), or the one that `KSTACK_LINKER` names. GNU's must be told apart,
+//! since the compiler passes options to LLVM's that it rejects.
 
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use super::toolchain::Toolchain;
-use crate::workspace;
+use super::{cache, fingerprint, tools};
+use crate::arch::Arch;
+use crate::workspace::made;
+use crate::{progress, workspace};
 
 /// A linker and the dialect it understands.
 #[derive(Clone, Debug)]
@@ -31,21 +35,69 @@ impl fmt::Display for Linker {
     }
 }
 
-/// The linker for a toolchain: its own if it has one, else one on PATH.
-pub(super) fn find(toolchain: &Toolchain) -> Result<Linker> {
-    let own = toolchain.own_sysroot.join("lib/rustlib").join(&toolchain.host).join("bin/rust-lld");
-    if own.is_file() {
-        return Ok(Linker { path: own, flavor: "ld.lld" });
+/// The smallest program there is; it is linked, never run.
+const PROGRAM: &str = "#![no_std]\n#![no_main]\n\
+    #[panic_handler]\nfn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }\n\
+    #[unsafe(no_mangle)]\nextern \"C\" fn _start() -> ! { loop {} }\n";
+
+/// The linker for an architecture, tried once for each compiler, linker and target.
+pub(super) fn ready(toolchain: &Toolchain, arch: Arch) -> Result<Linker> {
+    let path = tools::linker()?;
+    let metadata = fs::metadata(&path).with_context(|| format!("no linker {}", path.display()))?;
+    let key = format!(
+        "{} {} {} {:?}",
+        toolchain.commit,
+        arch.target(),
+        path.display(),
+        metadata.modified().ok()
+    );
+    let stamp =
+        made(cache::folder()?.join("tried"))?.join(format!("{:016x}", fingerprint(key.as_bytes())));
+    // The flavour that was found to work stands in the stamp.
+    let flavors = ["ld.lld", "ld"];
+    if let Ok(known) = fs::read_to_string(&stamp)
+        && let Some(flavor) = flavors.into_iter().find(|&flavor| flavor == known)
+    {
+        return Ok(Linker { path, flavor });
     }
-    find_any().context("no linker found (ld.lld or ld)")
+    let mut refusal = None;
+    for flavor in flavors {
+        let linker = Linker { path: path.clone(), flavor };
+        match try_on(toolchain, &linker, arch) {
+            Ok(()) => {
+                fs::write(&stamp, flavor)?;
+                return Ok(linker);
+            }
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    let refusal = refusal.context("no flavour was tried")?;
+    Err(refusal.context(format!(
+        "{} does not link for {}; {} can name another linker (LLVM's ld.lld links for all)",
+        path.display(),
+        arch.target(),
+        tools::LINKER
+    )))
 }
 
-/// A linker on PATH.
-pub(super) fn find_any() -> Option<Linker> {
-    let lld = (14..=30).rev().map(|version| format!("ld.lld-{version}"));
-    std::iter::once("ld.lld".to_owned())
-        .chain(lld)
-        .find_map(|name| workspace::on_path(&name))
-        .map(|path| Linker { path, flavor: "ld.lld" })
-        .or_else(|| workspace::on_path("ld").map(|path| Linker { path, flavor: "ld" }))
+fn try_on(toolchain: &Toolchain, linker: &Linker, arch: Arch) -> Result<()> {
+    let folder = made(workspace::output()?.join(format!("link-{arch}-{}", std::process::id())))?;
+    let source = folder.join("try.rs");
+    fs::write(&source, PROGRAM)?;
+    let mut rustc = toolchain.compiler();
+    rustc
+        .current_dir(&folder)
+        .args(["--edition", "2024", "--crate-type", "bin", "-Cpanic=abort", "-Awarnings"])
+        .args(["--target", arch.target()])
+        .args(toolchain.sysroot.iter().map(|path| format!("--sysroot={}", path.display())))
+        .args(linker.flags())
+        .args(arch.description().kernel_flags)
+        .args(arch.description().codegen_flags)
+        .arg("-Clink-arg=-nostdlib")
+        .args(["-o", "tried"])
+        .arg(&source);
+    let tried = progress::quiet(&mut rustc);
+    // Only clutter if this fails.
+    let _ = fs::remove_dir_all(&folder);
+    tried.map(drop)
 }

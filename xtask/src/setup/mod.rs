@@ -1,33 +1,39 @@
-//! Set-up: find what the commands need, install what is missing, say both.
+//! Set-up: find what the commands need, fetch and make what is missing, say both.
 //!
-//! Three things come from outside the workspace: a compiler with core and alloc for the bare-metal
-//! target ([`toolchain`], [`sysroot`], [`linker`]), the emulator, and Debian's static busybox for
-//! the image ([`userland`]). Missing packages are collected first and installed in one go by
-//! [`apt`]; whoever may not install gets the one command that does it. All of it is made or fetched for
-//! one architecture at a time, when a command first asks for that one.
+//! Three things come from outside the workspace. The Rust compiler is the user's ([`toolchain`]); core and alloc for
+//! bare-metal targets come with it, or are made from its source ([`sysroot`]). The emulators, the linker ([`tools`]) and the
+//! programs for the image ([`userland`]) are packages of one pinned release ([`archive`]), unpacked ([`packages`]) in the
+//! user's [`cache`]. So a machine needs a Rust toolchain and Debian's or Ubuntu's package manager, no rights, and a
+//! network once. On another system variables name what is there.
 //!
-//! Invariants: nothing here calls rustup or changes its settings; nothing is written outside the
-//! cache except by the package manager; with all in place no process is started that needs a network.
+//! Invariants: nothing here calls rustup or changes its settings; nothing is written outside the cache and the
+//! checkout's `target`; with all in place no process is started that needs a network. What is in the cache is whole:
+//! it can be interrupted, damaged or removed at any time, and is mended at the next start.
 
-mod apt;
-mod foreign;
+mod archive;
+mod cache;
 mod linker;
+mod packages;
 mod sysroot;
 pub(crate) mod toolchain;
+mod tools;
 mod userland;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{fs, hash};
+use std::{fmt, fs, hash};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
 use crate::{progress, workspace};
 
-use apt::Wanted;
+use archive::Archive;
+use cache::{Lock, State};
 pub(crate) use linker::Linker;
+use toolchain::Found;
 pub(crate) use toolchain::Toolchain;
+pub(crate) use tools::emulator;
 
 /// What is there once set-up has succeeded.
 pub(crate) struct Ready {
@@ -35,69 +41,176 @@ pub(crate) struct Ready {
     pub(crate) toolchain: Toolchain,
     /// The linker for the kernel.
     pub(crate) linker: Linker,
-    /// Debian's static busybox for the image.
+    /// The static busybox for the image.
     pub(crate) busybox: PathBuf,
+}
+
+/// Something that is not there yet, or damaged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Missing {
+    /// Emulators and linker.
+    Tools,
+    /// Core and alloc for an architecture, and the source to make them from where `fetched`.
+    Core { arch: Arch, fetched: bool },
+    /// The busybox of an architecture.
+    Busybox(Arch),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Missing::Tools => {
+                f.write_str("the emulators and the linker, as packages: about 100 MB to download, 430 MB unpacked")
+            }
+            Missing::Core { arch, fetched } => {
+                let target = arch.target();
+                write!(f, "core and alloc for {target}: made from their source in about 20 s")?;
+                if *fetched { f.write_str(" (to download, once: about 50 MB)") } else { Ok(()) }
+            }
+            Missing::Busybox(arch) => {
+                write!(f, "the static busybox for {arch}: about 11 MB to download, the list of packages included")
+            }
+        }
+    }
 }
 
 /// `cargo xtask setup`
 pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
-    for &arch in archs {
-        let ready = ensure(arch)?;
+    progress::set_verbose();
+    let ready = ensure_all(archs)?;
+    for (&arch, ready) in archs.iter().zip(&ready) {
+        let emulator = emulator(arch)?;
         println!("{arch}");
         println!("  compiler  {}", ready.toolchain);
         println!("  linker    {}", ready.linker);
-        println!("  emulator  {}", arch.description().qemu);
-        println!("  busybox   {}", workspace::shown(&ready.busybox));
+        println!("  emulator  {}", emulator.display());
+        println!("            {}", tools::version(&emulator)?);
+        println!("  busybox   {}", ready.busybox.display());
     }
-    println!("Ready: `cargo xtask run` and `cargo xtask test` work without a network from now on.");
+    println!("Ready: {} work without a network from now on.", {
+        if archs.len() == Arch::supported().len() {
+            "all commands"
+        } else {
+            "commands with this --arch"
+        }
+    });
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes everything ready, installing what is missing.
+/// Makes everything ready for an architecture, fetching and making what is missing.
 pub(crate) fn ensure(arch: Arch) -> Result<Ready> {
-    install_missing(arch)?;
-    let toolchain = toolchain::ready(arch)?;
-    let linker = linker::find(&toolchain)?;
-    fetch_crates(&toolchain)?;
-    let busybox = userland::busybox(arch)?;
-    Ok(Ready { toolchain, linker, busybox })
+    let mut ready = ensure_all(&[arch])?;
+    ready.pop().context("set-up of one architecture")
 }
 
-/// The clippy that belongs to the kernel's compiler, installed if need be; only [`crate::lint`] needs it.
+/// The same for several at once.
+pub(crate) fn ensure_all(archs: &[Arch]) -> Result<Vec<Ready>> {
+    if !missing(archs)?.is_empty() {
+        // Looked at again with the lock: another command may have made it meanwhile.
+        let lock = Lock::take()?;
+        let missing = missing(archs)?;
+        make(&lock, &missing)?;
+    }
+    archs.iter().map(|&arch| ready(arch)).collect()
+}
+
+fn ready(arch: Arch) -> Result<Ready> {
+    let Found::Ready(toolchain) = toolchain::find(arch)? else {
+        bail!(
+            "core and alloc for {} were made and are gone again; please try again",
+            arch.target()
+        );
+    };
+    let linker = linker::ready(&toolchain, arch)?;
+    fetch_crates(&toolchain)?;
+    Ok(Ready { toolchain, linker, busybox: userland::busybox(arch)? })
+}
+
+fn missing(archs: &[Arch]) -> Result<Vec<Missing>> {
+    let mut missing = Vec::new();
+    if tools::state()? != State::Whole {
+        missing.push(Missing::Tools);
+    }
+    for &arch in archs {
+        match toolchain::find(arch)? {
+            Found::Ready(_) => {}
+            Found::NeedsSysroot(_) => missing.push(Missing::Core { arch, fetched: false }),
+            Found::NeedSource(_) => missing.push(Missing::Core { arch, fetched: true }),
+        }
+        if userland::state(arch)? != State::Whole {
+            missing.push(Missing::Busybox(arch));
+        }
+    }
+    Ok(missing)
+}
+
+fn make(lock: &Lock, missing: &[Missing]) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("kstack needs what is not there yet. It goes to {}:", cache::folder()?.display());
+    for one in missing {
+        eprintln!("  {one}");
+    }
+    let downloaded = |one: &&Missing| !matches!(one, Missing::Core { fetched: false, .. });
+    let from_archive: Vec<&Missing> = missing.iter().filter(downloaded).collect();
+    if !from_archive.is_empty()
+        && let Err(error) = Archive::check()
+    {
+        bail!("{error:#}; please provide by hand, then try again:\n\n{}", by_hand(&from_archive)?);
+    }
+    for one in missing {
+        match *one {
+            Missing::Tools => tools::make(lock)?,
+            Missing::Core { arch, .. } => toolchain::make(lock, arch)?,
+            Missing::Busybox(arch) => userland::make(lock, arch)?,
+        }
+    }
+    Ok(())
+}
+
+/// What to install where there is no archive to take packages from, and which variables name it.
+fn by_hand(missing: &[&Missing]) -> Result<String> {
+    let mut text = String::new();
+    for one in missing {
+        text.push_str(&match one {
+            Missing::Tools => {
+                let names = Arch::supported().into_iter().map(|arch| arch.description().qemu);
+                format!(
+                    "  QEMU 11 or newer with {}: {}=FOLDER that has them\n  \
+                     LLVM's linker ld.lld: {}=FILE\n",
+                    names.collect::<Vec<_>>().join(", "),
+                    tools::QEMU,
+                    tools::LINKER
+                )
+            }
+            Missing::Core { arch, .. } => format!("  {}\n", toolchain::by_hand(*arch)?),
+            Missing::Busybox(arch) => format!(
+                "  a static busybox for {arch}: {}=FOLDER that has it as busybox-{arch}\n",
+                userland::BUSYBOX
+            ),
+        });
+    }
+    Ok(text)
+}
+
+/// The clippy that belongs to the kernel's compiler; only [`crate::lint`] needs it.
 pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
     let path = toolchain.rustc.with_file_name("cargo-clippy");
     if !path.is_file() {
-        let name = apt::clippy_package(toolchain.release)
-            .with_context(|| format!("no clippy found for {toolchain}"))?;
-        apt::install(&[Wanted::package(&name, "the linter that goes with the kernel's compiler")])?;
+        bail!(
+            "there is no clippy beside {}: `rustup component add clippy`, or the package rust-clippy, has it",
+            toolchain.rustc.display()
+        );
     }
     Ok(path)
-}
-
-fn install_missing(arch: Arch) -> Result<()> {
-    let mut wanted = Vec::new();
-    if toolchain::find(arch)?.is_none() {
-        wanted.push(Wanted::Toolchain(arch));
-    }
-    if linker::find_any().is_none() {
-        wanted.push(Wanted::package("lld", "the linker for the kernel"));
-    }
-    let known = arch.description();
-    if workspace::on_path(known.qemu).is_none() {
-        let owned = |set: &&[&str]| set.iter().map(|&name| name.to_owned()).collect();
-        wanted.push(Wanted::Packages {
-            sets: known.qemu_packages.iter().map(owned).collect(),
-            reason: format!("the emulated {arch} machine that the kernel boots on"),
-        });
-    }
-    if wanted.is_empty() { Ok(()) } else { apt::install(&wanted) }
 }
 
 /// Downloads the crates that the lock file names, so that builds work offline; done again only when
 /// the lock file has changed.
 fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     let lock = fs::read(workspace::root().join("Cargo.lock")).unwrap_or_default();
-    let stamp = workspace::cache()?.join("fetched");
+    let stamp = workspace::output()?.join("fetched");
     let key = format!("{:016x}\n", fingerprint(&lock));
     if fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
         return Ok(());
@@ -125,4 +238,25 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
     hash::Hasher::write(&mut hasher, bytes);
     hash::Hasher::finish(&hasher)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_by_hand_names_every_variable() {
+        let core = Missing::Core { arch: Arch::I386, fetched: true };
+        let text = by_hand(&[&Missing::Tools, &core, &Missing::Busybox(Arch::Arm32)]).unwrap();
+        for part in [
+            "KSTACK_QEMU=",
+            "KSTACK_LINKER=",
+            "KSTACK_BUSYBOX=",
+            "busybox-arm32",
+            "component add rust-src",
+            "qemu-system-riscv64",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
 }

@@ -10,14 +10,16 @@
 //! flags where the frame layout matters, so both are in its key.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::cache::{self, Lock, State};
 use super::fingerprint;
 use super::toolchain::{Toolchain, holds_core};
 use crate::arch::Arch;
-use crate::{progress, workspace};
+use crate::progress;
+use crate::workspace::made;
 
 /// The kernel is linked with thin link-time optimisation, which reads bitcode from the libraries.
 const BITCODE: &str = "-Cembed-bitcode=yes";
@@ -40,19 +42,26 @@ panic = "abort"
 /// A sysroot made earlier for this compiler and architecture.
 pub(super) fn cached(toolchain: &Toolchain, arch: Arch) -> Result<Option<PathBuf>> {
     let path = folder(toolchain, arch)?;
-    Ok(holds_core(&path, arch).then_some(path))
+    let state = cache::state(&path);
+    if matches!(state, State::Damaged(_)) {
+        cache::say_if_damaged(&path, &state);
+    }
+    Ok((state == State::Whole && holds_core(&path, arch)).then_some(path))
 }
 
-/// Makes the sysroot. It appears under its name only when complete, so that an interrupted build
-/// leaves nothing that looks usable.
-pub(super) fn make(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
-    let finished = folder(toolchain, arch)?;
+/// Makes the sysroot.
+pub(super) fn make(lock: &Lock, toolchain: &Toolchain, arch: Arch) -> Result<()> {
+    cache::make(lock, &folder(toolchain, arch)?, |into| fill(toolchain, arch, into))
+}
+
+fn fill(toolchain: &Toolchain, arch: Arch, into: &Path) -> Result<()> {
     let target = arch.target();
-    let work = finished.with_extension("making");
+    // Beside the item, on the same disk; what an interrupted try has left is in the way of none.
+    let work = into.with_extension("work");
     if work.exists() {
         fs::remove_dir_all(&work)?;
     }
-    let package = workspace::made(work.join("package"))?;
+    let package = made(work.join("package"))?;
     fs::write(package.join("Cargo.toml"), MANIFEST)?;
     fs::write(package.join("lib.rs"), "#![no_std]\nextern crate alloc;\n")?;
 
@@ -66,12 +75,16 @@ pub(super) fn make(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
         .arg(work.join("target"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags(arch).join("\u{1f}"));
+    if let Some(source) = toolchain.fetched_source()? {
+        // Cargo's own variable for its tests: where the library is, in place of the compiler's folder.
+        cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", source.join("library"));
+    }
     progress::command(
         &format!("Making core and alloc for {target} (once per compiler, about a minute)"),
         &mut cargo,
     )?;
 
-    let library = workspace::made(work.join("sysroot/lib/rustlib").join(target).join("lib"))?;
+    let library = made(into.join("lib/rustlib").join(target).join("lib"))?;
     let built = work.join("target").join(target).join("release/deps");
     let mut copied = 0;
     for entry in fs::read_dir(&built).with_context(|| format!("no {}", built.display()))? {
@@ -86,12 +99,8 @@ pub(super) fn make(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
         }
     }
     ensure!(copied == 3, "expected core, alloc and compiler_builtins, but {copied} were built");
-    if finished.exists() {
-        fs::remove_dir_all(&finished)?;
-    }
-    fs::rename(work.join("sysroot"), &finished)?;
     fs::remove_dir_all(&work)?;
-    Ok(finished)
+    Ok(())
 }
 
 fn flags(arch: Arch) -> Vec<&'static str> {
@@ -103,5 +112,5 @@ fn flags(arch: Arch) -> Vec<&'static str> {
 fn folder(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
     let key = fingerprint(format!("{} {}", arch.target(), flags(arch).join(" ")).as_bytes());
     let commit = toolchain.commit.get(..12).unwrap_or(&toolchain.commit);
-    Ok(workspace::cache()?.join("sysroot").join(format!("{commit}-{key:016x}")))
+    Ok(cache::folder()?.join("sysroot").join(format!("{commit}-{key:016x}")))
 }

@@ -7,16 +7,20 @@
 //! 3. `/usr/bin/rustc` and its versioned siblings, which a rustup installation hides,
 //!
 //! where "can" means that it is new enough and has core for the target: its own, a sysroot made
-//! earlier by [`super::sysroot`], or the matching library source to make one from.
+//! earlier by [`super::sysroot`], or the matching library source to make one from, which may come from the
+//! pinned release's package `rust-src`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::sysroot;
+use super::archive::Archive;
+use super::cache::{Lock, State};
+use super::packages::Packages;
+use super::{sysroot, tools};
 use crate::arch::Arch;
 use crate::{progress, workspace};
 
@@ -54,10 +58,10 @@ pub(crate) struct Toolchain {
     pub(crate) own_sysroot: PathBuf,
     /// The commit it was built from: what decides whether libraries fit.
     pub(crate) commit: String,
-    /// The machine it runs on.
-    pub(crate) host: String,
     /// Its release.
     pub(crate) release: Release,
+    /// Its release in full, such as `1.95.0`: what library source must be of.
+    pub(super) full_release: String,
 }
 
 impl fmt::Display for Toolchain {
@@ -71,10 +75,36 @@ impl fmt::Display for Toolchain {
 }
 
 impl Toolchain {
-    /// The compiler's own library source, if installed.
-    pub(super) fn source(&self) -> Option<PathBuf> {
-        let path = self.own_sysroot.join("lib/rustlib/src/rust/library");
-        path.join("core/src/lib.rs").is_file().then_some(path)
+    /// Whether the compiler's own library source is installed.
+    fn has_source(&self) -> bool {
+        self.own_sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
+    }
+
+    /// The library source that belongs to the compiler and is not its own: the root of Rust's tree, if it was fetched.
+    pub(super) fn fetched_source(&self) -> Result<Option<PathBuf>> {
+        let Some(packages) = self.source_packages(None) else { return Ok(None) };
+        if packages.state()? != State::Whole {
+            return Ok(None);
+        }
+        Ok(Some(packages.folder()?.join("usr/src").join(format!("rustc-{}", self.full_release))))
+    }
+
+    /// The package with the library source of this very release; releases in the making have none.
+    fn source_packages(&self, version: Option<&str>) -> Option<Packages> {
+        let is_release = self.full_release.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let name = version.map_or("rust-src".to_owned(), |version| format!("rust-src={version}"));
+        is_release.then(|| Packages {
+            name: format!("rust-src-{}", self.full_release),
+            architecture: "all".to_owned(),
+            sets: vec![vec![name]],
+            with_needs: false,
+            programs: Vec::new(),
+        })
+    }
+
+    /// The compiler itself, free of what the cargo that started us left in the environment.
+    pub(super) fn compiler(&self) -> Command {
+        compiler(&self.rustc)
     }
 
     /// A command that runs this toolchain's cargo in the workspace, free of what the cargo that
@@ -131,8 +161,18 @@ pub(crate) fn minimum() -> Result<Release> {
         .context("kernel/Cargo.toml states no rust-version")
 }
 
-/// The first compiler that can build for the architecture, without making anything yet.
-pub(super) fn find(arch: Arch) -> Result<Option<Toolchain>> {
+/// What the compilers here can do for an architecture, without making anything yet.
+pub(super) enum Found {
+    /// This one builds for it.
+    Ready(Toolchain),
+    /// This one does once core and alloc are made from the source that is there.
+    NeedsSysroot(Toolchain),
+    /// These are new enough, but have neither core for the target nor its source.
+    NeedSource(Vec<Toolchain>),
+}
+
+/// The first compiler that can build for the architecture, or those that could.
+pub(super) fn find(arch: Arch) -> Result<Found> {
     let needed = minimum()?;
     let given = env::var_os("KSTACK_RUSTC").map(PathBuf::from);
     let given_sysroot = env::var_os("KSTACK_SYSROOT").map(PathBuf::from);
@@ -145,6 +185,8 @@ pub(super) fn find(arch: Arch) -> Result<Option<Toolchain>> {
         Some(rustc) => vec![rustc.clone()],
         None => candidates(),
     };
+    let mut without = Vec::new();
+    let mut making = None;
     for rustc in candidates {
         let Ok(mut toolchain) = inspect(&rustc) else {
             if given.is_some() {
@@ -153,41 +195,97 @@ pub(super) fn find(arch: Arch) -> Result<Option<Toolchain>> {
             continue;
         };
         if toolchain.release < needed {
+            progress::detail(|| format!("{toolchain} is too old: {needed} is needed"));
             continue;
         }
         if given_sysroot.is_some() {
             toolchain.sysroot = given_sysroot;
-            return Ok(Some(toolchain));
+            return Ok(Found::Ready(toolchain));
         }
         if toolchain.has_core(arch) {
-            return Ok(Some(toolchain));
+            return Ok(Found::Ready(toolchain));
         }
         if let Some(sysroot) = sysroot::cached(&toolchain, arch)? {
             toolchain.sysroot = Some(sysroot);
-            return Ok(Some(toolchain));
+            return Ok(Found::Ready(toolchain));
         }
-        if toolchain.source().is_some() {
-            return Ok(Some(toolchain));
+        if toolchain.has_source() || toolchain.fetched_source()?.is_some() {
+            making = making.or(Some(toolchain));
+        } else {
+            without.push(toolchain);
         }
     }
-    if let Some(rustc) = given {
-        bail!(
-            "KSTACK_RUSTC={} has neither core for {} nor its source",
-            rustc.display(),
-            arch.target()
-        );
-    }
-    Ok(None)
+    Ok(making.map_or(Found::NeedSource(without), Found::NeedsSysroot))
 }
 
-/// The compiler for the architecture, its sysroot made if it needs one.
-pub(super) fn ready(arch: Arch) -> Result<Toolchain> {
-    let mut toolchain = find(arch)?
-        .with_context(|| format!("no Rust compiler here can build for {}", arch.target()))?;
-    if toolchain.sysroot.is_none() && !toolchain.has_core(arch) {
-        toolchain.sysroot = Some(sysroot::make(&toolchain, arch)?);
+/// The compiler for the architecture; its library source is fetched and its sysroot made if it needs them.
+pub(super) fn make(lock: &Lock, arch: Arch) -> Result<()> {
+    let found = match find(arch)? {
+        Found::NeedSource(toolchains) => {
+            fetch_source(lock, &toolchains, arch)?;
+            find(arch)?
+        }
+        found => found,
+    };
+    match found {
+        Found::Ready(_) => Ok(()),
+        Found::NeedsSysroot(toolchain) => sysroot::make(lock, &toolchain, arch),
+        Found::NeedSource(_) => Err(none_builds(arch)),
     }
-    Ok(toolchain)
+}
+
+/// Fetches the library source for the first compiler whose release the archive has.
+fn fetch_source(lock: &Lock, toolchains: &[Toolchain], arch: Arch) -> Result<()> {
+    if toolchains.is_empty() {
+        return Err(none_builds(arch));
+    }
+    let archive = Archive::open(&tools::own_architecture()?)?;
+    for toolchain in toolchains {
+        let Some(version) = archive.version("rust-src", &toolchain.full_release)? else { continue };
+        let Some(packages) = toolchain.source_packages(Some(&version)) else { continue };
+        let place =
+            toolchain.source_packages(None).context("the release has a package")?.folder()?;
+        return packages.make_at(lock, &archive, &place, |root| {
+            let source = root.join("usr/src").join(format!("rustc-{}", toolchain.full_release));
+            let library = source.join("library/core/src/lib.rs");
+            ensure!(library.is_file(), "the package rust-src has no {}", library.display());
+            // The rest of it is the compiler's own source: 90 % of the whole.
+            for entry in fs::read_dir(&source)? {
+                let path = entry?.path();
+                if path.is_dir() && !path.ends_with("library") {
+                    fs::remove_dir_all(path)?;
+                }
+            }
+            Ok(())
+        });
+    }
+    Err(none_builds(arch))
+}
+
+/// What the user can do where nothing here builds for the architecture.
+pub(super) fn by_hand(arch: Arch) -> Result<String> {
+    let add = if arch.description().own_core_fits {
+        format!("rustup target add {}", arch.target())
+    } else {
+        "rustup component add rust-src".to_owned()
+    };
+    Ok(format!(
+        "core for {}: `rustup update stable && {add}` brings it (Rust {} or newer; KSTACK_RUSTC can name another \
+         compiler)",
+        arch.target(),
+        minimum()?,
+    ))
+}
+
+/// The error where nothing here builds for an architecture, and the archive has nothing to help.
+fn none_builds(arch: Arch) -> anyhow::Error {
+    match by_hand(arch) {
+        Ok(help) => anyhow::anyhow!(
+            "no Rust compiler here builds for {arch}, and the archive has no library source of their releases; \
+             missing is {help}"
+        ),
+        Err(error) => error,
+    }
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -231,8 +329,8 @@ fn inspect(rustc: &Path) -> Result<Toolchain> {
         sysroot: None,
         own_sysroot: PathBuf::from(own_sysroot.trim()),
         commit: field("commit-hash")?,
-        host: field("host")?,
         release: Release::parse(&field("release")?).context("unreadable release")?,
+        full_release: field("release")?,
     })
 }
 

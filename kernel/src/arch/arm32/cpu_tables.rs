@@ -45,7 +45,8 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
     // SAFETY: (1) a mapped page of its own.
     unsafe { tables.write(CpuTables::new()) };
     let last = CpuTables::last_stack(Addr::new(at as usize));
-    cpu.local.arch.set_overflow_tops(stack(StackKind::Overflow, id).top, last.top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.arch.set_overflow_tops(stack(StackKind::Overflow, id).top, last.top) };
     cpu.arch.tables.store(tables, Ordering::Release);
 }
 

@@ -27,7 +27,8 @@ pub fn pages_of(kind: StackKind) -> Option<usize> {
 /// Makes a CPU's overflow stack, with `stack`.
 pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
     let overflow = stack(StackKind::Overflow, cpu.id());
-    cpu.local.arch.set_overflow_top(overflow.top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.arch.set_overflow_top(overflow.top) };
     cpu.arch.tables.set_overflow_stack(overflow.top);
 }
 

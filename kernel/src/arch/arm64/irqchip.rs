@@ -4,6 +4,7 @@
 
 use super::serial::CONSOLE_IRQ;
 use super::{cpu, gic};
+use crate::cpus::MAX_CPUS;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::arch::current::entry::FROM_CONTROLLER;
@@ -29,11 +30,11 @@ pub mod vector {
 /// Timer ticks per second.
 pub const HZ: u64 = 250;
 
-/// What each CPU has acknowledged and not yet ended, by the lowest affinity level; handlers do not nest.
-static IN_SERVICE: [AtomicU32; 16] = [const { AtomicU32::new(gic::NONE_LOWEST) }; 16];
+/// What each CPU has acknowledged and not yet ended, by its number; handlers do not nest.
+static IN_SERVICE: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(gic::NONE_LOWEST) }; MAX_CPUS];
 
 fn acknowledged() -> &'static AtomicU32 {
-    &IN_SERVICE[crate::cpus::this().id().index() % IN_SERVICE.len()]
+    &IN_SERVICE[crate::cpus::this().id().index()]
 }
 
 /// This CPU's affinity, which is what IPIs go by.

@@ -3,10 +3,13 @@
 use super::irqchip::{self, vector};
 use super::{boot, cpu, paging, psci};
 use crate::arch::virt::device_tree::Tree;
-use crate::cpus::{self, Cpu, MAX_CPUS};
+use crate::cpus::{self, Cpu};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-static AFFINITIES: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
+/// CPUs that are kept at most: more than the kernel runs on, so that it can say how many stay off.
+const MOST_KNOWN: usize = 512;
+
+static AFFINITIES: [AtomicU32; MOST_KNOWN] = [const { AtomicU32::new(0) }; MOST_KNOWN];
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 /// Keeps the CPUs that the device tree names.

@@ -102,6 +102,25 @@ pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
     unsafe { asm!("fxrstor [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }
 
+/// What a program loads into segment registers: every entry saves it, so that there is nothing left to switch.
+pub(in crate::arch) type Selectors = ();
+
+/// Stores nothing.
+///
+/// # Safety
+///
+/// None: there is nothing to store.
+#[inline(always)]
+pub(in crate::arch) unsafe fn save_selectors(_to: *mut Selectors) {}
+
+/// Loads nothing.
+///
+/// # Safety
+///
+/// None: there is nothing to load.
+#[inline(always)]
+pub(in crate::arch) unsafe fn load_selectors(_from: *const Selectors) {}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

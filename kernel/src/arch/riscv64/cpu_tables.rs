@@ -39,7 +39,8 @@ pub const fn pages_of(kind: StackKind) -> Option<usize> {
 
 /// Makes a CPU's overflow stack, with `stack`.
 pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
-    cpu.local.arch.set_overflow_top(stack(StackKind::Overflow, cpu.id()).top);
+    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
+    unsafe { cpu.local.arch.set_overflow_top(stack(StackKind::Overflow, cpu.id()).top) };
 }
 
 /// Points the CPU this runs on at the entry code.

@@ -8,6 +8,7 @@
 //! | the rest | tests of what only this architecture has |
 
 use kstack_core::kind::StackKind;
+use kstack_core::verdict::Cause;
 
 #[cfg(target_arch = "arm")]
 mod arm32;
@@ -71,6 +72,9 @@ pub(super) struct Expected {
     pub(super) cpu_stacks: &'static [StackKind],
     /// Which of them, or else the IRQ stack, softirqs run on.
     pub(super) softirq_stack: StackKind,
+    /// What a frame larger than the whole stack is called: it runs into the guard page by page where the compiler has probes, and is
+    /// found beyond the guard where it has none.
+    pub(super) giant_frame: Cause,
     /// The row of the table of entries that says where an overflow is handled.
     pub(super) overflow_row: &'static str,
     /// Rows of that table that tests of this architecture alone show, besides entries from user mode.

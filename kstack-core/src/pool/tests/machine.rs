@@ -100,13 +100,13 @@ pub(super) fn nothing(_: Access) {}
 impl Machine {
     pub(super) fn new(slots: u32, cpus: usize, policy: ErasePolicy) -> Self {
         let geometry = Geometry::X86_64;
-        let lowest = Arena::lowest_from(Addr::new(0x1000_0000), geometry);
+        let lowest = Arena::lowest_from(Addr::new(0x1000_0000), geometry).expect("room");
         let arena = Arena::new(lowest, slots, geometry).expect("the arena is valid");
         let records: Vec<SlotRecord> = (0..slots).map(|_| SlotRecord::new()).collect();
-        let pool = Pool::new(arena, Box::leak(records.into_boxed_slice()), policy)
+        let (pool, shared) = Pool::new(arena, Box::leak(records.into_boxed_slice()), policy)
             .expect("one record per slot");
         let hardware = Hardware { tlb: std::vec![BTreeMap::new(); cpus], ..Hardware::default() };
-        Self { hardware: Mutex::new(hardware), shared: Mutex::new(PoolShared::new(&arena)), pool }
+        Self { hardware: Mutex::new(hardware), shared: Mutex::new(shared), pool }
     }
 
     pub(super) fn cpu(&self, number: u32) -> Cpu<'_> {
@@ -162,8 +162,8 @@ impl Machine {
         });
         assert_eq!(count.take(), shared.to_unmap.count());
         shared.free.for_each_returned(pool.records(), |slot| place[slot.index()].push("free"));
-        for never_used in place.iter_mut().skip(shared.free.never_used().index()) {
-            never_used.push("never used");
+        for never_used in shared.free.never_used() {
+            place[never_used as usize].push("never used");
         }
         for slot in held {
             place[slot.index()].push("held");
@@ -232,14 +232,17 @@ impl<'m> Cpu<'m> {
     ) -> Result<SlotIndex, AcquireError> {
         let lock = self.lock();
         let got = self.machine.pool.acquire(request, cache, &lock, self)?;
-        let life = self.machine.pool.record(got.slot).life();
-        assert_eq!(got.generation, life.generation(), "the life that has just begun");
-        Ok(got.slot)
+        let StackRef { slot, generation } = got.as_ref();
+        let life = self.machine.pool.record(slot).life();
+        assert_eq!(generation, life.generation(), "the life that has just begun");
+        Ok(slot)
     }
 
+    /// The right to the stack is made here: the tests keep numbers of slots, and see to it that they let go once.
     pub(super) fn release(&mut self, slot: SlotIndex, cache: &mut CpuCache) -> Fate {
         let lock = self.lock();
-        self.machine.pool.release(slot, cache, &lock, self)
+        let generation = self.machine.pool.record(slot).life().generation();
+        self.machine.pool.release(LiveStack(StackRef { slot, generation }), cache, &lock, self)
     }
 
     pub(super) fn give_back(&mut self, borrowed: BorrowedStack, cache: &mut CpuCache) -> Fate {

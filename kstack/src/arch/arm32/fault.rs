@@ -65,7 +65,8 @@ const fn is_bkpt(instruction: u32) -> bool {
 
 /// FIQ, which masking IRQ does not keep out: this machine's NMI. It is masked itself, so none comes during another.
 pub(super) extern "C" fn on_fiq(regs: &mut SavedRegs) {
-    let arch = &CpuLocal::this().arch;
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let arch = &unsafe { CpuLocal::this() }.arch;
     arch.set_nmi_active(true);
     (hooks().nmi)(regs);
     arch.set_nmi_active(false);

@@ -78,7 +78,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU its overflow stack, and the last stack for an overflow of that one.
-    pub fn set_overflow_tops(&self, overflow: Addr, last: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_overflow_tops(&self, overflow: Addr, last: Addr) {
         self.last_top.store(last.get(), Ordering::Relaxed);
         self.overflow_top.store(overflow.get(), Ordering::Relaxed);
     }

@@ -108,7 +108,8 @@ pub(super) extern "C" fn no_room() {
 extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let vector = vector as u8;
     let address = fault::complete(vector, regs);
-    let arch = &CpuLocal::this().arch;
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let arch = &unsafe { CpuLocal::this() }.arch;
     let second = arch.overflow_depth() > 1;
     // A FIQ asks for less.
     let reserve = if vector == FIQ { FIQ_RESERVE } else { RESERVE.get() };
@@ -133,7 +134,8 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
         (hooks().end_thread)(report)
     }
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     let stack = AddrRange { lowest: local.thread_lowest(), top: local.thread_top() };
     local.arch.leave_overflow_stack();
     if THREAD_INFO_ON_STACK {

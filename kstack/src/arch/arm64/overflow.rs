@@ -177,12 +177,15 @@ fn give_verdict(regs: &SavedRegs, fault: Addr) {
 
 /// A fault while SPSel was 1. On the overflow stack, everything masked.
 extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
-    let top = CpuLocal::this().arch.overflow_top();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let top = unsafe { CpuLocal::this() }.arch.overflow_top();
     if regs.sp() == top && entry::is_entry_code(regs.pc()) {
         // An entry could not save its registers: SP_EL0 leads nowhere, although its bit is 0. What was interrupted can be told
         // (invariant 3 of the entry), but for x0 and x1, which are where the slot put them.
         // No second fault, then.
-        CpuLocal::this().arch.forget_second_faults();
+        // SAFETY: (1) entry code: the CPU has loaded its block.
+        let local = unsafe { CpuLocal::this() };
+        local.arch.forget_second_faults();
         let mut wild = *regs;
         let sp: u64;
         // SAFETY: (1) reading the register has no effect; (2) the slot has stored x0 and x1 right below the top.
@@ -207,9 +210,12 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
         (hooks().end_thread)(report)
     }
-    CpuLocal::this().arch.forget_second_faults();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
+    local.arch.forget_second_faults();
     // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) x29 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between;
+    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) x29 = 0 is the outermost marker;
+    // (3) interrupts are off, so nothing comes in between;
     // (4) nothing on the overflow stack is used after SP_EL1 is set back: the report is in a static.
     unsafe {
         asm!(
@@ -222,8 +228,8 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
             "msr daifclr, #{debug_and_serror}",
             "bl {end}",
             "brk #1",
-            overflow_top = in(reg) CpuLocal::this().arch.overflow_top().get(),
-            top = in(reg) CpuLocal::this().thread_top().get(),
+            overflow_top = in(reg) local.arch.overflow_top().get(),
+            top = in(reg) local.thread_top().get(),
             debug_and_serror = const DEBUG_AND_SERROR,
             end = sym end,
             in("x0") report,

@@ -77,7 +77,8 @@ fn carry_out(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
 
 /// The double-fault task, on its own stack, interrupts off. What was interrupted is in the other task state segment.
 pub(super) extern "C" fn on_double_fault_task() -> ! {
-    let tables = CpuLocal::this().arch.tables();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let tables = unsafe { CpuLocal::this() }.arch.tables();
     // SAFETY: (1) the tables this CPU has loaded, or there would be no such task.
     let tss = unsafe { CpuTables::read_tss(tables) };
     // SAFETY: (1) this is that task. From here on it is an ordinary piece of the interrupted one, on another stack.
@@ -131,7 +132,8 @@ fn end_on_own_stack(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
         (hooks().end_thread)(report)
     }
     // The registers come along, below those of a program: an interrupt's handler may ask for them.
-    let at = CpuLocal::this().thread_top().get() - 2 * size_of::<SavedRegs>();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let at = unsafe { CpuLocal::this() }.thread_top().get() - 2 * size_of::<SavedRegs>();
     // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
     // mapped up to its top, and everything on it is given up, its frames are not returned to; `regs` may overlap; (2) ebp = 0 is
     // the outermost marker; (3) interrupts are off, so nothing comes in between; (4) SP is 16-aligned at the call.

@@ -55,7 +55,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU its softirq stack. Before its first interrupt.
-    pub fn set_softirq_top(&self, top: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_softirq_top(&self, top: Addr) {
         self.softirq_top.store(top.get(), Ordering::Relaxed);
     }
 
@@ -66,7 +70,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU the stacks on which its handlers of NMIs, debug exceptions and machine checks run. Before the first of any.
-    pub fn set_own_tops(&self, nmi_body: Addr, debug: Addr, machine_check: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_own_tops(&self, nmi_body: Addr, debug: Addr, machine_check: Addr) {
         self.machine_check_top.store(machine_check.get(), Ordering::Relaxed);
         self.nmi_body_top.store(nmi_body.get(), Ordering::Relaxed);
         self.debug_top.store(debug.get(), Ordering::Relaxed);

@@ -152,7 +152,8 @@ extern "C" fn on_nmi(regs: &mut SavedRegs) {
         return (hooks().nmi)(regs);
     }
     // It runs on the thread's stack; what happens there is the NMI's all the same.
-    let arch = &CpuLocal::this().arch;
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let arch = &unsafe { CpuLocal::this() }.arch;
     arch.set_nmi_from_user(true);
     (hooks().nmi)(regs);
     arch.set_nmi_from_user(false);

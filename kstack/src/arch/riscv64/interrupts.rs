@@ -6,9 +6,14 @@ use core::arch::asm;
 /// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
 pub(crate) const OFF_WRITES_TO_STACK: bool = false;
 
-/// Turns interrupts off and says whether they were on.
+/// Turns interrupts off and returns whether they were on.
+///
+/// # Safety
+///
+/// 1. The CPU is in the kernel's mode, where this instruction is allowed.
+/// 2. Whoever turned them off turns them on again: what waits for an interrupt of this CPU would wait in vain.
 #[inline(always)]
-pub fn off() -> bool {
+pub unsafe fn off() -> bool {
     let status: u64;
     // SAFETY: (1) only reads and clears the interrupt flag; memory is clobbered, so nothing moves across.
     unsafe {
@@ -18,9 +23,14 @@ pub fn off() -> bool {
 }
 
 /// Turns interrupts on.
+///
+/// # Safety
+///
+/// 1. The CPU is in the kernel's mode, with its tables loaded.
+/// 2. Nothing that the caller, or its callers, have under way relies on interrupts being off.
 #[inline(always)]
-pub fn on() {
-    // SAFETY: (1) the callers hold nothing that an interrupt must not meet; memory is clobbered.
+pub unsafe fn on() {
+    // SAFETY: (1) (2) by the caller's promise; memory is clobbered, so nothing moves across.
     unsafe { asm!("csrsi sstatus, {flag}", flag = const INTERRUPTS_ON_NOW, options(nostack)) };
 }
 

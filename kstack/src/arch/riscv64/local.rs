@@ -48,7 +48,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU its overflow stack, of the geometry's size. Before its first interrupt.
-    pub fn set_overflow_top(&self, top: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_overflow_top(&self, top: Addr) {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
     }
 

@@ -101,7 +101,8 @@ fn place(regs: &SavedRegs) -> Addr {
 
 /// On the overflow stack, interrupts off. Returns where the registers lie after all, if SP is on a sound stack.
 extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
-    let local = CpuLocal::this();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     if local.arch.overflows() == 1 && is_sound(local, regs) {
         let place = place(regs).get() as *mut SavedRegs;
         // SAFETY: (1) `is_sound`: a live stack that this CPU may use, mapped there, and free below SP.
@@ -146,9 +147,13 @@ fn is_sound(local: &CpuLocal, regs: &SavedRegs) -> bool {
 /// Leaves whatever this runs on for the top of the thread's own stack, and ends the thread there.
 pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
-        CpuLocal::this().arch.leave_overflow_stack();
+        // SAFETY: (1) entry code: the CPU has loaded its block.
+        let local = unsafe { CpuLocal::this() };
+        local.arch.leave_overflow_stack();
         (hooks().end_thread)(report)
     }
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let top = unsafe { CpuLocal::this() }.thread_top();
     // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
     // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) s0 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) the report
     // is in a static.
@@ -158,7 +163,7 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
             "li s0, 0",
             "call {end}",
             "unimp",
-            top = in(reg) CpuLocal::this().thread_top().get(),
+            top = in(reg) top.get(),
             end = sym end,
             in("a0") report,
             options(noreturn),

@@ -91,6 +91,13 @@ pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     unreachable!("a kernel returned from a machine check")
 }
 
+/// An NMI or a debug exception whose frame lies where another one's was: what that one had interrupted cannot be gone back to. The
+/// vector is where an error code would be. Never returns.
+pub(super) extern "C" fn on_lost_frame(regs: &mut SavedRegs) -> ! {
+    (hooks().kernel_exception)(regs.error_code() as u8, Addr::new(0), regs);
+    unreachable!("a kernel returned from an exception whose frame is lost")
+}
+
 /// Leaves whatever this runs on for the top of the running thread's stack, and ends the thread there.
 fn end_on_own_stack(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
     extern "C" fn end(report: &'static OverflowReport, regs: &mut SavedRegs) -> ! {
@@ -98,7 +105,8 @@ fn end_on_own_stack(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
         (hooks().end_thread)(report)
     }
     // The registers come along, below those of a program: an interrupt's handler may ask for them.
-    let at = CpuLocal::this().thread_top().get() - 2 * size_of::<SavedRegs>();
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let at = unsafe { CpuLocal::this() }.thread_top().get() - 2 * size_of::<SavedRegs>();
     // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
     // mapped up to its top, and everything on it is given up, its frames are not returned to; `regs` may overlap; (2) rbp = 0 is
     // the outermost marker; (3) interrupts are off, so nothing comes in between; (4) SP is 16-aligned at the call: a top is.

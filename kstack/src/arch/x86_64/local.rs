@@ -30,7 +30,11 @@ impl ArchLocal {
     }
 
     /// Gives the CPU its NMI body stack. Before its first NMI.
-    pub fn set_nmi_body_top(&self, top: Addr) {
+    ///
+    /// # Safety
+    ///
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    pub unsafe fn set_nmi_body_top(&self, top: Addr) {
         self.nmi_body_top.store(top.get(), Ordering::Relaxed);
     }
 

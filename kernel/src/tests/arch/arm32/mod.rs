@@ -10,6 +10,7 @@ use super::Expected;
 use crate::tests::table;
 use kstack::arch::current::local::THREAD_INFO_ON_STACK;
 use kstack_core::kind::StackKind;
+use kstack_core::verdict::Cause;
 
 /// See [`Expected`]. Above the saved registers 8 bytes are free.
 pub(in crate::tests) const EXPECTED: Expected = Expected {
@@ -20,6 +21,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     switch_frame: 48,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,
+    giant_frame: Cause::FrameBeyondGuard,
     overflow_row: "no room on the stack",
     own_rows: &[
         ("FIQ from kernel", "current"),

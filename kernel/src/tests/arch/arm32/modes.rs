@@ -16,7 +16,6 @@ use kstack::arch::current::entry::{DATA_ABORT, UNDEFINED};
 use kstack::arch::current::local::{THREAD_INFO_ON_STACK, thread_info_at};
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack::arch::current::tables::CpuTables;
-use kstack::local::CpuLocal;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 
 /// Threads that have run, slept and been interrupted have never used the top 8 bytes of their stacks. Red if an entry or the
@@ -165,10 +164,10 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
     }));
     super::registers::breakpoint();
     interrupts::set_breakpoint_probe(None);
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     // SAFETY: (1) the hook goes on behind it.
     unsafe { asm!("udf #0", options(nostack)) };
-    kstack::hooks::install(&crate::hooks::HOOKS);
+    crate::tests::support::install_hooks(&crate::hooks::HOOKS);
     interrupts::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
     let me = cpus::this().hardware_id.load(Ordering::Relaxed);
     crate::arch::irqchip::send_nmi(me);
@@ -215,7 +214,7 @@ static ON_IRQ_STACK: AtomicUsize = AtomicUsize::new(0);
 pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
     let me = core::ptr::from_ref(sched::current()) as usize;
     interrupts::set_probe(Some(|_| {
-        ON_IRQ_STACK.store(CpuLocal::current_thread(), Ordering::Relaxed);
+        ON_IRQ_STACK.store(cpus::current_thread(), Ordering::Relaxed);
     }));
     crate::arch::irqchip::software_interrupt();
     interrupts::set_probe(None);
@@ -225,7 +224,7 @@ pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
     // SAFETY: (1) the lowest word of the stack this runs on.
     let word = unsafe { (thread_info_at(lowest).get() as *const usize).read_volatile() };
     check!((word == me) == THREAD_INFO_ON_STACK, "the low end of the stack has {word:#x}");
-    check!(CpuLocal::current_thread() == me, "current is somebody else");
+    check!(cpus::current_thread() == me, "current is somebody else");
     Ok(())
 }
 
@@ -234,14 +233,14 @@ pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
 pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
     static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks {
         context: || {
-            if CpuLocal::this().arch.overflow_depth() == 1 {
+            if cpus::this().local.arch.overflow_depth() == 1 {
                 provoke::overflow_here(How::Recursion);
             }
             (crate::hooks::HOOKS.context)()
         },
         ..crate::hooks::HOOKS
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"

@@ -6,7 +6,6 @@ use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kstack::arch::current::local::THREAD_INFO_ON_STACK;
-use kstack::local::CpuLocal;
 
 /// The general registers. LR is what the instruction leaves there: `svc` changes it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +134,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
 
 /// What a compiler's stack check would compare with: the CPU's copy.
 pub fn loaded_canary() -> usize {
-    CpuLocal::this().canary()
+    crate::cpus::this().local.canary()
 }
 
 /// A breakpoint instruction.

@@ -10,6 +10,7 @@ pub(in crate::tests) mod user_memory;
 use super::Expected;
 use crate::tests::table;
 use kstack_core::kind::StackKind;
+use kstack_core::verdict::Cause;
 
 /// See [`Expected`].
 pub(in crate::tests) const EXPECTED: Expected = Expected {
@@ -20,6 +21,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     switch_frame: 96,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,
+    giant_frame: Cause::GuardHit,
     overflow_row: "no room for the registers",
     own_rows: &[("fault on the overflow stack", "overflow, further down")],
 };

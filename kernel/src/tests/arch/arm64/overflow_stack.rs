@@ -17,7 +17,6 @@ use crate::tests::{Outcome, check};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::hooks::Hooks;
-use kstack::local::CpuLocal;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence, Context};
@@ -45,7 +44,7 @@ pub fn i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top()
     }
     check!(seen.len() >= 2, "there is one CPU only");
     on_every_cpu(|_| {
-        let (is, should) = (sp_el1(), CpuLocal::this().arch.overflow_top().get());
+        let (is, should) = (sp_el1(), cpus::this().local.arch.overflow_top().get());
         check!(is == should, "SP_EL1 is {is:#x}, the overflow stack's top {should:#x}");
         Ok(())
     })
@@ -123,7 +122,7 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
         },
         ..hooks::HOOKS
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"
@@ -165,7 +164,7 @@ pub fn i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kern
             // SAFETY: (1) the array of a frame that is still there, on a stack that stays.
             let pattern = unsafe { (kept as *const [u64; 32]).read_volatile() };
             check!(pattern == [PATTERN; 32], "the handler's frame was written to: {pattern:x?}");
-            check!(CpuLocal::this().arch.has_second_fault(), "not counted");
+            check!(cpus::this().local.arch.has_second_fault(), "not counted");
             Ok(())
         };
         match sound() {
@@ -176,7 +175,7 @@ pub fn i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kern
         power::end(End::Orderly)
     }
     static HOOKS: Hooks = Hooks { context, kernel_exception: told, ..hooks::HOOKS };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     provoke::in_thread(How::Recursion);
     Err("the machine went on".into())
 }

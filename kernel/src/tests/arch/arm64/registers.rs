@@ -6,7 +6,6 @@ use crate::arch::step;
 use crate::tests::{Outcome, check};
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
-use kstack::local::CpuLocal;
 
 /// The general registers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +152,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
 
 /// What a compiler's stack check compares with: this kernel keeps it in the CPU's block.
 pub fn loaded_canary() -> usize {
-    CpuLocal::this().canary()
+    crate::cpus::this().local.canary()
 }
 
 /// A breakpoint instruction.

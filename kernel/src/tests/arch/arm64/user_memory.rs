@@ -62,14 +62,14 @@ pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> O
             sched::load_tables_of(sched::current());
         });
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     use_tables(tables.root());
     go_to(PAGE);
     let executed = seen();
     load(PAGE);
     let loaded = seen();
     use_tables(0);
-    kstack::hooks::install(&hooks::HOOKS);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
     frames::release(frame);
     check!(executed == [INSTRUCTION_ABORT.into(), PERMISSION, PAGE], "executed: {executed:x?}");
     let refused = [DATA_ABORT.into(), PERMISSION, PAGE];

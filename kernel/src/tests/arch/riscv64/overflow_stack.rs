@@ -19,7 +19,6 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::entry::software_interrupt;
 use kstack::hooks::Hooks;
-use kstack::local::CpuLocal;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence};
@@ -81,9 +80,9 @@ pub fn i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack
     interrupts::set_breakpoint_probe(Some(|regs| {
         SAVED.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
     }));
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     provoke::in_thread(How::Recursion);
-    kstack::hooks::install(&hooks::HOOKS);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
     interrupts::set_breakpoint_probe(None);
     let (handler, saved) = (HANDLER.load(Ordering::Relaxed), SAVED.load(Ordering::Relaxed));
     check!(kind_at(handler) == Some(StackKind::Overflow), "handled at {handler:#x}");
@@ -194,14 +193,14 @@ pub fn o1_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves
 pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
     static HOOKS: Hooks = Hooks {
         context: || {
-            if CpuLocal::this().arch.overflows() == 1 {
+            if cpus::this().local.arch.overflows() == 1 {
                 provoke::overflow_here(How::Recursion);
             }
             (hooks::HOOKS.context)()
         },
         ..hooks::HOOKS
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"
