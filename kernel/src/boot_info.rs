@@ -47,6 +47,29 @@ impl BootInfo {
         }
     }
 
+    /// Takes a stretch out of all RAM, as if it were not there.
+    #[cfg_attr(
+        any(target_arch = "x86_64", target_arch = "x86"),
+        expect(dead_code, reason = "a PC's firmware says so in the memory map itself")
+    )]
+    pub fn leave_out(&mut self, lowest: u64, top: u64) {
+        for index in 0..MOST_REGIONS {
+            let Some(region) = self.regions[index].filter(|region| region.is_ram) else { continue };
+            if region.lowest >= top || region.top() <= lowest {
+                continue;
+            }
+            let piece = |lowest: u64, top: u64| MemoryRegion {
+                lowest,
+                bytes: top.saturating_sub(lowest),
+                is_ram: true,
+            };
+            self.regions[index] =
+                Some(piece(region.lowest, lowest)).filter(|below| below.bytes > 0);
+            // Comes by again, perhaps, and is out of reach then.
+            self.add_region(piece(top, region.top()));
+        }
+    }
+
     /// Adds a stretch of memory; counts it if there is no room. Empty ones say nothing.
     pub fn add_region(&mut self, region: MemoryRegion) {
         if region.bytes == 0 {
@@ -56,6 +79,23 @@ impl BootInfo {
             Some(slot) => *slot = Some(region),
             None => self.dropped += 1,
         }
+    }
+
+    /// Makes a stretch RAM, whatever the map has there: something is in it that is to be read.
+    pub fn claim(&mut self, lowest: u64, top: u64) {
+        for index in 0..MOST_REGIONS {
+            let Some(region) = self.regions[index].filter(|region| !region.is_ram) else {
+                continue;
+            };
+            let (from, end) = (region.lowest, region.top());
+            if end <= lowest || from >= top {
+                continue;
+            }
+            self.regions[index] = None;
+            self.add_region(MemoryRegion { bytes: lowest.saturating_sub(from), ..region });
+            self.add_region(MemoryRegion { lowest: top, bytes: end.saturating_sub(top), ..region });
+        }
+        self.add_region(MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
     }
 
     #[cfg_attr(

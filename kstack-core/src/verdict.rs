@@ -27,6 +27,7 @@
 //! | an interrupt handler, a softirq, an NMI's handler, on whatever stack | the system stops | none of it is the thread's |
 //! | SP is a program's: in the lower half | the system stops | an entry or a return path went wrong, and nothing says what else it left behind |
 //! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
+//! | whatever ran with an SP of the programs' half | the system stops | an entry or a way back went wrong, and what it left behind cannot be repaired |
 //!
 //! With interrupts off SP may stand on the stack of the thread that is leaving while the next one is `running` already: there
 //! the thread on whose stack SP stands is named, never the one that comes.

@@ -352,15 +352,18 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
 #[test]
 fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     let machine = Machine::new();
-    // Where the kernel's half begins is not known; were it, such an SP would be a program's.
-    let thread = Context { kernel_lowest: Addr::new(0), ..THREAD };
-    for (sp, context) in [(0, thread), (8, thread), (0, Context { spinning_locks: 1, ..thread })] {
+    // Where the kernel's half begins is what says that such an SP is a program's; without that it is a thread's that went astray.
+    let unknown = Context { kernel_lowest: Addr::new(0), ..THREAD };
+    for (sp, context) in
+        [(0, THREAD), (0, unknown), (8, unknown), (0, Context { spinning_locks: 1, ..unknown })]
+    {
         let verdict = machine
             .judge(Delivery::AnotherStack, 0_usize.wrapping_sub(8), sp, context)
             .expect("an overflow");
         assert_eq!(verdict.stack, machine.stack(1));
         assert_eq!((verdict.side, verdict.cause), (Side::Below, Cause::FrameBeyondGuard));
         assert_eq!(verdict.distance.get(), verdict.stack.range.lowest.get() - sp + 1);
-        assert_eq!(verdict.consequence == Consequence::EndThread, context.spinning_locks == 0,);
+        let may_end = context.kernel_lowest.get() == 0 && context.spinning_locks == 0;
+        assert_eq!(verdict.consequence == Consequence::EndThread, may_end);
     }
 }

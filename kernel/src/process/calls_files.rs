@@ -3,6 +3,7 @@
 use super::abi::{self, Stat, open as flag};
 use super::current;
 use super::error::{Errno, SysResult};
+use super::file_bytes::FileBytes;
 use super::files::{self, Descriptor, OpenFile, Pipe, Target};
 use super::proc_fs;
 use super::syscall::{WORD_BYTES, get, get_numbers, path, put};
@@ -12,7 +13,6 @@ use crate::sched;
 use crate::sync::SpinLock;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 const WRITE_ONLY: u32 = 1;
@@ -159,7 +159,8 @@ pub(super) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
             }
             Ok(node) => node,
             Err(Errno::ENOENT) if flags & CREATE != 0 => {
-                let node = Node::new(Content::File(SpinLock::new(Vec::new())), mode & 0o777)?;
+                let file = Content::File(SpinLock::new(FileBytes::new()));
+                let node = Node::new(file, mode & 0o777)?;
                 match tree::add("/", &path, node.clone()) {
                     Ok(()) => node,
                     // Another thread was faster: its file is the one.
@@ -176,7 +177,10 @@ pub(super) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
             match &node.content {
                 Content::Directory(_) => return Err(Errno::EISDIR),
                 Content::Fixed(_) => return Err(Errno::EROFS),
-                Content::File(bytes) if flags & TRUNCATE != 0 => bytes.lock().clear(),
+                Content::File(bytes) if flags & TRUNCATE != 0 => {
+                    let cut = bytes.lock().set_length(0);
+                    drop(cut);
+                }
                 _ => {}
             }
         }
@@ -517,11 +521,9 @@ pub(super) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
 pub(super) fn truncate(number: u64, length: u64) -> SysResult {
     let Target::Node(node, _) = &file(number)?.target else { return Err(Errno::EINVAL) };
     let Content::File(bytes) = &node.content else { return Err(Errno::EINVAL) };
-    let mut bytes = bytes.lock();
-    if length > bytes.len() as u64 {
-        return Err(Errno::EFBIG);
-    }
-    bytes.truncate(length as usize);
+    // What is cut off goes without the lock.
+    let cut = bytes.lock().set_length(length)?;
+    drop(cut);
     Ok(0)
 }
 

@@ -6,6 +6,7 @@ use super::error::{Errno, SysResult};
 use super::files::{Files, OpenFile, Target};
 use super::memory::Memory;
 use super::signals::{self, Actions, SIGKILL};
+use super::syscall::Strings;
 use super::table::{self, Which};
 use super::{Process, abi, calls_misc, current, load, tree};
 use crate::arch::regs::SavedRegs;
@@ -13,6 +14,7 @@ use crate::memory::fallible;
 use crate::sched::{self, Name, SpawnError, Thread, WaitQueue};
 use crate::sync::{Mutex, SpinLock};
 use crate::time;
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -53,15 +55,18 @@ impl fmt::Display for ExecError {
 }
 
 /// Reads a program from the tree.
-fn program(directory: &str, path: &str) -> Result<Vec<u8>, Errno> {
+fn program(directory: &str, path: &str) -> Result<Cow<'static, [u8]>, Errno> {
     let node = tree::find(directory, path, true)?;
+    if let tree::Content::Fixed(bytes) = node.content {
+        return Ok(Cow::Borrowed(bytes));
+    }
     let bytes = usize::try_from(node.bytes()).map_err(|_| Errno::ENOMEM)?;
     let mut file = Vec::new();
     file.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
     file.resize(bytes, 0);
     let read = node.read_at(0, &mut file).map_err(|_| Errno::EACCES)?;
     file.truncate(read);
-    Ok(file)
+    Ok(Cow::Owned(file))
 }
 
 /// A process that is in no table yet and has no thread.
@@ -259,12 +264,7 @@ pub(super) fn clone(
 }
 
 /// execve: the calling process becomes another program. Does not return on success, but through the registers.
-pub(super) fn execve(
-    regs: &mut SavedRegs,
-    path: &str,
-    argv: &[Vec<u8>],
-    envp: &[Vec<u8>],
-) -> SysResult {
+pub(super) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Strings) -> SysResult {
     let process = current();
     let directory = process.directory.lock().clone();
     let executable = match path {
@@ -272,9 +272,9 @@ pub(super) fn execve(
         path => fallible::shared(tree::absolute(&directory, path)?)?,
     };
     let file = program("/", &executable)?;
-    let loaded = load::load(&file, path.as_bytes(), argv, envp)?;
-    drop(file);
-    let command_line = joined(argv)?;
+    let loaded = load::load(&file, path.as_bytes(), &argv.list()?, &envp.list()?)?;
+    drop((file, envp));
+    let command_line = fallible::shared(argv.into_bytes())?;
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
     let memory = fallible::shared(Mutex::new(loaded.memory))?;

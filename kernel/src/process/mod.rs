@@ -2,8 +2,8 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `memory`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
-//! | `tree`, `names`, `files`, `proc_fs` | the file tree, its directories, open files and pipes, /proc |
+//! | `memory`, `areas`, `sorted`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
+//! | `tree`, `names`, `file_bytes`, `files`, `proc_fs` | the file tree, its directories, what is in a file, open files and pipes, /proc |
 //! | `syscall`, `calls_*`, `abi` | the Linux system-call interface |
 //! | `life` | fork, clone, execve, exit, wait |
 //! | `crew`, `table`, `signals` | a process's threads; all processes and whose children they are; signals |
@@ -16,12 +16,14 @@
 //! overflows in a system call is ended without returning, and its frames' destructors never run.
 
 pub(crate) mod abi;
+mod areas;
 mod calls_files;
 mod calls_memory;
 mod calls_misc;
 mod crew;
 pub(crate) mod error;
 pub mod fault;
+mod file_bytes;
 pub(crate) mod files;
 pub mod fs;
 mod life;
@@ -30,6 +32,7 @@ pub(crate) mod memory;
 mod names;
 mod proc_fs;
 mod signals;
+mod sorted;
 pub mod syscall;
 mod table;
 pub(crate) mod tree;

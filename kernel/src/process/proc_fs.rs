@@ -1,11 +1,10 @@
 //! /proc and /sys: text made when it is read.
 //!
 //! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program started, as Linux has it;
-//! `[heap]` is the area that brk made. Neither brk nor mmap makes the stack: execve does.
+//! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
 
 use super::error::Errno;
 use super::files::Target;
-use super::memory::Kind;
 use super::{Process, abi, table, tree};
 use crate::memory::fallible::Text;
 use crate::memory::{frames, heap, stack_pages};
@@ -148,11 +147,11 @@ fn meminfo(text: &mut Text) -> fmt::Result {
 fn maps(process: &Process, text: &mut Text) -> fmt::Result {
     let Some(memory) = process.memory() else { return Ok(()) };
     let memory = memory.lock();
-    for area in memory.areas() {
+    for area in memory.areas().iter() {
         let flag = |set: bool, letter: char| if set { letter } else { '-' };
         let name = if (area.lowest..area.top).contains(&memory.start_stack) {
             "[stack]"
-        } else if area.kind == Kind::Heap {
+        } else if memory.is_heap(area) {
             "[heap]"
         } else {
             ""

@@ -6,6 +6,7 @@ use super::error::{Errno, SysResult};
 use super::{calls_files as files, calls_memory as memory, calls_misc as misc};
 use super::{current, life, signals};
 use crate::arch::regs::SavedRegs;
+use crate::memory::fallible;
 use crate::sched;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -91,9 +92,9 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Mmap => memory::mmap(a, b, c, d, e, f),
         Call::Munmap => memory::munmap(a, b),
         Call::Mprotect => memory::mprotect(a, b, c),
-        Call::Mremap => memory::mremap(a, b, c, d),
+        Call::Mremap => memory::mremap(a, b, c, d, e),
         Call::Brk => memory::brk(a),
-        Call::Madvise => Ok(0),
+        Call::Madvise => memory::madvise(a, b, c),
         Call::Fork => life::clone(regs, 0, 0, 0, 0, 0),
         Call::Vfork => life::clone(regs, 0x4100, 0, 0, 0, 0),
         Call::Clone => {
@@ -254,8 +255,53 @@ fn pointer_at(at: u64, index: u64) -> Result<u64, Errno> {
     Ok(pointer)
 }
 
-fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut strings = Vec::new();
+/// Strings of execve, one behind the other, each with its NUL.
+#[derive(Debug, Default)]
+pub(super) struct Strings(Vec<u8>);
+
+impl Strings {
+    /// All of them in one piece.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// One after the other.
+    pub(super) fn list(&self) -> Result<Vec<&[u8]>, Errno> {
+        let with_ends = self.0.split_inclusive(|&byte| byte == 0);
+        Ok(fallible::collect(with_ends.map(|with_end| &with_end[..with_end.len() - 1]))?)
+    }
+
+    /// Adds the string at an address, of at most `most` bytes with its NUL. Returns how many it has.
+    fn add(&mut self, mut at: u64, most: usize) -> Result<usize, Errno> {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        let mut memory = memory.lock();
+        let start = self.0.len();
+        loop {
+            let old = self.0.len();
+            // Up to the end of the page: the next one may not be there.
+            let piece = (4096 - at % 4096) as usize;
+            self.0.try_reserve(piece).map_err(|_| Errno::ENOMEM)?;
+            self.0.resize(old + piece, 0);
+            memory.read(at, &mut self.0[old..])?;
+            let end = self.0[old..].iter().position(|&byte| byte == 0);
+            if let Some(end) = end {
+                self.0.truncate(old + end + 1);
+            }
+            let length = self.0.len() - start;
+            if length > most {
+                return Err(Errno::E2BIG);
+            }
+            if end.is_some() {
+                return Ok(length);
+            }
+            at += piece as u64;
+        }
+    }
+}
+
+/// The strings of a list that ends with a null pointer. `left`: bytes that they and their pointers may have.
+fn strings(at: u64, left: &mut usize) -> Result<Strings, Errno> {
+    let mut strings = Strings::default();
     if at == 0 {
         return Ok(strings);
     }
@@ -263,21 +309,20 @@ fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
     for i in 0.. {
         let pointer = pointer_at(at, i)?;
         if pointer == 0 {
-            return Ok(strings);
+            break;
         }
-        let one = string(pointer, kstack_core::exec::MOST_STRING)
-            .map_err(|error| if error == Errno::ENAMETOOLONG { Errno::E2BIG } else { error })?;
-        *left = left.checked_sub(one.len() + 8).ok_or(Errno::E2BIG)?;
-        strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        strings.push(one);
+        *left = left.checked_sub(WORD_BYTES as usize).ok_or(Errno::E2BIG)?;
+        let most = (*left).min(kstack_core::exec::MOST_STRING);
+        *left -= strings.add(pointer, most)?;
     }
-    Err(Errno::E2BIG)
+    Ok(strings)
 }
 
 fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
-    let mut left = kstack_core::exec::string_limit(super::memory::STACK_LIMIT) as usize;
+    // What does not fit on the new stack is refused before it is copied.
+    let mut left = kstack_core::exec::string_limit(super::memory::STACK_LIMIT);
     let path = path(at)?;
     let argv = strings(argv, &mut left)?;
     let envp = strings(envp, &mut left)?;
-    life::execve(regs, &path, &argv, &envp)
+    life::execve(regs, &path, argv, envp)
 }

@@ -7,6 +7,7 @@
 //! 3. Nothing changes before the last thing that can fail.
 
 use super::error::Errno;
+use super::file_bytes::FileBytes;
 use super::names::Names;
 use crate::initramfs;
 use crate::memory::{fallible, heap};
@@ -14,11 +15,8 @@ use crate::sync::{Mutex, SpinLock};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Largest file a program may make.
-const MOST_BYTES: usize = 64 << 20;
 /// Symbolic links followed in one path.
 const MOST_LINKS: usize = 40;
 /// Bytes of a name in a directory.
@@ -32,7 +30,7 @@ pub(crate) enum Content {
     /// Bytes that never change: of the archive.
     Fixed(&'static [u8]),
     /// Bytes that programs write.
-    File(SpinLock<Vec<u8>>),
+    File(SpinLock<FileBytes>),
     /// Another path.
     Link(String),
     /// Something that answers itself: /dev and /proc.
@@ -105,7 +103,7 @@ impl Node {
     pub(crate) fn bytes(&self) -> u64 {
         match &self.content {
             Content::Fixed(bytes) => bytes.len() as u64,
-            Content::File(bytes) => bytes.lock().len() as u64,
+            Content::File(bytes) => bytes.lock().len(),
             Content::Link(target) => target.len() as u64,
             _ => 0,
         }
@@ -121,7 +119,7 @@ impl Node {
         };
         match &self.content {
             Content::Fixed(bytes) => Ok(copy(bytes, to)),
-            Content::File(bytes) => Ok(copy(&bytes.lock(), to)),
+            Content::File(bytes) => Ok(bytes.lock().read_at(offset, to)),
             Content::Directory(_) => Err(Errno::EISDIR),
             Content::Special(Special::Zero) => {
                 to.fill(0);
@@ -134,22 +132,7 @@ impl Node {
     /// Writes at an offset.
     pub(crate) fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         match &self.content {
-            Content::File(bytes) => {
-                let offset = usize::try_from(offset).map_err(|_| Errno::EFBIG)?;
-                let top = offset.checked_add(from.len()).filter(|&top| top <= MOST_BYTES);
-                let top = top.ok_or(Errno::EFBIG)?;
-                let mut bytes = bytes.lock();
-                if top > bytes.len() {
-                    let more = top - bytes.len();
-                    if !heap::has_room_for_files(more) {
-                        return Err(Errno::ENOSPC);
-                    }
-                    bytes.try_reserve(more).map_err(|_| Errno::ENOSPC)?;
-                    bytes.resize(top, 0);
-                }
-                bytes[offset..top].copy_from_slice(from);
-                Ok(from.len())
-            }
+            Content::File(bytes) => bytes.lock().write_at(offset, from),
             Content::Fixed(_) => Err(Errno::EROFS),
             Content::Directory(_) => Err(Errno::EISDIR),
             _ => Ok(from.len()),

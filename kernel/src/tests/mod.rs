@@ -12,6 +12,7 @@ mod hostile;
 mod interrupts;
 mod layouts;
 mod machine;
+mod memory;
 mod overflows;
 mod processes;
 mod programs;
@@ -72,6 +73,7 @@ table! {
         machine::m1_every_cpu_and_all_memory_of_the_machine_are_used,
         machine::m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own,
         machine::m1_booting_touches_page_tables_and_no_other_memory,
+        machine::m1_an_archive_outside_the_memory_map_is_memory_and_what_is_around_it_is_not,
         machine::m1_free_memory_at_boot_is_whole_pages_of_ram_that_nothing_else_is_in,
         layouts::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
         layouts::t1_a_thread_stack_has_its_size_is_aligned_mapped_and_between_guards,
@@ -137,11 +139,26 @@ table! {
         programs::p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost,
         programs::p1_random_headers_never_harm_the_kernel,
         programs::p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given,
+        programs::p2_s1_a_forked_child_has_its_parents_registers,
         programs::p2_children_of_children_keep_to_themselves,
         programs::p4_maps_names_stack_and_heap,
         programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,
         programs::p2_o5_many_processes_leave_nothing_behind,
         programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
+        memory::u1_a_guard_that_a_program_makes_is_as_good_as_the_kernels,
+        memory::u1_p4_the_heap_grows_past_holes_and_never_over_anything,
+        memory::u1_p3_the_stack_keeps_its_gap_to_what_is_accessible_and_none_to_a_guard,
+        memory::u1_a_failed_mapping_changes_nothing,
+        memory::u1_a_program_has_as_many_areas_as_linux_allows_and_no_more,
+        memory::u1_address_space_without_pages_costs_no_time,
+        memory::u1_no_cpu_writes_to_a_page_after_it_was_protected,
+        memory::u1_p2_what_a_parent_writes_after_a_fork_is_its_own,
+        memory::u1_files_grow_have_holes_and_leave_half_of_memory,
+        memory::u1_p2_every_thread_has_its_own_thread_pointer,
+        memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
+        memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,
+        memory::u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner,
+        memory::t7_what_is_charged_is_the_sum_of_all_live_stacks,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,

@@ -50,6 +50,14 @@ pub fn p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given() -> Out
     Ok(())
 }
 
+/// Red if the way back to user mode, or the first one of a new thread, loses a register: the compiler rarely keeps anything in most of
+/// them across a fork.
+pub fn p2_s1_a_forked_child_has_its_parents_registers() -> Outcome {
+    let (status, output) = run("/kstack/bin/fork-registers", &[b"fork-registers"])?;
+    check!(status == 0, "status {status}: {output}");
+    Ok(())
+}
+
 /// Shells of shells: each child has memory of its own, and a parent gets each one's status.
 pub fn p2_children_of_children_keep_to_themselves() -> Outcome {
     let (status, output) = shell(

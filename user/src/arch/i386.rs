@@ -306,6 +306,58 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push ebx",
+        "push esi",
+        "push edi",
+        "push ebp",
+        "mov eax, [esp + 5 * {word}]",
+        "lea esi, [eax + 1]",
+        "lea edi, [eax + 2]",
+        "lea ebp, [eax + 3]",
+        "mov ebx, {flags}",
+        "xor ecx, ecx",
+        "xor edx, edx",
+        "mov eax, {clone}",
+        "int 0x80",
+        "mov ecx, [esp + 6 * {word}]",
+        "mov [ecx], eax",
+        "mov edx, [esp + 5 * {word}]",
+        "xor eax, eax",
+        "lea ecx, [edx + 1]",
+        "cmp ecx, esi",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea ecx, [edx + 2]",
+        "cmp ecx, edi",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea ecx, [edx + 3]",
+        "cmp ecx, ebp",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "cmp ebx, {flags}",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "pop ebp",
+        "pop edi",
+        "pop esi",
+        "pop ebx",
+        "ret",
+        word = const size_of::<usize>(),
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"i686";
 
@@ -388,3 +440,26 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 
 /// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
 pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    const SET_THREAD_AREA: usize = 243;
+    // A new entry; base; the largest limit; 32 bits, limit in pages, usable.
+    let mut entry = [u32::MAX, word.as_ptr().addr() as u32, 0xf_ffff, 0x51];
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer; (2) the kernel writes the entry's number to the structure.
+    unsafe {
+        syscall(SET_THREAD_AREA, [entry.as_mut_ptr().addr(), 0, 0, 0, 0, 0]);
+        let selector = entry.as_ptr().read_volatile() << 3 | 3;
+        asm!("mov gs, {0:x}", in(reg) selector, options(nostack, preserves_flags));
+    }
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mov {}, gs:[0]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

@@ -204,6 +204,89 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "addi sp, sp, -16 * {word}",
+        "sd s0, 0 * {word}(sp)",
+        "sd s1, 1 * {word}(sp)",
+        "sd s2, 2 * {word}(sp)",
+        "sd s3, 3 * {word}(sp)",
+        "sd s4, 4 * {word}(sp)",
+        "sd s5, 5 * {word}(sp)",
+        "sd s6, 6 * {word}(sp)",
+        "sd s7, 7 * {word}(sp)",
+        "sd s8, 8 * {word}(sp)",
+        "sd s9, 9 * {word}(sp)",
+        "sd s10, 10 * {word}(sp)",
+        "sd s11, 11 * {word}(sp)",
+        "sd a0, 12 * {word}(sp)",
+        "sd a1, 13 * {word}(sp)",
+        "sd gp, 14 * {word}(sp)",
+        "sd tp, 15 * {word}(sp)",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11",
+        "addi s\\n, a0, \\n",
+        ".endr",
+        ".irp n, 0,1,2,3,4,5,6",
+        "addi t\\n, a0, \\n + 16",
+        ".endr",
+        "addi gp, a0, 32",
+        "addi tp, a0, 33",
+        "li a0, {flags}",
+        "li a1, 0",
+        "li a2, 0",
+        "li a3, 0",
+        "li a4, 0",
+        "li a7, {clone}",
+        "ecall",
+        "ld a1, 12 * {word}(sp)",
+        "ld a2, 13 * {word}(sp)",
+        "sd a0, 0(a2)",
+        "li a0, 0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11",
+        "addi a3, a1, \\n",
+        "sub a3, a3, s\\n",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        ".endr",
+        ".irp n, 0,1,2,3,4,5,6",
+        "addi a3, a1, \\n + 16",
+        "sub a3, a3, t\\n",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        ".endr",
+        "addi a3, a1, 32",
+        "sub a3, a3, gp",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        "addi a3, a1, 33",
+        "sub a3, a3, tp",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        "ld s0, 0 * {word}(sp)",
+        "ld s1, 1 * {word}(sp)",
+        "ld s2, 2 * {word}(sp)",
+        "ld s3, 3 * {word}(sp)",
+        "ld s4, 4 * {word}(sp)",
+        "ld s5, 5 * {word}(sp)",
+        "ld s6, 6 * {word}(sp)",
+        "ld s7, 7 * {word}(sp)",
+        "ld s8, 8 * {word}(sp)",
+        "ld s9, 9 * {word}(sp)",
+        "ld s10, 10 * {word}(sp)",
+        "ld s11, 11 * {word}(sp)",
+        "ld gp, 14 * {word}(sp)",
+        "ld tp, 15 * {word}(sp)",
+        "addi sp, sp, 16 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"riscv64";
 
@@ -243,3 +326,19 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: just above user memory, the kernel's first byte, the end of the upper half.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x40_0000_0000, 0xffff_ffc0_0000_0000, 0xffff_ffff_ffff_e000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { asm!("mv tp, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("ld {}, 0(tp)", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

@@ -292,6 +292,84 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "push rsi",
+        "lea rbx, [rdi + 1]",
+        "lea rbp, [rdi + 2]",
+        "lea r12, [rdi + 3]",
+        "lea r13, [rdi + 4]",
+        "lea r14, [rdi + 5]",
+        "lea r15, [rdi + 6]",
+        "lea r9, [rdi + 7]",
+        "mov edi, {flags}",
+        "xor esi, esi",
+        "xor edx, edx",
+        "xor r10d, r10d",
+        "xor r8d, r8d",
+        "mov eax, {clone}",
+        "syscall",
+        "pop rsi",
+        "pop rdi",
+        "mov [rsi], rax",
+        "xor eax, eax",
+        "lea rcx, [rdi + 1]",
+        "cmp rcx, rbx",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 2]",
+        "cmp rcx, rbp",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 3]",
+        "cmp rcx, r12",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 4]",
+        "cmp rcx, r13",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 5]",
+        "cmp rcx, r14",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 6]",
+        "cmp rcx, r15",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 7]",
+        "cmp rcx, r9",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"x86_64";
 
@@ -372,3 +450,20 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
 /// Addresses no program can have: the last page below the kernel, the kernel's first byte, the stack arena.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x7fff_ffff_f000, 0xffff_8000_0000_0000, 0xffff_c900_0000_4000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    let arguments = [SET_FS, word.as_ptr().addr(), 0, 0, 0, 0];
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { syscall(ARCH_PRCTL, arguments) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mov {}, fs:[0]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

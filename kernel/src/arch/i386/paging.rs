@@ -18,8 +18,10 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
-pub use crate::arch::pc::user_tables::{UserTables, flush_user_page};
+pub use crate::arch::pc::page_entry::{
+    leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
+};
+pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -79,6 +81,17 @@ pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU6
         return None;
     }
     Some(entry(value & ADDRESS, address >> 12))
+}
+
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+pub(in crate::arch) fn absent_bytes(root: u64, address: u64) -> u64 {
+    let Some(table) = level2(root, address) else { return 1 << 30 };
+    let value = entry(table, address >> 21).load(Ordering::Acquire);
+    if value & PRESENT == 0 {
+        return LARGE_BYTES;
+    }
+    let value = entry(value & ADDRESS, address >> 12).load(Ordering::Acquire);
+    if value & PRESENT == 0 { 4096 } else { 0 }
 }
 
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.

@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
@@ -71,9 +72,7 @@ fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
     if value & PRESENT != 0 {
         return Ok(address_in(value));
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(entry_of(table.addr()) | PRESENT, Ordering::Release);
-    Ok(table.addr())
+    Ok(address_in(new_table(entry, value, |table| entry_of(table) | PRESENT)?))
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
@@ -95,6 +94,20 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
         table = address_in(value);
     }
     Some(entry(table, address >> 12))
+}
+
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+fn absent_bytes(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return 1 << shift;
+        }
+        table = address_in(value);
+    }
+    let value = entry(table, address >> 12).load(Ordering::Acquire);
+    if value & PRESENT == 0 { 4096 } else { 0 }
 }
 
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
@@ -204,11 +217,9 @@ const fn bits(access: Access) -> u64 {
 
 /// The leaf entry of a kernel page, with the tables above it made if they are missing. Another CPU may remember that a table was
 /// absent, and the flush of a page, which is what it does before it uses a new stack, promises nothing about tables: so it is
-/// made to forget now. One time in 32 slots.
+/// made to forget now. One time in 32 slots, and once more where two CPUs want the same table at once: the one that finds
+/// it made must not use it before every CPU has forgotten, and cannot tell whether the other one's flush is done.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
-    if let Some(leaf) = find(kernel_root(), address) {
-        return Ok(leaf);
-    }
     let leaf = leaf(kernel_root(), address)?;
     cpu::flush_all();
     super::smp::flush_others();
@@ -223,6 +234,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     leaf.store(value, Ordering::Release);
     cpu::flush_all();
 }
+
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// the CPU orders the bit before the store it is about, for all harts (privileged architecture, 12.3.1).
+#[inline(always)]
+pub const fn settle_dirty() {}
 
 /// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
 /// handed the stack over since, so the bit is seen.
@@ -344,15 +360,41 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
             if value & PRESENT != 0 {
-                leaf.store(value & !(WRITE | EXEC) | bits(access), Ordering::Release);
+                let kept = value & !(WRITE | EXEC);
+                leaf.store(kept | USER | bits(access), Ordering::Release);
                 if access.exec {
                     self.fence_instructions();
                 }
+            }
+        }
+    }
+
+    /// Makes the tables for a page, so that mapping it cannot fail.
+    pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
+        if find(self.root, address).is_none() {
+            leaf(self.root, address)?;
+            // As in `map`: the tables above may be remembered as absent.
+            cpu::flush_user_half();
+        }
+        Ok(())
+    }
+
+    /// The first mapped page at or above `from` and below `top`.
+    pub fn next_mapped(&self, from: u64, top: u64) -> Option<u64> {
+        next_mapped(from, top, |address| absent_bytes(self.root, address))
+    }
+
+    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    pub fn forbid(&mut self, address: u64) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !(USER | WRITE | EXEC), Ordering::Release);
             }
         }
     }
@@ -375,8 +417,8 @@ impl Drop for UserTables {
     }
 }
 
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
+/// Drops every CPU's cached translations of user pages that may have been used.
+pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
+    cpu::flush_pages(pages);
     crate::arch::smp::flush_others();
 }

@@ -132,7 +132,7 @@ macro_rules! saving_entry {
             "push ebx",
             // The kernel's code is compiled for a clear direction flag; a program may have set it.
             "cld",
-            // Invariant 7.
+            // Invariant 8.
             "test dword ptr [esp + {EFLAGS}], {ALIGNMENT_CHECK}",
             "jz 20f",
             "push {NO_FLAGS}",

@@ -121,7 +121,7 @@ extern "C" fn common() {
         "test byte ptr [rsp + {cs}], 3",
         "jz 2f",
         "swapgs",
-        // Invariant 5.
+        // Invariant 6.
         "test dword ptr [rsp + {rflags}], {ALIGNMENT_CHECK}",
         "jz 2f",
         "push {NO_FLAGS}",
@@ -148,13 +148,13 @@ extern "C" fn common() {
         "mov rsp, gs:[{irq_top}]",
         "call {on_no_room}",
         "ud2",
+        ALIGNMENT_CHECK = const ALIGNMENT_CHECK,
+        NO_FLAGS = const NO_FLAGS,
         cs = const offset_of!(SavedRegs, cs),
+        rflags = const offset_of!(SavedRegs, rflags),
         reserve = const RESERVE.get(),
         thread_lowest = const CpuLocal::THREAD_LOWEST,
         irq_top = const CpuLocal::IRQ_TOP,
-        ALIGNMENT_CHECK = const ALIGNMENT_CHECK,
-        NO_FLAGS = const NO_FLAGS,
-        rflags = const offset_of!(SavedRegs, rflags),
         on_trap = sym on_trap,
         on_no_room = sym super::fault::on_no_room,
         way_back = sym way_back,
@@ -235,7 +235,7 @@ pub(super) extern "C" fn syscall_entry() {
         "lea rdi, [rsp + {aligned}]",
         "call {before_user}",
         "add rsp, 8",
-        // sysret takes rip from rcx and flags from r11: invariant 6.
+        // sysret takes rip from rcx and flags from r11: invariant 7.
         "mov rcx, [rsp + {rip}]",
         "mov rax, rcx",
         "shr rax, 47",

@@ -301,7 +301,7 @@ extern "C" fn nmi_body() {
         "push 0",
         "push rdi",
         save_below_rdi!(),
-        // No direction flag, which compiled code wants clear, and no alignment check (`entry`, invariant 5).
+        // No direction flag, which compiled code wants clear, and no alignment check (`entry`, invariant 6).
         "push {NO_FLAGS}",
         "popfq",
         look_at_gs!(),

@@ -229,49 +229,6 @@ pub(in crate::tests::arch) fn hit_user_mode(handler: fn(&mut SavedRegs)) -> Resu
     Ok(nmi)
 }
 
-/// The thread that was interrupted could be ended if it were not for the NMI.
-pub fn o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine() -> Outcome {
-    control!(
-        "expect o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine stack=nmi-body side=below cause=guard-hit \
-         consequence=stop-system victim=main reliable=yes running=0 backtrace~=recurse_until_overflow"
-    );
-    interrupts::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
-    send_to_this_cpu();
-    until("the machine has stopped", || false)
-}
-
-/// The stack is sound and the interrupted thread's guard is touched: what the thread was doing is not known.
-pub fn o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine() -> Outcome {
-    control!(
-        "expect o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine stack=thread side=below cause=guard-access \
-         consequence=stop-system victim=main running=0"
-    );
-    interrupts::set_nmi_probe(Some(|_| {
-        let guard = sched::current().stack_range().lowest.get() - 1;
-        // SAFETY: (1) none: the address is never mapped, so the read faults. That is the test.
-        core::hint::black_box(unsafe { (guard as *const u8).read_volatile() });
-    }));
-    send_to_this_cpu();
-    until("the machine has stopped", || false)
-}
-
-/// It runs on the thread's stack, which is empty. Red if what it does there is taken for the thread's.
-pub fn o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine() -> Outcome {
-    control!(
-        "expect o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine stack=thread side=below cause=guard-hit \
-         consequence=stop-system victim=in%20user%20mode running=0 backtrace~=recurse_until_overflow"
-    );
-    interrupts::set_nmi_probe(Some(|regs| {
-        if regs.from_user() && user_mode::is_ours() {
-            provoke::overflow_here(How::Recursion);
-        }
-    }));
-    user_mode::with_hooks(None, || {
-        let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
-        thread.hit(irqchip::send_nmi, || false)
-    })
-}
-
 static WATCHED: AtomicU32 = AtomicU32::new(0);
 
 /// Has a breakpoint.
@@ -347,4 +304,47 @@ pub fn i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_bac
     });
     interrupts::set_nmi_probe(None);
     outcome
+}
+
+/// The thread that was interrupted could be ended if it were not for the NMI.
+pub fn o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine() -> Outcome {
+    control!(
+        "expect o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine stack=nmi-body side=below cause=guard-hit \
+         consequence=stop-system victim=main reliable=yes running=0 backtrace~=recurse_until_overflow"
+    );
+    interrupts::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
+    send_to_this_cpu();
+    until("the machine has stopped", || false)
+}
+
+/// The stack is sound and the interrupted thread's guard is touched: what the thread was doing is not known.
+pub fn o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine() -> Outcome {
+    control!(
+        "expect o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine stack=thread side=below cause=guard-access \
+         consequence=stop-system victim=main running=0"
+    );
+    interrupts::set_nmi_probe(Some(|_| {
+        let guard = sched::current().stack_range().lowest.get() - 1;
+        // SAFETY: (1) none: the address is never mapped, so the read faults. That is the test.
+        core::hint::black_box(unsafe { (guard as *const u8).read_volatile() });
+    }));
+    send_to_this_cpu();
+    until("the machine has stopped", || false)
+}
+
+/// It runs on the thread's stack, which is empty. Red if what it does there is taken for the thread's.
+pub fn o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine() -> Outcome {
+    control!(
+        "expect o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine stack=thread side=below cause=guard-hit \
+         consequence=stop-system victim=in%20user%20mode running=0 backtrace~=recurse_until_overflow"
+    );
+    interrupts::set_nmi_probe(Some(|regs| {
+        if regs.from_user() && user_mode::is_ours() {
+            provoke::overflow_here(How::Recursion);
+        }
+    }));
+    user_mode::with_hooks(None, || {
+        let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
+        thread.hit(irqchip::send_nmi, || false)
+    })
 }
