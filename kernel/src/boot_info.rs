@@ -48,10 +48,6 @@ impl BootInfo {
     }
 
     /// Takes a stretch out of all RAM, as if it were not there.
-    #[cfg_attr(
-        any(target_arch = "x86_64", target_arch = "x86"),
-        expect(dead_code, reason = "a PC's firmware says so in the memory map itself")
-    )]
     pub fn leave_out(&mut self, lowest: u64, top: u64) {
         for index in 0..MOST_REGIONS {
             let Some(region) = self.regions[index].filter(|region| region.is_ram) else { continue };

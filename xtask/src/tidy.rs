@@ -166,7 +166,7 @@ fn numeric_offsets(name: &str, text: &str) -> Vec<String> {
 
 /// Whether a line of assembly has a memory operand such as `[rsp + 8]`, `[{base} - 16]` or `gs:[0x10]`.
 ///
-/// No offsets are: a scale (`[rax + rcx*8]`), anything in braces, a local label (`[rip + 2f]`), and an
+/// No offsets are: a scale (`[rax + rcx*8]`), anything in braces or a multiple of it, a local label (`[rip + 2f]`), and an
 /// index into a table that has a name (`[level4 + 511 * 8]`), or arithmetic (`lea rbx, [rax + 1]`;
 /// on the stack pointer it is an offset all the same).
 fn has_numeric_offset(line: &str) -> bool {
@@ -191,6 +191,10 @@ fn quoted_offset(instructions: &str) -> bool {
 }
 
 fn is_number(part: &str) -> bool {
+    // So many of something whose size is the compiler's: `2 * {WORD}`.
+    if part.contains("*{") {
+        return false;
+    }
     let label = part.ends_with(['f', 'b']) && !part.starts_with("0x");
     part.starts_with(|first: char| first.is_ascii_digit()) && !label
 }
@@ -390,5 +394,7 @@ mod tests {
             |operand| numeric_offsets("a.rs", &format!("asm!(\"lea rax, {operand}\");\n")).len();
         assert_eq!([lea("[rcx + 1]"), lea("[rsp + 8]"), lea("[{base} + 8]")], [0, 1, 1]);
         assert_eq!(numeric_offsets("a.rs", "asm!(\"mov rax, [rsp + 8]\");\n").len(), 1);
+        assert_eq!(numeric_offsets("a.rs", "asm!(\"mov rax, [rsp + 2 * {WORD}]\");\n").len(), 0);
+        assert_eq!(numeric_offsets("a.rs", "asm!(\"mov rax, [rsp + 2 * 8]\");\n").len(), 1);
     }
 }

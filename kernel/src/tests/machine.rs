@@ -159,6 +159,30 @@ pub fn m1_an_archive_outside_the_memory_map_is_memory_and_what_is_around_it_is_n
     Ok(())
 }
 
+/// What a device tree reserves lies at an end of a stretch, in its middle, around it, or nowhere.
+pub fn m1_memory_that_firmware_keeps_is_left_out() -> Outcome {
+    let mut info = Box::new(BootInfo::new());
+    for (lowest, bytes, is_ram) in [
+        (0x10_0000, 0x10_0000, true),
+        (0x40_0000, 0x10_0000, true),
+        (0x80_0000, 0x1000, true),
+        (0x90_0000, 0x1000, false),
+    ] {
+        info.add_region(MemoryRegion { lowest, bytes, is_ram });
+    }
+    info.leave_out(0x10_0000, 0x10_1000);
+    info.leave_out(0x1f_f000, 0x41_0000);
+    info.leave_out(0x44_0000, 0x45_0000);
+    info.leave_out(0x7f_0000, 0x91_0000);
+    info.leave_out(0xa0_0000, 0xb0_0000);
+    let free: Vec<_> = BootMap::new(&info).free().collect();
+    let expected = [(0x10_1000, 0x1f_f000), (0x41_0000, 0x44_0000), (0x45_0000, 0x50_0000)];
+    check!(joined(&free) == expected, "memory is {free:#x?}");
+    let kept = info.regions().filter(|region| !region.is_ram).count();
+    check!(kept == 1, "{kept} stretches are no RAM");
+    Ok(())
+}
+
 /// Stretches without the seams between those that touch.
 fn joined(stretches: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut joined: Vec<(u64, u64)> = Vec::new();

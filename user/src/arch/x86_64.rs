@@ -463,7 +463,7 @@ pub fn pointed_at() -> usize {
     let word;
     // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
     unsafe {
-        asm!("mov {}, fs:[0]", out(reg) word, options(nostack, preserves_flags));
+        asm!("mov {}, fs:[{at}]", out(reg) word, at = const 0, options(nostack, preserves_flags));
     }
     word
 }

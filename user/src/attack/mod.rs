@@ -31,6 +31,17 @@ mod riscv64;
 #[cfg(target_arch = "riscv64")]
 use riscv64 as current;
 
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "x86",
+    target_arch = "x86_64"
+)))]
+compile_error!(
+    "no attacks for this architecture: write user/src/attack/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
+);
+
 pub use current::ATTACKS;
 
 /// How a process ended.

@@ -43,13 +43,13 @@ struct Trees {
     shared: &'static [&'static str],
 }
 
-const TREES: [Trees; 5] = [
+const TREES: [Trees; 6] = [
     Trees { folder: "kstack/src/arch", folders: true, shared: &[] },
     Trees { folder: "kernel/src/arch", folders: true, shared: &["any", "pc", "virt"] },
     Trees {
         folder: "kernel/src/tests/arch",
         folders: true,
-        shared: &["pc", "entry_code.rs", "overflow_handler.rs"],
+        shared: &["pc", "entry_code.rs", "first_use.rs", "overflow_handler.rs"],
     },
     Trees {
         folder: "kernel/src/process/abi",
@@ -57,6 +57,7 @@ const TREES: [Trees; 5] = [
         shared: &["generic.rs", "names.rs", "narrow.rs", "wide.rs"],
     },
     Trees { folder: "user/src/arch", folders: false, shared: &["generic.rs"] },
+    Trees { folder: "user/src/attack", folders: false, shared: &["pc.rs"] },
 ];
 
 /// Crates whose code is portable outside of the trees.

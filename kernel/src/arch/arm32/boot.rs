@@ -294,18 +294,6 @@ static SECONDARY_TABLES: AtomicU32 = AtomicU32::new(0);
 static SECONDARY_USER_TABLES: AtomicU32 = AtomicU32::new(0);
 static SECONDARY_STACKS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 
-/// What a CPU will run with when it starts, its number in r0: page tables, the same for all, and a stack of its own.
-/// Returns the physical address it starts at.
-pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> u64 {
-    unsafe extern "C" {
-        safe static boot_secondary: u8;
-    }
-    SECONDARY_TABLES.store(kernel as u32, Ordering::SeqCst);
-    SECONDARY_USER_TABLES.store(user as u32, Ordering::SeqCst);
-    SECONDARY_STACKS[cpu].store(stack_top as u32, Ordering::SeqCst);
-    (&raw const boot_secondary) as u64
-}
-
 /// Makes the tables with this root the kernel half. `empty` is the root of tables with nothing in them.
 ///
 /// # Safety
@@ -323,6 +311,18 @@ pub(super) unsafe fn replace_kernel_half(root: u64, empty: u64) {
             core::mem::transmute(&raw const boot_replace_kernel_half);
         replace(root as u32, empty as u32);
     }
+}
+
+/// What a CPU will run with when it starts, its number in r0: page tables, the same for all, and a stack of its own.
+/// Returns the physical address it starts at.
+pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> u64 {
+    unsafe extern "C" {
+        safe static boot_secondary: u8;
+    }
+    SECONDARY_TABLES.store(kernel as u32, Ordering::SeqCst);
+    SECONDARY_USER_TABLES.store(user as u32, Ordering::SeqCst);
+    SECONDARY_STACKS[cpu].store(stack_top as u32, Ordering::SeqCst);
+    (&raw const boot_secondary) as u64
 }
 
 /// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none.

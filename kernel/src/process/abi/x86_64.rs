@@ -180,12 +180,6 @@ pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, d, e]
 }
 
-/// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a register that refuses what is not
-/// canonical, with an exception in the kernel. As `arch_prctl` has it: nothing beyond what a program can use.
-pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
-    if argument < USER_TOP { Ok(argument) } else { Err(Errno::EPERM) }
-}
-
 /// The machine `uname` names.
 pub(crate) const MACHINE: &str = "x86_64";
 
@@ -285,3 +279,9 @@ pub(crate) fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
 
 /// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
 pub(crate) const SIGACTION_BYTES: usize = 32;
+
+/// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a register that refuses what is not
+/// canonical, with an exception in the kernel. As `arch_prctl` has it: nothing beyond what a program can use.
+pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
+    if argument < USER_TOP { Ok(argument) } else { Err(Errno::EPERM) }
+}
