@@ -103,6 +103,7 @@ pub fn secondary(number: usize) -> ! {
 
 /// Frames, page tables, heap. Everything that is needed before the final page tables are there comes from memory that the
 /// boot tables reach; how much more there is makes no difference.
+#[inline(never)]
 fn set_up_memory(info: &BootInfo) {
     if info.dropped > 0 {
         log!("the memory map has {} stretches too many: they are left unused", info.dropped);
