@@ -102,7 +102,8 @@ pub fn secondary(number: usize) -> ! {
 }
 
 /// Frames, page tables, heap. Everything that is needed before the final page tables are there comes from memory that the
-/// boot tables reach; how much more there is makes no difference.
+/// boot tables reach; how much more there is makes no difference. Not inlined: together with its caller's, its frame would be
+/// wider than the narrowest guard.
 #[inline(never)]
 fn set_up_memory(info: &BootInfo) {
     if info.dropped > 0 {

@@ -220,8 +220,8 @@ const SHAPES: &[(&str, &str)] = &[
     ("Llseek", "fnnbe"),
     ("ClockGettime64", "nb"),
     ("ClockGetres64", "nb"),
-    ("ClockNanosleep64", "nntb"),
-    ("Futex64", "uqnt"),
+    ("ClockNanosleep64", "nnTb"),
+    ("Futex64", "uqnT"),
     ("SetThreadArea", "b"),
     ("CacheFlush", "aan"),
 ];
@@ -323,6 +323,8 @@ impl Arguments<'_> {
             b'e' => self.draw.below(4),
             b'O' => self.draw.of(&[0, 1, 511, 512, 4096, 70_000]),
             b'a' => self.page(),
+            // All that there may be of an address space, now and then.
+            b'z' if self.draw.once_in(40) => usize::MAX >> 17 & !(PAGE - 1),
             b'z' => self.draw.of(&[1, 1, 1, 2, 4, 16, 256, 4096]) * PAGE,
             b'P' => self.draw.below(8),
             // Private and anonymous mostly; fixed sometimes, or where nothing is.
@@ -343,15 +345,13 @@ impl Arguments<'_> {
                 let word = self.draw.below(self.places.words.len());
                 (&raw const self.places.words[word]).addr()
             }
-            b't' => {
-                self.places.time = [0; 4];
-                let nanoseconds = self.draw.below(3_000_000);
-                // Seconds, then nanoseconds, in words of the machine.
-                if size_of::<usize>() == 8 {
-                    self.places.time[1] = nanoseconds as u64;
-                } else {
-                    self.places.time[0] = (nanoseconds as u64) << 32;
-                }
+            // Seconds, then nanoseconds: in words of the machine, or in 64 bits.
+            b't' | b'T' => {
+                let nanoseconds = self.draw.below(3_000_000) as u64;
+                let is_wide = letter == b'T' || size_of::<usize>() == 8;
+                let [seconds, rest] =
+                    if is_wide { [0, nanoseconds] } else { [nanoseconds << 32, 0] };
+                self.places.time = [seconds, rest, 0, 0];
                 self.places.time.as_ptr().addr()
             }
             b'i' => {

@@ -12,6 +12,7 @@ pub mod arch;
 pub mod attack;
 pub mod calls;
 pub mod draw;
+pub mod memory;
 mod syscall;
 
 pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// The architecture to emulate; all of them, side by side, without this.
     #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
     arch: Option<Arch>,
-    /// Run only tests whose name contains this.
+    /// Run only tests whose name contains this, or one of these, separated by commas.
     #[arg(long)]
     filter: Option<String>,
     /// Write the matrix to this file, as an array of objects (id, arch, status, tests).

@@ -28,9 +28,9 @@ pub fn allocated_bytes() -> usize {
 
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether so many bytes more leave a quarter of the heap free. What outlives its maker asks: files and names. So there is always
+/// Whether so many bytes more leave a quarter of the heap free. What outlives its maker asks: names, links and nodes. So there is always
 /// room for the call that removes them.
-pub fn has_room_for_files(more: usize) -> bool {
+pub fn has_room_for_nodes(more: usize) -> bool {
     allocated_bytes().saturating_add(more) <= BYTES.load(Ordering::Relaxed) / 4 * 3
 }
 

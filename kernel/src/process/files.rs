@@ -1,7 +1,7 @@
 //! Open files: what a descriptor leads to, and pipes.
 
 use super::error::Errno;
-use super::tree::{Content, MOST_NAME, Node, Special};
+use super::tree::{Content, Entry, MOST_NAME, Node, Special};
 use crate::console;
 use crate::memory::fallible;
 use crate::sched::WaitQueue;
@@ -54,8 +54,9 @@ pub(crate) struct OpenFile {
     /// For a directory of the tree: how many names have been read; in one of /proc, the bytes of them.
     pub(crate) position: AtomicU64,
     pub(crate) append: bool,
-    /// The last name that was read from a directory: reading continues behind it, whatever has come and gone since.
-    last_name: SpinLock<String>,
+    /// The last name that was read from a directory, and the position behind it: reading continues there, whatever has come and
+    /// gone since.
+    last_name: SpinLock<(u64, String)>,
 }
 
 /// One descriptor.
@@ -75,7 +76,7 @@ impl OpenFile {
     }
 
     fn made(target: Target, append: bool) -> Result<Arc<Self>, Errno> {
-        let (position, last_name) = (AtomicU64::new(0), SpinLock::new(String::new()));
+        let (position, last_name) = (AtomicU64::new(0), SpinLock::new((0, String::new())));
         Ok(fallible::shared(Self { target, position, append, last_name })?)
     }
 
@@ -96,10 +97,15 @@ impl OpenFile {
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         let position = self.position.load(Ordering::Relaxed);
         match &self.target {
-            Target::Node(node, _) if position == 0 => node.entry_after("", to),
             Target::Node(node, _) => {
-                let last = fallible::text(&self.last_name.lock())?;
-                node.entry_after(&last, to)
+                let (behind, last) = {
+                    let last = self.last_name.lock();
+                    (last.0, fallible::text(&last.1)?)
+                };
+                // Elsewhere than where reading stopped: the program went there.
+                let index = usize::try_from(position).unwrap_or(usize::MAX);
+                let is_next = position == behind && position != 0;
+                node.entry(if is_next { Entry::After(&last) } else { Entry::At(index) }, to)
             }
             Target::Names(names) => {
                 let from = usize::try_from(position).ok().and_then(|from| names.get(from..));
@@ -114,16 +120,16 @@ impl OpenFile {
 
     /// The name was read: the next one comes next. Gives out the new position.
     pub(super) fn passed(&self, name: &[u8]) -> Result<u64, Errno> {
-        let step = match &self.target {
-            Target::Node(..) => {
-                let name = core::str::from_utf8(name).map_err(|_| Errno::EINVAL)?;
-                let name = fallible::text(name)?;
-                let _before = core::mem::replace(&mut *self.last_name.lock(), name);
-                1
-            }
-            _ => name.len() as u64 + 1,
+        let Target::Node(..) = &self.target else {
+            let step = name.len() as u64 + 1;
+            return Ok(self.position.fetch_add(step, Ordering::Relaxed) + step);
         };
-        Ok(self.position.fetch_add(step, Ordering::Relaxed) + step)
+        let name = core::str::from_utf8(name).map_err(|_| Errno::EINVAL)?;
+        let name = fallible::text(name)?;
+        let mut last = self.last_name.lock();
+        let position = self.position.fetch_add(1, Ordering::Relaxed) + 1;
+        *last = (position, name);
+        Ok(position)
     }
 
     /// Reads from where the file stands; sleeps for pipes and the console. 0: the end.

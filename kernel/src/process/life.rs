@@ -363,13 +363,14 @@ pub fn kill_current(signal: i32) -> ! {
     {
         let process = current();
         process.crew.end(signal);
-        tell_of_death(process, signal);
+        let (id, name) = (process.id, process.name());
+        tell(format_args!("process {id} ({name}) is killed by signal {signal}"));
     }
     exit_thread(signal)
 }
 
-/// Logs that a process is killed: as often as is of use, since programs can have this as often as they like.
-fn tell_of_death(process: &Process, signal: i32) {
+/// Logs what became of a process: as often as is of use, since programs can have this as often as they like.
+pub(super) fn tell(what: fmt::Arguments<'_>) {
     /// So many in one period are told.
     const MOST: u32 = 16;
     const PERIOD_NANOSECONDS: u64 = 5_000_000_000;
@@ -379,11 +380,11 @@ fn tell_of_death(process: &Process, signal: i32) {
     if PERIOD.swap(period, Ordering::Relaxed) != period {
         let told = TOLD.swap(0, Ordering::Relaxed);
         if told > MOST {
-            log!("{} more processes were killed by signals", told - MOST);
+            log!("{} more lines about processes were left out", told - MOST);
         }
     }
     if TOLD.fetch_add(1, Ordering::Relaxed) < MOST {
-        log!("process {} ({}) is killed by signal {signal}", process.id, process.name());
+        log!("{what}");
     }
 }
 

@@ -103,6 +103,17 @@ impl Names {
         taken
     }
 
+    /// The name with so many before it.
+    pub(super) fn at(&self, mut index: usize) -> Option<(&str, &Arc<Node>)> {
+        for chunk in &self.chunks {
+            match chunk.get(index) {
+                Some((name, node)) => return Some((name, node)),
+                None => index -= chunk.len(),
+            }
+        }
+        None
+    }
+
     /// The first name that sorts behind this one.
     pub(super) fn after(&self, name: &str) -> Option<(&str, &Arc<Node>)> {
         let (chunk, within) = self.place(name);

@@ -45,6 +45,15 @@ pub(crate) struct Directory {
     next: Option<Box<Directory>>,
 }
 
+/// Which entry of a directory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Entry<'n> {
+    /// The one that sorts behind this name.
+    After(&'n str),
+    /// The one with so many before it.
+    At(usize),
+}
+
 /// The files that are no files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Special {
@@ -73,7 +82,7 @@ static CHANGING: Mutex<()> = Mutex::new(());
 
 impl Node {
     pub(crate) fn new(content: Content, permissions: u32) -> Result<Arc<Self>, Errno> {
-        if !heap::has_room_for_files(size_of::<Self>() + MOST_NAME) {
+        if !heap::has_room_for_nodes(size_of::<Self>() + MOST_NAME) {
             return Err(Errno::ENOSPC);
         }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
@@ -154,14 +163,17 @@ impl Node {
         self.with_names(|names| names.is_empty())
     }
 
-    /// The entry of a directory that sorts behind `name`: its name goes to `to`, its length, number and mode come back.
-    pub(crate) fn entry_after(
+    /// An entry of a directory: its name goes to `to`, its length, number and mode come back.
+    pub(crate) fn entry(
         &self,
-        name: &str,
+        which: Entry<'_>,
         to: &mut [u8; MOST_NAME],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         self.with_names(|names| {
-            let (name, node) = names.after(name)?;
+            let (name, node) = match which {
+                Entry::After(name) => names.after(name)?,
+                Entry::At(index) => names.at(index)?,
+            };
             let length = name.len().min(to.len());
             to[..length].copy_from_slice(&name.as_bytes()[..length]);
             Some((length, node.inode, node.mode()))

@@ -83,7 +83,7 @@ pub fn u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent() -> Outcome {
     run("file-attacks", "deaths")
 }
 
-pub fn u1_files_take_their_part_of_the_heap_and_can_be_removed_again() -> Outcome {
+pub fn u1_links_take_their_part_of_the_heap_and_can_be_removed_again() -> Outcome {
     run("file-attacks", "heap")
 }
 

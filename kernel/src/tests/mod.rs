@@ -17,6 +17,7 @@ mod overflows;
 mod processes;
 mod programs;
 mod stacks;
+mod storms;
 mod support;
 mod switching;
 mod user_mode;
@@ -100,11 +101,14 @@ table! {
         overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
+        storms::o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported,
+        storms::i3_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        storms::b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing,
+        depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,
-        overflows::o1_o6_a_stack_pointer_of_0_ends_the_thread_with_a_report,
         backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
         backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
         backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
@@ -140,7 +144,6 @@ table! {
         programs::p4_maps_names_stack_and_heap,
         programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,
         programs::p2_o5_many_processes_leave_nothing_behind,
-        programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
         memory::u1_a_guard_that_a_program_makes_is_as_good_as_the_kernels,
         memory::u1_p4_the_heap_grows_past_holes_and_never_over_anything,
         memory::u1_p3_the_stack_keeps_its_gap_to_what_is_accessible_and_none_to_a_guard,
@@ -149,12 +152,18 @@ table! {
         memory::u1_address_space_without_pages_costs_no_time,
         memory::u1_no_cpu_writes_to_a_page_after_it_was_protected,
         memory::u1_p2_what_a_parent_writes_after_a_fork_is_its_own,
+        memory::t4_the_depot_learns_how_many_stacks_are_wanted,
+        memory::t13_an_interrupt_notes_how_deep_its_threads_stack_is,
+        memory::u1_t11_a_sorted_list_says_what_a_plain_one_says,
+        memory::u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_should_be,
+        programs::u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned,
         memory::u1_files_grow_have_holes_and_leave_half_of_memory,
         memory::u1_p2_every_thread_has_its_own_thread_pointer,
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
         memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,
         memory::u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner,
         memory::t7_what_is_charged_is_the_sum_of_all_live_stacks,
+        programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
@@ -163,7 +172,7 @@ table! {
         hostile::u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing,
         hostile::u1_s1_a_child_has_its_parents_floating_point,
         hostile::u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent,
-        hostile::u1_files_take_their_part_of_the_heap_and_can_be_removed_again,
+        hostile::u1_links_take_their_part_of_the_heap_and_can_be_removed_again,
         hostile::u1_a_process_that_can_be_killed_dies_of_it,
         hostile::u1_exit_group_wins_against_clone,
         hostile::u1_a_child_is_given_to_one_waiter,
@@ -185,6 +194,7 @@ table! {
         overflows::o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
         overflows::o5_o6_a_thread_that_overflows_with_a_spinning_lock_held_stops_the_machine,
         overflows::o5_o6_a_thread_that_overflows_with_interrupts_off_stops_the_machine,
+        overflows::o1_o6_a_stack_pointer_of_0_stops_the_machine_with_a_report,
         overflows::o5_o6_an_overflow_of_the_idle_thread_stops_the_machine,
         overflows::o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine,
     ],

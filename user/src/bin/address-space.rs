@@ -8,18 +8,12 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use user::arch::{self, THREAD_FLAGS, nr};
 use user::calls::{Calls, HERE, call, read_file};
+use user::memory::{ANONYMOUS, FIXED, NO_RESERVE, NONE, PAGE, PRIVATE, READ, SIGSEGV, WRITE};
+use user::memory::{child, is_deadly, is_error, map, read, write};
 use user::must;
 
 user::entry!(main);
 
-const PAGE: usize = 4096;
-const NONE: usize = 0;
-const READ: usize = 1;
-const WRITE: usize = 3;
-const PRIVATE: usize = 0x2;
-const FIXED: usize = 0x10;
-const ANONYMOUS: usize = 0x20;
-const NO_RESERVE: usize = 0x4000;
 const FIXED_NO_REPLACE: usize = 0x10_0000;
 const MAY_MOVE: usize = 1;
 const TO_THERE: usize = 2;
@@ -31,47 +25,9 @@ const EFAULT: isize = -14;
 const EEXIST: isize = -17;
 const EINVAL: isize = -22;
 
-const SIGSEGV: i32 = 11;
 /// As Linux's `vm.max_map_count`.
 const MAX_AREAS: usize = 65_530;
 const GAP_PAGES: usize = 256;
-
-/// Anonymous memory.
-fn map(at: usize, bytes: usize, protection: usize, flags: usize) -> isize {
-    call(nr::MMAP, [at, bytes, protection, PRIVATE | ANONYMOUS | flags, usize::MAX, 0])
-}
-
-/// A word of a mapping.
-fn word(at: usize) -> &'static AtomicUsize {
-    // SAFETY: (1) callers pass addresses in mappings that they made, or want to die of it; (2) nothing but atomics is used there.
-    unsafe { AtomicUsize::from_ptr(core::ptr::with_exposed_provenance_mut(at)) }
-}
-
-fn read(at: usize) -> usize {
-    word(at).load(Ordering::SeqCst)
-}
-
-fn write(at: usize, value: usize) {
-    word(at).store(value, Ordering::SeqCst);
-}
-
-/// Runs `body` in a child; its wait status.
-fn child(body: impl FnOnce() -> i32) -> i32 {
-    match user::fork() {
-        0 => user::exit(body()),
-        1.. => user::wait().unwrap_or(-1),
-        _ => -1,
-    }
-}
-
-/// Whether a child that does this is killed by SIGSEGV.
-fn is_deadly(body: impl FnOnce()) -> bool {
-    let status = child(|| {
-        body();
-        7
-    });
-    status & 0x7f == SIGSEGV
-}
 
 fn milliseconds() -> usize {
     let time = [0_usize; 2];
@@ -158,7 +114,7 @@ fn heap(n: &Numbers) -> i32 {
     let start = before;
     must!(n.brk(start + 8 * PAGE) == start + 8 * PAGE, "brk");
     (0..8).for_each(|page| write(start + page * PAGE, page + 1));
-    must!(map(start + 3 * PAGE, PAGE, WRITE, FIXED) > 0, "a mapping in the heap");
+    must!(!is_error(map(start + 3 * PAGE, PAGE, WRITE, FIXED)), "a mapping in the heap");
     write(start + 3 * PAGE, 77);
     must!(n.protect(start + 5 * PAGE, PAGE, NONE) == 0, "a guard in the heap");
     must!(n.brk(start + 16 * PAGE) == start + 16 * PAGE, "brk behind a hole");
@@ -168,7 +124,7 @@ fn heap(n: &Numbers) -> i32 {
     must!(read(start + 3 * PAGE) == 77, "the mapping lost its page");
     must!(is_deadly(|| write(start + 5 * PAGE, 1)), "brk opened a guard");
     // Another mapping above: the heap stays where it is.
-    must!(map(start + 20 * PAGE, PAGE, WRITE, FIXED) > 0, "a mapping above the heap");
+    must!(!is_error(map(start + 20 * PAGE, PAGE, WRITE, FIXED)), "a mapping above the heap");
     write(start + 20 * PAGE, 88);
     let end = n.brk(0);
     must!(n.brk(start + 32 * PAGE) == end, "brk over another mapping");
@@ -186,7 +142,7 @@ fn heap(n: &Numbers) -> i32 {
             (0..256).for_each(|page| write(heap + page * PAGE, page));
             let piece = [heap + 128 * PAGE, 128 * PAGE, 129 * PAGE, MAY_MOVE];
             let to = call(n.mremap, piece);
-            must!(to > 0 && read(to as usize + PAGE) == 129, "mremap of heap");
+            must!(!is_error(to) && read(to as usize + PAGE) == 129, "mremap of heap");
             n.brk(heap + 300 * PAGE);
             0
         }) == 0
@@ -209,7 +165,7 @@ fn stack(n: &Numbers) -> i32 {
     };
     let near = |protection: usize, pages: usize| {
         child(|| {
-            must!(map(below, PAGE, protection, FIXED) > 0, "a mapping below the stack");
+            must!(!is_error(map(below, PAGE, protection, FIXED)), "a mapping below the stack");
             down_to(below + PAGE + pages * PAGE);
             0
         })
@@ -250,7 +206,7 @@ fn fixed(n: &Numbers) -> i32 {
     must!(map(at + PAGE, PAGE, WRITE, FIXED_NO_REPLACE) == hole, "a place that is free");
     must!(areas() == before, "areas that are alike did not become one");
     must!(map(at, usize::MAX - 8191, WRITE, FIXED) == ENOMEM && read(at) == 55, "too long");
-    must!(map(0x1000, PAGE, WRITE, FIXED) < 0, "a mapping at zero");
+    must!(is_error(map(0x1000, PAGE, WRITE, FIXED)), "a mapping at zero");
     must!(call(nr::MMAP, [at, PAGE, READ, FIXED | ANONYMOUS, 0, 0]) == EINVAL, "no type");
     must!(read(at) == 55, "no type, but gone");
     must!(call(nr::MUNMAP, [usize::MAX - 4095, PAGE]) == EINVAL, "munmap of the end");
@@ -260,7 +216,7 @@ fn fixed(n: &Numbers) -> i32 {
     must!(call(nr::MUNMAP, [area + 4 * PAGE, 4 * PAGE]) == 0, "munmap, for mremap");
     let in_place = call(n.mremap, [area, 4 * PAGE, 6 * PAGE, 0]);
     must!(in_place as usize == area && read(area + 5 * PAGE) == 0, "mremap in place");
-    must!(map(area + 6 * PAGE, PAGE, READ, FIXED) > 0, "something behind");
+    must!(!is_error(map(area + 6 * PAGE, PAGE, READ, FIXED)), "something behind");
     must!(call(n.mremap, [area, 6 * PAGE, 9 * PAGE, 0]) == ENOMEM, "mremap without a place");
     must!(call(n.mremap, [area, 9 * PAGE, 10 * PAGE, MAY_MOVE]) == EFAULT, "mremap of two");
     let moved = child(|| {
@@ -313,7 +269,7 @@ fn limit(n: &Numbers) -> i32 {
     let mut made = 0;
     while made < 15_000 {
         let stack = map(0, 4 * PAGE, WRITE, 0);
-        if stack < 0 || n.protect(stack as usize, PAGE, NONE) != 0 {
+        if is_error(stack) || n.protect(stack as usize, PAGE, NONE) != 0 {
             break;
         }
         made += 1;
@@ -333,8 +289,8 @@ fn write_page_of(n: &Numbers, at: usize) {
 fn reservation(n: &Numbers) -> i32 {
     let bytes = if size_of::<usize>() == 8 { 1_usize << 20 << 22 } else { 1 << 30 };
     let at = map(0, bytes, NONE, NO_RESERVE);
-    must!(at > 0 || size_of::<usize>() == 4, "a reservation");
-    let (at, bytes) = if at > 0 { (at as usize, bytes) } else { return 0 };
+    must!(!is_error(at) || size_of::<usize>() == 4, "a reservation");
+    let at = if is_error(at) { return 0 } else { at as usize };
     n.protect(at + bytes / 2, PAGE, WRITE);
     write(at + bytes / 2, 1);
     let began = milliseconds();
@@ -478,7 +434,7 @@ fn files(n: &Numbers) -> i32 {
     must!(call(nr::READ, [file, there, 16]) == 16 && bytes == [0; 16], "a hole");
     // Mapped, it is what it is.
     let mapped = call(nr::MMAP, [0, PAGE, READ, PRIVATE, file, 0]);
-    must!(mapped > 0 && read(mapped as usize) & 0xff == 1, "a file mapped");
+    must!(!is_error(mapped) && read(mapped as usize) & 0xff == 1, "a file mapped");
     must!(call(n.unlinkat, [HERE, PATH.as_ptr().addr(), 0]) == 0, "unlink");
     must!(call(n.ftruncate, [file, 0]) == 0, "ftruncate to nothing");
     // Half of memory is for files; then it is full, and the rest goes on.
@@ -498,6 +454,9 @@ fn files(n: &Numbers) -> i32 {
     0
 }
 
+/// One of the parts; 0 if all is as it should be.
+type Part = fn(&Numbers) -> i32;
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
     let numbers = Numbers {
@@ -509,7 +468,7 @@ fn main() -> i32 {
         lseek: calls.number("Lseek"),
         unlinkat: calls.number("Unlinkat"),
     };
-    let parts: [(&CStr, fn(&Numbers) -> i32); 9] = [
+    let parts: [(&CStr, Part); 9] = [
         (c"guard", guard),
         (c"heap", heap),
         (c"stack", stack),

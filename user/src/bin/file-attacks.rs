@@ -14,6 +14,8 @@ const EEXIST: isize = -17;
 const ENOTDIR: isize = -20;
 const EISDIR: isize = -21;
 const EINVAL: isize = -22;
+const ENOMEM: isize = -12;
+const ENOSPC: isize = -28;
 const ENOTEMPTY: isize = -39;
 const SIGSEGV: i32 = 11;
 const ANY: usize = -1_isize as usize;
@@ -77,6 +79,7 @@ fn names(calls: &Calls) -> i32 {
     }
     must!(unlink(c"one/file") == 0 && rmdir(c"one") == 0 && rmdir(c"empty") == 0, "cleaning up");
     must!(call(nr::CLOSE, [file as usize]) == 0, "close");
+    must!(mkdir(c"stays") == 0, "mkdir");
     // Names that go while they are read.
     const FILES: u32 = 300;
     let mut name = *b"f000\0";
@@ -104,8 +107,14 @@ fn names(calls: &Calls) -> i32 {
         }
     }
     must!(removed == FILES, "names were skipped while others went");
+    must!(call(calls.number("Lseek"), [directory, 0, 0]) == 0, "back to the first name");
+    let read = call(calls.number("Getdents64"), [directory, entries.as_mut_ptr().addr(), 512]);
+    must!(read > 0, "a directory is read again");
     must!(call(nr::CLOSE, [directory]) == 0 && chdir(c"/") == 0, "close");
-    must!(rmdir(c"/tmp/names") == 0, "the directory is not empty");
+    must!(
+        rmdir(c"/tmp/names/stays") == 0 && rmdir(c"/tmp/names") == 0,
+        "the directory is not empty"
+    );
     0
 }
 
@@ -142,49 +151,36 @@ fn deaths(_: &Calls) -> i32 {
     0
 }
 
-/// As much of the heap as files may have, used up: everything that needs some of it is an error, and all is well afterwards.
+/// The name of one of many links.
+fn numbered(number: usize) -> [u8; 7] {
+    let mut name = *b"l00000\0";
+    for (place, divisor) in (1..6).zip([10_000, 1000, 100, 10, 1]) {
+        name[place] = b'0' + (number / divisor % 10) as u8;
+    }
+    name
+}
+
+/// As much of the heap as names and links may have, used up: everything that needs some of it is an error or works, and all is well
+/// afterwards.
 fn heap(calls: &Calls) -> i32 {
-    static PIECE: [u8; 65536] = [7; 65536];
+    const MOST: usize = 99_999;
+    let mut target = [b't'; 4001];
+    target[4000] = 0;
     let mkdirat = calls.number("Mkdirat");
     let unlinkat = calls.number("Unlinkat");
+    let symlinkat = calls.number("Symlinkat");
     must!(call(mkdirat, [HERE, path(c"/tmp/heap"), 0o777]) == 0, "mkdir");
     must!(call(calls.number("Chdir"), [path(c"/tmp/heap")]) == 0, "chdir");
-    let mut name = *b"big00\0";
-    let mut files = 0;
-    for i in 0..60_u8 {
-        (name[3], name[4]) = (b'0' + i / 10, b'0' + i % 10);
-        let file = call(nr::OPENAT, [HERE, name.as_ptr().addr(), 0o101, 0o644]);
-        if file < 0 {
-            break;
-        }
-        files = i + 1;
-        let mut total = 0_usize;
-        let mut piece = PIECE.len();
-        loop {
-            let written = call(nr::WRITE, [file as usize, PIECE.as_ptr().addr(), piece]);
-            match usize::try_from(written) {
-                Ok(more @ 1..) => total += more,
-                _ if piece > 64 => piece /= 2,
-                _ => break,
-            }
-        }
-        call(nr::CLOSE, [file as usize]);
-        if total == 0 {
-            break;
-        }
-    }
-    // Names, until not even those fit.
-    let mut small = *b"d0000\0";
-    let mut made = 0_u32;
-    while made < 10_000 {
-        for (place, divisor) in (1..5).zip([1000, 100, 10, 1]) {
-            small[place] = b'0' + (made / divisor % 10) as u8;
-        }
-        if call(mkdirat, [HERE, small.as_ptr().addr(), 0o777]) < 0 {
-            break;
+    let mut made = 0;
+    let error = loop {
+        let name = numbered(made);
+        let result = call(symlinkat, [target.as_ptr().addr(), HERE, name.as_ptr().addr()]);
+        if result < 0 || made == MOST {
+            break result;
         }
         made += 1;
-    }
+    };
+    must!(error == ENOSPC || error == ENOMEM, "links took all they asked for");
     // Whatever they say, the kernel is still there. What succeeds is undone.
     for _ in 0..20 {
         let child = user::fork();
@@ -214,16 +210,8 @@ fn heap(calls: &Calls) -> i32 {
         call(nr::MMAP, [0, 4096, 3, 0x22, ANY, 0]);
     }
     for i in (0..made).rev() {
-        for (place, divisor) in (1..5).zip([1000, 100, 10, 1]) {
-            small[place] = b'0' + (i / divisor % 10) as u8;
-        }
-        must!(call(unlinkat, [HERE, small.as_ptr().addr(), 0x200]) == 0, "rmdir");
+        must!(call(unlinkat, [HERE, numbered(i).as_ptr().addr(), 0]) == 0, "unlink");
     }
-    for i in 0..files {
-        (name[3], name[4]) = (b'0' + i / 10, b'0' + i % 10);
-        must!(call(unlinkat, [HERE, name.as_ptr().addr(), 0]) == 0, "unlink");
-    }
-    must!(files > 0 && files < 60, "files took all they asked for");
     must!(call(calls.number("Chdir"), [path(c"/")]) == 0, "chdir");
     must!(call(unlinkat, [HERE, path(c"/tmp/heap"), 0x200]) == 0, "rmdir");
     0

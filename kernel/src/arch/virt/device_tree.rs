@@ -53,7 +53,10 @@ impl<'t> Tree<'t> {
             let (lowest, bytes) = (reserved.address() as u64, reserved.size() as u64);
             info.add_region(MemoryRegion { lowest, bytes, is_ram: false });
         }
-        let Some(parent) = self.0.find_node("/reserved-memory") else { return };
+        // Not by path: there the crate goes no further than to the first piece of a tree that was overwritten by "nothing".
+        let Some(parent) = self.0.all_nodes().find(|node| node.name == "reserved-memory") else {
+            return;
+        };
         let sizes = parent.cell_sizes();
         for child in parent.children() {
             let status = child.property("status").and_then(|status| status.as_str());

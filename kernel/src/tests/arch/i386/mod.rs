@@ -42,8 +42,8 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
 table! {
     HERE,
     shared: [
-        firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
         flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
+        firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
         tss::x1_the_loaded_task_state_segments_have_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,
