@@ -78,6 +78,7 @@ impl BootInfo {
     }
 
     /// Makes a stretch RAM, whatever the map has there: something is in it that is to be read.
+    #[inline(never)]
     pub fn claim(&mut self, lowest: u64, top: u64) {
         for index in 0..MOST_REGIONS {
             let Some(region) = self.regions[index].filter(|region| !region.is_ram) else {

@@ -71,6 +71,7 @@ impl<'i> BootMap<'i> {
     }
 
     /// The first free stretch at `from` or above.
+    #[inline(never)]
     fn next_free(&self, from: u64) -> Option<(u64, u64)> {
         let mut at = from;
         loop {

@@ -14,6 +14,7 @@ use crate::arch::pc::page_entry::{GLOBAL, NO_EXEC, PRESENT, UNCACHED};
 use crate::arch::{cpu, paging};
 use acpi::madt::{Madt, MadtEntry};
 use acpi::rsdp::Rsdp;
+use acpi::sdt::SdtHeader;
 use acpi::{AcpiHandler, AcpiTables, PhysicalMapping};
 use core::pin::Pin;
 use core::ptr::NonNull;
@@ -48,6 +49,7 @@ impl AcpiHandler for Window {
         size: usize,
     ) -> PhysicalMapping<Self, T> {
         let shown = (size >= size_of::<T>()).then(|| show(physical_address as u64, size)).flatten();
+        let shown = shown.filter(|&at| size != HEADER_BYTES || is_longer_than_its_header(at));
         let (start, bytes) =
             shown.map_or((NO_TABLE.as_ptr() as usize, size_of_val(&NO_TABLE)), |at| (at, size));
         let start = NonNull::new(start as *mut T).unwrap_or(NonNull::dangling());
@@ -57,6 +59,16 @@ impl AcpiHandler for Window {
 
     /// The window is emptied as a whole.
     fn unmap_physical_region<T>(_region: &PhysicalMapping<Self, T>) {}
+}
+
+/// Bytes of a table's header; of the root pointer too, which has its signature where tables have their length.
+const HEADER_BYTES: usize = size_of::<SdtHeader>();
+
+/// Whether a table says that it is as long as its header at least. The crate sums up what it says, and of nothing the sum is right.
+fn is_longer_than_its_header(at: usize) -> bool {
+    // SAFETY: (1) the window shows a header there.
+    let header = unsafe { (at as *const SdtHeader).read_unaligned() };
+    header.length as usize >= HEADER_BYTES
 }
 
 /// Where physical memory appears in the window; nothing if it does not fit.
