@@ -101,9 +101,15 @@ fn transfer(
     length: u64,
     mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>,
 ) -> SysResult {
+    // What Linux moves at once, at most.
+    let length = length.min(0x7fff_f000);
     let mut piece = [0; PIECE];
     let mut done = 0;
     while done < length {
+        // From a file without an end to one that takes everything, this is long.
+        if sched::current().killed() {
+            return if done == 0 { Err(Errno::EINTR) } else { Ok(done) };
+        }
         let wanted = (length - done).min(PIECE as u64) as usize;
         match step(done, &mut piece[..wanted]) {
             Ok(moved) => {

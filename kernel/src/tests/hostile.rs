@@ -70,6 +70,10 @@ pub fn u1_p8_any_number_of_pieces_is_read_and_written() -> Outcome {
     run("file-attacks", "vectors")
 }
 
+pub fn u1_a_call_without_an_end_ends_with_its_process() -> Outcome {
+    run("file-attacks", "endless")
+}
+
 pub fn u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing() -> Outcome {
     run("file-attacks", "names")
 }

@@ -27,6 +27,8 @@ const ROUND: u32 = 4000;
 const REPORT: u32 = 50;
 /// A worker that has reported nothing for so many looks, of 10 ms or more each, is killed.
 const PATIENCE: u32 = 30;
+/// One that was killed and has not ended after so many looks more will never end: the kernel holds it.
+const HELD: u32 = 6000;
 /// Where the pipe is: beyond the descriptors that are drawn.
 const REPORT_TO: usize = 900;
 const REPORT_FROM: usize = 901;
@@ -281,7 +283,8 @@ impl Supervisor<'_> {
         }
     }
 
-    fn round(&mut self) {
+    /// Says whether every worker that was killed has ended.
+    fn round(&mut self) -> bool {
         let kill = self.calls.number("Kill");
         let mut seen = [Seen::default(); WORKERS];
         for (number, worker) in seen.iter_mut().enumerate() {
@@ -295,6 +298,9 @@ impl Supervisor<'_> {
                 if worker.quiet == PATIENCE {
                     self.killed += 1;
                     call(kill, [worker.process, SIGKILL]);
+                }
+                if worker.quiet == PATIENCE + HELD {
+                    return false;
                 }
             }
             let mut status = 0_i32;
@@ -327,6 +333,7 @@ impl Supervisor<'_> {
             user::exit(1);
         }
         while user::wait().is_ok() {}
+        true
     }
 }
 
@@ -350,8 +357,11 @@ fn main() -> i32 {
         Supervisor { calls: &calls, seed, started: 0, killed: 0, died: 0, made: 0 };
     let mut told = 0;
     while supervisor.made < wanted {
-        supervisor.round();
-        if supervisor.made >= told + 100_000 || supervisor.made >= wanted {
+        if !supervisor.round() {
+            let _ = user::write_all(1, b"fuzz: a worker that was killed does not end\n");
+            return 4;
+        }
+        if supervisor.made >= told + 50_000 || supervisor.made >= wanted {
             told = supervisor.made;
             let Supervisor { made, started, died, killed, .. } = supervisor;
             let _ = writeln!(
