@@ -19,7 +19,7 @@ impl MemoryRegion {
 }
 
 /// Stretches that are kept at most; what is more is left unused.
-const MOST_REGIONS: usize = 32;
+const MOST_REGIONS: usize = 128;
 /// Bytes of the command line that are kept at most.
 const MOST_LINE: usize = 4096;
 
@@ -29,6 +29,8 @@ pub struct BootInfo {
     regions: [Option<MemoryRegion>; MOST_REGIONS],
     /// The initial RAM archive: where it starts and its length.
     pub initrd: Option<(u64, u64)>,
+    /// Stretches that there was no room for.
+    pub dropped: u32,
     line: [u8; MOST_LINE],
     line_length: usize,
 }
@@ -39,15 +41,21 @@ impl BootInfo {
         Self {
             regions: [const { None }; MOST_REGIONS],
             initrd: None,
+            dropped: 0,
             line: [0; MOST_LINE],
             line_length: 0,
         }
     }
 
-    /// Adds a stretch of memory. Returns false if there is no room for it.
-    pub fn add_region(&mut self, region: MemoryRegion) -> bool {
-        let slot = self.regions.iter_mut().find(|slot| slot.is_none());
-        slot.map(|slot| *slot = Some(region)).is_some()
+    /// Adds a stretch of memory; counts it if there is no room. Empty ones say nothing.
+    pub fn add_region(&mut self, region: MemoryRegion) {
+        if region.bytes == 0 {
+            return;
+        }
+        match self.regions.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(region),
+            None => self.dropped += 1,
+        }
     }
 
     #[cfg_attr(

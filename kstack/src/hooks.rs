@@ -13,6 +13,9 @@ use kstack_core::verdict::OverflowReport;
 pub struct Hooks {
     /// A device's or CPU's interrupt. Interrupts off; on the IRQ stack if it came from the kernel.
     pub interrupt: fn(vector: u8, regs: &mut SavedRegs),
+    /// The vector of an interrupt that the CPU has taken and whose handler has not begun, if the controller knows of one: asked
+    /// when an entry found no room on the thread's stack. `None` where the controller hears of it from the handler only.
+    pub in_service: fn() -> Option<u8>,
     /// Runs the softirq vectors whose bits are set. Interrupts on; never nested.
     pub softirqs: fn(pending: u32),
     /// After an interrupt from the kernel in thread context, if [`CpuLocal::ask_for_preemption`] was called: the place to preempt.
@@ -37,8 +40,8 @@ pub struct Hooks {
     pub debug: fn(regs: &mut SavedRegs),
     /// What the overflow verdict needs to know of the running context, besides stacks.
     pub context: fn() -> kstack_core::verdict::Context,
-    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack: after an
-    /// overflow rewound to its top, after a stray access to a guard where it stands.
+    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack, rewound
+    /// to its top.
     pub end_thread: fn(report: &OverflowReport) -> !,
     /// Stops the system. On the double-fault stack, or the stack that touched a guard; no lock may be waited for.
     pub stop: fn(report: &OverflowReport) -> !,

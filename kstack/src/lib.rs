@@ -12,4 +12,5 @@ pub mod local;
 pub mod meter;
 pub mod registry;
 mod report;
+pub mod room;
 pub mod unwind;

@@ -11,6 +11,7 @@
 pub mod arch;
 pub mod calls;
 pub mod draw;
+pub mod memory;
 mod syscall;
 
 pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};

@@ -178,7 +178,9 @@ fn divided(
     ensure!(filter.is_some() || !tests.is_empty(), "the kernel has no tests: nothing is shown");
     let (shared, own): (Vec<_>, Vec<_>) = tests
         .into_iter()
-        .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter)))
+        .filter(|(name, _)| {
+            filter.is_none_or(|filter| filter.split(',').any(|part| name.contains(part)))
+        })
         .partition(|(_, boot)| *boot == control::Boot::Shared);
     let shared: Vec<String> = shared.into_iter().map(|(name, _)| name).collect();
     let shared = if filter.is_none() && !shared.is_empty() {

@@ -17,6 +17,7 @@
 mod arch;
 mod baseline;
 mod bench;
+mod boards;
 mod catalogue;
 mod control;
 mod emulated;

@@ -5,6 +5,7 @@
 //! The top-level entries of the kernel's part are all made at boot and never change, so every address space shares them and a
 //! page mapped for one is there for all: a stack can be switched to under any of them.
 
+pub mod boot_map;
 pub mod fallible;
 pub mod frames;
 pub mod heap;

@@ -202,6 +202,7 @@ impl Areas {
     }
 
     fn put(&mut self, area: Area) {
+        // CANNOT FAIL: `prepare` or `protect` reserved the room.
         self.0.insert(area).expect("the room for it was reserved");
     }
 

@@ -114,7 +114,8 @@ impl FileBytes {
             return Err(Errno::ENOSPC);
         }
         let added = frames::alloc_zeroed().ok_or(Errno::ENOSPC).and_then(|frame| {
-            self.pages.insert(Page { number, frame }).map_err(|_| {
+            let page = Page { number, frame };
+            self.pages.insert(page).map_err(|_| {
                 frames::release(frame);
                 Errno::ENOSPC
             })?;

@@ -31,7 +31,7 @@ const MMAP_TOP: u64 = USER_TOP - STACK_LIMIT - STACK_GUARD_GAP - (64 << 20);
 /// Address spaces that are gone.
 static FREED: AtomicU64 = AtomicU64::new(0);
 /// Pages whose translations are dropped together.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// What a program did to its memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +84,7 @@ impl Staged {
         staged.0.try_reserve_exact(pages).map_err(|_| Errno::ENOMEM)?;
         for at in (offset..).step_by(PAGE as usize).take(pages) {
             let frame = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+            // CANNOT FAIL: reserved above.
             staged.0.push(frame);
             // SAFETY: (1) a frame that is ours alone, initialised, in the direct map for as long as we have it.
             let bytes =
@@ -112,8 +113,8 @@ pub(crate) fn freed_count() -> u64 {
 /// The memory of one process.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    tables: UserTables,
-    areas: Areas,
+    pub(super) tables: UserTables,
+    pub(super) areas: Areas,
     brk_lowest: u64,
     brk: u64,
     /// The SP with which the program started: what tells the stack in `maps`.
@@ -332,13 +333,13 @@ impl Memory {
     }
 
     /// Free address space for a mapping: below [`MMAP_TOP`], and if there is none, above.
-    fn find_space(&self, length: u64) -> Option<u64> {
+    pub(super) fn find_space(&self, length: u64) -> Option<u64> {
         let below = self.areas.find_space(length, MMAP_TOP);
         below.or_else(|| self.areas.find_space(length, USER_TOP))
     }
 
     /// Where a mapping of `length` bytes goes.
-    fn place(&self, wanted: Wanted, length: u64) -> Result<u64, Errno> {
+    pub(super) fn place(&self, wanted: Wanted, length: u64) -> Result<u64, Errno> {
         let top = |at: u64| at.checked_add(length).filter(|&top| top <= USER_TOP);
         match wanted {
             Wanted::Anywhere(hint) => {
@@ -388,7 +389,7 @@ impl Memory {
     }
 
     /// Maps a page whose tables were prepared.
-    fn place_page(&mut self, page: u64, frame: Frame, like: &Area) {
+    pub(super) fn place_page(&mut self, page: u64, frame: Frame, like: &Area) {
         self.tables.map(page, frame, like.access).expect("its tables were prepared");
         if !like.read {
             self.tables.forbid(page);
@@ -404,7 +405,7 @@ impl Memory {
     }
 
     /// Gives back the pages of a range: first out of the tables, then out of every CPU's mind, then to others.
-    fn release_pages(&mut self, lowest: u64, top: u64) {
+    pub(super) fn release_pages(&mut self, lowest: u64, top: u64) {
         let mut from = lowest;
         loop {
             let mut batch = [(0, None); BATCH];
@@ -426,7 +427,7 @@ impl Memory {
 
     /// Makes every CPU that runs this process forget pages. A CPU that runs something else has loaded other tables since,
     /// and forgot everything then; so with one thread, that is this CPU.
-    fn flush(&self, pages: impl Iterator<Item = u64>) {
+    pub(super) fn flush(&self, pages: impl Iterator<Item = u64>) {
         if self.has_threads {
             paging::flush_user_pages(pages);
         } else {
@@ -478,112 +479,6 @@ impl Memory {
             }
             self.flush(batch[..changed].iter().copied());
         }
-    }
-
-    /// Forgets the contents of a range: its pages read as zeros afterwards, but for those that came from a file, which stay.
-    pub(crate) fn discard(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
-        let is_covered = self.areas.is_covered(lowest, top);
-        let mut from = lowest;
-        while let Some(area) = self.areas.first_within(from, top) {
-            if !area.of_file {
-                self.release_pages(area.lowest.max(lowest), area.top.min(top));
-            }
-            from = area.top;
-        }
-        if is_covered { Ok(()) } else { Err(Errno::ENOMEM) }
-    }
-
-    /// Makes the mapping of a range larger or smaller, or moves it; returns where it is then. `to`: a place to move to.
-    pub(crate) fn remap(
-        &mut self,
-        lowest: u64,
-        old: u64,
-        new: u64,
-        may_move: bool,
-        to: Option<u64>,
-    ) -> Result<u64, Errno> {
-        let area = self.areas.at(lowest).ok_or(Errno::EFAULT)?;
-        if to.is_none() && new <= old {
-            // Linux takes what lies behind out, whatever that is.
-            if new < old {
-                self.unmap(lowest + new, lowest + old)?;
-            }
-            return Ok(lowest);
-        }
-        if old > area.top - lowest {
-            return Err(Errno::EFAULT);
-        }
-        let (old_top, new_top) = (lowest + old, lowest.checked_add(new).ok_or(Errno::ENOMEM)?);
-        if to.is_none()
-            && old_top == area.top
-            && new_top <= USER_TOP
-            && self.areas.is_free(old_top, new_top)
-        {
-            self.areas.add(Area { lowest: old_top, top: new_top, ..area })?;
-            return Ok(lowest);
-        }
-        if !may_move {
-            return Err(Errno::ENOMEM);
-        }
-        let target = match to {
-            Some(at) if at < lowest + old && lowest < at.saturating_add(new) => {
-                return Err(Errno::EINVAL);
-            }
-            Some(at) => self.place(Wanted::Exactly(at), new)?,
-            None => self.find_space(new).ok_or(Errno::ENOMEM)?,
-        };
-        self.move_pages(&area, (lowest, old), (target, new))?;
-        Ok(target)
-    }
-
-    /// Moves what is mapped in one range, part of an area, to another one, in the place of what is there. A range that is to
-    /// be smaller loses its end.
-    fn move_pages(
-        &mut self,
-        area: &Area,
-        (lowest, old): (u64, u64),
-        (target, new): (u64, u64),
-    ) -> Result<(), Errno> {
-        let kept = lowest + old.min(new);
-        let mut from = lowest;
-        while let Some(page) = self.tables.next_mapped(from, kept) {
-            self.tables.prepare(page - lowest + target)?;
-            from = page + PAGE;
-        }
-        self.areas.prepare_move((lowest, lowest + old), (target, target + new))?;
-        // Nothing fails from here on.
-        self.areas.carve(target, target + new);
-        self.release_pages(target, target + new);
-        self.areas.put_and_merge(Area { lowest: target, top: target + new, grows: false, ..*area });
-        let mut from = lowest;
-        loop {
-            let mut batch = [(0, None); BATCH];
-            let mut taken = 0;
-            while taken < BATCH
-                && let Some(page) = self.tables.next_mapped(from, kept)
-            {
-                let there = self.tables.lookup(page);
-                self.tables.unmap(page);
-                batch[taken] = (page, there);
-                taken += 1;
-                from = page + PAGE;
-            }
-            if taken == 0 {
-                break;
-            }
-            // No CPU may write to a page at its old place when it can be read at the new one.
-            self.flush(batch[..taken].iter().map(|entry| entry.0));
-            for &(page, there) in &batch[..taken] {
-                if let Some((frame, access)) = there {
-                    let like = Area { access, ..*area };
-                    self.place_page(page - lowest + target, frame, &like);
-                }
-            }
-        }
-        self.areas.carve(lowest, lowest + old);
-        // What a smaller mapping has no room for.
-        self.release_pages(lowest, lowest + old);
-        Ok(())
     }
 
     /// The same memory for a child: every page shared until somebody writes.

@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `memory`, `areas`, `sorted`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
+//! | `memory`, `remap`, `areas`, `sorted`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
 //! | `tree`, `names`, `file_bytes`, `files`, `proc_fs` | the file tree, its directories, what is in a file, open files and pipes, /proc |
 //! | `syscall`, `calls_*`, `abi` | the Linux system-call interface |
 //! | `life` | fork, clone, execve, exit, wait |
@@ -31,8 +31,9 @@ mod load;
 pub(crate) mod memory;
 mod names;
 mod proc_fs;
+mod remap;
 mod signals;
-mod sorted;
+pub(crate) mod sorted;
 pub mod syscall;
 mod table;
 pub(crate) mod tree;
@@ -129,6 +130,11 @@ pub(crate) fn current() -> &'static Arc<Process> {
 /// Loads a file as execve would, and lets go of it.
 pub fn load_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<(), error::Errno> {
     load::load(file, b"/test", argv, &[]).map(drop)
+}
+
+/// The same; where it would have begun.
+pub fn entry_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<u64, error::Errno> {
+    load::load(file, b"/test", argv, &[]).map(|loaded| loaded.entry)
 }
 
 /// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.

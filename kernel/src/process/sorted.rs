@@ -87,8 +87,10 @@ impl<T: Item> Sorted<T> {
         copy.chunks.try_reserve_exact(self.chunks.len()).map_err(|_| NoRoom)?;
         for chunk in &self.chunks {
             let mut new = Chunk::new()?;
+            // CANNOT FAIL: a new chunk has room for all that one holds.
             new.items.extend_from_slice(&chunk.items);
             new.widest = chunk.widest;
+            // CANNOT FAIL: reserved above.
             copy.chunks.push(new);
         }
         copy.length = self.length;
@@ -206,6 +208,7 @@ impl<T: Item> Sorted<T> {
     pub(crate) fn insert(&mut self, item: T) -> Result<(), NoRoom> {
         let Some(mut chunk) = self.chunk_for(item.key()) else {
             let mut new = self.take_spare()?;
+            // CANNOT FAIL: a chunk has room for its items, and `take_spare` made room for the chunk.
             new.items.push(item);
             self.chunks.insert(0, new);
             self.length = 1;
@@ -217,15 +220,18 @@ impl<T: Item> Sorted<T> {
             let is_last = chunk + 1 == self.chunks.len()
                 && self.chunks[chunk].items.last().is_some_and(|last| last.key() < item.key());
             let kept = if is_last { CHUNK } else { CHUNK / 2 };
+            // CANNOT FAIL: as above.
             upper.items.extend(self.chunks[chunk].items.drain(kept..));
             self.chunks[chunk].measure();
             upper.measure();
             let goes_up = upper.items.first().is_none_or(|first| first.key() < item.key());
+            // CANNOT FAIL: as above.
             self.chunks.insert(chunk + 1, upper);
             chunk += usize::from(goes_up);
         }
         let chunk = &mut self.chunks[chunk];
         let index = chunk.items.partition_point(|other| other.key() < item.key());
+        // CANNOT FAIL: it is not full.
         chunk.items.insert(index, item);
         chunk.measure();
         self.length += 1;
@@ -283,6 +289,7 @@ impl<T: Item> Sorted<T> {
             return;
         };
         let mut upper = self.chunks.remove(lower + 1);
+        // CANNOT FAIL: both together are half of what one has room for.
         self.chunks[lower].items.append(&mut upper.items);
         self.chunks[lower].measure();
         self.keep_spare(upper);

@@ -22,7 +22,7 @@ pub use wait::{Interrupted, WaitQueue};
 use crate::arch::fpu::FpuState;
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, cpu_tables, paging, smp, user};
-use crate::cpus::{self, Cpu};
+use crate::cpus::{self, Cpu, CpuSet};
 use crate::process::Process;
 use crate::stacks::{self, OwnedStack};
 
@@ -34,13 +34,15 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::first_frame::{self, Start};
+use kstack::room;
 use kstack_core::addr::Addr;
 use queue::{RUN, ThreadList};
 
 static READY: SpinLock<ThreadList<RUN>> = SpinLock::new(ThreadList::new());
-static IDLE_CPUS: AtomicU32 = AtomicU32::new(0);
+static IDLE_CPUS: CpuSet = CpuSet::new();
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
 
 /// Why a thread could not be made.
@@ -274,18 +276,19 @@ pub fn yield_now() {
 
 /// Puts a sleeping thread back into the run queue. From any context.
 pub fn make_ready(thread: Arc<Thread>) {
-    if thread.unblock(State::Ready) {
-        push_ready(thread);
-    }
+    // One section: once it is ready it must get into the queue.
+    cpu::without_interrupts(|| {
+        if thread.unblock(State::Ready) {
+            push_ready(thread);
+        }
+    });
 }
 
 fn push_ready(thread: Arc<Thread>) {
     READY.lock().push(thread);
     // Somebody idle takes it; otherwise the next tick of a busy CPU does.
-    let idle = IDLE_CPUS.load(Ordering::SeqCst);
-    if idle != 0 {
-        let number = idle.trailing_zeros() as usize;
-        IDLE_CPUS.fetch_and(!(1 << number), Ordering::SeqCst);
+    if let Some(number) = IDLE_CPUS.members().next() {
+        IDLE_CPUS.remove(number);
         cpu::without_interrupts(|| {
             let target = cpus::by_number(number);
             if core::ptr::eq(target, cpus::this()) {
@@ -306,10 +309,10 @@ pub fn somebody_waits() -> bool {
 pub fn idle_loop() -> ! {
     loop {
         cpu::interrupts_off();
-        let bit = 1 << cpus::this().id().get();
-        IDLE_CPUS.fetch_or(bit, Ordering::SeqCst);
+        let me = cpus::this().id().index();
+        IDLE_CPUS.insert(me);
         if somebody_waits() {
-            IDLE_CPUS.fetch_and(!bit, Ordering::SeqCst);
+            IDLE_CPUS.remove(me);
             leave_cpu();
             cpu::interrupts_on();
         } else {
@@ -522,17 +525,40 @@ pub fn deaths() -> Deaths {
 pub fn after_switch(left: usize) {
     // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
     let left = unsafe { Arc::from_raw(left as *const Thread) };
-    let dead = left.state() == State::Dead;
-    left.on_cpu.store(false, Ordering::Release);
-    if dead {
-        // Here its stack goes back, on the stack of the next thread.
-        if let Some(stack) = left.take_stack() {
-            GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
-            if stack.range().contains(Addr::new(cpu::stack_pointer())) {
-                ON_ITSELF.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        left.reaped.store(true, Ordering::Release);
-        left.exited.wake_all();
+    if left.state() == State::Dead {
+        return bury(left);
     }
+    left.on_cpu.store(false, Ordering::Release);
+}
+
+/// Room for taking back all that a dead thread has left, its process perhaps, with interrupts off.
+const BURIAL: usize = kstack::arch::current::GEOMETRY.body().get() / 4;
+
+/// Takes back what a dead thread has left: on the stack of the next thread, or, if that one has too little left of its own, on the
+/// IRQ stack, which is free while a thread runs.
+#[inline(never)]
+fn bury(dead: Arc<Thread>) {
+    extern "C" fn there(dead: usize, _: usize) {
+        // SAFETY: (1) made by `into_raw` below.
+        bury_here(unsafe { Arc::from_raw(dead as *const Thread) });
+    }
+    if room::left() >= BURIAL {
+        return bury_here(dead);
+    }
+    let dead = Arc::into_raw(dead) as usize;
+    // SAFETY: (1) this is a thread's context, or a switch would not have come here, and interrupts are off: nothing else uses the
+    // IRQ stack before the call is over; (2) `there` returns.
+    unsafe { call_on_stack(dead, 0, there, cpus::this().local.irq_top().get()) };
+}
+
+fn bury_here(dead: Arc<Thread>) {
+    dead.on_cpu.store(false, Ordering::Release);
+    if let Some(stack) = dead.take_stack() {
+        GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+        if stack.range().contains(Addr::new(cpu::stack_pointer())) {
+            ON_ITSELF.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    dead.reaped.store(true, Ordering::Release);
+    dead.exited.wake_all();
 }

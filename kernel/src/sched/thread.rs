@@ -1,6 +1,7 @@
 //! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
 //! reach it.
 
+use crate::arch::cpu;
 use crate::arch::fpu::FpuState;
 use crate::process::Process;
 use crate::process::files::OpenFile;
@@ -140,7 +141,7 @@ pub fn next_id() -> u64 {
 fn new_canary() -> usize {
     // Weyl sequence, then a finaliser; the time stamp makes boots differ.
     let seed = CANARY_SEED.fetch_add(WEYL as usize, Ordering::Relaxed);
-    let mut x = seed as u64 ^ crate::arch::cpu::cycles();
+    let mut x = seed as u64 ^ cpu::cycles();
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     (x ^ x >> 31) as usize & !0xff
@@ -282,8 +283,10 @@ impl Thread {
 
     /// Says that it is to die as soon as it can, and ends its sleep.
     pub fn kill(self: &Arc<Self>) {
-        self.killed.store(true, Ordering::Release);
-        super::make_ready(self.clone());
+        cpu::without_interrupts(|| {
+            self.killed.store(true, Ordering::Release);
+            super::make_ready(self.clone());
+        });
     }
 
     /// Whether the thread has ended and its stack has been taken back.

@@ -78,15 +78,19 @@ impl WaitQueue {
         })
     }
 
-    /// Wakes everybody; each looks at its condition again.
+    /// Wakes all of them; each looks at its condition again.
     pub fn wake_all(&self) {
-        loop {
-            let thread = self.0.lock().pop();
-            match thread {
-                Some(thread) => make_ready(thread),
-                None => break,
+        // One section: a waker that is ended half-way, because its stack is full, would leave threads in no queue at all, or
+        // asleep.
+        cpu::without_interrupts(|| {
+            loop {
+                let thread = self.0.lock().pop();
+                match thread {
+                    Some(thread) => make_ready(thread),
+                    None => break,
+                }
             }
-        }
+        });
     }
 }
 

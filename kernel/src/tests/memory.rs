@@ -1,11 +1,12 @@
 //! Memory: what programs make of their address space, page tables that CPUs make at once, and what a CPU may still remember when
 //! memory changes its owner.
 
-use super::support::settled_frames;
-use super::support::{make_arena_tables, until};
+use super::support::{make_arena_tables, settled_frames, until};
 use super::{Outcome, check};
-use crate::arch::paging;
+use crate::arch::irqchip::software_interrupt;
+use crate::arch::{cpu, paging};
 use crate::memory::{ARENA, direct, frames, stack_pages};
+use crate::process::sorted::{Item, Sorted};
 use crate::process::{self, run_captured};
 use crate::sched;
 use crate::stacks::{self, OwnedStack};
@@ -15,14 +16,19 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
+use kstack_core::depot::Depot;
 use kstack_core::pool::Backing;
 
 /// Runs one part of the program that tries an address space; afterwards every frame is free again.
 fn part(name: &str) -> Outcome {
+    program(&[b"/kstack/bin/address-space", name.as_bytes()])
+}
+
+fn program(argv: &[&[u8]]) -> Outcome {
     make_arena_tables()?;
     let before = settled_frames()?;
-    let argv = [b"address-space".as_slice(), name.as_bytes()];
-    let ran = run_captured("/kstack/bin/address-space", &argv);
+    let path = core::str::from_utf8(argv[0]).map_err(|_| "no path")?;
+    let ran = run_captured(path, argv);
     let (status, output) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}: {}", String::from_utf8_lossy(&output));
     // The last thread of a child may still be on its way out on another CPU.
@@ -245,5 +251,112 @@ pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
     let wanted = (charged + 2 * more) / 1024;
     check!(kib == wanted, "{text:?}, not {wanted} kB");
     drop(one);
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Number(u64);
+
+impl Item for Number {
+    fn key(&self) -> u64 {
+        self.0
+    }
+
+    fn gap(&self, next: &Self) -> u64 {
+        next.0 - self.0
+    }
+}
+
+/// Thousands of insertions and removals, in bursts at one place and everywhere: it says what a plain list says.
+pub fn u1_t11_a_sorted_list_says_what_a_plain_one_says() -> Outcome {
+    let (mut sorted, mut plain) = (Sorted::new(), Vec::<u64>::new());
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for step in 0..12_000_u64 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        // It grows, shrinks, and grows again; every other thousand steps at one place.
+        let spread = if step / 1000 % 2 == 0 { 1 << 20 } else { 600 };
+        let key = (random >> 20) % spread + 5;
+        let place = sorted.at_or_below(key);
+        let below = plain.partition_point(|&other| other <= key).checked_sub(1);
+        let found = place.and_then(|place| sorted.get(place)).copied();
+        check!(found == below.map(|at| Number(plain[at])), "{found:?} at or below {key}");
+        let above = sorted.at_or_above(key).and_then(|place| sorted.get(place)).copied();
+        let wanted = plain.get(plain.partition_point(|&other| other < key));
+        check!(above == wanted.map(|&number| Number(number)), "{above:?} at or above {key}");
+        let grows = step % 6000 < 3500;
+        match (plain.binary_search(&key), place, grows) {
+            (Err(at), _, true) => {
+                sorted.reserve(&[key, key + 1]).map_err(|_| "no room")?;
+                sorted.insert(Number(key)).map_err(|_| "no room")?;
+                plain.insert(at, key);
+            }
+            (_, Some(place), false) => {
+                let gone = sorted.remove(place);
+                let at = below.ok_or("nothing there")?;
+                check!(gone == Number(plain.remove(at)), "{gone:?} was taken");
+            }
+            _ => {}
+        }
+        check!(sorted.len() == plain.len(), "{} items of {}", sorted.len(), plain.len());
+        if step % 500 == 0 {
+            let all: Vec<u64> = sorted.iter().map(|number| number.0).collect();
+            check!(all == plain, "the lists differ after {step} steps");
+            let copy = sorted.try_clone().map_err(|_| "no room")?;
+            check!(copy.iter().eq(sorted.iter()), "the copy differs");
+            let least = 900;
+            let pair = sorted.pairs_down(least, |below, above| {
+                let (below, above) = (below?.0, above?.0);
+                (above - below >= least).then_some((below, above))
+            });
+            let pairs = plain.windows(2).rev().find(|pair| pair[1] - pair[0] >= least);
+            check!(pair == pairs.map(|pair| (pair[0], pair[1])), "{pair:?} after {step} steps");
+        }
+    }
+    Ok(())
+}
+
+pub fn u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_should_be() -> Outcome {
+    program(&[b"/kstack/bin/address-model"])
+}
+
+/// Red when the depot's periods never end: it would want for good what it wanted at first.
+pub fn t4_the_depot_learns_how_many_stacks_are_wanted() -> Outcome {
+    until("the depot wants more than at first", || {
+        let held: Vec<_> = (0..80).map_while(|_| OwnedStack::acquire_thread(0).ok()).collect();
+        drop(held);
+        stacks::depot_counts().1 > Depot::FIRST_TARGET
+    })
+}
+
+static DEEPEST: AtomicUsize = AtomicUsize::new(0);
+static NOTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Some frames down, an interrupt. Returns what keeps the frames apart.
+#[inline(never)]
+fn deep(levels: usize) -> usize {
+    let here = core::hint::black_box([levels; 16]);
+    if levels == 0 {
+        DEEPEST.store(cpu::stack_pointer(), Ordering::Relaxed);
+        software_interrupt();
+        return here[0];
+    }
+    deep(levels - 1) + here[levels % 16]
+}
+
+fn deep_thread(_: usize) {
+    core::hint::black_box(deep(16));
+    let noted = stacks::lowest_seen(sched::current().stack_ref().slot);
+    NOTED.store(noted.map_or(0, Addr::get), Ordering::Release);
+}
+
+/// Red when no depth is ever sampled, or that of another stack.
+pub fn t13_an_interrupt_notes_how_deep_its_threads_stack_is() -> Outcome {
+    NOTED.store(0, Ordering::Relaxed);
+    let thread = sched::spawn_kernel("deep", deep_thread, 0);
+    thread.map_err(|error| format!("{error:?}"))?.join();
+    let (deepest, noted) = (DEEPEST.load(Ordering::Relaxed), NOTED.load(Ordering::Acquire));
+    check!(noted <= deepest && deepest - noted < 1024, "{noted:#x} was noted at {deepest:#x}");
     Ok(())
 }

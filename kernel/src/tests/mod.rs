@@ -6,10 +6,12 @@
 
 mod arch;
 mod backtraces;
+mod depth;
 mod every_moment;
 mod hostile;
 mod interrupts;
 mod layouts;
+mod machine;
 mod memory;
 mod overflows;
 mod processes;
@@ -67,6 +69,10 @@ pub(crate) use table;
 table! {
     EVERYWHERE,
     shared: [
+        machine::m1_every_cpu_and_all_memory_of_the_machine_are_used,
+        machine::m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own,
+        machine::m1_booting_touches_page_tables_and_no_other_memory,
+        machine::m1_free_memory_at_boot_is_whole_pages_of_ram_that_nothing_else_is_in,
         layouts::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
         layouts::t1_a_thread_stack_has_its_size_is_aligned_mapped_and_between_guards,
         interrupts::i1_every_cpu_has_an_irq_stack_of_its_own_between_guards,
@@ -93,6 +99,7 @@ table! {
         overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
+        depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
@@ -137,6 +144,11 @@ table! {
         memory::u1_address_space_without_pages_costs_no_time,
         memory::u1_no_cpu_writes_to_a_page_after_it_was_protected,
         memory::u1_p2_what_a_parent_writes_after_a_fork_is_its_own,
+        memory::t4_the_depot_learns_how_many_stacks_are_wanted,
+        memory::t13_an_interrupt_notes_how_deep_its_threads_stack_is,
+        memory::u1_t11_a_sorted_list_says_what_a_plain_one_says,
+        memory::u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_should_be,
+        programs::u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned,
         memory::u1_files_grow_have_holes_and_leave_half_of_memory,
         memory::u1_p2_every_thread_has_its_own_thread_pointer,
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,

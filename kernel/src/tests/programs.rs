@@ -113,6 +113,7 @@ struct Elf {
     address: usize,
     file_bytes: usize,
     memory_bytes: usize,
+    alignment: usize,
 }
 
 const ELF: Elf = match process::abi::WORD {
@@ -127,6 +128,7 @@ const ELF: Elf = match process::abi::WORD {
         address: 16,
         file_bytes: 32,
         memory_bytes: 40,
+        alignment: 48,
     },
     WordSize::Four => Elf {
         word: 4,
@@ -139,6 +141,7 @@ const ELF: Elf = match process::abi::WORD {
         address: 8,
         file_bytes: 16,
         memory_bytes: 20,
+        alignment: 28,
     },
 };
 
@@ -252,5 +255,45 @@ pub fn p2_o5_many_processes_leave_nothing_behind() -> Outcome {
     check!(before == after, "{before} frames free before, {after} after");
     let left: Vec<_> = process::all().iter().map(|process| process.name()).collect();
     check!(left.is_empty(), "processes left: {left:?}");
+    Ok(())
+}
+
+/// A position-independent program lies at a multiple of the largest alignment that one of its segments asks for; what is no
+/// power of two asks for nothing.
+pub fn u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned() -> Outcome {
+    const TYPE: usize = 16;
+    const ENTRY: usize = 24;
+    const SHARED_OBJECT: u8 = 3;
+    const LOAD: [u8; 4] = [1, 0, 0, 0];
+    let mut file = process::fs::read_file("/kstack/bin/first-stack").ok_or("no program")?;
+    file[TYPE] = SHARED_OBJECT;
+    let headers =
+        usize::from(u16::from_le_bytes([file[ELF.header_count], file[ELF.header_count + 1]]));
+    let places = (0..headers).map(|header| ELF.first_header + ELF.one_header * header);
+    let last = places.filter(|&at| file[at..at + 4] == LOAD).last().ok_or("nothing to load")?;
+    let word = |file: &[u8], at: usize| {
+        let mut bytes = [0; 8];
+        bytes[..ELF.word].copy_from_slice(&file[at..at + ELF.word]);
+        u64::from_le_bytes(bytes)
+    };
+    let argv = [b"x".to_vec()];
+    for (asked, given) in [
+        (1, 4096),
+        (4096, 4096),
+        (1 << 16, 1 << 16),
+        (1 << 21, 1 << 21),
+        (1 << 25, 1 << 25),
+        (3 << 20, 4096),
+    ] {
+        let at = last + ELF.alignment;
+        file[at..at + ELF.word].copy_from_slice(&u64::to_le_bytes(asked)[..ELF.word]);
+        let entry = process::entry_for_test(&file, &argv);
+        let entry = entry.map_err(|error| format!("alignment {asked:#x}: {error:?}"))?;
+        let base = entry - word(&file, ENTRY);
+        check!(
+            base > 0 && base.is_multiple_of(given),
+            "alignment {asked:#x}: it lies at {base:#x}"
+        );
+    }
     Ok(())
 }

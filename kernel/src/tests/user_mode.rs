@@ -65,6 +65,16 @@ impl UserThread {
         Ok(Self { thread, _tables: tables, pages })
     }
 
+    /// Its number.
+    pub(super) fn id(&self) -> u64 {
+        self.thread.id()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_reaped(&self) -> bool {
+        self.thread.is_reaped()
+    }
+
     /// Waits until it has ended.
     pub(super) fn wait(&self) {
         self.thread.join();

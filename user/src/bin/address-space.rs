@@ -8,18 +8,12 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use user::arch::{self, THREAD_FLAGS, nr};
 use user::calls::{Calls, HERE, call, read_file};
+use user::memory::{ANONYMOUS, FIXED, NO_RESERVE, NONE, PAGE, PRIVATE, READ, SIGSEGV, WRITE};
+use user::memory::{child, is_deadly, map, read, write};
 use user::must;
 
 user::entry!(main);
 
-const PAGE: usize = 4096;
-const NONE: usize = 0;
-const READ: usize = 1;
-const WRITE: usize = 3;
-const PRIVATE: usize = 0x2;
-const FIXED: usize = 0x10;
-const ANONYMOUS: usize = 0x20;
-const NO_RESERVE: usize = 0x4000;
 const FIXED_NO_REPLACE: usize = 0x10_0000;
 const MAY_MOVE: usize = 1;
 const TO_THERE: usize = 2;
@@ -31,47 +25,9 @@ const EFAULT: isize = -14;
 const EEXIST: isize = -17;
 const EINVAL: isize = -22;
 
-const SIGSEGV: i32 = 11;
 /// As Linux's `vm.max_map_count`.
 const MAX_AREAS: usize = 65_530;
 const GAP_PAGES: usize = 256;
-
-/// Anonymous memory.
-fn map(at: usize, bytes: usize, protection: usize, flags: usize) -> isize {
-    call(nr::MMAP, [at, bytes, protection, PRIVATE | ANONYMOUS | flags, usize::MAX, 0])
-}
-
-/// A word of a mapping.
-fn word(at: usize) -> &'static AtomicUsize {
-    // SAFETY: (1) callers pass addresses in mappings that they made, or want to die of it; (2) nothing but atomics is used there.
-    unsafe { AtomicUsize::from_ptr(core::ptr::with_exposed_provenance_mut(at)) }
-}
-
-fn read(at: usize) -> usize {
-    word(at).load(Ordering::SeqCst)
-}
-
-fn write(at: usize, value: usize) {
-    word(at).store(value, Ordering::SeqCst);
-}
-
-/// Runs `body` in a child; its wait status.
-fn child(body: impl FnOnce() -> i32) -> i32 {
-    match user::fork() {
-        0 => user::exit(body()),
-        1.. => user::wait().unwrap_or(-1),
-        _ => -1,
-    }
-}
-
-/// Whether a child that does this is killed by SIGSEGV.
-fn is_deadly(body: impl FnOnce()) -> bool {
-    let status = child(|| {
-        body();
-        7
-    });
-    status & 0x7f == SIGSEGV
-}
 
 fn milliseconds() -> usize {
     let time = [0_usize; 2];

@@ -20,6 +20,7 @@
 
 use super::layout::{EARLY_TOP, IMAGE, RAM};
 use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
+use super::{power, semihosting};
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
@@ -38,8 +39,9 @@ global_asm!(
     ".arm",
     ".globl boot_start",
     "boot_start:",
-    "cpsid aif, #{svc_mode}",
     "mov r10, r2",
+    "bl boot_check_cpu",
+    "cpsid aif, #{svc_mode}",
     // First level, low: the second GiB is itself.
     "ldr r0, =boot_level1_low",
     "mov r2, #0",
@@ -71,6 +73,65 @@ global_asm!(
     "bne 2b",
     "bl boot_enable_paging",
     "ldr pc, =kernel_entry",
+
+    // Returns if the CPU is one that the kernel runs on, and not in HYP mode. Paging off. Uses r0, r1.
+    "boot_check_cpu:",
+    "adr r1, boot_in_hyp",
+    "mrs r0, cpsr",
+    "and r0, r0, #{mode}",
+    "cmp r0, #{hyp_mode}",
+    "beq boot_refuse",
+    // ID_MMFR0: long descriptors from 5 on. ID_PFR1: the generic timer.
+    "adr r1, boot_no_long",
+    "mrc p15, 0, r0, c0, c1, 4",
+    "and r0, r0, #0xf",
+    "cmp r0, #5",
+    "blo boot_refuse",
+    "adr r1, boot_no_timer",
+    "mrc p15, 0, r0, c0, c1, 1",
+    "tst r0, #0xf0000",
+    "beq boot_refuse",
+    "bx lr",
+    // In: r1 = what is missing. On the serial port, which needs no set-up in an emulator, and by semihosting to the control
+    // channel; then the machine ends with the status for a panic. Without semihosting that traps to nowhere.
+    "boot_refuse:",
+    "mov r5, r1",
+    "adr r2, boot_lacks",
+    "ldr r3, ={pl011}",
+    "2:",
+    "ldrb r4, [r2], #1",
+    "cmp r4, #0",
+    "strbne r4, [r3]",
+    "bne 2b",
+    "mov r2, r5",
+    "3:",
+    "ldrb r4, [r2], #1",
+    "cmp r4, #0",
+    "strbne r4, [r3]",
+    "bne 3b",
+    "mov r0, #{write_text}",
+    "adr r1, boot_lacks",
+    "add r1, r1, #3",
+    "svc #0x123456",
+    "mov r0, #{write_text}",
+    "mov r1, r5",
+    "svc #0x123456",
+    "mov r0, #{exit}",
+    "adr r1, boot_panic",
+    "svc #0x123456",
+    "4:",
+    "wfi",
+    "b 4b",
+    ".ltorg",
+    "boot_lacks: .asciz \"\\2\\r\\nkernel panic: this machine lacks what the kernel needs: \"",
+    ".balign 4",
+    "boot_in_hyp: .asciz \"firmware that enters it in SVC mode, not in HYP mode\\r\\n\"",
+    ".balign 4",
+    "boot_no_long: .asciz \"page tables of long descriptors (LPAE)\\r\\n\"",
+    ".balign 4",
+    "boot_no_timer: .asciz \"generic timer\\r\\n\"",
+    ".balign 4",
+    "boot_panic: .long {application_exit}, {panic}",
 
     // The other CPUs, from PSCI.
     ".globl boot_secondary",
@@ -162,6 +223,13 @@ global_asm!(
     "b .",
     ".ltorg",
     ".text",
+    mode = const kstack::arch::current::regs::MODE,
+    hyp_mode = const 0x1a,
+    pl011 = const super::serial::PL011 as u32,
+    write_text = const semihosting::WRITE_TEXT,
+    exit = const semihosting::EXIT,
+    application_exit = const power::APPLICATION_EXIT,
+    panic = const power::End::Panic as u32,
     svc_mode = const kstack::arch::current::regs::SVC_MODE,
     ram_block = const RAM as u32 | (BLOCK | NORMAL) as u32,
     device_block = const (BLOCK | DEVICE) as u32,
@@ -216,8 +284,7 @@ pub(super) fn cpus() -> u64 {
     CPUS.load(Ordering::Relaxed)
 }
 
-/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none, or none of a machine with the
-/// right interrupt controller.
+/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none.
 ///
 /// # Safety
 ///
@@ -227,10 +294,14 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
     CPUS.store(tree.cpus().fold(0, |cpus, (cpu, _)| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
-    let Some(places) = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]) else { return false };
-    super::irqchip::set_places(places);
+    let places = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]);
+    super::irqchip::set_places(
+        places.expect("this machine has no interrupt controller GICv2, which the kernel needs"),
+    );
     tree.read_into(boot);
-    // What the direct map has no room for is left unused.
-    boot.leave_out_from(EARLY_TOP);
+    let unused = boot.leave_out_from(EARLY_TOP);
+    if unused > 0 {
+        log!("{} MiB of memory are out of the direct map's reach and left unused", unused >> 20);
+    }
     true
 }

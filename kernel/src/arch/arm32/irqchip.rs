@@ -232,6 +232,12 @@ pub fn acknowledge(number: u8) -> u8 {
     number as u8
 }
 
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
+/// [`acknowledge`], and until then the interrupt stays pending.
+pub const fn in_service() -> Option<u8> {
+    None
+}
+
 /// Tells the controller that the interrupt has been handled.
 #[inline(always)]
 pub fn end_of_interrupt() {

@@ -16,6 +16,7 @@ use crate::memory::direct;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{new_table, next_mapped};
 
@@ -131,12 +132,24 @@ pub fn set_up_kernel(
     // Both entries of level 1: none is added later.
     entry(root, 0, DIRECT_MAP).store(BLOCK | DEVICE | NO_EXEC, Ordering::Relaxed);
     let level2 = next_table(entry(root, 0, DIRECT_MAP + RAM))?;
+    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may not be touched at all.
     for region in regions.filter(|region| region.is_ram) {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        for physical in (lowest..region.top().min(EARLY_TOP)).step_by(LARGE_BYTES as usize) {
-            entry(level2, 1, DIRECT_MAP + physical)
-                .store(physical | BLOCK | NORMAL | NO_EXEC, Ordering::Relaxed);
-        }
+        in_pieces(
+            region.lowest,
+            region.top().min(EARLY_TOP),
+            LARGE_BYTES,
+            |physical, is_large| {
+                let address = DIRECT_MAP + physical;
+                if is_large {
+                    entry(level2, 1, address)
+                        .store(physical | BLOCK | NORMAL | NO_EXEC, Ordering::Relaxed);
+                } else {
+                    leaf(root, address)?
+                        .store(physical | TABLE | NORMAL | NO_EXEC, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

@@ -18,7 +18,7 @@
 //! vectors are loaded: they can only be told of.
 
 use super::layout::{DEVICES_TOP, IMAGE_LOWEST};
-use super::{gic, paging, psci, smp};
+use super::{gic, paging, power, psci, smp};
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
@@ -53,6 +53,7 @@ global_asm!(
     ".section .boot.text, \"ax\"",
     "boot_first:",
     "mov x20, x0",
+    "bl boot_check_cpu",
     "bl boot_leave_el2",
     "bl boot_enable_mmu",
     // High now. .bss is not in the file; the emulator's memory is zero, others' need not be.
@@ -72,6 +73,60 @@ global_asm!(
     "bl boot_enable_mmu",
     "ldr x1, =secondary_entry",
     "br x1",
+
+    // Returns if the CPU is one that the kernel runs on, at EL1 or EL2. MMU off. Uses x0, x1.
+    "boot_check_cpu:",
+    "adr x1, boot_at_el3",
+    "mrs x0, CurrentEL",
+    "cmp x0, #{el2}",
+    "b.hi boot_refuse",
+    // Signed fields: all ones is "no".
+    "adr x1, boot_no_granule",
+    "mrs x0, id_aa64mmfr0_el1",
+    "sbfx x0, x0, #28, #4",
+    "tbnz x0, #63, boot_refuse",
+    "adr x1, boot_no_float",
+    "mrs x0, id_aa64pfr0_el1",
+    "sbfx x0, x0, #16, #4",
+    "tbnz x0, #63, boot_refuse",
+    "ret",
+    // In: x1 = what is missing. On the serial port, which needs no set-up in an emulator, and by semihosting to the control
+    // channel; then the machine ends with the status for a panic. Without semihosting that traps to nowhere.
+    "boot_refuse:",
+    "adr x2, boot_lacks",
+    "ldr x3, ={pl011}",
+    "2:",
+    "ldrb w4, [x2], #1",
+    "cbz w4, 3f",
+    "strb w4, [x3]",
+    "b 2b",
+    "3:",
+    "mov x2, x1",
+    "4:",
+    "ldrb w4, [x2], #1",
+    "cbz w4, 5f",
+    "strb w4, [x3]",
+    "b 4b",
+    "5:",
+    "mov x5, x1",
+    "mov w0, #{write_text}",
+    "adr x1, boot_lacks + 3",
+    "hlt #0xf000",
+    "mov w0, #{write_text}",
+    "mov x1, x5",
+    "hlt #0xf000",
+    "mov w0, #{exit}",
+    "adr x1, boot_panic",
+    "hlt #0xf000",
+    "6:",
+    "wfi",
+    "b 6b",
+    "boot_lacks: .asciz \"\\2\\r\\nkernel panic: this machine lacks what the kernel needs: \"",
+    "boot_at_el3: .asciz \"firmware that enters it at EL2 or EL1, not at EL3\\r\\n\"",
+    "boot_no_granule: .asciz \"page tables of 4 KiB pages\\r\\n\"",
+    "boot_no_float: .asciz \"floating point, which programs use\\r\\n\"",
+    ".balign 8",
+    "boot_panic: .quad {application_exit}, {panic}",
 
     // Out: EL1, everything masked. Uses x0, x1. Of EL2 is kept: nothing.
     "boot_leave_el2:",
@@ -223,6 +278,11 @@ global_asm!(
     ".endr",
     ".balign 128",
     ".text",
+    pl011 = const super::serial::PL011,
+    write_text = const power::SYS_WRITE0,
+    exit = const power::SYS_EXIT_EXTENDED,
+    application_exit = const power::APPLICATION_EXIT,
+    panic = const power::End::Panic as u64,
     text_offset = const IMAGE_LOWEST - DEVICES_TOP,
     page_flags = const 0b0010,
     pair = const 2 * size_of::<u64>(),
@@ -302,6 +362,13 @@ pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     let Some(tree) = (unsafe { crate::arch::virt::device_tree::Tree::at(direct(at)) }) else {
         return false;
     };
+    // By what follows they are taken for granted.
+    let has_gic =
+        tree.registers::<2>(&["arm,gic-v3", "arm,cortex-a15-gic", "arm,gic-400"]).is_some();
+    assert!(
+        has_gic,
+        "this machine lacks what the kernel needs: an interrupt controller GICv2 or GICv3"
+    );
     gic::remember(&tree);
     psci::remember(&tree);
     smp::remember(&tree);

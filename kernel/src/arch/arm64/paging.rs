@@ -13,6 +13,7 @@ use crate::memory::frames::{self, Frame};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{new_table, next_mapped};
 
@@ -170,11 +171,16 @@ pub fn set_up_kernel(
     for physical in (0..DEVICES_TOP).step_by(LARGE_BYTES as usize) {
         map_large(physical, DEVICE_MEMORY)?;
     }
-    for region in regions {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        for physical in (lowest..region.top()).step_by(LARGE_BYTES as usize) {
-            map_large(physical, INNER_SHAREABLE)?;
-        }
+    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may not be touched at all.
+    for region in regions.filter(|region| region.is_ram) {
+        in_pieces(region.lowest, region.top(), LARGE_BYTES, |physical, is_large| {
+            if is_large {
+                return map_large(physical, INNER_SHAREABLE);
+            }
+            let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC;
+            leaf(root, DIRECT_MAP + physical)?.store(physical | flags, Ordering::Relaxed);
+            Ok(())
+        })?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

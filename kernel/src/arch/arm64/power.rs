@@ -9,9 +9,11 @@ use core::arch::asm;
 pub use crate::arch::virt::power::End;
 
 const SYS_WRITEC: u64 = 0x03;
-const SYS_EXIT_EXTENDED: u64 = 0x20;
+/// Text up to a NUL.
+pub(super) const SYS_WRITE0: u64 = 0x04;
+pub(super) const SYS_EXIT_EXTENDED: u64 = 0x20;
 /// Reason "application exit": the second word is the status.
-const APPLICATION_EXIT: u64 = 0x2_0026;
+pub(super) const APPLICATION_EXIT: u64 = 0x2_0026;
 
 /// One semihosting operation.
 ///

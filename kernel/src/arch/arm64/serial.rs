@@ -13,6 +13,9 @@ use super::power;
 use crate::memory::direct;
 use core::fmt;
 
+/// The machine's serial port, physical.
+pub(super) const PL011: u64 = 0x0900_0000;
+
 /// One way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
@@ -23,7 +26,7 @@ pub enum Port {
 }
 
 /// What people read.
-pub const CONSOLE: Port = Port::Pl011(0x0900_0000);
+pub const CONSOLE: Port = Port::Pl011(PL011);
 /// What tools read.
 pub const CONTROL: Port = Port::Semihosting;
 

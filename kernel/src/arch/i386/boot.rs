@@ -14,6 +14,7 @@
 //! other CPUs start in real mode at 0x8000 (a page that `pc::start_page` has the contents of), go through the same tables, and
 //! continue in `secondary_main` on the stack given.
 
+use super::cpu;
 use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
 use crate::arch::pc::boot_stacks::{
     BOOT_STACK, SECONDARY_ARGUMENT, SECONDARY_STACK, SECONDARY_TABLES,
@@ -22,6 +23,7 @@ use crate::arch::pc::pvh;
 use crate::arch::pc::start_page::START_PAGE;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
 
 pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
@@ -51,6 +53,8 @@ global_asm!(
     "cli",
     "cld",
     "mov edi, ebx",
+    "mov esp, offset boot_early_stack_top",
+    "call boot_check_cpu",
     // Level 3: four entries, one for each table of level 2. They have no write or user bit.
     "mov eax, offset boot_level2 + 1",
     "mov [boot_level3], eax",
@@ -137,6 +141,7 @@ global_asm!(
     ".word boot_gdt_end - boot_gdt - 1",
     ".long boot_gdt",
     ".balign 4096",
+    ".globl boot_level2",
     "boot_level2: .skip 4 * 4096",
     "boot_level3: .skip 32",
 
@@ -213,10 +218,41 @@ pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
         && lowest + bytes > DIRECT_BYTES
     {
         let to = (DIRECT_BYTES - bytes) & !4095;
-        // SAFETY: (1) both below 3 GiB, hence mapped; RAM reaches from one to the other; (2) nothing but the archive is that
-        // high: the loader puts it last.
-        unsafe { core::ptr::copy(lowest as *const u8, to as *mut u8, bytes as usize) };
+        // SAFETY: (1) the boot tables are active; (2) RAM reaches up to `to + bytes`, or the loader would not have put the
+        // archive beyond; nothing but the archive is that high: the loader puts it last.
+        unsafe { move_down(lowest, to, bytes) };
         boot.initrd = Some((to, bytes));
     }
     true
+}
+
+/// Where the boot tables show any 2 MiB of physical memory in turn: the identity of this stretch is not needed by then.
+const WINDOW: u64 = (2 << 30) - (1 << LARGE_SHIFT);
+
+/// Copies physical memory from anywhere below 4 GiB to where the boot tables have it.
+///
+/// # Safety
+///
+/// 1. The boot page tables are active.
+/// 2. `to` is RAM below `from` that nothing else is in, and in the identity map.
+unsafe fn move_down(from: u64, to: u64, bytes: u64) {
+    unsafe extern "C" {
+        static boot_level2: [AtomicU64; 4 * ENTRIES as usize];
+    }
+    const LARGE_BYTES: u64 = 1 << LARGE_SHIFT;
+    const PRESENT_WRITE_LARGE: u64 = 0x83;
+    // SAFETY: (1) `.boot` is linked where it is loaded, and the identity map has it.
+    let entry = unsafe { &boot_level2[(WINDOW >> LARGE_SHIFT) as usize] };
+    let mut done = 0;
+    while done < bytes {
+        let offset = (from + done) % LARGE_BYTES;
+        let piece = (LARGE_BYTES - offset).min(bytes - done);
+        entry.store((from + done - offset) | PRESENT_WRITE_LARGE, Ordering::Relaxed);
+        cpu::flush_page(WINDOW);
+        // SAFETY: (1) the window shows the source; (2) by the caller's promise. Ascending, so what overlaps was copied before.
+        unsafe {
+            core::ptr::copy((WINDOW + offset) as *const u8, (to + done) as *mut u8, piece as usize);
+        }
+        done += piece;
+    }
 }

@@ -135,7 +135,7 @@ impl NmiWords<'_> {
     }
 }
 
-/// Whether an NMI that interrupted the kernel is being handled.
+/// Whether an NMI is being handled, whatever it interrupted.
 pub fn in_nmi(cpu: &Cpu) -> bool {
-    nmi_words(cpu).is_active()
+    nmi_words(cpu).is_active() || cpu.local.arch.nmi_from_user_is_handled()
 }

@@ -16,6 +16,7 @@ use crate::memory;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
 pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
@@ -108,14 +109,24 @@ pub fn set_up_kernel(
     for physical in super::layout::DEVICES {
         map_large(physical, physical, UNCACHED);
     }
-    // The whole first 2 MiB, holes included: firmware tables lie there.
-    map_large(memory::DIRECT_MAP, 0, 0);
-    // Reserved stretches hold firmware tables too.
-    for region in regions {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        for physical in (lowest..region.top().min(DIRECT_BYTES)).step_by(LARGE_BYTES as usize) {
-            map_large(memory::DIRECT_MAP + physical, physical, 0);
-        }
+    // Memory, and nothing next to it: what is reserved may be a device's, and must not be cached.
+    for region in regions.filter(|region| region.is_ram) {
+        in_pieces(
+            region.lowest,
+            region.top().min(DIRECT_BYTES),
+            LARGE_BYTES,
+            |physical, is_large| {
+                let address = memory::DIRECT_MAP + physical;
+                if is_large {
+                    map_large(address, physical, 0);
+                } else {
+                    let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
+                    leaf(root, address, PRESENT | WRITE)?
+                        .store(physical | flags, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

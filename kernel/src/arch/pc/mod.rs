@@ -13,6 +13,7 @@ pub mod page_entry;
 pub mod ports;
 pub mod power;
 pub mod pvh;
+mod requirements;
 pub mod serial;
 pub mod smp;
 pub mod start_page;

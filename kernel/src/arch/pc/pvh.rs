@@ -61,15 +61,13 @@ pub unsafe fn read(start_info: u64, boot: &mut BootInfo) -> bool {
         // SAFETY: (1) as above.
         let entry = unsafe { (at as *const MapEntry).read_unaligned() };
         let (lowest, bytes) = (entry.lowest, entry.bytes);
-        // More than there is room for is left unused.
-        let _kept = boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
+        boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
     }
     if info.command_line_at != 0 {
         // SAFETY: (1) as above; the string ends with a NUL, and nothing is read after it.
         let byte = |at: u64| unsafe { ((info.command_line_at + at) as *const u8).read() };
         boot.set_command_line((0..).map(byte));
     }
-    // SAFETY: (1) by the caller's promise.
-    unsafe { acpi::read_cpus(info.rsdp_at) };
+    acpi::remember_root(info.rsdp_at);
     true
 }

@@ -156,6 +156,12 @@ fn take_sent() -> u8 {
     vector::SENT_LOWEST + bit as u8
 }
 
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
+/// [`acknowledge`], and until then the interrupt stays pending.
+pub const fn in_service() -> Option<u8> {
+    None
+}
+
 /// Tells the PLIC that the line has been handled, if that is what it was.
 #[inline(always)]
 pub fn end_of_interrupt() {

@@ -22,12 +22,12 @@ impl<'t> Tree<'t> {
 
     /// Reads memory, the initial archive and the command line.
     pub fn read_into(&self, info: &mut BootInfo) {
+        // The crate's `reg` cuts numbers to the size of an address, and a 32-bit CPU may have more memory than that.
+        let sizes = self.0.root().cell_sizes();
         for node in self.0.find_all_nodes("/memory") {
-            for region in node.reg().into_iter().flatten() {
-                let (lowest, bytes) =
-                    (region.starting_address as u64, region.size.unwrap_or(0) as u64);
-                // More than there is room for is left unused.
-                let _kept = info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
+            let Some(reg) = node.property("reg") else { continue };
+            for (lowest, bytes) in stretches(reg.value, sizes.address_cells, sizes.size_cells) {
+                info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
             }
         }
         if let (Some(lowest), Some(top)) = (
@@ -83,4 +83,15 @@ impl<'t> Tree<'t> {
             Some((u32::from_be_bytes(*number), handle))
         })
     }
+}
+
+/// Pairs of numbers of so many cells each.
+fn stretches(bytes: &[u8], first: usize, second: usize) -> impl Iterator<Item = (u64, u64)> {
+    let number = |cells: &[u8]| {
+        cells.iter().fold(0_u64, |number, &byte| number.wrapping_shl(8) | u64::from(byte))
+    };
+    let (first, second) = (4 * first, 4 * second);
+    bytes
+        .chunks_exact((first + second).max(1))
+        .map(move |pair| (number(&pair[..first]), number(&pair[first..])))
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!   virtual                      physical
-//!   0 .. 1 GiB                -> 0 .. 1 GiB      identity, so that turning paging on does not lose us
-//!   0xffff888000000000 + 1 GiB -> 0 .. 1 GiB      the first part of the direct map
+//!   0 .. 4 GiB                -> 0 .. 4 GiB      identity, so that turning paging on does not lose us
+//!   0xffff888000000000 + 4 GiB -> 0 .. 4 GiB      the first part of the direct map: loaders put archives below 4 GiB
 //!   0xffffffff80000000 + 1 GiB -> 0 .. 1 GiB      the kernel image
 //! ```
 //!
@@ -40,6 +40,8 @@ global_asm!(
     "cli",
     "cld",
     "mov edi, ebx",
+    "mov esp, offset boot_early_stack_top",
+    "call boot_check_cpu",
     // Level 4: entries 0 and 273 lead to one level 3 table, entry 511 to the other.
     "mov eax, offset boot_level3_low",
     "or eax, 3",
@@ -48,20 +50,26 @@ global_asm!(
     "mov eax, offset boot_level3_high",
     "or eax, 3",
     "mov [boot_level4 + {high_entry}], eax",
-    // Level 3: the first GiB, low and at -2 GiB.
+    // Level 3: four GiB low, the first one of them at -2 GiB too.
     "mov eax, offset boot_level2",
     "or eax, 3",
-    "mov [boot_level3_low], eax",
     "mov [boot_level3_high + {high_gib}], eax",
-    // Level 2: 512 pages of 2 MiB; present, writable, large.
-    "mov ecx, 0",
+    "xor ecx, ecx",
+    "2:",
+    "mov [boot_level3_low + ecx * 8], eax",
+    "add eax, 4096",
+    "inc ecx",
+    "cmp ecx, {early_gib}",
+    "jne 2b",
+    // Level 2: pages of 2 MiB; present, writable, large.
+    "xor ecx, ecx",
     "2:",
     "mov eax, ecx",
     "shl eax, 21",
     "or eax, 0x83",
     "mov [boot_level2 + ecx * 8], eax",
     "inc ecx",
-    "cmp ecx, 512",
+    "cmp ecx, 512 * {early_gib}",
     "jne 2b",
     "call boot_enable_long_mode",
     "lgdt [boot_gdt_pointer]",
@@ -135,9 +143,7 @@ global_asm!(
     "boot_level4: .skip 4096",
     "boot_level3_low: .skip 4096",
     "boot_level3_high: .skip 4096",
-    "boot_level2: .skip 4096",
-    // The boot stack must be reachable from .boot with paging off, hence here and not in .bss.
-    "boot_stack: .skip 16",
+    "boot_level2: .skip 4096 * {early_gib}",
 
     ".section .text.boot_high, \"ax\"",
     ".globl kernel_entry",
@@ -161,6 +167,7 @@ global_asm!(
     ".text",
     direct_entry = const (crate::memory::DIRECT_MAP >> 39 & 511) * 8,
     high_entry = const (crate::memory::IMAGE >> 39 & 511) * 8,
+    early_gib = const super::layout::EARLY_TOP >> 30,
     high_gib = const (crate::memory::IMAGE >> 30 & 511) * 8,
     start_page = const crate::arch::pc::start_page::START_PAGE,
     boot_stack = sym BOOT_STACK,
@@ -176,7 +183,7 @@ global_asm!(
 ///
 /// # Safety
 ///
-/// 1. The boot page tables are active: the first GiB is mapped one to one, and the loader's tables lie there.
+/// 1. The boot page tables are active: the first 4 GiB are mapped one to one, and the loader's tables lie there.
 pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise.
     unsafe { pvh::read(start_info, boot) }

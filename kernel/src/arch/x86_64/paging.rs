@@ -10,6 +10,7 @@ use crate::memory;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
 pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
@@ -85,20 +86,20 @@ pub fn set_up_kernel(
         entry(level2, address >> 21).store(physical | flags, Ordering::Relaxed);
         Ok(())
     };
-    // Devices below 4 GiB first, uncached; RAM over it.
-    for physical in (0xc000_0000..0x1_0000_0000).step_by(LARGE_BYTES as usize) {
+    for physical in super::layout::DEVICES {
         map_large(physical, UNCACHED)?;
     }
-    // The whole first 2 MiB, holes included: firmware tables lie there.
-    map_large(0, 0)?;
-    for region in regions {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        // Reserved stretches below the device hole hold firmware tables too.
-        if region.is_ram || region.lowest + region.bytes <= 0xc000_0000 {
-            for physical in (lowest..region.lowest + region.bytes).step_by(LARGE_BYTES as usize) {
-                map_large(physical, 0)?;
+    // Memory, and nothing next to it: what is reserved may be a device's, and must not be cached.
+    for region in regions.filter(|region| region.is_ram) {
+        in_pieces(region.lowest, region.top(), LARGE_BYTES, |physical, is_large| {
+            if is_large {
+                return map_large(physical, 0);
             }
-        }
+            let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
+            leaf(root, memory::DIRECT_MAP + physical, PRESENT | WRITE)?
+                .store(physical | flags, Ordering::Relaxed);
+            Ok(())
+        })?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

@@ -17,13 +17,16 @@
 //!    off in the gaps. Entries that can fall into a gap go through [`super::nmi`].
 //! 3. Rust code is called with SP 16-aligned, as the ABI wants it: tops of stacks are 16-aligned, the CPU aligns SP to 16
 //!    before it pushes a frame, and SavedRegs is 168 bytes, so each call from here moves SP by 8 more.
-//! 4. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+//! 4. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing of
+//!    the kernel's has changed; what the interrupt controller knows of is made good by `fault::on_no_room` and the double fault.
+//! 5. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
 
 use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{nmi, tables};
+use crate::arch::current::{RESERVE, nmi, switch, tables};
 use crate::local::CpuLocal;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
+use kstack_core::addr::Addr;
 
 /// Pushes all of SavedRegs below rdi, and marks rbp. Stub and CPU have pushed the rest.
 macro_rules! save_below_rdi {
@@ -109,13 +112,33 @@ extern "C" fn common() {
         "jz 2f",
         "swapgs",
         "2:",
+        // Is there room for what follows, until the IRQ stack is reached and after it was left? SP may also be on a stack that
+        // lies below the thread's: the second look tells.
+        "lea rax, [rsp - {reserve}]",
+        "cmp rax, gs:[{thread_lowest}]",
+        "jb 4f",
+        "3:",
         "mov rsi, rsp",
         "sub rsp, 8",
         "call {on_trap}",
         "add rsp, 8",
         "jmp {way_back}",
+        "4:",
+        "mov rax, rsp",
+        "sub rax, gs:[{thread_lowest}]",
+        "cmp rax, {reserve}",
+        "jae 3b",
+        // SP is on the thread's stack, so the IRQ stack is empty.
+        "mov rsi, rsp",
+        "mov rsp, gs:[{irq_top}]",
+        "call {on_no_room}",
+        "ud2",
         cs = const offset_of!(SavedRegs, cs),
+        reserve = const RESERVE.get(),
+        thread_lowest = const CpuLocal::THREAD_LOWEST,
+        irq_top = const CpuLocal::IRQ_TOP,
         on_trap = sym on_trap,
+        on_no_room = sym super::fault::on_no_room,
         way_back = sym way_back,
     )
 }
@@ -265,6 +288,18 @@ pub(super) fn enable_syscall() {
     write(STAR, star);
     write(LSTAR, syscall_entry as *const () as u64);
     write(FMASK, CLEARED);
+}
+
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. The switch, in the same section, is
+/// none of them.
+pub(super) fn is_on_way_in(pc: Addr) -> bool {
+    unsafe extern "C" {
+        // The linker script's: the code of the section that everything here is in.
+        safe static kstack_entry_lowest: u8;
+        safe static kstack_entry_top: u8;
+    }
+    let section = &raw const kstack_entry_lowest as usize..&raw const kstack_entry_top as usize;
+    section.contains(&pc.get()) && !switch::is_switch(pc)
 }
 
 /// All interrupts and exceptions that do not have a stack of their own arrive here.

@@ -1,5 +1,6 @@
 //! arm64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod every_instruction;
 pub(in crate::tests) mod overflow_stack;
 pub(in crate::tests) mod registers;

@@ -1,5 +1,6 @@
 //! i386: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod sweep;
@@ -8,7 +9,7 @@ pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
-use super::pc::{every_instruction, flush};
+use super::pc::{every_instruction, firmware, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -42,6 +43,7 @@ table! {
     HERE,
     shared: [
         flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
+        firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
         tss::x1_the_loaded_task_state_segments_have_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,

@@ -1,5 +1,6 @@
 //! riscv64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod harts;
 pub(in crate::tests) mod overflow_stack;
 pub(in crate::tests) mod registers;

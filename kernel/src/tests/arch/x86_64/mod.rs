@@ -1,5 +1,6 @@
 //! x86_64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod sweep;
@@ -7,7 +8,7 @@ pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
-use super::pc::{every_instruction, flush};
+use super::pc::{every_instruction, firmware, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -40,6 +41,7 @@ table! {
     HERE,
     shared: [
         flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
+        firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
         tss::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
