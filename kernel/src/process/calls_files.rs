@@ -74,6 +74,10 @@ pub(super) fn read_from(file: &OpenFile, to: u64, length: u64) -> SysResult {
 
 pub(super) fn pread(number: u64, to: u64, length: u64, offset: u64) -> SysResult {
     let file = file(number)?;
+    // What has no places has no place to read from; and nothing to wait for.
+    if matches!(file.target, Target::PipeReader(_) | Target::Console) {
+        return Err(Errno::ESPIPE);
+    }
     transfer(length, |done, piece| {
         let read = file.read_at(offset.saturating_add(done), piece)?;
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..read])?;

@@ -26,7 +26,7 @@ const ROUND: u32 = 4000;
 /// Calls between two reports.
 const REPORT: u32 = 50;
 /// A worker that has reported nothing for so many looks, of 10 ms or more each, is killed.
-const PATIENCE: u32 = 30;
+const PATIENCE: u32 = 10;
 /// One that was killed and has not ended after so many looks more will never end: the kernel holds it.
 const HELD: u32 = 6000;
 /// Where the pipe is: beyond the descriptors that are drawn.
@@ -107,9 +107,8 @@ impl Worker<'_> {
         let slow: usize = match known.name() {
             b"Pause" | b"RtSigsuspend" | b"Exit" | b"ExitGroup" => 200,
             b"Execve" | b"Nanosleep" | b"ClockNanosleep" | b"ClockNanosleep64" | b"Poll"
-            | b"Ppoll" => 40,
-            b"Fork" | b"Vfork" | b"Clone" | b"Futex" | b"Futex64" | b"Wait4" | b"Read"
-            | b"Readv" => 10,
+            | b"Ppoll" | b"Sendfile" | b"Futex" | b"Futex64" => 40,
+            b"Fork" | b"Vfork" | b"Clone" | b"Wait4" | b"Read" | b"Readv" => 20,
             _ => 1,
         };
         if slow > 1 && !self.once_in(slow) {
