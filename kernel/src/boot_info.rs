@@ -47,6 +47,27 @@ impl BootInfo {
         }
     }
 
+    /// Takes a stretch out of all RAM, as if it were not there.
+    #[cfg_attr(
+        any(target_arch = "x86_64", target_arch = "x86"),
+        expect(dead_code, reason = "a PC's firmware says so in the memory map itself")
+    )]
+    pub fn leave_out(&mut self, lowest: u64, top: u64) {
+        let mut above = [const { None }; MOST_REGIONS];
+        for (slot, above) in self.regions.iter_mut().zip(&mut above) {
+            let Some(region) = slot.filter(|region| region.is_ram) else { continue };
+            if region.lowest >= top || region.top() <= lowest {
+                continue;
+            }
+            let piece = |lowest: u64, top: u64| {
+                (lowest < top).then(|| MemoryRegion { lowest, bytes: top - lowest, is_ram: true })
+            };
+            *slot = piece(region.lowest, lowest);
+            *above = piece(top, region.top());
+        }
+        above.into_iter().flatten().for_each(|region| self.add_region(region));
+    }
+
     /// Adds a stretch of memory; counts it if there is no room. Empty ones say nothing.
     pub fn add_region(&mut self, region: MemoryRegion) {
         if region.bytes == 0 {

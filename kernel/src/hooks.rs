@@ -3,7 +3,7 @@
 use crate::arch::exceptions::{self, UserFault};
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, cpu_tables, entries, irqchip, power};
-use crate::{cpus, halt, interrupts, overflow, process, sched, softirq};
+use crate::{cpus, halt, interrupts, memory, overflow, process, sched, softirq};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
@@ -75,6 +75,7 @@ fn context() -> Context {
         bottom_halves_disabled: irq.bottom_halves_are_disabled(),
         // The library knows it of the fault itself.
         interrupts_off: false,
+        kernel_lowest: Addr::new(memory::LOWEST as usize),
     }
 }
 

@@ -49,10 +49,11 @@ pub fn first(boot_argument: u64) -> ! {
     if !unsafe { boot::read_boot_info(boot_argument, &mut info) } {
         panic!("started by something that is no boot loader this kernel knows");
     }
+    // SAFETY: (1) the boot tables write everything; those that the next line makes do not.
+    unsafe { kstack::hooks::install(&crate::hooks::HOOKS) };
     set_up_memory(&info);
     crate::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
-    kstack::hooks::install(&crate::hooks::HOOKS);
     stacks::set_up();
     irqchip::set_up_once();
     irqchip::set_up_local();
@@ -174,10 +175,10 @@ fn start_other_cpus() {
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
+            // Keep the number reserved: the CPU may still come up late, and then its stacks and what the interrupt controller calls it
+            // are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
-            cpu_stacks::give_up(cpu);
         }
-        // Also then: should it come after all, the number is its own.
         number += 1;
     });
     if too_many > 0 {

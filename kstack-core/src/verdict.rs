@@ -25,7 +25,9 @@
 //! | a thread with interrupts off, in the scheduler or the switch too | the system stops | the CPU's own words are half changed, and `running` may be the next thread already |
 //! | a thread that holds a spinning lock or keeps bottom halves off | the system stops | what they guard may be half changed |
 //! | an interrupt handler, a softirq, an NMI's handler, on whatever stack | the system stops | none of it is the thread's |
+//! | SP is a program's: in the lower half | the system stops | an entry or a return path went wrong, and nothing says what else it left behind |
 //! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
+//! | whatever ran with an SP of the programs' half | the system stops | an entry or a way back went wrong, and what it left behind cannot be repaired |
 //!
 //! With interrupts off SP may stand on the stack of the thread that is leaving while the next one is `running` already: there
 //! the thread on whose stack SP stands is named, never the one that comes.
@@ -92,6 +94,9 @@ pub struct Context {
     pub bottom_halves_disabled: bool,
     /// Interrupts were off where the fault happened, and not by an entry that had begun nothing yet.
     pub interrupts_off: bool,
+    /// The lowest address of the kernel's half; 0: not known. An SP below it is a program's: the kernel ran on what a program chose, and
+    /// no thread can be ended for that.
+    pub kernel_lowest: Addr,
 }
 
 impl Context {
@@ -167,7 +172,8 @@ pub fn judge(
         Cause::GuardAccess => true,
         _ => stack.kind.is_containable() && stack.owner == context.thread,
     };
-    let consequence = if containable && context.may_abandon() {
+    let is_kernels = fault.sp >= context.kernel_lowest;
+    let consequence = if containable && is_kernels && context.may_abandon() {
         Consequence::EndThread
     } else {
         Consequence::StopSystem

@@ -77,7 +77,23 @@ const THREAD: Context = Context {
     in_nmi: false,
     bottom_halves_disabled: false,
     interrupts_off: false,
+    kernel_lowest: Addr::new(0xffff_8880_0000_0000),
 };
+
+/// Red if an entry that ran with a program's SP is a thread's overflow.
+#[test]
+fn o5_a_stack_pointer_in_the_programs_half_is_no_threads_and_stops_the_system() {
+    let machine = Machine::new();
+    let lowest = THREAD.kernel_lowest.get();
+    let judged = |sp: usize| machine.judge(Delivery::AnotherStack, sp.wrapping_sub(8), sp, THREAD);
+    for sp in [8, 0x1000, 0x7fff_ffff_f000, 0x0000_8000_0000_0000, lowest - 8] {
+        let verdict = judged(sp).expect("a verdict");
+        assert_eq!(verdict.consequence, Consequence::StopSystem, "SP {sp:#x}");
+    }
+    // The same SP, as far as it is the kernel's.
+    let verdict = judged(lowest).expect("a verdict");
+    assert_eq!(verdict.consequence, Consequence::EndThread);
+}
 
 #[test]
 fn o1_a_push_into_the_guard_ends_the_thread_wherever_sp_stands() {
@@ -336,13 +352,18 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
 #[test]
 fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     let machine = Machine::new();
-    for (sp, context) in [(0, THREAD), (8, THREAD), (0, Context { spinning_locks: 1, ..THREAD })] {
+    // Where the kernel's half begins is what says that such an SP is a program's; without that it is a thread's that went astray.
+    let unknown = Context { kernel_lowest: Addr::new(0), ..THREAD };
+    for (sp, context) in
+        [(0, THREAD), (0, unknown), (8, unknown), (0, Context { spinning_locks: 1, ..unknown })]
+    {
         let verdict = machine
             .judge(Delivery::AnotherStack, 0_usize.wrapping_sub(8), sp, context)
             .expect("an overflow");
         assert_eq!(verdict.stack, machine.stack(1));
         assert_eq!((verdict.side, verdict.cause), (Side::Below, Cause::FrameBeyondGuard));
         assert_eq!(verdict.distance.get(), verdict.stack.range.lowest.get() - sp + 1);
-        assert_eq!(verdict.consequence == Consequence::EndThread, context.spinning_locks == 0,);
+        let may_end = context.kernel_lowest.get() == 0 && context.spinning_locks == 0;
+        assert_eq!(verdict.consequence == Consequence::EndThread, may_end);
     }
 }

@@ -47,11 +47,22 @@ pub struct Hooks {
     pub stop: fn(report: &OverflowReport) -> !,
 }
 
+/// In the section of what is written once: a kernel maps it read-only afterwards, because every entry goes where this leads.
+#[unsafe(link_section = ".data.kstack_once")]
 static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Installs the table. Before any CPU loads its descriptor tables.
-pub fn install(hooks: &'static Hooks) {
+///
+/// # Safety
+///
+/// 1. The section `.data.kstack_once` is writable still.
+pub unsafe fn install(hooks: &'static Hooks) {
     HOOKS.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::Release);
+}
+
+/// Where the pointer to the table lies. A kernel whose tests replace the table does it through another mapping of these bytes.
+pub fn place() -> *const AtomicPtr<Hooks> {
+    &raw const HOOKS
 }
 
 /// The installed table.

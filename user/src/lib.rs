@@ -9,6 +9,7 @@
 #![no_std]
 
 pub mod arch;
+pub mod attack;
 pub mod calls;
 pub mod draw;
 pub mod memory;

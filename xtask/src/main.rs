@@ -28,6 +28,7 @@ mod fuzz;
 mod host_tests;
 mod image;
 mod initramfs;
+mod instructions;
 mod kernel;
 mod lint;
 mod matrix;

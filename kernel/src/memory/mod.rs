@@ -14,6 +14,12 @@ pub mod stack_pages;
 
 pub use crate::arch::layout::{ARENA, DIRECT_MAP, IMAGE};
 
+/// The lowest address of the kernel's half.
+pub const LOWEST: u64 = {
+    let direct_or_arena = if DIRECT_MAP < ARENA { DIRECT_MAP } else { ARENA };
+    if IMAGE < direct_or_arena { IMAGE } else { direct_or_arena }
+};
+
 /// The kernel's pointer to a physical address.
 #[inline(always)]
 pub const fn direct<T>(physical: u64) -> *mut T {

@@ -496,8 +496,10 @@ impl Memory {
         let shared = self.share_with(&mut child);
         // The parent's writable translations must go, once; also those of a child that will not be.
         let root = self.tables.root();
-        // SAFETY: (1) the tables that are loaded already: loading them again only forgets translations.
-        unsafe { crate::arch::cpu::load_tables(root) };
+        crate::arch::cpu::without_interrupts(|| {
+            // SAFETY: (1) the tables that are loaded already: loading them again only forgets translations; (2) interrupts are off.
+            unsafe { crate::arch::cpu::load_tables(root) };
+        });
         if self.has_threads {
             crate::arch::smp::flush_others();
         }

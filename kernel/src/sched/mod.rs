@@ -196,7 +196,10 @@ fn create_numbered(
     let sp = cpu::without_interrupts(|| {
         stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
         // SAFETY: (1) the stack was just given out to us.
-        unsafe { first_frame::build(range, start) }
+        let sp = unsafe { first_frame::build(range, start) };
+        // The thread may never run, and its stack be given back on another CPU.
+        paging::settle_dirty();
+        sp
     });
     // CANNOT FAIL: its block is reserved.
     let thread = Arc::new(Thread::new(id, name, stack, process, State::Ready));

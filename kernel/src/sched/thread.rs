@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 use kstack_core::addr::AddrRange;
 use kstack_core::record::SlotRecord;
@@ -285,6 +285,8 @@ impl Thread {
     pub fn kill(self: &Arc<Self>) {
         cpu::without_interrupts(|| {
             self.killed.store(true, Ordering::Release);
+            // Before its state is looked at: see `wait`.
+            fence(Ordering::SeqCst);
             super::make_ready(self.clone());
         });
     }

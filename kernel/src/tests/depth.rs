@@ -18,7 +18,7 @@
 
 use super::arch::depth::{self, STEP};
 use super::arch::{EXPECTED, user_code};
-use super::support::{on_cpu, until};
+use super::support::{install_hooks, on_cpu, until};
 use super::user_mode::{self, STACK_TOP, UserThread};
 use super::{Outcome, check};
 use crate::arch::irqchip::{self, vector};
@@ -41,8 +41,9 @@ use kstack_core::verdict::{Cause, OverflowReport};
 
 /// Bytes above the lowest at which the sweep begins: where a section with others in it still finds room.
 const ABOVE: usize = 2 * RESERVE.get() + 256;
-/// Bytes below the lowest at which it ends.
-const BELOW: usize = 64;
+/// Bytes below the lowest at which it ends. Where `thread_info` lies at the low end of the stack, a call on a stack writes there: so
+/// it ends there too.
+const BELOW: usize = if EXPECTED.kept_below > 0 { 0 } else { 64 };
 /// Landings.
 const LANDINGS: usize = (ABOVE + BELOW) / STEP;
 /// How long an NMI may take.
@@ -526,9 +527,9 @@ pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outco
         others.push(spawn("sleeper", sleeper, number)?);
     }
     let ids: Vec<u64> = others.iter().map(|thread| thread.id()).collect();
-    kstack::hooks::install(&HOOKS);
+    install_hooks(&HOOKS);
     let outcome = sweep_all();
-    kstack::hooks::install(&hooks::HOOKS);
+    install_hooks(&hooks::HOOKS);
     let alive = others.iter().all(|thread| thread.state() != State::Dead);
     STOP.store(true, Ordering::Relaxed);
     SLEEPING.wake_all();

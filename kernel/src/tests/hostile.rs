@@ -148,8 +148,8 @@ pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
             Err(_) => size /= 2,
         }
     }
-    let boxed = fallible::boxed([0_u8; 4096]).is_ok();
-    let shared = fallible::shared([0_u8; 4096]).is_ok();
+    let boxed = fallible::boxed([0_u8; 512]).is_ok();
+    let shared = fallible::shared([0_u8; 512]).is_ok();
     let text = fallible::bytes(&[0; 4096]).is_ok();
     let thread = sched::spawn_kernel("no room", |_| (), 0).map(|thread| thread.join());
     let program = run_captured("/bin/busybox", &[b"true"]).map(|(status, _)| status);

@@ -50,6 +50,14 @@ pub fn p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given() -> Out
     Ok(())
 }
 
+/// Red if the way back to user mode, or the first one of a new thread, loses a register: the compiler rarely keeps anything in most of
+/// them across a fork.
+pub fn p2_s1_a_forked_child_has_its_parents_registers() -> Outcome {
+    let (status, output) = run("/kstack/bin/fork-registers", &[b"fork-registers"])?;
+    check!(status == 0, "status {status}: {output}");
+    Ok(())
+}
+
 /// Shells of shells: each child has memory of its own, and a parent gets each one's status.
 pub fn p2_children_of_children_keep_to_themselves() -> Outcome {
     let (status, output) = shell(
@@ -95,6 +103,19 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
         let after = settled_frames()?;
         check!(round == 0 || before == after, "{before} frames free before, {after} after");
     }
+    Ok(())
+}
+
+/// A program of ours in which each process tries one thing: instructions, flags, selectors, vectors, stack pointers and addresses. Each ends as it
+/// may, the others and the machine notice nothing, and what they had comes back.
+pub fn u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else() -> Outcome {
+    let (status, output) = run("/kstack/bin/hostile", &[b"hostile"])?;
+    check!(status == 0, "status {status}: {output}");
+    let before = settled_frames()?;
+    let (status, output) = run("/kstack/bin/hostile", &[b"hostile"])?;
+    check!(status == 0, "the second time, status {status}: {output}");
+    let after = settled_frames()?;
+    check!(before == after, "{before} frames free before, {after} after");
     Ok(())
 }
 

@@ -6,13 +6,14 @@ use crate::arch::irqchip::{self, vector};
 use crate::arch::paging;
 use crate::arch::regs::SavedRegs;
 use crate::cpus::{self, Cpu};
-use crate::memory::{frames, heap};
+use crate::memory::{IMAGE, direct, frames, heap};
 use crate::stacks::OwnedStack;
 use crate::sync::SpinLock;
 use crate::{interrupts, process, sched, time};
 use alloc::format;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use kstack::hooks::Hooks;
 use kstack::registry;
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::kind::StackKind;
@@ -109,6 +110,15 @@ pub fn check_mapping(range: AddrRange) -> Outcome {
         super::check!(!is_mapped(page), "page {page:#x} of the guard above {range:?} is mapped");
     }
     Ok(())
+}
+
+/// Puts another table of hooks in the place of the kernel's. Its place is read-only where the image is mapped, and written through the
+/// direct map.
+pub fn install_hooks(hooks: &'static Hooks) {
+    let physical = kstack::hooks::place() as u64 - IMAGE;
+    // SAFETY: (1) the same bytes, an atomic, in the direct map.
+    let place = unsafe { &*direct::<AtomicPtr<Hooks>>(physical) };
+    place.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::SeqCst);
 }
 
 type Errand = fn(&mut SavedRegs) -> Outcome;

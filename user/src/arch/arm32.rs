@@ -282,6 +282,37 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "push {{r0, r1, r2}}",
+        ".irp n, 5,6,8,9,10,11,12,14",
+        "add r\\n, r0, #\\n",
+        ".endr",
+        "mov r0, #{flags}",
+        "mov r1, #0",
+        "mov r2, #0",
+        "mov r3, #0",
+        "mov r4, #0",
+        "mov r7, #{clone}",
+        "svc 0",
+        "pop {{r1, r2, r3}}",
+        "str r0, [r2]",
+        "mov r0, #0",
+        ".irp n, 5,6,8,9,10,11,12,14",
+        "add r3, r1, #\\n",
+        "cmp r3, r\\n",
+        "addne r0, r0, #1",
+        ".endr",
+        "pop {{r4-r11, pc}}",
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"v7l";
 

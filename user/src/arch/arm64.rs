@@ -198,6 +198,49 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "stp x29, x30, [sp, -14 * {word}]!",
+        "stp x19, x20, [sp, 2 * {word}]",
+        "stp x21, x22, [sp, 4 * {word}]",
+        "stp x23, x24, [sp, 6 * {word}]",
+        "stp x25, x26, [sp, 8 * {word}]",
+        "stp x27, x28, [sp, 10 * {word}]",
+        "stp x0, x1, [sp, 12 * {word}]",
+        ".irp n, 5,6,7,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30",
+        "add x\\n, x0, \\n",
+        ".endr",
+        "mov x0, {flags}",
+        "mov x1, 0",
+        "mov x2, 0",
+        "mov x3, 0",
+        "mov x4, 0",
+        "mov x8, {clone}",
+        "svc 0",
+        "ldp x1, x2, [sp, 12 * {word}]",
+        "str x0, [x2]",
+        "mov x0, 0",
+        ".irp n, 5,6,7,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30",
+        "add x3, x1, \\n",
+        "cmp x3, x\\n",
+        "cinc x0, x0, ne",
+        ".endr",
+        "ldp x19, x20, [sp, 2 * {word}]",
+        "ldp x21, x22, [sp, 4 * {word}]",
+        "ldp x23, x24, [sp, 6 * {word}]",
+        "ldp x25, x26, [sp, 8 * {word}]",
+        "ldp x27, x28, [sp, 10 * {word}]",
+        "ldp x29, x30, [sp], 14 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"aarch64";
 

@@ -306,6 +306,58 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push ebx",
+        "push esi",
+        "push edi",
+        "push ebp",
+        "mov eax, [esp + 5 * {word}]",
+        "lea esi, [eax + 1]",
+        "lea edi, [eax + 2]",
+        "lea ebp, [eax + 3]",
+        "mov ebx, {flags}",
+        "xor ecx, ecx",
+        "xor edx, edx",
+        "mov eax, {clone}",
+        "int 0x80",
+        "mov ecx, [esp + 6 * {word}]",
+        "mov [ecx], eax",
+        "mov edx, [esp + 5 * {word}]",
+        "xor eax, eax",
+        "lea ecx, [edx + 1]",
+        "cmp ecx, esi",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea ecx, [edx + 2]",
+        "cmp ecx, edi",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea ecx, [edx + 3]",
+        "cmp ecx, ebp",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "cmp ebx, {flags}",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "pop ebp",
+        "pop edi",
+        "pop esi",
+        "pop ebx",
+        "ret",
+        word = const size_of::<usize>(),
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"i686";
 

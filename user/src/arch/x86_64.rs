@@ -292,6 +292,84 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "push rsi",
+        "lea rbx, [rdi + 1]",
+        "lea rbp, [rdi + 2]",
+        "lea r12, [rdi + 3]",
+        "lea r13, [rdi + 4]",
+        "lea r14, [rdi + 5]",
+        "lea r15, [rdi + 6]",
+        "lea r9, [rdi + 7]",
+        "mov edi, {flags}",
+        "xor esi, esi",
+        "xor edx, edx",
+        "xor r10d, r10d",
+        "xor r8d, r8d",
+        "mov eax, {clone}",
+        "syscall",
+        "pop rsi",
+        "pop rdi",
+        "mov [rsi], rax",
+        "xor eax, eax",
+        "lea rcx, [rdi + 1]",
+        "cmp rcx, rbx",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 2]",
+        "cmp rcx, rbp",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 3]",
+        "cmp rcx, r12",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 4]",
+        "cmp rcx, r13",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 5]",
+        "cmp rcx, r14",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 6]",
+        "cmp rcx, r15",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 7]",
+        "cmp rcx, r9",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"x86_64";
 
@@ -338,6 +416,8 @@ pub extern "C" fn used_registers() -> usize {
 const ARCH_PRCTL: usize = 158;
 const SET_FS: usize = 0x1002;
 const EPERM: isize = -1;
+/// Of clone: the new thread gets a base of its own for its thread-local storage.
+const SETTLS: usize = 0x8_0000;
 
 /// Calls of this machine alone that must be refused, and how: name, number, arguments, result.
 pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
@@ -351,6 +431,18 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
         "arch_prctl with a non-canonical address",
         ARCH_PRCTL,
         [SET_FS, 0x8000_0000_0000, 0, 0, 0, 0],
+        EPERM,
+    ),
+    (
+        "clone with a non-canonical address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0x8000_0000_0000, 0],
+        EPERM,
+    ),
+    (
+        "clone with a kernel address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0xffff_8000_0000_0000, 0],
         EPERM,
     ),
 ];

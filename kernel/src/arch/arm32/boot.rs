@@ -139,10 +139,40 @@ global_asm!(
     "cpsid aif, #{svc_mode}",
     "mov r10, r0",
     "bl boot_enable_paging",
+    // To the final kernel half while nothing runs in it.
+    "ldr r2, ={secondary_tables}",
+    "ldr r0, [r2]",
+    "ldr r2, ={secondary_user_tables}",
+    "ldr r1, [r2]",
+    "bl boot_replace_kernel_half",
     "ldr pc, =secondary_entry",
+
+    // In: r0 = the kernel half's root, r1 = that of tables with nothing in them; called from either half. Uses r2, r3.
+    // The tables of before map by blocks what the new ones map by pages. A CPU that had both in its TLB could use a mixture, or abort
+    // (B3.10.1, break-before-make). So the kernel half is empty in between, and this code, which is linked where it is loaded, runs
+    // in the identity map of the other half. A change of TTBR1 wants branch predictions forgotten (B2.2.5).
+    ".globl boot_replace_kernel_half",
+    "boot_replace_kernel_half:",
+    "mrs r2, cpsr",
+    "cpsid aif",
+    "mov r3, #0",
+    "dsb",
+    "mcrr p15, 1, r1, r3, c2",
+    "isb",
+    "mcr p15, 0, r3, c8, c7, 0",
+    "dsb",
+    "isb",
+    "mcrr p15, 1, r0, r3, c2",
+    "isb",
+    "mcr p15, 0, r3, c7, c5, 6",
+    "dsb",
+    "isb",
+    "msr cpsr_c, r2",
+    "bx lr",
 
     // In: paging off. Out: paging on, with the boot tables; floating point and the cycle counter on. Uses r0, r1.
     "boot_enable_paging:",
+    "dsb",
     "ldr r0, ={mair}",
     "mcr p15, 0, r0, c10, c2, 0",
     "ldr r0, ={ttbcr}",
@@ -154,8 +184,10 @@ global_asm!(
     "mcrr p15, 1, r0, r1, c2",
     "mov r0, #{domain}",
     "mcr p15, 0, r0, c3, c0, 0",
+    "isb",
     "mcr p15, 0, r0, c8, c7, 0",
     "mcr p15, 0, r0, c7, c5, 0",
+    "mcr p15, 0, r0, c7, c5, 6",
     "dsb",
     "isb",
     // SCTLR: MMU, data cache, branch prediction, instruction cache; no alignment faults, low vectors, exceptions in ARM state.
@@ -202,16 +234,14 @@ global_asm!(
     "b .",
     ".globl secondary_entry",
     "secondary_entry:",
-    // The final tables map the kernel half as the boot tables do, and more.
-    "ldr r4, ={secondary_tables}",
-    "ldr r0, [r4]",
     "mov r1, #0",
-    "mcrr p15, 1, r0, r1, c2",
     "ldr r4, ={secondary_user_tables}",
     "ldr r0, [r4]",
+    "dsb",
     "mcrr p15, 0, r0, r1, c2",
     "isb",
-    "mcr p15, 0, r0, c8, c7, 0",
+    "mcr p15, 0, r1, c8, c7, 0",
+    "mcr p15, 0, r1, c7, c5, 6",
     "dsb",
     "isb",
     // A CPU that comes later than it was waited for still has a stack of its own.
@@ -274,6 +304,25 @@ pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> 
     SECONDARY_USER_TABLES.store(user as u32, Ordering::SeqCst);
     SECONDARY_STACKS[cpu].store(stack_top as u32, Ordering::SeqCst);
     (&raw const boot_secondary) as u64
+}
+
+/// Makes the tables with this root the kernel half. `empty` is the root of tables with nothing in them.
+///
+/// # Safety
+///
+/// 1. The boot tables are the user half: the code runs in their identity map.
+/// 2. The new tables map the kernel as the old ones do.
+pub(super) unsafe fn replace_kernel_half(root: u64, empty: u64) {
+    unsafe extern "C" {
+        static boot_replace_kernel_half: u8;
+    }
+    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
+    // caller's promise; (3) tables lie below 4 GiB.
+    unsafe {
+        let replace: extern "C" fn(u32, u32) =
+            core::mem::transmute(&raw const boot_replace_kernel_half);
+        replace(root as u32, empty as u32);
+    }
 }
 
 /// The CPUs of the device tree, as bits by the number PSCI knows them by: affinity level 0.

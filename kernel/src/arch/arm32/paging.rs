@@ -20,8 +20,10 @@ use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{new_table, next_mapped};
 
-/// Whether a CPU may remember that a page was absent.
-pub const ABSENT_IS_REMEMBERED: bool = false;
+/// Whether a CPU may remember that a page was absent. Not in its TLB. But it may have walked the tables for an access before it saw
+/// what tells it that the page is there now, and take the fault then; only a DSB and an ISB of its own order the two (B3.10.1). On
+/// a new stack that fault would be taken for an overflow. The flush that a CPU makes before it first uses a stack has both barriers.
+pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
 pub const DIRTY_IS_CACHED: bool = false;
 
@@ -157,10 +159,10 @@ pub fn set_up_kernel(
                 .store((address - IMAGE) | TABLE | NORMAL | bits(access), Ordering::Relaxed);
         }
     }
-    // SAFETY: (1) the tables map the image where it runs, and the direct map; (2) nothing uses the boot tables' identity map.
+    // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the direct map; (3) nothing uses the
+    // boot tables' identity map after that.
     unsafe {
-        core::arch::asm!("dsb ishst", "mcrr p15, 1, {}, {}, c2", "isb", in(reg) root as u32,
-                         in(reg) 0_u32, options(nostack, preserves_flags));
+        crate::arch::boot::replace_kernel_half(root, kernel_root());
         cpu::load_tables(kernel_root());
     }
     cpu::flush_all();
@@ -191,6 +193,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     // SAFETY: (1) barriers.
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
+
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// there are none.
+#[inline(always)]
+pub const fn settle_dirty() {}
 
 /// Whether a page of a stack may have been written to since this was last asked: the CPU does not say, so yes.
 #[inline(always)]
@@ -256,6 +263,13 @@ impl UserTables {
     /// Maps a page of the user half; replaces what was there.
     pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
         let leaf = leaf(self.root, address)?;
+        let old = leaf.load(Ordering::Acquire);
+        if old & PRESENT != 0 && old & ADDRESS != frame.addr() {
+            // Another frame: the old translation must be gone everywhere before the new one is there, or a CPU may use both, or see
+            // its stores out of order (B3.10.1, "Using break-before-make when updating translation tables").
+            leaf.store(0, Ordering::Release);
+            flush_user_pages(core::iter::once(address));
+        }
         if access.exec {
             cpu::sync_instructions(frame.bytes_ptr());
         }

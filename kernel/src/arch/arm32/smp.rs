@@ -71,13 +71,13 @@ pub fn flushes() -> u64 {
 }
 
 /// Makes every other CPU drop its translations, global ones too, and waits until all have. The hardware does it: no interrupt
-/// is sent, nobody has to answer.
+/// is sent, nobody has to answer. Branch predictions go with them: new mappings of code want that (B2.2.5).
 pub fn flush_others() {
     FLUSHES.fetch_add(1, Ordering::SeqCst);
-    // SAFETY: (1) forgetting translations is always allowed. The second barrier waits for all CPUs.
+    // SAFETY: (1) forgetting translations and predictions is always allowed. The second barrier waits for all CPUs.
     unsafe {
-        asm!("dsb ishst", "mcr p15, 0, {}, c8, c3, 0", "dsb ish", "isb", in(reg) 0_u32,
-             options(nostack, preserves_flags));
+        asm!("dsb ishst", "mcr p15, 0, {zero}, c8, c3, 0", "mcr p15, 0, {zero}, c7, c1, 6", "dsb ish", "isb",
+             zero = in(reg) 0_u32, options(nostack, preserves_flags));
     }
 }
 

@@ -42,6 +42,10 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
         if cpus::online().any(|up| up.id() == cpu.id()) {
             return true;
         }
+        if paging::is_asked_to_make_all_writable() {
+            paging::make_all_writable();
+            log!("CPU {number} keeps no dirty bits: all stacks count as dirty from now on");
+        }
         core::hint::spin_loop();
     }
     false

@@ -100,13 +100,37 @@ pub fn set_up_local() {
     write(SPURIOUS, 0x100 | u32::from(vector::SPURIOUS));
 }
 
-/// Masks the old interrupt controllers, and finds out how fast the timer runs.
-pub fn set_up_once() {
-    // SAFETY: (1) both 8259s are ours; 0xff masks all their lines.
+/// Gives the old interrupt controllers, two 8259s, vectors of their own and masks them. Masked lines raise nothing, but an interrupt that
+/// goes away before it is taken becomes the last line of its controller, masked or not; and firmware leaves the first one on vectors 8 to
+/// 15, which are exceptions. Of the eight vectors here the last is [`vector::SPURIOUS`], where nothing is done, which is right for it.
+fn set_up_old_controllers() {
+    const FIRST: u16 = 0x20;
+    const SECOND: u16 = 0xa0;
+    const BASE: u8 = vector::SPURIOUS - 7;
+    /// Starts over, four words follow.
+    const INITIALISE: u8 = 0x11;
+    /// The second one is on this line of the first.
+    const CASCADE: u8 = 2;
+    /// The processor is an 8086 or later.
+    const MODE: u8 = 1;
+    // SAFETY: (1) both controllers are ours: data is one port above commands; (2) what they are told is what their data sheet wants,
+    // in its order (Intel 8259A, "Initialization command words").
     unsafe {
-        out8(0x21, 0xff);
-        out8(0xa1, 0xff);
+        for (controller, place) in [(FIRST, 1 << CASCADE), (SECOND, CASCADE)] {
+            out8(controller, INITIALISE);
+            for word in [BASE, place, MODE, ALL_MASKED] {
+                out8(controller + 1, word);
+            }
+        }
     }
+}
+
+/// No line of an old controller raises anything.
+const ALL_MASKED: u8 = 0xff;
+
+/// Puts the old interrupt controllers out of the way, and finds out how fast the timer runs.
+pub fn set_up_once() {
+    set_up_old_controllers();
     write(TIMER_DIVIDE, 0b1011); // by 1
     write(TIMER, 1 << 16 | u32::from(vector::TIMER));
     TIMER_COUNT.store((measured_per_second() / HZ) as u32, Ordering::Relaxed);
@@ -206,13 +230,17 @@ pub fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
+/// Sends a command: to whom, in one register, then what, in the other. What can come between the two in spite of interrupts being off,
+/// an NMI, a debug exception or a machine check, may send one of its own: so each leaves the first register as it found it.
 fn send(hardware_id: u32, command: u32) {
     cpu::without_interrupts(|| {
+        let interrupted = read(COMMAND_HIGH);
         write(COMMAND_HIGH, hardware_id << 24);
         write(COMMAND_LOW, command);
         while read(COMMAND_LOW) & 1 << 12 != 0 {
             core::hint::spin_loop();
         }
+        write(COMMAND_HIGH, interrupted);
     });
 }
 

@@ -4,6 +4,7 @@
 
 pub mod acpi;
 pub mod boot_stacks;
+pub mod control;
 pub mod cpu;
 pub mod exceptions;
 pub mod fpu;

@@ -57,6 +57,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
 }
 
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// the CPU sets the bit before the store it is about can be seen (SDM 3A, 4.8 and 9.1.2.2).
+#[inline(always)]
+pub const fn settle_dirty() {}
+
 /// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
 /// handed the stack over since, so the bit is seen.
 #[inline(always)]

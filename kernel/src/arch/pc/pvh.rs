@@ -63,6 +63,10 @@ pub unsafe fn read(start_info: u64, boot: &mut BootInfo) -> bool {
         let (lowest, bytes) = (entry.lowest, entry.bytes);
         boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
     }
+    // Some loaders put it where their own map has no memory: it is mapped all the same, and nobody else's.
+    if let Some((lowest, bytes)) = boot.initrd {
+        boot.add_region(MemoryRegion { lowest, bytes, is_ram: true });
+    }
     if info.command_line_at != 0 {
         // SAFETY: (1) as above; the string ends with a NUL, and nothing is read after it.
         let byte = |at: u64| unsafe { ((info.command_line_at + at) as *const u8).read() };

@@ -16,7 +16,7 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     unsafe {
         core::ptr::copy_nonoverlapping(code.as_ptr(), direct(start_page::START_PAGE), code.len())
     };
-    boot::prepare_secondary(paging::kernel_root(), stack_top, cpu.id().get().into());
+    boot::prepare_secondary(paging::kernel_root(), hardware_id, cpu.id().index(), stack_top);
     irqchip::send_init(hardware_id);
     wait_microseconds(10_000);
     irqchip::send_startup(hardware_id, start_page::START_PAGE);

@@ -235,6 +235,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     cpu::flush_all();
 }
 
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// the CPU orders the bit before the store it is about, for all harts (privileged architecture, 12.3.1).
+#[inline(always)]
+pub const fn settle_dirty() {}
+
 /// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
 /// handed the stack over since, so the bit is seen.
 #[inline(always)]

@@ -30,6 +30,7 @@ impl<'t> Tree<'t> {
                 info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
             }
         }
+        self.leave_out_reserved(info);
         if let (Some(lowest), Some(top)) = (
             self.number("/chosen", "linux,initrd-start"),
             self.number("/chosen", "linux,initrd-end"),
@@ -38,6 +39,28 @@ impl<'t> Tree<'t> {
         }
         if let Some(line) = self.text("/chosen", "bootargs") {
             info.set_command_line(line.bytes());
+        }
+    }
+
+    /// What other software or a device keeps: neither given out nor mapped, since of memory that is used without caches, or that may
+    /// not be touched at all, a cached mapping does harm (Devicetree specification, 3.5). What is reserved in the tree's head is not given
+    /// out either (5.3).
+    fn leave_out_reserved(&self, info: &mut BootInfo) {
+        for reserved in self.0.memory_reservations() {
+            let (lowest, bytes) = (reserved.address() as u64, reserved.size() as u64);
+            info.add_region(MemoryRegion { lowest, bytes, is_ram: false });
+        }
+        let Some(parent) = self.0.find_node("/reserved-memory") else { return };
+        let sizes = parent.cell_sizes();
+        for child in parent.children() {
+            let status = child.property("status").and_then(|status| status.as_str());
+            let is_used = status.is_none_or(|status| status == "okay" || status == "ok");
+            // Without a place it is for the kernel to choose one: nobody here asks for any.
+            if let Some(reg) = child.property("reg").filter(|_| is_used) {
+                for (lowest, bytes) in stretches(reg.value, sizes.address_cells, sizes.size_cells) {
+                    info.leave_out(lowest, lowest.saturating_add(bytes));
+                }
+            }
         }
     }
 

@@ -12,7 +12,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
+pub use crate::arch::pc::page_entry::{
+    leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
+};
 pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
 
 /// Whether a CPU may remember that a page was absent.

@@ -30,6 +30,8 @@
 //! 6. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing of
 //!    the kernel's has changed; what the interrupt controller knows of is made good by `fault::on_no_room` and the double fault.
 //! 7. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+//! 8. The alignment-check flag is clear in the kernel once the registers are saved: with SMAP on (Intel SDM vol. 3, 5.6.1), it is what
+//!    lets the kernel touch user pages. `popf` clears it on every CPU, `clac` only where there is SMAP.
 
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::{INTERRUPTS_ON, MARK, SavedRegs};
@@ -41,6 +43,11 @@ use kstack_core::addr::Addr;
 
 /// The vector of the system call that every i386 program knows.
 pub(super) const SYSCALL_VECTOR: u8 = 0x80;
+
+/// In the flags: user mode checks alignment; the kernel may touch user pages.
+pub(super) const ALIGNMENT_CHECK: u32 = 1 << 18;
+/// Flags with nothing set but the bit that always is: interrupts off.
+pub(super) const NO_FLAGS: u32 = 2;
 
 /// Bytes of a word.
 pub(super) const WORD: usize = size_of::<u32>();
@@ -125,6 +132,12 @@ macro_rules! saving_entry {
             "push ebx",
             // The kernel's code is compiled for a clear direction flag; a program may have set it.
             "cld",
+            // Invariant 8.
+            "test dword ptr [esp + {EFLAGS}], {ALIGNMENT_CHECK}",
+            "jz 20f",
+            "push {NO_FLAGS}",
+            "popfd",
+            "20:",
             "mov esi, [esp + {GS}]",
             "mov [esp + {GS}], gs",
             "mov eax, {KERNEL_DATA}",
@@ -146,6 +159,9 @@ macro_rules! saving_entry {
             AT_ESP = const $crate::arch::i386::entry::AT_ESP,
             AT_SS = const $crate::arch::i386::entry::AT_SS,
             GS = const core::mem::offset_of!($crate::arch::i386::regs::SavedRegs, gs),
+            EFLAGS = const core::mem::offset_of!($crate::arch::i386::regs::SavedRegs, eflags),
+            ALIGNMENT_CHECK = const $crate::arch::i386::entry::ALIGNMENT_CHECK,
+            NO_FLAGS = const $crate::arch::i386::entry::NO_FLAGS,
             KERNEL_DATA = const $crate::arch::i386::tables::KERNEL_DATA,
             PER_CPU = const $crate::arch::i386::tables::PER_CPU,
             MARK = const $crate::arch::i386::regs::MARK,
@@ -439,7 +455,7 @@ pub(super) extern "C" fn sysenter_entry() {
         "sysexit",
         DOWN_TO_ESP1 = const DOWN_TO_ESP1,
         MARK = const MARK,
-        NO_FLAGS = const 2,
+        NO_FLAGS = const NO_FLAGS,
         NOT_BY_SYSEXIT = const NOT_BY_SYSEXIT,
         NEEDS_IRET = const NEEDS_IRET,
         AT_EIP = const AT_EIP,

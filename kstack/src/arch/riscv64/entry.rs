@@ -246,11 +246,16 @@ extern "C" fn from_user() {
     )
 }
 
+const _: () =
+    assert!(offset_of!(SavedRegs, epc) == 0, "`sc` has no offset: it stores where SP points");
+
 /// Goes back to wherever the SavedRegs at SP came from. SP: at SavedRegs.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn way_back() {
     naked_asm!(
+        ".option push",
+        ".option arch, +a",
         // The handler may have run with interrupts on. From here to sret they stay off.
         "csrci sstatus, {interrupts_on}",
         "ld t0, {status}(sp)",
@@ -262,6 +267,10 @@ pub(super) extern "C" fn way_back() {
         "2:",
         "csrw sstatus, t0",
         "ld t1, {epc}(sp)",
+        // A reservation belongs to the hart, not to the thread: an `lr` of what ran here last could let an `sc` of what runs next
+        // succeed. This one takes it away, whether it stores or not: what it would store is there (unprivileged manual, "A"
+        // extension, load-reserved/store-conditional).
+        "sc.d zero, t1, (sp)",
         "csrw sepc, t1",
         "andi t0, t0, {from_kernel}",
         "ld ra, {ra}(sp)",
@@ -300,6 +309,7 @@ pub(super) extern "C" fn way_back() {
         "ld t0, {t0}(sp)",
         "ld sp, {sp}(sp)",
         "sret",
+        ".option pop",
         interrupts_on = const INTERRUPTS_ON_NOW,
         from_kernel = const FROM_KERNEL,
         epc = const offset_of!(SavedRegs, epc),

@@ -91,6 +91,13 @@ pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     unreachable!("a kernel returned from a machine check")
 }
 
+/// An NMI or a debug exception whose frame lies where another one's was: what that one had interrupted cannot be gone back to. The
+/// vector is where an error code would be. Never returns.
+pub(super) extern "C" fn on_lost_frame(regs: &mut SavedRegs) -> ! {
+    (hooks().kernel_exception)(regs.error_code() as u8, Addr::new(0), regs);
+    unreachable!("a kernel returned from an exception whose frame is lost")
+}
+
 /// Leaves whatever this runs on for the top of the running thread's stack, and ends the thread there.
 fn end_on_own_stack(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
     extern "C" fn end(report: &'static OverflowReport, regs: &mut SavedRegs) -> ! {

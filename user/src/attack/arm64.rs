@@ -1,0 +1,45 @@
+//! arm64: privileged instructions, and jumps into the kernel.
+
+use super::{self as attack, Attack};
+use crate::arch::BAD_ADDRESSES;
+use core::arch::asm;
+
+/// What a hostile program tries here.
+pub const ATTACKS: &[Attack] = &[
+    Attack {
+        name: "a privileged instruction",
+        arguments: 0..PRIVILEGED_INSTRUCTIONS,
+        run: |number| {
+            privileged(number);
+            0
+        },
+        may_end: attack::is_refused,
+    },
+    Attack {
+        name: "a jump into the kernel",
+        arguments: 0..BAD_ADDRESSES.len(),
+        run: |number| {
+            // SAFETY: (1) there is nothing to execute: the process ends.
+            let nowhere = unsafe {
+                core::mem::transmute::<usize, extern "C" fn()>(BAD_ADDRESSES[number] & !3)
+            };
+            nowhere();
+            0
+        },
+        may_end: attack::is_refused,
+    },
+];
+
+const PRIVILEGED_INSTRUCTIONS: usize = 5;
+
+/// Executes an instruction that is the kernel's.
+fn privileged(number: usize) {
+    // SAFETY: (1) the process ends there.
+    match number {
+        0 => unsafe { asm!("mrs x0, sctlr_el1", out("x0") _) },
+        1 => unsafe { asm!("msr vbar_el1, xzr") },
+        2 => unsafe { asm!("msr daifset, #2") },
+        3 => unsafe { asm!("tlbi vmalle1") },
+        _ => unsafe { asm!("hvc 0") },
+    }
+}
