@@ -53,19 +53,21 @@ impl BootInfo {
         expect(dead_code, reason = "a PC's firmware says so in the memory map itself")
     )]
     pub fn leave_out(&mut self, lowest: u64, top: u64) {
-        let mut above = [const { None }; MOST_REGIONS];
-        for (slot, above) in self.regions.iter_mut().zip(&mut above) {
-            let Some(region) = slot.filter(|region| region.is_ram) else { continue };
+        for index in 0..MOST_REGIONS {
+            let Some(region) = self.regions[index].filter(|region| region.is_ram) else { continue };
             if region.lowest >= top || region.top() <= lowest {
                 continue;
             }
-            let piece = |lowest: u64, top: u64| {
-                (lowest < top).then(|| MemoryRegion { lowest, bytes: top - lowest, is_ram: true })
+            let piece = |lowest: u64, top: u64| MemoryRegion {
+                lowest,
+                bytes: top.saturating_sub(lowest),
+                is_ram: true,
             };
-            *slot = piece(region.lowest, lowest);
-            *above = piece(top, region.top());
+            self.regions[index] =
+                Some(piece(region.lowest, lowest)).filter(|below| below.bytes > 0);
+            // Comes by again, perhaps, and is out of reach then.
+            self.add_region(piece(top, region.top()));
         }
-        above.into_iter().flatten().for_each(|region| self.add_region(region));
     }
 
     /// Adds a stretch of memory; counts it if there is no room. Empty ones say nothing.
@@ -77,6 +79,23 @@ impl BootInfo {
             Some(slot) => *slot = Some(region),
             None => self.dropped += 1,
         }
+    }
+
+    /// Makes a stretch RAM, whatever the map has there: something is in it that is to be read.
+    pub fn claim(&mut self, lowest: u64, top: u64) {
+        for index in 0..MOST_REGIONS {
+            let Some(region) = self.regions[index].filter(|region| !region.is_ram) else {
+                continue;
+            };
+            let (from, end) = (region.lowest, region.top());
+            if end <= lowest || from >= top {
+                continue;
+            }
+            self.regions[index] = None;
+            self.add_region(MemoryRegion { bytes: lowest.saturating_sub(from), ..region });
+            self.add_region(MemoryRegion { lowest: top, bytes: end.saturating_sub(top), ..region });
+        }
+        self.add_region(MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
     }
 
     #[cfg_attr(

@@ -7,7 +7,7 @@ use crate::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
 use crate::arch::paging::{self, Access};
 use crate::arch::serial;
 use crate::arch::{boot, cpu, irqchip, power, smp};
-use crate::boot_info::BootInfo;
+use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::cpus::{self, MAX_CPUS};
 use crate::memory::boot_map::BootMap;
 use crate::memory::frames::{self, FRAME_BYTES};
@@ -102,7 +102,9 @@ pub fn secondary(number: usize) -> ! {
 }
 
 /// Frames, page tables, heap. Everything that is needed before the final page tables are there comes from memory that the
-/// boot tables reach; how much more there is makes no difference.
+/// boot tables reach; how much more there is makes no difference. Not inlined: together with its caller's, its frame would be
+/// wider than the narrowest guard.
+#[inline(never)]
 fn set_up_memory(info: &BootInfo) {
     if info.dropped > 0 {
         log!("the memory map has {} stretches too many: they are left unused", info.dropped);
@@ -149,7 +151,11 @@ fn set_up_memory(info: &BootInfo) {
         (symbol(&raw const rodata_lowest), symbol(&raw const rodata_top), access(false, false)),
         (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
     ];
-    paging::set_up_kernel(info.regions(), &image).expect("memory for the kernel's page tables");
+    // Each page of RAM once: loaders list some twice.
+    let all = BootMap::new(info);
+    let all =
+        all.free().map(|(lowest, top)| MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
+    paging::set_up_kernel(all, &image).expect("memory for the kernel's page tables");
     frames::end_of_boot();
     // SAFETY: (1) RAM in the direct map, taken for this.
     unsafe { heap::set_up(direct(heap), heap_bytes as usize) };

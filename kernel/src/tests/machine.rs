@@ -143,6 +143,22 @@ pub fn m1_free_memory_at_boot_is_whole_pages_of_ram_that_nothing_else_is_in() ->
     Ok(())
 }
 
+/// An archive that lies where the loader's map has something reserved, or no memory at all.
+pub fn m1_an_archive_outside_the_memory_map_is_memory_and_what_is_around_it_is_not() -> Outcome {
+    let mut info = Box::new(BootInfo::new());
+    for (lowest, bytes, is_ram) in [(0x10_0000, 0x10_0000, true), (0x20_0000, 0x10_0000, false)] {
+        info.add_region(MemoryRegion { lowest, bytes, is_ram });
+    }
+    info.claim(0x1f_f000, 0x20_1000);
+    info.claim(0x28_0000, 0x28_3000);
+    info.claim(0x40_0000, 0x40_1000);
+    let free: Vec<_> = BootMap::new(&info).free().collect();
+    let expected = [(0x10_0000, 0x20_1000), (0x28_0000, 0x28_3000), (0x40_0000, 0x40_1000)];
+    check!(joined(&free) == expected, "memory is {free:#x?}");
+    check!(info.dropped == 0, "{} stretches were dropped", info.dropped);
+    Ok(())
+}
+
 /// Stretches without the seams between those that touch.
 fn joined(stretches: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut joined: Vec<(u64, u64)> = Vec::new();

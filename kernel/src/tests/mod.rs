@@ -72,6 +72,7 @@ table! {
         machine::m1_every_cpu_and_all_memory_of_the_machine_are_used,
         machine::m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own,
         machine::m1_booting_touches_page_tables_and_no_other_memory,
+        machine::m1_an_archive_outside_the_memory_map_is_memory_and_what_is_around_it_is_not,
         machine::m1_free_memory_at_boot_is_whole_pages_of_ram_that_nothing_else_is_in,
         layouts::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
         layouts::t1_a_thread_stack_has_its_size_is_aligned_mapped_and_between_guards,

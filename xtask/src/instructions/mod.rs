@@ -113,6 +113,7 @@ fn instructions(architecture: Architecture, words: &[Word], code: &[u8]) -> Vec<
     };
     let name = |mnemonic| match mnemonic {
         Mnemonic::Cld => Some("cld"),
+        Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => Some("popf"),
         Mnemonic::Call => Some("call"),
         _ => None,
     };
@@ -264,9 +265,9 @@ mod tests {
             names(&instructions(Architecture::Riscv64, words, &riscv)),
             ["sc.d", "csrc sip", "fence iorw, iorw", "sret"]
         );
-        // cld; mov rdi, rsp; call +0
-        let x86 = [0xfc, 0x48, 0x89, 0xe7, 0xe8, 0, 0, 0, 0];
-        assert_eq!(names(&instructions(Architecture::X86_64, &[], &x86)), ["cld", "call"]);
+        // cld; popfq; mov rdi, rsp; call +0
+        let x86 = [0xfc, 0x9d, 0x48, 0x89, 0xe7, 0xe8, 0, 0, 0, 0];
+        assert_eq!(names(&instructions(Architecture::X86_64, &[], &x86)), ["cld", "popf", "call"]);
     }
 
     fn steps(has: &[&'static str]) -> Vec<Step> {

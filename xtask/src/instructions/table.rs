@@ -148,19 +148,20 @@ const RISCV64: &[Rule] = &[
     Follows("fence w, o", &["ecall"], "or the interrupt is there before what it is about"),
 ];
 
-/// The kernel's code is compiled for a clear direction flag, and a program may have set it.
-const DIRECTION: &str = "or a program's direction flag makes the kernel copy backwards";
+/// The kernel's code is compiled for a clear direction flag, and a program may have set it, or the one that turns its SMAP off. `popf`
+/// clears both.
+const FLAGS: &str = "or the kernel runs with a program's direction flag, and copies backwards";
 
 const X86_64: &[Rule] = &[
-    In("kstack::arch::x86_64::entry::common", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::nmi_body", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::nmi_from_user", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::debug", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::double_fault", &["cld", "call"], DIRECTION),
-    In("kstack::arch::x86_64::nmi::machine_check", &["cld", "call"], DIRECTION),
+    In("kstack::arch::x86_64::entry::common", &["cld", "popf", "call"], FLAGS),
+    In("kstack::arch::x86_64::nmi::nmi_body", &["popf", "call"], FLAGS),
+    In("kstack::arch::x86_64::nmi::nmi_from_user", &["popf", "call"], FLAGS),
+    In("kstack::arch::x86_64::nmi::debug_from_kernel", &["popf", "call"], FLAGS),
+    In("kstack::arch::x86_64::nmi::double_fault", &["popf", "call"], FLAGS),
+    In("kstack::arch::x86_64::nmi::machine_check", &["popf", "call"], FLAGS),
 ];
 
-const I386: &[Rule] = &[In("kstack::arch::i386::entry::common", &["cld", "call"], DIRECTION)];
+const I386: &[Rule] = &[In("kstack::arch::i386::entry::common", &["cld", "popf", "call"], FLAGS)];
 
 /// The instructions and rules for a kernel of this architecture.
 pub(super) fn table(architecture: Architecture) -> Result<(&'static [Word], &'static [Rule])> {

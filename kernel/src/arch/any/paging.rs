@@ -58,8 +58,8 @@ pub(in crate::arch) fn next_mapped(
     None
 }
 
-/// Cuts memory into what one entry of the tables maps: `large` bytes wherever that many lie in it, 4 KiB at its ends. So no entry
-/// reaches beyond: what is next to memory may be a device, or another owner's. `map` is given an address and whether it is large.
+/// Cuts memory, of which no page is given twice, into what one entry of the tables maps: `large` bytes wherever that many lie in it,
+/// 4 KiB at its ends. So no entry reaches beyond: what is next to memory may be a device, or another owner's. `map` is given an address and whether it is large.
 pub fn in_pieces(
     lowest: u64,
     top: u64,

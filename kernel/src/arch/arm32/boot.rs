@@ -26,7 +26,7 @@ use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -325,14 +325,6 @@ pub(super) unsafe fn replace_kernel_half(root: u64, empty: u64) {
     }
 }
 
-/// The CPUs of the device tree, as bits by the number PSCI knows them by: affinity level 0.
-static CPUS: AtomicU64 = AtomicU64::new(0);
-
-/// The CPUs that there are, as bits.
-pub(super) fn cpus() -> u64 {
-    CPUS.load(Ordering::Relaxed)
-}
-
 /// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none.
 ///
 /// # Safety
@@ -342,7 +334,7 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     let at = if tree == 0 { RAM } else { tree };
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
-    CPUS.store(tree.cpus().fold(0, |cpus, (cpu, _)| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
+    super::smp::remember(&tree);
     let places = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]);
     super::irqchip::set_places(
         places.expect("this machine has no interrupt controller GICv2, which the kernel needs"),

@@ -166,14 +166,14 @@ pub(super) fn sync_instructions(page: *const u8) {
     }
 }
 
-/// This CPU's affinity level 0: its number for PSCI and for the interrupt controller.
+/// This CPU's affinity, levels 0 to 2: its number for PSCI, and what its interface to the interrupt controller is found by.
 pub(super) fn affinity() -> u32 {
     let mpidr: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe {
         asm!("mrc p15, 0, {}, c0, c0, 5", out(reg) mpidr, options(nomem, nostack, preserves_flags));
     }
-    mpidr & 0xff
+    mpidr & 0xff_ffff
 }
 
 /// The stack pointer, here.

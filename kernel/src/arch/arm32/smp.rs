@@ -2,9 +2,10 @@
 
 use super::irqchip::{self, vector};
 use super::{boot, cpu, paging};
+use crate::arch::virt::device_tree::Tree;
 use crate::cpus::{self, Cpu};
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::regs::FREE_AT_TOP;
 
 const SYSTEM_OFF: u32 = 0x8400_0008;
@@ -29,12 +30,24 @@ pub(super) fn turn_off() {
     let _refused = psci(SYSTEM_OFF, [0; 3]);
 }
 
-/// The hardware numbers of the CPUs, from the device tree.
+/// CPUs that are kept at most: more than the controller has interfaces, so that the kernel can say how many stay off.
+const MOST_KNOWN: usize = 64;
+
+static AFFINITIES: [AtomicU32; MOST_KNOWN] = [const { AtomicU32::new(0) }; MOST_KNOWN];
+static FOUND: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps the CPUs that the device tree names.
+pub(super) fn remember(tree: &Tree<'_>) {
+    for (place, (affinity, _)) in AFFINITIES.iter().zip(tree.cpus()) {
+        place.store(affinity, Ordering::Relaxed);
+        FOUND.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The affinities of the CPUs.
 pub fn find_cpus(mut found: impl FnMut(u32)) {
-    let mut left = boot::cpus();
-    while left != 0 {
-        found(left.trailing_zeros());
-        left &= left - 1;
+    for affinity in &AFFINITIES[..FOUND.load(Ordering::Relaxed)] {
+        found(affinity.load(Ordering::Relaxed));
     }
 }
 

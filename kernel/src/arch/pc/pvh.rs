@@ -2,6 +2,7 @@
 
 use super::acpi;
 use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::memory::frames::FRAME_BYTES;
 
 /// What the boot loader hands over (PVH start info, version 1). Physical addresses.
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +64,10 @@ pub unsafe fn read(start_info: u64, boot: &mut BootInfo) -> bool {
         let (lowest, bytes) = (entry.lowest, entry.bytes);
         boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
     }
-    // Some loaders put it where their own map has no memory: it is mapped all the same, and nobody else's.
+    // Some loaders put it where their own map has no memory.
     if let Some((lowest, bytes)) = boot.initrd {
-        boot.add_region(MemoryRegion { lowest, bytes, is_ram: true });
+        let from = lowest & !(FRAME_BYTES - 1);
+        boot.claim(from, (lowest + bytes).next_multiple_of(FRAME_BYTES));
     }
     if info.command_line_at != 0 {
         // SAFETY: (1) as above; the string ends with a NUL, and nothing is read after it.

@@ -1,6 +1,7 @@
 //! The device tree: what firmware tells of a machine that has no other way to ask. For the architectures that boot with one.
 
 use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::memory::frames::FRAME_BYTES;
 use fdt::Fdt;
 
 /// A tree where the boot loader left it. To be read before its memory is given out.
@@ -36,6 +37,8 @@ impl<'t> Tree<'t> {
             self.number("/chosen", "linux,initrd-end"),
         ) {
             info.initrd = Some((lowest, top.saturating_sub(lowest)));
+            // Boot loaders list it among what is reserved; the kernel reads it.
+            info.claim(lowest & !(FRAME_BYTES - 1), top.next_multiple_of(FRAME_BYTES));
         }
         if let Some(line) = self.text("/chosen", "bootargs") {
             info.set_command_line(line.bytes());
@@ -50,7 +53,10 @@ impl<'t> Tree<'t> {
             let (lowest, bytes) = (reserved.address() as u64, reserved.size() as u64);
             info.add_region(MemoryRegion { lowest, bytes, is_ram: false });
         }
-        let Some(parent) = self.0.find_node("/reserved-memory") else { return };
+        // Not by path: there the crate goes no further than to the first piece of a tree that was overwritten by "nothing".
+        let Some(parent) = self.0.all_nodes().find(|node| node.name == "reserved-memory") else {
+            return;
+        };
         let sizes = parent.cell_sizes();
         for child in parent.children() {
             let status = child.property("status").and_then(|status| status.as_str());
