@@ -28,6 +28,11 @@ pub fn map(at: usize, bytes: usize, protection: usize, flags: usize) -> isize {
     call(nr::MMAP, [at, bytes, protection, PRIVATE | ANONYMOUS | flags, usize::MAX, 0])
 }
 
+/// Whether a call failed. Not what is negative: half of a 32-bit program's addresses are.
+pub fn is_error(result: isize) -> bool {
+    (-4095..0).contains(&result)
+}
+
 /// A word of a mapping.
 fn word(at: usize) -> &'static AtomicUsize {
     // SAFETY: (1) callers pass addresses in mappings that they made, or want to die of it; (2) nothing but atomics is used there.

@@ -543,3 +543,43 @@ pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outco
     let _last = overflow::take_last_report();
     Ok(())
 }
+
+/// In the switch the next thread is `running` while SP still stands on the stack of the one that leaves: an exception there is taken
+/// where SP is, and goes back. Red if the stack is held to be broken, and one of the two threads ended.
+pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> Outcome {
+    static MAY_END: AtomicBool = AtomicBool::new(false);
+    static STAYING: WaitQueue = WaitQueue::new();
+    static STOOD_ON: AtomicUsize = AtomicUsize::new(0);
+    fn next(_: usize) {
+        STAYING.wait_uninterruptibly(|| MAY_END.load(Ordering::Relaxed));
+    }
+    MAY_END.store(false, Ordering::Relaxed);
+    let next = sched::spawn_kernel("next", next, 0).map_err(|error| format!("{error:?}"))?;
+    until("the next thread sleeps", || next.state() == State::Blocked && !next.is_on_cpu())?;
+    interrupts::set_breakpoint_probe(Some(|_| {
+        STOOD_ON.store(cpu::stack_pointer(), Ordering::Relaxed);
+    }));
+    let contained = overflow::contained_count();
+    let run_as = |thread: &Thread| {
+        let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+        let word = core::ptr::from_ref(thread) as usize;
+        let local = &cpus::this().local;
+        // SAFETY: (1) interrupts are off, as right before a switch; (2) not so: that is the test; undone before anything else
+        // happens; (3) both threads live.
+        unsafe { local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
+    };
+    let me = sched::current_arc();
+    cpu::without_interrupts(|| {
+        run_as(&next);
+        super::arch::registers::breakpoint();
+        run_as(&me);
+    });
+    interrupts::set_breakpoint_probe(None);
+    MAY_END.store(true, Ordering::Relaxed);
+    STAYING.wake_all();
+    next.join();
+    let stood_on = Addr::new(STOOD_ON.load(Ordering::Relaxed));
+    check!(me.stack_range().contains(stood_on), "handled at {stood_on}, on another stack");
+    check!(overflow::contained_count() == contained, "a thread was ended");
+    Ok(())
+}

@@ -17,6 +17,7 @@ mod overflows;
 mod processes;
 mod programs;
 mod stacks;
+mod storms;
 mod support;
 mod switching;
 mod user_mode;
@@ -100,11 +101,14 @@ table! {
         overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
+        storms::o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported,
+        storms::i3_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        storms::b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing,
+        depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,
-        overflows::o1_o6_a_stack_pointer_of_0_ends_the_thread_with_a_report,
         backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
         backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
         backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
@@ -191,6 +195,7 @@ table! {
         overflows::o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
         overflows::o5_o6_a_thread_that_overflows_with_a_spinning_lock_held_stops_the_machine,
         overflows::o5_o6_a_thread_that_overflows_with_interrupts_off_stops_the_machine,
+        overflows::o1_o6_a_stack_pointer_of_0_stops_the_machine_with_a_report,
         overflows::o5_o6_an_overflow_of_the_idle_thread_stops_the_machine,
         overflows::o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine,
     ],

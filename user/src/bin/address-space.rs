@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use user::arch::{self, THREAD_FLAGS, nr};
 use user::calls::{Calls, HERE, call, read_file};
 use user::memory::{ANONYMOUS, FIXED, NO_RESERVE, NONE, PAGE, PRIVATE, READ, SIGSEGV, WRITE};
-use user::memory::{child, is_deadly, map, read, write};
+use user::memory::{child, is_deadly, is_error, map, read, write};
 use user::must;
 
 user::entry!(main);
@@ -114,7 +114,7 @@ fn heap(n: &Numbers) -> i32 {
     let start = before;
     must!(n.brk(start + 8 * PAGE) == start + 8 * PAGE, "brk");
     (0..8).for_each(|page| write(start + page * PAGE, page + 1));
-    must!(map(start + 3 * PAGE, PAGE, WRITE, FIXED) > 0, "a mapping in the heap");
+    must!(!is_error(map(start + 3 * PAGE, PAGE, WRITE, FIXED)), "a mapping in the heap");
     write(start + 3 * PAGE, 77);
     must!(n.protect(start + 5 * PAGE, PAGE, NONE) == 0, "a guard in the heap");
     must!(n.brk(start + 16 * PAGE) == start + 16 * PAGE, "brk behind a hole");
@@ -124,7 +124,7 @@ fn heap(n: &Numbers) -> i32 {
     must!(read(start + 3 * PAGE) == 77, "the mapping lost its page");
     must!(is_deadly(|| write(start + 5 * PAGE, 1)), "brk opened a guard");
     // Another mapping above: the heap stays where it is.
-    must!(map(start + 20 * PAGE, PAGE, WRITE, FIXED) > 0, "a mapping above the heap");
+    must!(!is_error(map(start + 20 * PAGE, PAGE, WRITE, FIXED)), "a mapping above the heap");
     write(start + 20 * PAGE, 88);
     let end = n.brk(0);
     must!(n.brk(start + 32 * PAGE) == end, "brk over another mapping");
@@ -142,7 +142,7 @@ fn heap(n: &Numbers) -> i32 {
             (0..256).for_each(|page| write(heap + page * PAGE, page));
             let piece = [heap + 128 * PAGE, 128 * PAGE, 129 * PAGE, MAY_MOVE];
             let to = call(n.mremap, piece);
-            must!(to > 0 && read(to as usize + PAGE) == 129, "mremap of heap");
+            must!(!is_error(to) && read(to as usize + PAGE) == 129, "mremap of heap");
             n.brk(heap + 300 * PAGE);
             0
         }) == 0
@@ -165,7 +165,7 @@ fn stack(n: &Numbers) -> i32 {
     };
     let near = |protection: usize, pages: usize| {
         child(|| {
-            must!(map(below, PAGE, protection, FIXED) > 0, "a mapping below the stack");
+            must!(!is_error(map(below, PAGE, protection, FIXED)), "a mapping below the stack");
             down_to(below + PAGE + pages * PAGE);
             0
         })
@@ -206,7 +206,7 @@ fn fixed(n: &Numbers) -> i32 {
     must!(map(at + PAGE, PAGE, WRITE, FIXED_NO_REPLACE) == hole, "a place that is free");
     must!(areas() == before, "areas that are alike did not become one");
     must!(map(at, usize::MAX - 8191, WRITE, FIXED) == ENOMEM && read(at) == 55, "too long");
-    must!(map(0x1000, PAGE, WRITE, FIXED) < 0, "a mapping at zero");
+    must!(is_error(map(0x1000, PAGE, WRITE, FIXED)), "a mapping at zero");
     must!(call(nr::MMAP, [at, PAGE, READ, FIXED | ANONYMOUS, 0, 0]) == EINVAL, "no type");
     must!(read(at) == 55, "no type, but gone");
     must!(call(nr::MUNMAP, [usize::MAX - 4095, PAGE]) == EINVAL, "munmap of the end");
@@ -216,7 +216,7 @@ fn fixed(n: &Numbers) -> i32 {
     must!(call(nr::MUNMAP, [area + 4 * PAGE, 4 * PAGE]) == 0, "munmap, for mremap");
     let in_place = call(n.mremap, [area, 4 * PAGE, 6 * PAGE, 0]);
     must!(in_place as usize == area && read(area + 5 * PAGE) == 0, "mremap in place");
-    must!(map(area + 6 * PAGE, PAGE, READ, FIXED) > 0, "something behind");
+    must!(!is_error(map(area + 6 * PAGE, PAGE, READ, FIXED)), "something behind");
     must!(call(n.mremap, [area, 6 * PAGE, 9 * PAGE, 0]) == ENOMEM, "mremap without a place");
     must!(call(n.mremap, [area, 9 * PAGE, 10 * PAGE, MAY_MOVE]) == EFAULT, "mremap of two");
     let moved = child(|| {
@@ -269,7 +269,7 @@ fn limit(n: &Numbers) -> i32 {
     let mut made = 0;
     while made < 15_000 {
         let stack = map(0, 4 * PAGE, WRITE, 0);
-        if stack < 0 || n.protect(stack as usize, PAGE, NONE) != 0 {
+        if is_error(stack) || n.protect(stack as usize, PAGE, NONE) != 0 {
             break;
         }
         made += 1;
@@ -289,8 +289,8 @@ fn write_page_of(n: &Numbers, at: usize) {
 fn reservation(n: &Numbers) -> i32 {
     let bytes = if size_of::<usize>() == 8 { 1_usize << 20 << 22 } else { 1 << 30 };
     let at = map(0, bytes, NONE, NO_RESERVE);
-    must!(at > 0 || size_of::<usize>() == 4, "a reservation");
-    let (at, bytes) = if at > 0 { (at as usize, bytes) } else { return 0 };
+    must!(!is_error(at) || size_of::<usize>() == 4, "a reservation");
+    let at = if is_error(at) { return 0 } else { at as usize };
     n.protect(at + bytes / 2, PAGE, WRITE);
     write(at + bytes / 2, 1);
     let began = milliseconds();
@@ -434,7 +434,7 @@ fn files(n: &Numbers) -> i32 {
     must!(call(nr::READ, [file, there, 16]) == 16 && bytes == [0; 16], "a hole");
     // Mapped, it is what it is.
     let mapped = call(nr::MMAP, [0, PAGE, READ, PRIVATE, file, 0]);
-    must!(mapped > 0 && read(mapped as usize) & 0xff == 1, "a file mapped");
+    must!(!is_error(mapped) && read(mapped as usize) & 0xff == 1, "a file mapped");
     must!(call(n.unlinkat, [HERE, PATH.as_ptr().addr(), 0]) == 0, "unlink");
     must!(call(n.ftruncate, [file, 0]) == 0, "ftruncate to nothing");
     // Half of memory is for files; then it is full, and the rest goes on.
@@ -454,6 +454,9 @@ fn files(n: &Numbers) -> i32 {
     0
 }
 
+/// One of the parts; 0 if all is as it should be.
+type Part = fn(&Numbers) -> i32;
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
     let numbers = Numbers {
@@ -465,7 +468,7 @@ fn main() -> i32 {
         lseek: calls.number("Lseek"),
         unlinkat: calls.number("Unlinkat"),
     };
-    let parts: [(&CStr, fn(&Numbers) -> i32); 9] = [
+    let parts: [(&CStr, Part); 9] = [
         (c"guard", guard),
         (c"heap", heap),
         (c"stack", stack),
