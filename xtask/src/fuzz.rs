@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// The architecture to emulate.
     #[arg(long, value_name = "NAME", value_parser = Arch::parse, default_value = Arch::USUAL.name())]
     arch: Arch,
-    /// How many calls to make, at least; progress is told about every hundred thousand.
+    /// How many calls to make, at least; progress is told about every fifty thousand.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     calls: u64,
     /// What the calls and their arguments are drawn from: the one of a run that failed draws the same ones again.

@@ -272,7 +272,8 @@ fn infallible(name: &str, text: &str, growers: &[&str]) -> Vec<String> {
 /// Whether a line grows a list with this method. A method of the type itself has the same name, as has one of a single argument.
 fn grows(code: &str, grower: &str) -> bool {
     code.split_once(grower).is_some_and(|(list, rest)| {
-        !list.ends_with("self") && (grower != ".insert(" || rest.contains(','))
+        let two = rest.split('{').next().unwrap_or_default().contains(',');
+        !list.ends_with("self") && (grower != ".insert(" || two)
     })
 }
 
@@ -358,6 +359,7 @@ mod tests {
             "parts.join(separator)",
             "self.insert(one, other)?;",
             "memory.insert(Area {",
+            "pages.insert(Page { number, frame })?;",
         ] {
             assert_eq!(found(code), 0, "{code}");
         }

@@ -74,6 +74,10 @@ pub(super) fn read_from(file: &OpenFile, to: u64, length: u64) -> SysResult {
 
 pub(super) fn pread(number: u64, to: u64, length: u64, offset: u64) -> SysResult {
     let file = file(number)?;
+    // What has no places has no place to read from; and nothing to wait for.
+    if matches!(file.target, Target::PipeReader(_) | Target::Console) {
+        return Err(Errno::ESPIPE);
+    }
     transfer(length, |done, piece| {
         let read = file.read_at(offset.saturating_add(done), piece)?;
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..read])?;
@@ -101,9 +105,15 @@ fn transfer(
     length: u64,
     mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>,
 ) -> SysResult {
+    // What Linux moves at once, at most.
+    let length = length.min(0x7fff_f000);
     let mut piece = [0; PIECE];
     let mut done = 0;
     while done < length {
+        // From a file without an end to one that takes everything, this is long.
+        if sched::current().killed() {
+            return if done == 0 { Err(Errno::EINTR) } else { Ok(done) };
+        }
         let wanted = (length - done).min(PIECE as u64) as usize;
         match step(done, &mut piece[..wanted]) {
             Ok(moved) => {

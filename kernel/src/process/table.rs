@@ -85,7 +85,12 @@ pub(super) fn write_numbers(to: &mut dyn Write) -> fmt::Result {
 
 /// Calls `body`, with the lock held, for each process that is meant; how many there were.
 pub(super) fn for_each(which: Which, mut body: impl FnMut(&Arc<Process>)) -> usize {
-    TABLE.lock().iter().filter(|process| which.holds(process)).map(&mut body).count()
+    let mut count = 0;
+    for process in TABLE.lock().iter().filter(|process| which.holds(process)) {
+        body(process);
+        count += 1;
+    }
+    count
 }
 
 /// Takes out a child that has ended, for the one who waits for it. `Ok(None)`: there are children, and none has ended.

@@ -170,6 +170,7 @@ table! {
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
         processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
         hostile::u1_p8_any_number_of_pieces_is_read_and_written,
+        hostile::u1_a_call_without_an_end_ends_with_its_process,
         hostile::u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing,
         hostile::u1_s1_a_child_has_its_parents_floating_point,
         hostile::u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent,

@@ -129,19 +129,20 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
             "svc 0",
             "cmp r0, #0",
             "bne 2f",
-            "str sp, [{shared}]",
+            "str sp, [r5]",
             "mov r7, #{exit}",
             "mov r0, #3",
             "svc 0",
             "2:",
             "mov r7, {kept}",
             kept = out(reg) _,
-            shared = in(reg) shared,
             exit = const nr::EXIT,
             clone = const nr::CLONE,
             inlateout("r0") flags => child,
             in("r1") stack,
             in("r2") 0, in("r3") 0, in("r4") 0,
+            // Not any register: the number takes r7.
+            in("r5") shared,
         );
     }
     child
@@ -166,18 +167,19 @@ pub fn clone_and_call(
             "cmp r0, #0",
             "bne 2f",
             "mov r11, #0",
-            "blx {entry}",
+            "blx r5",
             "udf #0",
             "2:",
             "mov r7, {kept}",
             kept = out(reg) _,
-            entry = in(reg) entry,
             clone = const nr::CLONE,
             inlateout("r0") flags => child,
             in("r1") stack,
             in("r2") words[0],
             in("r3") 0,
             in("r4") words[1],
+            // Not any register: the number takes r7.
+            in("r5") entry,
             lateout("lr") _,
         );
     }

@@ -255,7 +255,7 @@ fn numbers(calls: &Calls) -> i32 {
     must!(call(tkill, [0, 0]) == EINVAL && call(tgkill, [0, me, 0]) == EINVAL, "0 is no thread");
     must!(call(kill, [me, 65]) == EINVAL && call(kill, [me, 0]) == 0, "numbers of signals");
     // A group that is not there, and one that is a child's.
-    must!(call(kill, [-0x7654_321_isize as usize, SIGKILL]) == ESRCH, "a group that is not there");
+    must!(call(kill, [-0x0765_4321_isize as usize, SIGKILL]) == ESRCH, "a group that is not there");
     let child = user::fork();
     if child == 0 {
         sleep_until_killed();

@@ -5,7 +5,7 @@
 #![no_main]
 
 use user::arch::{self, FORK_FLAGS, nr};
-use user::calls::{Calls, HERE, call, status_of};
+use user::calls::{Calls, HERE, call, ended_within, sleep_milliseconds, status_of};
 use user::must;
 
 user::entry!(main);
@@ -38,6 +38,33 @@ fn vectors(calls: &Calls) -> i32 {
     vector = [[to.as_ptr().addr(), 64]; 1024];
     must!(call(calls.number("Readv"), [zero, vector.as_ptr().addr(), 9]) == 9 * 64, "readv");
     must!(call(calls.number("Writev"), [null, vector.as_ptr().addr(), 1025]) == EINVAL, "too many");
+    0
+}
+
+/// From a file without an end to one that takes everything: it ends when the program is killed.
+fn endless(calls: &Calls) -> i32 {
+    const SIGKILL: usize = 9;
+    let null = call(nr::OPENAT, [HERE, path(c"/dev/null"), 1, 0]) as usize;
+    let zero = call(nr::OPENAT, [HERE, path(c"/dev/zero"), 0, 0]) as usize;
+    let room = call(nr::MMAP, [0, 64 << 20, 3, 0x22, ANY, 0]) as usize;
+    let sendfile = calls.number("Sendfile");
+    let random = calls.number("Getrandom");
+    for which in 0..2 {
+        let child = user::fork();
+        if child == 0 {
+            loop {
+                match which {
+                    0 => call(sendfile, [null, zero, 0, usize::MAX]),
+                    _ => call(random, [room, 32 << 20, 0]),
+                };
+            }
+        }
+        must!(child > 0, "no child");
+        sleep_milliseconds(20);
+        must!(call(calls.number("Kill"), [child as usize, SIGKILL]) == 0, "kill");
+        // Far less than the call would take.
+        must!(ended_within(child, 200) == Some(SIGKILL as i32), "a long call outlives its process");
+    }
     0
 }
 
@@ -233,6 +260,7 @@ fn main() -> i32 {
         b"floats" => floats,
         b"deaths" => deaths,
         b"heap" => heap,
+        b"endless" => endless,
         _ => return 4,
     };
     attack(&calls)
