@@ -98,6 +98,7 @@ table! {
         backtraces::b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably,
         backtraces::b4_an_address_has_the_name_of_its_function_with_file_and_line,
         backtraces::b4_the_backtrace_of_a_sleeping_thread_shows_where_it_waits,
+        backtraces::b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing,
         backtraces::n9_the_registry_lists_every_stack_once,
         stacks::t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping,
         stacks::t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped,

@@ -240,7 +240,10 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
         "{kernel_sp:x}, {user_sp:x}"
     );
     check!(kernel.function() == never_called as *const () as usize, "function: {kernel:x?}");
-    check!(kernel.argument() == 0x1234 && kernel.fp().get() == 0, "argument, marker: {kernel:x?}");
+    check!(
+        kernel.argument() == 0x1234 && kernel.fp().get() == regs_at.get() + 1,
+        "argument, marker: {kernel:x?}"
+    );
     check!(kernel_regs == SavedRegs::default(), "{kernel_regs:x?}");
     check!(for_user.function() == 0 && for_user.fp().get() == regs_at.get() + 1, "{for_user:x?}");
     check!(user_regs == user, "{user_regs:x?}");

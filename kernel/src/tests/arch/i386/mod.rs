@@ -8,7 +8,7 @@ pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
-use super::pc::every_instruction;
+use super::pc::{every_instruction, first_instruction};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -41,6 +41,9 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
 table! {
     HERE,
     shared: [
+        first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
+        first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,
+        first_instruction::b2_a_backtrace_through_a_function_without_frames_says_that_a_frame_may_be_missing,
         tss::x1_the_loaded_task_state_segments_have_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,

@@ -1,6 +1,7 @@
-//! What both kinds of PC are tested with, besides what all machines are: NMIs, the sweep, and where the task state segments lie.
+//! What both kinds of PC are tested with, besides what all machines are: NMIs, the sweep, backtraces from a function's edges, and where the task state segments lie.
 
 pub(in crate::tests) mod entry_work;
 pub(in crate::tests) mod every_instruction;
+pub(in crate::tests) mod first_instruction;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod tss;

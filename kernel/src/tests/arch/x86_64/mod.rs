@@ -7,7 +7,7 @@ pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
-use super::pc::every_instruction;
+use super::pc::{every_instruction, first_instruction};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -39,6 +39,9 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
 table! {
     HERE,
     shared: [
+        first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
+        first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,
+        first_instruction::b2_a_backtrace_through_a_function_without_frames_says_that_a_frame_may_be_missing,
         tss::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
