@@ -39,9 +39,7 @@ pub mod x86 {
 
     /// Where the two instructions stand, and the length of the second.
     fn prologue(code: &[u8]) -> Option<(usize, usize)> {
-        let at = if code.starts_with(&[0xf3, 0x0f, 0x1e]) { 4 } else { 0 };
-        let rest = code.get(at..)?;
-        is_prologue(rest).map(|length| (at, length))
+        (0..code.len()).find_map(|at| is_prologue(&code[at..]).map(|length| (at, length)))
     }
 
     /// The length of the second instruction, if the two stand here.
@@ -56,7 +54,30 @@ pub mod x86 {
 
     /// Whether the function sets up a frame record somewhere.
     pub fn keeps_frames(code: &[u8]) -> bool {
-        (0..code.len()).any(|at| is_prologue(&code[at..]).is_some())
+        prologue(code).is_some()
+    }
+
+    /// How far a return may stand behind `pop rbp`: compilers move a few instructions in between.
+    const EPILOGUE_BYTES: usize = 24;
+
+    /// Whether the instruction at `offset` may stand between a `pop rbp` and the return, or the jump, that belongs to it. Any of the
+    /// bytes could be part of another instruction: then it is a false alarm.
+    fn may_be_in_an_epilogue(code: &[u8], from: usize, offset: usize) -> bool {
+        let lowest = from.max(offset.saturating_sub(EPILOGUE_BYTES));
+        let over = |byte: &u8| matches!(byte, 0xc3 | 0xe9);
+        let mut pops =
+            (lowest..offset).filter(|&at| code[at] == 0x5d && !code[at..offset].iter().any(over));
+        pops.any(|pop| {
+            let rest = &code[offset..code.len().min(pop + EPILOGUE_BYTES)];
+            rest.iter().any(over)
+                || pop + 1 == offset
+                    && matches!(
+                        rest,
+                        [0xeb | 0xff | 0x70..=0x7f, ..]
+                            | [0x0f, 0x80..=0x8f, ..]
+                            | [0x41, 0xff, ..]
+                    )
+        })
     }
 
     /// The state before the instruction at `offset` in the function's code.
@@ -66,22 +87,19 @@ pub mod x86 {
         if offset == 0 || matches!(rest, [0xc3 | 0xc2, ..] | [0xf3, 0xc3, ..]) {
             return OnStack(0);
         }
+        // The first push is that of rbp, also where a compiler makes the frame only on the way that needs one.
         let Some((push, mov)) = prologue(code) else { return Unknown };
+        let body = push + 1 + mov;
         if offset <= push {
             return OnStack(0);
         }
-        if offset < push + 1 + mov {
+        if offset < body {
             return if offset == push + 1 { OnStack(1) } else { Unknown };
         }
-        // A call in the last place, `pop rbp; jmp elsewhere`. The byte before could be part of another instruction.
-        let jumps = matches!(
-            rest,
-            [0xe9 | 0xeb | 0xff, ..]
-                | [0x0f, 0x80..=0x8f, ..]
-                | [0x70..=0x7f, ..]
-                | [0x41, 0xff, ..]
-        );
-        if code[offset - 1] == 0x5d && jumps { Unknown } else { There }
+        let at_the_start = push == 0 || push == 4 && code.starts_with(&[0xf3, 0x0f, 0x1e]);
+        // Behind a return there may be a way without a frame again.
+        let on_its_way = at_the_start || !code[body..offset].contains(&0xc3);
+        if on_its_way && !may_be_in_an_epilogue(code, body, offset) { There } else { Unknown }
     }
 }
 
@@ -123,12 +141,18 @@ fn state_of(meanings: impl Iterator<Item = Means> + Clone, at: usize) -> FrameSt
     if at == 0 || here == Some(Means::Returns) {
         return InLink;
     }
-    let straight = meanings.clone().take_while(|means| !means.goes_elsewhere());
-    let Some(sets) = straight.clone().position(|means| means == Means::SetsFrame) else {
+    // Up to there the link register is as it was, also where a compiler makes the frame only on the way that needs one.
+    let Some(sets) = meanings.clone().position(|means| means == Means::SetsFrame) else {
         return Unknown;
     };
     if at <= sets {
         return InLink;
+    }
+    let at_the_start = !meanings.clone().take(sets).any(Means::goes_elsewhere);
+    let returned = |means| matches!(means, Means::Returns | Means::RestoresAndReturns);
+    // Behind a return there may be a way without a frame again.
+    if !at_the_start && meanings.clone().take(at).skip(sets).any(returned) {
+        return Unknown;
     }
     // On the straight way to here: has the frame pointer been restored, has the function begun to give its stack back?
     let (mut restored, mut left) = (false, false);

@@ -386,7 +386,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             FrameState::InLink => regs.link,
             FrameState::Unknown => None,
         };
-        match caller {
+        // What is no address of code is no return address, whatever the instructions say.
+        match caller.filter(|&pc| self.lookup.code_at(pc) != Code::Unknown) {
             Some(pc) => self.put_before_next(Step::Caller(pc)),
             None => {
                 self.doubt.get_or_insert(End::InnermostMayBeMissing(regs.pc));

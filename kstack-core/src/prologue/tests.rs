@@ -40,8 +40,8 @@ fn b2_code_of_pcs_tells_where_the_return_address_is() {
             (&[0x5d], There),                   // another way out
             (&[0xe9, 0, 0, 0, 0], Unknown),     // jmp, a call in the last place
             (&[0x5d], There),
-            (&[0xff, 0xe0], Unknown), // jmp rax
-            (&[0x5d], There),
+            (&[0xff, 0xe0], Unknown),    // jmp rax
+            (&[0x5d], Unknown),          // a false alarm
             (&[0xf3, 0xc3], OnStack(0)), // rep ret
         ],
     );
@@ -76,11 +76,18 @@ fn b2_code_of_pcs_tells_where_the_return_address_is() {
         "a frame that is made only where it is needed",
         x86::state,
         &[
-            (&[0x85, 0xff], OnStack(0)), // test edi, edi
-            (&[0x74, 0x05], Unknown),    // je
-            (&[0x55], Unknown),
-            (&[0x48, 0x89, 0xe5], Unknown),
-            (&[0x5d], Unknown),
+            (&[0x85, 0xff], OnStack(0)),       // test edi, edi
+            (&[0x74, 0x05], OnStack(0)),       // je
+            (&[0xc6, 0x07, 0x01], OnStack(0)), // mov byte ptr [rdi], 1
+            (&[0xc3], OnStack(0)),             // ret
+            (&[0x55], OnStack(0)),             // push rbp
+            (&[0x48, 0x89, 0xe5], OnStack(1)), // mov rbp, rsp
+            (&[0x50], There),                  // push rax
+            (&[0x58], There),                  // pop rax
+            (&[0x5d], There),                  // pop rbp
+            (&[0xf0, 0xff, 0x07], Unknown),    // lock inc dword ptr [rdi], moved down
+            (&[0xc3], OnStack(0)),             // ret
+            (&[0x90], Unknown),                // a way without a frame
             (&[0xc3], OnStack(0)),
         ],
     );
@@ -169,9 +176,13 @@ fn b2_arm64_code_tells_where_the_return_address_is() {
         "a frame that is made only where it is needed",
         arm64::state,
         &[
-            (0xb400_0040, InLink),
-            (0xa9bf_7bfd, Unknown),
-            (0x9100_03fd, Unknown),
+            (0xb400_0040, InLink), // cbz
+            (0xa9bf_7bfd, InLink),
+            (0x9100_03fd, InLink),
+            (0x9400_0001, There), // bl
+            (0xa8c1_7bfd, There),
+            (0xd65f_03c0, InLink),
+            (0xd503_201f, Unknown), // a way without a frame
             (0xd65f_03c0, InLink),
         ],
     );
@@ -223,11 +234,12 @@ fn b2_arm32_code_tells_where_the_return_address_is() {
         "a frame that is made only where it is needed",
         arm32::state,
         &[
-            (0xe350_0000, InLink),  // cmp r0, #0
-            (0x012f_ff1e, Unknown), // bxeq lr
-            (0xe92d_4800, Unknown),
-            (0xe1a0_b00d, Unknown),
-            (0xe8bd_8800, Unknown),
+            (0xe350_0000, InLink), // cmp r0, #0
+            (0x012f_ff1e, InLink), // bxeq lr
+            (0xe92d_4800, InLink),
+            (0xe1a0_b00d, InLink),
+            (0xe8bd_8800, There),
+            (0xe1a0_0000, Unknown), // a way without a frame
         ],
     );
     assert!(arm32::keeps_frames(&late));
