@@ -147,25 +147,32 @@ pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
     }
 }
 
-/// Where a thread that is not running was switched away, as text; `None` while it runs. Its stack is borrowed until the walk is over: the
-/// thread may end meanwhile, and its stack be unmapped.
+/// Where a thread that is not running was switched away, as text; `None` while it runs.
 pub fn of_thread(thread: &Thread) -> Option<String> {
-    let registry = registry::get()?;
-    crate::stacks::with_borrowed(thread.stack_ref(), |stack| {
+    let mut text = String::new();
+    print_thread(thread, &mut text).then_some(text)
+}
+
+/// Prints where a thread that is not running was switched away; `false`, and nothing is printed, while it runs. Its stack is borrowed
+/// until the walk is over: the thread may end meanwhile, and its stack be unmapped.
+pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
+    let Some(registry) = registry::get() else { return false };
+    let printed = crate::stacks::with_borrowed(thread.stack_ref(), |stack| {
         if thread.is_on_cpu() {
-            return None;
+            return false;
         }
         // SAFETY: (1) the stack is borrowed, so it is mapped; (2) a thread that is off its CPU has a switch frame at its
         // saved SP. If it starts running meanwhile, what is read is old, not wild.
         let frame = unsafe {
             (thread.saved_sp() as *const kstack::arch::current::switch::SwitchFrame).read_volatile()
         };
-        let mut text = String::new();
-        let _never_fails = write_address(frame.return_address(), 1, &mut text);
-        let mut writer = Writer::new(&mut text);
+        // Nothing can be done about a place that refuses text.
+        let _unprintable = write_address(frame.return_address(), 1, to);
+        let mut writer = Writer::new(to);
         unwind::for_each_of(registry, stack, frame.fp(), |step| writer.take(step));
-        Some(text)
-    })?
+        true
+    });
+    printed == Some(true)
 }
 
 /// Walks from here to the end without keeping anything; how many frames there were.

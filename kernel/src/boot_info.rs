@@ -19,7 +19,7 @@ impl MemoryRegion {
 }
 
 /// Stretches that are kept at most; what is more is left unused.
-const MOST_REGIONS: usize = 32;
+const MOST_REGIONS: usize = 128;
 /// Bytes of the command line that are kept at most.
 const MOST_LINE: usize = 4096;
 
@@ -29,6 +29,8 @@ pub struct BootInfo {
     regions: [Option<MemoryRegion>; MOST_REGIONS],
     /// The initial RAM archive: where it starts and its length.
     pub initrd: Option<(u64, u64)>,
+    /// Stretches that there was no room for.
+    pub dropped: u32,
     line: [u8; MOST_LINE],
     line_length: usize,
 }
@@ -39,15 +41,61 @@ impl BootInfo {
         Self {
             regions: [const { None }; MOST_REGIONS],
             initrd: None,
+            dropped: 0,
             line: [0; MOST_LINE],
             line_length: 0,
         }
     }
 
-    /// Adds a stretch of memory. Returns false if there is no room for it.
-    pub fn add_region(&mut self, region: MemoryRegion) -> bool {
-        let slot = self.regions.iter_mut().find(|slot| slot.is_none());
-        slot.map(|slot| *slot = Some(region)).is_some()
+    /// Takes a stretch out of all RAM, as if it were not there.
+    #[cfg_attr(
+        any(target_arch = "x86_64", target_arch = "x86"),
+        expect(dead_code, reason = "a PC's firmware says so in the memory map itself")
+    )]
+    pub fn leave_out(&mut self, lowest: u64, top: u64) {
+        for index in 0..MOST_REGIONS {
+            let Some(region) = self.regions[index].filter(|region| region.is_ram) else { continue };
+            if region.lowest >= top || region.top() <= lowest {
+                continue;
+            }
+            let piece = |lowest: u64, top: u64| MemoryRegion {
+                lowest,
+                bytes: top.saturating_sub(lowest),
+                is_ram: true,
+            };
+            self.regions[index] =
+                Some(piece(region.lowest, lowest)).filter(|below| below.bytes > 0);
+            // Comes by again, perhaps, and is out of reach then.
+            self.add_region(piece(top, region.top()));
+        }
+    }
+
+    /// Adds a stretch of memory; counts it if there is no room. Empty ones say nothing.
+    pub fn add_region(&mut self, region: MemoryRegion) {
+        if region.bytes == 0 {
+            return;
+        }
+        match self.regions.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(region),
+            None => self.dropped += 1,
+        }
+    }
+
+    /// Makes a stretch RAM, whatever the map has there: something is in it that is to be read.
+    pub fn claim(&mut self, lowest: u64, top: u64) {
+        for index in 0..MOST_REGIONS {
+            let Some(region) = self.regions[index].filter(|region| !region.is_ram) else {
+                continue;
+            };
+            let (from, end) = (region.lowest, region.top());
+            if end <= lowest || from >= top {
+                continue;
+            }
+            self.regions[index] = None;
+            self.add_region(MemoryRegion { bytes: lowest.saturating_sub(from), ..region });
+            self.add_region(MemoryRegion { lowest: top, bytes: end.saturating_sub(top), ..region });
+        }
+        self.add_region(MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
     }
 
     #[cfg_attr(

@@ -40,8 +40,3 @@ pub fn load(cpu: &'static Cpu) {
     cpu_tables::load(cpu);
     cpu.tables_root.store(paging::kernel_root() as usize, Ordering::Relaxed);
 }
-
-/// A CPU that did not come up keeps its stacks: it might still, and would run on them.
-pub fn give_up(cpu: &'static Cpu) {
-    cpu.hardware_id.store(u32::MAX, Ordering::Relaxed);
-}

@@ -8,7 +8,7 @@ use kstack_core::addr::CpuId;
 use kstack_core::cache::CpuCache;
 
 /// The most CPUs the kernel runs on.
-pub const MAX_CPUS: usize = 16;
+pub const MAX_CPUS: usize = 64;
 
 /// One CPU's block.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ static CPUS: [Cpu; MAX_CPUS] = {
     cpus
 };
 
-static ONLINE: AtomicU32 = AtomicU32::new(0);
+static ONLINE: CpuSet = CpuSet::new();
 
 impl Cpu {
     const fn new(cpu: CpuId) -> Self {
@@ -97,20 +97,77 @@ pub fn by_number(number: usize) -> &'static Cpu {
     &CPUS[number]
 }
 
-/// The CPUs that are up.
-pub fn online() -> impl Iterator<Item = &'static Cpu> {
-    let mask = ONLINE.load(Ordering::Acquire);
-    CPUS.iter().enumerate().filter(move |(i, _)| mask & 1 << i != 0).map(|(_, cpu)| cpu)
+/// The CPUs that are up now: a snapshot, which stays the same while it is walked and when it is walked again.
+pub fn online() -> impl Iterator<Item = &'static Cpu> + Clone {
+    ONLINE.members().map(by_number)
 }
 
 /// How many CPUs are up.
 pub fn online_count() -> u32 {
-    ONLINE.load(Ordering::Acquire).count_ones()
+    ONLINE.members().count() as u32
 }
 
 /// Counts a CPU as up.
 pub fn set_online(cpu: CpuId) {
-    ONLINE.fetch_or(1 << cpu.get(), Ordering::AcqRel);
+    ONLINE.insert(cpu.index());
+}
+
+/// CPUs of a word of a [`CpuSet`].
+const WORD_CPUS: usize = usize::BITS as usize;
+const SET_WORDS: usize = MAX_CPUS.div_ceil(WORD_CPUS);
+
+/// A set of CPUs that any of them changes: a bit each, in words of the machine's size, since a 32-bit CPU has no cheap load of
+/// 64 bits. Every operation is sequentially consistent, so that "I am in the set" can be ordered against another variable.
+#[derive(Debug)]
+pub struct CpuSet([AtomicUsize; SET_WORDS]);
+
+impl CpuSet {
+    /// No CPU.
+    pub const fn new() -> Self {
+        Self([const { AtomicUsize::new(0) }; SET_WORDS])
+    }
+
+    /// Adds a CPU, by number.
+    #[inline]
+    pub fn insert(&self, number: usize) {
+        self.0[number / WORD_CPUS].fetch_or(1 << (number % WORD_CPUS), Ordering::SeqCst);
+    }
+
+    /// Takes a CPU out.
+    #[inline]
+    pub fn remove(&self, number: usize) {
+        self.0[number / WORD_CPUS].fetch_and(!(1 << (number % WORD_CPUS)), Ordering::SeqCst);
+    }
+
+    /// The members at this moment, lowest number first.
+    #[inline]
+    pub fn members(&self) -> Members {
+        Members { words: self.0.each_ref().map(|word| word.load(Ordering::SeqCst)), at: 0 }
+    }
+}
+
+/// The numbers of the CPUs that were in a set.
+#[derive(Debug, Clone)]
+pub struct Members {
+    words: [usize; SET_WORDS],
+    at: usize,
+}
+
+impl Iterator for Members {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while let Some(word) = self.words.get_mut(self.at) {
+            if *word != 0 {
+                let bit = word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                return Some(self.at * WORD_CPUS + bit);
+            }
+            self.at += 1;
+        }
+        None
+    }
 }
 
 /// The CPU's cache of stacks. Interrupts must be off: that is what makes it exclusive.

@@ -2,8 +2,8 @@
 
 use crate::arch::exceptions::{self, UserFault};
 use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, cpu_tables, entries, power};
-use crate::{cpus, interrupts, overflow, process, sched, softirq, symbols};
+use crate::arch::{cpu, cpu_tables, entries, irqchip, power};
+use crate::{cpus, halt, interrupts, memory, overflow, process, sched, softirq, symbols};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
@@ -11,6 +11,7 @@ use kstack_core::verdict::Context;
 /// The table.
 pub static HOOKS: Hooks = Hooks {
     interrupt: interrupts::on_interrupt,
+    in_service: irqchip::in_service,
     softirqs: softirq::run,
     preempt: sched::preempt,
     syscall: process::syscall::dispatch,
@@ -54,6 +55,7 @@ fn kernel_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
         interrupts::on_breakpoint(regs);
         return;
     }
+    let _unreached = halt::park_others();
     overflow::print_exception(vector, fault, regs);
     power::end(power::End::Panic)
 }
@@ -72,6 +74,9 @@ fn context() -> Context {
         in_softirq: irq.in_softirq(),
         in_nmi: cpu_tables::in_nmi(cpu),
         bottom_halves_disabled: irq.bottom_halves_are_disabled(),
+        // The library knows it of the fault itself.
+        interrupts_off: false,
+        kernel_lowest: Addr::new(memory::LOWEST as usize),
     }
 }
 

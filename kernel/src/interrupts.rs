@@ -63,6 +63,7 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
         vector::CONSOLE => crate::console::input_arrived(),
         vector::RESCHEDULE => {
             cpu.ipis.fetch_add(1, Ordering::Relaxed);
+            crate::halt::park_if_asked();
             cpu.local.ask_for_preemption();
         }
         vector::FLUSH => {
@@ -78,9 +79,10 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
     irqchip::end_of_interrupt();
 }
 
-/// An NMI: tests land them; nothing else sends any.
+/// An NMI: sent when the machine ends, and by tests.
 pub fn on_nmi(regs: &mut SavedRegs) {
     if irqchip::acknowledge_nmi() {
+        crate::halt::park_if_asked();
         run_probe(&NMI_PROBE, regs);
     }
 }

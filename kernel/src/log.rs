@@ -1,7 +1,9 @@
 //! What the kernel says: a line at a time, on the console, or on the control channel while a program has the console.
 
 use crate::arch::serial;
+use crate::memory::fallible::Text;
 use crate::sync::SpinLock;
+use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,9 +21,22 @@ pub fn port() -> serial::Port {
     if CONSOLE_IS_THE_PROGRAMS.load(Ordering::Relaxed) { serial::CONTROL } else { serial::CONSOLE }
 }
 
+/// What was logged since a test asked for it.
+static RECORDED: SpinLock<Option<Text>> = SpinLock::new(None);
+
+/// Records lines from now on, or no more; gives out those that were recorded. For tests.
+pub fn record_lines(from_now_on: bool) -> String {
+    let next = from_now_on.then(Text::new);
+    core::mem::replace(&mut *RECORDED.lock(), next).unwrap_or_default().into_string()
+}
+
 /// A line of the kernel's own. See `log!`.
 pub fn line(text: fmt::Arguments<'_>) {
     let _whole_lines = LINE.lock();
+    if let Some(recorded) = &mut *RECORDED.lock() {
+        // With no memory for it, the line is missing from the record.
+        let _lost = writeln!(recorded, "{text}");
+    }
     let mut port = port();
     // A port takes everything.
     let _never_fails = writeln!(port, "{text}");

@@ -26,6 +26,7 @@ mod boot_info;
 mod console;
 mod cpu_stacks;
 mod cpus;
+mod halt;
 mod hooks;
 mod initramfs;
 mod interrupts;

@@ -1,4 +1,5 @@
-//! What the kernel does once it is up, as its command line says: `mode=console`, `run`, `test`, `list` or `bench`.
+//! What the kernel does once it is up, as its command line says: `mode=console`, `run`, `test`, `list`, `bench` or
+//! `fuzz`.
 
 use crate::arch::power::{self, End};
 use crate::options;
@@ -11,9 +12,10 @@ pub fn run() {
         Some("test") => crate::tests::run(&options::get("tests").unwrap_or_default()),
         Some("list") => crate::tests::list(),
         Some("bench") => crate::bench::run(),
+        Some("fuzz") => crate::tests::fuzz_by_command(),
         Some("console") | None => crate::console::run(),
         Some(other) => {
-            log!("unknown mode={other}; known are console, run, test, list, bench");
+            log!("unknown mode={other}; known are console, run, test, list, bench, fuzz");
             crate::console::run()
         }
     }

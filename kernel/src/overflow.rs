@@ -3,14 +3,16 @@
 
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, power, serial};
-use crate::{backtrace, process, sched, symbols};
+use crate::sync::SpinLock;
+use crate::{backtrace, halt, process, sched, symbols};
+use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack_core::addr::Addr;
 use kstack_core::verdict::{Consequence, OverflowReport};
 
 static CONTAINED: AtomicU64 = AtomicU64::new(0);
-static LAST: crate::sync::SpinLock<Option<OverflowReport>> = crate::sync::SpinLock::new(None);
+static LAST: SpinLock<Option<OverflowReport>> = SpinLock::new(None);
 
 /// Threads ended so far because of a stack.
 pub fn contained_count() -> u64 {
@@ -22,6 +24,33 @@ pub fn take_last_report() -> Option<OverflowReport> {
     LAST.lock().take()
 }
 
+/// What was printed of the last report after which the system went on, as far as it is kept.
+pub fn last_text() -> String {
+    String::from_utf8_lossy(&TEXT.lock().kept[..]).trim_end_matches('\0').into()
+}
+
+/// The beginning of a printed report. Its lock keeps reports of several CPUs apart.
+static TEXT: SpinLock<Text> = SpinLock::new(Text { kept: [0; 1024], length: 0 });
+
+struct Text {
+    kept: [u8; 1024],
+    length: usize,
+}
+
+/// Writes to the port, and keeps the beginning of what went there.
+struct Printed<'t>(&'t mut Text, serial::Port);
+
+impl Write for Printed<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.1.write_str(text)?;
+        let Text { kept, length } = &mut *self.0;
+        let room = text.len().min(kept.len() - *length);
+        kept[*length..*length + room].copy_from_slice(&text.as_bytes()[..room]);
+        *length += room;
+        Ok(())
+    }
+}
+
 /// Prints a report as people read it.
 fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
     write!(to, "\n{report}")?;
@@ -29,14 +58,14 @@ fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
     backtrace::write_steps(&report.backtrace, to)
 }
 
-/// The report as tools read it, one line on the control channel.
-fn record(report: &OverflowReport) {
+/// The report as tools read it, one line on the control channel. `running`: how many other CPUs still run.
+fn record(report: &OverflowReport, running: u32) {
     let verdict = &report.verdict;
     let mut port = serial::CONTROL;
     // The port takes everything, and there is nobody to tell.
     let _never_fails = write!(
         port,
-        "@report stack={} cpu={} side={} cause={} consequence={} distance={} victim={} reliable={} frames={} backtrace=",
+        "@report stack={} cpu={} side={} cause={} consequence={} distance={} running={running} victim={} reliable={} frames={} backtrace=",
         verdict.stack.kind,
         report.fault.cpu,
         verdict.side.name(),
@@ -78,7 +107,11 @@ impl fmt::Display for Escaped<'_> {
 /// Ends the running thread. Interrupts are off; on the thread's own stack, at its top. Everything on it has been given up.
 pub fn end_thread(report: &OverflowReport) -> ! {
     debug_assert_eq!(report.verdict.consequence, Consequence::EndThread);
-    let _never_fails = print(report, &mut crate::log::port());
+    {
+        let mut text = TEXT.lock();
+        *text = Text { kept: [0; 1024], length: 0 };
+        let _never_fails = print(report, &mut Printed(&mut text, crate::log::port()));
+    }
     *LAST.lock() = Some(report.clone());
     CONTAINED.fetch_add(1, Ordering::Relaxed);
     let thread = sched::current();
@@ -94,9 +127,13 @@ pub fn end_thread(report: &OverflowReport) -> ! {
 
 /// Stops the machine. No lock is taken: their holders may be what is broken.
 pub fn stop(report: &OverflowReport) -> ! {
+    let running = halt::park_others();
     let mut console = serial::CONSOLE;
     let _never_fails = print(report, &mut console);
-    record(report);
+    if running > 0 {
+        let _never_fails = writeln!(console, "  {running} other CPUs could not be stopped");
+    }
+    record(report, running);
     power::end(power::End::Stopped)
 }
 

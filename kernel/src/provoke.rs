@@ -5,6 +5,7 @@ use crate::arch::irqchip::software_interrupt;
 use crate::arch::regs::SavedRegs;
 use crate::sched;
 use crate::softirq::{self, Softirq};
+use crate::sync::SpinLock;
 use crate::{interrupts, stacks};
 use alloc::string::String;
 use core::hint::black_box;
@@ -118,6 +119,21 @@ pub fn with_bottom_halves_disabled(how: How) {
     softirq::disable_bottom_halves();
     overflow_here(how);
     softirq::enable_bottom_halves();
+}
+
+/// In this thread, while it holds a spinning lock. The machine stops.
+#[inline(never)]
+pub fn with_a_spinning_lock_held(how: How) {
+    static LOCK: SpinLock<u32> = SpinLock::new(0);
+    let mut value = LOCK.lock();
+    overflow_here(how);
+    *value += 1;
+}
+
+/// In this thread, with interrupts off. The machine stops.
+#[inline(never)]
+pub fn with_interrupts_off(how: How) {
+    cpu::without_interrupts(|| overflow_here(how));
 }
 
 /// Reads a byte of a guard of its own stack, in a thread made for it.

@@ -13,6 +13,7 @@ use crate::sync::SpinLock;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
 use core::mem::ManuallyDrop;
 use kstack::registry::{self, Registry};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
@@ -272,6 +273,24 @@ pub fn all() -> Vec<StackInfo> {
         }
     };
     registry().live().map(info).collect()
+}
+
+/// Writes a line for each live stack: kind, CPU, bounds, owner.
+pub fn write_all(to: &mut dyn Write) -> fmt::Result {
+    let mut threads = sched::try_all().map_err(|_| fmt::Error)?;
+    threads.sort_unstable_by_key(|thread| thread.id());
+    for (_, stack) in registry().live() {
+        let found = threads.binary_search_by_key(&stack.owner, |thread| thread.id());
+        let owner = found.ok().and_then(|at| threads.get(at));
+        let cpu = stack.cpu.map(CpuId::get).or_else(|| owner.map(|thread| thread.last_cpu()));
+        let cpu = cpu.map_or(-1, i64::from);
+        write!(to, "{} {cpu} {:?} ", stack.kind, stack.range)?;
+        match owner {
+            Some(thread) => writeln!(to, "{} {}", thread.id(), thread.name())?,
+            None => writeln!(to, "-")?,
+        }
+    }
+    Ok(())
 }
 
 fn describe(thread: &Thread) -> String {

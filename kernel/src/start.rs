@@ -7,9 +7,10 @@ use crate::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
 use crate::arch::paging::{self, Access};
 use crate::arch::serial;
 use crate::arch::{boot, cpu, irqchip, power, smp};
-use crate::boot_info::BootInfo;
+use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::cpus::{self, MAX_CPUS};
-use crate::memory::frames::{self, FRAME_BYTES, Frame};
+use crate::memory::boot_map::BootMap;
+use crate::memory::frames::{self, FRAME_BYTES};
 use crate::memory::{IMAGE, direct, heap};
 use crate::sync::SpinLock;
 use crate::{cpu_stacks, sched, stacks};
@@ -29,6 +30,12 @@ unsafe extern "C" {
     static data_top: u8;
 }
 
+/// The heap has an eighth of the memory, within these bounds; half of the lower one is what the kernel cannot do without.
+const LEAST_HEAP: u64 = 16 << 20;
+const MOST_HEAP: u64 = 256 << 20;
+/// The table of frames has at most this part of the longest stretch that the boot tables reach.
+const MOST_FOR_TABLE: u64 = 2;
+
 /// The first CPU, on the boot stack, with the boot tables. `boot_argument` is what the boot loader handed over.
 pub fn first(boot_argument: u64) -> ! {
     let me = cpus::by_number(0);
@@ -42,10 +49,11 @@ pub fn first(boot_argument: u64) -> ! {
     if !unsafe { boot::read_boot_info(boot_argument, &mut info) } {
         panic!("started by something that is no boot loader this kernel knows");
     }
+    // SAFETY: (1) the boot tables write everything; those that the next line makes do not.
+    unsafe { kstack::hooks::install(&crate::hooks::HOOKS) };
     set_up_memory(&info);
     crate::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
-    kstack::hooks::install(&crate::hooks::HOOKS);
     stacks::set_up();
     irqchip::set_up_once();
     irqchip::set_up_local();
@@ -87,44 +95,53 @@ pub fn secondary(number: usize) -> ! {
     irqchip::set_up_local();
     cpu_stacks::load(me);
     cpus::set_online(me.id());
+    // A flush that began before did not wait for this CPU: what it may have cached since then goes now.
+    smp::answer_flush();
     irqchip::start_timer();
     sched::idle_loop()
 }
 
+/// Frames, page tables, heap. Everything that is needed before the final page tables are there comes from memory that the
+/// boot tables reach; how much more there is makes no difference. Not inlined: together with its caller's, its frame would be
+/// wider than the narrowest guard.
+#[inline(never)]
 fn set_up_memory(info: &BootInfo) {
-    let image_top = (&raw const data_top) as u64 - IMAGE;
-    let (initrd_lowest, initrd_top) = info.initrd.map_or((0, 0), |(at, bytes)| (at, at + bytes));
-    let ram_top = info.ram().map(|region| region.top()).max().unwrap_or(0);
-    let reserved = |lowest: u64, top: u64| {
-        lowest < image_top && top > IMAGE_LOWEST
-            || lowest < initrd_top && top > initrd_lowest
-            // What lies below the image belongs to firmware.
-            || lowest < IMAGE_LOWEST
-    };
-    // The frame table, then the heap: right behind the image, or behind the archive.
-    let ram_bytes: u64 = info.ram().map(|region| region.bytes).sum();
-    let heap_bytes = (ram_bytes / 8).clamp(8 << 20, 256 << 20) & !(FRAME_BYTES - 1);
-    let table_bytes = frames::table_bytes(ram_top).next_multiple_of(FRAME_BYTES);
-    let wanted = table_bytes + heap_bytes;
-    let place = [image_top, initrd_top]
-        .into_iter()
-        .map(|at| at.next_multiple_of(FRAME_BYTES))
-        .find(|&at| {
-            let top = at + wanted;
-            let is_ram = info.ram().any(|region| region.lowest <= at && top <= region.top());
-            !reserved(at, top) && top <= EARLY_TOP && is_ram
-        })
-        .expect("no room for the frame table and the heap");
-    // SAFETY: (1) the memory is RAM, not reserved, and below EARLY_TOP: the boot tables have it in the direct map.
-    unsafe { frames::set_up(place, ram_top) };
-    for region in info.ram() {
-        let lowest = region.lowest.next_multiple_of(FRAME_BYTES);
-        for at in (lowest..region.top() & !(FRAME_BYTES - 1)).step_by(FRAME_BYTES as usize) {
-            let taken = at < place + wanted && at + FRAME_BYTES > place;
-            // The early direct map may end before; frames are not touched before they are allocated.
-            if !taken && !reserved(at, at + FRAME_BYTES) {
-                frames::add(Frame::at(at));
-            }
+    if info.dropped > 0 {
+        log!("the memory map has {} stretches too many: they are left unused", info.dropped);
+    }
+    let mut map = BootMap::new(info);
+    // What lies below the image belongs to firmware.
+    map.take(0, IMAGE_LOWEST);
+    map.take(IMAGE_LOWEST, (&raw const data_top) as u64 - IMAGE);
+    let (initrd, bytes) = info.initrd.unwrap_or((0, 0));
+    map.take(initrd, initrd + bytes);
+    let ram_bytes: u64 = map.free().map(|(lowest, top)| top - lowest).sum();
+    let ram_lowest = map.free().map(|(lowest, _)| lowest).min();
+    let ram_lowest = ram_lowest.expect("the memory map has no memory for the kernel");
+    let ram_top = map.free().map(|(_, top)| top).max().unwrap_or(0);
+    // A table for all of it; of what it would have no room for, none is used.
+    let most = map.longest(EARLY_TOP) / MOST_FOR_TABLE;
+    let described = most / frames::table_bytes(0, FRAME_BYTES) * FRAME_BYTES;
+    let top = ram_top.min(ram_lowest + described).min(frames::most_top(ram_lowest));
+    if top < ram_top {
+        log!("memory from {} MiB on is left unused: no room to keep books of it", top >> 20);
+    }
+    let table = map.find(frames::table_bytes(ram_lowest, top), EARLY_TOP);
+    let table = table.expect("no room for the table of frames");
+    let heap_bytes = (ram_bytes / 8).clamp(LEAST_HEAP, MOST_HEAP) & !(FRAME_BYTES - 1);
+    let heap_bytes = heap_bytes.min(map.longest(EARLY_TOP) / 2 & !(FRAME_BYTES - 1));
+    assert!(
+        heap_bytes >= LEAST_HEAP / 2,
+        "this machine has too little memory: {} KiB for the heap",
+        heap_bytes >> 10
+    );
+    let heap = map.find(heap_bytes, EARLY_TOP).expect("no room for the heap");
+    // SAFETY: (1) the memory is RAM, taken for this, and below EARLY_TOP: the boot tables have it in the direct map.
+    unsafe { frames::set_up(table, ram_lowest, top) };
+    for (lowest, end) in map.free().filter(|&(lowest, _)| lowest < top) {
+        if !frames::add(lowest, end.min(top)) {
+            log!("memory from {} MiB on is left unused: it is in too many stretches", lowest >> 20);
+            break;
         }
     }
     let symbol = |symbol: *const u8| symbol as u64;
@@ -134,38 +151,64 @@ fn set_up_memory(info: &BootInfo) {
         (symbol(&raw const rodata_lowest), symbol(&raw const rodata_top), access(false, false)),
         (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
     ];
-    paging::set_up_kernel(info.regions(), &image).expect("memory for the kernel's page tables");
-    // SAFETY: (1) unused RAM in the direct map.
-    unsafe { heap::set_up(direct(place + table_bytes), heap_bytes as usize) };
+    // Each page of RAM once: loaders list some twice.
+    let all = BootMap::new(info);
+    let all =
+        all.free().map(|(lowest, top)| MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
+    paging::set_up_kernel(all, &image).expect("memory for the kernel's page tables");
+    frames::end_of_boot();
+    // SAFETY: (1) RAM in the direct map, taken for this.
+    unsafe { heap::set_up(direct(heap), heap_bytes as usize) };
 }
 
 fn start_other_cpus() {
     let mine = cpus::this().hardware_id.load(Ordering::Relaxed);
     let mut number = 1;
+    let mut too_many = 0;
     smp::find_cpus(|hardware_id| {
-        if hardware_id == mine || number >= MAX_CPUS {
+        // Firmware that lists a CPU twice is not rare.
+        let is_known = |known: usize| {
+            cpus::by_number(known).hardware_id.load(Ordering::Relaxed) == hardware_id
+        };
+        if hardware_id == mine || (1..number).any(is_known) {
+            return;
+        }
+        if number >= MAX_CPUS {
+            too_many += 1;
             return;
         }
         let cpu = cpus::by_number(number);
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
+            // Keep the number reserved: the CPU may still come up late, and then its stacks and what the interrupt controller calls it
+            // are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
-            cpu_stacks::give_up(cpu);
         }
-        // Also then: should it come after all, the number is its own.
         number += 1;
     });
+    if too_many > 0 {
+        log!("{too_many} CPUs stay off: the kernel runs on {MAX_CPUS} at most");
+    }
 }
 
 /// The kernel is broken: say where, and stop the machine.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     use core::fmt::Write;
-    cpu::interrupts_off();
+    // Whatever is left of the stack.
+    // SAFETY: (1) this is the kernel; (2) they stay off.
+    unsafe { kstack::arch::current::interrupts::off() };
+    let running = crate::halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.
     let _unprintable = writeln!(console, "\nkernel panic: {info}");
+    if running > 0 {
+        let _unprintable = writeln!(console, "{running} other CPUs could not be stopped");
+    }
+    // Tools get the sentence too: on a machine that lacks something, it is all there is.
+    let mut tools = serial::CONTROL;
+    let _unprintable = writeln!(tools, "kernel panic: {info}");
     crate::backtrace::print_here(&mut console);
     power::end(power::End::Panic)
 }

@@ -14,8 +14,23 @@
 //! SP may stand exactly on the lowest byte of the body while the push that failed was to the word below; so SP on an edge
 //! counts with the byte below it.
 //!
-//! A thread is ended; a stack that belongs to a CPU cannot be given up, so the system stops. It also stops where a thread
-//! cannot be abandoned: while it holds a spinning lock, or in an interrupt, softirq or NMI.
+//! # Who may be cut out of what
+//!
+//! A thread is ended where nothing but itself is half done. The system stops everywhere else:
+//!
+//! | what overflowed | consequence | because |
+//! | --- | --- | --- |
+//! | a thread, interrupts on, no spinning lock, bottom halves enabled | the thread is ended | what it shares with others it shares under locks that come back |
+//! | an entry that found no room on such a thread's stack | the thread is ended, the interrupt is handled | the entry tests for room before anything is begun |
+//! | a thread with interrupts off, in the scheduler or the switch too | the system stops | the CPU's own words are half changed, and `running` may be the next thread already |
+//! | a thread that holds a spinning lock or keeps bottom halves off | the system stops | what they guard may be half changed |
+//! | an interrupt handler, a softirq, an NMI's handler, on whatever stack | the system stops | none of it is the thread's |
+//! | SP is a program's: in the lower half | the system stops | an entry or a return path went wrong, and nothing says what else it left behind |
+//! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
+//! | whatever ran with an SP of the programs' half | the system stops | an entry or a way back went wrong, and what it left behind cannot be repaired |
+//!
+//! With interrupts off SP may stand on the stack of the thread that is leaving while the next one is `running` already: there
+//! the thread on whose stack SP stands is named, never the one that comes.
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, Place, SlotIndex};
@@ -77,6 +92,11 @@ pub struct Context {
     pub in_nmi: bool,
     /// The thread has kept softirqs off this CPU: what they share with it may be half changed.
     pub bottom_halves_disabled: bool,
+    /// Interrupts were off where the fault happened, and not by an entry that had begun nothing yet.
+    pub interrupts_off: bool,
+    /// The lowest address of the kernel's half; 0: not known. An SP below it is a program's: the kernel ran on what a program chose, and
+    /// no thread can be ended for that.
+    pub kernel_lowest: Addr,
 }
 
 impl Context {
@@ -90,6 +110,7 @@ impl Context {
         self.thread != 0
             && self.spinning_locks == 0
             && !self.bottom_halves_disabled
+            && !self.interrupts_off
             && self.in_thread_only()
     }
 }
@@ -151,7 +172,8 @@ pub fn judge(
         Cause::GuardAccess => true,
         _ => stack.kind.is_containable() && stack.owner == context.thread,
     };
-    let consequence = if containable && context.may_abandon() {
+    let is_kernels = fault.sp >= context.kernel_lowest;
+    let consequence = if containable && is_kernels && context.may_abandon() {
         Consequence::EndThread
     } else {
         Consequence::StopSystem
@@ -191,13 +213,15 @@ fn overflowed(
     let below_sp = fault.sp.wrapping_sub(ByteSize::new(1));
     let from_address = guard_at(arena, table, fault.address);
     let running = table.running_on(fault.cpu);
+    // In the switch `running` is the next thread already, and SP still stands on the stack of the one that leaves.
+    let may_be_leaving = |stack: StackId| context.interrupts_off && stack.kind.is_containable();
     // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack. If the stack is
-    // somebody else's, SP only landed there.
+    // another thread's or CPU's, SP only landed there.
     for at in [below_sp, fault.sp] {
         if let Place::Body { slot, .. } = arena.place(at)
             && let Some(stack) = table.stack_in(slot)
             && stack.range.contains(at)
-            && (running == Some(stack) || stack.cpu == Some(fault.cpu))
+            && (running == Some(stack) || stack.cpu == Some(fault.cpu) || may_be_leaving(stack))
         {
             return match from_address {
                 Some((hit, Side::Below, distance)) if hit == stack => {
@@ -210,7 +234,7 @@ fn overflowed(
     // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody jumped here.
     let was_on = |stack: StackId| {
         let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
-        running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was
+        running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
     };
     if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
         && was_on(stack)
@@ -234,8 +258,10 @@ fn overflowed(
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
     let stack = running?;
-    let (side, distance) = if below_sp < stack.range.lowest {
-        (Side::Below, stack.range.lowest.bytes_above(below_sp))
+    // SP itself is compared: below an SP of 0 lies the highest address.
+    let (side, distance) = if fault.sp <= stack.range.lowest {
+        let distance = stack.range.lowest.bytes_above(fault.sp).get() + 1;
+        (Side::Below, ByteSize::new(distance))
     } else if fault.sp > stack.range.top {
         (Side::Above, fault.sp.bytes_above(stack.range.top))
     } else {
@@ -336,9 +362,11 @@ impl fmt::Display for OverflowReport {
             Consequence::EndThread => writeln!(f, "  thread {} is ended", self.context.thread),
             Consequence::StopSystem if stack.kind.is_containable() => writeln!(
                 f,
-                "  the system stops: thread {} cannot be abandoned ({} spinning locks{}{}{})",
+                "  the system stops: thread {} cannot be abandoned ({} spinning locks{}{}{}{}{})",
                 self.context.thread,
                 self.context.spinning_locks,
+                if self.context.interrupts_off { ", interrupts off" } else { "" },
+                if self.context.bottom_halves_disabled { ", bottom halves disabled" } else { "" },
                 if self.context.in_interrupt { ", in an interrupt" } else { "" },
                 if self.context.in_softirq { ", in a softirq" } else { "" },
                 if self.context.in_nmi { ", in an NMI" } else { "" },

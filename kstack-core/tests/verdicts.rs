@@ -76,7 +76,24 @@ const THREAD: Context = Context {
     in_softirq: false,
     in_nmi: false,
     bottom_halves_disabled: false,
+    interrupts_off: false,
+    kernel_lowest: Addr::new(0xffff_8880_0000_0000),
 };
+
+/// Red if an entry that ran with a program's SP is a thread's overflow.
+#[test]
+fn o5_a_stack_pointer_in_the_programs_half_is_no_threads_and_stops_the_system() {
+    let machine = Machine::new();
+    let lowest = THREAD.kernel_lowest.get();
+    let judged = |sp: usize| machine.judge(Delivery::AnotherStack, sp.wrapping_sub(8), sp, THREAD);
+    for sp in [8, 0x1000, 0x7fff_ffff_f000, 0x0000_8000_0000_0000, lowest - 8] {
+        let verdict = judged(sp).expect("a verdict");
+        assert_eq!(verdict.consequence, Consequence::StopSystem, "SP {sp:#x}");
+    }
+    // The same SP, as far as it is the kernel's.
+    let verdict = judged(lowest).expect("a verdict");
+    assert_eq!(verdict.consequence, Consequence::EndThread);
+}
 
 #[test]
 fn o1_a_push_into_the_guard_ends_the_thread_wherever_sp_stands() {
@@ -219,6 +236,7 @@ fn o5_a_thread_that_cannot_be_abandoned_stops_the_system() {
         Context { in_softirq: true, ..THREAD },
         Context { in_nmi: true, ..THREAD },
         Context { bottom_halves_disabled: true, ..THREAD },
+        Context { interrupts_off: true, ..THREAD },
         Context { thread: 0, ..THREAD },
         // Somebody else's stack.
         Context { thread: 8, ..THREAD },
@@ -287,4 +305,65 @@ kernel stack overflow: thread stack of thread 7 [0xffffc9000000c000..0xffffc9000
     // `distance` counts from the edge to the byte that was hit, from below the edge.
     assert_eq!(text.lines().count(), expected.lines().count());
     assert_eq!(text, expected);
+}
+
+/// The push that fails is the switch's: the next thread is `running` already. Red if it were blamed, or anybody ended.
+#[test]
+fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
+    // Slot 1 is running; slot 3, which another thread leaves, is live here.
+    struct Switching(Machine);
+    impl StackTable for Switching {
+        fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
+            if slot.get() == 3 {
+                let range = self.0.arena.body(slot);
+                return Some(StackId { kind: StackKind::Thread, cpu: None, owner: 9, range });
+            }
+            self.0.stack_in(slot)
+        }
+        fn running_on(&self, cpu: CpuId) -> Option<StackId> {
+            self.0.running_on(cpu)
+        }
+    }
+    let machine = Switching(Machine::new());
+    let leaving = machine.stack_in(SlotIndex::new(3)).expect("live");
+    let lowest = leaving.range.lowest.get();
+    let context = Context { interrupts_off: true, ..THREAD };
+    for (sp, address) in
+        [(lowest + 24, lowest - 8), (lowest, lowest - 8), (lowest - 64, lowest - 64)]
+    {
+        let fault = Fault {
+            delivery: Delivery::AnotherStack,
+            address: Addr::new(address),
+            sp: Addr::new(sp),
+            pc: Addr::new(0x1000),
+            cpu: CPU,
+        };
+        let verdict = judge(&machine.0.arena, &machine, &fault, &context).expect("an overflow");
+        assert_eq!(verdict.stack, leaving, "SP {sp:#x}");
+        assert_eq!((verdict.side, verdict.cause), (Side::Below, Cause::GuardHit));
+        assert_eq!(verdict.consequence, Consequence::StopSystem);
+        // With interrupts on, the same SP is one that the running thread has jumped to.
+        let verdict = judge(&machine.0.arena, &machine, &fault, &THREAD);
+        assert!(verdict.is_none_or(|verdict| verdict.stack.owner == 7), "SP {sp:#x}");
+    }
+}
+
+/// Below an SP of 0 lies the highest address. Red if nobody were found responsible.
+#[test]
+fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
+    let machine = Machine::new();
+    // Where the kernel's half begins is what says that such an SP is a program's; without that it is a thread's that went astray.
+    let unknown = Context { kernel_lowest: Addr::new(0), ..THREAD };
+    for (sp, context) in
+        [(0, THREAD), (0, unknown), (8, unknown), (0, Context { spinning_locks: 1, ..unknown })]
+    {
+        let verdict = machine
+            .judge(Delivery::AnotherStack, 0_usize.wrapping_sub(8), sp, context)
+            .expect("an overflow");
+        assert_eq!(verdict.stack, machine.stack(1));
+        assert_eq!((verdict.side, verdict.cause), (Side::Below, Cause::FrameBeyondGuard));
+        assert_eq!(verdict.distance.get(), verdict.stack.range.lowest.get() - sp + 1);
+        let may_end = context.kernel_lowest.get() == 0 && context.spinning_locks == 0;
+        assert_eq!(verdict.consequence == Consequence::EndThread, may_end);
+    }
 }

@@ -14,6 +14,9 @@ use kstack_core::verdict::OverflowReport;
 pub struct Hooks {
     /// A device's or CPU's interrupt. Interrupts off; on the IRQ stack if it came from the kernel.
     pub interrupt: fn(vector: u8, regs: &mut SavedRegs),
+    /// The vector of an interrupt that the CPU has taken and whose handler has not begun, if the controller knows of one: asked
+    /// when an entry found no room on the thread's stack. `None` where the controller hears of it from the handler only.
+    pub in_service: fn() -> Option<u8>,
     /// Runs the softirq vectors whose bits are set. Interrupts on; never nested.
     pub softirqs: fn(pending: u32),
     /// After an interrupt from the kernel in thread context, if [`CpuLocal::ask_for_preemption`] was called: the place to preempt.
@@ -41,17 +44,23 @@ pub struct Hooks {
     pub code: fn(pc: Addr) -> Code,
     /// What the overflow verdict needs to know of the running context, besides stacks.
     pub context: fn() -> kstack_core::verdict::Context,
-    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack: after an
-    /// overflow rewound to its top, after a stray access to a guard where it stands.
+    /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack, rewound
+    /// to its top.
     pub end_thread: fn(report: &OverflowReport) -> !,
     /// Stops the system. On the double-fault stack, or the stack that touched a guard; no lock may be waited for.
     pub stop: fn(report: &OverflowReport) -> !,
 }
 
+/// In the section of what is written once: a kernel maps it read-only afterwards, because every entry goes where this leads.
+#[unsafe(link_section = ".data.kstack_once")]
 static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Installs the table. Before any CPU loads its descriptor tables.
-pub fn install(hooks: &'static Hooks) {
+///
+/// # Safety
+///
+/// 1. The section `.data.kstack_once` is writable still.
+pub unsafe fn install(hooks: &'static Hooks) {
     HOOKS.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::Release);
 }
 
@@ -60,6 +69,11 @@ pub(crate) fn code_at(pc: Addr) -> Code {
     let hooks = HOOKS.load(Ordering::Acquire);
     // SAFETY: (1) null, or a reference to a static that `install` stored.
     unsafe { hooks.as_ref() }.map_or(Code::Unknown, |hooks| (hooks.code)(pc))
+}
+
+/// Where the pointer to the table lies. A kernel whose tests replace the table does it through another mapping of these bytes.
+pub fn place() -> *const AtomicPtr<Hooks> {
+    &raw const HOOKS
 }
 
 /// The installed table.

@@ -10,11 +10,13 @@
 //! Where softirqs have a stack of their own ([`ArchLocal::softirq_top`](crate::arch::current::local::ArchLocal::softirq_top); i386),
 //! they run there in every case, and an interrupt during them runs on the IRQ stack, which is free then.
 
+use crate::arch::current::RESERVE;
 use crate::arch::current::call::call_on_stack;
 use crate::arch::current::interrupts;
 use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
+use crate::room;
 use core::cell::UnsafeCell;
 use kstack_core::irq::{IrqState, RunOn};
 
@@ -79,6 +81,28 @@ fn preempt(local: &CpuLocal, regs: &SavedRegs) {
     }
 }
 
+/// Does the work of an interrupt that the CPU has taken and whose entry found no room on a thread's stack: the handler and the
+/// softirqs, on their stacks. Nothing is preempted. Interrupts off, on what the thread has left of its stack; `regs` are those of
+/// the moment the interrupt was taken, or of its entry.
+///
+/// Where the controller hears of an interrupt from its handler only, there is nothing to do: it comes again.
+pub fn complete(regs: &mut SavedRegs) {
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
+    if !local.irq.snapshot().is_thread_context() {
+        return;
+    }
+    if let Some(vector) = (hooks().in_service)()
+        && local.irq.with(|irq| irq.on_interrupt(false)) == RunOn::IrqStack
+    {
+        let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
+        // SAFETY: (1) as in `on_interrupt`.
+        unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
+        local.irq.with(IrqState::leave_irq_stack);
+        run_softirqs_on_their_stack(local);
+    }
+}
+
 /// The handler, and the softirqs on the way out.
 extern "C" fn handle(vector: usize, regs: usize) {
     // SAFETY: (1) `on_interrupt`'s own reference, handed through a call on another stack.
@@ -138,7 +162,10 @@ pub unsafe fn raise_softirq(number: u32) {
 /// 2. The CPU has loaded its block, and has its IRQ stack.
 #[inline(always)]
 pub unsafe fn disable_bottom_halves() {
-    without_interrupts(|local| local.irq.with(IrqState::disable_bottom_halves));
+    // In between the thread cannot be ended: room for an interrupt, and for what the thread does, from here on.
+    without_interrupts::<{ RESERVE.get() / 2 }, ()>(|local| {
+        local.irq.with(IrqState::disable_bottom_halves)
+    });
 }
 
 /// The reverse. The outermost one runs what became pending, on the IRQ stack.
@@ -148,7 +175,7 @@ pub unsafe fn disable_bottom_halves() {
 /// 1. As for [`disable_bottom_halves`].
 #[inline(always)]
 pub unsafe fn enable_bottom_halves() {
-    without_interrupts(|local| {
+    without_interrupts::<0, ()>(|local| {
         if let Some(top) = local.arch.softirq_top() {
             if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
                 // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
@@ -164,9 +191,12 @@ pub unsafe fn enable_bottom_halves() {
 }
 
 #[inline(always)]
-fn without_interrupts<R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
+fn without_interrupts<const MORE: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
     // SAFETY: (1) in the kernel, by the promise of the two callers; (2) turned on again below.
     let were_on = unsafe { interrupts::off() };
+    if were_on {
+        room::make_sure_of::<MORE>();
+    }
     // SAFETY: (1) likewise.
     let result = body(unsafe { CpuLocal::this() });
     if were_on {

@@ -14,4 +14,5 @@ pub mod meter;
 pub mod misuse;
 pub mod registry;
 mod report;
+pub mod room;
 pub mod unwind;

@@ -13,7 +13,7 @@ use core::mem::MaybeUninit;
 use core::ptr::copy_nonoverlapping;
 use kstack_core::addr::Addr;
 use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Delivery, Fault, OverflowReport, REPORT_STEPS, judge};
+use kstack_core::verdict::{Context, Delivery, Fault, OverflowReport, REPORT_STEPS, judge};
 
 /// One report per CPU.
 struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MOST_CPUS]);
@@ -31,17 +31,19 @@ static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()
 static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
 
 /// Judges a fault and writes this CPU's report; nothing if no stack explains the fault. `address` is where the access went that
-/// failed, or where the registers would have gone. Interrupts off.
+/// failed, or where the registers would have gone. `interrupts_off`: the thread had turned them off where the fault happened.
+/// Interrupts off.
 pub(crate) fn of(
     delivery: Delivery,
     address: Addr,
     regs: &SavedRegs,
+    interrupts_off: bool,
 ) -> Option<&'static OverflowReport> {
     let registry = registry::get()?;
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let cpu = unsafe { CpuLocal::this() }.cpu();
     let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
-    let context = (hooks().context)();
+    let context = Context { interrupts_off, ..(hooks().context)() };
     let verdict = judge(registry.arena(), registry, &fault, &context)?;
     let place = REPORTS.0[cpu.index() % MOST_CPUS].get().cast::<OverflowReport>();
     // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it stays.

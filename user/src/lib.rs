@@ -9,6 +9,9 @@
 #![no_std]
 
 pub mod arch;
+pub mod attack;
+pub mod calls;
+pub mod draw;
 mod syscall;
 
 pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};

@@ -189,6 +189,11 @@ fn arm64_moves() -> impl FnMut(u32) -> Move {
             };
             return Move::None;
         }
+        // mov from the zero register (orr).
+        if word & 0xffff_ffe0 == 0xaa1f_03e0 {
+            constants.insert(rd, 0);
+            return Move::None;
+        }
         // add and sub, immediate, 64 bits.
         if word & 0xbf80_0000 == 0x9100_0000 && rn == SP {
             let bytes = i64::from(word >> 10 & 0xfff) << (12 * (word >> 22 & 1));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::arch::Arch;
 use crate::progress::{self, Activity};
 use crate::setup::{self, Ready};
-use crate::{frames, workspace};
+use crate::{frames, instructions, workspace};
 
 /// `cargo xtask build`
 pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
@@ -68,6 +68,7 @@ pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<Path
     ensure!(status.success(), "the kernel does not build");
     let path = folder(features)?.join(arch.target()).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
+    instructions::check(&path)?;
     let widest = frames::check(&path)?;
     progress::detail(|| {
         format!("The widest frame has {} bytes: {}", widest.bytes, widest.function)

@@ -1,7 +1,7 @@
-//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, bench and lint.
+//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench and lint.
 //!
 //! ```text
-//!   cargo xtask run|test|bench|lint
+//!   cargo xtask run|test|fuzz|bench|lint
 //!        │
 //!        ├─ setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox)
 //!        ├─ kernel      the reference kernel is built for its bare-metal target
@@ -17,15 +17,18 @@
 mod arch;
 mod baseline;
 mod bench;
+mod boards;
 mod catalogue;
 mod control;
 mod emulated;
 mod expectation;
 mod first_hart;
 mod frames;
+mod fuzz;
 mod host_tests;
 mod image;
 mod initramfs;
+mod instructions;
 mod kernel;
 mod lint;
 mod matrix;
@@ -82,6 +85,8 @@ enum Command {
     Run(run::Options),
     /// Run host and emulated tests and print the conformance matrix.
     Test(test::Options),
+    /// Make system calls with arguments drawn from a seed, for as long as you like.
+    Fuzz(fuzz::Options),
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
     Bench(bench::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
@@ -103,6 +108,7 @@ fn main() -> ExitCode {
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
         Command::Test(options) => test::command(&options),
+        Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };

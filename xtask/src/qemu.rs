@@ -211,6 +211,9 @@ impl Boot<'_> {
     fn command(&self, emulator: &Path, console: &Path, control: &Path) -> Command {
         let mut command = tied(emulator);
         let mut command_line = self.command_line.clone();
+        // The kernel compares it with what it finds.
+        let mib = memory_mib(self.memory);
+        command_line.push_str(&format!(" has-cpus={} has-mib={mib}", self.cpus));
         // A machine with fewer CPUs starts on what it has.
         if let Some(first) = self.board.first_cpu.filter(|&first| first < self.cpus) {
             first_hart::choose(&mut command, first, self.cpus);
@@ -225,6 +228,11 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", &command_line]);
+        if mib > 0 {
+            // What the machine does not touch is not taken from this one.
+            let ram = format!("memory-backend-ram,id=ram,size={mib}M,reserve=off");
+            command.args(["-object", &ram, "-machine", "memory-backend=ram"]);
+        }
         if let Some(shift) = self.counting {
             command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
@@ -296,6 +304,21 @@ fn forward_after_firmware(
         }
         to.write_all(new)?;
         to.flush()?;
+    }
+}
+
+/// Memory as the emulator writes it, in MiB: a number with K, M, G or T, or without for MiB. What is no such number is the
+/// emulator's to complain about.
+fn memory_mib(size: &str) -> u64 {
+    let size = size.trim().trim_end_matches(['b', 'B']);
+    let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let number: u64 = digits.parse().unwrap_or(0);
+    match size[digits.len()..].to_ascii_lowercase().as_str() {
+        "k" => number >> 10,
+        "" | "m" => number,
+        "g" => number << 10,
+        "t" => number << 20,
+        _ => 0,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::emulated::{self, Machine, Verdict};
 use crate::initramfs::{self, Prepared};
 use crate::matrix::{self, Column, HOST};
 use crate::setup::{self, Ready};
-use crate::{catalogue, host_tests};
+use crate::{boards, catalogue, host_tests};
 
 /// What to test.
 #[derive(Args)]
@@ -40,6 +40,10 @@ pub(crate) struct Options {
     /// Run emulated tests only.
     #[arg(long)]
     no_host: bool,
+    /// Instead of all that, boot every board, CPU model, memory size and number of CPUs that the kernel is tried on, and write
+    /// down in CAVEATS.md what each does.
+    #[arg(long, conflicts_with_all = ["host_only", "no_host"])]
+    boards: bool,
     /// End a machine that has been silent for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
@@ -51,10 +55,11 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let archs = Arch::chosen(options.arch);
     // First, so that what is missing is told before anything takes its time.
     let ready: Vec<Ready> = if options.host_only { Vec::new() } else { setup::ensure_all(&archs)? };
-    let host = if options.no_host { Vec::new() } else { host_tests::run(filter)? };
+    let host =
+        if options.no_host || options.boards { Vec::new() } else { host_tests::run(filter)? };
     let mut columns = vec![Column { name: HOST, verdicts: host }];
     columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));
-    for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready)) {
+    for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready))? {
         let column = columns.iter_mut().find(|column| column.name == arch.name());
         column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
     }
@@ -95,11 +100,13 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
 fn emulated_tests<'a>(
     options: &Options,
     archs: impl Iterator<Item = (Arch, &'a Ready)>,
-) -> Vec<(Arch, Vec<Verdict>)> {
+) -> Result<Vec<(Arch, Vec<Verdict>)>> {
     let mut machines: Vec<Machine> = Vec::new();
     let mut results = Vec::new();
     for (arch, ready) in archs {
-        for board in arch.description().boards {
+        let of_first = arch.board().features;
+        let boards = arch.description().boards.iter();
+        for board in boards.filter(|board| !options.boards || board.features == of_first) {
             let built = machines
                 .iter()
                 .find(|other| other.arch == arch && other.board.features == board.features)
@@ -126,13 +133,24 @@ fn emulated_tests<'a>(
             }
         }
     }
-    let verdicts = if machines.is_empty() {
-        Vec::new()
+    let first = machines.iter().filter(|machine| std::ptr::eq(machine.board, machine.arch.board()));
+    let built: Vec<boards::Built> = first
+        .map(|machine| {
+            let (kernel, image) = (machine.kernel.clone(), machine.initramfs.clone());
+            boards::Built { arch: machine.arch, prepared: Prepared { kernel, image } }
+        })
+        .collect();
+    let (filter, timeout) = (options.filter.as_deref(), Duration::from_secs(options.timeout));
+    let of_boards = if options.boards {
+        boards::run_all(&built, filter, timeout)?
     } else {
-        emulated::run(&machines, options.filter.as_deref())
+        let verdicts =
+            if machines.is_empty() { Vec::new() } else { emulated::run(&machines, filter) };
+        results.extend(machines.iter().map(|machine| machine.arch).zip(verdicts));
+        boards::run(&built, boards::Which::Short, filter, timeout)
     };
-    results.extend(machines.iter().map(|machine| machine.arch).zip(verdicts));
-    results
+    results.extend(of_boards.into_iter().map(|(arch, verdict)| (arch, vec![verdict])));
+    Ok(results)
 }
 
 /// A name for the image with a kernel's symbols: one for each set of build options.

@@ -7,6 +7,7 @@
 //! | no open-work markers, no `allow`, no `ignore` | what is there is done, and every exception has a reason |
 //! | no number as an offset in assembly | a layout that changes must change the assembly with it |
 //! | test names carry known ids only | a mistyped id would show nothing, silently |
+//! | what programs make the kernel allocate can fail | see [`infallible`] |
 //! | no absolute path of somebody's machine | it would work nowhere else |
 //! | the trees of the architectures are alike | see [`parallel`] |
 //! | licences and the documents are there | they are part of what is delivered |
@@ -124,6 +125,12 @@ fn check(name: &str, text: &str) -> Vec<String> {
     if rust {
         breaches.extend(numeric_offsets(name, text));
         breaches.extend(unknown_ids(name, text));
+        if name.starts_with("kernel/src/process/") {
+            breaches.extend(infallible(name, text, &GROWERS));
+        } else if name.starts_with("kernel/src/sched/") {
+            // Its lists are linked through the threads: adding to one allocates nothing.
+            breaches.extend(infallible(name, text, &[]));
+        }
     }
     breaches
 }
@@ -195,6 +202,76 @@ fn is_register(base: &str) -> bool {
     (width == "r" && (named.contains(&rest) || numbered)) || (width == "e" && named.contains(&rest))
 }
 
+/// What allocates and cannot report that it failed.
+const MAKERS: [&str; 15] = [
+    "Box::new(",
+    "Arc::new(",
+    "Arc::from(",
+    "Vec::from(",
+    "String::from(",
+    "with_capacity(",
+    "vec![",
+    "format!(",
+    ".to_vec()",
+    ".to_string()",
+    ".to_owned()",
+    ".collect()",
+    ".collect::<",
+    ".concat()",
+    ".join(\"",
+];
+/// What grows a list or a text, and may only use room that was reserved.
+const GROWERS: [&str; 7] = [
+    ".push(",
+    ".push_str(",
+    ".push_back(",
+    ".insert(",
+    ".extend(",
+    ".extend_from_slice(",
+    ".resize(",
+];
+/// Lines above a grower among which its room is reserved.
+const NEAR: usize = 8;
+/// The beginning of a comment that says why something of these does not fail, on its line or on one of the two above it.
+const REASON: &str = "// CANNOT FAIL:";
+
+/// Allocations in the code below system calls that end the kernel when the heap is used up. Maps and sets cannot be used at all:
+/// they have no way to fail.
+fn infallible(name: &str, text: &str, growers: &[&str]) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let above = |number: usize, count: usize| &lines[number.saturating_sub(count)..=number];
+    let mut breaches = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        if above(number, 2).iter().any(|line| line.contains(REASON)) {
+            continue;
+        }
+        let mut found = |what: &str, instead: &str| {
+            breaches.push(format!("{name}:{}: `{what}` cannot fail: {instead}", number + 1));
+        };
+        if let Some(maker) = MAKERS.iter().find(|maker| code.contains(**maker)) {
+            found(maker, "memory::fallible has what can");
+        }
+        if let Some(map) =
+            ["BTreeMap", "BTreeSet", "HashMap"].iter().find(|map| code.contains(**map))
+        {
+            found(map, "use a list with memory::fallible::push");
+        }
+        let reserved = above(number, NEAR).iter().any(|line| line.contains("try_reserve"));
+        if let Some(grower) = growers.iter().find(|grower| grows(code, grower) && !reserved) {
+            found(grower, "reserve room before it, or say why there is some");
+        }
+    }
+    breaches
+}
+
+/// Whether a line grows a list with this method. A method of the type itself has the same name, as has one of a single argument.
+fn grows(code: &str, grower: &str) -> bool {
+    code.split_once(grower).is_some_and(|(list, rest)| {
+        !list.ends_with("self") && (grower != ".insert(" || rest.contains(','))
+    })
+}
+
 /// Names of tests that begin with an id which the catalogue does not have.
 fn unknown_ids(name: &str, text: &str) -> Vec<String> {
     let mut breaches = Vec::new();
@@ -249,6 +326,41 @@ mod tests {
         let text = "//! x\n#[test]\nfn t4_t11_x() {}\nfn t99_helper() {}\nlet a = b[1];\n";
         assert_eq!(check("a.rs", text), [""; 0]);
         assert_eq!(check("a.md", "no purpose line needed"), [""; 0]);
+    }
+
+    #[test]
+    fn u1_allocation_that_cannot_fail_is_found_below_system_calls() {
+        let found = |code: &str| infallible("a.rs", code, &GROWERS).len();
+        for code in [
+            "let a = Arc::new(1);",
+            "let a = Box::new(1);",
+            "let a = b.iter().collect();",
+            "let a = b.iter().collect::<Vec<_>>();",
+            "let a = alloc::format!(\"x\");",
+            "let a = \"x\".to_string();",
+            "list.push(1);",
+            "self.list.insert(at, 1);",
+            "text.push_str(\"x\");",
+            "use alloc::collections::BTreeMap;",
+        ] {
+            assert_eq!(found(code), 1, "{code}");
+        }
+        for code in [
+            "// Arc::new(1)",
+            "let a = fallible::shared(1)?;",
+            "fallible::push(&mut list, 1)?;",
+            "list.try_reserve(1)?;\nlist.push(1);",
+            "// CANNOT FAIL: there is room.\nlist.push(1);",
+            "parts.join(separator)",
+            "self.insert(one, other)?;",
+            "memory.insert(Area {",
+        ] {
+            assert_eq!(found(code), 0, "{code}");
+        }
+        let far = format!("list.try_reserve(1)?;\n{}list.push(1);", "\n".repeat(NEAR));
+        assert_eq!(found(&far), 1, "room that was reserved long ago");
+        assert!(!check("kernel/src/process/a.rs", "//! x\nlet a = Box::new(1);\n").is_empty());
+        assert!(check("kernel/src/tests/a.rs", "//! x\nlet a = Box::new(1);\n").is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod any;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-mod pc;
+pub(crate) mod pc;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 mod virt;
 

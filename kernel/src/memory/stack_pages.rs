@@ -68,7 +68,7 @@ fn leaf_table(page: Addr) -> Option<(*const AtomicU64, usize)> {
 }
 
 /// The leaf entry of a page of the arena, if its page table is there.
-fn leaf(page: Addr) -> Option<&'static AtomicU64> {
+pub fn leaf(page: Addr) -> Option<&'static AtomicU64> {
     let (table, index) = leaf_table(page)?;
     // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512.
     Some(unsafe { &*table.add(index) })
@@ -91,7 +91,8 @@ fn body_pages(body: AddrRange, pages: DirtyPages) -> impl Iterator<Item = u64> {
     (0..BODY_PAGES).filter(move |&page| pages.contains(page as u8)).map(address)
 }
 
-/// The same as [`leaf`]; makes and remembers the page table if it is not there yet.
+/// The same as [`leaf`]; makes and remembers the page table if it is not there yet. Two CPUs may do so at once: they get the same
+/// table, and remember it when it can be used on every CPU.
 fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     if let Some(leaf) = leaf(page) {
         return Ok(leaf);

@@ -3,15 +3,16 @@
 use super::abi::{self, Stat, open as flag};
 use super::current;
 use super::error::{Errno, SysResult};
-use super::files::{Descriptor, OpenFile, Pipe, Target};
+use super::file_bytes::FileBytes;
+use super::files::{self, Descriptor, OpenFile, Pipe, Target};
 use super::proc_fs;
 use super::syscall::{WORD_BYTES, get, get_numbers, path, put};
-use super::tree::{self, Content, Node};
+use super::tree::{self, Content, MOST_NAME, Node};
+use crate::memory::fallible;
 use crate::sched;
 use crate::sync::SpinLock;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 const WRITE_ONLY: u32 = 1;
@@ -33,15 +34,37 @@ const PIECE: usize = 512;
 /// The open file behind a descriptor, pinned in the thread until the call ends.
 fn file(number: u64) -> Result<&'static OpenFile, Errno> {
     let descriptor = current().files.lock().get(number)?;
-    Ok(sched::current().pin(descriptor.file))
+    sched::current().pin(descriptor.file).ok_or(Errno::ENFILE)
 }
 
-fn directory() -> String {
+fn directory() -> Arc<String> {
     current().directory.lock().clone()
 }
 
+/// "The current directory", where a call takes a directory.
+pub(super) const HERE: u64 = -100_i64 as u64;
+
+/// A path of the program, made absolute: seen from an open directory, or from the current one.
+fn path_at(from: u64, at: u64) -> Result<String, Errno> {
+    let path = path(at)?;
+    if path.starts_with('/') || from as i32 == HERE as i32 {
+        return tree::absolute(&directory(), &path);
+    }
+    match &file(from)?.target {
+        Target::Node(node, directory) if node.is_directory() => tree::absolute(directory, &path),
+        _ => Err(Errno::ENOTDIR),
+    }
+}
+
 pub(super) fn read(number: u64, to: u64, length: u64) -> SysResult {
-    let file = file(number)?;
+    read_from(file(number)?, to, length)
+}
+
+pub(super) fn write(number: u64, from: u64, length: u64) -> SysResult {
+    write_to(file(number)?, from, length)
+}
+
+pub(super) fn read_from(file: &OpenFile, to: u64, length: u64) -> SysResult {
     transfer(length, |done, piece| {
         let read = file.read(piece)?;
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..read])?;
@@ -58,8 +81,7 @@ pub(super) fn pread(number: u64, to: u64, length: u64, offset: u64) -> SysResult
     })
 }
 
-pub(super) fn write(number: u64, from: u64, length: u64) -> SysResult {
-    let file = file(number)?;
+pub(super) fn write_to(file: &OpenFile, from: u64, length: u64) -> SysResult {
     let result = transfer(length, |done, piece| {
         let at = from.checked_add(done).ok_or(Errno::EFAULT)?;
         let memory = current().memory().ok_or(Errno::EFAULT)?;
@@ -101,8 +123,9 @@ pub(super) fn vectored(
     number: u64,
     vector: u64,
     count: u64,
-    one: fn(u64, u64, u64) -> SysResult,
+    one: fn(&OpenFile, u64, u64) -> SysResult,
 ) -> SysResult {
+    let file = file(number)?;
     if count > 1024 {
         return Err(Errno::EINVAL);
     }
@@ -110,7 +133,7 @@ pub(super) fn vectored(
     for i in 0..count {
         let entry = vector.checked_add(2 * WORD_BYTES * i).ok_or(Errno::EFAULT)?;
         let [base, length] = get_numbers(entry, abi::WORD)?;
-        match one(number, base, length) {
+        match one(file, base, length) {
             Ok(moved) => {
                 done += moved;
                 if moved < length {
@@ -124,43 +147,47 @@ pub(super) fn vectored(
     Ok(done)
 }
 
-pub(super) fn open(at: u64, flags: u32, mode: u32) -> SysResult {
-    let path = path(at)?;
-    let directory = directory();
-    let parts = tree::absolute(&directory, &path);
-    let opened = if let Some(target) = proc_fs::open_path(&parts) {
-        OpenFile::new(target?)
+pub(super) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
+    let path = path_at(from, at)?;
+    let opened = if let Some(target) = proc_fs::open_path(&path) {
+        OpenFile::new(target?)?
     } else {
         let follow = flags & flag::NOFOLLOW == 0;
-        let node = match tree::find(&directory, &path, follow) {
+        let node = match tree::find("/", &path, follow) {
             Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
                 return Err(Errno::EEXIST);
             }
             Ok(node) => node,
             Err(Errno::ENOENT) if flags & CREATE != 0 => {
-                let node = Node::new(Content::File(SpinLock::new(Vec::new())), mode & 0o777);
-                tree::add(&directory, &path, node.clone())?;
-                node
+                let file = Content::File(SpinLock::new(FileBytes::new()));
+                let node = Node::new(file, mode & 0o777)?;
+                match tree::add("/", &path, node.clone()) {
+                    Ok(()) => node,
+                    // Another thread was faster: its file is the one.
+                    Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => tree::find("/", &path, follow)?,
+                    Err(error) => return Err(error),
+                }
             }
             Err(error) => return Err(error),
         };
-        let is_directory = matches!(node.content, Content::Directory(_));
-        if flags & flag::DIRECTORY != 0 && !is_directory {
+        if flags & flag::DIRECTORY != 0 && !node.is_directory() {
             return Err(Errno::ENOTDIR);
         }
         if flags & (WRITE_ONLY | READ_WRITE) != 0 {
             match &node.content {
                 Content::Directory(_) => return Err(Errno::EISDIR),
                 Content::Fixed(_) => return Err(Errno::EROFS),
-                Content::File(bytes) if flags & TRUNCATE != 0 => bytes.lock().clear(),
+                Content::File(bytes) if flags & TRUNCATE != 0 => {
+                    let cut = bytes.lock().set_length(0);
+                    drop(cut);
+                }
                 _ => {}
             }
         }
-        let absolute = alloc::format!("/{}", parts.join("/"));
-        OpenFile::of_node(node, absolute, flags & APPEND != 0)
+        OpenFile::of_node(node, path, flags & APPEND != 0)?
     };
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
-    current().files.lock().add(descriptor, 0)
+    files::add(&current().files, descriptor, 0)
 }
 
 pub(super) fn close(number: u64) -> SysResult {
@@ -170,8 +197,12 @@ pub(super) fn close(number: u64) -> SysResult {
 }
 
 fn stat_of(file: &OpenFile) -> Stat {
+    target_stat(&file.target)
+}
+
+fn target_stat(target: &Target) -> Stat {
     let special = |mode| Stat { inode: 1, mode, links: 1, ..Stat::default() };
-    match &file.target {
+    match target {
         Target::Node(node, _) => node_stat(node),
         Target::Text(text) => Stat { bytes: text.len() as u64, ..special(0o100444) },
         Target::Names(_) => special(0o040555),
@@ -193,18 +224,16 @@ fn node_stat(node: &Node) -> Stat {
     }
 }
 
-fn stat_by_path(at: u64, follow: bool) -> Result<Stat, Errno> {
-    let path = path(at)?;
-    let directory = directory();
-    let parts = tree::absolute(&directory, &path);
-    Ok(match proc_fs::open_path(&parts) {
-        Some(target) => stat_of(&OpenFile::new(target?)),
-        None => node_stat(&*tree::find(&directory, &path, follow)?),
+fn stat_by_path(from: u64, at: u64, follow: bool) -> Result<Stat, Errno> {
+    let path = path_at(from, at)?;
+    Ok(match proc_fs::open_path(&path) {
+        Some(target) => target_stat(&target?),
+        None => node_stat(&*tree::find("/", &path, follow)?),
     })
 }
 
 pub(super) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
-    put(to, &abi::encode_stat(&stat_by_path(at, follow)?))?;
+    put(to, &abi::encode_stat(&stat_by_path(HERE, at, follow)?))?;
     Ok(0)
 }
 
@@ -213,19 +242,21 @@ pub(super) fn fstat(number: u64, to: u64) -> SysResult {
     Ok(0)
 }
 
-pub(super) fn fstatat(number: u64, at: u64, to: u64, flags: u64) -> SysResult {
+/// What a directory, a path and flags lead to: the directory itself, if the path is empty and may be.
+fn stat_at(number: u64, at: u64, flags: u64) -> Result<Stat, Errno> {
     if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
-        return fstat(number, to);
+        return Ok(stat_of(file(number)?));
     }
-    stat(at, to, flags & AT_SYMLINK_NOFOLLOW == 0)
+    stat_by_path(number, at, flags & AT_SYMLINK_NOFOLLOW == 0)
+}
+
+pub(super) fn fstatat(number: u64, at: u64, to: u64, flags: u64) -> SysResult {
+    put(to, &abi::encode_stat(&stat_at(number, at, flags)?))?;
+    Ok(0)
 }
 
 pub(super) fn statx(number: u64, at: u64, flags: u64, to: u64) -> SysResult {
-    if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
-        put(to, &abi::encode_statx(&stat_of(file(number)?)))?;
-    } else {
-        put(to, &abi::encode_statx(&stat_by_path(at, flags & AT_SYMLINK_NOFOLLOW == 0)?))?;
-    }
+    put(to, &abi::encode_statx(&stat_at(number, at, flags)?))?;
     Ok(0)
 }
 
@@ -234,7 +265,7 @@ pub(super) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
     const IN: u16 = 1;
     const OUT: u16 = 4;
     const INVALID: u16 = 0x20;
-    if count > 256 {
+    if count > files::MOST_FILES as u64 {
         return Err(Errno::EINVAL);
     }
     let deadline = match timeout {
@@ -251,7 +282,9 @@ pub(super) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
             let found = if number < 0 {
                 0
             } else {
-                match current().files.lock().get(number as u64).map(|descriptor| descriptor.file) {
+                // Without the lock: the last user of a file may be this look at it.
+                let file = current().files.lock().get(number as u64);
+                match file.map(|descriptor| descriptor.file) {
                     Ok(file) => match &file.target {
                         Target::PipeReader(pipe) if !pipe.is_readable() => 0,
                         Target::Console => {
@@ -298,27 +331,24 @@ pub(super) fn long_seek(number: u64, offset: u64, to: u64, whence: u64) -> SysRe
     Ok(0)
 }
 
-pub(super) fn access(at: u64) -> SysResult {
-    let path = path(at)?;
-    let directory = directory();
-    let parts = tree::absolute(&directory, &path);
-    if let Some(target) = proc_fs::open_path(&parts) {
+pub(super) fn access(from: u64, at: u64) -> SysResult {
+    let path = path_at(from, at)?;
+    if let Some(target) = proc_fs::open_path(&path) {
         return target.map(|_| 0);
     }
-    tree::find(&directory, &path, true).map(|_| 0)
+    tree::find("/", &path, true).map(|_| 0)
 }
 
 pub(super) fn pipe(at: u64, flags: u64) -> SysResult {
-    let (reader, writer) = Pipe::ends();
+    let (reader, writer) = Pipe::ends()?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    let mut files = current().files.lock();
-    let read = files.add(Descriptor { file: reader, close_on_exec }, 0)?;
-    let write = files.add(Descriptor { file: writer, close_on_exec }, 0);
-    drop(files);
+    let descriptors = &current().files;
     let take_back = |number: u64| {
-        let taken = current().files.lock().set(number, None);
+        let taken = descriptors.lock().set(number, None);
         drop(taken);
     };
+    let read = files::add(descriptors, Descriptor { file: reader, close_on_exec }, 0)?;
+    let write = files::add(descriptors, Descriptor { file: writer, close_on_exec }, 0);
     let write = write.inspect_err(|_| take_back(read))?;
     let mut numbers = [0; 8];
     numbers[..4].copy_from_slice(&(read as u32).to_le_bytes());
@@ -331,34 +361,33 @@ pub(super) fn pipe(at: u64, flags: u64) -> SysResult {
 }
 
 pub(super) fn dup(number: u64) -> SysResult {
-    let mut files = current().files.lock();
-    let file = files.get(number)?.file;
-    files.add(Descriptor { file, close_on_exec: false }, 0)
+    let file = current().files.lock().get(number)?.file;
+    files::add(&current().files, Descriptor { file, close_on_exec: false }, 0)
 }
 
 pub(super) fn dup_to(from: u64, to: u64, close_on_exec: bool, same_is_fine: bool) -> SysResult {
-    let mut files = current().files.lock();
-    let file = files.get(from)?.file;
+    let file = current().files.lock().get(from)?.file;
     if from == to {
         return if same_is_fine { Ok(to) } else { Err(Errno::EINVAL) };
     }
-    let replaced = files.set(to, Some(Descriptor { file, close_on_exec }))?;
-    drop(files);
-    drop(replaced);
+    // Used until the lock is open again, whatever becomes of the descriptor.
+    let _used = file.clone();
+    let replaced = current().files.lock().set(to, Some(Descriptor { file, close_on_exec }));
+    drop(replaced?);
     Ok(to)
 }
 
 pub(super) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
-    let mut files = current().files.lock();
-    let descriptor = files.get(number)?;
+    let descriptor = current().files.lock().get(number)?;
     match command {
         // F_DUPFD, F_DUPFD_CLOEXEC
         0 | 1030 => {
-            files.add(Descriptor { close_on_exec: command == 1030, ..descriptor }, argument)
+            let close_on_exec = command == 1030;
+            files::add(&current().files, Descriptor { close_on_exec, ..descriptor }, argument)
         }
         // F_GETFD, F_SETFD
         1 => Ok(u64::from(descriptor.close_on_exec)),
-        2 => files.set_close_on_exec(number, argument & 1 != 0).map(|()| 0),
+        2 => current().files.lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0),
         // F_GETFL, F_SETFL
         3 => Ok(u64::from(READ_WRITE)),
         4 => Ok(0),
@@ -395,112 +424,106 @@ pub(super) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
 
 pub(super) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
     let file = file(number)?;
-    let entries: Vec<(String, u64, u8)> = match &file.target {
-        Target::Node(node, path) => {
-            let kind = |node: &Arc<Node>| (node.mode() >> 12) as u8;
-            let mut entries: Vec<_> = node
-                .entries()
-                .ok_or(Errno::ENOTDIR)?
-                .into_iter()
-                .map(|(name, node)| (name, node.inode, kind(&node)))
-                .collect();
-            if path == "/" {
-                entries.retain(|entry| !entry.0.is_empty());
-            }
-            entries
-        }
-        Target::Names(names) => names.iter().map(|name| (name.clone(), 1, 0)).collect(),
-        _ => return Err(Errno::ENOTDIR),
-    };
     let mut done = 0;
-    let from = file.position.load(Ordering::Relaxed);
-    for (i, (name, inode, kind)) in entries.iter().enumerate().skip(from as usize) {
+    let mut name = [0; MOST_NAME];
+    while let Some((name_bytes, inode, mode)) = file.next_name(&mut name)? {
         // inode 8, offset 8, length 2, type 1, name, NUL; a multiple of 8.
-        let bytes = (19 + name.len() + 1).next_multiple_of(8);
+        let bytes = (19 + name_bytes + 1).next_multiple_of(8);
         if done + bytes as u64 > length {
             if done == 0 {
                 return Err(Errno::EINVAL);
             }
             break;
         }
-        let mut entry = [0; 19 + 256 + 8];
+        let name = &name[..name_bytes];
+        let at = to.checked_add(done).ok_or(Errno::EFAULT)?;
+        let mut entry = [0; 19 + MOST_NAME + 9];
         entry[..8].copy_from_slice(&inode.to_le_bytes());
-        entry[8..16].copy_from_slice(&(i as u64 + 1).to_le_bytes());
         entry[16..18].copy_from_slice(&(bytes as u16).to_le_bytes());
-        entry[18] = *kind;
-        entry[19..19 + name.len()].copy_from_slice(name.as_bytes());
-        put(to.checked_add(done).ok_or(Errno::EFAULT)?, &entry[..bytes])?;
+        entry[18] = (mode >> 12) as u8;
+        entry[19..19 + name.len()].copy_from_slice(name);
+        match put(at, &entry[..bytes]) {
+            Ok(()) => {}
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+        // Only now: a program that could not take the name gets it again.
+        let position = file.passed(name)?;
+        put(at + 8, &position.to_le_bytes())?;
         done += bytes as u64;
-        file.position.store(i as u64 + 1, Ordering::Relaxed);
     }
     Ok(done)
 }
 
 pub(super) fn getcwd(to: u64, length: u64) -> SysResult {
-    let mut path = directory().into_bytes();
-    path.push(0);
-    if path.len() as u64 > length {
+    let path = directory();
+    let bytes = path.len() as u64 + 1;
+    if bytes > length {
         return Err(Errno::ERANGE);
     }
-    put(to, &path)?;
-    Ok(path.len() as u64)
+    put(to, path.as_bytes())?;
+    put(to.checked_add(bytes - 1).ok_or(Errno::EFAULT)?, &[0])?;
+    Ok(bytes)
 }
 
 pub(super) fn chdir(at: u64) -> SysResult {
-    let path = path(at)?;
-    let directory = directory();
-    let parts = tree::absolute(&directory, &path);
-    let node = tree::find(&directory, &path, true)?;
+    let path = path_at(HERE, at)?;
+    let node = tree::find("/", &path, true)?;
     if node.mode() & 0o170000 != 0o040000 {
         return Err(Errno::ENOTDIR);
     }
-    *current().directory.lock() = alloc::format!("/{}", parts.join("/"));
+    let path = fallible::shared(path)?;
+    let before = core::mem::replace(&mut *current().directory.lock(), path);
+    drop(before);
     Ok(0)
 }
 
-pub(super) fn mkdir(at: u64, _mode: u32) -> SysResult {
-    tree::add(&directory(), &path(at)?, Node::directory()).map(|()| 0)
+pub(super) fn mkdir(from: u64, at: u64, _mode: u32) -> SysResult {
+    tree::add("/", &path_at(from, at)?, Node::directory()?).map(|()| 0)
 }
 
-pub(super) fn unlink(at: u64, is_directory: bool) -> SysResult {
-    tree::remove(&directory(), &path(at)?, is_directory).map(|()| 0)
+pub(super) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
+    tree::remove("/", &path_at(from, at)?, is_directory).map(|()| 0)
 }
 
-pub(super) fn rename(from: u64, to: u64) -> SysResult {
-    tree::rename(&directory(), &path(from)?, &path(to)?).map(|()| 0)
+pub(super) fn rename(from_directory: u64, from: u64, to_directory: u64, to: u64) -> SysResult {
+    let from = path_at(from_directory, from)?;
+    tree::rename("/", &from, &path_at(to_directory, to)?).map(|()| 0)
 }
 
-pub(super) fn symlink(target: u64, at: u64) -> SysResult {
-    let node = Node::new(Content::Link(path(target)?), 0o777);
-    tree::add(&directory(), &path(at)?, node).map(|()| 0)
+pub(super) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
+    tree::add("/", &path_at(from, at)?, tree::link_to(&path(target)?)?).map(|()| 0)
 }
 
-pub(super) fn readlink(at: u64, to: u64, length: u64) -> SysResult {
-    let path = path(at)?;
-    let directory = directory();
-    let parts = tree::absolute(&directory, &path);
-    let names: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let target = match names.as_slice() {
-        ["proc", "self"] => alloc::format!("{}", proc_fs::self_id()),
-        ["proc", "self", "exe"] => current().executable.lock().clone(),
-        _ => match &tree::find(&directory, &path, false)?.content {
-            Content::Link(target) => target.clone(),
-            _ => return Err(Errno::EINVAL),
-        },
+pub(super) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
+    let path = path_at(from, at)?;
+    let answer = |target: &[u8]| {
+        let bytes = &target[..(target.len() as u64).min(length) as usize];
+        put(to, bytes)?;
+        Ok(bytes.len() as u64)
     };
-    let bytes = &target.as_bytes()[..target.len().min(length as usize)];
-    put(to, bytes)?;
-    Ok(bytes.len() as u64)
+    match path.as_str() {
+        "/proc/self" => {
+            let mut digits = [0; 20];
+            answer(proc_fs::decimal(current().id, &mut digits))
+        }
+        "/proc/self/exe" => {
+            let executable = current().executable.lock().clone();
+            answer(executable.as_bytes())
+        }
+        _ => match &tree::find("/", &path, false)?.content {
+            Content::Link(target) => answer(target.as_bytes()),
+            _ => Err(Errno::EINVAL),
+        },
+    }
 }
 
 pub(super) fn truncate(number: u64, length: u64) -> SysResult {
     let Target::Node(node, _) = &file(number)?.target else { return Err(Errno::EINVAL) };
     let Content::File(bytes) = &node.content else { return Err(Errno::EINVAL) };
-    let mut bytes = bytes.lock();
-    if length > bytes.len() as u64 {
-        return Err(Errno::EFBIG);
-    }
-    bytes.truncate(length as usize);
+    // What is cut off goes without the lock.
+    let cut = bytes.lock().set_length(length)?;
+    drop(cut);
     Ok(0)
 }
 

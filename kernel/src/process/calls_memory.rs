@@ -1,36 +1,56 @@
 //! System calls about memory.
 
 use super::abi::USER_TOP;
+use super::areas::{Area, PAGE};
 use super::current;
 use super::error::{Errno, SysResult};
 use super::files::Target;
-use super::memory::{Area, Kind, Memory};
+use super::memory::{Memory, Staged, Wanted};
+use super::tree::{Content, Special};
 use crate::arch::paging::Access;
 use crate::sync::Mutex;
 use alloc::sync::Arc;
 
-const PAGE: u64 = 4096;
 const PROT_READ: u64 = 1;
 const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
+const MAP_TYPE: u64 = 0xf;
+const MAP_SHARED: u64 = 1;
+const MAP_SHARED_VALIDATE: u64 = 3;
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
 const MREMAP_MAYMOVE: u64 = 1;
+const MREMAP_FIXED: u64 = 2;
+const MADV_DONTNEED: u64 = 4;
 
 fn memory() -> Result<Arc<Mutex<Memory>>, Errno> {
     current().memory().ok_or(Errno::ENOMEM)
 }
 
-fn access(protection: u64) -> Access {
+/// Whether a protection can be read: all that can be written or executed can.
+const fn is_readable(protection: u64) -> bool {
+    protection & (PROT_READ | PROT_WRITE | PROT_EXEC) != 0
+}
+
+const fn access(protection: u64) -> Access {
     Access { write: protection & PROT_WRITE != 0, exec: protection & PROT_EXEC != 0 }
+}
+
+/// A length in whole pages.
+fn whole_pages(length: u64) -> Result<u64, Errno> {
+    if length == 0 {
+        return Err(Errno::EINVAL);
+    }
+    length.checked_next_multiple_of(PAGE).filter(|&length| length <= USER_TOP).ok_or(Errno::ENOMEM)
 }
 
 /// A page-aligned range inside the user half.
 fn range(at: u64, length: u64) -> Result<(u64, u64), Errno> {
-    if !at.is_multiple_of(PAGE) || length == 0 {
+    if !at.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    let length = length.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
+    let length = whole_pages(length)?;
     let top = at.checked_add(length).filter(|&top| top <= USER_TOP).ok_or(Errno::ENOMEM)?;
     Ok((at, top))
 }
@@ -43,85 +63,88 @@ pub(super) fn mmap(
     file: u64,
     offset: u64,
 ) -> SysResult {
-    let fixed = flags & MAP_FIXED != 0;
-    let (_, top) = range(if fixed { at } else { 0 }, length)?;
-    let length = top - if fixed { at } else { 0 };
-    let memory = memory()?;
-    let lowest = {
-        let mut memory = memory.lock();
-        let lowest = if fixed { at } else { memory.find_space(length).ok_or(Errno::ENOMEM)? };
-        if fixed {
-            memory.unmap(lowest, lowest + length);
-        }
-        memory.add(Area {
-            lowest,
-            top: lowest + length,
-            read: protection & (PROT_READ | PROT_WRITE | PROT_EXEC) != 0,
-            access: access(protection),
-            kind: Kind::Mapped,
-        })?;
-        lowest
-    };
-    if flags & MAP_ANONYMOUS == 0 {
-        // Private: a copy of the file as it is now.
-        let file = current().files.lock().get(file)?.file;
-        let Target::Node(node, _) = &file.target else { return Err(Errno::EACCES) };
-        let mut piece = [0; 512];
-        let mut done = 0;
-        while done < length {
-            let read = node.read_at(offset + done, &mut piece)?;
-            if read == 0 {
-                break;
-            }
-            let read = read.min((length - done) as usize);
-            memory.lock().write_image(lowest + done, &piece[..read])?;
-            done += read as u64;
-        }
+    let length = whole_pages(length)?;
+    if !(MAP_SHARED..=MAP_SHARED_VALIDATE).contains(&(flags & MAP_TYPE)) {
+        return Err(Errno::EINVAL);
     }
-    Ok(lowest)
+    let wanted = match flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) {
+        0 => Wanted::Anywhere(at),
+        _ if !at.is_multiple_of(PAGE) => return Err(Errno::EINVAL),
+        MAP_FIXED => Wanted::Exactly(at),
+        _ => Wanted::There(at),
+    };
+    let mut like = Area {
+        lowest: 0,
+        top: 0,
+        read: is_readable(protection),
+        access: access(protection),
+        grows: false,
+        of_file: false,
+    };
+    let staged = if flags & MAP_ANONYMOUS != 0 {
+        Staged::default()
+    } else {
+        // Private: a copy of the file as it is now.
+        if !offset.is_multiple_of(PAGE) || offset.checked_add(length).is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let file = current().files.lock().get(file)?.file;
+        match &file.target {
+            Target::Node(node, _) => match node.content {
+                Content::Special(Special::Zero) => Staged::default(),
+                Content::Fixed(_) | Content::File(_) => {
+                    like.of_file = true;
+                    Staged::copy(node, offset, length)?
+                }
+                _ => return Err(Errno::ENODEV),
+            },
+            _ => return Err(Errno::ENODEV),
+        }
+    };
+    memory()?.lock().map(wanted, length, like, staged)
 }
 
 pub(super) fn munmap(at: u64, length: u64) -> SysResult {
-    let (lowest, top) = range(at, length)?;
-    memory()?.lock().unmap(lowest, top);
+    let (lowest, top) = range(at, length).map_err(|_| Errno::EINVAL)?;
+    memory()?.lock().unmap(lowest, top)?;
     Ok(0)
 }
 
 pub(super) fn mprotect(at: u64, length: u64, protection: u64) -> SysResult {
-    if length == 0 {
+    if length == 0 && at.is_multiple_of(PAGE) {
         return Ok(0);
     }
     let (lowest, top) = range(at, length)?;
-    memory()?.lock().protect(lowest, top, protection & 7 != 0, access(protection))?;
+    memory()?.lock().protect(lowest, top, is_readable(protection), access(protection))?;
     Ok(0)
 }
 
-/// Grows or shrinks a mapping; moves it if it may.
-pub(super) fn mremap(at: u64, old: u64, new: u64, flags: u64) -> SysResult {
-    let (lowest, old_top) = range(at, old)?;
-    let (_, new_top) = range(at, new)?;
-    let memory = memory()?;
-    let mut memory = memory.lock();
-    if new_top <= old_top {
-        if new_top < old_top {
-            memory.unmap(new_top, old_top);
-        }
-        return Ok(lowest);
+/// Makes a mapping larger or smaller; moves it if it may.
+pub(super) fn mremap(at: u64, old: u64, new: u64, flags: u64, to: u64) -> SysResult {
+    let may_move = flags & MREMAP_MAYMOVE != 0;
+    let is_fixed = flags & MREMAP_FIXED != 0;
+    let (lowest, old_top) = range(at, old).map_err(|_| Errno::EINVAL)?;
+    let new = whole_pages(new)?;
+    if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED) != 0
+        || is_fixed && (!may_move || !to.is_multiple_of(PAGE))
+    {
+        return Err(Errno::EINVAL);
     }
-    if flags & MREMAP_MAYMOVE == 0 {
-        return Err(Errno::ENOMEM);
+    let to = is_fixed.then_some(to);
+    memory()?.lock().remap(lowest, old_top - lowest, new, may_move, to)
+}
+
+/// Advice is not needed, but for the one that is a promise: what is not needed reads as zeros afterwards.
+pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
+    if !at.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
     }
-    let area = memory.areas().iter().find(|area| area.lowest <= lowest && old_top <= area.top);
-    let area = *area.ok_or(Errno::EFAULT)?;
-    let to = memory.find_space(new_top - lowest).ok_or(Errno::ENOMEM)?;
-    memory.add(Area { lowest: to, top: to + (new_top - lowest), ..area })?;
-    let mut piece = [0; 512];
-    for offset in (0..old_top - lowest).step_by(piece.len()) {
-        memory.read(lowest + offset, &mut piece)?;
-        memory.write_image(to + offset, &piece)?;
+    if length == 0 || advice != MADV_DONTNEED {
+        return Ok(0);
     }
-    memory.unmap(lowest, old_top);
-    Ok(to)
+    let (lowest, top) = range(at, length)?;
+    memory()?.lock().discard(lowest, top)?;
+    Ok(0)
 }
 
 pub(super) fn brk(wanted: u64) -> SysResult {

@@ -3,16 +3,23 @@
 use super::abi::{self, MACHINE, SystemInfo, USER_TOP};
 use super::error::{Errno, SysResult};
 use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
-use super::{current, life};
+use super::{Process, current, files, life, table};
+use crate::memory::fallible;
 use crate::sched::{self, WaitQueue};
 use crate::sync::SpinLock;
 use crate::{cpus, memory, time};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use kstack_core::exec::WordSize;
 
 pub(super) fn wait4(which: i64, status: u64, options: u64) -> SysResult {
     const NO_HANG: u64 = 1;
+    // WNOHANG, WUNTRACED, WCONTINUED, __WNOTHREAD, __WALL, __WCLONE
+    const KNOWN: u64 = 0xe000_000b;
+    if options & 0xffff_ffff & !KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
     match life::wait(which, options & NO_HANG != 0)? {
         Some((id, ended)) => {
             if status != 0 {
@@ -24,46 +31,64 @@ pub(super) fn wait4(which: i64, status: u64, options: u64) -> SysResult {
     }
 }
 
-pub(super) fn kill(which: i64, signal: u64) -> SysResult {
-    // 0 and -group: the caller's group, which is the caller alone.
-    let id = if which > 0 { which as u64 } else { current().id };
-    let process = super::find(id).ok_or(Errno::ESRCH)?;
-    life::send_signal(&process, signal)
-}
-
-pub(super) fn tkill(thread: u64, signal: u64) -> SysResult {
-    let me = current();
-    if me.id == thread || me.live_threads().iter().any(|other| other.id() == thread) {
-        return life::send_signal(me, signal);
-    }
-    kill(thread as i64, signal)
-}
-
 /// The number a thread has for programs: the first one's is the process's.
 pub(super) fn thread_number() -> u64 {
-    let me = sched::current();
-    let process = current();
-    let first =
-        process.threads.lock().first().is_none_or(|first| core::ptr::eq(first.as_ptr(), me));
-    if first { process.id } else { me.id() }
+    sched::current().number()
 }
 
-pub(super) fn sigaction(signal: u64, new: u64, old: u64) -> SysResult {
-    const SIGKILL: u64 = 9;
-    const SIGSTOP: u64 = 19;
-    if signal == 0 || signal > 64 || new != 0 && (signal == SIGKILL || signal == SIGSTOP) {
-        return Err(Errno::EINVAL);
+/// The process that a call about groups means: 0 is the caller.
+fn process(number: u64) -> Result<Arc<Process>, Errno> {
+    match number as i32 {
+        0 => Ok(current().clone()),
+        1.. => table::find(number & 0x7fff_ffff).ok_or(Errno::ESRCH),
+        _ => Err(Errno::ESRCH),
     }
-    let process = current();
-    let before = process.actions.lock().get(&signal).copied().unwrap_or([0; abi::SIGACTION_BYTES]);
-    if new != 0 {
-        let action = get::<{ abi::SIGACTION_BYTES }>(new)?;
-        process.actions.lock().insert(signal, action);
+}
+
+pub(super) fn getpgid(number: u64) -> SysResult {
+    Ok(process(number)?.group.load(Ordering::Relaxed))
+}
+
+pub(super) fn getsid(number: u64) -> SysResult {
+    Ok(process(number)?.session.load(Ordering::Relaxed))
+}
+
+/// Puts the caller, or a child of it, into a group of its session, or into one of its own.
+pub(super) fn setpgid(number: u64, group: u64) -> SysResult {
+    let me = current();
+    let session = me.session.load(Ordering::Relaxed);
+    let process = process(number)?;
+    if process.id != me.id && process.parent.load(Ordering::Relaxed) != me.id {
+        return Err(Errno::ESRCH);
     }
-    if old != 0 {
-        put(old, &before)?;
+    if process.session.load(Ordering::Relaxed) != session || process.id == session {
+        return Err(Errno::EPERM);
     }
+    let group = match group as i32 {
+        0 => process.id,
+        1.. => group & 0x7fff_ffff,
+        _ => return Err(Errno::EINVAL),
+    };
+    let mut is_there = group == process.id;
+    table::for_each(table::Which::Group(group), |other| {
+        is_there |= other.session.load(Ordering::Relaxed) == session;
+    });
+    if !is_there {
+        return Err(Errno::EPERM);
+    }
+    process.group.store(group, Ordering::Relaxed);
     Ok(0)
+}
+
+/// A session and a group of its own; not for one that leads a group already.
+pub(super) fn setsid() -> SysResult {
+    let me = current();
+    if table::for_each(table::Which::Group(me.id), |_| {}) > 0 {
+        return Err(Errno::EPERM);
+    }
+    me.session.store(me.id, Ordering::Relaxed);
+    me.group.store(me.id, Ordering::Relaxed);
+    Ok(me.id)
 }
 
 /// Signals are never delivered to a handler, so which ones are blocked changes nothing.
@@ -86,10 +111,15 @@ pub(super) fn pause() -> SysResult {
 
 fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {
     let [seconds, nanoseconds] = get_numbers(at, size)?;
-    if nanoseconds >= 1_000_000_000 || seconds > 1 << 32 {
+    let is_negative = match size {
+        WordSize::Four => (seconds as i32) < 0,
+        WordSize::Eight => (seconds as i64) < 0,
+    };
+    if nanoseconds >= 1_000_000_000 || is_negative {
         return Err(Errno::EINVAL);
     }
-    Ok(seconds * 1_000_000_000 + nanoseconds)
+    // A hundred years are as good as any number beyond.
+    Ok(seconds.min(100 * 366 * 86_400) * 1_000_000_000 + nanoseconds)
 }
 
 pub(super) fn nanosleep(at: u64) -> SysResult {
@@ -149,7 +179,7 @@ pub(super) fn sysinfo(to: u64) -> SysResult {
         uptime_seconds: time::nanoseconds() / 1_000_000_000,
         total_bytes: memory::frames::total_count() as u64 * frame,
         free_bytes: memory::frames::free_count() as u64 * frame,
-        processes: super::all().len() as u16,
+        processes: table::count().min(0xffff) as u16,
     };
     put(to, &abi::encode_sysinfo(&info))?;
     Ok(0)
@@ -172,8 +202,12 @@ pub(super) fn uname(to: u64) -> SysResult {
 }
 
 pub(super) fn getrandom(to: u64, length: u64) -> SysResult {
-    let length = length.min(256);
+    // As many as Linux gives at once.
+    let length = length.min(0x1ff_ffff);
     for done in (0..length).step_by(16) {
+        if sched::current().killed() {
+            return Err(Errno::EINTR);
+        }
         let piece = (length - done).min(16) as usize;
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &super::random_bytes()[..piece])?;
     }
@@ -190,7 +224,7 @@ pub(super) fn prlimit<const N: usize>(
     if old != 0 {
         let soft = match resource {
             STACK => super::memory::STACK_LIMIT,
-            FILES => 256,
+            FILES => files::MOST_FILES as u64,
             _ => u64::MAX,
         };
         put(old, &encode(soft, u64::MAX))?;
@@ -303,8 +337,7 @@ fn futex_wait(address: u64, value: u32, deadline: u64) -> SysResult {
     let (process, thread) = (current().id, sched::current().id());
     {
         let mut sleepers = SLEEPERS.lock();
-        sleepers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        sleepers.push(Sleeper { process, address, thread });
+        fallible::push(&mut sleepers, Sleeper { process, address, thread })?;
     }
     let leave = || SLEEPERS.lock().retain(|sleeper| sleeper.thread != thread);
     // In the list first, then the look: a wake in between takes us out of the list.
@@ -336,6 +369,11 @@ fn futex_wait(address: u64, value: u32, deadline: u64) -> SysResult {
         }
     }
     Ok(0)
+}
+
+/// A thread that ends sleeps on nothing: one whose stack overflowed in its sleep did not say so itself.
+pub(super) fn futex_forget(thread: u64) {
+    SLEEPERS.lock().retain(|sleeper| sleeper.thread != thread);
 }
 
 /// Wakes up to `most` threads that sleep on an address of the calling process; how many it were.

@@ -3,6 +3,7 @@
 //! One newtype for the whole of `process`: every fallible path that ends at a system call speaks in [`Errno`], so
 //! that the number is chosen where the reason is known. The values are those all five architectures share.
 
+use crate::memory::fallible::NoMemory;
 use core::fmt;
 
 /// A Linux error number; a system call returns its negation.
@@ -24,8 +25,8 @@ macro_rules! errnos {
 
 errnos! {
     EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, E2BIG = 7, ENOEXEC = 8, EBADF = 9,
-    ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EACCES = 13, EFAULT = 14, EEXIST = 17,
-    ENOTDIR = 20, EISDIR = 21, EINVAL = 22, EMFILE = 24, ENOTTY = 25, EFBIG = 27, ENOSPC = 28,
+    ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EACCES = 13, EFAULT = 14, EEXIST = 17, ENODEV = 19,
+    ENOTDIR = 20, EISDIR = 21, EINVAL = 22, ENFILE = 23, EMFILE = 24, ENOTTY = 25, EFBIG = 27, ENOSPC = 28,
     ESPIPE = 29, EROFS = 30, EPIPE = 32, ERANGE = 34, ENAMETOOLONG = 36, ENOSYS = 38,
     ENOTEMPTY = 39, ELOOP = 40, ETIMEDOUT = 110,
 }
@@ -34,6 +35,12 @@ impl Errno {
     /// The value a system call leaves in its result register.
     pub(crate) const fn as_result(self) -> u64 {
         (self.0 as i64).wrapping_neg() as u64
+    }
+}
+
+impl From<NoMemory> for Errno {
+    fn from(_: NoMemory) -> Self {
+        Self::ENOMEM
     }
 }
 

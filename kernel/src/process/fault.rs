@@ -17,7 +17,8 @@ pub fn on_user_fault(address: u64, write: bool, exec: bool) {
         Ok(()) => return,
         Err(Bad::Address) => SIGSEGV,
         Err(Bad::NoMemory) => {
-            log!("out of memory: process {} ({}) is killed", process.id, process.name());
+            let (id, name) = (process.id, process.name());
+            life::tell(format_args!("out of memory: process {id} ({name}) is killed"));
             SIGKILL
         }
     };

@@ -1,8 +1,9 @@
 //! Open files: what a descriptor leads to, and pipes.
 
 use super::error::Errno;
-use super::tree::{Content, Node, Special};
+use super::tree::{Content, Entry, MOST_NAME, Node, Special};
 use crate::console;
+use crate::memory::fallible;
 use crate::sched::WaitQueue;
 use crate::sync::SpinLock;
 use alloc::collections::VecDeque;
@@ -13,8 +14,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes a pipe holds.
 const PIPE_BYTES: usize = 64 << 10;
-/// Descriptors of a process.
-const MOST_FILES: usize = 256;
+/// Descriptors of a process: what Linux allows one that has not asked for more.
+pub(super) const MOST_FILES: usize = 1024;
 
 /// A pipe: bytes on their way from writers to readers.
 #[derive(Debug)]
@@ -32,8 +33,8 @@ pub(crate) enum Target {
     Node(Arc<Node>, String),
     /// Text made when it was opened: a file of /proc.
     Text(Vec<u8>),
-    /// The names in a directory of /proc.
-    Names(Vec<String>),
+    /// The names in a directory of /proc, a line each.
+    Names(String),
     /// The end of a pipe that is read.
     PipeReader(Arc<Pipe>),
     /// The end that is written.
@@ -50,8 +51,12 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     pub(crate) target: Target,
+    /// For a directory of the tree: how many names have been read; in one of /proc, the bytes of them.
     pub(crate) position: AtomicU64,
     pub(crate) append: bool,
+    /// The last name that was read from a directory, and the position behind it: reading continues there, whatever has come and
+    /// gone since.
+    last_name: SpinLock<(u64, String)>,
 }
 
 /// One descriptor.
@@ -62,21 +67,69 @@ pub(crate) struct Descriptor {
 }
 
 /// All descriptors of a process.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Files(Vec<Option<Descriptor>>);
 
 impl OpenFile {
-    pub(crate) fn new(target: Target) -> Arc<Self> {
-        Arc::new(Self { target, position: AtomicU64::new(0), append: false })
+    pub(crate) fn new(target: Target) -> Result<Arc<Self>, Errno> {
+        Self::made(target, false)
+    }
+
+    fn made(target: Target, append: bool) -> Result<Arc<Self>, Errno> {
+        let (position, last_name) = (AtomicU64::new(0), SpinLock::new((0, String::new())));
+        Ok(fallible::shared(Self { target, position, append, last_name })?)
     }
 
     /// Opens a node.
-    pub(crate) fn of_node(node: Arc<Node>, path: String, append: bool) -> Arc<Self> {
+    pub(crate) fn of_node(node: Arc<Node>, path: String, append: bool) -> Result<Arc<Self>, Errno> {
         let target = match &node.content {
             Content::Special(Special::Console) => Target::Console,
             _ => Target::Node(node, path),
         };
-        Arc::new(Self { target, position: AtomicU64::new(0), append })
+        Self::made(target, append)
+    }
+
+    /// The next name of an open directory, with number and mode: its bytes go to `to`. It is read once [`OpenFile::passed`]
+    /// says so.
+    pub(super) fn next_name(
+        &self,
+        to: &mut [u8; MOST_NAME],
+    ) -> Result<Option<(usize, u64, u32)>, Errno> {
+        let position = self.position.load(Ordering::Relaxed);
+        match &self.target {
+            Target::Node(node, _) => {
+                let (behind, last) = {
+                    let last = self.last_name.lock();
+                    (last.0, fallible::text(&last.1)?)
+                };
+                // Elsewhere than where reading stopped: the program went there.
+                let index = usize::try_from(position).unwrap_or(usize::MAX);
+                let is_next = position == behind && position != 0;
+                node.entry(if is_next { Entry::After(&last) } else { Entry::At(index) }, to)
+            }
+            Target::Names(names) => {
+                let from = usize::try_from(position).ok().and_then(|from| names.get(from..));
+                let Some(name) = from.and_then(|rest| rest.lines().next()) else { return Ok(None) };
+                let length = name.len().min(to.len());
+                to[..length].copy_from_slice(&name.as_bytes()[..length]);
+                Ok(Some((length, 1, 0)))
+            }
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// The name was read: the next one comes next. Gives out the new position.
+    pub(super) fn passed(&self, name: &[u8]) -> Result<u64, Errno> {
+        let Target::Node(..) = &self.target else {
+            let step = name.len() as u64 + 1;
+            return Ok(self.position.fetch_add(step, Ordering::Relaxed) + step);
+        };
+        let name = core::str::from_utf8(name).map_err(|_| Errno::EINVAL)?;
+        let name = fallible::text(name)?;
+        let mut last = self.last_name.lock();
+        let position = self.position.fetch_add(1, Ordering::Relaxed) + 1;
+        *last = (position, name);
+        Ok(position)
     }
 
     /// Reads from where the file stands; sleeps for pipes and the console. 0: the end.
@@ -155,14 +208,20 @@ impl Drop for OpenFile {
 
 impl Pipe {
     /// A pipe's two ends: read, write.
-    pub(crate) fn ends() -> (Arc<OpenFile>, Arc<OpenFile>) {
-        let pipe = Arc::new(Self {
+    pub(crate) fn ends() -> Result<(Arc<OpenFile>, Arc<OpenFile>), Errno> {
+        // An end takes itself off its count when it goes, so each is counted when it is there.
+        let pipe = fallible::shared(Self {
             bytes: SpinLock::new(VecDeque::new()),
-            readers: AtomicU32::new(1),
-            writers: AtomicU32::new(1),
+            readers: AtomicU32::new(0),
+            writers: AtomicU32::new(0),
             changed: WaitQueue::new(),
-        });
-        (OpenFile::new(Target::PipeReader(pipe.clone())), OpenFile::new(Target::PipeWriter(pipe)))
+        })?;
+        let reader = OpenFile::new(Target::PipeReader(pipe.clone()));
+        pipe.readers.store(1, Ordering::Release);
+        let reader = reader?;
+        let writer = OpenFile::new(Target::PipeWriter(pipe.clone()));
+        pipe.writers.store(1, Ordering::Release);
+        Ok((reader, writer?))
     }
 
     fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
@@ -200,6 +259,7 @@ impl Pipe {
                         full = true;
                         return true;
                     }
+                    // CANNOT FAIL: reserved above.
                     bytes.extend(&from[written..written + piece]);
                     written += piece;
                     true
@@ -224,10 +284,16 @@ impl Pipe {
 
 impl Files {
     /// Input, output and errors on one file each.
-    pub(crate) fn standard(input: Arc<OpenFile>, output: Arc<OpenFile>) -> Self {
+    pub(crate) fn standard(input: Arc<OpenFile>, output: Arc<OpenFile>) -> Result<Self, Errno> {
         let descriptor =
             |file: &Arc<OpenFile>| Some(Descriptor { file: file.clone(), close_on_exec: false });
-        Self(alloc::vec![descriptor(&input), descriptor(&output), descriptor(&output)])
+        let three = [descriptor(&input), descriptor(&output), descriptor(&output)];
+        Ok(Self(fallible::collect(three.into_iter())?))
+    }
+
+    /// The same descriptors for a child.
+    pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
+        Ok(Self(fallible::collect(self.0.iter().cloned())?))
     }
 
     pub(crate) fn get(&self, number: u64) -> Result<Descriptor, Errno> {
@@ -235,13 +301,23 @@ impl Files {
         slot.and_then(Clone::clone).ok_or(Errno::EBADF)
     }
 
-    /// The lowest free number from `lowest` on.
-    pub(crate) fn add(&mut self, descriptor: Descriptor, lowest: u64) -> Result<u64, Errno> {
-        let lowest = usize::try_from(lowest).map_err(|_| Errno::EINVAL)?;
-        let free = (lowest..MOST_FILES).find(|&i| self.0.get(i).is_none_or(Option::is_none));
+    /// The lowest free number from `lowest` on, with a place.
+    fn free_number(&mut self, lowest: u64) -> Result<usize, Errno> {
+        let lowest = usize::try_from(lowest).ok().filter(|&lowest| lowest < MOST_FILES);
+        let mut numbers = lowest.ok_or(Errno::EINVAL)?..MOST_FILES;
+        let free = numbers.find(|&i| self.0.get(i).is_none_or(Option::is_none));
         let number = free.ok_or(Errno::EMFILE)?;
-        self.set(number as u64, Some(descriptor))?;
-        Ok(number as u64)
+        self.make_place(number)?;
+        Ok(number)
+    }
+
+    fn make_place(&mut self, number: usize) -> Result<(), Errno> {
+        if number >= self.0.len() {
+            let more = number + 1 - self.0.len();
+            self.0.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+            self.0.resize(number + 1, None);
+        }
+        Ok(())
     }
 
     /// Replaces what a number leads to; gives out what it led to before.
@@ -252,16 +328,13 @@ impl Files {
     ) -> Result<Option<Descriptor>, Errno> {
         let number =
             usize::try_from(number).ok().filter(|&i| i < MOST_FILES).ok_or(Errno::EBADF)?;
-        if number >= self.0.len() {
-            self.0.resize(number + 1, None);
-        }
+        self.make_place(number)?;
         Ok(core::mem::replace(&mut self.0[number], to))
     }
 
-    /// What execve closes.
-    pub(crate) fn close_on_exec(&mut self) -> Vec<Descriptor> {
-        let closing = |slot: &mut Option<Descriptor>| slot.take_if(|d| d.close_on_exec);
-        self.0.iter_mut().filter_map(closing).collect()
+    /// One descriptor that execve closes.
+    pub(crate) fn take_close_on_exec(&mut self) -> Option<Descriptor> {
+        self.0.iter_mut().find_map(|slot| slot.take_if(|descriptor| descriptor.close_on_exec))
     }
 
     pub(crate) fn set_close_on_exec(&mut self, number: u64, to: bool) -> Result<(), Errno> {
@@ -269,4 +342,17 @@ impl Files {
         slot.and_then(Option::as_mut).ok_or(Errno::EBADF)?.close_on_exec = to;
         Ok(())
     }
+}
+
+/// Gives a descriptor the lowest free number from `lowest` on. One that finds no place is dropped without the lock: the last user
+/// of a pipe wakes others, that of a directory takes a tree apart.
+pub(crate) fn add(
+    files: &SpinLock<Files>,
+    descriptor: Descriptor,
+    lowest: u64,
+) -> Result<u64, Errno> {
+    let mut files = files.lock();
+    let number = files.free_number(lowest)?;
+    files.0[number] = Some(descriptor);
+    Ok(number as u64)
 }

@@ -1,21 +1,25 @@
-//! Birth and death of processes: run, fork, clone, execve, exit, wait.
+//! Birth and death of processes: run, fork, clone, execve, exit, wait. Each is one of three steps that `crew` and `table` decide: a
+//! thread joins, a thread leaves, a process enters.
 
+use super::crew::Crew;
 use super::error::{Errno, SysResult};
 use super::files::{Files, OpenFile, Target};
 use super::memory::Memory;
-use super::{NEXT_ID, Process, TABLE, abi, current, find, load, tree};
+use super::signals::{self, Actions, SIGKILL};
+use super::syscall::Strings;
+use super::table::{self, Which};
+use super::{Process, abi, calls_misc, current, load, tree};
 use crate::arch::regs::SavedRegs;
-use crate::sched::{self, SpawnError, Thread, WaitQueue};
+use crate::memory::fallible;
+use crate::sched::{self, Name, SpawnError, Thread, WaitQueue};
 use crate::sync::{Mutex, SpinLock};
-use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use crate::time;
+use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-
-const SIGKILL: i32 = 9;
-const SIGCHLD: u64 = 17;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Clone flags (Linux).
 const CLONE_VM: u64 = 0x100;
@@ -51,99 +55,139 @@ impl fmt::Display for ExecError {
 }
 
 /// Reads a program from the tree.
-fn program(directory: &str, path: &str) -> Result<Vec<u8>, Errno> {
+fn program(directory: &str, path: &str) -> Result<Cow<'static, [u8]>, Errno> {
     let node = tree::find(directory, path, true)?;
+    if let tree::Content::Fixed(bytes) = node.content {
+        return Ok(Cow::Borrowed(bytes));
+    }
     let bytes = usize::try_from(node.bytes()).map_err(|_| Errno::ENOMEM)?;
     let mut file = Vec::new();
     file.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
     file.resize(bytes, 0);
     let read = node.read_at(0, &mut file).map_err(|_| Errno::EACCES)?;
     file.truncate(read);
-    Ok(file)
+    Ok(Cow::Owned(file))
 }
 
-fn new_process(parent: u64, memory: Arc<Mutex<Memory>>, files: Files, name: &str) -> Arc<Process> {
-    let process = Arc::new(Process {
-        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        parent: AtomicU64::new(parent),
+/// A process that is in no table yet and has no thread.
+fn unborn(
+    id: u64,
+    parent: Option<&Process>,
+    memory: Arc<Mutex<Memory>>,
+    files: Files,
+    name: Name,
+) -> Result<Arc<Process>, Errno> {
+    let of_parent = |number: fn(&Process) -> &AtomicU64, alone: u64| {
+        AtomicU64::new(parent.map_or(alone, |parent| number(parent).load(Ordering::Relaxed)))
+    };
+    let text = |of: fn(&Process) -> &SpinLock<Arc<String>>, first: &str| match parent {
+        Some(parent) => Ok(of(parent).lock().clone()),
+        None => fallible::shared(fallible::text(first)?),
+    };
+    let (command_line, actions) = match parent {
+        Some(parent) => (parent.command_line.lock().clone(), parent.actions.lock().try_clone()?),
+        None => (fallible::shared(Vec::new())?, Actions::new()),
+    };
+    Ok(fallible::shared(Process {
+        id,
+        parent: AtomicU64::new(parent.map_or(0, |parent| parent.id)),
+        group: of_parent(|parent| &parent.group, id),
+        session: of_parent(|parent| &parent.session, id),
+        is_first: parent.is_none(),
         memory: SpinLock::new(Some(memory)),
         files: SpinLock::new(files),
-        directory: SpinLock::new("/".to_string()),
-        name: SpinLock::new(name.to_string()),
-        executable: SpinLock::new(String::new()),
-        command_line: SpinLock::new(Vec::new()),
-        threads: SpinLock::new(Vec::new()),
-        fatal_signal: AtomicI32::new(0),
-        group_status: AtomicI32::new(-1),
+        directory: SpinLock::new(text(|parent| &parent.directory, "/")?),
+        name: SpinLock::new(name),
+        executable: SpinLock::new(text(|parent| &parent.executable, "")?),
+        command_line: SpinLock::new(command_line),
+        crew: Crew::new(),
         ended: SpinLock::new(None),
         changed: WaitQueue::new(),
         borrows_memory: AtomicBool::new(false),
-        actions: SpinLock::new(BTreeMap::new()),
-    });
-    TABLE.lock().push(process.clone());
-    process
+        actions: SpinLock::new(actions),
+    })?)
 }
 
-fn forget(process: &Process) {
-    TABLE.lock().retain(|other| other.id != process.id);
-}
-
-fn add_thread(process: &Process, thread: &Arc<Thread>) {
-    process.threads.lock().push(Arc::downgrade(thread));
-}
-
-fn joined(argv: &[Vec<u8>]) -> Vec<u8> {
-    argv.iter().flat_map(|argument| argument.iter().copied().chain([0])).collect()
+fn joined(argv: &[Vec<u8>]) -> Result<Arc<Vec<u8>>, Errno> {
+    let mut line = Vec::new();
+    let bytes = argv.iter().map(|argument| argument.len() + 1).sum();
+    line.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
+    for argument in argv {
+        // CANNOT FAIL: reserved above.
+        line.extend_from_slice(argument);
+        line.push(0);
+    }
+    Ok(fallible::shared(line)?)
 }
 
 fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+impl From<SpawnError> for Errno {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::Stack(sched::StackError::OverLimit) => Self::EAGAIN,
+            _ => Self::ENOMEM,
+        }
+    }
+}
+
+/// Starts a program as the kernel's child; its process and its first thread.
+fn start(
+    path: &str,
+    argv: &[&[u8]],
+    output: Arc<OpenFile>,
+) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
+    let mut arguments = Vec::new();
+    for argument in argv {
+        fallible::push(&mut arguments, fallible::bytes(argument)?)?;
+    }
+    let mut envp = Vec::new();
+    for variable in ["PATH=/bin:/kstack/bin", "HOME=/", "TERM=vt100"] {
+        fallible::push(&mut envp, fallible::bytes(variable.as_bytes())?)?;
+    }
+    let file = program("/", path)?;
+    let loaded = load::load(&file, path.as_bytes(), &arguments, &envp)?;
+    drop(file);
+    let files = Files::standard(OpenFile::new(Target::Console)?, output)?;
+    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    let id = sched::thread::next_id();
+    let process = unborn(id, None, memory, files, Name::new(base_name(path)))?;
+    *process.command_line.lock() = joined(&arguments)?;
+    *process.executable.lock() = fallible::shared(fallible::text(path)?)?;
+    let regs = abi::start(loaded.entry, loaded.sp);
+    let thread = sched::spawn_user(process.clone(), &regs, id)?;
+    process.crew.join(&thread)?;
+    table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
+    sched::start(&thread);
+    Ok((process, thread))
+}
+
 /// Starts a program as the kernel's child and waits for it. Its status: 0 to 255, or 128 + signal.
 fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i32, ExecError> {
-    let argv: Vec<Vec<u8>> = argv.iter().map(|argument| argument.to_vec()).collect();
-    let envp = [b"PATH=/bin:/kstack/bin".to_vec(), b"HOME=/".to_vec(), b"TERM=vt100".to_vec()];
-    let file = program("/", path).map_err(ExecError)?;
-    let loaded = load::load(&file, path.as_bytes(), &argv, &envp).map_err(ExecError)?;
-    drop(file);
-    let files = Files::standard(OpenFile::new(Target::Console), output);
-    let memory = Arc::new(Mutex::new(loaded.memory));
-    let process = new_process(0, memory, files, base_name(path));
-    *process.command_line.lock() = joined(&argv);
-    *process.executable.lock() = path.to_string();
-    let regs = abi::start(loaded.entry, loaded.sp);
-    let thread = match sched::spawn_user(process.clone(), &regs) {
-        Ok(thread) => thread,
-        Err(_) => {
-            forget(&process);
-            return Err(ExecError(Errno::ENOMEM));
-        }
-    };
-    add_thread(&process, &thread);
-    sched::start(&thread);
-    let mut status = 0;
-    process.changed.wait_uninterruptibly(|| match *process.ended.lock() {
-        Some(ended) => {
-            status = ended;
-            true
-        }
-        None => false,
+    let (process, thread) = start(path, argv, output).map_err(ExecError)?;
+    let mut ended = None;
+    process.changed.wait_uninterruptibly(|| {
+        ended = process.status();
+        ended.is_some()
     });
-    forget(&process);
     thread.join();
+    let status = ended.unwrap_or(0);
     Ok(if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff })
 }
 
 /// Runs a program on the console; waits for it.
 pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
-    start_and_wait(path, argv, OpenFile::new(Target::Console))
+    start_and_wait(path, argv, OpenFile::new(Target::Console).map_err(ExecError)?)
 }
 
 /// Runs a program; waits for it and gives out what it wrote.
 pub fn run_captured(path: &str, argv: &[&[u8]]) -> Result<(i32, Vec<u8>), ExecError> {
-    let bytes = Arc::new(SpinLock::new(Vec::new()));
-    let status = start_and_wait(path, argv, OpenFile::new(Target::Capture(bytes.clone())))?;
+    let no_memory = |_| ExecError(Errno::ENOMEM);
+    let bytes = fallible::shared(SpinLock::new(Vec::new())).map_err(no_memory)?;
+    let output = OpenFile::new(Target::Capture(bytes.clone())).map_err(ExecError)?;
+    let status = start_and_wait(path, argv, output)?;
     let output = core::mem::take(&mut *bytes.lock());
     Ok((status, output))
 }
@@ -160,26 +204,25 @@ pub(super) fn clone(
     let parent = current();
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
     let is_thread = flags & CLONE_THREAD != 0;
-    if is_thread && flags & CLONE_VM == 0 {
+    let is_in_our_memory = flags & CLONE_VM != 0;
+    if is_thread && !is_in_our_memory {
         return Err(Errno::EINVAL);
     }
-    let process = if is_thread {
+    if is_in_our_memory {
         memory.lock().has_threads = true;
+    }
+    let id = sched::thread::next_id();
+    let process = if is_thread {
         parent.clone()
     } else {
-        let child_memory = if flags & CLONE_VM != 0 {
-            memory.lock().has_threads = true;
+        let memory = if is_in_our_memory {
             memory.clone()
         } else {
-            Arc::new(Mutex::new(memory.lock().fork()?))
+            let copy = memory.lock().fork()?;
+            fallible::shared(Mutex::new(copy))?
         };
-        let files = parent.files.lock().clone();
-        let child = new_process(parent.id, child_memory, files, &parent.name());
-        *child.directory.lock() = parent.directory.lock().clone();
-        *child.executable.lock() = parent.executable.lock().clone();
-        *child.command_line.lock() = parent.command_line.lock().clone();
-        *child.actions.lock() = parent.actions.lock().clone();
-        child
+        let files = parent.files.lock().try_clone()?;
+        unborn(id, Some(parent), memory, files, parent.name())?
     };
     let mut child_regs = *regs;
     abi::set_result(&mut child_regs, 0);
@@ -189,38 +232,30 @@ pub(super) fn clone(
     if flags & CLONE_SETTLS != 0 {
         abi::set_tls(&mut child_regs, tls);
     }
-    let thread = match sched::spawn_user(process.clone(), &child_regs) {
-        Ok(thread) => thread,
-        Err(error) => {
-            if !is_thread {
-                forget(&process);
-            }
-            return Err(match error {
-                SpawnError::Stack(sched::StackError::OverLimit) => Errno::EAGAIN,
-                _ => Errno::ENOMEM,
-            });
-        }
-    };
-    add_thread(&process, &thread);
+    let thread = sched::spawn_user(process.clone(), &child_regs, id)?;
     if flags & CLONE_SETTLS != 0 {
         thread.set_user_tls(tls);
     }
-    let id = if is_thread { thread.id() } else { process.id };
-    if flags & CLONE_PARENT_SETTID != 0 {
-        let _bad_pointer_is_ignored = memory.lock().write(parent_tid, &(id as u32).to_le_bytes());
+    if flags & CLONE_CHILD_CLEARTID != 0 {
+        thread.clear_on_exit.store(child_tid, Ordering::Relaxed);
     }
     if flags & CLONE_CHILD_SETTID != 0
         && let Some(memory) = process.memory()
     {
         let _bad_pointer_is_ignored = memory.lock().write(child_tid, &(id as u32).to_le_bytes());
     }
-    if flags & CLONE_CHILD_CLEARTID != 0 {
-        thread.clear_on_exit.store(child_tid, Ordering::Relaxed);
+    let borrows = flags & CLONE_VFORK != 0 && !is_thread;
+    process.borrows_memory.store(borrows, Ordering::Release);
+    // From the first of these two on, others know of it; what fails before leaves nothing behind.
+    process.crew.join(&thread)?;
+    if !is_thread {
+        table::enter(&process, Some(parent)).inspect_err(|_| process.crew.disband())?;
     }
-    let borrows = flags & CLONE_VFORK != 0;
-    process.borrows_memory.store(borrows && !is_thread, Ordering::Release);
+    if flags & CLONE_PARENT_SETTID != 0 {
+        let _bad_pointer_is_ignored = memory.lock().write(parent_tid, &(id as u32).to_le_bytes());
+    }
     sched::start(&thread);
-    if borrows && !is_thread {
+    if borrows {
         let wait = process.changed.wait_until(|| !process.borrows_memory.load(Ordering::Acquire));
         // Killed meanwhile: the child goes on alone.
         let _killed = wait;
@@ -229,37 +264,45 @@ pub(super) fn clone(
 }
 
 /// execve: the calling process becomes another program. Does not return on success, but through the registers.
-pub(super) fn execve(
-    regs: &mut SavedRegs,
-    path: &str,
-    argv: &[Vec<u8>],
-    envp: &[Vec<u8>],
-) -> SysResult {
+pub(super) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Strings) -> SysResult {
     let process = current();
-    if process.live_threads().len() > 1 {
-        log!("execve in a process with several threads is not there yet");
-        return Err(Errno::EAGAIN);
-    }
     let directory = process.directory.lock().clone();
     let executable = match path {
         "/proc/self/exe" => process.executable.lock().clone(),
-        path => alloc::format!("/{}", tree::absolute(&directory, path).join("/")),
+        path => fallible::shared(tree::absolute(&directory, path)?)?,
     };
     let file = program("/", &executable)?;
-    let loaded = load::load(&file, path.as_bytes(), argv, envp)?;
-    drop(file);
+    let loaded = load::load(&file, path.as_bytes(), &argv.list()?, &envp.list()?)?;
+    drop((file, envp));
+    let command_line = fallible::shared(argv.into_bytes())?;
+    let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
-    let old = process.set_memory(Some(Arc::new(Mutex::new(loaded.memory))));
+    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    process.crew.begin_alone()?;
+    // An error: the process is on its way out, and its new program would not run either.
+    process.changed.wait_until(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;
+    process.crew.end_alone();
+    // Nothing fails from here on.
+    let old = process.set_memory(Some(memory));
     let thread = sched::current();
     thread.set_tables_root(root);
-    sched::start_afresh();
+    thread.set_number(process.id);
+    sched::start_afresh(fresh);
     thread.clear_on_exit.store(0, Ordering::Relaxed);
     drop(old);
     process.set_name(base_name(&executable));
-    *process.executable.lock() = executable;
-    *process.command_line.lock() = joined(argv);
-    let closed = process.files.lock().close_on_exec();
-    drop(closed);
+    let before = core::mem::replace(&mut *process.executable.lock(), executable);
+    drop(before);
+    let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
+    drop(before);
+    process.actions.lock().forget_handlers();
+    loop {
+        // Dropped without the lock, one at a time: there is no memory to be had for a list.
+        let closed = process.files.lock().take_close_on_exec();
+        if closed.is_none() {
+            break;
+        }
+    }
     stop_borrowing(process);
     *regs = abi::start(loaded.entry, loaded.sp);
     Ok(0)
@@ -271,7 +314,7 @@ fn stop_borrowing(process: &Process) {
     }
 }
 
-/// Ends the calling thread; the last one ends the process, with this wait status.
+/// Ends the calling thread; the last one ends the process, with this wait status if no other was decided.
 pub(super) fn exit_thread(status: i32) -> ! {
     {
         let process = current();
@@ -281,31 +324,17 @@ pub(super) fn exit_thread(status: i32) -> ! {
             && let Some(memory) = process.memory()
         {
             let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
-            super::calls_misc::futex_wake(clear, u64::MAX);
+            calls_misc::futex_wake(clear, u64::MAX);
         }
+        calls_misc::futex_forget(thread.id());
+        thread.unpin_all();
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
-        let last = {
-            let mut threads = process.threads.lock();
-            threads.retain(|other| !core::ptr::eq(other.as_ptr(), thread));
-            threads.is_empty()
-        };
-        if last {
-            let fatal = process.fatal_signal.load(Ordering::Acquire);
-            // Whichever thread is the last: what ends all of them says how the process ended.
-            let group = process.group_status.load(Ordering::Acquire);
-            end(
-                process,
-                if fatal != 0 {
-                    fatal
-                } else if group >= 0 {
-                    group
-                } else {
-                    status
-                },
-            );
+        match process.crew.leave(thread) {
+            Some(decided) => end(process, decided.unwrap_or(status)),
+            // One that starts another program may wait to be alone.
+            None => process.changed.wake_all(),
         }
-        thread.unpin_all();
     }
     sched::exit_current()
 }
@@ -315,119 +344,77 @@ fn end(process: &Arc<Process>, status: i32) {
     drop(files);
     drop(process.set_memory(None));
     stop_borrowing(process);
-    for child in
-        super::all().iter().filter(|other| other.parent.load(Ordering::Relaxed) == process.id)
-    {
-        // The kernel waits for nobody: those that have ended go now.
-        child.parent.store(0, Ordering::Relaxed);
-        if child.ended.lock().is_some() {
-            forget(child);
-        }
-    }
-    *process.ended.lock() = Some(status);
+    let parent = table::end(process, status);
     process.changed.wake_all();
-    let parent = process.parent.load(Ordering::Relaxed);
-    match find(parent) {
-        Some(parent) => parent.changed.wake_all(),
-        None => forget(process),
+    if let Some(parent) = parent {
+        parent.changed.wake_all();
     }
 }
 
-/// Ends the calling process with an exit code.
+/// Ends the calling process with an exit code, unless it is ending already.
 pub(super) fn exit_group(code: i32) -> ! {
     let status = (code & 0xff) << 8;
-    let process = current();
-    // The first one counts.
-    let _first =
-        process.group_status.compare_exchange(-1, status, Ordering::AcqRel, Ordering::Relaxed);
-    kill_other_threads(process);
+    current().crew.end(status);
     exit_thread(status)
-}
-
-fn kill_other_threads(process: &Process) {
-    for thread in process.live_threads() {
-        if !core::ptr::eq(&*thread, sched::current()) {
-            thread.kill();
-        }
-    }
 }
 
 /// Ends the calling process as by a fatal signal.
 pub fn kill_current(signal: i32) -> ! {
     {
         let process = current();
-        process.fatal_signal.store(signal, Ordering::Release);
-        log!("process {} ({}) is killed by signal {signal}", process.id, process.name());
-        kill_other_threads(process);
+        process.crew.end(signal);
+        let (id, name) = (process.id, process.name());
+        tell(format_args!("process {id} ({name}) is killed by signal {signal}"));
     }
     exit_thread(signal)
+}
+
+/// Logs what became of a process: as often as is of use, since programs can have this as often as they like.
+pub(super) fn tell(what: fmt::Arguments<'_>) {
+    /// So many in one period are told.
+    const MOST: u32 = 16;
+    const PERIOD_NANOSECONDS: u64 = 5_000_000_000;
+    static PERIOD: AtomicU64 = AtomicU64::new(0);
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let period = time::nanoseconds() / PERIOD_NANOSECONDS;
+    if PERIOD.swap(period, Ordering::Relaxed) != period {
+        let told = TOLD.swap(0, Ordering::Relaxed);
+        if told > MOST {
+            log!("{} more lines about processes were left out", told - MOST);
+        }
+    }
+    if TOLD.fetch_add(1, Ordering::Relaxed) < MOST {
+        log!("{what}");
+    }
 }
 
 /// Before user mode: does this thread have to die?
 pub fn die_if_killed(_regs: &mut SavedRegs) {
     if sched::current().killed() {
-        let fatal = current().fatal_signal.load(Ordering::Acquire);
-        exit_thread(if fatal != 0 { fatal } else { SIGKILL });
+        // What was decided counts; a thread alone is killed for a new program.
+        exit_thread(SIGKILL as i32);
     }
 }
 
-/// The handler's address, the first word.
-fn handler(action: &[u8; abi::SIGACTION_BYTES]) -> u64 {
-    let mut word = [0; 8];
-    word[..abi::WORD.bytes()].copy_from_slice(&action[..abi::WORD.bytes()]);
-    u64::from_le_bytes(word)
-}
-
-/// Sends a signal. Handlers are not called yet; a signal with a handler, and one that is ignored, does nothing.
-pub(super) fn send_signal(process: &Arc<Process>, signal: u64) -> SysResult {
-    const IGNORED_BY_DEFAULT: [u64; 4] = [SIGCHLD, 18, 23, 28];
-    if signal == 0 || signal > 64 {
-        return if signal == 0 { Ok(0) } else { Err(Errno::EINVAL) };
-    }
-    let action = process.actions.lock().get(&signal).map_or(0, handler);
-    let is_fatal = match action {
-        0 => !IGNORED_BY_DEFAULT.contains(&signal),
-        _ => signal == SIGKILL as u64,
-    };
-    if is_fatal {
-        process.fatal_signal.store(signal as i32, Ordering::Release);
-        for thread in process.live_threads() {
-            thread.kill();
-        }
-    }
+/// Sends a signal to a process.
+pub(super) fn send_signal(process: &Process, signal: u64) -> SysResult {
+    signals::send(process, signal);
     Ok(0)
 }
 
 /// wait4: the number and status of a child that has ended.
 pub(super) fn wait(which: i64, no_hang: bool) -> Result<Option<(u64, i32)>, Errno> {
     let me = current();
+    let which = Which::of(which, me);
     let mut found = Ok(None);
     me.changed
         .wait_until(|| {
-            let children: Vec<_> = super::all()
-                .into_iter()
-                .filter(|child| child.parent.load(Ordering::Relaxed) == me.id)
-                .filter(|child| which <= 0 || child.id == which as u64)
-                .collect();
-            if children.is_empty() {
-                found = Err(Errno::ECHILD);
-                return true;
-            }
-            for child in children {
-                if let Some(status) = *child.ended.lock() {
-                    found = Ok(Some((child.id, status)));
-                    return true;
-                }
-            }
-            no_hang
+            found = table::take_ended(me.id, which);
+            no_hang || !matches!(found, Ok(None))
         })
         .map_err(|_| Errno::EINTR)?;
-    if let Ok(Some((id, _))) = found
-        && let Some(child) = find(id)
-    {
-        forget(&child);
-    }
-    found
+    let child = found?;
+    Ok(child.and_then(|child| Some((child.id, child.status()?))))
 }
 
 /// The text of a path argument.

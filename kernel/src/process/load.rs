@@ -6,17 +6,18 @@
 use super::abi::{
     self, DYNAMIC_BASE, ELF_MACHINE, MACHINE, OWN_AUXILIARY, PLATFORM, USER_LOWEST, USER_TOP,
 };
+use super::areas::{Area, PAGE};
 use super::error::Errno;
-use super::memory::{Area, Kind, Memory};
+use super::memory::Memory;
 use crate::arch::paging::Access;
+use crate::memory::fallible;
 use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::file::Class;
+use elf::segment::SegmentTable;
 use kstack_core::exec::{self, Auxiliary, StackImage, WordSize};
-
-const PAGE: u64 = 4096;
 
 /// A program ready to start.
 #[derive(Debug)]
@@ -36,11 +37,11 @@ struct Plan {
 }
 
 /// Loads a program with these arguments.
-pub(crate) fn load(
+pub(crate) fn load<S: AsRef<[u8]>>(
     file: &[u8],
     path: &[u8],
-    argv: &[Vec<u8>],
-    envp: &[Vec<u8>],
+    argv: &[S],
+    envp: &[S],
 ) -> Result<Loaded, Errno> {
     let mut memory = Memory::new()?;
     let plan = load_image(file, &mut memory)?;
@@ -61,7 +62,7 @@ pub(crate) fn load(
         (Auxiliary::HWCAP, abi::hardware()),
         (Auxiliary::HWCAP2, 0),
     ];
-    let auxiliary = [OWN_AUXILIARY, &for_all].concat();
+    let auxiliary = fallible::collect(OWN_AUXILIARY.iter().chain(&for_all).copied())?;
     let image = StackImage {
         argv,
         envp,
@@ -98,12 +99,12 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
     if word != abi::WORD {
         return Err(bad());
     }
+    let segments = elf.segments().ok_or_else(bad)?;
     let base = match header.e_type {
         ET_EXEC => 0,
-        ET_DYN => DYNAMIC_BASE,
+        ET_DYN => DYNAMIC_BASE & !(alignment(&segments) - 1),
         _ => return Err(bad()),
     };
-    let segments = elf.segments().ok_or_else(bad)?;
     let mut top = 0;
     let mut first = None;
     for segment in segments.iter() {
@@ -122,7 +123,8 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
         {
             return Err(bad());
         }
-        if segment.p_memsz / PAGE > crate::memory::frames::free_count() as u64 {
+        // Linux's "obvious overcommit": what all of memory could not hold. The rest is decided page by page.
+        if segment.p_memsz / PAGE > crate::memory::frames::total_count() as u64 {
             return Err(Errno::ENOMEM);
         }
         let from = usize::try_from(segment.p_offset).map_err(|_| bad())?;
@@ -131,14 +133,19 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
         let area = Area {
             lowest: lowest & !(PAGE - 1),
             top: segment_top.checked_next_multiple_of(PAGE).ok_or_else(bad)?,
-            read: segment.p_flags & PF_R != 0,
+            // As for mmap: what can be written or executed can be read.
+            read: segment.p_flags & (PF_R | PF_W | PF_X) != 0,
             access: Access {
                 write: segment.p_flags & PF_W != 0,
                 exec: segment.p_flags & PF_X != 0,
             },
-            kind: Kind::Mapped,
+            grows: false,
+            of_file: true,
         };
-        memory.add(area).map_err(|_| bad())?;
+        match memory.add(area) {
+            Err(Errno::ENOMEM) => return Err(Errno::ENOMEM),
+            added => added.map_err(|_| bad())?,
+        }
         memory.write_image(lowest, contents)?;
         top = top.max(area.top);
         first.get_or_insert(lowest - segment.p_offset.min(lowest));
@@ -155,5 +162,13 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
         header_bytes: u64::from(header.e_phentsize),
         headers: u64::from(header.e_phnum),
     })
-    .inspect(|plan| debug_assert!(plan.base == 0 || plan.base == DYNAMIC_BASE))
+    .inspect(|plan| debug_assert!(plan.base <= DYNAMIC_BASE))
+}
+
+/// What the base of a program that lies anywhere is a multiple of: the largest alignment that a segment asks for, and a page.
+/// An alignment that is no power of two is none, as for Linux.
+fn alignment(segments: &SegmentTable<'_, LittleEndian>) -> u64 {
+    let loaded = segments.iter().filter(|segment| segment.p_type == PT_LOAD);
+    let wanted = loaded.map(|segment| segment.p_align).filter(|align| align.is_power_of_two());
+    wanted.max().unwrap_or(PAGE).max(PAGE)
 }

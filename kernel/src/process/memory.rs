@@ -4,48 +4,34 @@
 //!   0x40_0000        image: copied from the file at execve
 //!   above it         [heap]: grows with brk
 //!   0x7f..           mmap, from MMAP_TOP down
-//!   gap              1 MiB that no mapping comes nearer to the stack
+//!   gap              1 MiB that nothing accessible comes nearer to the stack
 //!   0x7fff_ffff_f000 [stack]: grows down on demand to RLIMIT_STACK
 //! ```
 //!
 //! The kernel never follows a user pointer: reads and writes go page by page through these tables and the direct map, with
 //! the same filling and copying that a fault does. So no page fault is ever taken in the kernel, and a bad pointer is
 //! an error, nothing more.
+//!
+//! A call that fails has changed nothing: it checks, fetches the memory it may need, and then changes what cannot fail any
+//! more. What it costs is the pages that are present, not the address space between them: [`UserTables::next_mapped`].
 
 use super::abi::{USER_LOWEST, USER_TOP};
+use super::areas::{Area, Areas, PAGE, STACK_GUARD_GAP};
 use super::error::Errno;
+use super::tree::Node;
 use crate::arch::paging::{self, Access, UserTables};
 use crate::memory::frames::{self, Frame};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-const PAGE: u64 = 4096;
 /// How large the stack may become: RLIMIT_STACK.
 pub(crate) const STACK_LIMIT: u64 = 8 << 20;
-/// How near to the stack a mapping may come.
-const STACK_GUARD_GAP: u64 = 256 * PAGE;
-/// Areas a process may have.
-const MOST_AREAS: usize = 4096;
-
-/// What an area is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// From the program's file, or mapped without one.
-    Mapped,
-    /// What brk has made.
-    Heap,
-    /// The first thread's stack; it grows.
-    Stack,
-}
-
-/// A stretch of address space with one set of permissions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Area {
-    pub(crate) lowest: u64,
-    pub(crate) top: u64,
-    pub(crate) read: bool,
-    pub(crate) access: Access,
-    pub(crate) kind: Kind,
-}
+/// Mappings whose place the kernel chooses lie below this, while there is room.
+const MMAP_TOP: u64 = USER_TOP - STACK_LIMIT - STACK_GUARD_GAP - (64 << 20);
+/// Address spaces that are gone.
+static FREED: AtomicU64 = AtomicU64::new(0);
+/// Pages whose translations are dropped together.
+const BATCH: usize = 32;
 
 /// What a program did to its memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,12 +51,69 @@ impl From<Bad> for Errno {
     }
 }
 
+impl From<paging::NoMemory> for Errno {
+    fn from(_: paging::NoMemory) -> Self {
+        Self::ENOMEM
+    }
+}
+
+/// Where a new mapping goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// Where there is room; there if it is free.
+    Anywhere(u64),
+    /// There, in the place of what is there.
+    Exactly(u64),
+    /// There, if it is free.
+    There(u64),
+}
+
+/// The first pages of a file, copied, on their way into a mapping.
+#[derive(Debug, Default)]
+pub(crate) struct Staged(Vec<Frame>);
+
+impl Staged {
+    /// Copies what a file has between an offset and `length` bytes further, in whole pages.
+    pub(crate) fn copy(node: &Node, offset: u64, length: u64) -> Result<Self, Errno> {
+        let there = node.bytes().saturating_sub(offset).min(length).div_ceil(PAGE);
+        let pages = usize::try_from(there).map_err(|_| Errno::ENOMEM)?;
+        if pages > frames::free_count() {
+            return Err(Errno::ENOMEM);
+        }
+        let mut staged = Self::default();
+        staged.0.try_reserve_exact(pages).map_err(|_| Errno::ENOMEM)?;
+        for at in (offset..).step_by(PAGE as usize).take(pages) {
+            let frame = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+            staged.0.push(frame);
+            // SAFETY: (1) a frame that is ours alone, initialised, in the direct map for as long as we have it.
+            let bytes =
+                unsafe { core::slice::from_raw_parts_mut(frame.bytes_ptr(), PAGE as usize) };
+            node.read_at(at, bytes)?;
+        }
+        Ok(staged)
+    }
+
+    fn pages(&self, lowest: u64) -> impl Iterator<Item = u64> + use<> {
+        (lowest..).step_by(PAGE as usize).take(self.0.len())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(frames::release);
+    }
+}
+
+/// How many address spaces have gone so far.
+pub(crate) fn freed_count() -> u64 {
+    FREED.load(Ordering::Relaxed)
+}
+
 /// The memory of one process.
 #[derive(Debug)]
 pub(crate) struct Memory {
     tables: UserTables,
-    /// Sorted, not overlapping.
-    areas: Vec<Area>,
+    areas: Areas,
     brk_lowest: u64,
     brk: u64,
     /// The SP with which the program started: what tells the stack in `maps`.
@@ -84,23 +127,24 @@ const fn page_of(address: u64) -> u64 {
 }
 
 impl Memory {
-    /// Nothing but the stack's first page.
+    /// Nothing but the stack's first pages.
     pub(crate) fn new() -> Result<Self, Errno> {
         let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
         let mut memory = Self {
             tables,
-            areas: Vec::new(),
+            areas: Areas::new(),
             brk_lowest: 0,
             brk: 0,
             start_stack: USER_TOP,
             has_threads: false,
         };
-        memory.insert(Area {
+        memory.areas.add(Area {
             lowest: USER_TOP - 32 * PAGE,
             top: USER_TOP,
             read: true,
             access: Access { write: true, exec: false },
-            kind: Kind::Stack,
+            grows: true,
+            of_file: false,
         })?;
         Ok(memory)
     }
@@ -109,44 +153,18 @@ impl Memory {
         self.tables.root()
     }
 
-    pub(crate) fn areas(&self) -> &[Area] {
+    pub(crate) fn areas(&self) -> &Areas {
         &self.areas
     }
 
-    fn insert(&mut self, area: Area) -> Result<(), Errno> {
-        if self.areas.len() >= MOST_AREAS {
-            return Err(Errno::ENOMEM);
-        }
-        self.areas.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        let at = self.areas.partition_point(|other| other.lowest < area.lowest);
-        self.areas.insert(at, area);
-        Ok(())
-    }
-
-    fn area_at(&self, address: u64) -> Option<&Area> {
-        let at = self.areas.partition_point(|area| area.top <= address);
-        self.areas.get(at).filter(|area| area.lowest <= address)
-    }
-
-    /// The area for an address, after growing the stack to it if that is what it takes.
-    fn area_for(&mut self, address: u64) -> Option<Area> {
-        if let Some(area) = self.area_at(address) {
-            return Some(*area);
-        }
-        let at = self.areas.partition_point(|area| area.top <= address);
-        let stack = *self.areas.get(at).filter(|area| area.kind == Kind::Stack)?;
-        let lowest = page_of(address);
-        let below = at.checked_sub(1).map_or(0, |below| self.areas[below].top);
-        if stack.top - lowest > STACK_LIMIT || lowest < below + STACK_GUARD_GAP {
-            return None;
-        }
-        self.areas[at].lowest = lowest;
-        Some(self.areas[at])
+    /// Whether an area is part of what brk made, as Linux decides it for `maps`.
+    pub(crate) fn is_heap(&self, area: &Area) -> bool {
+        area.lowest < self.brk && area.top > self.brk_lowest
     }
 
     /// Makes the page at an address present for this use: fills it with zeros, or copies it.
     pub(crate) fn fault(&mut self, address: u64, write: bool, exec: bool) -> Result<Frame, Bad> {
-        let area = self.area_for(address).ok_or(Bad::Address)?;
+        let area = self.areas.grown_to(address, STACK_LIMIT).ok_or(Bad::Address)?;
         let allowed = if write {
             area.access.write
         } else if exec {
@@ -174,7 +192,7 @@ impl Memory {
         // Shared since a fork, or made read-only by one: the last user keeps it, others copy.
         if frames::refs(frame) == 1 {
             self.tables.protect(page, area.access);
-            self.flush(page);
+            self.flush_one(page);
             return Ok(frame);
         }
         let copy = frames::alloc().ok_or(Bad::NoMemory)?;
@@ -186,7 +204,7 @@ impl Memory {
             frames::release(copy);
             return Err(Bad::NoMemory);
         }
-        self.flush(page);
+        self.flush_one(page);
         frames::release(frame);
         Ok(copy)
     }
@@ -237,7 +255,7 @@ impl Memory {
         let mut done = 0;
         while done < from.len() {
             let at = address + done as u64;
-            let area = *self.area_at(at).ok_or(Bad::Address)?;
+            let area = self.areas.at(at).ok_or(Bad::Address)?;
             let page = page_of(at);
             let there = self.tables.lookup(page);
             let (frame, access) = match there {
@@ -261,6 +279,9 @@ impl Memory {
                 }
                 return Err(Bad::NoMemory);
             }
+            if !area.read {
+                self.tables.forbid(page);
+            }
             done += piece;
         }
         Ok(())
@@ -268,13 +289,7 @@ impl Memory {
 
     /// Adds an area; it must not overlap another.
     pub(crate) fn add(&mut self, area: Area) -> Result<(), Errno> {
-        let fits = USER_LOWEST <= area.lowest && area.lowest < area.top && area.top <= USER_TOP;
-        if !fits
-            || self.areas.iter().any(|other| other.lowest < area.top && area.lowest < other.top)
-        {
-            return Err(Errno::EINVAL);
-        }
-        self.insert(area)
+        self.areas.add(area)
     }
 
     /// Where the heap will start: above the image.
@@ -283,99 +298,146 @@ impl Memory {
         self.brk = self.brk_lowest;
     }
 
-    /// Moves the end of the heap; answers where it is then.
+    /// Moves the end of the heap; answers where it is then: where it was, if that cannot be.
+    ///
+    /// Only the range between the old end and the new one counts: what a program made of the heap below, holes, guards and
+    /// other mappings, stays. One page stays free above it, and the gap below a stack, as on Linux.
     pub(crate) fn brk(&mut self, wanted: u64) -> u64 {
-        if wanted < self.brk_lowest || wanted > USER_TOP {
+        if wanted < self.brk_lowest || wanted > USER_TOP - PAGE {
             return self.brk;
         }
         let (old, new) = (self.brk.next_multiple_of(PAGE), wanted.next_multiple_of(PAGE));
-        if new < old {
-            self.unmap(new, old);
+        let moved = if new < old {
+            self.unmap(new, old).is_ok()
         } else if new > old {
-            let grown =
-                self.areas.iter_mut().find(|area| area.kind == Kind::Heap).map(|area| area.lowest);
-            self.areas.retain(|area| area.kind != Kind::Heap);
-            let lowest = grown.unwrap_or(self.brk_lowest);
-            let heap = |top| Area {
-                lowest,
-                top,
-                read: true,
-                access: Access { write: true, exec: false },
-                kind: Kind::Heap,
-            };
-            if self.add(heap(new)).is_err() {
-                if old > lowest {
-                    // The old one fits: it was there.
-                    let _restored = self.add(heap(old));
-                }
-                return self.brk;
-            }
+            self.areas.is_free_with_gap(old, new + PAGE)
+                && self
+                    .areas
+                    .add(Area {
+                        lowest: old,
+                        top: new,
+                        read: true,
+                        access: Access { write: true, exec: false },
+                        grows: false,
+                        of_file: false,
+                    })
+                    .is_ok()
+        } else {
+            true
+        };
+        if moved {
+            self.brk = wanted;
         }
-        self.brk = wanted;
         self.brk
     }
 
-    /// Free address space for a mapping, from the stack's reach down.
-    pub(crate) fn find_space(&self, length: u64) -> Option<u64> {
-        let mut top = USER_TOP - STACK_LIMIT - STACK_GUARD_GAP - (64 << 20);
-        for area in self.areas.iter().rev() {
-            if area.lowest >= top {
-                continue;
-            }
-            if area.top <= top && top - area.top >= length {
-                break;
-            }
-            top = area.lowest;
-        }
-        let lowest = top.checked_sub(length)?;
-        (lowest >= USER_LOWEST
-            && !self.areas.iter().any(|area| area.lowest < top && lowest < area.top))
-        .then_some(lowest)
+    /// Free address space for a mapping: below [`MMAP_TOP`], and if there is none, above.
+    fn find_space(&self, length: u64) -> Option<u64> {
+        let below = self.areas.find_space(length, MMAP_TOP);
+        below.or_else(|| self.areas.find_space(length, USER_TOP))
     }
 
-    /// Cuts areas at an address, so that it is inside none.
-    fn split_at(&mut self, address: u64) -> Result<(), Errno> {
-        if let Some(area) = self.area_at(address).copied()
-            && area.lowest < address
-        {
-            let at = self.areas.partition_point(|other| other.lowest < area.lowest);
-            self.areas[at].top = address;
-            self.insert(Area { lowest: address, ..area })?;
+    /// Where a mapping of `length` bytes goes.
+    fn place(&self, wanted: Wanted, length: u64) -> Result<u64, Errno> {
+        let top = |at: u64| at.checked_add(length).filter(|&top| top <= USER_TOP);
+        match wanted {
+            Wanted::Anywhere(hint) => {
+                let at = page_of(hint);
+                let is_free = |top| at >= USER_LOWEST && self.areas.is_free_with_gap(at, top);
+                match top(at).filter(|&top| is_free(top)) {
+                    Some(_) => Ok(at),
+                    None => self.find_space(length).ok_or(Errno::ENOMEM),
+                }
+            }
+            Wanted::Exactly(at) | Wanted::There(at) => {
+                let top = top(at).ok_or(Errno::ENOMEM)?;
+                if at < USER_LOWEST {
+                    return Err(Errno::EPERM);
+                }
+                if matches!(wanted, Wanted::There(_)) && !self.areas.is_free(at, top) {
+                    return Err(Errno::EEXIST);
+                }
+                Ok(at)
+            }
         }
-        Ok(())
+    }
+
+    /// Makes a mapping with these first pages; returns where.
+    pub(crate) fn map(
+        &mut self,
+        wanted: Wanted,
+        length: u64,
+        like: Area,
+        mut staged: Staged,
+    ) -> Result<u64, Errno> {
+        let lowest = self.place(wanted, length)?;
+        let top = lowest + length;
+        self.areas.prepare(lowest, top, 1)?;
+        for page in staged.pages(lowest) {
+            self.tables.prepare(page)?;
+        }
+        // Nothing fails from here on.
+        self.areas.carve(lowest, top);
+        self.release_pages(lowest, top);
+        self.areas.put_and_merge(Area { lowest, top, ..like });
+        let pages = staged.pages(lowest);
+        for (page, frame) in pages.zip(staged.0.drain(..)) {
+            self.place_page(page, frame, &like);
+        }
+        Ok(lowest)
+    }
+
+    /// Maps a page whose tables were prepared.
+    fn place_page(&mut self, page: u64, frame: Frame, like: &Area) {
+        self.tables.map(page, frame, like.access).expect("its tables were prepared");
+        if !like.read {
+            self.tables.forbid(page);
+        }
     }
 
     /// Takes a range out, whatever is in it.
-    pub(crate) fn unmap(&mut self, lowest: u64, top: u64) {
-        if self.split_at(lowest).is_err() || self.split_at(top).is_err() {
-            return;
-        }
-        let gone: Vec<Area> = self
-            .areas
-            .iter()
-            .copied()
-            .filter(|area| lowest <= area.lowest && area.top <= top)
-            .collect();
-        self.areas.retain(|area| !(lowest <= area.lowest && area.top <= top));
-        for area in gone {
-            self.release_pages(area.lowest, area.top);
-        }
+    pub(crate) fn unmap(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
+        self.areas.prepare(lowest, top, 0)?;
+        self.areas.carve(lowest, top);
+        self.release_pages(lowest, top);
+        Ok(())
     }
 
+    /// Gives back the pages of a range: first out of the tables, then out of every CPU's mind, then to others.
     fn release_pages(&mut self, lowest: u64, top: u64) {
-        for page in (lowest..top).step_by(PAGE as usize) {
-            if let Some(frame) = self.tables.unmap(page) {
-                self.flush(page);
-                frames::release(frame);
+        let mut from = lowest;
+        loop {
+            let mut batch = [(0, None); BATCH];
+            let mut taken = 0;
+            while taken < BATCH
+                && let Some(page) = self.tables.next_mapped(from, top)
+            {
+                batch[taken] = (page, self.tables.unmap(page));
+                taken += 1;
+                from = page + PAGE;
             }
+            if taken == 0 {
+                return;
+            }
+            self.flush(batch[..taken].iter().map(|entry| entry.0));
+            batch[..taken].iter().filter_map(|entry| entry.1).for_each(frames::release);
         }
     }
 
-    /// Makes every CPU that runs this process forget a page. A CPU that runs something else has loaded other tables since,
+    /// Makes every CPU that runs this process forget pages. A CPU that runs something else has loaded other tables since,
     /// and forgot everything then; so with one thread, that is this CPU.
-    fn flush(&self, page: u64) {
+    fn flush(&self, pages: impl Iterator<Item = u64>) {
         if self.has_threads {
-            paging::flush_user_page(page);
+            paging::flush_user_pages(pages);
+        } else {
+            crate::arch::cpu::flush_pages(pages);
+        }
+    }
+
+    /// The same for one page.
+    fn flush_one(&self, page: u64) {
+        if self.has_threads {
+            paging::flush_user_pages(core::iter::once(page));
         } else {
             crate::arch::cpu::flush_page(page);
         }
@@ -389,38 +451,144 @@ impl Memory {
         read: bool,
         access: Access,
     ) -> Result<(), Errno> {
-        self.split_at(lowest)?;
-        self.split_at(top)?;
-        let mut covered = lowest;
-        for area in self.areas.iter_mut().filter(|area| lowest <= area.lowest && area.top <= top) {
-            if area.lowest != covered {
-                return Err(Errno::ENOMEM);
-            }
-            covered = area.top;
-            area.read = read;
-            area.access = access;
-        }
-        for page in (lowest..top).step_by(PAGE as usize) {
-            if let Some((frame, _)) = self.tables.lookup(page) {
+        self.areas.protect(lowest, top, read, access)?;
+        let mut from = lowest;
+        loop {
+            let mut batch = [0; BATCH];
+            let mut changed = 0;
+            while changed < BATCH
+                && let Some(page) = self.tables.next_mapped(from, top)
+            {
                 if read {
                     // A shared frame stays read-only: the next write copies it.
-                    let write = access.write && frames::refs(frame) == 1;
+                    let is_own = |frame| frames::refs(frame) == 1;
+                    let is_own = self.tables.lookup(page).is_some_and(|(frame, _)| is_own(frame));
+                    let write = access.write && is_own;
                     self.tables.protect(page, Access { write, exec: access.exec });
                 } else {
-                    // What must not even be read: the page goes, its contents with it only if nobody can ask for them again.
-                    self.tables.protect(page, Access { write: false, exec: false });
+                    // The contents stay for the day it is opened again.
+                    self.tables.forbid(page);
                 }
-                self.flush(page);
+                batch[changed] = page;
+                changed += 1;
+                from = page + PAGE;
+            }
+            if changed == 0 {
+                return Ok(());
+            }
+            self.flush(batch[..changed].iter().copied());
+        }
+    }
+
+    /// Forgets the contents of a range: its pages read as zeros afterwards, but for those that came from a file, which stay.
+    pub(crate) fn discard(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
+        let is_covered = self.areas.is_covered(lowest, top);
+        let mut from = lowest;
+        while let Some(area) = self.areas.first_within(from, top) {
+            if !area.of_file {
+                self.release_pages(area.lowest.max(lowest), area.top.min(top));
+            }
+            from = area.top;
+        }
+        if is_covered { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    /// Makes the mapping of a range larger or smaller, or moves it; returns where it is then. `to`: a place to move to.
+    pub(crate) fn remap(
+        &mut self,
+        lowest: u64,
+        old: u64,
+        new: u64,
+        may_move: bool,
+        to: Option<u64>,
+    ) -> Result<u64, Errno> {
+        let area = self.areas.at(lowest).ok_or(Errno::EFAULT)?;
+        if to.is_none() && new <= old {
+            // Linux takes what lies behind out, whatever that is.
+            if new < old {
+                self.unmap(lowest + new, lowest + old)?;
+            }
+            return Ok(lowest);
+        }
+        if old > area.top - lowest {
+            return Err(Errno::EFAULT);
+        }
+        let (old_top, new_top) = (lowest + old, lowest.checked_add(new).ok_or(Errno::ENOMEM)?);
+        if to.is_none()
+            && old_top == area.top
+            && new_top <= USER_TOP
+            && self.areas.is_free(old_top, new_top)
+        {
+            self.areas.add(Area { lowest: old_top, top: new_top, ..area })?;
+            return Ok(lowest);
+        }
+        if !may_move {
+            return Err(Errno::ENOMEM);
+        }
+        let target = match to {
+            Some(at) if at < lowest + old && lowest < at.saturating_add(new) => {
+                return Err(Errno::EINVAL);
+            }
+            Some(at) => self.place(Wanted::Exactly(at), new)?,
+            None => self.find_space(new).ok_or(Errno::ENOMEM)?,
+        };
+        self.move_pages(&area, (lowest, old), (target, new))?;
+        Ok(target)
+    }
+
+    /// Moves what is mapped in one range, part of an area, to another one, in the place of what is there. A range that is to
+    /// be smaller loses its end.
+    fn move_pages(
+        &mut self,
+        area: &Area,
+        (lowest, old): (u64, u64),
+        (target, new): (u64, u64),
+    ) -> Result<(), Errno> {
+        let kept = lowest + old.min(new);
+        let mut from = lowest;
+        while let Some(page) = self.tables.next_mapped(from, kept) {
+            self.tables.prepare(page - lowest + target)?;
+            from = page + PAGE;
+        }
+        self.areas.prepare_move((lowest, lowest + old), (target, target + new))?;
+        // Nothing fails from here on.
+        self.areas.carve(target, target + new);
+        self.release_pages(target, target + new);
+        self.areas.put_and_merge(Area { lowest: target, top: target + new, grows: false, ..*area });
+        let mut from = lowest;
+        loop {
+            let mut batch = [(0, None); BATCH];
+            let mut taken = 0;
+            while taken < BATCH
+                && let Some(page) = self.tables.next_mapped(from, kept)
+            {
+                let there = self.tables.lookup(page);
+                self.tables.unmap(page);
+                batch[taken] = (page, there);
+                taken += 1;
+                from = page + PAGE;
+            }
+            if taken == 0 {
+                break;
+            }
+            // No CPU may write to a page at its old place when it can be read at the new one.
+            self.flush(batch[..taken].iter().map(|entry| entry.0));
+            for &(page, there) in &batch[..taken] {
+                if let Some((frame, access)) = there {
+                    let like = Area { access, ..*area };
+                    self.place_page(page - lowest + target, frame, &like);
+                }
             }
         }
-        if covered == top { Ok(()) } else { Err(Errno::ENOMEM) }
+        self.areas.carve(lowest, lowest + old);
+        // What a smaller mapping has no room for.
+        self.release_pages(lowest, lowest + old);
+        Ok(())
     }
 
     /// The same memory for a child: every page shared until somebody writes.
     pub(crate) fn fork(&mut self) -> Result<Self, Errno> {
-        let mut areas = Vec::new();
-        areas.try_reserve(self.areas.len()).map_err(|_| Errno::ENOMEM)?;
-        areas.extend_from_slice(&self.areas);
+        let areas = self.areas.try_clone()?;
         let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
         let mut child = Self {
             tables,
@@ -430,34 +598,56 @@ impl Memory {
             start_stack: self.start_stack,
             has_threads: false,
         };
-        for area in &self.areas {
-            for page in (area.lowest..area.top).step_by(PAGE as usize) {
-                let Some((frame, access)) = self.tables.lookup(page) else { continue };
-                let shared = Access { write: false, exec: access.exec };
-                child.tables.map(page, frame, shared).map_err(|_| Errno::ENOMEM)?;
-                frames::share(frame);
-                self.tables.protect(page, shared);
-            }
-        }
-        // The parent's writable translations must go, once.
+        let shared = self.share_with(&mut child);
+        // The parent's writable translations must go, once; also those of a child that will not be.
         let root = self.tables.root();
-        // SAFETY: (1) the tables that are loaded already: loading them again only forgets translations.
-        unsafe { crate::arch::cpu::load_tables(root) };
+        crate::arch::cpu::without_interrupts(|| {
+            // SAFETY: (1) the tables that are loaded already: loading them again only forgets translations; (2) interrupts are off.
+            unsafe { crate::arch::cpu::load_tables(root) };
+        });
         if self.has_threads {
             crate::arch::smp::flush_others();
         }
-        Ok(child)
+        shared.map(|()| child)
+    }
+
+    /// Shares every page that is present.
+    fn share_with(&mut self, child: &mut Self) -> Result<(), Errno> {
+        let mut from = USER_LOWEST;
+        while let Some(area) = self.areas.first_within(from, USER_TOP) {
+            from = area.lowest;
+            while let Some(page) = self.tables.next_mapped(from, area.top) {
+                from = page + PAGE;
+                let Some((frame, access)) = self.tables.lookup(page) else { continue };
+                let shared = Access { write: false, exec: access.exec };
+                child.tables.map(page, frame, shared)?;
+                frames::share(frame);
+                if area.read {
+                    self.tables.protect(page, shared);
+                } else {
+                    child.tables.forbid(page);
+                }
+            }
+            from = area.top;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        for area in core::mem::take(&mut self.areas) {
-            for page in (area.lowest..area.top).step_by(PAGE as usize) {
-                if let Some(frame) = self.tables.unmap(page) {
-                    frames::release(frame);
-                }
+        // No thread runs under these tables any more, so no CPU has to forget. One that had them loaded would walk what is
+        // somebody else's frames by then.
+        let root = self.tables.root() as usize;
+        let loaded = |cpu: &crate::cpus::Cpu| cpu.tables_root.load(Ordering::SeqCst) == root;
+        assert!(!crate::cpus::online().any(loaded), "page tables are freed that a CPU has loaded");
+        FREED.fetch_add(1, Ordering::Relaxed);
+        let mut from = USER_LOWEST;
+        while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
+            if let Some(frame) = self.tables.unmap(page) {
+                frames::release(frame);
             }
+            from = page + PAGE;
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `memory`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
-//! | `tree`, `files`, `proc_fs` | the file tree, open files and pipes, /proc |
+//! | `memory`, `areas`, `sorted`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
+//! | `tree`, `names`, `file_bytes`, `files`, `proc_fs` | the file tree, its directories, what is in a file, open files and pipes, /proc |
 //! | `syscall`, `calls_*`, `abi` | the Linux system-call interface |
 //! | `life` | fork, clone, execve, exit, wait |
+//! | `crew`, `table`, `signals` | a process's threads; all processes and whose children they are; signals |
+//!
+//! What a program can make the kernel allocate comes from `memory::fallible`: a heap that is used up is that program's error.
 //!
 //! # What a process holds, and how it comes back
 //!
@@ -13,64 +16,71 @@
 //! overflows in a system call is ended without returning, and its frames' destructors never run.
 
 pub(crate) mod abi;
+mod areas;
 mod calls_files;
 mod calls_memory;
 mod calls_misc;
+mod crew;
 pub(crate) mod error;
 pub mod fault;
+mod file_bytes;
 pub(crate) mod files;
 pub mod fs;
 mod life;
 mod load;
 pub(crate) mod memory;
+mod names;
 mod proc_fs;
+mod signals;
+mod sorted;
 pub mod syscall;
+mod table;
 pub(crate) mod tree;
 
 pub use life::{die_if_killed, kill_current, run, run_captured};
 
-use crate::sched::{Thread, WaitQueue};
+use crate::sched::{Name, WaitQueue};
 use crate::sync::{Mutex, SpinLock};
-use alloc::collections::BTreeMap;
 use alloc::string::String;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crew::Crew;
 use files::Files;
 use memory::Memory;
+use signals::Actions;
 
 /// A process.
 #[derive(Debug)]
 pub struct Process {
+    /// Its number, which is that of its first thread: processes and threads are counted together.
     pub(crate) id: u64,
     /// The process that waits for it; 0: the kernel, which does not.
     pub(crate) parent: AtomicU64,
+    /// Its process group, and the session that is in.
+    pub(crate) group: AtomicU64,
+    pub(crate) session: AtomicU64,
+    /// Started by the kernel: a signal to all processes does not mean it.
+    is_first: bool,
     /// Its memory; a child of vfork shares its parent's until execve.
     memory: SpinLock<Option<Arc<Mutex<Memory>>>>,
     pub(crate) files: SpinLock<Files>,
-    pub(crate) directory: SpinLock<String>,
-    name: SpinLock<String>,
+    pub(crate) directory: SpinLock<Arc<String>>,
+    name: SpinLock<Name>,
     /// The path of its program.
-    pub(crate) executable: SpinLock<String>,
-    pub(crate) command_line: SpinLock<Vec<u8>>,
-    /// Its threads that have not ended.
-    pub(crate) threads: SpinLock<Vec<Weak<Thread>>>,
-    /// The signal that kills it, or 0.
-    pub(crate) fatal_signal: AtomicI32,
-    /// The wait status that the first `exit_group` gave it; negative: there was none.
-    pub(crate) group_status: AtomicI32,
-    /// Its wait status (Linux), once it has ended.
-    pub(crate) ended: SpinLock<Option<i32>>,
+    pub(crate) executable: SpinLock<Arc<String>>,
+    pub(crate) command_line: SpinLock<Arc<Vec<u8>>>,
+    /// Its threads that have not ended, and whether there may be more.
+    pub(crate) crew: Crew,
+    /// Its wait status (Linux), once it has ended. Changes under the table's lock.
+    ended: SpinLock<Option<i32>>,
     /// Something a waiting parent or child looks for has changed.
     pub(crate) changed: WaitQueue,
     /// Whether a parent sleeps until this child of vfork is done with its memory.
     pub(crate) borrows_memory: AtomicBool,
-    /// What programs said of signals: `struct sigaction` as it came, by number.
-    pub(crate) actions: SpinLock<BTreeMap<u64, [u8; abi::SIGACTION_BYTES]>>,
+    /// What the program said of signals.
+    pub(crate) actions: SpinLock<Actions>,
 }
-
-static TABLE: SpinLock<Vec<Arc<Process>>> = SpinLock::new(Vec::new());
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Process {
     /// The memory, to look at or change.
@@ -91,17 +101,21 @@ impl Process {
     }
 
     /// Its name: the program's.
-    pub fn name(&self) -> String {
-        self.name.lock().clone()
+    pub fn name(&self) -> Name {
+        *self.name.lock()
     }
 
     pub(crate) fn set_name(&self, name: &str) {
-        *self.name.lock() = String::from(name);
+        *self.name.lock() = Name::new(name);
     }
 
-    /// Threads that have not ended.
-    pub(crate) fn live_threads(&self) -> Vec<Arc<Thread>> {
-        self.threads.lock().iter().filter_map(Weak::upgrade).collect()
+    /// Its wait status, once it has ended.
+    pub(crate) fn status(&self) -> Option<i32> {
+        *self.ended.lock()
+    }
+
+    fn set_status(&self, status: i32) {
+        *self.ended.lock() = Some(status);
     }
 }
 
@@ -117,13 +131,9 @@ pub fn load_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<(), error::Errno> 
     load::load(file, b"/test", argv, &[]).map(drop)
 }
 
-/// All processes that somebody may still ask for.
+/// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.
 pub(crate) fn all() -> Vec<Arc<Process>> {
-    TABLE.lock().clone()
-}
-
-pub(crate) fn find(id: u64) -> Option<Arc<Process>> {
-    TABLE.lock().iter().find(|process| process.id == id).cloned()
+    table::all().expect("memory for a list of processes")
 }
 
 /// Sixteen bytes nobody can foresee well: time stamps, mixed.

@@ -1,9 +1,12 @@
 //! System calls: the way in, and which call is which.
 
 use super::abi::{self, Call};
+use super::calls_files::HERE;
 use super::error::{Errno, SysResult};
-use super::{calls_files as files, calls_memory as memory, calls_misc as misc, current, life};
+use super::{calls_files as files, calls_memory as memory, calls_misc as misc};
+use super::{current, life, signals};
 use crate::arch::regs::SavedRegs;
+use crate::memory::fallible;
 use crate::sched;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,9 +15,6 @@ use kstack_core::exec::WordSize;
 
 /// Longest path.
 const MOST_PATH: usize = 4096;
-/// Strings execve takes at most, and bytes of all of them.
-const MOST_STRINGS: usize = 4096;
-const MOST_STRING_BYTES: usize = 4 << 20;
 
 /// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
@@ -38,9 +38,9 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
     match call {
         Call::Read => files::read(a, b, c),
         Call::Write => files::write(a, b, c),
-        Call::Open => files::open(a, b as u32, c as u32),
-        Call::Openat => files::open(b, c as u32, d as u32),
-        Call::Creat => files::open(a, files::CREATE_TRUNCATE, b as u32),
+        Call::Open => files::open(HERE, a, b as u32, c as u32),
+        Call::Openat => files::open(a, b, c as u32, d as u32),
+        Call::Creat => files::open(HERE, a, files::CREATE_TRUNCATE, b as u32),
         Call::Close => files::close(a),
         Call::Stat => files::stat(a, b, true),
         Call::Lstat => files::stat(a, b, false),
@@ -52,10 +52,10 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Ppoll => files::poll(a, b, if c == 0 { -1 } else { 0 }),
         Call::Lseek => files::seek(a, b as i64, c),
         Call::Pread64 => files::pread(a, b, c, d),
-        Call::Readv => files::vectored(a, b, c, files::read),
-        Call::Writev => files::vectored(a, b, c, files::write),
-        Call::Access => files::access(a),
-        Call::Faccessat | Call::Faccessat2 => files::access(b),
+        Call::Readv => files::vectored(a, b, c, files::read_from),
+        Call::Writev => files::vectored(a, b, c, files::write_to),
+        Call::Access => files::access(HERE, a),
+        Call::Faccessat | Call::Faccessat2 => files::access(a, b),
         Call::Pipe => files::pipe(a, 0),
         Call::Pipe2 => files::pipe(a, b),
         Call::Dup => files::dup(a),
@@ -66,17 +66,17 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Getdents64 => files::getdents64(a, b, c),
         Call::Getcwd => files::getcwd(a, b),
         Call::Chdir => files::chdir(a),
-        Call::Mkdir => files::mkdir(a, b as u32),
-        Call::Mkdirat => files::mkdir(b, c as u32),
-        Call::Rmdir => files::unlink(a, true),
-        Call::Unlink => files::unlink(a, false),
-        Call::Unlinkat => files::unlink(b, c & 0x200 != 0),
-        Call::Rename => files::rename(a, b),
-        Call::Renameat => files::rename(b, d),
-        Call::Symlink => files::symlink(a, b),
-        Call::Symlinkat => files::symlink(a, c),
-        Call::Readlink => files::readlink(a, b, c),
-        Call::Readlinkat => files::readlink(b, c, d),
+        Call::Mkdir => files::mkdir(HERE, a, b as u32),
+        Call::Mkdirat => files::mkdir(a, b, c as u32),
+        Call::Rmdir => files::unlink(HERE, a, true),
+        Call::Unlink => files::unlink(HERE, a, false),
+        Call::Unlinkat => files::unlink(a, b, c & 0x200 != 0),
+        Call::Rename => files::rename(HERE, a, HERE, b),
+        Call::Renameat => files::rename(a, b, c, d),
+        Call::Symlink => files::symlink(a, HERE, b),
+        Call::Symlinkat => files::symlink(a, b, c),
+        Call::Readlink => files::readlink(HERE, a, b, c),
+        Call::Readlinkat => files::readlink(a, b, c, d),
         Call::Ftruncate => files::truncate(a, b),
         Call::Sendfile => files::sendfile(a, b, c, d),
         Call::Statfs => files::statfs(b),
@@ -92,9 +92,9 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Mmap => memory::mmap(a, b, c, d, e, f),
         Call::Munmap => memory::munmap(a, b),
         Call::Mprotect => memory::mprotect(a, b, c),
-        Call::Mremap => memory::mremap(a, b, c, d),
+        Call::Mremap => memory::mremap(a, b, c, d, e),
         Call::Brk => memory::brk(a),
-        Call::Madvise => Ok(0),
+        Call::Madvise => memory::madvise(a, b, c),
         Call::Fork => life::clone(regs, 0, 0, 0, 0, 0),
         Call::Vfork => life::clone(regs, 0x4100, 0, 0, 0, 0),
         Call::Clone => {
@@ -106,23 +106,22 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Exit => life::exit_thread((a as i32 & 0xff) << 8),
         Call::ExitGroup => life::exit_group(a as i32),
         Call::Wait4 => misc::wait4(i64::from(a as i32), b, c),
-        Call::Kill => misc::kill(i64::from(a as i32), b),
-        Call::Tkill => misc::tkill(a, b),
-        Call::Tgkill => misc::tkill(b, c),
-        Call::Getpid | Call::Getpgrp | Call::Getpgid | Call::Getsid => Ok(current().id),
+        Call::Kill => signals::kill(i64::from(a as i32), u64::from(b as u32)),
+        Call::Tkill => signals::tkill(None, a as i32, u64::from(b as u32)),
+        Call::Tgkill => signals::tkill(Some(a as i32), b as i32, u64::from(c as u32)),
+        Call::Getpid => Ok(current().id),
+        Call::Getpgrp => misc::getpgid(0),
+        Call::Getpgid => misc::getpgid(a),
+        Call::Getsid => misc::getsid(a),
         Call::Gettid => Ok(misc::thread_number()),
         Call::Getppid => Ok(current().parent.load(Ordering::Relaxed)),
         Call::Getuid | Call::Getgid | Call::Geteuid | Call::Getegid | Call::Getgroups => Ok(0),
-        Call::Setuid
-        | Call::Setgid
-        | Call::Setreuid
-        | Call::Setgroups
-        | Call::Setpgid
-        | Call::Setpriority => Ok(0),
-        Call::Setsid => Ok(current().id),
+        Call::Setuid | Call::Setgid | Call::Setreuid | Call::Setgroups | Call::Setpriority => Ok(0),
+        Call::Setpgid => misc::setpgid(a, b),
+        Call::Setsid => misc::setsid(),
         Call::Getpriority => Ok(20),
         Call::Umask => Ok(0o022),
-        Call::RtSigaction => misc::sigaction(a, b, c),
+        Call::RtSigaction => signals::sigaction(u64::from(a as u32), b, c),
         Call::RtSigprocmask => misc::sigprocmask(c, d),
         Call::RtSigpending => misc::write_zeros(a, b),
         Call::Sigaltstack => Ok(0),
@@ -166,6 +165,11 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
 /// Numbers already logged, as bits.
 static LOGGED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
+/// All numbers are logged again. For tests.
+pub fn forget_logged() {
+    LOGGED.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
+}
+
 /// ENOSYS, logged once per number.
 fn unknown(number: u64) -> SysResult {
     // Numbers beyond all calls there are share the last bit: a program must not be able to fill the log.
@@ -191,7 +195,9 @@ pub(super) fn string(at: u64, most: usize) -> Result<Vec<u8>, Errno> {
         let length = piece.len().min((4096 - at % 4096) as usize);
         memory.read(at, &mut piece[..length])?;
         let end = piece[..length].iter().position(|&byte| byte == 0);
-        bytes.extend_from_slice(&piece[..end.unwrap_or(length)]);
+        let piece = &piece[..end.unwrap_or(length)];
+        bytes.try_reserve(piece.len()).map_err(|_| Errno::ENOMEM)?;
+        bytes.extend_from_slice(piece);
         if bytes.len() >= most {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -249,29 +255,74 @@ fn pointer_at(at: u64, index: u64) -> Result<u64, Errno> {
     Ok(pointer)
 }
 
-fn strings(at: u64, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut strings = Vec::new();
+/// Strings of execve, one behind the other, each with its NUL.
+#[derive(Debug, Default)]
+pub(super) struct Strings(Vec<u8>);
+
+impl Strings {
+    /// All of them in one piece.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// One after the other.
+    pub(super) fn list(&self) -> Result<Vec<&[u8]>, Errno> {
+        let with_ends = self.0.split_inclusive(|&byte| byte == 0);
+        Ok(fallible::collect(with_ends.map(|with_end| &with_end[..with_end.len() - 1]))?)
+    }
+
+    /// Adds the string at an address, of at most `most` bytes with its NUL. Returns how many it has.
+    fn add(&mut self, mut at: u64, most: usize) -> Result<usize, Errno> {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        let mut memory = memory.lock();
+        let start = self.0.len();
+        loop {
+            let old = self.0.len();
+            // Up to the end of the page: the next one may not be there.
+            let piece = (4096 - at % 4096) as usize;
+            self.0.try_reserve(piece).map_err(|_| Errno::ENOMEM)?;
+            self.0.resize(old + piece, 0);
+            memory.read(at, &mut self.0[old..])?;
+            let end = self.0[old..].iter().position(|&byte| byte == 0);
+            if let Some(end) = end {
+                self.0.truncate(old + end + 1);
+            }
+            let length = self.0.len() - start;
+            if length > most {
+                return Err(Errno::E2BIG);
+            }
+            if end.is_some() {
+                return Ok(length);
+            }
+            at += piece as u64;
+        }
+    }
+}
+
+/// The strings of a list that ends with a null pointer. `left`: bytes that they and their pointers may have.
+fn strings(at: u64, left: &mut usize) -> Result<Strings, Errno> {
+    let mut strings = Strings::default();
     if at == 0 {
         return Ok(strings);
     }
-    for i in 0..MOST_STRINGS as u64 {
+    // As many as there are bytes for.
+    for i in 0.. {
         let pointer = pointer_at(at, i)?;
         if pointer == 0 {
-            return Ok(strings);
+            break;
         }
-        let one = string(pointer, kstack_core::exec::MOST_STRING)
-            .map_err(|error| if error == Errno::ENAMETOOLONG { Errno::E2BIG } else { error })?;
-        *left = left.checked_sub(one.len() + 8).ok_or(Errno::E2BIG)?;
-        strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        strings.push(one);
+        *left = left.checked_sub(WORD_BYTES as usize).ok_or(Errno::E2BIG)?;
+        let most = (*left).min(kstack_core::exec::MOST_STRING);
+        *left -= strings.add(pointer, most)?;
     }
-    Err(Errno::E2BIG)
+    Ok(strings)
 }
 
 fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
-    let mut left = MOST_STRING_BYTES;
+    // What does not fit on the new stack is refused before it is copied.
+    let mut left = kstack_core::exec::string_limit(super::memory::STACK_LIMIT);
     let path = path(at)?;
     let argv = strings(argv, &mut left)?;
     let envp = strings(envp, &mut left)?;
-    life::execve(regs, &path, &argv, &envp)
+    life::execve(regs, &path, argv, envp)
 }

@@ -16,16 +16,17 @@ mod queue;
 pub mod thread;
 mod wait;
 
-pub use thread::{State, Thread};
+pub use thread::{Name, State, Thread};
 pub use wait::{Interrupted, WaitQueue};
 
 use crate::arch::fpu::FpuState;
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, cpu_tables, paging, smp, user};
-use crate::cpus::{self, Cpu};
+use crate::cpus::{self, Cpu, CpuSet};
 use crate::process::Process;
 use crate::stacks::{self, OwnedStack};
 
+use crate::memory::fallible::{self, NoMemory};
 use crate::memory::heap;
 pub use crate::stacks::StackError;
 use crate::sync::SpinLock;
@@ -33,14 +34,15 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::first_frame::{self, Start};
+use kstack::room;
 use kstack_core::addr::Addr;
 use queue::{RUN, ThreadList};
-use thread::Name;
 
 static READY: SpinLock<ThreadList<RUN>> = SpinLock::new(ThreadList::new());
-static IDLE_CPUS: AtomicU32 = AtomicU32::new(0);
+static IDLE_CPUS: CpuSet = CpuSet::new();
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
 
 /// Why a thread could not be made.
@@ -50,6 +52,12 @@ pub enum SpawnError {
     Stack(StackError),
     /// No memory for its structure.
     NoTask,
+}
+
+impl From<NoMemory> for SpawnError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoTask
+    }
 }
 
 /// The running thread. One load.
@@ -70,9 +78,29 @@ pub fn current_arc() -> Arc<Thread> {
     }
 }
 
-/// Every thread that is not gone, for reports.
+/// Every thread that is not gone, for reports and tests: with no memory for the list, the kernel ends.
 pub fn all() -> Vec<Arc<Thread>> {
-    ALL.lock().iter().filter_map(Weak::upgrade).collect()
+    try_all().expect("memory for a list of threads")
+}
+
+/// Every thread that is not gone.
+pub fn try_all() -> Result<Vec<Arc<Thread>>, NoMemory> {
+    let mut threads = Vec::new();
+    loop {
+        // Room first, without the lock: a reference that is dropped under it may be the last one, which asks for the lock.
+        threads.try_reserve(thread_count() + 16).map_err(|_| NoMemory)?;
+        let all = ALL.lock();
+        if threads.capacity() >= all.len() {
+            // CANNOT FAIL: there is room for all.
+            threads.extend(all.iter().filter_map(Weak::upgrade));
+            return Ok(threads);
+        }
+    }
+}
+
+/// How many threads there are that are not gone.
+pub fn thread_count() -> usize {
+    ALL.lock().len()
 }
 
 /// Starts a kernel thread.
@@ -82,7 +110,7 @@ pub fn spawn_kernel(
     argument: usize,
 ) -> Result<Arc<Thread>, SpawnError> {
     // Two words for the first function, on the heap until it has read them.
-    let work = Box::new((function, argument));
+    let work = fallible::boxed((function, argument))?;
     let start = Start::Kernel { function: kernel_thread, argument: Box::into_raw(work) as usize };
     create(name, None, start).inspect_err(|_| {
         if let Start::Kernel { argument, .. } = start {
@@ -92,29 +120,38 @@ pub fn spawn_kernel(
     })
 }
 
-/// Starts a thread of a process in user mode, with these registers.
-pub fn spawn_user(process: Arc<Process>, regs: &SavedRegs) -> Result<Arc<Thread>, SpawnError> {
+/// Makes a thread of a process in user mode, with these registers and this number. [`start`] lets it run.
+pub fn spawn_user(
+    process: Arc<Process>,
+    regs: &SavedRegs,
+    id: u64,
+) -> Result<Arc<Thread>, SpawnError> {
     let fpu = match current().fpu() {
         Some(parent) => {
             user::save_tls(current());
-            Box::new(parent.fork())
+            fallible::boxed(parent.fork())?
         }
-        None => Box::new(FpuState::new()),
+        None => fresh_registers()?,
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
     let name = process.name();
-    let thread = create_unstarted(&name, Some((process, fpu)), Start::User(regs))?;
+    let thread = create_numbered(id, name, Some((process, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     Ok(thread)
 }
 
+/// The floating point that a program starts with.
+pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
+    fallible::boxed(FpuState::new())
+}
+
 /// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
-pub fn start_afresh() {
-    let fresh = Box::new(FpuState::new());
+pub fn start_afresh(fresh: Box<FpuState>) {
     let me = current();
-    me.user_tls.store(0, Ordering::Relaxed);
-    // No switch in between: it would save the old registers again.
+    // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
+    // thread register would come back over the zero, on machines where programs write it themselves.
     cpu::without_interrupts(|| {
+        me.user_tls.store(0, Ordering::Relaxed);
         fresh.load();
         user::load_tls(me);
     });
@@ -135,38 +172,53 @@ fn create(
     Ok(thread)
 }
 
-/// The one way a thread comes to be: fork, vfork, clone and kernel threads. It runs after [`start`].
+/// Makes a thread, which runs after [`start`].
 pub fn create_unstarted(
     name: &str,
     process: Option<(Arc<Process>, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    let id = thread::next_id();
+    create_numbered(thread::next_id(), Name::new(name), process, start)
+}
+
+/// The one way a thread comes to be: fork, vfork, clone and kernel threads.
+fn create_numbered(
+    id: u64,
+    name: Name,
+    process: Option<(Arc<Process>, Box<FpuState>)>,
+    start: Start<'_>,
+) -> Result<Arc<Thread>, SpawnError> {
     let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
     if !heap::TASKS.reserve() {
         return Err(SpawnError::NoTask);
     }
-    CREATED.fetch_add(1, Ordering::Relaxed);
     let range = stack.range();
     let sp = cpu::without_interrupts(|| {
         stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
         // SAFETY: (1) the stack was just given out to us.
-        unsafe { first_frame::build(range, start) }
+        let sp = unsafe { first_frame::build(range, start) };
+        // The thread may never run, and its stack be given back on another CPU.
+        paging::settle_dirty();
+        sp
     });
-    let thread = Arc::new(Thread::new(id, Name::new(name), stack, process, State::Ready));
+    // CANNOT FAIL: its block is reserved.
+    let thread = Arc::new(Thread::new(id, name, stack, process, State::Ready));
     thread.saved_sp.store(sp, Ordering::Relaxed);
-    remember(&thread);
+    remember(&thread)?;
+    CREATED.fetch_add(1, Ordering::Relaxed);
     Ok(thread)
 }
 
-fn remember(thread: &Arc<Thread>) {
+fn remember(thread: &Arc<Thread>) -> Result<(), NoMemory> {
     let mut all = ALL.lock();
     if all.len() == all.capacity() {
         let free = all.len() / 2 + 64;
-        all.reserve(free);
+        all.try_reserve(free).map_err(|_| NoMemory)?;
     }
     thread.place_in_all.store(all.len(), Ordering::Relaxed);
+    // CANNOT FAIL: there is room.
     all.push(Arc::downgrade(thread));
+    Ok(())
 }
 
 /// The reverse, when the last reference to a thread goes. The last thread in the list takes its place.
@@ -196,10 +248,11 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let id = thread::next_id();
     let name = Name::new("idle");
     assert!(heap::TASKS.reserve(), "memory for a CPU's idle thread");
+    // CANNOT FAIL: its block is reserved.
     let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
     thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
-    remember(&thread);
+    remember(&thread).expect("memory at boot");
     let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
     let word = Arc::into_raw(thread.clone()) as usize;
     // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is the one it runs on; (3) a reference
@@ -226,18 +279,19 @@ pub fn yield_now() {
 
 /// Puts a sleeping thread back into the run queue. From any context.
 pub fn make_ready(thread: Arc<Thread>) {
-    if thread.unblock(State::Ready) {
-        push_ready(thread);
-    }
+    // One section: once it is ready it must get into the queue.
+    cpu::without_interrupts(|| {
+        if thread.unblock(State::Ready) {
+            push_ready(thread);
+        }
+    });
 }
 
 fn push_ready(thread: Arc<Thread>) {
     READY.lock().push(thread);
     // Somebody idle takes it; otherwise the next tick of a busy CPU does.
-    let idle = IDLE_CPUS.load(Ordering::SeqCst);
-    if idle != 0 {
-        let number = idle.trailing_zeros() as usize;
-        IDLE_CPUS.fetch_and(!(1 << number), Ordering::SeqCst);
+    if let Some(number) = IDLE_CPUS.members().next() {
+        IDLE_CPUS.remove(number);
         cpu::without_interrupts(|| {
             let target = cpus::by_number(number);
             if core::ptr::eq(target, cpus::this()) {
@@ -258,10 +312,10 @@ pub fn somebody_waits() -> bool {
 pub fn idle_loop() -> ! {
     loop {
         cpu::interrupts_off();
-        let bit = 1 << cpus::this().id().get();
-        IDLE_CPUS.fetch_or(bit, Ordering::SeqCst);
+        let me = cpus::this().id().index();
+        IDLE_CPUS.insert(me);
         if somebody_waits() {
-            IDLE_CPUS.fetch_and(!bit, Ordering::SeqCst);
+            IDLE_CPUS.remove(me);
             leave_cpu();
             cpu::interrupts_on();
         } else {
@@ -474,17 +528,40 @@ pub fn deaths() -> Deaths {
 pub fn after_switch(left: usize) {
     // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
     let left = unsafe { Arc::from_raw(left as *const Thread) };
-    let dead = left.state() == State::Dead;
-    left.on_cpu.store(false, Ordering::Release);
-    if dead {
-        // Here its stack goes back, on the stack of the next thread.
-        if let Some(stack) = left.take_stack() {
-            GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
-            if stack.range().contains(Addr::new(cpu::stack_pointer())) {
-                ON_ITSELF.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        left.reaped.store(true, Ordering::Release);
-        left.exited.wake_all();
+    if left.state() == State::Dead {
+        return bury(left);
     }
+    left.on_cpu.store(false, Ordering::Release);
+}
+
+/// Room for taking back all that a dead thread has left, its process perhaps, with interrupts off.
+const BURIAL: usize = kstack::arch::current::GEOMETRY.body().get() / 4;
+
+/// Takes back what a dead thread has left: on the stack of the next thread, or, if that one has too little left of its own, on the
+/// IRQ stack, which is free while a thread runs.
+#[inline(never)]
+fn bury(dead: Arc<Thread>) {
+    extern "C" fn there(dead: usize, _: usize) {
+        // SAFETY: (1) made by `into_raw` below.
+        bury_here(unsafe { Arc::from_raw(dead as *const Thread) });
+    }
+    if room::left() >= BURIAL {
+        return bury_here(dead);
+    }
+    let dead = Arc::into_raw(dead) as usize;
+    // SAFETY: (1) this is a thread's context, or a switch would not have come here, and interrupts are off: nothing else uses the
+    // IRQ stack before the call is over; (2) `there` returns.
+    unsafe { call_on_stack(dead, 0, there, cpus::this().local.irq_top().get()) };
+}
+
+fn bury_here(dead: Arc<Thread>) {
+    dead.on_cpu.store(false, Ordering::Release);
+    if let Some(stack) = dead.take_stack() {
+        GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+        if stack.range().contains(Addr::new(cpu::stack_pointer())) {
+            ON_ITSELF.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    dead.reaped.store(true, Ordering::Release);
+    dead.exited.wake_all();
 }

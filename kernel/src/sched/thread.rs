@@ -1,6 +1,7 @@
 //! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
 //! reach it.
 
+use crate::arch::cpu;
 use crate::arch::fpu::FpuState;
 use crate::process::Process;
 use crate::process::files::OpenFile;
@@ -9,8 +10,9 @@ use crate::stacks::{self, OwnedStack, StackRef};
 use crate::sync::{RawMutex, SpinLock};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::fmt;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 use kstack_core::addr::AddrRange;
 use kstack_core::record::SlotRecord;
@@ -41,6 +43,8 @@ const MOST_HELD: usize = 8;
 #[repr(align(64))]
 pub struct Thread {
     id: u64,
+    /// What programs know it by: its number, or, after an execve, its process's.
+    number: AtomicU64,
     name: Name,
     /// The saved SP while it is not running.
     pub(super) saved_sp: AtomicUsize,
@@ -89,7 +93,7 @@ impl Drop for Thread {
     }
 }
 
-/// A thread's name, cut to fit.
+/// A thread's or a process's name, cut to fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Name {
     bytes: [u8; 24],
@@ -117,12 +121,18 @@ impl Name {
     }
 }
 
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// 2^64 over the golden ratio.
 const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
 static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
 
-/// A number for a thread that is about to be.
+/// A number for a thread, or for a process and its first thread, that is about to be.
 pub fn next_id() -> u64 {
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
 }
@@ -131,7 +141,7 @@ pub fn next_id() -> u64 {
 fn new_canary() -> usize {
     // Weyl sequence, then a finaliser; the time stamp makes boots differ.
     let seed = CANARY_SEED.fetch_add(WEYL as usize, Ordering::Relaxed);
-    let mut x = seed as u64 ^ crate::arch::cpu::cycles();
+    let mut x = seed as u64 ^ cpu::cycles();
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     (x ^ x >> 31) as usize & !0xff
@@ -152,6 +162,7 @@ impl Thread {
         let tables_root = process.as_ref().map_or(0, |process| process.tables_root());
         Self {
             id,
+            number: AtomicU64::new(id),
             name,
             saved_sp: AtomicUsize::new(0),
             stack_range: stack.range(),
@@ -181,6 +192,16 @@ impl Thread {
     /// Its number, never used twice.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The number that programs know it by.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Gives it the number of its process, when it is the only thread of that.
+    pub fn set_number(&self, number: u64) {
+        self.number.store(number, Ordering::Relaxed);
     }
 
     /// Its name.
@@ -262,8 +283,12 @@ impl Thread {
 
     /// Says that it is to die as soon as it can, and ends its sleep.
     pub fn kill(self: &Arc<Self>) {
-        self.killed.store(true, Ordering::Release);
-        super::make_ready(self.clone());
+        cpu::without_interrupts(|| {
+            self.killed.store(true, Ordering::Release);
+            // Before its state is looked at: see `wait`.
+            fence(Ordering::SeqCst);
+            super::make_ready(self.clone());
+        });
     }
 
     /// Whether the thread has ended and its stack has been taken back.
@@ -296,14 +321,14 @@ impl Thread {
 
     /// Keeps an open file for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
     /// its stack overflows, this comes back with the thread.
-    pub fn pin(&self, file: Arc<OpenFile>) -> &'static OpenFile {
+    /// `None`: the call keeps as many as there are places for.
+    pub fn pin(&self, file: Arc<OpenFile>) -> Option<&'static OpenFile> {
         let pinned = Arc::as_ptr(&file);
         self.has_pins.store(true, Ordering::Relaxed);
         let mut pins = self.pins.lock();
-        let free = pins.iter_mut().find(|pin| pin.is_none());
-        *free.expect("a system call uses at most four files") = Some(file);
+        *pins.iter_mut().find(|pin| pin.is_none())? = Some(file);
         // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference does not leave the call.
-        unsafe { &*pinned }
+        Some(unsafe { &*pinned })
     }
 
     /// Lets go of all pins: at the end of a system call, and of the thread.

@@ -9,12 +9,23 @@
 //! | looks at the condition | takes everybody out of the list (under its lock) |
 //! | true: out of the list; blocked to running, or, if a waker was faster, takes the turn it was given | blocked to ready, into the run queue |
 //! | false: leaves the CPU | |
+//!
+//! The list's lock orders the two. A thread that is to die is woken without the list, so there the order is made by hand: both sides
+//! store, then fence, then look at what the other stores. Without the two fences each CPU may look before its own store is seen,
+//! and a killed thread sleeps until somebody else wakes it.
+//!
+//! | sleeper | killer ([`Thread::kill`](super::Thread::kill)) |
+//! | --- | --- |
+//! | state = blocked | killed = true |
+//! | fence | fence |
+//! | looks at killed | blocked to ready, if it is blocked |
 
 use super::queue::{ThreadList, WAIT};
 use super::thread::State;
 use super::{current, current_arc, leave_cpu, make_ready};
 use crate::arch::cpu;
 use crate::sync::SpinLock;
+use core::sync::atomic::{Ordering, fence};
 
 /// Threads that wait for the same thing.
 #[derive(Debug)]
@@ -57,6 +68,7 @@ impl WaitQueue {
                     me.set_state(State::Blocked);
                     list.push(current_arc());
                 }
+                fence(Ordering::SeqCst);
                 let done = if condition() {
                     Some(Ok(()))
                 } else if may_be_killed && me.killed() {
@@ -78,15 +90,19 @@ impl WaitQueue {
         })
     }
 
-    /// Wakes everybody; each looks at its condition again.
+    /// Wakes all of them; each looks at its condition again.
     pub fn wake_all(&self) {
-        loop {
-            let thread = self.0.lock().pop();
-            match thread {
-                Some(thread) => make_ready(thread),
-                None => break,
+        // One section: a waker that is ended half-way, because its stack is full, would leave threads in no queue at all, or
+        // asleep.
+        cpu::without_interrupts(|| {
+            loop {
+                let thread = self.0.lock().pop();
+                match thread {
+                    Some(thread) => make_ready(thread),
+                    None => break,
+                }
             }
-        }
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 //! A guard on an abandoned stack is never dropped. So the mutex is written down in its holder's list of held locks, and
 //! the overflow path lets go of all of them; the next owner can ask whether the value may be half changed (`is_poisoned`).
 
+use crate::arch::cpu;
 use crate::sched::{self, WaitQueue};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -37,16 +38,23 @@ pub struct MutexGuard<'m, T> {
 
 impl RawMutex {
     fn lock(&self) {
-        let me = sched::current().id();
+        let me = sched::current();
         self.waiting.wait_uninterruptibly(|| {
-            self.holder.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            let free =
+                self.holder.compare_exchange(0, me.id(), Ordering::Acquire, Ordering::Relaxed);
+            if free.is_ok() {
+                // In the same section: a thread that is ended in between would take the mutex along.
+                me.note_held(self);
+            }
+            free.is_ok()
         });
-        sched::current().note_held(self);
     }
 
     fn unlock(&self) {
-        sched::current().forget_held(self);
-        self.let_go();
+        cpu::without_interrupts(|| {
+            sched::current().forget_held(self);
+            self.let_go();
+        });
     }
 
     fn let_go(&self) {

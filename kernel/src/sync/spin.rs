@@ -43,6 +43,8 @@ impl<T> SpinLock<T> {
             while self.held.load(Ordering::Relaxed) {
                 // The holder may be waiting for this CPU to flush its TLB.
                 crate::arch::smp::answer_flush();
+                // Or have ended the machine.
+                crate::halt::park_if_asked();
                 core::hint::spin_loop();
             }
         }

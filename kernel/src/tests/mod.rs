@@ -6,9 +6,13 @@
 
 mod arch;
 mod backtraces;
+mod depth;
 mod every_moment;
+mod hostile;
 mod interrupts;
 mod layouts;
+mod machine;
+mod memory;
 mod overflows;
 mod processes;
 mod programs;
@@ -19,6 +23,7 @@ mod user_mode;
 
 use crate::arch::power::{self, End};
 use alloc::string::String;
+pub use hostile::fuzz_by_command;
 
 /// What a test says: nothing, or what was wrong.
 pub type Outcome = Result<(), String>;
@@ -64,6 +69,11 @@ pub(crate) use table;
 table! {
     EVERYWHERE,
     shared: [
+        machine::m1_every_cpu_and_all_memory_of_the_machine_are_used,
+        machine::m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own,
+        machine::m1_booting_touches_page_tables_and_no_other_memory,
+        machine::m1_an_archive_outside_the_memory_map_is_memory_and_what_is_around_it_is_not,
+        machine::m1_free_memory_at_boot_is_whole_pages_of_ram_that_nothing_else_is_in,
         layouts::x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back,
         layouts::t1_a_thread_stack_has_its_size_is_aligned_mapped_and_between_guards,
         interrupts::i1_every_cpu_has_an_irq_stack_of_its_own_between_guards,
@@ -79,6 +89,7 @@ table! {
         switching::s1_t16_current_is_right_across_preemption_on_four_cpus,
         switching::t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it,
         switching::t16_current_is_one_load,
+        switching::i4_a_thread_with_bottom_halves_disabled_is_not_preempted,
         switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
         switching::s2_a_kernel_thread_starts_with_its_function_and_argument,
         switching::s5_a_dead_threads_stack_is_given_back_by_the_next_thread,
@@ -89,8 +100,11 @@ table! {
         overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
+        depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
+        overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,
+        overflows::o1_o6_a_stack_pointer_of_0_ends_the_thread_with_a_report,
         backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
         backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
         backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
@@ -122,14 +136,47 @@ table! {
         programs::p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost,
         programs::p1_random_headers_never_harm_the_kernel,
         programs::p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given,
+        programs::p2_s1_a_forked_child_has_its_parents_registers,
         programs::p2_children_of_children_keep_to_themselves,
         programs::p4_maps_names_stack_and_heap,
         programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,
         programs::p2_o5_many_processes_leave_nothing_behind,
+        programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
+        memory::u1_a_guard_that_a_program_makes_is_as_good_as_the_kernels,
+        memory::u1_p4_the_heap_grows_past_holes_and_never_over_anything,
+        memory::u1_p3_the_stack_keeps_its_gap_to_what_is_accessible_and_none_to_a_guard,
+        memory::u1_a_failed_mapping_changes_nothing,
+        memory::u1_a_program_has_as_many_areas_as_linux_allows_and_no_more,
+        memory::u1_address_space_without_pages_costs_no_time,
+        memory::u1_no_cpu_writes_to_a_page_after_it_was_protected,
+        memory::u1_p2_what_a_parent_writes_after_a_fork_is_its_own,
+        memory::u1_files_grow_have_holes_and_leave_half_of_memory,
+        memory::u1_p2_every_thread_has_its_own_thread_pointer,
+        memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
+        memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,
+        memory::u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner,
+        memory::t7_what_is_charged_is_the_sum_of_all_live_stacks,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
         processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
+        hostile::u1_p8_any_number_of_pieces_is_read_and_written,
+        hostile::u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing,
+        hostile::u1_s1_a_child_has_its_parents_floating_point,
+        hostile::u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent,
+        hostile::u1_links_take_their_part_of_the_heap_and_can_be_removed_again,
+        hostile::u1_a_process_that_can_be_killed_dies_of_it,
+        hostile::u1_exit_group_wins_against_clone,
+        hostile::u1_a_child_is_given_to_one_waiter,
+        hostile::u1_numbers_of_threads_groups_and_processes_mean_one_thing,
+        hostile::u1_p2_the_end_of_a_thread_clears_its_word_and_wakes,
+        hostile::u1_p2_execve_ends_the_other_threads,
+        hostile::u1_programs_that_never_call_the_kernel_are_preempted,
+        hostile::u1_t7_t11_a_fork_that_fails_leaves_no_process,
+        hostile::u1_with_no_heap_at_all_system_calls_are_errors,
+        hostile::u1_p8_an_unknown_call_is_logged_once,
+        hostile::u1_deaths_are_logged_and_not_without_end,
+        hostile::u1_system_calls_with_any_arguments_break_nothing,
     ],
     own: [
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
@@ -137,6 +184,10 @@ table! {
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_a_softirq_stops_the_machine_with_a_report,
         overflows::o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
+        overflows::o5_o6_a_thread_that_overflows_with_a_spinning_lock_held_stops_the_machine,
+        overflows::o5_o6_a_thread_that_overflows_with_interrupts_off_stops_the_machine,
+        overflows::o5_o6_an_overflow_of_the_idle_thread_stops_the_machine,
+        overflows::o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine,
     ],
     counted: [
         every_moment::s4_an_interrupt_at_every_moment_of_entries_exits_and_switches_disturbs_nothing,

@@ -52,6 +52,12 @@ fn overflow_one(how: How) -> Outcome {
     check!(overflow::contained_count() == contained + 1, "not counted as contained");
     let report = overflow::take_last_report().ok_or("there is no report")?;
     let (verdict, fault) = (&report.verdict, &report.fault);
+    // What people read has gone out: the head, who it was, where.
+    let text = overflow::last_text();
+    let owner = format!("thread stack of thread {}", thread.id());
+    for part in ["kernel stack overflow", &owner, "  running: victim", "victim+0x"] {
+        check!(text.contains(part), "the printed report lacks \"{part}\": {text}");
+    }
     let (lowest, top) = *STACK.lock();
     check!(VICTIM.load(Ordering::Relaxed) == thread.id(), "another thread ran");
     check!(report.context.thread == thread.id(), "the report names {}", report.context.thread);
@@ -305,7 +311,7 @@ fn cause_of(how: How) -> Cause {
 macro_rules! expect_stop {
     ($name:ident, $stack:expr, $how:expr, $($what:literal)*) => {
         control!(
-            concat!("expect {} stack={} cause={} side=below consequence=stop-system victim=main reliable=yes", $(" ", $what),*),
+            concat!("expect {} stack={} cause={} side=below consequence=stop-system victim=main reliable=yes running=0", $(" ", $what),*),
             stringify!($name),
             $stack,
             cause_of($how).name()
@@ -355,3 +361,122 @@ stops!(
     provoke::with_bottom_halves_disabled, How::Recursion, StackKind::Thread,
     "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_bottom_halves_disabled"
 );
+stops!(
+    /// What the lock guards may be half changed, and nobody would open it again.
+    o5_o6_a_thread_that_overflows_with_a_spinning_lock_held_stops_the_machine,
+    provoke::with_a_spinning_lock_held, How::Recursion, StackKind::Thread,
+    "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_a_spinning_lock_held"
+);
+stops!(
+    /// What the thread did to the CPU's own words may be half done. No lock is held.
+    o5_o6_a_thread_that_overflows_with_interrupts_off_stops_the_machine,
+    provoke::with_interrupts_off, How::Recursion, StackKind::Thread,
+    "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_interrupts_off"
+);
+
+/// What the idle thread of a CPU does next, interrupts on, in the place of a preemption.
+static BY_THE_IDLE_THREAD: AtomicUsize = AtomicUsize::new(0);
+
+/// Lets the first idle thread that is interrupted do it. The machine stops.
+fn by_the_idle_thread(act: fn()) -> Outcome {
+    fn preempt() {
+        let cpu = crate::cpus::this();
+        let is_idle =
+            core::ptr::from_ref(sched::current()) as usize == cpu.idle.load(Ordering::Relaxed);
+        let act = BY_THE_IDLE_THREAD.load(Ordering::Relaxed);
+        if is_idle && act != 0 {
+            crate::arch::cpu::interrupts_on();
+            // SAFETY: (1) a function of this type, stored below.
+            let act = unsafe { core::mem::transmute::<usize, fn()>(act) };
+            act();
+        }
+        (crate::hooks::HOOKS.preempt)();
+    }
+    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks { preempt, ..crate::hooks::HOOKS };
+    BY_THE_IDLE_THREAD.store(act as usize, Ordering::Relaxed);
+    super::support::install_hooks(&HOOKS);
+    super::support::until("the machine has stopped", || false)
+}
+
+/// A CPU without an idle thread has nothing to run. Red if the thread in whose name it runs is ended.
+pub fn o5_o6_an_overflow_of_the_idle_thread_stops_the_machine() -> Outcome {
+    control!(
+        "expect o5_o6_an_overflow_of_the_idle_thread_stops_the_machine stack=idle side=below cause=guard-hit \
+         consequence=stop-system victim=idle running=0 backtrace~=recurse_until_overflow"
+    );
+    by_the_idle_thread(|| provoke::overflow_here(How::Recursion))
+}
+
+/// The same if it touches a guard: an access ends the thread that accessed, but for this one.
+pub fn o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine() -> Outcome {
+    control!(
+        "expect o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine stack=idle side=below cause=guard-access \
+         consequence=stop-system victim=idle running=0"
+    );
+    by_the_idle_thread(|| {
+        let guard = sched::current().stack_range().lowest.get() - 1;
+        // SAFETY: (1) none: the address is never mapped, so the read faults. That is the test.
+        core::hint::black_box(unsafe { (guard as *const u8).read_volatile() });
+    })
+}
+
+/// The stack whose guard is touched is another's. Red if the thread that accessed were ended on that one.
+pub fn o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed()
+-> Outcome {
+    const PATTERN: usize = 0x5b5b_3c3c;
+    static PLACE: AtomicUsize = AtomicUsize::new(0);
+    static MAY_END: AtomicU32 = AtomicU32::new(0);
+    static HARMED: AtomicUsize = AtomicUsize::new(0);
+    static STAYING: sched::WaitQueue = sched::WaitQueue::new();
+    fn other(_: usize) {
+        let pattern = core::hint::black_box([PATTERN; 64]);
+        PLACE.store(sched::current().stack_range().lowest.get() - 1, Ordering::Release);
+        STAYING.wait_uninterruptibly(|| MAY_END.load(Ordering::Relaxed) != 0);
+        let harmed = core::hint::black_box(&pattern).iter().filter(|&&word| word != PATTERN);
+        HARMED.store(harmed.count() + 1, Ordering::Relaxed);
+    }
+    fn touching(_: usize) {
+        let guard = PLACE.load(Ordering::Acquire) as *const u8;
+        // SAFETY: (1) none: the address is never mapped, so the read faults and ends the thread. That is the test.
+        core::hint::black_box(unsafe { guard.read_volatile() });
+    }
+    let spawn = |name, body| sched::spawn_kernel(name, body, 0).map_err(|e| format!("{e:?}"));
+    PLACE.store(0, Ordering::Relaxed);
+    MAY_END.store(0, Ordering::Relaxed);
+    HARMED.store(0, Ordering::Relaxed);
+    let other = spawn("other", other)?;
+    super::support::until("the other sleeps", || {
+        PLACE.load(Ordering::Acquire) != 0 && !other.is_on_cpu()
+    })?;
+    let _old = overflow::take_last_report();
+    let touching = spawn("touching", touching)?;
+    touching.join();
+    let report = overflow::take_last_report().ok_or("there is no report")?;
+    MAY_END.store(1, Ordering::Relaxed);
+    STAYING.wake_all();
+    other.join();
+    check!(report.verdict.stack.owner == other.id(), "{:?}", report.verdict);
+    check!(report.context.thread == touching.id(), "{:?}", report.context);
+    check!(report.verdict.cause == Cause::GuardAccess, "{:?}", report.verdict);
+    let harmed = HARMED.load(Ordering::Relaxed);
+    check!(harmed == 1, "{harmed}: 1 plus the words of the other's stack that have changed");
+    Ok(())
+}
+
+/// Nothing is below an SP of 0: the push goes to the highest address.
+pub fn o1_o6_a_stack_pointer_of_0_ends_the_thread_with_a_report() -> Outcome {
+    fn body(_: usize) {
+        // SAFETY: (1) none: there is no stack. That is the test.
+        unsafe { super::arch::depth::breakpoint_at(0) };
+    }
+    let _old = overflow::take_last_report();
+    let thread = sched::spawn_kernel("at 0", body, 0).map_err(|e| format!("{e:?}"))?;
+    thread.join();
+    let report = overflow::take_last_report().ok_or("there is no report")?;
+    let verdict = &report.verdict;
+    check!(report.fault.sp.get() == 0, "SP was {}", report.fault.sp);
+    check!(verdict.stack.owner == thread.id(), "{verdict:?}");
+    check!((verdict.side, verdict.cause) == (Side::Below, Cause::FrameBeyondGuard), "{verdict:?}");
+    check!(verdict.consequence == Consequence::EndThread, "{verdict:?}");
+    Ok(())
+}

@@ -1,7 +1,6 @@
 //! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
 
-use super::arch::EXPECTED;
-use super::support::{free_frames, make_arena_tables, until};
+use super::support::{make_arena_tables, settled_frames};
 use super::{Outcome, check};
 use crate::memory::frames;
 use crate::process::{self, run_captured};
@@ -47,6 +46,14 @@ pub fn p1_too_many_arguments_are_refused() -> Outcome {
 
 pub fn p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given() -> Outcome {
     let (status, output) = run("/kstack/bin/family", &[b"family"])?;
+    check!(status == 0, "status {status}: {output}");
+    Ok(())
+}
+
+/// Red if the way back to user mode, or the first one of a new thread, loses a register: the compiler rarely keeps anything in most of
+/// them across a fork.
+pub fn p2_s1_a_forked_child_has_its_parents_registers() -> Outcome {
+    let (status, output) = run("/kstack/bin/fork-registers", &[b"fork-registers"])?;
     check!(status == 0, "status {status}: {output}");
     Ok(())
 }
@@ -99,14 +106,17 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
     Ok(())
 }
 
-/// Frames that are free once every parked stack has been given back.
-fn settled_frames() -> Result<usize, String> {
-    until("nothing is on its way out", || {
-        process::all().is_empty() && crate::stacks::census().ending == 0
-    })?;
-    crate::stacks::drain_this_cpu();
-    crate::stacks::reclaim(u32::MAX);
-    Ok(free_frames()? + EXPECTED.stack_kib / 4 * crate::stacks::census().parked as usize)
+/// A program of ours in which each process tries one thing: instructions, flags, selectors, vectors, stack pointers and addresses. Each ends as it
+/// may, the others and the machine notice nothing, and what they had comes back.
+pub fn u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else() -> Outcome {
+    let (status, output) = run("/kstack/bin/hostile", &[b"hostile"])?;
+    check!(status == 0, "status {status}: {output}");
+    let before = settled_frames()?;
+    let (status, output) = run("/kstack/bin/hostile", &[b"hostile"])?;
+    check!(status == 0, "the second time, status {status}: {output}");
+    let after = settled_frames()?;
+    check!(before == after, "{before} frames free before, {after} after");
+    Ok(())
 }
 
 /// Where things are in an ELF file, by its word size.

@@ -16,7 +16,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack_core::addr::{AddrRange, PAGE_BYTES};
+use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::cache::{CACHE_HALF, CACHE_STACKS};
 use kstack_core::kind::StackKind;
 
@@ -32,7 +32,7 @@ fn acquire_many(number: usize) -> Result<Vec<OwnedStack>, String> {
 fn mapping(range: AddrRange) -> Vec<u64> {
     (range.lowest.get()..range.top.get())
         .step_by(PAGE_BYTES)
-        .filter_map(|page| paging::kernel_leaf_or_new(page as u64).ok())
+        .filter_map(|page| stack_pages::leaf(Addr::new(page)))
         .map(|leaf| paging::without_dirty(leaf.load(Ordering::Acquire)))
         .collect()
 }

@@ -1,17 +1,19 @@
 //! What several tests share: classifying addresses, waiting for a condition, running something on a given CPU.
 
 use super::Outcome;
+use super::arch::EXPECTED;
 use crate::arch::irqchip::{self, vector};
 use crate::arch::paging;
 use crate::arch::regs::SavedRegs;
 use crate::cpus::{self, Cpu};
-use crate::memory::{frames, heap};
+use crate::memory::{IMAGE, direct, frames, heap};
 use crate::stacks::OwnedStack;
 use crate::sync::SpinLock;
-use crate::{interrupts, sched, time};
+use crate::{interrupts, process, sched, time};
 use alloc::format;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use kstack::hooks::Hooks;
 use kstack::registry;
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::kind::StackKind;
@@ -45,12 +47,26 @@ pub fn free_frames() -> Result<usize, alloc::string::String> {
     Ok(frames::free_count() + heap::TASKS.counts().slabs)
 }
 
+/// Frames that are free once every parked stack has been given back.
+pub fn settled_frames() -> Result<usize, alloc::string::String> {
+    until("nothing is on its way out", || {
+        process::all().is_empty() && crate::stacks::census().ending == 0
+    })?;
+    crate::stacks::drain_this_cpu();
+    crate::stacks::reclaim(u32::MAX);
+    Ok(free_frames()? + EXPECTED.stack_kib / 4 * crate::stacks::census().parked as usize)
+}
+
 /// Makes the arena's page tables for more stacks than any test has at a time. They are kept once made, so that a later count of
 /// frames finds none that are new, whichever tests ran before.
 pub fn make_arena_tables() -> Outcome {
-    const STACKS: usize = 96;
+    make_arena_tables_for(96)
+}
+
+/// The same for so many stacks.
+pub fn make_arena_tables_for(stacks: usize) -> Outcome {
     let one = |_| OwnedStack::acquire_thread(sched::current().id());
-    let stacks: Result<Vec<_>, _> = (0..STACKS).map(one).collect();
+    let stacks: Result<Vec<_>, _> = (0..stacks).map(one).collect();
     stacks.map(drop).map_err(|error| alloc::format!("{error:?}"))
 }
 
@@ -94,6 +110,15 @@ pub fn check_mapping(range: AddrRange) -> Outcome {
         super::check!(!is_mapped(page), "page {page:#x} of the guard above {range:?} is mapped");
     }
     Ok(())
+}
+
+/// Puts another table of hooks in the place of the kernel's. Its place is read-only where the image is mapped, and written through the
+/// direct map.
+pub fn install_hooks(hooks: &'static Hooks) {
+    let physical = kstack::hooks::place() as u64 - IMAGE;
+    // SAFETY: (1) the same bytes, an atomic, in the direct map.
+    let place = unsafe { &*direct::<AtomicPtr<Hooks>>(physical) };
+    place.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::SeqCst);
 }
 
 type Errand = fn(&mut SavedRegs) -> Outcome;

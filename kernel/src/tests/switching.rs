@@ -150,6 +150,36 @@ pub fn s1_t16_current_is_right_across_preemption_on_four_cpus() -> Outcome {
     Ok(())
 }
 
+/// Others wait for a CPU, this one is asked to give way, and an interrupt comes: with bottom halves disabled the thread stays, and the
+/// request with it; enabled, the next interrupt carries it out.
+pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    fn spin(_: usize) {
+        while !STOP.load(Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+    }
+    STOP.store(false, Ordering::Release);
+    let others = spawn_all(2 * cpus::online_count() as usize, "waiting", spin)?;
+    let mut outcome = Ok(());
+    for _ in 0..20 {
+        crate::softirq::disable_bottom_halves();
+        let local = &cpus::this().local;
+        local.ask_for_preemption();
+        irqchip::software_interrupt();
+        let stays = local.preemption_is_asked();
+        crate::softirq::enable_bottom_halves();
+        if !stays {
+            outcome = Err("a thread with bottom halves disabled was preempted".into());
+        }
+        // This time it gives way, or a tick was faster.
+        irqchip::software_interrupt();
+    }
+    STOP.store(true, Ordering::Release);
+    others.iter().for_each(|thread| thread.join());
+    outcome
+}
+
 #[inline(never)]
 extern "C" fn only_current() -> usize {
     cpus::current_thread()

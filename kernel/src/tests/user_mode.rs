@@ -65,6 +65,16 @@ impl UserThread {
         Ok(Self { thread, _tables: tables, pages })
     }
 
+    /// Its number.
+    pub(super) fn id(&self) -> u64 {
+        self.thread.id()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_reaped(&self) -> bool {
+        self.thread.is_reaped()
+    }
+
     /// Waits until it has ended.
     pub(super) fn wait(&self) {
         self.thread.join();
@@ -160,9 +170,9 @@ static HOOKS: Hooks =
 pub(super) fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
     *SEEN.lock() = Vec::with_capacity(16);
     IN_SYSCALL.store(syscall.map_or(0, |body| body as usize), Ordering::Release);
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     let outcome = body();
-    kstack::hooks::install(&hooks::HOOKS);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
     outcome
 }
 
@@ -396,9 +406,9 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     }));
     registers::single_step();
     interrupts::set_debug_probe(None);
-    kstack::hooks::install(&WITH_CONTEXT);
+    crate::tests::support::install_hooks(&WITH_CONTEXT);
     provoke::in_thread(How::Recursion);
-    kstack::hooks::install(&hooks::HOOKS);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
     NAMES.lock().push((EXPECTED.overflow_row, name(FAULT_SP.load(Ordering::Relaxed))));
     Ok(core::mem::take(&mut *NAMES.lock()))
 }

@@ -147,6 +147,83 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
+    // before, but for those named.
+    unsafe {
+        asm!(
+            "mov {kept}, r7",
+            "mov r7, #{clone}",
+            "svc 0",
+            "cmp r0, #0",
+            "bne 2f",
+            "mov r11, #0",
+            "blx {entry}",
+            "udf #0",
+            "2:",
+            "mov r7, {kept}",
+            kept = out(reg) _,
+            entry = in(reg) entry,
+            clone = const nr::CLONE,
+            inlateout("r0") flags => child,
+            in("r1") stack,
+            in("r2") words[0],
+            in("r3") 0,
+            in("r4") words[1],
+            lateout("lr") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "mov r7, #{munmap}",
+            "svc 0",
+            "mov r7, #{exit}",
+            "mov r0, #0",
+            "svc 0",
+            "udf #0",
+            munmap = const nr::MUNMAP,
+            exit = const nr::EXIT,
+            in("r0") lowest,
+            in("r1") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    let (low, high) = (number as u32, (number >> 32) as u32);
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe {
+        asm!(".fpu neon-vfpv4", "vmov d31, {}, {}", in(reg) low, in(reg) high, options(nomem, nostack));
+    }
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) nothing but the result changes.
+    unsafe {
+        asm!(".fpu neon-vfpv4", "vmov {}, {}, d31", out(reg) low, out(reg) high, options(nomem, nostack));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
 /// Moves `seed` + 0 to 31 into d0 to d31, two bits of the seed into the rounding mode, and its lower word into both thread
 /// registers; spins, yields, and says how many of them are something else then.
 #[unsafe(naked)]
@@ -203,6 +280,37 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "push {{r0, r1, r2}}",
+        ".irp n, 5,6,8,9,10,11,12,14",
+        "add r\\n, r0, #\\n",
+        ".endr",
+        "mov r0, #{flags}",
+        "mov r1, #0",
+        "mov r2, #0",
+        "mov r3, #0",
+        "mov r4, #0",
+        "mov r7, #{clone}",
+        "svc 0",
+        "pop {{r1, r2, r3}}",
+        "str r0, [r2]",
+        "mov r0, #0",
+        ".irp n, 5,6,8,9,10,11,12,14",
+        "add r3, r1, #\\n",
+        "cmp r3, r\\n",
+        "addne r0, r0, #1",
+        ".endr",
+        "pop {{r4-r11, pc}}",
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"v7l";
 
@@ -246,3 +354,20 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 
 /// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
 pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    const SET_TLS: usize = 0xf_0005;
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { syscall(SET_TLS, [word.as_ptr().addr(), 0, 0, 0, 0, 0]) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mrc p15, 0, {0}, c13, c0, 3", "ldr {0}, [{0}]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

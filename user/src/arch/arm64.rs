@@ -90,6 +90,72 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
+    // before, but for those named.
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "blr {entry}",
+            "brk 1",
+            "2:",
+            entry = in(reg) entry,
+            inlateout("x0") flags => child,
+            in("x1") stack,
+            in("x2") words[0],
+            in("x3") 0,
+            in("x4") words[1],
+            inlateout("x8") nr::CLONE => _,
+            lateout("x30") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "svc 0",
+            "mov x8, {exit}",
+            "mov x0, 0",
+            "svc 0",
+            "brk 1",
+            exit = const nr::EXIT,
+            in("x8") nr::MUNMAP,
+            in("x0") lowest,
+            in("x1") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe { asm!(".arch_extension fp", "fmov d31, {}", in(reg) number, options(nomem, nostack)) };
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!(".arch_extension fp", "fmov {}, d31", out(reg) number, options(nomem, nostack)) };
+    number
+}
+
 /// Loads `seed` + 0 to 31 into both halves of v0 to v31, and two bits of the seed into the rounding mode; spins, yields, and
 /// says how many of them are something else then.
 #[unsafe(naked)]
@@ -132,6 +198,49 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "stp x29, x30, [sp, -14 * {word}]!",
+        "stp x19, x20, [sp, 2 * {word}]",
+        "stp x21, x22, [sp, 4 * {word}]",
+        "stp x23, x24, [sp, 6 * {word}]",
+        "stp x25, x26, [sp, 8 * {word}]",
+        "stp x27, x28, [sp, 10 * {word}]",
+        "stp x0, x1, [sp, 12 * {word}]",
+        ".irp n, 5,6,7,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30",
+        "add x\\n, x0, \\n",
+        ".endr",
+        "mov x0, {flags}",
+        "mov x1, 0",
+        "mov x2, 0",
+        "mov x3, 0",
+        "mov x4, 0",
+        "mov x8, {clone}",
+        "svc 0",
+        "ldp x1, x2, [sp, 12 * {word}]",
+        "str x0, [x2]",
+        "mov x0, 0",
+        ".irp n, 5,6,7,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30",
+        "add x3, x1, \\n",
+        "cmp x3, x\\n",
+        "cinc x0, x0, ne",
+        ".endr",
+        "ldp x19, x20, [sp, 2 * {word}]",
+        "ldp x21, x22, [sp, 4 * {word}]",
+        "ldp x23, x24, [sp, 6 * {word}]",
+        "ldp x25, x26, [sp, 8 * {word}]",
+        "ldp x27, x28, [sp, 10 * {word}]",
+        "ldp x29, x30, [sp], 14 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"aarch64";
 
@@ -171,3 +280,19 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: just above user memory, the kernel's first byte, the stack arena.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x1_0000_0000_0000, 0xffff_0000_0000_0000, 0xffff_c900_0000_4000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { asm!("msr tpidr_el0, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mrs {0}, tpidr_el0", "ldr {0}, [{0}]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

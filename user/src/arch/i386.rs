@@ -154,6 +154,82 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    let place = (stack - 4 * size_of::<usize>()) as *mut usize;
+    // SAFETY: (1) the child's stack is the caller's to give; nothing else uses it; (2) the child leaves for `entry`, whose address it
+    // finds there, and never comes back; (3) EBX and ESI are put back in the parent.
+    unsafe {
+        place.write(entry as usize);
+        asm!(
+            "push ebx",
+            "push esi",
+            "mov ebx, eax",
+            "mov eax, {clone}",
+            "xor esi, esi",
+            "int 0x80",
+            "test eax, eax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "pop eax",
+            "and esp, -16",
+            "call eax",
+            "ud2",
+            "2:",
+            "pop esi",
+            "pop ebx",
+            clone = const nr::CLONE,
+            inlateout("eax") flags as isize => child,
+            in("ecx") place,
+            in("edx") words[0],
+            in("edi") words[1],
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "mov ebx, edx",
+            "int 0x80",
+            "mov eax, {exit}",
+            "xor ebx, ebx",
+            "int 0x80",
+            "ud2",
+            exit = const nr::EXIT,
+            in("eax") nr::MUNMAP,
+            in("edx") lowest,
+            in("ecx") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts the lower half of a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe { asm!("movd xmm7, {}", in(reg) number as u32, options(nomem, nostack)) };
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number: u32;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!("movd {}, xmm7", out(reg) number, options(nomem, nostack)) };
+    number.into()
+}
+
 /// Loads `seed` + 0 to 7 into xmm0 to xmm7, the seed into the x87 stack, and two bits of it into the rounding mode; spins, yields,
 /// and says how many of them are something else then.
 #[unsafe(naked)]
@@ -227,6 +303,58 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         seed = const 4 * size_of::<usize>(),
         spins = const 6 * size_of::<usize>(),
         sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push ebx",
+        "push esi",
+        "push edi",
+        "push ebp",
+        "mov eax, [esp + 5 * {word}]",
+        "lea esi, [eax + 1]",
+        "lea edi, [eax + 2]",
+        "lea ebp, [eax + 3]",
+        "mov ebx, {flags}",
+        "xor ecx, ecx",
+        "xor edx, edx",
+        "mov eax, {clone}",
+        "int 0x80",
+        "mov ecx, [esp + 6 * {word}]",
+        "mov [ecx], eax",
+        "mov edx, [esp + 5 * {word}]",
+        "xor eax, eax",
+        "lea ecx, [edx + 1]",
+        "cmp ecx, esi",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea ecx, [edx + 2]",
+        "cmp ecx, edi",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea ecx, [edx + 3]",
+        "cmp ecx, ebp",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "cmp ebx, {flags}",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "pop ebp",
+        "pop edi",
+        "pop esi",
+        "pop ebx",
+        "ret",
+        word = const size_of::<usize>(),
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
     )
 }
 
@@ -312,3 +440,26 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 
 /// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
 pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    const SET_THREAD_AREA: usize = 243;
+    // A new entry; base; the largest limit; 32 bits, limit in pages, usable.
+    let mut entry = [u32::MAX, word.as_ptr().addr() as u32, 0xf_ffff, 0x51];
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer; (2) the kernel writes the entry's number to the structure.
+    unsafe {
+        syscall(SET_THREAD_AREA, [entry.as_mut_ptr().addr(), 0, 0, 0, 0, 0]);
+        let selector = entry.as_ptr().read_volatile() << 3 | 3;
+        asm!("mov gs, {0:x}", in(reg) selector, options(nostack, preserves_flags));
+    }
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mov {}, gs:[0]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

@@ -92,6 +92,78 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
+    // before, but for those named.
+    unsafe {
+        asm!(
+            "ecall",
+            "bnez a0, 2f",
+            "mv s0, zero",
+            "jalr {entry}",
+            "unimp",
+            "2:",
+            entry = in(reg) entry,
+            inlateout("a0") flags => child,
+            in("a1") stack,
+            in("a2") words[0],
+            in("a3") 0,
+            in("a4") words[1],
+            inlateout("a7") nr::CLONE => _,
+            lateout("ra") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "ecall",
+            "li a7, {exit}",
+            "li a0, 0",
+            "ecall",
+            "unimp",
+            exit = const nr::EXIT,
+            in("a7") nr::MUNMAP,
+            in("a0") lowest,
+            in("a1") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe {
+        asm!(".option push", ".option arch, +d", "fmv.d.x ft11, {}", ".option pop", in(reg) number,
+             options(nomem, nostack));
+    }
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe {
+        asm!(".option push", ".option arch, +d", "fmv.x.d {}, ft11", ".option pop", out(reg) number,
+             options(nomem, nostack));
+    }
+    number
+}
+
 /// Moves `seed` + 0 to 31 into f0 to f31, and two bits of the seed into the rounding mode; spins, yields, and says how many of
 /// them are something else then.
 #[unsafe(naked)]
@@ -129,6 +201,89 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
         "ret",
         ".option pop",
         sched_yield = const nr::SCHED_YIELD,
+    )
+}
+
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "addi sp, sp, -16 * {word}",
+        "sd s0, 0 * {word}(sp)",
+        "sd s1, 1 * {word}(sp)",
+        "sd s2, 2 * {word}(sp)",
+        "sd s3, 3 * {word}(sp)",
+        "sd s4, 4 * {word}(sp)",
+        "sd s5, 5 * {word}(sp)",
+        "sd s6, 6 * {word}(sp)",
+        "sd s7, 7 * {word}(sp)",
+        "sd s8, 8 * {word}(sp)",
+        "sd s9, 9 * {word}(sp)",
+        "sd s10, 10 * {word}(sp)",
+        "sd s11, 11 * {word}(sp)",
+        "sd a0, 12 * {word}(sp)",
+        "sd a1, 13 * {word}(sp)",
+        "sd gp, 14 * {word}(sp)",
+        "sd tp, 15 * {word}(sp)",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11",
+        "addi s\\n, a0, \\n",
+        ".endr",
+        ".irp n, 0,1,2,3,4,5,6",
+        "addi t\\n, a0, \\n + 16",
+        ".endr",
+        "addi gp, a0, 32",
+        "addi tp, a0, 33",
+        "li a0, {flags}",
+        "li a1, 0",
+        "li a2, 0",
+        "li a3, 0",
+        "li a4, 0",
+        "li a7, {clone}",
+        "ecall",
+        "ld a1, 12 * {word}(sp)",
+        "ld a2, 13 * {word}(sp)",
+        "sd a0, 0(a2)",
+        "li a0, 0",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11",
+        "addi a3, a1, \\n",
+        "sub a3, a3, s\\n",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        ".endr",
+        ".irp n, 0,1,2,3,4,5,6",
+        "addi a3, a1, \\n + 16",
+        "sub a3, a3, t\\n",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        ".endr",
+        "addi a3, a1, 32",
+        "sub a3, a3, gp",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        "addi a3, a1, 33",
+        "sub a3, a3, tp",
+        "snez a3, a3",
+        "add a0, a0, a3",
+        "ld s0, 0 * {word}(sp)",
+        "ld s1, 1 * {word}(sp)",
+        "ld s2, 2 * {word}(sp)",
+        "ld s3, 3 * {word}(sp)",
+        "ld s4, 4 * {word}(sp)",
+        "ld s5, 5 * {word}(sp)",
+        "ld s6, 6 * {word}(sp)",
+        "ld s7, 7 * {word}(sp)",
+        "ld s8, 8 * {word}(sp)",
+        "ld s9, 9 * {word}(sp)",
+        "ld s10, 10 * {word}(sp)",
+        "ld s11, 11 * {word}(sp)",
+        "ld gp, 14 * {word}(sp)",
+        "ld tp, 15 * {word}(sp)",
+        "addi sp, sp, 16 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
     )
 }
 
@@ -171,3 +326,19 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: just above user memory, the kernel's first byte, the end of the upper half.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x40_0000_0000, 0xffff_ffc0_0000_0000, 0xffff_ffff_ffff_e000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { asm!("mv tp, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("ld {}, 0(tp)", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

@@ -147,6 +147,73 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
+/// child's words for the thread's number are, for the flags that ask for them.
+pub fn clone_and_call(
+    flags: usize,
+    stack: usize,
+    words: [usize; 2],
+    entry: extern "C" fn() -> !,
+) -> isize {
+    let child: isize;
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's stack and registers
+    // are as before, but for those named.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "call {entry}",
+            "ud2",
+            "2:",
+            entry = in(reg) entry,
+            inlateout("rax") nr::CLONE as isize => child,
+            in("rdi") flags,
+            in("rsi") stack,
+            in("rdx") words[0],
+            in("r10") words[1],
+            in("r8") 0,
+            out("rcx") _, out("r11") _,
+        );
+    }
+    child
+}
+
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
+/// not waited for.
+pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
+    // SAFETY: (1) nothing is pushed once the memory is gone, and nothing comes back.
+    unsafe {
+        asm!(
+            "syscall",
+            "mov eax, {exit}",
+            "xor edi, edi",
+            "syscall",
+            "ud2",
+            exit = const nr::EXIT,
+            in("rax") nr::MUNMAP,
+            in("rdi") lowest,
+            in("rsi") bytes,
+            options(noreturn),
+        )
+    }
+}
+
+/// Puts a number into a floating-point register that nothing else here uses.
+pub fn set_float(number: u64) {
+    // SAFETY: (1) programs for this target use no floating point of their own.
+    unsafe { asm!("movq xmm15, {}", in(reg) number, options(nomem, nostack)) };
+}
+
+/// What is in that register.
+pub fn float() -> u64 {
+    let number;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!("movq {}, xmm15", out(reg) number, options(nomem, nostack)) };
+    number
+}
+
 /// What goes through memory.
 #[repr(C, align(16))]
 struct Scratch {
@@ -225,6 +292,84 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
+/// child, how many of them are something else then.
+#[unsafe(naked)]
+pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "push rsi",
+        "lea rbx, [rdi + 1]",
+        "lea rbp, [rdi + 2]",
+        "lea r12, [rdi + 3]",
+        "lea r13, [rdi + 4]",
+        "lea r14, [rdi + 5]",
+        "lea r15, [rdi + 6]",
+        "lea r9, [rdi + 7]",
+        "mov edi, {flags}",
+        "xor esi, esi",
+        "xor edx, edx",
+        "xor r10d, r10d",
+        "xor r8d, r8d",
+        "mov eax, {clone}",
+        "syscall",
+        "pop rsi",
+        "pop rdi",
+        "mov [rsi], rax",
+        "xor eax, eax",
+        "lea rcx, [rdi + 1]",
+        "cmp rcx, rbx",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 2]",
+        "cmp rcx, rbp",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 3]",
+        "cmp rcx, r12",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 4]",
+        "cmp rcx, r13",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 5]",
+        "cmp rcx, r14",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 6]",
+        "cmp rcx, r15",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "lea rcx, [rdi + 7]",
+        "cmp rcx, r9",
+        "setne cl",
+        "movzx ecx, cl",
+        "add eax, ecx",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+        flags = const super::FORK_FLAGS,
+        clone = const nr::CLONE,
+    )
+}
+
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"x86_64";
 
@@ -271,6 +416,8 @@ pub extern "C" fn used_registers() -> usize {
 const ARCH_PRCTL: usize = 158;
 const SET_FS: usize = 0x1002;
 const EPERM: isize = -1;
+/// Of clone: the new thread gets a base of its own for its thread-local storage.
+const SETTLS: usize = 0x8_0000;
 
 /// Calls of this machine alone that must be refused, and how: name, number, arguments, result.
 pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
@@ -286,8 +433,37 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
         [SET_FS, 0x8000_0000_0000, 0, 0, 0, 0],
         EPERM,
     ),
+    (
+        "clone with a non-canonical address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0x8000_0000_0000, 0],
+        EPERM,
+    ),
+    (
+        "clone with a kernel address",
+        nr::CLONE,
+        [super::THREAD_FLAGS | SETTLS, 0x1_0000, 0, 0, 0xffff_8000_0000_0000, 0],
+        EPERM,
+    ),
 ];
 
 /// Addresses no program can have: the last page below the kernel, the kernel's first byte, the stack arena.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x7fff_ffff_f000, 0xffff_8000_0000_0000, 0xffff_c900_0000_4000];
+
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
+    let arguments = [SET_FS, word.as_ptr().addr(), 0, 0, 0, 0];
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
+    unsafe { syscall(ARCH_PRCTL, arguments) };
+}
+
+/// The word that the thread pointer leads to.
+pub fn pointed_at() -> usize {
+    let word;
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    unsafe {
+        asm!("mov {}, fs:[0]", out(reg) word, options(nostack, preserves_flags));
+    }
+    word
+}

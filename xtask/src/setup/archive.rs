@@ -20,7 +20,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-use super::cache;
+use super::{cache, tools};
 use crate::workspace::{self, made};
 use crate::{pool, progress};
 
@@ -68,7 +68,12 @@ impl Archive {
     /// The archive with the packages of an architecture (by Debian's name), its lists updated once in a process.
     pub(super) fn open(architecture: &str) -> Result<Archive> {
         static UPDATED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-        let release = Release::of_this_machine()?;
+        let mut release = Release::of_this_machine()?;
+        if tools::own_architecture()? != architecture {
+            // Programs for the image are in the release itself; a mirror that is behind with the rest of a rare
+            // architecture does no harm.
+            release.suites.truncate(1);
+        }
         let mirror = mirror(&release, architecture)?;
         let folder = cache::folder()?.join("apt").join(architecture);
         for part in ["state/lists/partial", "cache/archives/partial", "none"] {
@@ -94,7 +99,8 @@ impl Archive {
             progress::command(&message, archive.apt("apt-get").arg("update")).with_context(
                 || {
                     format!(
-                        "the mirror {mirror} does not serve {}; {MIRROR} names another",
+                        "the lists of {} are not to be had from {mirror} (no network, or a mirror that is behind: try \
+                         later, or name another with {MIRROR})",
                         release.name()
                     )
                 },
@@ -123,8 +129,14 @@ impl Archive {
     pub(super) fn download(&self, packages: &[String], with_needs: bool) -> Result<Vec<PathBuf>> {
         let names: Vec<String> =
             packages.iter().map(|name| qualified(name, &self.architecture)).collect();
-        // What is asked for is printed first: how much it is, and what the files are called.
+        // What is asked for is printed first: how much it is, and what the files are called. With no downloads in
+        // sight, since those of an interrupted try would be left out.
         let mut ask = self.apt("apt-get");
+        let nothing = made(self.folder.join("none/partial"))?;
+        ask.arg("-o").arg(format!(
+            "Dir::Cache::archives={}",
+            nothing.parent().unwrap_or(&nothing).display()
+        ));
         if with_needs {
             ask.args(["install", "--print-uris", "-qq", "-y", "--no-install-recommends"]);
         } else {
@@ -156,9 +168,17 @@ impl Archive {
                 },
                 progress::megabytes(total)
             );
-            progress::watched(&message, command.args(&names), || {
+            let downloaded = progress::watched(&message, command.args(&names), || {
                 Some(format!("{} so far", progress::megabytes(bytes_of(&into, &uris))))
-            })?;
+            });
+            if let Err(error) = downloaded {
+                // A line for each package says no more than the last ones.
+                bail!(
+                    "{message}: apt-get failed\n{}\nThis takes a network once; what has come is kept, so that \
+                     the same command continues.",
+                    progress::tail(&format!("{error:#}"), 3)
+                );
+            }
         }
         let files: Vec<PathBuf> = uris.iter().map(|(name, _)| into.join(name)).collect();
         for file in &files {

@@ -230,17 +230,16 @@ pub(super) fn make(lock: &Lock, arch: Arch) -> Result<()> {
     match found {
         Found::Ready(_) => Ok(()),
         Found::NeedsSysroot(toolchain) => sysroot::make(lock, &toolchain, arch),
-        Found::NeedSource(_) => bail!("{}", by_hand(arch)?),
+        Found::NeedSource(_) => Err(none_builds(arch)),
     }
 }
 
 /// Fetches the library source for the first compiler whose release the archive has.
 fn fetch_source(lock: &Lock, toolchains: &[Toolchain], arch: Arch) -> Result<()> {
     if toolchains.is_empty() {
-        bail!("{}", by_hand(arch)?);
+        return Err(none_builds(arch));
     }
-    let archive = Archive::open(&tools::own_architecture()?)
-        .with_context(|| by_hand(arch).unwrap_or_default())?;
+    let archive = Archive::open(&tools::own_architecture()?)?;
     for toolchain in toolchains {
         let Some(version) = archive.version("rust-src", &toolchain.full_release)? else { continue };
         let Some(packages) = toolchain.source_packages(Some(&version)) else { continue };
@@ -260,7 +259,7 @@ fn fetch_source(lock: &Lock, toolchains: &[Toolchain], arch: Arch) -> Result<()>
             Ok(())
         });
     }
-    bail!("{}", by_hand(arch)?)
+    Err(none_builds(arch))
 }
 
 /// What the user can do where nothing here builds for the architecture.
@@ -271,12 +270,22 @@ pub(super) fn by_hand(arch: Arch) -> Result<String> {
         "rustup component add rust-src".to_owned()
     };
     Ok(format!(
-        "no Rust compiler here builds for {}: it takes {} or newer, with core for the target or with the \
-         library source that belongs to it.\nPlease run this, then try again (KSTACK_RUSTC can name another compiler):\n\n    \
-         rustup update stable && {add}\n",
+        "core for {}: `rustup update stable && {add}` brings it (Rust {} or newer; KSTACK_RUSTC can name another \
+         compiler)",
         arch.target(),
         minimum()?,
     ))
+}
+
+/// The error where nothing here builds for an architecture, and the archive has nothing to help.
+fn none_builds(arch: Arch) -> anyhow::Error {
+    match by_hand(arch) {
+        Ok(help) => anyhow::anyhow!(
+            "no Rust compiler here builds for {arch}, and the archive has no library source of their releases; \
+             missing is {help}"
+        ),
+        Err(error) => error,
+    }
 }
 
 fn candidates() -> Vec<PathBuf> {

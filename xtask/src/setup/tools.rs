@@ -21,6 +21,9 @@ pub(super) const LINKER: &str = "KSTACK_LINKER";
 /// The linker's name: LLVM's, which links for all targets and takes what the compiler passes.
 const LLD: &str = "ld.lld";
 
+/// The emulator that verdicts and figures are from.
+const QEMU_MAJOR: u32 = 11;
+
 /// What the packages are, without what they need.
 fn packages() -> Result<Packages> {
     let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
@@ -80,6 +83,9 @@ pub(super) fn make(lock: &Lock) -> Result<()> {
     packages.make(lock, |root| {
         for launcher in &packages.programs {
             let said = version(&root.join(Launcher::place(&launcher.name)))?;
+            if launcher.name != LLD && major(&said).is_none_or(|major| major < QEMU_MAJOR) {
+                eprintln!("{said} is older than {QEMU_MAJOR}: some rows cannot be shown, and figures may differ");
+            }
             progress::detail(|| format!("{}: {said}", launcher.name));
         }
         Ok(())
@@ -115,6 +121,11 @@ pub(super) fn version(program: &Path) -> Result<String> {
     Ok(said.lines().next().unwrap_or_default().trim().to_owned())
 }
 
+/// The first number of a version, such as 11 in `QEMU emulator version 11.1.3 (Debian …)`.
+fn major(said: &str) -> Option<u32> {
+    said.split("version ").nth(1)?.split('.').next()?.parse().ok()
+}
+
 /// The value of a variable that names a place, from where the user stands.
 pub(super) fn given(variable: &str) -> Option<PathBuf> {
     let value = env::var_os(variable).filter(|value| !value.is_empty())?;
@@ -124,6 +135,12 @@ pub(super) fn given(variable: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_emulator_s_version_is_read() {
+        assert_eq!(major("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)"), Some(11));
+        assert_eq!(major("something else"), None);
+    }
 
     #[test]
     fn one_set_of_packages_has_every_emulator_and_the_linker() {

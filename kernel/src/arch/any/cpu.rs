@@ -1,14 +1,20 @@
 //! Interrupts off and on.
 
 use kstack::arch::current::interrupts;
+use kstack::room;
 
 pub use interrupts::are_on as interrupts_are_on;
 
-/// Turns interrupts off and returns whether they were on.
+/// Turns interrupts off and returns whether they were on. A thread that has too little left of its stack for what may follow is ended
+/// instead, before anything has begun: see [`kstack::room`].
 #[inline(always)]
 pub fn interrupts_off() -> bool {
     // SAFETY: (1) this is the kernel; (2) its callers turn them on again, or stop the CPU.
-    unsafe { interrupts::off() }
+    let were_on = unsafe { interrupts::off() };
+    if were_on {
+        room::make_sure();
+    }
+    were_on
 }
 
 /// Turns interrupts on.

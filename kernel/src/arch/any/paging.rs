@@ -1,5 +1,8 @@
 //! What the page tables of every machine are asked, and answer.
 
+use crate::memory::frames;
+use core::sync::atomic::{AtomicU64, Ordering};
+
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
@@ -12,3 +15,63 @@ pub struct Access {
 /// There was no frame for a page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoMemory;
+
+/// Puts a new table below an entry that was seen absent, and returns what the entry holds then. `entry_for` is the entry
+/// that leads to a table at a physical address.
+///
+/// Two CPUs may find the same entry absent: the tables of the arena are made without a lock. The first compare-and-swap
+/// wins; the other CPU gives its frame back and uses the winner's table. `Release` orders the zeros of the new table before
+/// the entry, `Acquire` on failure orders the loser's use after the winner's zeros.
+#[cold]
+pub(in crate::arch) fn new_table(
+    entry: &AtomicU64,
+    absent: u64,
+    entry_for: impl FnOnce(u64) -> u64,
+) -> Result<u64, NoMemory> {
+    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
+    let new = entry_for(table.addr());
+    match entry.compare_exchange(absent, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(new),
+        Err(winner) => {
+            frames::release(table);
+            Ok(winner)
+        }
+    }
+}
+
+/// The first page at or above `from` and below `top` that is mapped. `absent_bytes` tells how large the aligned stretch
+/// around an address is of which the tables have nothing, 0 for a page that is mapped. So the walk costs what is present,
+/// not what lies between.
+pub(in crate::arch) fn next_mapped(
+    from: u64,
+    top: u64,
+    absent_bytes: impl Fn(u64) -> u64,
+) -> Option<u64> {
+    let mut page = from;
+    while page < top {
+        match absent_bytes(page) {
+            0 => return Some(page),
+            // The last stretch of the address space ends at its end.
+            bytes => page = (page & !(bytes - 1)).checked_add(bytes)?,
+        }
+    }
+    None
+}
+
+/// Cuts memory, of which no page is given twice, into what one entry of the tables maps: `large` bytes wherever that many lie in it,
+/// 4 KiB at its ends. So no entry reaches beyond: what is next to memory may be a device, or another owner's. `map` is given an address and whether it is large.
+pub fn in_pieces(
+    lowest: u64,
+    top: u64,
+    large: u64,
+    mut map: impl FnMut(u64, bool) -> Result<(), NoMemory>,
+) -> Result<(), NoMemory> {
+    const PAGE: u64 = 4096;
+    let (mut at, top) = (lowest.next_multiple_of(PAGE), top & !(PAGE - 1));
+    while at < top {
+        let is_large = at.is_multiple_of(large) && top - at >= large;
+        map(at, is_large)?;
+        at += if is_large { large } else { PAGE };
+    }
+    Ok(())
+}

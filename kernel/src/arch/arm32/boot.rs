@@ -20,12 +20,13 @@
 
 use super::layout::{EARLY_TOP, IMAGE, RAM};
 use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
+use super::{power, semihosting};
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -38,8 +39,9 @@ global_asm!(
     ".arm",
     ".globl boot_start",
     "boot_start:",
-    "cpsid aif, #{svc_mode}",
     "mov r10, r2",
+    "bl boot_check_cpu",
+    "cpsid aif, #{svc_mode}",
     // First level, low: the second GiB is itself.
     "ldr r0, =boot_level1_low",
     "mov r2, #0",
@@ -72,16 +74,105 @@ global_asm!(
     "bl boot_enable_paging",
     "ldr pc, =kernel_entry",
 
+    // Returns if the CPU is one that the kernel runs on, and not in HYP mode. Paging off. Uses r0, r1.
+    "boot_check_cpu:",
+    "adr r1, boot_in_hyp",
+    "mrs r0, cpsr",
+    "and r0, r0, #{mode}",
+    "cmp r0, #{hyp_mode}",
+    "beq boot_refuse",
+    // ID_MMFR0: long descriptors from 5 on. ID_PFR1: the generic timer.
+    "adr r1, boot_no_long",
+    "mrc p15, 0, r0, c0, c1, 4",
+    "and r0, r0, #0xf",
+    "cmp r0, #5",
+    "blo boot_refuse",
+    "adr r1, boot_no_timer",
+    "mrc p15, 0, r0, c0, c1, 1",
+    "tst r0, #0xf0000",
+    "beq boot_refuse",
+    "bx lr",
+    // In: r1 = what is missing. On the serial port, which needs no set-up in an emulator, and by semihosting to the control
+    // channel; then the machine ends with the status for a panic. Without semihosting that traps to nowhere.
+    "boot_refuse:",
+    "mov r5, r1",
+    "adr r2, boot_lacks",
+    "ldr r3, ={pl011}",
+    "2:",
+    "ldrb r4, [r2], #1",
+    "cmp r4, #0",
+    "strbne r4, [r3]",
+    "bne 2b",
+    "mov r2, r5",
+    "3:",
+    "ldrb r4, [r2], #1",
+    "cmp r4, #0",
+    "strbne r4, [r3]",
+    "bne 3b",
+    "mov r0, #{write_text}",
+    "adr r1, boot_lacks",
+    "add r1, r1, #3",
+    "svc #0x123456",
+    "mov r0, #{write_text}",
+    "mov r1, r5",
+    "svc #0x123456",
+    "mov r0, #{exit}",
+    "adr r1, boot_panic",
+    "svc #0x123456",
+    "4:",
+    "wfi",
+    "b 4b",
+    ".ltorg",
+    "boot_lacks: .asciz \"\\2\\r\\nkernel panic: this machine lacks what the kernel needs: \"",
+    ".balign 4",
+    "boot_in_hyp: .asciz \"firmware that enters it in SVC mode, not in HYP mode\\r\\n\"",
+    ".balign 4",
+    "boot_no_long: .asciz \"page tables of long descriptors (LPAE)\\r\\n\"",
+    ".balign 4",
+    "boot_no_timer: .asciz \"generic timer\\r\\n\"",
+    ".balign 4",
+    "boot_panic: .long {application_exit}, {panic}",
+
     // The other CPUs, from PSCI.
     ".globl boot_secondary",
     "boot_secondary:",
     "cpsid aif, #{svc_mode}",
     "mov r10, r0",
     "bl boot_enable_paging",
+    // To the final kernel half while nothing runs in it.
+    "ldr r2, ={secondary_tables}",
+    "ldr r0, [r2]",
+    "ldr r2, ={secondary_user_tables}",
+    "ldr r1, [r2]",
+    "bl boot_replace_kernel_half",
     "ldr pc, =secondary_entry",
+
+    // In: r0 = the kernel half's root, r1 = that of tables with nothing in them; called from either half. Uses r2, r3.
+    // The tables of before map by blocks what the new ones map by pages. A CPU that had both in its TLB could use a mixture, or abort
+    // (B3.10.1, break-before-make). So the kernel half is empty in between, and this code, which is linked where it is loaded, runs
+    // in the identity map of the other half. A change of TTBR1 wants branch predictions forgotten (B2.2.5).
+    ".globl boot_replace_kernel_half",
+    "boot_replace_kernel_half:",
+    "mrs r2, cpsr",
+    "cpsid aif",
+    "mov r3, #0",
+    "dsb",
+    "mcrr p15, 1, r1, r3, c2",
+    "isb",
+    "mcr p15, 0, r3, c8, c7, 0",
+    "dsb",
+    "isb",
+    "mcrr p15, 1, r0, r3, c2",
+    "isb",
+    "mcr p15, 0, r3, c7, c5, 6",
+    "dsb",
+    "isb",
+    "msr cpsr_c, r2",
+    "bx lr",
 
     // In: paging off. Out: paging on, with the boot tables; floating point and the cycle counter on. Uses r0, r1.
     "boot_enable_paging:",
+    "dsb",
     "ldr r0, ={mair}",
     "mcr p15, 0, r0, c10, c2, 0",
     "ldr r0, ={ttbcr}",
@@ -93,8 +184,10 @@ global_asm!(
     "mcrr p15, 1, r0, r1, c2",
     "mov r0, #{domain}",
     "mcr p15, 0, r0, c3, c0, 0",
+    "isb",
     "mcr p15, 0, r0, c8, c7, 0",
     "mcr p15, 0, r0, c7, c5, 0",
+    "mcr p15, 0, r0, c7, c5, 6",
     "dsb",
     "isb",
     // SCTLR: MMU, data cache, branch prediction, instruction cache; no alignment faults, low vectors, exceptions in ARM state.
@@ -141,16 +234,14 @@ global_asm!(
     "b .",
     ".globl secondary_entry",
     "secondary_entry:",
-    // The final tables map the kernel half as the boot tables do, and more.
-    "ldr r4, ={secondary_tables}",
-    "ldr r0, [r4]",
     "mov r1, #0",
-    "mcrr p15, 1, r0, r1, c2",
     "ldr r4, ={secondary_user_tables}",
     "ldr r0, [r4]",
+    "dsb",
     "mcrr p15, 0, r0, r1, c2",
     "isb",
-    "mcr p15, 0, r0, c8, c7, 0",
+    "mcr p15, 0, r1, c8, c7, 0",
+    "mcr p15, 0, r1, c7, c5, 6",
     "dsb",
     "isb",
     // A CPU that comes later than it was waited for still has a stack of its own.
@@ -162,6 +253,13 @@ global_asm!(
     "b .",
     ".ltorg",
     ".text",
+    mode = const kstack::arch::current::regs::MODE,
+    hyp_mode = const 0x1a,
+    pl011 = const super::serial::PL011 as u32,
+    write_text = const semihosting::WRITE_TEXT,
+    exit = const semihosting::EXIT,
+    application_exit = const power::APPLICATION_EXIT,
+    panic = const power::End::Panic as u32,
     svc_mode = const kstack::arch::current::regs::SVC_MODE,
     ram_block = const RAM as u32 | (BLOCK | NORMAL) as u32,
     device_block = const (BLOCK | DEVICE) as u32,
@@ -208,16 +306,26 @@ pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> 
     (&raw const boot_secondary) as u64
 }
 
-/// The CPUs of the device tree, as bits by the number PSCI knows them by: affinity level 0.
-static CPUS: AtomicU64 = AtomicU64::new(0);
-
-/// The CPUs that there are, as bits.
-pub(super) fn cpus() -> u64 {
-    CPUS.load(Ordering::Relaxed)
+/// Makes the tables with this root the kernel half. `empty` is the root of tables with nothing in them.
+///
+/// # Safety
+///
+/// 1. The boot tables are the user half: the code runs in their identity map.
+/// 2. The new tables map the kernel as the old ones do.
+pub(super) unsafe fn replace_kernel_half(root: u64, empty: u64) {
+    unsafe extern "C" {
+        static boot_replace_kernel_half: u8;
+    }
+    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
+    // caller's promise; (3) tables lie below 4 GiB.
+    unsafe {
+        let replace: extern "C" fn(u32, u32) =
+            core::mem::transmute(&raw const boot_replace_kernel_half);
+        replace(root as u32, empty as u32);
+    }
 }
 
-/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none, or none of a machine with the
-/// right interrupt controller.
+/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none.
 ///
 /// # Safety
 ///
@@ -226,11 +334,15 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     let at = if tree == 0 { RAM } else { tree };
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
-    CPUS.store(tree.cpus().fold(0, |cpus, (cpu, _)| cpus | 1 << (cpu & 63)), Ordering::Relaxed);
-    let Some(places) = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]) else { return false };
-    super::irqchip::set_places(places);
+    super::smp::remember(&tree);
+    let places = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]);
+    super::irqchip::set_places(
+        places.expect("this machine has no interrupt controller GICv2, which the kernel needs"),
+    );
     tree.read_into(boot);
-    // What the direct map has no room for is left unused.
-    boot.leave_out_from(EARLY_TOP);
+    let unused = boot.leave_out_from(EARLY_TOP);
+    if unused > 0 {
+        log!("{} MiB of memory are out of the direct map's reach and left unused", unused >> 20);
+    }
     true
 }

@@ -110,6 +110,9 @@ pub unsafe fn load_tables(root: u64) {
     // SAFETY: (1) by the caller's promise; (2) the kernel half has tables of its own, which stay.
     unsafe {
         asm!("dsb ishst", "mcrr p15, 0, {low}, {zero}, c2", "isb", "mcr p15, 0, {zero}, c8, c7, 2",
+             // Branches that the old program taught the CPU lead nowhere in the new one's code: a change of TTBR0 without one of the
+             // address space's number wants them forgotten (B2.2.5, B3.9.1).
+             "mcr p15, 0, {zero}, c7, c5, 6",
              "dsb ish", "isb", low = in(reg) root as u32, zero = in(reg) 0_u32,
              options(nostack, preserves_flags));
     }
@@ -163,14 +166,14 @@ pub(super) fn sync_instructions(page: *const u8) {
     }
 }
 
-/// This CPU's affinity level 0: its number for PSCI and for the interrupt controller.
+/// This CPU's affinity, levels 0 to 2: its number for PSCI, and what its interface to the interrupt controller is found by.
 pub(super) fn affinity() -> u32 {
     let mpidr: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe {
         asm!("mrc p15, 0, {}, c0, c0, 5", out(reg) mpidr, options(nomem, nostack, preserves_flags));
     }
-    mpidr & 0xff
+    mpidr & 0xff_ffff
 }
 
 /// The stack pointer, here.

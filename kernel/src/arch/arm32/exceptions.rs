@@ -12,6 +12,8 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
     const SIGTRAP: i32 = 5;
     const SIGBUS: i32 = 7;
     const SIGSEGV: i32 = 11;
+    /// In the data fault status register: cache maintenance. The bit that says "write" is set then too, whatever it needed.
+    const MAINTENANCE: u32 = 1 << 13;
     let status = regs.orig_r0 & STATUS;
     match vector {
         UNDEFINED => UserFault::Signal(SIGILL),
@@ -19,7 +21,7 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
             DEBUG_EVENT => UserFault::Signal(SIGTRAP),
             // Translation, access flag and permission faults, of any level.
             0b00_0100..=0b00_1111 => UserFault::Page {
-                write: vector == DATA_ABORT && regs.orig_r0 & WRITE != 0,
+                write: vector == DATA_ABORT && regs.orig_r0 & (WRITE | MAINTENANCE) == WRITE,
                 exec: vector == PREFETCH_ABORT,
             },
             _ => UserFault::Signal(SIGBUS),

@@ -10,6 +10,7 @@
 //! group. Both groups are acknowledged in the same register, so each handler looks whether it is the other's.
 
 use super::{cpu, serial};
+use crate::cpus::{self, MAX_CPUS};
 use crate::memory::direct;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -67,8 +68,25 @@ pub mod vector {
 /// Timer ticks per second.
 pub const HZ: u64 = 250;
 
-/// What each CPU acknowledged last, by hardware number: the end of interrupt wants it back as it was.
-static ACKNOWLEDGED: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
+/// What each CPU acknowledged last: the end of interrupt wants it back as it was.
+static ACKNOWLEDGED: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
+
+#[inline(always)]
+fn acknowledged_here() -> &'static AtomicU32 {
+    &ACKNOWLEDGED[cpus::this().id().index()]
+}
+
+/// The affinity of the CPU behind each interface. Affinities of two clusters may be alike in their lowest level, and need not be numbers of
+/// interfaces, so an interface is found by the whole of it.
+static INTERFACES: [AtomicU32; 8] = [const { AtomicU32::new(NO_CPU) }; 8];
+/// No affinity: it has three levels of eight bits.
+const NO_CPU: u32 = u32::MAX;
+
+/// The bit of a CPU's interface; none for a CPU that has not set its own up.
+fn interface_bit(affinity: u32) -> u32 {
+    let interface = INTERFACES.iter().position(|cpu| cpu.load(Ordering::Acquire) == affinity);
+    interface.map_or(0, |interface| 1 << interface)
+}
 
 #[inline(always)]
 fn register<T>(part: usize, register: u64) -> *mut T {
@@ -130,6 +148,9 @@ pub fn set_up_local() {
         asm!("mcr p15, 0, {}, c14, c1, 0", in(reg) USER_READS_VIRTUAL_COUNTER,
              options(nostack, preserves_flags));
     }
+    // Its own bit, as the banked target register of its own lines has it. A machine with one CPU has no such register.
+    let bit = read(D_TARGETS) & 0xff;
+    INTERFACES[bit.trailing_zeros() as usize % INTERFACES.len()].store(id(), Ordering::Release);
     write_cpu(C_PRIORITY_MASK, 0xf0);
     write_cpu(C_CONTROL, if has_groups { BOTH_GROUPS | FIQ_FOR_GROUP_0 } else { 1 });
 }
@@ -225,17 +246,23 @@ pub fn acknowledge(number: u8) -> u8 {
     if number > 0xf0 {
         return vector::SPURIOUS;
     }
-    ACKNOWLEDGED[id() as usize & 7].store(acknowledged, Ordering::Relaxed);
+    acknowledged_here().store(acknowledged, Ordering::Relaxed);
     if number == u32::from(vector::TIMER) {
         rearm();
     }
     number as u8
 }
 
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
+/// [`acknowledge`], and until then the interrupt stays pending.
+pub const fn in_service() -> Option<u8> {
+    None
+}
+
 /// Tells the controller that the interrupt has been handled.
 #[inline(always)]
 pub fn end_of_interrupt() {
-    write_cpu(C_END, ACKNOWLEDGED[id() as usize & 7].load(Ordering::Relaxed));
+    write_cpu(C_END, acknowledged_here().load(Ordering::Relaxed));
 }
 
 /// Acknowledges and ends what raised FIQ. Says whether that was an NMI; otherwise it has been acknowledged as an interrupt, and
@@ -260,12 +287,12 @@ pub fn send_interrupt(hardware_id: u32, vector: u8) {
     // What was written before is there when the interrupt is.
     // SAFETY: (1) a barrier.
     unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
-    write(D_SEND, 1 << (16 + hardware_id) | u32::from(vector));
+    write(D_SEND, interface_bit(hardware_id) << 16 | u32::from(vector));
 }
 
 /// Routes the console's interrupt to a CPU.
 pub fn route_console(hardware_id: u32) {
-    write_byte(D_TARGETS + u64::from(vector::CONSOLE), 1 << hardware_id);
+    write_byte(D_TARGETS + u64::from(vector::CONSOLE), interface_bit(hardware_id) as u8);
     enable(vector::CONSOLE);
 }
 

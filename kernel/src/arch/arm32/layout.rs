@@ -13,6 +13,8 @@
 pub const DIRECT_MAP: u64 = 0x8000_0000;
 /// Where RAM starts on this board.
 pub(super) const RAM: u64 = 0x4000_0000;
+/// Bytes of memory that it can show.
+pub const REACH: u64 = EARLY_TOP - RAM;
 /// Where the arena of stacks starts, about; the direct map ends here.
 pub const ARENA: u64 = 0xf000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.

@@ -16,10 +16,14 @@ use crate::memory::direct;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{new_table, next_mapped};
 
-/// Whether a CPU may remember that a page was absent.
-pub const ABSENT_IS_REMEMBERED: bool = false;
+/// Whether a CPU may remember that a page was absent. Not in its TLB. But it may have walked the tables for an access before it saw
+/// what tells it that the page is there now, and take the fault then; only a DSB and an ISB of its own order the two (B3.10.1). On
+/// a new stack that fault would be taken for an overflow. The flush that a CPU makes before it first uses a stack has both barriers.
+pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
 pub const DIRTY_IS_CACHED: bool = false;
 
@@ -83,9 +87,7 @@ fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
     if value & PRESENT != 0 {
         return Ok(value & ADDRESS);
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(table.addr() | TABLE, Ordering::Release);
-    Ok(table.addr())
+    Ok(new_table(entry, value, |table| table | TABLE)? & ADDRESS)
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
@@ -108,6 +110,19 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     Some(entry(table, 2, address))
 }
 
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+fn absent_bytes(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for (level, (shift, _)) in LEVELS.into_iter().enumerate() {
+        let value = entry(table, level, address).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return 1 << shift;
+        }
+        table = value & ADDRESS;
+    }
+    0
+}
+
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
 pub fn set_up_kernel(
     regions: impl Iterator<Item = MemoryRegion>,
@@ -119,12 +134,24 @@ pub fn set_up_kernel(
     // Both entries of level 1: none is added later.
     entry(root, 0, DIRECT_MAP).store(BLOCK | DEVICE | NO_EXEC, Ordering::Relaxed);
     let level2 = next_table(entry(root, 0, DIRECT_MAP + RAM))?;
+    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may not be touched at all.
     for region in regions.filter(|region| region.is_ram) {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        for physical in (lowest..region.top().min(EARLY_TOP)).step_by(LARGE_BYTES as usize) {
-            entry(level2, 1, DIRECT_MAP + physical)
-                .store(physical | BLOCK | NORMAL | NO_EXEC, Ordering::Relaxed);
-        }
+        in_pieces(
+            region.lowest,
+            region.top().min(EARLY_TOP),
+            LARGE_BYTES,
+            |physical, is_large| {
+                let address = DIRECT_MAP + physical;
+                if is_large {
+                    entry(level2, 1, address)
+                        .store(physical | BLOCK | NORMAL | NO_EXEC, Ordering::Relaxed);
+                } else {
+                    leaf(root, address)?
+                        .store(physical | TABLE | NORMAL | NO_EXEC, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {
@@ -132,10 +159,10 @@ pub fn set_up_kernel(
                 .store((address - IMAGE) | TABLE | NORMAL | bits(access), Ordering::Relaxed);
         }
     }
-    // SAFETY: (1) the tables map the image where it runs, and the direct map; (2) nothing uses the boot tables' identity map.
+    // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the direct map; (3) nothing uses the
+    // boot tables' identity map after that.
     unsafe {
-        core::arch::asm!("dsb ishst", "mcrr p15, 1, {}, {}, c2", "isb", in(reg) root as u32,
-                         in(reg) 0_u32, options(nostack, preserves_flags));
+        crate::arch::boot::replace_kernel_half(root, kernel_root());
         cpu::load_tables(kernel_root());
     }
     cpu::flush_all();
@@ -166,6 +193,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     // SAFETY: (1) barriers.
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
+
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// there are none.
+#[inline(always)]
+pub const fn settle_dirty() {}
 
 /// Whether a page of a stack may have been written to since this was last asked: the CPU does not say, so yes.
 #[inline(always)]
@@ -231,6 +263,13 @@ impl UserTables {
     /// Maps a page of the user half; replaces what was there.
     pub fn map(&mut self, address: u64, frame: Frame, access: Access) -> Result<(), NoMemory> {
         let leaf = leaf(self.root, address)?;
+        let old = leaf.load(Ordering::Acquire);
+        if old & PRESENT != 0 && old & ADDRESS != frame.addr() {
+            // Another frame: the old translation must be gone everywhere before the new one is there, or a CPU may use both, or see
+            // its stores out of order (B3.10.1, "Using break-before-make when updating translation tables").
+            leaf.store(0, Ordering::Release);
+            flush_user_pages(core::iter::once(address));
+        }
         if access.exec {
             cpu::sync_instructions(frame.bytes_ptr());
         }
@@ -253,7 +292,7 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -261,7 +300,28 @@ impl UserTables {
                 if access.exec {
                     cpu::sync_instructions(frame.bytes_ptr());
                 }
-                leaf.store(value & !(READ_ONLY | NO_EXEC) | bits(access), Ordering::Release);
+                let kept = value & !(READ_ONLY | NO_EXEC);
+                leaf.store(kept | USER | bits(access), Ordering::Release);
+            }
+        }
+    }
+
+    /// Makes the tables for a page, so that mapping it cannot fail.
+    pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
+        leaf(self.root, address).map(|_| ())
+    }
+
+    /// The first mapped page at or above `from` and below `top`.
+    pub fn next_mapped(&self, from: u64, top: u64) -> Option<u64> {
+        next_mapped(from, top, |address| absent_bytes(self.root, address))
+    }
+
+    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    pub fn forbid(&mut self, address: u64) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !USER | READ_ONLY | NO_EXEC, Ordering::Release);
             }
         }
     }
@@ -286,8 +346,8 @@ impl Drop for UserTables {
     }
 }
 
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
+/// Drops every CPU's cached translations of user pages that may have been used.
+pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
+    cpu::flush_pages(pages);
     crate::arch::smp::flush_others();
 }

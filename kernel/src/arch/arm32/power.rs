@@ -6,9 +6,11 @@ use super::{cpu, semihosting, smp};
 
 pub use crate::arch::virt::power::End;
 
+/// The reason for ending: the second word is the status.
+pub(super) const APPLICATION_EXIT: u32 = 0x2_0026;
+
 /// Ends the machine.
 pub fn end(why: End) -> ! {
-    const APPLICATION_EXIT: u32 = 0x2_0026;
     semihosting::call(semihosting::EXIT, &[APPLICATION_EXIT, why as u32]);
     smp::turn_off();
     cpu::halt()

@@ -6,6 +6,8 @@ use core::arch::asm;
 
 /// Write the character at the address given.
 pub const WRITE_CHARACTER: u32 = 0x03;
+/// Write the text at the address given, up to a NUL.
+pub const WRITE_TEXT: u32 = 0x04;
 /// End the program, with the reason and status at the address given.
 pub const EXIT: u32 = 0x20;
 

@@ -10,7 +10,7 @@ use crate::memory::direct;
 use core::fmt;
 
 /// The PL011's registers, physical.
-const PL011: u64 = 0x0900_0000;
+pub(super) const PL011: u64 = 0x0900_0000;
 const DATA: u64 = 0x00;
 const FLAGS: u64 = 0x18;
 const LINE_CONTROL: u64 = 0x2c;

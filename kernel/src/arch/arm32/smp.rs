@@ -2,9 +2,10 @@
 
 use super::irqchip::{self, vector};
 use super::{boot, cpu, paging};
+use crate::arch::virt::device_tree::Tree;
 use crate::cpus::{self, Cpu};
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::regs::FREE_AT_TOP;
 
 const SYSTEM_OFF: u32 = 0x8400_0008;
@@ -29,12 +30,24 @@ pub(super) fn turn_off() {
     let _refused = psci(SYSTEM_OFF, [0; 3]);
 }
 
-/// The hardware numbers of the CPUs, from the device tree.
+/// CPUs that are kept at most: more than the controller has interfaces, so that the kernel can say how many stay off.
+const MOST_KNOWN: usize = 64;
+
+static AFFINITIES: [AtomicU32; MOST_KNOWN] = [const { AtomicU32::new(0) }; MOST_KNOWN];
+static FOUND: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps the CPUs that the device tree names.
+pub(super) fn remember(tree: &Tree<'_>) {
+    for (place, (affinity, _)) in AFFINITIES.iter().zip(tree.cpus()) {
+        place.store(affinity, Ordering::Relaxed);
+        FOUND.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The affinities of the CPUs.
 pub fn find_cpus(mut found: impl FnMut(u32)) {
-    let mut left = boot::cpus();
-    while left != 0 {
-        found(left.trailing_zeros());
-        left &= left - 1;
+    for affinity in &AFFINITIES[..FOUND.load(Ordering::Relaxed)] {
+        found(affinity.load(Ordering::Relaxed));
     }
 }
 
@@ -71,13 +84,13 @@ pub fn flushes() -> u64 {
 }
 
 /// Makes every other CPU drop its translations, global ones too, and waits until all have. The hardware does it: no interrupt
-/// is sent, nobody has to answer.
+/// is sent, nobody has to answer. Branch predictions go with them: new mappings of code want that (B2.2.5).
 pub fn flush_others() {
     FLUSHES.fetch_add(1, Ordering::SeqCst);
-    // SAFETY: (1) forgetting translations is always allowed. The second barrier waits for all CPUs.
+    // SAFETY: (1) forgetting translations and predictions is always allowed. The second barrier waits for all CPUs.
     unsafe {
-        asm!("dsb ishst", "mcr p15, 0, {}, c8, c3, 0", "dsb ish", "isb", in(reg) 0_u32,
-             options(nostack, preserves_flags));
+        asm!("dsb ishst", "mcr p15, 0, {zero}, c8, c3, 0", "mcr p15, 0, {zero}, c7, c1, 6", "dsb ish", "isb",
+             zero = in(reg) 0_u32, options(nostack, preserves_flags));
     }
 }
 
@@ -88,4 +101,11 @@ pub fn answer_flush() {}
 /// Tells a CPU to look at the run queue.
 pub fn kick(cpu: &Cpu) {
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}
+
+/// Makes a CPU look whether it is to park, with interrupts off too if this machine can.
+pub fn interrupt_to_park(cpu: &Cpu) {
+    // Where the controller has no groups there is no FIQ.
+    irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
+    kick(cpu);
 }

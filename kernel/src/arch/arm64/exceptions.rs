@@ -9,9 +9,17 @@ const DATA_ABORT: u8 = 0x24;
 const BREAKPOINT: u8 = 0x3c;
 /// In the syndrome of a data abort: it was a write.
 const WRITE: u64 = 1 << 6;
+/// In the syndrome of a data abort: cache maintenance. [`WRITE`] is set then too, whatever it needed.
+const MAINTENANCE: u64 = 1 << 8;
 /// In the syndrome of an abort: what kind of fault.
 const STATUS: u64 = 0x3f;
-const ALIGNMENT: u64 = 0x21;
+
+/// Whether an abort is about a translation, the access flag or a permission, of any level: what a change of the tables can help. All
+/// others (alignment, external aborts, conflicts in the TLB, exclusives on memory that has none ...) come again however often the
+/// program is sent back.
+const fn is_page_fault(syndrome: u64) -> bool {
+    matches!(syndrome & STATUS, 0b00_0100..=0b00_1111 | 0b10_1011)
+}
 
 /// What an exception in user mode was about.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
@@ -21,10 +29,11 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
     const SIGFPE: i32 = 8;
     const SIGSEGV: i32 = 11;
     match vector {
-        DATA_ABORT | INSTRUCTION_ABORT if regs.esr & STATUS == ALIGNMENT => {
-            UserFault::Signal(SIGBUS)
+        DATA_ABORT | INSTRUCTION_ABORT if !is_page_fault(regs.esr) => UserFault::Signal(SIGBUS),
+        DATA_ABORT => {
+            let write = regs.esr & (WRITE | MAINTENANCE) == WRITE;
+            UserFault::Page { write, exec: false }
         }
-        DATA_ABORT => UserFault::Page { write: regs.esr & WRITE != 0, exec: false },
         INSTRUCTION_ABORT => UserFault::Page { write: false, exec: true },
         // pc or SP not aligned.
         0x22 | 0x26 => UserFault::Signal(SIGBUS),

@@ -20,6 +20,9 @@ pub const NONE_LOWEST: u32 = 1020;
 
 // Distributor.
 const GICD_CTLR: u64 = 0x000;
+/// In GICD_CTLR and GICR_CTLR of version 3: a write is not seen everywhere yet (IHI 0069, 12.9.4 and 12.11.2).
+const GICD_WRITE_PENDING: u32 = 1 << 31;
+const GICR_WRITE_PENDING: u32 = 1 << 3;
 const GICD_TYPER: u64 = 0x004;
 const GICD_IGROUPR: u64 = 0x080;
 const GICD_ISENABLER: u64 = 0x100;
@@ -34,6 +37,7 @@ const GICC_PMR: u64 = 0x04;
 const GICC_IAR: u64 = 0x0c;
 const GICC_EOIR: u64 = 0x10;
 // Redistributor: two pages of 64 KiB for each CPU.
+const GICR_CTLR: u64 = 0x00;
 const GICR_TYPER: u64 = 0x08;
 const GICR_WAKER: u64 = 0x14;
 const GICR_FRAME: u64 = 0x1_0000;
@@ -47,8 +51,11 @@ static IS_V3: AtomicBool = AtomicBool::new(false);
 static DISTRIBUTOR: AtomicU64 = AtomicU64::new(0x0800_0000);
 /// Version 2: the CPU interface. Version 3: the first redistributor.
 static PER_CPU: AtomicU64 = AtomicU64::new(0x0801_0000);
-/// Version 2: the bit of each CPU's interface, by the lowest affinity level.
-static INTERFACE_BITS: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
+/// Version 2: the affinity of the CPU behind each interface. Affinities of two clusters may be alike in their lowest level, so an
+/// interface is found by the whole of it.
+static INTERFACES: [AtomicU32; 8] = [const { AtomicU32::new(NO_CPU) }; 8];
+/// No affinity: it has three levels of eight bits.
+const NO_CPU: u32 = u32::MAX;
 
 /// Keeps what the device tree says of it.
 pub fn remember(tree: &Tree<'_>) {
@@ -94,6 +101,20 @@ pub fn affinity() -> u32 {
     mpidr as u32 & 0xff_ffff
 }
 
+/// Waits until what was written to the distributor's control register, or to its lines' enable bits, holds. Version 2 has nothing to wait for.
+fn until_distributor_is_written() {
+    while is_v3() && read(distributor(GICD_CTLR)) & GICD_WRITE_PENDING != 0 {
+        core::hint::spin_loop();
+    }
+}
+
+/// The same for the redistributor whose second page this is.
+fn until_redistributor_is_written(own: u64) {
+    while is_v3() && read(own - GICR_FRAME + GICR_CTLR) & GICR_WRITE_PENDING != 0 {
+        core::hint::spin_loop();
+    }
+}
+
 /// Where this CPU's own lines are set up: its redistributor's second page; version 2: the distributor.
 fn own_lines() -> u64 {
     if !is_v3() {
@@ -119,6 +140,8 @@ fn own_lines() -> u64 {
 /// Sets up the part that all CPUs share: every line off, group 1 on version 3.
 pub fn set_up_shared() {
     write(distributor(GICD_CTLR), 0);
+    // Off everywhere, before anything else changes.
+    until_distributor_is_written();
     let lines = 32 * ((read(distributor(GICD_TYPER)) & 0x1f) + 1);
     for line in (SHARED_LOWEST..lines.min(NONE_LOWEST)).step_by(4) {
         if line % 32 == 0 {
@@ -130,14 +153,28 @@ pub fn set_up_shared() {
         }
         write(distributor(GICD_IPRIORITYR + u64::from(line)), PRIORITY);
     }
-    // Version 3: affinity routing and group 1; version 2: on.
-    write(distributor(GICD_CTLR), if is_v3() { 1 << 4 | 1 << 1 } else { 1 });
+    until_distributor_is_written();
+    /// Version 3: affinity routing, then with group 1 on. Together they would be unpredictable (IHI 0069, 12.9.4).
+    const AFFINITY_ROUTING: u32 = 1 << 4;
+    const GROUP_1: u32 = 1 << 1;
+    const ON: u32 = 1;
+    if is_v3() {
+        write(distributor(GICD_CTLR), AFFINITY_ROUTING);
+        until_distributor_is_written();
+        write(distributor(GICD_CTLR), AFFINITY_ROUTING | GROUP_1);
+        until_distributor_is_written();
+    } else {
+        write(distributor(GICD_CTLR), ON);
+    }
 }
 
 /// Sets up the part of the CPU this runs on: interrupts from other CPUs, and one line of its own.
 pub fn set_up_own(line: u32) {
     let own = own_lines();
     if is_v3() {
+        // Whatever firmware left on is off before its group changes.
+        write(own + GICD_ICENABLER, u32::MAX);
+        until_redistributor_is_written(own);
         write(own + GICD_IGROUPR, u32::MAX);
     }
     for line in (0..SHARED_LOWEST).step_by(4) {
@@ -157,9 +194,10 @@ pub fn set_up_own(line: u32) {
                  options(nostack, preserves_flags));
         }
     } else {
-        // Its own bit, as the banked target register of its own lines has it.
+        // Its own bit, as the banked target register of its own lines has it. A machine with one CPU has no such register.
         let bit = read(distributor(GICD_ITARGETSR)) & 0xff;
-        INTERFACE_BITS[affinity() as usize % INTERFACE_BITS.len()].store(bit, Ordering::Release);
+        INTERFACES[bit.trailing_zeros() as usize % INTERFACES.len()]
+            .store(affinity(), Ordering::Release);
         write(interface(GICC_PMR), MASK);
         write(interface(GICC_CTLR), 1);
     }
@@ -178,8 +216,10 @@ pub fn route(line: u32, affinity: u32) {
     write(distributor(GICD_ISENABLER + u64::from(line / 32 * 4)), 1 << (line % 32));
 }
 
+/// The bit of a CPU's interface; none for a CPU that has not set its own up.
 fn interface_bit(affinity: u32) -> u32 {
-    INTERFACE_BITS[affinity as usize % INTERFACE_BITS.len()].load(Ordering::Acquire)
+    let interface = INTERFACES.iter().position(|cpu| cpu.load(Ordering::Acquire) == affinity);
+    interface.map_or(0, |interface| 1 << interface)
 }
 
 /// Sends interrupt `number`, below 16, to the CPU with this affinity. What was stored before is seen by its handler.

@@ -4,6 +4,7 @@
 
 use super::serial::CONSOLE_IRQ;
 use super::{cpu, gic};
+use crate::cpus::MAX_CPUS;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::arch::current::entry::FROM_CONTROLLER;
@@ -29,11 +30,11 @@ pub mod vector {
 /// Timer ticks per second.
 pub const HZ: u64 = 250;
 
-/// What each CPU has acknowledged and not yet ended, by the lowest affinity level; handlers do not nest.
-static IN_SERVICE: [AtomicU32; 16] = [const { AtomicU32::new(gic::NONE_LOWEST) }; 16];
+/// What each CPU has acknowledged and not yet ended, by its number; handlers do not nest.
+static IN_SERVICE: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(gic::NONE_LOWEST) }; MAX_CPUS];
 
-fn in_service() -> &'static AtomicU32 {
-    &IN_SERVICE[crate::cpus::this().id().index() % IN_SERVICE.len()]
+fn acknowledged() -> &'static AtomicU32 {
+    &IN_SERVICE[crate::cpus::this().id().index()]
 }
 
 /// This CPU's affinity, which is what IPIs go by.
@@ -103,17 +104,23 @@ pub fn acknowledge(vector: u8) -> u8 {
     if number >= gic::NONE_LOWEST {
         return vector::SPURIOUS;
     }
-    in_service().store(word, Ordering::Relaxed);
+    acknowledged().store(word, Ordering::Relaxed);
     if number == vector::TIMER.into() {
         rearm_timer();
     }
     u8::try_from(number).unwrap_or(vector::SPURIOUS)
 }
 
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
+/// [`acknowledge`], and until then the interrupt stays pending.
+pub const fn in_service() -> Option<u8> {
+    None
+}
+
 /// Tells the controller that the interrupt has been handled.
 #[inline(always)]
 pub fn end_of_interrupt() {
-    gic::end(in_service().load(Ordering::Relaxed));
+    gic::end(acknowledged().load(Ordering::Relaxed));
 }
 
 /// Acknowledges an NMI, and says whether it was one: there are none.

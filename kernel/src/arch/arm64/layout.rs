@@ -11,6 +11,8 @@
 
 /// Where physical memory appears.
 pub const DIRECT_MAP: u64 = 0xffff_0000_0000_0000;
+/// Bytes of memory that it can show.
+pub const REACH: u64 = ARENA - DIRECT_MAP - DEVICES_TOP;
 /// Where the arena of stacks starts, about.
 pub const ARENA: u64 = 0xffff_8000_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.

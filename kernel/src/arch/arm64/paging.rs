@@ -11,12 +11,17 @@ use crate::boot_info::MemoryRegion;
 use crate::memory::direct;
 use crate::memory::frames::{self, Frame};
 use core::arch::asm;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{new_table, next_mapped};
 
-/// Whether a CPU may remember that a page was absent.
-pub const ABSENT_IS_REMEMBERED: bool = false;
+/// Whether a CPU may remember that a page was absent. Not in its TLB. But without FEAT_ETS2 it may have walked the tables for an
+/// access before it saw what tells it that the page is there now, and take the fault then; only a DSB and an ISB of its own order the two
+/// (Arm ARM, D8.2.6.1). On a new stack that fault would be taken for an overflow.
+/// The flush that a CPU makes before it first uses a stack has both barriers.
+pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
 pub const DIRTY_IS_CACHED: bool = true;
 
@@ -53,8 +58,10 @@ pub(super) const TCR: u64 =
     16 | 1 << 8 | 1 << 10 | 3 << 12 | 16 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
 /// In ID_AA64MMFR1_EL1, lowest field: from this value on the CPU keeps dirty bits.
 pub(super) const KEEPS_DIRTY: u64 = 2;
-/// In TCR_EL1: it does so. Set by the boot code where the CPU can.
-pub(super) const HARDWARE_ACCESSED_AND_DIRTY: u64 = 3 << 39;
+/// In TCR_EL1: it keeps accessed bits, and dirty bits. Set by the boot code where the CPU can.
+pub(super) const HARDWARE_ACCESSED_AND_DIRTY: u64 = 1 << 39 | 1 << DIRTY_BIT;
+/// The number of the second of them.
+pub(super) const DIRTY_BIT: u32 = 40;
 /// SCTLR_EL1's bits that are always one.
 pub(super) const SCTLR_OFF: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 28 | 1 << 29;
 /// MMU, caches, checks of SP's alignment in both modes; programs may use `dc zva`, read the cache type, clean caches and wait.
@@ -73,7 +80,10 @@ pub(super) const SCTLR: u64 = SCTLR_OFF
 
 static KERNEL_HALF: AtomicU64 = AtomicU64::new(0);
 static NO_USER_HALF: AtomicU64 = AtomicU64::new(0);
-static CPU_KEEPS_DIRTY: AtomicBool = AtomicBool::new(false);
+/// Whether all CPUs that are up keep dirty bits: 1 or 0, for the boot code too.
+pub(super) static CPU_KEEPS_DIRTY: AtomicU32 = AtomicU32::new(0);
+/// A CPU that does not has come, and waits for [`make_all_writable`].
+pub(super) static NEEDS_WRITABLE: AtomicU32 = AtomicU32::new(0);
 
 /// The physical address of an empty user half: for threads without a process.
 #[inline(always)]
@@ -100,9 +110,7 @@ fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
     if value & VALID != 0 {
         return Ok(value & ADDRESS);
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(table.addr() | TABLE, Ordering::Release);
-    Ok(table.addr())
+    Ok(new_table(entry, value, |table| table | TABLE)? & ADDRESS)
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
@@ -126,6 +134,20 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     Some(entry(table, address >> 12))
 }
 
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+fn absent_bytes(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & VALID == 0 {
+            return 1 << shift;
+        }
+        table = value & ADDRESS;
+    }
+    let value = entry(table, address >> 12).load(Ordering::Acquire);
+    if value & VALID == 0 { 4096 } else { 0 }
+}
+
 /// Makes what was stored to tables visible to the CPUs' walks. An entry that becomes valid needs no more than that: CPUs cache
 /// no absent translations (Arm ARM, D8.16).
 #[inline(always)]
@@ -142,7 +164,7 @@ pub fn set_up_kernel(
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     KERNEL_HALF.store(root, Ordering::Relaxed);
     NO_USER_HALF.store(frames::alloc_zeroed().ok_or(NoMemory)?.addr(), Ordering::Relaxed);
-    CPU_KEEPS_DIRTY.store(cpu_can_keep_dirty(), Ordering::Relaxed);
+    CPU_KEEPS_DIRTY.store(cpu_does_keep_dirty().into(), Ordering::Relaxed);
     for lowest in [DIRECT_MAP, ARENA, IMAGE] {
         next_table(entry(root, lowest >> 39))?;
     }
@@ -157,11 +179,16 @@ pub fn set_up_kernel(
     for physical in (0..DEVICES_TOP).step_by(LARGE_BYTES as usize) {
         map_large(physical, DEVICE_MEMORY)?;
     }
-    for region in regions {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        for physical in (lowest..region.top()).step_by(LARGE_BYTES as usize) {
-            map_large(physical, INNER_SHAREABLE)?;
-        }
+    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may not be touched at all.
+    for region in regions.filter(|region| region.is_ram) {
+        in_pieces(region.lowest, region.top(), LARGE_BYTES, |physical, is_large| {
+            if is_large {
+                return map_large(physical, INNER_SHAREABLE);
+            }
+            let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC;
+            leaf(root, DIRECT_MAP + physical)?.store(physical | flags, Ordering::Relaxed);
+            Ok(())
+        })?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {
@@ -171,27 +198,59 @@ pub fn set_up_kernel(
             leaf(root, address)?.store((address - IMAGE) | flags, Ordering::Relaxed);
         }
     }
-    // SAFETY: (1) the tables map the image where it runs, and the direct map; (2) what the boot tables mapped besides is not used
-    // any more: the identity was for the first instructions.
+    // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the direct map; (3) what the boot tables
+    // mapped besides is not used any more after that: the identity was for the first instructions.
     unsafe {
-        asm!("dsb ishst", "msr ttbr1_el1, {kernel}", "msr ttbr0_el1, {user}", "isb", "tlbi vmalle1", "dsb nsh", "isb",
-             kernel = in(reg) root, user = in(reg) kernel_root(), options(nostack, preserves_flags));
+        super::boot::replace_kernel_half(root, kernel_root());
+        asm!("dsb ishst", "msr ttbr0_el1, {user}", "isb", "tlbi vmalle1", "dsb nsh", "isb", user = in(reg) kernel_root(),
+             options(nostack, preserves_flags));
     }
     Ok(())
 }
 
-fn cpu_can_keep_dirty() -> bool {
-    let features: u64;
-    // SAFETY: (1) reading an identification register has no effect.
-    unsafe {
-        asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features, options(nomem, nostack, preserves_flags))
-    };
-    features & 0xf >= KEEPS_DIRTY
+/// Whether the boot code has found that this CPU keeps dirty bits, and turned that on.
+fn cpu_does_keep_dirty() -> bool {
+    let control: u64;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe { asm!("mrs {}, tcr_el1", out(reg) control, options(nomem, nostack, preserves_flags)) };
+    control >> DIRTY_BIT & 1 != 0
 }
 
-/// Whether the CPU tells which pages were written to.
+/// Whether all CPUs tell which pages were written to.
 fn cpu_keeps_dirty() -> bool {
-    CPU_KEEPS_DIRTY.load(Ordering::Relaxed)
+    CPU_KEEPS_DIRTY.load(Ordering::Relaxed) != 0
+}
+
+/// While other CPUs are started: whether one has come that keeps no dirty bits though those before it do.
+pub(super) fn is_asked_to_make_all_writable() -> bool {
+    NEEDS_WRITABLE.load(Ordering::Acquire) != 0
+}
+
+/// Makes every page of a stack writable by each CPU, and from now on dirty always. At boot, before any stack is given back: only this
+/// CPU changes entries, apart from the CPUs themselves, which mark pages dirty.
+pub(super) fn make_all_writable() {
+    NEEDS_WRITABLE.store(0, Ordering::Relaxed);
+    for_each_leaf(kernel_half(), ARENA, |leaf| {
+        if leaf.load(Ordering::Relaxed) & DIRTY_BY_CPU != 0 {
+            leaf.fetch_and(!(READ_ONLY | DIRTY_BY_CPU), Ordering::Relaxed);
+        }
+    });
+    cpu::flush_all();
+    CPU_KEEPS_DIRTY.store(0, Ordering::Release);
+}
+
+/// The leaf entries in the 512 GiB around a kernel address.
+fn for_each_leaf(root: u64, address: u64, mut each: impl FnMut(&AtomicU64)) {
+    let below = |at: &AtomicU64| {
+        let value = at.load(Ordering::Acquire);
+        let table = value & ADDRESS;
+        (value & TABLE == TABLE).then(|| (0..512).map(move |index| entry(table, index)))
+    };
+    for level2 in below(entry(root, address >> 39)).into_iter().flatten() {
+        for level3 in below(level2).into_iter().flatten() {
+            below(level3).into_iter().flatten().for_each(&mut each);
+        }
+    }
 }
 
 /// The leaf entry of a kernel page, with the tables above it made if they are missing.
@@ -206,6 +265,14 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC | writable;
     leaf.store(frame.addr() | flags, Ordering::Release);
     publish();
+}
+
+/// Behind writes to a stack that another CPU may erase, where no switch comes in between, which does the same: that this CPU has marked
+/// the pages dirty is seen by the others only behind a DSB for loads and stores on this one (Arm ARM, D8.5.3, rule MKHJS).
+#[inline(always)]
+pub fn settle_dirty() {
+    // SAFETY: (1) a barrier changes nothing.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
 }
 
 /// Whether a page of a stack may have been written to since this was last asked; the caller then drops the cached translation.
@@ -315,7 +382,7 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -325,6 +392,27 @@ impl UserTables {
                 }
                 let kept = value & !(READ_ONLY | NO_USER_EXEC);
                 leaf.store(kept | user_bits(access), Ordering::Release);
+                publish();
+            }
+        }
+    }
+
+    /// Makes the tables for a page, so that mapping it cannot fail.
+    pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
+        leaf(self.root, address).map(|_| ())
+    }
+
+    /// The first mapped page at or above `from` and below `top`.
+    pub fn next_mapped(&self, from: u64, top: u64) -> Option<u64> {
+        next_mapped(from, top, |address| absent_bytes(self.root, address))
+    }
+
+    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    pub fn forbid(&mut self, address: u64) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & VALID != 0 {
+                leaf.store(value & !USER | READ_ONLY | NO_USER_EXEC, Ordering::Release);
                 publish();
             }
         }
@@ -365,7 +453,7 @@ impl Drop for UserTables {
     }
 }
 
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
+/// Drops every CPU's cached translations of user pages that may have been used.
+pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
+    cpu::flush_pages(pages);
 }

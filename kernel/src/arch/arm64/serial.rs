@@ -13,6 +13,9 @@ use super::power;
 use crate::memory::direct;
 use core::fmt;
 
+/// The machine's serial port, physical.
+pub(super) const PL011: u64 = 0x0900_0000;
+
 /// One way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
@@ -23,7 +26,7 @@ pub enum Port {
 }
 
 /// What people read.
-pub const CONSOLE: Port = Port::Pl011(0x0900_0000);
+pub const CONSOLE: Port = Port::Pl011(PL011);
 /// What tools read.
 pub const CONTROL: Port = Port::Semihosting;
 
@@ -53,13 +56,16 @@ fn write(base: u64, register: u64, value: u32) {
 impl Port {
     /// 8N1, FIFOs on. `interrupt_on_input`: raise the line when a byte has come.
     pub fn set_up(self, interrupt_on_input: bool) {
-        if let Self::Pl011(base) = self {
-            write(base, CONTROL_REGISTER, 0);
-            write(base, INTERRUPT_CLEAR, 0x7ff);
-            write(base, LINE_CONTROL, 0x70);
-            // Receive, and receive timeout.
-            write(base, INTERRUPT_MASK, if interrupt_on_input { 0x50 } else { 0 });
-            write(base, CONTROL_REGISTER, 0x301);
+        match self {
+            Self::Pl011(base) => {
+                write(base, CONTROL_REGISTER, 0);
+                write(base, INTERRUPT_CLEAR, 0x7ff);
+                write(base, LINE_CONTROL, 0x70);
+                // Receive, and receive timeout.
+                write(base, INTERRUPT_MASK, if interrupt_on_input { 0x50 } else { 0 });
+                write(base, CONTROL_REGISTER, 0x301);
+            }
+            Self::Semihosting => power::find_semihosting(),
         }
     }
 

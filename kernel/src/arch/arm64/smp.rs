@@ -3,10 +3,13 @@
 use super::irqchip::{self, vector};
 use super::{boot, cpu, paging, psci};
 use crate::arch::virt::device_tree::Tree;
-use crate::cpus::{self, Cpu, MAX_CPUS};
+use crate::cpus::{self, Cpu};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-static AFFINITIES: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
+/// CPUs that are kept at most: more than the kernel runs on, so that it can say how many stay off.
+const MOST_KNOWN: usize = 512;
+
+static AFFINITIES: [AtomicU32; MOST_KNOWN] = [const { AtomicU32::new(0) }; MOST_KNOWN];
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 /// Keeps the CPUs that the device tree names.
@@ -39,6 +42,10 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
         if cpus::online().any(|up| up.id() == cpu.id()) {
             return true;
         }
+        if paging::is_asked_to_make_all_writable() {
+            paging::make_all_writable();
+            log!("CPU {number} keeps no dirty bits: all stacks count as dirty from now on");
+        }
         core::hint::spin_loop();
     }
     false
@@ -69,4 +76,9 @@ pub fn answer_flush() {}
 /// Tells a CPU to look at the run queue.
 pub fn kick(cpu: &Cpu) {
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}
+
+/// Makes a CPU look whether it is to park, with interrupts off too if this machine can.
+pub fn interrupt_to_park(cpu: &Cpu) {
+    kick(cpu);
 }

@@ -14,15 +14,17 @@
 //! other CPUs start in real mode at 0x8000 (a page that `pc::start_page` has the contents of), go through the same tables, and
 //! continue in `secondary_main` on the stack given.
 
+use super::cpu;
 use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
 use crate::arch::pc::boot_stacks::{
-    BOOT_STACK, SECONDARY_ARGUMENT, SECONDARY_STACK, SECONDARY_TABLES,
+    BOOT_STACK, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
 };
+use crate::arch::pc::control::{BOOT_CR0, BOOT_CR4, BOOT_EFER, EFER};
 use crate::arch::pc::pvh;
-use crate::arch::pc::start_page::START_PAGE;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
-use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
+use core::sync::atomic::{AtomicU64, Ordering};
+use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU, fill_gates};
 
 pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
 
@@ -51,6 +53,8 @@ global_asm!(
     "cli",
     "cld",
     "mov edi, ebx",
+    "mov esp, offset boot_early_stack_top",
+    "call boot_check_cpu",
     // Level 3: four entries, one for each table of level 2. They have no write or user bit.
     "mov eax, offset boot_level2 + 1",
     "mov [boot_level3], eax",
@@ -95,19 +99,14 @@ global_asm!(
     "boot_enable_paging:",
     "mov eax, offset boot_level3",
     "mov cr3, eax",
-    // CR4: PAE, PGE, OSFXSR, OSXMMEXCPT: user programs use SSE.
-    "mov eax, cr4",
-    "or eax, 0x6a0",
+    // Set, not added to: see `pc::control`.
+    "mov eax, {cr4}",
     "mov cr4, eax",
-    // EFER: no-execute.
-    "mov ecx, 0xc0000080",
-    "rdmsr",
-    "or eax, 0x800",
+    "mov ecx, {efer_register}",
+    "mov eax, {efer}",
+    "xor edx, edx",
     "wrmsr",
-    // CR0: paging, write protect, no emulation, native FPU errors.
-    "mov eax, cr0",
-    "and eax, 0xfffffffb",
-    "or eax, 0x80010022",
+    "mov eax, {cr0}",
     "mov cr0, eax",
     "ret",
 
@@ -118,8 +117,14 @@ global_asm!(
     "mov ds, eax",
     "mov es, eax",
     "mov ss, eax",
-    // The stack of boot_enable_paging's return address: the end of the start page, unused by then.
-    "mov esp, {start_page} + 0x1000",
+    // A few words of stack, by the number of the local APIC: another CPU that starts late may be here too.
+    "mov eax, 1",
+    "cpuid",
+    "shr ebx, 24",
+    "inc ebx",
+    "shl ebx, {apic_stack_shift}",
+    "mov esp, offset boot_apic_stacks",
+    "add esp, ebx",
     "call boot_enable_paging",
     // The final tables map the kernel image, not this code: jump high first.
     "mov eax, offset secondary_entry",
@@ -137,8 +142,10 @@ global_asm!(
     ".word boot_gdt_end - boot_gdt - 1",
     ".long boot_gdt",
     ".balign 4096",
+    ".globl boot_level2",
     "boot_level2: .skip 4 * 4096",
     "boot_level3: .skip 32",
+    "boot_apic_stacks: .skip 256 << {apic_stack_shift}",
 
     ".section .data.boot_high, \"aw\"",
     ".balign 8",
@@ -168,11 +175,16 @@ global_asm!(
     "lgdt [high_gdt_pointer]",
     "mov eax, [{secondary_tables}]",
     "mov cr3, eax",
-    "mov esp, [{secondary_stack}]",
+    // The number of this CPU, by that of its local APIC (CPUID leaf 1), and its stack by that.
+    "mov eax, 1",
+    "cpuid",
+    "shr ebx, 24",
+    "movzx edi, byte ptr [{secondary_numbers} + ebx]",
+    "mov esp, [{secondary_stacks} + edi * {word}]",
     "xor ebp, ebp",
     "sub esp, 8",
     "push 0",
-    "push dword ptr [{secondary_argument}]",
+    "push edi",
     "call {secondary_main}",
     "ud2",
     ".text",
@@ -183,17 +195,23 @@ global_asm!(
     code = const KERNEL_CODE,
     data = const KERNEL_DATA,
     per_cpu = const PER_CPU,
-    start_page = const START_PAGE,
+    apic_stack_shift = const 4,
+    word = const size_of::<u64>(),
+    cr0 = const BOOT_CR0,
+    cr4 = const BOOT_CR4,
+    efer = const BOOT_EFER,
+    efer_register = const EFER,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::kernel_main,
     secondary_main = sym crate::arch::smp::secondary_main,
     secondary_tables = sym SECONDARY_TABLES,
-    secondary_stack = sym SECONDARY_STACK,
-    secondary_argument = sym SECONDARY_ARGUMENT,
+    secondary_numbers = sym SECONDARY_NUMBERS,
+    secondary_stacks = sym SECONDARY_STACKS,
 );
 
-/// Reads the start info at the physical address the boot loader gave. Says whether it is one.
+/// Reads the start info at the physical address the boot loader gave, and says whether it is one. Fills the interrupt descriptors, which
+/// can be written only as long as the boot tables are active.
 ///
 /// Memory that the direct map does not reach is left out; an initial archive that lies there is moved down.
 ///
@@ -201,6 +219,8 @@ global_asm!(
 ///
 /// 1. The boot page tables are active: the first 3 GiB are mapped one to one, and the loader's tables lie there.
 pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
+    // SAFETY: (1) the boot tables, which write everything.
+    unsafe { fill_gates() };
     // SAFETY: (1) by the caller's promise.
     if !unsafe { pvh::read(start_info, boot) } {
         return false;
@@ -213,10 +233,41 @@ pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
         && lowest + bytes > DIRECT_BYTES
     {
         let to = (DIRECT_BYTES - bytes) & !4095;
-        // SAFETY: (1) both below 3 GiB, hence mapped; RAM reaches from one to the other; (2) nothing but the archive is that
-        // high: the loader puts it last.
-        unsafe { core::ptr::copy(lowest as *const u8, to as *mut u8, bytes as usize) };
+        // SAFETY: (1) the boot tables are active; (2) RAM reaches up to `to + bytes`, or the loader would not have put the
+        // archive beyond; nothing but the archive is that high: the loader puts it last.
+        unsafe { move_down(lowest, to, bytes) };
         boot.initrd = Some((to, bytes));
     }
     true
+}
+
+/// Where the boot tables show any 2 MiB of physical memory in turn: the identity of this stretch is not needed by then.
+const WINDOW: u64 = (2 << 30) - (1 << LARGE_SHIFT);
+
+/// Copies physical memory from anywhere below 4 GiB to where the boot tables have it.
+///
+/// # Safety
+///
+/// 1. The boot page tables are active.
+/// 2. `to` is RAM below `from` that nothing else is in, and in the identity map.
+unsafe fn move_down(from: u64, to: u64, bytes: u64) {
+    unsafe extern "C" {
+        static boot_level2: [AtomicU64; 4 * ENTRIES as usize];
+    }
+    const LARGE_BYTES: u64 = 1 << LARGE_SHIFT;
+    const PRESENT_WRITE_LARGE: u64 = 0x83;
+    // SAFETY: (1) `.boot` is linked where it is loaded, and the identity map has it.
+    let entry = unsafe { &boot_level2[(WINDOW >> LARGE_SHIFT) as usize] };
+    let mut done = 0;
+    while done < bytes {
+        let offset = (from + done) % LARGE_BYTES;
+        let piece = (LARGE_BYTES - offset).min(bytes - done);
+        entry.store((from + done - offset) | PRESENT_WRITE_LARGE, Ordering::Relaxed);
+        cpu::flush_page(WINDOW);
+        // SAFETY: (1) the window shows the source; (2) by the caller's promise. Ascending, so what overlaps was copied before.
+        unsafe {
+            core::ptr::copy((WINDOW + offset) as *const u8, (to + done) as *mut u8, piece as usize);
+        }
+        done += piece;
+    }
 }

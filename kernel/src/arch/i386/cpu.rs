@@ -35,12 +35,13 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
 /// # Safety
 ///
 /// 1. The tables map the kernel as all others do, and stay until others are loaded.
+/// 2. Interrupts are off: the CPU whose task state segments get the root is the one whose register does.
 #[inline(always)]
 pub unsafe fn load_tables(root: u64) {
+    debug_assert!(!interrupts_are_on());
     let tables = crate::cpus::this().arch.tables.load(Ordering::Relaxed);
     if !tables.is_null() {
-        // SAFETY: (1) this CPU's tables: a thread that was moved to another CPU right here comes from the scheduler, with
-        // interrupts off, or is at boot; (2) by the caller's promise.
+        // SAFETY: (1) this CPU's tables, with interrupts off; (2) both by the caller's promise.
         unsafe { CpuTables::set_page_tables(tables, root as u32) };
     }
     // SAFETY: (1) by the caller's promise.
@@ -101,6 +102,25 @@ pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
     // SAFETY: (1) (2) by the caller's promise.
     unsafe { asm!("fxrstor [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }
+
+/// What a program loads into segment registers: every entry saves it, so that there is nothing left to switch.
+pub(in crate::arch) type Selectors = ();
+
+/// Stores nothing.
+///
+/// # Safety
+///
+/// None: there is nothing to store.
+#[inline(always)]
+pub(in crate::arch) unsafe fn save_selectors(_to: *mut Selectors) {}
+
+/// Loads nothing.
+///
+/// # Safety
+///
+/// None: there is nothing to load.
+#[inline(always)]
+pub(in crate::arch) unsafe fn load_selectors(_from: *const Selectors) {}
 
 /// The stack pointer, here.
 #[inline(always)]

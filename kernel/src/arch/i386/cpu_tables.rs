@@ -2,6 +2,7 @@
 
 use super::layout::CPU_TABLES;
 use super::{cpu, paging};
+use crate::arch::pc::control;
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -66,13 +67,11 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
 
 /// Loads what [`prepare`] made, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
-    let tables = cpu.arch.tables.load(Ordering::Acquire);
-    // SAFETY: (1) the tables were made for this CPU and stay; (2) the per-CPU block is loaded again right after;
-    // (3) interrupts are off.
-    unsafe {
-        CpuTables::load(tables);
-        cpu.local.load();
-        CpuTables::remember(tables, &cpu.local);
+    control::load();
+    // SAFETY: (1) the tables were made for this CPU and stay; (2) so does its block; (3) the hooks are installed first of all.
+    let loaded = unsafe { CpuTables::load(cpu.arch.tables.load(Ordering::Acquire), &cpu.local) };
+    if let Err(unfit) = loaded {
+        panic!("CPU {}: {unfit}", cpu.id());
     }
     allow_sysenter(cpu, true);
 }
@@ -135,7 +134,7 @@ impl NmiWords<'_> {
     }
 }
 
-/// Whether an NMI that interrupted the kernel is being handled.
+/// Whether an NMI is being handled, whatever it interrupted.
 pub fn in_nmi(cpu: &Cpu) -> bool {
-    nmi_words(cpu).is_active()
+    nmi_words(cpu).is_active() || cpu.local.arch.nmi_from_user_is_handled()
 }

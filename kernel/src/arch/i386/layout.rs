@@ -6,6 +6,7 @@
 //!   0xc400_0000  direct map: the first 704 MiB of physical memory
 //!   0xf000_0000  arena of stacks, 128 MiB
 //!   0xf900_0000  per-CPU descriptor tables, a page each between unmapped pages
+//!   0xfa00_0000  window through which the firmware's tables are read
 //!   0xfec0_0000  interrupt controllers, at their physical addresses
 //!   0xffff_57ac  nothing: where unused stack pointers of the CPU point
 //! ```
@@ -16,12 +17,16 @@
 pub const DIRECT_MAP: u64 = 0xc400_0000;
 /// Bytes of physical memory that appear there.
 pub(super) const DIRECT_BYTES: u64 = ARENA - DIRECT_MAP;
+/// Bytes of memory that it can show.
+pub const REACH: u64 = DIRECT_BYTES;
 /// Where the arena of stacks starts, about.
 pub const ARENA: u64 = 0xf000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 16 KiB of address space each.
 pub const ARENA_SLOTS: u32 = 1 << 13;
 /// Where the per-CPU descriptor tables are.
 pub(super) const CPU_TABLES: u64 = 0xf900_0000;
+/// Where tables of the firmware appear while they are read.
+pub const FIRMWARE_WINDOW: u64 = 0xfa00_0000;
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xc000_0000;
 /// The image is loaded from this physical address on.

@@ -16,9 +16,12 @@ use crate::memory;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
-pub use crate::arch::pc::user_tables::{UserTables, flush_user_page};
+pub use crate::arch::pc::page_entry::{
+    leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
+};
+pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -80,6 +83,17 @@ pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU6
     Some(entry(value & ADDRESS, address >> 12))
 }
 
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+pub(in crate::arch) fn absent_bytes(root: u64, address: u64) -> u64 {
+    let Some(table) = level2(root, address) else { return 1 << 30 };
+    let value = entry(table, address >> 21).load(Ordering::Acquire);
+    if value & PRESENT == 0 {
+        return LARGE_BYTES;
+    }
+    let value = entry(value & ADDRESS, address >> 12).load(Ordering::Acquire);
+    if value & PRESENT == 0 { 4096 } else { 0 }
+}
+
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
 pub fn set_up_kernel(
     regions: impl Iterator<Item = MemoryRegion>,
@@ -97,14 +111,24 @@ pub fn set_up_kernel(
     for physical in super::layout::DEVICES {
         map_large(physical, physical, UNCACHED);
     }
-    // The whole first 2 MiB, holes included: firmware tables lie there.
-    map_large(memory::DIRECT_MAP, 0, 0);
-    // Reserved stretches hold firmware tables too.
-    for region in regions {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        for physical in (lowest..region.top().min(DIRECT_BYTES)).step_by(LARGE_BYTES as usize) {
-            map_large(memory::DIRECT_MAP + physical, physical, 0);
-        }
+    // Memory, and nothing next to it: what is reserved may be a device's, and must not be cached.
+    for region in regions.filter(|region| region.is_ram) {
+        in_pieces(
+            region.lowest,
+            region.top().min(DIRECT_BYTES),
+            LARGE_BYTES,
+            |physical, is_large| {
+                let address = memory::DIRECT_MAP + physical;
+                if is_large {
+                    map_large(address, physical, 0);
+                } else {
+                    let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
+                    leaf(root, address, PRESENT | WRITE)?
+                        .store(physical | flags, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

@@ -1,7 +1,8 @@
-//! What the CPUs start with: the first one's stack, and what the next one of the others runs with.
+//! What the CPUs start with: the first one's stack, and what each of the others runs with.
 //!
 //! The code that starts them is each tree's, and reads it all from here.
 
+use crate::cpus::MAX_CPUS;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
@@ -14,14 +15,21 @@ pub(in crate::arch) struct BootStack([AtomicU8; BOOT_STACK_BYTES]);
 pub(in crate::arch) static BOOT_STACK: BootStack =
     BootStack([const { AtomicU8::new(0) }; BOOT_STACK_BYTES]);
 
-pub(in crate::arch) static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
-pub(in crate::arch) static SECONDARY_STACK: AtomicU64 = AtomicU64::new(0);
-pub(in crate::arch) static SECONDARY_ARGUMENT: AtomicU64 = AtomicU64::new(0);
+/// Numbers of local APICs that there can be: as many as the eight bits of CPUID leaf 1 name.
+const APICS: usize = 256;
 
-/// What the next CPU that starts will run with: page tables, stack, and the argument of `secondary_main`. One at a time. On a 32-bit
-/// CPU each fits a register: the upper halves stay zero.
-pub fn prepare_secondary(tables: u64, stack_top: u64, argument: u64) {
+pub(in crate::arch) static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
+/// Each CPU's number, by that of its local APIC; and its stack, by its own number. A CPU looks itself up, so that one which starts later
+/// than it was waited for runs on its own stack, whatever has been prepared since.
+pub(in crate::arch) static SECONDARY_NUMBERS: [AtomicU8; APICS] =
+    [const { AtomicU8::new(0) }; APICS];
+pub(in crate::arch) static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] =
+    [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// What a CPU will run with when it starts: page tables, the same for all, and by the number of its local APIC its own number, which
+/// is the argument of `secondary_main`, and a stack. On a 32-bit CPU each fits a register: the upper halves stay zero.
+pub fn prepare_secondary(tables: u64, apic: u32, cpu: usize, stack_top: u64) {
     SECONDARY_TABLES.store(tables, Ordering::SeqCst);
-    SECONDARY_STACK.store(stack_top, Ordering::SeqCst);
-    SECONDARY_ARGUMENT.store(argument, Ordering::SeqCst);
+    SECONDARY_STACKS[cpu].store(stack_top, Ordering::SeqCst);
+    SECONDARY_NUMBERS[apic as usize % APICS].store(cpu as u8, Ordering::SeqCst);
 }

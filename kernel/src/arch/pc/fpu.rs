@@ -2,16 +2,44 @@
 //!
 //! The kernel is compiled without floating point, so between a switch away and a switch back nothing touches the
 //! registers. Only threads of processes have an area. Programs see no AVX (CR4.OSXSAVE stays clear), so `fxsave` is all.
+//!
+//! With it go the segment selectors that the kernel does not load in 64-bit mode: they too stay as a program left them until the next
+//! program runs. On i386 every entry saves them.
 
-use crate::arch::cpu;
+use crate::arch::cpu::{self, Selectors};
+use crate::arch::pc::control;
+use core::arch::asm;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What `fxsave` writes.
 pub(in crate::arch) const FPU_BYTES: usize = 512;
 
 /// The saved state of one thread.
 #[repr(C, align(16))]
-pub struct FpuState(UnsafeCell<[u8; FPU_BYTES]>);
+pub struct FpuState {
+    registers: UnsafeCell<[u8; FPU_BYTES]>,
+    selectors: UnsafeCell<Selectors>,
+}
+
+/// Whether `fxrstor` leaves the x87's last instruction, operand and opcode as they are: CPUs of AMD do, unless an exception is pending,
+/// if they have no feature that says otherwise (AMD APM vol. 2, 11.4.4; `cpuid` leaf 0x8000_0008, ebx bit 2).
+static POINTERS_STAY: AtomicBool = AtomicBool::new(false);
+
+/// Finds out about [`POINTERS_STAY`]. By each CPU, before it runs a program.
+pub(in crate::arch) fn look_at_cpu() {
+    const EBX: usize = 1;
+    let vendor = control::vendor();
+    let is_amd = matches!(&vendor, b"AuthenticAMD" | b"HygonGenuine");
+    if is_amd && !control::has(0x8000_0008, EBX, 2) {
+        POINTERS_STAY.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Makes [`FpuState::load`] behave as on a CPU whose pointers stay, or not; says how it was. For tests.
+pub fn let_pointers_stay(stay: bool) -> bool {
+    POINTERS_STAY.swap(stay, Ordering::Relaxed)
+}
 
 // SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on one CPU at a time.
 unsafe impl Sync for FpuState {}
@@ -28,26 +56,54 @@ impl FpuState {
         let mut bytes = [0; FPU_BYTES];
         bytes[..2].copy_from_slice(&0x037f_u16.to_le_bytes());
         bytes[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes());
-        Self(UnsafeCell::new(bytes))
+        Self { registers: UnsafeCell::new(bytes), selectors: UnsafeCell::default() }
     }
 
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
     pub fn fork(&self) -> Self {
         self.save();
         // SAFETY: (1) the owner runs this, so nobody else writes.
-        Self(UnsafeCell::new(unsafe { *self.0.get() }))
+        let (registers, selectors) = unsafe { (*self.registers.get(), *self.selectors.get()) };
+        Self { registers: UnsafeCell::new(registers), selectors: UnsafeCell::new(selectors) }
     }
 
     /// Stores the registers. By the owner, or at the switch away from it.
     pub fn save(&self) {
-        // SAFETY: (1) 512 bytes, 16-aligned, ours alone at this moment.
-        unsafe { cpu::save_fpu(self.0.get()) };
+        // SAFETY: (1) 512 bytes, 16-aligned, ours alone at this moment; (2) so are the selectors.
+        unsafe {
+            cpu::save_fpu(self.registers.get());
+            cpu::save_selectors(self.selectors.get());
+        }
     }
 
-    /// Loads the registers. At the switch to the owner.
+    /// Loads the registers. At the switch to the owner, interrupts off; its thread-local storage comes after it.
     pub fn load(&self) {
+        if POINTERS_STAY.load(Ordering::Relaxed) {
+            // SAFETY: (1) as below: the registers are not in use.
+            unsafe { clear_pointers() };
+        }
         // SAFETY: (1) 512 bytes, 16-aligned, made by `new` or `save`, so that no reserved bit is set; (2) the owner's
-        // registers are not in use before this, and the kernel has none.
-        unsafe { cpu::load_fpu(self.0.get()) };
+        // registers are not in use before this, and the kernel has none; (3) the selectors are null or a program loaded them once, and
+        // interrupts are off.
+        unsafe {
+            cpu::load_fpu(self.registers.get());
+            cpu::load_selectors(self.selectors.get());
+        }
     }
+}
+
+/// An x87 environment of 28 bytes as after `fninit`, last instruction and operand at 0.
+const NO_POINTERS: [u32; 7] = [0xffff_037f, 0xffff_0000, 0xffff_ffff, 0, 0, 0, 0xffff_0000];
+
+/// Makes the x87's pointers lead nowhere: otherwise they tell a program where another one's code and data are.
+///
+/// # Safety
+///
+/// 1. The x87 registers are not in use.
+#[cold]
+unsafe fn clear_pointers() {
+    // On the stack, because QEMU wants what `fldenv` reads to be writable.
+    let environment = NO_POINTERS;
+    // SAFETY: (1) by the caller's promise; (2) pending exceptions are cleared first, so that the load does not raise them.
+    unsafe { asm!("fnclex", "fldenv [{}]", in(reg) &environment, options(readonly, nostack)) };
 }

@@ -4,6 +4,7 @@
 
 pub mod acpi;
 pub mod boot_stacks;
+pub mod control;
 pub mod cpu;
 pub mod exceptions;
 pub mod fpu;
@@ -13,6 +14,7 @@ pub mod page_entry;
 pub mod ports;
 pub mod power;
 pub mod pvh;
+mod requirements;
 pub mod serial;
 pub mod smp;
 pub mod start_page;

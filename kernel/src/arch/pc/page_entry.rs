@@ -2,9 +2,9 @@
 //!
 //! Source: Intel SDM vol. 3, chapter 5, "4-level paging" and "PAE paging".
 
-use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{Access, NoMemory, new_table};
 use crate::memory::direct;
-use crate::memory::frames::{self, Frame};
+use crate::memory::frames::Frame;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// It maps something, or leads to a table.
@@ -42,9 +42,7 @@ pub fn next_table(entry: &AtomicU64, flags: u64) -> Result<u64, NoMemory> {
     if value & PRESENT != 0 {
         return Ok(value & ADDRESS);
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(table.addr() | flags, Ordering::Release);
-    Ok(table.addr())
+    Ok(new_table(entry, value, |table| table | flags)? & ADDRESS)
 }
 
 /// The flags for what a page may be used for.
@@ -58,6 +56,11 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
     leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
 }
+
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// the CPU sets the bit before the store it is about can be seen (SDM 3A, 4.8 and 9.1.2.2).
+#[inline(always)]
+pub const fn settle_dirty() {}
 
 /// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
 /// handed the stack over since, so the bit is seen.

@@ -2,6 +2,7 @@
 
 use super::acpi;
 use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::memory::frames::FRAME_BYTES;
 
 /// What the boot loader hands over (PVH start info, version 1). Physical addresses.
 #[derive(Debug, Clone, Copy)]
@@ -61,15 +62,18 @@ pub unsafe fn read(start_info: u64, boot: &mut BootInfo) -> bool {
         // SAFETY: (1) as above.
         let entry = unsafe { (at as *const MapEntry).read_unaligned() };
         let (lowest, bytes) = (entry.lowest, entry.bytes);
-        // More than there is room for is left unused.
-        let _kept = boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
+        boot.add_region(MemoryRegion { lowest, bytes, is_ram: entry.kind == 1 });
+    }
+    // Some loaders put it where their own map has no memory.
+    if let Some((lowest, bytes)) = boot.initrd {
+        let from = lowest & !(FRAME_BYTES - 1);
+        boot.claim(from, (lowest + bytes).next_multiple_of(FRAME_BYTES));
     }
     if info.command_line_at != 0 {
         // SAFETY: (1) as above; the string ends with a NUL, and nothing is read after it.
         let byte = |at: u64| unsafe { ((info.command_line_at + at) as *const u8).read() };
         boot.set_command_line((0..).map(byte));
     }
-    // SAFETY: (1) by the caller's promise.
-    unsafe { acpi::read_cpus(info.rsdp_at) };
+    acpi::remember_root(info.rsdp_at);
     true
 }

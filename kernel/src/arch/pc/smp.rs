@@ -1,6 +1,6 @@
 //! More than one CPU: starting them, and making them flush.
 
-pub use super::acpi::find_cpus;
+pub use super::acpi::{find_cpus, find_cpus_from};
 use super::irqchip::{self, vector};
 use super::{ports, start_page};
 use crate::arch::{boot, cpu, paging};
@@ -16,7 +16,7 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     unsafe {
         core::ptr::copy_nonoverlapping(code.as_ptr(), direct(start_page::START_PAGE), code.len())
     };
-    boot::prepare_secondary(paging::kernel_root(), stack_top, cpu.id().get().into());
+    boot::prepare_secondary(paging::kernel_root(), hardware_id, cpu.id().index(), stack_top);
     irqchip::send_init(hardware_id);
     wait_microseconds(10_000);
     irqchip::send_startup(hardware_id, start_page::START_PAGE);
@@ -63,10 +63,12 @@ pub fn flush_others() {
 fn flush_others_and_wait() {
     let wanted = FLUSHES.fetch_add(1, Ordering::SeqCst) + 1;
     let me = cpus::this().id();
-    for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
+    // Those that are up now. One that comes up later drops everything after it has said so, or sees `wanted` (`start::secondary`).
+    let others = cpus::online().filter(|cpu| cpu.id() != me);
+    for cpu in others.clone() {
         irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::FLUSH);
     }
-    for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
+    for cpu in others {
         while cpu.flushed.load(Ordering::SeqCst) < wanted {
             answer_flush();
             core::hint::spin_loop();
@@ -88,4 +90,9 @@ pub fn answer_flush() {
 /// Tells a CPU to look at the run queue.
 pub fn kick(cpu: &Cpu) {
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}
+
+/// Makes a CPU look whether it is to park, with interrupts off too if this machine can.
+pub fn interrupt_to_park(cpu: &Cpu) {
+    irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
 }

@@ -4,9 +4,9 @@
 //! `paging`.
 
 use super::page_entry::{NO_EXEC, PRESENT, USER, WRITE, bits, leaf_frame};
-use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{Access, NoMemory, next_mapped};
 use crate::arch::cpu;
-use crate::arch::paging::{fill_user, find, free_user, leaf};
+use crate::arch::paging::{absent_bytes, fill_user, find, free_user, leaf};
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::Ordering;
 
@@ -49,12 +49,33 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
             if value & PRESENT != 0 {
-                leaf.store(value & !(WRITE | NO_EXEC) | bits(access), Ordering::Release);
+                let kept = value & !(WRITE | NO_EXEC);
+                leaf.store(kept | USER | bits(access), Ordering::Release);
+            }
+        }
+    }
+
+    /// Makes the tables for a page, so that mapping it cannot fail.
+    pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
+        leaf(self.root, address, PRESENT | WRITE | USER).map(|_| ())
+    }
+
+    /// The first mapped page at or above `from` and below `top`.
+    pub fn next_mapped(&self, from: u64, top: u64) -> Option<u64> {
+        next_mapped(from, top, |address| absent_bytes(self.root, address))
+    }
+
+    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    pub fn forbid(&mut self, address: u64) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !(USER | WRITE) | NO_EXEC, Ordering::Release);
             }
         }
     }
@@ -66,8 +87,8 @@ impl Drop for UserTables {
     }
 }
 
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
+/// Drops every CPU's cached translations of user pages that may have been used.
+pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
+    cpu::flush_pages(pages);
     crate::arch::smp::flush_others();
 }

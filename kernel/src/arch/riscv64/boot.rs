@@ -5,9 +5,9 @@
 //!
 //! ```text
 //!   virtual                      physical
-//!   0 .. 4 GiB                -> 0 .. 4 GiB      identity, so that turning paging on does not lose us
-//!   0xffff888000000000 + 4 GiB -> 0 .. 4 GiB      the first part of the direct map
-//!   0xffffffff00000000 + 4 GiB -> 0 .. 4 GiB      the kernel image
+//!   0 .. 512 GiB                -> 0 .. 512 GiB   identity, so that turning paging on does not lose us
+//!   0xffff888000000000 + 512 GiB -> 0 .. 512 GiB   the first part of the direct map: firmware puts the tree at the end of memory
+//!   0xffffffff00000000 + 4 GiB   -> 0 .. 4 GiB     the kernel image
 //! ```
 //!
 //! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the firmware when asked, go through
@@ -20,6 +20,7 @@
 //! nothing but a0, the hart's number, is trusted: whoever comes to `boot_start` second is no first CPU, and each of the others finds
 //! its CPU number by its hart number (`boot_harts`, written before it is started).
 
+use super::power;
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
@@ -45,11 +46,16 @@ global_asm!(
     ".option push",
     ".option norelax",
     ".option arch, +a",
+    // Compressed instructions may be what it lacks.
+    ".option norvc",
     ".globl boot_start",
     "boot_start:",
     "csrw sie, zero",
     "li t0, {not_at_first}",
     "csrc sstatus, t0",
+    // The CPU may lack what the next instructions are: everything from the first atomic one on.
+    "la t0, boot_cannot",
+    "csrw stvec, t0",
     "la t0, boot_taken",
     "li t1, 1",
     "amoswap.w.aqrl t1, t1, (t0)",
@@ -69,22 +75,25 @@ global_asm!(
     "li t2, {image_entry}",
     "add t2, t2, t0",
     "sd t1, 0(t2)",
-    // Level 3: four pages of 1 GiB in each.
+    // Level 3: pages of 1 GiB, 512 low and four high.
     "la t0, boot_level3_low",
-    "la t1, boot_level3_high",
-    "li t2, {image_gib}",
-    "add t1, t1, t2",
-    "li t2, {everything}",
+    "li t4, {early_gib}",
+    "li t5, 2",
     "li t3, {gib}",
-    "li t4, 4",
     "2:",
+    "li t2, {everything}",
+    "3:",
     "sd t2, 0(t0)",
-    "sd t2, 0(t1)",
     "add t2, t2, t3",
     "addi t0, t0, {word}",
-    "addi t1, t1, {word}",
     "addi t4, t4, -1",
-    "bnez t4, 2b",
+    "bnez t4, 3b",
+    "la t0, boot_level3_high",
+    "li t2, {image_gib}",
+    "add t0, t0, t2",
+    "li t4, 4",
+    "addi t5, t5, -1",
+    "bnez t5, 2b",
     "la t5, boot_kernel_entry",
     "j boot_enable_paging",
 
@@ -127,16 +136,27 @@ global_asm!(
     "jr t5",
     "3:",
     "la s1, boot_no_sv48",
-    "4:",
+    "j boot_refuse",
+    // A trap of the first instructions.
+    ".balign 4",
+    "boot_cannot:",
+    "la s1, boot_no_instruction",
+    // In: s1 = a sentence. Through the firmware's console, one byte a call (the legacy extension, which needs no memory), and the
+    // machine ends with the status for a panic.
+    "boot_refuse:",
     "lbu a0, 0(s1)",
     "beqz a0, 5f",
     "li a7, 1",
     "ecall",
     "addi s1, s1, 1",
-    "j 4b",
+    "j boot_refuse",
     "5:",
+    "li t0, {end_at}",
+    "li t1, {end_panic}",
+    "sw t1, 0(t0)",
+    "6:",
     "wfi",
-    "j 5b",
+    "j 6b",
     ".option pop",
 
     ".section .boot.data, \"aw\"",
@@ -145,7 +165,8 @@ global_asm!(
     "boot_secondary_entry: .dword secondary_entry",
     "boot_taken: .dword 0",
     "boot_harts: .skip {most_cpus} * {word}",
-    "boot_no_sv48: .asciz \"this CPU has no four-level page tables (Sv48)\\r\\n\"",
+    "boot_no_sv48: .asciz \"\\2\\r\\nkernel panic: this CPU lacks what the kernel needs: four-level page tables (Sv48)\\r\\n\"",
+    "boot_no_instruction: .asciz \"\\2\\r\\nkernel panic: this CPU lacks instructions that the kernel is made of (RV64IMAC)\\r\\n\"",
     ".balign 4096",
     ".globl boot_level4",
     "boot_level4: .skip 4096",
@@ -213,11 +234,14 @@ global_asm!(
     image_entry = const (crate::memory::IMAGE >> 39 & 511) * 8,
     image_gib = const (crate::memory::IMAGE >> 30 & 511) * 8,
     everything = const EVERYTHING,
+    early_gib = const super::layout::EARLY_TOP >> 30,
     gib = const (1_u64 << 30) >> ENTRY_SHIFT,
     word = const size_of::<u64>(),
     sv48 = const SV48,
     not_at_first = const NOT_AT_FIRST,
     most_cpus = const MAX_CPUS,
+    end_at = const power::DEVICE,
+    end_panic = const power::word(power::End::Panic),
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     boot_hart = sym BOOT_HART,
@@ -271,8 +295,8 @@ extern "C" fn early_trap(cause: u64, pc: u64, address: u64) -> ! {
     panic!("exception {cause} at {pc:#x}, address {address:#x}, while starting");
 }
 
-/// Harts that are kept at most.
-const MOST_HARTS: usize = 64;
+/// Harts that are kept at most: more than the kernel runs on, so that it can say how many stay off.
+const MOST_HARTS: usize = 512;
 
 /// What the device tree says besides memory; read once, while it is still there.
 #[derive(Debug)]
@@ -343,11 +367,37 @@ impl Machine {
 ///
 /// # Safety
 ///
-/// 1. The boot page tables are active: the first 4 GiB are in the direct map, and the tree lies there.
+/// 1. The boot page tables are active: what lies below `EARLY_TOP` is in the direct map.
 pub unsafe fn read_boot_info(device_tree: u64, boot: &mut BootInfo) -> bool {
+    assert!(
+        device_tree < super::layout::EARLY_TOP,
+        "the device tree is at {device_tree:#x}, beyond what the boot tables reach"
+    );
     // SAFETY: (1) by the caller's promise.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(device_tree)) }) else { return false };
+    check_harts(&tree);
     MACHINE.learn(&tree);
     tree.read_into(boot);
     true
+}
+
+/// Says what is missing if the harts lack what only programs use, so that nothing before would have trapped.
+fn check_harts(tree: &Tree<'_>) {
+    /// Single letters, and what they stand for.
+    const NEEDED: [(u8, &str); 2] = [
+        (b'f', "floating point (F), which programs use"),
+        (b'd', "floating point of 64 bits (D), which programs use"),
+    ];
+    // "rv64imafdc_zicsr_...": letters up to the first word; `g` is short for `imafd`. A tree without it says nothing.
+    let cpus = tree.0.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
+    for isa in cpus.filter_map(|cpu| cpu.property("riscv,isa")?.as_str()) {
+        let letters = isa.bytes().skip("rv64".len()).take_while(u8::is_ascii_lowercase);
+        for (letter, name) in NEEDED {
+            let mut letters = letters.clone();
+            assert!(
+                letters.any(|one| one == letter || one == b'g'),
+                "a hart lacks what the kernel needs: {name}"
+            );
+        }
+    }
 }

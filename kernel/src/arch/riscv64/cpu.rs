@@ -54,7 +54,9 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
 
 /// Stops this CPU for ever.
 pub fn halt() -> ! {
-    interrupts_off();
+    // Whatever is left of the stack.
+    // SAFETY: (1) this is the kernel; (2) they stay off.
+    unsafe { kstack::arch::current::interrupts::off() };
     loop {
         // SAFETY: (1) nothing is expected of this CPU any more.
         unsafe { asm!("wfi", options(nomem, nostack)) };

@@ -140,9 +140,13 @@ pub fn acknowledge(cause: u8) -> u8 {
 
 /// Takes one bit of what has been sent.
 fn take_sent() -> u8 {
-    // First the interrupt, then the word: a bit that is set in between raises it again.
-    // SAFETY: (1) clears this hart's own software interrupt.
-    unsafe { asm!("csrc sip, {}", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack)) };
+    // First the interrupt, then the word: a bit that is set in between raises it again. The hart may read the word before it has
+    // cleared the bit of the CSR, for which it counts as a device, and so lose what was sent in between: hence the fence
+    // (unprivileged manual, "Zicsr", CSR access ordering).
+    // SAFETY: (1) clears this hart's own software interrupt; (2) a fence.
+    unsafe {
+        asm!("csrc sip, {}", "fence iorw, iorw", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack));
+    }
     let word = &cpus::this().arch.sent;
     let sent = word.load(Ordering::Acquire);
     if sent == 0 {
@@ -154,6 +158,12 @@ fn take_sent() -> u8 {
         unsafe { asm!("csrs sip, {}", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack)) };
     }
     vector::SENT_LOWEST + bit as u8
+}
+
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
+/// [`acknowledge`], and until then the interrupt stays pending.
+pub const fn in_service() -> Option<u8> {
+    None
 }
 
 /// Tells the PLIC that the line has been handled, if that is what it was.
@@ -182,6 +192,9 @@ pub fn send_interrupt(hardware_id: u32, vector: u8) {
         .find(|cpu| cpu.hardware_id.load(Ordering::Relaxed) == hardware_id);
     if let Some(receiver) = receiver {
         receiver.arch.sent.fetch_or(1 << (vector - vector::SENT_LOWEST), Ordering::AcqRel);
+        // The bit, and all that was stored before, is there when the interrupt is, which is raised by a device.
+        // SAFETY: (1) a fence.
+        unsafe { asm!("fence w, o", options(nostack, preserves_flags)) };
         // The firmware refuses only harts that do not exist.
         let _exists = sbi::send_interrupt(hardware_id as usize);
     }

@@ -9,6 +9,8 @@
 
 /// Where physical memory appears.
 pub const DIRECT_MAP: u64 = 0xffff_8880_0000_0000;
+/// Bytes of memory that it can show.
+pub const REACH: u64 = ARENA - DIRECT_MAP - IMAGE_LOWEST;
 /// Where the arena of stacks starts, about.
 pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
@@ -18,4 +20,4 @@ pub const IMAGE: u64 = 0xffff_ffff_0000_0000;
 /// The image is loaded from this physical address on; below is the firmware's.
 pub const IMAGE_LOWEST: u64 = 0x8020_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
-pub const EARLY_TOP: u64 = 4 << 30;
+pub const EARLY_TOP: u64 = 512 << 30;

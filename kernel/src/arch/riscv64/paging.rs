@@ -2,17 +2,20 @@
 //!
 //! The CPU may remember that a page or a table was absent (privileged architecture, 12.2.1), so whoever makes one present drops what
 //! this CPU remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
-//! set here for everything but stacks, whose dirty bits the CPU must keep itself: see `CAVEATS.md`.
+//! set here for everything but the dirty bits of stacks, which the CPU keeps itself where it can.
 
 use crate::arch::{cpu, sbi};
 use crate::boot_info::MemoryRegion;
 use crate::cpus;
 use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
+use crate::sync::SpinLock;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
+use crate::arch::any::paging::{new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
@@ -43,6 +46,10 @@ const fn address_in(entry: u64) -> u64 {
     (entry & ADDRESS) << 2
 }
 
+/// What [`take_dirty`] clears: the bit, where the CPU sets it again at the next write; nothing where that is left to software (Svade).
+/// There it is set from the start, and every page of a stack counts as dirty: no page fault is ever taken on a kernel stack.
+static CLEARED_WHEN_TAKEN: AtomicU64 = AtomicU64::new(DIRTY);
+
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 
 /// The physical address of the kernel's own tables: for threads without a process.
@@ -65,9 +72,7 @@ fn next_table(entry: &AtomicU64) -> Result<u64, NoMemory> {
     if value & PRESENT != 0 {
         return Ok(address_in(value));
     }
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    entry.store(entry_of(table.addr()) | PRESENT, Ordering::Release);
-    Ok(table.addr())
+    Ok(address_in(new_table(entry, value, |table| entry_of(table) | PRESENT)?))
 }
 
 /// The leaf entry for an address, with the tables above it made if they are missing.
@@ -91,6 +96,20 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     Some(entry(table, address >> 12))
 }
 
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+fn absent_bytes(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return 1 << shift;
+        }
+        table = address_in(value);
+    }
+    let value = entry(table, address >> 12).load(Ordering::Acquire);
+    if value & PRESENT == 0 { 4096 } else { 0 }
+}
+
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
 pub fn set_up_kernel(
     regions: impl Iterator<Item = MemoryRegion>,
@@ -109,18 +128,20 @@ pub fn set_up_kernel(
         let level3 = next_table(entry(root, address >> 39))?;
         entry(level3, address >> 30).store(entry_of(physical) | EVERYTHING, Ordering::Relaxed);
     }
+    // Memory, and nothing next to it: what is reserved is another owner's. The firmware's own memory lies below the image.
     for region in regions.filter(|region| region.is_ram) {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        for physical in (lowest..region.top()).step_by(LARGE_BYTES as usize) {
-            // The firmware's own memory is nobody else's.
-            if physical < super::layout::IMAGE_LOWEST {
-                continue;
-            }
+        let lowest = region.lowest.max(super::layout::IMAGE_LOWEST);
+        in_pieces(lowest, region.top(), LARGE_BYTES, |physical, is_large| {
             let address = memory::DIRECT_MAP + physical;
-            let level3 = next_table(entry(root, address >> 39))?;
-            let level2 = next_table(entry(level3, address >> 30))?;
-            entry(level2, address >> 21).store(entry_of(physical) | EVERYTHING, Ordering::Relaxed);
-        }
+            let at = if is_large {
+                let level3 = next_table(entry(root, address >> 39))?;
+                entry(next_table(entry(level3, address >> 30))?, address >> 21)
+            } else {
+                leaf(root, address)?
+            };
+            at.store(entry_of(physical) | EVERYTHING, Ordering::Relaxed);
+            Ok(())
+        })?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {
@@ -133,7 +154,54 @@ pub fn set_up_kernel(
     // SAFETY: (1) the tables map the image where it runs, and the direct map.
     unsafe { cpu::load_tables(root) };
     cpu::flush_all();
+    if !this_cpu_keeps_dirty() {
+        CLEARED_WHEN_TAKEN.store(0, Ordering::Relaxed);
+    }
     Ok(())
+}
+
+/// Whether dirty bits are kept on the CPU this runs on as the first one decided: one that leaves them to software must not run on
+/// stacks whose bits nobody would set.
+pub(super) fn this_cpu_will_do() -> bool {
+    CLEARED_WHEN_TAKEN.load(Ordering::Relaxed) == 0 || this_cpu_keeps_dirty()
+}
+
+/// Whether the CPU this runs on sets dirty bits by itself: found out by a write, since what the device tree says of Svade and Svadu
+/// leaves open what the firmware has chosen. Interrupts off, the kernel's tables loaded.
+fn this_cpu_keeps_dirty() -> bool {
+    #[repr(C, align(4096))]
+    struct Page([AtomicU8; 4096]);
+    static PROBE: Page = Page([const { AtomicU8::new(0) }; 4096]);
+    static ONE_AT_A_TIME: SpinLock<()> = SpinLock::new(());
+    let _alone = ONE_AT_A_TIME.lock();
+    // Firmware that can, does; one that cannot refuses.
+    let _refused = sbi::let_cpu_keep_dirty_bits();
+    let address = PROBE.0.as_ptr() as u64;
+    let Some(leaf) = find(kernel_root(), address) else { return false };
+    leaf.fetch_and(!DIRTY, Ordering::SeqCst);
+    cpu::flush_page(address);
+    let faulted: u64;
+    // SAFETY: (1) the write goes to a page that nothing is in; (2) if it faults, the trap ends at the label, with interrupts off
+    // as before, and what it wrote to `sepc`, `scause` and `stval` is nobody's at this moment; (3) `stvec` is as it was afterwards.
+    unsafe {
+        asm!(
+            "lla {old}, 2f",
+            "csrrw {old}, stvec, {old}",
+            "li {faulted}, 1",
+            "sb zero, 0({page})",
+            "li {faulted}, 0",
+            ".balign 4",
+            "2:",
+            "csrw stvec, {old}",
+            old = out(reg) _,
+            faulted = out(reg) faulted,
+            page = in(reg) address,
+            options(nostack),
+        );
+    }
+    let was_set = leaf.fetch_or(DIRTY, Ordering::SeqCst) & DIRTY != 0;
+    cpu::flush_page(address);
+    faulted == 0 && was_set
 }
 
 const fn bits(access: Access) -> u64 {
@@ -149,11 +217,9 @@ const fn bits(access: Access) -> u64 {
 
 /// The leaf entry of a kernel page, with the tables above it made if they are missing. Another CPU may remember that a table was
 /// absent, and the flush of a page, which is what it does before it uses a new stack, promises nothing about tables: so it is
-/// made to forget now. One time in 32 slots.
+/// made to forget now. One time in 32 slots, and once more where two CPUs want the same table at once: the one that finds
+/// it made must not use it before every CPU has forgotten, and cannot tell whether the other one's flush is done.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
-    if let Some(leaf) = find(kernel_root(), address) {
-        return Ok(leaf);
-    }
     let leaf = leaf(kernel_root(), address)?;
     cpu::flush_all();
     super::smp::flush_others();
@@ -163,10 +229,16 @@ pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> 
 /// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
 #[inline(always)]
 pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
-    let value = entry_of(frame.addr()) | PRESENT | READ | WRITE | GLOBAL | ACCESSED;
+    let dirty = DIRTY & !CLEARED_WHEN_TAKEN.load(Ordering::Relaxed);
+    let value = entry_of(frame.addr()) | PRESENT | READ | WRITE | GLOBAL | ACCESSED | dirty;
     leaf.store(value, Ordering::Release);
     cpu::flush_all();
 }
+
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
+/// the CPU orders the bit before the store it is about, for all harts (privileged architecture, 12.3.1).
+#[inline(always)]
+pub const fn settle_dirty() {}
 
 /// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
 /// handed the stack over since, so the bit is seen.
@@ -174,7 +246,7 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
     let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
     if dirty {
-        leaf.fetch_and(!DIRTY, Ordering::AcqRel);
+        leaf.fetch_and(!CLEARED_WHEN_TAKEN.load(Ordering::Relaxed), Ordering::AcqRel);
     }
     dirty
 }
@@ -288,15 +360,41 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
             if value & PRESENT != 0 {
-                leaf.store(value & !(WRITE | EXEC) | bits(access), Ordering::Release);
+                let kept = value & !(WRITE | EXEC);
+                leaf.store(kept | USER | bits(access), Ordering::Release);
                 if access.exec {
                     self.fence_instructions();
                 }
+            }
+        }
+    }
+
+    /// Makes the tables for a page, so that mapping it cannot fail.
+    pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
+        if find(self.root, address).is_none() {
+            leaf(self.root, address)?;
+            // As in `map`: the tables above may be remembered as absent.
+            cpu::flush_user_half();
+        }
+        Ok(())
+    }
+
+    /// The first mapped page at or above `from` and below `top`.
+    pub fn next_mapped(&self, from: u64, top: u64) -> Option<u64> {
+        next_mapped(from, top, |address| absent_bytes(self.root, address))
+    }
+
+    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    pub fn forbid(&mut self, address: u64) {
+        if let Some(leaf) = find(self.root, address) {
+            let value = leaf.load(Ordering::Acquire);
+            if value & PRESENT != 0 {
+                leaf.store(value & !(USER | WRITE | EXEC), Ordering::Release);
             }
         }
     }
@@ -319,8 +417,8 @@ impl Drop for UserTables {
     }
 }
 
-/// Drops every CPU's cached translations of a user page that may have been used.
-pub fn flush_user_page(address: u64) {
-    cpu::flush_page(address);
+/// Drops every CPU's cached translations of user pages that may have been used.
+pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
+    cpu::flush_pages(pages);
     crate::arch::smp::flush_others();
 }

@@ -8,11 +8,18 @@ use crate::memory::direct;
 
 pub use crate::arch::virt::power::End;
 
+/// Where the device is, physically.
+pub(super) const DEVICE: u64 = 0x10_0000;
+
+/// What ends the machine when it is written there.
+pub(super) const fn word(why: End) -> u32 {
+    const FAIL: u32 = 0x3333;
+    (why as u32) << 16 | FAIL
+}
+
 /// Ends the machine; on one without the device, stops this CPU.
 pub fn end(why: End) -> ! {
-    const DEVICE: u64 = 0x10_0000;
-    const FAIL: u32 = 0x3333;
     // SAFETY: (1) the device's register is in the direct map from the first moment on; nobody else uses it.
-    unsafe { direct::<u32>(DEVICE).write_volatile((why as u32) << 16 | FAIL) };
+    unsafe { direct::<u32>(DEVICE).write_volatile(word(why)) };
     cpu::halt()
 }

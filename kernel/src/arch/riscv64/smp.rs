@@ -32,6 +32,14 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
 
 /// Where the other CPUs enter Rust, on their idle stacks.
 pub extern "C" fn secondary_main(number: u64) -> ! {
+    // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
+    unsafe { cpus::by_number(number as usize).local.load() };
+    if !paging::this_cpu_will_do() {
+        log!(
+            "CPU {number} stays off: it leaves dirty bits to software, and the first CPU does not"
+        );
+        cpu::halt();
+    }
     crate::start::secondary(number as usize)
 }
 
@@ -53,10 +61,12 @@ pub fn flush_others() {
 fn flush_others_and_wait() {
     let wanted = FLUSHES.fetch_add(1, Ordering::SeqCst) + 1;
     let me = cpus::this().id();
-    for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
+    // Those that are up now. One that comes up later drops everything after it has said so, or sees `wanted` (`start::secondary`).
+    let others = cpus::online().filter(|cpu| cpu.id() != me);
+    for cpu in others.clone() {
         irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::FLUSH);
     }
-    for cpu in cpus::online().filter(|cpu| cpu.id() != me) {
+    for cpu in others {
         while cpu.flushed.load(Ordering::SeqCst) < wanted {
             answer_flush();
             cpu::relax();
@@ -78,4 +88,9 @@ pub fn answer_flush() {
 /// Tells a CPU to look at the run queue.
 pub fn kick(cpu: &Cpu) {
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}
+
+/// Makes a CPU look whether it is to park, with interrupts off too if this machine can.
+pub fn interrupt_to_park(cpu: &Cpu) {
+    kick(cpu);
 }

@@ -1,6 +1,7 @@
 //! The device tree: what firmware tells of a machine that has no other way to ask. For the architectures that boot with one.
 
 use crate::boot_info::{BootInfo, MemoryRegion};
+use crate::memory::frames::FRAME_BYTES;
 use fdt::Fdt;
 
 /// A tree where the boot loader left it. To be read before its memory is given out.
@@ -22,22 +23,50 @@ impl<'t> Tree<'t> {
 
     /// Reads memory, the initial archive and the command line.
     pub fn read_into(&self, info: &mut BootInfo) {
+        // The crate's `reg` cuts numbers to the size of an address, and a 32-bit CPU may have more memory than that.
+        let sizes = self.0.root().cell_sizes();
         for node in self.0.find_all_nodes("/memory") {
-            for region in node.reg().into_iter().flatten() {
-                let (lowest, bytes) =
-                    (region.starting_address as u64, region.size.unwrap_or(0) as u64);
-                // More than there is room for is left unused.
-                let _kept = info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
+            let Some(reg) = node.property("reg") else { continue };
+            for (lowest, bytes) in stretches(reg.value, sizes.address_cells, sizes.size_cells) {
+                info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
             }
         }
+        self.leave_out_reserved(info);
         if let (Some(lowest), Some(top)) = (
             self.number("/chosen", "linux,initrd-start"),
             self.number("/chosen", "linux,initrd-end"),
         ) {
             info.initrd = Some((lowest, top.saturating_sub(lowest)));
+            // Boot loaders list it among what is reserved; the kernel reads it.
+            info.claim(lowest & !(FRAME_BYTES - 1), top.next_multiple_of(FRAME_BYTES));
         }
         if let Some(line) = self.text("/chosen", "bootargs") {
             info.set_command_line(line.bytes());
+        }
+    }
+
+    /// What other software or a device keeps: neither given out nor mapped, since of memory that is used without caches, or that may
+    /// not be touched at all, a cached mapping does harm (Devicetree specification, 3.5). What is reserved in the tree's head is not given
+    /// out either (5.3).
+    fn leave_out_reserved(&self, info: &mut BootInfo) {
+        for reserved in self.0.memory_reservations() {
+            let (lowest, bytes) = (reserved.address() as u64, reserved.size() as u64);
+            info.add_region(MemoryRegion { lowest, bytes, is_ram: false });
+        }
+        // Not by path: there the crate goes no further than to the first piece of a tree that was overwritten by "nothing".
+        let Some(parent) = self.0.all_nodes().find(|node| node.name == "reserved-memory") else {
+            return;
+        };
+        let sizes = parent.cell_sizes();
+        for child in parent.children() {
+            let status = child.property("status").and_then(|status| status.as_str());
+            let is_used = status.is_none_or(|status| status == "okay" || status == "ok");
+            // Without a place it is for the kernel to choose one: nobody here asks for any.
+            if let Some(reg) = child.property("reg").filter(|_| is_used) {
+                for (lowest, bytes) in stretches(reg.value, sizes.address_cells, sizes.size_cells) {
+                    info.leave_out(lowest, lowest.saturating_add(bytes));
+                }
+            }
         }
     }
 
@@ -83,4 +112,15 @@ impl<'t> Tree<'t> {
             Some((u32::from_be_bytes(*number), handle))
         })
     }
+}
+
+/// Pairs of numbers of so many cells each.
+fn stretches(bytes: &[u8], first: usize, second: usize) -> impl Iterator<Item = (u64, u64)> {
+    let number = |cells: &[u8]| {
+        cells.iter().fold(0_u64, |number, &byte| number.wrapping_shl(8) | u64::from(byte))
+    };
+    let (first, second) = (4 * first, 4 * second);
+    bytes
+        .chunks_exact((first + second).max(1))
+        .map(move |pair| (number(&pair[..first]), number(&pair[first..])))
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!   virtual                      physical
-//!   0 .. 1 GiB                -> 0 .. 1 GiB      identity, so that turning paging on does not lose us
-//!   0xffff888000000000 + 1 GiB -> 0 .. 1 GiB      the first part of the direct map
+//!   0 .. 4 GiB                -> 0 .. 4 GiB      identity, so that turning paging on does not lose us
+//!   0xffff888000000000 + 4 GiB -> 0 .. 4 GiB      the first part of the direct map: loaders put archives below 4 GiB
 //!   0xffffffff80000000 + 1 GiB -> 0 .. 1 GiB      the kernel image
 //! ```
 //!
@@ -14,11 +14,13 @@
 //! page that `pc::start_page` has the contents of), go through the same tables, and continue in `secondary_main` on the stack given.
 
 use crate::arch::pc::boot_stacks::{
-    BOOT_STACK, SECONDARY_ARGUMENT, SECONDARY_STACK, SECONDARY_TABLES,
+    BOOT_STACK, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
 };
+use crate::arch::pc::control::{BOOT_CR0, BOOT_CR4, BOOT_EFER, EFER};
 use crate::arch::pc::pvh;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
+use kstack::arch::current::tables::fill_gates;
 
 pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
 
@@ -40,6 +42,8 @@ global_asm!(
     "cli",
     "cld",
     "mov edi, ebx",
+    "mov esp, offset boot_early_stack_top",
+    "call boot_check_cpu",
     // Level 4: entries 0 and 273 lead to one level 3 table, entry 511 to the other.
     "mov eax, offset boot_level3_low",
     "or eax, 3",
@@ -48,20 +52,26 @@ global_asm!(
     "mov eax, offset boot_level3_high",
     "or eax, 3",
     "mov [boot_level4 + {high_entry}], eax",
-    // Level 3: the first GiB, low and at -2 GiB.
+    // Level 3: four GiB low, the first one of them at -2 GiB too.
     "mov eax, offset boot_level2",
     "or eax, 3",
-    "mov [boot_level3_low], eax",
     "mov [boot_level3_high + {high_gib}], eax",
-    // Level 2: 512 pages of 2 MiB; present, writable, large.
-    "mov ecx, 0",
+    "xor ecx, ecx",
+    "2:",
+    "mov [boot_level3_low + ecx * 8], eax",
+    "add eax, 4096",
+    "inc ecx",
+    "cmp ecx, {early_gib}",
+    "jne 2b",
+    // Level 2: pages of 2 MiB; present, writable, large.
+    "xor ecx, ecx",
     "2:",
     "mov eax, ecx",
     "shl eax, 21",
     "or eax, 0x83",
     "mov [boot_level2 + ecx * 8], eax",
     "inc ecx",
-    "cmp ecx, 512",
+    "cmp ecx, 512 * {early_gib}",
     "jne 2b",
     "call boot_enable_long_mode",
     "lgdt [boot_gdt_pointer]",
@@ -74,19 +84,14 @@ global_asm!(
     "boot_enable_long_mode:",
     "mov eax, offset boot_level4",
     "mov cr3, eax",
-    // CR4: PAE, PGE, OSFXSR, OSXMMEXCPT: user programs use SSE.
-    "mov eax, cr4",
-    "or eax, 0x6a0",
+    // Set, not added to: see `pc::control`.
+    "mov eax, {cr4}",
     "mov cr4, eax",
-    // EFER: long mode, no-execute.
-    "mov ecx, 0xc0000080",
-    "rdmsr",
-    "or eax, 0x900",
+    "mov ecx, {efer_register}",
+    "mov eax, {efer}",
+    "xor edx, edx",
     "wrmsr",
-    // CR0: paging, write protect, no emulation, native FPU errors.
-    "mov eax, cr0",
-    "and eax, 0xfffffffb",
-    "or eax, 0x80010022",
+    "mov eax, {cr0}",
     "mov cr0, eax",
     "ret",
 
@@ -107,8 +112,14 @@ global_asm!(
     "mov ds, eax",
     "mov es, eax",
     "mov ss, eax",
-    // The stack of boot_enable_long_mode's return address: the end of the start page, unused by then.
-    "mov esp, {start_page} + 0x1000",
+    // A few words of stack, by the number of the local APIC: another CPU that starts late may be here too.
+    "mov eax, 1",
+    "cpuid",
+    "shr ebx, 24",
+    "inc ebx",
+    "shl ebx, {apic_stack_shift}",
+    "mov esp, offset boot_apic_stacks",
+    "add esp, ebx",
     "call boot_enable_long_mode",
     "push 8",
     "mov eax, offset boot_secondary_64",
@@ -135,9 +146,8 @@ global_asm!(
     "boot_level4: .skip 4096",
     "boot_level3_low: .skip 4096",
     "boot_level3_high: .skip 4096",
-    "boot_level2: .skip 4096",
-    // The boot stack must be reachable from .boot with paging off, hence here and not in .bss.
-    "boot_stack: .skip 16",
+    "boot_level2: .skip 4096 * {early_gib}",
+    "boot_apic_stacks: .skip 256 << {apic_stack_shift}",
 
     ".section .text.boot_high, \"ax\"",
     ".globl kernel_entry",
@@ -151,8 +161,14 @@ global_asm!(
     "secondary_entry:",
     "mov rax, [rip + {secondary_tables}]",
     "mov cr3, rax",
-    "mov rsp, [rip + {secondary_stack}]",
-    "mov rdi, [rip + {secondary_argument}]",
+    // The number of this CPU, by that of its local APIC (CPUID leaf 1), and its stack by that.
+    "mov eax, 1",
+    "cpuid",
+    "shr ebx, 24",
+    "lea rax, [rip + {secondary_numbers}]",
+    "movzx edi, byte ptr [rax + rbx]",
+    "lea rax, [rip + {secondary_stacks}]",
+    "mov rsp, [rax + rdi * {word}]",
     "xor ebp, ebp",
     "call {secondary_main}",
     "ud2",
@@ -161,23 +177,32 @@ global_asm!(
     ".text",
     direct_entry = const (crate::memory::DIRECT_MAP >> 39 & 511) * 8,
     high_entry = const (crate::memory::IMAGE >> 39 & 511) * 8,
+    early_gib = const super::layout::EARLY_TOP >> 30,
     high_gib = const (crate::memory::IMAGE >> 30 & 511) * 8,
-    start_page = const crate::arch::pc::start_page::START_PAGE,
+    apic_stack_shift = const 4,
+    word = const size_of::<u64>(),
+    cr0 = const BOOT_CR0,
+    cr4 = const BOOT_CR4,
+    efer = const BOOT_EFER,
+    efer_register = const EFER,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::kernel_main,
     secondary_main = sym crate::arch::smp::secondary_main,
     secondary_tables = sym SECONDARY_TABLES,
-    secondary_stack = sym SECONDARY_STACK,
-    secondary_argument = sym SECONDARY_ARGUMENT,
+    secondary_numbers = sym SECONDARY_NUMBERS,
+    secondary_stacks = sym SECONDARY_STACKS,
 );
 
-/// Reads the start info at the physical address the boot loader gave. Says whether it is one.
+/// Reads the start info at the physical address the boot loader gave, and says whether it is one. Fills the interrupt descriptors, which
+/// can be written only as long as the boot tables are active.
 ///
 /// # Safety
 ///
-/// 1. The boot page tables are active: the first GiB is mapped one to one, and the loader's tables lie there.
+/// 1. The boot page tables are active: the first 4 GiB are mapped one to one, and the loader's tables lie there.
 pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
+    // SAFETY: (1) the boot tables, which write everything.
+    unsafe { fill_gates() };
     // SAFETY: (1) by the caller's promise.
     unsafe { pvh::read(start_info, boot) }
 }

@@ -108,6 +108,85 @@ pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
     unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }
 
+/// The selectors in DS, ES, FS and GS: what a program loaded there. The kernel uses none of them.
+pub(in crate::arch) type Selectors = [u16; 4];
+
+/// Stores the selectors.
+///
+/// # Safety
+///
+/// 1. The place is the caller's to write.
+#[inline(always)]
+pub(in crate::arch) unsafe fn save_selectors(to: *mut Selectors) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("mov word ptr [{to}], ds", "mov word ptr [{to} + {one}], es",
+             "mov word ptr [{to} + 2 * {one}], fs", "mov word ptr [{to} + 3 * {one}], gs",
+             to = in(reg) to, one = const size_of::<u16>(), options(nostack, preserves_flags));
+    }
+}
+
+/// Loads the selectors. Most programs have none, and most find none of another's: nothing is loaded then.
+///
+/// # Safety
+///
+/// 1. Each is null or names a segment that programs may load.
+/// 2. Interrupts are off. The FS base is lost.
+#[inline(always)]
+pub(in crate::arch) unsafe fn load_selectors(from: *const Selectors) {
+    let (mut loaded, es, fs, gs): (u64, u64, u64, u64);
+    // SAFETY: (1) only reads; (2) the place is the caller's.
+    let wanted = unsafe {
+        asm!("mov {:e}, ds", "mov {:e}, es", "mov {:e}, fs", "mov {:e}, gs",
+             out(reg) loaded, out(reg) es, out(reg) fs, out(reg) gs, options(nomem, nostack, preserves_flags));
+        from.cast::<u64>().read_unaligned()
+    };
+    loaded |= es | fs | gs;
+    if loaded | wanted != 0 {
+        // SAFETY: (1) (2) by the caller's promise.
+        unsafe { load_selectors_slowly(from) };
+    }
+}
+
+/// # Safety
+///
+/// As for [`load_selectors`].
+#[cold]
+unsafe fn load_selectors_slowly(from: *const Selectors) {
+    // SAFETY: (1) (2) by the caller's promise; (3) a load of GS changes the GS base, so the program's is put there meanwhile, which
+    // entries that can come now are prepared for.
+    unsafe {
+        asm!("mov ds, [{from}]", "mov es, [{from} + {one}]", "mov fs, [{from} + 2 * {one}]",
+             "swapgs", "mov gs, [{from} + 3 * {one}]", "swapgs",
+             from = in(reg) from, one = const size_of::<u16>(), options(readonly, nostack, preserves_flags));
+    }
+}
+
+/// The selector in FS.
+#[inline(always)]
+pub(super) fn fs_selector() -> u16 {
+    let selector: u32;
+    // SAFETY: (1) only reads.
+    unsafe { asm!("mov {:e}, fs", out(reg) selector, options(nomem, nostack, preserves_flags)) };
+    selector as u16
+}
+
+/// Reads a model-specific register.
+///
+/// # Safety
+///
+/// 1. The register exists.
+#[inline]
+pub(super) unsafe fn read_msr(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high,
+             options(nomem, nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

@@ -2,22 +2,23 @@
 //!
 //! ```text
 //!   top of an exception stack
-//!   | word: for the NMI stack, the address of the NMI words | unused |   16 bytes
+//!   | ExceptionHead: where the NMI words and the NMI stack are |         16 bytes
 //!   | <- what the interrupt stack table points at: the CPU pushes its frame below
 //! ```
 
 use super::layout::CPU_TABLES;
 use super::paging;
+use crate::arch::pc::control;
 use crate::cpus::Cpu;
 use crate::memory::frames;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack::arch::current::nmi::NmiWords;
-use kstack::arch::current::tables::{CpuTables, Ist};
+use kstack::arch::current::tables::{CpuTables, ExceptionHead, Ist};
 use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
 use kstack_core::kind::StackKind;
 
 /// Bytes above the first frame of an exception stack.
-const EXCEPTION_HEAD: ByteSize = ByteSize::new(16);
+const EXCEPTION_HEAD: ByteSize = ByteSize::new(size_of::<ExceptionHead>());
 
 /// What the kernel keeps per CPU for this architecture.
 #[derive(Debug)]
@@ -64,12 +65,13 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
         stack(StackKind::NmiBody, id).top.wrapping_sub(ByteSize::new(size_of::<NmiWords>()));
     // SAFETY: (1) the highest bytes of a mapped stack nobody uses yet; 16-aligned, because a page is.
     unsafe { (body_top.get() as *mut NmiWords).write(NmiWords::new()) };
-    let ist_tops = Ist::ALL.map(|ist| {
-        let top = stack(kind_of(ist), id).top.wrapping_sub(EXCEPTION_HEAD);
-        // SAFETY: (1) as above. The NMI entry reads this word; on the other stacks nobody does.
-        unsafe { (top.get() as *mut usize).write(body_top.get()) };
-        top
-    });
+    let ist_tops = Ist::ALL.map(|ist| stack(kind_of(ist), id).top.wrapping_sub(EXCEPTION_HEAD));
+    let nmi_stack = ist_tops[Ist::Nmi as usize - 1].get() as u64;
+    for top in ist_tops {
+        let head = ExceptionHead { nmi_words: body_top.get() as u64, nmi_stack };
+        // SAFETY: (1) as above.
+        unsafe { (top.get() as *mut ExceptionHead).write(head) };
+    }
     // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
     unsafe { cpu.local.arch.set_nmi_body_top(body_top) };
     let at = tables_address(id);
@@ -83,11 +85,11 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
 
 /// Loads what [`prepare`] made, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
-    // SAFETY: (1) the tables were made for this CPU and stay; (2) the per-CPU block is loaded again right after;
-    // (3) interrupts are off.
-    unsafe {
-        CpuTables::load(cpu.arch.tables.load(Ordering::Acquire));
-        cpu.local.load();
+    control::load();
+    // SAFETY: (1) the tables were made for this CPU and stay; (2) so does its block; (3) the hooks are installed first of all.
+    let loaded = unsafe { CpuTables::load(cpu.arch.tables.load(Ordering::Acquire), &cpu.local) };
+    if let Err(unfit) = loaded {
+        panic!("CPU {}: {unfit}", cpu.id());
     }
 }
 
@@ -106,7 +108,7 @@ pub fn nmi_words(cpu: &Cpu) -> &'static NmiWords {
     unsafe { &*(cpu.local.arch.nmi_body_top().get() as *const NmiWords) }
 }
 
-/// Whether an NMI that interrupted the kernel is being handled.
+/// Whether an NMI is being handled, whatever it interrupted.
 pub fn in_nmi(cpu: &Cpu) -> bool {
-    nmi_words(cpu).is_active()
+    nmi_words(cpu).is_active() || cpu.local.arch.nmi_from_user_is_handled()
 }

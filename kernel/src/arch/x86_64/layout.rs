@@ -2,14 +2,17 @@
 //!
 //! ```text
 //!   0x0000_0000_0000_0000  user half, one per process
-//!   0xffff_8880_0000_0000  direct map: all physical memory, and the devices below 4 GiB
+//!   0xffff_8880_0000_0000  direct map: all physical memory, and the interrupt controllers
 //!   0xffff_c900_0000_0000  arena of stacks
 //!   0xffff_e000_0000_0000  per-CPU descriptor tables, a page each between unmapped pages
+//!   0xffff_e000_4000_0000  window through which the firmware's tables are read
 //!   0xffff_ffff_8000_0000  kernel image
 //! ```
 
 /// Where physical memory appears.
 pub const DIRECT_MAP: u64 = 0xffff_8880_0000_0000;
+/// Bytes of memory that it can show.
+pub const REACH: u64 = ARENA - DIRECT_MAP;
 /// Where the arena of stacks starts, about.
 pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
@@ -21,9 +24,13 @@ pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
 /// The image is loaded from this physical address on.
 pub const IMAGE_LOWEST: u64 = 0x10_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
-pub const EARLY_TOP: u64 = 1 << 30;
+pub const EARLY_TOP: u64 = 4 << 30;
+/// Where the interrupt controllers are, physically: pages of 2 MiB of the direct map, uncached.
+pub(super) const DEVICES: [u64; 2] = [0xfec0_0000, 0xfee0_0000];
+/// Where tables of the firmware appear while they are read.
+pub const FIRMWARE_WINDOW: u64 = CPU_TABLES + (1 << 30);
 
-/// The kernel's pointer to a device register: devices below 4 GiB are in the direct map, uncached.
+/// The kernel's pointer to a device register: those of [`DEVICES`] are in the direct map, uncached.
 #[inline(always)]
 pub(in crate::arch) const fn device<T>(physical: u64) -> *mut T {
     crate::memory::direct(physical)

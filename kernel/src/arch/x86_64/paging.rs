@@ -10,9 +10,12 @@ use crate::memory;
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-pub use crate::arch::pc::page_entry::{leaf_frame, set_kernel_leaf, take_dirty, without_dirty};
-pub use crate::arch::pc::user_tables::{UserTables, flush_user_page};
+pub use crate::arch::pc::page_entry::{
+    leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
+};
+pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -52,6 +55,20 @@ pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU6
     Some(entry(table, address >> 12))
 }
 
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+pub(in crate::arch) fn absent_bytes(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let value = entry(table, address >> shift).load(Ordering::Acquire);
+        if value & PRESENT == 0 {
+            return 1 << shift;
+        }
+        table = value & ADDRESS;
+    }
+    let value = entry(table, address >> 12).load(Ordering::Acquire);
+    if value & PRESENT == 0 { 4096 } else { 0 }
+}
+
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
 pub fn set_up_kernel(
     regions: impl Iterator<Item = MemoryRegion>,
@@ -71,20 +88,20 @@ pub fn set_up_kernel(
         entry(level2, address >> 21).store(physical | flags, Ordering::Relaxed);
         Ok(())
     };
-    // Devices below 4 GiB first, uncached; RAM over it.
-    for physical in (0xc000_0000..0x1_0000_0000).step_by(LARGE_BYTES as usize) {
+    for physical in super::layout::DEVICES {
         map_large(physical, UNCACHED)?;
     }
-    // The whole first 2 MiB, holes included: firmware tables lie there.
-    map_large(0, 0)?;
-    for region in regions {
-        let lowest = region.lowest & !(LARGE_BYTES - 1);
-        // Reserved stretches below the device hole hold firmware tables too.
-        if region.is_ram || region.lowest + region.bytes <= 0xc000_0000 {
-            for physical in (lowest..region.lowest + region.bytes).step_by(LARGE_BYTES as usize) {
-                map_large(physical, 0)?;
+    // Memory, and nothing next to it: what is reserved may be a device's, and must not be cached.
+    for region in regions.filter(|region| region.is_ram) {
+        in_pieces(region.lowest, region.top(), LARGE_BYTES, |physical, is_large| {
+            if is_large {
+                return map_large(physical, 0);
             }
-        }
+            let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
+            leaf(root, memory::DIRECT_MAP + physical, PRESENT | WRITE)?
+                .store(physical | flags, Ordering::Relaxed);
+            Ok(())
+        })?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {

@@ -7,9 +7,17 @@ use core::sync::atomic::Ordering;
 
 const FS_BASE: u32 = 0xc000_0100;
 
-/// Keeps the thread-local storage base of a process's thread: the thread has it already, since programs cannot set it themselves.
+/// Keeps the thread-local storage base of a process's thread. The thread has it already, unless the program has loaded a selector: that
+/// is the one way that programs have of changing it.
 #[inline(always)]
-pub fn save_tls(_thread: &Thread) {}
+pub fn save_tls(thread: &Thread) {
+    /// The highest null selector.
+    const NULL: u16 = 3;
+    if cpu::fs_selector() > NULL {
+        // SAFETY: (1) the MSR exists.
+        thread.user_tls.store(unsafe { cpu::read_msr(FS_BASE) }, Ordering::Relaxed);
+    }
+}
 
 /// Loads the thread-local storage base of a process's thread. At the switch to it.
 pub fn load_tls(thread: &Thread) {
@@ -18,6 +26,8 @@ pub fn load_tls(thread: &Thread) {
 
 /// Sets the thread-local storage base of the running program; `base` must be a user address.
 pub fn set_tls(base: u64) {
-    // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault.
+    debug_assert!(base < crate::process::abi::USER_TOP);
+    // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault: `abi::thread_local` and `arch_prctl` let
+    // no other through.
     unsafe { cpu::write_msr(FS_BASE, base) };
 }

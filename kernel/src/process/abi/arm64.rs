@@ -9,10 +9,8 @@ use super::{Call, generic};
 use crate::arch::regs::SavedRegs;
 use kstack_core::exec::WordSize;
 
-pub(crate) use super::generic::encode_stat;
-pub(crate) use super::wide::{
-    RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo, thread_local,
-};
+pub(crate) use super::generic::{encode_stat, thread_local};
+pub(crate) use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 
 /// The size of a program's pointers.
 pub(crate) const WORD: WordSize = WordSize::Eight;

@@ -2,6 +2,7 @@
 
 use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
+use crate::process::error::Errno;
 
 /// Which call a number means on all of them.
 pub(super) fn call(number: u64) -> Option<Call> {
@@ -163,4 +164,9 @@ pub(crate) fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
         put(&mut bytes, offset, stat.modified_seconds.to_le_bytes());
     }
     bytes
+}
+
+/// What `clone` was given for the thread-local storage of the new thread: its base, in a register that takes anything.
+pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
+    Ok(argument)
 }

@@ -1,7 +1,6 @@
 //! The structures that are the same on all machines with 64-bit words.
 
 use super::{SystemInfo, put};
-use crate::process::error::Errno;
 
 /// `struct sysinfo`: uptime 0, loads 8, totalram 32, freeram 40, sharedram 48, bufferram 56, totalswap 64,
 /// freeswap 72, procs 80, mem_unit 104.
@@ -36,8 +35,3 @@ pub(crate) fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
 
 /// Bytes of `struct rusage`: two times and fourteen words.
 pub(crate) const RUSAGE_BYTES: u64 = 144;
-
-/// What `clone` was given for the thread-local storage of the new thread: its base.
-pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
-    Ok(argument)
-}

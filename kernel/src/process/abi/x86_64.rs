@@ -7,12 +7,11 @@
 use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
 use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
+use crate::process::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use kstack_core::exec::WordSize;
 
-pub(crate) use super::wide::{
-    RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo, thread_local,
-};
+pub(crate) use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 
 /// The size of a program's pointers.
 pub(crate) const WORD: WordSize = WordSize::Eight;
@@ -179,6 +178,12 @@ pub(crate) fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
 /// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
 pub(crate) fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, d, e]
+}
+
+/// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a register that refuses what is not
+/// canonical, with an exception in the kernel. As `arch_prctl` has it: nothing beyond what a program can use.
+pub(crate) fn thread_local(argument: u64) -> Result<u64, Errno> {
+    if argument < USER_TOP { Ok(argument) } else { Err(Errno::EPERM) }
 }
 
 /// The machine `uname` names.

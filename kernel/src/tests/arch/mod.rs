@@ -45,6 +45,10 @@ mod entry_code;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod overflow_handler;
 
+// Where a CPU may fault on a page that has just been mapped.
+#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
+mod first_use;
+
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "arm",

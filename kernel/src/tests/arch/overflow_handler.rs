@@ -31,7 +31,7 @@ pub(super) fn check_that_its_cpu_is_parked(after: usize) -> Outcome {
             sched::yield_now();
         }
     }
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     let thread = sched::spawn_kernel("doomed", doomed, 0).map_err(|e| format!("{e:?}"))?;
     until("the handler has been begun", || BEGUN.load(Ordering::Relaxed) >= after)?;
     // Time for thousands more, if nothing ends it.

@@ -41,7 +41,10 @@
 //! # Invariants
 //!
 //! 1. An entry from the kernel tests SP before it writes anything on the stack that SP points to. The test needs no register:
-//!    stacks are aligned to twice their size, so one bit tells. Everything up to then is in the mode's words.
+//!    stacks are aligned to twice their size, so one bit tells. Everything up to then is in the mode's words. There must be room
+//!    for SavedRegs, and RESERVE below them ([`crate::room`]): the controller has not been asked yet, so an interrupt that finds
+//!    no room comes again. A FIQ, which comes with interrupts off too, lives on that reserve: it asks for
+//!    [`FIQ_RESERVE`] only.
 //! 2. From the first instruction of an entry to the call of Rust code, and from the last one to the return, IRQ is masked. FIQ
 //!    is masked in its own handler, and from a failed bit test on until the overflow stack is left: only there does SP point
 //!    nowhere for a moment.
@@ -49,6 +52,7 @@
 //! 4. TPIDRURO is the running thread's from before the first Rust code to after the last; the program's outside.
 //! 5. In user mode SP_svc is where the saved user registers end: the way back leaves it there.
 
+use super::RESERVE;
 use super::local::{ArchLocal, BODY_SHIFT};
 use super::overflow;
 use super::regs::{SVC_MODE, SavedRegs, USER_MODE};
@@ -65,6 +69,10 @@ pub const PREFETCH_ABORT: u8 = 3;
 pub const DATA_ABORT: u8 = 4;
 /// FIQ.
 pub(super) const FIQ: u8 = 7;
+/// What must be left below SavedRegs for FIQ's handler, in bytes. It comes with interrupts off too, and then lives on what RESERVE
+/// has for it: whatever runs with interrupts off may use the rest. That and SavedRegs together are a number that an instruction
+/// can hold.
+pub(super) const FIQ_RESERVE: usize = 312;
 /// The interrupt vector for "the interrupt controller has something": the kernel asks it what.
 pub const LINE: u8 = 0xfe;
 /// The interrupt vector of `svc` in the kernel.
@@ -140,9 +148,10 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
 
         // From the kernel. Nothing is written on this stack before the test.
         "2:",
-        "sub sp, sp, #{size}",
+        "sub sp, sp, #{size} + {reserve}",
         "tst sp, #{outside}",
         "bne 4f",
+        "add sp, sp, #{reserve}",
         "stmib sp, {{r1-r12}}",
         "ldm r0, {{r1-r3}}",
         "str r1, [sp]",
@@ -167,6 +176,7 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         // No room.
         "4:",
         "cpsid f",
+        "add sp, sp, #{reserve}",
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
@@ -174,6 +184,7 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         back = const BACK,
         vector = const VECTOR,
         size = const size_of::<SavedRegs>(),
+        reserve = const RESERVE.get(),
         sp_at = const offset_of!(SavedRegs, sp),
         pc = const offset_of!(SavedRegs, pc),
         cpsr = const offset_of!(SavedRegs, cpsr),
@@ -235,9 +246,10 @@ extern "C" fn fiq_entry() {
 
         // From the kernel.
         "2:",
-        "sub sp, sp, #{size}",
+        "sub sp, sp, #{size} + {reserve}",
         "tst sp, #{outside}",
         "bne 4f",
+        "add sp, sp, #{reserve}",
         "stmib sp, {{r1-r12}}",
         "ldm r0, {{r1-r3}}",
         "str r1, [sp]",
@@ -273,14 +285,16 @@ extern "C" fn fiq_entry() {
         "add sp, sp, #{return_at}",
         "rfeia sp!",
 
-        // No room.
+        // No room. The controller has not been asked: it comes again.
         "4:",
+        "add sp, sp, #{reserve}",
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
         "b {no_room}",
         vector = const FIQ as usize,
         size = const size_of::<SavedRegs>(),
+        reserve = const FIQ_RESERVE,
         sp_at = const offset_of!(SavedRegs, sp),
         lr_at = const offset_of!(SavedRegs, lr),
         pc = const offset_of!(SavedRegs, pc),
@@ -310,10 +324,11 @@ extern "C" fn fiq_entry() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn svc_entry() {
     naked_asm!(
-        "sub sp, sp, #{size}",
+        "sub sp, sp, #{size} + {reserve}",
         // From user mode it cannot fail.
         "tst sp, #{outside}",
         "bne 4f",
+        "add sp, sp, #{reserve}",
         "stm sp, {{r0-r12}}",
         "mov r6, lr",
         "mrs r5, spsr",
@@ -350,6 +365,7 @@ extern "C" fn svc_entry() {
         // No room. Without a mode's words, r0 goes through the thread pointer, which the block has a copy of.
         "4:",
         "cpsid f",
+        "add sp, sp, #{reserve}",
         "mcr p15, 0, r0, c13, c0, 3",
         "mrc p15, 0, r0, c13, c0, 4",
         "add r0, r0, #{svc_words}",
@@ -366,6 +382,7 @@ extern "C" fn svc_entry() {
         "mov r1, #{software}",
         "b {no_room}",
         size = const size_of::<SavedRegs>(),
+        reserve = const RESERVE.get(),
         sp_at = const offset_of!(SavedRegs, sp),
         pc = const offset_of!(SavedRegs, pc),
         cpsr = const offset_of!(SavedRegs, cpsr),

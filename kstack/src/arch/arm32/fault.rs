@@ -9,6 +9,7 @@
 //! top of its own stack and told to end there; the overflow stack is free again from that moment.
 
 use super::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
+use super::overflow;
 use super::regs::{SavedRegs, THUMB};
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
@@ -88,10 +89,11 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         // The kernel goes on behind it.
         regs.pc += size_of::<u32>() as u32;
     } else if vector == DATA_ABORT
-        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
+        && let Some(report) =
+            report::of(Delivery::OwnStack, address, regs, !regs.interrupts_are_on())
     {
         match report.verdict.consequence {
-            Consequence::EndThread => (hooks().end_thread)(report),
+            Consequence::EndThread => overflow::end_on_own_stack(report),
             Consequence::StopSystem => (hooks().stop)(report),
         }
     }

@@ -2,6 +2,9 @@
 
 use core::arch::asm;
 
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+pub(crate) const OFF_WRITES_TO_STACK: bool = false;
+
 /// Turns interrupts off and returns whether they were on.
 ///
 /// # Safety
@@ -35,4 +38,15 @@ pub fn are_on() -> bool {
     // SAFETY: (1) only reads CPSR.
     unsafe { asm!("mrs {}, cpsr", out(reg) cpsr, options(nostack, preserves_flags)) };
     cpsr & super::regs::IRQ_MASKED == 0
+}
+
+/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
+/// [`crate::room`] alone; nothing is written to the stack.
+#[inline(always)]
+pub(crate) fn trap_without_room<const LOWER: usize>() -> ! {
+    // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
+    unsafe {
+        asm!("sub sp, sp, #{lower}", "cpsie i", "udf #2", lower = const LOWER,
+             options(noreturn, nostack));
+    }
 }

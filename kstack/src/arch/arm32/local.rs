@@ -193,6 +193,20 @@ pub(crate) fn current_thread() -> usize {
     thread
 }
 
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU. Three instructions.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let left: usize;
+    // SAFETY: (1) as for `this`; reading SP has no effect.
+    unsafe {
+        asm!("mrc p15, 0, {left}, c13, c0, 4", "ldr {left}, [{left}, #{lowest}]",
+             "sub {left}, sp, {left}", left = out(reg) left,
+             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, preserves_flags, readonly));
+    }
+    left
+}
+
 /// Where `thread_info` of a stack lies when it is on the stack.
 pub const fn thread_info_at(lowest: Addr) -> Addr {
     lowest

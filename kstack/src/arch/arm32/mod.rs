@@ -40,3 +40,7 @@ pub mod tables;
 
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::ARM32;
+
+/// What must be left of a thread's stack where something begins that cannot be given up half-way; see [`crate::room`]. That and SavedRegs
+/// together are a number that an instruction of this machine can hold.
+pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1016);

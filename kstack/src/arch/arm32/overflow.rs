@@ -21,17 +21,18 @@
 //! 2. IRQ and FIQ are masked while anything is on the overflow stack, and overflows are counted: there is no loop.
 //! 3. The count is 0 again when the overflow stack is left for the thread's own.
 
-use super::fault;
+use super::entry::{FIQ, FIQ_RESERVE};
 use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK, thread_info_at};
 use super::regs::SavedRegs;
 use super::tables::ModeWords;
+use super::{RESERVE, fault};
 use crate::first_frame::user_regs_at;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::report;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
-use kstack_core::addr::ByteSize;
+use kstack_core::addr::{AddrRange, ByteSize};
 use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
 /// The current stack has no room for SavedRegs: to the overflow stack, or to the last one.
@@ -110,10 +111,13 @@ extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let arch = &unsafe { CpuLocal::this() }.arch;
     let second = arch.overflow_depth() > 1;
-    let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>()));
+    // A FIQ asks for less.
+    let reserve = if vector == FIQ { FIQ_RESERVE } else { RESERVE.get() };
+    let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>() + reserve));
+    let interrupts_off = !regs.interrupts_are_on();
     // An abort may have been about something else entirely: that the stack is full is reported first.
-    let judged = report::of(Delivery::AnotherStack, address, regs)
-        .or_else(|| report::of(Delivery::AnotherStack, no_room, regs));
+    let judged = report::of(Delivery::AnotherStack, address, regs, interrupts_off)
+        .or_else(|| report::of(Delivery::AnotherStack, no_room, regs, interrupts_off));
     if let Some(report) = judged {
         match report.verdict.consequence {
             Consequence::EndThread if !second => end_on_own_stack(report),
@@ -126,21 +130,21 @@ extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
 }
 
 /// Leaves the overflow stack for the overflowed one, below its saved user registers, and ends the thread there.
-fn end_on_own_stack(report: &'static OverflowReport) -> ! {
+pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
         (hooks().end_thread)(report)
     }
-    let stack = report.verdict.stack.range;
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
+    let stack = AddrRange { lowest: local.thread_lowest(), top: local.thread_top() };
     local.arch.leave_overflow_stack();
     if THREAD_INFO_ON_STACK {
         // The overflow may have gone over it.
         // SAFETY: (1) the lowest word of a mapped stack whose frames are given up.
         unsafe { (thread_info_at(stack.lowest).get() as *mut usize).write(local.thread()) };
     }
-    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
-    // not returned to; (2) r11 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between.
+    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
+    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) r11 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between.
     unsafe {
         asm!(
             "mov sp, {top}",

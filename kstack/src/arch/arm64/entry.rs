@@ -5,7 +5,7 @@
 //! ```text
 //!   CPU       masks everything, sets SPSel = 1: SP is the top of the overflow stack; pc and pstate to ELR_EL1 and SPSR_EL1
 //!   slot      x0 and x1 to the 16 bytes below SP; x0 = where SavedRegs will lie: below SP_EL0, or below thread_top from user
-//!             mode. One bit of it set: they do not fit, on to `overflow`
+//!             mode. One bit of what is RESERVE bytes lower set: there is no room, on to `overflow`
 //!   entry     saves SavedRegs through x0; then SPSel = 0, SP = x0, x29 = x0 + 1; debug exceptions and SErrors on, but after a
 //!             synchronous exception not before it is known to be no debug exception; calls Rust
 //!   way back  interrupts off; to user mode: pending work; everything masked; SPSel = 1; registers; eret
@@ -31,11 +31,13 @@
 //!    the registers of that fault.
 //! 4. Rust code is called with SP 16-aligned: SavedRegs is a multiple of 16, and so are the tops of stacks.
 //! 5. TPIDR_EL1 is the CPU's block from boot on; programs cannot change it, so there is nothing to exchange on the way in.
-//! 6. TPIDRRO_EL0 is the running thread whenever Rust code runs, and zero whenever a program does.
+//! 6. From the kernel Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing has changed, and the
+//!    interrupt controller has not been asked: an interrupt that finds no room comes again.
+//! 7. TPIDRRO_EL0 is the running thread whenever Rust code runs, and zero whenever a program does.
 
-use crate::arch::current::GEOMETRY;
 use crate::arch::current::overflow;
 use crate::arch::current::regs::SavedRegs;
+use crate::arch::current::{GEOMETRY, RESERVE};
 use crate::local::CpuLocal;
 use core::arch::{global_asm, naked_asm};
 use core::mem::{offset_of, size_of};
@@ -70,8 +72,10 @@ global_asm!(
     ".balign {slot}",
     "stp x0, x1, [sp, #-{scratch}]",
     "mrs x0, sp_el0",
-    "sub x0, x0, #{regs}",
+    // Room for SavedRegs, and RESERVE below them.
+    "sub x0, x0, #{regs} + {reserve}",
     "tbnz x0, #{bit}, \\no_room",
+    "add x0, x0, #{reserve}",
     "b \\entry",
     ".endm",
     "from_kernel {kernel_sync}, {no_room_sync}",
@@ -106,6 +110,7 @@ global_asm!(
     slot = const 128,
     scratch = const SLOT_SCRATCH,
     regs = const size_of::<SavedRegs>(),
+    reserve = const RESERVE.get(),
     bit = const OVERFLOW_BIT,
     thread_top = const CpuLocal::THREAD_TOP,
     kernel_sync = sym kernel_sync,

@@ -60,7 +60,7 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
         } else {
             Delivery::OwnStack
         };
-        if let Some(report) = report::of(delivery, fault, regs) {
+        if let Some(report) = report::of(delivery, fault, regs, !regs.interrupts_are_on()) {
             match report.verdict.consequence {
                 Consequence::EndThread => overflow::end_on_own_stack(report),
                 Consequence::StopSystem => (hooks().stop)(report),

@@ -3,6 +3,9 @@
 
 use core::arch::asm;
 
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+pub(crate) const OFF_WRITES_TO_STACK: bool = false;
+
 /// Turns interrupts off and returns whether they were on.
 ///
 /// # Safety
@@ -43,4 +46,15 @@ pub fn are_on() -> bool {
 pub(super) fn debug_and_serror_on() {
     // SAFETY: (1) the interrupted registers are saved, so that a nested exception harms nothing.
     unsafe { asm!("msr daifclr, #0xc", options(nostack)) };
+}
+
+/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
+/// [`crate::room`] alone; nothing is written to the stack.
+#[inline(always)]
+pub(crate) fn trap_without_room<const LOWER: usize>() -> ! {
+    // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
+    unsafe {
+        asm!("sub sp, sp, #{lower}", "msr daifclr, #2", "brk #2", lower = const LOWER,
+             options(noreturn, nostack));
+    }
 }

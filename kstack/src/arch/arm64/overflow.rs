@@ -17,15 +17,15 @@
 //!    the top; the system stops; the kernel gives up.
 
 use crate::arch::current::entry::{self, DEBUG_AND_SERROR, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0};
-use crate::arch::current::fault;
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::SavedRegs;
+use crate::arch::current::{RESERVE, fault};
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::report;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
-use kstack_core::addr::Addr;
+use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
 /// A synchronous exception whose registers do not fit on the stack it interrupted. In: as the slot left it.
@@ -162,10 +162,11 @@ extern "C" fn on_no_room(regs: &mut SavedRegs, fault: Addr) -> ! {
 /// Reports and carries out the verdict; returns if no stack explains the fault.
 fn give_verdict(regs: &SavedRegs, fault: Addr) {
     // Where the access went that failed; and where the entry wanted to put the registers.
-    let place = Addr::new((regs.sp as usize).wrapping_sub(size_of::<SavedRegs>()));
+    let place = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>() + RESERVE.get()));
+    let interrupts_off = !regs.interrupts_are_on();
     let attempted = [fault::is_data_abort(regs).then_some(fault), Some(place)];
     for address in attempted.into_iter().flatten() {
-        if let Some(report) = report::of(Delivery::AnotherStack, address, regs) {
+        if let Some(report) = report::of(Delivery::AnotherStack, address, regs, interrupts_off) {
             match report.verdict.consequence {
                 Consequence::EndThread => end_on_own_stack(report),
                 Consequence::StopSystem => (hooks().stop)(report),
@@ -212,8 +213,9 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
     local.arch.forget_second_faults();
-    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
-    // not returned to; (2) x29 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between;
+    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
+    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) x29 = 0 is the outermost marker;
+    // (3) interrupts are off, so nothing comes in between;
     // (4) nothing on the overflow stack is used after SP_EL1 is set back: the report is in a static.
     unsafe {
         asm!(
@@ -227,7 +229,7 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
             "bl {end}",
             "brk #1",
             overflow_top = in(reg) local.arch.overflow_top().get(),
-            top = in(reg) report.verdict.stack.range.top.get(),
+            top = in(reg) local.thread_top().get(),
             debug_and_serror = const DEBUG_AND_SERROR,
             end = sym end,
             in("x0") report,

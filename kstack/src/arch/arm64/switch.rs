@@ -67,7 +67,7 @@ impl SwitchFrame {
 /// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
 ///
 /// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
-/// In: x0 = from, x1 = to, x2 = message. Out: x0 = message. Clobbers x9. 17 instructions. The instruction `mov sp, x1` is the
+/// In: x0 = from, x1 = to, x2 = message. Out: x0 = message. Clobbers x9. 18 instructions. The instruction `mov sp, x1` is the
 /// switch.
 ///
 /// # Safety
@@ -89,6 +89,10 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         // Whoever resumes us loads what lies here.
         "mov x9, sp",
         "str x9, [x0]",
+        // The stack that is left is dirty, and its owner's stores on this CPU end here. That the CPU has marked its pages dirty is
+        // seen by whoever reads the marks next, on whichever CPU, only behind a DSB for loads and stores on *this* one (Arm ARM,
+        // D8.5.3, rule MKHJS): without it a dead thread's stack could be parked with pages that are not zero.
+        "dsb ish",
         "mov sp, x1",
         "ldp x19, x20, [sp, #{saved}]",
         "ldp x21, x22, [sp, #{saved} + 2 * {word}]",

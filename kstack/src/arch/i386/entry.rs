@@ -27,16 +27,27 @@
 //! 4. Selectors in saved user registers name descriptors that are there: a program cannot load others, and
 //!    [`tables`] never takes away one that a thread's saved registers may name. So no load on the way back faults.
 //! 5. Rust code is called with SP 16-aligned, as the ABI wants it; ebx holds the address of SavedRegs across the call.
-//! 6. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+//! 6. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing of
+//!    the kernel's has changed; what the interrupt controller knows of is made good by `fault::on_no_room` and the double fault.
+//! 7. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+//! 8. The alignment-check flag is clear in the kernel once the registers are saved: with SMAP on (Intel SDM vol. 3, 5.6.1), it is what
+//!    lets the kernel touch user pages. `popf` clears it on every CPU, `clac` only where there is SMAP.
 
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::{INTERRUPTS_ON, MARK, SavedRegs};
-use crate::arch::current::{interrupts, nmi, tables};
+use crate::arch::current::{RESERVE, interrupts, nmi, switch, tables};
+use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
+use kstack_core::addr::Addr;
 
 /// The vector of the system call that every i386 program knows.
 pub(super) const SYSCALL_VECTOR: u8 = 0x80;
+
+/// In the flags: user mode checks alignment; the kernel may touch user pages.
+pub(super) const ALIGNMENT_CHECK: u32 = 1 << 18;
+/// Flags with nothing set but the bit that always is: interrupts off.
+pub(super) const NO_FLAGS: u32 = 2;
 
 /// Bytes of a word.
 pub(super) const WORD: usize = size_of::<u32>();
@@ -121,6 +132,12 @@ macro_rules! saving_entry {
             "push ebx",
             // The kernel's code is compiled for a clear direction flag; a program may have set it.
             "cld",
+            // Invariant 8.
+            "test dword ptr [esp + {EFLAGS}], {ALIGNMENT_CHECK}",
+            "jz 20f",
+            "push {NO_FLAGS}",
+            "popfd",
+            "20:",
             "mov esi, [esp + {GS}]",
             "mov [esp + {GS}], gs",
             "mov eax, {KERNEL_DATA}",
@@ -142,6 +159,9 @@ macro_rules! saving_entry {
             AT_ESP = const $crate::arch::i386::entry::AT_ESP,
             AT_SS = const $crate::arch::i386::entry::AT_SS,
             GS = const core::mem::offset_of!($crate::arch::i386::regs::SavedRegs, gs),
+            EFLAGS = const core::mem::offset_of!($crate::arch::i386::regs::SavedRegs, eflags),
+            ALIGNMENT_CHECK = const $crate::arch::i386::entry::ALIGNMENT_CHECK,
+            NO_FLAGS = const $crate::arch::i386::entry::NO_FLAGS,
             KERNEL_DATA = const $crate::arch::i386::tables::KERNEL_DATA,
             PER_CPU = const $crate::arch::i386::tables::PER_CPU,
             MARK = const $crate::arch::i386::regs::MARK,
@@ -194,6 +214,12 @@ extern "C" fn int80() {
 extern "C" fn common() {
     saving_entry!(
         [
+            // Is there room for what follows, until the IRQ stack is reached and after it was left? SP may also be on a stack that
+            // lies below the thread's: the second look tells.
+            "lea eax, [esp - {RESERVE}]",
+            "cmp eax, fs:[{THREAD_LOWEST}]",
+            "jb 4f",
+            "3:",
             "and esp, -16",
             "sub esp, 2 * {WORD}",
             "push ebx",
@@ -201,7 +227,23 @@ extern "C" fn common() {
             "call {on_trap}",
             "mov esp, ebx",
             "jmp {way_back}",
+            "4:",
+            "mov eax, esp",
+            "sub eax, fs:[{THREAD_LOWEST}]",
+            "cmp eax, {RESERVE}",
+            "jae 3b",
+            // SP is on the thread's stack, so the IRQ stack is empty.
+            "mov esp, fs:[{IRQ_TOP}]",
+            "sub esp, 2 * {WORD}",
+            "push ebx",
+            "push esi",
+            "call {on_no_room}",
+            "ud2",
         ]
+        RESERVE = const RESERVE.get(),
+        THREAD_LOWEST = const CpuLocal::THREAD_LOWEST,
+        IRQ_TOP = const CpuLocal::IRQ_TOP,
+        on_no_room = sym super::fault::on_no_room,
         on_trap = sym on_trap,
         way_back = sym way_back,
     )
@@ -212,7 +254,7 @@ extern "C" fn common() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn way_back() {
     naked_asm!(
-        // The handler may have run with interrupts on. From here to iret they stay off (invariant 6).
+        // The handler may have run with interrupts on. From here to iret they stay off (invariant 7).
         "cli",
         "test byte ptr [esp + {cs}], 3",
         "jz {restore}",
@@ -413,7 +455,7 @@ pub(super) extern "C" fn sysenter_entry() {
         "sysexit",
         DOWN_TO_ESP1 = const DOWN_TO_ESP1,
         MARK = const MARK,
-        NO_FLAGS = const 2,
+        NO_FLAGS = const NO_FLAGS,
         NOT_BY_SYSEXIT = const NOT_BY_SYSEXIT,
         NEEDS_IRET = const NEEDS_IRET,
         AT_EIP = const AT_EIP,
@@ -435,6 +477,18 @@ pub(super) extern "C" fn sysenter_entry() {
         before_user = sym crate::hooks::before_user,
         restore = sym restore,
     )
+}
+
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. The switch, in the same section, is
+/// none of them.
+pub(super) fn is_on_way_in(pc: Addr) -> bool {
+    unsafe extern "C" {
+        // The linker script's: the code of the section that everything here is in.
+        safe static kstack_entry_lowest: u8;
+        safe static kstack_entry_top: u8;
+    }
+    let section = &raw const kstack_entry_lowest as usize..&raw const kstack_entry_top as usize;
+    section.contains(&pc.get()) && !switch::is_switch(pc)
 }
 
 /// All interrupts, exceptions and `int 0x80` arrive here, but for those of [`nmi`].

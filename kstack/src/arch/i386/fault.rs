@@ -4,15 +4,21 @@
 //! arrives as a double fault, through a task gate, with the guard's address in CR2. A stray access to a guard from a sound stack
 //! arrives as a plain page fault.
 //!
+//! An entry that could save its registers and has less than RESERVE left of a thread's stack comes here by itself, on the IRQ stack:
+//! [`on_no_room`].
+//!
 //! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
-//! top of its own stack and told to end there; the double-fault stack is free again from that moment.
+//! top of its own stack and told to end there; the double-fault stack is free again from that moment. If it was an interrupt
+//! that found no room, the controller has it in service, and would let no other through: its handler runs first.
 
 use super::regs::SavedRegs;
 use super::tables::CpuTables;
+use super::{RESERVE, entry};
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::report;
+use crate::{irq, report};
 use core::arch::asm;
+use core::mem::size_of;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
@@ -35,14 +41,38 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         return;
     }
     if vector == PAGE_FAULT
-        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
+        && let Some(report) =
+            report::of(Delivery::OwnStack, address, regs, !regs.interrupts_are_on())
     {
-        match report.verdict.consequence {
-            Consequence::EndThread => (hooks().end_thread)(report),
-            Consequence::StopSystem => (hooks().stop)(report),
-        }
+        carry_out(report, regs);
     }
     (hooks().kernel_exception)(vector, address, regs);
+}
+
+/// An entry from the kernel that found less than RESERVE left of the running thread's stack, registers saved. On the IRQ stack,
+/// interrupts off.
+pub(super) extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
+    let interrupts_off = !regs.interrupts_are_on();
+    // A stray access to a guard is reported as that, wherever SP stands.
+    let access = (vector == u32::from(PAGE_FAULT)).then(|| (Delivery::OwnStack, fault_address()));
+    let wanted = Addr::new(core::ptr::from_mut(regs) as usize).wrapping_sub(RESERVE);
+    for (delivery, address) in
+        [access, Some((Delivery::AnotherStack, wanted))].into_iter().flatten()
+    {
+        if let Some(report) = report::of(delivery, address, regs, interrupts_off) {
+            carry_out(report, regs);
+        }
+    }
+    (hooks().kernel_exception)(vector as u8, wanted, regs);
+    unreachable!("a kernel returned from an entry without room")
+}
+
+/// What follows from the verdict.
+fn carry_out(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
+    match report.verdict.consequence {
+        Consequence::EndThread => end_on_own_stack(report, regs),
+        Consequence::StopSystem => (hooks().stop)(report),
+    }
 }
 
 /// The double-fault task, on its own stack, interrupts off. What was interrupted is in the other task state segment.
@@ -78,11 +108,11 @@ pub(super) extern "C" fn on_double_fault_task() -> ! {
 
 /// A double fault, registers gathered.
 fn on_double_fault(mut regs: SavedRegs) -> ! {
-    if let Some(report) = report::of(Delivery::AnotherStack, fault_address(), &regs) {
-        match report.verdict.consequence {
-            Consequence::EndThread => end_on_own_stack(report),
-            Consequence::StopSystem => (hooks().stop)(report),
-        }
+    // An entry runs with interrupts off; what it interrupted did not.
+    let interrupts_off = !regs.interrupts_are_on() && !entry::is_on_way_in(regs.pc());
+    if let Some(report) = report::of(Delivery::AnotherStack, fault_address(), &regs, interrupts_off)
+    {
+        carry_out(report, &regs);
     }
     // Not about a stack. The kernel can only say so.
     (hooks().kernel_exception)(DOUBLE_FAULT, fault_address(), &mut regs);
@@ -95,23 +125,30 @@ pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     unreachable!("a kernel returned from a machine check")
 }
 
-/// Leaves the double-fault stack for the top of the overflowed one, and ends the thread there.
-fn end_on_own_stack(report: &'static OverflowReport) -> ! {
-    extern "C" fn end(report: &'static OverflowReport) -> ! {
+/// Leaves whatever this runs on for the top of the running thread's stack, and ends the thread there.
+fn end_on_own_stack(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
+    extern "C" fn end(report: &'static OverflowReport, regs: &mut SavedRegs) -> ! {
+        irq::complete(regs);
         (hooks().end_thread)(report)
     }
-    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
-    // not returned to; (2) ebp = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) SP is
-    // 16-aligned at the call: a top is, and four words lie below it.
+    // The registers come along, below those of a program: an interrupt's handler may ask for them.
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let at = unsafe { CpuLocal::this() }.thread_top().get() - 2 * size_of::<SavedRegs>();
+    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
+    // mapped up to its top, and everything on it is given up, its frames are not returned to; `regs` may overlap; (2) ebp = 0 is
+    // the outermost marker; (3) interrupts are off, so nothing comes in between; (4) SP is 16-aligned at the call.
     unsafe {
+        core::ptr::copy(regs, at as *mut SavedRegs, 1);
         asm!(
-            "mov esp, {top}",
+            "mov esp, {regs}",
             "xor ebp, ebp",
-            "sub esp, 3 * {word}",
+            "and esp, -16",
+            "sub esp, 2 * {word}",
+            "push {regs}",
             "push {report}",
             "call {end}",
             "ud2",
-            top = in(reg) report.verdict.stack.range.top.get(),
+            regs = in(reg) at,
             report = in(reg) report,
             end = sym end,
             word = const size_of::<usize>(),

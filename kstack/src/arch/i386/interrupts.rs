@@ -2,6 +2,9 @@
 
 use core::arch::asm;
 
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+pub(crate) const OFF_WRITES_TO_STACK: bool = true;
+
 /// Turns interrupts off and returns whether they were on.
 ///
 /// # Safety
@@ -35,4 +38,15 @@ pub fn are_on() -> bool {
     // SAFETY: (1) only reads the flags.
     unsafe { asm!("pushfd", "pop {}", out(reg) flags, options(preserves_flags)) };
     flags & super::regs::INTERRUPTS_ON != 0
+}
+
+/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
+/// [`crate::room`] alone; nothing is written to the stack.
+#[inline(always)]
+pub(crate) fn trap_without_room<const LOWER: usize>() -> ! {
+    // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
+    unsafe {
+        asm!("sub esp, {lower}", "sti", "ud2", lower = const LOWER,
+             options(noreturn, nostack));
+    }
 }

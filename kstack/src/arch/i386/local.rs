@@ -7,7 +7,7 @@ use super::tables::PER_CPU;
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
 /// What only this architecture's entry code needs of a CPU.
@@ -18,6 +18,8 @@ pub struct ArchLocal {
     nmi_body_top: AtomicUsize,
     nmi_active: AtomicU32,
     nmi_latched: AtomicU32,
+    /// An NMI that interrupted user mode is being handled.
+    nmi_from_user: AtomicBool,
     debug_top: AtomicUsize,
     debug_active: AtomicU32,
     machine_check_top: AtomicUsize,
@@ -43,6 +45,7 @@ impl ArchLocal {
             nmi_body_top: AtomicUsize::new(0),
             nmi_active: AtomicU32::new(0),
             nmi_latched: AtomicU32::new(0),
+            nmi_from_user: AtomicBool::new(false),
             debug_top: AtomicUsize::new(0),
             debug_active: AtomicU32::new(0),
             machine_check_top: AtomicUsize::new(0),
@@ -80,6 +83,15 @@ impl ArchLocal {
     /// Top of the NMI body stack.
     pub fn nmi_body_top(&self) -> Addr {
         Addr::new(self.nmi_body_top.load(Ordering::Relaxed))
+    }
+
+    /// Whether an NMI that interrupted user mode is being handled, on the thread's stack.
+    pub fn nmi_from_user_is_handled(&self) -> bool {
+        self.nmi_from_user.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_nmi_from_user(&self, handled: bool) {
+        self.nmi_from_user.store(handled, Ordering::Relaxed);
     }
 
     /// Whether an NMI from the kernel is being handled.
@@ -167,4 +179,17 @@ pub(crate) fn current_thread() -> usize {
              options(nostack, preserves_flags, readonly));
     }
     thread
+}
+
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU. Two instructions.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let left: usize;
+    // SAFETY: (1) as for `this`; reading ESP has no effect.
+    unsafe {
+        asm!("mov {left}, esp", "sub {left}, fs:[{lowest}]", left = out(reg) left,
+             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, readonly));
+    }
+    left
 }

@@ -40,6 +40,7 @@ use super::entry::{push_segment, saving_entry};
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
+use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
@@ -147,7 +148,15 @@ extern "C" fn debug_save() {
 }
 
 extern "C" fn on_nmi(regs: &mut SavedRegs) {
+    if !regs.from_user() {
+        return (hooks().nmi)(regs);
+    }
+    // It runs on the thread's stack; what happens there is the NMI's all the same.
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let arch = &unsafe { CpuLocal::this() }.arch;
+    arch.set_nmi_from_user(true);
     (hooks().nmi)(regs);
+    arch.set_nmi_from_user(false);
 }
 
 extern "C" fn on_debug(regs: &mut SavedRegs) {

@@ -105,6 +105,17 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "pop ebx",
         "pop ebp",
         "ret",
+        // Here it ends.
+        ".globl kstack_switch_top",
+        "kstack_switch_top:",
         WORD = const WORD,
     )
+}
+
+/// Whether an instruction is the switch's.
+pub(super) fn is_switch(pc: Addr) -> bool {
+    unsafe extern "C" {
+        safe static kstack_switch_top: u8;
+    }
+    (switch as *const () as usize..&raw const kstack_switch_top as usize).contains(&pc.get())
 }

@@ -19,12 +19,33 @@
 //!
 //! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel maps there): a stray
 //! write next to it faults instead of moving the stack of the next interrupt.
+//!
+//! # What the kernel grants
+//!
+//! The entries rest on what only the kernel can see to. What a CPU can tell of it is asked when the tables are loaded
+//! ([`CpuTables::check`], [`Unfit`]); the rest is the caller's promise:
+//!
+//! | condition | what breaks without it | asked |
+//! | --- | --- | --- |
+//! | the kernel's writes heed read-only pages (CR0.WP) | the interrupt descriptors can be written, below | yes |
+//! | programs have no virtual interrupt flag and no virtual-8086 mode (CR4.VME, CR4.PVI) | `cli` of a program is no fault, and a frame of another shape comes in | yes |
+//! | the descriptors are filled before they are loaded ([`fill_gates`]) | the first exception is a triple fault | yes |
+//! | `syscall` is off (EFER.SCE) | it enters the kernel where firmware said | no: not every CPU has the register |
+//! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry half-way | no |
+//! | no program maps the first page | a null pointer in the kernel reads what a program wrote | no |
+//!
+//! # What is written once
+//!
+//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) say where the kernel goes on. Both lie in the section
+//! `.data.kstack_once`: written before the first CPU loads its tables, and never again. A linker script gives the section pages of its
+//! own; the kernel maps them read-only.
 
-use crate::arch::current::{entry, nmi};
+use crate::arch::current::{entry, interrupts, nmi};
 use crate::local::CpuLocal;
 use core::arch::asm;
+use core::fmt;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::addr::Addr;
 
 /// Kernel code segment. The three that follow must follow in this order: `sysenter` and `sysexit` compute them.
@@ -203,34 +224,56 @@ impl CpuTables {
         Self { tss, double_fault, gdt, entry_stack: [0; ENTRY_STACK_WORDS] }
     }
 
-    /// Loads the tables, the interrupt descriptors and the `sysenter` entry on the CPU this runs on.
+    /// Whether this CPU is as the entries need it; see the module's head.
+    pub fn check() -> Result<(), Unfit> {
+        const WRITE_PROTECT: u32 = 1 << 16;
+        const VIRTUAL_MODE: u32 = 0b11;
+        let (cr0, cr4): (u32, u32);
+        // SAFETY: (1) reading control registers has no effect.
+        unsafe {
+            asm!("mov {}, cr0", "mov {}, cr4", out(reg) cr0, out(reg) cr4, options(nomem, nostack, preserves_flags));
+        }
+        if interrupts::are_on() {
+            Err(Unfit::InterruptsAreOn)
+        } else if cr0 & WRITE_PROTECT == 0 {
+            Err(Unfit::WritesIgnoreProtection)
+        } else if cr4 & VIRTUAL_MODE != 0 {
+            Err(Unfit::VirtualModeIsOn)
+        } else if IDT.0[0][0].load(Ordering::Relaxed) == 0 {
+            Err(Unfit::GatesAreEmpty)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Loads the tables, the CPU's block, the `sysenter` entry and, last of all, the interrupt descriptors on the CPU this runs on: from
+    /// the first moment an exception can be taken, it finds its stack and the block.
     ///
     /// # Safety
     ///
     /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its double-fault stack is mapped.
-    /// 2. The CPU has its [`CpuLocal`] loaded afterwards again (FS is null): call this first.
-    /// 3. Interrupts are off.
-    pub unsafe fn load(tables: *const Self) {
+    /// 2. `local` lives as long as the CPU runs, and no other CPU loads it; its stacks are set.
+    /// 3. The hooks are installed.
+    pub unsafe fn load(tables: *mut Self, local: &'static CpuLocal) -> Result<(), Unfit> {
         #[repr(C, packed)]
         struct Pointer {
             limit: u16,
             base: u32,
         }
+        Self::check()?;
         let gdt = Pointer {
             limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
             base: tables as u32 + offset_of!(Self, gdt) as u32,
         };
         let idt = Pointer {
-            limit: size_of::<[AtomicU64; 256]>() as u16 - 1,
+            limit: size_of::<[[AtomicU32; 2]; 256]>() as u16 - 1,
             base: core::ptr::from_ref(&IDT) as u32,
         };
-        fill_idt();
-        // SAFETY: (1) both tables are complete and stay, by the caller's promise and because IDT is static; (2) the selectors
-        // name descriptors made above; (3) the far return only reloads CS with the same meaning.
+        // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors name descriptors made above, or
+        // none; (3) the far return only reloads CS with the same meaning.
         unsafe {
             asm!(
                 "lgdt [{gdt}]",
-                "lidt [{idt}]",
                 // CS can only be loaded by a far transfer.
                 "push {code}",
                 "lea {scratch}, [2f]",
@@ -246,25 +289,22 @@ impl CpuTables {
                 "lldt {data:x}",
                 "ltr {tss:x}",
                 gdt = in(reg) &gdt,
-                idt = in(reg) &idt,
                 code = const KERNEL_CODE,
                 data = inout(reg) u32::from(KERNEL_DATA) => _,
                 tss = in(reg) TSS_SELECTOR,
                 scratch = out(reg) _,
             );
         }
+        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The double-fault task asks the block for the
+        // tables.
+        unsafe { local.load() };
+        local.arch.set_tables(tables as usize);
         write_msr(SYSENTER_CS, 0);
         write_msr(SYSENTER_ESP, tables as u32 + size_of::<Self>() as u32);
         write_msr(SYSENTER_EIP, entry::sysenter_entry as *const () as u32);
-    }
-
-    /// Says to the CPU's block where its tables are: the double-fault task asks. After [`CpuLocal::load`].
-    ///
-    /// # Safety
-    ///
-    /// 1. `tables` are loaded on the CPU whose block this is.
-    pub unsafe fn remember(tables: *mut Self, local: &CpuLocal) {
-        local.arch.set_tables(tables as usize);
+        // SAFETY: (1) the descriptors are filled, `check` has seen it, and static.
+        unsafe { asm!("lidt [{}]", in(reg) &idt, options(readonly, nostack, preserves_flags)) };
+        Ok(())
     }
 
     /// Sets the stack for entries from user mode, by gate and by `sysenter`.
@@ -372,12 +412,49 @@ impl CpuTables {
     }
 }
 
-/// An interrupt descriptor only ever goes from absent to present.
-static IDT: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+/// What of this CPU, or of what the kernel gave it, the entries cannot work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Interrupts are on.
+    InterruptsAreOn,
+    /// CR0.WP is clear.
+    WritesIgnoreProtection,
+    /// CR4.VME or CR4.PVI is set.
+    VirtualModeIsOn,
+    /// [`fill_gates`] was not called.
+    GatesAreEmpty,
+}
 
-/// Every CPU writes the same values, so that it does not matter who comes first.
-fn fill_idt() {
-    for (vector, gate) in IDT.iter().enumerate() {
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InterruptsAreOn => "descriptor tables are loaded with interrupts on",
+            Self::WritesIgnoreProtection => {
+                "the kernel's writes ignore read-only pages (CR0.WP is clear)"
+            }
+            Self::VirtualModeIsOn => {
+                "programs have an interrupt flag of their own (CR4.VME or CR4.PVI is set)"
+            }
+            Self::GatesAreEmpty => "the interrupt descriptors are loaded before they are filled",
+        })
+    }
+}
+
+/// The interrupt descriptors, two words each; in a page of their own. Not words of 64 bits: what loads one of those atomically is a write
+/// for this CPU, and the page is read-only.
+#[repr(C, align(4096))]
+struct Gates([[AtomicU32; 2]; 256]);
+
+#[unsafe(link_section = ".data.kstack_once")]
+static IDT: Gates = Gates([const { [AtomicU32::new(0), AtomicU32::new(0)] }; 256]);
+
+/// Fills the interrupt descriptors. Once, by one CPU, before any loads them; see the module's head.
+///
+/// # Safety
+///
+/// 1. The section `.data.kstack_once` is writable still.
+pub unsafe fn fill_gates() {
+    for (vector, gate) in IDT.0.iter().enumerate() {
         let stub = entry::VECTORS[vector] as usize as u64;
         // Intel SDM vol. 3, figure 7-2.
         let descriptor = match vector as u8 {
@@ -395,6 +472,7 @@ fn fill_idt() {
                     | (stub >> 16 & 0xffff) << 48
             }
         };
-        gate.store(descriptor, Ordering::Relaxed);
+        gate[1].store((descriptor >> 32) as u32, Ordering::Relaxed);
+        gate[0].store(descriptor as u32, Ordering::Relaxed);
     }
 }

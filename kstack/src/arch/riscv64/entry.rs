@@ -19,13 +19,15 @@
 //!    branch tell where an entry comes from, and need no free register.
 //! 2. Before the test of SP has been passed, an entry touches no stack: what it needs it keeps in the CPU's block. Between the
 //!    exchange and the last store interrupts are off, so that those words are not used twice.
-//! 3. An entry from the kernel goes on where SP is only if SavedRegs fit on the running thread's stack, on this CPU's IRQ stack
-//!    or on its overflow stack. Everything else goes to [`super::overflow`]. This is stricter than one bit of SP, which is
+//! 3. An entry from the kernel goes on where SP is only if SavedRegs and RESERVE bytes below them ([`crate::room`]) fit on the
+//!    running thread's stack, or SavedRegs on this CPU's IRQ stack or on its overflow stack. Until then nothing has changed: an
+//!    interrupt that finds no room stays pending. Everything else goes to [`super::overflow`]. This is stricter than one bit of SP, which is
 //!    clear in every body: a frame that jumped all guards into another thread's stack is found, too.
 //! 4. tp is never loaded on the way back to the kernel: the thread may have moved to another CPU.
 //! 5. The last loads on the way back to a program come from the thread's top, which the entry wrote or the kernel made: they
 //!    cannot fault.
 
+use crate::arch::current::RESERVE;
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::overflow;
 use crate::arch::current::regs::{FROM_KERNEL, INTERRUPTS_ON_NOW, SavedRegs};
@@ -135,10 +137,10 @@ global_asm!(
     // From the kernel: the exchange was one too many.
     "csrrw tp, sscratch, tp",
     "sd t0, {kept_t0}(tp)",
-    // Do SavedRegs fit below SP on the running thread's stack? The offset of their lowest byte says so.
+    // Do SavedRegs, and RESERVE below them, fit below SP on the running thread's stack? The offset of the lowest byte says so.
     "ld t0, {thread_lowest}(tp)",
     "sub t0, sp, t0",
-    "addi t0, t0, -{regs}",
+    "addi t0, t0, -{regs} - {reserve}",
     "srli t0, t0, {body_shift}",
     "beqz t0, 2f",
     // On the IRQ stack? Counted from its top.
@@ -165,6 +167,7 @@ global_asm!(
     irq_top = const CpuLocal::IRQ_TOP,
     overflow_top = const ArchLocal::OVERFLOW_TOP,
     regs = const size_of::<SavedRegs>(),
+    reserve = const RESERVE.get(),
     body_shift = const BODY_SHIFT,
     from_user = sym from_user,
     from_kernel = sym from_kernel,
@@ -243,11 +246,16 @@ extern "C" fn from_user() {
     )
 }
 
+const _: () =
+    assert!(offset_of!(SavedRegs, epc) == 0, "`sc` has no offset: it stores where SP points");
+
 /// Goes back to wherever the SavedRegs at SP came from. SP: at SavedRegs.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn way_back() {
     naked_asm!(
+        ".option push",
+        ".option arch, +a",
         // The handler may have run with interrupts on. From here to sret they stay off.
         "csrci sstatus, {interrupts_on}",
         "ld t0, {status}(sp)",
@@ -259,6 +267,10 @@ pub(super) extern "C" fn way_back() {
         "2:",
         "csrw sstatus, t0",
         "ld t1, {epc}(sp)",
+        // A reservation belongs to the hart, not to the thread: an `lr` of what ran here last could let an `sc` of what runs next
+        // succeed. This one takes it away, whether it stores or not: what it would store is there (unprivileged manual, "A"
+        // extension, load-reserved/store-conditional).
+        "sc.d zero, t1, (sp)",
         "csrw sepc, t1",
         "andi t0, t0, {from_kernel}",
         "ld ra, {ra}(sp)",
@@ -297,6 +309,7 @@ pub(super) extern "C" fn way_back() {
         "ld t0, {t0}(sp)",
         "ld sp, {sp}(sp)",
         "sret",
+        ".option pop",
         interrupts_on = const INTERRUPTS_ON_NOW,
         from_kernel = const FROM_KERNEL,
         epc = const offset_of!(SavedRegs, epc),

@@ -41,7 +41,8 @@ pub(super) fn on_exception(cause: u8, regs: &mut SavedRegs) {
             return;
         }
     } else if let Some(address) = accessed(regs)
-        && let Some(report) = report::of(Delivery::OwnStack, address, regs)
+        && let Some(report) =
+            report::of(Delivery::OwnStack, address, regs, !regs.interrupts_are_on())
     {
         match report.verdict.consequence {
             Consequence::EndThread => overflow::end_on_own_stack(report),

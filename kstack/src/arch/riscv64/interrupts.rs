@@ -3,6 +3,9 @@
 use super::regs::INTERRUPTS_ON_NOW;
 use core::arch::asm;
 
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+pub(crate) const OFF_WRITES_TO_STACK: bool = false;
+
 /// Turns interrupts off and returns whether they were on.
 ///
 /// # Safety
@@ -38,4 +41,16 @@ pub fn are_on() -> bool {
     // SAFETY: (1) only reads the flags.
     unsafe { asm!("csrr {}, sstatus", out(reg) status, options(nostack)) };
     status & INTERRUPTS_ON_NOW != 0
+}
+
+/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
+/// [`crate::room`] alone; nothing is written to the stack.
+#[inline(always)]
+pub(crate) fn trap_without_room<const LOWER: usize>() -> ! {
+    // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
+    unsafe {
+        asm!("addi sp, sp, -{lower}", "csrsi sstatus, {flag}", "unimp", lower = const LOWER,
+             flag = const INTERRUPTS_ON_NOW,
+             options(noreturn, nostack));
+    }
 }

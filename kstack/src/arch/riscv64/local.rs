@@ -111,3 +111,16 @@ pub(crate) fn current_thread() -> usize {
     }
     thread
 }
+
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU. Two instructions.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let left: usize;
+    // SAFETY: (1) as for `this`; reading SP has no effect.
+    unsafe {
+        asm!("ld {left}, {lowest}(tp)", "sub {left}, sp, {left}", left = out(reg) left,
+             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, preserves_flags, readonly));
+    }
+    left
+}

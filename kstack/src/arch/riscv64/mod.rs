@@ -31,3 +31,6 @@ pub mod tables;
 
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::RISCV64;
+
+/// What must be left of a thread's stack where something begins that cannot be given up half-way; see [`crate::room`].
+pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1024);

@@ -21,9 +21,9 @@
 //! 3. The count is 0 again whenever the stack is left: towards the thread's own top, or back to a stack that turned out sound.
 
 use crate::arch::current::entry::{on_trap, save_at_sp, way_back};
-use crate::arch::current::fault;
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::SavedRegs;
+use crate::arch::current::{RESERVE, fault};
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::{registry, report};
@@ -94,8 +94,8 @@ pub(super) extern "C" fn no_room() {
     )
 }
 
-/// Where the entry wanted to put the registers.
-fn wanted(regs: &SavedRegs) -> Addr {
+/// Where the entry would put the registers.
+fn place(regs: &SavedRegs) -> Addr {
     regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>()))
 }
 
@@ -104,16 +104,17 @@ extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
     if local.arch.overflows() == 1 && is_sound(local, regs) {
-        let place = wanted(regs).get() as *mut SavedRegs;
+        let place = place(regs).get() as *mut SavedRegs;
         // SAFETY: (1) `is_sound`: a live stack that this CPU may use, mapped there, and free below SP.
         unsafe { place.write(*regs) };
         local.arch.leave_overflow_stack();
         return place;
     }
-    // Where the access went that failed; and where the entry wanted to put the registers.
-    let attempted = [fault::accessed(regs), Some(wanted(regs))];
+    // Where the access went that failed; and down to where the entry wanted room.
+    let attempted = [fault::accessed(regs), Some(place(regs).wrapping_sub(RESERVE))];
+    let interrupts_off = !regs.interrupts_are_on();
     for address in attempted.into_iter().flatten() {
-        if let Some(report) = report::of(Delivery::AnotherStack, address, regs) {
+        if let Some(report) = report::of(Delivery::AnotherStack, address, regs, interrupts_off) {
             match report.verdict.consequence {
                 Consequence::EndThread => end_on_own_stack(report),
                 Consequence::StopSystem => (hooks().stop)(report),
@@ -126,15 +127,18 @@ extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
 }
 
 /// Whether SP is on a stack that the entry's test does not know and that is good all the same: one that this CPU has for
-/// something else, or that the running thread has borrowed.
+/// something else, one that the running thread has borrowed, or that of a thread that this CPU is leaving: the next one is
+/// `running` before SP has moved. There interrupts are off, and no thread is ended for what happens.
 fn is_sound(local: &CpuLocal, regs: &SavedRegs) -> bool {
     let Some(registry) = registry::get() else { return false };
-    let lowest = wanted(regs);
+    let lowest = place(regs);
     let Place::Body { .. } = registry.arena().place(lowest) else { return false };
     registry.stack_at(lowest).is_some_and(|stack| {
         let mine = match stack.cpu {
             Some(cpu) => cpu == local.cpu(),
-            None => stack.owner == (hooks().context)().thread,
+            // The entry's test knows the running thread's own stack, and found no room there.
+            None if stack.range.lowest == local.thread_lowest() => false,
+            None => !regs.interrupts_are_on() || stack.owner == (hooks().context)().thread,
         };
         mine && stack.range.contains_span(lowest, ByteSize::new(size_of::<SavedRegs>()))
     })
@@ -148,8 +152,10 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
         local.arch.leave_overflow_stack();
         (hooks().end_thread)(report)
     }
-    // SAFETY: (1) the verdict says a thread's own stack, mapped up to its top; everything on it is given up, its frames are
-    // not returned to; (2) s0 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) the report
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let top = unsafe { CpuLocal::this() }.thread_top();
+    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
+    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) s0 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) the report
     // is in a static.
     unsafe {
         asm!(
@@ -157,7 +163,7 @@ pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
             "li s0, 0",
             "call {end}",
             "unimp",
-            top = in(reg) report.verdict.stack.range.top.get(),
+            top = in(reg) top.get(),
             end = sym end,
             in("a0") report,
             options(noreturn),

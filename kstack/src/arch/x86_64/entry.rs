@@ -17,13 +17,26 @@
 //!    off in the gaps. Entries that can fall into a gap go through [`super::nmi`].
 //! 3. Rust code is called with SP 16-aligned, as the ABI wants it: tops of stacks are 16-aligned, the CPU aligns SP to 16
 //!    before it pushes a frame, and SavedRegs is 168 bytes, so each call from here moves SP by 8 more.
-//! 4. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+//! 4. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing of
+//!    the kernel's has changed; what the interrupt controller knows of is made good by `fault::on_no_room` and the double fault.
+//! 5. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+//! 6. The alignment-check flag is clear in the kernel: with SMAP on (Intel SDM vol. 3, 5.6.1), it is what lets the kernel touch user
+//!    pages. `syscall` clears it by its mask, every other entry from user mode right after `swapgs`; entries that can fall in
+//!    between clear it whatever they hit. `popf` does it on every CPU, `clac` only where there is SMAP.
+//! 7. On the way to user mode a return address goes through `sysret` only if it lies in the lower half: with another one `sysret`
+//!    faults *in the kernel, on the user's stack* on Intel CPUs.
 
 use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{nmi, tables};
+use crate::arch::current::{RESERVE, nmi, switch, tables};
 use crate::local::CpuLocal;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
+use kstack_core::addr::Addr;
+
+/// In the flags: user mode checks alignment; the kernel may touch user pages.
+const ALIGNMENT_CHECK: u64 = 1 << 18;
+/// Flags with nothing set but the bit that always is: interrupts off.
+pub(super) const NO_FLAGS: u64 = 2;
 
 /// Pushes all of SavedRegs below rdi, and marks rbp. Stub and CPU have pushed the rest.
 macro_rules! save_below_rdi {
@@ -108,14 +121,42 @@ extern "C" fn common() {
         "test byte ptr [rsp + {cs}], 3",
         "jz 2f",
         "swapgs",
+        // Invariant 6.
+        "test dword ptr [rsp + {rflags}], {ALIGNMENT_CHECK}",
+        "jz 2f",
+        "push {NO_FLAGS}",
+        "popfq",
         "2:",
+        // Is there room for what follows, until the IRQ stack is reached and after it was left? SP may also be on a stack that
+        // lies below the thread's: the second look tells.
+        "lea rax, [rsp - {reserve}]",
+        "cmp rax, gs:[{thread_lowest}]",
+        "jb 4f",
+        "3:",
         "mov rsi, rsp",
         "sub rsp, 8",
         "call {on_trap}",
         "add rsp, 8",
         "jmp {way_back}",
+        "4:",
+        "mov rax, rsp",
+        "sub rax, gs:[{thread_lowest}]",
+        "cmp rax, {reserve}",
+        "jae 3b",
+        // SP is on the thread's stack, so the IRQ stack is empty.
+        "mov rsi, rsp",
+        "mov rsp, gs:[{irq_top}]",
+        "call {on_no_room}",
+        "ud2",
+        ALIGNMENT_CHECK = const ALIGNMENT_CHECK,
+        NO_FLAGS = const NO_FLAGS,
         cs = const offset_of!(SavedRegs, cs),
+        rflags = const offset_of!(SavedRegs, rflags),
+        reserve = const RESERVE.get(),
+        thread_lowest = const CpuLocal::THREAD_LOWEST,
+        irq_top = const CpuLocal::IRQ_TOP,
         on_trap = sym on_trap,
+        on_no_room = sym super::fault::on_no_room,
         way_back = sym way_back,
     )
 }
@@ -194,8 +235,7 @@ pub(super) extern "C" fn syscall_entry() {
         "lea rdi, [rsp + {aligned}]",
         "call {before_user}",
         "add rsp, 8",
-        // sysret takes rip from rcx and flags from r11. With a non-canonical rip it faults *in the kernel, on the user's
-        // stack* on Intel CPUs, so it is used only for what cannot do that: below the last page of the user half.
+        // sysret takes rip from rcx and flags from r11: invariant 7.
         "mov rcx, [rsp + {rip}]",
         "mov rax, rcx",
         "shr rax, 47",
@@ -224,6 +264,9 @@ pub(super) extern "C" fn syscall_entry() {
         "mov rsp, [rsp + {rsp} - {orig_rax}]",
         "swapgs",
         "sysretq",
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_syscall_entry_end,
         aligned = const 8,
         user_sp = const CpuLocal::SCRATCH,
         thread_top = const CpuLocal::THREAD_TOP,
@@ -240,11 +283,32 @@ pub(super) extern "C" fn syscall_entry() {
     )
 }
 
-/// Points `syscall` at its entry on the CPU this runs on.
+unsafe extern "C" {
+    /// The byte behind the last of [`syscall_entry`].
+    pub(super) fn kstack_syscall_entry_end();
+}
+
+/// `ENOSYS`, as a system call returns it.
+const NO_SUCH_CALL: i32 = -38;
+
+/// The `syscall` instruction of compatibility mode, on CPUs of AMD. In 64-bit mode, interrupts off, SP and GS base the program's:
+/// neither is touched. No program gets there, since no segment leads to compatibility mode; without this entry, a segment that
+/// did would enter the kernel at whatever address the register held (AMD APM vol. 2, 6.1.1).
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn compatibility_syscall_entry() {
+    naked_asm!("mov eax, {NO_SUCH_CALL}", "sysret", NO_SUCH_CALL = const NO_SUCH_CALL)
+}
+
+/// Points `syscall` at its entries on the CPU this runs on, and `sysenter` nowhere.
 pub(super) fn enable_syscall() {
+    const SYSENTER_CS: u32 = 0x174;
+    const SYSENTER_ESP: u32 = 0x175;
+    const SYSENTER_EIP: u32 = 0x176;
     const EFER: u32 = 0xc000_0080;
     const STAR: u32 = 0xc000_0081;
     const LSTAR: u32 = 0xc000_0082;
+    const CSTAR: u32 = 0xc000_0083;
     const FMASK: u32 = 0xc000_0084;
     // Cleared on entry: interrupts, trap, direction, nested task, alignment check, I/O privilege.
     const CLEARED: u64 = 0x200 | 0x100 | 0x400 | 0x4000 | 0x4_0000 | 0x3000;
@@ -264,7 +328,24 @@ pub(super) fn enable_syscall() {
     write(EFER, u64::from(high) << 32 | u64::from(low) | 1);
     write(STAR, star);
     write(LSTAR, syscall_entry as *const () as u64);
+    write(CSTAR, compatibility_syscall_entry as *const () as u64);
     write(FMASK, CLEARED);
+    // With a null selector, `sysenter` is a general protection fault on CPUs that have it in long mode (Intel SDM vol. 2).
+    for register in [SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP] {
+        write(register, 0);
+    }
+}
+
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. The switch, in the same section, is
+/// none of them.
+pub(super) fn is_on_way_in(pc: Addr) -> bool {
+    unsafe extern "C" {
+        // The linker script's: the code of the section that everything here is in.
+        safe static kstack_entry_lowest: u8;
+        safe static kstack_entry_top: u8;
+    }
+    let section = &raw const kstack_entry_lowest as usize..&raw const kstack_entry_top as usize;
+    section.contains(&pc.get()) && !switch::is_switch(pc)
 }
 
 /// All interrupts and exceptions that do not have a stack of their own arrive here.

@@ -5,7 +5,7 @@
 
 use crate::local::CpuLocal;
 use core::arch::asm;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
 /// What only this architecture's entry code needs of a CPU.
@@ -14,11 +14,13 @@ use kstack_core::addr::Addr;
 pub struct ArchLocal {
     /// The top of the NMI body stack.
     nmi_body_top: AtomicUsize,
+    /// An NMI that interrupted user mode is being handled.
+    nmi_from_user: AtomicBool,
 }
 
 impl ArchLocal {
     pub(crate) const fn new() -> Self {
-        Self { nmi_body_top: AtomicUsize::new(0) }
+        Self { nmi_body_top: AtomicUsize::new(0), nmi_from_user: AtomicBool::new(false) }
     }
 
     /// Softirqs have no stack of their own: they run on the IRQ stack.
@@ -34,6 +36,15 @@ impl ArchLocal {
     /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
     pub unsafe fn set_nmi_body_top(&self, top: Addr) {
         self.nmi_body_top.store(top.get(), Ordering::Relaxed);
+    }
+
+    /// Whether an NMI that interrupted user mode is being handled, on the thread's stack.
+    pub fn nmi_from_user_is_handled(&self) -> bool {
+        self.nmi_from_user.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_nmi_from_user(&self, handled: bool) {
+        self.nmi_from_user.store(handled, Ordering::Relaxed);
     }
 
     /// Top of the NMI body stack.
@@ -88,4 +99,17 @@ pub(crate) fn current_thread() -> usize {
              options(nostack, preserves_flags, readonly));
     }
     thread
+}
+
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU. Two instructions.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let left: usize;
+    // SAFETY: (1) as for `this`; reading RSP has no effect.
+    unsafe {
+        asm!("mov {left}, rsp", "sub {left}, gs:[{lowest}]", left = out(reg) left,
+             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, readonly));
+    }
+    left
 }

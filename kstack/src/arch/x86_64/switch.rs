@@ -98,5 +98,16 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "pop rbp",
         "mov rax, rdx",
         "ret",
+        // Here it ends.
+        ".globl kstack_switch_top",
+        "kstack_switch_top:",
     )
+}
+
+/// Whether an instruction is the switch's.
+pub(super) fn is_switch(pc: Addr) -> bool {
+    unsafe extern "C" {
+        safe static kstack_switch_top: u8;
+    }
+    (switch as *const () as usize..&raw const kstack_switch_top as usize).contains(&pc.get())
 }

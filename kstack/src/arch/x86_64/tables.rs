@@ -11,9 +11,33 @@
 //!
 //! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel maps there): a stray
 //! write next to it faults instead of moving the stack of the next interrupt.
+//!
+//! # What the kernel grants
+//!
+//! The entries rest on what only the kernel can see to. What a CPU can tell of it is asked when the tables are loaded
+//! ([`CpuTables::check`], [`Unfit`]); the rest is the caller's promise:
+//!
+//! | condition | what breaks without it | asked |
+//! | --- | --- | --- |
+//! | programs cannot set the GS base (CR4.FSGSBASE is clear) | an NMI takes a program's GS base for the kernel's | yes |
+//! | the CPU's block lies in the upper half | an NMI takes the kernel's GS base for a program's | yes |
+//! | the kernel's writes heed read-only pages (CR0.WP) | the interrupt descriptors can be written, below | yes |
+//! | the tops of the exception stacks lie in the upper half, 16-aligned | the CPU pushes a frame elsewhere | yes |
+//! | each of them has an aligned block of a body's size to itself | a debug exception takes one for another | yes |
+//! | the descriptors are filled before they are loaded ([`fill_gates`]) | the first exception is a triple fault | yes |
+//! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry with the program's GS | no |
+//! | no program maps the first page of its half | a null pointer in the kernel reads what a program wrote | no |
+//!
+//! # What is written once
+//!
+//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) say where the kernel goes on. Both lie in the section
+//! `.data.kstack_once`: written before the first CPU loads its tables, and never again. A linker script gives the section pages of its
+//! own; the kernel maps them read-only.
 
-use crate::arch::current::entry;
+use crate::arch::current::{entry, interrupts};
+use crate::local::CpuLocal;
 use core::arch::asm;
+use core::fmt;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack_core::addr::Addr;
@@ -22,7 +46,8 @@ use kstack_core::addr::Addr;
 pub const KERNEL_CODE: u16 = 0x08;
 /// Kernel data segment.
 pub const KERNEL_DATA: u16 = 0x10;
-/// User data segment, with its privilege level. `sysret` wants it 8 above the 32-bit code segment.
+/// User data segment, with its privilege level. `sysret` wants it 8 above the place of a 32-bit code segment. That place is empty: a
+/// program has no way into compatibility mode, where `syscall` and `sysenter` are others than in 64-bit mode.
 pub const USER_DATA: u16 = 0x20 | 3;
 /// User code segment, with its privilege level.
 pub const USER_CODE: u16 = 0x28 | 3;
@@ -81,6 +106,18 @@ impl Ist {
     }
 }
 
+/// What lies at the top of each exception stack, above the CPU's frame: what an entry finds without GS. 16 bytes.
+#[derive(Debug)]
+#[repr(C, align(16))]
+pub struct ExceptionHead {
+    /// The address of the [`NmiWords`](super::nmi::NmiWords), in the highest bytes of the NMI body stack.
+    pub nmi_words: u64,
+    /// An address on the NMI stack.
+    pub nmi_stack: u64,
+}
+
+const _: () = assert!(size_of::<ExceptionHead>() == 16);
+
 /// One CPU's task state segment and segment descriptors; a page of its own.
 #[derive(Debug)]
 #[repr(C, align(4096))]
@@ -115,7 +152,7 @@ impl CpuTables {
             0,
             0x00af_9b00_0000_ffff, // kernel code, 64-bit
             0x00cf_9300_0000_ffff, // kernel data
-            0x00cf_fb00_0000_ffff, // user code, 32-bit: only its place matters, for sysret
+            0,                     // no user code of 32 bits: only its place matters, for sysret
             0x00cf_f300_0000_ffff, // user data
             0x00af_fb00_0000_ffff, // user code, 64-bit
             tss_low,
@@ -124,19 +161,66 @@ impl CpuTables {
         Self { tss, gdt }
     }
 
-    /// Loads the tables, the interrupt descriptors and the system-call entry on the CPU this runs on.
+    /// Whether this CPU and these tables are as the entries need them; see the module's head.
     ///
     /// # Safety
     ///
-    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its IST tops are mapped stacks.
-    /// 2. The CPU has its [`crate::local::CpuLocal`] loaded afterwards again (segment loads clear the GS base): call this first.
-    /// 3. Interrupts are off.
-    pub unsafe fn load(tables: *const Self) {
+    /// 1. `tables` are mapped.
+    pub unsafe fn check(tables: *const Self, local: &CpuLocal) -> Result<(), Unfit> {
+        const UPPER_HALF: u64 = 1 << 63;
+        const WRITE_PROTECT: u64 = 1 << 16;
+        const FSGSBASE: u64 = 1 << 16;
+        let (cr0, cr4): (u64, u64);
+        // SAFETY: (1) reading control registers has no effect.
+        unsafe {
+            asm!("mov {}, cr0", "mov {}, cr4", out(reg) cr0, out(reg) cr4, options(nomem, nostack, preserves_flags));
+        }
+        // SAFETY: (1) by the caller's promise.
+        let tss = unsafe { Self::read_tss(tables) };
+        let block = |ist| (tss.exception_stack(ist) - 1) / super::GEOMETRY.body().get() as u64;
+        let is_sound = |ist| {
+            let top = tss.exception_stack(ist);
+            let alone =
+                Ist::ALL.into_iter().filter(|&other| block(other) == block(ist)).count() == 1;
+            top & UPPER_HALF != 0 && top.is_multiple_of(16) && alone
+        };
+        if interrupts::are_on() {
+            Err(Unfit::InterruptsAreOn)
+        } else if cr4 & FSGSBASE != 0 {
+            Err(Unfit::ProgramsSetGsBase)
+        } else if cr0 & WRITE_PROTECT == 0 {
+            Err(Unfit::WritesIgnoreProtection)
+        } else if core::ptr::from_ref(local) as u64 & UPPER_HALF == 0 {
+            Err(Unfit::BlockInLowerHalf)
+        } else if let Some(ist) = Ist::ALL.into_iter().find(|&ist| !is_sound(ist)) {
+            Err(Unfit::ExceptionStack(ist))
+        } else if IDT.0[0].0[0].load(Ordering::Relaxed) == 0 {
+            Err(Unfit::GatesAreEmpty)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Loads the tables, the CPU's block, the system-call entry and, last of all, the interrupt descriptors on the CPU this runs on:
+    /// from the first moment an exception can be taken, it finds its stack and the block. Nothing is left of what was loaded before; the
+    /// FS base is lost.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its IST tops are mapped stacks with an [`ExceptionHead`] above
+    ///    each top.
+    /// 2. `local` lives as long as the CPU runs, and no other CPU loads it.
+    /// 3. The hooks are installed.
+    pub unsafe fn load(tables: *mut Self, local: &'static CpuLocal) -> Result<(), Unfit> {
+        /// In the descriptor of a task state segment: it is loaded. `ltr` sets it, and wants it clear.
+        const BUSY: u64 = 1 << 41;
         #[repr(C, packed)]
         struct Pointer {
             limit: u16,
             base: u64,
         }
+        // SAFETY: (1) by the caller's promise.
+        unsafe { Self::check(tables, local)? };
         let gdt = Pointer {
             limit: size_of::<[u64; 8]>() as u16 - 1,
             base: tables as u64 + offset_of!(Self, gdt) as u64,
@@ -145,35 +229,46 @@ impl CpuTables {
             limit: size_of::<[Gate; 256]>() as u16 - 1,
             base: core::ptr::from_ref(&IDT) as u64,
         };
-        fill_idt();
-        // SAFETY: (1) both tables are complete and stay, by the caller's promise and because IDT is static; (2) the selectors
-        // name descriptors made above; (3) the far return only reloads CS with the same meaning.
+        // SAFETY: (1) mapped and writable, by the caller's promise.
+        unsafe {
+            let descriptor = (&raw mut (*tables).gdt).cast::<u64>().byte_add(TSS_SELECTOR.into());
+            descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
+        }
+        // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors name descriptors made above, or
+        // none; (3) the far return only reloads CS with the same meaning.
         unsafe {
             asm!(
                 "lgdt [{gdt}]",
-                "lidt [{idt}]",
                 // CS can only be loaded by a far transfer.
                 "push {code}",
                 "lea {scratch}, [rip + 2f]",
                 "push {scratch}",
                 "retfq",
                 "2:",
-                "mov ds, {data:e}",
-                "mov es, {data:e}",
                 "mov ss, {data:e}",
+                // Null: what a program leaves in these is saved and loaded with its floating point, and nothing else uses them.
                 "xor {scratch:e}, {scratch:e}",
+                "mov ds, {scratch:e}",
+                "mov es, {scratch:e}",
                 "mov fs, {scratch:e}",
                 "mov gs, {scratch:e}",
+                // Without it, the local descriptors are whatever firmware left.
+                "lldt {scratch:x}",
                 "ltr {tss:x}",
                 gdt = in(reg) &gdt,
-                idt = in(reg) &idt,
                 code = const KERNEL_CODE,
                 data = in(reg) KERNEL_DATA as u32,
                 tss = in(reg) TSS_SELECTOR,
                 scratch = out(reg) _,
             );
         }
+        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The segment loads above have cleared the
+        // GS base.
+        unsafe { local.load() };
         entry::enable_syscall();
+        // SAFETY: (1) the descriptors are filled, `check` has seen it, and static.
+        unsafe { asm!("lidt [{}]", in(reg) &idt, options(readonly, nostack, preserves_flags)) };
+        Ok(())
     }
 
     /// Sets the stack for entries from user mode.
@@ -227,15 +322,57 @@ impl Tss {
     }
 }
 
-/// An interrupt descriptor, two words that only ever go from absent to present.
+/// What of this CPU, or of what the kernel gave it, the entries cannot work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Interrupts are on.
+    InterruptsAreOn,
+    /// CR4.FSGSBASE is set.
+    ProgramsSetGsBase,
+    /// CR0.WP is clear.
+    WritesIgnoreProtection,
+    /// The CPU's block lies in the half that is the programs'.
+    BlockInLowerHalf,
+    /// The top of this exception stack lies in the half that is the programs', is not 16-aligned, or shares an aligned block of a body's
+    /// size with another.
+    ExceptionStack(Ist),
+    /// [`fill_gates`] was not called.
+    GatesAreEmpty,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InterruptsAreOn => "descriptor tables are loaded with interrupts on",
+            Self::ProgramsSetGsBase => "programs can set the GS base (CR4.FSGSBASE is set), which an NMI trusts",
+            Self::WritesIgnoreProtection => "the kernel's writes ignore read-only pages (CR0.WP is clear)",
+            Self::BlockInLowerHalf => "the CPU's block lies in the lower half, where an NMI takes it for a program's",
+            Self::ExceptionStack(_) => "the top of an exception stack lies in the lower half, is not 16-aligned, or shares a block with another",
+            Self::GatesAreEmpty => "the interrupt descriptors are loaded before they are filled",
+        })
+    }
+}
+
+/// An interrupt descriptor.
 #[repr(C, align(16))]
 struct Gate([AtomicU64; 2]);
 
-static IDT: [Gate; 256] = [const { Gate([AtomicU64::new(0), AtomicU64::new(0)]) }; 256];
+/// All of them; a page.
+#[repr(C, align(4096))]
+struct Gates([Gate; 256]);
 
-/// Every CPU writes the same values, so that it does not matter who comes first.
-fn fill_idt() {
-    for (vector, gate) in IDT.iter().enumerate() {
+const _: () = assert!(size_of::<Gates>() == 4096);
+
+#[unsafe(link_section = ".data.kstack_once")]
+static IDT: Gates = Gates([const { Gate([AtomicU64::new(0), AtomicU64::new(0)]) }; 256]);
+
+/// Fills the interrupt descriptors. Once, by one CPU, before any loads them; see the module's head.
+///
+/// # Safety
+///
+/// 1. The section `.data.kstack_once` is writable still.
+pub unsafe fn fill_gates() {
+    for (vector, gate) in IDT.0.iter().enumerate() {
         let stub = entry::VECTORS[vector] as usize as u64;
         let vector = vector as u8;
         let ist = Ist::of_vector(vector).map_or(0, |ist| ist as u64);

@@ -1,11 +1,12 @@
 //! arm32: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod modes;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 
-use super::Expected;
+use super::{Expected, first_use};
 use crate::tests::table;
 use kstack::arch::current::local::THREAD_INFO_ON_STACK;
 use kstack_core::kind::StackKind;
@@ -32,9 +33,11 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
 table! {
     HERE,
     shared: [
+        first_use::t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack,
         modes::s2_t1_the_eight_bytes_at_the_top_of_a_stack_are_never_written,
         modes::s1_every_thread_has_a_domain_register_of_its_own,
         modes::i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards,
+        modes::p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no_write,
         modes::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
         modes::t15_thread_info_is_where_the_build_says,
         modes::i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work,

@@ -1,6 +1,7 @@
 //! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it, the domain register, and
 //! where `thread_info` is.
 
+use crate::arch::exceptions::{self, UserFault};
 use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
 use crate::arch::{cpu_tables, paging};
 use crate::provoke::{self, How};
@@ -12,7 +13,8 @@ use crate::{cpus, interrupts, sched};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use kstack::arch::current::entry::{DATA_ABORT, UNDEFINED};
+use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
+use kstack::arch::current::fault::DEBUG_EVENT;
 use kstack::arch::current::local::{THREAD_INFO_ON_STACK, thread_info_at};
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack::arch::current::tables::CpuTables;
@@ -164,10 +166,10 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
     }));
     super::registers::breakpoint();
     interrupts::set_breakpoint_probe(None);
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     // SAFETY: (1) the hook goes on behind it.
     unsafe { asm!("udf #0", options(nostack)) };
-    kstack::hooks::install(&crate::hooks::HOOKS);
+    crate::tests::support::install_hooks(&crate::hooks::HOOKS);
     interrupts::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
     let me = cpus::this().hardware_id.load(Ordering::Relaxed);
     crate::arch::irqchip::send_nmi(me);
@@ -240,11 +242,40 @@ pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
         },
         ..crate::hooks::HOOKS
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"
     );
     provoke::in_thread(How::Recursion);
     Err("the machine went on".into())
+}
+
+/// By every status that an abort has, as a write or not, as cache maintenance or not. Red if one that no change of the tables can mend
+/// is taken for a page fault, which the program would come back to for ever, or maintenance of a read-only page for a write to it.
+pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no_write() -> Outcome
+{
+    const SIGBUS: i32 = 7;
+    for status in 0..64 {
+        if status == DEBUG_EVENT {
+            continue;
+        }
+        // Translation, access flag and permission faults.
+        let can_be_mended = (4..16).contains(&status);
+        for kind in 0..4 {
+            let (is_write, is_maintenance) = (kind & 1 != 0, kind & 2 != 0);
+            let orig_r0 = status | u32::from(is_write) << 11 | u32::from(is_maintenance) << 13;
+            let regs = SavedRegs { orig_r0, ..SavedRegs::default() };
+            let expected = |write, exec| match can_be_mended {
+                true => UserFault::Page { write, exec },
+                false => UserFault::Signal(SIGBUS),
+            };
+            let found = exceptions::of_user(DATA_ABORT, &regs);
+            let right = expected(is_write && !is_maintenance, false);
+            check!(found == right, "status {orig_r0:#x}: {found:?}, not {right:?}");
+            let found = exceptions::of_user(PREFETCH_ABORT, &regs);
+            check!(found == expected(false, true), "status {orig_r0:#x} of a fetch: {found:?}");
+        }
+    }
+    Ok(())
 }

@@ -187,7 +187,7 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
             let before = count.load(Ordering::Relaxed);
             irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
             // Each is waited for, so that none may be merged with the next.
-            let came = until_without_sleep(|| count.load(Ordering::Relaxed) != before);
+            let came = arrives_at(cpu, || count.load(Ordering::Relaxed) != before);
             if !came {
                 lost.push(cpu.id());
                 break 'rain;
@@ -210,12 +210,23 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
     until("no program is left", || process::all().is_empty())
 }
 
-/// Waits for what another CPU does within an instant, but for an emulator that has other things to do.
-fn until_without_sleep(mut condition: impl FnMut() -> bool) -> bool {
-    (0..50_000_000).any(|_| {
+/// Waits for what a CPU, which may be this one, does within an instant of its own: an emulator on a busy host may let it stand for
+/// seconds. So the wait ends when that CPU has gone on without doing it, by its own ticks.
+fn arrives_at(cpu: &cpus::Cpu, mut condition: impl FnMut() -> bool) -> bool {
+    const TICKS: u64 = 50;
+    let ticks = || cpu.ticks.load(Ordering::Acquire);
+    let began = ticks();
+    loop {
         core::hint::spin_loop();
-        condition()
-    })
+        // In this order: what was done before the last tick is seen.
+        let has_gone_on = ticks() - began >= TICKS;
+        if condition() {
+            return true;
+        }
+        if has_gone_on {
+            return false;
+        }
+    }
 }
 
 /// The stack is a thread's, which could be ended if it were not for the FIQ.

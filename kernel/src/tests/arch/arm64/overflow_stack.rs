@@ -122,7 +122,7 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
         },
         ..hooks::HOOKS
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"
@@ -175,7 +175,7 @@ pub fn i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kern
         power::end(End::Orderly)
     }
     static HOOKS: Hooks = Hooks { context, kernel_exception: told, ..hooks::HOOKS };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     provoke::in_thread(How::Recursion);
     Err("the machine went on".into())
 }

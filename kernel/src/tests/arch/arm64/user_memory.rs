@@ -1,6 +1,7 @@
 //! What the kernel must not do with user memory, and the CPU's own refusal: PXN everywhere, PAN where the CPU has it.
 
 use crate::arch::cpu;
+use crate::arch::exceptions::{self, UserFault};
 use crate::arch::paging::{Access, UserTables};
 use crate::arch::regs::SavedRegs;
 use crate::hooks;
@@ -62,14 +63,14 @@ pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> O
             sched::load_tables_of(sched::current());
         });
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     use_tables(tables.root());
     go_to(PAGE);
     let executed = seen();
     load(PAGE);
     let loaded = seen();
     use_tables(0);
-    kstack::hooks::install(&hooks::HOOKS);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
     frames::release(frame);
     check!(executed == [INSTRUCTION_ABORT.into(), PERMISSION, PAGE], "executed: {executed:x?}");
     let refused = [DATA_ABORT.into(), PERMISSION, PAGE];
@@ -102,5 +103,33 @@ pub fn h5_no_cpu_lets_the_kernel_use_user_memory_not_in_a_system_call_either() -
     })?;
     let seen = SEEN.load(Ordering::Relaxed);
     check!(seen == 2, "in a system call: {seen}");
+    Ok(())
+}
+
+/// By every status that an abort has, as a write or not, as cache maintenance or not. Red if one that no change of the tables can mend
+/// is taken for a page fault, which the program would come back to for ever, or maintenance of a read-only page for a write to it.
+pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no_write() -> Outcome
+{
+    const FROM_USER: u8 = 0x24;
+    const FETCH_FROM_USER: u8 = 0x20;
+    const SIGBUS: i32 = 7;
+    for status in 0..64 {
+        // Translation, access flag and permission faults of levels 0 to 3, and a translation fault of level -1.
+        let can_be_mended = (4..16).contains(&status) || status == 0x2b;
+        for kind in 0..4 {
+            let (is_write, is_maintenance) = (kind & 1 != 0, kind & 2 != 0);
+            let esr = status | u64::from(is_write) << 6 | u64::from(is_maintenance) << 8;
+            let regs = SavedRegs { esr, ..SavedRegs::default() };
+            let expected = |write, exec| match can_be_mended {
+                true => UserFault::Page { write, exec },
+                false => UserFault::Signal(SIGBUS),
+            };
+            let found = exceptions::of_user(FROM_USER, &regs);
+            let right = expected(is_write && !is_maintenance, false);
+            check!(found == right, "syndrome {esr:#x}: {found:?}, not {right:?}");
+            let found = exceptions::of_user(FETCH_FROM_USER, &regs);
+            check!(found == expected(false, true), "syndrome {esr:#x} of a fetch: {found:?}");
+        }
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! i386: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod sweep;
@@ -8,7 +9,7 @@ pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
-use super::pc::{every_instruction, first_instruction};
+use super::pc::{control, every_instruction, firmware, first_instruction, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -44,6 +45,8 @@ table! {
         first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
         first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,
         first_instruction::b2_a_backtrace_through_a_function_without_frames_says_that_a_frame_may_be_missing,
+        firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
+        flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
         tss::x1_the_loaded_task_state_segments_have_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,
@@ -61,6 +64,19 @@ table! {
         every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         sysenter::x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
         sysenter::x2_sysenter_with_the_trap_flag_set_is_a_call_like_any_other,
+        nmi::i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back,
+        nmi::i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
+        control::u1_every_cpu_has_the_control_registers_of_the_table,
+        control::u1_a_control_register_that_was_left_otherwise_is_set,
+        control::u1_what_is_written_once_is_read_only,
+        control::u1_p8_no_entry_keeps_the_flags_that_a_program_chose,
+        control::u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination,
+        control::u1_the_old_interrupt_controllers_raise_no_exception,
+        control::u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay,
     ],
-    own: []
+    own: [
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
+    ]
 }

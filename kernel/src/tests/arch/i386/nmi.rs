@@ -16,9 +16,14 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 
 pub use crate::tests::arch::pc::nmi::{
+    i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
+    i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back,
     i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
     i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
     i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
+    o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
+    o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
+    o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
 };
 
 static FRAME: AtomicUsize = AtomicUsize::new(0);
@@ -90,7 +95,7 @@ pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
         unsafe { core::arch::asm!("int {}", const MACHINE_CHECK) };
     }
     clear();
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     let outcome = (1..=2).try_for_each(|number| {
         sched::spawn_kernel("broken", body, 0).map_err(|e| alloc::format!("{e:?}"))?.join();
         check!(COUNT.load(Ordering::Relaxed) == number, "{COUNT:?} machine checks");
@@ -101,7 +106,7 @@ pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
         check!(frame + size_of::<SavedRegs>() == interrupted, "{frame:#x} below {interrupted:#x}");
         Ok(())
     });
-    kstack::hooks::install(&crate::hooks::HOOKS);
+    crate::tests::support::install_hooks(&crate::hooks::HOOKS);
     outcome
 }
 

@@ -143,6 +143,12 @@ pub(super) extern "C" fn trapped_sysenter() {
 #[unsafe(naked)]
 pub(in crate::tests::arch) extern "C" fn known_program() {
     naked_asm!(
+        // What an entry does about this flag is swept too.
+        "pushfd",
+        "or dword ptr [esp], {alignment_check}",
+        "popfd",
+        // A word that it may wait for.
+        "mov dword ptr [esp - {word}], 0",
         "mov dword ptr [esp - {back}], 1",
         "mov ebx, 0x1002",
         "mov ecx, 0x1003",
@@ -161,6 +167,8 @@ pub(in crate::tests::arch) extern "C" fn known_program() {
         "mov eax, 1",
         "int 0x80",
         back = const 16,
+        alignment_check = const 1 << 18,
+        word = const size_of::<usize>(),
     )
 }
 
@@ -189,4 +197,44 @@ pub(in crate::tests::arch) fn check_known_program(
     let others = (regs.eax, regs.ecx);
     check!(!exception || others == (0x1001, 0x1003), "eax, ecx: {others:x?}");
     Ok(())
+}
+
+/// Flags that a program may set and that the kernel must not run with: direction, nested task, alignment check.
+pub(in crate::tests::arch) const FLAGS_OF_A_PROGRAM: usize = 1 << 10 | 1 << 14 | 1 << 18;
+
+/// The flags, here.
+#[inline(always)]
+pub(in crate::tests::arch) fn flags() -> usize {
+    let flags: usize;
+    // SAFETY: (1) only reads.
+    unsafe { core::arch::asm!("pushfd", "pop {}", out(reg) flags, options(preserves_flags)) };
+    flags
+}
+
+/// Whether a program had set them.
+pub(in crate::tests::arch) fn has_flags(regs: &SavedRegs) -> bool {
+    regs.eflags as usize & FLAGS_OF_A_PROGRAM == FLAGS_OF_A_PROGRAM
+}
+
+/// The same as [`spin`] with these flags set, and system call 0 before.
+#[unsafe(naked)]
+pub(in crate::tests::arch) extern "C" fn spin_with_flags() {
+    naked_asm!(
+        "pushfd",
+        "or dword ptr [esp], {flags}",
+        "popfd",
+        // The word that it waits for.
+        "mov dword ptr [esp - {word}], 0",
+        "xor esi, esi",
+        "xor eax, eax",
+        "int 0x80",
+        "2:",
+        "inc esi",
+        "cmp dword ptr [edi], 0",
+        "je 2b",
+        "mov eax, 1",
+        "int 0x80",
+        flags = const FLAGS_OF_A_PROGRAM,
+        word = const size_of::<usize>(),
+    )
 }

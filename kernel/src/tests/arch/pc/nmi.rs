@@ -3,10 +3,11 @@
 //! Where they land is each tree's: an interrupt stack table is used or there is none.
 
 use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, cpu_tables, irqchip};
+use crate::arch::{cpu, cpu_tables, irqchip, step};
+use crate::provoke::{self, How};
 use crate::softirq::{self, Softirq};
 use crate::tests::arch::registers::{self, Registers};
-use crate::tests::arch::{EXPECTED, user_code};
+use crate::tests::arch::{EXPECTED, sweep, user_code};
 use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
 use crate::tests::support::{check_mapping, kind_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, Seen, UserThread};
@@ -14,7 +15,7 @@ use crate::tests::{Outcome, check};
 use crate::{backtrace, cpu_stacks, cpus, interrupts, sched, time};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::{AddrRange, ByteSize};
 use kstack_core::kind::StackKind;
 
@@ -226,4 +227,124 @@ pub(in crate::tests::arch) fn hit_user_mode(handler: fn(&mut SavedRegs)) -> Resu
     let nmi = seen.ok_or("no NMI")?;
     user_mode::check_at_top(&nmi)?;
     Ok(nmi)
+}
+
+static WATCHED: AtomicU32 = AtomicU32::new(0);
+
+/// Has a breakpoint.
+#[inline(never)]
+fn watched() -> u32 {
+    core::hint::black_box(WATCHED.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Executes [`watched`] under a breakpoint, with known registers around it, and again in the handler of its debug exception: there by
+/// `again`. Both exceptions are taken, once each, and every register is as before.
+fn nested_debug_exceptions(again: fn(&mut SavedRegs)) -> Outcome {
+    static AGAIN: AtomicUsize = AtomicUsize::new(0);
+    clear();
+    WATCHED.store(0, Ordering::Relaxed);
+    AGAIN.store(again as usize, Ordering::Relaxed);
+    interrupts::set_debug_probe(Some(|regs| {
+        sweep::resume(regs);
+        let before = *regs;
+        match COUNT.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                // SAFETY: (1) stored above, of this type.
+                let again = unsafe {
+                    core::mem::transmute::<usize, fn(&mut SavedRegs)>(AGAIN.load(Ordering::Relaxed))
+                };
+                again(regs);
+            }
+            // What a handler does that lands on its own first frame: it would never end.
+            20.. => step::set_breakpoint(None),
+            _ => {}
+        }
+        if *regs != before {
+            WRONG.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    interrupts::set_probe(Some(|_| {
+        step::set_breakpoint(Some(watched as *const () as usize));
+        watched();
+        step::set_breakpoint(None);
+    }));
+    let mut after = Registers::default();
+    registers::across_an_interrupt(&mut after);
+    interrupts::set_probe(None);
+    interrupts::set_debug_probe(None);
+    let (watched, exceptions) = (WATCHED.load(Ordering::Relaxed), COUNT.load(Ordering::Relaxed));
+    check!(exceptions == 2, "{exceptions} debug exceptions, not 2; it ran {watched} times");
+    check!(watched == 2, "it ran {watched} times");
+    check!(WRONG.load(Ordering::Relaxed) == 0, "a frame was written over");
+    check!(after.are_known(), "afterwards {after:x?}");
+    Ok(())
+}
+
+/// Red if the second one lands on the first one's frame: the first goes back to itself then, for ever.
+pub fn i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back() -> Outcome {
+    nested_debug_exceptions(|_| {
+        watched();
+    })
+}
+
+/// The same with an NMI in between: the debug exception of its handler must not take the debug stack for free.
+pub fn i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back() -> Outcome {
+    interrupts::set_nmi_probe(Some(|_| {
+        watched();
+    }));
+    let outcome = nested_debug_exceptions(|_| {
+        send_to_this_cpu();
+        // It comes at once: nothing holds it back in a debug handler.
+        for _ in 0..100_000_000_u32 {
+            if WATCHED.load(Ordering::Acquire) > 0 {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+    });
+    interrupts::set_nmi_probe(None);
+    outcome
+}
+
+/// The thread that was interrupted could be ended if it were not for the NMI.
+pub fn o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine() -> Outcome {
+    control!(
+        "expect o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine stack=nmi-body side=below cause=guard-hit \
+         consequence=stop-system victim=main reliable=yes running=0 backtrace~=recurse_until_overflow"
+    );
+    interrupts::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
+    send_to_this_cpu();
+    until("the machine has stopped", || false)
+}
+
+/// The stack is sound and the interrupted thread's guard is touched: what the thread was doing is not known.
+pub fn o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine() -> Outcome {
+    control!(
+        "expect o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine stack=thread side=below cause=guard-access \
+         consequence=stop-system victim=main running=0"
+    );
+    interrupts::set_nmi_probe(Some(|_| {
+        let guard = sched::current().stack_range().lowest.get() - 1;
+        // SAFETY: (1) none: the address is never mapped, so the read faults. That is the test.
+        core::hint::black_box(unsafe { (guard as *const u8).read_volatile() });
+    }));
+    send_to_this_cpu();
+    until("the machine has stopped", || false)
+}
+
+/// It runs on the thread's stack, which is empty. Red if what it does there is taken for the thread's.
+pub fn o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine() -> Outcome {
+    control!(
+        "expect o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine stack=thread side=below cause=guard-hit \
+         consequence=stop-system victim=in%20user%20mode running=0 backtrace~=recurse_until_overflow"
+    );
+    interrupts::set_nmi_probe(Some(|regs| {
+        if regs.from_user() && user_mode::is_ours() {
+            provoke::overflow_here(How::Recursion);
+        }
+    }));
+    user_mode::with_hooks(None, || {
+        let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
+        thread.hit(irqchip::send_nmi, || false)
+    })
 }

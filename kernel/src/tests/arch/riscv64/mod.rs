@@ -1,12 +1,13 @@
 //! riscv64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod harts;
 pub(in crate::tests) mod overflow_stack;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::Expected;
+use super::{Expected, first_use};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -28,6 +29,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
 table! {
     HERE,
     shared: [
+        first_use::t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack,
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards,
         overflow_stack::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
         harts::i1_whichever_hart_is_started_first_is_cpu_0_and_all_others_come,

@@ -80,9 +80,9 @@ pub fn i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack
     interrupts::set_breakpoint_probe(Some(|regs| {
         SAVED.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
     }));
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     provoke::in_thread(How::Recursion);
-    kstack::hooks::install(&hooks::HOOKS);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
     interrupts::set_breakpoint_probe(None);
     let (handler, saved) = (HANDLER.load(Ordering::Relaxed), SAVED.load(Ordering::Relaxed));
     check!(kind_at(handler) == Some(StackKind::Overflow), "handled at {handler:#x}");
@@ -200,7 +200,7 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
         },
         ..hooks::HOOKS
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
          consequence=stop-system backtrace~=recurse_until_overflow"

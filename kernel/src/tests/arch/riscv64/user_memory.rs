@@ -65,14 +65,14 @@ pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> O
             sched::load_tables_of(sched::current());
         });
     };
-    kstack::hooks::install(&HOOKS);
+    crate::tests::support::install_hooks(&HOOKS);
     use_tables(tables.root());
     let refused = [go_to, load, store].map(|touch| {
         touch(PAGE);
         seen()
     });
     use_tables(0);
-    kstack::hooks::install(&hooks::HOOKS);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
     frames::release(frame);
     let wanted = [FETCH_PAGE_FAULT, LOAD_PAGE_FAULT, STORE_PAGE_FAULT].map(|cause| [cause, PAGE]);
     check!(refused == wanted, "executed, loaded, stored: {refused:x?}");

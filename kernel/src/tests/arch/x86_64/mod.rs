@@ -1,13 +1,15 @@
 //! x86_64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod depth;
 pub(in crate::tests) mod nmi;
+pub(in crate::tests) mod privileges;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
-use super::pc::{every_instruction, first_instruction};
+use super::pc::{control, every_instruction, firmware, first_instruction, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -42,6 +44,8 @@ table! {
         first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
         first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,
         first_instruction::b2_a_backtrace_through_a_function_without_frames_says_that_a_frame_may_be_missing,
+        firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
+        flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
         tss::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
@@ -54,6 +58,27 @@ table! {
         nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
         nmi::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
         tss::x4_user_mode_that_reads_the_task_state_segment_faults,
+        nmi::i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back,
+        nmi::i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
+        privileges::i8_u1_a_debug_exception_in_user_mode_is_handled_on_the_thread_stack,
+        privileges::i8_a_machine_check_is_handled_on_its_own_stack,
+        privileges::i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel,
+        privileges::u1_p8_a_system_call_of_compatibility_mode_is_refused,
+        privileges::u1_x1_loading_the_tables_leaves_nothing_of_what_was_there,
+        privileges::u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it,
+        privileges::u1_s1_a_program_starts_with_no_selector_of_another,
+        privileges::u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret,
+        control::u1_every_cpu_has_the_control_registers_of_the_table,
+        control::u1_a_control_register_that_was_left_otherwise_is_set,
+        control::u1_what_is_written_once_is_read_only,
+        control::u1_p8_no_entry_keeps_the_flags_that_a_program_chose,
+        control::u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination,
+        control::u1_the_old_interrupt_controllers_raise_no_exception,
+        control::u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay,
     ],
-    own: []
+    own: [
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
+        nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
+    ]
 }

@@ -12,9 +12,14 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 
 pub use crate::tests::arch::pc::nmi::{
+    i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
+    i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back,
     i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
     i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
     i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
+    o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
+    o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
+    o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
 };
 
 static FRAME: AtomicUsize = AtomicUsize::new(0);

@@ -74,7 +74,7 @@ pub fn work_for(function: &str) -> &'static [Work] {
         // Not the second kind: see the head.
         &[Work::Nmi]
     } else if is("::nmi::") {
-        &[Work::Nmi, Work::NmiTwice]
+        &[Work::Nmi, Work::NmiTwice, Work::UserNmi]
     } else if is("syscall_entry") {
         &[Work::User]
     } else if is("first_return") || is("switch") {

@@ -113,6 +113,12 @@ pub extern "C" fn read_there() {
 #[unsafe(naked)]
 pub(in crate::tests::arch) extern "C" fn known_program() {
     naked_asm!(
+        // What an entry does about this flag is swept too.
+        "pushfq",
+        "or dword ptr [rsp], {alignment_check}",
+        "popfq",
+        // A word that it may wait for.
+        "mov qword ptr [rsp - {word}], 0",
         "mov qword ptr [rsp - {back}], 1",
         "mov ebx, 0x1002",
         "mov edx, 0x1004",
@@ -140,6 +146,8 @@ pub(in crate::tests::arch) extern "C" fn known_program() {
         "mov eax, 1",
         "syscall",
         back = const 16,
+        alignment_check = const 1 << 18,
+        word = const size_of::<usize>(),
     )
 }
 
@@ -170,4 +178,44 @@ pub(in crate::tests::arch) fn check_known_program(
     let others = (regs.rax, regs.rcx, regs.r11);
     check!(!exception || others == (0x1001, 0x1003, 0x100b), "rax, rcx, r11: {others:x?}");
     Ok(())
+}
+
+/// Flags that a program may set and that the kernel must not run with: direction, nested task, alignment check.
+pub(in crate::tests::arch) const FLAGS_OF_A_PROGRAM: usize = 1 << 10 | 1 << 14 | 1 << 18;
+
+/// The flags, here.
+#[inline(always)]
+pub(in crate::tests::arch) fn flags() -> usize {
+    let flags: usize;
+    // SAFETY: (1) only reads.
+    unsafe { core::arch::asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
+    flags
+}
+
+/// Whether a program had set them.
+pub(in crate::tests::arch) fn has_flags(regs: &SavedRegs) -> bool {
+    regs.rflags as usize & FLAGS_OF_A_PROGRAM == FLAGS_OF_A_PROGRAM
+}
+
+/// The same as [`spin`] with these flags set, and system call 0 before.
+#[unsafe(naked)]
+pub(in crate::tests::arch) extern "C" fn spin_with_flags() {
+    naked_asm!(
+        "pushfq",
+        "or dword ptr [rsp], {flags}",
+        "popfq",
+        // The word that it waits for.
+        "mov qword ptr [rsp - {word}], 0",
+        "xor r12d, r12d",
+        "xor eax, eax",
+        "syscall",
+        "2:",
+        "inc r12",
+        "cmp qword ptr [rdi], 0",
+        "je 2b",
+        "mov eax, 1",
+        "syscall",
+        flags = const FLAGS_OF_A_PROGRAM,
+        word = const size_of::<usize>(),
+    )
 }

@@ -1,0 +1,203 @@
+//! What a PC's CPU must be able to do, asked before anything is turned on: what it lacks would end in a fault that nobody could tell of.
+//!
+//! Runs in 32-bit protected mode without paging, on x86_64 too, as the loader enters. A CPU that lacks something is told so in one
+//! sentence on both serial ports (the second one is what tools read), and the machine ends with the status for a panic.
+
+use super::power::End;
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+/// A row of the table below: where CPUID tells, and what to call it.
+#[repr(C)]
+struct Requirement {
+    leaf: u32,
+    /// In ECX; otherwise in EDX.
+    in_ecx: u32,
+    mask: u32,
+    /// The address of the sentence's end, with a NUL behind it; 0 after the last row.
+    text: u32,
+}
+
+/// What is asked of either kind of PC. `need leaf, in_ecx, bit, text`.
+macro_rules! of_every_pc {
+    () => {
+        r#"
+        need 1, 0, 4, "time stamp counter (TSC)"
+        need 1, 0, 5, "model-specific registers (MSR)"
+        need 1, 0, 6, "page tables with 64-bit entries (PAE)"
+        need 1, 0, 8, "compare-and-exchange of 8 bytes (CX8)"
+        need 1, 0, 9, "local APIC, through which interrupts come"
+        need 1, 0, 13, "global pages (PGE)"
+        need 1, 0, 24, "FXSAVE, which keeps the floating-point registers of programs (FXSR)"
+        need 1, 0, 25, "SSE registers (SSE)"
+        need 1, 0, 26, "SSE2 instructions (SSE2)"
+        need 0x80000001, 0, 20, "no-execute bit in page tables (NX), without which stacks could be executed"
+        "#
+    };
+}
+
+/// What this kind of PC needs besides, and what the rest of the crate's assembly is.
+#[cfg(target_arch = "x86_64")]
+macro_rules! of_this_pc {
+    () => {
+        // Intel's CPUs tell of SYSCALL in 64-bit mode only, of which it is a part.
+        r#"need 0x80000001, 0, 29, "64-bit mode (LM)""#
+    };
+}
+/// What this kind of PC needs besides.
+#[cfg(target_arch = "x86")]
+macro_rules! of_this_pc {
+    () => {
+        r#"need 1, 0, 11, "SYSENTER instruction (SEP)""#
+    };
+}
+/// What the rest of the crate's assembly is.
+#[cfg(target_arch = "x86_64")]
+macro_rules! back_to_native_code {
+    () => {
+        ".code64"
+    };
+}
+/// What the rest of the crate's assembly is.
+#[cfg(target_arch = "x86")]
+macro_rules! back_to_native_code {
+    () => {
+        ".code32"
+    };
+}
+
+global_asm!(
+    ".macro need leaf, in_ecx, bit, text:vararg",
+    ".section .boot.data.texts, \"aw\"",
+    "77: .asciz \\text",
+    ".section .boot.data.requirements, \"aw\"",
+    ".long \\leaf, \\in_ecx, 1 << \\bit, 77b",
+    ".endm",
+    ".section .boot.data.requirements, \"aw\"",
+    ".balign 4",
+    "boot_requirements:",
+    of_this_pc!(),
+    of_every_pc!(),
+    ".long 0, 0, 0, 0",
+    ".purgem need",
+    ".section .boot.data.texts, \"aw\"",
+    "boot_no_cpuid: .asciz \"CPUID instruction\"",
+    "boot_lacks: .asciz \"\\2\\r\\nkernel panic: this CPU lacks what the kernel needs: \"",
+    "boot_line_end: .asciz \"\\r\\n\"",
+    // 115200 baud, 8N1, queues on: register, value.
+    "boot_serial: .byte 1, 0, 3, 0x80, 0, 1, 1, 0, 3, 3, 2, 0xc7, 4, 0x0b",
+    "boot_serial_end:",
+    ".balign 16",
+    ".skip 128",
+    ".globl boot_early_stack_top",
+    "boot_early_stack_top:",
+
+    ".section .boot.text, \"ax\"",
+    ".code32",
+    // In: paging off, a stack of a few words. Returns if the CPU will do. Keeps edi; uses all others.
+    ".globl boot_check_cpu",
+    "boot_check_cpu:",
+    // There is CPUID if the flag ID (bit 21) can be changed (Intel SDM vol. 1, 3.4.3.4).
+    "pushfd",
+    "pop eax",
+    "mov ecx, eax",
+    "xor eax, 0x200000",
+    "push eax",
+    "popfd",
+    "pushfd",
+    "pop eax",
+    "xor eax, ecx",
+    "mov esi, offset boot_no_cpuid",
+    "test eax, 0x200000",
+    "jz boot_refuse",
+    "mov ebp, offset boot_requirements",
+    "2:",
+    "mov esi, [ebp + {text}]",
+    "test esi, esi",
+    "jz 4f",
+    // The highest leaf of this range; a CPU that does not know the range answers with something lower.
+    "mov eax, [ebp + {leaf}]",
+    "and eax, 0x80000000",
+    "cpuid",
+    "cmp eax, [ebp + {leaf}]",
+    "jb boot_refuse",
+    "mov eax, [ebp + {leaf}]",
+    "xor ecx, ecx",
+    "cpuid",
+    "cmp dword ptr [ebp + {in_ecx}], 0",
+    "je 3f",
+    "mov edx, ecx",
+    "3:",
+    "test edx, [ebp + {mask}]",
+    "jz boot_refuse",
+    "add ebp, {row_bytes}",
+    "jmp 2b",
+    "4:",
+    "ret",
+
+    // In: esi = what is missing. Does not return.
+    "boot_refuse:",
+    "mov edi, esi",
+    "mov ebx, {console}",
+    "call boot_refuse_on",
+    "mov ebx, {control}",
+    "call boot_refuse_on",
+    "mov eax, {panic}",
+    "mov edx, {exit_port}",
+    "out dx, eax",
+    "5:",
+    "cli",
+    "hlt",
+    "jmp 5b",
+    // In: ebx = a serial port, or where there is none: that reads as one with room. edi = what is missing.
+    "boot_refuse_on:",
+    "mov ecx, offset boot_serial",
+    "2:",
+    "movzx edx, byte ptr [ecx]",
+    "add edx, ebx",
+    "inc ecx",
+    "mov al, [ecx]",
+    "out dx, al",
+    "inc ecx",
+    "cmp ecx, offset boot_serial_end",
+    "jb 2b",
+    "mov esi, offset boot_lacks",
+    // Tools read whole lines: the mark of where the kernel's words begin is for the console.
+    "cmp ebx, {console}",
+    "je 2f",
+    "add esi, 3",
+    "2:",
+    "call boot_say",
+    "mov esi, edi",
+    "call boot_say",
+    "mov esi, offset boot_line_end",
+    // In: esi = text, ebx = port. Uses eax, ecx, edx, esi.
+    "boot_say:",
+    "mov cl, [esi]",
+    "test cl, cl",
+    "jz 4f",
+    "lea edx, [ebx + {line_status}]",
+    "3:",
+    "in al, dx",
+    "test al, 0x20",
+    "jz 3b",
+    "mov edx, ebx",
+    "mov al, cl",
+    "out dx, al",
+    "inc esi",
+    "jmp boot_say",
+    "4:",
+    "ret",
+    back_to_native_code!(),
+    ".text",
+    leaf = const offset_of!(Requirement, leaf),
+    in_ecx = const offset_of!(Requirement, in_ecx),
+    mask = const offset_of!(Requirement, mask),
+    text = const offset_of!(Requirement, text),
+    row_bytes = const size_of::<Requirement>(),
+    line_status = const 5,
+    console = const 0x3f8,
+    control = const 0x2f8,
+    panic = const End::Panic as u32,
+    exit_port = const 0xf4,
+);

@@ -1,0 +1,38 @@
+//! The first use of a stack by a CPU, where a CPU may fault on a page that has just been mapped: see `ABSENT_IS_REMEMBERED`.
+
+use crate::cpus;
+use crate::sched;
+use crate::stacks;
+use crate::tests::{Outcome, check};
+use alloc::format;
+use alloc::vec::Vec;
+use kstack::first_frame::Start;
+use kstack_core::cache::CACHE_STACKS;
+
+extern "C" fn end(_: usize) {
+    sched::exit_current()
+}
+
+/// More threads than stacks are parked, so that some stacks are mapped now; none of them has run when it is looked at. Red if the CPU
+/// that builds the first frame writes to a stack that it has not made itself coherent with: then no CPU is.
+pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> Outcome {
+    const FRESH: usize = 8;
+    let parked = stacks::depot_counts().0 as usize + CACHE_STACKS * cpus::online().count();
+    let mut threads = Vec::new();
+    for _ in 0..parked + FRESH {
+        let start = Start::Kernel { function: end, argument: 0 };
+        let thread = sched::create_unstarted("first frame", None, start);
+        threads.push(thread.map_err(|error| format!("{error:?}"))?);
+    }
+    let is_alone = |thread: &sched::Thread| {
+        let record = stacks::registry().record(thread.stack_ref().slot);
+        cpus::online().all(|cpu| record.needs_flush(cpu.id()))
+    };
+    let alone = threads.iter().filter(|thread| is_alone(thread)).count();
+    for thread in &threads {
+        sched::start(thread);
+        thread.join();
+    }
+    check!(alone == 0, "no CPU is coherent with {alone} of {} stacks", threads.len());
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Programs that mean harm: attacks one by one, and a fuzzer of all system calls. Whatever they do ends in errors or in their own
+//! deaths, and nothing of them stays: frames, stacks, processes and the heap are as before.
+
+use super::support::{make_arena_tables_for, settled_frames, until};
+use super::{Outcome, check};
+use crate::memory::{heap, stack_pages};
+use crate::process::{self, run_captured};
+use crate::{log, options, sched, stacks};
+use alloc::format;
+use alloc::string::String;
+use kstack_core::pool::Census;
+
+/// More stacks than hostile programs have at a time here.
+const STACKS: usize = 1024;
+/// What tables that grow with the number of threads and processes may keep of the heap.
+const KEPT_HEAP: usize = 96 << 10;
+/// Calls of the fuzzer in the tests.
+const CALLS: u64 = 60_000;
+const SEED: u64 = 7;
+
+/// What must be the same afterwards.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    frames: usize,
+    census: Census,
+    charged: usize,
+    threads: usize,
+    heap: usize,
+}
+
+impl State {
+    /// Once nothing is on its way out any more.
+    fn now() -> Result<Self, String> {
+        let frames = settled_frames()?;
+        Ok(Self {
+            frames,
+            census: stacks::census(),
+            charged: stack_pages::charged_bytes(),
+            threads: sched::thread_count(),
+            heap: heap::allocated_bytes(),
+        })
+    }
+
+    fn check_same(&self, after: &Self) -> Outcome {
+        let same = self.frames == after.frames
+            && self.census.live == after.census.live
+            && self.census.ending == after.census.ending
+            && self.charged == after.charged
+            && self.threads == after.threads
+            && after.heap <= self.heap + KEPT_HEAP;
+        check!(same, "before: {self:?}\nafter: {after:?}");
+        check!(heap::unkept_promises() == 0, "the heap's promises were not asked for");
+        Ok(())
+    }
+}
+
+/// Runs one of the programs, and compares what there is before and after.
+fn run(program: &str, attack: &str) -> Outcome {
+    make_arena_tables_for(STACKS)?;
+    let before = State::now()?;
+    let path = format!("/kstack/bin/{program}");
+    let argv = [program.as_bytes(), attack.as_bytes()];
+    let (status, output) = run_captured(&path, &argv).map_err(|error| format!("{error}"))?;
+    let output = String::from_utf8_lossy(&output);
+    check!(status == 0, "{attack}: status {status}: {output}");
+    before.check_same(&State::now()?)
+}
+
+pub fn u1_p8_any_number_of_pieces_is_read_and_written() -> Outcome {
+    run("file-attacks", "vectors")
+}
+
+pub fn u1_names_move_as_on_linux_and_a_deep_tree_harms_nothing() -> Outcome {
+    run("file-attacks", "names")
+}
+
+/// Red when a child's registers are those of a fresh program.
+pub fn u1_s1_a_child_has_its_parents_floating_point() -> Outcome {
+    run("file-attacks", "floats")
+}
+
+pub fn u1_p8_a_read_of_nothing_is_a_sigsegv_to_the_parent() -> Outcome {
+    run("file-attacks", "deaths")
+}
+
+pub fn u1_links_take_their_part_of_the_heap_and_can_be_removed_again() -> Outcome {
+    run("file-attacks", "heap")
+}
+
+pub fn u1_a_process_that_can_be_killed_dies_of_it() -> Outcome {
+    run("attacks", "born")
+}
+
+pub fn u1_exit_group_wins_against_clone() -> Outcome {
+    run("attacks", "endings")
+}
+
+pub fn u1_a_child_is_given_to_one_waiter() -> Outcome {
+    run("attacks", "waiters")
+}
+
+pub fn u1_numbers_of_threads_groups_and_processes_mean_one_thing() -> Outcome {
+    run("attacks", "numbers")
+}
+
+/// Red when the kernel forgets to clear the word, or to wake those who sleep on it.
+pub fn u1_p2_the_end_of_a_thread_clears_its_word_and_wakes() -> Outcome {
+    run("attacks", "threads")
+}
+
+pub fn u1_p2_execve_ends_the_other_threads() -> Outcome {
+    run("attacks", "start")
+}
+
+/// Red, by silence, when user mode is never preempted: the test itself then has no CPU.
+pub fn u1_programs_that_never_call_the_kernel_are_preempted() -> Outcome {
+    run("attacks", "spinners")
+}
+
+/// Over the limit of stacks: red when a clone that failed leaves a process.
+pub fn u1_t7_t11_a_fork_that_fails_leaves_no_process() -> Outcome {
+    make_arena_tables_for(STACKS)?;
+    let before = State::now()?;
+    let limit = stack_pages::set_limit(stack_pages::charged_bytes() + (2 << 20));
+    let ran = run_captured("/kstack/bin/attacks", &[b"attacks", b"many"]);
+    stack_pages::set_limit(limit);
+    let (status, output) = ran.map_err(|error| format!("{error}"))?;
+    check!(status == 0, "status {status}: {}", String::from_utf8_lossy(&output));
+    before.check_same(&State::now()?)?;
+    check!(process::all().is_empty(), "{} processes are left", process::all().len());
+    Ok(())
+}
+
+/// What heap there is goes to one list: everything a program asks for fails, and says so.
+pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
+    use crate::memory::fallible;
+    use alloc::vec::Vec;
+    let mut taken: Vec<Vec<u8>> = Vec::with_capacity(512);
+    let mut size = 32 << 20;
+    while size >= 64 && taken.len() < taken.capacity() {
+        let mut block = Vec::new();
+        match block.try_reserve_exact(size) {
+            Ok(()) => taken.push(block),
+            Err(_) => size /= 2,
+        }
+    }
+    let boxed = fallible::boxed([0_u8; 512]).is_ok();
+    let shared = fallible::shared([0_u8; 512]).is_ok();
+    let text = fallible::bytes(&[0; 4096]).is_ok();
+    let thread = sched::spawn_kernel("no room", |_| (), 0).map(|thread| thread.join());
+    let program = run_captured("/bin/busybox", &[b"true"]).map(|(status, _)| status);
+    drop(taken);
+    check!(!boxed && !shared && !text, "room was found: {boxed} {shared} {text}");
+    let _may_fit = thread;
+    check!(program.is_err(), "a program has started: {program:?}");
+    let (status, _) = run_captured("/bin/busybox", &[b"true"]).map_err(|e| format!("{e}"))?;
+    check!(status == 0, "status {status} with room again");
+    Ok(())
+}
+
+/// An unknown call is logged by number and name, once.
+pub fn u1_p8_an_unknown_call_is_logged_once() -> Outcome {
+    process::syscall::forget_logged();
+    log::record_lines(true);
+    let ran = run_captured("/kstack/bin/bad-pointers", &[b"bad-pointers"]);
+    let lines = log::record_lines(false);
+    let (status, _) = ran.map_err(|error| format!("{error}"))?;
+    check!(status == 0, "status {status}");
+    let told = |what: &str| lines.lines().filter(|line| line.contains(what)).count();
+    check!(told("(unshare) is not there: ENOSYS") == 1, "unshare: {lines}");
+    check!(told("9999 (no such call) is not there: ENOSYS") == 1, "9999: {lines}");
+    Ok(())
+}
+
+/// Processes that a signal ends are told, and a program cannot fill the log with them.
+pub fn u1_deaths_are_logged_and_not_without_end() -> Outcome {
+    log::record_lines(true);
+    let command = b"i=0; while [ $i -lt 60 ]; do sh -c 'kill -SEGV $$'; i=$((i+1)); done";
+    let killed = run_captured("/kstack/bin/file-attacks", &[b"file-attacks", b"deaths"]);
+    let ran = run_captured("/bin/busybox", &[b"sh", b"-c", command]);
+    let lines = log::record_lines(false);
+    killed.map_err(|error| format!("{error}"))?;
+    ran.map_err(|error| format!("{error}"))?;
+    let told = lines.lines().filter(|line| line.contains("is killed by signal 11")).count();
+    check!((1..=40).contains(&told), "{told} deaths were told: {lines}");
+    Ok(())
+}
+
+/// Makes so many calls; what is there before and after.
+fn fuzz(seed: u64, calls: u64, run: impl FnOnce(&str, &str) -> Result<i32, String>) -> Outcome {
+    make_arena_tables_for(STACKS)?;
+    let before = State::now()?;
+    let status = run(&format!("{seed}"), &format!("{calls}"))?;
+    check!(status == 0, "the fuzzer's status is {status}");
+    until("every process has ended", || process::all().is_empty())?;
+    let after = State::now()?;
+    log!("fuzz: before {before:?}");
+    log!("fuzz: after  {after:?}");
+    before.check_same(&after)
+}
+
+pub fn u1_system_calls_with_any_arguments_break_nothing() -> Outcome {
+    fuzz(SEED, CALLS, |seed, calls| {
+        let argv = [b"fuzz", seed.as_bytes(), calls.as_bytes()];
+        let (status, output) =
+            run_captured("/kstack/bin/fuzz", &argv).map_err(|error| format!("{error}"))?;
+        log!("{}", String::from_utf8_lossy(&output).trim_end());
+        Ok(status)
+    })
+}
+
+/// `mode=fuzz calls=N seed=S`: the same by command, with its progress on the console.
+pub fn fuzz_by_command() {
+    let number = |name: &str| options::get(name).and_then(|text| text.parse().ok());
+    let (calls, seed) = (number("calls").unwrap_or(CALLS), number("seed").unwrap_or(SEED));
+    let outcome = fuzz(seed, calls, |seed, calls| {
+        let argv = [b"fuzz", seed.as_bytes(), calls.as_bytes()];
+        process::run("/kstack/bin/fuzz", &argv).map_err(|error| format!("{error}"))
+    });
+    match outcome {
+        Ok(()) => control!("exit 0"),
+        Err(message) => {
+            log!("fuzz: {message}");
+            control!("exit 1");
+        }
+    }
+    control!("end");
+}

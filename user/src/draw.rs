@@ -1,0 +1,378 @@
+//! Arguments for system calls, drawn from a seed: those that a call expects, and now and then what no sound program would pass.
+
+use crate::arch;
+
+/// Numbers drawn from a seed (xorshift).
+#[derive(Clone, Debug)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// The same seed gives the same numbers.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Any number.
+    pub fn any(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below this one, which is not 0.
+    pub fn below(&mut self, top: usize) -> usize {
+        ((self.any() >> 33) % top as u64) as usize
+    }
+
+    /// True once in so many times.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    /// One of these.
+    pub fn of<T: Copy>(&mut self, these: &[T]) -> T {
+        these[self.below(these.len())]
+    }
+}
+
+/// Where the fuzzer lets memory be mapped, unmapped and protected.
+pub const ARENA: usize = 0x2000_0000;
+/// Its bytes.
+pub const ARENA_BYTES: usize = 32 << 20;
+const PAGE: usize = 4096;
+/// The highest number of a descriptor that is drawn as one.
+const FILES: usize = 12;
+/// Bytes of the buffer that calls read and write.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// Paths to files that are there and stay.
+const FIXED_PATHS: [&core::ffi::CStr; 12] = [
+    c"/proc/self/maps",
+    c"/proc/self/status",
+    c"/proc/self/stack",
+    c"/proc/self/cmdline",
+    c"/proc/meminfo",
+    c"/proc/kstack/stacks",
+    c"/proc",
+    c"/proc/self",
+    c"/dev/zero",
+    c"/dev/null",
+    c"/",
+    c"/bin/busybox",
+];
+/// Paths to what is made, renamed and removed: below the current directory, which is the worker's own, and one that all share.
+const OWN_PATHS: [&core::ffi::CStr; 14] = [
+    c"a",
+    c"b",
+    c"c",
+    c"a/a",
+    c"a/b",
+    c"b/a",
+    c"b/c",
+    c"a/a/a",
+    c"c/./c",
+    c"d",
+    c"/tmp/fuzz/all",
+    c"/tmp/fuzz/all/a",
+    c"/tmp/fuzz/all/b",
+    c"",
+];
+
+/// What arguments point to.
+#[repr(C, align(4096))]
+#[derive(Debug)]
+pub struct Places {
+    buffer: [u8; BUFFER_BYTES],
+    vector: [[usize; 2]; 8],
+    time: [u64; 4],
+    polled: [u64; 8],
+    strings: [usize; 6],
+    long_name: [u8; 400],
+    /// Words to sleep on.
+    pub words: [u32; 4],
+}
+
+impl Places {
+    /// Empty ones.
+    pub const fn new() -> Self {
+        Self {
+            buffer: [0; BUFFER_BYTES],
+            vector: [[0; 2]; 8],
+            time: [0; 4],
+            polled: [0; 8],
+            strings: [0; 6],
+            long_name: [b'n'; 400],
+            words: [0; 4],
+        }
+    }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a call expects, a letter for each argument; the fuzzer knows what the letters mean. A call that is not here gets anything.
+const SHAPES: &[(&str, &str)] = &[
+    ("Read", "fbl"),
+    ("Write", "fbl"),
+    ("Open", "pom"),
+    ("Close", "f"),
+    ("Stat", "pb"),
+    ("Fstat", "fb"),
+    ("Lstat", "pb"),
+    ("Poll", "Dcn"),
+    ("Lseek", "fOe"),
+    ("Mmap", "azPMfz"),
+    ("Mprotect", "azP"),
+    ("Munmap", "az"),
+    ("Brk", "B"),
+    ("RtSigaction", "sbbn"),
+    ("RtSigprocmask", "nbbn"),
+    ("Ioctl", "frb"),
+    ("Pread64", "fblO"),
+    ("Readv", "fic"),
+    ("Writev", "fic"),
+    ("Access", "pn"),
+    ("Pipe", "b"),
+    ("SchedYield", ""),
+    ("Mremap", "azzn"),
+    ("Madvise", "azn"),
+    ("Dup", "f"),
+    ("Dup2", "ff"),
+    ("Pause", ""),
+    ("Nanosleep", "tb"),
+    ("Getpid", ""),
+    ("Sendfile", "ff0l"),
+    ("Clone", "gxbbx"),
+    ("Fork", ""),
+    ("Vfork", ""),
+    ("Execve", "Evv"),
+    ("Exit", "n"),
+    ("Wait4", "kbwb"),
+    ("Kill", "ks"),
+    ("Uname", "b"),
+    ("Fcntl", "fCn"),
+    ("Fsync", "f"),
+    ("Ftruncate", "fO"),
+    ("Getcwd", "bl"),
+    ("Chdir", "W"),
+    ("Rename", "WW"),
+    ("Mkdir", "Wm"),
+    ("Rmdir", "W"),
+    ("Creat", "Wm"),
+    ("Unlink", "W"),
+    ("Symlink", "WW"),
+    ("Readlink", "pbl"),
+    ("Chmod", "Wm"),
+    ("Fchmod", "fm"),
+    ("Chown", "Wnn"),
+    ("Fchown", "fnn"),
+    ("Lchown", "Wnn"),
+    ("Umask", "m"),
+    ("Gettimeofday", "bb"),
+    ("Getrlimit", "nb"),
+    ("Getrusage", "nb"),
+    ("Sysinfo", "b"),
+    ("Times", "b"),
+    ("Setpgid", "kk"),
+    ("Getpgid", "k"),
+    ("Getsid", "k"),
+    ("RtSigpending", "bn"),
+    ("RtSigsuspend", "bn"),
+    ("Sigaltstack", "bb"),
+    ("Statfs", "pb"),
+    ("Getpriority", "nn"),
+    ("Prctl", "nxxxx"),
+    ("ArchPrctl", "Hx"),
+    ("Tkill", "ks"),
+    ("Time", "b"),
+    ("Futex", "uqnt"),
+    ("SchedGetaffinity", "klb"),
+    ("Getdents64", "fbl"),
+    ("SetTidAddress", "b"),
+    ("ClockGettime", "nb"),
+    ("ClockGetres", "nb"),
+    ("ClockNanosleep", "nntb"),
+    ("ExitGroup", "n"),
+    ("Tgkill", "kks"),
+    ("Openat", "dpom"),
+    ("Mkdirat", "dWm"),
+    ("Newfstatat", "dpbn"),
+    ("Unlinkat", "dWR"),
+    ("Renameat", "dWdW"),
+    ("Symlinkat", "WdW"),
+    ("Readlinkat", "dpbl"),
+    ("Fchmodat", "dWm"),
+    ("Faccessat", "dpn"),
+    ("Ppoll", "Dctb"),
+    ("SetRobustList", "bn"),
+    ("Rseq", "bnnn"),
+    ("Utimensat", "dWbn"),
+    ("Dup3", "ffo"),
+    ("Pipe2", "bo"),
+    ("Prlimit64", "knbb"),
+    ("Getrandom", "bln"),
+    ("Faccessat2", "dpnn"),
+    ("Statx", "dpnnb"),
+    ("Llseek", "fnnbe"),
+    ("ClockGettime64", "nb"),
+    ("ClockGetres64", "nb"),
+    ("ClockNanosleep64", "nnTb"),
+    ("Futex64", "uqnT"),
+    ("SetThreadArea", "b"),
+    ("CacheFlush", "aan"),
+];
+
+/// What a call expects.
+pub fn shape(name: &[u8]) -> &'static str {
+    SHAPES.iter().find(|(known, _)| known.as_bytes() == name).map_or("xxxxxx", |(_, shape)| shape)
+}
+
+/// Draws arguments.
+#[derive(Debug)]
+pub struct Arguments<'p> {
+    /// Where the numbers come from.
+    pub draw: Draw,
+    /// What they point to.
+    pub places: &'p mut Places,
+    /// Numbers of processes that there are, or were.
+    pub processes: [usize; 8],
+}
+
+impl Arguments<'_> {
+    /// What no sound program passes.
+    pub fn evil(&mut self) -> usize {
+        match self.draw.below(8) {
+            0 => self
+                .draw
+                .of(&[0, 1, 2, 3, 7, 8, 63, 64, 65, 255, 256, 1023, 1024, 4095, 4096, 4097]),
+            1 => usize::MAX - self.draw.below(9000),
+            2 => self.draw.of(&arch::BAD_ADDRESSES),
+            3 => 1_usize.rotate_right(self.draw.below(8) as u32 + 1),
+            4 => 0x7fff_f000 + self.draw.below(8192),
+            5 => self.draw.any() as u32 as usize,
+            6 => (self.draw.any() as i32) as isize as usize,
+            _ => self.draw.any() as usize,
+        }
+    }
+
+    /// Six arguments of this shape.
+    pub fn of_shape(&mut self, shape: &str) -> [usize; 6] {
+        let mut arguments = [0; 6];
+        let mut letters = shape.bytes();
+        for argument in &mut arguments {
+            let letter = letters.next().unwrap_or(b'0');
+            *argument = if self.draw.once_in(12) { self.evil() } else { self.of_kind(letter) };
+        }
+        arguments
+    }
+
+    fn buffer(&mut self) -> usize {
+        match self.draw.below(8) {
+            0 => ARENA + self.draw.below(ARENA_BYTES),
+            _ => self.places.buffer.as_ptr().addr() + self.draw.below(BUFFER_BYTES / 2),
+        }
+    }
+
+    fn length(&mut self) -> usize {
+        let top = self.draw.of(&[2, 16, 64, 600, 4096, BUFFER_BYTES / 2]);
+        self.draw.below(top)
+    }
+
+    fn page(&mut self) -> usize {
+        ARENA + self.draw.below(ARENA_BYTES / PAGE) * PAGE
+    }
+
+    fn own_path(&mut self) -> usize {
+        match self.draw.below(40) {
+            0 => self.places.long_name.as_ptr().addr(),
+            _ => self.draw.of(&OWN_PATHS).as_ptr().addr(),
+        }
+    }
+
+    /// An argument of one kind.
+    fn of_kind(&mut self, letter: u8) -> usize {
+        match letter {
+            b'0' => 0,
+            b'f' => self.draw.below(FILES),
+            b'd' if self.draw.once_in(4) => self.draw.below(FILES),
+            b'd' => crate::calls::HERE,
+            b'p' if self.draw.once_in(2) => self.draw.of(&FIXED_PATHS).as_ptr().addr(),
+            b'p' | b'W' => self.own_path(),
+            b'E' => self.draw.of(&[c"/bin/busybox", c"/kstack/bin/family", c"a"]).as_ptr().addr(),
+            b'v' => {
+                let name = c"true".as_ptr().addr();
+                let second = if self.draw.once_in(4) { self.evil() } else { 0 };
+                self.places.strings = [name, second, 0, 0, 0, 0];
+                self.places.strings.as_ptr().addr()
+            }
+            b'b' => self.buffer(),
+            b'l' => self.length(),
+            b'n' => self.draw.below(5),
+            b'c' => self.draw.below(9),
+            b'm' => 0o777,
+            b'o' => {
+                // Access, CREAT, EXCL, TRUNC, APPEND, CLOEXEC, DIRECTORY, NOFOLLOW
+                let extra =
+                    [0, 0, 0o100, 0o100, 0o300, 0o1000, 0o2000, 0o200_0000, 0o20_0000, 0o40_0000];
+                self.draw.below(3) | self.draw.of(&extra) | self.draw.of(&extra)
+            }
+            b'e' => self.draw.below(4),
+            b'O' => self.draw.of(&[0, 1, 511, 512, 4096, 70_000]),
+            b'a' => self.page(),
+            // All that there may be of an address space, now and then.
+            b'z' if self.draw.once_in(40) => usize::MAX >> 17 & !(PAGE - 1),
+            b'z' => self.draw.of(&[1, 1, 1, 2, 4, 16, 256, 4096]) * PAGE,
+            b'P' => self.draw.below(8),
+            // Private and anonymous mostly; fixed sometimes, or where nothing is.
+            b'M' => self.draw.of(&[0x22, 0x22, 0x32, 0x32, 0x32, 0x2, 0x12, 0x10_0022, 0x4022]),
+            b'B' if self.draw.once_in(3) => 0,
+            b'B' => self.brk_near() + self.draw.below(64) * PAGE,
+            b's' => self.draw.below(66),
+            b'k' if self.draw.once_in(8) => 0,
+            b'k' => self.draw.of(&self.processes.clone()),
+            // WNOHANG mostly.
+            b'w' => usize::from(!self.draw.once_in(16)),
+            b'R' => self.draw.of(&[0, 0x200]),
+            b'r' => 0x5400 + self.draw.below(32),
+            b'C' => self.draw.of(&[0, 1, 2, 3, 4, 1030, 5]),
+            b'H' => self.draw.of(&[0x1001, 0x1002, 0x1003, 0x1004]),
+            b'q' => self.draw.of(&[0, 1, 9, 10, 128, 129, 3]),
+            b'u' => {
+                let word = self.draw.below(self.places.words.len());
+                (&raw const self.places.words[word]).addr()
+            }
+            // Seconds, then nanoseconds: in words of the machine, or in 64 bits.
+            b't' | b'T' => {
+                let nanoseconds = self.draw.below(3_000_000) as u64;
+                let is_wide = letter == b'T' || size_of::<usize>() == 8;
+                let [seconds, rest] =
+                    if is_wide { [0, nanoseconds] } else { [nanoseconds << 32, 0] };
+                self.places.time = [seconds, rest, 0, 0];
+                self.places.time.as_ptr().addr()
+            }
+            b'i' => {
+                for i in 0..self.places.vector.len() {
+                    let base = if self.draw.once_in(16) { self.evil() } else { self.buffer() };
+                    self.places.vector[i] = [base, self.length() % 700];
+                }
+                self.places.vector.as_ptr().addr()
+            }
+            b'D' => {
+                for i in 0..self.places.polled.len() {
+                    self.places.polled[i] = self.draw.below(FILES) as u64 | 5 << 32;
+                }
+                self.places.polled.as_ptr().addr()
+            }
+            _ => self.draw.any() as usize,
+        }
+    }
+
+    /// Where the heap begins, about: behind this program.
+    fn brk_near(&self) -> usize {
+        (self.places.buffer.as_ptr().addr() + (1 << 20)) & !(PAGE - 1)
+    }
+}
