@@ -574,3 +574,33 @@ fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stac
     assert_eq!(steps[1..3], [Step::Caller(Addr::new(0)), unknown]);
     assert_eq!(steps[3..], [unknown; 3]);
 }
+
+/// Red if a step is lost or kept in the wrong place when there is no room, or if an old one stays.
+#[test]
+fn b2_a_backtrace_without_room_keeps_the_inner_steps_and_the_end_and_counts_the_rest() {
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+    for i in 0..6 {
+        let next = if i == 5 { SAVED | 1 } else { THREAD + (i + 1) * 2 * WORD };
+        machine.frame(THREAD + i * 2 * WORD, next, 0xa4 + (i << 8));
+    }
+    let walk = |kept: &mut Backtrace<4>, from: usize| {
+        let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(from));
+        kept.collect::<Rules, _, _>(&mut unwinder);
+    };
+    let mut kept = Backtrace::<4>::empty();
+    assert_eq!((kept.steps(), kept.dropped(), kept.frames(), kept.end()), (&[][..], 0, 0, None));
+    walk(&mut kept, THREAD);
+    let caller = |i: usize| (Step::Caller(Addr::new(0xa4 + (i << 8))), 1);
+    let end = (Step::End(End::Reliable), 1);
+    assert_eq!(kept.steps(), [caller(0), caller(1), caller(2), end]);
+    assert_eq!((kept.dropped(), kept.frames()), (3, 6));
+    assert_eq!(kept.end(), Some(End::Reliable));
+    assert!(!kept.is_reliable(), "three frames are missing");
+    kept.clear();
+    assert_eq!((kept.steps(), kept.dropped(), kept.frames(), kept.end()), (&[][..], 0, 0, None));
+    // What just fits is all there.
+    walk(&mut kept, THREAD + 3 * 2 * WORD);
+    assert_eq!(kept.steps(), [caller(3), caller(4), caller(5), end]);
+    assert_eq!((kept.dropped(), kept.frames()), (0, 3));
+    assert!(kept.is_reliable());
+}
