@@ -62,7 +62,7 @@ pub fn steps_here() -> Backtrace<STEPS> {
     from_fp(cpu::frame_pointer())
 }
 
-/// Where an interrupted context was, as steps.
+/// Where an interrupted context was, as steps. For the handler of the interruption.
 pub fn steps_from_regs(regs: &SavedRegs) -> Backtrace<STEPS> {
     let mut backtrace = Backtrace::empty();
     keep_steps_from_regs(regs, &mut backtrace);
@@ -73,7 +73,8 @@ pub fn steps_from_regs(regs: &SavedRegs) -> Backtrace<STEPS> {
 pub fn keep_steps_from_regs(regs: &SavedRegs, backtrace: &mut Backtrace<STEPS>) {
     backtrace.clear();
     if let Some(registry) = registry::get() {
-        unwind::from_regs(registry, regs, backtrace);
+        // SAFETY: (1) by the callers, which are the handlers that were given `regs`.
+        unsafe { unwind::from_regs(registry, regs, backtrace) };
     }
 }
 
@@ -122,13 +123,6 @@ impl<'t> Writer<'t> {
     }
 }
 
-fn print_from_fp(fp: usize, to: &mut dyn Write) {
-    if let Some(registry) = registry::get() {
-        let mut writer = Writer::new(to);
-        unwind::for_each(registry, Addr::new(fp), |step| writer.take(step));
-    }
-}
-
 /// Where this thread is, as text.
 pub fn here() -> String {
     let mut text = String::new();
@@ -138,14 +132,18 @@ pub fn here() -> String {
 
 /// Prints where this CPU is.
 pub fn print_here(to: &mut dyn Write) {
-    print_from_fp(cpu::frame_pointer(), to);
+    if let Some(registry) = registry::get() {
+        let mut writer = Writer::new(to);
+        unwind::for_each(registry, Addr::new(cpu::frame_pointer()), |step| writer.take(step));
+    }
 }
 
 /// Prints where an interrupted context was.
 pub fn print_from_regs(regs: &SavedRegs, to: &mut dyn Write) {
     if let Some(registry) = registry::get() {
         let mut writer = Writer::new(to);
-        unwind::for_each_from_regs(registry, regs, |step| writer.take(step));
+        // SAFETY: (1) by the callers, which are the handlers that were given `regs`.
+        unsafe { unwind::for_each_from_regs(registry, regs, |step| writer.take(step)) };
     }
 }
 
@@ -155,35 +153,30 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
     print_thread(thread, &mut text).then_some(text)
 }
 
-/// Prints where a thread that is not running was switched away; `false`, and nothing is printed, while it runs. Its stack is
-/// borrowed meanwhile.
+/// Prints where a thread that is not running was switched away; `false`, and nothing is printed, while it runs. Its stack is borrowed
+/// until the walk is over: the thread may end meanwhile, and its stack be unmapped.
 pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
-    let frame = crate::stacks::with_borrowed(thread.stack_ref(), |_| {
+    let Some(registry) = registry::get() else { return false };
+    let printed = crate::stacks::with_borrowed(thread.stack_ref(), |stack| {
         if thread.is_on_cpu() {
-            return None;
+            return false;
         }
         // SAFETY: (1) the stack is borrowed, so it is mapped; (2) a thread that is off its CPU has a switch frame at its
         // saved SP. If it starts running meanwhile, what is read is old, not wild.
         let frame = unsafe {
             (thread.saved_sp() as *const kstack::arch::current::switch::SwitchFrame).read_volatile()
         };
-        Some(frame)
+        // Nothing can be done about a place that refuses text.
+        let _unprintable = write_address(frame.return_address(), 1, to);
+        let mut writer = Writer::new(to);
+        unwind::for_each_of(registry, stack, frame.fp(), |step| writer.take(step));
+        true
     });
-    let Some(Some(frame)) = frame else { return false };
-    // Nothing can be done about a place that refuses text.
-    let _unprintable = write_address(frame.return_address(), 1, to);
-    print_from_fp(frame.fp().get(), to);
-    true
+    printed == Some(true)
 }
 
 /// Walks from here to the end without keeping anything; how many frames there were.
 #[inline(never)]
 pub fn count_frames() -> usize {
-    let mut frames = 0;
-    if let Some(registry) = registry::get() {
-        unwind::for_each(registry, Addr::new(cpu::frame_pointer()), |step| {
-            frames += usize::from(matches!(step, Step::Caller(_)));
-        });
-    }
-    frames
+    registry::get().map_or(0, |registry| unwind::count(registry, Addr::new(cpu::frame_pointer())))
 }

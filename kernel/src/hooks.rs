@@ -3,7 +3,7 @@
 use crate::arch::exceptions::{self, UserFault};
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, cpu_tables, entries, irqchip, power};
-use crate::{cpus, halt, interrupts, memory, overflow, process, sched, softirq};
+use crate::{cpus, halt, interrupts, memory, overflow, process, sched, softirq, symbols};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
@@ -21,6 +21,7 @@ pub static HOOKS: Hooks = Hooks {
     after_switch: sched::after_switch,
     nmi: interrupts::on_nmi,
     debug: interrupts::on_debug,
+    code: symbols::code_at,
     context,
     end_thread: overflow::end_thread,
     stop: overflow::stop,

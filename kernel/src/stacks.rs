@@ -23,7 +23,9 @@ use kstack_core::depot::Depot;
 use kstack_core::erase::ErasePolicy;
 use kstack_core::kind::StackKind;
 pub use kstack_core::pool::StackRef;
-use kstack_core::pool::{AcquireError, CpuLocal, Fate, LiveStack, Lock, Pool, PoolShared, Request};
+use kstack_core::pool::{
+    AcquireError, BorrowedStack, CpuLocal, Fate, LiveStack, Lock, Pool, PoolShared, Request,
+};
 use kstack_core::record::{AccountId, OwnerId, SlotRecord};
 
 /// Why there is no stack.
@@ -170,15 +172,20 @@ pub fn lowest_seen(slot: SlotIndex) -> Option<Addr> {
 }
 
 /// Runs `body` with a stack that stays there meanwhile, even if its thread ends; `None` if it is gone already.
-pub fn with_borrowed<R>(stack: StackRef, body: impl FnOnce(AddrRange) -> R) -> Option<R> {
+pub fn with_borrowed<R>(stack: StackRef, body: impl FnOnce(&BorrowedStack) -> R) -> Option<R> {
     let pool = pool();
     let borrowed = pool.borrow(stack.slot, stack.generation)?;
-    let result = body(pool.body(stack.slot));
+    let result = body(&borrowed);
     let fate = cpu::without_interrupts(|| {
         cpus::with_cache(|cache| pool.give_back(borrowed, cache, &SharedLock, &mut StackPages))
     });
     note_fate(fate);
     Some(result)
+}
+
+/// The bounds of a borrowed stack: the mapped part.
+pub fn range_of(stack: &BorrowedStack) -> AddrRange {
+    pool().body(stack.slot())
 }
 
 /// Starts the thread that unmaps what is more than enough.

@@ -5,6 +5,8 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::stacks::Code;
 
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
@@ -79,6 +81,25 @@ pub fn lookup(address: u64) -> Option<Symbol> {
     let (lowest, size, name, place) = best?;
     let offset = address - lowest;
     (offset < size.max(1)).then_some(Symbol { name, offset, size, place })
+}
+
+/// The code that an instruction lies in: the library's own, or a function.
+pub fn code_at(pc: Addr) -> Code {
+    unsafe extern "C" {
+        static kstack_entry_lowest: u8;
+        static kstack_entry_top: u8;
+    }
+    let entry_code =
+        (&raw const kstack_entry_lowest) as usize..(&raw const kstack_entry_top) as usize;
+    if entry_code.contains(&pc.get()) {
+        return Code::Entry;
+    }
+    let Some(Symbol { offset, size, .. }) = lookup(pc.get() as u64) else { return Code::Unknown };
+    let lowest = pc.wrapping_sub(ByteSize::new(offset as usize));
+    // SAFETY: (1) the table is made from this very image, so that a function lies there, in text that is mapped, readable and never
+    // written while it can run.
+    let code = unsafe { core::slice::from_raw_parts(lowest.get() as *const u8, size as usize) };
+    Code::Function { lowest, code }
 }
 
 impl fmt::Display for Symbol {

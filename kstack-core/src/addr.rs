@@ -296,5 +296,8 @@ mod tests {
         assert!(range.contains_span(range.lowest, range.size()));
         assert!(!range.contains_span(Addr::new(usize::MAX - 7), ByteSize::new(16)));
         assert!(!range.contains_span(range.lowest, ByteSize::new(usize::MAX)));
+        // The top is no address of the range, not even of nothing.
+        assert!(!range.contains_span(range.top, ByteSize::ZERO));
+        assert!(range.contains_span(range.top.wrapping_sub(ByteSize::new(1)), ByteSize::new(1)));
     }
 }

@@ -13,6 +13,12 @@
 #[cfg(test)]
 extern crate std;
 
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(doctest)]
+pub mod misuse;
+
 pub mod addr;
 pub mod arena;
 pub mod geometry;
@@ -25,6 +31,7 @@ pub mod erase;
 pub mod lifetime;
 pub mod meter;
 pub mod pool;
+pub mod prologue;
 pub mod record;
 
 pub mod exec;

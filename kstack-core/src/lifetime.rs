@@ -33,7 +33,10 @@
 //!
 //! Neighbours: [`crate::record`] holds one [`Life`] per slot, [`crate::pool`] acts on the answers.
 
+#[cfg(not(loom))]
 use core::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicUsize, Ordering};
 
 const BORROW_ONE: usize = 1;
 const BORROW_MASK: usize = (1 << 10) - 1;
@@ -174,7 +177,14 @@ impl Default for Life {
 
 impl Life {
     /// A slot that was never used: free, generation 0.
+    #[cfg(not(loom))]
     pub const fn new() -> Self {
+        Self(AtomicUsize::new(PHASE_FREE))
+    }
+
+    /// The same for the models, whose atomics are made at run time.
+    #[cfg(loom)]
+    pub fn new() -> Self {
         Self(AtomicUsize::new(PHASE_FREE))
     }
 
@@ -259,5 +269,5 @@ impl Life {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -10,7 +10,10 @@
 //!
 //! Neighbours: [`crate::record`] holds one [`Watermark`] per slot.
 
+#[cfg(not(loom))]
 use core::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::addr::{Addr, ByteSize};
 
@@ -27,14 +30,22 @@ impl Default for Watermark {
 
 impl Watermark {
     /// No sample yet.
+    #[cfg(not(loom))]
     pub const fn new() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+
+    /// The same for the models, whose atomics are made at run time.
+    #[cfg(loom)]
+    pub fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }
 
     /// Forgets all samples: a new life begins.
     #[inline(always)]
     pub(crate) fn reset(&self) {
-        self.0.store(usize::MAX, Ordering::Relaxed);
+        // A release, like every write to a record in a new life: see `record`.
+        self.0.store(usize::MAX, Ordering::Release);
     }
 
     /// Takes SP into account.
@@ -48,7 +59,7 @@ impl Watermark {
     /// The lowest SP sampled, or `None` without a sample.
     #[inline(always)]
     pub fn lowest_sample(&self) -> Option<Addr> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.load(Ordering::Acquire) {
             usize::MAX => None,
             sp => Some(Addr::new(sp)),
         }

@@ -34,14 +34,12 @@ use crate::cache::{CpuCache, Put};
 use crate::depot::{Depot, FreeSlots, SlotList};
 use crate::erase::{DirtyPages, ErasePolicy};
 use crate::kind::StackKind;
-use crate::lifetime::{Generation, LifeState, Released};
+use crate::lifetime::{Borrow, Generation, LifeState, Released};
 use crate::record::{AccountId, OwnerId, SlotRecord};
 
 mod backing;
-mod handles;
 
-pub use backing::{Backing, Exhausted, OverLimit};
-pub use handles::{BorrowedStack, LiveStack, StackRef};
+pub use backing::{AcquireError, Backing, Exhausted, OverLimit, PoolError};
 
 /// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a [`PoolShared`], which must be
 /// usable with interrupts off.
@@ -101,47 +99,6 @@ impl PoolShared {
     }
 }
 
-/// Why there is no stack.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum AcquireError {
-    /// Every slot of the arena is in use.
-    NoAddressSpace,
-    /// No frame for a page of the stack.
-    NoMemory,
-    /// No frame for a page table.
-    NoPageTable,
-    /// The account would exceed its limit.
-    OverLimit,
-    /// No page, or more pages than a body has.
-    BadSize,
-}
-
-impl From<OverLimit> for AcquireError {
-    fn from(_: OverLimit) -> Self {
-        Self::OverLimit
-    }
-}
-
-impl From<Exhausted> for AcquireError {
-    fn from(what: Exhausted) -> Self {
-        match what {
-            Exhausted::Frame => Self::NoMemory,
-            Exhausted::PageTable => Self::NoPageTable,
-        }
-    }
-}
-
-/// Why a pool cannot be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum PoolError {
-    /// There is not one record per slot.
-    RecordsMismatch,
-    /// A body has more pages than [`DirtyPages`] has bits.
-    BodyTooLarge,
-}
-
 /// What stack is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
@@ -171,6 +128,55 @@ pub enum Fate {
     },
     /// Of another size: waits for [`Pool::shrink`].
     ToUnmap,
+}
+
+/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`]), not to keep it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StackRef {
+    /// The slot.
+    pub slot: SlotIndex,
+    /// The life.
+    pub generation: Generation,
+}
+
+/// A stack in use: the right to run on it, which only [`Pool::acquire`] gives and which ends with [`Pool::release`]. It cannot be copied, so
+/// a stack is not let go of twice.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a stack that is not released is lost"]
+pub struct LiveStack(StackRef);
+
+impl LiveStack {
+    /// Which stack it is, for those who only ask for it.
+    #[inline(always)]
+    pub const fn as_ref(&self) -> StackRef {
+        self.0
+    }
+
+    /// The slot.
+    #[inline(always)]
+    pub const fn slot(&self) -> SlotIndex {
+        self.0.slot
+    }
+}
+
+/// A stack kept alive by a reader; ends with [`Pool::give_back`].
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a borrow that is not given back leaks the stack"]
+pub struct BorrowedStack {
+    slot: SlotIndex,
+    borrow: Borrow,
+}
+
+impl BorrowedStack {
+    /// Which slot.
+    pub const fn slot(&self) -> SlotIndex {
+        self.slot
+    }
+
+    /// Which life of it.
+    pub const fn generation(&self) -> Generation {
+        self.borrow.generation()
+    }
 }
 
 /// How many slots are where, and how many pages that is.

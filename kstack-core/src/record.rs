@@ -12,7 +12,13 @@
 //!
 //! Who writes and who reads: the holder of a slot (its cache, the depot under its lock, its owner, the CPU about to run
 //! on it) writes; anybody reads at any time without a lock (overflow handlers, backtraces, the registry). All fields are
-//! atomics; each is correct for itself, and [`SlotRecord::snapshot`] says whether they belong together.
+//! atomics; each is correct for itself, and [`SlotRecord::snapshot`] says whether they belong together. That rests on three orders,
+//! which the models (`cargo xtask test`) explore in the memory model of C11:
+//!
+//! - all fields of a life are written before its word says "live" (a release that every reader of the word acquires);
+//! - a field is written in a later life only after the word has left this one, and each such write is a release: a reader that sees it
+//!   (an acquire) sees in the word, which it reads afterwards, that the life is over;
+//! - a reader looks at the word, then at the fields, then at the word.
 //!
 //! Invariants:
 //!
@@ -23,7 +29,10 @@
 //! Neighbours: [`crate::lifetime`], [`crate::meter`], [`crate::erase`] (the coherent set), [`crate::depot`] (`next`),
 //! [`crate::pool`] (who fills all this in).
 
+#[cfg(not(loom))]
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, SlotIndex};
@@ -77,6 +86,9 @@ impl AccountId {
     }
 }
 
+/// Looks at a record whose life changes meanwhile, before it is given up.
+const MOST_LOOKS: usize = 4;
+
 /// What is known about one slot.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -112,13 +124,31 @@ pub struct Snapshot {
     pub mapped: ByteSize,
     /// The lowest SP sampled in this life: the stack has been at least this deep.
     pub lowest_sample: Option<Addr>,
-    /// Whether state and generation were the same before and after reading, so that all fields are of one life.
+    /// Whether somebody held the stack, in one and the same life, before and after reading, so that all fields are of that life. Of a slot
+    /// that rests nothing is settled: it may be given out at any moment, and its fields mean nothing.
     pub settled: bool,
 }
 
 impl SlotRecord {
     /// The record of a slot that was never used.
+    #[cfg(not(loom))]
     pub const fn new() -> Self {
+        Self {
+            owner: AtomicU64::new(0),
+            coherent: CoherentSet::new(),
+            life: Life::new(),
+            watermark: Watermark::new(),
+            next: AtomicU32::new(0),
+            cpu: AtomicU32::new(0),
+            charged: AtomicU32::new(0),
+            kind: AtomicU8::new(0),
+            mapped: AtomicU8::new(0),
+        }
+    }
+
+    /// The same for the models, whose atomics are made at run time.
+    #[cfg(loom)]
+    pub fn new() -> Self {
         Self {
             owner: AtomicU64::new(0),
             coherent: CoherentSet::new(),
@@ -165,49 +195,49 @@ impl SlotRecord {
     /// What the stack is for; `None` for a slot that was never used.
     #[inline(always)]
     pub fn kind(&self) -> Option<StackKind> {
-        StackKind::from_u8(self.kind.load(Ordering::Relaxed))
+        StackKind::from_u8(self.kind.load(Ordering::Acquire))
     }
 
     /// Changes what the stack is for.
     #[inline(always)]
     pub(crate) fn set_kind(&self, kind: StackKind) {
-        self.kind.store(kind as u8, Ordering::Relaxed);
+        self.kind.store(kind as u8, Ordering::Release);
     }
 
     /// The CPU the stack belongs to or last ran on.
     #[inline(always)]
     pub fn cpu(&self) -> CpuId {
-        CpuId::new(self.cpu.load(Ordering::Relaxed))
+        CpuId::new(self.cpu.load(Ordering::Acquire))
     }
 
     /// Says on which CPU the stack runs.
     #[inline(always)]
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
-        self.cpu.store(cpu.get(), Ordering::Relaxed);
+        self.cpu.store(cpu.get(), Ordering::Release);
     }
 
     /// The thread the stack belongs to.
     #[inline(always)]
     pub fn owner(&self) -> OwnerId {
-        OwnerId(self.owner.load(Ordering::Relaxed))
+        OwnerId(self.owner.load(Ordering::Acquire))
     }
 
     /// Changes the thread the stack belongs to.
     #[inline(always)]
     pub(crate) fn set_owner(&self, owner: OwnerId) {
-        self.owner.store(owner.0, Ordering::Relaxed);
+        self.owner.store(owner.0, Ordering::Release);
     }
 
     /// The account that is charged while the stack is live.
     #[inline(always)]
     pub fn account(&self) -> AccountId {
-        AccountId(self.charged.load(Ordering::Relaxed))
+        AccountId(self.charged.load(Ordering::Acquire))
     }
 
     /// Changes the account that gets the charge back.
     #[inline(always)]
     pub(crate) fn set_account(&self, account: AccountId) {
-        self.charged.store(account.0, Ordering::Relaxed);
+        self.charged.store(account.0, Ordering::Release);
     }
 
     /// How many pages of the body are mapped, counted from its top.
@@ -242,24 +272,39 @@ impl SlotRecord {
         AddrRange { lowest: top.wrapping_sub(size), top }
     }
 
-    /// The stack in this slot, named, while somebody holds it. Its range is the part that is mapped.
+    /// The stack in this slot, named, while somebody holds it. Its range is the part that is mapped. All of it is of one life.
     #[inline]
     pub fn stack(&self, arena: &Arena, slot: SlotIndex) -> Option<StackId> {
-        if !matches!(self.life.state(), LifeState::Live | LifeState::Ending) {
-            return None;
+        let mut held = self.held()?;
+        // A slot whose life changes under each look is in the hands of others: after a few it has no stack, as far as can be told.
+        for _ in 0..MOST_LOOKS {
+            let kind = self.kind()?;
+            let stack = StackId {
+                kind,
+                cpu: kind.belongs_to_cpu().then(|| self.cpu()),
+                owner: self.owner().get(),
+                range: self.body_range(arena, slot),
+            };
+            let now = self.held()?;
+            if now == held {
+                return Some(stack);
+            }
+            held = now;
         }
-        let kind = self.kind()?;
-        Some(StackId {
-            kind,
-            cpu: kind.belongs_to_cpu().then(|| self.cpu()),
-            owner: self.owner().get(),
-            range: self.body_range(arena, slot),
-        })
+        None
+    }
+
+    /// The life in which somebody holds the stack, if somebody does. Two equal answers mean that the life lasted in between.
+    #[inline(always)]
+    fn held(&self) -> Option<Generation> {
+        let (state, generation) = self.life.state_and_generation();
+        matches!(state, LifeState::Live | LifeState::Ending).then_some(generation)
     }
 
     /// Everything at once, for readers that hold nothing.
     pub fn snapshot(&self) -> Snapshot {
         let (state, generation) = self.life.state_and_generation();
+        let held = matches!(state, LifeState::Live | LifeState::Ending);
         let read = Snapshot {
             state,
             generation,
@@ -271,8 +316,6 @@ impl SlotRecord {
             lowest_sample: self.watermark.lowest_sample(),
             settled: false,
         };
-        // Without the fence the second reading could be satisfied before the fields are read.
-        core::sync::atomic::fence(Ordering::Acquire);
-        Snapshot { settled: self.life.state_and_generation() == (state, generation), ..read }
+        Snapshot { settled: held && self.held() == Some(generation), ..read }
     }
 }

@@ -16,8 +16,35 @@ pub struct StackId {
     pub range: AddrRange,
 }
 
-/// Answers which stack an address lies on. Must not wait for anything: it is asked in NMIs and overflow handlers.
+/// What is known of an instruction's address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Code {
+    /// Nothing.
+    Unknown,
+    /// It is the library's own assembly, which leaves a frame record or a mark whenever it calls.
+    Entry,
+    /// It lies in a function.
+    Function {
+        /// The function's first instruction.
+        lowest: Addr,
+        /// The function's machine code.
+        code: &'static [u8],
+    },
+}
+
+/// Answers which stack an address lies on, and what a walk must know besides. Must not wait for anything: it is asked in NMIs and overflow
+/// handlers.
 pub trait StackLookup {
     /// The stack that has this address in its bounds. Guards belong to no stack.
     fn stack_at(&self, addr: Addr) -> Option<StackId>;
+
+    /// Whether this stack stays mapped until the walk is over: it is borrowed for it, or this CPU runs on it, or it belongs to a CPU.
+    fn stays_mapped(&self, _stack: &StackId) -> bool {
+        true
+    }
+
+    /// The code that an instruction lies in.
+    fn code_at(&self, _pc: Addr) -> Code {
+        Code::Unknown
+    }
 }

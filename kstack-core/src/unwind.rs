@@ -10,12 +10,25 @@
 //!                                     | fp = marked      |   saved registers of user mode: the end, reliable
 //! ```
 //!
-//! Invariants, checked by tests with arbitrary memory: it reads only inside stacks the lookup knows; within a stack the
-//! frame pointer only moves up; a stack is entered once; so it ends.
+//! Invariants, checked by tests with arbitrary memory: it reads only inside stacks the lookup knows, and only inside such that stay mapped
+//! meanwhile; within a stack the frame pointer only moves up; a stack is entered once; so it ends.
+//!
+//! # Reliable is earned
+//!
+//! | the walk | ends |
+//! | --- | --- |
+//! | reached the registers at the top of a thread's stack, where entries from user mode put them | reliable |
+//! | reached a frame pointer of 0 with the last record at the top of a stack that belongs to a CPU (idle, boot) | reliable |
+//! | reached a frame pointer of 0 anywhere else | unknown stack: 0 is any value of a register that is no frame pointer |
+//! | began, or crossed, at an interrupted instruction whose function's record is there | as above |
+//! | likewise, but in the function's first or last instructions | as above, with the caller that SP or the link register names |
+//! | likewise, and the code does not tell | innermost may be missing |
+//! | went through a function that sets up no frame | frame may be missing |
 
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::kind::StackKind;
-use crate::stacks::{StackId, StackLookup};
+use crate::prologue::FrameState;
+use crate::stacks::{Code, StackId, StackLookup};
 
 /// Frames at most, in one backtrace.
 pub const MOST_FRAMES: usize = 512;
@@ -34,6 +47,8 @@ pub struct SavedRegs {
     pub sp: Addr,
     /// The interrupted frame pointer.
     pub fp: Addr,
+    /// The interrupted link register, where the CPU has one.
+    pub link: Option<Addr>,
     /// Whether user mode was interrupted.
     pub from_user: bool,
 }
@@ -51,13 +66,32 @@ pub trait FrameRules {
     /// Reads what is needed of the registers saved at `at`, through `read` only.
     fn read_saved_regs(at: Addr, read: &mut impl FnMut(Addr) -> Option<usize>)
     -> Option<SavedRegs>;
+    /// Where the return address is before the instruction at `offset` in a function's code ([`crate::prologue`]).
+    fn frame_state(_code: &[u8], _offset: usize) -> FrameState {
+        FrameState::Unknown
+    }
+    /// Whether a function with this code sets up a frame record.
+    fn keeps_frames(_code: &[u8]) -> bool {
+        false
+    }
 }
+
+/// How far below the top of a CPU's stack its outermost record may end: the first function's saved registers lie above it.
+const OUTERMOST_WITHIN: usize = 32 * WORD;
 
 /// Why a backtrace ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     /// At the outermost frame of a kernel thread, or at the boundary to user mode: every frame is there.
     Reliable,
+    /// The same, but this instruction was interrupted, and its function's caller may be missing.
+    InnermostMayBeMissing(Addr),
+    /// The same, but the function that has this return address sets up no frame, or is not known: its caller may be missing.
+    FrameMayBeMissing(Addr),
+    /// A frame pointer leads to a stack that may be unmapped while it is read.
+    NotKept(Addr),
+    /// Saved registers of user mode lie where no entry puts them.
+    NotAnEntry(Addr),
     /// A frame pointer is not aligned.
     Misaligned(Addr),
     /// A frame pointer leads to no stack that is known.
@@ -70,6 +104,13 @@ pub enum End {
     Unreadable(Addr),
     /// More frames or stacks than allowed.
     TooLong,
+}
+
+impl End {
+    /// Whether the walk reached the outermost frame, or the boundary to user mode; inner frames may be missing all the same.
+    pub const fn is_outermost(self) -> bool {
+        matches!(self, Self::Reliable | Self::InnermostMayBeMissing(_) | Self::FrameMayBeMissing(_))
+    }
 }
 
 /// One step outwards.
@@ -86,7 +127,7 @@ pub enum Step {
     },
     /// An entry interrupted this instruction of the kernel.
     Interrupted(SavedRegs),
-    /// An entry from user mode: the boundary. [`End::Reliable`] follows.
+    /// An entry from user mode: the boundary. The end follows.
     UserBoundary(SavedRegs),
     /// The end. Nothing follows.
     End(End),
@@ -106,6 +147,12 @@ pub struct Unwinder<'l, L, R> {
     stacks: usize,
     frames: usize,
     pending: Option<Step>,
+    /// `rest`, for after a pending caller.
+    rest_after: AddrRange,
+    /// The stack that an entry on an exception stack interrupted: this CPU goes back to it, so it stays mapped.
+    interrupted: AddrRange,
+    /// What an end that would be reliable is instead.
+    doubt: Option<End>,
 }
 
 impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
@@ -122,12 +169,17 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             stacks: 0,
             frames: 0,
             pending: None,
+            rest_after: AddrRange::EMPTY,
+            interrupted: AddrRange::EMPTY,
+            doubt: None,
         }
     }
 
-    /// Starts at saved registers: the first step is the interrupted instruction itself.
+    /// Starts at saved registers: the first step is the interrupted instruction itself. The stack that SP is on stays mapped: it was
+    /// interrupted on this CPU.
     pub fn from_regs(lookup: &'l L, read: R, regs: SavedRegs) -> Self {
         let mut unwinder = Self::new(lookup, read, regs.fp);
+        unwinder.keep_interrupted(&regs);
         unwinder.pending =
             Some(if regs.from_user { Step::UserBoundary(regs) } else { Step::Interrupted(regs) });
         unwinder
@@ -148,6 +200,9 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             return Err(End::NotOutwards(at));
         }
         let to = self.lookup.stack_at(at).ok_or(End::UnknownStack(at))?;
+        if to.range != self.interrupted && !self.lookup.stays_mapped(&to) {
+            return Err(End::NotKept(at));
+        }
         if !to.range.contains_span(at, size) {
             return Err(End::NotOutwards(at));
         }
@@ -164,6 +219,15 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         Ok(from.map(|from| Step::Seam { from: from.kind, to }))
     }
 
+    /// The end of a walk that has reached the outermost frame.
+    fn reliable(&self) -> End {
+        self.doubt.unwrap_or(End::Reliable)
+    }
+
+    fn keep_interrupted(&mut self, regs: &SavedRegs) {
+        self.interrupted = self.lookup.stack_at(regs.sp).map_or(AddrRange::EMPTY, |to| to.range);
+    }
+
     fn end(&mut self, why: End) -> Step {
         self.put_before_next(Step::End(why));
         Step::End(why)
@@ -172,6 +236,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     /// Something else than the next frame comes next: no frame is in an empty rest. Out of line, as ends are rare.
     #[cold]
     fn put_before_next(&mut self, step: Step) {
+        self.rest_after = self.rest;
         self.rest = AddrRange::EMPTY;
         self.pending = Some(step);
     }
@@ -209,10 +274,10 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         if let Some(step) = self.pending.take() {
             match step {
                 Step::UserBoundary(_) => self.put_before_next(Step::End(End::Reliable)),
-                Step::Interrupted(regs) => self.look_for_boundary::<F>(regs),
+                Step::Interrupted(regs) => self.look_around::<F>(regs),
                 // It stays.
                 Step::End(_) => self.pending = Some(step),
-                Step::Caller(_) | Step::Seam { .. } => {}
+                Step::Caller(_) | Step::Seam { .. } => self.rest = self.rest_after,
             }
             return step;
         }
@@ -220,8 +285,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         if !fp.get().is_multiple_of(WORD) {
             return self.step_over_regs::<F>();
         }
-        if fp.get() == 0 {
-            return self.end(End::Reliable);
+        if fp.get() == 0 && self.is_at_the_top_of_a_cpus_stack() {
+            return self.end(self.reliable());
         }
         let record = fp.wrapping_sub(F::RECORD_BELOW);
         match self.enter(record, RECORD) {
@@ -257,13 +322,89 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         };
         self.rest.lowest = at.wrapping_add(F::SAVED_REGS);
         self.fp = regs.fp;
-        if regs.from_user {
-            self.put_before_next(Step::End(End::Reliable));
-            Step::UserBoundary(regs)
-        } else {
-            self.look_for_boundary::<F>(regs);
-            Step::Interrupted(regs)
+        let is_entry = self.is_where_entries_save::<F>(at);
+        if is_entry && self.is_on(|kind| kind == StackKind::Thread) && !has_run(&regs) {
+            // A kernel thread, which was never in user mode: the registers are kept for it all the same.
+            return self.end(self.reliable());
         }
+        if regs.from_user {
+            if !is_entry {
+                return self.end(End::NotAnEntry(at));
+            }
+            self.put_before_next(Step::End(self.reliable()));
+            return Step::UserBoundary(regs);
+        }
+        if is_entry {
+            self.keep_interrupted(&regs);
+        }
+        self.look_around::<F>(regs);
+        Step::Interrupted(regs)
+    }
+
+    fn is_on(&self, kind: impl Fn(StackKind) -> bool) -> bool {
+        self.stack.is_some_and(|stack| kind(stack.kind))
+    }
+
+    /// Whether the last record ends right below the top of an idle or boot stack, where the first function begins.
+    fn is_at_the_top_of_a_cpus_stack(&self) -> bool {
+        self.is_on(|kind| matches!(kind, StackKind::Idle | StackKind::Boot))
+            && self.rest.top != Addr::new(0)
+            && self.rest.size().get() <= OUTERMOST_WITHIN
+    }
+
+    /// Whether registers at this place of the present stack are an entry's from another stack or from user mode: at the very top of a
+    /// thread's stack, and near the top of a stack that exceptions change to.
+    fn is_where_entries_save<F: FrameRules>(&self, at: Addr) -> bool {
+        let Some(stack) = self.stack else { return false };
+        let from_top = stack.range.top.bytes_above(at).get();
+        match stack.kind {
+            StackKind::Thread => from_top == F::FREE_AT_TOP.plus(F::SAVED_REGS).get(),
+            StackKind::Idle | StackKind::Boot | StackKind::Irq | StackKind::Softirq => false,
+            // What the entry keeps above them is little.
+            _ => from_top <= 2 * F::SAVED_REGS.get() + OUTERMOST_WITHIN,
+        }
+    }
+
+    /// At an interrupted instruction of the kernel: is it the boundary to user mode, and is its function's frame record there?
+    #[cold]
+    fn look_around<F: FrameRules>(&mut self, regs: SavedRegs) {
+        self.look_for_boundary::<F>(regs);
+        if self.pending.is_some() {
+            return;
+        }
+        let state = match self.lookup.code_at(regs.pc) {
+            Code::Function { lowest, code } => {
+                F::frame_state(code, regs.pc.bytes_above(lowest).get())
+            }
+            // It has saved the registers and set the mark: it is what was entered, and has no caller.
+            Code::Entry if F::saved_regs_at(regs.fp).is_some() => FrameState::There,
+            Code::Entry | Code::Unknown => FrameState::Unknown,
+        };
+        let caller = match state {
+            FrameState::There => return,
+            FrameState::OnStack(words) => self.read_at_sp(&regs, words),
+            FrameState::InLink => regs.link,
+            FrameState::Unknown => None,
+        };
+        // What is no address of code is no return address, whatever the instructions say.
+        match caller.filter(|&pc| self.lookup.code_at(pc) != Code::Unknown) {
+            Some(pc) => self.put_before_next(Step::Caller(pc)),
+            None => {
+                self.doubt.get_or_insert(End::InnermostMayBeMissing(regs.pc));
+            }
+        }
+    }
+
+    /// A word of the interrupted stack, counted from SP.
+    fn read_at_sp(&mut self, regs: &SavedRegs, words: usize) -> Option<Addr> {
+        let at = regs.sp.wrapping_add(ByteSize::new(words.wrapping_mul(WORD)));
+        let stack = self.lookup.stack_at(at)?;
+        let kept = stack.range == self.interrupted || self.lookup.stays_mapped(&stack);
+        let inside = stack.range.contains_span(at, ByteSize::new(WORD));
+        if !kept || !inside || !at.get().is_multiple_of(WORD) {
+            return None;
+        }
+        (self.read)(at).map(Addr::new)
     }
 
     /// What was interrupted may be an entry's first or last instructions, with nothing on the thread's stack but registers of
@@ -275,7 +416,9 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
                 let saved = stack.range.top.wrapping_sub(F::FREE_AT_TOP.plus(F::SAVED_REGS));
                 let marked = F::saved_regs_at(regs.fp) == Some(saved);
                 if stack.kind == StackKind::Thread && regs.sp >= saved && !marked {
-                    self.put_before_next(Step::End(End::Reliable));
+                    let entry = self.lookup.code_at(regs.pc) == Code::Entry;
+                    let doubt = End::InnermostMayBeMissing(regs.pc);
+                    self.put_before_next(Step::End(if entry { self.reliable() } else { doubt }));
                 }
             }
             // Before the entry has moved SP to the kernel's: 0 is no outermost marker here, but a program's.
@@ -283,6 +426,52 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
                 self.put_before_next(Step::End(End::UnknownStack(regs.sp)));
             }
             None => {}
+        }
+    }
+}
+
+/// Whether a thread with these registers at its stack's top has ever been in user mode.
+fn has_run(regs: &SavedRegs) -> bool {
+    regs.pc.get() != 0 || regs.sp.get() != 0
+}
+
+/// Looks at every caller of a walk: is its function known to set up a frame? Where it does not, the frame pointer that the next one
+/// saved is that of a function further out, and a caller is missing without a trace. The outermost function needs none.
+#[derive(Debug, Default)]
+pub struct Doubts {
+    last: Option<Addr>,
+    doubt: Option<End>,
+}
+
+impl Doubts {
+    /// The step, or the end that it should be.
+    pub fn see<F: FrameRules>(&mut self, lookup: &impl StackLookup, step: Step) -> Step {
+        match step {
+            Step::Caller(pc) => {
+                self.check_last::<F>(lookup);
+                self.last = Some(pc);
+                step
+            }
+            Step::Interrupted(_) => {
+                self.check_last::<F>(lookup);
+                step
+            }
+            Step::Seam { .. } | Step::UserBoundary(_) => step,
+            Step::End(End::Reliable) => Step::End(self.doubt.unwrap_or(End::Reliable)),
+            Step::End(_) => step,
+        }
+    }
+
+    fn check_last<F: FrameRules>(&mut self, lookup: &impl StackLookup) {
+        let Some(pc) = self.last.take() else { return };
+        // The call is right before the return address; it may be the function's last instruction.
+        let keeps_frames = match lookup.code_at(pc.wrapping_sub(ByteSize::new(1))) {
+            Code::Entry => true,
+            Code::Function { code, .. } => F::keeps_frames(code),
+            Code::Unknown => false,
+        };
+        if !keeps_frames {
+            self.doubt.get_or_insert(End::FrameMayBeMissing(pc));
         }
     }
 }
@@ -314,8 +503,9 @@ impl<const N: usize> Backtrace<N> {
         &mut self,
         unwinder: &mut Unwinder<'_, L, R>,
     ) {
+        let mut doubts = Doubts::default();
         loop {
-            let step = unwinder.step::<F>();
+            let step = doubts.see::<F>(unwinder.lookup, unwinder.step::<F>());
             let is_end = matches!(step, Step::End(_));
             self.keep(step, is_end);
             if is_end {

@@ -2,7 +2,8 @@
 
 use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
 use kstack_core::kind::StackKind;
-use kstack_core::stacks::{StackId, StackLookup};
+use kstack_core::prologue::FrameState;
+use kstack_core::stacks::{Code, StackId, StackLookup};
 use kstack_core::unwind::{Backtrace, End, FrameRules, SavedRegs, Step, Unwinder};
 
 const WORD: usize = size_of::<usize>();
@@ -26,8 +27,28 @@ impl FrameRules for Rules {
             pc: Addr::new(word(0)?),
             sp: Addr::new(word(1)?),
             fp: Addr::new(word(2)?),
+            link: None,
             from_user: word(3)? != 0,
         })
+    }
+
+    fn frame_state(code: &[u8], offset: usize) -> FrameState {
+        state(code, offset)
+    }
+
+    fn keeps_frames(code: &[u8]) -> bool {
+        code == b"framed"
+    }
+}
+
+/// Offset 0: at SP; 1: in the link register; 2: the code does not tell; 3: one word above SP; then the record is there.
+fn state(code: &[u8], offset: usize) -> FrameState {
+    match (code, offset) {
+        (b"frameless", 4..) | (_, 2) => FrameState::Unknown,
+        (_, 0) => FrameState::OnStack(0),
+        (_, 1) => FrameState::InLink,
+        (_, 3) => FrameState::OnStack(1),
+        _ => FrameState::There,
     }
 }
 
@@ -35,6 +56,8 @@ impl FrameRules for Rules {
 struct Stack {
     id: StackId,
     words: Vec<usize>,
+    /// Whether it stays mapped during the walk.
+    kept: bool,
 }
 
 struct Machine(Vec<Stack>);
@@ -42,6 +65,22 @@ struct Machine(Vec<Stack>);
 impl StackLookup for Machine {
     fn stack_at(&self, addr: Addr) -> Option<StackId> {
         self.0.iter().map(|stack| stack.id).find(|id| id.range.contains(addr))
+    }
+
+    fn stays_mapped(&self, id: &StackId) -> bool {
+        self.0.iter().any(|stack| stack.id == *id && stack.kept)
+    }
+
+    /// Code of the invented machine: an address's second hexadecimal digit says what the function is like, the last one how far from
+    /// the function's start the instruction lies.
+    fn code_at(&self, pc: Addr) -> Code {
+        let lowest = Addr::new(pc.get() & !0xf);
+        match pc.get() >> 4 & 0xf {
+            0 => Code::Unknown,
+            0xe => Code::Entry,
+            0xf => Code::Function { lowest, code: b"frameless" },
+            _ => Code::Function { lowest, code: b"framed" },
+        }
     }
 }
 
@@ -55,6 +94,7 @@ impl Machine {
                 range: AddrRange::sized(Addr::new(lowest), ByteSize::new(64 * WORD)),
             },
             words: vec![0; 64],
+            kept: true,
         };
         Self(stacks.iter().map(stack).collect())
     }
@@ -123,15 +163,215 @@ const THREAD: usize = 0x1_0000;
 const IRQ: usize = 0x2_0000;
 const LOW_IRQ: usize = 0x8000;
 
+/// Where entries from user mode save registers on the thread's stack.
+const SAVED: usize = THREAD + 60 * WORD;
+
 #[test]
-fn b2_a_plain_chain_ends_reliably_at_the_outermost_marker() {
+fn b2_a_plain_chain_ends_reliably_at_the_registers_that_are_kept_for_user_mode() {
     let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
     machine.frame(THREAD + 0x40, THREAD + 0x80, 0xa1);
     machine.frame(THREAD + 0x80, THREAD + 0x100, 0xa2);
-    machine.frame(THREAD + 0x100, 0, 0xa3);
+    machine.frame(THREAD + 0x100, SAVED | 1, 0xa3);
     let steps = machine.walk(THREAD + 0x40);
     assert_eq!(callers(&steps), [0xa1, 0xa2, 0xa3]);
     assert_eq!(end(&steps), End::Reliable);
+    assert_eq!(steps.len(), 4, "a kernel thread was never in user mode: {steps:x?}");
+    // One that was.
+    machine.regs(SAVED, 0xd1, 0x7fff_0000, 0, true);
+    let steps = machine.walk(THREAD + 0x40);
+    assert!(matches!(steps[3], Step::UserBoundary(_)), "{steps:x?}");
+    assert_eq!(end(&steps), End::Reliable);
+    // A stack pointer of 0 is a program's too, and so is a program counter of 0.
+    for (pc, sp) in [(0xd1, 0), (0, 0x7fff_0000)] {
+        machine.regs(SAVED, pc, sp, 0, true);
+        let steps = machine.walk(THREAD + 0x40);
+        assert!(matches!(steps[3], Step::UserBoundary(_)), "{steps:x?}");
+    }
+}
+
+/// 0 is any value of a register that is no frame pointer. Red if it ends a walk reliably wherever it stands.
+#[test]
+fn b2_a_frame_pointer_of_0_is_the_outermost_only_at_the_top_of_a_cpus_stack() {
+    let unknown = End::UnknownStack(Addr::new(0));
+    let ends_at = |kind: StackKind, from_top: usize| {
+        let mut machine = Machine::with(&[(kind, THREAD)]);
+        let outermost = THREAD + 64 * WORD - from_top * WORD - 2 * WORD;
+        machine.frame(THREAD, outermost, 0xa1);
+        machine.frame(outermost, 0, 0xa2);
+        let steps = machine.walk(THREAD);
+        assert_eq!(callers(&steps), [0xa1, 0xa2]);
+        end(&steps)
+    };
+    for kind in StackKind::ALL {
+        let has_an_outermost_function = matches!(kind, StackKind::Idle | StackKind::Boot);
+        let expected = if has_an_outermost_function { End::Reliable } else { unknown };
+        assert_eq!(ends_at(kind, 0), expected, "{kind}");
+        assert_eq!(ends_at(kind, 32), expected, "{kind}");
+        assert_eq!(ends_at(kind, 33), unknown, "{kind}");
+    }
+    // Before any frame, on no stack at all.
+    let machine = Machine::with(&[(StackKind::Idle, THREAD)]);
+    assert_eq!(end(&machine.walk(0)), unknown);
+}
+
+/// Red if the walk goes on with a stack that may be unmapped between two reads.
+#[test]
+fn b2_t8_a_stack_that_nobody_keeps_is_not_read() {
+    let mut machine = Machine::with(&[(StackKind::Irq, IRQ), (StackKind::Thread, THREAD)]);
+    machine.frame(IRQ, THREAD + 0x40, 0xb1);
+    machine.frame(THREAD + 0x40, SAVED | 1, 0xa1);
+    assert_eq!(end(&machine.walk(IRQ)), End::Reliable);
+    machine.0[1].kept = false;
+    let steps = machine.walk(IRQ);
+    assert_eq!(
+        (callers(&steps), end(&steps)),
+        (vec![0xb1], End::NotKept(Addr::new(THREAD + 0x40)))
+    );
+    assert_eq!(end(&machine.walk(THREAD + 0x40)), End::NotKept(Addr::new(THREAD + 0x40)));
+    machine.frame(IRQ, THREAD + 0x41, 0xb1);
+    assert_eq!(end(&machine.walk(IRQ)), End::NotKept(Addr::new(THREAD + 0x40)));
+}
+
+/// This CPU goes back to it. Only registers where an entry puts them say so: any others could be anybody's words.
+#[test]
+fn b2_the_stack_that_an_exception_interrupted_is_kept() {
+    const NMI: usize = 0x3_0000;
+    let walk = |kind: StackKind, regs_at: usize| {
+        let mut machine = Machine::with(&[(kind, NMI), (StackKind::Thread, THREAD)]);
+        machine.0[1].kept = false;
+        machine.frame(NMI, regs_at | 1, 0xe1);
+        machine.regs(regs_at, 0xa4, THREAD + 0x20, THREAD + 0x40, false);
+        machine.frame(THREAD + 0x40, SAVED | 1, 0xa1);
+        end(&machine.walk(NMI))
+    };
+    let not_kept = End::NotKept(Addr::new(THREAD + 0x40));
+    let top = NMI + 64 * WORD;
+    for kind in [StackKind::NmiBody, StackKind::Overflow, StackKind::Debug] {
+        for words in [4, 6, 40] {
+            assert_eq!(walk(kind, top - words * WORD), End::Reliable, "{kind} {words}");
+        }
+        assert_eq!(walk(kind, top - 41 * WORD), not_kept, "{kind}");
+    }
+    for kind in [StackKind::Irq, StackKind::Softirq, StackKind::Idle, StackKind::Boot] {
+        assert_eq!(walk(kind, top - 4 * WORD), not_kept, "{kind}");
+    }
+}
+
+/// Red if any marked words that say "user mode" end a walk reliably.
+#[test]
+fn b2_registers_of_user_mode_lie_where_entries_put_them() {
+    let walk = |kind: StackKind, from_top: usize| {
+        let mut machine = Machine::with(&[(kind, THREAD)]);
+        let at = THREAD + (64 - from_top) * WORD;
+        machine.frame(THREAD, at | 1, 0xa1);
+        machine.regs(at, 0xd1, 0x7fff_0000, 0, true);
+        (end(&machine.walk(THREAD)), End::NotAnEntry(Addr::new(at)))
+    };
+    for from_top in [5, 6, 40] {
+        let (end, wrong) = walk(StackKind::Thread, from_top);
+        assert_eq!(end, wrong);
+        let (end, _) = walk(StackKind::Debug, from_top);
+        assert_eq!(end, End::Reliable);
+    }
+    assert_eq!(walk(StackKind::Thread, 4).0, End::Reliable);
+    for (kind, from_top) in [(StackKind::Irq, 4), (StackKind::Debug, 41)] {
+        let (end, wrong) = walk(kind, from_top);
+        assert_eq!(end, wrong);
+    }
+}
+
+/// Where the walk begins at an interrupted instruction, or crosses one: the caller is found where the code says, or doubted.
+#[test]
+fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
+    machine.put(THREAD + 0x20, 0xc1);
+    machine.put(THREAD + 0x20 + WORD, 0xc2);
+    machine.frame(THREAD + 0x40, SAVED | 1, 0xa4);
+    let doubt = |pc| End::InnermostMayBeMissing(Addr::new(pc));
+    let table: [(usize, &[usize], End); 9] = [
+        (0xa0, &[0xa0, 0xc1, 0xa4], End::Reliable),
+        (0xa1, &[0xa1, 0xc3, 0xa4], End::Reliable),
+        (0xa2, &[0xa2, 0xa4], doubt(0xa2)),
+        (0xa3, &[0xa3, 0xc2, 0xa4], End::Reliable),
+        (0xa4, &[0xa4, 0xa4], End::Reliable),
+        // Of a function without frames only the edges are known.
+        (0xf0, &[0xf0, 0xc1, 0xa4], End::Reliable),
+        (0xf4, &[0xf4, 0xa4], doubt(0xf4)),
+        // Hand-written code, and code that nobody knows.
+        (0xe0, &[0xe0, 0xa4], doubt(0xe0)),
+        (0x100, &[0x100, 0xa4], doubt(0x100)),
+    ];
+    for (pc, expected, expected_end) in table {
+        let regs = SavedRegs {
+            pc: Addr::new(pc),
+            sp: Addr::new(THREAD + 0x20),
+            fp: Addr::new(THREAD + 0x40),
+            link: Some(Addr::new(0xc3)),
+            from_user: false,
+        };
+        let mut unwinder = Unwinder::from_regs(&machine, |at| machine.read(at), regs);
+        let mut steps = Backtrace::<8>::empty();
+        steps.collect::<Rules, _, _>(&mut unwinder);
+        let all: Vec<Step> = steps.steps().iter().map(|(step, _)| *step).collect();
+        assert_eq!(callers(&all), expected, "{pc:#x}");
+        assert_eq!(steps.end(), Some(expected_end), "{pc:#x}");
+        assert_eq!(steps.is_reliable(), expected_end == End::Reliable);
+        assert!(expected_end.is_outermost());
+    }
+    // The same in the middle of a walk, from another stack; there is no link register in these registers.
+    for (pc, expected, expected_end) in table {
+        let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
+        machine.frame(IRQ, (THREAD + 0x80) | 1, 0xa4);
+        machine.regs(THREAD + 0x80, pc, THREAD + 0xa0, THREAD + 0xc0, false);
+        machine.put(THREAD + 0xa0, 0xc1);
+        machine.put(THREAD + 0xa0 + WORD, 0xc2);
+        machine.frame(THREAD + 0xc0, SAVED | 1, 0xa4);
+        let steps = machine.walk(IRQ);
+        let in_link = pc & 0xf == 1;
+        let expected: Vec<usize> =
+            [0xa4].iter().chain(expected).copied().filter(|&pc| pc != 0xc3).collect();
+        assert_eq!(callers(&steps), expected, "{pc:#x}");
+        let expected_end = if in_link { doubt(pc) } else { expected_end };
+        assert_eq!(end(&steps), expected_end, "{pc:#x}");
+    }
+    // SP leads nowhere, to a stack that nobody keeps, or past the top: nothing is read there.
+    for sp in [0x7fff_0000, THREAD + 64 * WORD, THREAD + 64 * WORD - WORD, THREAD + WORD / 2, IRQ] {
+        let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
+        machine.frame(THREAD + 0xc0, SAVED | 1, 0xa4);
+        machine.0[1].kept = false;
+        machine.frame(THREAD, (THREAD + 0x80) | 1, 0xa4);
+        machine.regs(THREAD + 0x80, 0xa0, sp, THREAD + 0xc0, false);
+        let steps = machine.walk(THREAD);
+        assert_eq!(end(&steps), doubt(0xa0), "{sp:#x}");
+    }
+}
+
+/// Red if callers are not looked at: the frame of a function that keeps none is missing without a trace.
+#[test]
+fn b2_a_backtrace_through_code_without_frames_is_not_reliable() {
+    let ends = |pcs: [usize; 3]| {
+        let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+        machine.frame(THREAD + 0x40, THREAD + 0x80, pcs[0]);
+        machine.frame(THREAD + 0x80, THREAD + 0x100, pcs[1]);
+        machine.frame(THREAD + 0x100, SAVED | 1, pcs[2]);
+        let mut steps = Backtrace::<8>::empty();
+        let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(THREAD + 0x40));
+        steps.collect::<Rules, _, _>(&mut unwinder);
+        assert_eq!(steps.frames(), 3);
+        steps.end().expect("an end")
+    };
+    let missing = |pc| End::FrameMayBeMissing(Addr::new(pc));
+    assert_eq!(ends([0xa4, 0xb4, 0xc4]), End::Reliable);
+    assert_eq!(ends([0xa4, 0xe4, 0xc4]), End::Reliable);
+    assert_eq!(ends([0xf4, 0xb4, 0xc4]), missing(0xf4));
+    assert_eq!(ends([0xa4, 0xf4, 0xf8]), missing(0xf4));
+    assert_eq!(ends([0xf8, 0xf4, 0xc4]), missing(0xf8));
+    assert_eq!(ends([0xa4, 0x104, 0xc4]), missing(0x104));
+    // A call may be a function's last instruction: the return address is the next function's.
+    assert_eq!(ends([0xa4, 0xf0, 0xc4]), End::Reliable);
+    assert_eq!(ends([0xa4, 0x100, 0xc4]), missing(0x100));
+    // The outermost function has nobody to be missing.
+    assert_eq!(ends([0xa4, 0xb4, 0xf4]), End::Reliable);
 }
 
 /// The stack that is called may lie above or below the one that calls.
@@ -141,15 +381,15 @@ fn b2_an_interrupt_in_a_softirq_in_a_system_call_crosses_every_seam_to_user_mode
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, irq)]);
         // On the IRQ stack, innermost first: a handler, the registers of the softirq it interrupted, the softirq.
         machine.frame(irq + 0x20, (irq + 0x40) | 1, 0xb1);
-        machine.regs(irq + 0x40, 0xb2, irq + 0x60, irq + 0x80, false);
+        machine.regs(irq + 0x40, 0xb4, irq + 0x60, irq + 0x80, false);
         machine.frame(irq + 0x80, THREAD + 0x40, 0xb3);
         // On the thread stack: call_on_stack, the registers of the system call it interrupted, the system call.
         machine.frame(THREAD + 0x40, (THREAD + 0x60) | 1, 0xc1);
-        machine.regs(THREAD + 0x60, 0xc2, THREAD + 0x80, THREAD + 0xa0, false);
-        machine.frame(THREAD + 0xa0, (THREAD + 0x1c0) | 1, 0xc3);
-        machine.regs(THREAD + 0x1c0, 0xd1, 0x7fff_0000, 0x7fff_0010, true);
+        machine.regs(THREAD + 0x60, 0xc4, THREAD + 0x80, THREAD + 0xa0, false);
+        machine.frame(THREAD + 0xa0, SAVED | 1, 0xc3);
+        machine.regs(SAVED, 0xd1, 0x7fff_0000, 0x7fff_0010, true);
         let steps = machine.walk(irq + 0x20);
-        assert_eq!(callers(&steps), [0xb1, 0xb2, 0xb3, 0xc1, 0xc2, 0xc3]);
+        assert_eq!(callers(&steps), [0xb1, 0xb4, 0xb3, 0xc1, 0xc4, 0xc3]);
         let seams: Vec<_> = steps
             .iter()
             .filter_map(|step| match step {
@@ -245,7 +485,7 @@ fn b2_a_backtrace_keeps_the_outermost_frames_of_a_deep_recursion() {
     for i in 0..20 {
         machine.frame(THREAD + i * 2 * WORD, THREAD + (i + 1) * 2 * WORD, 0xaa);
     }
-    machine.frame(THREAD + 40 * WORD, 0, 0xbb);
+    machine.frame(THREAD + 40 * WORD, SAVED | 1, 0xbb);
     let mut kept = Backtrace::<4>::empty();
     let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(THREAD));
     kept.collect::<Rules, _, _>(&mut unwinder);
@@ -265,13 +505,15 @@ fn b2_a_backtrace_keeps_the_outermost_frames_of_a_deep_recursion() {
 fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_frame_pointer() {
     const TOP: usize = THREAD + 64 * WORD;
     let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
-    machine.frame(THREAD + 0x80, 0, 0xa1);
+    machine.frame(THREAD + 0x80, (TOP - 4 * WORD) | 1, 0xa1);
     machine.regs(TOP - 4 * WORD, 0xd1, 0x7fff_0000, 0x7fff_0010, true);
     let ends = |sp: usize, fp: usize| {
         let regs = SavedRegs {
+            // Hand-written code, as entries are.
             pc: Addr::new(0xe1),
             sp: Addr::new(sp),
             fp: Addr::new(fp),
+            link: None,
             from_user: false,
         };
         let mut unwinder = Unwinder::from_regs(&machine, |at| machine.read(at), regs);
@@ -287,7 +529,8 @@ fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_fr
     // Everything saved, and marked: the boundary itself.
     assert_eq!(ends(TOP - 4 * WORD, (TOP - 4 * WORD) | 1), (1, End::Reliable));
     // Deeper, the frame pointer counts.
-    assert_eq!(ends(TOP - 5 * WORD, THREAD + 0x80), (2, End::Reliable));
+    let doubt = End::InnermostMayBeMissing(Addr::new(0xe1));
+    assert_eq!(ends(TOP - 5 * WORD, THREAD + 0x80), (2, doubt));
     // SP is the program's.
     assert_eq!(ends(0x7fff_0000, 0), (1, End::UnknownStack(Addr::new(0x7fff_0000))));
 }
@@ -299,10 +542,12 @@ fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stac
     const TOP: usize = THREAD + 64 * WORD;
     const FRAME: usize = THREAD + 32 * WORD;
     let after = |regs: Option<(usize, bool)>| {
+        let user = regs.is_some_and(|(_, user)| user);
+        let at = if user { TOP - 4 * WORD } else { THREAD + 4 * WORD };
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
-        machine.frame(THREAD, THREAD + 4 * WORD + usize::from(regs.is_some()), 0xa1);
+        machine.frame(THREAD, if regs.is_some() { at | 1 } else { THREAD + 4 * WORD }, 0xa1);
         if let Some((sp, user)) = regs {
-            machine.regs(THREAD + 4 * WORD, 0xa2, sp, FRAME, user);
+            machine.regs(at, 0xe1, sp, FRAME, user);
         }
         machine.frame(FRAME, 0, 0xa3);
         let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(THREAD));
@@ -323,8 +568,39 @@ fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stac
     // The frame itself is sound: from kernel code further down the walk goes on with it.
     let steps = after(Some((THREAD, false)));
     assert_eq!(steps[2], Step::Caller(Addr::new(0xa3)));
-    // A record of zeros ends a chain, with a stack full of words above it.
+    // A record of zeros ends a chain, with a stack full of words above it, and nobody knows what is missing.
     let steps = after(None);
-    assert_eq!(steps[1..3], [Step::Caller(Addr::new(0)), reliable]);
-    assert_eq!(steps[3..], [reliable; 3]);
+    let unknown = Step::End(End::UnknownStack(Addr::new(0)));
+    assert_eq!(steps[1..3], [Step::Caller(Addr::new(0)), unknown]);
+    assert_eq!(steps[3..], [unknown; 3]);
+}
+
+/// Red if a step is lost or kept in the wrong place when there is no room, or if an old one stays.
+#[test]
+fn b2_a_backtrace_without_room_keeps_the_inner_steps_and_the_end_and_counts_the_rest() {
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+    for i in 0..6 {
+        let next = if i == 5 { SAVED | 1 } else { THREAD + (i + 1) * 2 * WORD };
+        machine.frame(THREAD + i * 2 * WORD, next, 0xa4 + (i << 8));
+    }
+    let walk = |kept: &mut Backtrace<4>, from: usize| {
+        let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(from));
+        kept.collect::<Rules, _, _>(&mut unwinder);
+    };
+    let mut kept = Backtrace::<4>::empty();
+    assert_eq!((kept.steps(), kept.dropped(), kept.frames(), kept.end()), (&[][..], 0, 0, None));
+    walk(&mut kept, THREAD);
+    let caller = |i: usize| (Step::Caller(Addr::new(0xa4 + (i << 8))), 1);
+    let end = (Step::End(End::Reliable), 1);
+    assert_eq!(kept.steps(), [caller(0), caller(1), caller(2), end]);
+    assert_eq!((kept.dropped(), kept.frames()), (3, 6));
+    assert_eq!(kept.end(), Some(End::Reliable));
+    assert!(!kept.is_reliable(), "three frames are missing");
+    kept.clear();
+    assert_eq!((kept.steps(), kept.dropped(), kept.frames(), kept.end()), (&[][..], 0, 0, None));
+    // What just fits is all there.
+    walk(&mut kept, THREAD + 3 * 2 * WORD);
+    assert_eq!(kept.steps(), [caller(3), caller(4), caller(5), end]);
+    assert_eq!((kept.dropped(), kept.frames()), (0, 3));
+    assert!(kept.is_reliable());
 }

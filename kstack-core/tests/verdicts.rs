@@ -367,3 +367,109 @@ fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
         assert_eq!(verdict.consequence == Consequence::EndThread, may_end);
     }
 }
+
+/// Red if a comparison is off by one at either end of a stack: its own first and last bytes are no guard, and the next ones are.
+#[test]
+fn t2_o1_the_edges_of_a_stack_belong_to_the_stack_and_the_next_bytes_to_its_guards() {
+    let machine = Machine::new();
+    let inside = machine.stack(1).range.top.get() - 0x200;
+    for number in [0, 1, 2] {
+        let stack = machine.stack(number);
+        let (lowest, top) = (stack.range.lowest.get(), stack.range.top.get());
+        for address in [lowest, lowest + 1, top - 1] {
+            assert_eq!(machine.judge(Delivery::OwnStack, address, inside, THREAD), None);
+        }
+        for (address, side, distance) in [(lowest - 1, Side::Below, 1), (top, Side::Above, 0)] {
+            let verdict = machine.judge(Delivery::OwnStack, address, inside, THREAD);
+            let verdict = verdict.expect("a guard");
+            assert_eq!((verdict.stack, verdict.side), (stack, side));
+            assert_eq!(verdict.distance.get(), distance);
+        }
+    }
+}
+
+/// The CPU could push nothing although SP stands well inside the thread's stack: what failed was an access elsewhere. Red if the guard of
+/// whichever stack the address lies in counts as this one's.
+#[test]
+fn o1_a_guard_of_another_stack_is_no_overflow_of_the_one_that_sp_is_on() {
+    let machine = Machine::new();
+    let thread = machine.stack(1);
+    for sp in
+        [thread.range.top.get() - 0x200, thread.range.top.get(), thread.range.lowest.get() + 1]
+    {
+        for number in [0, 2] {
+            let address = machine.stack(number).range.lowest.get() - 8;
+            assert_eq!(machine.judge(Delivery::AnotherStack, address, sp, THREAD), None, "{sp:#x}");
+        }
+        // Nor is the guard above its own.
+        let above = thread.range.top.get() + 8;
+        assert_eq!(machine.judge(Delivery::AnotherStack, above, sp, THREAD), None, "{sp:#x}");
+    }
+}
+
+/// An SP that leads elsewhere, right past each end of the running thread's stack.
+#[test]
+fn o1_a_stack_pointer_right_past_an_end_is_on_that_side() {
+    let machine = Machine::new();
+    let thread = machine.stack(1);
+    let (lowest, top) = (thread.range.lowest.get(), thread.range.top.get());
+    let judged = |sp: usize| machine.judge(Delivery::AnotherStack, 0x1234, sp, THREAD);
+    assert_eq!(judged(top), None, "an empty stack");
+    let above = judged(top + 1).expect("past the top");
+    assert_eq!((above.stack, above.side, above.distance.get()), (thread, Side::Above, 1));
+    let below = judged(lowest).map(|verdict| (verdict.side, verdict.distance.get()));
+    // SP on the lowest byte: the push to below it may have failed, but what failed was elsewhere.
+    assert_eq!(below, None);
+    let below = judged(lowest - 1).expect("past the end");
+    assert_eq!((below.stack, below.side, below.distance.get()), (thread, Side::Below, 2));
+    assert_eq!(below.cause, Cause::GuardHit);
+}
+
+#[test]
+fn o1_reports_use_these_words() {
+    assert_eq!([Side::Below, Side::Above].map(Side::name), ["below", "above"]);
+    let causes = [Cause::GuardHit, Cause::FrameBeyondGuard, Cause::GuardAccess];
+    assert_eq!(causes.map(Cause::name), ["guard-hit", "frame-beyond-guard", "guard-access"]);
+    let consequences = [Consequence::EndThread, Consequence::StopSystem];
+    assert_eq!(consequences.map(Consequence::name), ["end-thread", "stop-system"]);
+
+    let machine = Machine::new();
+    let text = |number, side, distance, cause, consequence, context| {
+        let stack = machine.stack(number);
+        let distance = ByteSize::new(distance);
+        let verdict = Verdict { stack, side, distance, cause, consequence };
+        let (address, sp, pc) = (Addr::new(0x10), Addr::new(0x20), Addr::new(0x30));
+        let fault = Fault { delivery: Delivery::OwnStack, address, sp, pc, cpu: CPU };
+        OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() }.to_string()
+    };
+    let beyond = Cause::FrameBeyondGuard;
+    let stop = Consequence::StopSystem;
+    let text_of = |cause, side| text(1, side, 1, cause, Consequence::EndThread, THREAD);
+    assert!(text_of(beyond, Side::Above).starts_with("kernel stack left, by a stack pointer"));
+    assert!(text_of(beyond, Side::Below).starts_with("kernel stack overflow, by one frame larger"));
+    let access = text_of(Cause::GuardAccess, Side::Above);
+    assert!(access.starts_with("guard page accessed: thread stack of thread 7 ["), "{access}");
+    assert!(
+        access.contains("\n  1 byte above its edge, on CPU 2\n  address 0x10  sp 0x20  pc 0x30\n")
+    );
+    assert!(access.ends_with("  thread 7 is ended\n"));
+    let irq = text(0, Side::Below, 2, Cause::GuardHit, stop, THREAD);
+    assert!(irq.starts_with("kernel stack overflow: irq stack of CPU 2 ["), "{irq}");
+    assert!(irq.contains("\n  2 bytes below its edge") && irq.ends_with("belongs to the CPU\n"));
+    let why = |context| text(1, Side::Below, 2, Cause::GuardHit, stop, context);
+    for (context, words) in [
+        (THREAD, "(0 spinning locks)"),
+        (Context { spinning_locks: 2, ..THREAD }, "(2 spinning locks)"),
+        (Context { in_interrupt: true, ..THREAD }, "(0 spinning locks, in an interrupt)"),
+        (Context { in_softirq: true, ..THREAD }, "(0 spinning locks, in a softirq)"),
+        (Context { in_nmi: true, ..THREAD }, "(0 spinning locks, in an NMI)"),
+        (Context { interrupts_off: true, ..THREAD }, "(0 spinning locks, interrupts off)"),
+        (
+            Context { bottom_halves_disabled: true, ..THREAD },
+            "(0 spinning locks, bottom halves disabled)",
+        ),
+    ] {
+        let told = why(context);
+        assert!(told.ends_with(&format!("thread 7 cannot be abandoned {words}\n")), "{told}");
+    }
+}

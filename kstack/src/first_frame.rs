@@ -52,14 +52,15 @@ pub const fn user_regs_at(stack: AddrRange) -> Addr {
 pub unsafe fn build(stack: AddrRange, start: Start<'_>) -> usize {
     let regs_at = user_regs_at(stack);
     let frame_at = regs_at.get() - size_of::<SwitchFrame>();
+    // The backtrace of any thread ends, reliably, where the registers of user mode are kept, used or not. The mark leads there: 0 would
+    // say nothing, since any register that is no frame pointer can hold it.
+    let outermost = regs_at.get() + 1;
     let (regs, frame) = match start {
         Start::Kernel { function, argument } => {
-            // A frame pointer of 0 is the outermost marker: a backtrace of a kernel thread ends here, reliably.
-            let frame = SwitchFrame::first(regs_at, 0, function as usize, argument);
+            let frame = SwitchFrame::first(regs_at, outermost, function as usize, argument);
             (SavedRegs::default(), frame)
         }
-        // The backtrace of a user thread ends at the saved user registers.
-        Start::User(regs) => (*regs, SwitchFrame::first(regs_at, regs_at.get() + 1, 0, 0)),
+        Start::User(regs) => (*regs, SwitchFrame::first(regs_at, outermost, 0, 0)),
     };
     // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are aligned, see above.
     unsafe {

@@ -6,6 +6,7 @@
 use crate::arch::current::regs::SavedRegs;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::Addr;
+use kstack_core::stacks::Code;
 use kstack_core::verdict::OverflowReport;
 
 /// The kernel's side of every entry.
@@ -38,6 +39,9 @@ pub struct Hooks {
     pub nmi: fn(regs: &mut SavedRegs),
     /// A debug exception in the kernel. As for NMIs.
     pub debug: fn(regs: &mut SavedRegs),
+    /// The code that an instruction of the kernel lies in, for backtraces; its bytes must be readable. [`Code::Unknown`] where that is not
+    /// known: such backtraces say that frames may be missing. Called in any context.
+    pub code: fn(pc: Addr) -> Code,
     /// What the overflow verdict needs to know of the running context, besides stacks.
     pub context: fn() -> kstack_core::verdict::Context,
     /// Ends the running thread, whose stack overflowed or which touched a guard. Interrupts off; on the thread's own stack, rewound
@@ -58,6 +62,13 @@ static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new(core::ptr::null_mut());
 /// 1. The section `.data.kstack_once` is writable still.
 pub unsafe fn install(hooks: &'static Hooks) {
     HOOKS.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::Release);
+}
+
+/// The code that an instruction lies in; unknown before the table is there.
+pub(crate) fn code_at(pc: Addr) -> Code {
+    let hooks = HOOKS.load(Ordering::Acquire);
+    // SAFETY: (1) null, or a reference to a static that `install` stored.
+    unsafe { hooks.as_ref() }.map_or(Code::Unknown, |hooks| (hooks.code)(pc))
 }
 
 /// Where the pointer to the table lies. A kernel whose tests replace the table does it through another mapping of these bytes.

@@ -10,6 +10,8 @@ pub mod hooks;
 pub mod irq;
 pub mod local;
 pub mod meter;
+#[cfg(doctest)]
+pub mod misuse;
 pub mod registry;
 mod report;
 pub mod room;

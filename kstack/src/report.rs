@@ -54,6 +54,7 @@ pub(crate) fn of(
         copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*place).backtrace, 1);
         &mut *place
     };
-    unwind::from_regs(registry, regs, &mut report.backtrace);
+    // SAFETY: (1) the entry that found the fault saved them, and has not gone back.
+    unsafe { unwind::from_regs(registry, regs, &mut report.backtrace) };
     Some(report)
 }

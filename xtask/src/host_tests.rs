@@ -1,6 +1,8 @@
 //! Tests on this machine: `cargo test` of every crate that can run here (the workspace's default
 //! members: not the kernel, not its user programs), documentation tests included.
 //!
+//! Then the models of the core's lock-free protocols: the same code over atomics that explore what C11 allows, in a build of its own.
+//!
 //! The test harness's text is read line by line, since its structured output is not stable:
 //!
 //! ```text
@@ -23,12 +25,35 @@ const SHOWN_LINES: usize = 80;
 pub(crate) fn run(filter: Option<&str>) -> Result<Vec<Verdict>> {
     eprintln!("Host tests");
     let mut command = cargo("test");
+    command.args(["--no-fail-fast", "--color", "never"]).arg("--").args(filter);
+    let mut verdicts = verdicts_of(command, "host_tests_end_in_order")?;
+    eprintln!("Models of the lock-free protocols");
+    let mut models = verdicts_of(models(), "models_end_in_order")?;
+    if models.is_empty() {
+        models.push(Verdict::failed("models_run", "there is no model"));
+    }
+    let chosen = |verdict: &Verdict| filter.is_none_or(|filter| verdict.name.contains(filter));
+    verdicts.extend(models.into_iter().filter(chosen));
+    Ok(verdicts)
+}
+
+/// The models: `kstack-core` with `--cfg loom`, optimised, since each explores thousands of interleavings. All tests of that build that are
+/// no models would fail in it, so that the filter applies to what was run: it takes two seconds.
+fn models() -> Command {
+    let mut command = cargo("test");
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     command
-        .args(["--no-fail-fast", "--color", "never"])
-        .arg("--")
-        .args(filter)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .args(["--release", "--no-fail-fast", "--color", "never", "-p", "kstack-core", "--lib"])
+        .arg("--target-dir")
+        .arg(workspace::root().join("target/loom"))
+        .env("RUSTFLAGS", format!("{flags} --cfg loom").trim_start())
+        .args(["--", "models::"]);
+    command
+}
+
+/// Runs `cargo test` and reads the verdicts from its output; a failure that no test accounts for is one of its own, called `otherwise`.
+fn verdicts_of(mut command: Command, otherwise: &str) -> Result<Vec<Verdict>> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start cargo")?;
     let mut verdicts = Vec::new();
     let mut output = String::new();
@@ -46,8 +71,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Vec<Verdict>> {
         println!("{}", progress::tail(&output, SHOWN_LINES));
         if !failed {
             // It does not compile, or a test took its whole process down.
-            verdicts
-                .push(Verdict::failed("host_tests_end_in_order", format!("cargo test: {status}")));
+            verdicts.push(Verdict::failed(otherwise, format!("cargo test: {status}")));
         }
     }
     Ok(verdicts)

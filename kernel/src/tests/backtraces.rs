@@ -338,3 +338,68 @@ pub fn n9_the_registry_lists_every_stack_once() -> Outcome {
     check!(ranges.iter().any(|range| range.contains(here)), "not even this one is listed");
     Ok(())
 }
+
+/// Other CPUs look at the backtraces of threads that are born, recurse, yield and die, while their stacks are unmapped as soon as they are
+/// free: no fault, no endless walk, and every text ends with a reason. Red if the stack is borrowed for less than the walk: the kernel
+/// faults on it.
+pub fn b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing() -> Outcome {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+    static WITHOUT_END: AtomicU32 = AtomicU32::new(0);
+    #[inline(never)]
+    fn deep(left: usize) -> usize {
+        let here = core::hint::black_box([left; 6]);
+        if left == 0 {
+            sched::yield_now();
+            return here[0];
+        }
+        let below = deep(left - 1);
+        if left.is_multiple_of(7) {
+            sched::yield_now();
+        }
+        below + core::hint::black_box(here)[left % 6]
+    }
+    fn mortal(depth: usize) {
+        core::hint::black_box(deep(depth));
+    }
+    fn looker(_: usize) {
+        while !STOP.load(Ordering::Relaxed) {
+            for thread in sched::all() {
+                if let Some(text) = backtrace::of_thread(&thread) {
+                    LOOKS.fetch_add(1, Ordering::Relaxed);
+                    if !text.contains("-- the end") && !text.contains("-- user mode") {
+                        WITHOUT_END.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+            sched::yield_now();
+        }
+    }
+    STOP.store(false, Ordering::Relaxed);
+    LOOKS.store(0, Ordering::Relaxed);
+    WITHOUT_END.store(0, Ordering::Relaxed);
+    let live = stacks::census().live;
+    let spawn = |name, body: fn(usize), argument| {
+        sched::spawn_kernel(name, body, argument).map_err(|error| format!("{error:?}"))
+    };
+    let lookers = (0..3).map(|_| spawn("looker", looker, 0)).collect::<Result<Vec<_>, _>>()?;
+    let mut made = 0;
+    while made < 300 || LOOKS.load(Ordering::Relaxed) < 300 {
+        let threads =
+            (0..6).map(|i| spawn("mortal", mortal, 5 + i * 4)).collect::<Result<Vec<_>, _>>();
+        for thread in threads.iter().flatten() {
+            thread.join();
+            made += 1;
+        }
+        // What they leave goes at once: the next walk that is too late finds nothing there.
+        stacks::drain_this_cpu();
+        stacks::reclaim(u32::MAX);
+    }
+    STOP.store(true, Ordering::Relaxed);
+    for thread in &lookers {
+        thread.join();
+    }
+    let (looks, odd) = (LOOKS.load(Ordering::Relaxed), WITHOUT_END.load(Ordering::Relaxed));
+    check!(odd == 0, "{odd} of {looks} backtraces of {made} threads had no end");
+    until("stacks are back", || stacks::census().live <= live)
+}

@@ -275,7 +275,8 @@ pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() ->
     let thread = sched::spawn_kernel("resting", body, 0).map_err(|error| format!("{error:?}"))?;
     until("it rests", || thread.state() == sched::State::Blocked && !thread.is_on_cpu())?;
     let stack = thread.stack_ref();
-    let seen = stacks::with_borrowed(stack, |range| {
+    let seen = stacks::with_borrowed(stack, |borrowed| {
+        let range = stacks::range_of(borrowed);
         let before = count(range);
         RISE.store(true, Ordering::Relaxed);
         RESTING.wake_all();

@@ -270,7 +270,10 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
         "{kernel_sp:x}, {user_sp:x}"
     );
     check!(kernel.function() == never_called as *const () as usize, "function: {kernel:x?}");
-    check!(kernel.argument() == 0x1234 && kernel.fp().get() == 0, "argument, marker: {kernel:x?}");
+    check!(
+        kernel.argument() == 0x1234 && kernel.fp().get() == regs_at.get() + 1,
+        "argument, marker: {kernel:x?}"
+    );
     check!(kernel_regs == SavedRegs::default(), "{kernel_regs:x?}");
     check!(for_user.function() == 0 && for_user.fp().get() == regs_at.get() + 1, "{for_user:x?}");
     check!(user_regs == user, "{user_regs:x?}");
@@ -461,4 +464,38 @@ pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
         thread.join();
     }
     all_ran.map_err(|message| format!("{message}: {RAN:?} on {RAN_ON:?}"))
+}
+
+/// Threads that give their CPU away all the time, with three others waiting for whatever is ready: each goes on where it left, once. Red
+/// if a thread counts as off its CPU before its registers are saved: another CPU goes on from the frame of the switch before, on a stack
+/// that two CPUs are on now, and does a round twice. Tried: `on_cpu` cleared right before the switch.
+pub fn s1_t10_a_thread_that_leaves_its_cpu_is_on_no_other_before_its_registers_are_saved() -> Outcome
+{
+    const THREADS: usize = 6;
+    const ROUNDS: u32 = 8000;
+    static DONE: [AtomicU32; THREADS] = [const { AtomicU32::new(0) }; THREADS];
+    static TWICE: AtomicU32 = AtomicU32::new(0);
+    fn rounds(number: usize) {
+        for round in 0..ROUNDS {
+            // The round is this frame's; the count is everybody's.
+            if DONE[number].fetch_add(1, Ordering::Relaxed) != core::hint::black_box(round) {
+                TWICE.fetch_add(1, Ordering::Relaxed);
+            }
+            sched::yield_now();
+        }
+    }
+    TWICE.store(0, Ordering::Relaxed);
+    DONE.iter().for_each(|done| done.store(0, Ordering::Relaxed));
+    let spawn = |number| {
+        sched::spawn_kernel("rounds", rounds, number).map_err(|error| format!("{error:?}"))
+    };
+    let threads = (0..THREADS).map(spawn).collect::<Result<Vec<_>, _>>()?;
+    for thread in &threads {
+        thread.join();
+    }
+    let twice = TWICE.load(Ordering::Relaxed);
+    check!(twice == 0, "{twice} rounds were done twice");
+    let all = DONE.iter().all(|done| done.load(Ordering::Relaxed) == ROUNDS);
+    check!(all, "{DONE:?} rounds of {ROUNDS}");
+    Ok(())
 }

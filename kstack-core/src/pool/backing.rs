@@ -1,4 +1,4 @@
-//! What a kernel does for a pool of stacks: everything that needs a privilege.
+//! What a kernel does for a pool of stacks: everything that needs a privilege; and what can fail.
 
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::erase::DirtyPages;
@@ -50,4 +50,45 @@ pub trait Backing {
 
     /// Drops this CPU's TLB entries for `body`.
     fn flush_local(&mut self, body: AddrRange);
+}
+
+/// Why there is no stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Every slot of the arena is in use.
+    NoAddressSpace,
+    /// No frame for a page of the stack.
+    NoMemory,
+    /// No frame for a page table.
+    NoPageTable,
+    /// The account would exceed its limit.
+    OverLimit,
+    /// No page, or more pages than a body has.
+    BadSize,
+}
+
+impl From<OverLimit> for AcquireError {
+    fn from(_: OverLimit) -> Self {
+        Self::OverLimit
+    }
+}
+
+impl From<Exhausted> for AcquireError {
+    fn from(what: Exhausted) -> Self {
+        match what {
+            Exhausted::Frame => Self::NoMemory,
+            Exhausted::PageTable => Self::NoPageTable,
+        }
+    }
+}
+
+/// Why a pool cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// There is not one record per slot.
+    RecordsMismatch,
+    /// A body has more pages than [`DirtyPages`] has bits.
+    BodyTooLarge,
 }

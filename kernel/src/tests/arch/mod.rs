@@ -76,8 +76,8 @@ pub(super) struct Expected {
     pub(super) cpu_stacks: &'static [StackKind],
     /// Which of them, or else the IRQ stack, softirqs run on.
     pub(super) softirq_stack: StackKind,
-    /// What a frame larger than the whole stack is called: it runs into the guard page by page where the compiler has probes, and is
-    /// found beyond the guard where it has none.
+    /// What a frame somewhat larger than the whole stack is called: it runs into the guard where the compiler has probes, lands in it
+    /// where the guard is wide, and is found beyond it elsewhere.
     pub(super) giant_frame: Cause,
     /// The row of the table of entries that says where an overflow is handled.
     pub(super) overflow_row: &'static str,

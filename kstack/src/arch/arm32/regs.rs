@@ -14,6 +14,7 @@
 
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::prologue::{self, FrameState};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In CPSR: IRQ is masked.
@@ -121,7 +122,16 @@ impl FrameRules for Rules {
             pc: Addr::new(word(offset_of!(SavedRegs, pc))?),
             sp: Addr::new(word(offset_of!(SavedRegs, sp))?),
             fp: Addr::new(word(offset_of!(SavedRegs, fp))?),
+            link: Some(Addr::new(word(offset_of!(SavedRegs, lr))?)),
             from_user: word(offset_of!(SavedRegs, cpsr))? & MODE as usize == USER_MODE as usize,
         })
+    }
+
+    fn frame_state(code: &[u8], offset: usize) -> FrameState {
+        prologue::arm32::state(code, offset)
+    }
+
+    fn keeps_frames(code: &[u8]) -> bool {
+        prologue::arm32::keeps_frames(code)
     }
 }

@@ -11,6 +11,7 @@
 
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::prologue::{self, FrameState};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In PSTATE: interrupts are masked.
@@ -95,12 +96,22 @@ impl FrameRules for Rules {
         read: &mut impl FnMut(Addr) -> Option<usize>,
     ) -> Option<unwind::SavedRegs> {
         const FP: usize = offset_of!(SavedRegs, x) + 29 * size_of::<u64>();
+        const LINK: usize = FP + size_of::<u64>();
         let mut word = |offset: usize| read(at.wrapping_add(ByteSize::new(offset)));
         Some(unwind::SavedRegs {
             pc: Addr::new(word(offset_of!(SavedRegs, pc))?),
             sp: Addr::new(word(offset_of!(SavedRegs, sp))?),
             fp: Addr::new(word(FP)?),
+            link: Some(Addr::new(word(LINK)?)),
             from_user: word(offset_of!(SavedRegs, pstate))? as u64 & MODE == 0,
         })
+    }
+
+    fn frame_state(code: &[u8], offset: usize) -> FrameState {
+        prologue::arm64::state(code, offset)
+    }
+
+    fn keeps_frames(code: &[u8]) -> bool {
+        prologue::arm64::keeps_frames(code)
     }
 }

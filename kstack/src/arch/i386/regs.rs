@@ -19,6 +19,7 @@
 
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::prologue::{self, FrameState};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In the flags: interrupts are on.
@@ -119,7 +120,16 @@ impl FrameRules for Rules {
             pc: Addr::new(word(offset_of!(SavedRegs, eip))?),
             sp: Addr::new(word(offset_of!(SavedRegs, esp))?),
             fp: Addr::new(word(offset_of!(SavedRegs, ebp))?),
+            link: None,
             from_user: word(offset_of!(SavedRegs, cs))? & 3 != 0,
         })
+    }
+
+    fn frame_state(code: &[u8], offset: usize) -> FrameState {
+        prologue::x86::state(code, offset)
+    }
+
+    fn keeps_frames(code: &[u8]) -> bool {
+        prologue::x86::keeps_frames(code)
     }
 }

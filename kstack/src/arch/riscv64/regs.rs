@@ -12,6 +12,7 @@
 
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::prologue::{self, FrameState};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In sstatus: interrupts are on (SIE).
@@ -136,7 +137,16 @@ impl FrameRules for Rules {
             pc: Addr::new(word(offset_of!(SavedRegs, epc))?),
             sp: Addr::new(word(offset_of!(SavedRegs, sp))?),
             fp: Addr::new(word(offset_of!(SavedRegs, s0))?),
+            link: Some(Addr::new(word(offset_of!(SavedRegs, ra))?)),
             from_user: word(offset_of!(SavedRegs, status))? as u64 & FROM_KERNEL == 0,
         })
+    }
+
+    fn frame_state(code: &[u8], offset: usize) -> FrameState {
+        prologue::riscv64::state(code, offset)
+    }
+
+    fn keeps_frames(code: &[u8]) -> bool {
+        prologue::riscv64::keeps_frames(code)
     }
 }

@@ -83,7 +83,8 @@ fn land(number: usize, regs: &SavedRegs) {
         steps: Backtrace::empty(),
     });
     if let Some(registry) = registry::get() {
-        unwind::from_regs(registry, regs, &mut landing.steps);
+        // SAFETY: (1) this is the handler that was given `regs`.
+        unsafe { unwind::from_regs(registry, regs, &mut landing.steps) };
     }
 }
 
@@ -303,7 +304,8 @@ fn check_landing(landing: &Landing) -> Outcome {
     check!(starts_there, "the backtrace starts with {first:x?}");
     let end = steps.end();
     check!(end.is_some(), "the backtrace has no end");
-    let whole = end == Some(End::Reliable);
+    // In hand-written code nothing tells whether the frame record is there: the innermost caller may be missing.
+    let whole = end.is_some_and(End::is_outermost);
     check!(whole || !fp_is_good, "{end:x?}: {:x?}", steps.steps());
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     switch_frame: 112,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,
-    giant_frame: Cause::FrameBeyondGuard,
+    giant_frame: Cause::GuardHit,
     overflow_row: "no room for the registers",
     own_rows: &[("fault on the overflow stack", "overflow, further down")],
 };

@@ -9,7 +9,7 @@ pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::Expected;
-use super::pc::{control, every_instruction, firmware, flush};
+use super::pc::{control, every_instruction, firmware, first_instruction, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -41,6 +41,9 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
 table! {
     HERE,
     shared: [
+        first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
+        first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,
+        first_instruction::b2_a_backtrace_through_a_function_without_frames_says_that_a_frame_may_be_missing,
         flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
         firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
         tss::x1_the_loaded_task_state_segment_has_every_field_in_its_place,

@@ -1,0 +1,323 @@
+//! Prologues and epilogues as compilers write them, and code that keeps no frames; every instruction of each.
+
+use super::FrameState::{self, InLink, OnStack, There, Unknown};
+use super::{arm32, arm64, riscv64, x86};
+use std::vec::Vec;
+
+/// Instructions with the state before each.
+fn check(
+    what: &str,
+    state: fn(&[u8], usize) -> FrameState,
+    instructions: &[(&[u8], FrameState)],
+) -> Vec<u8> {
+    let code: Vec<u8> = instructions.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+    let mut offset = 0;
+    for (number, (bytes, expected)) in instructions.iter().enumerate() {
+        assert_eq!(state(&code, offset), *expected, "{what}: instruction {number}");
+        offset += bytes.len();
+    }
+    assert_eq!(state(&code, code.len()), Unknown, "{what}: after the end");
+    assert_eq!(state(&code, code.len() + 64), Unknown);
+    code
+}
+
+#[test]
+fn b2_code_of_pcs_tells_where_the_return_address_is() {
+    let code = check(
+        "a function that saves a register",
+        x86::state,
+        &[
+            (&[0x55], OnStack(0)),              // push rbp
+            (&[0x48, 0x89, 0xe5], OnStack(1)),  // mov rbp, rsp
+            (&[0x53], There),                   // push rbx
+            (&[0x50], There),                   // push rax
+            (&[0xe8, 0, 0, 0, 0], There),       // call
+            (&[0xeb, 0x00], There),             // jmp
+            (&[0x48, 0x83, 0xc4, 0x08], There), // add rsp, 8
+            (&[0x5b], There),                   // pop rbx
+            (&[0x5d], There),                   // pop rbp
+            (&[0xc3], OnStack(0)),              // ret
+            (&[0x5d], There),                   // another way out
+            (&[0xe9, 0, 0, 0, 0], Unknown),     // jmp, a call in the last place
+            (&[0x5d], There),
+            (&[0xff, 0xe0], Unknown),    // jmp rax
+            (&[0x5d], Unknown),          // a false alarm
+            (&[0xf3, 0xc3], OnStack(0)), // rep ret
+        ],
+    );
+    assert!(x86::keeps_frames(&code));
+    // In the middle of an instruction.
+    assert_eq!(x86::state(&code, 2), Unknown);
+    assert_eq!(x86::state(&code, 3), Unknown);
+    check(
+        "with a mark for indirect calls, 32 bits",
+        x86::state,
+        &[
+            (&[0xf3, 0x0f, 0x1e, 0xfb], OnStack(0)),
+            (&[0x55], OnStack(0)),
+            (&[0x89, 0xe5], OnStack(1)),
+            (&[0x90], There),
+            (&[0x5d], There),
+            (&[0xc2, 4, 0], OnStack(0)),
+        ],
+    );
+    let naked = check(
+        "without frames",
+        x86::state,
+        &[
+            (&[0x48, 0x83, 0xec, 0x08], OnStack(0)), // sub rsp, 8
+            (&[0xcd, 0x40], Unknown),                // int
+            (&[0x48, 0x83, 0xc4, 0x08], Unknown),    // add rsp, 8
+            (&[0xc3], OnStack(0)),
+        ],
+    );
+    assert!(!x86::keeps_frames(&naked));
+    let late = check(
+        "a frame that is made only where it is needed",
+        x86::state,
+        &[
+            (&[0x85, 0xff], OnStack(0)),       // test edi, edi
+            (&[0x74, 0x05], OnStack(0)),       // je
+            (&[0xc6, 0x07, 0x01], OnStack(0)), // mov byte ptr [rdi], 1
+            (&[0xc3], OnStack(0)),             // ret
+            (&[0x55], OnStack(0)),             // push rbp
+            (&[0x48, 0x89, 0xe5], OnStack(1)), // mov rbp, rsp
+            (&[0x50], There),                  // push rax
+            (&[0x58], There),                  // pop rax
+            (&[0x5d], There),                  // pop rbp
+            (&[0xf0, 0xff, 0x07], Unknown),    // lock inc dword ptr [rdi], moved down
+            (&[0xc3], OnStack(0)),             // ret
+            (&[0x90], Unknown),                // a way without a frame
+            (&[0xc3], OnStack(0)),
+        ],
+    );
+    assert!(x86::keeps_frames(&late));
+    assert!(!x86::keeps_frames(&[]) && x86::state(&[], 0) == Unknown);
+}
+
+fn word(word: u32) -> [u8; 4] {
+    word.to_le_bytes()
+}
+
+fn check_words(
+    what: &str,
+    state: fn(&[u8], usize) -> FrameState,
+    instructions: &[(u32, FrameState)],
+) -> Vec<u8> {
+    let words: Vec<([u8; 4], FrameState)> =
+        instructions.iter().map(|&(instruction, state)| (word(instruction), state)).collect();
+    let all: Vec<(&[u8], FrameState)> =
+        words.iter().map(|(bytes, state)| (bytes.as_slice(), *state)).collect();
+    let code = check(what, state, &all);
+    assert_eq!(state(&code, 2), Unknown);
+    code
+}
+
+#[test]
+fn b2_arm64_code_tells_where_the_return_address_is() {
+    let code = check_words(
+        "a function that saves registers",
+        arm64::state,
+        &[
+            (0xd503_233f, InLink), // paciasp
+            (0xa9bd_7bfd, InLink), // stp x29, x30, [sp, #-48]!
+            (0xa901_57f6, InLink), // stp x22, x21, [sp, #16]
+            (0x9100_03fd, InLink), // mov x29, sp
+            (0x9400_0001, There),  // bl
+            (0x1400_0001, There),  // b
+            (0xb400_0040, There),  // cbz
+            (0xa941_57f6, There),  // ldp x22, x21, [sp, #16]
+            (0xa8c3_7bfd, There),  // ldp x29, x30, [sp], #48
+            (0xd65f_03c0, InLink), // ret
+        ],
+    );
+    assert!(arm64::keeps_frames(&code));
+    check_words(
+        "a large frame and a call in the last place",
+        arm64::state,
+        &[
+            (0xd101_03ff, InLink), // sub sp, sp, #64
+            (0xa902_7bfd, InLink), // stp x29, x30, [sp, #32]
+            (0x9100_83fd, InLink), // add x29, sp, #32
+            (0xf940_0000, There),  // ldr x0, [x0]
+            (0xa942_7bfd, There),  // ldp x29, x30, [sp, #32]
+            (0xf940_1bf3, InLink), // ldr x19, [sp, #48]
+            (0x9101_03ff, InLink), // add sp, sp, #64
+            (0xd65f_03c0, InLink),
+            (0xa942_7bfd, There),
+            (0x9101_03ff, Unknown), // add sp, sp, #64
+            (0x1400_0010, Unknown), // b elsewhere
+        ],
+    );
+    check_words(
+        "what the compiler moves between the last instructions",
+        arm64::state,
+        &[
+            (0xa9bf_7bfd, InLink), // stp x29, x30, [sp, #-16]!
+            (0x9100_03fd, InLink),
+            (0xa8c1_7bfd, There),  // ldp x29, x30, [sp], #16
+            (0x1200_0000, InLink), // and w0, w0, #1
+            (0xd503_23bf, InLink), // autiasp
+            (0xd65f_03c0, InLink),
+        ],
+    );
+    let naked = check_words(
+        "without frames",
+        arm64::state,
+        &[
+            (0xf81f_0ffe, InLink),  // str x30, [sp, #-16]!
+            (0x9400_0001, Unknown), // bl
+            (0xf841_07fe, Unknown), // ldr x30, [sp], #16
+            (0xd65f_03c0, InLink),
+        ],
+    );
+    assert!(!arm64::keeps_frames(&naked));
+    let late = check_words(
+        "a frame that is made only where it is needed",
+        arm64::state,
+        &[
+            (0xb400_0040, InLink), // cbz
+            (0xa9bf_7bfd, InLink),
+            (0x9100_03fd, InLink),
+            (0x9400_0001, There), // bl
+            (0xa8c1_7bfd, There),
+            (0xd65f_03c0, InLink),
+            (0xd503_201f, Unknown), // a way without a frame
+            (0xd65f_03c0, InLink),
+        ],
+    );
+    assert!(arm64::keeps_frames(&late));
+}
+
+#[test]
+fn b2_arm32_code_tells_where_the_return_address_is() {
+    let code = check_words(
+        "a function that saves registers",
+        arm32::state,
+        &[
+            (0xe92d_4870, InLink), // push {r4, r5, r6, r11, lr}
+            (0xe28d_b00c, InLink), // add r11, sp, #12
+            (0xeb00_0000, There),  // bl
+            (0x0a00_0000, There),  // beq
+            (0xea00_0000, There),  // b
+            (0xe590_0000, There),  // ldr r0, [r0]
+            (0xe24b_d00c, There),  // sub sp, r11, #12
+            (0xe8bd_8870, There),  // pop {r4, r5, r6, r11, pc}
+            (0xe8bd_4870, There),  // pop {r4, r5, r6, r11, lr}
+            (0xe12f_ff1e, InLink), // bx lr
+            (0xe8bd_4870, There),
+            (0xea00_0010, Unknown), // b elsewhere
+        ],
+    );
+    assert!(arm32::keeps_frames(&code));
+    check_words(
+        "the smallest frame",
+        arm32::state,
+        &[
+            (0xe92d_4800, InLink), // push {r11, lr}
+            (0xe1a0_b00d, InLink), // mov r11, sp
+            (0xe3a0_0000, There),  // mov r0, #0
+            (0xe8bd_8800, There),  // pop {r11, pc}
+        ],
+    );
+    let naked = check_words(
+        "without frames",
+        arm32::state,
+        &[
+            (0xe92d_4010, InLink),  // push {r4, lr}
+            (0xe1a0_0000, Unknown), // nop
+            (0xe8bd_8010, Unknown), // pop {r4, pc}
+        ],
+    );
+    assert!(!arm32::keeps_frames(&naked));
+    let late = check_words(
+        "a frame that is made only where it is needed",
+        arm32::state,
+        &[
+            (0xe350_0000, InLink), // cmp r0, #0
+            (0x012f_ff1e, InLink), // bxeq lr
+            (0xe92d_4800, InLink),
+            (0xe1a0_b00d, InLink),
+            (0xe8bd_8800, There),
+            (0xe1a0_0000, Unknown), // a way without a frame
+        ],
+    );
+    assert!(arm32::keeps_frames(&late));
+}
+
+#[test]
+fn b2_riscv64_code_tells_where_the_return_address_is() {
+    let (long, short) = (word, |half: u16| half.to_le_bytes());
+    let code = check(
+        "compressed",
+        riscv64::state,
+        &[
+            (&short(0x1101), InLink),    // c.addi sp, -32
+            (&short(0xec06), InLink),    // c.sdsp ra, 24
+            (&short(0xe822), InLink),    // c.sdsp s0, 16
+            (&short(0xe426), InLink),    // c.sdsp s1, 8
+            (&short(0x1000), InLink),    // c.addi4spn s0, 32
+            (&long(0x0000_00ef), There), // jal ra
+            (&short(0xa001), There),     // c.j
+            (&long(0x0005_0463), There), // beqz a0
+            (&short(0x60e2), There),     // c.ldsp ra, 24
+            (&short(0x6442), There),     // c.ldsp s0, 16
+            (&short(0x64a2), InLink),    // c.ldsp s1, 8
+            (&short(0x6105), InLink),    // c.addi16sp 32
+            (&short(0x8082), InLink),    // ret
+            (&short(0x6442), There),     // another way out
+            (&short(0x6105), Unknown),   // c.addi16sp 32
+            (&short(0x8302), Unknown),   // c.jr t1, a call in the last place
+        ],
+    );
+    assert!(riscv64::keeps_frames(&code));
+    // In the middle of an instruction.
+    assert_eq!(riscv64::state(&code, 1), Unknown);
+    assert_eq!(riscv64::state(&code, 12), Unknown);
+    check(
+        "the smallest frame",
+        riscv64::state,
+        &[
+            (&short(0x1141), InLink), // c.addi sp, -16
+            (&short(0xe406), InLink), // c.sdsp ra, 8
+            (&short(0xe022), InLink), // c.sdsp s0, 0
+            (&short(0x0800), InLink), // c.addi4spn s0, 16
+            (&short(0x4501), There),  // c.li a0, 0
+            (&short(0x60a2), There),  // c.ldsp ra, 8
+            (&short(0x6402), There),  // c.ldsp s0, 0
+            (&short(0x4501), InLink), // c.li a0, 0, moved down
+            (&short(0x0141), InLink), // c.addi sp, 16
+            (&short(0x8082), InLink),
+        ],
+    );
+    check(
+        "of four bytes each",
+        riscv64::state,
+        &[
+            (&long(0xfe01_0113), InLink), // addi sp, sp, -32
+            (&long(0x0011_3c23), InLink), // sd ra, 24(sp)
+            (&long(0x0081_3823), InLink), // sd s0, 16(sp)
+            (&long(0x0201_0413), InLink), // addi s0, sp, 32
+            (&long(0x0000_0513), There),  // li a0, 0
+            (&long(0x0181_3083), There),  // ld ra, 24(sp)
+            (&long(0x0101_3403), There),  // ld s0, 16(sp)
+            (&long(0x0201_0113), InLink), // addi sp, sp, 32
+            (&long(0x0000_8067), InLink), // ret
+        ],
+    );
+    let naked = check(
+        "without frames",
+        riscv64::state,
+        &[
+            (&short(0x1141), InLink),  // c.addi sp, -16
+            (&short(0xe406), Unknown), // c.sdsp ra, 8
+            (&long(0x0000_00ef), Unknown),
+            (&short(0x60a2), Unknown), // c.ldsp ra, 8
+            (&short(0x0141), Unknown), // c.addi sp, 16
+            (&short(0x8082), InLink),
+        ],
+    );
+    assert!(!riscv64::keeps_frames(&naked));
+    // Half an instruction at the end.
+    assert_eq!(riscv64::state(&[0x13, 0x01], 0), Unknown);
+}
