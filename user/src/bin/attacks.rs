@@ -51,7 +51,7 @@ static SHARED: Shared = Shared {
 /// Memory for a thread's stack: lowest address; 0 if there is none.
 fn stack() -> usize {
     let made = call(nr::MMAP, [0, STACK_BYTES, 3, 0x22, ANY, 0]);
-    usize::try_from(made).unwrap_or(0)
+    if user::memory::is_error(made) { 0 } else { made as usize }
 }
 
 const STACK_BYTES: usize = 16 << 10;
@@ -282,7 +282,10 @@ extern "C" fn detached_thread() -> ! {
 /// Memory for a stack whose address is a multiple of its size.
 fn aligned_stack() -> usize {
     let made = call(nr::MMAP, [0, 2 * STACK_BYTES, 3, 0x22, ANY, 0]);
-    let Ok(lowest) = usize::try_from(made) else { return 0 };
+    if user::memory::is_error(made) {
+        return 0;
+    }
+    let lowest = made as usize;
     let aligned = lowest.next_multiple_of(STACK_BYTES);
     let rest = lowest + 2 * STACK_BYTES - (aligned + STACK_BYTES);
     if aligned > lowest {
