@@ -39,7 +39,6 @@ pub fn make_sure() {
 #[inline(always)]
 pub(crate) fn make_sure_of<const MORE: usize>() {
     if left().wrapping_add(IN_GUARD) < RESERVE.get() + MORE + IN_GUARD {
-        core::hint::cold_path();
         // The entry asks for RESERVE.
         interrupts::trap_without_room::<MORE>();
     }

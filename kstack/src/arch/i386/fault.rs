@@ -5,7 +5,7 @@
 //! arrives as a plain page fault.
 //!
 //! An entry that could save its registers and has less than RESERVE left of a thread's stack comes here by itself, on the IRQ stack:
-//! [`on_no_room`].
+//! `on_no_room`.
 //!
 //! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
 //! top of its own stack and told to end there; the double-fault stack is free again from that moment. If it was an interrupt
