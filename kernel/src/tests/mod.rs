@@ -105,7 +105,7 @@ table! {
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
         storms::o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported,
         storms::i3_a_softirq_that_raises_itself_each_time_starves_no_thread,
-        storms::b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing,
+        storms::b2_t8_backtraces_in_a_storm_of_threads_harm_nothing,
         depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,

@@ -123,7 +123,7 @@ pub fn i3_a_softirq_that_raises_itself_each_time_starves_no_thread() -> Outcome 
 
 /// Other CPUs look at the backtraces of threads that are born, recurse, give way and die: no fault, no endless walk, every text ends
 /// with a reason.
-pub fn b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing() -> Outcome {
+pub fn b2_t8_backtraces_in_a_storm_of_threads_harm_nothing() -> Outcome {
     const TICKS: u64 = 500;
     static STOP: AtomicBool = AtomicBool::new(false);
     static LOOKS: AtomicU64 = AtomicU64::new(0);
