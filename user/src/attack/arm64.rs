@@ -240,9 +240,13 @@ fn store_with_stack(stack: usize) {
     unsafe { asm!("mov sp, {}", "str xzr, [sp]", in(reg) stack) };
 }
 
-/// A load that wants to be alone, so far from where it could be.
+/// A load that wants to be alone, so far from where it could be. It reaches over a multiple of 16: within one, CPUs with FEAT_LSE2 allow it
+/// (Arm ARM, B2.2.1).
 fn exclusive(offset: usize) {
-    let words = [0_u64; 2];
-    // SAFETY: (1) within the two words, whether it is done or not.
-    unsafe { asm!("ldxr {0}, [{0}]", inout(reg) words.as_ptr().addr() + offset => _) };
+    #[repr(align(16))]
+    struct Words([u64; 4]);
+    let words = Words([0; 4]);
+    let last_of_the_first_pair = words.0[1..].as_ptr().addr();
+    // SAFETY: (1) within the words, whether it is done or not.
+    unsafe { asm!("ldxr {0}, [{0}]", inout(reg) last_of_the_first_pair + offset => _) };
 }

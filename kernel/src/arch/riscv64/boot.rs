@@ -389,7 +389,7 @@ fn check_harts(tree: &Tree<'_>) {
         (b'd', "floating point of 64 bits (D), which programs use"),
     ];
     // "rv64imafdc_zicsr_...": letters up to the first word; `g` is short for `imafd`. A tree without it says nothing.
-    let cpus = tree.0.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
+    let cpus = tree.node("/cpus").into_iter().flat_map(|cpus| cpus.children());
     for isa in cpus.filter_map(|cpu| cpu.property("riscv,isa")?.as_str()) {
         let letters = isa.bytes().skip("rv64".len()).take_while(u8::is_ascii_lowercase);
         for (letter, name) in NEEDED {

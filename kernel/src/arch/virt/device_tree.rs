@@ -3,6 +3,7 @@
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::memory::frames::FRAME_BYTES;
 use fdt::Fdt;
+use fdt::node::FdtNode;
 
 /// A tree where the boot loader left it. To be read before its memory is given out.
 pub struct Tree<'t>(
@@ -25,7 +26,9 @@ impl<'t> Tree<'t> {
     pub fn read_into(&self, info: &mut BootInfo) {
         // The crate's `reg` cuts numbers to the size of an address, and a 32-bit CPU may have more memory than that.
         let sizes = self.0.root().cell_sizes();
-        for node in self.0.find_all_nodes("/memory") {
+        let root = self.0.find_node("/");
+        let nodes = root.into_iter().flat_map(|root| root.children());
+        for node in nodes.filter(|node| is_called(node, "memory")) {
             let Some(reg) = node.property("reg") else { continue };
             for (lowest, bytes) in stretches(reg.value, sizes.address_cells, sizes.size_cells) {
                 info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
@@ -53,10 +56,7 @@ impl<'t> Tree<'t> {
             let (lowest, bytes) = (reserved.address() as u64, reserved.size() as u64);
             info.add_region(MemoryRegion { lowest, bytes, is_ram: false });
         }
-        // Not by path: there the crate goes no further than to the first piece of a tree that was overwritten by "nothing".
-        let Some(parent) = self.0.all_nodes().find(|node| node.name == "reserved-memory") else {
-            return;
-        };
+        let Some(parent) = self.node("/reserved-memory") else { return };
         let sizes = parent.cell_sizes();
         for child in parent.children() {
             let status = child.property("status").and_then(|status| status.as_str());
@@ -70,14 +70,23 @@ impl<'t> Tree<'t> {
         }
     }
 
+    /// The node at a path. The crate's own look-up goes no further than to the first node that was overwritten by "nothing" (FDT_NOP), as
+    /// firmware does that edits a tree, and QEMU with a tree that it is given; its walk over children goes on behind it.
+    pub(in crate::arch) fn node(&self, path: &str) -> Option<FdtNode<'_, 't>> {
+        let names = path.split('/').filter(|name| !name.is_empty());
+        names.fold(self.0.find_node("/"), |node, name| {
+            node?.children().find(|child| is_called(child, name))
+        })
+    }
+
     /// A property that is a string.
     pub fn text(&self, path: &str, property: &str) -> Option<&str> {
-        self.0.find_node(path)?.property(property)?.as_str()
+        self.node(path)?.property(property)?.as_str()
     }
 
     /// A property that is a number of one or two cells.
     pub fn number(&self, path: &str, property: &str) -> Option<u64> {
-        match *self.0.find_node(path)?.property(property)?.value {
+        match *self.node(path)?.property(property)?.value {
             [a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
             [a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
             _ => None,
@@ -96,7 +105,7 @@ impl<'t> Tree<'t> {
 
     /// The usable CPUs: what the machine calls each, and the handle of its own interrupt controller, where each has one.
     pub fn cpus(&self) -> impl Iterator<Item = (u32, Option<u32>)> + '_ {
-        let nodes = self.0.find_node("/cpus").into_iter().flat_map(|cpus| cpus.children());
+        let nodes = self.node("/cpus").into_iter().flat_map(|cpus| cpus.children());
         nodes.filter_map(|cpu| {
             let is_cpu = cpu.property("device_type").and_then(|kind| kind.as_str()) == Some("cpu");
             let status = cpu.property("status").and_then(|status| status.as_str());
@@ -112,6 +121,11 @@ impl<'t> Tree<'t> {
             Some((u32::from_be_bytes(*number), handle))
         })
     }
+}
+
+/// Whether a node has this name, whatever its address.
+fn is_called(node: &FdtNode<'_, '_>, name: &str) -> bool {
+    node.name.split('@').next() == Some(name)
 }
 
 /// Pairs of numbers of so many cells each.
