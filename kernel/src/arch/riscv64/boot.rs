@@ -20,7 +20,7 @@
 //! nothing but a0, the hart's number, is trusted: whoever comes to `boot_start` second is no first CPU, and each of the others finds
 //! its CPU number by its hart number (`boot_harts`, written before it is started).
 
-use super::power;
+use super::{power, sbi};
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
@@ -208,6 +208,16 @@ global_asm!(
     "ld t0, {secondary_tables}",
     "csrw satp, t0",
     "sfence.vma",
+    // The first store to its stack may be the first to that page: dirty bits by hardware, if firmware and hart can (FWFT), before
+    // it. A refusal is looked at later (`paging::this_cpu_will_do`). The call keeps all registers but a0 and a1.
+    "mv s1, a1",
+    "li a0, {dirty_bits}",
+    "li a1, 1",
+    "li a2, 0",
+    "li a6, 0",
+    "li a7, {firmware_features}",
+    "ecall",
+    "mv a1, s1",
     // A hart that comes later than it was waited for still has a stack of its own.
     "lla t0, {secondary_stacks}",
     "slli t1, a1, {word_shift}",
@@ -239,6 +249,8 @@ global_asm!(
     word = const size_of::<u64>(),
     sv48 = const SV48,
     not_at_first = const NOT_AT_FIRST,
+    dirty_bits = const sbi::PTE_AD_HW_UPDATING,
+    firmware_features = const sbi::FIRMWARE_FEATURES,
     most_cpus = const MAX_CPUS,
     end_at = const power::DEVICE,
     end_panic = const power::word(power::End::Panic),

@@ -7,7 +7,7 @@ const TIME: usize = 0x5449_4d45;
 const INTERRUPT: usize = 0x0073_5049;
 const HART_STATE: usize = 0x0048_534d;
 const REMOTE_FENCE: usize = 0x5246_4e43;
-const FIRMWARE_FEATURES: usize = 0x4657_4654;
+pub(super) const FIRMWARE_FEATURES: usize = 0x4657_4654;
 
 /// The firmware refused; its error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,10 @@ pub fn fence_instructions(hart: usize) {
     let _stopped = call(REMOTE_FENCE, 0, [1, hart, 0]);
 }
 
+/// The feature of [`FIRMWARE_FEATURES`] that is about accessed and dirty bits.
+pub(super) const PTE_AD_HW_UPDATING: usize = 4;
+
 /// Lets the CPU this runs on set dirty bits by itself, if it can and the firmware knows how (SBI 3.0, FWFT).
 pub fn let_cpu_keep_dirty_bits() -> Result<(), Refused> {
-    const PTE_AD_HW_UPDATING: usize = 4;
     call(FIRMWARE_FEATURES, 0, [PTE_AD_HW_UPDATING, 1, 0]).map(|_| ())
 }

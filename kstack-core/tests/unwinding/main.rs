@@ -1,163 +1,11 @@
 //! The unwinder over stacks that are arrays: seams, boundaries, and arbitrary memory.
 
-use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
+mod machine;
+
+use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
-use kstack_core::prologue::FrameState;
-use kstack_core::stacks::{Code, StackId, StackLookup};
-use kstack_core::unwind::{Backtrace, End, FrameRules, SavedRegs, Step, Unwinder};
-
-const WORD: usize = size_of::<usize>();
-
-/// Frame rules of a machine invented for these tests: bit 0 marks saved registers of four words: pc, sp, fp, user.
-struct Rules;
-
-impl FrameRules for Rules {
-    fn saved_regs_at(fp: Addr) -> Option<Addr> {
-        (fp.get() % WORD == 1).then(|| Addr::new(fp.get() - 1))
-    }
-
-    const SAVED_REGS: ByteSize = ByteSize::new(4 * WORD);
-
-    fn read_saved_regs(
-        at: Addr,
-        read: &mut impl FnMut(Addr) -> Option<usize>,
-    ) -> Option<SavedRegs> {
-        let mut word = |i: usize| read(Addr::new(at.get() + i * WORD));
-        Some(SavedRegs {
-            pc: Addr::new(word(0)?),
-            sp: Addr::new(word(1)?),
-            fp: Addr::new(word(2)?),
-            link: None,
-            from_user: word(3)? != 0,
-        })
-    }
-
-    fn frame_state(code: &[u8], offset: usize) -> FrameState {
-        state(code, offset)
-    }
-
-    fn keeps_frames(code: &[u8]) -> bool {
-        code == b"framed"
-    }
-}
-
-/// Offset 0: at SP; 1: in the link register; 2: the code does not tell; 3: one word above SP; then the record is there.
-fn state(code: &[u8], offset: usize) -> FrameState {
-    match (code, offset) {
-        (b"frameless", 4..) | (_, 2) => FrameState::Unknown,
-        (_, 0) => FrameState::OnStack(0),
-        (_, 1) => FrameState::InLink,
-        (_, 3) => FrameState::OnStack(1),
-        _ => FrameState::There,
-    }
-}
-
-/// One stack with its words.
-struct Stack {
-    id: StackId,
-    words: Vec<usize>,
-    /// Whether it stays mapped during the walk.
-    kept: bool,
-}
-
-struct Machine(Vec<Stack>);
-
-impl StackLookup for Machine {
-    fn stack_at(&self, addr: Addr) -> Option<StackId> {
-        self.0.iter().map(|stack| stack.id).find(|id| id.range.contains(addr))
-    }
-
-    fn stays_mapped(&self, id: &StackId) -> bool {
-        self.0.iter().any(|stack| stack.id == *id && stack.kept)
-    }
-
-    /// Code of the invented machine: an address's second hexadecimal digit says what the function is like, the last one how far from
-    /// the function's start the instruction lies.
-    fn code_at(&self, pc: Addr) -> Code {
-        let lowest = Addr::new(pc.get() & !0xf);
-        match pc.get() >> 4 & 0xf {
-            0 => Code::Unknown,
-            0xe => Code::Entry,
-            0xf => Code::Function { lowest, code: b"frameless" },
-            _ => Code::Function { lowest, code: b"framed" },
-        }
-    }
-}
-
-impl Machine {
-    fn with(stacks: &[(StackKind, usize)]) -> Self {
-        let stack = |&(kind, lowest): &(StackKind, usize)| Stack {
-            id: StackId {
-                kind,
-                cpu: Some(CpuId::new(0)),
-                owner: 7,
-                range: AddrRange::sized(Addr::new(lowest), ByteSize::new(64 * WORD)),
-            },
-            words: vec![0; 64],
-            kept: true,
-        };
-        Self(stacks.iter().map(stack).collect())
-    }
-
-    fn put(&mut self, at: usize, value: usize) {
-        let stack = self
-            .0
-            .iter_mut()
-            .find(|stack| stack.id.range.contains(Addr::new(at)))
-            .expect("on a stack");
-        let index = (at - stack.id.range.lowest.get()) / WORD;
-        stack.words[index] = value;
-    }
-
-    /// A frame record at `at`.
-    fn frame(&mut self, at: usize, fp: usize, pc: usize) {
-        self.put(at, fp);
-        self.put(at + WORD, pc);
-    }
-
-    fn regs(&mut self, at: usize, pc: usize, sp: usize, fp: usize, user: bool) {
-        for (i, word) in [pc, sp, fp, usize::from(user)].into_iter().enumerate() {
-            self.put(at + i * WORD, word);
-        }
-    }
-
-    /// Reads like a kernel would; asserts what the unwinder promises of its reads.
-    fn read(&self, at: Addr) -> Option<usize> {
-        assert_eq!(at.get() % WORD, 0, "aligned reads only");
-        let stack = self.0.iter().find(|stack| stack.id.range.contains(at));
-        let stack = stack.unwrap_or_else(|| panic!("read {at} outside all stacks"));
-        Some(stack.words[(at.get() - stack.id.range.lowest.get()) / WORD])
-    }
-
-    fn walk(&self, fp: usize) -> Vec<Step> {
-        let mut unwinder = Unwinder::new(self, |at| self.read(at), Addr::new(fp));
-        let mut steps = Vec::new();
-        loop {
-            let step = unwinder.step::<Rules>();
-            steps.push(step);
-            assert!(steps.len() < 2000, "the walk does not end");
-            if let Step::End(_) = step {
-                return steps;
-            }
-        }
-    }
-}
-
-fn callers(steps: &[Step]) -> Vec<usize> {
-    let pc = |step: &Step| match step {
-        Step::Caller(pc) => Some(pc.get()),
-        Step::Interrupted(regs) => Some(regs.pc.get()),
-        _ => None,
-    };
-    steps.iter().filter_map(pc).collect()
-}
-
-fn end(steps: &[Step]) -> End {
-    match steps.last() {
-        Some(Step::End(end)) => *end,
-        other => panic!("no end but {other:?}"),
-    }
-}
+use kstack_core::unwind::{Backtrace, End, SavedRegs, Step, Unwinder};
+use machine::*;
 
 const THREAD: usize = 0x1_0000;
 const IRQ: usize = 0x2_0000;
@@ -593,8 +441,7 @@ fn b2_a_backtrace_without_room_keeps_the_inner_steps_and_the_end_and_counts_the_
     let caller = |i: usize| (Step::Caller(Addr::new(0xa4 + (i << 8))), 1);
     let end = (Step::End(End::Reliable), 1);
     assert_eq!(kept.steps(), [caller(0), caller(1), caller(2), end]);
-    assert_eq!((kept.dropped(), kept.frames()), (3, 6));
-    assert_eq!(kept.end(), Some(End::Reliable));
+    assert_eq!((kept.dropped(), kept.frames(), kept.end()), (3, 6, Some(End::Reliable)));
     assert!(!kept.is_reliable(), "three frames are missing");
     kept.clear();
     assert_eq!((kept.steps(), kept.dropped(), kept.frames(), kept.end()), (&[][..], 0, 0, None));
