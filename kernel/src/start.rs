@@ -129,7 +129,7 @@ fn set_up_memory(info: &BootInfo) {
     let table = map.find(frames::table_bytes(ram_lowest, top), EARLY_TOP);
     let table = table.expect("no room for the table of frames");
     let heap_bytes = (ram_bytes / 8).clamp(LEAST_HEAP, MOST_HEAP) & !(FRAME_BYTES - 1);
-    let heap_bytes = heap_bytes.min(map.longest(EARLY_TOP) / 2 & !(FRAME_BYTES - 1));
+    let heap_bytes = heap_bytes.min((map.longest(EARLY_TOP) / 2) & !(FRAME_BYTES - 1));
     assert!(
         heap_bytes >= LEAST_HEAP / 2,
         "this machine has too little memory: {} KiB for the heap",

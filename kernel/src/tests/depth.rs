@@ -43,7 +43,7 @@ use kstack_core::verdict::{Cause, OverflowReport};
 const ABOVE: usize = 2 * RESERVE.get() + 256;
 /// Bytes below the lowest at which it ends. Where `thread_info` lies at the low end of the stack, a call on a stack writes there: so
 /// it ends there too.
-const BELOW: usize = if EXPECTED.kept_below > 0 { 0 } else { 64 };
+const BELOW: usize = if EXPECTED.kept_below == 0 { 64 } else { 0 };
 /// Landings.
 const LANDINGS: usize = (ABOVE + BELOW) / STEP;
 /// How long an NMI may take.
@@ -344,7 +344,7 @@ fn check_machine(census: usize, charged: usize) -> Outcome {
     })?;
     let live = stacks::census().live as usize;
     check!(live == census, "{live} stacks are live, {census} before");
-    let now = crate::memory::stack_pages::charged_bytes() as usize;
+    let now = crate::memory::stack_pages::charged_bytes();
     check!(now == charged, "{now} bytes are charged, {charged} before");
     Ok(())
 }
@@ -475,7 +475,7 @@ fn sweep(event: Event) -> Result<Swept, String> {
 
 fn sweep_all() -> Outcome {
     let census = stacks::census().live as usize;
-    let charged = crate::memory::stack_pages::charged_bytes() as usize;
+    let charged = crate::memory::stack_pages::charged_bytes();
     let mut total = 0;
     for (number, event) in EVENTS.into_iter().enumerate() {
         if event == Event::Nmi && depth::SEND_NMI.is_none() {

@@ -291,7 +291,7 @@ pub fn u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned() -
     let headers =
         usize::from(u16::from_le_bytes([file[ELF.header_count], file[ELF.header_count + 1]]));
     let places = (0..headers).map(|header| ELF.first_header + ELF.one_header * header);
-    let last = places.filter(|&at| file[at..at + 4] == LOAD).last().ok_or("nothing to load")?;
+    let last = places.rev().find(|&at| file[at..at + 4] == LOAD).ok_or("nothing to load")?;
     let word = |file: &[u8], at: usize| {
         let mut bytes = [0; 8];
         bytes[..ELF.word].copy_from_slice(&file[at..at + ELF.word]);

@@ -179,7 +179,7 @@ impl Worker<'_> {
             }
             4 => {
                 // Anything: the child ends at once.
-                let flags = self.arguments.evil() & 0xffff_ffff & !0x8_0000 | 0x4100;
+                let flags = (self.arguments.evil() as u32 & !0x8_0000 | 0x4100) as usize;
                 let mut seen = 0;
                 arch::clone_that_ends(flags, 0, &raw mut seen)
             }

@@ -82,7 +82,7 @@ extern "C" fn compatibility_syscall() {
         "ud2",
         ".code64",
         "ud2",
-        code = const 8 * EMPTY_PLACE | 3,
+        code = const (8 * EMPTY_PLACE) | 3,
     )
 }
 
