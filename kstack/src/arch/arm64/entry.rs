@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   CPU       masks everything, sets SPSel = 1: SP is the top of the overflow stack; pc and pstate to ELR_EL1 and SPSR_EL1
-//!   slot      x0 and x1 to the 16 bytes below SP; x0 = where SavedRegs will lie: below SP_EL0, or below thread_top from user
+//!   slot      x0 and x1, and PSTATE if from the kernel, to the 32 bytes below SP; x0 = where SavedRegs will lie: below SP_EL0, or below thread_top from user
 //!             mode. One bit of what is RESERVE bytes lower set: there is no room, on to `overflow`
 //!   entry     saves SavedRegs through x0; then SPSel = 0, SP = x0, x29 = x0 + 1; debug exceptions and SErrors on, but after a
 //!             synchronous exception not before it is known to be no debug exception; calls Rust
@@ -28,7 +28,7 @@
 //! 2. ELR_EL1, SPSR_EL1, ESR_EL1 and FAR_EL1 are valid only while everything is masked; they are read before that ends, and
 //!    written after it begins.
 //! 3. Until the last of x2 to x30 is saved, x1 is the interrupted pc and x0 the place: if a store faults, both can be told from
-//!    the registers of that fault.
+//!    the registers of that fault, and PSTATE from what the slot kept.
 //! 4. Rust code is called with SP 16-aligned: SavedRegs is a multiple of 16, and so are the tops of stacks.
 //! 5. TPIDR_EL1 is the CPU's block from boot on; programs cannot change it, so there is nothing to exchange on the way in.
 //! 6. From the kernel Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing has changed, and the
@@ -43,8 +43,10 @@ use core::arch::{global_asm, naked_asm};
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::Addr;
 
-/// Bytes below SP_EL1 in which slots keep x0 and x1 until SavedRegs have room for them.
-pub(super) const SLOT_SCRATCH: usize = 2 * size_of::<u64>();
+/// Bytes below SP_EL1 in which slots keep x0 and x1, at the lowest, until SavedRegs have room for them, and PSTATE.
+pub(super) const SLOT_SCRATCH: usize = 4 * size_of::<u64>();
+/// How far below SP_EL1 the slots of exceptions from the kernel keep the interrupted PSTATE.
+pub(super) const KEPT_PSTATE: usize = size_of::<u64>();
 
 /// The number of the address bit that is set right below every stack.
 pub(super) const OVERFLOW_BIT: u32 = GEOMETRY.body().get().trailing_zeros();
@@ -71,6 +73,9 @@ global_asm!(
     ".macro from_kernel entry, no_room",
     ".balign {slot}",
     "stp x0, x1, [sp, #-{scratch}]",
+    // Lost otherwise if a store through a wild SP faults: whether interrupts were on decides who may be ended.
+    "mrs x0, spsr_el1",
+    "str x0, [sp, #-{kept_pstate}]",
     "mrs x0, sp_el0",
     // Room for SavedRegs, and RESERVE below them.
     "sub x0, x0, #{regs} + {reserve}",
@@ -109,6 +114,7 @@ global_asm!(
     vectors = const 2048,
     slot = const 128,
     scratch = const SLOT_SCRATCH,
+    kept_pstate = const KEPT_PSTATE,
     regs = const size_of::<SavedRegs>(),
     reserve = const RESERVE.get(),
     bit = const OVERFLOW_BIT,

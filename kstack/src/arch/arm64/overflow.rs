@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   overflow stack, one per CPU, between guards of its own
-//!   | 16 bytes of the slot: x0 x1 |   <- SP_EL1
+//!   | 32 bytes of the slot: x0 x1 |   <- SP_EL1
 //!   | SavedRegs                   |   sp in it is the broken SP
 //!   | frames of `on_no_room`      |
 //! ```
@@ -16,7 +16,9 @@
 //! 3. The handler ends in one of three ways: the thread goes on at the top of its own stack and ends there, with SP_EL1 back at
 //!    the top; the system stops; the kernel gives up.
 
-use crate::arch::current::entry::{self, DEBUG_AND_SERROR, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0};
+use crate::arch::current::entry::{
+    self, DEBUG_AND_SERROR, KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0,
+};
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::SavedRegs;
 use crate::arch::current::{RESERVE, fault};
@@ -181,18 +183,19 @@ extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
     let top = unsafe { CpuLocal::this() }.arch.overflow_top();
     if regs.sp() == top && entry::is_entry_code(regs.pc()) {
         // An entry could not save its registers: SP_EL0 leads nowhere, although its bit is 0. What was interrupted can be told
-        // (invariant 3 of the entry), but for x0 and x1, which are where the slot put them.
+        // (invariant 3 of the entry), but for x0, x1 and PSTATE, which are where the slot put them.
         // No second fault, then.
         // SAFETY: (1) entry code: the CPU has loaded its block.
         let local = unsafe { CpuLocal::this() };
         local.arch.forget_second_faults();
         let mut wild = *regs;
         let sp: u64;
-        // SAFETY: (1) reading the register has no effect; (2) the slot has stored x0 and x1 right below the top.
+        // SAFETY: (1) reading the register has no effect; (2) the slot has stored x0, x1 and PSTATE below the top.
         unsafe {
             asm!("mrs {}, sp_el0", out(reg) sp, options(nomem, nostack, preserves_flags));
             let kept = (top.get() - SLOT_SCRATCH) as *const [u64; 2];
             [wild.x[0], wild.x[1]] = kept.read();
+            wild.pstate = ((top.get() - KEPT_PSTATE) as *const u64).read();
         }
         wild.sp = sp;
         wild.pc = regs.x[1];
