@@ -66,6 +66,11 @@ pub fn sysenter() -> Outcome {
     super::sysenter::x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers()
 }
 
+/// Whether all of a function runs with SP on a stack where nothing can be swept: there is none.
+pub fn is_on_nmi_stack(_: &str) -> bool {
+    false
+}
+
 /// What executes a function's instructions.
 pub fn work_for(function: &str) -> &'static [Work] {
     let is = |name: &str| function.contains(name);
@@ -80,6 +85,8 @@ pub fn work_for(function: &str) -> &'static [Work] {
         &[Work::Switch]
     } else if is("call_on_stack") {
         &[Work::Interrupt]
+    } else if is("entry::common") {
+        &[Work::User, Work::Interrupt, Work::NoRoom]
     } else {
         &[Work::User, Work::Interrupt]
     }

@@ -5,12 +5,13 @@ use crate::arch::irqchip;
 use crate::arch::regs::SavedRegs;
 use crate::softirq::{self, Softirq};
 use crate::tests::arch::registers::{self, Registers};
-use crate::tests::arch::user_code;
+use crate::tests::arch::{depth, user_code};
 use crate::tests::every_moment;
 use crate::tests::support::until;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts};
+use crate::{cpus, interrupts, overflow, sched};
+use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -39,6 +40,11 @@ pub(in crate::tests) enum Work {
     /// A system call of a program by `sysenter`.
     #[cfg(target_arch = "x86")]
     Sysenter,
+    /// A breakpoint of a thread that has no room for what follows, and is ended.
+    NoRoom,
+    /// A handler of NMIs where GS is still, or again, a program's.
+    #[cfg(target_arch = "x86_64")]
+    NmiWithUserGs,
     /// An NMI in the kernel.
     Nmi,
     /// An NMI during which another one comes.
@@ -60,9 +66,12 @@ impl Work {
                 Ok(())
             }
             Self::Nmi | Self::NmiTwice => in_a_thread(|_| send_nmi_to_this_cpu()),
+            Self::NoRoom => without_room(),
             Self::Switch => every_moment::switch(|| {}),
             Self::User => program(false),
             Self::UserNmi => program(true),
+            #[cfg(target_arch = "x86_64")]
+            Self::NmiWithUserGs => crate::tests::arch::sweep::nmi_with_user_gs(),
             #[cfg(target_arch = "x86")]
             Self::Sysenter => crate::tests::arch::sweep::sysenter(),
         }
@@ -72,6 +81,8 @@ impl Work {
     pub(in crate::tests) const fn own_nmis(self) -> u32 {
         match self {
             Self::Nmi | Self::UserNmi => 1,
+            #[cfg(target_arch = "x86_64")]
+            Self::NmiWithUserGs => 1,
             Self::NmiTwice => 2,
             _ => 0,
         }
@@ -95,6 +106,26 @@ fn in_a_thread(in_the_handler: fn(&mut SavedRegs)) -> Outcome {
     check!(after.are_known_in_a_frame(), "registers afterwards: {after:x?}");
     let frame = core::ptr::from_ref(&after) as usize;
     check!(after.frame_pointer().abs_diff(frame) < 1024, "frame pointer afterwards: {after:x?}");
+    Ok(())
+}
+
+/// The name of the thread that does [`Work::NoRoom`].
+pub(in crate::tests) const WITHOUT_ROOM: &str = "without room";
+
+/// The entry finds room for the registers, for an NMI, and for nothing else.
+fn without_room() -> Outcome {
+    const LEFT: usize = 512;
+    fn body(_: usize) {
+        let sp = sched::current().stack_range().lowest.get() + LEFT;
+        // SAFETY: (1) on this thread's own stack, below everything that is in use; the entry ends the thread.
+        unsafe { depth::breakpoint_at(sp) };
+    }
+    let _old = overflow::take_last_report();
+    let thread =
+        sched::spawn_kernel(WITHOUT_ROOM, body, 0).map_err(|error| format!("{error:?}"))?;
+    thread.join();
+    let report = overflow::take_last_report().ok_or("a thread without room went on")?;
+    check!(report.verdict.stack.owner == thread.id(), "ended was the owner of {report}");
     Ok(())
 }
 

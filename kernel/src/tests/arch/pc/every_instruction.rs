@@ -97,14 +97,25 @@ static STEPS_THERE: SpinLock<Backtrace<STEPS>> = SpinLock::new(Backtrace::empty(
 fn is_worker() -> bool {
     let thread = sched::current();
     thread.id() == TESTER.load(Ordering::Relaxed)
-        || thread.name() == "swept"
+        || ["swept", entry_work::WITHOUT_ROOM].contains(&thread.name())
         || user_mode::is_ours()
+}
+
+/// Whether a thread without room is being ended already, at the top of its stack: that is not the work.
+fn is_being_ended(sp: usize) -> bool {
+    let thread = sched::current();
+    let range = thread.stack_range();
+    let half = range.lowest.get() + range.size().get() / 2;
+    thread.name() == entry_work::WITHOUT_ROOM && (half..=range.top.get()).contains(&sp)
 }
 
 /// Right before the instruction.
 fn on_debug(regs: &mut SavedRegs) {
     sweep::resume(regs);
     if !is_worker() || regs.pc().get() != TARGET.load(Ordering::Relaxed) {
+        return;
+    }
+    if is_being_ended(regs.sp().get()) {
         return;
     }
     if kind_at(regs.sp().get()) == Some(StackKind::Nmi) {
@@ -185,6 +196,7 @@ fn on_call(_regs: &mut SavedRegs) {
 fn arm(target: usize) -> Outcome {
     set_phase(Phase::Idle);
     TARGET.store(target, Ordering::Relaxed);
+    LEFT_OUT.store(false, Ordering::Relaxed);
     ARMED_CPUS.store(0, Ordering::Relaxed);
     let cpus = cpus::online().count() as u32;
     for cpu in cpus::online() {
@@ -200,6 +212,9 @@ fn arm(target: usize) -> Outcome {
     }
     Ok(())
 }
+
+/// The instruction that is undefined for good.
+const UD2: [u8; 2] = [0x0f, 0x0b];
 
 /// One instruction of the entry code, and what executes it.
 struct Instruction {
@@ -229,7 +244,10 @@ fn instructions() -> Result<Vec<Instruction>, String> {
                 let bytes = &code[offset..code.len().min(offset + 8)];
                 format!("unknown instruction {bytes:x?} in {}", symbol.name)
             })?;
-            all.push(Instruction { at: start as usize + offset, function: symbol.name });
+            // It stands behind a call that does not return.
+            if !code[offset..].starts_with(&UD2) {
+                all.push(Instruction { at: start as usize + offset, function: symbol.name });
+            }
             offset += length;
         }
         check!(offset == code.len(), "{} ends in an instruction", symbol.name);
@@ -340,6 +358,7 @@ fn sweep() -> Outcome {
     let outcome = (|| {
         let instructions = instructions()?;
         let (mut landed, mut left_out) = (0, 0);
+        let mut never = Vec::new();
         for instruction in &instructions {
             let name = |message| {
                 let symbol = symbols::lookup(instruction.at as u64);
@@ -365,8 +384,13 @@ fn sweep() -> Outcome {
                 }
                 reached = true;
             }
-            check!(reached, "{}", name("never reached".into()));
+            if !reached && sweep::is_on_nmi_stack(instruction.function) {
+                left_out += 1;
+            } else if !reached {
+                never.push(name("never reached".into()));
+            }
         }
+        check!(never.is_empty(), "{never:?}");
         log!("  {} instructions, {landed} landings right there", instructions.len());
         log!("  {left_out} left out: they run on the NMI stack");
         check!(instructions.len() > 200, "only {} instructions", instructions.len());

@@ -1,9 +1,11 @@
 //! What the sweep needs to know of this architecture.
 
+use crate::arch::cpu::without_interrupts;
 use crate::arch::regs::SavedRegs;
 use crate::arch::step;
+use crate::tests::Outcome;
 use crate::tests::arch::pc::entry_work::{Work, send_nmi_to_this_cpu};
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicUsize;
 
 /// In the handler of a breakpoint: the instruction is executed now.
@@ -63,6 +65,19 @@ pub fn handles_another_at_once(function: &str) -> bool {
     function.contains("::nmi_from_user")
 }
 
+/// Whether all of a function runs with SP on the NMI stack: nothing of it can be swept, also what no work executes.
+pub fn is_on_nmi_stack(function: &str) -> bool {
+    function.ends_with("::nmi::nmi")
+}
+
+/// The handler of NMIs, entered where an NMI could hit: in the kernel, with the GS base of a program.
+pub fn nmi_with_user_gs() -> Outcome {
+    // SAFETY: (1) interrupts are off while GS is not the kernel's; what can come then looks at the base itself; (2) the gate of
+    // vector 2 is the kernel's to use.
+    without_interrupts(|| unsafe { asm!("swapgs", "int 2", "swapgs") });
+    Ok(())
+}
+
 /// What executes a function's instructions.
 pub fn work_for(function: &str) -> &'static [Work] {
     let is = |name: &str| function.contains(name);
@@ -73,14 +88,21 @@ pub fn work_for(function: &str) -> &'static [Work] {
     } else if is("nmi_window") {
         // Not the second kind: see the head.
         &[Work::Nmi]
+    } else if is("nmi_body") {
+        &[Work::Nmi, Work::NmiTwice, Work::UserNmi, Work::NmiWithUserGs]
     } else if is("::nmi::") {
         &[Work::Nmi, Work::NmiTwice, Work::UserNmi]
     } else if is("syscall_entry") {
         &[Work::User]
-    } else if is("first_return") || is("switch") {
+    } else if is("first_return") {
+        // Of a kernel thread, whose function does not return, and of a program.
+        &[Work::Switch, Work::User]
+    } else if is("switch") {
         &[Work::Switch]
     } else if is("call_on_stack") {
         &[Work::Interrupt]
+    } else if is("entry::common") {
+        &[Work::User, Work::Interrupt, Work::NoRoom]
     } else {
         &[Work::User, Work::Interrupt]
     }
