@@ -18,6 +18,7 @@ const MOST_PATH: usize = 4096;
 
 /// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
+    // Inlined, so that number and call are one table of jumps.
     let result = match abi::call(abi::number(regs)) {
         Some(call) => carry_out(call, regs),
         None => unknown(abi::number(regs)),
@@ -170,7 +171,9 @@ pub fn forget_logged() {
     LOGGED.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
 }
 
-/// ENOSYS, logged once per number.
+/// ENOSYS, logged once per number. Not inlined: what it needs to write a line is more than most calls need.
+#[cold]
+#[inline(never)]
 fn unknown(number: u64) -> SysResult {
     // Numbers beyond all calls there are share the last bit: a program must not be able to fill the log.
     let number_logged = number.min(64 * LOGGED.len() as u64 - 1);

@@ -22,6 +22,7 @@ pub(crate) use super::narrow::{
 pub(crate) const WORD: WordSize = WordSize::Four;
 
 /// Which call a number means.
+#[inline(always)]
 pub(crate) fn call(number: u64) -> Option<Call> {
     Some(match number {
         1 => Call::Exit,

@@ -5,6 +5,7 @@ use super::{Call, Stat, put};
 use crate::process::error::Errno;
 
 /// Which call a number means on all of them.
+#[inline(always)]
 pub(super) fn call(number: u64) -> Option<Call> {
     Some(match number {
         17 => Call::Getcwd,

@@ -29,6 +29,7 @@ const FTRUNCATE64: u64 = 194;
 const STATFS64: u64 = 268;
 
 /// Which call a number means.
+#[inline(always)]
 pub(crate) fn call(number: u64) -> Option<Call> {
     Some(match number {
         1 => Call::Exit,

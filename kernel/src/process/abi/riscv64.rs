@@ -16,6 +16,7 @@ pub(crate) use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sy
 pub(crate) const WORD: WordSize = WordSize::Eight;
 
 /// Which call a number means.
+#[inline(always)]
 pub(crate) fn call(number: u64) -> Option<Call> {
     match number {
         276 => Some(Call::Renameat),

@@ -17,6 +17,7 @@ pub(crate) use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sy
 pub(crate) const WORD: WordSize = WordSize::Eight;
 
 /// Which call a number means.
+#[inline(always)]
 pub(crate) fn call(number: u64) -> Option<Call> {
     Some(match number {
         0 => Call::Read,
