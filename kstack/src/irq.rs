@@ -194,9 +194,7 @@ pub unsafe fn enable_bottom_halves() {
 fn without_interrupts<const MORE: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
     // SAFETY: (1) in the kernel, by the promise of the two callers; (2) turned on again below.
     let were_on = unsafe { interrupts::off() };
-    if were_on {
-        room::make_sure_of::<MORE>();
-    }
+    room::make_sure_of::<MORE>(were_on);
     // SAFETY: (1) likewise.
     let result = body(unsafe { CpuLocal::this() });
     if were_on {

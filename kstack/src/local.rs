@@ -4,6 +4,7 @@
 //! A kernel embeds [`CpuLocal`] as the first field of its own per-CPU data.
 //! Offsets in assembly come from `offset_of!`, never from a number; the one fixed place is the canary's.
 
+use crate::arch::current::RESERVE;
 use crate::arch::current::local::{self, ArchLocal};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -28,8 +29,8 @@ pub struct CpuLocal {
     irq_top: AtomicUsize,
     /// The stack-protector canary of the running thread. Compilers read it at GS:40 on x86_64.
     canary: AtomicUsize,
-    /// The lowest address of the running thread's stack body.
-    thread_lowest: AtomicUsize,
+    /// The address RESERVE bytes above the lowest of the running thread's stack body: the line of [`crate::room`].
+    thread_line: AtomicUsize,
     /// Where the depth of the running thread's stack is kept.
     watermark: AtomicUsize,
     /// Interrupt and softirq nesting.
@@ -50,8 +51,8 @@ impl CpuLocal {
     pub const THREAD: usize = offset_of!(Self, thread);
     /// Offset of the thread stack's top, for assembly.
     pub const THREAD_TOP: usize = offset_of!(Self, thread_top);
-    /// Offset of the thread stack's lowest address, for assembly.
-    pub const THREAD_LOWEST: usize = offset_of!(Self, thread_lowest);
+    /// Offset of the line on the thread's stack ([`crate::room`]), for assembly.
+    pub const THREAD_LINE: usize = offset_of!(Self, thread_line);
     /// Offset of the scratch word, for assembly.
     pub const SCRATCH: usize = offset_of!(Self, scratch);
     /// Offset of the IRQ stack's top, for assembly.
@@ -68,7 +69,7 @@ impl CpuLocal {
             scratch: AtomicUsize::new(0),
             irq_top: AtomicUsize::new(0),
             canary: AtomicUsize::new(0),
-            thread_lowest: AtomicUsize::new(0),
+            thread_line: AtomicUsize::new(RESERVE.get()),
             watermark: AtomicUsize::new(0),
             irq: crate::irq::IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
@@ -126,7 +127,7 @@ impl CpuLocal {
         canary: usize,
     ) {
         self.thread.store(thread, Ordering::Relaxed);
-        self.thread_lowest.store(stack.lowest.get(), Ordering::Relaxed);
+        self.thread_line.store(stack.lowest.wrapping_add(RESERVE).get(), Ordering::Relaxed);
         self.thread_top.store(stack.top.get(), Ordering::Relaxed);
         self.watermark.store(core::ptr::from_ref(watermark) as usize, Ordering::Relaxed);
         self.canary.store(canary, Ordering::Relaxed);
@@ -136,7 +137,7 @@ impl CpuLocal {
     /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.
     #[inline(always)]
     pub(crate) fn sample_thread(&self, sp: Addr) -> bool {
-        let lowest = self.thread_lowest.load(Ordering::Relaxed);
+        let lowest = self.thread_lowest().get();
         let size = self.thread_top.load(Ordering::Relaxed).wrapping_sub(lowest);
         if sp.get().wrapping_sub(lowest) >= size {
             return false;
@@ -193,7 +194,7 @@ impl CpuLocal {
     /// Lowest address of the running thread's stack.
     #[inline(always)]
     pub fn thread_lowest(&self) -> Addr {
-        Addr::new(self.thread_lowest.load(Ordering::Relaxed))
+        Addr::new(self.thread_line.load(Ordering::Relaxed)).wrapping_sub(RESERVE)
     }
 
     /// Top of the running thread's stack.

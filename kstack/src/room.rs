@@ -27,18 +27,23 @@
 
 use crate::arch::current::{GEOMETRY, RESERVE, interrupts, local};
 
-/// Interrupts have just been turned off by the running thread and nothing has been done yet: goes on only if there is room.
+/// Interrupts have just been turned off by the running thread and nothing has been done yet: continues only if there is room, or if
+/// they were off before.
 ///
 /// Otherwise interrupts are on again, and the thread is ended as by an overflow right here.
 #[inline(always)]
-pub fn make_sure() {
-    make_sure_of::<0>();
+pub fn make_sure(were_on: bool) {
+    make_sure_of::<0>(were_on);
 }
 
 /// The same for MORE bytes more: for a section that has others in it.
 #[inline(always)]
-pub(crate) fn make_sure_of<const MORE: usize>() {
-    if left().wrapping_add(IN_GUARD) < RESERVE.get() + MORE + IN_GUARD {
+pub(crate) fn make_sure_of<const MORE: usize>(were_on: bool) {
+    // The first look costs two to four instructions and says no nearly always.
+    if were_on
+        && (MORE > 0 || local::may_be_below_line())
+        && left().wrapping_add(IN_GUARD) < RESERVE.get() + MORE + IN_GUARD
+    {
         // The entry asks for RESERVE.
         interrupts::trap_without_room::<MORE>();
     }

@@ -11,9 +11,7 @@ pub use interrupts::are_on as interrupts_are_on;
 pub fn interrupts_off() -> bool {
     // SAFETY: (1) this is the kernel; (2) its callers turn them on again, or stop the CPU.
     let were_on = unsafe { interrupts::off() };
-    if were_on {
-        room::make_sure();
-    }
+    room::make_sure(were_on);
     were_on
 }
 

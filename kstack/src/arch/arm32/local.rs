@@ -16,6 +16,7 @@
 //! TPIDRPRW alone would not do for `current`: between reading it and loading through it, the thread may be moved to another
 //! CPU, and would find whoever runs on the old one.
 
+use super::RESERVE;
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::mem::{offset_of, size_of};
@@ -194,17 +195,27 @@ pub(crate) fn current_thread() -> usize {
 }
 
 /// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU. Three instructions.
+/// Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
     // SAFETY: (1) as for `this`; reading SP has no effect.
     unsafe {
-        asm!("mrc p15, 0, {left}, c13, c0, 4", "ldr {left}, [{left}, #{lowest}]",
+        asm!("mrc p15, 0, {left}, c13, c0, 4", "ldr {left}, [{left}, #{line}]",
              "sub {left}, sp, {left}", left = out(reg) left,
-             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, preserves_flags, readonly));
+             line = const CpuLocal::THREAD_LINE, options(nostack, preserves_flags, readonly));
     }
-    left
+    left.wrapping_add(RESERVE.get())
+}
+
+/// Whether SP may be below the line on the thread's stack: a first look, at one bit and without memory, that is wrong on stacks that
+/// are not in the arena and on those of CPUs.
+#[inline(always)]
+pub(crate) fn may_be_below_line() -> bool {
+    let sp: usize;
+    // SAFETY: (1) reading SP has no effect.
+    unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    super::GEOMETRY.sp_bit_says_overflow(Addr::new(sp.wrapping_sub(RESERVE.get())))
 }
 
 /// Where `thread_info` of a stack lies when it is on the stack.

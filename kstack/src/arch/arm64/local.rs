@@ -5,6 +5,7 @@
 //! the thread may move to another CPU. Programs can read that register, so entry code sets it on the way in and clears it on the
 //! way back.
 
+use super::RESERVE;
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::mem::offset_of;
@@ -107,15 +108,25 @@ pub(crate) fn current_thread() -> usize {
 }
 
 /// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU. Four instructions.
+/// Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let (left, sp): (usize, usize);
     // SAFETY: (1) as for `this`; reading SP has no effect.
     unsafe {
-        asm!("mrs {left}, tpidr_el1", "ldr {left}, [{left}, #{lowest}]", "mov {sp}, sp",
-             left = out(reg) left, sp = out(reg) sp, lowest = const CpuLocal::THREAD_LOWEST,
+        asm!("mrs {left}, tpidr_el1", "ldr {left}, [{left}, #{line}]", "mov {sp}, sp",
+             left = out(reg) left, sp = out(reg) sp, line = const CpuLocal::THREAD_LINE,
              options(nostack, preserves_flags, readonly));
     }
-    sp.wrapping_sub(left)
+    sp.wrapping_sub(left).wrapping_add(RESERVE.get())
+}
+
+/// Whether SP may be below the line on the thread's stack: a first look, at one bit and without memory, that is wrong on stacks that
+/// are not in the arena and on those of CPUs.
+#[inline(always)]
+pub(crate) fn may_be_below_line() -> bool {
+    let sp: usize;
+    // SAFETY: (1) reading SP has no effect.
+    unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    super::GEOMETRY.sp_bit_says_overflow(Addr::new(sp.wrapping_sub(RESERVE.get())))
 }

@@ -216,8 +216,7 @@ extern "C" fn common() {
         [
             // Is there room for what follows, until the IRQ stack is reached and after it was left? SP may also be on a stack that
             // lies below the thread's: the second look tells.
-            "lea eax, [esp - {RESERVE}]",
-            "cmp eax, fs:[{THREAD_LOWEST}]",
+            "cmp esp, fs:[{THREAD_LINE}]",
             "jb 4f",
             "3:",
             "and esp, -16",
@@ -229,7 +228,8 @@ extern "C" fn common() {
             "jmp {way_back}",
             "4:",
             "mov eax, esp",
-            "sub eax, fs:[{THREAD_LOWEST}]",
+            "sub eax, fs:[{THREAD_LINE}]",
+            "add eax, {RESERVE}",
             "cmp eax, {RESERVE}",
             "jae 3b",
             // SP is on the thread's stack, so the IRQ stack is empty.
@@ -241,7 +241,7 @@ extern "C" fn common() {
             "ud2",
         ]
         RESERVE = const RESERVE.get(),
-        THREAD_LOWEST = const CpuLocal::THREAD_LOWEST,
+        THREAD_LINE = const CpuLocal::THREAD_LINE,
         IRQ_TOP = const CpuLocal::IRQ_TOP,
         on_no_room = sym super::fault::on_no_room,
         on_trap = sym on_trap,

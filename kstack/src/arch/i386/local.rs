@@ -3,6 +3,7 @@
 //! The descriptor [`PER_CPU`] in each CPU's table has the block as its base. The first word of [`CpuLocal`] is its own address, so that
 //! one load through FS gives a pointer. In user mode FS is the program's; every entry loads the kernel's.
 
+use super::RESERVE;
 use super::tables::PER_CPU;
 use crate::local::CpuLocal;
 use core::arch::asm;
@@ -182,14 +183,26 @@ pub(crate) fn current_thread() -> usize {
 }
 
 /// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU. Two instructions.
+/// Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
     // SAFETY: (1) as for `this`; reading ESP has no effect.
     unsafe {
-        asm!("mov {left}, esp", "sub {left}, fs:[{lowest}]", left = out(reg) left,
-             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, readonly));
+        asm!("mov {left}, esp", "sub {left}, fs:[{line}]", left = out(reg) left,
+             line = const CpuLocal::THREAD_LINE, options(nostack, readonly));
     }
-    left
+    left.wrapping_add(RESERVE.get())
+}
+
+/// Whether SP may be below the line on the thread's stack: a first look, in two instructions, that is wrong on a stack that lies below
+/// the thread's.
+#[inline(always)]
+pub(crate) fn may_be_below_line() -> bool {
+    // SAFETY: (1) as for `this`; only compares.
+    unsafe {
+        asm!("cmp esp, fs:[{line}]", "jb {below}", line = const CpuLocal::THREAD_LINE,
+             below = label { return true; }, options(nostack, readonly));
+    }
+    false
 }

@@ -27,7 +27,6 @@
 //! 5. The last loads on the way back to a program come from the thread's top, which the entry wrote or the kernel made: they
 //!    cannot fault.
 
-use crate::arch::current::RESERVE;
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::overflow;
 use crate::arch::current::regs::{FROM_KERNEL, INTERRUPTS_ON_NOW, SavedRegs};
@@ -137,10 +136,11 @@ global_asm!(
     // From the kernel: the exchange was one too many.
     "csrrw tp, sscratch, tp",
     "sd t0, {kept_t0}(tp)",
-    // Do SavedRegs, and RESERVE below them, fit below SP on the running thread's stack? The offset of the lowest byte says so.
-    "ld t0, {thread_lowest}(tp)",
+    // Do SavedRegs fit between SP and the line on the running thread's stack, which has RESERVE below it? The offset of their
+    // lowest byte says so.
+    "ld t0, {thread_line}(tp)",
     "sub t0, sp, t0",
-    "addi t0, t0, -{regs} - {reserve}",
+    "addi t0, t0, -{regs}",
     "srli t0, t0, {body_shift}",
     "beqz t0, 2f",
     // On the IRQ stack? Counted from its top.
@@ -163,11 +163,10 @@ global_asm!(
     "j {from_kernel}",
     ".text",
     kept_t0 = const ArchLocal::T0,
-    thread_lowest = const CpuLocal::THREAD_LOWEST,
+    thread_line = const CpuLocal::THREAD_LINE,
     irq_top = const CpuLocal::IRQ_TOP,
     overflow_top = const ArchLocal::OVERFLOW_TOP,
     regs = const size_of::<SavedRegs>(),
-    reserve = const RESERVE.get(),
     body_shift = const BODY_SHIFT,
     from_user = sym from_user,
     from_kernel = sym from_kernel,

@@ -2,6 +2,7 @@
 //!
 //! In user mode tp is the program's, and the block's address waits in `sscratch`; see the table of states in [`super::entry`].
 
+use super::RESERVE;
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::mem::offset_of;
@@ -113,14 +114,27 @@ pub(crate) fn current_thread() -> usize {
 }
 
 /// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU. Two instructions.
+/// Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
     // SAFETY: (1) as for `this`; reading SP has no effect.
     unsafe {
-        asm!("ld {left}, {lowest}(tp)", "sub {left}, sp, {left}", left = out(reg) left,
-             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, preserves_flags, readonly));
+        asm!("ld {left}, {line}(tp)", "sub {left}, sp, {left}", left = out(reg) left,
+             line = const CpuLocal::THREAD_LINE, options(nostack, preserves_flags, readonly));
     }
-    left
+    left.wrapping_add(RESERVE.get())
+}
+
+/// Whether SP may be below the line on the thread's stack: a first look, in three instructions, that is wrong on a stack that lies
+/// below the thread's.
+#[inline(always)]
+pub(crate) fn may_be_below_line() -> bool {
+    let (line, sp): (usize, usize);
+    // SAFETY: (1) as for `this`; reading SP has no effect.
+    unsafe {
+        asm!("ld {line}, {at}(tp)", "mv {sp}, sp", line = out(reg) line, sp = out(reg) sp,
+             at = const CpuLocal::THREAD_LINE, options(nostack, preserves_flags, readonly));
+    }
+    sp < line
 }

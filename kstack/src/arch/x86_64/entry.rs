@@ -129,8 +129,7 @@ extern "C" fn common() {
         "2:",
         // Is there room for what follows, until the IRQ stack is reached and after it was left? SP may also be on a stack that
         // lies below the thread's: the second look tells.
-        "lea rax, [rsp - {reserve}]",
-        "cmp rax, gs:[{thread_lowest}]",
+        "cmp rsp, gs:[{thread_line}]",
         "jb 4f",
         "3:",
         "mov rsi, rsp",
@@ -140,7 +139,8 @@ extern "C" fn common() {
         "jmp {way_back}",
         "4:",
         "mov rax, rsp",
-        "sub rax, gs:[{thread_lowest}]",
+        "sub rax, gs:[{thread_line}]",
+        "add rax, {reserve}",
         "cmp rax, {reserve}",
         "jae 3b",
         // SP is on the thread's stack, so the IRQ stack is empty.
@@ -153,7 +153,7 @@ extern "C" fn common() {
         cs = const offset_of!(SavedRegs, cs),
         rflags = const offset_of!(SavedRegs, rflags),
         reserve = const RESERVE.get(),
-        thread_lowest = const CpuLocal::THREAD_LOWEST,
+        thread_line = const CpuLocal::THREAD_LINE,
         irq_top = const CpuLocal::IRQ_TOP,
         on_trap = sym on_trap,
         on_no_room = sym super::fault::on_no_room,

@@ -3,6 +3,7 @@
 //! The first word of [`CpuLocal`] is its own address, so that one load through GS gives a pointer. In user mode the GS base is the
 //! program's; `swapgs` exchanges the two.
 
+use super::RESERVE;
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -102,14 +103,26 @@ pub(crate) fn current_thread() -> usize {
 }
 
 /// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU. Two instructions.
+/// Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
     // SAFETY: (1) as for `this`; reading RSP has no effect.
     unsafe {
-        asm!("mov {left}, rsp", "sub {left}, gs:[{lowest}]", left = out(reg) left,
-             lowest = const CpuLocal::THREAD_LOWEST, options(nostack, readonly));
+        asm!("mov {left}, rsp", "sub {left}, gs:[{line}]", left = out(reg) left,
+             line = const CpuLocal::THREAD_LINE, options(nostack, readonly));
     }
-    left
+    left.wrapping_add(RESERVE.get())
+}
+
+/// Whether SP may be below the line on the thread's stack: a first look, in two instructions, that is wrong on a stack that lies below
+/// the thread's.
+#[inline(always)]
+pub(crate) fn may_be_below_line() -> bool {
+    // SAFETY: (1) as for `this`; only compares.
+    unsafe {
+        asm!("cmp rsp, gs:[{line}]", "jb {below}", line = const CpuLocal::THREAD_LINE,
+             below = label { return true; }, options(nostack, readonly));
+    }
+    false
 }
