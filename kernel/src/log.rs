@@ -2,7 +2,7 @@
 
 use crate::arch::serial;
 use crate::memory::fallible::Text;
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};

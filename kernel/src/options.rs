@@ -1,6 +1,6 @@
 //! The kernel's command line: words of the form `key=value`.
 
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use alloc::string::{String, ToString};
 
 static LINE: SpinLock<String> = SpinLock::new(String::new());

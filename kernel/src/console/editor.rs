@@ -9,7 +9,8 @@
 //! | up, down, Ctrl-P, Ctrl-N | earlier and later lines |
 //! | Ctrl-C | drop the line; Ctrl-D on an empty one: leave |
 
-use super::{read_byte, serial};
+use crate::arch::serial;
+use crate::terminal::read_byte;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;

@@ -18,7 +18,7 @@
 
 use crate::arch::cpu;
 use crate::memory::direct;
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes in a frame.

@@ -1,14 +1,12 @@
-//! The kernel's heap: the crate `talc` over frames of the direct map, behind a lock that is safe against interrupts; and threads
-//! from a slab cache of their own.
+//! The kernel's heap: the crate `talc` over frames of the direct map, behind a lock that is safe against interrupts; and one
+//! layout from a slab cache of its own.
 //!
-//! A thread is held by `Arc<Thread>`, which allocates through the global allocator. Its layout is unlike any other, so the
-//! allocator knows it by that and serves it from [`TASKS`].
+//! A thread is held by an `Arc`, which allocates through the global allocator. Its layout is unlike any other, so the allocator
+//! knows it by that and serves it from the cache that [`serve_from`] gave it.
 
 use crate::cpus;
-use crate::memory::fallible;
 use crate::memory::slab::Slab;
-use crate::sched::Thread;
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -46,8 +44,27 @@ pub unsafe fn set_up(lowest: *mut u8, bytes: usize) {
     BYTES.store(bytes, Ordering::Relaxed);
 }
 
-/// Where threads lie: what an `Arc<Thread>` allocates, two counters and the thread.
-pub static TASKS: Slab = Slab::new(fallible::shared_layout::<Thread>());
+/// The cache that one layout is served from, and the size of that layout; 0: there is none.
+static SLAB: AtomicPtr<Slab> = AtomicPtr::new(ptr::null_mut());
+static SLAB_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Serves the layout of this cache from it, from now on. Once, at boot, before anything of that layout is allocated.
+pub fn serve_from(slab: &'static Slab) {
+    assert!(SLAB.load(Ordering::Relaxed).is_null(), "the heap has its slab cache");
+    SLAB.store(ptr::from_ref(slab).cast_mut(), Ordering::Relaxed);
+    SLAB_BYTES.store(slab.layout().size(), Ordering::Release);
+}
+
+/// The cache that a layout is served from.
+#[inline(always)]
+fn slab_of(layout: Layout) -> Option<&'static Slab> {
+    if layout.size() != SLAB_BYTES.load(Ordering::Relaxed) {
+        return None;
+    }
+    // SAFETY: (1) only `serve_from` stores here, a static, before the size; no layout that is allocated has the size 0.
+    let slab = unsafe { SLAB.load(Ordering::Acquire).as_ref() }?;
+    (layout.align() == slab.layout().align()).then_some(slab)
+}
 
 /// One promise at a time, with interrupts off: nothing but its maker allocates on this CPU while it stands.
 static PROMISING: SpinLock<()> = SpinLock::new(());
@@ -103,8 +120,8 @@ fn promised(layout: Layout) -> Option<*mut u8> {
 // SAFETY: (1) Talc hands out distinct blocks of the layout asked for; (2) the lock makes every call exclusive.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout == TASKS.layout() {
-            return TASKS.alloc();
+        if let Some(slab) = slab_of(layout) {
+            return slab.alloc();
         }
         if let Some(block) = promised(layout) {
             return block;
@@ -118,9 +135,9 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if layout == TASKS.layout() {
+        if let Some(slab) = slab_of(layout) {
             // SAFETY: (1) `alloc` serves this layout from the cache alone.
-            unsafe { TASKS.free(block) };
+            unsafe { slab.free(block) };
             return;
         }
         if let Some(block) = NonNull::new(block) {

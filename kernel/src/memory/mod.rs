@@ -10,7 +10,6 @@ pub mod fallible;
 pub mod frames;
 pub mod heap;
 pub mod slab;
-pub mod stack_pages;
 
 pub use crate::arch::layout::{ARENA, DIRECT_MAP, IMAGE};
 

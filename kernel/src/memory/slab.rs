@@ -9,7 +9,7 @@
 //! the stack" can be read off (/sys/kernel/slab/task_struct).
 
 use crate::memory::frames::{self, FRAME_BYTES, Frame};
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use core::alloc::Layout;
 use core::ptr;
 

@@ -10,7 +10,7 @@ use super::syscall::{WORD_BYTES, get, get_numbers, path, put};
 use super::tree::{self, Content, MOST_NAME, Node};
 use crate::memory::fallible;
 use crate::sched;
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -94,8 +94,7 @@ pub(super) fn write_to(file: &OpenFile, from: u64, length: u64) -> SysResult {
         file.write(piece)
     });
     if result == Err(Errno::EPIPE) {
-        const SIGPIPE: u64 = 13;
-        super::life::send_signal(current(), SIGPIPE)?;
+        super::life::send_signal(current(), super::signals::SIGPIPE)?;
     }
     result
 }
@@ -298,7 +297,7 @@ pub(super) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
                     Ok(file) => match &file.target {
                         Target::PipeReader(pipe) if !pipe.is_readable() => 0,
                         Target::Console => {
-                            wanted & (OUT | if crate::console::has_input() { IN } else { 0 })
+                            wanted & (OUT | if crate::terminal::has_input() { IN } else { 0 })
                         }
                         _ => wanted & (IN | OUT),
                     },

@@ -8,7 +8,7 @@ use super::files::Target;
 use super::memory::{Memory, Staged, Wanted};
 use super::tree::{Content, Special};
 use crate::arch::paging::Access;
-use crate::sync::Mutex;
+use crate::sched::Mutex;
 use alloc::sync::Arc;
 
 const PROT_READ: u64 = 1;

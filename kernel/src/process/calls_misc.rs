@@ -6,7 +6,7 @@ use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
 use super::{Process, current, files, life, table};
 use crate::memory::fallible;
 use crate::sched::{self, WaitQueue};
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use crate::{cpus, memory, time};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -39,7 +39,7 @@ pub(super) fn thread_number() -> u64 {
 /// The process that a call about groups means: 0 is the caller.
 fn process(number: u64) -> Result<Arc<Process>, Errno> {
     match number as i32 {
-        0 => Ok(current().clone()),
+        0 => Ok(super::current_arc()),
         1.. => table::find(number & 0x7fff_ffff).ok_or(Errno::ESRCH),
         _ => Err(Errno::ESRCH),
     }

@@ -19,7 +19,7 @@
 use super::error::Errno;
 use crate::memory::fallible::{self, NoMemory};
 use crate::sched::{self, Thread};
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

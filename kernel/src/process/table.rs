@@ -12,7 +12,7 @@ use super::Process;
 use super::error::Errno;
 use crate::memory::fallible;
 use crate::sched;
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};

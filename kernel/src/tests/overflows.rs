@@ -6,8 +6,10 @@ use super::arch::EXPECTED;
 use super::support::stack_at;
 use super::{Outcome, check};
 use crate::provoke::{self, How};
-use crate::sync::{Mutex, SpinLock};
-use crate::{overflow, sched, symbols};
+use crate::report::{overflow, symbols};
+use crate::sched;
+use crate::sched::Mutex;
+use crate::spin::SpinLock;
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -168,7 +170,7 @@ pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
         (0..8).map(|_| spawn("neighbour", neighbour)).collect();
     let neighbours = neighbours?;
     let census = crate::stacks::census();
-    let charged = crate::memory::stack_pages::charged_bytes();
+    let charged = crate::stacks::pages::charged_bytes();
     for round in 0..10 {
         let how = if round % 2 == 0 { How::Recursion } else { How::GiantFrame };
         overflow_one(how)?;
@@ -182,7 +184,7 @@ pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
     }
     overflow_one(How::Recursion)?;
     let after = crate::stacks::census();
-    let charged_after = crate::memory::stack_pages::charged_bytes();
+    let charged_after = crate::stacks::pages::charged_bytes();
     LEAVE.store(1, Ordering::Relaxed);
     STAYING.wake_all();
     for thread in &neighbours {

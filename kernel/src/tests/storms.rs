@@ -4,9 +4,10 @@
 use super::support::{on_every_cpu, until};
 use super::{Outcome, check};
 use crate::arch::cpu;
+use crate::entry::softirq::{self, Softirq};
 use crate::provoke::{self, How};
-use crate::softirq::{self, Softirq};
-use crate::{backtrace, cpus, overflow, sched, stacks, time};
+use crate::report::{backtrace, overflow};
+use crate::{cpus, sched, stacks, time};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

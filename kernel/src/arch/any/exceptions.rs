@@ -10,6 +10,14 @@ pub enum UserFault {
         /// It wanted to execute.
         exec: bool,
     },
-    /// Anything else, as a signal's number.
-    Signal(i32),
+    /// It executed what is no instruction, or none for programs.
+    Instruction,
+    /// It asked for an exception, by a breakpoint or a single step.
+    Trap,
+    /// It calculated what has no result.
+    Arithmetic,
+    /// It used memory in a way that no change of the page tables helps: not aligned, or nothing answers there.
+    Bus,
+    /// It did anything else that is not for programs.
+    Protection,
 }

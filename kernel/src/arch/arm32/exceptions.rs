@@ -1,4 +1,4 @@
-//! What exceptions mean: the ARMv7-A manual, part B3.13, and Linux's signals.
+//! What exceptions mean: the ARMv7-A manual, part B3.13.
 
 use super::regs::SavedRegs;
 use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
@@ -8,25 +8,21 @@ pub use crate::arch::any::exceptions::UserFault;
 
 /// What an exception in user mode was about. The entry has left the fault status where system calls have their first argument.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
-    const SIGILL: i32 = 4;
-    const SIGTRAP: i32 = 5;
-    const SIGBUS: i32 = 7;
-    const SIGSEGV: i32 = 11;
     /// In the data fault status register: cache maintenance. The bit that says "write" is set then too, whatever it needed.
     const MAINTENANCE: u32 = 1 << 13;
     let status = regs.orig_r0 & STATUS;
     match vector {
-        UNDEFINED => UserFault::Signal(SIGILL),
+        UNDEFINED => UserFault::Instruction,
         PREFETCH_ABORT | DATA_ABORT => match status {
-            DEBUG_EVENT => UserFault::Signal(SIGTRAP),
+            DEBUG_EVENT => UserFault::Trap,
             // Translation, access flag and permission faults, of any level.
             0b00_0100..=0b00_1111 => UserFault::Page {
                 write: vector == DATA_ABORT && regs.orig_r0 & (WRITE | MAINTENANCE) == WRITE,
                 exec: vector == PREFETCH_ABORT,
             },
-            _ => UserFault::Signal(SIGBUS),
+            _ => UserFault::Bus,
         },
-        _ => UserFault::Signal(SIGSEGV),
+        _ => UserFault::Protection,
     }
 }
 

@@ -7,31 +7,30 @@
 
 use super::cpu;
 use crate::cpus;
-use crate::sched::Thread;
 use core::arch::asm;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Keeps what a process's thread may have written without a system call. At the switch away from it, and by itself before it is
 /// copied.
 #[inline(always)]
-pub fn save_tls(thread: &Thread) {
+pub fn save_tls(kept: &AtomicU64) {
     let written: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe {
         asm!("mrc p15, 0, {}, c13, c0, 2", out(reg) written, options(nomem, nostack, preserves_flags));
     }
-    let base = thread.user_tls.load(Ordering::Relaxed) as u32;
-    thread.user_tls.store(u64::from(written) << 32 | u64::from(base), Ordering::Relaxed);
+    let base = kept.load(Ordering::Relaxed) as u32;
+    kept.store(u64::from(written) << 32 | u64::from(base), Ordering::Relaxed);
 }
 
 /// Puts the thread pointer where the way back finds it, and loads the other register. At the switch to a process's thread,
 /// interrupts off.
-pub fn load_tls(thread: &Thread) {
-    let kept = thread.user_tls.load(Ordering::Relaxed);
-    cpus::this().local.arch.set_user_tls(kept as u32 as usize);
+pub fn load_tls(kept: &AtomicU64) {
+    let words = kept.load(Ordering::Relaxed);
+    cpus::this().local.arch.set_user_tls(words as u32 as usize);
     // SAFETY: (1) the register is the program's; the kernel uses it for nothing.
     unsafe {
-        asm!("mcr p15, 0, {}, c13, c0, 2", in(reg) (kept >> 32) as u32,
+        asm!("mcr p15, 0, {}, c13, c0, 2", in(reg) (words >> 32) as u32,
              options(nomem, nostack, preserves_flags));
     }
 }

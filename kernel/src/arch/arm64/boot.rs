@@ -375,7 +375,7 @@ global_asm!(
     boot_stack_bytes = const BOOT_STACK_BYTES,
     early_stack = sym EARLY_STACK,
     early_stack_bytes = const EARLY_STACK_BYTES,
-    kernel_main = sym crate::kernel_main,
+    kernel_main = sym crate::arch::any::start::kernel_main,
     secondary_main = sym smp::secondary_main,
     relies = sym paging::CPU_KEEPS_DIRTY,
     needs_writable = sym paging::NEEDS_WRITABLE,

@@ -1,4 +1,4 @@
-//! What exceptions mean: classes of ESR_EL1 (Arm ARM, D24.2), and Linux's signals.
+//! What exceptions mean: classes of ESR_EL1 (Arm ARM, D24.2).
 
 use super::regs::SavedRegs;
 
@@ -23,26 +23,21 @@ const fn is_page_fault(syndrome: u64) -> bool {
 
 /// What an exception in user mode was about.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
-    const SIGILL: i32 = 4;
-    const SIGTRAP: i32 = 5;
-    const SIGBUS: i32 = 7;
-    const SIGFPE: i32 = 8;
-    const SIGSEGV: i32 = 11;
     match vector {
-        DATA_ABORT | INSTRUCTION_ABORT if !is_page_fault(regs.esr) => UserFault::Signal(SIGBUS),
+        DATA_ABORT | INSTRUCTION_ABORT if !is_page_fault(regs.esr) => UserFault::Bus,
         DATA_ABORT => {
             let write = regs.esr & (WRITE | MAINTENANCE) == WRITE;
             UserFault::Page { write, exec: false }
         }
         INSTRUCTION_ABORT => UserFault::Page { write: false, exec: true },
         // pc or SP not aligned.
-        0x22 | 0x26 => UserFault::Signal(SIGBUS),
-        0x2c => UserFault::Signal(SIGFPE),
+        0x22 | 0x26 => UserFault::Bus,
+        0x2c => UserFault::Arithmetic,
         // Breakpoint, single step, watchpoint, `brk`.
-        0x30 | 0x32 | 0x34 | BREAKPOINT => UserFault::Signal(SIGTRAP),
+        0x30 | 0x32 | 0x34 | BREAKPOINT => UserFault::Trap,
         // Unknown instructions, and system registers that are not for programs.
-        0x00 | 0x07 | 0x0e | 0x18 | 0x19 => UserFault::Signal(SIGILL),
-        _ => UserFault::Signal(SIGSEGV),
+        0x00 | 0x07 | 0x0e | 0x18 | 0x19 => UserFault::Instruction,
+        _ => UserFault::Protection,
     }
 }
 

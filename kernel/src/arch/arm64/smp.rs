@@ -2,6 +2,7 @@
 
 use super::irqchip::{self, vector};
 use super::{boot, cpu, paging, psci};
+use crate::arch::any::start::kernel_secondary;
 use crate::arch::virt::device_tree::Tree;
 use crate::cpus::{self, Cpu};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -53,7 +54,7 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
 
 /// Where the other CPUs enter Rust, on their idle stacks.
 pub extern "C" fn secondary_main(number: u64) -> ! {
-    crate::start::secondary(number as usize)
+    kernel_secondary(number as usize)
 }
 
 static FLUSHES: AtomicU64 = AtomicU64::new(0);

@@ -12,8 +12,7 @@
 //! one that the kernel cannot load for it again.
 
 use super::{cpu, cpu_tables};
-use crate::sched::Thread;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::tables::user_data_descriptor;
 
 /// The page with the code above, in every address space.
@@ -27,11 +26,11 @@ pub(super) const SYSENTER_CODE: [u8; 11] =
 
 /// Keeps what the program may have changed of it without a system call: nothing.
 #[inline(always)]
-pub fn save_tls(_thread: &Thread) {}
+pub fn save_tls(_kept: &AtomicU64) {}
 
 /// Loads the thread-local storage of a process's thread. At the switch to it.
-pub fn load_tls(thread: &Thread) {
-    set_base(thread.user_tls.load(Ordering::Relaxed));
+pub fn load_tls(kept: &AtomicU64) {
+    set_base(kept.load(Ordering::Relaxed));
 }
 
 /// Sets the base of the running program's thread-local storage; it counts from the next load of its selector on, which is

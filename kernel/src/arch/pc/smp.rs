@@ -3,6 +3,7 @@
 pub use super::acpi::{find_cpus, find_cpus_from};
 use super::irqchip::{self, vector};
 use super::{ports, start_page};
+use crate::arch::any::start::kernel_secondary;
 use crate::arch::{boot, cpu, paging};
 use crate::cpus::{self, Cpu};
 use crate::memory::direct;
@@ -42,7 +43,7 @@ fn wait_microseconds(microseconds: u32) {
 
 /// Where the other CPUs enter Rust, on their idle stacks.
 pub extern "C" fn secondary_main(number: u64) -> ! {
-    crate::start::secondary(number as usize)
+    kernel_secondary(number as usize)
 }
 
 static FLUSHES: AtomicU64 = AtomicU64::new(0);

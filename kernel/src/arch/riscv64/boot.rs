@@ -257,7 +257,7 @@ global_asm!(
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     boot_hart = sym BOOT_HART,
-    kernel_main = sym crate::kernel_main,
+    kernel_main = sym crate::arch::any::start::kernel_main,
     early_trap = sym early_trap,
     secondary_main = sym super::smp::secondary_main,
     secondary_tables = sym SECONDARY_TABLES,

@@ -1,4 +1,4 @@
-//! What exceptions mean: RISC-V privileged architecture, table of `scause` values, and Linux's signals.
+//! What exceptions mean: RISC-V privileged architecture, table of `scause` values.
 
 use super::cpu;
 use super::regs::SavedRegs;
@@ -12,10 +12,6 @@ const STORE_PAGE_FAULT: u8 = 15;
 
 /// What an exception in user mode was about.
 pub fn of_user(vector: u8, _regs: &SavedRegs) -> UserFault {
-    const SIGILL: i32 = 4;
-    const SIGTRAP: i32 = 5;
-    const SIGBUS: i32 = 7;
-    const SIGSEGV: i32 = 11;
     match vector {
         FETCH_PAGE_FAULT | LOAD_PAGE_FAULT | STORE_PAGE_FAULT => {
             // A CPU may remember that a page, or a table on the way to it, was absent after another has put it there: forget it,
@@ -23,10 +19,10 @@ pub fn of_user(vector: u8, _regs: &SavedRegs) -> UserFault {
             cpu::flush_user_half();
             UserFault::Page { write: vector == STORE_PAGE_FAULT, exec: vector == FETCH_PAGE_FAULT }
         }
-        2 => UserFault::Signal(SIGILL),
-        BREAKPOINT => UserFault::Signal(SIGTRAP),
-        0 | 4 | 6 => UserFault::Signal(SIGBUS),
-        _ => UserFault::Signal(SIGSEGV),
+        2 => UserFault::Instruction,
+        BREAKPOINT => UserFault::Trap,
+        0 | 4 | 6 => UserFault::Bus,
+        _ => UserFault::Protection,
     }
 }
 

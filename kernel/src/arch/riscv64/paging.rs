@@ -9,7 +9,7 @@ use crate::boot_info::MemoryRegion;
 use crate::cpus;
 use crate::memory::frames::{self, Frame};
 use crate::memory::{self, direct};
-use crate::sync::SpinLock;
+use crate::spin::SpinLock;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 

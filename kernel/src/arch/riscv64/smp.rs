@@ -3,6 +3,7 @@
 use super::boot::{self, MACHINE};
 use super::irqchip::{self, vector};
 use super::{cpu, paging, sbi};
+use crate::arch::any::start::kernel_secondary;
 use crate::cpus::{self, Cpu};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +41,7 @@ pub extern "C" fn secondary_main(number: u64) -> ! {
         );
         cpu::halt();
     }
-    crate::start::secondary(number as usize)
+    kernel_secondary(number as usize)
 }
 
 static FLUSHES: AtomicU64 = AtomicU64::new(0);

@@ -187,7 +187,7 @@ global_asm!(
     efer_register = const EFER,
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
-    kernel_main = sym crate::kernel_main,
+    kernel_main = sym crate::arch::any::start::kernel_main,
     secondary_main = sym crate::arch::smp::secondary_main,
     secondary_tables = sym SECONDARY_TABLES,
     secondary_numbers = sym SECONDARY_NUMBERS,

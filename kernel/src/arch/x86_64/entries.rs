@@ -1,6 +1,6 @@
 //! Which stack each kind of entry lands on, as the console prints it and the tests check it.
 
-use crate::hooks::EntryRow;
+pub use crate::arch::any::entries::EntryRow;
 
 const fn row(entry: &'static str, lands_on: &'static str, found_through: &'static str) -> EntryRow {
     EntryRow { entry, lands_on, found_through }

@@ -29,14 +29,16 @@ use crate::arch::cpu_tables;
 use crate::arch::irqchip::{self, vector};
 use crate::arch::regs::SavedRegs;
 use crate::arch::step;
-use crate::backtrace::{self, STEPS};
-use crate::softirq;
-use crate::sync::SpinLock;
+use crate::entry::probes;
+use crate::entry::softirq;
+use crate::report::backtrace::{self, STEPS};
+use crate::report::symbols;
+use crate::spin::SpinLock;
 use crate::tests::arch::{entry_code, sweep};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode;
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts, sched, symbols};
+use crate::{cpus, sched};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -350,10 +352,10 @@ fn attempt(instruction: &Instruction, work: Work) -> Result<Attempt, String> {
 /// All instructions, all that executes them. Fails if one is never reached.
 fn sweep() -> Outcome {
     TESTER.store(sched::current().id(), Ordering::Relaxed);
-    interrupts::set_debug_probe(Some(on_debug));
-    interrupts::set_breakpoint_probe(Some(|_| {}));
-    interrupts::set_nmi_probe(Some(on_nmi));
-    interrupts::set_call(on_call);
+    probes::set_debug_probe(Some(on_debug));
+    probes::set_breakpoint_probe(Some(|_| {}));
+    probes::set_nmi_probe(Some(on_nmi));
+    probes::set_call(on_call);
     softirq::set_probe(entry_work::count_softirq);
     let outcome = (|| {
         let instructions = instructions()?;
@@ -398,9 +400,9 @@ fn sweep() -> Outcome {
         Ok(())
     })();
     let cleared = arm(0);
-    interrupts::set_debug_probe(None);
-    interrupts::set_breakpoint_probe(None);
-    interrupts::set_nmi_probe(None);
+    probes::set_debug_probe(None);
+    probes::set_breakpoint_probe(None);
+    probes::set_nmi_probe(None);
     softirq::set_probe(|| {});
     outcome.and(cleared)
 }

@@ -1,19 +1,18 @@
 //! The kernel's stacks: the library's pool over this machine's pages, and one owner type for every kind of stack.
 //!
 //! Acquiring is for threads, with interrupts on and no spinlock held: a mapping that fails half-way is undone, and that waits
-//! for the other CPUs to forget it. Giving back works in interrupts too and never unmaps. Stacks that are more than enough
-//! are unmapped by the thread `stackd`.
+//! for the other CPUs to forget it. Giving back works in interrupts too and never unmaps. That there are stacks more than enough is
+//! told to a function that [`set_up`] is given; a thread unmaps them then with [`shrink`].
+
+pub mod pages;
 
 use crate::arch::cpu;
 use crate::arch::layout::{ARENA, ARENA_SLOTS};
 use crate::cpus;
-use crate::memory::stack_pages::StackPages;
-use crate::sched::{self, Thread, WaitQueue};
-use crate::sync::SpinLock;
+use crate::fn_cell::FnCell;
+use crate::spin::SpinLock;
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::{self, Write};
 use core::mem::ManuallyDrop;
 use kstack::registry::{self, Registry};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
@@ -27,12 +26,14 @@ use kstack_core::pool::{
     AcquireError, BorrowedStack, CpuLocal, Fate, LiveStack, Lock, Pool, PoolShared, Request,
 };
 use kstack_core::record::{AccountId, OwnerId, SlotRecord};
+use pages::StackPages;
 
 /// Why there is no stack.
 pub type StackError = AcquireError;
 
 static SHARED: SpinLock<Option<PoolShared>> = SpinLock::new(None);
-static EXCESS: WaitQueue = WaitQueue::new();
+/// What is called, from any context, when there are stacks more than enough.
+static ON_EXCESS: FnCell<fn()> = FnCell::new();
 
 /// The lock that the pool asks for.
 struct SharedLock;
@@ -54,8 +55,10 @@ impl CpuLocal for ThisCpu {
     }
 }
 
-/// Makes the arena, its records and the pool. Once, at boot, before the first stack.
-pub fn set_up() {
+/// Makes the arena, its records and the pool. Once, at boot, before the first stack. `on_excess` is called, from any context, when there
+/// are stacks more than enough.
+pub fn set_up(on_excess: fn()) {
+    ON_EXCESS.set(Some(on_excess));
     let geometry = kstack::arch::current::GEOMETRY;
     let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
     let arena = lowest.map(|lowest| Arena::new(lowest, ARENA_SLOTS, geometry));
@@ -149,14 +152,16 @@ impl Drop for OwnedStack {
 #[inline(always)]
 fn note_fate(fate: Fate) {
     if let Fate::Flushed { excess: 1.. } | Fate::ToUnmap = fate {
-        wake_stackd();
+        tell_of_excess();
     }
 }
 
 #[cold]
 #[inline(never)]
-fn wake_stackd() {
-    EXCESS.wake_all();
+fn tell_of_excess() {
+    if let Some(tell) = ON_EXCESS.get() {
+        tell();
+    }
 }
 
 /// Before this CPU writes to a stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
@@ -188,18 +193,14 @@ pub fn range_of(stack: &BorrowedStack) -> AddrRange {
     pool().body(stack.slot())
 }
 
-/// Starts the thread that unmaps what is more than enough.
-pub fn start_stackd() {
-    let started = sched::spawn_kernel("stackd", |_| stackd(), 0);
-    started.expect("a thread at boot");
+/// How many stacks are more than enough now.
+pub fn excess() -> u32 {
+    SharedLock.with(|shared| shared.excess())
 }
 
-fn stackd() {
-    loop {
-        EXCESS.wait_uninterruptibly(|| SharedLock.with(|shared| shared.excess() > 0));
-        shrink(u32::MAX);
-        SharedLock.with(|shared| shared.depot.end_period());
-    }
+/// Begins a new period, after which the depot looks anew at how many stacks were enough.
+pub fn end_period() {
+    SharedLock.with(|shared| shared.depot.end_period());
 }
 
 /// Unmaps up to `most` stacks that are more than enough; how many it were.
@@ -236,78 +237,4 @@ pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
 /// How many slots and pages are where.
 pub fn census() -> kstack_core::pool::Census {
     pool().census()
-}
-
-/// One stack, for people.
-#[derive(Debug)]
-pub struct StackInfo {
-    /// What it is for.
-    pub kind: StackKind,
-    /// The CPU it belongs to or runs on.
-    pub cpu: Option<CpuId>,
-    /// The thread it belongs to.
-    pub owner: String,
-    /// Its bounds.
-    pub range: AddrRange,
-    /// Where SP is, if that is known: of threads that are not running.
-    pub sp: Option<Addr>,
-    /// The lowest SP sampled.
-    pub lowest_seen: Option<Addr>,
-}
-
-/// Every live stack.
-pub fn all() -> Vec<StackInfo> {
-    let threads = sched::all();
-    let owner_of = |id: u64| threads.iter().find(|thread| thread.id() == id);
-    let info = |(slot, stack): (SlotIndex, kstack_core::stacks::StackId)| {
-        let thread = owner_of(stack.owner);
-        StackInfo {
-            kind: stack.kind,
-            cpu: stack.cpu.or_else(|| thread.map(|thread| CpuId::new(thread.last_cpu()))),
-            owner: thread.map_or_else(|| "-".to_string(), |thread| describe(thread)),
-            range: stack.range,
-            sp: thread
-                .filter(|thread| !thread.is_on_cpu())
-                .map(|thread| Addr::new(thread.saved_sp())),
-            lowest_seen: lowest_seen(slot),
-        }
-    };
-    registry().live().map(info).collect()
-}
-
-/// Writes a line for each live stack: kind, CPU, bounds, owner.
-pub fn write_all(to: &mut dyn Write) -> fmt::Result {
-    let mut threads = sched::try_all().map_err(|_| fmt::Error)?;
-    threads.sort_unstable_by_key(|thread| thread.id());
-    for (_, stack) in registry().live() {
-        let found = threads.binary_search_by_key(&stack.owner, |thread| thread.id());
-        let owner = found.ok().and_then(|at| threads.get(at));
-        let cpu = stack.cpu.map(CpuId::get).or_else(|| owner.map(|thread| thread.last_cpu()));
-        let cpu = cpu.map_or(-1, i64::from);
-        write!(to, "{} {cpu} {:?} ", stack.kind, stack.range)?;
-        match owner {
-            Some(thread) => writeln!(to, "{} {}", thread.id(), thread.name())?,
-            None => writeln!(to, "-")?,
-        }
-    }
-    Ok(())
-}
-
-fn describe(thread: &Thread) -> String {
-    alloc::format!("{} {}", thread.id(), thread.name())
-}
-
-/// The pool's figures, for people.
-pub fn counts() -> String {
-    let census = census();
-    let (parked, target) = depot_counts();
-    alloc::format!(
-        "{} live, {} parked (depot {parked}, wants {target}), {} being taken back, {} slots free; {} pages mapped, {} in use",
-        census.live,
-        census.parked,
-        census.ending,
-        census.free,
-        census.mapped_pages,
-        census.used_pages,
-    )
 }

@@ -3,7 +3,7 @@
 //! Where they run is the library's decision (`kstack_core::irq`): on the way out of an interrupt on the stack the interrupt
 //! ran on, or, raised by a thread, on the IRQ stack when bottom halves are enabled again.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::fn_cell::FnCell;
 use kstack::irq;
 
 /// The kinds, in the order in which they run.
@@ -12,15 +12,15 @@ use kstack::irq;
 pub enum Softirq {
     /// Sleepers are due.
     Timer = 0,
-    /// Whatever a test or the console has set with [`set_probe`].
+    /// What a test or the console has set with [`set_probe`].
     Probe = 1,
 }
 
-static PROBE: AtomicUsize = AtomicUsize::new(0);
+static PROBE: FnCell<fn()> = FnCell::new();
 
 /// What [`Softirq::Probe`] runs.
 pub fn set_probe(function: fn()) {
-    PROBE.store(function as usize, Ordering::Release);
+    PROBE.set(Some(function));
 }
 
 /// Marks a softirq as pending on this CPU. Interrupts off, or in an interrupt.
@@ -54,10 +54,7 @@ pub fn run(pending: u32) {
         crate::time::wake_sleepers();
     }
     if pending & 1 << Softirq::Probe as u32 != 0 {
-        let probe = PROBE.load(Ordering::Acquire);
-        if probe != 0 {
-            // SAFETY: (1) only `set_probe` stores here, and it stores a function of this type.
-            let probe: fn() = unsafe { core::mem::transmute::<usize, fn()>(probe) };
+        if let Some(probe) = PROBE.get() {
             probe();
         }
     }

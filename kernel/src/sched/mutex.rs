@@ -3,20 +3,12 @@
 //! A guard on an abandoned stack is never dropped. So the mutex is written down in its holder's list of held locks, and
 //! the overflow path lets go of all of them; the next owner can ask whether the value may be half changed (`is_poisoned`).
 
+use super::switch::current;
+use super::thread::{RawMutex, Thread, WaitQueue};
 use crate::arch::cpu;
-use crate::sched::{self, WaitQueue};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// The part of a mutex that does not depend on its value.
-#[derive(Debug)]
-pub struct RawMutex {
-    /// The thread that holds it; 0: nobody.
-    holder: AtomicU64,
-    poisoned: AtomicBool,
-    waiting: WaitQueue,
-}
 
 /// A value that one thread at a time may touch; others sleep.
 #[derive(Debug)]
@@ -38,7 +30,7 @@ pub struct MutexGuard<'m, T> {
 
 impl RawMutex {
     fn lock(&self) {
-        let me = sched::current();
+        let me = current();
         self.waiting.wait_uninterruptibly(|| {
             let free =
                 self.holder.compare_exchange(0, me.id(), Ordering::Acquire, Ordering::Relaxed);
@@ -52,7 +44,7 @@ impl RawMutex {
 
     fn unlock(&self) {
         cpu::without_interrupts(|| {
-            sched::current().forget_held(self);
+            current().forget_held(self);
             self.let_go();
         });
     }
@@ -63,7 +55,7 @@ impl RawMutex {
     }
 
     /// Takes the mutex away from a thread that will never run again.
-    pub fn take_from_the_dead(&self) {
+    fn force_release(&self) {
         self.poisoned.store(true, Ordering::Relaxed);
         self.let_go();
     }
@@ -111,5 +103,36 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         self.mutex.raw.unlock();
+    }
+}
+
+impl Thread {
+    /// Writes down that it holds a sleeping lock.
+    fn note_held(&self, mutex: &RawMutex) {
+        let mutex = core::ptr::from_ref(mutex).cast_mut();
+        let free = self.held.iter().find(|held| held.load(Ordering::Relaxed).is_null());
+        free.expect("a thread holds at most eight sleeping locks").store(mutex, Ordering::Relaxed);
+    }
+
+    /// Strikes a sleeping lock out.
+    fn forget_held(&self, mutex: &RawMutex) {
+        let mutex = core::ptr::from_ref(mutex).cast_mut();
+        if let Some(held) = self.held.iter().find(|held| held.load(Ordering::Relaxed) == mutex) {
+            held.store(core::ptr::null_mut(), Ordering::Relaxed);
+        }
+    }
+
+    /// Lets go of every sleeping lock it holds. By the overflow path, for a thread that will not run on. Returns how many.
+    pub fn let_go_of_all_held(&self) -> usize {
+        let mut count = 0;
+        for held in &self.held {
+            let mutex = held.swap(core::ptr::null_mut(), Ordering::Relaxed);
+            if !mutex.is_null() {
+                // SAFETY: (1) a held mutex is borrowed by a guard on the thread's stack, which has not been given back.
+                unsafe { &*mutex }.force_release();
+                count += 1;
+            }
+        }
+        count
     }
 }

@@ -1,10 +1,11 @@
 //! What the kernel does with an overflow report: prints it, ends the thread or stops the machine, and takes back what the
 //! thread held.
 
+use super::{backtrace, symbols};
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, power, serial};
-use crate::sync::SpinLock;
-use crate::{backtrace, halt, process, sched, symbols};
+use crate::spin::SpinLock;
+use crate::{halt, sched};
 use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -118,9 +119,8 @@ pub fn end_thread(report: &OverflowReport) -> ! {
     let locks = thread.let_go_of_all_held();
     log!("thread {} ({}) is ended; {locks} sleeping locks taken back", thread.id(), thread.name());
     cpu::interrupts_on();
-    if thread.process.is_some() {
-        const SIGSEGV: i32 = 11;
-        process::kill_current(SIGSEGV)
+    if let Some(owner) = thread.owner() {
+        owner.end_after_overflow()
     }
     sched::exit_current()
 }

@@ -1,9 +1,9 @@
 //! Backtraces with names.
 
+use super::symbols;
 use crate::arch::cpu;
 use crate::arch::regs::SavedRegs;
 use crate::sched::Thread;
-use crate::symbols;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use kstack::{registry, unwind};
