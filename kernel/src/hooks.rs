@@ -1,14 +1,15 @@
 //! The kernel's answers to the library's hooks, and the table of entries it can print.
 
-use crate::arch::exceptions::{self, UserFault};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, cpu_tables, entries, irqchip, power};
 use crate::entry::{interrupts, probes, softirq};
 use crate::report::{overflow, symbols};
-use crate::{cpus, halt, memory, process, sched};
+use crate::{process, sched};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
+use machine::arch::exceptions::{self, UserFault};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, cpu_tables, entries, irqchip, power};
+use machine::{cpus, halt, memory};
 
 /// The table.
 pub static HOOKS: Hooks = Hooks {

@@ -16,29 +16,19 @@
 #![no_main]
 
 extern crate alloc;
-
 #[macro_use]
-mod log;
-mod arch;
+extern crate machine;
+
 mod bench;
-mod boot_info;
 mod console;
 mod cpu_stacks;
-mod cpus;
 mod entry;
-mod fn_cell;
-mod halt;
 mod hooks;
-mod initramfs;
-mod memory;
-mod mix;
 mod mode;
-mod options;
 mod process;
 mod provoke;
 mod report;
 mod sched;
-mod spin;
 mod stacks;
 mod start;
 mod terminal;

@@ -1,18 +1,18 @@
 //! Overflows and guard accesses on purpose: for the console, for tests, and for programs through /proc/kstack/provoke.
 
-use crate::arch::cpu;
-use crate::arch::irqchip::software_interrupt;
-use crate::arch::regs::SavedRegs;
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
 pub use crate::report::on_purpose::{How, one_giant_frame, overflow_here, recurse_until_overflow};
 use crate::sched;
-use crate::spin::SpinLock;
 use crate::stacks;
 use alloc::string::String;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack_core::verdict::Side;
+use machine::arch::cpu;
+use machine::arch::irqchip::software_interrupt;
+use machine::arch::regs::SavedRegs;
+use machine::spin::SpinLock;
 
 /// In a thread made for it; returns when the thread has been ended and its stack is back.
 pub fn in_thread(how: How) {

@@ -3,21 +3,21 @@
 //! Order matters: the per-CPU block before the first lock, the frame table before the page tables, stacks before interrupts,
 //! descriptor tables of a CPU (with its exception stacks) before anything that may fault there.
 
-use crate::arch::irqchip::vector;
-use crate::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
-use crate::arch::paging::{self, Access};
-use crate::arch::serial;
-use crate::arch::{boot, cpu, irqchip, power, smp};
-use crate::boot_info::{BootInfo, MemoryRegion};
-use crate::cpus::{self, MAX_CPUS};
 use crate::entry::interrupts;
-use crate::memory::boot_map::BootMap;
-use crate::memory::frames::{self, FRAME_BYTES};
-use crate::memory::{IMAGE, direct, heap};
-use crate::spin::SpinLock;
 use crate::{cpu_stacks, sched, stacks, terminal};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
+use machine::arch::irqchip::vector;
+use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
+use machine::arch::paging::{self, Access};
+use machine::arch::serial;
+use machine::arch::{boot, cpu, irqchip, power, smp};
+use machine::boot_info::{BootInfo, MemoryRegion};
+use machine::cpus::{self, MAX_CPUS};
+use machine::memory::boot_map::BootMap;
+use machine::memory::frames::{self, FRAME_BYTES};
+use machine::memory::{IMAGE, direct, heap};
+use machine::spin::SpinLock;
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written there before, and what came in before
 /// is lost. Whoever passes a program's output on, and its input, begins here. No terminal shows it.
@@ -56,7 +56,7 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     // SAFETY: (1) the boot tables write everything; those that the next line makes do not.
     unsafe { kstack::hooks::install(&crate::hooks::HOOKS) };
     set_up_memory(&info);
-    crate::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
+    machine::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
     stacks::set_up(sched::wake_stackd);
     interrupts::set_up();
@@ -83,7 +83,7 @@ fn first_on_idle_stack() -> ! {
     if let Some((lowest, bytes)) = archive {
         // SAFETY: (1) the archive's memory was never given to the frame allocator and stays mapped.
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
-        if let Some(text) = crate::initramfs::find(archive, "kstack/symbols") {
+        if let Some(text) = machine::initramfs::find(archive, "kstack/symbols") {
             crate::report::symbols::set(text);
         }
         crate::process::fs::unpack(archive);
@@ -207,7 +207,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
     unsafe { kstack::arch::current::interrupts::off() };
-    let running = crate::halt::park_others();
+    let running = machine::halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.
     let _unprintable = writeln!(console, "\nkernel panic: {info}");

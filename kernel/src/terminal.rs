@@ -1,9 +1,9 @@
 //! The terminal: what is typed on the serial line, for programs and for the console; and what programs write there.
 
-use crate::arch::regs::SavedRegs;
-use crate::arch::serial;
 use crate::sched::{Interrupted, WaitQueue};
-use crate::spin::SpinLock;
+use machine::arch::regs::SavedRegs;
+use machine::arch::serial;
+use machine::spin::SpinLock;
 
 /// Bytes typed and not yet read. When it is full, more is dropped, as a terminal does.
 struct Input {

@@ -1,13 +1,14 @@
 //! The commands of the prompt, in one table: what `help` prints is what there is.
 
 use super::{draw, println};
-use crate::arch::entries::EntryRow;
-use crate::arch::power::{self, End};
-use crate::{cpus, provoke, sched};
+use crate::{provoke, sched};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use kstack_core::verdict::Side;
+use machine::arch::entries::EntryRow;
+use machine::arch::power::{self, End};
+use machine::cpus;
 
 struct Command {
     name: &'static str,

@@ -8,7 +8,7 @@ mod editor;
 pub fn run() -> ! {
     println!(
         "kstack reference kernel, {} CPUs. `help` lists the commands.",
-        crate::cpus::online_count()
+        machine::cpus::online_count()
     );
     let mut editor = editor::Editor::new();
     loop {
@@ -27,5 +27,5 @@ pub(crate) use println;
 
 /// What `println!` calls.
 pub(crate) fn print_line(text: core::fmt::Arguments<'_>) {
-    crate::log::line(text);
+    machine::log::line(text);
 }

@@ -5,13 +5,14 @@
 
 use super::probes;
 use super::softirq::{self, Softirq};
-use crate::arch::irqchip::{self, vector};
-use crate::arch::regs::SavedRegs;
-use crate::arch::smp;
-use crate::cpus;
-use crate::fn_cell::FnCell;
-use crate::{halt, sched, time};
+use crate::{sched, time};
 use core::sync::atomic::Ordering;
+use machine::arch::irqchip::{self, vector};
+use machine::arch::regs::SavedRegs;
+use machine::arch::smp;
+use machine::cpus;
+use machine::fn_cell::FnCell;
+use machine::halt;
 
 /// What a vector runs: on the stack the library chose, interrupts off, before the end of interrupt is told.
 pub type Handler = fn(&mut SavedRegs);

@@ -1,7 +1,7 @@
 //! What tests, benches and the console make an entry run, besides what it is for.
 
-use crate::arch::regs::SavedRegs;
-use crate::fn_cell::FnCell;
+use machine::arch::regs::SavedRegs;
+use machine::fn_cell::FnCell;
 
 type Probe = FnCell<fn(&mut SavedRegs)>;
 

@@ -3,8 +3,8 @@
 //! Where they run is the library's decision (`kstack_core::irq`): on the way out of an interrupt on the stack the interrupt
 //! ran on, or, raised by a thread, on the IRQ stack when bottom halves are enabled again.
 
-use crate::fn_cell::FnCell;
 use kstack::irq;
+use machine::fn_cell::FnCell;
 
 /// The kinds, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub fn enable_bottom_halves() {
 
 /// The same from a thread, which has bottom halves disabled: it runs when they are enabled again.
 pub fn raise_from_thread(softirq: Softirq) {
-    crate::arch::cpu::without_interrupts(|| raise(softirq));
+    machine::arch::cpu::without_interrupts(|| raise(softirq));
 }
 
 /// Runs pending softirqs; the library calls this with interrupts on, never nested.

@@ -8,12 +8,12 @@ use super::files::{self, Descriptor, OpenFile, Pipe, Target};
 use super::proc_fs;
 use super::syscall::{WORD_BYTES, get, get_numbers, path, put};
 use super::tree::{self, Content, MOST_NAME, Node};
-use crate::memory::fallible;
 use crate::sched;
-use crate::spin::SpinLock;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 
 const WRITE_ONLY: u32 = 1;
 const READ_WRITE: u32 = 2;
@@ -549,7 +549,7 @@ pub(super) fn sendfile(to: u64, from: u64, offset: u64, length: u64) -> SysResul
 
 pub(super) fn statfs(to: u64) -> SysResult {
     const RAMFS: u64 = 0x8584_58f6;
-    let frames = crate::memory::frames::total_count() as u64;
-    put(to, &abi::encode_statfs(RAMFS, frames, crate::memory::frames::free_count() as u64))?;
+    let frames = machine::memory::frames::total_count() as u64;
+    put(to, &abi::encode_statfs(RAMFS, frames, machine::memory::frames::free_count() as u64))?;
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use super::memory::Bad;
 use super::signals::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP};
 use super::{current, life};
-use crate::arch::exceptions::UserFault;
+use machine::arch::exceptions::UserFault;
 
 /// A page fault in user mode: fills the page, copies it, grows the stack; or the process dies.
 pub fn on_user_fault(address: u64, write: bool, exec: bool) {

@@ -2,15 +2,15 @@
 
 use super::error::Errno;
 use super::tree::{Content, Entry, MOST_NAME, Node, Special};
-use crate::memory::fallible;
 use crate::sched::WaitQueue;
-use crate::spin::SpinLock;
 use crate::terminal;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 
 /// Bytes a pipe holds.
 const PIPE_BYTES: usize = 64 << 10;

@@ -9,10 +9,7 @@ use super::signals::{self, Actions, SIGKILL};
 use super::syscall::Strings;
 use super::table::{self, Which};
 use super::{Process, abi, calls_misc, current, current_arc, load, owned, tree};
-use crate::arch::regs::SavedRegs;
-use crate::memory::fallible;
 use crate::sched::{self, Mutex, Name, SpawnError, Thread, WaitQueue};
-use crate::spin::SpinLock;
 use crate::time;
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -20,6 +17,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use machine::arch::regs::SavedRegs;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 
 /// Clone flags (Linux).
 const CLONE_VM: u64 = 0x100;

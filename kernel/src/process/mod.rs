@@ -40,15 +40,15 @@ pub(crate) mod tree;
 
 pub use life::{die_if_killed, run, run_captured};
 
-use crate::mix::mix;
 use crate::sched::{Mutex, Name, Owned, Owner, OwnerKind, WaitQueue};
-use crate::spin::SpinLock;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crew::Crew;
 use files::Files;
+use machine::mix::mix;
+use machine::spin::SpinLock;
 use memory::Memory;
 use signals::Actions;
 
@@ -173,7 +173,7 @@ pub(crate) fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
     for half in bytes.chunks_exact_mut(8) {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let x = mix(count.wrapping_mul(STEP) ^ crate::arch::cpu::cycles());
+        let x = mix(count.wrapping_mul(STEP) ^ machine::arch::cpu::cycles());
         half.copy_from_slice(&x.to_le_bytes());
     }
     bytes

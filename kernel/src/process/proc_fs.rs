@@ -6,13 +6,13 @@
 use super::error::Errno;
 use super::files::Target;
 use super::{Process, abi, table, tree};
-use crate::memory::fallible::Text;
-use crate::memory::frames;
 use crate::sched::TASKS;
 use crate::stacks::pages;
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use machine::memory::fallible::Text;
+use machine::memory::frames;
 
 /// What a path below /proc or /sys is made of: its parts, as many as any path there has.
 struct Parts<'p> {
@@ -88,7 +88,7 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
             match *file {
                 "cmdline" => {
                     let line = process.command_line.lock().clone();
-                    Ok(Target::Text(crate::memory::fallible::bytes(&line)?))
+                    Ok(Target::Text(machine::memory::fallible::bytes(&line)?))
                 }
                 "comm" => text(|text| writeln!(text, "{}", process.name())),
                 "maps" => text(|text| maps(&process, text)),

@@ -5,8 +5,8 @@ use super::error::{Errno, SysResult};
 use super::syscall::{get, put};
 use super::table::{self, Which};
 use super::{Process, abi, current};
-use crate::memory::fallible;
 use alloc::vec::Vec;
+use machine::memory::fallible;
 
 /// A `struct sigaction` as it came.
 type Action = [u8; abi::SIGACTION_BYTES];

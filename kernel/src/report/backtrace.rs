@@ -1,14 +1,14 @@
 //! Backtraces with names.
 
 use super::symbols;
-use crate::arch::cpu;
-use crate::arch::regs::SavedRegs;
 use crate::sched::Thread;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use kstack::{registry, unwind};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::cpu;
+use machine::arch::regs::SavedRegs;
 
 /// Steps kept of a backtrace that is looked at: 48, or 24 where stacks are half as large.
 pub const STEPS: usize = kstack_core::verdict::REPORT_STEPS;

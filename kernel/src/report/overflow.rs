@@ -2,15 +2,16 @@
 //! thread held.
 
 use super::{backtrace, symbols};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, power, serial};
-use crate::spin::SpinLock;
-use crate::{halt, sched};
+use crate::sched;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack_core::addr::Addr;
 use kstack_core::verdict::{Consequence, OverflowReport};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, power, serial};
+use machine::halt;
+use machine::spin::SpinLock;
 
 static CONTAINED: AtomicU64 = AtomicU64::new(0);
 static LAST: SpinLock<Option<OverflowReport>> = SpinLock::new(None);
@@ -111,7 +112,7 @@ pub fn end_thread(report: &OverflowReport) -> ! {
     {
         let mut text = TEXT.lock();
         *text = Text { kept: [0; 1024], length: 0 };
-        let _never_fails = print(report, &mut Printed(&mut text, crate::log::port()));
+        let _never_fails = print(report, &mut Printed(&mut text, machine::log::port()));
     }
     *LAST.lock() = Some(report.clone());
     CONTAINED.fetch_add(1, Ordering::Relaxed);
@@ -143,7 +144,7 @@ pub fn print_exception(vector: u8, fault: Addr, regs: &SavedRegs) {
     let _never_fails = writeln!(
         console,
         "\nexception {vector} in the kernel, address {fault}, on CPU {}\n{regs:#x?}",
-        crate::cpus::this().id(),
+        machine::cpus::this().id(),
     );
     backtrace::print_from_regs(regs, &mut console);
 }

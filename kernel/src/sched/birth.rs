@@ -6,16 +6,16 @@ use super::schedule::exit_current;
 use super::switch::current;
 use super::tasks::TASKS;
 use super::thread::{self, Name, State, Thread, remember};
-use crate::arch::fpu::FpuState;
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, paging, user};
-use crate::cpus::{self, Cpu};
-use crate::memory::fallible::{self, NoMemory};
 use crate::stacks::{self, OwnedStack, StackError};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::first_frame::{self, Start};
+use machine::arch::fpu::FpuState;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, paging, user};
+use machine::cpus::{self, Cpu};
+use machine::memory::fallible::{self, NoMemory};
 
 /// Why a thread could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use super::schedule::leave_cpu;
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
-use crate::arch::cpu;
-use crate::cpus;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use machine::arch::cpu;
+use machine::cpus;
 
 /// Blocks until `partner`, a new thread, calls [`hand_back`]. For measuring the bare switch.
 pub fn hand_to_first(partner: &Arc<Thread>) {

@@ -5,10 +5,10 @@
 
 use super::switch::current;
 use super::thread::{RawMutex, Thread, WaitQueue};
-use crate::arch::cpu;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use machine::arch::cpu;
 
 /// A value that one thread at a time may touch; others sleep.
 #[derive(Debug)]

@@ -4,10 +4,10 @@
 
 use super::list::{List, RUN};
 use super::thread::{State, Thread, WaitQueue};
-use crate::arch::{cpu, smp};
-use crate::cpus::{self, CpuSet};
-use crate::spin::SpinLock;
 use alloc::sync::Arc;
+use machine::arch::{cpu, smp};
+use machine::cpus::{self, CpuSet};
+use machine::spin::SpinLock;
 
 static READY: SpinLock<List<Thread, RUN>> = SpinLock::new(List::new());
 static IDLE_CPUS: CpuSet = CpuSet::new();

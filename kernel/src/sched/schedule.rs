@@ -3,10 +3,10 @@
 use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, somebody_waits};
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
-use crate::arch::cpu;
-use crate::cpus;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use machine::arch::cpu;
+use machine::cpus;
 
 /// Ends the running thread.
 pub fn exit_current() -> ! {

@@ -1,8 +1,6 @@
 //! The switch from one thread to the next, and what a dead one leaves. Who owns which reference is in the head of [`super`].
 
 use super::thread::{State, Thread};
-use crate::arch::{cpu, cpu_tables, paging, user};
-use crate::cpus::{self, Cpu};
 use crate::stacks;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +8,8 @@ use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::room;
 use kstack_core::addr::Addr;
+use machine::arch::{cpu, cpu_tables, paging, user};
+use machine::cpus::{self, Cpu};
 
 /// The running thread. One load.
 #[inline(always)]

@@ -3,11 +3,6 @@
 
 use super::list::{Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
-use crate::arch::cpu;
-use crate::arch::fpu::FpuState;
-use crate::memory::fallible::NoMemory;
-use crate::mix::mix;
-use crate::spin::SpinLock;
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -19,6 +14,11 @@ use core::sync::atomic::{
 };
 use kstack_core::addr::AddrRange;
 use kstack_core::record::SlotRecord;
+use machine::arch::cpu;
+use machine::arch::fpu::FpuState;
+use machine::memory::fallible::NoMemory;
+use machine::mix::mix;
+use machine::spin::SpinLock;
 
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

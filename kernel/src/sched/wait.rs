@@ -24,9 +24,9 @@ use super::run_queue::make_ready;
 use super::schedule::leave_cpu;
 use super::switch::{current, current_arc};
 use super::thread::{State, Thread, WaitQueue};
-use crate::arch::cpu;
 use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
+use machine::arch::cpu;
 
 /// The sleep was cut short: the thread is to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

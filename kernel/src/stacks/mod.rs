@@ -6,11 +6,6 @@
 
 pub mod pages;
 
-use crate::arch::cpu;
-use crate::arch::layout::{ARENA, ARENA_SLOTS};
-use crate::cpus;
-use crate::fn_cell::FnCell;
-use crate::spin::SpinLock;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem::ManuallyDrop;
@@ -26,6 +21,11 @@ use kstack_core::pool::{
     AcquireError, BorrowedStack, CpuLocal, Fate, LiveStack, Lock, Pool, PoolShared, Request,
 };
 use kstack_core::record::{AccountId, OwnerId, SlotRecord};
+use machine::arch::cpu;
+use machine::arch::layout::{ARENA, ARENA_SLOTS};
+use machine::cpus;
+use machine::fn_cell::FnCell;
+use machine::spin::SpinLock;
 use pages::StackPages;
 
 /// Why there is no stack.

@@ -5,16 +5,16 @@
 //! so that finding an entry is an index instead of a walk. Dirty bits are the CPU's: set by the first write through a translation that does not have
 //! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
 
-use crate::arch::paging;
-use crate::arch::{cpu, smp};
-use crate::memory::ARENA;
-use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::GEOMETRY;
 use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack_core::erase::DirtyPages;
 use kstack_core::pool::{Backing, Exhausted, OverLimit};
 use kstack_core::record::AccountId;
+use machine::arch::paging;
+use machine::arch::{cpu, smp};
+use machine::memory::ARENA;
+use machine::memory::frames::{self, Frame};
 
 /// Bytes of stacks that are charged to somebody.
 static CHARGED: AtomicUsize = AtomicUsize::new(0);

@@ -4,15 +4,12 @@ use super::arch::EXPECTED;
 use super::arch::registers::interrupt_with_frame_pointer;
 use super::support::{stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
-use crate::arch::cpu;
-use crate::arch::irqchip::software_interrupt;
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
 use crate::provoke;
 use crate::report::backtrace::{self, STEPS};
 use crate::report::symbols;
-use crate::spin::SpinLock;
-use crate::{cpus, sched, stacks};
+use crate::{sched, stacks};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,6 +18,10 @@ use kstack::registry;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, FrameRules, Step};
+use machine::arch::cpu;
+use machine::arch::irqchip::software_interrupt;
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Every byte at the edges of every live stack belongs to it; its neighbours, code, null and the ends of memory belong to
 /// none.

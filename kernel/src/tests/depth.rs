@@ -21,15 +21,11 @@ use super::arch::{EXPECTED, user_code};
 use super::support::{install_hooks, on_cpu, until};
 use super::user_mode::{self, STACK_TOP, UserThread};
 use super::{Outcome, check};
-use crate::arch::irqchip::{self, vector};
-use crate::arch::{cpu, regs::SavedRegs};
-use crate::cpus::{self, Cpu};
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
 use crate::report::overflow;
 use crate::sched::Mutex;
 use crate::sched::{self, State, Thread, WaitQueue};
-use crate::spin::SpinLock;
 use crate::{hooks, stacks, time};
 use alloc::format;
 use alloc::string::String;
@@ -41,6 +37,11 @@ use kstack::arch::current::call::call_on_stack;
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::{Cause, OverflowReport};
+use machine::arch::cpu;
+use machine::arch::irqchip::{self, vector};
+use machine::arch::regs::SavedRegs;
+use machine::cpus::{self, Cpu};
+use machine::spin::SpinLock;
 
 /// Bytes above the lowest at which the sweep begins: where a section with others in it still finds room.
 const ABOVE: usize = 2 * RESERVE.get() + 256;

@@ -24,20 +24,21 @@ use super::arch::user_code;
 use super::support::{kind_at, stack_at, until};
 use super::user_mode::{self, UserThread};
 use super::{Outcome, check};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, step};
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
 use crate::report::backtrace::{self, STEPS};
 use crate::report::symbols;
-use crate::spin::SpinLock;
-use crate::{cpus, sched};
+use crate::sched;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, step};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// From one round to the next. An instruction takes 512 ns in this boot, and a round may be off by a tick of the clock, of which
 /// no machine's is longer than 100.

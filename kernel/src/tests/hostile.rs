@@ -3,13 +3,14 @@
 
 use super::support::{make_arena_tables_for, settled_frames, until};
 use super::{Outcome, check};
-use crate::memory::heap;
 use crate::process::{self, run_captured};
 use crate::stacks::pages;
-use crate::{log, options, sched, stacks};
+use crate::{sched, stacks};
 use alloc::format;
 use alloc::string::String;
 use kstack_core::pool::Census;
+use machine::memory::heap;
+use machine::{log, options};
 
 /// More stacks than hostile programs have at a time here.
 const STACKS: usize = 1024;
@@ -138,8 +139,8 @@ pub fn u1_t7_t11_a_fork_that_fails_leaves_no_process() -> Outcome {
 
 /// What heap there is goes to one list: everything a program asks for fails, and says so.
 pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
-    use crate::memory::fallible;
     use alloc::vec::Vec;
+    use machine::memory::fallible;
     let mut taken: Vec<Vec<u8>> = Vec::with_capacity(512);
     let mut size = 32 << 20;
     while size >= 64 && taken.len() < taken.capacity() {

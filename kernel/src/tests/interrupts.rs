@@ -6,15 +6,16 @@ use super::arch::EXPECTED;
 use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use super::{Outcome, check};
-use crate::arch::cpu;
-use crate::arch::irqchip::software_interrupt;
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
-use crate::spin::SpinLock;
-use crate::{cpus, sched};
+use crate::sched;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::kind::StackKind;
+use machine::arch::cpu;
+use machine::arch::irqchip::software_interrupt;
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Where a handler stood, and what the CPU's state was there.
 #[derive(Debug, Clone, Copy)]

@@ -3,13 +3,9 @@
 
 use super::support::{make_arena_tables, settled_frames, until};
 use super::{Outcome, check};
-use crate::arch::irqchip::software_interrupt;
-use crate::arch::{cpu, paging};
-use crate::memory::{ARENA, direct, frames};
 use crate::process::sorted::{Item, Sorted};
 use crate::process::{self, run_captured};
 use crate::sched;
-use crate::spin::SpinLock;
 use crate::stacks::pages;
 use crate::stacks::{self, OwnedStack};
 use alloc::format;
@@ -19,6 +15,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::depot::Depot;
 use kstack_core::pool::Backing;
+use machine::arch::irqchip::software_interrupt;
+use machine::arch::{cpu, paging};
+use machine::memory::{ARENA, direct, frames};
+use machine::spin::SpinLock;
 
 /// Runs one part of the program that tries an address space; afterwards every frame is free again.
 fn part(name: &str) -> Outcome {

@@ -22,7 +22,7 @@ mod support;
 mod switching;
 mod user_mode;
 
-use crate::arch::power::{self, End};
+use ::machine::arch::power::{self, End};
 use alloc::string::String;
 pub use hostile::fuzz_by_command;
 

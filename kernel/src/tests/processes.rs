@@ -6,7 +6,6 @@ use crate::process::{self, run_captured};
 use crate::provoke::{self, How};
 use crate::report::overflow;
 use crate::sched::TASKS;
-use crate::spin::SpinLock;
 use crate::{sched, stacks};
 use alloc::format;
 use alloc::string::String;
@@ -15,6 +14,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Consequence, Side};
+use machine::spin::SpinLock;
 
 /// What busybox's shell says to a command, and its status.
 fn shell(command: &str) -> Result<(i32, String), String> {

@@ -3,14 +3,9 @@
 use super::arch::EXPECTED;
 use super::support::{free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
-use crate::arch::irqchip::software_interrupt;
-use crate::arch::{cpu, paging};
-use crate::cpus;
 use crate::entry::probes;
-use crate::memory::frames;
 use crate::sched::TASKS;
 use crate::sched::{self, WaitQueue};
-use crate::spin::SpinLock;
 use crate::stacks::pages;
 use crate::stacks::{self, OwnedStack, StackError};
 use alloc::format;
@@ -21,6 +16,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::cache::{CACHE_HALF, CACHE_STACKS};
 use kstack_core::kind::StackKind;
+use machine::arch::irqchip::software_interrupt;
+use machine::arch::{cpu, paging};
+use machine::cpus;
+use machine::memory::frames;
+use machine::spin::SpinLock;
 
 fn acquire() -> Result<OwnedStack, String> {
     OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))
@@ -49,7 +49,7 @@ pub fn t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping() -> Outco
         let (slot, range) = (first.as_ref().slot, first.range());
         drop(first);
         let before = (mapping(range), pages::mapped_pages(), frames::free_count());
-        let (stats, flushes) = (stacks::cache_stats(), crate::arch::smp::flushes());
+        let (stats, flushes) = (stacks::cache_stats(), machine::arch::smp::flushes());
         let slots: Result<Vec<_>, String> = stacks::while_shared_is_locked(|| {
             (0..100).map(|_| acquire().map(|stack| stack.as_ref().slot)).collect()
         });
@@ -63,7 +63,7 @@ pub fn t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping() -> Outco
         );
         let after = (mapping(range), pages::mapped_pages(), frames::free_count());
         check!(after == before, "the mapping has changed: {after:x?}, {before:x?} before");
-        check!(crate::arch::smp::flushes() == flushes, "other CPUs had to flush");
+        check!(machine::arch::smp::flushes() == flushes, "other CPUs had to flush");
         Ok(())
     })
 }
@@ -413,7 +413,7 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
         )
     };
     let before = balance()?;
-    let heap = crate::memory::heap::allocated_bytes;
+    let heap = machine::memory::heap::allocated_bytes;
     // No object is left in the last slab, so that the thread needs another.
     let mut fillers = Vec::new();
     while tasks_are_free() {

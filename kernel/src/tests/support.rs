@@ -2,14 +2,8 @@
 
 use super::Outcome;
 use super::arch::EXPECTED;
-use crate::arch::irqchip::{self, vector};
-use crate::arch::paging;
-use crate::arch::regs::SavedRegs;
-use crate::cpus::{self, Cpu};
 use crate::entry::probes;
-use crate::memory::{IMAGE, direct, frames};
 use crate::sched::TASKS;
-use crate::spin::SpinLock;
 use crate::stacks::OwnedStack;
 use crate::{process, sched, time};
 use alloc::format;
@@ -20,6 +14,12 @@ use kstack::registry;
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{StackId, StackLookup};
+use machine::arch::irqchip::{self, vector};
+use machine::arch::paging;
+use machine::arch::regs::SavedRegs;
+use machine::cpus::{self, Cpu};
+use machine::memory::{IMAGE, direct, frames};
+use machine::spin::SpinLock;
 
 /// Looks at a condition before it is given up: two ticks each.
 const MOST_LOOKS: u32 = 2500;

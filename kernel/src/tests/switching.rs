@@ -4,12 +4,8 @@ use super::arch::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
 use super::support::{on_every_cpu, stack_at, until};
 use super::{Outcome, check};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, paging};
-use crate::cpus;
 use crate::entry::probes;
 use crate::sched::{self, Thread, WaitQueue};
-use crate::spin::SpinLock;
 use crate::stacks::{self, OwnedStack};
 use alloc::format;
 use alloc::sync::Arc;
@@ -21,6 +17,10 @@ use kstack::first_frame::{self, Start};
 use kstack_core::addr::{Addr, PAGE_BYTES};
 use kstack_core::arena::SlotIndex;
 use kstack_core::kind::StackKind;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, paging};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Starts threads, or says why not.
 fn spawn_all(

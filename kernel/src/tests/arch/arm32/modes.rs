@@ -1,16 +1,12 @@
 //! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it, the domain register, and
 //! where `thread_info` is.
 
-use crate::arch::exceptions::{self, UserFault};
-use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
-use crate::arch::{cpu_tables, paging};
 use crate::entry::probes;
 use crate::provoke::{self, How};
-use crate::spin::SpinLock;
+use crate::sched;
 use crate::tests::support::{check_mapping, on_every_cpu, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, sched};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +16,11 @@ use kstack::arch::current::local::{THREAD_INFO_ON_STACK, thread_info_at};
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack::arch::current::tables::CpuTables;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
+use machine::arch::exceptions::{self, UserFault};
+use machine::arch::regs::{MODE, SVC_MODE, SavedRegs};
+use machine::arch::{cpu_tables, paging};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Threads that have run, slept and been interrupted have never used the top 8 bytes of their stacks. Red if an entry or the
 /// first frame started at the very top.
@@ -173,7 +174,7 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
     crate::tests::support::install_hooks(&crate::hooks::HOOKS);
     probes::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
     let me = cpus::this().hardware_id.load(Ordering::Relaxed);
-    crate::arch::irqchip::send_nmi(me);
+    machine::arch::irqchip::send_nmi(me);
     let fiq = until("the FIQ has come", || MODES_SEEN.load(Ordering::Relaxed) & 1 << 0x11 != 0);
     probes::set_nmi_probe(None);
     fiq?;
@@ -219,7 +220,7 @@ pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
     probes::set_probe(Some(|_| {
         ON_IRQ_STACK.store(cpus::current_thread(), Ordering::Relaxed);
     }));
-    crate::arch::irqchip::software_interrupt();
+    machine::arch::irqchip::software_interrupt();
     probes::set_probe(None);
     let on_irq_stack = ON_IRQ_STACK.load(Ordering::Relaxed);
     check!(on_irq_stack == me, "{on_irq_stack:#x} on the IRQ stack, not {me:#x}");

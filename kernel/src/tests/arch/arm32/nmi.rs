@@ -1,8 +1,6 @@
 //! FIQs, this machine's NMIs: where they land, that they hit entries and ways back without harm, and what an overflow in one is.
 
 use super::registers::{self, Registers};
-use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
-use crate::arch::{cpu, irqchip};
 use crate::entry::probes;
 use crate::provoke::{self, How};
 use crate::report::backtrace;
@@ -10,11 +8,14 @@ use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_her
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, process, sched, time};
+use crate::{process, sched, time};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
+use machine::arch::regs::{MODE, SVC_MODE, SavedRegs};
+use machine::arch::{cpu, irqchip};
+use machine::cpus;
 
 /// By its place in the vector table.
 const FIQ: u8 = 7;

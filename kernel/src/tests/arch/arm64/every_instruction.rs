@@ -13,14 +13,9 @@
 
 use super::registers::{self, Registers};
 use super::user_code;
-use crate::arch::irqchip::{self, vector};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, step};
-use crate::cpus;
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
 use crate::report::symbols;
-use crate::spin::SpinLock;
 use crate::tests::arch::entry_code;
 use crate::tests::every_moment;
 use crate::tests::support::{kind_at, stack_at, until};
@@ -33,6 +28,11 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kstack::{registry, unwind};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::irqchip::{self, vector};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, step};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// The steps of one landing, in order.
 #[repr(u32)]

@@ -1,11 +1,6 @@
 //! What the kernel must not do with user memory, and the CPU's own refusal: PXN everywhere, PAN where the CPU has it.
 
-use crate::arch::cpu;
-use crate::arch::exceptions::{self, UserFault};
-use crate::arch::paging::{Access, UserTables};
-use crate::arch::regs::SavedRegs;
 use crate::hooks;
-use crate::memory::frames;
 use crate::sched;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
@@ -14,6 +9,11 @@ use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
+use machine::arch::cpu;
+use machine::arch::exceptions::{self, UserFault};
+use machine::arch::paging::{Access, UserTables};
+use machine::arch::regs::SavedRegs;
+use machine::memory::frames;
 
 const PAGE: u64 = 0x40_0000;
 const INSTRUCTION_ABORT: u8 = 0x21;

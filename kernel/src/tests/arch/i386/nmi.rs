@@ -1,8 +1,6 @@
 //! NMIs, debug exceptions and double faults: what lands where without an interrupt stack table, and that it can happen again.
 
 use super::registers;
-use crate::arch::cpu;
-use crate::arch::regs::SavedRegs;
 use crate::entry::probes;
 use crate::provoke::{self, How};
 use crate::report::overflow;
@@ -16,6 +14,8 @@ use crate::tests::{Outcome, check};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
+use machine::arch::cpu;
+use machine::arch::regs::SavedRegs;
 
 pub use crate::tests::arch::pc::nmi::{
     i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,

@@ -1,23 +1,24 @@
 //! What a CPU is set to before anything runs on it, and what entries make of what a program set: control registers, flags, what is
 //! written once, the old interrupt controllers, and the two halves of an IPI.
 
-use crate::arch::fpu;
-use crate::arch::pc::control::{self, Register, TABLE, read, wanted};
-use crate::arch::pc::page_entry::{PRESENT, WRITE};
-use crate::arch::pc::ports::out8;
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, paging};
 use crate::entry::probes;
+use crate::hooks;
 use crate::tests::arch::registers;
 use crate::tests::arch::user_code::{self, FLAGS_OF_A_PROGRAM, flags};
 use crate::tests::processes;
 use crate::tests::support::{install_hooks, on_cpu, on_every_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, hooks};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack::hooks::Hooks;
+use machine::arch::fpu;
+use machine::arch::pc::control::{self, Register, TABLE, read, wanted};
+use machine::arch::pc::page_entry::{PRESENT, WRITE};
+use machine::arch::pc::ports::out8;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, paging};
+use machine::cpus;
 
 const REGISTERS: [Register; 4] = [Register::Cr0, Register::Cr4, Register::Efer, Register::Dr7];
 

@@ -1,21 +1,22 @@
 //! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards that no register of
 //! whoever did it has changed.
 
-use crate::arch::irqchip;
-use crate::arch::regs::SavedRegs;
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
 use crate::report::overflow;
+use crate::sched;
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::{depth, user_code};
 use crate::tests::every_moment;
 use crate::tests::support::until;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, sched};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use machine::arch::irqchip;
+use machine::arch::regs::SavedRegs;
+use machine::cpus;
 
 /// NMIs that were handled for the work itself, or once more for one that came meanwhile.
 pub(in crate::tests) static OWN_NMIS: AtomicU32 = AtomicU32::new(0);

@@ -24,27 +24,28 @@
 //! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
 
 use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
-use crate::arch::cpu;
-use crate::arch::cpu_tables;
-use crate::arch::irqchip::{self, vector};
-use crate::arch::regs::SavedRegs;
-use crate::arch::step;
 use crate::entry::probes;
 use crate::entry::softirq;
 use crate::report::backtrace::{self, STEPS};
 use crate::report::symbols;
-use crate::spin::SpinLock;
+use crate::sched;
 use crate::tests::arch::{entry_code, sweep};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode;
 use crate::tests::{Outcome, check};
-use crate::{cpus, sched};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::cpu;
+use machine::arch::cpu_tables;
+use machine::arch::irqchip::{self, vector};
+use machine::arch::regs::SavedRegs;
+use machine::arch::step;
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// What the breakpoint is set for. The steps of one landing, in order.
 #[repr(u32)]

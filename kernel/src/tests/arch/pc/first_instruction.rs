@@ -1,6 +1,5 @@
 //! Backtraces that begin where a function's frame record is not there yet, or not any more, and through functions that have none.
 
-use crate::arch::irqchip::vector::SOFTWARE;
 use crate::entry::probes;
 use crate::report::backtrace;
 use crate::tests::backtraces::{HANDLER, goes_through, interrupted_here, steps_of};
@@ -8,6 +7,7 @@ use crate::tests::{Outcome, check};
 use alloc::string::String;
 use core::arch::naked_asm;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::irqchip::vector::SOFTWARE;
 
 /// The interrupt comes before the first instruction.
 #[unsafe(naked)]

@@ -2,8 +2,6 @@
 //!
 //! Where they land is each tree's: an interrupt stack table is used or there is none.
 
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, cpu_tables, irqchip, step};
 use crate::entry::probes;
 use crate::entry::softirq::{self, Softirq};
 use crate::provoke::{self, How};
@@ -14,12 +12,15 @@ use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_her
 use crate::tests::support::{check_mapping, kind_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, Seen, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpu_stacks, cpus, sched, time};
+use crate::{cpu_stacks, sched, time};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::{AddrRange, ByteSize};
 use kstack_core::kind::StackKind;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, cpu_tables, irqchip, step};
+use machine::cpus;
 
 /// Red if a CPU lacks one, if two share one, if a guard is mapped, or if a size is not what its table says.
 pub fn i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes() -> Outcome {

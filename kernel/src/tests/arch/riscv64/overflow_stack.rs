@@ -1,8 +1,6 @@
 //! The overflow stack: where it is, what reaches it, and what goes on from there.
 
 use super::registers::breakpoint;
-use crate::arch::{cpu, paging};
-use crate::cpus;
 use crate::entry::probes;
 use crate::hooks;
 use crate::provoke::{self, How};
@@ -22,6 +20,8 @@ use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence};
+use machine::arch::{cpu, paging};
+use machine::cpus;
 
 /// Red if two CPUs share one, a guard is mapped, or the entry code would go elsewhere.
 pub fn i9_every_cpu_has_an_overflow_stack_between_guards() -> Outcome {

@@ -1,8 +1,5 @@
 //! The stacks of exceptions that can hit anything: what lands where by the interrupt stack table.
 
-use crate::arch::cpu;
-use crate::arch::regs::SavedRegs;
-use crate::cpus;
 use crate::entry::probes;
 use crate::tests::arch::pc::nmi::{
     COUNT, clear, crossings_in_an_nmi, hit_user_mode, see_the_first_of_user_mode, send_to_this_cpu,
@@ -11,6 +8,9 @@ use crate::tests::support::{stack_at, stack_of_cpu, until};
 use crate::tests::{Outcome, check};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
+use machine::arch::cpu;
+use machine::arch::regs::SavedRegs;
+use machine::cpus;
 
 pub use crate::tests::arch::pc::nmi::{
     i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,

@@ -1,16 +1,13 @@
 //! What 64-bit mode adds to the ways in and out: entries of other modes, local descriptors, selectors that stay loaded, addresses that are
 //! not canonical, and frames that cannot be gone back to.
 
-use crate::arch::pc::control;
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, step};
 use crate::entry::probes;
 use crate::tests::arch::pc::nmi::{COUNT, WRONG, clear, send_to_this_cpu};
 use crate::tests::arch::sweep;
 use crate::tests::support::{install_hooks, kind_at, on_every_cpu, until};
 use crate::tests::user_mode::{self, CODE, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, hooks, sched};
+use crate::{hooks, sched};
 use alloc::format;
 use alloc::vec::Vec;
 use core::arch::{asm, naked_asm};
@@ -19,6 +16,10 @@ use kstack::arch::current::entry::VECTORS;
 use kstack::arch::current::tables::{CpuTables, USER_DATA, Unfit};
 use kstack::hooks::Hooks;
 use kstack_core::kind::StackKind;
+use machine::arch::pc::control;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, step};
+use machine::cpus;
 
 const INVALID_OPCODE: u8 = 6;
 const GENERAL_PROTECTION: u8 = 13;
@@ -225,8 +226,8 @@ extern "C" fn get_selectors() {
 pub fn u1_s1_a_program_starts_with_no_selector_of_another() -> Outcome {
     // What a program leaves, on this CPU, and then the switch to one that has loaded none.
     let left = cpu::without_interrupts(|| {
-        let other = crate::arch::fpu::FpuState::new();
-        let fresh = crate::arch::fpu::FpuState::new();
+        let other = machine::arch::fpu::FpuState::new();
+        let fresh = machine::arch::fpu::FpuState::new();
         other.save();
         // SAFETY: (1) the kernel uses none of them, interrupts are off; the FS base is loaded at the switch to a program.
         unsafe {

@@ -2,7 +2,7 @@
 
 mod any;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-pub(crate) mod pc;
+pub mod pc;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 mod virt;
 
@@ -39,5 +39,5 @@ pub use i386::*;
     target_arch = "x86_64"
 )))]
 compile_error!(
-    "the kernel has no tree for this architecture: write kernel/src/arch/NAME, as CONTRIBUTING.md has it under \"Porting\""
+    "the kernel has no tree for this architecture: write kernel/machine/src/arch/NAME, as CONTRIBUTING.md has it under \"Porting\""
 );

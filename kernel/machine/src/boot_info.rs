@@ -95,10 +95,6 @@ impl BootInfo {
         self.add_region(MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
     }
 
-    #[cfg_attr(
-        not(target_pointer_width = "32"),
-        expect(dead_code, reason = "the direct map of 64-bit machines reaches everywhere")
-    )]
     /// Forgets what lies from `top` on, for a machine whose kernel cannot reach it. Bytes of RAM that are lost so.
     pub fn leave_out_from(&mut self, top: u64) -> u64 {
         let mut lost = 0;
