@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn the_test_without_a_verdict_is_the_one_that_is_shown() {
+        let mut record = Record::default();
+        assert_eq!(record.running(), None);
+        record.hear("@test start a");
+        assert_eq!(record.running(), Some("a"));
+        record.hear("@test pass a");
+        assert_eq!(record.running(), None);
+    }
+
+    #[test]
     fn the_test_that_takes_the_machine_down_fails_and_the_rest_is_tried_again() {
         for end in
             [End::Reset, End::Timeout, End::Panic, End::Report, End::Signal(9), End::Status(1)]
