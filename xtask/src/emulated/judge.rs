@@ -279,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn a_test_that_ends_without_a_verdict_has_not_taken_the_machine_down() {
+        let failure = |lines: &[&str], end| {
+            judged(lines, end, &["a"]).verdicts.remove(0).failure.expect("it failed")
+        };
+        let open = ["@test start a", "@end"];
+        assert_eq!(failure(&open, End::Orderly), "ended without a verdict");
+        assert!(failure(&open[..1], End::Panic).starts_with("took the machine down: "));
+    }
+
+    #[test]
     fn a_boot_that_gets_nowhere_is_not_repeated() {
         let judged = judged(&[], End::Reset, &["a", "b"]);
         assert_eq!(failures(&judged), ["a", "b"]);
