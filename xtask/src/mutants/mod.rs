@@ -116,7 +116,7 @@ const AREAS: [Area; 4] = [
             "kstack/src/arch/x86_64/tables.rs",
         ],
         except: &[],
-        targets: &["--lib"],
+        targets: &["--lib", "--tests"],
         tests: &[],
         slow: &[],
     },
