@@ -134,3 +134,30 @@ fn b2_only_three_ends_are_at_the_outermost_frame() {
         assert!(!end.is_outermost(), "{end:?}");
     }
 }
+
+/// At an interrupted instruction whose function has no record yet, the return address is read at SP: only from the stack that was
+/// interrupted, or one that stays, and only where a whole word of it is.
+#[test]
+fn b2_t8_a_return_address_at_sp_is_read_only_where_the_stack_stays() {
+    const NMI: usize = 0x3_0000;
+    let top = NMI + 64 * WORD;
+    let walk = |regs_at: usize, cut: usize| {
+        let mut machine = Machine::with(&[(StackKind::Nmi, NMI), (StackKind::Thread, THREAD)]);
+        machine.put(THREAD + 0x20, 0xc1);
+        machine.frame(THREAD + 0x40, (THREAD + 60 * WORD) | 1, 0xa4);
+        machine.frame(NMI, regs_at | 1, 0xb4);
+        machine.regs(regs_at, 0xa0, THREAD + 0x20, NMI + 20 * WORD, false);
+        machine.frame(NMI + 20 * WORD, 0, 0xb4);
+        machine.0[1].kept = false;
+        machine.0[1].id.range.top = Addr::new(machine.0[1].id.range.top.get() - cut);
+        callers(&machine.walk(NMI))
+    };
+    // Saved by an entry: this CPU goes back there.
+    assert_eq!(walk(top - 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xc1]);
+    // By whoever else: the thread may be gone.
+    assert_eq!(walk(NMI + 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xb4]);
+    // Half a word is left of a stack with odd bounds.
+    let cut = 64 * WORD - 0x20 - WORD / 2;
+    assert_eq!(walk(top - 4 * WORD, cut)[..2], [0xb4, 0xa0]);
+    assert!(!walk(top - 4 * WORD, cut).contains(&0xc1));
+}
