@@ -161,3 +161,21 @@ fn b2_t8_a_return_address_at_sp_is_read_only_where_the_stack_stays() {
     assert_eq!(walk(top - 4 * WORD, cut)[..2], [0xb4, 0xa0]);
     assert!(!walk(top - 4 * WORD, cut).contains(&0xc1));
 }
+
+/// A report is filled in an overflow handler: an index past its end would be a second fault there.
+#[test]
+fn b2_a_full_backtrace_that_is_filled_again_counts_what_does_not_fit() {
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+    machine.frame(THREAD, (THREAD + 60 * WORD) | 1, 0xa4);
+    let mut steps = Backtrace::<2>::empty();
+    let mut fill = |fp: usize| {
+        steps.collect::<Rules, _, _>(&mut Unwinder::new(
+            &machine,
+            |at| machine.read(at),
+            Addr::new(fp),
+        ));
+        (steps.steps().len(), steps.dropped(), steps.end())
+    };
+    assert_eq!(fill(THREAD), (2, 0, Some(End::Reliable)));
+    assert_eq!(fill(0x9_0000), (2, 1, Some(End::Reliable)));
+}
