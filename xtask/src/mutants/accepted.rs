@@ -34,6 +34,15 @@ const ACCEPTED: &[Accepted] = &[
         ],
     },
     Accepted {
+        file: "kstack-core/src/lifetime.rs",
+        reason: "generation, phase, owner and borrows have no bit in common",
+        mutants: &[
+            ("replace | with ^ in Word::begun", "| PHASE_USED | OWNER)"),
+            ("replace | with ^ in Word::begun", "| OWNER)"),
+            ("replace | with ^ in Word::resting", "| phase)"),
+        ],
+    },
+    Accepted {
         file: "kstack/src/arch/x86_64/tables.rs",
         reason: "the index of a selector and its privilege level have no bit in common",
         mutants: &[("replace | with ^", "| 3;")],
