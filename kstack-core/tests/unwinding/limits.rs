@@ -2,10 +2,13 @@
 
 use super::machine::*;
 use super::{IRQ, THREAD};
-use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::addr::{Addr, ByteSize, CpuId};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{StackId, StackLookup};
 use kstack_core::unwind::{Backtrace, End, FrameRules, MOST_FRAMES, SavedRegs, Step, Unwinder};
+use kstack_core::verdict::{
+    Cause, Consequence, Context, Delivery, Fault, OverflowReport, REPORT_STEPS, Side, Verdict,
+};
 
 /// Words of a stack that holds more frames than a walk sees.
 const MANY: usize = 4 * MOST_FRAMES + 64;
@@ -178,4 +181,43 @@ fn b2_a_full_backtrace_that_is_filled_again_counts_what_does_not_fit() {
     };
     assert_eq!(fill(THREAD), (2, 0, Some(End::Reliable)));
     assert_eq!(fill(0x9_0000), (2, 1, Some(End::Reliable)));
+}
+
+/// What a report's symbols are looked up for. Red if a frame is left out, or the boundary to user mode is taken for code of the kernel.
+#[test]
+fn o1_b4_a_report_names_the_code_of_every_frame_from_the_innermost_out() {
+    let mut machine = Machine::with(&[(StackKind::Irq, IRQ), (StackKind::Thread, THREAD)]);
+    machine.frame(IRQ, (THREAD + 8 * WORD) | 1, 0xb4);
+    machine.regs(THREAD + 8 * WORD, 0xa5, THREAD + 14 * WORD, THREAD + 16 * WORD, false);
+    machine.frame(THREAD + 16 * WORD, (THREAD + 60 * WORD) | 1, 0xa4);
+    machine.regs(THREAD + 60 * WORD, 0xd1, 0x7fff_0000, 0, true);
+    let mut backtrace = Backtrace::<REPORT_STEPS>::empty();
+    backtrace.collect::<Rules, _, _>(&mut Unwinder::new(
+        &machine,
+        |at| machine.read(at),
+        Addr::new(IRQ),
+    ));
+    let at = Addr::new(THREAD);
+    let report = OverflowReport {
+        verdict: Verdict {
+            stack: machine.0[1].id,
+            side: Side::Below,
+            distance: ByteSize::new(8),
+            cause: Cause::GuardHit,
+            consequence: Consequence::EndThread,
+        },
+        fault: Fault {
+            delivery: Delivery::AnotherStack,
+            address: at,
+            sp: at,
+            pc: at,
+            cpu: CpuId::new(0),
+        },
+        context: Context::default(),
+        backtrace,
+    };
+    let code: Vec<usize> = report.code_addresses().map(Addr::get).collect();
+    assert_eq!(code, [0xb4, 0xa5, 0xa4]);
+    // It lies in memory that each CPU has for it: half of it where words are half as large.
+    assert_eq!(REPORT_STEPS, if WORD == 8 { 48 } else { 24 });
 }

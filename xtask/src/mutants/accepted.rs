@@ -40,7 +40,13 @@ const ACCEPTED: &[Accepted] = &[
             ("replace | with ^ in Word::begun", "| PHASE_USED | OWNER)"),
             ("replace | with ^ in Word::begun", "| OWNER)"),
             ("replace | with ^ in Word::resting", "| phase)"),
+            ("replace | with ^ in Word::borrow_released", "| BORROW_MASK)"),
         ],
+    },
+    Accepted {
+        file: "kstack-core/src/meter.rs",
+        reason: "a sample that is stored again over itself changes nothing",
+        mutants: &[("replace < with <= in Watermark::sample", "< self.0.load")],
     },
     Accepted {
         file: "kstack/src/arch/x86_64/tables.rs",
