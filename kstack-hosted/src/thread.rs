@@ -163,10 +163,15 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if present_signal_stack().ss_sp == self.at.wrapping_byte_add(PAGE_BYTES) {
+        let present = present_signal_stack();
+        if present.ss_sp == self.at.wrapping_byte_add(PAGE_BYTES) {
+            if present.ss_flags & libc::SS_ONSTACK != 0 {
+                // A handler on it ends the process by `exit`, which ends the thread's values first.
+                return;
+            }
             let none =
                 libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-            // SAFETY: (1) the one in use is ours, and no signal is being handled: this is a destructor.
+            // SAFETY: (1) the one in use is ours, and no signal is being handled on it.
             unsafe { libc::sigaltstack(&raw const none, null_mut()) };
         }
         // SAFETY: (1) made by `new`; (2) the thread uses it no more.

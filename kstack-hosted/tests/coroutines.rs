@@ -40,9 +40,11 @@ fn n5_values_of_no_size_and_of_a_page_pass_alike() {
     assert_eq!(nothing.resume(()).expect("sound"), Resumed::Yielded(()));
     assert_eq!(nothing.resume(()).expect("sound"), Resumed::Returned(()));
     let mut much = Coroutine::on(pool(128), |yielder, mut page: [u8; 4096]| {
-        page.fill(page[9] + 1);
+        let next = page[9] + 1;
+        page.fill(next);
         page = yielder.suspend(page);
-        page.fill(page[99] + 2);
+        let next = page[99] + 2;
+        page.fill(next);
         page
     })
     .expect("a stack");
@@ -283,7 +285,7 @@ fn n5_movable_coroutines_pass_from_thread_to_thread() {
     const THREADS: usize = 4;
     const ROUNDS: u64 = 200;
     let (senders, receivers): (Vec<_>, Vec<_>) =
-        (0..THREADS).map(|_| mpsc::channel::<(Walker, u64)>()).unzip();
+        (0..THREADS).map(|_| mpsc::channel::<Option<(Walker, u64)>>()).unzip();
     let (done, results) = mpsc::channel();
     let threads: Vec<_> = receivers
         .into_iter()
@@ -292,29 +294,29 @@ fn n5_movable_coroutines_pass_from_thread_to_thread() {
             let next = senders[(index + 1) % THREADS].clone();
             let done = done.clone();
             std::thread::spawn(move || {
-                for (mut walker, round) in receiver {
+                while let Ok(Some((mut walker, round))) = receiver.recv() {
                     if round == ROUNDS {
                         let end = walker.resume(0).expect("sound").returned();
                         done.send(end.expect("it returns")).expect("waited for");
                     } else {
                         walker.resume(1).expect("sound");
-                        if next.send((walker, round + 1)).is_err() {
-                            break;
-                        }
+                        next.send(Some((walker, round + 1))).expect("it listens");
                     }
                 }
             })
         })
         .collect();
     for start in 0..16 {
-        senders[start as usize % THREADS].send((make(start * 1000), 0)).expect("they listen");
+        senders[start as usize % THREADS].send(Some((make(start * 1000), 0))).expect("they listen");
     }
     let mut ends: Vec<_> = (0..16).map(|_| results.recv().expect("all come")).collect();
     ends.sort_unstable();
     assert_eq!(ends, (0..16).map(|start| start * 1000 + ROUNDS).collect::<Vec<_>>());
     assert_eq!(pool.census().live, 0);
-    // Each thread listens to the one before it; a number says that it is over.
-    drop((senders, done, threads));
+    for (sender, thread) in senders.into_iter().zip(threads) {
+        sender.send(None).expect("it listens");
+        thread.join().expect("it ends well");
+    }
 }
 
 #[test]
