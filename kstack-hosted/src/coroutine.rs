@@ -179,7 +179,7 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
     /// # Panics
     ///
     /// With the panic of the body, if it panics.
-    #[inline]
+    #[inline(always)]
     pub fn resume(&mut self, input: Input) -> Result<Resumed<Yield, Return>, ResumeError> {
         if self.sp == 0 {
             return Err(ResumeError::Ended);
@@ -192,6 +192,12 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
             // SAFETY: (1) `suspend` passed a value of its coroutine's type, which lies there until it is resumed, and forgets it.
             return Ok(Resumed::Yielded(unsafe { back.cast::<Yield>().read() }));
         }
+        self.last(back)
+    }
+
+    /// The end of the last [`Self::resume`]. Out of line, so that the others are short enough for their callers.
+    #[inline(never)]
+    fn last(&mut self, back: *mut u8) -> Result<Resumed<Yield, Return>, ResumeError> {
         match self.ended(back) {
             Some(Ok(value)) => Ok(Resumed::Returned(value)),
             Some(Err(panic)) => resume_unwind(panic),
@@ -311,7 +317,7 @@ impl<Input, Yield> Yielder<Input, Yield> {
     /// # Panics
     ///
     /// When the coroutine is dropped while it waits: so its destructors run. When it is called where another coroutine runs, or none.
-    #[inline]
+    #[inline(always)]
     pub fn suspend(&self, value: Yield) -> Input {
         if arch::current() != self.control {
             not_innermost();
