@@ -111,11 +111,12 @@ fn lives(criterion: &mut Criterion) {
     });
     group.bench_function("generator", |bencher| {
         bencher.iter(|| {
-            let mut made = Gn::<usize>::new_scoped_opt(STACK / 8, |mut scope: Scope<'_, '_, usize, usize>| {
-                let first = scope.get_yield().unwrap_or(0);
-                scope.yield_(first + 1);
-                done!();
-            });
+            let mut made =
+                Gn::<usize>::new_scoped_opt(STACK / 8, |mut scope: Scope<'_, '_, usize, usize>| {
+                    let first = scope.get_yield().unwrap_or(0);
+                    scope.yield_(first + 1);
+                    done!();
+                });
             assert_eq!(made.send(black_box(1)), 2);
             made.resume();
             assert!(made.is_done());

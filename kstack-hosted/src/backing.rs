@@ -81,11 +81,7 @@ impl Backing for Process {
 
     /// A process sees no dirty bits, so everything counts as written. The topmost pages, which nearly every owner needs, are erased by
     /// stores and stay; the others go back to the system, which is quick where they were never touched, and read as zero.
-    fn erase(
-        &mut self,
-        body: AddrRange,
-        plan: impl FnOnce(DirtyPages) -> DirtyPages,
-    ) -> u32 {
+    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
         if self.erase == Erase::Never {
             return 0;
         }

@@ -25,10 +25,14 @@ impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BadSize => "a pool needs stacks of 1 to 32 pages, at least one of them",
-            Self::NoAddressSpace => "the system has no range of addresses for so many stacks and guards",
+            Self::NoAddressSpace => {
+                "the system has no range of addresses for so many stacks and guards"
+            }
             Self::TooManyPools => "the process has made as many pools as it may",
             Self::PageSize => "the system's pages are not of 4 KiB",
-            Self::ShadowStack => "a hardware shadow stack is on, which a switch of stacks would leave behind",
+            Self::ShadowStack => {
+                "a hardware shadow stack is on, which a switch of stacks would leave behind"
+            }
         })
     }
 }
@@ -70,7 +74,9 @@ impl fmt::Display for StackError {
             Self::Pool(error) => error.fmt(f),
             Self::AllInUse => f.write_str("all stacks of the pool are in use"),
             Self::NoMemory => f.write_str("the system gives no memory or no mapping for a stack"),
-            Self::ClosureTooLarge => f.write_str("the coroutine's closure leaves too little of its stack"),
+            Self::ClosureTooLarge => {
+                f.write_str("the coroutine's closure leaves too little of its stack")
+            }
         }
     }
 }

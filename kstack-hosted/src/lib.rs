@@ -1,4 +1,5 @@
-//! Guarded, cached stacks and stackful coroutines for ordinary Linux processes.
+//! What follows is the crate's front page.
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 #![deny(unreachable_pub)]
 
@@ -11,6 +12,8 @@ mod caches;
 mod control;
 mod coroutine;
 mod error;
+#[cfg(doctest)]
+pub mod misuse;
 mod overflow;
 mod pool;
 mod thread;

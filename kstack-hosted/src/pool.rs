@@ -220,8 +220,9 @@ impl StackPool {
     #[inline(never)]
     fn take_back(self, live: LiveStack) {
         let Inner { pool, shared, process, number, .. } = self.0;
-        let fate =
-            caches::with(self, *number, |cache| pool.release(live, cache, shared, &mut { *process }));
+        let fate = caches::with(self, *number, |cache| {
+            pool.release(live, cache, shared, &mut { *process })
+        });
         if let Fate::Flushed { excess } = fate
             && excess > 0
         {

@@ -169,8 +169,7 @@ impl Drop for Mapping {
                 // A handler on it ends the process by `exit`, which ends the thread's values first.
                 return;
             }
-            let none =
-                libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+            let none = libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
             // SAFETY: (1) the one in use is ours, and no signal is being handled on it.
             unsafe { libc::sigaltstack(&raw const none, null_mut()) };
         }

@@ -1,8 +1,6 @@
 //! Coroutines: what goes in and out, panics, drops, threads, backtraces.
 
-use kstack_hosted::{
-    ByteSize, Coroutine, Movable, ResumeError, Resumed, StackError, StackPool,
-};
+use kstack_hosted::{ByteSize, Coroutine, Movable, ResumeError, Resumed, StackError, StackPool};
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -369,8 +367,7 @@ fn n5_backtraces_cross_stacks_that_lie_above_and_below_their_resumers() {
         }
         let mut outer = Coroutine::on(pool, move |_, ()| {
             drop(spare);
-            let mut inner =
-                Coroutine::on(pool, |_, ()| body_of_the_test()).expect("a stack");
+            let mut inner = Coroutine::on(pool, |_, ()| body_of_the_test()).expect("a stack");
             resuming_function_of_the_test(&mut inner)
         })
         .expect("a stack");
@@ -392,8 +389,8 @@ fn n5_backtraces_cross_stacks_that_lie_above_and_below_their_resumers() {
 fn n5_tiny_stacks_run_small_bodies_and_refuse_large_closures() {
     let tiny = pool(4);
     assert_eq!(tiny.geometry().body(), ByteSize::PAGE);
-    let mut small = Coroutine::on(tiny, |yielder, n: u32| yielder.suspend(n + 1) + n)
-        .expect("a stack");
+    let mut small =
+        Coroutine::on(tiny, |yielder, n: u32| yielder.suspend(n + 1) + n).expect("a stack");
     assert_eq!(small.resume(1).expect("sound"), Resumed::Yielded(2));
     assert_eq!(small.resume(5).expect("sound"), Resumed::Returned(6));
     let large = [0_u8; 3072];
@@ -426,8 +423,8 @@ fn n5_coroutines_run_and_go_in_destructors_of_thread_local_values() {
     struct Last(RefCell<Option<Coroutine<(), (), ()>>>, mpsc::Sender<u32>);
     impl Drop for Last {
         fn drop(&mut self) {
-            let mut new = Coroutine::new(|yielder, x: u32| yielder.suspend(x + 1) + x)
-                .expect("a stack");
+            let mut new =
+                Coroutine::new(|yielder, x: u32| yielder.suspend(x + 1) + x).expect("a stack");
             let first = new.resume(1).expect("sound").yielded();
             let second = new.resume(40).expect("sound").returned();
             drop(self.0.take());

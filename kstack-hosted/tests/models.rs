@@ -1,6 +1,8 @@
 //! Pools and coroutines against naive models of them, by arbitrary sequences of what can be done.
 
-use kstack_hosted::{ByteSize, Coroutine, Erase, ResumeError, Resumed, Stack, StackError, StackPool};
+use kstack_hosted::{
+    ByteSize, Coroutine, Erase, ResumeError, Resumed, Stack, StackError, StackPool,
+};
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -63,10 +65,11 @@ fn run(erase: Erase, steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Get { depth, byte: value } => match pool.stack() {
                 Ok(stack) => {
                     let range = stack.range();
-                    prop_assert!(used.iter().all(|(other, ..)| {
+                    let apart = |(other, ..): &(Stack, usize, u8)| {
                         let other = other.range();
                         other.top < range.lowest || range.top < other.lowest
-                    }));
+                    };
+                    prop_assert!(used.iter().all(apart));
                     if erase == Erase::Always {
                         let all = range.lowest.get()..range.top.get();
                         prop_assert!(all.into_iter().all(|address| byte(address) == 0));

@@ -3,9 +3,7 @@
 mod child;
 
 use child::{Child, in_child};
-use kstack_hosted::{
-    ByteSize, Coroutine, Overflow, ResumeError, Resumed, StackPool, Yielder,
-};
+use kstack_hosted::{ByteSize, Coroutine, Overflow, ResumeError, Resumed, StackPool, Yielder};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Barrier;
@@ -161,7 +159,12 @@ fn n5_an_overflow_in_a_callee_of_libc_is_survived() {
 
 fn unsafe_zeroed() -> libc::Dl_info {
     let null = std::ptr::null_mut();
-    libc::Dl_info { dli_fname: null, dli_fbase: null.cast(), dli_sname: null, dli_saddr: null.cast() }
+    libc::Dl_info {
+        dli_fname: null,
+        dli_fbase: null.cast(),
+        dli_sname: null,
+        dli_saddr: null.cast(),
+    }
 }
 
 #[test]
@@ -291,24 +294,25 @@ fn n5_a_guard_larger_than_a_page_stops_frames_without_probes() {
 
 #[test]
 fn n5_an_overflow_while_a_coroutine_is_unwound_is_told_and_survived() {
-    let child = in_child("n5_an_overflow_while_a_coroutine_is_unwound_is_told_and_survived", || {
-        struct Deep;
-        impl Drop for Deep {
-            fn drop(&mut self) {
-                by_small_frames(0);
+    let child =
+        in_child("n5_an_overflow_while_a_coroutine_is_unwound_is_told_and_survived", || {
+            struct Deep;
+            impl Drop for Deep {
+                fn drop(&mut self) {
+                    by_small_frames(0);
+                }
             }
-        }
-        let pool = surviving(64);
-        let mut coroutine = Coroutine::<(), (), ()>::on(pool, |yielder, ()| {
-            let _deep = Deep;
-            yielder.suspend(());
-        })
-        .expect("a stack");
-        coroutine.resume(()).expect("sound");
-        drop(coroutine);
-        assert_eq!(pool.census().live, 0);
-        std::process::exit(17);
-    });
+            let pool = surviving(64);
+            let mut coroutine = Coroutine::<(), (), ()>::on(pool, |yielder, ()| {
+                let _deep = Deep;
+                yielder.suspend(());
+            })
+            .expect("a stack");
+            coroutine.resume(()).expect("sound");
+            drop(coroutine);
+            assert_eq!(pool.census().live, 0);
+            std::process::exit(17);
+        });
     child.exits_with(17, "stack overflow: coroutine ");
 }
 
@@ -433,8 +437,7 @@ fn with_a_former_handler(function: usize, flags: libc::c_int) {
     }
     let pool = surviving(64);
     overflowed(pool, || by_small_frames(0));
-    let mut coroutine =
-        Coroutine::<(), (), u8>::on(pool, |_, ()| child::read(8)).expect("a stack");
+    let mut coroutine = Coroutine::<(), (), u8>::on(pool, |_, ()| child::read(8)).expect("a stack");
     drop(coroutine.resume(()));
     std::process::exit(1);
 }

@@ -19,12 +19,7 @@ pub(super) fn write(f: &mut dyn Write, report: &OverflowReport) -> fmt::Result {
     }
     let range = verdict.stack.range;
     let distance = verdict.distance.get();
-    writeln!(
-        f,
-        ", stack {range:?} of {} KiB, on thread {}",
-        range.size().get() / 1024,
-        fault.cpu
-    )?;
+    writeln!(f, ", stack {range:?} of {} KiB, on thread {}", range.size().get() / 1024, fault.cpu)?;
     let bytes = if distance == 1 { "byte" } else { "bytes" };
     writeln!(f, "  {distance} {bytes} {} its edge", verdict.side.name())?;
     writeln!(f, "  address {}  sp {}  pc {}", fault.address, fault.sp, fault.pc)?;
@@ -82,7 +77,8 @@ impl Lines {
         let mut rest = &self.buffer[..self.length];
         while !rest.is_empty() {
             // SAFETY: (1) the bytes are the buffer's.
-            let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
+            let written =
+                unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
             match usize::try_from(written) {
                 Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
                 _ => break,
