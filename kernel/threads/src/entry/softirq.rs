@@ -3,6 +3,7 @@
 //! Where they run is the library's decision (`kstack_core::irq`): on the way out of an interrupt on the stack the interrupt
 //! ran on, or, raised by a thread, on the IRQ stack when bottom halves are enabled again.
 
+use kstack::arch::current::interrupts;
 use kstack::irq;
 use machine::fn_cell::FnCell;
 
@@ -45,7 +46,13 @@ pub fn enable_bottom_halves() {
 
 /// The same from a thread, which has bottom halves disabled: it runs when they are enabled again.
 pub fn raise_from_thread(softirq: Softirq) {
-    machine::arch::cpu::without_interrupts(|| raise(softirq));
+    // No look for room ([`kstack::room`]): `disable_bottom_halves` has made it, and since then the thread cannot be ended anyway.
+    // SAFETY: (1) this is the kernel; (2) turned on again below.
+    let were_on = unsafe { interrupts::off() };
+    raise(softirq);
+    if were_on {
+        machine::arch::cpu::interrupts_on();
+    }
 }
 
 /// Runs pending softirqs; the library calls this with interrupts on, never nested.

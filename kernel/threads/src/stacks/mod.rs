@@ -98,7 +98,7 @@ pub struct OwnedStack(ManuallyDrop<LiveStack>);
 
 impl OwnedStack {
     /// A thread's stack, zeroed, of the default size.
-    #[inline]
+    #[inline(always)]
     pub fn acquire_thread(owner: u64) -> Result<Self, StackError> {
         // The CPU that builds the first frame is entered by `make_coherent`; this is only where the thread may start.
         Self::acquire(&Request {
@@ -137,16 +137,21 @@ impl OwnedStack {
 }
 
 impl Drop for OwnedStack {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: (1) this is the end of `self`, and the only place that takes it out.
-        let stack = unsafe { ManuallyDrop::take(&mut self.0) };
-        cpu::without_interrupts(|| {
-            note_fate(cpus::with_cache(|cache| {
-                pool().release(stack, cache, &SharedLock, &mut StackPages)
-            }));
-        });
+        give_back(unsafe { ManuallyDrop::take(&mut self.0) });
     }
+}
+
+/// Gives a stack back. Not inlined, so that a place where there may be one to drop, and mostly is none, has a test only.
+#[inline(never)]
+fn give_back(stack: LiveStack) {
+    cpu::without_interrupts(|| {
+        note_fate(cpus::with_cache(|cache| {
+            pool().release(stack, cache, &SharedLock, &mut StackPages)
+        }));
+    });
 }
 
 #[inline(always)]
