@@ -24,6 +24,7 @@ mod control;
 mod emulated;
 mod expectation;
 mod first_hart;
+mod floors;
 mod frames;
 mod fuzz;
 mod host_tests;

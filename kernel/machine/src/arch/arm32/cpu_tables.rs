@@ -4,24 +4,10 @@ use super::layout::CPU_TABLES;
 use super::paging;
 use crate::cpus::Cpu;
 use crate::memory::frames;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::{CPU_STACKS, CpuTables};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::kind::StackKind;
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    /// The loaded tables.
-    pub tables: AtomicPtr<CpuTables>,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()) }
-    }
-}
 
 /// Pages of the stacks that only this architecture has; `None`: it has no such kind.
 pub fn pages_of(kind: StackKind) -> Option<usize> {

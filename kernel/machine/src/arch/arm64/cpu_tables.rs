@@ -2,22 +2,9 @@
 
 use super::cpu;
 use crate::cpus::Cpu;
-use kstack::arch::current::tables::{CPU_STACKS, CpuTables};
+use kstack::arch::current::tables::CPU_STACKS;
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::kind::StackKind;
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    tables: CpuTables,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: CpuTables::new() }
-    }
-}
 
 /// Pages of the stacks that only this architecture has; `None`: it has no such kind.
 pub fn pages_of(kind: StackKind) -> Option<usize> {

@@ -2,30 +2,14 @@
 
 use super::layout::CPU_TABLES;
 use super::{cpu, paging};
-use crate::arch::pc::control;
+use crate::arch::pc::{control, fpu};
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use kstack::arch::current::local::ArchLocal;
 use kstack::arch::current::tables::{CpuTables, TLS_SEGMENTS};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::kind::StackKind;
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    /// The loaded descriptor tables.
-    pub tables: AtomicPtr<CpuTables>,
-    /// How often the register that `ss1` caches was written.
-    pub sysenter_writes: AtomicU64,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()), sysenter_writes: AtomicU64::new(0) }
-    }
-}
 
 /// Pages of the stacks that only this architecture has; `None`: it has no such kind.
 pub const fn pages_of(kind: StackKind) -> Option<usize> {
@@ -53,7 +37,7 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
     let debug = stack(StackKind::Debug, id).top;
     // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
     unsafe { cpu.local.arch.set_own_tops(nmi_body, debug, stack(StackKind::MachineCheck, id).top) };
-    cpu.local.arch.set_sysenter_return(Addr::new(super::user::SYSENTER_RETURN as usize));
+    cpu.local.arch.set_sysenter_return(Addr::new(super::sysenter_page::SYSENTER_RETURN as usize));
     let double_fault = stack(StackKind::DoubleFault, id).top;
     let at = tables_address(id);
     let frame = frames::alloc_zeroed().expect("memory for a CPU's descriptor tables");
@@ -68,6 +52,7 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
 /// Loads what [`prepare`] made, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
     control::load();
+    fpu::look_at_cpu();
     // SAFETY: (1) the tables were made for this CPU and stay; (2) so does its block; (3) the hooks are installed first of all.
     let loaded = unsafe { CpuTables::load(cpu.arch.tables.load(Ordering::Acquire), &cpu.local) };
     if let Err(unfit) = loaded {

@@ -1,28 +1,9 @@
 //! What a CPU has besides its idle stack and its IRQ stack: the overflow stack, and words for interrupts.
 
 use crate::cpus::Cpu;
-use core::sync::atomic::{AtomicU32, AtomicU64};
 use kstack::arch::current::tables::{self, CPU_STACKS};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::kind::StackKind;
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    /// Interrupts from other CPUs that have been sent and not been taken, a bit each; see `irqchip`.
-    pub sent: AtomicU32,
-    /// The line of the interrupt controller that is being handled; 0: none.
-    pub claimed: AtomicU32,
-    /// When the next tick is due.
-    pub next_tick: AtomicU64,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { sent: AtomicU32::new(0), claimed: AtomicU32::new(0), next_tick: AtomicU64::new(0) }
-    }
-}
 
 /// Pages of the stacks that only this architecture has; `None`: it has no such kind.
 pub const fn pages_of(kind: StackKind) -> Option<usize> {

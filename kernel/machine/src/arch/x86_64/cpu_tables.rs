@@ -8,10 +8,10 @@
 
 use super::layout::CPU_TABLES;
 use super::paging;
-use crate::arch::pc::control;
+use crate::arch::pc::{control, fpu};
 use crate::cpus::Cpu;
 use crate::memory::frames;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 use kstack::arch::current::nmi::NmiWords;
 use kstack::arch::current::tables::{CpuTables, ExceptionHead, Ist};
 use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
@@ -19,20 +19,6 @@ use kstack_core::kind::StackKind;
 
 /// Bytes above the first frame of an exception stack.
 const EXCEPTION_HEAD: ByteSize = ByteSize::new(size_of::<ExceptionHead>());
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    /// The loaded descriptor tables.
-    pub tables: AtomicPtr<CpuTables>,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()) }
-    }
-}
 
 /// Pages of the stacks that only this architecture has; `None`: it has no such kind.
 pub const fn pages_of(kind: StackKind) -> Option<usize> {
@@ -86,6 +72,7 @@ pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
 /// Loads what [`prepare`] made, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
     control::load();
+    fpu::look_at_cpu();
     // SAFETY: (1) the tables were made for this CPU and stay; (2) so does its block; (3) the hooks are installed first of all.
     let loaded = unsafe { CpuTables::load(cpu.arch.tables.load(Ordering::Acquire), &cpu.local) };
     if let Err(unfit) = loaded {
