@@ -117,7 +117,7 @@ fn create_numbered(
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
+    let stack = stacks::acquire_thread(id).map_err(SpawnError::Stack)?;
     if !TASKS.reserve() {
         return Err(SpawnError::NoTask);
     }

@@ -2,11 +2,11 @@
 
 use super::support::{make_arena_tables, settled_frames};
 use super::{Outcome, check};
+use crate::process::exec_image::WordSize;
 use crate::process::{self, run_captured};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use kstack_core::exec::WordSize;
 use machine::memory::frames;
 
 /// What a program says, and its status.

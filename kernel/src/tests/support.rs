@@ -4,7 +4,6 @@ use super::Outcome;
 use super::arch::EXPECTED;
 use crate::entry::probes;
 use crate::sched::TASKS;
-use crate::stacks::OwnedStack;
 use crate::{process, sched, time};
 use alloc::format;
 use alloc::vec::Vec;
@@ -67,7 +66,7 @@ pub fn make_arena_tables() -> Outcome {
 
 /// The same for so many stacks.
 pub fn make_arena_tables_for(stacks: usize) -> Outcome {
-    let one = |_| OwnedStack::acquire_thread(sched::current().id());
+    let one = |_| crate::stacks::acquire_thread(sched::current().id());
     let stacks: Result<Vec<_>, _> = (0..stacks).map(one).collect();
     stacks.map(drop).map_err(|error| alloc::format!("{error:?}"))
 }
