@@ -24,11 +24,6 @@ use super::arch::user_code;
 use super::support::{kind_at, stack_at, until};
 use super::user_mode::{self, UserThread};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
-use crate::report::backtrace::{self, STEPS};
-use crate::report::symbols;
-use crate::sched;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
@@ -39,6 +34,11 @@ use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, step};
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::backtrace::{self, STEPS};
+use threads::report::symbols;
+use threads::sched;
 
 /// From one round to the next. An instruction takes 512 ns in this boot, and a round may be off by a tick of the clock, of which
 /// no machine's is longer than 100.

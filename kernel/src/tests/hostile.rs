@@ -3,14 +3,14 @@
 
 use super::support::{make_arena_tables_for, settled_frames, until};
 use super::{Outcome, check};
-use crate::process::{self, run_captured};
-use crate::stacks::pages;
-use crate::{sched, stacks};
 use alloc::format;
 use alloc::string::String;
 use kstack_core::pool::Census;
+use linux::run_captured;
 use machine::memory::heap;
 use machine::{log, options};
+use threads::stacks::pages;
+use threads::{sched, stacks};
 
 /// More stacks than hostile programs have at a time here.
 const STACKS: usize = 1024;
@@ -133,7 +133,7 @@ pub fn u1_t7_t11_a_fork_that_fails_leaves_no_process() -> Outcome {
     let (status, output) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}: {}", String::from_utf8_lossy(&output));
     before.check_same(&State::now()?)?;
-    check!(process::all().is_empty(), "{} processes are left", process::all().len());
+    check!(linux::all().is_empty(), "{} processes are left", linux::all().len());
     Ok(())
 }
 
@@ -166,7 +166,7 @@ pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
 
 /// An unknown call is logged by number and name, once.
 pub fn u1_p8_an_unknown_call_is_logged_once() -> Outcome {
-    process::syscall::forget_logged();
+    linux::syscall::forget_logged();
     log::record_lines(true);
     let ran = run_captured("/kstack/bin/bad-pointers", &[b"bad-pointers"]);
     let lines = log::record_lines(false);
@@ -198,7 +198,7 @@ fn fuzz(seed: u64, calls: u64, run: impl FnOnce(&str, &str) -> Result<i32, Strin
     let before = State::now()?;
     let status = run(&format!("{seed}"), &format!("{calls}"))?;
     check!(status == 0, "the fuzzer's status is {status}");
-    until("every process has ended", || process::all().is_empty())?;
+    until("every process has ended", || linux::all().is_empty())?;
     let after = State::now()?;
     log!("fuzz: before {before:?}");
     log!("fuzz: after  {after:?}");
@@ -223,7 +223,7 @@ pub fn fuzz_by_command() {
     let (calls, seed) = (number("calls").unwrap_or(CALLS), number("seed").unwrap_or(SEED));
     let outcome = fuzz(seed, calls, |seed, calls| {
         let argv = [b"fuzz", seed.as_bytes(), calls.as_bytes()];
-        process::run("/kstack/bin/fuzz", &argv).map_err(|error| format!("{error}"))
+        linux::run("/kstack/bin/fuzz", &argv).map_err(|error| format!("{error}"))
     });
     match outcome {
         Ok(()) => control!("exit 0"),

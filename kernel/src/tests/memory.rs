@@ -3,11 +3,6 @@
 
 use super::support::{make_arena_tables, settled_frames, until};
 use super::{Outcome, check};
-use crate::process::sorted::{Item, Sorted};
-use crate::process::{self, run_captured};
-use crate::sched;
-use crate::stacks;
-use crate::stacks::pages;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,10 +10,15 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::depot::Depot;
+use linux::run_captured;
+use linux::sorted::{Item, Sorted};
 use machine::arch::irqchip::software_interrupt;
 use machine::arch::{cpu, paging};
 use machine::memory::{ARENA, direct, frames};
 use machine::spin::SpinLock;
+use threads::sched;
+use threads::stacks;
+use threads::stacks::pages;
 
 /// Runs one part of the program that tries an address space; afterwards every frame is free again.
 fn part(name: &str) -> Outcome {
@@ -83,7 +83,7 @@ pub fn u1_p2_every_thread_has_its_own_thread_pointer() -> Outcome {
     static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
     STATUSES.lock().clear();
     fn run(_: usize) {
-        let status = process::run("/kstack/bin/own-pointer", &[b"own-pointer"]).unwrap_or(-1);
+        let status = linux::run("/kstack/bin/own-pointer", &[b"own-pointer"]).unwrap_or(-1);
         STATUSES.lock().push(status);
     }
     let threads: Result<Vec<_>, _> =
@@ -99,13 +99,13 @@ pub fn u1_p2_every_thread_has_its_own_thread_pointer() -> Outcome {
 /// Programs that exit, are replaced, borrow memory and are killed: each time the tables go, and every CPU is looked at: see
 /// `Memory`'s `drop`, which stops the machine if one has them loaded.
 pub fn u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded() -> Outcome {
-    let before = process::memory::freed_count();
+    let before = linux::memory::freed_count();
     let work =
         "for i in 1 2 3; do busybox true; (busybox false | busybox cat); done; exec busybox true";
     let ran = run_captured("/bin/busybox", &[b"sh", b"-c", work.as_bytes()]);
     let (status, _) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}");
-    until("all of them are gone", || process::memory::freed_count() >= before + 8)
+    until("all of them are gone", || linux::memory::freed_count() >= before + 8)
 }
 
 const RACERS: usize = 3;
@@ -231,9 +231,7 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
 
 /// By two ways of counting: what is charged, and what lives.
 pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
-    until("nothing is on its way out", || {
-        process::all().is_empty() && stacks::census().ending == 0
-    })?;
+    until("nothing is on its way out", || linux::all().is_empty() && stacks::census().ending == 0)?;
     let sum = || -> usize {
         let registry = stacks::registry();
         registry.live().map(|(_, stack)| stack.range.size().get()).sum()

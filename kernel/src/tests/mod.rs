@@ -239,7 +239,7 @@ pub fn run(names: &str) {
         log!("test {}", test.name);
         control!("test start {}", test.name);
         let outcome = (test.run)();
-        crate::entry::probes::forget_probes();
+        threads::entry::probes::forget_probes();
         match outcome {
             Ok(()) => {
                 passed += 1;

@@ -4,9 +4,6 @@ use super::arch::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
 use super::support::{on_every_cpu, stack_at, until};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::sched::{self, Thread, WaitQueue};
-use crate::stacks;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,6 +18,9 @@ use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, paging};
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::sched::{self, Thread, WaitQueue};
+use threads::stacks;
 
 /// Starts threads, or says why not.
 fn spawn_all(
@@ -163,12 +163,12 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     let others = spawn_all(2 * cpus::online_count() as usize, "waiting", spin)?;
     let mut outcome = Ok(());
     for _ in 0..20 {
-        crate::entry::softirq::disable_bottom_halves();
+        threads::entry::softirq::disable_bottom_halves();
         let local = &cpus::this().local;
         local.ask_for_preemption();
         irqchip::software_interrupt();
         let stays = local.preemption_is_asked();
-        crate::entry::softirq::enable_bottom_halves();
+        threads::entry::softirq::enable_bottom_halves();
         if !stays {
             outcome = Err("a thread with bottom halves disabled was preempted".into());
         }
@@ -243,7 +243,7 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
     let stack = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
     let regs_at = first_frame::user_regs_at(range);
-    let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
+    let user = linux::abi::start(0x40_1000, 0x7fff_0000);
     let mut seen = Vec::new();
     for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(&user)] {
         let sp = cpu::without_interrupts(|| {

@@ -1,7 +1,6 @@
 //! What a CPU is set to before anything runs on it, and what entries make of what a program set: control registers, flags, what is
 //! written once, the old interrupt controllers, and the two halves of an IPI.
 
-use crate::entry::probes;
 use crate::hooks;
 use crate::tests::arch::registers;
 use crate::tests::arch::user_code::{self, FLAGS_OF_A_PROGRAM, flags};
@@ -19,6 +18,7 @@ use machine::arch::pc::ports::out8;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, paging};
 use machine::cpus;
+use threads::entry::probes;
 
 const REGISTERS: [Register; 4] = [Register::Cr0, Register::Cr4, Register::Efer, Register::Dr7];
 

@@ -2,17 +2,13 @@
 //!
 //! Where they land is each tree's: an interrupt stack table is used or there is none.
 
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
 use crate::provoke::{self, How};
-use crate::report::backtrace;
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::{EXPECTED, sweep, user_code};
 use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
 use crate::tests::support::{check_mapping, kind_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, Seen, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpu_stacks, sched, time};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -21,6 +17,10 @@ use kstack_core::kind::StackKind;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, cpu_tables, irqchip, step};
 use machine::cpus;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::backtrace;
+use threads::{cpu_stacks, sched, time};
 
 /// Red if a CPU lacks one, if two share one, if a guard is mapped, or if a size is not what its table says.
 pub fn i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes() -> Outcome {

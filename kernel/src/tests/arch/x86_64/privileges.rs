@@ -1,13 +1,12 @@
 //! What 64-bit mode adds to the ways in and out: entries of other modes, local descriptors, selectors that stay loaded, addresses that are
 //! not canonical, and frames that cannot be gone back to.
 
-use crate::entry::probes;
+use crate::hooks;
 use crate::tests::arch::pc::nmi::{COUNT, WRONG, clear, send_to_this_cpu};
 use crate::tests::arch::sweep;
 use crate::tests::support::{install_hooks, kind_at, on_every_cpu, until};
 use crate::tests::user_mode::{self, CODE, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{hooks, sched};
 use alloc::format;
 use alloc::vec::Vec;
 use core::arch::{asm, naked_asm};
@@ -20,6 +19,8 @@ use machine::arch::pc::control;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, step};
 use machine::cpus;
+use threads::entry::probes;
+use threads::sched;
 
 const INVALID_OPCODE: u8 = 6;
 const GENERAL_PROTECTION: u8 = 13;
@@ -154,7 +155,7 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
         for register in [LSTAR, CSTAR] {
             let entry = read(register);
             let name =
-                crate::report::symbols::lookup(entry).map(|symbol| (symbol.name, symbol.offset));
+                threads::report::symbols::lookup(entry).map(|symbol| (symbol.name, symbol.offset));
             let right =
                 name.is_some_and(|(name, offset)| name.contains("syscall_entry") && offset == 0);
             check!(right, "{register:#x} leads to {entry:#x}, {name:?}");
@@ -279,7 +280,7 @@ fn set_everywhere(at: usize) -> Outcome {
 fn sysret() -> Result<usize, alloc::string::String> {
     const SYSRET: [u8; 3] = [0x48, 0x0f, 0x07];
     let entry = read_msr(0xc000_0082);
-    let symbol = crate::report::symbols::lookup(entry).ok_or("no symbol")?;
+    let symbol = threads::report::symbols::lookup(entry).ok_or("no symbol")?;
     // SAFETY: (1) a function of this kernel, all of which is mapped.
     let code = unsafe { core::slice::from_raw_parts(entry as *const u8, symbol.size as usize) };
     let offset = code.windows(3).position(|bytes| bytes == SYSRET).ok_or("no sysret")?;
