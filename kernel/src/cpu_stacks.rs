@@ -1,13 +1,13 @@
 //! The stacks that belong to a CPU: idle, IRQ, and those that only this architecture has. All are in the arena, between
 //! guards, and made before the CPU takes its first interrupt.
 
-use crate::arch::{cpu_tables, paging};
-use crate::cpus::Cpu;
 use crate::sched;
 use crate::stacks::{self, OwnedStack};
 use core::sync::atomic::Ordering;
 use kstack_core::addr::{AddrRange, CpuId};
 use kstack_core::kind::StackKind;
+use machine::arch::{cpu_tables, paging};
+use machine::cpus::Cpu;
 
 /// Pages of each kind of stack: a thread's worth, unless the architecture says otherwise.
 pub fn pages_of(kind: StackKind) -> usize {
