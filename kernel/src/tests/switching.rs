@@ -4,13 +4,9 @@ use super::arch::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
 use super::support::{on_every_cpu, stack_at, until};
 use super::{Outcome, check};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, paging};
-use crate::cpus;
-use crate::interrupts;
+use crate::entry::probes;
 use crate::sched::{self, Thread, WaitQueue};
-use crate::stacks::{self, OwnedStack};
-use crate::sync::SpinLock;
+use crate::stacks;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,6 +17,10 @@ use kstack::first_frame::{self, Start};
 use kstack_core::addr::{Addr, PAGE_BYTES};
 use kstack_core::arena::SlotIndex;
 use kstack_core::kind::StackKind;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, paging};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Starts threads, or says why not.
 fn spawn_all(
@@ -163,12 +163,12 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     let others = spawn_all(2 * cpus::online_count() as usize, "waiting", spin)?;
     let mut outcome = Ok(());
     for _ in 0..20 {
-        crate::softirq::disable_bottom_halves();
+        crate::entry::softirq::disable_bottom_halves();
         let local = &cpus::this().local;
         local.ask_for_preemption();
         irqchip::software_interrupt();
         let stays = local.preemption_is_asked();
-        crate::softirq::enable_bottom_halves();
+        crate::entry::softirq::enable_bottom_halves();
         if !stays {
             outcome = Err("a thread with bottom halves disabled was preempted".into());
         }
@@ -219,11 +219,11 @@ pub fn t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it() -
         // SAFETY: (1) the lowest half page of this thread's own stack, far below SP.
         unsafe { low_end.add(n).write_volatile(PATTERN) };
     }
-    interrupts::set_probe(Some(|_| {
+    probes::set_probe(Some(|_| {
         ON_IRQ_STACK.store(cpus::current_thread(), Ordering::Relaxed);
     }));
     irqchip::software_interrupt();
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     let in_the_handler = ON_IRQ_STACK.load(Ordering::Relaxed);
     spawn_all(1, "another", |_| {})?.iter().for_each(|thread| thread.join());
     sched::yield_now();
@@ -240,7 +240,7 @@ extern "C" fn never_called(_: usize) {}
 
 /// The frames are read from memory before anything runs on them.
 pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument() -> Outcome {
-    let stack = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
+    let stack = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
     let regs_at = first_frame::user_regs_at(range);
     let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
@@ -390,7 +390,7 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
     check!(spaces.len() == 3, "no memory for three address spaces");
     VISITS.store(0, Ordering::Relaxed);
     // More than fit into the caches, so that some are mapped now.
-    let stacks: Result<Vec<_>, _> = (0..40).map(OwnedStack::acquire_thread).collect();
+    let stacks: Result<Vec<_>, _> = (0..40).map(stacks::acquire_thread).collect();
     let stacks = stacks.map_err(|error| format!("{error:?}"))?;
     let mut outcome = Ok(());
     for stack in &stacks {

@@ -1,0 +1,176 @@
+//! What the kernel keeps per CPU. The first field is what the library's entry code reads through GS.
+
+use crate::arch::cpu_tables::ArchCpu;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::local::CpuLocal;
+use kstack_core::addr::CpuId;
+
+/// The most CPUs the kernel runs on.
+pub const MAX_CPUS: usize = 64;
+
+/// One CPU's block.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Cpu {
+    /// Must stay first: the GS base points at it.
+    pub local: CpuLocal,
+    /// What only this architecture needs.
+    pub arch: ArchCpu,
+    /// Spinning locks held; see `sync::spin`.
+    spinning: AtomicU32,
+    /// What the interrupt controller calls it, for IPIs.
+    pub hardware_id: AtomicU32,
+    /// The last TLB flush this CPU carried out; see `arch::smp`.
+    pub flushed: AtomicU64,
+    /// The thread that runs when no other does.
+    pub idle: AtomicUsize,
+    /// The physical address of the page tables that are loaded. It fits a word everywhere: the kernel reaches it.
+    pub tables_root: AtomicUsize,
+    /// Timer interrupts so far.
+    pub ticks: AtomicU64,
+    /// Interrupts of other kinds so far.
+    pub ipis: AtomicU64,
+}
+
+static CPUS: [Cpu; MAX_CPUS] = {
+    let mut number = 0;
+    let mut cpus = [const { Cpu::new(CpuId::new(0)) }; MAX_CPUS];
+    while number < MAX_CPUS {
+        cpus[number] = Cpu::new(CpuId::new(number as u32));
+        number += 1;
+    }
+    cpus
+};
+
+static ONLINE: CpuSet = CpuSet::new();
+
+impl Cpu {
+    const fn new(cpu: CpuId) -> Self {
+        Self {
+            local: CpuLocal::new(cpu),
+            arch: ArchCpu::new(),
+            spinning: AtomicU32::new(0),
+            hardware_id: AtomicU32::new(u32::MAX),
+            flushed: AtomicU64::new(0),
+            idle: AtomicUsize::new(0),
+            tables_root: AtomicUsize::new(0),
+            ticks: AtomicU64::new(0),
+            ipis: AtomicU64::new(0),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> CpuId {
+        self.local.cpu()
+    }
+
+    /// Spinning locks this CPU holds.
+    pub fn spinning(&self) -> u32 {
+        self.spinning.load(Ordering::Relaxed)
+    }
+}
+
+/// The block of the CPU this runs on. With interrupts on, only good for reports.
+#[inline(always)]
+pub fn this() -> &'static Cpu {
+    // SAFETY: (1) the first thing that a CPU does in Rust is to load its block; (2) every loaded CpuLocal is the first field of an
+    // element of CPUS, which is repr(C).
+    unsafe { &*core::ptr::from_ref(CpuLocal::this()).cast::<Cpu>() }
+}
+
+/// The word of the running thread: its address.
+#[inline(always)]
+pub fn current_thread() -> usize {
+    // SAFETY: (1) as for `this`.
+    unsafe { CpuLocal::current_thread() }
+}
+
+/// The block of a CPU by number.
+pub fn by_number(number: usize) -> &'static Cpu {
+    &CPUS[number]
+}
+
+/// The CPUs that are up now: a snapshot, which stays the same while it is walked and when it is walked again.
+pub fn online() -> impl Iterator<Item = &'static Cpu> + Clone {
+    ONLINE.members().map(by_number)
+}
+
+/// How many CPUs are up.
+pub fn online_count() -> u32 {
+    ONLINE.members().count() as u32
+}
+
+/// Counts a CPU as up.
+pub fn set_online(cpu: CpuId) {
+    ONLINE.insert(cpu.index());
+}
+
+/// CPUs of a word of a [`CpuSet`].
+const WORD_CPUS: usize = usize::BITS as usize;
+const SET_WORDS: usize = MAX_CPUS.div_ceil(WORD_CPUS);
+
+/// A set of CPUs that any of them changes: a bit each, in words of the machine's size, since a 32-bit CPU has no cheap load of
+/// 64 bits. Every operation is sequentially consistent, so that "I am in the set" can be ordered against another variable.
+#[derive(Debug)]
+pub struct CpuSet([AtomicUsize; SET_WORDS]);
+
+impl CpuSet {
+    /// No CPU.
+    pub const fn new() -> Self {
+        Self([const { AtomicUsize::new(0) }; SET_WORDS])
+    }
+
+    /// Adds a CPU, by number.
+    #[inline]
+    pub fn insert(&self, number: usize) {
+        self.0[number / WORD_CPUS].fetch_or(1 << (number % WORD_CPUS), Ordering::SeqCst);
+    }
+
+    /// Takes a CPU out.
+    #[inline]
+    pub fn remove(&self, number: usize) {
+        self.0[number / WORD_CPUS].fetch_and(!(1 << (number % WORD_CPUS)), Ordering::SeqCst);
+    }
+
+    /// The members at this moment, lowest number first.
+    #[inline]
+    pub fn members(&self) -> Members {
+        Members { words: self.0.each_ref().map(|word| word.load(Ordering::SeqCst)), at: 0 }
+    }
+}
+
+/// The numbers of the CPUs that were in a set.
+#[derive(Debug, Clone)]
+pub struct Members {
+    words: [usize; SET_WORDS],
+    at: usize,
+}
+
+impl Iterator for Members {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while let Some(word) = self.words.get_mut(self.at) {
+            if *word != 0 {
+                let bit = word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                return Some(self.at * WORD_CPUS + bit);
+            }
+            self.at += 1;
+        }
+        None
+    }
+}
+
+#[inline(always)]
+pub(crate) fn spin_count_up() {
+    let count = &this().spinning;
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+#[inline(always)]
+pub(crate) fn spin_count_down() {
+    let count = &this().spinning;
+    count.store(count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+}

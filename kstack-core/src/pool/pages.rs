@@ -1,0 +1,125 @@
+//! What a kernel does for a pool of stacks: everything that needs a privilege; and what can fail.
+
+use crate::addr::{Addr, AddrRange, ByteSize};
+use crate::erase::DirtyPages;
+use crate::record::AccountId;
+use crate::sentences::sentences;
+
+/// An account would exceed its limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OverLimit;
+
+/// What there is none of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Exhausted {
+    /// No frame for the page itself.
+    Frame,
+    /// No frame for a page table.
+    PageTable,
+}
+
+/// What a kernel does for its stacks.
+///
+/// The pool says where; the kernel answers for what it does there. An implementation that maps, erases or unmaps whatever address it is
+/// given is for one pool over address space that is the pool's alone.
+pub trait Pages {
+    /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped (RISC-V). Then no CPU is coherent
+    /// with a stack that is new, and each drops its entries before it first writes there.
+    const ABSENT_IS_REMEMBERED: bool = false;
+
+    /// Counts `size` towards `account`.
+    fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit>;
+
+    /// Ends a charge. Called where [`release`](super::Pool::release) is, so possibly in an interrupt handler.
+    fn uncharge(&mut self, account: AccountId, size: ByteSize);
+
+    /// Puts a zeroed frame at `page`, with clear dirty bit, present on every CPU and in every address space when it
+    /// returns. On failure nothing has changed, page tables included.
+    fn map_page(&mut self, page: Addr) -> Result<(), Exhausted>;
+
+    /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called only where waiting
+    /// is allowed.
+    fn unmap_pages(&mut self, range: AddrRange);
+
+    /// Makes what was written of a whole `body` zero again; says how many pages that took. Interrupts are off.
+    ///
+    /// 1. Which pages were written? For each of them: clears the dirty bit, *then* drops this CPU's TLB entry (see [`crate::erase`]
+    ///    for the order). Where the hardware keeps no dirty bits: all of them, and nothing to drop.
+    /// 2. Asks `plan` which pages to erase, given those.
+    /// 3. Zeroes them through another mapping, so that their dirty bits stay clear.
+    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32;
+
+    /// Drops this CPU's TLB entries for `body`.
+    fn flush_local(&mut self, body: AddrRange);
+}
+
+/// Why there is no stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Every slot of the arena is in use.
+    NoAddressSpace,
+    /// No frame for a page of the stack.
+    NoMemory,
+    /// No frame for a page table.
+    NoPageTable,
+    /// The account would exceed its limit.
+    OverLimit,
+    /// No page, or more pages than a body has.
+    BadSize,
+    /// A stack of a kind that belongs to a CPU was asked for where threads ask.
+    BelongsToCpu,
+}
+
+sentences!(AcquireError {
+    NoAddressSpace => "every slot of the arena is in use",
+    NoMemory => "no frame for a page of the stack",
+    NoPageTable => "no frame for a page table",
+    OverLimit => "the account would exceed its limit",
+    BadSize => "a stack of no page, or of more pages than a body has",
+    BelongsToCpu => "a stack of a kind that belongs to a CPU is not given to a thread",
+});
+
+sentences!(Exhausted {
+    Frame => "no frame for a page of the stack",
+    PageTable => "no frame for a page table",
+});
+
+sentences!(PoolError {
+    RecordsMismatch => "there is not one record per slot",
+    BodyTooLarge => "a body has more pages than dirtiness is kept of",
+});
+
+impl core::fmt::Display for OverLimit {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        AcquireError::OverLimit.fmt(f)
+    }
+}
+
+impl core::error::Error for OverLimit {}
+
+impl From<OverLimit> for AcquireError {
+    fn from(_: OverLimit) -> Self {
+        Self::OverLimit
+    }
+}
+
+impl From<Exhausted> for AcquireError {
+    fn from(what: Exhausted) -> Self {
+        match what {
+            Exhausted::Frame => Self::NoMemory,
+            Exhausted::PageTable => Self::NoPageTable,
+        }
+    }
+}
+
+/// Why a pool cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// There is not one record per slot.
+    RecordsMismatch,
+    /// A body has more pages than [`DirtyPages`] has bits.
+    BodyTooLarge,
+}
