@@ -4,7 +4,7 @@
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::arena::Arena;
 use kstack_core::erase::DirtyPages;
-use kstack_core::pool::{Backing, Exhausted, OverLimit};
+use kstack_core::pool::{Exhausted, OverLimit, Pages};
 use kstack_core::record::AccountId;
 
 /// What is done to a stack when it comes back.
@@ -44,7 +44,7 @@ const fn pointer(at: Addr) -> *mut libc::c_void {
     at.get() as *mut libc::c_void
 }
 
-impl Backing for Process {
+impl Pages for Process {
     fn charge(&mut self, _account: AccountId, _size: ByteSize) -> Result<(), OverLimit> {
         Ok(())
     }

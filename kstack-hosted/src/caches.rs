@@ -15,7 +15,7 @@ impl Shared {
     }
 
     pub(crate) fn end_period(&self) {
-        whole(self.0.lock()).depot.end_period();
+        whole(self.0.lock()).end_period();
     }
 }
 

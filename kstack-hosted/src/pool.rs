@@ -9,9 +9,8 @@ use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId, PAGE_BYTES};
 use kstack_core::arena::Arena;
 use kstack_core::erase::ErasePolicy;
 use kstack_core::geometry::Geometry;
-use kstack_core::kind::StackKind;
-use kstack_core::pool::{Census, Fate, LiveStack, Pool, Request};
-use kstack_core::record::{AccountId, OwnerId, SlotRecord};
+use kstack_core::pool::{Census, LiveStack, Pool, ReleaseOutcome, Request};
+use kstack_core::record::{OwnerId, SlotRecord};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -210,13 +209,8 @@ impl StackPool {
     pub(crate) fn stack_for(self, owner: OwnerId) -> Result<Stack, StackError> {
         let Inner { pool, shared, process, number, .. } = self.0;
         let live = caches::with(self, *number, |cache| {
-            let request = Request {
-                kind: StackKind::Thread,
-                owner,
-                cpu: cache.cpu(),
-                account: AccountId::SYSTEM,
-                pages: None,
-            };
+            let mut request = Request::thread(owner);
+            request.cpu = cache.cpu();
             pool.acquire(&request, cache, shared, &mut { *process })
         })?;
         let top = self.arena().body(live.slot()).top;
@@ -227,10 +221,10 @@ impl StackPool {
     #[inline(never)]
     fn take_back(self, live: LiveStack) {
         let Inner { pool, shared, process, number, .. } = self.0;
-        let fate = caches::with(self, *number, |cache| {
+        let outcome = caches::with(self, *number, |cache| {
             pool.release(live, cache, shared, &mut { *process })
         });
-        if let Fate::Flushed { excess } = fate
+        if let ReleaseOutcome::Flushed { excess } = outcome
             && excess > 0
         {
             self.adapt(excess);
