@@ -30,7 +30,16 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     check(
         "documentation of the library",
         cargo("doc")
-            .args(["-p", "kstack-core", "-p", "kstack", "--no-deps", "--quiet"])
+            .args([
+                "-p",
+                "kstack-core",
+                "-p",
+                "kstack",
+                "-p",
+                "kstack-hosted",
+                "--no-deps",
+                "--quiet",
+            ])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
     check(
