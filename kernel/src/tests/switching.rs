@@ -172,11 +172,47 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
         if !stays {
             outcome = Err("a thread with bottom halves disabled was preempted".into());
         }
+        // With interrupts off it stays as well: what it does then must not be left half-way.
+        let stays = cpu::without_interrupts(|| {
+            let local = &cpus::this().local;
+            local.ask_for_preemption();
+            irqchip::software_interrupt();
+            local.preemption_is_asked()
+        });
+        if !stays {
+            outcome = Err("a thread with interrupts off was preempted".into());
+        }
         // This time it gives way, or a tick was faster.
         irqchip::software_interrupt();
     }
     STOP.store(true, Ordering::Release);
     others.iter().for_each(|thread| thread.join());
+    outcome
+}
+
+/// The waker comes between the sleeper's first look and its place in the list, where it finds no sleeper: the sleeper makes it do so.
+/// Red, and not a hang, if the sleeper does not look again.
+pub fn s1_a_wake_up_before_the_sleeper_is_in_the_list_is_not_lost() -> Outcome {
+    static HAPPENED: AtomicBool = AtomicBool::new(false);
+    static WOKEN: AtomicBool = AtomicBool::new(false);
+    static QUEUE: WaitQueue = WaitQueue::new();
+    fn sleep(_: usize) {
+        QUEUE.wait_uninterruptibly(|| {
+            let before = HAPPENED.swap(true, Ordering::AcqRel);
+            if !before {
+                QUEUE.wake_all();
+            }
+            before
+        });
+        WOKEN.store(true, Ordering::Release);
+    }
+    HAPPENED.store(false, Ordering::Relaxed);
+    WOKEN.store(false, Ordering::Relaxed);
+    let sleepers = spawn_all(1, "sleeping", sleep)?;
+    let outcome = until("the sleeper sees what has happened", || WOKEN.load(Ordering::Acquire));
+    // If it sleeps all the same.
+    QUEUE.wake_all();
+    sleepers.iter().for_each(|thread| thread.join());
     outcome
 }
 

@@ -217,8 +217,9 @@ pub(in crate::tests::arch) fn hit_user_mode(handler: fn(&mut SavedRegs)) -> Resu
         let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
         let hit = thread.hit(irqchip::send_nmi, || USER_HITS.load(Ordering::Acquire) > 0);
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         seen = user_mode::seen().into_iter().find(|seen| seen.vector == 2);
         Ok(())
     });
