@@ -99,6 +99,7 @@ table! {
         switching::t9_whether_and_where_a_thread_has_its_stack_is_a_query,
         switching::t10_a_new_stack_is_there_on_every_cpu_under_every_address_space,
         switching::t10_new_threads_run_on_every_cpu_at_once,
+        switching::s1_t10_a_thread_that_leaves_its_cpu_counts_as_on_it_until_the_next_one_runs,
         switching::s1_t10_a_thread_that_leaves_its_cpu_is_on_no_other_before_its_registers_are_saved,
         overflows::o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported,
         overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,

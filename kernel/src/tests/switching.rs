@@ -2,15 +2,15 @@
 
 use super::arch::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
-use super::support::{on_every_cpu, stack_at, until};
+use super::support::{install_hooks, on_every_cpu, stack_at, until};
 use super::{Outcome, check};
 use crate::arch::regs::SavedRegs;
 use crate::arch::{cpu, irqchip, paging};
-use crate::cpus;
 use crate::interrupts;
 use crate::sched::{self, Thread, WaitQueue};
 use crate::stacks::{self, OwnedStack};
 use crate::sync::SpinLock;
+use crate::{cpus, hooks};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch::SwitchFrame;
 use kstack::first_frame::{self, Start};
+use kstack::hooks::Hooks;
 use kstack_core::addr::{Addr, PAGE_BYTES};
 use kstack_core::arena::SlotIndex;
 use kstack_core::kind::StackKind;
@@ -188,6 +189,31 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     STOP.store(true, Ordering::Release);
     others.iter().for_each(|thread| thread.join());
     outcome
+}
+
+/// A new thread's first moment is right behind the switch, before it says that the one that left is off the CPU: until then that one
+/// counts as on it. Red if a switch, or what comes before it, says so itself: another CPU could run it on registers that are not saved.
+pub fn s1_t10_a_thread_that_leaves_its_cpu_counts_as_on_it_until_the_next_one_runs() -> Outcome {
+    static LEFT: AtomicU32 = AtomicU32::new(0);
+    static EARLY: AtomicU32 = AtomicU32::new(0);
+    fn after_switch(left: usize) {
+        // SAFETY: (1) the CPU's reference to the thread that left, which the kernel's own hook gives up.
+        let is_on_cpu = unsafe { &*(left as *const Thread) }.is_on_cpu();
+        LEFT.fetch_add(1, Ordering::Relaxed);
+        EARLY.fetch_add(u32::from(!is_on_cpu), Ordering::Relaxed);
+        sched::after_switch(left);
+    }
+    static HOOKS: Hooks = Hooks { after_switch, ..hooks::HOOKS };
+    LEFT.store(0, Ordering::Relaxed);
+    EARLY.store(0, Ordering::Relaxed);
+    install_hooks(&HOOKS);
+    let threads = spawn_all(60, "first moment", |_| sched::yield_now());
+    threads.iter().flatten().for_each(|thread| thread.join());
+    install_hooks(&hooks::HOOKS);
+    threads?;
+    let (left, early) = (LEFT.load(Ordering::Relaxed), EARLY.load(Ordering::Relaxed));
+    check!(left >= 60 && early == 0, "{early} of {left} counted as off their CPU too early");
+    Ok(())
 }
 
 /// The waker comes between the sleeper's first look and its place in the list, where it finds no sleeper: the sleeper makes it do so.
