@@ -530,7 +530,7 @@ pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
 
 /// Threads that give their CPU away all the time, with three others waiting for whatever is ready: each goes on where it left, once. Red
 /// if a thread counts as off its CPU before its registers are saved: another CPU goes on from the frame of the switch before, on a stack
-/// that two CPUs are on now, and does a round twice. Tried: `on_cpu` cleared right before the switch.
+/// that two CPUs are on now, and does a round twice. Whether it is cleared too early at all, the test above tells without luck.
 pub fn s1_t10_a_thread_that_leaves_its_cpu_is_on_no_other_before_its_registers_are_saved() -> Outcome
 {
     const THREADS: usize = 6;

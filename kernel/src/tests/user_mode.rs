@@ -184,17 +184,38 @@ fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     }
 }
 
-static HOOKS: Hooks =
-    Hooks { syscall: on_syscall, user_exception: on_user_exception, ..hooks::HOOKS };
+/// Ways back to user mode that looked for pending work with interrupts on.
+static OPEN_LOOKS: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs `body` with our hooks in place; `syscall` is what system call 0 does.
+/// The look for pending work: with interrupts on, one that comes right behind it would leave work undone, and one that comes in a
+/// switch would find the CPU between two threads.
+fn before_user(regs: &mut SavedRegs) {
+    if cpu::interrupts_are_on() {
+        OPEN_LOOKS.fetch_add(1, Ordering::Relaxed);
+    }
+    (hooks::HOOKS.before_user)(regs);
+}
+
+static HOOKS: Hooks = Hooks {
+    syscall: on_syscall,
+    user_exception: on_user_exception,
+    before_user,
+    ..hooks::HOOKS
+};
+
+/// Runs `body` with our hooks in place; `syscall` is what system call 0 does. Red if a way back to user mode looks for pending work with
+/// interrupts on.
 pub(super) fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
     *SEEN.lock() = Vec::with_capacity(16);
     IN_SYSCALL.store(syscall.map_or(0, |body| body as usize), Ordering::Release);
     crate::tests::support::install_hooks(&HOOKS);
+    OPEN_LOOKS.store(0, Ordering::Relaxed);
     let outcome = body();
     crate::tests::support::install_hooks(&hooks::HOOKS);
-    outcome
+    outcome?;
+    let open = OPEN_LOOKS.load(Ordering::Relaxed);
+    check!(open == 0, "{open} looks for pending work with interrupts on");
+    Ok(())
 }
 
 pub(super) fn seen() -> Vec<Seen> {
