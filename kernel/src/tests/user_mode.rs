@@ -196,12 +196,8 @@ fn before_user(regs: &mut SavedRegs) {
     (hooks::HOOKS.before_user)(regs);
 }
 
-static HOOKS: Hooks = Hooks {
-    syscall: on_syscall,
-    user_exception: on_user_exception,
-    before_user,
-    ..hooks::HOOKS
-};
+static HOOKS: Hooks =
+    Hooks { syscall: on_syscall, user_exception: on_user_exception, before_user, ..hooks::HOOKS };
 
 /// Runs `body` with our hooks in place; `syscall` is what system call 0 does. Red if a way back to user mode looks for pending work with
 /// interrupts on.

@@ -93,7 +93,13 @@ extern "C" fn last_thread() -> ! {
         call(tgkill, [process, process, 0]) == ESRCH
     });
     let kept = WORDS[0].load(Ordering::SeqCst) == 7;
-    user::exit(if !ended { 6 } else if kept { 0 } else { 7 })
+    user::exit(if !ended {
+        6
+    } else if kept {
+        0
+    } else {
+        7
+    })
 }
 
 static WORDS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
