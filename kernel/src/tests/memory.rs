@@ -13,7 +13,7 @@ use kstack_core::depot::Depot;
 use linux::run_captured;
 use linux::sorted::{Item, Sorted};
 use machine::arch::irqchip::software_interrupt;
-use machine::arch::{cpu, paging};
+use machine::arch::{cpu, paging, smp};
 use machine::memory::{ARENA, direct, frames};
 use machine::spin::SpinLock;
 use threads::sched;
@@ -225,6 +225,42 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
         check!(found && mapped.is_ok(), "no frame to show it with, in round {round}");
         let seen = SEEN.load(Ordering::Relaxed);
         check!(seen == 0, "a CPU read {seen} through a translation that was taken back");
+    }
+    Ok(())
+}
+
+/// A CPU that spins on a lock, interrupts off, forgets what it is told to: whoever holds the lock may be the one that waits for it.
+/// Red by silence: each waits for the other.
+pub fn u1_t10_a_cpu_that_spins_on_a_lock_answers_a_flush() -> Outcome {
+    static LOCK: SpinLock<()> = SpinLock::new(());
+    static HELD: AtomicBool = AtomicBool::new(false);
+    static SPINS: AtomicBool = AtomicBool::new(false);
+    static HERE: AtomicBool = AtomicBool::new(false);
+    fn spin(_: usize) {
+        HERE.store(true, Ordering::Release);
+        while !HELD.load(Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+        cpu::without_interrupts(|| {
+            SPINS.store(true, Ordering::Release);
+            drop(LOCK.lock());
+        });
+    }
+    for _ in 0..20 {
+        [&HELD, &SPINS, &HERE].iter().for_each(|flag| flag.store(false, Ordering::Release));
+        let spinner = sched::spawn_kernel("spinning", spin, 0);
+        let spinner = spinner.map_err(|error| format!("{error:?}"))?;
+        until("the other thread runs", || HERE.load(Ordering::Acquire))?;
+        let held = LOCK.lock();
+        HELD.store(true, Ordering::Release);
+        while !SPINS.load(Ordering::Acquire) {
+            // It may be off its CPU, behind a thread that wants a flush.
+            smp::answer_flush();
+            core::hint::spin_loop();
+        }
+        smp::flush_others();
+        drop(held);
+        spinner.join();
     }
     Ok(())
 }

@@ -124,8 +124,9 @@ pub fn u1_p8_no_entry_keeps_the_flags_that_a_program_chose() -> Outcome {
             .hit(send_call, || seen(INTERRUPT))
             .and_then(|()| thread.hit(irqchip::send_nmi, || seen(NMI)));
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         let kept = user_mode::seen().iter().all(|seen| user_code::has_flags(&seen.regs));
         check!(kept, "a program's flags were not saved: {:x?}", user_mode::seen());
         Ok(())

@@ -121,6 +121,11 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
     const SYSENTER_EIP: u32 = 0x176;
     const LSTAR: u32 = 0xc000_0082;
     const CSTAR: u32 = 0xc000_0083;
+    /// Flags that `syscall` clears.
+    const FMASK: u32 = 0xc000_0084;
+    /// Trap, interrupts, direction, I/O privilege, nested task, alignment check: with one of them a program would choose how the kernel
+    /// runs. The emulator clears the direction flag whatever the mask says, so no program can show that.
+    const FLAGS_OF_A_PROGRAM: u64 = 0x4_7700;
     /// A local table of one descriptor at address 0.
     const LOCAL_TABLE: u64 = 0x0000_8200_0000_0007;
     cpu::without_interrupts(|| {
@@ -137,7 +142,7 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
             place.write_volatile(0);
             place.add(1).write_volatile(user_data);
             asm!("mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", in(reg) u32::from(USER_DATA));
-            for register in [SYSENTER_CS, SYSENTER_EIP, LSTAR, CSTAR] {
+            for register in [SYSENTER_CS, SYSENTER_EIP, LSTAR, CSTAR, FMASK] {
                 write_msr(register, 8);
             }
             CpuTables::load(cpu.arch.tables.load(Ordering::Relaxed), &cpu.local)
@@ -152,6 +157,8 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
         check!((data | extra) & 0xffff == 0, "a selector is left: {data:#x}, {extra:#x}");
         let read = |register| read_msr(register);
         check!(read(SYSENTER_CS) == 0 && read(SYSENTER_EIP) == 0, "`sysenter` leads somewhere");
+        let cleared = read(FMASK);
+        check!(cleared & FLAGS_OF_A_PROGRAM == FLAGS_OF_A_PROGRAM, "`syscall` clears {cleared:#x}");
         for register in [LSTAR, CSTAR] {
             let entry = read(register);
             let name =
