@@ -18,6 +18,7 @@ mod arch;
 mod baseline;
 mod bench;
 mod boards;
+mod bochs;
 mod catalogue;
 mod control;
 mod emulated;
