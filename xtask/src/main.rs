@@ -19,6 +19,7 @@ mod arch;
 mod baseline;
 mod bench;
 mod boards;
+mod bochs;
 mod catalogue;
 mod control;
 mod emulated;
