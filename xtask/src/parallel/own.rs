@@ -34,7 +34,7 @@ pub(super) fn stands_for(item: &str, name: &str) -> bool {
 }
 
 const LIBRARY: &str = "kstack/src/arch";
-const KERNEL: &str = "kernel/src/arch";
+const KERNEL: &str = "kernel/machine/src/arch";
 const TESTS: &str = "kernel/src/tests/arch";
 const ATTACKS: &str = "user/src/attack";
 
