@@ -204,7 +204,7 @@ pub fn s1_t10_a_thread_that_leaves_its_cpu_counts_as_on_it_until_the_next_one_ru
         EARLY.fetch_add(u32::from(!is_on_cpu), Ordering::Relaxed);
         sched::after_switch(left);
     }
-    static HOOKS: Hooks = Hooks { after_switch, ..hooks::HOOKS };
+    static HOOKS: Hooks = hooks::HOOKS.after_switch(after_switch);
     LEFT.store(0, Ordering::Relaxed);
     EARLY.store(0, Ordering::Relaxed);
     install_hooks(&HOOKS);

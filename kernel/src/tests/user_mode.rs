@@ -196,11 +196,11 @@ fn before_user(regs: &mut SavedRegs) {
     if cpu::interrupts_are_on() {
         OPEN_LOOKS.fetch_add(1, Ordering::Relaxed);
     }
-    (hooks::HOOKS.before_user)(regs);
+    hooks::before_user(regs);
 }
 
 static HOOKS: Hooks =
-    Hooks { syscall: on_syscall, user_exception: on_user_exception, before_user, ..hooks::HOOKS };
+    hooks::HOOKS.syscall(on_syscall).user_exception(on_user_exception).before_user(before_user);
 
 /// Runs `body` with our hooks in place; `syscall` is what system call 0 does. Red if a way back to user mode looks for pending work with
 /// interrupts on.
@@ -416,13 +416,10 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
         let text = if frame == handler { frame } else { format!("{frame}, then {handler}") };
         NAMES.lock().push((entry, text));
     }
-    static WITH_CONTEXT: Hooks = Hooks {
-        context: || {
-            FAULT_SP.store(cpu::stack_pointer(), Ordering::Relaxed);
-            (hooks::HOOKS.context)()
-        },
-        ..hooks::HOOKS
-    };
+    static WITH_CONTEXT: Hooks = hooks::HOOKS.context(|| {
+        FAULT_SP.store(cpu::stack_pointer(), Ordering::Relaxed);
+        (hooks::HOOKS.context)()
+    });
     *NAMES.lock() = Vec::new();
     probes::set_probe(Some(|regs| {
         note("interrupt from kernel", core::ptr::from_mut(regs) as usize);

@@ -213,10 +213,13 @@ pub(super) extern "C" fn first_return() {
         "sti",
         "mov rdi, r12",
         "call rbx",
+        "lea rdi, [rsp + 8]",
+        "call {after_function}",
         "2:",
         "add rsp, 8",
         "jmp {way_back}",
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }
@@ -366,6 +369,12 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     } else {
         super::fault::on_exception(vector as u8, regs);
     }
+}
+
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. On x86_64 the vectors that
+/// `tables::Ist::of_vector` names want the stack that it says.
+pub fn vector(number: u8) -> Addr {
+    Addr::new(VECTORS[usize::from(number)] as usize)
 }
 
 /// The first instruction of every vector.

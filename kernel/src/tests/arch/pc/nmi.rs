@@ -20,7 +20,7 @@ use machine::cpus;
 use threads::entry::probes;
 use threads::entry::softirq::{self, Softirq};
 use threads::report::backtrace;
-use threads::{cpu_stacks, sched, time};
+use threads::{sched, time};
 
 /// Red if a CPU lacks one, if two share one, if a guard is mapped, or if a size is not what its table says.
 pub fn i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes() -> Outcome {
@@ -29,7 +29,8 @@ pub fn i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes() -> Outcome
     for cpu in cpus::online() {
         for &kind in own {
             let range = stack_of_cpu(kind, cpu)?.range;
-            let pages = cpu_stacks::pages_of(kind);
+            let listed = kstack::cpu::CPU_STACKS.iter().find(|(one, _)| *one == kind);
+            let &(_, pages) = listed.ok_or("the library does not list it")?;
             check!(range.size() == ByteSize::pages(pages), "{kind} of CPU {}: {range:?}", cpu.id());
             check!(!seen.contains(&range), "CPU {} shares its {kind} stack", cpu.id());
             seen.push(range);
