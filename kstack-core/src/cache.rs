@@ -164,3 +164,26 @@ impl CpuCache {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The caller makes the CPU coherent with the last stacks of the cache, as many as a refill says: one too many is a wasted flush, one
+    /// too few a stack whose old TLB entries swallow a dirtying. A thread that was moved to another CPU refills a cache that has some.
+    #[test]
+    fn t4_a_refill_says_how_many_stacks_came_whatever_was_there() {
+        let records: [SlotRecord; 8] = core::array::from_fn(|_| SlotRecord::new());
+        let mut depot = Depot::new();
+        for slot in 1..8 {
+            depot.put(&records, SlotIndex::new(slot));
+        }
+        let mut cache = CpuCache::new(CpuId::new(0));
+        assert!(cache.is_empty());
+        assert_eq!(cache.put(SlotIndex::new(0)), Put::Kept);
+        assert!(!cache.is_empty());
+        assert_eq!(cache.refill_from(&mut depot, &records), CACHE_HALF - 1);
+        assert_eq!((cache.len(), cache.stacks()[0]), (CACHE_HALF, SlotIndex::new(0)));
+        assert_eq!(cache.refill_from(&mut depot, &records), 0);
+    }
+}

@@ -223,3 +223,21 @@ impl FreeSlots {
         self.returned.for_each(records, each);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots that were used are this node's for good: counted among those that can go, one slot would be in two nodes' hands.
+    #[test]
+    fn t6_a_node_gets_at_most_the_slots_that_were_never_used() {
+        let records: [SlotRecord; 4] = core::array::from_fn(|_| SlotRecord::new());
+        let mut free = FreeSlots::new(4);
+        assert_eq!(free.take(&records), Some(SlotIndex::new(0)));
+        assert!(free.split_off(4).is_none());
+        let other = free.split_off(3).expect("as many as there are");
+        assert_eq!((free.count(), other.never_used()), (0, 1..4));
+        assert!(free.take(&records).is_none());
+        assert!(free.split_off(0).is_some_and(|none| none.count() == 0));
+    }
+}

@@ -343,4 +343,58 @@ mod tests {
         assert_eq!(string_limit(1 << 40), 6 << 20);
         assert_eq!(string_limit(4096), 128 << 10);
     }
+
+    /// Red if the image has a byte too few, which would be another's, or an unneeded one that a program's limit pays for.
+    #[test]
+    fn p1_an_image_is_as_large_as_what_is_in_it_up_to_the_next_16_bytes() {
+        for word in [WordSize::Four, WordSize::Eight] {
+            for (arguments, variables) in [(0, 0), (0, 3), (1, 0), (3, 2), (40, 17)] {
+                for path_bytes in 0..40 {
+                    let (argv, envp) = (strings(arguments, 1), strings(variables, 5));
+                    let path = vec![b'p'; path_bytes];
+                    let image = StackImage {
+                        argv: &argv,
+                        envp: &envp,
+                        auxiliary: &[(Auxiliary::PAGESZ, 4096), (Auxiliary::ENTRY, 0x40_1000)],
+                        random: [1; 16],
+                        platform: b"i686",
+                        path: &path,
+                        word,
+                    };
+                    let with_end = |string: &Vec<u8>| string.len() + 1;
+                    // Without arguments there is an empty one: its pointer and its end.
+                    let (none, no_argument) = (vec![vec![]], arguments == 0);
+                    let argv = if no_argument { &none } else { &argv };
+                    let texts: usize = argv.iter().chain(&envp).map(with_end).sum();
+                    // The count, the pointers, two null pointers; six pairs; the zero word at the top.
+                    let words = 1 + argv.len() + 1 + envp.len() + 1 + 2 * 6 + 1;
+                    let all = words * word.bytes() + texts + path_bytes + 1 + 5 + 16;
+                    let bytes = image.layout(1 << 20).expect("within the limit").bytes();
+                    assert_eq!(
+                        bytes,
+                        all.div_ceil(16) * 16,
+                        "{arguments} {variables} {path_bytes}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn p1_a_string_may_take_32_pages_and_all_of_them_the_limit_to_the_last_byte() {
+        assert_eq!(MOST_STRING, 131_072, "MAX_ARG_STRLEN");
+        let argv = [vec![b'a'; 7]];
+        let image = StackImage {
+            argv: &argv,
+            envp: &[],
+            auxiliary: &[],
+            random: [1; 16],
+            platform: b"x",
+            path: b"/p",
+            word: WordSize::Eight,
+        };
+        // Seven bytes and two, the ends of both, and a pointer to each.
+        assert!(image.layout(7 + 2 + 2 + 16).is_ok());
+        assert_eq!(image.layout(7 + 2 + 2 + 15), Err(ExecStackError::TooManyBytes));
+    }
 }

@@ -394,4 +394,31 @@ mod tests {
         assert!(!state.in_softirq());
         assert_eq!(state.pending(), 1, "what is left is not forgotten");
     }
+
+    /// A thread that is switched away with bottom halves off, or from within a handler, takes this CPU's softirqs or its IRQ stack along.
+    #[test]
+    fn i3_i4_a_switch_is_allowed_only_in_a_thread_with_bottom_halves_on() {
+        let mut state = IrqState::new();
+        assert!(state.may_switch() && !state.bottom_halves_are_disabled());
+        state.disable_bottom_halves();
+        assert!(!state.may_switch() && state.bottom_halves_are_disabled());
+        assert!(state.is_thread_context());
+        assert!(!state.enable_bottom_halves());
+        assert!(state.may_switch() && !state.bottom_halves_are_disabled());
+        assert_eq!(state.hardirq_depth(), 0);
+        state.on_interrupt(false);
+        assert!(!state.may_switch());
+        state.on_interrupt(false);
+        assert_eq!(state.hardirq_depth(), 2);
+        assert!(!state.on_handler_done());
+        assert_eq!((state.hardirq_depth(), state.pending()), (1, 0));
+        state.raise(0);
+        state.raise(3);
+        assert_eq!(state.pending(), 0b1001);
+        assert!(state.on_handler_done());
+        state.leave_irq_stack();
+        assert!(state.in_softirq() && !state.may_switch());
+        while state.next_softirqs().is_some() {}
+        assert!(state.may_switch());
+    }
 }

@@ -108,4 +108,14 @@ mod tests {
         assert_eq!(StackKind::from_u8(0), None);
         assert_eq!(StackKind::from_u8(StackKind::ALL.len() as u8 + 1), None);
     }
+
+    /// A thread's stack taken for a CPU's would be believed to stay mapped, and read while it goes; a CPU's taken for a thread's would
+    /// end no walk reliably.
+    #[test]
+    fn n10_o5_a_thread_s_stack_belongs_to_no_cpu_and_it_alone_is_contained() {
+        for kind in StackKind::ALL {
+            assert_eq!(kind.belongs_to_cpu(), kind != StackKind::Thread, "{kind}");
+            assert_eq!(kind.is_containable(), kind == StackKind::Thread, "{kind}");
+        }
+    }
 }

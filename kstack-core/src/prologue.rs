@@ -169,10 +169,10 @@ fn state_of(meanings: impl Iterator<Item = Means> + Clone, at: usize) -> FrameSt
             Means::Returns => return InLink,
             // A call in the last place; or a branch of the body, which begins with none of the rest.
             Means::Branches => return if restored || left || number > 0 { Unknown } else { There },
-            Means::RestoresFrame | Means::RestoresAndReturns if !restored => return There,
+            Means::Leaves => {}
             // The compiler may move anything in between.
             _ if restored => {}
-            Means::Leaves => {}
+            // The body, or what restores the frame pointer.
             _ => return There,
         }
     }
@@ -183,7 +183,7 @@ fn state_of(meanings: impl Iterator<Item = Means> + Clone, at: usize) -> FrameSt
 pub mod arm64 {
     use super::{FrameState, Means, Unknown, state_of, words};
 
-    fn means(word: u32) -> Means {
+    pub(super) fn means(word: u32) -> Means {
         // Arm ARM, C4.1: branches, exceptions and system instructions have bits 28:26 = 101.
         match word {
             _ if word & 0xff80_03ff == 0x9100_03fd => Means::SetsFrame, // add x29, sp, #n (mov with n = 0)
@@ -226,7 +226,7 @@ pub mod arm64 {
 pub mod arm32 {
     use super::{FrameState, Means, Unknown, state_of, words};
 
-    fn means(word: u32) -> Means {
+    pub(super) fn means(word: u32) -> Means {
         const R11: u32 = 1 << 11;
         match word {
             0xe12f_ff1e => Means::Returns,                              // bx lr
@@ -288,7 +288,7 @@ pub mod riscv64 {
         })
     }
 
-    fn means(word: u32) -> Means {
+    pub(super) fn means(word: u32) -> Means {
         if word & 3 == 3 {
             return match word {
                 0x0000_8067 => Means::Returns, // jalr zero, ra

@@ -213,3 +213,63 @@ impl CpuLocal {
         self.canary.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static MARK: Watermark = Watermark::new();
+
+    fn with_stack() -> CpuLocal {
+        let local = CpuLocal::new(CpuId::new(3));
+        let stack = AddrRange { lowest: Addr::new(0x8000), top: Addr::new(0xc000) };
+        // What `set_thread` stores, without the register that only a CPU has.
+        local.thread.store(77, Ordering::Relaxed);
+        local.thread_line.store(stack.lowest.wrapping_add(RESERVE).get(), Ordering::Relaxed);
+        local.thread_top.store(stack.top.get(), Ordering::Relaxed);
+        local.watermark.store(core::ptr::from_ref(&MARK) as usize, Ordering::Relaxed);
+        local.canary.store(0x5a5a, Ordering::Relaxed);
+        local
+    }
+
+    /// Red if an SP on another stack is counted as the thread's depth, or one on its own is not.
+    #[test]
+    fn t13_only_an_sp_on_the_thread_s_stack_is_sampled_there() {
+        let local = with_stack();
+        for sp in [0x7fff, 0xc000, 0, usize::MAX] {
+            assert!(!local.sample_thread(Addr::new(sp)), "{sp:#x}");
+        }
+        assert_eq!(MARK.lowest_sample(), None);
+        for sp in [0xbfff, 0x9000, 0x8000] {
+            assert!(local.sample_thread(Addr::new(sp)), "{sp:#x}");
+            assert_eq!(MARK.lowest_sample(), Some(Addr::new(sp)));
+        }
+        // A block that was never given a thread has no stack.
+        assert!(!CpuLocal::new(CpuId::new(0)).sample_thread(Addr::new(0x9000)));
+    }
+
+    #[test]
+    fn t9_a_block_says_whose_it_is_and_who_runs() {
+        let local = with_stack();
+        assert_eq!((local.cpu(), local.thread(), local.canary()), (CpuId::new(3), 77, 0x5a5a));
+        assert_eq!(
+            (local.thread_lowest(), local.thread_top()),
+            (Addr::new(0x8000), Addr::new(0xc000))
+        );
+        // SAFETY: (1) nothing runs there: no interrupt comes to a block that no CPU has.
+        unsafe { local.set_irq_top(Addr::new(0x2_0000)) };
+        assert_eq!(local.irq_top(), Addr::new(0x2_0000));
+    }
+
+    /// Red if a request is lost, or taken twice.
+    #[test]
+    fn i2_a_request_for_preemption_lasts_until_it_is_taken() {
+        let local = CpuLocal::new(CpuId::new(0));
+        assert!(!local.preemption_is_asked() && !local.take_preemption_request());
+        local.ask_for_preemption();
+        local.ask_for_preemption();
+        assert!(local.preemption_is_asked());
+        assert!(local.take_preemption_request());
+        assert!(!local.preemption_is_asked() && !local.take_preemption_request());
+    }
+}

@@ -213,6 +213,10 @@ mod tests {
             read("@list t4_reuse boot=own\r\n"),
             Message::List { name: "t4_reuse".into(), boot: Boot::Own }
         );
+        for (word, boot) in [("shared", Boot::Shared), ("counted", Boot::Counted)] {
+            let line = format!("@list a boot={word}");
+            assert_eq!(read(&line), Message::List { name: "a".into(), boot });
+        }
         assert_eq!(read("@test start a"), Message::Start("a".into()));
         assert_eq!(read("@test pass a"), Message::Pass("a".into()));
         assert_eq!(
@@ -272,7 +276,8 @@ mod tests {
             "@test pass a@test fail a: no",
             "@test start a@end",
         ] {
-            assert!(parse(line).is_err(), "{line}");
+            let error = parse(line).unwrap_err().to_string();
+            assert_eq!(error, format!("unreadable control line: {line}"));
         }
     }
 

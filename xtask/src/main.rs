@@ -1,14 +1,15 @@
-//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench and lint.
+//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench, mutants and lint.
 //!
 //! ```text
-//!   cargo xtask run|test|fuzz|bench|lint
+//!   cargo xtask run|test|fuzz|bench|mutants|lint
 //!        │
 //!        ├─ setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox)
 //!        ├─ kernel      the reference kernel is built for its bare-metal target
 //!        ├─ image       and put into the form in which its machine wants it
 //!        ├─ initramfs   a cpio archive: busybox, symbols, the program to run
 //!        ├─ qemu        one boot: console in a log or on the terminal, control channel read line by line
-//!        └─ test/bench  what the lines mean: tests, the conformance matrix, figures
+//!        ├─ test/bench  what the lines mean: tests, the conformance matrix, figures
+//!        └─ mutants     which small bugs the tests on this machine would not notice
 //! ```
 //!
 //! Every command starts by calling set-up, which takes well under a second once all is there, and
@@ -32,6 +33,7 @@ mod instructions;
 mod kernel;
 mod lint;
 mod matrix;
+mod mutants;
 mod parallel;
 mod pool;
 mod progress;
@@ -89,6 +91,10 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
     Bench(bench::Options),
+    /// Plant small bugs in what the host can test, one at a time: each must be noticed, or accepted with a reason.
+    ///
+    /// Takes an hour or more. It builds cargo-mutants in the user's cache, once, and says so first. Logs: target/kstack-mutants/.
+    Mutants(mutants::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
     Lint {
         /// The architecture whose kernel to check; all of them without this.
@@ -110,6 +116,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
+        Command::Mutants(options) => mutants::command(&options),
         Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };
     match result {

@@ -296,3 +296,11 @@ fn t5_a_page_that_a_body_cannot_have_is_in_no_set_and_makes_all_of_it_dirty() {
     }
     assert!(DirtyPages::NONE.is_empty());
 }
+
+/// Taken out again by being named twice, a page that was written would not be erased.
+#[test]
+fn t5_n2_a_page_that_is_named_twice_stays_in_the_set() {
+    let two = DirtyPages::from_bits(0b110);
+    assert_eq!(two.with(1), two);
+    assert_eq!(two.or(DirtyPages::from_bits(0b011)).bits(), 0b111);
+}

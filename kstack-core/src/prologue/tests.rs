@@ -4,6 +4,8 @@ use super::FrameState::{self, InLink, OnStack, There, Unknown};
 use super::{arm32, arm64, riscv64, x86};
 use std::vec::Vec;
 
+mod meanings;
+
 /// Instructions with the state before each.
 fn check(
     what: &str,
@@ -93,6 +95,58 @@ fn b2_code_of_pcs_tells_where_the_return_address_is() {
     );
     assert!(x86::keeps_frames(&late));
     assert!(!x86::keeps_frames(&[]) && x86::state(&[], 0) == Unknown);
+}
+
+/// Red if an instruction that leaves the function is not known, or if the byte of a pop somewhere far off makes all of a body doubtful.
+#[test]
+fn b2_code_of_pcs_behind_a_pop_is_doubted_where_it_may_be_on_its_way_out() {
+    const BODY: usize = 4;
+    let state = |tail: &[u8], at: usize| {
+        let mut code = std::vec![0x55, 0x48, 0x89, 0xe5];
+        code.extend(tail);
+        x86::state(&code, BODY + at)
+    };
+    let nops = [0x90; 40];
+    // Jumps as calls in the last place: short, through a register, through one of the upper registers, conditional.
+    for jump in [
+        &[0xeb, 0x10][..],
+        &[0xff, 0xe0],
+        &[0x41, 0xff, 0xe3],
+        &[0x75, 0x10],
+        &[0x0f, 0x85, 1, 0, 0, 0],
+    ] {
+        let right_behind = [&[0x5d], jump, &nops[..]].concat();
+        assert_eq!(state(&right_behind, 1), Unknown, "{jump:x?}");
+        assert_eq!(state(&right_behind, 0), There, "{jump:x?}");
+        // Of the body.
+        let later = [&[0x5d, 0x90], jump, &nops[..]].concat();
+        assert_eq!(state(&later, 2), There, "{jump:x?}");
+        let without = [jump, &nops[..]].concat();
+        assert_eq!(state(&without, 0), There, "{jump:x?}");
+    }
+    assert_eq!(state(&[&[0x5d], &nops[..]].concat(), 1), There);
+    // A return up to 23 bytes behind the pop, or a long jump.
+    for over in [0xc3, 0xe9] {
+        let way_out = |between: usize| [&[0x5d], &nops[..between], &[over, 0, 0, 0, 0]].concat();
+        assert_eq!(state(&way_out(22), 1), Unknown);
+        assert_eq!(state(&way_out(22), 22), Unknown);
+        assert_eq!(state(&way_out(23), 1), There);
+        assert_eq!(state(&way_out(30), 25), There);
+    }
+}
+
+/// Red if a frame that is made behind a branch is taken for one that is made first: behind a return nothing is known of it.
+#[test]
+fn b2_code_of_pcs_makes_its_frame_at_the_start_or_behind_the_mark_for_indirect_calls() {
+    let behind_a_return = |before: &[u8]| {
+        let code =
+            [before, &[0x55, 0x48, 0x89, 0xe5, 0x90, 0xc3, 0x90, 0x90], &[0x90; 40]].concat();
+        x86::state(&code, before.len() + 6)
+    };
+    assert_eq!(behind_a_return(&[]), There);
+    assert_eq!(behind_a_return(&[0xf3, 0x0f, 0x1e, 0xfa]), There);
+    assert_eq!(behind_a_return(&[0x85, 0xff, 0x74, 0x05]), Unknown);
+    assert_eq!(behind_a_return(&[0xf3, 0x0f, 0x1e, 0xfa, 0x85, 0xff, 0x74, 0x05]), Unknown);
 }
 
 fn word(word: u32) -> [u8; 4] {

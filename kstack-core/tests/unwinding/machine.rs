@@ -86,14 +86,19 @@ impl StackLookup for Machine {
 
 impl Machine {
     pub(crate) fn with(stacks: &[(StackKind, usize)]) -> Self {
+        Self::of_words(64, stacks)
+    }
+
+    /// The same with stacks of so many words.
+    pub(crate) fn of_words(words: usize, stacks: &[(StackKind, usize)]) -> Self {
         let stack = |&(kind, lowest): &(StackKind, usize)| Stack {
             id: StackId {
                 kind,
                 cpu: Some(CpuId::new(0)),
                 owner: 7,
-                range: AddrRange::sized(Addr::new(lowest), ByteSize::new(64 * WORD)),
+                range: AddrRange::sized(Addr::new(lowest), ByteSize::new(words * WORD)),
             },
-            words: vec![0; 64],
+            words: vec![0; words],
             kept: true,
         };
         Self(stacks.iter().map(stack).collect())

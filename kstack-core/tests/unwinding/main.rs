@@ -1,5 +1,6 @@
 //! The unwinder over stacks that are arrays: seams, boundaries, and arbitrary memory.
 
+mod limits;
 mod machine;
 
 use kstack_core::addr::Addr;

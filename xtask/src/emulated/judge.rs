@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn the_test_without_a_verdict_is_the_one_that_is_shown() {
+        let mut record = Record::default();
+        assert_eq!(record.running(), None);
+        record.hear("@test start a");
+        assert_eq!(record.running(), Some("a"));
+        record.hear("@test pass a");
+        assert_eq!(record.running(), None);
+    }
+
+    #[test]
     fn the_test_that_takes_the_machine_down_fails_and_the_rest_is_tried_again() {
         for end in
             [End::Reset, End::Timeout, End::Panic, End::Report, End::Signal(9), End::Status(1)]
@@ -266,6 +276,16 @@ mod tests {
         let judged = judged(&["@test start a", "@test pass a", "@end"], End::Orderly, &["a", "b"]);
         assert_eq!(failures(&judged), ["b"]);
         assert!(judged.rest.is_empty());
+    }
+
+    #[test]
+    fn a_test_that_ends_without_a_verdict_has_not_taken_the_machine_down() {
+        let failure = |lines: &[&str], end| {
+            judged(lines, end, &["a"]).verdicts.remove(0).failure.expect("it failed")
+        };
+        let open = ["@test start a", "@end"];
+        assert_eq!(failure(&open, End::Orderly), "ended without a verdict");
+        assert!(failure(&open[..1], End::Panic).starts_with("took the machine down: "));
     }
 
     #[test]

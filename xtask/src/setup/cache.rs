@@ -4,8 +4,9 @@
 //!   <cache>/                  KSTACK_CACHE, or kstack below XDG_CACHE_HOME or ~/.cache
 //!       lock                  held while something is made
 //!       packages/<name>-<key>/  packages of the pinned release, unpacked       ┐
-//!       sysroot/<key>/          core and alloc for a bare-metal target         ├ items
-//!       busybox/<arch>-<key>/   the static busybox of an architecture          ┘
+//!       sysroot/<key>/          core and alloc for a bare-metal target         │ items
+//!       busybox/<arch>-<key>/   the static busybox of an architecture          │
+//!       programs/<name>-<version>/  cargo-mutants, built from its source       ┘
 //!       apt/<arch>/           the package manager's lists and downloads
 //!       tried/<key>           an empty file per linker and target that fit together
 //! ```

@@ -13,6 +13,7 @@
 mod archive;
 mod cache;
 mod linker;
+mod mutants;
 mod packages;
 mod sysroot;
 pub(crate) mod toolchain;
@@ -31,6 +32,7 @@ use crate::{progress, workspace};
 use archive::Archive;
 use cache::{Lock, State};
 pub(crate) use linker::Linker;
+pub(crate) use mutants::mutants;
 use toolchain::Found;
 pub(crate) use toolchain::Toolchain;
 pub(crate) use tools::emulator;

@@ -1,0 +1,136 @@
+//! How far a walk goes at most, and what it says where rules or lookup know nothing of the code.
+
+use super::machine::*;
+use super::{IRQ, THREAD};
+use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::kind::StackKind;
+use kstack_core::stacks::{StackId, StackLookup};
+use kstack_core::unwind::{Backtrace, End, FrameRules, MOST_FRAMES, SavedRegs, Step, Unwinder};
+
+/// Words of a stack that holds more frames than a walk sees.
+const MANY: usize = 4 * MOST_FRAMES + 64;
+
+/// A frame pointer chain that damage has made very long must end in a bounded time: it is walked in NMIs. Red if frames, or saved
+/// registers, are not counted.
+#[test]
+fn b2_a_walk_sees_at_most_512_frames_of_either_sort() {
+    let saved = THREAD + (MANY - 4) * WORD;
+    let walk_frames = |count: usize| {
+        let mut machine = Machine::of_words(MANY, &[(StackKind::Thread, THREAD)]);
+        for i in 0..count {
+            let at = |i: usize| THREAD + 2 * i * WORD;
+            machine.frame(at(i), if i + 1 == count { saved | 1 } else { at(i + 1) }, 0xa4);
+        }
+        let steps = machine.walk(THREAD);
+        (callers(&steps).len(), end(&steps))
+    };
+    // The registers at the top count as one.
+    assert_eq!(walk_frames(MOST_FRAMES - 1), (MOST_FRAMES - 1, End::Reliable));
+    assert_eq!(walk_frames(MOST_FRAMES), (MOST_FRAMES, End::TooLong));
+    assert_eq!(walk_frames(MOST_FRAMES + 9), (MOST_FRAMES, End::TooLong));
+
+    let mut machine = Machine::of_words(MANY, &[(StackKind::Thread, THREAD)]);
+    let at = |i: usize| THREAD + 4 * i * WORD;
+    for i in 0..MOST_FRAMES + 9 {
+        machine.regs(at(i), 0xa4, THREAD, at(i + 1) | 1, false);
+    }
+    let steps = machine.walk(THREAD | 1);
+    assert_eq!((callers(&steps).len(), end(&steps)), (MOST_FRAMES, End::TooLong));
+}
+
+#[test]
+fn b2_a_walk_says_which_stack_it_is_on() {
+    let mut machine = Machine::with(&[(StackKind::Irq, IRQ), (StackKind::Thread, THREAD)]);
+    machine.frame(IRQ, THREAD, 0xb4);
+    machine.frame(THREAD, (THREAD + 60 * WORD) | 1, 0xa4);
+    let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(IRQ));
+    let kind = |stack: Option<StackId>| stack.map(|stack| stack.kind);
+    assert_eq!(kind(unwinder.stack()), None);
+    unwinder.step::<Rules>();
+    assert_eq!(kind(unwinder.stack()), Some(StackKind::Irq));
+    assert!(matches!(unwinder.step::<Rules>(), Step::Seam { .. }));
+    assert_eq!(kind(unwinder.stack()), Some(StackKind::Thread));
+}
+
+/// Rules of an architecture that reads no code.
+struct NoCode;
+
+impl FrameRules for NoCode {
+    fn saved_regs_at(fp: Addr) -> Option<Addr> {
+        Rules::saved_regs_at(fp)
+    }
+
+    const SAVED_REGS: ByteSize = Rules::SAVED_REGS;
+
+    fn read_saved_regs(
+        at: Addr,
+        read: &mut impl FnMut(Addr) -> Option<usize>,
+    ) -> Option<SavedRegs> {
+        Rules::read_saved_regs(at, read)
+    }
+}
+
+/// A lookup that knows no code, and of stacks that all stay.
+struct StacksOnly(Machine);
+
+impl StackLookup for StacksOnly {
+    fn stack_at(&self, addr: Addr) -> Option<StackId> {
+        self.0.stack_at(addr)
+    }
+}
+
+/// Reliable is earned: whoever does not say what code does, vouches for no caller.
+#[test]
+fn b2_what_is_not_said_of_code_makes_a_backtrace_doubtful() {
+    fn ends<F: FrameRules>(
+        lookup: &impl StackLookup,
+        machine: &Machine,
+        from: Option<usize>,
+    ) -> End {
+        let read = |at| machine.read(at);
+        let mut unwinder = match from {
+            None => Unwinder::new(lookup, read, Addr::new(THREAD)),
+            Some(pc) => {
+                let (pc, sp, fp) = (Addr::new(pc), Addr::new(THREAD), Addr::new(THREAD + 4 * WORD));
+                let regs = SavedRegs { pc, sp, fp, link: None, from_user: false };
+                Unwinder::from_regs(lookup, read, regs)
+            }
+        };
+        let mut steps = Backtrace::<8>::empty();
+        steps.collect::<F, _, _>(&mut unwinder);
+        steps.end().expect("an end")
+    }
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+    machine.frame(THREAD, THREAD + 4 * WORD, 0xa4);
+    machine.frame(THREAD + 4 * WORD, (THREAD + 60 * WORD) | 1, 0xb4);
+    let (frame, innermost) =
+        (End::FrameMayBeMissing(Addr::new(0xa4)), End::InnermostMayBeMissing(Addr::new(0xa5)));
+    assert_eq!(ends::<Rules>(&machine, &machine, None), End::Reliable);
+    assert_eq!(ends::<Rules>(&machine, &machine, Some(0xa5)), End::Reliable);
+    assert_eq!(ends::<NoCode>(&machine, &machine, None), frame);
+    assert_eq!(ends::<NoCode>(&machine, &machine, Some(0xa5)), innermost);
+    let lookup = StacksOnly(machine);
+    assert_eq!(ends::<Rules>(&lookup, &lookup.0, None), frame);
+    assert_eq!(ends::<Rules>(&lookup, &lookup.0, Some(0xa5)), innermost);
+}
+
+/// Tools show a walk that reached the outermost frame as complete from there inwards; no other end says that.
+#[test]
+fn b2_only_three_ends_are_at_the_outermost_frame() {
+    let at = Addr::new(0x40);
+    for end in [End::Reliable, End::InnermostMayBeMissing(at), End::FrameMayBeMissing(at)] {
+        assert!(end.is_outermost(), "{end:?}");
+    }
+    for end in [
+        End::NotKept(at),
+        End::NotAnEntry(at),
+        End::Misaligned(at),
+        End::UnknownStack(at),
+        End::NotOutwards(at),
+        End::StackTwice(at),
+        End::Unreadable(at),
+        End::TooLong,
+    ] {
+        assert!(!end.is_outermost(), "{end:?}");
+    }
+}
