@@ -4,7 +4,7 @@
 use crate::arch::{cpu_tables, paging};
 use crate::cpus::Cpu;
 use crate::sched;
-use crate::stacks::{self, OwnedStack};
+use crate::stacks::{self, OwnedStack, StackError};
 use core::sync::atomic::Ordering;
 use kstack_core::addr::{AddrRange, CpuId};
 use kstack_core::kind::StackKind;
@@ -14,9 +14,13 @@ pub fn pages_of(kind: StackKind) -> usize {
     cpu_tables::pages_of(kind).unwrap_or(stacks::arena().geometry().body().in_pages())
 }
 
+fn acquire(kind: StackKind, cpu: CpuId) -> Result<OwnedStack, StackError> {
+    // SAFETY: (1) neither `make` nor an idle thread lets go of one.
+    unsafe { stacks::all_stacks().acquire_for_cpu(kind, cpu, u8::try_from(pages_of(kind)).ok()) }
+}
+
 fn make(kind: StackKind, cpu: CpuId) -> AddrRange {
-    let stack =
-        OwnedStack::acquire_for_cpu(kind, cpu, pages_of(kind)).expect("memory for a CPU's stacks");
+    let stack = acquire(kind, cpu).expect("memory for a CPU's stacks");
     let range = stack.range();
     // It belongs to the CPU for ever.
     core::mem::forget(stack);
@@ -28,8 +32,7 @@ pub fn prepare(cpu: &'static Cpu) -> AddrRange {
     // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
     unsafe { cpu.local.set_irq_top(make(StackKind::Irq, cpu.id()).top) };
     cpu_tables::prepare(cpu, make);
-    let stack = OwnedStack::acquire_for_cpu(StackKind::Idle, cpu.id(), pages_of(StackKind::Idle))
-        .expect("memory for a CPU's idle stack");
+    let stack = acquire(StackKind::Idle, cpu.id()).expect("memory for a CPU's idle stack");
     let range = stack.range();
     sched::adopt_idle(stack, cpu);
     range

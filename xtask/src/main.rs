@@ -46,6 +46,12 @@ mod tidy;
 mod user;
 mod workspace;
 
+/// A module of the kernel that needs nothing of it: its tests run on the host.
+#[cfg(test)]
+#[path = "../../kernel/src/process/exec_image.rs"]
+#[expect(dead_code, reason = "the kernel uses what the tests do not")]
+mod exec_image;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

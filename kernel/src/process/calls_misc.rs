@@ -5,13 +5,13 @@ use super::error::{Errno, SysResult};
 use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
 use super::{Process, current, files, life, table};
 use crate::memory::fallible;
+use crate::process::exec_image::WordSize;
 use crate::sched::{self, WaitQueue};
 use crate::sync::SpinLock;
 use crate::{cpus, memory, time};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use kstack_core::exec::WordSize;
 
 pub(super) fn wait4(which: i64, status: u64, options: u64) -> SysResult {
     const NO_HANG: u64 = 1;

@@ -11,13 +11,13 @@ use super::error::Errno;
 use super::memory::Memory;
 use crate::arch::paging::Access;
 use crate::memory::fallible;
+use crate::process::exec_image::{self, Auxiliary, StackImage, WordSize};
 use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::SegmentTable;
-use kstack_core::exec::{self, Auxiliary, StackImage, WordSize};
 
 /// A program ready to start.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub(crate) fn load<S: AsRef<[u8]>>(
         path,
         word: abi::WORD,
     };
-    let limit = exec::string_limit(super::memory::STACK_LIMIT);
+    let limit = exec_image::string_limit(super::memory::STACK_LIMIT);
     let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(layout.bytes()).map_err(|_| Errno::ENOMEM)?;

@@ -188,7 +188,7 @@ fn create_numbered(
     process: Option<(Arc<Process>, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
+    let stack = stacks::acquire_thread(id).map_err(SpawnError::Stack)?;
     if !heap::TASKS.reserve() {
         return Err(SpawnError::NoTask);
     }

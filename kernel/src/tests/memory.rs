@@ -9,15 +9,15 @@ use crate::memory::{ARENA, direct, frames, stack_pages};
 use crate::process::sorted::{Item, Sorted};
 use crate::process::{self, run_captured};
 use crate::sched;
-use crate::stacks::{self, OwnedStack};
+use crate::stacks;
 use crate::sync::SpinLock;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use kstack::Backing;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::depot::Depot;
-use kstack_core::pool::Backing;
 
 /// Runs one part of the program that tries an address space; afterwards every frame is free again.
 fn part(name: &str) -> Outcome {
@@ -190,7 +190,7 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
     let page = Addr::new(top - (4 << 20));
     let at = page.get();
     let range = AddrRange::sized(page, ByteSize::pages(1));
-    let mut pages = stack_pages::StackPages;
+    let pages = stack_pages::StackPages;
     for round in 0..12 {
         pages.map_page(page).map_err(|_| "no frame")?;
         // SAFETY: (1) the page was just mapped, and nothing else uses it.
@@ -239,7 +239,7 @@ pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
     };
     let (charged, live) = (stack_pages::charged_bytes(), sum());
     check!(charged == live, "{charged} bytes are charged, {live} live");
-    let one = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
+    let one = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let more = stack_pages::charged_bytes() - charged;
     check!(more == one.range().size().get() && sum() == live + more, "{more} for one more");
     let path = "/proc/meminfo";
@@ -324,7 +324,7 @@ pub fn u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_shou
 /// Red when the depot's periods never end: it would want for good what it wanted at first.
 pub fn t4_the_depot_learns_how_many_stacks_are_wanted() -> Outcome {
     until("the depot wants more than at first", || {
-        let held: Vec<_> = (0..80).map_while(|_| OwnedStack::acquire_thread(0).ok()).collect();
+        let held: Vec<_> = (0..80).map_while(|_| stacks::acquire_thread(0).ok()).collect();
         drop(held);
         stacks::depot_counts().1 > Depot::FIRST_TARGET
     })

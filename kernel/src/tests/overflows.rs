@@ -243,7 +243,7 @@ fn touch(offset: isize, write: bool) -> Outcome {
 pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Outcome {
     let geometry = crate::stacks::arena().geometry();
     let others: Result<alloc::vec::Vec<_>, _> =
-        (1..20).map(crate::stacks::OwnedStack::acquire_thread).collect();
+        (1..20).map(crate::stacks::acquire_thread).collect();
     let others = others.map_err(|e| format!("{e:?}"))?;
     let pattern = |range: kstack_core::addr::AddrRange| {
         // SAFETY: (1) the stack is ours alone and mapped.

@@ -3,11 +3,11 @@
 use super::support::{make_arena_tables, settled_frames};
 use super::{Outcome, check};
 use crate::memory::frames;
+use crate::process::exec_image::WordSize;
 use crate::process::{self, run_captured};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use kstack_core::exec::WordSize;
 
 /// What a program says, and its status.
 fn run(path: &str, argv: &[&[u8]]) -> Result<(i32, String), String> {

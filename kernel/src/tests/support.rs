@@ -7,7 +7,6 @@ use crate::arch::paging;
 use crate::arch::regs::SavedRegs;
 use crate::cpus::{self, Cpu};
 use crate::memory::{IMAGE, direct, frames, heap};
-use crate::stacks::OwnedStack;
 use crate::sync::SpinLock;
 use crate::{interrupts, process, sched, time};
 use alloc::format;
@@ -65,7 +64,7 @@ pub fn make_arena_tables() -> Outcome {
 
 /// The same for so many stacks.
 pub fn make_arena_tables_for(stacks: usize) -> Outcome {
-    let one = |_| OwnedStack::acquire_thread(sched::current().id());
+    let one = |_| crate::stacks::acquire_thread(sched::current().id());
     let stacks: Result<Vec<_>, _> = (0..stacks).map(one).collect();
     stacks.map(drop).map_err(|error| alloc::format!("{error:?}"))
 }

@@ -9,7 +9,7 @@ use crate::arch::{cpu, irqchip, paging};
 use crate::cpus;
 use crate::interrupts;
 use crate::sched::{self, Thread, WaitQueue};
-use crate::stacks::{self, OwnedStack};
+use crate::stacks;
 use crate::sync::SpinLock;
 use alloc::format;
 use alloc::sync::Arc;
@@ -240,7 +240,7 @@ extern "C" fn never_called(_: usize) {}
 
 /// The frames are read from memory before anything runs on them.
 pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument() -> Outcome {
-    let stack = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
+    let stack = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
     let regs_at = first_frame::user_regs_at(range);
     let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
@@ -390,7 +390,7 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
     check!(spaces.len() == 3, "no memory for three address spaces");
     VISITS.store(0, Ordering::Relaxed);
     // More than fit into the caches, so that some are mapped now.
-    let stacks: Result<Vec<_>, _> = (0..40).map(OwnedStack::acquire_thread).collect();
+    let stacks: Result<Vec<_>, _> = (0..40).map(stacks::acquire_thread).collect();
     let stacks = stacks.map_err(|error| format!("{error:?}"))?;
     let mut outcome = Ok(());
     for stack in &stacks {

@@ -10,9 +10,9 @@ use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
 use crate::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
 use crate::process::calls_misc;
 use crate::process::error::Errno;
+use crate::process::exec_image::WordSize;
 use crate::process::syscall::get;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
-use kstack_core::exec::{Auxiliary, WordSize};
 
 pub(crate) use super::narrow::{
     RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,
@@ -232,9 +232,12 @@ pub(crate) fn hardware() -> u64 {
     core::arch::x86::__cpuid(1).edx.into()
 }
 
+/// The key of the auxiliary vector under which a program finds the page of `sysenter`.
+const AT_SYSINFO: u64 = 32;
+
 /// Entries of the auxiliary vector that only this machine has: where the code is that does a system call, by the faster
 /// instruction. Debian's static programs do without and use the gate.
-pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[(Auxiliary::SYSINFO, SYSENTER_PAGE)];
+pub(crate) const OWN_AUXILIARY: &[(u64, u64)] = &[(AT_SYSINFO, SYSENTER_PAGE)];
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub(crate) const USER_TOP: u64 = SYSENTER_PAGE;

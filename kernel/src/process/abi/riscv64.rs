@@ -7,7 +7,7 @@
 
 use super::{Call, generic};
 use crate::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
-use kstack_core::exec::WordSize;
+use crate::process::exec_image::WordSize;
 
 pub(crate) use super::generic::{encode_stat, thread_local};
 pub(crate) use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};

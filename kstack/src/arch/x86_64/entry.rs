@@ -27,7 +27,7 @@
 //!    faults *in the kernel, on the user's stack* on Intel CPUs.
 
 use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{RESERVE, nmi, switch, tables};
+use crate::arch::current::{RESERVE, nmi, tables};
 use crate::local::CpuLocal;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
@@ -148,6 +148,9 @@ extern "C" fn common() {
         "mov rsp, gs:[{irq_top}]",
         "call {on_no_room}",
         "ud2",
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_common_end,
         ALIGNMENT_CHECK = const ALIGNMENT_CHECK,
         NO_FLAGS = const NO_FLAGS,
         cs = const offset_of!(SavedRegs, cs),
@@ -284,6 +287,8 @@ pub(super) extern "C" fn syscall_entry() {
 }
 
 unsafe extern "C" {
+    /// The byte behind the last of [`common`].
+    fn kstack_common_end();
     /// The byte behind the last of [`syscall_entry`].
     pub(super) fn kstack_syscall_entry_end();
 }
@@ -336,16 +341,13 @@ pub(super) fn enable_syscall() {
     }
 }
 
-/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. The switch, in the same section, is
-/// none of them.
+/// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes, if there is one.
+const LAST_PUSH: usize = 2;
+
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those of a stub that can fail are its pushes.
 pub(super) fn is_on_way_in(pc: Addr) -> bool {
-    unsafe extern "C" {
-        // The linker script's: the code of the section that everything here is in.
-        safe static kstack_entry_lowest: u8;
-        safe static kstack_entry_top: u8;
-    }
-    let section = &raw const kstack_entry_lowest as usize..&raw const kstack_entry_top as usize;
-    section.contains(&pc.get()) && !switch::is_switch(pc)
+    (common as *const () as usize..kstack_common_end as *const () as usize).contains(&pc.get())
+        || VECTORS.iter().any(|&stub| pc.get().wrapping_sub(stub as usize) <= LAST_PUSH)
 }
 
 /// All interrupts and exceptions that do not have a stack of their own arrive here.

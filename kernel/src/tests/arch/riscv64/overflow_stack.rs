@@ -99,7 +99,7 @@ pub fn i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_thr
     extern "C" fn visit(_: usize, _: usize) {
         breakpoint();
     }
-    let stack = OwnedStack::acquire_thread(sched::current().id()).map_err(|e| format!("{e:?}"))?;
+    let stack = stacks::acquire_thread(sched::current().id()).map_err(|e| format!("{e:?}"))?;
     let range = stack.range();
     interrupts::set_breakpoint_probe(Some(|regs| {
         SAVED.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
