@@ -267,7 +267,7 @@ impl Boot<'_> {
 
 /// A program's command, tied to our life where the machine has the tool for it: without that, a
 /// killed xtask would leave an emulator behind.
-fn tied(program: &Path) -> Command {
+pub(crate) fn tied(program: &Path) -> Command {
     let tied = ["--pdeathsig", "KILL"];
     let works = Command::new("setpriv").args(tied).arg("true").stderr(Stdio::null()).status();
     if works.is_ok_and(|status| status.success()) {
