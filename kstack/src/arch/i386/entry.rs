@@ -356,11 +356,14 @@ pub(super) extern "C" fn first_return() {
         // In place of the argument before.
         "mov [esp], edi",
         "call ebx",
+        "mov [esp], esi",
+        "call {after_function}",
         "2:",
         "mov esp, esi",
         "jmp {way_back}",
         word = const WORD,
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }

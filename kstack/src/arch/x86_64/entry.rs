@@ -204,10 +204,13 @@ pub(super) extern "C" fn first_return() {
         "sti",
         "mov rdi, r12",
         "call rbx",
+        "lea rdi, [rsp + 8]",
+        "call {after_function}",
         "2:",
         "add rsp, 8",
         "jmp {way_back}",
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }
