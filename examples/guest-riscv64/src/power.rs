@@ -1,6 +1,7 @@
 //! Ending the machine, with a status, through the `virt` machine's test device.
 
 use crate::boot::PHYSICAL;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Everything was as it should be.
 pub const SUCCESS: u32 = 33;
@@ -16,4 +17,16 @@ pub fn off(status: u32) -> ! {
     loop {
         riscv::asm::wfi();
     }
+}
+
+static PANIC_IS_EXPECTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on a panic is what is to come.
+pub fn expect_panic() {
+    PANIC_IS_EXPECTED.store(true, Ordering::Relaxed);
+}
+
+/// Ends the machine after a panic.
+pub fn after_panic() -> ! {
+    off(if PANIC_IS_EXPECTED.load(Ordering::Relaxed) { SUCCESS } else { PANIC })
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 /// A task's stack and registers.
 pub trait Context: Sized + Send {
     /// A new one, on which `run` is called with interrupts on; it does not return.
-    fn new(number: usize, run: fn() -> !) -> Self;
+    fn new(number: usize, run: extern "C" fn(usize)) -> Self;
 
     /// Leaves `from`, continues `to`; returns when something switches back.
     ///
@@ -37,7 +37,7 @@ impl<C: Context> Tasks<C> {
     }
 
     /// Makes a task; `run` calls [`Tasks::run`].
-    pub fn spawn(&self, run: fn() -> !, body: fn()) -> usize {
+    pub fn spawn(&self, run: extern "C" fn(usize), body: fn()) -> usize {
         let number = self.0.lock().0.len();
         let context = C::new(number, run);
         self.0.lock().0.push(Box::new(Task { context, body, ended: false }));

@@ -1,6 +1,6 @@
 //! The timer, through the SBI; and, for programs without a better one, a trap handler of this kernel's own.
 
-use crate::{power, println};
+use crate::{lock::Lock, power, println};
 use core::sync::atomic::{AtomicU64, Ordering};
 use riscv::register::{sepc, sie, stval, stvec, time};
 
@@ -10,6 +10,12 @@ pub const CAUSE: usize = 5;
 const PERIOD: u64 = 100_000;
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
+static ON_TICK: Lock<fn()> = Lock::new(|| {});
+
+/// What else is to be done at each tick.
+pub fn on_tick(what: fn()) {
+    *ON_TICK.lock() = what;
+}
 
 /// Ticks since the start.
 pub fn ticks() -> u64 {
@@ -27,6 +33,8 @@ pub fn start() {
 pub fn tick() {
     TICKS.fetch_add(1, Ordering::Relaxed);
     sbi_rt::set_timer(time::read64() + PERIOD);
+    let what = *ON_TICK.lock();
+    what();
 }
 
 /// Points the hart at this kernel's own trap handler.

@@ -1,5 +1,6 @@
 //! Leaving the emulator: QEMU's `isa-debug-exit` at port 0xf4 ends it with the status `2 * code + 1`.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use x86_64::instructions::{hlt, interrupts, port::Port};
 
 /// How it went.
@@ -22,4 +23,16 @@ pub fn with(code: Code) -> ! {
         interrupts::disable();
         hlt();
     }
+}
+
+static PANIC_IS_EXPECTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on a panic is what is to come.
+pub fn expect_panic() {
+    PANIC_IS_EXPECTED.store(true, Ordering::Relaxed);
+}
+
+/// Ends the emulator after a panic.
+pub fn after_panic() -> ! {
+    with(if PANIC_IS_EXPECTED.load(Ordering::Relaxed) { Code::Success } else { Code::Panic })
 }

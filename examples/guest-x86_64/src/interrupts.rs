@@ -5,7 +5,11 @@ use core::arch::naked_asm;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use pic8259::ChainedPics;
 use spin::Lazy;
-use x86_64::instructions::{port::Port, segmentation::{CS, SS, Segment}, tables::load_tss};
+use x86_64::instructions::{
+    port::Port,
+    segmentation::{CS, SS, Segment},
+    tables::load_tss,
+};
 use x86_64::registers::control::Cr2;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::idt::InterruptDescriptorTable;
@@ -156,6 +160,11 @@ extern "C" fn page_fault(frame: &Frame) -> ! {
 }
 
 extern "C" fn double_fault(frame: &Frame) -> ! {
-    println!("double fault: CR2 {:#x}, RIP {:#x}, RSP {:#x}", Cr2::read_raw(), frame.rip, frame.rsp);
+    println!(
+        "double fault: CR2 {:#x}, RIP {:#x}, RSP {:#x}",
+        Cr2::read_raw(),
+        frame.rip,
+        frame.rsp
+    );
     exit::with(exit::Code::Exception)
 }

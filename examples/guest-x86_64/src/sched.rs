@@ -10,7 +10,7 @@ use x86_64::instructions::interrupts;
 /// A task's stack and registers.
 pub trait Context: Sized + Send {
     /// A new one: `run` is called on its stack, with interrupts on, and does not return.
-    fn new(task: u64, run: fn() -> !) -> Self;
+    fn new(task: u64, run: extern "C" fn(usize)) -> Self;
 
     /// Leaves `from`, continues `to`; returns when something switches back.
     ///
@@ -48,7 +48,7 @@ impl<C: Context> Scheduler<C> {
     }
 
     /// Makes a task that runs `body`; `run` is where every task of this scheduler starts: it calls [`Scheduler::run`].
-    pub fn spawn(&self, run: fn() -> !, body: fn()) -> u64 {
+    pub fn spawn(&self, run: extern "C" fn(usize), body: fn()) -> u64 {
         let mut state = self.0.lock();
         state.spawned += 1;
         let number = state.spawned;
@@ -75,8 +75,9 @@ impl<C: Context> Scheduler<C> {
         }
     }
 
-    /// The body of the running task; then its end.
+    /// The body of the running task, which runs for the first time; then its end.
     pub fn run(&self) -> ! {
+        self.bury();
         let body = self.0.lock().running.as_ref().and_then(|task| task.body);
         body.expect("a task has a body")();
         self.exit()
@@ -117,7 +118,7 @@ impl<C: Context> Scheduler<C> {
     }
 
     /// Frees the task that ended last, on another's stack.
-    pub fn bury(&self) {
+    fn bury(&self) {
         let dead = self.0.lock().dead.take();
         drop(dead);
     }

@@ -1,7 +1,18 @@
 //! A spin lock that holds interrupts off, so that a handler can use what a thread uses.
 
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
 use x86_64::instructions::interrupts;
+
+// kstack glue: begin
+/// Locks that are held. There is one CPU.
+static HELD: AtomicU32 = AtomicU32::new(0);
+
+/// How many locks this CPU holds.
+pub fn held() -> u32 {
+    HELD.load(Ordering::Relaxed)
+}
+// kstack glue: end
 
 /// A value that one at a time may use.
 pub struct Lock<T>(spin::Mutex<T>);
@@ -20,7 +31,9 @@ impl<T> Lock<T> {
     pub fn lock(&self) -> Guard<'_, T> {
         let interrupts_were_on = interrupts::are_enabled();
         interrupts::disable();
-        Guard { inner: Some(self.0.lock()), interrupts_were_on }
+        let inner = Some(self.0.lock());
+        HELD.fetch_add(1, Ordering::Relaxed); // kstack glue
+        Guard { inner, interrupts_were_on }
     }
 
     /// Unlocks it, whoever holds it.
@@ -50,6 +63,7 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         self.inner = None;
+        HELD.fetch_sub(1, Ordering::Relaxed); // kstack glue
         if self.interrupts_were_on {
             interrupts::enable();
         }

@@ -25,10 +25,20 @@ thread_local! {
 #[unsafe(naked)]
 unsafe extern "C" fn switch(from: *mut usize, to: usize) {
     naked_asm!(
-        "push rbp", "push rbx", "push r12", "push r13", "push r14", "push r15",
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
         "mov [rdi], rsp",
         "mov rsp, rsi",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
         "ret",
     )
 }
@@ -93,7 +103,8 @@ pub fn on_overflow(what: fn(usize)) {
     let stack = Box::leak(vec![0_u8; SIZE].into_boxed_slice());
     // SAFETY: plain system calls; the stack stays.
     unsafe {
-        let alternate = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: SIZE };
+        let alternate =
+            libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: SIZE };
         assert_eq!(libc::sigaltstack(&alternate, std::ptr::null_mut()), 0);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_fault as *const () as usize;
@@ -104,7 +115,8 @@ pub fn on_overflow(what: fn(usize)) {
 
 extern "C" fn on_fault(_signal: i32, info: *const libc::siginfo_t, context: *mut libc::ucontext_t) {
     // SAFETY: the system's, for the length of the handler.
-    let (address, registers) = unsafe { ((*info).si_addr() as usize, &mut (*context).uc_mcontext.gregs) };
+    let (address, registers) =
+        unsafe { ((*info).si_addr() as usize, &mut (*context).uc_mcontext.gregs) };
     ON_OVERFLOW.get()(address);
     // The fiber continues at the top of its own stack, in `end`, as if that had been called.
     let top = RUNNING.with_borrow(|running| running.as_ref().unwrap().stack.range().top.get());

@@ -36,12 +36,13 @@ unsafe impl Backing for Pages {
     }
 }
 // SAFETY: (1) `pages::reserve` has these addresses for them; (2) `Pages` is theirs alone; (3) nothing here takes exceptions by kstack.
-static STACKS: Stacks<Pages> =
-    unsafe { kstack::stacks!(Pages, lowest: pages::LOWEST, slots: 64) };
+static STACKS: Stacks<Pages> = unsafe { kstack::stacks!(Pages, lowest: pages::LOWEST, slots: 64) };
 
 /// Whose guard an address is in, and how far below the stack.
 fn overflowed(address: usize) -> Option<(u64, usize)> {
-    let Place::GuardBelow { slot, distance } = STACKS.arena().place(Addr::new(address)) else { return None };
+    let Place::GuardBelow { slot, distance } = STACKS.arena().place(Addr::new(address)) else {
+        return None;
+    };
     let stack = STACKS.registry().record(slot).stack(STACKS.arena(), slot)?;
     Some((stack.owner, distance.get()))
 }

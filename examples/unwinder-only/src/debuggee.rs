@@ -37,8 +37,10 @@ pub fn name(address: Addr) -> Option<&'static str> {
 /// In a process of its own.
 pub fn run() -> ! {
     let range = stack(&arena()).range;
-    let (protection, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED);
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+    );
     // SAFETY: a new mapping where there is none; then that stack is run on, for good.
     unsafe {
         let at = range.lowest.get() as *mut _;

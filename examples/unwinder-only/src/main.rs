@@ -13,11 +13,7 @@ mod process;
 use process::{Process, Stop};
 
 // kstack glue: begin
-use kstack::addr::{Addr, CpuId};
-use kstack::arena::{Arena, SlotIndex};
-use kstack::stacks::{StackId, StackLookup};
-use kstack::unwind::{Backtrace, Rules, SavedRegs, Unwinder};
-use kstack::verdict::{Context, Delivery, Fault, StackTable, Verdict, judge};
+use kstack::{addr::*, arena::*, stacks::*, unwind::*, verdict::*};
 
 struct Known(Arena);
 impl StackTable for Known {
@@ -37,8 +33,8 @@ fn backtrace(process: &Process, stop: &Stop, known: &Known) -> Backtrace<32> {
     let [pc, sp, fp] = [stop.pc, stop.sp, stop.fp].map(Addr::new);
     let regs = SavedRegs { pc, sp, fp, link: None, from_user: false };
     let mut backtrace = Backtrace::empty();
-    let read = |addr: Addr| process.word(addr.get());
-    backtrace.collect::<Rules, _, _>(&mut Unwinder::from_regs(known, read, regs));
+    let mut unwinder = Unwinder::from_regs(known, |addr: Addr| process.word(addr.get()), regs);
+    backtrace.collect::<Rules, _, _>(&mut unwinder);
     backtrace
 }
 fn verdict(stop: &Stop, known: &Known) -> Option<Verdict> {

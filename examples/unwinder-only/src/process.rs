@@ -22,7 +22,14 @@ impl Process {
             -1 => panic!("{}", io::Error::last_os_error()),
             0 => {
                 // SAFETY: a plain request.
-                let asked = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, ptr::null_mut::<u8>(), ptr::null_mut::<u8>()) };
+                let asked = unsafe {
+                    libc::ptrace(
+                        libc::PTRACE_TRACEME,
+                        0,
+                        ptr::null_mut::<u8>(),
+                        ptr::null_mut::<u8>(),
+                    )
+                };
                 assert_eq!(asked, 0, "{}", io::Error::last_os_error());
                 body()
             }
@@ -55,7 +62,9 @@ impl Process {
     /// Lets it continue.
     pub fn go_on(&self) {
         // SAFETY: a child of this process, stopped.
-        let went = unsafe { libc::ptrace(libc::PTRACE_CONT, self.0, ptr::null_mut::<u8>(), ptr::null_mut::<u8>()) };
+        let went = unsafe {
+            libc::ptrace(libc::PTRACE_CONT, self.0, ptr::null_mut::<u8>(), ptr::null_mut::<u8>())
+        };
         assert_eq!(went, 0, "{}", io::Error::last_os_error());
     }
 

@@ -20,11 +20,12 @@ struct Plain {
 unsafe impl Send for Plain {}
 
 impl Context for Plain {
-    fn new(_number: usize, run: fn() -> !) -> Self {
+    fn new(_number: usize, run: extern "C" fn(usize)) -> Self {
         let mut stack = vec![0_u128; 1024];
         let frame = stack.len() - 7;
         // ra and s0, of the fourteen words that `switch` loads.
-        stack[frame] = start as *const () as usize as u128 | (run as usize as u128) << 64;
+        stack[frame] =
+            start as *const () as usize as u128 | (run as *const () as usize as u128) << 64;
         Self { sp: UnsafeCell::new(&raw const stack[frame] as usize), _stack: stack }
     }
 
@@ -38,13 +39,33 @@ impl Context for Plain {
 unsafe extern "C" fn switch(from: *mut usize, to: usize) {
     naked_asm!(
         "addi sp, sp, -112",
-        "sd ra, 0(sp)", "sd s0, 8(sp)", "sd s1, 16(sp)", "sd s2, 24(sp)", "sd s3, 32(sp)", "sd s4, 40(sp)",
-        "sd s5, 48(sp)", "sd s6, 56(sp)", "sd s7, 64(sp)", "sd s8, 72(sp)", "sd s9, 80(sp)", "sd s10, 88(sp)",
+        "sd ra, 0(sp)",
+        "sd s0, 8(sp)",
+        "sd s1, 16(sp)",
+        "sd s2, 24(sp)",
+        "sd s3, 32(sp)",
+        "sd s4, 40(sp)",
+        "sd s5, 48(sp)",
+        "sd s6, 56(sp)",
+        "sd s7, 64(sp)",
+        "sd s8, 72(sp)",
+        "sd s9, 80(sp)",
+        "sd s10, 88(sp)",
         "sd s11, 96(sp)",
         "sd sp, 0(a0)",
         "mv sp, a1",
-        "ld ra, 0(sp)", "ld s0, 8(sp)", "ld s1, 16(sp)", "ld s2, 24(sp)", "ld s3, 32(sp)", "ld s4, 40(sp)",
-        "ld s5, 48(sp)", "ld s6, 56(sp)", "ld s7, 64(sp)", "ld s8, 72(sp)", "ld s9, 80(sp)", "ld s10, 88(sp)",
+        "ld ra, 0(sp)",
+        "ld s0, 8(sp)",
+        "ld s1, 16(sp)",
+        "ld s2, 24(sp)",
+        "ld s3, 32(sp)",
+        "ld s4, 40(sp)",
+        "ld s5, 48(sp)",
+        "ld s6, 56(sp)",
+        "ld s7, 64(sp)",
+        "ld s8, 72(sp)",
+        "ld s9, 80(sp)",
+        "ld s10, 88(sp)",
         "ld s11, 96(sp)",
         "addi sp, sp, 112",
         "ret",
@@ -60,7 +81,7 @@ unsafe extern "C" fn start() {
 static TASKS: Tasks<Plain> = Tasks::new();
 static TURNS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-fn run() -> ! {
+extern "C" fn run(_: usize) {
     TASKS.run()
 }
 

@@ -21,15 +21,18 @@ struct Plain {
 unsafe impl Send for Plain {}
 
 impl Context for Plain {
-    fn new(_task: u64, run: fn() -> !) -> Self {
+    fn new(_task: u64, run: extern "C" fn(usize)) -> Self {
         let mut stack = vec![0_u128; 1024];
         let top = stack.len();
         // What `switch` pops, above a word for alignment: six registers, of which rbx is the first function, and where to return to.
-        let frame = [0, 0, 0, 0, 0, run as usize, 0, start as *const () as usize];
+        let frame = [0, 0, 0, 0, 0, run as *const () as usize, 0, start as *const () as usize];
         for (pair, place) in frame.chunks(2).zip(&mut stack[top - 4..]) {
             *place = pair[0] as u128 | (pair[1] as u128) << 64;
         }
-        Self { sp: UnsafeCell::new(&raw const stack[top - 4] as usize + size_of::<usize>()), _stack: stack }
+        Self {
+            sp: UnsafeCell::new(&raw const stack[top - 4] as usize + size_of::<usize>()),
+            _stack: stack,
+        }
     }
 
     unsafe fn switch(from: &Self, to: &Self) {
@@ -41,10 +44,20 @@ impl Context for Plain {
 #[unsafe(naked)]
 unsafe extern "C" fn switch(from: *mut usize, to: usize) {
     naked_asm!(
-        "push rbp", "push rbx", "push r12", "push r13", "push r14", "push r15",
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
         "mov [rdi], rsp",
         "mov rsp, rsi",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
         "ret",
     )
 }
@@ -58,8 +71,7 @@ unsafe extern "C" fn start() {
 static TASKS: Scheduler<Plain> = Scheduler::new();
 static TURNS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
-fn run() -> ! {
-    TASKS.bury();
+extern "C" fn run(_: usize) {
     TASKS.run()
 }
 
