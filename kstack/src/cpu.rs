@@ -184,8 +184,15 @@ pub unsafe fn prepare<B: Backing>(
 }
 
 /// A stack for the thread that runs on a CPU when no other does.
-pub fn idle_stack<B: Backing>(stacks: &'static Stacks<B>, cpu: CpuId) -> Result<Stack<B>, Refused> {
-    // SAFETY: (1) by the promise of `Thread::adopt`, or because it is given back before anything ran on it.
+///
+/// # Safety
+///
+/// 1. As for [`Stacks::acquire_for_cpu`].
+pub unsafe fn idle_stack<B: Backing>(
+    stacks: &'static Stacks<B>,
+    cpu: CpuId,
+) -> Result<Stack<B>, Refused> {
+    // SAFETY: (1) by the caller's promise.
     let stack = unsafe { stacks.acquire_for_cpu(StackKind::Idle, cpu, None) };
     stack.map_err(|why| Refused::NoStack(StackKind::Idle, why))
 }

@@ -239,8 +239,8 @@ fn forget(place: &AtomicUsize) {
 extern "C" fn kernel_thread(work: usize) {
     // SAFETY: (1) made by `into_raw` in `spawn_kernel`, for this thread alone.
     let (function, argument) = *unsafe { Box::from_raw(work as *mut (fn(usize), usize)) };
+    // When it returns, the library calls `exit_current`, by `Hooks::thread_returned`.
     function(argument);
-    exit_current()
 }
 
 /// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is the one it runs on.

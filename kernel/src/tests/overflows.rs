@@ -394,7 +394,7 @@ fn by_the_idle_thread(act: fn()) -> Outcome {
         }
         (crate::hooks::HOOKS.preempt)();
     }
-    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks { preempt, ..crate::hooks::HOOKS };
+    static HOOKS: kstack::hooks::Hooks = crate::hooks::HOOKS.preempt(preempt);
     BY_THE_IDLE_THREAD.store(act as usize, Ordering::Relaxed);
     super::support::install_hooks(&HOOKS);
     super::support::until("the machine has stopped", || false)

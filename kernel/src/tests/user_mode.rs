@@ -163,8 +163,7 @@ fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     }
 }
 
-static HOOKS: Hooks =
-    Hooks { syscall: on_syscall, user_exception: on_user_exception, ..hooks::HOOKS };
+static HOOKS: Hooks = hooks::HOOKS.syscall(on_syscall).user_exception(on_user_exception);
 
 /// Runs `body` with our hooks in place; `syscall` is what system call 0 does.
 pub(super) fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
@@ -375,13 +374,10 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
         let text = if frame == handler { frame } else { format!("{frame}, then {handler}") };
         NAMES.lock().push((entry, text));
     }
-    static WITH_CONTEXT: Hooks = Hooks {
-        context: || {
-            FAULT_SP.store(cpu::stack_pointer(), Ordering::Relaxed);
-            (hooks::HOOKS.context)()
-        },
-        ..hooks::HOOKS
-    };
+    static WITH_CONTEXT: Hooks = hooks::HOOKS.context(|| {
+        FAULT_SP.store(cpu::stack_pointer(), Ordering::Relaxed);
+        (hooks::HOOKS.context)()
+    });
     *NAMES.lock() = Vec::new();
     interrupts::set_probe(Some(|regs| {
         note("interrupt from kernel", core::ptr::from_mut(regs) as usize);

@@ -2,7 +2,7 @@
 //! [`crate::cpu`] calls this, and says what comes when.
 
 use super::regs::SVC_MODE;
-use super::tables::{CPU_STACKS, CpuTables, Unfit};
+use super::tables::{CpuTables, Unfit};
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -11,6 +11,9 @@ use kstack_core::addr::Addr;
 use kstack_core::addr::AddrRange;
 use kstack_core::kind::StackKind;
 use kstack_core::pool::AcquireError;
+
+/// The per-CPU stacks this architecture needs besides IRQ and idle, with their pages.
+pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 2)];
 
 /// Bytes at the top of a stack that its first function leaves alone, as [`crate::first_frame`] does.
 const FREE_AT_TOP: usize = 8;
@@ -46,8 +49,7 @@ pub(crate) unsafe fn prepare(
     tables: *mut CpuTables,
     mut stack: impl FnMut(StackKind) -> Result<AddrRange, AcquireError>,
 ) -> Result<(), AcquireError> {
-    let [(kind, _)] = CPU_STACKS;
-    let top = stack(*kind)?.top;
+    let top = stack(StackKind::Overflow)?.top;
     let last = CpuTables::last_stack(Addr::new(tables as usize));
     // SAFETY: (1) (2) by the caller's promise.
     unsafe {

@@ -23,10 +23,6 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
-use kstack_core::kind::StackKind;
-
-/// The per-CPU stacks this architecture needs besides IRQ and idle, with their pages.
-pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 2)];
 
 /// The small stack of an exception mode: words with a fixed meaning.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! All that a CPU needs of this architecture before it takes its first interrupt: its overflow stack and the vectors.
 //! [`crate::cpu`] calls this, and says what comes when.
 
-use super::tables::{CPU_STACKS, CpuTables, Unfit};
+use super::tables::{CpuTables, Unfit};
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -10,6 +10,10 @@ use kstack_core::addr::Addr;
 use kstack_core::addr::AddrRange;
 use kstack_core::kind::StackKind;
 use kstack_core::pool::AcquireError;
+
+/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. All of the geometry's size: the
+/// bit test holds for every stack that the kernel runs on.
+pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 4)];
 
 /// Where the tables of a CPU lie, until they are made.
 #[derive(Debug)]
@@ -37,8 +41,7 @@ pub(crate) unsafe fn prepare(
     tables: *mut CpuTables,
     mut stack: impl FnMut(StackKind) -> Result<AddrRange, AcquireError>,
 ) -> Result<(), AcquireError> {
-    let [(kind, _)] = CPU_STACKS;
-    let top = stack(*kind)?.top;
+    let top = stack(StackKind::Overflow)?.top;
     let made = CpuTables::new();
     made.set_overflow_stack(top);
     // SAFETY: (1) (2) by the caller's promise.

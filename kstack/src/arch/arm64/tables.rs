@@ -12,11 +12,6 @@ use core::arch::asm;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
-use kstack_core::kind::StackKind;
-
-/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. All of the geometry's size: the
-/// bit test holds for every stack that the kernel runs on.
-pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 4)];
 
 /// What one CPU reads, as the kernel prepares it.
 #[derive(Debug)]

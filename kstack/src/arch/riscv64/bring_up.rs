@@ -1,7 +1,7 @@
 //! All that a CPU needs of this architecture before it takes its first interrupt: its overflow stack and the vector.
 //! [`crate::cpu`] calls this, and says what comes when.
 
-use super::tables::{self, CPU_STACKS, CpuTables, Unfit};
+use super::tables::{self, CpuTables, Unfit};
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -10,6 +10,11 @@ use kstack_core::addr::Addr;
 use kstack_core::addr::AddrRange;
 use kstack_core::kind::StackKind;
 use kstack_core::pool::AcquireError;
+
+/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. Of the geometry's size, as the
+/// entry's test of SP assumes.
+pub const CPU_STACKS: &[(StackKind, usize)] =
+    &[(StackKind::Overflow, super::GEOMETRY.body().in_pages())];
 
 /// Where the tables of a CPU lie, until they are made.
 #[derive(Debug)]
@@ -36,9 +41,8 @@ pub(crate) unsafe fn prepare(
     _tables: *mut CpuTables,
     mut stack: impl FnMut(StackKind) -> Result<AddrRange, AcquireError>,
 ) -> Result<(), AcquireError> {
-    let [(kind, _)] = CPU_STACKS;
     // SAFETY: (1) by the caller's promise.
-    unsafe { local.arch.set_overflow_top(stack(*kind)?.top) };
+    unsafe { local.arch.set_overflow_top(stack(StackKind::Overflow)?.top) };
     Ok(())
 }
 

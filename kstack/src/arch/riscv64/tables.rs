@@ -9,12 +9,6 @@
 use crate::arch::current::entry;
 use core::arch::asm;
 use core::fmt;
-use kstack_core::kind::StackKind;
-
-/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. Of the geometry's size, as the
-/// entry's test of SP assumes.
-pub const CPU_STACKS: &[(StackKind, usize)] =
-    &[(StackKind::Overflow, super::GEOMETRY.body().in_pages())];
 
 /// Points the CPU this runs on at the entry code.
 ///

@@ -189,21 +189,18 @@ pub fn u1_the_old_interrupt_controllers_raise_no_exception() -> Outcome {
     const ALL_BUT_THE_TIMER: u8 = 0xfe;
     const ALL: u8 = 0xff;
     const ITS_BASE: u8 = irqchip::vector::SPURIOUS - 7;
-    static HOOKS: Hooks = Hooks {
-        interrupt: |vector, regs| {
-            if (ITS_BASE..irqchip::vector::SPURIOUS).contains(&vector) {
-                // SAFETY: (1) the controller is ours: masked again, and told that the interrupt is over.
-                unsafe {
-                    out8(FIRST + 1, ALL);
-                    out8(FIRST, 0x20);
-                }
-                OLD_VECTOR.store(vector.into(), Ordering::Release);
-            } else {
-                (hooks::HOOKS.interrupt)(vector, regs);
+    static HOOKS: Hooks = hooks::HOOKS.interrupt(|vector, regs| {
+        if (ITS_BASE..irqchip::vector::SPURIOUS).contains(&vector) {
+            // SAFETY: (1) the controller is ours: masked again, and told that the interrupt is over.
+            unsafe {
+                out8(FIRST + 1, ALL);
+                out8(FIRST, 0x20);
             }
-        },
-        ..hooks::HOOKS
-    };
+            OLD_VECTOR.store(vector.into(), Ordering::Release);
+        } else {
+            (hooks::HOOKS.interrupt)(vector, regs);
+        }
+    });
     OLD_VECTOR.store(0, Ordering::Relaxed);
     install_hooks(&HOOKS);
     // The first CPU is the one that the old controllers' line leads to.

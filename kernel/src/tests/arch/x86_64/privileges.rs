@@ -289,8 +289,8 @@ fn sysret() -> Result<usize, alloc::string::String> {
 pub fn u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret() -> Outcome {
     static RETURN_TO: AtomicU64 = AtomicU64::new(0);
     const EDGE: u64 = 1 << 47;
-    static HOOKS: Hooks = Hooks {
-        syscall: |regs: &mut SavedRegs| {
+    static HOOKS: Hooks = hooks::HOOKS
+        .syscall(|regs: &mut SavedRegs| {
             if regs.from_user() && user_mode::is_ours() && regs.orig_rax == 0 {
                 regs.rip = RETURN_TO.load(Ordering::Relaxed);
             } else if user_mode::is_ours() {
@@ -298,16 +298,14 @@ pub fn u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret() -> Outcome 
             } else {
                 (hooks::HOOKS.syscall)(regs);
             }
-        },
-        user_exception: |vector, fault, regs| {
+        })
+        .user_exception(|vector, fault, regs| {
             if user_mode::is_ours() {
                 user_mode::see(vector, fault, regs);
                 sched::exit_current();
             }
             (hooks::HOOKS.user_exception)(vector, fault, regs);
-        },
-        ..hooks::HOOKS
-    };
+        });
     interrupts::set_debug_probe(Some(|regs| {
         sweep::resume(regs);
         if user_mode::is_ours() {
@@ -412,18 +410,15 @@ fn end_there(regs: &SavedRegs) -> ! {
 /// `u1_every_cpu_has_the_control_registers_of_the_table` looks at.
 pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
     const MACHINE_CHECK: u8 = 18;
-    static HOOKS: Hooks = Hooks {
-        kernel_exception: |vector, fault, regs| {
-            if vector != MACHINE_CHECK {
-                return (hooks::HOOKS.kernel_exception)(vector, fault, regs);
-            }
-            if sched::current().name() != "broken" {
-                WRONG.fetch_add(1, Ordering::Relaxed);
-            }
-            end_there(regs)
-        },
-        ..hooks::HOOKS
-    };
+    static HOOKS: Hooks = hooks::HOOKS.kernel_exception(|vector, fault, regs| {
+        if vector != MACHINE_CHECK {
+            return (hooks::HOOKS.kernel_exception)(vector, fault, regs);
+        }
+        if sched::current().name() != "broken" {
+            WRONG.fetch_add(1, Ordering::Relaxed);
+        }
+        end_there(regs)
+    });
     fn plain(_: usize) {
         // SAFETY: (1) the handler is ours, and ends this thread.
         unsafe { asm!("int {}", const MACHINE_CHECK) };
@@ -454,15 +449,12 @@ pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
 /// back from a breakpoint on the entry. The frame of the first is gone; red if the kernel goes back by the second one's.
 pub fn i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel() -> Outcome {
     const NMI: u8 = 2;
-    static HOOKS: Hooks = Hooks {
-        kernel_exception: |vector, fault, regs| {
-            if vector != NMI {
-                return (hooks::HOOKS.kernel_exception)(vector, fault, regs);
-            }
-            end_there(regs)
-        },
-        ..hooks::HOOKS
-    };
+    static HOOKS: Hooks = hooks::HOOKS.kernel_exception(|vector, fault, regs| {
+        if vector != NMI {
+            return (hooks::HOOKS.kernel_exception)(vector, fault, regs);
+        }
+        end_there(regs)
+    });
     fn body(_: usize) {
         let entry = VECTORS[usize::from(NMI)] as usize;
         // SAFETY: (1) the entry's first instructions, mapped.
