@@ -5,7 +5,7 @@
 //!   cargo package ─> target/kstack/package/*.crate ─> unpacked: target/kstack/packages/{kstack,kstack-core}
 //!                                                            ↑ [patch.crates-io] of each example
 //!   examples/NAME/    its own flags (.cargo/config.toml), lock file, linker script
-//!       expected.txt  what it says, in this order; other lines may stand between; `*` is anything
+//!       expected/     what each of its programs says, in this order; other lines may stand between; `*` is anything
 //! ```
 //!
 //! What an example needs of the library stands between marks, which are counted here: a limit that only a reviewer knows is passed
@@ -55,7 +55,14 @@ const EXAMPLES: &[Example] = &[
         place: Place::Emulated(Arch::X86_64),
         ids: "l1_n6",
         most_glue: 60,
-        programs: &["guest-x86_64", "before"],
+        programs: &[
+            "guest-x86_64",
+            "before",
+            "step1_guarded",
+            "step2_named",
+            "step3_survived",
+            "step4_irq_stack",
+        ],
     },
     Example {
         name: "guest-riscv64",
@@ -100,6 +107,11 @@ impl Example {
 
     fn folder(&self) -> PathBuf {
         workspace::root().join("examples").join(self.name)
+    }
+
+    /// What a program of it says.
+    fn expected(&self, program: &str) -> PathBuf {
+        self.folder().join("expected").join(format!("{program}.txt"))
     }
 
     /// The name of a test of it.
@@ -274,11 +286,9 @@ fn check_run(example: &Example, program: &str, ready: Option<&Ready>) -> Result<
     let shown = progress::tail(&said, 60);
     let Some(status) = status else { bail!("it did not end in {PATIENCE:?}:\n{shown}") };
     ensure!(status.code() == Some(example.success()), "it ended with {status}:\n{shown}");
-    if program == example.name {
-        let expected = fs::read_to_string(example.folder().join("expected.txt"))?;
-        if let Some(missing) = first_missing(&expected, &said) {
-            bail!("it did not say {missing:?} where it should:\n{shown}");
-        }
+    let expected = fs::read_to_string(example.expected(program))?;
+    if let Some(missing) = first_missing(&expected, &said) {
+        bail!("it did not say {missing:?} where it should:\n{shown}");
     }
     Ok(())
 }
@@ -370,8 +380,45 @@ mod tests {
         known.sort_unstable();
         assert_eq!(folders, known);
         for example in EXAMPLES {
-            assert!(example.folder().join("expected.txt").is_file(), "{}", example.name);
             assert_eq!(example.programs[0], example.name);
+            for program in example.programs {
+                let path = example.expected(program);
+                let expected = fs::read_to_string(&path).unwrap_or_default();
+                assert!(!expected.trim().is_empty(), "{}", path.display());
+            }
+            // No program is left out.
+            let bin = example.folder().join("src/bin");
+            for entry in fs::read_dir(bin).into_iter().flatten().filter_map(Result::ok) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let program = name.strip_suffix(".rs");
+                assert!(program.is_none_or(|name| example.programs.contains(&name)), "{name}");
+            }
+        }
+    }
+
+    /// Code in docs/adopting.md is the examples' own: a block of code that names a file stands in that file, line by line.
+    #[test]
+    fn n6_the_walk_s_code_is_the_code_that_runs() {
+        let text = fs::read_to_string(workspace::root().join("docs/adopting.md")).unwrap();
+        let mut blocks = 0;
+        for block in text.split("<!-- from ").skip(1) {
+            let (file, rest) =
+                block.split_once(" -->\n```rust\n").expect("a block follows its file");
+            let (code, _) = rest.split_once("\n```").expect("a block ends");
+            let source = fs::read_to_string(workspace::root().join(file)).expect(file);
+            let trimmed = |text: &str| -> Vec<String> {
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                lines.map(str::to_owned).collect()
+            };
+            let (code, source) = (trimmed(code), trimmed(&source));
+            let is_there = source.windows(code.len()).any(|window| window == code);
+            assert!(is_there, "{file} has no such lines:\n{}", code.join("\n"));
+            blocks += 1;
+        }
+        assert_eq!(blocks, text.matches("```rust").count(), "code that names no file");
+        assert!(blocks >= 5, "{blocks}");
+        for program in EXAMPLES[0].programs {
+            assert!(text.contains(&format!("`{program}`")), "{program} is not in the walk");
         }
     }
 

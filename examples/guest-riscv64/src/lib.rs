@@ -29,5 +29,5 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     unsafe { riscv::register::sstatus::clear_sie() };
     console::steal();
     println!("{info}");
-    power::after_panic()
+    power::after_failure(power::PANIC)
 }

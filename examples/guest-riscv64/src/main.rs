@@ -70,7 +70,7 @@ fn start(tree: usize) -> ! {
         }
 
         println!("an overflow on the IRQ stack:");
-        power::expect_panic();
+        power::expect_failure();
         timer::on_tick(overflow);
         loop {
             riscv::asm::wfi();

@@ -19,14 +19,14 @@ pub fn off(status: u32) -> ! {
     }
 }
 
-static PANIC_IS_EXPECTED: AtomicBool = AtomicBool::new(false);
+static FAILURE_IS_EXPECTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on a panic is what is to come.
-pub fn expect_panic() {
-    PANIC_IS_EXPECTED.store(true, Ordering::Relaxed);
+/// From now on a panic, or an exception that nothing handles, is what is to come.
+pub fn expect_failure() {
+    FAILURE_IS_EXPECTED.store(true, Ordering::Relaxed);
 }
 
-/// Ends the machine after a panic.
-pub fn after_panic() -> ! {
-    off(if PANIC_IS_EXPECTED.load(Ordering::Relaxed) { SUCCESS } else { PANIC })
+/// Ends the machine after a failure.
+pub fn after_failure(status: u32) -> ! {
+    off(if FAILURE_IS_EXPECTED.load(Ordering::Relaxed) { SUCCESS } else { status })
 }

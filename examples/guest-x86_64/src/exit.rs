@@ -25,14 +25,14 @@ pub fn with(code: Code) -> ! {
     }
 }
 
-static PANIC_IS_EXPECTED: AtomicBool = AtomicBool::new(false);
+static FAILURE_IS_EXPECTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on a panic is what is to come.
-pub fn expect_panic() {
-    PANIC_IS_EXPECTED.store(true, Ordering::Relaxed);
+/// From now on a panic, or an exception that nothing handles, is what is to come.
+pub fn expect_failure() {
+    FAILURE_IS_EXPECTED.store(true, Ordering::Relaxed);
 }
 
-/// Ends the emulator after a panic.
-pub fn after_panic() -> ! {
-    with(if PANIC_IS_EXPECTED.load(Ordering::Relaxed) { Code::Success } else { Code::Panic })
+/// Ends the emulator after a failure.
+pub fn after_failure(code: Code) -> ! {
+    with(if FAILURE_IS_EXPECTED.load(Ordering::Relaxed) { Code::Success } else { code })
 }

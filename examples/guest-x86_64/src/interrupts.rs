@@ -156,15 +156,33 @@ unsafe extern "C" fn double_fault_stub() {
 
 extern "C" fn page_fault(frame: &Frame) -> ! {
     println!("page fault at {:#x}, RIP {:#x}, error {}", Cr2::read_raw(), frame.rip, frame.error);
-    exit::with(exit::Code::Exception)
+    exit::after_failure(exit::Code::Exception)
+}
+
+static ON_DOUBLE_FAULT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// What is to be said of a double fault besides, given the address that was accessed.
+pub fn on_double_fault(what: fn(address: u64)) {
+    ON_DOUBLE_FAULT.store(what as *mut (), Ordering::Release);
+}
+
+/// Lets no interrupt through.
+pub fn mask_all() {
+    // SAFETY: the ports of the controllers.
+    unsafe { PICS.lock().disable() };
 }
 
 extern "C" fn double_fault(frame: &Frame) -> ! {
+    let what = ON_DOUBLE_FAULT.load(Ordering::Acquire);
+    if !what.is_null() {
+        // SAFETY: `on_double_fault` stored a function.
+        unsafe { core::mem::transmute::<*mut (), fn(u64)>(what)(Cr2::read_raw()) };
+    }
     println!(
         "double fault: CR2 {:#x}, RIP {:#x}, RSP {:#x}",
         Cr2::read_raw(),
         frame.rip,
         frame.rsp
     );
-    exit::with(exit::Code::Exception)
+    exit::after_failure(exit::Code::Exception)
 }

@@ -32,5 +32,5 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // A panic may come from the middle of a line.
     serial::steal();
     println!("{info}");
-    exit::after_panic()
+    exit::after_failure(exit::Code::Panic)
 }

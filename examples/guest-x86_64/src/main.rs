@@ -70,7 +70,7 @@ fn start(start_info: u64) -> ! {
         }
 
         println!("an overflow on the IRQ stack:");
-        exit::expect_panic();
+        exit::expect_failure();
         interrupts::on_tick(overflow);
         loop {
             instructions::hlt();
