@@ -1,13 +1,13 @@
 //! The stacks that belong to a CPU: idle, IRQ, and those that only this architecture has. All are in the arena, between
 //! guards, and made before the CPU takes its first interrupt.
 
-use crate::arch::{cpu_tables, paging};
-use crate::cpus::Cpu;
 use crate::sched;
 use crate::stacks;
 use core::sync::atomic::Ordering;
 use kstack::cpu::idle_stack;
 use kstack_core::addr::AddrRange;
+use machine::arch::{cpu_tables, paging};
+use machine::cpus::Cpu;
 
 /// Makes every stack of a CPU, and what finds them. Returns its idle stack.
 pub fn prepare(cpu: &'static Cpu) -> AddrRange {

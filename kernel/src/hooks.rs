@@ -1,12 +1,15 @@
 //! The kernel's answers to the library's hooks, and the table of entries it can print.
 
-use crate::arch::exceptions::{self, UserFault};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, entries, irqchip, power};
-use crate::{cpus, halt, interrupts, memory, overflow, process, sched, softirq, symbols};
+use crate::entry::{interrupts, probes, softirq};
+use crate::report::{overflow, symbols};
+use crate::{process, sched};
 use kstack::hooks::{self, Hooks};
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
+use machine::arch::exceptions::{self, UserFault};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, entries, irqchip, power};
+use machine::{cpus, halt, memory};
 
 /// The table.
 pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
@@ -21,7 +24,7 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .after_switch(sched::after_switch)
     .thread_returned(sched::exit_current)
     .nmi(interrupts::on_nmi)
-    .debug(interrupts::on_debug)
+    .debug(probes::on_debug)
     .code(symbols::code_at)
     .context(context)
     .end_thread(overflow::end_thread)
@@ -46,13 +49,13 @@ fn user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
         UserFault::Page { write, exec } => {
             process::fault::on_user_fault(fault.get() as u64, write, exec);
         }
-        UserFault::Signal(signal) => process::fault::on_user_exception(signal),
+        other => process::fault::on_user_exception(other),
     }
 }
 
 fn kernel_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     if exceptions::is_breakpoint(vector) {
-        interrupts::on_breakpoint(regs);
+        probes::on_breakpoint(regs);
         return;
     }
     let _unreached = halt::park_others();
@@ -65,18 +68,7 @@ fn context() -> Context {
     Context { kernel_lowest: Addr::new(memory::LOWEST as usize), ..hooks::running_context() }
 }
 
-/// One kind of entry: where it lands, and how the CPU or the entry code finds that place.
-#[derive(Debug)]
-pub struct EntryRow {
-    /// What arrives.
-    pub entry: &'static str,
-    /// The stack it runs on.
-    pub lands_on: &'static str,
-    /// How that stack is found.
-    pub found_through: &'static str,
-}
-
 /// The table of entries on this machine; `i10_` tests compare it with what the CPU does.
-pub fn entry_table() -> &'static [EntryRow] {
+pub fn entry_table() -> &'static [entries::EntryRow] {
     entries::TABLE
 }

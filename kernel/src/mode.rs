@@ -1,9 +1,9 @@
 //! What the kernel does once it is up, as its command line says: `mode=console`, `run`, `test`, `list`, `bench` or
 //! `fuzz`.
 
-use crate::arch::power::{self, End};
-use crate::options;
 use alloc::vec::Vec;
+use machine::arch::power::{self, End};
+use machine::options;
 
 /// The first thread.
 pub fn run() {
@@ -29,7 +29,7 @@ fn run_program() {
         log!("mode=run, but the archive has no /kstack/argv");
         return;
     };
-    crate::log::leave_console_to_program();
+    machine::log::leave_console_to_program();
     let argv: Vec<&[u8]> =
         argv.strip_suffix(b"\0").unwrap_or(&argv).split(|&byte| byte == 0).collect();
     match crate::process::run("/kstack/program", &argv) {

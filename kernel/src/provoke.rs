@@ -1,63 +1,18 @@
 //! Overflows and guard accesses on purpose: for the console, for tests, and for programs through /proc/kstack/provoke.
 
-use crate::arch::cpu;
-use crate::arch::irqchip::software_interrupt;
-use crate::arch::regs::SavedRegs;
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+pub use crate::report::on_purpose::{How, one_giant_frame, overflow_here, recurse_until_overflow};
 use crate::sched;
-use crate::softirq::{self, Softirq};
-use crate::sync::SpinLock;
-use crate::{interrupts, stacks};
+use crate::stacks;
 use alloc::string::String;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-/// How to overflow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// Deep recursion, frames of about a hundred bytes.
-    Recursion,
-    /// One frame larger than the stack.
-    GiantFrame,
-}
-
-/// Which guard to touch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Below the body.
-    Below,
-    /// Above it.
-    Above,
-}
-
-/// Calls itself until there is no stack left. It never returns; the loop's end is only there to keep the compiler honest.
-#[inline(never)]
-pub fn recurse_until_overflow(depth: usize) -> usize {
-    let here = black_box([depth; 8]);
-    if black_box(depth) == usize::MAX {
-        return 0;
-    }
-    recurse_until_overflow(depth + 1) + black_box(here)[depth % 8]
-}
-
-/// Words of a frame larger than any stack: half a body more than one, which is as far as the guards between two bodies reach where
-/// the compiler does not probe large frames page by page.
-const GIANT: usize = kstack::arch::current::GEOMETRY.body().get() * 3 / 2 / size_of::<usize>();
-
-/// Has a frame larger than any stack.
-#[inline(never)]
-pub fn one_giant_frame(value: usize) -> usize {
-    // By reference: a copy would be another frame's worth.
-    let mut frame = [value; GIANT];
-    black_box(&mut frame)[value % GIANT]
-}
-
-/// Overflows the stack this runs on.
-pub fn overflow_here(how: How) {
-    match how {
-        How::Recursion => black_box(recurse_until_overflow(black_box(0))),
-        How::GiantFrame => black_box(one_giant_frame(black_box(7))),
-    };
-}
+use kstack_core::verdict::Side;
+use machine::arch::cpu;
+use machine::arch::irqchip::software_interrupt;
+use machine::arch::regs::SavedRegs;
+use machine::spin::SpinLock;
 
 /// In a thread made for it; returns when the thread has been ended and its stack is back.
 pub fn in_thread(how: How) {
@@ -80,16 +35,6 @@ pub fn in_syscall(how: How) -> Result<i32, String> {
         .map_err(|error| alloc::format!("{error}"))
 }
 
-/// What a write to /proc/kstack/provoke does, in the system call. Says whether the word was known.
-pub fn from_syscall(word: &[u8]) -> bool {
-    match word.trim_ascii() {
-        b"recurse" => overflow_here(How::Recursion),
-        b"frame" => overflow_here(How::GiantFrame),
-        _ => return false,
-    }
-    true
-}
-
 static HOW: AtomicUsize = AtomicUsize::new(0);
 
 fn chosen() -> How {
@@ -100,7 +45,7 @@ fn chosen() -> How {
 #[inline(never)]
 pub fn in_interrupt(how: How) {
     HOW.store(how as usize, Ordering::Relaxed);
-    interrupts::set_probe(Some(|_| overflow_here(chosen())));
+    probes::set_probe(Some(|_| overflow_here(chosen())));
     software_interrupt();
 }
 
@@ -109,7 +54,7 @@ pub fn in_interrupt(how: How) {
 pub fn in_softirq(how: How) {
     HOW.store(how as usize, Ordering::Relaxed);
     softirq::set_probe(|| overflow_here(chosen()));
-    interrupts::set_probe(Some(|_: &mut SavedRegs| softirq::raise(Softirq::Probe)));
+    probes::set_probe(Some(|_: &mut SavedRegs| softirq::raise(Softirq::Probe)));
     software_interrupt();
 }
 
@@ -140,7 +85,8 @@ pub fn with_interrupts_off(how: How) {
 pub fn touch_guard(side: Side) {
     fn body(side: usize) {
         let range = sched::current().stack_range();
-        let address = if side == 0 { range.lowest.get() - 1 } else { range.top.get() };
+        let below = side == Side::Below as usize;
+        let address = if below { range.lowest.get() - 1 } else { range.top.get() };
         // SAFETY: (1) none: the address is never mapped, so the read faults and ends the thread. That is the purpose.
         black_box(unsafe { (address as *const u8).read_volatile() });
     }
@@ -175,7 +121,7 @@ pub fn go_deep(bytes: usize) -> String {
         DEEPEST.store(deepest, Ordering::Relaxed);
         DONE.store(true, Ordering::Release);
     }
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     DONE.store(false, Ordering::Relaxed);
     match sched::spawn_kernel("diving", body, bytes) {
         Ok(thread) => thread.join(),

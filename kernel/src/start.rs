@@ -3,19 +3,21 @@
 //! Order matters: the per-CPU block before the first lock, the frame table before the page tables, stacks before interrupts,
 //! descriptor tables of a CPU (with its exception stacks) before anything that may fault there.
 
-use crate::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
-use crate::arch::paging::{self, Access};
-use crate::arch::serial;
-use crate::arch::{boot, cpu, irqchip, power, smp};
-use crate::boot_info::{BootInfo, MemoryRegion};
-use crate::cpus::{self, MAX_CPUS};
-use crate::memory::boot_map::BootMap;
-use crate::memory::frames::{self, FRAME_BYTES};
-use crate::memory::{IMAGE, direct, heap};
-use crate::sync::SpinLock;
-use crate::{cpu_stacks, sched, stacks};
+use crate::entry::interrupts;
+use crate::{cpu_stacks, sched, stacks, terminal};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
+use machine::arch::irqchip::vector;
+use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
+use machine::arch::paging::{self, Access};
+use machine::arch::serial;
+use machine::arch::{boot, cpu, irqchip, power, smp};
+use machine::boot_info::{BootInfo, MemoryRegion};
+use machine::cpus::{self, MAX_CPUS};
+use machine::memory::boot_map::BootMap;
+use machine::memory::frames::{self, FRAME_BYTES};
+use machine::memory::{IMAGE, direct, heap};
+use machine::spin::SpinLock;
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written there before, and what came in before
 /// is lost. Whoever passes a program's output on, and its input, begins here. No terminal shows it.
@@ -36,8 +38,10 @@ const MOST_HEAP: u64 = 256 << 20;
 /// The table of frames has at most this part of the longest stretch that the boot tables reach.
 const MOST_FOR_TABLE: u64 = 2;
 
-/// The first CPU, on the boot stack, with the boot tables. `boot_argument` is what the boot loader handed over.
-pub fn first(boot_argument: u64) -> ! {
+/// The first CPU, on the boot stack, with the boot tables. `boot_argument` is what the boot loader handed over. The boot code enters
+/// Rust here.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_main(boot_argument: u64) -> ! {
     let me = cpus::by_number(0);
     // SAFETY: (1) a static; (2) interrupts are off.
     unsafe { me.local.load() };
@@ -52,9 +56,11 @@ pub fn first(boot_argument: u64) -> ! {
     // SAFETY: (1) the boot tables write everything; those that the next line makes do not.
     unsafe { kstack::hooks::install(&crate::hooks::HOOKS) };
     set_up_memory(&info);
-    crate::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
+    machine::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
-    stacks::set_up();
+    stacks::set_up(sched::wake_stackd);
+    interrupts::set_up();
+    interrupts::set_handler(vector::CONSOLE, terminal::input_arrived);
     irqchip::set_up_once();
     irqchip::set_up_local();
     me.hardware_id.store(irqchip::id(), Ordering::Relaxed);
@@ -77,18 +83,19 @@ fn first_on_idle_stack() -> ! {
     if let Some((lowest, bytes)) = archive {
         // SAFETY: (1) the archive's memory was never given to the frame allocator and stays mapped.
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
-        if let Some(text) = crate::initramfs::find(archive, "kstack/symbols") {
-            crate::symbols::set(text);
+        if let Some(text) = machine::initramfs::find(archive, "kstack/symbols") {
+            crate::report::symbols::set(text);
         }
         crate::process::fs::unpack(archive);
     }
-    stacks::start_stackd();
+    sched::start_stackd();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
     sched::idle_loop()
 }
 
 /// Any other CPU, on its idle stack already.
-pub fn secondary(number: usize) -> ! {
+#[unsafe(no_mangle)]
+extern "C" fn kernel_secondary(number: usize) -> ! {
     let me = cpus::by_number(number);
     // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
     unsafe { me.local.load() };
@@ -159,6 +166,7 @@ fn set_up_memory(info: &BootInfo) {
     frames::end_of_boot();
     // SAFETY: (1) RAM in the direct map, taken for this.
     unsafe { heap::set_up(direct(heap), heap_bytes as usize) };
+    heap::serve_from(&sched::TASKS);
 }
 
 fn start_other_cpus() {
@@ -199,7 +207,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
     unsafe { kstack::arch::current::interrupts::off() };
-    let running = crate::halt::park_others();
+    let running = machine::halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.
     let _unprintable = writeln!(console, "\nkernel panic: {info}");
@@ -209,6 +217,6 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Tools get the sentence too: on a machine that lacks something, it is all there is.
     let mut tools = serial::CONTROL;
     let _unprintable = writeln!(tools, "kernel panic: {info}");
-    crate::backtrace::print_here(&mut console);
+    crate::report::backtrace::print_here(&mut console);
     power::end(power::End::Panic)
 }

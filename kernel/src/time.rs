@@ -1,8 +1,8 @@
 //! Time, by ticks: since boot, and sleeping until later.
 
-use crate::arch::irqchip::HZ;
 use crate::sched::{Interrupted, WaitQueue};
 use core::sync::atomic::{AtomicU64, Ordering};
+use machine::arch::irqchip::HZ;
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
 static NEXT_WAKE: AtomicU64 = AtomicU64::new(u64::MAX);

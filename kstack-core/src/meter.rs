@@ -41,11 +41,10 @@ impl Watermark {
         Self(AtomicUsize::new(usize::MAX))
     }
 
-    /// Forgets all samples: a new life begins.
+    /// Forgets all samples: a new life begins. After a release fence, like every write to a record in a new life: see `record`.
     #[inline(always)]
     pub(crate) fn reset(&self) {
-        // A release, like every write to a record in a new life: see `record`.
-        self.0.store(usize::MAX, Ordering::Release);
+        self.0.store(usize::MAX, Ordering::Relaxed);
     }
 
     /// Takes SP into account.

@@ -30,11 +30,7 @@ fn model(body: impl Fn() + Sync + Send + 'static) {
 /// What `Pool::hand_out` does, with everything named after the owner.
 fn hand_out(record: &SlotRecord, who: u32) {
     let kind = if who.is_multiple_of(2) { StackKind::Irq } else { StackKind::Thread };
-    record.set_kind(kind);
-    record.set_owner(OwnerId::new(u64::from(who)));
-    record.set_cpu(CpuId::new(who));
-    record.set_account(AccountId::new(who));
-    record.watermark().reset();
+    record.fill_in(kind, OwnerId::new(u64::from(who)), CpuId::new(who), AccountId::new(who));
     let _generation = record.life().make_live();
 }
 
@@ -120,7 +116,7 @@ fn l2_t8_a_number_of_an_earlier_life_borrows_nothing() {
     });
 }
 
-/// Red if fields are written or read relaxed, or if the word is not looked at again.
+/// Red if fields are written without the fence before them, or read relaxed, or if the word is not looked at again.
 #[test]
 fn l2_n9_a_settled_snapshot_is_of_one_life() {
     model(|| {
@@ -196,7 +192,7 @@ fn l2_b2_a_page_that_a_record_calls_mapped_is_there() {
     });
 }
 
-/// Red if the watermark is reset, or read, relaxed: a sample of the life before would pass as one of this life.
+/// Red if the watermark is reset without the fence, or read relaxed: a sample of the life before would pass as one of this life.
 #[test]
 fn l2_t13_a_settled_sample_is_of_the_present_life() {
     model(|| {

@@ -239,9 +239,8 @@ pub mod arm32 {
             _ if word & 0xffff_0000 == 0xe8bd_0000 => Means::Leaves,
             _ if word & 0xffff_f000 == 0xe28d_d000 => Means::Leaves, // add sp, sp, #n
             _ if word & 0xffff_f000 == 0xe24b_d000 => Means::Leaves, // sub sp, r11, #n
-            // b, bl, blx; bx and blx of a register; whatever writes pc; svc
+            // b, bl, blx; whatever writes pc, as bx and blx of a register look like it too; svc
             _ if word & 0x0e00_0000 == 0x0a00_0000
-                || word & 0x0fff_ffd0 == 0x012f_ff10
                 || word & 0x0c00_f000 == 0x0000_f000 && word & 0x0d90_0000 != 0x0110_0000
                 || word & 0x0c10_f000 == 0x0410_f000
                 || word & 0x0e10_8000 == 0x0810_8000

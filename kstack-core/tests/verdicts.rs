@@ -474,3 +474,37 @@ fn o1_reports_use_these_words() {
         assert!(told.ends_with(&format!("thread 7 cannot be abandoned {words}\n")), "{told}");
     }
 }
+
+/// A stack that is none of the arena's, as a boot stack is: the only one a CPU has before the arena is there.
+struct Elsewhere(StackId);
+
+impl StackTable for Elsewhere {
+    fn stack_in(&self, _: SlotIndex) -> Option<StackId> {
+        None
+    }
+
+    fn running_on(&self, _: CpuId) -> Option<StackId> {
+        Some(self.0)
+    }
+}
+
+/// Red if an SP at the very top, where a stack is empty, counts as one that has left it.
+#[test]
+fn o1_n10_a_stack_outside_of_the_arena_is_left_past_its_edges_and_not_at_its_top() {
+    let range = AddrRange { lowest: Addr::new(0x10_0000), top: Addr::new(0x10_4000) };
+    let stack = StackId { kind: StackKind::Boot, cpu: Some(CPU), owner: 0, range };
+    let judged = |sp: usize| {
+        let (address, pc) = (Addr::new(sp - 8), Addr::new(0x1000));
+        let fault =
+            Fault { delivery: Delivery::AnotherStack, address, sp: Addr::new(sp), pc, cpu: CPU };
+        let context = Context { kernel_lowest: Addr::new(0), ..THREAD };
+        let verdict = judge(&Machine::new().arena, &Elsewhere(stack), &fault, &context)?;
+        Some((verdict.side, verdict.distance.get()))
+    };
+    for sound in [0x10_0001, 0x10_3fff, 0x10_4000] {
+        assert_eq!(judged(sound), None, "{sound:#x}");
+    }
+    assert_eq!(judged(0x10_4001), Some((Side::Above, 1)));
+    assert_eq!(judged(0x10_0000), Some((Side::Below, 1)));
+    assert_eq!(judged(0x0f_fff8), Some((Side::Below, 9)));
+}

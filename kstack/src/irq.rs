@@ -163,8 +163,8 @@ pub unsafe fn raise_softirq(number: u32) {
 #[inline(always)]
 pub unsafe fn disable_bottom_halves() {
     // In between the thread cannot be ended: room for an interrupt, and for what the thread does, from here on.
-    without_interrupts::<{ RESERVE.get() / 2 }, ()>(|local| {
-        local.irq.with(IrqState::disable_bottom_halves)
+    without_interrupts(room::make_sure_of::<ROOM_FOR_MORE>, |local| {
+        local.irq.with(IrqState::disable_bottom_halves);
     });
 }
 
@@ -175,31 +175,41 @@ pub unsafe fn disable_bottom_halves() {
 /// 1. As for [`disable_bottom_halves`].
 #[inline(always)]
 pub unsafe fn enable_bottom_halves() {
-    without_interrupts::<0, ()>(|local| {
-        if let Some(top) = local.arch.softirq_top() {
-            if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
-                // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
-                unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+    // No look for room: from `disable_bottom_halves`, which has made it, to here the thread cannot be ended, and what follows runs on
+    // another stack.
+    without_interrupts(
+        |_| (),
+        |local| {
+            if let Some(top) = local.arch.softirq_top() {
+                if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
+                    // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
+                    unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+                }
+            } else if local.irq.with(IrqState::enable_bottom_halves) {
+                // SAFETY: (1) `enable_bottom_halves` said yes and set the in-use mark: the IRQ stack is empty and ours;
+                // (2) `run_softirqs` returns.
+                unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
+                local.irq.with(IrqState::leave_irq_stack);
             }
-        } else if local.irq.with(IrqState::enable_bottom_halves) {
-            // SAFETY: (1) `enable_bottom_halves` said yes and set the in-use mark: the IRQ stack is empty and ours;
-            // (2) `run_softirqs` returns.
-            unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
-            local.irq.with(IrqState::leave_irq_stack);
-        }
-    });
+        },
+    );
 }
 
+/// What a thread with bottom halves disabled must have left besides RESERVE: half as much again, as a sum that one instruction of an
+/// arm can hold.
+const ROOM_FOR_MORE: usize =
+    (RESERVE.get() + RESERVE.get() / 2).next_multiple_of(16) - RESERVE.get();
+
+/// Calls `look` with whether interrupts were on, then `body`.
 #[inline(always)]
-fn without_interrupts<const MORE: usize, R>(body: impl FnOnce(&'static CpuLocal) -> R) -> R {
+fn without_interrupts(look: impl FnOnce(bool), body: impl FnOnce(&'static CpuLocal)) {
     // SAFETY: (1) in the kernel, by the promise of the two callers; (2) turned on again below.
     let were_on = unsafe { interrupts::off() };
-    room::make_sure_of::<MORE>(were_on);
+    look(were_on);
     // SAFETY: (1) likewise.
-    let result = body(unsafe { CpuLocal::this() });
+    body(unsafe { CpuLocal::this() });
     if were_on {
         // SAFETY: (1) as above; (2) they were on, and `body` is over.
         unsafe { interrupts::on() };
     }
-    result
 }

@@ -17,6 +17,7 @@
 //! | where it is asked for | by | who is ended below the line |
 //! | --- | --- | --- |
 //! | interrupts are turned off by a thread | [`make_sure`] | the thread, before anything has changed |
+//! | interrupts are turned off between `disable_bottom_halves` and its reverse | nothing: the former has asked for half as much again | - |
 //! | an interrupt or exception comes in from the kernel | the entry code, before its first function | the thread; the interrupt is handled |
 //! | the CPU or the entry code itself finds no room (PCs: a push that fails) | the double fault | the same |
 //! | the switch | nothing: interrupts are off, so the room is there | - |
@@ -39,9 +40,9 @@ pub fn make_sure(were_on: bool) {
 /// The same for MORE bytes more: for a section that has others in it.
 #[inline(always)]
 pub(crate) fn make_sure_of<const MORE: usize>(were_on: bool) {
-    // The first look costs two to four instructions and says no nearly always.
+    // The first look costs two or three instructions and says no nearly always.
     if were_on
-        && (MORE > 0 || local::may_be_below_line())
+        && local::may_be_below_line::<MORE>()
         && left().wrapping_add(IN_GUARD) < RESERVE.get() + MORE + IN_GUARD
     {
         // The entry asks for RESERVE.

@@ -294,7 +294,7 @@ impl Arch {
             return Err(format!("there is no such architecture here; there is {one_of}"));
         };
         if !known.supported {
-            let tree = format!("kernel/src/arch/{name}");
+            let tree = format!("kernel/machine/src/arch/{name}");
             let why = if workspace::root().join(&tree).is_dir() {
                 format!("{tree} is not complete")
             } else {
@@ -363,7 +363,7 @@ mod tests {
         let supported = Arch::supported();
         assert!(supported.contains(&Arch::USUAL));
         for arch in supported {
-            for tree in ["kernel/src/arch", "kstack/src/arch"] {
+            for tree in ["kernel/machine/src/arch", "kstack/src/arch"] {
                 let path = workspace::root().join(tree).join(arch.name());
                 assert!(path.join("mod.rs").is_file(), "no {}", path.display());
             }

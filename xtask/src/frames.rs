@@ -18,7 +18,7 @@ use kstack_core::geometry::Geometry;
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 /// Functions that overflow a stack on purpose, with a frame as wide as they like.
-const ON_PURPOSE: [&str; 1] = ["kernel::provoke::one_giant_frame"];
+const ON_PURPOSE: [&str; 1] = ["kernel::report::on_purpose::one_giant_frame"];
 
 /// How far one instruction moves the stack pointer down (or, negative, up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,9 +200,11 @@ fn arm64_moves() -> impl FnMut(u32) -> Move {
             let is_sub = word >> 30 & 1 == 1;
             return match (rd == SP, is_sub) {
                 (true, false) => Move::Down(-bytes),
-                // Another register, below SP: where a probe loop ends, which moves SP a page at a time.
-                (_, true) => Move::Down(bytes),
-                (false, false) => Move::None,
+                (true, true) => Move::Down(bytes),
+                // Another register, whole pages below SP: where a probe loop ends, which moves SP a page at a time. With less it is
+                // a comparison (`kstack::room`).
+                (false, true) if bytes % 4096 == 0 => Move::Down(bytes),
+                (false, _) => Move::None,
             };
         }
         // add and sub, extended register, 64 bits: SP by a register.
@@ -412,6 +414,8 @@ mod tests {
         let probes = [0xd140_27e9, 0xd140_07ff, 0xeb29_63ff, 0xf900_03ff, 0x54ff_ffa1, 0xd10f_03ff];
         // As on x86_64, a page more than it is.
         assert_eq!(frame(Architecture::Aarch64, &bytes(&probes)), Some(0xa3c0));
+        // sub x10, sp, #0x400: a look at SP
+        assert_eq!(frame(Architecture::Aarch64, &bytes(&[0xd110_03ea])), Some(0));
         // sub sp, sp, x9 with nothing known of x9
         assert_eq!(frame(Architecture::Aarch64, &bytes(&[0xcb29_63ff])), None);
         // push {r4, r11, lr}; sub sp, sp, #0x1000; sub sp, sp, #12

@@ -23,7 +23,8 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
 /// The flags for everything compiled for the kernel's target.
 pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
     let known = arch.description();
-    let script = workspace::root().join("kernel/src/arch").join(arch.name()).join("kernel.ld");
+    let script =
+        workspace::root().join("kernel/machine/src/arch").join(arch.name()).join("kernel.ld");
     let mut flags: Vec<String> = Vec::new();
     flags
         .extend(ready.toolchain.sysroot.iter().map(|path| format!("--sysroot={}", path.display())));

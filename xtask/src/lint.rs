@@ -59,6 +59,7 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
         check(
             &format!("documentation of the kernel for {arch}"),
             kernel::target(ready.toolchain.cargo(), arch, features, &ready, "doc")?
+                .args(["-p", "machine"])
                 .args(["--no-deps", "--document-private-items", "--quiet"])
                 .env("RUSTDOC", ready.toolchain.rustc.with_file_name("rustdoc"))
                 .env("CARGO_ENCODED_RUSTDOCFLAGS", flags.join("\u{1f}")),

@@ -1,11 +1,12 @@
 //! Interrupts and softirqs, without programming an interrupt controller, and backtraces.
 
 use super::{median, report, span};
-use crate::arch::irqchip::software_interrupt;
-use crate::softirq::{self, Softirq};
-use crate::{backtrace, interrupts};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+use crate::report::backtrace;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
+use machine::arch::irqchip::software_interrupt;
 
 const ROUNDS: u64 = 500;
 
@@ -22,21 +23,21 @@ fn interrupts_measured(overhead: u64) -> u64 {
 pub(super) fn run(overhead: u64) {
     static ARRIVED: AtomicU64 = AtomicU64::new(0);
     ARRIVED.store(0, Ordering::Relaxed);
-    interrupts::set_probe(Some(|_| {
+    probes::set_probe(Some(|_| {
         ARRIVED.fetch_add(1, Ordering::Relaxed);
     }));
     software_interrupt();
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     assert_eq!(ARRIVED.load(Ordering::Relaxed), 1, "the interrupt that is measured arrives");
     let bare = interrupts_measured(overhead);
     report("irq_stack_round_trip", bare, "instructions");
 
     softirq::set_probe(count);
-    interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+    probes::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
     RAN.store(0, Ordering::Relaxed);
     let with_softirq = interrupts_measured(overhead);
     assert_eq!(RAN.load(Ordering::Relaxed), ROUNDS, "every interrupt ran its softirq");
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     report("softirq_inline", with_softirq - bare, "instructions");
 
     RAN.store(0, Ordering::Relaxed);

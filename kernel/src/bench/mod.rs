@@ -9,22 +9,22 @@ mod memory;
 mod stacks;
 mod threads;
 
-use crate::arch::cpu;
 use alloc::vec::Vec;
+use machine::arch::cpu;
 
 /// Runs all benches and sends one record each.
 pub fn run() {
     let overhead = median((0..100).map(|_| span(|| {}, 0)).collect());
     log!("reading the counter costs {overhead}; subtracted");
     // A tick in the middle of a measurement is not what is measured.
-    crate::arch::irqchip::stop_timer();
+    machine::arch::irqchip::stop_timer();
 
     stacks::run(overhead);
     entries::run(overhead);
     threads::run(overhead);
     memory::run();
 
-    crate::arch::irqchip::start_timer();
+    machine::arch::irqchip::start_timer();
     programs();
     control!("end");
 }

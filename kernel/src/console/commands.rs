@@ -1,12 +1,14 @@
 //! The commands of the prompt, in one table: what `help` prints is what there is.
 
 use super::{draw, println};
-use crate::arch::power::{self, End};
-use crate::hooks::EntryRow;
-use crate::{cpus, provoke, sched};
+use crate::{provoke, sched};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
+use kstack_core::verdict::Side;
+use machine::arch::entries::EntryRow;
+use machine::arch::power::{self, End};
+use machine::cpus;
 
 struct Command {
     name: &'static str,
@@ -168,11 +170,11 @@ fn cat(arguments: &[&str]) -> Result<(), String> {
 
 fn backtrace(arguments: &[&str]) -> Result<(), String> {
     match arguments {
-        [] => println!("{}", crate::backtrace::here()),
+        [] => println!("{}", crate::report::backtrace::here()),
         [number] => {
             let number: u64 = number.parse().map_err(|_| "a thread's number, as `ps` shows it")?;
             let thread = sched::all().into_iter().find(|thread| thread.id() == number);
-            let text = crate::backtrace::of_thread(&*thread.ok_or("no such thread")?);
+            let text = crate::report::backtrace::of_thread(&*thread.ok_or("no such thread")?);
             println!("{}", text.unwrap_or_else(|| "it is running".into()));
         }
         _ => return Err("one thread at most".into()),
@@ -204,8 +206,8 @@ fn overflow(arguments: &[&str]) -> Result<(), String> {
 
 fn guard(arguments: &[&str]) -> Result<(), String> {
     match arguments {
-        ["below"] => provoke::touch_guard(provoke::Side::Below),
-        ["above"] => provoke::touch_guard(provoke::Side::Above),
+        ["below"] => provoke::touch_guard(Side::Below),
+        ["above"] => provoke::touch_guard(Side::Above),
         _ => return Err("which side?".into()),
     }
     println!("the thread has been ended; the machine goes on");

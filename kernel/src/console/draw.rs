@@ -9,7 +9,8 @@
 //! samples are taken at interrupts.
 
 use super::println;
-use crate::stacks::{self, StackInfo};
+use crate::report::stacks::{self as report, StackInfo};
+use crate::stacks;
 use alloc::string::String;
 use kstack_core::addr::Addr;
 
@@ -42,10 +43,10 @@ pub(super) fn all_stacks() {
         "",
         width = WIDTH - 9
     );
-    for info in stacks::all() {
+    for info in report::all() {
         println!("{}", line(&info));
     }
-    let counts = stacks::counts();
+    let counts = report::counts();
     println!("{counts}");
 }
 

@@ -9,10 +9,11 @@
 //! | up, down, Ctrl-P, Ctrl-N | earlier and later lines |
 //! | Ctrl-C | drop the line; Ctrl-D on an empty one: leave |
 
-use super::{read_byte, serial};
+use crate::terminal::read_byte;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use machine::arch::serial;
 
 const MOST_HISTORY: usize = 32;
 const MOST_LENGTH: usize = 200;

@@ -1,89 +1,14 @@
-//! The console: input from the serial line, and a prompt with commands to look and to try.
+//! The console: a prompt with commands to look and to try.
 
 mod commands;
 mod draw;
 mod editor;
 
-use crate::arch::serial;
-use crate::sched::{Interrupted, WaitQueue};
-use crate::sync::SpinLock;
-
-/// Bytes typed and not yet read. When it is full, more is dropped, as a terminal does.
-struct Input {
-    bytes: [u8; 256],
-    first: usize,
-    length: usize,
-}
-
-static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; 256], first: 0, length: 0 });
-static READERS: WaitQueue = WaitQueue::new();
-
-/// The console's interrupt: takes what has come.
-pub fn input_arrived() {
-    {
-        let mut input = INPUT.lock();
-        while let Some(byte) = serial::CONSOLE.take() {
-            if input.length < input.bytes.len() {
-                let at = (input.first + input.length) % input.bytes.len();
-                input.bytes[at] = byte;
-                input.length += 1;
-            }
-        }
-    }
-    READERS.wake_all();
-}
-
-fn try_read() -> Option<u8> {
-    let mut input = INPUT.lock();
-    if input.length == 0 {
-        return None;
-    }
-    let byte = input.bytes[input.first];
-    input.first = (input.first + 1) % input.bytes.len();
-    input.length -= 1;
-    Some(byte)
-}
-
-/// The next byte typed; sleeps until there is one.
-pub fn read_byte() -> Result<u8, Interrupted> {
-    let mut byte = None;
-    READERS.wait_until(|| {
-        byte = try_read();
-        byte.is_some()
-    })?;
-    byte.ok_or(Interrupted)
-}
-
-/// Whether a read would not sleep.
-pub fn has_input() -> bool {
-    INPUT.lock().length > 0
-}
-
-/// Reads for a program: sleeps for the first byte, then takes what is there.
-pub fn read(buffer: &mut [u8]) -> Result<usize, Interrupted> {
-    let Some(first) = buffer.first_mut() else { return Ok(0) };
-    *first = read_byte()?;
-    let mut length = 1;
-    while length < buffer.len() {
-        match try_read() {
-            Some(byte) => buffer[length] = byte,
-            None => break,
-        }
-        length += 1;
-    }
-    Ok(length)
-}
-
-/// Writes a program's bytes as they are.
-pub fn write_user(bytes: &[u8]) {
-    serial::CONSOLE.put_all(bytes);
-}
-
 /// The prompt, until the machine is told to end.
 pub fn run() -> ! {
     println!(
         "kstack reference kernel, {} CPUs. `help` lists the commands.",
-        crate::cpus::online_count()
+        machine::cpus::online_count()
     );
     let mut editor = editor::Editor::new();
     loop {
@@ -102,5 +27,5 @@ pub(crate) use println;
 
 /// What `println!` calls.
 pub(crate) fn print_line(text: core::fmt::Arguments<'_>) {
-    crate::log::line(text);
+    machine::log::line(text);
 }

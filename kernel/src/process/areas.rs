@@ -7,7 +7,7 @@
 use super::abi::{USER_LOWEST, USER_TOP};
 use super::error::Errno;
 use super::sorted::{Item, NoRoom, Sorted};
-use crate::arch::paging::Access;
+use machine::arch::paging::Access;
 
 pub(super) const PAGE: u64 = 4096;
 /// How near to a stack that grows anything accessible may come, and it to that: Linux's `stack_guard_gap`.

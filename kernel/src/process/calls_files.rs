@@ -8,12 +8,12 @@ use super::files::{self, Descriptor, OpenFile, Pipe, Target};
 use super::proc_fs;
 use super::syscall::{WORD_BYTES, get, get_numbers, path, put};
 use super::tree::{self, Content, MOST_NAME, Node};
-use crate::memory::fallible;
 use crate::sched;
-use crate::sync::SpinLock;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 
 const WRITE_ONLY: u32 = 1;
 const READ_WRITE: u32 = 2;
@@ -94,8 +94,7 @@ pub(super) fn write_to(file: &OpenFile, from: u64, length: u64) -> SysResult {
         file.write(piece)
     });
     if result == Err(Errno::EPIPE) {
-        const SIGPIPE: u64 = 13;
-        super::life::send_signal(current(), SIGPIPE)?;
+        super::life::send_signal(current(), super::signals::SIGPIPE)?;
     }
     result
 }
@@ -298,7 +297,7 @@ pub(super) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
                     Ok(file) => match &file.target {
                         Target::PipeReader(pipe) if !pipe.is_readable() => 0,
                         Target::Console => {
-                            wanted & (OUT | if crate::console::has_input() { IN } else { 0 })
+                            wanted & (OUT | if crate::terminal::has_input() { IN } else { 0 })
                         }
                         _ => wanted & (IN | OUT),
                     },
@@ -550,7 +549,7 @@ pub(super) fn sendfile(to: u64, from: u64, offset: u64, length: u64) -> SysResul
 
 pub(super) fn statfs(to: u64) -> SysResult {
     const RAMFS: u64 = 0x8584_58f6;
-    let frames = crate::memory::frames::total_count() as u64;
-    put(to, &abi::encode_statfs(RAMFS, frames, crate::memory::frames::free_count() as u64))?;
+    let frames = machine::memory::frames::total_count() as u64;
+    put(to, &abi::encode_statfs(RAMFS, frames, machine::memory::frames::free_count() as u64))?;
     Ok(0)
 }

@@ -7,9 +7,9 @@ use super::error::{Errno, SysResult};
 use super::files::Target;
 use super::memory::{Memory, Staged, Wanted};
 use super::tree::{Content, Special};
-use crate::arch::paging::Access;
-use crate::sync::Mutex;
+use crate::sched::Mutex;
 use alloc::sync::Arc;
+use machine::arch::paging::Access;
 
 const PROT_READ: u64 = 1;
 const PROT_WRITE: u64 = 2;

@@ -4,14 +4,15 @@ use super::abi::{self, MACHINE, SystemInfo, USER_TOP};
 use super::error::{Errno, SysResult};
 use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
 use super::{Process, current, files, life, table};
-use crate::memory::fallible;
 use crate::process::exec_image::WordSize;
 use crate::sched::{self, WaitQueue};
-use crate::sync::SpinLock;
-use crate::{cpus, memory, time};
+use crate::time;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+use machine::{cpus, memory};
 
 pub(super) fn wait4(which: i64, status: u64, options: u64) -> SysResult {
     const NO_HANG: u64 = 1;
@@ -39,7 +40,7 @@ pub(super) fn thread_number() -> u64 {
 /// The process that a call about groups means: 0 is the caller.
 fn process(number: u64) -> Result<Arc<Process>, Errno> {
     match number as i32 {
-        0 => Ok(current().clone()),
+        0 => Ok(super::current_arc()),
         1.. => table::find(number & 0x7fff_ffff).ok_or(Errno::ESRCH),
         _ => Err(Errno::ESRCH),
     }
@@ -145,7 +146,7 @@ pub(super) fn clock_gettime<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8
 
 pub(super) fn clock_getres<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8; N]) -> SysResult {
     if to != 0 {
-        put(to, &encode(0, 1_000_000_000 / crate::arch::irqchip::HZ))?;
+        put(to, &encode(0, 1_000_000_000 / machine::arch::irqchip::HZ))?;
     }
     Ok(0)
 }
@@ -238,7 +239,7 @@ pub(super) fn arch_prctl(code: u64, value: u64) -> SysResult {
     match code {
         SET_FS if value < USER_TOP => {
             sched::current().user_tls.store(value, Ordering::Relaxed);
-            crate::arch::user::set_tls(value);
+            machine::arch::user::set_tls(value);
             Ok(0)
         }
         SET_FS => Err(Errno::EPERM),
@@ -274,14 +275,14 @@ pub(super) fn set_thread_area(at: u64) -> SysResult {
         _ => return Err(Errno::EINVAL),
     }
     sched::current().user_tls.store(base, Ordering::Relaxed);
-    crate::arch::user::set_tls(base);
+    machine::arch::user::set_tls(base);
     Ok(0)
 }
 
 /// Sets the base of the thread-local storage.
 pub(super) fn set_tls(base: u64) -> SysResult {
     sched::current().user_tls.store(base, Ordering::Relaxed);
-    crate::arch::user::set_tls(base);
+    machine::arch::user::set_tls(base);
     Ok(0)
 }
 

@@ -17,11 +17,11 @@
 //! 3. The crew is told to die under its lock: a thread in the list has not been dropped.
 
 use super::error::Errno;
-use crate::memory::fallible::{self, NoMemory};
 use crate::sched::{self, Thread};
-use crate::sync::SpinLock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use machine::memory::fallible::{self, NoMemory};
+use machine::spin::SpinLock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {

@@ -3,8 +3,8 @@
 //! One newtype for the whole of `process`: every fallible path that ends at a system call speaks in [`Errno`], so
 //! that the number is chosen where the reason is known. The values are those all five architectures share.
 
-use crate::memory::fallible::NoMemory;
 use core::fmt;
+use machine::memory::fallible::NoMemory;
 
 /// A Linux error number; a system call returns its negation.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,9 @@
 //! Faults and exceptions of programs.
 
 use super::memory::Bad;
+use super::signals::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP};
 use super::{current, life};
-
-const SIGKILL: i32 = 9;
-const SIGSEGV: i32 = 11;
+use machine::arch::exceptions::UserFault;
 
 /// A page fault in user mode: fills the page, copies it, grows the stack; or the process dies.
 pub fn on_user_fault(address: u64, write: bool, exec: bool) {
@@ -22,10 +21,16 @@ pub fn on_user_fault(address: u64, write: bool, exec: bool) {
             SIGKILL
         }
     };
-    life::kill_current(signal)
+    life::kill_current(signal as i32)
 }
 
-/// Any other exception in user mode.
-pub fn on_user_exception(signal: i32) {
-    life::kill_current(signal)
+/// An exception in user mode: the signal that Linux has for it.
+pub fn on_user_exception(fault: UserFault) {
+    life::kill_current(match fault {
+        UserFault::Instruction => SIGILL,
+        UserFault::Trap => SIGTRAP,
+        UserFault::Bus => SIGBUS,
+        UserFault::Arithmetic => SIGFPE,
+        UserFault::Page { .. } | UserFault::Protection => SIGSEGV,
+    } as i32)
 }

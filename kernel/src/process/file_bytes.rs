@@ -5,8 +5,8 @@
 
 use super::error::Errno;
 use super::sorted::{Item, Sorted};
-use crate::memory::frames::{self, FRAME_BYTES, Frame};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use machine::memory::frames::{self, FRAME_BYTES, Frame};
 
 /// The largest size a file can have: Linux's `MAX_LFS_FILESIZE`.
 const MAX_BYTES: u64 = i64::MAX as u64;

@@ -2,15 +2,15 @@
 
 use super::error::Errno;
 use super::tree::{Content, Entry, MOST_NAME, Node, Special};
-use crate::console;
-use crate::memory::fallible;
 use crate::sched::WaitQueue;
-use crate::sync::SpinLock;
+use crate::terminal;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 
 /// Bytes a pipe holds.
 const PIPE_BYTES: usize = 64 << 10;
@@ -149,7 +149,7 @@ impl OpenFile {
                 to[..length].copy_from_slice(&text[from..from + length]);
                 Ok(length)
             }
-            Target::Console => console::read(to).map_err(|_| Errno::EINTR),
+            Target::Console => terminal::read(to).map_err(|_| Errno::EINTR),
             Target::PipeReader(pipe) => pipe.read(to),
             Target::Names(_) => Err(Errno::EISDIR),
             Target::PipeWriter(_) | Target::Provoke => Err(Errno::EBADF),
@@ -168,7 +168,7 @@ impl OpenFile {
                 Ok(written)
             }
             Target::Console => {
-                console::write_user(from);
+                terminal::write_user(from);
                 Ok(from.len())
             }
             Target::Capture(bytes) => {
@@ -179,7 +179,7 @@ impl OpenFile {
             }
             Target::PipeWriter(pipe) => pipe.write(from),
             Target::Provoke => {
-                if crate::provoke::from_syscall(from) {
+                if crate::report::on_purpose::from_syscall(from) {
                     Ok(from.len())
                 } else {
                     Err(Errno::EINVAL)

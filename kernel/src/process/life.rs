@@ -8,11 +8,8 @@ use super::memory::Memory;
 use super::signals::{self, Actions, SIGKILL};
 use super::syscall::Strings;
 use super::table::{self, Which};
-use super::{Process, abi, calls_misc, current, load, tree};
-use crate::arch::regs::SavedRegs;
-use crate::memory::fallible;
-use crate::sched::{self, Name, SpawnError, Thread, WaitQueue};
-use crate::sync::{Mutex, SpinLock};
+use super::{Process, abi, calls_misc, current, current_arc, load, owned, tree};
+use crate::sched::{self, Mutex, Name, SpawnError, Thread, WaitQueue};
 use crate::time;
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -20,6 +17,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use machine::arch::regs::SavedRegs;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 
 /// Clone flags (Linux).
 const CLONE_VM: u64 = 0x100;
@@ -157,7 +157,7 @@ fn start(
     *process.command_line.lock() = joined(&arguments)?;
     *process.executable.lock() = fallible::shared(fallible::text(path)?)?;
     let regs = abi::start(loaded.entry, loaded.sp);
-    let thread = sched::spawn_user(process.clone(), &regs, id)?;
+    let thread = sched::spawn_user(owned(process.clone()), process.name(), &regs, id)?;
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
     sched::start(&thread);
@@ -213,7 +213,7 @@ pub(super) fn clone(
     }
     let id = sched::thread::next_id();
     let process = if is_thread {
-        parent.clone()
+        current_arc()
     } else {
         let memory = if is_in_our_memory {
             memory.clone()
@@ -232,7 +232,7 @@ pub(super) fn clone(
     if flags & CLONE_SETTLS != 0 {
         abi::set_tls(&mut child_regs, tls);
     }
-    let thread = sched::spawn_user(process.clone(), &child_regs, id)?;
+    let thread = sched::spawn_user(owned(process.clone()), process.name(), &child_regs, id)?;
     if flags & CLONE_SETTLS != 0 {
         thread.set_user_tls(tls);
     }
@@ -339,7 +339,7 @@ pub(super) fn exit_thread(status: i32) -> ! {
     sched::exit_current()
 }
 
-fn end(process: &Arc<Process>, status: i32) {
+fn end(process: &Process, status: i32) {
     let files = core::mem::take(&mut *process.files.lock());
     drop(files);
     drop(process.set_memory(None));

@@ -9,8 +9,6 @@ use super::abi::{
 use super::areas::{Area, PAGE};
 use super::error::Errno;
 use super::memory::Memory;
-use crate::arch::paging::Access;
-use crate::memory::fallible;
 use crate::process::exec_image::{self, Auxiliary, StackImage, WordSize};
 use alloc::vec::Vec;
 use elf::ElfBytes;
@@ -18,6 +16,8 @@ use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::SegmentTable;
+use machine::arch::paging::Access;
+use machine::memory::fallible;
 
 /// A program ready to start.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
             return Err(bad());
         }
         // Linux's "obvious overcommit": what all of memory could not hold. The rest is decided page by page.
-        if segment.p_memsz / PAGE > crate::memory::frames::total_count() as u64 {
+        if segment.p_memsz / PAGE > machine::memory::frames::total_count() as u64 {
             return Err(Errno::ENOMEM);
         }
         let from = usize::try_from(segment.p_offset).map_err(|_| bad())?;

@@ -19,10 +19,10 @@ use super::abi::{USER_LOWEST, USER_TOP};
 use super::areas::{Area, Areas, PAGE, STACK_GUARD_GAP};
 use super::error::Errno;
 use super::tree::Node;
-use crate::arch::paging::{self, Access, UserTables};
-use crate::memory::frames::{self, Frame};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
+use machine::arch::paging::{self, Access, UserTables};
+use machine::memory::frames::{self, Frame};
 
 /// How large the stack may become: RLIMIT_STACK.
 pub(crate) const STACK_LIMIT: u64 = 8 << 20;
@@ -431,7 +431,7 @@ impl Memory {
         if self.has_threads {
             paging::flush_user_pages(pages);
         } else {
-            crate::arch::cpu::flush_pages(pages);
+            machine::arch::cpu::flush_pages(pages);
         }
     }
 
@@ -440,7 +440,7 @@ impl Memory {
         if self.has_threads {
             paging::flush_user_pages(core::iter::once(page));
         } else {
-            crate::arch::cpu::flush_page(page);
+            machine::arch::cpu::flush_page(page);
         }
     }
 
@@ -496,12 +496,12 @@ impl Memory {
         let shared = self.share_with(&mut child);
         // The parent's writable translations must go, once; also those of a child that will not be.
         let root = self.tables.root();
-        crate::arch::cpu::without_interrupts(|| {
+        machine::arch::cpu::without_interrupts(|| {
             // SAFETY: (1) the tables that are loaded already: loading them again only forgets translations; (2) interrupts are off.
-            unsafe { crate::arch::cpu::load_tables(root) };
+            unsafe { machine::arch::cpu::load_tables(root) };
         });
         if self.has_threads {
-            crate::arch::smp::flush_others();
+            machine::arch::smp::flush_others();
         }
         shared.map(|()| child)
     }
@@ -534,8 +534,11 @@ impl Drop for Memory {
         // No thread runs under these tables any more, so no CPU has to forget. One that had them loaded would walk what is
         // somebody else's frames by then.
         let root = self.tables.root() as usize;
-        let loaded = |cpu: &crate::cpus::Cpu| cpu.tables_root.load(Ordering::SeqCst) == root;
-        assert!(!crate::cpus::online().any(loaded), "page tables are freed that a CPU has loaded");
+        let loaded = |cpu: &machine::cpus::Cpu| cpu.tables_root.load(Ordering::SeqCst) == root;
+        assert!(
+            !machine::cpus::online().any(loaded),
+            "page tables are freed that a CPU has loaded"
+        );
         FREED.fetch_add(1, Ordering::Relaxed);
         let mut from = USER_LOWEST;
         while let Some(page) = self.tables.next_mapped(from, USER_TOP) {

@@ -39,16 +39,17 @@ pub mod syscall;
 mod table;
 pub(crate) mod tree;
 
-pub use life::{die_if_killed, kill_current, run, run_captured};
+pub use life::{die_if_killed, run, run_captured};
 
-use crate::sched::{Name, WaitQueue};
-use crate::sync::{Mutex, SpinLock};
+use crate::sched::{Mutex, Name, Owned, Owner, OwnerKind, WaitQueue};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crew::Crew;
 use files::Files;
+use machine::mix::mix;
+use machine::spin::SpinLock;
 use memory::Memory;
 use signals::Actions;
 
@@ -97,11 +98,6 @@ impl Process {
         core::mem::replace(&mut *self.memory.lock(), memory)
     }
 
-    /// The page tables its threads run under; 0 once it has ended.
-    pub fn tables_root(&self) -> u64 {
-        self.memory().map_or(0, |memory| memory.lock().tables_root())
-    }
-
     /// Its name: the program's.
     pub fn name(&self) -> Name {
         *self.name.lock()
@@ -121,11 +117,37 @@ impl Process {
     }
 }
 
+impl Owner for Process {
+    fn tables_root(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.lock().tables_root())
+    }
+
+    fn end_after_overflow(&self) -> ! {
+        life::kill_current(signals::SIGSEGV as i32)
+    }
+}
+
+/// What the threads know a process by.
+static KIND: OwnerKind<Process> = OwnerKind::new();
+
+/// A process as what a thread belongs to.
+fn owned(process: Arc<Process>) -> Owned {
+    Owned::new(process, &KIND)
+}
+
 /// The process of the thread that runs. A reference, not a count: what a system call keeps only in its frame would be lost
 /// if its stack overflowed.
-pub(crate) fn current() -> &'static Arc<Process> {
-    let thread = crate::sched::current();
-    thread.process.as_ref().expect("system calls and faults come from processes")
+#[inline]
+pub(crate) fn current() -> &'static Process {
+    crate::sched::current()
+        .owner_of_kind(&KIND)
+        .expect("system calls and faults come from processes")
+}
+
+/// The same, to keep where others find it.
+fn current_arc() -> Arc<Process> {
+    let process = crate::sched::current().shared_owner(&KIND);
+    process.expect("system calls and faults come from processes")
 }
 
 /// Loads a file as execve would, and lets go of it.
@@ -152,10 +174,8 @@ pub(crate) fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
     for half in bytes.chunks_exact_mut(8) {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut x = count.wrapping_mul(STEP) ^ crate::arch::cpu::cycles();
-        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        half.copy_from_slice(&(x ^ x >> 31).to_le_bytes());
+        let x = mix(count.wrapping_mul(STEP) ^ machine::arch::cpu::cycles());
+        half.copy_from_slice(&x.to_le_bytes());
     }
     bytes
 }

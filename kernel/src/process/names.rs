@@ -8,10 +8,10 @@
 //! are: the lock on a directory is a spinning one. Nothing here ends the kernel when the heap is used up.
 
 use super::tree::Node;
-use crate::memory::fallible::NoMemory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use machine::memory::fallible::NoMemory;
 
 /// Names in a chunk.
 const CHUNK: usize = 64;

@@ -6,11 +6,13 @@
 use super::error::Errno;
 use super::files::Target;
 use super::{Process, abi, table, tree};
-use crate::memory::fallible::Text;
-use crate::memory::{frames, heap, stack_pages};
+use crate::sched::TASKS;
+use crate::stacks::pages;
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use machine::memory::fallible::Text;
+use machine::memory::frames;
 
 /// What a path below /proc or /sys is made of: its parts, as many as any path there has.
 struct Parts<'p> {
@@ -67,7 +69,7 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
         ["kstack"] => names(&["calls", "provoke", "stacks"]),
         ["kstack", "calls"] => text(calls),
         ["kstack", "provoke"] => Ok(Target::Provoke),
-        ["kstack", "stacks"] => text(|text| crate::stacks::write_all(text)),
+        ["kstack", "stacks"] => text(|text| crate::report::stacks::write_all(text)),
         ["meminfo"] => text(meminfo),
         ["uptime"] => text(|text| {
             let hundredths = crate::time::nanoseconds() / 10_000_000;
@@ -86,7 +88,7 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
             match *file {
                 "cmdline" => {
                     let line = process.command_line.lock().clone();
-                    Ok(Target::Text(crate::memory::fallible::bytes(&line)?))
+                    Ok(Target::Text(machine::memory::fallible::bytes(&line)?))
                 }
                 "comm" => text(|text| writeln!(text, "{}", process.name())),
                 "maps" => text(|text| maps(&process, text)),
@@ -113,7 +115,7 @@ fn calls(text: &mut Text) -> fmt::Result {
 
 fn find(name: &str) -> Result<Arc<Process>, Errno> {
     if name == "self" {
-        return crate::sched::current().process.clone().ok_or(Errno::ENOENT);
+        return crate::sched::current().shared_owner(&super::KIND).ok_or(Errno::ENOENT);
     }
     let number = name.parse().map_err(|_| Errno::ENOENT)?;
     table::find(number).ok_or(Errno::ENOENT)
@@ -141,7 +143,7 @@ fn meminfo(text: &mut Text) -> fmt::Result {
     writeln!(text, "Cached:         {:8} kB", 0)?;
     writeln!(text, "SwapTotal:      {:8} kB", 0)?;
     writeln!(text, "SwapFree:       {:8} kB", 0)?;
-    writeln!(text, "KernelStack:    {:8} kB", stack_pages::charged_bytes() / 1024)
+    writeln!(text, "KernelStack:    {:8} kB", pages::charged_bytes() / 1024)
 }
 
 fn maps(process: &Process, text: &mut Text) -> fmt::Result {
@@ -206,8 +208,8 @@ fn stack(process: &Process, text: &mut Text) -> fmt::Result {
     let me = crate::sched::current();
     for thread in process.crew.threads().map_err(|_| fmt::Error)? {
         if core::ptr::eq(&*thread, me) {
-            crate::backtrace::print_here(text);
-        } else if !crate::backtrace::print_thread(&thread, text) {
+            crate::report::backtrace::print_here(text);
+        } else if !crate::report::backtrace::print_thread(&thread, text) {
             text.write_str("running\n")?;
         }
     }
@@ -216,7 +218,7 @@ fn stack(process: &Process, text: &mut Text) -> fmt::Result {
 
 /// What a path below /sys opens as.
 fn open_sys(parts: &[&str]) -> Result<Target, Errno> {
-    let counts = heap::TASKS.counts();
+    let counts = TASKS.counts();
     let files: [(&str, u64); 6] = [
         ("object_size", counts.object_size as u64),
         ("objs_per_slab", counts.objects_per_slab as u64),

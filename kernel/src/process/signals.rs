@@ -5,14 +5,24 @@ use super::error::{Errno, SysResult};
 use super::syscall::{get, put};
 use super::table::{self, Which};
 use super::{Process, abi, current};
-use crate::memory::fallible;
 use alloc::vec::Vec;
+use machine::memory::fallible;
 
 /// A `struct sigaction` as it came.
 type Action = [u8; abi::SIGACTION_BYTES];
 
+pub(super) const SIGILL: u64 = 4;
+pub(super) const SIGTRAP: u64 = 5;
+pub(super) const SIGBUS: u64 = 7;
+pub(super) const SIGFPE: u64 = 8;
 pub(super) const SIGKILL: u64 = 9;
+pub(super) const SIGSEGV: u64 = 11;
+pub(super) const SIGPIPE: u64 = 13;
+const SIGCHLD: u64 = 17;
+const SIGCONT: u64 = 18;
 const SIGSTOP: u64 = 19;
+const SIGURG: u64 = 23;
+const SIGWINCH: u64 = 28;
 /// The highest number.
 const MOST: u64 = 64;
 
@@ -82,7 +92,7 @@ pub(super) fn sigaction(signal: u64, new: u64, old: u64) -> SysResult {
 
 /// Whether a signal ends a process that said this of it.
 fn is_fatal(signal: u64, action: &Action) -> bool {
-    const IGNORED_BY_DEFAULT: [u64; 4] = [17, 18, 23, 28];
+    const IGNORED_BY_DEFAULT: [u64; 4] = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH];
     match handler(action) {
         0 => !IGNORED_BY_DEFAULT.contains(&signal),
         _ => signal == SIGKILL,

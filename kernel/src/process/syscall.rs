@@ -5,13 +5,13 @@ use super::calls_files::HERE;
 use super::error::{Errno, SysResult};
 use super::{calls_files as files, calls_memory as memory, calls_misc as misc};
 use super::{current, life, signals};
-use crate::arch::regs::SavedRegs;
-use crate::memory::fallible;
 use crate::process::exec_image::WordSize;
 use crate::sched;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
+use machine::arch::regs::SavedRegs;
+use machine::memory::fallible;
 
 /// Longest path.
 const MOST_PATH: usize = 4096;

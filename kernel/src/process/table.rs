@@ -10,13 +10,13 @@
 
 use super::Process;
 use super::error::Errno;
-use crate::memory::fallible;
 use crate::sched;
-use crate::sync::SpinLock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 
 static TABLE: SpinLock<Vec<Arc<Process>>> = SpinLock::new(Vec::new());
 

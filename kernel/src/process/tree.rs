@@ -9,13 +9,14 @@
 use super::error::Errno;
 use super::file_bytes::FileBytes;
 use super::names::Names;
-use crate::initramfs;
-use crate::memory::{fallible, heap};
-use crate::sync::{Mutex, SpinLock};
+use crate::sched::Mutex;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
+use machine::initramfs;
+use machine::memory::{fallible, heap};
+use machine::spin::SpinLock;
 
 /// Symbolic links followed in one path.
 const MOST_LINKS: usize = 40;

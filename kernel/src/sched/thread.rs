@@ -1,21 +1,24 @@
 //! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
 //! reach it.
 
-use crate::arch::cpu;
-use crate::arch::fpu::FpuState;
-use crate::process::Process;
-use crate::process::files::OpenFile;
-use crate::sched::WaitQueue;
+use super::list::{Linked, List, WAIT};
+use super::owner::{Owned, Owner, OwnerKind};
 use crate::stacks::{self, OwnedStack, StackRef};
-use crate::sync::{RawMutex, SpinLock};
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use kstack_core::addr::AddrRange;
 use kstack_core::record::SlotRecord;
+use machine::arch::cpu;
+use machine::arch::fpu::FpuState;
+use machine::memory::fallible::NoMemory;
+use machine::mix::mix;
+use machine::spin::SpinLock;
 
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +34,40 @@ pub enum State {
     Dead = 3,
 }
 
-/// How many open files a system call uses at once.
+/// How many things a system call keeps at once.
 const MOST_PINS: usize = 4;
 
 /// How many sleeping locks a thread can hold at once.
 const MOST_HELD: usize = 8;
+
+/// Something that is kept for the length of a system call.
+type Pin = Arc<dyn Any + Send + Sync>;
+
+/// Threads that wait for the same thing. How they wait and are woken is in `wait` and `run_queue`.
+#[derive(Debug)]
+pub struct WaitQueue(pub(super) SpinLock<List<Thread, WAIT>>);
+
+impl WaitQueue {
+    /// No thread waits.
+    pub const fn new() -> Self {
+        Self(SpinLock::new(List::new()))
+    }
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The part of a sleeping lock that does not depend on its value: see `mutex`.
+#[derive(Debug)]
+pub struct RawMutex {
+    /// The thread that holds it; 0: none.
+    pub(super) holder: AtomicU64,
+    pub(super) poisoned: AtomicBool,
+    pub(super) waiting: WaitQueue,
+}
 
 /// One thread of the kernel, with or without a process. Aligned to a cache line, which no other heap object of its size is:
 /// the allocator knows threads by their layout.
@@ -60,22 +92,23 @@ pub struct Thread {
     /// The next one in the run queue, and the next one in a wait queue.
     pub(super) links: [AtomicPtr<Thread>; 2],
     canary: usize,
-    /// The process it belongs to.
-    pub process: Option<Arc<Process>>,
+    /// The program it belongs to.
+    owner: Option<Owned>,
     /// The physical address of the page tables to load; 0: any will do.
     pub(super) tables_root: AtomicUsize,
     pub(super) fpu: Option<Box<FpuState>>,
-    killed: AtomicBool,
+    pub(super) killed: AtomicBool,
     /// Set when the stack has been taken back.
     pub(super) reaped: AtomicBool,
     pub(super) exited: WaitQueue,
-    held: [AtomicPtr<RawMutex>; MOST_HELD],
+    /// Sleeping locks it holds: see `mutex`.
+    pub(super) held: [AtomicPtr<RawMutex>; MOST_HELD],
     /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
     pub user_tls: AtomicU64,
     /// A word of the program that is cleared when the thread ends; 0: none.
     pub clear_on_exit: AtomicU64,
-    /// Open files that a system call under way uses.
-    pins: SpinLock<[Option<Arc<OpenFile>>; MOST_PINS]>,
+    /// What a system call under way uses.
+    pins: SpinLock<[Option<Pin>; MOST_PINS]>,
     /// Whether there are any: most system calls use no file.
     has_pins: AtomicBool,
     /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
@@ -88,9 +121,70 @@ const NOWHERE: usize = usize::MAX;
 impl Drop for Thread {
     fn drop(&mut self) {
         if self.place_in_all.load(Ordering::Relaxed) != NOWHERE {
-            super::forget(&self.place_in_all);
+            forget(&self.place_in_all);
         }
     }
+}
+
+impl Linked for Thread {
+    #[inline(always)]
+    fn links(&self) -> &[AtomicPtr<Self>; 2] {
+        &self.links
+    }
+}
+
+static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
+
+/// Every thread that is not gone, for reports and tests: with no memory for the list, the kernel ends.
+pub fn all() -> Vec<Arc<Thread>> {
+    try_all().expect("memory for a list of threads")
+}
+
+/// Every thread that is not gone.
+pub fn try_all() -> Result<Vec<Arc<Thread>>, NoMemory> {
+    let mut threads = Vec::new();
+    loop {
+        // Room first, without the lock: a reference that is dropped under it may be the last one, which asks for the lock.
+        threads.try_reserve(thread_count() + 16).map_err(|_| NoMemory)?;
+        let all = ALL.lock();
+        if threads.capacity() >= all.len() {
+            // CANNOT FAIL: there is room for all.
+            threads.extend(all.iter().filter_map(Weak::upgrade));
+            return Ok(threads);
+        }
+    }
+}
+
+/// How many threads there are that are not gone.
+pub fn thread_count() -> usize {
+    ALL.lock().len()
+}
+
+/// Puts a new thread into the list of all.
+pub(super) fn remember(thread: &Arc<Thread>) -> Result<(), NoMemory> {
+    let mut all = ALL.lock();
+    if all.len() == all.capacity() {
+        let free = all.len() / 2 + 64;
+        all.try_reserve(free).map_err(|_| NoMemory)?;
+    }
+    thread.place_in_all.store(all.len(), Ordering::Relaxed);
+    // CANNOT FAIL: there is room.
+    all.push(Arc::downgrade(thread));
+    Ok(())
+}
+
+/// The reverse, when the last reference to a thread goes. The last thread in the list takes its place.
+fn forget(place: &AtomicUsize) {
+    let mut all = ALL.lock();
+    let place = place.load(Ordering::Relaxed);
+    let gone = all.swap_remove(place);
+    if let Some(moved) = all.get(place) {
+        // SAFETY: (1) a weak reference keeps the memory; (2) the one field that is used is an atomic word without a
+        // destructor, so it is there even if that thread is being dropped right now.
+        unsafe { (*moved.as_ptr()).place_in_all.store(place, Ordering::Relaxed) };
+    }
+    drop(all);
+    drop(gone);
 }
 
 /// A thread's or a process's name, cut to fit.
@@ -141,10 +235,7 @@ pub fn next_id() -> u64 {
 fn new_canary() -> usize {
     // Weyl sequence, then a finaliser; the time stamp makes boots differ.
     let seed = CANARY_SEED.fetch_add(WEYL as usize, Ordering::Relaxed);
-    let mut x = seed as u64 ^ cpu::cycles();
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (x ^ x >> 31) as usize & !0xff
+    mix(seed as u64 ^ cpu::cycles()) as usize & !0xff
 }
 
 impl Thread {
@@ -152,14 +243,14 @@ impl Thread {
         id: u64,
         name: Name,
         stack: OwnedStack,
-        process: Option<(Arc<Process>, Box<FpuState>)>,
+        program: Option<(Owned, Box<FpuState>)>,
         state: State,
     ) -> Self {
-        let (process, fpu) = match process {
-            Some((process, fpu)) => (Some(process), Some(fpu)),
+        let (owner, fpu) = match program {
+            Some((owner, fpu)) => (Some(owner), Some(fpu)),
             None => (None, None),
         };
-        let tables_root = process.as_ref().map_or(0, |process| process.tables_root());
+        let tables_root = owner.as_ref().map_or(0, |owner| owner.as_owner().tables_root());
         Self {
             id,
             number: AtomicU64::new(id),
@@ -174,7 +265,7 @@ impl Thread {
             last_cpu: AtomicU32::new(0),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
             canary: new_canary(),
-            process,
+            owner,
             tables_root: AtomicUsize::new(tables_root as usize),
             fpu,
             killed: AtomicBool::new(false),
@@ -281,30 +372,9 @@ impl Thread {
         self.killed.load(Ordering::Acquire)
     }
 
-    /// Says that it is to die as soon as it can, and ends its sleep.
-    pub fn kill(self: &Arc<Self>) {
-        cpu::without_interrupts(|| {
-            self.killed.store(true, Ordering::Release);
-            // Before its state is looked at: see `wait`.
-            fence(Ordering::SeqCst);
-            super::make_ready(self.clone());
-        });
-    }
-
     /// Whether the thread has ended and its stack has been taken back.
     pub fn is_reaped(&self) -> bool {
         self.reaped.load(Ordering::Acquire)
-    }
-
-    /// Waits until it has ended and its stack is taken back.
-    pub fn join(&self) {
-        self.exited.wait_uninterruptibly(|| self.is_reaped());
-    }
-
-    /// Changes the page tables it runs under (execve). By the thread itself.
-    pub fn set_tables_root(&self, root: u64) {
-        self.tables_root.store(root as usize, Ordering::Relaxed);
-        super::load_tables_of(self);
     }
 
     /// Sets the thread-local storage base of a thread that does not run, and nothing else of it.
@@ -319,14 +389,30 @@ impl Thread {
         self.fpu.as_deref()
     }
 
-    /// Keeps an open file for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
+    /// What it belongs to, as far as every thread knows that.
+    pub fn owner(&self) -> Option<&dyn Owner> {
+        self.owner.as_ref().map(Owned::as_owner)
+    }
+
+    /// What it belongs to, if that is of this kind.
+    #[inline(always)]
+    pub fn owner_of_kind<T: Owner>(&self, kind: &'static OwnerKind<T>) -> Option<&T> {
+        self.owner.as_ref()?.get(kind)
+    }
+
+    /// The same, as a reference to keep.
+    pub fn shared_owner<T: Owner>(&self, kind: &'static OwnerKind<T>) -> Option<Arc<T>> {
+        self.owner.as_ref()?.share(kind)
+    }
+
+    /// Keeps something for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
     /// its stack overflows, this comes back with the thread.
     /// `None`: the call keeps as many as there are places for.
-    pub fn pin(&self, file: Arc<OpenFile>) -> Option<&'static OpenFile> {
-        let pinned = Arc::as_ptr(&file);
+    pub fn pin<T: Any + Send + Sync>(&self, kept: Arc<T>) -> Option<&'static T> {
+        let pinned = Arc::as_ptr(&kept);
         self.has_pins.store(true, Ordering::Relaxed);
         let mut pins = self.pins.lock();
-        *pins.iter_mut().find(|pin| pin.is_none())? = Some(file);
+        *pins.iter_mut().find(|pin| pin.is_none())? = Some(kept);
         // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference does not leave the call.
         Some(unsafe { &*pinned })
     }
@@ -345,34 +431,5 @@ impl Thread {
         let pins = core::mem::take(&mut *self.pins.lock());
         // Dropped here, outside the lock: the last user of a pipe wakes others.
         drop(pins);
-    }
-
-    /// Writes down that it holds a sleeping lock.
-    pub fn note_held(&self, mutex: &RawMutex) {
-        let mutex = core::ptr::from_ref(mutex).cast_mut();
-        let free = self.held.iter().find(|held| held.load(Ordering::Relaxed).is_null());
-        free.expect("a thread holds at most eight sleeping locks").store(mutex, Ordering::Relaxed);
-    }
-
-    /// Strikes a sleeping lock out.
-    pub fn forget_held(&self, mutex: &RawMutex) {
-        let mutex = core::ptr::from_ref(mutex).cast_mut();
-        if let Some(held) = self.held.iter().find(|held| held.load(Ordering::Relaxed) == mutex) {
-            held.store(core::ptr::null_mut(), Ordering::Relaxed);
-        }
-    }
-
-    /// Lets go of every sleeping lock it holds. By the overflow path, for a thread that will not run on. Returns how many.
-    pub fn let_go_of_all_held(&self) -> usize {
-        let mut count = 0;
-        for held in &self.held {
-            let mutex = held.swap(core::ptr::null_mut(), Ordering::Relaxed);
-            if !mutex.is_null() {
-                // SAFETY: (1) a held mutex is borrowed by a guard on the thread's stack, which has not been given back.
-                unsafe { &*mutex }.take_from_the_dead();
-                count += 1;
-            }
-        }
-        count
     }
 }

@@ -20,27 +20,19 @@
 //! | fence | fence |
 //! | looks at killed | blocked to ready, if it is blocked |
 
-use super::queue::{ThreadList, WAIT};
-use super::thread::State;
-use super::{current, current_arc, leave_cpu, make_ready};
-use crate::arch::cpu;
-use crate::sync::SpinLock;
+use super::run_queue::make_ready;
+use super::schedule::leave_cpu;
+use super::switch::{current, current_arc};
+use super::thread::{State, Thread, WaitQueue};
+use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
-
-/// Threads that wait for the same thing.
-#[derive(Debug)]
-pub struct WaitQueue(SpinLock<ThreadList<WAIT>>);
+use machine::arch::cpu;
 
 /// The sleep was cut short: the thread is to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interrupted;
 
 impl WaitQueue {
-    /// Nobody waits.
-    pub const fn new() -> Self {
-        Self(SpinLock::new(ThreadList::new()))
-    }
-
     /// Sleeps until `condition` holds. It is looked at with interrupts off, perhaps more than once.
     pub fn wait_uninterruptibly(&self, mut condition: impl FnMut() -> bool) {
         let _never_interrupted = self.wait(&mut condition, false);
@@ -89,25 +81,21 @@ impl WaitQueue {
             }
         })
     }
-
-    /// Wakes all of them; each looks at its condition again.
-    pub fn wake_all(&self) {
-        // One section: a waker that is ended half-way, because its stack is full, would leave threads in no queue at all, or
-        // asleep.
-        cpu::without_interrupts(|| {
-            loop {
-                let thread = self.0.lock().pop();
-                match thread {
-                    Some(thread) => make_ready(thread),
-                    None => break,
-                }
-            }
-        });
-    }
 }
 
-impl Default for WaitQueue {
-    fn default() -> Self {
-        Self::new()
+impl Thread {
+    /// Says that it is to die as soon as it can, and ends its sleep.
+    pub fn kill(self: &Arc<Self>) {
+        cpu::without_interrupts(|| {
+            self.killed.store(true, Ordering::Release);
+            // Before its state is looked at: see `wait`.
+            fence(Ordering::SeqCst);
+            make_ready(self.clone());
+        });
+    }
+
+    /// Waits until it has ended and its stack is taken back.
+    pub fn join(&self) {
+        self.exited.wait_uninterruptibly(|| self.is_reaped());
     }
 }

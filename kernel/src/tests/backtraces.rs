@@ -4,13 +4,12 @@ use super::arch::EXPECTED;
 use super::arch::registers::interrupt_with_frame_pointer;
 use super::support::{stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
-use crate::arch::cpu;
-use crate::arch::irqchip::software_interrupt;
-use crate::backtrace::{self, STEPS};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
 use crate::provoke;
-use crate::softirq::{self, Softirq};
-use crate::sync::SpinLock;
-use crate::{cpus, interrupts, sched, stacks, symbols};
+use crate::report::backtrace::{self, STEPS};
+use crate::report::symbols;
+use crate::{sched, stacks};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,6 +18,10 @@ use kstack::registry;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, FrameRules, Step};
+use machine::arch::cpu;
+use machine::arch::irqchip::software_interrupt;
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Every byte at the edges of every live stack belongs to it; its neighbours, code, null and the ends of memory belong to
 /// none.
@@ -135,7 +138,7 @@ pub(super) fn interrupted_here() {
 pub(super) fn steps_of(body: impl FnOnce()) -> Result<Backtrace<STEPS>, alloc::string::String> {
     *HANDLER.lock() = None;
     body();
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     softirq::set_probe(|| {});
     HANDLER.lock().take().ok_or_else(|| "nothing was handled".into())
 }
@@ -143,7 +146,7 @@ pub(super) fn steps_of(body: impl FnOnce()) -> Result<Backtrace<STEPS>, alloc::s
 /// From the handler on the IRQ stack through the interrupted function to the thread's outermost frame.
 pub fn b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit() -> Outcome {
     let steps = steps_of(|| {
-        interrupts::set_probe(Some(|_| keep_steps()));
+        probes::set_probe(Some(|_| keep_steps()));
         interrupted_here();
     })?;
     let crossed = crossings(&steps);
@@ -155,7 +158,7 @@ pub fn b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit() -> Outcome 
 /// The same from the softirq on the way out.
 pub fn b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted() -> Outcome {
     let steps = steps_of(|| {
-        interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+        probes::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
         softirq::set_probe(keep_steps);
         interrupted_here();
     })?;
@@ -212,7 +215,7 @@ pub fn b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably() -> Outcome {
     ];
     for (what, fp) in lies {
         let steps = steps_of(|| {
-            interrupts::set_probe(Some(|_| keep_steps()));
+            probes::set_probe(Some(|_| keep_steps()));
             interrupt_with_frame_pointer(fp);
         })?;
         if what == "zeros of another stack" {

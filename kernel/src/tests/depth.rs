@@ -21,13 +21,12 @@ use super::arch::{EXPECTED, user_code};
 use super::support::{install_hooks, on_cpu, until};
 use super::user_mode::{self, STACK_TOP, UserThread};
 use super::{Outcome, check};
-use crate::arch::irqchip::{self, vector};
-use crate::arch::{cpu, regs::SavedRegs};
-use crate::cpus::{self, Cpu};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+use crate::report::overflow;
+use crate::sched::Mutex;
 use crate::sched::{self, State, Thread, WaitQueue};
-use crate::softirq::{self, Softirq};
-use crate::sync::{Mutex, SpinLock};
-use crate::{hooks, interrupts, overflow, stacks, time};
+use crate::{hooks, stacks, time};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -38,6 +37,11 @@ use kstack::arch::current::call::call_on_stack;
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::{Cause, OverflowReport};
+use machine::arch::cpu;
+use machine::arch::irqchip::{self, vector};
+use machine::arch::regs::SavedRegs;
+use machine::cpus::{self, Cpu};
+use machine::spin::SpinLock;
 
 /// Bytes above the lowest at which the sweep begins: where a section with others in it still finds room.
 const ABOVE: usize = 2 * RESERVE.get() + 256;
@@ -340,7 +344,7 @@ fn check_machine(census: usize, charged: usize) -> Outcome {
     })?;
     let live = stacks::census().live as usize;
     check!(live == census, "{live} stacks are live, {census} before");
-    let now = crate::memory::stack_pages::charged_bytes();
+    let now = stacks::pages::charged_bytes();
     check!(now == charged, "{now} bytes are charged, {charged} before");
     Ok(())
 }
@@ -471,7 +475,7 @@ fn sweep(event: Event) -> Result<Swept, String> {
 
 fn sweep_all() -> Outcome {
     let census = stacks::census().live as usize;
-    let charged = crate::memory::stack_pages::charged_bytes();
+    let charged = stacks::pages::charged_bytes();
     let mut total = 0;
     for (number, event) in EVENTS.into_iter().enumerate() {
         if event == Event::Nmi && depth::SEND_NMI.is_none() {
@@ -503,10 +507,10 @@ fn sweep_all() -> Outcome {
 pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outcome {
     STOP.store(false, Ordering::Relaxed);
     super::support::make_arena_tables()?;
-    interrupts::set_breakpoint_probe(Some(|_| {
+    probes::set_breakpoint_probe(Some(|_| {
         BREAKPOINTS.fetch_add(1, Ordering::Relaxed);
     }));
-    interrupts::set_nmi_probe(Some(|_| {
+    probes::set_nmi_probe(Some(|_| {
         NMIS.fetch_add(1, Ordering::Relaxed);
     }));
     softirq::set_probe(|| {
@@ -552,7 +556,7 @@ pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> 
     MAY_END.store(false, Ordering::Relaxed);
     let next = sched::spawn_kernel("next", next, 0).map_err(|error| format!("{error:?}"))?;
     until("the next thread sleeps", || next.state() == State::Blocked && !next.is_on_cpu())?;
-    interrupts::set_breakpoint_probe(Some(|_| {
+    probes::set_breakpoint_probe(Some(|_| {
         STOOD_ON.store(cpu::stack_pointer(), Ordering::Relaxed);
     }));
     let contained = overflow::contained_count();
@@ -570,7 +574,7 @@ pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> 
         super::arch::registers::breakpoint();
         run_as(&me);
     });
-    interrupts::set_breakpoint_probe(None);
+    probes::set_breakpoint_probe(None);
     MAY_END.store(true, Ordering::Relaxed);
     STAYING.wake_all();
     next.join();

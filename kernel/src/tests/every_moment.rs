@@ -24,18 +24,21 @@ use super::arch::user_code;
 use super::support::{kind_at, stack_at, until};
 use super::user_mode::{self, UserThread};
 use super::{Outcome, check};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, step};
-use crate::backtrace::{self, STEPS};
-use crate::softirq::{self, Softirq};
-use crate::sync::SpinLock;
-use crate::{cpus, interrupts, sched, symbols};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+use crate::report::backtrace::{self, STEPS};
+use crate::report::symbols;
+use crate::sched;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, step};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// From one round to the next. An instruction takes 512 ns in this boot, and a round may be off by a tick of the clock, of which
 /// no machine's is longer than 100.
@@ -141,11 +144,11 @@ impl Work {
 fn interrupt(begin: impl FnOnce()) -> Outcome {
     let mut after = Registers::default();
     SOFTIRQS.store(0, Ordering::Relaxed);
-    interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+    probes::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
     begin();
     registers::across_an_interrupt(&mut after);
     irqchip::software_interrupt();
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     check!(after.are_known(), "registers afterwards: {after:x?}");
     check!(SOFTIRQS.load(Ordering::Relaxed) == 2, "{SOFTIRQS:?} softirqs, not two");
     Ok(())
@@ -306,8 +309,8 @@ fn check_steps_are_fine(hit: &BTreeSet<usize>) -> Outcome {
 /// interrupts on from the load of sepc to sret lose the machine; steps of two instructions miss some of `kept_across`.
 pub fn s4_an_interrupt_at_every_moment_of_entries_exits_and_switches_disturbs_nothing() -> Outcome {
     check!(cpus::online().count() == 1, "time counts the instructions of one CPU only");
-    interrupts::set_timer_probe(Some(land));
-    interrupts::set_breakpoint_probe(Some(|_| {}));
+    probes::set_timer_probe(Some(land));
+    probes::set_breakpoint_probe(Some(|_| {}));
     softirq::set_probe(|| {
         SOFTIRQS.fetch_add(1, Ordering::Relaxed);
     });
@@ -323,8 +326,8 @@ pub fn s4_an_interrupt_at_every_moment_of_entries_exits_and_switches_disturbs_no
         check!((*in_user_mode > 0) == of_a_program, "{work:?}: {in_user_mode} in user mode");
         if work == Work::Switch { check_steps_are_fine(hit) } else { Ok(()) }
     });
-    interrupts::set_timer_probe(None);
-    interrupts::set_breakpoint_probe(None);
+    probes::set_timer_probe(None);
+    probes::set_breakpoint_probe(None);
     softirq::set_probe(|| {});
     irqchip::start_timer();
     outcome

@@ -3,12 +3,14 @@
 
 use super::support::{make_arena_tables_for, settled_frames, until};
 use super::{Outcome, check};
-use crate::memory::{heap, stack_pages};
 use crate::process::{self, run_captured};
-use crate::{log, options, sched, stacks};
+use crate::stacks::pages;
+use crate::{sched, stacks};
 use alloc::format;
 use alloc::string::String;
 use kstack_core::pool::Census;
+use machine::memory::heap;
+use machine::{log, options};
 
 /// More stacks than hostile programs have at a time here.
 const STACKS: usize = 1024;
@@ -35,7 +37,7 @@ impl State {
         Ok(Self {
             frames,
             census: stacks::census(),
-            charged: stack_pages::charged_bytes(),
+            charged: pages::charged_bytes(),
             threads: sched::thread_count(),
             heap: heap::allocated_bytes(),
         })
@@ -125,9 +127,9 @@ pub fn u1_programs_that_never_call_the_kernel_are_preempted() -> Outcome {
 pub fn u1_t7_t11_a_fork_that_fails_leaves_no_process() -> Outcome {
     make_arena_tables_for(STACKS)?;
     let before = State::now()?;
-    let limit = stack_pages::set_limit(stack_pages::charged_bytes() + (2 << 20));
+    let limit = pages::set_limit(pages::charged_bytes() + (2 << 20));
     let ran = run_captured("/kstack/bin/attacks", &[b"attacks", b"many"]);
-    stack_pages::set_limit(limit);
+    pages::set_limit(limit);
     let (status, output) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}: {}", String::from_utf8_lossy(&output));
     before.check_same(&State::now()?)?;
@@ -137,8 +139,8 @@ pub fn u1_t7_t11_a_fork_that_fails_leaves_no_process() -> Outcome {
 
 /// What heap there is goes to one list: everything a program asks for fails, and says so.
 pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
-    use crate::memory::fallible;
     use alloc::vec::Vec;
+    use machine::memory::fallible;
     let mut taken: Vec<Vec<u8>> = Vec::with_capacity(512);
     let mut size = 32 << 20;
     while size >= 64 && taken.len() < taken.capacity() {

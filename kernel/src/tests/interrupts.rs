@@ -6,14 +6,16 @@ use super::arch::EXPECTED;
 use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use super::{Outcome, check};
-use crate::arch::cpu;
-use crate::arch::irqchip::software_interrupt;
-use crate::softirq::{self, Softirq};
-use crate::sync::SpinLock;
-use crate::{cpus, interrupts, sched};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+use crate::sched;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::kind::StackKind;
+use machine::arch::cpu;
+use machine::arch::irqchip::software_interrupt;
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Where a handler stood, and what the CPU's state was there.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +58,7 @@ fn stands_of(body: impl FnOnce()) -> Vec<Stand> {
     let room = Vec::with_capacity(64);
     *STANDS.lock() = room;
     body();
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     softirq::set_probe(|| {});
     core::mem::take(&mut *STANDS.lock())
 }
@@ -119,7 +121,7 @@ pub fn i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it() -> Outc
     let mark = || cpu::without_interrupts(|| cpus::this().local.irq.snapshot().irq_stack_in_use());
     check!(!mark(), "the mark is set in a thread");
     let stands = stands_of(|| {
-        interrupts::set_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));
+        probes::set_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));
         software_interrupt();
     });
     check!(!mark(), "the mark is still set afterwards");
@@ -134,7 +136,7 @@ pub fn i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it() -> Outc
 /// Three deep. Red if the entry code starts at the top again: it would overwrite the frames of the one it interrupted.
 pub fn i2_an_interrupt_that_comes_while_the_irq_stack_is_in_use_stays_on_it() -> Outcome {
     let stands = stands_of(|| {
-        interrupts::set_probe(Some(|regs| {
+        probes::set_probe(Some(|regs| {
             stand(core::ptr::from_mut(regs) as usize);
             if cpus::this().local.irq.snapshot().hardirq_depth() < 3 {
                 software_interrupt();
@@ -156,7 +158,7 @@ pub fn i2_an_interrupt_that_comes_while_the_irq_stack_is_in_use_stays_on_it() ->
 /// The softirq stands on the IRQ stack, with interrupts on; the interrupt that hits it stays there.
 pub fn i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack() -> Outcome {
     let stands = stands_of(|| {
-        interrupts::set_probe(Some(|regs| {
+        probes::set_probe(Some(|regs| {
             stand(core::ptr::from_mut(regs) as usize);
             if !cpus::this().local.irq.snapshot().in_softirq() {
                 softirq::raise(Softirq::Probe);
@@ -184,7 +186,7 @@ pub fn i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack() -> Outcom
 /// The timer's own softirq is no different, but this one is observed: on the way out, same stack, interrupts on.
 pub fn i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack() -> Outcome {
     let stands = stands_of(|| {
-        interrupts::set_probe(Some(|regs| {
+        probes::set_probe(Some(|regs| {
             stand(core::ptr::from_mut(regs) as usize);
             softirq::raise(Softirq::Probe);
         }));
@@ -245,14 +247,14 @@ pub fn i4_softirqs_never_nest() -> Outcome {
         counter.store(0, Ordering::Relaxed);
     }
     softirq::set_probe(softirq);
-    interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+    probes::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
     software_interrupt();
     let from_interrupt = RAN.swap(0, Ordering::Relaxed);
     softirq::disable_bottom_halves();
     softirq::raise_from_thread(Softirq::Probe);
     softirq::enable_bottom_halves();
     let from_thread = RAN.load(Ordering::Relaxed);
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     softirq::set_probe(|| {});
     check!(from_interrupt == 6 && from_thread == 6, "ran {from_interrupt} and {from_thread} times");
     check!(MOST.load(Ordering::Relaxed) == 1, "{MOST:?} softirqs at a time");
@@ -262,9 +264,9 @@ pub fn i4_softirqs_never_nest() -> Outcome {
 /// Handled where it happened: frame and handler on the thread's own stack, right below what it interrupted.
 pub fn i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack() -> Outcome {
     let stands = stands_of(|| {
-        interrupts::set_breakpoint_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));
+        probes::set_breakpoint_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));
         breakpoint();
-        interrupts::set_breakpoint_probe(None);
+        probes::set_breakpoint_probe(None);
     });
     let [one] = stands[..] else { return Err(alloc::format!("{} handlers", stands.len())) };
     let here = cpu::stack_pointer();

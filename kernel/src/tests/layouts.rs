@@ -4,18 +4,19 @@ use super::arch::EXPECTED;
 use super::arch::registers::{self, Registers};
 use super::support::check_mapping;
 use super::{Outcome, check};
-use crate::arch::regs::SavedRegs;
-use crate::sync::SpinLock;
-use crate::{interrupts, sched};
+use crate::entry::probes;
+use crate::sched;
 use core::sync::atomic::Ordering;
 use kstack_core::addr::ByteSize;
+use machine::arch::regs::SavedRegs;
+use machine::spin::SpinLock;
 
 static SAVED: SpinLock<Option<SavedRegs>> = SpinLock::new(None);
 
 /// Every register has a value of its own, so a field that the assembly puts in another's place shows.
 pub fn x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back() -> Outcome {
-    interrupts::set_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
-    interrupts::set_breakpoint_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
+    probes::set_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
+    probes::set_breakpoint_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
     let entries = [
         ("interrupt", registers::across_an_interrupt as extern "C" fn(&mut Registers)),
         ("exception", registers::across_a_breakpoint),
@@ -30,8 +31,8 @@ pub fn x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back() -> O
             .map_err(|wrong| alloc::format!("{name}: {wrong}"))?;
         check!(!saved.from_user() && saved.interrupts_are_on(), "{name}: {saved:x?}");
     }
-    interrupts::set_probe(None);
-    interrupts::set_breakpoint_probe(None);
+    probes::set_probe(None);
+    probes::set_breakpoint_probe(None);
     Ok(())
 }
 

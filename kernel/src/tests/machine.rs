@@ -2,18 +2,19 @@
 
 use super::support::until;
 use super::{Outcome, check};
-use crate::arch::layout::REACH;
-use crate::arch::paging;
-use crate::boot_info::{BootInfo, MemoryRegion};
-use crate::cpus::{self, MAX_CPUS};
-use crate::memory::boot_map::BootMap;
-use crate::memory::frames::{self, FRAME_BYTES};
-use crate::memory::{direct, heap};
-use crate::{options, sched};
+use crate::sched;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use machine::arch::layout::REACH;
+use machine::arch::paging;
+use machine::boot_info::{BootInfo, MemoryRegion};
+use machine::cpus::{self, MAX_CPUS};
+use machine::memory::boot_map::BootMap;
+use machine::memory::frames::{self, FRAME_BYTES};
+use machine::memory::{direct, heap};
+use machine::options;
 
 const MIB: u64 = 1 << 20;
 
@@ -46,7 +47,7 @@ fn threads_run_on_all() -> Outcome {
     }
     fn body(_: usize) {
         while !OVER.load(Ordering::Relaxed) && !all_have() {
-            crate::arch::cpu::without_interrupts(|| {
+            machine::arch::cpu::without_interrupts(|| {
                 RAN_ON[cpus::this().id().index()].fetch_add(1, Ordering::Relaxed)
             });
             sched::yield_now();

@@ -3,14 +3,11 @@
 
 use super::support::{make_arena_tables, settled_frames, until};
 use super::{Outcome, check};
-use crate::arch::irqchip::software_interrupt;
-use crate::arch::{cpu, paging};
-use crate::memory::{ARENA, direct, frames, stack_pages};
 use crate::process::sorted::{Item, Sorted};
 use crate::process::{self, run_captured};
 use crate::sched;
 use crate::stacks;
-use crate::sync::SpinLock;
+use crate::stacks::pages;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,6 +15,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::depot::Depot;
+use machine::arch::irqchip::software_interrupt;
+use machine::arch::{cpu, paging};
+use machine::memory::{ARENA, direct, frames};
+use machine::spin::SpinLock;
 
 /// Runs one part of the program that tries an address space; afterwards every frame is free again.
 fn part(name: &str) -> Outcome {
@@ -190,7 +191,7 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
     let page = Addr::new(top - (4 << 20));
     let at = page.get();
     let range = AddrRange::sized(page, ByteSize::pages(1));
-    let pages = stack_pages::StackPages;
+    let pages = pages::StackPages;
     for round in 0..12 {
         pages.map_page(page).map_err(|_| "no frame")?;
         // SAFETY: (1) the page was just mapped, and nothing else uses it.
@@ -237,10 +238,10 @@ pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
         let registry = stacks::registry();
         registry.live().map(|(_, stack)| stack.range.size().get()).sum()
     };
-    let (charged, live) = (stack_pages::charged_bytes(), sum());
+    let (charged, live) = (pages::charged_bytes(), sum());
     check!(charged == live, "{charged} bytes are charged, {live} live");
     let one = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
-    let more = stack_pages::charged_bytes() - charged;
+    let more = pages::charged_bytes() - charged;
     check!(more == one.range().size().get() && sum() == live + more, "{more} for one more");
     let path = "/proc/meminfo";
     let ran = run_captured("/bin/busybox", &[b"grep", b"KernelStack", path.as_bytes()]);

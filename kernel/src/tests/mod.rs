@@ -22,7 +22,7 @@ mod support;
 mod switching;
 mod user_mode;
 
-use crate::arch::power::{self, End};
+use ::machine::arch::power::{self, End};
 use alloc::string::String;
 pub use hostile::fuzz_by_command;
 
@@ -239,7 +239,7 @@ pub fn run(names: &str) {
         log!("test {}", test.name);
         control!("test start {}", test.name);
         let outcome = (test.run)();
-        crate::interrupts::forget_probes();
+        crate::entry::probes::forget_probes();
         match outcome {
             Ok(()) => {
                 passed += 1;

@@ -6,8 +6,9 @@ use super::arch::EXPECTED;
 use super::support::stack_at;
 use super::{Outcome, check};
 use crate::provoke::{self, How};
-use crate::sync::{Mutex, SpinLock};
-use crate::{overflow, sched, symbols};
+use crate::report::{overflow, symbols};
+use crate::sched;
+use crate::sched::Mutex;
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use kstack_core::arena::Place;
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Cause, Consequence, OverflowReport, Side};
+use machine::spin::SpinLock;
 
 /// Whether one of the report's code addresses lies in the function that starts at `function`, by symbols if there are any,
 /// otherwise by distance.
@@ -168,7 +170,7 @@ pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
         (0..8).map(|_| spawn("neighbour", neighbour)).collect();
     let neighbours = neighbours?;
     let census = crate::stacks::census();
-    let charged = crate::memory::stack_pages::charged_bytes();
+    let charged = crate::stacks::pages::charged_bytes();
     for round in 0..10 {
         let how = if round % 2 == 0 { How::Recursion } else { How::GiantFrame };
         overflow_one(how)?;
@@ -182,7 +184,7 @@ pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
     }
     overflow_one(How::Recursion)?;
     let after = crate::stacks::census();
-    let charged_after = crate::memory::stack_pages::charged_bytes();
+    let charged_after = crate::stacks::pages::charged_bytes();
     LEAVE.store(1, Ordering::Relaxed);
     STAYING.wake_all();
     for thread in &neighbours {
@@ -252,8 +254,8 @@ pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Ou
         }
     };
     for stack in &others {
-        crate::arch::cpu::without_interrupts(|| {
-            crate::stacks::make_coherent(stack.as_ref().slot, crate::cpus::this().id());
+        machine::arch::cpu::without_interrupts(|| {
+            crate::stacks::make_coherent(stack.as_ref().slot, machine::cpus::this().id());
             pattern(stack.range()).fill(0xa5);
         });
     }
@@ -382,12 +384,12 @@ static BY_THE_IDLE_THREAD: AtomicUsize = AtomicUsize::new(0);
 /// Lets the first idle thread that is interrupted do it. The machine stops.
 fn by_the_idle_thread(act: fn()) -> Outcome {
     fn preempt() {
-        let cpu = crate::cpus::this();
+        let cpu = machine::cpus::this();
         let is_idle =
             core::ptr::from_ref(sched::current()) as usize == cpu.idle.load(Ordering::Relaxed);
         let act = BY_THE_IDLE_THREAD.load(Ordering::Relaxed);
         if is_idle && act != 0 {
-            crate::arch::cpu::interrupts_on();
+            machine::arch::cpu::interrupts_on();
             // SAFETY: (1) a function of this type, stored below.
             let act = unsafe { core::mem::transmute::<usize, fn()>(act) };
             act();

@@ -2,11 +2,11 @@
 
 use super::support::{free_frames, stack_at, until};
 use super::{Outcome, check};
-use crate::memory::heap;
 use crate::process::{self, run_captured};
 use crate::provoke::{self, How};
-use crate::sync::SpinLock;
-use crate::{overflow, sched, stacks};
+use crate::report::overflow;
+use crate::sched::TASKS;
+use crate::{sched, stacks};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Consequence, Side};
+use machine::spin::SpinLock;
 
 /// What busybox's shell says to a command, and its status.
 fn shell(command: &str) -> Result<(i32, String), String> {
@@ -141,11 +142,11 @@ pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads
     check!(size >= size_of::<sched::Thread>() && size % 64 == 0, "objects of {size} bytes");
     check!(task_struct("objs_per_slab")? == (4096 - 64) / size, "of {size} bytes");
     let _settled = free_frames()?;
-    let before = heap::TASKS.counts();
+    let before = TASKS.counts();
     let threads: Result<Vec<_>, _> =
         (0..THREADS).map(|_| sched::spawn_kernel("lying", wait, 0)).collect();
     let threads = threads.map_err(|error| format!("{error:?}"))?;
-    let during = heap::TASKS.counts();
+    let during = TASKS.counts();
     let allocated = task_struct("alloc_calls");
     let lie: Outcome = sched::all().iter().try_for_each(|thread| {
         let at = alloc::sync::Arc::as_ptr(thread) as usize;
@@ -157,11 +158,11 @@ pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads
     DOORS.wake_all();
     threads.iter().for_each(|thread| thread.join());
     drop(threads);
-    until("the threads' objects are back", || heap::TASKS.counts().objects == before.objects)?;
+    until("the threads' objects are back", || TASKS.counts().objects == before.objects)?;
     lie?;
     check!(during.objects == before.objects + THREADS, "{before:?}, then {during:?}");
     check!(during.slabs >= during.objects.div_ceil(during.objects_per_slab), "{during:?}");
-    let after = heap::TASKS.counts();
+    let after = TASKS.counts();
     check!(after.freed >= before.freed + THREADS as u64, "{before:?}, then {after:?}");
     check!(after.slabs < during.slabs, "no slab was given back: {during:?}, then {after:?}");
     check!(allocated? as u64 >= before.allocated + THREADS as u64, "{before:?}");

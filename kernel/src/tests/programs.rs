@@ -2,12 +2,12 @@
 
 use super::support::{make_arena_tables, settled_frames};
 use super::{Outcome, check};
-use crate::memory::frames;
 use crate::process::exec_image::WordSize;
 use crate::process::{self, run_captured};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use machine::memory::frames;
 
 /// What a program says, and its status.
 fn run(path: &str, argv: &[&[u8]]) -> Result<(i32, String), String> {
@@ -193,7 +193,7 @@ pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome 
     refused("an object file", &patched(16, &1_u16.to_le_bytes()))?;
     let word = |value: u64| value.to_le_bytes()[..ELF.word].to_vec();
     // What lies above the user's part of the address space, whatever the word size.
-    let kernel = crate::memory::IMAGE;
+    let kernel = machine::memory::IMAGE;
     refused("an entry in the kernel", &patched(24, &word(kernel)))?;
     refused("headers beyond the file", &patched(ELF.headers, &word(u64::MAX)))?;
     refused("headers of one byte", &patched(ELF.header_bytes, &1_u16.to_le_bytes()))?;

@@ -3,14 +3,11 @@
 use super::arch::EXPECTED;
 use super::support::{free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
-use crate::arch::irqchip::software_interrupt;
-use crate::arch::{cpu, paging};
-use crate::memory::heap::TASKS;
-use crate::memory::{frames, stack_pages};
+use crate::entry::probes;
+use crate::sched::TASKS;
 use crate::sched::{self, WaitQueue};
+use crate::stacks::pages;
 use crate::stacks::{self, OwnedStack, StackError};
-use crate::sync::SpinLock;
-use crate::{cpus, interrupts};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -19,6 +16,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::cache::{CACHE_HALF, CACHE_STACKS};
 use kstack_core::kind::StackKind;
+use machine::arch::irqchip::software_interrupt;
+use machine::arch::{cpu, paging};
+use machine::cpus;
+use machine::memory::frames;
+use machine::spin::SpinLock;
 
 fn acquire() -> Result<OwnedStack, String> {
     stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))
@@ -32,7 +34,7 @@ fn acquire_many(number: usize) -> Result<Vec<OwnedStack>, String> {
 fn mapping(range: AddrRange) -> Vec<u64> {
     (range.lowest.get()..range.top.get())
         .step_by(PAGE_BYTES)
-        .filter_map(|page| stack_pages::leaf(Addr::new(page)))
+        .filter_map(|page| pages::leaf(Addr::new(page)))
         .map(|leaf| paging::without_dirty(leaf.load(Ordering::Acquire)))
         .collect()
 }
@@ -46,8 +48,8 @@ pub fn t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping() -> Outco
         let first = acquire()?;
         let (slot, range) = (first.as_ref().slot, first.range());
         drop(first);
-        let before = (mapping(range), stack_pages::mapped_pages(), frames::free_count());
-        let (stats, flushes) = (stacks::cache_stats(), crate::arch::smp::flushes());
+        let before = (mapping(range), pages::mapped_pages(), frames::free_count());
+        let (stats, flushes) = (stacks::cache_stats(), machine::arch::smp::flushes());
         let slots: Result<Vec<_>, String> = stacks::while_shared_is_locked(|| {
             (0..100).map(|_| acquire().map(|stack| stack.as_ref().slot)).collect()
         });
@@ -59,9 +61,9 @@ pub fn t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping() -> Outco
             (now.misses, now.refills, now.flushes) == (stats.misses, stats.refills, stats.flushes),
             "{now:?}, {stats:?} before"
         );
-        let after = (mapping(range), stack_pages::mapped_pages(), frames::free_count());
+        let after = (mapping(range), pages::mapped_pages(), frames::free_count());
         check!(after == before, "the mapping has changed: {after:x?}, {before:x?} before");
-        check!(crate::arch::smp::flushes() == flushes, "other CPUs had to flush");
+        check!(machine::arch::smp::flushes() == flushes, "other CPUs had to flush");
         Ok(())
     })
 }
@@ -72,10 +74,10 @@ fn at_rest() -> Result<(usize, usize), String> {
     until("no more are parked than are wanted", || {
         let (parked, wanted) = stacks::depot_counts();
         let census = stacks::census();
-        let mapped = stack_pages::mapped_pages() as u64;
+        let mapped = pages::mapped_pages() as u64;
         parked <= wanted && census.ending == 0 && census.mapped_pages == mapped
     })?;
-    Ok((stacks::depot_counts().0 as usize, stack_pages::mapped_pages() / pages))
+    Ok((stacks::depot_counts().0 as usize, pages::mapped_pages() / pages))
 }
 
 /// More than fit: the rest goes to the depot, by halves; and what is more than the depot wants is unmapped.
@@ -103,10 +105,10 @@ pub fn t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped() -> Outcome {
         balance()?;
         let (_, wanted) = stacks::depot_counts();
         let many = acquire_many(wanted as usize + 8 * CACHE_STACKS)?;
-        let peak = stack_pages::mapped_pages();
+        let peak = pages::mapped_pages();
         drop(many);
         at_rest()?;
-        let mapped = stack_pages::mapped_pages();
+        let mapped = pages::mapped_pages();
         if mapped < peak {
             return Ok(());
         }
@@ -128,12 +130,12 @@ pub fn t4_draining_a_cpu_puts_its_stacks_where_others_find_them() -> Outcome {
         let (now, _) = stacks::depot_counts();
         check!((now - parked) as usize == drained, "{now} parked, {parked} before");
         let before = stacks::cache_stats();
-        let pages = stack_pages::mapped_pages();
+        let pages = pages::mapped_pages();
         drop(acquire()?);
         let after = stacks::cache_stats();
         check!(after.refills == before.refills + 1, "{after:?}, {before:?} before");
         check!(after.misses == before.misses && after.hits == before.hits, "{after:?}");
-        check!(stack_pages::mapped_pages() == pages, "mapped anew");
+        check!(pages::mapped_pages() == pages, "mapped anew");
         Ok(())
     })
 }
@@ -230,19 +232,19 @@ pub fn t8_stacks_are_given_back_in_an_interrupt_handler_and_at_once() -> Outcome
     static GOING: SpinLock<Vec<OwnedStack>> = SpinLock::new(Vec::new());
     static ON_IRQ_STACK: AtomicBool = AtomicBool::new(false);
     let census = stacks::census();
-    let charged = stack_pages::charged_bytes();
+    let charged = pages::charged_bytes();
     let held = acquire_many(3 * CACHE_STACKS)?;
     let last = held.last().map(OwnedStack::as_ref).ok_or("no stacks")?;
     *GOING.lock() = held;
     let next = cpu::without_interrupts(|| {
-        interrupts::set_probe(Some(|_| {
+        probes::set_probe(Some(|_| {
             let going = core::mem::take(&mut *GOING.lock());
             let here = kind_at(cpu::stack_pointer()) == Some(StackKind::Irq);
             ON_IRQ_STACK.store(here, Ordering::Relaxed);
             drop(going);
         }));
         software_interrupt();
-        interrupts::set_probe(None);
+        probes::set_probe(None);
         acquire()
     })?;
     check!(ON_IRQ_STACK.load(Ordering::Relaxed), "that was no interrupt handler");
@@ -251,7 +253,7 @@ pub fn t8_stacks_are_given_back_in_an_interrupt_handler_and_at_once() -> Outcome
     drop(next);
     let after = stacks::census();
     check!(after.live == census.live && after.used_pages == census.used_pages, "{after:?}");
-    check!(stack_pages::charged_bytes() == charged, "still charged");
+    check!(pages::charged_bytes() == charged, "still charged");
     Ok(())
 }
 
@@ -328,14 +330,14 @@ fn balance() -> Result<Balance, String> {
     Ok(Balance {
         live: census.live,
         free_slots: census.free,
-        mapped_pages: stack_pages::mapped_pages(),
-        charged: stack_pages::charged_bytes(),
+        mapped_pages: pages::mapped_pages(),
+        charged: pages::charged_bytes(),
         free_frames: free_frames()?,
     })
 }
 
 fn check_pages(counted: u64) -> Outcome {
-    let mapped = stack_pages::mapped_pages() as u64;
+    let mapped = pages::mapped_pages() as u64;
     check!(mapped == counted, "{mapped} pages mapped, {counted} recorded");
     Ok(())
 }
@@ -349,7 +351,7 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
     let outcome = (|| {
         // Until a new page table was needed: 64 slots share one, and those used before have theirs.
         while tables_failed == 0 && held.len() < 2000 {
-            let before = (stacks::census(), stack_pages::charged_bytes(), frames::free_count());
+            let before = (stacks::census(), pages::charged_bytes(), frames::free_count());
             for failing in 0.. {
                 frames::fail_after(failing);
                 let stack = stacks::acquire_thread(0);
@@ -371,7 +373,7 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
                     Err(other) => return Err(format!("frame {failing}: {other:?}")),
                 }
                 check!(!spared, "an error without a failure");
-                let after = (stacks::census(), stack_pages::charged_bytes());
+                let after = (stacks::census(), pages::charged_bytes());
                 check!(after == (before.0, before.1), "frame {failing}: {after:?}, {before:?}");
                 // A page table that was made for the attempt stays: it is used by the next one.
                 let kept = before.2 - frames::free_count();
@@ -409,7 +411,7 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
         )
     };
     let before = balance()?;
-    let heap = crate::memory::heap::allocated_bytes;
+    let heap = machine::memory::heap::allocated_bytes;
     // No object is left in the last slab, so that the thread needs another.
     let mut fillers = Vec::new();
     while tasks_are_free() {
@@ -449,8 +451,8 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
 /// Over the limit is an error of its own, charges nothing, and ends when somebody gives a stack back.
 pub fn t11_over_the_limit_creation_fails_and_charges_nothing() -> Outcome {
     let body = stacks::arena().geometry().body().get();
-    let charged = stack_pages::charged_bytes();
-    let old = stack_pages::set_limit(charged + 2 * body);
+    let charged = pages::charged_bytes();
+    let old = pages::set_limit(charged + 2 * body);
     let outcome = (|| {
         let first = acquire()?;
         let second = acquire()?;
@@ -460,7 +462,7 @@ pub fn t11_over_the_limit_creation_fails_and_charges_nothing() -> Outcome {
             let thread = sched::spawn_kernel("over", |_| (), 0).map(|_| ());
             let expected = Err(sched::SpawnError::Stack(StackError::OverLimit));
             check!(thread == expected, "{thread:?}");
-            let now = stack_pages::charged_bytes();
+            let now = pages::charged_bytes();
             check!(now == charged + 2 * body, "{now} charged");
         }
         drop(first);
@@ -469,9 +471,9 @@ pub fn t11_over_the_limit_creation_fails_and_charges_nothing() -> Outcome {
         drop(third);
         Ok(())
     })();
-    stack_pages::set_limit(old);
+    pages::set_limit(old);
     outcome?;
-    check!(stack_pages::charged_bytes() == charged, "{} charged", stack_pages::charged_bytes());
+    check!(pages::charged_bytes() == charged, "{} charged", pages::charged_bytes());
     Ok(())
 }
 

@@ -3,13 +3,15 @@
 
 use super::support::{on_every_cpu, until};
 use super::{Outcome, check};
-use crate::arch::cpu;
+use crate::entry::softirq::{self, Softirq};
 use crate::provoke::{self, How};
-use crate::softirq::{self, Softirq};
-use crate::{backtrace, cpus, overflow, sched, stacks, time};
+use crate::report::{backtrace, overflow};
+use crate::{sched, stacks, time};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use machine::arch::cpu;
+use machine::cpus;
 
 /// Threads on all CPUs overflow in the same moment, many times. Red if what the entry code uses until it knows where it is were not
 /// each CPU's own.

@@ -2,13 +2,9 @@
 
 use super::Outcome;
 use super::arch::EXPECTED;
-use crate::arch::irqchip::{self, vector};
-use crate::arch::paging;
-use crate::arch::regs::SavedRegs;
-use crate::cpus::{self, Cpu};
-use crate::memory::{IMAGE, direct, frames, heap};
-use crate::sync::SpinLock;
-use crate::{interrupts, process, sched, time};
+use crate::entry::probes;
+use crate::sched::TASKS;
+use crate::{process, sched, time};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -17,6 +13,12 @@ use kstack::registry;
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{StackId, StackLookup};
+use machine::arch::irqchip::{self, vector};
+use machine::arch::paging;
+use machine::arch::regs::SavedRegs;
+use machine::cpus::{self, Cpu};
+use machine::memory::{IMAGE, direct, frames};
+use machine::spin::SpinLock;
 
 /// Looks at a condition before it is given up: two ticks each.
 const MOST_LOOKS: u32 = 2500;
@@ -39,11 +41,11 @@ pub fn free_frames() -> Result<usize, alloc::string::String> {
         // One that has ended is on its way out, on another CPU.
         let threads = sched::all();
         let alive = threads.iter().filter(|thread| thread.state() != sched::State::Dead).count();
-        let of_programs = threads.iter().any(|thread| thread.process.is_some());
+        let of_programs = threads.iter().any(|thread| thread.owner().is_some());
         drop(threads);
-        !of_programs && heap::TASKS.counts().objects == alive
+        !of_programs && TASKS.counts().objects == alive
     })?;
-    Ok(frames::free_count() + heap::TASKS.counts().slabs)
+    Ok(frames::free_count() + TASKS.counts().slabs)
 }
 
 /// Frames that are free once every parked stack has been given back.
@@ -139,7 +141,7 @@ fn do_errand(regs: &mut SavedRegs) {
 pub fn on_cpu(cpu: &Cpu, errand: fn(&mut SavedRegs) -> Outcome) -> Outcome {
     *ERRAND.lock() = Some(errand);
     ANSWERED.store(false, Ordering::Release);
-    interrupts::set_call(do_errand);
+    probes::set_call(do_errand);
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::CALL);
     until("a CPU has answered an interrupt", || ANSWERED.load(Ordering::Acquire))?;
     *ERRAND.lock() = None;

@@ -4,13 +4,9 @@ use super::arch::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
 use super::support::{on_every_cpu, stack_at, until};
 use super::{Outcome, check};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, paging};
-use crate::cpus;
-use crate::interrupts;
+use crate::entry::probes;
 use crate::sched::{self, Thread, WaitQueue};
 use crate::stacks;
-use crate::sync::SpinLock;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,6 +17,10 @@ use kstack::first_frame::{self, Start};
 use kstack_core::addr::{Addr, PAGE_BYTES};
 use kstack_core::arena::SlotIndex;
 use kstack_core::kind::StackKind;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, paging};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Starts threads, or says why not.
 fn spawn_all(
@@ -163,12 +163,12 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     let others = spawn_all(2 * cpus::online_count() as usize, "waiting", spin)?;
     let mut outcome = Ok(());
     for _ in 0..20 {
-        crate::softirq::disable_bottom_halves();
+        crate::entry::softirq::disable_bottom_halves();
         let local = &cpus::this().local;
         local.ask_for_preemption();
         irqchip::software_interrupt();
         let stays = local.preemption_is_asked();
-        crate::softirq::enable_bottom_halves();
+        crate::entry::softirq::enable_bottom_halves();
         if !stays {
             outcome = Err("a thread with bottom halves disabled was preempted".into());
         }
@@ -219,11 +219,11 @@ pub fn t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it() -
         // SAFETY: (1) the lowest half page of this thread's own stack, far below SP.
         unsafe { low_end.add(n).write_volatile(PATTERN) };
     }
-    interrupts::set_probe(Some(|_| {
+    probes::set_probe(Some(|_| {
         ON_IRQ_STACK.store(cpus::current_thread(), Ordering::Relaxed);
     }));
     irqchip::software_interrupt();
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     let in_the_handler = ON_IRQ_STACK.load(Ordering::Relaxed);
     spawn_all(1, "another", |_| {})?.iter().for_each(|thread| thread.join());
     sched::yield_now();

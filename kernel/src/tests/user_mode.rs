@@ -4,18 +4,14 @@
 use super::arch::{EXPECTED, registers, user_code};
 use super::support::{kind_at, until};
 use super::{Outcome, check};
-use crate::arch::irqchip::software_interrupt;
-use crate::arch::paging::{Access, UserTables};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip};
-use crate::backtrace::{self, STEPS};
-use crate::memory::frames::{self, Frame};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+use crate::hooks;
 use crate::process::abi;
 use crate::provoke::{self, How};
+use crate::report::backtrace::{self, STEPS};
+use crate::report::overflow;
 use crate::sched::{self, Thread};
-use crate::softirq::{self, Softirq};
-use crate::sync::SpinLock;
-use crate::{cpus, hooks, interrupts, overflow};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -27,6 +23,13 @@ use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
 use kstack_core::verdict::{Cause, Consequence};
+use machine::arch::irqchip::software_interrupt;
+use machine::arch::paging::{Access, UserTables};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip};
+use machine::cpus;
+use machine::memory::frames::{self, Frame};
+use machine::spin::SpinLock;
 
 pub(super) const CODE: u64 = 0x40_0000;
 pub(super) const STACK_TOP: u64 = 0x7fff_f000;
@@ -99,7 +102,7 @@ impl UserThread {
 /// Whether the running thread is one of ours.
 pub(super) fn is_ours() -> bool {
     let thread = sched::current();
-    thread.process.is_none() && thread.name() == NAME
+    thread.owner().is_none() && thread.name() == NAME
 }
 
 /// What was seen at an entry.
@@ -212,7 +215,7 @@ pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_st
     }
     HITS.store(0, Ordering::Relaxed);
     softirq::set_probe(softirq);
-    interrupts::set_call(|regs| {
+    probes::set_call(|regs| {
         if regs.from_user()
             && user_code::counter(regs) > 0
             && is_ours()
@@ -290,8 +293,8 @@ pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_bound
     }
     *STEPS_SEEN.lock() = None;
     softirq::set_probe(softirq);
-    interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
-    interrupts::set_call(|regs| {
+    probes::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+    probes::set_call(|regs| {
         if cpus::this().local.irq.snapshot().in_softirq() {
             let steps = backtrace::steps_from_regs(regs);
             let mut kept = STEPS_SEEN.lock();
@@ -326,7 +329,7 @@ pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_bound
         );
         Ok(())
     });
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     softirq::set_probe(|| {});
     outcome
 }
@@ -379,29 +382,29 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
         (hooks::HOOKS.context)()
     });
     *NAMES.lock() = Vec::new();
-    interrupts::set_probe(Some(|regs| {
+    probes::set_probe(Some(|regs| {
         note("interrupt from kernel", core::ptr::from_mut(regs) as usize);
         softirq::raise(Softirq::Probe);
     }));
     softirq::set_probe(|| note("softirq after interrupt", cpu::stack_pointer()));
     software_interrupt();
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     softirq::set_probe(|| note("softirq from thread", cpu::stack_pointer()));
     softirq::disable_bottom_halves();
     softirq::raise_from_thread(Softirq::Probe);
     softirq::enable_bottom_halves();
     softirq::set_probe(|| {});
-    interrupts::set_breakpoint_probe(Some(|regs| {
+    probes::set_breakpoint_probe(Some(|regs| {
         note("exception from kernel", core::ptr::from_mut(regs) as usize);
     }));
     registers::breakpoint();
-    interrupts::set_breakpoint_probe(None);
-    interrupts::set_debug_probe(Some(|regs| {
+    probes::set_breakpoint_probe(None);
+    probes::set_debug_probe(Some(|regs| {
         registers::end_single_step(regs);
         note("debug from kernel", core::ptr::from_mut(regs) as usize);
     }));
     registers::single_step();
-    interrupts::set_debug_probe(None);
+    probes::set_debug_probe(None);
     crate::tests::support::install_hooks(&WITH_CONTEXT);
     provoke::in_thread(How::Recursion);
     crate::tests::support::install_hooks(&hooks::HOOKS);

@@ -304,3 +304,17 @@ fn t5_n2_a_page_that_is_named_twice_stays_in_the_set() {
     assert_eq!(two.with(1), two);
     assert_eq!(two.or(DirtyPages::from_bits(0b011)).bits(), 0b111);
 }
+
+/// A CPU that is marked twice is still in the set; one that was in the set of the slot's last life is in none when CPUs may remember that
+/// nothing was mapped.
+#[test]
+fn t10_n2_marking_a_cpu_twice_keeps_it_and_a_new_mapping_forgets_all() {
+    let set = CoherentSet::new();
+    let cpu = CpuId::new(5);
+    set.mark_coherent(cpu);
+    set.mark_coherent(cpu);
+    assert!(!set.needs_flush(cpu) && set.has(CpuBit::of(cpu)));
+    set.reset_to_none();
+    assert!(set.needs_flush(cpu) && !set.has(CpuBit::of(cpu)));
+    assert_eq!(set.bits(), 0);
+}

@@ -287,6 +287,18 @@ fn t8_one_borrow_too_many_is_refused_instead_of_overflowing_into_the_owner() {
     assert_eq!(life.release_owner(), Released::Last);
 }
 
+/// A message that shows the wrong life sends whoever reads it to the wrong owner.
+#[test]
+fn t8_a_generation_shows_its_number() {
+    let life = Life::new();
+    assert_eq!(life.generation().get(), 0);
+    for number in 1..4 {
+        assert_eq!(life.make_live().get(), number);
+        assert_eq!(life.release_owner(), Released::Last);
+        life.park();
+    }
+}
+
 #[test]
 fn t8_the_generation_wraps_without_touching_the_other_fields() {
     let life = Life(AtomicUsize::new(usize::MAX >> GENERATION_SHIFT << GENERATION_SHIFT));

@@ -2,10 +2,13 @@
 
 use super::machine::*;
 use super::{IRQ, THREAD};
-use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::addr::{Addr, ByteSize, CpuId};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{StackId, StackLookup};
 use kstack_core::unwind::{Backtrace, End, FrameRules, MOST_FRAMES, SavedRegs, Step, Unwinder};
+use kstack_core::verdict::{
+    Cause, Consequence, Context, Delivery, Fault, OverflowReport, REPORT_STEPS, Side, Verdict,
+};
 
 /// Words of a stack that holds more frames than a walk sees.
 const MANY: usize = 4 * MOST_FRAMES + 64;
@@ -133,4 +136,88 @@ fn b2_only_three_ends_are_at_the_outermost_frame() {
     ] {
         assert!(!end.is_outermost(), "{end:?}");
     }
+}
+
+/// At an interrupted instruction whose function has no record yet, the return address is read at SP: only from the stack that was
+/// interrupted, or one that stays, and only where a whole word of it is.
+#[test]
+fn b2_t8_a_return_address_at_sp_is_read_only_where_the_stack_stays() {
+    const NMI: usize = 0x3_0000;
+    let top = NMI + 64 * WORD;
+    let walk = |regs_at: usize, cut: usize| {
+        let mut machine = Machine::with(&[(StackKind::Nmi, NMI), (StackKind::Thread, THREAD)]);
+        machine.put(THREAD + 0x20, 0xc1);
+        machine.frame(THREAD + 0x40, (THREAD + 60 * WORD) | 1, 0xa4);
+        machine.frame(NMI, regs_at | 1, 0xb4);
+        machine.regs(regs_at, 0xa0, THREAD + 0x20, NMI + 20 * WORD, false);
+        machine.frame(NMI + 20 * WORD, 0, 0xb4);
+        machine.0[1].kept = false;
+        machine.0[1].id.range.top = Addr::new(machine.0[1].id.range.top.get() - cut);
+        callers(&machine.walk(NMI))
+    };
+    // Saved by an entry: this CPU goes back there.
+    assert_eq!(walk(top - 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xc1]);
+    // By whoever else: the thread may be gone.
+    assert_eq!(walk(NMI + 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xb4]);
+    // Half a word is left of a stack with odd bounds.
+    let cut = 64 * WORD - 0x20 - WORD / 2;
+    assert_eq!(walk(top - 4 * WORD, cut)[..2], [0xb4, 0xa0]);
+    assert!(!walk(top - 4 * WORD, cut).contains(&0xc1));
+}
+
+/// A report is filled in an overflow handler: an index past its end would be a second fault there.
+#[test]
+fn b2_a_full_backtrace_that_is_filled_again_counts_what_does_not_fit() {
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+    machine.frame(THREAD, (THREAD + 60 * WORD) | 1, 0xa4);
+    let mut steps = Backtrace::<2>::empty();
+    let mut fill = |fp: usize| {
+        steps.collect::<Rules, _, _>(&mut Unwinder::new(
+            &machine,
+            |at| machine.read(at),
+            Addr::new(fp),
+        ));
+        (steps.steps().len(), steps.dropped(), steps.end())
+    };
+    assert_eq!(fill(THREAD), (2, 0, Some(End::Reliable)));
+    assert_eq!(fill(0x9_0000), (2, 1, Some(End::Reliable)));
+}
+
+/// What a report's symbols are looked up for. Red if a frame is left out, or the boundary to user mode is taken for code of the kernel.
+#[test]
+fn o1_b4_a_report_names_the_code_of_every_frame_from_the_innermost_out() {
+    let mut machine = Machine::with(&[(StackKind::Irq, IRQ), (StackKind::Thread, THREAD)]);
+    machine.frame(IRQ, (THREAD + 8 * WORD) | 1, 0xb4);
+    machine.regs(THREAD + 8 * WORD, 0xa5, THREAD + 14 * WORD, THREAD + 16 * WORD, false);
+    machine.frame(THREAD + 16 * WORD, (THREAD + 60 * WORD) | 1, 0xa4);
+    machine.regs(THREAD + 60 * WORD, 0xd1, 0x7fff_0000, 0, true);
+    let mut backtrace = Backtrace::<REPORT_STEPS>::empty();
+    backtrace.collect::<Rules, _, _>(&mut Unwinder::new(
+        &machine,
+        |at| machine.read(at),
+        Addr::new(IRQ),
+    ));
+    let at = Addr::new(THREAD);
+    let report = OverflowReport {
+        verdict: Verdict {
+            stack: machine.0[1].id,
+            side: Side::Below,
+            distance: ByteSize::new(8),
+            cause: Cause::GuardHit,
+            consequence: Consequence::EndThread,
+        },
+        fault: Fault {
+            delivery: Delivery::AnotherStack,
+            address: at,
+            sp: at,
+            pc: at,
+            cpu: CpuId::new(0),
+        },
+        context: Context::default(),
+        backtrace,
+    };
+    let code: Vec<usize> = report.code_addresses().map(Addr::get).collect();
+    assert_eq!(code, [0xb4, 0xa5, 0xa4]);
+    // It lies in memory that each CPU has for it: half of it where words are half as large.
+    assert_eq!(REPORT_STEPS, if WORD == 8 { 48 } else { 24 });
 }

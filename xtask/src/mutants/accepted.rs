@@ -19,7 +19,46 @@ struct Accepted {
     mutants: &'static [(&'static str, &'static str)],
 }
 
-const ACCEPTED: &[Accepted] = &[];
+const ACCEPTED: &[Accepted] = &[
+    Accepted {
+        file: "kstack-core/src/erase.rs",
+        reason: "with exactly as many pages as there can be, both branches are that many",
+        mutants: &[("replace > with >= in DirtyPages::topmost", "> Self::MOST")],
+    },
+    Accepted {
+        file: "kstack-core/src/exec.rs",
+        reason: "at the limit itself both branches are the limit",
+        mutants: &[
+            ("replace < with <= in string_limit", "< 6 << 20"),
+            ("replace < with <= in string_limit", "< 128 << 10"),
+        ],
+    },
+    Accepted {
+        file: "kstack-core/src/lifetime.rs",
+        reason: "generation, phase, owner and borrows have no bit in common",
+        mutants: &[
+            ("replace | with ^ in Word::begun", "| PHASE_USED | OWNER)"),
+            ("replace | with ^ in Word::begun", "| OWNER)"),
+            ("replace | with ^ in Word::resting", "| phase)"),
+            ("replace | with ^ in Word::borrow_released", "| BORROW_MASK)"),
+        ],
+    },
+    Accepted {
+        file: "kstack-core/src/meter.rs",
+        reason: "a sample that is stored again over itself changes nothing",
+        mutants: &[("replace < with <= in Watermark::sample", "< self.0.load")],
+    },
+    Accepted {
+        file: "kstack-core/src/prologue.rs",
+        reason: "the two halves of an instruction have no bit in common",
+        mutants: &[("replace | with ^ in riscv64::instructions", "| u32::from(")],
+    },
+    Accepted {
+        file: "kstack/src/arch/x86_64/tables.rs",
+        reason: "the index of a selector and its privilege level have no bit in common",
+        mutants: &[("replace | with ^", "| 3;")],
+    },
+];
 
 /// What the list has to say of outcomes.
 #[derive(Debug, Default, Eq, PartialEq)]

@@ -1,6 +1,6 @@
 //! The checklist for a new architecture, in `CONTRIBUTING.md`, names all that the trees have in common.
 //!
-//! A section whose heading names a folder of trees (`` `kernel/src/arch/NAME` ``) has a table with a row for each file; the row
+//! A section whose heading names a folder of trees (`` `kernel/machine/src/arch/NAME` ``) has a table with a row for each file; the row
 //! names each item of it that portable code may name, members by their last part.
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //! knows where everything is in the others, and what is written for one is not forgotten in another.
 //!
 //! ```text
-//!   kernel/src/arch/ ── mod.rs        selects one tree; the only place that asks which architecture this is
+//!   kernel/machine/src/arch/ ── mod.rs        selects one tree; the only place that asks which architecture this is
 //!                    ── x86_64/       ┐
 //!                    ── i386/         ├─ pc/     files that both pass on, `pub use crate::arch::pc::smp`
 //!                    ── arm64/ …      ┘  count as theirs
@@ -45,7 +45,7 @@ struct Trees {
 
 const TREES: [Trees; 6] = [
     Trees { folder: "kstack/src/arch", folders: true, shared: &[] },
-    Trees { folder: "kernel/src/arch", folders: true, shared: &["any", "pc", "virt"] },
+    Trees { folder: "kernel/machine/src/arch", folders: true, shared: &["any", "pc", "virt"] },
     Trees {
         folder: "kernel/src/tests/arch",
         folders: true,

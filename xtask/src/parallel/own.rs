@@ -34,7 +34,7 @@ pub(super) fn stands_for(item: &str, name: &str) -> bool {
 }
 
 const LIBRARY: &str = "kstack/src/arch";
-const KERNEL: &str = "kernel/src/arch";
+const KERNEL: &str = "kernel/machine/src/arch";
 const TESTS: &str = "kernel/src/tests/arch";
 const ATTACKS: &str = "user/src/attack";
 
@@ -73,7 +73,7 @@ pub(super) const TABLE: [Own; 36] = [
     Own {
         trees: LIBRARY,
         file: "entry.rs",
-        items: &["VECTORS", "vectors"],
+        items: &["VECTORS", "vectors", "vector"],
         reason: "a table of entries by number (PCs) or the code at the vector base (arm64); elsewhere it is one address",
     },
     Own {

@@ -220,7 +220,9 @@ fn only_selectors_and_trees_ask_for_the_architecture() {
         assert_eq!(found.len(), 1, "{path}");
         assert!(found[0].starts_with(&format!("{path}:2: ")), "{found:?}");
     }
-    for path in ["kernel/src/arch/mod.rs", "kstack/src/arch/pc/a.rs", "user/src/arch/mod.rs"] {
+    for path in
+        ["kernel/machine/src/arch/mod.rs", "kstack/src/arch/pc/a.rs", "user/src/arch/mod.rs"]
+    {
         assert_eq!(found(path, &asks), [""; 0], "{path}");
     }
     assert_eq!(found("kernel/src/stacks.rs", &format!("//! {QUESTION}\n")), [""; 0]);

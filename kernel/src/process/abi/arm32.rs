@@ -10,9 +10,9 @@
 
 use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
-use crate::arch::regs::{SavedRegs, THUMB, USER_MODE};
 use crate::process::error::Errno;
 use crate::process::exec_image::WordSize;
+use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
 pub(crate) use super::narrow::{
     RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,

@@ -6,13 +6,13 @@
 
 use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
-use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
-use crate::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
 use crate::process::calls_misc;
 use crate::process::error::Errno;
 use crate::process::exec_image::WordSize;
 use crate::process::syscall::get;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
+use machine::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
 
 pub(crate) use super::narrow::{
     RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,

@@ -6,8 +6,8 @@
 //! memory out.
 
 use super::{Call, generic};
-use crate::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 use crate::process::exec_image::WordSize;
+use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
 pub(crate) use super::generic::{encode_stat, thread_local};
 pub(crate) use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};

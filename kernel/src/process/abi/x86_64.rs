@@ -6,10 +6,10 @@
 
 use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
-use crate::arch::regs::{INTERRUPTS_ON, SavedRegs};
 use crate::process::error::Errno;
 use crate::process::exec_image::WordSize;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 
 pub(crate) use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 

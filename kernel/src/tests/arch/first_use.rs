@@ -1,6 +1,5 @@
 //! The first use of a stack by a CPU, where a CPU may fault on a page that has just been mapped: see `ABSENT_IS_REMEMBERED`.
 
-use crate::cpus;
 use crate::sched;
 use crate::stacks;
 use crate::tests::{Outcome, check};
@@ -8,6 +7,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use kstack::first_frame::Start;
 use kstack_core::cache::CACHE_STACKS;
+use machine::cpus;
 
 extern "C" fn end(_: usize) {
     sched::exit_current()

@@ -213,14 +213,17 @@ pub(crate) fn left_on_thread_stack() -> usize {
     left.wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be below the line on the thread's stack: a first look, at one bit and without memory, that is wrong on stacks that
-/// are not in the arena and on those of CPUs.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, at one bit and without memory, in three
+/// instructions, that is wrong on stacks that are not in the arena and on those of CPUs.
 #[inline(always)]
-pub(crate) fn may_be_below_line() -> bool {
-    let sp: usize;
+pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
+    let lower: usize;
     // SAFETY: (1) reading SP has no effect.
-    unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
-    super::GEOMETRY.sp_bit_says_overflow(Addr::new(sp.wrapping_sub(RESERVE.get())))
+    unsafe {
+        asm!("sub {}, sp, #{more}", out(reg) lower, more = const RESERVE.get() + MORE,
+             options(nomem, nostack, preserves_flags));
+    }
+    super::GEOMETRY.sp_bit_says_overflow(Addr::new(lower))
 }
 
 /// Where `thread_info` of a stack lies when it is on the stack.

@@ -521,6 +521,11 @@ const fn first_instruction(vector: u8, plain: extern "C" fn()) -> extern "C" fn(
     }
 }
 
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. A double fault's is a task gate.
+pub fn vector(number: u8) -> Addr {
+    Addr::new(VECTORS[usize::from(number)] as usize)
+}
+
 /// The first instruction of every vector.
 pub static VECTORS: [extern "C" fn(); 256] = {
     macro_rules! table {

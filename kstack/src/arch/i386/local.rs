@@ -200,14 +200,20 @@ pub(crate) fn left_on_thread_stack() -> usize {
     left.wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be below the line on the thread's stack: a first look, in two instructions, that is wrong on a stack that lies below
-/// the thread's.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in two instructions, or three for
+/// more than 0 bytes, that is wrong on a stack that lies below the thread's.
 #[inline(always)]
-pub(crate) fn may_be_below_line() -> bool {
+pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     // SAFETY: (1) as for `this`; only compares.
     unsafe {
-        asm!("cmp esp, fs:[{line}]", "jb {below}", line = const CpuLocal::THREAD_LINE,
-             below = label { return true; }, options(nostack, readonly));
+        if MORE == 0 {
+            asm!("cmp esp, fs:[{line}]", "jb {below}", line = const CpuLocal::THREAD_LINE,
+                 below = label { return true; }, options(nostack, readonly));
+        } else {
+            asm!("lea {sp}, [esp - {more}]", "cmp {sp}, fs:[{line}]", "jb {below}", sp = out(reg) _,
+                 more = const MORE, line = const CpuLocal::THREAD_LINE,
+                 below = label { return true; }, options(nostack, readonly));
+        }
     }
     false
 }

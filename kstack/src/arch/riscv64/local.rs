@@ -131,15 +131,21 @@ pub(crate) fn left_on_thread_stack() -> usize {
     left.wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be below the line on the thread's stack: a first look, in three instructions, that is wrong on a stack that lies
-/// below the thread's.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in two instructions, or three for
+/// more than 0 bytes, that is wrong on a stack that lies below the thread's.
 #[inline(always)]
-pub(crate) fn may_be_below_line() -> bool {
-    let (line, sp): (usize, usize);
+pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     // SAFETY: (1) as for `this`; reading SP has no effect.
     unsafe {
-        asm!("ld {line}, {at}(tp)", "mv {sp}, sp", line = out(reg) line, sp = out(reg) sp,
-             at = const CpuLocal::THREAD_LINE, options(nostack, preserves_flags, readonly));
+        if MORE == 0 {
+            asm!("ld {line}, {at}(tp)", "bltu sp, {line}, {below}", line = out(reg) _,
+                 at = const CpuLocal::THREAD_LINE,
+                 below = label { return true; }, options(nostack, preserves_flags, readonly));
+        } else {
+            asm!("ld {line}, {at}(tp)", "addi {line}, {line}, {more}", "bltu sp, {line}, {below}",
+                 line = out(reg) _, at = const CpuLocal::THREAD_LINE, more = const MORE,
+                 below = label { return true; }, options(nostack, preserves_flags, readonly));
+        }
     }
-    sp < line
+    false
 }

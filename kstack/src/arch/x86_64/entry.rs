@@ -362,6 +362,12 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     }
 }
 
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. On x86_64 the vectors that
+/// `tables::Ist::of_vector` names want the stack that it says.
+pub fn vector(number: u8) -> Addr {
+    Addr::new(VECTORS[usize::from(number)] as usize)
+}
+
 /// The first instruction of every vector.
 pub static VECTORS: [extern "C" fn(); 256] = {
     macro_rules! table {

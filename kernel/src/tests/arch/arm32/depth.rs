@@ -1,7 +1,7 @@
 //! SP where a test wants it.
 
-use crate::arch::irqchip;
 use core::arch::asm;
+use machine::arch::irqchip;
 
 /// Bytes from one stack pointer that code can run with to the next.
 pub const STEP: usize = 4;

@@ -1,15 +1,12 @@
 //! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it, the domain register, and
 //! where `thread_info` is.
 
-use crate::arch::exceptions::{self, UserFault};
-use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
-use crate::arch::{cpu_tables, paging};
+use crate::entry::probes;
 use crate::provoke::{self, How};
-use crate::sync::SpinLock;
+use crate::sched;
 use crate::tests::support::{check_mapping, on_every_cpu, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts, sched};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +16,11 @@ use kstack::arch::current::local::{THREAD_INFO_ON_STACK, thread_info_at};
 use kstack::arch::current::regs::FREE_AT_TOP;
 use kstack::arch::current::tables::CpuTables;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
+use machine::arch::exceptions::{self, UserFault};
+use machine::arch::regs::{MODE, SVC_MODE, SavedRegs};
+use machine::arch::{cpu_tables, paging};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// Threads that have run, slept and been interrupted have never used the top 8 bytes of their stacks. Red if an entry or the
 /// first frame started at the very top.
@@ -158,21 +160,21 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
         check_mode(0x12, regs);
         Ok(())
     })?;
-    interrupts::set_breakpoint_probe(Some(|regs| {
+    probes::set_breakpoint_probe(Some(|regs| {
         // The entry has stepped over the instruction.
         check_mode(0x17, &SavedRegs { pc: regs.pc - 4, ..*regs });
     }));
     super::registers::breakpoint();
-    interrupts::set_breakpoint_probe(None);
+    probes::set_breakpoint_probe(None);
     crate::tests::support::install_hooks(&HOOKS);
     // SAFETY: (1) the hook goes on behind it.
     unsafe { asm!("udf #0", options(nostack)) };
     crate::tests::support::install_hooks(&crate::hooks::HOOKS);
-    interrupts::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
+    probes::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
     let me = cpus::this().hardware_id.load(Ordering::Relaxed);
-    crate::arch::irqchip::send_nmi(me);
+    machine::arch::irqchip::send_nmi(me);
     let fiq = until("the FIQ has come", || MODES_SEEN.load(Ordering::Relaxed) & 1 << 0x11 != 0);
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     fiq?;
     let seen = MODES_SEEN.load(Ordering::Relaxed);
     check!(seen == 1 << 0x11 | 1 << 0x12 | 1 << 0x17 | 1 << 0x1b, "modes {seen:#b}");
@@ -213,11 +215,11 @@ static ON_IRQ_STACK: AtomicUsize = AtomicUsize::new(0);
 /// and without, that word is the program's.
 pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
     let me = core::ptr::from_ref(sched::current()) as usize;
-    interrupts::set_probe(Some(|_| {
+    probes::set_probe(Some(|_| {
         ON_IRQ_STACK.store(cpus::current_thread(), Ordering::Relaxed);
     }));
-    crate::arch::irqchip::software_interrupt();
-    interrupts::set_probe(None);
+    machine::arch::irqchip::software_interrupt();
+    probes::set_probe(None);
     let on_irq_stack = ON_IRQ_STACK.load(Ordering::Relaxed);
     check!(on_irq_stack == me, "{on_irq_stack:#x} on the IRQ stack, not {me:#x}");
     let lowest = sched::current().stack_range().lowest;
@@ -250,7 +252,6 @@ pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
 /// is taken for a page fault, which the program would come back to for ever, or maintenance of a read-only page for a write to it.
 pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no_write() -> Outcome
 {
-    const SIGBUS: i32 = 7;
     for status in 0..64 {
         if status == DEBUG_EVENT {
             continue;
@@ -263,7 +264,7 @@ pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no
             let regs = SavedRegs { orig_r0, ..SavedRegs::default() };
             let expected = |write, exec| match can_be_mended {
                 true => UserFault::Page { write, exec },
-                false => UserFault::Signal(SIGBUS),
+                false => UserFault::Bus,
             };
             let found = exceptions::of_user(DATA_ABORT, &regs);
             let right = expected(is_write && !is_maintenance, false);

@@ -1,18 +1,21 @@
 //! FIQs, this machine's NMIs: where they land, that they hit entries and ways back without harm, and what an overflow in one is.
 
 use super::registers::{self, Registers};
-use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
-use crate::arch::{cpu, irqchip};
+use crate::entry::probes;
 use crate::provoke::{self, How};
+use crate::report::backtrace;
 use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{backtrace, cpus, interrupts, process, sched, time};
+use crate::{process, sched, time};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
+use machine::arch::regs::{MODE, SVC_MODE, SavedRegs};
+use machine::arch::{cpu, irqchip};
+use machine::cpus;
 
 /// By its place in the vector table.
 const FIQ: u8 = 7;
@@ -54,12 +57,12 @@ pub fn i10_a_fiq_comes_with_interrupts_off_and_is_handled_in_svc_mode_where_it_h
         }
     }
     COUNT.store(0, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(note));
+    probes::set_nmi_probe(Some(note));
     let came = cpu::without_interrupts(|| {
         send_to_this_cpu();
         (0..50_000_000).any(|_| COUNT.load(Ordering::Acquire) > 0)
     });
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     check!(came && COUNT.load(Ordering::Relaxed) == 1, "{COUNT:?} came");
     let (frame, sp) = (FRAME.load(Ordering::Relaxed), SP.load(Ordering::Relaxed));
     let interrupted = INTERRUPTED_SP.load(Ordering::Relaxed);
@@ -81,7 +84,7 @@ pub fn i10_a_fiq_comes_with_interrupts_off_and_is_handled_in_svc_mode_where_it_h
 pub fn i10_a_fiq_from_user_mode_is_handled_on_the_thread_stack() -> Outcome {
     static HITS: AtomicU32 = AtomicU32::new(0);
     HITS.store(0, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(|regs| {
+    probes::set_nmi_probe(Some(|regs| {
         if regs.from_user() && user_mode::is_ours() && HITS.load(Ordering::Relaxed) == 0 {
             // SEEN's lock is taken by nobody in user mode.
             user_mode::see(FIQ, Addr::new(0), regs);
@@ -98,7 +101,7 @@ pub fn i10_a_fiq_from_user_mode_is_handled_on_the_thread_stack() -> Outcome {
         let fiq = seen.iter().find(|seen| seen.vector == FIQ).ok_or("no FIQ")?;
         user_mode::check_at_top(fiq)
     });
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     outcome
 }
 
@@ -106,21 +109,21 @@ pub fn i10_a_fiq_from_user_mode_is_handled_on_the_thread_stack() -> Outcome {
 pub fn b2_a_backtrace_in_a_fiq_crosses_the_irq_stack_to_the_thread() -> Outcome {
     static CAME: AtomicBool = AtomicBool::new(false);
     CAME.store(false, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(|_| {
+    probes::set_nmi_probe(Some(|_| {
         if kind_at(cpu::stack_pointer()) == Some(StackKind::Irq) {
             *HANDLER.lock() = Some(backtrace::steps_here());
             CAME.store(true, Ordering::Release);
         }
     }));
     let steps = steps_of(|| {
-        interrupts::set_probe(Some(|_| {
+        probes::set_probe(Some(|_| {
             send_to_this_cpu();
             // It comes while this handler runs.
             let _waited = (0..50_000_000).any(|_| CAME.load(Ordering::Acquire));
         }));
         interrupted_here();
     });
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     let steps = steps?;
     let crossed = crossings(&steps);
     let seams: Vec<_> = crossed.iter().filter(|name| name.contains(" to ")).copied().collect();
@@ -172,7 +175,7 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
         word.store(0, Ordering::Relaxed);
     }
     STOP.store(false, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(handled));
+    probes::set_nmi_probe(Some(handled));
     let bodies: [fn(usize); 6] =
         [keep, keep_in_a_program, keep, keep_in_a_program, keep_in_a_program, keep_in_a_program];
     let threads: Vec<_> =
@@ -198,7 +201,7 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
     for thread in &threads {
         thread.join();
     }
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     check!(threads.len() == bodies.len(), "only {} threads", threads.len());
     check!(lost.is_empty(), "CPU {lost:?} lost a FIQ: {HANDLED:?}");
     for count in &HANDLED {
@@ -231,7 +234,7 @@ fn arrives_at(cpu: &cpus::Cpu, mut condition: impl FnMut() -> bool) -> bool {
 
 /// The stack is a thread's, which could be ended if it were not for the FIQ.
 pub fn o2_an_overflow_in_a_fiq_handler_stops_the_machine_with_a_report() -> Outcome {
-    interrupts::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
+    probes::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
     control!(
         "expect o2_an_overflow_in_a_fiq_handler_stops_the_machine_with_a_report stack=thread side=below cause=guard-hit \
          consequence=stop-system victim=main reliable=yes backtrace~=recurse_until_overflow backtrace~=fiq_entry"

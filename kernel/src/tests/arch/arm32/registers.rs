@@ -1,11 +1,11 @@
 //! Code with a known value in every register, for looking at what entries save and restore.
 
-use crate::arch::regs::{MODE, SVC_MODE, SavedRegs};
-use crate::arch::step;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kstack::arch::current::local::THREAD_INFO_ON_STACK;
+use machine::arch::regs::{MODE, SVC_MODE, SavedRegs};
+use machine::arch::step;
 
 /// The general registers. LR is what the instruction leaves there: `svc` changes it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
 
 /// What a compiler's stack check would compare with: the CPU's copy.
 pub fn loaded_canary() -> usize {
-    crate::cpus::this().local.canary()
+    machine::cpus::this().local.canary()
 }
 
 /// A breakpoint instruction.

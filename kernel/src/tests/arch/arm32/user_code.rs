@@ -1,8 +1,8 @@
 //! A few instructions of user mode, each a program of its own, without anything around them.
 
-use crate::arch::regs::{SavedRegs, USER_MODE};
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
+use machine::arch::regs::{SavedRegs, USER_MODE};
 
 /// Whether a program raised this exception to see that it goes on, and makes it go on: none of these does.
 pub fn goes_on_after(_vector: u8, _regs: &mut SavedRegs) -> bool {

@@ -13,17 +13,14 @@
 
 use super::registers::{self, Registers};
 use super::user_code;
-use crate::arch::irqchip::{self, vector};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, step};
-use crate::softirq::{self, Softirq};
-use crate::sync::SpinLock;
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+use crate::report::symbols;
 use crate::tests::arch::entry_code;
 use crate::tests::every_moment;
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts, symbols};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -31,6 +28,11 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kstack::{registry, unwind};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::irqchip::{self, vector};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, step};
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// The steps of one landing, in order.
 #[repr(u32)]
@@ -185,9 +187,9 @@ impl Work {
 fn in_a_thread() -> Outcome {
     let mut after = Registers::default();
     SOFTIRQS.store(0, Ordering::Relaxed);
-    interrupts::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
+    probes::set_probe(Some(|_| softirq::raise(Softirq::Probe)));
     registers::across_an_interrupt_in_a_frame(&mut after);
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     check!(after.are_known_in_a_frame(), "registers afterwards: {after:x?}");
     check!(SOFTIRQS.load(Ordering::Relaxed) == 1, "{SOFTIRQS:?} softirqs, not one");
     let mut after = Registers::default();
@@ -345,16 +347,16 @@ fn attempt(instruction: &Instruction, work: Work) -> Result<Reached, String> {
 /// if a landing leads the backtrace astray.
 pub fn s4_an_exception_and_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturb_nothing()
 -> Outcome {
-    interrupts::set_debug_probe(Some(on_debug));
-    interrupts::set_breakpoint_probe(Some(|_| {}));
-    interrupts::set_call(on_call);
+    probes::set_debug_probe(Some(on_debug));
+    probes::set_breakpoint_probe(Some(|_| {}));
+    probes::set_call(on_call);
     softirq::set_probe(|| {
         SOFTIRQS.fetch_add(1, Ordering::Relaxed);
     });
     let outcome = sweep();
     let cleared = arm(0);
-    interrupts::set_debug_probe(None);
-    interrupts::set_breakpoint_probe(None);
+    probes::set_debug_probe(None);
+    probes::set_breakpoint_probe(None);
     softirq::set_probe(|| {});
     outcome.and(cleared)
 }

@@ -1,14 +1,9 @@
 //! The overflow stack: where it is, and what reaches it.
 
 use super::registers::breakpoint;
-use crate::arch::irqchip::vector;
-use crate::arch::power::{self, End};
-use crate::arch::regs::SavedRegs;
-use crate::arch::{exceptions, paging};
-use crate::cpus;
 use crate::hooks;
-use crate::overflow;
 use crate::provoke::{self, How};
+use crate::report::overflow;
 use crate::sched;
 use crate::tests::arch::overflow_handler;
 use crate::tests::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
@@ -20,6 +15,11 @@ use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence, Context};
+use machine::arch::irqchip::vector;
+use machine::arch::power::{self, End};
+use machine::arch::regs::SavedRegs;
+use machine::arch::{exceptions, paging};
+use machine::cpus;
 
 /// SP_EL1 as it stands. Interrupts off.
 fn sp_el1() -> usize {

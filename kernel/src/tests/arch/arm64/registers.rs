@@ -1,11 +1,11 @@
 //! Code with a known value in every register, for looking at what entries save and restore.
 
-use crate::arch::irqchip::vector;
-use crate::arch::regs::SavedRegs;
-use crate::arch::step;
 use crate::tests::{Outcome, check};
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
+use machine::arch::irqchip::vector;
+use machine::arch::regs::SavedRegs;
+use machine::arch::step;
 
 /// The general registers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
 
 /// What a compiler's stack check compares with: this kernel keeps it in the CPU's block.
 pub fn loaded_canary() -> usize {
-    crate::cpus::this().local.canary()
+    machine::cpus::this().local.canary()
 }
 
 /// A breakpoint instruction.

@@ -1,8 +1,8 @@
 //! A few instructions of user mode, each a program of its own, without anything around them.
 
-use crate::arch::regs::SavedRegs;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
+use machine::arch::regs::SavedRegs;
 
 const BREAKPOINT: u8 = 0x3c;
 const DATA_ABORT: u8 = 0x24;

@@ -1,11 +1,6 @@
 //! What the kernel must not do with user memory, and the CPU's own refusal: PXN everywhere, PAN where the CPU has it.
 
-use crate::arch::cpu;
-use crate::arch::exceptions::{self, UserFault};
-use crate::arch::paging::{Access, UserTables};
-use crate::arch::regs::SavedRegs;
 use crate::hooks;
-use crate::memory::frames;
 use crate::sched;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
@@ -14,6 +9,11 @@ use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
+use machine::arch::cpu;
+use machine::arch::exceptions::{self, UserFault};
+use machine::arch::paging::{Access, UserTables};
+use machine::arch::regs::SavedRegs;
+use machine::memory::frames;
 
 const PAGE: u64 = 0x40_0000;
 const INSTRUCTION_ABORT: u8 = 0x21;
@@ -112,7 +112,6 @@ pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no
 {
     const FROM_USER: u8 = 0x24;
     const FETCH_FROM_USER: u8 = 0x20;
-    const SIGBUS: i32 = 7;
     for status in 0..64 {
         // Translation, access flag and permission faults of levels 0 to 3, and a translation fault of level -1.
         let can_be_mended = (4..16).contains(&status) || status == 0x2b;
@@ -122,7 +121,7 @@ pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no
             let regs = SavedRegs { esr, ..SavedRegs::default() };
             let expected = |write, exec| match can_be_mended {
                 true => UserFault::Page { write, exec },
-                false => UserFault::Signal(SIGBUS),
+                false => UserFault::Bus,
             };
             let found = exceptions::of_user(FROM_USER, &regs);
             let right = expected(is_write && !is_maintenance, false);

@@ -1,19 +1,21 @@
 //! NMIs, debug exceptions and double faults: what lands where without an interrupt stack table, and that it can happen again.
 
 use super::registers;
-use crate::arch::cpu;
-use crate::arch::regs::SavedRegs;
+use crate::entry::probes;
 use crate::provoke::{self, How};
+use crate::report::overflow;
+use crate::sched;
 use crate::tests::arch::pc::nmi::{
     COUNT, WRONG, clear, crossings_in_an_nmi, hit_user_mode, see_the_first_of_user_mode,
     send_to_this_cpu,
 };
 use crate::tests::support::{kind_at, on_every_cpu, stack_at, until};
 use crate::tests::{Outcome, check};
-use crate::{interrupts, overflow, sched};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
+use machine::arch::cpu;
+use machine::arch::regs::SavedRegs;
 
 pub use crate::tests::arch::pc::nmi::{
     i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
@@ -51,10 +53,10 @@ fn check_landing(handler: StackKind) -> Outcome {
 /// What an NMI needs of the stack it hits is a frame; the handler's depth is the body stack's business.
 pub fn i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack() -> Outcome {
     clear();
-    interrupts::set_nmi_probe(Some(note));
+    probes::set_nmi_probe(Some(note));
     send_to_this_cpu();
     let came = until("the NMI has come", || COUNT.load(Ordering::Relaxed) > 0);
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     came?;
     check_landing(StackKind::NmiBody)
 }
@@ -62,12 +64,12 @@ pub fn i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack
 /// Single step: the exception of a trap flag, in the kernel.
 pub fn i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack() -> Outcome {
     clear();
-    interrupts::set_debug_probe(Some(|regs| {
+    probes::set_debug_probe(Some(|regs| {
         registers::end_single_step(regs);
         note(regs);
     }));
     registers::single_step();
-    interrupts::set_debug_probe(None);
+    probes::set_debug_probe(None);
     check!(COUNT.load(Ordering::Relaxed) == 1, "{COUNT:?} debug exceptions");
     check_landing(StackKind::Debug)
 }

@@ -1,12 +1,12 @@
 //! Code with a known value in every register, for looking at what entries save and restore.
 
-use crate::arch::irqchip::vector;
-use crate::arch::regs::SavedRegs;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
 use kstack::local::CpuLocal;
+use machine::arch::irqchip::vector;
+use machine::arch::regs::SavedRegs;
 
 /// The general registers, without ESP.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! The other system-call entry.
 
 use super::user_code;
-use crate::arch::regs::SavedRegs;
-use crate::arch::user::SYSENTER_RETURN;
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::regs::SavedRegs;
+use machine::arch::user::SYSENTER_RETURN;
 
 /// The registers are where `int 0x80` would have put them, but for what the instruction loses; the way back, by `sysexit`,
 /// restores all of them, as a call by `int 0x80` behind it sees. Red if SP is a word off on either way, or a register is lost.

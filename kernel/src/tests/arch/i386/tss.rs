@@ -1,15 +1,16 @@
 //! The task state segments, read as the CPU reads them.
 
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, cpu_tables};
+use crate::sched;
 use crate::tests::support::{on_every_cpu, stack_of_cpu};
 use crate::tests::{Outcome, check};
-use crate::{cpus, sched};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::arch::current::tables::{CpuTables, KERNEL_CODE, KERNEL_DATA, PER_CPU, POISON};
 use kstack_core::kind::StackKind;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, cpu_tables};
+use machine::cpus;
 
 pub use crate::tests::arch::pc::tss::{
     x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,

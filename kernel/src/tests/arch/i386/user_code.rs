@@ -1,10 +1,10 @@
 //! A few instructions of user mode, each a program of its own, without anything around them.
 
-use crate::arch::regs::SavedRegs;
-use crate::arch::user::SYSENTER_PAGE;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::regs::SavedRegs;
+use machine::arch::user::SYSENTER_PAGE;
 
 const BREAKPOINT: u8 = 3;
 const PAGE_FAULT: u8 = 14;

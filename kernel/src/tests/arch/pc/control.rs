@@ -1,22 +1,24 @@
 //! What a CPU is set to before anything runs on it, and what entries make of what a program set: control registers, flags, what is
 //! written once, the old interrupt controllers, and the two halves of an IPI.
 
-use crate::arch::fpu;
-use crate::arch::pc::control::{self, Register, TABLE, read, wanted};
-use crate::arch::pc::page_entry::{PRESENT, WRITE};
-use crate::arch::pc::ports::out8;
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, paging};
+use crate::entry::probes;
+use crate::hooks;
 use crate::tests::arch::registers;
 use crate::tests::arch::user_code::{self, FLAGS_OF_A_PROGRAM, flags};
 use crate::tests::processes;
 use crate::tests::support::{install_hooks, on_cpu, on_every_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, hooks, interrupts};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack::hooks::Hooks;
+use machine::arch::fpu;
+use machine::arch::pc::control::{self, Register, TABLE, read, wanted};
+use machine::arch::pc::page_entry::{PRESENT, WRITE};
+use machine::arch::pc::ports::out8;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, paging};
+use machine::cpus;
 
 const REGISTERS: [Register; 4] = [Register::Cr0, Register::Cr4, Register::Efer, Register::Dr7];
 
@@ -104,12 +106,12 @@ pub fn u1_p8_no_entry_keeps_the_flags_that_a_program_chose() -> Outcome {
     fn is_flagged(regs: &SavedRegs) -> bool {
         regs.from_user() && user_mode::is_ours()
     }
-    interrupts::set_call(|regs| {
+    probes::set_call(|regs| {
         if is_flagged(regs) {
             note_flags(INTERRUPT);
         }
     });
-    interrupts::set_nmi_probe(Some(|regs| {
+    probes::set_nmi_probe(Some(|regs| {
         if is_flagged(regs) {
             note_flags(NMI);
         }
@@ -128,12 +130,12 @@ pub fn u1_p8_no_entry_keeps_the_flags_that_a_program_chose() -> Outcome {
         check!(kept, "a program's flags were not saved: {:x?}", user_mode::seen());
         Ok(())
     });
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     outcome?;
-    interrupts::set_probe(Some(|_| note_flags(FROM_KERNEL)));
+    probes::set_probe(Some(|_| note_flags(FROM_KERNEL)));
     // SAFETY: (1) nothing but the interrupt comes between the two; the handler returns with everything as it was.
     unsafe { asm!("std", "int {}", "cld", const irqchip::vector::SOFTWARE) };
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     for (entry, seen) in FLAGS_SEEN.iter().enumerate() {
         let seen = seen.load(Ordering::Relaxed);
         check!(seen & SEEN != 0, "entry {entry} was not seen");
@@ -151,10 +153,10 @@ static SENT: AtomicBool = AtomicBool::new(false);
 pub fn u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination() -> Outcome {
     CALLS.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     SENT.store(false, Ordering::Relaxed);
-    interrupts::set_call(|_| {
+    probes::set_call(|_| {
         CALLS[cpus::this().id().index()].fetch_add(1, Ordering::Release);
     });
-    interrupts::set_debug_probe(Some(|regs| {
+    probes::set_debug_probe(Some(|regs| {
         if SENT.load(Ordering::Relaxed) {
             registers::end_single_step(regs);
         } else {
@@ -172,7 +174,7 @@ pub fn u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination() -> 
         SENT.store(true, Ordering::Relaxed);
         (mine, first)
     });
-    interrupts::set_debug_probe(None);
+    probes::set_debug_probe(None);
     let other = (mine + 2) % 4;
     let came = |number: usize| CALLS[number].load(Ordering::Acquire);
     until("both have come", || came(first) > 0 && came(other) > 0)

@@ -1,19 +1,22 @@
 //! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards that no register of
 //! whoever did it has changed.
 
-use crate::arch::irqchip;
-use crate::arch::regs::SavedRegs;
-use crate::softirq::{self, Softirq};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
+use crate::report::overflow;
+use crate::sched;
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::{depth, user_code};
 use crate::tests::every_moment;
 use crate::tests::support::until;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts, overflow, sched};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use machine::arch::irqchip;
+use machine::arch::regs::SavedRegs;
+use machine::cpus;
 
 /// NMIs that were handled for the work itself, or once more for one that came meanwhile.
 pub(in crate::tests) static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
@@ -100,9 +103,9 @@ pub(in crate::tests) fn count_softirq() {
 fn in_a_thread(in_the_handler: fn(&mut SavedRegs)) -> Outcome {
     let mut after = Registers::default();
     SOFTIRQS.store(0, Ordering::Relaxed);
-    interrupts::set_probe(Some(in_the_handler));
+    probes::set_probe(Some(in_the_handler));
     registers::across_an_interrupt_in_a_frame(&mut after);
-    interrupts::set_probe(None);
+    probes::set_probe(None);
     check!(after.are_known_in_a_frame(), "registers afterwards: {after:x?}");
     let frame = core::ptr::from_ref(&after) as usize;
     check!(after.frame_pointer().abs_diff(frame) < 1024, "frame pointer afterwards: {after:x?}");

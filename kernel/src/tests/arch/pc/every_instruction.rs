@@ -24,25 +24,28 @@
 //! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
 
 use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
-use crate::arch::cpu;
-use crate::arch::cpu_tables;
-use crate::arch::irqchip::{self, vector};
-use crate::arch::regs::SavedRegs;
-use crate::arch::step;
-use crate::backtrace::{self, STEPS};
-use crate::softirq;
-use crate::sync::SpinLock;
+use crate::entry::probes;
+use crate::entry::softirq;
+use crate::report::backtrace::{self, STEPS};
+use crate::report::symbols;
+use crate::sched;
 use crate::tests::arch::{entry_code, sweep};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode;
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts, sched, symbols};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::cpu;
+use machine::arch::cpu_tables;
+use machine::arch::irqchip::{self, vector};
+use machine::arch::regs::SavedRegs;
+use machine::arch::step;
+use machine::cpus;
+use machine::spin::SpinLock;
 
 /// What the breakpoint is set for. The steps of one landing, in order.
 #[repr(u32)]
@@ -350,10 +353,10 @@ fn attempt(instruction: &Instruction, work: Work) -> Result<Attempt, String> {
 /// All instructions, all that executes them. Fails if one is never reached.
 fn sweep() -> Outcome {
     TESTER.store(sched::current().id(), Ordering::Relaxed);
-    interrupts::set_debug_probe(Some(on_debug));
-    interrupts::set_breakpoint_probe(Some(|_| {}));
-    interrupts::set_nmi_probe(Some(on_nmi));
-    interrupts::set_call(on_call);
+    probes::set_debug_probe(Some(on_debug));
+    probes::set_breakpoint_probe(Some(|_| {}));
+    probes::set_nmi_probe(Some(on_nmi));
+    probes::set_call(on_call);
     softirq::set_probe(entry_work::count_softirq);
     let outcome = (|| {
         let instructions = instructions()?;
@@ -398,9 +401,9 @@ fn sweep() -> Outcome {
         Ok(())
     })();
     let cleared = arm(0);
-    interrupts::set_debug_probe(None);
-    interrupts::set_breakpoint_probe(None);
-    interrupts::set_nmi_probe(None);
+    probes::set_debug_probe(None);
+    probes::set_breakpoint_probe(None);
+    probes::set_nmi_probe(None);
     softirq::set_probe(|| {});
     outcome.and(cleared)
 }

@@ -1,11 +1,11 @@
 //! The firmware's tables of PCs, made up: pointers of 64 bits, both kinds of CPU entries, and every kind of damage.
 
-use crate::arch::layout::FIRMWARE_WINDOW;
-use crate::arch::paging;
-use crate::arch::smp::find_cpus_from;
-use crate::memory::frames::{self, FRAME_BYTES, Frame};
 use crate::tests::{Outcome, check};
 use alloc::vec::Vec;
+use machine::arch::layout::FIRMWARE_WINDOW;
+use machine::arch::paging;
+use machine::arch::smp::find_cpus_from;
+use machine::memory::frames::{self, FRAME_BYTES, Frame};
 
 /// Where the tables lie in their page, and their bytes.
 const ROOT: (usize, usize) = (0, 36);

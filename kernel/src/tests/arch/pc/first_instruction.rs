@@ -1,13 +1,13 @@
 //! Backtraces that begin where a function's frame record is not there yet, or not any more, and through functions that have none.
 
-use crate::arch::irqchip::vector::SOFTWARE;
-use crate::backtrace;
-use crate::interrupts;
+use crate::entry::probes;
+use crate::report::backtrace;
 use crate::tests::backtraces::{HANDLER, goes_through, interrupted_here, steps_of};
 use crate::tests::{Outcome, check};
 use alloc::string::String;
 use core::arch::naked_asm;
 use kstack_core::unwind::{Backtrace, End, Step};
+use machine::arch::irqchip::vector::SOFTWARE;
 
 /// The interrupt comes before the first instruction.
 #[unsafe(naked)]
@@ -88,7 +88,7 @@ const CALLER: fn(extern "C" fn()) -> usize = caller_of;
 /// The backtrace of the interrupt that comes in a function, or in what it calls.
 fn from_within(function: extern "C" fn()) -> Result<Backtrace<{ backtrace::STEPS }>, String> {
     steps_of(|| {
-        interrupts::set_probe(Some(|regs| {
+        probes::set_probe(Some(|regs| {
             backtrace::keep_steps_from_regs(regs, HANDLER.lock().get_or_insert(Backtrace::empty()));
         }));
         core::hint::black_box(caller_of(function));

@@ -2,22 +2,25 @@
 //!
 //! Where they land is each tree's: an interrupt stack table is used or there is none.
 
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, cpu_tables, irqchip, step};
+use crate::entry::probes;
+use crate::entry::softirq::{self, Softirq};
 use crate::provoke::{self, How};
-use crate::softirq::{self, Softirq};
+use crate::report::backtrace;
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::{EXPECTED, sweep, user_code};
 use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
 use crate::tests::support::{check_mapping, kind_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, Seen, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{backtrace, cpus, interrupts, sched, time};
+use crate::{sched, time};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::{AddrRange, ByteSize};
 use kstack_core::kind::StackKind;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, cpu_tables, irqchip, step};
+use machine::cpus;
 
 /// Red if a CPU lacks one, if two share one, if a guard is mapped, or if a size is not what its table says.
 pub fn i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes() -> Outcome {
@@ -80,18 +83,18 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
         DEPTH.fetch_sub(1, Ordering::Relaxed);
     }
     clear();
-    interrupts::set_breakpoint_probe(Some(|_| {
+    probes::set_breakpoint_probe(Some(|_| {
         BREAKPOINTS.fetch_add(1, Ordering::Relaxed);
     }));
-    interrupts::set_nmi_probe(Some(nested));
-    interrupts::set_probe(Some(|_| send_to_this_cpu()));
+    probes::set_nmi_probe(Some(nested));
+    probes::set_probe(Some(|_| send_to_this_cpu()));
     let mut after = Registers::default();
     // The NMI is sent from an interrupt, with known registers around it.
     registers::across_an_interrupt(&mut after);
     let came = until("four NMIs have come", || COUNT.load(Ordering::Relaxed) >= 4);
-    interrupts::set_probe(None);
-    interrupts::set_nmi_probe(None);
-    interrupts::set_breakpoint_probe(None);
+    probes::set_probe(None);
+    probes::set_nmi_probe(None);
+    probes::set_breakpoint_probe(None);
     came?;
     check!(after.are_known(), "afterwards {after:x?}");
     check!(COUNT.load(Ordering::Relaxed) == 4, "{COUNT:?} NMIs, not 4");
@@ -130,7 +133,7 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     clear();
     STOP.store(false, Ordering::Relaxed);
     HANDLED.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-    interrupts::set_nmi_probe(Some(handled));
+    probes::set_nmi_probe(Some(handled));
     let threads: Vec<_> =
         (0..6).filter_map(|_| sched::spawn_kernel("keeping", keep, 0).ok()).collect();
     let mut lost = Vec::new();
@@ -157,7 +160,7 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     for thread in &threads {
         thread.join();
     }
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     check!(threads.len() == 6, "only {} threads", threads.len());
     check!(lost.is_empty(), "CPU {lost:?} lost an NMI: {HANDLED:?}");
     for count in &HANDLED {
@@ -171,13 +174,13 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
 pub(in crate::tests::arch) fn crossings_in_an_nmi() -> Result<Vec<&'static str>, String> {
     static CAME: AtomicBool = AtomicBool::new(false);
     CAME.store(false, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(|_| {
+    probes::set_nmi_probe(Some(|_| {
         let steps = backtrace::steps_here();
         *HANDLER.lock() = Some(steps);
         CAME.store(true, Ordering::Release);
     }));
     let steps = steps_of(|| {
-        interrupts::set_probe(Some(|_| {
+        probes::set_probe(Some(|_| {
             if cpus::this().local.irq.snapshot().in_softirq() {
                 send_to_this_cpu();
                 // It comes while this handler runs.
@@ -191,7 +194,7 @@ pub(in crate::tests::arch) fn crossings_in_an_nmi() -> Result<Vec<&'static str>,
         softirq::set_probe(irqchip::software_interrupt);
         interrupted_here();
     });
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     let steps = steps?;
     check!(goes_through(&steps, interrupted_here as *const () as usize), "{:x?}", steps.steps());
     Ok(crossings(&steps))
@@ -212,7 +215,7 @@ pub(in crate::tests::arch) fn see_the_first_of_user_mode(regs: &SavedRegs) -> bo
 /// the thread's stack.
 pub(in crate::tests::arch) fn hit_user_mode(handler: fn(&mut SavedRegs)) -> Result<Seen, String> {
     USER_HITS.store(0, Ordering::Relaxed);
-    interrupts::set_nmi_probe(Some(handler));
+    probes::set_nmi_probe(Some(handler));
     let mut seen = None;
     let outcome = user_mode::with_hooks(None, || {
         let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
@@ -223,7 +226,7 @@ pub(in crate::tests::arch) fn hit_user_mode(handler: fn(&mut SavedRegs)) -> Resu
         seen = user_mode::seen().into_iter().find(|seen| seen.vector == 2);
         Ok(())
     });
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     outcome?;
     let nmi = seen.ok_or("no NMI")?;
     user_mode::check_at_top(&nmi)?;
@@ -245,7 +248,7 @@ fn nested_debug_exceptions(again: fn(&mut SavedRegs)) -> Outcome {
     clear();
     WATCHED.store(0, Ordering::Relaxed);
     AGAIN.store(again as usize, Ordering::Relaxed);
-    interrupts::set_debug_probe(Some(|regs| {
+    probes::set_debug_probe(Some(|regs| {
         sweep::resume(regs);
         let before = *regs;
         match COUNT.fetch_add(1, Ordering::Relaxed) {
@@ -264,15 +267,15 @@ fn nested_debug_exceptions(again: fn(&mut SavedRegs)) -> Outcome {
             WRONG.fetch_add(1, Ordering::Relaxed);
         }
     }));
-    interrupts::set_probe(Some(|_| {
+    probes::set_probe(Some(|_| {
         step::set_breakpoint(Some(watched as *const () as usize));
         watched();
         step::set_breakpoint(None);
     }));
     let mut after = Registers::default();
     registers::across_an_interrupt(&mut after);
-    interrupts::set_probe(None);
-    interrupts::set_debug_probe(None);
+    probes::set_probe(None);
+    probes::set_debug_probe(None);
     let (watched, exceptions) = (WATCHED.load(Ordering::Relaxed), COUNT.load(Ordering::Relaxed));
     check!(exceptions == 2, "{exceptions} debug exceptions, not 2; it ran {watched} times");
     check!(watched == 2, "it ran {watched} times");
@@ -290,7 +293,7 @@ pub fn i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back() -> Out
 
 /// The same with an NMI in between: the debug exception of its handler must not take the debug stack for free.
 pub fn i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back() -> Outcome {
-    interrupts::set_nmi_probe(Some(|_| {
+    probes::set_nmi_probe(Some(|_| {
         watched();
     }));
     let outcome = nested_debug_exceptions(|_| {
@@ -303,7 +306,7 @@ pub fn i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_bac
             core::hint::spin_loop();
         }
     });
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     outcome
 }
 
@@ -313,7 +316,7 @@ pub fn o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine() -> Outcome {
         "expect o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine stack=nmi-body side=below cause=guard-hit \
          consequence=stop-system victim=main reliable=yes running=0 backtrace~=recurse_until_overflow"
     );
-    interrupts::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
+    probes::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
     send_to_this_cpu();
     until("the machine has stopped", || false)
 }
@@ -324,7 +327,7 @@ pub fn o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine() -> Outcome
         "expect o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine stack=thread side=below cause=guard-access \
          consequence=stop-system victim=main running=0"
     );
-    interrupts::set_nmi_probe(Some(|_| {
+    probes::set_nmi_probe(Some(|_| {
         let guard = sched::current().stack_range().lowest.get() - 1;
         // SAFETY: (1) none: the address is never mapped, so the read faults. That is the test.
         core::hint::black_box(unsafe { (guard as *const u8).read_volatile() });
@@ -339,7 +342,7 @@ pub fn o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine() -> 
         "expect o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine stack=thread side=below cause=guard-hit \
          consequence=stop-system victim=in%20user%20mode running=0 backtrace~=recurse_until_overflow"
     );
-    interrupts::set_nmi_probe(Some(|regs| {
+    probes::set_nmi_probe(Some(|regs| {
         if regs.from_user() && user_mode::is_ours() {
             provoke::overflow_here(How::Recursion);
         }

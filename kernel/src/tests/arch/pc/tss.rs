@@ -1,12 +1,12 @@
 //! What lies around the task state segments: guards, and nothing for user mode.
 
-use crate::arch::{cpu_tables, paging};
-use crate::cpus;
 use crate::tests::arch::tss::{nothing_read, segments_here};
 use crate::tests::arch::user_code;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
+use machine::arch::{cpu_tables, paging};
+use machine::cpus;
 
 /// Red if the tables were static data like any other.
 pub fn x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach() -> Outcome

@@ -1,13 +1,13 @@
 //! The harts: the firmware starts one of them, not always number 0, and the kernel the others.
 
-use crate::arch::smp;
-use crate::cpus;
-use crate::options;
 use crate::tests::support::on_cpu;
 use crate::tests::{Outcome, check};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
+use machine::arch::smp;
+use machine::cpus;
+use machine::options;
 
 /// Red if a hart's number is taken for a CPU's: then, with another hart first, CPU 0 is not the one that booted, a hart is started
 /// twice or not at all, or an interrupt for one CPU arrives at another. The tests run on a machine of each kind.

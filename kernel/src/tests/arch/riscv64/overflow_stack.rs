@@ -1,12 +1,10 @@
 //! The overflow stack: where it is, what reaches it, and what goes on from there.
 
 use super::registers::breakpoint;
-use crate::arch::{cpu, paging};
-use crate::cpus;
+use crate::entry::probes;
 use crate::hooks;
-use crate::interrupts;
-use crate::overflow;
 use crate::provoke::{self, How};
+use crate::report::overflow;
 use crate::sched;
 use crate::stacks;
 use crate::tests::arch::overflow_handler;
@@ -22,6 +20,8 @@ use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence};
+use machine::arch::{cpu, paging};
+use machine::cpus;
 
 /// Red if two CPUs share one, a guard is mapped, or the entry code would go elsewhere.
 pub fn i9_every_cpu_has_an_overflow_stack_between_guards() -> Outcome {
@@ -74,13 +74,13 @@ pub fn i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack
         (hooks::HOOKS.context)()
     });
     let _old = overflow::take_last_report();
-    interrupts::set_breakpoint_probe(Some(|regs| {
+    probes::set_breakpoint_probe(Some(|regs| {
         SAVED.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
     }));
     crate::tests::support::install_hooks(&HOOKS);
     provoke::in_thread(How::Recursion);
     crate::tests::support::install_hooks(&hooks::HOOKS);
-    interrupts::set_breakpoint_probe(None);
+    probes::set_breakpoint_probe(None);
     let (handler, saved) = (HANDLER.load(Ordering::Relaxed), SAVED.load(Ordering::Relaxed));
     check!(kind_at(handler) == Some(StackKind::Overflow), "handled at {handler:#x}");
     check!(stack_at(saved) == stack_at(handler) && saved < handler, "{saved:#x}, {handler:#x}");
@@ -98,7 +98,7 @@ pub fn i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_thr
     }
     let stack = stacks::acquire_thread(sched::current().id()).map_err(|e| format!("{e:?}"))?;
     let range = stack.range();
-    interrupts::set_breakpoint_probe(Some(|regs| {
+    probes::set_breakpoint_probe(Some(|regs| {
         SAVED.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
     }));
     for _ in 0..4 {
@@ -114,7 +114,7 @@ pub fn i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_thr
             "registers at {saved:#x}, not on {range:?}"
         );
     }
-    interrupts::set_breakpoint_probe(None);
+    probes::set_breakpoint_probe(None);
     i9_every_cpu_has_an_overflow_stack_between_guards()
 }
 

@@ -1,9 +1,9 @@
 //! Code with a known value in every register, for looking at what entries save and restore.
 
-use crate::arch::regs::SavedRegs;
-use crate::arch::step;
 use crate::tests::{Outcome, check};
 use core::arch::{asm, naked_asm};
+use machine::arch::regs::SavedRegs;
+use machine::arch::step;
 
 /// The general registers, and pc in the place of the one that is always 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,7 +143,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
 
 /// What a compiler's stack check compares with: this kernel keeps it in the CPU's block.
 pub fn loaded_canary() -> usize {
-    crate::cpus::this().local.canary()
+    machine::cpus::this().local.canary()
 }
 
 /// A breakpoint instruction.

@@ -1,9 +1,9 @@
 //! A few instructions of user mode, each a program of its own, without anything around them.
 
 use super::registers::by_number;
-use crate::arch::regs::SavedRegs;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
+use machine::arch::regs::SavedRegs;
 
 /// Whether a program raised this exception to see that it goes on, and makes it go on. None of these does.
 pub fn goes_on_after(_vector: u8, _regs: &mut SavedRegs) -> bool {

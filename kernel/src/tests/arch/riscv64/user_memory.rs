@@ -1,11 +1,7 @@
 //! What the kernel must not do with user memory, and the CPU's own refusal: supervisor mode never executes a page of a program's,
 //! and reads or writes one only with `sstatus.SUM` set.
 
-use crate::arch::cpu;
-use crate::arch::paging::{Access, UserTables};
-use crate::arch::regs::SavedRegs;
 use crate::hooks;
-use crate::memory::frames;
 use crate::sched;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
@@ -14,6 +10,10 @@ use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
+use machine::arch::cpu;
+use machine::arch::paging::{Access, UserTables};
+use machine::arch::regs::SavedRegs;
+use machine::memory::frames;
 
 const PAGE: u64 = 0x40_0000;
 const FETCH_PAGE_FAULT: u64 = 12;

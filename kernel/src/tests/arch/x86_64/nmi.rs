@@ -1,15 +1,16 @@
 //! The stacks of exceptions that can hit anything: what lands where by the interrupt stack table.
 
-use crate::arch::cpu;
-use crate::arch::regs::SavedRegs;
+use crate::entry::probes;
 use crate::tests::arch::pc::nmi::{
     COUNT, clear, crossings_in_an_nmi, hit_user_mode, see_the_first_of_user_mode, send_to_this_cpu,
 };
 use crate::tests::support::{stack_at, stack_of_cpu, until};
 use crate::tests::{Outcome, check};
-use crate::{cpus, interrupts};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
+use machine::arch::cpu;
+use machine::arch::regs::SavedRegs;
+use machine::cpus;
 
 pub use crate::tests::arch::pc::nmi::{
     i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
@@ -36,7 +37,7 @@ fn note(regs: &mut SavedRegs) {
 /// The CPU's own frame is found where the interrupt stack table points; the handler stands on the body stack.
 pub fn i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack() -> Outcome {
     clear();
-    interrupts::set_nmi_probe(Some(note));
+    probes::set_nmi_probe(Some(note));
     let (me, landing) = cpu::without_interrupts(|| {
         let me = cpus::this();
         let landing = stack_of_cpu(StackKind::Nmi, me);
@@ -49,7 +50,7 @@ pub fn i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack() -> Ou
         (me, landing)
     });
     until("the NMI has come", || COUNT.load(Ordering::Relaxed) > 0)?;
-    interrupts::set_nmi_probe(None);
+    probes::set_nmi_probe(None);
     let (landing, body) = (landing?, stack_of_cpu(StackKind::NmiBody, me)?);
     for word in [&FRAME, &SP] {
         let at = word.load(Ordering::Relaxed);
@@ -64,7 +65,7 @@ pub fn i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack() -> Ou
 /// Single step: the exception of a trap flag, in the kernel.
 pub fn i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack() -> Outcome {
     clear();
-    interrupts::set_debug_probe(Some(|regs| {
+    probes::set_debug_probe(Some(|regs| {
         regs.rflags &= !0x100;
         note(regs);
     }));
@@ -73,7 +74,7 @@ pub fn i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack() -> Outco
         unsafe { core::arch::asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop") };
         cpus::this()
     });
-    interrupts::set_debug_probe(None);
+    probes::set_debug_probe(None);
     check!(COUNT.load(Ordering::Relaxed) == 1, "{COUNT:?} debug exceptions");
     let stack = stack_of_cpu(StackKind::Debug, me)?;
     for word in [&FRAME, &SP] {

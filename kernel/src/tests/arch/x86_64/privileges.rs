@@ -1,15 +1,13 @@
 //! What 64-bit mode adds to the ways in and out: entries of other modes, local descriptors, selectors that stay loaded, addresses that are
 //! not canonical, and frames that cannot be gone back to.
 
-use crate::arch::pc::control;
-use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, irqchip, step};
+use crate::entry::probes;
 use crate::tests::arch::pc::nmi::{COUNT, WRONG, clear, send_to_this_cpu};
 use crate::tests::arch::sweep;
 use crate::tests::support::{install_hooks, kind_at, on_every_cpu, until};
 use crate::tests::user_mode::{self, CODE, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{cpus, hooks, interrupts, sched};
+use crate::{hooks, sched};
 use alloc::format;
 use alloc::vec::Vec;
 use core::arch::{asm, naked_asm};
@@ -18,6 +16,10 @@ use kstack::arch::current::entry::VECTORS;
 use kstack::arch::current::tables::{CpuTables, USER_DATA, Unfit};
 use kstack::hooks::Hooks;
 use kstack_core::kind::StackKind;
+use machine::arch::pc::control;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, irqchip, step};
+use machine::cpus;
 
 const INVALID_OPCODE: u8 = 6;
 const GENERAL_PROTECTION: u8 = 13;
@@ -151,7 +153,8 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
         check!(read(SYSENTER_CS) == 0 && read(SYSENTER_EIP) == 0, "`sysenter` leads somewhere");
         for register in [LSTAR, CSTAR] {
             let entry = read(register);
-            let name = crate::symbols::lookup(entry).map(|symbol| (symbol.name, symbol.offset));
+            let name =
+                crate::report::symbols::lookup(entry).map(|symbol| (symbol.name, symbol.offset));
             let right =
                 name.is_some_and(|(name, offset)| name.contains("syscall_entry") && offset == 0);
             check!(right, "{register:#x} leads to {entry:#x}, {name:?}");
@@ -223,8 +226,8 @@ extern "C" fn get_selectors() {
 pub fn u1_s1_a_program_starts_with_no_selector_of_another() -> Outcome {
     // What a program leaves, on this CPU, and then the switch to one that has loaded none.
     let left = cpu::without_interrupts(|| {
-        let other = crate::arch::fpu::FpuState::new();
-        let fresh = crate::arch::fpu::FpuState::new();
+        let other = machine::arch::fpu::FpuState::new();
+        let fresh = machine::arch::fpu::FpuState::new();
         other.save();
         // SAFETY: (1) the kernel uses none of them, interrupts are off; the FS base is loaded at the switch to a program.
         unsafe {
@@ -276,7 +279,7 @@ fn set_everywhere(at: usize) -> Outcome {
 fn sysret() -> Result<usize, alloc::string::String> {
     const SYSRET: [u8; 3] = [0x48, 0x0f, 0x07];
     let entry = read_msr(0xc000_0082);
-    let symbol = crate::symbols::lookup(entry).ok_or("no symbol")?;
+    let symbol = crate::report::symbols::lookup(entry).ok_or("no symbol")?;
     // SAFETY: (1) a function of this kernel, all of which is mapped.
     let code = unsafe { core::slice::from_raw_parts(entry as *const u8, symbol.size as usize) };
     let offset = code.windows(3).position(|bytes| bytes == SYSRET).ok_or("no sysret")?;
@@ -306,7 +309,7 @@ pub fn u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret() -> Outcome 
             }
             (hooks::HOOKS.user_exception)(vector, fault, regs);
         });
-    interrupts::set_debug_probe(Some(|regs| {
+    probes::set_debug_probe(Some(|regs| {
         sweep::resume(regs);
         if user_mode::is_ours() {
             HITS.fetch_add(1, Ordering::Relaxed);
@@ -343,7 +346,7 @@ pub fn u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret() -> Outcome 
     })();
     install_hooks(&hooks::HOOKS);
     let cleared = set_everywhere(0);
-    interrupts::set_debug_probe(None);
+    probes::set_debug_probe(None);
     outcome.and(cleared)
 }
 
@@ -470,7 +473,7 @@ pub fn i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel() -> Outcome {
         cpu::interrupts_on();
     }
     clear();
-    interrupts::set_debug_probe(Some(|regs| {
+    probes::set_debug_probe(Some(|regs| {
         step::set_breakpoint(None);
         sweep::resume(regs);
         // Held back until this handler goes back.
@@ -483,7 +486,7 @@ pub fn i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel() -> Outcome {
         let at = SP.load(Ordering::Relaxed);
         check!(kind_at(at) == Some(StackKind::NmiBody), "told at {at:#x}");
         until("NMIs come again", || {
-            interrupts::set_nmi_probe(Some(|_| {
+            probes::set_nmi_probe(Some(|_| {
                 HITS.fetch_add(1, Ordering::Relaxed);
             }));
             HITS.store(0, Ordering::Relaxed);
@@ -491,8 +494,8 @@ pub fn i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel() -> Outcome {
             HITS.load(Ordering::Relaxed) > 0
         })
     })();
-    interrupts::set_nmi_probe(None);
-    interrupts::set_debug_probe(None);
+    probes::set_nmi_probe(None);
+    probes::set_debug_probe(None);
     install_hooks(&hooks::HOOKS);
     outcome
 }

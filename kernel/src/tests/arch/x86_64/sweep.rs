@@ -1,12 +1,12 @@
 //! What the sweep needs to know of this architecture.
 
-use crate::arch::cpu::without_interrupts;
-use crate::arch::regs::SavedRegs;
-use crate::arch::step;
 use crate::tests::Outcome;
 use crate::tests::arch::pc::entry_work::{Work, send_nmi_to_this_cpu};
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicUsize;
+use machine::arch::cpu::without_interrupts;
+use machine::arch::regs::SavedRegs;
+use machine::arch::step;
 
 /// In the handler of a breakpoint: the instruction is executed now.
 pub fn resume(regs: &mut SavedRegs) {

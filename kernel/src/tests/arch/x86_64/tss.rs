@@ -1,16 +1,17 @@
 //! The task state segment, read as the CPU reads it.
 
-use crate::arch::cpu_tables;
-use crate::arch::regs::SavedRegs;
+use crate::sched;
 use crate::tests::support::{on_every_cpu, stack_of_cpu};
 use crate::tests::{Outcome, check};
-use crate::{cpus, sched};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::POISON;
 use kstack_core::addr::ByteSize;
 use kstack_core::kind::StackKind;
+use machine::arch::cpu_tables;
+use machine::arch::regs::SavedRegs;
+use machine::cpus;
 
 pub use crate::tests::arch::pc::tss::{
     x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
@@ -83,7 +84,7 @@ pub fn x1_the_loaded_task_state_segment_has_every_field_in_its_place() -> Outcom
 pub fn x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread() -> Outcome {
     fn look(_: usize) {
         for _ in 0..200 {
-            crate::arch::cpu::without_interrupts(|| {
+            machine::arch::cpu::without_interrupts(|| {
                 let (base, ..) = loaded_tss();
                 // SAFETY: (1) mapped, see above.
                 let rsp0 = unsafe { ((base + 4) as *const u64).read_unaligned() };

@@ -1,9 +1,9 @@
 //! A few instructions of user mode, each a program of its own, without anything around them.
 
-use crate::arch::regs::SavedRegs;
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::regs::SavedRegs;
 
 const BREAKPOINT: u8 = 3;
 const PAGE_FAULT: u8 = 14;

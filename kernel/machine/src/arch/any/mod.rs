@@ -1,0 +1,7 @@
+//! What every machine has alike; each tree passes it on as its own.
+
+pub mod cpu;
+pub mod entries;
+pub mod exceptions;
+pub mod paging;
+pub mod start;

@@ -1,0 +1,85 @@
+//! More than one CPU: finding them, starting them, and flushes.
+
+use super::irqchip::{self, vector};
+use super::{boot, cpu, paging, psci};
+use crate::arch::any::start::kernel_secondary;
+use crate::arch::virt::device_tree::Tree;
+use crate::cpus::{self, Cpu};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// CPUs that are kept at most: more than the kernel runs on, so that it can say how many stay off.
+const MOST_KNOWN: usize = 512;
+
+static AFFINITIES: [AtomicU32; MOST_KNOWN] = [const { AtomicU32::new(0) }; MOST_KNOWN];
+static FOUND: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps the CPUs that the device tree names.
+pub(super) fn remember(tree: &Tree<'_>) {
+    for (place, (affinity, _)) in AFFINITIES.iter().zip(tree.cpus()) {
+        place.store(affinity, Ordering::Relaxed);
+        FOUND.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The affinities of the CPUs.
+pub fn find_cpus(mut found: impl FnMut(u32)) {
+    for affinity in &AFFINITIES[..FOUND.load(Ordering::Relaxed)] {
+        found(affinity.load(Ordering::Relaxed));
+    }
+}
+
+/// Starts the CPU with this number and affinity on `stack_top`, and waits until it is up. Says whether it came.
+pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
+    /// How long one may take.
+    const SECONDS: u64 = 2;
+    let (tables, user) = (paging::kernel_half(), paging::kernel_root());
+    let number = cpu.id().get();
+    let entry = boot::prepare_secondary(tables, user, cpu.id().index(), stack_top);
+    if !psci::start_cpu(cpu.hardware_id.load(Ordering::Relaxed).into(), entry, number.into()) {
+        return false;
+    }
+    let (began, frequency) = cpu::time();
+    while cpu::time().0 - began < SECONDS * frequency {
+        if cpus::online().any(|up| up.id() == cpu.id()) {
+            return true;
+        }
+        if paging::is_asked_to_make_all_writable() {
+            paging::make_all_writable();
+            log!("CPU {number} keeps no dirty bits: all stacks count as dirty from now on");
+        }
+        core::hint::spin_loop();
+    }
+    false
+}
+
+/// Where the other CPUs enter Rust, on their idle stacks.
+pub extern "C" fn secondary_main(number: u64) -> ! {
+    kernel_secondary(number as usize)
+}
+
+static FLUSHES: AtomicU64 = AtomicU64::new(0);
+
+/// How often all other CPUs had to flush so far.
+pub fn flushes() -> u64 {
+    FLUSHES.load(Ordering::Relaxed)
+}
+
+/// Makes every CPU drop its translations: one instruction, which is over when all have.
+pub fn flush_others() {
+    FLUSHES.fetch_add(1, Ordering::Relaxed);
+    cpu::flush_all();
+}
+
+/// Carries out a flush that somebody waits for: on this machine nobody does.
+#[inline]
+pub fn answer_flush() {}
+
+/// Tells a CPU to look at the run queue.
+pub fn kick(cpu: &Cpu) {
+    irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
+}
+
+/// Makes a CPU look whether it is to park, with interrupts off too if this machine can.
+pub fn interrupt_to_park(cpu: &Cpu) {
+    kick(cpu);
+}

@@ -1,0 +1,28 @@
+//! What exceptions mean: Intel SDM vol. 3, table 7-1.
+
+use crate::arch::regs::SavedRegs;
+
+pub use crate::arch::any::exceptions::UserFault;
+
+const BREAKPOINT: u8 = 3;
+const PAGE_FAULT: u8 = 14;
+
+/// What an exception in user mode was about.
+pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
+    match vector {
+        PAGE_FAULT => {
+            let error = regs.error_code();
+            UserFault::Page { write: error & 2 != 0, exec: error & 16 != 0 }
+        }
+        0 | 16 | 19 => UserFault::Arithmetic,
+        1 | BREAKPOINT => UserFault::Trap,
+        6 => UserFault::Instruction,
+        11 | 12 | 17 => UserFault::Bus,
+        _ => UserFault::Protection,
+    }
+}
+
+/// Whether it is the breakpoint instruction.
+pub const fn is_breakpoint(vector: u8) -> bool {
+    vector == BREAKPOINT
+}

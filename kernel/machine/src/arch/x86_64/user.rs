@@ -1,0 +1,32 @@
+//! What a program's thread has in the CPU besides its saved registers and its floating point: the base of its thread-local
+//! storage.
+
+use super::cpu;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+const FS_BASE: u32 = 0xc000_0100;
+
+/// Keeps the thread-local storage base of a process's thread. The thread has it already, unless the program has loaded a selector: that
+/// is the one way that programs have of changing it.
+#[inline(always)]
+pub fn save_tls(kept: &AtomicU64) {
+    /// The highest null selector.
+    const NULL: u16 = 3;
+    if cpu::fs_selector() > NULL {
+        // SAFETY: (1) the MSR exists.
+        kept.store(unsafe { cpu::read_msr(FS_BASE) }, Ordering::Relaxed);
+    }
+}
+
+/// Loads the thread-local storage base of a process's thread. At the switch to it.
+pub fn load_tls(kept: &AtomicU64) {
+    set_tls(kept.load(Ordering::Relaxed));
+}
+
+/// Sets the thread-local storage base of the running program; `base` must be a user address.
+pub fn set_tls(base: u64) {
+    debug_assert!(base >> 47 == 0, "no address of user mode");
+    // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault: `abi::thread_local` and `arch_prctl` let
+    // no other through.
+    unsafe { cpu::write_msr(FS_BASE, base) };
+}

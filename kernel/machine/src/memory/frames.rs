@@ -1,0 +1,281 @@
+//! Physical memory in frames of 4 KiB, with a count of users each.
+//!
+//! A table with one entry per frame, free ones linked through it; so a frame is never touched while it is free. The count
+//! is for copy on write: a frame goes back when its last user gives it up.
+//!
+//! ```text
+//!   never given out ("fresh"): stretches, lowest first      given out      given back: a list through the table
+//!   [at ........ top) [........) [...)                      users >= 1     first -> next -> next
+//!    a frame leaves here only when the list is empty, and never comes back
+//! ```
+//!
+//! An entry is written for the first time when its frame leaves a stretch. So boot costs as much as there are *stretches*, not
+//! frames: a machine of 64 GiB has a table of 128 MiB, and touches of it what it uses. The lowest frames go first: those are
+//! what the boot tables reach, and what the first page tables are made of.
+//!
+//! Failure can be injected: [`fail_after`] makes the n-th allocation of one thread fail, for tests that walk through
+//! every point at which memory can run out.
+
+use crate::arch::cpu;
+use crate::memory::direct;
+use crate::spin::SpinLock;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Bytes in a frame.
+pub const FRAME_BYTES: u64 = 4096;
+
+/// A frame of physical memory, by its address. Whoever holds one knows who frees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame(u64);
+
+impl Frame {
+    /// The frame at this physical address, a multiple of 4096.
+    pub const fn at(physical: u64) -> Self {
+        Self(physical & !(FRAME_BYTES - 1))
+    }
+
+    /// Its physical address.
+    #[inline(always)]
+    pub const fn addr(self) -> u64 {
+        self.0
+    }
+
+    /// Its first byte in the direct map.
+    #[inline(always)]
+    pub const fn bytes_ptr(self) -> *mut u8 {
+        direct(self.0)
+    }
+
+    /// Fills it with zeros. The frame must be the caller's alone.
+    #[inline(always)]
+    pub fn zero(self) {
+        // SAFETY: (1) interrupts are off.
+        cpu::without_interrupts(|| unsafe { self.zero_uninterrupted() });
+    }
+
+    /// The same where interrupts are off already.
+    ///
+    /// # Safety
+    ///
+    /// 1. Interrupts are off.
+    #[inline(always)]
+    pub unsafe fn zero_uninterrupted(self) {
+        // SAFETY: (1) the direct map covers every frame, page aligned; (2) the caller owns it; (3) by the caller's promise.
+        unsafe { cpu::zero_page(self.bytes_ptr()) };
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+struct Entry {
+    users: AtomicU32,
+    next: AtomicU32,
+}
+
+/// Stretches of memory that are kept at most; more are left unused.
+const MAX_STRETCHES: usize = 160;
+
+struct FreeList {
+    /// The frame given back last, by its place in the table.
+    first: u32,
+    /// Frames in the list and in the stretches.
+    free: usize,
+    /// Frames that were never given out, by their place in the table: from the first number up to the second.
+    fresh: [(u32, u32); MAX_STRETCHES],
+    stretches: usize,
+    /// The stretch that frames are taken from.
+    current: usize,
+}
+
+impl FreeList {
+    /// A frame that was never given out.
+    #[cold]
+    fn take_fresh(&mut self) -> Option<u32> {
+        loop {
+            let (at, top) = self.fresh[..self.stretches].get_mut(self.current)?;
+            if at < top {
+                *at += 1;
+                return Some(*at - 1);
+            }
+            self.current += 1;
+        }
+    }
+}
+
+static FREE: SpinLock<FreeList> = SpinLock::new(FreeList {
+    first: NONE,
+    free: 0,
+    fresh: [(0, 0); MAX_STRETCHES],
+    stretches: 0,
+    current: 0,
+});
+static TABLE: AtomicUsize = AtomicUsize::new(0);
+static ENTRIES: AtomicUsize = AtomicUsize::new(0);
+/// The number of the first frame that has an entry: some machines have no memory at low addresses.
+static LOWEST: AtomicUsize = AtomicUsize::new(0);
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of the table for memory from `lowest` up to `top`.
+pub const fn table_bytes(lowest: u64, top: u64) -> u64 {
+    (top / FRAME_BYTES - lowest / FRAME_BYTES) * size_of::<Entry>() as u64
+}
+
+/// The highest end of memory from `lowest` on that the links of the list can name.
+pub const fn most_top(lowest: u64) -> u64 {
+    lowest.saturating_add((NONE as u64 - 1) * FRAME_BYTES)
+}
+
+/// Sets the table up at a physical address with room for [`table_bytes`]`(lowest, top)`. It is not touched yet, and there is no
+/// frame to give out.
+///
+/// # Safety
+///
+/// 1. Called once, before anything else here; the memory is unused, in the direct map, and stays the table's.
+/// 2. `top` is not above [`most_top`]`(lowest)`.
+pub unsafe fn set_up(table_at: u64, lowest: u64, top: u64) {
+    ENTRIES.store((top / FRAME_BYTES - lowest / FRAME_BYTES) as usize, Ordering::Relaxed);
+    LOWEST.store((lowest / FRAME_BYTES) as usize, Ordering::Relaxed);
+    TABLE.store(direct::<Entry>(table_at) as usize, Ordering::Release);
+}
+
+/// Hands the frames from `lowest` up to `top` over to the allocator, at boot, in ascending order. Says whether there is room to
+/// keep that.
+pub fn add(lowest: u64, top: u64) -> bool {
+    let (first, end) = (index_of(Frame::at(lowest)), index_of(Frame::at(top)));
+    let count = end.saturating_sub(first);
+    assert!(end <= ENTRIES.load(Ordering::Relaxed), "frames outside memory");
+    let mut free = FREE.lock();
+    let place = free.stretches;
+    let Some(slot) = free.fresh.get_mut(place) else { return false };
+    *slot = (first as u32, end as u32);
+    free.stretches += 1;
+    free.free += count;
+    TOTAL.fetch_add(count, Ordering::Relaxed);
+    true
+}
+
+/// A frame's place in the table.
+#[inline(always)]
+fn index_of(frame: Frame) -> usize {
+    ((frame.0 / FRAME_BYTES) as usize).wrapping_sub(LOWEST.load(Ordering::Relaxed))
+}
+
+#[inline(always)]
+fn entry_at(index: usize) -> &'static Entry {
+    assert!(index < ENTRIES.load(Ordering::Relaxed), "frame outside memory");
+    // SAFETY: (1) inside the table, which stays; (2) any bits are an entry, and what nobody wrote yet is not looked at: an
+    // entry is written when its frame is given out for the first time.
+    unsafe { &*(TABLE.load(Ordering::Relaxed) as *const Entry).add(index) }
+}
+
+fn entry(frame: Frame) -> &'static Entry {
+    entry_at(index_of(frame))
+}
+
+/// A frame with one user, contents unspecified.
+pub fn alloc() -> Option<Frame> {
+    if injected_failure() {
+        return None;
+    }
+    let mut free = FREE.lock();
+    let index = if free.first == NONE {
+        free.take_fresh()?
+    } else {
+        let index = free.first;
+        free.first = entry_at(index as usize).next.load(Ordering::Relaxed);
+        index
+    };
+    free.free -= 1;
+    entry_at(index as usize).users.store(1, Ordering::Relaxed);
+    let number = u64::from(index) + LOWEST.load(Ordering::Relaxed) as u64;
+    Some(Frame(number * FRAME_BYTES))
+}
+
+/// A frame with one user, all zero.
+pub fn alloc_zeroed() -> Option<Frame> {
+    let frame = alloc()?;
+    frame.zero();
+    Some(frame)
+}
+
+/// One more user.
+pub fn share(frame: Frame) {
+    entry(frame).users.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One user less; the last one frees it.
+pub fn release(frame: Frame) {
+    let entry = entry(frame);
+    if entry.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let mut free = FREE.lock();
+        entry.next.store(free.first, Ordering::Relaxed);
+        free.first = index_of(frame) as u32;
+        free.free += 1;
+    }
+}
+
+/// How many users a frame has.
+pub fn refs(frame: Frame) -> u32 {
+    entry(frame).users.load(Ordering::Acquire)
+}
+
+/// Frames that are free now.
+pub fn free_count() -> usize {
+    FREE.lock().free
+}
+
+/// What was never given out so far, lowest first: a copy.
+pub fn fresh() -> impl Iterator<Item = (u64, u64)> {
+    let (fresh, stretches) = {
+        let free = FREE.lock();
+        (free.fresh, free.stretches)
+    };
+    let address =
+        |index: u32| (u64::from(index) + LOWEST.load(Ordering::Relaxed) as u64) * FRAME_BYTES;
+    fresh.into_iter().take(stretches).map(move |(at, top)| (address(at), address(top)))
+}
+
+static TOUCHED_AT_BOOT: AtomicUsize = AtomicUsize::new(0);
+
+/// Remembers how many frames have been given out so far. Once, when memory is set up.
+pub fn end_of_boot() {
+    TOUCHED_AT_BOOT.store(total_count() - free_count(), Ordering::Relaxed);
+}
+
+/// How many frames it took to set memory up.
+pub fn touched_at_boot() -> usize {
+    TOUCHED_AT_BOOT.load(Ordering::Relaxed)
+}
+
+/// Frames the allocator was given at boot.
+pub fn total_count() -> usize {
+    TOTAL.load(Ordering::Relaxed)
+}
+
+static FAIL_THREAD: AtomicUsize = AtomicUsize::new(0);
+static FAIL_AFTER: AtomicU64 = AtomicU64::new(0);
+
+/// Makes the allocation after `successes` more fail, once, for the calling thread only.
+pub fn fail_after(successes: u64) {
+    FAIL_AFTER.store(successes, Ordering::Relaxed);
+    FAIL_THREAD.store(crate::cpus::current_thread(), Ordering::Relaxed);
+}
+
+/// Switches injection off; says whether the failure is still to come.
+pub fn stop_failing() -> bool {
+    FAIL_THREAD.swap(0, Ordering::Relaxed) != 0
+}
+
+#[inline(always)]
+fn injected_failure() -> bool {
+    let thread = FAIL_THREAD.load(Ordering::Relaxed);
+    if thread == 0 || thread != crate::cpus::current_thread() {
+        return false;
+    }
+    if FAIL_AFTER.load(Ordering::Relaxed) == 0 {
+        FAIL_THREAD.store(0, Ordering::Relaxed);
+        return true;
+    }
+    FAIL_AFTER.fetch_sub(1, Ordering::Relaxed);
+    false
+}

@@ -1,0 +1,19 @@
+//! The kernel's command line: words of the form `key=value`.
+
+use crate::spin::SpinLock;
+use alloc::string::{String, ToString};
+
+static LINE: SpinLock<String> = SpinLock::new(String::new());
+
+/// Keeps the command line. Once, at boot.
+pub fn set(line: &str) {
+    *LINE.lock() = line.to_string();
+}
+
+/// The value of the last `key=value`.
+pub fn get(key: &str) -> Option<String> {
+    let line = LINE.lock();
+    line.split_ascii_whitespace()
+        .rev()
+        .find_map(|word| word.strip_prefix(key)?.strip_prefix('=').map(ToString::to_string))
+}

@@ -1,5 +1,0 @@
-//! What every machine has alike; each tree passes it on as its own.
-
-pub mod cpu;
-pub mod exceptions;
-pub mod paging;

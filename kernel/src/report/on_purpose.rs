@@ -1,0 +1,52 @@
+//! Overflows on purpose: the functions that have too large frames, or too many. The check of frame widths knows them by name.
+
+use core::hint::black_box;
+
+/// How to overflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Deep recursion, frames of about a hundred bytes.
+    Recursion,
+    /// One frame larger than the stack.
+    GiantFrame,
+}
+
+/// Calls itself until there is no stack left. It never returns; the loop's end is only there to keep the compiler honest.
+#[inline(never)]
+pub fn recurse_until_overflow(depth: usize) -> usize {
+    let here = black_box([depth; 8]);
+    if black_box(depth) == usize::MAX {
+        return 0;
+    }
+    recurse_until_overflow(depth + 1) + black_box(here)[depth % 8]
+}
+
+/// Words of a frame larger than any stack: half a body more than one, which is as far as the guards between two bodies reach where
+/// the compiler does not probe large frames page by page.
+const GIANT: usize = kstack::arch::current::GEOMETRY.body().get() * 3 / 2 / size_of::<usize>();
+
+/// Has a frame larger than any stack.
+#[inline(never)]
+pub fn one_giant_frame(value: usize) -> usize {
+    // By reference: a copy would be another frame's worth.
+    let mut frame = [value; GIANT];
+    black_box(&mut frame)[value % GIANT]
+}
+
+/// Overflows the stack this runs on.
+pub fn overflow_here(how: How) {
+    match how {
+        How::Recursion => black_box(recurse_until_overflow(black_box(0))),
+        How::GiantFrame => black_box(one_giant_frame(black_box(7))),
+    };
+}
+
+/// What a write to /proc/kstack/provoke does, in the system call. Says whether the word was known.
+pub fn from_syscall(word: &[u8]) -> bool {
+    match word.trim_ascii() {
+        b"recurse" => overflow_here(How::Recursion),
+        b"frame" => overflow_here(How::GiantFrame),
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,84 @@
+//! What stacks there are, for people and for /proc.
+
+use crate::sched::{self, Thread};
+use crate::stacks::{census, depot_counts, lowest_seen, registry};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use kstack_core::addr::{Addr, AddrRange, CpuId};
+use kstack_core::arena::SlotIndex;
+use kstack_core::kind::StackKind;
+
+/// One stack, for people.
+#[derive(Debug)]
+pub struct StackInfo {
+    /// What it is for.
+    pub kind: StackKind,
+    /// The CPU it belongs to or runs on.
+    pub cpu: Option<CpuId>,
+    /// The thread it belongs to.
+    pub owner: String,
+    /// Its bounds.
+    pub range: AddrRange,
+    /// Where SP is, if that is known: of threads that are not running.
+    pub sp: Option<Addr>,
+    /// The lowest SP sampled.
+    pub lowest_seen: Option<Addr>,
+}
+
+/// Every live stack.
+pub fn all() -> Vec<StackInfo> {
+    let threads = sched::all();
+    let owner_of = |id: u64| threads.iter().find(|thread| thread.id() == id);
+    let info = |(slot, stack): (SlotIndex, kstack_core::stacks::StackId)| {
+        let thread = owner_of(stack.owner);
+        StackInfo {
+            kind: stack.kind,
+            cpu: stack.cpu.or_else(|| thread.map(|thread| CpuId::new(thread.last_cpu()))),
+            owner: thread.map_or_else(|| "-".to_string(), |thread| describe(thread)),
+            range: stack.range,
+            sp: thread
+                .filter(|thread| !thread.is_on_cpu())
+                .map(|thread| Addr::new(thread.saved_sp())),
+            lowest_seen: lowest_seen(slot),
+        }
+    };
+    registry().live().map(info).collect()
+}
+
+/// Writes a line for each live stack: kind, CPU, bounds, owner.
+pub fn write_all(to: &mut dyn Write) -> fmt::Result {
+    let mut threads = sched::try_all().map_err(|_| fmt::Error)?;
+    threads.sort_unstable_by_key(|thread| thread.id());
+    for (_, stack) in registry().live() {
+        let found = threads.binary_search_by_key(&stack.owner, |thread| thread.id());
+        let owner = found.ok().and_then(|at| threads.get(at));
+        let cpu = stack.cpu.map(CpuId::get).or_else(|| owner.map(|thread| thread.last_cpu()));
+        let cpu = cpu.map_or(-1, i64::from);
+        write!(to, "{} {cpu} {:?} ", stack.kind, stack.range)?;
+        match owner {
+            Some(thread) => writeln!(to, "{} {}", thread.id(), thread.name())?,
+            None => writeln!(to, "-")?,
+        }
+    }
+    Ok(())
+}
+
+fn describe(thread: &Thread) -> String {
+    alloc::format!("{} {}", thread.id(), thread.name())
+}
+
+/// The pool's figures, for people.
+pub fn counts() -> String {
+    let census = census();
+    let (parked, target) = depot_counts();
+    alloc::format!(
+        "{} live, {} parked (depot {parked}, wants {target}), {} being taken back, {} slots free; {} pages mapped, {} in use",
+        census.live,
+        census.parked,
+        census.ending,
+        census.free,
+        census.mapped_pages,
+        census.used_pages,
+    )
+}

@@ -1,0 +1,96 @@
+//! The run queue: first come, first served; and the CPUs that have nothing to run.
+//!
+//! A thread may stand here while its old CPU is still saving its registers: see the head of [`super`] on `on_cpu`.
+
+use super::list::{List, RUN};
+use super::thread::{State, Thread, WaitQueue};
+use alloc::sync::Arc;
+use machine::arch::{cpu, smp};
+use machine::cpus::{self, CpuSet};
+use machine::spin::SpinLock;
+
+static READY: SpinLock<List<Thread, RUN>> = SpinLock::new(List::new());
+static IDLE_CPUS: CpuSet = CpuSet::new();
+
+/// Puts a sleeping thread back into the run queue. From any context.
+pub fn make_ready(thread: Arc<Thread>) {
+    // One section: once it is ready it must get into the queue.
+    cpu::without_interrupts(|| {
+        if thread.unblock(State::Ready) {
+            push_ready(thread);
+        }
+    });
+}
+
+pub(super) fn push_ready(thread: Arc<Thread>) {
+    READY.lock().push(thread);
+    // Somebody idle takes it; otherwise the next tick of a busy CPU does.
+    if let Some(number) = IDLE_CPUS.members().next() {
+        IDLE_CPUS.remove(number);
+        cpu::without_interrupts(|| {
+            let target = cpus::by_number(number);
+            if core::ptr::eq(target, cpus::this()) {
+                target.local.ask_for_preemption();
+            } else {
+                smp::kick(target);
+            }
+        });
+    }
+}
+
+/// Whether a thread waits for a CPU.
+pub fn somebody_waits() -> bool {
+    !READY.lock().is_empty()
+}
+
+/// Counts a CPU, by number, as one that has nothing to run, until it is taken out or given something.
+pub(super) fn enter_idle(number: usize) {
+    IDLE_CPUS.insert(number);
+}
+
+/// The reverse.
+pub(super) fn leave_idle(number: usize) {
+    IDLE_CPUS.remove(number);
+}
+
+/// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no CPU: its own takes the next one.
+pub(super) fn push_back(thread: Arc<Thread>) {
+    READY.lock().push(thread);
+}
+
+/// The next thread to run, if there is one that has left its old CPU.
+pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
+    let mut ready = READY.lock();
+    let mut first_busy: *const Thread = core::ptr::null();
+    while let Some(thread) = ready.pop() {
+        if core::ptr::eq(&*thread, me) || !thread.is_on_cpu() {
+            return Some(thread);
+        }
+        let seen = core::ptr::eq(&*thread, first_busy);
+        if first_busy.is_null() {
+            first_busy = &*thread;
+        }
+        ready.push(thread);
+        if seen {
+            break;
+        }
+    }
+    None
+}
+
+impl WaitQueue {
+    /// Wakes all of them; each looks at its condition again.
+    pub fn wake_all(&self) {
+        // One section: a waker that is ended half-way, because its stack is full, would leave threads in no queue at all, or
+        // asleep.
+        cpu::without_interrupts(|| {
+            loop {
+                let thread = self.0.lock().pop();
+                match thread {
+                    Some(thread) => make_ready(thread),
+                    None => break,
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,84 @@
+//! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs when no thread wants to.
+
+use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, somebody_waits};
+use super::switch::{after_switch, current, current_arc, switch_to};
+use super::thread::{State, Thread};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+use machine::arch::cpu;
+use machine::cpus;
+
+/// Ends the running thread.
+pub fn exit_current() -> ! {
+    cpu::interrupts_off();
+    let me = current();
+    me.set_state(State::Dead);
+    leave_cpu();
+    unreachable!("a dead thread was switched to")
+}
+
+/// Lets others run, if there are any.
+pub fn yield_now() {
+    cpu::without_interrupts(leave_cpu);
+}
+
+/// What an idle CPU does.
+pub fn idle_loop() -> ! {
+    loop {
+        cpu::interrupts_off();
+        let me = cpus::this().id().index();
+        enter_idle(me);
+        if somebody_waits() {
+            leave_idle(me);
+            leave_cpu();
+            cpu::interrupts_on();
+        } else {
+            cpu::wait_for_interrupt();
+        }
+    }
+}
+
+/// After an interrupt from the kernel, in thread context with interrupts off: give the CPU to somebody else?
+pub fn preempt() {
+    if cpus::this().local.take_preemption_request() && current().state() == State::Running {
+        leave_cpu();
+    }
+}
+
+/// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the run queue; a blocked or
+/// dead one does not.
+pub(super) fn leave_cpu() {
+    let cpu = cpus::this();
+    let me = cpus::current_thread() as *const Thread;
+    let idle = cpu.idle.load(Ordering::Relaxed) as *const Thread;
+    // SAFETY: (1) the CPU's reference to the running thread.
+    let prev = unsafe { &*me };
+    let runnable = prev.state() == State::Running;
+    let next = match next_ready(me) {
+        Some(next) => Arc::into_raw(next),
+        None if runnable => return,
+        None => {
+            // SAFETY: (1) the idle thread lives as long as the CPU.
+            unsafe { Arc::increment_strong_count(idle) };
+            idle
+        }
+    };
+    if core::ptr::eq(next, me) {
+        // Woken before it had left.
+        prev.set_state(State::Running);
+        // SAFETY: (1) the run queue's reference, taken out above; the CPU still has its own.
+        drop(unsafe { Arc::from_raw(next) });
+        return;
+    }
+    if runnable {
+        prev.set_state(State::Ready);
+        // The idle thread runs when nobody else is there: it is not in the queue.
+        if !core::ptr::eq(me, idle) {
+            push_back(current_arc());
+        }
+    }
+    // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
+    // thread, which runs here only); (3) interrupts are off.
+    let left = unsafe { switch_to(cpu, prev, &*next) };
+    after_switch(left);
+}

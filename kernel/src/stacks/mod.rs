@@ -1,0 +1,146 @@
+//! The kernel's stacks: the library's pool over this machine's pages, and one owner type for every kind of stack.
+//!
+//! Acquiring is for threads, with interrupts on and no spinlock held: a mapping that fails half-way is undone, and that waits
+//! for the other CPUs to forget it. Giving back works in interrupts too and never unmaps. That there are stacks more than enough is
+//! told to a function that [`set_up`] is given; a thread unmaps them then with [`shrink`].
+
+pub mod pages;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use kstack::registry::Registry;
+use kstack::{Borrowed, Stack, Stacks};
+use kstack_core::addr::{Addr, CpuId};
+use kstack_core::arena::{Arena, SlotIndex};
+use kstack_core::cache::CacheStats;
+use kstack_core::erase::ErasePolicy;
+use kstack_core::pool::AcquireError;
+pub use kstack_core::pool::StackRef;
+use kstack_core::record::SlotRecord;
+use machine::arch::layout::{ARENA, ARENA_SLOTS};
+use machine::fn_cell::FnCell;
+use pages::StackPages;
+
+/// Why there is no stack.
+pub type StackError = AcquireError;
+
+/// A stack and the right to use it. Dropping it gives it back.
+pub type OwnedStack = Stack<StackPages>;
+
+static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
+/// What is called, from any context, when there are stacks more than enough.
+static ON_EXCESS: FnCell<fn()> = FnCell::new();
+
+/// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static: the records come from the heap, whose
+/// memory a small machine's image would have to carry. `on_excess` is called, from any context, when there are stacks more than enough.
+pub fn set_up(on_excess: fn()) {
+    ON_EXCESS.set(Some(on_excess));
+    let geometry = kstack::arch::current::GEOMETRY;
+    let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
+    let arena = lowest.map(|lowest| Arena::new(lowest, ARENA_SLOTS, geometry));
+    let arena = arena.and_then(Result::ok).expect("the arena lies where it may");
+    let mut records = Vec::new();
+    records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
+    // SAFETY: (1) ARENA is nobody else's in the map of the address space; (2) `StackPages` serves these stacks alone; (3) the first thing
+    // that a CPU does is to load its block.
+    let stacks = unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages) };
+    let stacks: &'static _ = Box::leak(Box::new(stacks.expect("a record for every slot")));
+    stacks.install();
+    STACKS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+}
+
+/// All stacks.
+#[inline(always)]
+pub fn all_stacks() -> &'static Stacks<StackPages> {
+    // SAFETY: (1) null, or what `set_up` leaked.
+    unsafe { STACKS.load(Ordering::Acquire).as_ref() }.expect("set up at boot")
+}
+
+/// The registry of all stacks.
+#[inline(always)]
+pub fn registry() -> &'static Registry {
+    all_stacks().registry()
+}
+
+/// The arena.
+pub fn arena() -> &'static Arena {
+    all_stacks().arena()
+}
+
+/// A thread's stack, zeroed, of the default size.
+#[inline]
+pub fn acquire_thread(owner: u64) -> Result<OwnedStack, StackError> {
+    all_stacks().acquire_thread(owner)
+}
+
+/// Before this CPU writes to a stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
+#[cold]
+#[inline(never)]
+pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
+    all_stacks().make_coherent(slot, cpu);
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn tell_of_excess() {
+    if let Some(tell) = ON_EXCESS.get() {
+        tell();
+    }
+}
+
+/// The lowest SP sampled on a stack in its present life.
+pub fn lowest_seen(slot: SlotIndex) -> Option<Addr> {
+    registry().record(slot).watermark().lowest_sample()
+}
+
+/// Keeps a stack there while it is read, even if its thread ends; `None` if it is gone already.
+pub fn borrow(stack: StackRef) -> Option<Borrowed<StackPages>> {
+    all_stacks().borrow(stack)
+}
+
+/// How many stacks are more than enough now.
+pub fn excess() -> u32 {
+    all_stacks().excess()
+}
+
+/// Begins a new period, after which the depot looks anew at how many stacks were enough.
+pub fn end_period() {
+    all_stacks().end_period();
+}
+
+/// Unmaps up to `most` stacks that are more than enough. Returns how many.
+pub fn shrink(most: u32) -> u32 {
+    all_stacks().shrink(most)
+}
+
+/// Empties the cache of the CPU this runs on into the depot. Returns how many stacks.
+pub fn drain_this_cpu() -> usize {
+    all_stacks().drain_this_cpu()
+}
+
+/// Unmaps up to `most` stacks of the depot, wanted or not. Returns how many.
+pub fn reclaim(most: u32) -> u32 {
+    all_stacks().reclaim(most)
+}
+
+/// What the cache of the CPU this runs on has seen so far.
+pub fn cache_stats() -> CacheStats {
+    all_stacks().cache_stats()
+}
+
+/// How many stacks the depot has, and how many it wants.
+pub fn depot_counts() -> (u32, u32) {
+    all_stacks().depot_counts()
+}
+
+/// Runs `body` while another CPU, as far as the pool can tell, has the part that the CPUs share: what asks for it spins without end. For
+/// showing that something does not. Interrupts are off in `body`.
+pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
+    all_stacks().while_locked(body)
+}
+
+/// How many slots and pages are where.
+pub fn census() -> kstack_core::pool::Census {
+    all_stacks().census()
+}

@@ -1,0 +1,210 @@
+//! The pages behind stacks: what the library's pool asks of a kernel, on this machine's page tables.
+//!
+//! The leaf entries of one stack lie next to each other in one page table (a body is aligned to its size, or to twice that).
+//! Page tables of the arena are made when the first page in their 2 MiB is mapped, and stay; [`LEAF_TABLES`] remembers them,
+//! so that finding an entry is an index instead of a walk. Dirty bits are the CPU's: set by the first write through a translation that does not have
+//! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use kstack::Backing;
+use kstack::arch::current::GEOMETRY;
+use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
+use kstack_core::erase::DirtyPages;
+use kstack_core::pool::{Exhausted, OverLimit};
+use kstack_core::record::AccountId;
+use machine::arch::paging;
+use machine::arch::{cpu, smp};
+use machine::memory::ARENA;
+use machine::memory::frames::{self, Frame};
+
+/// Bytes of stacks that are charged to somebody.
+static CHARGED: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that may be charged at most; 0: no limit.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+/// Pages mapped behind stacks, live or parked.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// The kernel's pages, for the pool.
+#[derive(Debug)]
+pub struct StackPages;
+
+/// Bytes charged now: what `KernelStack` in /proc/meminfo says.
+pub fn charged_bytes() -> usize {
+    CHARGED.load(Ordering::Relaxed)
+}
+
+/// Pages mapped behind stacks now, live or parked.
+pub fn mapped_pages() -> usize {
+    MAPPED.load(Ordering::Relaxed)
+}
+
+/// Sets the most that may be charged; 0: no limit. Returns the old limit.
+pub fn set_limit(bytes: usize) -> usize {
+    LIMIT.swap(bytes, Ordering::Relaxed)
+}
+
+/// Bytes of address space that one page table of leaves covers.
+const LEAF_TABLE_SPAN: usize = 2 << 20;
+/// Enough for the whole arena.
+const MOST_LEAF_TABLES: usize = 2048;
+
+/// Pages of a body. The leaf entries of a whole one are an array among those of its 2 MiB.
+const BODY_PAGES: usize = GEOMETRY.body().in_pages();
+const _: () = assert!(
+    (LEAF_TABLE_SPAN / PAGE_BYTES).is_multiple_of(BODY_PAGES)
+        && GEOMETRY.align().get().is_multiple_of(GEOMETRY.body().get())
+);
+
+/// The leaf entries of each 2 MiB of the arena: the address of the first one, in the direct map.
+static LEAF_TABLES: [AtomicUsize; MOST_LEAF_TABLES] =
+    [const { AtomicUsize::new(0) }; MOST_LEAF_TABLES];
+
+/// Where the leaf entries of the 2 MiB around a page of the arena begin, and which of them is the page's; if they are there.
+#[inline(always)]
+fn leaf_table(page: Addr) -> Option<(*const AtomicU64, usize)> {
+    let offset = page.get().wrapping_sub(ARENA as usize);
+    let table = LEAF_TABLES.get(offset / LEAF_TABLE_SPAN)?.load(Ordering::Acquire);
+    let index = offset % LEAF_TABLE_SPAN / PAGE_BYTES;
+    (table != 0).then_some((table as *const AtomicU64, index))
+}
+
+/// The leaf entry of a page of the arena, if its page table is there.
+pub fn leaf(page: Addr) -> Option<&'static AtomicU64> {
+    let (table, index) = leaf_table(page)?;
+    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512.
+    Some(unsafe { &*table.add(index) })
+}
+
+/// The leaf entries of a whole body, the lowest page's first, if their page table is there.
+#[inline(always)]
+fn body_leaves(body: AddrRange) -> Option<&'static [AtomicU64; BODY_PAGES]> {
+    debug_assert!(body.size() == GEOMETRY.body());
+    let (table, index) = leaf_table(body.lowest)?;
+    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512, and 512 is a multiple of the number of
+    // entries taken together (below `BODY_PAGES`).
+    Some(unsafe { &*table.cast::<[AtomicU64; BODY_PAGES]>().add(index / BODY_PAGES) })
+}
+
+/// The addresses of pages of a whole body. A loop of known length, unlike that of [`DirtyPages::addresses`].
+#[inline(always)]
+fn body_pages(body: AddrRange, pages: DirtyPages) -> impl Iterator<Item = u64> {
+    let address = move |page: usize| body.top.wrapping_sub(ByteSize::pages(page + 1)).get() as u64;
+    (0..BODY_PAGES).filter(move |&page| pages.contains(page as u8)).map(address)
+}
+
+/// The same as [`leaf`]; makes and remembers the page table if it is not there yet. Two CPUs may do so at once: they get the same
+/// table, and remember it when it can be used on every CPU.
+fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
+    if let Some(leaf) = leaf(page) {
+        return Ok(leaf);
+    }
+    let leaf = paging::kernel_leaf_or_new(page.get() as u64)?;
+    let offset = page.get().wrapping_sub(ARENA as usize);
+    let index = offset % LEAF_TABLE_SPAN / PAGE_BYTES;
+    let table = core::ptr::from_ref(leaf) as usize - index * size_of::<AtomicU64>();
+    if let Some(remembered) = LEAF_TABLES.get(offset / LEAF_TABLE_SPAN) {
+        remembered.store(table, Ordering::Release);
+    }
+    Ok(leaf)
+}
+
+// SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share, before it says so; (2) `unmap_pages` waits
+// for all CPUs; (3) dirty bits are taken before translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is
+// to load its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask for no stack.
+unsafe impl Backing for StackPages {
+    const FRAMES_ARE_ZEROED: bool = true;
+    const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;
+
+    fn charge(&self, _account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
+        let after = CHARGED.fetch_add(size.get(), Ordering::Relaxed) + size.get();
+        let limit = LIMIT.load(Ordering::Relaxed);
+        if limit != 0 && after > limit {
+            CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
+            return Err(OverLimit);
+        }
+        Ok(())
+    }
+
+    fn uncharge(&self, _account: AccountId, size: ByteSize) {
+        CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
+    }
+
+    fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
+        let frame = frames::alloc_zeroed().ok_or(Exhausted::Frame)?;
+        match leaf_or_new(page) {
+            Ok(leaf) => {
+                paging::set_kernel_leaf(leaf, frame);
+                MAPPED.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(paging::NoMemory) => {
+                frames::release(frame);
+                Err(Exhausted::PageTable)
+            }
+        }
+    }
+
+    fn unmap_pages(&self, range: AddrRange) {
+        let pages = || (range.lowest.get()..range.top.get()).step_by(PAGE_BYTES);
+        let mut taken: [Option<Frame>; BODY_PAGES] = [None; BODY_PAGES];
+        for (page, place) in pages().zip(&mut taken) {
+            *place = leaf(Addr::new(page))
+                .and_then(|leaf| paging::leaf_frame(leaf.swap(0, Ordering::AcqRel)));
+        }
+        cpu::flush_pages(pages().map(|page| page as u64));
+        // No CPU may have a translation left when the frames get another owner.
+        smp::flush_others();
+        for frame in taken.into_iter().flatten() {
+            frames::release(frame);
+            MAPPED.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
+        let Some(leaves) = body_leaves(body) else { return 0 };
+        let mut dirty = DirtyPages::NONE;
+        for (page, leaf) in (0..).zip(leaves.iter().rev()) {
+            if paging::take_dirty(leaf) {
+                dirty = dirty.with(page);
+            }
+        }
+        if paging::DIRTY_IS_CACHED && !dirty.is_empty() {
+            // Or this CPU's next write would find the bit cached as set and not set it again.
+            cpu::flush_pages(body_pages(body, dirty));
+        }
+        let pages = plan(dirty);
+        let mut erased = 0;
+        for (page, leaf) in (0..).zip(leaves.iter().rev()) {
+            if pages.contains(page)
+                && let Some(frame) = paging::leaf_frame(leaf.load(Ordering::Relaxed))
+            {
+                // SAFETY: (1) interrupts are off here, as the trait says.
+                unsafe { frame.zero_uninterrupted() };
+                erased += 1;
+            }
+        }
+        erased
+    }
+
+    fn flush_local(&self, body: AddrRange) {
+        cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
+    }
+
+    fn on_surplus(&self) {
+        super::tell_of_excess();
+    }
+
+    fn relax(&self) {
+        // The CPU that has the lock, or any other, may be waiting for this one to flush its TLB.
+        smp::answer_flush();
+        // Or have ended the machine.
+        machine::halt::park_if_asked();
+        core::hint::spin_loop();
+    }
+
+    #[inline(always)]
+    fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R {
+        cpu::without_interrupts(body)
+    }
+}

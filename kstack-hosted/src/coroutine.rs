@@ -1,0 +1,389 @@
+//! Coroutines: functions with a stack of their own that can stop in the middle.
+
+use crate::control::Control;
+use crate::error::{ResumeError, StackError};
+use crate::overflow::{self, Overflow};
+use crate::pool::{Stack, StackPool};
+use crate::{arch, thread};
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, align_of, size_of};
+use core::ptr::{NonNull, null_mut};
+use kstack_core::addr::{Addr, AddrRange, ByteSize};
+use kstack_core::record::OwnerId;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a stack must have left below the closure: enough for a body that does next to nothing.
+const LEAST_LEFT: usize = 1024;
+
+/// What a coroutine handed to its resumer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resumed<Yield, Return> {
+    /// It waits, by [`Yielder::suspend`].
+    Yielded(Yield),
+    /// It has ended.
+    Returned(Return),
+}
+
+impl<Yield, Return> Resumed<Yield, Return> {
+    /// What it yielded, if it waits.
+    pub fn yielded(self) -> Option<Yield> {
+        match self {
+            Self::Yielded(value) => Some(value),
+            Self::Returned(_) => None,
+        }
+    }
+
+    /// What it returned, if it has ended.
+    pub fn returned(self) -> Option<Return> {
+        match self {
+            Self::Yielded(_) => None,
+            Self::Returned(value) => Some(value),
+        }
+    }
+}
+
+/// A coroutine of the thread that made it.
+#[derive(Debug)]
+pub enum Local {}
+
+/// A coroutine that may be sent to other threads between two resumptions.
+#[derive(Debug)]
+pub enum Movable {}
+
+/// A function with a stack of its own, which runs when it is resumed and waits when it yields.
+///
+/// `Input` goes in with each [`resume`](Self::resume), `Yield` comes out while it lasts and `Return` at its end. None of them borrows
+/// anything, nor does the body: a coroutine may be forgotten, and threads of a `std::thread::scope` on its stack live on then.
+///
+/// Dropped while it waits, it is unwound: the [`Yielder::suspend`] in which it waits panics (without a message), its destructors run, and its
+/// closure's captures go. Dropped before it was resumed, only the closure is. With `panic = "abort"`, or if it catches that panic and suspends
+/// again, it is leaked instead, with its stack. Forgotten, it is leaked likewise; nothing else happens.
+///
+/// A panic of the body goes through to whoever resumed it, with its payload, and the coroutine has ended.
+///
+/// ```
+/// use kstack_hosted::{Coroutine, Resumed};
+///
+/// let mut sum = Coroutine::new(|yielder, mut number: u32| {
+///     let mut total = 0;
+///     while number != 0 {
+///         total += number;
+///         number = yielder.suspend(total);
+///     }
+///     "done"
+/// })?;
+/// assert_eq!(sum.resume(2)?, Resumed::Yielded(2));
+/// assert_eq!(sum.resume(5)?, Resumed::Yielded(7));
+/// assert_eq!(sum.resume(0)?, Resumed::Returned("done"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Coroutine<Input, Yield, Return, Place = Local> {
+    /// The saved SP; 0: it has ended, and `stack` is gone.
+    sp: usize,
+    control: NonNull<Control>,
+    stack: ManuallyDrop<Stack>,
+    id: u64,
+    // All are invariant: its frames may hold values of all of them. No thread but this one, unless said otherwise below.
+    holds: PhantomData<*mut (Input, Yield, Return)>,
+    place: PhantomData<Place>,
+}
+
+// SAFETY: (1) only `movable` makes one, whose caller has promised that all it keeps on its stack may go to another thread; (2) values that go
+// in and out may, too.
+unsafe impl<Input: Send, Yield: Send, Return: Send> Send
+    for Coroutine<Input, Yield, Return, Movable>
+{
+}
+
+impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Return> {
+    /// A coroutine on a stack of [`StackPool::shared`].
+    pub fn new<F>(body: F) -> Result<Self, StackError>
+    where
+        F: FnOnce(&Yielder<Input, Yield>, Input) -> Return + 'static,
+    {
+        Self::on(StackPool::shared()?, body)
+    }
+
+    /// A coroutine on a stack of this pool.
+    pub fn on<F>(pool: StackPool, body: F) -> Result<Self, StackError>
+    where
+        F: FnOnce(&Yielder<Input, Yield>, Input) -> Return + 'static,
+    {
+        Self::make(pool, body)
+    }
+}
+
+impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Return, Movable> {
+    /// A coroutine on a stack of this pool that may be resumed and dropped on any thread.
+    ///
+    /// That `body` is [`Send`] is not enough. The compiler knows which values an `async fn` keeps across an `await`; which values a function keeps on
+    /// its stack across a call it does not know.
+    ///
+    /// # Safety
+    ///
+    /// 1. Whatever is on the coroutine's stack while it waits in [`Yielder::suspend`] may go to another thread: no `Rc`, no
+    ///    guard of a `std::sync::Mutex`, no reference to a thread-local value, in `body` or any function that has called down to `suspend`.
+    /// 2. No function that uses a thread-local value calls `suspend`, itself or through functions that may be inlined into it: the compiler may
+    ///    look up the value's address before, and use it after. Functions that return before the coroutine waits may use what they like.
+    pub unsafe fn movable<F>(pool: StackPool, body: F) -> Result<Self, StackError>
+    where
+        F: FnOnce(&Yielder<Input, Yield>, Input) -> Return + Send + 'static,
+    {
+        Self::make(pool, body)
+    }
+}
+
+impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
+    fn make<F>(pool: StackPool, body: F) -> Result<Self, StackError>
+    where
+        F: FnOnce(&Yielder<Input, Yield>, Input) -> Return,
+    {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let size = pool.geometry().body().get();
+        let align = align_of::<F>().max(16);
+        let taken = size_of::<Control>() + size_of::<F>().saturating_add(align + LEAST_LEFT);
+        if taken > size {
+            return Err(StackError::ClosureTooLarge);
+        }
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let stack = pool.stack_for(OwnerId::new(id))?;
+        let control = Control::below(stack.top());
+        let closure = (control as usize - size_of::<F>()) & !(align - 1);
+        let sp = closure - arch::FIRST_WORDS * size_of::<usize>();
+        // SAFETY: (1) all three lie in the stack, which is this coroutine's alone: their sizes were compared above; (2) each is aligned: the top
+        // to a page, the block and the closure as their types want, SP to 16.
+        unsafe {
+            control.write(Control {
+                parent: null_mut(),
+                entry: first::<Input, Yield, Return, F> as *const () as usize,
+                id,
+                range: stack.range(),
+                pool: Some(pool),
+                link: 0,
+                code: arch::first_called(),
+            });
+            (closure as *mut F).write(body);
+            arch::build_first(sp as *mut usize);
+        }
+        // SAFETY: (1) it is the address of memory.
+        let control = unsafe { NonNull::new_unchecked(control) };
+        let stack = ManuallyDrop::new(stack);
+        Ok(Self { sp, control, stack, id, holds: PhantomData, place: PhantomData })
+    }
+
+    /// Runs it until it yields or ends.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the body, if it panics.
+    #[inline(always)]
+    pub fn resume(&mut self, input: Input) -> Result<Resumed<Yield, Return>, ResumeError> {
+        if self.sp == 0 {
+            return Err(ResumeError::Ended);
+        }
+        let Some(parent) = parent() else { return Err(ResumeError::NoSignalStack) };
+        let mut input = ManuallyDrop::new(input);
+        // SAFETY: (1) `first` or `suspend` read the input once.
+        let back = unsafe { self.switch(parent, (&raw mut input).cast()) };
+        if self.sp != 0 {
+            // SAFETY: (1) `suspend` passed a value of its coroutine's type, which lies there until it is resumed, and forgets it.
+            return Ok(Resumed::Yielded(unsafe { back.cast::<Yield>().read() }));
+        }
+        self.last(back)
+    }
+
+    /// The end of the last [`Self::resume`]. Out of line, so that the others are short enough for their callers.
+    #[inline(never)]
+    fn last(&mut self, back: *mut u8) -> Result<Resumed<Yield, Return>, ResumeError> {
+        match self.ended(back) {
+            Some(Ok(value)) => Ok(Resumed::Returned(value)),
+            Some(Err(panic)) => resume_unwind(panic),
+            None => Err(ResumeError::Overflow(Overflow::of_this_thread())),
+        }
+    }
+
+    /// The switch there and back. Returns the message.
+    ///
+    /// # Safety
+    ///
+    /// 1. It has not ended, and `message` leads to an input that is not used again, or is null.
+    #[inline(always)]
+    unsafe fn switch(&mut self, parent: *mut Control, message: *mut u8) -> *mut u8 {
+        let control = self.control.as_ptr();
+        // SAFETY: (1) the block is there until the coroutine has ended; (2) this coroutine waits, so that nothing else uses its block.
+        unsafe { (*control).parent = parent };
+        arch::set_current(control);
+        // SAFETY: (1) `sp` is what the latest switch returned, or what `make` built; (2) the stack is this coroutine's; (3) the caller's promise.
+        let (back, sp) = unsafe { arch::resume(message, control, self.sp) };
+        self.sp = sp;
+        // The same thread: only a coroutine that is the innermost can wait, so `parent` could not go anywhere meanwhile.
+        arch::set_current(parent);
+        back
+    }
+
+    /// Takes what it ended with and gives its stack back. `None`: it was cut off.
+    #[inline]
+    fn ended(&mut self, back: *mut u8) -> Option<Ended<Return>> {
+        let ended = (!back.is_null()).then(|| {
+            // SAFETY: (1) `first` passed it, and forgets it; (2) its frame is as it was.
+            unsafe { back.cast::<Ended<Return>>().read() }
+        });
+        // SAFETY: (1) once: `sp` is 0 from now on. (2) Nothing runs on the stack any more.
+        unsafe { ManuallyDrop::drop(&mut self.stack) };
+        ended
+    }
+
+    /// Whether it has ended: returned, panicked, or overflowed.
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        self.sp == 0
+    }
+
+    /// Its number, by which reports of overflows name it. No two coroutines of a process have the same.
+    #[inline]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The bounds of its stack, until it has ended.
+    pub fn stack(&self) -> Option<AddrRange> {
+        (self.sp != 0).then(|| self.stack.range())
+    }
+
+    /// How much of its stack is in use while it waits.
+    pub fn depth(&self) -> ByteSize {
+        self.stack().map_or(ByteSize::ZERO, |stack| stack.top.bytes_above(Addr::new(self.sp)))
+    }
+
+    /// Ends it, wherever it waits.
+    #[cold]
+    fn unwind(&mut self) {
+        // SAFETY: (1) it has not ended: the block is there.
+        let has_begun = unsafe { (*self.control.as_ptr()).link } != 0;
+        if cfg!(panic = "abort") && has_begun {
+            return;
+        }
+        let Some(parent) = parent() else { return };
+        // SAFETY: (1) it has not ended; null asks it to unwind.
+        let back = unsafe { self.switch(parent, null_mut()) };
+        if self.sp != 0 {
+            // It waits again: so be it. What it yielded is of use to nothing.
+            // SAFETY: (1) as in `resume`.
+            drop(unsafe { back.cast::<Yield>().read() });
+            return;
+        }
+        match self.ended(back) {
+            Some(Err(panic)) if !panic.is::<Unwinding>() && !std::thread::panicking() => {
+                resume_unwind(panic)
+            }
+            Some(_) => {}
+            // There is no resumer to be told.
+            None => overflow::tell(&Overflow::of_this_thread()),
+        }
+    }
+}
+
+impl<Input, Yield, Return, Place> Drop for Coroutine<Input, Yield, Return, Place> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.sp != 0 {
+            self.unwind();
+        }
+    }
+}
+
+impl<Input, Yield, Return, Place> fmt::Debug for Coroutine<Input, Yield, Return, Place> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Coroutine({}", self.id)?;
+        match self.stack() {
+            Some(stack) => write!(f, " on {stack:?})"),
+            None => f.write_str(", ended)"),
+        }
+    }
+}
+
+/// What a coroutine waits with. Only its own body has it.
+pub struct Yielder<Input, Yield> {
+    control: *mut Control,
+    passes: PhantomData<*mut (Input, Yield)>,
+}
+
+impl<Input, Yield> Yielder<Input, Yield> {
+    /// Hands `value` to the resumer and waits for the next [`Coroutine::resume`]. Returns what that hands in.
+    ///
+    /// # Panics
+    ///
+    /// When the coroutine is dropped while it waits: so its destructors run. When it is called where another coroutine runs, or none.
+    #[inline(always)]
+    pub fn suspend(&self, value: Yield) -> Input {
+        if arch::current() != self.control {
+            not_innermost();
+        }
+        let mut value = ManuallyDrop::new(value);
+        // SAFETY: (1) compared above; (2) the resumer reads a value of this type, once.
+        let input = unsafe { arch::suspend((&raw mut value).cast(), self.control) };
+        if input.is_null() {
+            resume_unwind(Box::new(Unwinding));
+        }
+        // SAFETY: (1) `resume` passed an input of this type and forgets it.
+        unsafe { input.cast::<Input>().read() }
+    }
+}
+
+impl<Input, Yield> fmt::Debug for Yielder<Input, Yield> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Yielder")
+    }
+}
+
+/// The payload with which a dropped coroutine is unwound.
+struct Unwinding;
+
+/// What a coroutine ends with.
+type Ended<Return> = Result<Return, Box<dyn Any + Send>>;
+
+#[cold]
+fn not_innermost() -> ! {
+    panic!("a coroutine can be suspended only by its own body, while nothing that it resumed runs");
+}
+
+/// What resumes: the innermost coroutine of this thread, or the thread.
+#[inline(always)]
+fn parent() -> Option<*mut Control> {
+    let current = arch::current();
+    if current.is_null() { thread::set_up() } else { Some(current) }
+}
+
+/// The first function on a coroutine's stack, called by [`arch`].
+///
+/// # Safety
+///
+/// 1. `closure` and `control` are what `make` wrote, and this is called once.
+/// 2. `input` leads to a value that is not used again, or is null.
+unsafe extern "C" fn first<Input, Yield, Return, F>(
+    input: *mut Input,
+    control: *mut Control,
+    closure: *mut F,
+) -> !
+where
+    F: FnOnce(&Yielder<Input, Yield>, Input) -> Return,
+{
+    // SAFETY: (1) the caller's promise.
+    let body = unsafe { closure.read() };
+    let ended: Ended<Return> = catch_unwind(AssertUnwindSafe(|| {
+        if input.is_null() {
+            drop(body);
+            return Err(Box::new(Unwinding) as Box<dyn Any + Send>);
+        }
+        // SAFETY: (1) the caller's promise.
+        let input = unsafe { input.read() };
+        Ok(body(&Yielder { control, passes: PhantomData }, input))
+    }))
+    .unwrap_or_else(Err);
+    let mut ended = ManuallyDrop::new(ended);
+    // SAFETY: (1) this is the coroutine's outermost function, and what it resumed has returned.
+    unsafe { arch::finish((&raw mut ended).cast(), control) }
+}
