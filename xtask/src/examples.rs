@@ -62,6 +62,7 @@ const EXAMPLES: &[Example] = &[
             "step2_named",
             "step3_survived",
             "step4_irq_stack",
+            "breaches",
         ],
     },
     Example {
