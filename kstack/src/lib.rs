@@ -1,5 +1,5 @@
 //! The library a kernel depends on. What follows is the project's front page.
-#![doc = include_str!("../../README.md")]
+#![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 #![no_std]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]

@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn p1_a_string_may_take_32_pages_and_all_of_them_the_limit_to_the_last_byte() {
-        assert_eq!(MOST_STRING, 131_072, "MAX_ARG_STRLEN");
+        assert_eq!(MAX_STRING, 131_072, "MAX_ARG_STRLEN");
         let argv = [vec![b'a'; 7]];
         let image = StackImage {
             argv: &argv,
