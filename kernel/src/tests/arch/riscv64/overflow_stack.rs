@@ -21,7 +21,7 @@ use machine::cpus;
 use threads::entry::probes;
 use threads::report::overflow;
 use threads::sched;
-use threads::stacks::{self, OwnedStack};
+use threads::stacks;
 
 /// Red if two CPUs share one, a guard is mapped, or the entry code would go elsewhere.
 pub fn i9_every_cpu_has_an_overflow_stack_between_guards() -> Outcome {
