@@ -3,8 +3,6 @@
 //! Order matters: the per-CPU block before the first lock, the frame table before the page tables, stacks before interrupts,
 //! descriptor tables of a CPU (with its exception stacks) before anything that may fault there.
 
-use crate::entry::interrupts;
-use crate::{cpu_stacks, sched, stacks, terminal};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
 use machine::arch::irqchip::vector;
@@ -14,10 +12,13 @@ use machine::arch::serial;
 use machine::arch::{boot, cpu, irqchip, power, smp};
 use machine::boot_info::{BootInfo, MemoryRegion};
 use machine::cpus::{self, MAX_CPUS};
+use machine::halt;
 use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
-use machine::spin::SpinLock;
+use machine::spin::{self, SpinLock};
+use threads::entry::interrupts;
+use threads::{cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written there before, and what came in before
 /// is lost. Whoever passes a program's output on, and its input, begins here. No terminal shows it.
@@ -45,6 +46,7 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     let me = cpus::by_number(0);
     // SAFETY: (1) a static; (2) interrupts are off.
     unsafe { me.local.load() };
+    spin::set_while_waiting(while_waiting);
     serial::CONSOLE.set_up(true);
     serial::CONSOLE.put(START_OF_TEXT);
     serial::CONTROL.set_up(false);
@@ -70,6 +72,14 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     cpu::continue_on(idle, || first_on_idle_stack());
 }
 
+/// What a CPU does while it spins on a lock.
+fn while_waiting() {
+    // The holder may be waiting for this CPU to flush its TLB.
+    smp::answer_flush();
+    // Or have ended the machine.
+    halt::park_if_asked();
+}
+
 /// What the boot loader told. Not on a stack: it is large.
 static BOOT_INFO: SpinLock<BootInfo> = SpinLock::new(BootInfo::new());
 
@@ -84,9 +94,9 @@ fn first_on_idle_stack() -> ! {
         // SAFETY: (1) the archive's memory was never given to the frame allocator and stays mapped.
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
         if let Some(text) = machine::initramfs::find(archive, "kstack/symbols") {
-            crate::report::symbols::set(text);
+            threads::report::symbols::set(text);
         }
-        crate::process::fs::unpack(archive);
+        linux::fs::unpack(archive);
     }
     sched::start_stackd();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
@@ -207,7 +217,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
     unsafe { kstack::arch::current::interrupts::off() };
-    let running = machine::halt::park_others();
+    let running = halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.
     let _unprintable = writeln!(console, "\nkernel panic: {info}");
@@ -217,6 +227,6 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Tools get the sentence too: on a machine that lacks something, it is all there is.
     let mut tools = serial::CONTROL;
     let _unprintable = writeln!(tools, "kernel panic: {info}");
-    crate::report::backtrace::print_here(&mut console);
+    threads::report::backtrace::print_here(&mut console);
     power::end(power::End::Panic)
 }

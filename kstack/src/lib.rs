@@ -1,5 +1,5 @@
 //! The library a kernel depends on. What follows is the project's front page.
-#![doc = include_str!("../../README.md")]
+#![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 #![no_std]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]
@@ -31,6 +31,8 @@ pub mod unwind;
 pub mod first_frame;
 
 #[cfg(feature = "entry")]
+pub mod cpu;
+#[cfg(feature = "entry")]
 pub mod hooks;
 #[cfg(feature = "entry")]
 pub mod interrupts;
@@ -42,6 +44,8 @@ pub mod local;
 mod report;
 #[cfg(feature = "entry")]
 pub mod room;
+#[cfg(feature = "entry")]
+mod thread;
 
 pub mod meter;
 #[cfg(all(doctest, feature = "entry"))]
@@ -60,6 +64,8 @@ pub use first_frame::Start;
 pub use hooks::Hooks;
 #[cfg(feature = "entry")]
 pub use interrupts::InterruptsOff;
+#[cfg(feature = "entry")]
+pub use thread::Thread;
 
 /// The shape of thread stacks on this target.
 pub const GEOMETRY: Geometry = Geometry::TARGET;

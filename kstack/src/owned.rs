@@ -342,10 +342,20 @@ impl<B: Backing> Drop for Borrowed<B> {
 /// It is unsafe to expand: the addresses, `slots` times the geometry's stride from `lowest` on (rounded up to where an arena may begin), must
 /// be nobody else's, and the other conditions of [`Stacks::new`] must hold.
 ///
-/// ```ignore
-/// // SAFETY: (1) nothing else is mapped from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` does it.
+/// ```
+/// # use kstack::{Backing, Stacks, addr::{Addr, AddrRange}, cache::CpuCache, pool::Exhausted};
+/// # struct Pages;
+/// # // SAFETY: (1) it is never asked here.
+/// # unsafe impl Backing for Pages {
+/// #     fn map_page(&self, _: Addr) -> Result<(), Exhausted> { Err(Exhausted::Frame) }
+/// #     fn unmap_pages(&self, _: AddrRange) {}
+/// #     fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R { body() }
+/// #     fn with_cache<R>(&self, _: impl FnOnce(&mut CpuCache) -> R) -> R { unimplemented!() }
+/// # }
+/// // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` sees to it.
 /// static STACKS: Stacks<Pages> =
 ///     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 512) };
+/// assert_eq!(STACKS.census().free, 512);
 /// ```
 #[macro_export]
 macro_rules! stacks {

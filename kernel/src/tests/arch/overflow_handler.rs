@@ -1,27 +1,25 @@
 //! The handler of overflows, where it runs on an overflow stack that software has to find: what becomes of one that fails each time.
 
+use crate::hooks;
 use crate::provoke::{self, How};
 use crate::tests::support::{on_cpu, until};
 use crate::tests::{Outcome, check};
-use crate::{hooks, sched, time};
 use alloc::format;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack::hooks::Hooks;
 use machine::arch::cpu;
 use machine::cpus;
+use threads::{sched, time};
 
 /// A handler that overflows each time: it is begun as often as the architecture says, then the CPU is parked, and the others go on.
 /// Takes a CPU out of the machine: not the first one, which keeps the time.
 pub(super) fn check_that_its_cpu_is_parked(after: usize) -> Outcome {
     static BEGUN: AtomicUsize = AtomicUsize::new(0);
-    static HOOKS: Hooks = Hooks {
-        context: || {
-            BEGUN.fetch_add(1, Ordering::Relaxed);
-            provoke::overflow_here(How::Recursion);
-            (hooks::HOOKS.context)()
-        },
-        ..hooks::HOOKS
-    };
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        BEGUN.fetch_add(1, Ordering::Relaxed);
+        provoke::overflow_here(How::Recursion);
+        (hooks::HOOKS.context)()
+    });
     fn doomed(_: usize) {
         loop {
             cpu::without_interrupts(|| {

@@ -403,10 +403,13 @@ pub(super) extern "C" fn first_return() {
         "msr daifclr, #{all_but_fiq}",
         "mov x0, x20",
         "blr x19",
+        "mov x0, sp",
+        "bl {after_function}",
         "2:",
         "b {way_back_to_user}",
         all_but_fiq = const DEBUG_AND_SERROR | INTERRUPTS,
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back_to_user = sym way_back_to_user,
     )
 }

@@ -356,11 +356,14 @@ pub(super) extern "C" fn first_return() {
         // In place of the argument before.
         "mov [esp], edi",
         "call ebx",
+        "mov [esp], esi",
+        "call {after_function}",
         "2:",
         "mov esp, esi",
         "jmp {way_back}",
         word = const WORD,
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }
@@ -516,6 +519,11 @@ const fn first_instruction(vector: u8, plain: extern "C" fn()) -> extern "C" fn(
         SYSCALL_VECTOR => int80,
         _ => nmi::own_stub(vector, plain),
     }
+}
+
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. A double fault's is a task gate.
+pub fn vector(number: u8) -> Addr {
+    Addr::new(VECTORS[usize::from(number)] as usize)
 }
 
 /// The first instruction of every vector.

@@ -19,6 +19,8 @@
 //!   address of the saved registers *plus one*; the set bit tells the unwinder that this is no frame record.
 //! * gp: nothing in the kernel; the program's is saved and comes back.
 
+#[cfg(feature = "entry")]
+pub mod bring_up;
 #[cfg(feature = "switch")]
 pub mod call;
 #[cfg(feature = "entry")]

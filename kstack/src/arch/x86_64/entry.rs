@@ -177,12 +177,21 @@ extern "C" fn way_back() {
         "sub rsp, 8",
         "call {before_user}",
         "add rsp, 8",
+        // An address that is not canonical would fault at iretq (Intel SDM vol. 2, IRET), in the kernel and behind swapgs. With its high
+        // bits set it is one of the upper half, where user mode faults itself. Between, nothing changes: interrupts are off.
+        "mov rax, [rsp + {rip}]",
+        "shr rax, 47",
+        "neg rax",
+        "sbb rax, rax",
+        "shl rax, 47",
+        "or [rsp + {rip}], rax",
         "swapgs",
         "2:",
         restore_to_rdi!(),
         // The error code.
         "add rsp, 8",
         "iretq",
+        rip = const offset_of!(SavedRegs, rip),
         cs = const offset_of!(SavedRegs, cs),
         before_user = sym crate::hooks::before_user,
     )
@@ -204,10 +213,13 @@ pub(super) extern "C" fn first_return() {
         "sti",
         "mov rdi, r12",
         "call rbx",
+        "lea rdi, [rsp + 8]",
+        "call {after_function}",
         "2:",
         "add rsp, 8",
         "jmp {way_back}",
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }
@@ -357,6 +369,12 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     } else {
         super::fault::on_exception(vector as u8, regs);
     }
+}
+
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. On x86_64 the vectors that
+/// `tables::Ist::of_vector` names want the stack that it says.
+pub fn vector(number: u8) -> Addr {
+    Addr::new(VECTORS[usize::from(number)] as usize)
 }
 
 /// The first instruction of every vector.

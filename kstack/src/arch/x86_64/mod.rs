@@ -20,6 +20,8 @@
 //! * RBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
 //!   unwinder that this is no frame record.
 
+#[cfg(feature = "entry")]
+pub mod bring_up;
 #[cfg(feature = "switch")]
 pub mod call;
 #[cfg(feature = "entry")]

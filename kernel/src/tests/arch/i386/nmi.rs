@@ -1,10 +1,7 @@
 //! NMIs, debug exceptions and double faults: what lands where without an interrupt stack table, and that it can happen again.
 
 use super::registers;
-use crate::entry::probes;
 use crate::provoke::{self, How};
-use crate::report::overflow;
-use crate::sched;
 use crate::tests::arch::pc::nmi::{
     COUNT, WRONG, clear, crossings_in_an_nmi, hit_user_mode, see_the_first_of_user_mode,
     send_to_this_cpu,
@@ -16,6 +13,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
+use threads::entry::probes;
+use threads::report::overflow;
+use threads::sched;
 
 pub use crate::tests::arch::pc::nmi::{
     i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
@@ -78,8 +78,8 @@ pub fn i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack() -> Outco
 /// again. Red if it went the way of all exceptions, on the thread's stack.
 pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
     const MACHINE_CHECK: u8 = 18;
-    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks {
-        kernel_exception: |vector, fault, regs| {
+    static HOOKS: kstack::hooks::Hooks =
+        crate::hooks::HOOKS.kernel_exception(|vector, fault, regs| {
             if vector != MACHINE_CHECK {
                 return (crate::hooks::HOOKS.kernel_exception)(vector, fault, regs);
             }
@@ -89,9 +89,7 @@ pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
             let lands = stack_at(frame).is_some_and(|stack| stack.range == mine);
             WRONG.fetch_add(u32::from(!lands), Ordering::Relaxed);
             sched::exit_current()
-        },
-        ..crate::hooks::HOOKS
-    };
+        });
     fn body(_: usize) {
         // SAFETY: (1) the handler is ours, and ends this thread.
         unsafe { core::arch::asm!("int {}", const MACHINE_CHECK) };

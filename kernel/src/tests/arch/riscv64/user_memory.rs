@@ -2,7 +2,6 @@
 //! and reads or writes one only with `sstatus.SUM` set.
 
 use crate::hooks;
-use crate::sched;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
@@ -14,6 +13,7 @@ use machine::arch::cpu;
 use machine::arch::paging::{Access, UserTables};
 use machine::arch::regs::SavedRegs;
 use machine::memory::frames;
+use threads::sched;
 
 const PAGE: u64 = 0x40_0000;
 const FETCH_PAGE_FAULT: u64 = 12;
@@ -54,7 +54,7 @@ extern "C" fn go_to(_address: u64) {
 /// A page of user memory that a program may read, write and execute, in the tables that are loaded. Red if the CPU lets the kernel
 /// in: SUM set, or the page not marked as a program's.
 pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> Outcome {
-    static HOOKS: Hooks = Hooks { kernel_exception: note, ..hooks::HOOKS };
+    static HOOKS: Hooks = hooks::HOOKS.kernel_exception(note);
     let frame = frames::alloc_zeroed().ok_or("no frame")?;
     let mut tables = UserTables::new().ok_or("no tables")?;
     let mapped = tables.map(PAGE, frame, Access { write: true, exec: true });

@@ -1,0 +1,173 @@
+//! How a thread comes to be: kernel threads, threads of programs, and the CPUs' idle threads.
+
+use super::owner::Owned;
+use super::run_queue::push_ready;
+use super::switch::current;
+use super::tasks::TASKS;
+use super::thread::{self, Name, State, Thread, remember};
+use crate::stacks::{self, OwnedStack, StackError};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::first_frame::{self, Start};
+use machine::arch::fpu::FpuState;
+use machine::arch::regs::SavedRegs;
+use machine::arch::{cpu, paging, user};
+use machine::cpus::{self, Cpu};
+use machine::memory::fallible::{self, NoMemory};
+
+/// Why a thread could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpawnError {
+    /// No stack for it.
+    Stack(StackError),
+    /// No memory for its structure.
+    NoTask,
+}
+
+impl From<NoMemory> for SpawnError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoTask
+    }
+}
+
+/// Starts a kernel thread.
+pub fn spawn_kernel(
+    name: &str,
+    function: fn(usize),
+    argument: usize,
+) -> Result<Arc<Thread>, SpawnError> {
+    // Two words for the first function, on the heap until it has read them.
+    let work = fallible::boxed((function, argument))?;
+    let start = Start::Kernel { function: kernel_thread, argument: Box::into_raw(work) as usize };
+    create(name, None, start).inspect_err(|_| {
+        if let Start::Kernel { argument, .. } = start {
+            // SAFETY: (1) made by `into_raw` above, and no thread took it.
+            drop(unsafe { Box::from_raw(argument as *mut (fn(usize), usize)) });
+        }
+    })
+}
+
+/// Makes a thread of a program in user mode, with these registers, this name and this number. [`start`] lets it run.
+pub fn spawn_user(
+    owner: Owned,
+    name: Name,
+    regs: &SavedRegs,
+    id: u64,
+) -> Result<Arc<Thread>, SpawnError> {
+    let fpu = match current().fpu() {
+        Some(parent) => {
+            user::save_tls(&current().user_tls);
+            fallible::boxed(parent.fork())?
+        }
+        None => fresh_registers()?,
+    };
+    let tls = current().user_tls.load(Ordering::Relaxed);
+    let thread = create_numbered(id, name, Some((owner, fpu)), Start::User(regs))?;
+    thread.user_tls.store(tls, Ordering::Relaxed);
+    Ok(thread)
+}
+
+/// The floating point that a program starts with.
+pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
+    fallible::boxed(FpuState::new())
+}
+
+/// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
+pub fn start_afresh(fresh: Box<FpuState>) {
+    let me = current();
+    // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
+    // thread register would come back over the zero, on machines where programs write it themselves.
+    cpu::without_interrupts(|| {
+        me.user_tls.store(0, Ordering::Relaxed);
+        fresh.load();
+        user::load_tls(&me.user_tls);
+    });
+}
+
+/// Lets a thread of [`spawn_user`] run: its creator may still set it up before.
+pub fn start(thread: &Arc<Thread>) {
+    push_ready(thread.clone());
+}
+
+fn create(
+    name: &str,
+    program: Option<(Owned, Box<FpuState>)>,
+    start: Start<'_>,
+) -> Result<Arc<Thread>, SpawnError> {
+    let thread = create_unstarted(name, program, start)?;
+    push_ready(thread.clone());
+    Ok(thread)
+}
+
+/// Makes a thread, which runs after [`start`].
+pub fn create_unstarted(
+    name: &str,
+    program: Option<(Owned, Box<FpuState>)>,
+    start: Start<'_>,
+) -> Result<Arc<Thread>, SpawnError> {
+    create_numbered(thread::next_id(), Name::new(name), program, start)
+}
+
+/// The one way a thread comes to be: fork, vfork, clone and kernel threads.
+fn create_numbered(
+    id: u64,
+    name: Name,
+    program: Option<(Owned, Box<FpuState>)>,
+    start: Start<'_>,
+) -> Result<Arc<Thread>, SpawnError> {
+    let stack = stacks::acquire_thread(id).map_err(SpawnError::Stack)?;
+    if !TASKS.reserve() {
+        return Err(SpawnError::NoTask);
+    }
+    let range = stack.range();
+    let sp = cpu::without_interrupts(|| {
+        stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
+        // SAFETY: (1) the stack was just given out to us.
+        let sp = unsafe { first_frame::build(range, start) };
+        // The thread may never run, and its stack be given back on another CPU.
+        paging::settle_dirty();
+        sp
+    });
+    // CANNOT FAIL: its block is reserved.
+    let thread = Arc::new(Thread::new(id, name, stack, program, State::Ready));
+    thread.saved_sp.store(sp, Ordering::Relaxed);
+    remember(&thread)?;
+    CREATED.fetch_add(1, Ordering::Relaxed);
+    Ok(thread)
+}
+
+static CREATED: AtomicU32 = AtomicU32::new(0);
+
+/// How many threads were made so far by [`create_unstarted`]: all but the idle ones.
+pub fn created_count() -> u32 {
+    CREATED.load(Ordering::Relaxed)
+}
+
+/// What every kernel thread runs first.
+extern "C" fn kernel_thread(work: usize) {
+    // SAFETY: (1) made by `into_raw` in `spawn_kernel`, for this thread alone.
+    let (function, argument) = *unsafe { Box::from_raw(work as *mut (fn(usize), usize)) };
+    // When it returns, the library calls `exit_current`, by `Hooks::thread_returned`.
+    function(argument);
+}
+
+/// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is the one it runs on.
+pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
+    let id = thread::next_id();
+    let name = Name::new("idle");
+    assert!(TASKS.reserve(), "memory for a CPU's idle thread");
+    // CANNOT FAIL: its block is reserved.
+    let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
+    thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
+    cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
+    remember(&thread).expect("memory at boot");
+    let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+    let word = Arc::into_raw(thread.clone()) as usize;
+    // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is the one it runs on; (3) a reference
+    // that is never dropped, as `current` wants it.
+    unsafe { cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
+    // The idle reference lives as long as the CPU.
+    core::mem::forget(thread.clone());
+    thread
+}
