@@ -173,6 +173,11 @@ impl Example {
     }
 }
 
+/// Every example's folder.
+pub(crate) fn folders() -> impl Iterator<Item = PathBuf> {
+    EXAMPLES.iter().map(Example::folder)
+}
+
 /// Packs the library as it would be published, and unpacks it where the examples look for it.
 pub(crate) fn package() -> Result<()> {
     let output = workspace::output()?;
@@ -220,11 +225,14 @@ pub(crate) fn run(example: &'static Example) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a test does.
+type Check<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
+
 /// Tests of the examples that run at `place`: each builds from the packages, says what is expected, and has no more glue than it may.
 pub(crate) fn test(place: Place, ready: Option<&Ready>, filter: Option<&str>) -> Vec<Verdict> {
     let chosen =
         |name: &str| filter.is_none_or(|filter| filter.split(',').any(|part| name.contains(part)));
-    let mut tests: Vec<(String, Box<dyn FnOnce() -> Result<()> + '_>)> = Vec::new();
+    let mut tests: Vec<(String, Check<'_>)> = Vec::new();
     for example in EXAMPLES.iter().filter(|example| example.place == place) {
         let limit = example.most_glue;
         let name = example.test(&format!("has_at_most_{limit}_lines_of_glue"));
@@ -240,7 +248,7 @@ pub(crate) fn test(place: Place, ready: Option<&Ready>, filter: Option<&str>) ->
     }
     eprintln!("Examples");
     let packed = package();
-    let verdict = |(name, test): (String, Box<dyn FnOnce() -> Result<()> + '_>)| {
+    let verdict = |(name, test): (String, Check<'_>)| {
         let result = match &packed {
             Ok(()) => test(),
             Err(error) => Err(anyhow::anyhow!("the library cannot be packed: {error:#}")),
