@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Control};
 use crate::emulated::Verdict;
 use crate::progress::{self, Activity};
 use crate::setup::{self, Ready};
@@ -71,6 +71,13 @@ const EXAMPLES: &[Example] = &[
         ids: "",
         most_glue: 60,
         programs: &["guest-riscv64", "before"],
+    },
+    Example {
+        name: "guest-arm64",
+        place: Place::Emulated(Arch::Arm64),
+        ids: "",
+        most_glue: 60,
+        programs: &["guest-arm64"],
     },
     Example {
         name: "pool-only",
@@ -157,6 +164,10 @@ impl Example {
     fn command(&self, program: &Path) -> Result<Command> {
         let Place::Emulated(arch) = self.place else { return Ok(Command::new(program)) };
         let mut command = qemu::tied(&setup::emulator(arch)?);
+        if arch.description().control == Control::Semihosting {
+            // How such a machine ends with a status.
+            command.args(["-semihosting-config", "enable=on,target=native"]);
+        }
         command
             .args(arch.board().arguments)
             .args(["-display", "none", "-nodefaults", "-no-reboot", "-m", "256M"])
