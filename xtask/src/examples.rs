@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Control};
 use crate::emulated::Verdict;
 use crate::progress::{self, Activity};
 use crate::setup::{self, Ready};
@@ -71,6 +71,13 @@ const EXAMPLES: &[Example] = &[
         ids: "",
         most_glue: 60,
         programs: &["guest-riscv64", "before"],
+    },
+    Example {
+        name: "guest-arm64",
+        place: Place::Emulated(Arch::Arm64),
+        ids: "",
+        most_glue: 60,
+        programs: &["guest-arm64"],
     },
     Example {
         name: "pool-only",
@@ -157,6 +164,10 @@ impl Example {
     fn command(&self, program: &Path) -> Result<Command> {
         let Place::Emulated(arch) = self.place else { return Ok(Command::new(program)) };
         let mut command = qemu::tied(&setup::emulator(arch)?);
+        if arch.description().control == Control::Semihosting {
+            // How such a machine ends with a status.
+            command.args(["-semihosting-config", "enable=on,target=native"]);
+        }
         command
             .args(arch.board().arguments)
             .args(["-display", "none", "-nodefaults", "-no-reboot", "-m", "256M"])
@@ -171,6 +182,11 @@ impl Example {
             Place::Emulated(_) => SUCCESS,
         }
     }
+}
+
+/// Every example's folder.
+pub(crate) fn folders() -> impl Iterator<Item = PathBuf> {
+    EXAMPLES.iter().map(Example::folder)
 }
 
 /// Packs the library as it would be published, and unpacks it where the examples look for it.
@@ -220,11 +236,14 @@ pub(crate) fn run(example: &'static Example) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a test does.
+type Check<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
+
 /// Tests of the examples that run at `place`: each builds from the packages, says what is expected, and has no more glue than it may.
 pub(crate) fn test(place: Place, ready: Option<&Ready>, filter: Option<&str>) -> Vec<Verdict> {
     let chosen =
         |name: &str| filter.is_none_or(|filter| filter.split(',').any(|part| name.contains(part)));
-    let mut tests: Vec<(String, Box<dyn FnOnce() -> Result<()> + '_>)> = Vec::new();
+    let mut tests: Vec<(String, Check<'_>)> = Vec::new();
     for example in EXAMPLES.iter().filter(|example| example.place == place) {
         let limit = example.most_glue;
         let name = example.test(&format!("has_at_most_{limit}_lines_of_glue"));
@@ -240,7 +259,7 @@ pub(crate) fn test(place: Place, ready: Option<&Ready>, filter: Option<&str>) ->
     }
     eprintln!("Examples");
     let packed = package();
-    let verdict = |(name, test): (String, Box<dyn FnOnce() -> Result<()> + '_>)| {
+    let verdict = |(name, test): (String, Check<'_>)| {
         let result = match &packed {
             Ok(()) => test(),
             Err(error) => Err(anyhow::anyhow!("the library cannot be packed: {error:#}")),

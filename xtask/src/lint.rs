@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::host_tests::cargo;
-use crate::{bochs, kernel, progress, setup, tidy, user, workspace};
+use crate::{bochs, examples, kernel, progress, setup, tidy, user, workspace};
 
 /// `cargo xtask lint`
 pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
@@ -23,6 +23,10 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     };
 
     check("rustfmt", cargo("fmt").args(["--all", "--", "--check"]));
+    for folder in examples::folders() {
+        let name = format!("rustfmt in {}", workspace::shown(&folder));
+        check(&name, cargo("fmt").args(["--", "--check"]).current_dir(folder));
+    }
     check(
         "clippy on the host",
         cargo("clippy").args(["--all-targets", "--quiet"]).args(["--", "-D", "warnings"]),
