@@ -1,37 +1,37 @@
 //! The kernel's answers to the library's hooks, and the table of entries it can print.
 
-use kstack::hooks::Hooks;
+use kstack::hooks::{self, Hooks};
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
 use machine::arch::exceptions::{self, UserFault};
 use machine::arch::regs::SavedRegs;
-use machine::arch::{cpu, cpu_tables, entries, irqchip, power};
+use machine::arch::{cpu, entries, irqchip, power};
 use machine::{cpus, halt, memory};
 use threads::entry::{interrupts, probes, softirq};
 use threads::report::{overflow, symbols};
 use threads::sched;
 
 /// The table.
-pub static HOOKS: Hooks = Hooks {
-    interrupt: interrupts::on_interrupt,
-    in_service: irqchip::in_service,
-    softirqs: softirq::run,
-    preempt: sched::preempt,
-    syscall: linux::syscall::dispatch,
-    before_user,
-    user_exception,
-    kernel_exception,
-    after_switch: sched::after_switch,
-    nmi: interrupts::on_nmi,
-    debug: probes::on_debug,
-    code: symbols::code_at,
-    context,
-    end_thread: overflow::end_thread,
-    stop: overflow::stop,
-};
+pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
+    .interrupt(interrupts::on_interrupt)
+    .in_service(irqchip::in_service)
+    .softirqs(softirq::run)
+    .preempt(sched::preempt)
+    .syscall(linux::syscall::dispatch)
+    .before_user(before_user)
+    .user_exception(user_exception)
+    .kernel_exception(kernel_exception)
+    .after_switch(sched::after_switch)
+    .thread_returned(sched::exit_current)
+    .nmi(interrupts::on_nmi)
+    .debug(probes::on_debug)
+    .code(symbols::code_at)
+    .context(context)
+    .end_thread(overflow::end_thread)
+    .stop(overflow::stop);
 
 /// Right before user mode, interrupts off: does somebody else deserve the CPU, is the thread to die?
-fn before_user(regs: &mut SavedRegs) {
+pub fn before_user(regs: &mut SavedRegs) {
     let cpu = cpus::this();
     if cpu.local.preemption_is_asked() {
         sched::preempt();
@@ -63,24 +63,9 @@ fn kernel_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     power::end(power::End::Panic)
 }
 
-/// What the verdict on a fault needs to know of this CPU.
+/// What the verdict on a fault needs to know of this CPU: what the library knows, and where this kernel's half begins.
 fn context() -> Context {
-    let cpu = cpus::this();
-    let irq = cpu.local.irq.snapshot();
-    let idle = cpu.idle.load(core::sync::atomic::Ordering::Relaxed);
-    let thread = sched::current();
-    Context {
-        // The idle thread cannot be ended.
-        thread: if core::ptr::from_ref(thread) as usize == idle { 0 } else { thread.id() },
-        spinning_locks: cpu.spinning(),
-        in_interrupt: irq.hardirq_depth() > 0,
-        in_softirq: irq.in_softirq(),
-        in_nmi: cpu_tables::in_nmi(cpu),
-        bottom_halves_disabled: irq.bottom_halves_are_disabled(),
-        // The library knows it of the fault itself.
-        interrupts_off: false,
-        kernel_lowest: Addr::new(memory::LOWEST as usize),
-    }
+    Context { kernel_lowest: Addr::new(memory::LOWEST as usize), ..hooks::running_context() }
 }
 
 /// The table of entries on this machine; `i10_` tests compare it with what the CPU does.

@@ -14,6 +14,8 @@
 
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::geometry::Geometry;
+use crate::sentences::sentences;
+use core::fmt;
 
 /// The number of a slot in its arena.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -84,6 +86,17 @@ pub enum ArenaError {
     MisalignedBody,
     /// It would reach past the end of the address space, or has no slot.
     BadSize,
+}
+
+sentences!(ArenaError {
+    MisalignedBody => "the first body of the arena is not aligned as its geometry demands",
+    BadSize => "the arena has no slot, or reaches past the end of the address space",
+});
+
+impl fmt::Display for SlotIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Arena {

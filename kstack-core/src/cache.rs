@@ -43,6 +43,7 @@ pub enum Put {
 
 /// What happened on this CPU so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct CacheStats {
     /// Stacks given from the cache, without a lock.
     pub hits: u64,

@@ -148,7 +148,7 @@ impl Depot {
     }
 
     /// Ends a period: the target decays by a fifth, grows by what is left of the period's swing, and is at least that swing. Called at a steady rate, say once a second.
-    pub fn end_period(&mut self) {
+    pub(crate) fn end_period(&mut self) {
         let kept = self.target - self.target.div_ceil(5);
         let swing = self.most.abs_diff(self.fewest);
         self.target = kept.saturating_add(self.balance.unsigned_abs()).max(swing);

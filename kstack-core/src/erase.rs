@@ -59,7 +59,7 @@ impl DirtyPages {
     pub const NONE: Self = Self(0);
 
     /// The most pages a body may have.
-    pub const MOST: usize = 32;
+    pub const MAX: usize = 32;
 
     /// The pages whose bits are set.
     #[inline(always)]
@@ -73,15 +73,15 @@ impl DirtyPages {
         self.0
     }
 
-    /// The `pages` top-most pages; [`DirtyPages::MOST`] of them if it is more.
+    /// The `pages` top-most pages; [`DirtyPages::MAX`] of them if it is more.
     #[inline(always)]
     pub const fn topmost(pages: u8) -> Self {
         // Shift in 64 bits: shifting a u32 by 32 would overflow.
-        let pages = if pages as usize > Self::MOST { Self::MOST as u8 } else { pages };
+        let pages = if pages as usize > Self::MAX { Self::MAX as u8 } else { pages };
         Self(((1_u64 << pages) - 1) as u32)
     }
 
-    /// With one more page, counted from the top. All of them, if it is none of the [`DirtyPages::MOST`] that there can be: what is not
+    /// With one more page, counted from the top. All of them, if it is none of the [`DirtyPages::MAX`] that there can be: what is not
     /// known must be erased.
     #[inline(always)]
     pub const fn with(self, page_from_top: u8) -> Self {
@@ -136,7 +136,7 @@ impl DirtyPages {
             return None;
         }
         let page = ByteSize::new(top.bytes_above(addr).get() - 1).in_pages();
-        if page < Self::MOST { Some(page as u8) } else { None }
+        if page < Self::MAX { Some(page as u8) } else { None }
     }
 }
 

@@ -23,6 +23,7 @@
 //! right below: one bit of SP tells an overflow (arm64, arm32).
 
 use crate::addr::{Addr, ByteSize, PAGE_BYTES};
+use crate::sentences::sentences;
 
 /// The shape that all stacks of one arena share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +48,13 @@ pub enum GeometryError {
     TooLarge,
 }
 
+sentences!(GeometryError {
+    NotWholePages => "a size of the geometry is zero, or not a whole number of pages",
+    BadAlignment => "the alignment of the geometry is not a power of two, or smaller than the body",
+    StrideNotAligned => "guards and body together are not a multiple of the alignment",
+    TooLarge => "guards and body together are more than there are addresses",
+});
+
 impl Geometry {
     /// x86_64: 16 KiB, aligned to their size.
     pub const X86_64: Self = Self::checked(16, 12, 4, 16);
@@ -59,6 +67,19 @@ impl Geometry {
     /// riscv64: 16 KiB, aligned to their size: the entry compares SP with the bounds of the stacks that it may be on. The compiler
     /// has no stack probes there, so the guard is as wide as any frame may be.
     pub const RISCV64: Self = Self::checked(16, 44, 4, 16);
+
+    /// The shape of thread stacks on the target that this is compiled for. A target without stacks of its own kind has those of x86_64.
+    pub const TARGET: Self = if cfg!(target_arch = "aarch64") {
+        Self::ARM64
+    } else if cfg!(target_arch = "riscv64") {
+        Self::RISCV64
+    } else if cfg!(target_arch = "x86") {
+        Self::I386
+    } else if cfg!(target_arch = "arm") {
+        Self::ARM32
+    } else {
+        Self::X86_64
+    };
 
     const fn checked(
         body_kib: usize,

@@ -27,7 +27,7 @@ pub enum RunOn {
 }
 
 /// Rounds of softirqs in a row; what is pending after them waits for the next interrupt (or a thread).
-pub const MOST_ROUNDS: u32 = 10;
+pub const MAX_ROUNDS: u32 = 10;
 
 /// One CPU's state. Changed by that CPU only, with interrupts off.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -85,7 +85,7 @@ impl IrqState {
     /// The next softirqs to run, as a bit mask; `None`: done for now.
     #[inline(always)]
     pub fn next_softirqs(&mut self) -> Option<u32> {
-        if self.pending == 0 || self.rounds == MOST_ROUNDS {
+        if self.pending == 0 || self.rounds == MAX_ROUNDS {
             self.in_softirq = false;
             return None;
         }
@@ -386,7 +386,7 @@ mod tests {
         state.on_interrupt(true);
         state.raise(0);
         assert!(state.on_handler_done());
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             assert!(state.next_softirqs().is_some());
             state.raise(0);
         }

@@ -19,6 +19,8 @@ mod models;
 #[cfg(doctest)]
 pub mod misuse;
 
+mod sentences;
+
 pub mod addr;
 pub mod arena;
 pub mod geometry;
@@ -34,7 +36,6 @@ pub mod pool;
 pub mod prologue;
 pub mod record;
 
-pub mod exec;
 pub mod irq;
 pub mod nmi;
 pub mod stacks;

@@ -33,6 +33,7 @@
 //!
 //! Neighbours: [`crate::record`] holds one [`Life`] per slot, [`crate::pool`] acts on the answers.
 
+use core::fmt;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(loom)]
@@ -54,6 +55,12 @@ const PHASE_USED: usize = 2 << PHASE_SHIFT;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct Generation(usize);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Generation {
     /// The number, for messages.

@@ -5,8 +5,8 @@
 /// A stack is released once.
 ///
 /// ```compile_fail,E0382
-/// use kstack_core::{cache::CpuCache, pool::{Backing, LiveStack, Lock, Pool}};
-/// fn twice(pool: &Pool, stack: LiveStack, cache: &mut CpuCache, shared: &impl Lock, backing: &mut impl Backing) {
+/// use kstack_core::{cache::CpuCache, pool::{Pages, LiveStack, Lock, Pool}};
+/// fn twice(pool: &Pool, stack: LiveStack, cache: &mut CpuCache, shared: &impl Lock, backing: &mut impl Pages) {
 ///     pool.release(stack, cache, shared, backing);
 ///     pool.release(stack, cache, shared, backing);
 /// }
@@ -16,8 +16,8 @@ pub fn l2_a_stack_is_not_released_twice() {}
 /// Its name, which everybody may have, releases nothing.
 ///
 /// ```compile_fail,E0308
-/// use kstack_core::{cache::CpuCache, pool::{Backing, Lock, Pool, StackRef}};
-/// fn by_name(pool: &Pool, stack: StackRef, cache: &mut CpuCache, shared: &impl Lock, backing: &mut impl Backing) {
+/// use kstack_core::{cache::CpuCache, pool::{Pages, Lock, Pool, StackRef}};
+/// fn by_name(pool: &Pool, stack: StackRef, cache: &mut CpuCache, shared: &impl Lock, backing: &mut impl Pages) {
 ///     pool.release(stack, cache, shared, backing);
 /// }
 /// ```
@@ -44,8 +44,8 @@ pub fn l2_the_right_to_a_stack_is_not_made() {}
 /// A borrow ends once.
 ///
 /// ```compile_fail,E0382
-/// use kstack_core::{cache::CpuCache, pool::{Backing, BorrowedStack, Lock, Pool}};
-/// fn twice(pool: &Pool, stack: BorrowedStack, cache: &mut CpuCache, shared: &impl Lock, backing: &mut impl Backing) {
+/// use kstack_core::{cache::CpuCache, pool::{Pages, BorrowedStack, Lock, Pool}};
+/// fn twice(pool: &Pool, stack: BorrowedStack, cache: &mut CpuCache, shared: &impl Lock, backing: &mut impl Pages) {
 ///     pool.give_back(stack, cache, shared, backing);
 ///     pool.give_back(stack, cache, shared, backing);
 /// }

@@ -1,7 +1,7 @@
 //! From birth to death of a stack: who gets it, what it costs, where it goes.
 //!
 //! All decisions are here; what needs a privilege (mapping a page, reading a dirty bit, erasing) is asked of a
-//! [`Backing`], so that the same code runs in the kernel and, over a mock, on the host.
+//! [`Pages`], so that the same code runs in the kernel and, over a mock, on the host.
 //!
 //! ```text
 //!             acquire                                               release
@@ -33,13 +33,14 @@ use crate::arena::{Arena, SlotIndex};
 use crate::cache::{CpuCache, Put};
 use crate::depot::{Depot, FreeSlots, SlotList};
 use crate::erase::{DirtyPages, ErasePolicy};
-use crate::kind::StackKind;
-use crate::lifetime::{Borrow, Generation, LifeState, Released};
-use crate::record::{AccountId, OwnerId, SlotRecord};
+use crate::lifetime::{Generation, LifeState, Released};
+use crate::record::{OwnerId, SlotRecord};
 
-mod backing;
+mod handles;
+mod pages;
 
-pub use backing::{AcquireError, Backing, Exhausted, OverLimit, PoolError};
+pub use handles::{BorrowedStack, Census, LiveStack, ReleaseOutcome, Request, StackRef};
+pub use pages::{AcquireError, Exhausted, OverLimit, Pages, PoolError};
 
 /// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a [`PoolShared`], which must be
 /// usable with interrupts off.
@@ -67,11 +68,11 @@ impl CpuLocal for CpuCache {
 #[derive(Debug)]
 pub struct PoolShared {
     /// Parked stacks for any CPU.
-    pub depot: Depot,
+    pub(crate) depot: Depot,
     /// Slots in which nothing is mapped.
-    pub free: FreeSlots,
+    pub(crate) free: FreeSlots,
     /// Stacks of other sizes, to be unmapped by the next [`Pool::shrink`].
-    pub to_unmap: SlotList,
+    pub(crate) to_unmap: SlotList,
 }
 
 impl PoolShared {
@@ -93,107 +94,25 @@ impl PoolShared {
         }
     }
 
+    /// The parked stacks.
+    pub const fn depot(&self) -> &Depot {
+        &self.depot
+    }
+
+    /// The slots in which nothing is mapped.
+    pub const fn free(&self) -> &FreeSlots {
+        &self.free
+    }
+
+    /// Ends a period of the depot; see [`crate::depot`]. Called at a steady rate, say once a second.
+    pub fn end_period(&mut self) {
+        self.depot.end_period();
+    }
+
     /// How many stacks [`Pool::shrink`] would unmap now.
     pub const fn excess(&self) -> u32 {
         self.depot.excess() + self.to_unmap.count()
     }
-}
-
-/// What stack is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
-    /// What for.
-    pub kind: StackKind,
-    /// For which thread.
-    pub owner: OwnerId,
-    /// The CPU it belongs to, or where the thread will start.
-    pub cpu: CpuId,
-    /// Who is charged.
-    pub account: AccountId,
-    /// How many pages; `None` for the whole body. Only whole bodies are cached.
-    pub pages: Option<u8>,
-}
-
-/// What became of a stack somebody let go of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
-    /// Somebody still borrows it; the last one takes it back.
-    StillBorrowed,
-    /// In this CPU's cache.
-    Cached,
-    /// In this CPU's cache, half of which went to the depot; `excess` stacks there wait for [`Pool::shrink`].
-    Flushed {
-        /// How many stacks wait to be unmapped.
-        excess: u32,
-    },
-    /// Of another size: waits for [`Pool::shrink`].
-    ToUnmap,
-}
-
-/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`]), not to keep it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StackRef {
-    /// The slot.
-    pub slot: SlotIndex,
-    /// The life.
-    pub generation: Generation,
-}
-
-/// A stack in use: the right to run on it, which only [`Pool::acquire`] gives and which ends with [`Pool::release`]. It cannot be copied, so
-/// a stack is not let go of twice.
-#[derive(PartialEq, Eq, Debug)]
-#[must_use = "a stack that is not released is lost"]
-pub struct LiveStack(StackRef);
-
-impl LiveStack {
-    /// Which stack it is, for those who only ask for it.
-    #[inline(always)]
-    pub const fn as_ref(&self) -> StackRef {
-        self.0
-    }
-
-    /// The slot.
-    #[inline(always)]
-    pub const fn slot(&self) -> SlotIndex {
-        self.0.slot
-    }
-}
-
-/// A stack kept alive by a reader; ends with [`Pool::give_back`].
-#[derive(PartialEq, Eq, Debug)]
-#[must_use = "a borrow that is not given back leaks the stack"]
-pub struct BorrowedStack {
-    slot: SlotIndex,
-    borrow: Borrow,
-}
-
-impl BorrowedStack {
-    /// Which slot.
-    pub const fn slot(&self) -> SlotIndex {
-        self.slot
-    }
-
-    /// Which life of it.
-    pub const fn generation(&self) -> Generation {
-        self.borrow.generation()
-    }
-}
-
-/// How many slots are where, and how many pages that is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Census {
-    /// Slots without a mapping.
-    pub free: u32,
-    /// Stacks in a cache, in the depot or about to be unmapped.
-    pub parked: u32,
-    /// Stacks with an owner.
-    pub live: u32,
-    /// Stacks kept by a borrower, or being cleaned.
-    pub ending: u32,
-    /// Pages mapped, all in all.
-    pub mapped_pages: u64,
-    /// Pages mapped for stacks that are live or ending: what a system total reports.
-    pub used_pages: u64,
 }
 
 /// The stacks of one arena.
@@ -217,16 +136,27 @@ impl<'r> Pool<'r> {
         records: &'r mut [SlotRecord],
         policy: ErasePolicy,
     ) -> Result<(Self, PoolShared), PoolError> {
+        // Whatever they were used for before: a record that says "live" would keep its slot from everybody.
+        records.fill_with(SlotRecord::new);
+        Self::over_new(arena, records, policy)
+    }
+
+    /// The same over records that are new and that no other pool has: for a static, whose records cannot be borrowed mutably. What
+    /// `kstack::stacks!` is made of; [`Pool::new`] sees to both conditions by itself.
+    #[doc(hidden)]
+    pub const fn over_new(
+        arena: Arena,
+        records: &'r [SlotRecord],
+        policy: ErasePolicy,
+    ) -> Result<(Self, PoolShared), PoolError> {
         if records.len() != arena.slots() as usize {
             return Err(PoolError::RecordsMismatch);
         }
         let pages = arena.geometry().body().in_pages();
-        if pages > DirtyPages::MOST {
+        if pages > DirtyPages::MAX {
             return Err(PoolError::BodyTooLarge);
         }
         let body_pages = pages as u8;
-        // Whatever they were used for before: a record that says "live" would keep its slot from everybody.
-        records.fill_with(SlotRecord::new);
         let pool = Self {
             arena,
             records,
@@ -286,7 +216,7 @@ impl<'r> Pool<'r> {
         request: &Request,
         local: &mut impl CpuLocal,
         shared: &impl Lock,
-        backing: &mut impl Backing,
+        backing: &mut impl Pages,
     ) -> Result<LiveStack, AcquireError> {
         let pages = request.pages.unwrap_or(self.body_pages);
         let size = ByteSize::pages(pages as usize);
@@ -315,7 +245,7 @@ impl<'r> Pool<'r> {
         pages: u8,
         local: &mut impl CpuLocal,
         shared: &impl Lock,
-        backing: &mut impl Backing,
+        backing: &mut impl Pages,
     ) -> Result<LiveStack, AcquireError> {
         if pages == self.body_pages {
             let parked = local.with_cache(|cache| self.refill(cache, shared, backing));
@@ -339,7 +269,7 @@ impl<'r> Pool<'r> {
     /// Before `cpu`, on which this runs, switches to the stack or writes into it: drops the TLB entries that could
     /// swallow a dirtying. A load and a test when there is nothing to do. See [`crate::erase`].
     #[inline(always)]
-    pub fn make_coherent(&self, slot: SlotIndex, cpu: CpuId, backing: &mut impl Backing) {
+    pub fn make_coherent(&self, slot: SlotIndex, cpu: CpuId, backing: &mut impl Pages) {
         let record = self.record(slot);
         if record.needs_flush(cpu) {
             backing.flush_local(self.arena.body(slot));
@@ -354,12 +284,12 @@ impl<'r> Pool<'r> {
         stack: LiveStack,
         cache: &mut CpuCache,
         shared: &impl Lock,
-        backing: &mut impl Backing,
-    ) -> Fate {
+        backing: &mut impl Pages,
+    ) -> ReleaseOutcome {
         let slot = stack.slot();
         let record = self.record(slot);
         match record.life().release_owner() {
-            Released::StillBorrowed => Fate::StillBorrowed,
+            Released::StillBorrowed => ReleaseOutcome::StillBorrowed,
             Released::Last => self.recycle(slot, record, cache, shared, backing),
         }
     }
@@ -376,11 +306,11 @@ impl<'r> Pool<'r> {
         borrowed: BorrowedStack,
         cache: &mut CpuCache,
         shared: &impl Lock,
-        backing: &mut impl Backing,
-    ) -> Fate {
+        backing: &mut impl Pages,
+    ) -> ReleaseOutcome {
         let record = self.record(borrowed.slot);
         match record.life().release_borrow(borrowed.borrow) {
-            Released::StillBorrowed => Fate::StillBorrowed,
+            Released::StillBorrowed => ReleaseOutcome::StillBorrowed,
             Released::Last => self.recycle_for_owner(borrowed.slot, cache, shared, backing),
         }
     }
@@ -393,19 +323,19 @@ impl<'r> Pool<'r> {
         slot: SlotIndex,
         cache: &mut CpuCache,
         shared: &impl Lock,
-        backing: &mut impl Backing,
-    ) -> Fate {
+        backing: &mut impl Pages,
+    ) -> ReleaseOutcome {
         self.recycle(slot, self.record(slot), cache, shared, backing)
     }
 
     /// Unmaps up to `most` stacks that are more than enough; says how many. Where waiting is allowed.
-    pub fn shrink(&self, most: u32, shared: &impl Lock, backing: &mut impl Backing) -> u32 {
+    pub fn shrink(&self, most: u32, shared: &impl Lock, backing: &mut impl Pages) -> u32 {
         self.unmap_while(most, shared, backing, |depot| depot.excess() > 0)
     }
 
     /// Unmaps up to `most` stacks of the depot, wanted or not, because memory is short; says how many. Where waiting is
     /// allowed. Stacks in CPU caches stay: drain those first.
-    pub fn reclaim(&self, most: u32, shared: &impl Lock, backing: &mut impl Backing) -> u32 {
+    pub fn reclaim(&self, most: u32, shared: &impl Lock, backing: &mut impl Pages) -> u32 {
         self.unmap_while(most, shared, backing, |_| true)
     }
 
@@ -450,7 +380,7 @@ impl<'r> Pool<'r> {
         &self,
         cache: &mut CpuCache,
         shared: &impl Lock,
-        backing: &mut impl Backing,
+        backing: &mut impl Pages,
     ) -> Option<SlotIndex> {
         let got = shared.with(|shared| cache.refill_from(&mut shared.depot, self.records));
         let first = cache.len() - got;
@@ -463,7 +393,7 @@ impl<'r> Pool<'r> {
     }
 
     /// A free slot with its `pages` top-most pages mapped. On failure all is as before.
-    fn map_anew<B: Backing>(
+    fn map_anew<B: Pages>(
         &self,
         pages: u8,
         shared: &impl Lock,
@@ -501,8 +431,8 @@ impl<'r> Pool<'r> {
         record: &SlotRecord,
         cache: &mut CpuCache,
         shared: &impl Lock,
-        backing: &mut impl Backing,
-    ) -> Fate {
+        backing: &mut impl Pages,
+    ) -> ReleaseOutcome {
         let pages = record.mapped_pages();
         backing.uncharge(record.account(), ByteSize::pages(pages as usize));
         record.set_owner(OwnerId::NONE);
@@ -520,22 +450,27 @@ impl<'r> Pool<'r> {
         record.coherent().reset_to_bit(cache.bit());
         record.life().park();
         match cache.put(slot) {
-            Put::Kept => Fate::Cached,
+            Put::Kept => ReleaseOutcome::Cached,
             Put::Full => self.flush_and_put(slot, cache, shared),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn leave_to_shrink(&self, slot: SlotIndex, shared: &impl Lock) -> Fate {
+    fn leave_to_shrink(&self, slot: SlotIndex, shared: &impl Lock) -> ReleaseOutcome {
         self.record(slot).life().park();
         shared.with(|shared| shared.to_unmap.push(self.records, slot));
-        Fate::ToUnmap
+        ReleaseOutcome::ToUnmap
     }
 
     #[cold]
     #[inline(never)]
-    fn flush_and_put(&self, slot: SlotIndex, cache: &mut CpuCache, shared: &impl Lock) -> Fate {
+    fn flush_and_put(
+        &self,
+        slot: SlotIndex,
+        cache: &mut CpuCache,
+        shared: &impl Lock,
+    ) -> ReleaseOutcome {
         let excess = shared.with(|shared| {
             cache.flush_half_to(&mut shared.depot, self.records);
             shared.excess()
@@ -543,11 +478,11 @@ impl<'r> Pool<'r> {
         cache.stats.flushes += 1;
         let put = cache.put(slot);
         debug_assert!(put == Put::Kept);
-        Fate::Flushed { excess }
+        ReleaseOutcome::Flushed { excess }
     }
 
     /// Unmaps whatever of a slot is mapped and says that it is free.
-    fn unmap(&self, slot: SlotIndex, backing: &mut impl Backing) {
+    fn unmap(&self, slot: SlotIndex, backing: &mut impl Pages) {
         let record = self.record(slot);
         let mapped = record.body_range(&self.arena, slot);
         record.set_mapped_pages(0);
@@ -561,7 +496,7 @@ impl<'r> Pool<'r> {
         &self,
         most: u32,
         shared: &impl Lock,
-        backing: &mut impl Backing,
+        backing: &mut impl Pages,
         wanted: impl Fn(&Depot) -> bool,
     ) -> u32 {
         let mut done = 0;

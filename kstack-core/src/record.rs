@@ -30,6 +30,7 @@
 //! Neighbours: [`crate::lifetime`], [`crate::meter`], [`crate::erase`] (the coherent set), [`crate::depot`] (`next`),
 //! [`crate::pool`] (who fills all this in).
 
+use core::fmt;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
@@ -47,6 +48,12 @@ use crate::stacks::StackId;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct OwnerId(u64);
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl OwnerId {
     /// Nobody.
@@ -70,6 +77,12 @@ impl OwnerId {
 #[repr(transparent)]
 pub struct AccountId(u32);
 
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl AccountId {
     /// The system itself.
     pub const SYSTEM: Self = Self(0);
@@ -88,7 +101,7 @@ impl AccountId {
 }
 
 /// Looks at a record whose life changes meanwhile, before it is given up.
-const MOST_LOOKS: usize = 4;
+const MAX_LOOKS: usize = 4;
 
 /// What is known about one slot.
 #[derive(Debug, Default)]
@@ -108,6 +121,7 @@ pub struct SlotRecord {
 
 /// A record read without a lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Where the slot is in its life.
     pub state: LifeState,
@@ -272,7 +286,7 @@ impl SlotRecord {
     pub fn stack(&self, arena: &Arena, slot: SlotIndex) -> Option<StackId> {
         let mut held = self.held()?;
         // A slot whose life changes under each look is in the hands of others: after a few it has no stack, as far as can be told.
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_LOOKS {
             let kind = self.kind()?;
             let stack = StackId {
                 kind,

@@ -25,15 +25,19 @@
 //! | likewise, and the code does not tell | innermost may be missing |
 //! | went through a function that sets up no frame | frame may be missing |
 
+mod display;
+
+pub use display::{NamedBacktrace, NamedStep};
+
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::kind::StackKind;
 use crate::prologue::FrameState;
 use crate::stacks::{Code, StackId, StackLookup};
 
 /// Frames at most, in one backtrace.
-pub const MOST_FRAMES: usize = 512;
+pub const MAX_FRAMES: usize = 512;
 /// Stacks at most, in one backtrace.
-pub const MOST_STACKS: usize = 8;
+pub const MAX_STACKS: usize = 8;
 const WORD: usize = size_of::<usize>();
 /// A frame record: the previous frame pointer, and above it the return address.
 const RECORD: ByteSize = ByteSize::new(2 * WORD);
@@ -81,6 +85,7 @@ const OUTERMOST_WITHIN: usize = 32 * WORD;
 
 /// Why a backtrace ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum End {
     /// At the outermost frame of a kernel thread, or at the boundary to user mode: every frame is there.
     Reliable,
@@ -143,7 +148,7 @@ pub struct Unwinder<'l, L, R> {
     stack: Option<StackId>,
     /// What is left of that stack: above the frames already seen. Empty whenever something else than a frame comes next.
     rest: AddrRange,
-    left: [AddrRange; MOST_STACKS],
+    left: [AddrRange; MAX_STACKS],
     stacks: usize,
     frames: usize,
     pending: Option<Step>,
@@ -165,7 +170,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             fp,
             stack: None,
             rest: AddrRange::EMPTY,
-            left: [AddrRange::EMPTY; MOST_STACKS],
+            left: [AddrRange::EMPTY; MAX_STACKS],
             stacks: 0,
             frames: 0,
             pending: None,
@@ -209,7 +214,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         if self.left[..self.stacks].contains(&to.range) {
             return Err(End::StackTwice(at));
         }
-        if self.stacks == MOST_STACKS {
+        if self.stacks == MAX_STACKS {
             return Err(End::TooLong);
         }
         self.left[self.stacks] = to.range;
@@ -254,7 +259,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     /// The frame whose record lies in the rest of the stack.
     #[inline(always)]
     fn frame(&mut self, record: Addr) -> Step {
-        if self.frames == MOST_FRAMES {
+        if self.frames == MAX_FRAMES {
             return self.end(End::TooLong);
         }
         self.frames += 1;
@@ -308,7 +313,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
                 Err(why) => return self.end(why),
             }
         }
-        if self.frames == MOST_FRAMES {
+        if self.frames == MAX_FRAMES {
             return self.end(End::TooLong);
         }
         self.frames += 1;

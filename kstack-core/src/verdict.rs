@@ -59,6 +59,7 @@ pub enum Delivery {
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Cause {
     /// The stack grew into its guard.
     GuardHit,
@@ -331,10 +332,49 @@ impl fmt::Display for StackId {
     }
 }
 
-/// The head of the report: everything but the backtrace, whose symbols are the kernel's business.
+/// Everything of a report but the backtrace.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'r>(&'r OverflowReport);
+
+/// A report as text, its backtrace with names of code.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedReport<'r, F> {
+    report: &'r OverflowReport,
+    symbol: F,
+}
+
+impl OverflowReport {
+    /// The report without the backtrace, as text: three lines.
+    pub const fn head(&self) -> Head<'_> {
+        Head(self)
+    }
+
+    /// The report as text; `symbol` names the function in which an address lies.
+    pub fn with_symbols<S: fmt::Display, F: Fn(Addr) -> Option<S>>(
+        &self,
+        symbol: F,
+    ) -> NamedReport<'_, F> {
+        NamedReport { report: self, symbol }
+    }
+}
+
+impl<S: fmt::Display, F: Fn(Addr) -> Option<S>> fmt::Display for NamedReport<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.report.head(), self.report.backtrace.with_symbols(&self.symbol))
+    }
+}
+
+/// The whole report, with addresses instead of names.
 impl fmt::Display for OverflowReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { stack, side, distance, cause, consequence } = self.verdict;
+        write!(f, "{}{}", self.head(), self.backtrace)
+    }
+}
+
+impl fmt::Display for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OverflowReport { verdict, fault, context, .. } = self.0;
+        let Verdict { stack, side, distance, cause, consequence } = *verdict;
         match cause {
             Cause::GuardHit => writeln!(f, "kernel stack overflow: {stack}")?,
             Cause::FrameBeyondGuard if side == Side::Above => {
@@ -351,25 +391,21 @@ impl fmt::Display for OverflowReport {
             distance.get(),
             if distance.get() == 1 { "" } else { "s" },
             side.name(),
-            self.fault.cpu
+            fault.cpu
         )?;
-        writeln!(
-            f,
-            "  address {}  sp {}  pc {}",
-            self.fault.address, self.fault.sp, self.fault.pc
-        )?;
+        writeln!(f, "  address {}  sp {}  pc {}", fault.address, fault.sp, fault.pc)?;
         match consequence {
-            Consequence::EndThread => writeln!(f, "  thread {} is ended", self.context.thread),
+            Consequence::EndThread => writeln!(f, "  thread {} is ended", context.thread),
             Consequence::StopSystem if stack.kind.is_containable() => writeln!(
                 f,
                 "  the system stops: thread {} cannot be abandoned ({} spinning locks{}{}{}{}{})",
-                self.context.thread,
-                self.context.spinning_locks,
-                if self.context.interrupts_off { ", interrupts off" } else { "" },
-                if self.context.bottom_halves_disabled { ", bottom halves disabled" } else { "" },
-                if self.context.in_interrupt { ", in an interrupt" } else { "" },
-                if self.context.in_softirq { ", in a softirq" } else { "" },
-                if self.context.in_nmi { ", in an NMI" } else { "" },
+                context.thread,
+                context.spinning_locks,
+                if context.interrupts_off { ", interrupts off" } else { "" },
+                if context.bottom_halves_disabled { ", bottom halves disabled" } else { "" },
+                if context.in_interrupt { ", in an interrupt" } else { "" },
+                if context.in_softirq { ", in a softirq" } else { "" },
+                if context.in_nmi { ", in an NMI" } else { "" },
             ),
             Consequence::StopSystem => {
                 writeln!(f, "  the system stops: this stack belongs to the CPU")

@@ -1,5 +1,6 @@
 //! Coroutines: functions with a stack of their own that can stop in the middle.
 
+use crate::arch::Message;
 use crate::control::Control;
 use crate::error::{ResumeError, StackError};
 use crate::overflow::{self, Overflow};
@@ -55,14 +56,18 @@ pub enum Movable {}
 
 /// A function with a stack of its own, which runs when it is resumed and waits when it yields.
 ///
-/// `Input` goes in with each [`resume`](Self::resume), `Yield` comes out while it lasts and `Return` at its end. None of them borrows
-/// anything, nor does the body: a coroutine may be forgotten, and threads of a `std::thread::scope` on its stack live on then.
+/// `Input` goes in with each [`resume`](Self::resume), `Yield` comes out while it lasts and
+/// `Return` at its end. None of them borrows anything, nor does the body: a coroutine may be
+/// forgotten, and threads of a `std::thread::scope` on its stack live on then.
 ///
-/// Dropped while it waits, it is unwound: the [`Yielder::suspend`] in which it waits panics (without a message), its destructors run, and its
-/// closure's captures go. Dropped before it was resumed, only the closure is. With `panic = "abort"`, or if it catches that panic and suspends
-/// again, it is leaked instead, with its stack. Forgotten, it is leaked likewise; nothing else happens.
+/// Dropped while it waits, it is unwound: the [`Yielder::suspend`] in which it waits panics
+/// (without a message), its destructors run, and its closure's captures go. Dropped before it was
+/// resumed, only the closure is. With `panic = "abort"`, or if it catches that panic and suspends
+/// again, it is leaked instead, with its stack. Forgotten, it is leaked likewise; nothing else
+/// happens.
 ///
-/// A panic of the body goes through to whoever resumed it, with its payload, and the coroutine has ended.
+/// A panic of the body goes through to whoever resumed it, with its payload, and the coroutine has
+/// ended.
 ///
 /// ```
 /// use kstack_hosted::{Coroutine, Resumed};
@@ -86,13 +91,14 @@ pub struct Coroutine<Input, Yield, Return, Place = Local> {
     control: NonNull<Control>,
     stack: ManuallyDrop<Stack>,
     id: u64,
-    // All are invariant: its frames may hold values of all of them. No thread but this one, unless said otherwise below.
+    // All are invariant: its frames may hold values of all of them. No thread but this one, unless
+    // said otherwise below.
     holds: PhantomData<*mut (Input, Yield, Return)>,
     place: PhantomData<Place>,
 }
 
-// SAFETY: (1) only `movable` makes one, whose caller has promised that all it keeps on its stack may go to another thread; (2) values that go
-// in and out may, too.
+// SAFETY: (1) only `movable` makes one, whose caller has promised that all it keeps on its stack
+// may go to another thread; (2) values that go in and out may, too.
 unsafe impl<Input: Send, Yield: Send, Return: Send> Send
     for Coroutine<Input, Yield, Return, Movable>
 {
@@ -119,15 +125,18 @@ impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Re
 impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Return, Movable> {
     /// A coroutine on a stack of this pool that may be resumed and dropped on any thread.
     ///
-    /// That `body` is [`Send`] is not enough. The compiler knows which values an `async fn` keeps across an `await`; which values a function keeps on
-    /// its stack across a call it does not know.
+    /// That `body` is [`Send`] is not enough. The compiler knows which values an `async fn` keeps
+    /// across an `await`; which values a function keeps on its stack across a call it does not
+    /// know.
     ///
     /// # Safety
     ///
-    /// 1. Whatever is on the coroutine's stack while it waits in [`Yielder::suspend`] may go to another thread: no `Rc`, no
-    ///    guard of a `std::sync::Mutex`, no reference to a thread-local value, in `body` or any function that has called down to `suspend`.
-    /// 2. No function that uses a thread-local value calls `suspend`, itself or through functions that may be inlined into it: the compiler may
-    ///    look up the value's address before, and use it after. Functions that return before the coroutine waits may use what they like.
+    /// 1. Whatever is on the coroutine's stack while it waits in [`Yielder::suspend`] may go to
+    ///    another thread: no `Rc`, no guard of a `std::sync::Mutex`, no reference to a thread-local
+    ///    value, in `body` or any function that has called down to `suspend`.
+    /// 2. No function that uses a thread-local value calls `suspend`, itself or through functions
+    ///    that may be inlined into it: the compiler may look up the value's address before, and use
+    ///    it after. Functions that return before the coroutine waits may use what they like.
     pub unsafe fn movable<F>(pool: StackPool, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&Yielder<Input, Yield>, Input) -> Return + Send + 'static,
@@ -153,8 +162,9 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         let control = Control::below(stack.top());
         let closure = (control as usize - size_of::<F>()) & !(align - 1);
         let sp = closure - arch::FIRST_WORDS * size_of::<usize>();
-        // SAFETY: (1) all three lie in the stack, which is this coroutine's alone: their sizes were compared above; (2) each is aligned: the top
-        // to a page, the block and the closure as their types want, SP to 16.
+        // SAFETY: (1) all three lie in the stack, which is this coroutine's alone: their sizes were
+        // compared above; (2) each is aligned: the top to a page, the block and the closure as
+        // their types want, SP to 16.
         unsafe {
             control.write(Control {
                 parent: null_mut(),
@@ -162,6 +172,8 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
                 id,
                 range: stack.range(),
                 pool: Some(pool),
+                unwinds: false,
+                padding: 0,
                 link: 0,
                 code: arch::first_called(),
             });
@@ -186,18 +198,21 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         }
         let Some(parent) = parent() else { return Err(ResumeError::NoSignalStack) };
         let mut input = ManuallyDrop::new(input);
-        // SAFETY: (1) `first` or `suspend` read the input once.
-        let back = unsafe { self.switch(parent, (&raw mut input).cast()) };
+        // SAFETY: (1) not ended; (2) `first` or `suspend` decode the input once.
+        let back = unsafe { self.switch(parent, arch::encode(&mut input)) };
         if self.sp != 0 {
-            // SAFETY: (1) `suspend` passed a value of its coroutine's type, which lies there until it is resumed, and forgets it.
-            return Ok(Resumed::Yielded(unsafe { back.cast::<Yield>().read() }));
+            // SAFETY: (1) `suspend` passed a value of this type, which lies there until it is
+            // resumed, and forgets it.
+            return Ok(Resumed::Yielded(unsafe { arch::decode(back) }));
         }
         self.last(back)
     }
 
-    /// The end of the last [`Self::resume`]. Out of line, so that the others are short enough for their callers.
+    /// The end of the last [`Self::resume`]. Out of line, so that the others are short enough for
+    /// their callers.
+    #[cold]
     #[inline(never)]
-    fn last(&mut self, back: *mut u8) -> Result<Resumed<Yield, Return>, ResumeError> {
+    fn last(&mut self, back: Message) -> Result<Resumed<Yield, Return>, ResumeError> {
         match self.ended(back) {
             Some(Ok(value)) => Ok(Resumed::Returned(value)),
             Some(Err(panic)) => resume_unwind(panic),
@@ -209,24 +224,34 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
     ///
     /// # Safety
     ///
-    /// 1. It has not ended, and `message` leads to an input that is not used again, or is null.
+    /// 1. It has not ended.
+    /// 2. `message` is an input that is not used again, or the block says that it is to be unwound.
     #[inline(always)]
-    unsafe fn switch(&mut self, parent: *mut Control, message: *mut u8) -> *mut u8 {
+    unsafe fn switch(&mut self, parent: *mut Control, message: Message) -> Message {
         let control = self.control.as_ptr();
-        // SAFETY: (1) the block is there until the coroutine has ended; (2) this coroutine waits, so that nothing else uses its block.
-        unsafe { (*control).parent = parent };
+        // SAFETY: (1) the block is there until the coroutine has ended; (2) this coroutine waits,
+        // so that nothing else uses its block.
+        unsafe {
+            if (*control).parent != parent {
+                (*control).parent = parent;
+            }
+        }
         arch::set_current(control);
-        // SAFETY: (1) `sp` is what the latest switch returned, or what `make` built; (2) the stack is this coroutine's; (3) the caller's promise.
+        // SAFETY: (1) `sp` is what the latest switch returned, or what `make` built; (2) the stack
+        // is this coroutine's; (3) the caller's promise.
         let (back, sp) = unsafe { arch::resume(message, control, self.sp) };
         self.sp = sp;
-        // The same thread: only a coroutine that is the innermost can wait, so `parent` could not go anywhere meanwhile.
+        // The same thread: only a coroutine that is the innermost can wait, so `parent` could not
+        // go anywhere meanwhile.
         arch::set_current(parent);
         back
     }
 
     /// Takes what it ended with and gives its stack back. `None`: it was cut off.
     #[inline]
-    fn ended(&mut self, back: *mut u8) -> Option<Ended<Return>> {
+    fn ended(&mut self, back: Message) -> Option<Ended<Return>> {
+        // SAFETY: (1) an ended coroutine hands back an address, or 0 by the handler of overflows.
+        let back = unsafe { back.assume_init() };
         let ended = (!back.is_null()).then(|| {
             // SAFETY: (1) `first` passed it, and forgets it; (2) its frame is as it was.
             unsafe { back.cast::<Ended<Return>>().read() }
@@ -242,7 +267,8 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         self.sp == 0
     }
 
-    /// Its number, by which reports of overflows name it. No two coroutines of a process have the same.
+    /// Its number, by which reports of overflows name it. No two coroutines of a process have the
+    /// same.
     #[inline]
     pub fn id(&self) -> u64 {
         self.id
@@ -267,12 +293,15 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
             return;
         }
         let Some(parent) = parent() else { return };
-        // SAFETY: (1) it has not ended; null asks it to unwind.
-        let back = unsafe { self.switch(parent, null_mut()) };
+        // SAFETY: (1) it has not ended: the block is there; (2) it is to be unwound.
+        let back = unsafe {
+            (*self.control.as_ptr()).unwinds = true;
+            self.switch(parent, Message::uninit())
+        };
         if self.sp != 0 {
             // It waits again: so be it. What it yielded is of use to nothing.
             // SAFETY: (1) as in `resume`.
-            drop(unsafe { back.cast::<Yield>().read() });
+            drop(unsafe { arch::decode::<Yield>(back) });
             return;
         }
         match self.ended(back) {
@@ -312,24 +341,27 @@ pub struct Yielder<Input, Yield> {
 }
 
 impl<Input, Yield> Yielder<Input, Yield> {
-    /// Hands `value` to the resumer and waits for the next [`Coroutine::resume`]. Returns what that hands in.
+    /// Hands `value` to the resumer and waits for the next [`Coroutine::resume`]. Returns what that
+    /// hands in.
     ///
     /// # Panics
     ///
-    /// When the coroutine is dropped while it waits: so its destructors run. When it is called where another coroutine runs, or none.
+    /// When the coroutine is dropped while it waits: so its destructors run. When it is called
+    /// where another coroutine runs, or none.
     #[inline(always)]
     pub fn suspend(&self, value: Yield) -> Input {
         if arch::current() != self.control {
             not_innermost();
         }
         let mut value = ManuallyDrop::new(value);
-        // SAFETY: (1) compared above; (2) the resumer reads a value of this type, once.
-        let input = unsafe { arch::suspend((&raw mut value).cast(), self.control) };
-        if input.is_null() {
-            resume_unwind(Box::new(Unwinding));
+        // SAFETY: (1) compared above; (2) the resumer decodes a value of this type, once.
+        let input = unsafe { arch::suspend(arch::encode(&mut value), self.control) };
+        // SAFETY: (1) the block is there as long as the coroutine runs.
+        if unsafe { (*self.control).unwinds } {
+            unwind();
         }
         // SAFETY: (1) `resume` passed an input of this type and forgets it.
-        unsafe { input.cast::<Input>().read() }
+        unsafe { arch::decode(input) }
     }
 }
 
@@ -344,6 +376,11 @@ struct Unwinding;
 
 /// What a coroutine ends with.
 type Ended<Return> = Result<Return, Box<dyn Any + Send>>;
+
+#[cold]
+fn unwind() -> ! {
+    resume_unwind(Box::new(Unwinding))
+}
 
 #[cold]
 fn not_innermost() -> ! {
@@ -362,9 +399,9 @@ fn parent() -> Option<*mut Control> {
 /// # Safety
 ///
 /// 1. `closure` and `control` are what `make` wrote, and this is called once.
-/// 2. `input` leads to a value that is not used again, or is null.
+/// 2. `input` is a value that is not used again, or the block says that it is to be unwound.
 unsafe extern "C" fn first<Input, Yield, Return, F>(
-    input: *mut Input,
+    input: Message,
     control: *mut Control,
     closure: *mut F,
 ) -> !
@@ -374,12 +411,13 @@ where
     // SAFETY: (1) the caller's promise.
     let body = unsafe { closure.read() };
     let ended: Ended<Return> = catch_unwind(AssertUnwindSafe(|| {
-        if input.is_null() {
+        // SAFETY: (1) the block is there as long as the coroutine runs.
+        if unsafe { (*control).unwinds } {
             drop(body);
             return Err(Box::new(Unwinding) as Box<dyn Any + Send>);
         }
         // SAFETY: (1) the caller's promise.
-        let input = unsafe { input.read() };
+        let input = unsafe { arch::decode(input) };
         Ok(body(&Yielder { control, passes: PhantomData }, input))
     }))
     .unwrap_or_else(Err);

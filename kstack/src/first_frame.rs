@@ -3,7 +3,7 @@
 //! ```text
 //!   top ->  | what no architecture or only some leave free |
 //!           | SavedRegs                                    |   <- user_regs_at: where the way to user mode begins
-//!           | SwitchFrame: goes on at entry::first_return  |   <- the SP to switch to
+//!           | SwitchFrame: continues at the first function |   <- the SP to switch to
 //! ```
 //!
 //! What is in the two is the architecture's ([`crate::arch::current::regs`], [`crate::arch::current::switch`]); where they lie is
@@ -15,10 +15,14 @@ use core::mem::{align_of, size_of};
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::unwind::FrameRules;
 
-/// What a new stack runs first.
+/// What a new stack runs first, where the entry code of this library is used.
+#[cfg(feature = "entry")]
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Start<'a> {
-    /// A kernel thread: `function(argument)`. If the function returns, the saved user registers at the top are loaded.
+    /// A kernel thread: `function(argument)`, with interrupts on. If the function returns, the CPU continues in user mode if the saved user
+    /// registers at the top of the stack have been filled in; otherwise the thread is over:
+    /// [`Hooks::thread_returned`](crate::hooks::Hooks::thread_returned).
     Kernel {
         /// What to run.
         function: extern "C" fn(usize),
@@ -49,20 +53,53 @@ pub const fn user_regs_at(stack: AddrRange) -> Addr {
 /// # Safety
 ///
 /// 1. `stack` is mapped, writable, at least a page, its top page aligned, and nobody else uses it.
+#[cfg(feature = "entry")]
+#[must_use = "the stack begins at this SP and no other"]
 pub unsafe fn build(stack: AddrRange, start: Start<'_>) -> usize {
     let regs_at = user_regs_at(stack);
-    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
-    // The backtrace of any thread ends, reliably, where the registers of user mode are kept, used or not. The mark leads there: 0 would
-    // say nothing, since any register that is no frame pointer can hold it.
-    let outermost = regs_at.get() + 1;
     let (regs, frame) = match start {
         Start::Kernel { function, argument } => {
-            let frame = SwitchFrame::first(regs_at, outermost, function as usize, argument);
+            let frame =
+                SwitchFrame::first(regs_at, outermost(regs_at), function as usize, argument);
             (SavedRegs::default(), frame)
         }
-        Start::User(regs) => (*regs, SwitchFrame::first(regs_at, outermost, 0, 0)),
+        Start::User(regs) => (*regs, SwitchFrame::first(regs_at, outermost(regs_at), 0, 0)),
     };
-    // SAFETY: (1) both lie inside `stack`, which is mapped and ours by the caller's promise; (2) both are aligned, see above.
+    // SAFETY: (1) by the caller's promise.
+    unsafe { write(regs_at, regs, frame) }
+}
+
+/// The same for a stack that runs `function(argument, message)`, `message` being what the first switch to it passed, with interrupts as they
+/// were. Nothing of the entry code is used.
+///
+/// # Safety
+///
+/// 1. As for a [`Stack`](crate::Stack) that nobody runs on: `stack` is mapped, writable, at least a page, its top page aligned, and nobody
+///    else uses it.
+#[must_use = "the stack begins at this SP and no other"]
+pub unsafe fn build_bare(
+    stack: AddrRange,
+    function: extern "C" fn(argument: usize, message: usize) -> !,
+    argument: usize,
+) -> usize {
+    let regs_at = user_regs_at(stack);
+    let frame = SwitchFrame::bare(regs_at, outermost(regs_at), function as usize, argument);
+    // SAFETY: (1) by the caller's promise.
+    unsafe { write(regs_at, SavedRegs::default(), frame) }
+}
+
+/// The backtrace of any thread ends, reliably, where the registers of user mode are kept, used or not. The mark leads there: 0 would say
+/// nothing, since any register that is no frame pointer can hold it.
+const fn outermost(regs_at: Addr) -> usize {
+    regs_at.get() + 1
+}
+
+/// # Safety
+///
+/// 1. There is room for both at and below `regs_at`, which [`user_regs_at`] gave, and nobody else uses it.
+unsafe fn write(regs_at: Addr, regs: SavedRegs, frame: SwitchFrame) -> usize {
+    let frame_at = regs_at.get() - size_of::<SwitchFrame>();
+    // SAFETY: (1) by the caller's promise; (2) both are aligned, see above.
     unsafe {
         (regs_at.get() as *mut SavedRegs).write(regs);
         (frame_at as *mut SwitchFrame).write(frame);

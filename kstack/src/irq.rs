@@ -18,7 +18,7 @@ use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::room;
 use core::cell::UnsafeCell;
-use kstack_core::irq::{IrqState, RunOn};
+pub use kstack_core::irq::{IrqState, RunOn};
 
 /// One CPU's interrupt state.
 #[derive(Debug)]

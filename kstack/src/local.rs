@@ -6,9 +6,11 @@
 
 use crate::arch::current::RESERVE;
 use crate::arch::current::local::{self, ArchLocal};
+use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
+use kstack_core::cache::CpuCache;
 use kstack_core::meter::Watermark;
 
 /// What entry code and the switch need to know of a CPU.
@@ -38,9 +40,18 @@ pub struct CpuLocal {
     cpu: AtomicU32,
     /// Whether another thread is to run here soon; see [`CpuLocal::ask_for_preemption`].
     preemption_asked: AtomicU32,
+    cache: Cache,
     /// What only this architecture's entry code needs.
     pub arch: ArchLocal,
 }
+
+/// The stacks that this CPU keeps at hand.
+#[derive(Debug)]
+#[repr(transparent)]
+struct Cache(UnsafeCell<CpuCache>);
+
+// SAFETY: (1) only the CPU itself touches it, with interrupts off: the promise of [`CpuLocal::with_cache`].
+unsafe impl Sync for Cache {}
 
 const _: () = assert!(offset_of!(CpuLocal, canary) == 5 * size_of::<usize>());
 
@@ -74,6 +85,7 @@ impl CpuLocal {
             irq: crate::irq::IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
             preemption_asked: AtomicU32::new(0),
+            cache: Cache(UnsafeCell::new(CpuCache::new(cpu))),
             arch: ArchLocal::new(),
         }
     }
@@ -206,6 +218,18 @@ impl CpuLocal {
     /// The running thread, as this block has it: for code of the CPU itself with interrupts off, and for reports.
     pub fn thread(&self) -> usize {
         self.thread.load(Ordering::Relaxed)
+    }
+
+    /// Runs `body` on the stacks that this CPU keeps at hand.
+    ///
+    /// # Safety
+    ///
+    /// 1. This is the block of the CPU this runs on, and interrupts are off.
+    /// 2. `body` does not come here again, and one pool alone does.
+    #[inline(always)]
+    pub unsafe fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
+        // SAFETY: (1) (2) by the caller's promise: nothing else has a reference meanwhile.
+        body(unsafe { &mut *self.cache.0.get() })
     }
 
     /// The canary that compiled code compares with.

@@ -1,12 +1,13 @@
 //! How deep stacks are used: samples of SP, lower bounds by nature.
 
-use crate::arch::current::regs::SavedRegs;
-use crate::local::CpuLocal;
-use crate::registry;
-use kstack_core::addr::Addr;
-use kstack_core::arena::Place;
+#[cfg(feature = "entry")]
+use crate::{arch::current::regs::SavedRegs, local::CpuLocal, registry};
+pub use kstack_core::meter::Watermark;
+#[cfg(feature = "entry")]
+use kstack_core::{addr::Addr, arena::Place};
 
 /// At an interrupt: where was SP? From user mode it says nothing.
+#[cfg(feature = "entry")]
 #[inline(always)]
 pub(crate) fn sample(local: &CpuLocal, regs: &SavedRegs) {
     if !regs.from_user() && !local.sample_thread(regs.sp()) {
@@ -15,6 +16,7 @@ pub(crate) fn sample(local: &CpuLocal, regs: &SavedRegs) {
 }
 
 /// Notes an SP with the stack it lies on, whichever that is.
+#[cfg(feature = "entry")]
 #[cold]
 pub fn sample_sp(sp: Addr) {
     if let Some(registry) = registry::get()

@@ -17,10 +17,12 @@ needs_unsafe! {
     l2_softirqs_are_unsafe_to_raise: "kstack::irq::raise_softirq(1)";
     l2_bottom_halves_are_unsafe_to_disable: "kstack::irq::disable_bottom_halves()";
     l2_bottom_halves_are_unsafe_to_enable: "kstack::irq::enable_bottom_halves()";
+    l2_a_section_without_interrupts_is_unsafe: "kstack::interrupts::without(|_| ())";
+    l2_the_proof_of_interrupts_off_is_unsafe_to_make: "kstack::InterruptsOff::assume()";
 }
 
 /// ```compile_fail,E0133
-/// fn install(pool: kstack_core::pool::Pool<'static>) -> kstack::registry::Registry {
+/// fn install(pool: kstack::pool::Pool<'static>) -> kstack::registry::Registry {
 ///     kstack::registry::Registry::new(pool)
 /// }
 /// ```
@@ -34,7 +36,7 @@ pub fn l2_a_registry_is_unsafe_to_make() {}
 pub fn l2_a_registrys_pool_is_unsafe_to_ask_for() {}
 
 /// ```compile_fail,E0133
-/// use kstack_core::unwind::Backtrace;
+/// use kstack::unwind::Backtrace;
 /// fn forged(registry: &kstack::registry::Registry, regs: &kstack::arch::current::regs::SavedRegs) {
 ///     kstack::unwind::from_regs(registry, regs, &mut Backtrace::<8>::empty());
 /// }
@@ -42,8 +44,8 @@ pub fn l2_a_registrys_pool_is_unsafe_to_ask_for() {}
 pub fn l2_a_backtrace_from_registers_is_unsafe() {}
 
 /// ```compile_fail,E0133
-/// use kstack_core::addr::{Addr, AddrRange};
-/// fn switch(local: &kstack::local::CpuLocal, watermark: &'static kstack_core::meter::Watermark) {
+/// use kstack::addr::{Addr, AddrRange};
+/// fn switch(local: &kstack::local::CpuLocal, watermark: &'static kstack::meter::Watermark) {
 ///     local.set_thread(0, AddrRange::EMPTY, watermark, 0);
 /// }
 /// ```
@@ -51,7 +53,38 @@ pub fn l2_the_running_thread_is_unsafe_to_set() {}
 
 /// ```compile_fail,E0133
 /// fn irq(local: &kstack::local::CpuLocal) {
-///     local.set_irq_top(kstack_core::addr::Addr::new(0));
+///     local.set_irq_top(kstack::addr::Addr::new(0));
 /// }
 /// ```
 pub fn l2_a_cpus_irq_stack_is_unsafe_to_set() {}
+
+macro_rules! stacks_of_nothing {
+    ($($name:ident, $code:literal: $body:literal;)*) => {$(
+        #[doc = concat!(
+            "```compile_fail,", $code, "\n\
+            use kstack::{Backing, Borrowed, InterruptsOff, Stack, Stacks, Start, Thread, cpu};\n\
+            use kstack::{addr::{Addr, AddrRange, CpuId}, pool::{Exhausted, Request, StackRef}, kind::StackKind};\n",
+            $body, "\n```"
+        )]
+        pub fn $name() {}
+    )*};
+}
+
+// The same with the misuse left out compiles: the tests of `owned` and the front page use all of it.
+stacks_of_nothing! {
+    l2_a_backing_is_unsafe_to_implement, "E0200": "struct P;\n\
+        impl Backing for P {\n\
+            fn map_page(&self, _: Addr) -> Result<(), Exhausted> { Ok(()) }\n\
+            fn unmap_pages(&self, _: AddrRange) {}\n\
+        }";
+    l2_a_stack_is_released_once, "E0382": "fn twice<B: Backing>(stack: Stack<B>) { stack.release(); stack.release(); }";
+    l2_a_stack_is_not_used_after_its_release, "E0382": "fn late<B: Backing>(stack: Stack<B>) { stack.release(); let _range = stack.range(); }";
+    l2_the_stack_of_a_thread_is_the_threads, "E0505": "fn out<B: Backing>(thread: Thread<B>) { let stack = thread.stack(); drop(thread); let _range = stack.range(); }";
+    l2_a_stack_is_not_copied, "E0599": "fn copied<B: Backing>(stack: &Stack<B>) -> Stack<B> { Stack::<B>::clone(stack) }";
+    l2_a_borrow_is_not_copied, "E0599": "fn copied<B: Backing>(stack: &Borrowed<B>) -> Borrowed<B> { Borrowed::<B>::clone(stack) }";
+    l2_a_stack_of_a_cpu_is_unsafe_to_ask_for, "E0133": "fn irq<B: Backing>(stacks: &'static Stacks<B>) { let _stack = stacks.acquire_for_cpu(StackKind::Irq, CpuId::new(0), None); }";
+    l2_a_switch_is_unsafe, "E0133": "fn switch<B: Backing>(a: &Thread<B>, b: &Thread<B>, off: &InterruptsOff) { a.switch_to(b, off, 0); }";
+    l2_a_cpu_is_unsafe_to_bring_up, "E0133": "fn up<B: Backing>(stacks: &'static Stacks<B>, block: &'static cpu::Block, main: fn(&'static Thread<B>) -> !) { let _refused = cpu::bring_up(stacks, block, main); }";
+    l2_the_proof_of_interrupts_off_stays_on_its_cpu, "E0277": "fn sent<T: Send>() {}\nfn proof() { sent::<InterruptsOff>(); }";
+    l2_a_cpus_cache_is_unsafe_to_use, "E0133": "fn cache(local: &kstack::local::CpuLocal) { local.with_cache(|_| ()); }";
+}

@@ -2,7 +2,6 @@
 //!
 //! Installed once at boot. From then on any address can be classified, by arithmetic and one record.
 
-use crate::local::CpuLocal;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::{Addr, CpuId};
 use kstack_core::arena::{Arena, Place, SlotIndex};
@@ -95,10 +94,17 @@ impl StackTable for Registry {
         self.record(slot).stack(self.arena(), slot)
     }
 
+    #[cfg(feature = "entry")]
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
         // Asked by the CPU itself, in its fault handler.
         // SAFETY: (1) every CPU that gets here has loaded its block, by the promise of `new`.
-        let top = unsafe { CpuLocal::this() }.thread_top();
+        let top = unsafe { crate::local::CpuLocal::this() }.thread_top();
         self.stack_at(Addr::new(top.get().wrapping_sub(1)))
+    }
+
+    /// Without the entry layer the library does not know what a CPU runs: the kernel's own table does.
+    #[cfg(not(feature = "entry"))]
+    fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
+        None
     }
 }

@@ -16,16 +16,16 @@ use kstack_core::unwind::Backtrace;
 use kstack_core::verdict::{Context, Delivery, Fault, OverflowReport, REPORT_STEPS, judge};
 
 /// One report per CPU.
-struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MOST_CPUS]);
+struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MAX_CPUS]);
 
 /// CPUs that can report at the same time.
-const MOST_CPUS: usize = 64;
+const MAX_CPUS: usize = 64;
 
 // SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from a handler of faults, and until the thread that
 // is ended has read it, or the system has stopped. What overflows while it is read never goes back to reading it.
 unsafe impl Sync for Reports {}
 
-static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MOST_CPUS]);
+static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MAX_CPUS]);
 
 /// What a report starts with: copied from here, not made on the stack first.
 static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
@@ -45,7 +45,7 @@ pub(crate) fn of(
     let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
     let context = Context { interrupts_off, ..(hooks().context)() };
     let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    let place = REPORTS.0[cpu.index() % MOST_CPUS].get().cast::<OverflowReport>();
+    let place = REPORTS.0[cpu.index() % MAX_CPUS].get().cast::<OverflowReport>();
     // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it stays.
     let report = unsafe {
         (&raw mut (*place).verdict).write(verdict);

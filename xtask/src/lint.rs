@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::host_tests::cargo;
-use crate::{kernel, progress, setup, tidy, user, workspace};
+use crate::{bochs, examples, kernel, progress, setup, tidy, user, workspace};
 
 /// `cargo xtask lint`
 pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
@@ -23,6 +23,10 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     };
 
     check("rustfmt", cargo("fmt").args(["--all", "--", "--check"]));
+    for folder in examples::folders() {
+        let name = format!("rustfmt in {}", workspace::shown(&folder));
+        check(&name, cargo("fmt").args(["--", "--check"]).current_dir(folder));
+    }
     check(
         "clippy on the host",
         cargo("clippy").args(["--all-targets", "--quiet"]).args(["--", "-D", "warnings"]),
@@ -30,7 +34,16 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     check(
         "documentation of the library",
         cargo("doc")
-            .args(["-p", "kstack-core", "-p", "kstack", "--no-deps", "--quiet"])
+            .args([
+                "-p",
+                "kstack-core",
+                "-p",
+                "kstack",
+                "-p",
+                "kstack-hosted",
+                "--no-deps",
+                "--quiet",
+            ])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
     check(
@@ -53,6 +66,13 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
             user::target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
                 .args(["--quiet", "--", "-D", "warnings"]),
         );
+        if Arch::is_pc(arch) {
+            check(
+                &format!("clippy on the option ROM for {arch}"),
+                bochs::rom_target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
+                    .args(["--quiet", "--", "-D", "warnings"]),
+            );
+        }
         let mut flags = kernel::flags(arch, &ready);
         flags.retain(|flag| !flag.starts_with("-Clink"));
         flags.push("-Dwarnings".to_owned());

@@ -19,9 +19,11 @@ mod arch;
 mod baseline;
 mod bench;
 mod boards;
+mod bochs;
 mod catalogue;
 mod control;
 mod emulated;
+mod examples;
 mod expectation;
 mod first_hart;
 mod floors;
@@ -46,6 +48,12 @@ mod test;
 mod tidy;
 mod user;
 mod workspace;
+
+/// A module of the kernel that needs nothing of it: its tests run on the host.
+#[cfg(test)]
+#[path = "../../kernel/linux/src/exec_image.rs"]
+#[expect(dead_code, reason = "the kernel uses what the tests do not")]
+mod exec_image;
 
 use std::process::ExitCode;
 
@@ -86,6 +94,8 @@ enum Command {
     },
     /// Boot the kernel's console on this terminal, or run a static Linux program in the kernel.
     Run(run::Options),
+    /// Pack the library's crates as they would be published, and unpack them where the examples look for them.
+    Package,
     /// Run host and emulated tests and print the conformance matrix.
     Test(test::Options),
     /// Make system calls with arguments drawn from a seed, for as long as you like.
@@ -114,6 +124,7 @@ fn main() -> ExitCode {
         Command::Setup { arch, offline: _ } => setup::command(&Arch::chosen(arch)),
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
+        Command::Package => examples::package().map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),

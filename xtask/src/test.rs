@@ -20,7 +20,7 @@ use crate::emulated::{self, Machine, Verdict};
 use crate::initramfs::{self, Prepared};
 use crate::matrix::{self, Column, HOST};
 use crate::setup::{self, Ready};
-use crate::{boards, catalogue, host_tests};
+use crate::{boards, catalogue, examples, host_tests};
 
 /// What to test.
 #[derive(Args)]
@@ -58,10 +58,20 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let host =
         if options.no_host || options.boards { Vec::new() } else { host_tests::run(filter)? };
     let mut columns = vec![Column { name: HOST, verdicts: host }];
+    if !options.no_host && !options.boards {
+        columns[0].verdicts.extend(examples::test(examples::Place::Host, None, filter));
+    }
     columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));
     for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready))? {
         let column = columns.iter_mut().find(|column| column.name == arch.name());
         column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
+    }
+    if !options.boards {
+        for (&arch, ready) in archs.iter().zip(&ready) {
+            let verdicts = examples::test(examples::Place::Emulated(arch), Some(ready), filter);
+            let column = columns.iter_mut().find(|column| column.name == arch.name());
+            column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
+        }
     }
 
     for column in &mut columns {
@@ -103,7 +113,8 @@ fn emulated_tests<'a>(
 ) -> Result<Vec<(Arch, Vec<Verdict>)>> {
     let mut machines: Vec<Machine> = Vec::new();
     let mut results = Vec::new();
-    for (arch, ready) in archs {
+    let archs: Vec<(Arch, &'a Ready)> = archs.collect();
+    for &(arch, ready) in &archs {
         let of_first = arch.board().features;
         let boards = arch.description().boards.iter();
         for board in boards.filter(|board| !options.boards || board.features == of_first) {
@@ -134,10 +145,11 @@ fn emulated_tests<'a>(
         }
     }
     let first = machines.iter().filter(|machine| std::ptr::eq(machine.board, machine.arch.board()));
-    let built: Vec<boards::Built> = first
-        .map(|machine| {
+    let built: Vec<boards::Built<'_>> = first
+        .filter_map(|machine| {
             let (kernel, image) = (machine.kernel.clone(), machine.initramfs.clone());
-            boards::Built { arch: machine.arch, prepared: Prepared { kernel, image } }
+            let &(arch, ready) = archs.iter().find(|(arch, _)| *arch == machine.arch)?;
+            Some(boards::Built { arch, prepared: Prepared { kernel, image }, ready })
         })
         .collect();
     let (filter, timeout) = (options.filter.as_deref(), Duration::from_secs(options.timeout));

@@ -2,12 +2,12 @@
 
 use super::abi::{self, MACHINE, SystemInfo, USER_TOP};
 use super::error::{Errno, SysResult};
+use super::exec_image::WordSize;
 use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
 use super::{Process, current, files, life, table};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use kstack_core::exec::WordSize;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use machine::{cpus, memory};

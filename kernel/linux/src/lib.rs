@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `memory`, `remap`, `areas`, `sorted`, `load`, `fault` | address space; from a file to a program that can start; faults of programs |
+//! | `memory`, `remap`, `areas`, `sorted`, `load`, `exec_image`, `fault` | address space; from a file to a program that can start, and what its stack starts with; faults of programs |
 //! | `tree`, `names`, `file_bytes`, `files`, `proc_fs` | the file tree, its directories, what is in a file, open files and pipes, /proc |
 //! | `syscall`, `calls_*`, `abi` | the Linux system-call interface |
 //! | `life` | fork, clone, execve, exit, wait |
@@ -28,6 +28,7 @@ mod calls_memory;
 mod calls_misc;
 mod crew;
 pub mod error;
+pub mod exec_image;
 pub mod fault;
 mod file_bytes;
 pub mod files;

@@ -9,13 +9,13 @@ use super::abi::{
 use super::areas::{Area, PAGE};
 use super::error::Errno;
 use super::memory::Memory;
+use crate::exec_image::{self, Auxiliary, StackImage, WordSize};
 use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::SegmentTable;
-use kstack_core::exec::{self, Auxiliary, StackImage, WordSize};
 use machine::arch::paging::Access;
 use machine::memory::fallible;
 
@@ -72,7 +72,7 @@ pub fn load<S: AsRef<[u8]>>(
         path,
         word: abi::WORD,
     };
-    let limit = exec::string_limit(super::memory::STACK_LIMIT);
+    let limit = exec_image::string_limit(super::memory::STACK_LIMIT);
     let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(layout.bytes()).map_err(|_| Errno::ENOMEM)?;

@@ -3,12 +3,12 @@
 use super::abi::{self, Call};
 use super::calls_files::HERE;
 use super::error::{Errno, SysResult};
+use super::exec_image::WordSize;
 use super::{calls_files as files, calls_memory as memory, calls_misc as misc};
 use super::{current, life, signals};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use kstack_core::exec::WordSize;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use threads::sched;
@@ -315,7 +315,7 @@ fn strings(at: u64, left: &mut usize) -> Result<Strings, Errno> {
             break;
         }
         *left = left.checked_sub(WORD_BYTES as usize).ok_or(Errno::E2BIG)?;
-        let most = (*left).min(kstack_core::exec::MOST_STRING);
+        let most = (*left).min(crate::exec_image::MAX_STRING);
         *left -= strings.add(pointer, most)?;
     }
     Ok(strings)
@@ -323,7 +323,7 @@ fn strings(at: u64, left: &mut usize) -> Result<Strings, Errno> {
 
 fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
     // What does not fit on the new stack is refused before it is copied.
-    let mut left = kstack_core::exec::string_limit(super::memory::STACK_LIMIT);
+    let mut left = crate::exec_image::string_limit(super::memory::STACK_LIMIT);
     let path = path(at)?;
     let argv = strings(argv, &mut left)?;
     let envp = strings(envp, &mut left)?;

@@ -1,11 +1,9 @@
 //! What the kernel keeps per CPU. The first field is what the library's entry code reads through GS.
 
 use crate::arch::cpu_block::ArchCpu;
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::local::CpuLocal;
 use kstack_core::addr::CpuId;
-use kstack_core::cache::CpuCache;
 
 /// The most CPUs the kernel runs on.
 pub const MAX_CPUS: usize = 64;
@@ -32,11 +30,7 @@ pub struct Cpu {
     pub ticks: AtomicU64,
     /// Interrupts of other kinds so far.
     pub ipis: AtomicU64,
-    cache: UnsafeCell<CpuCache>,
 }
-
-// SAFETY: (1) the cache is touched only by its own CPU with interrupts off (`with_cache`); everything else is atomic.
-unsafe impl Sync for Cpu {}
 
 static CPUS: [Cpu; MAX_CPUS] = {
     let mut number = 0;
@@ -62,7 +56,6 @@ impl Cpu {
             tables_root: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),
             ipis: AtomicU64::new(0),
-            cache: UnsafeCell::new(CpuCache::new(cpu)),
         }
     }
 
@@ -168,15 +161,6 @@ impl Iterator for Members {
         }
         None
     }
-}
-
-/// The CPU's cache of stacks. Interrupts must be off: that is what makes it exclusive.
-#[inline(always)]
-pub fn with_cache<R>(body: impl FnOnce(&mut CpuCache) -> R) -> R {
-    debug_assert!(!crate::arch::cpu::interrupts_are_on());
-    // SAFETY: (1) interrupts are off, so this thread stays on this CPU and no handler comes in; (2) `body` is not called
-    // from within another `with_cache`: the pool's operations do not call back.
-    body(unsafe { &mut *this().cache.get() })
 }
 
 #[inline(always)]

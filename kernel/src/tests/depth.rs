@@ -175,12 +175,8 @@ extern "C" fn work_of_a_program(_: usize, _: usize) {
     sched::yield_now();
 }
 
-static HOOKS: Hooks = Hooks {
-    end_thread: note_end,
-    syscall: on_syscall,
-    user_exception: on_user_exception,
-    ..hooks::HOOKS
-};
+static HOOKS: Hooks =
+    hooks::HOOKS.end_thread(note_end).syscall(on_syscall).user_exception(on_user_exception);
 
 fn event() -> Event {
     EVENTS[EVENT.load(Ordering::Relaxed)]

@@ -114,6 +114,35 @@ pub fn u1_p2_the_end_of_a_thread_clears_its_word_and_wakes() -> Outcome {
     run("attacks", "threads")
 }
 
+/// Red when fork leaves other CPUs the translations with which they write.
+pub fn u1_p2_a_copy_of_memory_stays_as_it_is_while_other_threads_write() -> Outcome {
+    run("copies", "frozen")
+}
+
+/// Red when a page that was copied is forgotten by the CPU that copied it only.
+pub fn u1_p2_what_a_thread_writes_to_a_copied_page_is_seen_by_the_others() -> Outcome {
+    run("copies", "seen")
+}
+
+/// Red when mprotect lets a program write to a page that it shares with its parent.
+pub fn u1_p2_a_page_that_is_opened_again_after_a_fork_is_still_copied() -> Outcome {
+    run("copies", "opened")
+}
+
+/// Red when a wake-up reaches who sleeps on another word or in another process, or counts who is not asleep.
+pub fn u1_p2_a_wake_up_reaches_who_sleeps_on_the_word_and_no_others() -> Outcome {
+    run("futexes", "all")
+}
+
+/// Red when execve leaves handlers or descriptors of the old program.
+pub fn u1_p2_execve_leaves_what_it_should_and_nothing_else() -> Outcome {
+    run("inheritance", "execve")
+}
+
+pub fn u1_p2_a_new_threads_number_is_in_the_words_it_was_asked_for() -> Outcome {
+    run("inheritance", "words")
+}
+
 pub fn u1_p2_execve_ends_the_other_threads() -> Outcome {
     run("attacks", "start")
 }

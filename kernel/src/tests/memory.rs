@@ -7,18 +7,18 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use kstack::Backing;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::depot::Depot;
-use kstack_core::pool::Backing;
 use linux::run_captured;
 use linux::sorted::{Item, Sorted};
 use machine::arch::irqchip::software_interrupt;
-use machine::arch::{cpu, paging};
+use machine::arch::{cpu, paging, smp};
 use machine::memory::{ARENA, direct, frames};
 use machine::spin::SpinLock;
 use threads::sched;
+use threads::stacks;
 use threads::stacks::pages;
-use threads::stacks::{self, OwnedStack};
 
 /// Runs one part of the program that tries an address space; afterwards every frame is free again.
 fn part(name: &str) -> Outcome {
@@ -191,7 +191,7 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
     let page = Addr::new(top - (4 << 20));
     let at = page.get();
     let range = AddrRange::sized(page, ByteSize::pages(1));
-    let mut pages = pages::StackPages;
+    let pages = pages::StackPages;
     for round in 0..12 {
         pages.map_page(page).map_err(|_| "no frame")?;
         // SAFETY: (1) the page was just mapped, and nothing else uses it.
@@ -229,6 +229,42 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
     Ok(())
 }
 
+/// A CPU that spins on a lock, interrupts off, forgets what it is told to: whoever holds the lock may be the one that waits for it.
+/// Red by silence: each waits for the other.
+pub fn u1_t10_a_cpu_that_spins_on_a_lock_answers_a_flush() -> Outcome {
+    static LOCK: SpinLock<()> = SpinLock::new(());
+    static HELD: AtomicBool = AtomicBool::new(false);
+    static SPINS: AtomicBool = AtomicBool::new(false);
+    static HERE: AtomicBool = AtomicBool::new(false);
+    fn spin(_: usize) {
+        HERE.store(true, Ordering::Release);
+        while !HELD.load(Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+        cpu::without_interrupts(|| {
+            SPINS.store(true, Ordering::Release);
+            drop(LOCK.lock());
+        });
+    }
+    for _ in 0..20 {
+        [&HELD, &SPINS, &HERE].iter().for_each(|flag| flag.store(false, Ordering::Release));
+        let spinner = sched::spawn_kernel("spinning", spin, 0);
+        let spinner = spinner.map_err(|error| format!("{error:?}"))?;
+        until("the other thread runs", || HERE.load(Ordering::Acquire))?;
+        let held = LOCK.lock();
+        HELD.store(true, Ordering::Release);
+        while !SPINS.load(Ordering::Acquire) {
+            // It may be off its CPU, behind a thread that wants a flush.
+            smp::answer_flush();
+            core::hint::spin_loop();
+        }
+        smp::flush_others();
+        drop(held);
+        spinner.join();
+    }
+    Ok(())
+}
+
 /// By two ways of counting: what is charged, and what lives.
 pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
     until("nothing is on its way out", || linux::all().is_empty() && stacks::census().ending == 0)?;
@@ -238,7 +274,7 @@ pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
     };
     let (charged, live) = (pages::charged_bytes(), sum());
     check!(charged == live, "{charged} bytes are charged, {live} live");
-    let one = OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
+    let one = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let more = pages::charged_bytes() - charged;
     check!(more == one.range().size().get() && sum() == live + more, "{more} for one more");
     let path = "/proc/meminfo";
@@ -323,7 +359,7 @@ pub fn u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_shou
 /// Red when the depot's periods never end: it would want for good what it wanted at first.
 pub fn t4_the_depot_learns_how_many_stacks_are_wanted() -> Outcome {
     until("the depot wants more than at first", || {
-        let held: Vec<_> = (0..80).map_while(|_| OwnedStack::acquire_thread(0).ok()).collect();
+        let held: Vec<_> = (0..80).map_while(|_| stacks::acquire_thread(0).ok()).collect();
         drop(held);
         stacks::depot_counts().1 > Depot::FIRST_TARGET
     })

@@ -245,7 +245,7 @@ fn touch(offset: isize, write: bool) -> Outcome {
 pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Outcome {
     let geometry = threads::stacks::arena().geometry();
     let others: Result<alloc::vec::Vec<_>, _> =
-        (1..20).map(threads::stacks::OwnedStack::acquire_thread).collect();
+        (1..20).map(threads::stacks::acquire_thread).collect();
     let others = others.map_err(|e| format!("{e:?}"))?;
     let pattern = |range: kstack_core::addr::AddrRange| {
         // SAFETY: (1) the stack is ours alone and mapped.
@@ -396,7 +396,7 @@ fn by_the_idle_thread(act: fn()) -> Outcome {
         }
         (crate::hooks::HOOKS.preempt)();
     }
-    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks { preempt, ..crate::hooks::HOOKS };
+    static HOOKS: kstack::hooks::Hooks = crate::hooks::HOOKS.preempt(preempt);
     BY_THE_IDLE_THREAD.store(act as usize, Ordering::Relaxed);
     super::support::install_hooks(&HOOKS);
     super::support::until("the machine has stopped", || false)

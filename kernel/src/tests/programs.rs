@@ -5,7 +5,7 @@ use super::{Outcome, check};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use kstack_core::exec::WordSize;
+use linux::exec_image::WordSize;
 use linux::run_captured;
 use machine::memory::frames;
 

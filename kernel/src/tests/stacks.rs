@@ -23,7 +23,7 @@ use threads::stacks::pages;
 use threads::stacks::{self, OwnedStack, StackError};
 
 fn acquire() -> Result<OwnedStack, String> {
-    OwnedStack::acquire_thread(0).map_err(|error| format!("{error:?}"))
+    stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))
 }
 
 fn acquire_many(number: usize) -> Result<Vec<OwnedStack>, String> {
@@ -277,30 +277,28 @@ pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() ->
     let thread = sched::spawn_kernel("resting", body, 0).map_err(|error| format!("{error:?}"))?;
     until("it rests", || thread.state() == sched::State::Blocked && !thread.is_on_cpu())?;
     let stack = thread.stack_ref();
-    let seen = stacks::with_borrowed(stack, |borrowed| {
-        let range = stacks::range_of(borrowed);
-        let before = count(range);
-        RISE.store(true, Ordering::Relaxed);
-        RESTING.wake_all();
-        thread.join();
-        check!(thread.is_reaped() && !thread.has_stack(), "it has not ended");
-        check!(before >= 64 && count(range) >= 64, "{before}, then {} words", count(range));
-        check!(paging::kernel_is_mapped(range.lowest.get() as u64), "it is not mapped");
-        let again = stacks::with_borrowed(stack, |_| ());
-        check!(again.is_none(), "a stack whose owner is gone can be borrowed");
-        // Nobody else gets it.
-        let others = acquire_many(60)?;
-        let reused = others.iter().any(|other| other.as_ref().slot == stack.slot);
-        check!(!reused, "it has a new owner while it is borrowed");
-        Ok(())
-    });
-    seen.ok_or("a resting thread's stack cannot be borrowed")??;
-    check!(stacks::with_borrowed(stack, |_| ()).is_none(), "it can be borrowed afterwards");
+    let borrowed = stacks::borrow(stack).ok_or("a resting thread's stack cannot be borrowed")?;
+    let range = borrowed.range();
+    let before = count(range);
+    RISE.store(true, Ordering::Relaxed);
+    RESTING.wake_all();
+    thread.join();
+    check!(thread.is_reaped() && !thread.has_stack(), "it has not ended");
+    check!(before >= 64 && count(range) >= 64, "{before}, then {} words", count(range));
+    check!(paging::kernel_is_mapped(range.lowest.get() as u64), "it is not mapped");
+    let again = stacks::borrow(stack);
+    check!(again.is_none(), "a stack whose owner is gone can be borrowed");
+    // Nobody else gets it.
+    let others = acquire_many(60)?;
+    let reused = others.iter().any(|other| other.as_ref().slot == stack.slot);
+    check!(!reused, "it has a new owner while it is borrowed");
+    drop((others, borrowed));
+    check!(stacks::borrow(stack).is_none(), "it can be borrowed afterwards");
     let others = acquire_many(CACHE_STACKS * 8)?;
     let found = others.iter().find(|other| other.as_ref().slot == stack.slot);
     let found = found.ok_or("it did not come back")?;
     check!(count(found.range()) == 0, "its words are still there");
-    check!(stacks::with_borrowed(stack, |_| ()).is_none(), "the old life can be borrowed");
+    check!(stacks::borrow(stack).is_none(), "the old life can be borrowed");
     Ok(())
 }
 
@@ -356,7 +354,7 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
             let before = (stacks::census(), pages::charged_bytes(), frames::free_count());
             for failing in 0.. {
                 frames::fail_after(failing);
-                let stack = OwnedStack::acquire_thread(0);
+                let stack = stacks::acquire_thread(0);
                 let spared = frames::stop_failing();
                 match stack {
                     Ok(stack) => {
@@ -459,7 +457,7 @@ pub fn t11_over_the_limit_creation_fails_and_charges_nothing() -> Outcome {
         let first = acquire()?;
         let second = acquire()?;
         for _ in 0..3 {
-            let third = OwnedStack::acquire_thread(0).map(|_| ());
+            let third = stacks::acquire_thread(0).map(|_| ());
             check!(third == Err(StackError::OverLimit), "{third:?}");
             let thread = sched::spawn_kernel("over", |_| (), 0).map(|_| ());
             let expected = Err(sched::SpawnError::Stack(StackError::OverLimit));

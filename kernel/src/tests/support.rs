@@ -18,7 +18,6 @@ use machine::memory::{IMAGE, direct, frames};
 use machine::spin::SpinLock;
 use threads::entry::probes;
 use threads::sched::TASKS;
-use threads::stacks::OwnedStack;
 use threads::{sched, time};
 
 /// Looks at a condition before it is given up: two ticks each.
@@ -67,7 +66,7 @@ pub fn make_arena_tables() -> Outcome {
 
 /// The same for so many stacks.
 pub fn make_arena_tables_for(stacks: usize) -> Outcome {
-    let one = |_| OwnedStack::acquire_thread(sched::current().id());
+    let one = |_| threads::stacks::acquire_thread(sched::current().id());
     let stacks: Result<Vec<_>, _> = (0..stacks).map(one).collect();
     stacks.map(drop).map_err(|error| alloc::format!("{error:?}"))
 }

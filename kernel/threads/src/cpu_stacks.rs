@@ -2,36 +2,23 @@
 //! guards, and made before the CPU takes its first interrupt.
 
 use crate::sched;
-use crate::stacks::{self, OwnedStack};
+use crate::stacks;
 use core::sync::atomic::Ordering;
-use kstack_core::addr::{AddrRange, CpuId};
-use kstack_core::kind::StackKind;
+use kstack::cpu::idle_stack;
+use kstack_core::addr::AddrRange;
 use machine::arch::{cpu_tables, paging};
 use machine::cpus::Cpu;
 
-/// Pages of each kind of stack: a thread's worth, unless the architecture says otherwise.
-pub fn pages_of(kind: StackKind) -> usize {
-    cpu_tables::pages_of(kind).unwrap_or(stacks::arena().geometry().body().in_pages())
-}
-
-fn make(kind: StackKind, cpu: CpuId) -> AddrRange {
-    let stack =
-        OwnedStack::acquire_for_cpu(kind, cpu, pages_of(kind)).expect("memory for a CPU's stacks");
-    let range = stack.range();
-    // It belongs to the CPU for ever.
-    core::mem::forget(stack);
-    range
-}
-
 /// Makes every stack of a CPU, and what finds them. Returns its idle stack.
 pub fn prepare(cpu: &'static Cpu) -> AddrRange {
-    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
-    unsafe { cpu.local.set_irq_top(make(StackKind::Irq, cpu.id()).top) };
-    cpu_tables::prepare(cpu, make);
-    let stack = OwnedStack::acquire_for_cpu(StackKind::Idle, cpu.id(), pages_of(StackKind::Idle))
-        .expect("memory for a CPU's idle stack");
-    let range = stack.range();
-    sched::adopt_idle(stack, cpu);
+    let tables = cpu_tables::place(cpu);
+    // SAFETY: (1) the block and the place are this CPU's, for as long as the machine runs.
+    let made = unsafe { kstack::cpu::prepare(stacks::all_stacks(), &cpu.local, tables) };
+    // SAFETY: (1) an idle thread never lets go of it.
+    let idle = made.and_then(|()| unsafe { idle_stack(stacks::all_stacks(), cpu.id()) });
+    let idle = idle.unwrap_or_else(|why| panic!("CPU {}: {why}", cpu.id()));
+    let range = idle.range();
+    sched::adopt_idle(idle, cpu);
     range
 }
 

@@ -63,3 +63,7 @@ compile_error!("kstack's trees are for little-endian targets: saved registers ar
 compile_error!(
     "kstack's 64-bit trees are for targets with 64-bit pointers: a frame record is two of them"
 );
+#[cfg(all(target_arch = "arm", feature = "switch", not(feature = "entry")))]
+compile_error!(
+    "on 32-bit Arm the switch makes the next thread current, in a register that entry code exchanges: enable kstack's feature `entry` too"
+);

@@ -73,7 +73,7 @@ pub(super) const TABLE: [Own; 40] = [
     Own {
         trees: LIBRARY,
         file: "entry.rs",
-        items: &["VECTORS", "vectors"],
+        items: &["VECTORS", "vectors", "vector"],
         reason: "a table of entries by number (PCs) or the code at the vector base (arm64); elsewhere it is one address",
     },
     Own {

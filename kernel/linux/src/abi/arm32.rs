@@ -11,7 +11,7 @@
 use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
 use crate::error::Errno;
-use kstack_core::exec::WordSize;
+use crate::exec_image::WordSize;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
 pub use super::narrow::{

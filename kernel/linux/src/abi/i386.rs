@@ -8,9 +8,9 @@ use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
 use crate::calls_misc;
 use crate::error::Errno;
+use crate::exec_image::WordSize;
 use crate::syscall::get;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
-use kstack_core::exec::{Auxiliary, WordSize};
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 use machine::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
 
@@ -232,9 +232,12 @@ pub fn hardware() -> u64 {
     core::arch::x86::__cpuid(1).edx.into()
 }
 
+/// The key of the auxiliary vector under which a program finds the page of `sysenter`.
+const AT_SYSINFO: u64 = 32;
+
 /// Entries of the auxiliary vector that only this machine has: where the code is that does a system call, by the faster
 /// instruction. Debian's static programs do without and use the gate.
-pub const OWN_AUXILIARY: &[(u64, u64)] = &[(Auxiliary::SYSINFO, SYSENTER_PAGE)];
+pub const OWN_AUXILIARY: &[(u64, u64)] = &[(AT_SYSINFO, SYSENTER_PAGE)];
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub const USER_TOP: u64 = SYSENTER_PAGE;

@@ -6,7 +6,7 @@
 //! memory out.
 
 use super::{Call, generic};
-use kstack_core::exec::WordSize;
+use crate::exec_image::WordSize;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
 pub use super::generic::{encode_stat, thread_local};

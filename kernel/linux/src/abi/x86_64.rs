@@ -7,8 +7,8 @@
 use super::names::{LATE, look_up};
 use super::{Call, Stat, put};
 use crate::error::Errno;
+use crate::exec_image::WordSize;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
-use kstack_core::exec::WordSize;
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 
 pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};

@@ -15,14 +15,11 @@ use threads::{sched, time};
 /// Takes a CPU out of the machine: not the first one, which keeps the time.
 pub(super) fn check_that_its_cpu_is_parked(after: usize) -> Outcome {
     static BEGUN: AtomicUsize = AtomicUsize::new(0);
-    static HOOKS: Hooks = Hooks {
-        context: || {
-            BEGUN.fetch_add(1, Ordering::Relaxed);
-            provoke::overflow_here(How::Recursion);
-            (hooks::HOOKS.context)()
-        },
-        ..hooks::HOOKS
-    };
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        BEGUN.fetch_add(1, Ordering::Relaxed);
+        provoke::overflow_here(How::Recursion);
+        (hooks::HOOKS.context)()
+    });
     fn doomed(_: usize) {
         loop {
             cpu::without_interrupts(|| {

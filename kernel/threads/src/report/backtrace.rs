@@ -1,12 +1,12 @@
 //! Backtraces with names.
 
-use super::symbols;
+use super::symbols::{self, Symbol};
 use crate::sched::Thread;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use kstack::{registry, unwind};
-use kstack_core::addr::{Addr, ByteSize};
-use kstack_core::unwind::{Backtrace, End, Step};
+use kstack_core::addr::Addr;
+use kstack_core::unwind::{Backtrace, Step};
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
 
@@ -15,38 +15,11 @@ pub const STEPS: usize = kstack_core::verdict::REPORT_STEPS;
 
 /// Writes steps, one a line, repeated frames folded.
 pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write) -> fmt::Result {
-    for (step, times) in backtrace.steps() {
-        write_step(step, to)?;
-        if *times > 1 {
-            writeln!(to, "      ... {times} times")?;
-        }
-    }
-    if backtrace.dropped() > 0 {
-        writeln!(to, "    ({} steps left out)", backtrace.dropped())?;
-    }
-    Ok(())
+    write!(to, "{}", backtrace.with_symbols(name_of))
 }
 
-fn write_step(step: &Step, to: &mut dyn Write) -> fmt::Result {
-    match step {
-        // A return address: the call is right before it.
-        Step::Caller(pc) => write_address(*pc, 1, to),
-        Step::Interrupted(regs) => {
-            write_address(regs.pc, 0, to)?;
-            writeln!(to, "      (interrupted here, sp {})", regs.sp)
-        }
-        Step::Seam { from, to: next } => writeln!(to, "  -- from the {from} stack to the {next}"),
-        Step::UserBoundary(regs) => writeln!(to, "  -- user mode, pc {} sp {}", regs.pc, regs.sp),
-        Step::End(End::Reliable) => writeln!(to, "  -- the end; reliable"),
-        Step::End(why) => writeln!(to, "  -- the end; not reliable: {why:x?}"),
-    }
-}
-
-fn write_address(pc: Addr, back: usize, to: &mut dyn Write) -> fmt::Result {
-    match symbols::lookup(pc.wrapping_sub(ByteSize::new(back)).get() as u64) {
-        Some(symbol) => writeln!(to, "    {pc} {symbol}"),
-        None => writeln!(to, "    {pc}"),
-    }
+fn name_of(pc: Addr) -> Option<Symbol> {
+    symbols::lookup(pc.get() as u64)
 }
 
 fn from_fp(fp: usize) -> Backtrace<STEPS> {
@@ -116,7 +89,7 @@ impl<'t> Writer<'t> {
         if self.left_out > 0 {
             let _unprintable = writeln!(self.to, "    ({} steps left out)", self.left_out);
         }
-        let _unprintable = write_step(&step, self.to);
+        let _unprintable = writeln!(self.to, "{}", step.with_symbols(name_of));
         if times > 1 {
             let _unprintable = writeln!(self.to, "      ... {times} times");
         }
@@ -157,22 +130,21 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
 /// until the walk is over: the thread may end meanwhile, and its stack be unmapped.
 pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
     let Some(registry) = registry::get() else { return false };
-    let printed = crate::stacks::with_borrowed(thread.stack_ref(), |stack| {
-        if thread.is_on_cpu() {
-            return false;
-        }
-        // SAFETY: (1) the stack is borrowed, so it is mapped; (2) a thread that is off its CPU has a switch frame at its
-        // saved SP. If it starts running meanwhile, what is read is old, not wild.
-        let frame = unsafe {
-            (thread.saved_sp() as *const kstack::arch::current::switch::SwitchFrame).read_volatile()
-        };
-        // Nothing can be done about a place that refuses text.
-        let _unprintable = write_address(frame.return_address(), 1, to);
-        let mut writer = Writer::new(to);
-        unwind::for_each_of(registry, stack, frame.fp(), |step| writer.take(step));
-        true
-    });
-    printed == Some(true)
+    let Some(stack) = crate::stacks::borrow(thread.stack_ref()) else { return false };
+    if thread.is_on_cpu() {
+        return false;
+    }
+    // SAFETY: (1) the stack is borrowed, so it is mapped; (2) a thread that is off its CPU has a switch frame at its
+    // saved SP. If it starts running meanwhile, what is read is old, not wild.
+    let frame = unsafe {
+        (thread.saved_sp() as *const kstack::arch::current::switch::SwitchFrame).read_volatile()
+    };
+    // Nothing can be done about a place that refuses text.
+    let _unprintable =
+        writeln!(to, "{}", Step::Caller(frame.return_address()).with_symbols(name_of));
+    let mut writer = Writer::new(to);
+    unwind::for_each_of(registry, stack.stack(), frame.fp(), |step| writer.take(step));
+    true
 }
 
 /// Walks from here to the end without keeping anything; how many frames there were.

@@ -55,7 +55,7 @@ impl Write for Printed<'_> {
 
 /// Prints a report as people read it.
 fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
-    write!(to, "\n{report}")?;
+    write!(to, "\n{}", report.head())?;
     writeln!(to, "  running: {}", sched::current().name())?;
     backtrace::write_steps(&report.backtrace, to)
 }

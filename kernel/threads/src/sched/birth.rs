@@ -2,7 +2,6 @@
 
 use super::owner::Owned;
 use super::run_queue::push_ready;
-use super::schedule::exit_current;
 use super::switch::current;
 use super::tasks::TASKS;
 use super::thread::{self, Name, State, Thread, remember};
@@ -117,7 +116,7 @@ fn create_numbered(
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    let stack = OwnedStack::acquire_thread(id).map_err(SpawnError::Stack)?;
+    let stack = stacks::acquire_thread(id).map_err(SpawnError::Stack)?;
     if !TASKS.reserve() {
         return Err(SpawnError::NoTask);
     }
@@ -149,8 +148,8 @@ pub fn created_count() -> u32 {
 extern "C" fn kernel_thread(work: usize) {
     // SAFETY: (1) made by `into_raw` in `spawn_kernel`, for this thread alone.
     let (function, argument) = *unsafe { Box::from_raw(work as *mut (fn(usize), usize)) };
+    // When it returns, the library calls `exit_current`, by `Hooks::thread_returned`.
     function(argument);
-    exit_current()
 }
 
 /// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is the one it runs on.

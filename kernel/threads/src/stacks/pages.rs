@@ -6,10 +6,11 @@
 //! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use kstack::Backing;
 use kstack::arch::current::GEOMETRY;
 use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack_core::erase::DirtyPages;
-use kstack_core::pool::{Backing, Exhausted, OverLimit};
+use kstack_core::pool::{Exhausted, OverLimit};
 use kstack_core::record::AccountId;
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
@@ -107,10 +108,14 @@ fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     Ok(leaf)
 }
 
-impl Backing for StackPages {
+// SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share, before it says so; (2) `unmap_pages` waits
+// for all CPUs; (3) dirty bits are taken before translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is
+// to load its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask for no stack.
+unsafe impl Backing for StackPages {
+    const FRAMES_ARE_ZEROED: bool = true;
     const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;
 
-    fn charge(&mut self, _account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
+    fn charge(&self, _account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
         let after = CHARGED.fetch_add(size.get(), Ordering::Relaxed) + size.get();
         let limit = LIMIT.load(Ordering::Relaxed);
         if limit != 0 && after > limit {
@@ -120,11 +125,11 @@ impl Backing for StackPages {
         Ok(())
     }
 
-    fn uncharge(&mut self, _account: AccountId, size: ByteSize) {
+    fn uncharge(&self, _account: AccountId, size: ByteSize) {
         CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
     }
 
-    fn map_page(&mut self, page: Addr) -> Result<(), Exhausted> {
+    fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
         let frame = frames::alloc_zeroed().ok_or(Exhausted::Frame)?;
         match leaf_or_new(page) {
             Ok(leaf) => {
@@ -139,7 +144,7 @@ impl Backing for StackPages {
         }
     }
 
-    fn unmap_pages(&mut self, range: AddrRange) {
+    fn unmap_pages(&self, range: AddrRange) {
         let pages = || (range.lowest.get()..range.top.get()).step_by(PAGE_BYTES);
         let mut taken: [Option<Frame>; BODY_PAGES] = [None; BODY_PAGES];
         for (page, place) in pages().zip(&mut taken) {
@@ -156,7 +161,7 @@ impl Backing for StackPages {
     }
 
     #[inline(always)]
-    fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
+    fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
         let Some(leaves) = body_leaves(body) else { return 0 };
         let mut dirty = DirtyPages::NONE;
         for (page, leaf) in (0..).zip(leaves.iter().rev()) {
@@ -182,7 +187,24 @@ impl Backing for StackPages {
         erased
     }
 
-    fn flush_local(&mut self, body: AddrRange) {
+    fn flush_local(&self, body: AddrRange) {
         cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
+    }
+
+    fn on_surplus(&self) {
+        super::tell_of_excess();
+    }
+
+    fn relax(&self) {
+        // The CPU that has the lock, or any other, may be waiting for this one to flush its TLB.
+        smp::answer_flush();
+        // Or have ended the machine.
+        machine::halt::park_if_asked();
+        core::hint::spin_loop();
+    }
+
+    #[inline(always)]
+    fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R {
+        cpu::without_interrupts(body)
     }
 }

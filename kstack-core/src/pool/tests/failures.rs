@@ -1,5 +1,6 @@
 //! Every allocation failing in turn: an error that names the party, and nothing lost.
 
+use crate::record::AccountId;
 use std::vec::Vec;
 
 use super::super::*;
@@ -32,7 +33,7 @@ fn fail_each_in_turn(
             Ok(slot) => {
                 let held: Vec<SlotIndex> = held.iter().copied().chain([slot]).collect();
                 machine.check(&[cache], &held);
-                let _: Fate = cpu.release(slot, cache);
+                let _: ReleaseOutcome = cpu.release(slot, cache);
                 return errors;
             }
         }
@@ -64,7 +65,7 @@ fn t11_t7_a_cached_stack_can_fail_only_for_its_charge_and_stays_cached() {
     let machine = Machine::new(4, 1, ErasePolicy::Dirtied);
     let (mut cpu, mut cache) = (machine.cpu(0), CpuCache::new(CpuId::new(0)));
     let slot = cpu.acquire(&thread_request(), &mut cache).expect("there is room");
-    let _: Fate = cpu.release(slot, &mut cache);
+    let _: ReleaseOutcome = cpu.release(slot, &mut cache);
     let errors = fail_each_in_turn(&machine, &thread_request(), &mut cache, &[]);
     assert_eq!(errors, [AcquireError::OverLimit]);
     assert_eq!(cache.stacks(), [slot]);
@@ -75,7 +76,7 @@ fn t11_a_refill_from_the_depot_can_fail_only_for_its_charge() {
     let machine = Machine::new(4, 1, ErasePolicy::Dirtied);
     let (mut cpu, mut cache) = (machine.cpu(0), CpuCache::new(CpuId::new(0)));
     let slot = cpu.acquire(&thread_request(), &mut cache).expect("there is room");
-    let _: Fate = cpu.release(slot, &mut cache);
+    let _: ReleaseOutcome = cpu.release(slot, &mut cache);
     assert_eq!(machine.pool.drain_cpu(&mut cache, &cpu.lock()), 1);
     let errors = fail_each_in_turn(&machine, &thread_request(), &mut cache, &[]);
     assert_eq!(errors, [AcquireError::OverLimit]);
@@ -112,7 +113,7 @@ fn t11_without_a_free_slot_the_error_names_the_address_space_and_the_charge_is_r
     assert_eq!(refused, Err(AcquireError::NoAddressSpace));
     assert_eq!(machine.holdings(), before);
     machine.check(&[&cache], &live);
-    let _: Fate = cpu.release(live[0], &mut cache);
+    let _: ReleaseOutcome = cpu.release(live[0], &mut cache);
     assert!(cpu.acquire(&thread_request(), &mut cache).is_ok(), "one came back");
 }
 
@@ -122,11 +123,11 @@ fn t7_t11_charges_end_with_the_account_that_was_charged() {
     let (mut cpu, mut cache) = (machine.cpu(0), CpuCache::new(CpuId::new(0)));
     let of = |account| Request { account: AccountId::new(account), ..thread_request() };
     let first = cpu.acquire(&of(1), &mut cache).expect("there is room");
-    let _: Fate = cpu.release(first, &mut cache);
+    let _: ReleaseOutcome = cpu.release(first, &mut cache);
     let second = cpu.acquire(&of(2), &mut cache).expect("there is room");
     assert_eq!(first, second, "out of the cache, for another account");
     let charged = machine.holdings().charged;
     assert_eq!(charged.into_iter().collect::<Vec<_>>(), [(2, 16 * 1024)]);
-    let _: Fate = cpu.release(second, &mut cache);
+    let _: ReleaseOutcome = cpu.release(second, &mut cache);
     assert!(machine.holdings().charged.is_empty());
 }

@@ -33,7 +33,7 @@ fn live_once(cpu: &mut Cpu<'_>, cache: &mut CpuCache, mark: u64) -> Result<(), A
     cpu.write(slot, 0, mark);
     (cpu.before_access)(Access::Contents);
     assert_eq!(cpu.read(slot, 0), mark, "somebody else has the same stack");
-    let _: Fate = cpu.release(slot, cache);
+    let _: ReleaseOutcome = cpu.release(slot, cache);
     Ok(())
 }
 
@@ -76,7 +76,7 @@ fn t4_t11_two_cpus_that_want_the_only_slot_get_one_stack_and_one_error() {
                 let stop = |_| stops.stop();
                 let mut cpu = cpu_of(machine, number as u32, &stop);
                 match cpu.acquire(&part, cache) {
-                    Ok(slot) => assert_eq!(cpu.release(slot, cache), Fate::ToUnmap),
+                    Ok(slot) => assert_eq!(cpu.release(slot, cache), ReleaseOutcome::ToUnmap),
                     Err(AcquireError::NoAddressSpace) => {
                         *failed.lock().expect("nobody panics here") += 1;
                     }
@@ -114,7 +114,7 @@ fn t8_in_every_order_of_end_borrow_and_re_use_the_reader_sees_only_the_life_it_m
             std::boxed::Box::new(move |stops: &Stops<'_>| {
                 let stop = |access| stop_where_it_matters(stops, access);
                 let mut cpu = cpu_of(machine, 0, &stop);
-                let _: Fate = cpu.release(slot, owners);
+                let _: ReleaseOutcome = cpu.release(slot, owners);
                 stops.stop();
                 // The only slot: either it came back to this CPU, or the reader has it (or has taken it back).
                 match live_once(&mut cpu, owners, 22) {
@@ -136,7 +136,7 @@ fn t8_in_every_order_of_end_borrow_and_re_use_the_reader_sees_only_the_life_it_m
                         assert_eq!(cpu.read(slot, 0), 11, "not the life it meant");
                     }
                     stops.stop();
-                    let _: Fate = cpu.give_back(stack, readers);
+                    let _: ReleaseOutcome = cpu.give_back(stack, readers);
                 }
             })
         };
@@ -162,7 +162,7 @@ fn t4_shrinking_beside_a_flush_and_a_refill_keeps_every_slot_in_one_place() {
             .map(|_| cpu.acquire(&thread_request(), &mut owners).expect("there is room"))
             .collect();
         for slot in &stacks[1..] {
-            let _: Fate = cpu.release(*slot, &mut owners);
+            let _: ReleaseOutcome = cpu.release(*slot, &mut owners);
         }
         machine.pool.drain_cpu(&mut owners, &cpu.lock());
         let held = Mutex::new(Vec::new());
@@ -171,7 +171,7 @@ fn t4_shrinking_beside_a_flush_and_a_refill_keeps_every_slot_in_one_place() {
             std::boxed::Box::new(move |stops: &Stops<'_>| {
                 let stop = |access| stop_where_it_matters(stops, access);
                 let mut cpu = cpu_of(machine, 0, &stop);
-                assert_eq!(cpu.release(slot, owners), Fate::Cached);
+                assert_eq!(cpu.release(slot, owners), ReleaseOutcome::Cached);
                 machine.pool.drain_cpu(owners, &cpu.lock());
             })
         };

@@ -4,6 +4,8 @@
 //! or an idle moment may fill an entry; mapping over a stale entry, unmapping where waiting is forbidden, giving back what
 //! was not taken all panic.
 
+use crate::kind::StackKind;
+use crate::record::AccountId;
 use std::boxed::Box;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -239,13 +241,17 @@ impl<'m> Cpu<'m> {
     }
 
     /// The right to the stack is made here: the tests keep numbers of slots, and see to it that they let go once.
-    pub(super) fn release(&mut self, slot: SlotIndex, cache: &mut CpuCache) -> Fate {
+    pub(super) fn release(&mut self, slot: SlotIndex, cache: &mut CpuCache) -> ReleaseOutcome {
         let lock = self.lock();
         let generation = self.machine.pool.record(slot).life().generation();
         self.machine.pool.release(LiveStack(StackRef { slot, generation }), cache, &lock, self)
     }
 
-    pub(super) fn give_back(&mut self, borrowed: BorrowedStack, cache: &mut CpuCache) -> Fate {
+    pub(super) fn give_back(
+        &mut self,
+        borrowed: BorrowedStack,
+        cache: &mut CpuCache,
+    ) -> ReleaseOutcome {
         let lock = self.lock();
         self.machine.pool.give_back(borrowed, cache, &lock, self)
     }
@@ -327,7 +333,7 @@ impl Lock for CountingLock<'_> {
     }
 }
 
-impl Backing for Cpu<'_> {
+impl Pages for Cpu<'_> {
     fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
         (self.before_access)(Access::Account);
         self.machine.hardware(|hardware| {

@@ -1,5 +1,7 @@
 //! Which way a stack takes, and what that way costs.
 
+use crate::kind::StackKind;
+use crate::record::AccountId;
 use std::vec::Vec;
 
 use super::super::*;
@@ -28,7 +30,7 @@ fn t4_a_hit_takes_no_lock_maps_nothing_and_does_no_tlb_work() {
     let slot = take(&machine, 0, &mut cache, 1)[0];
     cpu.enter(slot);
     cpu.write(slot, 0, 7);
-    assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
+    assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
     let before = machine.calls();
     let again = cpu.acquire(&thread_request(), &mut cache).expect("there is one");
     cpu.enter(again);
@@ -44,7 +46,7 @@ fn t4_giving_back_takes_no_lock_while_the_cache_has_room() {
     let stacks = take(&machine, 0, &mut cache, CACHE_STACKS);
     let before = machine.calls();
     for slot in stacks {
-        assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
+        assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
     }
     assert_eq!(machine.calls(), before);
     assert_eq!(cache.len(), CACHE_STACKS);
@@ -56,7 +58,7 @@ fn t4_the_stack_freed_last_is_given_first() {
     let (mut cpu, mut cache) = (machine.cpu(0), cache(0));
     let stacks = take(&machine, 0, &mut cache, 3);
     for slot in &stacks {
-        assert_eq!(cpu.release(*slot, &mut cache), Fate::Cached);
+        assert_eq!(cpu.release(*slot, &mut cache), ReleaseOutcome::Cached);
     }
     let again = take(&machine, 0, &mut cache, 3);
     assert!(again.iter().eq(stacks.iter().rev()));
@@ -68,10 +70,10 @@ fn t4_a_full_cache_flushes_its_colder_half_to_the_depot() {
     let (mut cpu, mut cache) = (machine.cpu(0), cache(0));
     let stacks = take(&machine, 0, &mut cache, CACHE_STACKS + 1);
     for slot in &stacks[..CACHE_STACKS] {
-        assert_eq!(cpu.release(*slot, &mut cache), Fate::Cached);
+        assert_eq!(cpu.release(*slot, &mut cache), ReleaseOutcome::Cached);
     }
     let fate = cpu.release(stacks[CACHE_STACKS], &mut cache);
-    assert_eq!(fate, Fate::Flushed { excess: 0 });
+    assert_eq!(fate, ReleaseOutcome::Flushed { excess: 0 });
     assert_eq!(cache.stacks(), &stacks[CACHE_HALF..], "the warmer ones stay");
     machine.check(&[&cache], &[]);
     assert_eq!(machine.calls().unmap, 0);
@@ -84,7 +86,7 @@ fn t4_an_empty_cache_refills_half_from_the_depot_with_one_lock() {
     let (mut first, mut second) = (cache(0), cache(1));
     let stacks = take(&machine, 0, &mut first, CACHE_STACKS);
     for slot in stacks {
-        assert_eq!(machine.cpu(0).release(slot, &mut first), Fate::Cached);
+        assert_eq!(machine.cpu(0).release(slot, &mut first), ReleaseOutcome::Cached);
     }
     assert_eq!(machine.pool.drain_cpu(&mut first, &machine.cpu(0).lock()), CACHE_STACKS);
     let before = machine.calls();
@@ -109,13 +111,13 @@ fn t4_taking_and_freeing_around_the_border_does_not_lock_each_time() {
     let (mut cpu, mut cache) = (machine.cpu(0), cache(0));
     let mut held = take(&machine, 0, &mut cache, CACHE_STACKS + 1);
     for slot in held.drain(..) {
-        let _: Fate = cpu.release(slot, &mut cache);
+        let _: ReleaseOutcome = cpu.release(slot, &mut cache);
     }
     let before = machine.calls().lock;
     for _ in 0..100 {
         let stacks = take(&machine, 0, &mut cache, CACHE_HALF);
         for slot in stacks {
-            assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
+            assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
         }
     }
     assert_eq!(machine.calls().lock, before);
@@ -133,7 +135,7 @@ fn t4_what_exceeds_the_target_is_unmapped_for_real_and_its_slot_comes_back() {
     );
     let mut excess = 0;
     for slot in stacks {
-        if let Fate::Flushed { excess: now } = cpu.release(slot, &mut cache) {
+        if let ReleaseOutcome::Flushed { excess: now } = cpu.release(slot, &mut cache) {
             excess = now;
         }
     }
@@ -159,7 +161,7 @@ fn t4_draining_a_cpu_leaves_nothing_there_and_unmaps_nothing() {
     let machine = machine();
     let (cpu, mut gone, mut stays) = (machine.cpu(0), cache(0), cache(1));
     for slot in take(&machine, 0, &mut gone, 5) {
-        assert_eq!(machine.cpu(0).release(slot, &mut gone), Fate::Cached);
+        assert_eq!(machine.cpu(0).release(slot, &mut gone), ReleaseOutcome::Cached);
     }
     assert_eq!(machine.pool.drain_cpu(&mut gone, &cpu.in_interrupt().lock()), 5);
     assert!(gone.is_empty());
@@ -178,7 +180,7 @@ fn t4_a_slot_that_was_used_before_is_mapped_again_before_a_fresh_one_is_touched(
     for _ in 0..10 {
         let slot = cpu.acquire(&part, &mut cache).expect("there is room");
         assert_eq!(slot, SlotIndex::new(0), "its page tables are there already");
-        assert_eq!(cpu.release(slot, &mut cache), Fate::ToUnmap);
+        assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::ToUnmap);
         assert_eq!(cpu.shrink(1), 1);
     }
     let shared = machine.shared.lock().expect("nobody panics here");
@@ -277,9 +279,9 @@ fn t8_freeing_in_an_interrupt_handler_never_unmaps() {
     let stacks = take(&machine, 0, &mut cache, 39);
     // The machine panics if this context unmaps.
     let mut handler = cpu.in_interrupt();
-    assert_eq!(handler.release(small, &mut cache), Fate::ToUnmap);
+    assert_eq!(handler.release(small, &mut cache), ReleaseOutcome::ToUnmap);
     for slot in stacks {
-        let _: Fate = handler.release(slot, &mut cache);
+        let _: ReleaseOutcome = handler.release(slot, &mut cache);
     }
     machine.check(&[&cache], &[]);
     assert_eq!(machine.calls().unmap, 0);
@@ -297,14 +299,14 @@ fn t8_a_borrowed_stack_is_not_recycled_until_it_is_given_back() {
     owner.enter(slot);
     owner.write(slot, 0, 42);
     let borrowed = machine.pool.borrow(slot, generation).expect("the owner is there");
-    assert_eq!(owner.release(slot, &mut owners), Fate::StillBorrowed);
+    assert_eq!(owner.release(slot, &mut owners), ReleaseOutcome::StillBorrowed);
     assert_eq!(reader.read(slot, 0), 42, "the reader still sees what the owner left");
     assert!(machine.holdings().charged.values().sum::<usize>() > 0, "and it is still paid for");
     assert_eq!(machine.pool.borrow(slot, generation), None, "no new borrow of a dead stack");
     machine.check(&[&owners, &readers], &[slot]);
     let other = take(&machine, 0, &mut owners, 1)[0];
     assert_ne!(other, slot);
-    assert_eq!(reader.give_back(borrowed, &mut readers), Fate::Cached);
+    assert_eq!(reader.give_back(borrowed, &mut readers), ReleaseOutcome::Cached);
     assert_eq!(readers.stacks(), [slot], "it was taken back on the reader's CPU");
     machine.check(&[&owners, &readers], &[other]);
     assert_eq!(machine.pool.borrow(slot, generation), None);
@@ -329,7 +331,7 @@ fn t5_n2_a_re_used_stack_reads_as_zero_and_only_dirtied_pages_were_erased() {
         for page in (0..4).filter(|page| pattern >> page & 1 != 0) {
             cpu.write(slot, page, 99);
         }
-        assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
+        assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
         assert_eq!(machine.calls().erase, pattern.count_ones());
         assert_eq!(cache.stats().erased_pages, u64::from(pattern.count_ones()));
         assert_eq!(take(&machine, 0, &mut cache, 1), [slot]);
@@ -345,7 +347,7 @@ fn n2_t10_a_stack_mapped_a_moment_ago_needs_no_flush_on_any_cpu_of_the_set() {
     let record = machine.pool.record(slot);
     assert!((0..64).all(|number| !record.needs_flush(CpuId::new(number))));
     assert!(record.needs_flush(CpuId::new(64)));
-    assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
+    assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
     assert!(!record.needs_flush(CpuId::new(0)));
     assert!((1..65).all(|number| record.needs_flush(CpuId::new(number))), "recycled on CPU 0");
 }
@@ -353,7 +355,7 @@ fn n2_t10_a_stack_mapped_a_moment_ago_needs_no_flush_on_any_cpu_of_the_set() {
 /// A CPU that may remember that a page was absent.
 struct RemembersAbsent<'m>(Cpu<'m>);
 
-impl Backing for RemembersAbsent<'_> {
+impl Pages for RemembersAbsent<'_> {
     const ABSENT_IS_REMEMBERED: bool = true;
 
     fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
@@ -395,14 +397,14 @@ fn n2_the_full_policy_erases_every_page() {
     let machine = Machine::new(1, 1, ErasePolicy::Full);
     let (mut cpu, mut cache) = (machine.cpu(0), cache(0));
     let slot = take(&machine, 0, &mut cache, 1)[0];
-    assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
+    assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
     assert_eq!(machine.calls(), Calls { map: 4, erase: 4, lock: 2, ..Calls::default() });
 }
 
 /// A CPU without dirty bits: says that everything was written, without knowing how large a body is.
 struct NoDirtyBits<'m>(Cpu<'m>);
 
-impl Backing for NoDirtyBits<'_> {
+impl Pages for NoDirtyBits<'_> {
     fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
         self.0.charge(account, size)
     }
@@ -433,7 +435,7 @@ fn n2_without_dirty_bits_the_whole_body_is_erased_and_nothing_below_it() {
     let slot = stack.slot();
     cpu.0.write(slot, 2, 5);
     // The machine panics if a page outside the body is erased.
-    assert_eq!(machine.pool.release(stack, &mut cache, &lock, &mut cpu), Fate::Cached);
+    assert_eq!(machine.pool.release(stack, &mut cache, &lock, &mut cpu), ReleaseOutcome::Cached);
     assert_eq!(machine.calls().erase, 4);
     machine.check(&[&cache], &[]);
 }
@@ -449,20 +451,20 @@ fn t5_n2_a_stack_that_comes_back_to_a_cpu_with_old_tlb_entries_is_erased_all_the
         cpu.enter(slot);
         cpu.write(slot, 0, 1);
     }
-    assert_eq!(zero.release(slot, &mut zeros), Fate::Cached);
+    assert_eq!(zero.release(slot, &mut zeros), ReleaseOutcome::Cached);
     // Next life: CPU 1 writes, CPU 0 recycles again.
     assert_eq!(take(&machine, 0, &mut zeros, 1), [slot]);
     one.enter(slot);
     one.write(slot, 0, 2);
-    assert_eq!(zero.release(slot, &mut zeros), Fate::Cached);
+    assert_eq!(zero.release(slot, &mut zeros), ReleaseOutcome::Cached);
     assert_eq!(take(&machine, 0, &mut zeros, 1), [slot]);
     assert!(zero.reads_as_zero(slot));
     // And: a life spent on CPU 0 that is recycled on CPU 1, which remembers D=1 for a page that is clean now.
-    assert_eq!(one.release(slot, &mut ones), Fate::Cached);
+    assert_eq!(one.release(slot, &mut ones), ReleaseOutcome::Cached);
     assert_eq!(take(&machine, 1, &mut ones, 1), [slot]);
     one.enter(slot);
     one.write(slot, 0, 3);
-    assert_eq!(one.release(slot, &mut ones), Fate::Cached);
+    assert_eq!(one.release(slot, &mut ones), ReleaseOutcome::Cached);
     assert_eq!(take(&machine, 1, &mut ones, 1), [slot]);
     assert!(one.reads_as_zero(slot));
 }
@@ -477,7 +479,7 @@ fn t4_a_stack_of_another_size_is_never_cached() {
     assert_eq!(body.size(), ByteSize::kib(8));
     assert_eq!(body.top, machine.pool.arena().body(slot).top, "the top-most pages are mapped");
     machine.check(&[&cache], &[slot]);
-    assert_eq!(cpu.release(slot, &mut cache), Fate::ToUnmap);
+    assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::ToUnmap);
     assert!(cache.is_empty());
     machine.check(&[&cache], &[]);
     assert_eq!(cpu.shrink(u32::MAX), 1);
@@ -520,7 +522,7 @@ fn n9_a_record_says_whose_stack_it_is_from_hand_out_to_release() {
     assert_eq!(live.lowest_sample, Some(sp), "the deeper of two samples");
     assert!(live.settled);
     assert_eq!(record.watermark().depth_at_least(machine.pool.body(slot).top).get(), 1000);
-    assert_eq!(cpu.release(slot, &mut cache), Fate::Cached);
+    assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
     let dead = record.snapshot();
     assert_eq!((dead.state, dead.owner), (LifeState::Parked, OwnerId::NONE));
     assert_eq!(take(&machine, 2, &mut cache, 1), [slot]);

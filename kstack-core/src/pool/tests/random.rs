@@ -1,5 +1,6 @@
 //! Long runs: against a naive model in one thread, and with real threads.
 
+use crate::record::AccountId;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,7 +90,7 @@ fn long_run(seed: u64, steps: usize, policy: ErasePolicy) -> BTreeMap<&'static s
                 if stack.owned {
                     stack.owned = false;
                     let fate = cpu.in_interrupt().release(slot, cache);
-                    assert_eq!(fate == Fate::StillBorrowed, !stack.borrows.is_empty());
+                    assert_eq!(fate == ReleaseOutcome::StillBorrowed, !stack.borrows.is_empty());
                     if stack.borrows.is_empty() {
                         known.remove(&slot);
                     }
@@ -135,7 +136,7 @@ fn long_run(seed: u64, steps: usize, policy: ErasePolicy) -> BTreeMap<&'static s
                 if let Some(borrow) = stack.borrows.pop() {
                     let fate = cpu.in_interrupt().give_back(borrow, cache);
                     let last = !stack.owned && stack.borrows.is_empty();
-                    assert_eq!(fate == Fate::StillBorrowed, !last);
+                    assert_eq!(fate == ReleaseOutcome::StillBorrowed, !last);
                     if last {
                         known.remove(&slot);
                     }
@@ -162,10 +163,10 @@ fn long_run(seed: u64, steps: usize, policy: ErasePolicy) -> BTreeMap<&'static s
     // The end: everything is given back, drained and unmapped; the machine has nothing left.
     for (slot, mut stack) in known {
         if stack.owned {
-            let _: Fate = machine.cpu(0).release(slot, &mut caches[0]);
+            let _: ReleaseOutcome = machine.cpu(0).release(slot, &mut caches[0]);
         }
         while let Some(borrow) = stack.borrows.pop() {
-            let _: Fate = machine.cpu(1).give_back(borrow, &mut caches[1]);
+            let _: ReleaseOutcome = machine.cpu(1).give_back(borrow, &mut caches[1]);
         }
     }
     for cache in &mut caches {
@@ -236,19 +237,19 @@ fn t4_t5_t8_real_threads_creating_ending_and_borrowing_leave_nothing_behind() {
                         thread::yield_now();
                         assert_eq!(cpu.read(stack.slot(), 0), first, "a borrowed stack changed");
                         lent.fetch_add(1, Ordering::Relaxed);
-                        let _: Fate = cpu.give_back(stack, cache);
+                        let _: ReleaseOutcome = cpu.give_back(stack, cache);
                     }
                     // Up to ten at a time, so that caches overflow and run dry.
                     if held.len() > 10 || random.below(10) == 0 {
                         for (slot, mark) in held.drain(..) {
                             assert_eq!(cpu.read(slot, 0), mark);
-                            let _: Fate = cpu.in_interrupt().release(slot, cache);
+                            let _: ReleaseOutcome = cpu.in_interrupt().release(slot, cache);
                         }
                         cpu.shrink(2);
                     }
                 }
                 for (slot, _) in held {
-                    let _: Fate = cpu.release(slot, cache);
+                    let _: ReleaseOutcome = cpu.release(slot, cache);
                 }
             });
         }

@@ -473,9 +473,12 @@ pub(super) extern "C" fn first_return() {
         "cpsie i",
         "mov r0, r4",
         "blx r5",
+        "mov r0, sp",
+        "bl {after_function}",
         "2:",
         "b {way_back}",
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }

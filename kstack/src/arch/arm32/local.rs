@@ -72,6 +72,11 @@ impl ArchLocal {
         }
     }
 
+    /// Whether an NMI is being handled: a FIQ.
+    pub fn in_nmi(&self) -> bool {
+        self.nmi_is_active()
+    }
+
     /// Softirqs have no stack of their own: they run on the IRQ stack.
     #[inline(always)]
     pub fn softirq_top(&self) -> Option<Addr> {

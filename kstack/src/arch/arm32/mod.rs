@@ -28,14 +28,24 @@
 //! By default in the thread's own structure, which no overflow reaches. With the feature `thread-info-on-stack`, the layout
 //! of Linux before 5.x: at the low end of the 8 KiB stack, `current` found by masking SP. See [`local`].
 
+#[cfg(feature = "entry")]
+pub mod bring_up;
+#[cfg(feature = "switch")]
 pub mod call;
+#[cfg(feature = "entry")]
 pub mod entry;
+#[cfg(feature = "entry")]
 pub mod fault;
+#[cfg(feature = "entry")]
 pub mod interrupts;
+#[cfg(feature = "entry")]
 pub mod local;
+#[cfg(feature = "entry")]
 pub mod overflow;
 pub mod regs;
+#[cfg(feature = "switch")]
 pub mod switch;
+#[cfg(feature = "entry")]
 pub mod tables;
 
 /// The shape of thread stacks on this architecture.

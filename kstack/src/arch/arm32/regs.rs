@@ -12,6 +12,7 @@
 //! The order is that of Linux' `pt_regs` for 32-bit ARM, so tools that know it can read it. An entry from the kernel saves
 //! the same 18 words below the interrupted SP.
 
+use core::arch::asm;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::prologue::{self, FrameState};
@@ -96,6 +97,15 @@ impl SavedRegs {
     pub const fn fp(&self) -> Addr {
         Addr::new(self.fp as usize)
     }
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe { asm!("mov {}, r11", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
 }
 
 /// What frame pointers mean on this architecture: r11 points at {previous r11, return address}, or, with bit 0 set, at

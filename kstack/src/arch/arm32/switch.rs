@@ -17,6 +17,7 @@
 //!
 //! The switch also makes the other thread `current`, in TPIDRURO. See [`super::local`].
 
+#[cfg(feature = "entry")]
 use crate::arch::current::entry;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
@@ -56,7 +57,8 @@ pub const DOMAIN: u32 = 1;
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for [`entry::first_return`].
+    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    #[cfg(feature = "entry")]
     pub(crate) fn first(regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
             domain: DOMAIN,
@@ -65,6 +67,19 @@ impl SwitchFrame {
             fp: fp as u32,
             sp: regs_at.get() as u32,
             pc: entry::first_return as *const () as u32,
+            ..Self::default()
+        }
+    }
+
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    pub(crate) fn bare(regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
+        Self {
+            domain: DOMAIN,
+            r4: argument as u32,
+            r5: function as u32,
+            fp: fp as u32,
+            sp: regs_at.get() as u32,
+            pc: bare_start as *const () as u32,
             ..Self::default()
         }
     }
@@ -133,4 +148,13 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         r4_at = const offset_of!(SwitchFrame, r4),
         thread = const CpuLocal::THREAD,
     )
+}
+
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+///
+/// In: r0 = the switch's message, r4 = argument, r5 = function.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn bare_start() {
+    naked_asm!("mov r1, r0", "mov r0, r4", "blx r5", "udf #0",)
 }

@@ -20,12 +20,9 @@
 use crate::arch::current::entry;
 use core::arch::asm;
 use core::cell::UnsafeCell;
+use core::fmt;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
-use kstack_core::kind::StackKind;
-
-/// The per-CPU stacks this architecture needs besides IRQ and idle, with their pages.
-pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 2)];
 
 /// The small stack of an exception mode: words with a fixed meaning.
 #[derive(Debug)]
@@ -138,3 +135,29 @@ impl Default for CpuTables {
         Self::new()
     }
 }
+
+/// What of this CPU, or of what the kernel gave it, the entries cannot work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The CPU is not in SVC mode.
+    NotInSvcMode,
+    /// The CPU has no overflow stack.
+    NoOverflowStack,
+    /// The CPU has no IRQ stack.
+    NoIrqStack,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotInSvcMode => {
+                "the CPU is not in SVC mode, in which this library runs the kernel"
+            }
+            Self::NoOverflowStack => "the CPU has no overflow stack",
+            Self::NoIrqStack => "the CPU has no IRQ stack",
+        })
+    }
+}
+
+impl core::error::Error for Unfit {}

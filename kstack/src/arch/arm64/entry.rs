@@ -130,9 +130,11 @@ global_asm!(
 
 unsafe extern "C" {
     static kstack_vectors: u8;
-    // The linker script's: the code of the section that everything here is in.
-    static kstack_entry_lowest: u8;
-    static kstack_entry_top: u8;
+    // The bytes behind the entries that save registers.
+    fn kstack_kernel_sync_end();
+    fn kstack_kernel_irq_end();
+    fn kstack_user_sync_end();
+    fn kstack_user_irq_end();
 }
 
 /// What VBAR_EL1 is set to.
@@ -140,11 +142,15 @@ pub fn vectors() -> Addr {
     Addr::new(&raw const kstack_vectors as usize)
 }
 
-/// Whether this is an instruction of the entry code.
-pub(super) fn is_entry_code(pc: Addr) -> bool {
-    let lowest = &raw const kstack_entry_lowest as usize;
-    let top = &raw const kstack_entry_top as usize;
-    (lowest..top).contains(&pc.get())
+/// Whether this is an instruction of an entry that saves registers through x0.
+pub(super) fn is_saving_entry(pc: Addr) -> bool {
+    let entries: [(extern "C" fn(), unsafe extern "C" fn()); 4] = [
+        (kernel_sync, kstack_kernel_sync_end),
+        (kernel_irq, kstack_kernel_irq_end),
+        (user_sync, kstack_user_sync_end),
+        (user_irq, kstack_user_irq_end),
+    ];
+    entries.iter().any(|&(first, end)| (first as usize..end as usize).contains(&pc.get()))
 }
 
 /// Saves everything but `esr` at x0; see the slot for what is where. Uses x1 to x3. Afterwards x2 is the interrupted x0.
@@ -240,6 +246,9 @@ extern "C" fn kernel_sync() {
         "bl {on_software_interrupt}",
         "3:",
         load_and_return!(),
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_kernel_sync_end,
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
@@ -271,6 +280,9 @@ extern "C" fn kernel_irq() {
         "msr daifclr, #{debug_and_serror}",
         "bl {on_irq}",
         load_and_return!(),
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_kernel_irq_end,
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
@@ -307,6 +319,9 @@ extern "C" fn user_sync() {
         "mrs x1, far_el1",
         "bl {on_exception}",
         "b {way_back_to_user}",
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_user_sync_end,
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
@@ -339,6 +354,9 @@ extern "C" fn user_irq() {
         "msr daifclr, #{debug_and_serror}",
         "bl {on_irq}",
         "b {way_back_to_user}",
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_user_irq_end,
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         pc = const offset_of!(SavedRegs, pc),
@@ -385,10 +403,13 @@ pub(super) extern "C" fn first_return() {
         "msr daifclr, #{all_but_fiq}",
         "mov x0, x20",
         "blr x19",
+        "mov x0, sp",
+        "bl {after_function}",
         "2:",
         "b {way_back_to_user}",
         all_but_fiq = const DEBUG_AND_SERROR | INTERRUPTS,
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back_to_user = sym way_back_to_user,
     )
 }

@@ -27,7 +27,7 @@ const BREAKPOINT: u8 = 0x3c;
 const INSTRUCTION: u64 = 4;
 
 /// How far below SP a single store reaches that moves SP by itself (`stp x, y, [sp, #-512]!`).
-const MOST_PRE_INDEX: usize = 512;
+const MAX_PRE_INDEX: usize = 512;
 
 /// The exception class, which is what the kernel gets as the vector.
 pub(super) const fn class_of(regs: &SavedRegs) -> u8 {
@@ -55,7 +55,7 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
     }
     if is_data_abort(regs) {
         let below_sp = regs.sp().bytes_above(fault).get();
-        let delivery = if below_sp.wrapping_sub(1) < MOST_PRE_INDEX {
+        let delivery = if below_sp.wrapping_sub(1) < MAX_PRE_INDEX {
             Delivery::AnotherStack
         } else {
             Delivery::OwnStack

@@ -32,6 +32,12 @@ impl ArchLocal {
         Self { overflow_top: AtomicUsize::new(0), second_faults: AtomicUsize::new(0) }
     }
 
+    /// Whether something is being handled that may have interrupted anything: there are no NMIs here, but a fault of the overflow handler
+    /// is such a thing.
+    pub fn in_nmi(&self) -> bool {
+        self.has_second_fault()
+    }
+
     /// Softirqs have no stack of their own: they run on the IRQ stack.
     #[inline(always)]
     pub fn softirq_top(&self) -> Option<Addr> {

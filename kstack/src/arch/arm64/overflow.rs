@@ -78,7 +78,7 @@ pub(super) extern "C" fn no_room_other() {
 }
 
 /// Second faults after which a CPU says nothing more.
-const MOST_SECOND_FAULTS: usize = 2;
+const MAX_SECOND_FAULTS: usize = 2;
 
 /// An exception while SPSel is 1. In: nothing saved, nothing known but TPIDR_EL1; SP somewhere in the overflow stack, or below it.
 ///
@@ -148,7 +148,7 @@ pub(super) extern "C" fn second_fault() {
         overflow_top = const ArchLocal::OVERFLOW_TOP,
         thread = const CpuLocal::THREAD,
         second_faults = const ArchLocal::SECOND_FAULTS,
-        most = const MOST_SECOND_FAULTS,
+        most = const MAX_SECOND_FAULTS,
         on_second_fault = sym on_second_fault,
     )
 }
@@ -181,7 +181,7 @@ fn give_verdict(regs: &SavedRegs, fault: Addr) {
 extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let top = unsafe { CpuLocal::this() }.arch.overflow_top();
-    if regs.sp() == top && entry::is_entry_code(regs.pc()) {
+    if regs.sp() == top && entry::is_saving_entry(regs.pc()) {
         // An entry could not save its registers: SP_EL0 leads nowhere, although its bit is 0. What was interrupted can be told
         // (invariant 3 of the entry), but for x0, x1 and PSTATE, which are where the slot put them.
         // No second fault, then.

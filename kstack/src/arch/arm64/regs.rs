@@ -9,6 +9,7 @@
 //!
 //! The order is that of Linux' `user_pt_regs` for arm64, so tools that know it can read it.
 
+use core::arch::asm;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::prologue::{self, FrameState};
@@ -76,6 +77,15 @@ impl SavedRegs {
     pub const fn fp(&self) -> Addr {
         Addr::new(self.x[29] as usize)
     }
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe { asm!("mov {}, x29", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
 }
 
 /// What frame pointers mean on this architecture: x29 points at {previous x29, return address}, or, with bit 0 set, at

@@ -10,6 +10,7 @@
 //! Saved is exactly what the procedure call standard makes the callee save: x19 to x30. The two lowest words are a frame
 //! record. The kernel is built without floating point, so that state is the kernel's business, apart from the switch.
 
+#[cfg(feature = "entry")]
 use crate::arch::current::entry;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -31,13 +32,23 @@ const _: () = assert!(size_of::<SwitchFrame>() == 96);
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for [`entry::first_return`].
+    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         let mut frame = Self {
             x29: fp as u64,
             x30: entry::first_return as *const () as u64,
             ..Self::default()
         };
+        frame.x19_to_x28[0] = function as u64;
+        frame.x19_to_x28[1] = argument as u64;
+        frame
+    }
+
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
+        let mut frame =
+            Self { x29: fp as u64, x30: bare_start as *const () as u64, ..Self::default() };
         frame.x19_to_x28[0] = function as u64;
         frame.x19_to_x28[1] = argument as u64;
         frame
@@ -106,4 +117,13 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         saved = const offset_of!(SwitchFrame, x19_to_x28),
         word = const size_of::<u64>(),
     )
+}
+
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+///
+/// In: x0 = the switch's message, x19 = function, x20 = its argument.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn bare_start() {
+    naked_asm!("mov x1, x0", "mov x0, x20", "blr x19", "brk #1",)
 }

@@ -9,13 +9,9 @@
 
 use crate::arch::current::entry;
 use core::arch::asm;
+use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
-use kstack_core::kind::StackKind;
-
-/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. All of the geometry's size: the
-/// bit test holds for every stack that the kernel runs on.
-pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 4)];
 
 /// What one CPU reads, as the kernel prepares it.
 #[derive(Debug)]
@@ -77,3 +73,27 @@ impl Default for CpuTables {
         Self::new()
     }
 }
+
+/// What of this CPU, or of what the kernel gave it, the entries cannot work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The CPU is not at EL1.
+    NotAtEl1,
+    /// The CPU has no overflow stack.
+    NoOverflowStack,
+    /// The CPU has no IRQ stack.
+    NoIrqStack,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAtEl1 => "the CPU is not at EL1, where this library's vectors are",
+            Self::NoOverflowStack => "the CPU has no overflow stack",
+            Self::NoIrqStack => "the CPU has no IRQ stack",
+        })
+    }
+}
+
+impl core::error::Error for Unfit {}

@@ -35,7 +35,7 @@
 
 use crate::arch::current::local::ArchLocal;
 use crate::arch::current::regs::{INTERRUPTS_ON, MARK, SavedRegs};
-use crate::arch::current::{RESERVE, interrupts, nmi, switch, tables};
+use crate::arch::current::{RESERVE, interrupts, nmi, tables};
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -239,7 +239,10 @@ extern "C" fn common() {
             "push esi",
             "call {on_no_room}",
             "ud2",
+            ".globl {end}",
+            "{end}:",
         ]
+        end = sym kstack_common_end,
         RESERVE = const RESERVE.get(),
         THREAD_LINE = const CpuLocal::THREAD_LINE,
         IRQ_TOP = const CpuLocal::IRQ_TOP,
@@ -353,11 +356,14 @@ pub(super) extern "C" fn first_return() {
         // In place of the argument before.
         "mov [esp], edi",
         "call ebx",
+        "mov [esp], esi",
+        "call {after_function}",
         "2:",
         "mov esp, esi",
         "jmp {way_back}",
         word = const WORD,
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }
@@ -479,16 +485,20 @@ pub(super) extern "C" fn sysenter_entry() {
     )
 }
 
-/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. The switch, in the same section, is
-/// none of them.
+unsafe extern "C" {
+    /// The byte behind the last of [`common`].
+    fn kstack_common_end();
+}
+
+/// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes, if there is one.
+const LAST_PUSH: usize = 2;
+
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those of a stub that can fail are its pushes.
 pub(super) fn is_on_way_in(pc: Addr) -> bool {
-    unsafe extern "C" {
-        // The linker script's: the code of the section that everything here is in.
-        safe static kstack_entry_lowest: u8;
-        safe static kstack_entry_top: u8;
-    }
-    let section = &raw const kstack_entry_lowest as usize..&raw const kstack_entry_top as usize;
-    section.contains(&pc.get()) && !switch::is_switch(pc)
+    let common = common as *const () as usize..kstack_common_end as *const () as usize;
+    common.contains(&pc.get())
+        || nmi::is_saving_nmi(pc)
+        || VECTORS.iter().any(|&stub| pc.get().wrapping_sub(stub as usize) <= LAST_PUSH)
 }
 
 /// All interrupts, exceptions and `int 0x80` arrive here, but for those of [`nmi`].
@@ -509,6 +519,11 @@ const fn first_instruction(vector: u8, plain: extern "C" fn()) -> extern "C" fn(
         SYSCALL_VECTOR => int80,
         _ => nmi::own_stub(vector, plain),
     }
+}
+
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. A double fault's is a task gate.
+pub fn vector(number: u8) -> Addr {
+    Addr::new(VECTORS[usize::from(number)] as usize)
 }
 
 /// The first instruction of every vector.

@@ -55,6 +55,11 @@ impl ArchLocal {
         }
     }
 
+    /// Whether an NMI is being handled, whatever it interrupted.
+    pub fn in_nmi(&self) -> bool {
+        self.nmi_is_active() || self.nmi_from_user_is_handled()
+    }
+
     /// Gives the CPU its softirq stack. Before its first interrupt.
     ///
     /// # Safety

@@ -43,6 +43,7 @@ use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::offset_of;
+use kstack_core::addr::Addr;
 
 /// In the flags: trap after each instruction.
 const TRAP: u32 = 1 << 8;
@@ -90,7 +91,10 @@ extern "C" fn nmi_save() {
             "call {on_nmi}",
             "mov esp, ebx",
             "jmp {restore}",
+            ".globl {end}",
+            "{end}:",
         ]
+        end = sym kstack_nmi_save_end,
         CS = const offset_of!(SavedRegs, cs),
         ACTIVE = const ArchLocal::NMI_ACTIVE,
         LATCHED = const ArchLocal::NMI_LATCHED,
@@ -98,6 +102,20 @@ extern "C" fn nmi_save() {
         on_nmi = sym on_nmi,
         restore = sym super::entry::restore,
     )
+}
+
+unsafe extern "C" {
+    /// The byte behind the last of [`nmi_save`].
+    fn kstack_nmi_save_end();
+}
+
+/// How far behind the first instruction of [`nmi`] its last push begins.
+const LAST_PUSH: usize = 2;
+
+/// Whether an instruction is one of an NMI's entry that saves registers.
+pub(super) fn is_saving_nmi(pc: Addr) -> bool {
+    (nmi_save as *const () as usize..kstack_nmi_save_end as *const () as usize).contains(&pc.get())
+        || pc.get().wrapping_sub(nmi as *const () as usize) <= LAST_PUSH
 }
 
 /// Vector 1. From user mode it goes on as any exception; from the kernel the handler runs on the debug stack.

@@ -17,6 +17,7 @@
 //! the interrupted frame lies inside it. The way back moves them up again, below whatever `esp` says then. The other way,
 //! to compute esp from the place where the registers lie, saves a dozen instructions and breaks with the first copy.
 
+use core::arch::asm;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::prologue::{self, FrameState};
@@ -96,6 +97,15 @@ impl SavedRegs {
     pub const fn fp(&self) -> Addr {
         Addr::new(self.ebp as usize)
     }
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe { asm!("mov {}, ebp", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
 }
 
 /// What frame pointers mean on this architecture: ebp points at {previous ebp, return address}, or, with bit 0 set, at

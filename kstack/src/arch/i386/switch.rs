@@ -11,6 +11,7 @@
 //! alignment-check flag must not reach the next thread. The kernel is built without floating point, so that state is the
 //! kernel's business, apart from the switch.
 
+#[cfg(feature = "entry")]
 use crate::arch::current::entry;
 use core::arch::naked_asm;
 use core::mem::size_of;
@@ -37,7 +38,8 @@ const NO_FLAGS: u32 = 2;
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for [`entry::first_return`].
+    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
             ebp: fp as u32,
@@ -45,6 +47,18 @@ impl SwitchFrame {
             edi: argument as u32,
             eflags: NO_FLAGS,
             return_address: entry::first_return as *const () as u32,
+            ..Self::default()
+        }
+    }
+
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
+        Self {
+            ebp: fp as u32,
+            ebx: function as u32,
+            edi: argument as u32,
+            eflags: NO_FLAGS,
+            return_address: bare_start as *const () as u32,
             ..Self::default()
         }
     }
@@ -105,17 +119,23 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "pop ebx",
         "pop ebp",
         "ret",
-        // Here it ends.
-        ".globl kstack_switch_top",
-        "kstack_switch_top:",
         WORD = const WORD,
     )
 }
 
-/// Whether an instruction is the switch's.
-pub(super) fn is_switch(pc: Addr) -> bool {
-    unsafe extern "C" {
-        safe static kstack_switch_top: u8;
-    }
-    (switch as *const () as usize..&raw const kstack_switch_top as usize).contains(&pc.get())
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+///
+/// In: eax = the switch's message, ebx = function, edi = its argument.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn bare_start() {
+    naked_asm!(
+        "and esp, -16",
+        "sub esp, 2 * {WORD}",
+        "push eax",
+        "push edi",
+        "call ebx",
+        "ud2",
+        WORD = const WORD,
+    )
 }

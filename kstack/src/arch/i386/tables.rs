@@ -239,7 +239,7 @@ impl CpuTables {
             Err(Unfit::WritesIgnoreProtection)
         } else if cr4 & VIRTUAL_MODE != 0 {
             Err(Unfit::VirtualModeIsOn)
-        } else if IDT.0[0][0].load(Ordering::Relaxed) == 0 {
+        } else if !gates_are_filled() {
             Err(Unfit::GatesAreEmpty)
         } else {
             Ok(())
@@ -414,6 +414,7 @@ impl CpuTables {
 
 /// What of this CPU, or of what the kernel gave it, the entries cannot work with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unfit {
     /// Interrupts are on.
     InterruptsAreOn,
@@ -421,9 +422,13 @@ pub enum Unfit {
     WritesIgnoreProtection,
     /// CR4.VME or CR4.PVI is set.
     VirtualModeIsOn,
+    /// The CPU has no IRQ stack.
+    NoIrqStack,
     /// [`fill_gates`] was not called.
     GatesAreEmpty,
 }
+
+impl core::error::Error for Unfit {}
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -435,6 +440,7 @@ impl fmt::Display for Unfit {
             Self::VirtualModeIsOn => {
                 "programs have an interrupt flag of their own (CR4.VME or CR4.PVI is set)"
             }
+            Self::NoIrqStack => "the CPU has no IRQ stack",
             Self::GatesAreEmpty => "the interrupt descriptors are loaded before they are filled",
         })
     }
@@ -448,13 +454,18 @@ struct Gates([[AtomicU32; 2]; 256]);
 #[unsafe(link_section = ".data.kstack_once")]
 static IDT: Gates = Gates([const { [AtomicU32::new(0), AtomicU32::new(0)] }; 256]);
 
+/// Whether [`fill_gates`] was called.
+pub fn gates_are_filled() -> bool {
+    IDT.0[0][0].load(Ordering::Acquire) != 0
+}
+
 /// Fills the interrupt descriptors. Once, by one CPU, before any loads them; see the module's head.
 ///
 /// # Safety
 ///
 /// 1. The section `.data.kstack_once` is writable still.
 pub unsafe fn fill_gates() {
-    for (vector, gate) in IDT.0.iter().enumerate() {
+    for (vector, gate) in IDT.0.iter().enumerate().rev() {
         let stub = entry::VECTORS[vector] as usize as u64;
         // Intel SDM vol. 3, figure 7-2.
         let descriptor = match vector as u8 {
@@ -473,6 +484,6 @@ pub unsafe fn fill_gates() {
             }
         };
         gate[1].store((descriptor >> 32) as u32, Ordering::Relaxed);
-        gate[0].store(descriptor as u32, Ordering::Relaxed);
+        gate[0].store(descriptor as u32, Ordering::Release);
     }
 }

@@ -339,10 +339,13 @@ pub(super) extern "C" fn first_return() {
         "csrsi sstatus, {interrupts_on}",
         "mv a0, s2",
         "jalr s1",
+        "mv a0, sp",
+        "call {after_function}",
         "2:",
         "j {way_back}",
         interrupts_on = const INTERRUPTS_ON_NOW,
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }

@@ -42,6 +42,11 @@ impl ArchLocal {
         }
     }
 
+    /// Whether an NMI is being handled: there are none.
+    pub fn in_nmi(&self) -> bool {
+        false
+    }
+
     /// Softirqs have no stack of their own: they run on the IRQ stack.
     #[inline(always)]
     pub fn softirq_top(&self) -> Option<Addr> {

@@ -19,14 +19,24 @@
 //!   address of the saved registers *plus one*; the set bit tells the unwinder that this is no frame record.
 //! * gp: nothing in the kernel; the program's is saved and comes back.
 
+#[cfg(feature = "entry")]
+pub mod bring_up;
+#[cfg(feature = "switch")]
 pub mod call;
+#[cfg(feature = "entry")]
 pub mod entry;
+#[cfg(feature = "entry")]
 pub mod fault;
+#[cfg(feature = "entry")]
 pub mod interrupts;
+#[cfg(feature = "entry")]
 pub mod local;
+#[cfg(feature = "entry")]
 pub mod overflow;
 pub mod regs;
+#[cfg(feature = "switch")]
 pub mod switch;
+#[cfg(feature = "entry")]
 pub mod tables;
 
 /// The shape of thread stacks on this architecture.

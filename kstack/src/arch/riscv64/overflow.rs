@@ -35,7 +35,7 @@ use kstack_core::stacks::StackLookup;
 use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 
 /// Overflows inside one another from which on a CPU says nothing more.
-const MOST_OVERFLOWS: usize = 2;
+const MAX_OVERFLOWS: usize = 2;
 
 /// SavedRegs do not fit where SP is. In: t0 in the CPU's block, tp = CpuLocal, everything else as it was; interrupts off.
 #[unsafe(naked)]
@@ -71,7 +71,7 @@ pub(super) extern "C" fn no_room() {
         overflows = const ArchLocal::OVERFLOWS,
         overflow_top = const ArchLocal::OVERFLOW_TOP,
         kept_t0 = const ArchLocal::T0,
-        most = const MOST_OVERFLOWS,
+        most = const MAX_OVERFLOWS,
         epc = const offset_of!(SavedRegs, epc),
         ra = const offset_of!(SavedRegs, ra),
         sp = const offset_of!(SavedRegs, sp),

@@ -10,6 +10,7 @@
 //!
 //! The order is that of Linux' `pt_regs` for riscv, so tools that know it can read it.
 
+use core::arch::asm;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::prologue::{self, FrameState};
@@ -111,6 +112,15 @@ impl SavedRegs {
     pub const fn fp(&self) -> Addr {
         Addr::new(self.s0 as usize)
     }
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe { asm!("mv {}, s0", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
 }
 
 /// What frame pointers mean on this architecture: s0 points 16 bytes above {previous s0, return address}, or, with bit 0 set, at

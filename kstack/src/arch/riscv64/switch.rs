@@ -9,6 +9,7 @@
 //! Saved is exactly what the calling convention makes the callee save: ra, s0 to s11. tp is the CPU's, not the thread's. The
 //! kernel is built without floating point, so that state is the kernel's business, apart from the switch.
 
+#[cfg(feature = "entry")]
 use crate::arch::current::entry;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -33,11 +34,24 @@ const ARGUMENT: usize = 1;
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for [`entry::first_return`].
+    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         let mut frame = Self {
             s0: fp as u64,
             return_address: entry::first_return as *const () as u64,
+            ..Self::default()
+        };
+        frame.s[FUNCTION] = function as u64;
+        frame.s[ARGUMENT] = argument as u64;
+        frame
+    }
+
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
+        let mut frame = Self {
+            s0: fp as u64,
+            return_address: bare_start as *const () as u64,
             ..Self::default()
         };
         frame.s[FUNCTION] = function as u64;
@@ -120,4 +134,13 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         s = const offset_of!(SwitchFrame, s),
         word = const size_of::<u64>(),
     )
+}
+
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+///
+/// In: a0 = the switch's message, s1 = function, s2 = its argument.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn bare_start() {
+    naked_asm!("mv a1, a0", "mv a0, s2", "jalr s1", "unimp",)
 }

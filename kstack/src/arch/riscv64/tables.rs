@@ -8,12 +8,7 @@
 
 use crate::arch::current::entry;
 use core::arch::asm;
-use kstack_core::kind::StackKind;
-
-/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. Of the geometry's size, as the
-/// entry's test of SP assumes.
-pub const CPU_STACKS: &[(StackKind, usize)] =
-    &[(StackKind::Overflow, super::GEOMETRY.body().in_pages())];
+use core::fmt;
 
 /// Points the CPU this runs on at the entry code.
 ///
@@ -25,3 +20,28 @@ pub unsafe fn load() {
     // SAFETY: (1) (2) by the caller's promise; (3) the entry is 4-aligned, so that the low bits say direct mode.
     unsafe { asm!("csrw stvec, {}", in(reg) entry::vector().get(), options(nostack)) };
 }
+
+/// What each CPU reads, besides its registers: nothing.
+#[derive(Debug)]
+pub struct CpuTables;
+
+/// What this CPU lacks that the entries cannot work without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// It has no overflow stack.
+    NoOverflowStack,
+    /// It has no IRQ stack.
+    NoIrqStack,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoOverflowStack => "the CPU has no overflow stack",
+            Self::NoIrqStack => "the CPU has no IRQ stack",
+        })
+    }
+}
+
+impl core::error::Error for Unfit {}

@@ -27,7 +27,7 @@
 //!    faults *in the kernel, on the user's stack* on Intel CPUs.
 
 use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{RESERVE, nmi, switch, tables};
+use crate::arch::current::{RESERVE, nmi, tables};
 use crate::local::CpuLocal;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
@@ -148,6 +148,9 @@ extern "C" fn common() {
         "mov rsp, gs:[{irq_top}]",
         "call {on_no_room}",
         "ud2",
+        ".globl {end}",
+        "{end}:",
+        end = sym kstack_common_end,
         ALIGNMENT_CHECK = const ALIGNMENT_CHECK,
         NO_FLAGS = const NO_FLAGS,
         cs = const offset_of!(SavedRegs, cs),
@@ -174,12 +177,21 @@ extern "C" fn way_back() {
         "sub rsp, 8",
         "call {before_user}",
         "add rsp, 8",
+        // An address that is not canonical would fault at iretq (Intel SDM vol. 2, IRET), in the kernel and behind swapgs. With its high
+        // bits set it is one of the upper half, where user mode faults itself. Between, nothing changes: interrupts are off.
+        "mov rax, [rsp + {rip}]",
+        "shr rax, 47",
+        "neg rax",
+        "sbb rax, rax",
+        "shl rax, 47",
+        "or [rsp + {rip}], rax",
         "swapgs",
         "2:",
         restore_to_rdi!(),
         // The error code.
         "add rsp, 8",
         "iretq",
+        rip = const offset_of!(SavedRegs, rip),
         cs = const offset_of!(SavedRegs, cs),
         before_user = sym crate::hooks::before_user,
     )
@@ -201,10 +213,13 @@ pub(super) extern "C" fn first_return() {
         "sti",
         "mov rdi, r12",
         "call rbx",
+        "lea rdi, [rsp + 8]",
+        "call {after_function}",
         "2:",
         "add rsp, 8",
         "jmp {way_back}",
         after_switch = sym crate::hooks::after_switch,
+        after_function = sym crate::hooks::after_function,
         way_back = sym way_back,
     )
 }
@@ -284,6 +299,8 @@ pub(super) extern "C" fn syscall_entry() {
 }
 
 unsafe extern "C" {
+    /// The byte behind the last of [`common`].
+    fn kstack_common_end();
     /// The byte behind the last of [`syscall_entry`].
     pub(super) fn kstack_syscall_entry_end();
 }
@@ -336,16 +353,13 @@ pub(super) fn enable_syscall() {
     }
 }
 
-/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. The switch, in the same section, is
-/// none of them.
+/// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes, if there is one.
+const LAST_PUSH: usize = 2;
+
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those of a stub that can fail are its pushes.
 pub(super) fn is_on_way_in(pc: Addr) -> bool {
-    unsafe extern "C" {
-        // The linker script's: the code of the section that everything here is in.
-        safe static kstack_entry_lowest: u8;
-        safe static kstack_entry_top: u8;
-    }
-    let section = &raw const kstack_entry_lowest as usize..&raw const kstack_entry_top as usize;
-    section.contains(&pc.get()) && !switch::is_switch(pc)
+    (common as *const () as usize..kstack_common_end as *const () as usize).contains(&pc.get())
+        || VECTORS.iter().any(|&stub| pc.get().wrapping_sub(stub as usize) <= LAST_PUSH)
 }
 
 /// All interrupts and exceptions that do not have a stack of their own arrive here.
@@ -355,6 +369,12 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     } else {
         super::fault::on_exception(vector as u8, regs);
     }
+}
+
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. On x86_64 the vectors that
+/// `tables::Ist::of_vector` names want the stack that it says.
+pub fn vector(number: u8) -> Addr {
+    Addr::new(VECTORS[usize::from(number)] as usize)
 }
 
 /// The first instruction of every vector.

@@ -4,9 +4,11 @@
 //! program's; `swapgs` exchanges the two.
 
 use super::RESERVE;
+use super::nmi::NmiWords;
+use super::tables::CpuTables;
 use crate::local::CpuLocal;
 use core::arch::asm;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
 /// What only this architecture's entry code needs of a CPU.
@@ -15,13 +17,30 @@ use kstack_core::addr::Addr;
 pub struct ArchLocal {
     /// The top of the NMI body stack.
     nmi_body_top: AtomicUsize,
+    /// The loaded tables.
+    pub(super) tables: AtomicPtr<CpuTables>,
     /// An NMI that interrupted user mode is being handled.
     nmi_from_user: AtomicBool,
 }
 
 impl ArchLocal {
     pub(crate) const fn new() -> Self {
-        Self { nmi_body_top: AtomicUsize::new(0), nmi_from_user: AtomicBool::new(false) }
+        Self {
+            nmi_body_top: AtomicUsize::new(0),
+            tables: AtomicPtr::new(core::ptr::null_mut()),
+            nmi_from_user: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether an NMI is being handled, whatever it interrupted.
+    pub fn in_nmi(&self) -> bool {
+        self.nmi_words().is_some_and(NmiWords::is_active) || self.nmi_from_user_is_handled()
+    }
+
+    /// The words of the NMI body stack, if the CPU has one yet.
+    pub fn nmi_words(&self) -> Option<&'static NmiWords> {
+        // SAFETY: (1) null, or as `set_nmi_body_top` was promised.
+        unsafe { (self.nmi_body_top().get() as *const NmiWords).as_ref() }
     }
 
     /// Softirqs have no stack of their own: they run on the IRQ stack.
@@ -34,7 +53,8 @@ impl ArchLocal {
     ///
     /// # Safety
     ///
-    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. It is the 16-aligned address of the [`NmiWords`] in the highest bytes of a mapped stack that is this CPU's for as long as it runs,
+    ///    and used for nothing else.
     pub unsafe fn set_nmi_body_top(&self, top: Addr) {
         self.nmi_body_top.store(top.get(), Ordering::Relaxed);
     }

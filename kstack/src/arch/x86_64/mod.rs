@@ -20,14 +20,24 @@
 //! * RBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
 //!   unwinder that this is no frame record.
 
+#[cfg(feature = "entry")]
+pub mod bring_up;
+#[cfg(feature = "switch")]
 pub mod call;
+#[cfg(feature = "entry")]
 pub mod entry;
+#[cfg(feature = "entry")]
 pub mod fault;
+#[cfg(feature = "entry")]
 pub mod interrupts;
+#[cfg(feature = "entry")]
 pub mod local;
+#[cfg(feature = "entry")]
 pub mod nmi;
 pub mod regs;
+#[cfg(feature = "switch")]
 pub mod switch;
+#[cfg(feature = "entry")]
 pub mod tables;
 
 /// The shape of thread stacks on this architecture.

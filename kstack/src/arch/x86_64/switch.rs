@@ -10,6 +10,7 @@
 //! Saved is exactly what the System V ABI makes the callee save: rbp, rbx, r12-r15. The kernel is built without
 //! floating point, so that state is the kernel's business, apart from the switch.
 
+#[cfg(feature = "entry")]
 use crate::arch::current::entry;
 use core::arch::naked_asm;
 use core::mem::size_of;
@@ -34,13 +35,25 @@ const _: () = assert!(size_of::<SwitchFrame>() == 56);
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for [`entry::first_return`].
+    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
             rbp: fp as u64,
             rbx: function as u64,
             r12: argument as u64,
             return_address: entry::first_return as *const () as u64,
+            ..Self::default()
+        }
+    }
+
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
+        Self {
+            rbp: fp as u64,
+            rbx: function as u64,
+            r12: argument as u64,
+            return_address: bare_start as *const () as u64,
             ..Self::default()
         }
     }
@@ -98,18 +111,16 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "pop rbp",
         "mov rax, rdx",
         "ret",
-        // Here it ends.
-        ".globl kstack_switch_top",
-        "kstack_switch_top:",
     )
 }
 
-/// Whether an instruction is the switch's.
-pub(super) fn is_switch(pc: Addr) -> bool {
-    unsafe extern "C" {
-        safe static kstack_switch_top: u8;
-    }
-    (switch as *const () as usize..&raw const kstack_switch_top as usize).contains(&pc.get())
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+///
+/// In: rax = the switch's message, rbx = function, r12 = its argument; SP at the words for user registers, so 8 below a multiple of 16.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+extern "C" fn bare_start() {
+    naked_asm!("mov rdi, r12", "mov rsi, rax", "sub rsp, 8", "call rbx", "ud2",)
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@
 //! | the kernel's writes heed read-only pages (CR0.WP) | the interrupt descriptors can be written, below | yes |
 //! | the tops of the exception stacks lie in the upper half, 16-aligned | the CPU pushes a frame elsewhere | yes |
 //! | each of them has an aligned block of a body's size to itself | a debug exception takes one for another | yes |
+//! | above each of those tops lie the words that an entry finds without GS | an NMI takes other bytes for them | yes |
+//! | the CPU has its IRQ stack | the first interrupt runs on address 0 | yes |
 //! | the descriptors are filled before they are loaded ([`fill_gates`]) | the first exception is a triple fault | yes |
 //! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry with the program's GS | no |
 //! | no program maps the first page of its half | a null pointer in the kernel reads what a program wrote | no |
@@ -165,7 +167,7 @@ impl CpuTables {
     ///
     /// # Safety
     ///
-    /// 1. `tables` are mapped.
+    /// 1. `tables` are mapped, and so are 16 bytes above the top of each exception stack that they name in the kernel's half.
     pub unsafe fn check(tables: *const Self, local: &CpuLocal) -> Result<(), Unfit> {
         const UPPER_HALF: u64 = 1 << 63;
         const WRITE_PROTECT: u64 = 1 << 16;
@@ -184,6 +186,13 @@ impl CpuTables {
                 Ist::ALL.into_iter().filter(|&other| block(other) == block(ist)).count() == 1;
             top & UPPER_HALF != 0 && top.is_multiple_of(16) && alone
         };
+        let nmi_stack = tss.exception_stack(Ist::Nmi);
+        let nmi_words = local.arch.nmi_body_top().get() as u64;
+        let has_head = |ist| {
+            // SAFETY: (1) asked after `is_sound`: an aligned address in the kernel's half; by the caller's promise words lie there.
+            let head = unsafe { &*(tss.exception_stack(ist) as *const ExceptionHead) };
+            nmi_words != 0 && head.nmi_words == nmi_words && head.nmi_stack == nmi_stack
+        };
         if interrupts::are_on() {
             Err(Unfit::InterruptsAreOn)
         } else if cr4 & FSGSBASE != 0 {
@@ -194,7 +203,11 @@ impl CpuTables {
             Err(Unfit::BlockInLowerHalf)
         } else if let Some(ist) = Ist::ALL.into_iter().find(|&ist| !is_sound(ist)) {
             Err(Unfit::ExceptionStack(ist))
-        } else if IDT.0[0].0[0].load(Ordering::Relaxed) == 0 {
+        } else if let Some(ist) = Ist::ALL.into_iter().find(|&ist| !has_head(ist)) {
+            Err(Unfit::NoWordsAbove(ist))
+        } else if local.irq_top().get() == 0 {
+            Err(Unfit::NoIrqStack)
+        } else if !gates_are_filled() {
             Err(Unfit::GatesAreEmpty)
         } else {
             Ok(())
@@ -265,6 +278,7 @@ impl CpuTables {
         // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The segment loads above have cleared the
         // GS base.
         unsafe { local.load() };
+        local.arch.tables.store(tables, Ordering::Relaxed);
         entry::enable_syscall();
         // SAFETY: (1) the descriptors are filled, `check` has seen it, and static.
         unsafe { asm!("lidt [{}]", in(reg) &idt, options(readonly, nostack, preserves_flags)) };
@@ -324,6 +338,7 @@ impl Tss {
 
 /// What of this CPU, or of what the kernel gave it, the entries cannot work with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unfit {
     /// Interrupts are on.
     InterruptsAreOn,
@@ -336,9 +351,15 @@ pub enum Unfit {
     /// The top of this exception stack lies in the half that is the programs', is not 16-aligned, or shares an aligned block of a body's
     /// size with another.
     ExceptionStack(Ist),
+    /// Above the top of this exception stack there is no [`ExceptionHead`] with this CPU's NMI words and NMI stack: a plain top.
+    NoWordsAbove(Ist),
+    /// The CPU has no IRQ stack.
+    NoIrqStack,
     /// [`fill_gates`] was not called.
     GatesAreEmpty,
 }
+
+impl core::error::Error for Unfit {}
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -348,6 +369,8 @@ impl fmt::Display for Unfit {
             Self::WritesIgnoreProtection => "the kernel's writes ignore read-only pages (CR0.WP is clear)",
             Self::BlockInLowerHalf => "the CPU's block lies in the lower half, where an NMI takes it for a program's",
             Self::ExceptionStack(_) => "the top of an exception stack lies in the lower half, is not 16-aligned, or shares a block with another",
+            Self::NoWordsAbove(_) => "above the top of an exception stack there are no words that lead to this CPU's NMI stacks",
+            Self::NoIrqStack => "the CPU has no IRQ stack",
             Self::GatesAreEmpty => "the interrupt descriptors are loaded before they are filled",
         })
     }
@@ -366,13 +389,18 @@ const _: () = assert!(size_of::<Gates>() == 4096);
 #[unsafe(link_section = ".data.kstack_once")]
 static IDT: Gates = Gates([const { Gate([AtomicU64::new(0), AtomicU64::new(0)]) }; 256]);
 
+/// Whether [`fill_gates`] was called.
+pub fn gates_are_filled() -> bool {
+    IDT.0[0].0[0].load(Ordering::Acquire) != 0
+}
+
 /// Fills the interrupt descriptors. Once, by one CPU, before any loads them; see the module's head.
 ///
 /// # Safety
 ///
 /// 1. The section `.data.kstack_once` is writable still.
 pub unsafe fn fill_gates() {
-    for (vector, gate) in IDT.0.iter().enumerate() {
+    for (vector, gate) in IDT.0.iter().enumerate().rev() {
         let stub = entry::VECTORS[vector] as usize as u64;
         let vector = vector as u8;
         let ist = Ist::of_vector(vector).map_or(0, |ist| ist as u64);
@@ -386,7 +414,7 @@ pub unsafe fn fill_gates() {
             | kind << 40
             | (stub >> 16 & 0xffff) << 48;
         gate.0[1].store(stub >> 32, Ordering::Relaxed);
-        gate.0[0].store(low, Ordering::Relaxed);
+        gate.0[0].store(low, Ordering::Release);
     }
 }
 

@@ -2,40 +2,25 @@
 
 use super::cpu;
 use crate::cpus::Cpu;
-use kstack::arch::current::tables::CPU_STACKS;
-use kstack_core::addr::{Addr, AddrRange, CpuId};
-use kstack_core::kind::StackKind;
+use kstack::arch::current::tables::CpuTables;
+use kstack_core::addr::Addr;
 
-/// Pages of the stacks that only this architecture has; `None`: it has no such kind.
-pub fn pages_of(kind: StackKind) -> Option<usize> {
-    CPU_STACKS.iter().find(|(own, _)| *own == kind).map(|&(_, pages)| pages)
+/// Where the library puts a CPU's tables.
+pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
+    cpu.arch.tables.0.get()
 }
 
-/// Makes a CPU's overflow stack, with `stack`.
-pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
-    let overflow = stack(StackKind::Overflow, cpu.id());
-    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
-    unsafe { cpu.local.arch.set_overflow_top(overflow.top) };
-    cpu.arch.tables.set_overflow_stack(overflow.top);
-}
-
-/// Loads what [`prepare`] made, on the CPU itself.
+/// Loads what was made for this CPU, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
     cpu::start_counting();
     cpu::keep_off_user_memory();
-    // SAFETY: (1) the stack was made for this CPU and stays; (2) SPSel is 0 from boot on and interrupts are off; (3) the hooks
-    // are installed before the first CPU gets here.
-    unsafe { cpu.arch.tables.load() };
+    // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
+    let loaded = unsafe { kstack::cpu::load(&cpu.local, place(cpu)) };
+    if let Err(refused) = loaded {
+        panic!("CPU {}: {refused}", cpu.id());
+    }
 }
 
-/// Where the CPU this runs on goes when it next enters from user mode. Interrupts off.
+/// Where the CPU this runs on goes when it next enters from user mode: to what `CpuLocal` says. There is nothing to tell the CPU.
 #[inline(always)]
-pub fn set_user_entry_stack(cpu: &Cpu, top: Addr) {
-    cpu.arch.tables.set_user_entry_stack(top);
-}
-
-/// Whether something is being handled that may have interrupted anything: there are no NMIs on this architecture, but a fault of the
-/// overflow handler is such a thing.
-pub fn in_nmi(cpu: &Cpu) -> bool {
-    cpu.local.arch.has_second_fault()
-}
+pub fn set_user_entry_stack(_cpu: &Cpu, _top: Addr) {}

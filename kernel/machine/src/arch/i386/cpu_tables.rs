@@ -8,55 +8,32 @@ use crate::memory::frames;
 use core::sync::atomic::Ordering;
 use kstack::arch::current::local::ArchLocal;
 use kstack::arch::current::tables::{CpuTables, TLS_SEGMENTS};
-use kstack_core::addr::{Addr, AddrRange, CpuId};
-use kstack_core::kind::StackKind;
-
-/// Pages of the stacks that only this architecture has; `None`: it has no such kind.
-pub const fn pages_of(kind: StackKind) -> Option<usize> {
-    match kind {
-        StackKind::DoubleFault
-        | StackKind::NmiBody
-        | StackKind::MachineCheck
-        | StackKind::Softirq => Some(2),
-        StackKind::Debug => Some(1),
-        _ => None,
-    }
-}
+use kstack_core::addr::{Addr, CpuId};
 
 /// Where the descriptor tables of a CPU are: a page between two that are never mapped.
 pub fn tables_address(cpu: CpuId) -> u64 {
     CPU_TABLES + (2 * u64::from(cpu.get()) + 1) * 4096
 }
 
-/// Makes a CPU's stacks for entries, with `stack`, and its descriptor tables.
-pub fn prepare(cpu: &'static Cpu, stack: fn(StackKind, CpuId) -> AddrRange) {
-    let id = cpu.id();
-    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
-    unsafe { cpu.local.arch.set_softirq_top(stack(StackKind::Softirq, id).top) };
-    let nmi_body = stack(StackKind::NmiBody, id).top;
-    let debug = stack(StackKind::Debug, id).top;
-    // SAFETY: (1) made for this CPU a moment ago, and kept for ever.
-    unsafe { cpu.local.arch.set_own_tops(nmi_body, debug, stack(StackKind::MachineCheck, id).top) };
+/// Where the library puts a CPU's tables: mapped here.
+pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
     cpu.local.arch.set_sysenter_return(Addr::new(super::sysenter_page::SYSENTER_RETURN as usize));
-    let double_fault = stack(StackKind::DoubleFault, id).top;
-    let at = tables_address(id);
+    let at = tables_address(cpu.id());
     let frame = frames::alloc_zeroed().expect("memory for a CPU's descriptor tables");
     paging::map_kernel(at, frame).expect("memory for a CPU's descriptor tables");
     let tables = at as *mut CpuTables;
-    let made = CpuTables::new(Addr::new(at as usize), double_fault, paging::kernel_root() as u32);
-    // SAFETY: (1) a mapped page of its own.
-    unsafe { tables.write(made) };
     cpu.arch.tables.store(tables, Ordering::Release);
+    tables
 }
 
-/// Loads what [`prepare`] made, on the CPU itself, and the per-CPU block.
+/// Loads what was made for this CPU, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
     control::load();
     fpu::look_at_cpu();
-    // SAFETY: (1) the tables were made for this CPU and stay; (2) so does its block; (3) the hooks are installed first of all.
-    let loaded = unsafe { CpuTables::load(cpu.arch.tables.load(Ordering::Acquire), &cpu.local) };
-    if let Err(unfit) = loaded {
-        panic!("CPU {}: {unfit}", cpu.id());
+    // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
+    let loaded = unsafe { kstack::cpu::load(&cpu.local, cpu.arch.tables.load(Ordering::Acquire)) };
+    if let Err(refused) = loaded {
+        panic!("CPU {}: {refused}", cpu.id());
     }
     allow_sysenter(cpu, true);
 }
@@ -117,9 +94,4 @@ impl NmiWords<'_> {
         // SAFETY: (1) by the caller's promise.
         unsafe { self.0.abandon_nmi() };
     }
-}
-
-/// Whether an NMI is being handled, whatever it interrupted.
-pub fn in_nmi(cpu: &Cpu) -> bool {
-    nmi_words(cpu).is_active() || cpu.local.arch.nmi_from_user_is_handled()
 }

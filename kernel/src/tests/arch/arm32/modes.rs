@@ -145,17 +145,15 @@ static MODES_WRONG: SpinLock<Option<alloc::string::String>> = SpinLock::new(None
 /// stands at words of its own, in which are r0, PC and CPSR as interrupted; the handler runs in SVC mode. Red if two modes shared
 /// words, if something were pushed there, or if a handler ran in the mode it arrived in.
 pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work() -> Outcome {
-    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks {
-        kernel_exception: |vector, fault, regs| {
+    static HOOKS: kstack::hooks::Hooks =
+        crate::hooks::HOOKS.kernel_exception(|vector, fault, regs| {
             if vector != UNDEFINED {
                 return (crate::hooks::HOOKS.kernel_exception)(vector, fault, regs);
             }
             // Past the instruction, where the CPU said it was.
             regs.pc += 4;
             check_mode(0x1b, regs);
-        },
-        ..crate::hooks::HOOKS
-    };
+        });
     MODES_SEEN.store(0, Ordering::Relaxed);
     *MODES_WRONG.lock() = None;
     on_every_cpu(|regs| {
@@ -235,15 +233,12 @@ pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
 /// The thread overflows, and the handler on the overflow stack overflows that: it stops with a report of the overflow stack, on the
 /// last stack.
 pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
-    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks {
-        context: || {
-            if cpus::this().local.arch.overflow_depth() == 1 {
-                provoke::overflow_here(How::Recursion);
-            }
-            (crate::hooks::HOOKS.context)()
-        },
-        ..crate::hooks::HOOKS
-    };
+    static HOOKS: kstack::hooks::Hooks = crate::hooks::HOOKS.context(|| {
+        if cpus::this().local.arch.overflow_depth() == 1 {
+            provoke::overflow_here(How::Recursion);
+        }
+        (crate::hooks::HOOKS.context)()
+    });
     crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \

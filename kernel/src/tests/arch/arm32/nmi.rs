@@ -95,8 +95,9 @@ pub fn i10_a_fiq_from_user_mode_is_handled_on_the_thread_stack() -> Outcome {
         let thread = UserThread::start(super::user_code::spin, STACK_TOP - 8)?;
         let hit = thread.hit(irqchip::send_nmi, || HITS.load(Ordering::Acquire) > 0);
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         let seen = user_mode::seen();
         let fiq = seen.iter().find(|seen| seen.vector == FIQ).ok_or("no FIQ")?;
         user_mode::check_at_top(fiq)

@@ -113,15 +113,12 @@ pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_
 /// the entry starts over at the top for ever, or writes below the stack.
 pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
     static OVERFLOWED: AtomicBool = AtomicBool::new(false);
-    static HOOKS: Hooks = Hooks {
-        context: || {
-            if !OVERFLOWED.swap(true, Ordering::Relaxed) {
-                provoke::overflow_here(How::Recursion);
-            }
-            (hooks::HOOKS.context)()
-        },
-        ..hooks::HOOKS
-    };
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        if !OVERFLOWED.swap(true, Ordering::Relaxed) {
+            provoke::overflow_here(How::Recursion);
+        }
+        (hooks::HOOKS.context)()
+    });
     crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \
@@ -175,7 +172,7 @@ pub fn i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kern
         control!("end");
         power::end(End::Orderly)
     }
-    static HOOKS: Hooks = Hooks { context, kernel_exception: told, ..hooks::HOOKS };
+    static HOOKS: Hooks = hooks::HOOKS.context(context).kernel_exception(told);
     crate::tests::support::install_hooks(&HOOKS);
     provoke::in_thread(How::Recursion);
     Err("the machine went on".into())

@@ -78,8 +78,8 @@ pub fn i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack() -> Outco
 /// again. Red if it went the way of all exceptions, on the thread's stack.
 pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
     const MACHINE_CHECK: u8 = 18;
-    static HOOKS: kstack::hooks::Hooks = kstack::hooks::Hooks {
-        kernel_exception: |vector, fault, regs| {
+    static HOOKS: kstack::hooks::Hooks =
+        crate::hooks::HOOKS.kernel_exception(|vector, fault, regs| {
             if vector != MACHINE_CHECK {
                 return (crate::hooks::HOOKS.kernel_exception)(vector, fault, regs);
             }
@@ -89,9 +89,7 @@ pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
             let lands = stack_at(frame).is_some_and(|stack| stack.range == mine);
             WRONG.fetch_add(u32::from(!lands), Ordering::Relaxed);
             sched::exit_current()
-        },
-        ..crate::hooks::HOOKS
-    };
+        });
     fn body(_: usize) {
         // SAFETY: (1) the handler is ours, and ends this thread.
         unsafe { core::arch::asm!("int {}", const MACHINE_CHECK) };

@@ -124,8 +124,9 @@ pub fn u1_p8_no_entry_keeps_the_flags_that_a_program_chose() -> Outcome {
             .hit(send_call, || seen(INTERRUPT))
             .and_then(|()| thread.hit(irqchip::send_nmi, || seen(NMI)));
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         let kept = user_mode::seen().iter().all(|seen| user_code::has_flags(&seen.regs));
         check!(kept, "a program's flags were not saved: {:x?}", user_mode::seen());
         Ok(())
@@ -191,21 +192,18 @@ pub fn u1_the_old_interrupt_controllers_raise_no_exception() -> Outcome {
     const ALL_BUT_THE_TIMER: u8 = 0xfe;
     const ALL: u8 = 0xff;
     const ITS_BASE: u8 = irqchip::vector::SPURIOUS - 7;
-    static HOOKS: Hooks = Hooks {
-        interrupt: |vector, regs| {
-            if (ITS_BASE..irqchip::vector::SPURIOUS).contains(&vector) {
-                // SAFETY: (1) the controller is ours: masked again, and told that the interrupt is over.
-                unsafe {
-                    out8(FIRST + 1, ALL);
-                    out8(FIRST, 0x20);
-                }
-                OLD_VECTOR.store(vector.into(), Ordering::Release);
-            } else {
-                (hooks::HOOKS.interrupt)(vector, regs);
+    static HOOKS: Hooks = hooks::HOOKS.interrupt(|vector, regs| {
+        if (ITS_BASE..irqchip::vector::SPURIOUS).contains(&vector) {
+            // SAFETY: (1) the controller is ours: masked again, and told that the interrupt is over.
+            unsafe {
+                out8(FIRST + 1, ALL);
+                out8(FIRST, 0x20);
             }
-        },
-        ..hooks::HOOKS
-    };
+            OLD_VECTOR.store(vector.into(), Ordering::Release);
+        } else {
+            (hooks::HOOKS.interrupt)(vector, regs);
+        }
+    });
     OLD_VECTOR.store(0, Ordering::Relaxed);
     install_hooks(&HOOKS);
     // The first CPU is the one that the old controllers' line leads to.

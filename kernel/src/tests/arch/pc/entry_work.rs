@@ -144,8 +144,9 @@ fn program(with_nmi: bool) -> Outcome {
             Ok(())
         };
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         let seen = user_mode::seen();
         let vectors: Vec<u8> = seen.iter().map(|seen| seen.vector).collect();
         check!(vectors == [3, 14, 0x80, 0x80], "it made {vectors:x?}");

@@ -21,7 +21,7 @@ use machine::cpus;
 use threads::entry::probes;
 use threads::report::overflow;
 use threads::sched;
-use threads::stacks::{self, OwnedStack};
+use threads::stacks;
 
 /// Red if two CPUs share one, a guard is mapped, or the entry code would go elsewhere.
 pub fn i9_every_cpu_has_an_overflow_stack_between_guards() -> Outcome {
@@ -68,14 +68,11 @@ pub fn i9_p8_user_mode_that_reads_what_entries_rest_on_faults() -> Outcome {
 pub fn i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack() -> Outcome {
     static HANDLER: AtomicUsize = AtomicUsize::new(0);
     static SAVED: AtomicUsize = AtomicUsize::new(0);
-    static HOOKS: Hooks = Hooks {
-        context: || {
-            HANDLER.store(cpu::stack_pointer(), Ordering::Relaxed);
-            breakpoint();
-            (hooks::HOOKS.context)()
-        },
-        ..hooks::HOOKS
-    };
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        HANDLER.store(cpu::stack_pointer(), Ordering::Relaxed);
+        breakpoint();
+        (hooks::HOOKS.context)()
+    });
     let _old = overflow::take_last_report();
     probes::set_breakpoint_probe(Some(|regs| {
         SAVED.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
@@ -99,7 +96,7 @@ pub fn i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_thr
     extern "C" fn visit(_: usize, _: usize) {
         breakpoint();
     }
-    let stack = OwnedStack::acquire_thread(sched::current().id()).map_err(|e| format!("{e:?}"))?;
+    let stack = stacks::acquire_thread(sched::current().id()).map_err(|e| format!("{e:?}"))?;
     let range = stack.range();
     probes::set_breakpoint_probe(Some(|regs| {
         SAVED.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
@@ -191,15 +188,12 @@ pub fn o1_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves
 /// The handler of an overflow overflows in its turn, on the stack made for it: the report says so, and names that stack. Red if
 /// the entry starts over at the top for ever, or writes below the stack.
 pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
-    static HOOKS: Hooks = Hooks {
-        context: || {
-            if cpus::this().local.arch.overflows() == 1 {
-                provoke::overflow_here(How::Recursion);
-            }
-            (hooks::HOOKS.context)()
-        },
-        ..hooks::HOOKS
-    };
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        if cpus::this().local.arch.overflows() == 1 {
+            provoke::overflow_here(How::Recursion);
+        }
+        (hooks::HOOKS.context)()
+    });
     crate::tests::support::install_hooks(&HOOKS);
     control!(
         "expect o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report stack=overflow cause=guard-hit \

@@ -3,6 +3,7 @@
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::erase::DirtyPages;
 use crate::record::AccountId;
+use crate::sentences::sentences;
 
 /// An account would exceed its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,6 +11,7 @@ pub struct OverLimit;
 
 /// What there is none of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Exhausted {
     /// No frame for the page itself.
     Frame,
@@ -21,7 +23,7 @@ pub enum Exhausted {
 ///
 /// The pool says where; the kernel answers for what it does there. An implementation that maps, erases or unmaps whatever address it is
 /// given is for one pool over address space that is the pool's alone.
-pub trait Backing {
+pub trait Pages {
     /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped (RISC-V). Then no CPU is coherent
     /// with a stack that is new, and each drops its entries before it first writes there.
     const ABSENT_IS_REMEMBERED: bool = false;
@@ -66,7 +68,36 @@ pub enum AcquireError {
     OverLimit,
     /// No page, or more pages than a body has.
     BadSize,
+    /// A stack of a kind that belongs to a CPU was asked for where threads ask.
+    BelongsToCpu,
 }
+
+sentences!(AcquireError {
+    NoAddressSpace => "every slot of the arena is in use",
+    NoMemory => "no frame for a page of the stack",
+    NoPageTable => "no frame for a page table",
+    OverLimit => "the account would exceed its limit",
+    BadSize => "a stack of no page, or of more pages than a body has",
+    BelongsToCpu => "a stack of a kind that belongs to a CPU is not given to a thread",
+});
+
+sentences!(Exhausted {
+    Frame => "no frame for a page of the stack",
+    PageTable => "no frame for a page table",
+});
+
+sentences!(PoolError {
+    RecordsMismatch => "there is not one record per slot",
+    BodyTooLarge => "a body has more pages than dirtiness is kept of",
+});
+
+impl core::fmt::Display for OverLimit {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        AcquireError::OverLimit.fmt(f)
+    }
+}
+
+impl core::error::Error for OverLimit {}
 
 impl From<OverLimit> for AcquireError {
     fn from(_: OverLimit) -> Self {

@@ -14,11 +14,10 @@
 //!
 //! As in the System V ABI's processor supplements ("Initial Process Stack"). Strings are limited as Linux limits them.
 
-/// Keys of the auxiliary vector.
+/// Keys of the auxiliary vector, under the names of the ABI: AT_PHDR and so on.
 #[derive(Debug)]
 pub struct Auxiliary;
 
-#[expect(missing_docs, reason = "the names are those of the ABI: AT_PHDR and so on")]
 impl Auxiliary {
     pub const NULL: u64 = 0;
     pub const PHDR: u64 = 3;
@@ -39,11 +38,10 @@ impl Auxiliary {
     pub const RANDOM: u64 = 25;
     pub const HWCAP2: u64 = 26;
     pub const EXECFN: u64 = 31;
-    pub const SYSINFO: u64 = 32;
 }
 
 /// Longest single string, with its NUL.
-pub const MOST_STRING: usize = 32 * 4096;
+pub const MAX_STRING: usize = 32 * 4096;
 
 /// What all strings and pointers together may take, for a stack limit in bytes.
 pub const fn string_limit(stack_limit: u64) -> usize {
@@ -56,7 +54,7 @@ pub const fn string_limit(stack_limit: u64) -> usize {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ExecStackError {
-    /// One string is longer than [`MOST_STRING`].
+    /// One string is longer than [`MAX_STRING`].
     StringTooLong,
     /// All together are more than the limit.
     TooManyBytes,
@@ -120,7 +118,7 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
         let word = self.word.bytes();
         let mut strings = 0_usize;
         for string in self.argv.iter().chain(self.envp).map(AsRef::as_ref).chain([self.path]) {
-            if string.len() >= MOST_STRING {
+            if string.len() >= MAX_STRING {
                 return Err(ExecStackError::StringTooLong);
             }
             // Each also costs the pointer to it.
@@ -323,10 +321,10 @@ mod tests {
             image.layout(limit).map(|layout| layout.bytes())
         };
         assert_eq!(
-            image(&[vec![b'a'; MOST_STRING]], usize::MAX),
+            image(&[vec![b'a'; MAX_STRING]], usize::MAX),
             Err(ExecStackError::StringTooLong)
         );
-        assert!(image(&[vec![b'a'; MOST_STRING - 1]], usize::MAX).is_ok());
+        assert!(image(&[vec![b'a'; MAX_STRING - 1]], usize::MAX).is_ok());
         let many = vec![vec![b'a'; 1000]; 200];
         assert_eq!(image(&many, string_limit(0)), Err(ExecStackError::TooManyBytes));
         assert!(image(&many, string_limit(8 << 20)).is_ok());
@@ -382,7 +380,7 @@ mod tests {
 
     #[test]
     fn p1_a_string_may_take_32_pages_and_all_of_them_the_limit_to_the_last_byte() {
-        assert_eq!(MOST_STRING, 131_072, "MAX_ARG_STRLEN");
+        assert_eq!(MAX_STRING, 131_072, "MAX_ARG_STRLEN");
         let argv = [vec![b'a'; 7]];
         let image = StackImage {
             argv: &argv,

@@ -1,0 +1,102 @@
+//! All that a CPU needs of this architecture before it takes its first interrupt: its overflow stack and the vector.
+//! [`crate::cpu`] calls this, and says what comes when.
+
+use super::tables::{self, CpuTables, Unfit};
+use crate::local::CpuLocal;
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use kstack_core::addr::Addr;
+use kstack_core::addr::AddrRange;
+use kstack_core::kind::StackKind;
+use kstack_core::pool::AcquireError;
+
+/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. Of the geometry's size, as the
+/// entry's test of SP assumes.
+pub const CPU_STACKS: &[(StackKind, usize)] =
+    &[(StackKind::Overflow, super::GEOMETRY.body().in_pages())];
+
+/// Where the tables of a CPU lie, until they are made.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct TablesPlace(UnsafeCell<MaybeUninit<CpuTables>>);
+
+impl TablesPlace {
+    pub(crate) const fn new() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    pub(crate) const fn get(&self) -> *mut CpuTables {
+        self.0.get().cast()
+    }
+}
+
+/// Makes a CPU's stacks, with `stack`.
+///
+/// # Safety
+///
+/// 1. What `stack` gives is mapped, this CPU's for as long as it runs, and used for nothing else.
+pub(crate) unsafe fn prepare(
+    local: &'static CpuLocal,
+    _tables: *mut CpuTables,
+    mut stack: impl FnMut(StackKind) -> Result<AddrRange, AcquireError>,
+) -> Result<(), AcquireError> {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { local.arch.set_overflow_top(stack(StackKind::Overflow)?.top) };
+    Ok(())
+}
+
+/// Points the CPU this runs on at the entry code, with its block loaded.
+///
+/// # Safety
+///
+/// 1. As for [`tables::load`], and for [`CpuLocal::load`].
+pub(crate) unsafe fn load(local: &'static CpuLocal, _tables: *mut CpuTables) -> Result<(), Unfit> {
+    if local.arch.overflow_top().get() == 0 {
+        return Err(Unfit::NoOverflowStack);
+    }
+    if local.irq_top().get() == 0 {
+        return Err(Unfit::NoIrqStack);
+    }
+    // SAFETY: (1) by the caller's promise; (2) drops translations, that the CPU's stacks were absent among them.
+    unsafe {
+        asm!("sfence.vma", options(nostack, preserves_flags));
+        local.load();
+        tables::load();
+    }
+    Ok(())
+}
+
+/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls `next(argument)` there.
+///
+/// # Safety
+///
+/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is used again.
+pub(crate) unsafe fn continue_on(
+    stack: AddrRange,
+    next: extern "C" fn(argument: usize) -> !,
+    argument: usize,
+) -> ! {
+    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a top is as aligned as the procedure call
+    // standard wants SP.
+    unsafe {
+        asm!(
+            "mv sp, {top}",
+            "li s0, 0",
+            "jalr {next}",
+            "unimp",
+            top = in(reg) stack.top.get(),
+            next = in(reg) next,
+            in("a0") argument,
+            options(noreturn),
+        )
+    }
+}
+
+/// Entries from user mode start at what [`CpuLocal`] says: there is nothing to tell the CPU.
+///
+/// # Safety
+///
+/// 1. As on other architectures.
+#[inline(always)]
+pub(crate) unsafe fn set_user_entry_stack(_local: &CpuLocal, _top: Addr) {}

@@ -1,0 +1,370 @@
+//! Stacks that are owned: a static that has them all, and a right to one that ends when it is dropped.
+//!
+//! ```text
+//!   static STACKS: Stacks<Pages>            arena, records, pool, lock; caches are per CPU
+//!        │ acquire_thread(7)                waits at most for memory
+//!        ▼
+//!   Stack<Pages>                            the right to run on it: kept by the thread
+//!        │ drop                             any context but an NMI; never waits, never unmaps
+//!        ▼
+//!   a CPU's cache, the depot, or unmapped by shrink()
+//! ```
+
+use crate::backing::{Answers, Backing};
+use crate::lock::SpinLock;
+use crate::registry::{self, Registry};
+use core::mem::ManuallyDrop;
+use kstack_core::addr::{Addr, AddrRange, CpuId};
+use kstack_core::arena::{Arena, SlotIndex};
+use kstack_core::cache::CacheStats;
+use kstack_core::erase::ErasePolicy;
+use kstack_core::geometry::Geometry;
+use kstack_core::kind::StackKind;
+use kstack_core::pool::{
+    AcquireError, BorrowedStack, Census, LiveStack, Lock, Pool, PoolError, PoolShared,
+    ReleaseOutcome, Request, StackRef,
+};
+use kstack_core::record::{OwnerId, SlotRecord};
+
+/// All stacks of a kernel: arena, records, pool and lock. Made by [`stacks!`](crate::stacks!) as a static, or by [`Stacks::new`].
+#[derive(Debug)]
+pub struct Stacks<B> {
+    registry: Registry,
+    shared: SpinLock<PoolShared>,
+    backing: B,
+}
+
+/// The lock that the pool asks for.
+struct Shared<'s, B>(&'s Stacks<B>);
+
+impl<B: Backing> Lock for Shared<'_, B> {
+    #[inline]
+    fn with<R>(&self, body: impl FnOnce(&mut PoolShared) -> R) -> R {
+        let Stacks { shared, backing, .. } = self.0;
+        backing.without_interrupts(|| shared.with(|| backing.relax(), body))
+    }
+}
+
+impl<B: Backing> Stacks<B> {
+    /// The stacks of `arena`, with one record per slot.
+    ///
+    /// # Safety
+    ///
+    /// 1. The address space of the arena is these stacks' alone, and nothing is mapped there.
+    /// 2. `backing` was made for them: what it promises as a [`Backing`] it promises for this arena.
+    /// 3. Each CPU loads its block before it takes an exception or unwinds.
+    pub unsafe fn new(
+        arena: Arena,
+        records: &'static mut [SlotRecord],
+        policy: ErasePolicy,
+        backing: B,
+    ) -> Result<Self, PoolError> {
+        let (pool, shared) = Pool::new(arena, records, policy)?;
+        // SAFETY: (1) to (3) by the caller's promise; stacks that belong to CPUs are dropped by nobody else's.
+        Ok(unsafe { Self::of(pool, shared, backing) })
+    }
+
+    /// What [`stacks!`](crate::stacks!) expands to; refuses what cannot be while it is compiled.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Stacks::new`], with the arena of `slots` slots at or above `lowest`; `records` are new and nobody else's.
+    #[doc(hidden)]
+    #[must_use]
+    pub const unsafe fn over(
+        lowest: usize,
+        slots: u32,
+        geometry: Geometry,
+        records: &'static [SlotRecord],
+        backing: B,
+    ) -> Self {
+        let Some(lowest) = Arena::lowest_from(Addr::new(lowest), geometry) else {
+            panic!("the arena of stacks reaches past the end of the address space")
+        };
+        let Ok(arena) = Arena::new(lowest, slots, geometry) else {
+            panic!("the arena of stacks has no slot, or reaches past the end of the address space")
+        };
+        let Ok((pool, shared)) = Pool::over_new(arena, records, ErasePolicy::Dirtied) else {
+            panic!("a stack of this geometry is too large")
+        };
+        // SAFETY: (1) by the caller's promise.
+        unsafe { Self::of(pool, shared, backing) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Registry::new`]; `shared` was made with `pool`.
+    const unsafe fn of(pool: Pool<'static>, shared: PoolShared, backing: B) -> Self {
+        // SAFETY: (1) by the caller's promise.
+        let registry = unsafe { Registry::new(pool) };
+        Self { registry, shared: SpinLock::new(shared), backing }
+    }
+
+    /// Makes these stacks the ones that entry code, the overflow handler and the unwinder know. Before the first stack is asked for, which
+    /// [`cpu::bring_up`](crate::cpu::bring_up) sees to by itself.
+    pub fn install(&'static self) {
+        registry::install(&self.registry);
+    }
+
+    /// What entry code, the overflow handler and the unwinder know of these stacks.
+    #[inline(always)]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Where they lie.
+    #[inline(always)]
+    pub const fn arena(&self) -> &Arena {
+        self.registry.arena()
+    }
+
+    /// The backing.
+    #[inline(always)]
+    pub const fn backing(&self) -> &B {
+        &self.backing
+    }
+
+    #[inline(always)]
+    const fn pool(&self) -> &Pool<'static> {
+        // SAFETY: (1) this module uses it with its own lock and the backing's caches, as `new` was promised.
+        unsafe { self.registry.pool() }
+    }
+
+    /// A thread's stack, as large as a body, every byte zero. `owner` is what the kernel calls the thread; 0 is none. Called where waiting
+    /// is allowed.
+    #[inline]
+    pub fn acquire_thread(&'static self, owner: u64) -> Result<Stack<B>, AcquireError> {
+        self.acquire_any(&Request::thread(OwnerId::new(owner)))
+    }
+
+    /// A stack for `request`, every byte zero; of a kind that threads have. Called where waiting is allowed.
+    #[inline]
+    pub fn acquire(&'static self, request: &Request) -> Result<Stack<B>, AcquireError> {
+        if request.kind.belongs_to_cpu() {
+            return Err(AcquireError::BelongsToCpu);
+        }
+        self.acquire_any(request)
+    }
+
+    /// A stack that belongs to a CPU, of `pages` pages or as large as a body. Called where waiting is allowed.
+    ///
+    /// # Safety
+    ///
+    /// 1. It is dropped only when that CPU is off: until then an unwinder may read it at any time.
+    pub unsafe fn acquire_for_cpu(
+        &'static self,
+        kind: StackKind,
+        cpu: CpuId,
+        pages: Option<u8>,
+    ) -> Result<Stack<B>, AcquireError> {
+        self.acquire_any(&Request::for_cpu(kind, cpu, pages))
+    }
+
+    #[inline(always)]
+    fn acquire_any(&'static self, request: &Request) -> Result<Stack<B>, AcquireError> {
+        let (mut local, mut pages) = (Answers(&self.backing), Answers(&self.backing));
+        let stack = self.pool().acquire(request, &mut local, &Shared(self), &mut pages)?;
+        Ok(Stack { stack: ManuallyDrop::new(stack), stacks: self })
+    }
+
+    /// Keeps a stack from being unmapped or given to another thread while it is read. `None` once its owner has let go.
+    pub fn borrow(&'static self, stack: StackRef) -> Option<Borrowed<B>> {
+        let borrowed = self.pool().borrow(stack.slot, stack.generation)?;
+        Some(Borrowed { borrowed: ManuallyDrop::new(borrowed), stacks: self })
+    }
+
+    /// Before `cpu`, on which this runs, writes to a stack or runs on it: forgets translations that are older than the last erasing. A load
+    /// and a test when there is nothing to do. Interrupts off.
+    #[inline(always)]
+    pub fn make_coherent(&self, slot: SlotIndex, cpu: CpuId) {
+        self.pool().make_coherent(slot, cpu, &mut Answers(&self.backing));
+    }
+
+    /// Unmaps up to `max` stacks that are more than enough. Returns how many. Where waiting is allowed.
+    pub fn shrink(&self, max: u32) -> u32 {
+        self.pool().shrink(max, &Shared(self), &mut Answers(&self.backing))
+    }
+
+    /// Unmaps up to `max` parked stacks, wanted or not, because memory is short. Returns how many. Where waiting is allowed. Stacks in CPU
+    /// caches stay: drain those first.
+    pub fn reclaim(&self, max: u32) -> u32 {
+        self.pool().reclaim(max, &Shared(self), &mut Answers(&self.backing))
+    }
+
+    /// Empties the cache of the CPU this runs on into the depot. Returns how many stacks.
+    pub fn drain_this_cpu(&self) -> usize {
+        self.backing.with_cache(|cache| self.pool().drain_cpu(cache, &Shared(self)))
+    }
+
+    /// Ends a period of the depot, which follows the swings of the load; see [`crate::depot`]. At a steady rate, say once a second.
+    pub fn end_period(&self) {
+        Shared(self).with(PoolShared::end_period);
+    }
+
+    /// How many stacks [`Stacks::shrink`] would unmap now.
+    pub fn excess(&self) -> u32 {
+        Shared(self).with(|shared| shared.excess())
+    }
+
+    /// How many stacks the depot has, and how many it wants.
+    pub fn depot_counts(&self) -> (u32, u32) {
+        Shared(self).with(|shared| (shared.depot().count(), shared.depot().target()))
+    }
+
+    /// How many slots and pages are where.
+    pub fn census(&self) -> Census {
+        self.pool().census()
+    }
+
+    /// What the cache of the CPU this runs on has seen so far.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.backing.with_cache(|cache| cache.stats())
+    }
+
+    /// Runs `body` with interrupts off and the lock held, as if another CPU had it. For showing that something does not wait for it: what
+    /// does, waits here without end.
+    #[doc(hidden)]
+    pub fn while_locked<R>(&self, body: impl FnOnce() -> R) -> R {
+        Shared(self).with(|_| body())
+    }
+
+    #[inline(always)]
+    fn note(&self, outcome: ReleaseOutcome) -> ReleaseOutcome {
+        if let ReleaseOutcome::Flushed { excess: 1.. } | ReleaseOutcome::ToUnmap = outcome {
+            self.backing.on_surplus();
+        }
+        outcome
+    }
+}
+
+/// A stack and the right to run on it. Dropping it gives it back: in any context but an NMI, when nothing runs on it any more.
+#[derive(Debug)]
+#[must_use = "a stack that is not kept is given back at once"]
+pub struct Stack<B: Backing> {
+    stack: ManuallyDrop<LiveStack>,
+    stacks: &'static Stacks<B>,
+}
+
+impl<B: Backing> Stack<B> {
+    /// Which stack it is, for [`Stacks::borrow`].
+    #[inline(always)]
+    pub fn as_ref(&self) -> StackRef {
+        self.stack.as_ref()
+    }
+
+    /// Its bounds: the mapped part.
+    #[inline(always)]
+    pub fn range(&self) -> AddrRange {
+        self.stacks.pool().body(self.stack.slot())
+    }
+
+    /// What is known about it: owner, depth, kind.
+    #[inline(always)]
+    pub fn record(&self) -> &'static SlotRecord {
+        self.stacks.registry.record(self.stack.slot())
+    }
+
+    /// The stacks that it is one of.
+    #[inline(always)]
+    pub const fn stacks(&self) -> &'static Stacks<B> {
+        self.stacks
+    }
+
+    /// Gives it back and says where it went.
+    #[inline]
+    pub fn release(self) -> ReleaseOutcome {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: (1) `this` is forgotten: nothing takes the stack out again.
+        unsafe { this.give_back() }
+    }
+
+    /// Before this CPU writes to the stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
+    #[inline(always)]
+    pub fn make_coherent(&self, cpu: CpuId) {
+        self.stacks.make_coherent(self.stack.slot(), cpu);
+    }
+
+    /// # Safety
+    ///
+    /// 1. Nothing is done with `self` afterwards.
+    #[inline(always)]
+    unsafe fn give_back(&mut self) -> ReleaseOutcome {
+        // SAFETY: (1) by the caller's promise it is taken out once.
+        let stack = unsafe { ManuallyDrop::take(&mut self.stack) };
+        let stacks = self.stacks;
+        stacks.note(stacks.backing.with_cache(|cache| {
+            stacks.pool().release(stack, cache, &Shared(stacks), &mut Answers(&stacks.backing))
+        }))
+    }
+}
+
+impl<B: Backing> Drop for Stack<B> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: (1) this is the end of `self`.
+        unsafe { self.give_back() };
+    }
+}
+
+/// A stack that stays mapped, and its owner's, while it is read. Dropping it ends that, in any context but an NMI.
+#[derive(Debug)]
+#[must_use = "a borrow that is not kept ends at once"]
+pub struct Borrowed<B: Backing> {
+    borrowed: ManuallyDrop<BorrowedStack>,
+    stacks: &'static Stacks<B>,
+}
+
+impl<B: Backing> Borrowed<B> {
+    /// Its bounds: the mapped part.
+    pub fn range(&self) -> AddrRange {
+        self.stacks.pool().body(self.borrowed.slot())
+    }
+
+    /// For [`unwind::for_each_of`](crate::unwind::for_each_of).
+    pub fn stack(&self) -> &BorrowedStack {
+        &self.borrowed
+    }
+}
+
+impl<B: Backing> Drop for Borrowed<B> {
+    fn drop(&mut self) {
+        // SAFETY: (1) this is the end of `self`, and the only place that takes it out.
+        let borrowed = unsafe { ManuallyDrop::take(&mut self.borrowed) };
+        let stacks = self.stacks;
+        stacks.note(stacks.backing.with_cache(|cache| {
+            stacks.pool().give_back(borrowed, cache, &Shared(stacks), &mut Answers(&stacks.backing))
+        }));
+    }
+}
+
+/// The [`Stacks`] of a backing: arena, records, pool and lock, for a static. What cannot be is refused while it is compiled.
+///
+/// It is unsafe to expand: the addresses, `slots` times the geometry's stride from `lowest` on (rounded up to where an arena may begin), must
+/// be nobody else's, and the other conditions of [`Stacks::new`] must hold.
+///
+/// ```
+/// # use kstack::{Backing, Stacks, addr::{Addr, AddrRange}, cache::CpuCache, pool::Exhausted};
+/// # struct Pages;
+/// # // SAFETY: (1) it is never asked here.
+/// # unsafe impl Backing for Pages {
+/// #     fn map_page(&self, _: Addr) -> Result<(), Exhausted> { Err(Exhausted::Frame) }
+/// #     fn unmap_pages(&self, _: AddrRange) {}
+/// #     fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R { body() }
+/// #     fn with_cache<R>(&self, _: impl FnOnce(&mut CpuCache) -> R) -> R { unimplemented!() }
+/// # }
+/// // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` sees to it.
+/// static STACKS: Stacks<Pages> =
+///     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 512) };
+/// assert_eq!(STACKS.census().free, 512);
+/// ```
+#[macro_export]
+macro_rules! stacks {
+    ($backing:expr, lowest: $lowest:expr, slots: $slots:expr $(,)?) => {
+        $crate::stacks!($backing, lowest: $lowest, slots: $slots, geometry: $crate::GEOMETRY)
+    };
+    ($backing:expr, lowest: $lowest:expr, slots: $slots:expr, geometry: $geometry:expr $(,)?) => {{
+        static RECORDS: [$crate::record::SlotRecord; $slots] =
+            [const { $crate::record::SlotRecord::new() }; $slots];
+        $crate::Stacks::over($lowest, $slots as u32, $geometry, &RECORDS, $backing)
+    }};
+}
