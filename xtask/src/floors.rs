@@ -214,6 +214,8 @@ impl<'f> Source<'f> {
             if module.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
                 module.pop();
             }
+            // Tests within a file see all of it.
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
             modules.insert(module, (path.as_str(), without_comments(text)));
         }
         let mut source = Self { modules, uses: BTreeMap::new(), passed: BTreeMap::new() };
