@@ -7,7 +7,6 @@
 //! A name is found by two binary searches, and adding one moves at most a chunk and the list of chunks, however many names there
 //! are: the lock on a directory is a spinning one. Nothing here ends the kernel when the heap is used up.
 
-use super::tree::Node;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,12 +16,12 @@ use machine::memory::fallible::NoMemory;
 const CHUNK: usize = 64;
 
 /// Names and what they lead to.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    chunks: Vec<Vec<(String, Arc<Node>)>>,
+#[derive(Debug)]
+pub(super) struct Names<N> {
+    chunks: Vec<Vec<(String, Arc<N>)>>,
 }
 
-impl Names {
+impl<N> Names<N> {
     /// No names.
     pub(super) const fn new() -> Self {
         Self { chunks: Vec::new() }
@@ -45,17 +44,13 @@ impl Names {
         (chunk, within)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Node>> {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<N>> {
         let (chunk, within) = self.place(name);
         Some(&self.chunks.get(chunk)?.get(within.ok()?)?.1)
     }
 
     /// Makes a name lead to a node; gives out what it led to before.
-    pub(super) fn set(
-        &mut self,
-        name: String,
-        node: Arc<Node>,
-    ) -> Result<Option<Arc<Node>>, NoMemory> {
+    pub(super) fn set(&mut self, name: String, node: Arc<N>) -> Result<Option<Arc<N>>, NoMemory> {
         let (mut chunk, within) = self.place(&name);
         let mut at = match within {
             Ok(at) => return Ok(Some(core::mem::replace(&mut self.chunks[chunk][at].1, node))),
@@ -84,7 +79,7 @@ impl Names {
     }
 
     /// Takes a name out.
-    pub(super) fn remove(&mut self, name: &str) -> Option<(String, Arc<Node>)> {
+    pub(super) fn remove(&mut self, name: &str) -> Option<(String, Arc<N>)> {
         let (chunk, within) = self.place(name);
         let taken = self.chunks.get_mut(chunk)?.remove(within.ok()?);
         if self.chunks[chunk].is_empty() {
@@ -94,7 +89,7 @@ impl Names {
     }
 
     /// Takes the last name out.
-    pub(super) fn pop(&mut self) -> Option<(String, Arc<Node>)> {
+    pub(super) fn pop(&mut self) -> Option<(String, Arc<N>)> {
         let chunk = self.chunks.last_mut()?;
         let taken = chunk.pop();
         if chunk.is_empty() {
@@ -104,7 +99,7 @@ impl Names {
     }
 
     /// The name with so many before it.
-    pub(super) fn at(&self, mut index: usize) -> Option<(&str, &Arc<Node>)> {
+    pub(super) fn at(&self, mut index: usize) -> Option<(&str, &Arc<N>)> {
         for chunk in &self.chunks {
             match chunk.get(index) {
                 Some((name, node)) => return Some((name, node)),
@@ -115,7 +110,7 @@ impl Names {
     }
 
     /// The first name that sorts behind this one.
-    pub(super) fn after(&self, name: &str) -> Option<(&str, &Arc<Node>)> {
+    pub(super) fn after(&self, name: &str) -> Option<(&str, &Arc<N>)> {
         let (chunk, within) = self.place(name);
         let at = within.map_or_else(|at| at, |at| at + 1);
         let here = self.chunks.get(chunk)?.get(at);

@@ -41,7 +41,7 @@ pub enum Content {
 /// What is in a directory. In a box of its own, so that a tree that goes away can be a list of directories.
 #[derive(Debug)]
 pub struct Directory {
-    names: Names,
+    names: Names<Node>,
     /// The next one that goes away.
     next: Option<Box<Directory>>,
 }
@@ -150,7 +150,7 @@ impl Node {
     }
 
     /// Looks at the names in a directory, or changes them. Nothing that is dropped in `body` may be the last user of a node.
-    fn with_names<R>(&self, body: impl FnOnce(&mut Names) -> R) -> Result<R, Errno> {
+    fn with_names<R>(&self, body: impl FnOnce(&mut Names<Node>) -> R) -> Result<R, Errno> {
         let Content::Directory(directory) = &self.content else { return Err(Errno::ENOTDIR) };
         let mut directory = directory.lock();
         Ok(body(&mut directory.as_mut().ok_or(Errno::ENOENT)?.names))
