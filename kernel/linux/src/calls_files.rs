@@ -1,13 +1,13 @@
 //! System calls about files.
 
 use super::abi::{self, Stat, open as flag};
-use super::current;
 use super::error::{Errno, SysResult};
 use super::file_bytes::FileBytes;
 use super::files::{self, Descriptor, OpenFile, Pipe, Target};
 use super::proc_fs;
-use super::syscall::{WORD_BYTES, get, get_numbers, path, put};
+use super::process::current;
 use super::tree::{self, Content, MOST_NAME, Node};
+use super::user_memory::{WORD_BYTES, get, get_numbers, path, put};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -94,7 +94,7 @@ pub(super) fn write_to(file: &OpenFile, from: u64, length: u64) -> SysResult {
         file.write(piece)
     });
     if result == Err(Errno::EPIPE) {
-        super::life::send_signal(current(), super::signals::SIGPIPE)?;
+        super::life::send_signal(current(), super::actions::SIGPIPE)?;
     }
     result
 }

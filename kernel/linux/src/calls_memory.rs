@@ -2,10 +2,10 @@
 
 use super::abi::USER_TOP;
 use super::areas::{Area, PAGE};
-use super::current;
 use super::error::{Errno, SysResult};
 use super::files::Target;
 use super::memory::{Memory, Staged, Wanted};
+use super::process::current;
 use super::tree::{Content, Special};
 use alloc::sync::Arc;
 use machine::arch::paging::Access;

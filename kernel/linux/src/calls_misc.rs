@@ -3,13 +3,12 @@
 use super::abi::{self, MACHINE, SystemInfo, USER_TOP};
 use super::error::{Errno, SysResult};
 use super::exec_image::WordSize;
-use super::syscall::{WORD_BYTES, get, get_numbers, put, put_word};
-use super::{Process, current, files, life, table};
+use super::process::{Process, current, current_arc};
+use super::random::random_bytes;
+use super::user_memory::{WORD_BYTES, get_numbers, put, put_word, timespec};
+use super::{files, life, table};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use machine::memory::fallible;
-use machine::spin::SpinLock;
 use machine::{cpus, memory};
 use threads::sched::{self, WaitQueue};
 use threads::time;
@@ -40,7 +39,7 @@ pub(super) fn thread_number() -> u64 {
 /// The process that a call about groups means: 0 is the caller.
 fn process(number: u64) -> Result<Arc<Process>, Errno> {
     match number as i32 {
-        0 => Ok(super::current_arc()),
+        0 => Ok(current_arc()),
         1.. => table::find(number & 0x7fff_ffff).ok_or(Errno::ESRCH),
         _ => Err(Errno::ESRCH),
     }
@@ -108,19 +107,6 @@ pub(super) fn pause() -> SysResult {
     // Ends only when the thread is to die.
     NEVER.wait_until(|| false).map_err(|_| Errno::EINTR)?;
     Ok(0)
-}
-
-fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {
-    let [seconds, nanoseconds] = get_numbers(at, size)?;
-    let is_negative = match size {
-        WordSize::Four => (seconds as i32) < 0,
-        WordSize::Eight => (seconds as i64) < 0,
-    };
-    if nanoseconds >= 1_000_000_000 || is_negative {
-        return Err(Errno::EINVAL);
-    }
-    // A hundred years are as good as any number beyond.
-    Ok(seconds.min(100 * 366 * 86_400) * 1_000_000_000 + nanoseconds)
 }
 
 pub(super) fn nanosleep(at: u64) -> SysResult {
@@ -210,7 +196,7 @@ pub(super) fn getrandom(to: u64, length: u64) -> SysResult {
             return Err(Errno::EINTR);
         }
         let piece = (length - done).min(16) as usize;
-        put(to.checked_add(done).ok_or(Errno::EFAULT)?, &super::random_bytes()[..piece])?;
+        put(to.checked_add(done).ok_or(Errno::EFAULT)?, &random_bytes()[..piece])?;
     }
     Ok(length)
 }
@@ -253,7 +239,7 @@ pub(super) fn arch_prctl(code: u64, value: u64) -> SysResult {
 
 /// A `struct user_desc`: which segment it describes (-1: any that is free), and its base. Only a plain writable data segment
 /// of 32 bits can be asked for; its limit is ignored: it reaches everywhere.
-pub(super) fn segment(at: u64) -> Result<(i32, u64), Errno> {
+fn segment(at: u64) -> Result<(i32, u64), Errno> {
     // Bits: 32-bit, kind (2), read or execute only, limit in pages, not present, usable.
     const KIND: u32 = 0b10_1111;
     const WRITABLE_DATA: u32 = 1;
@@ -262,6 +248,11 @@ pub(super) fn segment(at: u64) -> Result<(i32, u64), Errno> {
         return Err(Errno::EINVAL);
     }
     Ok((number as i32, base.into()))
+}
+
+/// The base in a `struct user_desc`.
+pub(super) fn segment_base(at: u64) -> Result<u64, Errno> {
+    segment(at).map(|(_, base)| base)
 }
 
 /// The segment for thread-local storage of machines that have segments.
@@ -297,97 +288,4 @@ pub(super) fn affinity(length: u64, to: u64) -> SysResult {
     }
     put_word(to, (1_u64 << cpus::online_count()) - 1)?;
     Ok(WORD_BYTES)
-}
-
-/// Threads asleep on words of memory: process, address, and whether they were woken.
-struct Sleeper {
-    process: u64,
-    address: u64,
-    thread: u64,
-}
-
-static SLEEPERS: SpinLock<Vec<Sleeper>> = SpinLock::new(Vec::new());
-static FUTEX: WaitQueue = WaitQueue::new();
-
-pub(super) fn futex(
-    address: u64,
-    operation: u64,
-    value: u64,
-    timeout: u64,
-    size: WordSize,
-) -> SysResult {
-    const WAIT: u64 = 0;
-    const WAKE: u64 = 1;
-    const WAIT_BITSET: u64 = 9;
-    const WAKE_BITSET: u64 = 10;
-    match operation & 0x7f {
-        WAIT | WAIT_BITSET => {
-            let deadline = match timeout {
-                0 => u64::MAX,
-                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at, size)?,
-                at => timespec(at, size)?,
-            };
-            futex_wait(address, value as u32, deadline)
-        }
-        WAKE | WAKE_BITSET => Ok(futex_wake(address, value)),
-        _ => Err(Errno::ENOSYS),
-    }
-}
-
-fn futex_wait(address: u64, value: u32, deadline: u64) -> SysResult {
-    let (process, thread) = (current().id, sched::current().id());
-    {
-        let mut sleepers = SLEEPERS.lock();
-        fallible::push(&mut sleepers, Sleeper { process, address, thread })?;
-    }
-    let leave = || SLEEPERS.lock().retain(|sleeper| sleeper.thread != thread);
-    // In the list first, then the look: a wake in between takes us out of the list.
-    match get::<4>(address) {
-        Ok(now) if u32::from_le_bytes(now) == value => {}
-        Ok(_) => {
-            leave();
-            return Err(Errno::EAGAIN);
-        }
-        Err(error) => {
-            leave();
-            return Err(error);
-        }
-    }
-    let is_asleep = || SLEEPERS.lock().iter().any(|sleeper| sleeper.thread == thread);
-    if deadline == u64::MAX {
-        let result = FUTEX.wait_until(|| !is_asleep());
-        leave();
-        return result.map(|()| 0).map_err(|_| Errno::EINTR);
-    }
-    while is_asleep() {
-        if time::nanoseconds() >= deadline {
-            leave();
-            return Err(Errno::ETIMEDOUT);
-        }
-        if time::sleep(1_000_000).is_err() {
-            leave();
-            return Err(Errno::EINTR);
-        }
-    }
-    Ok(0)
-}
-
-/// A thread that ends sleeps on nothing: one whose stack overflowed in its sleep did not say so itself.
-pub(super) fn futex_forget(thread: u64) {
-    SLEEPERS.lock().retain(|sleeper| sleeper.thread != thread);
-}
-
-/// Wakes up to `most` threads that sleep on an address of the calling process; how many it were.
-pub(super) fn futex_wake(address: u64, most: u64) -> u64 {
-    let process = current().id;
-    let mut woken = 0;
-    SLEEPERS.lock().retain(|sleeper| {
-        let wake = woken < most && sleeper.process == process && sleeper.address == address;
-        woken += u64::from(wake);
-        !wake
-    });
-    if woken > 0 {
-        FUTEX.wake_all();
-    }
-    woken
 }

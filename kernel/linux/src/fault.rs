@@ -1,8 +1,9 @@
 //! Faults and exceptions of programs.
 
+use super::actions::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP};
+use super::life;
 use super::memory::Bad;
-use super::signals::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP};
-use super::{current, life};
+use super::process::current;
 use machine::arch::exceptions::UserFault;
 
 /// A page fault in user mode: fills the page, copies it, grows the stack; or the process dies.

@@ -1,14 +1,16 @@
 //! Birth and death of processes: run, fork, clone, execve, exit, wait. Each is one of three steps that `crew` and `table` decide: a
 //! thread joins, a thread leaves, a process enters.
 
+use super::actions::{Actions, SIGKILL, SIGSEGV};
 use super::crew::Crew;
 use super::error::{Errno, SysResult};
 use super::files::{Files, OpenFile, Target};
 use super::memory::Memory;
-use super::signals::{self, Actions, SIGKILL};
-use super::syscall::Strings;
+use super::process::{Process, current, current_arc, owned};
+use super::signals;
 use super::table::{self, Which};
-use super::{Process, abi, calls_misc, current, current_arc, load, owned, tree};
+use super::user_memory::Strings;
+use super::{abi, futex, load, tree};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -18,7 +20,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Mutex, Name, SpawnError, Thread, WaitQueue};
+use threads::sched::{self, Mutex, Name, Owner, SpawnError, Thread, WaitQueue};
 use threads::time;
 
 /// Clone flags (Linux).
@@ -324,9 +326,9 @@ pub(super) fn exit_thread(status: i32) -> ! {
             && let Some(memory) = process.memory()
         {
             let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
-            calls_misc::futex_wake(clear, u64::MAX);
+            futex::futex_wake(clear, u64::MAX);
         }
-        calls_misc::futex_forget(thread.id());
+        futex::futex_forget(thread.id());
         thread.unpin_all();
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
@@ -417,7 +419,12 @@ pub(super) fn wait(which: i64, no_hang: bool) -> Result<Option<(u64, i32)>, Errn
     Ok(child.and_then(|child| Some((child.id, child.status()?))))
 }
 
-/// The text of a path argument.
-pub(super) fn as_text(bytes: Vec<u8>) -> Result<String, Errno> {
-    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
+impl Owner for Process {
+    fn tables_root(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.lock().tables_root())
+    }
+
+    fn end_after_overflow(&self) -> ! {
+        kill_current(SIGSEGV as i32)
+    }
 }

@@ -67,7 +67,7 @@ pub fn load<S: AsRef<[u8]>>(
         argv,
         envp,
         auxiliary: &auxiliary,
-        random: super::random_bytes(),
+        random: super::random::random_bytes(),
         platform: PLATFORM.as_bytes(),
         path,
         word: abi::WORD,

@@ -5,7 +5,8 @@
 
 use super::error::Errno;
 use super::files::Target;
-use super::{Process, abi, table, tree};
+use super::process::{KIND, Process};
+use super::{abi, table, tree};
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -115,7 +116,7 @@ fn calls(text: &mut Text) -> fmt::Result {
 
 fn find(name: &str) -> Result<Arc<Process>, Errno> {
     if name == "self" {
-        return threads::sched::current().shared_owner(&super::KIND).ok_or(Errno::ENOENT);
+        return threads::sched::current().shared_owner(&KIND).ok_or(Errno::ENOENT);
     }
     let number = name.parse().map_err(|_| Errno::ENOENT)?;
     table::find(number).ok_or(Errno::ENOENT)

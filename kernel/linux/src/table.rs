@@ -8,8 +8,8 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
-use super::Process;
 use super::error::Errno;
+use super::process::Process;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};

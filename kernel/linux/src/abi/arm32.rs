@@ -8,8 +8,8 @@
 //! are pages, or halves, or narrower than elsewhere become plain bytes in [`arguments`], so that the calls themselves need not
 //! know.
 
+use super::common::{Call, Stat, put};
 use super::names::{LATE, look_up};
-use super::{Call, Stat, put};
 use crate::error::Errno;
 use crate::exec_image::WordSize;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
@@ -156,7 +156,7 @@ pub fn number(regs: &SavedRegs) -> u64 {
 }
 
 /// Its arguments.
-pub fn arguments(regs: &SavedRegs) -> [u64; 6] {
+pub fn arguments(regs: &SavedRegs, _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
     let registers = [regs.r0, regs.r1, regs.r2, regs.r3, regs.r4, regs.r5];
     let [a, b, c, d, e, f] = registers.map(u64::from);
     let wide = |low: u64, high: u64| low | high << 32;
@@ -315,6 +315,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
 }
 
 /// The base of the thread-local storage that an argument of `clone` names: the argument itself.
-pub fn thread_local(argument: u64) -> Result<u64, Errno> {
+pub fn thread_local(
+    argument: u64,
+    _segment: impl FnOnce(u64) -> Result<u64, Errno>,
+) -> Result<u64, Errno> {
     Ok(argument)
 }

@@ -6,6 +6,7 @@
 //! memory out.
 
 use super::{Call, generic};
+use crate::error::Errno;
 use crate::exec_image::WordSize;
 use machine::arch::regs::SavedRegs;
 
@@ -30,7 +31,7 @@ pub fn number(regs: &SavedRegs) -> u64 {
 }
 
 /// Its arguments.
-pub fn arguments(regs: &SavedRegs) -> [u64; 6] {
+pub fn arguments(regs: &SavedRegs, _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
     let [_, b, c, d, e, f, ..] = regs.x;
     [regs.orig_x0, b, c, d, e, f]
 }

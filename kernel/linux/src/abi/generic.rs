@@ -1,7 +1,7 @@
 //! What architectures without a past of their own share: numbers, names and `struct stat`.
 
+use super::common::{Call, Stat, put};
 use super::names::{LATE, look_up};
-use super::{Call, Stat, put};
 use crate::error::Errno;
 
 /// Which call a number means on all of them.
@@ -168,6 +168,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
 }
 
 /// What `clone` was given for the thread-local storage of the new thread: its base, in a register that takes anything.
-pub fn thread_local(argument: u64) -> Result<u64, Errno> {
+pub fn thread_local(
+    argument: u64,
+    _segment: impl FnOnce(u64) -> Result<u64, Errno>,
+) -> Result<u64, Errno> {
     Ok(argument)
 }

@@ -4,12 +4,10 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out. A number of 64 bits takes two registers, the lower half in the first; it lies on any multiple of four.
 
+use super::common::{Call, Stat, put};
 use super::names::{LATE, look_up};
-use super::{Call, Stat, put};
-use crate::calls_misc;
 use crate::error::Errno;
 use crate::exec_image::WordSize;
-use crate::syscall::get;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 use machine::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
@@ -162,11 +160,12 @@ pub fn number(regs: &SavedRegs) -> u64 {
     regs.orig_eax.into()
 }
 
-/// Its arguments, as the calls of other machines have them: halves of one number put together, a signed one extended.
-pub fn arguments(regs: &SavedRegs) -> [u64; 6] {
+/// Its arguments, as the calls of other machines have them: halves of one number put together, a signed one extended. `read` reads the
+/// program's memory, where one of them may lie.
+pub fn arguments(regs: &SavedRegs, read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
     // After `sysenter`, ebp is the stack pointer, and what it was lies there.
     let last = if u64::from(regs.eip) == SYSENTER_RETURN {
-        get(regs.ebp.into()).map_or(0, u32::from_le_bytes)
+        read(regs.ebp.into()).map_or(0, u32::from_le_bytes)
     } else {
         regs.ebp
     };
@@ -322,6 +321,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
 }
 
 /// What `clone` was given for the thread-local storage of the new thread: a `struct user_desc`.
-pub fn thread_local(argument: u64) -> Result<u64, Errno> {
-    calls_misc::segment(argument).map(|(_, base)| base)
+pub fn thread_local(
+    argument: u64,
+    segment: impl FnOnce(u64) -> Result<u64, Errno>,
+) -> Result<u64, Errno> {
+    segment(argument)
 }

@@ -1,6 +1,6 @@
 //! The structures that are the same on all machines with 32-bit words.
 
-use super::{SystemInfo, put};
+use super::common::{SystemInfo, put};
 
 /// `struct sysinfo`: uptime 0, loads 4, totalram 16, freeram 20, sharedram 24, bufferram 28, totalswap 32,
 /// freeswap 36, procs 40, mem_unit 52.

@@ -6,6 +6,7 @@
 //! memory out.
 
 use super::{Call, generic};
+use crate::error::Errno;
 use crate::exec_image::WordSize;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
@@ -30,7 +31,7 @@ pub fn number(regs: &SavedRegs) -> u64 {
 }
 
 /// Its arguments.
-pub fn arguments(regs: &SavedRegs) -> [u64; 6] {
+pub fn arguments(regs: &SavedRegs, _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
     [regs.orig_a0, regs.a1, regs.a2, regs.a3, regs.a4, regs.a5]
 }
 

@@ -1,6 +1,6 @@
 //! The structures that are the same on all machines with 64-bit words.
 
-use super::{SystemInfo, put};
+use super::common::{SystemInfo, put};
 
 /// `struct sysinfo`: uptime 0, loads 8, totalram 32, freeram 40, sharedram 48, bufferram 56, totalswap 64,
 /// freeswap 72, procs 80, mem_unit 104.

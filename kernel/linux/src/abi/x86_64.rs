@@ -4,8 +4,8 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out.
 
+use super::common::{Call, Stat, put};
 use super::names::{LATE, look_up};
-use super::{Call, Stat, put};
 use crate::error::Errno;
 use crate::exec_image::WordSize;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
@@ -146,7 +146,7 @@ pub fn number(regs: &SavedRegs) -> u64 {
 }
 
 /// Its arguments.
-pub fn arguments(regs: &SavedRegs) -> [u64; 6] {
+pub fn arguments(regs: &SavedRegs, _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
     [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]
 }
 
@@ -283,6 +283,9 @@ pub const SIGACTION_BYTES: usize = 32;
 
 /// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a register that refuses what is not
 /// canonical, with an exception in the kernel. As `arch_prctl` has it: nothing beyond what a program can use.
-pub fn thread_local(argument: u64) -> Result<u64, Errno> {
+pub fn thread_local(
+    argument: u64,
+    _segment: impl FnOnce(u64) -> Result<u64, Errno>,
+) -> Result<u64, Errno> {
     if argument < USER_TOP { Ok(argument) } else { Err(Errno::EPERM) }
 }
