@@ -26,6 +26,7 @@ mod emulated;
 mod examples;
 mod expectation;
 mod first_hart;
+mod floors;
 mod frames;
 mod fuzz;
 mod host_tests;

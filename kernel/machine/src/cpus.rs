@@ -1,6 +1,6 @@
 //! What the kernel keeps per CPU. The first field is what the library's entry code reads through GS.
 
-use crate::arch::cpu_tables::ArchCpu;
+use crate::arch::cpu_block::ArchCpu;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::local::CpuLocal;
 use kstack_core::addr::CpuId;

@@ -1,5 +1,6 @@
 //! A place for a function that is set at run time, and called from any context without a lock.
 
+use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -39,6 +40,19 @@ impl<A: ?Sized> Function for fn(&mut A) {
     unsafe fn at(address: *mut ()) -> Self {
         // SAFETY: (1) by the caller's promise.
         unsafe { core::mem::transmute::<*mut (), fn(&mut A)>(address) }
+    }
+}
+
+impl Function for fn(fmt::Arguments<'_>) {
+    #[inline(always)]
+    fn address(self) -> *mut () {
+        self as *mut ()
+    }
+
+    #[inline(always)]
+    unsafe fn at(address: *mut ()) -> Self {
+        // SAFETY: (1) by the caller's promise.
+        unsafe { core::mem::transmute::<*mut (), fn(fmt::Arguments<'_>)>(address) }
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `cpus` | the block of each CPU, sets of CPUs |
 //! | `memory` | frames, the heap, allocation that can fail |
 //! | `spin`, `fn_cell` | spinning locks; functions that are set at run time |
-//! | `log`, `halt` | what the kernel says; how all CPUs end |
+//! | `log`, `recorder`, `halt` | what the kernel says; how all CPUs end |
 //! | `mix` | numbers that look random |
 //!
 //! It knows no thread and no program. What stands above it is reached through what it is given: the functions that boot code
@@ -27,4 +27,5 @@ pub mod initramfs;
 pub mod memory;
 pub mod mix;
 pub mod options;
+pub mod recorder;
 pub mod spin;

@@ -1,9 +1,8 @@
 //! What the kernel says: a line at a time, on the console, or on the control channel while a program has the console.
 
 use crate::arch::serial;
-use crate::memory::fallible::Text;
+use crate::fn_cell::FnCell;
 use crate::spin::SpinLock;
-use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,21 +20,19 @@ pub fn port() -> serial::Port {
     if CONSOLE_IS_THE_PROGRAMS.load(Ordering::Relaxed) { serial::CONTROL } else { serial::CONSOLE }
 }
 
-/// What was logged since a test asked for it.
-static RECORDED: SpinLock<Option<Text>> = SpinLock::new(None);
+/// Who else is told of each line.
+static LISTENER: FnCell<fn(fmt::Arguments<'_>)> = FnCell::new();
 
-/// Records lines from now on, or no more; gives out those that were recorded. For tests.
-pub fn record_lines(from_now_on: bool) -> String {
-    let next = from_now_on.then(Text::new);
-    core::mem::replace(&mut *RECORDED.lock(), next).unwrap_or_default().into_string()
+/// Tells a function of each line from now on, before it is printed; or none any more.
+pub fn set_listener(listener: Option<fn(fmt::Arguments<'_>)>) {
+    LISTENER.set(listener);
 }
 
 /// A line of the kernel's own. See `log!`.
 pub fn line(text: fmt::Arguments<'_>) {
     let _whole_lines = LINE.lock();
-    if let Some(recorded) = &mut *RECORDED.lock() {
-        // With no memory for it, the line is missing from the record.
-        let _lost = writeln!(recorded, "{text}");
+    if let Some(tell) = LISTENER.get() {
+        tell(text);
     }
     let mut port = port();
     // A port takes everything.

@@ -8,7 +8,7 @@ use alloc::string::String;
 use kstack_core::pool::Census;
 use linux::run_captured;
 use machine::memory::heap;
-use machine::{log, options};
+use machine::{log, options, recorder};
 use threads::stacks::pages;
 use threads::{sched, stacks};
 
@@ -198,9 +198,9 @@ pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
 /// An unknown call is logged by number and name, once.
 pub fn u1_p8_an_unknown_call_is_logged_once() -> Outcome {
     linux::syscall::forget_logged();
-    log::record_lines(true);
+    recorder::record_lines(true);
     let ran = run_captured("/kstack/bin/bad-pointers", &[b"bad-pointers"]);
-    let lines = log::record_lines(false);
+    let lines = recorder::record_lines(false);
     let (status, _) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}");
     let told = |what: &str| lines.lines().filter(|line| line.contains(what)).count();
@@ -211,11 +211,11 @@ pub fn u1_p8_an_unknown_call_is_logged_once() -> Outcome {
 
 /// Processes that a signal ends are told, and a program cannot fill the log with them.
 pub fn u1_deaths_are_logged_and_not_without_end() -> Outcome {
-    log::record_lines(true);
+    recorder::record_lines(true);
     let command = b"i=0; while [ $i -lt 60 ]; do sh -c 'kill -SEGV $$'; i=$((i+1)); done";
     let killed = run_captured("/kstack/bin/file-attacks", &[b"file-attacks", b"deaths"]);
     let ran = run_captured("/bin/busybox", &[b"sh", b"-c", command]);
-    let lines = log::record_lines(false);
+    let lines = recorder::record_lines(false);
     killed.map_err(|error| format!("{error}"))?;
     ran.map_err(|error| format!("{error}"))?;
     let told = lines.lines().filter(|line| line.contains("is killed by signal 11")).count();

@@ -1,6 +1,6 @@
 //! The machine the kernel runs on. One tree per architecture; this module selects.
 
-mod any;
+pub mod any;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod pc;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]

@@ -239,6 +239,7 @@ fn new_canary() -> usize {
 }
 
 impl Thread {
+    #[inline(always)]
     pub(super) fn new(
         id: u64,
         name: Name,

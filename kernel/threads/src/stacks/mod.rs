@@ -19,7 +19,6 @@ use kstack_core::pool::AcquireError;
 pub use kstack_core::pool::StackRef;
 use kstack_core::record::SlotRecord;
 use machine::arch::layout::{ARENA, ARENA_SLOTS};
-use machine::fn_cell::FnCell;
 use pages::StackPages;
 
 /// Why there is no stack.
@@ -29,13 +28,11 @@ pub type StackError = AcquireError;
 pub type OwnedStack = Stack<StackPages>;
 
 static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
-/// What is called, from any context, when there are stacks more than enough.
-static ON_EXCESS: FnCell<fn()> = FnCell::new();
 
 /// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static: the records come from the heap, whose
 /// memory a small machine's image would have to carry. `on_excess` is called, from any context, when there are stacks more than enough.
 pub fn set_up(on_excess: fn()) {
-    ON_EXCESS.set(Some(on_excess));
+    pages::ON_EXCESS.set(Some(on_excess));
     let geometry = kstack::arch::current::GEOMETRY;
     let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
     let arena = lowest.map(|lowest| Arena::new(lowest, ARENA_SLOTS, geometry));
@@ -79,14 +76,6 @@ pub fn acquire_thread(owner: u64) -> Result<OwnedStack, StackError> {
 #[inline(never)]
 pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
     all_stacks().make_coherent(slot, cpu);
-}
-
-#[cold]
-#[inline(never)]
-pub(crate) fn tell_of_excess() {
-    if let Some(tell) = ON_EXCESS.get() {
-        tell();
-    }
 }
 
 /// The lowest SP sampled on a stack in its present life.

@@ -14,6 +14,7 @@ use kstack_core::pool::{Exhausted, OverLimit};
 use kstack_core::record::AccountId;
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
+use machine::fn_cell::FnCell;
 use machine::memory::ARENA;
 use machine::memory::frames::{self, Frame};
 
@@ -108,6 +109,17 @@ fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     Ok(leaf)
 }
 
+/// What is called, from any context, when there are stacks more than enough.
+pub(super) static ON_EXCESS: FnCell<fn()> = FnCell::new();
+
+#[cold]
+#[inline(never)]
+fn tell_of_excess() {
+    if let Some(tell) = ON_EXCESS.get() {
+        tell();
+    }
+}
+
 // SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share, before it says so; (2) `unmap_pages` waits
 // for all CPUs; (3) dirty bits are taken before translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is
 // to load its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask for no stack.
@@ -192,7 +204,7 @@ unsafe impl Backing for StackPages {
     }
 
     fn on_surplus(&self) {
-        super::tell_of_excess();
+        tell_of_excess();
     }
 
     fn relax(&self) {

@@ -3,5 +3,6 @@
 pub mod cpu;
 pub mod entries;
 pub mod exceptions;
+pub mod flush;
 pub mod paging;
 pub mod start;

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs come through PSCI, in the same state, to
-//! `boot_secondary` with their number in r0, go through the same tables, and continue in `secondary_main`, each on its own stack.
+//! `boot_secondary` with their number in r0, go through the same tables, and continue in `kernel_secondary`, each on its own stack.
 //!
 //! Long descriptors rather than short ones: 64-bit entries with 4 KiB tables as on the 64-bit machines, privileged execute-never,
 //! and two table bases, so that a process's tables hold its own half alone.
@@ -249,7 +249,7 @@ global_asm!(
     "ldr sp, [r4, r10, lsl #{word_shift}]",
     "mov r0, r10",
     "mov r11, #0",
-    "bl {secondary_main}",
+    "bl {kernel_secondary}",
     "b .",
     ".ltorg",
     ".text",
@@ -277,7 +277,7 @@ global_asm!(
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::arch::any::start::kernel_main,
-    secondary_main = sym crate::arch::smp::secondary_main,
+    kernel_secondary = sym crate::arch::any::start::kernel_secondary,
     secondary_tables = sym SECONDARY_TABLES,
     secondary_user_tables = sym SECONDARY_USER_TABLES,
     secondary_stacks = sym SECONDARY_STACKS,
@@ -293,25 +293,6 @@ static BOOT_STACK: BootStack =
 static SECONDARY_TABLES: AtomicU32 = AtomicU32::new(0);
 static SECONDARY_USER_TABLES: AtomicU32 = AtomicU32::new(0);
 static SECONDARY_STACKS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
-
-/// Makes the tables with this root the kernel half. `empty` is the root of tables with nothing in them.
-///
-/// # Safety
-///
-/// 1. The boot tables are the user half: the code runs in their identity map.
-/// 2. The new tables map the kernel as the old ones do.
-pub(super) unsafe fn replace_kernel_half(root: u64, empty: u64) {
-    unsafe extern "C" {
-        static boot_replace_kernel_half: u8;
-    }
-    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
-    // caller's promise; (3) tables lie below 4 GiB.
-    unsafe {
-        let replace: extern "C" fn(u32, u32) =
-            core::mem::transmute(&raw const boot_replace_kernel_half);
-        replace(root as u32, empty as u32);
-    }
-}
 
 /// What a CPU will run with when it starts, its number in r0: page tables, the same for all, and a stack of its own.
 /// Returns the physical address it starts at.
@@ -334,7 +315,7 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     let at = if tree == 0 { RAM } else { tree };
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
-    super::smp::remember(&tree);
+    super::board::remember(&tree);
     let places = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]);
     super::irqchip::set_places(
         places.expect("this machine has no interrupt controller GICv2, which the kernel needs"),

@@ -4,23 +4,9 @@ use super::layout::CPU_TABLES;
 use super::paging;
 use crate::cpus::Cpu;
 use crate::memory::frames;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::CpuTables;
 use kstack_core::addr::{Addr, CpuId};
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    /// The loaded tables.
-    pub tables: AtomicPtr<CpuTables>,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()) }
-    }
-}
 
 /// Where the tables of a CPU are: a page at a multiple of twice the size of a stack, so that the last stack, which is in it,
 /// passes the bit test; the pages in between are never mapped.

@@ -1,15 +1,19 @@
 //! QEMU's `virt` board with 32-bit ARM processors: boot, processors, interrupt controller, timers, page tables.
 
+mod board;
 pub mod boot;
 pub mod cpu;
+pub mod cpu_block;
 pub mod cpu_tables;
 pub mod entries;
 pub mod exceptions;
+mod flush;
 pub mod fpu;
 pub mod irqchip;
 pub mod layout;
 pub mod paging;
 pub mod power;
+mod psci;
 pub mod semihosting;
 pub mod serial;
 pub mod smp;

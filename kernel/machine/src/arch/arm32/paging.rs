@@ -162,7 +162,7 @@ pub fn set_up_kernel(
     // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the direct map; (3) nothing uses the
     // boot tables' identity map after that.
     unsafe {
-        crate::arch::boot::replace_kernel_half(root, kernel_root());
+        replace_kernel_half(root, kernel_root());
         cpu::load_tables(kernel_root());
     }
     cpu::flush_all();
@@ -349,5 +349,24 @@ impl Drop for UserTables {
 /// Drops every CPU's cached translations of user pages that may have been used.
 pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
     cpu::flush_pages(pages);
-    crate::arch::smp::flush_others();
+    super::flush::flush_others();
+}
+
+/// Makes the tables with this root the kernel half. `empty` is the root of tables with nothing in them.
+///
+/// # Safety
+///
+/// 1. The boot tables are the user half: the code runs in their identity map.
+/// 2. The new tables map the kernel as the old ones do.
+unsafe fn replace_kernel_half(root: u64, empty: u64) {
+    unsafe extern "C" {
+        static boot_replace_kernel_half: u8;
+    }
+    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
+    // caller's promise; (3) tables lie below 4 GiB.
+    unsafe {
+        let replace: extern "C" fn(u32, u32) =
+            core::mem::transmute(&raw const boot_replace_kernel_half);
+        replace(root as u32, empty as u32);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! The emulator ends by semihosting with the status it is asked for; without that, PSCI turns the machine off.
 
-use super::{cpu, semihosting, smp};
+use super::{cpu, psci, semihosting};
 
 pub use crate::arch::virt::power::End;
 
@@ -12,6 +12,6 @@ pub(super) const APPLICATION_EXIT: u32 = 0x2_0026;
 /// Ends the machine.
 pub fn end(why: End) -> ! {
     semihosting::call(semihosting::EXIT, &[APPLICATION_EXIT, why as u32]);
-    smp::turn_off();
+    psci::turn_off();
     cpu::halt()
 }

@@ -12,13 +12,13 @@
 //! ```
 //!
 //! Then the MMU, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by PSCI at `boot_secondary`, go
-//! through the same tables, and continue in `secondary_main` on the stack given.
+//! through the same tables, and continue in `kernel_secondary` on the stack given.
 //!
 //! From the first Rust function on SPSel is 0. SP_EL1 leads to a small stack for exceptions that come before the library's
 //! vectors are loaded: they can only be told of.
 
 use super::layout::{DEVICES_TOP, IMAGE_LOWEST};
-use super::{gic, paging, power, psci, smp};
+use super::{board, gic, paging, power, psci, semihosting};
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
@@ -312,7 +312,7 @@ global_asm!(
     "ldr x1, [x0, x20, lsl #{word_shift}]",
     "mov sp, x1",
     "mov x0, x20",
-    "bl {secondary_main}",
+    "bl {kernel_secondary}",
     "brk #1",
     // Out: SP_EL1 the early stack, SPSel 0, the early vectors, x29 = x30 = outermost. Uses x1, x2.
     "boot_stacks:",
@@ -343,9 +343,9 @@ global_asm!(
     ".balign 128",
     ".text",
     pl011 = const super::serial::PL011,
-    write_text = const power::SYS_WRITE0,
-    exit = const power::SYS_EXIT_EXTENDED,
-    application_exit = const power::APPLICATION_EXIT,
+    write_text = const semihosting::SYS_WRITE0,
+    exit = const semihosting::SYS_EXIT_EXTENDED,
+    application_exit = const semihosting::APPLICATION_EXIT,
     panic = const power::End::Panic as u64,
     text_offset = const IMAGE_LOWEST - DEVICES_TOP,
     page_flags = const 0b0010,
@@ -376,7 +376,7 @@ global_asm!(
     early_stack = sym EARLY_STACK,
     early_stack_bytes = const EARLY_STACK_BYTES,
     kernel_main = sym crate::arch::any::start::kernel_main,
-    secondary_main = sym smp::secondary_main,
+    kernel_secondary = sym crate::arch::any::start::kernel_secondary,
     relies = sym paging::CPU_KEEPS_DIRTY,
     needs_writable = sym paging::NEEDS_WRITABLE,
     dirty_bit = const paging::DIRTY_BIT,
@@ -402,26 +402,6 @@ static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; M
 
 unsafe extern "C" {
     static boot_secondary: u8;
-}
-
-/// Makes the tables with this root the kernel half, and drops all cached translations of both halves. `empty` is the root of tables
-/// with nothing in them.
-///
-/// # Safety
-///
-/// 1. The boot tables are the user half: the code runs in their identity map.
-/// 2. The new tables map the kernel as the old ones do.
-pub(super) unsafe fn replace_kernel_half(root: u64, empty: u64) {
-    unsafe extern "C" {
-        static boot_replace_kernel_half: u8;
-    }
-    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
-    // caller's promise.
-    unsafe {
-        let replace: extern "C" fn(u64, u64) =
-            core::mem::transmute(&raw const boot_replace_kernel_half);
-        replace(root, empty);
-    }
 }
 
 /// Any exception before the library's vectors are loaded.
@@ -459,7 +439,7 @@ pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     );
     gic::remember(&tree);
     psci::remember(&tree);
-    smp::remember(&tree);
+    board::remember(&tree);
     tree.read_into(info);
     true
 }

@@ -2,29 +2,8 @@
 
 use super::cpu;
 use crate::cpus::Cpu;
-use core::cell::UnsafeCell;
 use kstack::arch::current::tables::CpuTables;
 use kstack_core::addr::Addr;
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    tables: Tables,
-}
-
-/// Written by the library before the CPU comes up, and read by that CPU.
-#[derive(Debug)]
-struct Tables(UnsafeCell<CpuTables>);
-
-// SAFETY: (1) see above: there is one that touches it at a time.
-unsafe impl Sync for Tables {}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: Tables(UnsafeCell::new(CpuTables::new())) }
-    }
-}
 
 /// Where the library puts a CPU's tables.
 pub fn place(cpu: &'static Cpu) -> *mut CpuTables {

@@ -1,7 +1,9 @@
 //! QEMU's `virt` machine for arm64, and what is like it: boot, processors, interrupt controllers, timers, page tables.
 
+mod board;
 pub mod boot;
 pub mod cpu;
+pub mod cpu_block;
 pub mod cpu_tables;
 pub mod entries;
 pub mod exceptions;
@@ -12,6 +14,7 @@ pub mod layout;
 pub mod paging;
 pub mod power;
 mod psci;
+mod semihosting;
 pub mod serial;
 pub mod smp;
 pub mod step;

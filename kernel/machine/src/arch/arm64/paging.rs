@@ -201,7 +201,7 @@ pub fn set_up_kernel(
     // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the direct map; (3) what the boot tables
     // mapped besides is not used any more after that: the identity was for the first instructions.
     unsafe {
-        super::boot::replace_kernel_half(root, kernel_root());
+        replace_kernel_half(root, kernel_root());
         asm!("dsb ishst", "msr ttbr0_el1, {user}", "isb", "tlbi vmalle1", "dsb nsh", "isb", user = in(reg) kernel_root(),
              options(nostack, preserves_flags));
     }
@@ -456,4 +456,24 @@ impl Drop for UserTables {
 /// Drops every CPU's cached translations of user pages that may have been used.
 pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
     cpu::flush_pages(pages);
+}
+
+/// Makes the tables with this root the kernel half, and drops all cached translations of both halves. `empty` is the root of tables
+/// with nothing in them.
+///
+/// # Safety
+///
+/// 1. The boot tables are the user half: the code runs in their identity map.
+/// 2. The new tables map the kernel as the old ones do.
+unsafe fn replace_kernel_half(root: u64, empty: u64) {
+    unsafe extern "C" {
+        static boot_replace_kernel_half: u8;
+    }
+    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
+    // caller's promise.
+    unsafe {
+        let replace: extern "C" fn(u64, u64) =
+            core::mem::transmute(&raw const boot_replace_kernel_half);
+        replace(root, empty);
+    }
 }

@@ -9,7 +9,7 @@
 //!
 //! Polled, without state or lock: what an overflow report goes through must work in any context.
 
-use super::power;
+use super::semihosting;
 use crate::memory::direct;
 use core::fmt;
 
@@ -65,7 +65,7 @@ impl Port {
                 write(base, INTERRUPT_MASK, if interrupt_on_input { 0x50 } else { 0 });
                 write(base, CONTROL_REGISTER, 0x301);
             }
-            Self::Semihosting => power::find_semihosting(),
+            Self::Semihosting => semihosting::find_semihosting(),
         }
     }
 
@@ -78,7 +78,7 @@ impl Port {
                 }
                 write(base, DATA, byte.into());
             }
-            Self::Semihosting => power::semihosting_put(byte),
+            Self::Semihosting => semihosting::semihosting_put(byte),
         }
     }
 

@@ -1,31 +1,13 @@
 //! More than one CPU: finding them, starting them, and flushes.
 
 use super::irqchip::{self, vector};
-use super::{boot, cpu, paging, psci};
-use crate::arch::any::start::kernel_secondary;
-use crate::arch::virt::device_tree::Tree;
+use super::{board, boot, cpu, paging, psci};
 use crate::cpus::{self, Cpu};
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-
-/// CPUs that are kept at most: more than the kernel runs on, so that it can say how many stay off.
-const MOST_KNOWN: usize = 512;
-
-static AFFINITIES: [AtomicU32; MOST_KNOWN] = [const { AtomicU32::new(0) }; MOST_KNOWN];
-static FOUND: AtomicUsize = AtomicUsize::new(0);
-
-/// Keeps the CPUs that the device tree names.
-pub(super) fn remember(tree: &Tree<'_>) {
-    for (place, (affinity, _)) in AFFINITIES.iter().zip(tree.cpus()) {
-        place.store(affinity, Ordering::Relaxed);
-        FOUND.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The affinities of the CPUs.
-pub fn find_cpus(mut found: impl FnMut(u32)) {
-    for affinity in &AFFINITIES[..FOUND.load(Ordering::Relaxed)] {
-        found(affinity.load(Ordering::Relaxed));
-    }
+pub fn find_cpus(found: impl FnMut(u32)) {
+    board::find_cpus(found);
 }
 
 /// Starts the CPU with this number and affinity on `stack_top`, and waits until it is up. Says whether it came.
@@ -50,11 +32,6 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
         core::hint::spin_loop();
     }
     false
-}
-
-/// Where the other CPUs enter Rust, on their idle stacks.
-pub extern "C" fn secondary_main(number: u64) -> ! {
-    kernel_secondary(number as usize)
 }
 
 static FLUSHES: AtomicU64 = AtomicU64::new(0);

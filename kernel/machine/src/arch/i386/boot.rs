@@ -12,7 +12,7 @@
 //!
 //! Then paging with physical address extension (for the no-execute bit), the high half, a boot stack in .bss, and `kernel_main`. The
 //! other CPUs start in real mode at 0x8000 (a page that `pc::start_page` has the contents of), go through the same tables, and
-//! continue in `secondary_main` on the stack given.
+//! continue in `kernel_secondary` on the stack given.
 
 use super::cpu;
 use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
@@ -185,7 +185,7 @@ global_asm!(
     "sub esp, 8",
     "push 0",
     "push edi",
-    "call {secondary_main}",
+    "call {kernel_secondary}",
     "ud2",
     ".text",
     entries = const ENTRIES,
@@ -204,7 +204,7 @@ global_asm!(
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::arch::any::start::kernel_main,
-    secondary_main = sym crate::arch::smp::secondary_main,
+    kernel_secondary = sym crate::arch::any::start::kernel_secondary,
     secondary_tables = sym SECONDARY_TABLES,
     secondary_numbers = sym SECONDARY_NUMBERS,
     secondary_stacks = sym SECONDARY_STACKS,

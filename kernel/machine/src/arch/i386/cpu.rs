@@ -1,6 +1,6 @@
 //! Single instructions, as functions.
 
-use crate::arch::pc::fpu::FPU_BYTES;
+use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 use kstack::arch::current::tables::CpuTables;

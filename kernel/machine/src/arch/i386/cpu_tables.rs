@@ -2,29 +2,13 @@
 
 use super::layout::CPU_TABLES;
 use super::{cpu, paging};
-use crate::arch::pc::control;
+use crate::arch::pc::{control, fpu};
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use kstack::arch::current::local::ArchLocal;
 use kstack::arch::current::tables::{CpuTables, TLS_SEGMENTS};
 use kstack_core::addr::{Addr, CpuId};
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    /// The loaded descriptor tables.
-    pub tables: AtomicPtr<CpuTables>,
-    /// How often the register that `ss1` caches was written.
-    pub sysenter_writes: AtomicU64,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()), sysenter_writes: AtomicU64::new(0) }
-    }
-}
 
 /// Where the descriptor tables of a CPU are: a page between two that are never mapped.
 pub fn tables_address(cpu: CpuId) -> u64 {
@@ -33,7 +17,7 @@ pub fn tables_address(cpu: CpuId) -> u64 {
 
 /// Where the library puts a CPU's tables: mapped here.
 pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
-    cpu.local.arch.set_sysenter_return(Addr::new(super::user::SYSENTER_RETURN as usize));
+    cpu.local.arch.set_sysenter_return(Addr::new(super::sysenter_page::SYSENTER_RETURN as usize));
     let at = tables_address(cpu.id());
     let frame = frames::alloc_zeroed().expect("memory for a CPU's descriptor tables");
     paging::map_kernel(at, frame).expect("memory for a CPU's descriptor tables");
@@ -45,6 +29,7 @@ pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
 /// Loads what was made for this CPU, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
     control::load();
+    fpu::look_at_cpu();
     // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
     let loaded = unsafe { kstack::cpu::load(&cpu.local, cpu.arch.tables.load(Ordering::Acquire)) };
     if let Err(refused) = loaded {

@@ -2,11 +2,13 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod cpu_block;
 pub mod cpu_tables;
 pub mod entries;
 pub mod layout;
 pub mod paging;
 pub mod step;
+mod sysenter_page;
 pub mod user;
 
 pub use crate::arch::pc::{exceptions, fpu, irqchip, power, serial, smp};

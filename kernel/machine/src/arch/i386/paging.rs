@@ -5,7 +5,7 @@
 //! are made with the address space.
 
 use super::layout::DIRECT_BYTES;
-use super::user::{SYSENTER_CODE, SYSENTER_PAGE};
+use super::sysenter_page::{SYSENTER_CODE, SYSENTER_PAGE};
 use crate::arch::cpu;
 use crate::arch::pc::page_entry::{
     ADDRESS, GLOBAL, LARGE, LARGE_BYTES, NO_EXEC, PRESENT, UNCACHED, USER, WRITE, bits, entry,

@@ -20,6 +20,9 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// The highest number of a local APIC that its registers in memory can name: 255 is all of them.
+const HIGHEST_ID: u32 = 254;
+
 const PAGE_BYTES: usize = 4096;
 /// Pages of the window: more than all tables of a machine that the kernel asks for.
 const WINDOW_PAGES: usize = 512;
@@ -179,7 +182,7 @@ pub fn find_cpus_from(root: u64, mut found: impl FnMut(u32)) -> bool {
         if flags & ENABLED == 0 {
             return;
         }
-        if id > super::irqchip::HIGHEST_ID {
+        if id > HIGHEST_ID {
             log!("the CPU with APIC number {id} stays off: interrupts for it need x2APIC mode");
             return;
         }

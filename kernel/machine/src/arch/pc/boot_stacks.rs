@@ -27,7 +27,7 @@ pub(in crate::arch) static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] =
     [const { AtomicU64::new(0) }; MAX_CPUS];
 
 /// What a CPU will run with when it starts: page tables, the same for all, and by the number of its local APIC its own number, which
-/// is the argument of `secondary_main`, and a stack. On a 32-bit CPU each fits a register: the upper halves stay zero.
+/// is the argument of `kernel_secondary`, and a stack. On a 32-bit CPU each fits a register: the upper halves stay zero.
 pub fn prepare_secondary(tables: u64, apic: u32, cpu: usize, stack_top: u64) {
     SECONDARY_TABLES.store(tables, Ordering::SeqCst);
     SECONDARY_STACKS[cpu].store(stack_top, Ordering::SeqCst);

@@ -6,7 +6,6 @@
 //!
 //! Source: Intel SDM vol. 3, 2.5 (CR0, CR4), 2.2.1 (EFER), 18.2 (DR6, DR7), 16.3 (machine check); AMD APM vol. 2, 3.1.7 (EFER).
 
-use super::fpu;
 use core::arch::asm;
 #[cfg(target_arch = "x86")]
 use core::arch::x86::__cpuid_count;
@@ -282,7 +281,6 @@ pub fn load() {
         asm!("mov cr0, {}", in(reg) cr0, options(nostack, preserves_flags));
         write_msr(EFER, efer as u64);
     }
-    fpu::look_at_cpu();
     if has(1, EDX, MACHINE_CHECK_BANKS) {
         enable_machine_checks();
     }

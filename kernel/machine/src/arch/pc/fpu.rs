@@ -6,14 +6,12 @@
 //! With it go the segment selectors that the kernel does not load in 64-bit mode: they too stay as a program left them until the next
 //! program runs. On i386 every entry saves them.
 
+use super::cpu::FPU_BYTES;
 use crate::arch::cpu::{self, Selectors};
 use crate::arch::pc::control;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
-
-/// What `fxsave` writes.
-pub(in crate::arch) const FPU_BYTES: usize = 512;
 
 /// The saved state of one thread.
 #[repr(C, align(16))]

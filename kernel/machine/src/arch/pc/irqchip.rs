@@ -11,8 +11,6 @@ use core::sync::atomic::{AtomicU32, Ordering};
 const LOCAL_APIC: u64 = 0xfee0_0000;
 /// Where it is unless the firmware's tables say otherwise.
 const IO_APIC: u64 = 0xfec0_0000;
-/// The highest number of a local APIC that its registers in memory can name: 255 is all of them.
-pub(super) const HIGHEST_ID: u32 = 254;
 
 const ID: u64 = 0x20;
 const END_OF_INTERRUPT: u64 = 0xb0;

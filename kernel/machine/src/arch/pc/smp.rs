@@ -3,11 +3,12 @@
 pub use super::acpi::{find_cpus, find_cpus_from};
 use super::irqchip::{self, vector};
 use super::{ports, start_page};
-use crate::arch::any::start::kernel_secondary;
-use crate::arch::{boot, cpu, paging};
+use crate::arch::any::flush;
+pub use crate::arch::any::flush::{answer_flush, flushes};
+use crate::arch::{boot, paging};
 use crate::cpus::{self, Cpu};
 use crate::memory::direct;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 /// Starts the CPU with this number and APIC number on `stack_top`, and waits until it is up. Says whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
@@ -41,51 +42,9 @@ fn wait_microseconds(microseconds: u32) {
     }
 }
 
-/// Where the other CPUs enter Rust, on their idle stacks.
-pub extern "C" fn secondary_main(number: u64) -> ! {
-    kernel_secondary(number as usize)
-}
-
-static FLUSHES: AtomicU64 = AtomicU64::new(0);
-
-/// How often all other CPUs had to flush so far.
-pub fn flushes() -> u64 {
-    FLUSHES.load(Ordering::Relaxed)
-}
-
 /// Makes every other CPU drop its translations, global ones too, and waits until all have.
-///
-/// May be called with interrupts off: whoever spins here or on a lock answers meanwhile.
 pub fn flush_others() {
-    // Off in any case: the wait below must answer for the CPU it began on.
-    cpu::without_interrupts(flush_others_and_wait);
-}
-
-fn flush_others_and_wait() {
-    let wanted = FLUSHES.fetch_add(1, Ordering::SeqCst) + 1;
-    let me = cpus::this().id();
-    // Those that are up now. One that comes up later drops everything after it has said so, or sees `wanted` (`start::secondary`).
-    let others = cpus::online().filter(|cpu| cpu.id() != me);
-    for cpu in others.clone() {
-        irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::FLUSH);
-    }
-    for cpu in others {
-        while cpu.flushed.load(Ordering::SeqCst) < wanted {
-            answer_flush();
-            core::hint::spin_loop();
-        }
-    }
-}
-
-/// Carries out a flush that somebody waits for. Interrupts are off.
-#[inline]
-pub fn answer_flush() {
-    let wanted = FLUSHES.load(Ordering::SeqCst);
-    let flushed = &cpus::this().flushed;
-    if flushed.load(Ordering::Relaxed) < wanted {
-        cpu::flush_all();
-        flushed.store(wanted, Ordering::SeqCst);
-    }
+    flush::flush_others(core::hint::spin_loop);
 }
 
 /// Tells a CPU to look at the run queue.

@@ -4,6 +4,7 @@
 //! `paging`.
 
 use super::page_entry::{NO_EXEC, PRESENT, USER, WRITE, bits, leaf_frame};
+use crate::arch::any::flush;
 use crate::arch::any::paging::{Access, NoMemory, next_mapped};
 use crate::arch::cpu;
 use crate::arch::paging::{absent_bytes, fill_user, find, free_user, leaf};
@@ -90,5 +91,5 @@ impl Drop for UserTables {
 /// Drops every CPU's cached translations of user pages that may have been used.
 pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
     cpu::flush_pages(pages);
-    crate::arch::smp::flush_others();
+    flush::flush_others(core::hint::spin_loop);
 }

@@ -20,19 +20,20 @@
 //! nothing but a0, the hart's number, is trusted: whoever comes to `boot_start` second is no first CPU, and each of the others finds
 //! its CPU number by its hart number (`boot_harts`, written before it is started).
 
-use super::{power, sbi};
+use super::board::{BOOT_HART, MACHINE};
+use super::cpu::{self, SV48};
+use super::{paging, power, sbi};
+use crate::arch::any::start::kernel_secondary;
 use crate::arch::virt::device_tree::Tree;
 use crate::boot_info::BootInfo;
-use crate::cpus::MAX_CPUS;
+use crate::cpus::{self, MAX_CPUS};
 use crate::memory::direct;
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
 
-/// satp: four levels.
-pub(super) const SV48: u64 = 9 << 60;
 /// In sstatus, whatever the firmware left there: interrupts; the use of programs' pages by the kernel (SUM), and reads of what is only
 /// executable (MXR). Nothing sets the last two ever again.
 const NOT_AT_FIRST: u64 = 1 << 1 | 1 << 18 | 1 << 19;
@@ -259,7 +260,7 @@ global_asm!(
     boot_hart = sym BOOT_HART,
     kernel_main = sym crate::arch::any::start::kernel_main,
     early_trap = sym early_trap,
-    secondary_main = sym super::smp::secondary_main,
+    secondary_main = sym secondary_main,
     secondary_tables = sym SECONDARY_TABLES,
     secondary_stacks = sym SECONDARY_STACKS,
     word_shift = const size_of::<u64>().trailing_zeros(),
@@ -271,18 +272,12 @@ struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
 static BOOT_STACK: BootStack =
     BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
 
-static BOOT_HART: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 unsafe extern "C" {
     static boot_secondary_at: u64;
     static boot_harts_at: u64;
-}
-
-/// The hart that the firmware started.
-pub fn boot_hart() -> u32 {
-    BOOT_HART.load(Ordering::Relaxed) as u32
 }
 
 /// The physical address at which the other harts start. It is linked where it is loaded.
@@ -302,77 +297,22 @@ pub fn prepare_secondary(cpu: usize, hart: usize, satp: u64, stack_top: u64) {
     harts[cpu].store(hart as u64 + 1, Ordering::SeqCst);
 }
 
+/// Where the other CPUs enter Rust, on their idle stacks.
+extern "C" fn secondary_main(number: u64) -> ! {
+    // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
+    unsafe { cpus::by_number(number as usize).local.load() };
+    if !paging::this_cpu_will_do() {
+        log!(
+            "CPU {number} stays off: it leaves dirty bits to software, and the first CPU does not"
+        );
+        cpu::halt();
+    }
+    kernel_secondary(number as usize)
+}
+
 /// An exception before the entries were there.
 extern "C" fn early_trap(cause: u64, pc: u64, address: u64) -> ! {
     panic!("exception {cause} at {pc:#x}, address {address:#x}, while starting");
-}
-
-/// Harts that are kept at most: more than the kernel runs on, so that it can say how many stay off.
-const MOST_HARTS: usize = 512;
-
-/// What the device tree says besides memory; read once, while it is still there.
-#[derive(Debug)]
-pub struct Machine {
-    harts: [AtomicUsize; MOST_HARTS],
-    /// Ticks of the time counter per second.
-    pub timebase: AtomicU64,
-    /// The interrupt controller's registers, physical.
-    pub plic: AtomicU64,
-    /// For each hart of `harts`, the controller's context that interrupts its supervisor mode.
-    contexts: [AtomicUsize; MOST_HARTS],
-}
-
-/// No hart, or no context.
-const NONE: usize = usize::MAX;
-
-/// The machine.
-pub static MACHINE: Machine = Machine {
-    harts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
-    timebase: AtomicU64::new(0),
-    plic: AtomicU64::new(0),
-    contexts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
-};
-
-impl Machine {
-    /// The harts there are.
-    pub fn harts(&self) -> impl Iterator<Item = u32> {
-        let numbers = self.harts.iter().map(|hart| hart.load(Ordering::Relaxed));
-        numbers.filter(|&hart| hart != NONE).map(|hart| hart as u32)
-    }
-
-    /// The interrupt controller's context for a hart's supervisor mode.
-    pub fn context_of(&self, hart: u32) -> Option<usize> {
-        let index =
-            self.harts.iter().position(|one| one.load(Ordering::Relaxed) == hart as usize)?;
-        Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)
-    }
-
-    fn learn(&self, tree: &Tree<'_>) {
-        /// The number by which the interrupt controller names a hart's supervisor mode (external interrupt).
-        const SUPERVISOR_EXTERNAL: u32 = 9;
-        const TIMEBASE_OF_VIRT: u64 = 10_000_000;
-        let frequency = tree.number("/cpus", "timebase-frequency").unwrap_or(TIMEBASE_OF_VIRT);
-        self.timebase.store(frequency, Ordering::Relaxed);
-        const CONTROLLER: [&str; 2] = ["sifive,plic-1.0.0", "riscv,plic0"];
-        if let Some([registers]) = tree.registers(&CONTROLLER) {
-            self.plic.store(registers, Ordering::Relaxed);
-        }
-        let plic = tree.0.find_compatible(&CONTROLLER);
-        let lines = plic.and_then(|node| node.property("interrupts-extended"));
-        for (index, (hart, own_controller)) in tree.cpus().take(MOST_HARTS).enumerate() {
-            self.harts[index].store(hart as usize, Ordering::Relaxed);
-            // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is the context.
-            let words = lines.map_or(&[][..], |lines| lines.value).chunks_exact(4);
-            let mut words = words.map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
-            let mut context = 0;
-            while let (Some(controller), Some(what)) = (words.next(), words.next()) {
-                if Some(controller) == own_controller && what == SUPERVISOR_EXTERNAL {
-                    self.contexts[index].store(context, Ordering::Relaxed);
-                }
-                context += 1;
-            }
-        }
-    }
 }
 
 /// Reads the device tree at the physical address the firmware gave. False if it is none.

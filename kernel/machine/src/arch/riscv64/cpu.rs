@@ -1,12 +1,14 @@
 //! Single instructions, as functions.
 
-use super::boot::SV48;
 use core::arch::asm;
 use kstack_core::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
+
+/// satp: four levels.
+pub(super) const SV48: u64 = 9 << 60;
 
 /// Waits for an interrupt, with interrupts off, and then turns them on: a pending one ends the wait without being taken, so there
 /// is no gap in between.

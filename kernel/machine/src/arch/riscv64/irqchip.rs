@@ -10,7 +10,7 @@
 //! | 9, external | `CONSOLE`, if the PLIC says it is the console's line |
 //! | a marked `ebreak` | `SOFTWARE` |
 
-use super::boot::{self, MACHINE};
+use super::board::{self, MACHINE};
 use super::cpu;
 use super::sbi;
 use super::serial;
@@ -54,7 +54,7 @@ const EXTERNAL_CAUSE: u8 = 9;
 pub fn id() -> u32 {
     match cpus::this().hardware_id.load(Ordering::Relaxed) {
         // Only the first CPU asks before it knows: supervisor mode cannot read the number.
-        u32::MAX => boot::boot_hart(),
+        u32::MAX => board::boot_hart(),
         known => known,
     }
 }

@@ -1,7 +1,9 @@
 //! QEMU's riscv64 machine `virt`, with SBI firmware (OpenSBI) below: boot, harts, interrupt controllers, timers, page tables.
 
+pub mod board;
 pub mod boot;
 pub mod cpu;
+pub mod cpu_block;
 pub mod cpu_tables;
 pub mod entries;
 pub mod exceptions;

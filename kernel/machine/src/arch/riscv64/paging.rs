@@ -4,6 +4,7 @@
 //! this CPU remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
 //! set here for everything but the dirty bits of stacks, which the CPU keeps itself where it can.
 
+use crate::arch::any::flush;
 use crate::arch::{cpu, sbi};
 use crate::boot_info::MemoryRegion;
 use crate::cpus;
@@ -222,7 +223,7 @@ const fn bits(access: Access) -> u64 {
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
     let leaf = leaf(kernel_root(), address)?;
     cpu::flush_all();
-    super::smp::flush_others();
+    flush::flush_others(cpu::relax);
     Ok(leaf)
 }
 
@@ -420,5 +421,5 @@ impl Drop for UserTables {
 /// Drops every CPU's cached translations of user pages that may have been used.
 pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
     cpu::flush_pages(pages);
-    crate::arch::smp::flush_others();
+    flush::flush_others(cpu::relax);
 }

@@ -1,11 +1,12 @@
 //! More than one CPU: finding them, starting them, and making them flush.
 
-use super::boot::{self, MACHINE};
+use super::board::MACHINE;
 use super::irqchip::{self, vector};
-use super::{cpu, paging, sbi};
-use crate::arch::any::start::kernel_secondary;
+use super::{boot, cpu, paging, sbi};
+use crate::arch::any::flush;
+pub use crate::arch::any::flush::{answer_flush, flushes};
 use crate::cpus::{self, Cpu};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 /// The harts that can be used, as the device tree has them.
 pub fn find_cpus(found: impl FnMut(u32)) {
@@ -31,59 +32,9 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     cpus::online().any(|up| up.id() == cpu.id())
 }
 
-/// Where the other CPUs enter Rust, on their idle stacks.
-pub extern "C" fn secondary_main(number: u64) -> ! {
-    // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
-    unsafe { cpus::by_number(number as usize).local.load() };
-    if !paging::this_cpu_will_do() {
-        log!(
-            "CPU {number} stays off: it leaves dirty bits to software, and the first CPU does not"
-        );
-        cpu::halt();
-    }
-    kernel_secondary(number as usize)
-}
-
-static FLUSHES: AtomicU64 = AtomicU64::new(0);
-
-/// How often all other CPUs had to flush so far.
-pub fn flushes() -> u64 {
-    FLUSHES.load(Ordering::Relaxed)
-}
-
 /// Makes every other CPU drop its translations, global ones too, and waits until all have.
-///
-/// May be called with interrupts off: whoever spins here or on a lock answers meanwhile.
 pub fn flush_others() {
-    // Off in any case: the wait below must answer for the CPU it began on.
-    cpu::without_interrupts(flush_others_and_wait);
-}
-
-fn flush_others_and_wait() {
-    let wanted = FLUSHES.fetch_add(1, Ordering::SeqCst) + 1;
-    let me = cpus::this().id();
-    // Those that are up now. One that comes up later drops everything after it has said so, or sees `wanted` (`start::secondary`).
-    let others = cpus::online().filter(|cpu| cpu.id() != me);
-    for cpu in others.clone() {
-        irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::FLUSH);
-    }
-    for cpu in others {
-        while cpu.flushed.load(Ordering::SeqCst) < wanted {
-            answer_flush();
-            cpu::relax();
-        }
-    }
-}
-
-/// Carries out a flush that somebody waits for. Interrupts are off.
-#[inline]
-pub fn answer_flush() {
-    let wanted = FLUSHES.load(Ordering::SeqCst);
-    let flushed = &cpus::this().flushed;
-    if flushed.load(Ordering::Relaxed) < wanted {
-        cpu::flush_all();
-        flushed.store(wanted, Ordering::SeqCst);
-    }
+    flush::flush_others(cpu::relax);
 }
 
 /// Tells a CPU to look at the run queue.

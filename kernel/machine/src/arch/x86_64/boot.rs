@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Then long mode, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs start in real mode at 0x8000 (a
-//! page that `pc::start_page` has the contents of), go through the same tables, and continue in `secondary_main` on the stack given.
+//! page that `pc::start_page` has the contents of), go through the same tables, and continue in `kernel_secondary` on the stack given.
 
 use crate::arch::pc::boot_stacks::{
     BOOT_STACK, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
@@ -170,7 +170,7 @@ global_asm!(
     "lea rax, [rip + {secondary_stacks}]",
     "mov rsp, [rax + rdi * {word}]",
     "xor ebp, ebp",
-    "call {secondary_main}",
+    "call {kernel_secondary}",
     "ud2",
 
     ".code64",
@@ -188,7 +188,7 @@ global_asm!(
     boot_stack = sym BOOT_STACK,
     boot_stack_bytes = const BOOT_STACK_BYTES,
     kernel_main = sym crate::arch::any::start::kernel_main,
-    secondary_main = sym crate::arch::smp::secondary_main,
+    kernel_secondary = sym crate::arch::any::start::kernel_secondary,
     secondary_tables = sym SECONDARY_TABLES,
     secondary_numbers = sym SECONDARY_NUMBERS,
     secondary_stacks = sym SECONDARY_STACKS,

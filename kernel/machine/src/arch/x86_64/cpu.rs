@@ -1,6 +1,6 @@
 //! Single instructions, as functions.
 
-use crate::arch::pc::fpu::FPU_BYTES;
+use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
 use kstack_core::addr::AddrRange;
 

@@ -2,27 +2,13 @@
 
 use super::layout::CPU_TABLES;
 use super::paging;
-use crate::arch::pc::control;
+use crate::arch::pc::{control, fpu};
 use crate::cpus::Cpu;
 use crate::memory::frames;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 use kstack::arch::current::nmi::NmiWords;
 use kstack::arch::current::tables::CpuTables;
 use kstack_core::addr::{Addr, CpuId};
-
-/// What the kernel keeps per CPU for this architecture.
-#[derive(Debug)]
-pub struct ArchCpu {
-    /// The loaded descriptor tables.
-    pub tables: AtomicPtr<CpuTables>,
-}
-
-impl ArchCpu {
-    /// Not set up yet.
-    pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()) }
-    }
-}
 
 /// Where the descriptor tables of a CPU are: a page between two that are never mapped.
 pub fn tables_address(cpu: CpuId) -> u64 {
@@ -42,6 +28,7 @@ pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
 /// Loads what was made for this CPU, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
     control::load();
+    fpu::look_at_cpu();
     // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
     let loaded = unsafe { kstack::cpu::load(&cpu.local, cpu.arch.tables.load(Ordering::Acquire)) };
     if let Err(refused) = loaded {

@@ -33,5 +33,5 @@ pub const FIRMWARE_WINDOW: u64 = CPU_TABLES + (1 << 30);
 /// The kernel's pointer to a device register: those of [`DEVICES`] are in the direct map, uncached.
 #[inline(always)]
 pub(in crate::arch) const fn device<T>(physical: u64) -> *mut T {
-    crate::memory::direct(physical)
+    (DIRECT_MAP + physical) as *mut T
 }

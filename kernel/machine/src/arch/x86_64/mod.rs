@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod cpu_block;
 pub mod cpu_tables;
 pub mod entries;
 pub mod layout;

@@ -1,0 +1,20 @@
+//! What the block of each CPU has of this architecture.
+
+use core::sync::atomic::{AtomicPtr, AtomicU64};
+use kstack::arch::current::tables::CpuTables;
+
+/// What the kernel keeps per CPU for this architecture.
+#[derive(Debug)]
+pub struct ArchCpu {
+    /// The loaded descriptor tables.
+    pub tables: AtomicPtr<CpuTables>,
+    /// How often the register that `ss1` caches was written.
+    pub sysenter_writes: AtomicU64,
+}
+
+impl ArchCpu {
+    /// Not set up yet.
+    pub const fn new() -> Self {
+        Self { tables: AtomicPtr::new(core::ptr::null_mut()), sysenter_writes: AtomicU64::new(0) }
+    }
+}

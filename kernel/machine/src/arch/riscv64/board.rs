@@ -1,0 +1,79 @@
+//! What the device tree says of the board besides memory, kept for when it is asked for; and the hart that started.
+
+use crate::arch::virt::device_tree::Tree;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+pub(super) static BOOT_HART: AtomicU64 = AtomicU64::new(0);
+
+/// The hart that the firmware started.
+pub fn boot_hart() -> u32 {
+    BOOT_HART.load(Ordering::Relaxed) as u32
+}
+
+/// Harts that are kept at most: more than the kernel runs on, so that it can say how many stay off.
+const MOST_HARTS: usize = 512;
+
+/// What the device tree says besides memory; read once, while it is still there.
+#[derive(Debug)]
+pub struct Machine {
+    harts: [AtomicUsize; MOST_HARTS],
+    /// Ticks of the time counter per second.
+    pub timebase: AtomicU64,
+    /// The interrupt controller's registers, physical.
+    pub plic: AtomicU64,
+    /// For each hart of `harts`, the controller's context that interrupts its supervisor mode.
+    contexts: [AtomicUsize; MOST_HARTS],
+}
+
+/// No hart, or no context.
+const NONE: usize = usize::MAX;
+
+/// The machine.
+pub static MACHINE: Machine = Machine {
+    harts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
+    timebase: AtomicU64::new(0),
+    plic: AtomicU64::new(0),
+    contexts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
+};
+
+impl Machine {
+    /// The harts there are.
+    pub fn harts(&self) -> impl Iterator<Item = u32> {
+        let numbers = self.harts.iter().map(|hart| hart.load(Ordering::Relaxed));
+        numbers.filter(|&hart| hart != NONE).map(|hart| hart as u32)
+    }
+
+    /// The interrupt controller's context for a hart's supervisor mode.
+    pub fn context_of(&self, hart: u32) -> Option<usize> {
+        let index =
+            self.harts.iter().position(|one| one.load(Ordering::Relaxed) == hart as usize)?;
+        Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)
+    }
+
+    pub(super) fn learn(&self, tree: &Tree<'_>) {
+        /// The number by which the interrupt controller names a hart's supervisor mode (external interrupt).
+        const SUPERVISOR_EXTERNAL: u32 = 9;
+        const TIMEBASE_OF_VIRT: u64 = 10_000_000;
+        let frequency = tree.number("/cpus", "timebase-frequency").unwrap_or(TIMEBASE_OF_VIRT);
+        self.timebase.store(frequency, Ordering::Relaxed);
+        const CONTROLLER: [&str; 2] = ["sifive,plic-1.0.0", "riscv,plic0"];
+        if let Some([registers]) = tree.registers(&CONTROLLER) {
+            self.plic.store(registers, Ordering::Relaxed);
+        }
+        let plic = tree.0.find_compatible(&CONTROLLER);
+        let lines = plic.and_then(|node| node.property("interrupts-extended"));
+        for (index, (hart, own_controller)) in tree.cpus().take(MOST_HARTS).enumerate() {
+            self.harts[index].store(hart as usize, Ordering::Relaxed);
+            // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is the context.
+            let words = lines.map_or(&[][..], |lines| lines.value).chunks_exact(4);
+            let mut words = words.map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
+            let mut context = 0;
+            while let (Some(controller), Some(what)) = (words.next(), words.next()) {
+                if Some(controller) == own_controller && what == SUPERVISOR_EXTERNAL {
+                    self.contexts[index].store(context, Ordering::Relaxed);
+                }
+                context += 1;
+            }
+        }
+    }
+}
