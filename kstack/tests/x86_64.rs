@@ -22,7 +22,7 @@ use kstack_core::erase::{DirtyPages, ErasePolicy};
 use kstack_core::geometry::Geometry;
 use kstack_core::kind::StackKind;
 use kstack_core::meter::Watermark;
-use kstack_core::pool::{Backing, Exhausted, Lock, OverLimit, Pool, PoolShared, Request};
+use kstack_core::pool::{Exhausted, Lock, OverLimit, Pages, Pool, PoolShared, Request};
 use kstack_core::prologue::FrameState;
 use kstack_core::record::{AccountId, OwnerId, SlotRecord};
 use kstack_core::stacks::StackLookup;
@@ -182,7 +182,7 @@ fn i8_what_the_entries_cannot_work_with_is_said_in_a_sentence_of_its_own() {
 /// A backing over address space that nothing reads.
 struct Nothing;
 
-impl Backing for Nothing {
+impl Pages for Nothing {
     fn charge(&mut self, _: AccountId, _: ByteSize) -> Result<(), OverLimit> {
         Ok(())
     }

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::host_tests::cargo;
-use crate::{bochs, kernel, progress, setup, tidy, user, workspace};
+use crate::{bochs, examples, kernel, progress, setup, tidy, user, workspace};
 
 /// Each set of `kstack`'s layers that may be taken alone; `entry` brings all of them.
 pub(crate) const LAYERS: [&str; 9] = [
@@ -36,6 +36,10 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     };
 
     check("rustfmt", cargo("fmt").args(["--all", "--", "--check"]));
+    for folder in examples::folders() {
+        let name = format!("rustfmt in {}", workspace::shown(&folder));
+        check(&name, cargo("fmt").args(["--", "--check"]).current_dir(folder));
+    }
     check(
         "clippy on the host",
         cargo("clippy").args(["--all-targets", "--quiet"]).args(["--", "-D", "warnings"]),

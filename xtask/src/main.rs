@@ -23,6 +23,7 @@ mod bochs;
 mod catalogue;
 mod control;
 mod emulated;
+mod examples;
 mod expectation;
 mod first_hart;
 mod frames;
@@ -92,6 +93,8 @@ enum Command {
     },
     /// Boot the kernel's console on this terminal, or run a static Linux program in the kernel.
     Run(run::Options),
+    /// Pack the library's crates as they would be published, and unpack them where the examples look for them.
+    Package,
     /// Run host and emulated tests and print the conformance matrix.
     Test(test::Options),
     /// Make system calls with arguments drawn from a seed, for as long as you like.
@@ -120,6 +123,7 @@ fn main() -> ExitCode {
         Command::Setup { arch, offline: _ } => setup::command(&Arch::chosen(arch)),
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
+        Command::Package => examples::package().map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),

@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::arch::Arch;
 use crate::control::{self, Message};
+use crate::examples::{self, Example};
 use crate::initramfs::{self, Program};
 use crate::qemu::{Boot, Console, End, Finished};
 use crate::setup;
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// The memory of the machine, such as 512M or 2G.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     mem: String,
+    /// Run an example instead: a kernel or a program of others that adopts the library.
+    #[arg(long, value_name = "NAME", value_parser = Example::parse, conflicts_with_all = ["arch", "program"])]
+    example: Option<&'static Example>,
     /// A static Linux program, for the architecture, and its arguments: a file of this machine, or a bare name for one of
     /// the image (such as busybox); without any, a console.
     #[arg(last = true, value_name = "PROGRAM ARGS")]
@@ -41,6 +45,9 @@ pub(crate) struct Options {
 
 /// `cargo xtask run`
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    if let Some(example) = options.example {
+        return examples::run(example);
+    }
     if options.program.is_empty() {
         return console(options);
     }

@@ -20,7 +20,7 @@ use crate::emulated::{self, Machine, Verdict};
 use crate::initramfs::{self, Prepared};
 use crate::matrix::{self, Column, HOST};
 use crate::setup::{self, Ready};
-use crate::{boards, catalogue, host_tests};
+use crate::{boards, catalogue, examples, host_tests};
 
 /// What to test.
 #[derive(Args)]
@@ -58,10 +58,20 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let host =
         if options.no_host || options.boards { Vec::new() } else { host_tests::run(filter)? };
     let mut columns = vec![Column { name: HOST, verdicts: host }];
+    if !options.no_host && !options.boards {
+        columns[0].verdicts.extend(examples::test(examples::Place::Host, None, filter));
+    }
     columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));
     for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready))? {
         let column = columns.iter_mut().find(|column| column.name == arch.name());
         column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
+    }
+    if !options.boards {
+        for (&arch, ready) in archs.iter().zip(&ready) {
+            let verdicts = examples::test(examples::Place::Emulated(arch), Some(ready), filter);
+            let column = columns.iter_mut().find(|column| column.name == arch.name());
+            column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
+        }
     }
 
     for column in &mut columns {

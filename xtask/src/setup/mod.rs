@@ -28,7 +28,7 @@ use std::{fmt, fs, hash};
 use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
-use crate::{progress, workspace};
+use crate::{examples, progress, workspace};
 
 use archive::Archive;
 pub(crate) use bochs::bochs;
@@ -213,7 +213,10 @@ pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
 /// Downloads the crates that the lock file names, so that builds work offline; done again only when
 /// the lock file has changed.
 fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
-    let lock = fs::read(workspace::root().join("Cargo.lock")).unwrap_or_default();
+    let mut lock = fs::read(workspace::root().join("Cargo.lock")).unwrap_or_default();
+    for folder in examples::folders() {
+        lock.extend(fs::read(folder.join("Cargo.lock")).unwrap_or_default());
+    }
     let stamp = workspace::output()?.join("fetched");
     let key = format!("{:016x}\n", fingerprint(&lock));
     if fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
@@ -222,6 +225,14 @@ fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     let mut cargo = toolchain.cargo();
     cargo.arg("fetch");
     progress::command("Downloading the crates named in Cargo.lock", &mut cargo)?;
+    // The examples find the library where it is unpacked.
+    examples::package()?;
+    for folder in examples::folders() {
+        let mut cargo = toolchain.cargo();
+        cargo.arg("fetch").current_dir(&folder);
+        let name = format!("Downloading the crates of {}", workspace::shown(&folder));
+        progress::command(&name, &mut cargo)?;
+    }
     fs::write(&stamp, key)?;
     Ok(())
 }

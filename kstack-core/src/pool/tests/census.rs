@@ -16,7 +16,7 @@ fn t11_n9_each_slot_is_counted_once_where_it_is() {
         machine.pool.borrow(slots[at], generation).expect("the owner is there")
     });
     for (at, slot) in slots.iter().enumerate().take(6) {
-        let fate = if at < 2 { Fate::StillBorrowed } else { Fate::Cached };
+        let fate = if at < 2 { ReleaseOutcome::StillBorrowed } else { ReleaseOutcome::Cached };
         assert_eq!(cpu.release(*slot, &mut cache), fate);
     }
     let pages = machine.pool.arena().geometry().body().in_pages() as u64;
@@ -30,7 +30,7 @@ fn t11_n9_each_slot_is_counted_once_where_it_is() {
     };
     assert_eq!(machine.pool.census(), expected);
     for borrow in borrows {
-        assert_eq!(cpu.give_back(borrow, &mut cache), Fate::Cached);
+        assert_eq!(cpu.give_back(borrow, &mut cache), ReleaseOutcome::Cached);
     }
     let after = Census { parked: 6, ending: 0, used_pages: 3 * pages, ..expected };
     assert_eq!(machine.pool.census(), after);
@@ -67,8 +67,8 @@ fn n9_b1_a_stack_has_a_name_from_hand_out_until_the_last_one_lets_go() {
     // Kept by a reader: still named, and settled; then neither.
     let generation = pool.record(thread).life().generation();
     let borrowed = pool.borrow(thread, generation).expect("the owner is there");
-    assert_eq!(cpu.release(thread, &mut cache), Fate::StillBorrowed);
+    assert_eq!(cpu.release(thread, &mut cache), ReleaseOutcome::StillBorrowed);
     assert!(name(thread).is_some() && pool.record(thread).snapshot().settled);
-    assert_eq!(cpu.give_back(borrowed, &mut cache), Fate::Cached);
+    assert_eq!(cpu.give_back(borrowed, &mut cache), ReleaseOutcome::Cached);
     assert!(name(thread).is_none() && !pool.record(thread).snapshot().settled);
 }
