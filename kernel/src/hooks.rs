@@ -1,8 +1,5 @@
 //! The kernel's answers to the library's hooks, and the table of entries it can print.
 
-use crate::entry::{interrupts, probes, softirq};
-use crate::report::{overflow, symbols};
-use crate::{process, sched};
 use kstack::hooks::{self, Hooks};
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Context;
@@ -10,6 +7,9 @@ use machine::arch::exceptions::{self, UserFault};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, entries, irqchip, power};
 use machine::{cpus, halt, memory};
+use threads::entry::{interrupts, probes, softirq};
+use threads::report::{overflow, symbols};
+use threads::sched;
 
 /// The table.
 pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
@@ -17,7 +17,7 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .in_service(irqchip::in_service)
     .softirqs(softirq::run)
     .preempt(sched::preempt)
-    .syscall(process::syscall::dispatch)
+    .syscall(linux::syscall::dispatch)
     .before_user(before_user)
     .user_exception(user_exception)
     .kernel_exception(kernel_exception)
@@ -38,7 +38,7 @@ fn before_user(regs: &mut SavedRegs) {
     }
     if sched::current().killed() {
         cpu::interrupts_on();
-        process::die_if_killed(regs);
+        linux::die_if_killed(regs);
         cpu::interrupts_off();
     }
 }
@@ -47,9 +47,9 @@ fn user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     cpu::interrupts_on();
     match exceptions::of_user(vector, regs) {
         UserFault::Page { write, exec } => {
-            process::fault::on_user_fault(fault.get() as u64, write, exec);
+            linux::fault::on_user_fault(fault.get() as u64, write, exec);
         }
-        other => process::fault::on_user_exception(other),
+        other => linux::fault::on_user_exception(other),
     }
 }
 

@@ -1,16 +1,21 @@
 //! The reference kernel: it uses `kstack` as any kernel would, boots on emulated machines, runs unmodified Linux programs,
 //! and proves there what the library promises.
 //!
-//! | room | what is in it |
+//! It is the top of four floors, a crate each; each knows those below it, and no other.
+//!
+//! | floor | what is in it |
 //! | --- | --- |
-//! | `arch` | the machine: boot, page tables, interrupt controllers, other CPUs |
+//! | `kernel` | the order in which everything comes up, the console, what it proves and what it costs |
+//! | `linux` | programs: memory, files, system calls |
+//! | `threads` | stacks, the scheduler, softirqs, reports |
+//! | `machine` | boards, page tables, frames, heap, locks |
+//!
+//! | room here | what is in it |
+//! | --- | --- |
 //! | `start` | the order in which everything comes up |
-//! | `memory`, `stacks`, `cpu_stacks` | frames, heap; the library's stacks and the pages behind them |
-//! | `sched`, `spin`, `time` | threads, locks, sleep |
-//! | `entry`, `hooks` | the kernel's side of every entry |
-//! | `report`, `provoke` | what happens at an overflow; walking stacks; overflowing on purpose |
-//! | `process` | programs: memory, files, system calls |
-//! | `terminal`, `console`, `mode` | what the kernel does once it is up |
+//! | `hooks` | the kernel's answers to the library |
+//! | `console`, `mode` | what the kernel does once it is up |
+//! | `provoke` | overflows on purpose |
 //! | `tests`, `bench` | what it proves, and what it costs |
 #![no_std]
 #![no_main]
@@ -21,16 +26,8 @@ extern crate machine;
 
 mod bench;
 mod console;
-mod cpu_stacks;
-mod entry;
 mod hooks;
 mod mode;
-mod process;
 mod provoke;
-mod report;
-mod sched;
-mod stacks;
 mod start;
-mod terminal;
 mod tests;
-mod time;

@@ -24,7 +24,7 @@ pub fn run() {
 
 /// Runs the program that came in the archive, gives it the console, and hands its status out.
 fn run_program() {
-    let Some(argv) = crate::process::fs::read_file("/kstack/argv") else {
+    let Some(argv) = linux::fs::read_file("/kstack/argv") else {
         control!("exit 127");
         log!("mode=run, but the archive has no /kstack/argv");
         return;
@@ -32,7 +32,7 @@ fn run_program() {
     machine::log::leave_console_to_program();
     let argv: Vec<&[u8]> =
         argv.strip_suffix(b"\0").unwrap_or(&argv).split(|&byte| byte == 0).collect();
-    match crate::process::run("/kstack/program", &argv) {
+    match linux::run("/kstack/program", &argv) {
         Ok(status) => control!("exit {status}"),
         Err(error) => {
             let name = argv

@@ -1,10 +1,5 @@
 //! Overflows and guard accesses on purpose: for the console, for tests, and for programs through /proc/kstack/provoke.
 
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
-pub use crate::report::on_purpose::{How, one_giant_frame, overflow_here, recurse_until_overflow};
-use crate::sched;
-use crate::stacks;
 use alloc::string::String;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +8,13 @@ use machine::arch::cpu;
 use machine::arch::irqchip::software_interrupt;
 use machine::arch::regs::SavedRegs;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+pub use threads::report::on_purpose::{
+    How, one_giant_frame, overflow_here, recurse_until_overflow,
+};
+use threads::sched;
+use threads::stacks;
 
 /// In a thread made for it; returns when the thread has been ended and its stack is back.
 pub fn in_thread(how: How) {
@@ -31,8 +33,7 @@ pub fn in_syscall(how: How) -> Result<i32, String> {
         How::Recursion => b"echo recurse > /proc/kstack/provoke",
         How::GiantFrame => b"echo frame > /proc/kstack/provoke",
     };
-    crate::process::run("/bin/busybox", &[b"sh", b"-c", word])
-        .map_err(|error| alloc::format!("{error}"))
+    linux::run("/bin/busybox", &[b"sh", b"-c", word]).map_err(|error| alloc::format!("{error}"))
 }
 
 static HOW: AtomicUsize = AtomicUsize::new(0);

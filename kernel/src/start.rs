@@ -3,8 +3,6 @@
 //! Order matters: the per-CPU block before the first lock, the frame table before the page tables, stacks before interrupts,
 //! descriptor tables of a CPU (with its exception stacks) before anything that may fault there.
 
-use crate::entry::interrupts;
-use crate::{cpu_stacks, sched, stacks, terminal};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
 use machine::arch::irqchip::vector;
@@ -18,6 +16,8 @@ use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
 use machine::spin::SpinLock;
+use threads::entry::interrupts;
+use threads::{cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written there before, and what came in before
 /// is lost. Whoever passes a program's output on, and its input, begins here. No terminal shows it.
@@ -84,9 +84,9 @@ fn first_on_idle_stack() -> ! {
         // SAFETY: (1) the archive's memory was never given to the frame allocator and stays mapped.
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
         if let Some(text) = machine::initramfs::find(archive, "kstack/symbols") {
-            crate::report::symbols::set(text);
+            threads::report::symbols::set(text);
         }
-        crate::process::fs::unpack(archive);
+        linux::fs::unpack(archive);
     }
     sched::start_stackd();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
@@ -217,6 +217,6 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Tools get the sentence too: on a machine that lacks something, it is all there is.
     let mut tools = serial::CONTROL;
     let _unprintable = writeln!(tools, "kernel panic: {info}");
-    crate::report::backtrace::print_here(&mut console);
+    threads::report::backtrace::print_here(&mut console);
     power::end(power::End::Panic)
 }

@@ -1,4 +1,5 @@
-//! An overflow that the process survives: an evaluator of nested input that is as deep as its author likes.
+//! An overflow that the process survives: an evaluator of nested input that is as deep as its
+//! author likes.
 //!
 //! `RUSTFLAGS="-C force-frame-pointers=yes" cargo run -p kstack-hosted --example overflow`
 

@@ -15,7 +15,7 @@ impl Shared {
     }
 
     pub(crate) fn end_period(&self) {
-        whole(self.0.lock()).depot.end_period();
+        whole(self.0.lock()).end_period();
     }
 }
 
@@ -43,8 +43,8 @@ impl Drop for Caches {
     }
 }
 
-/// Runs `f` with this thread's cache of the pool with this number. A thread that is past its end has none left: it uses one for
-/// the moment.
+/// Runs `f` with this thread's cache of the pool with this number. A thread that is past its end
+/// has none left: it uses one for the moment.
 #[inline]
 pub(crate) fn with<R>(pool: StackPool, number: usize, f: impl FnOnce(&mut CpuCache) -> R) -> R {
     let mut f = Some(f);

@@ -6,8 +6,9 @@ use kstack_core::addr::{Addr, AddrRange};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::StackId;
 
-/// The block at the top of a coroutine's stack; its last two words are a frame record. A thread that runs coroutines has
-/// one as well, outside of any stack, for the frames below its first coroutine.
+/// The block at the top of a coroutine's stack; its last two words are a frame record. A thread
+/// that runs coroutines has one as well, outside of any stack, for the frames below its first
+/// coroutine.
 ///
 /// ```text
 ///   0x7f12_3402_0000  top       +--------------------------+
@@ -46,7 +47,8 @@ impl Control {
         (top.get() - size_of::<Self>()) as *mut Self
     }
 
-    /// The stack, as reports and backtraces name it. A thread's is called its boot stack: what it ran on before it had one of a pool.
+    /// The stack, as reports and backtraces name it. A thread's is called its boot stack: what it
+    /// ran on before it had one of a pool.
     pub(crate) fn stack(&self) -> StackId {
         let kind = if self.pool.is_some() { StackKind::Thread } else { StackKind::Boot };
         StackId { kind, cpu: None, owner: self.id, range: self.range }

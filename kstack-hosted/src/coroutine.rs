@@ -55,14 +55,18 @@ pub enum Movable {}
 
 /// A function with a stack of its own, which runs when it is resumed and waits when it yields.
 ///
-/// `Input` goes in with each [`resume`](Self::resume), `Yield` comes out while it lasts and `Return` at its end. None of them borrows
-/// anything, nor does the body: a coroutine may be forgotten, and threads of a `std::thread::scope` on its stack live on then.
+/// `Input` goes in with each [`resume`](Self::resume), `Yield` comes out while it lasts and
+/// `Return` at its end. None of them borrows anything, nor does the body: a coroutine may be
+/// forgotten, and threads of a `std::thread::scope` on its stack live on then.
 ///
-/// Dropped while it waits, it is unwound: the [`Yielder::suspend`] in which it waits panics (without a message), its destructors run, and its
-/// closure's captures go. Dropped before it was resumed, only the closure is. With `panic = "abort"`, or if it catches that panic and suspends
-/// again, it is leaked instead, with its stack. Forgotten, it is leaked likewise; nothing else happens.
+/// Dropped while it waits, it is unwound: the [`Yielder::suspend`] in which it waits panics
+/// (without a message), its destructors run, and its closure's captures go. Dropped before it was
+/// resumed, only the closure is. With `panic = "abort"`, or if it catches that panic and suspends
+/// again, it is leaked instead, with its stack. Forgotten, it is leaked likewise; nothing else
+/// happens.
 ///
-/// A panic of the body goes through to whoever resumed it, with its payload, and the coroutine has ended.
+/// A panic of the body goes through to whoever resumed it, with its payload, and the coroutine has
+/// ended.
 ///
 /// ```
 /// use kstack_hosted::{Coroutine, Resumed};
@@ -86,13 +90,14 @@ pub struct Coroutine<Input, Yield, Return, Place = Local> {
     control: NonNull<Control>,
     stack: ManuallyDrop<Stack>,
     id: u64,
-    // All are invariant: its frames may hold values of all of them. No thread but this one, unless said otherwise below.
+    // All are invariant: its frames may hold values of all of them. No thread but this one, unless
+    // said otherwise below.
     holds: PhantomData<*mut (Input, Yield, Return)>,
     place: PhantomData<Place>,
 }
 
-// SAFETY: (1) only `movable` makes one, whose caller has promised that all it keeps on its stack may go to another thread; (2) values that go
-// in and out may, too.
+// SAFETY: (1) only `movable` makes one, whose caller has promised that all it keeps on its stack
+// may go to another thread; (2) values that go in and out may, too.
 unsafe impl<Input: Send, Yield: Send, Return: Send> Send
     for Coroutine<Input, Yield, Return, Movable>
 {
@@ -119,15 +124,18 @@ impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Re
 impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Return, Movable> {
     /// A coroutine on a stack of this pool that may be resumed and dropped on any thread.
     ///
-    /// That `body` is [`Send`] is not enough. The compiler knows which values an `async fn` keeps across an `await`; which values a function keeps on
-    /// its stack across a call it does not know.
+    /// That `body` is [`Send`] is not enough. The compiler knows which values an `async fn` keeps
+    /// across an `await`; which values a function keeps on its stack across a call it does not
+    /// know.
     ///
     /// # Safety
     ///
-    /// 1. Whatever is on the coroutine's stack while it waits in [`Yielder::suspend`] may go to another thread: no `Rc`, no
-    ///    guard of a `std::sync::Mutex`, no reference to a thread-local value, in `body` or any function that has called down to `suspend`.
-    /// 2. No function that uses a thread-local value calls `suspend`, itself or through functions that may be inlined into it: the compiler may
-    ///    look up the value's address before, and use it after. Functions that return before the coroutine waits may use what they like.
+    /// 1. Whatever is on the coroutine's stack while it waits in [`Yielder::suspend`] may go to
+    ///    another thread: no `Rc`, no guard of a `std::sync::Mutex`, no reference to a thread-local
+    ///    value, in `body` or any function that has called down to `suspend`.
+    /// 2. No function that uses a thread-local value calls `suspend`, itself or through functions
+    ///    that may be inlined into it: the compiler may look up the value's address before, and use
+    ///    it after. Functions that return before the coroutine waits may use what they like.
     pub unsafe fn movable<F>(pool: StackPool, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&Yielder<Input, Yield>, Input) -> Return + Send + 'static,
@@ -153,8 +161,9 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         let control = Control::below(stack.top());
         let closure = (control as usize - size_of::<F>()) & !(align - 1);
         let sp = closure - arch::FIRST_WORDS * size_of::<usize>();
-        // SAFETY: (1) all three lie in the stack, which is this coroutine's alone: their sizes were compared above; (2) each is aligned: the top
-        // to a page, the block and the closure as their types want, SP to 16.
+        // SAFETY: (1) all three lie in the stack, which is this coroutine's alone: their sizes were
+        // compared above; (2) each is aligned: the top to a page, the block and the closure as
+        // their types want, SP to 16.
         unsafe {
             control.write(Control {
                 parent: null_mut(),
@@ -189,13 +198,15 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         // SAFETY: (1) `first` or `suspend` read the input once.
         let back = unsafe { self.switch(parent, (&raw mut input).cast()) };
         if self.sp != 0 {
-            // SAFETY: (1) `suspend` passed a value of its coroutine's type, which lies there until it is resumed, and forgets it.
+            // SAFETY: (1) `suspend` passed a value of its coroutine's type, which lies there until
+            // it is resumed, and forgets it.
             return Ok(Resumed::Yielded(unsafe { back.cast::<Yield>().read() }));
         }
         self.last(back)
     }
 
-    /// The end of the last [`Self::resume`]. Out of line, so that the others are short enough for their callers.
+    /// The end of the last [`Self::resume`]. Out of line, so that the others are short enough for
+    /// their callers.
     #[inline(never)]
     fn last(&mut self, back: *mut u8) -> Result<Resumed<Yield, Return>, ResumeError> {
         match self.ended(back) {
@@ -213,13 +224,16 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
     #[inline(always)]
     unsafe fn switch(&mut self, parent: *mut Control, message: *mut u8) -> *mut u8 {
         let control = self.control.as_ptr();
-        // SAFETY: (1) the block is there until the coroutine has ended; (2) this coroutine waits, so that nothing else uses its block.
+        // SAFETY: (1) the block is there until the coroutine has ended; (2) this coroutine waits,
+        // so that nothing else uses its block.
         unsafe { (*control).parent = parent };
         arch::set_current(control);
-        // SAFETY: (1) `sp` is what the latest switch returned, or what `make` built; (2) the stack is this coroutine's; (3) the caller's promise.
+        // SAFETY: (1) `sp` is what the latest switch returned, or what `make` built; (2) the stack
+        // is this coroutine's; (3) the caller's promise.
         let (back, sp) = unsafe { arch::resume(message, control, self.sp) };
         self.sp = sp;
-        // The same thread: only a coroutine that is the innermost can wait, so `parent` could not go anywhere meanwhile.
+        // The same thread: only a coroutine that is the innermost can wait, so `parent` could not
+        // go anywhere meanwhile.
         arch::set_current(parent);
         back
     }
@@ -242,7 +256,8 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         self.sp == 0
     }
 
-    /// Its number, by which reports of overflows name it. No two coroutines of a process have the same.
+    /// Its number, by which reports of overflows name it. No two coroutines of a process have the
+    /// same.
     #[inline]
     pub fn id(&self) -> u64 {
         self.id
@@ -312,11 +327,13 @@ pub struct Yielder<Input, Yield> {
 }
 
 impl<Input, Yield> Yielder<Input, Yield> {
-    /// Hands `value` to the resumer and waits for the next [`Coroutine::resume`]. Returns what that hands in.
+    /// Hands `value` to the resumer and waits for the next [`Coroutine::resume`]. Returns what that
+    /// hands in.
     ///
     /// # Panics
     ///
-    /// When the coroutine is dropped while it waits: so its destructors run. When it is called where another coroutine runs, or none.
+    /// When the coroutine is dropped while it waits: so its destructors run. When it is called
+    /// where another coroutine runs, or none.
     #[inline(always)]
     pub fn suspend(&self, value: Yield) -> Input {
         if arch::current() != self.control {

@@ -17,7 +17,8 @@ pub enum PoolError {
     TooManyPools,
     /// The system's pages are not of 4 KiB.
     PageSize,
-    /// This thread has a hardware shadow stack (x86 CET, arm64 GCS), which the switch would leave behind.
+    /// This thread has a hardware shadow stack (x86 CET, arm64 GCS), which the switch would leave
+    /// behind.
     ShadowStack,
 }
 
@@ -91,7 +92,8 @@ pub enum ResumeError {
     Ended,
     /// It overflowed its stack and was cut off. It has ended.
     Overflow(Overflow),
-    /// There is no memory for this thread's signal stack, without which an overflow could not be named. The coroutine is as it was.
+    /// There is no memory for this thread's signal stack, without which an overflow could not be
+    /// named. The coroutine is as it was.
     NoSignalStack,
 }
 

@@ -9,9 +9,8 @@ use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId, PAGE_BYTES};
 use kstack_core::arena::Arena;
 use kstack_core::erase::ErasePolicy;
 use kstack_core::geometry::Geometry;
-use kstack_core::kind::StackKind;
-use kstack_core::pool::{Census, Fate, LiveStack, Pool, Request};
-use kstack_core::record::{AccountId, OwnerId, SlotRecord};
+use kstack_core::pool::{Census, LiveStack, Pool, ReleaseOutcome, Request};
+use kstack_core::record::{OwnerId, SlotRecord};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,21 +59,24 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Usable bytes of each stack, rounded up to whole pages: at least one page, at most 32 (128 KiB). 64 KiB unless said otherwise.
+    /// Usable bytes of each stack, rounded up to whole pages: at least one page, at most 32 (128
+    /// KiB). 64 KiB unless said otherwise.
     pub const fn stack_size(mut self, size: ByteSize) -> Self {
         self.stack_size = size;
         self
     }
 
-    /// The least width of the guard below each stack, rounded up to whole pages. It costs addresses, not memory. 60 KiB unless said
-    /// otherwise. Code that is compiled without stack probes, as C libraries often are, must have no frame larger than this.
+    /// The least width of the guard below each stack, rounded up to whole pages. It costs
+    /// addresses, not memory. 60 KiB unless said otherwise. Code that is compiled without stack
+    /// probes, as C libraries often are, must have no frame larger than this.
     pub const fn guard_size(mut self, size: ByteSize) -> Self {
         self.guard_size = size;
         self
     }
 
-    /// Stacks that can be in use at the same time. 8192 unless said otherwise. Each takes addresses for itself and its guards from the
-    /// start, and two of the mappings that `vm.max_map_count` allows a process (65530 by default) while it is in use or parked.
+    /// Stacks that can be in use at the same time. 8192 unless said otherwise. Each takes addresses
+    /// for itself and its guards from the start, and two of the mappings that `vm.max_map_count`
+    /// allows a process (65530 by default) while it is in use or parked.
     pub const fn max_stacks(mut self, stacks: u32) -> Self {
         self.max_stacks = stacks;
         self
@@ -86,29 +88,32 @@ impl Builder {
         self
     }
 
-    /// How much of a parked stack keeps its memory with [`Erase::Always`], counted from the top and rounded up to whole pages. 4 KiB
-    /// unless said otherwise. More saves page faults to owners that go deeper, and costs its erasing each time.
+    /// How much of a parked stack keeps its memory with [`Erase::Always`], counted from the top and
+    /// rounded up to whole pages. 4 KiB unless said otherwise. More saves page faults to owners
+    /// that go deeper, and costs its erasing each time.
     pub const fn kept(mut self, size: ByteSize) -> Self {
         self.kept = size;
         self
     }
 
-    /// Makes overflows of the pool's coroutines errors of the coroutine: it ends there, its resumer gets
-    /// [`ResumeError::Overflow`](crate::ResumeError::Overflow), and the process continues. Otherwise the process is told which stack overflowed and
-    /// dies of the signal.
+    /// Makes overflows of the pool's coroutines errors of the coroutine: it ends there, its resumer
+    /// gets [`ResumeError::Overflow`](crate::ResumeError::Overflow), and the process continues.
+    /// Otherwise the process is told which stack overflowed and dies of the signal.
     ///
-    /// The frames on the stack are cut off as they stand: no destructor runs, and what they own leaks. The stack is used again.
+    /// The frames on the stack are cut off as they stand: no destructor runs, and what they own
+    /// leaks. The stack is used again.
     ///
     /// # Safety
     ///
-    /// An overflow can happen at any call and any access to the stack, also in the midst of code that is not the coroutine's own. For every
-    /// coroutine of the pool that overflows, and wherever it does:
+    /// An overflow can happen at any call and any access to the stack, also in the midst of code
+    /// that is not the coroutine's own. For every coroutine of the pool that overflows, and
+    /// wherever it does:
     ///
-    /// 1. nothing outside of its stack refers to its frames: no thread of a `std::thread::scope` in it, no value pinned there that is in
-    ///    a list elsewhere;
-    /// 2. no memory that the rest of the process reaches afterwards is left half changed. What lies behind a lock that stays locked is not
-    ///    reached, but whoever waits for that lock waits without end: the allocator's are such locks, so leave the calls to
-    ///    it room on the stack.
+    /// 1. nothing outside of its stack refers to its frames: no thread of a `std::thread::scope` in
+    ///    it, no value pinned there that is in a list elsewhere;
+    /// 2. no memory that the rest of the process reaches afterwards is left half changed. What lies
+    ///    behind a lock that stays locked is not reached, but whoever waits for that lock waits
+    ///    without end: the allocator's are such locks, so leave the calls to it room on the stack.
     pub const unsafe fn survive_overflows(mut self) -> Self {
         self.survives = true;
         self
@@ -186,7 +191,8 @@ impl StackPool {
         }
     }
 
-    /// The pool that [`Coroutine::new`](crate::Coroutine::new) takes stacks from: one as [`StackPool::builder`] has it, made when it is first asked for.
+    /// The pool that [`Coroutine::new`](crate::Coroutine::new) takes stacks from: one as
+    /// [`StackPool::builder`] has it, made when it is first asked for.
     pub fn shared() -> Result<Self, PoolError> {
         static SHARED: OnceLock<Result<StackPool, PoolError>> = OnceLock::new();
         *SHARED.get_or_init(|| Self::builder().build())
@@ -203,13 +209,8 @@ impl StackPool {
     pub(crate) fn stack_for(self, owner: OwnerId) -> Result<Stack, StackError> {
         let Inner { pool, shared, process, number, .. } = self.0;
         let live = caches::with(self, *number, |cache| {
-            let request = Request {
-                kind: StackKind::Thread,
-                owner,
-                cpu: cache.cpu(),
-                account: AccountId::SYSTEM,
-                pages: None,
-            };
+            let mut request = Request::thread(owner);
+            request.cpu = cache.cpu();
             pool.acquire(&request, cache, shared, &mut { *process })
         })?;
         let top = self.arena().body(live.slot()).top;
@@ -220,10 +221,10 @@ impl StackPool {
     #[inline(never)]
     fn take_back(self, live: LiveStack) {
         let Inner { pool, shared, process, number, .. } = self.0;
-        let fate = caches::with(self, *number, |cache| {
+        let outcome = caches::with(self, *number, |cache| {
             pool.release(live, cache, shared, &mut { *process })
         });
-        if let Fate::Flushed { excess } = fate
+        if let ReleaseOutcome::Flushed { excess } = outcome
             && excess > 0
         {
             self.adapt(excess);
@@ -243,8 +244,8 @@ impl StackPool {
         self.0.pool.shrink(excess.min(MAX_SHRINK), &self.0.shared, &mut { self.0.process });
     }
 
-    /// Unmaps up to `max` parked stacks of the depot, whether they are likely to be needed or not. Returns how many. Stacks
-    /// in the caches of threads stay.
+    /// Unmaps up to `max` parked stacks of the depot, whether they are likely to be needed or not.
+    /// Returns how many. Stacks in the caches of threads stay.
     pub fn reclaim(self, max: u32) -> u32 {
         self.0.pool.reclaim(max, &self.0.shared, &mut { self.0.process })
     }
@@ -279,8 +280,8 @@ impl StackPool {
 
 /// A stack in use. Goes back to its pool when it is dropped.
 ///
-/// [`Coroutine`](crate::Coroutine)s have their own; take one by hand to run something else on it. Every byte reads as zero at first, with
-/// [`Erase::Always`].
+/// [`Coroutine`](crate::Coroutine)s have their own; take one by hand to run something else on it.
+/// Every byte reads as zero at first, with [`Erase::Always`].
 pub struct Stack {
     live: ManuallyDrop<LiveStack>,
     top: Addr,
@@ -288,7 +289,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Its bounds. A stack pointer starts at `top`. The memory is there and may be written for as long as this value lives.
+    /// Its bounds. A stack pointer starts at `top`. The memory is there and may be written for as
+    /// long as this value lives.
     #[inline]
     pub fn range(&self) -> AddrRange {
         let size = self.pool.arena().geometry().body();
@@ -326,7 +328,8 @@ fn whole_pages(size: ByteSize) -> Option<ByteSize> {
     size.get().checked_next_multiple_of(PAGE_BYTES).map(ByteSize::new)
 }
 
-/// The smallest slots that have what was asked for: bodies aligned to the next power of two, the rest of the stride is guard.
+/// The smallest slots that have what was asked for: bodies aligned to the next power of two, the
+/// rest of the stride is guard.
 fn geometry(stack: ByteSize, guard: ByteSize) -> Result<Geometry, PoolError> {
     let body = whole_pages(stack).ok_or(PoolError::BadSize)?;
     let guard = whole_pages(guard).ok_or(PoolError::BadSize)?;
@@ -354,8 +357,8 @@ fn reserve(geometry: Geometry, stacks: u32) -> Result<Arena, PoolError> {
     if at == libc::MAP_FAILED {
         return Err(if stacks == 0 { PoolError::BadSize } else { PoolError::NoAddressSpace });
     }
-    // A huge page would give a stack of 64 KiB two megabytes of memory. Without that choice in the system there are none.
-    // SAFETY: (1) the mapping made above.
+    // A huge page would give a stack of 64 KiB two megabytes of memory. Without that choice in the
+    // system there are none. SAFETY: (1) the mapping made above.
     unsafe { libc::madvise(at, size, libc::MADV_NOHUGEPAGE) };
     let made = Arena::lowest_from(Addr::new(at as usize), geometry)
         .and_then(|lowest| Arena::new(lowest, stacks, geometry).ok());
@@ -366,7 +369,8 @@ fn reserve(geometry: Geometry, stacks: u32) -> Result<Arena, PoolError> {
     })
 }
 
-/// Whether this thread has a hardware shadow stack (x86 CET, arm64 GCS), which a switch would leave behind.
+/// Whether this thread has a hardware shadow stack (x86 CET, arm64 GCS), which a switch would leave
+/// behind.
 fn shadow_stack_is_on() -> bool {
     let mut status = 0_u64;
     #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,8 @@
-//! What a thread that runs coroutines has: the end of their chain, a signal stack, and a place for a report.
+//! What a thread that runs coroutines has: the end of their chain, a signal stack, and a place for
+//! a report.
 //!
-//! Functions here that use thread-local values are not inlined: their callers may be on another thread after a switch.
+//! Functions here that use thread-local values are not inlined: their callers may be on another
+//! thread after a switch.
 
 use crate::arch;
 use crate::control::Control;
@@ -9,7 +11,8 @@ use core::ptr::{null, null_mut};
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use std::cell::Cell;
 
-/// The signal stack's size, without what the kernel's own frame of a signal takes: the report is made on it.
+/// The signal stack's size, without what the kernel's own frame of a signal takes: the report is
+/// made on it.
 const SIGNAL_STACK: usize = 32 * 1024;
 
 /// One per thread that has run a coroutine, until the thread ends.
@@ -34,7 +37,8 @@ impl Drop for End {
         arch::set_current(null_mut());
         let thread = THREAD.replace(null_mut());
         if !thread.is_null() {
-            // SAFETY: (1) `set_up` made it from a box; (2) neither this thread nor its handler of signals knows it any more.
+            // SAFETY: (1) `set_up` made it from a box; (2) neither this thread nor its handler of
+            // signals knows it any more.
             drop(unsafe { Box::from_raw(thread) });
         }
     }
@@ -51,7 +55,8 @@ pub(crate) fn place() -> *mut Place {
     unsafe { &raw mut (*thread).place }
 }
 
-/// Makes this thread one that can run coroutines, and the process one that can tell overflows. `None` without memory.
+/// Makes this thread one that can run coroutines, and the process one that can tell overflows.
+/// `None` without memory.
 #[cold]
 #[inline(never)]
 pub(crate) fn set_up() -> Option<*mut Control> {
@@ -79,15 +84,16 @@ pub(crate) fn set_up() -> Option<*mut Control> {
         &raw mut (*thread).root
     };
     arch::set_current(root);
-    // Registers the end. A coroutine that runs after it, in the destructor of another thread-local value, sets all up again, for what little is
-    // left of the thread: that is lost.
+    // Registers the end. A coroutine that runs after it, in the destructor of another thread-local
+    // value, sets all up again, for what little is left of the thread: that is lost.
     let _late = END.try_with(|_| ());
     Some(root)
 }
 
 /// Where this thread's own stack lies. Empty if the system does not say.
 fn own_stack() -> AddrRange {
-    // SAFETY: (1) all zeroes is a value of this type for C; (2) it is initialised before it is read, and destroyed once.
+    // SAFETY: (1) all zeroes is a value of this type for C; (2) it is initialised before it is
+    // read, and destroyed once.
     unsafe {
         let mut attributes: libc::pthread_attr_t = core::mem::zeroed();
         if libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes) != 0 {
@@ -148,15 +154,16 @@ impl Mapping {
         }
     }
 
-    /// Replaces the one that the thread has: the standard library's is too small for a report. Its owner takes it away by
-    /// its address, whatever is in use.
+    /// Replaces the one that the thread has: the standard library's is too small for a report. Its
+    /// owner takes it away by its address, whatever is in use.
     fn use_for_signals(&self) {
         let stack = libc::stack_t {
             ss_sp: self.at.wrapping_byte_add(PAGE_BYTES),
             ss_flags: 0,
             ss_size: self.size - PAGE_BYTES,
         };
-        // SAFETY: (1) the mapping is this thread's and stays until `drop`, which ends its use first.
+        // SAFETY: (1) the mapping is this thread's and stays until `drop`, which ends its use
+        // first.
         unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
     }
 }

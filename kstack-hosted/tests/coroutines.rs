@@ -52,7 +52,8 @@ fn n5_values_of_no_size_and_of_a_page_pass_alike() {
 
 #[test]
 fn n5_floats_and_callee_saved_registers_survive_a_switch() {
-    // Enough live values on both sides that the compiler must keep some in every register that a callee saves.
+    // Enough live values on both sides that the compiler must keep some in every register that a
+    // callee saves.
     fn mix(seed: u64, mut through: impl FnMut(u64) -> u64) -> (u64, f64) {
         let mut words: [u64; 16] = std::array::from_fn(|i| seed.wrapping_mul(i as u64 + 3));
         let mut floats: [f64; 16] = std::array::from_fn(|i| seed as f64 / (i as f64 + 1.5));
@@ -245,7 +246,8 @@ fn n5_a_yielder_that_got_out_suspends_nothing_but_its_running_coroutine() {
     }
     let smuggled = || SMUGGLED.with(|cell| *cell.borrow()).expect("it is there");
     let mut outer = Coroutine::<(), (), ()>::new(move |yielder, ()| {
-        // SAFETY: (1) what crates with scoped thread-local values do in safe functions: it is used only while `outer` lives.
+        // SAFETY: (1) what crates with scoped thread-local values do in safe functions: it is used
+        // only while `outer` lives.
         let yielder: &'static kstack_hosted::Yielder<(), ()> =
             unsafe { &*std::ptr::from_ref(yielder) };
         SMUGGLED.with(|cell| *cell.borrow_mut() = Some(yielder));
@@ -351,13 +353,15 @@ fn body_of_the_test() -> String {
     std::hint::black_box(innermost_function_of_the_test())
 }
 
-/// Of two stacks of a pool one lies above the other, and both above or below the thread's: walks go up and down.
+/// Of two stacks of a pool one lies above the other, and both above or below the thread's: walks go
+/// up and down.
 #[test]
 fn n5_backtraces_cross_stacks_that_lie_above_and_below_their_resumers() {
     let pool = pool(128);
     let (first, second) = (pool.stack().expect("a stack"), pool.stack().expect("a stack"));
     let first_is_lower = first.range().top < second.range().top;
-    // Last back, first out: in the first round the outer coroutine gets `second`, in the second round the other.
+    // Last back, first out: in the first round the outer coroutine gets `second`, in the second
+    // round the other.
     for round in 0..2 {
         drop([pool.stack().expect("a stack")]);
         let order = if round == 0 { [0, 1] } else { [1, 0] };

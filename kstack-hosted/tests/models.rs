@@ -232,7 +232,8 @@ proptest! {
         run(Erase::Never, steps)?;
     }
 
-    /// Several coroutines, resumed in any order, each with its own acts; and dropped wherever they are then.
+    /// Several coroutines, resumed in any order, each with its own acts; and dropped wherever they
+    /// are then.
     #[test]
     fn n5_coroutines_are_as_their_model(
         all in prop::collection::vec(prop::collection::vec(act(), 0..12), 1..6),

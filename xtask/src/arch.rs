@@ -319,6 +319,11 @@ impl Arch {
         self.description().name
     }
 
+    /// Whether it is a PC.
+    pub(crate) fn is_pc(self) -> bool {
+        matches!(self, Arch::X86_64 | Arch::I386)
+    }
+
     /// The machine that everything but the tests uses.
     pub(crate) fn board(self) -> &'static Board {
         &self.description().boards[0]

@@ -18,7 +18,7 @@ use kstack_core::geometry::Geometry;
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 /// Functions that overflow a stack on purpose, with a frame as wide as they like.
-const ON_PURPOSE: [&str; 1] = ["kernel::report::on_purpose::one_giant_frame"];
+const ON_PURPOSE: [&str; 1] = ["threads::report::on_purpose::one_giant_frame"];
 
 /// How far one instruction moves the stack pointer down (or, negative, up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,6 +52,15 @@ pub(crate) fn bootable(arch: Arch, kernel: PathBuf) -> Result<PathBuf> {
     }
 }
 
+/// The memory that an ELF file of a PC describes, from its lowest address on.
+pub(crate) fn flat_of_pc(arch: Arch, bytes: &[u8]) -> Result<Vec<u8>> {
+    if arch == Arch::X86_64 {
+        flat::<object::elf::FileHeader64<Endianness>>(bytes)
+    } else {
+        flat::<object::elf::FileHeader32<Endianness>>(bytes)
+    }
+}
+
 /// The memory that an ELF file describes.
 fn flat<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Vec<u8>> {
     let header = Elf::parse(bytes).context("not an ELF file of this architecture")?;

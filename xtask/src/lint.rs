@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::host_tests::cargo;
-use crate::{examples, kernel, progress, setup, tidy, user, workspace};
+use crate::{bochs, examples, kernel, progress, setup, tidy, user, workspace};
 
 /// `cargo xtask lint`
 pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
@@ -34,7 +34,16 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     check(
         "documentation of the library",
         cargo("doc")
-            .args(["-p", "kstack-core", "-p", "kstack", "--no-deps", "--quiet"])
+            .args([
+                "-p",
+                "kstack-core",
+                "-p",
+                "kstack",
+                "-p",
+                "kstack-hosted",
+                "--no-deps",
+                "--quiet",
+            ])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
     check(
@@ -57,13 +66,20 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
             user::target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
                 .args(["--quiet", "--", "-D", "warnings"]),
         );
+        if Arch::is_pc(arch) {
+            check(
+                &format!("clippy on the option ROM for {arch}"),
+                bochs::rom_target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
+                    .args(["--quiet", "--", "-D", "warnings"]),
+            );
+        }
         let mut flags = kernel::flags(arch, &ready);
         flags.retain(|flag| !flag.starts_with("-Clink"));
         flags.push("-Dwarnings".to_owned());
         check(
             &format!("documentation of the kernel for {arch}"),
             kernel::target(ready.toolchain.cargo(), arch, features, &ready, "doc")?
-                .args(["-p", "machine"])
+                .args(["-p", "machine", "-p", "threads", "-p", "linux"])
                 .args(["--no-deps", "--document-private-items", "--quiet"])
                 .env("RUSTDOC", ready.toolchain.rustc.with_file_name("rustdoc"))
                 .env("CARGO_ENCODED_RUSTDOCFLAGS", flags.join("\u{1f}")),

@@ -19,6 +19,7 @@ mod arch;
 mod baseline;
 mod bench;
 mod boards;
+mod bochs;
 mod catalogue;
 mod control;
 mod emulated;
@@ -49,7 +50,7 @@ mod workspace;
 
 /// A module of the kernel that needs nothing of it: its tests run on the host.
 #[cfg(test)]
-#[path = "../../kernel/src/process/exec_image.rs"]
+#[path = "../../kernel/linux/src/exec_image.rs"]
 #[expect(dead_code, reason = "the kernel uses what the tests do not")]
 mod exec_image;
 

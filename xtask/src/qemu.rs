@@ -173,36 +173,14 @@ impl Boot<'_> {
                 forward_after_firmware(from, &mut std::io::stdout().lock(), listens)
             })
         });
-        let mut lines = Lines::open(&control)?;
-        let started = Instant::now();
-        let mut heard = started;
-        let mut timed_out = false;
-        let status = loop {
-            let ended = child.0.try_wait()?;
-            // Read after asking, so that what was written just before the end is not missed.
-            if lines.read(on_line)? {
-                heard = Instant::now();
-            }
-            if let Some(status) = ended {
-                break status;
-            }
-            let over = self.timeout.is_some_and(|limit| {
-                heard.elapsed() > limit || started.elapsed() > limit.saturating_mul(5)
-            });
-            if over {
-                timed_out = true;
-                child.0.kill()?;
-                break child.0.wait()?;
-            }
-            thread::sleep(POLL);
-        };
+        let (status, mut lines) = watched(&mut child.0, &control, self.timeout, on_line)?;
         if let Some(forwarder) = forwarder {
             // An error is a reader of ours that has gone away, which is not the machine's fault.
             let _ = forwarder.join();
         }
         lines.read(on_line)?;
         lines.finish(on_line);
-        let end = if timed_out { End::Timeout } else { End::of(status) };
+        let end = status.map_or(End::Timeout, End::of);
         let complaint = fs::read_to_string(&errors).unwrap_or_default();
         fs::remove_file(&errors)?;
         Ok(Finished { end, console, control, complaint })
@@ -265,6 +243,38 @@ impl Boot<'_> {
     }
 }
 
+/// Waits for an emulator's end, giving each line of the control channel to the caller as it comes. Its status, unless the watchdog
+/// ended it, and what is left to read.
+pub(crate) fn watched(
+    child: &mut Child,
+    control: &Path,
+    timeout: Option<Duration>,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<(Option<ExitStatus>, Lines)> {
+    let mut lines = Lines::open(control)?;
+    let started = Instant::now();
+    let mut heard = started;
+    loop {
+        let ended = child.try_wait()?;
+        // Read after asking, so that what was written just before the end is not missed.
+        if lines.read(on_line)? {
+            heard = Instant::now();
+        }
+        if ended.is_some() {
+            return Ok((ended, lines));
+        }
+        let over = timeout.is_some_and(|limit| {
+            heard.elapsed() > limit || started.elapsed() > limit.saturating_mul(5)
+        });
+        if over {
+            child.kill()?;
+            child.wait()?;
+            return Ok((None, lines));
+        }
+        thread::sleep(POLL);
+    }
+}
+
 /// A program's command, tied to our life where the machine has the tool for it: without that, a
 /// killed xtask would leave an emulator behind.
 pub(crate) fn tied(program: &Path) -> Command {
@@ -309,7 +319,7 @@ fn forward_after_firmware(
 
 /// Memory as the emulator writes it, in MiB: a number with K, M, G or T, or without for MiB. What is no such number is the
 /// emulator's to complain about.
-fn memory_mib(size: &str) -> u64 {
+pub(crate) fn memory_mib(size: &str) -> u64 {
     let size = size.trim().trim_end_matches(['b', 'B']);
     let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     let number: u64 = digits.parse().unwrap_or(0);
@@ -328,7 +338,7 @@ fn escaped(path: &Path) -> String {
 }
 
 /// An emulator that does not outlive us when something else fails.
-struct Guard(Child);
+pub(crate) struct Guard(pub(crate) Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -339,7 +349,7 @@ impl Drop for Guard {
 }
 
 /// Lines of a file that is still being written.
-struct Lines {
+pub(crate) struct Lines {
     file: File,
     read: u64,
     partial: Vec<u8>,
@@ -352,7 +362,7 @@ impl Lines {
     }
 
     /// Gives every complete line that has been added, and whether anything was.
-    fn read(&mut self, on_line: &mut dyn FnMut(&str)) -> Result<bool> {
+    pub(crate) fn read(&mut self, on_line: &mut dyn FnMut(&str)) -> Result<bool> {
         self.file.seek(SeekFrom::Start(self.read))?;
         let before = self.partial.len();
         let added = self.file.read_to_end(&mut self.partial)?;
@@ -370,7 +380,7 @@ impl Lines {
     }
 
     /// Gives what is left when the machine died in the middle of a line.
-    fn finish(&mut self, on_line: &mut dyn FnMut(&str)) {
+    pub(crate) fn finish(&mut self, on_line: &mut dyn FnMut(&str)) {
         let rest = std::mem::take(&mut self.partial);
         if !rest.is_empty() {
             on_line(&String::from_utf8_lossy(&rest));

@@ -113,7 +113,8 @@ fn emulated_tests<'a>(
 ) -> Result<Vec<(Arch, Vec<Verdict>)>> {
     let mut machines: Vec<Machine> = Vec::new();
     let mut results = Vec::new();
-    for (arch, ready) in archs {
+    let archs: Vec<(Arch, &'a Ready)> = archs.collect();
+    for &(arch, ready) in &archs {
         let of_first = arch.board().features;
         let boards = arch.description().boards.iter();
         for board in boards.filter(|board| !options.boards || board.features == of_first) {
@@ -144,10 +145,11 @@ fn emulated_tests<'a>(
         }
     }
     let first = machines.iter().filter(|machine| std::ptr::eq(machine.board, machine.arch.board()));
-    let built: Vec<boards::Built> = first
-        .map(|machine| {
+    let built: Vec<boards::Built<'_>> = first
+        .filter_map(|machine| {
             let (kernel, image) = (machine.kernel.clone(), machine.initramfs.clone());
-            boards::Built { arch: machine.arch, prepared: Prepared { kernel, image } }
+            let &(arch, ready) = archs.iter().find(|(arch, _)| *arch == machine.arch)?;
+            Some(boards::Built { arch, prepared: Prepared { kernel, image }, ready })
         })
         .collect();
     let (filter, timeout) = (options.filter.as_deref(), Duration::from_secs(options.timeout));

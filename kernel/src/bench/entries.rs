@@ -1,12 +1,12 @@
 //! Interrupts and softirqs, without programming an interrupt controller, and backtraces.
 
 use super::{median, report, span};
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
-use crate::report::backtrace;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::irqchip::software_interrupt;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::backtrace;
 
 const ROUNDS: u64 = 500;
 

@@ -1,10 +1,10 @@
 //! What a sleeping thread costs in memory.
 
 use super::report;
-use crate::sched::{self, WaitQueue};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use machine::memory::{frames, heap};
+use threads::sched::{self, WaitQueue};
 
 const THREADS: usize = 1000;
 

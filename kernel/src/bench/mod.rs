@@ -31,7 +31,7 @@ pub fn run() {
 
 /// System calls are measured by a program, which sends its figure itself.
 fn programs() {
-    match crate::process::run_captured("/kstack/bin/syscall-bench", &[b"syscall-bench"]) {
+    match linux::run_captured("/kstack/bin/syscall-bench", &[b"syscall-bench"]) {
         Ok((0, output)) => {
             match core::str::from_utf8(&output).ok().and_then(|text| text.trim().parse().ok()) {
                 Some(value) => report("syscall_null", value, "instructions"),

@@ -1,8 +1,8 @@
 //! A stack from the cache and back, and from the arena and back.
 
 use super::{median, report, span};
-use crate::stacks::{self, OwnedStack};
 use alloc::vec::Vec;
+use threads::stacks::{self, OwnedStack};
 
 const ROUNDS: usize = 300;
 

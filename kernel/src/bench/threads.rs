@@ -1,8 +1,8 @@
 //! Threads: the bare switch, and a life.
 
 use super::{median, report, span};
-use crate::sched;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use threads::sched;
 
 const ROUNDS: u64 = 200;
 

@@ -1,7 +1,7 @@
 //! The commands of the prompt, in one table: what `help` prints is what there is.
 
 use super::{draw, println};
-use crate::{provoke, sched};
+use crate::provoke;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -9,6 +9,7 @@ use kstack_core::verdict::Side;
 use machine::arch::entries::EntryRow;
 use machine::arch::power::{self, End};
 use machine::cpus;
+use threads::sched;
 
 struct Command {
     name: &'static str,
@@ -163,18 +164,18 @@ fn show_cpus(_: &[&str]) -> Result<(), String> {
 
 fn cat(arguments: &[&str]) -> Result<(), String> {
     let [path] = arguments else { return Err("which file?".into()) };
-    let bytes = crate::process::fs::read_file(path).ok_or("no such file")?;
+    let bytes = linux::fs::read_file(path).ok_or("no such file")?;
     println!("{}", String::from_utf8_lossy(&bytes).trim_end());
     Ok(())
 }
 
 fn backtrace(arguments: &[&str]) -> Result<(), String> {
     match arguments {
-        [] => println!("{}", crate::report::backtrace::here()),
+        [] => println!("{}", threads::report::backtrace::here()),
         [number] => {
             let number: u64 = number.parse().map_err(|_| "a thread's number, as `ps` shows it")?;
             let thread = sched::all().into_iter().find(|thread| thread.id() == number);
-            let text = crate::report::backtrace::of_thread(&*thread.ok_or("no such thread")?);
+            let text = threads::report::backtrace::of_thread(&*thread.ok_or("no such thread")?);
             println!("{}", text.unwrap_or_else(|| "it is running".into()));
         }
         _ => return Err("one thread at most".into()),
@@ -223,7 +224,7 @@ fn depth(arguments: &[&str]) -> Result<(), String> {
 fn run_program(arguments: &[&str]) -> Result<(), String> {
     let [path, ..] = arguments else { return Err("which program?".into()) };
     let argv: Vec<&[u8]> = arguments.iter().map(|argument| argument.as_bytes()).collect();
-    match crate::process::run(path, &argv) {
+    match linux::run(path, &argv) {
         Ok(0) => {}
         Ok(status) => println!("{path}: status {status}"),
         Err(error) => println!("{path}: {error}"),

@@ -9,10 +9,11 @@
 //! samples are taken at interrupts.
 
 use super::println;
-use crate::report::stacks::{self as report, StackInfo};
-use crate::stacks;
 use alloc::string::String;
 use kstack_core::addr::Addr;
+use threads::report::stacks as report;
+use threads::report::stacks::StackInfo;
+use threads::stacks;
 
 const WIDTH: usize = 32;
 

@@ -9,11 +9,11 @@
 //! | up, down, Ctrl-P, Ctrl-N | earlier and later lines |
 //! | Ctrl-C | drop the line; Ctrl-D on an empty one: leave |
 
-use crate::terminal::read_byte;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use machine::arch::serial;
+use threads::terminal::read_byte;
 
 const MOST_HISTORY: usize = 32;
 const MOST_LENGTH: usize = 200;

@@ -4,12 +4,7 @@ use super::arch::EXPECTED;
 use super::arch::registers::interrupt_with_frame_pointer;
 use super::support::{stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
 use crate::provoke;
-use crate::report::backtrace::{self, STEPS};
-use crate::report::symbols;
-use crate::{sched, stacks};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -22,6 +17,11 @@ use machine::arch::cpu;
 use machine::arch::irqchip::software_interrupt;
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::backtrace::{self, STEPS};
+use threads::report::symbols;
+use threads::{sched, stacks};
 
 /// Every byte at the edges of every live stack belongs to it; its neighbours, code, null and the ends of memory belong to
 /// none.
@@ -68,7 +68,7 @@ pub fn b1_every_address_is_on_the_stack_it_is_on_or_on_none() -> Outcome {
         arena.lowest.get() - 1,
         arena.top.get(),
         arena.top.get() - 1,
-        crate::process::abi::USER_TOP as usize,
+        linux::abi::USER_TOP as usize,
     ];
     for address in nowhere {
         check!(stack_at(address).is_none(), "{address:x}: {:?}", stack_at(address));

@@ -21,12 +21,7 @@ use super::arch::{EXPECTED, user_code};
 use super::support::{install_hooks, on_cpu, until};
 use super::user_mode::{self, STACK_TOP, UserThread};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
-use crate::report::overflow;
-use crate::sched::Mutex;
-use crate::sched::{self, State, Thread, WaitQueue};
-use crate::{hooks, stacks, time};
+use crate::hooks;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -42,6 +37,12 @@ use machine::arch::irqchip::{self, vector};
 use machine::arch::regs::SavedRegs;
 use machine::cpus::{self, Cpu};
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::overflow;
+use threads::sched::Mutex;
+use threads::sched::{self, State, Thread, WaitQueue};
+use threads::{stacks, time};
 
 /// Bytes above the lowest at which the sweep begins: where a section with others in it still finds room.
 const ABOVE: usize = 2 * RESERVE.get() + 256;

@@ -3,14 +3,14 @@
 
 use super::support::{make_arena_tables_for, settled_frames, until};
 use super::{Outcome, check};
-use crate::process::{self, run_captured};
-use crate::stacks::pages;
-use crate::{sched, stacks};
 use alloc::format;
 use alloc::string::String;
 use kstack_core::pool::Census;
+use linux::run_captured;
 use machine::memory::heap;
 use machine::{log, options};
+use threads::stacks::pages;
+use threads::{sched, stacks};
 
 /// More stacks than hostile programs have at a time here.
 const STACKS: usize = 1024;
@@ -114,6 +114,35 @@ pub fn u1_p2_the_end_of_a_thread_clears_its_word_and_wakes() -> Outcome {
     run("attacks", "threads")
 }
 
+/// Red when fork leaves other CPUs the translations with which they write.
+pub fn u1_p2_a_copy_of_memory_stays_as_it_is_while_other_threads_write() -> Outcome {
+    run("copies", "frozen")
+}
+
+/// Red when a page that was copied is forgotten by the CPU that copied it only.
+pub fn u1_p2_what_a_thread_writes_to_a_copied_page_is_seen_by_the_others() -> Outcome {
+    run("copies", "seen")
+}
+
+/// Red when mprotect lets a program write to a page that it shares with its parent.
+pub fn u1_p2_a_page_that_is_opened_again_after_a_fork_is_still_copied() -> Outcome {
+    run("copies", "opened")
+}
+
+/// Red when a wake-up reaches who sleeps on another word or in another process, or counts who is not asleep.
+pub fn u1_p2_a_wake_up_reaches_who_sleeps_on_the_word_and_no_others() -> Outcome {
+    run("futexes", "all")
+}
+
+/// Red when execve leaves handlers or descriptors of the old program.
+pub fn u1_p2_execve_leaves_what_it_should_and_nothing_else() -> Outcome {
+    run("inheritance", "execve")
+}
+
+pub fn u1_p2_a_new_threads_number_is_in_the_words_it_was_asked_for() -> Outcome {
+    run("inheritance", "words")
+}
+
 pub fn u1_p2_execve_ends_the_other_threads() -> Outcome {
     run("attacks", "start")
 }
@@ -133,7 +162,7 @@ pub fn u1_t7_t11_a_fork_that_fails_leaves_no_process() -> Outcome {
     let (status, output) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}: {}", String::from_utf8_lossy(&output));
     before.check_same(&State::now()?)?;
-    check!(process::all().is_empty(), "{} processes are left", process::all().len());
+    check!(linux::all().is_empty(), "{} processes are left", linux::all().len());
     Ok(())
 }
 
@@ -166,7 +195,7 @@ pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
 
 /// An unknown call is logged by number and name, once.
 pub fn u1_p8_an_unknown_call_is_logged_once() -> Outcome {
-    process::syscall::forget_logged();
+    linux::syscall::forget_logged();
     log::record_lines(true);
     let ran = run_captured("/kstack/bin/bad-pointers", &[b"bad-pointers"]);
     let lines = log::record_lines(false);
@@ -198,7 +227,7 @@ fn fuzz(seed: u64, calls: u64, run: impl FnOnce(&str, &str) -> Result<i32, Strin
     let before = State::now()?;
     let status = run(&format!("{seed}"), &format!("{calls}"))?;
     check!(status == 0, "the fuzzer's status is {status}");
-    until("every process has ended", || process::all().is_empty())?;
+    until("every process has ended", || linux::all().is_empty())?;
     let after = State::now()?;
     log!("fuzz: before {before:?}");
     log!("fuzz: after  {after:?}");
@@ -223,7 +252,7 @@ pub fn fuzz_by_command() {
     let (calls, seed) = (number("calls").unwrap_or(CALLS), number("seed").unwrap_or(SEED));
     let outcome = fuzz(seed, calls, |seed, calls| {
         let argv = [b"fuzz", seed.as_bytes(), calls.as_bytes()];
-        process::run("/kstack/bin/fuzz", &argv).map_err(|error| format!("{error}"))
+        linux::run("/kstack/bin/fuzz", &argv).map_err(|error| format!("{error}"))
     });
     match outcome {
         Ok(()) => control!("exit 0"),

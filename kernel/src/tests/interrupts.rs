@@ -6,9 +6,6 @@ use super::arch::EXPECTED;
 use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
-use crate::sched;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::kind::StackKind;
@@ -16,6 +13,9 @@ use machine::arch::cpu;
 use machine::arch::irqchip::software_interrupt;
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::sched;
 
 /// Where a handler stood, and what the CPU's state was there.
 #[derive(Debug, Clone, Copy)]

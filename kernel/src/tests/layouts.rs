@@ -4,12 +4,12 @@ use super::arch::EXPECTED;
 use super::arch::registers::{self, Registers};
 use super::support::check_mapping;
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::sched;
 use core::sync::atomic::Ordering;
 use kstack_core::addr::ByteSize;
 use machine::arch::regs::SavedRegs;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::sched;
 
 static SAVED: SpinLock<Option<SavedRegs>> = SpinLock::new(None);
 

@@ -2,7 +2,6 @@
 
 use super::support::until;
 use super::{Outcome, check};
-use crate::sched;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
@@ -15,6 +14,7 @@ use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{direct, heap};
 use machine::options;
+use threads::sched;
 
 const MIB: u64 = 1 << 20;
 

@@ -3,11 +3,6 @@
 
 use super::support::{make_arena_tables, settled_frames, until};
 use super::{Outcome, check};
-use crate::process::sorted::{Item, Sorted};
-use crate::process::{self, run_captured};
-use crate::sched;
-use crate::stacks;
-use crate::stacks::pages;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,10 +10,15 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::depot::Depot;
+use linux::run_captured;
+use linux::sorted::{Item, Sorted};
 use machine::arch::irqchip::software_interrupt;
-use machine::arch::{cpu, paging};
+use machine::arch::{cpu, paging, smp};
 use machine::memory::{ARENA, direct, frames};
 use machine::spin::SpinLock;
+use threads::sched;
+use threads::stacks;
+use threads::stacks::pages;
 
 /// Runs one part of the program that tries an address space; afterwards every frame is free again.
 fn part(name: &str) -> Outcome {
@@ -83,7 +83,7 @@ pub fn u1_p2_every_thread_has_its_own_thread_pointer() -> Outcome {
     static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
     STATUSES.lock().clear();
     fn run(_: usize) {
-        let status = process::run("/kstack/bin/own-pointer", &[b"own-pointer"]).unwrap_or(-1);
+        let status = linux::run("/kstack/bin/own-pointer", &[b"own-pointer"]).unwrap_or(-1);
         STATUSES.lock().push(status);
     }
     let threads: Result<Vec<_>, _> =
@@ -99,13 +99,13 @@ pub fn u1_p2_every_thread_has_its_own_thread_pointer() -> Outcome {
 /// Programs that exit, are replaced, borrow memory and are killed: each time the tables go, and every CPU is looked at: see
 /// `Memory`'s `drop`, which stops the machine if one has them loaded.
 pub fn u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded() -> Outcome {
-    let before = process::memory::freed_count();
+    let before = linux::memory::freed_count();
     let work =
         "for i in 1 2 3; do busybox true; (busybox false | busybox cat); done; exec busybox true";
     let ran = run_captured("/bin/busybox", &[b"sh", b"-c", work.as_bytes()]);
     let (status, _) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}");
-    until("all of them are gone", || process::memory::freed_count() >= before + 8)
+    until("all of them are gone", || linux::memory::freed_count() >= before + 8)
 }
 
 const RACERS: usize = 3;
@@ -229,11 +229,45 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
     Ok(())
 }
 
+/// A CPU that spins on a lock, interrupts off, forgets what it is told to: whoever holds the lock may be the one that waits for it.
+/// Red by silence: each waits for the other.
+pub fn u1_t10_a_cpu_that_spins_on_a_lock_answers_a_flush() -> Outcome {
+    static LOCK: SpinLock<()> = SpinLock::new(());
+    static HELD: AtomicBool = AtomicBool::new(false);
+    static SPINS: AtomicBool = AtomicBool::new(false);
+    static HERE: AtomicBool = AtomicBool::new(false);
+    fn spin(_: usize) {
+        HERE.store(true, Ordering::Release);
+        while !HELD.load(Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+        cpu::without_interrupts(|| {
+            SPINS.store(true, Ordering::Release);
+            drop(LOCK.lock());
+        });
+    }
+    for _ in 0..20 {
+        [&HELD, &SPINS, &HERE].iter().for_each(|flag| flag.store(false, Ordering::Release));
+        let spinner = sched::spawn_kernel("spinning", spin, 0);
+        let spinner = spinner.map_err(|error| format!("{error:?}"))?;
+        until("the other thread runs", || HERE.load(Ordering::Acquire))?;
+        let held = LOCK.lock();
+        HELD.store(true, Ordering::Release);
+        while !SPINS.load(Ordering::Acquire) {
+            // It may be off its CPU, behind a thread that wants a flush.
+            smp::answer_flush();
+            core::hint::spin_loop();
+        }
+        smp::flush_others();
+        drop(held);
+        spinner.join();
+    }
+    Ok(())
+}
+
 /// By two ways of counting: what is charged, and what lives.
 pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
-    until("nothing is on its way out", || {
-        process::all().is_empty() && stacks::census().ending == 0
-    })?;
+    until("nothing is on its way out", || linux::all().is_empty() && stacks::census().ending == 0)?;
     let sum = || -> usize {
         let registry = stacks::registry();
         registry.live().map(|(_, stack)| stack.range.size().get()).sum()

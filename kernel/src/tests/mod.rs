@@ -92,12 +92,14 @@ table! {
         switching::t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it,
         switching::t16_current_is_one_load,
         switching::i4_a_thread_with_bottom_halves_disabled_is_not_preempted,
+        switching::s1_a_wake_up_before_the_sleeper_is_in_the_list_is_not_lost,
         switching::s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument,
         switching::s2_a_kernel_thread_starts_with_its_function_and_argument,
         switching::s5_a_dead_threads_stack_is_given_back_by_the_next_thread,
         switching::t9_whether_and_where_a_thread_has_its_stack_is_a_query,
         switching::t10_a_new_stack_is_there_on_every_cpu_under_every_address_space,
         switching::t10_new_threads_run_on_every_cpu_at_once,
+        switching::s1_t10_a_thread_that_leaves_its_cpu_counts_as_on_it_until_the_next_one_runs,
         switching::s1_t10_a_thread_that_leaves_its_cpu_is_on_no_other_before_its_registers_are_saved,
         overflows::o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported,
         overflows::o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported,
@@ -165,6 +167,7 @@ table! {
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
         memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,
         memory::u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner,
+        memory::u1_t10_a_cpu_that_spins_on_a_lock_answers_a_flush,
         memory::t7_what_is_charged_is_the_sum_of_all_live_stacks,
         programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
@@ -182,6 +185,12 @@ table! {
         hostile::u1_a_child_is_given_to_one_waiter,
         hostile::u1_numbers_of_threads_groups_and_processes_mean_one_thing,
         hostile::u1_p2_the_end_of_a_thread_clears_its_word_and_wakes,
+        hostile::u1_p2_a_copy_of_memory_stays_as_it_is_while_other_threads_write,
+        hostile::u1_p2_what_a_thread_writes_to_a_copied_page_is_seen_by_the_others,
+        hostile::u1_p2_a_page_that_is_opened_again_after_a_fork_is_still_copied,
+        hostile::u1_p2_a_wake_up_reaches_who_sleeps_on_the_word_and_no_others,
+        hostile::u1_p2_execve_leaves_what_it_should_and_nothing_else,
+        hostile::u1_p2_a_new_threads_number_is_in_the_words_it_was_asked_for,
         hostile::u1_p2_execve_ends_the_other_threads,
         hostile::u1_programs_that_never_call_the_kernel_are_preempted,
         hostile::u1_t7_t11_a_fork_that_fails_leaves_no_process,
@@ -239,7 +248,7 @@ pub fn run(names: &str) {
         log!("test {}", test.name);
         control!("test start {}", test.name);
         let outcome = (test.run)();
-        crate::entry::probes::forget_probes();
+        threads::entry::probes::forget_probes();
         match outcome {
             Ok(()) => {
                 passed += 1;

@@ -6,9 +6,6 @@ use super::arch::EXPECTED;
 use super::support::stack_at;
 use super::{Outcome, check};
 use crate::provoke::{self, How};
-use crate::report::{overflow, symbols};
-use crate::sched;
-use crate::sched::Mutex;
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +15,9 @@ use kstack_core::kind::StackKind;
 use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Cause, Consequence, OverflowReport, Side};
 use machine::spin::SpinLock;
+use threads::report::{overflow, symbols};
+use threads::sched;
+use threads::sched::Mutex;
 
 /// Whether one of the report's code addresses lies in the function that starts at `function`, by symbols if there are any,
 /// otherwise by distance.
@@ -169,8 +169,8 @@ pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
     let neighbours: Result<alloc::vec::Vec<_>, String> =
         (0..8).map(|_| spawn("neighbour", neighbour)).collect();
     let neighbours = neighbours?;
-    let census = crate::stacks::census();
-    let charged = crate::stacks::pages::charged_bytes();
+    let census = threads::stacks::census();
+    let charged = threads::stacks::pages::charged_bytes();
     for round in 0..10 {
         let how = if round % 2 == 0 { How::Recursion } else { How::GiantFrame };
         overflow_one(how)?;
@@ -183,8 +183,8 @@ pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
         .join();
     }
     overflow_one(How::Recursion)?;
-    let after = crate::stacks::census();
-    let charged_after = crate::stacks::pages::charged_bytes();
+    let after = threads::stacks::census();
+    let charged_after = threads::stacks::pages::charged_bytes();
     LEAVE.store(1, Ordering::Relaxed);
     STAYING.wake_all();
     for thread in &neighbours {
@@ -243,9 +243,9 @@ fn touch(offset: isize, write: bool) -> Outcome {
 /// Both sides, read and written, at the first and the last byte of each page of each guard; meanwhile other stacks, some in
 /// the neighbouring slots, are full of a pattern and stay so.
 pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Outcome {
-    let geometry = crate::stacks::arena().geometry();
+    let geometry = threads::stacks::arena().geometry();
     let others: Result<alloc::vec::Vec<_>, _> =
-        (1..20).map(crate::stacks::acquire_thread).collect();
+        (1..20).map(threads::stacks::acquire_thread).collect();
     let others = others.map_err(|e| format!("{e:?}"))?;
     let pattern = |range: kstack_core::addr::AddrRange| {
         // SAFETY: (1) the stack is ours alone and mapped.
@@ -255,7 +255,7 @@ pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Ou
     };
     for stack in &others {
         machine::arch::cpu::without_interrupts(|| {
-            crate::stacks::make_coherent(stack.as_ref().slot, machine::cpus::this().id());
+            threads::stacks::make_coherent(stack.as_ref().slot, machine::cpus::this().id());
             pattern(stack.range()).fill(0xa5);
         });
     }
@@ -282,7 +282,7 @@ pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Ou
 /// The same slot, as the registry sees it from outside: an address in a guard is on no stack, and names its slot.
 pub fn t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack() -> Outcome {
     let range = sched::current().stack_range();
-    let arena = crate::stacks::arena();
+    let arena = threads::stacks::arena();
     let place = |address: usize| arena.place(Addr::new(address));
     let Place::Body { slot, .. } = place(range.lowest.get()) else {
         return Err(format!("{range:?} is not the body of a slot"));

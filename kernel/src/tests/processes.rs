@@ -2,11 +2,7 @@
 
 use super::support::{free_frames, stack_at, until};
 use super::{Outcome, check};
-use crate::process::{self, run_captured};
 use crate::provoke::{self, How};
-use crate::report::overflow;
-use crate::sched::TASKS;
-use crate::{sched, stacks};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,7 +10,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Consequence, Side};
+use linux::run_captured;
 use machine::spin::SpinLock;
+use threads::report::overflow;
+use threads::sched::TASKS;
+use threads::{sched, stacks};
 
 /// What busybox's shell says to a command, and its status.
 fn shell(command: &str) -> Result<(i32, String), String> {
@@ -35,7 +35,7 @@ pub fn s1_floating_point_registers_of_programs_are_kept_apart() -> Outcome {
     static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
     STATUSES.lock().clear();
     fn run(_: usize) {
-        let status = process::run("/kstack/bin/float-keeper", &[b"float-keeper"]).unwrap_or(-1);
+        let status = linux::run("/kstack/bin/float-keeper", &[b"float-keeper"]).unwrap_or(-1);
         STATUSES.lock().push(status);
     }
     let threads: Result<Vec<_>, _> =

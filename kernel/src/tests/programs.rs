@@ -2,11 +2,11 @@
 
 use super::support::{make_arena_tables, settled_frames};
 use super::{Outcome, check};
-use crate::process::exec_image::WordSize;
-use crate::process::{self, run_captured};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use linux::exec_image::WordSize;
+use linux::run_captured;
 use machine::memory::frames;
 
 /// What a program says, and its status.
@@ -137,7 +137,7 @@ struct Elf {
     alignment: usize,
 }
 
-const ELF: Elf = match process::abi::WORD {
+const ELF: Elf = match linux::abi::WORD {
     WordSize::Eight => Elf {
         word: 8,
         headers: 32,
@@ -168,9 +168,9 @@ const ELF: Elf = match process::abi::WORD {
 
 /// Every way a file can be no program: not one frame stays behind, and each is refused by name.
 pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome {
-    let good = process::fs::read_file("/bin/busybox").ok_or("no busybox")?;
+    let good = linux::fs::read_file("/bin/busybox").ok_or("no busybox")?;
     let argv = [b"x".to_vec()];
-    let load = |file: &[u8]| process::load_for_test(file, &argv);
+    let load = |file: &[u8]| linux::load_for_test(file, &argv);
     check!(load(&good).is_ok(), "the good one does not load");
     let before = frames::free_count();
     let refused = |what: &str, file: &[u8]| -> Outcome {
@@ -225,7 +225,7 @@ pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome 
 
 /// Headers with bytes drawn at random: refused or loaded, never a panic, and never a frame lost.
 pub fn p1_random_headers_never_harm_the_kernel() -> Outcome {
-    let good = process::fs::read_file("/bin/busybox").ok_or("no busybox")?;
+    let good = linux::fs::read_file("/bin/busybox").ok_or("no busybox")?;
     let argv = [b"x".to_vec()];
     let before = frames::free_count();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -241,7 +241,7 @@ pub fn p1_random_headers_never_harm_the_kernel() -> Outcome {
             let at = 16 + random as usize % (headers - 16);
             file[at] = (random >> 32) as u8;
         }
-        loaded += usize::from(process::load_for_test(&file, &argv).is_ok());
+        loaded += usize::from(linux::load_for_test(&file, &argv).is_ok());
         let after = frames::free_count();
         check!(before == after, "{before} frames free before, {after} after");
     }
@@ -270,11 +270,11 @@ pub fn p2_o5_many_processes_leave_nothing_behind() -> Outcome {
         if after == before {
             break;
         }
-        let _never_killed = crate::time::sleep(4_000_000);
+        let _never_killed = threads::time::sleep(4_000_000);
         after = settled_frames()?;
     }
     check!(before == after, "{before} frames free before, {after} after");
-    let left: Vec<_> = process::all().iter().map(|process| process.name()).collect();
+    let left: Vec<_> = linux::all().iter().map(|process| process.name()).collect();
     check!(left.is_empty(), "processes left: {left:?}");
     Ok(())
 }
@@ -286,7 +286,7 @@ pub fn u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned() -
     const ENTRY: usize = 24;
     const SHARED_OBJECT: u8 = 3;
     const LOAD: [u8; 4] = [1, 0, 0, 0];
-    let mut file = process::fs::read_file("/kstack/bin/first-stack").ok_or("no program")?;
+    let mut file = linux::fs::read_file("/kstack/bin/first-stack").ok_or("no program")?;
     file[TYPE] = SHARED_OBJECT;
     let headers =
         usize::from(u16::from_le_bytes([file[ELF.header_count], file[ELF.header_count + 1]]));
@@ -308,7 +308,7 @@ pub fn u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned() -
     ] {
         let at = last + ELF.alignment;
         file[at..at + ELF.word].copy_from_slice(&u64::to_le_bytes(asked)[..ELF.word]);
-        let entry = process::entry_for_test(&file, &argv);
+        let entry = linux::entry_for_test(&file, &argv);
         let entry = entry.map_err(|error| format!("alignment {asked:#x}: {error:?}"))?;
         let base = entry - word(&file, ENTRY);
         check!(

@@ -3,11 +3,6 @@
 use super::arch::EXPECTED;
 use super::support::{free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::sched::TASKS;
-use crate::sched::{self, WaitQueue};
-use crate::stacks::pages;
-use crate::stacks::{self, OwnedStack, StackError};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -21,6 +16,11 @@ use machine::arch::{cpu, paging};
 use machine::cpus;
 use machine::memory::frames;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::sched::TASKS;
+use threads::sched::{self, WaitQueue};
+use threads::stacks::pages;
+use threads::stacks::{self, OwnedStack, StackError};
 
 fn acquire() -> Result<OwnedStack, String> {
     stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))

@@ -3,15 +3,15 @@
 
 use super::support::{on_every_cpu, until};
 use super::{Outcome, check};
-use crate::entry::softirq::{self, Softirq};
 use crate::provoke::{self, How};
-use crate::report::{backtrace, overflow};
-use crate::{sched, stacks, time};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use machine::arch::cpu;
 use machine::cpus;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::{backtrace, overflow};
+use threads::{sched, stacks, time};
 
 /// Threads on all CPUs overflow in the same moment, many times. Red if what the entry code uses until it knows where it is were not
 /// each CPU's own.

@@ -2,9 +2,6 @@
 
 use super::Outcome;
 use super::arch::EXPECTED;
-use crate::entry::probes;
-use crate::sched::TASKS;
-use crate::{process, sched, time};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -19,6 +16,9 @@ use machine::arch::regs::SavedRegs;
 use machine::cpus::{self, Cpu};
 use machine::memory::{IMAGE, direct, frames};
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::sched::TASKS;
+use threads::{sched, time};
 
 /// Looks at a condition before it is given up: two ticks each.
 const MOST_LOOKS: u32 = 2500;
@@ -51,11 +51,11 @@ pub fn free_frames() -> Result<usize, alloc::string::String> {
 /// Frames that are free once every parked stack has been given back.
 pub fn settled_frames() -> Result<usize, alloc::string::String> {
     until("nothing is on its way out", || {
-        process::all().is_empty() && crate::stacks::census().ending == 0
+        linux::all().is_empty() && threads::stacks::census().ending == 0
     })?;
-    crate::stacks::drain_this_cpu();
-    crate::stacks::reclaim(u32::MAX);
-    Ok(free_frames()? + EXPECTED.stack_kib / 4 * crate::stacks::census().parked as usize)
+    threads::stacks::drain_this_cpu();
+    threads::stacks::reclaim(u32::MAX);
+    Ok(free_frames()? + EXPECTED.stack_kib / 4 * threads::stacks::census().parked as usize)
 }
 
 /// Makes the arena's page tables for more stacks than any test has at a time. They are kept once made, so that a later count of
@@ -66,7 +66,7 @@ pub fn make_arena_tables() -> Outcome {
 
 /// The same for so many stacks.
 pub fn make_arena_tables_for(stacks: usize) -> Outcome {
-    let one = |_| crate::stacks::acquire_thread(sched::current().id());
+    let one = |_| threads::stacks::acquire_thread(sched::current().id());
     let stacks: Result<Vec<_>, _> = (0..stacks).map(one).collect();
     stacks.map(drop).map_err(|error| alloc::format!("{error:?}"))
 }
@@ -95,7 +95,7 @@ pub fn stack_of_cpu(kind: StackKind, cpu: &Cpu) -> Result<StackId, alloc::string
 
 /// Checks that every page of the stack is mapped and every page of both its guards, as wide as the geometry says, is not.
 pub fn check_mapping(range: AddrRange) -> Outcome {
-    let geometry = crate::stacks::arena().geometry();
+    let geometry = threads::stacks::arena().geometry();
     let pages = |from: usize, bytes: usize| (from..from + bytes).step_by(PAGE_BYTES);
     let is_mapped = |page: usize| paging::kernel_is_mapped(page as u64);
     let (lowest, top) = (range.lowest.get(), range.top.get());

@@ -2,11 +2,9 @@
 
 use super::arch::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
-use super::support::{on_every_cpu, stack_at, until};
+use super::support::{install_hooks, on_every_cpu, stack_at, until};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::sched::{self, Thread, WaitQueue};
-use crate::stacks;
+use crate::hooks;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,6 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch::SwitchFrame;
 use kstack::first_frame::{self, Start};
+use kstack::hooks::Hooks;
 use kstack_core::addr::{Addr, PAGE_BYTES};
 use kstack_core::arena::SlotIndex;
 use kstack_core::kind::StackKind;
@@ -21,6 +20,9 @@ use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, paging};
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::sched::{self, Thread, WaitQueue};
+use threads::stacks;
 
 /// Starts threads, or says why not.
 fn spawn_all(
@@ -163,20 +165,81 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     let others = spawn_all(2 * cpus::online_count() as usize, "waiting", spin)?;
     let mut outcome = Ok(());
     for _ in 0..20 {
-        crate::entry::softirq::disable_bottom_halves();
+        threads::entry::softirq::disable_bottom_halves();
         let local = &cpus::this().local;
         local.ask_for_preemption();
         irqchip::software_interrupt();
         let stays = local.preemption_is_asked();
-        crate::entry::softirq::enable_bottom_halves();
+        threads::entry::softirq::enable_bottom_halves();
         if !stays {
             outcome = Err("a thread with bottom halves disabled was preempted".into());
+        }
+        // With interrupts off it stays as well: what it does then must not be left half-way.
+        let stays = cpu::without_interrupts(|| {
+            let local = &cpus::this().local;
+            local.ask_for_preemption();
+            irqchip::software_interrupt();
+            local.preemption_is_asked()
+        });
+        if !stays {
+            outcome = Err("a thread with interrupts off was preempted".into());
         }
         // This time it gives way, or a tick was faster.
         irqchip::software_interrupt();
     }
     STOP.store(true, Ordering::Release);
     others.iter().for_each(|thread| thread.join());
+    outcome
+}
+
+/// A new thread's first moment is right behind the switch, before it says that the one that left is off the CPU: until then that one
+/// counts as on it. Red if a switch, or what comes before it, says so itself: another CPU could run it on registers that are not saved.
+pub fn s1_t10_a_thread_that_leaves_its_cpu_counts_as_on_it_until_the_next_one_runs() -> Outcome {
+    static LEFT: AtomicU32 = AtomicU32::new(0);
+    static EARLY: AtomicU32 = AtomicU32::new(0);
+    fn after_switch(left: usize) {
+        // SAFETY: (1) the CPU's reference to the thread that left, which the kernel's own hook gives up.
+        let is_on_cpu = unsafe { &*(left as *const Thread) }.is_on_cpu();
+        LEFT.fetch_add(1, Ordering::Relaxed);
+        EARLY.fetch_add(u32::from(!is_on_cpu), Ordering::Relaxed);
+        sched::after_switch(left);
+    }
+    static HOOKS: Hooks = hooks::HOOKS.after_switch(after_switch);
+    LEFT.store(0, Ordering::Relaxed);
+    EARLY.store(0, Ordering::Relaxed);
+    install_hooks(&HOOKS);
+    let threads = spawn_all(60, "first moment", |_| sched::yield_now());
+    threads.iter().flatten().for_each(|thread| thread.join());
+    install_hooks(&hooks::HOOKS);
+    threads?;
+    let (left, early) = (LEFT.load(Ordering::Relaxed), EARLY.load(Ordering::Relaxed));
+    check!(left >= 60 && early == 0, "{early} of {left} counted as off their CPU too early");
+    Ok(())
+}
+
+/// The waker comes between the sleeper's first look and its place in the list, where it finds no sleeper: the sleeper makes it do so.
+/// Red, and not a hang, if the sleeper does not look again.
+pub fn s1_a_wake_up_before_the_sleeper_is_in_the_list_is_not_lost() -> Outcome {
+    static HAPPENED: AtomicBool = AtomicBool::new(false);
+    static WOKEN: AtomicBool = AtomicBool::new(false);
+    static QUEUE: WaitQueue = WaitQueue::new();
+    fn sleep(_: usize) {
+        QUEUE.wait_uninterruptibly(|| {
+            let before = HAPPENED.swap(true, Ordering::AcqRel);
+            if !before {
+                QUEUE.wake_all();
+            }
+            before
+        });
+        WOKEN.store(true, Ordering::Release);
+    }
+    HAPPENED.store(false, Ordering::Relaxed);
+    WOKEN.store(false, Ordering::Relaxed);
+    let sleepers = spawn_all(1, "sleeping", sleep)?;
+    let outcome = until("the sleeper sees what has happened", || WOKEN.load(Ordering::Acquire));
+    // If it sleeps all the same.
+    QUEUE.wake_all();
+    sleepers.iter().for_each(|thread| thread.join());
     outcome
 }
 
@@ -243,7 +306,7 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
     let stack = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
     let regs_at = first_frame::user_regs_at(range);
-    let user = crate::process::abi::start(0x40_1000, 0x7fff_0000);
+    let user = linux::abi::start(0x40_1000, 0x7fff_0000);
     let mut seen = Vec::new();
     for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(&user)] {
         let sp = cpu::without_interrupts(|| {
@@ -468,7 +531,7 @@ pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
 
 /// Threads that give their CPU away all the time, with three others waiting for whatever is ready: each goes on where it left, once. Red
 /// if a thread counts as off its CPU before its registers are saved: another CPU goes on from the frame of the switch before, on a stack
-/// that two CPUs are on now, and does a round twice. Tried: `on_cpu` cleared right before the switch.
+/// that two CPUs are on now, and does a round twice. Whether it is cleared too early at all, the test above tells without luck.
 pub fn s1_t10_a_thread_that_leaves_its_cpu_is_on_no_other_before_its_registers_are_saved() -> Outcome
 {
     const THREADS: usize = 6;

@@ -4,14 +4,8 @@
 use super::arch::{EXPECTED, registers, user_code};
 use super::support::{kind_at, until};
 use super::{Outcome, check};
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
 use crate::hooks;
-use crate::process::abi;
 use crate::provoke::{self, How};
-use crate::report::backtrace::{self, STEPS};
-use crate::report::overflow;
-use crate::sched::{self, Thread};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -23,6 +17,7 @@ use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
 use kstack_core::unwind::{Backtrace, End, Step};
 use kstack_core::verdict::{Cause, Consequence};
+use linux::abi;
 use machine::arch::irqchip::software_interrupt;
 use machine::arch::paging::{Access, UserTables};
 use machine::arch::regs::SavedRegs;
@@ -30,6 +25,11 @@ use machine::arch::{cpu, irqchip};
 use machine::cpus;
 use machine::memory::frames::{self, Frame};
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::backtrace::{self, STEPS};
+use threads::report::overflow;
+use threads::sched::{self, Thread};
 
 pub(super) const CODE: u64 = 0x40_0000;
 pub(super) const STACK_TOP: u64 = 0x7fff_f000;
@@ -40,6 +40,8 @@ pub(super) struct UserThread {
     thread: Arc<Thread>,
     _tables: UserTables,
     pages: [Frame; 2],
+    /// How many threads had been ended for their stacks when it started.
+    contained: u64,
 }
 
 impl UserThread {
@@ -64,8 +66,9 @@ impl UserThread {
             thread.set_tables_root(tables.root());
             sched::load_tables_of(sched::current());
         });
+        let contained = overflow::contained_count();
         sched::start(&thread);
-        Ok(Self { thread, _tables: tables, pages })
+        Ok(Self { thread, _tables: tables, pages, contained })
     }
 
     /// Its number.
@@ -87,6 +90,16 @@ impl UserThread {
     pub(super) fn finish(self) {
         self.wait();
         self.pages.into_iter().for_each(frames::release);
+    }
+
+    /// The same; an error if a thread was ended meanwhile for what became of its stack: a way back to user mode that leaves a wrong
+    /// register shows at the next way in, which ends the thread, and the test would be none the wiser.
+    pub(super) fn finish_unharmed(self) -> Outcome {
+        let before = self.contained;
+        self.finish();
+        let ended = overflow::contained_count() - before;
+        check!(ended == 0, "{ended} threads were ended: {:?}", overflow::last_text());
+        Ok(())
     }
 
     /// Sends `what` to the CPU the thread runs on, until `seen` has become true.
@@ -155,27 +168,53 @@ fn on_syscall(regs: &mut SavedRegs) {
     }
 }
 
+/// After so many exceptions the program goes back to the instruction that raised them, which raises the next.
+pub(super) static REPEATS: AtomicUsize = AtomicUsize::new(0);
+
 /// Ends the thread at any exception in user mode, but those that a program raises to see that it goes on.
 fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     if !is_ours() {
         return (hooks::HOOKS.user_exception)(vector, fault, regs);
     }
     see(vector, fault, regs);
-    if !user_code::goes_on_after(vector, regs) {
+    // As the kernel's own: the way back turns them off.
+    cpu::interrupts_on();
+    let repeats = REPEATS.load(Ordering::Relaxed);
+    if repeats > 0 {
+        REPEATS.store(repeats - 1, Ordering::Relaxed);
+    } else if !user_code::goes_on_after(vector, regs) {
         sched::exit_current();
     }
 }
 
-static HOOKS: Hooks = hooks::HOOKS.syscall(on_syscall).user_exception(on_user_exception);
+/// Ways back to user mode that looked for pending work with interrupts on.
+static OPEN_LOOKS: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs `body` with our hooks in place; `syscall` is what system call 0 does.
+/// The look for pending work: with interrupts on, one that comes right behind it would leave work undone, and one that comes in a
+/// switch would find the CPU between two threads.
+fn before_user(regs: &mut SavedRegs) {
+    if cpu::interrupts_are_on() {
+        OPEN_LOOKS.fetch_add(1, Ordering::Relaxed);
+    }
+    (hooks::HOOKS.before_user)(regs);
+}
+
+static HOOKS: Hooks =
+    hooks::HOOKS.syscall(on_syscall).user_exception(on_user_exception).before_user(before_user);
+
+/// Runs `body` with our hooks in place; `syscall` is what system call 0 does. Red if a way back to user mode looks for pending work with
+/// interrupts on.
 pub(super) fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
     *SEEN.lock() = Vec::with_capacity(16);
     IN_SYSCALL.store(syscall.map_or(0, |body| body as usize), Ordering::Release);
     crate::tests::support::install_hooks(&HOOKS);
+    OPEN_LOOKS.store(0, Ordering::Relaxed);
     let outcome = body();
     crate::tests::support::install_hooks(&hooks::HOOKS);
-    outcome
+    outcome?;
+    let open = OPEN_LOOKS.load(Ordering::Relaxed);
+    check!(open == 0, "{open} looks for pending work with interrupts on");
+    Ok(())
 }
 
 pub(super) fn seen() -> Vec<Seen> {

@@ -32,7 +32,8 @@ pub(crate) fn current() -> *mut Control {
 /// Changes the thread's word.
 #[inline(always)]
 pub(crate) fn set_current(control: *mut Control) {
-    // SAFETY: (1) writes this thread's word; what it says is followed only by those who know that it is there.
+    // SAFETY: (1) writes this thread's word; what it says is followed only by those who know that
+    // it is there.
     unsafe {
         asm!(
             "mrs {thread}, tpidr_el0",
@@ -60,7 +61,8 @@ struct Resumer {
     padding: usize,
 }
 
-/// What [`suspend`] leaves on the coroutine's stack, lowest address first. The saved SP points to it.
+/// What [`suspend`] leaves on the coroutine's stack, lowest address first. The saved SP points to
+/// it.
 #[repr(C)]
 struct Suspended {
     /// Where the coroutine continues.
@@ -73,7 +75,8 @@ struct Suspended {
 /// Words that a coroutine that never ran has at its saved SP: where it begins.
 pub(crate) const FIRST_WORDS: usize = 2;
 
-/// Writes what [`resume`] finds on a stack that never ran. Below it is free, above it lies what `entry` is given.
+/// Writes what [`resume`] finds on a stack that never ran. Below it is free, above it lies what
+/// `entry` is given.
 ///
 /// # Safety
 ///
@@ -86,12 +89,13 @@ pub(crate) unsafe fn build_first(sp: *mut usize) {
     }
 }
 
-/// Continues the coroutine of `control`, whose saved SP is `sp`, and hands it `message`. Returns what it hands back:
-/// a message, and its new saved SP or 0 if it never continues.
+/// Continues the coroutine of `control`, whose saved SP is `sp`, and hands it `message`. Returns
+/// what it hands back: a message, and its new saved SP or 0 if it never continues.
 ///
 /// # Safety
 ///
-/// 1. `sp` was made by [`build_first`] or returned by the latest [`resume`] of this coroutine, and is used once.
+/// 1. `sp` was made by [`build_first`] or returned by the latest [`resume`] of this coroutine, and
+///    is used once.
 /// 2. The coroutine's stack is mapped and `control` lies at its top.
 /// 3. `message` is what the coroutine's `suspend` or entry expects.
 #[inline(always)]
@@ -101,8 +105,9 @@ pub(crate) unsafe fn resume(
     sp: usize,
 ) -> (*mut u8, usize) {
     let (back, saved);
-    // SAFETY: (1) by the caller's promises `[x2]` says where the coroutine continues, and it comes back here by `suspend`, `finish` or
-    // the overflow handler, each with x2 = P and x19 and x29 restored; (2) all other registers that a callee keeps are clobbered.
+    // SAFETY: (1) by the caller's promises `[x2]` says where the coroutine continues, and it comes
+    // back here by `suspend`, `finish` or the overflow handler, each with x2 = P and x19 and x29
+    // restored; (2) all other registers that a callee keeps are clobbered.
     unsafe {
         asm!(
             "ldr x3, [x2, #{pc}]",
@@ -123,7 +128,8 @@ pub(crate) unsafe fn resume(
     (back, saved)
 }
 
-/// Hands `message` to the resumer and waits to be continued. Returns the message that comes with it.
+/// Hands `message` to the resumer and waits to be continued. Returns the message that comes with
+/// it.
 ///
 /// # Safety
 ///
@@ -132,8 +138,9 @@ pub(crate) unsafe fn resume(
 #[inline(always)]
 pub(crate) unsafe fn suspend(message: *mut u8, control: *mut Control) -> *mut u8 {
     let back;
-    // SAFETY: (1) `link` is the P of the `resume` under way, whose frame stays as it is until the `ret`; (2) the label is reached only by the
-    // `blr` of `resume`, with x1 the control block and x2 the SP saved here; (3) registers as in `resume`.
+    // SAFETY: (1) `link` is the P of the `resume` under way, whose frame stays as it is until the
+    // `ret`; (2) the label is reached only by the `blr` of `resume`, with x1 the control block and
+    // x2 the SP saved here; (3) registers as in `resume`.
     unsafe {
         asm!(
             "sub sp, sp, #{suspended}",
@@ -201,13 +208,14 @@ pub(crate) unsafe fn finish(message: *mut u8, control: *mut Control) -> ! {
 
 /// Where a coroutine begins: links its stack to the resumer's and calls `entry`.
 ///
-/// In: x0 = message, x1 = control, x2 = saved SP; SP on the resumer's stack. `entry` gets message, control and the address above the
-/// first words. Never returns.
+/// In: x0 = message, x1 = control, x2 = saved SP; SP on the resumer's stack. `entry` gets message,
+/// control and the address above the first words. Never returns.
 #[unsafe(naked)]
 unsafe extern "C" fn first() {
     naked_asm!(
         ".cfi_startproc",
-        // Frames beyond this one lie on another stack, below or above: no debugger may call that corrupt.
+        // Frames beyond this one lie on another stack, below or above: no debugger may call that
+        // corrupt.
         ".cfi_signal_frame",
         "hint #38",
         "stp x29, x30, [sp, #-{resumer}]!",
@@ -216,7 +224,8 @@ unsafe extern "C" fn first() {
         "mov x3, sp",
         "str x3, [x1, #{link}]",
         "add x29, x1, #{link}",
-        // CFA = *(x29) + size of the resumer's words: DW_CFA_def_cfa_expression { DW_OP_breg29 0; DW_OP_deref; DW_OP_plus_uconst n }.
+        // CFA = *(x29) + size of the resumer's words: DW_CFA_def_cfa_expression { DW_OP_breg29 0;
+        // DW_OP_deref; DW_OP_plus_uconst n }.
         ".cfi_escape 0x0f, 5, 0x8d, 0, 0x06, 0x23, {resumer}",
         ".cfi_offset x29, {x29} - {resumer}",
         ".cfi_offset x30, {x30} - {resumer}",
@@ -278,7 +287,8 @@ pub(crate) unsafe fn saved_regs(context: *const libc::ucontext_t) -> SavedRegs {
 /// # Safety
 ///
 /// 1. As for [`saved_regs`].
-/// 2. `link` is the P of the innermost coroutine of this thread, and the fault happened in that coroutine.
+/// 2. `link` is the P of the innermost coroutine of this thread, and the fault happened in that
+///    coroutine.
 pub(crate) unsafe fn cut(context: *mut libc::ucontext_t, link: usize) {
     /// The kind of the last branch, which a branch target is checked against: none was taken.
     const BTYPE: u64 = 0b11 << 10;

@@ -9,27 +9,30 @@
 //!                                                | where to continue        | <- saved SP
 //! ```
 //!
-//! What a switch must keep is what the calling convention makes the callee keep. Most of it is declared clobbered, so
-//! that the compiler saves the registers that are in use, and only those; the two that a clobber list may not name
-//! (frame pointer and one more) are saved here.
+//! What a switch must keep is what the calling convention makes the callee keep. Most of it is
+//! declared clobbered, so that the compiler saves the registers that are in use, and only those;
+//! the two that a clobber list may not name (frame pointer and one more) are saved here.
 //!
 //! Invariants:
 //!
-//! 1. P is a frame record: frame pointer, return address. So is `link, code` at the coroutine's top. A walk by frame
-//!    pointers crosses from a coroutine to whichever function resumed it last, without knowing of coroutines.
-//! 2. The frame of [`first`] has its CFI in terms of `link`, so debuggers and `std::backtrace` cross there as well.
+//! 1. P is a frame record: frame pointer, return address. So is `link, code` at the coroutine's
+//!    top. A walk by frame pointers crosses from a coroutine to whichever function resumed it last,
+//!    without knowing of coroutines.
+//! 2. The frame of [`first`] has its CFI in terms of `link`, so debuggers and `std::backtrace`
+//!    cross there as well.
 //! 3. `resume` calls and `suspend` returns, so that the CPU's prediction of returns stays right.
 //!
-//! Not switched, because the thread owns it: the floating-point control words (x86 MXCSR and x87 CW, arm64 FPCR), the
-//! signal mask, `errno` and all other thread-local state. Hardware shadow stacks are not switched either; see
-//! [`PoolError::ShadowStack`](crate::PoolError::ShadowStack).
+//! Not switched, because the thread owns it: the floating-point control words (x86 MXCSR and x87
+//! CW, arm64 FPCR), the signal mask, `errno` and all other thread-local state. Hardware shadow
+//! stacks are not switched either; see [`PoolError::ShadowStack`](crate::PoolError::ShadowStack).
 
 //!
 //! # Which coroutine runs
 //!
-//! is a word of each thread. The compiler must not look up its address before a switch and use it after: a coroutine may
-//! continue on another thread. So it is no `thread_local!`, but a thread-local word of our own, which assembly alone touches. It also needs no
-//! initialisation, and so serves the handler of signals.
+//! is a word of each thread. The compiler must not look up its address before a switch and use it
+//! after: a coroutine may continue on another thread. So it is no `thread_local!`, but a
+//! thread-local word of our own, which assembly alone touches. It also needs no initialisation, and
+//! so serves the handler of signals.
 
 /// The name of that word; other versions of this crate in the same program have their own.
 macro_rules! word {

@@ -29,7 +29,8 @@ pub(crate) fn current() -> *mut Control {
 /// Changes the thread's word.
 #[inline(always)]
 pub(crate) fn set_current(control: *mut Control) {
-    // SAFETY: (1) writes this thread's word; what it says is followed only by those who know that it is there.
+    // SAFETY: (1) writes this thread's word; what it says is followed only by those who know that
+    // it is there.
     unsafe {
         asm!(
             concat!("mov {at}, [rip + ", super::word!(), "@GOTTPOFF]"),
@@ -55,7 +56,8 @@ struct Resumer {
 /// Words that a coroutine that never ran has at its saved SP: where it begins.
 pub(crate) const FIRST_WORDS: usize = 2;
 
-/// Writes what [`resume`] finds on a stack that never ran. Below it is free, above it lies what `entry` is given.
+/// Writes what [`resume`] finds on a stack that never ran. Below it is free, above it lies what
+/// `entry` is given.
 ///
 /// # Safety
 ///
@@ -68,12 +70,13 @@ pub(crate) unsafe fn build_first(sp: *mut usize) {
     }
 }
 
-/// Continues the coroutine of `control`, whose saved SP is `sp`, and hands it `message`. Returns what it hands back:
-/// a message, and its new saved SP or 0 if it never continues.
+/// Continues the coroutine of `control`, whose saved SP is `sp`, and hands it `message`. Returns
+/// what it hands back: a message, and its new saved SP or 0 if it never continues.
 ///
 /// # Safety
 ///
-/// 1. `sp` was made by [`build_first`] or returned by the latest [`resume`] of this coroutine, and is used once.
+/// 1. `sp` was made by [`build_first`] or returned by the latest [`resume`] of this coroutine, and
+///    is used once.
 /// 2. The coroutine's stack is mapped and `control` lies at its top.
 /// 3. `message` is what the coroutine's `suspend` or entry expects.
 #[inline(always)]
@@ -83,8 +86,9 @@ pub(crate) unsafe fn resume(
     sp: usize,
 ) -> (*mut u8, usize) {
     let (back, saved);
-    // SAFETY: (1) by the caller's promises `[rdx]` says where the coroutine continues, and it comes back here by `suspend`, `finish` or
-    // the overflow handler, each with RSP at P + 16 and RBP restored; (2) all other registers that a callee keeps are clobbered.
+    // SAFETY: (1) by the caller's promises `[rdx]` says where the coroutine continues, and it comes
+    // back here by `suspend`, `finish` or the overflow handler, each with RSP at P + 16 and RBP
+    // restored; (2) all other registers that a callee keeps are clobbered.
     unsafe {
         asm!(
             "push rbx",
@@ -101,7 +105,8 @@ pub(crate) unsafe fn resume(
     (back, saved)
 }
 
-/// Hands `message` to the resumer and waits to be continued. Returns the message that comes with it.
+/// Hands `message` to the resumer and waits to be continued. Returns the message that comes with
+/// it.
 ///
 /// # Safety
 ///
@@ -110,8 +115,9 @@ pub(crate) unsafe fn resume(
 #[inline(always)]
 pub(crate) unsafe fn suspend(message: *mut u8, control: *mut Control) -> *mut u8 {
     let back;
-    // SAFETY: (1) `link` is the P of the `resume` under way, whose frame stays as it is until the `ret`; (2) the label is reached only by the
-    // `call` of `resume`, with RSI the control block and RDX the SP saved here; (3) registers as in `resume`.
+    // SAFETY: (1) `link` is the P of the `resume` under way, whose frame stays as it is until the
+    // `ret`; (2) the label is reached only by the `call` of `resume`, with RSI the control block
+    // and RDX the SP saved here; (3) registers as in `resume`.
     unsafe {
         asm!(
             "push rbp",
@@ -165,19 +171,21 @@ pub(crate) unsafe fn finish(message: *mut u8, control: *mut Control) -> ! {
 
 /// Where a coroutine begins: links its stack to the resumer's and calls `entry`.
 ///
-/// In: rdi = message, rsi = control, rdx = saved SP; RSP on the resumer's stack, at the return address. `entry` gets message, control and
-/// the address above the first words. Never returns.
+/// In: rdi = message, rsi = control, rdx = saved SP; RSP on the resumer's stack, at the return
+/// address. `entry` gets message, control and the address above the first words. Never returns.
 #[unsafe(naked)]
 unsafe extern "C" fn first() {
     naked_asm!(
         ".cfi_startproc",
-        // Frames beyond this one lie on another stack, below or above: no debugger may call that corrupt.
+        // Frames beyond this one lie on another stack, below or above: no debugger may call that
+        // corrupt.
         ".cfi_signal_frame",
         "push rbp",
         ".cfi_adjust_cfa_offset {word}",
         "mov [rsi + {link}], rsp",
         "lea rbp, [rsi + {link}]",
-        // CFA = *(RBP) + size of the resumer's words: DW_CFA_def_cfa_expression { DW_OP_breg6 0; DW_OP_deref; DW_OP_plus_uconst n }.
+        // CFA = *(RBP) + size of the resumer's words: DW_CFA_def_cfa_expression { DW_OP_breg6 0;
+        // DW_OP_deref; DW_OP_plus_uconst n }.
         ".cfi_escape 0x0f, 5, 0x76, 0, 0x06, 0x23, {resumer}",
         ".cfi_offset rbp, {rbp} - {resumer}",
         ".cfi_offset rip, {return_address} - {resumer}",
@@ -237,12 +245,14 @@ pub(crate) unsafe fn saved_regs(context: *const libc::ucontext_t) -> SavedRegs {
 /// # Safety
 ///
 /// 1. As for [`saved_regs`].
-/// 2. `link` is the P of the innermost coroutine of this thread, and the fault happened in that coroutine.
+/// 2. `link` is the P of the innermost coroutine of this thread, and the fault happened in that
+///    coroutine.
 pub(crate) unsafe fn cut(context: *mut libc::ucontext_t, link: usize) {
     /// Direction and alignment-check flags: clear at every call.
     const DF_AC: i64 = 1 << 10 | 1 << 18;
     let resumer = link as *const Resumer;
-    // SAFETY: (1) the caller's promise: the resumer's words are there; (2) `fpregs` is null or leads to the frame of the signal.
+    // SAFETY: (1) the caller's promise: the resumer's words are there; (2) `fpregs` is null or
+    // leads to the frame of the signal.
     unsafe {
         let machine = &mut (*context).uc_mcontext;
         let mut set = |number: i32, value: usize| machine.gregs[number as usize] = value as i64;

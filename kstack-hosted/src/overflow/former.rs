@@ -23,7 +23,8 @@ impl Former {
         self.signal
     }
 
-    /// Puts a handler in its place, on the signal stack. What the former one kept blocked stays blocked.
+    /// Puts a handler in its place, on the signal stack. What the former one kept blocked stays
+    /// blocked.
     ///
     /// # Safety
     ///
@@ -33,7 +34,8 @@ impl Former {
         &self,
         handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void),
     ) {
-        // SAFETY: (1) the caller's promise: nothing reads it yet; (2) `sigaction` fills it in, as the signal exists.
+        // SAFETY: (1) the caller's promise: nothing reads it yet; (2) `sigaction` fills it in, as
+        // the signal exists.
         unsafe {
             let former = (*self.action.get()).as_mut_ptr();
             sigaction(self.signal, null_mut(), former);
@@ -56,7 +58,8 @@ impl Former {
         let is_fault = unsafe { (*info).si_code } > 0;
         match former.sa_sigaction {
             libc::SIG_IGN if !is_fault => {}
-            // A fault cannot be ignored. The instruction faults again, and the process dies of it; a signal that was sent is sent again.
+            // A fault cannot be ignored. The instruction faults again, and the process dies of it;
+            // a signal that was sent is sent again.
             libc::SIG_DFL | libc::SIG_IGN => self.reset(is_fault),
             function => {
                 if former.sa_flags & libc::SA_RESETHAND != 0 {
@@ -79,7 +82,8 @@ impl Former {
 
     /// The default action from now on.
     fn reset(&self, happens_again: bool) {
-        // SAFETY: (1) all zeroes are the default action, no flags, no signals blocked; (2) usable in a handler.
+        // SAFETY: (1) all zeroes are the default action, no flags, no signals blocked; (2) usable
+        // in a handler.
         unsafe {
             let default: sigaction = core::mem::zeroed();
             sigaction(self.signal, &raw const default, null_mut());

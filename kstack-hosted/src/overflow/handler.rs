@@ -18,8 +18,8 @@ use std::sync::Once;
 static SEGMENTATION: Former = Former::new(libc::SIGSEGV);
 static BUS: Former = Former::new(libc::SIGBUS);
 
-/// How far below SP an access may be that grows the stack: the red zone of x86_64, and the largest pre-indexed store of arm64, with
-/// room to spare.
+/// How far below SP an access may be that grows the stack: the red zone of x86_64, and the largest
+/// pre-indexed store of arm64, with room to spare.
 const GROWS_WITHIN: ByteSize = ByteSize::new(1024);
 
 /// Puts the handler in place, once.
@@ -82,8 +82,8 @@ unsafe fn overflow(address: usize, context: *mut libc::ucontext_t) -> bool {
     // SAFETY: (1) this thread's own, see `Place`.
     let report = unsafe { write_report(place, verdict, fault, state, &chain, regs) };
     if may_be_cut(&verdict, pool) {
-        // SAFETY: (1) the caller's promise; (2) the verdict says that the innermost coroutine overflowed, and its `link` is the P of
-        // the `resume` that waits for it.
+        // SAFETY: (1) the caller's promise; (2) the verdict says that the innermost coroutine
+        // overflowed, and its `link` is the P of the `resume` that waits for it.
         unsafe {
             (*place).is_there = true;
             arch::cut(context, chain.innermost().link);
@@ -106,7 +106,8 @@ fn pool_of(chain: &Chain, address: Addr, sp: Addr) -> Option<StackPool> {
     of_address
 }
 
-/// Whether the stack that SP is on could take no more, or something else touched a guard: the system delivers both alike.
+/// Whether the stack that SP is on could take no more, or something else touched a guard: the
+/// system delivers both alike.
 fn delivery(chain: &Chain, pool: StackPool, address: Addr, sp: Addr) -> Delivery {
     let grows = sp.bytes_above(address) <= GROWS_WITHIN;
     let is_on_its_stack = match pool.arena().place(sp) {

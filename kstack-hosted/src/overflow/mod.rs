@@ -34,8 +34,8 @@ mod walk;
 
 pub(crate) use handler::install;
 
-/// Where a thread's reports are made: only the thread itself and its handler of signals use it, and a coroutine that is cut off never
-/// continues in the midst of reading it.
+/// Where a thread's reports are made: only the thread itself and its handler of signals use it, and
+/// a coroutine that is cut off never continues in the midst of reading it.
 pub(crate) struct Place {
     report: MaybeUninit<OverflowReport>,
     is_there: bool,
@@ -52,7 +52,8 @@ impl Place {
 
 /// A stack overflow: which stack, whose, how far, and the calls that led there.
 ///
-/// It displays as text of several lines, with addresses of code; [`Overflow::code_addresses`] is for whoever has symbols.
+/// It displays as text of several lines, with addresses of code; [`Overflow::code_addresses`] is
+/// for whoever has symbols.
 pub struct Overflow(Box<OverflowReport>);
 
 impl Overflow {
@@ -60,8 +61,8 @@ impl Overflow {
     #[inline(never)]
     pub(crate) fn of_this_thread() -> Self {
         let place = crate::thread::place();
-        // SAFETY: (1) a coroutine has run on this thread, so there is a place; (2) the handler made the report before it cut the coroutine off,
-        // which is the only way to get here.
+        // SAFETY: (1) a coroutine has run on this thread, so there is a place; (2) the handler made
+        // the report before it cut the coroutine off, which is the only way to get here.
         unsafe {
             assert!((*place).is_there, "a coroutine is cut off by the handler only");
             (*place).is_there = false;
@@ -84,8 +85,9 @@ impl Overflow {
         self.0.verdict.distance
     }
 
-    /// Code addresses from the instruction that failed outwards, across stacks; a recursion's equal return addresses once. Complete as far as the
-    /// program was built with frame pointers (`-C force-frame-pointers=yes`).
+    /// Code addresses from the instruction that failed outwards, across stacks; a recursion's equal
+    /// return addresses once. Complete as far as the program was built with frame pointers (`-C
+    /// force-frame-pointers=yes`).
     pub fn code_addresses(&self) -> impl Iterator<Item = Addr> + '_ {
         self.0.code_addresses()
     }

@@ -1,7 +1,8 @@
 //! Which stacks a thread runs on at a moment, and backtraces across them.
 //!
-//! A read cannot fault: it happens only inside the stacks of coroutines that this thread has resumed and that have not come back, which
-//! stay mapped, and in the part of the thread's own stack that is in use: from the P of its first coroutine up.
+//! A read cannot fault: it happens only inside the stacks of coroutines that this thread has
+//! resumed and that have not come back, which stay mapped, and in the part of the thread's own
+//! stack that is in use: from the P of its first coroutine up.
 
 use crate::control::Control;
 use crate::pool::StackPool;
@@ -19,7 +20,8 @@ pub(super) struct Chain {
 impl Chain {
     /// # Safety
     ///
-    /// 1. `innermost` is what this thread says is the innermost, not null, until the chain is given up.
+    /// 1. `innermost` is what this thread says is the innermost, not null, until the chain is given
+    ///    up.
     pub(super) unsafe fn new(innermost: *mut Control) -> Self {
         Self { innermost }
     }
@@ -35,7 +37,8 @@ impl Chain {
         let mut next = self.innermost;
         let mut used_from = Addr::new(usize::MAX);
         core::iter::from_fn(move || {
-            // SAFETY: (1) each block's parent is null or the block of what resumed it, which waits for it and so is there.
+            // SAFETY: (1) each block's parent is null or the block of what resumed it, which waits
+            // for it and so is there.
             let control = unsafe { next.as_ref()? };
             next = control.parent;
             let mut stack = control.stack();
@@ -69,7 +72,8 @@ impl StackTable for Table<'_> {
         self.pool.0.pool.record(slot).stack(self.pool.arena(), slot)
     }
 
-    /// The running coroutine's. Without one, something else runs on a stack of the pool: the one that SP stands on or right below.
+    /// The running coroutine's. Without one, something else runs on a stack of the pool: the one
+    /// that SP stands on or right below.
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
         let innermost = self.chain.innermost();
         if innermost.pool.is_some() {
@@ -103,7 +107,8 @@ impl FrameRules for Rules {
 /// Collects the calls that led to these registers.
 pub(super) fn collect(chain: &Chain, regs: SavedRegs, into: &mut Backtrace<REPORT_STEPS>) {
     let read = |addr: Addr| {
-        // SAFETY: (1) the unwinder asks only for aligned words inside the stacks of the chain, see the module's head.
+        // SAFETY: (1) the unwinder asks only for aligned words inside the stacks of the chain, see
+        // the module's head.
         Some(unsafe { (addr.get() as *const usize).read_volatile() })
     };
     into.collect::<Rules, _, _>(&mut Unwinder::from_regs(chain, read, regs));

@@ -46,6 +46,8 @@ const GIC3_EL2: &[&str] = &["virt,gic-version=3,virtualization=on"];
 const LOW: &[&str] = &["virt,highmem=off"];
 const HIGH: &[&str] = &["virt,highmem=on"];
 const LOW_HYP: &[&str] = &["virt,highmem=off,virtualization=on"];
+/// The other emulator, whose models differ: see [`crate::bochs`].
+pub(super) const BOCHS: &[&str] = &["Bochs"];
 const VIRT: &[&str] = &["virt"];
 
 const fn row(
@@ -95,6 +97,11 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "max,-fxsr", "512M", 1).refuses("lacks what the kernel needs: FXSAVE"),
     row(X86_64, Q35, "max,-apic", "512M", 1).refuses("lacks what the kernel needs: local APIC"),
     row(X86_64, Q35, "qemu32", "512M", 1).refuses("lacks what the kernel needs: 64-bit mode"),
+    row(X86_64, BOCHS, "ryzen", "512M", 1),
+    row(X86_64, BOCHS, "ryzen", "512M", 4),
+    row(X86_64, BOCHS, "corei7_skylake_x", "512M", 1),
+    row(X86_64, BOCHS, "tigerlake", "1200M", 2),
+    row(X86_64, BOCHS, "p4_willamette", "512M", 1).refuses("lacks what the kernel needs"),
     row(I386, Q35, "max,-erms", "64M", 1),
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
     row(I386, PC, "EPYC", "3500M", 2).always(),

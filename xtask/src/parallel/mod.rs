@@ -52,7 +52,7 @@ const TREES: [Trees; 6] = [
         shared: &["pc", "entry_code.rs", "first_use.rs", "overflow_handler.rs"],
     },
     Trees {
-        folder: "kernel/src/process/abi",
+        folder: "kernel/linux/src/abi",
         folders: false,
         shared: &["generic.rs", "names.rs", "narrow.rs", "wide.rs"],
     },

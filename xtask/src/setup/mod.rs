@@ -11,6 +11,7 @@
 //! it can be interrupted, damaged or removed at any time, and is mended at the next start.
 
 mod archive;
+mod bochs;
 mod cache;
 mod linker;
 mod mutants;
@@ -30,6 +31,7 @@ use crate::arch::Arch;
 use crate::{examples, progress, workspace};
 
 use archive::Archive;
+pub(crate) use bochs::bochs;
 use cache::{Lock, State};
 pub(crate) use linker::Linker;
 pub(crate) use mutants::mutants;

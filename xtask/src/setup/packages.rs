@@ -150,6 +150,11 @@ impl Launcher {
         }
         script.push_str(" \"$@\"\n");
         let path = root.join(Launcher::place(&self.name));
+        let bin = root.join("bin");
+        if bin.is_symlink() {
+            // Of a package that lays out a whole system: the script would lie elsewhere, and not find its place.
+            fs::remove_file(&bin)?;
+        }
         fs::create_dir_all(path.parent().context("a launcher lies in a folder")?)?;
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
@@ -198,6 +203,8 @@ mod tests {
             variables: &[("MODULES", "@lib/tool")],
             arguments: &["-L", "@/usr/share/tool"],
         };
+        // As a package of a whole system's layout has it.
+        std::os::unix::fs::symlink("usr/bin", root.join("bin")).unwrap();
         launcher.write(&root).unwrap();
         let moved = root.with_extension("moved");
         fs::rename(&root, &moved).unwrap();

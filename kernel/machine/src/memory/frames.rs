@@ -63,6 +63,54 @@ impl Frame {
         // SAFETY: (1) the direct map covers every frame, page aligned; (2) the caller owns it; (3) by the caller's promise.
         unsafe { cpu::zero_page(self.bytes_ptr()) };
     }
+
+    /// Where `bytes` bytes from `offset` on lie in the direct map.
+    #[inline(always)]
+    fn part(self, offset: usize, bytes: usize) -> *mut u8 {
+        let fits = offset.checked_add(bytes).is_some_and(|top| top <= FRAME_BYTES as usize);
+        assert!(fits, "bytes beyond a frame");
+        self.bytes_ptr().wrapping_add(offset)
+    }
+
+    /// Copies bytes out, from an offset on. The frame must be one that the caller has a part in.
+    #[inline]
+    pub fn read(self, offset: usize, to: &mut [u8]) {
+        let from = self.part(offset, to.len());
+        // SAFETY: (1) inside a frame, which the direct map shows; (2) `to` is memory of the kernel's, no frame that is given out for
+        // its bytes alone.
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from, to.len()) };
+    }
+
+    /// Copies bytes in, from an offset on. The frame must be one that the caller has a part in.
+    #[inline]
+    pub fn write(self, offset: usize, from: &[u8]) {
+        let to = self.part(offset, from.len());
+        // SAFETY: (1) (2) as for `read`.
+        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+    }
+
+    /// Writes zeros from an offset to the end. The frame must be the caller's alone.
+    pub fn zero_from(self, offset: usize) {
+        let bytes = FRAME_BYTES as usize - offset;
+        // SAFETY: (1) inside a frame, which the direct map shows.
+        unsafe { self.part(offset, bytes).write_bytes(0, bytes) };
+    }
+
+    /// Becomes a copy of another frame. The frame must be the caller's alone.
+    #[inline]
+    pub fn copy_from(self, other: Self) {
+        assert!(self != other, "a frame is no copy of itself");
+        // SAFETY: (1) two different frames, which the direct map shows.
+        unsafe {
+            self.bytes_ptr().copy_from_nonoverlapping(other.bytes_ptr(), FRAME_BYTES as usize);
+        }
+    }
+
+    /// Runs `fill` on its bytes. The frame must be the caller's alone, and initialised.
+    pub fn with_bytes<R>(self, fill: impl FnOnce(&mut [u8]) -> R) -> R {
+        // SAFETY: (1) a frame in the direct map, for as long as the caller has it, which is longer than `fill` runs.
+        fill(unsafe { core::slice::from_raw_parts_mut(self.bytes_ptr(), FRAME_BYTES as usize) })
+    }
 }
 
 const NONE: u32 = u32::MAX;

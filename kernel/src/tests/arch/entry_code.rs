@@ -1,6 +1,6 @@
 //! The functions of the entry code, for sweeps over its instructions.
 
-use crate::report::symbols::{self, Symbol};
+use threads::report::symbols::{self, Symbol};
 
 unsafe extern "C" {
     static kstack_entry_lowest: u8;

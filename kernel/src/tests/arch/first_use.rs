@@ -1,20 +1,30 @@
 //! The first use of a stack by a CPU, where a CPU may fault on a page that has just been mapped: see `ABSENT_IS_REMEMBERED`.
 
-use crate::sched;
-use crate::stacks;
 use crate::tests::{Outcome, check};
 use alloc::format;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::first_frame::Start;
 use kstack_core::cache::CACHE_STACKS;
+use machine::arch::cpu;
 use machine::cpus;
+use threads::sched;
+use threads::stacks;
+
+/// Threads that ran on a CPU that was not coherent with their stack.
+static ASTRAY: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn end(_: usize) {
+    let record = stacks::registry().record(sched::current().stack_ref().slot);
+    if cpu::without_interrupts(|| record.needs_flush(cpus::this().id())) {
+        ASTRAY.fetch_add(1, Ordering::Relaxed);
+    }
     sched::exit_current()
 }
 
 /// More threads than stacks are parked, so that some stacks are mapped now; none of them has run when it is looked at. Red if the CPU
-/// that builds the first frame writes to a stack that it has not made itself coherent with: then no CPU is.
+/// that builds the first frame writes to a stack that it has not made itself coherent with: then no CPU is. Red
+/// if one runs on a stack without that.
 pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> Outcome {
     const FRESH: usize = 8;
     let parked = stacks::depot_counts().0 as usize + CACHE_STACKS * cpus::online().count();
@@ -33,6 +43,8 @@ pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> O
         sched::start(thread);
         thread.join();
     }
+    let astray = ASTRAY.swap(0, Ordering::Relaxed);
+    check!(astray == 0, "{astray} of {} ran where they were not coherent", threads.len());
     check!(alone == 0, "no CPU is coherent with {alone} of {} stacks", threads.len());
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! The handler of overflows, where it runs on an overflow stack that software has to find: what becomes of one that fails each time.
 
+use crate::hooks;
 use crate::provoke::{self, How};
 use crate::tests::support::{on_cpu, until};
 use crate::tests::{Outcome, check};
-use crate::{hooks, sched, time};
 use alloc::format;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack::hooks::Hooks;
 use machine::arch::cpu;
 use machine::cpus;
+use threads::{sched, time};
 
 /// A handler that overflows each time: it is begun as often as the architecture says, then the CPU is parked, and the others go on.
 /// Takes a CPU out of the machine: not the first one, which keeps the time.

@@ -45,3 +45,30 @@ fn t7_n9_owners_and_accounts_keep_their_numbers() {
     }
     assert_eq!((OwnerId::NONE.get(), AccountId::SYSTEM.get()), (0, 0));
 }
+
+/// Entry code and overflow handlers name stacks by this. Red if a stack that somebody holds has no name, or one that rests has.
+#[test]
+fn n9_b1_a_stack_has_a_name_from_hand_out_until_the_last_one_lets_go() {
+    let machine = Machine::new(2, 1, ErasePolicy::Dirtied);
+    let (mut cpu, mut cache) = (machine.cpu(0), CpuCache::new(CpuId::new(0)));
+    let (pool, arena) = (&machine.pool, machine.pool.arena());
+    let name = |slot: SlotIndex| pool.record(slot).stack(arena, slot);
+    assert_eq!(name(SlotIndex::new(0)), None, "never used");
+    let request = Request { owner: OwnerId::new(7), ..thread_request() };
+    let thread = cpu.acquire(&request, &mut cache).expect("there is room");
+    let stack = name(thread).expect("it is live");
+    assert_eq!((stack.kind, stack.cpu, stack.owner), (StackKind::Thread, None, 7));
+    assert_eq!(stack.range, arena.body(thread));
+    let request = Request { kind: StackKind::Irq, owner: OwnerId::NONE, pages: Some(1), ..request };
+    let irq = cpu.acquire(&request, &mut cache).expect("there is room");
+    let stack = name(irq).expect("it is live");
+    assert_eq!((stack.kind, stack.cpu, stack.owner), (StackKind::Irq, Some(request.cpu), 0));
+    assert_eq!(stack.range.size(), ByteSize::pages(1));
+    // Kept by a reader: still named, and settled; then neither.
+    let generation = pool.record(thread).life().generation();
+    let borrowed = pool.borrow(thread, generation).expect("the owner is there");
+    assert_eq!(cpu.release(thread, &mut cache), Fate::StillBorrowed);
+    assert!(name(thread).is_some() && pool.record(thread).snapshot().settled);
+    assert_eq!(cpu.give_back(borrowed, &mut cache), Fate::Cached);
+    assert!(name(thread).is_none() && !pool.record(thread).snapshot().settled);
+}

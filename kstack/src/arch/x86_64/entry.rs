@@ -177,12 +177,21 @@ extern "C" fn way_back() {
         "sub rsp, 8",
         "call {before_user}",
         "add rsp, 8",
+        // An address that is not canonical would fault at iretq (Intel SDM vol. 2, IRET), in the kernel and behind swapgs. With its high
+        // bits set it is one of the upper half, where user mode faults itself. Between, nothing changes: interrupts are off.
+        "mov rax, [rsp + {rip}]",
+        "shr rax, 47",
+        "neg rax",
+        "sbb rax, rax",
+        "shl rax, 47",
+        "or [rsp + {rip}], rax",
         "swapgs",
         "2:",
         restore_to_rdi!(),
         // The error code.
         "add rsp, 8",
         "iretq",
+        rip = const offset_of!(SavedRegs, rip),
         cs = const offset_of!(SavedRegs, cs),
         before_user = sym crate::hooks::before_user,
     )

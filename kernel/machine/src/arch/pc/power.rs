@@ -1,8 +1,10 @@
 //! How the machine ends, with a status the outside can tell apart.
 //!
-//! The emulator's `isa-debug-exit` device at port 0xf4 ends it with status 2 v + 1.
+//! QEMU's `isa-debug-exit` device at port 0xf4 ends it with status 2 v + 1. Bochs has ports of its own: what is written to 0xe9, which
+//! reads as its number, goes to standard output, and a word to 0x8900 ends it. Both are asked for without state: the machine ends from
+//! any context.
 
-use super::ports;
+use super::{ports, serial};
 use crate::arch::cpu;
 
 /// Why the machine ends.
@@ -17,9 +19,26 @@ pub enum End {
     Panic = 0x18,
 }
 
-/// Ends the machine; on one without the device, stops this CPU.
+/// The port of QEMU's device.
+pub(super) const EXIT: u16 = 0xf4;
+/// Bochs's port that says what is written to it.
+pub(super) const SAY: u16 = 0xe9;
+/// Bochs's port that takes [`SHUTDOWN_WORD`], letter by letter.
+pub(super) const SHUTDOWN: u16 = 0x8900;
+const SHUTDOWN_WORD: &[u8] = b"Shutdown";
+
+/// Ends the machine; on one without such a device, stops this CPU.
 pub fn end(why: End) -> ! {
-    // SAFETY: (1) nobody else uses the port.
-    unsafe { ports::out32(0xf4, why as u32) };
+    // SAFETY: (1) nobody else uses these ports; (2) the last one is written only where the one before is Bochs's.
+    unsafe {
+        ports::out32(EXIT, why as u32);
+        if ports::in8(SAY) == SAY as u8 {
+            // What the lines still hold would be lost with the machine.
+            serial::CONSOLE.drain();
+            serial::CONTROL.drain();
+            ports::out8(SAY, why as u8);
+            SHUTDOWN_WORD.iter().for_each(|&letter| ports::out8(SHUTDOWN, letter));
+        }
+    }
     cpu::halt()
 }

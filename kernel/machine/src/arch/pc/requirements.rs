@@ -3,7 +3,7 @@
 //! Runs in 32-bit protected mode without paging, on x86_64 too, as the loader enters. A CPU that lacks something is told so in one
 //! sentence on both serial ports (the second one is what tools read), and the machine ends with the status for a panic.
 
-use super::power::End;
+use super::power::{EXIT, End, SAY, SHUTDOWN};
 use core::arch::global_asm;
 use core::mem::offset_of;
 
@@ -83,6 +83,7 @@ global_asm!(
     ".section .boot.data.texts, \"aw\"",
     "boot_no_cpuid: .asciz \"CPUID instruction\"",
     "boot_lacks: .asciz \"\\2\\r\\nkernel panic: this CPU lacks what the kernel needs: \"",
+    "boot_shutdown: .ascii \"Shutdown\"",
     "boot_line_end: .asciz \"\\r\\n\"",
     // 115200 baud, 8N1, queues on: register, value.
     "boot_serial: .byte 1, 0, 3, 0x80, 0, 1, 1, 0, 3, 3, 2, 0xc7, 4, 0x0b",
@@ -145,6 +146,16 @@ global_asm!(
     "mov eax, {panic}",
     "mov edx, {exit_port}",
     "out dx, eax",
+    // As `power::end` does on Bochs.
+    "in al, {say}",
+    "cmp al, {say}",
+    "jne 5f",
+    "mov al, {panic}",
+    "out {say}, al",
+    "mov edx, {shutdown}",
+    "mov esi, offset boot_shutdown",
+    "mov ecx, 8",
+    "rep outsb",
     "5:",
     "cli",
     "hlt",
@@ -199,5 +210,7 @@ global_asm!(
     console = const 0x3f8,
     control = const 0x2f8,
     panic = const End::Panic as u32,
-    exit_port = const 0xf4,
+    exit_port = const EXIT,
+    say = const SAY,
+    shutdown = const SHUTDOWN,
 );

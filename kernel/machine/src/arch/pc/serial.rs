@@ -48,6 +48,14 @@ impl Port {
         }
     }
 
+    /// Waits until all that was sent has left.
+    pub(super) fn drain(self) {
+        // SAFETY: (1) the port is a 16550, or nothing, which reads as "empty".
+        while unsafe { in8(self.0 + 5) } & 0x40 == 0 {
+            core::hint::spin_loop();
+        }
+    }
+
     /// Sends bytes as they are.
     pub fn put_all(self, bytes: &[u8]) {
         for &byte in bytes {

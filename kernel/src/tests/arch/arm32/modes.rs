@@ -1,9 +1,7 @@
 //! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it, the domain register, and
 //! where `thread_info` is.
 
-use crate::entry::probes;
 use crate::provoke::{self, How};
-use crate::sched;
 use crate::tests::support::{check_mapping, on_every_cpu, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
@@ -21,6 +19,8 @@ use machine::arch::regs::{MODE, SVC_MODE, SavedRegs};
 use machine::arch::{cpu_tables, paging};
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::sched;
 
 /// Threads that have run, slept and been interrupted have never used the top 8 bytes of their stacks. Red if an entry or the
 /// first frame started at the very top.

@@ -1,14 +1,11 @@
 //! FIQs, this machine's NMIs: where they land, that they hit entries and ways back without harm, and what an overflow in one is.
 
 use super::registers::{self, Registers};
-use crate::entry::probes;
 use crate::provoke::{self, How};
-use crate::report::backtrace;
 use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use crate::{process, sched, time};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
@@ -16,6 +13,9 @@ use kstack_core::kind::StackKind;
 use machine::arch::regs::{MODE, SVC_MODE, SavedRegs};
 use machine::arch::{cpu, irqchip};
 use machine::cpus;
+use threads::entry::probes;
+use threads::report::backtrace;
+use threads::{sched, time};
 
 /// By its place in the vector table.
 const FIQ: u8 = 7;
@@ -95,8 +95,9 @@ pub fn i10_a_fiq_from_user_mode_is_handled_on_the_thread_stack() -> Outcome {
         let thread = UserThread::start(super::user_code::spin, STACK_TOP - 8)?;
         let hit = thread.hit(irqchip::send_nmi, || HITS.load(Ordering::Acquire) > 0);
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         let seen = user_mode::seen();
         let fiq = seen.iter().find(|seen| seen.vector == FIQ).ok_or("no FIQ")?;
         user_mode::check_at_top(fiq)
@@ -164,7 +165,7 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
     }
     fn keep_in_a_program(_: usize) {
         while !STOP.load(Ordering::Relaxed) {
-            let status = process::run("/kstack/bin/float-keeper", &[b"float-keeper"]);
+            let status = linux::run("/kstack/bin/float-keeper", &[b"float-keeper"]);
             if status != Ok(0) {
                 WRONG.fetch_add(1000, Ordering::Relaxed);
             }
@@ -210,7 +211,7 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
     check!(WRONG.load(Ordering::Relaxed) == 0, "registers changed {WRONG:?} times");
     check!(PROGRAMS.load(Ordering::Relaxed) >= 4, "{PROGRAMS:?} programs ended");
     check!(IN_THE_KERNEL.load(Ordering::Relaxed) > rounds, "{IN_THE_KERNEL:?} hit the kernel");
-    until("no program is left", || process::all().is_empty())
+    until("no program is left", || linux::all().is_empty())
 }
 
 /// Waits for what a CPU, which may be this one, does within an instant of its own: an emulator on a busy host may let it stand for

@@ -13,9 +13,6 @@
 
 use super::registers::{self, Registers};
 use super::user_code;
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
-use crate::report::symbols;
 use crate::tests::arch::entry_code;
 use crate::tests::every_moment;
 use crate::tests::support::{kind_at, stack_at, until};
@@ -33,6 +30,9 @@ use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, step};
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::symbols;
 
 /// The steps of one landing, in order.
 #[repr(u32)]

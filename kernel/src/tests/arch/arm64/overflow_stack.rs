@@ -3,8 +3,6 @@
 use super::registers::breakpoint;
 use crate::hooks;
 use crate::provoke::{self, How};
-use crate::report::overflow;
-use crate::sched;
 use crate::tests::arch::overflow_handler;
 use crate::tests::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu};
 use crate::tests::user_mode::{self, UserThread};
@@ -20,6 +18,8 @@ use machine::arch::power::{self, End};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{exceptions, paging};
 use machine::cpus;
+use threads::report::overflow;
+use threads::sched;
 
 /// SP_EL1 as it stands. Interrupts off.
 fn sp_el1() -> usize {
@@ -78,8 +78,8 @@ pub fn i9_user_mode_that_reads_an_overflow_stack_faults() -> Outcome {
 pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on() -> Outcome
 {
     fn nowhere() -> usize {
-        let geometry = crate::stacks::arena().geometry();
-        let below = crate::stacks::arena().range().lowest.align_down(geometry.align());
+        let geometry = threads::stacks::arena().geometry();
+        let below = threads::stacks::arena().range().lowest.align_down(geometry.align());
         below.wrapping_sub(geometry.align()).get() + geometry.body().get() / 2
     }
     fn body(_: usize) {

@@ -1,7 +1,6 @@
 //! What the kernel must not do with user memory, and the CPU's own refusal: PXN everywhere, PAN where the CPU has it.
 
 use crate::hooks;
-use crate::sched;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
@@ -14,6 +13,7 @@ use machine::arch::exceptions::{self, UserFault};
 use machine::arch::paging::{Access, UserTables};
 use machine::arch::regs::SavedRegs;
 use machine::memory::frames;
+use threads::sched;
 
 const PAGE: u64 = 0x40_0000;
 const INSTRUCTION_ABORT: u8 = 0x21;

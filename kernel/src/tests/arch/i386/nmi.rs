@@ -1,10 +1,7 @@
 //! NMIs, debug exceptions and double faults: what lands where without an interrupt stack table, and that it can happen again.
 
 use super::registers;
-use crate::entry::probes;
 use crate::provoke::{self, How};
-use crate::report::overflow;
-use crate::sched;
 use crate::tests::arch::pc::nmi::{
     COUNT, WRONG, clear, crossings_in_an_nmi, hit_user_mode, see_the_first_of_user_mode,
     send_to_this_cpu,
@@ -16,6 +13,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::kind::StackKind;
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
+use threads::entry::probes;
+use threads::report::overflow;
+use threads::sched;
 
 pub use crate::tests::arch::pc::nmi::{
     i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,

@@ -1,6 +1,5 @@
 //! The task state segments, read as the CPU reads them.
 
-use crate::sched;
 use crate::tests::support::{on_every_cpu, stack_of_cpu};
 use crate::tests::{Outcome, check};
 use core::arch::asm;
@@ -11,6 +10,7 @@ use kstack_core::kind::StackKind;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, cpu_tables};
 use machine::cpus;
+use threads::sched;
 
 pub use crate::tests::arch::pc::tss::{
     x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,

@@ -1,7 +1,6 @@
 //! What a CPU is set to before anything runs on it, and what entries make of what a program set: control registers, flags, what is
 //! written once, the old interrupt controllers, and the two halves of an IPI.
 
-use crate::entry::probes;
 use crate::hooks;
 use crate::tests::arch::registers;
 use crate::tests::arch::user_code::{self, FLAGS_OF_A_PROGRAM, flags};
@@ -19,6 +18,7 @@ use machine::arch::pc::ports::out8;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, paging};
 use machine::cpus;
+use threads::entry::probes;
 
 const REGISTERS: [Register; 4] = [Register::Cr0, Register::Cr4, Register::Efer, Register::Dr7];
 
@@ -124,8 +124,9 @@ pub fn u1_p8_no_entry_keeps_the_flags_that_a_program_chose() -> Outcome {
             .hit(send_call, || seen(INTERRUPT))
             .and_then(|()| thread.hit(irqchip::send_nmi, || seen(NMI)));
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         let kept = user_mode::seen().iter().all(|seen| user_code::has_flags(&seen.regs));
         check!(kept, "a program's flags were not saved: {:x?}", user_mode::seen());
         Ok(())

@@ -1,10 +1,6 @@
 //! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards that no register of
 //! whoever did it has changed.
 
-use crate::entry::probes;
-use crate::entry::softirq::{self, Softirq};
-use crate::report::overflow;
-use crate::sched;
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::{depth, user_code};
 use crate::tests::every_moment;
@@ -17,6 +13,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use machine::arch::irqchip;
 use machine::arch::regs::SavedRegs;
 use machine::cpus;
+use threads::entry::probes;
+use threads::entry::softirq::{self, Softirq};
+use threads::report::overflow;
+use threads::sched;
 
 /// NMIs that were handled for the work itself, or once more for one that came meanwhile.
 pub(in crate::tests) static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
@@ -144,8 +144,9 @@ fn program(with_nmi: bool) -> Outcome {
             Ok(())
         };
         user_mode::end_spin(&thread);
-        thread.finish();
+        let unharmed = thread.finish_unharmed();
         hit?;
+        unharmed?;
         let seen = user_mode::seen();
         let vectors: Vec<u8> = seen.iter().map(|seen| seen.vector).collect();
         check!(vectors == [3, 14, 0x80, 0x80], "it made {vectors:x?}");

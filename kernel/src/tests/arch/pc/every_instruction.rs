@@ -24,11 +24,6 @@
 //! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
 
 use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
-use crate::entry::probes;
-use crate::entry::softirq;
-use crate::report::backtrace::{self, STEPS};
-use crate::report::symbols;
-use crate::sched;
 use crate::tests::arch::{entry_code, sweep};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode;
@@ -46,6 +41,11 @@ use machine::arch::regs::SavedRegs;
 use machine::arch::step;
 use machine::cpus;
 use machine::spin::SpinLock;
+use threads::entry::probes;
+use threads::entry::softirq;
+use threads::report::backtrace::{self, STEPS};
+use threads::report::symbols;
+use threads::sched;
 
 /// What the breakpoint is set for. The steps of one landing, in order.
 #[repr(u32)]

@@ -1,13 +1,13 @@
 //! Backtraces that begin where a function's frame record is not there yet, or not any more, and through functions that have none.
 
-use crate::entry::probes;
-use crate::report::backtrace;
 use crate::tests::backtraces::{HANDLER, goes_through, interrupted_here, steps_of};
 use crate::tests::{Outcome, check};
 use alloc::string::String;
 use core::arch::naked_asm;
 use kstack_core::unwind::{Backtrace, End, Step};
 use machine::arch::irqchip::vector::SOFTWARE;
+use threads::entry::probes;
+use threads::report::backtrace;
 
 /// The interrupt comes before the first instruction.
 #[unsafe(naked)]

@@ -1,13 +1,13 @@
 //! Flushes that are asked for by an interrupt: over when every CPU has answered, not before.
 
-use crate::sched;
 use crate::tests::Outcome;
-use crate::time;
 use alloc::format;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::arch::{cpu, smp};
 use machine::cpus;
+use threads::sched;
+use threads::time;
 
 static IS_DEAF: AtomicBool = AtomicBool::new(false);
 static FLUSHED: AtomicBool = AtomicBool::new(false);

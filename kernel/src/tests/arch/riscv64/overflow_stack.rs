@@ -1,12 +1,8 @@
 //! The overflow stack: where it is, what reaches it, and what goes on from there.
 
 use super::registers::breakpoint;
-use crate::entry::probes;
 use crate::hooks;
 use crate::provoke::{self, How};
-use crate::report::overflow;
-use crate::sched;
-use crate::stacks;
 use crate::tests::arch::overflow_handler;
 use crate::tests::support::{check_mapping, kind_at, stack_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, UserThread};
@@ -22,6 +18,10 @@ use kstack_core::kind::StackKind;
 use kstack_core::verdict::{Cause, Consequence};
 use machine::arch::{cpu, paging};
 use machine::cpus;
+use threads::entry::probes;
+use threads::report::overflow;
+use threads::sched;
+use threads::stacks;
 
 /// Red if two CPUs share one, a guard is mapped, or the entry code would go elsewhere.
 pub fn i9_every_cpu_has_an_overflow_stack_between_guards() -> Outcome {

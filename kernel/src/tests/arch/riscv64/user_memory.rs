@@ -2,7 +2,6 @@
 //! and reads or writes one only with `sstatus.SUM` set.
 
 use crate::hooks;
-use crate::sched;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
@@ -14,6 +13,7 @@ use machine::arch::cpu;
 use machine::arch::paging::{Access, UserTables};
 use machine::arch::regs::SavedRegs;
 use machine::memory::frames;
+use threads::sched;
 
 const PAGE: u64 = 0x40_0000;
 const FETCH_PAGE_FAULT: u64 = 12;

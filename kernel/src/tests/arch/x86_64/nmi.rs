@@ -1,6 +1,5 @@
 //! The stacks of exceptions that can hit anything: what lands where by the interrupt stack table.
 
-use crate::entry::probes;
 use crate::tests::arch::pc::nmi::{
     COUNT, clear, crossings_in_an_nmi, hit_user_mode, see_the_first_of_user_mode, send_to_this_cpu,
 };
@@ -11,6 +10,7 @@ use kstack_core::kind::StackKind;
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
 use machine::cpus;
+use threads::entry::probes;
 
 pub use crate::tests::arch::pc::nmi::{
     i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,

@@ -1,6 +1,5 @@
 //! The task state segment, read as the CPU reads it.
 
-use crate::sched;
 use crate::tests::support::{on_every_cpu, stack_of_cpu};
 use crate::tests::{Outcome, check};
 use core::arch::asm;
@@ -12,6 +11,7 @@ use kstack_core::kind::StackKind;
 use machine::arch::cpu_tables;
 use machine::arch::regs::SavedRegs;
 use machine::cpus;
+use threads::sched;
 
 pub use crate::tests::arch::pc::tss::{
     x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,

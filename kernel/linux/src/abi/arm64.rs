@@ -1,0 +1,104 @@
+//! The arm64 face of the system-call interface: numbers, names, structure layouts.
+//!
+//! Numbers and offsets are the stable interface that every static Linux program for this machine was built against: the ones
+//! that architectures without a past of their own share.
+//! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
+//! memory out.
+
+use super::{Call, generic};
+use crate::exec_image::WordSize;
+use machine::arch::regs::SavedRegs;
+
+pub use super::generic::{encode_stat, thread_local};
+pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
+
+/// The size of a program's pointers.
+pub const WORD: WordSize = WordSize::Eight;
+
+/// Which call a number means.
+#[inline(always)]
+pub fn call(number: u64) -> Option<Call> {
+    match number {
+        38 => Some(Call::Renameat),
+        _ => generic::call(number),
+    }
+}
+
+/// The number of the call that a program makes, from the registers it makes it with.
+pub fn number(regs: &SavedRegs) -> u64 {
+    regs.x[8]
+}
+
+/// Its arguments.
+pub fn arguments(regs: &SavedRegs) -> [u64; 6] {
+    let [_, b, c, d, e, f, ..] = regs.x;
+    [regs.orig_x0, b, c, d, e, f]
+}
+
+/// What the call returns.
+pub fn set_result(regs: &mut SavedRegs, result: u64) {
+    regs.x[0] = result;
+}
+
+/// In PSTATE: FIQs are masked. The rest zero is user mode, 64-bit, everything else on.
+const FIQ_OFF: u64 = 1 << 6;
+
+/// What a program starts with: everything zero but where it starts and its stack. FIQs stay masked in programs as in the kernel: the
+/// entry would take one for the exception before it.
+pub fn start(entry: u64, sp: u64) -> SavedRegs {
+    SavedRegs { pc: entry, sp, pstate: FIQ_OFF, ..SavedRegs::default() }
+}
+
+/// Moves a program's stack pointer, for a new thread of it.
+pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
+    regs.sp = sp;
+}
+
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage: this machine has the
+/// last two the other way round.
+pub fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
+    [a, b, c, e, d]
+}
+
+/// The machine `uname` and the auxiliary vector name.
+pub const MACHINE: &str = "aarch64";
+
+/// The platform the auxiliary vector names.
+pub const PLATFORM: &str = MACHINE;
+
+/// The `e_machine` of programs this kernel runs.
+pub const ELF_MACHINE: u16 = 183;
+
+/// What the auxiliary vector says of the CPU: floating point and vectors.
+pub const fn hardware() -> u64 {
+    1 | 1 << 1
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
+
+/// One past the highest address a program can use: the end of the user half.
+pub const USER_TOP: u64 = 0x1_0000_0000_0000;
+
+/// Where a position-independent program is put.
+pub const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
+
+/// `open` flags that differ between architectures.
+pub mod open {
+    pub const DIRECTORY: u32 = 0o40000;
+    pub const NOFOLLOW: u32 = 0o100000;
+}
+
+/// The name of a system call, for the log; `None` if the number was never given out.
+pub fn name(number: u64) -> Option<&'static str> {
+    match number {
+        38 => Some("renameat"),
+        _ => generic::name(number),
+    }
+}
+
+/// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
+pub const SIGACTION_BYTES: usize = 32;

@@ -1,0 +1,288 @@
+//! The x86_64 face of the system-call interface: numbers, names, structure layouts.
+//!
+//! Numbers and offsets are the stable interface that every static Linux program for this machine was built against.
+//! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
+//! memory out.
+
+use super::names::{LATE, look_up};
+use super::{Call, Stat, put};
+use crate::error::Errno;
+use crate::exec_image::WordSize;
+use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
+
+pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
+
+/// The size of a program's pointers.
+pub const WORD: WordSize = WordSize::Eight;
+
+/// Which call a number means.
+#[inline(always)]
+pub fn call(number: u64) -> Option<Call> {
+    Some(match number {
+        0 => Call::Read,
+        1 => Call::Write,
+        2 => Call::Open,
+        3 => Call::Close,
+        4 => Call::Stat,
+        5 => Call::Fstat,
+        6 => Call::Lstat,
+        7 => Call::Poll,
+        8 => Call::Lseek,
+        9 => Call::Mmap,
+        10 => Call::Mprotect,
+        11 => Call::Munmap,
+        12 => Call::Brk,
+        13 => Call::RtSigaction,
+        14 => Call::RtSigprocmask,
+        16 => Call::Ioctl,
+        17 => Call::Pread64,
+        19 => Call::Readv,
+        20 => Call::Writev,
+        21 => Call::Access,
+        22 => Call::Pipe,
+        24 => Call::SchedYield,
+        25 => Call::Mremap,
+        28 => Call::Madvise,
+        32 => Call::Dup,
+        33 => Call::Dup2,
+        34 => Call::Pause,
+        35 => Call::Nanosleep,
+        39 => Call::Getpid,
+        40 => Call::Sendfile,
+        56 => Call::Clone,
+        57 => Call::Fork,
+        58 => Call::Vfork,
+        59 => Call::Execve,
+        60 => Call::Exit,
+        61 => Call::Wait4,
+        62 => Call::Kill,
+        63 => Call::Uname,
+        72 => Call::Fcntl,
+        74 => Call::Fsync,
+        77 => Call::Ftruncate,
+        79 => Call::Getcwd,
+        80 => Call::Chdir,
+        82 => Call::Rename,
+        83 => Call::Mkdir,
+        84 => Call::Rmdir,
+        85 => Call::Creat,
+        87 => Call::Unlink,
+        88 => Call::Symlink,
+        89 => Call::Readlink,
+        90 => Call::Chmod,
+        91 => Call::Fchmod,
+        92 => Call::Chown,
+        93 => Call::Fchown,
+        94 => Call::Lchown,
+        95 => Call::Umask,
+        96 => Call::Gettimeofday,
+        97 => Call::Getrlimit,
+        98 => Call::Getrusage,
+        99 => Call::Sysinfo,
+        100 => Call::Times,
+        102 => Call::Getuid,
+        104 => Call::Getgid,
+        105 => Call::Setuid,
+        106 => Call::Setgid,
+        107 => Call::Geteuid,
+        108 => Call::Getegid,
+        109 => Call::Setpgid,
+        110 => Call::Getppid,
+        111 => Call::Getpgrp,
+        112 => Call::Setsid,
+        113 => Call::Setreuid,
+        115 => Call::Getgroups,
+        116 => Call::Setgroups,
+        121 => Call::Getpgid,
+        124 => Call::Getsid,
+        127 => Call::RtSigpending,
+        130 => Call::RtSigsuspend,
+        131 => Call::Sigaltstack,
+        137 => Call::Statfs,
+        140 => Call::Getpriority,
+        141 => Call::Setpriority,
+        157 => Call::Prctl,
+        158 => Call::ArchPrctl,
+        162 => Call::Sync,
+        186 => Call::Gettid,
+        200 => Call::Tkill,
+        201 => Call::Time,
+        202 => Call::Futex,
+        204 => Call::SchedGetaffinity,
+        217 => Call::Getdents64,
+        218 => Call::SetTidAddress,
+        228 => Call::ClockGettime,
+        229 => Call::ClockGetres,
+        230 => Call::ClockNanosleep,
+        231 => Call::ExitGroup,
+        234 => Call::Tgkill,
+        257 => Call::Openat,
+        258 => Call::Mkdirat,
+        262 => Call::Newfstatat,
+        263 => Call::Unlinkat,
+        264 => Call::Renameat,
+        266 => Call::Symlinkat,
+        267 => Call::Readlinkat,
+        268 => Call::Fchmodat,
+        269 => Call::Faccessat,
+        271 => Call::Ppoll,
+        273 => Call::SetRobustList,
+        332 => Call::Statx,
+        334 => Call::Rseq,
+        280 => Call::Utimensat,
+        292 => Call::Dup3,
+        293 => Call::Pipe2,
+        302 => Call::Prlimit64,
+        318 => Call::Getrandom,
+        439 => Call::Faccessat2,
+        _ => return None,
+    })
+}
+
+/// The number of the call that a program makes, from the registers it makes it with.
+pub fn number(regs: &SavedRegs) -> u64 {
+    regs.orig_rax
+}
+
+/// Its arguments.
+pub fn arguments(regs: &SavedRegs) -> [u64; 6] {
+    [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]
+}
+
+/// What the call returns.
+pub fn set_result(regs: &mut SavedRegs, result: u64) {
+    regs.rax = result;
+}
+
+/// What a program starts with: everything zero but where it starts and its stack.
+pub fn start(entry: u64, sp: u64) -> SavedRegs {
+    SavedRegs {
+        rip: entry,
+        cs: USER_CODE.into(),
+        ss: USER_DATA.into(),
+        rsp: sp,
+        // Interrupts on; bit 1 is always set.
+        rflags: INTERRUPTS_ON | 2,
+        ..SavedRegs::default()
+    }
+}
+
+/// Moves a program's stack pointer, for a new thread of it.
+pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
+    regs.rsp = sp;
+}
+
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+pub fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
+
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
+pub fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
+    [a, b, c, d, e]
+}
+
+/// The machine `uname` names.
+pub const MACHINE: &str = "x86_64";
+
+/// The platform the auxiliary vector names.
+pub const PLATFORM: &str = MACHINE;
+
+/// The `e_machine` of programs this kernel runs.
+pub const ELF_MACHINE: u16 = 62;
+
+/// What the CPU can do, as the auxiliary vector says: in its own words, those of `cpuid`.
+pub fn hardware() -> u64 {
+    core::arch::x86_64::__cpuid(1).edx.into()
+}
+
+/// Entries of the auxiliary vector that only this machine has: none.
+pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
+
+/// One past the highest address a program can use: the lower half, less one page that no mapping may touch, since a
+/// system-call instruction there would return to a non-canonical address.
+pub const USER_TOP: u64 = 0x7fff_ffff_f000;
+
+/// Where a position-independent program is put.
+pub const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
+
+/// `open` flags that differ between architectures.
+pub mod open {
+    pub const DIRECTORY: u32 = 0o200000;
+    pub const NOFOLLOW: u32 = 0o400000;
+}
+
+const FIRST_NAMES: &str = "read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction \
+     rt_sigprocmask rt_sigreturn ioctl pread64 pwrite64 readv writev access pipe select \
+     sched_yield mremap msync mincore madvise shmget shmat shmctl dup dup2 pause nanosleep \
+     getitimer alarm setitimer getpid sendfile socket connect accept sendto recvfrom sendmsg \
+     recvmsg shutdown bind listen getsockname getpeername socketpair setsockopt getsockopt \
+     clone fork vfork execve exit wait4 kill uname semget semop semctl shmdt msgget msgsnd \
+     msgrcv msgctl fcntl flock fsync fdatasync truncate ftruncate getdents getcwd chdir \
+     fchdir rename mkdir rmdir creat link unlink symlink readlink chmod fchmod chown fchown \
+     lchown umask gettimeofday getrlimit getrusage sysinfo times ptrace getuid syslog getgid \
+     setuid setgid geteuid getegid setpgid getppid getpgrp setsid setreuid setregid \
+     getgroups setgroups setresuid getresuid setresgid getresgid getpgid setfsuid setfsgid \
+     getsid capget capset rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend \
+     sigaltstack utime mknod uselib personality ustat statfs fstatfs sysfs getpriority \
+     setpriority sched_setparam sched_getparam sched_setscheduler sched_getscheduler \
+     sched_get_priority_max sched_get_priority_min sched_rr_get_interval mlock munlock \
+     mlockall munlockall vhangup modify_ldt pivot_root _sysctl prctl arch_prctl adjtimex \
+     setrlimit chroot sync acct settimeofday mount umount2 swapon swapoff reboot sethostname \
+     setdomainname iopl ioperm create_module init_module delete_module get_kernel_syms \
+     query_module quotactl nfsservctl getpmsg putpmsg afs_syscall tuxcall security gettid \
+     readahead setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr \
+     llistxattr flistxattr removexattr lremovexattr fremovexattr tkill time futex \
+     sched_setaffinity sched_getaffinity set_thread_area io_setup io_destroy io_getevents \
+     io_submit io_cancel get_thread_area lookup_dcookie epoll_create epoll_ctl_old \
+     epoll_wait_old remap_file_pages getdents64 set_tid_address restart_syscall semtimedop \
+     fadvise64 timer_create timer_settime timer_gettime timer_getoverrun timer_delete \
+     clock_settime clock_gettime clock_getres clock_nanosleep exit_group epoll_wait \
+     epoll_ctl tgkill utimes vserver mbind set_mempolicy get_mempolicy mq_open mq_unlink \
+     mq_timedsend mq_timedreceive mq_notify mq_getsetattr kexec_load waitid add_key \
+     request_key keyctl ioprio_set ioprio_get inotify_init inotify_add_watch \
+     inotify_rm_watch migrate_pages openat mkdirat mknodat fchownat futimesat newfstatat \
+     unlinkat renameat linkat symlinkat readlinkat fchmodat faccessat pselect6 ppoll unshare \
+     set_robust_list get_robust_list splice tee sync_file_range vmsplice move_pages \
+     utimensat epoll_pwait signalfd timerfd_create eventfd fallocate timerfd_settime \
+     timerfd_gettime accept4 signalfd4 eventfd2 epoll_create1 dup3 pipe2 inotify_init1 \
+     preadv pwritev rt_tgsigqueueinfo perf_event_open recvmmsg fanotify_init fanotify_mark \
+     prlimit64 name_to_handle_at open_by_handle_at clock_adjtime syncfs sendmmsg setns \
+     getcpu process_vm_readv process_vm_writev kcmp finit_module sched_setattr sched_getattr \
+     renameat2 seccomp getrandom memfd_create kexec_file_load bpf execveat userfaultfd \
+     membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free \
+     statx io_pgetevents rseq";
+
+/// The name of a system call, for the log; `None` if the number was never given out.
+pub fn name(number: u64) -> Option<&'static str> {
+    look_up(&[(0, FIRST_NAMES), LATE], number)
+}
+
+/// Bytes of `struct stat`.
+const STAT_BYTES: usize = 144;
+
+/// `struct stat`: dev 0, ino 8, nlink 16, mode 24, uid 28, gid 32, rdev 40, size 48, blksize 56, blocks 64,
+/// atime 72, mtime 88, ctime 104.
+pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
+    let mut bytes = [0; STAT_BYTES];
+    put(&mut bytes, 0, 1u64.to_le_bytes());
+    put(&mut bytes, 8, stat.inode.to_le_bytes());
+    put(&mut bytes, 16, stat.links.to_le_bytes());
+    put(&mut bytes, 24, stat.mode.to_le_bytes());
+    put(&mut bytes, 40, stat.device.to_le_bytes());
+    put(&mut bytes, 48, stat.bytes.to_le_bytes());
+    put(&mut bytes, 56, 4096u64.to_le_bytes());
+    put(&mut bytes, 64, stat.bytes.div_ceil(512).to_le_bytes());
+    for offset in [72, 88, 104] {
+        put(&mut bytes, offset, stat.modified_seconds.to_le_bytes());
+    }
+    bytes
+}
+
+/// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
+pub const SIGACTION_BYTES: usize = 32;
+
+/// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a register that refuses what is not
+/// canonical, with an exception in the kernel. As `arch_prctl` has it: nothing beyond what a program can use.
+pub fn thread_local(argument: u64) -> Result<u64, Errno> {
+    if argument < USER_TOP { Ok(argument) } else { Err(Errno::EPERM) }
+}

@@ -1,0 +1,54 @@
+//! The scheduler: one run queue, first come first served, a time slice of a tick.
+//!
+//! # Whose reference, when
+//!
+//! The CPU owns a reference to the thread that runs on it (`CpuLocal`'s thread word); the run queue owns one to each
+//! thread in it. A switch hands the reference of the thread that leaves to the thread that comes, which drops it in
+//! [`after_switch`] on its own stack: so a dead thread's stack is given back by the next thread, never under its own feet.
+//!
+//! # `on_cpu`
+//!
+//! A thread may stand in the run queue while its old CPU is still saving its registers. `on_cpu` is cleared by the next
+//! thread on that CPU; until then nobody else runs it. A CPU never waits for it: it takes the next thread in the queue
+//! (two CPUs that waited for each other's thread would wait for ever).
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `list` | lists that are linked through what is in them |
+//! | `owner`, `thread`, `tasks` | a thread, what it may belong to, where threads lie |
+//! | `run_queue` | threads that want a CPU, CPUs that want a thread; waking |
+//! | `switch` | the switch itself; what a dead thread leaves |
+//! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
+//! | `wait`, `mutex` | sleeping for a condition, and for a lock |
+//! | `birth`, `stackd`, `handover` | new threads; the one that unmaps stacks; the bare switch, for benches |
+
+mod birth;
+mod handover;
+mod list;
+mod mutex;
+mod owner;
+mod run_queue;
+mod schedule;
+mod stackd;
+mod switch;
+mod tasks;
+pub mod thread;
+mod wait;
+
+pub use crate::stacks::StackError;
+pub use birth::{
+    SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, spawn_kernel,
+    spawn_user, start, start_afresh,
+};
+pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
+pub use mutex::Mutex;
+pub use owner::{Owned, Owner, OwnerKind};
+pub use run_queue::{make_ready, somebody_waits};
+pub use schedule::{exit_current, idle_loop, preempt, yield_now};
+pub use stackd::{start_stackd, wake_stackd};
+pub use switch::{
+    after_switch, current, current_arc, deaths, forget_user_translations, load_tables_of,
+};
+pub use tasks::TASKS;
+pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
+pub use wait::Interrupted;

@@ -1,0 +1,164 @@
+//! The switch from one thread to the next, and what a dead one leaves. Who owns which reference is in the head of [`super`].
+
+use super::thread::{State, Thread};
+use crate::stacks;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::arch::current::call::call_on_stack;
+use kstack::arch::current::switch;
+use kstack::room;
+use kstack_core::addr::Addr;
+use machine::arch::{cpu, cpu_tables, paging, user};
+use machine::cpus::{self, Cpu};
+
+/// The running thread. One load.
+#[inline(always)]
+pub fn current() -> &'static Thread {
+    // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2) it stays valid while the
+    // thread runs, and the caller is the thread. The lifetime is a promise of the callers not to hand it to others.
+    unsafe { &*(cpus::current_thread() as *const Thread) }
+}
+
+/// The running thread, as a reference to keep.
+pub fn current_arc() -> Arc<Thread> {
+    let thread = core::ptr::from_ref(current());
+    // SAFETY: (1) the pointer came from `Arc::into_raw`; (2) the CPU holds a reference while the thread runs.
+    unsafe {
+        Arc::increment_strong_count(thread);
+        Arc::from_raw(thread)
+    }
+}
+
+/// The switch itself. See the head of [`super`] for who owns what. Returns, in the thread that comes, the one that left: for
+/// [`after_switch`].
+///
+/// # Safety
+///
+/// 1. Interrupts are off; `next` is on no CPU, and this CPU owns a reference to it.
+#[inline(always)]
+pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
+    next.on_cpu.store(true, Ordering::Relaxed);
+    next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
+    next.set_state(State::Running);
+    if let Some(fpu) = &prev.fpu {
+        fpu.save();
+        user::save_tls(&prev.user_tls);
+    }
+    if let Some(fpu) = &next.fpu {
+        fpu.load();
+        user::load_tls(&next.user_tls);
+    }
+    load_tables_on(cpu, next);
+    let record = next.stack_record();
+    if record.needs_flush(cpu.id()) {
+        stacks::make_coherent(next.stack_ref().slot, cpu.id());
+    }
+    let range = next.stack_range();
+    let word = core::ptr::from_ref(next) as usize;
+    // SAFETY: (1) interrupts are off, right before the switch; (2) `next`'s stack, which it keeps; (3) the CPU's reference to it.
+    unsafe { cpu.local.set_thread(word, range, record.watermark(), next.canary()) };
+    cpu_tables::set_user_entry_stack(cpu, range.top);
+    let sp = next.saved_sp.load(Ordering::Acquire);
+    let prev_word = core::ptr::from_ref(prev) as usize;
+    // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;
+    // (3) `sp` was stored by a switch or by `first_frame`.
+    unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
+}
+
+/// Loads the page tables that the running thread wants.
+pub fn load_tables_of(thread: &Thread) {
+    cpu::without_interrupts(|| load_tables_on(cpus::this(), thread));
+}
+
+/// Makes this CPU forget what translations of the running program it remembers.
+pub fn forget_user_translations() {
+    cpu::without_interrupts(|| {
+        let root = cpus::this().tables_root.load(Ordering::Relaxed);
+        // SAFETY: (1) the tables that are loaded already: loading them again only forgets translations; (2) interrupts are off.
+        unsafe { cpu::load_tables(root as u64) };
+    });
+}
+
+#[inline(always)]
+fn load_tables_on(cpu: &Cpu, thread: &Thread) {
+    let root = match thread.tables_root.load(Ordering::Relaxed) {
+        0 => paging::kernel_root() as usize,
+        root => root,
+    };
+    if cpu.tables_root.load(Ordering::Relaxed) != root {
+        cpu.tables_root.store(root, Ordering::Relaxed);
+        // SAFETY: (1) the kernel half is everybody's; (2) the tables live as long as the thread's process, and a process
+        // that drops them has moved its threads to the kernel's first.
+        unsafe { cpu::load_tables(root as u64) };
+    }
+}
+
+impl Thread {
+    /// Changes the page tables it runs under (execve). By the thread itself.
+    pub fn set_tables_root(&self, root: u64) {
+        self.tables_root.store(root as usize, Ordering::Relaxed);
+        load_tables_of(self);
+    }
+}
+
+static GIVEN_BACK: AtomicU32 = AtomicU32::new(0);
+static ON_ITSELF: AtomicU32 = AtomicU32::new(0);
+
+/// How stacks of dead threads were given back so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Deaths {
+    /// All of them.
+    pub given_back: u32,
+    /// Those that were given back by code that stood on them: none, ever.
+    pub on_itself: u32,
+}
+
+/// Counts of dead threads' stacks.
+pub fn deaths() -> Deaths {
+    Deaths {
+        given_back: GIVEN_BACK.load(Ordering::Relaxed),
+        on_itself: ON_ITSELF.load(Ordering::Relaxed),
+    }
+}
+
+/// On the new stack: the thread that left is off this CPU now. `left` is the reference the CPU had to it.
+pub fn after_switch(left: usize) {
+    // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
+    let left = unsafe { Arc::from_raw(left as *const Thread) };
+    if left.state() == State::Dead {
+        return bury(left);
+    }
+    left.on_cpu.store(false, Ordering::Release);
+}
+
+/// Room for taking back all that a dead thread has left, its process perhaps, with interrupts off.
+const BURIAL: usize = kstack::arch::current::GEOMETRY.body().get() / 4;
+
+/// Takes back what a dead thread has left: on the stack of the next thread, or, if that one has too little left of its own, on the
+/// IRQ stack, which is free while a thread runs.
+#[inline(never)]
+fn bury(dead: Arc<Thread>) {
+    extern "C" fn there(dead: usize, _: usize) {
+        // SAFETY: (1) made by `into_raw` below.
+        bury_here(unsafe { Arc::from_raw(dead as *const Thread) });
+    }
+    if room::left() >= BURIAL {
+        return bury_here(dead);
+    }
+    let dead = Arc::into_raw(dead) as usize;
+    // SAFETY: (1) this is a thread's context, or a switch would not have come here, and interrupts are off: nothing else uses the
+    // IRQ stack before the call is over; (2) `there` returns.
+    unsafe { call_on_stack(dead, 0, there, cpus::this().local.irq_top().get()) };
+}
+
+fn bury_here(dead: Arc<Thread>) {
+    dead.on_cpu.store(false, Ordering::Release);
+    if let Some(stack) = dead.take_stack() {
+        GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+        if stack.range().contains(Addr::new(cpu::stack_pointer())) {
+            ON_ITSELF.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    dead.reaped.store(true, Ordering::Release);
+    dead.exited.wake_all();
+}

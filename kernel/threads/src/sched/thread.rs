@@ -1,0 +1,435 @@
+//! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
+//! reach it.
+
+use super::list::{Linked, List, WAIT};
+use super::owner::{Owned, Owner, OwnerKind};
+use crate::stacks::{self, OwnedStack, StackRef};
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+use core::fmt;
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+use kstack_core::addr::AddrRange;
+use kstack_core::record::SlotRecord;
+use machine::arch::cpu;
+use machine::arch::fpu::FpuState;
+use machine::memory::fallible::NoMemory;
+use machine::mix::mix;
+use machine::spin::SpinLock;
+
+/// What a thread is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// On a CPU.
+    Running = 0,
+    /// In the run queue.
+    Ready = 1,
+    /// Waiting to be woken.
+    Blocked = 2,
+    /// Will not run again.
+    Dead = 3,
+}
+
+/// How many things a system call keeps at once.
+const MOST_PINS: usize = 4;
+
+/// How many sleeping locks a thread can hold at once.
+const MOST_HELD: usize = 8;
+
+/// Something that is kept for the length of a system call.
+type Pin = Arc<dyn Any + Send + Sync>;
+
+/// Threads that wait for the same thing. How they wait and are woken is in `wait` and `run_queue`.
+#[derive(Debug)]
+pub struct WaitQueue(pub(super) SpinLock<List<Thread, WAIT>>);
+
+impl WaitQueue {
+    /// No thread waits.
+    pub const fn new() -> Self {
+        Self(SpinLock::new(List::new()))
+    }
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The part of a sleeping lock that does not depend on its value: see `mutex`.
+#[derive(Debug)]
+pub struct RawMutex {
+    /// The thread that holds it; 0: none.
+    pub(super) holder: AtomicU64,
+    pub(super) poisoned: AtomicBool,
+    pub(super) waiting: WaitQueue,
+}
+
+/// One thread of the kernel, with or without a process. Aligned to a cache line, which no other heap object of its size is:
+/// the allocator knows threads by their layout.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct Thread {
+    id: u64,
+    /// What programs know it by: its number, or, after an execve, its process's.
+    number: AtomicU64,
+    name: Name,
+    /// The saved SP while it is not running.
+    pub(super) saved_sp: AtomicUsize,
+    stack: SpinLock<Option<OwnedStack>>,
+    stack_range: AddrRange,
+    stack_ref: StackRef,
+    stack_record: &'static SlotRecord,
+    state: AtomicU8,
+    /// True from before it runs until its CPU has left its stack.
+    pub(super) on_cpu: AtomicBool,
+    /// The CPU it runs or last ran on.
+    pub(super) last_cpu: AtomicU32,
+    /// The next one in the run queue, and the next one in a wait queue.
+    pub(super) links: [AtomicPtr<Thread>; 2],
+    canary: usize,
+    /// The program it belongs to.
+    owner: Owned,
+    /// The physical address of the page tables to load; 0: any will do.
+    pub(super) tables_root: AtomicUsize,
+    pub(super) fpu: Option<Box<FpuState>>,
+    pub(super) killed: AtomicBool,
+    /// Set when the stack has been taken back.
+    pub(super) reaped: AtomicBool,
+    pub(super) exited: WaitQueue,
+    /// Sleeping locks it holds: see `mutex`.
+    pub(super) held: [AtomicPtr<RawMutex>; MOST_HELD],
+    /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
+    pub user_tls: AtomicU64,
+    /// A word of the program that is cleared when the thread ends; 0: none.
+    pub clear_on_exit: AtomicU64,
+    /// What a system call under way uses.
+    pins: SpinLock<[Option<Pin>; MOST_PINS]>,
+    /// Whether there are any: most system calls use no file.
+    has_pins: AtomicBool,
+    /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
+    pub(super) place_in_all: AtomicUsize,
+}
+
+/// Not in the list of all threads.
+const NOWHERE: usize = usize::MAX;
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if self.place_in_all.load(Ordering::Relaxed) != NOWHERE {
+            forget(&self.place_in_all);
+        }
+    }
+}
+
+impl Linked for Thread {
+    #[inline(always)]
+    fn links(&self) -> &[AtomicPtr<Self>; 2] {
+        &self.links
+    }
+}
+
+static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
+
+/// Every thread that is not gone, for reports and tests: with no memory for the list, the kernel ends.
+pub fn all() -> Vec<Arc<Thread>> {
+    try_all().expect("memory for a list of threads")
+}
+
+/// Every thread that is not gone.
+pub fn try_all() -> Result<Vec<Arc<Thread>>, NoMemory> {
+    let mut threads = Vec::new();
+    loop {
+        // Room first, without the lock: a reference that is dropped under it may be the last one, which asks for the lock.
+        threads.try_reserve(thread_count() + 16).map_err(|_| NoMemory)?;
+        let all = ALL.lock();
+        if threads.capacity() >= all.len() {
+            // CANNOT FAIL: there is room for all.
+            threads.extend(all.iter().filter_map(Weak::upgrade));
+            return Ok(threads);
+        }
+    }
+}
+
+/// How many threads there are that are not gone.
+pub fn thread_count() -> usize {
+    ALL.lock().len()
+}
+
+/// Puts a new thread into the list of all.
+pub(super) fn remember(thread: &Arc<Thread>) -> Result<(), NoMemory> {
+    let mut all = ALL.lock();
+    if all.len() == all.capacity() {
+        let free = all.len() / 2 + 64;
+        all.try_reserve(free).map_err(|_| NoMemory)?;
+    }
+    thread.place_in_all.store(all.len(), Ordering::Relaxed);
+    // CANNOT FAIL: there is room.
+    all.push(Arc::downgrade(thread));
+    Ok(())
+}
+
+/// The reverse, when the last reference to a thread goes. The last thread in the list takes its place.
+fn forget(place: &AtomicUsize) {
+    let mut all = ALL.lock();
+    let place = place.load(Ordering::Relaxed);
+    let gone = all.swap_remove(place);
+    if let Some(moved) = all.get(place) {
+        // SAFETY: (1) a weak reference keeps the memory; (2) the one field that is used is an atomic word without a
+        // destructor, so it is there even if that thread is being dropped right now.
+        unsafe { (*moved.as_ptr()).place_in_all.store(place, Ordering::Relaxed) };
+    }
+    drop(all);
+    drop(gone);
+}
+
+/// A thread's or a process's name, cut to fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Name {
+    bytes: [u8; 24],
+    length: u8,
+}
+
+impl Name {
+    /// The first 24 bytes of `text`, cut at a character.
+    pub fn new(text: &str) -> Self {
+        let mut name = Self { bytes: [0; 24], length: 0 };
+        for c in text.chars() {
+            let at = usize::from(name.length);
+            if at + c.len_utf8() > name.bytes.len() {
+                break;
+            }
+            c.encode_utf8(&mut name.bytes[at..]);
+            name.length += c.len_utf8() as u8;
+        }
+        name
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("?")
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// 2^64 over the golden ratio.
+const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
+static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
+
+/// A number for a thread, or for a process and its first thread, that is about to be.
+pub fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A canary unlike the others; its lowest byte is zero, so that a string function cannot write it.
+fn new_canary() -> usize {
+    // Weyl sequence, then a finaliser; the time stamp makes boots differ.
+    let seed = CANARY_SEED.fetch_add(WEYL as usize, Ordering::Relaxed);
+    mix(seed as u64 ^ cpu::cycles()) as usize & !0xff
+}
+
+impl Thread {
+    pub(super) fn new(
+        id: u64,
+        name: Name,
+        stack: OwnedStack,
+        program: Option<(Owned, Box<FpuState>)>,
+        state: State,
+    ) -> Self {
+        let (owner, fpu) = match program {
+            Some((owner, fpu)) => (owner, Some(fpu)),
+            None => (Owned::NOT, None),
+        };
+        let tables_root = owner.as_owner().map_or(0, |owner| owner.tables_root());
+        Self {
+            id,
+            number: AtomicU64::new(id),
+            name,
+            saved_sp: AtomicUsize::new(0),
+            stack_range: stack.range(),
+            stack_ref: stack.as_ref(),
+            stack_record: stacks::registry().record(stack.as_ref().slot),
+            stack: SpinLock::new(Some(stack)),
+            state: AtomicU8::new(state as u8),
+            on_cpu: AtomicBool::new(matches!(state, State::Running)),
+            last_cpu: AtomicU32::new(0),
+            links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
+            canary: new_canary(),
+            owner,
+            tables_root: AtomicUsize::new(tables_root as usize),
+            fpu,
+            killed: AtomicBool::new(false),
+            reaped: AtomicBool::new(false),
+            exited: WaitQueue::new(),
+            held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
+            user_tls: AtomicU64::new(0),
+            clear_on_exit: AtomicU64::new(0),
+            pins: SpinLock::new([const { None }; MOST_PINS]),
+            has_pins: AtomicBool::new(false),
+            place_in_all: AtomicUsize::new(NOWHERE),
+        }
+    }
+
+    /// Its number, never used twice.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The number that programs know it by.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Gives it the number of its process, when it is the only thread of that.
+    pub fn set_number(&self, number: u64) {
+        self.number.store(number, Ordering::Relaxed);
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The bounds of its stack. Whether the stack is still there is another question: [`Thread::has_stack`].
+    pub fn stack_range(&self) -> AddrRange {
+        self.stack_range
+    }
+
+    /// Which stack it has or had.
+    #[inline(always)]
+    pub fn stack_ref(&self) -> StackRef {
+        self.stack_ref
+    }
+
+    /// What the pool knows of its stack.
+    #[inline(always)]
+    pub(super) fn stack_record(&self) -> &'static SlotRecord {
+        self.stack_record
+    }
+
+    /// Whether its stack has not been taken back yet.
+    pub fn has_stack(&self) -> bool {
+        self.stack.lock().is_some()
+    }
+
+    /// Takes the stack out, to give it back. Once.
+    pub(super) fn take_stack(&self) -> Option<OwnedStack> {
+        self.stack.lock().take()
+    }
+
+    /// The word that its frames are checked with.
+    pub fn canary(&self) -> usize {
+        self.canary
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Running,
+            1 => State::Ready,
+            2 => State::Blocked,
+            _ => State::Dead,
+        }
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
+    pub(super) fn unblock(&self, to: State) -> bool {
+        let (blocked, to) = (State::Blocked as u8, to as u8);
+        self.state.compare_exchange(blocked, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The SP it was switched away with; meaningless while it runs.
+    pub fn saved_sp(&self) -> usize {
+        self.saved_sp.load(Ordering::Acquire)
+    }
+
+    /// Whether it is on a CPU now.
+    pub fn is_on_cpu(&self) -> bool {
+        self.on_cpu.load(Ordering::Acquire)
+    }
+
+    /// The CPU it runs or last ran on.
+    pub fn last_cpu(&self) -> u32 {
+        self.last_cpu.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is to die as soon as it can.
+    pub fn killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Whether the thread has ended and its stack has been taken back.
+    pub fn is_reaped(&self) -> bool {
+        self.reaped.load(Ordering::Acquire)
+    }
+
+    /// Sets the thread-local storage base of a thread that does not run, and nothing else of it.
+    pub fn set_user_tls(&self, base: u64) {
+        const BASE: u64 = u64::MAX >> (u64::BITS - usize::BITS);
+        let others = self.user_tls.load(Ordering::Relaxed) & !BASE;
+        self.user_tls.store(others | base & BASE, Ordering::Relaxed);
+    }
+
+    /// Its floating-point area, if it belongs to a process.
+    pub fn fpu(&self) -> Option<&FpuState> {
+        self.fpu.as_deref()
+    }
+
+    /// What it belongs to, as far as every thread knows that.
+    pub fn owner(&self) -> Option<&dyn Owner> {
+        self.owner.as_owner()
+    }
+
+    /// What it belongs to, if that is of this kind.
+    #[inline(always)]
+    pub fn owner_of_kind<T: Owner>(&self, kind: &'static OwnerKind<T>) -> Option<&T> {
+        self.owner.get(kind)
+    }
+
+    /// The same, as a reference to keep.
+    pub fn shared_owner<T: Owner>(&self, kind: &'static OwnerKind<T>) -> Option<Arc<T>> {
+        self.owner.share(kind)
+    }
+
+    /// Keeps something for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
+    /// its stack overflows, this comes back with the thread.
+    /// `None`: the call keeps as many as there are places for.
+    pub fn pin<T: Any + Send + Sync>(&self, kept: Arc<T>) -> Option<&'static T> {
+        let pinned = Arc::as_ptr(&kept);
+        self.has_pins.store(true, Ordering::Relaxed);
+        let mut pins = self.pins.lock();
+        *pins.iter_mut().find(|pin| pin.is_none())? = Some(kept);
+        // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference does not leave the call.
+        Some(unsafe { &*pinned })
+    }
+
+    /// Lets go of all pins: at the end of a system call, and of the thread.
+    #[inline(always)]
+    pub fn unpin_all(&self) {
+        if self.has_pins.load(Ordering::Relaxed) {
+            self.has_pins.store(false, Ordering::Relaxed);
+            self.drop_pins();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_pins(&self) {
+        let pins = core::mem::take(&mut *self.pins.lock());
+        // Dropped here, outside the lock: the last user of a pipe wakes others.
+        drop(pins);
+    }
+}
