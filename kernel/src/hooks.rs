@@ -31,7 +31,7 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .stop(overflow::stop);
 
 /// Right before user mode, interrupts off: does somebody else deserve the CPU, is the thread to die?
-fn before_user(regs: &mut SavedRegs) {
+pub fn before_user(regs: &mut SavedRegs) {
     let cpu = cpus::this();
     if cpu.local.preemption_is_asked() {
         sched::preempt();

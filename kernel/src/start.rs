@@ -12,10 +12,11 @@ use machine::arch::serial;
 use machine::arch::{boot, cpu, irqchip, power, smp};
 use machine::boot_info::{BootInfo, MemoryRegion};
 use machine::cpus::{self, MAX_CPUS};
+use machine::halt;
 use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
-use machine::spin::SpinLock;
+use machine::spin::{self, SpinLock};
 use threads::entry::interrupts;
 use threads::{cpu_stacks, sched, stacks, terminal};
 
@@ -45,6 +46,7 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     let me = cpus::by_number(0);
     // SAFETY: (1) a static; (2) interrupts are off.
     unsafe { me.local.load() };
+    spin::set_while_waiting(while_waiting);
     serial::CONSOLE.set_up(true);
     serial::CONSOLE.put(START_OF_TEXT);
     serial::CONTROL.set_up(false);
@@ -68,6 +70,14 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     let idle = cpu_stacks::prepare(me);
     cpu_stacks::load(me);
     cpu::continue_on(idle, || first_on_idle_stack());
+}
+
+/// What a CPU does while it spins on a lock.
+fn while_waiting() {
+    // The holder may be waiting for this CPU to flush its TLB.
+    smp::answer_flush();
+    // Or have ended the machine.
+    halt::park_if_asked();
 }
 
 /// What the boot loader told. Not on a stack: it is large.
@@ -207,7 +217,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
     unsafe { kstack::arch::current::interrupts::off() };
-    let running = machine::halt::park_others();
+    let running = halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.
     let _unprintable = writeln!(console, "\nkernel panic: {info}");

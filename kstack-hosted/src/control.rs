@@ -31,7 +31,11 @@ pub(crate) struct Control {
     pub(crate) range: AddrRange,
     /// Where its stack comes from; `None`: a thread.
     pub(crate) pool: Option<StackPool>,
-    /// P of the resume under way.
+    /// What it continues for is to be unwound.
+    pub(crate) unwinds: bool,
+    /// The size is a multiple of 16, and the frame record is last.
+    pub(crate) padding: usize,
+    /// P of the resume under way; 0 before the first.
     pub(crate) link: usize,
     /// The return address that stands for the coroutine's beginning.
     pub(crate) code: usize,

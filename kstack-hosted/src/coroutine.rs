@@ -1,5 +1,6 @@
 //! Coroutines: functions with a stack of their own that can stop in the middle.
 
+use crate::arch::Message;
 use crate::control::Control;
 use crate::error::{ResumeError, StackError};
 use crate::overflow::{self, Overflow};
@@ -171,6 +172,8 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
                 id,
                 range: stack.range(),
                 pool: Some(pool),
+                unwinds: false,
+                padding: 0,
                 link: 0,
                 code: arch::first_called(),
             });
@@ -195,20 +198,21 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         }
         let Some(parent) = parent() else { return Err(ResumeError::NoSignalStack) };
         let mut input = ManuallyDrop::new(input);
-        // SAFETY: (1) `first` or `suspend` read the input once.
-        let back = unsafe { self.switch(parent, (&raw mut input).cast()) };
+        // SAFETY: (1) not ended; (2) `first` or `suspend` decode the input once.
+        let back = unsafe { self.switch(parent, arch::encode(&mut input)) };
         if self.sp != 0 {
-            // SAFETY: (1) `suspend` passed a value of its coroutine's type, which lies there until
-            // it is resumed, and forgets it.
-            return Ok(Resumed::Yielded(unsafe { back.cast::<Yield>().read() }));
+            // SAFETY: (1) `suspend` passed a value of this type, which lies there until it is
+            // resumed, and forgets it.
+            return Ok(Resumed::Yielded(unsafe { arch::decode(back) }));
         }
         self.last(back)
     }
 
     /// The end of the last [`Self::resume`]. Out of line, so that the others are short enough for
     /// their callers.
+    #[cold]
     #[inline(never)]
-    fn last(&mut self, back: *mut u8) -> Result<Resumed<Yield, Return>, ResumeError> {
+    fn last(&mut self, back: Message) -> Result<Resumed<Yield, Return>, ResumeError> {
         match self.ended(back) {
             Some(Ok(value)) => Ok(Resumed::Returned(value)),
             Some(Err(panic)) => resume_unwind(panic),
@@ -220,13 +224,18 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
     ///
     /// # Safety
     ///
-    /// 1. It has not ended, and `message` leads to an input that is not used again, or is null.
+    /// 1. It has not ended.
+    /// 2. `message` is an input that is not used again, or the block says that it is to be unwound.
     #[inline(always)]
-    unsafe fn switch(&mut self, parent: *mut Control, message: *mut u8) -> *mut u8 {
+    unsafe fn switch(&mut self, parent: *mut Control, message: Message) -> Message {
         let control = self.control.as_ptr();
         // SAFETY: (1) the block is there until the coroutine has ended; (2) this coroutine waits,
         // so that nothing else uses its block.
-        unsafe { (*control).parent = parent };
+        unsafe {
+            if (*control).parent != parent {
+                (*control).parent = parent;
+            }
+        }
         arch::set_current(control);
         // SAFETY: (1) `sp` is what the latest switch returned, or what `make` built; (2) the stack
         // is this coroutine's; (3) the caller's promise.
@@ -240,7 +249,9 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
 
     /// Takes what it ended with and gives its stack back. `None`: it was cut off.
     #[inline]
-    fn ended(&mut self, back: *mut u8) -> Option<Ended<Return>> {
+    fn ended(&mut self, back: Message) -> Option<Ended<Return>> {
+        // SAFETY: (1) an ended coroutine hands back an address, or 0 by the handler of overflows.
+        let back = unsafe { back.assume_init() };
         let ended = (!back.is_null()).then(|| {
             // SAFETY: (1) `first` passed it, and forgets it; (2) its frame is as it was.
             unsafe { back.cast::<Ended<Return>>().read() }
@@ -282,12 +293,15 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
             return;
         }
         let Some(parent) = parent() else { return };
-        // SAFETY: (1) it has not ended; null asks it to unwind.
-        let back = unsafe { self.switch(parent, null_mut()) };
+        // SAFETY: (1) it has not ended: the block is there; (2) it is to be unwound.
+        let back = unsafe {
+            (*self.control.as_ptr()).unwinds = true;
+            self.switch(parent, Message::uninit())
+        };
         if self.sp != 0 {
             // It waits again: so be it. What it yielded is of use to nothing.
             // SAFETY: (1) as in `resume`.
-            drop(unsafe { back.cast::<Yield>().read() });
+            drop(unsafe { arch::decode::<Yield>(back) });
             return;
         }
         match self.ended(back) {
@@ -340,13 +354,14 @@ impl<Input, Yield> Yielder<Input, Yield> {
             not_innermost();
         }
         let mut value = ManuallyDrop::new(value);
-        // SAFETY: (1) compared above; (2) the resumer reads a value of this type, once.
-        let input = unsafe { arch::suspend((&raw mut value).cast(), self.control) };
-        if input.is_null() {
-            resume_unwind(Box::new(Unwinding));
+        // SAFETY: (1) compared above; (2) the resumer decodes a value of this type, once.
+        let input = unsafe { arch::suspend(arch::encode(&mut value), self.control) };
+        // SAFETY: (1) the block is there as long as the coroutine runs.
+        if unsafe { (*self.control).unwinds } {
+            unwind();
         }
         // SAFETY: (1) `resume` passed an input of this type and forgets it.
-        unsafe { input.cast::<Input>().read() }
+        unsafe { arch::decode(input) }
     }
 }
 
@@ -361,6 +376,11 @@ struct Unwinding;
 
 /// What a coroutine ends with.
 type Ended<Return> = Result<Return, Box<dyn Any + Send>>;
+
+#[cold]
+fn unwind() -> ! {
+    resume_unwind(Box::new(Unwinding))
+}
 
 #[cold]
 fn not_innermost() -> ! {
@@ -379,9 +399,9 @@ fn parent() -> Option<*mut Control> {
 /// # Safety
 ///
 /// 1. `closure` and `control` are what `make` wrote, and this is called once.
-/// 2. `input` leads to a value that is not used again, or is null.
+/// 2. `input` is a value that is not used again, or the block says that it is to be unwound.
 unsafe extern "C" fn first<Input, Yield, Return, F>(
-    input: *mut Input,
+    input: Message,
     control: *mut Control,
     closure: *mut F,
 ) -> !
@@ -391,12 +411,13 @@ where
     // SAFETY: (1) the caller's promise.
     let body = unsafe { closure.read() };
     let ended: Ended<Return> = catch_unwind(AssertUnwindSafe(|| {
-        if input.is_null() {
+        // SAFETY: (1) the block is there as long as the coroutine runs.
+        if unsafe { (*control).unwinds } {
             drop(body);
             return Err(Box::new(Unwinding) as Box<dyn Any + Send>);
         }
         // SAFETY: (1) the caller's promise.
-        let input = unsafe { input.read() };
+        let input = unsafe { arch::decode(input) };
         Ok(body(&Yielder { control, passes: PhantomData }, input))
     }))
     .unwrap_or_else(Err);

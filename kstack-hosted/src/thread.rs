@@ -69,6 +69,8 @@ pub(crate) fn set_up() -> Option<*mut Control> {
             id: 0,
             range: own_stack(),
             pool: None,
+            unwinds: false,
+            padding: 0,
             link: 0,
             code: 0,
         },

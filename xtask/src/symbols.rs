@@ -3,7 +3,7 @@
 //! The kernel reads the table from its image; one line per function, sorted by address:
 //!
 //! ```text
-//!   ffffffff80012340 1c8 kernel::sched::switch_to [kernel/src/sched/mod.rs:141]
+//!   ffffffff80012340 1c8 threads::sched::switch::switch_to [kernel/threads/src/sched/switch.rs:60]
 //!   address          size (hexadecimal)           file and line of the function, where known
 //! ```
 //!

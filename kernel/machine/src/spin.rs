@@ -5,9 +5,37 @@
 //! guards may be half changed. The verdict then is to stop the system.
 
 use crate::arch::cpu;
+use crate::cpus;
+use crate::fn_cell::FnCell;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
+
+/// What a CPU does while it waits for another.
+static WHILE_WAITING: FnCell<fn()> = FnCell::new();
+
+/// Sets what a CPU does again and again while it waits for a lock: what others wait for in turn. Once, at boot, before there is a
+/// second CPU.
+pub fn set_while_waiting(work: fn()) {
+    WHILE_WAITING.set(Some(work));
+}
+
+/// Takes a lock that another CPU holds.
+#[cold]
+#[inline(never)]
+fn spin(held: &AtomicBool) {
+    loop {
+        while held.load(Ordering::Relaxed) {
+            if let Some(work) = WHILE_WAITING.get() {
+                work();
+            }
+            core::hint::spin_loop();
+        }
+        if held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return;
+        }
+    }
+}
 
 /// A value that one CPU at a time may touch.
 #[derive(Debug)]
@@ -38,17 +66,10 @@ impl<T> SpinLock<T> {
     #[inline]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         let interrupts_were_on = cpu::interrupts_off();
-        while self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
-            while self.held.load(Ordering::Relaxed) {
-                // The holder may be waiting for this CPU to flush its TLB.
-                crate::arch::smp::answer_flush();
-                // Or have ended the machine.
-                crate::halt::park_if_asked();
-                core::hint::spin_loop();
-            }
+        if self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            spin(&self.held);
         }
-        crate::cpus::spin_count_up();
+        cpus::spin_count_up();
         SpinGuard { lock: self, interrupts_were_on }
     }
 }
@@ -74,7 +95,7 @@ impl<T> DerefMut for SpinGuard<'_, T> {
 impl<T> Drop for SpinGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        crate::cpus::spin_count_down();
+        cpus::spin_count_down();
         self.lock.held.store(false, Ordering::Release);
         if self.interrupts_were_on {
             cpu::interrupts_on();

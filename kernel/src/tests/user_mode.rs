@@ -196,7 +196,7 @@ fn before_user(regs: &mut SavedRegs) {
     if cpu::interrupts_are_on() {
         OPEN_LOOKS.fetch_add(1, Ordering::Relaxed);
     }
-    (hooks::HOOKS.before_user)(regs);
+    hooks::before_user(regs);
 }
 
 static HOOKS: Hooks =

@@ -1,5 +1,6 @@
 //! The switch on arm64, AAPCS64.
 
+use super::Message;
 use crate::control::Control;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
@@ -100,10 +101,10 @@ pub(crate) unsafe fn build_first(sp: *mut usize) {
 /// 3. `message` is what the coroutine's `suspend` or entry expects.
 #[inline(always)]
 pub(crate) unsafe fn resume(
-    message: *mut u8,
+    message: Message,
     control: *mut Control,
     sp: usize,
-) -> (*mut u8, usize) {
+) -> (Message, usize) {
     let (back, saved);
     // SAFETY: (1) by the caller's promises `[x2]` says where the coroutine continues, and it comes
     // back here by `suspend`, `finish` or the overflow handler, each with x2 = P and x19 and x29
@@ -136,7 +137,7 @@ pub(crate) unsafe fn resume(
 /// 1. This runs in the coroutine of `control`, which is the thread's innermost.
 /// 2. `message` is what the resumer expects.
 #[inline(always)]
-pub(crate) unsafe fn suspend(message: *mut u8, control: *mut Control) -> *mut u8 {
+pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message {
     let back;
     // SAFETY: (1) `link` is the P of the `resume` under way, whose frame stays as it is until the
     // `ret`; (2) the label is reached only by the `blr` of `resume`, with x1 the control block and
@@ -181,7 +182,7 @@ pub(crate) unsafe fn suspend(message: *mut u8, control: *mut Control) -> *mut u8
     back
 }
 
-/// Hands `message` to the resumer for the last time.
+/// Hands `message`, an address, to the resumer for the last time.
 ///
 /// # Safety
 ///
