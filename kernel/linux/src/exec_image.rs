@@ -145,21 +145,21 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
         let mut writer = Writer { into, words: 0, strings: layout.strings, sp, word: self.word };
         let random = writer.string(&self.random, false);
         let platform = writer.string(self.platform, true);
-        writer.push(self.argv.len().max(1) as u64);
+        writer.word(self.argv.len().max(1) as u64);
         for argument in self.argv {
             let at = writer.string(argument.as_ref(), true);
-            writer.push(at);
+            writer.word(at);
         }
         if self.argv.is_empty() {
             let at = writer.string(b"", true);
-            writer.push(at);
+            writer.word(at);
         }
-        writer.push(0);
+        writer.word(0);
         for variable in self.envp {
             let at = writer.string(variable.as_ref(), true);
-            writer.push(at);
+            writer.word(at);
         }
-        writer.push(0);
+        writer.word(0);
         let path = writer.string(self.path, true);
         let pointing = [
             (Auxiliary::RANDOM, random),
@@ -168,8 +168,8 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
             (Auxiliary::NULL, 0),
         ];
         for (key, value) in self.auxiliary.iter().copied().chain(pointing) {
-            writer.push(key);
-            writer.push(value);
+            writer.word(key);
+            writer.word(value);
         }
     }
 }
@@ -184,7 +184,7 @@ struct Writer<'b> {
 }
 
 impl Writer<'_> {
-    fn push(&mut self, value: u64) {
+    fn word(&mut self, value: u64) {
         let bytes = self.word.bytes();
         self.into[self.words..self.words + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
         self.words += bytes;
