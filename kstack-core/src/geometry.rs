@@ -68,19 +68,6 @@ impl Geometry {
     /// has no stack probes there, so the guard is as wide as any frame may be.
     pub const RISCV64: Self = Self::checked(16, 44, 4, 16);
 
-    /// The shape of thread stacks on the target that this is compiled for. A target without stacks of its own kind has those of x86_64.
-    pub const TARGET: Self = if cfg!(target_arch = "aarch64") {
-        Self::ARM64
-    } else if cfg!(target_arch = "riscv64") {
-        Self::RISCV64
-    } else if cfg!(target_arch = "x86") {
-        Self::I386
-    } else if cfg!(target_arch = "arm") {
-        Self::ARM32
-    } else {
-        Self::X86_64
-    };
-
     const fn checked(
         body_kib: usize,
         below_kib: usize,

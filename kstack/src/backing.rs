@@ -1,6 +1,7 @@
 //! What a kernel does for its stacks: maps pages and unmaps them. Everything else has an answer that is right everywhere, and that a
 //! kernel replaces where it knows a faster one.
 
+use crate::target;
 use core::ptr::write_bytes;
 use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack_core::cache::CpuCache;
@@ -33,7 +34,7 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     const FRAMES_ARE_ZEROED: bool = false;
 
     /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped. RISC-V's may.
-    const ABSENT_IS_REMEMBERED: bool = cfg!(target_arch = "riscv64");
+    const ABSENT_IS_REMEMBERED: bool = target::ABSENT_IS_REMEMBERED;
 
     /// Puts a frame at `page`, writable, present on every CPU and in every address space when it returns. On failure nothing has changed,
     /// page tables included. Called where waiting is allowed.
@@ -74,7 +75,7 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// by the default of [`erase`](Backing::erase), so that an entry which is older than they are does no harm.
     #[inline(always)]
     fn flush_local(&self, body: AddrRange) {
-        forget_absence(body);
+        target::forget_absence(body);
     }
 
     /// Stacks that are more than enough wait to be unmapped: whatever calls [`Stacks::shrink`](crate::Stacks::shrink) in this kernel should
@@ -123,16 +124,6 @@ pub unsafe trait Backing: Sync + Sized + 'static {
 unsafe fn zero(page: Addr) {
     // SAFETY: (1) by the caller's promise.
     unsafe { write_bytes(page.get() as *mut u8, 0, PAGE_BYTES) };
-}
-
-/// Drops whatever this CPU remembers of pages that were absent.
-#[inline(always)]
-fn forget_absence(_body: AddrRange) {
-    #[cfg(all(target_arch = "riscv64", target_os = "none"))]
-    // SAFETY: (1) drops translations, which the CPU finds again in the page tables.
-    unsafe {
-        core::arch::asm!("sfence.vma", options(nostack, preserves_flags));
-    }
 }
 
 /// The pool's questions, answered by a backing.

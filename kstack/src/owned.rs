@@ -350,7 +350,9 @@ impl<B: Backing> Drop for Borrowed<B> {
 /// #     fn map_page(&self, _: Addr) -> Result<(), Exhausted> { Err(Exhausted::Frame) }
 /// #     fn unmap_pages(&self, _: AddrRange) {}
 /// #     fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R { body() }
-/// #     fn with_cache<R>(&self, _: impl FnOnce(&mut CpuCache) -> R) -> R { unimplemented!() }
+/// #     fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
+/// #         body(&mut CpuCache::new(kstack::addr::CpuId::new(0)))
+/// #     }
 /// # }
 /// // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` sees to it.
 /// static STACKS: Stacks<Pages> =

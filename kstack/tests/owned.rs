@@ -84,7 +84,7 @@ fn bytes(stack: &Stack<Memory>) -> &mut [u8] {
 
 /// Red without the zeroing of new pages, or if the default of `erase` left a page out.
 #[test]
-fn l1_t7_a_stack_is_zero_whoever_had_its_pages_or_itself_before() {
+fn n6_t7_a_stack_is_zero_whoever_had_its_pages_or_itself_before() {
     let stacks = stacks(4, 64);
     for _ in 0..3 {
         let stack = stacks.acquire_thread(7).expect("a stack");
@@ -99,7 +99,7 @@ fn l1_t7_a_stack_is_zero_whoever_had_its_pages_or_itself_before() {
 }
 
 #[test]
-fn l1_a_stack_goes_back_when_it_is_dropped_and_surplus_is_told() {
+fn n6_a_stack_goes_back_when_it_is_dropped_and_surplus_is_told() {
     let stacks = stacks(64, 1000);
     let many: Vec<_> = (1..=40).map(|owner| stacks.acquire_thread(owner)).collect();
     assert!(many.iter().all(Result::is_ok));
@@ -115,7 +115,7 @@ fn l1_a_stack_goes_back_when_it_is_dropped_and_surplus_is_told() {
 }
 
 #[test]
-fn l1_a_borrowed_stack_stays_until_the_borrow_is_dropped() {
+fn n6_a_borrowed_stack_stays_until_the_borrow_is_dropped() {
     let stacks = stacks(4, 64);
     let stack = stacks.acquire_thread(1).expect("a stack");
     let (name, range) = (stack.as_ref(), stack.range());
@@ -133,7 +133,7 @@ fn l1_a_borrowed_stack_stays_until_the_borrow_is_dropped() {
 }
 
 #[test]
-fn l1_what_cannot_be_had_is_refused_and_costs_nothing() {
+fn n6_what_cannot_be_had_is_refused_and_costs_nothing() {
     let stacks = stacks(2, 6);
     let first = stacks.acquire_thread(1).expect("four of six pages");
     assert_eq!(stacks.acquire_thread(2).err(), Some(AcquireError::NoMemory));

@@ -87,6 +87,13 @@ const EXAMPLES: &[Example] = &[
         programs: &["pool-only"],
     },
     Example {
+        name: "switch-only",
+        place: Place::Host,
+        ids: "l1",
+        most_glue: 29,
+        programs: &["switch-only"],
+    },
+    Example {
         name: "unwinder-only",
         place: Place::Host,
         ids: "l1",

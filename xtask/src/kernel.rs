@@ -52,6 +52,20 @@ pub(crate) fn target(
     Ok(cargo)
 }
 
+/// `cargo check` of the library alone, with some of its layers, for the kernel's target.
+pub(crate) fn layers(mut cargo: Command, arch: Arch, layers: &str, ready: &Ready) -> Command {
+    let mut flags = flags(arch, ready);
+    flags.retain(|flag| !flag.starts_with("-Clink"));
+    flags.push("-Dwarnings".to_owned());
+    cargo
+        .args(["check", "-p", "kstack", "--quiet", "--target", arch.target()])
+        .args(["--no-default-features", "--features", layers])
+        .arg("--target-dir")
+        .arg(workspace::root().join("target/layers"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    cargo
+}
+
 /// Builds the kernel and gives the path of its ELF image.
 pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<PathBuf> {
     let mut cargo = target(ready.toolchain.cargo(), arch, features, ready, "build")?;

@@ -11,6 +11,19 @@ use crate::arch::Arch;
 use crate::host_tests::cargo;
 use crate::{bochs, examples, kernel, progress, setup, tidy, user, workspace};
 
+/// Each set of `kstack`'s layers that may be taken alone; `entry` brings all of them.
+pub(crate) const LAYERS: [&str; 9] = [
+    "",
+    "stacks",
+    "unwind",
+    "switch",
+    "stacks,unwind",
+    "stacks,switch",
+    "unwind,switch",
+    "stacks,unwind,switch",
+    "entry",
+];
+
 /// `cargo xtask lint`
 pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
     let mut failed = 0;
@@ -52,10 +65,36 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
             .args(["-p", "xtask", "--no-deps", "--document-private-items", "--quiet"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
+    check(
+        "packages of the library",
+        // Unpacked and built as they would be published, the second one on the first.
+        cargo("package")
+            .args(["-p", "kstack-core", "-p", "kstack", "--allow-dirty", "--offline", "--quiet"])
+            .arg("--target-dir")
+            .arg(workspace::root().join("target/layers")),
+    );
+    for features in LAYERS {
+        check(
+            &format!("kstack with the layers [{features}]"),
+            cargo("check")
+                .args(["-p", "kstack", "--quiet", "--no-default-features", "--features", features])
+                .env("RUSTFLAGS", "-D warnings")
+                .arg("--target-dir")
+                .arg(workspace::root().join("target/layers")),
+        );
+    }
     for &arch in archs {
         let ready = setup::ensure(arch)?;
         let clippy = setup::clippy(&ready.toolchain)?;
         let features = arch.board().features;
+        // On 32-bit Arm the switch is part of the entry code.
+        let alone = |layers: &&str| arch != Arch::Arm32 || !layers.contains("switch");
+        for layers in LAYERS.into_iter().filter(alone) {
+            check(
+                &format!("kstack with the layers [{layers}] for {arch}"),
+                &mut kernel::layers(ready.toolchain.cargo(), arch, layers, &ready),
+            );
+        }
         check(
             &format!("clippy on the kernel for {arch}"),
             kernel::target(ready.toolchain.tool(&clippy), arch, features, &ready, "clippy")?

@@ -129,7 +129,7 @@ fn main(idle: &'static Thread<Pages>) -> ! {
     let three = thread(3, overflows);
     resume(idle, &three);
     drop(three);
-    say!("the kernel goes on");
+    say!("the kernel continues");
     for next in [1, 0, 2] {
         NEXT.store(next, Relaxed);
         let before = TICKS.load(Relaxed);

@@ -15,7 +15,7 @@ pub fn print(text: Arguments<'_>) {
 
 /// Makes the line free for a last message.
 pub fn steal() {
-    // SAFETY: interrupts are off and there is one hart: whoever was writing does not continue.
+    // SAFETY: interrupts are off and there is one hart: the writer does not continue.
     unsafe { CONSOLE.force_unlock() };
 }
 

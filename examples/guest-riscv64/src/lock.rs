@@ -30,7 +30,7 @@ impl<T> Lock<T> {
         Guard(inner, were_on)
     }
 
-    /// Unlocks it, whoever holds it.
+    /// Unlocks it while something holds it.
     ///
     /// # Safety
     ///

@@ -57,7 +57,7 @@ fn start(tree: usize) -> ! {
         println!("two tasks took turns");
 
         TASKS.spawn(run, overflow);
-        TASKS.spawn(run, || println!("another task goes on"));
+        TASKS.spawn(run, || println!("another task continues"));
         TASKS.join_all();
 
         println!("in a task:");

@@ -59,7 +59,7 @@ fn start(start_info: u64) -> ! {
 
         let task = TASKS.spawn(run, overflow);
         TASKS.join(task);
-        println!("the kernel goes on without task {task}");
+        println!("the kernel continues without task {task}");
 
         println!("in a task:");
         TASKS.join(TASKS.spawn(run, stacks::say_backtrace));

@@ -93,7 +93,7 @@ pub(crate) fn init(untouched: Range<u64>) {
     // SAFETY: the active top table, which only this module changes.
     let tables = unsafe {
         let table = &mut *at(top).cast::<PageTable>();
-        // What is left of the identity mapping is of no more use.
+        // The identity mapping has served.
         table[0].set_unused();
         OffsetPageTable::new(table, VirtAddr::new(PHYSICAL))
     };

@@ -14,7 +14,7 @@ pub fn print(text: Arguments<'_>) {
 
 /// Makes the line free for a last message.
 pub fn steal() {
-    // SAFETY: interrupts are off and there is one CPU: whoever was writing does not continue.
+    // SAFETY: interrupts are off and there is one CPU: the writer does not continue.
     unsafe { SERIAL.force_unlock() };
 }
 

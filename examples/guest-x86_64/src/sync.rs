@@ -36,7 +36,7 @@ impl<T> Lock<T> {
         Guard { inner, interrupts_were_on }
     }
 
-    /// Unlocks it, whoever holds it.
+    /// Unlocks it while something holds it.
     ///
     /// # Safety
     ///

@@ -51,7 +51,7 @@ fn main() {
     assert_eq!(stop.signal, libc::SIGTRAP, "the process has not come to its breakpoint");
     let backtrace = backtrace(&process, &stop, &known);
     print!("at the breakpoint:\n{}", backtrace.with_symbols(debuggee::name));
-    process.go_on();
+    process.resume();
     let stop = process.wait();
     assert_eq!(stop.signal, libc::SIGSEGV, "the process has not overflowed its stack");
     let verdict = verdict(&stop, &known).expect("a stack explains the fault");

@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// Lets it continue.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         // SAFETY: a child of this process, stopped.
         let went = unsafe {
             libc::ptrace(libc::PTRACE_CONT, self.0, ptr::null_mut::<u8>(), ptr::null_mut::<u8>())

@@ -23,15 +23,7 @@ const ACCEPTED: &[Accepted] = &[
     Accepted {
         file: "kstack-core/src/erase.rs",
         reason: "with exactly as many pages as there can be, both branches are that many",
-        mutants: &[("replace > with >= in DirtyPages::topmost", "> Self::MOST")],
-    },
-    Accepted {
-        file: "kstack-core/src/exec.rs",
-        reason: "at the limit itself both branches are the limit",
-        mutants: &[
-            ("replace < with <= in string_limit", "< 6 << 20"),
-            ("replace < with <= in string_limit", "< 128 << 10"),
-        ],
+        mutants: &[("replace > with >= in DirtyPages::topmost", "> Self::MAX")],
     },
     Accepted {
         file: "kstack-core/src/lifetime.rs",

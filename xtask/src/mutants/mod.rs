@@ -343,7 +343,7 @@ mod tests {
             all.extend(files);
         }
         for file in [
-            "kstack-core/src/pool/backing.rs",
+            "kstack-core/src/pool/pages.rs",
             "kstack-core/src/nmi.rs",
             "xtask/src/emulated/judge.rs",
         ] {

@@ -44,7 +44,7 @@ struct Trees {
 }
 
 const TREES: [Trees; 6] = [
-    Trees { folder: "kstack/src/arch", folders: true, shared: &[] },
+    Trees { folder: "kstack/src/arch", folders: true, shared: &["target.rs"] },
     Trees { folder: "kernel/machine/src/arch", folders: true, shared: &["any", "pc", "virt"] },
     Trees {
         folder: "kernel/src/tests/arch",

@@ -38,7 +38,7 @@ fn main(idle: &'static Thread<Pages>) -> ! {
     // What an overflow with interrupts off leaves half done is not known: a thread is ended only with them on.
     x86_64::instructions::interrupts::enable();
     TASKS.join(TASKS.spawn(run, overflow::overflow));
-    println!("the kernel goes on");
+    println!("the kernel continues");
     exit::with(exit::Code::Success)
 }
 entry!(start);

@@ -95,7 +95,8 @@ pub(crate) unsafe fn continue_on(
     // standard wants SP.
     unsafe {
         asm!(
-            "lea esp, [{top} - 12]",
+            "mov esp, {top}",
+            "sub esp, 3 * {word}",
             "push {argument}",
             "xor ebp, ebp",
             "call {next}",
@@ -103,6 +104,7 @@ pub(crate) unsafe fn continue_on(
             top = in(reg) stack.top.get(),
             next = in(reg) next,
             argument = in(reg) argument,
+            word = const size_of::<usize>(),
             options(noreturn),
         )
     }
