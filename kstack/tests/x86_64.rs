@@ -20,7 +20,6 @@ use kstack_core::arena::{Arena, SlotIndex};
 use kstack_core::cache::CpuCache;
 use kstack_core::erase::{DirtyPages, ErasePolicy};
 use kstack_core::geometry::Geometry;
-use kstack_core::kind::StackKind;
 use kstack_core::meter::Watermark;
 use kstack_core::pool::{Exhausted, Lock, OverLimit, Pages, Pool, PoolShared, Request};
 use kstack_core::prologue::FrameState;
@@ -77,7 +76,8 @@ fn s2_s3_a_new_stack_has_its_registers_at_the_top_and_the_switch_s_frame_below()
         ..SavedRegs::default()
     };
     // SAFETY: (1) as above.
-    unsafe { build(stack, Start::User(&program)) };
+    let sp = unsafe { build(stack, Start::User(&program)) };
+    assert!(stack.contains(Addr::new(sp)));
     let (frame, regs) = read(&page);
     assert_eq!(regs, program);
     assert_eq!((frame.function(), frame.argument(), frame.return_address()), (0, 0, first_return));
@@ -230,12 +230,10 @@ fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
     let (pool, shared) =
         Pool::new(arena, records.leak(), ErasePolicy::default()).expect("a record each");
     let (shared, mut cache) = (Shared(Mutex::new(shared)), CpuCache::new(CpuId::new(0)));
-    let request = |owner: u64, pages| Request {
-        kind: StackKind::Thread,
-        owner: OwnerId::new(owner),
-        cpu: CpuId::new(0),
-        account: AccountId::SYSTEM,
-        pages,
+    let request = |owner: u64, pages| {
+        let mut request = Request::thread(OwnerId::new(owner));
+        request.pages = pages;
+        request
     };
     let mut acquire = |owner, pages| {
         pool.acquire(&request(owner, pages), &mut cache, &shared, &mut Nothing)

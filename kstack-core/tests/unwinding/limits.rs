@@ -5,13 +5,13 @@ use super::{IRQ, THREAD};
 use kstack_core::addr::{Addr, ByteSize, CpuId};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{StackId, StackLookup};
-use kstack_core::unwind::{Backtrace, End, FrameRules, MOST_FRAMES, SavedRegs, Step, Unwinder};
+use kstack_core::unwind::{Backtrace, End, FrameRules, MAX_FRAMES, SavedRegs, Step, Unwinder};
 use kstack_core::verdict::{
     Cause, Consequence, Context, Delivery, Fault, OverflowReport, REPORT_STEPS, Side, Verdict,
 };
 
 /// Words of a stack that holds more frames than a walk sees.
-const MANY: usize = 4 * MOST_FRAMES + 64;
+const MANY: usize = 4 * MAX_FRAMES + 64;
 
 /// A frame pointer chain that damage has made very long must end in a bounded time: it is walked in NMIs. Red if frames, or saved
 /// registers, are not counted.
@@ -28,17 +28,17 @@ fn b2_a_walk_sees_at_most_512_frames_of_either_sort() {
         (callers(&steps).len(), end(&steps))
     };
     // The registers at the top count as one.
-    assert_eq!(walk_frames(MOST_FRAMES - 1), (MOST_FRAMES - 1, End::Reliable));
-    assert_eq!(walk_frames(MOST_FRAMES), (MOST_FRAMES, End::TooLong));
-    assert_eq!(walk_frames(MOST_FRAMES + 9), (MOST_FRAMES, End::TooLong));
+    assert_eq!(walk_frames(MAX_FRAMES - 1), (MAX_FRAMES - 1, End::Reliable));
+    assert_eq!(walk_frames(MAX_FRAMES), (MAX_FRAMES, End::TooLong));
+    assert_eq!(walk_frames(MAX_FRAMES + 9), (MAX_FRAMES, End::TooLong));
 
     let mut machine = Machine::of_words(MANY, &[(StackKind::Thread, THREAD)]);
     let at = |i: usize| THREAD + 4 * i * WORD;
-    for i in 0..MOST_FRAMES + 9 {
+    for i in 0..MAX_FRAMES + 9 {
         machine.regs(at(i), 0xa4, THREAD, at(i + 1) | 1, false);
     }
     let steps = machine.walk(THREAD | 1);
-    assert_eq!((callers(&steps).len(), end(&steps)), (MOST_FRAMES, End::TooLong));
+    assert_eq!((callers(&steps).len(), end(&steps)), (MAX_FRAMES, End::TooLong));
 }
 
 #[test]

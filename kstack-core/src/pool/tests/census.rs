@@ -3,6 +3,8 @@
 use super::super::*;
 use super::machine::{Machine, thread_request};
 use crate::cache::CpuCache;
+use crate::kind::StackKind;
+use crate::record::AccountId;
 
 /// Tests of "nothing is lost" compare these counts: a count that stays zero would hide every loss.
 #[test]

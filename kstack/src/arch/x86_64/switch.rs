@@ -122,19 +122,3 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 extern "C" fn bare_start() {
     naked_asm!("mov rdi, r12", "mov rsi, rax", "sub rsp, 8", "call rbx", "ud2",)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Red if an overflow in the switch's own pushes is taken for the next thread's, or the code around the switch for the switch.
-    #[test]
-    fn o6_the_switch_is_what_lies_between_its_first_instruction_and_its_return() {
-        let lowest = switch as *const () as usize;
-        assert!(is_switch(Addr::new(lowest)) && !is_switch(Addr::new(lowest - 1)));
-        let length = (lowest..).take_while(|&pc| is_switch(Addr::new(pc))).count();
-        // Six pushes and six pops, half of them with a prefix, three moves, and the return.
-        assert_eq!(length, 2 * (2 + 4 * 2) + 3 * 3 + 1);
-        assert!(!is_switch(Addr::new(0)));
-    }
-}
