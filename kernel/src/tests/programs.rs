@@ -172,10 +172,10 @@ pub fn p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost() -> Outcome 
     let argv = [b"x".to_vec()];
     let load = |file: &[u8]| linux::load_for_test(file, &argv);
     check!(load(&good).is_ok(), "the good one does not load");
-    let before = frames::free_count();
+    let before = settled_frames()?;
     let refused = |what: &str, file: &[u8]| -> Outcome {
         check!(load(file).is_err(), "{what} was loaded");
-        let after = frames::free_count();
+        let after = settled_frames()?;
         check!(after == before, "{what}: {before} frames free before, {after} after");
         Ok(())
     };

@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::arch::current::RESERVE;
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack_core::cache::{CACHE_HALF, CACHE_STACKS};
 use kstack_core::kind::StackKind;
@@ -161,7 +162,8 @@ fn write(at: usize) {
 #[inline(never)]
 fn leave_frames(lowest: usize) -> usize {
     let frame = core::hint::black_box([0xdb_usize; 40]);
-    if cpu::stack_pointer() < lowest + 1024 {
+    // An interrupt must find its room, from the deepest frame too.
+    if cpu::stack_pointer() < lowest + RESERVE.get() + 2 * size_of_val(&frame) {
         return frame[3];
     }
     leave_frames(lowest) + core::hint::black_box(frame)[7]
