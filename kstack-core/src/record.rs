@@ -17,7 +17,7 @@
 //!
 //! - all fields of a life are written before its word says "live" (a release that every reader of the word acquires);
 //! - a field is written in a later life only after the word has left this one, and each such write is a release or comes after a release
-//!   fence ([`SlotRecord::fill_in`]: one fence for all of them costs the arms and riscv64 less than five releases): a reader that
+//!   fence (`SlotRecord::fill_in`: one fence for all of them costs the arms and riscv64 less than five releases): a reader that
 //!   sees it (an acquire) sees in the word, which it reads afterwards, that the life is over;
 //! - a reader looks at the word, then at the fields, then at the word.
 //!

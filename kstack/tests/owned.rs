@@ -76,7 +76,7 @@ fn stacks(slots: u32, pages: usize) -> &'static Stacks<Memory> {
 }
 
 /// Every byte of a stack.
-fn bytes(stack: &Stack<Memory>) -> &mut [u8] {
+fn bytes(stack: &mut Stack<Memory>) -> &mut [u8] {
     let range = stack.range();
     // SAFETY: (1) the stack's memory, which nothing else looks at.
     unsafe { std::slice::from_raw_parts_mut(range.lowest.get() as *mut u8, range.size().get()) }
@@ -87,10 +87,10 @@ fn bytes(stack: &Stack<Memory>) -> &mut [u8] {
 fn n6_t7_a_stack_is_zero_whoever_had_its_pages_or_itself_before() {
     let stacks = stacks(4, 64);
     for _ in 0..3 {
-        let stack = stacks.acquire_thread(7).expect("a stack");
+        let mut stack = stacks.acquire_thread(7).expect("a stack");
         assert_eq!(stack.range().size(), ByteSize::kib(16));
-        assert!(bytes(&stack).iter().all(|&byte| byte == 0), "it is not zero");
-        bytes(&stack).fill(0x5a);
+        assert!(bytes(&mut stack).iter().all(|&byte| byte == 0), "it is not zero");
+        bytes(&mut stack).fill(0x5a);
         assert_eq!(stack.record().owner().get(), 7);
         assert_eq!(stack.release(), ReleaseOutcome::Cached);
     }
@@ -117,9 +117,9 @@ fn n6_a_stack_goes_back_when_it_is_dropped_and_surplus_is_told() {
 #[test]
 fn n6_a_borrowed_stack_stays_until_the_borrow_is_dropped() {
     let stacks = stacks(4, 64);
-    let stack = stacks.acquire_thread(1).expect("a stack");
+    let mut stack = stacks.acquire_thread(1).expect("a stack");
     let (name, range) = (stack.as_ref(), stack.range());
-    bytes(&stack).fill(1);
+    bytes(&mut stack).fill(1);
     let borrowed = stacks.borrow(name).expect("it is live");
     assert_eq!(stack.release(), ReleaseOutcome::StillBorrowed);
     assert!(stacks.borrow(name).is_none(), "its owner is gone");
@@ -127,9 +127,9 @@ fn n6_a_borrowed_stack_stays_until_the_borrow_is_dropped() {
     let other = stacks.acquire_thread(2).expect("another");
     assert_ne!(other.range(), range);
     drop(borrowed);
-    let again = stacks.acquire_thread(3).expect("the first one");
+    let mut again = stacks.acquire_thread(3).expect("the first one");
     assert_eq!(again.range(), range);
-    assert!(bytes(&again).iter().all(|&byte| byte == 0));
+    assert!(bytes(&mut again).iter().all(|&byte| byte == 0));
 }
 
 #[test]

@@ -76,7 +76,8 @@ fn s2_s3_a_new_stack_has_its_registers_at_the_top_and_the_switch_s_frame_below()
         ..SavedRegs::default()
     };
     // SAFETY: (1) as above.
-    let _sp = unsafe { build(stack, Start::User(&program)) };
+    let sp = unsafe { build(stack, Start::User(&program)) };
+    assert!(stack.contains(Addr::new(sp)));
     let (frame, regs) = read(&page);
     assert_eq!(regs, program);
     assert_eq!((frame.function(), frame.argument(), frame.return_address()), (0, 0, first_return));

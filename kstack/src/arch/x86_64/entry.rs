@@ -402,3 +402,27 @@ pub static VECTORS: [extern "C" fn(); 256] = {
         0xf0 0xf1 0xf2 0xf3 0xf4 0xf5 0xf6 0xf7 0xf8 0xf9 0xfa 0xfb 0xfc 0xfd 0xfe 0xff
     )
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Red if an overflow in the switch's own pushes is taken for an entry's, which ends a thread, or the pushes of an entry for those of the
+    /// code around it, which stops the system.
+    #[test]
+    fn o6_the_way_in_is_the_pushes_of_stubs_and_what_saves_the_rest() {
+        let is_in = |pc: usize| is_on_way_in(Addr::new(pc));
+        let common = common as *const () as usize..kstack_common_end as *const () as usize;
+        assert!(common.clone().all(is_in) && !is_in(common.end));
+        // `push 0` of two bytes, unless the CPU pushes an error code, and `push rdi`.
+        for (number, pushes) in [(0x20_u8, 0..=2), (14, 0..=0)] {
+            let first = vector(number).get();
+            assert!(pushes.clone().all(|at| is_in(first + at)), "vector {number}");
+        }
+        let switch = super::super::switch::switch as *const () as usize;
+        // Six pushes and six pops, half of them with a prefix, three moves, and the return.
+        let length = 2 * (2 + 4 * 2) + 3 * 3 + 1;
+        assert!(!(switch..switch + length).any(is_in), "the switch is none");
+        assert!(!is_in(0) && !is_in(way_back as *const () as usize));
+    }
+}
