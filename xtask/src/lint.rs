@@ -114,7 +114,8 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
         }
         let mut flags = kernel::flags(arch, &ready);
         flags.retain(|flag| !flag.starts_with("-Clink"));
-        flags.push("-Dwarnings".to_owned());
+        // These pages have the private items too.
+        flags.extend(["-Dwarnings", "-Arustdoc::private_intra_doc_links"].map(str::to_owned));
         check(
             &format!("documentation of the kernel for {arch}"),
             kernel::target(ready.toolchain.cargo(), arch, features, &ready, "doc")?

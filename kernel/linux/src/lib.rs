@@ -4,9 +4,10 @@
 //! | --- | --- |
 //! | `memory`, `remap`, `areas`, `sorted`, `load`, `exec_image`, `fault` | address space; from a file to a program that can start, and what its stack starts with; faults of programs |
 //! | `tree`, `names`, `file_bytes`, `files`, `proc_fs` | the file tree, its directories, what is in a file, open files and pipes, /proc |
-//! | `syscall`, `calls_*`, `abi` | the Linux system-call interface |
-//! | `life` | fork, clone, execve, exit, wait |
-//! | `crew`, `table`, `signals` | a process's threads; all processes and whose children they are; signals |
+//! | `syscall`, `calls_*`, `futex`, `user_memory`, `abi` | the Linux system-call interface; what it reads of a program |
+//! | `process`, `life` | a process; fork, clone, execve, exit, wait |
+//! | `crew`, `table` | a process's threads; all processes and whose children they are |
+//! | `signals`, `actions` | signals; their numbers, and what a program said of them |
 //!
 //! What a program can make the kernel allocate comes from `memory::fallible`: a heap that is used up is that program's error.
 //!

@@ -76,6 +76,11 @@ impl<T: Item> Sorted<T> {
         Self { chunks: Vec::new(), spare: [const { None }; SPARES], length: 0 }
     }
 
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// Items in it.
     pub const fn len(&self) -> usize {
         self.length

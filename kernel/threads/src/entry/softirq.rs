@@ -60,9 +60,9 @@ pub fn run(pending: u32) {
     if pending & 1 << Softirq::Timer as u32 != 0 {
         crate::time::wake_sleepers();
     }
-    if pending & 1 << Softirq::Probe as u32 != 0 {
-        if let Some(probe) = PROBE.get() {
-            probe();
-        }
+    if pending & 1 << Softirq::Probe as u32 != 0
+        && let Some(probe) = PROBE.get()
+    {
+        probe();
     }
 }
