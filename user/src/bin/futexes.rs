@@ -4,7 +4,7 @@
 #![no_main]
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use user::arch::{self, THREAD_FLAGS, nr};
+use user::arch::{self, THREAD_FLAGS};
 use user::calls::{Calls, call, sleep_milliseconds, status_of};
 use user::must;
 

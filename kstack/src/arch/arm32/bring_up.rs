@@ -69,7 +69,7 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     let status: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe { asm!("mrs {}, cpsr", out(reg) status, options(nomem, nostack, preserves_flags)) };
-    if status & MODE != SVC_MODE as u32 {
+    if status & MODE != SVC_MODE {
         return Err(Unfit::NotInSvcMode);
     }
     if local.arch.overflow_top().get() == 0 {

@@ -55,7 +55,7 @@
 use super::RESERVE;
 use super::local::{ArchLocal, BODY_SHIFT};
 use super::overflow;
-use super::regs::{SVC_MODE, SavedRegs, USER_MODE};
+use super::regs::{IRQ_MODE, MODE, SVC_MODE, SavedRegs, USER_MODE};
 use super::tables::ModeWords;
 use crate::local::CpuLocal;
 use core::arch::{global_asm, naked_asm};
@@ -202,6 +202,18 @@ extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         way_back = sym way_back,
         no_room = sym overflow::no_room,
     )
+}
+
+/// Instructions of a [`stub`] up to the branch that says that there is no room, this one included.
+const STUB_BEFORE_TEST: usize = 26;
+
+/// Whether these registers are those of an IRQ's entry that has not found out yet whether there is room. Interrupts are masked there by the
+/// CPU, but were on in the code that the IRQ had hit, or it would not have come; and nothing of that code has changed but the
+/// mode's own words.
+pub(super) fn is_irq_on_its_way_in(regs: &SavedRegs) -> bool {
+    let stub = stub::<LINE, 4> as *const () as usize;
+    let before_test = stub..stub + STUB_BEFORE_TEST * size_of::<u32>();
+    regs.cpsr & MODE == IRQ_MODE || before_test.contains(&regs.pc().get())
 }
 
 /// FIQ's entry. It can hit the kernel at any instruction; see the module's head.

@@ -21,7 +21,7 @@
 //! 2. IRQ and FIQ are masked while anything is on the overflow stack, and overflows are counted: there is no loop.
 //! 3. The count is 0 again when the overflow stack is left for the thread's own.
 
-use super::entry::{FIQ, FIQ_RESERVE};
+use super::entry::{self, FIQ, FIQ_RESERVE};
 use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK, thread_info_at};
 use super::regs::SavedRegs;
 use super::tables::ModeWords;
@@ -114,7 +114,9 @@ extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     // A FIQ asks for less.
     let reserve = if vector == FIQ { FIQ_RESERVE } else { RESERVE.get() };
     let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>() + reserve));
-    let interrupts_off = !regs.interrupts_are_on();
+    // A FIQ can come where the CPU has just taken an IRQ.
+    let interrupts_off =
+        !regs.interrupts_are_on() && !(vector == FIQ && entry::is_irq_on_its_way_in(regs));
     // An abort may have been about something else entirely: that the stack is full is reported first.
     let judged = report::of(Delivery::AnotherStack, address, regs, interrupts_off)
         .or_else(|| report::of(Delivery::AnotherStack, no_room, regs, interrupts_off));

@@ -26,6 +26,8 @@ pub const THUMB: u32 = 1 << 5;
 pub const MODE: u32 = 0x1f;
 /// User mode.
 pub const USER_MODE: u32 = 0x10;
+/// The mode in which the CPU takes an IRQ.
+pub(super) const IRQ_MODE: u32 = 0x12;
 /// The mode that the kernel runs in.
 pub const SVC_MODE: u32 = 0x13;
 

@@ -17,6 +17,7 @@ use kstack_core::prologue::{self, FrameState};
 use kstack_core::unwind::{self, FrameRules};
 
 /// In sstatus: interrupts are on (SIE).
+#[cfg(feature = "entry")]
 pub(super) const INTERRUPTS_ON_NOW: u64 = 1 << 1;
 /// In a saved status: interrupts were on (SPIE).
 pub const INTERRUPTS_ON: u64 = 1 << 5;
