@@ -115,8 +115,8 @@ extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let reserve = if vector == FIQ { FIQ_RESERVE } else { RESERVE.get() };
     let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>() + reserve));
     // A FIQ can come where the CPU has just taken an IRQ.
-    let interrupts_off =
-        !regs.interrupts_are_on() && !(vector == FIQ && entry::is_irq_on_its_way_in(regs));
+    let was_on = regs.interrupts_are_on() || (vector == FIQ && entry::is_irq_on_its_way_in(regs));
+    let interrupts_off = !was_on;
     // An abort may have been about something else entirely: that the stack is full is reported first.
     let judged = report::of(Delivery::AnotherStack, address, regs, interrupts_off)
         .or_else(|| report::of(Delivery::AnotherStack, no_room, regs, interrupts_off));

@@ -27,6 +27,7 @@ pub const MODE: u32 = 0x1f;
 /// User mode.
 pub const USER_MODE: u32 = 0x10;
 /// The mode in which the CPU takes an IRQ.
+#[cfg(feature = "entry")]
 pub(super) const IRQ_MODE: u32 = 0x12;
 /// The mode that the kernel runs in.
 pub const SVC_MODE: u32 = 0x13;
