@@ -15,6 +15,7 @@
 //!
 //! It is a test of this crate too, so that `cargo test` holds the rules as well.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,15 +67,15 @@ pub(crate) fn missing(root: &Path) -> Vec<String> {
 /// Every breach of the rules in the files below a folder, as lines to print.
 pub(crate) fn breaches(root: &Path) -> Result<Vec<String>> {
     let mut breaches = Vec::new();
-    let mut files = Vec::new();
+    let (mut files, mut read) = (Vec::new(), BTreeMap::new());
     walk(root, &mut files)?;
     files.sort();
     for path in &files {
         let Ok(text) = fs::read_to_string(path) else { continue };
         let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
         breaches.extend(check(&name, &text));
+        read.insert(name, text);
     }
-    let read = parallel::read(root, &files);
     breaches.extend(parallel::breaches(&read));
     breaches.extend(floors::breaches(&read));
     Ok(breaches)

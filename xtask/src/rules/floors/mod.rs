@@ -3,8 +3,8 @@
 //! | rule | because |
 //! |---|---|
 //! | a crate of the reference kernel depends on crates below it ([`FLOORS`]) | what is below is read, and changed, without knowing what is above |
-//! | a folder of `xtask` imports folders below it ([`WINGS`]) | the same, for the program that checks and measures all this |
 //! | files of one crate import each other in no circle | a circle is read as a whole or not at all |
+//! | a room of a crate (a folder, or a file beside it) imports rooms below it ([`Floor::rooms`]) | the same, one size smaller |
 //! | a circle that is there still is in [`CIRCLES`], with the reason | it may shrink, and must not grow |
 //!
 //! What an import is: see [`imports`]. The files are looked at once for each architecture, without the trees of the others.
@@ -29,27 +29,40 @@ struct Floor {
     folder: &'static str,
     /// Whether circles of its files are looked for.
     files: bool,
+    /// Its folders, and the files beside them, from the ground up; none: they are not held.
+    rooms: &'static [&'static str],
 }
 
-/// From the ground up.
-const FLOORS: [Floor; 6] = [
-    Floor { name: "kstack-core", folder: "kstack-core", files: false },
-    Floor { name: "kstack", folder: "kstack", files: false },
-    Floor { name: "machine", folder: "kernel/machine", files: true },
-    Floor { name: "threads", folder: "kernel/threads", files: true },
-    Floor { name: "linux", folder: "kernel/linux", files: true },
-    Floor { name: "kernel", folder: "kernel", files: false },
+/// The rooms of `kernel/linux/src`.
+const LINUX: [&str; 12] = [
+    "error", "sorted", "abi", "files", "memory", "process", "signals", "exec", "proc", "fs",
+    "calls", "dispatch",
 ];
 
-/// What `xtask` consists of, from the ground up: modules in one line do not depend on their order.
-const WINGS: [&[&str]; 7] = [
-    &["arch", "catalogue", "jobs", "progress", "workspace"],
-    &["setup"],
-    &["rules"],
-    &["build"],
-    &["boot"],
-    &["proof"],
-    &["commands"],
+/// The tables and tools of `xtask/src`, and its wings.
+const XTASK: [&str; 11] = [
+    "workspace",
+    "progress",
+    "jobs",
+    "catalogue",
+    "arch",
+    "setup",
+    "rules",
+    "build",
+    "boot",
+    "proof",
+    "commands",
+];
+
+/// From the ground up.
+const FLOORS: [Floor; 7] = [
+    Floor { name: "kstack-core", folder: "kstack-core", files: false, rooms: &[] },
+    Floor { name: "kstack", folder: "kstack", files: false, rooms: &[] },
+    Floor { name: "machine", folder: "kernel/machine", files: true, rooms: &[] },
+    Floor { name: "threads", folder: "kernel/threads", files: true, rooms: &[] },
+    Floor { name: "linux", folder: "kernel/linux", files: true, rooms: &LINUX },
+    Floor { name: "kernel", folder: "kernel", files: false, rooms: &[] },
+    Floor { name: "xtask", folder: "xtask", files: false, rooms: &XTASK },
 ];
 
 /// Files that import each other in a circle still, and why.
@@ -79,11 +92,13 @@ const CIRCLES: [Circle; 1] = [Circle {
 pub(crate) fn breaches(files: &Files) -> Vec<String> {
     let archs: Vec<_> = Arch::supported().into_iter().map(Arch::name).collect();
     let mut breaches = upward(&FLOORS, files);
-    breaches.extend(wings("xtask", &WINGS, files));
     let mut left: BTreeSet<String> =
         CIRCLES.iter().flat_map(|circle| circle.files).map(|&path| path.to_owned()).collect();
     for floor in FLOORS.iter().filter(|floor| floor.files) {
         breaches.extend(circles(floor.folder, files, &archs, &CIRCLES, &mut left));
+    }
+    for floor in &FLOORS {
+        breaches.extend(upstairs(floor, files, &archs));
     }
     for path in left {
         breaches
@@ -107,31 +122,6 @@ fn upward(floors: &[Floor], files: &Files) -> Vec<String> {
                     "{path}: `{}` depends on `{name}`, which is not below it",
                     floor.name
                 ));
-            }
-        }
-    }
-    breaches
-}
-
-/// Imports of a crate's files that do not lead to the same wing or one below it. The crate's root may import all of them.
-fn wings(folder: &str, order: &[&[&str]], files: &Files) -> Vec<String> {
-    let height = |module: &Module| {
-        let Some(first) = module.first() else { return Some(order.len()) };
-        order.iter().position(|wing| wing.contains(&first.as_str()))
-    };
-    let source = Source::new(folder, files, &[]);
-    let mut breaches = Vec::new();
-    for (module, imports) in source.imports() {
-        let path = source.modules[&module].0;
-        let Some(from) = height(&module) else {
-            breaches.push(format!("{path}: in no wing: give it a place in WINGS in {WHERE}"));
-            continue;
-        };
-        for import in imports {
-            // An import of a file without a place is told once, at that file.
-            if height(&import).is_some_and(|to| to > from) {
-                let above = source.modules[&import].0;
-                breaches.push(format!("{path}: imports {above}, which is not below it"));
             }
         }
     }
@@ -177,6 +167,40 @@ fn circles(
             }
             let paths: Vec<_> = paths.into_iter().collect();
             breaches.insert(format!("{}: import each other in a circle", paths.join(", ")));
+        }
+    }
+    breaches.into_iter().collect()
+}
+
+/// Imports of a crate's rooms that do not lead down, and rooms that the table does not have. The root may import all of them.
+fn upstairs(floor: &Floor, files: &Files, archs: &[&str]) -> Vec<String> {
+    let mut breaches = BTreeSet::new();
+    let height = |module: &Module| {
+        let room = module.first()?;
+        floor.rooms.iter().position(|known| known == room)
+    };
+    if floor.rooms.is_empty() {
+        return Vec::new();
+    }
+    for &arch in archs {
+        let others: Vec<_> = archs.iter().filter(|&&other| other != arch).copied().collect();
+        let source = Source::new(floor.folder, files, &others);
+        for (module, imports) in source.imports() {
+            // The root names its rooms, and may pass on what is in them.
+            if module.is_empty() {
+                continue;
+            }
+            let path = source.modules[&module].0;
+            let Some(own) = height(&module) else {
+                breaches.insert(format!("{path}: is in no room that {WHERE} knows"));
+                continue;
+            };
+            for import in imports {
+                if height(&import).is_none_or(|other| other > own) {
+                    let import = import.join("::");
+                    breaches.insert(format!("{path}: imports `{import}`, which is not below it"));
+                }
+            }
         }
     }
     breaches.into_iter().collect()

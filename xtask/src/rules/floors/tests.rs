@@ -13,8 +13,8 @@ fn found(all: &[(&str, &str)], known: &[Circle]) -> Vec<String> {
 #[test]
 fn an_arrow_upwards_is_found() {
     let floors = [
-        Floor { name: "low", folder: "low", files: false },
-        Floor { name: "high", folder: "high", files: false },
+        Floor { name: "low", folder: "low", files: false, rooms: &[] },
+        Floor { name: "high", folder: "high", files: false, rooms: &[] },
     ];
     let check = |low: &str, high: &str| {
         upward(&floors, &files(&[("low/Cargo.toml", low), ("high/Cargo.toml", high)]))
@@ -35,43 +35,43 @@ fn an_arrow_upwards_is_found() {
 }
 
 #[test]
-fn an_import_of_a_higher_wing_is_found() {
-    let order: [&[&str]; 3] = [&["base"], &["low"], &["high"]];
-    let check = |base: &str, low: &str, high: &str| {
-        let root = ("k/src/main.rs", "mod high;\nuse high::f;\nuse crate::low::a;\n");
-        let all = [
-            root,
-            ("k/src/base.rs", base),
-            ("k/src/low/mod.rs", "pub mod a;\npub mod b;\n"),
-            ("k/src/low/a.rs", low),
-            ("k/src/low/b.rs", "use super::a;\npub fn g() {}\n"),
-            ("k/src/high/mod.rs", high),
-        ];
-        wings("k", &order, &files(&all))
+fn a_room_imports_only_what_is_below_it() {
+    let floor = Floor { name: "k", folder: "k", files: true, rooms: &["low", "high"] };
+    let check = |all: &[(&str, &str)]| {
+        let low = ("k/src/low/mod.rs", "pub mod a;\npub mod b;\n");
+        let all: Vec<_> = [low, ("k/src/low/b.rs", "")].iter().chain(all).copied().collect();
+        upstairs(&floor, &files(&all), &["x86_64"])
     };
-    let down = "use crate::base::f;\nuse super::b::g;\n";
-    assert_eq!(check("pub fn f() {}\n", down, "use crate::{base, low::a};\n"), [""; 0]);
-    let up = "k/src/low/a.rs: imports k/src/high/mod.rs, which is not below it";
-    for text in
-        ["use crate::high::f;\n", "use crate::{base, high};\n", "fn g() { crate::high::f() }\n"]
-    {
-        assert_eq!(check("", text, ""), [up], "{text}");
+    let root = ("k/src/lib.rs", "mod low;\nmod high;\npub use high::g;\n");
+    let down = ("k/src/high.rs", "use crate::low::a;\npub fn g() {}\n");
+    assert_eq!(check(&[root, down, ("k/src/low/a.rs", "use super::b;\n")]), [""; 0]);
+    let up = ["k/src/low/a.rs: imports `high`, which is not below it"];
+    for text in [
+        "use crate::high::g;\n",
+        "use crate::{high::g, low};\n",
+        "fn f() { crate::high::g() }\n",
+        // What the root passes on comes from its room.
+        "use crate::g;\n",
+    ] {
+        assert_eq!(check(&[root, down, ("k/src/low/a.rs", text)]), up, "{text}");
     }
-    assert_eq!(check("use crate::low::b;\n", "", "").len(), 1, "the ground imports nothing");
-    let root = "k/src/base.rs: imports k/src/main.rs, which is not below it";
-    assert_eq!(check("use crate::what_the_root_defines;\n", "", ""), [root]);
-    let stray = wings("k", &order, &files(&[("k/src/stray.rs", "")]));
-    assert!(stray.len() == 1 && stray[0].starts_with("k/src/stray.rs: in no wing"), "{stray:?}");
+    let by_root = check(&[root, ("k/src/low/a.rs", "use crate::what_the_root_defines;\n")]);
+    assert_eq!(by_root, ["k/src/low/a.rs: imports ``, which is not below it"]);
+    let unknown = check(&[root, ("k/src/other.rs", "use crate::low::a;\n")]);
+    assert_eq!(unknown, [format!("k/src/other.rs: is in no room that {WHERE} knows")]);
 }
 
 #[test]
-fn every_wing_is_there_and_says_what_it_may_import() {
-    let sources = crate::workspace::root().join("xtask/src");
-    for wing in WINGS.iter().flat_map(|wing| wing.iter()) {
-        let folder = sources.join(wing).join("mod.rs");
-        if !sources.join(wing).with_extension("rs").is_file() {
-            let text = std::fs::read_to_string(&folder).unwrap();
-            assert!(text.lines().any(|line| line.contains("//! May import")), "{wing}");
+fn every_room_is_there_and_a_wing_says_what_it_may_import() {
+    let root = crate::workspace::root();
+    for floor in &FLOORS {
+        for room in floor.rooms {
+            let place = root.join(floor.folder).join("src").join(room);
+            if place.with_extension("rs").is_file() {
+                continue;
+            }
+            let text = std::fs::read_to_string(place.join("mod.rs")).unwrap();
+            assert!(floor.name != "xtask" || text.contains("\n//! May import "), "{room}");
         }
     }
 }

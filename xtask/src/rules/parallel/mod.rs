@@ -27,7 +27,6 @@ mod own;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use crate::arch::Arch;
 use items::{Entry, Seen};
@@ -54,7 +53,15 @@ const TREES: [Trees; 6] = [
     Trees {
         folder: "kernel/linux/src/abi",
         folders: false,
-        shared: &["common.rs", "generic.rs", "names.rs", "narrow.rs", "wide.rs"],
+        shared: &[
+            "common.rs",
+            "generic.rs",
+            "names.rs",
+            "narrow.rs",
+            "signals.rs",
+            "stack_image.rs",
+            "wide.rs",
+        ],
     },
     Trees { folder: "user/src/arch", folders: false, shared: &["generic.rs"] },
     Trees { folder: "user/src/attack", folders: false, shared: &["pc.rs"] },
@@ -371,21 +378,4 @@ fn idle(own: &[&Own], of_archs: &[(&str, BTreeMap<String, File>)]) -> Vec<String
         }
     }
     breaches
-}
-
-/// The files that the rules are about, below a folder.
-pub(crate) fn read(root: &Path, paths: &[std::path::PathBuf]) -> Files {
-    let mut files = Files::new();
-    for path in paths {
-        let Ok(name) = path.strip_prefix(root) else { continue };
-        let name = name.display().to_string();
-        let portable = PORTABLE.iter().any(|krate| name.starts_with(krate));
-        if !portable && name != checklist::CHECKLIST {
-            continue;
-        }
-        if let Ok(text) = std::fs::read_to_string(path) {
-            files.insert(name, text);
-        }
-    }
-    files
 }
