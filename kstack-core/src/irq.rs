@@ -29,39 +29,52 @@ pub enum RunOn {
 /// Rounds of softirqs in a row; what is pending after them waits for the next interrupt (or a thread).
 pub const MAX_ROUNDS: u32 = 10;
 
-/// One CPU's state. Changed by that CPU only, with interrupts off.
+/// One CPU's state. Changed by that CPU only: with interrupts off, or by one instruction that no interrupt can split.
+///
+/// Who is where is one word, so that "a thread runs, and may be switched away from" is one comparison with zero:
+///
+/// ```text
+///   31                 17  16         15            14..0
+///   | bottom halves off | softirqs | IRQ stack used | interrupts, nested |
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(C)]
 pub struct IrqState {
-    irq_stack_in_use: bool,
-    in_softirq: bool,
-    hardirq_depth: u32,
-    bottom_halves_disabled: u32,
+    context: u32,
     pending: u32,
     rounds: u32,
 }
 
+/// In the context word: the nesting of interrupts.
+const HARDIRQS: u32 = IRQ_STACK_IN_USE - 1;
+/// In the context word: the IRQ stack has its first user.
+const IRQ_STACK_IN_USE: u32 = 1 << 15;
+/// In the context word: softirqs are being run.
+const IN_SOFTIRQ: u32 = 1 << 16;
+/// In the context word: bottom halves disabled once. What lies above counts.
+const BOTTOM_HALVES_OFF: u32 = 1 << 17;
+
 impl IrqState {
+    /// Offset of the context word, for an instruction that changes it in one step.
+    pub const CONTEXT: usize = core::mem::offset_of!(Self, context);
+    /// Offset of the mask of what is pending, likewise.
+    pub const PENDING: usize = core::mem::offset_of!(Self, pending);
+    /// What such an instruction adds to the context word to disable bottom halves once more.
+    pub const BOTTOM_HALVES_OFF_ONCE: u32 = BOTTOM_HALVES_OFF;
+
     /// Nothing going on.
     pub const fn new() -> Self {
-        Self {
-            irq_stack_in_use: false,
-            in_softirq: false,
-            hardirq_depth: 0,
-            bottom_halves_disabled: 0,
-            pending: 0,
-            rounds: 0,
-        }
+        Self { context: 0, pending: 0, rounds: 0 }
     }
 
     /// An interrupt arrived.
     #[inline(always)]
     pub fn on_interrupt(&mut self, from_user: bool) -> RunOn {
-        self.hardirq_depth += 1;
-        if from_user || self.irq_stack_in_use {
+        if from_user || self.context & IRQ_STACK_IN_USE != 0 {
+            self.context += 1;
             RunOn::CurrentStack
         } else {
-            self.irq_stack_in_use = true;
+            self.context += 1 + IRQ_STACK_IN_USE;
             RunOn::IrqStack
         }
     }
@@ -69,15 +82,12 @@ impl IrqState {
     /// The handler is done, interrupts still off. True: run softirqs now, with [`IrqState::next_softirqs`].
     #[inline(always)]
     pub fn on_handler_done(&mut self) -> bool {
-        self.hardirq_depth -= 1;
-        if self.pending == 0
-            || self.hardirq_depth != 0
-            || self.in_softirq
-            || self.bottom_halves_disabled != 0
-        {
+        self.context -= 1;
+        // The stack may still be marked; nothing else may be under way.
+        if self.pending == 0 || self.context & !IRQ_STACK_IN_USE != 0 {
             return false;
         }
-        self.in_softirq = true;
+        self.context |= IN_SOFTIRQ;
         self.rounds = 0;
         true
     }
@@ -86,7 +96,7 @@ impl IrqState {
     #[inline(always)]
     pub fn next_softirqs(&mut self) -> Option<u32> {
         if self.pending == 0 || self.rounds == MAX_ROUNDS {
-            self.in_softirq = false;
+            self.context &= !IN_SOFTIRQ;
             return None;
         }
         self.rounds += 1;
@@ -96,7 +106,7 @@ impl IrqState {
     /// The IRQ stack is empty again.
     #[inline(always)]
     pub fn leave_irq_stack(&mut self) {
-        self.irq_stack_in_use = false;
+        self.context &= !IRQ_STACK_IN_USE;
     }
 
     /// Marks a softirq, 0 to 31, as pending.
@@ -108,29 +118,49 @@ impl IrqState {
     /// Bottom halves off, once more.
     #[inline(always)]
     pub fn disable_bottom_halves(&mut self) {
-        self.bottom_halves_disabled += 1;
+        self.context += BOTTOM_HALVES_OFF;
     }
 
     /// Bottom halves on again. True: run softirqs now, on the IRQ stack, whose mark has been set.
     #[inline(always)]
     pub fn enable_bottom_halves(&mut self) -> bool {
-        // One call too many is none: wrapped, it would keep softirqs off this CPU until it is switched off.
-        self.bottom_halves_disabled = self.bottom_halves_disabled.saturating_sub(1);
-        let run = self.bottom_halves_disabled == 0 && self.pending != 0 && self.is_thread_context();
-        if run {
-            self.in_softirq = true;
-            self.irq_stack_in_use = true;
-            self.rounds = 0;
-        }
-        run
+        self.enable_once();
+        self.start_softirqs_of_thread()
     }
 
     /// The same where softirqs have a stack of their own: the IRQ stack stays free for the interrupts that come meanwhile.
     #[inline(always)]
     pub fn enable_bottom_halves_beside_irq_stack(&mut self) -> bool {
-        let run = self.enable_bottom_halves();
+        self.enable_once();
+        self.start_softirqs_beside_irq_stack()
+    }
+
+    #[inline(always)]
+    fn enable_once(&mut self) {
+        // One call too many is none: wrapped, it would keep softirqs off this CPU until it is switched off.
+        if self.context >= BOTTOM_HALVES_OFF {
+            self.context -= BOTTOM_HALVES_OFF;
+        }
+    }
+
+    /// Whether a thread runs softirqs now, on the IRQ stack, whose mark has been set. After bottom halves came on.
+    #[inline(always)]
+    pub fn start_softirqs_of_thread(&mut self) -> bool {
+        self.start(IN_SOFTIRQ | IRQ_STACK_IN_USE)
+    }
+
+    /// The same where softirqs have a stack of their own.
+    #[inline(always)]
+    pub fn start_softirqs_beside_irq_stack(&mut self) -> bool {
+        self.start(IN_SOFTIRQ)
+    }
+
+    #[inline(always)]
+    fn start(&mut self, context: u32) -> bool {
+        let run = self.may_switch() && self.pending != 0;
         if run {
-            self.irq_stack_in_use = false;
+            self.context = context;
+            self.rounds = 0;
         }
         run
     }
@@ -138,34 +168,34 @@ impl IrqState {
     /// Whether neither an interrupt nor a softirq is being handled.
     #[inline(always)]
     pub const fn is_thread_context(&self) -> bool {
-        self.hardirq_depth == 0 && !self.in_softirq && !self.irq_stack_in_use
+        self.context & (BOTTOM_HALVES_OFF - 1) == 0
     }
 
     /// Whether a thread keeps softirqs off this CPU.
     #[inline(always)]
     pub const fn bottom_halves_are_disabled(&self) -> bool {
-        self.bottom_halves_disabled != 0
+        self.context >= BOTTOM_HALVES_OFF
     }
 
     /// Whether the thread may be preempted or sleep: thread context, bottom halves on.
     #[inline(always)]
     pub const fn may_switch(&self) -> bool {
-        self.is_thread_context() && self.bottom_halves_disabled == 0
+        self.context == 0
     }
 
     /// Whether the IRQ stack is in use.
     pub const fn irq_stack_in_use(&self) -> bool {
-        self.irq_stack_in_use
+        self.context & IRQ_STACK_IN_USE != 0
     }
 
     /// Interrupts being handled, nested.
     pub const fn hardirq_depth(&self) -> u32 {
-        self.hardirq_depth
+        self.context & HARDIRQS
     }
 
     /// Whether softirqs are being run.
     pub const fn in_softirq(&self) -> bool {
-        self.in_softirq
+        self.context & IN_SOFTIRQ != 0
     }
 
     /// Softirqs that wait.
@@ -232,7 +262,7 @@ mod tests {
                 for from_user in [false, true] {
                     // User mode runs only where nothing of the kernel does.
                     if from_user
-                        && (!self.activities.is_empty() || self.state.bottom_halves_disabled > 0)
+                        && (!self.activities.is_empty() || self.state.bottom_halves_are_disabled())
                     {
                         continue;
                     }
@@ -244,12 +274,12 @@ mod tests {
             }
             match self.activities.last().copied() {
                 None => {
-                    if self.state.bottom_halves_disabled < 2 {
+                    if self.state.context / BOTTOM_HALVES_OFF < 2 {
                         let mut cpu = self.clone();
                         cpu.state.disable_bottom_halves();
                         next.push(cpu);
                     }
-                    if self.state.bottom_halves_disabled > 0 {
+                    if self.state.bottom_halves_are_disabled() {
                         let mut raised = self.clone();
                         raised.state.raise(3);
                         next.push(raised);

@@ -50,7 +50,7 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     }
     load_tables_on(cpu, next);
     let record = next.stack_record();
-    if record.needs_flush(cpu.id()) {
+    if record.needs_flush_by(cpu.local.coherent_bit()) {
         stacks::make_coherent(next.stack_ref().slot, cpu.id());
     }
     let range = next.stack_range();
