@@ -111,7 +111,16 @@ extern "C" fn handle(vector: usize, regs: usize) {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
     if local.arch.softirq_top().is_none() && local.irq.with(IrqState::on_handler_done) {
-        run_softirqs(0, 0);
+        run_softirqs_on_way_out(local);
+    }
+}
+
+/// On the way out of an interrupt that leaves softirqs pending: runs them, if nothing else is under way. Not inlined: an interrupt
+/// without softirqs tests no more than whether there are any.
+#[inline(never)]
+fn run_softirqs_on_way_out(local: &CpuLocal) {
+    if local.irq.with(IrqState::start_softirqs) {
+        run_rounds(local);
     }
 }
 
@@ -120,20 +129,26 @@ extern "C" fn handle(vector: usize, regs: usize) {
 fn run_softirqs_on_their_stack(local: &CpuLocal) {
     if let Some(top) = local.arch.softirq_top()
         && local.irq.with(IrqState::on_handler_done)
+        && local.irq.with(IrqState::start_softirqs)
     {
-        // SAFETY: (1) softirqs never nest, and `on_handler_done` has just said that none are running: their stack is empty
+        // SAFETY: (1) softirqs never nest, and `start_softirqs` has just said that none are running: their stack is empty
         // and ours; (2) `run_softirqs` returns.
         unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
     }
 }
 
-/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return. Not inlined: an interrupt
-/// without softirqs saves no registers for them.
-#[inline(never)]
+/// [`run_rounds`], on another stack.
 extern "C" fn run_softirqs(_: usize, _: usize) {
     // SAFETY: (1) called from here only, where the CPU has loaded its block.
-    let local = unsafe { CpuLocal::this() };
-    while let Some(pending) = local.irq.with(IrqState::next_softirqs) {
+    run_rounds(unsafe { CpuLocal::this() });
+}
+
+/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return.
+#[inline(always)]
+fn run_rounds(local: &CpuLocal) {
+    let mut round = 0;
+    while let Some(pending) = local.irq.with(|irq| irq.next_softirqs(round)) {
+        round += 1;
         // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and nothing else is under way here.
         unsafe { interrupts::on() };
         (hooks().softirqs)(pending);

@@ -96,6 +96,8 @@ pub struct Thread {
     owner: Owned,
     /// The physical address of the page tables to load; 0: any will do.
     pub(super) tables_root: AtomicUsize,
+    /// Sticky: see [`Thread::is_of_program`].
+    pub(super) is_of_program: AtomicBool,
     pub(super) fpu: Option<Box<FpuState>>,
     pub(super) killed: AtomicBool,
     /// Set when the stack has been taken back.
@@ -268,6 +270,7 @@ impl Thread {
             canary: new_canary(),
             owner,
             tables_root: AtomicUsize::new(tables_root as usize),
+            is_of_program: AtomicBool::new(fpu.is_some()),
             fpu,
             killed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
@@ -310,6 +313,12 @@ impl Thread {
     #[inline(always)]
     pub fn stack_ref(&self) -> StackRef {
         self.stack_ref
+    }
+
+    /// Whether it has, or once had, anything of a program's: floating point, or tables other than the kernel's.
+    #[inline(always)]
+    pub(super) fn is_of_program(&self) -> bool {
+        self.is_of_program.load(Ordering::Relaxed)
     }
 
     /// What the pool knows of its stack.
