@@ -105,6 +105,8 @@ pub struct Thread {
     pub(super) exited: WaitQueue,
     /// Sleeping locks it holds: see `mutex`.
     pub(super) held: [AtomicPtr<RawMutex>; MOST_HELD],
+    /// The function that a kernel thread runs: see `birth`.
+    pub(super) work: AtomicUsize,
     /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
     pub user_tls: AtomicU64,
     /// A word of the program that is cleared when the thread ends; 0: none.
@@ -199,16 +201,10 @@ pub struct Name {
 impl Name {
     /// The first 24 bytes of `text`, cut at a character.
     pub fn new(text: &str) -> Self {
-        let mut name = Self { bytes: [0; 24], length: 0 };
-        for c in text.chars() {
-            let at = usize::from(name.length);
-            if at + c.len_utf8() > name.bytes.len() {
-                break;
-            }
-            c.encode_utf8(&mut name.bytes[at..]);
-            name.length += c.len_utf8() as u8;
-        }
-        name
+        let mut bytes = [0; 24];
+        let length = text.floor_char_boundary(bytes.len());
+        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
+        Self { bytes, length: length as u8 }
     }
 
     /// The name as text.
@@ -276,6 +272,7 @@ impl Thread {
             reaped: AtomicBool::new(false),
             exited: WaitQueue::new(),
             held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
+            work: AtomicUsize::new(0),
             user_tls: AtomicU64::new(0),
             clear_on_exit: AtomicU64::new(0),
             pins: SpinLock::new([const { None }; MOST_PINS]),
