@@ -128,9 +128,9 @@ pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message
             "push rax",
             "mov rax, rsi",
             "mov rsi, rsp",
-            "mov rcx, [rax + {parent}]",
             // From here on the coroutine's stack is at rest.
             "mov rsp, [rax + {link}]",
+            "mov rcx, [rax + {parent}]",
             concat!("mov rax, [rip + ", super::word!(), "@GOTTPOFF]"),
             "mov fs:[rax], rcx",
             "pop rbp",
