@@ -58,7 +58,8 @@ pub enum Movable {}
 ///
 /// `Input` goes in with each [`resume`](Self::resume), `Yield` comes out while it lasts and
 /// `Return` at its end. None of them borrows anything, nor does the body: a coroutine may be
-/// forgotten, and threads of a `std::thread::scope` on its stack live on then.
+/// forgotten, and threads of a `std::thread::scope` on its stack live on then. One that borrows is
+/// lent by [`Coroutine::scope`].
 ///
 /// Dropped while it waits, it is unwound: the [`Yielder::suspend`] in which it waits panics
 /// (without a message), its destructors run, and its closure's captures go. Dropped before it was
@@ -146,15 +147,17 @@ impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Re
 }
 
 impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
-    fn make<F>(pool: StackPool, body: F) -> Result<Self, StackError>
+    /// Of a body that may borrow: the caller sees to it that it is over before what it borrows is.
+    pub(crate) fn make<F>(pool: StackPool, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&Yielder<Input, Yield>, Input) -> Return,
     {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let size = pool.geometry().body().get();
         let align = align_of::<F>().max(16);
-        let taken = size_of::<Control>() + size_of::<F>().saturating_add(align + LEAST_LEFT);
-        if taken > size {
+        // Twice the closure: it is moved once more to be called.
+        let taken = size_of::<F>().saturating_mul(2).saturating_add(align + LEAST_LEFT);
+        if taken.saturating_add(size_of::<Control>()) > size {
             return Err(StackError::ClosureTooLarge);
         }
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -310,12 +313,16 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         self.stack().map_or(ByteSize::ZERO, |stack| stack.top.bytes_above(Addr::new(self.sp)))
     }
 
-    /// Ends it, wherever it waits.
-    #[cold]
-    fn unwind(&mut self) {
+    /// Whether it waits in its body, which is neither over nor still to begin.
+    pub(crate) fn is_under_way(&self) -> bool {
         // SAFETY: (1) it has not ended: the block is there.
-        let has_begun = unsafe { (*self.control.as_ptr()).link } != 0;
-        if cfg!(panic = "abort") && has_begun {
+        self.sp != 0 && unsafe { (*self.control.as_ptr()).link } != 0
+    }
+
+    /// Ends it, wherever it waits. It waits on if it refuses, or if a panic cannot be caught.
+    #[cold]
+    pub(crate) fn unwind(&mut self) {
+        if cfg!(panic = "abort") && self.is_under_way() {
             return;
         }
         if !self.knows_its_resumer() {
@@ -429,17 +436,20 @@ unsafe extern "C" fn first<Input, Yield, Return, F>(
 where
     F: FnOnce(&Yielder<Input, Yield>, Input) -> Return,
 {
-    // SAFETY: (1) the caller's promise.
-    let body = unsafe { closure.read() };
+    // The closure stays where it is until it is called: each move of a large one takes its size
+    // from the stack once more where the compiler does not optimise.
     let ended: Ended<Return> = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: (1) the block is there as long as the coroutine runs.
         if unsafe { (*control).unwinds } {
-            drop(body);
+            // SAFETY: (1) the caller's promise; (2) it is not read in this case.
+            unsafe { closure.drop_in_place() };
             return Err(Box::new(Unwinding) as Box<dyn Any + Send>);
         }
         // SAFETY: (1) the caller's promise.
         let input = unsafe { arch::decode(input) };
-        Ok(body(&Yielder { control, passes: PhantomData }, input))
+        let yielder = Yielder { control, passes: PhantomData };
+        // SAFETY: (1) the caller's promise; (2) it is not dropped in this case.
+        Ok(unsafe { closure.read() }(&yielder, input))
     }))
     .unwrap_or_else(Err);
     let mut ended = ManuallyDrop::new(ended);
