@@ -30,7 +30,8 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .end_thread(overflow::end_thread)
     .stop(overflow::stop);
 
-/// Right before user mode, interrupts off: does somebody else deserve the CPU, is the thread to die?
+/// Right before user mode, interrupts off: does another thread deserve the CPU, is the thread to
+/// die?
 pub fn before_user(regs: &mut SavedRegs) {
     let cpu = cpus::this();
     if cpu.local.preemption_is_asked() {
@@ -63,7 +64,8 @@ fn kernel_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     power::end(power::End::Panic)
 }
 
-/// What the verdict on a fault needs to know of this CPU: what the library knows, and where this kernel's half begins.
+/// What the verdict on a fault needs to know of this CPU: what the library knows, and where this
+/// kernel's half begins.
 fn context() -> Context {
     Context { kernel_lowest: Addr::new(memory::LOWEST as usize), ..hooks::running_context() }
 }

@@ -1,5 +1,5 @@
-//! The reference kernel: it uses `kstack` as any kernel would, boots on emulated machines, runs unmodified Linux programs,
-//! and proves there what the library promises.
+//! The reference kernel: it uses `kstack` as any kernel would, boots on emulated machines, runs
+//! unmodified Linux programs, and proves there what the library promises.
 //!
 //! It is the top of four floors, a crate each; each knows those below it, and no other.
 //!

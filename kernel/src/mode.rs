@@ -1,5 +1,5 @@
-//! What the kernel does once it is up, as its command line says: `mode=console`, `run`, `test`, `list`, `bench` or
-//! `fuzz`.
+//! What the kernel does once it is up, as its command line says: `mode=console`, `run`, `test`,
+//! `list`, `bench` or `fuzz`.
 
 use alloc::vec::Vec;
 use machine::arch::power::{self, End};

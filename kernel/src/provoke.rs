@@ -1,4 +1,5 @@
-//! Overflows and guard accesses on purpose: for the console, for tests, and for programs through /proc/kstack/provoke.
+//! Overflows and guard accesses on purpose: for the console, for tests, and for programs through
+//! /proc/kstack/provoke.
 
 use alloc::string::String;
 use core::hint::black_box;
@@ -88,7 +89,8 @@ pub fn touch_guard(side: Side) {
         let range = sched::current().stack_range();
         let below = side == Side::Below as usize;
         let address = if below { range.lowest.get() - 1 } else { range.top.get() };
-        // SAFETY: (1) none: the address is never mapped, so the read faults and ends the thread. That is the purpose.
+        // SAFETY: (1) none: the address is never mapped, so the read faults and ends the thread.
+        // That is the purpose.
         black_box(unsafe { (address as *const u8).read_volatile() });
     }
     match sched::spawn_kernel("touching", body, side as usize) {
@@ -100,8 +102,8 @@ pub fn touch_guard(side: Side) {
 static DEEPEST: AtomicUsize = AtomicUsize::new(0);
 static DONE: AtomicBool = AtomicBool::new(false);
 
-/// Uses at least `bytes` of the stack of a thread made for it, and less than 512 more; says what the samples saw. More than there
-/// is overflows.
+/// Uses at least `bytes` of the stack of a thread made for it, and less than 512 more; says what
+/// the samples saw. More than there is overflows.
 pub fn go_deep(bytes: usize) -> String {
     /// Until SP is at `floor` or lower.
     fn down(floor: usize) -> usize {

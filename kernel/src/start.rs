@@ -1,7 +1,8 @@
 //! From `kernel_main` to the first thread, and the same for the other CPUs.
 //!
-//! Order matters: the per-CPU block before the first lock, the frame table before the page tables, stacks before interrupts,
-//! descriptor tables of a CPU (with its exception stacks) before anything that may fault there.
+//! Order matters: the per-CPU block before the first lock, the frame table before the page tables,
+//! stacks before interrupts, descriptor tables of a CPU (with its exception stacks) before anything
+//! that may fault there.
 
 use alloc::string::String;
 use core::sync::atomic::Ordering;
@@ -20,8 +21,9 @@ use machine::spin::{self, SpinLock};
 use threads::entry::interrupts;
 use threads::{cpu_stacks, sched, stacks, terminal};
 
-/// What goes out on the console before anything else of the kernel's: firmware may have written there before, and what came in before
-/// is lost. Whoever passes a program's output on, and its input, begins here. No terminal shows it.
+/// What goes out on the console before anything else of the kernel's: firmware may have written
+/// there before, and what came in before is lost. The host that passes a program's output on, and
+/// its input, begins here. No terminal shows it.
 const START_OF_TEXT: u8 = 0x02;
 
 unsafe extern "C" {
@@ -33,14 +35,15 @@ unsafe extern "C" {
     static data_top: u8;
 }
 
-/// The heap has an eighth of the memory, within these bounds; half of the lower one is what the kernel cannot do without.
+/// The heap has an eighth of the memory, within these bounds; half of the lower one is what the
+/// kernel cannot do without.
 const LEAST_HEAP: u64 = 16 << 20;
-const MOST_HEAP: u64 = 256 << 20;
+const MAX_HEAP: u64 = 256 << 20;
 /// The table of frames has at most this part of the longest stretch that the boot tables reach.
-const MOST_FOR_TABLE: u64 = 2;
+const MAX_FOR_TABLE: u64 = 2;
 
-/// The first CPU, on the boot stack, with the boot tables. `boot_argument` is what the boot loader handed over. The boot code enters
-/// Rust here.
+/// The first CPU, on the boot stack, with the boot tables. `boot_argument` is what the boot loader
+/// handed over. The boot code enters Rust here.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(boot_argument: u64) -> ! {
     let me = cpus::by_number(0);
@@ -112,15 +115,16 @@ extern "C" fn kernel_secondary(number: usize) -> ! {
     irqchip::set_up_local();
     cpu_stacks::load(me);
     cpus::set_online(me.id());
-    // A flush that began before did not wait for this CPU: what it may have cached since then goes now.
+    // A flush that began before did not wait for this CPU: what it may have cached since then goes
+    // now.
     smp::answer_flush();
     irqchip::start_timer();
     sched::idle_loop()
 }
 
-/// Frames, page tables, heap. Everything that is needed before the final page tables are there comes from memory that the
-/// boot tables reach; how much more there is makes no difference. Not inlined: together with its caller's, its frame would be
-/// wider than the narrowest guard.
+/// Frames, page tables, heap. Everything that is needed before the final page tables are there
+/// comes from memory that the boot tables reach; how much more there is makes no difference. Not
+/// inlined: together with its caller's, its frame would be wider than the narrowest guard.
 #[inline(never)]
 fn set_up_memory(info: &BootInfo) {
     if info.dropped > 0 {
@@ -137,7 +141,7 @@ fn set_up_memory(info: &BootInfo) {
     let ram_lowest = ram_lowest.expect("the memory map has no memory for the kernel");
     let ram_top = map.free().map(|(_, top)| top).max().unwrap_or(0);
     // A table for all of it; of what it would have no room for, none is used.
-    let most = map.longest(EARLY_TOP) / MOST_FOR_TABLE;
+    let most = map.longest(EARLY_TOP) / MAX_FOR_TABLE;
     let described = most / frames::table_bytes(0, FRAME_BYTES) * FRAME_BYTES;
     let top = ram_top.min(ram_lowest + described).min(frames::most_top(ram_lowest));
     if top < ram_top {
@@ -145,7 +149,7 @@ fn set_up_memory(info: &BootInfo) {
     }
     let table = map.find(frames::table_bytes(ram_lowest, top), EARLY_TOP);
     let table = table.expect("no room for the table of frames");
-    let heap_bytes = (ram_bytes / 8).clamp(LEAST_HEAP, MOST_HEAP) & !(FRAME_BYTES - 1);
+    let heap_bytes = (ram_bytes / 8).clamp(LEAST_HEAP, MAX_HEAP) & !(FRAME_BYTES - 1);
     let heap_bytes = heap_bytes.min((map.longest(EARLY_TOP) / 2) & !(FRAME_BYTES - 1));
     assert!(
         heap_bytes >= LEAST_HEAP / 2,
@@ -153,7 +157,8 @@ fn set_up_memory(info: &BootInfo) {
         heap_bytes >> 10
     );
     let heap = map.find(heap_bytes, EARLY_TOP).expect("no room for the heap");
-    // SAFETY: (1) the memory is RAM, taken for this, and below EARLY_TOP: the boot tables have it in the direct map.
+    // SAFETY: (1) the memory is RAM, taken for this, and below EARLY_TOP: the boot tables have it
+    // in the direct map.
     unsafe { frames::set_up(table, ram_lowest, top) };
     for (lowest, end) in map.free().filter(|&(lowest, _)| lowest < top) {
         if !frames::add(lowest, end.min(top)) {
@@ -199,8 +204,8 @@ fn start_other_cpus() {
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
-            // Keep the number reserved: the CPU may still come up late, and then its stacks and what the interrupt controller calls it
-            // are its own.
+            // Keep the number reserved: the CPU may still come up late, and then its stacks and
+            // what the interrupt controller calls it are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
         }
         number += 1;

@@ -1,4 +1,4 @@
-//! An option ROM for emulated PCs that put a kernel into memory and have nobody who starts it.
+//! An option ROM for emulated PCs that put a kernel into memory and do not start it.
 //!
 //! ```text
 //!   firmware finds 0x55 0xaa, calls offset 3 ──> int 0x19 ("boot") is ours from now on
@@ -14,23 +14,26 @@
 //! | 0x10 | PVH start info (56 bytes), whole but for the number of stretches in the memory map |
 //! | 0x100 | room for 64 stretches of 24 bytes |
 //!
-//! Invariant: between the firmware's last call and the kernel's first instruction nothing is written but the handoff and registers. The
-//! firmware's answer, 20 bytes, is laid out as a stretch of PVH's map is, so it is written where it belongs.
+//! Invariant: between the firmware's last call and the kernel's first instruction nothing is
+//! written but the handoff and registers. The firmware's answer, 20 bytes, is laid out as a stretch
+//! of PVH's map is, so it is written where it belongs.
 //!
-//! Sources: BIOS Boot Specification 1.01, 3.3 (option ROMs); ACPI 6.5, 15.1 (`0xe820`); Xen's `pvh` boot protocol (registers).
+//! Sources: BIOS Boot Specification 1.01, 3.3 (option ROMs); ACPI 6.5, 15.1 (`0xe820`); Xen's `pvh`
+//! boot protocol (registers).
 
 #![no_std]
 #![no_main]
 
 use core::arch::global_asm;
 
-/// Where the handoff is: above the firmware's own data, below where it keeps a copy of itself while it starts.
+/// Where the handoff is: above the firmware's own data, below where it keeps a copy of itself while
+/// it starts.
 const HANDOFF: u32 = 0x1_0000;
 /// In the start info: the number of stretches.
 const START_INFO: u32 = 0x10;
 const STRETCHES: u32 = START_INFO + 48;
 const MAP: u32 = 0x100;
-const MOST_STRETCHES: u32 = 64;
+const MAX_STRETCHES: u32 = 64;
 const STRETCH_BYTES: u32 = 24;
 /// Where the interrupt table of real mode has int 0x19: its offset, then its segment.
 const BOOT_VECTOR: u32 = 0x19 * 4;
@@ -71,7 +74,7 @@ global_asm!(
     "mov dword ptr [di + 20], 0",
     "add di, {stretch_bytes}",
     "inc bp",
-    "cmp bp, {most_stretches}",
+    "cmp bp, {max_stretches}",
     "je 4f",
     "test ebx, ebx", // 0 after the last
     "jnz 3b",
@@ -120,7 +123,7 @@ global_asm!(
     start_info = const START_INFO,
     stretches = const STRETCHES,
     map = const MAP,
-    most_stretches = const MOST_STRETCHES,
+    max_stretches = const MAX_STRETCHES,
     stretch_bytes = const STRETCH_BYTES,
 );
 

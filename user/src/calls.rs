@@ -1,5 +1,6 @@
-//! The system calls that the kernel has, as it lists them in /proc/kstack/calls: a line each, the number on this machine and the
-//! name. So a program that tries all of them has no list of its own that could lack one.
+//! The system calls that the kernel has, as it lists them in /proc/kstack/calls: a line each, the
+//! number on this machine and the name. So a program that tries all of them has no list of its own
+//! that could lack one.
 
 use crate::arch::{self, nr};
 use crate::syscall::Errno;
@@ -75,9 +76,14 @@ pub fn number(digits: &[u8]) -> usize {
 pub fn call<const N: usize>(number: usize, some: [usize; N]) -> isize {
     let mut arguments = [0; 6];
     arguments[..N].copy_from_slice(&some);
-    // SAFETY: (1) callers pass memory of their own that nothing else uses, or what the kernel must refuse; what a wrong call does to
-    // the program itself is what such a program is for.
+    // SAFETY: (1) callers pass memory of their own that nothing else uses, or what the kernel must
+    // refuse; what a wrong call does to the program itself is what such a program is for.
     unsafe { arch::syscall(number, arguments) }
+}
+
+/// A path as the argument of a call.
+pub fn path(path: &core::ffi::CStr) -> usize {
+    path.as_ptr().addr()
 }
 
 /// The beginning of a file.

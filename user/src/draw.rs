@@ -1,4 +1,5 @@
-//! Arguments for system calls, drawn from a seed: those that a call expects, and now and then what no sound program would pass.
+//! Arguments for system calls, drawn from a seed: those that a call expects, and now and then what
+//! no sound program would pass.
 
 use crate::arch;
 
@@ -61,7 +62,8 @@ const FIXED_PATHS: [&core::ffi::CStr; 12] = [
     c"/",
     c"/bin/busybox",
 ];
-/// Paths to what is made, renamed and removed: below the current directory, which is the worker's own, and one that all share.
+/// Paths to what is made, renamed and removed: below the current directory, which is the worker's
+/// own, and one that all share.
 const OWN_PATHS: [&core::ffi::CStr; 14] = [
     c"a",
     c"b",
@@ -114,7 +116,8 @@ impl Default for Places {
     }
 }
 
-/// What a call expects, a letter for each argument; the fuzzer knows what the letters mean. A call that is not here gets anything.
+/// What a call expects, a letter for each argument; the fuzzer knows what the letters mean. A call
+/// that is not here gets anything.
 const SHAPES: &[(&str, &str)] = &[
     ("Read", "fbl"),
     ("Write", "fbl"),

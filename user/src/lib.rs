@@ -1,8 +1,10 @@
-//! What our own user programs have in common: an entry, system calls, a panic that ends the process.
+//! What our own user programs have in common: an entry, system calls, a panic that ends the
+//! process.
 //!
-//! The programs are static Linux executables without a C library, built for the same bare-metal target
-//! as the kernel. They exist only for what no existing program exercises; everything else is shown
-//! with Debian's busybox. Each is one file in `src/bin`, and lies in the image as `/kstack/bin/NAME`.
+//! The programs are static Linux executables without a C library, built for the same bare-metal
+//! target as the kernel. They exist only for what no existing program exercises; everything else is
+//! shown with Debian's busybox. Each is one file in `src/bin`, and lies in the image as
+//! `/kstack/bin/NAME`.
 //!
 //! They run on Linux as well, which is how their figures are compared.
 
@@ -29,6 +31,19 @@ pub fn first_stack() -> *const usize {
     core::ptr::with_exposed_provenance(FIRST_STACK.load(core::sync::atomic::Ordering::Relaxed))
 }
 
+/// The argument of a program that has exactly one; `None` if it has another number of them.
+pub fn only_argument() -> Option<&'static [u8]> {
+    let stack = first_stack();
+    // SAFETY: (1) argc and the pointers above it are as the kernel laid them out, and stay; (2)
+    // with two words of them (the program's name is the first), the second is a string.
+    unsafe {
+        (*stack == 2).then(|| {
+            let argument = core::ptr::with_exposed_provenance(*stack.add(2));
+            core::ffi::CStr::from_ptr(argument).to_bytes()
+        })
+    }
+}
+
 /// The status of a program that panicked, as the standard library has it.
 const PANICKED: i32 = 101;
 
@@ -52,8 +67,8 @@ macro_rules! must {
 
 /// Makes a function `fn() -> i32` the program: its result is the exit status.
 ///
-/// The kernel enters with SP at the argument count, 16-byte aligned, as the ABI says; the call pushes
-/// the return address that a function expects above its frame.
+/// The kernel enters with SP at the argument count, 16-byte aligned, as the ABI says; the call
+/// pushes the return address that a function expects above its frame.
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {

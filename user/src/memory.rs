@@ -1,4 +1,5 @@
-//! What programs that try their address space have in common: mappings, words of them, and children that may die of it.
+//! What programs that try their address space have in common: mappings, words of them, and children
+//! that may die of it.
 
 use crate::arch::nr;
 use crate::calls::call;
@@ -35,7 +36,8 @@ pub fn is_error(result: isize) -> bool {
 
 /// A word of a mapping.
 fn word(at: usize) -> &'static AtomicUsize {
-    // SAFETY: (1) callers pass addresses in mappings that they made, or want to die of it; (2) nothing but atomics is used there.
+    // SAFETY: (1) callers pass addresses in mappings that they made, or want to die of it; (2)
+    // nothing but atomics is used there.
     unsafe { AtomicUsize::from_ptr(core::ptr::with_exposed_provenance_mut(at)) }
 }
 

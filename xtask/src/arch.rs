@@ -1,9 +1,9 @@
 //! The architectures that the kernel is built and emulated for, and what differs between them on
 //! the outside: the compiler's target, its flags, and the emulator's machine.
 //!
-//! Each is described once, in [`TABLE`]. An architecture whose kernel is not there yet has its entry all the
-//! same, with `supported` off: every command refuses it, and `cargo xtask test` leaves it out. Landing
-//! one is turning that line on.
+//! Each is described once, in [`TABLE`]. An architecture whose kernel is not there yet has its
+//! entry all the same, with `supported` off: every command refuses it, and `cargo xtask test`
+//! leaves it out. Landing one is turning that line on.
 //!
 //! ```text
 //!            starts as             control channel              ends with a status by
@@ -14,9 +14,9 @@
 //!   riscv64  ELF, a1 = DTB         16550 on the PCI bus         sifive_test, 0x10_0000: v
 //! ```
 //!
-//! The console is the machine's first serial line on all of them: a 16550 on the PCs and on riscv64, a
-//! PL011 on the arms, whose `virt` machine has no second one for the normal world. The statuses are the
-//! same everywhere (see `boot::qemu::End`).
+//! The console is the machine's first serial line on all of them: a 16550 on the PCs and on
+//! riscv64, a PL011 on the arms, whose `virt` machine has no second one for the normal world. The
+//! statuses are the same everywhere (see `boot::qemu::End`).
 
 use crate::workspace;
 
@@ -40,8 +40,8 @@ pub(crate) enum Arch {
 pub(crate) enum Form {
     /// The ELF file as it was linked.
     Elf,
-    /// The memory image that it describes. For the arms: given an ELF file, their machine passes neither an
-    /// initial archive nor the address of the device tree.
+    /// The memory image that it describes. For the arms: given an ELF file, their machine passes
+    /// neither an initial archive nor the address of the device tree.
     Flat,
 }
 
@@ -52,8 +52,8 @@ pub(crate) enum Control {
     SecondSerial,
     /// A serial line on the PCI bus, for machines that have one serial line only.
     PciSerial,
-    /// Semihosting: an instruction by which the CPU asks the debugger to write. It needs no device, no
-    /// mapping and no lock, so that an overflow report goes through it in any context.
+    /// Semihosting: an instruction by which the CPU asks the debugger to write. It needs no device,
+    /// no mapping and no lock, so that an overflow report goes through it in any context.
     Semihosting,
 }
 
@@ -66,7 +66,8 @@ pub(crate) struct Board {
     pub(crate) features: &'static [&'static str],
     /// The emulator's arguments for machine and CPU.
     pub(crate) arguments: &'static [&'static str],
-    /// The CPU that the kernel starts on, where that is the firmware's choice and the choice is made for it.
+    /// The CPU that the kernel starts on, where that is the firmware's choice and the choice is
+    /// made for it.
     pub(crate) first_cpu: Option<u32>,
 }
 
@@ -79,8 +80,8 @@ pub(crate) struct Description {
     pub(crate) supported: bool,
     /// The compiler's target, of the kernel and of our user programs.
     pub(crate) target: &'static str,
-    /// Whether core as it comes with the compiler will do for the target. Not if the target is one of a
-    /// system with a C library: its core lacks `memcpy` and keeps no frame pointers.
+    /// Whether core as it comes with the compiler will do for the target. Not if the target is one
+    /// of a system with a C library: its core lacks `memcpy` and keeps no frame pointers.
     pub(crate) own_core_fits: bool,
     /// Code generation flags for the kernel *and* for a locally made core and alloc: the
     /// backtrace walks frame pointers, so a core without them would break its chain; a red zone
@@ -104,8 +105,8 @@ pub(crate) struct Description {
     pub(crate) debian: &'static str,
 }
 
-/// The first byte that a kernel writes to the console, a control character that no terminal shows. What comes before it is the
-/// firmware's; what was typed before it is lost.
+/// The first byte that a kernel writes to the console, a control character that no terminal shows.
+/// What comes before it is the firmware's; what was typed before it is lost.
 pub(crate) const START_OF_TEXT: u8 = 0x02;
 
 /// A Cortex-A15 with four or fewer others on the `virt` machine.
@@ -145,9 +146,9 @@ const TABLE: [(Arch, Description); 5] = [
             own_core_fits: true,
             codegen_flags: &[FRAME_POINTERS, "-Cno-redzone=yes"],
             kernel_flags: &[STATIC, "-Ccode-model=kernel"],
-            // The code model stays the target's (`kernel`), because link-time optimisation refuses to
-            // mix it with core's; its sign-extended 32-bit addresses reach the low 2 GiB as well as
-            // the high ones.
+            // The code model stays the target's (`kernel`), because link-time optimisation refuses
+            // to mix it with core's; its sign-extended 32-bit addresses reach the low 2 GiB as well
+            // as the high ones.
             user_flags: USER,
             qemu: "qemu-system-x86_64",
             qemu_program: "usr/bin/qemu-system-x86_64",
@@ -164,11 +165,11 @@ const TABLE: [(Arch, Description); 5] = [
             supported: true,
             target: "i586-unknown-linux-gnu",
             own_core_fits: false,
-            // Without this, each atomic load and store of 64 bits goes through the x87 registers, which in a
-            // kernel are the user program's. The compiler warns, for all crates and in all builds, that
-            // floating-point results are returned otherwise than the target says, and may refuse it one
-            // day. Nothing here returns any. The warning goes away only with all others, which the
-            // linter shows all the same.
+            // Without this, each atomic load and store of 64 bits goes through the x87 registers,
+            // which in a kernel are the user program's. The compiler warns, for all crates and in
+            // all builds, that floating-point results are returned otherwise than the target says,
+            // and may refuse it one day. Nothing here returns any. The warning goes away only with
+            // all others, which the linter shows all the same.
             codegen_flags: &[FRAME_POINTERS, "-Ctarget-feature=+soft-float"],
             kernel_flags: &[STATIC, "-Awarnings"],
             user_flags: USER,

@@ -5,8 +5,8 @@
 //!           ↑ a worker takes its next job here              ↑ jobs that can wait
 //! ```
 //!
-//! Invariant: a worker leaves only when no job is waiting *and* none is being done, since the one being done
-//! may bring more.
+//! Invariant: a worker leaves only when no job is waiting *and* none is being done, since the one
+//! being done may bring more.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -61,7 +61,7 @@ pub(crate) fn run<Job: Send>(
         for _ in 0..workers.max(1) {
             scope.spawn(|| {
                 while let Some(job) = next() {
-                    // Also when the work panics: the others would wait for ever.
+                    // Also when the work panics: the others would wait indefinitely.
                     let mut done = Done { state: &state, changed: &changed, further: None };
                     done.further = Some(work(job));
                 }
@@ -89,7 +89,7 @@ impl<Job> Drop for Done<'_, Job> {
     }
 }
 
-/// Takes a lock, whoever panicked with it.
+/// Takes a lock, also after a panic of its holder.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_worker_without_a_job_waits_for_what_the_others_bring() {
-        // Two jobs that can only end together, brought by one: the second worker must still be there.
+        // Two jobs that can only end together, brought by one: the second worker must still be
+        // there.
         let together = Barrier::new(2);
         run(vec![true], 2, |parent| {
             if parent {

@@ -1,4 +1,5 @@
-//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench, mutants and lint.
+//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench, mutants and
+//! lint.
 //!
 //! ```text
 //!   commands/   what each command does, in its order of steps          cargo xtask run|test|fuzz|bench|mutants|lint
@@ -16,7 +17,8 @@
 //!   arch, catalogue, jobs, progress, workspace: the tables and tools that all of them use
 //! ```
 //!
-//! A wing imports from those below it only ([`rules::floors`] holds that), so each can be read, and changed, without those above.
+//! A wing imports from those below it only ([`rules::floors`] holds that), so each can be read, and
+//! changed, without those above.
 //!
 //! Every command starts by calling set-up, which takes well under a second once all is there, and
 //! needs no network from then on.
@@ -62,14 +64,15 @@ struct Cli {
 enum Command {
     /// Fetch and prepare what the other commands need (they call this themselves).
     ///
-    /// It goes to the user's cache (KSTACK_CACHE, or kstack below XDG_CACHE_HOME or ~/.cache), shared by all
-    /// checkouts; nothing else changes and no rights are needed. It can be interrupted and run again.
+    /// It goes to the user's cache (KSTACK_CACHE, or kstack below XDG_CACHE_HOME or ~/.cache),
+    /// shared by all checkouts; nothing else changes and no rights are needed. It can be
+    /// interrupted and run again.
     Setup {
         /// The architecture to prepare for; all of them without this.
         #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
         arch: Option<Arch>,
-        /// Prepare everything, for all architectures, so that no command needs a network afterwards; it says whether that includes
-        /// what `test --boards` takes besides.
+        /// Prepare everything, for all architectures, so that no command needs a network
+        /// afterwards; it says whether that includes what `test --boards` takes besides.
         #[arg(long, conflicts_with = "arch")]
         offline: bool,
         /// Fetch Bochs and the second release of QEMU too, which `test --boards` alone takes.
@@ -84,7 +87,8 @@ enum Command {
     },
     /// Boot the kernel's console on this terminal, or run a static Linux program in the kernel.
     Run(run::Options),
-    /// Pack the library's crates as they would be published, and unpack them where the examples look for them.
+    /// Pack the library's crates as they would be published, and unpack them where the examples
+    /// look for them.
     Package,
     /// Run host and emulated tests and print the conformance matrix.
     Test(test::Options),
@@ -92,9 +96,11 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
     Bench(bench::Options),
-    /// Plant small bugs in what the host can test, one at a time: each must be noticed, or accepted with a reason.
+    /// Plant small bugs in what the host can test, one at a time: each must be noticed, or accepted
+    /// with a reason.
     ///
-    /// Takes an hour or more. It builds cargo-mutants in the user's cache, once, and says so first. Logs: target/kstack-mutants/.
+    /// Takes an hour or more. It builds cargo-mutants in the user's cache, once, and says so first.
+    /// Logs: target/kstack-mutants/.
     Mutants(mutants::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
     Lint {

@@ -1,8 +1,9 @@
 //! Telling the user what happens: a spinner on a terminal, plain lines otherwise.
 //!
-//! Everything here is printed on standard error, so that `cargo xtask run -- PROGRAM` leaves standard
-//! output to the program. An activity that ends within a second prints nothing; anything that takes
-//! more than two seconds has a line from here. With `-v` ([`set_verbose`]) every activity has its line.
+//! Everything here is printed on standard error, so that `cargo xtask run -- PROGRAM` leaves
+//! standard output to the program. An activity that ends within a second prints nothing; anything
+//! that takes more than two seconds has a line from here. With `-v` ([`set_verbose`]) every
+//! activity has its line.
 
 use std::io::{IsTerminal, Read};
 use std::process::{Command, Output, Stdio};
@@ -48,7 +49,8 @@ pub(crate) struct Activity {
 enum Shown {
     /// A spinner on the terminal.
     Bar(ProgressBar),
-    /// Lines, printed by a thread: the name once the activity has lasted, then now and then what it is at.
+    /// Lines, printed by a thread: the name once the activity has lasted, then now and then what it
+    /// is at.
     Lines { at: Sender<String>, printer: JoinHandle<bool> },
 }
 

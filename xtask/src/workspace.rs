@@ -1,5 +1,5 @@
-//! Where things are: the workspace, its build output and its logs. What set-up fetches and makes is elsewhere, in
-//! the user's cache (`setup::cache`).
+//! Where things are: the workspace, its build output and its logs. What set-up fetches and makes is
+//! elsewhere, in the user's cache (`setup::cache`).
 //!
 //! ```text
 //!   <root>/target/             safe to delete

@@ -12,7 +12,8 @@ static GO: AtomicBool = AtomicBool::new(false);
 static ASLEEP: AtomicUsize = AtomicUsize::new(0);
 static BED: WaitQueue = WaitQueue::new();
 
-/// Bytes of physical memory that are in use: frames outside the heap, and what the heap has given out.
+/// Bytes of physical memory that are in use: frames outside the heap, and what the heap has given
+/// out.
 fn used() -> usize {
     (frames::total_count() - frames::free_count()) * 4096 + heap::allocated_bytes()
 }

@@ -1,8 +1,8 @@
 //! What everything costs, in instructions.
 //!
-//! Run in the emulator's counting mode, where the time stamp counter advances by one per instruction: two readings apart
-//! give a count, the same in every run. The cost of reading (calibrated first) is subtracted. Each bench checks that what
-//! it measures really happened.
+//! Run in the emulator's counting mode, where the time stamp counter advances by one per
+//! instruction: two readings apart give a count, the same in every run. The cost of reading
+//! (calibrated first) is subtracted. Each bench checks that what it measures really happened.
 
 mod entries;
 mod memory;

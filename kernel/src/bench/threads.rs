@@ -31,9 +31,9 @@ pub(super) fn run(overhead: u64) {
     report("thread_life", lives, "instructions");
 }
 
-/// One switch between two threads that hand the CPU to each other, from right before it in one to right after it in the
-/// other: stack, per-CPU words, page tables and translations, and letting go of the thread that left; without a scheduling
-/// decision.
+/// One switch between two threads that hand the CPU to each other, from right before it in one to
+/// right after it in the other: stack, per-CPU words, page tables and translations, and letting go
+/// of the thread that left; without a scheduling decision.
 fn bare_switch() {
     fn partner(_: usize) {
         while !STOP.load(Ordering::Relaxed) {

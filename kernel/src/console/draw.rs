@@ -5,8 +5,8 @@
 //!   thread          2 12 main            0xffffc90000013000 0xffffc90000017000  1.1 K  2.3 K  |................:###|
 //! ```
 //!
-//! `#` is in use now (from the saved SP up), `:` was in use at the deepest sample, `.` never seen in use. Both are lower bounds:
-//! samples are taken at interrupts.
+//! `#` is in use now (from the saved SP up), `:` was in use at the deepest sample, `.` never seen
+//! in use. Both are lower bounds: samples are taken at interrupts.
 
 use super::println;
 use alloc::string::String;

@@ -15,8 +15,8 @@ use core::fmt::Write;
 use machine::arch::serial;
 use threads::terminal::read_byte;
 
-const MOST_HISTORY: usize = 32;
-const MOST_LENGTH: usize = 200;
+const MAX_HISTORY: usize = 32;
+const MAX_LENGTH: usize = 200;
 
 /// A line being edited, and the lines before it.
 pub(super) struct Editor {
@@ -56,7 +56,7 @@ impl Editor {
         loop {
             match read_key() {
                 Key::Enter => break,
-                Key::Text(byte) if line.len() < MOST_LENGTH => {
+                Key::Text(byte) if line.len() < MAX_LENGTH => {
                     line.insert(cursor, byte);
                     cursor += 1;
                 }
@@ -112,7 +112,7 @@ impl Editor {
         serial::CONSOLE.put_all(b"\r\n");
         let line = String::from_utf8_lossy(&line).trim().into();
         if self.history.last() != Some(&line) && !line.is_empty() {
-            if self.history.len() == MOST_HISTORY {
+            if self.history.len() == MAX_HISTORY {
                 self.history.remove(0);
             }
             self.history.push(line.clone());

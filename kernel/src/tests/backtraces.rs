@@ -23,8 +23,8 @@ use threads::report::backtrace::{self, STEPS};
 use threads::report::symbols;
 use threads::{sched, stacks};
 
-/// Every byte at the edges of every live stack belongs to it; its neighbours, code, null and the ends of memory belong to
-/// none.
+/// Every byte at the edges of every live stack belongs to it; its neighbours, code, null and the
+/// ends of memory belong to none.
 pub fn b1_every_address_is_on_the_stack_it_is_on_or_on_none() -> Outcome {
     let registry = registry::get().ok_or("no registry")?;
     let arena = registry.arena().range();
@@ -91,7 +91,8 @@ pub(super) const SOFTIRQ_TO_THREAD: &str = if matches!(EXPECTED.softirq_stack, S
     "softirq to thread"
 };
 
-/// What a backtrace crosses, without the plain frames: seams as from and to, and where code was interrupted.
+/// What a backtrace crosses, without the plain frames: seams as from and to, and where code was
+/// interrupted.
 pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
     let name = |step: &Step| match step {
         Step::Seam { from: StackKind::Irq, to } if to.kind == StackKind::Thread => "irq to thread",
@@ -115,7 +116,8 @@ pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
     backtrace.steps().iter().map(|(step, _)| name(step)).filter(|name| !name.is_empty()).collect()
 }
 
-/// Whether the backtrace goes through this function (by symbols, or within half a KiB of its start).
+/// Whether the backtrace goes through this function (by symbols, or within half a KiB of its
+/// start).
 pub(super) fn goes_through(backtrace: &Backtrace<STEPS>, function: usize) -> bool {
     let lies_in = |pc: usize| match symbols::lookup(pc as u64) {
         Some(symbol) => pc as u64 - symbol.offset == function as u64,
@@ -143,7 +145,8 @@ pub(super) fn steps_of(body: impl FnOnce()) -> Result<Backtrace<STEPS>, alloc::s
     HANDLER.lock().take().ok_or_else(|| "nothing was handled".into())
 }
 
-/// From the handler on the IRQ stack through the interrupted function to the thread's outermost frame.
+/// From the handler on the IRQ stack through the interrupted function to the thread's outermost
+/// frame.
 pub fn b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit() -> Outcome {
     let steps = steps_of(|| {
         probes::set_probe(Some(|_| keep_steps()));
@@ -181,8 +184,8 @@ pub fn b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread() -> Outco
     Ok(())
 }
 
-/// Frame pointers that lie: each walk ends, says that it is not reliable, and reads no memory that is not a stack (that would
-/// fault here).
+/// Frame pointers that lie: each walk ends, says that it is not reliable, and reads no memory that
+/// is not a stack (that would fault here).
 pub fn b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably() -> Outcome {
     let mine = sched::current().stack_range();
     let mut loops = [0_usize; 4];
@@ -219,7 +222,8 @@ pub fn b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably() -> Outcome {
             interrupt_with_frame_pointer(fp);
         })?;
         if what == "zeros of another stack" {
-            // A chain that ends with the outermost marker cannot be told from a real one, but it names the stack.
+            // A chain that ends with the outermost marker cannot be told from a real one, but it
+            // names the stack.
             check!(crossings(&steps).contains(&"another seam"), "{:?}", crossings(&steps));
             continue;
         }
@@ -342,9 +346,9 @@ pub fn n9_the_registry_lists_every_stack_once() -> Outcome {
     Ok(())
 }
 
-/// Other CPUs look at the backtraces of threads that are born, recurse, yield and die, while their stacks are unmapped as soon as they are
-/// free: no fault, no endless walk, and every text ends with a reason. Red if the stack is borrowed for less than the walk: the kernel
-/// faults on it.
+/// Other CPUs look at the backtraces of threads that are born, recurse, yield and die, while their
+/// stacks are unmapped as soon as they are free: no fault, no endless walk, and every text ends
+/// with a reason. Red if the stack is borrowed for less than the walk: the kernel faults on it.
 pub fn b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing() -> Outcome {
     static STOP: AtomicBool = AtomicBool::new(false);
     static LOOKS: AtomicU32 = AtomicU32::new(0);

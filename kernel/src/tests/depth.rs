@@ -1,4 +1,5 @@
-//! The sweep of depth: whatever can come to a thread, at every stack pointer around the end of its stack.
+//! The sweep of depth: whatever can come to a thread, at every stack pointer around the end of its
+//! stack.
 //!
 //! ```text
 //!   thread stack
@@ -10,9 +11,10 @@
 //!   | guard      | <- last SP
 //! ```
 //!
-//! Each landing is a thread of its own that goes there and does one thing. It comes back, or it is ended with a report of its own.
-//! Meanwhile other threads run, sleep and are woken; after each event every CPU must have its timer, its interrupts and its
-//! counts as before, every lock and every stack must be back.
+//! Each landing is a thread of its own that goes there and does one thing. It comes back, or it is
+//! ended with a report of its own. Meanwhile other threads run, sleep and are woken; after each
+//! event every CPU must have its timer, its interrupts and its counts as before, every lock and
+//! every stack must be back.
 //!
 //! Neighbours: `every_moment` sweeps the moments at which an interrupt comes, at one depth.
 
@@ -44,15 +46,16 @@ use threads::sched::Mutex;
 use threads::sched::{self, State, Thread, WaitQueue};
 use threads::{stacks, time};
 
-/// Bytes above the lowest at which the sweep begins: where a section with others in it still finds room.
+/// Bytes above the lowest at which the sweep begins: where a section with others in it still finds
+/// room.
 const ABOVE: usize = 2 * RESERVE.get() + 256;
-/// Bytes below the lowest at which it ends. Where `thread_info` lies at the low end of the stack, a call on a stack writes there: so
-/// it ends there too.
+/// Bytes below the lowest at which it ends. Where `thread_info` lies at the low end of the stack, a
+/// call on a stack writes there: so it ends there too.
 const BELOW: usize = if EXPECTED.kept_below == 0 { 64 } else { 0 };
 /// Landings.
 const LANDINGS: usize = (ABOVE + BELOW) / STEP;
 /// How long an NMI may take.
-const MOST_TICKS: u64 = 5000;
+const MAX_TICKS: u64 = 5000;
 /// Threads that land at the same time.
 const AT_ONCE: usize = 8;
 
@@ -156,14 +159,16 @@ fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     }
 }
 
-/// In the kernel for a program: as far down as is wanted, something that takes locks and lets others run; then the thread ends.
+/// In the kernel for a program: as far down as is wanted, something that takes locks and lets
+/// others run; then the thread ends.
 fn program_lands() {
     cpu::interrupts_on();
     let lowest = sched::current().stack_range().lowest.get();
     let sp = lowest.wrapping_add_signed(PROGRAM_SP.load(Ordering::Relaxed) as isize);
     let _held = HELD[PROGRAM].lock();
     LANDED[PROGRAM].store(true, Ordering::Relaxed);
-    // SAFETY: (1) on this thread's own stack, below everything that is in use; or in its guard, and the thread is ended.
+    // SAFETY: (1) on this thread's own stack, below everything that is in use; or in its guard, and
+    // the thread is ended.
     unsafe { call_on_stack(PROGRAM, 0, work_of_a_program, sp) };
     RETURNED[PROGRAM].store(true, Ordering::Relaxed);
     drop(_held);
@@ -190,7 +195,8 @@ fn land(argument: usize) {
     let held = HELD[place].lock();
     let on_there = |act| {
         LANDED[place].store(true, Ordering::Relaxed);
-        // SAFETY: (1) on this thread's own stack, below everything that is in use; or in its guard, and the thread is ended.
+        // SAFETY: (1) on this thread's own stack, below everything that is in use; or in its guard,
+        // and the thread is ended.
         unsafe { call_on_stack(place, 0, act, sp) };
     };
     match event() {
@@ -243,7 +249,8 @@ fn wait_for(place: usize, sp: usize, counter: fn(&Cpu) -> &AtomicU64, send: fn(&
     let this = cpus::this();
     LANDED[place].store(true, Ordering::Relaxed);
     let counter = counter(this).as_ptr().cast::<u32>();
-    // SAFETY: (1) interrupts are off; a word of a static, its low half on every machine here; (2) that is the test.
+    // SAFETY: (1) interrupts are off; a word of a static, its low half on every machine here; (2)
+    // that is the test.
     unsafe {
         let was = counter.read_volatile();
         send(this);
@@ -309,13 +316,14 @@ fn sleeper(number: usize) {
     }
 }
 
-/// Everything that must be as before: counts, and that each CPU gets its timer and what is sent to it.
+/// Everything that must be as before: counts, and that each CPU gets its timer and what is sent to
+/// it.
 fn check_machine(census: usize, charged: usize) -> Outcome {
     for cpu in cpus::online() {
         // It may be in the timer's softirq just now.
-        const MOST_TRIES: u32 = 50;
+        const MAX_TRIES: u32 = 50;
         let mut outcome = Ok(());
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_TRIES {
             outcome = on_cpu(cpu, |_| {
                 let cpu = cpus::this();
                 let irq = cpu.local.irq.snapshot();
@@ -373,7 +381,7 @@ fn land_batch(event: Event, first: usize, swept: &mut Swept) -> Outcome {
         threads.push(thread.map_err(|error| format!("{error:?}"))?);
     }
     // Without sleeping: what hits the thread first is to be the NMI.
-    let until_when = time::ticks() + MOST_TICKS;
+    let until_when = time::ticks() + MAX_TICKS;
     while event == Event::Nmi && !threads[0].is_reaped() && time::ticks() < until_when {
         send_nmi();
         sched::yield_now();
@@ -503,8 +511,9 @@ fn sweep_all() -> Outcome {
     Ok(())
 }
 
-/// Red if an interrupt that found no room is lost to its CPU, if the thread that comes is ended for the one that leaves, if a
-/// lock, a stack or a wake-up is lost, and if what runs with interrupts off needs more than RESERVE: then the machine stops.
+/// Red if an interrupt that found no room is lost to its CPU, if the thread that comes is ended for
+/// the one that leaves, if a lock, a stack or a wake-up is lost, and if what runs with interrupts
+/// off needs more than RESERVE: then the machine stops.
 pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outcome {
     STOP.store(false, Ordering::Relaxed);
     super::support::make_arena_tables()?;
@@ -545,8 +554,9 @@ pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outco
     Ok(())
 }
 
-/// In the switch the next thread is `running` while SP still stands on the stack of the one that leaves: an exception there is taken
-/// where SP is, and goes back. Red if the stack is held to be broken, and one of the two threads ended.
+/// In the switch the next thread is `running` while SP still stands on the stack of the one that
+/// leaves: an exception there is taken where SP is, and goes back. Red if the stack is held to be
+/// broken, and one of the two threads ended.
 pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> Outcome {
     static MAY_END: AtomicBool = AtomicBool::new(false);
     static STAYING: WaitQueue = WaitQueue::new();
@@ -565,8 +575,8 @@ pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> 
         let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
         let word = core::ptr::from_ref(thread) as usize;
         let local = &cpus::this().local;
-        // SAFETY: (1) interrupts are off, as right before a switch; (2) not so: that is the test; undone before anything else
-        // happens; (3) both threads live.
+        // SAFETY: (1) interrupts are off, as right before a switch; (2) not so: that is the test;
+        // undone before anything else happens; (3) both threads live.
         unsafe { local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
     };
     let me = sched::current_arc();

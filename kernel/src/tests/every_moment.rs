@@ -1,8 +1,10 @@
-//! The sweep in time: an interrupt at every moment of the entry, exit and switch paths, on one CPU whose clock counts instructions.
+//! The sweep in time: an interrupt at every moment of the entry, exit and switch paths, on one CPU
+//! whose clock counts instructions.
 //!
-//! Something is done that runs through the paths, again and again; each time the timer interrupts a little later, by less than
-//! an instruction takes, until it comes after the end. So the interrupt is raised during every instruction that the work executes, once
-//! at least. Where interrupts are off it stays pending, and is taken the moment they are on.
+//! Something is done that runs through the paths, again and again; each time the timer interrupts a
+//! little later, by less than an instruction takes, until it comes after the end. So the interrupt
+//! is raised during every instruction that the work executes, once at least. Where interrupts are
+//! off it stays pending, and is taken the moment they are on.
 //!
 //! ```text
 //!   work     |--thread--|--entry------|--handler--|--exit---|--thread--|
@@ -13,11 +15,12 @@
 //!   last                                                                 ^
 //! ```
 //!
-//! What the interrupt finds is checked (the stack its handler stands on, where the backtrace from there leads), and the work checks
-//! that no register of whoever did it has changed. That the steps are fine enough is seen in [`kept_across`]: each of its
-//! instructions must have been hit.
+//! What the interrupt finds is checked (the stack its handler stands on, where the backtrace from
+//! there leads), and the work checks that no register of the worker has changed. That the steps
+//! are fine enough is seen in [`kept_across`]: each of its instructions must have been hit.
 //!
-//! Neighbours: where there are NMIs, `arch::pc::every_instruction` lands them on the very instruction, interrupts on or off.
+//! Neighbours: where there are NMIs, `arch::pc::every_instruction` lands them on the very
+//! instruction, interrupts on or off.
 
 use super::arch::registers::{self, Registers, kept_across};
 use super::arch::user_code;
@@ -40,17 +43,18 @@ use threads::report::backtrace::{self, STEPS};
 use threads::report::symbols;
 use threads::sched;
 
-/// From one round to the next. An instruction takes 512 ns in this boot, and a round may be off by a tick of the clock, of which
-/// no machine's is longer than 100.
+/// From one round to the next. An instruction takes 512 ns in this boot, and a round may be off by
+/// a tick of the clock, of which no machine's is longer than 100.
 const STEP_NANOSECONDS: u64 = 400;
 /// Rounds before the work is held to have no end.
-const MOST_ROUNDS: u64 = 200_000;
+const MAX_ROUNDS: u64 = 200_000;
 
 /// Whether the work is under way.
 static WORKING: AtomicBool = AtomicBool::new(false);
 static LANDED: AtomicBool = AtomicBool::new(false);
 static LANDING: SpinLock<Option<Landing>> = SpinLock::new(None);
-/// The backtrace from there. In a place of its own: it is half of the stack that the handler stands on.
+/// The backtrace from there. In a place of its own: it is half of the stack that the handler stands
+/// on.
 static STEPS_THERE: SpinLock<Backtrace<STEPS>> = SpinLock::new(Backtrace::empty());
 static SOFTIRQS: AtomicU32 = AtomicU32::new(0);
 
@@ -59,9 +63,9 @@ struct Landing {
     regs: SavedRegs,
     /// Where the handler stands.
     handler: Option<StackKind>,
-    /// Whether frame pointers are the kernel's own, here and where an interrupt on the way hit: on the stack of the stack pointer,
-    /// or 0. One is not while it is still, or again, a program's, between the two halves of a switch, and in code that has a known
-    /// value in every register.
+    /// Whether frame pointers are the kernel's own, here and where an interrupt on the way hit: on
+    /// the stack of the stack pointer, or 0. One is not while it is still, or again, a program's,
+    /// between the two halves of a switch, and in code that has a known value in every register.
     fps_are_good: bool,
     thread_top: usize,
 }
@@ -95,8 +99,8 @@ fn land(regs: &mut SavedRegs) {
 /// Things to do that run through the paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
-    /// An interrupt in a thread, with a softirq behind it: with a known value in every register, and where frame pointers lead
-    /// on.
+    /// An interrupt in a thread, with a softirq behind it: with a known value in every register,
+    /// and where frame pointers lead on.
     Interrupt,
     /// A breakpoint in a thread, both ways, too.
     Breakpoint,
@@ -112,8 +116,8 @@ const EVERYTHING: [Work; 5] =
     [Work::Interrupt, Work::Breakpoint, Work::Switch, Work::Call, Work::Fault];
 
 impl Work {
-    /// Does it, once, and checks that every register of whoever did it is as it was. The timer is started so that it interrupts
-    /// after so many nanoseconds of what is to be swept.
+    /// Does it, once, and checks that every register of the worker is as it was. The timer is
+    /// started so that it interrupts after so many nanoseconds of what is to be swept.
     fn perform(self, after: u64) -> Outcome {
         let begin = || {
             LANDED.store(false, Ordering::Relaxed);
@@ -168,7 +172,8 @@ fn breakpoint(begin: impl FnOnce()) -> Outcome {
     Ok(())
 }
 
-/// A thread is made, runs, gives way with known registers and without, and ends. `begin` is called right before.
+/// A thread is made, runs, gives way with known registers and without, and ends. `begin` is called
+/// right before.
 pub(super) fn switch(begin: impl FnOnce()) -> Outcome {
     static KEPT: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn give_way() {
@@ -222,7 +227,8 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
     check!(starts_there, "the backtrace starts with {first:x?}");
     let end = steps.end();
     check!(end.is_some(), "the backtrace has no end");
-    // In hand-written code nothing tells whether the frame record is there: the innermost caller may be missing.
+    // In hand-written code nothing tells whether the frame record is there: the innermost caller
+    // may be missing.
     let whole = end.is_some_and(End::is_outermost);
     let leads_to = |pc: u64, names: &[&str]| {
         let symbol = symbols::lookup(pc);
@@ -235,8 +241,9 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
     });
     check!(whole || !fps_are_good || through_kept_across, "{end:x?}: {:x?}", steps.steps());
     if whole {
-        // It leads to where tests are run, to a program, or to where a thread starts, perhaps without a frame of its own yet; or
-        // there is nothing on the thread's stack but a program's registers.
+        // It leads to where tests are run, to a program, or to where a thread starts, perhaps
+        // without a frame of its own yet; or there is nothing on the thread's stack but a program's
+        // registers.
         let empty = |sp: usize| (thread_top - size_of::<SavedRegs>()..=*thread_top).contains(&sp);
         let known = empty(regs.sp().get())
             || steps.steps().iter().any(|(step, _)| match step {
@@ -285,7 +292,7 @@ fn sweep(work: Work) -> Result<Swept, String> {
         } else {
             swept.hit.insert(landing.regs.pc().get());
         }
-        check!(swept.rounds < MOST_ROUNDS, "the interrupt never comes too late");
+        check!(swept.rounds < MAX_ROUNDS, "the interrupt never comes too late");
     }
 }
 
@@ -308,9 +315,10 @@ fn check_steps_are_fine(hit: &BTreeSet<usize>) -> Outcome {
     Ok(())
 }
 
-/// Red if entry code enables interrupts a line too early or a switch is not one step, if a register is lost, if a handler stands
-/// on the wrong stack, or if a landing leads the backtrace astray. Red also if time does not count instructions. Tried: on riscv64,
-/// interrupts on from the load of sepc to sret lose the machine; steps of two instructions miss some of `kept_across`.
+/// Red if entry code enables interrupts a line too early or a switch is not one step, if a register
+/// is lost, if a handler stands on the wrong stack, or if a landing leads the backtrace astray. Red
+/// also if time does not count instructions. Tried: on riscv64, interrupts on from the load of sepc
+/// to sret lose the machine; steps of two instructions miss some of `kept_across`.
 pub fn s4_an_interrupt_at_every_moment_of_entries_exits_and_switches_disturbs_nothing() -> Outcome {
     check!(cpus::online().count() == 1, "time counts the instructions of one CPU only");
     probes::set_timer_probe(Some(land));

@@ -1,5 +1,6 @@
-//! Programs that mean harm: attacks one by one, and a fuzzer of all system calls. Whatever they do ends in errors or in their own
-//! deaths, and nothing of them stays: frames, stacks, processes and the heap are as before.
+//! Programs that mean harm: attacks one by one, and a fuzzer of all system calls. Whatever they do
+//! ends in errors or in their own deaths, and nothing of them stays: frames, stacks, processes and
+//! the heap are as before.
 
 use super::support::{make_arena_tables_for, settled_frames, until};
 use super::{Outcome, check};
@@ -129,7 +130,8 @@ pub fn u1_p2_a_page_that_is_opened_again_after_a_fork_is_still_copied() -> Outco
     run("copies", "opened")
 }
 
-/// Red when a wake-up reaches who sleeps on another word or in another process, or counts who is not asleep.
+/// Red when a wake-up reaches who sleeps on another word or in another process, or counts who is
+/// not asleep.
 pub fn u1_p2_a_wake_up_reaches_who_sleeps_on_the_word_and_no_others() -> Outcome {
     run("futexes", "all")
 }
@@ -248,7 +250,8 @@ pub fn u1_system_calls_with_any_arguments_break_nothing() -> Outcome {
 
 /// `mode=fuzz calls=N seed=S`: the same by command, with its progress on the console.
 pub fn fuzz_by_command() {
-    // The kernel's own lines go to the control channel: a machine that says nothing there for long hangs.
+    // The kernel's own lines go to the control channel: a machine that says nothing there for long
+    // hangs.
     log::leave_console_to_program();
     let number = |name: &str| options::get(name).and_then(|text| text.parse().ok());
     let (calls, seed) = (number("calls").unwrap_or(CALLS), number("seed").unwrap_or(SEED));

@@ -1,6 +1,7 @@
 //! On which stack interrupts and softirqs run, shown by addresses.
 //!
-//! Handlers write down where they stand; the test compares afterwards, so a wrong place fails a test instead of a machine.
+//! Handlers write down where they stand; the test compares afterwards, so a wrong place fails a
+//! test instead of a machine.
 
 use super::arch::EXPECTED;
 use super::arch::registers::breakpoint;
@@ -69,7 +70,8 @@ fn on_irq_stack(address: usize, irq_top: usize) -> bool {
         .is_some_and(|stack| stack.kind == StackKind::Irq && stack.range.top.get() == irq_top)
 }
 
-/// Whether an address lies on the stack that softirqs run on; the IRQ stack whose top is given, if they have none of their own.
+/// Whether an address lies on the stack that softirqs run on; the IRQ stack whose top is given, if
+/// they have none of their own.
 fn on_softirq_stack(address: usize, irq_top: usize) -> bool {
     match EXPECTED.softirq_stack {
         StackKind::Irq => on_irq_stack(address, irq_top),
@@ -85,7 +87,8 @@ fn on_own_thread_stack(address: usize, thread_top: usize) -> bool {
         .is_some_and(|stack| stack.kind == StackKind::Thread && stack.range.top.get() == thread_top)
 }
 
-/// Red if two CPUs share one, if a page of a guard is mapped, or if the entry code has another top than the registry.
+/// Red if two CPUs share one, if a page of a guard is mapped, or if the entry code has another top
+/// than the registry.
 pub fn i1_every_cpu_has_an_irq_stack_of_its_own_between_guards() -> Outcome {
     let mut tops = Vec::new();
     for cpu in cpus::online() {
@@ -116,7 +119,8 @@ pub fn i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at() -> Ou
     })
 }
 
-/// The CPU leaves SP on the thread's stack, the entry code moves it once; the mark is set in between and cleared after.
+/// The CPU leaves SP on the thread's stack, the entry code moves it once; the mark is set in
+/// between and cleared after.
 pub fn i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it() -> Outcome {
     let mark = || cpu::without_interrupts(|| cpus::this().local.irq.snapshot().irq_stack_in_use());
     check!(!mark(), "the mark is set in a thread");
@@ -133,7 +137,8 @@ pub fn i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it() -> Outc
     Ok(())
 }
 
-/// Three deep. Red if the entry code starts at the top again: it would overwrite the frames of the one it interrupted.
+/// Three deep. Red if the entry code starts at the top again: it would overwrite the frames of the
+/// one it interrupted.
 pub fn i2_an_interrupt_that_comes_while_the_irq_stack_is_in_use_stays_on_it() -> Outcome {
     let stands = stands_of(|| {
         probes::set_probe(Some(|regs| {
@@ -183,7 +188,8 @@ pub fn i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack() -> Outcom
     Ok(())
 }
 
-/// The timer's own softirq is no different, but this one is observed: on the way out, same stack, interrupts on.
+/// The timer's own softirq is no different, but this one is observed: on the way out, same stack,
+/// interrupts on.
 pub fn i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack() -> Outcome {
     let stands = stands_of(|| {
         probes::set_probe(Some(|regs| {
@@ -230,7 +236,8 @@ pub fn i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_
     Ok(())
 }
 
-/// A softirq is interrupted by a handler that raises another: it runs after the first, not inside it.
+/// A softirq is interrupted by a handler that raises another: it runs after the first, not inside
+/// it.
 pub fn i4_softirqs_never_nest() -> Outcome {
     static NOW: AtomicU32 = AtomicU32::new(0);
     static MOST: AtomicU32 = AtomicU32::new(0);
@@ -261,7 +268,8 @@ pub fn i4_softirqs_never_nest() -> Outcome {
     Ok(())
 }
 
-/// Handled where it happened: frame and handler on the thread's own stack, right below what it interrupted.
+/// Handled where it happened: frame and handler on the thread's own stack, right below what it
+/// interrupted.
 pub fn i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack() -> Outcome {
     let stands = stands_of(|| {
         probes::set_breakpoint_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));

@@ -13,7 +13,8 @@ use threads::sched;
 
 static SAVED: SpinLock<Option<SavedRegs>> = SpinLock::new(None);
 
-/// Every register has a value of its own, so a field that the assembly puts in another's place shows.
+/// Every register has a value of its own, so a field that the assembly puts in another's place
+/// shows.
 pub fn x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back() -> Outcome {
     probes::set_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
     probes::set_breakpoint_probe(Some(|regs| *SAVED.lock() = Some(*regs)));
@@ -36,7 +37,8 @@ pub fn x5_every_saved_register_is_in_the_field_of_its_name_and_comes_back() -> O
     Ok(())
 }
 
-/// Of live threads, one after the other in neighbouring slots. Red if a guard is mapped, too narrow, or shared away.
+/// Of live threads, one after the other in neighbouring slots. Red if a guard is mapped, too
+/// narrow, or shared away.
 pub fn t1_a_thread_stack_has_its_size_is_aligned_mapped_and_between_guards() -> Outcome {
     static GO_ON: sched::WaitQueue = sched::WaitQueue::new();
     static MAY_END: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);

@@ -1,4 +1,5 @@
-//! Whether the kernel uses all of the machine it runs on, whatever its size. What the machine has, the command line says.
+//! Whether the kernel uses all of the machine it runs on, whatever its size. What the machine has,
+//! the command line says.
 
 use super::support::until;
 use super::{Outcome, check};
@@ -23,7 +24,8 @@ fn number(key: &str) -> Result<u64, alloc::string::String> {
     text.parse().map_err(|_| format!("{key}={text} is no number"))
 }
 
-/// All CPUs run, and threads run on each. All memory that the direct map can show is the allocator's, but for the kernel's own.
+/// All CPUs run, and threads run on each. All memory that the direct map can show is the
+/// allocator's, but for the kernel's own.
 pub fn m1_every_cpu_and_all_memory_of_the_machine_are_used() -> Outcome {
     let (has_cpus, has_mib) = (number("has-cpus")?, number("has-mib")?);
     let online = u64::from(cpus::online_count());
@@ -31,7 +33,8 @@ pub fn m1_every_cpu_and_all_memory_of_the_machine_are_used() -> Outcome {
     check!(online == most, "{online} CPUs are up, and the machine has {has_cpus}");
     let within_reach = (has_mib * MIB).min(REACH);
     let given = frames::total_count() as u64 * FRAME_BYTES;
-    // Besides: the heap (an eighth at most), the books, the image, its archive, and what the firmware keeps.
+    // Besides: the heap (an eighth at most), the books, the image, its archive, and what the
+    // firmware keeps.
     let least = within_reach / 4 * 3 - 12 * MIB;
     check!(given >= least, "{} MiB of {has_mib} are used", given / MIB);
     check!(given <= has_mib * MIB, "{} MiB are used, and there are {has_mib}", given / MIB);
@@ -65,7 +68,8 @@ fn threads_run_on_all() -> Outcome {
     all
 }
 
-/// In each stretch that nobody has used yet, a few frames are written and read: all are there, and no two are the same.
+/// In each stretch that is still unused, a few frames are written and read: all are there, and
+/// no two are the same.
 pub fn m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own() -> Outcome {
     const PLACES: u64 = 5;
     let places = || {
@@ -80,7 +84,8 @@ pub fn m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own() -> Ou
     for at in places() {
         let address = direct::<u64>(at) as u64;
         check!(paging::kernel_is_mapped(address), "memory at {at:#x} is not in the direct map");
-        // SAFETY: (1) mapped; (2) a frame that nobody has been given yet, far from the next ones that will be.
+        // SAFETY: (1) mapped; (2) a frame that has not been given out yet, far from the next ones
+        // that will be.
         unsafe { direct::<u64>(at).write_volatile(!at) };
     }
     for at in places() {
@@ -93,7 +98,8 @@ pub fn m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own() -> Ou
 
 /// Booting takes frames for page tables, and none because there are many.
 pub fn m1_booting_touches_page_tables_and_no_other_memory() -> Outcome {
-    /// Frames for the tables of the kernel's image, of devices and of what the upper levels need, and for ends of stretches.
+    /// Frames for the tables of the kernel's image, of devices and of what the upper levels need,
+    /// and for ends of stretches.
     const BESIDES: usize = 96;
     /// Frames that one table of blocks of 2 MiB maps.
     const PER_TABLE: usize = 512 * 512;

@@ -1,7 +1,7 @@
-//! Memory: what programs make of their address space, page tables that CPUs make at once, and what a CPU may still remember when
-//! memory changes its owner.
+//! Memory: what programs make of their address space, page tables that CPUs make at once, and what
+//! a CPU may still remember when memory changes its owner.
 
-use super::support::{make_arena_tables, settled_frames, until};
+use super::support::{make_arena_tables, runs_beside_itself, settled_frames, until};
 use super::{Outcome, check};
 use alloc::format;
 use alloc::string::String;
@@ -78,26 +78,14 @@ pub fn u1_files_grow_have_holes_and_leave_half_of_memory() -> Outcome {
     part("files")
 }
 
-/// More of them than CPUs, threads of one process among them: each finds its own word behind its thread pointer, always.
+/// More of them than CPUs, threads of one process among them: each finds its own word behind its
+/// thread pointer, always.
 pub fn u1_p2_every_thread_has_its_own_thread_pointer() -> Outcome {
-    static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
-    STATUSES.lock().clear();
-    fn run(_: usize) {
-        let status = linux::run("/kstack/bin/own-pointer", &[b"own-pointer"]).unwrap_or(-1);
-        STATUSES.lock().push(status);
-    }
-    let threads: Result<Vec<_>, _> =
-        (0..6).map(|_| sched::spawn_kernel("running", run, 0)).collect();
-    for thread in threads.map_err(|error| format!("{error:?}"))? {
-        thread.join();
-    }
-    let statuses = STATUSES.lock().clone();
-    check!(statuses == [0; 6], "statuses {statuses:?}");
-    Ok(())
+    runs_beside_itself("/kstack/bin/own-pointer")
 }
 
-/// Programs that exit, are replaced, borrow memory and are killed: each time the tables go, and every CPU is looked at: see
-/// `Memory`'s `drop`, which stops the machine if one has them loaded.
+/// Programs that exit, are replaced, borrow memory and are killed: each time the tables go, and
+/// every CPU is looked at: see `Memory`'s `drop`, which stops the machine if one has them loaded.
 pub fn u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded() -> Outcome {
     let before = linux::freed_count();
     let work =
@@ -131,7 +119,8 @@ fn race(me: usize) {
     }
 }
 
-/// Three CPUs want a page table that is not there, at the same moment: all get the same one, and one frame is used.
+/// Three CPUs want a page table that is not there, at the same moment: all get the same one, and
+/// one frame is used.
 pub fn u1_t10_page_tables_made_by_several_cpus_at_once_are_one() -> Outcome {
     const SPAN: u64 = 2 << 20;
     const TABLES: u64 = 24;
@@ -172,7 +161,8 @@ fn look(at: usize) -> usize {
     unsafe { core::ptr::with_exposed_provenance::<usize>(at).read_volatile() }
 }
 
-/// Reads a word of a page, so that its CPU has the translation, and once more when the page is another one.
+/// Reads a word of a page, so that its CPU has the translation, and once more when the page is
+/// another one.
 fn spectator(at: usize) {
     SEEN.store(look(at), Ordering::Relaxed);
     LOOKS.store(1, Ordering::Release);
@@ -183,8 +173,9 @@ fn spectator(at: usize) {
     LOOKS.store(2, Ordering::Release);
 }
 
-/// The frames behind a stack get another owner only when no CPU can reach them through the stack's address any more: a CPU that
-/// has the translation looks again when another frame is mapped there, and must see that one.
+/// The frames behind a stack get another owner only when no CPU can reach them through the stack's
+/// address any more: a CPU that has the translation looks again when another frame is mapped there,
+/// and must see that one.
 pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome {
     // An address of the arena that no stack has: what unmaps is the same.
     let top = stacks::arena().range().top.get() & !((2 << 20) - 1);
@@ -229,8 +220,8 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
     Ok(())
 }
 
-/// A CPU that spins on a lock, interrupts off, forgets what it is told to: whoever holds the lock may be the one that waits for it.
-/// Red by silence: each waits for the other.
+/// A CPU that spins on a lock, interrupts off, forgets what it is told to: the holder of the lock
+/// may be the one that waits for it. Red by silence: each waits for the other.
 pub fn u1_t10_a_cpu_that_spins_on_a_lock_answers_a_flush() -> Outcome {
     static LOCK: SpinLock<()> = SpinLock::new(());
     static HELD: AtomicBool = AtomicBool::new(false);
@@ -302,7 +293,8 @@ impl Item for Number {
     }
 }
 
-/// Thousands of insertions and removals, in bursts at one place and everywhere: it says what a plain list says.
+/// Thousands of insertions and removals, in bursts at one place and everywhere: it says what a
+/// plain list says.
 pub fn u1_t11_a_sorted_list_says_what_a_plain_one_says() -> Outcome {
     let (mut sorted, mut plain) = (Sorted::new(), Vec::<u64>::new());
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;

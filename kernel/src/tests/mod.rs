@@ -1,8 +1,8 @@
-//! What the kernel proves, on the machine it runs on. Two tables, what every architecture proves and what only
-//! this one does; a test's name starts with the catalogue's ids it shows.
+//! What the kernel proves, on the machine it runs on. Two tables, what every architecture proves
+//! and what only this one does; a test's name starts with the catalogue's ids it shows.
 //!
-//! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what the report must say
-//! (`expect_stop`), and whoever runs the machine compares.
+//! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what
+//! the report must say (`expect_stop`), and the host that runs the machine compares.
 
 mod arch;
 mod backtraces;

@@ -1,6 +1,8 @@
-//! Overflows: of threads, which are ended while the machine goes on; and of stacks that belong to a CPU, which stop it.
+//! Overflows: of threads, which are ended while the machine continues; and of stacks that belong to
+//! a CPU, which stop it.
 //!
-//! A test that stops the machine announces what the report must say, and whoever runs the machine compares.
+//! A test that stops the machine announces what the report must say, and the host that runs the
+//! machine compares.
 
 use super::arch::EXPECTED;
 use super::support::stack_at;
@@ -19,8 +21,8 @@ use threads::report::{overflow, symbols};
 use threads::sched;
 use threads::sched::Mutex;
 
-/// Whether one of the report's code addresses lies in the function that starts at `function`, by symbols if there are any,
-/// otherwise by distance.
+/// Whether one of the report's code addresses lies in the function that starts at `function`, by
+/// symbols if there are any, otherwise by distance.
 fn mentions(report: &OverflowReport, function: usize) -> bool {
     report.code_addresses().any(|address| match symbols::lookup(address.get() as u64 - 1) {
         Some(symbol) => address.get() as u64 - 1 - symbol.offset == function as u64,
@@ -73,8 +75,8 @@ fn overflow_one(how: How) -> Outcome {
         How::Recursion => {
             check!(verdict.cause == Cause::GuardHit, "{:?}", verdict.cause);
             let hit = fault.address.get();
-            // The push that failed, and SP, are within a frame of the edge; or an interrupt came in the last moment, and wanted more
-            // than was left.
+            // The push that failed, and SP, are within a frame of the edge; or an interrupt came in
+            // the last moment, and wanted more than was left.
             const MOST: usize = 512 + kstack::arch::current::RESERVE.get();
             let distance = verdict.distance.get();
             check!(
@@ -120,7 +122,8 @@ pub fn o1_o5_a_thread_with_a_giant_frame_is_ended_and_reported() -> Outcome {
     overflow_one(How::GiantFrame)
 }
 
-/// The sleeping lock it held is free again and says that its holder died; other threads wait for it and get it.
+/// The sleeping lock it held is free again and says that its holder died; other threads wait for it
+/// and get it.
 pub fn o5_what_a_thread_held_comes_back_when_it_overflows() -> Outcome {
     static HELD: Mutex<u32> = Mutex::new(0);
     static AFTER: Mutex<u32> = Mutex::new(0);
@@ -150,7 +153,8 @@ pub fn o5_what_a_thread_held_comes_back_when_it_overflows() -> Outcome {
     Ok(())
 }
 
-/// Twenty overflows, then a thousand threads, then another: stacks in use, charges and neighbours are as before.
+/// Twenty overflows, then a thousand threads, then another: stacks in use, charges and neighbours
+/// are as before.
 pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
     static LIVES: AtomicUsize = AtomicUsize::new(0);
     static STAYING: sched::WaitQueue = sched::WaitQueue::new();
@@ -208,7 +212,8 @@ fn touch(offset: isize, write: bool) -> Outcome {
         let range = sched::current().stack_range();
         let from = if offset < 0 { range.lowest } else { range.top };
         let address = from.get().wrapping_add_signed(offset) as *mut u8;
-        // SAFETY: (1) none: the address is in a guard, so the access faults and ends the thread. That is the test.
+        // SAFETY: (1) none: the address is in a guard, so the access faults and ends the thread.
+        // That is the test.
         unsafe {
             if WRITE.load(Ordering::Relaxed) == 0 {
                 core::hint::black_box(address.read_volatile());
@@ -240,8 +245,8 @@ fn touch(offset: isize, write: bool) -> Outcome {
     Ok(())
 }
 
-/// Both sides, read and written, at the first and the last byte of each page of each guard; meanwhile other stacks, some in
-/// the neighbouring slots, are full of a pattern and stay so.
+/// Both sides, read and written, at the first and the last byte of each page of each guard;
+/// meanwhile other stacks, some in the neighbouring slots, are full of a pattern and stay so.
 pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Outcome {
     let geometry = threads::stacks::arena().geometry();
     let others: Result<alloc::vec::Vec<_>, _> =
@@ -279,7 +284,8 @@ pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Ou
     outcome
 }
 
-/// The same slot, as the registry sees it from outside: an address in a guard is on no stack, and names its slot.
+/// The same slot, as the registry sees it from outside: an address in a guard is on no stack, and
+/// names its slot.
 pub fn t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack() -> Outcome {
     let range = sched::current().stack_range();
     let arena = threads::stacks::arena();
@@ -336,7 +342,8 @@ macro_rules! stops {
 }
 
 stops!(
-    /// The backtrace goes from the recursion through the handler to the thread that was interrupted.
+    /// The backtrace goes from the recursion through the handler to the thread that was
+    /// interrupted.
     o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
     provoke::in_interrupt, How::Recursion, StackKind::Irq,
     "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=irq::handle" "backtrace~=in_interrupt"
@@ -360,13 +367,14 @@ stops!(
     "frames>=6" "backtrace~=one_giant_frame" "backtrace~=softirq" "backtrace~=in_softirq"
 );
 stops!(
-    /// The thread keeps softirqs off its CPU: what it shares with them may be half changed, and nobody would let them in again.
+    /// The thread keeps softirqs off its CPU: what it shares with them may be half changed, and
+    /// no CPU would let them in again.
     o5_a_thread_that_overflows_with_bottom_halves_disabled_stops_the_machine,
     provoke::with_bottom_halves_disabled, How::Recursion, StackKind::Thread,
     "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_bottom_halves_disabled"
 );
 stops!(
-    /// What the lock guards may be half changed, and nobody would open it again.
+    /// What the lock guards may be half changed, and no thread would open it again.
     o5_o6_a_thread_that_overflows_with_a_spinning_lock_held_stops_the_machine,
     provoke::with_a_spinning_lock_held, How::Recursion, StackKind::Thread,
     "frames>=60" "backtrace~=recurse_until_overflow" "backtrace~=with_a_spinning_lock_held"
@@ -402,7 +410,8 @@ fn by_the_idle_thread(act: fn()) -> Outcome {
     super::support::until("the machine has stopped", || false)
 }
 
-/// A CPU without an idle thread has nothing to run. Red if the thread in whose name it runs is ended.
+/// A CPU without an idle thread has nothing to run. Red if the thread in whose name it runs is
+/// ended.
 pub fn o5_o6_an_overflow_of_the_idle_thread_stops_the_machine() -> Outcome {
     control!(
         "expect o5_o6_an_overflow_of_the_idle_thread_stops_the_machine stack=idle side=below cause=guard-hit \
@@ -424,7 +433,8 @@ pub fn o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine() -> Outcome
     })
 }
 
-/// The stack whose guard is touched is another's. Red if the thread that accessed were ended on that one.
+/// The stack whose guard is touched is another's. Red if the thread that accessed were ended on
+/// that one.
 pub fn o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed()
 -> Outcome {
     const PATTERN: usize = 0x5b5b_3c3c;
@@ -441,7 +451,8 @@ pub fn o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_
     }
     fn touching(_: usize) {
         let guard = PLACE.load(Ordering::Acquire) as *const u8;
-        // SAFETY: (1) none: the address is never mapped, so the read faults and ends the thread. That is the test.
+        // SAFETY: (1) none: the address is never mapped, so the read faults and ends the thread.
+        // That is the test.
         core::hint::black_box(unsafe { guard.read_volatile() });
     }
     let spawn = |name, body| sched::spawn_kernel(name, body, 0).map_err(|e| format!("{e:?}"));
@@ -467,8 +478,9 @@ pub fn o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_
     Ok(())
 }
 
-/// Nothing is below an SP of 0: the push goes to the highest address. It is an SP that a program might have chosen, so no thread is
-/// ended for it; the report names the stack that ran. Red if no stack explains the fault.
+/// Nothing is below an SP of 0: the push goes to the highest address. It is an SP that a program
+/// might have chosen, so no thread is ended for it; the report names the stack that ran. Red if no
+/// stack explains the fault.
 pub fn o1_o6_a_stack_pointer_of_0_stops_the_machine_with_a_report() -> Outcome {
     control!(
         "expect o1_o6_a_stack_pointer_of_0_stops_the_machine_with_a_report stack=thread side=below cause=frame-beyond-guard \

@@ -1,6 +1,7 @@
-//! Kernel stacks under real programs: what a system call, a switch and an overflow mean for a process.
+//! Kernel stacks under real programs: what a system call, a switch and an overflow mean for a
+//! process.
 
-use super::support::{free_frames, stack_at, until};
+use super::support::{free_frames, runs_beside_itself, stack_at, until};
 use super::{Outcome, check};
 use crate::provoke::{self, How};
 use alloc::format;
@@ -11,7 +12,6 @@ use kstack_core::kind::StackKind;
 use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Consequence, Side};
 use linux::run_captured;
-use machine::spin::SpinLock;
 use threads::report::overflow;
 use threads::sched::TASKS;
 use threads::{sched, stacks};
@@ -30,26 +30,14 @@ fn check_busybox() -> Outcome {
     Ok(())
 }
 
-/// More of them than CPUs, each with its own values in every register; red if a switch forgets to save or to load.
+/// More of them than CPUs, each with its own values in every register; red if a switch forgets to
+/// save or to load.
 pub fn s1_floating_point_registers_of_programs_are_kept_apart() -> Outcome {
-    static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
-    STATUSES.lock().clear();
-    fn run(_: usize) {
-        let status = linux::run("/kstack/bin/float-keeper", &[b"float-keeper"]).unwrap_or(-1);
-        STATUSES.lock().push(status);
-    }
-    let threads: Result<Vec<_>, _> =
-        (0..6).map(|_| sched::spawn_kernel("running", run, 0)).collect();
-    for thread in threads.map_err(|error| format!("{error:?}"))? {
-        thread.join();
-    }
-    let statuses = STATUSES.lock().clone();
-    check!(statuses == [0; 6], "statuses {statuses:?}");
-    Ok(())
+    runs_beside_itself("/kstack/bin/float-keeper")
 }
 
-/// By the only counter there is, which stands in the only function that makes threads: a kernel thread, the first thread of a
-/// program, fork, vfork.
+/// By the only counter there is, which stands in the only function that makes threads: a kernel
+/// thread, the first thread of a program, fork, vfork.
 pub fn s3_p2_kernel_threads_and_processes_come_from_one_place() -> Outcome {
     let made_by = |body: &dyn Fn() -> Outcome| -> Result<u32, String> {
         let before = sched::created_count();
@@ -73,8 +61,9 @@ pub fn s3_p2_kernel_threads_and_processes_come_from_one_place() -> Outcome {
     Ok(())
 }
 
-/// The process dies as by a fatal signal, its shell goes on to say so; the report names the stack and goes back to user mode;
-/// the machine makes a thousand threads, runs busybox, and it is all done again, both ways.
+/// The process dies as by a fatal signal, its shell continues and says so; the report names the
+/// stack and goes back to user mode; the machine makes a thousand threads, runs busybox, and it is
+/// all done again, both ways.
 pub fn o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on() -> Outcome {
     static ALIVE: AtomicU32 = AtomicU32::new(0);
     check_busybox()?;
@@ -93,7 +82,8 @@ pub fn o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes
         let boundary = steps.iter().any(|(step, _)| matches!(step, Step::UserBoundary(_)));
         check!(boundary, "{how:?}: no boundary to user mode in {steps:x?}");
         check!(report.backtrace.end() == Some(End::Reliable), "{:?}", report.backtrace.end());
-        // A child of the shell before may still have been on its way out when they were counted: fewer is fine.
+        // A child of the shell before may still have been on its way out when they were counted:
+        // fewer is fine.
         until("no more stacks are live than before", || stacks::census().live <= live)?;
         ALIVE.store(0, Ordering::Relaxed);
         for _ in 0..1000 {
@@ -110,7 +100,8 @@ pub fn o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes
     Ok(())
 }
 
-/// Of another process, asleep in a system call: its functions by name, to the boundary of user mode.
+/// Of another process, asleep in a system call: its functions by name, to the boundary of user
+/// mode.
 pub fn b4_proc_pid_stack_shows_where_another_process_sleeps() -> Outcome {
     let (status, output) =
         shell("busybox sleep 1000 & busybox sleep 1; busybox cat /proc/$!/stack; kill $!")?;
@@ -128,8 +119,9 @@ fn task_struct(file: &str) -> Result<usize, String> {
     output.trim().parse().map_err(|_| format!("{file}: {output:?}"))
 }
 
-/// Forty sleeping threads are forty more objects of the cache, on no stack; ended, they are gone and counted. Red if threads came
-/// from the general heap (the counts stand still), or lay on their stacks.
+/// Forty sleeping threads are forty more objects of the cache, on no stack; ended, they are gone
+/// and counted. Red if threads came from the general heap (the counts stand still), or lay on their
+/// stacks.
 pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads() -> Outcome {
     const THREADS: usize = 40;
     static DOORS: sched::WaitQueue = sched::WaitQueue::new();

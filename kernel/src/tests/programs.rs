@@ -1,4 +1,5 @@
-//! Programs: how they start, how they multiply, what they may not do, and that nothing of them stays.
+//! Programs: how they start, how they multiply, what they may not do, and that nothing of them
+//! stays.
 
 use super::support::{make_arena_tables, settled_frames};
 use super::{Outcome, check};
@@ -26,7 +27,8 @@ pub fn p1_a_program_finds_the_stack_that_the_abi_promises() -> Outcome {
     Ok(())
 }
 
-/// An unmodified program, through execve by another: arguments with blanks, an empty one, many, and the environment.
+/// An unmodified program, through execve by another: arguments with blanks, an empty one, many, and
+/// the environment.
 pub fn p1_busybox_passes_arguments_and_environment_on() -> Outcome {
     let (status, output) = shell(
         "A='x y' busybox sh -c 'echo \"$A|$0|$1|$2|$#\"' zero 'one  two' '' three; seq 1 2000 | tr '\\n' ' ' > /tmp/n; set -- $(cat /tmp/n); busybox sh -c 'echo $#' x $@",
@@ -50,8 +52,8 @@ pub fn p2_fork_copies_vfork_borrows_a_thread_has_the_stack_it_was_given() -> Out
     Ok(())
 }
 
-/// Red if the way back to user mode, or the first one of a new thread, loses a register: the compiler rarely keeps anything in most of
-/// them across a fork.
+/// Red if the return path to user mode, or the first one of a new thread, loses a register: the
+/// compiler rarely keeps anything in most of them across a fork.
 pub fn p2_s1_a_forked_child_has_its_parents_registers() -> Outcome {
     let (status, output) = run("/kstack/bin/fork-registers", &[b"fork-registers"])?;
     check!(status == 0, "status {status}: {output}");
@@ -67,7 +69,8 @@ pub fn p2_children_of_children_keep_to_themselves() -> Outcome {
     Ok(())
 }
 
-/// The names, and what they name: the stack holds SP, the heap starts above the image, neither overlaps another mapping.
+/// The names, and what they name: the stack holds SP, the heap starts above the image, neither
+/// overlaps another mapping.
 pub fn p4_maps_names_stack_and_heap() -> Outcome {
     let (status, output) = run("/bin/busybox", &[b"cat", b"/proc/self/maps"])?;
     check!(status == 0, "status {status}");
@@ -106,8 +109,9 @@ pub fn p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller() -> Outcome {
     Ok(())
 }
 
-/// A program of ours in which each process tries one thing: instructions, flags, selectors, vectors, stack pointers and addresses. Each ends as it
-/// may, the others and the machine notice nothing, and what they had comes back.
+/// A program of ours in which each process tries one thing: instructions, flags, selectors,
+/// vectors, stack pointers and addresses. Each ends as it may, the others and the machine notice
+/// nothing, and what they had comes back.
 pub fn u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else() -> Outcome {
     let (status, output) = run("/kstack/bin/hostile", &[b"hostile"])?;
     check!(status == 0, "status {status}: {output}");
@@ -249,7 +253,8 @@ pub fn p1_random_headers_never_harm_the_kernel() -> Outcome {
     Ok(())
 }
 
-/// Pipes, many processes at a time, on all CPUs, while timers tick and IPIs fly; afterwards every frame is back.
+/// Pipes, many processes at a time, on all CPUs, while timers tick and IPIs fly; afterwards every
+/// frame is back.
 pub fn p2_o5_many_processes_leave_nothing_behind() -> Outcome {
     let work =
         "for i in $(seq 1 5); do seq 1 200 | sort -r | head -1; done | sort | uniq -c | tr -s ' '";
@@ -279,8 +284,8 @@ pub fn p2_o5_many_processes_leave_nothing_behind() -> Outcome {
     Ok(())
 }
 
-/// A position-independent program lies at a multiple of the largest alignment that one of its segments asks for; what is no
-/// power of two asks for nothing.
+/// A position-independent program lies at a multiple of the largest alignment that one of its
+/// segments asks for; what is no power of two asks for nothing.
 pub fn u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned() -> Outcome {
     const TYPE: usize = 16;
     const ENTRY: usize = 24;

@@ -1,4 +1,5 @@
-//! The life of stacks on this machine: reuse, erasing, borrowing, running out, and nothing left behind.
+//! The life of stacks on this machine: reuse, erasing, borrowing, running out, and nothing left
+//! behind.
 
 use super::arch::EXPECTED;
 use super::support::{free_frames, kind_at, on_every_cpu, until};
@@ -40,10 +41,10 @@ fn mapping(range: AddrRange) -> Vec<u64> {
         .collect()
 }
 
-/// A hundred in a row: the same stack, the same mapping, no miss; and with the lock held by somebody else all along, so a hit
-/// that took it would never end.
+/// A hundred in a row: the same stack, the same mapping, no miss; and with the lock held by
+/// another thread all along, so a hit that took it would never end.
 pub fn t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping() -> Outcome {
-    // Nobody else is unmapping anything meanwhile.
+    // No other thread unmaps anything meanwhile.
     balance()?;
     cpu::without_interrupts(|| {
         let first = acquire()?;
@@ -69,7 +70,7 @@ pub fn t4_a_stack_from_the_cache_takes_no_lock_and_changes_no_mapping() -> Outco
     })
 }
 
-/// Waits until nobody unmaps stacks, and says how many are parked and how many are mapped.
+/// Waits until no stack is being unmapped. Returns how many are parked and how many are mapped.
 fn at_rest() -> Result<(usize, usize), String> {
     let pages = stacks::arena().geometry().body().get() / PAGE_BYTES;
     until("no more are parked than are wanted", || {
@@ -81,7 +82,8 @@ fn at_rest() -> Result<(usize, usize), String> {
     Ok((stacks::depot_counts().0 as usize, pages::mapped_pages() / pages))
 }
 
-/// More than fit: the rest goes to the depot, by halves; and what is more than the depot wants is unmapped.
+/// More than fit: the rest goes to the depot, by halves; and what is more than the depot wants is
+/// unmapped.
 pub fn t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped() -> Outcome {
     let number = 4 * CACHE_STACKS;
     let held = acquire_many(number)?;
@@ -95,7 +97,8 @@ pub fn t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped() -> Outcome {
         check!(flushes == expected, "{flushes} flushes, not {expected}");
         Ok::<_, String>(drained)
     })?;
-    // Another CPU may unmap what is too much at any moment: what was passed on is parked, or unmapped.
+    // Another CPU may unmap what is too much at any moment: what was passed on is parked, or
+    // unmapped.
     let after = at_rest()?;
     let passed = (after.0 + before.1).wrapping_sub(before.0 + after.1);
     let expected = drained + number - CACHE_STACKS;
@@ -118,7 +121,8 @@ pub fn t4_a_full_cache_passes_half_on_and_the_excess_is_unmapped() -> Outcome {
     Err(format!("nothing is unmapped: {seen:?}"))
 }
 
-/// A CPU that goes away leaves nothing in its cache; what it had serves others without being mapped anew.
+/// A CPU that goes away leaves nothing in its cache; what it had serves others without being mapped
+/// anew.
 pub fn t4_draining_a_cpu_puts_its_stacks_where_others_find_them() -> Outcome {
     let held = acquire_many(CACHE_STACKS)?;
     cpu::without_interrupts(|| {
@@ -207,8 +211,9 @@ fn look_and_stain(way: usize) {
     stain(way + 1, lowest);
 }
 
-/// Every way of writing, on all CPUs, many lives of few stacks: each owner finds zeros below its own first frames, and a stack
-/// that is given out reads as zero from its lowest to its highest byte.
+/// Every way of writing, on all CPUs, many lives of few stacks: each owner finds zeros below its
+/// own first frames, and a stack that is given out reads as zero from its lowest to its highest
+/// byte.
 pub fn t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote() -> Outcome {
     STAINED.store(0, Ordering::Relaxed);
     for round in 0..60 {
@@ -229,7 +234,8 @@ pub fn t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote() -> Outcom
     Ok(())
 }
 
-/// In an interrupt handler, more of them than a cache holds; and the very next owner gets one of them: no grace period.
+/// In an interrupt handler, more of them than a cache holds; and the very next owner gets one of
+/// them: no grace period.
 pub fn t8_stacks_are_given_back_in_an_interrupt_handler_and_at_once() -> Outcome {
     static GOING: SpinLock<Vec<OwnedStack>> = SpinLock::new(Vec::new());
     static ON_IRQ_STACK: AtomicBool = AtomicBool::new(false);
@@ -262,8 +268,8 @@ pub fn t8_stacks_are_given_back_in_an_interrupt_handler_and_at_once() -> Outcome
 static RESTING: WaitQueue = WaitQueue::new();
 static RISE: AtomicBool = AtomicBool::new(false);
 
-/// The thread ends while its stack is borrowed: what was on it stays readable, and nobody else gets it; afterwards it cannot be
-/// borrowed, and is used again.
+/// The thread ends while its stack is borrowed: what was on it stays readable, and no other thread
+/// gets it; afterwards it cannot be borrowed, and is used again.
 pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() -> Outcome {
     fn body(_: usize) {
         let words = core::hint::black_box([0x00b0_44ed_usize; 64]);
@@ -290,7 +296,7 @@ pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() ->
     check!(paging::kernel_is_mapped(range.lowest.get() as u64), "it is not mapped");
     let again = stacks::borrow(stack);
     check!(again.is_none(), "a stack whose owner is gone can be borrowed");
-    // Nobody else gets it.
+    // No other thread gets it.
     let others = acquire_many(60)?;
     let reused = others.iter().any(|other| other.as_ref().slot == stack.slot);
     check!(!reused, "it has a new owner while it is borrowed");
@@ -314,7 +320,7 @@ struct Balance {
     free_frames: usize,
 }
 
-/// Empties caches and depot, so that every page that is still mapped belongs to somebody.
+/// Empties caches and depot, so that every page that is still mapped has an owner.
 fn balance() -> Result<Balance, String> {
     on_every_cpu(|_| {
         stacks::drain_this_cpu();
@@ -344,8 +350,9 @@ fn check_pages(counted: u64) -> Outcome {
     Ok(())
 }
 
-/// The n-th frame that is asked for fails, for every n until creation succeeds: pages of the stack and, where a new stretch of
-/// the arena begins, page tables. Each failure is an error, and leaves everything as it was.
+/// The n-th frame that is asked for fails, for every n until creation succeeds: pages of the stack
+/// and, where a new stretch of the arena begins, page tables. Each failure is an error, and leaves
+/// everything as it was.
 pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
     let mut held = Vec::new();
     let (mut pages_failed, mut tables_failed) = (0, 0);
@@ -438,7 +445,7 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
         }
     }
     for filler in fillers {
-        // SAFETY: (1) given out above, and used by nobody.
+        // SAFETY: (1) given out above, and in no other use.
         unsafe { TASKS.free(filler) };
     }
     check!(failures == EXPECTED.stack_kib / 4, "{failures} failures, not one for each page");
@@ -450,7 +457,8 @@ pub fn t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing() -> Outco
     Ok(())
 }
 
-/// Over the limit is an error of its own, charges nothing, and ends when somebody gives a stack back.
+/// Over the limit is an error of its own, charges nothing, and ends when a thread gives a stack
+/// back.
 pub fn t11_over_the_limit_creation_fails_and_charges_nothing() -> Outcome {
     let body = stacks::arena().geometry().body().get();
     let charged = pages::charged_bytes();
@@ -479,8 +487,8 @@ pub fn t11_over_the_limit_creation_fails_and_charges_nothing() -> Outcome {
     Ok(())
 }
 
-/// Four threads, on four CPUs if they can, create and end others in batches of changing size; done twice, the second time
-/// nothing may be gone: not a slot, not a page, not a frame.
+/// Four threads, on four CPUs if they can, create and end others in batches of changing size; done
+/// twice, the second time nothing may be gone: not a slot, not a page, not a frame.
 pub fn t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind() -> Outcome {
     const MAKERS: usize = 4;
     const BATCHES: usize = 40;

@@ -1,5 +1,5 @@
-//! Many at once: threads that overflow on all CPUs in the same moment, a softirq that never leaves off, threads that are looked at while
-//! they come and go.
+//! Many at once: threads that overflow on all CPUs in the same moment, a softirq that never leaves
+//! off, threads that are looked at while they come and go.
 
 use super::support::{on_every_cpu, until};
 use super::{Outcome, check};
@@ -13,11 +13,11 @@ use threads::entry::softirq::{self, Softirq};
 use threads::report::{backtrace, overflow};
 use threads::{sched, stacks, time};
 
-/// Threads on all CPUs overflow in the same moment, many times. Red if what the entry code uses until it knows where it is were not
-/// each CPU's own.
+/// Threads on all CPUs overflow in the same moment, many times. Red if what the entry code uses
+/// until it knows where it is were not each CPU's own.
 pub fn o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported() -> Outcome {
     /// How long the others may take to get a CPU.
-    const MOST_TICKS: u64 = 50;
+    const MAX_TICKS: u64 = 50;
     static READY: AtomicU32 = AtomicU32::new(0);
     static WANTED: AtomicU32 = AtomicU32::new(0);
     static BACK: AtomicU32 = AtomicU32::new(0);
@@ -25,7 +25,7 @@ pub fn o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reporte
         READY.fetch_add(1, Ordering::SeqCst);
         let began = time::ticks();
         while READY.load(Ordering::SeqCst) < WANTED.load(Ordering::SeqCst)
-            && time::ticks() < began + MOST_TICKS
+            && time::ticks() < began + MAX_TICKS
         {
             core::hint::spin_loop();
         }
@@ -60,11 +60,12 @@ pub fn o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reporte
     until("stacks are back", || stacks::census().live <= census.live)
 }
 
-/// A softirq that raises itself again each time it runs, on every CPU: threads, timers and sleepers go on.
+/// A softirq that raises itself again each time it runs, on every CPU: threads, timers and sleepers
+/// go on.
 pub fn i3_a_softirq_that_raises_itself_each_time_starves_no_thread() -> Outcome {
     const SLEEPS: u64 = 20;
     /// Of ten milliseconds, which are three ticks each and a start.
-    const MOST_TICKS: u64 = 500;
+    const MAX_TICKS: u64 = 500;
     static RUNS: AtomicU64 = AtomicU64::new(0);
     static STOP: AtomicBool = AtomicBool::new(false);
     static WORK: AtomicU64 = AtomicU64::new(0);
@@ -119,12 +120,12 @@ pub fn i3_a_softirq_that_raises_itself_each_time_starves_no_thread() -> Outcome 
         did > 100 && runs > 100,
         "threads did {did}, the softirq ran {runs} times in {took} ticks"
     );
-    check!(took < MOST_TICKS, "{SLEEPS} sleeps of 10 ms took {took} ticks");
+    check!(took < MAX_TICKS, "{SLEEPS} sleeps of 10 ms took {took} ticks");
     Ok(())
 }
 
-/// Other CPUs look at the backtraces of threads that are born, recurse, give way and die: no fault, no endless walk, every text ends
-/// with a reason.
+/// Other CPUs look at the backtraces of threads that are born, recurse, give way and die: no fault,
+/// no endless walk, every text ends with a reason.
 pub fn b2_t8_backtraces_in_a_storm_of_threads_harm_nothing() -> Outcome {
     const TICKS: u64 = 500;
     static STOP: AtomicBool = AtomicBool::new(false);

@@ -1,7 +1,8 @@
-//! What several tests share: classifying addresses, waiting for a condition, running something on a given CPU.
+//! What several tests share: classifying addresses, waiting for a condition, running something on a
+//! given CPU.
 
-use super::Outcome;
 use super::arch::EXPECTED;
+use super::{Outcome, check};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -21,11 +22,11 @@ use threads::sched::TASKS;
 use threads::{sched, time};
 
 /// Looks at a condition before it is given up: two ticks each.
-const MOST_LOOKS: u32 = 2500;
+const MAX_LOOKS: u32 = 2500;
 
 /// Waits until the condition holds, a tick between looks. Fails, naming `what`, if it never does.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
-    for _ in 0..MOST_LOOKS {
+    for _ in 0..MAX_LOOKS {
         if condition() {
             return Ok(());
         }
@@ -34,8 +35,8 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
     Err(format!("waited in vain until {what}"))
 }
 
-/// Frames that nobody has, or that only the slab cache of threads has, once every dead thread's structure is back there and no
-/// program's thread is on its way out any more.
+/// Frames that are free, or that only the slab cache of threads has, once every dead thread's
+/// structure is back there and no program's thread is on its way out any more.
 pub fn free_frames() -> Result<usize, alloc::string::String> {
     until("the structures of dead threads are back", || {
         // One that has ended is on its way out, on another CPU.
@@ -58,8 +59,8 @@ pub fn settled_frames() -> Result<usize, alloc::string::String> {
     Ok(free_frames()? + EXPECTED.stack_kib / 4 * threads::stacks::census().parked as usize)
 }
 
-/// Makes the arena's page tables for more stacks than any test has at a time. They are kept once made, so that a later count of
-/// frames finds none that are new, whichever tests ran before.
+/// Makes the arena's page tables for more stacks than any test has at a time. They are kept once
+/// made, so that a later count of frames finds none that are new, whichever tests ran before.
 pub fn make_arena_tables() -> Outcome {
     make_arena_tables_for(96)
 }
@@ -81,7 +82,8 @@ pub fn kind_at(address: usize) -> Option<StackKind> {
     stack_at(address).map(|stack| stack.kind)
 }
 
-/// The one stack of this kind that belongs to this CPU; an error if there is none, or more than one.
+/// The one stack of this kind that belongs to this CPU; an error if there is none, or more than
+/// one.
 pub fn stack_of_cpu(kind: StackKind, cpu: &Cpu) -> Result<StackId, alloc::string::String> {
     let registry = registry::get().ok_or("no registry")?;
     let mut found =
@@ -93,7 +95,8 @@ pub fn stack_of_cpu(kind: StackKind, cpu: &Cpu) -> Result<StackId, alloc::string
     }
 }
 
-/// Checks that every page of the stack is mapped and every page of both its guards, as wide as the geometry says, is not.
+/// Checks that every page of the stack is mapped and every page of both its guards, as wide as the
+/// geometry says, is not.
 pub fn check_mapping(range: AddrRange) -> Outcome {
     let geometry = threads::stacks::arena().geometry();
     let pages = |from: usize, bytes: usize| (from..from + bytes).step_by(PAGE_BYTES);
@@ -113,8 +116,8 @@ pub fn check_mapping(range: AddrRange) -> Outcome {
     Ok(())
 }
 
-/// Puts another table of hooks in the place of the kernel's. Its place is read-only where the image is mapped, and written through the
-/// direct map.
+/// Puts another table of hooks in the place of the kernel's. Its place is read-only where the image
+/// is mapped, and written through the direct map.
 pub fn install_hooks(hooks: &'static Hooks) {
     let physical = kstack::hooks::place() as u64 - IMAGE;
     // SAFETY: (1) the same bytes, an atomic, in the direct map.
@@ -152,4 +155,26 @@ pub fn on_cpu(cpu: &Cpu, errand: fn(&mut SavedRegs) -> Outcome) -> Outcome {
 /// The same on every CPU, one after the other.
 pub fn on_every_cpu(errand: fn(&mut SavedRegs) -> Outcome) -> Outcome {
     cpus::online().try_for_each(|cpu| on_cpu(cpu, errand))
+}
+
+/// Runs a program in more processes at once than there are CPUs; each must end with status 0.
+pub fn runs_beside_itself(program: &'static str) -> Outcome {
+    const PROCESSES: usize = 6;
+    static PROGRAM: SpinLock<&str> = SpinLock::new("");
+    static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
+    *PROGRAM.lock() = program;
+    STATUSES.lock().clear();
+    fn run(_: usize) {
+        let program = *PROGRAM.lock();
+        let status = linux::run(program, &[program.as_bytes()]).unwrap_or(-1);
+        STATUSES.lock().push(status);
+    }
+    let threads: Result<Vec<_>, _> =
+        (0..PROCESSES).map(|_| sched::spawn_kernel("running", run, 0)).collect();
+    for thread in threads.map_err(|error| format!("{error:?}"))? {
+        thread.join();
+    }
+    let statuses = STATUSES.lock().clone();
+    check!(statuses == [0; PROCESSES], "statuses {statuses:?}");
+    Ok(())
 }

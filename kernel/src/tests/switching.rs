@@ -53,8 +53,8 @@ static WRONG: AtomicU32 = AtomicU32::new(0);
 static TURN: AtomicUsize = AtomicUsize::new(0);
 static TAKEN: WaitQueue = WaitQueue::new();
 
-/// Gives the turn to player `next` and sleeps until it is player `me`'s again. A look that fails after the sleeper is in the
-/// queue means that it left the CPU.
+/// Gives the turn to player `next` and sleeps until it is player `me`'s again. A look that fails
+/// after the sleeper is in the queue means that it left the CPU.
 fn pass_turn(next: usize, me: usize) {
     TURN.store(next, Ordering::Release);
     TAKEN.wake_all();
@@ -76,9 +76,9 @@ extern "C" fn pass_to_first() {
     pass_turn(0, 1);
 }
 
-/// Two threads take turns, each with values of its own in the registers that a switch must keep, and each looks at canary, top
-/// of stack and SP after every turn. Red if the switch saves one register less, or two in the wrong order, or forgets the
-/// canary.
+/// Two threads take turns, each with values of its own in the registers that a switch must keep,
+/// and each looks at canary, top of stack and SP after every turn. Red if the switch saves one
+/// register less, or two in the wrong order, or forgets the canary.
 pub fn s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary() -> Outcome {
     const SWITCHES: u32 = 2000;
     static CANARIES: SpinLock<[usize; 2]> = SpinLock::new([0; 2]);
@@ -121,7 +121,8 @@ pub fn s1_t16_current_is_right_across_preemption_on_four_cpus() -> Outcome {
         let mut last = me.last_cpu();
         while !STOP.load(Ordering::Relaxed) {
             for _ in 0..1000 {
-                // Two loads of `current` with a preemption in between, now and then; and where SP is, says who runs.
+                // Two loads of `current` with a preemption in between, now and then; and where SP
+                // is, says who runs.
                 let now = sched::current();
                 let sp = cpu::stack_pointer();
                 if now.id() != me.id() || sp < lowest || sp >= top || !all_is_mine() {
@@ -152,8 +153,8 @@ pub fn s1_t16_current_is_right_across_preemption_on_four_cpus() -> Outcome {
     Ok(())
 }
 
-/// Others wait for a CPU, this one is asked to give way, and an interrupt comes: with bottom halves disabled the thread stays, and the
-/// request with it; enabled, the next interrupt carries it out.
+/// Others wait for a CPU, this one is asked to give way, and an interrupt comes: with bottom halves
+/// disabled the thread stays, and the request with it; enabled, the next interrupt carries it out.
 pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     static STOP: AtomicBool = AtomicBool::new(false);
     fn spin(_: usize) {
@@ -192,13 +193,15 @@ pub fn i4_a_thread_with_bottom_halves_disabled_is_not_preempted() -> Outcome {
     outcome
 }
 
-/// A new thread's first moment is right behind the switch, before it says that the one that left is off the CPU: until then that one
-/// counts as on it. Red if a switch, or what comes before it, says so itself: another CPU could run it on registers that are not saved.
+/// A new thread's first moment is right behind the switch, before it says that the one that left is
+/// off the CPU: until then that one counts as on it. Red if a switch, or what comes before it, says
+/// so itself: another CPU could run it on registers that are not saved.
 pub fn s1_t10_a_thread_that_leaves_its_cpu_counts_as_on_it_until_the_next_one_runs() -> Outcome {
     static LEFT: AtomicU32 = AtomicU32::new(0);
     static EARLY: AtomicU32 = AtomicU32::new(0);
     fn after_switch(left: usize) {
-        // SAFETY: (1) the CPU's reference to the thread that left, which the kernel's own hook gives up.
+        // SAFETY: (1) the CPU's reference to the thread that left, which the kernel's own hook
+        // gives up.
         let is_on_cpu = unsafe { &*(left as *const Thread) }.is_on_cpu();
         LEFT.fetch_add(1, Ordering::Relaxed);
         EARLY.fetch_add(u32::from(!is_on_cpu), Ordering::Relaxed);
@@ -217,8 +220,8 @@ pub fn s1_t10_a_thread_that_leaves_its_cpu_counts_as_on_it_until_the_next_one_ru
     Ok(())
 }
 
-/// The waker comes between the sleeper's first look and its place in the list, where it finds no sleeper: the sleeper makes it do so.
-/// Red, and not a hang, if the sleeper does not look again.
+/// The waker comes between the sleeper's first look and its place in the list, where it finds no
+/// sleeper: the sleeper makes it do so. Red, and not a hang, if the sleeper does not look again.
 pub fn s1_a_wake_up_before_the_sleeper_is_in_the_list_is_not_lost() -> Outcome {
     static HAPPENED: AtomicBool = AtomicBool::new(false);
     static WOKEN: AtomicBool = AtomicBool::new(false);
@@ -248,16 +251,19 @@ extern "C" fn only_current() -> usize {
     cpus::current_thread()
 }
 
-/// Read from the machine code: one load through the CPU's register for it, and nothing else that reads memory but the return.
+/// Read from the machine code: one load through the CPU's register for it, and nothing else that
+/// reads memory but the return.
 pub fn t16_current_is_one_load() -> Outcome {
     registers::check_is_one_load(only_current as *const () as *const u8)?;
     check!(only_current() == core::ptr::from_ref(sched::current()) as usize, "of another thread");
     Ok(())
 }
 
-/// No task structure, with the `thread_info` in it, lies on a stack; and `current` does not depend on what a stack holds down to its
-/// low end, which the thread overwrites here, before an interrupt, a switch and another thread's life. Where a build has a pointer
-/// to it on the stack, it is below what the thread may write. Red if `current` were found by masking SP on any other build.
+/// No task structure, with the `thread_info` in it, lies on a stack; and `current` does not depend
+/// on what a stack holds down to its low end, which the thread overwrites here, before an
+/// interrupt, a switch and another thread's life. Where a build has a pointer to it on the stack,
+/// it is below what the thread may write. Red if `current` were found by masking SP on any other
+/// build.
 pub fn t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it() -> Outcome {
     static ON_IRQ_STACK: AtomicUsize = AtomicUsize::new(0);
     const PATTERN: usize = 0x0bad_5eed;
@@ -344,7 +350,8 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
     Ok(())
 }
 
-/// A kernel thread runs its function, with its argument, near the top of its own stack, interrupts on.
+/// A kernel thread runs its function, with its argument, near the top of its own stack, interrupts
+/// on.
 pub fn s2_a_kernel_thread_starts_with_its_function_and_argument() -> Outcome {
     static SEEN: SpinLock<Vec<(usize, u64, usize, bool)>> = SpinLock::new(Vec::new());
     fn body(argument: usize) {
@@ -441,8 +448,9 @@ static SLOT: AtomicU32 = AtomicU32::new(0);
 static ROOT: AtomicU64 = AtomicU64::new(0);
 static VISITS: AtomicU32 = AtomicU32::new(0);
 
-/// Address spaces are made first, stacks are mapped after; then every CPU, under each address space, runs on the top of a new
-/// stack and writes its lowest byte. Red if a new stack's mapping had to be copied into address spaces, or faulted in.
+/// Address spaces are made first, stacks are mapped after; then every CPU, under each address
+/// space, runs on the top of a new stack and writes its lowest byte. Red if a new stack's mapping
+/// had to be copied into address spaces, or faulted in.
 pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outcome {
     extern "C" fn visit(lowest: usize, _: usize) {
         // SAFETY: (1) the lowest byte of the stack this runs on.
@@ -467,8 +475,8 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
                 let old = cpus::this().tables_root.load(Ordering::Relaxed);
                 let slot = SlotIndex::new(SLOT.load(Ordering::Relaxed));
                 stacks::make_coherent(slot, cpus::this().id());
-                // SAFETY: (1) the tables are complete and stay until the old ones, which this CPU used, are back;
-                // (2) interrupts are off, and nobody else uses the new stack.
+                // SAFETY: (1) the tables are complete and stay until the old ones, which this CPU
+                // used, are back; (2) interrupts are off, and no other code uses the new stack.
                 unsafe {
                     cpu::load_tables(ROOT.load(Ordering::Relaxed));
                     call_on_stack(top - body, 0, visit, top);
@@ -489,7 +497,8 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
     Ok(())
 }
 
-/// Threads that are started and stay alive together, so that their stacks are new; they are run by whatever CPU is free.
+/// Threads that are started and stay alive together, so that their stacks are new; they are run by
+/// whatever CPU is free.
 pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
     static RAN_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     static RAN: AtomicU32 = AtomicU32::new(0);
@@ -529,9 +538,11 @@ pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
     all_ran.map_err(|message| format!("{message}: {RAN:?} on {RAN_ON:?}"))
 }
 
-/// Threads that give their CPU away all the time, with three others waiting for whatever is ready: each goes on where it left, once. Red
-/// if a thread counts as off its CPU before its registers are saved: another CPU goes on from the frame of the switch before, on a stack
-/// that two CPUs are on now, and does a round twice. Whether it is cleared too early at all, the test above tells without luck.
+/// Threads that give their CPU away all the time, with three others waiting for whatever is ready:
+/// each continues where it left, once. Red if a thread counts as off its CPU before its registers
+/// are saved: another CPU continues from the frame of the switch before, on a stack that two CPUs
+/// are on now, and does a round twice. Whether it is cleared too early at all, the test above tells
+/// without luck.
 pub fn s1_t10_a_thread_that_leaves_its_cpu_is_on_no_other_before_its_registers_are_saved() -> Outcome
 {
     const THREADS: usize = 6;

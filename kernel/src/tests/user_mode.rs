@@ -1,5 +1,5 @@
-//! Entries from user mode, seen from inside: threads that run a few instructions of ours in user mode, without a program
-//! around them, and hooks of ours that answer them.
+//! Entries from user mode, seen from inside: threads that run a few instructions of ours in user
+//! mode, without a program around them, and hooks of ours that answer them.
 
 use super::arch::{EXPECTED, registers, user_code};
 use super::support::{kind_at, until};
@@ -45,12 +45,13 @@ pub(super) struct UserThread {
 }
 
 impl UserThread {
-    /// Copies `code`, which must not refer to anything outside itself, to a page of user memory, and starts a thread there.
+    /// Copies `code`, which must not refer to anything outside itself, to a page of user memory,
+    /// and starts a thread there.
     pub(super) fn start(code: extern "C" fn(), argument: u64) -> Result<Self, String> {
         let frame = || frames::alloc_zeroed().ok_or("no frame");
         let pages = [frame()?, frame()?];
-        // SAFETY: (1) our functions are shorter than 256 bytes, and the kernel's text goes on behind them; (2) the frame is
-        // ours.
+        // SAFETY: (1) our functions are shorter than 256 bytes, and the kernel's text continues
+        // behind them; (2) the frame is ours.
         unsafe { pages[0].bytes_ptr().copy_from(code as *const u8, 256) };
         let mut tables = UserTables::new().ok_or("no tables")?;
         let mut map = |at, frame, write| {
@@ -92,8 +93,9 @@ impl UserThread {
         self.pages.into_iter().for_each(frames::release);
     }
 
-    /// The same; an error if a thread was ended meanwhile for what became of its stack: a way back to user mode that leaves a wrong
-    /// register shows at the next way in, which ends the thread, and the test would be none the wiser.
+    /// The same; an error if a thread was ended meanwhile for what became of its stack: a return
+    /// path to user mode that leaves a wrong register shows at the next way in, which ends the
+    /// thread, and the test would be none the wiser.
     pub(super) fn finish_unharmed(self) -> Outcome {
         let before = self.contained;
         self.finish();
@@ -168,16 +170,18 @@ fn on_syscall(regs: &mut SavedRegs) {
     }
 }
 
-/// After so many exceptions the program goes back to the instruction that raised them, which raises the next.
+/// After so many exceptions the program goes back to the instruction that raised them, which raises
+/// the next.
 pub(super) static REPEATS: AtomicUsize = AtomicUsize::new(0);
 
-/// Ends the thread at any exception in user mode, but those that a program raises to see that it goes on.
+/// Ends the thread at any exception in user mode, but those that a program raises to see that it
+/// continues.
 fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     if !is_ours() {
         return (hooks::HOOKS.user_exception)(vector, fault, regs);
     }
     see(vector, fault, regs);
-    // As the kernel's own: the way back turns them off.
+    // As the kernel's own: the return path turns them off.
     cpu::interrupts_on();
     let repeats = REPEATS.load(Ordering::Relaxed);
     if repeats > 0 {
@@ -190,8 +194,8 @@ fn on_user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
 /// Ways back to user mode that looked for pending work with interrupts on.
 static OPEN_LOOKS: AtomicUsize = AtomicUsize::new(0);
 
-/// The look for pending work: with interrupts on, one that comes right behind it would leave work undone, and one that comes in a
-/// switch would find the CPU between two threads.
+/// The look for pending work: with interrupts on, one that comes right behind it would leave work
+/// undone, and one that comes in a switch would find the CPU between two threads.
 fn before_user(regs: &mut SavedRegs) {
     if cpu::interrupts_are_on() {
         OPEN_LOOKS.fetch_add(1, Ordering::Relaxed);
@@ -202,8 +206,8 @@ fn before_user(regs: &mut SavedRegs) {
 static HOOKS: Hooks =
     hooks::HOOKS.syscall(on_syscall).user_exception(on_user_exception).before_user(before_user);
 
-/// Runs `body` with our hooks in place; `syscall` is what system call 0 does. Red if a way back to user mode looks for pending work with
-/// interrupts on.
+/// Runs `body` with our hooks in place; `syscall` is what system call 0 does. Red if a return path
+/// to user mode looks for pending work with interrupts on.
 pub(super) fn with_hooks(syscall: Option<fn()>, body: impl FnOnce() -> Outcome) -> Outcome {
     *SEEN.lock() = Vec::with_capacity(16);
     IN_SYSCALL.store(syscall.map_or(0, |body| body as usize), Ordering::Release);
@@ -221,7 +225,8 @@ pub(super) fn seen() -> Vec<Seen> {
     SEEN.lock().clone()
 }
 
-/// Whether registers were saved at the very top of the thread's stack and the handler stands on the same stack.
+/// Whether registers were saved at the very top of the thread's stack and the handler stands on the
+/// same stack.
 pub(super) fn check_at_top(seen: &Seen) -> Outcome {
     check!(
         seen.frame == seen.thread_top - EXPECTED.saved_regs,
@@ -245,8 +250,9 @@ fn send_call(hardware_id: u32) {
     irqchip::send_interrupt(hardware_id, irqchip::vector::CALL);
 }
 
-/// One move of SP, by the CPU through the task state segment, and none by the entry code; the softirq on the way out runs there
-/// too, with interrupts on. Red if the entry code moved to the IRQ stack.
+/// One move of SP, by the CPU through the task state segment, and none by the entry code; the
+/// softirq on the way out runs there too, with interrupts on. Red if the entry code moved to the
+/// IRQ stack.
 pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack() -> Outcome {
     fn softirq() {
         see(1, Addr::new(cpu::stack_pointer()), &SavedRegs::default());
@@ -294,8 +300,8 @@ pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_st
     outcome
 }
 
-/// Every register is in the field of its name, the stack is the thread's, from its top; and after the way back by `sysret`
-/// nothing but rax, rcx and r11 has changed.
+/// Every register is in the field of its name, the stack is the thread's, from its top; and after
+/// the return by `sysret` nothing but rax, rcx and r11 has changed.
 pub fn x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers() -> Outcome {
     with_hooks(None, || {
         UserThread::start(user_code::call_twice, 0)?.finish();
@@ -316,8 +322,9 @@ pub fn x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_regis
 
 static STEPS_SEEN: SpinLock<Option<Backtrace<STEPS>>> = SpinLock::new(None);
 
-/// A system call, hit by an interrupt whose softirq is hit by another interrupt, an IPI like the timer's: the backtrace from
-/// there goes over IRQ stack, seam and thread stack to the boundary of user mode.
+/// A system call, hit by an interrupt whose softirq is hit by another interrupt, an IPI like the
+/// timer's: the backtrace from there goes over IRQ stack, seam and thread stack to the boundary of
+/// user mode.
 pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary() -> Outcome {
     fn in_syscall() {
         software_interrupt();
@@ -373,7 +380,8 @@ pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_bound
     outcome
 }
 
-/// Both ways, twice each: the thread is ended, the report names it and goes back to user mode, the machine goes on.
+/// Both ways, twice each: the thread is ended, the report names it and goes back to user mode, the
+/// machine continues.
 pub fn o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode() -> Outcome {
     let ways: [(How, fn()); 2] = [
         (How::Recursion, || provoke::overflow_here(How::Recursion)),
@@ -451,8 +459,9 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     Ok(core::mem::take(&mut *NAMES.lock()))
 }
 
-/// The table that the kernel prints, against what happens. Entries from user mode have tests of their own, above, which check
-/// the same words by address; NMIs and machine checks in the module about them.
+/// The table that the kernel prints, against what happens. Entries from user mode have tests of
+/// their own, above, which check the same words by address; NMIs and machine checks in the module
+/// about them.
 pub fn i10_the_printed_table_of_entries_says_what_the_machine_does() -> Outcome {
     let table = hooks::entry_table();
     let measured = measure()?;
@@ -469,7 +478,7 @@ pub fn i10_the_printed_table_of_entries_says_what_the_machine_does() -> Outcome 
     // Not every architecture lets the kernel set breakpoints for itself.
     let has_debug = row("debug from kernel").is_some();
     check!(measured.len() == 5 + usize::from(has_debug), "{measured:?}");
-    // Those shown by address elsewhere; a row that nobody shows has no place here.
+    // Those shown by address elsewhere; a row that no test shows has no place here.
     let elsewhere = [
         ("syscall", "thread"),
         ("interrupt from user", "thread, and stays"),

@@ -1,11 +1,14 @@
-//! What every tree has for the code outside of it, with its exact type: the compiler checks the tree that it builds.
+//! What every tree has for the code outside of it, with its exact type: the compiler checks the
+//! tree that it builds.
 //!
-//! It is the checklist for a new architecture, too: write the tree until this file compiles. The heads of x86_64's files say
-//! what each function promises; a tree may have more, which only its own files, or a kernel's tree of that name, may use.
+//! It is the checklist for a new architecture, too: write the tree until this file compiles. The
+//! heads of x86_64's files say what each function promises; a tree may have more, which only its
+//! own files, or a kernel's tree of that name, may use.
 //!
-//! Beside these, vectors, system-call entry and return path, all in `.text.kstack_entry`: the CPU reaches them, through
-//! what `tables` has it read. Where the CPU changes no stack by itself: `overflow`, which finds another when the registers do not fit.
-//! Where an entry can interrupt the first instruction of another: `nmi`.
+//! Beside these, vectors, system-call entry and return path, all in `.text.kstack_entry`: the CPU
+//! reaches them, through what `tables` has it read. Where the CPU changes no stack by itself:
+//! `overflow`, which finds another when the registers do not fit. Where an entry can interrupt the
+//! first instruction of another: `nmi`.
 
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::geometry::Geometry;
@@ -14,7 +17,8 @@ use kstack_core::unwind::FrameRules;
 use super::current::regs::{self, Rules, SavedRegs};
 use super::current::{GEOMETRY, RESERVE};
 
-// The tree itself: what a stack is here. The table in its head says which stack each entry lands on.
+// The tree itself: what a stack is here. The table in its head says which stack each entry lands
+// on.
 const _: Geometry = GEOMETRY;
 const _: ByteSize = RESERVE;
 

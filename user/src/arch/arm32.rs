@@ -1,4 +1,5 @@
-//! arm32: `svc 0` takes the number in r7 and arguments in r0 to r5; it gives its result, or a negative error number, in r0.
+//! arm32: `svc 0` takes the number in r7 and arguments in r0 to r5; it gives its result, or a
+//! negative error number, in r0.
 
 use core::arch::{asm, naked_asm};
 
@@ -53,12 +54,12 @@ const SET_TLS: usize = 0xf_0005;
 ///
 /// # Safety
 ///
-/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
-/// memory behind it must be valid for what that call does with it.
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address,
+/// the memory behind it must be valid for what that call does with it.
 pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
     let result;
-    // SAFETY: (1) the kernel destroys r0 only; r7 may be reserved, so it is exchanged by hand; (2) memory is touched only as
-    // the call's own contract says, the caller's duty.
+    // SAFETY: (1) the kernel destroys r0 only; r7 may be reserved, so it is exchanged by hand; (2)
+    // memory is touched only as the call's own contract says, the caller's duty.
     unsafe {
         asm!(
             "mov {kept}, r7",
@@ -89,8 +90,9 @@ pub fn raw_getppid() {
     }
 }
 
-/// What counts instructions in the emulator's counting mode, read when all before it is done: the cycle counter, which this
-/// kernel lets programs read, and which begins again at 0 after 2^32. (The system counter runs at a sixteenth of that.)
+/// What counts instructions in the emulator's counting mode, read when all before it is done: the
+/// cycle counter, which this kernel lets programs read, and which begins again at 0 after 2^32.
+/// (The system counter runs at a sixteenth of that.)
 #[inline(always)]
 pub fn counter() -> u64 {
     let count: u32;
@@ -117,11 +119,12 @@ macro_rules! start {
     };
 }
 
-/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
-/// at `stack`, or, for 0, its parent's, which it does not touch.
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The
+/// child has the stack that ends at `stack`, or, for 0, its parent's, which it does not touch.
 pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
     let child: isize;
-    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing.
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes
+    // nothing.
     unsafe {
         asm!(
             "mov {kept}, r7",
@@ -148,8 +151,9 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
-/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16).
+/// `words`: where the parent's and the child's words for the thread's number are, for the flags
+/// that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
@@ -157,8 +161,8 @@ pub fn clone_and_call(
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
-    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
-    // before, but for those named.
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2)
+    // the parent's registers are as before, but for those named.
     unsafe {
         asm!(
             "mov {kept}, r7",
@@ -186,8 +190,8 @@ pub fn clone_and_call(
     child
 }
 
-/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
-/// not waited for.
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread
+/// library does with a thread that is not waited for.
 pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
     // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
     unsafe {
@@ -226,8 +230,9 @@ pub fn float() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// Moves `seed` + 0 to 31 into d0 to d31, two bits of the seed into the rounding mode, and its lower word into both thread
-/// registers; spins, yields, and says how many of them are something else then.
+/// Moves `seed` + 0 to 31 into d0 to d31, two bits of the seed into the rounding mode, and its
+/// lower word into both thread registers; spins, yields, and returns how many of them are something
+/// else then.
 #[unsafe(naked)]
 pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     naked_asm!(
@@ -282,8 +287,8 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
-/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
-/// child, how many of them are something else then.
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call
+/// gave to `child`; says, in parent and child, how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
     naked_asm!(
@@ -316,8 +321,8 @@ pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
 /// What AT_PLATFORM leads to.
 pub const PLATFORM: &core::ffi::CStr = c"v7l";
 
-/// Bits that AT_HWCAP must have: HALF, THUMB, FAST_MULT, VFP, EDSP, NEON, VFPv3, TLS, VFPv4, IDIVA, IDIVT, VFPD32
-/// and LPAE.
+/// Bits that AT_HWCAP must have: HALF, THUMB, FAST_MULT, VFP, EDSP, NEON, VFPv3, TLS, VFPv4, IDIVA,
+/// IDIVT, VFPD32 and LPAE.
 pub fn hardware() -> usize {
     [1, 2, 4, 6, 7, 12, 13, 15, 16, 17, 18, 19, 20].iter().fold(0, |bits, bit| bits | 1 << bit)
 }
@@ -327,7 +332,8 @@ pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
     entry.is_none()
 }
 
-/// How many of d0 to d31, the status register and the thread registers are not what a program starts with: 0.
+/// How many of d0 to d31, the status register and the thread registers are not what a program
+/// starts with: 0.
 #[unsafe(naked)]
 pub extern "C" fn used_registers() -> usize {
     naked_asm!(
@@ -357,7 +363,8 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
 pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];
 
-/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its
+/// thread-local storage.
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     const SET_TLS: usize = 0xf_0005;
     // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
@@ -367,7 +374,8 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
 /// The word that the thread pointer leads to.
 pub fn pointed_at() -> usize {
     let word;
-    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result
+    // changes.
     unsafe {
         asm!("mrc p15, 0, {0}, c13, c0, 3", "ldr {0}, [{0}]", out(reg) word, options(nostack, preserves_flags));
     }

@@ -1,4 +1,5 @@
-//! arm64: `svc 0` takes the number in x8 and arguments in x0 to x5; it gives its result, or a negative error number, in x0.
+//! arm64: `svc 0` takes the number in x8 and arguments in x0 to x5; it gives its result, or a
+//! negative error number, in x0.
 
 use core::arch::{asm, naked_asm};
 
@@ -8,11 +9,12 @@ pub use super::generic::nr;
 ///
 /// # Safety
 ///
-/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
-/// memory behind it must be valid for what that call does with it.
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address,
+/// the memory behind it must be valid for what that call does with it.
 pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
     let result;
-    // SAFETY: (1) the kernel destroys x0 only; (2) memory is touched only as the call's own contract says, the caller's duty.
+    // SAFETY: (1) the kernel destroys x0 only; (2) memory is touched only as the call's own
+    // contract says, the caller's duty.
     unsafe {
         asm!(
             "svc 0",
@@ -36,8 +38,9 @@ pub fn raw_getppid() {
     unsafe { asm!("svc 0", in("x8") nr::GETPPID, out("x0") _, options(nostack)) };
 }
 
-/// What counts instructions in the emulator's counting mode, read when all before it is done: the cycle counter, which this
-/// kernel lets programs read. (The system counter runs at a sixteenth of that in older emulators.)
+/// What counts instructions in the emulator's counting mode, read when all before it is done: the
+/// cycle counter, which this kernel lets programs read. (The system counter runs at a sixteenth of
+/// that in older emulators.)
 #[inline(always)]
 pub fn counter() -> u64 {
     let count: u64;
@@ -64,11 +67,12 @@ macro_rules! start {
     };
 }
 
-/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
-/// at `stack`, or, for 0, its parent's, which it does not touch.
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The
+/// child has the stack that ends at `stack`, or, for 0, its parent's, which it does not touch.
 pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
     let child: isize;
-    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing.
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes
+    // nothing.
     unsafe {
         asm!(
             "svc 0",
@@ -90,8 +94,9 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
-/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16).
+/// `words`: where the parent's and the child's words for the thread's number are, for the flags
+/// that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
@@ -99,8 +104,8 @@ pub fn clone_and_call(
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
-    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
-    // before, but for those named.
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2)
+    // the parent's registers are as before, but for those named.
     unsafe {
         asm!(
             "svc 0",
@@ -122,8 +127,8 @@ pub fn clone_and_call(
     child
 }
 
-/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
-/// not waited for.
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread
+/// library does with a thread that is not waited for.
 pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
     // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
     unsafe {
@@ -156,8 +161,8 @@ pub fn float() -> u64 {
     number
 }
 
-/// Loads `seed` + 0 to 31 into both halves of v0 to v31, and two bits of the seed into the rounding mode; spins, yields, and
-/// says how many of them are something else then.
+/// Loads `seed` + 0 to 31 into both halves of v0 to v31, and two bits of the seed into the rounding
+/// mode; spins, yields, and returns how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     naked_asm!(
@@ -198,8 +203,8 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
-/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
-/// child, how many of them are something else then.
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call
+/// gave to `child`; says, in parent and child, how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
     naked_asm!(
@@ -281,7 +286,8 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x1_0000_0000_0000, 0xffff_0000_0000_0000, 0xffff_c900_0000_4000];
 
-/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its
+/// thread-local storage.
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
     unsafe { asm!("msr tpidr_el0, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
@@ -290,7 +296,8 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
 /// The word that the thread pointer leads to.
 pub fn pointed_at() -> usize {
     let word;
-    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result
+    // changes.
     unsafe {
         asm!("mrs {0}, tpidr_el0", "ldr {0}, [{0}]", out(reg) word, options(nostack, preserves_flags));
     }

@@ -1,7 +1,9 @@
-//! What every architecture's file has, with its exact type: the compiler checks the file that it builds.
+//! What every architecture's file has, with its exact type: the compiler checks the file that it
+//! builds.
 //!
-//! It is the checklist for a new architecture, too: write the file until this one compiles, and the macro `start!`, which
-//! programs begin with. `generic` has what architectures that came to Linux late share.
+//! It is the checklist for a new architecture, too: write the file until this one compiles, and the
+//! macro `start!`, which programs begin with. `generic` has what architectures that came to Linux
+//! late share.
 
 use core::ffi::CStr;
 use core::sync::atomic::AtomicUsize;

@@ -1,5 +1,5 @@
-//! i386: `int 0x80` takes the number in EAX and arguments in EBX, ECX, EDX, ESI, EDI, EBP; it gives its result, or a negative
-//! error number, in EAX.
+//! i386: `int 0x80` takes the number in EAX and arguments in EBX, ECX, EDX, ESI, EDI, EBP; it gives
+//! its result, or a negative error number, in EAX.
 
 use core::arch::{asm, naked_asm};
 
@@ -51,12 +51,13 @@ pub mod nr {
 ///
 /// # Safety
 ///
-/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
-/// memory behind it must be valid for what that call does with it.
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address,
+/// the memory behind it must be valid for what that call does with it.
 pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
     let result;
-    // SAFETY: (1) the kernel destroys EAX only; EBX, ESI and EBP may be reserved, so they are loaded and put back by hand;
-    // (2) memory is touched only as the call's own contract says, the caller's duty.
+    // SAFETY: (1) the kernel destroys EAX only; EBX, ESI and EBP may be reserved, so they are
+    // loaded and put back by hand; (2) memory is touched only as the call's own contract says, the
+    // caller's duty.
     unsafe {
         asm!(
             "push ebx",
@@ -93,7 +94,8 @@ pub fn raw_getppid() {
 #[inline(always)]
 pub fn counter() -> u64 {
     let (low, high): (u32, u32);
-    // SAFETY: (1) the instructions change nothing but the registers: `cpuid` waits for all before it.
+    // SAFETY: (1) the instructions change nothing but the registers: `cpuid` waits for all before
+    // it.
     unsafe {
         asm!("push ebx", "xor eax, eax", "cpuid", "pop ebx", "rdtsc", out("eax") low, out("edx") high, out("ecx") _);
     }
@@ -120,12 +122,12 @@ macro_rules! start {
     };
 }
 
-/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
-/// at `stack`, or, for 0, its parent's, which it does not touch.
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The
+/// child has the stack that ends at `stack`, or, for 0, its parent's, which it does not touch.
 pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
     let child: isize;
-    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing; EBX and ESI are put back
-    // in the parent.
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes
+    // nothing; EBX and ESI are put back in the parent.
     unsafe {
         asm!(
             "push ebx",
@@ -154,8 +156,9 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
-/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16).
+/// `words`: where the parent's and the child's words for the thread's number are, for the flags
+/// that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
@@ -164,8 +167,9 @@ pub fn clone_and_call(
 ) -> isize {
     let child: isize;
     let place = (stack - 4 * size_of::<usize>()) as *mut usize;
-    // SAFETY: (1) the child's stack is the caller's to give; nothing else uses it; (2) the child leaves for `entry`, whose address it
-    // finds there, and never comes back; (3) EBX and ESI are put back in the parent.
+    // SAFETY: (1) the child's stack is the caller's to give; nothing else uses it; (2) the child
+    // leaves for `entry`, whose address it finds there, and never comes back; (3) EBX and ESI are
+    // put back in the parent.
     unsafe {
         place.write(entry as usize);
         asm!(
@@ -195,8 +199,8 @@ pub fn clone_and_call(
     child
 }
 
-/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
-/// not waited for.
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread
+/// library does with a thread that is not waited for.
 pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
     // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
     unsafe {
@@ -230,8 +234,8 @@ pub fn float() -> u64 {
     number.into()
 }
 
-/// Loads `seed` + 0 to 7 into xmm0 to xmm7, the seed into the x87 stack, and two bits of it into the rounding mode; spins, yields,
-/// and says how many of them are something else then.
+/// Loads `seed` + 0 to 7 into xmm0 to xmm7, the seed into the x87 stack, and two bits of it into
+/// the rounding mode; spins, yields, and returns how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     naked_asm!(
@@ -306,8 +310,8 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
-/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
-/// child, how many of them are something else then.
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call
+/// gave to `child`; says, in parent and child, how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
     naked_asm!(
@@ -366,7 +370,8 @@ pub fn hardware() -> usize {
     core::arch::x86::__cpuid(1).edx as usize
 }
 
-/// Whether AT_SYSINFO is as it should be: it leads to code that does system calls, and keeps all registers but the result's.
+/// Whether AT_SYSINFO is as it should be: it leads to code that does system calls, and keeps all
+/// registers but the result's.
 pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
     /// getppid through the code at the address given; -1 if one of three registers changed.
     #[unsafe(naked)]
@@ -401,7 +406,8 @@ pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
     entry.is_some_and(|code| getppid_there(code) as isize == gate)
 }
 
-/// How many of xmm0 to xmm7 and the control words of x87 and SSE are not what a program starts with: 0.
+/// How many of xmm0 to xmm7 and the control words of x87 and SSE are not what a program starts
+/// with: 0.
 #[unsafe(naked)]
 pub extern "C" fn used_registers() -> usize {
     naked_asm!(
@@ -441,12 +447,14 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
 pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];
 
-/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its
+/// thread-local storage.
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     const SET_THREAD_AREA: usize = 243;
     // A new entry; base; the largest limit; 32 bits, limit in pages, usable.
     let mut entry = [u32::MAX, word.as_ptr().addr() as u32, 0xf_ffff, 0x51];
-    // SAFETY: (1) the word stays; nothing else here uses the thread pointer; (2) the kernel writes the entry's number to the structure.
+    // SAFETY: (1) the word stays; nothing else here uses the thread pointer; (2) the kernel writes
+    // the entry's number to the structure.
     unsafe {
         syscall(SET_THREAD_AREA, [entry.as_mut_ptr().addr(), 0, 0, 0, 0, 0]);
         let selector = entry.as_ptr().read_volatile() << 3 | 3;
@@ -457,7 +465,8 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
 /// The word that the thread pointer leads to.
 pub fn pointed_at() -> usize {
     let word;
-    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result
+    // changes.
     unsafe {
         asm!("mov {}, gs:[{at}]", out(reg) word, at = const 0, options(nostack, preserves_flags));
     }

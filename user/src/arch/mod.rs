@@ -1,5 +1,5 @@
-//! What differs between machines in a program without a C library: numbers and instructions. One file per architecture, all
-//! alike.
+//! What differs between machines in a program without a C library: numbers and instructions. One
+//! file per architecture, all alike.
 
 mod contract;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
@@ -41,7 +41,8 @@ compile_error!(
     "no system calls for this architecture: write user/src/arch/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
 );
 
-/// Flags of clone: memory, file system, files, signal handlers, thread group: what a thread library asks for.
+/// Flags of clone: memory, file system, files, signal handlers, thread group: what a thread library
+/// asks for.
 pub const THREAD_FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
 /// Flags of clone that make it vfork, with the signal at the end: SIGCHLD.
 pub const VFORK_FLAGS: usize = 0x4000 | 0x100 | 17;

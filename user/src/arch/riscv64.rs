@@ -1,4 +1,5 @@
-//! riscv64: `ecall` takes the number in a7 and arguments in a0 to a5; it gives its result, or a negative error number, in a0.
+//! riscv64: `ecall` takes the number in a7 and arguments in a0 to a5; it gives its result, or a
+//! negative error number, in a0.
 
 use core::arch::{asm, naked_asm};
 
@@ -8,11 +9,12 @@ pub use super::generic::nr;
 ///
 /// # Safety
 ///
-/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
-/// memory behind it must be valid for what that call does with it.
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address,
+/// the memory behind it must be valid for what that call does with it.
 pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
     let result;
-    // SAFETY: (1) the kernel destroys a0 only; (2) memory is touched only as the call's own contract says, the caller's duty.
+    // SAFETY: (1) the kernel destroys a0 only; (2) memory is touched only as the call's own
+    // contract says, the caller's duty.
     unsafe {
         asm!(
             "ecall",
@@ -67,11 +69,12 @@ macro_rules! start {
     };
 }
 
-/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
-/// at `stack`, or, for 0, its parent's, which it does not touch.
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The
+/// child has the stack that ends at `stack`, or, for 0, its parent's, which it does not touch.
 pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
     let child: isize;
-    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes nothing.
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes
+    // nothing.
     unsafe {
         asm!(
             "ecall",
@@ -92,8 +95,9 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
-/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16).
+/// `words`: where the parent's and the child's words for the thread's number are, for the flags
+/// that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
@@ -101,8 +105,8 @@ pub fn clone_and_call(
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
-    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's registers are as
-    // before, but for those named.
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2)
+    // the parent's registers are as before, but for those named.
     unsafe {
         asm!(
             "ecall",
@@ -124,8 +128,8 @@ pub fn clone_and_call(
     child
 }
 
-/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
-/// not waited for.
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread
+/// library does with a thread that is not waited for.
 pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
     // SAFETY: (1) the stack is not used once the memory is gone, and nothing comes back.
     unsafe {
@@ -164,8 +168,8 @@ pub fn float() -> u64 {
     number
 }
 
-/// Moves `seed` + 0 to 31 into f0 to f31, and two bits of the seed into the rounding mode; spins, yields, and says how many of
-/// them are something else then.
+/// Moves `seed` + 0 to 31 into f0 to f31, and two bits of the seed into the rounding mode; spins,
+/// yields, and returns how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     naked_asm!(
@@ -204,8 +208,8 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
-/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
-/// child, how many of them are something else then.
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call
+/// gave to `child`; says, in parent and child, how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
     naked_asm!(
@@ -323,11 +327,13 @@ pub extern "C" fn used_registers() -> usize {
 /// Calls of this machine alone that must be refused, and how: none.
 pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 
-/// Addresses no program can have: just above user memory, the kernel's first byte, the end of the upper half.
+/// Addresses no program can have: just above user memory, the kernel's first byte, the end of the
+/// upper half.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x40_0000_0000, 0xffff_ffc0_0000_0000, 0xffff_ffff_ffff_e000];
 
-/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its
+/// thread-local storage.
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
     unsafe { asm!("mv tp, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
@@ -336,7 +342,8 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
 /// The word that the thread pointer leads to.
 pub fn pointed_at() -> usize {
     let word;
-    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result
+    // changes.
     unsafe {
         asm!("ld {}, 0(tp)", out(reg) word, options(nostack, preserves_flags));
     }

@@ -1,5 +1,6 @@
-//! x86_64: `syscall` takes the number in RAX and arguments in RDI, RSI, RDX, R10, R8, R9; it destroys RCX and R11 (the
-//! processor puts RIP and RFLAGS there) and gives its result, or a negative error number, in RAX.
+//! x86_64: `syscall` takes the number in RAX and arguments in RDI, RSI, RDX, R10, R8, R9; it
+//! destroys RCX and R11 (the processor puts RIP and RFLAGS there) and gives its result, or a
+//! negative error number, in RAX.
 
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
@@ -52,8 +53,8 @@ pub mod nr {
 ///
 /// # Safety
 ///
-/// The arguments mean to the kernel what the call's number makes of them: where one is an address, the
-/// memory behind it must be valid for what that call does with it.
+/// The arguments mean to the kernel what the call's number makes of them: where one is an address,
+/// the memory behind it must be valid for what that call does with it.
 pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
     let result;
     // SAFETY:
@@ -80,7 +81,8 @@ pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
 /// getppid, the instruction alone, for measuring: the number is loaded, nothing else is done.
 #[inline(always)]
 pub fn raw_getppid() {
-    // SAFETY: (1) the call takes no argument and touches no memory; (2) RCX and R11 are named as clobbers.
+    // SAFETY: (1) the call takes no argument and touches no memory; (2) RCX and R11 are named as
+    // clobbers.
     unsafe {
         asm!(
             "syscall",
@@ -120,11 +122,12 @@ macro_rules! start {
     };
 }
 
-/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The child has the stack that ends
-/// at `stack`, or, for 0, its parent's, which it does not touch.
+/// clone whose child stores where its stack pointer is to `shared` and ends with status 3. The
+/// child has the stack that ends at `stack`, or, for 0, its parent's, which it does not touch.
 pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize {
     let child: isize;
-    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes only on a stack of its own.
+    // SAFETY: (1) the child writes one word and ends: it returns from nothing; (2) it pushes only
+    // on a stack of its own.
     unsafe {
         asm!(
             "syscall",
@@ -147,8 +150,9 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
     child
 }
 
-/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16).
+/// `words`: where the parent's and the child's words for the thread's number are, for the flags
+/// that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
@@ -156,8 +160,8 @@ pub fn clone_and_call(
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
-    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2) the parent's stack and registers
-    // are as before, but for those named.
+    // SAFETY: (1) the child leaves for `entry`, on a stack of its own, and never comes back; (2)
+    // the parent's stack and registers are as before, but for those named.
     unsafe {
         asm!(
             "syscall",
@@ -180,8 +184,8 @@ pub fn clone_and_call(
     child
 }
 
-/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread library does with a thread that is
-/// not waited for.
+/// Gives back the memory that the caller's stack lies in, and ends the thread: what a thread
+/// library does with a thread that is not waited for.
 pub fn unmap_and_exit(lowest: usize, bytes: usize) -> ! {
     // SAFETY: (1) nothing is pushed once the memory is gone, and nothing comes back.
     unsafe {
@@ -221,8 +225,9 @@ struct Scratch {
     integer: u64,
 }
 
-/// Loads `seed` + 0 to 15 into both halves of xmm0 to xmm15, the seed into the x87 stack, and two bits of it into the
-/// rounding mode; spins, yields, and says how many of them are something else then.
+/// Loads `seed` + 0 to 15 into both halves of xmm0 to xmm15, the seed into the x87 stack, and two
+/// bits of it into the rounding mode; spins, yields, and returns how many of them are something
+/// else then.
 #[unsafe(naked)]
 pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     naked_asm!(
@@ -292,8 +297,8 @@ pub extern "C" fn keep_floats(seed: u64, spins: u64) -> u64 {
     )
 }
 
-/// fork with `seed` and a small number in every register that the call keeps. Stores what the call gave to `child`; says, in parent and
-/// child, how many of them are something else then.
+/// fork with `seed` and a small number in every register that the call keeps. Stores what the call
+/// gave to `child`; says, in parent and child, how many of them are something else then.
 #[unsafe(naked)]
 pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
     naked_asm!(
@@ -383,7 +388,8 @@ pub fn sysinfo_is_right(entry: Option<usize>) -> bool {
     entry.is_none()
 }
 
-/// How many of xmm0 to xmm15 and the control words of x87 and SSE are not what a program starts with: 0.
+/// How many of xmm0 to xmm15 and the control words of x87 and SSE are not what a program starts
+/// with: 0.
 #[unsafe(naked)]
 pub extern "C" fn used_registers() -> usize {
     naked_asm!(
@@ -447,11 +453,13 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[
     ),
 ];
 
-/// Addresses no program can have: the last page below the kernel, the kernel's first byte, the stack arena.
+/// Addresses no program can have: the last page below the kernel, the kernel's first byte, the
+/// stack arena.
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x7fff_ffff_f000, 0xffff_8000_0000_0000, 0xffff_c900_0000_4000];
 
-/// Makes a word what the thread pointer leads to, as a program's start-up code does for its thread-local storage.
+/// Makes a word what the thread pointer leads to, as a program's start-up code does for its
+/// thread-local storage.
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     let arguments = [SET_FS, word.as_ptr().addr(), 0, 0, 0, 0];
     // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
@@ -461,7 +469,8 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
 /// The word that the thread pointer leads to.
 pub fn pointed_at() -> usize {
     let word;
-    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result changes.
+    // SAFETY: (1) the thread pointer leads to a word since [`point_to`]; nothing but the result
+    // changes.
     unsafe {
         asm!("mov {}, fs:[{at}]", out(reg) word, at = const 0, options(nostack, preserves_flags));
     }

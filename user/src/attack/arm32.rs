@@ -1,4 +1,5 @@
-//! arm32: privileged instructions and registers, flags, modes, byte orders, stack pointers, alignment, and jumps into the kernel.
+//! arm32: privileged instructions and registers, flags, modes, byte orders, stack pointers,
+//! alignment, and jumps into the kernel.
 
 use super::{self as attack, Attack, End, SIGTRAP};
 use crate::arch::{BAD_ADDRESSES, nr};
@@ -103,7 +104,8 @@ extern "C" fn privileged(number: usize) {
         ".fpu neon",
         "add pc, pc, r0, lsl #3",
         "nop",
-        // SCTLR, TTBR0, TTBCR, DACR, fault registers, VBAR, the CPU's block, and a thread register that is read-only.
+        // SCTLR, TTBR0, TTBCR, DACR, fault registers, VBAR, the CPU's block, and a thread register
+        // that is read-only.
         "mrc p15, 0, r0, c1, c0, 0",
         "bx lr",
         "mcr p15, 0, r0, c1, c0, 0",

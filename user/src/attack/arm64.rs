@@ -1,4 +1,5 @@
-//! arm64: privileged instructions and registers, flags, stack pointers, alignment, and jumps into the kernel.
+//! arm64: privileged instructions and registers, flags, stack pointers, alignment, and jumps into
+//! the kernel.
 
 use super::{self as attack, Attack, End, SIGTRAP};
 use crate::arch::{BAD_ADDRESSES, nr};
@@ -240,8 +241,8 @@ fn store_with_stack(stack: usize) {
     unsafe { asm!("mov sp, {}", "str xzr, [sp]", in(reg) stack) };
 }
 
-/// A load that wants to be alone, so far from where it could be. It reaches over a multiple of 16: within one, CPUs with FEAT_LSE2 allow it
-/// (Arm ARM, B2.2.1).
+/// A load that wants to be alone, so far from where it could be. It reaches over a multiple of 16:
+/// within one, CPUs with FEAT_LSE2 allow it (Arm ARM, B2.2.1).
 fn exclusive(offset: usize) {
     #[repr(align(16))]
     struct Words([u64; 4]);

@@ -1,4 +1,5 @@
-//! What a hostile program tries: each attempt in a process of its own, which may end as the attempt says and in no other way.
+//! What a hostile program tries: each attempt in a process of its own, which may end as the attempt
+//! says and in no other way.
 
 use crate::arch::{self, nr};
 use core::ops::Range;
@@ -101,7 +102,8 @@ pub fn page_with(code: &[u8]) -> usize {
     let call = [0, 4096, ALL, PRIVATE_ANONYMOUS, usize::MAX, 0];
     // SAFETY: (1) a new mapping touches nothing that exists.
     let page = unsafe { arch::syscall(nr::MMAP, call) };
-    // The highest page's worth of numbers are errors; where words are short, an address may be negative too.
+    // The highest page's worth of numbers are errors; where words are short, an address may be
+    // negative too.
     if (-4095..=0).contains(&page) {
         return 0;
     }

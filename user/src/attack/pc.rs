@@ -1,4 +1,5 @@
-//! What a hostile program tries on both PCs: instructions by their bytes, segments, and what the two have in common.
+//! What a hostile program tries on both PCs: instructions by their bytes, segments, and what the
+//! two have in common.
 
 use super::current;
 use super::{self as attack, Attack, End, SIGBUS, SIGILL, SIGSEGV, SIGTRAP};
@@ -19,8 +20,9 @@ fn execute(code: &[u8]) -> i32 {
 
 const RETURN: u8 = 0xc3;
 
-/// What only a kernel may execute, or what means nothing without features that are off. Each is followed by a return. `invd` and `wbinvd` are
-/// not among them: QEMU takes them from anybody, and they do nothing there.
+/// What only a kernel may execute, or what means nothing without features that are off. Each is
+/// followed by a return. `invd` and `wbinvd` are not among them: QEMU takes them from anybody, and
+/// they do nothing there.
 const PRIVILEGED: &[&[u8]] = &[
     &[0xf4],                         // hlt
     &[0xfa],                         // cli
@@ -70,7 +72,8 @@ const PRIVILEGED: &[&[u8]] = &[
     &[0xf3, 0x48, 0x0f, 0xae, 0xd8], // wrgsbase rax; on 32 bits: dec eax, and the one above without its prefix
 ];
 
-/// What tells where the kernel's tables are. Where the CPU has user-mode instruction prevention, it is refused.
+/// What tells where the kernel's tables are. Where the CPU has user-mode instruction prevention, it
+/// is refused.
 const TELLING: &[&[u8]] = &[
     &[0x0f, 0x01, 0x44, 0x24, 0xc0], // sgdt [rsp - 64]
     &[0x0f, 0x01, 0x4c, 0x24, 0xc0], // sidt [rsp - 64]
@@ -87,7 +90,8 @@ fn followed_by_return(instruction: &[u8]) -> i32 {
 
 const BREAKPOINT: usize = 3;
 
-/// Every vector by the instruction that raises it: the breakpoint is for programs, and the system call where it is one.
+/// Every vector by the instruction that raises it: the breakpoint is for programs, and the system
+/// call where it is one.
 pub(super) const INTERRUPTS: Attack = Attack {
     name: "int n",
     arguments: 0..256,
@@ -128,11 +132,12 @@ pub(super) const HARDWARE_BREAKPOINT: Attack = Attack {
     may_end: |_, end| matches!(end, End::Signal(SIGTRAP | SIGILL)),
 };
 
-/// Selectors that are tried: every descriptor of the global table and some beyond, every one of a local table's first, each with every
-/// privilege.
+/// Selectors that are tried: every descriptor of the global table and some beyond, every one of a
+/// local table's first, each with every privilege.
 pub(super) const SELECTORS: usize = 0x80;
 
-/// Every selector in every segment register: those for programs are loaded, and are still there after others have run.
+/// Every selector in every segment register: those for programs are loaded, and are still there
+/// after others have run.
 pub(super) const SEGMENTS: Attack = Attack {
     name: "a selector",
     arguments: 0..SELECTORS * 5,
@@ -173,14 +178,16 @@ pub(super) const INTERRUPT_RETURNS: Attack = Attack {
 };
 
 const TRAP: usize = 1 << 8;
-/// Direction, nested task, resume, alignment check, I/O privilege, virtual interrupts, identification.
+/// Direction, nested task, resume, alignment check, I/O privilege, virtual interrupts,
+/// identification.
 const FLAGS: [usize; 7] = [1 << 10, 1 << 14, 1 << 16, 1 << 18, 3 << 12, 3 << 19, 1 << 21];
 
 fn flags(subset: usize) -> usize {
     (0..FLAGS.len()).filter(|bit| subset & 1 << bit != 0).map(|bit| FLAGS[bit]).sum()
 }
 
-/// Every set of flags across a system call, time slices and a page fault: those that are a program's stay as they are.
+/// Every set of flags across a system call, time slices and a page fault: those that are a
+/// program's stay as they are.
 pub(super) const FLAG_SETS: Attack = Attack {
     name: "flags",
     arguments: 0..1 << FLAGS.len(),
@@ -202,7 +209,8 @@ pub(super) const TRAPPED_FLAG_SETS: Attack = Attack {
     may_end: |_, end| end == End::Signal(SIGTRAP),
 };
 
-/// A load of SS holds back what a trap, an exception or a system call would have raised: no kernel may take it for its own.
+/// A load of SS holds back what a trap, an exception or a system call would have raised: no kernel
+/// may take it for its own.
 pub(super) const HELD_BACK: Attack = Attack {
     name: "a trap held back by a load of SS",
     arguments: 0..current::HELD_BACK_WAYS,

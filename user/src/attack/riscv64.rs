@@ -1,4 +1,5 @@
-//! riscv64: privileged instructions and registers, rounding modes, pointers of its own choice, alignment, and jumps into the kernel.
+//! riscv64: privileged instructions and registers, rounding modes, pointers of its own choice,
+//! alignment, and jumps into the kernel.
 
 use super::{self as attack, Attack, End, SIGILL, SIGTRAP};
 use crate::arch::{BAD_ADDRESSES, nr};
@@ -167,7 +168,8 @@ fn float_status_after_a_call(status: usize) -> usize {
 }
 
 fn add_rounded(mode: usize) {
-    // SAFETY: (1) the process ends at the sum, which would change a register that nothing is kept in.
+    // SAFETY: (1) the process ends at the sum, which would change a register that nothing is kept
+    // in.
     unsafe {
         asm!(".option push", ".option arch, +f", ".option arch, +d", "csrw frm, {}", "fadd.d ft0, ft0, ft0", ".option pop",
              in(reg) mode);
@@ -178,7 +180,8 @@ fn add_rounded(mode: usize) {
 const POINTERS: [usize; 7] =
     [0, 1, BAD_ADDRESSES[0], BAD_ADDRESSES[1], BAD_ADDRESSES[2], 1 << 63, usize::MAX];
 
-/// How many of sp, gp and tp are something else after a system call with all three so, and a while in which an interrupt may come.
+/// How many of sp, gp and tp are something else after a system call with all three so, and a while
+/// in which an interrupt may come.
 #[unsafe(naked)]
 extern "C" fn call_with(pointer: usize) -> usize {
     naked_asm!(

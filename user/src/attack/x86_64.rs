@@ -70,7 +70,8 @@ pub(super) fn prevents_questions() -> bool {
     core::arch::x86_64::__cpuid_count(7, 0).ecx & 1 << 2 != 0
 }
 
-/// Whether a program may load this selector into DS, ES, FS, GS (0 to 3) or SS (4): its own segments, and none.
+/// Whether a program may load this selector into DS, ES, FS, GS (0 to 3) or SS (4): its own
+/// segments, and none.
 pub(super) fn is_for_programs(selector: usize, register: usize) -> bool {
     match register {
         4 => selector == OWN_DATA,
@@ -78,8 +79,8 @@ pub(super) fn is_for_programs(selector: usize, register: usize) -> bool {
     }
 }
 
-/// Loads a selector into DS, ES, FS, GS or SS, lets others run, and says in which bits it is another one then; one null selector is as
-/// good as another.
+/// Loads a selector into DS, ES, FS, GS or SS, lets others run, and says in which bits it is
+/// another one then; one null selector is as good as another.
 #[unsafe(naked)]
 pub(super) extern "C" fn load_selector(selector: usize, register: usize) -> usize {
     naked_asm!(
@@ -124,7 +125,8 @@ pub(super) extern "C" fn load_selector(selector: usize, register: usize) -> usiz
     )
 }
 
-/// Returns to the next instruction in this segment; says in which bits of the privilege it is no program's then.
+/// Returns to the next instruction in this segment; says in which bits of the privilege it is no
+/// program's then.
 #[unsafe(naked)]
 pub(super) extern "C" fn far_return(selector: usize) -> usize {
     naked_asm!(
@@ -166,7 +168,8 @@ pub(super) extern "C" fn interrupt_return(selector: usize) -> usize {
 const KEPT: usize = 1 << 10 | 1 << 14 | 1 << 18 | 1 << 21;
 const IO_PRIVILEGE: usize = 3 << 12;
 
-/// Sets flags, makes a system call, is interrupted, and writes to a page that is not there yet. Says which flags are others then.
+/// Sets flags, makes a system call, is interrupted, and writes to a page that is not there yet.
+/// Says which flags are others then.
 #[unsafe(naked)]
 pub(super) extern "C" fn keep_flags(flags: usize, page: usize) -> usize {
     naked_asm!(
@@ -209,12 +212,14 @@ pub(super) extern "C" fn keep_flags(flags: usize, page: usize) -> usize {
 /// Ways of having a trap held back; the first holds back nothing.
 pub(super) const HELD_BACK_WAYS: usize = 6;
 
-/// Loads SS right before something that raises an exception or enters the kernel, with the trap flag set or not. Says 1 if it goes on.
+/// Loads SS right before something that raises an exception or enters the kernel, with the trap
+/// flag set or not. Returns 1 if it continues.
 pub(super) fn trap_held_back(way: usize) -> usize {
     /// Loads SS, then executes an instruction, with the trap flag set before or not.
     macro_rules! right_behind {
         ($trap:literal, $($instruction:literal),*) => {
-            // SAFETY: (1) whatever comes, this process is all that it can end; (2) what a system call destroys is named.
+            // SAFETY: (1) whatever comes, this process is all that it can end; (2) what a system
+            // call destroys is named.
             unsafe {
                 asm!("mov {ss:e}, ss", "pushfq", concat!("or dword ptr [rsp], ", $trap), "popfq", "mov ss, {ss:e}", $($instruction),*,
                      ss = out(reg) _, inlateout("rax") nr::GETPPID => _, lateout("rcx") _, lateout("r11") _);
@@ -235,7 +240,8 @@ pub(super) fn trap_held_back(way: usize) -> usize {
     1
 }
 
-/// Makes a system call, spins, and makes it again, all with this stack pointer. Says how often it came out otherwise.
+/// Makes a system call, spins, and makes it again, all with this stack pointer. Says how often it
+/// came out otherwise.
 #[unsafe(naked)]
 pub(super) extern "C" fn call_with_stack(sp: usize) -> usize {
     naked_asm!(
@@ -320,7 +326,8 @@ extern "C" fn go_there(address: usize, way: usize) -> usize {
     )
 }
 
-/// fork with a known value in every register: says in how many it is another one after it, in the child as in the parent.
+/// fork with a known value in every register: returns in how many it is another one after it, in
+/// the child as in the parent.
 #[unsafe(naked)]
 pub(super) extern "C" fn fork_with_known_registers(child: *mut isize) -> usize {
     naked_asm!(

@@ -1,4 +1,5 @@
-//! Drawn changes to a window of address space, beside a list of its pages; status 0 if both always say the same.
+//! Drawn changes to a window of address space, beside a list of its pages; status 0 if both always
+//! say the same.
 
 #![no_std]
 #![no_main]
@@ -13,8 +14,8 @@ user::entry!(main);
 const ENOMEM: isize = -12;
 const WINDOW: usize = 128;
 
-/// What the window's pages may be used for, as /proc/self/maps has it, and by how many areas: 0 nothing is there, 1 nothing is
-/// allowed, 2 reads, 3 writes.
+/// What the window's pages may be used for, as /proc/self/maps has it, and by how many areas: 0
+/// nothing is there, 1 nothing is allowed, 2 reads, 3 writes.
 fn window(at: usize, pages: &mut [u8; WINDOW]) -> usize {
     let mut text = [0; 16384];
     let length = read_file(c"/proc/self/maps", &mut text).unwrap_or(0);
@@ -41,8 +42,9 @@ fn window(at: usize, pages: &mut [u8; WINDOW]) -> usize {
     found
 }
 
-/// Drawn changes to a window of address space, beside a list of its pages: after each, both say the same, and neighbours that are
-/// alike are one area. What is in a page that may be read is what was written there.
+/// Drawn changes to a window of address space, beside a list of its pages: after each, both say the
+/// same, and neighbours that are alike are one area. What is in a page that may be read is what was
+/// written there.
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
     let mprotect = calls.number("Mprotect");

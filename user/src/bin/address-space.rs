@@ -1,5 +1,6 @@
-//! What a program may make of its address space, and what it must not: guards, the heap, the stack, the limits of Linux, and what
-//! other CPUs see of a change. The first argument names a part; status 0 if all of it is as it should be.
+//! What a program may make of its address space, and what it must not: guards, the heap, the stack,
+//! the limits of Linux, and what other CPUs see of a change. The first argument names a part;
+//! status 0 if all of it is as it should be.
 
 #![no_std]
 #![no_main]
@@ -69,8 +70,8 @@ impl Numbers {
     }
 }
 
-/// A guard that a program makes is as good as the kernel's: no access, not by the program nor by the kernel for it, before and
-/// after a fork; and the contents are there when it is opened again.
+/// A guard that a program makes is as good as the kernel's: no access, not by the program nor by
+/// the kernel for it, before and after a fork; and the contents are there when it is opened again.
 fn guard(n: &Numbers) -> i32 {
     let at = map(0, 4 * PAGE, WRITE, 0) as usize;
     (0..4).for_each(|page| write(at + page * PAGE, 0x5a + page));
@@ -96,7 +97,8 @@ fn guard(n: &Numbers) -> i32 {
     0
 }
 
-/// The heap grows from its end alone: past holes and guards in it, never over others, never near the stack.
+/// The heap grows from its end alone: past holes and guards in it, never over others, never near
+/// the stack.
 fn heap(n: &Numbers) -> i32 {
     let here = 0_usize;
     let stack = (&raw const here).addr() & !(PAGE - 1);
@@ -151,7 +153,8 @@ fn heap(n: &Numbers) -> i32 {
     0
 }
 
-/// The stack grows to 256 pages above what is accessible, and right up to a guard of the program's own.
+/// The stack grows to 256 pages above what is accessible, and right up to a guard of the program's
+/// own.
 fn stack(n: &Numbers) -> i32 {
     let here = 0_usize;
     let stack = (&raw const here).addr() & !(PAGE - 1);
@@ -310,7 +313,8 @@ struct Stack([AtomicUsize; 512]);
 
 static STACK: Stack = Stack([const { AtomicUsize::new(0) }; 512]);
 
-/// Writes to the page until it may go, so that its CPU has a translation to write with; and once more.
+/// Writes to the page until it may go, so that its CPU has a translation to write with; and once
+/// more.
 extern "C" fn writer() -> ! {
     let target = TARGET.load(Ordering::SeqCst);
     while !GO.load(Ordering::SeqCst) {
@@ -343,7 +347,8 @@ fn start_thread(entry: extern "C" fn() -> !, target: usize) -> bool {
     true
 }
 
-/// A thread on another CPU cannot write any more when mprotect or munmap has returned, whatever its CPU remembers.
+/// A thread on another CPU cannot write any more when mprotect or munmap has returned, whatever its
+/// CPU remembers.
 fn shootdown(n: &Numbers) -> i32 {
     let ways: [fn(&Numbers, usize) -> isize; 3] = [
         |n, at| n.protect(at, PAGE, READ),
@@ -366,7 +371,8 @@ fn shootdown(n: &Numbers) -> i32 {
     0
 }
 
-/// What a parent writes behind a fork is its own, also when its CPU, or another one of its threads, could write just before.
+/// What a parent writes behind a fork is its own, also when its CPU, or another one of its threads,
+/// could write just before.
 fn fork_flush(_: &Numbers) -> i32 {
     let at = map(0, PAGE, WRITE, 0) as usize;
     for round in 0..20 {
@@ -437,7 +443,7 @@ fn files(n: &Numbers) -> i32 {
     must!(!is_error(mapped) && read(mapped as usize) & 0xff == 1, "a file mapped");
     must!(call(n.unlinkat, [HERE, PATH.as_ptr().addr(), 0]) == 0, "unlink");
     must!(call(n.ftruncate, [file, 0]) == 0, "ftruncate to nothing");
-    // Half of memory is for files; then it is full, and the rest goes on.
+    // Half of memory is for files; then it is full, and the rest continues.
     let large = map(0, 1 << 20, WRITE, 0) as usize;
     call(n.lseek, [file, 0, 0]);
     let full = loop {
@@ -479,7 +485,8 @@ fn main() -> i32 {
         (c"fork-flush", fork_flush),
         (c"files", files),
     ];
-    // SAFETY: (1) argc and the pointers behind it are where the kernel put them; (2) the second string has an end.
+    // SAFETY: (1) argc and the pointers behind it are where the kernel put them; (2) the second
+    // string has an end.
     let named = unsafe {
         if user::first_stack().read() != 2 {
             return 2;

@@ -1,12 +1,12 @@
-//! What a program can try with processes and threads, one thing at a time: `attacks NAME`. Status 0 if it ends as on Linux: an error to
-//! the caller, or a death with the right status.
+//! What a program can try with processes and threads, one thing at a time: `attacks NAME`. Status 0
+//! if it ends as on Linux: an error to the caller, or a death with the right status.
 
 #![no_std]
 #![no_main]
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use user::arch::{self, THREAD_FLAGS, nr};
-use user::calls::{Calls, call, ended_within, memory_figure, sleep_milliseconds, status_of};
+use user::calls::{Calls, call, ended_within, memory_figure, path, sleep_milliseconds, status_of};
 use user::must;
 
 user::entry!(main);
@@ -20,10 +20,6 @@ const SIGKILL: usize = 9;
 const ANY: usize = -1_isize as usize;
 /// Clone flags: tell the parent, clear the child's word at the end.
 const CLEAR_WORD: usize = 0x20_0000;
-
-fn path(path: &core::ffi::CStr) -> usize {
-    path.as_ptr().addr()
-}
 
 /// What is shared by the threads of an attack.
 struct Shared {
@@ -297,7 +293,8 @@ fn aligned_stack() -> usize {
     aligned
 }
 
-/// A word that is cleared, and a sleep on it that ends, when a thread ends; threads that unmap their own stacks; nothing is lost.
+/// A word that is cleared, and a sleep on it that ends, when a thread ends; threads that unmap
+/// their own stacks; nothing is lost.
 fn threads(calls: &Calls) -> i32 {
     const ROUNDS: usize = 24;
     let futex = calls.number("Futex");
@@ -356,7 +353,8 @@ extern "C" fn starting_thread() -> ! {
     user::exit(77)
 }
 
-/// execve by one thread of several: the others end, the program runs, its first thread has the process's number.
+/// execve by one thread of several: the others end, the program runs, its first thread has the
+/// process's number.
 fn start(_: &Calls) -> i32 {
     for _ in 0..4 {
         let child = user::fork();
@@ -435,14 +433,7 @@ fn many(calls: &Calls) -> i32 {
 }
 
 fn main() -> i32 {
-    let stack = user::first_stack();
-    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out; two arguments were checked for.
-    let name = unsafe {
-        if *stack != 2 {
-            return 2;
-        }
-        core::ffi::CStr::from_ptr(*stack.add(2) as *const core::ffi::c_char).to_bytes()
-    };
+    let Some(name) = user::only_argument() else { return 2 };
     let Ok(calls) = Calls::read() else { return 3 };
     let attack: fn(&Calls) -> i32 = match name {
         b"born" => born,

@@ -1,4 +1,5 @@
-//! Passes to system calls what no sound program would; status 0 if each is refused as Linux refuses it, and nothing is lost.
+//! Passes to system calls what no sound program would; status 0 if each is refused as Linux refuses
+//! it, and nothing is lost.
 
 #![no_std]
 #![no_main]

@@ -1,7 +1,9 @@
-//! Copy on write while other CPUs look on: `copies NAME`. Status 0 if each sees what is its own, at once.
+//! Copy on write while other CPUs look on: `copies NAME`. Status 0 if each sees what is its own, at
+//! once.
 //!
-//! Nothing that a thread does here makes the kernel flush for another reason: the one that forks sleeps in the kernel until its child
-//! has ended, the one that copies has written to all its other pages before.
+//! Nothing that a thread does here makes the kernel flush for another reason: the one that forks
+//! sleeps in the kernel until its child has ended, the one that copies has written to all its other
+//! pages before.
 
 #![no_std]
 #![no_main]
@@ -18,7 +20,7 @@ const COPY_AND_SLEEP: usize = 0x4000 | 17;
 const PAGE: usize = 4096;
 const ANY: usize = -1_isize as usize;
 /// Turns until a thread that makes no progress is given up.
-const MOST_TURNS: usize = 4_000_000;
+const MAX_TURNS: usize = 4_000_000;
 
 static TARGET: AtomicUsize = AtomicUsize::new(0);
 static READY: AtomicBool = AtomicBool::new(false);
@@ -43,7 +45,7 @@ fn page() -> usize {
 
 /// Waits until it holds; says whether it came to that.
 fn until(condition: impl Fn() -> bool) -> bool {
-    (0..MOST_TURNS).any(|_| {
+    (0..MAX_TURNS).any(|_| {
         let holds = condition();
         if !holds {
             user::yield_now();
@@ -77,8 +79,8 @@ extern "C" fn reader() -> ! {
     }
 }
 
-/// A child's copy does not change, though another thread of its parent's wrote before the fork and writes on. Red if fork leaves
-/// other CPUs their translations: nothing else makes them forget.
+/// A child's copy does not change, though another thread of its parent's wrote before the fork and
+/// writes on. Red if fork leaves other CPUs their translations: nothing else makes them forget.
 fn frozen() -> i32 {
     for _ in 0..10 {
         let process = user::fork();
@@ -108,8 +110,8 @@ fn frozen_once() -> i32 {
     0
 }
 
-/// What a thread writes to a page that it has to copy is seen by the others of its process. Red if only the CPU that copies forgets the
-/// page that was shared: the others read it on.
+/// What a thread writes to a page that it has to copy is seen by the others of its process. Red if
+/// only the CPU that copies forgets the page that was shared: the others read it on.
 fn seen() -> i32 {
     let at = page();
     TARGET.store(at, Ordering::SeqCst);
@@ -140,8 +142,8 @@ fn seen() -> i32 {
     0
 }
 
-/// A page shared since a fork is closed and opened again by its owner, who then writes: the child has its own. Red if opening it gives
-/// the right to write to what is shared.
+/// A page shared since a fork is closed and opened again by its owner, who then writes: the child
+/// has its own. Red if opening it gives the right to write to what is shared.
 fn opened() -> i32 {
     const READ: usize = 1;
     const WRITE: usize = 3;
@@ -173,7 +175,8 @@ fn opened() -> i32 {
 
 fn main() -> i32 {
     let stack = user::first_stack();
-    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out; two arguments were checked for.
+    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out; two arguments
+    // were checked for.
     let name = unsafe {
         if *stack != 2 {
             return 2;

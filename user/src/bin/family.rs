@@ -1,4 +1,5 @@
-//! fork, vfork and a thread, each with the stack it should have; status 0 if all is as it should be.
+//! fork, vfork and a thread, each with the stack it should have; status 0 if all is as it should
+//! be.
 
 #![no_std]
 #![no_main]
@@ -24,7 +25,8 @@ fn forked() -> i32 {
         let seen = mine.load(Ordering::Relaxed);
         mine.store(2, Ordering::Relaxed);
         SHARED.store(99, Ordering::Relaxed);
-        // The address, to be compared: its page number in two parts would not fit a status; the low byte does.
+        // The address, to be compared: its page number in two parts would not fit a status; the low
+        // byte does.
         user::exit(if seen == 1 && mine.load(Ordering::Relaxed) == 2 { 7 } else { 8 });
     }
     must!(child > 0, "fork failed");
@@ -52,7 +54,7 @@ fn threaded() -> i32 {
     SHARED.store(0, Ordering::Relaxed);
     let child = arch::clone_that_ends(THREAD_FLAGS, top, SHARED.as_ptr());
     must!(child > 0, "clone failed");
-    // Bounded: a thread that never comes is an error, not a wait for ever.
+    // Bounded: a thread that never comes is an error, not an endless wait.
     let mut turns = 0_u32;
     while SHARED.load(Ordering::Relaxed) == 0 && turns < 1_000_000 {
         user::yield_now();

@@ -1,11 +1,12 @@
-//! What a program can try with files, memory and registers, one thing at a time: `file-attacks NAME`. Status 0 if it ends as on Linux:
-//! an error to the caller, or a death with the right status.
+//! What a program can try with files, memory and registers, one thing at a time: `file-attacks
+//! NAME`. Status 0 if it ends as on Linux: an error to the caller, or a death with the right
+//! status.
 
 #![no_std]
 #![no_main]
 
 use user::arch::{self, FORK_FLAGS, nr};
-use user::calls::{Calls, HERE, call, ended_within, sleep_milliseconds, status_of};
+use user::calls::{Calls, HERE, call, ended_within, path, sleep_milliseconds, status_of};
 use user::must;
 
 user::entry!(main);
@@ -19,10 +20,6 @@ const ENOSPC: isize = -28;
 const ENOTEMPTY: isize = -39;
 const SIGSEGV: i32 = 11;
 const ANY: usize = -1_isize as usize;
-
-fn path(path: &core::ffi::CStr) -> usize {
-    path.as_ptr().addr()
-}
 
 /// More pieces than a call keeps files.
 fn vectors(calls: &Calls) -> i32 {
@@ -68,7 +65,8 @@ fn endless(calls: &Calls) -> i32 {
     0
 }
 
-/// Moving names: onto themselves, into themselves, over what is there; and a tree deeper than any kernel stack.
+/// Moving names: onto themselves, into themselves, over what is there; and a tree deeper than any
+/// kernel stack.
 fn names(calls: &Calls) -> i32 {
     const DEPTH: usize = 600;
     let rename = |from, to| call(calls.number("Renameat"), [HERE, path(from), HERE, path(to)]);
@@ -187,8 +185,8 @@ fn numbered(number: usize) -> [u8; 7] {
     name
 }
 
-/// As much of the heap as names and links may have, used up: everything that needs some of it is an error or works, and all is well
-/// afterwards.
+/// As much of the heap as names and links may have, used up: everything that needs some of it is an
+/// error or works, and all is well afterwards.
 fn heap(calls: &Calls) -> i32 {
     const MOST: usize = 99_999;
     let mut target = [b't'; 4001];
@@ -245,14 +243,7 @@ fn heap(calls: &Calls) -> i32 {
 }
 
 fn main() -> i32 {
-    let stack = user::first_stack();
-    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out; two arguments were checked for.
-    let name = unsafe {
-        if *stack != 2 {
-            return 2;
-        }
-        core::ffi::CStr::from_ptr(*stack.add(2) as *const core::ffi::c_char).to_bytes()
-    };
+    let Some(name) = user::only_argument() else { return 2 };
     let Ok(calls) = Calls::read() else { return 3 };
     let attack: fn(&Calls) -> i32 = match name {
         b"vectors" => vectors,

@@ -1,5 +1,5 @@
-//! Looks at the stack it was started with, as the ABI describes it; status 0 if all is as it should be. Start it with the
-//! arguments `first-stack one two`.
+//! Looks at the stack it was started with, as the ABI describes it; status 0 if all is as it should
+//! be. Start it with the arguments `first-stack one two`.
 
 #![no_std]
 #![no_main]
@@ -35,7 +35,8 @@ const RANDOM_BYTES: usize = 16;
 
 /// The word at an index from SP up.
 fn word(index: usize) -> usize {
-    // SAFETY: (1) the kernel put at least the words that are asked for here; each is read after the one before it said so.
+    // SAFETY: (1) the kernel put at least the words that are asked for here; each is read after the
+    // one before it said so.
     unsafe { user::first_stack().add(index).read() }
 }
 

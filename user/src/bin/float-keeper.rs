@@ -1,6 +1,7 @@
-//! Keeps values of its own in every register that only a switch saves, floating point above all, across system calls and time
-//! slices; ends with 0 if none of them ever changed, otherwise with 1. Then it becomes itself again, by execve, and finds them as a
-//! program starts with them. Run several at a time: each draws its own values.
+//! Keeps values of its own in every register that only a switch saves, floating point above all,
+//! across system calls and time slices; ends with 0 if none of them ever changed, otherwise with 1.
+//! Then it becomes itself again, by execve, and finds them as a program starts with them. Run
+//! several at a time: each draws its own values.
 
 #![no_std]
 #![no_main]
@@ -8,7 +9,8 @@
 use user::arch::{self, nr};
 use user::must;
 
-/// Few of them with a long spin, which meets the timer; the others are a system call that gives the processor away.
+/// Few of them with a long spin, which meets the timer; the others are a system call that gives the
+/// processor away.
 const ROUNDS: u64 = 240;
 const LONG_SPINS: u64 = 300_000;
 

@@ -1,4 +1,5 @@
-//! fork with a known value in every register that a system call keeps: ends with 0 if parent and child find all of them, otherwise with 1.
+//! fork with a known value in every register that a system call keeps: ends with 0 if parent and
+//! child find all of them, otherwise with 1.
 
 #![no_std]
 #![no_main]

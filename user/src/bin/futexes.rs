@@ -1,4 +1,5 @@
-//! Whom a wake-up on a word reaches: `futexes`. Status 0 if it is those who sleep on that word of that process, and no others.
+//! Whom a wake-up on a word reaches: `futexes`. Status 0 if it is those who sleep on that word of
+//! that process, and no others.
 
 #![no_std]
 #![no_main]
@@ -15,7 +16,7 @@ const WAKE: usize = 1;
 const EAGAIN: isize = -11;
 const ETIMEDOUT: isize = -110;
 /// Looks, a tick each, until something that must come is given up.
-const MOST_LOOKS: usize = 3000;
+const MAX_LOOKS: usize = 3000;
 
 static WORD: AtomicU32 = AtomicU32::new(0);
 static OTHER: AtomicU32 = AtomicU32::new(0);
@@ -46,7 +47,7 @@ fn start(stack: &Stack) -> bool {
 
 /// Wakes one who sleeps on the word, as soon as there is one.
 fn wake_one() -> bool {
-    (0..MOST_LOOKS).any(|_| {
+    (0..MAX_LOOKS).any(|_| {
         let woken = futex(&WORD, WAKE, 1, 0);
         if woken == 0 {
             sleep_milliseconds(1);
@@ -56,7 +57,7 @@ fn wake_one() -> bool {
 }
 
 fn woken_are(count: u32) -> bool {
-    (0..MOST_LOOKS).any(|_| {
+    (0..MAX_LOOKS).any(|_| {
         let are = WOKEN.load(Ordering::SeqCst) == count;
         if !are {
             sleep_milliseconds(1);

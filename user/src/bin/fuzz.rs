@@ -1,5 +1,6 @@
-//! Tries all system calls with arguments drawn from a seed, in four processes at a time: `fuzz SEED CALLS`. Status 0 when it has
-//! made so many calls. What it shows is that the kernel is still there, and has everything back: whoever runs it looks at that.
+//! Tries all system calls with arguments drawn from a seed, in four processes at a time: `fuzz SEED
+//! CALLS`. Status 0 when it has made so many calls. What it shows is that the kernel is still
+//! there, and has everything back: the test that runs it looks at that.
 //!
 //! ```text
 //!   supervisor ──┬─ worker 0: draws a call, makes it, and again; forks, makes threads, sends signals
@@ -27,7 +28,8 @@ const ROUND: u32 = 4000;
 const REPORT: u32 = 50;
 /// A worker that has reported nothing for so many looks, of 10 ms or more each, is killed.
 const PATIENCE: u32 = 10;
-/// One that was killed and has not ended after so many looks more will never end: the kernel holds it.
+/// One that was killed and has not ended after so many looks more will never end: the kernel holds
+/// it.
 const HELD: u32 = 6000;
 /// Where the pipe is: beyond the descriptors that are drawn.
 const REPORT_TO: usize = 900;
@@ -65,7 +67,8 @@ impl Write for Line {
 /// The arguments of the program.
 fn argument(index: usize) -> usize {
     let stack = user::first_stack();
-    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out, and never change.
+    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out, and never
+    // change.
     unsafe {
         if index >= *stack {
             return 0;
@@ -141,7 +144,8 @@ impl Worker<'_> {
         }
     }
 
-    /// A signal that would end the supervisor becomes none; one that would end this process, or everybody, does so mostly.
+    /// A signal that would end the supervisor becomes none; one that would end this process, or
+    /// everybody, does so mostly.
     fn spare(&mut self, target: usize, signal: &mut usize) {
         let target = target as i32;
         let near = [0, -1, self.me as i32, -(self.me as i32)].contains(&target);
@@ -152,7 +156,8 @@ impl Worker<'_> {
         }
     }
 
-    /// fork, vfork, clone: children that make a few calls more, children that only borrow memory, threads.
+    /// fork, vfork, clone: children that make a few calls more, children that only borrow memory,
+    /// threads.
     fn multiply(&mut self) -> isize {
         if self.depth >= 2 {
             return 0;

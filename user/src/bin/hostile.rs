@@ -1,5 +1,6 @@
-//! Tries what no program may do: privileged instructions, flags, selectors, stack pointers and addresses of its own choice. Each
-//! attempt is a process; ends with 0 if each ended as it may, otherwise with 1, and says which did not.
+//! Tries what no program may do: privileged instructions, flags, selectors, stack pointers and
+//! addresses of its own choice. Each attempt is a process; ends with 0 if each ended as it may,
+//! otherwise with 1, and says which did not.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,5 @@
-//! What a new program and a new thread have of those that made them: `inheritance NAME`. Status 0 if it is what Linux gives.
+//! What a new program and a new thread have of those that made them: `inheritance NAME`. Status 0
+//! if it is what Linux gives.
 
 #![no_std]
 #![no_main]
@@ -36,7 +37,8 @@ fn handle(calls: &Calls, signal: usize, handler: usize) -> isize {
     call(calls.number("RtSigaction"), [signal, action.as_ptr().addr(), 0, SET])
 }
 
-/// The program before: two pipes, one of them to be closed by execve; a signal with a handler, and one that is ignored.
+/// The program before: two pipes, one of them to be closed by execve; a signal with a handler, and
+/// one that is ignored.
 fn before(calls: &Calls) -> i32 {
     let mut pipes = [[0_u32; 2]; 2];
     let made = pipes.each_mut().map(|pipe| pipe.as_mut_ptr().addr());
@@ -69,7 +71,8 @@ fn after(calls: &Calls) -> i32 {
     }
     must!(handler(calls, HANDLED) == 0, "execve left a handler of the old program");
     must!(handler(calls, IGNORED) == IGNORE, "execve forgot what is ignored");
-    // The word that the old program wanted cleared at this thread's end is at an address of the new one's.
+    // The word that the old program wanted cleared at this thread's end is at an address of the new
+    // one's.
     WORDS[0].store(7, Ordering::SeqCst);
     let numbers = ["Getpid", "Tgkill"].map(|name| calls.number(name));
     NUMBERS.iter().zip(numbers).for_each(|(place, number)| place.store(number, Ordering::SeqCst));
@@ -134,14 +137,7 @@ fn words() -> i32 {
 }
 
 fn main() -> i32 {
-    let stack = user::first_stack();
-    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out; two arguments were checked for.
-    let name = unsafe {
-        if *stack != 2 {
-            return 2;
-        }
-        core::ffi::CStr::from_ptr(*stack.add(2) as *const core::ffi::c_char).to_bytes()
-    };
+    let Some(name) = user::only_argument() else { return 2 };
     let Ok(calls) = Calls::read() else { return 3 };
     match name {
         b"execve" => before(&calls),

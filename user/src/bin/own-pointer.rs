@@ -1,5 +1,5 @@
-//! Keeps a thread pointer of its own, and so does its child: what it leads to is always the own word, across system calls and time
-//! slices. Status 0 if it was. Run several at a time.
+//! Keeps a thread pointer of its own, and so does its child: what it leads to is always the own
+//! word, across system calls and time slices. Status 0 if it was. Run several at a time.
 
 #![no_std]
 #![no_main]

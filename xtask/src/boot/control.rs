@@ -15,8 +15,9 @@
 //! ```
 //!
 //! Values are percent-encoded, so that they hold no spaces. A line that begins with `@` and is none
-//! of these is an error, never skipped: a skipped line could hide a failed test. For the same reason a message
-//! must not begin in the middle of a line, behind words of the log that two CPUs wrote at the same time.
+//! of these is an error, never skipped: a skipped line could hide a failed test. For the same
+//! reason a message must not begin in the middle of a line, behind words of the log that two CPUs
+//! wrote at the same time.
 
 use std::fmt;
 

@@ -1,9 +1,10 @@
 //! Which hart of a riscv64 machine the kernel starts on.
 //!
-//! OpenSBI lets the harts draw lots, and the first one wins nearly always. A kernel that believes its first CPU to be hart 0 would be
-//! found out once in many boots. So on one machine of the tests the winner is fixed: all harts but one begin here,
-//! and wait until somebody sends them an interrupt, which is how the kernel starts them through the firmware; then
-//! they go where the machine would have sent them in the first place.
+//! OpenSBI lets the harts draw lots, and the first one wins nearly always. A kernel that believes
+//! its first CPU to be hart 0 would be found out once in many boots. So on one machine of the tests
+//! the winner is fixed: all harts but one begin here, and wait until a started hart sends them an
+//! interrupt, which is how the kernel starts them through the firmware; then they go where the
+//! machine would have sent them in the first place.
 //!
 //! ```text
 //!   0x8010_0000  wait   until the machine software interrupt is pending      harts that have not been chosen
@@ -11,7 +12,8 @@
 //!   0x8010_0038  what the firmware is told: version 1, which names no preferred hart (version 2 names hart 0)
 //! ```
 //!
-//! Neighbours: [`crate::boot::qemu`], which adds these arguments; `riscv64`'s test of the firmware's choice, in the kernel.
+//! Neighbours: [`crate::boot::qemu`], which adds these arguments; `riscv64`'s test of the
+//! firmware's choice, in the kernel.
 
 use std::process::Command;
 
@@ -20,8 +22,8 @@ const AT: u64 = 0x8010_0000;
 /// Bytes of the first part.
 const WAIT: u64 = 6 * 4;
 
-/// Instructions, RISC-V unprivileged and privileged architecture. The machine's own reset code starts at 0x1000, with the firmware's
-/// entry at 24 and the device tree's address at 32.
+/// Instructions, RISC-V unprivileged and privileged architecture. The machine's own reset code
+/// starts at 0x1000, with the firmware's entry at 24 and the device tree's address at 32.
 const CODE: [u32; 14] = [
     0x0080_0293, // li t0, 8: the machine software interrupt
     0x3042_9073, // csrw mie, t0
@@ -39,7 +41,8 @@ const CODE: [u32; 14] = [
     0x0000_0013, // nop
 ];
 
-/// OpenSBI's `struct fw_dynamic_info`: magic, version, where to go on, in which mode (supervisor), options.
+/// OpenSBI's `struct fw_dynamic_info`: magic, version, where to go on, in which mode (supervisor),
+/// options.
 const TOLD: [u64; 5] = [0x4942_534f, 1, 0x8020_0000, 1, 0];
 
 /// Makes the machine start its kernel on this hart.

@@ -1,4 +1,5 @@
-//! One machine from its start to its end: an emulator's command line, the two serial lines, and the way it ended.
+//! One machine from its start to its end: an emulator's command line, the two serial lines, and the
+//! way it ended.
 //!
 //! | file | about |
 //! |---|---|

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A boot always ends: the watchdog ends it when the control channel has been silent for too long,
-//! or when it goes on for five times that. What the kernel said stays in the logs.
+//! or when it runs for five times that. What the kernel said stays in the logs.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -56,7 +56,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) cpus: u32,
     /// The memory, as the emulator writes it.
     pub(crate) memory: &'a str,
-    /// Whether time is counted in executed instructions, one CPU at a time: then each takes two to this power of nanoseconds.
+    /// Whether time is counted in executed instructions, one CPU at a time: then each takes two to
+    /// this power of nanoseconds.
     pub(crate) counting: Option<u32>,
     /// Where the console goes.
     pub(crate) console: Console,
@@ -149,7 +150,8 @@ impl Finished {
 }
 
 impl Boot<'_> {
-    /// Runs the machine to its end, giving each line of the control channel to the caller as it comes.
+    /// Runs the machine to its end, giving each line of the control channel to the caller as it
+    /// comes.
     pub(crate) fn run(&self, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
         self.run_in(&setup::emulator(self.arch)?, on_line)
     }
@@ -252,8 +254,8 @@ impl Boot<'_> {
     }
 }
 
-/// Waits for an emulator's end, giving each line of the control channel to the caller as it comes. Its status, unless the watchdog
-/// ended it, and what is left to read.
+/// Waits for an emulator's end, giving each line of the control channel to the caller as it comes.
+/// Its status, unless the watchdog ended it, and what is left to read.
 pub(crate) fn watched(
     child: &mut Child,
     control: &Path,
@@ -298,8 +300,8 @@ pub(crate) fn tied(program: &Path) -> Command {
     }
 }
 
-/// Passes on what the kernel says, without what the firmware has said before. Calls `listens` when the kernel begins: what is typed
-/// from then on is not lost.
+/// Passes on what the kernel says, without what the firmware has said before. Calls `listens` when
+/// the kernel begins: what is typed from then on is not lost.
 fn forward_after_firmware(
     mut from: impl Read,
     to: &mut impl Write,
@@ -326,8 +328,8 @@ fn forward_after_firmware(
     }
 }
 
-/// Memory as the emulator writes it, in MiB: a number with K, M, G or T, or without for MiB. What is no such number is the
-/// emulator's to complain about.
+/// Memory as the emulator writes it, in MiB: a number with K, M, G or T, or without for MiB. What
+/// is no such number is the emulator's to complain about.
 pub(crate) fn memory_mib(size: &str) -> u64 {
     let size = size.trim().trim_end_matches(['b', 'B']);
     let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());

@@ -1,16 +1,17 @@
 //! The kernel in the form in which its machine starts it.
 //!
-//! A flat image is what the ELF file's loadable segments describe, by their physical addresses, from the lowest
-//! to the highest, zeros included:
+//! A flat image is what the ELF file's loadable segments describe, by their physical addresses,
+//! from the lowest to the highest, zeros included:
 //!
 //! ```text
 //!   segment:  text           data + its zeros             file[i] is the byte at physical lowest + i
 //!   file:    [text......0000][data.......0000000]         and the machine enters at file[0]
 //! ```
 //!
-//! So a kernel in this form finds its zeroed variables zeroed, and nothing else (an initial archive, a device
-//! tree) is put where they are. On arm64 the file begins with the 64 bytes of the `Image` header of the
-//! boot protocol of Linux, which the kernel's own assembly provides: it says where in memory the file goes.
+//! So a kernel in this form finds its zeroed variables zeroed, and nothing else (an initial
+//! archive, a device tree) is put where they are. On arm64 the file begins with the 64 bytes of the
+//! `Image` header of the boot protocol of Linux, which the kernel's own assembly provides: it says
+//! where in memory the file goes.
 
 use std::fs;
 use std::path::PathBuf;

@@ -11,8 +11,8 @@
 //!   /tmp /proc /dev     empty
 //! ```
 //!
-//! An entry is a header of 13 eight-digit hexadecimal numbers behind the magic `070701`, the name with
-//! its NUL, and the data; name and data are each padded to a multiple of four bytes. The entry
+//! An entry is a header of 13 eight-digit hexadecimal numbers behind the magic `070701`, the name
+//! with its NUL, and the data; name and data are each padded to a multiple of four bytes. The entry
 //! `TRAILER!!!` ends the archive. (Format: the kernel documentation's "initramfs buffer format".)
 
 use std::fs;
@@ -56,8 +56,9 @@ enum Source {
 }
 
 impl Program {
-    /// Reads a program, so that a wrong path is told before anything boots. A bare name that is not a file here
-    /// means the image's own program. Whether a file can be run is for the kernel to say, as it would be on Linux.
+    /// Reads a program, so that a wrong path is told before anything boots. A bare name that is not
+    /// a file here means the image's own program. Whether a file can be run is for the kernel to
+    /// say, as it would be on Linux.
     pub(crate) fn read(arguments: &[String]) -> Result<Program> {
         let name = arguments.first().context("no program given")?;
         ensure!(
@@ -207,7 +208,8 @@ impl Archive {
         let size = u32::try_from(data.len())
             .with_context(|| format!("{name} is too large for the image (4 GiB)"))?;
         let name_size = u32::try_from(name.len() + 1).context("a name is too long")?;
-        // inode, mode, uid, gid, links, mtime, size, device (2), special device (2), name size, check
+        // inode, mode, uid, gid, links, mtime, size, device (2), special device (2), name size,
+        // check
         let numbers = [inode, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
         self.bytes.extend_from_slice(b"070701");
         for number in numbers {

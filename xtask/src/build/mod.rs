@@ -1,4 +1,5 @@
-//! What a machine is given: the kernel, in the form its machine starts, and the files that it finds.
+//! What a machine is given: the kernel, in the form its machine starts, and the files that it
+//! finds.
 //!
 //! | file | about |
 //! |---|---|

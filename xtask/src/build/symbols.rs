@@ -40,7 +40,8 @@ pub(crate) fn table(kernel: &Path) -> Result<String> {
     Ok(functions.into_values().collect())
 }
 
-/// Where a function begins that is at this address: its own line, although what comes first in it may have been inlined.
+/// Where a function begins that is at this address: its own line, although what comes first in it
+/// may have been inlined.
 fn own_line(lines: &addr2line::Loader, address: u64) -> Option<(&str, u32)> {
     let mut frames = lines.find_frames(address).ok()?;
     let mut outermost = None;
@@ -61,7 +62,8 @@ fn line(address: u64, size: u64, name: &str, location: Option<(&str, u32)>) -> S
     text
 }
 
-/// A source file as a reader would name it: relative to the workspace, or to the library it is from.
+/// A source file as a reader would name it: relative to the workspace, or to the library it is
+/// from.
 fn shortened(file: &str) -> &str {
     let root = workspace::root();
     if let Some(inside) = root.to_str().and_then(|root| file.strip_prefix(root)) {

@@ -1,7 +1,8 @@
 //! Building our own user programs, for the image: static Linux executables of the package `user`.
 //!
-//! Each is one file in `user/src/bin`. The compiler is the kernel's, the target too, since that needs
-//! nothing but core; the flags differ: user code lies low, where the linker puts it without a script of ours.
+//! Each is one file in `user/src/bin`. The compiler is the kernel's, the target too, since that
+//! needs nothing but core; the flags differ: user code lies low, where the linker puts it without a
+//! script of ours.
 
 use std::fs;
 use std::path::PathBuf;

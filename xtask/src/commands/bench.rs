@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: figures of the kernel beside Linux's for the same work.
 //!
 //! The machine counts instructions instead of time: one CPU, virtual time advancing by one
-//! nanosecond per executed instruction, so that the same build gives the same figures, whatever else
-//! this machine does meanwhile. What stands beside them is [`baseline`]'s.
+//! nanosecond per executed instruction, so that the same build gives the same figures, whatever
+//! else this machine does meanwhile. What stands beside them is [`baseline`]'s.
 //!
 //! A missed aim is told and is not an error; a bench that gives no figure is.
 

@@ -1,8 +1,10 @@
-//! `cargo xtask fuzz`: system calls with arguments drawn from a seed, made by four processes of a program of ours at a time.
+//! `cargo xtask fuzz`: system calls with arguments drawn from a seed, made by four processes of a
+//! program of ours at a time.
 //!
-//! The tests do the same with a few thousand calls. Afterwards the kernel compares what it has with what it had: free frames, stacks,
-//! the charge for stacks, threads and the heap. Status 0: all of it is the same. The same seed draws the same calls; in which order
-//! the processes make them is the scheduler's.
+//! The tests do the same with a few thousand calls. Afterwards the kernel compares what it has with
+//! what it had: free frames, stacks, the charge for stacks, threads and the heap. Status 0: all of
+//! it is the same. The same seed draws the same calls; in which order the processes make them is
+//! the scheduler's.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -28,7 +30,8 @@ pub(crate) struct Options {
     /// How many calls to make, at least; progress is told about every fifty thousand.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     calls: u64,
-    /// What the calls and their arguments are drawn from: the one of a run that failed draws the same ones again.
+    /// What the calls and their arguments are drawn from: the one of a run that failed draws the
+    /// same ones again.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u32,
     /// The number of CPUs.

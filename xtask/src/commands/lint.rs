@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: formatting, clippy, documentation and [`tidy`], all told before it fails.
 //!
-//! Host crates are checked with the user's own toolchain, the kernel with the one that builds it, for
-//! its own target: only there does its code exist.
+//! Host crates are checked with the user's own toolchain, the kernel with the one that builds it,
+//! for its own target: only there does its code exist.
 
 use std::process::{Command, ExitCode};
 

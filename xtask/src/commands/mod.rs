@@ -1,6 +1,8 @@
-//! The commands, one file each: options, the order of steps, what is told, and the status at the end.
+//! The commands, one file each: options, the order of steps, what is told, and the status at the
+//! end.
 //!
-//! `setup` and `build` are their wings' own ([`crate::setup::command`], [`crate::build::kernel::command`]).
+//! `setup` and `build` are their wings' own ([`crate::setup::command`],
+//! [`crate::build::kernel::command`]).
 //!
 //! May import every other wing; nothing but `main` imports this one.
 

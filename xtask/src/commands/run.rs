@@ -1,8 +1,9 @@
-//! `cargo xtask run`: the kernel's console on this terminal, or a program of this machine in the kernel.
+//! `cargo xtask run`: the kernel's console on this terminal, or a program of this machine in the
+//! kernel.
 //!
-//! With a program, standard output carries the program's bytes and nothing else, and the status is the
-//! program's: 128 and the signal's number if it was killed, as in a shell. A failure of ours, from
-//! a path that does not exist to a machine that was lost, has a status of its own ([`OURS`]).
+//! With a program, standard output carries the program's bytes and nothing else, and the status is
+//! the program's: 128 and the signal's number if it was killed, as in a shell. A failure of ours,
+//! from a path that does not exist to a machine that was lost, has a status of its own ([`OURS`]).
 
 use std::io::IsTerminal;
 use std::process::{Command, ExitCode, Stdio};
@@ -37,8 +38,8 @@ pub(crate) struct Options {
     /// Run an example instead: a kernel or a program of others that adopts the library.
     #[arg(long, value_name = "NAME", value_parser = Example::parse, conflicts_with_all = ["arch", "program"])]
     example: Option<&'static Example>,
-    /// A static Linux program, for the architecture, and its arguments: a file of this machine, or a bare name for one of
-    /// the image (such as busybox); without any, a console.
+    /// A static Linux program, for the architecture, and its arguments: a file of this machine, or
+    /// a bare name for one of the image (such as busybox); without any, a console.
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     program: Vec<String>,
 }

@@ -4,8 +4,8 @@
 //!   set-up of each architecture ─> host tests ─> builds, one after another ─> boots, side by side ─> matrix
 //! ```
 //!
-//! The closing line `N passed, N failed` is the last one of standard output. The command fails if any
-//! test failed or none ran: a filter that matches nothing has shown nothing.
+//! The closing line `N passed, N failed` is the last one of standard output. The command fails if
+//! any test failed or none ran: a filter that matches nothing has shown nothing.
 
 use std::fs;
 use std::path::PathBuf;
@@ -41,8 +41,8 @@ pub(crate) struct Options {
     /// Run emulated tests only.
     #[arg(long)]
     no_host: bool,
-    /// Instead of all that, boot every board, CPU model, memory size and number of CPUs that the kernel is tried on, and write
-    /// down in CAVEATS.md what each does.
+    /// Instead of all that, boot every board, CPU model, memory size and number of CPUs that the
+    /// kernel is tried on, and write down in CAVEATS.md what each does.
     #[arg(long, conflicts_with_all = ["host_only", "no_host"])]
     boards: bool,
     /// End a machine that has been silent for this many seconds.

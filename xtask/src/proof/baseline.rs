@@ -1,9 +1,9 @@
-//! The figures that `cargo xtask bench` must give, and what stands beside them: Linux's for the same work, and
-//! what this kernel aims at.
+//! The figures that `cargo xtask bench` must give, and what stands beside them: Linux's for the
+//! same work, and what this kernel aims at.
 //!
-//! Linux's are medians of Debian's 6.12.111, measured as the kernel is: `-smp 1 -icount shift=0,sleep=off`
-//! under the same emulator, with the CPU `max,-erms` on x86_64 and `max` on arm64. The other architectures have
-//! none, and no aims.
+//! Linux's are medians of Debian's 6.12.111, measured as the kernel is: `-smp 1 -icount
+//! shift=0,sleep=off` under the same emulator, with the CPU `max,-erms` on x86_64 and `max` on
+//! arm64. The other architectures have none, and no aims.
 
 use crate::arch::Arch;
 

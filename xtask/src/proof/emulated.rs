@@ -3,16 +3,17 @@
 //! ```text
 //!   for each machine
 //!   mode=list ──> names ──┬─ boot=shared: one boot for all; if one takes the machine down, it has
-//!                         │               failed, and the rest goes on in a new boot
+//!                         │               failed, and the rest continues in a new boot
 //!                         ├─ boot=own:    a boot each
 //!                         └─ boot=counted: the same, with one CPU and time that counts instructions
 //! ```
 //!
-//! The boots of all machines go through one list of [`jobs`]: as many at a time as there are CPUs here.
-//! A death that was reported as announced is tried a second time: what it says must not depend on luck.
+//! The boots of all machines go through one list of [`jobs`]: as many at a time as there are CPUs
+//! here. A death that was reported as announced is tried a second time: what it says must not
+//! depend on luck.
 //!
-//! Invariant: every test that was asked for gets exactly one verdict for each machine, whatever that does. A
-//! machine that ends in a way that no test accounts for is a failure of its own.
+//! Invariant: every test that was asked for gets exactly one verdict for each machine, whatever
+//! that does. A machine that ends in a way that no test accounts for is a failure of its own.
 
 mod judge;
 
@@ -33,10 +34,12 @@ use judge::{Judged, Record, judge};
 
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 40;
-/// The firmware of a PC gives the kernel at most 4096 bytes of command line; names get the larger part.
+/// The firmware of a PC gives the kernel at most 4096 bytes of command line; names get the larger
+/// part.
 const NAMES_BYTES: usize = 3500;
-/// In a counted boot an instruction takes two to this power of nanoseconds: a few ticks of the coarsest clock (riscv64's,
-/// 100 ns), so that the kernel can have its timer interrupt at each instruction.
+/// In a counted boot an instruction takes two to this power of nanoseconds: a few ticks of the
+/// coarsest clock (riscv64's, 100 ns), so that the kernel can have its timer interrupt at each
+/// instruction.
 const COUNTED_SHIFT: u32 = 9;
 
 /// The verdict on one test.
@@ -74,7 +77,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A test's name on this machine: as it is on the architecture's first one, with a mark on others.
+    /// A test's name on this machine: as it is on the architecture's first one, with a mark on
+    /// others.
     fn name_of(&self, test: &str) -> String {
         if self.is_first() { test.to_owned() } else { format!("{test} [{}]", self.board.name) }
     }
@@ -115,7 +119,8 @@ enum What {
     Tests(Tests),
 }
 
-/// Runs all tests whose name contains the filter, on all machines; the verdicts are in the machines' order.
+/// Runs all tests whose name contains the filter, on all machines; the verdicts are in the
+/// machines' order.
 pub(crate) fn run(machines: &[Machine], filter: Option<&str>) -> Vec<Vec<Verdict>> {
     let names: Vec<String> = machines.iter().map(|one| one.name_of(one.arch.name())).collect();
     let activity = Activity::start(format!("Emulated tests on {}", names.join(", ")));
@@ -243,7 +248,8 @@ fn list(machine: &Machine) -> Result<Vec<(String, control::Boot)>> {
             finished.tail(SHOWN_LINES)
         );
     }
-    // Without it, `cargo xtask run` would pass on nothing of what a program says, and nothing to it.
+    // Without it, `cargo xtask run` would pass on nothing of what a program says, and nothing to
+    // it.
     let begun = fs::read(&finished.console)?.contains(&START_OF_TEXT);
     ensure!(begun, "the kernel does not say on the console where its own words begin");
     let mut names: Vec<&String> = tests.iter().map(|(name, _)| name).collect();

@@ -1,5 +1,5 @@
-//! The examples: kernels and programs that are not ours in style and adopt the library. Each is a workspace of its own, built from
-//! the packages as they would be published.
+//! The examples: kernels and programs that are not ours in style and adopt the library. Each is a
+//! workspace of its own, built from the packages as they would be published.
 //!
 //! ```text
 //!   target/kstack/packages/{kstack,kstack-core}   packed and unpacked by set-up (`setup::library`)
@@ -8,8 +8,8 @@
 //!       expected/     what each of its programs says, in this order; other lines may stand between; `*` is anything
 //! ```
 //!
-//! What an example needs of the library stands between marks, which are counted here: a limit that only a reviewer knows is passed
-//! one line at a time.
+//! What an example needs of the library stands between marks, which are counted here: a limit that
+//! only a reviewer knows is passed one line at a time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub(crate) struct Example {
     /// The ids of the catalogue's rows that it shows, as a test's name begins.
     ids: &'static str,
     /// Lines of glue at most.
-    most_glue: usize,
+    max_glue: usize,
     /// Its programs; the first is the one with the whole library, named like the example.
     programs: &'static [&'static str],
 }
@@ -55,7 +55,7 @@ const EXAMPLES: &[Example] = &[
         name: "guest-x86_64",
         place: Place::Emulated(Arch::X86_64),
         ids: "l1_n6",
-        most_glue: 60,
+        max_glue: 60,
         programs: &[
             "guest-x86_64",
             "before",
@@ -70,35 +70,35 @@ const EXAMPLES: &[Example] = &[
         name: "guest-riscv64",
         place: Place::Emulated(Arch::Riscv64),
         ids: "",
-        most_glue: 60,
+        max_glue: 60,
         programs: &["guest-riscv64", "before"],
     },
     Example {
         name: "guest-arm64",
         place: Place::Emulated(Arch::Arm64),
         ids: "",
-        most_glue: 60,
+        max_glue: 60,
         programs: &["guest-arm64"],
     },
     Example {
         name: "pool-only",
         place: Place::Host,
         ids: "l1",
-        most_glue: 29,
+        max_glue: 29,
         programs: &["pool-only"],
     },
     Example {
         name: "switch-only",
         place: Place::Host,
         ids: "l1",
-        most_glue: 29,
+        max_glue: 29,
         programs: &["switch-only"],
     },
     Example {
         name: "unwinder-only",
         place: Place::Host,
         ids: "l1",
-        most_glue: 29,
+        max_glue: 29,
         programs: &["unwinder-only"],
     },
 ];
@@ -147,7 +147,8 @@ impl Example {
             Place::Emulated(arch) => {
                 let ready = ready.context("an emulated example needs a target's compiler")?;
                 cargo = ready.toolchain.cargo();
-                // Beside its own flags: which compiler, core and linker there are is this machine's.
+                // Beside its own flags: which compiler, core and linker there are is this
+                // machine's.
                 let sysroot = ready.toolchain.sysroot.iter();
                 let flags: Vec<String> = sysroot
                     .map(|path| format!("--sysroot={}", path.display()))
@@ -201,7 +202,7 @@ pub(crate) fn run(example: &'static Example) -> Result<ExitCode> {
     };
     let program = example.build(example.name, ready.as_ref())?;
     let glue = glue_of(example)?;
-    eprintln!("examples/{}: {glue} lines of glue, {} at most", example.name, example.most_glue);
+    eprintln!("examples/{}: {glue} lines of glue, {} at most", example.name, example.max_glue);
     let status = example.command(&program)?.status().context("it does not start")?;
     ensure!(status.code() == Some(example.success()), "the example ended with {status}");
     Ok(ExitCode::SUCCESS)
@@ -210,13 +211,14 @@ pub(crate) fn run(example: &'static Example) -> Result<ExitCode> {
 /// What a test does.
 type Check<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
 
-/// Tests of the examples that run at `place`: each builds from the packages, says what is expected, and has no more glue than it may.
+/// Tests of the examples that run at `place`: each builds from the packages, says what is expected,
+/// and has no more glue than it may.
 pub(crate) fn test(place: Place, ready: Option<&Ready>, filter: Option<&str>) -> Vec<Verdict> {
     let chosen =
         |name: &str| filter.is_none_or(|filter| filter.split(',').any(|part| name.contains(part)));
     let mut tests: Vec<(String, Check<'_>)> = Vec::new();
     for example in EXAMPLES.iter().filter(|example| example.place == place) {
-        let limit = example.most_glue;
+        let limit = example.max_glue;
         let name = example.test(&format!("has_at_most_{limit}_lines_of_glue"));
         tests.push((name, Box::new(move || check_glue(example))));
         for &program in example.programs {
@@ -249,7 +251,7 @@ pub(crate) fn test(place: Place, ready: Option<&Ready>, filter: Option<&str>) ->
 fn check_glue(example: &Example) -> Result<()> {
     let lines = glue_of(example)?;
     println!("examples/{}: {lines} lines of glue", example.name);
-    ensure!(lines <= example.most_glue, "{lines} lines of glue, {} at most", example.most_glue);
+    ensure!(lines <= example.max_glue, "{lines} lines of glue, {} at most", example.max_glue);
     Ok(())
 }
 
@@ -301,7 +303,8 @@ fn matches(pattern: &str, line: &str) -> bool {
     })
 }
 
-/// Lines of glue in the main program of an example: in its own folder's sources, but not in its other programs.
+/// Lines of glue in the main program of an example: in its own folder's sources, but not in its
+/// other programs.
 fn glue_of(example: &Example) -> Result<usize> {
     let mut lines = 0;
     let mut folders = vec![example.folder().join("src")];
@@ -384,7 +387,8 @@ mod tests {
         }
     }
 
-    /// Code in docs/adopting.md is the examples' own: a block of code that names a file stands in that file, line by line.
+    /// Code in docs/adopting.md is the examples' own: a block of code that names a file stands in
+    /// that file, line by line.
     #[test]
     fn n6_the_walk_s_code_is_the_code_that_runs() {
         let text = fs::read_to_string(workspace::root().join("docs/adopting.md")).unwrap();

@@ -8,8 +8,9 @@
 //! | `backtrace~=name` | some element of the report's comma list contains the name |
 //! | `frames>=3` | the backtrace has at least so many elements (other keys: the number is at least that) |
 //!
-//! A key that the report lacks is a mismatch: silence confirms nothing. An announcement that nothing could contradict is none:
-//! it names at least the stack and the cause, and no field of it holds of every report.
+//! A key that the report lacks is a mismatch: silence confirms nothing. An announcement that
+//! nothing could contradict is none: it names at least the stack and the cause, and no field of it
+//! holds of every report.
 
 use crate::boot::control::{self, Fields};
 

@@ -1,7 +1,8 @@
 //! Tests on this machine: `cargo test` of every crate that can run here (the workspace's default
 //! members: not the kernel, not its user programs), documentation tests included.
 //!
-//! Then the models of the core's lock-free protocols: the same code over atomics that explore what C11 allows, in a build of its own.
+//! Then the models of the core's lock-free protocols: the same code over atomics that explore what
+//! C11 allows, in a build of its own.
 //!
 //! The test harness's text is read line by line, since its structured output is not stable:
 //!
@@ -38,8 +39,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Vec<Verdict>> {
     Ok(verdicts)
 }
 
-/// The models: `kstack-core` with `--cfg loom`, optimised, since each explores thousands of interleavings. All tests of that build that are
-/// no models would fail in it, so that the filter applies to what was run: it takes two seconds.
+/// The models: `kstack-core` with `--cfg loom`, optimised, since each explores thousands of
+/// interleavings. All tests of that build that are no models would fail in it, so that the filter
+/// applies to what was run: it takes two seconds.
 fn models() -> Command {
     let mut command = cargo("test");
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
@@ -52,7 +54,8 @@ fn models() -> Command {
     command
 }
 
-/// Runs `cargo test` and reads the verdicts from its output; a failure that no test accounts for is one of its own, called `otherwise`.
+/// Runs `cargo test` and reads the verdicts from its output; a failure that no test accounts for is
+/// one of its own, called `otherwise`.
 fn verdicts_of(mut command: Command, otherwise: &str) -> Result<Vec<Verdict>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start cargo")?;

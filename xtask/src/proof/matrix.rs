@@ -7,10 +7,10 @@
 //!   N5   Hosted stacks in a Linux process        not yet
 //! ```
 //!
-//! A cell is passed only if at least one test with the row's id ran in that column, in this run, and
-//! all of those passed. The column of an architecture counts emulated tests only; what the host shows
-//! about pure decisions is not a claim about a machine. A blank cell means that the row does not
-//! apply there.
+//! A cell is passed only if at least one test with the row's id ran in that column, in this run,
+//! and all of those passed. The column of an architecture counts emulated tests only; what the host
+//! shows about pure decisions is not a claim about a machine. A blank cell means that the row does
+//! not apply there.
 
 use std::fmt::Write;
 

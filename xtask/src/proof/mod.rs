@@ -1,4 +1,5 @@
-//! What a run shows: from what machines and host tests say to verdicts, the conformance matrix and figures.
+//! What a run shows: from what machines and host tests say to verdicts, the conformance matrix and
+//! figures.
 //!
 //! | file | about |
 //! |---|---|
@@ -9,7 +10,8 @@
 //! | [`matrix`] | all verdicts as the catalogue's rows by columns |
 //! | [`baseline`] | which figures must be reached, and Linux's beside them |
 //!
-//! May import `boot`, `build`, `rules`, `setup`; a file here knows verdicts, but not which command asks for them.
+//! May import `boot`, `build`, `rules`, `setup`; a file here knows verdicts, but not which command
+//! asks for them.
 
 pub(crate) mod baseline;
 pub(crate) mod boards;

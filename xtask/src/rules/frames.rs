@@ -1,12 +1,14 @@
 //! The largest stack frame of a kernel image, read from its machine code.
 //!
-//! Where the compiler puts no stack probes, a function whose frame is wider than the guard below a stack could step over it without
-//! touching it. So every build looks at every function: how far does it move the stack pointer down? A frame wider than
-//! the guard is an error that names the function.
+//! Where the compiler puts no stack probes, a function whose frame is wider than the guard below a
+//! stack could step over it without touching it. So every build looks at every function: how far
+//! does it move the stack pointer down? A frame wider than the guard is an error that names the
+//! function.
 //!
-//! The code is read in a straight line, which is right for what compilers make: a prologue moves SP down by constants, aligns it if
-//! something in the frame wants more than SP has anyway, and an epilogue moves it up. SP moved by a register is followed if a constant was loaded into that register right before; otherwise the function
-//! is reported as one whose frame cannot be known.
+//! The code is read in a straight line, which is right for what compilers make: a prologue moves SP
+//! down by constants, aligns it if something in the frame wants more than SP has anyway, and an
+//! epilogue moves it up. SP moved by a register is followed if a constant was loaded into that
+//! register right before; otherwise the function is reported as one whose frame cannot be known.
 
 use std::collections::HashMap;
 use std::fs;
@@ -48,7 +50,8 @@ fn geometry(architecture: Architecture) -> Option<Geometry> {
     })
 }
 
-/// Looks at a kernel's ELF image; the widest frame, or an error if one is wider than the guard below stacks or cannot be known.
+/// Looks at a kernel's ELF image; the widest frame, or an error if one is wider than the guard
+/// below stacks or cannot be known.
 pub(crate) fn check(kernel: &Path) -> Result<Frame> {
     let bytes = fs::read(kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
     let file = object::File::parse(&*bytes)
@@ -130,7 +133,8 @@ fn x86(bits: u32, code: &[u8]) -> impl Iterator<Item = Move> {
             };
             match instruction.mnemonic() {
                 Mnemonic::Sub if is_sp(instruction.op0_register()) => {
-                    // A register: a probe loop counts down to what `lea` has computed; only entry code does anything else.
+                    // A register: a probe loop counts down to what `lea` has computed; only entry
+                    // code does anything else.
                     immediate(&instruction).map_or(Move::None, Move::Down)
                 }
                 Mnemonic::Add if is_sp(instruction.op0_register()) => {
@@ -140,7 +144,8 @@ fn x86(bits: u32, code: &[u8]) -> impl Iterator<Item = Move> {
                 Mnemonic::And if is_sp(instruction.op0_register()) => {
                     immediate(&instruction).map_or(Move::Unknown, |mask| Move::Down(-mask - 1))
                 }
-                // Where a probe loop ends: the frame, less what comes after the loop. Computed in one instruction or in two.
+                // Where a probe loop ends: the frame, less what comes after the loop. Computed in
+                // one instruction or in two.
                 Mnemonic::Lea
                     if is_sp(instruction.memory_base())
                         && instruction.memory_index() == Register::None =>
@@ -173,7 +178,8 @@ fn x86(bits: u32, code: &[u8]) -> impl Iterator<Item = Move> {
     )
 }
 
-/// A64: add and sub of SP with an immediate or a register, and stores and loads that write SP back. Arm ARM, C4.1.
+/// A64: add and sub of SP with an immediate or a register, and stores and loads that write SP back.
+/// Arm ARM, C4.1.
 fn arm64_moves() -> impl FnMut(u32) -> Move {
     const SP: u32 = 31;
     let mut constants: HashMap<u32, i64> = HashMap::new();
@@ -201,8 +207,8 @@ fn arm64_moves() -> impl FnMut(u32) -> Move {
             return match (rd == SP, is_sub) {
                 (true, false) => Move::Down(-bytes),
                 (true, true) => Move::Down(bytes),
-                // Another register, whole pages below SP: where a probe loop ends, which moves SP a page at a time. With less it is
-                // a comparison (`kstack::room`).
+                // Another register, whole pages below SP: where a probe loop ends, which moves SP a
+                // page at a time. With less it is a comparison (`kstack::room`).
                 (false, true) if bytes % 4096 == 0 => Move::Down(bytes),
                 (false, _) => Move::None,
             };
@@ -227,7 +233,8 @@ fn arm64_moves() -> impl FnMut(u32) -> Move {
     }
 }
 
-/// A32: add and sub of SP with an immediate or a register, alignment of SP, push and pop. Arm ARM (v7-A), A5.2, A5.4 and A5.5.
+/// A32: add and sub of SP with an immediate or a register, alignment of SP, push and pop. Arm ARM
+/// (v7-A), A5.2, A5.4 and A5.5.
 fn arm32_moves() -> impl FnMut(u32) -> Move {
     const SP: u32 = 13;
     let mut constants: HashMap<u32, i64> = HashMap::new();
@@ -279,8 +286,9 @@ fn arm32_moves() -> impl FnMut(u32) -> Move {
     }
 }
 
-/// RV64 with compressed instructions: addi, c.addi16sp, c.addi of sp; add and sub of sp with a register that `lui` and `addi` have
-/// just set. The RISC-V unprivileged manual, chapters 2, 27 and 35.
+/// RV64 with compressed instructions: addi, c.addi16sp, c.addi of sp; add and sub of sp with a
+/// register that `lui` and `addi` have just set. The RISC-V unprivileged manual, chapters 2, 27 and
+/// 35.
 fn riscv(code: &[u8]) -> impl Iterator<Item = Move> {
     const SP: u32 = 2;
     let mut constants: HashMap<u32, i64> = HashMap::new();
@@ -383,7 +391,8 @@ mod tests {
             0x12, 0, 0, 0x5d, 0xc3,
         ];
         assert_eq!(frame(Architecture::X86_64, &x86_64), Some(0x1238));
-        // lea r11, [rsp - 0x9000]; 2: sub rsp, 0x1000; mov qword ptr [rsp], 0; cmp rsp, r11; jne 2b; sub rsp, 0x3c0
+        // lea r11, [rsp - 0x9000]; 2: sub rsp, 0x1000; mov qword ptr [rsp], 0; cmp rsp, r11; jne
+        // 2b; sub rsp, 0x3c0
         let probes = [
             0x4c, 0x8d, 0x9c, 0x24, 0, 0x70, 0xff, 0xff, 0x48, 0x81, 0xec, 0, 0x10, 0, 0, 0x48,
             0xc7, 0x04, 0x24, 0, 0, 0, 0, 0x4c, 0x39, 0xdc, 0x75, 0xef, 0x48, 0x81, 0xec, 0xc0, 3,
@@ -391,7 +400,8 @@ mod tests {
         ];
         // A page more than it is: the loop's body counts once more. Too wide is the safe side.
         assert_eq!(frame(Architecture::X86_64, &probes), Some(0xa3c0));
-        // mov rbp, rsp; mov r11, rsp; sub r11, 0x9000; 2: sub rsp, 0x1000; ...; sub rsp, 0x3c0: the loop's end in two instructions
+        // mov rbp, rsp; mov r11, rsp; sub r11, 0x9000; 2: sub rsp, 0x1000; ...; sub rsp, 0x3c0: the
+        // loop's end in two instructions
         let probes = [
             0x48, 0x89, 0xe5, 0x49, 0x89, 0xe3, 0x49, 0x81, 0xeb, 0, 0x90, 0, 0, 0x48, 0x81, 0xec,
             0, 0x10, 0, 0, 0x48, 0x81, 0xec, 0xc0, 3, 0, 0,
@@ -404,13 +414,15 @@ mod tests {
         assert_eq!(frame(Architecture::I386, &[0x83, 0xe4, 0xc0, 0x83, 0xec, 0x18]), Some(63 + 24));
         // push ebp; sub esp, 0x18
         assert_eq!(frame(Architecture::I386, &[0x55, 0x83, 0xec, 0x18]), Some(0x1c));
-        // stp x29, x30, [sp, #-32]!; sub sp, sp, #0x3, lsl #12; sub sp, sp, #0x10; ...; ldp x29, x30, [sp], #32
+        // stp x29, x30, [sp, #-32]!; sub sp, sp, #0x3, lsl #12; sub sp, sp, #0x10; ...; ldp x29,
+        // x30, [sp], #32
         let arm64 = bytes(&[0xa9be_7bfd, 0xd140_0fff, 0xd100_43ff, 0xa8c2_7bfd]);
         assert_eq!(frame(Architecture::Aarch64, &arm64), Some(32 + 0x3000 + 16));
         // mov x9, #0x9c40; sub sp, sp, x9
         let arm64 = bytes(&[0xd293_8809, 0xcb29_63ff]);
         assert_eq!(frame(Architecture::Aarch64, &arm64), Some(0x9c40));
-        // sub x9, sp, #0x9, lsl #12; 2: sub sp, sp, #0x1, lsl #12; cmp sp, x9; str xzr, [sp]; b.ne 2b; sub sp, sp, #0x3c0
+        // sub x9, sp, #0x9, lsl #12; 2: sub sp, sp, #0x1, lsl #12; cmp sp, x9; str xzr, [sp]; b.ne
+        // 2b; sub sp, sp, #0x3c0
         let probes = [0xd140_27e9, 0xd140_07ff, 0xeb29_63ff, 0xf900_03ff, 0x54ff_ffa1, 0xd10f_03ff];
         // As on x86_64, a page more than it is.
         assert_eq!(frame(Architecture::Aarch64, &bytes(&probes)), Some(0xa3c0));

@@ -1,5 +1,5 @@
-//! The trees of the architectures are parallel, so that two can be read side by side, and what is written for one is not
-//! forgotten in another.
+//! The trees of the architectures are parallel, so that two can be read side by side, and what is
+//! written for one is not forgotten in another.
 //!
 //! ```text
 //!   kernel/machine/src/arch/ ── mod.rs        selects one tree
@@ -173,7 +173,8 @@ fn out_of_order(folder: &str, files: &Files, archs: &[&str]) -> Vec<String> {
     breaches
 }
 
-/// Functions and types of a formatted file in its order, with what they stand in. Numbers stand as the manual, or the memory, has them.
+/// Functions and types of a formatted file in its order, with what they stand in. Numbers stand as
+/// the manual, or the memory, has them.
 fn items(text: &str) -> Vec<String> {
     let mut items: Vec<String> = Vec::new();
     let mut within = String::new();
@@ -218,7 +219,8 @@ fn items(text: &str) -> Vec<String> {
     items
 }
 
-/// Portable code that asks which architecture it is on. A crate's host tests of one architecture have its name: `tests/NAME.rs`.
+/// Portable code that asks which architecture it is on. A crate's host tests of one architecture
+/// have its name: `tests/NAME.rs`.
 fn questions(files: &Files) -> Vec<String> {
     let mut breaches = Vec::new();
     for (path, text) in files {
@@ -282,7 +284,7 @@ mod tests {
             let idle = unlike_files("t", &with(&[]), &ARCHS, &[("t", excuse, "x")]);
             assert!(idle.len() == 1 && idle[0].contains("excuses nothing"), "{excuse}: {idle:?}");
         }
-        // Nobody passes it on any more.
+        // No tree passes it on any more.
         let lost = with(&[("t/one/mod.rs", "pub mod cpu;\npub use super::both::fpu;")]);
         assert_eq!(unlike_files("t", &lost, &ARCHS, &[]).len(), 1);
     }

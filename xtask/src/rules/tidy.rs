@@ -6,9 +6,10 @@
 //! | at most 600 lines a file | one idea per file |
 //! | no open-work markers, no `allow`, no `ignore` | what is there is done, and every exception has a reason |
 //! | no number as an offset in assembly | a layout that changes must change the assembly with it |
+//! | lines of at most 100 columns, and none of the words in [`prose::REFUSED`] in comments, below [`prose::CLEAN`] | they are read beside other text; a sentence names the thing |
 //! | test names carry known ids only | a mistyped id would show nothing, silently |
 //! | what programs make the kernel allocate can fail | see [`infallible`] |
-//! | no absolute path of somebody's machine | it would work nowhere else |
+//! | no absolute path of one machine | it would work nowhere else |
 //! | the trees of the architectures are alike | see [`parallel`] |
 //! | crates know only those below them, and no files import each other in a circle | see [`floors`] |
 //! | licences and the documents are there | they are part of what is delivered |
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::catalogue;
-use crate::rules::{floors, parallel};
+use crate::rules::{floors, parallel, prose};
 
 /// Lines that a source file may have.
 const LONGEST: usize = 600;
@@ -130,6 +131,7 @@ fn check(name: &str, text: &str) -> Vec<String> {
     if rust {
         breaches.extend(numeric_offsets(name, text));
         breaches.extend(unknown_ids(name, text));
+        breaches.extend(prose::breaches(name, text));
         if name.starts_with("kernel/linux/src/") {
             breaches.extend(infallible(name, text, &GROWERS));
         } else if name.starts_with("kernel/threads/src/sched/") {
@@ -169,11 +171,12 @@ fn numeric_offsets(name: &str, text: &str) -> Vec<String> {
     breaches
 }
 
-/// Whether a line of assembly has a memory operand such as `[rsp + 8]`, `[{base} - 16]` or `gs:[0x10]`.
+/// Whether a line of assembly has a memory operand such as `[rsp + 8]`, `[{base} - 16]` or
+/// `gs:[0x10]`.
 ///
-/// No offsets are: a scale (`[rax + rcx*8]`), anything in braces or a multiple of it, a local label (`[rip + 2f]`), and an
-/// index into a table that has a name (`[level4 + 511 * 8]`), or arithmetic (`lea rbx, [rax + 1]`;
-/// on the stack pointer it is an offset all the same).
+/// No offsets are: a scale (`[rax + rcx*8]`), anything in braces or a multiple of it, a local label
+/// (`[rip + 2f]`), and an index into a table that has a name (`[level4 + 511 * 8]`), or arithmetic
+/// (`lea rbx, [rax + 1]`; on the stack pointer it is an offset all the same).
 fn has_numeric_offset(line: &str) -> bool {
     // A comment after the instruction may quote what it likes.
     let line = line.split("//").next().unwrap_or(line);
@@ -241,11 +244,12 @@ const GROWERS: [&str; 7] = [
 ];
 /// Lines above a grower among which its room is reserved.
 const NEAR: usize = 8;
-/// The beginning of a comment that says why something of these does not fail, on its line or on one of the two above it.
+/// The beginning of a comment that says why something of these does not fail, on its line or on one
+/// of the two above it.
 const REASON: &str = "// CANNOT FAIL:";
 
-/// Allocations in the code below system calls that end the kernel when the heap is used up. Maps and sets cannot be used at all:
-/// they have no way to fail.
+/// Allocations in the code below system calls that end the kernel when the heap is used up. Maps
+/// and sets cannot be used at all: they have no way to fail.
 fn infallible(name: &str, text: &str, growers: &[&str]) -> Vec<String> {
     // Tests of what is below them may end as they like.
     let lines: Vec<&str> = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").collect();
@@ -275,7 +279,8 @@ fn infallible(name: &str, text: &str, growers: &[&str]) -> Vec<String> {
     breaches
 }
 
-/// Whether a line grows a list with this method. A method of the type itself has the same name, as has one of a single argument.
+/// Whether a line grows a list with this method. A method of the type itself has the same name, as
+/// has one of a single argument.
 fn grows(code: &str, grower: &str) -> bool {
     code.split_once(grower).is_some_and(|(list, rest)| {
         let two = rest.split('{').next().unwrap_or_default().contains(',');

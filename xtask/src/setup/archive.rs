@@ -6,9 +6,11 @@
 //!   the pinned release ───────────────────────┘        (lists, downloads, an empty list of what is installed)
 //! ```
 //!
-//! Debian's machines take everything from [`DEBIAN`], whatever release they have themselves, so that all of them get the
-//! same emulator. Ubuntu's take it from their own release. A second release ([`Edition::Second`]) has another QEMU, for
-//! comparison. The package manager does not read the machine's settings (but for proxies and the like), its lists or what is installed, and writes below the cache only.
+//! Debian's machines take everything from [`DEBIAN`], whatever release they have themselves, so
+//! that all of them get the same emulator. Ubuntu's take it from their own release. A second
+//! release ([`Edition::Second`]) has another QEMU, for comparison. The package manager does not
+//! read the machine's settings (but for proxies and the like), its lists or what is installed, and
+//! writes below the cache only.
 //!
 //! Invariant: no right is needed, and nothing of the machine's own packages changes.
 
@@ -29,7 +31,8 @@ use crate::{jobs, progress};
 struct Release {
     /// Whose it is.
     origin: &'static str,
-    /// The parts of the archive it is in; a package of a later one is taken before that of an earlier one.
+    /// The parts of the archive it is in; a package of a later one is taken before that of an
+    /// earlier one.
     suites: Vec<String>,
     /// The archive's sections.
     components: &'static str,
@@ -37,8 +40,8 @@ struct Release {
     keyrings: &'static [&'static str],
 }
 
-/// The release of Debian that everything is taken from: the first whose QEMU (11, from its backports) has arm64's guarded
-/// control stacks and riscv64's shadow stacks.
+/// The release of Debian that everything is taken from: the first whose QEMU (11, from its
+/// backports) has arm64's guarded control stacks and riscv64's shadow stacks.
 const DEBIAN: [&str; 2] = ["trixie", "trixie-backports"];
 
 /// The release of Debian with a second QEMU: 7.2, the oldest that is still in Debian's support.
@@ -80,13 +83,14 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// The archive with the packages of an architecture (by Debian's name), its lists updated once in a process.
+    /// The archive with the packages of an architecture (by Debian's name), its lists updated once
+    /// in a process.
     pub(super) fn open(architecture: &str, edition: Edition) -> Result<Archive> {
         static UPDATED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
         let mut release = Release::of_this_machine(edition)?;
         if tools::own_architecture()? != architecture {
-            // Programs for the image are in the release itself; a mirror that is behind with the rest of a rare
-            // architecture does no harm.
+            // Programs for the image are in the release itself; a mirror that is behind with the
+            // rest of a rare architecture does no harm.
             release.suites.truncate(1);
         }
         // Which of the machine's own sources are of its archive is told by its own release.
@@ -148,8 +152,8 @@ impl Archive {
     pub(super) fn download(&self, packages: &[String], with_needs: bool) -> Result<Vec<PathBuf>> {
         let names: Vec<String> =
             packages.iter().map(|name| qualified(name, &self.architecture)).collect();
-        // What is asked for is printed first: how much it is, and what the files are called. With no downloads in
-        // sight, since those of an interrupted try would be left out.
+        // What is asked for is printed first: how much it is, and what the files are called. With
+        // no downloads in sight, since those of an interrupted try would be left out.
         let mut ask = self.apt("apt-get");
         let nothing = made(self.folder.join("none/partial"))?;
         ask.arg("-o").arg(format!(
@@ -282,7 +286,8 @@ impl Release {
         self.suites.iter().map(line).collect()
     }
 
-    /// Whether a suite in the machine's own sources is of this archive's releases: then the mirror has the others too.
+    /// Whether a suite in the machine's own sources is of this archive's releases: then the mirror
+    /// has the others too.
     fn knows(&self, suite: &str) -> bool {
         if self.origin == "Debian" {
             DEBIAN_NAMES.contains(&suite)
@@ -326,7 +331,8 @@ fn site(text: &str, release: &Release) -> Option<String> {
             return Some(address.to_owned());
         }
     }
-    // Paragraphs of fields; a line that begins with a space continues a field, one with # is a comment.
+    // Paragraphs of fields; a line that begins with a space continues a field, one with # is a
+    // comment.
     for paragraph in text.split("\n\n") {
         let mut fields: BTreeMap<String, String> = BTreeMap::new();
         let mut current = String::new();
@@ -353,7 +359,8 @@ fn site(text: &str, release: &Release) -> Option<String> {
     None
 }
 
-/// The site that has an architecture's packages: Ubuntu keeps those of all but the PCs apart, on a host `ports`.
+/// The site that has an architecture's packages: Ubuntu keeps those of all but the PCs apart, on a
+/// host `ports`.
 fn site_for(site: String, release: &Release, architecture: &str) -> String {
     if release.origin == "Ubuntu"
         && !["amd64", "i386"].contains(&architecture)

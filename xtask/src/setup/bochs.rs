@@ -1,7 +1,8 @@
 //! Bochs, the second emulator of PCs: fetched only when a command needs it.
 //!
-//! It finds its devices and screens as plug-ins in a folder that was chosen when it was built; the launcher names the unpacked one.
-//! Without that it takes the machine's own, or aborts. The screen is the one without libraries of its own.
+//! It finds its devices and screens as plug-ins in a folder that was chosen when it was built; the
+//! launcher names the unpacked one. Without that it takes the machine's own, or aborts. The screen
+//! is the one without libraries of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

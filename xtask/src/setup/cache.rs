@@ -11,9 +11,10 @@
 //!       tried/<key>           an empty file per linker and target that fit together
 //! ```
 //!
-//! An *item* is a folder that is made once and never changed. It is made beside its place, gets a list of its
-//! files ([`MANIFEST`]) and is renamed, so that a half-made one never has the name of a whole one. Each start
-//! compares the list with the files; an item with a file missing or changed is made again.
+//! An *item* is a folder that is made once and never changed. It is made beside its place, gets a
+//! list of its files ([`MANIFEST`]) and is renamed, so that a half-made one never has the name of a
+//! whole one. Each start compares the list with the files; an item with a file missing or changed
+//! is made again.
 //!
 //! Invariant: items are made, and removed, only with the lock held.
 
@@ -42,7 +43,8 @@ pub(crate) fn folder() -> Result<PathBuf> {
     made(std::path::absolute(path)?)
 }
 
-/// Where the cache is, by the variables' values (XDG Base Directory Specification: a relative XDG path is ignored).
+/// Where the cache is, by the variables' values (XDG Base Directory Specification: a relative XDG
+/// path is ignored).
 fn place(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
     let xdg = xdg.filter(|path| path.is_absolute());
     own.or_else(|| Some(xdg.or_else(|| Some(home?.join(".cache")))?.join("kstack")))
@@ -175,7 +177,8 @@ fn print_of(path: &Path) -> Result<String> {
     } else {
         fs::read(path)?
     };
-    // Word by word: against damage, not against an adversary, and hundreds of megabytes must take no time.
+    // Word by word: against damage, not against an adversary, and hundreds of megabytes must take
+    // no time.
     let mut hash = fingerprint(&bytes.len().to_le_bytes());
     for word in bytes.chunks(8) {
         let mut padded = [0; 8];

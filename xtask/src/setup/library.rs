@@ -1,4 +1,5 @@
-//! The library as it would be published, for those who adopt it: the examples, each a workspace of its own.
+//! The library as it would be published, for those who adopt it: the examples, each a workspace of
+//! its own.
 //!
 //! ```text
 //!   cargo package ─> target/kstack/package/*.crate ─> unpacked: target/kstack/packages/{kstack,kstack-core}
@@ -46,7 +47,8 @@ pub(crate) fn pack() -> Result<()> {
         tar.arg("xzf").arg(&packed).arg("-C").arg(&fresh).args(["--strip-components", "1", "-m"]);
         progress::quiet(&mut tar)?;
         let place = output.join("packages").join(name);
-        // An unchanged package keeps its place and its times, so that nothing is built again for it.
+        // An unchanged package keeps its place and its times, so that nothing is built again for
+        // it.
         if place.is_dir()
             && progress::quiet(Command::new("diff").arg("-r").args([&place, &fresh])).is_ok()
         {

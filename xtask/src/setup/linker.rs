@@ -1,7 +1,8 @@
-//! Which linker links the kernel, and whether it can: it is tried on each target before anything is built with it.
+//! Which linker links the kernel, and whether it can: it is tried on each target before anything is
+//! built with it.
 //!
-//! It is the pinned release's LLVM linker ([`super::tools`]), or the one that `KSTACK_LINKER` names. GNU's must be told apart,
-//! since the compiler passes options to LLVM's that it rejects.
+//! It is the pinned release's LLVM linker ([`super::tools`]), or the one that `KSTACK_LINKER`
+//! names. GNU's must be told apart, since the compiler passes options to LLVM's that it rejects.
 
 use std::fmt;
 use std::fs;

@@ -1,16 +1,19 @@
 //! Set-up: find what the commands need, fetch and make what is missing, say both.
 //!
-//! Three things come from outside the workspace. The Rust compiler is the user's ([`toolchain`]); core and alloc for
-//! bare-metal targets come with it, or are made from its source ([`sysroot`]). The emulators, the linker ([`tools`]) and the
-//! programs for the image ([`userland`]) are packages of one pinned release ([`archive`]), unpacked ([`packages`]) in the
-//! user's [`cache`]. So a machine needs a Rust toolchain and Debian's or Ubuntu's package manager, no rights, and a
+//! Three things come from outside the workspace. The Rust compiler is the user's ([`toolchain`]);
+//! core and alloc for bare-metal targets come with it, or are made from its source ([`sysroot`]).
+//! The emulators, the linker ([`tools`]) and the programs for the image ([`userland`]) are packages
+//! of one pinned release ([`archive`]), unpacked ([`packages`]) in the user's [`cache`]. So a
+//! machine needs a Rust toolchain and Debian's or Ubuntu's package manager, no rights, and a
 //! network once. On another system variables name what is there.
 //!
-//! Invariants: nothing here calls rustup or changes its settings; nothing is written outside the cache and the
-//! checkout's `target`; with all in place no process is started that needs a network. What is in the cache is whole:
-//! it can be interrupted, damaged or removed at any time, and is mended at the next start.
+//! Invariants: nothing here calls rustup or changes its settings; nothing is written outside the
+//! cache and the checkout's `target`; with all in place no process is started that needs a network.
+//! What is in the cache is whole: it can be interrupted, damaged or removed at any time, and is
+//! mended at the next start.
 //!
-//! May import what all wings use (`arch`, `jobs`, `progress`, `workspace`); nothing here knows the kernel or its tests.
+//! May import what all wings use (`arch`, `jobs`, `progress`, `workspace`); nothing here knows the
+//! kernel or its tests.
 
 mod archive;
 mod bochs;

@@ -1,4 +1,5 @@
-//! The program that plants bugs, for `cargo xtask mutants` alone: built from its source, once, into the cache.
+//! The program that plants bugs, for `cargo xtask mutants` alone: built from its source, once, into
+//! the cache.
 
 use std::path::PathBuf;
 

@@ -5,8 +5,8 @@
 //!                                bin/PROGRAM              a launcher of ours for each program that is run from here
 //! ```
 //!
-//! A program is started through the C library's loader of the same folder, with its libraries and data: it is the
-//! same program on every machine, whatever that machine has installed.
+//! A program is started through the C library's loader of the same folder, with its libraries and
+//! data: it is the same program on every machine, whatever that machine has installed.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -43,7 +43,8 @@ pub(super) struct Packages {
     pub(super) sets: Vec<Vec<String>>,
     /// Whether what they need to run comes with them.
     pub(super) with_needs: bool,
-    /// Programs to be run on this machine: the name, its place in the folder, and arguments that stand before all others.
+    /// Programs to be run on this machine: the name, its place in the folder, and arguments that
+    /// stand before all others.
     pub(super) programs: Vec<Launcher>,
 }
 
@@ -78,7 +79,8 @@ impl Packages {
         Ok(cache::state(&self.folder()?))
     }
 
-    /// Makes sure that they are there, for the one command that needs them; `what` is told before anything is fetched.
+    /// Makes sure that they are there, for the one command that needs them; `what` is told before
+    /// anything is fetched.
     pub(super) fn fetched(
         &self,
         what: &str,
@@ -149,7 +151,8 @@ impl Launcher {
         Path::new("bin").join(name)
     }
 
-    /// Writes a script that finds everything from its own place, since the folder is renamed after this.
+    /// Writes a script that finds everything from its own place, since the folder is renamed after
+    /// this.
     fn write(&self, root: &Path) -> Result<()> {
         let program = program(root, self.program)?;
         let (loader, system) = loader(root)?;
@@ -180,7 +183,8 @@ impl Launcher {
         let path = root.join(Launcher::place(&self.name));
         let bin = root.join("bin");
         if bin.is_symlink() {
-            // Of a package that lays out a whole system: the script would lie elsewhere, and not find its place.
+            // Of a package that lays out a whole system: the script would lie elsewhere, and not
+            // find its place.
             fs::remove_file(&bin)?;
         }
         fs::create_dir_all(path.parent().context("a launcher lies in a folder")?)?;
@@ -190,7 +194,8 @@ impl Launcher {
     }
 }
 
-/// A program's place: not a script's of the same name, which calls it where the system would have it.
+/// A program's place: not a script's of the same name, which calls it where the system would have
+/// it.
 fn program(root: &Path, place: &str) -> Result<String> {
     let is_script = |place: &str| -> Result<bool> {
         let mut begin = [0; 2];
@@ -206,8 +211,9 @@ fn program(root: &Path, place: &str) -> Result<String> {
     Ok(called)
 }
 
-/// The C library's loader in an unpacked folder, and the folders with its libraries, that of everything but the system's first ones
-/// first. Older releases have two: their packages still know a `/lib` beside `/usr/lib`.
+/// The C library's loader in an unpacked folder, and the folders with its libraries, that of
+/// everything but the system's first ones first. Older releases have two: their packages still know
+/// a `/lib` beside `/usr/lib`.
 fn loader(root: &Path) -> Result<(String, Vec<String>)> {
     for place in ["usr/lib", "lib"] {
         let Ok(folders) = fs::read_dir(root.join(place)) else { continue };

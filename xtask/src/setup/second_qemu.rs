@@ -1,7 +1,8 @@
 //! A second release of QEMU, for the table of boards alone: fetched only when a command needs it.
 //!
-//! It is of another release of the system than everything else ([`Edition::Second`]), and runs through that release's own loader and
-//! libraries. `KSTACK_SECOND_QEMU` names a folder with emulators to use in its place.
+//! It is of another release of the system than everything else ([`Edition::Second`]), and runs
+//! through that release's own loader and libraries. `KSTACK_SECOND_QEMU` names a folder with
+//! emulators to use in its place.
 
 use std::path::{Path, PathBuf};
 

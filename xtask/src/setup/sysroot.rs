@@ -1,4 +1,5 @@
-//! A local sysroot: core and alloc for a bare-metal target, made once from the compiler's own source.
+//! A local sysroot: core and alloc for a bare-metal target, made once from the compiler's own
+//! source.
 //!
 //! ```text
 //!   <cache>/sysroot/<commit>-<flags>/lib/rustlib/<target>/lib/lib{core,alloc,compiler_builtins}-*.rlib
@@ -76,7 +77,8 @@ fn fill(toolchain: &Toolchain, arch: Arch, into: &Path) -> Result<()> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags(arch).join("\u{1f}"));
     if let Some(source) = toolchain.fetched_source()? {
-        // Cargo's own variable for its tests: where the library is, in place of the compiler's folder.
+        // Cargo's own variable for its tests: where the library is, in place of the compiler's
+        // folder.
         cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", source.join("library"));
     }
     progress::command(

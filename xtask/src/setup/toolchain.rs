@@ -7,8 +7,8 @@
 //! 3. `/usr/bin/rustc` and its versioned siblings, which a rustup installation hides,
 //!
 //! where "can" means that it is new enough and has core for the target: its own, a sysroot made
-//! earlier by [`super::sysroot`], or the matching library source to make one from, which may come from the
-//! pinned release's package `rust-src`.
+//! earlier by [`super::sysroot`], or the matching library source to make one from, which may come
+//! from the pinned release's package `rust-src`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,8 @@ impl Toolchain {
         self.own_sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
     }
 
-    /// The library source that belongs to the compiler and is not its own: the root of Rust's tree, if it was fetched.
+    /// The library source that belongs to the compiler and is not its own: the root of Rust's tree,
+    /// if it was fetched.
     pub(super) fn fetched_source(&self) -> Result<Option<PathBuf>> {
         let Some(packages) = self.source_packages(None) else { return Ok(None) };
         if packages.state()? != State::Whole {
@@ -132,7 +133,8 @@ impl Toolchain {
     }
 }
 
-/// Whether a sysroot has core for the target. The folder alone proves nothing: it can be there empty.
+/// Whether a sysroot has core for the target. The folder alone proves nothing: it can be there
+/// empty.
 pub(super) fn holds_core(sysroot: &Path, arch: Arch) -> bool {
     let folder = sysroot.join("lib/rustlib").join(arch.target()).join("lib");
     fs::read_dir(folder).is_ok_and(|entries| {
@@ -219,7 +221,8 @@ pub(super) fn find(arch: Arch) -> Result<Found> {
     Ok(making.map_or(Found::NeedSource(without), Found::NeedsSysroot))
 }
 
-/// The compiler for the architecture; its library source is fetched and its sysroot made if it needs them.
+/// The compiler for the architecture; its library source is fetched and its sysroot made if it
+/// needs them.
 pub(super) fn make(lock: &Lock, arch: Arch) -> Result<()> {
     let found = match find(arch)? {
         Found::NeedSource(toolchains) => {

@@ -1,7 +1,8 @@
 //! The emulators, their firmware and the linker: one set of packages for all architectures.
 //!
-//! `KSTACK_QEMU` names a folder with emulators to use in their place, and `KSTACK_LINKER` a linker. Nothing
-//! of the machine's own is used without being named so: figures and verdicts would differ between machines.
+//! `KSTACK_QEMU` names a folder with emulators to use in their place, and `KSTACK_LINKER` a linker.
+//! Nothing of the machine's own is used without being named so: figures and verdicts would differ
+//! between machines.
 
 use std::env;
 use std::path::{Path, PathBuf};

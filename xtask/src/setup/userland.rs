@@ -1,4 +1,5 @@
-//! Programs for the image: the pinned release's unmodified static busybox, for the emulated machine.
+//! Programs for the image: the pinned release's unmodified static busybox, for the emulated
+//! machine.
 //!
 //! `KSTACK_BUSYBOX` names a folder with other ones, called `busybox-ARCH`.
 

@@ -1,7 +1,9 @@
-//! What every architecture's file has, with its exact type: the compiler checks the file that it builds.
+//! What every architecture's file has, with its exact type: the compiler checks the file that it
+//! builds.
 //!
-//! It is the checklist for a new architecture, too: write the file until this one compiles. `generic` has what architectures
-//! that came to Linux late share, `wide` and `narrow` what depends on the size of a word.
+//! It is the checklist for a new architecture, too: write the file until this one compiles.
+//! `generic` has what architectures that came to Linux late share, `wide` and `narrow` what depends
+//! on the size of a word.
 
 use machine::arch::regs::SavedRegs;
 

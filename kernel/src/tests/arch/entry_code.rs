@@ -7,7 +7,8 @@ unsafe extern "C" {
     static kstack_entry_top: u8;
 }
 
-/// Every function of the entry code, in order of their addresses: its first instruction, and its symbol.
+/// Every function of the entry code, in order of their addresses: its first instruction, and its
+/// symbol.
 pub fn functions() -> impl Iterator<Item = (u64, Symbol)> {
     let top = &raw const kstack_entry_top as u64;
     let mut at = &raw const kstack_entry_lowest as u64;

@@ -1,4 +1,5 @@
-//! The first use of a stack by a CPU, where a CPU may fault on a page that has just been mapped: see `ABSENT_IS_REMEMBERED`.
+//! The first use of a stack by a CPU, where a CPU may fault on a page that has just been mapped:
+//! see `ABSENT_IS_REMEMBERED`.
 
 use crate::tests::{Outcome, check};
 use alloc::format;
@@ -22,9 +23,9 @@ extern "C" fn end(_: usize) {
     sched::exit_current()
 }
 
-/// More threads than stacks are parked, so that some stacks are mapped now; none of them has run when it is looked at. Red if the CPU
-/// that builds the first frame writes to a stack that it has not made itself coherent with: then no CPU is. Red
-/// if one runs on a stack without that.
+/// More threads than stacks are parked, so that some stacks are mapped now; none of them has run
+/// when it is looked at. Red if the CPU that builds the first frame writes to a stack that it has
+/// not made itself coherent with: then no CPU is. Red if one runs on a stack without that.
 pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> Outcome {
     const FRESH: usize = 8;
     let parked = stacks::depot_counts().0 as usize + CACHE_STACKS * cpus::online().count();

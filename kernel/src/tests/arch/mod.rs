@@ -76,11 +76,13 @@ pub(super) struct Expected {
     pub(super) cpu_stacks: &'static [StackKind],
     /// Which of them, or else the IRQ stack, softirqs run on.
     pub(super) softirq_stack: StackKind,
-    /// What a frame somewhat larger than the whole stack is called: it runs into the guard where the compiler has probes, lands in it
-    /// where the guard is wide, and is found beyond it elsewhere.
+    /// What a frame somewhat larger than the whole stack is called: it runs into the guard where
+    /// the compiler has probes, lands in it where the guard is wide, and is found beyond it
+    /// elsewhere.
     pub(super) giant_frame: Cause,
     /// The row of the table of entries that says where an overflow is handled.
     pub(super) overflow_row: &'static str,
-    /// Rows of that table that tests of this architecture alone show, besides entries from user mode.
+    /// Rows of that table that tests of this architecture alone show, besides entries from user
+    /// mode.
     pub(super) own_rows: &'static [(&'static str, &'static str)],
 }

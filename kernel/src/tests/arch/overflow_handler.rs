@@ -1,4 +1,5 @@
-//! The handler of overflows, where it runs on an overflow stack that software has to find: what becomes of one that fails each time.
+//! The handler of overflows, where it runs on an overflow stack that software has to find: what
+//! becomes of one that fails each time.
 
 use crate::hooks;
 use crate::provoke::{self, How};
@@ -11,8 +12,9 @@ use machine::arch::cpu;
 use machine::cpus;
 use threads::{sched, time};
 
-/// A handler that overflows each time: it is begun as often as the architecture says, then the CPU is parked, and the others go on.
-/// Takes a CPU out of the machine: not the first one, which keeps the time.
+/// A handler that overflows each time: it is begun as often as the architecture says, then the CPU
+/// is parked, and the others go on. Takes a CPU out of the machine: not the first one, which keeps
+/// the time.
 pub(super) fn check_that_its_cpu_is_parked(after: usize) -> Outcome {
     static BEGUN: AtomicUsize = AtomicUsize::new(0);
     static HOOKS: Hooks = hooks::HOOKS.context(|| {

@@ -1,4 +1,5 @@
-//! What the option ROM hands over to the kernel: PVH start info, one module, the command line, and room for the memory map.
+//! What the option ROM hands over to the kernel: PVH start info, one module, the command line, and
+//! room for the memory map.
 //!
 //! The layout is written down in the crate `rom`, which reads the first word and fills the map in.
 
@@ -14,7 +15,8 @@ const MODULE: usize = MAP + MAP_BYTES;
 const LINE: usize = MODULE + 32;
 const MAGIC: u32 = 0x336e_c578;
 
-/// The kernel's entry and its lowest physical address. The code that is entered is linked where it is loaded, and lies lowest.
+/// The kernel's entry and its lowest physical address. The code that is entered is linked where it
+/// is loaded, and lies lowest.
 pub(super) fn entry_and_start(kernel: &[u8]) -> Result<(u32, u64)> {
     let file = object::File::parse(kernel).context("the kernel is no ELF file")?;
     let start = file.segments().map(|segment| segment.address()).min();
@@ -30,7 +32,8 @@ pub(super) fn bytes(entry: u32, archive: (u64, u64), line: &str) -> Vec<u8> {
     for word in [MAGIC, 1, 0, 1] {
         bytes.extend(word.to_le_bytes());
     }
-    // Modules, command line, root pointer (the kernel looks for it), memory map, whose length the ROM knows.
+    // Modules, command line, root pointer (the kernel looks for it), memory map, whose length the
+    // ROM knows.
     for address in [at(MODULE), at(LINE), 0, at(MAP), 0] {
         bytes.extend(address.to_le_bytes());
     }

@@ -1,5 +1,5 @@
-//! One boot of a PC's kernel in Bochs, which enforces what QEMU's TCG lets pass: canonical addresses in registers, segment limits, AMD's
-//! `syscall` in compatibility mode.
+//! One boot of a PC's kernel in Bochs, which enforces what QEMU's TCG lets pass: canonical
+//! addresses in registers, segment limits, AMD's `syscall` in compatibility mode.
 //!
 //! ```text
 //!   memory images   0x1_0000 handoff | 0x10_0000 kernel | 0x400_0000 archive
@@ -8,11 +8,13 @@
 //!   end             the kernel writes why to port 0xe9, which arrives on standard output, and "Shutdown" to port 0x8900
 //! ```
 //!
-//! The kernel is the one that QEMU boots. Time is counted in instructions, so that a boot is the same each time; Bochs's
-//! own status is 1 in any case, and a machine that ended without saying why was reset.
+//! The kernel is the one that QEMU boots. Time is counted in instructions, so that a boot is the
+//! same each time; Bochs's own status is 1 in any case, and a machine that ended without saying why
+//! was reset.
 //!
-//! Invariant: each memory image lies within one of the emulator's blocks ([`BLOCK`]). The emulator gives out its memory block by block as
-//! it is touched, and reads an image to where its first byte's block is.
+//! Invariant: each memory image lies within one of the emulator's blocks ([`BLOCK`]). The emulator
+//! gives out its memory block by block as it is touched, and reads an image to where its first
+//! byte's block is.
 
 mod handoff;
 mod rom;
@@ -61,7 +63,8 @@ pub(crate) struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Runs the machine to its end, giving each line of the control channel to the caller as it comes.
+    /// Runs the machine to its end, giving each line of the control channel to the caller as it
+    /// comes.
     pub(crate) fn run(&self, ready: &Ready, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
         let emulator = setup::bochs()?;
         let logs = workspace::logs()?;
@@ -114,7 +117,8 @@ impl Boot<'_> {
 
     fn configuration(&self, mib: u64, name: &str) -> String {
         let Boot { model, cpus, .. } = self;
-        // 50 million instructions are a second. What Bochs lacks of a model's registers (those of machine checks) reads as 0.
+        // 50 million instructions are a second. What Bochs lacks of a model's registers (those of
+        // machine checks) reads as 0.
         format!(
             "memory: guest={mib}, host={mib}, block_size={block}\n\
              cpu: model={model}, count={cpus}, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=1\n\
@@ -143,7 +147,8 @@ impl Boot<'_> {
     }
 }
 
-/// How the kernel said that it ends: the byte that it wrote last is none that the emulator itself writes.
+/// How the kernel said that it ends: the byte that it wrote last is none that the emulator itself
+/// writes.
 fn end_of(output: &[u8]) -> End {
     let said = output.iter().rev().find_map(|byte| match byte {
         0x08 => Some(End::Orderly),

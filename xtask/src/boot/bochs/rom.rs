@@ -1,4 +1,5 @@
-//! The option ROM (crate `rom`), built for the kernel's target and put into the form in which firmware looks for it.
+//! The option ROM (crate `rom`), built for the kernel's target and put into the form in which
+//! firmware looks for it.
 
 use std::fs;
 use std::process::Command;

@@ -1,7 +1,8 @@
 //! The mutants that no test can notice, or need not, and why.
 //!
-//! An entry is a change as cargo-mutants words it, and how the rest of the line begins where the change does: both stay as they are
-//! when lines move. An entry that is no survivor any more is told, and fails the command as well as a survivor without an entry.
+//! An entry is a change as cargo-mutants words it, and how the rest of the line begins where the
+//! change does: both stay as they are when lines move. An entry that is no survivor any more is
+//! told, and fails the command as well as a survivor without an entry.
 
 use std::fmt;
 

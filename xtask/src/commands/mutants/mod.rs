@@ -10,8 +10,8 @@
 //!   `accepted` ── no survivor any more ──────▶ shown, and the command fails
 //! ```
 //!
-//! A mutant that makes the tests run without an end is caught by that. What needs a privilege cannot run here; the tests in the
-//! emulated machines judge it.
+//! A mutant that makes the tests run without an end is caught by that. What needs a privilege
+//! cannot run here; the tests in the emulated machines judge it.
 
 mod accepted;
 mod outcome;
@@ -33,7 +33,8 @@ use outcome::{Ended, Outcome, Sources, Summary};
 /// Which bugs to plant.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Parts of paths, such as kstack-core/src/life/pool or judge.rs: only files that have one of them; all files without this.
+    /// Parts of paths, such as kstack-core/src/life/pool or judge.rs: only files that have one of
+    /// them; all files without this.
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// One of N parts of the work, such as 0/4 to 3/4, to spread it over machines.

@@ -1,4 +1,5 @@
-//! What cargo-mutants found: its files `mutants.json` and `outcomes.json`, as far as they are needed.
+//! What cargo-mutants found: its files `mutants.json` and `outcomes.json`, as far as they are
+//! needed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// The text of the files that bugs are planted in, as it was before the first: positions are about it.
+/// The text of the files that bugs are planted in, as it was before the first: positions are about
+/// it.
 pub(super) type Sources = HashMap<String, String>;
 
 /// A mutant, and what the tests said of it.
@@ -20,7 +22,8 @@ pub(super) struct Outcome {
     pub(super) file: String,
     /// The change: the name without file and position.
     pub(super) change: String,
-    /// The rest of the line where the change begins. File, change and this stay the same when lines move.
+    /// The rest of the line where the change begins. File, change and this stay the same when lines
+    /// move.
     pub(super) at: String,
     /// What the tests said.
     pub(super) end: Ended,

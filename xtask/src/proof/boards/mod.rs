@@ -1,12 +1,14 @@
-//! Boards, CPU models, memory sizes and numbers of CPUs: each boots and passes the smoke tests, or says what it lacks.
+//! Boards, CPU models, memory sizes and numbers of CPUs: each boots and passes the smoke tests, or
+//! says what it lacks.
 //!
 //! ```text
 //!   cargo xtask test           the short list: above the old walls of memory, CPUs of several makers, one that is refused
 //!   cargo xtask test --boards  all of them; prints the table, and writes it between two marks into CAVEATS.md
 //! ```
 //!
-//! The kernel is told how many CPUs and how much memory there are, and compares (`m1_every_cpu_and_all_memory_...`): a machine of
-//! which a part is not used has failed. Each verdict shows the rows M1 and M2.
+//! The kernel is told how many CPUs and how much memory there are, and compares
+//! (`m1_every_cpu_and_all_memory_...`): a machine of which a part is not used has failed. Each
+//! verdict shows the rows M1 and M2.
 
 mod table;
 
@@ -31,7 +33,8 @@ use crate::setup::{self, Ready};
 use crate::workspace;
 use table::{Emulator, Expected, Row, TABLE};
 
-/// What each machine that runs has to show: a program, threads, a contained overflow, and that all of it is used.
+/// What each machine that runs has to show: a program, threads, a contained overflow, and that all
+/// of it is used.
 const SMOKE: [&str; 6] = [
     "m1_every_cpu_and_all_memory_of_the_machine_are_used",
     "m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own",
@@ -40,7 +43,8 @@ const SMOKE: [&str; 6] = [
     "p1_busybox_passes_arguments_and_environment_on",
     "o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported",
 ];
-/// What Bochs enforces and QEMU's TCG does not, or what it does otherwise: privileges, and what is left over. Both kinds of PC have the first ones.
+/// What Bochs enforces and QEMU's TCG does not, or what it does otherwise: privileges, and what is
+/// left over. Both kinds of PC have the first ones.
 const PRIVILEGES: [&str; 12] = [
     "u1_every_cpu_has_the_control_registers_of_the_table",
     "u1_a_control_register_that_was_left_otherwise_is_set",
@@ -56,7 +60,8 @@ const PRIVILEGES: [&str; 12] = [
     "u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret",
 ];
 const PRIVILEGES_OF_BOTH: usize = 6;
-/// The last one watches an instruction by a breakpoint, which with more CPUs does not come back in Bochs.
+/// The last one watches an instruction by a breakpoint, which with more CPUs does not come back in
+/// Bochs.
 const PRIVILEGES_OF_MANY_CPUS: usize = PRIVILEGES.len() - 1;
 /// It sends to four CPUs.
 const OF_FOUR_CPUS: &str = "u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination";
@@ -95,7 +100,8 @@ struct Outcome {
 /// The release of each emulator that is used, or why it is not there.
 type Releases = BTreeMap<(Emulator, Arch), Result<String, String>>;
 
-/// Boots the machines of the architectures that were built, as far as their names contain the filter.
+/// Boots the machines of the architectures that were built, as far as their names contain the
+/// filter.
 pub(crate) fn run(
     built: &[Built<'_>],
     which: Which,
@@ -208,7 +214,8 @@ fn name_of(row: &Row) -> String {
     format!("m1_m2_{does} [{emulator}{} {} {} {cpus}]", row.machine[0], row.cpu, row.memory)
 }
 
-/// The emulator's arguments: as those of the architecture's first board, with another machine and CPU.
+/// The emulator's arguments: as those of the architecture's first board, with another machine and
+/// CPU.
 fn board_of(row: &Row) -> Board {
     let usual = row.arch.board();
     let mut arguments = vec!["-M", row.machine[0], "-cpu", row.cpu];
@@ -221,7 +228,8 @@ fn board_of(row: &Row) -> Board {
     Board { name: row.cpu, features: usual.features, arguments, first_cpu: None }
 }
 
-/// What a machine has to show: where the emulator enforces what the other lets pass, the tests of privileges too.
+/// What a machine has to show: where the emulator enforces what the other lets pass, the tests of
+/// privileges too.
 fn tests_of(row: &Row) -> Vec<&'static str> {
     let privileges: &[&str] = match (row.emulator, row.arch) {
         (Emulator::Bochs, Arch::X86_64) if row.cpus == 1 => &PRIVILEGES,

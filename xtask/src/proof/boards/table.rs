@@ -1,7 +1,8 @@
 //! The machines of `cargo xtask test --boards`, and what each is to do.
 //!
-//! Memory: the old walls were at 1 GiB (x86_64, arm64) and 2 GiB (riscv64); 32-bit kernels reach less than a GiB and say so. CPUs: the
-//! kernel has room for 64, the 32-bit arm's interrupt controller for 8. Models: for PCs from the first 64-bit ones on, of both makers.
+//! Memory: the old walls were at 1 GiB (x86_64, arm64) and 2 GiB (riscv64); 32-bit kernels reach
+//! less than a GiB and say so. CPUs: the kernel has room for 64, the 32-bit arm's interrupt
+//! controller for 8. Models: for PCs from the first 64-bit ones on, of both makers.
 
 use crate::arch::Arch;
 

@@ -6,12 +6,13 @@
 //!   @end                                                                 nothing comes after it
 //! ```
 //!
-//! The kernel is what is tested, so its words are checked like any other of its results: each line must come where the protocol
-//! has it. One that does not is a failure, of the test that was running then or of the channel.
+//! The kernel is what is tested, so its words are checked like any other of its results: each line
+//! must come where the protocol has it. One that does not is a failure, of the test that was
+//! running then or of the channel.
 //!
-//! Invariants: a test passes only if it was asked for, began once, had one verdict and broke no rule; a death passes only if it was
-//! announced once, with something that can be wrong, before its one report; the tests that are tried in another boot are fewer than
-//! before.
+//! Invariants: a test passes only if it was asked for, began once, had one verdict and broke no
+//! rule; a death passes only if it was announced once, with something that can be wrong, before its
+//! one report; the tests that are tried in another boot are fewer than before.
 
 use super::{Tests, Verdict};
 use crate::boot::control::{self, Fields, Message};
@@ -185,7 +186,8 @@ pub(super) fn judge(mut record: Record, end: &End, job: &Tests) -> Judged {
     let got_somewhere = job.names.iter().any(has_verdict);
     let mut rest: Vec<String> =
         job.names.iter().filter(|name| !has_verdict(name)).cloned().collect();
-    // A boot that brought none of its tests to a verdict is not repeated: neither would the next one, without an end.
+    // A boot that brought none of its tests to a verdict is not repeated: neither would the next
+    // one, without an end.
     if orderly || !got_somewhere {
         let why = if orderly {
             "was asked for and never started".to_owned()

@@ -1,7 +1,8 @@
-//! Which files of a crate import which, as one architecture sees them: what `use` names, and paths from `crate`, `self` or `super` on.
+//! Which files of a crate import which, as one architecture sees them: what `use` names, and paths
+//! from `crate`, `self` or `super` on.
 //!
-//! A name that a module only passes on (`pub use`) counts as an import of the file that it comes from: `crate::arch::cpu` is the file of the
-//! tree, not the selector.
+//! A name that a module only passes on (`pub use`) counts as an import of the file that it comes
+//! from: `crate::arch::cpu` is the file of the tree, not the selector.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! The house has floors: crates that know only what is below them, and in them files that do not import each other in a circle.
+//! The house has floors: crates that know only what is below them, and in them files that do not
+//! import each other in a circle.
 //!
 //! | rule | because |
 //! |---|---|
@@ -7,7 +8,8 @@
 //! | a room of a crate (a folder, or a file beside it) imports rooms below it ([`Floor::rooms`]) | the same, one size smaller |
 //! | a circle that is there still is in [`CIRCLES`], with the reason | it may shrink, and must not grow |
 //!
-//! What an import is: see [`imports`]. The files are looked at once for each architecture, without the trees of the others.
+//! What an import is: see [`imports`]. The files are looked at once for each architecture, without
+//! the trees of the others.
 
 mod imports;
 #[cfg(test)]
@@ -172,7 +174,8 @@ fn circles(
     breaches.into_iter().collect()
 }
 
-/// Imports of a crate's rooms that do not lead down, and rooms that the table does not have. The root may import all of them.
+/// Imports of a crate's rooms that do not lead down, and rooms that the table does not have. The
+/// root may import all of them.
 fn upstairs(floor: &Floor, files: &Files, archs: &[&str]) -> Vec<String> {
     let mut breaches = BTreeSet::new();
     let height = |module: &Module| {

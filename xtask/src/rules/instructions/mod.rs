@@ -1,8 +1,10 @@
-//! Instructions that a kernel image must have and that no emulator misses: barriers, fences, and what ends a reservation.
+//! Instructions that a kernel image must have and that no emulator misses: barriers, fences, and
+//! what ends a reservation.
 //!
-//! The emulator executes one instruction after the other, forgets translations at once and keeps no branch predictions, so every test
-//! passes without them; on hardware the kernel would fail once in a while. What can be shown without hardware is that they are in the
-//! image, at the place and in the order that the manual wants. So every build reads its own machine code:
+//! The emulator executes one instruction after the other, forgets translations at once and keeps no
+//! branch predictions, so every test passes without them; on hardware the kernel would fail once in
+//! a while. What can be shown without hardware is that they are in the image, at the place and in
+//! the order that the manual wants. So every build reads its own machine code:
 //!
 //! | rule | red if |
 //! | --- | --- |
@@ -10,9 +12,10 @@
 //! | [`Rule::Follows`] | some way out of a function from the first one does not meet the others in their order; or none has it |
 //! | [`Rule::Leads`] | some way into a function meets the second one before the first; or none has it |
 //!
-//! Ways are followed through direct branches on the arms, whose compiled code has these instructions in loops; on the others they go
-//! from one address to the next, which is right within one `asm!`. A call comes back. Why each instruction is there stands where it is
-//! written, with the manual's section; the table here says it in short.
+//! Ways are followed through direct branches on the arms, whose compiled code has these
+//! instructions in loops; on the others they go from one address to the next, which is right within
+//! one `asm!`. A call comes back. Why each instruction is there stands where it is written, with
+//! the manual's section; the table here says it in short.
 
 mod table;
 mod ways;
@@ -28,7 +31,8 @@ use table::Rule::{self, Follows, In, Leads};
 use table::{Word, table};
 use ways::{arm32_ways, arm64_ways, riscv_words};
 
-/// Looks at a kernel's ELF image. An error names the function, what it lacks, and what would happen.
+/// Looks at a kernel's ELF image. An error names the function, what it lacks, and what would
+/// happen.
 pub(crate) fn check(kernel: &Path) -> Result<()> {
     let bytes = fs::read(kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
     let file = object::File::parse(&*bytes)
@@ -38,7 +42,8 @@ pub(crate) fn check(kernel: &Path) -> Result<()> {
     rules.iter().try_for_each(|rule| hold(rule, &functions))
 }
 
-/// An instruction: its name, if the table has one, and which others may be next, by their places in the function; none: it leaves.
+/// An instruction: its name, if the table has one, and which others may be next, by their places in
+/// the function; none: it leaves.
 #[derive(Clone, Debug, Default)]
 struct Step {
     name: Option<&'static str>,
@@ -58,7 +63,8 @@ fn functions(file: &object::File<'_>, words: &[Word]) -> Result<Vec<Function>> {
         let is_place = matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Label)
             || symbol.kind() == SymbolKind::Unknown;
         let name = symbol.name().unwrap_or_default();
-        // Mapping symbols (`$a`, `$d`, `$x`) and the assembler's own labels are no places that anything goes to.
+        // Mapping symbols (`$a`, `$d`, `$x`) and the assembler's own labels are no places that
+        // anything goes to.
         if is_code && is_place && !name.is_empty() && !name.starts_with(['$', '.']) {
             symbols.push((symbol.address() & !1, symbol.size(), name.to_owned(), section));
         }
@@ -229,7 +235,8 @@ mod tests {
 
     #[test]
     fn s1_barriers_of_every_architecture_are_known_by_their_bits() {
-        // dsb ishst; msr ttbr0_el1, x8; isb; tlbi aside1, xzr; tlbi vmalle1is; tlbi vaae1is, x9; dsb nsh; dsb ish; nop
+        // dsb ishst; msr ttbr0_el1, x8; isb; tlbi aside1, xzr; tlbi vmalle1is; tlbi vaae1is, x9;
+        // dsb nsh; dsb ish; nop
         let arm64 = [
             0xd503_3a9f,
             0xd518_2008,
@@ -244,13 +251,15 @@ mod tests {
         let expected =
             ["dsb ishst", "msr ttbr0_el1", "isb", "tlbi", "tlbi", "tlbi", "dsb nsh", "dsb ish"];
         assert_eq!(named(Architecture::Aarch64, &arm64), expected);
-        // dsb ishst; mcrr p15, 0, r1, r2, c2; isb sy; mcr p15, 0, r2, c8, c7, 2; mcr p15, 0, r2, c7, c5, 6; clrex
+        // dsb ishst; mcrr p15, 0, r1, r2, c2; isb sy; mcr p15, 0, r2, c8, c7, 2; mcr p15, 0, r2,
+        // c7, c5, 6; clrex
         let arm32 = [0xf57f_f04a, 0xec42_1f02, 0xf57f_f06f, 0xee08_2f57, 0xee07_2fd5, 0xf57f_f01f];
         assert_eq!(
             named(Architecture::Arm, &arm32),
             ["dsb", "mcrr ttbr0", "isb", "tlbi", "bpiall", "clrex"]
         );
-        // c.nop; sc.d zero, t1, (sp); c.nop (twice in a word); csrc sip, a0; fence iorw, iorw; fence rw, rw; sret
+        // c.nop; sc.d zero, t1, (sp); c.nop (twice in a word); csrc sip, a0; fence iorw, iorw;
+        // fence rw, rw; sret
         let mut riscv = vec![1, 0];
         riscv.extend(bytes(&[
             0x1861_302f,
@@ -291,7 +300,8 @@ mod tests {
         const DSB: u32 = 0xd503_3b9f;
         const ISB: u32 = 0xd503_3fdf;
         const RET: u32 = 0xd65f_03c0;
-        // 0: cbz x0, 5; 1: b 6; 2: dsb ish; 3: isb; 4: ret; 5: b 2; 6: tlbi; 7: cbnz x1, 6; 8: b 2: the loop behind its end.
+        // 0: cbz x0, 5; 1: b 6; 2: dsb ish; 3: isb; 4: ret; 5: b 2; 6: tlbi; 7: cbnz x1, 6; 8: b 2:
+        // the loop behind its end.
         let behind =
             [0xb400_00a0, 0x1400_0005, DSB, ISB, RET, 0x17ff_fffd, TLBI, 0xb5ff_ffe1, 0x17ff_fffa];
         assert!(held(&behind));

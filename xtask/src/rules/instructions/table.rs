@@ -1,4 +1,5 @@
-//! Which instructions a kernel of each architecture must have, and where: see the module's head for what the rules mean.
+//! Which instructions a kernel of each architecture must have, and where: see the module's head for
+//! what the rules mean.
 
 use anyhow::{Result, bail};
 use object::Architecture;
@@ -148,8 +149,8 @@ const RISCV64: &[Rule] = &[
     Follows("fence w, o", &["ecall"], "or the interrupt is there before what it is about"),
 ];
 
-/// The kernel's code is compiled for a clear direction flag, and a program may have set it, or the one that turns its SMAP off. `popf`
-/// clears both.
+/// The kernel's code is compiled for a clear direction flag, and a program may have set it, or the
+/// one that turns its SMAP off. `popf` clears both.
 const FLAGS: &str = "or the kernel runs with a program's direction flag, and copies backwards";
 
 const X86_64: &[Rule] = &[

@@ -5,7 +5,8 @@ fn signed(field: u32, bits: u32) -> i64 {
     i64::from((field << (32 - bits)) as i32 >> (32 - bits))
 }
 
-/// Whether the next instruction may follow, and where else the CPU may go, in instructions from here. Arm ARM, C4.1.66.
+/// Whether the next instruction may follow, and where else the CPU may go, in instructions from
+/// here. Arm ARM, C4.1.66.
 pub(super) fn arm64_ways(word: u32) -> (bool, Option<i64>) {
     match word {
         _ if word & 0xfc00_0000 == 0x1400_0000 => (false, Some(signed(word & 0x3ff_ffff, 26))),

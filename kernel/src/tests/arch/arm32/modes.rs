@@ -1,5 +1,5 @@
-//! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it, the domain register, and
-//! where `thread_info` is.
+//! What only arm32 has: the words of its exception modes, the bit test with the stacks behind it,
+//! the domain register, and where `thread_info` is.
 
 use crate::provoke::{self, How};
 use crate::tests::support::{check_mapping, on_every_cpu, until};
@@ -22,8 +22,8 @@ use machine::spin::SpinLock;
 use threads::entry::probes;
 use threads::sched;
 
-/// Threads that have run, slept and been interrupted have never used the top 8 bytes of their stacks. Red if an entry or the
-/// first frame started at the very top.
+/// Threads that have run, slept and been interrupted have never used the top 8 bytes of their
+/// stacks. Red if an entry or the first frame started at the very top.
 pub fn s2_t1_the_eight_bytes_at_the_top_of_a_stack_are_never_written() -> Outcome {
     let threads = sched::all();
     let mut looked_at = 0;
@@ -33,7 +33,8 @@ pub fn s2_t1_the_eight_bytes_at_the_top_of_a_stack_are_never_written() -> Outcom
             continue;
         }
         let lowest = top.wrapping_sub(FREE_AT_TOP).get() as *const u64;
-        // SAFETY: (1) the highest bytes of a mapped stack; stacks stay mapped while the list of threads is held.
+        // SAFETY: (1) the highest bytes of a mapped stack; stacks stay mapped while the list of
+        // threads is held.
         let word = unsafe { lowest.read_volatile() };
         check!(word == 0, "{}: {word:#x} at {lowest:?}", thread.name());
         looked_at += 1;
@@ -51,8 +52,8 @@ fn domain() -> u32 {
 
 static DOMAINS: SpinLock<Vec<(usize, u32)>> = SpinLock::new(Vec::new());
 
-/// Each of eight threads sets a value of its own, gives the CPU to the others many times, and still has it. Red if the switch
-/// left the register alone.
+/// Each of eight threads sets a value of its own, gives the CPU to the others many times, and still
+/// has it. Red if the switch left the register alone.
 pub fn s1_every_thread_has_a_domain_register_of_its_own() -> Outcome {
     fn body(number: usize) {
         let mine = 1 | (number as u32) << 4;
@@ -80,7 +81,8 @@ pub fn s1_every_thread_has_a_domain_register_of_its_own() -> Outcome {
     Ok(())
 }
 
-/// Overflow stack: a slot of the arena. Words and last stack: a page between unmapped ones, at an address that passes the bit test.
+/// Overflow stack: a slot of the arena. Words and last stack: a page between unmapped ones, at an
+/// address that passes the bit test.
 pub fn i9_every_cpu_has_an_overflow_stack_and_mode_words_between_guards() -> Outcome {
     let geometry = kstack::arch::current::GEOMETRY;
     for cpu in cpus::online() {
@@ -114,8 +116,8 @@ fn check_mode(mode: u32, regs: &SavedRegs) {
         _ => 0x80,
     };
     let [fiq, irq, abort, undefined, svc]: [u32; 5];
-    // SAFETY: (1) only SP of each mode is read, interrupts off; SVC mode is back at the end. No operand is one of the registers
-    // that a mode has its own of.
+    // SAFETY: (1) only SP of each mode is read, interrupts off; SVC mode is back at the end. No
+    // operand is one of the registers that a mode has its own of.
     unsafe {
         asm!(
             "mrs r0, cpsr", "cps #{fiq}", "mov r1, sp", "cps #{irq}", "mov r2, sp", "cps #{abort}", "mov r3, sp",
@@ -141,9 +143,10 @@ fn check_mode(mode: u32, regs: &SavedRegs) {
 static MODES_SEEN: AtomicUsize = AtomicUsize::new(0);
 static MODES_WRONG: SpinLock<Option<alloc::string::String>> = SpinLock::new(None);
 
-/// An interrupt, a breakpoint, an undefined instruction and a FIQ, in the kernel, on every CPU but for the interrupt's: each mode's SP
-/// stands at words of its own, in which are r0, PC and CPSR as interrupted; the handler runs in SVC mode. Red if two modes shared
-/// words, if something were pushed there, or if a handler ran in the mode it arrived in.
+/// An interrupt, a breakpoint, an undefined instruction and a FIQ, in the kernel, on every CPU but
+/// for the interrupt's: each mode's SP stands at words of its own, in which are r0, PC and CPSR as
+/// interrupted; the handler runs in SVC mode. Red if two modes shared words, if something were
+/// pushed there, or if a handler ran in the mode it arrived in.
 pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work() -> Outcome {
     static HOOKS: kstack::hooks::Hooks =
         crate::hooks::HOOKS.kernel_exception(|vector, fault, regs| {
@@ -167,7 +170,7 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
     super::registers::breakpoint();
     probes::set_breakpoint_probe(None);
     crate::tests::support::install_hooks(&HOOKS);
-    // SAFETY: (1) the hook goes on behind it.
+    // SAFETY: (1) the hook continues after it.
     unsafe { asm!("udf #0", options(nostack)) };
     crate::tests::support::install_hooks(&crate::hooks::HOOKS);
     probes::set_nmi_probe(Some(|regs| check_mode(0x11, regs)));
@@ -184,8 +187,9 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
     }
 }
 
-/// Neither the words of the exception modes, nor the block that the entry code reads, nor the stacks it chooses from. Red if a page
-/// of the kernel half is user mode's, or if such a fault is taken for the kernel's own.
+/// Neither the words of the exception modes, nor the block that the entry code reads, nor the
+/// stacks it chooses from. Red if a page of the kernel half is user mode's, or if such a fault is
+/// taken for the kernel's own.
 pub fn i9_p8_user_mode_that_reads_what_entries_rest_on_faults() -> Outcome {
     user_mode::with_hooks(None, || {
         for cpu in cpus::online() {
@@ -211,8 +215,8 @@ pub fn i9_p8_user_mode_that_reads_what_entries_rest_on_faults() -> Outcome {
 
 static ON_IRQ_STACK: AtomicUsize = AtomicUsize::new(0);
 
-/// `current` is the same on the thread stack and on the IRQ stack; with thread_info on the stack, it is the word at its low end,
-/// and without, that word is the program's.
+/// `current` is the same on the thread stack and on the IRQ stack; with thread_info on the stack,
+/// it is the word at its low end, and without, that word is the program's.
 pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
     let me = core::ptr::from_ref(sched::current()) as usize;
     probes::set_probe(Some(|_| {
@@ -230,8 +234,8 @@ pub fn t15_thread_info_is_where_the_build_says() -> Outcome {
     Ok(())
 }
 
-/// The thread overflows, and the handler on the overflow stack overflows that: it stops with a report of the overflow stack, on the
-/// last stack.
+/// The thread overflows, and the handler on the overflow stack overflows that: it stops with a
+/// report of the overflow stack, on the last stack.
 pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
     static HOOKS: kstack::hooks::Hooks = crate::hooks::HOOKS.context(|| {
         if cpus::this().local.arch.overflow_depth() == 1 {
@@ -248,8 +252,9 @@ pub fn i9_o2_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
     Err("the machine went on".into())
 }
 
-/// By every status that an abort has, as a write or not, as cache maintenance or not. Red if one that no change of the tables can mend
-/// is taken for a page fault, which the program would come back to for ever, or maintenance of a read-only page for a write to it.
+/// By every status that an abort has, as a write or not, as cache maintenance or not. Red if one
+/// that no change of the tables can mend is taken for a page fault, which the program would come
+/// back to without end, or maintenance of a read-only page for a write to it.
 pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no_write() -> Outcome
 {
     for status in 0..64 {

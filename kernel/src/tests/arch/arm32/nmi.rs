@@ -1,4 +1,5 @@
-//! FIQs, this machine's NMIs: where they land, that they hit entries and ways back without harm, and what an overflow in one is.
+//! FIQs, this machine's NMIs: where they land, that they hit entries and ways back without harm,
+//! and what an overflow in one is.
 
 use super::registers::{self, Registers};
 use crate::provoke::{self, How};
@@ -42,9 +43,10 @@ static SP: AtomicUsize = AtomicUsize::new(0);
 static STATUS: AtomicU32 = AtomicU32::new(0);
 static CURRENT: AtomicUsize = AtomicUsize::new(0);
 
-/// With interrupts off, so that only a FIQ can come: its frame ends right below the interrupted SP, the handler stands on the same
-/// stack, in SVC mode, IRQ and FIQ masked, as the same thread; afterwards no FIQ is under way. Red if interrupts' being off kept it
-/// out, or if the work were done on the words of FIQ mode.
+/// With interrupts off, so that only a FIQ can come: its frame ends right below the interrupted SP,
+/// the handler stands on the same stack, in SVC mode, IRQ and FIQ masked, as the same thread;
+/// afterwards no FIQ is under way. Red if interrupts' being off kept it out, or if the work were
+/// done on the words of FIQ mode.
 pub fn i10_a_fiq_comes_with_interrupts_off_and_is_handled_in_svc_mode_where_it_hits() -> Outcome {
     fn note(regs: &mut SavedRegs) {
         FRAME.store(core::ptr::from_mut(regs) as usize, Ordering::Relaxed);
@@ -86,7 +88,7 @@ pub fn i10_a_fiq_from_user_mode_is_handled_on_the_thread_stack() -> Outcome {
     HITS.store(0, Ordering::Relaxed);
     probes::set_nmi_probe(Some(|regs| {
         if regs.from_user() && user_mode::is_ours() && HITS.load(Ordering::Relaxed) == 0 {
-            // SEEN's lock is taken by nobody in user mode.
+            // user mode never takes SEEN's lock.
             user_mode::see(FIQ, Addr::new(0), regs);
             HITS.fetch_add(1, Ordering::Release);
         }
@@ -135,12 +137,14 @@ pub fn b2_a_backtrace_in_a_fiq_crosses_the_irq_stack_to_the_thread() -> Outcome 
     Ok(())
 }
 
-/// FIQs from another CPU rain on threads that go in and out of the kernel with a known value in every register, and on programs that
-/// keep theirs, thread registers included. Red if one that hits an entry or a way back changes SPSR_svc or TPIDRURO under it.
+/// FIQs from another CPU rain on threads that go in and out of the kernel with a known value in
+/// every register, and on programs that keep theirs, thread registers included. Red if one that
+/// hits an entry or a return path changes SPSR_svc or TPIDRURO under it.
 pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outcome {
-    /// FIQs for each CPU, if the emulator is quick: each costs two turns of its own. Never fewer than a tenth.
+    /// FIQs for each CPU, if the emulator is quick: each costs two turns of its own. Never fewer
+    /// than a tenth.
     const EACH: u32 = 1000;
-    const MOST_SECONDS: u64 = 8;
+    const MAX_SECONDS: u64 = 8;
     static HANDLED: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     static IN_THE_KERNEL: AtomicU32 = AtomicU32::new(0);
     static STOP: AtomicBool = AtomicBool::new(false);
@@ -184,7 +188,7 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
     let mut lost = Vec::new();
     let (began, mut rounds) = (time::nanoseconds(), 0);
     'rain: while rounds < EACH
-        && (rounds < EACH / 10 || time::nanoseconds() - began < MOST_SECONDS * 1_000_000_000)
+        && (rounds < EACH / 10 || time::nanoseconds() - began < MAX_SECONDS * 1_000_000_000)
     {
         rounds += 1;
         for (cpu, count) in cpus::online().zip(&HANDLED) {
@@ -214,8 +218,9 @@ pub fn s4_fiqs_that_rain_on_entries_and_ways_back_disturb_no_register() -> Outco
     until("no program is left", || linux::all().is_empty())
 }
 
-/// Waits for what a CPU, which may be this one, does within an instant of its own: an emulator on a busy host may let it stand for
-/// seconds. So the wait ends when that CPU has gone on without doing it, by its own ticks.
+/// Waits for what a CPU, which may be this one, does within an instant of its own: an emulator on a
+/// busy host may let it stand for seconds. So the wait ends when that CPU has gone on without doing
+/// it, by its own ticks.
 fn arrives_at(cpu: &cpus::Cpu, mut condition: impl FnMut() -> bool) -> bool {
     const TICKS: u64 = 50;
     let ticks = || cpu.ticks.load(Ordering::Acquire);
@@ -233,7 +238,7 @@ fn arrives_at(cpu: &cpus::Cpu, mut condition: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// The stack is a thread's, which could be ended if it were not for the FIQ.
+/// The stack is a thread's, which could be ended but for the FIQ.
 pub fn o2_an_overflow_in_a_fiq_handler_stops_the_machine_with_a_report() -> Outcome {
     probes::set_nmi_probe(Some(|_| provoke::overflow_here(How::Recursion)));
     control!(

@@ -89,8 +89,8 @@ with_known_registers!(
     across_a_breakpoint, "bkpt #0"
 );
 
-/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
-/// back as they were: 8.
+/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and
+/// returns how many of them came back as they were: 8.
 #[unsafe(naked)]
 pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
     naked_asm!(
@@ -144,7 +144,8 @@ pub fn breakpoint() {
     unsafe { core::arch::asm!("bkpt #0") };
 }
 
-/// Executes an instruction that a debug exception precedes; its handler must call [`end_single_step`].
+/// Executes an instruction that a debug exception precedes; its handler must call
+/// [`end_single_step`].
 #[inline(never)]
 pub fn single_step() {
     #[unsafe(naked)]
@@ -166,8 +167,8 @@ pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
     naked_asm!("push {{r11, lr}}", "mov r11, r0", "svc #0", "pop {{r11, pc}}")
 }
 
-/// Whether this function is compiled to one instruction that reads the running thread, but for masking SP where that is how it
-/// is found, a frame and the return.
+/// Whether this function is compiled to one instruction that reads the running thread, but for
+/// masking SP where that is how it is found, a frame and the return.
 pub fn check_is_one_load(function: *const u8) -> Outcome {
     // SAFETY: (1) a function of this kernel has at least these words of code and padding behind it.
     let words = unsafe { core::slice::from_raw_parts(function.cast::<u32>(), 6) };

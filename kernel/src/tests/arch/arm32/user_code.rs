@@ -4,7 +4,8 @@ use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use machine::arch::regs::{SavedRegs, USER_MODE};
 
-/// Whether a program raised this exception to see that it goes on, and makes it go on: none of these does.
+/// Whether a program raised this exception to see that it continues, and makes it continue: none of
+/// these does.
 pub fn goes_on_after(_vector: u8, _regs: &mut SavedRegs) -> bool {
     false
 }

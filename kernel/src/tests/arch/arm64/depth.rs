@@ -2,13 +2,15 @@
 
 use core::arch::asm;
 
-/// Bytes from one stack pointer that code can run with to the next. SP must be a multiple of 16 wherever it is used.
+/// Bytes from one stack pointer that code can run with to the next. SP must be a multiple of 16
+/// wherever it is used.
 pub const STEP: usize = 16;
 
 /// Sends a CPU what masking interrupts does not keep out, where there is such a thing.
 pub const SEND_NMI: Option<fn(u32)> = None;
 
-/// With SP at `sp` and interrupts on, until the word no longer is `was`. Nothing is written to the stack.
+/// With SP at `sp` and interrupts on, until the word no longer is `was`. Nothing is written to the
+/// stack.
 ///
 /// # Safety
 ///

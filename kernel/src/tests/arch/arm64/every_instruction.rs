@@ -1,14 +1,16 @@
-//! The sweep: a debug exception, and an interrupt, on every single instruction of the entry, exit and switch paths that anything
-//! can land on.
+//! The sweep: a debug exception, and an interrupt, on every single instruction of the entry, exit
+//! and switch paths that anything can land on.
 //!
-//! For each instruction between `kstack_entry_lowest` and `kstack_entry_top` a hardware breakpoint is set on all CPUs, and things
-//! are done that execute it. The debug exception is the first thing that lands, whether interrupts are on or not; its handler
-//! sends an interrupt to its own CPU, which lands right there if interrupts are on, and as soon as they are if not.
-//! What each finds is checked, and everything that was under way must end as if nothing had been.
+//! For each instruction between `kstack_entry_lowest` and `kstack_entry_top` a hardware breakpoint
+//! is set on all CPUs, and things are done that execute it. The debug exception is the first thing
+//! that lands, whether interrupts are on or not; its handler sends an interrupt to its own CPU,
+//! which lands right there if interrupts are on, and as soon as they are if not. What each finds is
+//! checked, and everything that was under way must end as if nothing had been.
 //!
-//! Where an entry has not saved the interrupted registers yet, or a way back has begun to load them, the CPU masks everything:
-//! nothing can land. Which instructions these are is read from the code (from the start of an entry to `daifclr` or a call; from
-//! `daifset` of everything on), and the breakpoint must *not* be hit there. The vectors' own slots and the overflow entries are
+//! Where an entry has not saved the interrupted registers yet, or a return path has begun to load
+//! them, the CPU masks everything: nothing can land. Which instructions these are is read from the
+//! code (from the start of an entry to `daifclr` or a call; from `daifset` of everything on), and
+//! the breakpoint must *not* be hit there. The vectors' own slots and the overflow entries are
 //! masked throughout.
 
 use super::registers::{self, Registers};
@@ -67,8 +69,8 @@ struct Landing {
     regs: SavedRegs,
     /// Where the handler stands.
     handler: Option<StackKind>,
-    /// Whether the frame pointer is the kernel's own, on the stack of the stack pointer, or 0. It is not between the two halves of
-    /// a switch.
+    /// Whether the frame pointer is the kernel's own, on the stack of the stack pointer, or 0. It
+    /// is not between the two halves of a switch.
     fp_is_good: bool,
     steps: Backtrace<STEPS>,
 }
@@ -102,7 +104,8 @@ fn on_debug(regs: &mut SavedRegs) {
         return;
     }
     if phase_is(Phase::Idle) {
-        // The interrupt that sets the breakpoint is on its way out, perhaps over the instruction itself.
+        // The interrupt that sets the breakpoint is on its way out, perhaps over the instruction
+        // itself.
         step::step_over(regs);
         return;
     }
@@ -112,7 +115,7 @@ fn on_debug(regs: &mut SavedRegs) {
     let mine = regs.pc as usize == target
         && PHASE.compare_exchange(armed.0, armed.1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
     if mine {
-        // Nobody else takes this lock before it has landed.
+        // No other code takes this lock before it has landed.
         land(0, regs);
         send_to_this_cpu(vector::CALL);
     }
@@ -164,7 +167,7 @@ enum Work {
 }
 
 impl Work {
-    /// Does it, once, and checks that every register of whoever did it is as it was.
+    /// Does it, once, and checks that every register of the worker is as it was.
     fn perform(self) -> Outcome {
         match self {
             Self::Software => in_a_thread(),
@@ -240,7 +243,7 @@ struct Instruction {
 const DAIFSET: u32 = 0xd503_40df;
 const DAIFCLR: u32 = 0xd503_40ff;
 const CALL: u32 = 0x9400_0000;
-/// `b`: behind it code goes on that was branched to before, with everything masked still.
+/// `b`: after it code continues that was branched to before, with everything masked still.
 const BRANCH: u32 = 0x1400_0000;
 
 /// Every instruction of a function, with whether debug exceptions are masked there.
@@ -306,7 +309,8 @@ fn check_landing(landing: &Landing) -> Outcome {
     check!(starts_there, "the backtrace starts with {first:x?}");
     let end = steps.end();
     check!(end.is_some(), "the backtrace has no end");
-    // In hand-written code nothing tells whether the frame record is there: the innermost caller may be missing.
+    // In hand-written code nothing tells whether the frame record is there: the innermost caller
+    // may be missing.
     let whole = end.is_some_and(End::is_outermost);
     check!(whole || !fp_is_good, "{end:x?}: {:x?}", steps.steps());
     Ok(())
@@ -343,8 +347,8 @@ fn attempt(instruction: &Instruction, work: Work) -> Result<Reached, String> {
     Ok(if both { Reached::ByBoth } else { Reached::ByException })
 }
 
-/// Red if entry code unmasks a line too early or masks one too late, if a switch is not one instruction, if a register is lost, or
-/// if a landing leads the backtrace astray.
+/// Red if entry code unmasks a line too early or masks one too late, if a switch is not one
+/// instruction, if a register is lost, or if a landing leads the backtrace astray.
 pub fn s4_an_exception_and_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturb_nothing()
 -> Outcome {
     probes::set_debug_probe(Some(on_debug));

@@ -50,7 +50,8 @@ pub fn i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top()
     })
 }
 
-/// From user mode, with the CPU's own answer: an abort, by a page that is there and not the program's.
+/// From user mode, with the CPU's own answer: an abort, by a page that is there and not the
+/// program's.
 pub fn i9_user_mode_that_reads_an_overflow_stack_faults() -> Outcome {
     const DATA_ABORT: u8 = 0x24;
     /// In the syndrome: a permission, on the last level.
@@ -73,8 +74,9 @@ pub fn i9_user_mode_that_reads_an_overflow_stack_faults() -> Outcome {
     })
 }
 
-/// SP in a place whose bit says "sound", below all stacks, where nothing is mapped: the entry's own store fails. That is told from a
-/// fault of the overflow handler, and blamed on the thread that was running. More often than second faults are allowed in a row.
+/// SP in a place whose bit says "sound", below all stacks, where nothing is mapped: the entry's own
+/// store fails. That is told from a fault of the overflow handler, and blamed on the thread that
+/// was running. More often than second faults are allowed in a row.
 pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on() -> Outcome
 {
     fn nowhere() -> usize {
@@ -109,8 +111,9 @@ pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_
     Ok(())
 }
 
-/// The handler of an overflow overflows in its turn, on the stack made for it: the report says so, and names that stack. Red if
-/// the entry starts over at the top for ever, or writes below the stack.
+/// The handler of an overflow overflows in its turn, on the stack made for it: the report says so,
+/// and names that stack. Red if the entry starts over at the top each time, or writes below the
+/// stack.
 pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
     static OVERFLOWED: AtomicBool = AtomicBool::new(false);
     static HOOKS: Hooks = hooks::HOOKS.context(|| {
@@ -128,14 +131,16 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
     Err("the machine went on".into())
 }
 
-/// The first on the interrupted stack's behalf, then two second faults. Red if nothing counts them: the handler would be begun again for ever.
+/// The first on the interrupted stack's behalf, then two second faults. Red if nothing counts them:
+/// the handler would be begun again without end.
 pub fn i9_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked() -> Outcome {
     overflow_handler::check_that_its_cpu_is_parked(3)
 }
 
-/// A breakpoint while an overflow is judged: it arrives through the vectors for SP_EL1, its registers lie right below the handler's
-/// frames, the handler's own are as they were, and the kernel is told. There is no way back, so the test ends the machine.
-/// Red if the entry starts over at the top, saves where something lies, or takes it for a program's wild SP.
+/// A breakpoint while an overflow is judged: it arrives through the vectors for SP_EL1, its
+/// registers lie right below the handler's frames, the handler's own are as they were, and the
+/// kernel is told. There is no return, so the test ends the machine. Red if the entry starts over
+/// at the top, saves where something lies, or takes it for a program's wild SP.
 pub fn i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kernel() -> Outcome {
     const NAME: &str =
         "i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kernel";

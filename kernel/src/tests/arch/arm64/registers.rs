@@ -34,7 +34,8 @@ impl Registers {
         plain.are_known() && self.x[FP] == self.sp
     }
 
-    /// What the functions below put into a register. The frame pointer's is even, so that it does not look marked.
+    /// What the functions below put into a register. The frame pointer's is even, so that it does
+    /// not look marked.
     const fn known(number: usize) -> u64 {
         Self::FIRST + number as u64
     }
@@ -98,17 +99,19 @@ with_known_registers!(
 );
 
 with_known_registers!(
-    /// Raises the software interrupt with known registers, but x29 is a frame pointer; stores what they are afterwards.
+    /// Raises the software interrupt with known registers, but x29 is a frame pointer; stores what
+    /// they are afterwards.
     across_an_interrupt_in_a_frame, "mov x29, sp", "svc #{software}"
 );
 
 with_known_registers!(
-    /// Executes a breakpoint with known registers, but x29 is a frame pointer; stores what they are afterwards.
+    /// Executes a breakpoint with known registers, but x29 is a frame pointer; stores what they are
+    /// afterwards.
     across_a_breakpoint_in_a_frame, "mov x29, sp", "brk #{software}"
 );
 
-/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
-/// back as they were: 10.
+/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and
+/// returns how many of them came back as they were: 10.
 #[unsafe(naked)]
 pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
     naked_asm!(
@@ -162,7 +165,8 @@ pub fn breakpoint() {
     unsafe { asm!("brk #0") };
 }
 
-/// Executes an instruction that a debug exception follows; its handler must call [`end_single_step`].
+/// Executes an instruction that a debug exception follows; its handler must call
+/// [`end_single_step`].
 #[inline(always)]
 pub fn single_step() {
     /// In MDSCR_EL1: single steps, debug exceptions in the kernel.
@@ -190,9 +194,11 @@ pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
     )
 }
 
-/// Whether this function is compiled to one instruction that reads the running thread, but for a frame and the return.
+/// Whether this function is compiled to one instruction that reads the running thread, but for a
+/// frame and the return.
 pub fn check_is_one_load(function: *const u8) -> Outcome {
-    // SAFETY: (1) a function of this kernel has at least these bytes of code and padding behind it; code is 4-aligned.
+    // SAFETY: (1) a function of this kernel has at least these bytes of code and padding behind it;
+    // code is 4-aligned.
     let code = unsafe { core::slice::from_raw_parts(function.cast::<u32>(), 5) };
     // mrs x0, tpidrro_el0; stp x29, x30, [sp, #-16]!; mov x29, sp; ldp x29, x30, [sp], #16; ret
     const LOAD: u32 = 0xd53b_d060;

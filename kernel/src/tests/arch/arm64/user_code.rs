@@ -11,7 +11,7 @@ const LOADED_FROM: u64 = 0x1001;
 /// Bytes of an instruction.
 const INSTRUCTION: u64 = 4;
 
-/// Whether a program raised this exception to see that it goes on, and makes it go on.
+/// Whether a program raised this exception to see that it continues, and makes it continue.
 pub fn goes_on_after(vector: u8, regs: &mut SavedRegs) -> bool {
     match vector {
         BREAKPOINT => {}
@@ -91,7 +91,8 @@ pub extern "C" fn read_there() {
     naked_asm!("ldr x1, [x0]", "mov x8, #1", "svc #0")
 }
 
-/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at x0 is 0, and ends.
+/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the
+/// word at x0 is 0, and ends.
 #[unsafe(naked)]
 pub(super) extern "C" fn known_program() {
     naked_asm!(

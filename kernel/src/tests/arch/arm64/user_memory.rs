@@ -1,4 +1,5 @@
-//! What the kernel must not do with user memory, and the CPU's own refusal: PXN everywhere, PAN where the CPU has it.
+//! What the kernel must not do with user memory, and the CPU's own refusal: PXN everywhere, PAN
+//! where the CPU has it.
 
 use crate::hooks;
 use crate::tests::support::on_every_cpu;
@@ -24,7 +25,7 @@ const PERMISSION: u64 = 0xf;
 /// Class, fault status and address of the last exception.
 static SEEN: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// Notes the exception, and goes on as if the function that touched user memory had returned.
+/// Notes the exception, and continues as if the function that touched user memory had returned.
 fn note(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     let status = regs.esr & 0x3f;
     for (place, value) in SEEN.iter().zip([vector.into(), status, fault.get() as u64]) {
@@ -49,8 +50,9 @@ extern "C" fn go_to(_address: u64) {
     naked_asm!("br x0")
 }
 
-/// A page of user memory that a program may read and execute, in the tables that are loaded. Red if the page can be executed by
-/// the kernel, or if a kernel thread runs with PAN clear on a CPU that has it.
+/// A page of user memory that a program may read and execute, in the tables that are loaded. Red if
+/// the page can be executed by the kernel, or if a kernel thread runs with PAN clear on a CPU that
+/// has it.
 pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> Outcome {
     static HOOKS: Hooks = hooks::HOOKS.kernel_exception(note);
     let frame = frames::alloc_zeroed().ok_or("no frame")?;
@@ -78,7 +80,8 @@ pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> O
     Ok(())
 }
 
-/// Red if a CPU starts with PAN clear although it has it, or a program gets into the kernel without it being set.
+/// Red if a CPU starts with PAN clear although it has it, or a program gets into the kernel without
+/// it being set.
 pub fn h5_no_cpu_lets_the_kernel_use_user_memory_not_in_a_system_call_either() -> Outcome {
     /// PAN's bit, as its register and a saved PSTATE have it.
     const PAN: u64 = 1 << 22;
@@ -106,14 +109,16 @@ pub fn h5_no_cpu_lets_the_kernel_use_user_memory_not_in_a_system_call_either() -
     Ok(())
 }
 
-/// By every status that an abort has, as a write or not, as cache maintenance or not. Red if one that no change of the tables can mend
-/// is taken for a page fault, which the program would come back to for ever, or maintenance of a read-only page for a write to it.
+/// By every status that an abort has, as a write or not, as cache maintenance or not. Red if one
+/// that no change of the tables can mend is taken for a page fault, which the program would come
+/// back to without end, or maintenance of a read-only page for a write to it.
 pub fn p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no_write() -> Outcome
 {
     const FROM_USER: u8 = 0x24;
     const FETCH_FROM_USER: u8 = 0x20;
     for status in 0..64 {
-        // Translation, access flag and permission faults of levels 0 to 3, and a translation fault of level -1.
+        // Translation, access flag and permission faults of levels 0 to 3, and a translation fault
+        // of level -1.
         let can_be_mended = (4..16).contains(&status) || status == 0x2b;
         for kind in 0..4 {
             let (is_write, is_maintenance) = (kind & 1 != 0, kind & 2 != 0);

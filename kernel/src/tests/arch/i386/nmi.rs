@@ -1,4 +1,5 @@
-//! NMIs, debug exceptions and double faults: what lands where without an interrupt stack table, and that it can happen again.
+//! NMIs, debug exceptions and double faults: what lands where without an interrupt stack table, and
+//! that it can happen again.
 
 use super::registers;
 use crate::provoke::{self, How};
@@ -39,7 +40,8 @@ fn note(regs: &mut SavedRegs) {
     SP.store(cpu::stack_pointer(), Ordering::Relaxed);
 }
 
-/// The frame ends right below the interrupted SP, on the thread's stack; the handler stands on a stack of the CPU.
+/// The frame ends right below the interrupted SP, on the thread's stack; the handler stands on a
+/// stack of the CPU.
 fn check_landing(handler: StackKind) -> Outcome {
     let (frame, sp) = (FRAME.load(Ordering::Relaxed), SP.load(Ordering::Relaxed));
     let interrupted = INTERRUPTED_SP.load(Ordering::Relaxed);
@@ -50,7 +52,8 @@ fn check_landing(handler: StackKind) -> Outcome {
     Ok(())
 }
 
-/// What an NMI needs of the stack it hits is a frame; the handler's depth is the body stack's business.
+/// What an NMI needs of the stack it hits is a frame; the handler's depth is the body stack's
+/// business.
 pub fn i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack() -> Outcome {
     clear();
     probes::set_nmi_probe(Some(note));
@@ -74,8 +77,9 @@ pub fn i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack() -> Outco
     check_landing(StackKind::Debug)
 }
 
-/// Its vector, raised by an instruction. The handler may not return, so it ends the thread from there. Twice: its stack can be used
-/// again. Red if it went the way of all exceptions, on the thread's stack.
+/// Its vector, raised by an instruction. The handler may not return, so it ends the thread from
+/// there. Twice: its stack can be used again. Red if it went the way of all exceptions, on the
+/// thread's stack.
 pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
     const MACHINE_CHECK: u8 = 18;
     static HOOKS: kstack::hooks::Hooks =
@@ -110,10 +114,12 @@ pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
     outcome
 }
 
-/// An NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts, four stacks.
+/// An NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts,
+/// four stacks.
 pub fn b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it() -> Outcome {
     let crossed = crossings_in_an_nmi()?;
-    // In which order a seam and the interruption behind it come is the unwinder's; here both lie on the stack that was hit.
+    // In which order a seam and the interruption behind it come is the unwinder's; here both lie on
+    // the stack that was hit.
     let seams: Vec<_> = crossed.iter().filter(|name| name.contains(" to ")).copied().collect();
     check!(seams == ["nmi to irq", "irq to softirq", "softirq to thread"], "{crossed:?}");
     let interrupted = crossed.iter().filter(|name| **name == "interrupted").count();
@@ -129,8 +135,9 @@ pub fn i8_an_nmi_from_user_mode_is_handled_on_the_thread_stack() -> Outcome {
     Ok(())
 }
 
-/// Through the task gate and out of it again, more often than there are CPUs, under page tables of a program and of none: the
-/// task that runs is the CPU's own, the other one is free, and nothing of the task switch is left in the flags or in CR0.
+/// Through the task gate and out of it again, more often than there are CPUs, under page tables of
+/// a program and of none: the task that runs is the CPU's own, the other one is free, and nothing
+/// of the task switch is left in the flags or in CR0.
 pub fn i8_o1_after_a_double_fault_the_task_gate_can_be_used_again() -> Outcome {
     for how in [How::Recursion, How::GiantFrame].into_iter().cycle().take(8) {
         let _old = overflow::take_last_report();

@@ -26,7 +26,8 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// The value that `eax` gets; each of the others, in the order of the fields, gets one more than the one before.
+    /// The value that `eax` gets; each of the others, in the order of the fields, gets one more
+    /// than the one before.
     pub const FIRST: u32 = 0x5a5a_c001;
 
     /// Whether every register is what the functions below put into it.
@@ -108,17 +109,19 @@ with_known_registers!(
 );
 
 with_known_registers!(
-    /// Raises the software interrupt with known registers, but ebp is a frame pointer; stores what they are afterwards.
+    /// Raises the software interrupt with known registers, but ebp is a frame pointer; stores what
+    /// they are afterwards.
     across_an_interrupt_in_a_frame, "# ebp stays the frame pointer", "int {software}"
 );
 
 with_known_registers!(
-    /// Counts to a million with known registers, long enough for something to come in; stores what they are afterwards.
+    /// Counts to a million with known registers, long enough for something to come in; stores what
+    /// they are afterwards.
     across_a_while, "lea ebp, [eax + 7]", "push ecx # {software}", "mov ecx, 1000000", "3:", "dec ecx", "jnz 3b", "pop ecx"
 );
 
-/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
-/// back as they were: 4.
+/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and
+/// returns how many of them came back as they were: 4.
 #[unsafe(naked)]
 pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
     naked_asm!(
@@ -202,7 +205,8 @@ pub fn breakpoint() {
 
 const TRAP_FLAG: u32 = 0x100;
 
-/// Executes an instruction that a debug exception follows; its handler must call [`end_single_step`].
+/// Executes an instruction that a debug exception follows; its handler must call
+/// [`end_single_step`].
 #[inline(always)]
 pub fn single_step() {
     // SAFETY: (1) the handler clears the trap flag again.
@@ -230,7 +234,8 @@ pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
     )
 }
 
-/// Whether this function is compiled to one instruction that reads the running thread, but for a frame and the return.
+/// Whether this function is compiled to one instruction that reads the running thread, but for a
+/// frame and the return.
 pub fn check_is_one_load(function: *const u8) -> Outcome {
     // SAFETY: (1) a function of this kernel has at least these bytes of code and padding behind it.
     let bytes = unsafe { core::slice::from_raw_parts(function, 24) };

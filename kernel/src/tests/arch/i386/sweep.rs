@@ -56,7 +56,7 @@ pub extern "C" fn back_in_the_debug_handler() -> ! {
     )
 }
 
-/// Whether an NMI that comes in this function is handled at once: nobody is on the body stack.
+/// Whether an NMI that comes in this function is handled at once: no NMI is on the body stack.
 pub fn handles_another_at_once(function: &str) -> bool {
     function.contains("::nmi::") && !cpus::this().local.arch.nmi_is_active()
 }

@@ -7,8 +7,9 @@ use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::regs::SavedRegs;
 use machine::arch::user::SYSENTER_RETURN;
 
-/// The registers are where `int 0x80` would have put them, but for what the instruction loses; the way back, by `sysexit`,
-/// restores all of them, as a call by `int 0x80` behind it sees. Red if SP is a word off on either way, or a register is lost.
+/// The registers are where `int 0x80` would have put them, but for what the instruction loses; the
+/// return path, by `sysexit`, restores all of them, as a call by `int 0x80` behind it sees. Red if
+/// SP is a word off on either way, or a register is lost.
 pub fn x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers() -> Outcome {
     user_mode::with_hooks(None, || {
         UserThread::start(user_code::call_by_sysenter, 0)?.finish();
@@ -53,8 +54,8 @@ pub fn x2_p8_sysenter_starts_at_the_top_of_the_thread_stack_and_keeps_registers(
     })
 }
 
-/// The trap comes at the first instruction of the kernel, on the entry stack. Red if it is taken for the program's, or for
-/// ours: the call is made, the program goes on.
+/// The trap comes at the first instruction of the kernel, on the entry stack. Red if it is taken
+/// for the program's, or for ours: the call is made, the program continues.
 pub fn x2_sysenter_with_the_trap_flag_set_is_a_call_like_any_other() -> Outcome {
     user_mode::with_hooks(None, || {
         UserThread::start(user_code::trapped_sysenter, 0)?.finish();

@@ -81,9 +81,10 @@ unsafe fn word(base: u32, at: u32) -> u32 {
     unsafe { ((base + at) as *const u32).read_volatile() }
 }
 
-/// On every CPU: what the task register leads to is the CPU's own table, and at the manual's offsets stands what the CPU reads
-/// there; likewise for the segment behind the double fault's gate, down to where its stack is. Red if a field moves, if two
-/// CPUs share a stack, or if a switch forgets esp0.
+/// On every CPU: what the task register leads to is the CPU's own table, and at the manual's
+/// offsets stands what the CPU reads there; likewise for the segment behind the double fault's
+/// gate, down to where its stack is. Red if a field moves, if two CPUs share a stack, or if a
+/// switch forgets esp0.
 pub fn x1_the_loaded_task_state_segments_have_every_field_in_its_place() -> Outcome {
     on_every_cpu(|_| {
         let cpu = cpus::this();
@@ -158,7 +159,8 @@ pub fn x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread() -
     Ok(())
 }
 
-/// The register holds what `ss1` says, whatever it is set to; setting it to the same again writes nothing.
+/// The register holds what `ss1` says, whatever it is set to; setting it to the same again writes
+/// nothing.
 pub fn x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes() -> Outcome {
     on_every_cpu(|_| {
         let cpu = cpus::this();
@@ -177,7 +179,8 @@ pub fn x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes
         let mut seen = alloc::vec::Vec::new();
         for allowed in [true, false, false, true, true] {
             let written = cpu::without_interrupts(|| {
-                // SAFETY: (1) this CPU's tables: `on_every_cpu` keeps the thread here; interrupts are off.
+                // SAFETY: (1) this CPU's tables: `on_every_cpu` keeps the thread here; interrupts
+                // are off.
                 unsafe { CpuTables::allow_sysenter(tables, allowed) }
             });
             let expected = if allowed { code } else { 0 };

@@ -12,7 +12,7 @@ const PAGE_FAULT: u8 = 14;
 const LOADED_FROM: u32 = 0x1001;
 const LOAD_BYTES: u32 = 2;
 
-/// Whether a program raised this exception to see that it goes on, and makes it go on.
+/// Whether a program raised this exception to see that it continues, and makes it continue.
 pub fn goes_on_after(vector: u8, regs: &mut SavedRegs) -> bool {
     match vector {
         BREAKPOINT => {}
@@ -97,8 +97,8 @@ pub extern "C" fn read_there() {
     naked_asm!("mov ebx, [edi]", "mov eax, 1", "int 0x80")
 }
 
-/// System call 0 by `sysenter`, through the page for it, and then by `int 0x80`, with a known value in every register; then
-/// system call 1.
+/// System call 0 by `sysenter`, through the page for it, and then by `int 0x80`, with a known value
+/// in every register; then system call 1.
 #[unsafe(naked)]
 pub(super) extern "C" fn call_by_sysenter() {
     naked_asm!(
@@ -139,7 +139,8 @@ pub(super) extern "C" fn trapped_sysenter() {
     )
 }
 
-/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at edi is 0, and ends.
+/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the
+/// word at edi is 0, and ends.
 #[unsafe(naked)]
 pub(in crate::tests::arch) extern "C" fn known_program() {
     naked_asm!(
@@ -172,7 +173,8 @@ pub(in crate::tests::arch) extern "C" fn known_program() {
     )
 }
 
-/// Whether the registers of an entry of [`known_program`] are right: an exception, or one of the system calls after it.
+/// Whether the registers of an entry of [`known_program`] are right: an exception, or one of the
+/// system calls after it.
 pub(in crate::tests::arch) fn check_known_program(
     regs: &SavedRegs,
     argument: u64,
@@ -199,7 +201,8 @@ pub(in crate::tests::arch) fn check_known_program(
     Ok(())
 }
 
-/// Flags that a program may set and that the kernel must not run with: direction, nested task, alignment check.
+/// Flags that a program may set and that the kernel must not run with: direction, nested task,
+/// alignment check.
 pub(in crate::tests::arch) const FLAGS_OF_A_PROGRAM: usize = 1 << 10 | 1 << 14 | 1 << 18;
 
 /// The flags, here.

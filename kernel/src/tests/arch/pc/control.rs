@@ -1,5 +1,6 @@
-//! What a CPU is set to before anything runs on it, and what entries make of what a program set: control registers, flags, what is
-//! written once, the old interrupt controllers, and the two halves of an IPI.
+//! What a CPU is set to before anything runs on it, and what entries make of what a program set:
+//! control registers, flags, what is written once, the old interrupt controllers, and the two
+//! halves of an IPI.
 
 use crate::hooks;
 use crate::tests::arch::registers;
@@ -42,7 +43,8 @@ pub fn u1_every_cpu_has_the_control_registers_of_the_table() -> Outcome {
     on_every_cpu(|_| check_registers())
 }
 
-/// Red if a register is added to: whatever firmware left stays on then. What is left here is harmless as long as interrupts are off.
+/// Red if a register is added to: whatever firmware left stays on then. What is left here is
+/// harmless as long as interrupts are off.
 pub fn u1_a_control_register_that_was_left_otherwise_is_set() -> Outcome {
     const TSD: usize = 1 << 2;
     const DE: usize = 1 << 3;
@@ -99,8 +101,9 @@ fn note_flags(entry: usize) {
     FLAGS_SEEN[entry].fetch_or(flags(), Ordering::Release);
 }
 
-/// Direction, alignment check, nested task: red if an entry leaves one of them set for the code behind it, which is compiled for a clear
-/// direction flag, may touch no user page, and returns by an `iret` that is no task switch.
+/// Direction, alignment check, nested task: red if an entry leaves one of them set for the code
+/// behind it, which is compiled for a clear direction flag, may touch no user page, and returns by
+/// an `iret` that is no task switch.
 pub fn u1_p8_no_entry_keeps_the_flags_that_a_program_chose() -> Outcome {
     FLAGS_SEEN.iter().for_each(|seen| seen.store(0, Ordering::Relaxed));
     fn is_flagged(regs: &SavedRegs) -> bool {
@@ -134,7 +137,8 @@ pub fn u1_p8_no_entry_keeps_the_flags_that_a_program_chose() -> Outcome {
     probes::set_nmi_probe(None);
     outcome?;
     probes::set_probe(Some(|_| note_flags(FROM_KERNEL)));
-    // SAFETY: (1) nothing but the interrupt comes between the two; the handler returns with everything as it was.
+    // SAFETY: (1) nothing but the interrupt comes between the two; the handler returns with
+    // everything as it was.
     unsafe { asm!("std", "int {}", "cld", const irqchip::vector::SOFTWARE) };
     probes::set_probe(None);
     for (entry, seen) in FLAGS_SEEN.iter().enumerate() {
@@ -149,8 +153,9 @@ static CALLS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
 static OTHER: AtomicU32 = AtomicU32::new(0);
 static SENT: AtomicBool = AtomicBool::new(false);
 
-/// After every single instruction of an IPI's sending a handler sends one of its own, to another CPU. Red if the first one goes there
-/// too: its destination is a register that the handler has changed.
+/// After every single instruction of an IPI's sending a handler sends one of its own, to another
+/// CPU. Red if the first one goes there too: its destination is a register that the handler has
+/// changed.
 pub fn u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination() -> Outcome {
     CALLS.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     SENT.store(false, Ordering::Relaxed);
@@ -186,7 +191,8 @@ pub fn u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination() -> 
 
 static OLD_VECTOR: AtomicU32 = AtomicU32::new(0);
 
-/// The old timer raises its line for once. Red if the controllers are where firmware left them: it arrives as a double fault.
+/// The old timer raises its line for once. Red if the controllers are where firmware left them: it
+/// arrives as a double fault.
 pub fn u1_the_old_interrupt_controllers_raise_no_exception() -> Outcome {
     const FIRST: u16 = 0x20;
     const ALL_BUT_THE_TIMER: u8 = 0xfe;
@@ -194,7 +200,8 @@ pub fn u1_the_old_interrupt_controllers_raise_no_exception() -> Outcome {
     const ITS_BASE: u8 = irqchip::vector::SPURIOUS - 7;
     static HOOKS: Hooks = hooks::HOOKS.interrupt(|vector, regs| {
         if (ITS_BASE..irqchip::vector::SPURIOUS).contains(&vector) {
-            // SAFETY: (1) the controller is ours: masked again, and told that the interrupt is over.
+            // SAFETY: (1) the controller is ours: masked again, and told that the interrupt is
+            // over.
             unsafe {
                 out8(FIRST + 1, ALL);
                 out8(FIRST, 0x20);
@@ -208,7 +215,8 @@ pub fn u1_the_old_interrupt_controllers_raise_no_exception() -> Outcome {
     install_hooks(&HOOKS);
     // The first CPU is the one that the old controllers' line leads to.
     let unmasked = on_cpu(cpus::by_number(0), |_| {
-        // SAFETY: (1) the controller is ours, and its timer has been running since the firmware's time.
+        // SAFETY: (1) the controller is ours, and its timer has been running since the firmware's
+        // time.
         unsafe { out8(FIRST + 1, ALL_BUT_THE_TIMER) };
         Ok(())
     });
@@ -223,7 +231,8 @@ pub fn u1_the_old_interrupt_controllers_raise_no_exception() -> Outcome {
     Ok(())
 }
 
-/// As on CPUs whose x87 pointers `fxrstor` leaves alone: what makes them lead nowhere disturbs no other register.
+/// As on CPUs whose x87 pointers `fxrstor` leaves alone: what makes them lead nowhere disturbs no
+/// other register.
 pub fn u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay() -> Outcome {
     let before = fpu::let_pointers_stay(true);
     let outcome = processes::s1_floating_point_registers_of_programs_are_kept_apart();

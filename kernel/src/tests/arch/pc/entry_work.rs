@@ -1,5 +1,5 @@
-//! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards that no register of
-//! whoever did it has changed.
+//! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards
+//! that no register of the worker has changed.
 
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::{depth, user_code};
@@ -57,7 +57,7 @@ pub(in crate::tests) enum Work {
 }
 
 impl Work {
-    /// Does it, once, and checks that every register of whoever did it is as it was.
+    /// Does it, once, and checks that every register of the worker is as it was.
     pub(in crate::tests) fn perform(self) -> Outcome {
         OWN_NMIS.store(0, Ordering::Relaxed);
         TWICE.store(self == Self::NmiTwice, Ordering::Relaxed);
@@ -120,7 +120,8 @@ fn without_room() -> Outcome {
     const LEFT: usize = 512;
     fn body(_: usize) {
         let sp = sched::current().stack_range().lowest.get() + LEFT;
-        // SAFETY: (1) on this thread's own stack, below everything that is in use; the entry ends the thread.
+        // SAFETY: (1) on this thread's own stack, below everything that is in use; the entry ends
+        // the thread.
         unsafe { depth::breakpoint_at(sp) };
     }
     let _old = overflow::take_last_report();

@@ -1,9 +1,10 @@
 //! The sweep: an NMI on every single instruction of the entry, exit and switch paths.
 //!
-//! For each instruction between `kstack_entry_lowest` and `kstack_entry_top` a breakpoint is set on all CPUs, and something is
-//! done that executes it. The debug exception before the instruction sees to it that an NMI is waiting,
-//! and goes back: it is taken right there, before the instruction runs. What it finds is checked, and everything that was
-//! under way must end as if nothing had been.
+//! For each instruction between `kstack_entry_lowest` and `kstack_entry_top` a breakpoint is set on
+//! all CPUs, and something is done that executes it. The debug exception before the instruction
+//! sees to it that an NMI is waiting, and goes back: it is taken right there, before the
+//! instruction runs. What it finds is checked, and everything that was under way must end as if
+//! nothing had been.
 //!
 //! Interrupts are swept in time, on every architecture: [`crate::tests::every_moment`].
 //!
@@ -16,12 +17,15 @@
 //!   instruction <---- NMI 2 is here
 //! ```
 //!
-//! Inside the NMI code itself NMIs are held back already: one is enough. After a breakpoint in an NMI's handler they are not:
-//! there the NMI comes inside the debug handler, right before the instruction, which is the same to the handler's body; in the
-//! exit window of x86_64 it would not be, so the window is swept with NMIs held back. Left out there are the instructions that run with SP on
-//! the NMI stack, the beginning of the NMI's own entry: the way back from the breakpoint would let the next NMI in over the
-//! frame of the first, which no handler can survive; so the kernel has no breakpoints there. Nothing else on the paths is left
-//! out: of the 256 stubs, which differ in a number only, those of three vectors are swept, with the CPU's error code and without.
+//! Inside the NMI code itself NMIs are held back already: one is enough. After a breakpoint in an
+//! NMI's handler they are not: there the NMI comes inside the debug handler, right before the
+//! instruction, which is the same to the handler's body; in the exit window of x86_64 it would not
+//! be, so the window is swept with NMIs held back. Left out there are the instructions that run
+//! with SP on the NMI stack, the beginning of the NMI's own entry: the return from the breakpoint
+//! would let the next NMI in over the frame of the first, which no handler can survive; so the
+//! kernel has no breakpoints there. Nothing else on the paths is left out: of the 256 stubs, which
+//! differ in a number only, those of three vectors are swept, with the CPU's error code and
+//! without.
 
 use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
 use crate::tests::arch::{entry_code, sweep};
@@ -87,13 +91,14 @@ struct Landing {
     regs: SavedRegs,
     /// Where the handler stands.
     handler: Option<StackKind>,
-    /// Whether the frame pointer is the kernel's own, on the stack of the stack pointer, or 0. It is not while it is still,
-    /// or again, a program's, and between the two halves of a switch.
+    /// Whether the frame pointer is the kernel's own, on the stack of the stack pointer, or 0. It
+    /// is not while it is still, or again, a program's, and between the two halves of a switch.
     fp_is_good: bool,
     thread_top: usize,
 }
 
-/// The backtrace from there. In a place of its own: it is half of the stack that the handler stands on.
+/// The backtrace from there. In a place of its own: it is half of the stack that the handler stands
+/// on.
 static STEPS_THERE: SpinLock<Backtrace<STEPS>> = SpinLock::new(Backtrace::empty());
 
 /// Whether the running thread is one of those that do the work.
@@ -104,7 +109,8 @@ fn is_worker() -> bool {
         || user_mode::is_ours()
 }
 
-/// Whether a thread without room is being ended already, at the top of its stack: that is not the work.
+/// Whether a thread without room is being ended already, at the top of its stack: that is not the
+/// work.
 fn is_being_ended(sp: usize) -> bool {
     let thread = sched::current();
     let range = thread.stack_range();
@@ -142,7 +148,8 @@ fn on_debug(regs: &mut SavedRegs) {
     }
 }
 
-/// If an NMI is not over at this instruction, so that NMIs are held back or latched: what one that is sent now leads to.
+/// If an NMI is not over at this instruction, so that NMIs are held back or latched: what one that
+/// is sent now leads to.
 fn held_back(at: u64) -> Option<Phase> {
     let name = symbols::lookup(at)?.name;
     if sweep::handles_another_at_once(name) {
@@ -168,11 +175,12 @@ fn on_nmi(regs: &mut SavedRegs) {
     if phase_is(Phase::HoldBack) {
         set_phase(Phase::Coming);
         send_nmi_to_this_cpu();
-        // SAFETY: (1) this is the handler, and the next line leaves the body stack for ever; (2) nothing here faults.
+        // SAFETY: (1) this is the handler, and the next line leaves the body stack for good; (2)
+        // nothing here faults.
         unsafe { cpu_tables::nmi_words(cpus::this()).abandon() };
         sweep::back_in_the_debug_handler();
     } else if phase_is(Phase::Coming) {
-        // A lock that is held by nobody: the tester takes it only when it has landed.
+        // A free lock: the tester takes it only when it has landed.
         land(regs);
     } else if IN_USER_MODE.load(Ordering::Relaxed) && !(regs.from_user() && is_worker()) {
         // It was sent to a program, which is somewhere else.
@@ -276,12 +284,14 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
     };
     check!(starts_there, "the backtrace starts with {first:x?}");
     check!(end.is_some(), "the backtrace has no end");
-    // In hand-written code nothing tells whether the frame record is there: the innermost caller may be missing.
+    // In hand-written code nothing tells whether the frame record is there: the innermost caller
+    // may be missing.
     let whole = end.is_some_and(End::is_outermost);
     check!(whole || !fp_is_good, "{end:x?}: {:x?}", steps.steps());
     if whole {
-        // It leads to this module, to a program, or to where a thread starts, perhaps without a frame of its own yet; or
-        // there is nothing on the thread's stack but a program's registers.
+        // It leads to this module, to a program, or to where a thread starts, perhaps without a
+        // frame of its own yet; or there is nothing on the thread's stack but a program's
+        // registers.
         let leads_to = |pc: u64, names: &[&str]| {
             let symbol = symbols::lookup(pc);
             symbol.is_some_and(|symbol| names.iter().any(|name| symbol.name.contains(name)))
@@ -332,7 +342,8 @@ fn attempt(instruction: &Instruction, work: Work) -> Result<Attempt, String> {
     check!(clean, "an NMI is still marked as under way, or as waiting");
     let nmis = OWN_NMIS.load(Ordering::Relaxed);
     let Some(landing) = LANDING.lock().take() else {
-        // An NMI during an NMI: handled once more, at the end of the first. A second one may have merged with the third.
+        // An NMI during an NMI: handled once more, at the end of the first. A second one may have
+        // merged with the third.
         let expected = work.own_nmis() + 1;
         // Of NMIs sent to a program, those that hit the kernel are not counted.
         let right = nmis == expected
@@ -344,7 +355,8 @@ fn attempt(instruction: &Instruction, work: Work) -> Result<Attempt, String> {
     check!(work == Work::UserNmi || nmis == work.own_nmis(), "{nmis} NMIs of the work's own");
     check_landing(&landing, &STEPS_THERE.lock())?;
     let there = landing.regs.pc().get() == instruction.at;
-    // After a breakpoint in an NMI's handler NMIs are not held back: it comes before the debug handler goes back.
+    // After a breakpoint in an NMI's handler NMIs are not held back: it comes before the debug
+    // handler goes back.
     let in_the_debug_handler = work == Work::NmiTwice;
     check!(there || in_the_debug_handler, "it landed at {}", landing.regs.pc());
     Ok(Attempt::There)
@@ -371,7 +383,8 @@ fn sweep() -> Outcome {
             let mut reached = false;
             for &work in sweep::work_for(instruction.function) {
                 let mut result = attempt(instruction, work);
-                // On a busy host a program may be off its CPU whenever an NMI comes: one more try, and it is said.
+                // On a busy host a program may be off its CPU whenever an NMI comes: one more try,
+                // and it is said.
                 if let (Work::UserNmi, Err(message)) = (work, &result) {
                     log!("  once more at {:#x}: {message}", instruction.at);
                     result = attempt(instruction, work);
@@ -408,8 +421,9 @@ fn sweep() -> Outcome {
     outcome.and(cleared)
 }
 
-/// Red if the exit window is cut short by one instruction (the machine falls silent), if the handler's body trusts GS where it is
-/// still the user's (the report of an overflow of the body stack), if a switch is not one instruction, or if a register is lost.
+/// Red if the exit window is cut short by one instruction (the machine falls silent), if the
+/// handler's body trusts GS where it is still the user's (the report of an overflow of the body
+/// stack), if a switch is not one instruction, or if a register is lost.
 pub fn s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing() -> Outcome {
     sweep()
 }

@@ -1,4 +1,5 @@
-//! The firmware's tables of PCs, made up: pointers of 64 bits, both kinds of CPU entries, and every kind of damage.
+//! The firmware's tables of PCs, made up: pointers of 64 bits, both kinds of CPU entries, and every
+//! kind of damage.
 
 use crate::tests::{Outcome, check};
 use alloc::vec::Vec;
@@ -75,8 +76,9 @@ impl Firmware {
     }
 }
 
-/// Tables that a 64-bit pointer leads to are read, CPUs of both kinds of entries found, and those that are off or out of reach left.
-/// A table with a wrong sum, a wrong length or entries that lead nowhere does not exist. Nothing of them stays mapped.
+/// Tables that a 64-bit pointer leads to are read, CPUs of both kinds of entries found, and those
+/// that are off or out of reach left. A table with a wrong sum, a wrong length or entries that lead
+/// nowhere does not exist. Nothing of them stays mapped.
 pub fn m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole() -> Outcome {
     let firmware = Firmware(frames::alloc().ok_or("no frame")?);
     let outcome = try_all(&firmware);

@@ -1,4 +1,5 @@
-//! Backtraces that begin where a function's frame record is not there yet, or not any more, and through functions that have none.
+//! Backtraces that begin where a function's frame record is not there yet, or not any more, and
+//! through functions that have none.
 
 use crate::tests::backtraces::{HANDLER, goes_through, interrupted_here, steps_of};
 use crate::tests::{Outcome, check};
@@ -95,7 +96,8 @@ fn from_within(function: extern "C" fn()) -> Result<Backtrace<{ backtrace::STEPS
     })
 }
 
-/// Red if the walk begins with the frame pointer and nothing else, as it did: the caller is missing, and the end is reliable.
+/// Red if the walk begins with the frame pointer and nothing else, as it did: the caller is
+/// missing, and the end is reliable.
 pub fn b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller() -> Outcome {
     for function in [hit_before_anything as extern "C" fn(), hit_after_the_record] {
         let steps = from_within(function)?;

@@ -11,7 +11,8 @@ use threads::time;
 
 static IS_DEAF: AtomicBool = AtomicBool::new(false);
 static FLUSHED: AtomicBool = AtomicBool::new(false);
-/// What the deaf CPU saw: 0 nothing yet, 1 no request, 2 a flush that was over too early, 3 all in order.
+/// What the deaf CPU saw: 0 nothing yet, 1 no request, 2 a flush that was over too early, 3 all in
+/// order.
 static SAW: AtomicU64 = AtomicU64::new(0);
 
 /// Keeps interrupts off until a flush was asked for, and a good while longer; does not answer.

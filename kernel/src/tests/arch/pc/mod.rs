@@ -1,5 +1,6 @@
-//! What both kinds of PC are tested with, besides what all machines are: control registers and flags, NMIs, the sweep, backtraces from a
-//! function's edges, and where the task state segments lie.
+//! What both kinds of PC are tested with, besides what all machines are: control registers and
+//! flags, NMIs, the sweep, backtraces from a function's edges, and where the task state segments
+//! lie.
 
 pub(in crate::tests) mod control;
 pub(in crate::tests) mod entry_work;

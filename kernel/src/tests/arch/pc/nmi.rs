@@ -1,4 +1,5 @@
-//! NMIs that come while an NMI is being handled, from another CPU, and in user mode; and what tests of where they land need.
+//! NMIs that come while an NMI is being handled, from another CPU, and in user mode; and what tests
+//! of where they land need.
 //!
 //! Where they land is each tree's: an interrupt stack table is used or there is none.
 
@@ -22,7 +23,8 @@ use threads::entry::softirq::{self, Softirq};
 use threads::report::backtrace;
 use threads::{sched, time};
 
-/// Red if a CPU lacks one, if two share one, if a guard is mapped, or if a size is not what its table says.
+/// Red if a CPU lacks one, if two share one, if a guard is mapped, or if a size is not what its
+/// table says.
 pub fn i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes() -> Outcome {
     let own = EXPECTED.cpu_stacks;
     let mut seen: Vec<AddrRange> = Vec::new();
@@ -62,9 +64,10 @@ pub(in crate::tests::arch) fn send_to_this_cpu() {
     irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
 }
 
-/// The handler sends itself an NMI and executes a breakpoint, whose return lets that NMI in while the handler runs. It must
-/// be handled afterwards, once; and every register of what was interrupted must be as before. Red if the second NMI is
-/// handled on the first one's frames, from the top of the body stack, or is dropped.
+/// The handler sends itself an NMI and executes a breakpoint, whose return lets that NMI in while
+/// the handler runs. It must be handled afterwards, once; and every register of what was
+/// interrupted must be as before. Red if the second NMI is handled on the first one's frames, from
+/// the top of the body stack, or is dropped.
 pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
     fn nested(regs: &mut SavedRegs) {
         let depth = DEPTH.fetch_add(1, Ordering::Relaxed) + 1;
@@ -109,8 +112,9 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
     Ok(())
 }
 
-/// Waits for what a CPU does within an instant of its own. An emulator on a busy host lets a CPU stand for seconds, so the wait ends when
-/// that CPU has gone on without doing it, by its own ticks.
+/// Waits for what a CPU does within an instant of its own. An emulator on a busy host lets a CPU
+/// stand for seconds, so the wait ends when that CPU has gone on without doing it, by its own
+/// ticks.
 fn arrives_at(cpu: &cpus::Cpu, mut condition: impl FnMut() -> bool) -> bool {
     const TICKS: u64 = 50;
     let ticks = || cpu.ticks.load(Ordering::Acquire);
@@ -130,10 +134,11 @@ fn arrives_at(cpu: &cpus::Cpu, mut condition: impl FnMut() -> bool) -> bool {
 
 /// NMIs from another CPU rain on threads that keep a known value in every register.
 pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
-    /// NMIs for each CPU, if the emulator is quick: each costs two turns of its own, a second of a busy host. Never fewer than these.
+    /// NMIs for each CPU, if the emulator is quick: each costs two turns of its own, a second of a
+    /// busy host. Never fewer than these.
     const EACH: u32 = 1000;
     const LEAST: u32 = 20;
-    const MOST_SECONDS: u64 = 8;
+    const MAX_SECONDS: u64 = 8;
     static HANDLED: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     static STOP: AtomicBool = AtomicBool::new(false);
     fn handled(_: &mut SavedRegs) {
@@ -159,7 +164,7 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     let mut lost = Vec::new();
     let (began, mut rounds) = (time::nanoseconds(), 0);
     'rain: while rounds < EACH
-        && (rounds < LEAST || time::nanoseconds() - began < MOST_SECONDS * 1_000_000_000)
+        && (rounds < LEAST || time::nanoseconds() - began < MAX_SECONDS * 1_000_000_000)
     {
         rounds += 1;
         for (cpu, count) in cpus::online().zip(&HANDLED) {
@@ -186,7 +191,8 @@ pub fn i8_nmis_from_another_cpu_disturb_no_register_of_any_thread() -> Outcome {
     Ok(())
 }
 
-/// What a backtrace crosses in an NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts.
+/// What a backtrace crosses in an NMI in an interrupt that hit a softirq that an interrupt of a
+/// thread left: four contexts.
 pub(in crate::tests::arch) fn crossings_in_an_nmi() -> Result<Vec<&'static str>, String> {
     static CAME: AtomicBool = AtomicBool::new(false);
     CAME.store(false, Ordering::Relaxed);
@@ -216,19 +222,20 @@ pub(in crate::tests::arch) fn crossings_in_an_nmi() -> Result<Vec<&'static str>,
     Ok(crossings(&steps))
 }
 
-/// In a handler: notes an NMI that hit the thread in user mode, the first one. Says whether it was that one.
+/// In a handler: notes an NMI that hit the thread in user mode, the first one. Says whether it was
+/// that one.
 pub(in crate::tests::arch) fn see_the_first_of_user_mode(regs: &SavedRegs) -> bool {
     let first = regs.from_user() && user_mode::is_ours() && USER_HITS.load(Ordering::Relaxed) == 0;
     if first {
-        // The console is not needed here, and SEEN's lock is taken by nobody in user mode.
+        // The console is not needed here, and user mode never takes SEEN's lock.
         user_mode::see(2, kstack_core::addr::Addr::new(0), regs);
         USER_HITS.fetch_add(1, Ordering::Release);
     }
     first
 }
 
-/// Sends NMIs to a thread in user mode until `handler` has seen one by [`see_the_first_of_user_mode`]; what was seen, at the top of
-/// the thread's stack.
+/// Sends NMIs to a thread in user mode until `handler` has seen one by
+/// [`see_the_first_of_user_mode`]; what was seen, at the top of the thread's stack.
 pub(in crate::tests::arch) fn hit_user_mode(handler: fn(&mut SavedRegs)) -> Result<Seen, String> {
     USER_HITS.store(0, Ordering::Relaxed);
     probes::set_nmi_probe(Some(handler));
@@ -258,8 +265,9 @@ fn watched() -> u32 {
     core::hint::black_box(WATCHED.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Executes [`watched`] under a breakpoint, with known registers around it, and again in the handler of its debug exception: there by
-/// `again`. Both exceptions are taken, once each, and every register is as before.
+/// Executes [`watched`] under a breakpoint, with known registers around it, and again in the
+/// handler of its debug exception: there by `again`. Both exceptions are taken, once each, and
+/// every register is as before.
 fn nested_debug_exceptions(again: fn(&mut SavedRegs)) -> Outcome {
     static AGAIN: AtomicUsize = AtomicUsize::new(0);
     clear();
@@ -301,14 +309,16 @@ fn nested_debug_exceptions(again: fn(&mut SavedRegs)) -> Outcome {
     Ok(())
 }
 
-/// Red if the second one lands on the first one's frame: the first goes back to itself then, for ever.
+/// Red if the second one lands on the first one's frame: the first goes back to itself then, for
+/// ever.
 pub fn i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back() -> Outcome {
     nested_debug_exceptions(|_| {
         watched();
     })
 }
 
-/// The same with an NMI in between: the debug exception of its handler must not take the debug stack for free.
+/// The same with an NMI in between: the debug exception of its handler must not take the debug
+/// stack for free.
 pub fn i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back() -> Outcome {
     probes::set_nmi_probe(Some(|_| {
         watched();
@@ -327,7 +337,7 @@ pub fn i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_bac
     outcome
 }
 
-/// The thread that was interrupted could be ended if it were not for the NMI.
+/// The thread that was interrupted could be ended but for the NMI.
 pub fn o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine() -> Outcome {
     control!(
         "expect o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine stack=nmi-body side=below cause=guard-hit \
@@ -338,7 +348,8 @@ pub fn o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine() -> Outcome {
     until("the machine has stopped", || false)
 }
 
-/// The stack is sound and the interrupted thread's guard is touched: what the thread was doing is not known.
+/// The stack is sound and the interrupted thread's guard is touched: what the thread was doing is
+/// not known.
 pub fn o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine() -> Outcome {
     control!(
         "expect o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine stack=thread side=below cause=guard-access \
@@ -353,7 +364,8 @@ pub fn o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine() -> Outcome
     until("the machine has stopped", || false)
 }
 
-/// It runs on the thread's stack, which is empty. Red if what it does there is taken for the thread's.
+/// It runs on the thread's stack, which is empty. Red if what it does there is taken for the
+/// thread's.
 pub fn o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine() -> Outcome {
     control!(
         "expect o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine stack=thread side=below cause=guard-hit \

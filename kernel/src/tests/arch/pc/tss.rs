@@ -26,7 +26,8 @@ pub fn x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot
     })
 }
 
-/// From user mode, with the CPU's own answer: a page fault, by a page that is there and not the user's.
+/// From user mode, with the CPU's own answer: a page fault, by a page that is there and not the
+/// user's.
 pub fn x4_user_mode_that_reads_the_task_state_segment_faults() -> Outcome {
     user_mode::with_hooks(None, || {
         for cpu in cpus::online() {

@@ -8,7 +8,8 @@ pub const STEP: usize = 8;
 /// Sends a CPU what masking interrupts does not keep out, where there is such a thing.
 pub const SEND_NMI: Option<fn(u32)> = None;
 
-/// With SP at `sp` and interrupts on, until the word no longer is `was`. Nothing is written to the stack.
+/// With SP at `sp` and interrupts on, until the word no longer is `was`. Nothing is written to the
+/// stack.
 ///
 /// # Safety
 ///

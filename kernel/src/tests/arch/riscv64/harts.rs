@@ -9,8 +9,9 @@ use machine::arch::smp;
 use machine::cpus;
 use machine::options;
 
-/// Red if a hart's number is taken for a CPU's: then, with another hart first, CPU 0 is not the one that booted, a hart is started
-/// twice or not at all, or an interrupt for one CPU arrives at another. The tests run on a machine of each kind.
+/// Red if a hart's number is taken for a CPU's: then, with another hart first, CPU 0 is not the one
+/// that booted, a hart is started twice or not at all, or an interrupt for one CPU arrives at
+/// another. The tests run on a machine of each kind.
 pub fn i1_whichever_hart_is_started_first_is_cpu_0_and_all_others_come() -> Outcome {
     let hart_of = |cpu: &cpus::Cpu| cpu.hardware_id.load(Ordering::Relaxed);
     let first = hart_of(cpus::by_number(0));

@@ -1,4 +1,4 @@
-//! The overflow stack: where it is, what reaches it, and what goes on from there.
+//! The overflow stack: where it is, what reaches it, and what continues from there.
 
 use super::registers::breakpoint;
 use crate::hooks;
@@ -38,8 +38,8 @@ pub fn i9_every_cpu_has_an_overflow_stack_between_guards() -> Outcome {
     Ok(())
 }
 
-/// Neither the block that the entry code reads first, nor the stacks it chooses from. Red if a page of the kernel half is user
-/// mode's, or if such a fault is taken for the kernel's own.
+/// Neither the block that the entry code reads first, nor the stacks it chooses from. Red if a page
+/// of the kernel half is user mode's, or if such a fault is taken for the kernel's own.
 pub fn i9_p8_user_mode_that_reads_what_entries_rest_on_faults() -> Outcome {
     const LOAD_PAGE_FAULT: u8 = 13;
     user_mode::with_hooks(None, || {
@@ -63,8 +63,9 @@ pub fn i9_p8_user_mode_that_reads_what_entries_rest_on_faults() -> Outcome {
     })
 }
 
-/// A breakpoint while an overflow is judged: it is handled below what is there, and the overflow's report is as ever. Red if the
-/// entry starts over at the top of the overflow stack, or takes its SP for a broken one.
+/// A breakpoint while an overflow is judged: it is handled below what is there, and the overflow's
+/// report is as ever. Red if the entry starts over at the top of the overflow stack, or takes its
+/// SP for a broken one.
 pub fn i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack() -> Outcome {
     static HANDLER: AtomicUsize = AtomicUsize::new(0);
     static SAVED: AtomicUsize = AtomicUsize::new(0);
@@ -89,8 +90,9 @@ pub fn i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack
     i9_every_cpu_has_an_overflow_stack_between_guards()
 }
 
-/// A thread calls on a stack that it has acquired, and takes an exception there: the registers lie on that stack, and it comes
-/// back. Red if the entry takes every stack that it does not know for an overflow, or leaves the overflow stack in use.
+/// A thread calls on a stack that it has acquired, and takes an exception there: the registers lie
+/// on that stack, and it comes back. Red if the entry takes every stack that it does not know for
+/// an overflow, or leaves the overflow stack in use.
 pub fn i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_threads() -> Outcome {
     static SAVED: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn visit(_: usize, _: usize) {
@@ -105,7 +107,8 @@ pub fn i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_thr
         SAVED.store(0, Ordering::Relaxed);
         cpu::without_interrupts(|| {
             stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
-            // SAFETY: (1) acquired above, and used by nobody else; (2) `visit` returns; (3) interrupts are off.
+            // SAFETY: (1) acquired above, and in no other use; (2) `visit` returns; (3)
+            // interrupts are off.
             unsafe { call_on_stack(0, 0, visit, range.top.get()) };
         });
         let saved = SAVED.load(Ordering::Relaxed);
@@ -155,8 +158,9 @@ pub fn o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_
     Ok(())
 }
 
-/// SP in the middle of a sleeping thread's stack, where one bit of it says "sound" and a store would succeed: what lies there is
-/// as it was. Red if the entry trusts a bit, or any stack that is mapped.
+/// SP in the middle of a sleeping thread's stack, where one bit of it says "sound" and a store
+/// would succeed: what lies there is as it was. Red if the entry trusts a bit, or any stack that is
+/// mapped.
 pub fn o1_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves_the_other_alone()
 -> Outcome {
     const PATTERN: u64 = 0x7a7a_5b5b_3c3c_1d1d;
@@ -185,8 +189,9 @@ pub fn o1_o5_a_stack_pointer_on_another_threads_stack_ends_the_thread_and_leaves
     Ok(())
 }
 
-/// The handler of an overflow overflows in its turn, on the stack made for it: the report says so, and names that stack. Red if
-/// the entry starts over at the top for ever, or writes below the stack.
+/// The handler of an overflow overflows in its turn, on the stack made for it: the report says so,
+/// and names that stack. Red if the entry starts over at the top each time, or writes below the
+/// stack.
 pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report() -> Outcome {
     static HOOKS: Hooks = hooks::HOOKS.context(|| {
         if cpus::this().local.arch.overflows() == 1 {
@@ -203,7 +208,8 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
     Err("the machine went on".into())
 }
 
-/// The second time at the stack's top. Red if nothing counts them: the handler would be begun again for ever.
+/// The second time at the stack's top. Red if nothing counts them: the handler would be begun again
+/// without end.
 pub fn i9_a_handler_that_overflows_each_time_is_begun_twice_and_its_cpu_parked() -> Outcome {
     overflow_handler::check_that_its_cpu_is_parked(2)
 }

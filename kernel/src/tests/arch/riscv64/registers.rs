@@ -34,7 +34,8 @@ pub(super) fn by_number(regs: &SavedRegs) -> [u64; 32] {
     ]
 }
 
-/// Loads every register but sp and tp, executes `$at`, and stores every register to what a0 pointed at.
+/// Loads every register but sp and tp, executes `$at`, and stores every register to what a0 pointed
+/// at.
 macro_rules! with_known_registers {
     ($(#[$doc:meta])* $name:ident, $($at:literal),+) => {
         $(#[$doc])*
@@ -90,8 +91,8 @@ with_known_registers!(
     across_a_breakpoint, "ebreak"
 );
 
-/// Loads the registers that a callee must keep with `pattern` and their numbers, calls `meanwhile`, and says how many of them came
-/// back as they were: [`KEPT`].
+/// Loads the registers that a callee must keep with `pattern` and their numbers, calls `meanwhile`,
+/// and returns how many of them came back as they were: [`KEPT`].
 #[unsafe(naked)]
 pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
     naked_asm!(
@@ -193,7 +194,8 @@ pub fn check_is_one_load(function: *const u8) -> Outcome {
     let mut at = function;
     let mut loads = 0;
     for _ in 0..MOST {
-        // SAFETY: (1) code of this kernel, up to the return, and padding or the next function behind it; 2-aligned.
+        // SAFETY: (1) code of this kernel, up to the return, and padding or the next function
+        // behind it; 2-aligned.
         let [low, high] = unsafe { at.cast::<[u16; 2]>().read() }.map(u32::from);
         let length = step::instruction_length(&(low as u16).to_le_bytes()).unwrap_or(4);
         let wide = high << 16 | low;

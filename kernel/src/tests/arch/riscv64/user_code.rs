@@ -5,7 +5,8 @@ use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use machine::arch::regs::SavedRegs;
 
-/// Whether a program raised this exception to see that it goes on, and makes it go on. None of these does.
+/// Whether a program raised this exception to see that it continues, and makes it continue. None of
+/// these does.
 pub fn goes_on_after(_vector: u8, _regs: &mut SavedRegs) -> bool {
     false
 }
@@ -43,7 +44,8 @@ const fn known(number: usize) -> u64 {
     0x2000 + 2 * number as u64
 }
 
-/// System call 0 twice with a known value in every register but a7 and sp, then system call 1. tp and gp are the program's, too.
+/// System call 0 twice with a known value in every register but a7 and sp, then system call 1. tp
+/// and gp are the program's, too.
 #[unsafe(naked)]
 pub extern "C" fn call_twice() {
     naked_asm!(

@@ -1,5 +1,5 @@
-//! What the kernel must not do with user memory, and the CPU's own refusal: supervisor mode never executes a page of a program's,
-//! and reads or writes one only with `sstatus.SUM` set.
+//! What the kernel must not do with user memory, and the CPU's own refusal: supervisor mode never
+//! executes a page of a program's, and reads or writes one only with `sstatus.SUM` set.
 
 use crate::hooks;
 use crate::tests::support::on_every_cpu;
@@ -25,7 +25,7 @@ const ALLOWED: u64 = 1 << 18 | 1 << 19;
 /// Cause and address of the last exception.
 static SEEN: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Notes the exception, and goes on as if the function that touched user memory had returned.
+/// Notes the exception, and continues as if the function that touched user memory had returned.
 fn note(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     SEEN[0].store(vector.into(), Ordering::Relaxed);
     SEEN[1].store(fault.get() as u64, Ordering::Relaxed);
@@ -51,8 +51,8 @@ extern "C" fn go_to(_address: u64) {
     naked_asm!("jr a0")
 }
 
-/// A page of user memory that a program may read, write and execute, in the tables that are loaded. Red if the CPU lets the kernel
-/// in: SUM set, or the page not marked as a program's.
+/// A page of user memory that a program may read, write and execute, in the tables that are loaded.
+/// Red if the CPU lets the kernel in: SUM set, or the page not marked as a program's.
 pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> Outcome {
     static HOOKS: Hooks = hooks::HOOKS.kernel_exception(note);
     let frame = frames::alloc_zeroed().ok_or("no frame")?;

@@ -9,7 +9,8 @@ pub const STEP: usize = 8;
 /// Sends a CPU what masking interrupts does not keep out, where there is such a thing.
 pub const SEND_NMI: Option<fn(u32)> = Some(irqchip::send_nmi);
 
-/// With SP at `sp` and interrupts on, until the word no longer is `was`. Nothing is written to the stack.
+/// With SP at `sp` and interrupts on, until the word no longer is `was`. Nothing is written to the
+/// stack.
 ///
 /// # Safety
 ///
@@ -34,7 +35,8 @@ pub unsafe fn wait_at(sp: usize, word: *const u32, was: u32) {
     }
 }
 
-/// The same for an NMI, which has a stack of its own: interrupts stay off, so that nothing else comes.
+/// The same for an NMI, which has a stack of its own: interrupts stay off, so that nothing else
+/// comes.
 ///
 /// # Safety
 ///

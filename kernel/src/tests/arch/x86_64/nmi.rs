@@ -34,7 +34,8 @@ fn note(regs: &mut SavedRegs) {
     SP.store(cpu::stack_pointer(), Ordering::Relaxed);
 }
 
-/// The CPU's own frame is found where the interrupt stack table points; the handler stands on the body stack.
+/// The CPU's own frame is found where the interrupt stack table points; the handler stands on the
+/// body stack.
 pub fn i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack() -> Outcome {
     clear();
     probes::set_nmi_probe(Some(note));
@@ -42,8 +43,8 @@ pub fn i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack() -> Ou
         let me = cpus::this();
         let landing = stack_of_cpu(StackKind::Nmi, me);
         if let Ok(stack) = landing {
-            // SAFETY: (1) no NMI is being handled on this CPU: nobody else uses its NMI stack. What the CPU does not
-            // write stays zero.
+            // SAFETY: (1) no NMI is being handled on this CPU: no other code uses its NMI stack.
+            // What the CPU does not write stays zero.
             unsafe { (stack.range.lowest.get() as *mut u8).write_bytes(0, 4096 - 16) };
         }
         send_to_this_cpu();
@@ -56,7 +57,8 @@ pub fn i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack() -> Ou
         let at = word.load(Ordering::Relaxed);
         check!(stack_at(at) == Some(body), "handled at {at:#x}, not on {body:?}");
     }
-    // SAFETY: (1) the stack is mapped; the frame's lowest word, RIP, is 40 bytes below where the table points.
+    // SAFETY: (1) the stack is mapped; the frame's lowest word, RIP, is 40 bytes below where the
+    // table points.
     let rip = unsafe { ((landing.range.top.get() - 16 - 40) as *const usize).read_volatile() };
     check!(rip == RIP.load(Ordering::Relaxed), "the NMI stack holds no frame: {rip:#x}");
     Ok(())
@@ -84,7 +86,8 @@ pub fn i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack() -> Outco
     Ok(())
 }
 
-/// An NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts, three stacks.
+/// An NMI in an interrupt that hit a softirq that an interrupt of a thread left: four contexts,
+/// three stacks.
 pub fn b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it() -> Outcome {
     let crossed = crossings_in_an_nmi()?;
     check!(
@@ -111,7 +114,7 @@ pub fn b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it() -> Outcome {
     Ok(())
 }
 
-/// It lands on its own stack, and goes on at the top of the thread's, which is empty.
+/// It lands on its own stack, and continues at the top of the thread's, which is empty.
 pub fn i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack()
 -> Outcome {
     static LANDED: AtomicU64 = AtomicU64::new(0);

@@ -1,5 +1,6 @@
-//! What 64-bit mode adds to the ways in and out: entries of other modes, local descriptors, selectors that stay loaded, addresses that are
-//! not canonical, and frames that cannot be gone back to.
+//! What 64-bit mode adds to the ways in and out: entries of other modes, local descriptors,
+//! selectors that stay loaded, addresses that are not canonical, and frames that cannot be gone
+//! back to.
 
 use crate::hooks;
 use crate::tests::arch::pc::nmi::{COUNT, WRONG, clear, send_to_this_cpu};
@@ -63,7 +64,8 @@ static DESCRIPTOR: AtomicU64 = AtomicU64::new(0);
 fn set_descriptor(value: u64) -> Outcome {
     DESCRIPTOR.store(value, Ordering::Relaxed);
     on_every_cpu(|_| {
-        // SAFETY: (1) this CPU's own table, mapped and writable; nobody uses the place but a program of this test.
+        // SAFETY: (1) this CPU's own table, mapped and writable; the only user of the place is a
+        // program of this test.
         unsafe {
             descriptors().add(EMPTY_PLACE).write_volatile(DESCRIPTOR.load(Ordering::Relaxed))
         };
@@ -89,9 +91,10 @@ extern "C" fn compatibility_syscall() {
     )
 }
 
-/// There is no way into compatibility mode; and were there one, `syscall` from there is refused and touches nothing: by the entry that
-/// CSTAR names on CPUs of AMD, by the CPU itself on those of Intel (SDM vol. 2, SYSCALL), which emulators need not know. Red if its register is
-/// what it was at reset: the kernel runs at address 0, on the program's stack.
+/// There is no way into compatibility mode; and were there one, `syscall` from there is refused and
+/// touches nothing: by the entry that CSTAR names on CPUs of AMD, by the CPU itself on those of
+/// Intel (SDM vol. 2, SYSCALL), which emulators need not know. Red if its register is what it was
+/// at reset: the kernel runs at address 0, on the program's stack.
 pub fn u1_p8_a_system_call_of_compatibility_mode_is_refused() -> Outcome {
     const CODE_OF_32_BITS: u64 = 0x00cf_fb00_0000_ffff;
     const NO_SUCH_CALL: u32 = -38_i32 as u32;
@@ -118,8 +121,9 @@ pub fn u1_p8_a_system_call_of_compatibility_mode_is_refused() -> Outcome {
     })
 }
 
-/// A CPU whose registers hold what firmware might leave, local descriptors and entries among them, has none of it once the tables are
-/// loaded, here for a second time. Red if one of them is not written.
+/// A CPU whose registers hold what firmware might leave, local descriptors and entries among them,
+/// has none of it once the tables are loaded, here for a second time. Red if one of them is not
+/// written.
 pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
     const SYSENTER_CS: u32 = 0x174;
     const SYSENTER_EIP: u32 = 0x176;
@@ -127,16 +131,17 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
     const CSTAR: u32 = 0xc000_0083;
     /// Flags that `syscall` clears.
     const FMASK: u32 = 0xc000_0084;
-    /// Trap, interrupts, direction, I/O privilege, nested task, alignment check: with one of them a program would choose how the kernel
-    /// runs. The emulator clears the direction flag whatever the mask says, so no program can show that.
+    /// Trap, interrupts, direction, I/O privilege, nested task, alignment check: with one of them a
+    /// program would choose how the kernel runs. The emulator clears the direction flag whatever
+    /// the mask says, so no program can show that.
     const FLAGS_OF_A_PROGRAM: u64 = 0x4_7700;
     /// A local table of one descriptor at address 0.
     const LOCAL_TABLE: u64 = 0x0000_8200_0000_0007;
     cpu::without_interrupts(|| {
         let cpu = cpus::this();
         let (local, data, extra): (u64, u64, u64);
-        // SAFETY: (1) interrupts are off, so nothing uses the two places or registers meanwhile; (2) all of it is put back here, or by
-        // the load.
+        // SAFETY: (1) interrupts are off, so nothing uses the two places or registers meanwhile;
+        // (2) all of it is put back here, or by the load.
         let loaded = unsafe {
             let place = descriptors().add(EMPTY_PLACE);
             let user_data = place.add(1).read_volatile();
@@ -189,7 +194,8 @@ pub fn u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it() -> Ou
     let (right, base, writes) = cpu::without_interrupts(|| {
         let cpu = cpus::this();
         let right = check(cpu);
-        // SAFETY: (1) interrupts are off, and nothing here writes where it may not; `load` sets both registers again.
+        // SAFETY: (1) interrupts are off, and nothing here writes where it may not; `load` sets
+        // both registers again.
         unsafe { asm!("mov {0}, cr4", "or {0}, {1}", "mov cr4, {0}", out(reg) _, const FSGSBASE) };
         let base = check(cpu);
         control::load();
@@ -233,15 +239,16 @@ extern "C" fn get_selectors() {
     )
 }
 
-/// One program loads them, the next one finds none. Programs that have a floating-point area, which goes with them, are the business of
-/// `hostile`; these have none, so it is given one.
+/// One program loads them, the next one finds none. Programs that have a floating-point area, which
+/// goes with them, are the business of `hostile`; these have none, so it is given one.
 pub fn u1_s1_a_program_starts_with_no_selector_of_another() -> Outcome {
     // What a program leaves, on this CPU, and then the switch to one that has loaded none.
     let left = cpu::without_interrupts(|| {
         let other = machine::arch::fpu::FpuState::new();
         let fresh = machine::arch::fpu::FpuState::new();
         other.save();
-        // SAFETY: (1) the kernel uses none of them, interrupts are off; the FS base is loaded at the switch to a program.
+        // SAFETY: (1) the kernel uses none of them, interrupts are off; the FS base is loaded at
+        // the switch to a program.
         unsafe {
             asm!("mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", in(reg) u32::from(USER_DATA))
         };
@@ -298,9 +305,10 @@ fn sysret() -> Result<usize, alloc::string::String> {
     Ok(entry as usize + offset)
 }
 
-/// System calls that return to the edges of the lower half and beyond it. `sysret` with an address that is not canonical faults in the
-/// kernel on the program's stack, on CPUs of Intel; emulators may not, so what is looked at is which instruction goes back. Red if the
-/// entry's test of the address is left out or off by one.
+/// System calls that return to the edges of the lower half and beyond it. `sysret` with an address
+/// that is not canonical faults in the kernel on the program's stack, on CPUs of Intel; emulators
+/// may not, so what is looked at is which instruction goes back. Red if the entry's test of the
+/// address is left out or off by one.
 pub fn u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret() -> Outcome {
     static RETURN_TO: AtomicU64 = AtomicU64::new(0);
     const EDGE: u64 = 1 << 47;
@@ -378,8 +386,8 @@ extern "C" fn call_zero() {
     )
 }
 
-/// A single step in user mode: it lands on the debug stack, which needs the kernel's GS base to find the thread's. Red if one of its
-/// `swapgs` is left out.
+/// A single step in user mode: it lands on the debug stack, which needs the kernel's GS base to
+/// find the thread's. Red if one of its `swapgs` is left out.
 pub fn i8_u1_a_debug_exception_in_user_mode_is_handled_on_the_thread_stack() -> Outcome {
     const DEBUG: u8 = 1;
     user_mode::with_hooks(None, || {
@@ -420,8 +428,9 @@ fn end_there(regs: &SavedRegs) -> ! {
     sched::exit_current()
 }
 
-/// Its vector, raised by an instruction, in a thread and in user mode's stead with the program's GS base. The handler may not return, so it
-/// ends the thread from there. Twice: its stack can be used again. That the CPU raises it at all is a bit of CR4, which
+/// Its vector, raised by an instruction, in a thread and in user mode's stead with the program's GS
+/// base. The handler may not return, so it ends the thread from there. Twice: its stack can be used
+/// again. That the CPU raises it at all is a bit of CR4, which
 /// `u1_every_cpu_has_the_control_registers_of_the_table` looks at.
 pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
     const MACHINE_CHECK: u8 = 18;
@@ -460,8 +469,9 @@ pub fn i8_a_machine_check_is_handled_on_its_own_stack() -> Outcome {
     outcome
 }
 
-/// An NMI that lands while another one has not left the NMI stack yet, as one can when system management mode ends: let in here by the way
-/// back from a breakpoint on the entry. The frame of the first is gone; red if the kernel goes back by the second one's.
+/// An NMI that lands while another one has not left the NMI stack yet, as one can when system
+/// management mode ends: let in here by the return from a breakpoint on the entry. The frame of
+/// the first is gone; red if the kernel goes back by the second one's.
 pub fn i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel() -> Outcome {
     const NMI: u8 = 2;
     static HOOKS: Hooks = hooks::HOOKS.kernel_exception(|vector, fault, regs| {

@@ -34,7 +34,8 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// The value that `rax` gets; each of the others, in the order of the fields, gets one more than the one before.
+    /// The value that `rax` gets; each of the others, in the order of the fields, gets one more
+    /// than the one before.
     pub const FIRST: u64 = 0x5a5a_0000_c001_0001;
 
     /// Whether every register is what the functions below put into it.
@@ -78,7 +79,8 @@ impl Registers {
     }
 }
 
-/// Loads every register (rbp by `$fp`), executes `$at`, and stores every register to what rdi pointed at.
+/// Loads every register (rbp by `$fp`), executes `$at`, and stores every register to what rdi
+/// pointed at.
 macro_rules! with_known_registers {
     ($(#[$doc:meta])* $name:ident, $fp:literal, $($at:literal),+) => {
         $(#[$doc])*
@@ -133,17 +135,19 @@ with_known_registers!(
 );
 
 with_known_registers!(
-    /// Counts to a million with known registers, long enough for something to come in; stores what they are afterwards.
+    /// Counts to a million with known registers, long enough for something to come in; stores what
+    /// they are afterwards.
     across_a_while, "lea rbp, [rax + 7]", "push rcx # {software}", "mov ecx, 1000000", "3:", "dec ecx", "jnz 3b", "pop rcx"
 );
 
 with_known_registers!(
-    /// Raises the software interrupt with known registers, but rbp is a frame pointer; stores what they are afterwards.
+    /// Raises the software interrupt with known registers, but rbp is a frame pointer; stores what
+    /// they are afterwards.
     across_an_interrupt_in_a_frame, "# rbp stays the frame pointer", "int {software}"
 );
 
-/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and says how many of them came
-/// back as they were: 6.
+/// Loads the registers that a callee must keep with `pattern`, `+1` ..., calls `meanwhile`, and
+/// returns how many of them came back as they were: 6.
 #[unsafe(naked)]
 pub extern "C" fn kept_across(meanwhile: extern "C" fn(), pattern: usize) -> usize {
     naked_asm!(
@@ -253,7 +257,8 @@ pub fn breakpoint() {
 
 const TRAP_FLAG: u64 = 0x100;
 
-/// Executes an instruction that a debug exception follows; its handler must call [`end_single_step`].
+/// Executes an instruction that a debug exception follows; its handler must call
+/// [`end_single_step`].
 #[inline(always)]
 pub fn single_step() {
     // SAFETY: (1) the handler clears the trap flag again.
@@ -280,7 +285,8 @@ pub extern "C" fn interrupt_with_frame_pointer(fp: usize) {
     )
 }
 
-/// Whether this function is compiled to one instruction that reads the running thread, but for a frame and the return.
+/// Whether this function is compiled to one instruction that reads the running thread, but for a
+/// frame and the return.
 pub fn check_is_one_load(function: *const u8) -> Outcome {
     // SAFETY: (1) a function of this kernel has at least these bytes of code and padding behind it.
     let bytes = unsafe { core::slice::from_raw_parts(function, 24) };

@@ -60,20 +60,23 @@ pub extern "C" fn back_in_the_debug_handler() -> ! {
     )
 }
 
-/// Whether an NMI that comes in this function is handled at once: the thread's stack is in use, not the body stack.
+/// Whether an NMI that comes in this function is handled at once: the thread's stack is in use, not
+/// the body stack.
 pub fn handles_another_at_once(function: &str) -> bool {
     function.contains("::nmi_from_user")
 }
 
-/// Whether all of a function runs with SP on the NMI stack: nothing of it can be swept, also what no work executes.
+/// Whether all of a function runs with SP on the NMI stack: nothing of it can be swept, also what
+/// no work executes.
 pub fn is_on_nmi_stack(function: &str) -> bool {
     function.ends_with("::nmi::nmi")
 }
 
-/// The handler of NMIs, entered where an NMI could hit: in the kernel, with the GS base of a program.
+/// The handler of NMIs, entered where an NMI could hit: in the kernel, with the GS base of a
+/// program.
 pub fn nmi_with_user_gs() -> Outcome {
-    // SAFETY: (1) interrupts are off while GS is not the kernel's; what can come then looks at the base itself; (2) the gate of
-    // vector 2 is the kernel's to use.
+    // SAFETY: (1) interrupts are off while GS is not the kernel's; what can come then looks at the
+    // base itself; (2) the gate of vector 2 is the kernel's to use.
     without_interrupts(|| unsafe { asm!("swapgs", "int 2", "swapgs") });
     Ok(())
 }

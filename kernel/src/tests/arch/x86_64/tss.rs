@@ -40,8 +40,9 @@ fn loaded_tss() -> (u64, u64, u64) {
     (base, limit, low >> 40 & 0x1f)
 }
 
-/// On every CPU: what the task register leads to is the CPU's own table, and at the manual's offsets stand the tops of the
-/// CPU's own stacks. Red if a field moves, if two CPUs share a stack, or if a switch forgets rsp0.
+/// On every CPU: what the task register leads to is the CPU's own table, and at the manual's
+/// offsets stand the tops of the CPU's own stacks. Red if a field moves, if two CPUs share a stack,
+/// or if a switch forgets rsp0.
 pub fn x1_the_loaded_task_state_segment_has_every_field_in_its_place() -> Outcome {
     on_every_cpu(|_| {
         let cpu = cpus::this();

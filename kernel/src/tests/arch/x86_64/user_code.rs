@@ -11,7 +11,7 @@ const PAGE_FAULT: u8 = 14;
 const LOADED_FROM: u64 = 0x1001;
 const LOAD_BYTES: u64 = 3;
 
-/// Whether a program raised this exception to see that it goes on, and makes it go on.
+/// Whether a program raised this exception to see that it continues, and makes it continue.
 pub fn goes_on_after(vector: u8, regs: &mut SavedRegs) -> bool {
     match vector {
         BREAKPOINT => {}
@@ -109,7 +109,8 @@ pub extern "C" fn read_there() {
     naked_asm!("mov rbx, [rdi]", "mov eax, 1", "syscall")
 }
 
-/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the word at rdi is 0, and ends.
+/// With known registers: a breakpoint, a load from nowhere, system call 0; then waits while the
+/// word at rdi is 0, and ends.
 #[unsafe(naked)]
 pub(in crate::tests::arch) extern "C" fn known_program() {
     naked_asm!(
@@ -151,7 +152,8 @@ pub(in crate::tests::arch) extern "C" fn known_program() {
     )
 }
 
-/// Whether the registers of an entry of [`known_program`] are right: an exception, or one of the system calls after it.
+/// Whether the registers of an entry of [`known_program`] are right: an exception, or one of the
+/// system calls after it.
 pub(in crate::tests::arch) fn check_known_program(
     regs: &SavedRegs,
     argument: u64,
@@ -180,7 +182,8 @@ pub(in crate::tests::arch) fn check_known_program(
     Ok(())
 }
 
-/// Flags that a program may set and that the kernel must not run with: direction, nested task, alignment check.
+/// Flags that a program may set and that the kernel must not run with: direction, nested task,
+/// alignment check.
 pub(in crate::tests::arch) const FLAGS_OF_A_PROGRAM: usize = 1 << 10 | 1 << 14 | 1 << 18;
 
 /// The flags, here.
