@@ -1,7 +1,7 @@
 //! System calls: the way in, and which call is which.
 
 use crate::abi;
-use crate::calls::table::{Handler, NUMBERS, Row, by_number};
+use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{files, identity, memory, process, signals, system, time, tls};
 use crate::error::{Errno, SysResult};
 use crate::signals::restart;
@@ -38,11 +38,9 @@ pub fn dispatch(regs: &mut SavedRegs) {
     }
 }
 
-/// Whether a number leads to a call.
-pub(crate) fn is_known(number: u64) -> bool {
-    HANDLERS
-        .get(abi::table_index(number))
-        .is_some_and(|&handler| handler as usize != unknown as Handler as usize)
+/// Whether there is a call of this name.
+pub(crate) fn is_known(name: &str) -> bool {
+    table::has(TABLES, name)
 }
 
 /// Numbers already logged, as bits.

@@ -39,16 +39,22 @@ macro_rules! calls {
                 $(#[$attribute])*
                 $crate::calls::table::Row {
                     names: &[$($name),+],
-                    run: |regs| {
-                        const COUNT: usize = {
-                            let arguments: &[&str] = &[$(stringify!($argument)),*];
-                            arguments.len()
-                        };
-                        let [$($argument,)* ..] = $crate::abi::arguments::<COUNT>(
-                            regs,
-                            $crate::process::user_memory::get,
-                        );
-                        $body
+                    run: {
+                        // A function with a name, for backtraces.
+                        fn system_call(
+                            regs: &mut machine::arch::regs::SavedRegs,
+                        ) -> $crate::error::SysResult {
+                            const COUNT: usize = {
+                                let arguments: &[&str] = &[$(stringify!($argument)),*];
+                                arguments.len()
+                            };
+                            let [$($argument,)* ..] = $crate::abi::arguments::<COUNT>(
+                                regs,
+                                $crate::process::user_memory::get,
+                            );
+                            $body
+                        }
+                        system_call
                     },
                 },
             )*
@@ -122,8 +128,7 @@ pub(crate) const fn by_number(tables: &[&[Row]], unknown: Handler) -> [Handler; 
     handlers
 }
 
-/// Whether every name of every table is one that this architecture or another one has: a misspelt name is a call that never comes.
-#[cfg(test)]
-pub(crate) fn names<'t>(tables: &'t [&'t [Row]]) -> impl Iterator<Item = &'static str> + 't {
-    tables.iter().flat_map(|table| table.iter()).flat_map(|row| row.names.iter().copied())
+/// Whether a table has a call of this name.
+pub(crate) fn has(tables: &[&[Row]], name: &str) -> bool {
+    tables.iter().any(|rows| rows.iter().any(|row| row.names.contains(&name)))
 }

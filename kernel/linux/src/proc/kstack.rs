@@ -11,7 +11,7 @@ pub(super) fn calls(text: &mut Text) -> fmt::Result {
     const PRIVATE: core::ops::Range<u64> = 0xf_0000..0xf_0010;
     (0..NUMBERS)
         .chain(PRIVATE)
-        .filter(|&number| dispatch::is_known(number))
         .filter_map(|number| Some((number, abi::name(number)?)))
+        .filter(|(_, name)| dispatch::is_known(name))
         .try_for_each(|(number, name)| writeln!(text, "{number} {name}"))
 }

@@ -86,7 +86,8 @@ impl WaitQueue {
     }
 }
 
-/// Sleeps until a time (nanoseconds since boot), or the thread has a signal or is to die.
+/// Sleeps until a time (nanoseconds since boot), or the thread has a signal or is to die. Not inlined, so that a backtrace names it.
+#[inline(never)]
 pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
     wait(None, &mut || false, Ends::AT_ANYTHING, Some(deadline)).map(|_| ())
 }
