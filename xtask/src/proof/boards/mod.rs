@@ -21,9 +21,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::{Arch, Board};
-use crate::boot::bochs;
 use crate::boot::control::{self, Message};
 use crate::boot::qemu::{self, Console, End};
+use crate::boot::{bochs, first_hart};
 use crate::build::initramfs::Prepared;
 use crate::jobs::{self, Further, lock};
 use crate::progress::Activity;
@@ -65,6 +65,8 @@ const PRIVILEGES_OF_X86_64: [(&str, RangeInclusive<u32>); 6] = [
     ("u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret", 1..=1),
 ];
 const ANY: RangeInclusive<u32> = 1..=64;
+/// What the kernel says of a CPU that it has waited for in vain, before that one is there after all.
+const NOT_UP: &str = "did not come up";
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 25;
 /// Between these the table stands in CAVEATS.md.
@@ -210,7 +212,13 @@ fn name_of(row: &Row) -> String {
         Emulator::SecondQemu => "second QEMU: ",
         Emulator::Bochs => "Bochs: ",
     };
-    format!("m1_m2_{does} [{emulator}{} {} {} {cpus}]", row.machine[0], row.cpu, row.memory)
+    let Row { machine, cpu, memory, .. } = row;
+    format!("m1_m2_{does} [{emulator}{} {cpu} {memory} {cpus}{}]", machine[0], late(row))
+}
+
+/// Which CPU is late, for people.
+fn late(row: &Row) -> String {
+    row.late.map(|cpu| format!(", number {cpu} late")).unwrap_or_default()
 }
 
 /// The emulator's arguments: as those of the architecture's first board, with another machine and CPU.
@@ -221,6 +229,10 @@ fn board_of(row: &Row) -> Board {
     let mut rest = usual.arguments.chunks(2);
     // Options with one value each; a test holds it.
     arguments.extend(rest.by_ref().filter(|pair| !["-M", "-cpu"].contains(&pair[0])).flatten());
+    if let Some(late) = row.late {
+        let held_back = first_hart::hold_back(late).into_iter();
+        arguments.extend(held_back.map(|argument| &*argument.leak()));
+    }
     // It lives as long as the command: there are a few dozen.
     let arguments = Vec::leak(arguments);
     Board { name: row.cpu, features: usual.features, arguments, first_cpu: None }
@@ -279,6 +291,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
         .run_in(&emulator, &mut on_line)?
     };
     let said = said(&finished.console, &finished.control)?;
+    ensure!(row.late.is_none() || said.contains(NOT_UP), "it did not say that a CPU \"{NOT_UP}\"");
     judge(row.expected, &tests, &heard, &finished.end, &said)
         .map_err(|error| anyhow::anyhow!("{error}\n{}", finished.tail(SHOWN_LINES)))
 }
@@ -372,7 +385,8 @@ fn table_of(outcomes: &[Outcome]) -> String {
         let machine = machine[0];
         let _ = writeln!(
             text,
-            "| {arch} | {emulator} {release} | {machine} | {cpu} | {memory} | {cpus} | {does} |"
+            "| {arch} | {emulator} {release} | {machine} | {cpu} | {memory} | {cpus}{} | {does} |",
+            late(row)
         );
     }
     text
