@@ -196,11 +196,6 @@ pub mod meter;
 #[cfg(all(doctest, feature = "entry"))]
 pub mod misuse;
 
-/// The project's front page, whose example compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub mod readme {}
-
 #[cfg(feature = "stacks")]
 pub use backing::Backing;
 #[cfg(feature = "stacks")]

@@ -23,7 +23,7 @@ use crate::initramfs::{self, Prepared};
 use crate::pool::{self, Further, lock};
 use crate::progress::Activity;
 use crate::qemu::{Boot, Console, End};
-use crate::{baseline, setup};
+use crate::{baseline, pages, setup};
 
 /// Lines of the console shown when the machine was lost.
 const SHOWN_LINES: usize = 40;
@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Write the figures to this file, as an array of objects (name, arch, value, unit, linux).
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the figures into docs/figures.md, too.
+    #[arg(long, conflicts_with = "arch")]
+    page: bool,
     /// End a machine that has been silent for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
@@ -44,10 +47,10 @@ pub(crate) struct Options {
 
 /// A figure, as the JSON file has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct Figure {
+pub(crate) struct Figure {
     name: String,
     arch: &'static str,
-    value: f64,
+    pub(crate) value: f64,
     unit: String,
     linux: Option<f64>,
 }
@@ -59,7 +62,7 @@ impl Figure {
         Figure { name, arch: arch.name(), value, unit, linux }
     }
 
-    fn is(&self, arch: Arch, name: &str) -> bool {
+    pub(crate) fn is(&self, arch: Arch, name: &str) -> bool {
         self.arch == arch.name() && self.name == name
     }
 }
@@ -94,6 +97,9 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         failures.push(format!("no figure for {}", missing.join(", ")));
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    if options.page {
+        pages::write_figures(&figures)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -204,7 +210,6 @@ fn one_column(arch: Arch, names: &[&str], figures: &[Figure]) -> String {
 
 /// Several architectures: a column each, and one more for Linux on it if it was measured.
 fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
-    let has_linux = |arch: Arch| WANTED.iter().any(|wanted| wanted.beside(arch).is_some());
     let mut head = format!("{:<26}", "bench");
     for &arch in archs {
         head.push_str(&format!(" {:>8}", arch.name()));
@@ -230,11 +235,16 @@ fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
     joined(&lines)
 }
 
+/// Whether Linux was measured on an architecture.
+pub(crate) fn has_linux(arch: Arch) -> bool {
+    WANTED.iter().any(|wanted| wanted.beside(arch).is_some())
+}
+
 fn joined(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn optional(value: Option<f64>) -> String {
+pub(crate) fn optional(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), number)
 }
 

@@ -423,10 +423,8 @@ mod tests {
         }
     }
 
-    /// Code in docs/adopting.md is the examples' own: a block of code that names a file stands in that file, line by line.
-    #[test]
-    fn n6_the_walk_s_code_is_the_code_that_runs() {
-        let text = fs::read_to_string(workspace::root().join("docs/adopting.md")).unwrap();
+    /// Code in a document is the examples' own: each block of code names a file and stands in it, line by line. How many there are.
+    fn blocks_that_run(text: &str) -> usize {
         let mut blocks = 0;
         for block in text.split("<!-- from ").skip(1) {
             let (file, rest) =
@@ -443,6 +441,22 @@ mod tests {
             blocks += 1;
         }
         assert_eq!(blocks, text.matches("```rust").count(), "code that names no file");
+        blocks
+    }
+
+    #[test]
+    fn n6_the_front_page_s_code_is_the_code_that_runs() {
+        let text = fs::read_to_string(workspace::root().join("README.md")).unwrap();
+        assert!(blocks_that_run(&text) >= 2);
+        let lines = text.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let lines: usize = lines.map(|code| code.lines().count()).sum();
+        assert!(lines <= 24, "an integration that is seen at a glance, not {lines} lines");
+    }
+
+    #[test]
+    fn n6_the_walk_s_code_is_the_code_that_runs() {
+        let text = fs::read_to_string(workspace::root().join("docs/adopting.md")).unwrap();
+        let blocks = blocks_that_run(&text);
         assert!(blocks >= 5, "{blocks}");
         for program in EXAMPLES[0].programs {
             assert!(text.contains(&format!("`{program}`")), "{program} is not in the walk");

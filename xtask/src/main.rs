@@ -37,6 +37,7 @@ mod kernel;
 mod lint;
 mod matrix;
 mod mutants;
+mod pages;
 mod parallel;
 mod pool;
 mod progress;

@@ -26,7 +26,7 @@ use crate::{catalogue, floors, parallel};
 const LONGEST: usize = 600;
 
 /// Files that must be there.
-const REQUIRED: [&str; 7] = [
+const REQUIRED: [&str; 11] = [
     "LICENSE-MIT",
     "LICENSE-APACHE",
     "README.md",
@@ -34,6 +34,10 @@ const REQUIRED: [&str; 7] = [
     "CAVEATS.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/adopting.md",
+    "docs/figures.md",
+    "docs/matrix.md",
 ];
 
 /// Text that no Rust file may contain, and what it is. Written in two parts, since this file is
@@ -77,6 +81,18 @@ pub(crate) fn breaches(root: &Path) -> Result<Vec<String>> {
     breaches.extend(parallel::breaches(&read));
     breaches.extend(floors::breaches(&read));
     Ok(breaches)
+}
+
+/// The documents of the tree, relative to its root.
+#[cfg(test)]
+pub(crate) fn documents(root: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    walk(root, &mut files)?;
+    let names = files.iter().filter_map(|path| path.strip_prefix(root).ok()?.to_str());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".md")).map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Text files of ours below a folder.
