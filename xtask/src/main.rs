@@ -35,6 +35,7 @@ mod initramfs;
 mod instructions;
 mod kernel;
 mod lint;
+mod map;
 mod matrix;
 mod mutants;
 mod pages;

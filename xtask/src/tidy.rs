@@ -11,6 +11,7 @@
 //! | no absolute path of somebody's machine | it would work nowhere else |
 //! | the trees of the architectures are alike | see [`parallel`] |
 //! | crates know only those below them, and no files import each other in a circle | see [`floors`] |
+//! | each folder has a paragraph in ARCHITECTURE.md | see [`map`] |
 //! | licences and the documents are there | they are part of what is delivered |
 //!
 //! It is a test of this crate too, so that `cargo test` holds the rules as well.
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{catalogue, floors, parallel};
+use crate::{catalogue, floors, map, parallel};
 
 /// Lines that a source file may have.
 const LONGEST: usize = 600;
@@ -80,6 +81,8 @@ pub(crate) fn breaches(root: &Path) -> Result<Vec<String>> {
     let read = parallel::read(root, &files);
     breaches.extend(parallel::breaches(&read));
     breaches.extend(floors::breaches(&read));
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap_or_default();
+    breaches.extend(map::breaches(root, &files, &map));
     Ok(breaches)
 }
 
