@@ -215,7 +215,7 @@ pub mod arm64 {
 
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
-        if !offset.is_multiple_of(4) || offset >= code.len() {
+        if offset % 4 != 0 || offset >= code.len() {
             return Unknown;
         }
         state_of(words(code).map(means), offset / 4)
@@ -259,7 +259,7 @@ pub mod arm32 {
 
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
-        if !offset.is_multiple_of(4) || offset >= code.len() {
+        if offset % 4 != 0 || offset >= code.len() {
             return Unknown;
         }
         state_of(words(code).map(means), offset / 4)

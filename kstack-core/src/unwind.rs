@@ -250,7 +250,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     #[inline(always)]
     pub fn step<F: FrameRules>(&mut self) -> Step {
         let record = self.fp.wrapping_sub(F::RECORD_BELOW);
-        if self.fp.get().is_multiple_of(WORD) && self.rest.contains_span(record, RECORD) {
+        if self.fp.get() % WORD == 0 && self.rest.contains_span(record, RECORD) {
             return self.frame(record);
         }
         self.step_elsewhere::<F>()
@@ -287,7 +287,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             return step;
         }
         let fp = self.fp;
-        if !fp.get().is_multiple_of(WORD) {
+        if fp.get() % WORD != 0 {
             return self.step_over_regs::<F>();
         }
         if fp.get() == 0 && self.is_at_the_top_of_a_cpus_stack() {
@@ -406,7 +406,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         let stack = self.lookup.stack_at(at)?;
         let kept = stack.range == self.interrupted || self.lookup.stays_mapped(&stack);
         let inside = stack.range.contains_span(at, ByteSize::new(WORD));
-        if !kept || !inside || !at.get().is_multiple_of(WORD) {
+        if !kept || !inside || at.get() % WORD != 0 {
             return None;
         }
         (self.read)(at).map(Addr::new)

@@ -37,6 +37,7 @@ mod kernel;
 mod lint;
 mod map;
 mod matrix;
+mod msrv;
 mod mutants;
 mod pages;
 mod parallel;
@@ -108,6 +109,8 @@ enum Command {
     ///
     /// Takes an hour or more. It builds cargo-mutants in the user's cache, once, and says so first. Logs: target/kstack-mutants/.
     Mutants(mutants::Options),
+    /// Build each published crate with a real compiler of the release that its manifest states.
+    Msrv,
     /// Check formatting, lints, documentation and the rules that a machine can hold.
     Lint {
         /// The architecture whose kernel to check; all of them without this.
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Mutants(options) => mutants::command(&options),
+        Command::Msrv => msrv::command(),
         Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };
     match result {

@@ -13,6 +13,7 @@
 mod archive;
 mod bochs;
 mod cache;
+mod compilers;
 mod linker;
 mod mutants;
 mod packages;
@@ -33,10 +34,11 @@ use crate::{examples, progress, workspace};
 use archive::Archive;
 pub(crate) use bochs::bochs;
 use cache::{Lock, State};
+pub(crate) use compilers::of_release as compiler_of;
 pub(crate) use linker::Linker;
 pub(crate) use mutants::mutants;
 use toolchain::Found;
-pub(crate) use toolchain::Toolchain;
+pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
 
 /// What is there once set-up has succeeded.
