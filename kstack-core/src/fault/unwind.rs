@@ -198,9 +198,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     /// Makes `rest` the part of a stack from `at` on that has `size` bytes, changing stacks if need be.
     #[cold]
     fn enter(&mut self, at: Addr, size: ByteSize) -> Result<Option<Step>, End> {
-        if let Some(stack) = self.stack
-            && stack.range.contains(at)
-        {
+        if self.stack.is_some_and(|stack| stack.range.contains(at)) {
             // On the same stack, but not above what was seen (or cut off by its top).
             return Err(End::NotOutwards(at));
         }
@@ -520,9 +518,8 @@ impl<const N: usize> Backtrace<N> {
     }
 
     fn keep(&mut self, step: Step, is_end: bool) {
-        if let Some(last) = self.length.checked_sub(1)
-            && self.steps[last].0 == step
-        {
+        let last = self.length.checked_sub(1);
+        if let Some(last) = last.filter(|&last| self.steps[last].0 == step) {
             self.steps[last].1 += 1;
         } else if self.length < N - 1 || is_end && self.length < N {
             self.steps[self.length] = (step, 1);

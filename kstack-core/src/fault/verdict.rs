@@ -219,9 +219,9 @@ fn overflowed(
     // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack. If the stack is
     // another thread's or CPU's, SP only landed there.
     for at in [below_sp, fault.sp] {
-        if let Place::Body { slot, .. } = arena.place(at)
-            && let Some(stack) = table.stack_in(slot)
-            && stack.range.contains(at)
+        let Place::Body { slot, .. } = arena.place(at) else { continue };
+        let Some(stack) = table.stack_in(slot) else { continue };
+        if stack.range.contains(at)
             && (running == Some(stack) || stack.cpu == Some(fault.cpu) || may_be_leaving(stack))
         {
             return match from_address {
@@ -237,25 +237,25 @@ fn overflowed(
         let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
         running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
     };
-    if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
-        && was_on(stack)
-    {
+    let hit = guard_at(arena, table, below_sp).filter(|&(stack, ..)| was_on(stack));
+    if let Some((stack, Side::Below, distance)) = hit {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }
     // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it adjoins the guard below.
     let a_guard_up = below_sp.wrapping_add(arena.geometry().guard_above());
-    if let Place::GuardAbove { .. } | Place::Outside = arena.place(below_sp)
-        && let Place::GuardBelow { slot, .. } = arena.place(a_guard_up)
-        && let Some(stack) = table.stack_in(slot)
-        && was_on(stack)
-    {
+    let passed = match (arena.place(below_sp), arena.place(a_guard_up)) {
+        (Place::GuardAbove { .. } | Place::Outside, Place::GuardBelow { slot, .. }) => {
+            table.stack_in(slot).filter(|&stack| was_on(stack))
+        }
+        _ => None,
+    };
+    if let Some(stack) = passed {
         let distance = stack.range.lowest.bytes_above(below_sp);
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
     // Beyond its own guard, wherever that is; the access that failed may still name the guard that stopped it.
-    if let Some((stack, Side::Below, distance)) = from_address
-        && was_on(stack)
-    {
+    let named = from_address.filter(|&(stack, ..)| was_on(stack));
+    if let Some((stack, Side::Below, distance)) = named {
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
     let stack = running?;
