@@ -45,6 +45,7 @@ mod pool;
 mod progress;
 mod qemu;
 mod run;
+mod semver;
 mod setup;
 mod symbols;
 mod test;
@@ -111,6 +112,10 @@ enum Command {
     Mutants(mutants::Options),
     /// Build each published crate with a real compiler of the release that its manifest states.
     Msrv,
+    /// Compare the published crates' interfaces with those of the version that was cut last.
+    ///
+    /// It builds cargo-semver-checks in the user's cache, once, and says so first.
+    Semver(semver::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
     Lint {
         /// The architecture whose kernel to check; all of them without this.
@@ -135,6 +140,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::command(&options),
         Command::Mutants(options) => mutants::command(&options),
         Command::Msrv => msrv::command(),
+        Command::Semver(options) => semver::command(&options),
         Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };
     match result {
