@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a crate of the reference kernel depends on crates below it ([`FLOORS`]) | what is below is read, and changed, without knowing what is above |
 //! | files of one crate import each other in no circle | a circle is read as a whole or not at all |
+//! | a room of a crate (a folder, or a file beside it) imports rooms below it (`Floor::rooms`) | the same, one size smaller |
 //! | a circle that is there still is in [`CIRCLES`], with the reason | it may shrink, and must not grow |
 //!
 //! Imports are what `use` names and what paths name from `crate`, `self` or `super` on. A name that a module only passes on (`pub use`)
@@ -25,16 +26,24 @@ struct Floor {
     folder: &'static str,
     /// Whether circles of its files are looked for.
     files: bool,
+    /// Its folders, and the files beside them, from the ground up; none: they are not held.
+    rooms: &'static [&'static str],
 }
+
+/// The rooms of `kernel/linux/src`.
+const LINUX: [&str; 12] = [
+    "error", "sorted", "abi", "files", "memory", "process", "signals", "exec", "proc", "fs",
+    "calls", "dispatch",
+];
 
 /// From the ground up.
 const FLOORS: [Floor; 6] = [
-    Floor { name: "kstack-core", folder: "kstack-core", files: false },
-    Floor { name: "kstack", folder: "kstack", files: false },
-    Floor { name: "machine", folder: "kernel/machine", files: true },
-    Floor { name: "threads", folder: "kernel/threads", files: true },
-    Floor { name: "linux", folder: "kernel/linux", files: true },
-    Floor { name: "kernel", folder: "kernel", files: false },
+    Floor { name: "kstack-core", folder: "kstack-core", files: false, rooms: &[] },
+    Floor { name: "kstack", folder: "kstack", files: false, rooms: &[] },
+    Floor { name: "machine", folder: "kernel/machine", files: true, rooms: &[] },
+    Floor { name: "threads", folder: "kernel/threads", files: true, rooms: &[] },
+    Floor { name: "linux", folder: "kernel/linux", files: true, rooms: &LINUX },
+    Floor { name: "kernel", folder: "kernel", files: false, rooms: &[] },
 ];
 
 /// Files that import each other in a circle still, and why.
@@ -65,6 +74,7 @@ pub(crate) fn breaches(files: &Files) -> Vec<String> {
         CIRCLES.iter().flat_map(|circle| circle.files).map(|&path| path.to_owned()).collect();
     for floor in FLOORS.iter().filter(|floor| floor.files) {
         breaches.extend(circles(floor.folder, files, &archs, &CIRCLES, &mut left));
+        breaches.extend(upstairs(floor, files, &archs));
     }
     for path in left {
         breaches.push(format!(
@@ -134,6 +144,40 @@ fn circles(
             }
             let paths: Vec<_> = paths.into_iter().collect();
             breaches.insert(format!("{}: import each other in a circle", paths.join(", ")));
+        }
+    }
+    breaches.into_iter().collect()
+}
+
+/// Imports of a crate's rooms that do not lead down, and rooms that the table does not have.
+fn upstairs(floor: &Floor, files: &Files, archs: &[&str]) -> Vec<String> {
+    let mut breaches = BTreeSet::new();
+    let height = |module: &Module| {
+        let room = module.first()?;
+        floor.rooms.iter().position(|known| known == room)
+    };
+    if floor.rooms.is_empty() {
+        return Vec::new();
+    }
+    for &arch in archs {
+        let others: Vec<_> = archs.iter().filter(|&&other| other != arch).copied().collect();
+        let source = Source::new(floor.folder, files, &others);
+        for (module, imports) in source.imports() {
+            // The root names its rooms, and may pass on what is in them.
+            if module.is_empty() {
+                continue;
+            }
+            let path = source.modules[&module].0;
+            let Some(own) = height(&module) else {
+                breaches.insert(format!("{path}: is in no room that xtask/src/floors.rs knows"));
+                continue;
+            };
+            for import in imports {
+                if height(&import).is_none_or(|other| other > own) {
+                    let import = import.join("::");
+                    breaches.insert(format!("{path}: imports `{import}`, which is not below it"));
+                }
+            }
         }
     }
     breaches.into_iter().collect()
@@ -422,8 +466,8 @@ mod tests {
     #[test]
     fn an_arrow_upwards_is_found() {
         let floors = [
-            Floor { name: "low", folder: "low", files: false },
-            Floor { name: "high", folder: "high", files: false },
+            Floor { name: "low", folder: "low", files: false, rooms: &[] },
+            Floor { name: "high", folder: "high", files: false, rooms: &[] },
         ];
         let check = |low: &str, high: &str| {
             upward(&floors, &files(&[("low/Cargo.toml", low), ("high/Cargo.toml", high)]))
@@ -466,6 +510,21 @@ mod tests {
         ] {
             assert_eq!(found(&[("k/src/a.rs", a), ("k/src/b.rs", b)], &[]), [""; 0], "{a}{b}");
         }
+    }
+
+    #[test]
+    fn a_room_imports_only_what_is_below_it() {
+        let floor = Floor { name: "k", folder: "k", files: true, rooms: &["low", "high"] };
+        let check = |all: &[(&str, &str)]| upstairs(&floor, &files(all), &["x86_64"]);
+        let root = ("k/src/lib.rs", "mod low;\nmod high;\npub use high::g;\n");
+        let down = ("k/src/high.rs", "use crate::low::a;\npub fn g() {}\n");
+        assert_eq!(check(&[root, down, ("k/src/low/a.rs", "use super::b;\n")]), [""; 0]);
+        let up = check(&[root, down, ("k/src/low/a.rs", "use crate::high::g;\n")]);
+        assert_eq!(up, ["k/src/low/a.rs: imports `high`, which is not below it"]);
+        let by_root = check(&[root, down, ("k/src/low/a.rs", "use crate::g;\n")]);
+        assert_eq!(by_root, up, "what the root passes on comes from its room");
+        let unknown = check(&[root, ("k/src/other.rs", "use crate::low::a;\n")]);
+        assert_eq!(unknown, ["k/src/other.rs: is in no room that xtask/src/floors.rs knows"]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ mod workspace;
 
 /// A module of the kernel that needs nothing of it: its tests run on the host.
 #[cfg(test)]
-#[path = "../../kernel/linux/src/exec_image.rs"]
+#[path = "../../kernel/linux/src/abi/stack_image.rs"]
 #[expect(dead_code, reason = "the kernel uses what the tests do not")]
 mod exec_image;
 

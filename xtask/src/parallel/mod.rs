@@ -54,7 +54,15 @@ const TREES: [Trees; 6] = [
     Trees {
         folder: "kernel/linux/src/abi",
         folders: false,
-        shared: &["common.rs", "generic.rs", "names.rs", "narrow.rs", "wide.rs"],
+        shared: &[
+            "common.rs",
+            "generic.rs",
+            "names.rs",
+            "narrow.rs",
+            "signals.rs",
+            "stack_image.rs",
+            "wide.rs",
+        ],
     },
     Trees { folder: "user/src/arch", folders: false, shared: &["generic.rs"] },
     Trees { folder: "user/src/attack", folders: false, shared: &["pc.rs"] },
