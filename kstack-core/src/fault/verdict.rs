@@ -150,7 +150,8 @@ pub struct Verdict {
 pub trait StackTable {
     /// The stack in a slot, if it is live. Its range is the part that is mapped.
     fn stack_in(&self, slot: SlotIndex) -> Option<StackId>;
-    /// The stack of the thread that runs on this CPU.
+    /// The stack of the thread that runs on this CPU. `None` where it is not known: then an access to a guard is named, and no overflow
+    /// of a thread's stack is.
     fn running_on(&self, cpu: CpuId) -> Option<StackId>;
 }
 

@@ -42,9 +42,9 @@
 //! Neighbours: [`crate::record`] holds the set, [`crate::pool`] applies the rule, the kernel's dispatcher asks
 //! [`CoherentSet::needs_flush`] before it switches to a stack.
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::addr::{Addr, ByteSize, CpuId};
@@ -207,13 +207,13 @@ impl CoherentSet {
     pub const CPUS: u32 = usize::BITS;
 
     /// No CPU.
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub const fn new() -> Self {
         Self(AtomicUsize::new(0))
     }
 
     /// The same for the models, whose atomics are made at run time.
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub fn new() -> Self {
         Self(AtomicUsize::new(0))
     }

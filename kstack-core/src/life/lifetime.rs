@@ -34,9 +34,9 @@
 //! Neighbours: [`crate::record`] holds one [`Life`] per slot, [`crate::pool`] acts on the answers.
 
 use core::fmt;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
 const BORROW_ONE: usize = 1;
@@ -184,13 +184,13 @@ impl Default for Life {
 
 impl Life {
     /// A slot that was never used: free, generation 0.
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub const fn new() -> Self {
         Self(AtomicUsize::new(PHASE_FREE))
     }
 
     /// The same for the models, whose atomics are made at run time.
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub fn new() -> Self {
         Self(AtomicUsize::new(PHASE_FREE))
     }

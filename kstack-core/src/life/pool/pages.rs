@@ -35,7 +35,7 @@ pub trait Pages {
     fn uncharge(&mut self, account: AccountId, size: ByteSize);
 
     /// Puts a zeroed frame at `page`, with clear dirty bit, present on every CPU and in every address space when it
-    /// returns. On failure nothing has changed, page tables included.
+    /// returns. On failure nothing is mapped at `page`; page tables that were made for it may stay.
     fn map_page(&mut self, page: Addr) -> Result<(), Exhausted>;
 
     /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called only where waiting
