@@ -110,7 +110,7 @@
 //! | --- | --- | --- |
 //! | paging | all of it | the default features, [`cpu::bring_up`] |
 //! | its own scheduler and interrupt code | guarded stacks that are cached and reused clean | `stacks`: [`Stacks`], [`Backing`] |
-//! | its own IDT, GDT and TSS (x86_64) | an overflow that is named and survived | `entry`: [`cpu::prepare`], then `arch::x86_64::entry::vector(8)` for the gate and the exception stacks' tops for its own TSS |
+//! | its own IDT, GDT and TSS (x86_64) | an overflow that is named and survived | `entry`: [`cpu::prepare`], the exception stacks' tops for its own TSS, `arch::x86_64::entry::vector(8)` for the gate, [`cpu::run_idle`]; *docs/adopting.md* has it whole |
 //! | its own entry code | the switch alone | `switch`: [`arch::current::switch`], [`first_frame::build_bare`] |
 //! | a guest, a dump, another kernel's stacks | to unwind them | `unwind`: [`unwind::Unwinder`] over a closure that reads |
 //! | a fault that may be about a stack | a judgement | [`verdict::judge`], in every configuration |

@@ -63,6 +63,7 @@ const EXAMPLES: &[Example] = &[
             "step3_survived",
             "step4_irq_stack",
             "breaches",
+            "own_tables",
         ],
     },
     Example {
