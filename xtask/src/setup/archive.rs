@@ -22,7 +22,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{cache, tools};
 use crate::workspace::{self, made};
-use crate::{pool, progress};
+use crate::{jobs, progress};
 
 /// A release that packages are taken from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -90,7 +90,7 @@ impl Archive {
         fs::write(folder.join("sources.list"), release.sources(&mirror, architecture, keyring))?;
         fs::write(folder.join("apt.conf"), configuration(&folder, architecture, &release))?;
         let archive = Archive { folder, architecture: architecture.to_owned() };
-        let mut updated = pool::lock(&UPDATED);
+        let mut updated = jobs::lock(&UPDATED);
         if !updated.iter().any(|done| done == architecture) {
             let message = format!(
                 "Downloading the lists of {}'s packages for {architecture} (about 10 MB)",

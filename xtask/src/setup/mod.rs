@@ -9,11 +9,14 @@
 //! Invariants: nothing here calls rustup or changes its settings; nothing is written outside the cache and the
 //! checkout's `target`; with all in place no process is started that needs a network. What is in the cache is whole:
 //! it can be interrupted, damaged or removed at any time, and is mended at the next start.
+//!
+//! May import what all wings use (`arch`, `jobs`, `progress`, `workspace`); nothing here knows the kernel or its tests.
 
 mod archive;
 mod bochs;
 mod cache;
 mod compilers;
+pub(crate) mod library;
 mod linker;
 mod packages;
 mod programs;
@@ -29,7 +32,7 @@ use std::{fmt, fs, hash};
 use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
-use crate::{examples, progress, workspace};
+use crate::{progress, workspace};
 
 use archive::Archive;
 pub(crate) use bochs::bochs;
@@ -200,7 +203,7 @@ fn by_hand(missing: &[&Missing]) -> Result<String> {
     Ok(text)
 }
 
-/// The clippy that belongs to the kernel's compiler; only [`crate::lint`] needs it.
+/// The clippy that belongs to the kernel's compiler; only `cargo xtask lint` needs it.
 pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
     let path = toolchain.rustc.with_file_name("cargo-clippy");
     if !path.is_file() {
@@ -216,7 +219,7 @@ pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
 /// the lock file has changed.
 fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     let mut lock = fs::read(workspace::root().join("Cargo.lock")).unwrap_or_default();
-    for folder in examples::folders() {
+    for folder in library::examples()? {
         lock.extend(fs::read(folder.join("Cargo.lock")).unwrap_or_default());
     }
     let stamp = workspace::output()?.join("fetched");
@@ -228,8 +231,8 @@ fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     cargo.arg("fetch");
     progress::command("Downloading the crates named in Cargo.lock", &mut cargo)?;
     // The examples find the library where it is unpacked.
-    examples::package()?;
-    for folder in examples::folders() {
+    library::pack()?;
+    for folder in library::examples()? {
         let mut cargo = toolchain.cargo();
         cargo.arg("fetch").current_dir(&folder);
         let name = format!("Downloading the crates of {}", workspace::shown(&folder));
