@@ -68,9 +68,13 @@ enum Command {
         /// The architecture to prepare for; all of them without this.
         #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
         arch: Option<Arch>,
-        /// Prepare everything, for all architectures, so that no command needs a network afterwards.
+        /// Prepare everything, for all architectures, so that no command needs a network afterwards; it says whether that includes
+        /// what `test --boards` takes besides.
         #[arg(long, conflicts_with = "arch")]
         offline: bool,
+        /// Fetch Bochs and the second release of QEMU too, which `test --boards` alone takes.
+        #[arg(long)]
+        boards: bool,
     },
     /// Build the reference kernel.
     Build {
@@ -113,7 +117,7 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         // Without an architecture everything is prepared anyway; `--offline` says it.
-        Command::Setup { arch, offline: _ } => setup::command(&Arch::chosen(arch)),
+        Command::Setup { arch, offline: _, boards } => setup::command(&Arch::chosen(arch), boards),
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
         Command::Package => setup::library::pack().map(|()| ExitCode::SUCCESS),

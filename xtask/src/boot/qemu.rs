@@ -151,14 +151,22 @@ impl Finished {
 impl Boot<'_> {
     /// Runs the machine to its end, giving each line of the control channel to the caller as it comes.
     pub(crate) fn run(&self, on_line: &mut dyn FnMut(&str)) -> Result<Finished> {
+        self.run_in(&setup::emulator(self.arch)?, on_line)
+    }
+
+    /// The same in an emulator of the caller's.
+    pub(crate) fn run_in(
+        &self,
+        emulator: &Path,
+        on_line: &mut dyn FnMut(&str),
+    ) -> Result<Finished> {
         let folder = workspace::logs()?;
         let log = |kind: &str| folder.join(format!("{}-{}.{kind}.log", self.arch, self.name));
         let (console, control, errors) = (log("console"), log("control"), log("emulator"));
         for path in [&console, &control] {
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let emulator = setup::emulator(self.arch)?;
-        let mut command = self.command(&emulator, &console, &control);
+        let mut command = self.command(emulator, &console, &control);
         command.stderr(File::create(&errors)?);
         let mut child =
             Guard(command.spawn().with_context(|| format!("cannot start {}", emulator.display()))?);

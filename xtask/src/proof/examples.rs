@@ -138,16 +138,17 @@ impl Example {
         format!("{ids}{name}_{what}")
     }
 
-    /// Builds one of its programs.
-    fn build(&self, program: &str, ready: Option<&Ready>) -> Result<PathBuf> {
-        let output = workspace::output()?.join("examples");
-        let mut cargo;
-        let mut path = output.clone();
-        match self.place {
-            Place::Host => cargo = workspace::cargo("build"),
+    /// A cargo that works on it for where it runs.
+    fn cargo(&self, subcommand: &str, ready: Option<&Ready>) -> Result<Command> {
+        let mut cargo = match self.place {
+            Place::Host => workspace::cargo(subcommand),
             Place::Emulated(arch) => {
                 let ready = ready.context("an emulated example needs a target's compiler")?;
-                cargo = ready.toolchain.cargo();
+                let mut cargo = if subcommand == "clippy" {
+                    ready.toolchain.tool(&setup::clippy(&ready.toolchain)?)
+                } else {
+                    ready.toolchain.cargo()
+                };
                 // Beside its own flags: which compiler, core and linker there are is this machine's.
                 let sysroot = ready.toolchain.sysroot.iter();
                 let flags: Vec<String> = sysroot
@@ -155,16 +156,27 @@ impl Example {
                     .chain(ready.linker.flags())
                     .collect();
                 let target = arch.target();
-                cargo.args(["build", "--target", target]).arg("--config");
+                cargo.args([subcommand, "--target", target]).arg("--config");
                 cargo.arg(format!("target.{target}.rustflags={flags:?}"));
-                path.push(target);
+                cargo
             }
-        }
+        };
         cargo
-            .args(["--release", "--quiet", "--bin", program, "--target-dir"])
-            .arg(&output)
+            .args(["--release", "--quiet", "--target-dir"])
+            .arg(workspace::output()?.join("examples"))
             .current_dir(self.folder())
             .stdin(Stdio::null());
+        Ok(cargo)
+    }
+
+    /// Builds one of its programs.
+    fn build(&self, program: &str, ready: Option<&Ready>) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build", ready)?;
+        cargo.args(["--bin", program]);
+        let mut path = workspace::output()?.join("examples");
+        if let Place::Emulated(arch) = self.place {
+            path.push(arch.target());
+        }
         progress::command(&format!("Building {program} of examples/{}", self.name), &mut cargo)?;
         Ok(path.join("release").join(program))
     }
@@ -206,6 +218,17 @@ pub(crate) fn run(example: &'static Example) -> Result<ExitCode> {
     let status = example.command(&program)?.status().context("it does not start")?;
     ensure!(status.code() == Some(example.success()), "the example ended with {status}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Clippy over the examples that run at `place`, each with its name.
+pub(crate) fn clippy(place: Place, ready: Option<&Ready>) -> Result<Vec<(String, Command)>> {
+    let here = EXAMPLES.iter().filter(|example| example.place == place);
+    here.map(|example| {
+        let mut clippy = example.cargo("clippy", ready)?;
+        clippy.args(["--bins", "--", "-D", "warnings"]);
+        Ok((format!("clippy on examples/{}", example.name), clippy))
+    })
+    .collect()
 }
 
 /// What a test does.

@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::Archive;
+use super::archive::{Archive, Edition};
 use super::cache::{self, Lock, State};
 use super::packages::{Launcher, Packages};
 use super::toolchain::{self, Release, Toolchain};
@@ -69,6 +69,7 @@ fn packages(release: Release, version: Option<&str>) -> Result<Packages> {
         architecture: tools::own_architecture()?,
         sets: vec![names.map(pinned).to_vec()],
         with_needs: true,
+        edition: Edition::Pinned,
         programs: vec![Launcher {
             name: RUSTC.to_owned(),
             program: "usr/bin/rustc",
@@ -80,7 +81,7 @@ fn packages(release: Release, version: Option<&str>) -> Result<Packages> {
 }
 
 fn fetch(lock: &Lock, release: Release, place: &Path) -> Result<()> {
-    let archive = Archive::open(&tools::own_architecture()?)?;
+    let archive = Archive::open(&tools::own_architecture()?, Edition::Pinned)?;
     let version = archive.version(RUSTC, &release.to_string())?.with_context(|| {
         format!("no compiler of Rust {release} is here, and the archive has none either")
     })?;

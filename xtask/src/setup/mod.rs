@@ -20,6 +20,7 @@ pub(crate) mod library;
 mod linker;
 mod packages;
 mod programs;
+mod second_qemu;
 mod sysroot;
 pub(crate) mod toolchain;
 mod tools;
@@ -35,11 +36,12 @@ use crate::arch::Arch;
 use crate::{progress, workspace};
 
 use archive::Archive;
-pub(crate) use bochs::bochs;
+pub(crate) use bochs::{bochs, bochs_release};
 use cache::{Lock, State};
 pub(crate) use compilers::of_release as compiler_of;
 pub(crate) use linker::Linker;
 pub(crate) use programs::{mutants, semver_checks};
+pub(crate) use second_qemu::{qemu_release, second_emulator};
 use toolchain::Found;
 pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
@@ -84,9 +86,15 @@ impl fmt::Display for Missing {
 }
 
 /// `cargo xtask setup`
-pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
+pub(crate) fn command(archs: &[Arch], with_boards: bool) -> Result<ExitCode> {
     progress::set_verbose();
     let ready = ensure_all(archs)?;
+    if with_boards {
+        bochs()?;
+        for &arch in archs {
+            second_emulator(arch)?;
+        }
+    }
     for (&arch, ready) in archs.iter().zip(&ready) {
         let emulator = emulator(arch)?;
         println!("{arch}");
@@ -96,6 +104,8 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
         println!("            {}", tools::version(&emulator)?);
         println!("  busybox   {}", ready.busybox.display());
     }
+    let others = [bochs::state()?, second_qemu::state()?];
+    println!("{}", boards_told(others.iter().all(|state| *state == State::Whole)));
     println!("Ready: {} work without a network from now on.", {
         if archs.len() == Arch::supported().len() {
             "all commands"
@@ -104,6 +114,18 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
         }
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether what one command alone takes is included.
+fn boards_told(there: bool) -> String {
+    let what = "Bochs and the second release of QEMU, of `cargo xtask test --boards` alone,";
+    if there {
+        format!("{what} are there.")
+    } else {
+        format!(
+            "{what} are not included: that command fetches them (about 165 MB), or `cargo xtask setup --boards`."
+        )
+    }
 }
 
 /// Makes everything ready for an architecture, fetching and making what is missing.
@@ -263,6 +285,13 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn set_up_says_whether_what_one_command_alone_takes_is_included() {
+        assert!(boards_told(true).ends_with("are there."));
+        assert!(boards_told(false).contains("not included"));
+        assert!(boards_told(false).contains("setup --boards"));
+    }
 
     #[test]
     fn what_to_do_by_hand_names_every_variable() {

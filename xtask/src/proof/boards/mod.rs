@@ -10,6 +10,7 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -26,9 +27,9 @@ use crate::build::initramfs::Prepared;
 use crate::jobs::{self, Further, lock};
 use crate::progress::Activity;
 use crate::proof::emulated::Verdict;
-use crate::setup::Ready;
+use crate::setup::{self, Ready};
 use crate::workspace;
-use table::{BOCHS, Expected, Row, TABLE};
+use table::{Emulator, Expected, Row, TABLE};
 
 /// What each machine that runs has to show: a program, threads, a contained overflow, and that all of it is used.
 const SMOKE: [&str; 6] = [
@@ -86,8 +87,13 @@ pub(crate) enum Which {
 /// What a machine did.
 struct Outcome {
     row: &'static Row,
+    /// The emulator's release, if it is there.
+    release: String,
     verdict: Verdict,
 }
+
+/// The release of each emulator that is used, or why it is not there.
+type Releases = BTreeMap<(Emulator, Arch), Result<String, String>>;
 
 /// Boots the machines of the architectures that were built, as far as their names contain the filter.
 pub(crate) fn run(
@@ -133,28 +139,58 @@ fn outcomes(
     if rows.is_empty() {
         return Vec::new();
     }
+    let releases = releases(rows.iter().map(|&(_, row)| row));
     let activity = Activity::start("Machines of other sizes and models");
     let outcomes = Mutex::new(Vec::new());
     jobs::run(rows, jobs::workers(), |(place, row)| {
         let prepared = built.iter().find(|built| built.arch == row.arch);
         activity.at(&name_of(row));
-        let failure = match prepared.map(|built| one(place, row, built, timeout)) {
-            Some(Ok(())) => None,
-            Some(Err(error)) => Some(format!("{error:#}")),
-            None => Some("no kernel".to_owned()),
+        let release = releases.get(&(row.emulator, row.arch));
+        let failure = match (release, prepared) {
+            (Some(Ok(_)), Some(built)) => {
+                one(place, row, built, timeout).err().map(|error| format!("{error:#}"))
+            }
+            (Some(Err(error)), _) => Some(error.clone()),
+            _ => Some("no kernel".to_owned()),
         };
+        let release = release.and_then(|release| release.as_ref().ok()).cloned();
         let verdict = Verdict { name: name_of(row), failure };
         activity.line(&match &verdict.failure {
             None => format!("ok      {:<8} {}", row.arch, verdict.name),
             Some(message) => format!("FAILED  {:<8} {}\n    {message}", row.arch, verdict.name),
         });
-        lock(&outcomes).push((place, Outcome { row, verdict }));
+        let release = release.unwrap_or_default();
+        lock(&outcomes).push((place, Outcome { row, release, verdict }));
         Further::default()
     });
     activity.done();
     let mut outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     outcomes.sort_by_key(|&(place, _)| place);
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Fetches what emulators are not there, one after another, and asks each which one it is.
+fn releases<'a>(rows: impl Iterator<Item = &'a Row>) -> Releases {
+    let mut releases = Releases::new();
+    for row in rows {
+        releases.entry((row.emulator, row.arch)).or_insert_with(|| {
+            release_of(row.emulator, row.arch).map_err(|error| format!("{error:#}"))
+        });
+    }
+    releases
+}
+
+fn release_of(emulator: Emulator, arch: Arch) -> Result<String> {
+    let usual = || setup::qemu_release(&setup::emulator(arch)?);
+    match emulator {
+        Emulator::Qemu => usual(),
+        Emulator::SecondQemu => {
+            let second = setup::qemu_release(&setup::second_emulator(arch)?)?;
+            ensure!(second != usual()?, "the second QEMU is of the same release, {second}");
+            Ok(second)
+        }
+        Emulator::Bochs => setup::bochs_release(),
+    }
 }
 
 /// A verdict's name, with the rows it shows.
@@ -164,7 +200,12 @@ fn name_of(row: &Row) -> String {
         Expected::Refuses(_) => "says_what_it_lacks",
     };
     let cpus = if row.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", row.cpus) };
-    format!("m1_m2_{does} [{} {} {} {cpus}]", row.machine[0], row.cpu, row.memory)
+    let emulator = match row.emulator {
+        Emulator::Qemu => "",
+        Emulator::SecondQemu => "second QEMU: ",
+        Emulator::Bochs => "Bochs: ",
+    };
+    format!("m1_m2_{does} [{emulator}{} {} {} {cpus}]", row.machine[0], row.cpu, row.memory)
 }
 
 /// The emulator's arguments: as those of the architecture's first board, with another machine and CPU.
@@ -182,12 +223,10 @@ fn board_of(row: &Row) -> Board {
 
 /// What a machine has to show: where the emulator enforces what the other lets pass, the tests of privileges too.
 fn tests_of(row: &Row) -> Vec<&'static str> {
-    let privileges: &[&str] = match (row.machine, row.expected) {
-        (BOCHS, Expected::Runs) if row.arch == Arch::X86_64 && row.cpus == 1 => &PRIVILEGES,
-        (BOCHS, Expected::Runs) if row.arch == Arch::X86_64 => {
-            &PRIVILEGES[..PRIVILEGES_OF_MANY_CPUS]
-        }
-        (BOCHS, Expected::Runs) => &PRIVILEGES[..PRIVILEGES_OF_BOTH],
+    let privileges: &[&str] = match (row.emulator, row.arch) {
+        (Emulator::Bochs, Arch::X86_64) if row.cpus == 1 => &PRIVILEGES,
+        (Emulator::Bochs, Arch::X86_64) => &PRIVILEGES[..PRIVILEGES_OF_MANY_CPUS],
+        (Emulator::Bochs, _) => &PRIVILEGES[..PRIVILEGES_OF_BOTH],
         _ => &[],
     };
     let fits = |test: &&str| *test != OF_FOUR_CPUS || row.cpus >= 4;
@@ -202,7 +241,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
     let Prepared { kernel, image } = &built.prepared;
     let command_line = format!("mode=test tests={}", tests.join(","));
     let name = format!("board-{place}");
-    let finished = if row.machine == BOCHS {
+    let finished = if row.emulator == Emulator::Bochs {
         bochs::Boot {
             arch: row.arch,
             model: row.cpu,
@@ -216,6 +255,10 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
         }
         .run(built.ready, &mut on_line)?
     } else {
+        let emulator = match row.emulator {
+            Emulator::SecondQemu => setup::second_emulator(row.arch)?,
+            _ => setup::emulator(row.arch)?,
+        };
         qemu::Boot {
             arch: row.arch,
             board: Box::leak(Box::new(board_of(row))),
@@ -229,7 +272,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
             name,
             timeout: Some(timeout),
         }
-        .run(&mut on_line)?
+        .run_in(&emulator, &mut on_line)?
     };
     let said = said(&finished.console, &finished.control)?;
     judge(row.expected, &tests, &heard, &finished.end, &said)
@@ -307,9 +350,9 @@ fn judge(expected: Expected, tests: &[&str], heard: &Heard, end: &End, said: &st
 /// The table, as CAVEATS.md has it.
 fn table_of(outcomes: &[Outcome]) -> String {
     let mut text =
-        "| architecture | machine | CPU | memory | CPUs | what it does |\n| --- | --- | --- | ---: | ---: | --- |\n"
+        "| architecture | emulator | machine | CPU | memory | CPUs | what it does |\n| --- | --- | --- | --- | ---: | ---: | --- |\n"
             .to_owned();
-    for Outcome { row, verdict } in outcomes {
+    for Outcome { row, release, verdict } in outcomes {
         let does = match (&verdict.failure, row.expected) {
             (Some(failure), _) => {
                 format!("**fails**: {}", failure.lines().next().unwrap_or_default())
@@ -318,7 +361,15 @@ fn table_of(outcomes: &[Outcome]) -> String {
             (None, Expected::Refuses(sentence)) => format!("ends with \"… {sentence} …\""),
         };
         let Row { arch, machine, cpu, memory, cpus, .. } = row;
-        let _ = writeln!(text, "| {arch} | {} | {cpu} | {memory} | {cpus} | {does} |", machine[0]);
+        let emulator = match row.emulator {
+            Emulator::Qemu | Emulator::SecondQemu => "QEMU",
+            Emulator::Bochs => "Bochs",
+        };
+        let machine = machine[0];
+        let _ = writeln!(
+            text,
+            "| {arch} | {emulator} {release} | {machine} | {cpu} | {memory} | {cpus} | {does} |"
+        );
     }
     text
 }
@@ -394,6 +445,13 @@ mod tests {
             let most = if arch == Arch::Arm32 { 8 } else { 64 };
             assert!(rows().any(|row| row.cpus == most), "{arch}");
             assert!(rows().filter(|row| row.always).count() >= 2, "{arch}");
+            let seconds = rows().filter(|row| row.emulator == Emulator::SecondQemu);
+            assert!(seconds.filter(|row| row.expected == Expected::Runs).count() >= 3, "{arch}");
+            let fetched = rows().filter(|row| row.emulator != Emulator::Qemu);
+            assert!(
+                fetched.into_iter().all(|row| !row.always),
+                "{arch}: nothing is fetched for it"
+            );
             let models: HashSet<_> = rows().map(|row| row.cpu).collect();
             assert!(models.len() >= 3, "{arch}");
             for row in rows() {

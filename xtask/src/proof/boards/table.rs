@@ -14,10 +14,22 @@ pub(super) enum Expected {
     Refuses(&'static str),
 }
 
+/// What emulates it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Emulator {
+    /// The QEMU that everything else is run in.
+    Qemu,
+    /// QEMU of another release.
+    SecondQemu,
+    /// Bochs, whose models differ: see [`crate::bochs`].
+    Bochs,
+}
+
 /// A machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) arch: Arch,
+    pub(super) emulator: Emulator,
     /// The emulator's `-M`, and further arguments behind it.
     pub(super) machine: &'static [&'static str],
     /// The emulator's `-cpu`.
@@ -30,6 +42,7 @@ pub(super) struct Row {
 }
 
 use Arch::{Arm32, Arm64, I386, Riscv64, X86_64};
+use Emulator::{Bochs, Qemu, SecondQemu};
 use Expected::{Refuses, Runs};
 
 const Q35: &[&str] = &["q35"];
@@ -46,8 +59,8 @@ const GIC3_EL2: &[&str] = &["virt,gic-version=3,virtualization=on"];
 const LOW: &[&str] = &["virt,highmem=off"];
 const HIGH: &[&str] = &["virt,highmem=on"];
 const LOW_HYP: &[&str] = &["virt,highmem=off,virtualization=on"];
-/// The other emulator, whose models differ: see [`crate::boot::bochs`].
-pub(super) const BOCHS: &[&str] = &["Bochs"];
+/// What Bochs emulates.
+const I440FX: &[&str] = &["i440fx"];
 const VIRT: &[&str] = &["virt"];
 
 const fn row(
@@ -57,7 +70,23 @@ const fn row(
     memory: &'static str,
     cpus: u32,
 ) -> Row {
-    Row { arch, machine, cpu, memory, cpus, expected: Runs, always: false }
+    Row { arch, emulator: Qemu, machine, cpu, memory, cpus, expected: Runs, always: false }
+}
+
+/// The same in QEMU of another release.
+const fn second(
+    arch: Arch,
+    machine: &'static [&'static str],
+    cpu: &'static str,
+    memory: &'static str,
+    cpus: u32,
+) -> Row {
+    Row { emulator: SecondQemu, ..row(arch, machine, cpu, memory, cpus) }
+}
+
+/// The same in Bochs, which has one machine.
+const fn bochs(arch: Arch, cpu: &'static str, memory: &'static str, cpus: u32) -> Row {
+    Row { emulator: Bochs, ..row(arch, I440FX, cpu, memory, cpus) }
 }
 
 impl Row {
@@ -97,11 +126,17 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "max,-fxsr", "512M", 1).refuses("lacks what the kernel needs: FXSAVE"),
     row(X86_64, Q35, "max,-apic", "512M", 1).refuses("lacks what the kernel needs: local APIC"),
     row(X86_64, Q35, "qemu32", "512M", 1).refuses("lacks what the kernel needs: 64-bit mode"),
-    row(X86_64, BOCHS, "ryzen", "512M", 1),
-    row(X86_64, BOCHS, "ryzen", "512M", 4),
-    row(X86_64, BOCHS, "corei7_skylake_x", "512M", 1),
-    row(X86_64, BOCHS, "tigerlake", "1200M", 2),
-    row(X86_64, BOCHS, "p4_willamette", "512M", 1).refuses("lacks what the kernel needs"),
+    second(X86_64, Q35, "max,-erms", "64M", 1),
+    second(X86_64, Q35, "Nehalem", "1200M", 2),
+    second(X86_64, PC, "EPYC", "6G", 4),
+    second(X86_64, MICROVM, "max", "2G", 2),
+    second(X86_64, Q35, "max", "64G", 64),
+    second(X86_64, Q35, "max,-nx", "512M", 1).refuses(NO_NX),
+    bochs(X86_64, "ryzen", "512M", 1),
+    bochs(X86_64, "ryzen", "512M", 4),
+    bochs(X86_64, "corei7_skylake_x", "512M", 1),
+    bochs(X86_64, "tigerlake", "1200M", 2),
+    bochs(X86_64, "p4_willamette", "512M", 1).refuses("lacks what the kernel needs"),
     row(I386, Q35, "max,-erms", "64M", 1),
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
     row(I386, PC, "EPYC", "3500M", 2).always(),
@@ -112,6 +147,10 @@ pub(super) const TABLE: &[Row] = &[
     row(I386, PC, "pentium3", "512M", 1).refuses("lacks what the kernel needs: SSE2").always(),
     row(I386, PC, "qemu32", "512M", 1).refuses(NO_NX),
     row(I386, PC, "486", "512M", 1).refuses("lacks what the kernel needs: SYSENTER"),
+    second(I386, Q35, "max,-erms", "64M", 1),
+    second(I386, Q35, "Nehalem", "1200M", 2),
+    second(I386, PC, "EPYC", "3500M", 4),
+    second(I386, PC, "pentium3", "512M", 1).refuses("lacks what the kernel needs: SSE2"),
     row(Arm64, GIC3, "max", "64M", 1),
     row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
@@ -120,6 +159,10 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC3, "a64fx", "16G", 16),
     row(Arm64, GIC3, "cortex-a76", "4G", 4),
     row(Arm64, GIC3, "max", "64G", 64),
+    second(Arm64, GIC3, "max", "64M", 1),
+    second(Arm64, GIC2, "cortex-a72", "1200M", 4),
+    second(Arm64, GIC3_EL2, "cortex-a57", "3G", 2),
+    second(Arm64, GIC3, "a64fx", "16G", 16),
     row(Arm32, LOW, "cortex-a15", "64M", 1),
     row(Arm32, LOW, "cortex-a7", "1G", 2).always(),
     row(Arm32, HIGH, "cortex-a15", "2G", 4),
@@ -127,6 +170,9 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm32, LOW, "max", "512M", 4),
     row(Arm32, LOW, "cortex-a7", "768M", 8),
     row(Arm32, LOW_HYP, "cortex-a15", "512M", 1).refuses("not in HYP mode"),
+    second(Arm32, LOW, "cortex-a15", "64M", 1),
+    second(Arm32, LOW, "cortex-a7", "1G", 2),
+    second(Arm32, HIGH, "cortex-a15", "8G", 4),
     row(Riscv64, VIRT, "rv64", "64M", 1),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=off", "3G", 2).always(),
     row(Riscv64, VIRT, "max", "6G", 4).always(),
@@ -135,4 +181,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),
     row(Riscv64, VIRT, "rv64", "64G", 64),
     row(Riscv64, VIRT, "rv64,sv48=off", "512M", 1).refuses(NO_SV48),
+    second(Riscv64, VIRT, "rv64", "64M", 1),
+    second(Riscv64, VIRT, "rv64", "3G", 2),
+    second(Riscv64, VIRT, "rv64", "16G", 8),
 ];
