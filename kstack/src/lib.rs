@@ -147,6 +147,8 @@
 #![no_std]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]
+// What is public may grow unless it says why it will not.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs, clippy::return_self_not_must_use)]
 
 // The decisions, under the same names: a kernel depends on this crate alone.
 pub use kstack_core::{
@@ -158,6 +160,7 @@ pub use kstack_core::{
 mod target;
 
 #[cfg(any(feature = "unwind", feature = "switch", feature = "entry"))]
+#[expect(clippy::exhaustive_structs, reason = "registers and tables, as the hardware has them")]
 pub mod arch;
 
 #[cfg(feature = "stacks")]

@@ -20,6 +20,7 @@
 
 /// Where the return address of an interrupted function is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the unwinder's rules depend on each of them")]
 pub enum FrameState {
     /// In the frame record that the frame pointer leads to.
     There,

@@ -44,6 +44,7 @@ const RECORD: ByteSize = ByteSize::new(2 * WORD);
 
 /// Registers saved by an entry, as far as the unwinder needs them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by whoever saves registers: three of them")]
 pub struct SavedRegs {
     /// The interrupted instruction.
     pub pc: Addr,
@@ -120,6 +121,7 @@ impl End {
 
 /// One step outwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Step {
     /// A function that called the one before, by its return address.
     Caller(Addr),

@@ -41,6 +41,7 @@ use core::fmt;
 
 /// Which end of a stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a stack has two")]
 pub enum Side {
     /// The low end, to which stacks grow.
     Below,
@@ -50,6 +51,7 @@ pub enum Side {
 
 /// How the hardware told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Delivery {
     /// The exception was taken on the stack that was in use: that stack is sound.
     OwnStack,
@@ -71,6 +73,7 @@ pub enum Cause {
 
 /// What must follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a handler must carry out each of them")]
 pub enum Consequence {
     /// The running thread is ended; the system goes on.
     EndThread,
@@ -80,6 +83,10 @@ pub enum Consequence {
 
 /// What was going on besides; see the module's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by a kernel, field by field or from the default"
+)]
 pub struct Context {
     /// The running thread; 0: none.
     pub thread: u64,
@@ -118,6 +125,7 @@ impl Context {
 
 /// The fault, as the hardware told it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the handler: all that hardware tells")]
 pub struct Fault {
     /// How it was delivered.
     pub delivery: Delivery,
@@ -133,6 +141,7 @@ pub struct Fault {
 
 /// The judgement on a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a report is made of it by the crate kstack")]
 pub struct Verdict {
     /// The stack whose guard was hit or touched.
     pub stack: StackId,
@@ -277,6 +286,7 @@ pub const REPORT_STEPS: usize = 6 * size_of::<usize>();
 
 /// All there is to say: a structure first, text second.
 #[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the crate kstack")]
 pub struct OverflowReport {
     /// The judgement.
     pub verdict: Verdict,

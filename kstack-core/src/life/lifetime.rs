@@ -72,6 +72,7 @@ impl Generation {
 
 /// Where a slot is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "all states of the word")]
 pub enum LifeState {
     /// Nothing is mapped.
     Free,
@@ -88,6 +89,7 @@ pub enum LifeState {
 /// What letting go meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "whoever released last must take the stack back"]
+#[expect(clippy::exhaustive_enums, reason = "the pool does something for each of them")]
 pub enum Released {
     /// Somebody else still holds the stack and will take it back.
     StillBorrowed,

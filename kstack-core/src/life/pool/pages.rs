@@ -7,6 +7,7 @@ use crate::sentences::sentences;
 
 /// An account would exceed its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing in it; a kernel's charge makes it")]
 pub struct OverLimit;
 
 /// What there is none of.
