@@ -267,6 +267,40 @@ mod tests {
         assert!(checked > 20, "{checked}");
     }
 
+    /// A path of the tree that a document names is there: files move, and their names in prose stay behind.
+    #[test]
+    fn every_path_that_a_document_names_is_there() {
+        let root = workspace::root();
+        let mut checked = 0;
+        let mut absent = Vec::new();
+        for name in crate::rules::tidy::documents(&root).expect("the tree can be read") {
+            // Of an example as a user copies it, and of versions as they were.
+            if name.starts_with("examples/") || name == "CHANGELOG.md" {
+                continue;
+            }
+            for word in read(&name).split('`').skip(1).step_by(2) {
+                let top = word.split_once('/').map(|(top, _)| top);
+                let is_ours = top.is_some_and(|top| {
+                    !top.is_empty()
+                        && top != "target"
+                        && top != "examples"
+                        && root.join(top).is_dir()
+                });
+                let is_plain =
+                    word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+                if is_ours && is_plain && !word.contains("NAME") {
+                    checked += 1;
+                    let path = root.join(word);
+                    if !path.exists() && !path.with_extension("rs").exists() {
+                        absent.push(format!("{name}: {word}"));
+                    }
+                }
+            }
+        }
+        assert!(absent.is_empty(), "{}", absent.join("\n"));
+        assert!(checked > 20, "{checked}");
+    }
+
     /// The name by which a heading is linked to.
     fn anchor(heading: &str) -> String {
         let words = heading.trim_start_matches('#').trim().to_lowercase();
