@@ -93,7 +93,8 @@ fn carry_out(call: Call, regs: &mut SavedRegs) -> SysResult {
         Call::Madvise => memory::madvise(a, b, c),
         Call::Fork => process::fork(regs),
         Call::Vfork => process::vfork(regs),
-        Call::Clone => process::clone(regs, arguments),
+        // In its own order, made here: a list that a call took as it is would be stored before every call.
+        Call::Clone => process::clone(regs, abi::clone_arguments(arguments)),
         Call::Execve => process::execve(regs, a, b, c),
         Call::Exit => exit::exit_thread((a as i32 & 0xff) << 8),
         Call::ExitGroup => exit::exit_group(a as i32),

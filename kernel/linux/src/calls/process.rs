@@ -12,8 +12,8 @@ use machine::arch::regs::SavedRegs;
 use threads::sched;
 
 /// clone, with its arguments in the order of this machine.
-pub(crate) fn clone(regs: &SavedRegs, arguments: [u64; 6]) -> SysResult {
-    let [flags, stack, parent_word, child_word, tls] = abi::clone_arguments(arguments);
+pub(crate) fn clone(regs: &SavedRegs, arguments: [u64; 5]) -> SysResult {
+    let [flags, stack, parent_word, child_word, tls] = arguments;
     let tls =
         if flags & fork::CLONE_SETTLS != 0 { abi::thread_local(tls, segment_base)? } else { 0 };
     fork::clone(regs, flags, stack, parent_word, child_word, tls)
