@@ -3,15 +3,14 @@
 
 use super::list::{Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
+use super::sleep::RunState;
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::addr::AddrRange;
 use kstack_core::record::SlotRecord;
 use machine::arch::cpu;
@@ -20,19 +19,7 @@ use machine::memory::fallible::NoMemory;
 use machine::mix::mix;
 use machine::spin::SpinLock;
 
-/// What a thread is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    /// On a CPU.
-    Running = 0,
-    /// In the run queue.
-    Ready = 1,
-    /// Waiting to be woken.
-    Blocked = 2,
-    /// Will not run again.
-    Dead = 3,
-}
+pub use super::sleep::State;
 
 /// How many things a system call keeps at once.
 const MOST_PINS: usize = 4;
@@ -84,7 +71,8 @@ pub struct Thread {
     stack_range: AddrRange,
     stack_ref: StackRef,
     stack_record: &'static SlotRecord,
-    state: AtomicU8,
+    /// What it is doing, and whether it is to die.
+    pub(super) run: RunState,
     /// True from before it runs until its CPU has left its stack.
     pub(super) on_cpu: AtomicBool,
     /// The CPU it runs or last ran on.
@@ -99,7 +87,6 @@ pub struct Thread {
     /// Sticky: see [`Thread::is_of_program`].
     pub(super) is_of_program: AtomicBool,
     pub(super) fpu: Option<Box<FpuState>>,
-    pub(super) killed: AtomicBool,
     /// Set when the stack has been taken back.
     pub(super) reaped: AtomicBool,
     pub(super) exited: WaitQueue,
@@ -259,7 +246,7 @@ impl Thread {
             stack_ref: stack.as_ref(),
             stack_record: stacks::registry().record(stack.as_ref().slot),
             stack: SpinLock::new(Some(stack)),
-            state: AtomicU8::new(state as u8),
+            run: RunState::new(state),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
             last_cpu: AtomicU32::new(0),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
@@ -268,7 +255,6 @@ impl Thread {
             tables_root: AtomicUsize::new(tables_root as usize),
             is_of_program: AtomicBool::new(fpu.is_some()),
             fpu,
-            killed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
             exited: WaitQueue::new(),
             held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
@@ -341,22 +327,16 @@ impl Thread {
 
     /// What it is doing.
     pub fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            0 => State::Running,
-            1 => State::Ready,
-            2 => State::Blocked,
-            _ => State::Dead,
-        }
+        self.run.get()
     }
 
     pub(super) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Release);
+        self.run.set(state);
     }
 
     /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
     pub(super) fn unblock(&self, to: State) -> bool {
-        let (blocked, to) = (State::Blocked as u8, to as u8);
-        self.state.compare_exchange(blocked, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.run.unblock(to)
     }
 
     /// The SP it was switched away with; meaningless while it runs.
@@ -376,7 +356,7 @@ impl Thread {
 
     /// Whether it is to die as soon as it can.
     pub fn killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+        self.run.is_killed()
     }
 
     /// Whether the thread has ended and its stack has been taken back.
