@@ -48,12 +48,15 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         let mut compare = Command::new(&program);
         compare.arg("semver-checks").arg("--baseline-rustdoc").arg(old);
         compare.arg("--current-rustdoc").arg(new);
-        match progress::quiet(&mut compare) {
-            Ok(_) => println!("ok      {package}: fits its version"),
-            Err(error) => {
-                failed += 1;
-                println!("FAILED  {package}: {error:#}");
-            }
+        let output = compare.output().context("cargo-semver-checks does not start")?;
+        if output.status.success() {
+            println!("ok      {package}: fits its version");
+        } else {
+            failed += 1;
+            // Which items, on standard output; the count of checks, on the other.
+            let said = String::from_utf8_lossy(&output.stdout);
+            let counted = String::from_utf8_lossy(&output.stderr);
+            println!("FAILED  {package}:\n{}\n{}", said.trim(), counted.trim());
         }
     }
     if failed > 0 {
