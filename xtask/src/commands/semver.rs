@@ -117,7 +117,8 @@ fn unpack(into: &Path) -> Result<PathBuf> {
         let folder = workspace::made(into.join(package))?;
         let mut tar = Command::new("tar");
         tar.arg("xzf").arg(package_of(package, &found)?).arg("-C").arg(&folder);
-        progress::quiet(tar.args(["--strip-components", "1"]))?;
+        // Of now: in a package all times are the same, and cargo would see no change.
+        progress::quiet(tar.args(["--strip-components", "1", "-m"]))?;
     }
     let manifest = format!(
         "[workspace]\nresolver = \"3\"\nmembers = {PUBLISHED:?}\n\n[patch.crates-io]\nkstack-core = {{ path = \"kstack-core\" }}\n"
