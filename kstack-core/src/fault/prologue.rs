@@ -97,6 +97,10 @@ pub mod x86 {
         if offset < body {
             return if offset == push + 1 { OnStack(1) } else { Unknown };
         }
+        // `pop rbp`, not executed yet: a function has one on each way out, and it finds what the prologue pushed.
+        if rest[0] == 0x5d {
+            return There;
+        }
         let at_the_start = push == 0 || push == 4 && code.starts_with(&[0xf3, 0x0f, 0x1e]);
         // Behind a return there may be a way without a frame again.
         let on_its_way = at_the_start || !code[body..offset].contains(&0xc3);
