@@ -20,6 +20,7 @@
 
 /// Where the return address of an interrupted function is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the unwinder's rules depend on each of them")]
 pub enum FrameState {
     /// In the frame record that the frame pointer leads to.
     There,
@@ -219,7 +220,7 @@ pub mod arm64 {
 
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
-        if !offset.is_multiple_of(4) || offset >= code.len() {
+        if offset % 4 != 0 || offset >= code.len() {
             return Unknown;
         }
         state_of(words(code).map(means), offset / 4)
@@ -263,7 +264,7 @@ pub mod arm32 {
 
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
-        if !offset.is_multiple_of(4) || offset >= code.len() {
+        if offset % 4 != 0 || offset >= code.len() {
             return Unknown;
         }
         state_of(words(code).map(means), offset / 4)

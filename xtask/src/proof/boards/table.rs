@@ -21,7 +21,7 @@ pub(super) enum Emulator {
     Qemu,
     /// QEMU of another release.
     SecondQemu,
-    /// Bochs, whose models differ: see [`crate::bochs`].
+    /// Bochs, whose models differ: see [`crate::boot::bochs`].
     Bochs,
 }
 
