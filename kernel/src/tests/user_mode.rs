@@ -360,6 +360,7 @@ pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_bound
                 Step::UserBoundary(_) => Some("another user"),
                 Step::End(End::Reliable) => Some("reliable"),
                 Step::End(_) => Some("unreliable"),
+                _ => Some("a step that the test does not know"),
             })
             .collect();
         check!(
