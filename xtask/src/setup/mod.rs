@@ -104,13 +104,15 @@ pub(crate) fn command(archs: &[Arch], with_boards: bool) -> Result<ExitCode> {
         println!("            {}", tools::version(&emulator)?);
         println!("  busybox   {}", ready.busybox.display());
     }
-    let others = [bochs::state()?, second_qemu::state()?];
-    println!("{}", boards_told(others.iter().all(|state| *state == State::Whole)));
+    // A machine without packages has neither, and needs neither otherwise.
+    let whole = |state: Result<State>| state.is_ok_and(|state| state == State::Whole);
+    let boards = whole(bochs::state()) && whole(second_qemu::state());
+    println!("{}", boards_told(boards));
     println!("Ready: {} work without a network from now on.", {
-        if archs.len() == Arch::supported().len() {
-            "all commands"
-        } else {
-            "commands with this --arch"
+        match (archs.len() == Arch::supported().len(), boards) {
+            (true, true) => "all commands",
+            (true, false) => "all commands but that one",
+            (false, _) => "commands with this --arch",
         }
     });
     Ok(ExitCode::SUCCESS)

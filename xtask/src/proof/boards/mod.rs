@@ -65,8 +65,6 @@ const PRIVILEGES_OF_X86_64: [(&str, RangeInclusive<u32>); 6] = [
     ("u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret", 1..=1),
 ];
 const ANY: RangeInclusive<u32> = 1..=64;
-/// What the kernel says of a CPU that it has waited for in vain, before that one is there after all.
-const NOT_UP: &str = "did not come up";
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 25;
 /// Between these the table stands in CAVEATS.md.
@@ -213,12 +211,12 @@ fn name_of(row: &Row) -> String {
         Emulator::Bochs => "Bochs: ",
     };
     let Row { machine, cpu, memory, .. } = row;
-    format!("m1_m2_{does} [{emulator}{} {cpu} {memory} {cpus}{}]", machine[0], late(row))
+    format!("m1_m2_{does} [{emulator}{} {cpu} {memory} {cpus}{}]", machine[0], odd(row))
 }
 
-/// Which CPU is late, for people.
-fn late(row: &Row) -> String {
-    row.late.map(|cpu| format!(", number {cpu} late")).unwrap_or_default()
+/// What is special to one CPU, for people.
+fn odd(row: &Row) -> String {
+    row.odd.map(|(how, _)| format!(", {how}")).unwrap_or_default()
 }
 
 /// The emulator's arguments: as those of the architecture's first board, with another machine and CPU.
@@ -291,7 +289,9 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
         .run_in(&emulator, &mut on_line)?
     };
     let said = said(&finished.console, &finished.control)?;
-    ensure!(row.late.is_none() || said.contains(NOT_UP), "it did not say that a CPU \"{NOT_UP}\"");
+    if let Some((how, sentence)) = row.odd {
+        ensure!(said.contains(sentence), "{how}: it did not say \"{sentence}\"");
+    }
     judge(row.expected, &tests, &heard, &finished.end, &said)
         .map_err(|error| anyhow::anyhow!("{error}\n{}", finished.tail(SHOWN_LINES)))
 }
@@ -386,7 +386,7 @@ fn table_of(outcomes: &[Outcome]) -> String {
         let _ = writeln!(
             text,
             "| {arch} | {emulator} {release} | {machine} | {cpu} | {memory} | {cpus}{} | {does} |",
-            late(row)
+            odd(row)
         );
     }
     text
