@@ -56,7 +56,7 @@ impl WaitQueue {
             let me = current();
             loop {
                 {
-                    let mut list = self.0.lock();
+                    let mut list = self.0.lock_uninterrupted();
                     me.set_state(State::Blocked);
                     list.push(current_arc());
                 }
@@ -69,7 +69,7 @@ impl WaitQueue {
                     leave_cpu();
                     None
                 };
-                self.0.lock().remove(me);
+                self.0.lock_uninterrupted().remove(me);
                 if done.is_some() && !me.unblock(State::Running) {
                     // A waker has made us ready: the run queue has us, or will in a moment. Take that turn, or we
                     // would be in it twice.
