@@ -66,7 +66,19 @@ impl<T> SpinLock<T> {
     /// Takes the lock; spins while another CPU holds it.
     #[inline]
     pub fn lock(&self) -> SpinGuard<'_, T> {
-        let interrupts_were_on = cpu::interrupts_off();
+        self.take(cpu::interrupts_off())
+    }
+
+    /// The same where interrupts are off already, and stay off until the guard is gone. A caller that is wrong about that may wait for
+    /// itself, in an interrupt; the value is one CPU's at a time all the same.
+    #[inline]
+    pub fn lock_uninterrupted(&self) -> SpinGuard<'_, T> {
+        debug_assert!(!cpu::interrupts_are_on());
+        self.take(false)
+    }
+
+    #[inline(always)]
+    fn take(&self, interrupts_were_on: bool) -> SpinGuard<'_, T> {
         if self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             spin(&self.held);
         }

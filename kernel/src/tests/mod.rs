@@ -85,6 +85,7 @@ table! {
         interrupts::i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack,
         interrupts::i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack,
         interrupts::i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_are_enabled,
+        interrupts::i4_bottom_halves_enabled_once_too_often_stay_enabled,
         interrupts::i4_softirqs_never_nest,
         interrupts::i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack,
         switching::s1_a_switch_keeps_registers_and_moves_stack_thread_and_canary,

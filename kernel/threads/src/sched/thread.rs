@@ -231,6 +231,7 @@ impl Thread {
         id: u64,
         name: Name,
         stack: OwnedStack,
+        stack_range: AddrRange,
         program: Option<(Owned, Box<FpuState>)>,
         state: State,
     ) -> Self {
@@ -244,7 +245,7 @@ impl Thread {
             number: AtomicU64::new(id),
             name,
             saved_sp: AtomicUsize::new(0),
-            stack_range: stack.range(),
+            stack_range,
             stack_ref: stack.as_ref(),
             stack_record: stacks::registry().record(stack.as_ref().slot),
             stack: SpinLock::new(Some(stack)),
@@ -318,9 +319,9 @@ impl Thread {
         self.stack.lock().is_some()
     }
 
-    /// Takes the stack out, to give it back. Once.
+    /// Takes the stack out, to give it back. Once. Interrupts off.
     pub(super) fn take_stack(&self) -> Option<OwnedStack> {
-        self.stack.lock().take()
+        self.stack.lock_uninterrupted().take()
     }
 
     /// The word that its frames are checked with.

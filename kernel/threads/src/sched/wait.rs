@@ -37,7 +37,7 @@ impl Sleeper for InList<'_> {
     fn enter(&mut self, state: &RunState) {
         match self.list {
             Some(list) => {
-                let mut list = list.0.lock();
+                let mut list = list.0.lock_uninterrupted();
                 state.set(State::Blocked);
                 list.push(current_arc());
             }
@@ -51,7 +51,7 @@ impl Sleeper for InList<'_> {
     #[inline(always)]
     fn remove(&mut self) {
         if let Some(list) = self.list {
-            list.0.lock().remove(self.me);
+            list.0.lock_uninterrupted().remove(self.me);
         }
         deadlines::leave(self.me);
     }
