@@ -48,7 +48,7 @@ const TREES: [Trees; 6] = [
     Trees {
         folder: "kernel/src/tests/arch",
         folders: true,
-        shared: &["pc", "entry_code.rs", "first_use.rs", "overflow_handler.rs"],
+        shared: &["pc", "entry_code.rs", "first_use.rs", "flush.rs", "overflow_handler.rs"],
     },
     Trees {
         folder: "kernel/linux/src/abi",
