@@ -96,7 +96,7 @@ pub fn n5_a_coroutine_is_not_resumed_twice_at_once() {}
 
 /// A stack in use is not copied.
 ///
-/// ```compile_fail,E0599
+/// ```compile_fail,E0277
 /// let stack = kstack_hosted::StackPool::shared().unwrap().stack().unwrap();
 /// let twice = kstack_hosted::Stack::clone(&stack);
 /// ```
@@ -109,7 +109,7 @@ pub fn n5_a_stack_is_not_copied() {}
 /// let mut kept: Vec<&u8> = Vec::new();
 /// kstack_hosted::Coroutine::scope(
 ///     pool,
-///     |_, it: &u8| kept.push(it),
+///     |_: &kstack_hosted::Yielder<&u8, ()>, it: &u8| kept.push(it),
 ///     |mut lent| {
 ///         let local = 1;
 ///         drop(lent.resume(&local));

@@ -39,6 +39,14 @@ mod workspace;
 #[expect(dead_code, reason = "the kernel uses what the tests do not")]
 mod exec_image;
 
+/// Another one.
+#[cfg(test)]
+#[path = "../../kernel/linux/src/sorted.rs"]
+mod sorted;
+
+#[cfg(test)]
+extern crate alloc;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

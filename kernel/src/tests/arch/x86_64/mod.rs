@@ -8,8 +8,8 @@ pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::Expected;
-use super::pc::{control, every_instruction, firmware, first_instruction, flush};
+use super::pc::{control, every_instruction, firmware, first_instruction};
+use super::{Expected, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
