@@ -96,7 +96,7 @@ pub fn n5_a_coroutine_is_not_resumed_twice_at_once() {}
 
 /// A stack in use is not copied.
 ///
-/// ```compile_fail,E0599
+/// ```compile_fail,E0277
 /// let stack = kstack_hosted::StackPool::shared().unwrap().stack().unwrap();
 /// let twice = kstack_hosted::Stack::clone(&stack);
 /// ```
@@ -109,7 +109,7 @@ pub fn n5_a_stack_is_not_copied() {}
 /// let mut kept: Vec<&u8> = Vec::new();
 /// kstack_hosted::Coroutine::scope(
 ///     pool,
-///     |_, it: &u8| kept.push(it),
+///     |_: &kstack_hosted::Yielder<&u8, ()>, it: &u8| kept.push(it),
 ///     |mut lent| {
 ///         let local = 1;
 ///         drop(lent.resume(&local));
@@ -136,7 +136,7 @@ pub fn n5_a_frame_of_a_scoped_body_is_not_yielded() {}
 
 /// A scoped coroutine stays in its scope.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0521
 /// let pool = kstack_hosted::StackPool::shared().unwrap();
 /// let local = 1;
 /// let mut out = None;
@@ -184,7 +184,7 @@ pub fn n5_what_a_scoped_body_changes_is_its_alone() {}
 
 /// Coroutines of two scopes are not exchanged: each would be over with the other's scope.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0521
 /// let pool = kstack_hosted::StackPool::shared().unwrap();
 /// kstack_hosted::Coroutine::<(), (), ()>::scope(pool, |_, ()| (), |mut outer| {
 ///     kstack_hosted::Coroutine::<(), (), ()>::scope(pool, |_, ()| (), |mut inner| {

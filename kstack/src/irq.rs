@@ -54,22 +54,25 @@ pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
     crate::meter::sample(local, regs);
-    match local.irq.with(|irq| irq.on_interrupt(regs.from_user())) {
-        RunOn::CurrentStack => {
-            handle(usize::from(vector), core::ptr::from_mut(regs) as usize);
-            run_softirqs_on_their_stack(local);
-        }
-        RunOn::IrqStack => {
-            let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
-            // SAFETY: (1) the in-use mark has just been set, so the IRQ stack is empty and ours; (2) `handle` returns.
-            unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
-            local.irq.with(IrqState::leave_irq_stack);
-            run_softirqs_on_their_stack(local);
-            if local.preemption_is_asked() {
-                preempt(local, regs);
-            }
-        }
+    if local.irq.with(|irq| irq.on_interrupt(regs.from_user())) == RunOn::CurrentStack {
+        return on_current_stack(vector, regs);
     }
+    let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
+    // SAFETY: (1) the in-use mark has just been set, so the IRQ stack is empty and ours; (2) `handle` returns.
+    unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
+    local.irq.with(IrqState::leave_irq_stack);
+    run_softirqs_on_their_stack(local);
+    if local.preemption_is_asked() {
+        preempt(local, regs);
+    }
+}
+
+/// An interrupt from user mode, or of the IRQ stack: it stays where it is. Not inlined: neither way saves registers for the other.
+#[inline(never)]
+fn on_current_stack(vector: u8, regs: &mut SavedRegs) {
+    handle(usize::from(vector), core::ptr::from_mut(regs) as usize);
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    run_softirqs_on_their_stack(unsafe { CpuLocal::this() });
 }
 
 /// Somebody asked for it: if the interrupted code may be preempted, now. Interrupts off, back on the interrupted stack.

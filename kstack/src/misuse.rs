@@ -4,7 +4,7 @@
 
 macro_rules! needs_unsafe {
     ($($name:ident: $call:literal;)*) => {$(
-        #[doc = concat!("```compile_fail,E0133\n", $call, "\n```\n\n```no_run\nunsafe { ", $call, " };\n```")]
+        #[doc = concat!("```compile_fail,E0133\n", $call, ";\n```\n\n```no_run\nunsafe { ", $call, " };\n```")]
         pub fn $name() {}
     )*};
 }
@@ -15,6 +15,7 @@ needs_unsafe! {
     l2_interrupts_are_unsafe_to_turn_off: "kstack::arch::current::interrupts::off()";
     l2_interrupts_are_unsafe_to_turn_on: "kstack::arch::current::interrupts::on()";
     l2_softirqs_are_unsafe_to_raise: "kstack::irq::raise_softirq(1)";
+    l2_softirqs_are_unsafe_to_raise_from_a_thread: "kstack::irq::raise_softirq_from_thread(1)";
     l2_bottom_halves_are_unsafe_to_disable: "kstack::irq::disable_bottom_halves()";
     l2_bottom_halves_are_unsafe_to_enable: "kstack::irq::enable_bottom_halves()";
     l2_a_section_without_interrupts_is_unsafe: "kstack::interrupts::without(|_| ())";
@@ -58,6 +59,56 @@ pub fn l2_the_running_thread_is_unsafe_to_set() {}
 /// ```
 pub fn l2_a_cpus_irq_stack_is_unsafe_to_set() {}
 
+/// ```compile_fail,E0133
+/// fn install(hooks: &'static kstack::hooks::Hooks) {
+///     kstack::hooks::install(hooks);
+/// }
+/// ```
+pub fn l2_hooks_are_unsafe_to_install() {}
+
+/// ```compile_fail,E0133
+/// fn load(local: &'static kstack::local::CpuLocal) {
+///     local.load();
+/// }
+/// ```
+pub fn l2_a_cpus_block_is_unsafe_to_load() {}
+
+/// ```compile_fail,E0133
+/// fn load(local: &'static kstack::local::CpuLocal, tables: *mut kstack::arch::current::tables::CpuTables) {
+///     let _refused = kstack::cpu::load(local, tables);
+/// }
+/// ```
+pub fn l2_a_cpus_tables_are_unsafe_to_load() {}
+
+/// ```compile_fail,E0133
+/// fn build(stack: kstack::addr::AddrRange, start: kstack::first_frame::Start<'_>) -> usize {
+///     kstack::first_frame::build(stack, start)
+/// }
+/// ```
+pub fn l2_a_first_frame_is_unsafe_to_build_anywhere() {}
+
+/// ```compile_fail,E0133
+/// fn forged(registry: &kstack::registry::Registry, regs: &kstack::arch::current::regs::SavedRegs) {
+///     kstack::unwind::for_each_from_regs(registry, regs, |_| ());
+/// }
+/// ```
+pub fn l2_steps_from_registers_are_unsafe() {}
+
+/// ```compile_fail,E0133
+/// extern "C" fn there(_: usize, _: usize) {}
+/// fn call(sp: usize) {
+///     kstack::arch::current::call::call_on_stack(0, 0, there, sp);
+/// }
+/// ```
+pub fn l2_a_call_on_another_stack_is_unsafe() {}
+
+/// ```compile_fail,E0133
+/// fn switch(saved: *mut usize, sp: usize) -> usize {
+///     kstack::arch::current::switch::switch(saved, sp, 0)
+/// }
+/// ```
+pub fn l2_the_bare_switch_is_unsafe() {}
+
 macro_rules! stacks_of_nothing {
     ($($name:ident, $code:literal: $body:literal;)*) => {$(
         #[doc = concat!(
@@ -80,9 +131,12 @@ stacks_of_nothing! {
     l2_a_stack_is_released_once, "E0382": "fn twice<B: Backing>(stack: Stack<B>) { stack.release(); stack.release(); }";
     l2_a_stack_is_not_used_after_its_release, "E0382": "fn late<B: Backing>(stack: Stack<B>) { stack.release(); let _range = stack.range(); }";
     l2_the_stack_of_a_thread_is_the_threads, "E0505": "fn out<B: Backing>(thread: Thread<B>) { let stack = thread.stack(); drop(thread); let _range = stack.range(); }";
-    l2_a_stack_is_not_copied, "E0599": "fn copied<B: Backing>(stack: &Stack<B>) -> Stack<B> { Stack::<B>::clone(stack) }";
-    l2_a_borrow_is_not_copied, "E0599": "fn copied<B: Backing>(stack: &Borrowed<B>) -> Borrowed<B> { Borrowed::<B>::clone(stack) }";
+    l2_a_stack_is_not_copied, "E0277": "fn copied<B: Backing>(stack: &Stack<B>) -> Stack<B> { Stack::<B>::clone(stack) }";
+    l2_a_borrow_is_not_copied, "E0277": "fn copied<B: Backing>(stack: &Borrowed<B>) -> Borrowed<B> { Borrowed::<B>::clone(stack) }";
     l2_a_stack_of_a_cpu_is_unsafe_to_ask_for, "E0133": "fn irq<B: Backing>(stacks: &'static Stacks<B>) { let _stack = stacks.acquire_for_cpu(StackKind::Irq, CpuId::new(0), None); }";
+    l2_the_arena_is_unsafe_to_claim, "E0133": "fn claim<B: Backing>(arena: kstack::arena::Arena, records: &'static mut [kstack::record::SlotRecord], backing: B) {\n\
+        let _stacks = Stacks::new(arena, records, kstack::erase::ErasePolicy::Full, backing);\n\
+        }";
     l2_a_switch_is_unsafe, "E0133": "fn switch<B: Backing>(a: &Thread<B>, b: &Thread<B>, off: &InterruptsOff) { a.switch_to(b, off, 0); }";
     l2_a_cpu_is_unsafe_to_bring_up, "E0133": "fn up<B: Backing>(stacks: &'static Stacks<B>, block: &'static cpu::Block, main: fn(&'static Thread<B>) -> !) { let _refused = cpu::bring_up(stacks, block, main); }";
     l2_the_proof_of_interrupts_off_stays_on_its_cpu, "E0277": "fn sent<T: Send>() {}\nfn proof() { sent::<InterruptsOff>(); }";

@@ -2,7 +2,7 @@
 //! lint.
 //!
 //! ```text
-//!   commands/   what each command does, in its order of steps          cargo xtask run|test|fuzz|bench|mutants|lint
+//!   commands/   what each command does, in its order of steps          cargo xtask run|test|fuzz|bench|mutants|msrv|semver|lint
 //!       │
 //!   proof/      what a run shows: tests, deaths, boards, examples, the conformance matrix, figures
 //!       │
@@ -41,13 +41,21 @@ mod workspace;
 #[expect(dead_code, reason = "the kernel uses what the tests do not")]
 mod exec_image;
 
+/// Another one.
+#[cfg(test)]
+#[path = "../../kernel/linux/src/sorted.rs"]
+mod sorted;
+
+#[cfg(test)]
+extern crate alloc;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use arch::Arch;
 use build::kernel;
-use commands::{bench, fuzz, lint, mutants, run, test};
+use commands::{bench, fuzz, lint, msrv, mutants, run, semver, test};
 
 /// Set-up, run, test and measure kstack and its reference kernel.
 #[derive(Parser)]
@@ -102,6 +110,12 @@ enum Command {
     /// Takes an hour or more. It builds cargo-mutants in the user's cache, once, and says so first.
     /// Logs: target/kstack-mutants/.
     Mutants(mutants::Options),
+    /// Build each published crate with a real compiler of the release that its manifest states.
+    Msrv,
+    /// Compare the published crates' interfaces with those of the version that was cut last.
+    ///
+    /// It builds cargo-semver-checks in the user's cache, once, and says so first.
+    Semver(semver::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
     Lint {
         /// The architecture whose kernel to check; all of them without this.
@@ -125,6 +139,8 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Mutants(options) => mutants::command(&options),
+        Command::Msrv => msrv::command(),
+        Command::Semver(options) => semver::command(&options),
         Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };
     match result {

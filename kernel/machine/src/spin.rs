@@ -37,11 +37,12 @@ fn spin(held: &AtomicBool) {
     }
 }
 
-/// A value that one CPU at a time may touch.
+/// A value that one CPU at a time may touch. The value first: a lock that is made is then not copied with the bytes between the two.
 #[derive(Debug)]
+#[repr(C)]
 pub struct SpinLock<T> {
-    held: AtomicBool,
     value: UnsafeCell<T>,
+    held: AtomicBool,
 }
 
 // SAFETY: (1) the value is only reachable through a guard, and there is one guard at a time.
@@ -59,13 +60,25 @@ pub struct SpinGuard<'l, T> {
 impl<T> SpinLock<T> {
     /// An open lock.
     pub const fn new(value: T) -> Self {
-        Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Self { value: UnsafeCell::new(value), held: AtomicBool::new(false) }
     }
 
     /// Takes the lock; spins while another CPU holds it.
     #[inline]
     pub fn lock(&self) -> SpinGuard<'_, T> {
-        let interrupts_were_on = cpu::interrupts_off();
+        self.take(cpu::interrupts_off())
+    }
+
+    /// The same where interrupts are off already, and stay off until the guard is gone. A caller that is wrong about that may wait for
+    /// itself, in an interrupt; the value is one CPU's at a time all the same.
+    #[inline]
+    pub fn lock_uninterrupted(&self) -> SpinGuard<'_, T> {
+        debug_assert!(!cpu::interrupts_are_on());
+        self.take(false)
+    }
+
+    #[inline(always)]
+    fn take(&self, interrupts_were_on: bool) -> SpinGuard<'_, T> {
         if self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             spin(&self.held);
         }

@@ -236,6 +236,22 @@ pub fn i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_
     Ok(())
 }
 
+/// One call too many changes nothing: wrapped, the count would keep softirqs and preemption off
+/// this CPU.
+pub fn i4_bottom_halves_enabled_once_too_often_stay_enabled() -> Outcome {
+    let stands = stands_of(|| {
+        softirq::set_probe(|| stand(0));
+        softirq::enable_bottom_halves();
+        softirq::disable_bottom_halves();
+        softirq::raise_from_thread(Softirq::Probe);
+        softirq::enable_bottom_halves();
+    });
+    check!(stands.len() == 1, "ran {} times", stands.len());
+    let state = cpu::without_interrupts(|| cpus::this().local.irq.snapshot());
+    check!(state.may_switch() && state.pending() & 1 << Softirq::Probe as u32 == 0, "{state:?}");
+    Ok(())
+}
+
 /// A softirq is interrupted by a handler that raises another: it runs after the first, not inside
 /// it.
 pub fn i4_softirqs_never_nest() -> Outcome {

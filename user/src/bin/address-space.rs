@@ -338,7 +338,7 @@ extern "C" fn counter() -> ! {
 fn start_thread(entry: extern "C" fn() -> !, target: usize) -> bool {
     TARGET.store(target, Ordering::SeqCst);
     let top = STACK.0.as_ptr_range().end.addr();
-    if arch::clone_and_call(THREAD_FLAGS, top, [0; 2], entry) < 0 {
+    if arch::clone_and_call(THREAD_FLAGS, top, [0; 3], entry) < 0 {
         return false;
     }
     while !READY.load(Ordering::SeqCst) {
@@ -466,13 +466,13 @@ type Part = fn(&Numbers) -> i32;
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
     let numbers = Numbers {
-        mprotect: calls.number("Mprotect"),
-        brk: calls.number("Brk"),
-        mremap: calls.number("Mremap"),
-        madvise: calls.number("Madvise"),
-        ftruncate: calls.number("Ftruncate"),
-        lseek: calls.number("Lseek"),
-        unlinkat: calls.number("Unlinkat"),
+        mprotect: calls.number("mprotect"),
+        brk: calls.number("brk"),
+        mremap: calls.number("mremap"),
+        madvise: calls.number("madvise"),
+        ftruncate: calls.number("ftruncate"),
+        lseek: calls.number("lseek"),
+        unlinkat: calls.number("unlinkat"),
     };
     let parts: [(&CStr, Part); 9] = [
         (c"guard", guard),

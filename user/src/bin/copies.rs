@@ -56,7 +56,7 @@ fn until(condition: impl Fn() -> bool) -> bool {
 
 fn start(entry: extern "C" fn() -> !) -> bool {
     let top = STACK.0.as_ptr_range().end.addr();
-    arch::clone_and_call(THREAD_FLAGS, top, [0; 2], entry) > 0
+    arch::clone_and_call(THREAD_FLAGS, top, [0; 3], entry) > 0
         && until(|| READY.load(Ordering::SeqCst))
 }
 
@@ -148,7 +148,7 @@ fn opened() -> i32 {
     const READ: usize = 1;
     const WRITE: usize = 3;
     let Ok(calls) = Calls::read() else { return 3 };
-    let protect = |at, access| call(calls.number("Mprotect"), [at, PAGE, access]);
+    let protect = |at, access| call(calls.number("mprotect"), [at, PAGE, access]);
     for access in [0, READ] {
         let at = page();
         must!(at != 0, "no page");

@@ -36,6 +36,14 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Vec<Verdict>> {
     }
     let chosen = |verdict: &Verdict| filter.is_none_or(|filter| verdict.name.contains(filter));
     verdicts.extend(models.into_iter().filter(chosen));
+    eprintln!("What must not compile, by its error");
+    let mut refused = verdicts_of(refusals(), "refusals_end_in_order")?;
+    if refused.is_empty() {
+        refused.push(Verdict::failed("refusals_run", "there is none"));
+    }
+    // These say more than the same ones above, which take any error for the right one.
+    verdicts.retain(|verdict| refused.iter().all(|other| other.name != verdict.name));
+    verdicts.extend(refused.into_iter().filter(chosen));
     Ok(verdicts)
 }
 
@@ -51,6 +59,20 @@ fn models() -> Command {
         .arg(workspace::root().join("target/loom"))
         .env("RUSTFLAGS", format!("{flags} --cfg loom").trim_start())
         .args(["--", "models::"]);
+    command
+}
+
+/// What the libraries' types refuse, each for the error that it names: a stable rustdoc does not
+/// compare errors, so that what does not compile for want of a semicolon would pass.
+fn refusals() -> Command {
+    let mut command = cargo("test");
+    command
+        .args(["--doc", "--no-fail-fast", "--color", "never"])
+        .args(["-p", "kstack-core", "-p", "kstack", "-p", "kstack-hosted"])
+        .arg("--target-dir")
+        .arg(workspace::root().join("target/refusals"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .args(["--", "misuse::"]);
     command
 }
 

@@ -7,6 +7,7 @@
 //! | [`prose`] | width of lines, words of comments | sources |
 //! | [`floors`] | crates, folders and files import one way | sources |
 //! | [`parallel`] | the trees of the architectures are alike | sources |
+//! | [`map`] | each folder has a paragraph in ARCHITECTURE.md | sources |
 //! | [`frames`] | the largest stack frame | the kernel |
 //! | [`instructions`] | barriers and fences are there | the kernel |
 //!
@@ -16,6 +17,7 @@
 pub(crate) mod floors;
 pub(crate) mod frames;
 pub(crate) mod instructions;
+pub(crate) mod map;
 pub(crate) mod parallel;
 mod prose;
 pub(crate) mod tidy;

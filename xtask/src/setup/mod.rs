@@ -18,10 +18,11 @@
 mod archive;
 mod bochs;
 mod cache;
+mod compilers;
 pub(crate) mod library;
 mod linker;
-mod mutants;
 mod packages;
+mod programs;
 mod second_qemu;
 mod sysroot;
 pub(crate) mod toolchain;
@@ -40,11 +41,12 @@ use crate::{progress, workspace};
 use archive::Archive;
 pub(crate) use bochs::{bochs, bochs_release};
 use cache::{Lock, State};
+pub(crate) use compilers::of_release as compiler_of;
 pub(crate) use linker::Linker;
-pub(crate) use mutants::mutants;
+pub(crate) use programs::{mutants, semver_checks};
 pub(crate) use second_qemu::{qemu_release, second_emulator};
 use toolchain::Found;
-pub(crate) use toolchain::Toolchain;
+pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
 
 /// What is there once set-up has succeeded.
@@ -105,13 +107,15 @@ pub(crate) fn command(archs: &[Arch], with_boards: bool) -> Result<ExitCode> {
         println!("            {}", tools::version(&emulator)?);
         println!("  busybox   {}", ready.busybox.display());
     }
-    let others = [bochs::state()?, second_qemu::state()?];
-    println!("{}", boards_told(others.iter().all(|state| *state == State::Whole)));
+    // A machine without packages has neither, and needs neither otherwise.
+    let whole = |state: Result<State>| state.is_ok_and(|state| state == State::Whole);
+    let boards = whole(bochs::state()) && whole(second_qemu::state());
+    println!("{}", boards_told(boards));
     println!("Ready: {} work without a network from now on.", {
-        if archs.len() == Arch::supported().len() {
-            "all commands"
-        } else {
-            "commands with this --arch"
+        match (archs.len() == Arch::supported().len(), boards) {
+            (true, true) => "all commands",
+            (true, false) => "all commands but that one",
+            (false, _) => "commands with this --arch",
         }
     });
     Ok(ExitCode::SUCCESS)

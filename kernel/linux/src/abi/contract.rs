@@ -11,15 +11,25 @@ use super::stack_image::WordSize;
 use super::*;
 use crate::error::Errno;
 
-// Numbers of calls, to what the kernel carries out, and to the name that a message says.
-const _: fn(u64) -> Option<Call> = call;
-const _: fn(u64) -> Option<&'static str> = name;
+// Numbers of calls, as lists of names, and the place of a number in a table.
+const _: &[names::Stretch] = NAMES;
+const _: usize = table_index(0);
 
 // Registers: the call in them, its result, those of a program that starts, of a thread that does.
 type Read = fn(u64) -> Result<[u8; 4], Errno>;
 const _: fn(&SavedRegs) -> u64 = number;
-const _: fn(&SavedRegs, Read) -> [u64; 6] = arguments;
+const _: fn(&SavedRegs, Read) -> [u64; 6] = arguments::<6>;
 const _: fn(&mut SavedRegs, u64) = set_result;
+const _: fn(&SavedRegs) -> u64 = result;
+const _: fn(&SavedRegs) -> u64 = stack_pointer;
+const _: fn(&SavedRegs) -> u64 = program_counter;
+
+// A call that is made again, and the kernel's code for going back from a handler.
+const _: fn(&mut SavedRegs) = rewind_call;
+const _: fn(&mut SavedRegs, u64) = set_number;
+const _: u64 = RESTART_SYSCALL;
+const _: &[u8] = TRAMPOLINE;
+
 const _: fn(u64, u64) -> SavedRegs = start;
 const _: fn(&mut SavedRegs, u64) = set_stack;
 const _: fn(&mut SavedRegs, u64) = set_tls;
@@ -42,7 +52,6 @@ const _: () = stat(encode_stat);
 const _: () = sysinfo(encode_sysinfo);
 const _: () = pair(encode_pair);
 const _: () = statfs(encode_statfs);
-const _: usize = SIGACTION_BYTES;
 const _: u64 = RUSAGE_BYTES;
 
 const fn stat<const BYTES: usize>(_: fn(&Stat) -> [u8; BYTES]) {}

@@ -9,8 +9,10 @@ use kstack::first_frame::Start;
 use kstack_core::cache::CACHE_STACKS;
 use machine::arch::cpu;
 use machine::cpus;
-use threads::sched;
-use threads::stacks;
+use threads::{sched, stacks, time};
+
+/// How long the threads may take before they are waited for asleep.
+const MAX_TICKS: u64 = 2500;
 
 /// Threads that ran on a CPU that was not coherent with their stack.
 static ASTRAY: AtomicU32 = AtomicU32::new(0);
@@ -29,11 +31,12 @@ extern "C" fn end(_: usize) {
 pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> Outcome {
     const FRESH: usize = 8;
     let parked = stacks::depot_counts().0 as usize + CACHE_STACKS * cpus::online().count();
-    let mut threads = Vec::new();
+    let (mut threads, mut built_on) = (Vec::new(), Vec::new());
     for _ in 0..parked + FRESH {
         let start = Start::Kernel { function: end, argument: 0 };
         let thread = sched::create_unstarted("first frame", None, start);
         threads.push(thread.map_err(|error| format!("{error:?}"))?);
+        built_on.push(cpu::without_interrupts(|| cpus::this().id().get()));
     }
     let is_alone = |thread: &sched::Thread| {
         let record = stacks::registry().record(thread.stack_ref().slot);
@@ -42,9 +45,20 @@ pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> O
     let alone = threads.iter().filter(|thread| is_alone(thread)).count();
     for thread in &threads {
         sched::start(thread);
+    }
+    // Without sleeping: this CPU is busy, so that others take them.
+    let give_up = time::ticks() + MAX_TICKS;
+    while !threads.iter().all(|thread| thread.is_reaped()) && time::ticks() < give_up {
+        core::hint::spin_loop();
+    }
+    for thread in &threads {
         thread.join();
     }
+    let elsewhere =
+        threads.iter().zip(&built_on).filter(|(thread, built_on)| thread.last_cpu() != **built_on);
+    let elsewhere = elsewhere.count();
     let astray = ASTRAY.swap(0, Ordering::Relaxed);
+    check!(elsewhere > 0 || cpus::online().count() == 1, "all ran where they were built");
     check!(astray == 0, "{astray} of {} ran where they were not coherent", threads.len());
     check!(alone == 0, "no CPU is coherent with {alone} of {} stacks", threads.len());
     Ok(())

@@ -38,6 +38,10 @@ mod i386;
 #[cfg(target_arch = "x86")]
 pub(super) use i386::*;
 
+// Where a CPU is asked by an interrupt to forget translations.
+#[cfg(any(target_arch = "riscv64", target_arch = "x86_64", target_arch = "x86"))]
+mod flush;
+
 // Where something can stop at each instruction of the entry code.
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
 mod entry_code;

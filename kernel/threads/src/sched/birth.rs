@@ -108,7 +108,11 @@ fn create_numbered(
     }
     let range = stack.range();
     let sp = cpu::without_interrupts(|| {
-        stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
+        let cpu = cpus::this();
+        let slot = stack.as_ref().slot;
+        if stacks::registry().record(slot).needs_flush_by(cpu.local.coherent_bit()) {
+            stacks::make_coherent(slot, cpu.id());
+        }
         // SAFETY: (1) the stack was just given out to us.
         let sp = unsafe { first_frame::build(range, start) };
         // The thread may never run, and its stack be given back on another CPU.
@@ -124,6 +128,7 @@ fn create_numbered(
             id,
             name,
             stack,
+            range,
             program,
             State::Ready,
         ));
@@ -156,8 +161,9 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let id = thread::next_id();
     let name = Name::new("idle");
     assert!(TASKS.reserve(), "memory for a CPU's idle thread");
+    let range = stack.range();
     // CANNOT FAIL: its block is reserved.
-    let thread = Arc::new(Thread::new(id, name, stack, None, State::Running));
+    let thread = Arc::new(Thread::new(id, name, stack, range, None, State::Running));
     thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread).expect("memory at boot");

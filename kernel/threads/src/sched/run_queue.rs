@@ -16,25 +16,34 @@ static IDLE_CPUS: CpuSet = CpuSet::new();
 pub fn make_ready(thread: Arc<Thread>) {
     // One section: once it is ready it must get into the queue.
     cpu::without_interrupts(|| {
-        if thread.unblock(State::Ready) {
-            push_ready(thread);
-        }
+        ready_uninterrupted(thread);
     });
 }
 
+/// The same where interrupts are off already.
+fn ready_uninterrupted(thread: Arc<Thread>) {
+    if thread.unblock(State::Ready) {
+        push_uninterrupted(thread);
+    }
+}
+
+/// Puts a thread that is ready into the run queue.
 pub(super) fn push_ready(thread: Arc<Thread>) {
-    READY.lock().push(thread);
+    cpu::without_interrupts(|| push_uninterrupted(thread));
+}
+
+#[inline]
+fn push_uninterrupted(thread: Arc<Thread>) {
+    READY.lock_uninterrupted().push(thread);
     // Somebody idle takes it; otherwise the next tick of a busy CPU does.
     if let Some(number) = IDLE_CPUS.members().next() {
         IDLE_CPUS.remove(number);
-        cpu::without_interrupts(|| {
-            let target = cpus::by_number(number);
-            if core::ptr::eq(target, cpus::this()) {
-                target.local.ask_for_preemption();
-            } else {
-                smp::kick(target);
-            }
-        });
+        let target = cpus::by_number(number);
+        if core::ptr::eq(target, cpus::this()) {
+            target.local.ask_for_preemption();
+        } else {
+            smp::kick(target);
+        }
     }
 }
 
@@ -54,13 +63,14 @@ pub(super) fn leave_idle(number: usize) {
 }
 
 /// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no CPU: its own takes the next one.
+/// Interrupts off.
 pub(super) fn push_back(thread: Arc<Thread>) {
-    READY.lock().push(thread);
+    READY.lock_uninterrupted().push(thread);
 }
 
-/// The next thread to run, if there is one that has left its old CPU.
+/// The next thread to run, if there is one that has left its old CPU. Interrupts off.
 pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
-    let mut ready = READY.lock();
+    let mut ready = READY.lock_uninterrupted();
     let mut first_busy: *const Thread = core::ptr::null();
     while let Some(thread) = ready.pop() {
         if core::ptr::eq(&*thread, me) || !thread.is_on_cpu() {
@@ -85,9 +95,9 @@ impl WaitQueue {
         // asleep.
         cpu::without_interrupts(|| {
             loop {
-                let thread = self.0.lock().pop();
+                let thread = self.0.lock_uninterrupted().pop();
                 match thread {
-                    Some(thread) => make_ready(thread),
+                    Some(thread) => ready_uninterrupted(thread),
                     None => break,
                 }
             }

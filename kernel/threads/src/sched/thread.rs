@@ -1,17 +1,16 @@
 //! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
 //! reach it.
 
-use super::list::{Linked, List, WAIT};
+use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
+use super::sleep::{RunState, attention};
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack_core::addr::AddrRange;
 use kstack_core::record::SlotRecord;
 use machine::arch::cpu;
@@ -20,19 +19,7 @@ use machine::memory::fallible::NoMemory;
 use machine::mix::mix;
 use machine::spin::SpinLock;
 
-/// What a thread is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    /// On a CPU.
-    Running = 0,
-    /// In the run queue.
-    Ready = 1,
-    /// Waiting to be woken.
-    Blocked = 2,
-    /// Will not run again.
-    Dead = 3,
-}
+pub use super::sleep::State;
 
 /// How many things a system call keeps at once.
 const MOST_PINS: usize = 4;
@@ -84,13 +71,14 @@ pub struct Thread {
     stack_range: AddrRange,
     stack_ref: StackRef,
     stack_record: &'static SlotRecord,
-    state: AtomicU8,
+    /// What it is doing, and whether it is to die.
+    pub(super) run: RunState,
     /// True from before it runs until its CPU has left its stack.
     pub(super) on_cpu: AtomicBool,
     /// The CPU it runs or last ran on.
     pub(super) last_cpu: AtomicU32,
-    /// The next one in the run queue, and the next one in a wait queue.
-    pub(super) links: [AtomicPtr<Thread>; 2],
+    /// The next one in the run queue, in a wait queue, and in the list of deadlines.
+    pub(super) links: [AtomicPtr<Thread>; LINKS],
     canary: usize,
     /// The program it belongs to.
     owner: Owned,
@@ -99,7 +87,10 @@ pub struct Thread {
     /// Sticky: see [`Thread::is_of_program`].
     pub(super) is_of_program: AtomicBool,
     pub(super) fpu: Option<Box<FpuState>>,
-    pub(super) killed: AtomicBool,
+    /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds since boot.
+    pub(super) deadline: AtomicU64,
+    /// Whether it stands there. Changes under that list's lock.
+    pub(super) is_timed: AtomicBool,
     /// Set when the stack has been taken back.
     pub(super) reaped: AtomicBool,
     pub(super) exited: WaitQueue,
@@ -109,8 +100,6 @@ pub struct Thread {
     pub(super) work: AtomicUsize,
     /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
     pub user_tls: AtomicU64,
-    /// A word of the program that is cleared when the thread ends; 0: none.
-    pub clear_on_exit: AtomicU64,
     /// What a system call under way uses.
     pins: SpinLock<[Option<Pin>; MOST_PINS]>,
     /// Whether there are any: most system calls use no file.
@@ -132,7 +121,7 @@ impl Drop for Thread {
 
 impl Linked for Thread {
     #[inline(always)]
-    fn links(&self) -> &[AtomicPtr<Self>; 2] {
+    fn links(&self) -> &[AtomicPtr<Self>; LINKS] {
         &self.links
     }
 }
@@ -242,6 +231,7 @@ impl Thread {
         id: u64,
         name: Name,
         stack: OwnedStack,
+        stack_range: AddrRange,
         program: Option<(Owned, Box<FpuState>)>,
         state: State,
     ) -> Self {
@@ -255,26 +245,26 @@ impl Thread {
             number: AtomicU64::new(id),
             name,
             saved_sp: AtomicUsize::new(0),
-            stack_range: stack.range(),
+            stack_range,
             stack_ref: stack.as_ref(),
             stack_record: stacks::registry().record(stack.as_ref().slot),
             stack: SpinLock::new(Some(stack)),
-            state: AtomicU8::new(state as u8),
+            run: RunState::new(state),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
             last_cpu: AtomicU32::new(0),
-            links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
+            links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
             canary: new_canary(),
             owner,
             tables_root: AtomicUsize::new(tables_root as usize),
             is_of_program: AtomicBool::new(fpu.is_some()),
             fpu,
-            killed: AtomicBool::new(false),
+            deadline: AtomicU64::new(0),
+            is_timed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
             exited: WaitQueue::new(),
             held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
             work: AtomicUsize::new(0),
             user_tls: AtomicU64::new(0),
-            clear_on_exit: AtomicU64::new(0),
             pins: SpinLock::new([const { None }; MOST_PINS]),
             has_pins: AtomicBool::new(false),
             place_in_all: AtomicUsize::new(NOWHERE),
@@ -329,9 +319,9 @@ impl Thread {
         self.stack.lock().is_some()
     }
 
-    /// Takes the stack out, to give it back. Once.
+    /// Takes the stack out, to give it back. Once. Interrupts off.
     pub(super) fn take_stack(&self) -> Option<OwnedStack> {
-        self.stack.lock().take()
+        self.stack.lock_uninterrupted().take()
     }
 
     /// The word that its frames are checked with.
@@ -341,22 +331,16 @@ impl Thread {
 
     /// What it is doing.
     pub fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            0 => State::Running,
-            1 => State::Ready,
-            2 => State::Blocked,
-            _ => State::Dead,
-        }
+        self.run.get()
     }
 
     pub(super) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Release);
+        self.run.set(state);
     }
 
     /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
     pub(super) fn unblock(&self, to: State) -> bool {
-        let (blocked, to) = (State::Blocked as u8, to as u8);
-        self.state.compare_exchange(blocked, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.run.unblock(to)
     }
 
     /// The SP it was switched away with; meaningless while it runs.
@@ -376,7 +360,18 @@ impl Thread {
 
     /// Whether it is to die as soon as it can.
     pub fn killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+        self.run.attends(attention::KILLED)
+    }
+
+    /// Whether it has something to attend to before user mode: its death, or what [`Thread::notify`] announced.
+    #[inline(always)]
+    pub fn has_attention(&self) -> bool {
+        self.run.attends(u8::MAX)
+    }
+
+    /// Takes back an announcement. By the thread itself, before it looks at what was announced; or when it is created.
+    pub fn clear_notification(&self) {
+        self.run.clear(attention::NOTIFIED);
     }
 
     /// Whether the thread has ended and its stack has been taken back.

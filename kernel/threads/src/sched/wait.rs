@@ -1,96 +1,143 @@
-//! Sleeping until a condition holds, without lost wake-ups.
-//!
-//! The sleeper enters the list *before* it looks at the condition; the waker makes the condition true before it empties
-//! the list. Whichever comes second sees the other.
-//!
-//! | sleeper | waker |
-//! | --- | --- |
-//! | state = blocked, into the list (under its lock) | makes the condition true |
-//! | looks at the condition | takes everybody out of the list (under its lock) |
-//! | true: out of the list; blocked to running, or, if a waker was faster, takes the turn it was given | blocked to ready, into the run queue |
-//! | false: leaves the CPU | |
-//!
-//! The list's lock orders the two. A thread that is to die is woken without the list, so there the order is made by hand: both sides
-//! store, then fence, then look at what the other stores. Without the two fences each CPU may look before its own store is seen,
-//! and a killed thread sleeps until somebody else wakes it.
-//!
-//! | sleeper | killer ([`Thread::kill`](super::Thread::kill)) |
-//! | --- | --- |
-//! | state = blocked | killed = true |
-//! | fence | fence |
-//! | looks at killed | blocked to ready, if it is blocked |
+//! Sleeping until a condition holds, or until a time, without lost wake-ups: the protocol is in [`sleep`](super::sleep), its lists and
+//! CPUs here.
 
+use super::deadlines;
 use super::run_queue::make_ready;
 use super::schedule::leave_cpu;
+use super::sleep::{self, RunState, Sleeper, State, attention};
 use super::switch::{current, current_arc};
-use super::thread::{State, Thread, WaitQueue};
+use super::thread::{Thread, WaitQueue};
+use crate::time;
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering, fence};
-use machine::arch::cpu;
+use machine::arch::{cpu, smp};
+use machine::cpus;
 
-/// The sleep was cut short: the thread is to die.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interrupted;
+pub use super::sleep::{Interrupted, Waited};
+
+/// The running thread, asleep in a list, or in none.
+struct InList<'a> {
+    me: &'a Thread,
+    list: Option<&'a WaitQueue>,
+    condition: &'a mut dyn FnMut() -> bool,
+    deadline: Option<u64>,
+}
+
+impl Sleeper for InList<'_> {
+    #[inline(always)]
+    fn condition(&mut self) -> bool {
+        (self.condition)()
+    }
+
+    #[inline(always)]
+    fn is_late(&mut self) -> bool {
+        self.deadline.is_some_and(|deadline| time::nanoseconds() >= deadline)
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, state: &RunState) {
+        match self.list {
+            Some(list) => {
+                let mut list = list.0.lock_uninterrupted();
+                state.set(State::Blocked);
+                list.push(current_arc());
+            }
+            None => state.set(State::Blocked),
+        }
+        if let Some(deadline) = self.deadline {
+            deadlines::enter(self.me, deadline);
+        }
+    }
+
+    #[inline(always)]
+    fn remove(&mut self) {
+        if let Some(list) = self.list {
+            list.0.lock_uninterrupted().remove(self.me);
+        }
+        deadlines::leave(self.me);
+    }
+
+    #[inline(always)]
+    fn leave_cpu(&mut self) {
+        leave_cpu();
+    }
+}
+
+/// What ends a wait before its condition holds.
+const DEATH: u8 = attention::KILLED;
+const ANYTHING: u8 = attention::KILLED | attention::NOTIFIED;
 
 impl WaitQueue {
     /// Sleeps until `condition` holds. It is looked at with interrupts off, perhaps more than once.
     pub fn wait_uninterruptibly(&self, mut condition: impl FnMut() -> bool) {
-        let _never_interrupted = self.wait(&mut condition, false);
+        let _never_interrupted = wait(Some(self), &mut condition, 0, None);
+    }
+
+    /// Sleeps until `condition` holds, or the thread has a signal or is to die.
+    pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> Result<(), Interrupted> {
+        wait(Some(self), &mut condition, ANYTHING, None).map(|_| ())
     }
 
     /// Sleeps until `condition` holds, or the thread is to die.
-    pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> Result<(), Interrupted> {
-        self.wait(&mut condition, true)
+    pub fn wait_unless_killed(
+        &self,
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<(), Interrupted> {
+        wait(Some(self), &mut condition, DEATH, None).map(|_| ())
     }
 
-    fn wait(
+    /// Sleeps until `condition` holds, until a time (nanoseconds since boot; `None`: without end), or the thread has a signal or is to
+    /// die.
+    pub fn wait_deadline(
         &self,
-        condition: &mut dyn FnMut() -> bool,
-        may_be_killed: bool,
-    ) -> Result<(), Interrupted> {
-        // Off throughout: a preemption between "blocked" and "leaves the CPU" would be a sleep without a look.
-        cpu::without_interrupts(|| {
-            if condition() {
-                return Ok(());
-            }
-            let me = current();
-            loop {
-                {
-                    let mut list = self.0.lock();
-                    me.set_state(State::Blocked);
-                    list.push(current_arc());
-                }
-                fence(Ordering::SeqCst);
-                let done = if condition() {
-                    Some(Ok(()))
-                } else if may_be_killed && me.killed() {
-                    Some(Err(Interrupted))
-                } else {
-                    leave_cpu();
-                    None
-                };
-                self.0.lock().remove(me);
-                if done.is_some() && !me.unblock(State::Running) {
-                    // A waker has made us ready: the run queue has us, or will in a moment. Take that turn, or we
-                    // would be in it twice.
-                    leave_cpu();
-                }
-                if let Some(result) = done.or_else(|| condition().then_some(Ok(()))) {
-                    return result;
-                }
-            }
-        })
+        mut condition: impl FnMut() -> bool,
+        deadline: Option<u64>,
+    ) -> Result<Waited, Interrupted> {
+        wait(Some(self), &mut condition, ANYTHING, deadline)
     }
+}
+
+/// Sleeps until a time (nanoseconds since boot), or the thread has a signal or is to die. Not inlined, so that a backtrace names it.
+#[inline(never)]
+pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
+    wait(None, &mut || false, ANYTHING, Some(deadline)).map(|_| ())
+}
+
+fn wait(
+    list: Option<&WaitQueue>,
+    condition: &mut dyn FnMut() -> bool,
+    ends: u8,
+    deadline: Option<u64>,
+) -> Result<Waited, Interrupted> {
+    // Off throughout: a preemption between "blocked" and "leaves the CPU" would be a sleep without a look.
+    cpu::without_interrupts(|| {
+        if condition() {
+            return Ok(Waited::Holds);
+        }
+        let me = current();
+        sleep::sleep(&me.run, InList { me, list, condition, deadline }, ends)
+    })
 }
 
 impl Thread {
     /// Says that it is to die as soon as it can, and ends its sleep.
     pub fn kill(self: &Arc<Self>) {
+        self.attend(attention::KILLED);
+    }
+
+    /// Says that its owner has something for it before it is next in user mode, and ends a sleep that may be interrupted.
+    pub fn notify(self: &Arc<Self>) {
+        self.attend(attention::NOTIFIED);
+    }
+
+    fn attend(self: &Arc<Self>, to: u8) {
         cpu::without_interrupts(|| {
-            self.killed.store(true, Ordering::Release);
-            // Before its state is looked at: see `wait`.
-            fence(Ordering::SeqCst);
+            self.run.attend(to);
             make_ready(self.clone());
+            // In user mode on another CPU it would see it at the next interrupt: make one.
+            let target = cpus::by_number(self.last_cpu() as usize);
+            if self.is_on_cpu() && !core::ptr::eq(target, cpus::this()) {
+                smp::kick(target);
+            }
         });
     }
 

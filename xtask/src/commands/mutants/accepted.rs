@@ -22,6 +22,24 @@ struct Accepted {
 
 const ACCEPTED: &[Accepted] = &[
     Accepted {
+        file: "kernel/linux/src/abi/stack_image.rs",
+        reason: "at the edge both branches give the same limit",
+        mutants: &[
+            ("replace < with <= in string_limit", "< 6 << 20 {"),
+            ("replace < with <= in string_limit", "< 128 << 10 {"),
+        ],
+    },
+    Accepted {
+        file: "kernel/linux/src/sorted.rs",
+        reason: "no two items in a list have the same key",
+        mutants: &[("replace < with <= in Sorted<T>::insert", "< item.key()")],
+    },
+    Accepted {
+        file: "kernel/linux/src/sorted.rs",
+        reason: "the gap of items without gaps is 0 already",
+        mutants: &[("replace Item::gap -> u64 with 0", "let _unused_without_gaps")],
+    },
+    Accepted {
         file: "kstack-core/src/life/erase.rs",
         reason: "with exactly as many pages as there can be, both branches are that many",
         mutants: &[("replace > with >= in DirtyPages::topmost", "> Self::MAX")],

@@ -63,6 +63,8 @@ fn part(text: &str) -> std::result::Result<String, String> {
 struct Area {
     name: &'static str,
     package: &'static str,
+    /// The package whose tests judge them, if it is another one.
+    tested_by: Option<&'static str>,
     /// Files, or folders with all files below them.
     files: &'static [&'static str],
     /// Files of these that are another area's, or tests.
@@ -75,10 +77,11 @@ struct Area {
     slow: &'static [&'static str],
 }
 
-const AREAS: [Area; 4] = [
+const AREAS: [Area; 6] = [
     Area {
         name: "core",
         package: "kstack-core",
+        tested_by: None,
         files: &["kstack-core/src"],
         except: &[
             "kstack-core/src/entry/nmi.rs",
@@ -98,6 +101,7 @@ const AREAS: [Area; 4] = [
     Area {
         name: "nmi",
         package: "kstack-core",
+        tested_by: None,
         files: &["kstack-core/src/entry/nmi.rs"],
         except: &[],
         targets: &["--lib"],
@@ -108,6 +112,7 @@ const AREAS: [Area; 4] = [
     Area {
         name: "library",
         package: "kstack",
+        tested_by: None,
         files: &[
             "kstack/src/first_frame.rs",
             "kstack/src/local.rs",
@@ -124,6 +129,7 @@ const AREAS: [Area; 4] = [
     Area {
         name: "judge",
         package: "xtask",
+        tested_by: None,
         files: &[
             "xtask/src/boot/control.rs",
             "xtask/src/proof/expectation.rs",
@@ -132,6 +138,28 @@ const AREAS: [Area; 4] = [
         except: &[],
         targets: &["--bin", "xtask"],
         tests: &["control::", "expectation::", "emulated::"],
+        slow: &[],
+    },
+    Area {
+        name: "hosted",
+        package: "kstack-hosted",
+        tested_by: None,
+        files: &["kstack-hosted/src"],
+        // The other architecture's is not compiled here.
+        except: &["kstack-hosted/src/misuse.rs", "kstack-hosted/src/arch/arm64.rs"],
+        targets: &["--lib", "--tests"],
+        tests: &[],
+        slow: &[],
+    },
+    Area {
+        name: "kernel",
+        package: "linux",
+        // They need nothing of the kernel, and are modules of xtask's tests.
+        tested_by: Some("xtask"),
+        files: &["kernel/linux/src/abi/stack_image.rs", "kernel/linux/src/sorted.rs"],
+        except: &[],
+        targets: &["--bin", "xtask"],
+        tests: &["exec_image::", "sorted::"],
         slow: &[],
     },
 ];
@@ -233,6 +261,10 @@ impl Area {
         command.args(["mutants", "--no-config", "--colors", "never", "--cap-lints", "true"]);
         command
             .args(["--package", self.package])
+            .args(self.tested_by.iter().flat_map(|package| ["--test-package", package]))
+            // The first look, without a bug, would build the tests of the package itself, which
+            // needs the kernel's target: `judge` runs the right ones.
+            .args(self.tested_by.iter().flat_map(|_| ["--baseline", "skip"]))
             .args(files.iter().flat_map(|file| ["--file", file]));
         command.args(options);
         command.arg("--").args(self.targets).arg("--").args(self.tests);
@@ -245,6 +277,11 @@ impl Area {
         let mut sources = Sources::new();
         for file in files {
             sources.insert(file.clone(), fs::read_to_string(workspace::root().join(file))?);
+        }
+        if let Some(package) = self.tested_by {
+            let mut unchanged = workspace::cargo("test");
+            unchanged.args(["--package", package]).args(self.targets).arg("--").args(self.tests);
+            progress::quiet(&mut unchanged)?;
         }
         let jobs = options.jobs.to_string();
         let mut arguments = vec!["--jobs", &jobs, "--timeout", QUICK];
@@ -348,6 +385,8 @@ mod tests {
             all.extend(files);
         }
         for file in [
+            "kernel/linux/src/sorted.rs",
+            "kstack-hosted/src/overflow/walk.rs",
             "kstack-core/src/life/pool/pages.rs",
             "kstack-core/src/entry/nmi.rs",
             "xtask/src/proof/emulated/judge.rs",

@@ -22,7 +22,7 @@ pub(super) enum Emulator {
     Qemu,
     /// QEMU of another release.
     SecondQemu,
-    /// Bochs, whose models differ: see [`crate::bochs`].
+    /// Bochs, whose models differ: see [`crate::boot::bochs`].
     Bochs,
 }
 
@@ -37,6 +37,10 @@ pub(super) struct Row {
     pub(super) cpu: &'static str,
     pub(super) memory: &'static str,
     pub(super) cpus: u32,
+    /// The CPU that comes up later than the kernel waits for it.
+    pub(super) late: Option<u32>,
+    /// What is special to one of its CPUs, and what the kernel says of that.
+    pub(super) odd: Option<(&'static str, &'static str)>,
     pub(super) expected: Expected,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
@@ -54,6 +58,21 @@ const MICROVM: &[&str] =
     &["microvm,pit=on,pic=on", "-device", "isa-serial,iobase=0x2f8,irq=3,chardev=control"];
 const MICROVM_BARE: &[&str] =
     &["microvm,pit=off,pic=off", "-device", "isa-serial,iobase=0x2f8,irq=3,chardev=control"];
+/// With a second CPU that is not like the first.
+const Q35_NO_NX: &[&str] = &[
+    "q35",
+    "-smp",
+    "sockets=2,maxcpus=2",
+    "-device",
+    "max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0,nx=off",
+];
+const Q35_NO_NX_32: &[&str] = &[
+    "q35",
+    "-smp",
+    "sockets=2,maxcpus=2",
+    "-device",
+    "max-i386-cpu,socket-id=1,core-id=0,thread-id=0,nx=off",
+];
 const GIC2: &[&str] = &["virt,gic-version=2"];
 const GIC3: &[&str] = &["virt,gic-version=3"];
 const GIC3_EL2: &[&str] = &["virt,gic-version=3,virtualization=on"];
@@ -71,7 +90,18 @@ const fn row(
     memory: &'static str,
     cpus: u32,
 ) -> Row {
-    Row { arch, emulator: Qemu, machine, cpu, memory, cpus, expected: Runs, always: false }
+    Row {
+        arch,
+        emulator: Qemu,
+        machine,
+        cpu,
+        memory,
+        cpus,
+        late: None,
+        odd: None,
+        expected: Runs,
+        always: false,
+    }
 }
 
 /// The same in QEMU of another release.
@@ -97,6 +127,18 @@ impl Row {
         self
     }
 
+    /// With a CPU that comes up too late.
+    const fn late(mut self, cpu: u32) -> Row {
+        self.late = Some(cpu);
+        self.odd("one late", "did not come up")
+    }
+
+    /// With a CPU that is not as the others: the kernel says so, and runs.
+    const fn odd(mut self, how: &'static str, sentence: &'static str) -> Row {
+        self.odd = Some((how, sentence));
+        self
+    }
+
     /// Said to lack something.
     const fn refuses(mut self, sentence: &'static str) -> Row {
         self.expected = Refuses(sentence);
@@ -105,6 +147,7 @@ impl Row {
 }
 
 const NO_NX: &str = "lacks what the kernel needs: no-execute bit";
+const ONE_WITHOUT_NX: &str = "CPU 1 lacks what the kernel needs: no-execute bit";
 const NO_SV48: &str = "lacks what the kernel needs: four-level page tables (Sv48)";
 
 /// All of them.
@@ -123,6 +166,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35_BARE, "max", "512M", 1),
     row(X86_64, MICROVM_BARE, "max", "512M", 1).refuses("this machine has no 8254 timer"),
     row(X86_64, Q35, "max,-nx", "512M", 1).refuses(NO_NX).always(),
+    row(X86_64, Q35_NO_NX, "max", "512M", 1).odd("and one without NX", ONE_WITHOUT_NX),
     row(X86_64, Q35, "max,-pge", "512M", 1).refuses("lacks what the kernel needs: global pages"),
     row(X86_64, Q35, "max,-fxsr", "512M", 1).refuses("lacks what the kernel needs: FXSAVE"),
     row(X86_64, Q35, "max,-apic", "512M", 1).refuses("lacks what the kernel needs: local APIC"),
@@ -147,11 +191,16 @@ pub(super) const TABLE: &[Row] = &[
     row(I386, PC, "max", "1G", 64),
     row(I386, PC, "pentium3", "512M", 1).refuses("lacks what the kernel needs: SSE2").always(),
     row(I386, PC, "qemu32", "512M", 1).refuses(NO_NX),
+    row(I386, Q35_NO_NX_32, "max", "512M", 1).odd("and one without NX", ONE_WITHOUT_NX),
     row(I386, PC, "486", "512M", 1).refuses("lacks what the kernel needs: SYSENTER"),
     second(I386, Q35, "max,-erms", "64M", 1),
     second(I386, Q35, "Nehalem", "1200M", 2),
     second(I386, PC, "EPYC", "3500M", 4),
     second(I386, PC, "pentium3", "512M", 1).refuses("lacks what the kernel needs: SSE2"),
+    bochs(I386, "ryzen", "512M", 1),
+    bochs(I386, "ryzen", "512M", 4),
+    bochs(I386, "corei7_skylake_x", "1200M", 2),
+    bochs(I386, "p4_willamette", "512M", 1).refuses(NO_NX),
     row(Arm64, GIC3, "max", "64M", 1),
     row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
@@ -181,6 +230,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),
     row(Riscv64, VIRT, "rv64", "64G", 64),
+    row(Riscv64, VIRT, "rv64", "512M", 4).late(1),
     row(Riscv64, VIRT, "rv64,sv48=off", "512M", 1).refuses(NO_SV48),
     second(Riscv64, VIRT, "rv64", "64M", 1),
     second(Riscv64, VIRT, "rv64", "3G", 2),

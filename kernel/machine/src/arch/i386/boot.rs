@@ -125,6 +125,7 @@ global_asm!(
     "shl ebx, {apic_stack_shift}",
     "mov esp, offset boot_apic_stacks",
     "add esp, ebx",
+    "call boot_check_other_cpu",
     "call boot_enable_paging",
     // The final tables map the kernel image, not this code: jump high first.
     "mov eax, offset secondary_entry",

@@ -1,11 +1,15 @@
 //! What a PC's CPU must be able to do, asked before anything is turned on: what it lacks would end in a fault that nobody could tell of.
 //!
 //! Runs in 32-bit protected mode without paging, on x86_64 too, as the loader enters. A CPU that lacks something is told so in one
-//! sentence on both serial ports (the second one is what tools read), and the machine ends with the status for a panic.
+//! sentence on both serial ports (the second one is what tools read), and the machine ends with the status for a panic. One of the other
+//! CPUs stays off, and the CPU that started it says why: registers that are set to what a CPU does not know would reset the machine.
 
 use super::power::{EXIT, End, SAY, SHUTDOWN};
+use crate::memory::direct;
 use core::arch::global_asm;
+use core::ffi::CStr;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// A row of the table below: where CPUID tells, and what to call it.
 #[repr(C)]
@@ -92,12 +96,40 @@ global_asm!(
     ".skip 128",
     ".globl boot_early_stack_top",
     "boot_early_stack_top:",
+    // What the CPU that starts lacks, if it is not the first one.
+    ".balign 4",
+    "boot_lacking: .long 0",
+    ".section .rodata.boot_lacking, \"a\"",
+    ".balign 4",
+    ".globl boot_lacking_at",
+    "boot_lacking_at: .long boot_lacking",
 
     ".section .boot.text, \"ax\"",
     ".code32",
     // In: paging off, a stack of a few words. Returns if the CPU will do. Keeps edi; uses all others.
     ".globl boot_check_cpu",
     "boot_check_cpu:",
+    "call boot_first_lack",
+    "test esi, esi",
+    "jnz boot_refuse",
+    "ret",
+
+    // The same for any other CPU, with three words of stack: one that will not do says what it lacks and stays here.
+    ".globl boot_check_other_cpu",
+    "boot_check_other_cpu:",
+    "call boot_first_lack",
+    "test esi, esi",
+    "jnz 2f",
+    "ret",
+    "2:",
+    "mov [boot_lacking], esi",
+    "3:",
+    "cli",
+    "hlt",
+    "jmp 3b",
+
+    // Out: esi = the text of what is missing, or 0. Two words of stack, the return address among them.
+    "boot_first_lack:",
     // There is CPUID if the flag ID (bit 21) can be changed (Intel SDM vol. 1, 3.4.3.4).
     "pushfd",
     "pop eax",
@@ -110,7 +142,7 @@ global_asm!(
     "xor eax, ecx",
     "mov esi, offset boot_no_cpuid",
     "test eax, 0x200000",
-    "jz boot_refuse",
+    "jz 4f",
     "mov ebp, offset boot_requirements",
     "2:",
     "mov esi, [ebp + {text}]",
@@ -121,7 +153,7 @@ global_asm!(
     "and eax, 0x80000000",
     "cpuid",
     "cmp eax, [ebp + {leaf}]",
-    "jb boot_refuse",
+    "jb 4f",
     "mov eax, [ebp + {leaf}]",
     "xor ecx, ecx",
     "cpuid",
@@ -130,7 +162,7 @@ global_asm!(
     "mov edx, ecx",
     "3:",
     "test edx, [ebp + {mask}]",
-    "jz boot_refuse",
+    "jz 4f",
     "add ebp, {row_bytes}",
     "jmp 2b",
     "4:",
@@ -214,3 +246,27 @@ global_asm!(
     say = const SAY,
     shutdown = const SHUTDOWN,
 );
+
+unsafe extern "C" {
+    static boot_lacking_at: u32;
+}
+
+/// Where a CPU says what it lacks, as a physical address.
+fn place() -> &'static AtomicU32 {
+    // SAFETY: (1) a word of the image, never written.
+    let at = unsafe { boot_lacking_at };
+    // SAFETY: (1) a word of the image, through the direct map, for as long as the kernel runs; (2) written by CPUs alone that start.
+    unsafe { &*direct::<AtomicU32>(at.into()) }
+}
+
+/// Forgets what a CPU lacked, before the next one starts.
+pub fn forget() {
+    place().store(0, Ordering::Release);
+}
+
+/// What the CPU that was started last lacks.
+pub fn lacking() -> Option<&'static CStr> {
+    let text = place().load(Ordering::Acquire);
+    // SAFETY: (1) the start code stores the address of a text of the image that ends with a NUL.
+    (text != 0).then(|| unsafe { CStr::from_ptr(direct(text.into())) })
+}

@@ -2,7 +2,7 @@
 
 pub use super::acpi::{find_cpus, find_cpus_from};
 use super::irqchip::{self, vector};
-use super::{ports, start_page};
+use super::{ports, requirements, start_page};
 use crate::arch::any::flush;
 pub use crate::arch::any::flush::{answer_flush, flushes};
 use crate::arch::{boot, paging};
@@ -19,12 +19,18 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
         core::ptr::copy_nonoverlapping(code.as_ptr(), direct(start_page::START_PAGE), code.len())
     };
     boot::prepare_secondary(paging::kernel_root(), hardware_id, cpu.id().index(), stack_top);
+    requirements::forget();
     irqchip::send_init(hardware_id);
     wait_microseconds(10_000);
     irqchip::send_startup(hardware_id, start_page::START_PAGE);
     for attempt in 0..200 {
         if cpus::online().any(|up| up.id() == cpu.id()) {
             return true;
+        }
+        if let Some(lack) = requirements::lacking() {
+            let (number, lack) = (cpu.id().get(), lack.to_str().unwrap_or_default());
+            log!("CPU {number} lacks what the kernel needs: {lack}");
+            return false;
         }
         if attempt == 100 {
             // The manual asks for a second one if the first was not heard.

@@ -120,6 +120,7 @@ global_asm!(
     "shl ebx, {apic_stack_shift}",
     "mov esp, offset boot_apic_stacks",
     "add esp, ebx",
+    "call boot_check_other_cpu",
     "call boot_enable_long_mode",
     "push 8",
     "mov eax, offset boot_secondary_64",

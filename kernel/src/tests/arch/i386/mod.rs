@@ -8,8 +8,8 @@ pub(in crate::tests) mod sysenter;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::Expected;
-use super::pc::{control, every_instruction, firmware, first_instruction, flush};
+use super::pc::{control, every_instruction, firmware, first_instruction};
+use super::{Expected, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -49,6 +49,7 @@ table! {
         firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
         tss::x1_the_loaded_task_state_segments_have_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
+        tss::u1_tables_are_refused_while_interrupts_are_on,
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,
         tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
         tss::x4_user_mode_that_reads_the_task_state_segment_faults,

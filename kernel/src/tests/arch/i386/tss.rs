@@ -5,7 +5,7 @@ use crate::tests::{Outcome, check};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::arch::current::tables::{CpuTables, KERNEL_CODE, KERNEL_DATA, PER_CPU, POISON};
+use kstack::arch::current::tables::{CpuTables, KERNEL_CODE, KERNEL_DATA, PER_CPU, POISON, Unfit};
 use kstack_core::kind::StackKind;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, cpu_tables};
@@ -61,6 +61,16 @@ fn double_fault_tss() -> (u32, u32, u32) {
         return (0, 0, 0);
     }
     task_state_segment((gate >> 16) as u32 & 0xffff)
+}
+
+/// Between the task register and the block that the entries ask for, an interrupt would find one
+/// without the other. Red if tables are loaded with interrupts on.
+pub fn u1_tables_are_refused_while_interrupts_are_on() -> Outcome {
+    let on = CpuTables::check();
+    let off = cpu::without_interrupts(CpuTables::check);
+    check!(on == Err(Unfit::InterruptsAreOn), "with interrupts on: {on:?}");
+    check!(off == Ok(()), "with interrupts off: {off:?}");
+    Ok(())
 }
 
 /// Whether this CPU runs in its own task, which is busy, and the task of the double fault is not.

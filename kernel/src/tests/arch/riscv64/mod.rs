@@ -7,7 +7,7 @@ pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::{Expected, first_use};
+use super::{Expected, first_use, flush};
 use crate::tests::table;
 use kstack_core::kind::StackKind;
 use kstack_core::verdict::Cause;
@@ -30,6 +30,7 @@ table! {
     HERE,
     shared: [
         first_use::t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack,
+        flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards,
         overflow_stack::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
         harts::i1_whichever_hart_is_started_first_is_cpu_0_and_all_others_come,
