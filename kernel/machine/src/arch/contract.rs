@@ -110,8 +110,8 @@ const _: fn() = irqchip::software_interrupt;
 const _: bool = paging::ABSENT_IS_REMEMBERED;
 const _: bool = paging::DIRTY_IS_CACHED;
 const _: fn() -> u64 = paging::kernel_root;
-const _: fn(Empty<MemoryRegion>, &[(u64, u64, Access)]) -> Result<(), NoMemory> =
-    paging::set_up_kernel;
+type Part = (u64, u64, Access);
+const _: fn(Empty<MemoryRegion>, &[Part]) -> Result<(), NoMemory> = paging::set_up_kernel;
 const _: fn(u64) -> Result<&'static AtomicU64, NoMemory> = paging::kernel_leaf_or_new;
 const _: fn(&AtomicU64, Frame) = paging::set_kernel_leaf;
 const _: fn(&AtomicU64) -> bool = paging::take_dirty;
