@@ -179,8 +179,8 @@ fn on_syscall(regs: &mut SavedRegs) {
         (hooks::HOOKS.syscall)(unsafe { &mut *(regs as *mut SavedRegs) });
     }
     const WAIT: u64 = 0;
-    let is_futex = matches!(abi::call(abi::number(regs)), Some(abi::Call::Futex));
-    if !is_futex || abi::arguments(regs, |_| Err(Errno::EFAULT))[1] != WAIT {
+    let is_futex = matches!(abi::name(abi::number(regs)), Some("futex" | "futex_time64"));
+    if !is_futex || abi::arguments::<2>(regs, |_| Err(Errno::EFAULT))[1] != WAIT {
         return (hooks::HOOKS.syscall)(regs);
     }
     let depth = SLEEPS.fetch_add(1, Ordering::Relaxed) * SLEEPS_APART;
