@@ -39,7 +39,7 @@ const _: fn() -> u64 = counter;
 
 // Threads and processes whose stack the caller does not share.
 const _: fn(usize, usize, *mut usize) -> isize = clone_that_ends;
-const _: fn(usize, usize, [usize; 2], extern "C" fn() -> !) -> isize = clone_and_call;
+const _: fn(usize, usize, [usize; 3], extern "C" fn() -> !) -> isize = clone_and_call;
 const _: fn(usize, usize) -> ! = unmap_and_exit;
 
 // Registers across calls, switches and the start of a program.
@@ -50,6 +50,7 @@ const _: extern "C" fn(usize, *mut isize) -> usize = fork_keeping;
 const _: extern "C" fn() -> usize = used_registers;
 const _: fn(&'static AtomicUsize) = point_to;
 const _: fn() -> usize = pointed_at;
+const _: fn(&'static AtomicUsize, &mut [u32; 4]) -> usize = pointer_argument;
 
 // What the kernel tells a program of the machine.
 const _: &CStr = PLATFORM;
