@@ -52,6 +52,7 @@ const _: extern "C" fn(usize, *mut isize) -> usize = fork_keeping;
 const _: extern "C" fn() -> usize = used_registers;
 const _: fn(&'static AtomicUsize) = point_to;
 const _: fn() -> usize = pointed_at;
+const _: fn(&'static AtomicUsize, &mut [u32; 4]) -> usize = pointer_argument;
 
 // What the kernel tells a program of the machine.
 const _: &CStr = PLATFORM;

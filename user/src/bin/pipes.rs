@@ -121,7 +121,7 @@ fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
     // A `struct sigaction`, or more: the handler comes first.
     let action = [IGNORE, 0, 0, 0, 0, 0, 0, 0];
-    let ignored = call(calls.number("RtSigaction"), [SIGPIPE, action.as_ptr().addr(), 0, SET]);
+    let ignored = call(calls.number("rt_sigaction"), [SIGPIPE, action.as_ptr().addr(), 0, SET]);
     must!(ignored == 0, "sigaction");
     for number in 0..2 * ROUNDS {
         let sleeper = if number % 2 == 0 { Sleeper::Reader } else { Sleeper::Writer };
