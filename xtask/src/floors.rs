@@ -515,7 +515,12 @@ mod tests {
     #[test]
     fn a_room_imports_only_what_is_below_it() {
         let floor = Floor { name: "k", folder: "k", files: true, rooms: &["low", "high"] };
-        let check = |all: &[(&str, &str)]| upstairs(&floor, &files(all), &["x86_64"]);
+        let check = |all: &[(&str, &str)]| {
+            let mut files = files(all);
+            files.insert("k/src/low/mod.rs".to_owned(), "mod a;\nmod b;\n".to_owned());
+            files.insert("k/src/low/b.rs".to_owned(), String::new());
+            upstairs(&floor, &files, &["x86_64"])
+        };
         let root = ("k/src/lib.rs", "mod low;\nmod high;\npub use high::g;\n");
         let down = ("k/src/high.rs", "use crate::low::a;\npub fn g() {}\n");
         assert_eq!(check(&[root, down, ("k/src/low/a.rs", "use super::b;\n")]), [""; 0]);
