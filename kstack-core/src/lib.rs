@@ -4,6 +4,15 @@
 //! it is ([`kind`]), and what is to be done next. It contains no `unsafe`, no assembly and no allocation, so all
 //! of it runs under plain `cargo test`, property tests and Miri; the crate `kstack` carries the decisions out.
 //!
+//! | folder | modules |
+//! | --- | --- |
+//! | `place` | [`addr`], [`geometry`], [`arena`], [`kind`], [`stacks`]: where stacks are |
+//! | `life` | [`pool`] over [`cache`], [`depot`], [`record`], [`lifetime`], [`erase`], [`meter`]: from birth to death |
+//! | `entry` | [`irq`], [`nmi`]: what interrupts do with stacks |
+//! | `fault` | [`verdict`], [`unwind`], [`prologue`]: what is known after a fault |
+//!
+//! `life` and `fault` import `place`; no folder imports another one. Users name the modules without the folder.
+//!
 //! Deliberately absent: this crate never follows an address. Where memory must be read (the unwinder), the caller
 //! passes a closure that reads it.
 #![no_std]
@@ -21,23 +30,12 @@ pub mod misuse;
 
 mod sentences;
 
-pub mod addr;
-pub mod arena;
-pub mod geometry;
-pub mod kind;
+mod entry;
+mod fault;
+mod life;
+mod place;
 
-// The life of stacks.
-pub mod cache;
-pub mod depot;
-pub mod erase;
-pub mod lifetime;
-pub mod meter;
-pub mod pool;
-pub mod prologue;
-pub mod record;
-
-pub mod irq;
-pub mod nmi;
-pub mod stacks;
-pub mod unwind;
-pub mod verdict;
+pub use entry::{irq, nmi};
+pub use fault::{prologue, unwind, verdict};
+pub use life::{cache, depot, erase, lifetime, meter, pool, record};
+pub use place::{addr, arena, geometry, kind, stacks};

@@ -21,12 +21,12 @@ struct Accepted {
 
 const ACCEPTED: &[Accepted] = &[
     Accepted {
-        file: "kstack-core/src/erase.rs",
+        file: "kstack-core/src/life/erase.rs",
         reason: "with exactly as many pages as there can be, both branches are that many",
         mutants: &[("replace > with >= in DirtyPages::topmost", "> Self::MAX")],
     },
     Accepted {
-        file: "kstack-core/src/lifetime.rs",
+        file: "kstack-core/src/life/lifetime.rs",
         reason: "generation, phase, owner and borrows have no bit in common",
         mutants: &[
             ("replace | with ^ in Word::begun", "| PHASE_USED | OWNER)"),
@@ -36,17 +36,17 @@ const ACCEPTED: &[Accepted] = &[
         ],
     },
     Accepted {
-        file: "kstack-core/src/meter.rs",
+        file: "kstack-core/src/life/meter.rs",
         reason: "a sample that is stored again over itself changes nothing",
         mutants: &[("replace < with <= in Watermark::sample", "< self.0.load")],
     },
     Accepted {
-        file: "kstack-core/src/prologue.rs",
+        file: "kstack-core/src/fault/prologue.rs",
         reason: "the two halves of an instruction have no bit in common",
         mutants: &[("replace | with ^ in riscv64::instructions", "| u32::from(")],
     },
     Accepted {
-        file: "kstack-core/src/record.rs",
+        file: "kstack-core/src/life/record.rs",
         reason: "only a life that ends between two looks shows it: two of the models, another build, are red with it",
         mutants: &[(
             "replace && with || in SlotRecord::snapshot",

@@ -33,7 +33,7 @@ use outcome::{Ended, Outcome, Sources, Summary};
 /// Which bugs to plant.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Parts of paths, such as kstack-core/src/pool or judge.rs: only files that have one of them; all files without this.
+    /// Parts of paths, such as kstack-core/src/life/pool or judge.rs: only files that have one of them; all files without this.
     #[arg(value_name = "FILE")]
     files: Vec<String>,
     /// One of N parts of the work, such as 0/4 to 3/4, to spread it over machines.
@@ -80,7 +80,7 @@ const AREAS: [Area; 4] = [
         package: "kstack-core",
         files: &["kstack-core/src"],
         except: &[
-            "kstack-core/src/nmi.rs",
+            "kstack-core/src/entry/nmi.rs",
             "kstack-core/src/models.rs",
             "kstack-core/src/misuse.rs",
         ],
@@ -97,7 +97,7 @@ const AREAS: [Area; 4] = [
     Area {
         name: "nmi",
         package: "kstack-core",
-        files: &["kstack-core/src/nmi.rs"],
+        files: &["kstack-core/src/entry/nmi.rs"],
         except: &[],
         targets: &["--lib"],
         tests: &["nmi::"],
@@ -343,8 +343,8 @@ mod tests {
             all.extend(files);
         }
         for file in [
-            "kstack-core/src/pool/pages.rs",
-            "kstack-core/src/nmi.rs",
+            "kstack-core/src/life/pool/pages.rs",
+            "kstack-core/src/entry/nmi.rs",
             "xtask/src/emulated/judge.rs",
         ] {
             assert!(all.iter().any(|one| one == file), "{file}");

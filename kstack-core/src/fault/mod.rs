@@ -1,0 +1,6 @@
+//! What is known after a fault: which stack overflowed and how far ([`verdict`]), and who called whom ([`unwind`], which
+//! reads frames whose function it knows with [`prologue`]).
+
+pub mod prologue;
+pub mod unwind;
+pub mod verdict;
