@@ -5,7 +5,6 @@
 //! | a crate of the reference kernel depends on crates below it ([`FLOORS`]) | what is below is read, and changed, without knowing what is above |
 //! | files of one crate import each other in no circle | a circle is read as a whole or not at all |
 //! | a room of a crate (a folder, or a file beside it) imports rooms below it (`Floor::rooms`) | the same, one size smaller |
-//! | a circle that is there still is in [`CIRCLES`], with the reason | it may shrink, and must not grow |
 //!
 //! Imports are what `use` names and what paths name from `crate`, `self` or `super` on. A name that a module only passes on (`pub use`)
 //! counts as an import of the file that it comes from: `crate::arch::cpu` is the file of the tree, not the selector. The files
@@ -46,40 +45,13 @@ const FLOORS: [Floor; 6] = [
     Floor { name: "kernel", folder: "kernel", files: false, rooms: &[] },
 ];
 
-/// Files that import each other in a circle still, and why.
-struct Circle {
-    files: &'static [&'static str],
-    /// What ties it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who reads the table"))]
-    reason: &'static str,
-}
-
-const CIRCLES: [Circle; 1] = [Circle {
-    files: &[
-        "kernel/machine/src/arch/any/flush.rs",
-        "kernel/machine/src/arch/i386/paging.rs",
-        "kernel/machine/src/arch/pc/acpi.rs",
-        "kernel/machine/src/arch/pc/irqchip.rs",
-        "kernel/machine/src/arch/pc/user_tables.rs",
-        "kernel/machine/src/arch/x86_64/paging.rs",
-    ],
-    reason: "the user half of a PC's page tables is written once over each one's walk, and passed on by it",
-}];
-
 /// Every breach, as lines to print.
 pub(crate) fn breaches(files: &Files) -> Vec<String> {
     let archs: Vec<_> = Arch::supported().into_iter().map(Arch::name).collect();
     let mut breaches = upward(&FLOORS, files);
-    let mut left: BTreeSet<String> =
-        CIRCLES.iter().flat_map(|circle| circle.files).map(|&path| path.to_owned()).collect();
     for floor in FLOORS.iter().filter(|floor| floor.files) {
-        breaches.extend(circles(floor.folder, files, &archs, &CIRCLES, &mut left));
+        breaches.extend(circles(floor.folder, files, &archs));
         breaches.extend(upstairs(floor, files, &archs));
-    }
-    for path in left {
-        breaches.push(format!(
-            "{path}: is in no circle any more: take it out of CIRCLES in xtask/src/floors.rs"
-        ));
     }
     breaches
 }
@@ -122,26 +94,14 @@ fn dependencies(manifest: &str) -> Vec<&str> {
     names
 }
 
-/// The circles of a crate's files that are not in the table; takes those that are out of `left`.
-fn circles(
-    folder: &str,
-    files: &Files,
-    archs: &[&str],
-    known: &[Circle],
-    left: &mut BTreeSet<String>,
-) -> Vec<String> {
+/// The circles of a crate's files.
+fn circles(folder: &str, files: &Files, archs: &[&str]) -> Vec<String> {
     let mut breaches = BTreeSet::new();
     for &arch in archs {
         let others: Vec<_> = archs.iter().filter(|&&other| other != arch).copied().collect();
         let source = Source::new(folder, files, &others);
         for circle in tied(&source.imports()) {
             let paths: BTreeSet<_> = circle.iter().map(|module| source.modules[module].0).collect();
-            for path in &paths {
-                left.remove(*path);
-            }
-            if known.iter().any(|known| paths.iter().all(|path| known.files.contains(path))) {
-                continue;
-            }
             let paths: Vec<_> = paths.into_iter().collect();
             breaches.insert(format!("{}: import each other in a circle", paths.join(", ")));
         }
@@ -459,8 +419,8 @@ mod tests {
         all.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
     }
 
-    fn found(all: &[(&str, &str)], known: &[Circle]) -> Vec<String> {
-        circles("k", &files(all), &["x86_64", "arm64"], known, &mut BTreeSet::new())
+    fn found(all: &[(&str, &str)]) -> Vec<String> {
+        circles("k", &files(all), &["x86_64", "arm64"])
     }
 
     #[test]
@@ -495,7 +455,7 @@ mod tests {
             ("fn f() { crate::b::g() }\n", "fn g() { super::a::f() }\n"),
             ("pub use crate::b::{self as d, e};\n", "use crate::a::d;\nuse crate::a;\n"),
         ] {
-            let found = found(&[("k/src/a.rs", a), ("k/src/b.rs", b)], &[]);
+            let found = found(&[("k/src/a.rs", a), ("k/src/b.rs", b)]);
             assert_eq!(found, ["k/src/a.rs, k/src/b.rs: import each other in a circle"], "{a}{b}");
         }
     }
@@ -508,7 +468,7 @@ mod tests {
             ("use crate::{\n    b::f,\n    c,\n};\n", "use crate::c::{self, g};\n"),
             ("use crate::b::f;\n", "use other::a;\nmacro_rules! m { () => { $crate::a::g() } }\n"),
         ] {
-            assert_eq!(found(&[("k/src/a.rs", a), ("k/src/b.rs", b)], &[]), [""; 0], "{a}{b}");
+            assert_eq!(found(&[("k/src/a.rs", a), ("k/src/b.rs", b)]), [""; 0], "{a}{b}");
         }
     }
 
@@ -537,52 +497,22 @@ mod tests {
         // `a` imports `b` through the folder, and `b` does not import `a`.
         let list = ("k/src/f/mod.rs", "mod a;\nmod b;\npub use a::g;\npub use b::f;\n");
         let a = ("k/src/f/a.rs", "use super::f;\npub fn g() {}\n");
-        assert_eq!(found(&[list, a, ("k/src/f/b.rs", "pub fn f() {}\n")], &[]), [""; 0]);
-        let tied = found(&[list, a, ("k/src/f/b.rs", "use super::g;\npub fn f() {}\n")], &[]);
+        assert_eq!(found(&[list, a, ("k/src/f/b.rs", "pub fn f() {}\n")]), [""; 0]);
+        let tied = found(&[list, a, ("k/src/f/b.rs", "use super::g;\npub fn f() {}\n")]);
         assert_eq!(tied, ["k/src/f/a.rs, k/src/f/b.rs: import each other in a circle"]);
         // A tree's own file, by the selector's name; that of another architecture has nothing to do with it.
         let selector = ("k/src/arch/mod.rs", "pub use x86_64::*;\npub use arm64::*;\n");
         let tree = |cpu| {
-            found(
-                &[
-                    selector,
-                    ("k/src/arch/x86_64/mod.rs", "pub mod cpu;\n"),
-                    ("k/src/arch/x86_64/cpu.rs", "pub fn f() {}\n"),
-                    ("k/src/arch/arm64/mod.rs", "pub mod cpu;\n"),
-                    ("k/src/arch/arm64/cpu.rs", cpu),
-                    ("k/src/c.rs", "use crate::arch::cpu;\n"),
-                ],
-                &[],
-            )
+            found(&[
+                selector,
+                ("k/src/arch/x86_64/mod.rs", "pub mod cpu;\n"),
+                ("k/src/arch/x86_64/cpu.rs", "pub fn f() {}\n"),
+                ("k/src/arch/arm64/mod.rs", "pub mod cpu;\n"),
+                ("k/src/arch/arm64/cpu.rs", cpu),
+                ("k/src/c.rs", "use crate::arch::cpu;\n"),
+            ])
         };
         assert_eq!(tree("pub fn f() {}\n"), [""; 0]);
         assert_eq!(tree("use crate::c;\n").len(), 1);
-    }
-
-    #[test]
-    fn a_circle_in_the_table_may_not_grow_and_must_be_there() {
-        let known = [Circle { files: &["k/src/a.rs", "k/src/b.rs"], reason: "x" }];
-        let (a, b) = (("k/src/a.rs", "use crate::b;\n"), ("k/src/b.rs", "use crate::a;\n"));
-        assert_eq!(found(&[a, b], &known), [""; 0]);
-        let b = ("k/src/b.rs", "use crate::{a, c};\n");
-        assert_eq!(found(&[a, b, ("k/src/c.rs", "use crate::b;\n")], &known).len(), 1);
-        let mut left = ["k/src/a.rs", "k/src/z.rs"].map(str::to_owned).into();
-        circles("k", &files(&[a, b]), &["x86_64"], &known, &mut left);
-        assert_eq!(
-            left,
-            BTreeSet::from(["k/src/z.rs".to_owned()]),
-            "only what is in a circle is taken out"
-        );
-    }
-
-    #[test]
-    fn every_circle_has_a_reason_and_stays_in_one_crate() {
-        for circle in &CIRCLES {
-            assert!(!circle.reason.is_empty());
-            assert!(FLOORS.iter().any(|floor| {
-                let sources = format!("{}/src/", floor.folder);
-                floor.files && circle.files.iter().all(|path| path.starts_with(&sources))
-            }));
-        }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::arch::cpu_block::ArchCpu;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::addr::CpuId;
 use kstack::local::CpuLocal;
-use kstack_core::addr::CpuId;
 
 /// The most CPUs the kernel runs on.
 pub const MAX_CPUS: usize = 64;

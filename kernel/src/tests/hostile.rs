@@ -5,7 +5,7 @@ use super::support::{make_arena_tables_for, settled_frames, until};
 use super::{Outcome, check};
 use alloc::format;
 use alloc::string::String;
-use kstack_core::pool::Census;
+use kstack::pool::Census;
 use linux::run_captured;
 use machine::memory::heap;
 use machine::{log, options, recorder};

@@ -4,8 +4,8 @@
 use crate::sched;
 use crate::stacks;
 use core::sync::atomic::Ordering;
+use kstack::addr::AddrRange;
 use kstack::cpu::idle_stack;
-use kstack_core::addr::AddrRange;
 use machine::arch::{cpu_tables, paging};
 use machine::cpus::Cpu;
 

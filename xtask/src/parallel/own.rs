@@ -38,7 +38,7 @@ const KERNEL: &str = "kernel/machine/src/arch";
 const TESTS: &str = "kernel/src/tests/arch";
 const ATTACKS: &str = "user/src/attack";
 
-pub(super) const TABLE: [Own; 40] = [
+pub(super) const TABLE: [Own; 42] = [
     // The library.
     Own {
         trees: LIBRARY,
@@ -166,6 +166,18 @@ pub(super) const TABLE: [Own; 40] = [
         file: "flush.rs",
         items: &[],
         reason: "32-bit Arm's page tables need it, and what starts CPUs passes it on; elsewhere it is shared, or one call",
+    },
+    Own {
+        trees: KERNEL,
+        file: "walk.rs",
+        items: &[],
+        reason: "how a PC's page tables are walked, apart from what is asked of them: the firmware's tables and user tables, which both PCs share, stand between",
+    },
+    Own {
+        trees: KERNEL,
+        file: "mod.rs",
+        items: &["walk"],
+        reason: "the same: what both PCs share asks it",
     },
     Own {
         trees: KERNEL,

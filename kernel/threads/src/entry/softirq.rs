@@ -1,6 +1,6 @@
 //! The kernel's softirqs: work that an interrupt leaves for right after it, with interrupts on again.
 //!
-//! Where they run is the library's decision (`kstack_core::irq`): on the way out of an interrupt on the stack the interrupt
+//! Where they run is the library's decision (`kstack::irq`): on the way out of an interrupt on the stack the interrupt
 //! ran on, or, raised by a thread, on the IRQ stack when bottom halves are enabled again.
 
 use kstack::arch::current::interrupts;

@@ -4,14 +4,14 @@ use super::symbols::{self, Symbol};
 use crate::sched::Thread;
 use alloc::string::String;
 use core::fmt::{self, Write};
+use kstack::addr::Addr;
+use kstack::unwind::{Backtrace, Step};
 use kstack::{registry, unwind};
-use kstack_core::addr::Addr;
-use kstack_core::unwind::{Backtrace, Step};
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
 
 /// Steps kept of a backtrace that is looked at: 48, or 24 where stacks are half as large.
-pub const STEPS: usize = kstack_core::verdict::REPORT_STEPS;
+pub const STEPS: usize = kstack::verdict::REPORT_STEPS;
 
 /// Writes steps, one a line, repeated frames folded.
 pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write) -> fmt::Result {

@@ -5,8 +5,8 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use kstack_core::addr::{Addr, ByteSize};
-use kstack_core::stacks::Code;
+use kstack::addr::{Addr, ByteSize};
+use kstack::stacks::Code;
 
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);

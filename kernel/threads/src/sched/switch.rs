@@ -4,10 +4,10 @@ use super::thread::{State, Thread};
 use crate::stacks;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::addr::Addr;
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::room;
-use kstack_core::addr::Addr;
 use machine::arch::{cpu, cpu_tables, paging, user};
 use machine::cpus::{self, Cpu};
 

@@ -12,8 +12,8 @@ use core::fmt;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use kstack_core::addr::AddrRange;
-use kstack_core::record::SlotRecord;
+use kstack::addr::AddrRange;
+use kstack::record::SlotRecord;
 use machine::arch::cpu;
 use machine::arch::fpu::FpuState;
 use machine::memory::fallible::NoMemory;

@@ -9,15 +9,15 @@ pub mod pages;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering};
+use kstack::addr::{Addr, CpuId};
+use kstack::arena::{Arena, SlotIndex};
+use kstack::cache::CacheStats;
+use kstack::erase::ErasePolicy;
+use kstack::pool::AcquireError;
+pub use kstack::pool::StackRef;
+use kstack::record::SlotRecord;
 use kstack::registry::Registry;
 use kstack::{Borrowed, Stack, Stacks};
-use kstack_core::addr::{Addr, CpuId};
-use kstack_core::arena::{Arena, SlotIndex};
-use kstack_core::cache::CacheStats;
-use kstack_core::erase::ErasePolicy;
-use kstack_core::pool::AcquireError;
-pub use kstack_core::pool::StackRef;
-use kstack_core::record::SlotRecord;
 use machine::arch::layout::{ARENA, ARENA_SLOTS};
 use pages::StackPages;
 
@@ -130,6 +130,6 @@ pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
 }
 
 /// How many slots and pages are where.
-pub fn census() -> kstack_core::pool::Census {
+pub fn census() -> kstack::pool::Census {
     all_stacks().census()
 }

@@ -7,11 +7,11 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
+use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
-use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
-use kstack_core::erase::DirtyPages;
-use kstack_core::pool::{Exhausted, OverLimit};
-use kstack_core::record::AccountId;
+use kstack::erase::DirtyPages;
+use kstack::pool::{Exhausted, OverLimit};
+use kstack::record::AccountId;
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
 use machine::fn_cell::FnCell;

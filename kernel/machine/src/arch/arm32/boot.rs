@@ -316,10 +316,6 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
     super::board::remember(&tree);
-    let places = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]);
-    super::irqchip::set_places(
-        places.expect("this machine has no interrupt controller GICv2, which the kernel needs"),
-    );
     tree.read_into(boot);
     let unused = boot.leave_out_from(EARLY_TOP);
     if unused > 0 {

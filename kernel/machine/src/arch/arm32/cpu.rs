@@ -1,8 +1,8 @@
 //! Single instructions, as functions.
 
 use core::arch::asm;
+use kstack::addr::AddrRange;
 use kstack::arch::current::regs::FREE_AT_TOP;
-use kstack_core::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,

@@ -5,8 +5,8 @@ use super::paging;
 use crate::cpus::Cpu;
 use crate::memory::frames;
 use core::sync::atomic::Ordering;
+use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::{Addr, CpuId};
 
 /// Where the tables of a CPU are: a page at a multiple of twice the size of a stack, so that the last stack, which is in it,
 /// passes the bit test; the pages in between are never mapped.

@@ -9,7 +9,7 @@ use kstack::arch::current::regs::FREE_AT_TOP;
 
 /// The affinities of the CPUs.
 pub fn find_cpus(found: impl FnMut(u32)) {
-    board::find_cpus(found);
+    board::CPUS.each().for_each(found);
 }
 
 /// Starts a CPU on `stack_top`, and waits until it is up. Says whether it came.

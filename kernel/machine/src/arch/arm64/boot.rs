@@ -18,7 +18,7 @@
 //! vectors are loaded: they can only be told of.
 
 use super::layout::{DEVICES_TOP, IMAGE_LOWEST};
-use super::{board, gic, paging, power, psci, semihosting};
+use super::{board, paging, power, semihosting};
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
@@ -430,15 +430,6 @@ pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     let Some(tree) = (unsafe { crate::arch::virt::device_tree::Tree::at(direct(at)) }) else {
         return false;
     };
-    // By what follows they are taken for granted.
-    let has_gic =
-        tree.registers::<2>(&["arm,gic-v3", "arm,cortex-a15-gic", "arm,gic-400"]).is_some();
-    assert!(
-        has_gic,
-        "this machine lacks what the kernel needs: an interrupt controller GICv2 or GICv3"
-    );
-    gic::remember(&tree);
-    psci::remember(&tree);
     board::remember(&tree);
     tree.read_into(info);
     true

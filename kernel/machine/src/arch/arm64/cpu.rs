@@ -1,7 +1,7 @@
 //! Single instructions, as functions.
 
 use core::arch::asm;
-use kstack_core::addr::AddrRange;
+use kstack::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,

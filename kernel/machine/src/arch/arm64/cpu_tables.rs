@@ -2,8 +2,8 @@
 
 use super::cpu;
 use crate::cpus::Cpu;
+use kstack::addr::Addr;
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::Addr;
 
 /// Where the library puts a CPU's tables.
 pub fn place(cpu: &'static Cpu) -> *mut CpuTables {

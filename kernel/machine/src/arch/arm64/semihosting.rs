@@ -2,6 +2,7 @@
 //!
 //! `hlt #0xf000` with the operation in w0 and its argument in x1 ("Semihosting for AArch32 and AArch64", Arm).
 
+use crate::drivers::serial::Uart;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,7 +35,7 @@ global_asm!(
 );
 
 /// Finds out whether the machine has semihosting, by asking for the last error number. Once, at boot, everything masked.
-pub(super) fn find_semihosting() {
+fn find_semihosting() {
     const SYS_ERRNO: u64 = 0x13;
     unsafe extern "C" {
         static semihosting_probe_vectors: u8;
@@ -65,8 +66,22 @@ pub(super) unsafe fn semihosting(operation: u64, argument: *const u64) {
     }
 }
 
-/// Sends a byte to the debug console, if there is one.
-pub(super) fn semihosting_put(byte: u8) {
-    // SAFETY: (1) the operation reads one byte at the address.
-    unsafe { semihosting(SYS_WRITEC, (&raw const byte).cast()) };
+/// The debug console, as a serial line. Where there is none, what is sent is dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Semihosting;
+
+impl Uart for Semihosting {
+    /// Finds out whether there is one. Nothing comes in.
+    fn set_up(self, _interrupt_on_input: bool) {
+        find_semihosting();
+    }
+
+    fn put(self, byte: u8) {
+        // SAFETY: (1) the operation reads one byte at the address.
+        unsafe { semihosting(SYS_WRITEC, (&raw const byte).cast()) };
+    }
+
+    fn take(self) -> Option<u8> {
+        None
+    }
 }

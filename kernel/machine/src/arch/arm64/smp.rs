@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The affinities of the CPUs.
 pub fn find_cpus(found: impl FnMut(u32)) {
-    board::find_cpus(found);
+    board::CPUS.each().for_each(found);
 }
 
 /// Starts the CPU with this number and affinity on `stack_top`, and waits until it is up. Says whether it came.

@@ -3,8 +3,8 @@
 use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
+use kstack::addr::AddrRange;
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,

@@ -11,7 +11,7 @@
 
 use crate::arch::layout::FIRMWARE_WINDOW;
 use crate::arch::pc::page_entry::{GLOBAL, NO_EXEC, PRESENT, UNCACHED};
-use crate::arch::{cpu, paging};
+use crate::arch::{cpu, walk};
 use acpi::madt::{Madt, MadtEntry};
 use acpi::rsdp::Rsdp;
 use acpi::sdt::SdtHeader;
@@ -84,7 +84,7 @@ fn show(physical: u64, bytes: usize) -> Option<usize> {
     }
     for page in 0..pages {
         let address = FIRMWARE_WINDOW + ((first + page) * PAGE_BYTES) as u64;
-        let leaf = paging::kernel_leaf_or_new(address).ok()?;
+        let leaf = walk::kernel_leaf_or_new(address).ok()?;
         let from = physical - offset as u64 + (page * PAGE_BYTES) as u64;
         leaf.store(from | PRESENT | GLOBAL | UNCACHED | NO_EXEC, Ordering::Release);
     }
@@ -96,7 +96,7 @@ fn show(physical: u64, bytes: usize) -> Option<usize> {
 fn hide_all() {
     for page in 0..USED.swap(0, Ordering::Relaxed) {
         let address = FIRMWARE_WINDOW + (page * PAGE_BYTES) as u64;
-        if let Ok(leaf) = paging::kernel_leaf_or_new(address) {
+        if let Ok(leaf) = walk::kernel_leaf_or_new(address) {
             leaf.store(0, Ordering::Release);
         }
         cpu::flush_page(address);

@@ -34,8 +34,8 @@ pub fn end(why: End) -> ! {
         ports::out32(EXIT, why as u32);
         if ports::in8(SAY) == SAY as u8 {
             // What the lines still hold would be lost with the machine.
-            serial::CONSOLE.drain();
-            serial::CONTROL.drain();
+            serial::CONSOLE.uart().drain();
+            serial::CONTROL.uart().drain();
             ports::out8(SAY, why as u8);
             SHUTDOWN_WORD.iter().for_each(|&letter| ports::out8(SHUTDOWN, letter));
         }

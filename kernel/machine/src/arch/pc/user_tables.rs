@@ -1,13 +1,13 @@
 //! The page tables of a process.
 //!
 //! How many levels there are, and what is in them from the start, is each tree's: `leaf`, `find`, `fill_user` and `free_user` of its
-//! `paging`.
+//! `walk`.
 
 use super::page_entry::{NO_EXEC, PRESENT, USER, WRITE, bits, leaf_frame};
 use crate::arch::any::flush;
 use crate::arch::any::paging::{Access, NoMemory, next_mapped};
 use crate::arch::cpu;
-use crate::arch::paging::{absent_bytes, fill_user, find, free_user, leaf};
+use crate::arch::walk::{absent_bytes, fill_user, find, free_user, leaf};
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::Ordering;
 

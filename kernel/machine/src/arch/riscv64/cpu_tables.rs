@@ -1,8 +1,8 @@
 //! What a CPU has besides its idle stack and its IRQ stack: the overflow stack, and words for interrupts.
 
 use crate::cpus::Cpu;
+use kstack::addr::Addr;
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::Addr;
 
 /// Where the library puts a CPU's tables: there are none.
 pub fn place(_cpu: &'static Cpu) -> *mut CpuTables {

@@ -6,7 +6,7 @@ use crate::tests::arch::pc::nmi::{
 use crate::tests::support::{stack_at, stack_of_cpu, until};
 use crate::tests::{Outcome, check};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use kstack_core::kind::StackKind;
+use kstack::kind::StackKind;
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
 use machine::cpus;
