@@ -5,6 +5,7 @@
 //! A new architecture adds a file with the same names.
 
 mod common;
+pub(crate) mod frame;
 mod names;
 pub(crate) mod signals;
 pub mod stack_image;
@@ -52,6 +53,5 @@ compile_error!(
     "no system-call interface for this architecture: write kernel/linux/src/abi/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
 );
 
-pub use common::{
-    Call, Stat, SystemInfo, USER_LOWEST, encode_long_pair, encode_statx, encode_utsname,
-};
+pub use common::{Stat, SystemInfo, USER_LOWEST, encode_long_pair, encode_statx, encode_utsname};
+pub use names::name;

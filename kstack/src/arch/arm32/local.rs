@@ -17,7 +17,7 @@
 //! CPU, and would find whoever runs on the old one.
 
 use super::RESERVE;
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -150,6 +150,10 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
         );
     }
 }
+
+/// What this CPU does to its block in one instruction, with interrupts on: nothing.
+/// An exclusive pair is two instructions, and between finding the block and them the thread may be moved to another CPU.
+pub(crate) const ONE_STEP: Option<OneStep> = None;
 
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]

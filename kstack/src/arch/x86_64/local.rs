@@ -6,7 +6,8 @@
 use super::RESERVE;
 use super::nmi::NmiWords;
 use super::tables::CpuTables;
-use crate::local::CpuLocal;
+use crate::irq::IrqState;
+use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
@@ -90,6 +91,47 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
             asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
                  options(nostack, preserves_flags));
         }
+    }
+}
+
+/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes before or after it, and it reaches the
+/// block of the CPU that executes it, whichever that is.
+pub(crate) const ONE_STEP: Option<OneStep> =
+    Some(OneStep { disable_bottom_halves, enable_bottom_halves, raise });
+
+#[inline(always)]
+fn disable_bottom_halves() {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("add dword ptr gs:[{context}], {once}", context = const CpuLocal::IRQ_CONTEXT,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE, options(nostack));
+    }
+}
+
+#[inline(always)]
+fn enable_bottom_halves() -> bool {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("sub dword ptr gs:[{context}], {once}", "jb {too_many}", "jnz {left}",
+             "cmp dword ptr gs:[{pending}], 0", "je {left}",
+             context = const CpuLocal::IRQ_CONTEXT, pending = const CpuLocal::IRQ_PENDING,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE,
+             too_many = label {
+                 // None were disabled: the word is as it was, and softirqs that are pending may run.
+                 disable_bottom_halves();
+                 return true;
+             },
+             left = label { return false; }, options(nostack));
+    }
+    true
+}
+
+#[inline(always)]
+fn raise(softirqs: u32) {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("or dword ptr gs:[{pending}], {softirqs:e}", pending = const CpuLocal::IRQ_PENDING,
+             softirqs = in(reg) softirqs, options(nostack));
     }
 }
 
