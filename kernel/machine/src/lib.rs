@@ -1,4 +1,5 @@
-//! The lowest floor of the reference kernel: the machine, as far as it is the same whatever runs on it.
+//! The lowest floor of the reference kernel: the machine, as far as it is the same whatever runs on
+//! it.
 //!
 //! | module | what is in it |
 //! | --- | --- |
@@ -11,8 +12,9 @@
 //! | `log`, `recorder`, `halt` | what the kernel says; how all CPUs end |
 //! | `mix` | numbers that look random |
 //!
-//! It knows no thread and no program. What stands above it is reached through what it is given: the functions that boot code
-//! ends in (`arch::any::start`), a slab cache (`memory::heap::serve_from`), a report's port.
+//! It knows no thread and no program. What stands above it is reached through what it is given: the
+//! functions that boot code ends in (`arch::any::start`), a slab cache
+//! (`memory::heap::serve_from`), a report's port.
 #![no_std]
 
 extern crate alloc;

@@ -1,5 +1,5 @@
-//! The stacks that belong to a CPU: idle, IRQ, and those that only this architecture has. All are in the arena, between
-//! guards, and made before the CPU takes its first interrupt.
+//! The stacks that belong to a CPU: idle, IRQ, and those that only this architecture has. All are
+//! in the arena, between guards, and made before the CPU takes its first interrupt.
 
 use crate::sched;
 use crate::stacks;

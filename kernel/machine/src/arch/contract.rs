@@ -1,11 +1,13 @@
-//! What every tree has for the code above it, with its exact type: the compiler checks the tree that it builds.
+//! What every tree has for the code above it, with its exact type: the compiler checks the tree
+//! that it builds.
 //!
-//! It is the checklist for a new architecture, too: write the tree until this file compiles. The heads of x86_64's files say
-//! what each function promises; `any` (every machine), `pc` and `virt` (boards with a device tree) have what several share.
-//! A tree may have more, for its own files and for tests of what only it has.
+//! It is the checklist for a new architecture, too: write the tree until this file compiles. The
+//! heads of x86_64's files say what each function promises; `any` (every machine), `pc` and `virt`
+//! (boards with a device tree) have what several share. A tree may have more, for its own files and
+//! for tests of what only it has.
 //!
-//! Beside these, `kernel.ld` with the symbols `text_lowest` to `data_top`, `kstack_entry_lowest` and `kstack_entry_top`, and in
-//! `boot` the first instruction, which ends in `kernel_main`.
+//! Beside these, `kernel.ld` with the symbols `text_lowest` to `data_top`, `kstack_entry_lowest`
+//! and `kstack_entry_top`, and in `boot` the first instruction, which ends in `kernel_main`.
 
 use core::iter::Empty;
 use core::sync::atomic::AtomicU64;
@@ -59,7 +61,8 @@ const _: unsafe fn(*mut u8) = cpu::zero_page;
 const _: fn() -> usize = cpu::stack_pointer;
 const _: fn() -> usize = cpu::frame_pointer;
 
-// `cpu_block`, `cpu_tables`: what a CPU's block has of this architecture, and what the CPU reads of it.
+// `cpu_block`, `cpu_tables`: what a CPU's block has of this architecture, and what the CPU reads of
+// it.
 const _: fn() -> ArchCpu = ArchCpu::new;
 const _: fn(&'static Cpu) -> *mut CpuTables = cpu_tables::place;
 const _: fn(&'static Cpu) = cpu_tables::load;

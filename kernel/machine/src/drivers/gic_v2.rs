@@ -1,13 +1,15 @@
 //! Arm's interrupt controller, version 2 (Arm IHI 0048).
 //!
-//! A distributor that all CPUs share, and an interface for each CPU, at one address for all of them. Interrupts 0 to 15 are sent
-//! by CPUs, 16 to 31 are each CPU's own lines, the others are shared.
+//! A distributor that all CPUs share, and an interface for each CPU, at one address for all of
+//! them. Interrupts 0 to 15 are sent by CPUs, 16 to 31 are each CPU's own lines, the others are
+//! shared.
 //!
 //! # Groups
 //!
-//! One number may be an NMI: it alone is in group 0, which the interface raises as FIQ, and all others are in group 1. A kernel of
-//! the non-secure world sees no groups; then the number stays off, and everything arrives as IRQ. Both groups are acknowledged in
-//! one register. Without an NMI everything stays in group 0, signalled as IRQ.
+//! One number may be an NMI: it alone is in group 0, which the interface raises as FIQ, and all
+//! others are in group 1. A kernel of the non-secure world sees no groups; then the number stays
+//! off, and everything arrives as IRQ. Both groups are acknowledged in one register. Without an NMI
+//! everything stays in group 0, signalled as IRQ.
 
 use crate::memory::direct;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -40,7 +42,8 @@ const GROUP_0: u32 = 1;
 const BOTH_GROUPS: u32 = 0b11;
 /// In the interface's: one register acknowledges both groups; group 0 raises FIQ.
 const FIQ_FOR_GROUP_0: u32 = 0b1100;
-/// The priority of every interrupt but an NMI, four of them in a word; that of an NMI; what gets through has a lower number.
+/// The priority of every interrupt but an NMI, four of them in a word; that of an NMI; what gets
+/// through has a lower number.
 const PRIORITY: u32 = 0xa0a0_a0a0;
 const NMI_PRIORITY: u8 = 0x20;
 const MASK: u32 = 0xf0;
@@ -56,8 +59,9 @@ pub struct GicV2 {
     /// Physical addresses.
     distributor: AtomicUsize,
     interface: AtomicUsize,
-    /// The affinity of the CPU behind each interface. Affinities of two clusters may be alike in their lowest level, and need not
-    /// be numbers of interfaces, so an interface is found by the whole of it.
+    /// The affinity of the CPU behind each interface. Affinities of two clusters may be alike in
+    /// their lowest level, and need not be numbers of interfaces, so an interface is found by the
+    /// whole of it.
     cpus: [AtomicU32; MAX_INTERFACES],
     nmi: Option<u8>,
 }
@@ -132,7 +136,8 @@ impl GicV2 {
         self.write(GICD_CTLR, if has_groups { BOTH_GROUPS } else { GROUP_0 });
     }
 
-    /// Sets up the part of the CPU this runs on, which has this affinity: interrupts from other CPUs, and one line of its own.
+    /// Sets up the part of the CPU this runs on, which has this affinity: interrupts from other
+    /// CPUs, and one line of its own.
     pub fn set_up_own(&self, affinity: u32, line: u8) {
         // The first words of the distributor's registers are banked: each CPU has its own.
         for line in (0..SHARED_LOWEST).step_by(4) {
@@ -153,7 +158,8 @@ impl GicV2 {
             }
         }
         self.write(GICD_ISENABLER, on);
-        // Its own bit, as the banked target register of its own lines has it. A machine with one CPU has no such register.
+        // Its own bit, as the banked target register of its own lines has it. A machine with one
+        // CPU has no such register.
         let bit = self.read(GICD_ITARGETSR) & 0xff;
         self.cpus[bit.trailing_zeros() as usize % MAX_INTERFACES]
             .store(affinity, Ordering::Release);
@@ -176,12 +182,14 @@ impl GicV2 {
         self.write(GICD_ISENABLER + u64::from(line / 32 * 4), 1 << (line % 32));
     }
 
-    /// Sends interrupt `number`, below 16, to the CPU with this affinity. The caller orders what its handler is to see before this.
+    /// Sends interrupt `number`, below 16, to the CPU with this affinity. The caller orders what
+    /// its handler is to see before this.
     pub fn send(&self, affinity: u32, number: u8) {
         self.write(GICD_SGIR, self.interface_bit(affinity) << 16 | u32::from(number));
     }
 
-    /// The interrupt that the CPU is to handle: a word that [`GicV2::end`] wants back, with the number in its [`NUMBER`] bits.
+    /// The interrupt that the CPU is to handle: a word that [`GicV2::end`] wants back, with the
+    /// number in its [`NUMBER`] bits.
     #[inline(always)]
     pub fn acknowledge(&self) -> u32 {
         self.read_interface(GICC_IAR)

@@ -8,8 +8,8 @@
 //! | `pl011` | Arm's PL011 | arm64, arm32 |
 //! | `gic_v2` | Arm's interrupt controller, version 2 | arm64, arm32 |
 //!
-//! Drivers know registers. Where a device is, which line it has, and what instruction orders its registers with memory is the
-//! tree's.
+//! Drivers know registers. Where a device is, which line it has, and what instruction orders its
+//! registers with memory is the tree's.
 
 pub mod gic_v2;
 pub mod ns16550;

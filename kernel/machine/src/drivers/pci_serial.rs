@@ -1,4 +1,5 @@
-//! QEMU's serial card, `pci-serial`: a 16550 on the PCI bus, which has registers once it was given a place for them.
+//! QEMU's serial card, `pci-serial`: a 16550 on the PCI bus, which has registers once it was given
+//! a place for them.
 
 use super::ns16550::{Mapped, Ns16550};
 use super::serial::Uart;
@@ -15,7 +16,8 @@ pub struct PciSerial {
 }
 
 impl PciSerial {
-    /// A card that gets `port` on the bus. `configuration`: the bus's configuration space; `ports`: the window of its ports.
+    /// A card that gets `port` on the bus. `configuration`: the bus's configuration space; `ports`:
+    /// the window of its ports.
     ///
     /// # Safety
     ///
@@ -23,7 +25,8 @@ impl PciSerial {
     /// 2. They are in the direct map as devices whenever the card is used.
     /// 3. No other device of the bus has the eight ports from `port` on.
     pub const unsafe fn at(configuration: u64, ports: u64, port: u32) -> Self {
-        // SAFETY: (1) a 16550 is there once the card has been placed, and nothing before; (2) by the caller's promise.
+        // SAFETY: (1) a 16550 is there once the card has been placed, and nothing before; (2) by
+        // the caller's promise.
         let registers = unsafe { Mapped::at(ports + port as u64) };
         Self { configuration, port, registers: Ns16550(registers) }
     }
@@ -35,14 +38,16 @@ impl PciSerial {
         /// Bytes of configuration space of one slot, and slots of a bus.
         const SLOT: u64 = 1 << 15;
         const SLOTS: u64 = 32;
-        // PCI Local Bus Specification 3.0, 6.1: identity at 0, command at 4, first base address at 0x10.
+        // PCI Local Bus Specification 3.0, 6.1: identity at 0, command at 4, first base address at
+        // 0x10.
         const COMMAND: u64 = 4;
         const ANSWER_TO_PORTS: u32 = 1;
         const BASE: u64 = 0x10;
         const IS_PORT: u32 = 1;
         for slot in 0..SLOTS {
             let register = |at: u64| direct::<u32>(self.configuration + slot * SLOT + at);
-            // SAFETY: (1) by the promise of `at`; slots without a card read as ones; (2) the card is this driver's.
+            // SAFETY: (1) by the promise of `at`; slots without a card read as ones; (2) the card
+            // is this driver's.
             unsafe {
                 if register(0).read_volatile() == SERIAL_CARD {
                     register(BASE).write_volatile(self.port | IS_PORT);

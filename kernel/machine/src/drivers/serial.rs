@@ -1,4 +1,5 @@
-//! Serial lines: bytes one by one, polled, without state or lock. What an overflow report goes through must work in any context.
+//! Serial lines: bytes one by one, polled, without state or lock. What an overflow report goes
+//! through must work in any context.
 
 use core::fmt;
 

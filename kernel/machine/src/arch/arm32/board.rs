@@ -4,7 +4,8 @@ use crate::arch::virt::cpus::KnownCpus;
 use crate::arch::virt::device_tree::Tree;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// The CPUs; more of them than the controller has interfaces, so that the kernel can say how many stay off.
+/// The CPUs; more of them than the controller has interfaces, so that the kernel can say how many
+/// stay off.
 pub(super) static CPUS: KnownCpus<64> = KnownCpus::new();
 
 /// Where the interrupt controller's distributor and CPU interface are.

@@ -1,6 +1,7 @@
 //! Asking the debugger, or the emulator in its place, for something: Arm's semihosting.
 //!
-//! It needs no device, no mapping, no lock and no state: what an overflow report goes through works in any context.
+//! It needs no device, no mapping, no lock and no state: what an overflow report goes through works
+//! in any context.
 
 use crate::drivers::serial::Uart;
 use core::arch::asm;
@@ -12,11 +13,11 @@ pub const WRITE_TEXT: u32 = 0x04;
 /// End the program, with the reason and status at the address given.
 pub const EXIT: u32 = 0x20;
 
-/// Makes one request. On a machine that nobody debugs it is a software interrupt that does nothing.
+/// Makes one request. On a machine without a debugger it is a software interrupt that does nothing.
 pub fn call<T>(operation: u32, argument: &T) -> u32 {
     let result: u32;
-    // SAFETY: (1) each operation used here reads what `argument` points at, which is of the right form for it; (2) LR is
-    // clobbered where the request arrives at this kernel's own vector.
+    // SAFETY: (1) each operation used here reads what `argument` points at, which is of the right
+    // form for it; (2) LR is clobbered where the request arrives at this kernel's own vector.
     unsafe {
         asm!("svc #0x123456", inout("r0") operation => result, in("r1") argument, out("lr") _,
              options(nostack));

@@ -1,7 +1,7 @@
 //! The console, and the control channel that tools read.
 //!
-//! The board has one serial line for the normal world, a PL011: the console. The control channel is semihosting, whose
-//! output the emulator writes where it is told to.
+//! The board has one serial line for the normal world, a PL011: the console. The control channel is
+//! semihosting, whose output the emulator writes where it is told to.
 
 use super::semihosting::Semihosting;
 use crate::arch::virt::arm;

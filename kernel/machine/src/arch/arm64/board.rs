@@ -7,7 +7,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The CPUs; more of them than the kernel runs on, so that it can say how many stay off.
 pub(super) static CPUS: KnownCpus<512> = KnownCpus::new();
 
-/// Whether calls to the firmware go by `smc`, where the kernel has been entered at EL2. Otherwise by `hvc`.
+/// Whether calls to the firmware go by `smc`, where the kernel has been entered at EL2. Otherwise
+/// by `hvc`.
 static FIRMWARE_BY_SMC: AtomicBool = AtomicBool::new(false);
 
 /// Whether the interrupt controller is of version 3. Otherwise it is of version 2.
@@ -42,7 +43,8 @@ pub(super) fn gic_is_v3() -> bool {
     GIC_IS_V3.load(Ordering::Relaxed)
 }
 
-/// Where the interrupt controller's distributor is, and its CPU interface or first redistributor. Physical.
+/// Where the interrupt controller's distributor is, and its CPU interface or first redistributor.
+/// Physical.
 pub(super) fn gic() -> [u64; 2] {
     GIC.each_ref().map(|place| place.load(Ordering::Relaxed))
 }

@@ -1,4 +1,5 @@
-//! The interrupt controller, version 2 or 3, whichever the device tree names (Arm IHI 0048 and IHI 0069).
+//! The interrupt controller, version 2 or 3, whichever the device tree names (Arm IHI 0048 and IHI
+//! 0069).
 //!
 //! | | version 2 | version 3 |
 //! | --- | --- | --- |
@@ -6,7 +7,8 @@
 //! | interrupts between CPUs | a bit per CPU interface | affinity, in a system register |
 //! | a CPU's own lines | in the distributor, banked | in its redistributor, found by affinity |
 //!
-//! The machine runs without the secure state, so everything is in group 1 (version 2: group 0, signalled as IRQ).
+//! The machine runs without the secure state, so everything is in group 1 (version 2: group 0,
+//! signalled as IRQ).
 
 use super::board;
 pub use crate::drivers::gic_v2::NONE_LOWEST;
@@ -16,7 +18,8 @@ use core::arch::asm;
 
 // Distributor.
 const GICD_CTLR: u64 = 0x000;
-/// In GICD_CTLR and GICR_CTLR of version 3: a write is not seen everywhere yet (IHI 0069, 12.9.4 and 12.11.2).
+/// In GICD_CTLR and GICR_CTLR of version 3: a write is not seen everywhere yet (IHI 0069, 12.9.4
+/// and 12.11.2).
 const GICD_WRITE_PENDING: u32 = 1 << 31;
 const GICR_WRITE_PENDING: u32 = 1 << 3;
 const GICD_TYPER: u64 = 0x004;
@@ -66,7 +69,8 @@ pub fn affinity() -> u32 {
     mpidr as u32 & 0xff_ffff
 }
 
-/// Version 3: waits until what was written to the distributor's control register, or to its lines' enable bits, holds.
+/// Version 3: waits until what was written to the distributor's control register, or to its lines'
+/// enable bits, holds.
 fn until_distributor_is_written() {
     while read(distributor(GICD_CTLR)) & GICD_WRITE_PENDING != 0 {
         core::hint::spin_loop();
@@ -120,7 +124,8 @@ pub fn set_up_shared() {
         write(distributor(GICD_IPRIORITYR + u64::from(line)), PRIORITY);
     }
     until_distributor_is_written();
-    /// Affinity routing, then with group 1 on. Together they would be unpredictable (IHI 0069, 12.9.4).
+    /// Affinity routing, then with group 1 on. Together they would be unpredictable (IHI 0069,
+    /// 12.9.4).
     const AFFINITY_ROUTING: u32 = 1 << 4;
     const GROUP_1: u32 = 1 << 1;
     write(distributor(GICD_CTLR), AFFINITY_ROUTING);
@@ -143,8 +148,8 @@ pub fn set_up_own(line: u8) {
         write(own + GICD_IPRIORITYR + u64::from(line), PRIORITY);
     }
     write(own + GICD_ISENABLER, 0xffff | 1 << line);
-    // SAFETY: (1) the CPU has these registers, since the controller is of version 3; (2) the order is the manual's: registers
-    // on, mask, group on.
+    // SAFETY: (1) the CPU has these registers, since the controller is of version 3; (2) the order
+    // is the manual's: registers on, mask, group on.
     unsafe {
         asm!("mrs {x}, S3_0_C12_C12_5", "orr {x}, {x}, #1", "msr S3_0_C12_C12_5, {x}", "isb", // ICC_SRE_EL1
              "msr S3_0_C4_C6_0, {mask}",                                                       // ICC_PMR_EL1
@@ -166,7 +171,8 @@ pub fn route(line: u32, affinity: u32) {
     write(distributor(GICD_ISENABLER + u64::from(line / 32 * 4)), 1 << (line % 32));
 }
 
-/// Sends interrupt `number`, below 16, to the CPU with this affinity. What was stored before is seen by its handler.
+/// Sends interrupt `number`, below 16, to the CPU with this affinity. What was stored before is
+/// seen by its handler.
 pub fn send(affinity: u32, number: u8) {
     // SAFETY: (1) a barrier changes nothing.
     unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
@@ -185,12 +191,14 @@ pub fn send(affinity: u32, number: u8) {
     };
 }
 
-/// The interrupt that the CPU is to handle: a word that [`end`] wants back; the number is its low ten bits.
+/// The interrupt that the CPU is to handle: a word that [`end`] wants back; the number is its low
+/// ten bits.
 #[inline(always)]
 pub fn acknowledge() -> u32 {
     if is_v3() {
         let word: u64;
-        // SAFETY: (1) as in `set_up_own`; ICC_IAR1_EL1. The barrier orders it before what the handler reads.
+        // SAFETY: (1) as in `set_up_own`; ICC_IAR1_EL1. The barrier orders it before what the
+        // handler reads.
         unsafe {
             asm!("mrs {}, S3_0_C12_C12_0", "dsb sy", out(reg) word, options(nostack, preserves_flags))
         };

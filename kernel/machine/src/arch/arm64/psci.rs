@@ -9,7 +9,8 @@ const CPU_ON: u64 = 0xc400_0003;
 fn call(function: u64, arguments: [u64; 3]) -> i64 {
     let [first, second, third] = arguments;
     let result;
-    // SAFETY: (1) the call follows the SMC calling convention: x0 to x17 may change; (2) memory is clobbered.
+    // SAFETY: (1) the call follows the SMC calling convention: x0 to x17 may change; (2) memory is
+    // clobbered.
     unsafe {
         if board::firmware_by_smc() {
             asm!("smc #0", inout("x0") function => result, in("x1") first, in("x2") second,
@@ -22,7 +23,8 @@ fn call(function: u64, arguments: [u64; 3]) -> i64 {
     result
 }
 
-/// Starts the CPU with this affinity at a physical address, with `argument` in x0. Says whether the firmware agreed.
+/// Starts the CPU with this affinity at a physical address, with `argument` in x0. Returns whether
+/// the firmware agreed.
 pub fn start_cpu(affinity: u64, entry: u64, argument: u64) -> bool {
     call(CPU_ON, [affinity, entry, argument]) == 0
 }

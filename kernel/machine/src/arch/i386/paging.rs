@@ -1,8 +1,8 @@
-//! Page tables with physical address extension: three levels, entries of 64 bits, for the no-execute bit. One kernel part shared
-//! by all address spaces.
+//! Page tables with physical address extension: three levels, entries of 64 bits, for the
+//! no-execute bit. One kernel part shared by all address spaces.
 //!
-//! The four entries of the top level are read by the CPU when CR3 is loaded, and only then; so all tables of the second level
-//! are made with the address space.
+//! The four entries of the top level are read by the CPU when CR3 is loaded, and only then; so all
+//! tables of the second level are made with the address space.
 
 use super::layout::DIRECT_BYTES;
 use super::sysenter_page::SYSENTER_CODE;
@@ -94,13 +94,15 @@ pub fn set_up_kernel(
     Ok(())
 }
 
-/// Maps a page of the kernel part, writable, not executable, for all address spaces. It must not be mapped yet.
+/// Maps a page of the kernel part, writable, not executable, for all address spaces. It must not be
+/// mapped yet.
 pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }
 
-/// The entries for a kernel address, from the second level down, to the one that maps it or maps nothing.
+/// The entries for a kernel address, from the second level down, to the one that maps it or maps
+/// nothing.
 fn walk_kernel(address: u64) -> [u64; 2] {
     let Some(table) = level2(kernel_root(), address) else { return [0; 2] };
     let large = entry(table, address >> 21).load(Ordering::Acquire);

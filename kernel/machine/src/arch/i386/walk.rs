@@ -1,4 +1,5 @@
-//! Page tables of three levels, and how they are walked: what all page tables of this machine have below them.
+//! Page tables of three levels, and how they are walked: what all page tables of this machine have
+//! below them.
 
 use super::sysenter_page::SYSENTER_PAGE;
 use crate::arch::any::paging::NoMemory;
@@ -50,7 +51,8 @@ pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU6
     Some(entry(value & ADDRESS, address >> 12))
 }
 
-/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is
+/// mapped.
 pub(in crate::arch) fn absent_bytes(root: u64, address: u64) -> u64 {
     let Some(table) = level2(root, address) else { return 1 << 30 };
     let value = entry(table, address >> 21).load(Ordering::Acquire);
@@ -66,7 +68,8 @@ pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> 
     leaf(kernel_root(), address, PRESENT | WRITE)
 }
 
-/// Fills new tables: the kernel part is everybody's; the user part is empty, but for the page through which programs use `sysenter`.
+/// Fills new tables: the kernel part is that of all address spaces; the user part is empty, but for
+/// the page through which programs use `sysenter`.
 pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
     for index in 0..KERNEL_INDEX {
         entry(root, index).store(frames::alloc_zeroed()?.addr() | PRESENT, Ordering::Relaxed);
@@ -78,7 +81,8 @@ pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
     Some(())
 }
 
-/// Frees tables with all below them that is not everybody's: table pages, not what leaves map.
+/// Frees tables with all below them that is not shared by all address spaces: table pages, not what
+/// leaves map.
 pub(in crate::arch) fn free_user(root: u64) {
     for index in 0..KERNEL_INDEX {
         let level2 = entry(root, index).load(Ordering::Relaxed);

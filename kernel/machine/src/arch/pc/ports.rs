@@ -53,7 +53,8 @@ impl Ports {
     ///
     /// # Safety
     ///
-    /// 1. The device behind the ports is the caller's; what reads and writes them is a driver for it.
+    /// 1. The device behind the ports is the caller's; what reads and writes them is a driver for
+    ///    it.
     pub const unsafe fn at(first: u16) -> Self {
         Self(first)
     }

@@ -1,4 +1,5 @@
-//! What the device tree says of the board besides memory, kept for when it is asked for; and the hart that started.
+//! What the device tree says of the board besides memory, kept for when it is asked for; and the
+//! hart that started.
 
 use crate::arch::virt::cpus::KnownCpus;
 use crate::arch::virt::device_tree::Tree;
@@ -50,7 +51,8 @@ impl Machine {
     }
 
     pub(super) fn learn(&self, tree: &Tree<'_>) {
-        /// The number by which the interrupt controller names a hart's supervisor mode (external interrupt).
+        /// The number by which the interrupt controller names a hart's supervisor mode (external
+        /// interrupt).
         const SUPERVISOR_EXTERNAL: u32 = 9;
         const TIMEBASE_OF_VIRT: u64 = 10_000_000;
         let frequency = tree.number("/cpus", "timebase-frequency").unwrap_or(TIMEBASE_OF_VIRT);
@@ -63,7 +65,8 @@ impl Machine {
         let lines = plic.and_then(|node| node.property("interrupts-extended"));
         self.harts.remember(tree);
         for (index, (_, own_controller)) in tree.cpus().take(MAX_HARTS).enumerate() {
-            // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is the context.
+            // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is
+            // the context.
             let words = lines.map_or(&[][..], |lines| lines.value).chunks_exact(4);
             let mut words = words.map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
             let mut context = 0;

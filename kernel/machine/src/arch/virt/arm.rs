@@ -14,7 +14,8 @@ pub type Port<S> = serial::Port<Either<Pl011, S>>;
 
 /// The line that people read: the port.
 pub const fn console<S: Uart>() -> Port<S> {
-    // SAFETY: (1) `virt` has a PL011 there; (2) devices are in the direct map from the boot tables on.
+    // SAFETY: (1) `virt` has a PL011 there; (2) devices are in the direct map from the boot tables
+    // on.
     let port = unsafe { Pl011::at(PL011) };
     serial::Port::console(Either::First(port))
 }

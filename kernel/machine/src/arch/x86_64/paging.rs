@@ -31,7 +31,8 @@ pub fn set_up_kernel(
 ) -> Result<(), NoMemory> {
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     KERNEL_ROOT.store(root, Ordering::Relaxed);
-    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's head).
+    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's
+    // head).
     for lowest in [memory::DIRECT_MAP, memory::ARENA, super::layout::CPU_TABLES, memory::IMAGE] {
         next_table(entry(root, lowest >> 39), PRESENT | WRITE)?;
     }
@@ -70,7 +71,8 @@ pub fn set_up_kernel(
     Ok(())
 }
 
-/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
+/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be
+/// mapped yet.
 pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())

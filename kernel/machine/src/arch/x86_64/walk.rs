@@ -1,4 +1,5 @@
-//! Page tables of four levels, and how they are walked: what all page tables of this machine have below them.
+//! Page tables of four levels, and how they are walked: what all page tables of this machine have
+//! below them.
 
 use crate::arch::any::paging::NoMemory;
 use crate::arch::pc::page_entry::{ADDRESS, LARGE, PRESENT, WRITE, entry, next_table};
@@ -38,7 +39,8 @@ pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU6
     Some(entry(table, address >> 12))
 }
 
-/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is
+/// mapped.
 pub(in crate::arch) fn absent_bytes(root: u64, address: u64) -> u64 {
     let mut table = root;
     for shift in [39, 30, 21] {
@@ -57,7 +59,7 @@ pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> 
     leaf(kernel_root(), address, PRESENT | WRITE)
 }
 
-/// Fills new tables: the kernel half is everybody's, the user half empty.
+/// Fills new tables: the kernel half is that of all address spaces, the user half empty.
 pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
     for index in 256..512 {
         entry(root, index)
@@ -66,7 +68,8 @@ pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
     Some(())
 }
 
-/// Frees tables with all below them that is not everybody's: table pages, not what leaves map.
+/// Frees tables with all below them that is not shared by all address spaces: table pages, not what
+/// leaves map.
 pub(in crate::arch) fn free_user(root: u64) {
     fn free_below(table: u64, entries: u64, level: u32) {
         if level > 1 {
