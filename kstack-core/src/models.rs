@@ -7,6 +7,7 @@
 //! | a record read without a lock | a name made of two lives; "settled" of fields that are not |
 //! | pages mapped and unmapped under a reader | a reader trusts a page that is not there yet |
 //! | sampled depth | a sample of an earlier life is taken for one of the present |
+//! | a sleep of the reference kernel's threads | a thread that was woken or killed sleeps on, or has two turns in the run queue |
 //!
 //! What one holder of a slot does after another (its cache, the depot, the next owner) is ordered by the lock or by interrupts that are
 //! off, so that one thread does it here too. Preemptions are bounded at three, which keeps each model within seconds.
@@ -18,8 +19,14 @@ use crate::kind::StackKind;
 use crate::lifetime::{LifeState, Released};
 use crate::record::{AccountId, OwnerId, SlotRecord};
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+
+#[path = "../../kernel/threads/src/sched/sleep.rs"]
+mod sleep;
+
+use sleep::{Interrupted, RunState, Sleeper, State, Waited, attention};
 
 fn model(body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -29,7 +36,7 @@ fn model(body: impl Fn() + Sync + Send + 'static) {
 
 /// What `Pool::hand_out` does, with everything named after the owner.
 fn hand_out(record: &SlotRecord, who: u32) {
-    let kind = if who.is_multiple_of(2) { StackKind::Irq } else { StackKind::Thread };
+    let kind = if who % 2 == 0 { StackKind::Irq } else { StackKind::Thread };
     record.fill_in(kind, OwnerId::new(u64::from(who)), CpuId::new(who), AccountId::new(who));
     let _generation = record.life().make_live();
 }
@@ -213,5 +220,137 @@ fn l2_t13_a_settled_sample_is_of_the_present_life() {
         }
         other.join().expect("no panic");
         assert_eq!(record.watermark().depth_at_least(Addr::new(0x4000)), ByteSize::ZERO);
+    });
+}
+
+/// A thread, the list it sleeps in, and the run queue.
+struct Scheduler {
+    run: RunState,
+    /// Whether the thread is in the list, under the list's lock.
+    list: Mutex<bool>,
+    /// How many turns it has in the run queue.
+    turns: Mutex<u32>,
+    given: Condvar,
+    condition: AtomicBool,
+}
+
+impl Scheduler {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            run: RunState::new(State::Running),
+            list: Mutex::new(false),
+            turns: Mutex::new(0),
+            given: Condvar::new(),
+            condition: AtomicBool::new(false),
+        })
+    }
+
+    /// What `make_ready` does.
+    fn make_ready(&self) {
+        if self.run.unblock(State::Ready) {
+            let mut turns = self.turns.lock().expect("no panic");
+            *turns += 1;
+            assert_eq!(*turns, 1, "two turns in the run queue");
+            self.given.notify_one();
+        }
+    }
+
+    /// What a waker does: the condition, then `wake_all`.
+    fn wake(&self) {
+        self.condition.store(true, Ordering::Relaxed);
+        let was_there = core::mem::take(&mut *self.list.lock().expect("no panic"));
+        if was_there {
+            self.make_ready();
+        }
+    }
+
+    /// What `Thread::kill` does.
+    fn kill(&self) {
+        self.run.attend(attention::KILLED);
+        self.make_ready();
+    }
+
+    /// What `WaitQueue::wait` does, with what comes before and after: no turn is left.
+    fn sleep(&self, may_be_killed: bool) -> Result<Waited, Interrupted> {
+        let ends = if may_be_killed { attention::KILLED } else { 0 };
+        let result = sleep::sleep(&self.run, Asleep(self), ends);
+        assert_eq!(self.run.get(), State::Running, "it runs");
+        assert_eq!(*self.turns.lock().expect("no panic"), 0, "a turn too many");
+        result
+    }
+}
+
+struct Asleep<'a>(&'a Scheduler);
+
+impl Sleeper for Asleep<'_> {
+    fn condition(&mut self) -> bool {
+        self.0.condition.load(Ordering::Relaxed)
+    }
+
+    fn enter(&mut self, state: &RunState) {
+        let mut list = self.0.list.lock().expect("no panic");
+        state.set(State::Blocked);
+        *list = true;
+    }
+
+    fn remove(&mut self) {
+        *self.0.list.lock().expect("no panic") = false;
+    }
+
+    /// A sleep that no waker ends is a deadlock, which the model tells.
+    fn leave_cpu(&mut self) {
+        let mut turns = self.0.turns.lock().expect("no panic");
+        while *turns == 0 {
+            turns = self.0.given.wait(turns).expect("no panic");
+        }
+        *turns -= 1;
+        self.0.run.set(State::Running);
+    }
+}
+
+/// Red, as a deadlock, if either fence between storing and looking is not there.
+#[test]
+fn s1_a_thread_that_is_killed_does_not_sleep_on() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let killer = {
+            let scheduler = scheduler.clone();
+            thread::spawn(move || scheduler.kill())
+        };
+        assert_eq!(scheduler.sleep(true), Err(Interrupted));
+        killer.join().expect("no panic");
+    });
+}
+
+/// Red if the sleeper looks before it is in the list, or if what was woken in the middle takes no turn.
+#[test]
+fn s1_a_thread_that_is_woken_does_not_sleep_on() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let waker = {
+            let scheduler = scheduler.clone();
+            thread::spawn(move || scheduler.wake())
+        };
+        assert_eq!(scheduler.sleep(false), Ok(Waited::Holds));
+        waker.join().expect("no panic");
+    });
+}
+
+/// A waker and a killer at once give one turn each time. Red if the state is changed from blocked by more than one.
+#[test]
+fn s1_a_thread_that_is_woken_and_killed_at_once_has_one_turn() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let others = [Scheduler::wake, Scheduler::kill].map(|what: fn(&Scheduler)| {
+            let scheduler = scheduler.clone();
+            thread::spawn(move || what(&scheduler))
+        });
+        let first = scheduler.sleep(true);
+        // Killed first: the condition holds soon.
+        assert!(first == Ok(Waited::Holds) || scheduler.run.attends(attention::KILLED));
+        assert_eq!(scheduler.sleep(false), Ok(Waited::Holds));
+        for other in others {
+            other.join().expect("no panic");
+        }
     });
 }

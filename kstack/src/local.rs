@@ -8,7 +8,7 @@ use crate::arch::current::RESERVE;
 use crate::arch::current::local::{self, ArchLocal};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::cache::CpuCache;
 use kstack_core::erase::CpuBit;
@@ -73,6 +73,9 @@ unsafe impl Sync for Cache {}
 
 const _: () = assert!(offset_of!(CpuLocal, canary) == 5 * size_of::<usize>());
 
+/// Whether any CPU has loaded its block.
+static IS_UP: AtomicBool = AtomicBool::new(false);
+
 impl CpuLocal {
     /// Offset of the block's own address, for assembly.
     pub const OWN_ADDRESS: usize = offset_of!(Self, own_address);
@@ -123,6 +126,33 @@ impl CpuLocal {
         self.own_address.store(core::ptr::from_ref(self) as usize, Ordering::Relaxed);
         // SAFETY: (1) (2) by the caller's promise; (3) the block knows its own address.
         unsafe { local::load(self) };
+        // SAFETY: (1) just done; (2) by the caller's promise.
+        unsafe { self.is_loaded() };
+    }
+
+    /// Takes the CPU as up, where something else than [`CpuLocal::load`] has set the register that leads here: in a process that stands
+    /// for a CPU.
+    ///
+    /// # Safety
+    ///
+    /// 1. The register leads to this block.
+    /// 2. As for [`CpuLocal::load`].
+    #[doc(hidden)]
+    pub unsafe fn is_loaded(&'static self) {
+        self.own_address.store(core::ptr::from_ref(self) as usize, Ordering::Relaxed);
+        IS_UP.store(true, Ordering::Relaxed);
+    }
+
+    /// The block of the CPU this runs on, or `None` while no CPU has loaded one: a kernel that takes stacks first and brings its CPUs up
+    /// later may have the library look at a fault or walk a stack before that.
+    ///
+    /// # Safety
+    ///
+    /// 1. If any CPU has loaded its block, this one has.
+    #[inline(always)]
+    pub(crate) unsafe fn if_loaded() -> Option<&'static Self> {
+        // SAFETY: (1) by the caller's promise.
+        IS_UP.load(Ordering::Relaxed).then(|| unsafe { Self::this() })
     }
 
     /// The block of the CPU this runs on. With interrupts on, the thread may be moved to another CPU right after.

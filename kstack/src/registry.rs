@@ -41,7 +41,7 @@ impl Registry {
     /// 2. The pool is used with the shared parts that [`Pool::new`] made (and what was split off from them), with caches that serve no
     ///    other pool, and with a backing that maps, erases and unmaps what it is asked to.
     /// 3. A stack of a kind that belongs to a CPU is released only when that CPU is off.
-    /// 4. Each CPU loads its block before it takes an exception or unwinds.
+    /// 4. Once a CPU has loaded its block, each other one loads its own before it takes an exception or unwinds.
     pub const unsafe fn new(pool: Pool<'static>) -> Self {
         Self { pool }
     }
@@ -94,11 +94,12 @@ impl StackTable for Registry {
         self.record(slot).stack(self.arena(), slot)
     }
 
+    /// `None` too while no CPU has loaded its block: what a kernel's own threads run on is not known here.
     #[cfg(feature = "entry")]
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
         // Asked by the CPU itself, in its fault handler.
-        // SAFETY: (1) every CPU that gets here has loaded its block, by the promise of `new`.
-        let top = unsafe { crate::local::CpuLocal::this() }.thread_top();
+        // SAFETY: (1) by the promise of `new`.
+        let top = unsafe { crate::local::CpuLocal::if_loaded() }?.thread_top();
         self.stack_at(Addr::new(top.get().wrapping_sub(1)))
     }
 

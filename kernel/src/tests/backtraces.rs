@@ -111,6 +111,7 @@ pub(super) fn crossings(backtrace: &Backtrace<STEPS>) -> Vec<&'static str> {
         Step::End(End::Reliable) => "reliable",
         Step::End(_) => "unreliable",
         Step::Caller(_) => "",
+        _ => "a step that this test does not know",
     };
     backtrace.steps().iter().map(|(step, _)| name(step)).filter(|name| !name.is_empty()).collect()
 }

@@ -1,14 +1,23 @@
 //! Programs that mean harm: attacks one by one, and a fuzzer of all system calls. Whatever they do ends in errors or in their own
 //! deaths, and nothing of them stays: frames, stacks, processes and the heap are as before.
 
-use super::support::{make_arena_tables_for, settled_frames, until};
+use super::support::{install_hooks, make_arena_tables_for, settled_frames, until};
 use super::{Outcome, check};
+use crate::hooks;
 use alloc::format;
 use alloc::string::String;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kstack::arch::current::RESERVE;
+use kstack::arch::current::call::call_on_stack;
+use kstack::hooks::Hooks;
 use kstack::pool::Census;
-use linux::run_captured;
+use kstack::verdict::OverflowReport;
+use linux::error::Errno;
+use linux::{abi, run_captured};
+use machine::arch::regs::SavedRegs;
 use machine::memory::heap;
 use machine::{log, options, recorder};
+use threads::report::overflow;
 use threads::stacks::pages;
 use threads::{sched, stacks};
 
@@ -141,6 +150,65 @@ pub fn u1_p2_execve_leaves_what_it_should_and_nothing_else() -> Outcome {
 
 pub fn u1_p2_a_new_threads_number_is_in_the_words_it_was_asked_for() -> Outcome {
     run("inheritance", "words")
+}
+
+/// Red when clone forgets the thread pointer that it was given, or gives it to the parent.
+pub fn u1_p2_a_new_thread_has_the_thread_pointer_it_was_given() -> Outcome {
+    run("inheritance", "pointers")
+}
+
+/// Red when the last user of one end goes and those who sleep on the other end are not woken.
+pub fn u1_p2_a_pipe_whose_other_end_goes_wakes_its_sleepers() -> Outcome {
+    run("pipes", "all")
+}
+
+/// Bytes above RESERVE at which the first sleep on a word begins, and how far below it the next one does.
+const FIRST_SLEEP: usize = 2048;
+const SLEEPS_APART: usize = 24;
+static SLEEPS: AtomicUsize = AtomicUsize::new(0);
+/// Sleepers that were ended while they were in the list.
+static ENDED_ASLEEP: AtomicUsize = AtomicUsize::new(0);
+
+/// A system call; one that sleeps on a word at the depth that is next.
+fn on_syscall(regs: &mut SavedRegs) {
+    extern "C" fn there(regs: usize, _: usize) {
+        // SAFETY: (1) the caller's, which waits for this to return.
+        (hooks::HOOKS.syscall)(unsafe { &mut *(regs as *mut SavedRegs) });
+    }
+    const WAIT: u64 = 0;
+    let is_futex = abi::name(abi::number(regs)) == Some("futex");
+    if !is_futex || abi::arguments::<2>(regs, |_| Err(Errno::EFAULT))[1] != WAIT {
+        return (hooks::HOOKS.syscall)(regs);
+    }
+    let depth = SLEEPS.fetch_add(1, Ordering::Relaxed) * SLEEPS_APART;
+    let first = sched::current().stack_range().lowest.get() + RESERVE.get() + FIRST_SLEEP;
+    let sp = (first - depth) & !15;
+    // SAFETY: (1) on this thread's own stack, below everything that is in use; (2) it returns, or the thread is ended.
+    unsafe { call_on_stack(core::ptr::from_mut(regs) as usize, 0, there, sp) };
+}
+
+fn note_end(report: &OverflowReport) -> ! {
+    ENDED_ASLEEP.fetch_add(linux::sleepers_for_test(), Ordering::Relaxed);
+    (hooks::HOOKS.end_thread)(report)
+}
+
+/// Red when a thread whose stack overflows in its sleep stays in the list of sleepers.
+pub fn u1_o5_a_thread_that_overflows_in_its_sleep_sleeps_no_more() -> Outcome {
+    static HOOKS: Hooks = hooks::HOOKS.syscall(on_syscall).end_thread(note_end);
+    SLEEPS.store(0, Ordering::Relaxed);
+    ENDED_ASLEEP.store(0, Ordering::Relaxed);
+    install_hooks(&HOOKS);
+    let ran = run_captured("/kstack/bin/futexes", &[b"futexes", b"deep"]);
+    install_hooks(&hooks::HOOKS);
+    let _last = overflow::take_last_report();
+    let (status, output) = ran.map_err(|error| format!("{error}"))?;
+    check!(status == 0, "status {status}: {}", String::from_utf8_lossy(&output));
+    let ended = ENDED_ASLEEP.load(Ordering::Relaxed);
+    log!("  {SLEEPS:?} sleeps, {ended} ended in the list");
+    check!(ended > 0, "no sleeper was ended while it was in the list");
+    let left = linux::sleepers_for_test();
+    check!(left == 0, "{left} threads that have ended are in the list of sleepers");
+    Ok(())
 }
 
 pub fn u1_p2_execve_ends_the_other_threads() -> Outcome {

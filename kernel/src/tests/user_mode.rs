@@ -102,8 +102,9 @@ impl UserThread {
         Ok(())
     }
 
-    /// Sends `what` to the CPU the thread runs on, until `seen` has become true.
+    /// Sends `what` to the CPU the thread runs on, until `seen` has become true. With one CPU it would hit the sender alone.
     pub(super) fn hit(&self, what: fn(u32), mut seen: impl FnMut() -> bool) -> Outcome {
+        check!(cpus::online_count() > 1, "this takes two CPUs");
         until("something has hit user mode", || {
             let cpu = cpus::by_number(self.thread.last_cpu() as usize);
             what(cpu.hardware_id.load(Ordering::Relaxed));
@@ -359,6 +360,7 @@ pub fn b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_bound
                 Step::UserBoundary(_) => Some("another user"),
                 Step::End(End::Reliable) => Some("reliable"),
                 Step::End(_) => Some("unreliable"),
+                _ => Some("a step that this test does not know"),
             })
             .collect();
         check!(

@@ -44,6 +44,7 @@ const RECORD: ByteSize = ByteSize::new(2 * WORD);
 
 /// Registers saved by an entry, as far as the unwinder needs them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by whoever saves registers: three of them")]
 pub struct SavedRegs {
     /// The interrupted instruction.
     pub pc: Addr,
@@ -120,6 +121,7 @@ impl End {
 
 /// One step outwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Step {
     /// A function that called the one before, by its return address.
     Caller(Addr),
@@ -198,9 +200,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     /// Makes `rest` the part of a stack from `at` on that has `size` bytes, changing stacks if need be.
     #[cold]
     fn enter(&mut self, at: Addr, size: ByteSize) -> Result<Option<Step>, End> {
-        if let Some(stack) = self.stack
-            && stack.range.contains(at)
-        {
+        if self.stack.is_some_and(|stack| stack.range.contains(at)) {
             // On the same stack, but not above what was seen (or cut off by its top).
             return Err(End::NotOutwards(at));
         }
@@ -250,7 +250,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     #[inline(always)]
     pub fn step<F: FrameRules>(&mut self) -> Step {
         let record = self.fp.wrapping_sub(F::RECORD_BELOW);
-        if self.fp.get().is_multiple_of(WORD) && self.rest.contains_span(record, RECORD) {
+        if self.fp.get() % WORD == 0 && self.rest.contains_span(record, RECORD) {
             return self.frame(record);
         }
         self.step_elsewhere::<F>()
@@ -287,7 +287,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             return step;
         }
         let fp = self.fp;
-        if !fp.get().is_multiple_of(WORD) {
+        if fp.get() % WORD != 0 {
             return self.step_over_regs::<F>();
         }
         if fp.get() == 0 && self.is_at_the_top_of_a_cpus_stack() {
@@ -406,7 +406,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         let stack = self.lookup.stack_at(at)?;
         let kept = stack.range == self.interrupted || self.lookup.stays_mapped(&stack);
         let inside = stack.range.contains_span(at, ByteSize::new(WORD));
-        if !kept || !inside || !at.get().is_multiple_of(WORD) {
+        if !kept || !inside || at.get() % WORD != 0 {
             return None;
         }
         (self.read)(at).map(Addr::new)
@@ -520,9 +520,8 @@ impl<const N: usize> Backtrace<N> {
     }
 
     fn keep(&mut self, step: Step, is_end: bool) {
-        if let Some(last) = self.length.checked_sub(1)
-            && self.steps[last].0 == step
-        {
+        let last = self.length.checked_sub(1);
+        if let Some(last) = last.filter(|&last| self.steps[last].0 == step) {
             self.steps[last].1 += 1;
         } else if self.length < N - 1 || is_end && self.length < N {
             self.steps[self.length] = (step, 1);

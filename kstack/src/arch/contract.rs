@@ -62,7 +62,7 @@ mod entry {
     use super::super::current::switch::SwitchFrame;
     use super::super::current::tables::{CpuTables, Unfit};
     use super::Addr;
-    use crate::local::CpuLocal;
+    use crate::local::{CpuLocal, OneStep};
 
     // `bring_up`: all of a CPU before its first interrupt.
     type Stacks = fn(StackKind) -> Result<AddrRange, AcquireError>;
@@ -78,6 +78,7 @@ mod entry {
     // `interrupts`: of this CPU.
     const _: bool = interrupts::OFF_WRITES_TO_STACK;
     const _: unsafe fn() -> bool = interrupts::off;
+    const _: unsafe fn() = interrupts::mask;
     const _: unsafe fn() = interrupts::on;
     const _: fn() -> bool = interrupts::are_on;
     const _: fn() -> ! = interrupts::trap_without_room::<0>;
@@ -86,6 +87,7 @@ mod entry {
     const _: fn() -> ArchLocal = ArchLocal::new;
     const _: fn(&ArchLocal) -> bool = ArchLocal::in_nmi;
     const _: fn(&ArchLocal) -> Option<Addr> = ArchLocal::softirq_top;
+    const _: Option<OneStep> = local::ONE_STEP;
     const _: unsafe fn(&'static CpuLocal) = local::load;
     const _: fn() -> &'static CpuLocal = local::this;
     const _: fn(&CpuLocal, usize) = local::set_current;

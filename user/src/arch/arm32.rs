@@ -149,11 +149,11 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
 }
 
 /// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// child's words for the thread's number are, and what [`pointer_argument`] gave, for the flags that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
-    words: [usize; 2],
+    words: [usize; 3],
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
@@ -176,7 +176,7 @@ pub fn clone_and_call(
             inlateout("r0") flags => child,
             in("r1") stack,
             in("r2") words[0],
-            in("r3") 0,
+            in("r3") words[2],
             in("r4") words[1],
             // Not any register: the number takes r7.
             in("r5") entry,
@@ -362,6 +362,14 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     const SET_TLS: usize = 0xf_0005;
     // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
     unsafe { syscall(SET_TLS, [word.as_ptr().addr(), 0, 0, 0, 0, 0]) };
+}
+
+/// What clone takes to make a word what the thread pointer of the new thread leads to. `area`: for machines that want it described.
+pub fn pointer_argument(
+    word: &'static core::sync::atomic::AtomicUsize,
+    _area: &mut [u32; 4],
+) -> usize {
+    word.as_ptr().addr()
 }
 
 /// The word that the thread pointer leads to.

@@ -155,11 +155,11 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
 }
 
 /// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// child's words for the thread's number are, and what [`pointer_argument`] gave, for the flags that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
-    words: [usize; 2],
+    words: [usize; 3],
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
@@ -168,12 +168,13 @@ pub fn clone_and_call(
     // finds there, and never comes back; (3) EBX and ESI are put back in the parent.
     unsafe {
         place.write(entry as usize);
+        place.add(1).write(words[2]);
         asm!(
             "push ebx",
             "push esi",
             "mov ebx, eax",
             "mov eax, {clone}",
-            "xor esi, esi",
+            "mov esi, [ecx + {word}]",
             "int 0x80",
             "test eax, eax",
             "jnz 2f",
@@ -185,6 +186,7 @@ pub fn clone_and_call(
             "2:",
             "pop esi",
             "pop ebx",
+            word = const size_of::<usize>(),
             clone = const nr::CLONE,
             inlateout("eax") flags as isize => child,
             in("ecx") place,
@@ -452,6 +454,19 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
         let selector = entry.as_ptr().read_volatile() << 3 | 3;
         asm!("mov gs, {0:x}", in(reg) selector, options(nostack, preserves_flags));
     }
+}
+
+/// What clone takes to make a word what the thread pointer of the new thread leads to. `area`: for machines that want it described.
+pub fn pointer_argument(
+    word: &'static core::sync::atomic::AtomicUsize,
+    area: &mut [u32; 4],
+) -> usize {
+    let selector: u32;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!("mov {0:e}, gs", out(reg) selector, options(nomem, nostack, preserves_flags)) };
+    // The new thread has the selector of the one that makes it: the entry that it names.
+    *area = [selector >> 3, word.as_ptr().addr() as u32, 0xf_ffff, 0x51];
+    area.as_mut_ptr().addr()
 }
 
 /// The word that the thread pointer leads to.

@@ -93,11 +93,11 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
 }
 
 /// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// child's words for the thread's number are, and what [`pointer_argument`] gave, for the flags that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
-    words: [usize; 2],
+    words: [usize; 3],
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
@@ -115,7 +115,7 @@ pub fn clone_and_call(
             inlateout("a0") flags => child,
             in("a1") stack,
             in("a2") words[0],
-            in("a3") 0,
+            in("a3") words[2],
             in("a4") words[1],
             inlateout("a7") nr::CLONE => _,
             lateout("ra") _,
@@ -331,6 +331,14 @@ pub const BAD_ADDRESSES: [usize; 3] =
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
     unsafe { asm!("mv tp, {}", in(reg) word.as_ptr(), options(nostack, preserves_flags)) };
+}
+
+/// What clone takes to make a word what the thread pointer of the new thread leads to. `area`: for machines that want it described.
+pub fn pointer_argument(
+    word: &'static core::sync::atomic::AtomicUsize,
+    _area: &mut [u32; 4],
+) -> usize {
+    word.as_ptr().addr()
 }
 
 /// The word that the thread pointer leads to.

@@ -148,11 +148,11 @@ pub fn clone_that_ends(flags: usize, stack: usize, shared: *mut usize) -> isize 
 }
 
 /// clone of a thread that calls `entry`, on the stack that ends at `stack` (a multiple of 16). `words`: where the parent's and the
-/// child's words for the thread's number are, for the flags that ask for them.
+/// child's words for the thread's number are, and what [`pointer_argument`] gave, for the flags that ask for them.
 pub fn clone_and_call(
     flags: usize,
     stack: usize,
-    words: [usize; 2],
+    words: [usize; 3],
     entry: extern "C" fn() -> !,
 ) -> isize {
     let child: isize;
@@ -173,7 +173,7 @@ pub fn clone_and_call(
             in("rsi") stack,
             in("rdx") words[0],
             in("r10") words[1],
-            in("r8") 0,
+            in("r8") words[2],
             out("rcx") _, out("r11") _,
         );
     }
@@ -456,6 +456,14 @@ pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {
     let arguments = [SET_FS, word.as_ptr().addr(), 0, 0, 0, 0];
     // SAFETY: (1) the word stays; nothing else here uses the thread pointer.
     unsafe { syscall(ARCH_PRCTL, arguments) };
+}
+
+/// What clone takes to make a word what the thread pointer of the new thread leads to. `area`: for machines that want it described.
+pub fn pointer_argument(
+    word: &'static core::sync::atomic::AtomicUsize,
+    _area: &mut [u32; 4],
+) -> usize {
+    word.as_ptr().addr()
 }
 
 /// The word that the thread pointer leads to.

@@ -334,7 +334,7 @@ extern "C" fn counter() -> ! {
 fn start_thread(entry: extern "C" fn() -> !, target: usize) -> bool {
     TARGET.store(target, Ordering::SeqCst);
     let top = STACK.0.as_ptr_range().end.addr();
-    if arch::clone_and_call(THREAD_FLAGS, top, [0; 2], entry) < 0 {
+    if arch::clone_and_call(THREAD_FLAGS, top, [0; 3], entry) < 0 {
         return false;
     }
     while !READY.load(Ordering::SeqCst) {

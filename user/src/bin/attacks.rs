@@ -65,7 +65,7 @@ fn thread(entry: extern "C" fn() -> !, word: Option<&AtomicU32>) -> isize {
         Some(word) => (THREAD_FLAGS | CLEAR_WORD, word.as_ptr().addr()),
         None => (THREAD_FLAGS, 0),
     };
-    arch::clone_and_call(flags, lowest + STACK_BYTES, [0, word], entry)
+    arch::clone_and_call(flags, lowest + STACK_BYTES, [0, word, 0], entry)
 }
 
 fn end_thread() -> ! {
@@ -312,7 +312,7 @@ fn threads(calls: &Calls) -> i32 {
             word.store(1, Ordering::Release);
             *lowest = stack();
             let flags = THREAD_FLAGS | CLEAR_WORD;
-            let words = [0, word.as_ptr().addr()];
+            let words = [0, word.as_ptr().addr(), 0];
             let made = arch::clone_and_call(flags, *lowest + STACK_BYTES, words, short_thread);
             must!(made > 0, "no thread");
         }
@@ -329,7 +329,7 @@ fn threads(calls: &Calls) -> i32 {
             let lowest = aligned_stack();
             must!(lowest != 0, "no stack");
             let made =
-                arch::clone_and_call(THREAD_FLAGS, lowest + STACK_BYTES, [0; 2], detached_thread);
+                arch::clone_and_call(THREAD_FLAGS, lowest + STACK_BYTES, [0; 3], detached_thread);
             must!(made > 0, "no detached thread");
             let mut looks = 0;
             while SHARED.reaped.load(Ordering::Acquire) < round * 4 + i && looks < 3000 {

@@ -54,7 +54,7 @@ fn until(condition: impl Fn() -> bool) -> bool {
 
 fn start(entry: extern "C" fn() -> !) -> bool {
     let top = STACK.0.as_ptr_range().end.addr();
-    arch::clone_and_call(THREAD_FLAGS, top, [0; 2], entry) > 0
+    arch::clone_and_call(THREAD_FLAGS, top, [0; 3], entry) > 0
         && until(|| READY.load(Ordering::SeqCst))
 }
 

@@ -1,4 +1,6 @@
-//! Whom a wake-up on a word reaches: `futexes`. Status 0 if it is those who sleep on that word of that process, and no others.
+//! Threads that sleep on words: `futexes NAME`. `all`: status 0 if a wake-up reaches those who sleep on that word of that process, and
+//! no others. `deep`: sleeps in processes of their own, one after the other, while a test of the kernel sees to it that some of them
+//! have too little stack for it; status 0 if each ended in one of the two ways.
 
 #![no_std]
 #![no_main]
@@ -40,8 +42,8 @@ extern "C" fn sleeper() -> ! {
     }
 }
 
-fn start(stack: &Stack) -> bool {
-    arch::clone_and_call(THREAD_FLAGS, stack.0.as_ptr_range().end.addr(), [0; 2], sleeper) > 0
+fn start(stack: &Stack, entry: extern "C" fn() -> !) -> bool {
+    arch::clone_and_call(THREAD_FLAGS, stack.0.as_ptr_range().end.addr(), [0; 3], entry) > 0
 }
 
 /// Wakes one who sleeps on the word, as soon as there is one.
@@ -65,10 +67,56 @@ fn woken_are(count: u32) -> bool {
     })
 }
 
+/// Wakes the one that sleeps on the word.
+extern "C" fn waker() -> ! {
+    let woken = wake_one();
+    user::exit(if woken { 0 } else { 1 })
+}
+
+/// Processes that sleep once, until another thread of theirs wakes them.
+fn deep() -> i32 {
+    /// As many as the kernel's test has depths.
+    const SLEEPS: usize = 120;
+    const SIGSEGV: i32 = 11;
+    let (mut came_back, mut killed) = (0, 0);
+    for _ in 0..SLEEPS {
+        let child = user::fork();
+        if child == 0 {
+            must!(start(&STACKS[0], waker), "no thread");
+            return if futex(&WORD, WAIT, 0, 0) == 0 { 0 } else { 1 };
+        }
+        must!(child > 0, "no child");
+        match status_of(child) {
+            0 => came_back += 1,
+            SIGSEGV => killed += 1,
+            _ => {
+                must!(false, "a sleep ended otherwise");
+            }
+        }
+    }
+    must!(came_back > 0 && killed > 0, "all ended in one way");
+    0
+}
+
 fn main() -> i32 {
+    let stack = user::first_stack();
+    // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out; two arguments were checked for.
+    let name = unsafe {
+        if *stack != 2 {
+            return 2;
+        }
+        core::ffi::CStr::from_ptr(*stack.add(2) as *const core::ffi::c_char).to_bytes()
+    };
     let Ok(calls) = Calls::read() else { return 3 };
     FUTEX.store(calls.number("futex") as u32, Ordering::Relaxed);
+    match name {
+        b"all" => all(),
+        b"deep" => deep(),
+        _ => 2,
+    }
+}
 
+fn all() -> i32 {
     // One who did not fall asleep, or has given up, is not there to be woken.
     must!(futex(&WORD, WAIT, 1, 0) == EAGAIN, "a sleep on another value");
     must!(futex(&WORD, WAKE, 1, 0) == 0, "one who did not fall asleep was woken");
@@ -77,7 +125,7 @@ fn main() -> i32 {
     must!(futex(&WORD, WAKE, 1, 0) == 0, "one who has given up was woken");
 
     // As soon as it has been woken once, it was asleep, and soon will be again.
-    must!(start(&STACKS[0]) && wake_one() && woken_are(1), "nobody sleeps");
+    must!(start(&STACKS[0], sleeper) && wake_one() && woken_are(1), "nobody sleeps");
     for _ in 0..50 {
         must!(futex(&OTHER, WAKE, 1, 0) == 0, "a sleeper on another word was woken");
         sleep_milliseconds(1);
@@ -94,7 +142,7 @@ fn main() -> i32 {
     must!(WOKEN.load(Ordering::SeqCst) == 1, "a sleeper was woken by others");
 
     // Two sleep, and one at a time is woken.
-    must!(start(&STACKS[1]), "no thread");
+    must!(start(&STACKS[1], sleeper), "no thread");
     for round in 2..20 {
         must!(wake_one() && woken_are(round), "two were woken in the place of one, or none");
     }

@@ -199,7 +199,8 @@ impl Worker<'_> {
                 // SAFETY: (1) only the address is used, of a stack that no thread has.
                 let top = unsafe { (&raw const (*STACKS.0.get())[place]).addr() } + 8192;
                 let word = BUSY[place].as_ptr().addr();
-                let made = arch::clone_and_call(THREAD_FLAGS | CLEAR_WORD, top, [0, word], thread);
+                let made =
+                    arch::clone_and_call(THREAD_FLAGS | CLEAR_WORD, top, [0, word, 0], thread);
                 if made < 0 {
                     BUSY[place].store(0, Ordering::Relaxed);
                 }

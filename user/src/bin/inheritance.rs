@@ -15,6 +15,8 @@ const CLOSE_ON_EXEC: usize = 0o2_000_000;
 /// Clone flags: tell the parent, tell the child.
 const PARENT_WORD: usize = 0x10_0000;
 const CHILD_WORD: usize = 0x100_0000;
+/// Clone flag: a thread pointer of its own.
+const SET_POINTER: usize = 0x8_0000;
 const HANDLED: usize = 10;
 const IGNORED: usize = 12;
 const SOME_HANDLER: usize = 0x1230;
@@ -74,7 +76,7 @@ fn after(calls: &Calls) -> i32 {
     let numbers = ["getpid", "tgkill"].map(|name| calls.number(name));
     NUMBERS.iter().zip(numbers).for_each(|(place, number)| place.store(number, Ordering::SeqCst));
     let top = STACK.0.as_ptr_range().end.addr();
-    must!(arch::clone_and_call(THREAD_FLAGS, top, [0; 2], last_thread) > 0, "no thread");
+    must!(arch::clone_and_call(THREAD_FLAGS, top, [0; 3], last_thread) > 0, "no thread");
     loop {
         call(nr::EXIT, [0]);
     }
@@ -120,7 +122,8 @@ extern "C" fn thread() -> ! {
 /// Both words have a new thread's number, the child's before its first instruction.
 fn words() -> i32 {
     let top = STACK.0.as_ptr_range().end.addr();
-    let words = WORDS.each_ref().map(|word| word.as_ptr().addr());
+    let [parents, childs] = WORDS.each_ref().map(|word| word.as_ptr().addr());
+    let words = [parents, childs, 0];
     let made = arch::clone_and_call(THREAD_FLAGS | PARENT_WORD | CHILD_WORD, top, words, thread);
     must!(made > 0, "no thread");
     must!(WORDS[0].load(Ordering::SeqCst) == made as u32, "the parent's word");
@@ -130,6 +133,47 @@ fn words() -> i32 {
         turns += 1;
     }
     must!(SEEN.load(Ordering::SeqCst) == 1 + made as usize, "the child's word");
+    0
+}
+
+/// What the pointers of two threads lead to: the first one's, which is also the first thread of the process's, and the second one's.
+static POINTED: [AtomicUsize; 2] = [AtomicUsize::new(0x1111), AtomicUsize::new(0x2222)];
+static POINTER_STACKS: [Stack; 2] = [const { Stack([const { AtomicUsize::new(0) }; 512]) }; 2];
+
+/// Says what its pointer leads to, from its first look on and across switches.
+extern "C" fn pointing_thread() -> ! {
+    let first = arch::pointed_at();
+    let kept = (0..100).all(|_| {
+        user::yield_now();
+        arch::pointed_at() == first
+    });
+    SEEN.store(if kept { first } else { usize::MAX }, Ordering::SeqCst);
+    loop {
+        call(nr::EXIT, [0]);
+    }
+}
+
+/// A thread that is given a pointer has that one, one that is not has its parent's, and the parent keeps its own.
+fn pointers() -> i32 {
+    arch::point_to(&POINTED[0]);
+    for (flag, stack, expected) in
+        [(SET_POINTER, &POINTER_STACKS[0], &POINTED[1]), (0, &POINTER_STACKS[1], &POINTED[0])]
+    {
+        SEEN.store(0, Ordering::SeqCst);
+        let mut area = [0; 4];
+        let words = [0, 0, arch::pointer_argument(&POINTED[1], &mut area)];
+        let top = stack.0.as_ptr_range().end.addr();
+        let made = arch::clone_and_call(THREAD_FLAGS | flag, top, words, pointing_thread);
+        must!(made > 0, "no thread");
+        let mut turns = 0;
+        while SEEN.load(Ordering::SeqCst) == 0 && turns < 1_000_000 {
+            user::yield_now();
+            turns += 1;
+        }
+        let seen = SEEN.load(Ordering::SeqCst);
+        must!(seen == expected.load(Ordering::SeqCst), "a new thread's pointer leads elsewhere");
+        must!(arch::pointed_at() == POINTED[0].load(Ordering::SeqCst), "the parent's own pointer");
+    }
     0
 }
 
@@ -147,6 +191,7 @@ fn main() -> i32 {
         b"execve" => before(&calls),
         b"after" => after(&calls),
         b"words" => words(),
+        b"pointers" => pointers(),
         _ => 2,
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Everything that differs between architectures in what a program sees (system-call numbers, structure layouts,
 //! register conventions) stands in these files and nowhere else; the rest of the crate uses the names from here.
-//! A new architecture adds a file with the same names.
+//! A new architecture adds a file with the names and types of `contract`.
 
 mod common;
+mod contract;
 pub(crate) mod frame;
 mod names;
 pub(crate) mod signals;

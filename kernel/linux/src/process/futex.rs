@@ -77,6 +77,11 @@ fn futex_wait(address: u64, value: u32, deadline: u64) -> SysResult {
     }
 }
 
+/// How many threads sleep on words, of all processes. For tests.
+pub fn sleepers_for_test() -> usize {
+    SLEEPERS.lock().len()
+}
+
 /// A thread that ends sleeps on nothing: one whose stack overflowed in its sleep did not say so itself.
 pub(crate) fn futex_forget(thread: u64) {
     SLEEPERS.lock().retain(|sleeper| sleeper.thread != thread);

@@ -19,6 +19,7 @@
 //! | `run_queue` | threads that want a CPU, CPUs that want a thread; waking |
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
+//! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
 //! | `birth`, `stackd`, `handover` | new threads; the one that unmaps stacks; the bare switch, for benches |
 
@@ -30,6 +31,7 @@ mod mutex;
 mod owner;
 mod run_queue;
 mod schedule;
+mod sleep;
 mod stackd;
 mod switch;
 mod tasks;

@@ -3,15 +3,14 @@
 
 use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
+use super::sleep::{RunState, attention};
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::addr::AddrRange;
 use kstack::record::SlotRecord;
 use machine::arch::cpu;
@@ -20,27 +19,7 @@ use machine::memory::fallible::NoMemory;
 use machine::mix::mix;
 use machine::spin::SpinLock;
 
-/// What a thread is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    /// On a CPU.
-    Running = 0,
-    /// In the run queue.
-    Ready = 1,
-    /// Waiting to be woken.
-    Blocked = 2,
-    /// Will not run again.
-    Dead = 3,
-}
-
-/// What a thread has to attend to.
-pub(super) mod attention {
-    /// It is to die.
-    pub(in crate::sched) const KILLED: u8 = 1;
-    /// Its owner has something for it: a signal.
-    pub(in crate::sched) const NOTIFIED: u8 = 2;
-}
+pub use super::sleep::State;
 
 /// How many things a system call keeps at once.
 const MOST_PINS: usize = 4;
@@ -92,7 +71,8 @@ pub struct Thread {
     stack_range: AddrRange,
     stack_ref: StackRef,
     stack_record: &'static SlotRecord,
-    state: AtomicU8,
+    /// What it is doing, and whether it is to die.
+    pub(super) run: RunState,
     /// True from before it runs until its CPU has left its stack.
     pub(super) on_cpu: AtomicBool,
     /// The CPU it runs or last ran on.
@@ -107,8 +87,6 @@ pub struct Thread {
     /// Sticky: see [`Thread::is_of_program`].
     pub(super) is_of_program: AtomicBool,
     pub(super) fpu: Option<Box<FpuState>>,
-    /// What it has to attend to before user mode, as [`attention`] bits; ends its sleep.
-    pub(super) attention: AtomicU8,
     /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds since boot.
     pub(super) deadline: AtomicU64,
     /// Whether it stands there. Changes under that list's lock.
@@ -270,7 +248,7 @@ impl Thread {
             stack_ref: stack.as_ref(),
             stack_record: stacks::registry().record(stack.as_ref().slot),
             stack: SpinLock::new(Some(stack)),
-            state: AtomicU8::new(state as u8),
+            run: RunState::new(state),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
             last_cpu: AtomicU32::new(0),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
@@ -279,7 +257,6 @@ impl Thread {
             tables_root: AtomicUsize::new(tables_root as usize),
             is_of_program: AtomicBool::new(fpu.is_some()),
             fpu,
-            attention: AtomicU8::new(0),
             deadline: AtomicU64::new(0),
             is_timed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
@@ -353,22 +330,16 @@ impl Thread {
 
     /// What it is doing.
     pub fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            0 => State::Running,
-            1 => State::Ready,
-            2 => State::Blocked,
-            _ => State::Dead,
-        }
+        self.run.get()
     }
 
     pub(super) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Release);
+        self.run.set(state);
     }
 
     /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
     pub(super) fn unblock(&self, to: State) -> bool {
-        let (blocked, to) = (State::Blocked as u8, to as u8);
-        self.state.compare_exchange(blocked, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.run.unblock(to)
     }
 
     /// The SP it was switched away with; meaningless while it runs.
@@ -388,18 +359,18 @@ impl Thread {
 
     /// Whether it is to die as soon as it can.
     pub fn killed(&self) -> bool {
-        self.attention.load(Ordering::Acquire) & attention::KILLED != 0
+        self.run.attends(attention::KILLED)
     }
 
     /// Whether it has something to attend to before user mode: its death, or what [`Thread::notify`] announced.
     #[inline(always)]
     pub fn has_attention(&self) -> bool {
-        self.attention.load(Ordering::Acquire) != 0
+        self.run.attends(u8::MAX)
     }
 
     /// Takes back an announcement. By the thread itself, before it looks at what was announced; or when it is created.
     pub fn clear_notification(&self) {
-        self.attention.fetch_and(!attention::NOTIFIED, Ordering::AcqRel);
+        self.run.clear(attention::NOTIFIED);
     }
 
     /// Whether the thread has ended and its stack has been taken back.

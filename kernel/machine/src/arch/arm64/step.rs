@@ -7,8 +7,13 @@
 use super::regs::SavedRegs;
 use core::arch::asm;
 
-/// Stops this CPU, with a debug exception, right before it executes the instruction at `at`;
-/// `None`: nowhere.
+/// Bytes of the instruction that starts `code`: all are alike.
+pub fn instruction_length(code: &[u8]) -> Option<usize> {
+    const EVERY: usize = 4;
+    (code.len() >= EVERY).then_some(EVERY)
+}
+
+/// Stops this CPU, with a debug exception, right before it executes the instruction at `at`; `None`: nowhere.
 pub fn set_breakpoint(at: Option<usize>) {
     /// Enabled, in EL1 only, all four bytes.
     const EXECUTE_HERE: u64 = 1 | 1 << 1 | 0xf << 5;
@@ -51,10 +56,4 @@ pub fn has_stepped(regs: &mut SavedRegs) -> bool {
         unsafe { asm!("msr mdscr_el1, xzr", "isb", options(nostack, preserves_flags)) };
     }
     stepped
-}
-
-/// Bytes of the instruction that starts `code`: all are alike.
-pub fn instruction_length(code: &[u8]) -> Option<usize> {
-    const EVERY: usize = 4;
-    (code.len() >= EVERY).then_some(EVERY)
 }

@@ -53,6 +53,7 @@ table! {
         nmi::i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack,
         nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
         nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,
+        nmi::i8_a_third_nmi_behind_one_that_hit_the_exit_window_disturbs_nothing,
         nmi::i8_nmis_from_another_cpu_disturb_no_register_of_any_thread,
         every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
