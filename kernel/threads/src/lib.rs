@@ -1,4 +1,5 @@
-//! The middle floor of the reference kernel: threads on the library's stacks, and what is told about them.
+//! The middle floor of the reference kernel: threads on the library's stacks, and what is told
+//! about them.
 //!
 //! | module | what is in it |
 //! | --- | --- |

@@ -19,7 +19,8 @@ pub fn nanoseconds() -> u64 {
     ticks() * TICK
 }
 
-/// A tick of the first CPU. Says whether a deadline has passed: then the timer softirq calls [`wake_sleepers`].
+/// A tick of the first CPU. Says whether a deadline has passed: then the timer softirq calls
+/// [`wake_sleepers`].
 pub fn tick() -> bool {
     TICKS.fetch_add(1, Ordering::Relaxed);
     deadlines::is_due(nanoseconds())
@@ -35,7 +36,8 @@ pub fn sleep(nanoseconds: u64) -> Result<(), Interrupted> {
     sched::sleep_until(later(nanoseconds))
 }
 
-/// The time that is at least so many nanoseconds from now: the clock may stand right before its next tick.
+/// The time that is at least so many nanoseconds from now: the clock may stand right before its
+/// next tick.
 pub fn later(by: u64) -> u64 {
     nanoseconds().saturating_add(by).saturating_add(TICK)
 }

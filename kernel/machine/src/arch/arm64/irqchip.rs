@@ -44,7 +44,7 @@ pub fn id() -> u32 {
 
 /// Sets up this CPU's part of the interrupt controller.
 pub fn set_up_local() {
-    gic::set_up_own(vector::TIMER.into());
+    gic::set_up_own(vector::TIMER);
 }
 
 /// Sets up what all CPUs share of the interrupt controller.
@@ -131,7 +131,7 @@ pub const fn acknowledge_nmi() -> bool {
 
 /// Sends an interrupt to a CPU.
 pub fn send_interrupt(hardware_id: u32, vector: u8) {
-    gic::send(hardware_id, vector.into());
+    gic::send(hardware_id, vector);
 }
 
 /// Routes the console's line to a CPU.

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::arch::current::entry::VECTORS;
 use kstack::arch::current::tables::{CpuTables, USER_DATA, Unfit};
 use kstack::hooks::Hooks;
-use kstack_core::kind::StackKind;
+use kstack::kind::StackKind;
 use machine::arch::pc::control;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, step};
