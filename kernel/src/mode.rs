@@ -32,7 +32,9 @@ fn run_program() {
     machine::log::leave_console_to_program();
     let argv: Vec<&[u8]> =
         argv.strip_suffix(b"\0").unwrap_or(&argv).split(|&byte| byte == 0).collect();
-    match linux::run("/kstack/program", &argv) {
+    // A link: the program is called by its own name.
+    let path = linux::fs::link_target("/kstack/program");
+    match linux::run(path.as_deref().unwrap_or("/kstack/program"), &argv) {
         Ok(status) => control!("exit {status}"),
         Err(error) => {
             let name = argv

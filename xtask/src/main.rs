@@ -14,7 +14,7 @@
 //!       │
 //!   setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox, the library's packages)
 //!       │
-//!   arch, catalogue, jobs, progress, workspace: the tables and tools that all of them use
+//!   arch, catalogue, cpio, jobs, progress, workspace: the tables and tools that all of them use
 //! ```
 //!
 //! A wing imports from those below it only ([`rules::floors`] holds that), so each can be read, and
@@ -28,6 +28,7 @@ mod boot;
 mod build;
 mod catalogue;
 mod commands;
+mod cpio;
 mod jobs;
 mod progress;
 mod proof;
@@ -40,6 +41,11 @@ mod workspace;
 #[path = "../../kernel/linux/src/abi/stack_image.rs"]
 #[expect(dead_code, reason = "the kernel uses what the tests do not")]
 mod exec_image;
+
+/// Another one.
+#[cfg(test)]
+#[path = "../../kernel/linux/src/exec/script.rs"]
+mod exec_script;
 
 /// Another one.
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Files, for the rest of the kernel.
 
 use crate::files::open::Target;
-use crate::files::tree;
+use crate::files::tree::{self, Content};
 use crate::proc;
+use alloc::string::String;
 use alloc::vec::Vec;
+use machine::memory::fallible;
 
 pub use crate::files::tree::unpack;
 
@@ -23,4 +25,12 @@ pub fn read_file(path: &str) -> Option<Vec<u8>> {
     let read = node.read_at(0, &mut bytes).ok()?;
     bytes.truncate(read);
     Some(bytes)
+}
+
+/// Where a symbolic link leads.
+pub fn link_target(path: &str) -> Option<String> {
+    match &tree::find("/", path, false).ok()?.content {
+        Content::Link(target) => fallible::text(target).ok(),
+        _ => None,
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   110 bytes: "070701", then 13 numbers of 8 hexadecimal digits; number 6 is the file's size, number 11 the name's
-//!   name, NUL, padded to 4; contents, padded to 4; ... until a file named TRAILER!!!
+//!   name, NUL, padded to 4; contents, padded to 4; ... until a file named TRAILER!!!, behind which another may begin
 //! ```
 //!
 //! The archive comes from outside: every length is checked, and the walk ends at the first thing
@@ -38,10 +38,9 @@ pub fn find<'a>(archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
     entries(archive).find(same).map(|entry| entry.contents)
 }
 
-impl<'a> Iterator for Entries<'a> {
-    type Item = Entry<'a>;
-
-    fn next(&mut self) -> Option<Entry<'a>> {
+impl<'a> Entries<'a> {
+    /// The next entry, be it the end of an archive.
+    fn entry(&mut self) -> Option<Entry<'a>> {
         let header = self.rest.get(..HEADER)?;
         if !header.starts_with(b"070701") {
             return None;
@@ -57,10 +56,23 @@ impl<'a> Iterator for Entries<'a> {
         let name = self.rest.get(HEADER..name_top)?.strip_suffix(b"\0")?;
         let name = core::str::from_utf8(name).ok()?;
         let contents = self.rest.get(contents_lowest..contents_top)?;
-        if name == "TRAILER!!!" {
-            return None;
-        }
         self.rest = self.rest.get(contents_top.checked_next_multiple_of(4)?..).unwrap_or(&[]);
         Some(Entry { name, mode, contents })
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let entry = self.entry()?;
+            if entry.name != "TRAILER!!!" {
+                return Some(entry);
+            }
+            // Another archive may follow, after zeros.
+            let zeros = self.rest.iter().position(|&byte| byte != 0)?;
+            self.rest = &self.rest[zeros..];
+        }
     }
 }

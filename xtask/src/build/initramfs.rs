@@ -1,35 +1,31 @@
 //! The image that the kernel finds its files in: a cpio archive in the "newc" format.
 //!
 //! ```text
-//!   /bin/busybox        Debian's, unmodified
-//!   /bin/cat ...        symbolic links to it, by which a shell finds its commands
+//!   /bin /sbin /lib ... links into /usr
+//!   /usr/bin/busybox    Debian's, unmodified
+//!   /usr/bin/cat ...    symbolic links to it, by which a shell finds its commands
 //!   /etc/passwd ...     what a shell wants to see
 //!   /kstack/symbols     the kernel's functions by address (see symbols)
 //!   /kstack/bin/*       our own user programs
 //!   /kstack/argv        mode=run: NUL-separated arguments, the first one is the program's name
-//!   /kstack/program     mode=run: the program itself, or a link to one of the above
+//!   /kstack/program     mode=run: a link to the program, which lies where it was named, if nothing
+//!                       else does
 //!   /tmp /proc /dev     empty
 //! ```
 //!
-//! An entry is a header of 13 eight-digit hexadecimal numbers behind the magic `070701`, the name
-//! with its NUL, and the data; name and data are each padded to a multiple of four bytes. The entry
-//! `TRAILER!!!` ends the archive. (Format: the kernel documentation's "initramfs buffer format".)
+//! The archive of packages that were asked for follows it: what is in that one counts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::{Arch, Board};
 use crate::build::user::Built;
 use crate::build::{image, kernel, symbols, user};
-use crate::setup::Ready;
+use crate::cpio::{Archive, DIRECTORY, FILE, LINK, PROGRAM};
+use crate::setup::{Ready, System};
 use crate::workspace;
-
-const DIRECTORY: u32 = 0o040_755;
-const LINK: u32 = 0o120_777;
-const PROGRAM: u32 = 0o100_755;
-const FILE: u32 = 0o100_644;
 
 /// Names under which busybox is called, as links to it: what people type, not all it can do.
 const APPLETS: [&str; 40] = [
@@ -51,7 +47,7 @@ pub(crate) struct Program {
 enum Source {
     /// A file of this machine, with these contents.
     Here(Vec<u8>),
-    /// A program of the image, by its name there.
+    /// A program of the image, by its path there.
     Image(String),
 }
 
@@ -59,7 +55,7 @@ impl Program {
     /// Reads a program, so that a wrong path is told before anything boots. A bare name that is not
     /// a file here means the image's own program. Whether a file can be run is for the kernel to
     /// say, as it would be on Linux.
-    pub(crate) fn read(arguments: &[String]) -> Result<Program> {
+    pub(crate) fn read(arguments: &[String], system: Option<&System>) -> Result<Program> {
         let name = arguments.first().context("no program given")?;
         ensure!(
             arguments.iter().all(|argument| !argument.contains('\0')),
@@ -67,13 +63,21 @@ impl Program {
         );
         let path = Path::new(name);
         let arguments = arguments.to_vec();
+        if let Some(place) = system.and_then(|system| system.program(name)) {
+            return Ok(Program { source: Source::Image(place), arguments });
+        }
         if !name.contains('/') && !path.exists() {
-            ensure!(
-                in_image(name).is_some(),
-                "\"{name}\" is neither a file here nor a program of the image, which has {}",
-                offered().join(", ")
-            );
-            return Ok(Program { source: Source::Image(name.clone()), arguments });
+            let place = in_image(name).with_context(|| {
+                let of_packages = match system {
+                    Some(system) => format!("; the packages have {}", system.names().join(", ")),
+                    None => "; others are in the distribution's packages: --with PACKAGE".to_owned(),
+                };
+                format!(
+                    "\"{name}\" is neither a file here nor a program of the image, which has {}{of_packages}",
+                    offered().join(", ")
+                )
+            })?;
+            return Ok(Program { source: Source::Image(place), arguments });
         }
         let metadata = fs::metadata(path).with_context(|| match base_of_image(path) {
             Some(base) => format!(
@@ -83,8 +87,64 @@ impl Program {
         })?;
         ensure!(metadata.is_file(), "cannot run \"{name}\": it is not a file");
         let file = fs::read(path).with_context(|| format!("cannot read \"{name}\""))?;
+        if system.is_none()
+            && let Some(loader) = loader_of(&file)
+        {
+            bail!(
+                "\"{name}\" is linked dynamically: it wants {loader}. `--with libc6` brings the C library and its \
+                 loader, and `--with` with more packages the other libraries"
+            );
+        }
         Ok(Program { source: Source::Here(file), arguments })
     }
+}
+
+/// Where a program of this machine lies in the image: where its name says, so that it finds itself
+/// there, unless a file of the image might.
+fn place_of(name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let is_own = parts.first().is_none_or(|first| {
+        ["bin", "sbin", "lib", "lib64", "usr", "etc", "kstack", "proc", "sys", "dev"]
+            .contains(first)
+    });
+    if is_own || parts == ["tmp"] {
+        return "kstack/run/".to_owned() + parts.last().unwrap_or(&"program");
+    }
+    parts.join("/")
+}
+
+/// The loader that a program names, if it is one for a loader (ELF, `PT_INTERP`).
+fn loader_of(file: &[u8]) -> Option<String> {
+    let number = |at: usize, bytes: usize| -> Option<usize> {
+        let field = file.get(at..at.checked_add(bytes)?)?;
+        let value = field.iter().rev().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
+        usize::try_from(value).ok()
+    };
+    if !file.starts_with(b"\x7fELF") {
+        return None;
+    }
+    // Places in the file's header, and of offset and size in a program header.
+    let (word, headers, size, count, offset, bytes) = match *file.get(4)? {
+        1 => (4, 28, 42, 44, 4, 16),
+        _ => (8, 32, 54, 56, 8, 32),
+    };
+    let (headers, size, count) = (number(headers, word)?, number(size, 2)?, number(count, 2)?);
+    for index in 0..count {
+        let header = headers.checked_add(index * size)?;
+        if number(header, 4)? == 3 {
+            let from = number(header + offset, word)?;
+            let path = file.get(from..from.checked_add(number(header + bytes, word)?)?)?;
+            return Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned());
+        }
+    }
+    None
 }
 
 /// The path in the image of a program that is called by a bare name.
@@ -116,6 +176,8 @@ struct Contents<'a> {
     user: &'a [Built],
     /// The program of mode=run.
     program: Option<&'a Program>,
+    /// The packages that were asked for.
+    system: Option<&'a System>,
 }
 
 /// The kernel, built, and the image to boot it with.
@@ -132,12 +194,14 @@ pub(crate) fn prepare(
     board: &Board,
     ready: &Ready,
     program: Option<&Program>,
+    system: Option<&System>,
     name: &str,
 ) -> Result<Prepared> {
     let kernel = kernel::build(arch, board.features, ready)?;
     let symbols = symbols::table(&kernel)?;
     let user = user::build(arch, ready)?;
-    let contents = Contents { busybox: &ready.busybox, symbols: &symbols, user: &user, program };
+    let contents =
+        Contents { busybox: &ready.busybox, symbols: &symbols, user: &user, program, system };
     let image = write(&contents, workspace::logs()?.join(format!("{arch}-{name}.cpio")))?;
     Ok(Prepared { kernel: image::bootable(arch, kernel)?, image })
 }
@@ -147,12 +211,28 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
     let busybox = fs::read(contents.busybox)
         .with_context(|| format!("cannot read {}", contents.busybox.display()))?;
     let mut archive = Archive::default();
-    for folder in ["bin", "etc", "kstack", "kstack/bin", "tmp", "proc", "dev"] {
+    for folder in [
+        "usr",
+        "usr/bin",
+        "usr/sbin",
+        "usr/lib",
+        "usr/lib64",
+        "etc",
+        "kstack",
+        "kstack/bin",
+        "tmp",
+        "proc",
+        "dev",
+    ] {
         archive.add(folder, DIRECTORY, &[])?;
     }
-    archive.add("bin/busybox", PROGRAM, &busybox)?;
+    // As on the distribution's installed machines.
+    for link in ["bin", "sbin", "lib", "lib64"] {
+        archive.add(link, LINK, format!("usr/{link}").as_bytes())?;
+    }
+    archive.add("usr/bin/busybox", PROGRAM, &busybox)?;
     for applet in APPLETS {
-        archive.add(&format!("bin/{applet}"), LINK, b"busybox")?;
+        archive.add(&format!("usr/bin/{applet}"), LINK, b"busybox")?;
     }
     archive.add("etc/passwd", FILE, b"root:x:0:0:root:/:/bin/busybox\n")?;
     archive.add("etc/group", FILE, b"root:x:0:\n")?;
@@ -170,111 +250,28 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
             .collect();
         archive.add("kstack/argv", FILE, &arguments)?;
         match &program.source {
-            Source::Here(file) => archive.add("kstack/program", PROGRAM, file)?,
-            Source::Image(name) => {
-                let path = in_image(name).context("the image has lost a program")?;
-                archive.add("kstack/program", LINK, path.as_bytes())?;
+            Source::Here(file) => {
+                let place = place_of(&program.arguments[0]);
+                archive.add(&place, PROGRAM, file)?;
+                archive.add("kstack/program", LINK, format!("/{place}").as_bytes())?;
             }
+            Source::Image(place) => archive.add("kstack/program", LINK, place.as_bytes())?,
         }
     }
-    fs::write(&path, archive.finish()?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let mut bytes = archive.finish()?;
+    if let Some(system) = contents.system {
+        let more = fs::read(&system.archive)
+            .with_context(|| format!("cannot read {}", system.archive.display()))?;
+        bytes.extend_from_slice(&more);
+    }
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
-}
-
-/// A "newc" archive in the making.
-#[derive(Default)]
-struct Archive {
-    bytes: Vec<u8>,
-    entries: u32,
-}
-
-impl Archive {
-    /// Adds an entry.
-    fn add(&mut self, name: &str, mode: u32, data: &[u8]) -> Result<()> {
-        // An inode number of its own for each entry: equal ones would be taken for hard links.
-        self.entries += 1;
-        let links = if mode & 0o170_000 == 0o040_000 { 2 } else { 1 };
-        self.entry(self.entries, name, mode, links, data)
-    }
-
-    /// Ends the archive and gives its bytes.
-    fn finish(mut self) -> Result<Vec<u8>> {
-        self.entry(0, "TRAILER!!!", 0, 1, &[])?;
-        Ok(self.bytes)
-    }
-
-    fn entry(&mut self, inode: u32, name: &str, mode: u32, links: u32, data: &[u8]) -> Result<()> {
-        let size = u32::try_from(data.len())
-            .with_context(|| format!("{name} is too large for the image (4 GiB)"))?;
-        let name_size = u32::try_from(name.len() + 1).context("a name is too long")?;
-        // inode, mode, uid, gid, links, mtime, size, device (2), special device (2), name size,
-        // check
-        let numbers = [inode, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
-        self.bytes.extend_from_slice(b"070701");
-        for number in numbers {
-            self.bytes.extend_from_slice(format!("{number:08x}").as_bytes());
-        }
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.push(0);
-        self.pad();
-        self.bytes.extend_from_slice(data);
-        self.pad();
-        Ok(())
-    }
-
-    fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Name, mode and data of an entry.
-    type Entry = (String, u32, Vec<u8>);
-
-    /// Reads an archive as the format's description has it, independently of the writer.
-    fn entries(bytes: &[u8]) -> Vec<Entry> {
-        let mut found = Vec::new();
-        let mut at = 0;
-        loop {
-            assert_eq!(&bytes[at..at + 6], b"070701", "magic at {at}");
-            let number = |index: usize| {
-                let from = at + 6 + index * 8;
-                u32::from_str_radix(std::str::from_utf8(&bytes[from..from + 8]).unwrap(), 16)
-                    .unwrap()
-            };
-            let name_from = at + 110;
-            let name_size = number(11) as usize;
-            let name = std::str::from_utf8(&bytes[name_from..name_from + name_size - 1]).unwrap();
-            assert_eq!(bytes[name_from + name_size - 1], 0);
-            let data_from = (name_from + name_size).next_multiple_of(4);
-            let data_end = data_from + number(6) as usize;
-            if name == "TRAILER!!!" {
-                assert_eq!(data_end.next_multiple_of(4), bytes.len());
-                return found;
-            }
-            found.push((name.to_owned(), number(1), bytes[data_from..data_end].to_vec()));
-            at = data_end.next_multiple_of(4);
-        }
-    }
-
-    #[test]
-    fn an_archive_reads_back_whatever_the_lengths() {
-        let mut archive = Archive::default();
-        let mut expected = Vec::new();
-        for length in 0..9 {
-            let name = "n".repeat(length + 1);
-            let data = vec![b'd'; length];
-            archive.add(&name, FILE, &data).unwrap();
-            expected.push((name, FILE, data));
-        }
-        archive.add("tmp", DIRECTORY, &[]).unwrap();
-        expected.push(("tmp".to_owned(), DIRECTORY, Vec::new()));
-        assert_eq!(entries(&archive.finish().unwrap()), expected);
-    }
+    use crate::cpio::entries;
 
     #[test]
     fn the_image_holds_the_program_and_its_arguments() {
@@ -293,6 +290,7 @@ mod tests {
             symbols: "0 1 start\n",
             user: &[Built { name: "bench".to_owned(), path: own }],
             program: Some(&program),
+            system: None,
         };
         let image = fs::read(write(&contents, folder.join("image")).unwrap()).unwrap();
         fs::remove_dir_all(&folder).unwrap();
@@ -301,18 +299,21 @@ mod tests {
         assert_eq!(find("kstack/argv").2, b"./hello\0\0a b\0");
         assert_eq!(
             find("kstack/program"),
-            &("kstack/program".to_owned(), PROGRAM, b"\x7fELF!".to_vec())
+            &("kstack/program".to_owned(), LINK, b"/hello".to_vec())
         );
-        assert_eq!(find("bin/busybox").1, PROGRAM);
+        assert_eq!(find("hello"), &("hello".to_owned(), PROGRAM, b"\x7fELF!".to_vec()));
+        assert_eq!(find("usr/bin/busybox").1, PROGRAM);
+        assert_eq!(find("bin"), &("bin".to_owned(), LINK, b"usr/bin".to_vec()));
         assert_eq!(find("kstack/bin/bench").2, b"\x7fELF?");
-        assert_eq!(find("bin/cat"), &("bin/cat".to_owned(), LINK, b"busybox".to_vec()));
+        assert_eq!(find("usr/bin/cat"), &("usr/bin/cat".to_owned(), LINK, b"busybox".to_vec()));
         assert_eq!(find("proc").1, DIRECTORY);
         assert_eq!(find("kstack/symbols").2, b"0 1 start\n");
     }
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let error = |path: &str| format!("{:#}", Program::read(&[path.to_owned()]).err().unwrap());
+        let error =
+            |path: &str| format!("{:#}", Program::read(&[path.to_owned()], None).err().unwrap());
         assert!(error("/nonexistent/x").contains("/nonexistent/x"));
         assert!(error("/").contains("not a file"));
         assert!(error("nosuchprogram").contains("busybox, ash"));
@@ -321,10 +322,38 @@ mod tests {
 
     #[test]
     fn a_bare_name_means_the_image_s_own_program() {
-        let program = Program::read(&["busybox".to_owned(), "sh".to_owned()]).unwrap();
-        assert!(matches!(&program.source, Source::Image(name) if name == "busybox"));
+        let program = Program::read(&["busybox".to_owned(), "sh".to_owned()], None).unwrap();
+        assert!(matches!(&program.source, Source::Image(path) if path == "/bin/busybox"));
         assert_eq!(in_image("cat").as_deref(), Some("/bin/cat"));
         assert_eq!(in_image("family").as_deref(), Some("/kstack/bin/family"));
         assert_eq!(in_image("vi"), None);
+    }
+
+    #[test]
+    fn a_program_lies_where_it_was_named_unless_the_image_might_have_something_there() {
+        for (name, place) in [
+            ("./hello", "hello"),
+            ("/home/me/a.out", "home/me/a.out"),
+            ("../x/../y", "y"),
+            ("/tmp/t", "tmp/t"),
+            ("/usr/bin/env", "kstack/run/env"),
+            ("/bin/busybox", "kstack/run/busybox"),
+        ] {
+            assert_eq!(place_of(name), place);
+        }
+    }
+
+    #[test]
+    fn a_program_for_a_loader_is_told_what_brings_one() {
+        let mut file = vec![0; 64 + 56 + 8];
+        file[..5].copy_from_slice(b"\x7fELF\x02");
+        (file[32], file[54], file[56], file[64]) = (64, 56, 1, 3);
+        (file[64 + 8], file[64 + 32]) = (120, 8);
+        file[120..].copy_from_slice(b"/ld.so.1");
+        assert_eq!(loader_of(&file).as_deref(), Some("/ld.so.1"));
+        file[64] = 1;
+        assert_eq!(loader_of(&file), None);
+        assert_eq!(loader_of(b"\x7fELF"), None);
+        assert_eq!(loader_of(b"#!/bin/sh\n"), None);
     }
 }

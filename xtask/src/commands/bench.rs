@@ -51,7 +51,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let archs = Arch::chosen(options.arch);
     let mut booted = Vec::new();
     for (&arch, ready) in archs.iter().zip(&setup::ensure_all(&archs)?) {
-        booted.push((arch, initramfs::prepare(arch, arch.board(), ready, None, "bench")?));
+        booted.push((arch, initramfs::prepare(arch, arch.board(), ready, None, None, "bench")?));
     }
     let figures = Mutex::new(Vec::new());
     let failures = Mutex::new(Vec::new());

@@ -50,7 +50,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let ready = setup::ensure(options.arch)?;
     let name = format!("fuzz-{}", std::process::id());
     let board = options.arch.board();
-    let prepared = initramfs::prepare(options.arch, board, &ready, None, &name)?;
+    let prepared = initramfs::prepare(options.arch, board, &ready, None, None, &name)?;
     let began = Instant::now();
     let mut status = None;
     let mut wrong = None;

@@ -16,7 +16,7 @@ use crate::boot::control::{self, Message};
 use crate::boot::qemu::{Boot, Console, End, Finished};
 use crate::build::initramfs::{self, Program};
 use crate::proof::examples::{self, Example};
-use crate::setup;
+use crate::setup::{self, System};
 
 /// The status when it was not the program that failed.
 const OURS: u8 = 125;
@@ -32,14 +32,19 @@ pub(crate) struct Options {
     /// The number of CPUs.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
-    /// The memory of the machine, such as 512M or 2G.
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
-    mem: String,
+    /// The memory of the machine, such as 512M or 2G [default: 512M, and more for large packages].
+    #[arg(long, value_name = "SIZE")]
+    mem: Option<String>,
+    /// Packages of the distribution, with all that they need: fetched once, and put into the image.
+    /// Then PROGRAM may be one of theirs: `run --with python3-minimal -- python3 -c 'print(1)'`.
+    #[arg(long, value_name = "PACKAGE,...", value_delimiter = ',', conflicts_with = "example")]
+    with: Vec<String>,
     /// Run an example instead: a kernel or a program of others that adopts the library.
     #[arg(long, value_name = "NAME", value_parser = Example::parse, conflicts_with_all = ["arch", "program"])]
     example: Option<&'static Example>,
-    /// A static Linux program, for the architecture, and its arguments: a file of this machine, or
-    /// a bare name for one of the image (such as busybox); without any, a console.
+    /// A Linux program for the architecture and its arguments: a file of this machine, or a bare
+    /// name for one of the image (such as busybox) or of the packages; without any, a console. A
+    /// program that is linked dynamically takes `--with libc6` at least.
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     program: Vec<String>,
 }
@@ -61,7 +66,8 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
 fn console(options: &Options) -> Result<ExitCode> {
     let terminal = Terminal::save();
     let console = if terminal.is_some() { Console::Terminal } else { Console::Pipe };
-    let finished = boot(options, None, "mode=console", console, &mut |_| {})?;
+    let system = system(options)?;
+    let finished = boot(options, None, system.as_ref(), "mode=console", console, &mut |_| {})?;
     drop(terminal);
     match finished.end {
         End::Orderly => Ok(ExitCode::SUCCESS),
@@ -76,16 +82,13 @@ fn console(options: &Options) -> Result<ExitCode> {
 
 /// Runs a program and gives its status.
 fn program(options: &Options) -> Result<u8> {
-    let program = Program::read(&options.program)?;
+    let system = system(options)?;
+    let program = Program::read(&options.program, system.as_ref())?;
     let mut status = None;
     let mut wrong = None;
     let finished =
-        boot(
-            options,
-            Some(&program),
-            "mode=run",
-            Console::Pipe,
-            &mut |line| match control::parse(line) {
+        boot(options, Some(&program), system.as_ref(), "mode=run", Console::Pipe, &mut |line| {
+            match control::parse(line) {
                 Ok(Some(Message::Exit(exit))) => status = Some(exit),
                 Ok(Some(_)) => {}
                 // What the kernel itself says: the console is the program's.
@@ -93,8 +96,8 @@ fn program(options: &Options) -> Result<u8> {
                 // Words of a program, quoted in the middle of a line: its name may be anything.
                 Err(_) if !line.starts_with('@') => eprintln!("{line}"),
                 Err(error) => wrong = Some(error),
-            },
-        )?;
+            }
+        })?;
     if let Some(error) = wrong {
         return Err(error).context("the kernel said something strange");
     }
@@ -109,9 +112,25 @@ fn program(options: &Options) -> Result<u8> {
     }
 }
 
+/// The packages that were asked for.
+fn system(options: &Options) -> Result<Option<System>> {
+    if options.with.is_empty() {
+        return Ok(None);
+    }
+    setup::system(options.arch, &options.with).map(Some)
+}
+
+/// The memory of a machine with an image of so many bytes: files stay where they came, and programs
+/// have copies of them.
+fn usual_memory(image: u64) -> String {
+    const LARGE: u64 = 96 << 20;
+    if image > LARGE { "1G" } else { "512M" }.to_owned()
+}
+
 fn boot(
     options: &Options,
     program: Option<&Program>,
+    system: Option<&System>,
     mode: &str,
     console: Console,
     on_line: &mut dyn FnMut(&str),
@@ -120,8 +139,12 @@ fn boot(
     // Several may run at the same time: each has an image and logs of its own.
     let name = format!("run-{}", std::process::id());
     let board = options.arch.board();
-    let prepared = initramfs::prepare(options.arch, board, &ready, program, &name)?;
+    let prepared = initramfs::prepare(options.arch, board, &ready, program, system, &name)?;
     let image = Removed(prepared.image);
+    let memory = match &options.mem {
+        Some(memory) => memory.clone(),
+        None => usual_memory(std::fs::metadata(&image.0)?.len()),
+    };
     if console == Console::Terminal {
         eprintln!("Booting; leave with `poweroff` in the console, or Ctrl-A x at any time.");
     }
@@ -132,7 +155,7 @@ fn boot(
         initramfs: &image.0,
         command_line: mode.to_owned(),
         cpus: options.cpus,
-        memory: &options.mem,
+        memory: &memory,
         counting: None,
         console,
         name,

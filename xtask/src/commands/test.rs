@@ -131,7 +131,7 @@ fn emulated_tests<'a>(
                 .map(|other| (other.kernel.clone(), other.initramfs.clone()));
             let prepared = match built {
                 Some((kernel, image)) => Ok(Prepared { kernel, image }),
-                None => initramfs::prepare(arch, board, ready, None, &image_name(board)),
+                None => initramfs::prepare(arch, board, ready, None, None, &image_name(board)),
             };
             match prepared {
                 Ok(Prepared { kernel, image }) => machines.push(Machine {

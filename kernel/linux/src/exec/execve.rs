@@ -54,7 +54,7 @@ pub(super) fn choose<'a>(
     let mut called = fallible::bytes(path.as_bytes())?;
     let mut scripts = 0;
     while let Some(line) = script::first_line(&bytes) {
-        let line = line?;
+        let line = line.map_err(|script::Unreadable| Errno::ENOEXEC)?;
         if is_gone_by_then {
             return Err(Errno::ENOENT);
         }

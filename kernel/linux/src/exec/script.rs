@@ -7,8 +7,6 @@
 //! As Linux reads it (fs/binfmt_script.c): the first 256 bytes count, blanks are spaces and tabs, and a line that does not
 //! end within them may be cut in its argument but not in the program's path.
 
-use crate::error::Errno;
-
 /// Bytes of a file that are looked at.
 const LOOKED_AT: usize = 256;
 
@@ -25,10 +23,14 @@ const fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
+/// What the beginning of a script says that nothing can be made of (`ENOEXEC`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
 /// The first line of a script; `None`: the file is no script.
-pub(super) fn first_line(file: &[u8]) -> Option<Result<Line<'_>, Errno>> {
+pub(super) fn first_line(file: &[u8]) -> Option<Result<Line<'_>, Unreadable>> {
     let rest = file.strip_prefix(b"#!")?;
-    Some(read(rest, file.len() >= LOOKED_AT).ok_or(Errno::ENOEXEC))
+    Some(read(rest, file.len() >= LOOKED_AT).ok_or(Unreadable))
 }
 
 /// `rest`: what is behind the two marks. `is_long`: the file has more than is looked at.
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    fn line(text: &[u8]) -> Option<Result<(&[u8], Option<&[u8]>), Errno>> {
+    fn line(text: &[u8]) -> Option<Result<(&[u8], Option<&[u8]>), Unreadable>> {
         first_line(text).map(|line| line.map(|line| (line.program, line.argument)))
     }
 
@@ -91,7 +93,7 @@ mod tests {
             assert_eq!(line(text), Some(Ok((program, argument))), "{text:?}");
         }
         for text in [&b"#!"[..], b"#!\n", b"#! \t \n/bin/sh\n", b"#!\0\n"] {
-            assert_eq!(line(text), Some(Err(Errno::ENOEXEC)), "{text:?}");
+            assert_eq!(line(text), Some(Err(Unreadable)), "{text:?}");
         }
         for text in [&b""[..], b"#", b"# !/bin/sh\n", b" #!/bin/sh\n"] {
             assert_eq!(line(text), None, "{text:?}");
@@ -106,9 +108,9 @@ mod tests {
         let text = long(b"#!/bin/sh ");
         let (program, argument) = line(&text).unwrap().unwrap();
         assert_eq!((program, argument.map(<[u8]>::len)), (&b"/bin/sh"[..], Some(255 - 10)));
-        assert_eq!(line(&long(b"#!/bin/sh")), Some(Err(Errno::ENOEXEC)));
+        assert_eq!(line(&long(b"#!/bin/sh")), Some(Err(Unreadable)));
         let blanks: Vec<u8> = b"#!".iter().copied().chain([b' '; 400]).collect();
-        assert_eq!(line(&blanks), Some(Err(Errno::ENOEXEC)));
+        assert_eq!(line(&blanks), Some(Err(Unreadable)));
         // The line's end is the last byte that is looked at.
         for (path, fits) in [(253, true), (254, false)] {
             let mut text = b"#!".to_vec();

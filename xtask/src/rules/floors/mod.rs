@@ -41,10 +41,11 @@ const LINUX: [&str; 12] = [
 ];
 
 /// The tables and tools of `xtask/src`, and its wings.
-const XTASK: [&str; 11] = [
+const XTASK: [&str; 12] = [
     "workspace",
     "progress",
     "jobs",
+    "cpio",
     "catalogue",
     "arch",
     "setup",

@@ -1,0 +1,238 @@
+//! The distribution's own packages for the image: with all that they need to run, unpacked as on an
+//! installed machine, and written as one archive.
+//!
+//! ```text
+//!   <cache>/packages/with-<arch>-<key>/image.cpio    what the packages hold, `/bin` and `/lib*` in `/usr`
+//!                                      programs      a line for each program of a folder in PATH
+//! ```
+//!
+//! Nothing of a package is run: what its scripts would set up is not there. Names that one of
+//! several programs takes (`update-alternatives`) are, since shells look for them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::archive::Edition;
+use super::cache::{self, Lock, State};
+use super::packages::Packages;
+use crate::arch::Arch;
+use crate::cpio::{Archive, LINK};
+use crate::progress;
+
+/// The folders that hold programs, in the order in which a shell looks.
+const PATH: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
+
+/// Folders that are links into `/usr` on an installed machine.
+const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// Packages for the image.
+#[derive(Debug)]
+pub(crate) struct System {
+    /// The archive with all that they hold.
+    pub(crate) archive: PathBuf,
+    /// The places of their programs, without the leading slash.
+    programs: Vec<String>,
+}
+
+impl System {
+    /// The place of a program that is called by a bare name, or by an absolute path.
+    pub(crate) fn program(&self, name: &str) -> Option<String> {
+        let here = |place: &str| self.programs.iter().any(|one| one == place);
+        if let Some(place) = name.strip_prefix('/') {
+            let place = merged(place);
+            return here(&place).then(|| format!("/{place}"));
+        }
+        let places = PATH.iter().map(|folder| merged(&format!("{folder}/{name}")));
+        places.into_iter().find(|place| here(place)).map(|place| format!("/{place}"))
+    }
+
+    /// The names of its programs.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.programs.iter().filter_map(|place| Some(place.rsplit_once('/')?.1)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// A place in the image by its place in a package: older packages know a `/lib` beside `/usr/lib`.
+fn merged(place: &str) -> String {
+    let first = place.split('/').next().unwrap_or(place);
+    if MERGED.contains(&first) && place.len() > first.len() {
+        format!("usr/{place}")
+    } else {
+        place.to_owned()
+    }
+}
+
+/// The packages of these names, fetched if need be.
+pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
+    let mut names: Vec<String> = names.to_vec();
+    names.sort();
+    names.dedup();
+    for name in &names {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        ensure!(
+            name.bytes().next().is_some_and(fits)
+                && name.bytes().all(|byte| fits(byte) || b"+-.".contains(&byte)),
+            "\"{name}\" is not a package's name: small letters, digits, + - and ."
+        );
+    }
+    let packages = Packages {
+        name: format!("with-{arch}"),
+        edition: Edition::Pinned,
+        architecture: arch.description().debian.to_owned(),
+        sets: vec![names.clone()],
+        with_needs: true,
+        programs: Vec::new(),
+    };
+    let folder = packages.folder()?;
+    if packages.state()? != State::Whole {
+        // Looked at again with the lock: another command may have made it meanwhile.
+        let lock = Lock::take()?;
+        let state = packages.state()?;
+        if state != State::Whole {
+            cache::say_if_damaged(&folder, &state);
+            packages.make(&lock, pack).with_context(|| {
+                format!(
+                    "--with {} for {arch}: names of packages are those of the distribution (`apt-cache search`)",
+                    names.join(",")
+                )
+            })?;
+        }
+    }
+    let programs = fs::read_to_string(folder.join("programs"))?;
+    Ok(System {
+        archive: folder.join("image.cpio"),
+        programs: programs.lines().map(str::to_owned).collect(),
+    })
+}
+
+/// Makes the archive of what was unpacked, and removes what is in it.
+fn pack(root: &Path) -> Result<()> {
+    let mut places = Vec::new();
+    list(root, Path::new(""), &mut places)?;
+    places.sort();
+    let mut archive = Archive::default();
+    let mut programs = Vec::new();
+    for place in &places {
+        let from = root.join(place);
+        let name = place.to_str().context("a file's name is not UTF-8")?;
+        let metadata = fs::symlink_metadata(&from)?;
+        let mode = metadata.permissions().mode();
+        let to = merged(name);
+        if metadata.is_symlink() {
+            if MERGED.contains(&name) {
+                // The image has these links.
+                continue;
+            }
+            let target = fs::read_link(&from)?;
+            let target = target.to_str().context("a link's target is not UTF-8")?;
+            archive.add(&to, LINK, target.as_bytes())?;
+        } else if metadata.is_dir() {
+            if !MERGED.contains(&name) {
+                archive.add(&to, mode, &[])?;
+            }
+            continue;
+        } else if metadata.is_file() {
+            archive.add(&to, mode, &fs::read(&from)?)?;
+        } else {
+            bail!("{name} is neither file nor folder nor link");
+        }
+        let folder = to.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if PATH.contains(&folder) {
+            programs.push(to);
+        }
+    }
+    ensure!(!places.is_empty(), "the packages are empty");
+    let bytes = archive.finish()?;
+    progress::detail(|| format!("the packages' archive: {} bytes", bytes.len()));
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(path)?;
+        } else {
+            fs::remove_file(path)?;
+        }
+    }
+    fs::write(root.join("image.cpio"), bytes)?;
+    programs.push(String::new());
+    fs::write(root.join("programs"), programs.join("\n"))?;
+    Ok(())
+}
+
+/// Collects the places of everything below a folder.
+fn list(root: &Path, folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(root.join(folder))? {
+        let entry = entry?;
+        let place = folder.join(entry.file_name());
+        let is_folder = entry.file_type()?.is_dir();
+        into.push(place.clone());
+        if is_folder {
+            list(root, &place, into)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_a_shell_finds_it() {
+        let system = System {
+            archive: PathBuf::new(),
+            programs: ["usr/bin/ls", "usr/sbin/both", "usr/bin/both"].map(str::to_owned).into(),
+        };
+        assert_eq!(system.program("ls").as_deref(), Some("/usr/bin/ls"));
+        assert_eq!(system.program("/bin/ls").as_deref(), Some("/usr/bin/ls"));
+        assert_eq!(system.program("both").as_deref(), Some("/usr/sbin/both"));
+        assert_eq!(system.program("/etc/passwd"), None);
+        assert_eq!(system.program("none"), None);
+        assert_eq!(system.names(), ["both", "ls"]);
+    }
+
+    #[test]
+    fn what_older_packages_have_beside_usr_lies_in_it() {
+        for (place, lies) in [
+            ("lib/x/libc.so.6", "usr/lib/x/libc.so.6"),
+            ("lib64/ld.so", "usr/lib64/ld.so"),
+            ("usr/lib/x", "usr/lib/x"),
+            ("etc/lib/x", "etc/lib/x"),
+            ("lib", "lib"),
+        ] {
+            assert_eq!(merged(place), lies);
+        }
+    }
+
+    #[test]
+    fn packages_become_an_archive_and_a_list_of_programs() {
+        let root = std::env::temp_dir().join(format!("kstack-pack-{}", std::process::id()));
+        for folder in ["usr/bin", "lib/any", "bin"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("usr/bin/tool"), b"\x7fELF").unwrap();
+        fs::write(root.join("bin/old"), b"#!/bin/sh\n").unwrap();
+        fs::write(root.join("lib/any/libc.so.6"), b"library").unwrap();
+        std::os::unix::fs::symlink("tool", root.join("usr/bin/name")).unwrap();
+        pack(&root).unwrap();
+        let programs = fs::read_to_string(root.join("programs")).unwrap();
+        assert_eq!(
+            programs.lines().collect::<Vec<_>>(),
+            ["usr/bin/old", "usr/bin/name", "usr/bin/tool"]
+        );
+        let image = fs::read(root.join("image.cpio")).unwrap();
+        let has = |name: &[u8]| image.windows(name.len()).any(|bytes| bytes == name);
+        assert!(has(b"usr/lib/any/libc.so.6\0") && has(b"TRAILER!!!\0"));
+        assert!(!has(b"\0lib/any"));
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 2);
+        fs::remove_dir_all(&root).unwrap();
+        let error = system(Arch::USUAL, &["Bad name".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("not a package's name"));
+    }
+}
