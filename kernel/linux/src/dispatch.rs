@@ -2,7 +2,7 @@
 
 use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
-use crate::calls::{files, identity, memory, process, signals, system, time, tls};
+use crate::calls::{files, identity, limits, memory, process, signals, system, time, tls};
 use crate::error::{Errno, SysResult};
 use crate::signals::restart;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ const TABLES: &[&[Row]] = &[
     memory::CALLS,
     process::CALLS,
     identity::CALLS,
+    limits::CALLS,
     signals::CALLS,
     time::CALLS,
     system::CALLS,

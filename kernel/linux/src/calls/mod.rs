@@ -9,7 +9,8 @@
 //! | `signals` | sigaction, kill |
 //! | `time` | clocks, sleeping |
 //! | `tls` | thread-local storage |
-//! | `system` | uname, sysinfo, limits, random bytes |
+//! | `limits` | getrlimit and its kin |
+//! | `system` | uname, sysinfo, random bytes |
 //!
 //! May import everything but `dispatch`, which alone knows them all.
 
@@ -17,6 +18,7 @@ pub(crate) mod table;
 
 pub(crate) mod files;
 pub(crate) mod identity;
+pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod signals;

@@ -7,6 +7,7 @@ use super::send::ProcessSignals;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
+use crate::limits::Limits;
 use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -55,6 +56,7 @@ pub(crate) fn unborn(
         exit_signal: AtomicU8::new(Signal::CHLD.number()),
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),
+        limits: parent.map_or(Limits::first(), |parent| parent.limits.copy()),
         resumed: WaitQueue::new(),
     })?)
 }

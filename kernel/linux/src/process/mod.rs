@@ -30,6 +30,7 @@ pub(crate) mod task;
 pub(crate) mod user_memory;
 
 use crate::files::open::Files;
+use crate::limits::Limits;
 use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -73,6 +74,8 @@ pub struct Process {
     pub borrows_memory: AtomicBool,
     /// What its threads share of signals.
     pub(crate) signals: SpinLock<ProcessSignals>,
+    /// What it may use.
+    pub limits: Limits,
     /// It continues after a stop.
     pub(crate) resumed: WaitQueue,
 }
