@@ -13,7 +13,7 @@
 //!
 //! [`prepare`] and [`load`] are the parts, for a kernel whose per-CPU data has a [`CpuLocal`] in it, or that prepares one CPU on another. A
 //! kernel with tables of its own leaves out [`load`], and takes what [`prepare`] wrote into the tables: on x86_64 the tops of the exception
-//! stacks ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors (`entry::VECTORS`).
+//! stacks ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors (`vectors::vector`).
 
 use crate::arch::current::bring_up::{self, TablesPlace};
 use crate::arch::current::tables::{CpuTables, Unfit};

@@ -6,8 +6,7 @@ use crate::arch::pc::{control, fpu};
 use crate::cpus::Cpu;
 use crate::memory::frames;
 use core::sync::atomic::Ordering;
-use kstack::arch::current::nmi::NmiWords;
-use kstack::arch::current::tables::CpuTables;
+use kstack::arch::current::tables::{CpuTables, NmiWords};
 use kstack_core::addr::{Addr, CpuId};
 
 /// Where the descriptor tables of a CPU are: a page between two that are never mapped.

@@ -11,7 +11,7 @@ use alloc::format;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::arch::current::call::call_on_stack;
-use kstack::arch::current::entry::software_interrupt;
+use kstack::arch::current::cause::software_interrupt;
 use kstack::hooks::Hooks;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
