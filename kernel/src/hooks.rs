@@ -17,7 +17,7 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .in_service(irqchip::in_service)
     .softirqs(softirq::run)
     .preempt(sched::preempt)
-    .syscall(linux::syscall::dispatch)
+    .syscall(linux::dispatch::dispatch)
     .before_user(before_user)
     .user_exception(user_exception)
     .kernel_exception(kernel_exception)
@@ -47,9 +47,9 @@ fn user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     cpu::interrupts_on();
     match exceptions::of_user(vector, regs) {
         UserFault::Page { write, exec } => {
-            linux::fault::on_user_fault(fault.get() as u64, write, exec);
+            linux::on_user_fault(fault.get() as u64, write, exec);
         }
-        other => linux::fault::on_user_exception(other),
+        other => linux::on_user_exception(other),
     }
 }
 

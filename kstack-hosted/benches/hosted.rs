@@ -4,12 +4,18 @@
 //! cargo bench -p kstack-hosted
 //! ```
 //!
-//! Each measurement checks its result.
+//! Each measurement checks its result. Last come the switches once more, in short batches that
+//! alternate: what other load does to the machine, it does to all of them.
+//!
+//! ```text
+//! cargo bench -p kstack-hosted -- alternating
+//! ```
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use generator::{Gn, Scope, done};
 use kstack_hosted::{ByteSize, Coroutine, Erase, Resumed, StackPool};
 use std::hint::black_box;
+use std::time::Instant;
 
 /// Of every kind of stack here, so that all have the same to do.
 const STACK: usize = 64 * 1024;
@@ -167,5 +173,63 @@ fn switches(criterion: &mut Criterion) {
     generated.resume();
 }
 
+/// Batches of each, in turn.
+const BATCHES: usize = 2000;
+/// Switches there and back in each.
+const BATCH: u32 = 5000;
+
+/// Nanoseconds that one of a batch takes.
+#[inline(always)]
+fn batch(mut once: impl FnMut()) -> f64 {
+    let began = Instant::now();
+    (0..BATCH).for_each(|_| once());
+    began.elapsed().as_secs_f64() * 1e9 / f64::from(BATCH)
+}
+
+/// Out of line, as the next: the compiler knows of a coroutine what it knows of any that a
+/// structure holds.
+#[inline(never)]
+fn batch_of_ours(ours: &mut Coroutine<usize, usize, ()>) -> f64 {
+    batch(|| assert_eq!(ours.resume(black_box(7)).expect("sound"), Resumed::Yielded(7)))
+}
+
+#[inline(never)]
+fn batch_of_corosenseis(theirs: &mut corosensei::Coroutine<usize, usize, ()>) -> f64 {
+    batch(|| assert_eq!(theirs.resume(black_box(7)).as_yield(), Some(7)))
+}
+
+fn alternating_switches() {
+    let mut ours = Coroutine::<usize, usize, ()>::new(|yielder, mut x| {
+        while x != 0 {
+            x = yielder.suspend(x);
+        }
+    })
+    .expect("a stack");
+    let mut theirs = corosensei::Coroutine::<usize, usize, ()>::new(|yielder, mut x| {
+        while x != 0 {
+            x = yielder.suspend(x);
+        }
+    });
+    let mut taken = [Vec::with_capacity(BATCHES), Vec::with_capacity(BATCHES)];
+    for _ in 0..BATCHES {
+        taken[0].push(batch_of_ours(&mut ours));
+        taken[1].push(batch_of_corosenseis(&mut theirs));
+    }
+    assert_eq!(ours.resume(0).expect("sound").returned(), Some(()));
+    assert_eq!(theirs.resume(0).as_return(), Some(()));
+    println!("resume and yield, {BATCHES} batches each, alternating: least, median");
+    for (name, mut taken) in ["kstack-hosted", "corosensei"].into_iter().zip(taken) {
+        taken.sort_unstable_by(f64::total_cmp);
+        println!("  {name:14} {:.2} ns  {:.2} ns", taken[0], taken[BATCHES / 2]);
+    }
+}
+
 criterion_group!(hosted, stacks, lives, switches);
-criterion_main!(hosted);
+
+fn main() {
+    if !std::env::args().any(|argument| argument == "alternating") {
+        hosted();
+        Criterion::default().configure_from_args().final_summary();
+    }
+    alternating_switches();
+}

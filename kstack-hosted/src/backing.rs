@@ -44,6 +44,14 @@ const fn pointer(at: Addr) -> *mut libc::c_void {
     at.get() as *mut libc::c_void
 }
 
+impl Process {
+    /// The whole stack that ends at `top`: the core's pool counts no more of one than it has bits
+    /// for.
+    const fn whole(&self, top: Addr) -> AddrRange {
+        AddrRange { lowest: top.wrapping_sub(self.arena.geometry().body()), top }
+    }
+}
+
 impl Pages for Process {
     fn charge(&mut self, _account: AccountId, _size: ByteSize) -> Result<(), OverLimit> {
         Ok(())
@@ -73,6 +81,7 @@ impl Pages for Process {
     }
 
     fn unmap_pages(&mut self, range: AddrRange) {
+        let range = self.whole(range.top);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
         let (at, size) = (pointer(range.lowest), range.size().get());
         // SAFETY: (1) as in `map_page`, a body that has no owner any more.
@@ -93,6 +102,7 @@ impl Pages for Process {
             return 0;
         }
         let pages = plan(DirtyPages::topmost(body.size().in_pages() as u8)).count();
+        let body = self.whole(body.top);
         let kept = body.top.wrapping_sub(self.kept);
         let below = kept.bytes_above(body.lowest).get();
         // SAFETY: (1) a mapped body without an owner; (2) `kept` is no more than the body, by the

@@ -21,7 +21,8 @@ use kstack_core::stacks::StackId;
 /// ```
 #[repr(C, align(16))]
 pub(crate) struct Control {
-    /// The block of what resumed this coroutine; null at the end of the chain.
+    /// The block of what resumed this coroutine last; its own before the first time, null in a
+    /// thread's.
     pub(crate) parent: *mut Control,
     /// The function that [`crate::arch`] calls first.
     pub(crate) entry: usize,

@@ -9,7 +9,7 @@ use crate::{arch, thread};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, align_of, size_of};
-use core::ptr::{NonNull, null_mut};
+use core::ptr::NonNull;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::record::OwnerId;
 use std::any::Any;
@@ -58,7 +58,8 @@ pub enum Movable {}
 ///
 /// `Input` goes in with each [`resume`](Self::resume), `Yield` comes out while it lasts and
 /// `Return` at its end. None of them borrows anything, nor does the body: a coroutine may be
-/// forgotten, and threads of a `std::thread::scope` on its stack live on then.
+/// forgotten, and threads of a `std::thread::scope` on its stack live on then. One that borrows is
+/// lent by [`Coroutine::scope`].
 ///
 /// Dropped while it waits, it is unwound: the [`Yielder::suspend`] in which it waits panics
 /// (without a message), its destructors run, and its closure's captures go. Dropped before it was
@@ -146,15 +147,17 @@ impl<Input: 'static, Yield: 'static, Return: 'static> Coroutine<Input, Yield, Re
 }
 
 impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
-    fn make<F>(pool: StackPool, body: F) -> Result<Self, StackError>
+    /// Of a body that may borrow: the caller sees to it that it is over before what it borrows is.
+    pub(crate) fn make<F>(pool: StackPool, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&Yielder<Input, Yield>, Input) -> Return,
     {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let size = pool.geometry().body().get();
         let align = align_of::<F>().max(16);
-        let taken = size_of::<Control>() + size_of::<F>().saturating_add(align + LEAST_LEFT);
-        if taken > size {
+        // Twice the closure: it is moved once more to be called.
+        let taken = size_of::<F>().saturating_mul(2).saturating_add(align + LEAST_LEFT);
+        if taken.saturating_add(size_of::<Control>()) > size {
             return Err(StackError::ClosureTooLarge);
         }
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -167,7 +170,8 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         // their types want, SP to 16.
         unsafe {
             control.write(Control {
-                parent: null_mut(),
+                // No resumer's.
+                parent: control,
                 entry: first::<Input, Yield, Return, F> as *const () as usize,
                 id,
                 range: stack.range(),
@@ -196,10 +200,12 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         if self.sp == 0 {
             return Err(ResumeError::Ended);
         }
-        let Some(parent) = parent() else { return Err(ResumeError::NoSignalStack) };
+        if !self.knows_its_resumer() {
+            return Err(ResumeError::NoSignalStack);
+        }
         let mut input = ManuallyDrop::new(input);
-        // SAFETY: (1) not ended; (2) `first` or `suspend` decode the input once.
-        let back = unsafe { self.switch(parent, arch::encode(&mut input)) };
+        // SAFETY: (1) not ended; (2) `first` or `suspend` decode the input once; (3) just seen.
+        let back = unsafe { self.switch(arch::encode(&mut input)) };
         if self.sp != 0 {
             // SAFETY: (1) `suspend` passed a value of this type, which lies there until it is
             // resumed, and forgets it.
@@ -220,30 +226,53 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         }
     }
 
+    /// Has the block say what resumes it: the innermost coroutine of this thread, or the thread.
+    /// `false`: there is no memory to make this thread one that can run coroutines.
+    #[inline(always)]
+    fn knows_its_resumer(&mut self) -> bool {
+        // SAFETY: (1) the block is there until the coroutine has ended, and its callers have
+        // looked.
+        let known = unsafe { (*self.control.as_ptr()).parent };
+        // A thread that is not set up has no block, and no coroutine's block says null.
+        arch::current() == known || self.meets_its_resumer()
+    }
+
+    /// The rest of it, where the resumer is another than the last time.
+    #[cold]
+    #[inline(never)]
+    fn meets_its_resumer(&mut self) -> bool {
+        let mut parent = arch::current();
+        if parent.is_null() {
+            match thread::set_up() {
+                Some(root) => parent = root,
+                None => return false,
+            }
+        }
+        // SAFETY: (1) as above; (2) this coroutine waits, so that nothing else uses its block.
+        unsafe { (*self.control.as_ptr()).parent = parent };
+        true
+    }
+
     /// The switch there and back. Returns the message.
     ///
     /// # Safety
     ///
     /// 1. It has not ended.
     /// 2. `message` is an input that is not used again, or the block says that it is to be unwound.
+    /// 3. [`Self::knows_its_resumer`] has said so since the last switch.
     #[inline(always)]
-    unsafe fn switch(&mut self, parent: *mut Control, message: Message) -> Message {
+    unsafe fn switch(&mut self, message: Message) -> Message {
         let control = self.control.as_ptr();
-        // SAFETY: (1) the block is there until the coroutine has ended; (2) this coroutine waits,
-        // so that nothing else uses its block.
-        unsafe {
-            if (*control).parent != parent {
-                (*control).parent = parent;
-            }
-        }
         arch::set_current(control);
         // SAFETY: (1) `sp` is what the latest switch returned, or what `make` built; (2) the stack
-        // is this coroutine's; (3) the caller's promise.
+        // is this coroutine's; (3) the caller's promise. The other side sets the thread's word
+        // back: to `parent`, on the same thread, since only a coroutine that is the innermost can
+        // wait, and the resumer does not go anywhere meanwhile.
         let (back, sp) = unsafe { arch::resume(message, control, self.sp) };
-        self.sp = sp;
-        // The same thread: only a coroutine that is the innermost can wait, so `parent` could not
-        // go anywhere meanwhile.
-        arch::set_current(parent);
+        // Most wait where they waited before; a store less, and stores are what a switch costs.
+        if self.sp != sp {
+            self.sp = sp;
+        }
         back
     }
 
@@ -284,19 +313,25 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         self.stack().map_or(ByteSize::ZERO, |stack| stack.top.bytes_above(Addr::new(self.sp)))
     }
 
-    /// Ends it, wherever it waits.
-    #[cold]
-    fn unwind(&mut self) {
+    /// Whether it waits in its body, which is neither over nor still to begin.
+    pub(crate) fn is_under_way(&self) -> bool {
         // SAFETY: (1) it has not ended: the block is there.
-        let has_begun = unsafe { (*self.control.as_ptr()).link } != 0;
-        if cfg!(panic = "abort") && has_begun {
+        self.sp != 0 && unsafe { (*self.control.as_ptr()).link } != 0
+    }
+
+    /// Ends it, wherever it waits. It waits on if it refuses, or if a panic cannot be caught.
+    #[cold]
+    pub(crate) fn unwind(&mut self) {
+        if cfg!(panic = "abort") && self.is_under_way() {
             return;
         }
-        let Some(parent) = parent() else { return };
-        // SAFETY: (1) it has not ended: the block is there; (2) it is to be unwound.
+        if !self.knows_its_resumer() {
+            return;
+        }
+        // SAFETY: (1) it has not ended: the block is there; (2) it is to be unwound; (3) just seen.
         let back = unsafe {
             (*self.control.as_ptr()).unwinds = true;
-            self.switch(parent, Message::uninit())
+            self.switch(Message::uninit())
         };
         if self.sp != 0 {
             // It waits again: so be it. What it yielded is of use to nothing.
@@ -387,13 +422,6 @@ fn not_innermost() -> ! {
     panic!("a coroutine can be suspended only by its own body, while nothing that it resumed runs");
 }
 
-/// What resumes: the innermost coroutine of this thread, or the thread.
-#[inline(always)]
-fn parent() -> Option<*mut Control> {
-    let current = arch::current();
-    if current.is_null() { thread::set_up() } else { Some(current) }
-}
-
 /// The first function on a coroutine's stack, called by [`arch`].
 ///
 /// # Safety
@@ -408,17 +436,20 @@ unsafe extern "C" fn first<Input, Yield, Return, F>(
 where
     F: FnOnce(&Yielder<Input, Yield>, Input) -> Return,
 {
-    // SAFETY: (1) the caller's promise.
-    let body = unsafe { closure.read() };
+    // The closure stays where it is until it is called: each move of a large one takes its size
+    // from the stack once more where the compiler does not optimise.
     let ended: Ended<Return> = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: (1) the block is there as long as the coroutine runs.
         if unsafe { (*control).unwinds } {
-            drop(body);
+            // SAFETY: (1) the caller's promise; (2) it is not read in this case.
+            unsafe { closure.drop_in_place() };
             return Err(Box::new(Unwinding) as Box<dyn Any + Send>);
         }
         // SAFETY: (1) the caller's promise.
         let input = unsafe { arch::decode(input) };
-        Ok(body(&Yielder { control, passes: PhantomData }, input))
+        let yielder = Yielder { control, passes: PhantomData };
+        // SAFETY: (1) the caller's promise; (2) it is not dropped in this case.
+        Ok(unsafe { closure.read() }(&yielder, input))
     }))
     .unwrap_or_else(Err);
     let mut ended = ManuallyDrop::new(ended);

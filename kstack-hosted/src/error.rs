@@ -9,7 +9,7 @@ use kstack_core::pool::AcquireError;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// A stack of no page or of more than 32 pages, a guard that is no size, or no stack at all.
+    /// A stack of no page, sizes that are more than there are addresses, or no stack at all.
     BadSize,
     /// The system has no range of addresses so large (see `ulimit -v`).
     NoAddressSpace,
@@ -25,7 +25,7 @@ pub enum PoolError {
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::BadSize => "a pool needs stacks of 1 to 32 pages, at least one of them",
+            Self::BadSize => "a pool needs at least one stack of at least one page, and sizes that there are addresses for",
             Self::NoAddressSpace => {
                 "the system has no range of addresses for so many stacks and guards"
             }
@@ -50,7 +50,8 @@ pub enum StackError {
     AllInUse,
     /// The system gives no memory for it, or no mapping (see `vm.max_map_count`).
     NoMemory,
-    /// The closure of a coroutine leaves too little of its stack.
+    /// The closure of a coroutine does not fit twice on its stack, with a little left for what it
+    /// calls: it lies there, and is moved once more to be called.
     ClosureTooLarge,
 }
 
@@ -76,7 +77,7 @@ impl fmt::Display for StackError {
             Self::AllInUse => f.write_str("all stacks of the pool are in use"),
             Self::NoMemory => f.write_str("the system gives no memory or no mapping for a stack"),
             Self::ClosureTooLarge => {
-                f.write_str("the coroutine's closure leaves too little of its stack")
+                f.write_str("the coroutine's closure does not fit twice on its stack")
             }
         }
     }

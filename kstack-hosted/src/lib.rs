@@ -16,6 +16,7 @@ mod error;
 pub mod misuse;
 mod overflow;
 mod pool;
+mod scope;
 mod thread;
 
 pub use backing::Erase;
@@ -26,3 +27,4 @@ pub use kstack_core::pool::Census;
 pub use kstack_core::verdict::OverflowReport;
 pub use overflow::Overflow;
 pub use pool::{Builder, MAX_POOLS, Stack, StackPool};
+pub use scope::Scoped;

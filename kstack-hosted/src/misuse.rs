@@ -101,3 +101,95 @@ pub fn n5_a_coroutine_is_not_resumed_twice_at_once() {}
 /// let twice = kstack_hosted::Stack::clone(&stack);
 /// ```
 pub fn n5_a_stack_is_not_copied() {}
+
+/// What a scoped body borrows outlives the scope.
+///
+/// ```compile_fail,E0597
+/// let pool = kstack_hosted::StackPool::shared().unwrap();
+/// let mut kept: Vec<&u8> = Vec::new();
+/// kstack_hosted::Coroutine::scope(
+///     pool,
+///     |_, it: &u8| kept.push(it),
+///     |mut lent| {
+///         let local = 1;
+///         drop(lent.resume(&local));
+///     },
+/// );
+/// ```
+pub fn n5_an_input_of_a_scoped_coroutine_outlives_the_scope() {}
+
+/// Nor does a reference to a frame of the body get out, whose stack goes with the scope.
+///
+/// ```compile_fail,E0597
+/// let pool = kstack_hosted::StackPool::shared().unwrap();
+/// let out: Option<&u8> = kstack_hosted::Coroutine::scope(
+///     pool,
+///     |yielder, ()| {
+///         let local = 1;
+///         yielder.suspend(&local);
+///     },
+///     |mut lent| lent.resume(()).unwrap().yielded(),
+/// )
+/// .unwrap();
+/// ```
+pub fn n5_a_frame_of_a_scoped_body_is_not_yielded() {}
+
+/// A scoped coroutine stays in its scope.
+///
+/// ```compile_fail
+/// let pool = kstack_hosted::StackPool::shared().unwrap();
+/// let local = 1;
+/// let mut out = None;
+/// kstack_hosted::Coroutine::<(), (), u8>::scope(pool, |_, ()| *&local, |lent| out = Some(lent));
+/// ```
+///
+/// While the same that stays is right:
+///
+/// ```
+/// let pool = kstack_hosted::StackPool::shared().unwrap();
+/// let local = 1;
+/// let mut out = None;
+/// kstack_hosted::Coroutine::<(), (), u8>::scope(pool, |_, ()| *&local, |mut lent| {
+///     out = lent.resume(()).unwrap().returned();
+/// })
+/// .unwrap();
+/// assert_eq!(out, Some(1));
+/// ```
+pub fn n5_a_scoped_coroutine_does_not_get_out() {}
+
+/// Nor to another thread: a scope of threads would let it.
+///
+/// ```compile_fail,E0277
+/// let pool = kstack_hosted::StackPool::shared().unwrap();
+/// let local = 1;
+/// kstack_hosted::Coroutine::<(), (), u8>::scope(pool, |_, ()| *&local, |mut lent| {
+///     std::thread::scope(|threads| {
+///         threads.spawn(|| drop(lent.resume(())));
+///     });
+/// });
+/// ```
+pub fn n5_a_scoped_coroutine_stays_on_its_thread() {}
+
+/// What a scoped body changes is its alone until the scope is over.
+///
+/// ```compile_fail,E0499
+/// let pool = kstack_hosted::StackPool::shared().unwrap();
+/// let mut count = 0;
+/// kstack_hosted::Coroutine::<(), (), ()>::scope(pool, |_, ()| count += 1, |mut lent| {
+///     count += 1;
+///     drop(lent.resume(()));
+/// });
+/// ```
+pub fn n5_what_a_scoped_body_changes_is_its_alone() {}
+
+/// Coroutines of two scopes are not exchanged: each would be over with the other's scope.
+///
+/// ```compile_fail
+/// let pool = kstack_hosted::StackPool::shared().unwrap();
+/// kstack_hosted::Coroutine::<(), (), ()>::scope(pool, |_, ()| (), |mut outer| {
+///     kstack_hosted::Coroutine::<(), (), ()>::scope(pool, |_, ()| (), |mut inner| {
+///         std::mem::swap(&mut outer, &mut inner);
+///     });
+/// });
+/// ```
+pub fn n5_scoped_coroutines_are_not_exchanged() {}

@@ -6,11 +6,12 @@ use crate::error::{PoolError, StackError};
 use core::fmt;
 use core::mem::ManuallyDrop;
 use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId, PAGE_BYTES};
-use kstack_core::arena::Arena;
-use kstack_core::erase::ErasePolicy;
+use kstack_core::arena::{Arena, SlotIndex};
+use kstack_core::erase::{DirtyPages, ErasePolicy};
 use kstack_core::geometry::Geometry;
 use kstack_core::pool::{Census, LiveStack, Pool, ReleaseOutcome, Request};
 use kstack_core::record::{OwnerId, SlotRecord};
+use kstack_core::stacks::StackId;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +27,10 @@ const MAX_SHRINK: u32 = 64;
 /// What [`StackPool`] is a handle of.
 pub(crate) struct Inner {
     pub(crate) number: usize,
+    /// Over the part of each stack that the core counts, see [`counted`].
     pub(crate) pool: Pool<'static>,
+    /// With whole stacks.
+    arena: Arena,
     shared: Shared,
     process: Process,
     survives: bool,
@@ -59,8 +63,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Usable bytes of each stack, rounded up to whole pages: at least one page, at most 32 (128
-    /// KiB). 64 KiB unless said otherwise.
+    /// Usable bytes of each stack: at least one page. Rounded up to whole pages, and beyond 128 KiB
+    /// to whole 128 KiB. 64 KiB unless said otherwise.
     pub const fn stack_size(mut self, size: ByteSize) -> Self {
         self.stack_size = size;
         self
@@ -136,7 +140,8 @@ impl Builder {
         let kept = kept.min(geometry.body());
         let arena = reserve(geometry, self.max_stacks)?;
         let records = (0..self.max_stacks).map(|_| SlotRecord::new()).collect::<Vec<_>>();
-        let made = Pool::new(arena, Vec::leak(records), ErasePolicy::Full);
+        let counted = counted(&arena).ok_or(PoolError::BadSize)?;
+        let made = Pool::new(counted, Vec::leak(records), ErasePolicy::Full);
         let (pool, shared) = made.map_err(|_| PoolError::BadSize)?;
         // SAFETY: (1) `reserve` made the mapping for this pool; (2) it was limited above.
         let process = unsafe { Process::new(arena, self.erase, kept) };
@@ -148,6 +153,7 @@ impl Builder {
         let inner: &'static Inner = Box::leak(Box::new(Inner {
             number,
             pool,
+            arena,
             shared: Shared::new(shared),
             process,
             survives: self.survives,
@@ -252,7 +258,13 @@ impl StackPool {
 
     /// How many stacks are where.
     pub fn census(self) -> Census {
-        self.0.pool.census()
+        let mut census = self.0.pool.census();
+        // Of each stack all is mapped, or nothing.
+        let counted = self.0.pool.arena().geometry().body().get();
+        let times = (self.geometry().body().get() / counted) as u64;
+        census.mapped_pages *= times;
+        census.used_pages *= times;
+        census
     }
 
     /// The addresses of all stacks and guards.
@@ -266,7 +278,14 @@ impl StackPool {
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {
-        self.0.pool.arena()
+        &self.0.arena
+    }
+
+    /// The stack in this slot, if it is in use.
+    pub(crate) fn stack_in(self, slot: SlotIndex) -> Option<StackId> {
+        let mut stack = self.0.pool.record(slot).stack(self.0.pool.arena(), slot)?;
+        stack.range = self.arena().body(slot);
+        Some(stack)
     }
 
     pub(crate) fn survives(self) -> bool {
@@ -328,10 +347,30 @@ fn whole_pages(size: ByteSize) -> Option<ByteSize> {
     size.get().checked_next_multiple_of(PAGE_BYTES).map(ByteSize::new)
 }
 
+/// The most that the core counts of a stack: it keeps a bit per page.
+const MAX_COUNTED: ByteSize = ByteSize::pages(DirtyPages::MAX);
+
+/// The same slots as the core's pool sees them: of a stack that is larger than what it counts, the
+/// topmost part alone. [`Process`] maps, unmaps and erases whole stacks all the same, and what asks
+/// where an address lies asks the arena itself.
+fn counted(arena: &Arena) -> Option<Arena> {
+    let geometry = arena.geometry();
+    let body = geometry.body().min(MAX_COUNTED);
+    let below = geometry.stride().get() - geometry.guard_above().get() - body.get();
+    let align = geometry.align().min(MAX_COUNTED);
+    let counted = Geometry::new(body, ByteSize::new(below), geometry.guard_above(), align).ok()?;
+    Arena::new(arena.range().lowest, arena.slots(), counted).ok()
+}
+
 /// The smallest slots that have what was asked for: bodies aligned to the next power of two, the
 /// rest of the stride is guard.
 fn geometry(stack: ByteSize, guard: ByteSize) -> Result<Geometry, PoolError> {
-    let body = whole_pages(stack).ok_or(PoolError::BadSize)?;
+    let mut body = whole_pages(stack).ok_or(PoolError::BadSize)?;
+    if body > MAX_COUNTED {
+        // So that the part which the core counts is aligned to its size.
+        let whole = body.get().checked_next_multiple_of(MAX_COUNTED.get());
+        body = whole.map(ByteSize::new).ok_or(PoolError::BadSize)?;
+    }
     let guard = whole_pages(guard).ok_or(PoolError::BadSize)?;
     let above = ByteSize::PAGE;
     let align = body.get().checked_next_power_of_two().ok_or(PoolError::BadSize)?;

@@ -12,8 +12,8 @@
 
 use crate::arch::current::RESERVE;
 use crate::arch::current::call::call_on_stack;
-use crate::arch::current::interrupts;
 use crate::arch::current::regs::SavedRegs;
+use crate::arch::current::{interrupts, this_cpu};
 use crate::hooks::hooks;
 pub use crate::irq_cell::IrqCell;
 use crate::local::CpuLocal;
@@ -83,7 +83,16 @@ extern "C" fn handle(vector: usize, regs: usize) {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
     if local.arch.softirq_top().is_none() && local.irq.with(IrqState::on_handler_done) {
-        run_softirqs(0, 0);
+        run_softirqs_on_way_out(local);
+    }
+}
+
+/// On the way out of an interrupt that leaves softirqs pending: runs them, if nothing else is under way. Not inlined: an interrupt
+/// without softirqs tests no more than whether there are any.
+#[inline(never)]
+fn run_softirqs_on_way_out(local: &CpuLocal) {
+    if local.irq.with(IrqState::start_softirqs) {
+        run_rounds(local);
     }
 }
 
@@ -92,25 +101,31 @@ extern "C" fn handle(vector: usize, regs: usize) {
 fn run_softirqs_on_their_stack(local: &CpuLocal) {
     if let Some(top) = local.arch.softirq_top()
         && local.irq.with(IrqState::on_handler_done)
+        && local.irq.with(IrqState::start_softirqs)
     {
-        // SAFETY: (1) softirqs never nest, and `on_handler_done` has just said that none are running: their stack is empty
+        // SAFETY: (1) softirqs never nest, and `start_softirqs` has just said that none are running: their stack is empty
         // and ours; (2) `run_softirqs` returns.
         unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
     }
 }
 
-/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return. Not inlined: an interrupt
-/// without softirqs saves no registers for them.
-#[inline(never)]
+/// [`run_rounds`], on another stack.
 extern "C" fn run_softirqs(_: usize, _: usize) {
     // SAFETY: (1) called from here only, where the CPU has loaded its block.
-    let local = unsafe { CpuLocal::this() };
-    while let Some(pending) = local.irq.with(IrqState::next_softirqs) {
+    run_rounds(unsafe { CpuLocal::this() });
+}
+
+/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return.
+#[inline(always)]
+fn run_rounds(local: &CpuLocal) {
+    let mut round = 0;
+    while let Some(pending) = local.irq.with(|irq| irq.next_softirqs(round)) {
+        round += 1;
         // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and nothing else is under way here.
         unsafe { interrupts::on() };
         (hooks().softirqs)(pending);
         // SAFETY: (1) as above; (2) the interrupt's end, or `without_interrupts`, turns them on again.
-        unsafe { interrupts::off() };
+        unsafe { interrupts::mask() };
     }
 }
 
@@ -122,8 +137,26 @@ extern "C" fn run_softirqs(_: usize, _: usize) {
 /// 2. The CPU has loaded its block.
 #[inline(always)]
 pub unsafe fn raise_softirq(number: u32) {
+    if let Some(step) = this_cpu::ONE_STEP {
+        return (step.raise)(1 << (number & 31));
+    }
     // SAFETY: (1) by the caller's promise.
     unsafe { CpuLocal::this() }.irq.with(|irq| irq.raise(number));
+}
+
+/// The same for a thread, with interrupts on, that has bottom halves disabled: it runs when they are enabled again.
+///
+/// # Safety
+///
+/// 1. Between [`disable_bottom_halves`] and [`enable_bottom_halves`].
+/// 2. The CPU has loaded its block.
+#[inline(always)]
+pub unsafe fn raise_softirq_from_thread(number: u32) {
+    if let Some(step) = this_cpu::ONE_STEP {
+        return (step.raise)(1 << (number & 31));
+    }
+    // No look for room: `disable_bottom_halves` has made it, and the thread cannot be ended since.
+    without_interrupts(|_| (), |local| local.irq.with(|irq| irq.raise(number)));
 }
 
 /// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. The thread must not sleep meanwhile.
@@ -134,10 +167,23 @@ pub unsafe fn raise_softirq(number: u32) {
 /// 2. The CPU has loaded its block, and has its IRQ stack.
 #[inline(always)]
 pub unsafe fn disable_bottom_halves() {
-    // In between the thread cannot be ended: room for an interrupt, and for what the thread does, from here on.
+    // From here to the reverse the thread cannot be ended: room for an interrupt, and for what the thread does.
+    if let Some(step) = this_cpu::ONE_STEP {
+        if this_cpu::may_be_below_line::<ROOM_FOR_MORE>() {
+            make_sure_of_room_for_more();
+        }
+        return (step.disable_bottom_halves)();
+    }
     without_interrupts(room::make_sure_of::<ROOM_FOR_MORE>, |local| {
         local.irq.with(IrqState::disable_bottom_halves);
     });
+}
+
+/// The longer look, with interrupts off, where the first one says "maybe". Nothing has begun: the thread may be ended here.
+#[cold]
+#[inline(never)]
+fn make_sure_of_room_for_more() {
+    without_interrupts(room::make_sure_of::<ROOM_FOR_MORE>, |_| ());
 }
 
 /// The reverse. The outermost one runs what became pending, on the IRQ stack.
@@ -147,21 +193,32 @@ pub unsafe fn disable_bottom_halves() {
 /// 1. As for [`disable_bottom_halves`].
 #[inline(always)]
 pub unsafe fn enable_bottom_halves() {
-    // No look for room: from `disable_bottom_halves`, which has made it, to here the thread cannot be ended, and what follows runs on
-    // another stack.
+    if let Some(step) = this_cpu::ONE_STEP
+        && !(step.enable_bottom_halves)()
+    {
+        return;
+    }
+    // No look for room: `disable_bottom_halves` has made it, and what follows runs on another stack.
     without_interrupts(
         |_| (),
         |local| {
-            if let Some(top) = local.arch.softirq_top() {
-                if local.irq.with(IrqState::enable_bottom_halves_beside_irq_stack) {
-                    // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
-                    unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+            let run =
+                local.irq.with(match (this_cpu::ONE_STEP.is_some(), local.arch.softirq_top()) {
+                    (true, None) => IrqState::start_softirqs_of_thread,
+                    (true, Some(_)) => IrqState::start_softirqs_beside_irq_stack,
+                    (false, None) => IrqState::enable_bottom_halves,
+                    (false, Some(_)) => IrqState::enable_bottom_halves_beside_irq_stack,
+                });
+            match local.arch.softirq_top() {
+                // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
+                Some(top) if run => unsafe { call_on_stack(0, 0, run_softirqs, top.get()) },
+                None if run => {
+                    // SAFETY: (1) the state said yes and set the in-use mark: the IRQ stack is empty and ours;
+                    // (2) `run_softirqs` returns.
+                    unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
+                    local.irq.with(IrqState::leave_irq_stack);
                 }
-            } else if local.irq.with(IrqState::enable_bottom_halves) {
-                // SAFETY: (1) `enable_bottom_halves` said yes and set the in-use mark: the IRQ stack is empty and ours;
-                // (2) `run_softirqs` returns.
-                unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
-                local.irq.with(IrqState::leave_irq_stack);
+                _ => {}
             }
         },
     );

@@ -12,6 +12,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::cache::CpuCache;
+use kstack_core::erase::CpuBit;
 use kstack_core::meter::Watermark;
 
 /// What entry code and the switch need to know of a CPU.
@@ -41,9 +42,25 @@ pub struct CpuLocal {
     cpu: AtomicU32,
     /// Whether another thread is to run here soon; see [`CpuLocal::ask_for_preemption`].
     preemption_asked: AtomicU32,
+    /// The CPU in the coherent set of a stack.
+    coherent: CpuBit,
     cache: Cache,
     /// What only this architecture's entry code needs.
     pub arch: ArchLocal,
+}
+
+/// What a CPU can do to the words of its block in one instruction, which interrupts and moves to another CPU come before or after.
+#[derive(Debug)]
+pub(crate) struct OneStep {
+    /// Disables bottom halves once more.
+    pub(crate) disable_bottom_halves: fn(),
+    /// The reverse. Whether softirqs may have to run now: to be looked at again with interrupts off.
+    ///
+    /// First the count, then the look at what is pending: an interrupt in between runs it on its way out. The other way round one
+    /// that raises a softirq in between would leave it to a thread that has looked already.
+    pub(crate) enable_bottom_halves: fn() -> bool,
+    /// Marks the softirqs of this mask as pending.
+    pub(crate) raise: fn(u32),
 }
 
 /// The stacks that this CPU keeps at hand.
@@ -86,6 +103,7 @@ impl CpuLocal {
             irq: IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
             preemption_asked: AtomicU32::new(0),
+            coherent: CpuBit::of(cpu),
             cache: Cache(UnsafeCell::new(CpuCache::new(cpu))),
             arch: ArchLocal::new(),
         }
@@ -113,15 +131,23 @@ impl CpuLocal {
     }
 
     /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.
+    ///
+    /// The sample so far lies on the stack, or above its top if there is none: an SP between the two is no deeper, and on the
+    /// stack. That is what an interrupt nearly always finds.
     #[inline(always)]
     pub(crate) fn sample_thread(&self, sp: Addr) -> bool {
-        let lowest = self.thread_lowest().get();
-        let size = self.thread_top.load(Ordering::Relaxed).wrapping_sub(lowest);
-        if sp.get().wrapping_sub(lowest) >= size {
+        let top = self.thread_top.load(Ordering::Relaxed);
+        if sp.get() >= top {
             return false;
         }
-        // SAFETY: (1) non-empty bounds are stored together with a watermark, a reference to a static.
-        unsafe { &*(self.watermark.load(Ordering::Relaxed) as *const Watermark) }.sample(sp);
+        // SAFETY: (1) a top other than 0 is stored together with a watermark, a reference to a static.
+        let watermark = unsafe { &*(self.watermark.load(Ordering::Relaxed) as *const Watermark) };
+        if watermark.is_above(sp) {
+            if sp.get() < self.thread_lowest().get() {
+                return false;
+            }
+            watermark.sample(sp);
+        }
         true
     }
 
@@ -138,6 +164,12 @@ impl CpuLocal {
     #[inline(always)]
     pub fn cpu(&self) -> CpuId {
         CpuId::new(self.cpu.load(Ordering::Relaxed))
+    }
+
+    /// This CPU as a member of the coherent set of a stack, for [`SlotRecord::needs_flush_by`](kstack_core::record::SlotRecord::needs_flush_by).
+    #[inline(always)]
+    pub fn coherent_bit(&self) -> CpuBit {
+        self.coherent
     }
 
     /// Top of the IRQ stack.

@@ -132,7 +132,9 @@ impl<B: Backing> Stacks<B> {
 
     /// A thread's stack, as large as a body, every byte zero. `owner` is what the kernel calls the thread; 0 is none. Called where waiting
     /// is allowed.
-    #[inline]
+    ///
+    /// Always inlined, like [`Pool::acquire`].
+    #[inline(always)]
     pub fn acquire_thread(&'static self, owner: u64) -> Result<Stack<B>, AcquireError> {
         self.acquire_any(&Request::thread(OwnerId::new(owner)))
     }

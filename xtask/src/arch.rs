@@ -16,7 +16,7 @@
 //!
 //! The console is the machine's first serial line on all of them: a 16550 on the PCs and on riscv64, a
 //! PL011 on the arms, whose `virt` machine has no second one for the normal world. The statuses are the
-//! same everywhere (see [`crate::qemu::End`]).
+//! same everywhere (see `boot::qemu::End`).
 
 use crate::workspace;
 

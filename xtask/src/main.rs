@@ -1,57 +1,41 @@
 //! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench, mutants and lint.
 //!
 //! ```text
-//!   cargo xtask run|test|fuzz|bench|mutants|lint
-//!        │
-//!        ├─ setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox)
-//!        ├─ kernel      the reference kernel is built for its bare-metal target
-//!        ├─ image       and put into the form in which its machine wants it
-//!        ├─ initramfs   a cpio archive: busybox, symbols, the program to run
-//!        ├─ qemu        one boot: console in a log or on the terminal, control channel read line by line
-//!        ├─ test/bench  what the lines mean: tests, the conformance matrix, figures
-//!        └─ mutants     which small bugs the tests on this machine would not notice
+//!   commands/   what each command does, in its order of steps          cargo xtask run|test|fuzz|bench|mutants|lint
+//!       │
+//!   proof/      what a run shows: tests, deaths, boards, examples, the conformance matrix, figures
+//!       │
+//!   boot/       one machine from start to end: emulator, console, control channel read line by line
+//!       │
+//!   build/      what a machine is given: kernel, its image, user programs, the files as a cpio archive
+//!       │
+//!   rules/      what must hold of sources and of built kernels, and what a machine can check of it
+//!       │
+//!   setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox, the library's packages)
+//!       │
+//!   arch, catalogue, jobs, progress, workspace: the tables and tools that all of them use
 //! ```
+//!
+//! A wing imports from those below it only ([`rules::floors`] holds that), so each can be read, and changed, without those above.
 //!
 //! Every command starts by calling set-up, which takes well under a second once all is there, and
 //! needs no network from then on.
 
 mod arch;
-mod baseline;
-mod bench;
-mod boards;
-mod bochs;
+mod boot;
+mod build;
 mod catalogue;
-mod control;
-mod emulated;
-mod examples;
-mod expectation;
-mod first_hart;
-mod floors;
-mod frames;
-mod fuzz;
-mod host_tests;
-mod image;
-mod initramfs;
-mod instructions;
-mod kernel;
-mod lint;
-mod matrix;
-mod mutants;
-mod parallel;
-mod pool;
+mod commands;
+mod jobs;
 mod progress;
-mod qemu;
-mod run;
+mod proof;
+mod rules;
 mod setup;
-mod symbols;
-mod test;
-mod tidy;
-mod user;
 mod workspace;
 
 /// A module of the kernel that needs nothing of it: its tests run on the host.
 #[cfg(test)]
-#[path = "../../kernel/linux/src/exec_image.rs"]
+#[path = "../../kernel/linux/src/abi/stack_image.rs"]
 #[expect(dead_code, reason = "the kernel uses what the tests do not")]
 mod exec_image;
 
@@ -60,6 +44,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use arch::Arch;
+use build::kernel;
+use commands::{bench, fuzz, lint, mutants, run, test};
 
 /// Set-up, run, test and measure kstack and its reference kernel.
 #[derive(Parser)]
@@ -82,9 +68,13 @@ enum Command {
         /// The architecture to prepare for; all of them without this.
         #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
         arch: Option<Arch>,
-        /// Prepare everything, for all architectures, so that no command needs a network afterwards.
+        /// Prepare everything, for all architectures, so that no command needs a network afterwards; it says whether that includes
+        /// what `test --boards` takes besides.
         #[arg(long, conflicts_with = "arch")]
         offline: bool,
+        /// Fetch Bochs and the second release of QEMU too, which `test --boards` alone takes.
+        #[arg(long)]
+        boards: bool,
     },
     /// Build the reference kernel.
     Build {
@@ -121,10 +111,10 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         // Without an architecture everything is prepared anyway; `--offline` says it.
-        Command::Setup { arch, offline: _ } => setup::command(&Arch::chosen(arch)),
+        Command::Setup { arch, offline: _, boards } => setup::command(&Arch::chosen(arch), boards),
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
-        Command::Package => examples::package().map(|()| ExitCode::SUCCESS),
+        Command::Package => setup::library::pack().map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),

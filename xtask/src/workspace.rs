@@ -10,6 +10,7 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
@@ -38,6 +39,14 @@ pub(crate) fn made(path: PathBuf) -> Result<PathBuf> {
     fs::create_dir_all(&path)
         .with_context(|| format!("cannot make the folder {}", path.display()))?;
     Ok(path)
+}
+
+/// A command for the cargo that runs us: the one the user chose for the host.
+pub(crate) fn cargo(subcommand: &str) -> Command {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.arg(subcommand).current_dir(root());
+    command
 }
 
 /// A path as the user would write it: relative to the workspace where it lies inside.

@@ -1,14 +1,15 @@
 //! Files, for the rest of the kernel.
 
-use super::files::Target;
-use super::{proc_fs, tree};
+use crate::files::open::Target;
+use crate::files::tree;
+use crate::proc;
 use alloc::vec::Vec;
 
-pub use super::tree::unpack;
+pub use crate::files::tree::unpack;
 
 /// All of a file, of the tree or of /proc.
 pub fn read_file(path: &str) -> Option<Vec<u8>> {
-    if let Some(opened) = proc_fs::open_path(&tree::absolute("/", path).ok()?) {
+    if let Some(opened) = proc::open_path(&tree::absolute("/", path).ok()?) {
         return match opened {
             Ok(Target::Text(text)) => Some(text),
             _ => None,

@@ -197,7 +197,7 @@ pub fn u1_with_no_heap_at_all_system_calls_are_errors() -> Outcome {
 
 /// An unknown call is logged by number and name, once.
 pub fn u1_p8_an_unknown_call_is_logged_once() -> Outcome {
-    linux::syscall::forget_logged();
+    linux::dispatch::forget_logged();
     recorder::record_lines(true);
     let ran = run_captured("/kstack/bin/bad-pointers", &[b"bad-pointers"]);
     let lines = recorder::record_lines(false);

@@ -99,13 +99,13 @@ pub fn u1_p2_every_thread_has_its_own_thread_pointer() -> Outcome {
 /// Programs that exit, are replaced, borrow memory and are killed: each time the tables go, and every CPU is looked at: see
 /// `Memory`'s `drop`, which stops the machine if one has them loaded.
 pub fn u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded() -> Outcome {
-    let before = linux::memory::freed_count();
+    let before = linux::freed_count();
     let work =
         "for i in 1 2 3; do busybox true; (busybox false | busybox cat); done; exec busybox true";
     let ran = run_captured("/bin/busybox", &[b"sh", b"-c", work.as_bytes()]);
     let (status, _) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}");
-    until("all of them are gone", || linux::memory::freed_count() >= before + 8)
+    until("all of them are gone", || linux::freed_count() >= before + 8)
 }
 
 const RACERS: usize = 3;

@@ -5,7 +5,7 @@ use super::{Outcome, check};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use linux::exec_image::WordSize;
+use linux::abi::stack_image::WordSize;
 use linux::run_captured;
 use machine::memory::frames;
 

@@ -5,8 +5,8 @@
 //! | interrupt from user mode | | depth + 1 | on the current (thread) stack |
 //! | interrupt, IRQ stack free | in use = no | depth + 1, in use = yes | on the IRQ stack |
 //! | interrupt, IRQ stack in use | in use = yes | depth + 1 | on the current stack |
-//! | handler done | depth = 1, softirqs allowed, pending | depth = 0, in softirq | run softirqs |
-//! | handler done | otherwise | depth - 1 | nothing |
+//! | handler done | | depth - 1 | whether softirqs are pending |
+//! | start softirqs | depth = 0, softirqs allowed | in softirq | run softirqs |
 //! | next softirqs | pending, rounds left | pending = 0 | these |
 //! | next softirqs | none, or no rounds left | in softirq = no | stop |
 //! | enable bottom halves | outermost, pending, thread context | in softirq, in use = yes | run them on the IRQ stack |
@@ -29,74 +29,87 @@ pub enum RunOn {
 /// Rounds of softirqs in a row; what is pending after them waits for the next interrupt (or a thread).
 pub const MAX_ROUNDS: u32 = 10;
 
-/// One CPU's state. Changed by that CPU only, with interrupts off.
+/// One CPU's state. Changed by that CPU only: with interrupts off, or by one instruction that no interrupt can split.
+///
+/// Who is where is one word, so that "a thread runs, and may be switched away from" is one comparison with zero:
+///
+/// ```text
+///   31                 17  16         15            14..0
+///   | bottom halves off | softirqs | IRQ stack used | interrupts, nested |
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(C)]
 pub struct IrqState {
-    irq_stack_in_use: bool,
-    in_softirq: bool,
-    hardirq_depth: u32,
-    bottom_halves_disabled: u32,
+    context: u32,
     pending: u32,
-    rounds: u32,
 }
 
+/// In the context word: the nesting of interrupts.
+const HARDIRQS: u32 = IRQ_STACK_IN_USE - 1;
+/// In the context word: the IRQ stack has its first user.
+const IRQ_STACK_IN_USE: u32 = 1 << 15;
+/// In the context word: softirqs are being run.
+const IN_SOFTIRQ: u32 = 1 << 16;
+/// In the context word: bottom halves disabled once. What lies above counts.
+const BOTTOM_HALVES_OFF: u32 = 1 << 17;
+
 impl IrqState {
+    /// Offset of the context word, for an instruction that changes it in one step.
+    pub const CONTEXT: usize = core::mem::offset_of!(Self, context);
+    /// Offset of the mask of what is pending, likewise.
+    pub const PENDING: usize = core::mem::offset_of!(Self, pending);
+    /// What such an instruction adds to the context word to disable bottom halves once more.
+    pub const BOTTOM_HALVES_OFF_ONCE: u32 = BOTTOM_HALVES_OFF;
+
     /// Nothing going on.
     pub const fn new() -> Self {
-        Self {
-            irq_stack_in_use: false,
-            in_softirq: false,
-            hardirq_depth: 0,
-            bottom_halves_disabled: 0,
-            pending: 0,
-            rounds: 0,
-        }
+        Self { context: 0, pending: 0 }
     }
 
     /// An interrupt arrived.
     #[inline(always)]
     pub fn on_interrupt(&mut self, from_user: bool) -> RunOn {
-        self.hardirq_depth += 1;
-        if from_user || self.irq_stack_in_use {
+        if from_user || self.context & IRQ_STACK_IN_USE != 0 {
+            self.context += 1;
             RunOn::CurrentStack
         } else {
-            self.irq_stack_in_use = true;
+            self.context += 1 + IRQ_STACK_IN_USE;
             RunOn::IrqStack
         }
     }
 
-    /// The handler is done, interrupts still off. True: run softirqs now, with [`IrqState::next_softirqs`].
+    /// The handler is done, interrupts still off. True: softirqs are pending, and [`IrqState::start_softirqs`] says whether they run now.
     #[inline(always)]
     pub fn on_handler_done(&mut self) -> bool {
-        self.hardirq_depth -= 1;
-        if self.pending == 0
-            || self.hardirq_depth != 0
-            || self.in_softirq
-            || self.bottom_halves_disabled != 0
-        {
-            return false;
-        }
-        self.in_softirq = true;
-        self.rounds = 0;
-        true
+        self.context -= 1;
+        self.pending != 0
     }
 
-    /// The next softirqs to run, as a bit mask; `None`: done for now.
+    /// On the way out of an interrupt. True: run softirqs now, with [`IrqState::next_softirqs`].
     #[inline(always)]
-    pub fn next_softirqs(&mut self) -> Option<u32> {
-        if self.pending == 0 || self.rounds == MAX_ROUNDS {
-            self.in_softirq = false;
+    pub fn start_softirqs(&mut self) -> bool {
+        // The IRQ stack may still be marked; nothing else may be under way.
+        let run = self.context & !IRQ_STACK_IN_USE == 0;
+        if run {
+            self.context |= IN_SOFTIRQ;
+        }
+        run
+    }
+
+    /// The softirqs to run in this round, counted from 0, as a bit mask; `None`: done for now.
+    #[inline(always)]
+    pub fn next_softirqs(&mut self, round: u32) -> Option<u32> {
+        if self.pending == 0 || round == MAX_ROUNDS {
+            self.context &= !IN_SOFTIRQ;
             return None;
         }
-        self.rounds += 1;
         Some(core::mem::take(&mut self.pending))
     }
 
     /// The IRQ stack is empty again.
     #[inline(always)]
     pub fn leave_irq_stack(&mut self) {
-        self.irq_stack_in_use = false;
+        self.context &= !IRQ_STACK_IN_USE;
     }
 
     /// Marks a softirq, 0 to 31, as pending.
@@ -108,29 +121,48 @@ impl IrqState {
     /// Bottom halves off, once more.
     #[inline(always)]
     pub fn disable_bottom_halves(&mut self) {
-        self.bottom_halves_disabled += 1;
+        self.context += BOTTOM_HALVES_OFF;
     }
 
     /// Bottom halves on again. True: run softirqs now, on the IRQ stack, whose mark has been set.
     #[inline(always)]
     pub fn enable_bottom_halves(&mut self) -> bool {
-        // One call too many is none: wrapped, it would keep softirqs off this CPU until it is switched off.
-        self.bottom_halves_disabled = self.bottom_halves_disabled.saturating_sub(1);
-        let run = self.bottom_halves_disabled == 0 && self.pending != 0 && self.is_thread_context();
-        if run {
-            self.in_softirq = true;
-            self.irq_stack_in_use = true;
-            self.rounds = 0;
-        }
-        run
+        self.enable_once();
+        self.start_softirqs_of_thread()
     }
 
     /// The same where softirqs have a stack of their own: the IRQ stack stays free for the interrupts that come meanwhile.
     #[inline(always)]
     pub fn enable_bottom_halves_beside_irq_stack(&mut self) -> bool {
-        let run = self.enable_bottom_halves();
+        self.enable_once();
+        self.start_softirqs_beside_irq_stack()
+    }
+
+    #[inline(always)]
+    fn enable_once(&mut self) {
+        // One call too many is none: wrapped, it would keep softirqs off this CPU until it is switched off.
+        if self.context >= BOTTOM_HALVES_OFF {
+            self.context -= BOTTOM_HALVES_OFF;
+        }
+    }
+
+    /// Whether a thread runs softirqs now, on the IRQ stack, whose mark has been set. After bottom halves came on.
+    #[inline(always)]
+    pub fn start_softirqs_of_thread(&mut self) -> bool {
+        self.start(IN_SOFTIRQ | IRQ_STACK_IN_USE)
+    }
+
+    /// The same where softirqs have a stack of their own.
+    #[inline(always)]
+    pub fn start_softirqs_beside_irq_stack(&mut self) -> bool {
+        self.start(IN_SOFTIRQ)
+    }
+
+    #[inline(always)]
+    fn start(&mut self, context: u32) -> bool {
+        let run = self.may_switch() && self.pending != 0;
         if run {
-            self.irq_stack_in_use = false;
+            self.context = context;
         }
         run
     }
@@ -138,34 +170,34 @@ impl IrqState {
     /// Whether neither an interrupt nor a softirq is being handled.
     #[inline(always)]
     pub const fn is_thread_context(&self) -> bool {
-        self.hardirq_depth == 0 && !self.in_softirq && !self.irq_stack_in_use
+        self.context & (BOTTOM_HALVES_OFF - 1) == 0
     }
 
     /// Whether a thread keeps softirqs off this CPU.
     #[inline(always)]
     pub const fn bottom_halves_are_disabled(&self) -> bool {
-        self.bottom_halves_disabled != 0
+        self.context >= BOTTOM_HALVES_OFF
     }
 
     /// Whether the thread may be preempted or sleep: thread context, bottom halves on.
     #[inline(always)]
     pub const fn may_switch(&self) -> bool {
-        self.is_thread_context() && self.bottom_halves_disabled == 0
+        self.context == 0
     }
 
     /// Whether the IRQ stack is in use.
     pub const fn irq_stack_in_use(&self) -> bool {
-        self.irq_stack_in_use
+        self.context & IRQ_STACK_IN_USE != 0
     }
 
     /// Interrupts being handled, nested.
     pub const fn hardirq_depth(&self) -> u32 {
-        self.hardirq_depth
+        self.context & HARDIRQS
     }
 
     /// Whether softirqs are being run.
     pub const fn in_softirq(&self) -> bool {
-        self.in_softirq
+        self.context & IN_SOFTIRQ != 0
     }
 
     /// Softirqs that wait.
@@ -185,6 +217,8 @@ mod tests {
     struct Cpu {
         state: IrqState,
         activities: Vec<Activity>,
+        /// The round of softirqs that are being run.
+        round: u32,
         /// Whether softirqs have a stack of their own, so that the entry code leaves the IRQ stack before it runs them.
         own_stack: bool,
     }
@@ -201,7 +235,7 @@ mod tests {
 
     impl Cpu {
         fn new(own_stack: bool) -> Self {
-            Self { state: IrqState::new(), activities: Vec::new(), own_stack }
+            Self { state: IrqState::new(), activities: Vec::new(), round: 0, own_stack }
         }
 
         fn check(&self) {
@@ -232,7 +266,7 @@ mod tests {
                 for from_user in [false, true] {
                     // User mode runs only where nothing of the kernel does.
                     if from_user
-                        && (!self.activities.is_empty() || self.state.bottom_halves_disabled > 0)
+                        && (!self.activities.is_empty() || self.state.bottom_halves_are_disabled())
                     {
                         continue;
                     }
@@ -244,12 +278,12 @@ mod tests {
             }
             match self.activities.last().copied() {
                 None => {
-                    if self.state.bottom_halves_disabled < 2 {
+                    if self.state.context / BOTTOM_HALVES_OFF < 2 {
                         let mut cpu = self.clone();
                         cpu.state.disable_bottom_halves();
                         next.push(cpu);
                     }
-                    if self.state.bottom_halves_disabled > 0 {
+                    if self.state.bottom_halves_are_disabled() {
                         let mut raised = self.clone();
                         raised.state.raise(3);
                         next.push(raised);
@@ -274,7 +308,7 @@ mod tests {
                     if self.own_stack && moved {
                         cpu.state.leave_irq_stack();
                     }
-                    if cpu.state.on_handler_done() {
+                    if cpu.state.on_handler_done() && cpu.state.start_softirqs() {
                         cpu.start_softirqs(Activity::SoftirqsAfter { moved, from_user });
                     } else if moved && !self.own_stack {
                         cpu.state.leave_irq_stack();
@@ -286,7 +320,9 @@ mod tests {
                     raised.state.raise(4);
                     next.push(raised);
                     let mut cpu = self.clone();
-                    if cpu.state.next_softirqs().is_none() {
+                    cpu.round += 1;
+                    if cpu.state.next_softirqs(cpu.round).is_none() {
+                        cpu.round = 0;
                         cpu.activities.pop();
                         let on_irq_stack =
                             !matches!(softirqs, Activity::SoftirqsAfter { moved: false, .. });
@@ -301,7 +337,8 @@ mod tests {
         }
 
         fn start_softirqs(&mut self, activity: Activity) {
-            assert!(self.state.next_softirqs().is_some(), "softirqs were pending");
+            assert_eq!(self.round, 0);
+            assert!(self.state.next_softirqs(0).is_some(), "softirqs were pending");
             self.activities.push(activity);
         }
     }
@@ -318,11 +355,11 @@ mod tests {
         seen
     }
 
-    /// Red if `on_handler_done` forgets `in_softirq`, or `enable_bottom_halves` forgets the in-use mark.
+    /// Red if `start_softirqs` forgets `in_softirq`, or `enable_bottom_halves` forgets the in-use mark.
     #[test]
     fn i2_i3_i4_no_reachable_state_nests_softirqs_or_shares_the_irq_stack() {
         let states = explore(5, false);
-        assert!(states.len() > 300, "only {} states explored", states.len());
+        assert!(states.len() > 250, "only {} states explored", states.len());
         // Interesting ones were among them.
         assert!(states.iter().any(|cpu| cpu.activities.contains(&Activity::SoftirqsOfThread)
             && matches!(cpu.activities.last(), Some(Activity::Handler { moved: false, .. }))));
@@ -336,7 +373,7 @@ mod tests {
     #[test]
     fn i2_i3_i4_with_a_softirq_stack_no_reachable_state_shares_either() {
         let states = explore(5, true);
-        assert!(states.len() > 300, "only {} states explored", states.len());
+        assert!(states.len() > 250, "only {} states explored", states.len());
         let interrupted = |softirqs: fn(&Activity) -> bool| {
             states.iter().any(|cpu| {
                 cpu.activities.iter().any(softirqs)
@@ -371,13 +408,16 @@ mod tests {
         state.disable_bottom_halves();
         state.raise(1);
         assert_eq!(state.on_interrupt(false), RunOn::IrqStack);
-        assert!(!state.on_handler_done(), "bottom halves are disabled for interrupts too");
+        assert!(
+            !(state.on_handler_done() && state.start_softirqs()),
+            "bottom halves are disabled for interrupts too"
+        );
         state.leave_irq_stack();
         assert!(!state.enable_bottom_halves());
         assert!(state.enable_bottom_halves());
         assert!(state.irq_stack_in_use());
-        assert_eq!(state.next_softirqs(), Some(1 << 1));
-        assert_eq!(state.next_softirqs(), None);
+        assert_eq!(state.next_softirqs(0), Some(1 << 1));
+        assert_eq!(state.next_softirqs(1), None);
     }
 
     #[test]
@@ -385,12 +425,12 @@ mod tests {
         let mut state = IrqState::new();
         state.on_interrupt(true);
         state.raise(0);
-        assert!(state.on_handler_done());
-        for _ in 0..MAX_ROUNDS {
-            assert!(state.next_softirqs().is_some());
+        assert!(state.on_handler_done() && state.start_softirqs());
+        for round in 0..MAX_ROUNDS {
+            assert!(state.next_softirqs(round).is_some());
             state.raise(0);
         }
-        assert_eq!(state.next_softirqs(), None);
+        assert_eq!(state.next_softirqs(MAX_ROUNDS), None);
         assert!(!state.in_softirq());
         assert_eq!(state.pending(), 1, "what is left is not forgotten");
     }
@@ -415,10 +455,10 @@ mod tests {
         state.raise(0);
         state.raise(3);
         assert_eq!(state.pending(), 0b1001);
-        assert!(state.on_handler_done());
+        assert!(state.on_handler_done() && state.start_softirqs());
         state.leave_irq_stack();
         assert!(state.in_softirq() && !state.may_switch());
-        while state.next_softirqs().is_some() {}
+        while state.next_softirqs(0).is_some() {}
         assert!(state.may_switch());
     }
 }

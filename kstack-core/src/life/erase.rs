@@ -185,11 +185,12 @@ impl ErasePolicy {
 
 /// One CPU as a member of a [`CoherentSet`], worked out once: empty for a CPU that the set cannot name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct CpuBit(usize);
+pub struct CpuBit(usize);
 
 impl CpuBit {
+    /// The bit of `cpu`.
     #[inline(always)]
-    pub(crate) const fn of(cpu: CpuId) -> Self {
+    pub const fn of(cpu: CpuId) -> Self {
         Self(if cpu.get() < CoherentSet::CPUS { 1 << cpu.get() } else { 0 })
     }
 }

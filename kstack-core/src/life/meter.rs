@@ -47,10 +47,16 @@ impl Watermark {
         self.0.store(usize::MAX, Ordering::Relaxed);
     }
 
+    /// Whether SP is deeper than all samples.
+    #[inline(always)]
+    pub fn is_above(&self, sp: Addr) -> bool {
+        sp.get() < self.0.load(Ordering::Relaxed)
+    }
+
     /// Takes SP into account.
     #[inline(always)]
     pub fn sample(&self, sp: Addr) {
-        if sp.get() < self.0.load(Ordering::Relaxed) {
+        if self.is_above(sp) {
             self.0.store(sp.get(), Ordering::Relaxed);
         }
     }

@@ -38,7 +38,7 @@ use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, SlotIndex};
-use crate::erase::CoherentSet;
+use crate::erase::{CoherentSet, CpuBit};
 use crate::kind::StackKind;
 use crate::lifetime::{Generation, Life, LifeState};
 use crate::meter::Watermark;
@@ -199,6 +199,12 @@ impl SlotRecord {
     #[inline(always)]
     pub fn needs_flush(&self, cpu: CpuId) -> bool {
         self.coherent.needs_flush(cpu)
+    }
+
+    /// The same for the CPU of this bit: a load and a test.
+    #[inline(always)]
+    pub fn needs_flush_by(&self, cpu: CpuBit) -> bool {
+        !self.coherent.has(cpu)
     }
 
     /// `cpu` has dropped its TLB entries for the body.

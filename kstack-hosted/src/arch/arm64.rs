@@ -91,7 +91,8 @@ pub(crate) unsafe fn build_first(sp: *mut usize) {
 }
 
 /// Continues the coroutine of `control`, whose saved SP is `sp`, and hands it `message`. Returns
-/// what it hands back: a message, and its new saved SP or 0 if it never continues.
+/// what it hands back: a message, and its new saved SP or 0 if it never continues. The thread's
+/// word is the block's `parent` then.
 ///
 /// # Safety
 ///
@@ -129,8 +130,8 @@ pub(crate) unsafe fn resume(
     (back, saved)
 }
 
-/// Hands `message` to the resumer and waits to be continued. Returns the message that comes with
-/// it.
+/// Hands `message` to the resumer, makes it the thread's innermost, and waits to be continued.
+/// Returns the message that comes with it.
 ///
 /// # Safety
 ///
@@ -149,7 +150,12 @@ pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message
             "adr x3, 2f",
             "str x3, [sp, #{pc}]",
             "ldr x2, [x1, #{link}]",
+            "ldr x3, [x1, #{parent}]",
             "mov x1, sp",
+            "mrs x4, tpidr_el0",
+            concat!("adrp x5, :gottprel:", super::word!()),
+            concat!("ldr x5, [x5, :gottprel_lo12:", super::word!(), "]"),
+            "str x3, [x4, x5]",
             "ldp x29, x30, [x2, #{x29}]",
             "ldr x19, [x2, #{resumer_x19}]",
             // The resumer sets SP; from here on the coroutine's stack is at rest.
@@ -163,6 +169,7 @@ pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message
             "str x3, [x1, #{link}]",
             "ldp x19, x29, [x2, #{x19}]",
             "add sp, x2, #{suspended}",
+            parent = const offset_of!(Control, parent),
             link = const offset_of!(Control, link),
             suspended = const size_of::<Suspended>(),
             pc = const offset_of!(Suspended, pc),
@@ -193,10 +200,16 @@ pub(crate) unsafe fn finish(message: *mut u8, control: *mut Control) -> ! {
     unsafe {
         asm!(
             "ldr x2, [x1, #{link}]",
+            "ldr x3, [x1, #{parent}]",
             "mov x1, xzr",
+            "mrs x4, tpidr_el0",
+            concat!("adrp x5, :gottprel:", super::word!()),
+            concat!("ldr x5, [x5, :gottprel_lo12:", super::word!(), "]"),
+            "str x3, [x4, x5]",
             "ldp x29, x30, [x2, #{x29}]",
             "ldr x19, [x2, #{x19}]",
             "ret",
+            parent = const offset_of!(Control, parent),
             link = const offset_of!(Control, link),
             x29 = const offset_of!(Resumer, x29),
             x19 = const offset_of!(Resumer, x19),

@@ -33,6 +33,17 @@
 //! after: a coroutine may continue on another thread. So it is no `thread_local!`, but a
 //! thread-local word of our own, which assembly alone touches. It also needs no initialisation, and
 //! so serves the handler of signals.
+//!
+//! | while | the word says |
+//! |---|---|
+//! | no coroutine has run on the thread | null |
+//! | none runs | the thread's own block |
+//! | `resume` is under way, up to its call | the coroutine's block; SP is on the resumer's stack |
+//! | the coroutine runs, up to the last push of `suspend` | the coroutine's block |
+//! | the rest of `suspend` or `finish` | the block's `parent`, which no write to a stack follows |
+//! | it was cut off by the handler of overflows | the block's `parent`, by the handler |
+//!
+//! So every write to a coroutine's stack that can overflow happens while the word says so.
 
 use core::mem::{ManuallyDrop, MaybeUninit, size_of};
 

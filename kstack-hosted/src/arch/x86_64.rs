@@ -72,7 +72,8 @@ pub(crate) unsafe fn build_first(sp: *mut usize) {
 }
 
 /// Continues the coroutine of `control`, whose saved SP is `sp`, and hands it `message`. Returns
-/// what it hands back: a message, and its new saved SP or 0 if it never continues.
+/// what it hands back: a message, and its new saved SP or 0 if it never continues. The thread's
+/// word is the block's `parent` then.
 ///
 /// # Safety
 ///
@@ -106,8 +107,8 @@ pub(crate) unsafe fn resume(
     (back, saved)
 }
 
-/// Hands `message` to the resumer and waits to be continued. Returns the message that comes with
-/// it.
+/// Hands `message` to the resumer, makes it the thread's innermost, and waits to be continued.
+/// Returns the message that comes with it.
 ///
 /// # Safety
 ///
@@ -129,6 +130,9 @@ pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message
             "mov rsi, rsp",
             // From here on the coroutine's stack is at rest.
             "mov rsp, [rax + {link}]",
+            "mov rcx, [rax + {parent}]",
+            concat!("mov rax, [rip + ", super::word!(), "@GOTTPOFF]"),
+            "mov fs:[rax], rcx",
             "pop rbp",
             "ret",
             "2:",
@@ -137,6 +141,7 @@ pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message
             "lea rsp, [rdx + {word}]",
             "pop rbx",
             "pop rbp",
+            parent = const offset_of!(Control, parent),
             link = const offset_of!(Control, link),
             word = const WORD,
             inlateout("rdi") message => back,
@@ -158,10 +163,14 @@ pub(crate) unsafe fn finish(message: *mut u8, control: *mut Control) -> ! {
     // SAFETY: (1) as in `suspend`; (2) a saved SP of 0 says that nothing comes back.
     unsafe {
         asm!(
+            "mov rcx, [rsi + {parent}]",
             "mov rsp, [rsi + {link}]",
+            concat!("mov rax, [rip + ", super::word!(), "@GOTTPOFF]"),
+            "mov fs:[rax], rcx",
             "pop rbp",
             "xor esi, esi",
             "ret",
+            parent = const offset_of!(Control, parent),
             link = const offset_of!(Control, link),
             in("rdi") message,
             in("rsi") control,

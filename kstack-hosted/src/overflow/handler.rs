@@ -83,9 +83,11 @@ unsafe fn overflow(address: usize, context: *mut libc::ucontext_t) -> bool {
     let report = unsafe { write_report(place, verdict, fault, state, &chain, regs) };
     if may_be_cut(&verdict, pool) {
         // SAFETY: (1) the caller's promise; (2) the verdict says that the innermost coroutine
-        // overflowed, and its `link` is the P of the `resume` that waits for it.
+        // overflowed, its `link` is the P of the `resume` that waits for it, and its `parent` the
+        // innermost from then on.
         unsafe {
             (*place).is_there = true;
+            arch::set_current(chain.innermost().parent);
             arch::cut(context, chain.innermost().link);
         }
         return true;

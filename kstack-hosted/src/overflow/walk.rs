@@ -69,7 +69,7 @@ pub(super) struct Table<'c> {
 
 impl StackTable for Table<'_> {
     fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
-        self.pool.0.pool.record(slot).stack(self.pool.arena(), slot)
+        self.pool.stack_in(slot)
     }
 
     /// The running coroutine's. Without one, something else runs on a stack of the pool: the one

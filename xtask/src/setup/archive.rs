@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Debian's machines take everything from [`DEBIAN`], whatever release they have themselves, so that all of them get the
-//! same emulator. Ubuntu's take it from their own release. The package manager does not read the
-//! machine's settings (but for proxies and the like), its lists or what is installed, and writes below the cache only.
+//! same emulator. Ubuntu's take it from their own release. A second release ([`Edition::Second`]) has another QEMU, for
+//! comparison. The package manager does not read the machine's settings (but for proxies and the like), its lists or what is installed, and writes below the cache only.
 //!
 //! Invariant: no right is needed, and nothing of the machine's own packages changes.
 
@@ -22,7 +22,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{cache, tools};
 use crate::workspace::{self, made};
-use crate::{pool, progress};
+use crate::{jobs, progress};
 
 /// A release that packages are taken from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +40,21 @@ struct Release {
 /// The release of Debian that everything is taken from: the first whose QEMU (11, from its backports) has arm64's guarded
 /// control stacks and riscv64's shadow stacks.
 const DEBIAN: [&str; 2] = ["trixie", "trixie-backports"];
+
+/// The release of Debian with a second QEMU: 7.2, the oldest that is still in Debian's support.
+const DEBIAN_SECOND: [&str; 1] = ["bookworm"];
+
+/// Ubuntu's releases with a second QEMU (6.2 and 8.2): the first that is not the machine's own.
+const UBUNTU_SECOND: [&str; 2] = ["jammy", "noble"];
+
+/// Which release packages are taken from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Edition {
+    /// The one that everything is taken from.
+    Pinned,
+    /// Another one, for its QEMU alone.
+    Second,
+}
 
 /// Names of releases that a machine's own sources may have; any other is another archive's.
 const DEBIAN_NAMES: [&str; 9] = [
@@ -66,16 +81,20 @@ pub(super) struct Archive {
 
 impl Archive {
     /// The archive with the packages of an architecture (by Debian's name), its lists updated once in a process.
-    pub(super) fn open(architecture: &str) -> Result<Archive> {
-        static UPDATED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-        let mut release = Release::of_this_machine()?;
+    pub(super) fn open(architecture: &str, edition: Edition) -> Result<Archive> {
+        static UPDATED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+        let mut release = Release::of_this_machine(edition)?;
         if tools::own_architecture()? != architecture {
             // Programs for the image are in the release itself; a mirror that is behind with the rest of a rare
             // architecture does no harm.
             release.suites.truncate(1);
         }
-        let mirror = mirror(&release, architecture)?;
-        let folder = cache::folder()?.join("apt").join(architecture);
+        // Which of the machine's own sources are of its archive is told by its own release.
+        let mirror = mirror(&Release::of_this_machine(Edition::Pinned)?, architecture)?;
+        let folder = cache::folder()?.join("apt").join(match edition {
+            Edition::Pinned => architecture.to_owned(),
+            Edition::Second => format!("{architecture}-{}", release.suites[0]),
+        });
         for part in ["state/lists/partial", "cache/archives/partial", "none"] {
             made(folder.join(part))?;
         }
@@ -90,8 +109,8 @@ impl Archive {
         fs::write(folder.join("sources.list"), release.sources(&mirror, architecture, keyring))?;
         fs::write(folder.join("apt.conf"), configuration(&folder, architecture, &release))?;
         let archive = Archive { folder, architecture: architecture.to_owned() };
-        let mut updated = pool::lock(&UPDATED);
-        if !updated.iter().any(|done| done == architecture) {
+        let mut updated = jobs::lock(&UPDATED);
+        if !updated.contains(&archive.folder) {
             let message = format!(
                 "Downloading the lists of {}'s packages for {architecture} (about 10 MB)",
                 release.origin
@@ -105,14 +124,14 @@ impl Archive {
                     )
                 },
             )?;
-            updated.push(architecture.to_owned());
+            updated.push(archive.folder.clone());
         }
         Ok(archive)
     }
 
     /// Whether this machine has a package manager and a release that packages can be taken from.
     pub(super) fn check() -> Result<()> {
-        Release::of_this_machine().map(drop)
+        Release::of_this_machine(Edition::Pinned).map(drop)
     }
 
     /// The version of a package that a release number begins, if the archive has one.
@@ -204,7 +223,7 @@ impl Archive {
 
 impl Release {
     /// The release for this machine, by its system.
-    fn of_this_machine() -> Result<Release> {
+    fn of_this_machine(edition: Edition) -> Result<Release> {
         let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let complete = ["apt-get", "apt-cache", "dpkg-deb"]
             .into_iter()
@@ -212,11 +231,12 @@ impl Release {
         if !complete {
             bail!("this machine has no apt-get and dpkg-deb");
         }
-        Release::of(&system).context("this machine's packages are neither Debian's nor Ubuntu's")
+        Release::of(&system, edition)
+            .context("this machine's packages are neither Debian's nor Ubuntu's")
     }
 
     /// The release by the contents of `/etc/os-release`.
-    fn of(system: &str) -> Option<Release> {
+    fn of(system: &str, edition: Edition) -> Option<Release> {
         let field = |name: &str| {
             let line = system.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             line.map(|value| value.trim_matches('"'))
@@ -224,7 +244,11 @@ impl Release {
         let like = field("ID_LIKE").unwrap_or_default();
         let is = |name: &str| field("ID") == Some(name) || like.split(' ').any(|one| one == name);
         if is("ubuntu") {
-            let name = field("UBUNTU_CODENAME").or(field("VERSION_CODENAME"))?;
+            let own = field("UBUNTU_CODENAME").or(field("VERSION_CODENAME"))?;
+            let name = match edition {
+                Edition::Pinned => own,
+                Edition::Second => UBUNTU_SECOND.into_iter().find(|&name| name != own)?,
+            };
             return Some(Release {
                 origin: "Ubuntu",
                 suites: vec![name.to_owned(), format!("{name}-updates")],
@@ -234,7 +258,10 @@ impl Release {
         }
         is("debian").then(|| Release {
             origin: "Debian",
-            suites: DEBIAN.map(str::to_owned).to_vec(),
+            suites: match edition {
+                Edition::Pinned => DEBIAN.map(str::to_owned).to_vec(),
+                Edition::Second => DEBIAN_SECOND.map(str::to_owned).to_vec(),
+            },
             components: "main",
             keyrings: &[
                 "/usr/share/keyrings/debian-archive-keyring.gpg",
@@ -413,11 +440,12 @@ mod tests {
     use super::*;
 
     fn debian() -> Release {
-        Release::of("ID=debian\nVERSION_CODENAME=bookworm\n").unwrap()
+        Release::of("ID=debian\nVERSION_CODENAME=bookworm\n", Edition::Pinned).unwrap()
     }
 
     fn ubuntu() -> Release {
-        Release::of("ID=ubuntu\nVERSION_CODENAME=noble\nID_LIKE=debian\n").unwrap()
+        let system = "ID=ubuntu\nVERSION_CODENAME=noble\nID_LIKE=debian\n";
+        Release::of(system, Edition::Pinned).unwrap()
     }
 
     #[test]
@@ -425,9 +453,28 @@ mod tests {
         assert_eq!(debian().suites, ["trixie", "trixie-backports"]);
         assert_eq!(ubuntu().suites, ["noble", "noble-updates"]);
         let mint = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nUBUNTU_CODENAME=noble\n";
-        assert_eq!(Release::of(mint).unwrap(), ubuntu());
-        assert_eq!(Release::of("ID=fedora\n"), None);
-        assert_eq!(Release::of(""), None);
+        assert_eq!(Release::of(mint, Edition::Pinned).unwrap(), ubuntu());
+        for edition in [Edition::Pinned, Edition::Second] {
+            assert_eq!(Release::of("ID=fedora\n", edition), None);
+            assert_eq!(Release::of("", edition), None);
+        }
+    }
+
+    #[test]
+    fn m2_the_second_release_is_another_than_the_first() {
+        let debian = |name| format!("ID=debian\nVERSION_CODENAME={name}\n");
+        let ubuntu = |name| format!("ID=ubuntu\nVERSION_CODENAME={name}\n");
+        for (system, second) in [
+            (debian("bookworm"), "bookworm"),
+            (debian("trixie"), "bookworm"),
+            (ubuntu("noble"), "jammy"),
+            (ubuntu("jammy"), "noble"),
+            (ubuntu("plucky"), "jammy"),
+        ] {
+            let of = |edition| Release::of(&system, edition).unwrap().suites;
+            assert_eq!(of(Edition::Second)[0], second);
+            assert!(!of(Edition::Pinned).contains(&second.to_owned()), "{system}");
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::cache::{self, Lock, State};
+use super::archive::Edition;
+use super::cache::State;
 use super::packages::{Launcher, Packages};
 use super::tools::own_architecture;
 use crate::progress;
@@ -19,6 +20,7 @@ fn packages() -> Result<Packages> {
     let set = ["bochs", "bochs-term", "bochsbios", "vgabios"].map(str::to_owned);
     Ok(Packages {
         name: NAME.to_owned(),
+        edition: Edition::Pinned,
         architecture: own_architecture()?,
         sets: vec![set.to_vec()],
         with_needs: true,
@@ -38,26 +40,33 @@ fn packages() -> Result<Packages> {
 /// The program, fetched if it is not there.
 pub(crate) fn bochs() -> Result<PathBuf> {
     let packages = packages()?;
-    if packages.state()? != State::Whole {
-        let lock = Lock::take()?;
-        // Another command may have made it meanwhile.
-        let state = packages.state()?;
-        if state != State::Whole {
-            eprintln!("This needs Bochs: about 55 MB to download, 200 MB unpacked");
-            cache::say_if_damaged(&packages.folder()?, &state);
-            packages.make(&lock, check)?;
-        }
-    }
+    packages.fetched("Bochs: about 55 MB to download, 200 MB unpacked", check)?;
     Ok(packages.folder()?.join(Launcher::place(NAME)))
+}
+
+/// Whether it is there.
+pub(super) fn state() -> Result<State> {
+    packages()?.state()
+}
+
+/// Its release, such as `3.0`.
+pub(crate) fn bochs_release() -> Result<String> {
+    let said = said(&bochs()?)?;
+    let release =
+        said.split("Bochs x86 Emulator ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    Ok(release.context("Bochs does not say which one it is")?.to_owned())
+}
+
+/// What it says of itself and of its models.
+fn said(program: &Path) -> Result<String> {
+    let output = Command::new(program).args(["--help", "cpu"]).output();
+    let output = output.with_context(|| format!("{} does not start", program.display()))?;
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
 /// Whether it starts, with its plug-ins, and has the models that are used.
 fn check(root: &Path) -> Result<()> {
-    let program = root.join(Launcher::place(NAME));
-    let output = Command::new(&program).args(["--help", "cpu"]).output();
-    let output = output.with_context(|| format!("{} does not start", program.display()))?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    let said = said(&root.join(Launcher::place(NAME)))?;
     for part in ["Bochs x86 Emulator", "ryzen", "corei7_skylake_x"] {
         ensure!(said.contains(part), "Bochs does not say \"{part}\" but:\n{said}");
     }

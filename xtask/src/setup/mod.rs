@@ -9,13 +9,17 @@
 //! Invariants: nothing here calls rustup or changes its settings; nothing is written outside the cache and the
 //! checkout's `target`; with all in place no process is started that needs a network. What is in the cache is whole:
 //! it can be interrupted, damaged or removed at any time, and is mended at the next start.
+//!
+//! May import what all wings use (`arch`, `jobs`, `progress`, `workspace`); nothing here knows the kernel or its tests.
 
 mod archive;
 mod bochs;
 mod cache;
+pub(crate) mod library;
 mod linker;
 mod mutants;
 mod packages;
+mod second_qemu;
 mod sysroot;
 pub(crate) mod toolchain;
 mod tools;
@@ -28,13 +32,14 @@ use std::{fmt, fs, hash};
 use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
-use crate::{examples, progress, workspace};
+use crate::{progress, workspace};
 
 use archive::Archive;
-pub(crate) use bochs::bochs;
+pub(crate) use bochs::{bochs, bochs_release};
 use cache::{Lock, State};
 pub(crate) use linker::Linker;
 pub(crate) use mutants::mutants;
+pub(crate) use second_qemu::{qemu_release, second_emulator};
 use toolchain::Found;
 pub(crate) use toolchain::Toolchain;
 pub(crate) use tools::emulator;
@@ -79,9 +84,15 @@ impl fmt::Display for Missing {
 }
 
 /// `cargo xtask setup`
-pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
+pub(crate) fn command(archs: &[Arch], with_boards: bool) -> Result<ExitCode> {
     progress::set_verbose();
     let ready = ensure_all(archs)?;
+    if with_boards {
+        bochs()?;
+        for &arch in archs {
+            second_emulator(arch)?;
+        }
+    }
     for (&arch, ready) in archs.iter().zip(&ready) {
         let emulator = emulator(arch)?;
         println!("{arch}");
@@ -91,6 +102,8 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
         println!("            {}", tools::version(&emulator)?);
         println!("  busybox   {}", ready.busybox.display());
     }
+    let others = [bochs::state()?, second_qemu::state()?];
+    println!("{}", boards_told(others.iter().all(|state| *state == State::Whole)));
     println!("Ready: {} work without a network from now on.", {
         if archs.len() == Arch::supported().len() {
             "all commands"
@@ -99,6 +112,18 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
         }
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether what one command alone takes is included.
+fn boards_told(there: bool) -> String {
+    let what = "Bochs and the second release of QEMU, of `cargo xtask test --boards` alone,";
+    if there {
+        format!("{what} are there.")
+    } else {
+        format!(
+            "{what} are not included: that command fetches them (about 165 MB), or `cargo xtask setup --boards`."
+        )
+    }
 }
 
 /// Makes everything ready for an architecture, fetching and making what is missing.
@@ -198,7 +223,7 @@ fn by_hand(missing: &[&Missing]) -> Result<String> {
     Ok(text)
 }
 
-/// The clippy that belongs to the kernel's compiler; only [`crate::lint`] needs it.
+/// The clippy that belongs to the kernel's compiler; only `cargo xtask lint` needs it.
 pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
     let path = toolchain.rustc.with_file_name("cargo-clippy");
     if !path.is_file() {
@@ -214,7 +239,7 @@ pub(crate) fn clippy(toolchain: &Toolchain) -> Result<PathBuf> {
 /// the lock file has changed.
 fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     let mut lock = fs::read(workspace::root().join("Cargo.lock")).unwrap_or_default();
-    for folder in examples::folders() {
+    for folder in library::examples()? {
         lock.extend(fs::read(folder.join("Cargo.lock")).unwrap_or_default());
     }
     let stamp = workspace::output()?.join("fetched");
@@ -226,8 +251,8 @@ fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     cargo.arg("fetch");
     progress::command("Downloading the crates named in Cargo.lock", &mut cargo)?;
     // The examples find the library where it is unpacked.
-    examples::package()?;
-    for folder in examples::folders() {
+    library::pack()?;
+    for folder in library::examples()? {
         let mut cargo = toolchain.cargo();
         cargo.arg("fetch").current_dir(&folder);
         let name = format!("Downloading the crates of {}", workspace::shown(&folder));
@@ -258,6 +283,13 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn set_up_says_whether_what_one_command_alone_takes_is_included() {
+        assert!(boards_told(true).ends_with("are there."));
+        assert!(boards_told(false).contains("not included"));
+        assert!(boards_told(false).contains("setup --boards"));
+    }
 
     #[test]
     fn what_to_do_by_hand_names_every_variable() {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::cache::{self, Lock, State};
-use crate::host_tests::cargo;
 use crate::progress;
+use crate::workspace::cargo;
 
 /// The program, as the package registry has it.
 const PACKAGE: &str = "cargo-mutants";

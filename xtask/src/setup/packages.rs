@@ -8,14 +8,15 @@
 //! A program is started through the C library's loader of the same folder, with its libraries and data: it is the
 //! same program on every machine, whatever that machine has installed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::Archive;
+use super::archive::{Archive, Edition};
 use super::cache::{self, Lock, State};
 use super::fingerprint;
 use crate::progress;
@@ -34,6 +35,8 @@ const LEFT_OUT: [&str; 6] = [
 pub(super) struct Packages {
     /// What the folder is called.
     pub(super) name: String,
+    /// The release they are of.
+    pub(super) edition: Edition,
     /// Debian's name of the architecture.
     pub(super) architecture: String,
     /// The packages: the first of these sets that the archive has.
@@ -75,9 +78,34 @@ impl Packages {
         Ok(cache::state(&self.folder()?))
     }
 
+    /// Makes sure that they are there, for the one command that needs them; `what` is told before anything is fetched.
+    pub(super) fn fetched(
+        &self,
+        what: &str,
+        check: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        if self.state()? == State::Whole {
+            return Ok(());
+        }
+        let lock = Lock::take()?;
+        // Another command may have made it meanwhile.
+        let state = self.state()?;
+        if state != State::Whole {
+            eprintln!("This needs {what}");
+            cache::say_if_damaged(&self.folder()?, &state);
+            self.make(&lock, check)?;
+        }
+        Ok(())
+    }
+
     /// Downloads and unpacks them; `check` looks at the result before it gets its name.
     pub(super) fn make(&self, lock: &Lock, check: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        self.make_at(lock, &Archive::open(&self.architecture)?, &self.folder()?, check)
+        self.make_at(
+            lock,
+            &Archive::open(&self.architecture, self.edition)?,
+            &self.folder()?,
+            check,
+        )
     }
 
     /// The same from an archive that is open, in a place that the caller chooses.
@@ -123,10 +151,10 @@ impl Launcher {
 
     /// Writes a script that finds everything from its own place, since the folder is renamed after this.
     fn write(&self, root: &Path) -> Result<()> {
-        let program = root.join(self.program);
-        ensure!(program.is_file(), "the packages hold no {}", self.program);
-        let (loader, own) = loader(root)?;
-        let libraries: Vec<String> = std::iter::once(own.as_str())
+        let program = program(root, self.program)?;
+        let (loader, system) = loader(root)?;
+        let own = &system[0];
+        let libraries: Vec<String> = (system.iter().map(String::as_str))
             .chain(self.libraries.iter().copied())
             .map(|place| format!("$root/{place}"))
             .collect();
@@ -135,12 +163,12 @@ impl Launcher {
         script.push_str("root=$(dirname \"$(dirname \"$(readlink -f \"$0\")\")\")\n");
         script.push_str("unset LD_LIBRARY_PATH LD_PRELOAD\n");
         for (name, place) in self.variables {
-            script.push_str(&format!("export {name}=\"$root/{}\"\n", place.replace("@lib", &own)));
+            script.push_str(&format!("export {name}=\"$root/{}\"\n", place.replace("@lib", own)));
         }
         script.push_str(&format!(
             "exec \"$root/{loader}\" --library-path \"{}\" \"$root/{}\"",
             libraries.join(":"),
-            self.program
+            program
         ));
         for argument in self.arguments {
             match argument.strip_prefix("@/") {
@@ -162,20 +190,43 @@ impl Launcher {
     }
 }
 
-/// The C library's loader in an unpacked folder, and the folder with its libraries.
-fn loader(root: &Path) -> Result<(String, String)> {
-    let libraries = fs::read_dir(root.join("usr/lib")).context("the packages hold no libraries")?;
-    for entry in libraries {
-        let folder = entry?.path();
-        if !folder.join("libc.so.6").is_file() {
-            continue;
+/// A program's place: not a script's of the same name, which calls it where the system would have it.
+fn program(root: &Path, place: &str) -> Result<String> {
+    let is_script = |place: &str| -> Result<bool> {
+        let mut begin = [0; 2];
+        let mut file = File::open(root.join(place))
+            .with_context(|| format!("the packages hold no {place}"))?;
+        Ok(file.read_exact(&mut begin).is_ok() && begin == *b"#!")
+    };
+    if !is_script(place)? {
+        return Ok(place.to_owned());
+    }
+    let called = place.replace("usr/bin/", "usr/libexec/");
+    ensure!(!is_script(&called)?, "{place} and {called} are scripts");
+    Ok(called)
+}
+
+/// The C library's loader in an unpacked folder, and the folders with its libraries, that of everything but the system's first ones
+/// first. Older releases have two: their packages still know a `/lib` beside `/usr/lib`.
+fn loader(root: &Path) -> Result<(String, Vec<String>)> {
+    for place in ["usr/lib", "lib"] {
+        let Ok(folders) = fs::read_dir(root.join(place)) else { continue };
+        for entry in folders {
+            let entry = entry?;
+            if !entry.path().join("libc.so.6").is_file() {
+                continue;
+            }
+            let triple = entry.file_name().to_string_lossy().into_owned();
+            let loader = fs::read_dir(entry.path())?
+                .filter_map(Result::ok)
+                .find(|entry| entry.file_name().to_string_lossy().starts_with("ld-linux"));
+            let name = loader.context("the C library has no loader")?.file_name();
+            let mut libraries = vec![format!("usr/lib/{triple}")];
+            if place == "lib" {
+                libraries.push(format!("lib/{triple}"));
+            }
+            return Ok((format!("{place}/{triple}/{}", name.to_string_lossy()), libraries));
         }
-        let own = folder.strip_prefix(root)?.to_string_lossy().into_owned();
-        let loader = fs::read_dir(&folder)?
-            .filter_map(Result::ok)
-            .find(|entry| entry.file_name().to_string_lossy().starts_with("ld-linux"));
-        let name = loader.context("the C library has no loader")?.file_name();
-        return Ok((format!("{own}/{}", name.to_string_lossy()), own));
     }
     anyhow::bail!("the packages hold no C library")
 }
@@ -183,6 +234,27 @@ fn loader(root: &Path) -> Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_are_found_in_both_layouts_of_a_system() {
+        let root = std::env::temp_dir().join(format!("kstack-layouts-{}", std::process::id()));
+        for (place, libraries) in [
+            ("usr/lib", &["usr/lib/any-linux-gnu"][..]),
+            ("lib", &["usr/lib/any-linux-gnu", "lib/any-linux-gnu"]),
+        ] {
+            let lib = root.join(place).join("any-linux-gnu");
+            fs::create_dir_all(&lib).unwrap();
+            fs::create_dir_all(root.join("usr/lib/other")).unwrap();
+            fs::write(lib.join("libc.so.6"), b"").unwrap();
+            assert!(loader(&root).unwrap_err().to_string().contains("no loader"));
+            fs::write(lib.join("ld-linux-any.so.2"), b"").unwrap();
+            let (loader, found) = loader(&root).unwrap();
+            assert_eq!(loader, format!("{place}/any-linux-gnu/ld-linux-any.so.2"));
+            assert_eq!(found, libraries);
+            fs::remove_dir_all(&root).unwrap();
+        }
+        assert!(loader(&root).unwrap_err().to_string().contains("no C library"));
+    }
 
     #[test]
     fn a_launcher_runs_its_program_from_wherever_the_folder_is() {
@@ -219,6 +291,21 @@ mod tests {
             )
         );
         fs::remove_dir_all(&moved).unwrap();
+    }
+
+    #[test]
+    fn the_program_is_run_and_not_a_script_that_calls_it() {
+        let root = std::env::temp_dir().join(format!("kstack-scripts-{}", std::process::id()));
+        for folder in ["usr/bin", "usr/libexec"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("usr/bin/tool"), b"#!/bin/sh\nexec /usr/libexec/tool\n").unwrap();
+        assert!(program(&root, "usr/bin/tool").unwrap_err().to_string().contains("usr/libexec"));
+        fs::write(root.join("usr/libexec/tool"), b"\x7fELF").unwrap();
+        assert_eq!(program(&root, "usr/bin/tool").unwrap(), "usr/libexec/tool");
+        fs::write(root.join("usr/bin/tool"), b"\x7fELF").unwrap();
+        assert_eq!(program(&root, "usr/bin/tool").unwrap(), "usr/bin/tool");
+        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::archive::Archive;
+use super::archive::{Archive, Edition};
 use super::cache::{Lock, State};
 use super::packages::Packages;
 use super::{sysroot, tools};
@@ -95,6 +95,7 @@ impl Toolchain {
         let name = version.map_or("rust-src".to_owned(), |version| format!("rust-src={version}"));
         is_release.then(|| Packages {
             name: format!("rust-src-{}", self.full_release),
+            edition: Edition::Pinned,
             architecture: "all".to_owned(),
             sets: vec![vec![name]],
             with_needs: false,
@@ -239,7 +240,7 @@ fn fetch_source(lock: &Lock, toolchains: &[Toolchain], arch: Arch) -> Result<()>
     if toolchains.is_empty() {
         return Err(none_builds(arch));
     }
-    let archive = Archive::open(&tools::own_architecture()?)?;
+    let archive = Archive::open(&tools::own_architecture()?, Edition::Pinned)?;
     for toolchain in toolchains {
         let Some(version) = archive.version("rust-src", &toolchain.full_release)? else { continue };
         let Some(packages) = toolchain.source_packages(Some(&version)) else { continue };

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::archive::Edition;
 use super::cache::{self, Lock, State};
 use super::packages::{Launcher, Packages};
 use crate::arch::Arch;
@@ -26,7 +27,36 @@ const QEMU_MAJOR: u32 = 11;
 
 /// What the packages are, without what they need.
 fn packages() -> Result<Packages> {
-    let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let mut programs = emulators();
+    programs.push(Launcher {
+        name: LLD.to_owned(),
+        program: "usr/lib/llvm-19/bin/ld.lld",
+        libraries: &["usr/lib/llvm-19/lib"],
+        variables: &[],
+        arguments: &[],
+    });
+    Ok(Packages {
+        name: "tools".to_owned(),
+        edition: Edition::Pinned,
+        architecture: own_architecture()?,
+        sets: qemu_sets(&["lld-19"]),
+        with_needs: true,
+        programs,
+    })
+}
+
+/// The packages of QEMU and further ones: releases differ in how they cut it.
+pub(super) fn qemu_sets(further: &[&str]) -> Vec<Vec<String>> {
+    let set = |of_riscv: &str| {
+        let names =
+            [&["qemu-system-x86", "qemu-system-arm", "seabios"], further, &[of_riscv, "opensbi"]];
+        names.concat().into_iter().map(str::to_owned).collect()
+    };
+    ["qemu-system-riscv", "qemu-system-misc"].into_iter().map(set).collect()
+}
+
+/// An emulator for each architecture, run from unpacked packages.
+pub(super) fn emulators() -> Vec<Launcher> {
     let mut programs: Vec<Launcher> = Vec::new();
     for arch in Arch::supported() {
         let name = arch.description().qemu;
@@ -41,25 +71,7 @@ fn packages() -> Result<Packages> {
             });
         }
     }
-    programs.push(Launcher {
-        name: LLD.to_owned(),
-        program: "usr/lib/llvm-19/bin/ld.lld",
-        libraries: &["usr/lib/llvm-19/lib"],
-        variables: &[],
-        arguments: &[],
-    });
-    let common = ["qemu-system-x86", "qemu-system-arm", "seabios", "lld-19"];
-    Ok(Packages {
-        name: "tools".to_owned(),
-        architecture: own_architecture()?,
-        sets: vec![
-            // Releases differ in how they cut the emulator into packages.
-            set(&[&common[..], &["qemu-system-riscv", "opensbi"]].concat()),
-            set(&[&common[..], &["qemu-system-misc", "opensbi"]].concat()),
-        ],
-        with_needs: true,
-        programs,
-    })
+    programs
 }
 
 /// The machine's own architecture, as Debian calls it.

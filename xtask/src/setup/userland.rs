@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::archive::Edition;
 use super::cache::{self, Lock, State};
 use super::packages::Packages;
 use super::tools;
@@ -18,6 +19,7 @@ pub(super) const BUSYBOX: &str = "KSTACK_BUSYBOX";
 fn packages(arch: Arch) -> Packages {
     Packages {
         name: format!("busybox-{arch}"),
+        edition: Edition::Pinned,
         architecture: arch.description().debian.to_owned(),
         sets: vec![vec!["busybox-static".to_owned()]],
         with_needs: false,

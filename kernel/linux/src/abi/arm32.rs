@@ -10,8 +10,8 @@
 
 use super::common::{Call, Stat, put};
 use super::names::{LATE, look_up};
+use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
-use crate::exec_image::WordSize;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
 pub use super::narrow::{

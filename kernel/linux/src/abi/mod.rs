@@ -1,11 +1,13 @@
 //! The numbers and layouts of the Linux system-call interface, one file per architecture.
 //!
 //! Everything that differs between architectures in what a program sees (system-call numbers, structure layouts,
-//! register conventions) stands in these files and nowhere else; the rest of `process` uses the names from here.
+//! register conventions) stands in these files and nowhere else; the rest of the crate uses the names from here.
 //! A new architecture adds a file with the same names.
 
 mod common;
 mod names;
+pub(crate) mod signals;
+pub mod stack_image;
 
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;

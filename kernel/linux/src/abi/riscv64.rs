@@ -6,8 +6,8 @@
 //! memory out.
 
 use super::{Call, generic};
+use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
-use crate::exec_image::WordSize;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
 pub use super::generic::{encode_stat, thread_local};

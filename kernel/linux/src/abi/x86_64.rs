@@ -6,8 +6,8 @@
 
 use super::common::{Call, Stat, put};
 use super::names::{LATE, look_up};
+use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
-use crate::exec_image::WordSize;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 

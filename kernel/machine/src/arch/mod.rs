@@ -1,6 +1,9 @@
 //! The machine the kernel runs on. One tree per architecture; this module selects.
+//!
+//! What the kernel names in them is in `contract`, with its types: the checklist for a new architecture.
 
 pub mod any;
+mod contract;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod pc;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]

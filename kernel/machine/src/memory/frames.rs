@@ -136,6 +136,14 @@ struct FreeList {
 }
 
 impl FreeList {
+    /// A frame that has no user any more.
+    #[inline(always)]
+    fn put(&mut self, (index, entry): (usize, &Entry)) {
+        entry.next.store(self.first, Ordering::Relaxed);
+        self.first = index as u32;
+        self.free += 1;
+    }
+
     /// A frame that was never given out.
     #[cold]
     fn take_fresh(&mut self) -> Option<u32> {
@@ -241,9 +249,13 @@ pub fn alloc() -> Option<Frame> {
 
 /// A frame with one user, all zero.
 pub fn alloc_zeroed() -> Option<Frame> {
-    let frame = alloc()?;
-    frame.zero();
-    Some(frame)
+    // One section for both: the lock inside turns nothing off or on.
+    cpu::without_interrupts(|| {
+        let frame = alloc()?;
+        // SAFETY: (1) interrupts are off.
+        unsafe { frame.zero_uninterrupted() };
+        Some(frame)
+    })
 }
 
 /// One more user.
@@ -253,13 +265,23 @@ pub fn share(frame: Frame) {
 
 /// One user less; the last one frees it.
 pub fn release(frame: Frame) {
-    let entry = entry(frame);
-    if entry.users.fetch_sub(1, Ordering::AcqRel) == 1 {
-        let mut free = FREE.lock();
-        entry.next.store(free.first, Ordering::Relaxed);
-        free.first = index_of(frame) as u32;
-        free.free += 1;
+    if let Some(unused) = give_up(frame) {
+        FREE.lock().put(unused);
     }
+}
+
+/// The same for a handful of frames, under one lock.
+pub fn release_all(frames: impl Iterator<Item = Frame>) {
+    let mut free = FREE.lock();
+    frames.filter_map(give_up).for_each(|unused| free.put(unused));
+}
+
+/// One user less. Its place in the table and its entry if that was the last one.
+#[inline(always)]
+fn give_up(frame: Frame) -> Option<(usize, &'static Entry)> {
+    let index = index_of(frame);
+    let entry = entry_at(index);
+    (entry.users.fetch_sub(1, Ordering::AcqRel) == 1).then_some((index, entry))
 }
 
 /// How many users a frame has.

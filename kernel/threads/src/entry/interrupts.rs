@@ -37,6 +37,12 @@ pub fn on_interrupt(number: u8, regs: &mut SavedRegs) {
     if number == vector::SOFTWARE {
         return probes::run(&probes::SOFTWARE, regs);
     }
+    from_controller(number, regs);
+}
+
+/// Of a function of its own, so that neither kind tests or saves anything for the other.
+#[inline(never)]
+fn from_controller(number: u8, regs: &mut SavedRegs) {
     let number = irqchip::acknowledge(number);
     if number == vector::SPURIOUS {
         return;

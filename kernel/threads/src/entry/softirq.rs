@@ -3,7 +3,6 @@
 //! Where they run is the library's decision (`kstack_core::irq`): on the way out of an interrupt on the stack the interrupt
 //! ran on, or, raised by a thread, on the IRQ stack when bottom halves are enabled again.
 
-use kstack::arch::current::interrupts;
 use kstack::irq;
 use machine::fn_cell::FnCell;
 
@@ -45,21 +44,29 @@ pub fn enable_bottom_halves() {
 }
 
 /// The same from a thread, which has bottom halves disabled: it runs when they are enabled again.
+#[inline(always)]
 pub fn raise_from_thread(softirq: Softirq) {
-    // No look for room ([`kstack::room`]): `disable_bottom_halves` has made it, and since then the thread cannot be ended anyway.
-    // SAFETY: (1) this is the kernel; (2) turned on again below.
-    let were_on = unsafe { interrupts::off() };
-    raise(softirq);
-    if were_on {
-        machine::arch::cpu::interrupts_on();
-    }
+    // SAFETY: (1) by the caller; (2) threads run on CPUs that are up.
+    unsafe { irq::raise_softirq_from_thread(softirq as u32) };
 }
 
 /// Runs pending softirqs; the library calls this with interrupts on, never nested.
 pub fn run(pending: u32) {
     if pending & 1 << Softirq::Timer as u32 != 0 {
-        crate::time::wake_sleepers();
+        return run_all(pending);
     }
+    run_probe(pending);
+}
+
+/// Of a function of its own: what needs no sleepers woken saves no registers for that.
+#[inline(never)]
+fn run_all(pending: u32) {
+    crate::time::wake_sleepers();
+    run_probe(pending);
+}
+
+#[inline(always)]
+fn run_probe(pending: u32) {
     if pending & 1 << Softirq::Probe as u32 != 0
         && let Some(probe) = PROBE.get()
     {

@@ -37,15 +37,11 @@ pub fn spawn_kernel(
     function: fn(usize),
     argument: usize,
 ) -> Result<Arc<Thread>, SpawnError> {
-    // Two words for the first function, on the heap until it has read them.
-    let work = fallible::boxed((function, argument))?;
-    let start = Start::Kernel { function: kernel_thread, argument: Box::into_raw(work) as usize };
-    create(name, None, start).inspect_err(|_| {
-        if let Start::Kernel { argument, .. } = start {
-            // SAFETY: (1) made by `into_raw` above, and no thread took it.
-            drop(unsafe { Box::from_raw(argument as *mut (fn(usize), usize)) });
-        }
-    })
+    let start = Start::Kernel { function: kernel_thread, argument };
+    let thread = create_unstarted(name, None, start)?;
+    thread.work.store(function as usize, Ordering::Relaxed);
+    push_ready(thread.clone());
+    Ok(thread)
 }
 
 /// Makes a thread of a program in user mode, with these registers, this name and this number. [`start`] lets it run.
@@ -90,16 +86,6 @@ pub fn start(thread: &Arc<Thread>) {
     push_ready(thread.clone());
 }
 
-fn create(
-    name: &str,
-    program: Option<(Owned, Box<FpuState>)>,
-    start: Start<'_>,
-) -> Result<Arc<Thread>, SpawnError> {
-    let thread = create_unstarted(name, program, start)?;
-    push_ready(thread.clone());
-    Ok(thread)
-}
-
 /// Makes a thread, which runs after [`start`].
 pub fn create_unstarted(
     name: &str,
@@ -130,7 +116,19 @@ fn create_numbered(
         sp
     });
     // CANNOT FAIL: its block is reserved.
-    let thread = Arc::new(Thread::new(id, name, stack, program, State::Ready));
+    let thread = Arc::<Thread>::new_uninit();
+    // Made where it stays, instead of on this stack and copied.
+    // SAFETY: (1) nothing else has the block yet, and it is written whole before it is a thread.
+    let thread = unsafe {
+        Arc::as_ptr(&thread).cast::<Thread>().cast_mut().write(Thread::new(
+            id,
+            name,
+            stack,
+            program,
+            State::Ready,
+        ));
+        thread.assume_init()
+    };
     thread.saved_sp.store(sp, Ordering::Relaxed);
     remember(&thread)?;
     CREATED.fetch_add(1, Ordering::Relaxed);
@@ -145,9 +143,10 @@ pub fn created_count() -> u32 {
 }
 
 /// What every kernel thread runs first.
-extern "C" fn kernel_thread(work: usize) {
-    // SAFETY: (1) made by `into_raw` in `spawn_kernel`, for this thread alone.
-    let (function, argument) = *unsafe { Box::from_raw(work as *mut (fn(usize), usize)) };
+extern "C" fn kernel_thread(argument: usize) {
+    let work = current().work.load(Ordering::Relaxed);
+    // SAFETY: (1) stored by `spawn_kernel` before it put the thread into the run queue, from such a function.
+    let function: fn(usize) = unsafe { core::mem::transmute(work) };
     // When it returns, the library calls `exit_current`, by `Hooks::thread_returned`.
     function(argument);
 }

@@ -40,17 +40,12 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     next.on_cpu.store(true, Ordering::Relaxed);
     next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     next.set_state(State::Running);
-    if let Some(fpu) = &prev.fpu {
-        fpu.save();
-        user::save_tls(&prev.user_tls);
+    // Between two threads of the kernel nothing of a program's changes: the kernel's tables are loaded since the former came.
+    if prev.is_of_program() | next.is_of_program() {
+        switch_programs(cpu, prev, next);
     }
-    if let Some(fpu) = &next.fpu {
-        fpu.load();
-        user::load_tls(&next.user_tls);
-    }
-    load_tables_on(cpu, next);
     let record = next.stack_record();
-    if record.needs_flush(cpu.id()) {
+    if record.needs_flush_by(cpu.local.coherent_bit()) {
         stacks::make_coherent(next.stack_ref().slot, cpu.id());
     }
     let range = next.stack_range();
@@ -63,6 +58,20 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;
     // (3) `sp` was stored by a switch or by `first_frame`.
     unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
+}
+
+/// What programs have in the CPU: floating point, the thread register, page tables.
+#[inline(always)]
+fn switch_programs(cpu: &Cpu, prev: &Thread, next: &Thread) {
+    if let Some(fpu) = &prev.fpu {
+        fpu.save();
+        user::save_tls(&prev.user_tls);
+    }
+    if let Some(fpu) = &next.fpu {
+        fpu.load();
+        user::load_tls(&next.user_tls);
+    }
+    load_tables_on(cpu, next);
 }
 
 /// Loads the page tables that the running thread wants.
@@ -96,6 +105,7 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
 impl Thread {
     /// Changes the page tables it runs under (execve). By the thread itself.
     pub fn set_tables_root(&self, root: u64) {
+        self.is_of_program.store(true, Ordering::Relaxed);
         self.tables_root.store(root as usize, Ordering::Relaxed);
         load_tables_of(self);
     }

@@ -96,6 +96,8 @@ pub struct Thread {
     owner: Owned,
     /// The physical address of the page tables to load; 0: any will do.
     pub(super) tables_root: AtomicUsize,
+    /// Sticky: see [`Thread::is_of_program`].
+    pub(super) is_of_program: AtomicBool,
     pub(super) fpu: Option<Box<FpuState>>,
     pub(super) killed: AtomicBool,
     /// Set when the stack has been taken back.
@@ -103,6 +105,8 @@ pub struct Thread {
     pub(super) exited: WaitQueue,
     /// Sleeping locks it holds: see `mutex`.
     pub(super) held: [AtomicPtr<RawMutex>; MOST_HELD],
+    /// The function that a kernel thread runs: see `birth`.
+    pub(super) work: AtomicUsize,
     /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
     pub user_tls: AtomicU64,
     /// A word of the program that is cleared when the thread ends; 0: none.
@@ -197,16 +201,10 @@ pub struct Name {
 impl Name {
     /// The first 24 bytes of `text`, cut at a character.
     pub fn new(text: &str) -> Self {
-        let mut name = Self { bytes: [0; 24], length: 0 };
-        for c in text.chars() {
-            let at = usize::from(name.length);
-            if at + c.len_utf8() > name.bytes.len() {
-                break;
-            }
-            c.encode_utf8(&mut name.bytes[at..]);
-            name.length += c.len_utf8() as u8;
-        }
-        name
+        let mut bytes = [0; 24];
+        let length = text.floor_char_boundary(bytes.len());
+        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
+        Self { bytes, length: length as u8 }
     }
 
     /// The name as text.
@@ -268,11 +266,13 @@ impl Thread {
             canary: new_canary(),
             owner,
             tables_root: AtomicUsize::new(tables_root as usize),
+            is_of_program: AtomicBool::new(fpu.is_some()),
             fpu,
             killed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
             exited: WaitQueue::new(),
             held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
+            work: AtomicUsize::new(0),
             user_tls: AtomicU64::new(0),
             clear_on_exit: AtomicU64::new(0),
             pins: SpinLock::new([const { None }; MOST_PINS]),
@@ -310,6 +310,12 @@ impl Thread {
     #[inline(always)]
     pub fn stack_ref(&self) -> StackRef {
         self.stack_ref
+    }
+
+    /// Whether it has, or once had, anything of a program's: floating point, or tables other than the kernel's.
+    #[inline(always)]
+    pub(super) fn is_of_program(&self) -> bool {
+        self.is_of_program.load(Ordering::Relaxed)
     }
 
     /// What the pool knows of its stack.

@@ -65,8 +65,9 @@ pub fn arena() -> &'static Arena {
     all_stacks().arena()
 }
 
-/// A thread's stack, zeroed, of the default size.
-#[inline]
+/// A thread's stack, zeroed, of the default size. Inlined, as the pool's hit is: a call, its frame and a result through memory cost
+/// half of what a hit does.
+#[inline(always)]
 pub fn acquire_thread(owner: u64) -> Result<OwnedStack, StackError> {
     all_stacks().acquire_thread(owner)
 }

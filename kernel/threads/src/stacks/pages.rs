@@ -166,10 +166,9 @@ unsafe impl Backing for StackPages {
         cpu::flush_pages(pages().map(|page| page as u64));
         // No CPU may have a translation left when the frames get another owner.
         smp::flush_others();
-        for frame in taken.into_iter().flatten() {
-            frames::release(frame);
-            MAPPED.fetch_sub(1, Ordering::Relaxed);
-        }
+        let taken = taken.into_iter().flatten();
+        MAPPED.fetch_sub(taken.clone().count(), Ordering::Relaxed);
+        frames::release_all(taken);
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ use super::RESERVE;
 #[cfg(feature = "thread-info-on-stack")]
 use super::local::BODY_SHIFT;
 use super::local::{ArchLocal, THREAD_INFO_ON_STACK, thread_info_at};
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
 use kstack_core::addr::Addr;
@@ -60,6 +60,10 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
         );
     }
 }
+
+/// What this CPU does to its block in one instruction, with interrupts on: nothing.
+/// An exclusive pair is two instructions, and between finding the block and them the thread may be moved to another CPU.
+pub(crate) const ONE_STEP: Option<OneStep> = None;
 
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]

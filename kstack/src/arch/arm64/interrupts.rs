@@ -20,6 +20,17 @@ pub unsafe fn off() -> bool {
     daif & super::regs::INTERRUPTS_OFF == 0
 }
 
+/// Turns interrupts off, where they are known to be on.
+///
+/// # Safety
+///
+/// 1. As for [`off`].
+#[inline(always)]
+pub(crate) unsafe fn mask() {
+    // SAFETY: (1) only clears the interrupt flag; memory is clobbered, so nothing moves across.
+    unsafe { asm!("msr daifset, #2", options(nostack, preserves_flags)) };
+}
+
 /// Turns interrupts on.
 ///
 /// # Safety

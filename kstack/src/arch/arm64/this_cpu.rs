@@ -7,7 +7,7 @@
 
 use super::RESERVE;
 use super::local::ArchLocal;
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
 use kstack_core::addr::Addr;
@@ -31,6 +31,10 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
              thread = out(reg) _, offset = const CpuLocal::THREAD, options(nostack, preserves_flags));
     }
 }
+
+/// What this CPU does to its block in one instruction, with interrupts on: nothing.
+/// An exclusive pair is two instructions, and between finding the block and them the thread may be moved to another CPU.
+pub(crate) const ONE_STEP: Option<OneStep> = None;
 
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]

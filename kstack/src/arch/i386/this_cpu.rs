@@ -6,9 +6,10 @@
 use super::RESERVE;
 use super::local::ArchLocal;
 use super::tables::PER_CPU;
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
+use kstack_core::irq::IrqState;
 
 impl ArchLocal {
     pub(super) const NMI_BODY_TOP: usize = CpuLocal::ARCH + offset_of!(Self, nmi_body_top);
@@ -41,6 +42,52 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
         asm!("sgdt [{}]", in(reg) &raw mut gdt, options(nostack, preserves_flags));
         ((gdt.base + u32::from(PER_CPU)) as *mut u64).write_volatile(descriptor);
         asm!("mov fs, {:x}", in(reg) PER_CPU, options(nostack, preserves_flags));
+    }
+}
+
+/// Offset of the word that says who is where, for [`ONE_STEP`].
+const IRQ_CONTEXT: usize = offset_of!(CpuLocal, irq) + IrqState::CONTEXT;
+/// Offset of the mask of softirqs that are pending, likewise.
+const IRQ_PENDING: usize = offset_of!(CpuLocal, irq) + IrqState::PENDING;
+
+/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes before or after it, and it reaches the
+/// block of the CPU that executes it, whichever that is.
+pub(crate) const ONE_STEP: Option<OneStep> =
+    Some(OneStep { disable_bottom_halves, enable_bottom_halves, raise });
+
+#[inline(always)]
+fn disable_bottom_halves() {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("add dword ptr fs:[{context}], {once}", context = const IRQ_CONTEXT,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE, options(nostack));
+    }
+}
+
+#[inline(always)]
+fn enable_bottom_halves() -> bool {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("sub dword ptr fs:[{context}], {once}", "jb {too_many}", "jnz {left}",
+             "cmp dword ptr fs:[{pending}], 0", "je {left}",
+             context = const IRQ_CONTEXT, pending = const IRQ_PENDING,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE,
+             too_many = label {
+                 // None were disabled: the word is as it was, and softirqs that are pending may run.
+                 disable_bottom_halves();
+                 return true;
+             },
+             left = label { return false; }, options(nostack));
+    }
+    true
+}
+
+#[inline(always)]
+fn raise(softirqs: u32) {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("or dword ptr fs:[{pending}], {softirqs:e}", pending = const IRQ_PENDING,
+             softirqs = in(reg) softirqs, options(nostack));
     }
 }
 

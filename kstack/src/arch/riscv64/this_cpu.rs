@@ -4,7 +4,7 @@
 
 use super::RESERVE;
 use super::local::ArchLocal;
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
 
@@ -31,6 +31,10 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
         asm!("csrw sscratch, zero", "mv tp, {}", in(reg) core::ptr::from_ref(local), options(nostack));
     }
 }
+
+/// What this CPU does to its block in one instruction, with interrupts on: nothing.
+/// An atomic instruction takes its address from a register, and between finding the block and it the thread may be moved to another CPU.
+pub(crate) const ONE_STEP: Option<OneStep> = None;
 
 /// See [`CpuLocal::this`]. One move.
 #[inline(always)]

@@ -19,6 +19,17 @@ pub unsafe fn off() -> bool {
     flags & super::regs::INTERRUPTS_ON != 0
 }
 
+/// Turns interrupts off, where they are known to be on.
+///
+/// # Safety
+///
+/// 1. As for [`off`].
+#[inline(always)]
+pub(crate) unsafe fn mask() {
+    // SAFETY: (1) only clears the interrupt flag; memory is clobbered, so nothing moves across.
+    unsafe { asm!("cli", options(nostack)) };
+}
+
 /// Turns interrupts on.
 ///
 /// # Safety

@@ -4,8 +4,10 @@
 //! program's; `swapgs` exchanges the two.
 
 use super::RESERVE;
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
+use core::mem::offset_of;
+use kstack_core::irq::IrqState;
 
 /// Makes `local` the CPU's own: GS base, and the value that `swapgs` exchanges it with.
 ///
@@ -23,6 +25,52 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
             asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
                  options(nostack, preserves_flags));
         }
+    }
+}
+
+/// Offset of the word that says who is where, for [`ONE_STEP`].
+const IRQ_CONTEXT: usize = offset_of!(CpuLocal, irq) + IrqState::CONTEXT;
+/// Offset of the mask of softirqs that are pending, likewise.
+const IRQ_PENDING: usize = offset_of!(CpuLocal, irq) + IrqState::PENDING;
+
+/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes before or after it, and it reaches the
+/// block of the CPU that executes it, whichever that is.
+pub(crate) const ONE_STEP: Option<OneStep> =
+    Some(OneStep { disable_bottom_halves, enable_bottom_halves, raise });
+
+#[inline(always)]
+fn disable_bottom_halves() {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("add dword ptr gs:[{context}], {once}", context = const IRQ_CONTEXT,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE, options(nostack));
+    }
+}
+
+#[inline(always)]
+fn enable_bottom_halves() -> bool {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("sub dword ptr gs:[{context}], {once}", "jb {too_many}", "jnz {left}",
+             "cmp dword ptr gs:[{pending}], 0", "je {left}",
+             context = const IRQ_CONTEXT, pending = const IRQ_PENDING,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE,
+             too_many = label {
+                 // None were disabled: the word is as it was, and softirqs that are pending may run.
+                 disable_bottom_halves();
+                 return true;
+             },
+             left = label { return false; }, options(nostack));
+    }
+    true
+}
+
+#[inline(always)]
+fn raise(softirqs: u32) {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("or dword ptr gs:[{pending}], {softirqs:e}", pending = const IRQ_PENDING,
+             softirqs = in(reg) softirqs, options(nostack));
     }
 }
 

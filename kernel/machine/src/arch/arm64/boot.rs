@@ -18,7 +18,7 @@
 //! vectors are loaded: they can only be told of.
 
 use super::layout::{DEVICES_TOP, IMAGE_LOWEST};
-use super::{board, gic, paging, power, psci, semihosting};
+use super::{board, cpu, gic, paging, power, psci, semihosting};
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
@@ -186,6 +186,15 @@ global_asm!(
     "isb",
     "msr S3_4_C12_C11_0, xzr",
     "3:",
+    // EL1 may use the instructions that copy and fill memory (FEAT_MOPS), and takes their exceptions: HCRX_EL2.
+    "mrs x0, s3_0_c0_c6_2",
+    "ubfx x0, x0, #{mops_shift}, #4",
+    "cbz x0, 4f",
+    "mrs x0, S3_4_C1_C2_2",
+    "orr x0, x0, #{mops_enabled}",
+    "bic x0, x0, #{mops_to_el2}",
+    "msr S3_4_C1_C2_2, x0",
+    "4:",
     "ldr x0, ={sctlr_off}",
     "msr sctlr_el1, x0",
     "mov x0, #{el1h_masked}",
@@ -356,6 +365,9 @@ global_asm!(
     counters_shift = const 11,
     counters_bits = const 5,
     sre_el2 = const 0b1001,
+    mops_shift = const cpu::MOPS_SHIFT,
+    mops_enabled = const 1 << 11,
+    mops_to_el2 = const 1 << 10,
     sctlr_off = const paging::SCTLR_OFF,
     el1h_masked = const 0x3c5,
     mair = const paging::MAIR,

@@ -1,6 +1,7 @@
 //! Single instructions, as functions.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicU8, Ordering};
 use kstack_core::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
@@ -139,7 +140,60 @@ pub unsafe fn load_tables(root: u64) {
     }
 }
 
-/// Fills a page with zeros, 64 bytes a store: about 70 instructions, where `dc zva` with its addition counts 130.
+/// Whether all CPUs that are up have the instructions that fill memory (FEAT_MOPS): one of these.
+static FILLS_MEMORY: AtomicU8 = AtomicU8::new(NOT_ASKED);
+const NOT_ASKED: u8 = 0;
+const YES: u8 = 1;
+const NO: u8 = 2;
+
+/// Takes this CPU into account in how pages are filled. Before it fills one that is not its own to lose: a CPU that lacks the
+/// instructions says so for all, and reads its own word.
+pub(super) fn choose_filling() {
+    let features: u64;
+    // ID_AA64ISAR2_EL1, by its number: assemblers know its name for later CPUs only. Zero on CPUs that do not have it.
+    // SAFETY: (1) reading an identification register has no effect.
+    unsafe {
+        asm!("mrs {}, s3_0_c0_c6_2", out(reg) features, options(nomem, nostack, preserves_flags))
+    };
+    if features >> MOPS_SHIFT & 0xf == 0 {
+        FILLS_MEMORY.store(NO, Ordering::Relaxed);
+    } else {
+        // Stays if an earlier CPU has said no.
+        let _ = FILLS_MEMORY.compare_exchange(NOT_ASKED, YES, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// Where ID_AA64ISAR2_EL1 says whether the CPU has FEAT_MOPS.
+pub(super) const MOPS_SHIFT: u32 = 16;
+
+/// Fills a page with zeros: by three instructions where all CPUs have them, which do it as fast as the CPU can, else 64 bytes a store.
+///
+/// # Safety
+///
+/// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's
+///    registers, and the three instructions must run on one CPU (Arm ARM, C6.2.344: two CPUs may share the work differently).
+#[inline(always)]
+pub unsafe fn zero_page(page: *mut u8) {
+    if FILLS_MEMORY.load(Ordering::Relaxed) != YES {
+        // SAFETY: (1) (2) by the caller's promise.
+        return unsafe { zero_page_by_stores(page) };
+    }
+    // SAFETY: (1) by the caller's promise; (2) this CPU has the instructions, or it would have said so in `choose_filling`.
+    unsafe {
+        asm!(
+            ".arch_extension mops",
+            "setp [{at}]!, {left}!, xzr",
+            "setm [{at}]!, {left}!, xzr",
+            "sete [{at}]!, {left}!, xzr",
+            at = inout(reg) page => _,
+            left = inout(reg) 4096_u64 => _,
+            options(nostack),
+        );
+    }
+}
+
+/// 64 bytes a store: about 70 instructions, where `dc zva` with its addition counts 130.
 ///
 /// It borrows v0 to v3, which belong to the running program: saved and put back.
 ///
@@ -148,8 +202,8 @@ pub unsafe fn load_tables(root: u64) {
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
 /// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's
 ///    registers.
-#[inline]
-pub unsafe fn zero_page(page: *mut u8) {
+#[inline(never)]
+unsafe fn zero_page_by_stores(page: *mut u8) {
     // SAFETY: (1) (2) by the caller's promise; (3) v0 to v3 end up as they were; floating point is on since boot.
     unsafe {
         asm!(

@@ -14,6 +14,7 @@ pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
 pub fn load(cpu: &'static Cpu) {
     cpu::start_counting();
     cpu::keep_off_user_memory();
+    cpu::choose_filling();
     // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
     let loaded = unsafe { kstack::cpu::load(&cpu.local, place(cpu)) };
     if let Err(refused) = loaded {

@@ -1,0 +1,105 @@
+//! Names: directories and what is in them, links, the current directory.
+
+use super::at::{HERE, directory, file, path_at};
+use crate::error::{Errno, SysResult};
+use crate::files::tree::{self, Content, MOST_NAME, Node};
+use crate::proc;
+use crate::process::current;
+use crate::process::user_memory::{path, put};
+use machine::memory::fallible;
+
+pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
+    let file = file(number)?;
+    let mut done = 0;
+    let mut name = [0; MOST_NAME];
+    while let Some((name_bytes, inode, mode)) = file.next_name(&mut name)? {
+        // inode 8, offset 8, length 2, type 1, name, NUL; a multiple of 8.
+        let bytes = (19 + name_bytes + 1).next_multiple_of(8);
+        if done + bytes as u64 > length {
+            if done == 0 {
+                return Err(Errno::EINVAL);
+            }
+            break;
+        }
+        let name = &name[..name_bytes];
+        let at = to.checked_add(done).ok_or(Errno::EFAULT)?;
+        let mut entry = [0; 19 + MOST_NAME + 9];
+        entry[..8].copy_from_slice(&inode.to_le_bytes());
+        entry[16..18].copy_from_slice(&(bytes as u16).to_le_bytes());
+        entry[18] = (mode >> 12) as u8;
+        entry[19..19 + name.len()].copy_from_slice(name);
+        match put(at, &entry[..bytes]) {
+            Ok(()) => {}
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+        // Only now: a program that could not take the name gets it again.
+        let position = file.passed(name)?;
+        put(at + 8, &position.to_le_bytes())?;
+        done += bytes as u64;
+    }
+    Ok(done)
+}
+
+pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
+    let path = directory();
+    let bytes = path.len() as u64 + 1;
+    if bytes > length {
+        return Err(Errno::ERANGE);
+    }
+    put(to, path.as_bytes())?;
+    put(to.checked_add(bytes - 1).ok_or(Errno::EFAULT)?, &[0])?;
+    Ok(bytes)
+}
+
+pub(crate) fn chdir(at: u64) -> SysResult {
+    let path = path_at(HERE, at)?;
+    let node = tree::find("/", &path, true)?;
+    if node.mode() & 0o170000 != 0o040000 {
+        return Err(Errno::ENOTDIR);
+    }
+    let path = fallible::shared(path)?;
+    let before = core::mem::replace(&mut *current().directory.lock(), path);
+    drop(before);
+    Ok(0)
+}
+
+pub(crate) fn mkdir(from: u64, at: u64, _mode: u32) -> SysResult {
+    tree::add("/", &path_at(from, at)?, Node::directory()?).map(|()| 0)
+}
+
+pub(crate) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
+    tree::remove("/", &path_at(from, at)?, is_directory).map(|()| 0)
+}
+
+pub(crate) fn rename(from_directory: u64, from: u64, to_directory: u64, to: u64) -> SysResult {
+    let from = path_at(from_directory, from)?;
+    tree::rename("/", &from, &path_at(to_directory, to)?).map(|()| 0)
+}
+
+pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
+    tree::add("/", &path_at(from, at)?, tree::link_to(&path(target)?)?).map(|()| 0)
+}
+
+pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
+    let path = path_at(from, at)?;
+    let answer = |target: &[u8]| {
+        let bytes = &target[..(target.len() as u64).min(length) as usize];
+        put(to, bytes)?;
+        Ok(bytes.len() as u64)
+    };
+    match path.as_str() {
+        "/proc/self" => {
+            let mut digits = [0; 20];
+            answer(proc::decimal(current().id, &mut digits))
+        }
+        "/proc/self/exe" => {
+            let executable = current().executable.lock().clone();
+            answer(executable.as_bytes())
+        }
+        _ => match &tree::find("/", &path, false)?.content {
+            Content::Link(target) => answer(target.as_bytes()),
+            _ => Err(Errno::EINVAL),
+        },
+    }
+}

@@ -1,0 +1,22 @@
+//! The bodies of system calls, by subject: they read arguments, and let the rooms below do the work.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `files` | a folder: descriptors, transfers, names, stat, poll |
+//! | `memory` | mmap and its kin |
+//! | `process`, `identity` | clone, execve, wait; groups and sessions |
+//! | `signals` | sigaction, kill |
+//! | `time` | clocks, sleeping |
+//! | `tls` | thread-local storage |
+//! | `system` | uname, sysinfo, limits, random bytes |
+//!
+//! May import everything but `dispatch`, which alone knows them all.
+
+pub(crate) mod files;
+pub(crate) mod identity;
+pub(crate) mod memory;
+pub(crate) mod process;
+pub(crate) mod signals;
+pub(crate) mod system;
+pub(crate) mod time;
+pub(crate) mod tls;

@@ -1,0 +1,58 @@
+//! Calls about time: clocks, and sleeping.
+
+use crate::abi;
+use crate::abi::stack_image::WordSize;
+use crate::error::{Errno, SysResult};
+use crate::process::user_memory::{WORD_BYTES, put, put_word, timespec, write_zeros};
+use threads::time;
+
+pub(crate) fn nanosleep(at: u64) -> SysResult {
+    time::sleep(timespec(at, abi::WORD)?).map_err(|_| Errno::EINTR)?;
+    Ok(0)
+}
+
+pub(crate) fn clock_nanosleep(flags: u64, at: u64, size: WordSize) -> SysResult {
+    const ABSOLUTE: u64 = 1;
+    let when = timespec(at, size)?;
+    let length =
+        if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
+    time::sleep(length).map_err(|_| Errno::EINTR)?;
+    Ok(0)
+}
+
+/// `encode`: how the structure looks that is asked for.
+pub(crate) fn clock_gettime<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8; N]) -> SysResult {
+    let now = time::nanoseconds();
+    put(to, &encode(now / 1_000_000_000, now % 1_000_000_000))?;
+    Ok(0)
+}
+
+pub(crate) fn clock_getres<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8; N]) -> SysResult {
+    if to != 0 {
+        put(to, &encode(0, 1_000_000_000 / machine::arch::irqchip::HZ))?;
+    }
+    Ok(0)
+}
+
+pub(crate) fn gettimeofday(to: u64) -> SysResult {
+    if to != 0 {
+        let now = time::nanoseconds() / 1000;
+        put(to, &abi::encode_pair(now / 1_000_000, now % 1_000_000))?;
+    }
+    Ok(0)
+}
+
+pub(crate) fn time(to: u64) -> SysResult {
+    let now = time::nanoseconds() / 1_000_000_000;
+    if to != 0 {
+        put_word(to, now)?;
+    }
+    Ok(now)
+}
+
+pub(crate) fn times(to: u64) -> SysResult {
+    if to != 0 {
+        write_zeros(to, 4 * WORD_BYTES)?;
+    }
+    Ok(time::nanoseconds() / 10_000_000)
+}

@@ -1,0 +1,66 @@
+//! Calls about thread-local storage: where its base is, for machines with a register for it and for those with segments.
+
+use crate::abi::USER_TOP;
+use crate::abi::stack_image::WordSize;
+use crate::error::{Errno, SysResult};
+use crate::process::user_memory::{get_numbers, put};
+use core::sync::atomic::Ordering;
+use threads::sched;
+
+pub(crate) fn arch_prctl(code: u64, value: u64) -> SysResult {
+    const SET_FS: u64 = 0x1002;
+    const GET_FS: u64 = 0x1003;
+    match code {
+        SET_FS if value < USER_TOP => {
+            sched::current().user_tls.store(value, Ordering::Relaxed);
+            machine::arch::user::set_tls(value);
+            Ok(0)
+        }
+        SET_FS => Err(Errno::EPERM),
+        GET_FS => {
+            put(value, &sched::current().user_tls.load(Ordering::Relaxed).to_le_bytes())?;
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// A `struct user_desc`: which segment it describes (-1: any that is free), and its base. Only a plain writable data segment
+/// of 32 bits can be asked for; its limit is ignored: it reaches everywhere.
+fn segment(at: u64) -> Result<(i32, u64), Errno> {
+    // Bits: 32-bit, kind (2), read or execute only, limit in pages, not present, usable.
+    const KIND: u32 = 0b10_1111;
+    const WRITABLE_DATA: u32 = 1;
+    let [number, base, _limit, bits] = get_numbers::<4>(at, WordSize::Four)?.map(|n| n as u32);
+    if bits & KIND != WRITABLE_DATA {
+        return Err(Errno::EINVAL);
+    }
+    Ok((number as i32, base.into()))
+}
+
+/// The base in a `struct user_desc`.
+pub(crate) fn segment_base(at: u64) -> Result<u64, Errno> {
+    segment(at).map(|(_, base)| base)
+}
+
+/// The segment for thread-local storage of machines that have segments.
+pub(crate) fn set_thread_area(at: u64) -> SysResult {
+    /// The only one there is.
+    const NUMBER: i32 = 6;
+    let (number, base) = segment(at)?;
+    match number {
+        NUMBER => {}
+        -1 => put(at, &NUMBER.to_le_bytes())?,
+        _ => return Err(Errno::EINVAL),
+    }
+    sched::current().user_tls.store(base, Ordering::Relaxed);
+    machine::arch::user::set_tls(base);
+    Ok(0)
+}
+
+/// Sets the base of the thread-local storage.
+pub(crate) fn set_tls(base: u64) -> SysResult {
+    sched::current().user_tls.store(base, Ordering::Relaxed);
+    machine::arch::user::set_tls(base);
+    Ok(0)
+}

@@ -1,0 +1,98 @@
+//! Programs that the kernel starts, and waits for.
+
+use super::load;
+use super::program::{base_name, joined, program};
+use crate::abi;
+use crate::error::Errno;
+use crate::files::open::{Files, OpenFile, Target};
+use crate::process::birth::unborn;
+use crate::process::{Process, owned, table};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+use threads::sched::{self, Mutex, Name, Thread};
+
+/// Why a program did not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecError(pub Errno);
+
+impl ExecError {
+    /// The status a shell would give.
+    pub fn shell_status(&self) -> i32 {
+        if self.0 == Errno::ENOENT { 127 } else { 126 }
+    }
+}
+
+impl fmt::Display for ExecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Errno::ENOENT => "no such program",
+            Errno::ENOEXEC => "not a static program for this machine (ENOEXEC)",
+            Errno::ENOMEM => "not enough memory (ENOMEM)",
+            Errno::E2BIG => "too many arguments (E2BIG)",
+            Errno::EACCES | Errno::EISDIR => "not an executable file",
+            other => other.name(),
+        })
+    }
+}
+
+/// Starts a program as the kernel's child; its process and its first thread.
+fn start(
+    path: &str,
+    argv: &[&[u8]],
+    output: Arc<OpenFile>,
+) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
+    let mut arguments = Vec::new();
+    for argument in argv {
+        fallible::push(&mut arguments, fallible::bytes(argument)?)?;
+    }
+    let mut envp = Vec::new();
+    for variable in ["PATH=/bin:/kstack/bin", "HOME=/", "TERM=vt100"] {
+        fallible::push(&mut envp, fallible::bytes(variable.as_bytes())?)?;
+    }
+    let file = program("/", path)?;
+    let loaded = load::load(&file, path.as_bytes(), &arguments, &envp)?;
+    drop(file);
+    let files = Files::standard(OpenFile::new(Target::Console)?, output)?;
+    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    let id = sched::thread::next_id();
+    let process = unborn(id, None, memory, files, Name::new(base_name(path)))?;
+    *process.command_line.lock() = joined(&arguments)?;
+    *process.executable.lock() = fallible::shared(fallible::text(path)?)?;
+    let regs = abi::start(loaded.entry, loaded.sp);
+    let thread = sched::spawn_user(owned(process.clone()), process.name(), &regs, id)?;
+    process.crew.join(&thread)?;
+    table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
+    sched::start(&thread);
+    Ok((process, thread))
+}
+
+/// Starts a program as the kernel's child and waits for it. Its status: 0 to 255, or 128 + signal.
+fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i32, ExecError> {
+    let (process, thread) = start(path, argv, output).map_err(ExecError)?;
+    let mut ended = None;
+    process.changed.wait_uninterruptibly(|| {
+        ended = process.status();
+        ended.is_some()
+    });
+    thread.join();
+    let status = ended.unwrap_or(0);
+    Ok(if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff })
+}
+
+/// Runs a program on the console; waits for it.
+pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
+    start_and_wait(path, argv, OpenFile::new(Target::Console).map_err(ExecError)?)
+}
+
+/// Runs a program; waits for it and gives out what it wrote.
+pub fn run_captured(path: &str, argv: &[&[u8]]) -> Result<(i32, Vec<u8>), ExecError> {
+    let no_memory = |_| ExecError(Errno::ENOMEM);
+    let bytes = fallible::shared(SpinLock::new(Vec::new())).map_err(no_memory)?;
+    let output = OpenFile::new(Target::Capture(bytes.clone())).map_err(ExecError)?;
+    let status = start_and_wait(path, argv, output)?;
+    let output = core::mem::take(&mut *bytes.lock());
+    Ok((status, output))
+}

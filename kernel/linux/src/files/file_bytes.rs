@@ -1,0 +1,161 @@
+//! What is in a file that programs write: pages of its own, by number. What was never written has none and reads as zeros.
+//!
+//! The pages are frames, not heap: a file is as large as memory allows and never has to lie in one piece. All files
+//! together may have half of the machine's memory, as a `tmpfs` of Linux may.
+
+use crate::error::Errno;
+use crate::sorted::{Item, Sorted};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use machine::memory::frames::{self, FRAME_BYTES, Frame};
+
+/// The largest size a file can have: Linux's `MAX_LFS_FILESIZE`.
+const MAX_BYTES: u64 = i64::MAX as u64;
+
+/// Pages that all files have together.
+static PAGES: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    number: u64,
+    frame: Frame,
+}
+
+impl Item for Page {
+    fn key(&self) -> u64 {
+        self.number
+    }
+}
+
+/// A file's contents.
+#[derive(Debug)]
+pub struct FileBytes {
+    pages: Sorted<Page>,
+    length: u64,
+}
+
+/// Pages that were cut off a file: given back when this is dropped, which takes its time. Not under the file's lock.
+#[derive(Debug)]
+#[must_use = "dropped at once, it is dropped under the file's lock"]
+pub struct Cut {
+    _pages: FileBytes,
+}
+
+impl FileBytes {
+    /// Nothing.
+    pub const fn new() -> Self {
+        Self { pages: Sorted::new(), length: 0 }
+    }
+
+    /// Its length.
+    pub const fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// The part of a range that lies in one page: the page's number, where in it, how many bytes.
+    fn piece(offset: u64, bytes: usize) -> (u64, usize, usize) {
+        let within = (offset % FRAME_BYTES) as usize;
+        (offset / FRAME_BYTES, within, bytes.min(FRAME_BYTES as usize - within))
+    }
+
+    fn frame(&self, number: u64) -> Option<Frame> {
+        let page = self.pages.get(self.pages.at_or_below(number)?)?;
+        (page.number == number).then_some(page.frame)
+    }
+
+    /// Reads at an offset; 0: the end.
+    pub fn read_at(&self, offset: u64, to: &mut [u8]) -> usize {
+        let left = self.length.saturating_sub(offset);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(to.len());
+        let mut done = 0;
+        while done < length {
+            let (number, within, bytes) = Self::piece(offset + done as u64, length - done);
+            let to = &mut to[done..done + bytes];
+            match self.frame(number) {
+                Some(frame) => frame.read(within, to),
+                None => to.fill(0),
+            }
+            done += bytes;
+        }
+        length
+    }
+
+    /// Writes at an offset; what lies between the old end and there reads as zeros. Returns how many bytes there was room for.
+    pub fn write_at(&mut self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
+        let top = offset.checked_add(from.len() as u64).filter(|&top| top <= MAX_BYTES);
+        top.ok_or(Errno::EFBIG)?;
+        let mut done = 0;
+        while done < from.len() {
+            let (number, within, bytes) = Self::piece(offset + done as u64, from.len() - done);
+            let frame = match self.frame_or_new(number) {
+                Ok(frame) => frame,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            };
+            frame.write(within, &from[done..done + bytes]);
+            done += bytes;
+            self.length = self.length.max(offset + done as u64);
+        }
+        Ok(done)
+    }
+
+    fn frame_or_new(&mut self, number: u64) -> Result<Frame, Errno> {
+        if let Some(frame) = self.frame(number) {
+            return Ok(frame);
+        }
+        if PAGES.fetch_add(1, Ordering::Relaxed) >= frames::total_count() / 2 {
+            PAGES.fetch_sub(1, Ordering::Relaxed);
+            return Err(Errno::ENOSPC);
+        }
+        let added = frames::alloc_zeroed().ok_or(Errno::ENOSPC).and_then(|frame| {
+            let page = Page { number, frame };
+            self.pages.insert(page).map_err(|_| {
+                frames::release(frame);
+                Errno::ENOSPC
+            })?;
+            Ok(frame)
+        });
+        added.inspect_err(|_| {
+            PAGES.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Sets the length: what is cut off is gone, what is added reads as zeros. Gives out what the caller drops after it has
+    /// let the file's lock go.
+    pub fn set_length(&mut self, length: u64) -> Result<Cut, Errno> {
+        if length > MAX_BYTES {
+            return Err(Errno::EINVAL);
+        }
+        let mut cut = Self::new();
+        if length == 0 {
+            cut.pages = self.pages.take();
+        } else if length < self.length {
+            let first = length.div_ceil(FRAME_BYTES);
+            while let Some(place) = self.pages.at_or_above(first) {
+                let page = self.pages.remove(place);
+                // Where there is no memory to put it off, it goes now.
+                if cut.pages.insert(page).is_err() {
+                    release(page);
+                }
+            }
+            let within = (length % FRAME_BYTES) as usize;
+            if within > 0
+                && let Some(frame) = self.frame(length / FRAME_BYTES)
+            {
+                frame.zero_from(within);
+            }
+        }
+        self.length = length;
+        Ok(Cut { _pages: cut })
+    }
+}
+
+fn release(page: Page) {
+    frames::release(page.frame);
+    PAGES.fetch_sub(1, Ordering::Relaxed);
+}
+
+impl Drop for FileBytes {
+    fn drop(&mut self) {
+        self.pages.iter().copied().for_each(release);
+    }
+}

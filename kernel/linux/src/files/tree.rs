@@ -1,0 +1,413 @@
+//! The file tree in memory: what the initramfs brought, and what programs add.
+//!
+//! # Invariants
+//!
+//! 1. Names change under [`CHANGING`], a sleeping lock: what was checked still holds when it is changed.
+//! 2. A node is dropped outside every spinning lock, and a tree of nodes without recursion, however deep it is.
+//! 3. Nothing changes before the last thing that can fail.
+
+use crate::error::Errno;
+use crate::files::file_bytes::FileBytes;
+use crate::files::names::Names;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+use machine::initramfs;
+use machine::memory::{fallible, heap};
+use machine::spin::SpinLock;
+use threads::sched::Mutex;
+
+/// Symbolic links followed in one path.
+const MOST_LINKS: usize = 40;
+/// Bytes of a name in a directory.
+pub(crate) const MOST_NAME: usize = 255;
+
+/// What a node is.
+#[derive(Debug)]
+pub enum Content {
+    /// Names and what they lead to.
+    Directory(SpinLock<Option<Box<Directory>>>),
+    /// Bytes that never change: of the archive.
+    Fixed(&'static [u8]),
+    /// Bytes that programs write.
+    File(SpinLock<FileBytes>),
+    /// Another path.
+    Link(String),
+    /// Something that answers itself: /dev and /proc.
+    Special(Special),
+}
+
+/// What is in a directory. In a box of its own, so that a tree that goes away can be a list of directories.
+#[derive(Debug)]
+pub struct Directory {
+    names: Names<Node>,
+    /// The next one that goes away.
+    next: Option<Box<Directory>>,
+}
+
+/// Which entry of a directory.
+#[derive(Debug, Clone, Copy)]
+pub enum Entry<'n> {
+    /// The one that sorts behind this name.
+    After(&'n str),
+    /// The one with so many before it.
+    At(usize),
+}
+
+/// The files that are no files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    /// Reads as end of file, swallows writes.
+    Null,
+    /// Reads as zeros.
+    Zero,
+    /// The console.
+    Console,
+    /// The directory of processes; what is in it is made on opening.
+    Proc,
+}
+
+/// A file, directory or link.
+#[derive(Debug)]
+pub struct Node {
+    pub inode: u64,
+    pub permissions: u32,
+    pub content: Content,
+}
+
+static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
+static ROOT: SpinLock<Option<Arc<Node>>> = SpinLock::new(None);
+/// Held while names change.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+impl Node {
+    pub fn new(content: Content, permissions: u32) -> Result<Arc<Self>, Errno> {
+        if !heap::has_room_for_nodes(size_of::<Self>() + MOST_NAME) {
+            return Err(Errno::ENOSPC);
+        }
+        let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
+        Ok(fallible::shared(Self { inode, permissions, content })?)
+    }
+
+    pub fn directory() -> Result<Arc<Self>, Errno> {
+        let directory = fallible::boxed(Directory { names: Names::new(), next: None })?;
+        Self::new(Content::Directory(SpinLock::new(Some(directory))), 0o755)
+    }
+
+    pub fn is_directory(&self) -> bool {
+        matches!(self.content, Content::Directory(_))
+    }
+
+    /// `st_mode`.
+    pub fn mode(&self) -> u32 {
+        let kind = match &self.content {
+            Content::Directory(_) | Content::Special(Special::Proc) => 0o040000,
+            Content::Fixed(_) | Content::File(_) => 0o100000,
+            Content::Link(_) => 0o120000,
+            Content::Special(_) => 0o020000,
+        };
+        kind | self.permissions
+    }
+
+    pub fn bytes(&self) -> u64 {
+        match &self.content {
+            Content::Fixed(bytes) => bytes.len() as u64,
+            Content::File(bytes) => bytes.lock().len(),
+            Content::Link(target) => target.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// Reads at an offset; 0: the end.
+    pub fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<usize, Errno> {
+        let copy = |bytes: &[u8], to: &mut [u8]| {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            let length = to.len().min(bytes.len() - from);
+            to[..length].copy_from_slice(&bytes[from..from + length]);
+            length
+        };
+        match &self.content {
+            Content::Fixed(bytes) => Ok(copy(bytes, to)),
+            Content::File(bytes) => Ok(bytes.lock().read_at(offset, to)),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            Content::Special(Special::Zero) => {
+                to.fill(0);
+                Ok(to.len())
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// Writes at an offset.
+    pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
+        match &self.content {
+            Content::File(bytes) => bytes.lock().write_at(offset, from),
+            Content::Fixed(_) => Err(Errno::EROFS),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            _ => Ok(from.len()),
+        }
+    }
+
+    /// Looks at the names in a directory, or changes them. Nothing that is dropped in `body` may be the last user of a node.
+    fn with_names<R>(&self, body: impl FnOnce(&mut Names<Node>) -> R) -> Result<R, Errno> {
+        let Content::Directory(directory) = &self.content else { return Err(Errno::ENOTDIR) };
+        let mut directory = directory.lock();
+        Ok(body(&mut directory.as_mut().ok_or(Errno::ENOENT)?.names))
+    }
+
+    fn child(&self, name: &str) -> Result<Arc<Self>, Errno> {
+        self.with_names(|names| names.get(name).cloned())?.ok_or(Errno::ENOENT)
+    }
+
+    fn is_empty(&self) -> Result<bool, Errno> {
+        self.with_names(|names| names.is_empty())
+    }
+
+    /// An entry of a directory: its name goes to `to`, its length, number and mode come back.
+    pub fn entry(
+        &self,
+        which: Entry<'_>,
+        to: &mut [u8; MOST_NAME],
+    ) -> Result<Option<(usize, u64, u32)>, Errno> {
+        self.with_names(|names| {
+            let (name, node) = match which {
+                Entry::After(name) => names.after(name)?,
+                Entry::At(index) => names.at(index)?,
+            };
+            let length = name.len().min(to.len());
+            to[..length].copy_from_slice(&name.as_bytes()[..length]);
+            Some((length, node.inode, node.mode()))
+        })
+    }
+
+    /// What is in it, for good.
+    fn take_directory(&mut self) -> Option<Box<Directory>> {
+        match &self.content {
+            Content::Directory(directory) => directory.lock().take(),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Node {
+    /// A list instead of recursion: a program can make a tree deeper than any stack.
+    fn drop(&mut self) {
+        let mut pending = self.take_directory();
+        while let Some(mut directory) = pending {
+            pending = directory.next.take();
+            while let Some((_, child)) = directory.names.pop() {
+                // Its last user takes what is in it over; then it is dropped as an empty one.
+                if let Some(mut child) = Arc::into_inner(child)
+                    && let Some(mut inner) = child.take_directory()
+                {
+                    inner.next = pending;
+                    pending = Some(inner);
+                }
+            }
+        }
+    }
+}
+
+pub fn root() -> Result<Arc<Node>, Errno> {
+    if let Some(root) = &*ROOT.lock() {
+        return Ok(root.clone());
+    }
+    let root = Node::directory()?;
+    Ok(ROOT.lock().get_or_insert(root).clone())
+}
+
+/// A path as seen from a directory: absolute, without `.` and with `..` taken back. The root is `/`; no other path ends in one.
+pub fn absolute(directory: &str, path: &str) -> Result<String, Errno> {
+    let mut whole = String::new();
+    let start = if path.starts_with('/') { "" } else { directory };
+    whole.try_reserve(start.len() + path.len() + 2).map_err(|_| Errno::ENOMEM)?;
+    for part in start.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => whole.truncate(whole.rfind('/').unwrap_or(0)),
+            part => {
+                // CANNOT FAIL: all parts with a slash each were reserved above.
+                whole.push('/');
+                whole.push_str(part);
+            }
+        }
+    }
+    if whole.is_empty() {
+        // CANNOT FAIL: reserved above.
+        whole.push('/');
+    }
+    Ok(whole)
+}
+
+/// The parts of such a path.
+pub fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty())
+}
+
+/// The node a path leads to. `follow`: also through a link at its end.
+pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errno> {
+    walk(absolute(directory, path)?, follow, None)
+}
+
+/// From the root to where an absolute path leads, links followed. `EINVAL` if it leads through `not_through`.
+fn walk(mut path: String, follow: bool, not_through: Option<&Node>) -> Result<Arc<Node>, Errno> {
+    let is_forbidden =
+        |node: &Arc<Node>| not_through.is_some_and(|other| core::ptr::eq(&**node, other));
+    let mut links = MOST_LINKS;
+    'from_the_root: loop {
+        let mut node = root()?;
+        let mut at = 1;
+        while at < path.len() {
+            let end = path[at..].find('/').map_or(path.len(), |length| at + length);
+            let name = &path[at..end];
+            if name.len() > MOST_NAME {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            if is_forbidden(&node) {
+                return Err(Errno::EINVAL);
+            }
+            let child = node.child(name)?;
+            if let Content::Link(target) = &child.content
+                && (follow || end < path.len())
+            {
+                links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
+                let rest = &path[end..];
+                let mut next = absolute(&path[..at], target)?;
+                if !rest.is_empty() {
+                    next.truncate(if next == "/" { 0 } else { next.len() });
+                    next.try_reserve(rest.len()).map_err(|_| Errno::ENOMEM)?;
+                    next.push_str(rest);
+                }
+                path = next;
+                continue 'from_the_root;
+            }
+            node = child;
+            at = end + 1;
+        }
+        return if is_forbidden(&node) { Err(Errno::EINVAL) } else { Ok(node) };
+    }
+}
+
+/// The directory a path's last part stands in, and that part.
+fn parent_of(
+    directory: &str,
+    path: &str,
+    not_through: Option<&Node>,
+) -> Result<(Arc<Node>, String), Errno> {
+    let mut path = absolute(directory, path)?;
+    let at = path.rfind('/').unwrap_or(0);
+    let name = fallible::text(&path[at + 1..])?;
+    if name.is_empty() {
+        return Err(Errno::EEXIST);
+    }
+    if name.len() > MOST_NAME {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    path.truncate(at.max(1));
+    Ok((walk(path, true, not_through)?, name))
+}
+
+/// Adds a node where nothing is yet.
+pub fn add(directory: &str, path: &str, node: Arc<Node>) -> Result<(), Errno> {
+    let _one_at_a_time = CHANGING.lock();
+    let (parent, name) = parent_of(directory, path, None)?;
+    parent.with_names(|names| match names.get(&name) {
+        Some(_) => Err(Errno::EEXIST),
+        // Nothing is replaced, and the node has no users below it.
+        None => Ok(names.set(name, node).map(|_nothing| ())?),
+    })?
+}
+
+/// Takes a name out: of a file, or of an empty directory.
+pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Errno> {
+    let taken = {
+        let _one_at_a_time = CHANGING.lock();
+        let (parent, name) = parent_of(directory, path, None)?;
+        let node = parent.child(&name)?;
+        match node.is_empty() {
+            Ok(_) if !is_directory => return Err(Errno::EISDIR),
+            Ok(false) => return Err(Errno::ENOTEMPTY),
+            Err(_) if is_directory => return Err(Errno::ENOTDIR),
+            _ => {}
+        }
+        parent.with_names(|names| names.remove(&name))?
+    };
+    // Dropped without a lock.
+    taken.map(drop).ok_or(Errno::ENOENT)
+}
+
+/// Moves a name, as Linux does: what is there already is replaced if it is of the same kind and, a directory, empty.
+pub fn rename(directory: &str, from: &str, to: &str) -> Result<(), Errno> {
+    let replaced = {
+        let _one_at_a_time = CHANGING.lock();
+        let node = find(directory, from, false)?;
+        let (from_parent, from_name) = parent_of(directory, from, None)?;
+        // Not into itself, at any depth.
+        let (to_parent, to_name) = parent_of(directory, to, Some(&*node))?;
+        match to_parent.child(&to_name) {
+            Ok(there) if Arc::ptr_eq(&there, &node) => return Ok(()),
+            Ok(there) => match (node.is_directory(), there.is_empty()) {
+                (true, Err(_)) => return Err(Errno::ENOTDIR),
+                (false, Ok(_)) => return Err(Errno::EISDIR),
+                (true, Ok(false)) => return Err(Errno::ENOTEMPTY),
+                _ => {}
+            },
+            Err(Errno::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+        let replaced = to_parent.with_names(|names| names.set(to_name, node))??;
+        (replaced, from_parent.with_names(|names| names.remove(&from_name)))
+    };
+    // Dropped without a lock.
+    drop(replaced);
+    Ok(())
+}
+
+/// Unpacks the archive, which stays where it is, and adds /dev, /proc and /tmp.
+pub fn unpack(archive: &'static [u8]) {
+    for entry in initramfs::entries(archive) {
+        let path = entry.name.trim_start_matches("./");
+        if path.is_empty() || path == "." {
+            continue;
+        }
+        make_directories(path);
+        let node = match entry.mode & 0o170000 {
+            0o040000 => Node::directory(),
+            0o120000 => match core::str::from_utf8(entry.contents) {
+                Ok(target) => link_to(target),
+                Err(_) => continue,
+            },
+            _ => Node::new(Content::Fixed(entry.contents), entry.mode & 0o777),
+        };
+        // A directory may be there already, made for a file in it.
+        let _there_already = add("/", path, node.expect("memory for the archive's files"));
+    }
+    let specials = [
+        ("dev/null", Special::Null),
+        ("dev/zero", Special::Zero),
+        ("dev/console", Special::Console),
+        ("dev/tty", Special::Console),
+        ("proc", Special::Proc),
+        ("sys", Special::Proc),
+    ];
+    make_directories("tmp/x");
+    let _there_already = remove("/", "proc", true);
+    for (path, special) in specials {
+        make_directories(path);
+        let node = Node::new(Content::Special(special), 0o666).expect("memory at boot");
+        let _there_already = add("/", path, node);
+    }
+}
+
+fn make_directories(path: &str) {
+    for (at, _) in path.match_indices('/') {
+        let node = Node::directory().expect("memory at boot");
+        let _there_already = add("/", &path[..at], node);
+    }
+}
+
+/// A symbolic link.
+pub fn link_to(target: &str) -> Result<Arc<Node>, Errno> {
+    Node::new(Content::Link(fallible::text(target)?), 0o777)
+}

@@ -1,0 +1,335 @@
+//! The areas of an address space: which stretches of it a program has, and for what.
+//!
+//! Nothing here touches a page table. Each change is checked first and then carried out whole: [`Areas::prepare`] counts
+//! the areas there would be and fetches the memory, and what comes after it cannot fail. Neighbours that are alike become
+//! one area, so a program that protects page by page what it protects alike has one area in the end, as on Linux.
+
+use crate::abi::{USER_LOWEST, USER_TOP};
+use crate::error::Errno;
+use crate::sorted::{Item, NoRoom, Sorted};
+use machine::arch::paging::Access;
+
+pub(crate) const PAGE: u64 = 4096;
+/// How near to a stack that grows anything accessible may come, and it to that: Linux's `stack_guard_gap`.
+pub(crate) const STACK_GUARD_GAP: u64 = 256 * PAGE;
+/// Areas a process may have: Linux's `vm.max_map_count`.
+const MAX_AREAS: usize = 65_530;
+
+/// A stretch of address space with one set of permissions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Area {
+    pub lowest: u64,
+    pub top: u64,
+    /// Whether it may be read. Writable and executable areas always are.
+    pub read: bool,
+    pub access: Access,
+    /// Whether it grows down to an access below it: the first thread's stack.
+    pub grows: bool,
+    /// Whether its contents came from a file, so that they cannot be made again as zeros.
+    pub of_file: bool,
+}
+
+impl Area {
+    /// Whether a program can get at it in any way. What cannot be got at is a guard.
+    pub fn is_accessible(&self) -> bool {
+        self.read || self.access.write || self.access.exec
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let of = |area: &Self| (area.read, area.access, area.grows, area.of_file);
+        of(self) == of(other)
+    }
+
+    fn continues_in(&self, next: &Self) -> bool {
+        self.top == next.lowest && self.is_like(next)
+    }
+
+    /// Where what lies below it must end, when the kernel chooses.
+    fn lowest_with_gap(&self) -> u64 {
+        if self.grows { self.lowest.saturating_sub(STACK_GUARD_GAP) } else { self.lowest }
+    }
+}
+
+impl Item for Area {
+    fn key(&self) -> u64 {
+        self.lowest
+    }
+
+    fn gap(&self, next: &Self) -> u64 {
+        next.lowest - self.top
+    }
+}
+
+impl From<NoRoom> for Errno {
+    fn from(_: NoRoom) -> Self {
+        Self::ENOMEM
+    }
+}
+
+/// The areas of one process: sorted, not overlapping, none continued by its neighbour.
+#[derive(Debug)]
+pub struct Areas(Sorted<Area>);
+
+impl Areas {
+    pub(crate) const fn new() -> Self {
+        Self(Sorted::new())
+    }
+
+    pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Area> {
+        self.0.iter()
+    }
+
+    /// The area that holds an address.
+    pub(crate) fn at(&self, address: u64) -> Option<Area> {
+        let area = *self.0.get(self.0.at_or_below(address)?)?;
+        (address < area.top).then_some(area)
+    }
+
+    /// The first area that ends above an address.
+    fn at_or_after(&self, address: u64) -> Option<Area> {
+        self.at(address).or_else(|| self.0.from(address).next().copied())
+    }
+
+    /// The areas that have something of a range, in order.
+    pub(crate) fn within(&self, lowest: u64, top: u64) -> impl Iterator<Item = Area> {
+        let first = self.at(lowest).map_or(lowest, |area| area.lowest);
+        self.0.from(first).copied().take_while(move |area| area.lowest < top)
+    }
+
+    /// The first of them.
+    pub(crate) fn first_within(&self, lowest: u64, top: u64) -> Option<Area> {
+        self.within(lowest, top).next()
+    }
+
+    /// Whether nothing of a range belongs to an area.
+    pub(crate) fn is_free(&self, lowest: u64, top: u64) -> bool {
+        self.first_within(lowest, top).is_none()
+    }
+
+    /// Whether nothing is in a range, nor near above it a stack that may grow into it.
+    pub(crate) fn is_free_with_gap(&self, lowest: u64, top: u64) -> bool {
+        self.at_or_after(lowest).is_none_or(|next| top <= next.lowest_with_gap())
+    }
+
+    /// Whether all of a range belongs to areas.
+    pub(crate) fn is_covered(&self, lowest: u64, top: u64) -> bool {
+        let mut covered = lowest;
+        for area in self.within(lowest, top) {
+            if area.lowest > covered {
+                return false;
+            }
+            covered = area.top;
+        }
+        covered >= top
+    }
+
+    /// Free address space for `length` bytes, as high as possible below `limit`; a gap is kept below a stack.
+    pub(crate) fn find_space(&self, length: u64, limit: u64) -> Option<u64> {
+        self.0.pairs_down(length, |below, above| {
+            let top = above.map_or(USER_TOP, Area::lowest_with_gap).min(limit);
+            let bottom = below.map_or(USER_LOWEST, |area| area.top).max(USER_LOWEST);
+            top.checked_sub(length).filter(|&lowest| lowest >= bottom)
+        })
+    }
+
+    /// Before a range is taken out and `more` areas (0 or 1) are put in, one of them there: sees to it that neither can fail.
+    pub(crate) fn prepare(&mut self, lowest: u64, top: u64, more: usize) -> Result<(), Errno> {
+        self.check_number(self.len() + more - self.lost(lowest, top) + self.cut(lowest, top))?;
+        Ok(self.0.reserve(&[lowest, top])?)
+    }
+
+    /// The same before two ranges that do not overlap are taken out, and an area is put into the second.
+    pub(crate) fn prepare_move(&mut self, from: (u64, u64), to: (u64, u64)) -> Result<(), Errno> {
+        let lost = self.lost(from.0, from.1) + self.lost(to.0, to.1);
+        let cut = self.cut(from.0, from.1) + self.cut(to.0, to.1);
+        self.check_number(self.len() + 1 + cut - lost)?;
+        Ok(self.0.reserve(&[from.0, from.1, to.0, to.1])?)
+    }
+
+    /// Fewer areas are always allowed, so that a program at the limit can still give some back.
+    fn check_number(&self, after: usize) -> Result<(), Errno> {
+        if after > MAX_AREAS && after > self.len() { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Areas that go with a range.
+    fn lost(&self, lowest: u64, top: u64) -> usize {
+        self.within(lowest, top).filter(|area| lowest <= area.lowest && area.top <= top).count()
+    }
+
+    /// Areas that a range cuts in two: 1 or 0.
+    fn cut(&self, lowest: u64, top: u64) -> usize {
+        self.at(lowest).map_or(0, |area| usize::from(area.lowest < lowest && top < area.top))
+    }
+
+    /// Takes a range out, after [`Areas::prepare`].
+    pub(crate) fn carve(&mut self, lowest: u64, top: u64) {
+        if let Some(place) = self.0.at_or_below(lowest)
+            && let Some(&area) = self.0.get(place)
+            && area.lowest < lowest
+            && lowest < area.top
+        {
+            self.0.replace(place, Area { top: lowest, ..area });
+            if top < area.top {
+                self.put(Area { lowest: top, ..area });
+                return;
+            }
+        }
+        while let Some(place) = self.0.at_or_above(lowest)
+            && let Some(&area) = self.0.get(place)
+            && area.lowest < top
+        {
+            if area.top <= top {
+                self.0.remove(place);
+            } else {
+                self.0.replace(place, Area { lowest: top, ..area });
+            }
+        }
+    }
+
+    /// Puts an area where nothing is, after [`Areas::prepare`]; it becomes one with neighbours that are like it.
+    pub(crate) fn put_and_merge(&mut self, area: Area) {
+        self.put(area);
+        self.merge_around(area.lowest, area.top);
+    }
+
+    fn put(&mut self, area: Area) {
+        // CANNOT FAIL: `prepare` or `protect` reserved the room.
+        self.0.insert(area).expect("the room for it was reserved");
+    }
+
+    /// Adds an area; it must not overlap another.
+    pub(crate) fn add(&mut self, area: Area) -> Result<(), Errno> {
+        let fits = USER_LOWEST <= area.lowest && area.lowest < area.top && area.top <= USER_TOP;
+        if !fits || !self.is_free(area.lowest, area.top) {
+            return Err(Errno::EINVAL);
+        }
+        self.prepare(area.lowest, area.top, 1)?;
+        self.put_and_merge(area);
+        Ok(())
+    }
+
+    /// Makes one of neighbours that are alike, from the area before a range to the one behind it.
+    fn merge_around(&mut self, lowest: u64, top: u64) {
+        let mut at = lowest.saturating_sub(1);
+        while let Some(place) = self.0.at_or_below(at).or_else(|| self.0.at_or_above(at))
+            && let Some(&area) = self.0.get(place)
+            && area.lowest <= top
+        {
+            let next = self.0.next(place);
+            match next.and_then(|next| self.0.get(next)) {
+                Some(&after) if area.continues_in(&after) => {
+                    if let Some(next) = next {
+                        self.0.remove(next);
+                    }
+                    // Joining chunks may have moved it.
+                    if let Some(place) = self.0.at_or_below(area.lowest) {
+                        self.0.replace(place, Area { top: after.top, ..area });
+                    }
+                    at = area.lowest;
+                }
+                Some(after) => at = after.lowest,
+                None => break,
+            }
+        }
+    }
+
+    /// Changes what a range may be used for: all of it, or nothing if it is not all there or there would be too many areas.
+    pub(crate) fn protect(
+        &mut self,
+        lowest: u64,
+        top: u64,
+        read: bool,
+        access: Access,
+    ) -> Result<(), Errno> {
+        if !self.is_covered(lowest, top) {
+            return Err(Errno::ENOMEM);
+        }
+        self.check_number(self.areas_after(lowest, top, read, access))?;
+        self.0.reserve(&[lowest, top])?;
+        self.split(lowest);
+        self.split(top);
+        let mut place = self.0.at_or_above(lowest);
+        while let Some(here) = place
+            && let Some(&area) = self.0.get(here)
+            && area.lowest < top
+        {
+            self.0.replace(here, Area { read, access, ..area });
+            place = self.0.next(here);
+        }
+        self.merge_around(lowest, top);
+        Ok(())
+    }
+
+    /// How many areas there are once a range, which is covered, has these permissions and neighbours are one.
+    fn areas_after(&self, lowest: u64, top: u64, read: bool, access: Access) -> usize {
+        let below = lowest.checked_sub(1).and_then(|below| self.at(below));
+        let mut last = below.map(|area| Area { top: area.top.min(lowest), ..area });
+        let (mut before, mut after) = (0, 0);
+        let mut piece = |piece: Area| {
+            after += usize::from(last.is_none_or(|last| !last.continues_in(&piece)));
+            last = Some(piece);
+        };
+        for area in self.within(lowest, top) {
+            // What begins below the range stays there, as `below`.
+            before += usize::from(area.lowest >= lowest);
+            let (from, to) = (area.lowest.max(lowest), area.top.min(top));
+            piece(Area { lowest: from, top: to, read, access, ..area });
+            if top < area.top {
+                piece(Area { lowest: top, ..area });
+            }
+        }
+        if let Some(next) = self.at(top)
+            && next.lowest == top
+        {
+            before += 1;
+            piece(next);
+        }
+        self.len() - before + after
+    }
+
+    fn split(&mut self, address: u64) {
+        if let Some(place) = self.0.at_or_below(address)
+            && let Some(&area) = self.0.get(place)
+            && area.lowest < address
+            && address < area.top
+        {
+            self.0.replace(place, Area { top: address, ..area });
+            self.put(Area { lowest: address, ..area });
+        }
+    }
+
+    /// The area for an address, after growing the stack above it down to it, if that is what it takes.
+    ///
+    /// As Linux does: not beyond `limit` bytes, and not nearer than the gap to what is accessible below. A guard that the
+    /// program made may be right below: it does the gap's work.
+    pub(crate) fn grown_to(&mut self, address: u64, limit: u64) -> Option<Area> {
+        if let Some(area) = self.at(address) {
+            return Some(area);
+        }
+        let place = self.0.at_or_above(address)?;
+        let stack = *self.0.get(place).filter(|area| area.grows)?;
+        let lowest = address & !(PAGE - 1);
+        if stack.top - lowest > limit || lowest < USER_LOWEST {
+            return None;
+        }
+        if let Some(below) = self.0.prev(place).and_then(|place| self.0.get(place))
+            && !below.grows
+            && below.is_accessible()
+            && lowest - below.top < STACK_GUARD_GAP
+        {
+            return None;
+        }
+        let grown = Area { lowest, ..stack };
+        self.0.replace(place, grown);
+        Some(grown)
+    }
+}

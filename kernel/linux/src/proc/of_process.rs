@@ -1,0 +1,89 @@
+//! Files of /proc about one process.
+//!
+//! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program started, as Linux has it;
+//! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
+
+use crate::error::Errno;
+use crate::process::{KIND, Process, table};
+use alloc::sync::Arc;
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
+use machine::memory::fallible::Text;
+
+pub(super) fn find(name: &str) -> Result<Arc<Process>, Errno> {
+    if name == "self" {
+        return threads::sched::current().shared_owner(&KIND).ok_or(Errno::ENOENT);
+    }
+    let number = name.parse().map_err(|_| Errno::ENOENT)?;
+    table::find(number).ok_or(Errno::ENOENT)
+}
+
+pub(super) fn maps(process: &Process, text: &mut Text) -> fmt::Result {
+    let Some(memory) = process.memory() else { return Ok(()) };
+    let memory = memory.lock();
+    for area in memory.areas().iter() {
+        let flag = |set: bool, letter: char| if set { letter } else { '-' };
+        let name = if (area.lowest..area.top).contains(&memory.start_stack) {
+            "[stack]"
+        } else if memory.is_heap(area) {
+            "[heap]"
+        } else {
+            ""
+        };
+        write!(
+            text,
+            "{:08x}-{:08x} {}{}{}p 00000000 00:00 0 ",
+            area.lowest,
+            area.top,
+            flag(area.read, 'r'),
+            flag(area.access.write, 'w'),
+            flag(area.access.exec, 'x'),
+        )?;
+        match name {
+            "" => writeln!(text)?,
+            name => writeln!(text, "                         {name}")?,
+        }
+    }
+    Ok(())
+}
+
+fn state(process: &Process) -> char {
+    if process.status().is_some() {
+        return 'Z';
+    }
+    if process.crew.is_on_a_cpu() { 'R' } else { 'S' }
+}
+
+pub(super) fn status(process: &Process, text: &mut Text) -> fmt::Result {
+    writeln!(text, "Name:\t{}", process.name())?;
+    writeln!(text, "State:\t{}", state(process))?;
+    writeln!(text, "Pid:\t{}", process.id)?;
+    writeln!(text, "PPid:\t{}", process.parent.load(Ordering::Relaxed))?;
+    writeln!(text, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0")?;
+    writeln!(text, "Threads:\t{}", process.crew.count())
+}
+
+pub(super) fn stat(process: &Process, text: &mut Text) -> fmt::Result {
+    write!(text, "{} ({}) {} ", process.id, process.name(), state(process))?;
+    let number = |number: &core::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
+    write!(text, "{} ", number(&process.parent))?;
+    write!(text, "{} {}", number(&process.group), number(&process.session))?;
+    // The other 46 fields.
+    for _ in 0..46 {
+        write!(text, " 0")?;
+    }
+    writeln!(text)
+}
+
+/// Where the process's threads are in the kernel.
+pub(super) fn stack(process: &Process, text: &mut Text) -> fmt::Result {
+    let me = threads::sched::current();
+    for thread in process.crew.threads().map_err(|_| fmt::Error)? {
+        if core::ptr::eq(&*thread, me) {
+            threads::report::backtrace::print_here(text);
+        } else if !threads::report::backtrace::print_thread(&thread, text) {
+            text.write_str("running\n")?;
+        }
+    }
+    Ok(())
+}

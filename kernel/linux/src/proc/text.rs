@@ -1,0 +1,37 @@
+//! Text that can fail: what a file of /proc or /sys reads as.
+
+use crate::error::Errno;
+use crate::files::open::Target;
+use core::fmt::{self, Write};
+use machine::memory::fallible::Text;
+
+/// Text made by `write`; an error if the heap has no room for it.
+pub(super) fn made(write: impl FnOnce(&mut Text) -> fmt::Result) -> Result<Text, Errno> {
+    let mut text = Text::new();
+    // A text refuses only what there is no memory for.
+    write(&mut text).map_err(|_| Errno::ENOMEM)?;
+    Ok(text)
+}
+
+/// The names of a directory, a line each.
+pub(super) fn names(names: &[&str]) -> Result<Target, Errno> {
+    let text = made(|text| names.iter().try_for_each(|name| writeln!(text, "{name}")))?;
+    Ok(Target::Names(text.into_string()))
+}
+
+pub(super) fn text(write: impl FnOnce(&mut Text) -> fmt::Result) -> Result<Target, Errno> {
+    made(write).map(|text| Target::Text(text.into_bytes()))
+}
+
+/// A number in decimal.
+pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}

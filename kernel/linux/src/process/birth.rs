@@ -1,0 +1,63 @@
+//! A process before it has a thread, and what a thread belongs to.
+
+use super::Process;
+use super::actions::Actions;
+use super::crew::Crew;
+use crate::error::Errno;
+use crate::files::open::Files;
+use crate::memory::space::Memory;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+use threads::sched::{self, Mutex, Name, SpawnError, WaitQueue};
+
+/// A process that is in no table yet and has no thread.
+pub(crate) fn unborn(
+    id: u64,
+    parent: Option<&Process>,
+    memory: Arc<Mutex<Memory>>,
+    files: Files,
+    name: Name,
+) -> Result<Arc<Process>, Errno> {
+    let of_parent = |number: fn(&Process) -> &AtomicU64, alone: u64| {
+        AtomicU64::new(parent.map_or(alone, |parent| number(parent).load(Ordering::Relaxed)))
+    };
+    let text = |of: fn(&Process) -> &SpinLock<Arc<String>>, first: &str| match parent {
+        Some(parent) => Ok(of(parent).lock().clone()),
+        None => fallible::shared(fallible::text(first)?),
+    };
+    let (command_line, actions) = match parent {
+        Some(parent) => (parent.command_line.lock().clone(), parent.actions.lock().try_clone()?),
+        None => (fallible::shared(Vec::new())?, Actions::new()),
+    };
+    Ok(fallible::shared(Process {
+        id,
+        parent: AtomicU64::new(parent.map_or(0, |parent| parent.id)),
+        group: of_parent(|parent| &parent.group, id),
+        session: of_parent(|parent| &parent.session, id),
+        is_first: parent.is_none(),
+        memory: SpinLock::new(Some(memory)),
+        files: SpinLock::new(files),
+        directory: SpinLock::new(text(|parent| &parent.directory, "/")?),
+        name: SpinLock::new(name),
+        executable: SpinLock::new(text(|parent| &parent.executable, "")?),
+        command_line: SpinLock::new(command_line),
+        crew: Crew::new(),
+        ended: SpinLock::new(None),
+        changed: WaitQueue::new(),
+        borrows_memory: AtomicBool::new(false),
+        actions: SpinLock::new(actions),
+    })?)
+}
+
+impl From<SpawnError> for Errno {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::Stack(sched::StackError::OverLimit) => Self::EAGAIN,
+            _ => Self::ENOMEM,
+        }
+    }
+}

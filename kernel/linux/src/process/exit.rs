@@ -1,0 +1,118 @@
+//! The end of threads and processes, and who waits for it.
+//!
+//! A thread leaves its crew; the last one ends the process. Every way out of a program comes here: exit, a fatal signal, a
+//! kernel stack that overflowed.
+
+use super::table::{self, Which};
+use super::{Process, current, futex};
+use crate::abi::signals::SIGSEGV;
+use crate::error::Errno;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use threads::sched::{self, Owner};
+use threads::time;
+
+pub(crate) fn stop_borrowing(process: &Process) {
+    if process.borrows_memory.swap(false, Ordering::AcqRel) {
+        process.changed.wake_all();
+    }
+}
+
+/// Ends the calling thread; the last one ends the process, with this wait status if no other was decided.
+pub(crate) fn exit_thread(status: i32) -> ! {
+    {
+        let process = current();
+        let thread = sched::current();
+        let clear = thread.clear_on_exit.load(Ordering::Relaxed);
+        if clear != 0
+            && let Some(memory) = process.memory()
+        {
+            let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
+            futex::futex_wake(clear, u64::MAX);
+        }
+        futex::futex_forget(thread.id());
+        thread.unpin_all();
+        // Off the process's tables before they can go.
+        thread.set_tables_root(0);
+        match process.crew.leave(thread) {
+            Some(decided) => end(process, decided.unwrap_or(status)),
+            // One that starts another program may wait to be alone.
+            None => process.changed.wake_all(),
+        }
+    }
+    sched::exit_current()
+}
+
+fn end(process: &Process, status: i32) {
+    let files = core::mem::take(&mut *process.files.lock());
+    drop(files);
+    drop(process.set_memory(None));
+    stop_borrowing(process);
+    let parent = table::end(process, status);
+    process.changed.wake_all();
+    if let Some(parent) = parent {
+        parent.changed.wake_all();
+    }
+}
+
+/// Ends the calling process with an exit code, unless it is ending already.
+pub(crate) fn exit_group(code: i32) -> ! {
+    let status = (code & 0xff) << 8;
+    current().crew.end(status);
+    exit_thread(status)
+}
+
+/// Ends the calling process as by a fatal signal.
+pub fn kill_current(signal: i32) -> ! {
+    {
+        let process = current();
+        process.crew.end(signal);
+        let (id, name) = (process.id, process.name());
+        tell(format_args!("process {id} ({name}) is killed by signal {signal}"));
+    }
+    exit_thread(signal)
+}
+
+/// Logs what became of a process: as often as is of use, since programs can have this as often as they like.
+pub(crate) fn tell(what: fmt::Arguments<'_>) {
+    /// So many in one period are told.
+    const MOST: u32 = 16;
+    const PERIOD_NANOSECONDS: u64 = 5_000_000_000;
+    static PERIOD: AtomicU64 = AtomicU64::new(0);
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let period = time::nanoseconds() / PERIOD_NANOSECONDS;
+    if PERIOD.swap(period, Ordering::Relaxed) != period {
+        let told = TOLD.swap(0, Ordering::Relaxed);
+        if told > MOST {
+            log!("{} more lines about processes were left out", told - MOST);
+        }
+    }
+    if TOLD.fetch_add(1, Ordering::Relaxed) < MOST {
+        log!("{what}");
+    }
+}
+
+/// wait4: the number and status of a child that has ended.
+pub(crate) fn wait(which: i64, no_hang: bool) -> Result<Option<(u64, i32)>, Errno> {
+    let me = current();
+    let which = Which::of(which, me);
+    let mut found = Ok(None);
+    me.changed
+        .wait_until(|| {
+            found = table::take_ended(me.id, which);
+            no_hang || !matches!(found, Ok(None))
+        })
+        .map_err(|_| Errno::EINTR)?;
+    let child = found?;
+    Ok(child.and_then(|child| Some((child.id, child.status()?))))
+}
+
+impl Owner for Process {
+    fn tables_root(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.lock().tables_root())
+    }
+
+    fn end_after_overflow(&self) -> ! {
+        kill_current(SIGSEGV as i32)
+    }
+}

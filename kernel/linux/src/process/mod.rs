@@ -1,0 +1,121 @@
+//! Processes: what one holds, its threads, its children, its birth and its death; and the one that runs.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | here | [`Process`], and the calling thread's |
+//! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
+//! | `actions` | what a program said of signals |
+//! | `user_memory` | strings and numbers in the caller's memory |
+//! | `birth`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
+//! | `futex` | words of memory that threads sleep on |
+//!
+//! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
+//!
+//! # What a process holds, and how it comes back
+//!
+//! Everything is reachable from [`Process`] or pinned in its thread, not only from a stack frame: a thread whose kernel stack
+//! overflows in a system call is ended without returning, and its frames' destructors never run.
+
+pub(crate) mod actions;
+pub(crate) mod birth;
+pub(crate) mod crew;
+pub(crate) mod exit;
+pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod table;
+pub(crate) mod user_memory;
+
+use crate::files::open::Files;
+use crate::memory::space::Memory;
+use actions::Actions;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64};
+use crew::Crew;
+use machine::spin::SpinLock;
+use threads::sched::{Mutex, Name, Owned, OwnerKind, WaitQueue};
+
+/// A process.
+#[derive(Debug)]
+pub struct Process {
+    /// Its number, which is that of its first thread: processes and threads are counted together.
+    pub id: u64,
+    /// The process that waits for it; 0: the kernel, which does not.
+    pub parent: AtomicU64,
+    /// Its process group, and the session that is in.
+    pub group: AtomicU64,
+    pub session: AtomicU64,
+    /// Started by the kernel: a signal to all processes does not mean it.
+    pub(crate) is_first: bool,
+    /// Its memory; a child of vfork shares its parent's until execve.
+    pub(crate) memory: SpinLock<Option<Arc<Mutex<Memory>>>>,
+    pub files: SpinLock<Files>,
+    pub directory: SpinLock<Arc<String>>,
+    pub(crate) name: SpinLock<Name>,
+    /// The path of its program.
+    pub executable: SpinLock<Arc<String>>,
+    pub command_line: SpinLock<Arc<Vec<u8>>>,
+    /// Its threads that have not ended, and whether there may be more.
+    pub crew: Crew,
+    /// Its wait status (Linux), once it has ended. Changes under the table's lock.
+    pub(crate) ended: SpinLock<Option<i32>>,
+    /// Something a waiting parent or child looks for has changed.
+    pub changed: WaitQueue,
+    /// Whether a parent sleeps until this child of vfork is done with its memory.
+    pub borrows_memory: AtomicBool,
+    /// What the program said of signals.
+    pub actions: SpinLock<Actions>,
+}
+
+impl Process {
+    /// The memory, to look at or change.
+    pub fn memory(&self) -> Option<Arc<Mutex<Memory>>> {
+        self.memory.lock().clone()
+    }
+
+    pub fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
+        core::mem::replace(&mut *self.memory.lock(), memory)
+    }
+
+    /// Its name: the program's.
+    pub fn name(&self) -> Name {
+        *self.name.lock()
+    }
+
+    pub fn set_name(&self, name: &str) {
+        *self.name.lock() = Name::new(name);
+    }
+
+    /// Its wait status, once it has ended.
+    pub fn status(&self) -> Option<i32> {
+        *self.ended.lock()
+    }
+
+    pub(crate) fn set_status(&self, status: i32) {
+        *self.ended.lock() = Some(status);
+    }
+}
+
+/// What the threads know a process by.
+pub(crate) static KIND: OwnerKind<Process> = OwnerKind::new();
+
+/// A process as what a thread belongs to.
+pub(crate) fn owned(process: Arc<Process>) -> Owned {
+    Owned::new(process, &KIND)
+}
+
+/// The process of the thread that runs. A reference, not a count: what a system call keeps only in its frame would be lost
+/// if its stack overflowed.
+#[inline]
+pub fn current() -> &'static Process {
+    threads::sched::current()
+        .owner_of_kind(&KIND)
+        .expect("system calls and faults come from processes")
+}
+
+/// The same, to keep where others find it.
+pub(crate) fn current_arc() -> Arc<Process> {
+    let process = threads::sched::current().shared_owner(&KIND);
+    process.expect("system calls and faults come from processes")
+}

@@ -1,0 +1,161 @@
+//! All processes that have not been waited for, and who is whose child.
+//!
+//! # Invariants
+//!
+//! 1. A process enters whole: its threads have joined, and its parent was not on its way out ([`enter`]).
+//! 2. Who is whose child, who has ended, and who leaves the table change under the table's lock alone. So a child is given to one
+//!    waiter, and a child that ends while its parent ends is left to exactly one of them.
+//! 3. A process is dropped without the lock: it may own a whole address space.
+//! 4. Order of locks: the table, then a crew, then the run queue.
+
+use crate::error::Errno;
+use crate::process::Process;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+use threads::sched;
+
+static TABLE: SpinLock<Vec<Arc<Process>>> = SpinLock::new(Vec::new());
+
+/// Processes taken out of the table before the lock is opened.
+const BATCH: usize = 32;
+
+/// Which processes a call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Any.
+    Any,
+    /// The one with this number.
+    Number(u64),
+    /// Those of this group.
+    Group(u64),
+}
+
+impl Which {
+    /// The first argument of `kill` and `wait4`: a process, 0: the caller's group, -1: any, or minus a group.
+    pub(crate) fn of(which: i64, caller: &Process) -> Self {
+        match which {
+            1.. => Self::Number(which as u64),
+            0 => Self::Group(caller.group.load(Ordering::Relaxed)),
+            -1 => Self::Any,
+            _ => Self::Group(which.unsigned_abs()),
+        }
+    }
+
+    fn holds(self, process: &Process) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Number(number) => process.id == number,
+            Self::Group(group) => process.group.load(Ordering::Relaxed) == group,
+        }
+    }
+}
+
+/// Puts a process into the table. An error if the calling thread's process is on its way out: it would be born to nobody.
+pub(crate) fn enter(process: &Arc<Process>, parent: Option<&Process>) -> Result<(), Errno> {
+    let mut table = TABLE.lock();
+    if parent.is_some_and(|parent| parent.crew.ending().is_some()) || sched::current().killed() {
+        return Err(Errno::EINTR);
+    }
+    Ok(fallible::push(&mut table, process.clone())?)
+}
+
+/// The process with this number, if it has not been waited for.
+pub fn find(id: u64) -> Option<Arc<Process>> {
+    TABLE.lock().iter().find(|process| process.id == id).cloned()
+}
+
+/// All processes.
+pub fn all() -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
+    fallible::collect(TABLE.lock().iter().cloned())
+}
+
+/// How many there are.
+pub fn count() -> usize {
+    TABLE.lock().len()
+}
+
+/// Writes the number of each, a line each.
+pub(crate) fn write_numbers(to: &mut dyn Write) -> fmt::Result {
+    TABLE.lock().iter().try_for_each(|process| writeln!(to, "{}", process.id))
+}
+
+/// Calls `body`, with the lock held, for each process that is meant; how many there were.
+pub(crate) fn for_each(which: Which, mut body: impl FnMut(&Arc<Process>)) -> usize {
+    let mut count = 0;
+    for process in TABLE.lock().iter().filter(|process| which.holds(process)) {
+        body(process);
+        count += 1;
+    }
+    count
+}
+
+/// Takes out a child that has ended, for the one who waits for it. `Ok(None)`: there are children, and none has ended.
+pub(crate) fn take_ended(parent: u64, which: Which) -> Result<Option<Arc<Process>>, Errno> {
+    let mut table = TABLE.lock();
+    let mut any = false;
+    let mut ended = None;
+    for (at, child) in table.iter().enumerate() {
+        if child.parent.load(Ordering::Relaxed) == parent && which.holds(child) {
+            any = true;
+            if child.status().is_some() {
+                ended = Some(at);
+                break;
+            }
+        }
+    }
+    match ended {
+        Some(at) => Ok(Some(table.swap_remove(at))),
+        None if any => Ok(None),
+        None => Err(Errno::ECHILD),
+    }
+}
+
+/// A process has ended, with this status: its children are nobody's from now on, and it stays in the table only if a parent may
+/// wait for it. Gives out that parent, to be woken.
+pub(crate) fn end(process: &Process, status: i32) -> Option<Arc<Process>> {
+    let parent = {
+        let table = TABLE.lock();
+        process.set_status(status);
+        let number = process.parent.load(Ordering::Relaxed);
+        let alive = |other: &&Arc<Process>| other.id == number && other.status().is_none();
+        let parent = table.iter().find(alive).cloned();
+        for child in table.iter().filter(|c| c.parent.load(Ordering::Relaxed) == process.id) {
+            child.parent.store(0, Ordering::Relaxed);
+        }
+        if parent.is_none() {
+            process.parent.store(0, Ordering::Relaxed);
+        }
+        parent
+    };
+    while drop_nobodys() {}
+    parent
+}
+
+/// Ended, and nobody's child.
+fn is_nobodys(process: &Process) -> bool {
+    process.status().is_some() && process.parent.load(Ordering::Relaxed) == 0
+}
+
+/// Takes some of those out; whether there may be more.
+fn drop_nobodys() -> bool {
+    let mut gone: [Option<Arc<Process>>; BATCH] = [const { None }; BATCH];
+    let mut taken = 0;
+    {
+        let mut table = TABLE.lock();
+        let mut at = 0;
+        while at < table.len() && taken < BATCH {
+            if is_nobodys(&table[at]) {
+                gone[taken] = Some(table.swap_remove(at));
+                taken += 1;
+            } else {
+                at += 1;
+            }
+        }
+    }
+    drop(gone);
+    taken == BATCH
+}

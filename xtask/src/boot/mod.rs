@@ -1,0 +1,15 @@
+//! One machine from its start to its end: an emulator's command line, the two serial lines, and the way it ended.
+//!
+//! | file | about |
+//! |---|---|
+//! | [`qemu`] | a boot in QEMU |
+//! | [`bochs`] | a boot in Bochs, through an option ROM of ours |
+//! | [`control`] | the lines that the kernel sends to the host |
+//! | [`first_hart`] | which hart of a riscv64 machine starts |
+//!
+//! May import `build`, `setup`; what the lines amount to is `proof`'s.
+
+pub(crate) mod bochs;
+pub(crate) mod control;
+pub(crate) mod first_hart;
+pub(crate) mod qemu;

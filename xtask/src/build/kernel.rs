@@ -1,0 +1,99 @@
+//! Building the reference kernel with the compiler that set-up found.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::arch::Arch;
+use crate::progress::{self, Activity};
+use crate::rules::{frames, instructions};
+use crate::setup::{self, Ready};
+use crate::workspace;
+
+/// `cargo xtask build`
+pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
+    for &arch in archs {
+        let ready = setup::ensure(arch)?;
+        let kernel = build(arch, arch.board().features, &ready)?;
+        println!("{}", workspace::shown(&kernel));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The flags for everything compiled for the kernel's target.
+pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
+    let known = arch.description();
+    let script =
+        workspace::root().join("kernel/machine/src/arch").join(arch.name()).join("kernel.ld");
+    let mut flags: Vec<String> = Vec::new();
+    flags
+        .extend(ready.toolchain.sysroot.iter().map(|path| format!("--sysroot={}", path.display())));
+    flags.extend(ready.linker.flags());
+    flags.extend(known.kernel_flags.iter().chain(known.codegen_flags).map(|&flag| flag.to_owned()));
+    flags.push(format!("-Clink-arg=-T{}", script.display()));
+    flags
+}
+
+/// Makes a cargo command one for the kernel's target, with its flags and its own build folder.
+pub(crate) fn target(
+    mut cargo: Command,
+    arch: Arch,
+    features: &[&str],
+    ready: &Ready,
+    subcommand: &str,
+) -> Result<Command> {
+    cargo
+        .args([subcommand, "-p", "kernel", "--release", "--target", arch.target()])
+        .args(["--features", &features.join(",")])
+        .arg("--target-dir")
+        .arg(folder(features)?)
+        // Encoded, because a path in a flag may contain spaces.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(arch, ready).join("\u{1f}"));
+    Ok(cargo)
+}
+
+/// `cargo check` of the library alone, with some of its layers, for the kernel's target.
+pub(crate) fn layers(mut cargo: Command, arch: Arch, layers: &str, ready: &Ready) -> Command {
+    let mut flags = flags(arch, ready);
+    flags.retain(|flag| !flag.starts_with("-Clink"));
+    flags.push("-Dwarnings".to_owned());
+    cargo
+        .args(["check", "-p", "kstack", "--quiet", "--target", arch.target()])
+        .args(["--no-default-features", "--features", layers])
+        .arg("--target-dir")
+        .arg(workspace::root().join("target/layers"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    cargo
+}
+
+/// Builds the kernel and gives the path of its ELF image.
+pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<PathBuf> {
+    let mut cargo = target(ready.toolchain.cargo(), arch, features, ready, "build")?;
+    let with = if features.is_empty() { "" } else { " with " };
+    let name = format!("Building the kernel for {arch}{with}{}", features.join(", "));
+    let activity = Activity::start(name);
+    // The compiler's messages are the best there are: let them through.
+    let status = cargo
+        .arg("--quiet")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot start cargo")?;
+    activity.done();
+    ensure!(status.success(), "the kernel does not build");
+    let path = folder(features)?.join(arch.target()).join("release/kernel");
+    ensure!(path.is_file(), "cargo built no {}", path.display());
+    instructions::check(&path)?;
+    let widest = frames::check(&path)?;
+    progress::detail(|| {
+        format!("The widest frame has {} bytes: {}", widest.bytes, widest.function)
+    });
+    Ok(path)
+}
+
+/// A build folder for each set of options: in a common one, each would undo the other's work.
+fn folder(features: &[&str]) -> Result<PathBuf> {
+    let name = ["kernel"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
+    Ok(workspace::output()?.join(name))
+}

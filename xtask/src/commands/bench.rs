@@ -1,0 +1,337 @@
+//! `cargo xtask bench`: figures of the kernel beside Linux's for the same work.
+//!
+//! The machine counts instructions instead of time: one CPU, virtual time advancing by one
+//! nanosecond per executed instruction, so that the same build gives the same figures, whatever else
+//! this machine does meanwhile. What stands beside them is [`baseline`]'s.
+//!
+//! A missed aim is told and is not an error; a bench that gives no figure is.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::arch::Arch;
+use crate::boot::control::{self, Message};
+use crate::boot::qemu::{Boot, Console, End};
+use crate::build::initramfs::{self, Prepared};
+use crate::jobs::{self, Further, lock};
+use crate::progress::Activity;
+use crate::proof::baseline;
+use crate::proof::baseline::WANTED;
+use crate::setup;
+
+/// Lines of the console shown when the machine was lost.
+const SHOWN_LINES: usize = 40;
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The architecture to emulate; all of them without this.
+    #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
+    arch: Option<Arch>,
+    /// Write the figures to this file, as an array of objects (name, arch, value, unit, linux).
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// End a machine that has been silent for this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout: u64,
+}
+
+/// A figure, as the JSON file has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Figure {
+    name: String,
+    arch: &'static str,
+    value: f64,
+    unit: String,
+    linux: Option<f64>,
+}
+
+impl Figure {
+    fn new(name: String, arch: Arch, value: f64, unit: String) -> Figure {
+        let beside = baseline::wanted(&name).and_then(|wanted| wanted.beside(arch));
+        let linux = beside.map(|beside| beside.linux);
+        Figure { name, arch: arch.name(), value, unit, linux }
+    }
+
+    fn is(&self, arch: Arch, name: &str) -> bool {
+        self.arch == arch.name() && self.name == name
+    }
+}
+
+/// `cargo xtask bench`
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    let archs = Arch::chosen(options.arch);
+    let mut booted = Vec::new();
+    for (&arch, ready) in archs.iter().zip(&setup::ensure_all(&archs)?) {
+        booted.push((arch, initramfs::prepare(arch, arch.board(), ready, None, "bench")?));
+    }
+    let figures = Mutex::new(Vec::new());
+    let failures = Mutex::new(Vec::new());
+    let activity = Activity::start("Counting instructions");
+    jobs::run(booted, jobs::workers(), |(arch, prepared)| {
+        match measure(arch, &prepared, options.timeout, &activity) {
+            Ok(measured) => lock(&figures).extend(measured),
+            Err(error) => lock(&failures).push(format!("{arch}: {error:#}")),
+        }
+        Further::default()
+    });
+    activity.done();
+    let figures = lock(&figures).clone();
+    print!("{}", table(&archs, &figures));
+    if let Some(path) = &options.json {
+        let json = serde_json::to_string_pretty(&figures)?;
+        fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let mut failures = lock(&failures).clone();
+    let missing = missing(&archs, &figures);
+    if !missing.is_empty() {
+        failures.push(format!("no figure for {}", missing.join(", ")));
+    }
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(
+    arch: Arch,
+    prepared: &Prepared,
+    timeout: u64,
+    activity: &Activity,
+) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let mut ended = false;
+    let mut wrong = None;
+    let finished = Boot {
+        arch,
+        board: arch.board(),
+        kernel: &prepared.kernel,
+        initramfs: &prepared.image,
+        command_line: "mode=bench".to_owned(),
+        cpus: 1,
+        memory: "512M",
+        counting: Some(0),
+        console: Console::Log,
+        name: "bench".to_owned(),
+        timeout: Some(Duration::from_secs(timeout)),
+    }
+    .run(&mut |line| match control::parse(line) {
+        Ok(None) => {}
+        Ok(Some(Message::Bench { name, value, unit })) if !ended => {
+            activity.at(&format!("{arch} {name}"));
+            figures.push(Figure::new(name, arch, value, unit));
+        }
+        Ok(Some(Message::End)) if !ended => ended = true,
+        Ok(Some(other)) => wrong = Some(format!("out of place: {other:?}")),
+        Err(error) => wrong = Some(error.to_string()),
+    })?;
+    if let Some(error) = wrong {
+        bail!("measuring: {error}");
+    }
+    if !ended || finished.end != End::Orderly {
+        bail!("the benches did not end: {}\n{}", finished.end, finished.tail(SHOWN_LINES));
+    }
+    Ok(figures)
+}
+
+/// The wanted figures that are not there, or there more than once.
+fn missing(archs: &[Arch], figures: &[Figure]) -> Vec<String> {
+    let all = archs.iter().flat_map(|&arch| WANTED.iter().map(move |wanted| (arch, wanted.name)));
+    all.filter(|&(arch, name)| figures.iter().filter(|it| it.is(arch, name)).count() != 1)
+        .map(|(arch, name)| format!("{name} on {arch}"))
+        .collect()
+}
+
+/// The figures, and what there is to say about the aims.
+fn table(archs: &[Arch], figures: &[Figure]) -> String {
+    let mut names: Vec<&str> = WANTED.iter().map(|wanted| wanted.name).collect();
+    for figure in figures {
+        if !names.contains(&figure.name.as_str()) {
+            names.push(&figure.name);
+        }
+    }
+    let mut text = match archs {
+        &[arch] => one_column(arch, &names, figures),
+        _ => side_by_side(archs, &names, figures),
+    };
+    let mut wanted = 0;
+    let mut missed = Vec::new();
+    for (bench, &arch) in WANTED.iter().flat_map(|it| archs.iter().map(move |arch| (it, arch))) {
+        let Some(aim) = bench.beside(arch).and_then(|beside| beside.aim) else { continue };
+        wanted += 1;
+        for figure in figures.iter().filter(|it| it.is(arch, bench.name) && it.value > aim) {
+            let over = number(figure.value - aim);
+            missed.push(format!("aim missed: {} on {arch} by {over}\n", bench.name));
+        }
+    }
+    if wanted > 0 && missed.is_empty() {
+        text.push_str(&format!("none of the {wanted} aims is missed\n"));
+    }
+    text.extend(missed);
+    text
+}
+
+/// One architecture: a line a figure, with everything that is known about it.
+fn one_column(arch: Arch, names: &[&str], figures: &[Figure]) -> String {
+    let mut lines = vec![format!(
+        "{:<26} {:>10} {:>10} {:>10}  {:<14} {}",
+        "bench",
+        arch.name(),
+        "Linux",
+        "aim",
+        "unit",
+        "Linux's figure is"
+    )];
+    for name in names {
+        let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
+        for figure in figures.iter().filter(|figure| figure.is(arch, name)) {
+            lines.push(format!(
+                "{name:<26} {:>10} {:>10} {:>10}  {:<14} {}",
+                number(figure.value),
+                optional(beside.map(|beside| beside.linux)),
+                optional(beside.and_then(|beside| beside.aim)),
+                figure.unit,
+                beside.map_or("", |beside| beside.source)
+            ));
+        }
+    }
+    joined(&lines)
+}
+
+/// Several architectures: a column each, and one more for Linux on it if it was measured.
+fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
+    let has_linux = |arch: Arch| WANTED.iter().any(|wanted| wanted.beside(arch).is_some());
+    let mut head = format!("{:<26}", "bench");
+    for &arch in archs {
+        head.push_str(&format!(" {:>8}", arch.name()));
+        if has_linux(arch) {
+            head.push_str(&format!(" {:>8}", "Linux"));
+        }
+    }
+    let mut lines = vec![head + "  unit"];
+    for name in names {
+        let mut line = format!("{name:<26}");
+        let mut unit = "";
+        for &arch in archs {
+            let figure = figures.iter().find(|figure| figure.is(arch, name));
+            unit = figure.map_or(unit, |figure| &figure.unit);
+            line.push_str(&format!(" {:>8}", optional(figure.map(|figure| figure.value))));
+            if has_linux(arch) {
+                let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
+                line.push_str(&format!(" {:>8}", optional(beside.map(|beside| beside.linux))));
+            }
+        }
+        lines.push(format!("{line}  {unit}"));
+    }
+    joined(&lines)
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), number)
+}
+
+/// A number with separated thousands, and one decimal only if it has any.
+fn number(value: f64) -> String {
+    let rounded = format!("{value:.1}");
+    let (whole, decimal) = rounded.split_once('.').unwrap_or((&rounded, "0"));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if decimal == "0" { format!("{sign}{text}") } else { format!("{sign}{text}.{decimal}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X86_64: [Arch; 1] = [Arch::X86_64];
+
+    fn figure(name: &str, value: f64) -> Figure {
+        Figure::new(name.to_owned(), Arch::X86_64, value, "instructions".to_owned())
+    }
+
+    #[test]
+    fn a_missing_or_doubled_figure_is_named() {
+        let mut figures: Vec<Figure> = WANTED.iter().map(|one| figure(one.name, 1.0)).collect();
+        assert_eq!(missing(&X86_64, &figures), [""; 0]);
+        figures.push(figure("switch_bare", 2.0));
+        figures.retain(|figure| figure.name != "thread_life");
+        let named = missing(&X86_64, &figures);
+        assert_eq!(named, ["thread_life on x86_64", "switch_bare on x86_64"]);
+        // Another architecture's figures do not count.
+        assert_eq!(missing(&[Arch::Arm64], &figures).len(), WANTED.len());
+    }
+
+    #[test]
+    fn an_aim_is_missed_only_above_it() {
+        let within = table(&X86_64, &[figure("switch_bare", 60.0)]);
+        assert!(within.contains("none of the 9 aims is missed"), "{within}");
+        let over = [figure("switch_bare", 60.5), figure("softirq_inline", 900.0)];
+        let text = table(&X86_64, &over);
+        assert!(text.contains("aim missed: switch_bare on x86_64 by 0.5"), "{text}");
+        assert!(!text.contains("missed: softirq_inline"), "{text}");
+    }
+
+    #[test]
+    fn several_architectures_are_columns_with_linux_beside_those_where_it_was_measured() {
+        let on = |arch, name: &str, value| {
+            Figure::new(name.to_owned(), arch, value, "instructions".to_owned())
+        };
+        let archs = [Arch::X86_64, Arch::Riscv64, Arch::Arm64];
+        let figures = [
+            on(Arch::Riscv64, "switch_bare", 71.0),
+            on(Arch::X86_64, "switch_bare", 57.0),
+            on(Arch::Arm64, "switch_bare", 61.0),
+            on(Arch::Arm64, "extra", 1.0),
+        ];
+        let text = table(&archs, &figures);
+        let words = |name: &str| -> Vec<String> {
+            let line = text.lines().find(|line| line.starts_with(name)).expect("a line");
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        let head = words("bench");
+        assert_eq!(head, ["bench", "x86_64", "Linux", "riscv64", "arm64", "Linux", "unit"]);
+        let switch = words("switch_bare");
+        assert_eq!(switch, ["switch_bare", "57", "213", "71", "61", "222", "instructions"]);
+        assert_eq!(words("extra"), ["extra", "-", "-", "-", "1", "-", "instructions"]);
+        assert!(text.contains("aim missed: switch_bare on arm64 by 1"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_aims_where_there_are_none() {
+        let figure = Figure::new("switch_bare".to_owned(), Arch::I386, 1e6, "x".to_owned());
+        assert_eq!(table(&[Arch::I386], &[figure]).lines().count(), 2);
+    }
+
+    #[test]
+    fn a_figure_of_no_catalogue_has_no_linux_beside_it() {
+        let extra = figure("extra", 3.0);
+        assert_eq!(
+            serde_json::to_string(&extra).unwrap(),
+            r#"{"name":"extra","arch":"x86_64","value":3.0,"unit":"instructions","linux":null}"#
+        );
+        assert!(table(&X86_64, &[extra]).contains("extra"));
+    }
+
+    #[test]
+    fn numbers_have_separated_thousands() {
+        assert_eq!(number(31_627.0), "31,627");
+        assert_eq!(number(999.0), "999");
+        assert_eq!(number(1_000_000.5), "1,000,000.5");
+        assert_eq!(number(-1234.0), "-1,234");
+    }
+}

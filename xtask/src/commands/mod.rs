@@ -1,0 +1,12 @@
+//! The commands, one file each: options, the order of steps, what is told, and the status at the end.
+//!
+//! `setup` and `build` are their wings' own ([`crate::setup::command`], [`crate::build::kernel::command`]).
+//!
+//! May import every other wing; nothing but `main` imports this one.
+
+pub(crate) mod bench;
+pub(crate) mod fuzz;
+pub(crate) mod lint;
+pub(crate) mod mutants;
+pub(crate) mod run;
+pub(crate) mod test;

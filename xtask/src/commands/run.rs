@@ -1,0 +1,175 @@
+//! `cargo xtask run`: the kernel's console on this terminal, or a program of this machine in the kernel.
+//!
+//! With a program, standard output carries the program's bytes and nothing else, and the status is the
+//! program's: 128 and the signal's number if it was killed, as in a shell. A failure of ours, from
+//! a path that does not exist to a machine that was lost, has a status of its own ([`OURS`]).
+
+use std::io::IsTerminal;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::arch::Arch;
+use crate::boot::control::{self, Message};
+use crate::boot::qemu::{Boot, Console, End, Finished};
+use crate::build::initramfs::{self, Program};
+use crate::proof::examples::{self, Example};
+use crate::setup;
+
+/// The status when it was not the program that failed.
+const OURS: u8 = 125;
+/// Lines of the log shown when the machine was lost.
+const SHOWN_LINES: usize = 40;
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The architecture to emulate.
+    #[arg(long, value_name = "NAME", value_parser = Arch::parse, default_value = Arch::USUAL.name())]
+    arch: Arch,
+    /// The number of CPUs.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=255))]
+    cpus: u32,
+    /// The memory of the machine, such as 512M or 2G.
+    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    mem: String,
+    /// Run an example instead: a kernel or a program of others that adopts the library.
+    #[arg(long, value_name = "NAME", value_parser = Example::parse, conflicts_with_all = ["arch", "program"])]
+    example: Option<&'static Example>,
+    /// A static Linux program, for the architecture, and its arguments: a file of this machine, or a bare name for one of
+    /// the image (such as busybox); without any, a console.
+    #[arg(last = true, value_name = "PROGRAM ARGS")]
+    program: Vec<String>,
+}
+
+/// `cargo xtask run`
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    if let Some(example) = options.example {
+        return examples::run(example);
+    }
+    if options.program.is_empty() {
+        return console(options);
+    }
+    Ok(ExitCode::from(program(options).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        OURS
+    })))
+}
+
+fn console(options: &Options) -> Result<ExitCode> {
+    let terminal = Terminal::save();
+    let console = if terminal.is_some() { Console::Terminal } else { Console::Pipe };
+    let finished = boot(options, None, "mode=console", console, &mut |_| {})?;
+    drop(terminal);
+    match finished.end {
+        End::Orderly => Ok(ExitCode::SUCCESS),
+        // Ctrl-A x ends the emulator with the same status as a reset does.
+        End::Reset if console == Console::Terminal => {
+            eprintln!("\nThe machine was ended with Ctrl-A x, or was reset.");
+            Ok(ExitCode::SUCCESS)
+        }
+        end => bail!("{end}\n{}", finished.tail(SHOWN_LINES)),
+    }
+}
+
+/// Runs a program and gives its status.
+fn program(options: &Options) -> Result<u8> {
+    let program = Program::read(&options.program)?;
+    let mut status = None;
+    let mut wrong = None;
+    let finished =
+        boot(
+            options,
+            Some(&program),
+            "mode=run",
+            Console::Pipe,
+            &mut |line| match control::parse(line) {
+                Ok(Some(Message::Exit(exit))) => status = Some(exit),
+                Ok(Some(_)) => {}
+                // What the kernel itself says: the console is the program's.
+                Ok(None) => eprintln!("{line}"),
+                // Words of a program, quoted in the middle of a line: its name may be anything.
+                Err(_) if !line.starts_with('@') => eprintln!("{line}"),
+                Err(error) => wrong = Some(error),
+            },
+        )?;
+    if let Some(error) = wrong {
+        return Err(error).context("the kernel said something strange");
+    }
+    match (status, finished.end) {
+        (Some(status), End::Orderly) => Ok(status),
+        (Some(_), end) => {
+            bail!("the program ended, but not the machine: {end}\n{}", finished.tail(SHOWN_LINES))
+        }
+        (None, end) => {
+            bail!("the machine ended before the program: {end}\n{}", finished.tail(SHOWN_LINES))
+        }
+    }
+}
+
+fn boot(
+    options: &Options,
+    program: Option<&Program>,
+    mode: &str,
+    console: Console,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Finished> {
+    let ready = setup::ensure(options.arch)?;
+    // Several may run at the same time: each has an image and logs of its own.
+    let name = format!("run-{}", std::process::id());
+    let board = options.arch.board();
+    let prepared = initramfs::prepare(options.arch, board, &ready, program, &name)?;
+    let image = Removed(prepared.image);
+    if console == Console::Terminal {
+        eprintln!("Booting; leave with `poweroff` in the console, or Ctrl-A x at any time.");
+    }
+    Boot {
+        arch: options.arch,
+        board,
+        kernel: &prepared.kernel,
+        initramfs: &image.0,
+        command_line: mode.to_owned(),
+        cpus: options.cpus,
+        memory: &options.mem,
+        counting: None,
+        console,
+        name,
+        timeout: None,
+    }
+    .run(on_line)
+}
+
+/// A file that goes away again.
+struct Removed(std::path::PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // It is only clutter if this fails.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The terminal's settings, put back when dropped: an emulator that is killed leaves it raw.
+struct Terminal {
+    settings: String,
+}
+
+impl Terminal {
+    /// The settings, if standard input is a terminal.
+    fn save() -> Option<Terminal> {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let output = Command::new("stty").arg("-g").stdin(Stdio::inherit()).output().ok()?;
+        let settings = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        output.status.success().then_some(Terminal { settings })
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Nothing can be done if this fails; `stty sane` is what the user would type anyway.
+        let _ = Command::new("stty").arg(&self.settings).status();
+    }
+}

@@ -1,0 +1,172 @@
+//! `cargo xtask test`: host tests, emulated tests, the conformance matrix and the closing line.
+//!
+//! ```text
+//!   set-up of each architecture ─> host tests ─> builds, one after another ─> boots, side by side ─> matrix
+//! ```
+//!
+//! The closing line `N passed, N failed` is the last one of standard output. The command fails if any
+//! test failed or none ran: a filter that matches nothing has shown nothing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::arch::{Arch, Board};
+use crate::build::initramfs::{self, Prepared};
+use crate::catalogue;
+use crate::proof::emulated::{self, Machine, Verdict};
+use crate::proof::matrix::{self, Column, HOST};
+use crate::proof::{boards, examples, host_tests};
+use crate::setup::{self, Ready};
+
+/// What to test.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The architecture to emulate; all of them, side by side, without this.
+    #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
+    arch: Option<Arch>,
+    /// Run only tests whose name contains this, or one of these, separated by commas.
+    #[arg(long)]
+    filter: Option<String>,
+    /// Write the matrix to this file, as an array of objects (id, arch, status, tests).
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Run host tests only.
+    #[arg(long, conflicts_with = "no_host")]
+    host_only: bool,
+    /// Run emulated tests only.
+    #[arg(long)]
+    no_host: bool,
+    /// Instead of all that, boot every board, CPU model, memory size and number of CPUs that the kernel is tried on, and write
+    /// down in CAVEATS.md what each does.
+    #[arg(long, conflicts_with_all = ["host_only", "no_host"])]
+    boards: bool,
+    /// End a machine that has been silent for this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout: u64,
+}
+
+/// `cargo xtask test`
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    let filter = options.filter.as_deref();
+    let archs = Arch::chosen(options.arch);
+    // First, so that what is missing is told before anything takes its time.
+    let ready: Vec<Ready> = if options.host_only { Vec::new() } else { setup::ensure_all(&archs)? };
+    let host =
+        if options.no_host || options.boards { Vec::new() } else { host_tests::run(filter)? };
+    let mut columns = vec![Column { name: HOST, verdicts: host }];
+    if !options.no_host && !options.boards {
+        columns[0].verdicts.extend(examples::test(examples::Place::Host, None, filter));
+    }
+    columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));
+    for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready))? {
+        let column = columns.iter_mut().find(|column| column.name == arch.name());
+        column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
+    }
+    if !options.boards {
+        for (&arch, ready) in archs.iter().zip(&ready) {
+            let verdicts = examples::test(examples::Place::Emulated(arch), Some(ready), filter);
+            let column = columns.iter_mut().find(|column| column.name == arch.name());
+            column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
+        }
+    }
+
+    for column in &mut columns {
+        let unknown: Vec<Verdict> = column
+            .verdicts
+            .iter()
+            .filter(|verdict| !catalogue::unknown_ids_of(&verdict.name).is_empty())
+            .map(|verdict| Verdict::failed(format!("known_ids_in {}", verdict.name), "unknown id"))
+            .collect();
+        column.verdicts.extend(unknown);
+    }
+
+    println!("\n{}", matrix::text(&columns));
+    if let Some(path) = &options.json {
+        let json = serde_json::to_string_pretty(&matrix::cells(&columns))?;
+        fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let passes = |verdict: &&Verdict| verdict.failure.is_none();
+    let all = || columns.iter().flat_map(|column| &column.verdicts);
+    let passed = all().filter(passes).count();
+    let failed = all().count() - passed;
+    for column in &columns {
+        for verdict in column.verdicts.iter().filter(|verdict| verdict.failure.is_some()) {
+            println!("failed on {}: {}", column.name, verdict.name);
+        }
+    }
+    if passed + failed == 0 {
+        println!("no test ran");
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds one kernel after another, then boots them side by side; a kernel that does not build is a
+/// failed test, so that the others, the matrix and the closing line appear all the same.
+fn emulated_tests<'a>(
+    options: &Options,
+    archs: impl Iterator<Item = (Arch, &'a Ready)>,
+) -> Result<Vec<(Arch, Vec<Verdict>)>> {
+    let mut machines: Vec<Machine> = Vec::new();
+    let mut results = Vec::new();
+    let archs: Vec<(Arch, &'a Ready)> = archs.collect();
+    for &(arch, ready) in &archs {
+        let of_first = arch.board().features;
+        let boards = arch.description().boards.iter();
+        for board in boards.filter(|board| !options.boards || board.features == of_first) {
+            let built = machines
+                .iter()
+                .find(|other| other.arch == arch && other.board.features == board.features)
+                .map(|other| (other.kernel.clone(), other.initramfs.clone()));
+            let prepared = match built {
+                Some((kernel, image)) => Ok(Prepared { kernel, image }),
+                None => initramfs::prepare(arch, board, ready, None, &image_name(board)),
+            };
+            match prepared {
+                Ok(Prepared { kernel, image }) => machines.push(Machine {
+                    arch,
+                    board,
+                    kernel,
+                    initramfs: image,
+                    timeout: Duration::from_secs(options.timeout),
+                }),
+                Err(error) => {
+                    println!("FAILED  {arch:<8} the kernel for {}: {error:#}", board.name);
+                    let verdict = Verdict::failed("kernel_builds", format!("{error:#}"));
+                    results.push((arch, vec![verdict]));
+                    // The other machines' kernel is the same one, or differs in little.
+                    break;
+                }
+            }
+        }
+    }
+    let first = machines.iter().filter(|machine| std::ptr::eq(machine.board, machine.arch.board()));
+    let built: Vec<boards::Built<'_>> = first
+        .filter_map(|machine| {
+            let (kernel, image) = (machine.kernel.clone(), machine.initramfs.clone());
+            let &(arch, ready) = archs.iter().find(|(arch, _)| *arch == machine.arch)?;
+            Some(boards::Built { arch, prepared: Prepared { kernel, image }, ready })
+        })
+        .collect();
+    let (filter, timeout) = (options.filter.as_deref(), Duration::from_secs(options.timeout));
+    let of_boards = if options.boards {
+        boards::run_all(&built, filter, timeout)?
+    } else {
+        let verdicts =
+            if machines.is_empty() { Vec::new() } else { emulated::run(&machines, filter) };
+        results.extend(machines.iter().map(|machine| machine.arch).zip(verdicts));
+        boards::run(&built, boards::Which::Short, filter, timeout)
+    };
+    results.extend(of_boards.into_iter().map(|(arch, verdict)| (arch, vec![verdict])));
+    Ok(results)
+}
+
+/// A name for the image with a kernel's symbols: one for each set of build options.
+fn image_name(board: &Board) -> String {
+    ["test"].iter().chain(board.features).copied().collect::<Vec<_>>().join("-")
+}

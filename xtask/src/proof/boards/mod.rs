@@ -1,0 +1,477 @@
+//! Boards, CPU models, memory sizes and numbers of CPUs: each boots and passes the smoke tests, or says what it lacks.
+//!
+//! ```text
+//!   cargo xtask test           the short list: above the old walls of memory, CPUs of several makers, one that is refused
+//!   cargo xtask test --boards  all of them; prints the table, and writes it between two marks into CAVEATS.md
+//! ```
+//!
+//! The kernel is told how many CPUs and how much memory there are, and compares (`m1_every_cpu_and_all_memory_...`): a machine of
+//! which a part is not used has failed. Each verdict shows the rows M1 and M2.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::arch::{Arch, Board};
+use crate::boot::bochs;
+use crate::boot::control::{self, Message};
+use crate::boot::qemu::{self, Console, End};
+use crate::build::initramfs::Prepared;
+use crate::jobs::{self, Further, lock};
+use crate::progress::Activity;
+use crate::proof::emulated::Verdict;
+use crate::setup::{self, Ready};
+use crate::workspace;
+use table::{Emulator, Expected, Row, TABLE};
+
+/// What each machine that runs has to show: a program, threads, a contained overflow, and that all of it is used.
+const SMOKE: [&str; 6] = [
+    "m1_every_cpu_and_all_memory_of_the_machine_are_used",
+    "m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own",
+    "m1_booting_touches_page_tables_and_no_other_memory",
+    "s2_a_kernel_thread_starts_with_its_function_and_argument",
+    "p1_busybox_passes_arguments_and_environment_on",
+    "o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported",
+];
+/// What Bochs enforces and QEMU's TCG does not, or what it does otherwise: privileges, and what is left over. Both kinds of PC have the first ones.
+const PRIVILEGES: [&str; 12] = [
+    "u1_every_cpu_has_the_control_registers_of_the_table",
+    "u1_a_control_register_that_was_left_otherwise_is_set",
+    "u1_what_is_written_once_is_read_only",
+    "u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination",
+    "u1_the_old_interrupt_controllers_raise_no_exception",
+    "u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay",
+    "i8_u1_a_debug_exception_in_user_mode_is_handled_on_the_thread_stack",
+    "u1_p8_a_system_call_of_compatibility_mode_is_refused",
+    "u1_x1_loading_the_tables_leaves_nothing_of_what_was_there",
+    "u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it",
+    "u1_s1_a_program_starts_with_no_selector_of_another",
+    "u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret",
+];
+const PRIVILEGES_OF_BOTH: usize = 6;
+/// The last one watches an instruction by a breakpoint, which with more CPUs does not come back in Bochs.
+const PRIVILEGES_OF_MANY_CPUS: usize = PRIVILEGES.len() - 1;
+/// It sends to four CPUs.
+const OF_FOUR_CPUS: &str = "u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination";
+/// Lines of the console shown with a failure.
+const SHOWN_LINES: usize = 25;
+/// Between these the table stands in CAVEATS.md.
+const MARKS: [&str; 2] = ["<!-- boards: begin -->", "<!-- boards: end -->"];
+
+/// The kernel and the archive of an architecture.
+pub(crate) struct Built<'a> {
+    /// Which one.
+    pub(crate) arch: Arch,
+    /// Its kernel, of the first board's build options, and archive.
+    pub(crate) prepared: Prepared,
+    /// What its set-up found.
+    pub(crate) ready: &'a Ready,
+}
+
+/// Which machines to boot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Which {
+    /// Those of every run.
+    Short,
+    /// All.
+    All,
+}
+
+/// What a machine did.
+struct Outcome {
+    row: &'static Row,
+    /// The emulator's release, if it is there.
+    release: String,
+    verdict: Verdict,
+}
+
+/// The release of each emulator that is used, or why it is not there.
+type Releases = BTreeMap<(Emulator, Arch), Result<String, String>>;
+
+/// Boots the machines of the architectures that were built, as far as their names contain the filter.
+pub(crate) fn run(
+    built: &[Built<'_>],
+    which: Which,
+    filter: Option<&str>,
+    timeout: Duration,
+) -> Vec<(Arch, Verdict)> {
+    let outcomes = outcomes(built, which, filter, timeout);
+    outcomes.into_iter().map(|outcome| (outcome.row.arch, outcome.verdict)).collect()
+}
+
+/// The same for all machines, and writes the table where it belongs if no architecture is missing.
+pub(crate) fn run_all(
+    built: &[Built<'_>],
+    filter: Option<&str>,
+    timeout: Duration,
+) -> Result<Vec<(Arch, Verdict)>> {
+    let outcomes = outcomes(built, Which::All, filter, timeout);
+    let text = table_of(&outcomes);
+    println!("\n{text}");
+    if outcomes.len() == TABLE.len() {
+        let path = workspace::root().join("CAVEATS.md");
+        let old = fs::read_to_string(&path).context("cannot read CAVEATS.md")?;
+        fs::write(&path, between_marks(&old, &text)?).context("cannot write CAVEATS.md")?;
+    }
+    Ok(outcomes.into_iter().map(|outcome| (outcome.row.arch, outcome.verdict)).collect())
+}
+
+fn outcomes(
+    built: &[Built<'_>],
+    which: Which,
+    filter: Option<&str>,
+    timeout: Duration,
+) -> Vec<Outcome> {
+    let rows: Vec<(usize, &'static Row)> = TABLE
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| which == Which::All || row.always)
+        .filter(|(_, row)| filter.is_none_or(|filter| name_of(row).contains(filter)))
+        .filter(|(_, row)| built.iter().any(|built| built.arch == row.arch))
+        .collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let releases = releases(rows.iter().map(|&(_, row)| row));
+    let activity = Activity::start("Machines of other sizes and models");
+    let outcomes = Mutex::new(Vec::new());
+    jobs::run(rows, jobs::workers(), |(place, row)| {
+        let prepared = built.iter().find(|built| built.arch == row.arch);
+        activity.at(&name_of(row));
+        let release = releases.get(&(row.emulator, row.arch));
+        let failure = match (release, prepared) {
+            (Some(Ok(_)), Some(built)) => {
+                one(place, row, built, timeout).err().map(|error| format!("{error:#}"))
+            }
+            (Some(Err(error)), _) => Some(error.clone()),
+            _ => Some("no kernel".to_owned()),
+        };
+        let release = release.and_then(|release| release.as_ref().ok()).cloned();
+        let verdict = Verdict { name: name_of(row), failure };
+        activity.line(&match &verdict.failure {
+            None => format!("ok      {:<8} {}", row.arch, verdict.name),
+            Some(message) => format!("FAILED  {:<8} {}\n    {message}", row.arch, verdict.name),
+        });
+        let release = release.unwrap_or_default();
+        lock(&outcomes).push((place, Outcome { row, release, verdict }));
+        Further::default()
+    });
+    activity.done();
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    outcomes.sort_by_key(|&(place, _)| place);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Fetches what emulators are not there, one after another, and asks each which one it is.
+fn releases<'a>(rows: impl Iterator<Item = &'a Row>) -> Releases {
+    let mut releases = Releases::new();
+    for row in rows {
+        releases.entry((row.emulator, row.arch)).or_insert_with(|| {
+            release_of(row.emulator, row.arch).map_err(|error| format!("{error:#}"))
+        });
+    }
+    releases
+}
+
+fn release_of(emulator: Emulator, arch: Arch) -> Result<String> {
+    let usual = || setup::qemu_release(&setup::emulator(arch)?);
+    match emulator {
+        Emulator::Qemu => usual(),
+        Emulator::SecondQemu => {
+            let second = setup::qemu_release(&setup::second_emulator(arch)?)?;
+            ensure!(second != usual()?, "the second QEMU is of the same release, {second}");
+            Ok(second)
+        }
+        Emulator::Bochs => setup::bochs_release(),
+    }
+}
+
+/// A verdict's name, with the rows it shows.
+fn name_of(row: &Row) -> String {
+    let does = match row.expected {
+        Expected::Runs => "runs",
+        Expected::Refuses(_) => "says_what_it_lacks",
+    };
+    let cpus = if row.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", row.cpus) };
+    let emulator = match row.emulator {
+        Emulator::Qemu => "",
+        Emulator::SecondQemu => "second QEMU: ",
+        Emulator::Bochs => "Bochs: ",
+    };
+    format!("m1_m2_{does} [{emulator}{} {} {} {cpus}]", row.machine[0], row.cpu, row.memory)
+}
+
+/// The emulator's arguments: as those of the architecture's first board, with another machine and CPU.
+fn board_of(row: &Row) -> Board {
+    let usual = row.arch.board();
+    let mut arguments = vec!["-M", row.machine[0], "-cpu", row.cpu];
+    arguments.extend(&row.machine[1..]);
+    let mut rest = usual.arguments.chunks(2);
+    // Options with one value each; a test holds it.
+    arguments.extend(rest.by_ref().filter(|pair| !["-M", "-cpu"].contains(&pair[0])).flatten());
+    // It lives as long as the command: there are a few dozen.
+    let arguments = Vec::leak(arguments);
+    Board { name: row.cpu, features: usual.features, arguments, first_cpu: None }
+}
+
+/// What a machine has to show: where the emulator enforces what the other lets pass, the tests of privileges too.
+fn tests_of(row: &Row) -> Vec<&'static str> {
+    let privileges: &[&str] = match (row.emulator, row.arch) {
+        (Emulator::Bochs, Arch::X86_64) if row.cpus == 1 => &PRIVILEGES,
+        (Emulator::Bochs, Arch::X86_64) => &PRIVILEGES[..PRIVILEGES_OF_MANY_CPUS],
+        (Emulator::Bochs, _) => &PRIVILEGES[..PRIVILEGES_OF_BOTH],
+        _ => &[],
+    };
+    let fits = |test: &&str| *test != OF_FOUR_CPUS || row.cpus >= 4;
+    SMOKE.iter().chain(privileges).copied().filter(fits).collect()
+}
+
+/// Boots one machine and judges what it did.
+fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<()> {
+    let tests = tests_of(row);
+    let mut heard = Heard::default();
+    let mut on_line = |line: &str| heard.line(line);
+    let Prepared { kernel, image } = &built.prepared;
+    let command_line = format!("mode=test tests={}", tests.join(","));
+    let name = format!("board-{place}");
+    let finished = if row.emulator == Emulator::Bochs {
+        bochs::Boot {
+            arch: row.arch,
+            model: row.cpu,
+            kernel,
+            initramfs: image,
+            command_line,
+            cpus: row.cpus,
+            memory: row.memory,
+            name,
+            timeout,
+        }
+        .run(built.ready, &mut on_line)?
+    } else {
+        let emulator = match row.emulator {
+            Emulator::SecondQemu => setup::second_emulator(row.arch)?,
+            _ => setup::emulator(row.arch)?,
+        };
+        qemu::Boot {
+            arch: row.arch,
+            board: Box::leak(Box::new(board_of(row))),
+            kernel,
+            initramfs: image,
+            command_line,
+            cpus: row.cpus,
+            memory: row.memory,
+            counting: None,
+            console: Console::Log,
+            name,
+            timeout: Some(timeout),
+        }
+        .run_in(&emulator, &mut on_line)?
+    };
+    let said = said(&finished.console, &finished.control)?;
+    judge(row.expected, &tests, &heard, &finished.end, &said)
+        .map_err(|error| anyhow::anyhow!("{error}\n{}", finished.tail(SHOWN_LINES)))
+}
+
+/// All that a machine wrote.
+fn said(console: &Path, control: &Path) -> Result<String> {
+    let mut said = String::new();
+    for path in [console, control] {
+        said.push_str(&String::from_utf8_lossy(&fs::read(path)?));
+    }
+    Ok(said)
+}
+
+/// What the control channel said.
+#[derive(Debug, Default)]
+struct Heard {
+    started: Vec<String>,
+    passed: Vec<String>,
+    ended: bool,
+    wrong: Option<String>,
+}
+
+impl Heard {
+    fn line(&mut self, line: &str) {
+        // Nothing belongs behind the end.
+        let late = self.ended && line.starts_with('@');
+        match control::parse(line) {
+            Ok(Some(_)) if late => self.complain(format!("after the end: {line}")),
+            Ok(Some(Message::Start(name))) => self.started.push(name),
+            Ok(Some(Message::Pass(name))) => {
+                if self.started.last() != Some(&name) {
+                    self.complain(format!("{name} passed and had not begun"));
+                }
+                self.passed.push(name);
+            }
+            Ok(Some(Message::Fail { name, message })) => {
+                self.complain(format!("{name}: {message}"));
+            }
+            Ok(Some(Message::End)) => self.ended = true,
+            Ok(_) => {}
+            Err(error) => self.complain(error.to_string()),
+        }
+    }
+
+    fn complain(&mut self, message: String) {
+        self.wrong.get_or_insert(message);
+    }
+}
+
+fn judge(expected: Expected, tests: &[&str], heard: &Heard, end: &End, said: &str) -> Result<()> {
+    if let Some(wrong) = &heard.wrong {
+        bail!("{wrong}");
+    }
+    match expected {
+        Expected::Runs => {
+            let mut wanted = tests.to_vec();
+            let mut passed: Vec<&str> = heard.passed.iter().map(String::as_str).collect();
+            wanted.sort_unstable();
+            passed.sort_unstable();
+            ensure!(passed == wanted, "not all tests passed once ({end})");
+            ensure!(heard.started.len() == tests.len(), "a test began twice");
+            ensure!(heard.ended && *end == End::Orderly, "it did not end in an orderly way: {end}");
+        }
+        Expected::Refuses(sentence) => {
+            ensure!(heard.started.is_empty(), "it ran, and was to refuse");
+            ensure!(said.contains(sentence), "it did not say \"{sentence}\" ({end})");
+            ensure!(*end == End::Panic, "it said what it lacks, and then: {end}");
+        }
+    }
+    Ok(())
+}
+
+/// The table, as CAVEATS.md has it.
+fn table_of(outcomes: &[Outcome]) -> String {
+    let mut text =
+        "| architecture | emulator | machine | CPU | memory | CPUs | what it does |\n| --- | --- | --- | --- | ---: | ---: | --- |\n"
+            .to_owned();
+    for Outcome { row, release, verdict } in outcomes {
+        let does = match (&verdict.failure, row.expected) {
+            (Some(failure), _) => {
+                format!("**fails**: {}", failure.lines().next().unwrap_or_default())
+            }
+            (None, Expected::Runs) => "runs".to_owned(),
+            (None, Expected::Refuses(sentence)) => format!("ends with \"… {sentence} …\""),
+        };
+        let Row { arch, machine, cpu, memory, cpus, .. } = row;
+        let emulator = match row.emulator {
+            Emulator::Qemu | Emulator::SecondQemu => "QEMU",
+            Emulator::Bochs => "Bochs",
+        };
+        let machine = machine[0];
+        let _ = writeln!(
+            text,
+            "| {arch} | {emulator} {release} | {machine} | {cpu} | {memory} | {cpus} | {does} |"
+        );
+    }
+    text
+}
+
+/// The document with the table between its marks.
+fn between_marks(document: &str, table: &str) -> Result<String> {
+    let [begin, end] = MARKS;
+    let split = document.split_once(begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(end)?;
+        Some((before, after))
+    });
+    let (before, after) = split.with_context(|| format!("no {begin} … {end}"))?;
+    Ok(format!("{before}{begin}\n{table}{end}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+    use std::collections::HashSet;
+
+    fn heard(lines: &[String]) -> Heard {
+        let mut heard = Heard::default();
+        lines.iter().for_each(|line| heard.line(line));
+        heard
+    }
+
+    fn good() -> Vec<String> {
+        let each = SMOKE
+            .iter()
+            .flat_map(|name| [format!("@test start {name}"), format!("@test pass {name}")]);
+        each.chain(["@end".to_owned()]).collect()
+    }
+
+    #[test]
+    fn m1_a_machine_runs_only_if_each_smoke_test_passed_once_and_it_ended_well() {
+        let judged = |lines: &[String], end| judge(Expected::Runs, &SMOKE, &heard(lines), &end, "");
+        assert!(judged(&good(), End::Orderly).is_ok());
+        assert!(judged(&good(), End::Reset).is_err());
+        for left_out in 0..good().len() {
+            let mut lines = good();
+            lines.remove(left_out);
+            assert!(judged(&lines, End::Orderly).is_err(), "without line {left_out}");
+        }
+        for twice in 0..good().len() {
+            let mut lines = good();
+            lines.insert(twice, lines[twice].clone());
+            assert!(judged(&lines, End::Orderly).is_err(), "line {twice} twice");
+        }
+        let mut lines = good();
+        lines[1] = format!("@test fail {}: no", SMOKE[0]);
+        assert!(judged(&lines, End::Orderly).is_err());
+    }
+
+    #[test]
+    fn m1_a_machine_refuses_only_by_its_sentence_and_the_status_of_a_panic() {
+        let sentence = Expected::Refuses("lacks a wheel");
+        let judged =
+            |lines: &[String], end, said| judge(sentence, &SMOKE, &heard(lines), &end, said);
+        assert!(judged(&[], End::Panic, "it lacks a wheel.").is_ok());
+        assert!(judged(&[], End::Panic, "it lacks two").is_err());
+        assert!(judged(&[], End::Timeout, "it lacks a wheel.").is_err());
+        assert!(judged(&good(), End::Panic, "it lacks a wheel.").is_err());
+    }
+
+    #[test]
+    fn the_table_reaches_from_end_to_end_and_no_machine_is_in_it_twice() {
+        let names: HashSet<_> = TABLE.iter().map(|row| (row.arch, name_of(row))).collect();
+        assert_eq!(names.len(), TABLE.len());
+        for arch in Arch::all() {
+            let rows = || TABLE.iter().filter(|row| row.arch == arch);
+            assert!(rows().any(|row| row.memory == "64M" && row.cpus == 1), "{arch}");
+            let most = if arch == Arch::Arm32 { 8 } else { 64 };
+            assert!(rows().any(|row| row.cpus == most), "{arch}");
+            assert!(rows().filter(|row| row.always).count() >= 2, "{arch}");
+            let seconds = rows().filter(|row| row.emulator == Emulator::SecondQemu);
+            assert!(seconds.filter(|row| row.expected == Expected::Runs).count() >= 3, "{arch}");
+            let fetched = rows().filter(|row| row.emulator != Emulator::Qemu);
+            assert!(
+                fetched.into_iter().all(|row| !row.always),
+                "{arch}: nothing is fetched for it"
+            );
+            let models: HashSet<_> = rows().map(|row| row.cpu).collect();
+            assert!(models.len() >= 3, "{arch}");
+            for row in rows() {
+                assert_eq!(catalogue::ids_of(&name_of(row)), ["M1", "M2"]);
+                let arguments = row.arch.board().arguments;
+                assert!(
+                    arguments.chunks(2).all(|pair| pair.len() == 2 && pair[0].starts_with('-'))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_is_written_between_its_marks_and_nowhere_else() {
+        let document = format!("a\n{}\nold\n{}\nb\n", MARKS[0], MARKS[1]);
+        let written = between_marks(&document, "new\n").unwrap();
+        assert_eq!(written, format!("a\n{}\nnew\n{}\nb\n", MARKS[0], MARKS[1]));
+        assert_eq!(between_marks(&written, "new\n").unwrap(), written);
+        assert!(between_marks("a\nb\n", "new\n").is_err());
+        let caveats = fs::read_to_string(workspace::root().join("CAVEATS.md")).unwrap();
+        assert!(between_marks(&caveats, "").is_ok());
+    }
+}

@@ -1,0 +1,187 @@
+//! The machines of `cargo xtask test --boards`, and what each is to do.
+//!
+//! Memory: the old walls were at 1 GiB (x86_64, arm64) and 2 GiB (riscv64); 32-bit kernels reach less than a GiB and say so. CPUs: the
+//! kernel has room for 64, the 32-bit arm's interrupt controller for 8. Models: for PCs from the first 64-bit ones on, of both makers.
+
+use crate::arch::Arch;
+
+/// What a machine is to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Expected {
+    /// Boot, pass the smoke tests, end in an orderly way.
+    Runs,
+    /// Say this and end with the status for a panic.
+    Refuses(&'static str),
+}
+
+/// What emulates it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Emulator {
+    /// The QEMU that everything else is run in.
+    Qemu,
+    /// QEMU of another release.
+    SecondQemu,
+    /// Bochs, whose models differ: see [`crate::bochs`].
+    Bochs,
+}
+
+/// A machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) arch: Arch,
+    pub(super) emulator: Emulator,
+    /// The emulator's `-M`, and further arguments behind it.
+    pub(super) machine: &'static [&'static str],
+    /// The emulator's `-cpu`.
+    pub(super) cpu: &'static str,
+    pub(super) memory: &'static str,
+    pub(super) cpus: u32,
+    pub(super) expected: Expected,
+    /// Whether every run of the tests boots it.
+    pub(super) always: bool,
+}
+
+use Arch::{Arm32, Arm64, I386, Riscv64, X86_64};
+use Emulator::{Bochs, Qemu, SecondQemu};
+use Expected::{Refuses, Runs};
+
+const Q35: &[&str] = &["q35"];
+const PC: &[&str] = &["pc"];
+const Q35_BARE: &[&str] = &["q35,acpi=off"];
+/// It has no second serial port of its own, and a timer only if asked.
+const MICROVM: &[&str] =
+    &["microvm,pit=on,pic=on", "-device", "isa-serial,iobase=0x2f8,irq=3,chardev=control"];
+const MICROVM_BARE: &[&str] =
+    &["microvm,pit=off,pic=off", "-device", "isa-serial,iobase=0x2f8,irq=3,chardev=control"];
+const GIC2: &[&str] = &["virt,gic-version=2"];
+const GIC3: &[&str] = &["virt,gic-version=3"];
+const GIC3_EL2: &[&str] = &["virt,gic-version=3,virtualization=on"];
+const LOW: &[&str] = &["virt,highmem=off"];
+const HIGH: &[&str] = &["virt,highmem=on"];
+const LOW_HYP: &[&str] = &["virt,highmem=off,virtualization=on"];
+/// What Bochs emulates.
+const I440FX: &[&str] = &["i440fx"];
+const VIRT: &[&str] = &["virt"];
+
+const fn row(
+    arch: Arch,
+    machine: &'static [&'static str],
+    cpu: &'static str,
+    memory: &'static str,
+    cpus: u32,
+) -> Row {
+    Row { arch, emulator: Qemu, machine, cpu, memory, cpus, expected: Runs, always: false }
+}
+
+/// The same in QEMU of another release.
+const fn second(
+    arch: Arch,
+    machine: &'static [&'static str],
+    cpu: &'static str,
+    memory: &'static str,
+    cpus: u32,
+) -> Row {
+    Row { emulator: SecondQemu, ..row(arch, machine, cpu, memory, cpus) }
+}
+
+/// The same in Bochs, which has one machine.
+const fn bochs(arch: Arch, cpu: &'static str, memory: &'static str, cpus: u32) -> Row {
+    Row { emulator: Bochs, ..row(arch, I440FX, cpu, memory, cpus) }
+}
+
+impl Row {
+    /// Booted by every run of the tests.
+    const fn always(mut self) -> Row {
+        self.always = true;
+        self
+    }
+
+    /// Said to lack something.
+    const fn refuses(mut self, sentence: &'static str) -> Row {
+        self.expected = Refuses(sentence);
+        self
+    }
+}
+
+const NO_NX: &str = "lacks what the kernel needs: no-execute bit";
+const NO_SV48: &str = "lacks what the kernel needs: four-level page tables (Sv48)";
+
+/// All of them.
+pub(super) const TABLE: &[Row] = &[
+    row(X86_64, Q35, "max,-erms", "64M", 1),
+    row(X86_64, Q35, "Nehalem", "1200M", 2).always(),
+    row(X86_64, PC, "EPYC", "6G", 4).always(),
+    row(X86_64, PC, "Opteron_G1", "3500M", 1),
+    row(X86_64, Q35, "qemu64", "2G", 16),
+    row(X86_64, Q35, "Skylake-Client", "16G", 8),
+    row(X86_64, Q35, "Conroe", "512M", 2),
+    row(X86_64, PC, "Opteron_G5", "1G", 3),
+    row(X86_64, Q35, "max,-erms", "64G", 64),
+    row(X86_64, Q35, "max,-x2apic,-xsave,-smep,-smap,-umip,-fsgsbase,-pdpe1gb", "4G", 4),
+    row(X86_64, MICROVM, "max", "2G", 2),
+    row(X86_64, Q35_BARE, "max", "512M", 1),
+    row(X86_64, MICROVM_BARE, "max", "512M", 1).refuses("this machine has no 8254 timer"),
+    row(X86_64, Q35, "max,-nx", "512M", 1).refuses(NO_NX).always(),
+    row(X86_64, Q35, "max,-pge", "512M", 1).refuses("lacks what the kernel needs: global pages"),
+    row(X86_64, Q35, "max,-fxsr", "512M", 1).refuses("lacks what the kernel needs: FXSAVE"),
+    row(X86_64, Q35, "max,-apic", "512M", 1).refuses("lacks what the kernel needs: local APIC"),
+    row(X86_64, Q35, "qemu32", "512M", 1).refuses("lacks what the kernel needs: 64-bit mode"),
+    second(X86_64, Q35, "max,-erms", "64M", 1),
+    second(X86_64, Q35, "Nehalem", "1200M", 2),
+    second(X86_64, PC, "EPYC", "6G", 4),
+    second(X86_64, MICROVM, "max", "2G", 2),
+    second(X86_64, Q35, "max", "64G", 64),
+    second(X86_64, Q35, "max,-nx", "512M", 1).refuses(NO_NX),
+    bochs(X86_64, "ryzen", "512M", 1),
+    bochs(X86_64, "ryzen", "512M", 4),
+    bochs(X86_64, "corei7_skylake_x", "512M", 1),
+    bochs(X86_64, "tigerlake", "1200M", 2),
+    bochs(X86_64, "p4_willamette", "512M", 1).refuses("lacks what the kernel needs"),
+    row(I386, Q35, "max,-erms", "64M", 1),
+    row(I386, Q35, "Nehalem", "1200M", 2).always(),
+    row(I386, PC, "EPYC", "3500M", 2).always(),
+    row(I386, PC, "n270", "2G", 2),
+    row(I386, Q35, "qemu64", "8G", 16),
+    row(I386, Q35, "Opteron_G3", "16G", 4),
+    row(I386, PC, "max", "1G", 64),
+    row(I386, PC, "pentium3", "512M", 1).refuses("lacks what the kernel needs: SSE2").always(),
+    row(I386, PC, "qemu32", "512M", 1).refuses(NO_NX),
+    row(I386, PC, "486", "512M", 1).refuses("lacks what the kernel needs: SYSENTER"),
+    second(I386, Q35, "max,-erms", "64M", 1),
+    second(I386, Q35, "Nehalem", "1200M", 2),
+    second(I386, PC, "EPYC", "3500M", 4),
+    second(I386, PC, "pentium3", "512M", 1).refuses("lacks what the kernel needs: SSE2"),
+    row(Arm64, GIC3, "max", "64M", 1),
+    row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
+    row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
+    row(Arm64, GIC2, "cortex-a53", "1G", 8),
+    row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
+    row(Arm64, GIC3, "a64fx", "16G", 16),
+    row(Arm64, GIC3, "cortex-a76", "4G", 4),
+    row(Arm64, GIC3, "max", "64G", 64),
+    second(Arm64, GIC3, "max", "64M", 1),
+    second(Arm64, GIC2, "cortex-a72", "1200M", 4),
+    second(Arm64, GIC3_EL2, "cortex-a57", "3G", 2),
+    second(Arm64, GIC3, "a64fx", "16G", 16),
+    row(Arm32, LOW, "cortex-a15", "64M", 1),
+    row(Arm32, LOW, "cortex-a7", "1G", 2).always(),
+    row(Arm32, HIGH, "cortex-a15", "2G", 4),
+    row(Arm32, HIGH, "cortex-a15", "8G", 2).always(),
+    row(Arm32, LOW, "max", "512M", 4),
+    row(Arm32, LOW, "cortex-a7", "768M", 8),
+    row(Arm32, LOW_HYP, "cortex-a15", "512M", 1).refuses("not in HYP mode"),
+    second(Arm32, LOW, "cortex-a15", "64M", 1),
+    second(Arm32, LOW, "cortex-a7", "1G", 2),
+    second(Arm32, HIGH, "cortex-a15", "8G", 4),
+    row(Riscv64, VIRT, "rv64", "64M", 1),
+    row(Riscv64, VIRT, "rv64,svade=on,svadu=off", "3G", 2).always(),
+    row(Riscv64, VIRT, "max", "6G", 4).always(),
+    row(Riscv64, VIRT, "rva22s64,sv48=on", "1G", 4),
+    row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
+    row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),
+    row(Riscv64, VIRT, "rv64", "64G", 64),
+    row(Riscv64, VIRT, "rv64,sv48=off", "512M", 1).refuses(NO_SV48),
+    second(Riscv64, VIRT, "rv64", "64M", 1),
+    second(Riscv64, VIRT, "rv64", "3G", 2),
+    second(Riscv64, VIRT, "rv64", "16G", 8),
+];

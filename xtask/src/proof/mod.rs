@@ -1,0 +1,20 @@
+//! What a run shows: from what machines and host tests say to verdicts, the conformance matrix and figures.
+//!
+//! | file | about |
+//! |---|---|
+//! | [`emulated`] | tests inside emulated machines, and [`expectation`]: deaths that must report what the test expects |
+//! | [`boards`] | boards, CPU models, memory sizes: each boots, or says what it lacks |
+//! | [`examples`] | the library's adopters: each builds from the packages, and does what it says |
+//! | [`host_tests`] | tests and models on this machine |
+//! | [`matrix`] | all verdicts as the catalogue's rows by columns |
+//! | [`baseline`] | which figures must be reached, and Linux's beside them |
+//!
+//! May import `boot`, `build`, `rules`, `setup`; a file here knows verdicts, but not which command asks for them.
+
+pub(crate) mod baseline;
+pub(crate) mod boards;
+pub(crate) mod emulated;
+pub(crate) mod examples;
+pub(crate) mod expectation;
+pub(crate) mod host_tests;
+pub(crate) mod matrix;

@@ -1,0 +1,17 @@
+//! What must hold, as far as a machine can check it: of sources by reading them, of built kernels by their machine code.
+//!
+//! | file | about | read |
+//! |---|---|---|
+//! | [`tidy`] | all rules about sources; it calls the next two | sources |
+//! | [`floors`] | crates, folders and files import one way | sources |
+//! | [`parallel`] | the trees of the architectures are alike | sources |
+//! | [`frames`] | the largest stack frame | the kernel |
+//! | [`instructions`] | barriers and fences are there | the kernel |
+//!
+//! May import what all wings use (`arch`, `catalogue`, `workspace`); nothing here builds or starts anything.
+
+pub(crate) mod floors;
+pub(crate) mod frames;
+pub(crate) mod instructions;
+pub(crate) mod parallel;
+pub(crate) mod tidy;

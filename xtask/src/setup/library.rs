@@ -1,0 +1,62 @@
+//! The library as it would be published, for those who adopt it: the examples, each a workspace of its own.
+//!
+//! ```text
+//!   cargo package ─> target/kstack/package/*.crate ─> unpacked: target/kstack/packages/{kstack,kstack-core}
+//!                                                            ↑ [patch.crates-io] of each example
+//! ```
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{progress, workspace};
+
+/// Every example's folder, by name.
+pub(crate) fn examples() -> Result<Vec<PathBuf>> {
+    let folder = workspace::root().join("examples");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.join("Cargo.toml").is_file() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// Packs the library as it would be published, and unpacks it where the examples look for it.
+pub(crate) fn pack() -> Result<()> {
+    let output = workspace::output()?;
+    let mut cargo = workspace::cargo("package");
+    cargo
+        .args(["-p", "kstack-core", "-p", "kstack", "--no-verify", "--allow-dirty", "--offline"])
+        .arg("--target-dir")
+        .arg(&output);
+    progress::command("Packing kstack and kstack-core", &mut cargo)?;
+    for name in ["kstack", "kstack-core"] {
+        let packed =
+            output.join("package").join(format!("{name}-{}.crate", env!("CARGO_PKG_VERSION")));
+        let fresh = workspace::made(output.join("packages").join(format!("{name}.new")))?;
+        let mut tar = Command::new("tar");
+        tar.arg("xzf").arg(&packed).arg("-C").arg(&fresh).args(["--strip-components", "1", "-m"]);
+        progress::quiet(&mut tar)?;
+        let place = output.join("packages").join(name);
+        // An unchanged package keeps its place and its times, so that nothing is built again for it.
+        if place.is_dir()
+            && progress::quiet(Command::new("diff").arg("-r").args([&place, &fresh])).is_ok()
+        {
+            fs::remove_dir_all(&fresh)?;
+            continue;
+        }
+        if place.is_dir() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(&fresh, &place)?;
+    }
+    Ok(())
+}
