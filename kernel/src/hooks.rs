@@ -36,9 +36,9 @@ pub fn before_user(regs: &mut SavedRegs) {
     if cpu.local.preemption_is_asked() {
         sched::preempt();
     }
-    if sched::current().killed() {
+    if sched::current().has_attention() {
         cpu::interrupts_on();
-        linux::die_if_killed(regs);
+        linux::before_user(regs);
         cpu::interrupts_off();
     }
 }
@@ -49,7 +49,7 @@ fn user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
         UserFault::Page { write, exec } => {
             linux::on_user_fault(fault.get() as u64, write, exec);
         }
-        other => linux::on_user_exception(other),
+        other => linux::on_user_exception(other, regs),
     }
 }
 

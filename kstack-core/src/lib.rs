@@ -18,6 +18,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+// What is public may grow unless it says why it will not.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs, clippy::return_self_not_must_use)]
 
 #[cfg(test)]
 extern crate std;

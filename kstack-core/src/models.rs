@@ -29,7 +29,7 @@ fn model(body: impl Fn() + Sync + Send + 'static) {
 
 /// What `Pool::hand_out` does, with everything named after the owner.
 fn hand_out(record: &SlotRecord, who: u32) {
-    let kind = if who.is_multiple_of(2) { StackKind::Irq } else { StackKind::Thread };
+    let kind = if who % 2 == 0 { StackKind::Irq } else { StackKind::Thread };
     record.fill_in(kind, OwnerId::new(u64::from(who)), CpuId::new(who), AccountId::new(who));
     let _generation = record.life().make_live();
 }

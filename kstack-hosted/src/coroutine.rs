@@ -21,6 +21,7 @@ const LEAST_LEFT: usize = 1024;
 
 /// What a coroutine handed to its resumer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a coroutine yields or ends")]
 pub enum Resumed<Yield, Return> {
     /// It waits, by [`Yielder::suspend`].
     Yielded(Yield),
@@ -48,10 +49,12 @@ impl<Yield, Return> Resumed<Yield, Return> {
 
 /// A coroutine of the thread that made it.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a mark: it has no value")]
 pub enum Local {}
 
 /// A coroutine that may be sent to other threads between two resumptions.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a mark: it has no value")]
 pub enum Movable {}
 
 /// A function with a stack of its own, which runs when it is resumed and waits when it yields.

@@ -1,6 +1,8 @@
 //! What follows is the crate's front page.
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
+// What is public may grow unless it says why it will not.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs, clippy::return_self_not_must_use)]
 #![deny(unreachable_pub)]
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]

@@ -136,7 +136,7 @@ pub fn n5_a_frame_of_a_scoped_body_is_not_yielded() {}
 
 /// A scoped coroutine stays in its scope.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0521
 /// let pool = kstack_hosted::StackPool::shared().unwrap();
 /// let local = 1;
 /// let mut out = None;
@@ -184,7 +184,7 @@ pub fn n5_what_a_scoped_body_changes_is_its_alone() {}
 
 /// Coroutines of two scopes are not exchanged: each would be over with the other's scope.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0521
 /// let pool = kstack_hosted::StackPool::shared().unwrap();
 /// kstack_hosted::Coroutine::<(), (), ()>::scope(pool, |_, ()| (), |mut outer| {
 ///     kstack_hosted::Coroutine::<(), (), ()>::scope(pool, |_, ()| (), |mut inner| {

@@ -1,10 +1,10 @@
 //! Pools and coroutines against naive models of them, by arbitrary sequences of what can be done.
 
 use kstack_hosted::{
-    ByteSize, Coroutine, Erase, ResumeError, Resumed, Stack, StackError, StackPool,
+    AddrRange, ByteSize, Coroutine, Erase, ResumeError, Resumed, Stack, StackError, StackPool,
 };
 use proptest::prelude::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -34,15 +34,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn pool(erase: Erase) -> StackPool {
-    static POOLS: [OnceLock<StackPool>; 2] = [OnceLock::new(), OnceLock::new()];
-    let pool = match erase {
-        Erase::Always => &POOLS[0],
-        _ => &POOLS[1],
+fn pool(erase: Erase, kib: usize) -> StackPool {
+    static POOLS: [OnceLock<StackPool>; 3] = [const { OnceLock::new() }; 3];
+    let pool = match (erase, kib) {
+        (Erase::Always, 16) => &POOLS[0],
+        (_, 16) => &POOLS[1],
+        _ => &POOLS[2],
     };
     *pool.get_or_init(|| {
         StackPool::builder()
-            .stack_size(ByteSize::kib(16))
+            .stack_size(ByteSize::kib(kib))
             .max_stacks(STACKS)
             .erase(erase)
             .kept(ByteSize::kib(8))
@@ -51,13 +52,20 @@ fn pool(erase: Erase) -> StackPool {
     })
 }
 
+/// Whether every word of a stack reads as zero.
+fn is_zero(range: AddrRange) -> bool {
+    let mut words = (range.lowest.get()..range.top.get()).step_by(size_of::<usize>());
+    // SAFETY: (1) the callers have the stack.
+    words.all(|address| unsafe { (address as *const usize).read_volatile() } == 0)
+}
+
 fn byte(address: usize) -> u8 {
     // SAFETY: (1) the callers have the stack.
     unsafe { (address as *const u8).read_volatile() }
 }
 
-fn run(erase: Erase, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let pool = pool(erase);
+fn run(erase: Erase, kib: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let pool = pool(erase, kib);
     // The model: stacks in use, with what was written where.
     let mut used: Vec<(Stack, usize, u8)> = Vec::new();
     for step in steps {
@@ -70,11 +78,10 @@ fn run(erase: Erase, steps: Vec<Step>) -> Result<(), TestCaseError> {
                         other.top < range.lowest || range.top < other.lowest
                     };
                     prop_assert!(used.iter().all(apart));
-                    if erase == Erase::Always {
-                        let all = range.lowest.get()..range.top.get();
-                        prop_assert!(all.into_iter().all(|address| byte(address) == 0));
-                    }
-                    let address = range.top.get() - 1 - usize::from(depth);
+                    prop_assert_eq!(range.size(), ByteSize::kib(kib));
+                    prop_assert!(erase != Erase::Always || is_zero(range));
+                    // All of a stack, whatever its size.
+                    let address = range.top.get() - 1 - usize::from(depth) * (kib / 16);
                     // SAFETY: (1) the stack is this test's.
                     unsafe { (address as *mut u8).write_volatile(value) };
                     used.push((stack, address, value));
@@ -106,7 +113,10 @@ fn run(erase: Erase, steps: Vec<Step>) -> Result<(), TestCaseError> {
         let census = pool.census();
         prop_assert_eq!(census.live as usize, used.len());
         prop_assert_eq!(census.free + census.parked + census.live, STACKS);
-        prop_assert_eq!(census.mapped_pages, u64::from(census.parked + census.live) * 4);
+        prop_assert_eq!(
+            census.mapped_pages,
+            u64::from(census.parked + census.live) * (kib / 4) as u64
+        );
     }
     Ok(())
 }
@@ -117,6 +127,8 @@ enum Act {
     Yield(u32),
     /// It resumes one of its own with this number of yields, and yields what that yields.
     Nest(u8),
+    /// The same with one that borrows.
+    Lend(u8),
     Return,
     Panic,
 }
@@ -125,6 +137,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         8 => any::<u32>().prop_map(Act::Yield),
         3 => (0..5_u8).prop_map(Act::Nest),
+        3 => (0..5_u8).prop_map(Act::Lend),
         1 => Just(Act::Return),
         1 => Just(Act::Panic),
     ]
@@ -144,7 +157,9 @@ fn expected(acts: &[Act]) -> VecDeque<Seen> {
     for act in acts {
         match act {
             Act::Yield(value) => seen.push_back(Seen::Yielded(*value)),
-            Act::Nest(count) => seen.extend((0..u32::from(*count)).map(Seen::Yielded)),
+            Act::Nest(count) | Act::Lend(count) => {
+                seen.extend((0..u32::from(*count)).map(Seen::Yielded))
+            }
             Act::Return => break,
             Act::Panic => {
                 seen.push_back(Seen::Panicked);
@@ -194,6 +209,29 @@ fn acting(acts: Vec<Act>, alive: &Rc<RefCell<i32>>) -> Acting {
                         resumptions += yielder.suspend(value);
                     }
                 }
+                Act::Lend(count) => {
+                    let (local, sum) = (Alive::new(&alive), Cell::new(0));
+                    let lent = Coroutine::<(), u32, ()>::scope(
+                        StackPool::shared().expect("a pool"),
+                        |inner, ()| {
+                            let _inner = Alive::new(&local.0);
+                            for value in 0..u32::from(count) {
+                                sum.set(sum.get() + 1);
+                                inner.suspend(value);
+                            }
+                        },
+                        // It waits in its scope, and may be dropped there; the last value is not
+                        // waited for, so that the inner one is unwound.
+                        |mut lent| {
+                            for _ in 0..count {
+                                let value = lent.resume(()).expect("sound").yielded();
+                                resumptions += yielder.suspend(value.expect("it yields"));
+                            }
+                        },
+                    );
+                    lent.expect("a stack");
+                    assert_eq!(sum.get(), u32::from(count));
+                }
                 Act::Return => break,
                 Act::Panic => resume_unwind(Box::new(17_u8)),
             }
@@ -224,12 +262,18 @@ proptest! {
 
     #[test]
     fn n5_a_pool_that_erases_is_as_its_model(steps in prop::collection::vec(step(), 1..80)) {
-        run(Erase::Always, steps)?;
+        run(Erase::Always, 16, steps)?;
     }
 
     #[test]
     fn n5_a_pool_that_does_not_erase_is_as_its_model(steps in prop::collection::vec(step(), 1..80)) {
-        run(Erase::Never, steps)?;
+        run(Erase::Never, 16, steps)?;
+    }
+
+    /// Beyond what the core keeps dirtiness of.
+    #[test]
+    fn n5_a_pool_of_large_stacks_is_as_its_model(steps in prop::collection::vec(step(), 1..40)) {
+        run(Erase::Always, 256, steps)?;
     }
 
     /// Several coroutines, resumed in any order, each with its own acts; and dropped wherever they

@@ -36,8 +36,8 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped. RISC-V's may.
     const ABSENT_IS_REMEMBERED: bool = target::ABSENT_IS_REMEMBERED;
 
-    /// Puts a frame at `page`, writable, present on every CPU and in every address space when it returns. On failure nothing has changed,
-    /// page tables included. Called where waiting is allowed.
+    /// Puts a frame at `page`, writable, present on every CPU and in every address space when it returns. On failure nothing is mapped at
+    /// `page`; page tables that were made for it may stay (the crate `x86_64`'s mapper leaves them). Called where waiting is allowed.
     fn map_page(&self, page: Addr) -> Result<(), Exhausted>;
 
     /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called where waiting is allowed.

@@ -13,7 +13,8 @@
 //!
 //! [`prepare`] and [`load`] are the parts, for a kernel whose per-CPU data has a [`CpuLocal`] in it, or that prepares one CPU on another. A
 //! kernel with tables of its own leaves out [`load`], and takes what [`prepare`] wrote into the tables: on x86_64 the tops of the exception
-//! stacks ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors (`vectors::vector`).
+//! stacks ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors (`vectors::vector`). It loads the block itself
+//! ([`CpuLocal::load`]), after its segment registers, and ends in [`run_idle`]. `docs/adopting.md` has the whole of it.
 
 use crate::arch::current::bring_up::{self, TablesPlace};
 use crate::arch::current::tables::{CpuTables, Unfit};
@@ -148,7 +149,8 @@ pub unsafe fn bring_up<B: Backing>(
             .and_then(|idle| load(local, block.tables.get()).map(|()| idle))
     };
     match made {
-        Ok(idle) => run_idle(local, idle, main),
+        // SAFETY: (1) just loaded; (2) just made, and the boot stack is left, by the caller's promise.
+        Ok(idle) => unsafe { run_idle(local, idle, main) },
         Err(refused) => refused,
     }
 }
@@ -211,8 +213,13 @@ pub unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> Result<(
     unsafe { bring_up::load(local, tables) }.map_err(Refused::Unfit)
 }
 
-/// Continues as the idle thread, on its stack. The thread itself lies at the stack's top.
-fn run_idle<B: Backing>(
+/// Continues in `main` on a CPU's idle stack, as its idle thread: the last step of [`bring_up()`], for a kernel that loads tables of its own.
+///
+/// # Safety
+///
+/// 1. This CPU has loaded `local`, and tables by which its exceptions find their stacks; interrupts are off.
+/// 2. `stack` is its [`idle_stack`]; nothing on the stack that this runs on is needed any more.
+pub unsafe fn run_idle<B: Backing>(
     local: &'static CpuLocal,
     stack: Stack<B>,
     main: fn(&'static Thread<B>) -> !,
@@ -228,6 +235,7 @@ fn run_idle<B: Backing>(
         let top = unsafe { &*(top as *const Top<B>) };
         (top.main)(&top.idle)
     }
+    // The thread itself lies at the stack's top.
     let range = stack.range();
     stack.make_coherent(local.cpu());
     let idle = Thread::of(stack, 0, 0);

@@ -110,7 +110,7 @@
 //! | --- | --- | --- |
 //! | paging | all of it | the default features, [`cpu::bring_up`] |
 //! | its own scheduler and interrupt code | guarded stacks that are cached and reused clean | `stacks`: [`Stacks`], [`Backing`] |
-//! | its own IDT, GDT and TSS (x86_64) | an overflow that is named and survived | `entry`: [`cpu::prepare`], then `arch::x86_64::vectors::vector(8)` for the gate and the exception stacks' tops for its own TSS |
+//! | its own IDT, GDT and TSS (x86_64) | an overflow that is named and survived | `entry`: [`cpu::prepare`], the exception stacks' tops for its own TSS, `arch::x86_64::vectors::vector(8)` for the gate, [`cpu::run_idle`]; *docs/adopting.md* has it whole |
 //! | its own entry code | the switch alone | `switch`: [`arch::current::switch`], [`first_frame::build_bare`] |
 //! | a guest, a dump, another kernel's stacks | to unwind them | `unwind`: [`unwind::Unwinder`] over a closure that reads |
 //! | a fault that may be about a stack | a judgement | [`verdict::judge`], in every configuration |
@@ -147,6 +147,8 @@
 #![no_std]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]
+// What is public may grow unless it says why it will not.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs, clippy::return_self_not_must_use)]
 
 // The decisions, under the same names: a kernel depends on this crate alone.
 pub use kstack_core::{
@@ -158,6 +160,7 @@ pub use kstack_core::{
 mod target;
 
 #[cfg(any(feature = "unwind", feature = "switch", feature = "entry"))]
+#[expect(clippy::exhaustive_structs, reason = "registers and tables, as the hardware has them")]
 pub mod arch;
 
 #[cfg(feature = "stacks")]
@@ -199,11 +202,6 @@ mod thread;
 pub mod meter;
 #[cfg(all(doctest, feature = "entry"))]
 pub mod misuse;
-
-/// The project's front page, whose example compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub mod readme {}
 
 #[cfg(feature = "stacks")]
 pub use backing::Backing;

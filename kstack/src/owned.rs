@@ -52,7 +52,7 @@ impl<B: Backing> Stacks<B> {
     ///
     /// 1. The address space of the arena is these stacks' alone, and nothing is mapped there.
     /// 2. `backing` was made for them: what it promises as a [`Backing`] it promises for this arena.
-    /// 3. Each CPU loads its block before it takes an exception or unwinds.
+    /// 3. Once a CPU has loaded its block, each other one loads its own before it takes an exception or unwinds.
     pub unsafe fn new(
         arena: Arena,
         records: &'static mut [SlotRecord],

@@ -44,7 +44,7 @@ impl Registry {
     /// 2. The pool is used with the shared parts that [`Pool::new`] made (and what was split off from them), with caches that serve no
     ///    other pool, and with a backing that maps, erases and unmaps what it is asked to.
     /// 3. A stack of a kind that belongs to a CPU is released only when that CPU is off.
-    /// 4. Each CPU loads its block before it takes an exception or unwinds.
+    /// 4. Once a CPU has loaded its block, each other one loads its own before it takes an exception or unwinds.
     pub const unsafe fn new(pool: Pool<'static>) -> Self {
         Self { pool }
     }

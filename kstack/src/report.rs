@@ -95,10 +95,11 @@ impl StackTable for Registry {
         self.record(slot).stack(self.arena(), slot)
     }
 
+    /// `None` too while no CPU has loaded its block: what a kernel's own threads run on is not known here.
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
         // Asked by the CPU itself, in its fault handler.
-        // SAFETY: (1) every CPU that gets here has loaded its block, by the promise of `Registry::new`.
-        let top = unsafe { CpuLocal::this() }.thread_top();
+        // SAFETY: (1) by the promise of `Registry::new`.
+        let top = unsafe { CpuLocal::if_loaded() }?.thread_top();
         self.stack_at(Addr::new(top.get().wrapping_sub(1)))
     }
 }

@@ -2,8 +2,12 @@
 
 use crate::arch::current::this_cpu;
 use crate::local::CpuLocal;
+use core::sync::atomic::{AtomicBool, Ordering};
 use kstack_core::addr::AddrRange;
 use kstack_core::meter::Watermark;
+
+/// Whether any CPU has loaded its block.
+static IS_UP: AtomicBool = AtomicBool::new(false);
 
 impl CpuLocal {
     /// Makes this block the CPU's own.
@@ -16,6 +20,33 @@ impl CpuLocal {
         self.keep_own_address();
         // SAFETY: (1) (2) by the caller's promise; (3) the block knows its own address.
         unsafe { this_cpu::load(self) };
+        // SAFETY: (1) just done; (2) by the caller's promise.
+        unsafe { self.is_loaded() };
+    }
+
+    /// Takes the CPU as up, where something else than [`CpuLocal::load`] has set the register that leads here: in a process that stands
+    /// for a CPU.
+    ///
+    /// # Safety
+    ///
+    /// 1. The register leads to this block.
+    /// 2. As for [`CpuLocal::load`].
+    #[doc(hidden)]
+    pub unsafe fn is_loaded(&'static self) {
+        self.keep_own_address();
+        IS_UP.store(true, Ordering::Relaxed);
+    }
+
+    /// The block of the CPU this runs on, or `None` while no CPU has loaded one: a kernel that takes stacks first and brings its CPUs up
+    /// later may have the library look at a fault or walk a stack before that.
+    ///
+    /// # Safety
+    ///
+    /// 1. If any CPU has loaded its block, this one has.
+    #[inline(always)]
+    pub(crate) unsafe fn if_loaded() -> Option<&'static Self> {
+        // SAFETY: (1) by the caller's promise.
+        IS_UP.load(Ordering::Relaxed).then(|| unsafe { Self::this() })
     }
 
     /// The block of the CPU this runs on. With interrupts on, the thread may be moved to another CPU right after.

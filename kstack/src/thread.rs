@@ -31,11 +31,16 @@ pub struct Thread<B: Backing> {
 impl<B: Backing> Thread<B> {
     /// A thread on a stack that nothing runs on: the first switch to it begins at `start`. `word` is what
     /// [`CpuLocal::current_thread`] answers while it runs. Called where the CPU may be changed.
+    ///
+    /// # Panics
+    ///
+    /// If no CPU is up yet.
     pub fn new(stack: Stack<B>, start: Start<'_>, word: usize) -> Self {
         let backing = stack.stacks().backing();
         let sp = backing.without_interrupts(|| {
-            // SAFETY: (1) a CPU with stacks has loaded its block, by the promise of `Backing` or `Stacks::new`.
-            stack.make_coherent(unsafe { CpuLocal::this() }.cpu());
+            // SAFETY: (1) by the promise of `Stacks::new`.
+            let local = unsafe { CpuLocal::if_loaded() }.expect("a thread before any CPU is up");
+            stack.make_coherent(local.cpu());
             // SAFETY: (1) the stack is moved into this thread, which has never run; a stack that something runs on is kept by that.
             unsafe { first_frame::build(stack.range(), start) }
         });

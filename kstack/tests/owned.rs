@@ -8,6 +8,7 @@ use kstack::geometry::Geometry;
 use kstack::kind::StackKind;
 use kstack::pool::{AcquireError, Exhausted, ReleaseOutcome, Request};
 use kstack::record::SlotRecord;
+use kstack::verdict::{Cause, Consequence, Context, Delivery, Fault, StackTable, judge};
 use kstack::{Backing, Stack, Stacks};
 use std::alloc::{Layout, alloc};
 use std::sync::Mutex;
@@ -73,6 +74,29 @@ fn stacks(slots: u32, pages: usize) -> &'static Stacks<Memory> {
     // SAFETY: (1) memory of this test's own; (2) `Memory` was made for it; (3) nothing takes an exception or unwinds.
     let stacks = unsafe { Stacks::new(arena, records, ErasePolicy::Dirtied, memory) };
     Box::leak(Box::new(stacks.expect("a record for every slot")))
+}
+
+/// Red, by a read near address 0, if the verdict's table asks a register that no CPU has loaded yet: a kernel that takes stacks first and
+/// brings its CPUs up later may ask whose guard it was.
+#[test]
+fn l1_a_verdict_before_any_cpu_is_up_knows_no_running_thread() {
+    let stacks = stacks(2, 100);
+    let stack = stacks.acquire_thread(7).expect("pages for one");
+    assert_eq!(stacks.registry().running_on(CpuId::new(0)), None);
+    let in_guard = stack.range().lowest.wrapping_sub(ByteSize::new(8));
+    let fault = Fault {
+        address: in_guard,
+        sp: stack.range().lowest,
+        pc: Addr::new(0x1000),
+        cpu: CpuId::new(0),
+        delivery: Delivery::OwnStack,
+    };
+    // Named as an access, and as an overflow of nobody: as far as the table knows, another thread may have made it.
+    let judged = |fault| judge(stacks.arena(), stacks.registry(), &fault, &Context::default());
+    let verdict = judged(fault).expect("the address says it");
+    assert_eq!((verdict.stack.owner, verdict.distance.get()), (7, 8));
+    assert_eq!((verdict.cause, verdict.consequence), (Cause::GuardAccess, Consequence::StopSystem));
+    assert_eq!(judged(Fault { delivery: Delivery::AnotherStack, ..fault }), None);
 }
 
 /// Every byte of a stack.

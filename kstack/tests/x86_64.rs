@@ -211,14 +211,14 @@ fn become_cpu(local: &'static CpuLocal) {
     const ARCH_SET_GS: usize = 0x1001;
     let block = core::ptr::from_ref(local).cast_mut().cast::<u8>();
     let result: usize;
-    // SAFETY: (1) the word is an atomic, and nobody else has the block; (2) a program for Linux on x86_64 uses no GS base; it is this
-    // thread's alone.
+    // SAFETY: (1) a program for Linux on x86_64 uses no GS base; it is this thread's alone.
     unsafe {
-        block.add(CpuLocal::OWN_ADDRESS).cast::<usize>().write(block as usize);
         asm!("syscall", inlateout("rax") SYS_ARCH_PRCTL => result, in("rdi") ARCH_SET_GS, in("rsi") block,
             out("rcx") _, out("r11") _, options(nostack));
     }
     assert_eq!(result, 0);
+    // SAFETY: (1) just done; (2) the block stays, and this process is the CPU.
+    unsafe { local.is_loaded() };
 }
 
 /// Red if an address of a guard, of a stack that is gone, or beyond what is mapped names a stack, or one of a stack does not.

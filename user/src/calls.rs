@@ -5,9 +5,9 @@ use crate::arch::{self, nr};
 use crate::syscall::Errno;
 
 /// Calls kept.
-const MOST: usize = 256;
+const MOST: usize = 512;
 /// Bytes kept of a name.
-const NAME_BYTES: usize = 22;
+const NAME_BYTES: usize = 32;
 /// "The current directory", for calls that take a directory.
 pub const HERE: usize = -100_isize as usize;
 
@@ -37,7 +37,7 @@ pub struct Calls {
 impl Calls {
     /// Asks the kernel.
     pub fn read() -> Result<Self, Errno> {
-        let mut text = [0; 8192];
+        let mut text = [0; 16384];
         let length = read_file(c"/proc/kstack/calls", &mut text)?;
         let mut calls =
             Self { known: [Known { number: 0, name: [0; NAME_BYTES] }; MOST], count: 0 };
@@ -58,10 +58,17 @@ impl Calls {
         &self.known[..self.count]
     }
 
-    /// The number of a call; one that no call has, if this machine does not have it.
+    /// The number of a call, or, where a machine has only that, of the one that does as much (`renameat2`); one that no call has, if
+    /// this machine does not have it.
     pub fn number(&self, name: &str) -> usize {
-        let found = self.all().iter().find(|known| known.name() == name.as_bytes());
-        found.map_or(usize::MAX, |known| known.number)
+        let is_meant = |known: &&Known| {
+            known
+                .name()
+                .strip_prefix(name.as_bytes())
+                .is_some_and(|rest| rest.is_empty() || rest == b"2")
+        };
+        let exact = self.all().iter().find(|known| known.name() == name.as_bytes());
+        exact.or_else(|| self.all().iter().find(is_meant)).map_or(usize::MAX, |known| known.number)
     }
 }
 

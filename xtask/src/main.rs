@@ -1,7 +1,7 @@
 //! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench, mutants and lint.
 //!
 //! ```text
-//!   commands/   what each command does, in its order of steps          cargo xtask run|test|fuzz|bench|mutants|lint
+//!   commands/   what each command does, in its order of steps          cargo xtask run|test|fuzz|bench|mutants|msrv|semver|lint
 //!       │
 //!   proof/      what a run shows: tests, deaths, boards, examples, the conformance matrix, figures
 //!       │
@@ -45,7 +45,7 @@ use clap::{Parser, Subcommand};
 
 use arch::Arch;
 use build::kernel;
-use commands::{bench, fuzz, lint, mutants, run, test};
+use commands::{bench, fuzz, lint, msrv, mutants, run, semver, test};
 
 /// Set-up, run, test and measure kstack and its reference kernel.
 #[derive(Parser)]
@@ -96,6 +96,12 @@ enum Command {
     ///
     /// Takes an hour or more. It builds cargo-mutants in the user's cache, once, and says so first. Logs: target/kstack-mutants/.
     Mutants(mutants::Options),
+    /// Build each published crate with a real compiler of the release that its manifest states.
+    Msrv,
+    /// Compare the published crates' interfaces with those of the version that was cut last.
+    ///
+    /// It builds cargo-semver-checks in the user's cache, once, and says so first.
+    Semver(semver::Options),
     /// Check formatting, lints, documentation and the rules that a machine can hold.
     Lint {
         /// The architecture whose kernel to check; all of them without this.
@@ -119,6 +125,8 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Mutants(options) => mutants::command(&options),
+        Command::Msrv => msrv::command(),
+        Command::Semver(options) => semver::command(&options),
         Command::Lint { arch } => lint::command(&Arch::chosen(arch)),
     };
     match result {

@@ -4,7 +4,7 @@ use crate::{exit, println, sync::Lock};
 use core::arch::naked_asm;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use pic8259::ChainedPics;
-use spin::Lazy;
+use spin::Once;
 use x86_64::instructions::{
     port::Port,
     segmentation::{CS, SS, Segment},
@@ -65,24 +65,16 @@ pub fn handle(vector: u8) {
 /// The number of the double fault's stack in the TSS.
 pub const DOUBLE_FAULT_IST: u16 = 0;
 
-static TSS: Lazy<TaskStateSegment> = Lazy::new(|| {
+fn tss() -> TaskStateSegment {
     const SIZE: usize = 16 * 1024;
     static mut STACK: [u128; SIZE / 16] = [0; SIZE / 16];
     let mut tss = TaskStateSegment::new();
     let top = VirtAddr::from_ptr(&raw const STACK) + SIZE as u64;
     tss.interrupt_stack_table[usize::from(DOUBLE_FAULT_IST)] = top;
     tss
-});
+}
 
-static GDT: Lazy<(GlobalDescriptorTable, SegmentSelector)> = Lazy::new(|| {
-    let mut gdt = GlobalDescriptorTable::new();
-    gdt.append(Descriptor::kernel_code_segment());
-    gdt.append(Descriptor::kernel_data_segment());
-    let tss = gdt.append(Descriptor::tss_segment(&TSS));
-    (gdt, tss)
-});
-
-static IDT: Lazy<InterruptDescriptorTable> = Lazy::new(|| {
+fn idt() -> InterruptDescriptorTable {
     let mut idt = InterruptDescriptorTable::new();
     let address = |stub: unsafe extern "C" fn()| VirtAddr::new(stub as usize as u64);
     // SAFETY: the stubs are made for these vectors; the double fault's stack is in the TSS.
@@ -94,18 +86,46 @@ static IDT: Lazy<InterruptDescriptorTable> = Lazy::new(|| {
         idt[TIMER].set_handler_addr(address(timer_stub));
     }
     idt
-});
+}
 
 /// Loads descriptor tables of this kernel's own: page fault, double fault and timer.
 pub fn load_tables() {
-    GDT.0.load();
+    load_tables_with(|_| (), |_| ());
+}
+
+/// The same, with what a program puts into them.
+pub fn load_tables_with(
+    stacks: impl FnOnce(&mut TaskStateSegment),
+    gates: impl FnOnce(&mut InterruptDescriptorTable),
+) {
+    static TSS: Once<TaskStateSegment> = Once::new();
+    static GDT: Once<(GlobalDescriptorTable, SegmentSelector)> = Once::new();
+    static IDT: Once<InterruptDescriptorTable> = Once::new();
+    let tss = TSS.call_once(|| {
+        let mut tss = tss();
+        stacks(&mut tss);
+        tss
+    });
+    let (gdt, selector) = GDT.call_once(|| {
+        let mut gdt = GlobalDescriptorTable::new();
+        gdt.append(Descriptor::kernel_code_segment());
+        gdt.append(Descriptor::kernel_data_segment());
+        let selector = gdt.append(Descriptor::tss_segment(tss));
+        (gdt, selector)
+    });
+    gdt.load();
     // SAFETY: the selectors are those of the table just loaded.
     unsafe {
         CS::set_reg(SegmentSelector::new(1, PrivilegeLevel::Ring0));
         SS::set_reg(SegmentSelector::new(2, PrivilegeLevel::Ring0));
-        load_tss(GDT.1);
+        load_tss(*selector);
     }
-    IDT.load();
+    let idt = IDT.call_once(|| {
+        let mut idt = idt();
+        gates(&mut idt);
+        idt
+    });
+    idt.load();
 }
 
 /// Saves what Rust code may change, calls a handler on the interrupted stack, goes back.

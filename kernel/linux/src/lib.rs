@@ -41,7 +41,7 @@ pub mod sorted;
 pub use exec::launch::{run, run_captured};
 pub use memory::space::freed_count;
 pub use process::Process;
-pub use signals::deliver::die_if_killed;
+pub use signals::deliver::before_user;
 pub use signals::faults::{on_user_exception, on_user_fault};
 
 use alloc::sync::Arc;

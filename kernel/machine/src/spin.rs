@@ -37,11 +37,12 @@ fn spin(held: &AtomicBool) {
     }
 }
 
-/// A value that one CPU at a time may touch.
+/// A value that one CPU at a time may touch. The value first: a lock that is made is then not copied with the bytes between the two.
 #[derive(Debug)]
+#[repr(C)]
 pub struct SpinLock<T> {
-    held: AtomicBool,
     value: UnsafeCell<T>,
+    held: AtomicBool,
 }
 
 // SAFETY: (1) the value is only reachable through a guard, and there is one guard at a time.
@@ -59,7 +60,7 @@ pub struct SpinGuard<'l, T> {
 impl<T> SpinLock<T> {
     /// An open lock.
     pub const fn new(value: T) -> Self {
-        Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Self { value: UnsafeCell::new(value), held: AtomicBool::new(false) }
     }
 
     /// Takes the lock; spins while another CPU holds it.

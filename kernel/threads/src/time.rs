@@ -1,12 +1,13 @@
 //! Time, by ticks: since boot, and sleeping until later.
 
-use crate::sched::{Interrupted, WaitQueue};
+use crate::sched::{self, Interrupted, deadlines};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::irqchip::HZ;
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
-static NEXT_WAKE: AtomicU64 = AtomicU64::new(u64::MAX);
-static SLEEPERS: WaitQueue = WaitQueue::new();
+
+/// Nanoseconds of a tick.
+pub const TICK: u64 = 1_000_000_000 / HZ;
 
 /// Ticks of the first CPU since boot.
 pub fn ticks() -> u64 {
@@ -15,29 +16,26 @@ pub fn ticks() -> u64 {
 
 /// Nanoseconds since boot, in steps of a tick.
 pub fn nanoseconds() -> u64 {
-    ticks() * (1_000_000_000 / HZ)
+    ticks() * TICK
 }
 
-/// A tick of the first CPU. Says whether sleepers are due: then the timer softirq calls [`wake_sleepers`].
+/// A tick of the first CPU. Says whether a deadline has passed: then the timer softirq calls [`wake_sleepers`].
 pub fn tick() -> bool {
-    let now = TICKS.fetch_add(1, Ordering::Relaxed) + 1;
-    now >= NEXT_WAKE.load(Ordering::Relaxed)
+    TICKS.fetch_add(1, Ordering::Relaxed);
+    deadlines::is_due(nanoseconds())
 }
 
-/// Wakes everybody who sleeps; each looks at the time again and says anew when to be woken.
+/// Wakes the threads whose deadline has passed.
 pub fn wake_sleepers() {
-    NEXT_WAKE.store(u64::MAX, Ordering::SeqCst);
-    SLEEPERS.wake_all();
+    deadlines::wake_due(nanoseconds());
 }
 
-/// Sleeps for at least this long, or until the thread is to die.
+/// Sleeps for at least this long, or until the thread has a signal or is to die.
 pub fn sleep(nanoseconds: u64) -> Result<(), Interrupted> {
-    let due = ticks() + nanoseconds.div_ceil(1_000_000_000 / HZ) + 1;
-    SLEEPERS.wait_until(|| {
-        if ticks() >= due {
-            return true;
-        }
-        NEXT_WAKE.fetch_min(due, Ordering::SeqCst);
-        false
-    })
+    sched::sleep_until(later(nanoseconds))
+}
+
+/// The time that is at least so many nanoseconds from now: the clock may stand right before its next tick.
+pub fn later(by: u64) -> u64 {
+    nanoseconds().saturating_add(by).saturating_add(TICK)
 }

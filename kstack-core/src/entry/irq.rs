@@ -19,6 +19,7 @@
 
 /// Where an interrupt's handler runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a handler runs here or there")]
 pub enum RunOn {
     /// Where it arrived.
     CurrentStack,

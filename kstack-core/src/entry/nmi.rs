@@ -47,6 +47,7 @@
 
 /// What an NMI that arrives is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "entry code carries out each of them")]
 pub enum Arrival {
     /// It interrupted user mode: handled on the thread stack, which is empty.
     FromUser,
@@ -76,6 +77,7 @@ pub const fn arrival(from_user: bool, in_window: bool, active: bool) -> Arrival 
 
 /// The words above one CPU's NMI body stack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "words that entry code reads and writes")]
 pub struct NmiState {
     /// Another NMI came while the body stack was in use.
     pub latched: bool,
@@ -104,6 +106,7 @@ impl NmiState {
 
 /// Where a CPU is in the handling of NMIs; see the drawing of the module.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "entry code carries out each of them")]
 pub enum Step {
     /// Did it interrupt user mode?
     TestUser,

@@ -20,6 +20,7 @@
 
 /// Where the return address of an interrupted function is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the unwinder's rules depend on each of them")]
 pub enum FrameState {
     /// In the frame record that the frame pointer leads to.
     There,
@@ -95,6 +96,10 @@ pub mod x86 {
         }
         if offset < body {
             return if offset == push + 1 { OnStack(1) } else { Unknown };
+        }
+        // `pop rbp`, not executed yet: a function has one on each way out, and it finds what the prologue pushed.
+        if rest[0] == 0x5d {
+            return There;
         }
         let at_the_start = push == 0 || push == 4 && code.starts_with(&[0xf3, 0x0f, 0x1e]);
         // Behind a return there may be a way without a frame again.
@@ -215,7 +220,7 @@ pub mod arm64 {
 
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
-        if !offset.is_multiple_of(4) || offset >= code.len() {
+        if offset % 4 != 0 || offset >= code.len() {
             return Unknown;
         }
         state_of(words(code).map(means), offset / 4)
@@ -259,7 +264,7 @@ pub mod arm32 {
 
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
-        if !offset.is_multiple_of(4) || offset >= code.len() {
+        if offset % 4 != 0 || offset >= code.len() {
             return Unknown;
         }
         state_of(words(code).map(means), offset / 4)

@@ -41,6 +41,7 @@ use core::fmt;
 
 /// Which end of a stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a stack has two")]
 pub enum Side {
     /// The low end, to which stacks grow.
     Below,
@@ -50,6 +51,7 @@ pub enum Side {
 
 /// How the hardware told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Delivery {
     /// The exception was taken on the stack that was in use: that stack is sound.
     OwnStack,
@@ -71,6 +73,7 @@ pub enum Cause {
 
 /// What must follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a handler must carry out each of them")]
 pub enum Consequence {
     /// The running thread is ended; the system goes on.
     EndThread,
@@ -80,6 +83,10 @@ pub enum Consequence {
 
 /// What was going on besides; see the module's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by a kernel, field by field or from the default"
+)]
 pub struct Context {
     /// The running thread; 0: none.
     pub thread: u64,
@@ -118,6 +125,7 @@ impl Context {
 
 /// The fault, as the hardware told it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the handler: all that hardware tells")]
 pub struct Fault {
     /// How it was delivered.
     pub delivery: Delivery,
@@ -133,6 +141,7 @@ pub struct Fault {
 
 /// The judgement on a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a report is made of it by the crate kstack")]
 pub struct Verdict {
     /// The stack whose guard was hit or touched.
     pub stack: StackId,
@@ -150,7 +159,8 @@ pub struct Verdict {
 pub trait StackTable {
     /// The stack in a slot, if it is live. Its range is the part that is mapped.
     fn stack_in(&self, slot: SlotIndex) -> Option<StackId>;
-    /// The stack of the thread that runs on this CPU.
+    /// The stack of the thread that runs on this CPU. `None` where it is not known: then an access to a guard is named, and no overflow
+    /// of a thread's stack is.
     fn running_on(&self, cpu: CpuId) -> Option<StackId>;
 }
 
@@ -219,9 +229,9 @@ fn overflowed(
     // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack. If the stack is
     // another thread's or CPU's, SP only landed there.
     for at in [below_sp, fault.sp] {
-        if let Place::Body { slot, .. } = arena.place(at)
-            && let Some(stack) = table.stack_in(slot)
-            && stack.range.contains(at)
+        let Place::Body { slot, .. } = arena.place(at) else { continue };
+        let Some(stack) = table.stack_in(slot) else { continue };
+        if stack.range.contains(at)
             && (running == Some(stack) || stack.cpu == Some(fault.cpu) || may_be_leaving(stack))
         {
             return match from_address {
@@ -237,25 +247,25 @@ fn overflowed(
         let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
         running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
     };
-    if let Some((stack, Side::Below, distance)) = guard_at(arena, table, below_sp)
-        && was_on(stack)
-    {
+    let hit = guard_at(arena, table, below_sp).filter(|&(stack, ..)| was_on(stack));
+    if let Some((stack, Side::Below, distance)) = hit {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }
     // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it adjoins the guard below.
     let a_guard_up = below_sp.wrapping_add(arena.geometry().guard_above());
-    if let Place::GuardAbove { .. } | Place::Outside = arena.place(below_sp)
-        && let Place::GuardBelow { slot, .. } = arena.place(a_guard_up)
-        && let Some(stack) = table.stack_in(slot)
-        && was_on(stack)
-    {
+    let passed = match (arena.place(below_sp), arena.place(a_guard_up)) {
+        (Place::GuardAbove { .. } | Place::Outside, Place::GuardBelow { slot, .. }) => {
+            table.stack_in(slot).filter(|&stack| was_on(stack))
+        }
+        _ => None,
+    };
+    if let Some(stack) = passed {
         let distance = stack.range.lowest.bytes_above(below_sp);
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
     // Beyond its own guard, wherever that is; the access that failed may still name the guard that stopped it.
-    if let Some((stack, Side::Below, distance)) = from_address
-        && was_on(stack)
-    {
+    let named = from_address.filter(|&(stack, ..)| was_on(stack));
+    if let Some((stack, Side::Below, distance)) = named {
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
     let stack = running?;
@@ -276,6 +286,7 @@ pub const REPORT_STEPS: usize = 6 * size_of::<usize>();
 
 /// All there is to say: a structure first, text second.
 #[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the crate kstack")]
 pub struct OverflowReport {
     /// The judgement.
     pub verdict: Verdict,

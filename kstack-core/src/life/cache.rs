@@ -34,6 +34,7 @@ pub const CACHE_HALF: usize = CACHE_STACKS / 2;
 /// What became of a stack offered to the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "a stack that was not kept must go elsewhere"]
+#[expect(clippy::exhaustive_enums, reason = "the pool does something for each of them")]
 pub enum Put {
     /// The cache has it.
     Kept,

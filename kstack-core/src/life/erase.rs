@@ -42,9 +42,9 @@
 //! Neighbours: [`crate::record`] holds the set, [`crate::pool`] applies the rule, the kernel's dispatcher asks
 //! [`CoherentSet::needs_flush`] before it switches to a stack.
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::addr::{Addr, ByteSize, CpuId};
@@ -84,6 +84,7 @@ impl DirtyPages {
     /// With one more page, counted from the top. All of them, if it is none of the [`DirtyPages::MAX`] that there can be: what is not
     /// known must be erased.
     #[inline(always)]
+    #[must_use]
     pub const fn with(self, page_from_top: u8) -> Self {
         match 1_u32.checked_shl(page_from_top as u32) {
             Some(page) => Self(self.0 | page),
@@ -93,12 +94,14 @@ impl DirtyPages {
 
     /// The pages of either.
     #[inline(always)]
+    #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// The pages of both.
     #[inline(always)]
+    #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
@@ -163,6 +166,7 @@ impl Iterator for PageAddresses {
 
 /// How much of a stack is erased on the way back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum ErasePolicy {
     /// The pages that were written.
     #[default]
@@ -208,13 +212,13 @@ impl CoherentSet {
     pub const CPUS: u32 = usize::BITS;
 
     /// No CPU.
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub const fn new() -> Self {
         Self(AtomicUsize::new(0))
     }
 
     /// The same for the models, whose atomics are made at run time.
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub fn new() -> Self {
         Self(AtomicUsize::new(0))
     }

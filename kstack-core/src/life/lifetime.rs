@@ -34,9 +34,9 @@
 //! Neighbours: [`crate::record`] holds one [`Life`] per slot, [`crate::pool`] acts on the answers.
 
 use core::fmt;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
 const BORROW_ONE: usize = 1;
@@ -72,6 +72,7 @@ impl Generation {
 
 /// Where a slot is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "all states of the word")]
 pub enum LifeState {
     /// Nothing is mapped.
     Free,
@@ -88,6 +89,7 @@ pub enum LifeState {
 /// What letting go meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "whoever released last must take the stack back"]
+#[expect(clippy::exhaustive_enums, reason = "the pool does something for each of them")]
 pub enum Released {
     /// Somebody else still holds the stack and will take it back.
     StillBorrowed,
@@ -184,13 +186,13 @@ impl Default for Life {
 
 impl Life {
     /// A slot that was never used: free, generation 0.
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub const fn new() -> Self {
         Self(AtomicUsize::new(PHASE_FREE))
     }
 
     /// The same for the models, whose atomics are made at run time.
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub fn new() -> Self {
         Self(AtomicUsize::new(PHASE_FREE))
     }

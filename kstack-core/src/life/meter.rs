@@ -10,9 +10,9 @@
 //!
 //! Neighbours: [`crate::record`] holds one [`Watermark`] per slot.
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::addr::{Addr, ByteSize};
@@ -30,13 +30,13 @@ impl Default for Watermark {
 
 impl Watermark {
     /// No sample yet.
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub const fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }
 
     /// The same for the models, whose atomics are made at run time.
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }

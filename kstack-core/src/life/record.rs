@@ -31,9 +31,9 @@
 //! [`crate::pool`] (who fills all this in).
 
 use core::fmt;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
@@ -146,7 +146,7 @@ pub struct Snapshot {
 
 impl SlotRecord {
     /// The record of a slot that was never used.
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub const fn new() -> Self {
         Self {
             owner: AtomicU64::new(0),
@@ -162,7 +162,7 @@ impl SlotRecord {
     }
 
     /// The same for the models, whose atomics are made at run time.
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub fn new() -> Self {
         Self {
             owner: AtomicU64::new(0),

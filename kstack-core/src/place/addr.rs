@@ -52,12 +52,14 @@ impl Addr {
 
     /// The address `size` above, wrapping at the end of the address space.
     #[inline(always)]
+    #[must_use]
     pub const fn wrapping_add(self, size: ByteSize) -> Self {
         Self(self.0.wrapping_add(size.0))
     }
 
     /// The address `size` below, wrapping at zero.
     #[inline(always)]
+    #[must_use]
     pub const fn wrapping_sub(self, size: ByteSize) -> Self {
         Self(self.0.wrapping_sub(size.0))
     }
@@ -70,6 +72,7 @@ impl Addr {
 
     /// Rounded down to a multiple of `align`, a power of two.
     #[inline(always)]
+    #[must_use]
     pub const fn align_down(self, align: ByteSize) -> Self {
         Self(self.0 & !(align.0 - 1))
     }
@@ -146,6 +149,7 @@ impl ByteSize {
 
     /// The sum; wraps.
     #[inline(always)]
+    #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
     }
@@ -153,6 +157,7 @@ impl ByteSize {
 
 /// A half-open range of addresses: `lowest` belongs to it, `top` is one past its highest byte.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(clippy::exhaustive_structs, reason = "two ends; made everywhere")]
 pub struct AddrRange {
     /// The first byte.
     pub lowest: Addr,

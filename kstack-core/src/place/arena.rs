@@ -52,6 +52,7 @@ pub struct Arena {
 
 /// Where an address lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a slot has these parts and no others")]
 pub enum Place {
     /// Not in the arena.
     Outside,

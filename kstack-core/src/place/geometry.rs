@@ -96,7 +96,7 @@ impl Geometry {
         let mut i = 0;
         let sizes = [body, guard_below, guard_above, align];
         while i < sizes.len() {
-            if sizes[i].get() == 0 || !sizes[i].get().is_multiple_of(PAGE_BYTES) {
+            if sizes[i].get() == 0 || sizes[i].get() % PAGE_BYTES != 0 {
                 return Err(GeometryError::NotWholePages);
             }
             i += 1;
@@ -111,7 +111,7 @@ impl Geometry {
         let Some(stride) = below.checked_plus(guard_above) else {
             return Err(GeometryError::TooLarge);
         };
-        if !stride.get().is_multiple_of(align.get()) {
+        if stride.get() % align.get() != 0 {
             return Err(GeometryError::StrideNotAligned);
         }
         Ok(Self { body, guard_below, guard_above, align })

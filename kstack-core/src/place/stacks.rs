@@ -5,6 +5,7 @@ use crate::kind::StackKind;
 
 /// One stack, named.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by a kernel that has a table of its own")]
 pub struct StackId {
     /// What it is for.
     pub kind: StackKind,
@@ -18,6 +19,7 @@ pub struct StackId {
 
 /// What is known of an instruction's address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Code {
     /// Nothing.
     Unknown,

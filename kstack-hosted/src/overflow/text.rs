@@ -31,13 +31,14 @@ pub(super) fn write(f: &mut dyn Write, report: &OverflowReport) -> fmt::Result {
             Step::Interrupted(regs) => write!(f, "    {}", regs.pc)?,
             Step::Seam { to, .. } if to.owner == 0 => write!(f, "    on the thread's stack:")?,
             Step::Seam { to, .. } => write!(f, "    on the stack of coroutine {}:", to.owner)?,
-            Step::UserBoundary(_) => continue,
             Step::End(end) => {
                 if backtrace.dropped() != 0 {
                     writeln!(f, "    and {} more", backtrace.dropped())?;
                 }
                 write!(f, "  end: {}", reason(*end))?;
             }
+            // The boundary to user mode is a kernel's.
+            _ => continue,
         }
         if *times > 1 {
             write!(f, "  {times} times")?;

@@ -73,7 +73,7 @@ mod entry {
     use super::super::current::tables::{CpuTables, Unfit};
     use super::super::current::this_cpu;
     use super::Addr;
-    use crate::local::CpuLocal;
+    use crate::local::{CpuLocal, OneStep};
 
     // `bring_up`: all of a CPU before its first interrupt.
     type Stacks = fn(StackKind) -> Result<AddrRange, AcquireError>;
@@ -89,6 +89,7 @@ mod entry {
     // `interrupts`: of this CPU.
     const _: bool = interrupts::OFF_WRITES_TO_STACK;
     const _: unsafe fn() -> bool = interrupts::off;
+    const _: unsafe fn() = interrupts::mask;
     const _: unsafe fn() = interrupts::on;
     const _: fn() -> bool = interrupts::are_on;
     const _: fn() -> ! = interrupts::trap_without_room::<0>;
@@ -102,6 +103,7 @@ mod entry {
     const _: fn(&ArchLocal) -> Option<Addr> = ArchLocal::softirq_top;
 
     // `this_cpu`: the path to the block, and to the running thread.
+    const _: Option<OneStep> = this_cpu::ONE_STEP;
     const _: unsafe fn(&'static CpuLocal) = this_cpu::load;
     const _: fn() -> &'static CpuLocal = this_cpu::this;
     const _: fn(&CpuLocal, usize) = this_cpu::set_current;

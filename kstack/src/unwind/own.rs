@@ -33,10 +33,13 @@ impl<'r> Walk<'r> {
         let here = 0_usize;
         let here = Addr::new(core::ptr::from_ref(&here) as usize);
         let here = registry.stack_at(here).map_or(AddrRange::EMPTY, |stack| stack.range);
-        // SAFETY: (1) every CPU that gets here has loaded its block, by the promise of `Registry::new`.
-        let local = unsafe { CpuLocal::this() };
+        // SAFETY: (1) by the promise of `Registry::new`.
+        let local = unsafe { CpuLocal::if_loaded() };
         // A thread that is moved to another CPU between the two reads has bounds of no stack: its own is `here` anyway.
-        let running = AddrRange { lowest: local.thread_lowest(), top: local.thread_top() };
+        let running = local.map_or(AddrRange::EMPTY, |local| AddrRange {
+            lowest: local.thread_lowest(),
+            top: local.thread_top(),
+        });
         Self { registry, kept: [here, running, borrowed] }
     }
 }

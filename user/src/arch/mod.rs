@@ -1,6 +1,7 @@
 //! What differs between machines in a program without a C library: numbers and instructions. One file per architecture, all
 //! alike.
 
+mod contract;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;
 

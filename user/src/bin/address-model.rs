@@ -45,7 +45,7 @@ fn window(at: usize, pages: &mut [u8; WINDOW]) -> usize {
 /// alike are one area. What is in a page that may be read is what was written there.
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
-    let mprotect = calls.number("Mprotect");
+    let mprotect = calls.number("mprotect");
     const PROTECTIONS: [usize; 3] = [NONE, READ, WRITE];
     let around = map(0, (WINDOW + 2) * PAGE, NONE, 0) as usize;
     let at = around + PAGE;

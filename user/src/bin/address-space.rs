@@ -460,13 +460,13 @@ type Part = fn(&Numbers) -> i32;
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
     let numbers = Numbers {
-        mprotect: calls.number("Mprotect"),
-        brk: calls.number("Brk"),
-        mremap: calls.number("Mremap"),
-        madvise: calls.number("Madvise"),
-        ftruncate: calls.number("Ftruncate"),
-        lseek: calls.number("Lseek"),
-        unlinkat: calls.number("Unlinkat"),
+        mprotect: calls.number("mprotect"),
+        brk: calls.number("brk"),
+        mremap: calls.number("mremap"),
+        madvise: calls.number("madvise"),
+        ftruncate: calls.number("ftruncate"),
+        lseek: calls.number("lseek"),
+        unlinkat: calls.number("unlinkat"),
     };
     let parts: [(&CStr, Part); 9] = [
         (c"guard", guard),

@@ -96,7 +96,7 @@ extern "C" fn killer() -> ! {
 
 /// SIGKILL as soon as a number exists: a call that said yes has killed.
 fn born(calls: &Calls) -> i32 {
-    SHARED.number.store(calls.number("Kill"), Ordering::Relaxed);
+    SHARED.number.store(calls.number("kill"), Ordering::Relaxed);
     must!(thread(killer, None) > 0, "no thread");
     let mut last = user::fork();
     if last == 0 {
@@ -123,7 +123,7 @@ fn born(calls: &Calls) -> i32 {
             let status = ended_within(child, 1000);
             must!(status == Some(SIGKILL as i32), "SIGKILL was taken and the child lives");
         } else {
-            call(calls.number("Kill"), [child as usize, SIGKILL]);
+            call(calls.number("kill"), [child as usize, SIGKILL]);
             status_of(child);
         }
         last = child;
@@ -188,7 +188,7 @@ extern "C" fn waiter() -> ! {
 /// Three that wait for the same children: each child is given to one.
 fn waiters(calls: &Calls) -> i32 {
     const CHILDREN: usize = 300;
-    SHARED.wait4.store(calls.number("Wait4"), Ordering::Relaxed);
+    SHARED.wait4.store(calls.number("wait4"), Ordering::Relaxed);
     for _ in 0..3 {
         must!(thread(waiter, None) > 0, "no thread");
     }
@@ -223,11 +223,11 @@ extern "C" fn telling_thread() -> ! {
 
 /// Numbers: of threads that have ended, of groups that are not there, of the caller's own group.
 fn numbers(calls: &Calls) -> i32 {
-    let me = call(calls.number("Getpid"), [0]) as usize;
-    let (tkill, tgkill) = (calls.number("Tkill"), calls.number("Tgkill"));
-    let kill = calls.number("Kill");
-    must!(call(calls.number("Gettid"), [0]) == me as isize, "the first thread's number");
-    SHARED.number.store(calls.number("Gettid"), Ordering::Relaxed);
+    let me = call(calls.number("getpid"), [0]) as usize;
+    let (tkill, tgkill) = (calls.number("tkill"), calls.number("tgkill"));
+    let kill = calls.number("kill");
+    must!(call(calls.number("gettid"), [0]) == me as isize, "the first thread's number");
+    SHARED.number.store(calls.number("gettid"), Ordering::Relaxed);
     must!(thread(telling_thread, Some(&SHARED.words[0])) > 0, "no thread");
     while SHARED.target.load(Ordering::Acquire) == 0 {
         user::yield_now();
@@ -260,8 +260,8 @@ fn numbers(calls: &Calls) -> i32 {
     if child == 0 {
         sleep_until_killed();
     }
-    must!(call(calls.number("Setpgid"), [child as usize, 0]) == 0, "setpgid");
-    must!(call(calls.number("Getpgid"), [child as usize]) == child, "getpgid");
+    must!(call(calls.number("setpgid"), [child as usize, 0]) == 0, "setpgid");
+    must!(call(calls.number("getpgid"), [child as usize]) == child, "getpgid");
     must!(call(kill, [child.wrapping_neg() as usize, SIGKILL]) == 0, "kill of a child's group");
     must!(status_of(child) == SIGKILL as i32, "a child's group was not killed");
     must!(call(nr::WAIT4, [ANY, 0, 1, 0]) == ECHILD, "a child is left");
@@ -300,7 +300,7 @@ fn aligned_stack() -> usize {
 /// A word that is cleared, and a sleep on it that ends, when a thread ends; threads that unmap their own stacks; nothing is lost.
 fn threads(calls: &Calls) -> i32 {
     const ROUNDS: usize = 24;
-    let futex = calls.number("Futex");
+    let futex = calls.number("futex");
     let mut before = (0, 0);
     for round in 0..ROUNDS {
         if round == 8 {
@@ -378,7 +378,7 @@ fn start(_: &Calls) -> i32 {
 /// Twice as many spinning processes as CPUs: everybody gets a turn all the same.
 fn spinners(calls: &Calls) -> i32 {
     let mut mask = [0_usize; 16];
-    call(calls.number("SchedGetaffinity"), [0, size_of_val(&mask), mask.as_mut_ptr().addr()]);
+    call(calls.number("sched_getaffinity"), [0, size_of_val(&mask), mask.as_mut_ptr().addr()]);
     let cpus: usize = mask.iter().map(|word| word.count_ones() as usize).sum();
     let mut children = [0; 64];
     let count = (2 * cpus).min(children.len());
@@ -394,7 +394,7 @@ fn spinners(calls: &Calls) -> i32 {
         sleep_milliseconds(4);
     }
     for &child in &children[..count] {
-        must!(call(calls.number("Kill"), [child as usize, SIGKILL]) == 0, "kill");
+        must!(call(calls.number("kill"), [child as usize, SIGKILL]) == 0, "kill");
     }
     for &child in &children[..count] {
         must!(
@@ -420,7 +420,7 @@ fn many(calls: &Calls) -> i32 {
     };
     must!(error == EAGAIN || error == ENOMEM, "fork fails otherwise");
     must!(children > 8, "fork fails too early");
-    must!(call(calls.number("Kill"), [ANY, SIGKILL]) == 0, "kill of all");
+    must!(call(calls.number("kill"), [ANY, SIGKILL]) == 0, "kill of all");
     let mut ended = 0;
     while call(nr::WAIT4, [ANY, 0, 0, 0]) > 0 {
         ended += 1;

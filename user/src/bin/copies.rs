@@ -146,7 +146,7 @@ fn opened() -> i32 {
     const READ: usize = 1;
     const WRITE: usize = 3;
     let Ok(calls) = Calls::read() else { return 3 };
-    let protect = |at, access| call(calls.number("Mprotect"), [at, PAGE, access]);
+    let protect = |at, access| call(calls.number("mprotect"), [at, PAGE, access]);
     for access in [0, READ] {
         let at = page();
         must!(at != 0, "no page");

@@ -31,13 +31,13 @@ fn vectors(calls: &Calls) -> i32 {
     let zero = call(nr::OPENAT, [HERE, path(c"/dev/zero"), 0, 0]) as usize;
     let mut vector = [[text.as_ptr().addr(), 1]; 1024];
     for count in [0, 1, 4, 5, 64, 1024] {
-        let written = call(calls.number("Writev"), [null, vector.as_ptr().addr(), count]);
+        let written = call(calls.number("writev"), [null, vector.as_ptr().addr(), count]);
         must!(written == count as isize, "writev");
     }
     let to = [1_u8; 64];
     vector = [[to.as_ptr().addr(), 64]; 1024];
-    must!(call(calls.number("Readv"), [zero, vector.as_ptr().addr(), 9]) == 9 * 64, "readv");
-    must!(call(calls.number("Writev"), [null, vector.as_ptr().addr(), 1025]) == EINVAL, "too many");
+    must!(call(calls.number("readv"), [zero, vector.as_ptr().addr(), 9]) == 9 * 64, "readv");
+    must!(call(calls.number("writev"), [null, vector.as_ptr().addr(), 1025]) == EINVAL, "too many");
     0
 }
 
@@ -47,8 +47,8 @@ fn endless(calls: &Calls) -> i32 {
     let null = call(nr::OPENAT, [HERE, path(c"/dev/null"), 1, 0]) as usize;
     let zero = call(nr::OPENAT, [HERE, path(c"/dev/zero"), 0, 0]) as usize;
     let room = call(nr::MMAP, [0, 64 << 20, 3, 0x22, ANY, 0]) as usize;
-    let sendfile = calls.number("Sendfile");
-    let random = calls.number("Getrandom");
+    let sendfile = calls.number("sendfile");
+    let random = calls.number("getrandom");
     for which in 0..2 {
         let child = user::fork();
         if child == 0 {
@@ -61,7 +61,7 @@ fn endless(calls: &Calls) -> i32 {
         }
         must!(child > 0, "no child");
         sleep_milliseconds(20);
-        must!(call(calls.number("Kill"), [child as usize, SIGKILL]) == 0, "kill");
+        must!(call(calls.number("kill"), [child as usize, SIGKILL]) == 0, "kill");
         // Far less than the call would take.
         must!(ended_within(child, 200) == Some(SIGKILL as i32), "a long call outlives its process");
     }
@@ -71,12 +71,12 @@ fn endless(calls: &Calls) -> i32 {
 /// Moving names: onto themselves, into themselves, over what is there; and a tree deeper than any kernel stack.
 fn names(calls: &Calls) -> i32 {
     const DEPTH: usize = 600;
-    let rename = |from, to| call(calls.number("Renameat"), [HERE, path(from), HERE, path(to)]);
-    let mkdir = |name| call(calls.number("Mkdirat"), [HERE, path(name), 0o777]);
-    let rmdir = |name| call(calls.number("Unlinkat"), [HERE, path(name), 0x200]);
-    let unlink = |name| call(calls.number("Unlinkat"), [HERE, path(name), 0]);
-    let chdir = |name| call(calls.number("Chdir"), [path(name)]);
-    let is_there = |name| call(calls.number("Faccessat"), [HERE, path(name), 0]) == 0;
+    let rename = |from, to| call(calls.number("renameat"), [HERE, path(from), HERE, path(to)]);
+    let mkdir = |name| call(calls.number("mkdirat"), [HERE, path(name), 0o777]);
+    let rmdir = |name| call(calls.number("unlinkat"), [HERE, path(name), 0x200]);
+    let unlink = |name| call(calls.number("unlinkat"), [HERE, path(name), 0]);
+    let chdir = |name| call(calls.number("chdir"), [path(name)]);
+    let is_there = |name| call(calls.number("faccessat"), [HERE, path(name), 0]) == 0;
     must!(mkdir(c"/tmp/names") == 0 && chdir(c"/tmp/names") == 0, "mkdir");
     let file = call(nr::OPENAT, [HERE, path(c"file"), 0o102, 0o644]);
     must!(file >= 0, "no file");
@@ -120,7 +120,7 @@ fn names(calls: &Calls) -> i32 {
     let mut removed = 0;
     let mut entries = [0_u8; 512];
     loop {
-        let read = call(calls.number("Getdents64"), [directory, entries.as_mut_ptr().addr(), 512]);
+        let read = call(calls.number("getdents64"), [directory, entries.as_mut_ptr().addr(), 512]);
         must!(read >= 0, "getdents64");
         if read == 0 {
             break;
@@ -129,13 +129,13 @@ fn names(calls: &Calls) -> i32 {
         while at < read as usize {
             let length = usize::from(entries[at + 16]) | usize::from(entries[at + 17]) << 8;
             let name = entries[at + 19..].as_ptr().addr();
-            removed += u32::from(call(calls.number("Unlinkat"), [HERE, name, 0]) == 0);
+            removed += u32::from(call(calls.number("unlinkat"), [HERE, name, 0]) == 0);
             at += length;
         }
     }
     must!(removed == FILES, "names were skipped while others went");
-    must!(call(calls.number("Lseek"), [directory, 0, 0]) == 0, "back to the first name");
-    let read = call(calls.number("Getdents64"), [directory, entries.as_mut_ptr().addr(), 512]);
+    must!(call(calls.number("lseek"), [directory, 0, 0]) == 0, "back to the first name");
+    let read = call(calls.number("getdents64"), [directory, entries.as_mut_ptr().addr(), 512]);
     must!(read > 0, "a directory is read again");
     must!(call(nr::CLOSE, [directory]) == 0 && chdir(c"/") == 0, "close");
     must!(
@@ -193,11 +193,11 @@ fn heap(calls: &Calls) -> i32 {
     const MOST: usize = 99_999;
     let mut target = [b't'; 4001];
     target[4000] = 0;
-    let mkdirat = calls.number("Mkdirat");
-    let unlinkat = calls.number("Unlinkat");
-    let symlinkat = calls.number("Symlinkat");
+    let mkdirat = calls.number("mkdirat");
+    let unlinkat = calls.number("unlinkat");
+    let symlinkat = calls.number("symlinkat");
     must!(call(mkdirat, [HERE, path(c"/tmp/heap"), 0o777]) == 0, "mkdir");
-    must!(call(calls.number("Chdir"), [path(c"/tmp/heap")]) == 0, "chdir");
+    must!(call(calls.number("chdir"), [path(c"/tmp/heap")]) == 0, "chdir");
     let mut made = 0;
     let error = loop {
         let name = numbered(made);
@@ -231,15 +231,15 @@ fn heap(calls: &Calls) -> i32 {
             }
         }
         let action = [1_usize; 16];
-        call(calls.number("RtSigaction"), [10, action.as_ptr().addr(), 0, 8]);
-        call(calls.number("Symlinkat"), [path(c"/tmp"), HERE, path(c"link")]);
+        call(calls.number("rt_sigaction"), [10, action.as_ptr().addr(), 0, 8]);
+        call(calls.number("symlinkat"), [path(c"/tmp"), HERE, path(c"link")]);
         call(unlinkat, [HERE, path(c"link"), 0]);
         call(nr::MMAP, [0, 4096, 3, 0x22, ANY, 0]);
     }
     for i in (0..made).rev() {
         must!(call(unlinkat, [HERE, numbered(i).as_ptr().addr(), 0]) == 0, "unlink");
     }
-    must!(call(calls.number("Chdir"), [path(c"/")]) == 0, "chdir");
+    must!(call(calls.number("chdir"), [path(c"/")]) == 0, "chdir");
     must!(call(unlinkat, [HERE, path(c"/tmp/heap"), 0x200]) == 0, "rmdir");
     0
 }

@@ -67,7 +67,7 @@ fn woken_are(count: u32) -> bool {
 
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
-    FUTEX.store(calls.number("Futex") as u32, Ordering::Relaxed);
+    FUTEX.store(calls.number("futex") as u32, Ordering::Relaxed);
 
     // One who did not fall asleep, or has given up, is not there to be woken.
     must!(futex(&WORD, WAIT, 1, 0) == EAGAIN, "a sleep on another value");

@@ -105,22 +105,29 @@ impl Worker<'_> {
     fn step(&mut self) {
         let known = self.arguments.draw.of(self.calls.all());
         let slow: usize = match known.name() {
-            b"Pause" | b"RtSigsuspend" | b"Exit" | b"ExitGroup" => 200,
-            b"Execve" | b"Nanosleep" | b"ClockNanosleep" | b"ClockNanosleep64" | b"Poll"
-            | b"Ppoll" | b"Sendfile" | b"Futex" | b"Futex64" => 40,
-            b"Fork" | b"Vfork" | b"Clone" | b"Wait4" | b"Read" | b"Readv" => 20,
+            b"pause" | b"rt_sigsuspend" | b"exit" | b"exit_group" => 200,
+            b"execve"
+            | b"nanosleep"
+            | b"clock_nanosleep"
+            | b"clock_nanosleep_time64"
+            | b"poll"
+            | b"ppoll"
+            | b"sendfile"
+            | b"futex"
+            | b"futex_time64" => 40,
+            b"fork" | b"vfork" | b"clone" | b"wait4" | b"read" | b"readv" => 20,
             _ => 1,
         };
         if slow > 1 && !self.once_in(slow) {
             return;
         }
         let result = match known.name() {
-            b"Fork" | b"Vfork" | b"Clone" => self.multiply(),
+            b"fork" | b"vfork" | b"clone" => self.multiply(),
             name => {
                 let mut arguments = self.arguments.of_shape(shape(name));
                 let target = match name {
-                    b"Kill" | b"Tkill" => Some((arguments[0], &mut arguments[1])),
-                    b"Tgkill" => Some((arguments[1], &mut arguments[2])),
+                    b"kill" | b"tkill" => Some((arguments[0], &mut arguments[1])),
+                    b"tgkill" => Some((arguments[1], &mut arguments[2])),
                     _ => None,
                 };
                 if let Some((target, signal)) = target {
@@ -165,7 +172,7 @@ impl Worker<'_> {
                 let child = call(nr::CLONE, [flags, 0, words[0], words[1], words[1]]);
                 if child == 0 {
                     self.depth += 1;
-                    self.me = call(self.calls.number("Getpid"), [0]) as usize;
+                    self.me = call(self.calls.number("getpid"), [0]) as usize;
                     for _ in 0..self.arguments.draw.below(12) {
                         self.step();
                     }
@@ -204,17 +211,17 @@ impl Worker<'_> {
     fn run(mut self) -> ! {
         // Nothing of the console's: input that never comes, output that takes its time.
         let null = call(nr::OPENAT, [HERE, c"/dev/null".as_ptr().addr(), 2, 0]) as usize;
-        let dup3 = self.calls.number("Dup3");
+        let dup3 = self.calls.number("dup3");
         for file in 0..3 {
             call(dup3, [null, file, 0]);
         }
         call(nr::CLOSE, [REPORT_FROM]);
         // A session of its own: no call moves it into the group of the supervisor.
-        call(self.calls.number("Setsid"), [0]);
+        call(self.calls.number("setsid"), [0]);
         let mut directory = *b"/tmp/fuzz/0\0";
         directory[10] += self.number as u8;
-        call(self.calls.number("Mkdirat"), [HERE, directory.as_ptr().addr(), 0o777]);
-        call(self.calls.number("Chdir"), [directory.as_ptr().addr()]);
+        call(self.calls.number("mkdirat"), [HERE, directory.as_ptr().addr(), 0o777]);
+        call(self.calls.number("chdir"), [directory.as_ptr().addr()]);
         // Private, anonymous, fixed.
         call(nr::MMAP, [ARENA, ARENA_BYTES / 4, 3, 0x32, ALL, 0]);
         while self.done < ROUND {
@@ -249,7 +256,7 @@ impl Supervisor<'_> {
             let draw = Draw::new(self.seed ^ self.started << 8);
             // SAFETY: (1) a process of its own, whose only thread this is.
             let places = unsafe { &mut *PLACES.0.get() };
-            let me = call(self.calls.number("Getpid"), [0]) as usize;
+            let me = call(self.calls.number("getpid"), [0]) as usize;
             let arguments = Arguments { draw, places, processes: [me; 8] };
             let supervisor = user::getppid() as usize;
             Worker { calls: self.calls, arguments, supervisor, me, number, depth: 0, done: 0 }
@@ -264,7 +271,7 @@ impl Supervisor<'_> {
             let mut polled = [REPORT_FROM as u64 | 1 << 32];
             let time = [0_u64; 2];
             let ready = call(
-                self.calls.number("Ppoll"),
+                self.calls.number("ppoll"),
                 [polled.as_mut_ptr().addr(), 1, time.as_ptr().addr(), 0],
             );
             if ready != 1 {
@@ -284,7 +291,7 @@ impl Supervisor<'_> {
 
     /// Says whether every worker that was killed has ended.
     fn round(&mut self) -> bool {
-        let kill = self.calls.number("Kill");
+        let kill = self.calls.number("kill");
         let mut seen = [Seen::default(); WORKERS];
         for (number, worker) in seen.iter_mut().enumerate() {
             worker.process = self.start(number);
@@ -344,14 +351,14 @@ fn main() -> i32 {
     };
     let mut pipe = [0_u32; 2];
     call(nr::PIPE2, [pipe.as_mut_ptr().addr(), 0]);
-    let dup3 = calls.number("Dup3");
+    let dup3 = calls.number("dup3");
     for (from, to) in [(pipe[0], REPORT_FROM), (pipe[1], REPORT_TO)] {
         if call(dup3, [from as usize, to, 0]) < 0 {
             return 3;
         }
         call(nr::CLOSE, [from as usize]);
     }
-    call(calls.number("Mkdirat"), [HERE, c"/tmp/fuzz".as_ptr().addr(), 0o777]);
+    call(calls.number("mkdirat"), [HERE, c"/tmp/fuzz".as_ptr().addr(), 0o777]);
     let mut supervisor =
         Supervisor { calls: &calls, seed, started: 0, killed: 0, died: 0, made: 0 };
     let mut told = 0;
@@ -370,6 +377,6 @@ fn main() -> i32 {
             );
         }
     }
-    call(calls.number("Unlinkat"), [HERE, c"/tmp/fuzz".as_ptr().addr(), 0x200]);
+    call(calls.number("unlinkat"), [HERE, c"/tmp/fuzz".as_ptr().addr(), 0x200]);
     0
 }

@@ -27,13 +27,13 @@ type Action = [usize; 8];
 
 fn handler(calls: &Calls, signal: usize) -> usize {
     let mut action: Action = [0; 8];
-    call(calls.number("RtSigaction"), [signal, 0, action.as_mut_ptr().addr(), SET]);
+    call(calls.number("rt_sigaction"), [signal, 0, action.as_mut_ptr().addr(), SET]);
     action[0]
 }
 
 fn handle(calls: &Calls, signal: usize, handler: usize) -> isize {
     let action: Action = [handler, 0, 0, 0, 0, 0, 0, 0];
-    call(calls.number("RtSigaction"), [signal, action.as_ptr().addr(), 0, SET])
+    call(calls.number("rt_sigaction"), [signal, action.as_ptr().addr(), 0, SET])
 }
 
 /// The program before: two pipes, one of them to be closed by execve; a signal with a handler, and one that is ignored.
@@ -47,7 +47,7 @@ fn before(calls: &Calls) -> i32 {
     must!(handle(calls, IGNORED, IGNORE) == 0, "sigaction");
     let child = user::fork();
     if child == 0 {
-        must!(call(calls.number("SetTidAddress"), [WORDS[0].as_ptr().addr()]) > 0, "a word");
+        must!(call(calls.number("set_tid_address"), [WORDS[0].as_ptr().addr()]) > 0, "a word");
         must!(handler(calls, HANDLED) == SOME_HANDLER, "a child lost its parent's handler");
         let argv = [c"inheritance".as_ptr().addr(), c"after".as_ptr().addr(), 0];
         let path = c"/kstack/bin/inheritance".as_ptr().addr();
@@ -71,7 +71,7 @@ fn after(calls: &Calls) -> i32 {
     must!(handler(calls, IGNORED) == IGNORE, "execve forgot what is ignored");
     // The word that the old program wanted cleared at this thread's end is at an address of the new one's.
     WORDS[0].store(7, Ordering::SeqCst);
-    let numbers = ["Getpid", "Tgkill"].map(|name| calls.number(name));
+    let numbers = ["getpid", "tgkill"].map(|name| calls.number(name));
     NUMBERS.iter().zip(numbers).for_each(|(place, number)| place.store(number, Ordering::SeqCst));
     let top = STACK.0.as_ptr_range().end.addr();
     must!(arch::clone_and_call(THREAD_FLAGS, top, [0; 2], last_thread) > 0, "no thread");

@@ -42,6 +42,42 @@ const CODE: [u32; 14] = [
 /// OpenSBI's `struct fw_dynamic_info`: magic, version, where to go on, in which mode (supervisor), options.
 const TOLD: [u64; 5] = [0x4942_534f, 1, 0x8020_0000, 1, 0];
 
+/// Where a late hart begins: as the others, but that it waits for eight seconds more.
+const LATE_AT: u64 = AT + 0x80;
+/// Time is counted at 10 MHz on this machine. The kernel looks 2000 times, a millisecond between two, or more on a busy host.
+const LATE: [u32; 12] = [
+    0x0080_0293, // li t0, 8
+    0x3042_9073, // csrw mie, t0
+    0x1050_0073, // wait: wfi
+    0x3440_2373, // csrr t1, mip
+    0x0083_7313, // andi t1, t1, 8
+    0xfe03_0ae3, // beqz t1, wait
+    0xc010_23f3, // csrr t2, time
+    0x0500_02b7, // lui t0, 0x5000: 8.4 s
+    0x0053_83b3, // add t2, t2, t0
+    0xc010_2373, // later: csrr t1, time
+    0xfe73_6ee3, // bltu t1, t2, later
+    0xf6df_f06f, // j start: back to LATE_AT + 44 - 148
+];
+
+/// Makes one hart of a machine come to its firmware, and so to the kernel, too late.
+pub(crate) fn hold_back(late: u32) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut load =
+        |what: String| arguments.extend(["-device".to_owned(), format!("loader,{what}")]);
+    for (place, words) in [(AT, &CODE[..]), (LATE_AT, &LATE)] {
+        for (at, two) in (place..).step_by(8).zip(words.chunks_exact(2)) {
+            let word = u64::from(two[0]) | u64::from(two[1]) << 32;
+            load(format!("addr={at:#x},data={word:#x},data-len=8"));
+        }
+    }
+    for (at, word) in (AT + 4 * CODE.len() as u64..).step_by(8).zip(TOLD) {
+        load(format!("addr={at:#x},data={word:#x},data-len=8"));
+    }
+    load(format!("addr={LATE_AT:#x},cpu-num={late}"));
+    arguments
+}
+
 /// Makes the machine start its kernel on this hart.
 pub(crate) fn choose(command: &mut Command, chosen: u32, harts: u32) {
     let code = CODE.chunks_exact(2).map(|two| u64::from(two[0]) | u64::from(two[1]) << 32);

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::boot::control::{self, Message};
@@ -22,8 +21,9 @@ use crate::boot::qemu::{Boot, Console, End};
 use crate::build::initramfs::{self, Prepared};
 use crate::jobs::{self, Further, lock};
 use crate::progress::Activity;
-use crate::proof::baseline;
-use crate::proof::baseline::WANTED;
+use crate::proof::baseline::{self, WANTED};
+use crate::proof::figures::{Figure, has_linux, number, optional};
+use crate::proof::pages;
 use crate::setup;
 
 /// Lines of the console shown when the machine was lost.
@@ -38,31 +38,12 @@ pub(crate) struct Options {
     /// Write the figures to this file, as an array of objects (name, arch, value, unit, linux).
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the figures into docs/figures.md, too.
+    #[arg(long, conflicts_with = "arch")]
+    page: bool,
     /// End a machine that has been silent for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
-}
-
-/// A figure, as the JSON file has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Figure {
-    name: String,
-    arch: &'static str,
-    value: f64,
-    unit: String,
-    linux: Option<f64>,
-}
-
-impl Figure {
-    fn new(name: String, arch: Arch, value: f64, unit: String) -> Figure {
-        let beside = baseline::wanted(&name).and_then(|wanted| wanted.beside(arch));
-        let linux = beside.map(|beside| beside.linux);
-        Figure { name, arch: arch.name(), value, unit, linux }
-    }
-
-    fn is(&self, arch: Arch, name: &str) -> bool {
-        self.arch == arch.name() && self.name == name
-    }
 }
 
 /// `cargo xtask bench`
@@ -95,6 +76,9 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         failures.push(format!("no figure for {}", missing.join(", ")));
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    if options.page {
+        pages::write_figures(&figures)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -205,7 +189,6 @@ fn one_column(arch: Arch, names: &[&str], figures: &[Figure]) -> String {
 
 /// Several architectures: a column each, and one more for Linux on it if it was measured.
 fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
-    let has_linux = |arch: Arch| WANTED.iter().any(|wanted| wanted.beside(arch).is_some());
     let mut head = format!("{:<26}", "bench");
     for &arch in archs {
         head.push_str(&format!(" {:>8}", arch.name()));
@@ -233,25 +216,6 @@ fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
 
 fn joined(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
-}
-
-fn optional(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), number)
-}
-
-/// A number with separated thousands, and one decimal only if it has any.
-fn number(value: f64) -> String {
-    let rounded = format!("{value:.1}");
-    let (whole, decimal) = rounded.split_once('.').unwrap_or((&rounded, "0"));
-    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if decimal == "0" { format!("{sign}{text}") } else { format!("{sign}{text}.{decimal}") }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::arch::Arch;
 use crate::boot::bochs;
 use crate::build::{kernel, user};
+use crate::proof::examples::{self, Place};
 use crate::rules::tidy;
 use crate::workspace::{self, cargo};
 use crate::{progress, setup};
@@ -72,10 +73,16 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
         "packages of the library",
         // Unpacked and built as they would be published, the second one on the first.
         cargo("package")
-            .args(["-p", "kstack-core", "-p", "kstack", "--allow-dirty", "--offline", "--quiet"])
+            .args(["-p", "kstack-core", "-p", "kstack", "-p", "kstack-hosted"])
+            .args(["--allow-dirty", "--offline", "--quiet"])
             .arg("--target-dir")
             .arg(workspace::root().join("target/layers")),
     );
+    // The examples are built from the packages, at the place where these are unpacked.
+    setup::library::pack()?;
+    for (name, mut clippy) in examples::clippy(Place::Host, None)? {
+        check(&name, &mut clippy);
+    }
     for features in LAYERS {
         check(
             &format!("kstack with the layers [{features}]"),
@@ -108,6 +115,9 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
             user::target(ready.toolchain.tool(&clippy), arch, &ready, "clippy")?
                 .args(["--quiet", "--", "-D", "warnings"]),
         );
+        for (name, mut clippy) in examples::clippy(Place::Emulated(arch), Some(&ready))? {
+            check(&name, &mut clippy);
+        }
         if Arch::is_pc(arch) {
             check(
                 &format!("clippy on the option ROM for {arch}"),

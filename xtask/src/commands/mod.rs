@@ -7,6 +7,8 @@
 pub(crate) mod bench;
 pub(crate) mod fuzz;
 pub(crate) mod lint;
+pub(crate) mod msrv;
 pub(crate) mod mutants;
 pub(crate) mod run;
+pub(crate) mod semver;
 pub(crate) mod test;

@@ -20,7 +20,7 @@ use crate::build::initramfs::{self, Prepared};
 use crate::catalogue;
 use crate::proof::emulated::{self, Machine, Verdict};
 use crate::proof::matrix::{self, Column, HOST};
-use crate::proof::{boards, examples, host_tests};
+use crate::proof::{boards, examples, host_tests, pages};
 use crate::setup::{self, Ready};
 
 /// What to test.
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Run emulated tests only.
     #[arg(long)]
     no_host: bool,
+    /// After a run of everything in which nothing failed, write the matrix into docs/matrix.md.
+    #[arg(long, conflicts_with_all = ["arch", "filter", "host_only", "no_host", "boards"])]
+    page: bool,
     /// Instead of all that, boot every board, CPU model, memory size and number of CPUs that the kernel is tried on, and write
     /// down in CAVEATS.md what each does.
     #[arg(long, conflicts_with_all = ["host_only", "no_host"])]
@@ -98,6 +101,9 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         for verdict in column.verdicts.iter().filter(|verdict| verdict.failure.is_some()) {
             println!("failed on {}: {}", column.name, verdict.name);
         }
+    }
+    if options.page && failed == 0 {
+        pages::write_matrix(&columns)?;
     }
     if passed + failed == 0 {
         println!("no test ran");

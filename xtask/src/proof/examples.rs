@@ -64,6 +64,7 @@ const EXAMPLES: &[Example] = &[
             "step3_survived",
             "step4_irq_stack",
             "breaches",
+            "own_tables",
         ],
     },
     Example {
@@ -137,16 +138,17 @@ impl Example {
         format!("{ids}{name}_{what}")
     }
 
-    /// Builds one of its programs.
-    fn build(&self, program: &str, ready: Option<&Ready>) -> Result<PathBuf> {
-        let output = workspace::output()?.join("examples");
-        let mut cargo;
-        let mut path = output.clone();
-        match self.place {
-            Place::Host => cargo = workspace::cargo("build"),
+    /// A cargo that works on it for where it runs.
+    fn cargo(&self, subcommand: &str, ready: Option<&Ready>) -> Result<Command> {
+        let mut cargo = match self.place {
+            Place::Host => workspace::cargo(subcommand),
             Place::Emulated(arch) => {
                 let ready = ready.context("an emulated example needs a target's compiler")?;
-                cargo = ready.toolchain.cargo();
+                let mut cargo = if subcommand == "clippy" {
+                    ready.toolchain.tool(&setup::clippy(&ready.toolchain)?)
+                } else {
+                    ready.toolchain.cargo()
+                };
                 // Beside its own flags: which compiler, core and linker there are is this machine's.
                 let sysroot = ready.toolchain.sysroot.iter();
                 let flags: Vec<String> = sysroot
@@ -154,16 +156,27 @@ impl Example {
                     .chain(ready.linker.flags())
                     .collect();
                 let target = arch.target();
-                cargo.args(["build", "--target", target]).arg("--config");
+                cargo.args([subcommand, "--target", target]).arg("--config");
                 cargo.arg(format!("target.{target}.rustflags={flags:?}"));
-                path.push(target);
+                cargo
             }
-        }
+        };
         cargo
-            .args(["--release", "--quiet", "--bin", program, "--target-dir"])
-            .arg(&output)
+            .args(["--release", "--quiet", "--target-dir"])
+            .arg(workspace::output()?.join("examples"))
             .current_dir(self.folder())
             .stdin(Stdio::null());
+        Ok(cargo)
+    }
+
+    /// Builds one of its programs.
+    fn build(&self, program: &str, ready: Option<&Ready>) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build", ready)?;
+        cargo.args(["--bin", program]);
+        let mut path = workspace::output()?.join("examples");
+        if let Place::Emulated(arch) = self.place {
+            path.push(arch.target());
+        }
         progress::command(&format!("Building {program} of examples/{}", self.name), &mut cargo)?;
         Ok(path.join("release").join(program))
     }
@@ -205,6 +218,17 @@ pub(crate) fn run(example: &'static Example) -> Result<ExitCode> {
     let status = example.command(&program)?.status().context("it does not start")?;
     ensure!(status.code() == Some(example.success()), "the example ended with {status}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Clippy over the examples that run at `place`, each with its name.
+pub(crate) fn clippy(place: Place, ready: Option<&Ready>) -> Result<Vec<(String, Command)>> {
+    let here = EXAMPLES.iter().filter(|example| example.place == place);
+    here.map(|example| {
+        let mut clippy = example.cargo("clippy", ready)?;
+        clippy.args(["--bins", "--", "-D", "warnings"]);
+        Ok((format!("clippy on examples/{}", example.name), clippy))
+    })
+    .collect()
 }
 
 /// What a test does.
@@ -384,10 +408,8 @@ mod tests {
         }
     }
 
-    /// Code in docs/adopting.md is the examples' own: a block of code that names a file stands in that file, line by line.
-    #[test]
-    fn n6_the_walk_s_code_is_the_code_that_runs() {
-        let text = fs::read_to_string(workspace::root().join("docs/adopting.md")).unwrap();
+    /// Code in a document is the examples' own: each block of code names a file and stands in it, line by line. How many there are.
+    fn blocks_that_run(text: &str) -> usize {
         let mut blocks = 0;
         for block in text.split("<!-- from ").skip(1) {
             let (file, rest) =
@@ -404,6 +426,22 @@ mod tests {
             blocks += 1;
         }
         assert_eq!(blocks, text.matches("```rust").count(), "code that names no file");
+        blocks
+    }
+
+    #[test]
+    fn n6_the_front_page_s_code_is_the_code_that_runs() {
+        let text = fs::read_to_string(workspace::root().join("README.md")).unwrap();
+        assert!(blocks_that_run(&text) >= 2);
+        let lines = text.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let lines: usize = lines.map(|code| code.lines().count()).sum();
+        assert!(lines <= 24, "an integration that is seen at a glance, not {lines} lines");
+    }
+
+    #[test]
+    fn n6_the_walk_s_code_is_the_code_that_runs() {
+        let text = fs::read_to_string(workspace::root().join("docs/adopting.md")).unwrap();
+        let blocks = blocks_that_run(&text);
         assert!(blocks >= 5, "{blocks}");
         for program in EXAMPLES[0].programs {
             assert!(text.contains(&format!("`{program}`")), "{program} is not in the walk");

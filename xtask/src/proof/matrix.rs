@@ -43,7 +43,7 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Status::Passed => "passed",
             Status::Failed => "FAILED",
@@ -55,9 +55,9 @@ impl Status {
 /// One cell, as the JSON file has it.
 #[derive(Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct Cell {
-    id: &'static str,
-    arch: &'static str,
-    status: Status,
+    pub(crate) id: &'static str,
+    pub(crate) arch: &'static str,
+    pub(crate) status: Status,
     tests: Vec<String>,
 }
 

@@ -7,6 +7,8 @@
 //! | [`examples`] | the library's adopters: each builds from the packages, and does what it says |
 //! | [`host_tests`] | tests and models on this machine |
 //! | [`matrix`] | all verdicts as the catalogue's rows by columns |
+//! | [`figures`] | what benches count, for tables |
+//! | [`pages`] | the pages below `docs` that hold matrix and figures |
 //! | [`baseline`] | which figures must be reached, and Linux's beside them |
 //!
 //! May import `boot`, `build`, `rules`, `setup`; a file here knows verdicts, but not which command asks for them.
@@ -16,5 +18,7 @@ pub(crate) mod boards;
 pub(crate) mod emulated;
 pub(crate) mod examples;
 pub(crate) mod expectation;
+pub(crate) mod figures;
 pub(crate) mod host_tests;
 pub(crate) mod matrix;
+pub(crate) mod pages;

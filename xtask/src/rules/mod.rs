@@ -2,9 +2,10 @@
 //!
 //! | file | about | read |
 //! |---|---|---|
-//! | [`tidy`] | all rules about sources; it calls the next two | sources |
+//! | [`tidy`] | all rules about sources; it calls the next three | sources |
 //! | [`floors`] | crates, folders and files import one way | sources |
 //! | [`parallel`] | the trees of the architectures are alike | sources |
+//! | [`map`] | each folder has a paragraph in ARCHITECTURE.md | sources |
 //! | [`frames`] | the largest stack frame | the kernel |
 //! | [`instructions`] | barriers and fences are there | the kernel |
 //!
@@ -13,5 +14,6 @@
 pub(crate) mod floors;
 pub(crate) mod frames;
 pub(crate) mod instructions;
+pub(crate) mod map;
 pub(crate) mod parallel;
 pub(crate) mod tidy;

@@ -11,6 +11,7 @@
 //! | no absolute path of somebody's machine | it would work nowhere else |
 //! | the trees of the architectures are alike | see [`parallel`] |
 //! | crates know only those below them, and no files import each other in a circle | see [`floors`] |
+//! | each folder has a paragraph in ARCHITECTURE.md | see [`map`] |
 //! | licences and the documents are there | they are part of what is delivered |
 //!
 //! It is a test of this crate too, so that `cargo test` holds the rules as well.
@@ -22,13 +23,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::catalogue;
-use crate::rules::{floors, parallel};
+use crate::rules::{floors, map, parallel};
 
 /// Lines that a source file may have.
 const LONGEST: usize = 600;
 
 /// Files that must be there.
-const REQUIRED: [&str; 7] = [
+const REQUIRED: [&str; 11] = [
     "LICENSE-MIT",
     "LICENSE-APACHE",
     "README.md",
@@ -36,6 +37,10 @@ const REQUIRED: [&str; 7] = [
     "CAVEATS.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/adopting.md",
+    "docs/figures.md",
+    "docs/matrix.md",
 ];
 
 /// Text that no Rust file may contain, and what it is. Written in two parts, since this file is
@@ -78,7 +83,21 @@ pub(crate) fn breaches(root: &Path) -> Result<Vec<String>> {
     }
     breaches.extend(parallel::breaches(&read));
     breaches.extend(floors::breaches(&read));
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap_or_default();
+    breaches.extend(map::breaches(root, &files, &map));
     Ok(breaches)
+}
+
+/// The documents of the tree, relative to its root.
+#[cfg(test)]
+pub(crate) fn documents(root: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    walk(root, &mut files)?;
+    let names = files.iter().filter_map(|path| path.strip_prefix(root).ok()?.to_str());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".md")).map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Text files of ours below a folder.

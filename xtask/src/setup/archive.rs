@@ -139,7 +139,7 @@ impl Archive {
         let listing = progress::quiet(self.apt("apt-cache").args(["madison", package]))?;
         let versions = listing.lines().filter_map(|line| Some(line.split('|').nth(1)?.trim()));
         let fits = |version: &&str| {
-            version.strip_prefix(release).is_some_and(|rest| rest.starts_with(['+', '-']))
+            version.strip_prefix(release).is_some_and(|rest| rest.starts_with(['.', '+', '-']))
         };
         Ok(versions.into_iter().find(fits).map(str::to_owned))
     }

@@ -6,7 +6,7 @@
 //!       packages/<name>-<key>/  packages of the pinned release, unpacked       ┐
 //!       sysroot/<key>/          core and alloc for a bare-metal target         │ items
 //!       busybox/<arch>-<key>/   the static busybox of an architecture          │
-//!       programs/<name>-<version>/  cargo-mutants, built from its source       ┘
+//!       programs/<name>-<version>/  cargo-mutants and the like, built from source ┘
 //!       apt/<arch>/           the package manager's lists and downloads
 //!       tried/<key>           an empty file per linker and target that fit together
 //! ```

@@ -15,10 +15,11 @@
 mod archive;
 mod bochs;
 mod cache;
+mod compilers;
 pub(crate) mod library;
 mod linker;
-mod mutants;
 mod packages;
+mod programs;
 mod second_qemu;
 mod sysroot;
 pub(crate) mod toolchain;
@@ -37,11 +38,12 @@ use crate::{progress, workspace};
 use archive::Archive;
 pub(crate) use bochs::{bochs, bochs_release};
 use cache::{Lock, State};
+pub(crate) use compilers::of_release as compiler_of;
 pub(crate) use linker::Linker;
-pub(crate) use mutants::mutants;
+pub(crate) use programs::{mutants, semver_checks};
 pub(crate) use second_qemu::{qemu_release, second_emulator};
 use toolchain::Found;
-pub(crate) use toolchain::Toolchain;
+pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
 
 /// What is there once set-up has succeeded.

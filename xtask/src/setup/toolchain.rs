@@ -61,7 +61,7 @@ pub(crate) struct Toolchain {
     /// Its release.
     pub(crate) release: Release,
     /// Its release in full, such as `1.95.0`: what library source must be of.
-    pub(super) full_release: String,
+    full_release: String,
 }
 
 impl fmt::Display for Toolchain {
@@ -108,6 +108,11 @@ impl Toolchain {
         compiler(&self.rustc)
     }
 
+    /// Its release in full, such as `1.95.0`.
+    pub(crate) fn full_release(&self) -> &str {
+        &self.full_release
+    }
+
     /// A command that runs this toolchain's cargo in the workspace, free of what the cargo that
     /// started us left in the environment.
     pub(crate) fn cargo(&self) -> Command {
@@ -149,17 +154,15 @@ pub(crate) fn minimum() -> Result<Release> {
     let manifest = workspace::root().join("kernel/Cargo.toml");
     let text = fs::read_to_string(&manifest)
         .with_context(|| format!("cannot read {}", workspace::shown(&manifest)))?;
-    text.lines()
-        .find_map(|line| {
-            Release::parse(
-                line.strip_prefix("rust-version")?
-                    .trim()
-                    .strip_prefix('=')?
-                    .trim()
-                    .trim_matches('"'),
-            )
-        })
-        .context("kernel/Cargo.toml states no rust-version")
+    stated(&text).context("kernel/Cargo.toml states no rust-version")
+}
+
+/// The oldest release that a manifest says it takes.
+pub(crate) fn stated(manifest: &str) -> Option<Release> {
+    manifest.lines().find_map(|line| {
+        let version = line.strip_prefix("rust-version")?.trim().strip_prefix('=')?;
+        Release::parse(version.trim().trim_matches('"'))
+    })
 }
 
 /// What the compilers here can do for an architecture, without making anything yet.
@@ -289,7 +292,8 @@ fn none_builds(arch: Arch) -> anyhow::Error {
     }
 }
 
-fn candidates() -> Vec<PathBuf> {
+/// The compilers of this machine that are looked at, first come first served.
+pub(super) fn candidates() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = workspace::on_path("rustc").into_iter().collect();
     let system = Path::new("/usr/bin");
     found.push(system.join("rustc"));
@@ -311,7 +315,7 @@ fn candidates() -> Vec<PathBuf> {
 }
 
 /// Asks a compiler who it is.
-fn inspect(rustc: &Path) -> Result<Toolchain> {
+pub(super) fn inspect(rustc: &Path) -> Result<Toolchain> {
     let version = progress::quiet(compiler(rustc).args(["--version", "--verbose"]))?;
     let field = |name: &str| {
         version

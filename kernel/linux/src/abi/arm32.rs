@@ -8,171 +8,29 @@
 //! are pages, or halves, or narrower than elsewhere become plain bytes in [`arguments`], so that the calls themselves need not
 //! know.
 
-use super::common::{Call, Stat, put};
-use super::names::{LATE, look_up};
+use super::common::{Stat, put};
+use super::names::{LATE, Stretch};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
-pub use super::narrow::{
-    RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,
-};
+pub use super::narrow::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 
 /// The size of a pointer.
 pub const WORD: WordSize = WordSize::Four;
-
-/// Which call a number means.
-#[inline(always)]
-pub fn call(number: u64) -> Option<Call> {
-    Some(match number {
-        1 => Call::Exit,
-        2 => Call::Fork,
-        3 => Call::Read,
-        4 => Call::Write,
-        5 => Call::Open,
-        6 => Call::Close,
-        8 => Call::Creat,
-        10 => Call::Unlink,
-        11 => Call::Execve,
-        12 => Call::Chdir,
-        15 => Call::Chmod,
-        16 | 198 => Call::Lchown,
-        19 => Call::Lseek,
-        20 => Call::Getpid,
-        23 | 213 => Call::Setuid,
-        24 | 199 => Call::Getuid,
-        29 => Call::Pause,
-        33 => Call::Access,
-        36 => Call::Sync,
-        37 => Call::Kill,
-        38 => Call::Rename,
-        39 => Call::Mkdir,
-        40 => Call::Rmdir,
-        41 => Call::Dup,
-        42 => Call::Pipe,
-        43 => Call::Times,
-        45 => Call::Brk,
-        46 | 214 => Call::Setgid,
-        47 | 200 => Call::Getgid,
-        49 | 201 => Call::Geteuid,
-        50 | 202 => Call::Getegid,
-        54 => Call::Ioctl,
-        55 | 221 => Call::Fcntl,
-        57 => Call::Setpgid,
-        60 => Call::Umask,
-        63 => Call::Dup2,
-        64 => Call::Getppid,
-        65 => Call::Getpgrp,
-        66 => Call::Setsid,
-        70 | 203 => Call::Setreuid,
-        77 => Call::Getrusage,
-        78 => Call::Gettimeofday,
-        83 => Call::Symlink,
-        85 => Call::Readlink,
-        91 => Call::Munmap,
-        93 | 194 => Call::Ftruncate,
-        94 => Call::Fchmod,
-        95 | 207 => Call::Fchown,
-        96 => Call::Getpriority,
-        97 => Call::Setpriority,
-        114 => Call::Wait4,
-        116 => Call::Sysinfo,
-        118 => Call::Fsync,
-        120 => Call::Clone,
-        122 => Call::Uname,
-        125 => Call::Mprotect,
-        132 => Call::Getpgid,
-        140 => Call::Llseek,
-        145 => Call::Readv,
-        146 => Call::Writev,
-        147 => Call::Getsid,
-        158 => Call::SchedYield,
-        162 => Call::Nanosleep,
-        163 => Call::Mremap,
-        168 => Call::Poll,
-        172 => Call::Prctl,
-        174 => Call::RtSigaction,
-        175 => Call::RtSigprocmask,
-        176 => Call::RtSigpending,
-        179 => Call::RtSigsuspend,
-        180 => Call::Pread64,
-        182 | 212 => Call::Chown,
-        183 => Call::Getcwd,
-        186 => Call::Sigaltstack,
-        187 | 239 => Call::Sendfile,
-        190 => Call::Vfork,
-        191 => Call::Getrlimit,
-        192 => Call::Mmap,
-        195 => Call::Stat,
-        196 => Call::Lstat,
-        197 => Call::Fstat,
-        205 => Call::Getgroups,
-        206 => Call::Setgroups,
-        217 => Call::Getdents64,
-        220 => Call::Madvise,
-        224 => Call::Gettid,
-        238 => Call::Tkill,
-        240 => Call::Futex,
-        242 => Call::SchedGetaffinity,
-        248 => Call::ExitGroup,
-        256 => Call::SetTidAddress,
-        263 => Call::ClockGettime,
-        264 => Call::ClockGetres,
-        265 => Call::ClockNanosleep,
-        266 => Call::Statfs,
-        268 => Call::Tgkill,
-        322 => Call::Openat,
-        323 => Call::Mkdirat,
-        327 => Call::Newfstatat,
-        328 => Call::Unlinkat,
-        329 => Call::Renameat,
-        331 => Call::Symlinkat,
-        332 => Call::Readlinkat,
-        333 => Call::Fchmodat,
-        334 => Call::Faccessat,
-        336 | 414 => Call::Ppoll,
-        338 => Call::SetRobustList,
-        348 | 412 => Call::Utimensat,
-        358 => Call::Dup3,
-        359 => Call::Pipe2,
-        369 => Call::Prlimit64,
-        384 => Call::Getrandom,
-        397 => Call::Statx,
-        398 => Call::Rseq,
-        403 => Call::ClockGettime64,
-        406 => Call::ClockGetres64,
-        407 => Call::ClockNanosleep64,
-        422 => Call::Futex64,
-        439 => Call::Faccessat2,
-        0x0f_0002 => Call::CacheFlush,
-        0x0f_0005 => Call::SetTls,
-        _ => return None,
-    })
-}
 
 /// The number of the call that a program makes, from the registers it makes it with.
 pub fn number(regs: &SavedRegs) -> u64 {
     regs.r7.into()
 }
 
-/// Its arguments.
-pub fn arguments(regs: &SavedRegs, _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
-    let registers = [regs.r0, regs.r1, regs.r2, regs.r3, regs.r4, regs.r5];
-    let [a, b, c, d, e, f] = registers.map(u64::from);
-    let wide = |low: u64, high: u64| low | high << 32;
-    match number(regs) {
-        // lseek: the offset has a sign.
-        19 => [a, i64::from(regs.r1 as i32) as u64, c, d, e, f],
-        // mmap2: the offset is in pages.
-        192 => [a, b, c, d, e, f << 12],
-        // pread64: r3 is skipped, so that the offset starts in an even register.
-        180 => [a, b, c, wide(e, f), 0, 0],
-        // ftruncate64: r1 is skipped.
-        194 => [a, wide(c, d), 0, 0, 0, 0],
-        // statfs64: the size of the structure comes before its address.
-        266 => [a, c, 0, 0, 0, 0],
-        _ => [a, b, c, d, e, f],
-    }
+/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one of them.
+#[inline(always)]
+pub fn arguments<const COUNT: usize>(
+    regs: &SavedRegs,
+    _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>,
+) -> [u64; 6] {
+    [regs.orig_r0, regs.r1, regs.r2, regs.r3, regs.r4, regs.r5].map(u64::from)
 }
 
 /// What the call returns.
@@ -247,7 +105,7 @@ pub mod open {
 }
 
 /// Names by number; `-` was never given out, or not on this machine.
-const NAMES: &str = "restart_syscall exit fork read write open close - creat link unlink execve chdir - mknod chmod \
+const FIRST_NAMES: &str = "restart_syscall exit fork read write open close - creat link unlink execve chdir - mknod chmod \
      lchown - - lseek getpid mount - setuid getuid - ptrace - - pause - - - access nice - sync kill rename mkdir rmdir \
      dup pipe times - brk setgid getgid - geteuid getegid acct umount2 - ioctl fcntl - setpgid - - umask chroot ustat \
      dup2 getppid getpgrp setsid sigaction - - setreuid setregid sigsuspend sigpending sethostname setrlimit - getrusage \
@@ -287,9 +145,27 @@ const TIME64_NAMES: &str = "clock_gettime64 clock_settime64 clock_adjtime64 cloc
      io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 mq_timedreceive_time64 semtimedop_time64 \
      rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64";
 
-/// The name of a system call, for the log; `None` if the number was never given out.
-pub fn name(number: u64) -> Option<&'static str> {
-    look_up(&[(0, NAMES), (280, LATER_NAMES), (403, TIME64_NAMES), LATE], number)
+/// The first private number of this machine.
+const PRIVATE: u64 = 0xf_0000;
+
+/// Names of the private calls.
+const PRIVATE_NAMES: &str = "- breakpoint cacheflush usr26 usr32 set_tls get_tls";
+
+/// Names by number.
+pub(crate) const NAMES: &[Stretch] =
+    &[(0, FIRST_NAMES), (280, LATER_NAMES), (403, TIME64_NAMES), LATE, (PRIVATE, PRIVATE_NAMES)];
+
+/// The place of a number in a table by number: the private ones are the last 16.
+#[inline(always)]
+pub(crate) const fn table_index(number: u64) -> usize {
+    const LAST: usize = 512 - 16;
+    if number >= PRIVATE && number < PRIVATE + 16 {
+        LAST + (number - PRIVATE) as usize
+    } else if number >= LAST as u64 {
+        usize::MAX
+    } else {
+        number as usize
+    }
 }
 
 /// Bytes of `struct stat64`.
@@ -321,3 +197,38 @@ pub fn thread_local(
 ) -> Result<u64, Errno> {
     Ok(argument)
 }
+
+/// The program's stack pointer.
+pub(crate) const fn stack_pointer(regs: &SavedRegs) -> u64 {
+    regs.sp as u64
+}
+
+/// Where the program is.
+pub(crate) const fn program_counter(regs: &SavedRegs) -> u64 {
+    regs.pc as u64
+}
+
+/// The register that a call's result is in.
+pub(crate) const fn result(regs: &SavedRegs) -> u64 {
+    regs.r0 as u64
+}
+
+/// Has the program make its call again.
+pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
+    regs.r0 = regs.orig_r0;
+    // The length of `svc`.
+    regs.pc -= if regs.cpsr & THUMB != 0 { 2 } else { 4 };
+}
+
+/// Gives the call that is made again another number.
+pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
+    regs.r7 = number as u32;
+}
+
+/// The number of restart_syscall.
+pub(crate) const RESTART_SYSCALL: u64 = 0;
+
+/// The kernel's own code for going back from a signal handler. `mov r7, #119`, `svc 0` for a plain handler, `mov r7, #173`, `svc 0` for one with SA_SIGINFO.
+pub(crate) const TRAMPOLINE: &[u8] = &[
+    0x77, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef, 0xad, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef,
+];

@@ -1,108 +1,8 @@
 //! What architectures without a past of their own share: numbers, names and `struct stat`.
 
-use super::common::{Call, Stat, put};
-use super::names::{LATE, look_up};
+use super::common::{Stat, put};
+use super::names::{LATE, Stretch};
 use crate::error::Errno;
-
-/// Which call a number means on all of them.
-#[inline(always)]
-pub(super) fn call(number: u64) -> Option<Call> {
-    Some(match number {
-        17 => Call::Getcwd,
-        23 => Call::Dup,
-        24 => Call::Dup3,
-        25 => Call::Fcntl,
-        29 => Call::Ioctl,
-        34 => Call::Mkdirat,
-        35 => Call::Unlinkat,
-        36 => Call::Symlinkat,
-        43 => Call::Statfs,
-        46 => Call::Ftruncate,
-        48 => Call::Faccessat,
-        49 => Call::Chdir,
-        52 => Call::Fchmod,
-        53 => Call::Fchmodat,
-        55 => Call::Fchown,
-        56 => Call::Openat,
-        57 => Call::Close,
-        59 => Call::Pipe2,
-        61 => Call::Getdents64,
-        62 => Call::Lseek,
-        63 => Call::Read,
-        64 => Call::Write,
-        65 => Call::Readv,
-        66 => Call::Writev,
-        67 => Call::Pread64,
-        71 => Call::Sendfile,
-        73 => Call::Ppoll,
-        78 => Call::Readlinkat,
-        79 => Call::Newfstatat,
-        80 => Call::Fstat,
-        81 => Call::Sync,
-        82 => Call::Fsync,
-        88 => Call::Utimensat,
-        93 => Call::Exit,
-        94 => Call::ExitGroup,
-        96 => Call::SetTidAddress,
-        98 => Call::Futex,
-        99 => Call::SetRobustList,
-        101 => Call::Nanosleep,
-        113 => Call::ClockGettime,
-        114 => Call::ClockGetres,
-        115 => Call::ClockNanosleep,
-        123 => Call::SchedGetaffinity,
-        124 => Call::SchedYield,
-        129 => Call::Kill,
-        130 => Call::Tkill,
-        131 => Call::Tgkill,
-        132 => Call::Sigaltstack,
-        133 => Call::RtSigsuspend,
-        134 => Call::RtSigaction,
-        135 => Call::RtSigprocmask,
-        136 => Call::RtSigpending,
-        140 => Call::Setpriority,
-        141 => Call::Getpriority,
-        144 => Call::Setgid,
-        145 => Call::Setreuid,
-        146 => Call::Setuid,
-        153 => Call::Times,
-        154 => Call::Setpgid,
-        155 => Call::Getpgid,
-        156 => Call::Getsid,
-        157 => Call::Setsid,
-        158 => Call::Getgroups,
-        159 => Call::Setgroups,
-        160 => Call::Uname,
-        163 => Call::Getrlimit,
-        165 => Call::Getrusage,
-        166 => Call::Umask,
-        167 => Call::Prctl,
-        169 => Call::Gettimeofday,
-        172 => Call::Getpid,
-        173 => Call::Getppid,
-        174 => Call::Getuid,
-        175 => Call::Geteuid,
-        176 => Call::Getgid,
-        177 => Call::Getegid,
-        178 => Call::Gettid,
-        179 => Call::Sysinfo,
-        214 => Call::Brk,
-        215 => Call::Munmap,
-        216 => Call::Mremap,
-        220 => Call::Clone,
-        221 => Call::Execve,
-        222 => Call::Mmap,
-        226 => Call::Mprotect,
-        233 => Call::Madvise,
-        260 => Call::Wait4,
-        261 => Call::Prlimit64,
-        278 => Call::Getrandom,
-        291 => Call::Statx,
-        293 => Call::Rseq,
-        439 => Call::Faccessat2,
-        _ => return None,
-    })
-}
 
 /// From number 0 on.
 const FIRST_NAMES: &str = "io_setup io_destroy io_submit io_cancel io_getevents setxattr lsetxattr fsetxattr \
@@ -141,9 +41,13 @@ const FIRST_NAMES: &str = "io_setup io_destroy io_submit io_cancel io_getevents 
      preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq \
      kexec_file_load";
 
-/// The name of a system call; `None` if the number was never given out on all of them.
-pub(super) fn name(number: u64) -> Option<&'static str> {
-    look_up(&[(0, FIRST_NAMES), LATE], number)
+/// Names by number, of all of them.
+pub(super) const NAMES: [Stretch; 2] = [(0, FIRST_NAMES), LATE];
+
+/// The place of a number in a table by number.
+#[inline(always)]
+pub(crate) const fn table_index(number: u64) -> usize {
+    number as usize
 }
 
 /// Bytes of `struct stat`.

@@ -4,184 +4,37 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out. A number of 64 bits takes two registers, the lower half in the first; it lies on any multiple of four.
 
-use super::common::{Call, Stat, put};
-use super::names::{LATE, look_up};
+use super::common::{Stat, put};
+use super::names::{LATE, Stretch};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 use machine::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
 
-pub use super::narrow::{
-    RUSAGE_BYTES, SIGACTION_BYTES, encode_pair, encode_statfs, encode_sysinfo,
-};
+pub use super::narrow::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 
 /// The size of a program's pointers.
 pub const WORD: WordSize = WordSize::Four;
-
-const WAITPID: u64 = 7;
-const LSEEK: u64 = 19;
-const PREAD64: u64 = 180;
-const MMAP2: u64 = 192;
-const FTRUNCATE64: u64 = 194;
-const STATFS64: u64 = 268;
-
-/// Which call a number means.
-#[inline(always)]
-pub fn call(number: u64) -> Option<Call> {
-    Some(match number {
-        1 => Call::Exit,
-        2 => Call::Fork,
-        3 => Call::Read,
-        4 => Call::Write,
-        5 => Call::Open,
-        6 => Call::Close,
-        7 | 114 => Call::Wait4,
-        8 => Call::Creat,
-        10 => Call::Unlink,
-        11 => Call::Execve,
-        12 => Call::Chdir,
-        13 => Call::Time,
-        15 => Call::Chmod,
-        19 => Call::Lseek,
-        20 => Call::Getpid,
-        24 | 199 => Call::Getuid,
-        29 => Call::Pause,
-        33 => Call::Access,
-        36 => Call::Sync,
-        37 => Call::Kill,
-        38 => Call::Rename,
-        39 => Call::Mkdir,
-        40 => Call::Rmdir,
-        41 => Call::Dup,
-        42 => Call::Pipe,
-        43 => Call::Times,
-        45 => Call::Brk,
-        47 | 200 => Call::Getgid,
-        49 | 201 => Call::Geteuid,
-        50 | 202 => Call::Getegid,
-        54 => Call::Ioctl,
-        55 | 221 => Call::Fcntl,
-        57 => Call::Setpgid,
-        60 => Call::Umask,
-        63 => Call::Dup2,
-        64 => Call::Getppid,
-        65 => Call::Getpgrp,
-        66 => Call::Setsid,
-        76 | 191 => Call::Getrlimit,
-        77 => Call::Getrusage,
-        78 => Call::Gettimeofday,
-        83 => Call::Symlink,
-        85 => Call::Readlink,
-        91 => Call::Munmap,
-        93 | 194 => Call::Ftruncate,
-        94 => Call::Fchmod,
-        96 => Call::Getpriority,
-        97 => Call::Setpriority,
-        116 => Call::Sysinfo,
-        118 => Call::Fsync,
-        120 => Call::Clone,
-        122 => Call::Uname,
-        125 => Call::Mprotect,
-        132 => Call::Getpgid,
-        140 => Call::Llseek,
-        145 => Call::Readv,
-        146 => Call::Writev,
-        147 => Call::Getsid,
-        158 => Call::SchedYield,
-        162 => Call::Nanosleep,
-        163 => Call::Mremap,
-        168 => Call::Poll,
-        172 => Call::Prctl,
-        174 => Call::RtSigaction,
-        175 => Call::RtSigprocmask,
-        176 => Call::RtSigpending,
-        179 => Call::RtSigsuspend,
-        180 => Call::Pread64,
-        183 => Call::Getcwd,
-        186 => Call::Sigaltstack,
-        190 => Call::Vfork,
-        192 => Call::Mmap,
-        195 => Call::Stat,
-        196 => Call::Lstat,
-        197 => Call::Fstat,
-        198 => Call::Lchown,
-        203 => Call::Setreuid,
-        205 => Call::Getgroups,
-        206 => Call::Setgroups,
-        207 => Call::Fchown,
-        212 => Call::Chown,
-        213 => Call::Setuid,
-        214 => Call::Setgid,
-        219 => Call::Madvise,
-        220 => Call::Getdents64,
-        224 => Call::Gettid,
-        238 => Call::Tkill,
-        239 => Call::Sendfile,
-        240 => Call::Futex,
-        242 => Call::SchedGetaffinity,
-        243 => Call::SetThreadArea,
-        252 => Call::ExitGroup,
-        258 => Call::SetTidAddress,
-        265 => Call::ClockGettime,
-        266 => Call::ClockGetres,
-        267 => Call::ClockNanosleep,
-        268 => Call::Statfs,
-        270 => Call::Tgkill,
-        295 => Call::Openat,
-        296 => Call::Mkdirat,
-        300 => Call::Newfstatat,
-        301 => Call::Unlinkat,
-        302 => Call::Renameat,
-        304 => Call::Symlinkat,
-        305 => Call::Readlinkat,
-        306 => Call::Fchmodat,
-        307 => Call::Faccessat,
-        309 | 414 => Call::Ppoll,
-        311 => Call::SetRobustList,
-        320 | 412 => Call::Utimensat,
-        330 => Call::Dup3,
-        331 => Call::Pipe2,
-        340 => Call::Prlimit64,
-        355 => Call::Getrandom,
-        383 => Call::Statx,
-        386 => Call::Rseq,
-        403 => Call::ClockGettime64,
-        406 => Call::ClockGetres64,
-        407 => Call::ClockNanosleep64,
-        422 => Call::Futex64,
-        439 => Call::Faccessat2,
-        _ => return None,
-    })
-}
 
 /// The number of the call that a program makes, from the registers it makes it with.
 pub fn number(regs: &SavedRegs) -> u64 {
     regs.orig_eax.into()
 }
 
-/// Its arguments, as the calls of other machines have them: halves of one number put together, a signed one extended. `read` reads the
-/// program's memory, where one of them may lie.
-pub fn arguments(regs: &SavedRegs, read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
+/// Its first `COUNT` arguments. `read` reads the program's memory, where the last of six may lie.
+#[inline(always)]
+pub fn arguments<const COUNT: usize>(
+    regs: &SavedRegs,
+    read: impl FnOnce(u64) -> Result<[u8; 4], Errno>,
+) -> [u64; 6] {
     // After `sysenter`, ebp is the stack pointer, and what it was lies there.
-    let last = if u64::from(regs.eip) == SYSENTER_RETURN {
+    let last = if COUNT == 6 && u64::from(regs.eip) == SYSENTER_RETURN {
         read(regs.ebp.into()).map_or(0, u32::from_le_bytes)
     } else {
         regs.ebp
     };
-    let words = [regs.ebx, regs.ecx, regs.edx, regs.esi, regs.edi, last];
-    let [a, b, c, d, e, f] = words.map(u64::from);
-    let signed = |word: u64| i64::from(word as u32 as i32) as u64;
-    match number(regs) {
-        WAITPID => [a, b, c, 0, 0, 0],
-        LSEEK => [a, signed(b), c, 0, 0, 0],
-        PREAD64 => [a, b, c, d | e << 32, 0, 0],
-        FTRUNCATE64 => [a, b | c << 32, 0, 0, 0, 0],
-        MMAP2 => [a, b, c, d, e, f << 12],
-        // In between is the size of the structure.
-        STATFS64 => [a, c, 0, 0, 0, 0],
-        _ => [a, b, c, d, e, f],
-    }
+    [regs.ebx, regs.ecx, regs.edx, regs.esi, regs.edi, last].map(u64::from)
 }
 
 /// What the call returns.
@@ -293,9 +146,13 @@ const FIRST_NAMES: &str = "restart_syscall exit fork read write open close waitp
      utimensat_time64 pselect6_time64 ppoll_time64 - io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 \
      mq_timedreceive_time64 semtimedop_time64 rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64";
 
-/// The name of a system call, for the log; `None` if the number was never given out.
-pub fn name(number: u64) -> Option<&'static str> {
-    look_up(&[(0, FIRST_NAMES), LATE], number)
+/// Names by number.
+pub(crate) const NAMES: &[Stretch] = &[(0, FIRST_NAMES), LATE];
+
+/// The place of a number in a table by number.
+#[inline(always)]
+pub(crate) const fn table_index(number: u64) -> usize {
+    number as usize
 }
 
 /// Bytes of `struct stat64`.
@@ -327,3 +184,36 @@ pub fn thread_local(
 ) -> Result<u64, Errno> {
     segment(argument)
 }
+
+/// The program's stack pointer.
+pub(crate) const fn stack_pointer(regs: &SavedRegs) -> u64 {
+    regs.esp as u64
+}
+
+/// Where the program is.
+pub(crate) const fn program_counter(regs: &SavedRegs) -> u64 {
+    regs.eip as u64
+}
+
+/// The register that a call's result is in.
+pub(crate) const fn result(regs: &SavedRegs) -> u64 {
+    regs.eax as u64
+}
+
+/// Has the program make its call again.
+pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
+    regs.eax = regs.orig_eax;
+    // The length of `int 0x80`, and of `sysenter`, which continues right behind itself.
+    regs.eip -= 2;
+}
+
+/// Gives the call that is made again another number.
+pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
+    regs.eax = number as u32;
+}
+
+/// The number of restart_syscall.
+pub(crate) const RESTART_SYSCALL: u64 = 0;
+
+/// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
+pub(crate) const TRAMPOLINE: &[u8] = &[];

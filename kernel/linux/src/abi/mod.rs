@@ -2,9 +2,11 @@
 //!
 //! Everything that differs between architectures in what a program sees (system-call numbers, structure layouts,
 //! register conventions) stands in these files and nowhere else; the rest of the crate uses the names from here.
-//! A new architecture adds a file with the same names.
+//! A new architecture adds a file with the names and types of `contract`.
 
 mod common;
+mod contract;
+pub(crate) mod frame;
 mod names;
 pub(crate) mod signals;
 pub mod stack_image;
@@ -52,6 +54,5 @@ compile_error!(
     "no system-call interface for this architecture: write kernel/linux/src/abi/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
 );
 
-pub use common::{
-    Call, Stat, SystemInfo, USER_LOWEST, encode_long_pair, encode_statx, encode_utsname,
-};
+pub use common::{Stat, SystemInfo, USER_LOWEST, encode_long_pair, encode_statx, encode_utsname};
+pub use names::name;

@@ -1,7 +1,7 @@
 //! Names of system calls, for the log.
 
 /// Names from this number on, and one for each number after it; `-` where none was given out.
-pub(super) type Stretch = (u64, &'static str);
+pub(crate) type Stretch = (u64, &'static str);
 
 /// From here on all architectures count together.
 pub(super) const LATE: Stretch = (
@@ -15,9 +15,10 @@ pub(super) const LATE: Stretch = (
      lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal",
 );
 
-/// The name that a number has in the last of these stretches that begins at it or before; `None` if it was never given out.
-pub(super) fn look_up(stretches: &[Stretch], number: u64) -> Option<&'static str> {
-    let (lowest, names) = stretches.iter().rfind(|(lowest, _)| *lowest <= number)?;
-    let name = names.split(' ').nth(usize::try_from(number - lowest).ok()?);
-    name.filter(|&name| name != "-")
+/// The name of a system call, for the log; `None` if the number was never given out.
+pub fn name(number: u64) -> Option<&'static str> {
+    super::NAMES.iter().find_map(|&(lowest, names)| {
+        let name = names.split(' ').nth(usize::try_from(number.checked_sub(lowest)?).ok()?);
+        name.filter(|&name| name != "-")
+    })
 }

@@ -34,8 +34,5 @@ pub fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 84] {
     bytes
 }
 
-/// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
-pub const SIGACTION_BYTES: usize = 20;
-
 /// Bytes of `struct rusage`: two times and fourteen words.
 pub const RUSAGE_BYTES: u64 = 72;

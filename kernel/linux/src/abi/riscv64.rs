@@ -5,33 +5,30 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out.
 
-use super::{Call, generic};
+use super::generic;
+use super::names::Stretch;
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
+pub(crate) use super::generic::table_index;
 pub use super::generic::{encode_stat, thread_local};
 pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 
 /// The size of a program's pointers.
 pub const WORD: WordSize = WordSize::Eight;
 
-/// Which call a number means.
-#[inline(always)]
-pub fn call(number: u64) -> Option<Call> {
-    match number {
-        276 => Some(Call::Renameat),
-        _ => generic::call(number),
-    }
-}
-
 /// The number of the call that a program makes, from the registers it makes it with.
 pub fn number(regs: &SavedRegs) -> u64 {
     regs.a7
 }
 
-/// Its arguments.
-pub fn arguments(regs: &SavedRegs, _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
+/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one of them.
+#[inline(always)]
+pub fn arguments<const COUNT: usize>(
+    regs: &SavedRegs,
+    _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>,
+) -> [u64; 6] {
     [regs.orig_a0, regs.a1, regs.a2, regs.a3, regs.a4, regs.a5]
 }
 
@@ -99,14 +96,39 @@ pub mod open {
     pub const NOFOLLOW: u32 = 0o400000;
 }
 
-/// The name of a system call, for the log; `None` if the number was never given out.
-pub fn name(number: u64) -> Option<&'static str> {
-    match number {
-        258 => Some("riscv_hwprobe"),
-        259 => Some("riscv_flush_icache"),
-        _ => generic::name(number),
-    }
+/// Names by number.
+pub(crate) const NAMES: &[Stretch] =
+    &[generic::NAMES[0], generic::NAMES[1], (258, "riscv_hwprobe riscv_flush_icache")];
+
+/// The program's stack pointer.
+pub(crate) const fn stack_pointer(regs: &SavedRegs) -> u64 {
+    regs.sp
 }
 
-/// Bytes of `struct sigaction`: handler, flags, mask; no restorer.
-pub const SIGACTION_BYTES: usize = 24;
+/// Where the program is.
+pub(crate) const fn program_counter(regs: &SavedRegs) -> u64 {
+    regs.epc
+}
+
+/// The register that a call's result is in.
+pub(crate) const fn result(regs: &SavedRegs) -> u64 {
+    regs.a0
+}
+
+/// Has the program make its call again.
+pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
+    regs.a0 = regs.orig_a0;
+    // The length of `ecall`.
+    regs.epc -= 4;
+}
+
+/// Gives the call that is made again another number.
+pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
+    regs.a7 = number;
+}
+
+/// The number of restart_syscall.
+pub(crate) const RESTART_SYSCALL: u64 = 128;
+
+/// The kernel's own code for going back from a signal handler. `li a7, 139`, `ecall`.
+pub(crate) const TRAMPOLINE: &[u8] = &[0x93, 0x08, 0xb0, 0x08, 0x73, 0x00, 0x00, 0x00];

@@ -1,16 +1,298 @@
-//! Signals by number: the same on every machine here.
+//! Signals: their numbers, sets of them, and what is told with one (`siginfo_t`). Numbers and `siginfo_t` are the same on every machine
+//! here but for the width of a word.
 
-pub(crate) const SIGILL: u64 = 4;
-pub(crate) const SIGTRAP: u64 = 5;
-pub(crate) const SIGBUS: u64 = 7;
-pub(crate) const SIGFPE: u64 = 8;
-pub(crate) const SIGKILL: u64 = 9;
-pub(crate) const SIGSEGV: u64 = 11;
-pub(crate) const SIGPIPE: u64 = 13;
-pub(crate) const SIGCHLD: u64 = 17;
-pub(crate) const SIGCONT: u64 = 18;
-pub(crate) const SIGSTOP: u64 = 19;
-pub(crate) const SIGURG: u64 = 23;
-pub(crate) const SIGWINCH: u64 = 28;
-/// The highest number.
-pub(crate) const MAX_SIGNAL: u64 = 64;
+use super::WORD;
+use super::stack_image::WordSize;
+
+/// A signal's number, 1 to 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signal(u8);
+
+macro_rules! signals {
+    ($($name:ident = $number:literal),* $(,)?) => {
+        impl Signal {
+            $(pub const $name: Self = Self($number);)*
+        }
+    };
+}
+
+signals! {
+    HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11, USR2 = 12, PIPE = 13,
+    ALRM = 14, TERM = 15, STKFLT = 16, CHLD = 17, CONT = 18, STOP = 19, TSTP = 20, TTIN = 21, TTOU = 22, URG = 23, XCPU = 24,
+    XFSZ = 25, VTALRM = 26, PROF = 27, WINCH = 28, IO = 29, PWR = 30, SYS = 31,
+}
+
+/// What a signal does to a process that said nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultAction {
+    /// Nothing.
+    Ignore,
+    /// Ends it.
+    End,
+    /// Ends it, and a core would be written: the wait status says so.
+    Core,
+    /// Stops it.
+    Stop,
+    /// Nothing but what the sending of SIGCONT does.
+    Continue,
+}
+
+impl Signal {
+    /// The highest number.
+    pub const MAX: u8 = 64;
+    /// The first real-time signal: these and those after it are queued, each with its own value.
+    const FIRST_REAL_TIME: u8 = 32;
+
+    /// The signal with a number that a program gave.
+    pub fn new(number: u64) -> Option<Self> {
+        (1..=u64::from(Self::MAX)).contains(&number).then_some(Self(number as u8))
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// As an exit signal in a wait status.
+    pub const fn status(self) -> i32 {
+        self.0 as i32
+    }
+
+    pub const fn is_real_time(self) -> bool {
+        self.0 >= Self::FIRST_REAL_TIME
+    }
+
+    /// One of the two that can be neither caught, blocked nor ignored.
+    pub const fn is_unblockable(self) -> bool {
+        self.0 == Self::KILL.0 || self.0 == Self::STOP.0
+    }
+
+    /// What it does if nothing was said of it (signal(7)).
+    pub const fn default(self) -> DefaultAction {
+        match self {
+            Self::CHLD | Self::URG | Self::WINCH => DefaultAction::Ignore,
+            Self::CONT => DefaultAction::Continue,
+            Self::STOP | Self::TSTP | Self::TTIN | Self::TTOU => DefaultAction::Stop,
+            Self::QUIT
+            | Self::ILL
+            | Self::TRAP
+            | Self::ABRT
+            | Self::BUS
+            | Self::FPE
+            | Self::SEGV
+            | Self::XCPU
+            | Self::XFSZ
+            | Self::SYS => DefaultAction::Core,
+            _ => DefaultAction::End,
+        }
+    }
+}
+
+/// A set of signals: bit `n - 1` is signal `n`, as in `sigset_t`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SignalSet(pub u64);
+
+impl SignalSet {
+    pub const EMPTY: Self = Self(0);
+    pub const ALL: Self = Self(u64::MAX);
+    /// Those that stop a process by default.
+    pub const STOPPING: Self = Self::of(&[Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU]);
+    /// Those that can be neither caught, blocked nor ignored.
+    pub const UNBLOCKABLE: Self = Self::of(&[Signal::KILL, Signal::STOP]);
+    /// Those that an instruction causes: delivered before others.
+    pub const SYNCHRONOUS: Self =
+        Self::of(&[Signal::SEGV, Signal::BUS, Signal::ILL, Signal::TRAP, Signal::FPE, Signal::SYS]);
+
+    pub const fn of(signals: &[Signal]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < signals.len() {
+            bits |= 1 << (signals[at].0 - 1);
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    pub const fn contains(self, signal: Signal) -> bool {
+        self.0 >> (signal.0 - 1) & 1 != 0
+    }
+
+    pub const fn with(self, signal: Signal) -> Self {
+        Self(self.0 | 1 << (signal.0 - 1))
+    }
+
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The one with the lowest number.
+    pub const fn lowest(self) -> Option<Signal> {
+        if self.0 == 0 { None } else { Some(Signal(self.0.trailing_zeros() as u8 + 1)) }
+    }
+}
+
+/// Codes of `siginfo_t` (sigaction(2)).
+pub mod code {
+    pub const USER: i32 = 0;
+    pub const KERNEL: i32 = 0x80;
+    pub const QUEUE: i32 = -1;
+    pub const TIMER: i32 = -2;
+    pub const TKILL: i32 = -6;
+    pub const CHILD_EXITED: i32 = 1;
+    pub const CHILD_KILLED: i32 = 2;
+    pub const CHILD_DUMPED: i32 = 3;
+    pub const CHILD_STOPPED: i32 = 5;
+    pub const CHILD_CONTINUED: i32 = 6;
+    pub const SEGV_MAPERR: i32 = 1;
+    pub const SEGV_ACCERR: i32 = 2;
+    pub const BUS_ALIGNMENT: i32 = 1;
+    pub const BUS_ADDRESS: i32 = 2;
+    pub const ILLEGAL_OPCODE: i32 = 1;
+    pub const FPE_DIVIDE: i32 = 1;
+    pub const FPE_OVERFLOW: i32 = 2;
+    pub const FPE_UNKNOWN: i32 = 14;
+    pub const TRAP_BREAKPOINT: i32 = 1;
+    pub const TRAP_TRACE: i32 = 2;
+}
+
+/// Bytes of `siginfo_t`.
+pub const INFO_BYTES: usize = 128;
+
+/// What is told with a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    pub signal: Signal,
+    pub code: i32,
+    pub fields: Fields,
+}
+
+/// The part of `siginfo_t` that depends on where the signal comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fields {
+    /// A process sent it: number and user.
+    Sender { process: u32, user: u32 },
+    /// The same, with a value (sigqueue, mq, timers with a process).
+    Value { process: u32, user: u32, value: u64 },
+    /// A timer: its number, how many expirations were left out, its value.
+    Timer { timer: i32, overruns: i32, value: u64 },
+    /// A child changed: its number, user, exit code or signal, CPU time in clock ticks.
+    Child { process: u32, user: u32, status: i32, user_time: u64, system_time: u64 },
+    /// An instruction: the address.
+    Fault { address: u64 },
+    /// A file became ready.
+    Poll { band: i64, descriptor: i32 },
+    /// A system call that is not allowed: where, which, of which machine.
+    Call { address: u64, number: i32, machine: u32 },
+    /// As a program gave it to rt_sigqueueinfo: the bytes behind the first three numbers.
+    Raw([u8; INFO_BYTES - 12]),
+}
+
+impl Info {
+    /// From the kernel.
+    pub const fn kernel(signal: Signal) -> Self {
+        Self { signal, code: code::KERNEL, fields: Fields::Sender { process: 0, user: 0 } }
+    }
+
+    /// From an instruction.
+    pub const fn fault(signal: Signal, code: i32, address: u64) -> Self {
+        Self { signal, code, fields: Fields::Fault { address } }
+    }
+
+    /// `siginfo_t`: signal 0, errno 4, code 8, then, aligned to a word, the fields (include/uapi/asm-generic/siginfo.h).
+    pub fn encode(&self) -> [u8; INFO_BYTES] {
+        let mut bytes = [0; INFO_BYTES];
+        let mut out = Writer { bytes: &mut bytes, at: 0 };
+        out.word32(self.signal.0.into());
+        out.word32(0);
+        out.word32(self.code as u32);
+        if let Fields::Raw(rest) = &self.fields {
+            bytes[12..].copy_from_slice(rest);
+            return bytes;
+        }
+        out.align();
+        match self.fields {
+            Fields::Sender { process, user } => {
+                out.word32(process);
+                out.word32(user);
+            }
+            Fields::Value { process, user, value } => {
+                out.word32(process);
+                out.word32(user);
+                out.word(value);
+            }
+            Fields::Timer { timer, overruns, value } => {
+                out.word32(timer as u32);
+                out.word32(overruns as u32);
+                out.word(value);
+            }
+            Fields::Child { process, user, status, user_time, system_time } => {
+                out.word32(process);
+                out.word32(user);
+                out.word32(status as u32);
+                out.align();
+                out.word(user_time);
+                out.word(system_time);
+            }
+            Fields::Fault { address } => out.word(address),
+            Fields::Poll { band, descriptor } => {
+                out.word(band as u64);
+                out.word32(descriptor as u32);
+            }
+            Fields::Call { address, number, machine } => {
+                out.word(address);
+                out.word32(number as u32);
+                out.word32(machine);
+            }
+            Fields::Raw(_) => {}
+        }
+        bytes
+    }
+
+    /// What a program gave to rt_sigqueueinfo: only the code and the fields count.
+    pub fn decode(signal: Signal, bytes: &[u8; INFO_BYTES]) -> Self {
+        let mut code = [0; 4];
+        code.copy_from_slice(&bytes[8..12]);
+        let mut rest = [0; INFO_BYTES - 12];
+        rest.copy_from_slice(&bytes[12..]);
+        Self { signal, code: i32::from_le_bytes(code), fields: Fields::Raw(rest) }
+    }
+}
+
+/// Writes one number after the other.
+struct Writer<'b> {
+    bytes: &'b mut [u8; INFO_BYTES],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn word32(&mut self, value: u32) {
+        self.bytes[self.at..self.at + 4].copy_from_slice(&value.to_le_bytes());
+        self.at += 4;
+    }
+
+    fn align(&mut self) {
+        self.at = self.at.next_multiple_of(WORD.bytes());
+    }
+
+    fn word(&mut self, value: u64) {
+        self.align();
+        match WORD {
+            WordSize::Four => self.word32(value as u32),
+            WordSize::Eight => {
+                self.bytes[self.at..self.at + 8].copy_from_slice(&value.to_le_bytes());
+                self.at += 8;
+            }
+        }
+    }
+}

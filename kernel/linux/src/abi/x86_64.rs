@@ -4,8 +4,8 @@
 //! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out.
 
-use super::common::{Call, Stat, put};
-use super::names::{LATE, look_up};
+use super::common::{Stat, put};
+use super::names::{LATE, Stretch};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
@@ -16,137 +16,17 @@ pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 /// The size of a program's pointers.
 pub const WORD: WordSize = WordSize::Eight;
 
-/// Which call a number means.
-#[inline(always)]
-pub fn call(number: u64) -> Option<Call> {
-    Some(match number {
-        0 => Call::Read,
-        1 => Call::Write,
-        2 => Call::Open,
-        3 => Call::Close,
-        4 => Call::Stat,
-        5 => Call::Fstat,
-        6 => Call::Lstat,
-        7 => Call::Poll,
-        8 => Call::Lseek,
-        9 => Call::Mmap,
-        10 => Call::Mprotect,
-        11 => Call::Munmap,
-        12 => Call::Brk,
-        13 => Call::RtSigaction,
-        14 => Call::RtSigprocmask,
-        16 => Call::Ioctl,
-        17 => Call::Pread64,
-        19 => Call::Readv,
-        20 => Call::Writev,
-        21 => Call::Access,
-        22 => Call::Pipe,
-        24 => Call::SchedYield,
-        25 => Call::Mremap,
-        28 => Call::Madvise,
-        32 => Call::Dup,
-        33 => Call::Dup2,
-        34 => Call::Pause,
-        35 => Call::Nanosleep,
-        39 => Call::Getpid,
-        40 => Call::Sendfile,
-        56 => Call::Clone,
-        57 => Call::Fork,
-        58 => Call::Vfork,
-        59 => Call::Execve,
-        60 => Call::Exit,
-        61 => Call::Wait4,
-        62 => Call::Kill,
-        63 => Call::Uname,
-        72 => Call::Fcntl,
-        74 => Call::Fsync,
-        77 => Call::Ftruncate,
-        79 => Call::Getcwd,
-        80 => Call::Chdir,
-        82 => Call::Rename,
-        83 => Call::Mkdir,
-        84 => Call::Rmdir,
-        85 => Call::Creat,
-        87 => Call::Unlink,
-        88 => Call::Symlink,
-        89 => Call::Readlink,
-        90 => Call::Chmod,
-        91 => Call::Fchmod,
-        92 => Call::Chown,
-        93 => Call::Fchown,
-        94 => Call::Lchown,
-        95 => Call::Umask,
-        96 => Call::Gettimeofday,
-        97 => Call::Getrlimit,
-        98 => Call::Getrusage,
-        99 => Call::Sysinfo,
-        100 => Call::Times,
-        102 => Call::Getuid,
-        104 => Call::Getgid,
-        105 => Call::Setuid,
-        106 => Call::Setgid,
-        107 => Call::Geteuid,
-        108 => Call::Getegid,
-        109 => Call::Setpgid,
-        110 => Call::Getppid,
-        111 => Call::Getpgrp,
-        112 => Call::Setsid,
-        113 => Call::Setreuid,
-        115 => Call::Getgroups,
-        116 => Call::Setgroups,
-        121 => Call::Getpgid,
-        124 => Call::Getsid,
-        127 => Call::RtSigpending,
-        130 => Call::RtSigsuspend,
-        131 => Call::Sigaltstack,
-        137 => Call::Statfs,
-        140 => Call::Getpriority,
-        141 => Call::Setpriority,
-        157 => Call::Prctl,
-        158 => Call::ArchPrctl,
-        162 => Call::Sync,
-        186 => Call::Gettid,
-        200 => Call::Tkill,
-        201 => Call::Time,
-        202 => Call::Futex,
-        204 => Call::SchedGetaffinity,
-        217 => Call::Getdents64,
-        218 => Call::SetTidAddress,
-        228 => Call::ClockGettime,
-        229 => Call::ClockGetres,
-        230 => Call::ClockNanosleep,
-        231 => Call::ExitGroup,
-        234 => Call::Tgkill,
-        257 => Call::Openat,
-        258 => Call::Mkdirat,
-        262 => Call::Newfstatat,
-        263 => Call::Unlinkat,
-        264 => Call::Renameat,
-        266 => Call::Symlinkat,
-        267 => Call::Readlinkat,
-        268 => Call::Fchmodat,
-        269 => Call::Faccessat,
-        271 => Call::Ppoll,
-        273 => Call::SetRobustList,
-        332 => Call::Statx,
-        334 => Call::Rseq,
-        280 => Call::Utimensat,
-        292 => Call::Dup3,
-        293 => Call::Pipe2,
-        302 => Call::Prlimit64,
-        318 => Call::Getrandom,
-        439 => Call::Faccessat2,
-        _ => return None,
-    })
-}
-
 /// The number of the call that a program makes, from the registers it makes it with.
 pub fn number(regs: &SavedRegs) -> u64 {
     regs.orig_rax
 }
 
-/// Its arguments.
-pub fn arguments(regs: &SavedRegs, _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>) -> [u64; 6] {
+/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one of them.
+#[inline(always)]
+pub fn arguments<const COUNT: usize>(
+    regs: &SavedRegs,
+    _read: impl FnOnce(u64) -> Result<[u8; 4], Errno>,
+) -> [u64; 6] {
     [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]
 }
 
@@ -252,10 +132,8 @@ const FIRST_NAMES: &str = "read write open close stat fstat lstat poll lseek mma
      membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free \
      statx io_pgetevents rseq";
 
-/// The name of a system call, for the log; `None` if the number was never given out.
-pub fn name(number: u64) -> Option<&'static str> {
-    look_up(&[(0, FIRST_NAMES), LATE], number)
-}
+/// Names by number.
+pub(crate) const NAMES: &[Stretch] = &[(0, FIRST_NAMES), LATE];
 
 /// Bytes of `struct stat`.
 const STAT_BYTES: usize = 144;
@@ -278,9 +156,6 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     bytes
 }
 
-/// Bytes of `struct sigaction`: handler, flags, restorer, and a mask of 64 bits.
-pub const SIGACTION_BYTES: usize = 32;
-
 /// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a register that refuses what is not
 /// canonical, with an exception in the kernel. As `arch_prctl` has it: nothing beyond what a program can use.
 pub fn thread_local(
@@ -289,3 +164,42 @@ pub fn thread_local(
 ) -> Result<u64, Errno> {
     if argument < USER_TOP { Ok(argument) } else { Err(Errno::EPERM) }
 }
+
+/// The place of a number in a table by number.
+#[inline(always)]
+pub(crate) const fn table_index(number: u64) -> usize {
+    number as usize
+}
+
+/// The program's stack pointer.
+pub(crate) const fn stack_pointer(regs: &SavedRegs) -> u64 {
+    regs.rsp
+}
+
+/// Where the program is.
+pub(crate) const fn program_counter(regs: &SavedRegs) -> u64 {
+    regs.rip
+}
+
+/// The register that a call's result is in.
+pub(crate) const fn result(regs: &SavedRegs) -> u64 {
+    regs.rax
+}
+
+/// Has the program make its call again.
+pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
+    regs.rax = regs.orig_rax;
+    // The length of `syscall`, and of `int 0x80`.
+    regs.rip -= 2;
+}
+
+/// Gives the call that is made again another number.
+pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
+    regs.rax = number;
+}
+
+/// The number of restart_syscall.
+pub(crate) const RESTART_SYSCALL: u64 = 219;
+
+/// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
+pub(crate) const TRAMPOLINE: &[u8] = &[];

@@ -1,9 +1,20 @@
 //! Calls about process groups and sessions.
 
+use super::table::calls;
 use crate::error::{Errno, SysResult};
 use crate::process::{Process, current, current_arc, table};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+
+calls! {
+    "getpgrp" () => getpgid(0);
+    "getpgid" (process) => getpgid(process);
+    "getsid" (process) => getsid(process);
+    "setpgid" (process, group) => setpgid(process, group);
+    "setsid" () => setsid();
+    "getuid" | "getgid" | "geteuid" | "getegid" | "getgroups" | "getuid32" | "getgid32" | "geteuid32" | "getegid32" | "getgroups32" () => Ok(0);
+    "setuid" | "setgid" | "setreuid" | "setgroups" | "setuid32" | "setgid32" | "setreuid32" | "setgroups32" () => Ok(0);
+}
 
 /// The process that a call about groups means: 0 is the caller.
 fn process(number: u64) -> Result<Arc<Process>, Errno> {

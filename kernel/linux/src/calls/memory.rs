@@ -1,5 +1,6 @@
 //! System calls about memory.
 
+use super::table::calls;
 use crate::abi::USER_TOP;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Target;
@@ -10,6 +11,17 @@ use crate::process::current;
 use alloc::sync::Arc;
 use machine::arch::paging::Access;
 use threads::sched::Mutex;
+
+calls! {
+    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+    "mmap" (at, length, protection, flags, file, offset) => mmap(at, length, protection, flags, file, offset);
+    "mmap2" (at, length, protection, flags, file, page) => mmap(at, length, protection, flags, file, page << 12);
+    "munmap" (at, length) => munmap(at, length);
+    "mprotect" (at, length, protection) => mprotect(at, length, protection);
+    "mremap" (at, old, new, flags, to) => mremap(at, old, new, flags, to);
+    "brk" (wanted) => brk(wanted);
+    "madvise" (at, length, advice) => madvise(at, length, advice);
+}
 
 const PROT_READ: u64 = 1;
 const PROT_WRITE: u64 = 2;

@@ -2,6 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
+//! | `table` | which number leads to which function; how a table is written |
 //! | `files` | a folder: descriptors, transfers, names, stat, poll |
 //! | `memory` | mmap and its kin |
 //! | `process`, `identity` | clone, execve, wait; groups and sessions |
@@ -11,6 +12,8 @@
 //! | `system` | uname, sysinfo, limits, random bytes |
 //!
 //! May import everything but `dispatch`, which alone knows them all.
+
+pub(crate) mod table;
 
 pub(crate) mod files;
 pub(crate) mod identity;

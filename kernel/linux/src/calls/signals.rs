@@ -1,73 +1,275 @@
-//! Calls about signals: what a program says of them, and which processes one is meant for.
+//! Calls about signals: what a program says of them, whom one is for, and waiting for them.
 
+use super::table::calls;
 use crate::abi;
-use crate::abi::signals::{MAX_SIGNAL, SIGKILL, SIGSTOP};
+use crate::abi::frame::StackBytes;
+use crate::abi::signals::{Fields, INFO_BYTES, Info, Signal, SignalSet, code};
+use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::process::current;
+use crate::process::send::{self, to_process};
 use crate::process::table::{self, Which};
-use crate::process::user_memory::{get, put, write_zeros};
-use crate::signals::send::send;
-use threads::sched::WaitQueue;
+use crate::process::user_memory::{get, put, timespec};
+use crate::process::{Process, current, current_task};
+use crate::signals::{deliver, frame, restart};
+use threads::sched::{WaitQueue, Waited};
+use threads::time;
 
-pub(crate) fn sigaction(signal: u64, new: u64, old: u64) -> SysResult {
-    if signal == 0 || signal > MAX_SIGNAL || new != 0 && (signal == SIGKILL || signal == SIGSTOP) {
+calls! {
+    "rt_sigaction" (signal, new, old, bytes) => sigaction(u64::from(signal as u32), new, old, bytes);
+    "rt_sigprocmask" (how, new, old, bytes) => sigprocmask(how as u32, new, old, bytes);
+    "rt_sigpending" (to, bytes) => sigpending(to, bytes);
+    "rt_sigtimedwait" (set, info, timeout, bytes) => sigtimedwait(set, info, timeout, bytes, abi::WORD);
+    "rt_sigtimedwait_time64" (set, info, timeout, bytes) => sigtimedwait(set, info, timeout, bytes, WordSize::Eight);
+    "rt_sigqueueinfo" (process, signal, info) => sigqueueinfo(process as i32, None, u64::from(signal as u32), info);
+    "rt_tgsigqueueinfo" (process, thread, signal, info) => sigqueueinfo(process as i32, Some(thread as i32), u64::from(signal as u32), info);
+    "rt_sigsuspend" (mask, bytes) => sigsuspend(mask, bytes);
+    "pause" () => pause();
+    "kill" (process, signal) => kill(i64::from(process as i32), u64::from(signal as u32));
+    "tkill" (thread, signal) => tkill(None, thread as i32, u64::from(signal as u32));
+    "tgkill" (process, thread, signal) => tkill(Some(process as i32), thread as i32, u64::from(signal as u32));
+    "restart_syscall" () => restart::restart_syscall();
+    with registers:
+    "rt_sigreturn" | "sigreturn" => deliver::sigreturn;
+    "sigaltstack" => |regs| {
+        let [new, old, ..] = abi::arguments::<2>(regs, get);
+        sigaltstack(new, old, abi::stack_pointer(regs))
+    };
+}
+
+/// Bytes of `sigset_t` for the kernel.
+const SET_BYTES: u64 = 8;
+
+fn signal(number: u64) -> Result<Signal, Errno> {
+    Signal::new(number).ok_or(Errno::EINVAL)
+}
+
+fn get_set(at: u64, bytes: u64) -> Result<SignalSet, Errno> {
+    if bytes != SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    Ok(SignalSet(u64::from_le_bytes(get(at)?)))
+}
+
+fn sigaction(number: u64, new: u64, old: u64, bytes: u64) -> SysResult {
+    if bytes != SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let signal = signal(number)?;
+    let action = if new != 0 { Some(abi::frame::decode_action(&get(new)?)) } else { None };
+    if action.is_some() && signal.is_unblockable() {
         return Err(Errno::EINVAL);
     }
     let process = current();
-    let action = if new != 0 { Some(get::<{ abi::SIGACTION_BYTES }>(new)?) } else { None };
     let before = {
-        let mut actions = process.actions.lock();
-        let before = actions.get(signal);
-        if let Some(action) = action {
-            actions.set(signal, action)?;
+        let mut signals = process.signals.lock();
+        let before = signals.actions.get(signal);
+        if let Some(mut action) = action {
+            action.mask = action.mask.without(SignalSet::UNBLOCKABLE);
+            signals.actions.set(signal, action);
+            if action.ignores(signal) {
+                // What is pending is dropped, as POSIX has it.
+                signals.pending.discard(SignalSet::of(&[signal]));
+            }
         }
         before
     };
+    if action.is_some_and(|action| action.ignores(signal)) {
+        send::discard_everywhere(process, SignalSet::of(&[signal]));
+    }
     if old != 0 {
-        put(old, &before)?;
+        put(old, &abi::frame::encode_action(&before))?;
     }
     Ok(0)
 }
 
-pub(crate) fn kill(which: i64, signal: u64) -> SysResult {
-    if signal > MAX_SIGNAL {
+fn sigprocmask(how: u32, new: u64, old: u64, bytes: u64) -> SysResult {
+    const BLOCK: u32 = 0;
+    const UNBLOCK: u32 = 1;
+    const SET: u32 = 2;
+    if bytes != SET_BYTES {
         return Err(Errno::EINVAL);
     }
-    let me = current();
-    let which = Which::of(which, me);
-    let met = table::for_each(which, |process| {
-        // "All" is all but the caller and what stands for Linux's first process.
-        if which != Which::Any || process.id != me.id && !process.is_first {
-            send(process, signal);
+    let before = current_task().signals.lock().blocked;
+    if new != 0 {
+        let set = get_set(new, bytes)?;
+        deliver::set_mask(match how {
+            BLOCK => before.union(set),
+            UNBLOCK => before.without(set),
+            SET => set,
+            _ => return Err(Errno::EINVAL),
+        });
+    }
+    if old != 0 {
+        put(old, &before.0.to_le_bytes())?;
+    }
+    Ok(0)
+}
+
+fn sigpending(to: u64, bytes: u64) -> SysResult {
+    if bytes > SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let of_process = current().signals.lock().pending.set();
+    let signals = current_task().signals.lock();
+    let pending = of_process.union(signals.pending.set()).intersection(signals.blocked);
+    drop(signals);
+    put(to, &pending.0.to_le_bytes()[..bytes as usize])?;
+    Ok(0)
+}
+
+fn sigsuspend(mask: u64, bytes: u64) -> SysResult {
+    let mask = get_set(mask, bytes)?;
+    let before = current_task().signals.lock().blocked;
+    current_task().signals.lock().saved_mask = Some(before);
+    deliver::set_mask(mask);
+    pause()
+}
+
+fn pause() -> SysResult {
+    static NEVER: WaitQueue = WaitQueue::new();
+    // Ends only by a signal.
+    NEVER.wait_until(|| false).map_err(|_| Errno::ERESTARTNOHAND)?;
+    Ok(0)
+}
+
+/// Takes a pending signal of a set, or waits for one.
+fn sigtimedwait(set: u64, info: u64, timeout: u64, bytes: u64, size: WordSize) -> SysResult {
+    let set = get_set(set, bytes)?.without(SignalSet::UNBLOCKABLE);
+    let deadline = match timeout {
+        0 => None,
+        at => Some(time::later(timespec(at, size)?)),
+    };
+    let (process, task) = (current(), current_task());
+    let take = || {
+        let mut of_process = process.signals.lock();
+        let mut of_task = task.signals.lock();
+        of_task.pending.take(set).or_else(|| of_process.pending.take(set))
+    };
+    let mut taken = take();
+    if taken.is_none() {
+        static NEVER: WaitQueue = WaitQueue::new();
+        task.signals.lock().awaited = set;
+        // What came before it was known to be awaited.
+        taken = take();
+        let waited = match taken {
+            Some(_) => Ok(Waited::Holds),
+            None => NEVER.wait_deadline(
+                || {
+                    taken = take();
+                    taken.is_some()
+                },
+                deadline,
+            ),
+        };
+        task.signals.lock().awaited = SignalSet::EMPTY;
+        if taken.is_none() {
+            taken = take();
         }
-    });
+        deliver::notify_if_pending();
+        match (&taken, waited) {
+            (Some(_), _) => {}
+            (None, Ok(_)) => return Err(Errno::EAGAIN),
+            (None, Err(_)) => return Err(Errno::EINTR),
+        }
+    }
+    let Some(taken) = taken else { return Err(Errno::EAGAIN) };
+    if info != 0 {
+        put(info, &taken.encode())?;
+    }
+    Ok(taken.signal.number().into())
+}
+
+fn sigaltstack(new: u64, old: u64, sp: u64) -> SysResult {
+    let before = current_task().signals.lock().stack;
+    let flags = frame::flags(&before, sp);
+    let answer = StackBytes { lowest: before.lowest, bytes: before.bytes, flags };
+    if new != 0 {
+        frame::set_stack(StackBytes::decode(&get(new)?), sp)?;
+    }
+    if old != 0 {
+        put(old, &answer.encode())?;
+    }
+    Ok(0)
+}
+
+/// What is told with a signal of the caller.
+fn from_caller(signal: Signal, code: i32) -> Info {
+    let process = current().id as u32;
+    Info { signal, code, fields: Fields::Sender { process, user: 0 } }
+}
+
+fn kill(which: i64, number: u64) -> SysResult {
+    let signal = if number == 0 { None } else { Some(signal(number)?) };
+    let me = current();
+    if which == i64::from(i32::MIN) {
+        return Err(Errno::ESRCH);
+    }
+    let which = Which::of(which, me);
+    let mut met = 0;
+    for process in table::collect(which)? {
+        // "All" is all but the caller and what stands for Linux's first process.
+        if which == Which::Any && (process.id == me.id || process.is_first) {
+            continue;
+        }
+        met += 1;
+        if let Some(signal) = signal {
+            to_process(&process, from_caller(signal, code::USER))?;
+        }
+    }
     if met == 0 { Err(Errno::ESRCH) } else { Ok(0) }
 }
 
-/// A signal to a thread, of the process with the number `process` if that is given. Only a living thread has its number.
-pub(crate) fn tkill(process: Option<i32>, thread: i32, signal: u64) -> SysResult {
-    if signal > MAX_SIGNAL || thread <= 0 || process.is_some_and(|process| process <= 0) {
+/// Calls `body` for a living thread with a number, of the process with the number `process` if that is given.
+fn with_thread(
+    process: Option<i32>,
+    thread: i32,
+    body: impl FnOnce(&Process, &alloc::sync::Arc<threads::sched::Thread>) -> SysResult,
+) -> SysResult {
+    if thread <= 0 || process.is_some_and(|process| process <= 0) {
         return Err(Errno::EINVAL);
     }
-    let which = process.map_or(Which::Any, |process| Which::Number(process as u64));
-    let mut found = false;
-    table::for_each(which, |process| {
-        if !found && process.crew.has(thread as u64) {
-            found = true;
-            send(process, signal);
+    let (process, thread) =
+        table::find_thread(process.map(|process| process as u64), thread as u64)
+            .ok_or(Errno::ESRCH)?;
+    body(&process, &thread)
+}
+
+/// A signal to a thread. Only a living thread has its number.
+fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
+    if number > Signal::MAX.into() {
+        return Err(Errno::EINVAL);
+    }
+    with_thread(process, thread, |process, thread| {
+        if let Some(signal) = Signal::new(number) {
+            send::to_thread(process, thread, from_caller(signal, code::TKILL))?;
         }
-    });
-    if found { Ok(0) } else { Err(Errno::ESRCH) }
+        Ok(0)
+    })
 }
 
-/// Signals are never delivered to a handler, so which ones are blocked changes nothing.
-pub(crate) fn sigprocmask(old: u64, bytes: u64) -> SysResult {
-    if old == 0 { Ok(0) } else { write_zeros(old, bytes) }
-}
-
-pub(crate) fn pause() -> SysResult {
-    static NEVER: WaitQueue = WaitQueue::new();
-    // Ends only when the thread is to die.
-    NEVER.wait_until(|| false).map_err(|_| Errno::EINTR)?;
-    Ok(0)
+/// sigqueue(3) and pthread_sigqueue(3): what is told comes from the program.
+fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> SysResult {
+    let bytes: [u8; INFO_BYTES] = get(info)?;
+    let signal = if number == 0 { None } else { Some(signal(number)?) };
+    let told = signal.map(|signal| Info::decode(signal, &bytes));
+    // Only to itself may a program say that the kernel or kill(2) sent it.
+    let is_claimed = told.is_some_and(|told| told.code >= 0 || told.code == code::TKILL);
+    if is_claimed && process as u64 != current().id {
+        return Err(Errno::EPERM);
+    }
+    match thread {
+        Some(thread) => with_thread(Some(process), thread, |process, thread| {
+            if let Some(told) = told {
+                send::to_thread(process, thread, told)?;
+            }
+            Ok(0)
+        }),
+        None => {
+            let process = table::find(process as u64).ok_or(Errno::ESRCH)?;
+            if let Some(told) = told {
+                to_process(&process, told)?;
+            }
+            Ok(0)
+        }
+    }
 }

@@ -1,14 +1,28 @@
 //! Calls about the machine and the system: its name, memory, CPUs, limits, random bytes.
 
+use super::table::calls;
 use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
 use crate::files::open as files;
 use crate::memory::space::STACK_LIMIT;
 use crate::process::table;
-use crate::process::user_memory::{WORD_BYTES, put, put_word};
+use crate::process::user_memory::{WORD_BYTES, put, put_word, write_zeros};
 use machine::{cpus, memory};
 use threads::{sched, time};
+
+calls! {
+    "sysinfo" (to) => sysinfo(to);
+    "uname" (to) => uname(to);
+    "getrandom" (to, length) => getrandom(to, length);
+    "prlimit64" (_process, resource, _new, old) => prlimit(resource, old, abi::encode_long_pair);
+    "getrlimit" | "ugetrlimit" (resource, old) => prlimit(resource, old, abi::encode_pair);
+    "getrusage" (_whose, to) => write_zeros(to, abi::RUSAGE_BYTES);
+    "sched_getaffinity" (_process, length, to) => affinity(length, to);
+    "getpriority" () => Ok(20);
+    "setpriority" () => Ok(0);
+    "umask" () => Ok(0o022);
+}
 
 pub(crate) fn sysinfo(to: u64) -> SysResult {
     let frame = memory::frames::FRAME_BYTES;
@@ -42,8 +56,8 @@ pub(crate) fn getrandom(to: u64, length: u64) -> SysResult {
     // As many as Linux gives at once.
     let length = length.min(0x1ff_ffff);
     for done in (0..length).step_by(16) {
-        if sched::current().killed() {
-            return Err(Errno::EINTR);
+        if sched::current().has_attention() && done > 0 {
+            return Ok(done);
         }
         let piece = (length - done).min(16) as usize;
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &random_bytes()[..piece])?;

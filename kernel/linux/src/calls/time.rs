@@ -1,13 +1,27 @@
 //! Calls about time: clocks, and sleeping.
 
+use super::table::calls;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::process::user_memory::{WORD_BYTES, put, put_word, timespec, write_zeros};
 use threads::time;
 
+calls! {
+    "nanosleep" (at) => nanosleep(at);
+    "clock_nanosleep" (_clock, flags, at) => clock_nanosleep(flags, at, abi::WORD);
+    "clock_nanosleep_time64" (_clock, flags, at) => clock_nanosleep(flags, at, WordSize::Eight);
+    "clock_gettime" (_clock, to) => clock_gettime(to, abi::encode_pair);
+    "clock_gettime64" (_clock, to) => clock_gettime(to, abi::encode_long_pair);
+    "clock_getres" (_clock, to) => clock_getres(to, abi::encode_pair);
+    "clock_getres_time64" (_clock, to) => clock_getres(to, abi::encode_long_pair);
+    "gettimeofday" (to) => gettimeofday(to);
+    "time" (to) => time(to);
+    "times" (to) => times(to);
+}
+
 pub(crate) fn nanosleep(at: u64) -> SysResult {
-    time::sleep(timespec(at, abi::WORD)?).map_err(|_| Errno::EINTR)?;
+    time::sleep(timespec(at, abi::WORD)?).map_err(|_| Errno::ERESTARTNOHAND)?;
     Ok(0)
 }
 
@@ -16,7 +30,7 @@ pub(crate) fn clock_nanosleep(flags: u64, at: u64, size: WordSize) -> SysResult 
     let when = timespec(at, size)?;
     let length =
         if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
-    time::sleep(length).map_err(|_| Errno::EINTR)?;
+    time::sleep(length).map_err(|_| Errno::ERESTARTNOHAND)?;
     Ok(0)
 }
 

@@ -1,5 +1,6 @@
 //! Calls about thread-local storage: where its base is, for machines with a register for it and for those with segments.
 
+use super::table::calls;
 use crate::abi::USER_TOP;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
@@ -7,7 +8,20 @@ use crate::process::user_memory::{get_numbers, put};
 use core::sync::atomic::Ordering;
 use threads::sched;
 
-pub(crate) fn arch_prctl(code: u64, value: u64) -> SysResult {
+calls! {
+    #[cfg(target_arch = "x86_64")]
+    "arch_prctl" (code, value) => arch_prctl(code, value);
+    #[cfg(target_arch = "x86")]
+    "set_thread_area" (at) => set_thread_area(at);
+    // Of the 32-bit ARM.
+    "set_tls" (base) => set_tls(base);
+    // A page is made visible to instruction fetches when it becomes executable, and programs here do not write code into
+    // executable pages.
+    "cacheflush" () => Ok(0);
+}
+
+#[cfg(target_arch = "x86_64")]
+fn arch_prctl(code: u64, value: u64) -> SysResult {
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
     match code {
@@ -44,7 +58,8 @@ pub(crate) fn segment_base(at: u64) -> Result<u64, Errno> {
 }
 
 /// The segment for thread-local storage of machines that have segments.
-pub(crate) fn set_thread_area(at: u64) -> SysResult {
+#[cfg(target_arch = "x86")]
+fn set_thread_area(at: u64) -> SysResult {
     /// The only one there is.
     const NUMBER: i32 = 6;
     let (number, base) = segment(at)?;
@@ -59,7 +74,7 @@ pub(crate) fn set_thread_area(at: u64) -> SysResult {
 }
 
 /// Sets the base of the thread-local storage.
-pub(crate) fn set_tls(base: u64) -> SysResult {
+fn set_tls(base: u64) -> SysResult {
     sched::current().user_tls.store(base, Ordering::Relaxed);
     machine::arch::user::set_tls(base);
     Ok(0)

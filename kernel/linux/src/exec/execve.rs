@@ -5,9 +5,10 @@ use super::program::{base_name, program};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::tree;
-use crate::process::current;
 use crate::process::exit::stop_borrowing;
+use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
+use crate::process::{current, current_task};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
@@ -30,22 +31,24 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
     let memory = fallible::shared(Mutex::new(loaded.memory))?;
     process.crew.begin_alone()?;
     // An error: the process is on its way out, and its new program would not run either.
-    process.changed.wait_until(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;
+    process.changed.wait_unless_killed(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;
     process.crew.end_alone();
     // Nothing fails from here on.
     let old = process.set_memory(Some(memory));
-    let thread = sched::current();
+    let (thread, task) = (sched::current(), current_task());
     thread.set_tables_root(root);
     thread.set_number(process.id);
     sched::start_afresh(fresh);
-    thread.clear_on_exit.store(0, Ordering::Relaxed);
+    task.clear_on_exit.store(0, Ordering::Relaxed);
+    task.robust_list.store(0, Ordering::Relaxed);
+    task.signals.lock().stack = AlternateStack::default();
     drop(old);
     process.set_name(base_name(&executable));
     let before = core::mem::replace(&mut *process.executable.lock(), executable);
     drop(before);
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);
-    process.actions.lock().forget_handlers();
+    process.signals.lock().actions.forget_handlers();
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.
         let closed = process.files.lock().take_close_on_exec();

@@ -3,10 +3,12 @@
 use super::load;
 use super::program::{base_name, joined, program};
 use crate::abi;
+use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::files::open::{Files, OpenFile, Target};
 use crate::process::birth::unborn;
-use crate::process::{Process, owned, table};
+use crate::process::task::{self, Task};
+use crate::process::{Process, table};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -62,7 +64,12 @@ fn start(
     *process.command_line.lock() = joined(&arguments)?;
     *process.executable.lock() = fallible::shared(fallible::text(path)?)?;
     let regs = abi::start(loaded.entry, loaded.sp);
-    let thread = sched::spawn_user(owned(process.clone()), process.name(), &regs, id)?;
+    let thread = sched::spawn_user(
+        task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),
+        process.name(),
+        &regs,
+        id,
+    )?;
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
     sched::start(&thread);

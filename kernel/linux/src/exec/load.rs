@@ -46,6 +46,7 @@ pub fn load<S: AsRef<[u8]>>(
 ) -> Result<Loaded, Errno> {
     let mut memory = Memory::new()?;
     let plan = load_image(file, &mut memory)?;
+    memory.map_trampoline(abi::TRAMPOLINE)?;
     let for_all = [
         (Auxiliary::PAGESZ, PAGE),
         (Auxiliary::CLKTCK, 100),

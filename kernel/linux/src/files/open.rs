@@ -149,7 +149,7 @@ impl OpenFile {
                 to[..length].copy_from_slice(&text[from..from + length]);
                 Ok(length)
             }
-            Target::Console => terminal::read(to).map_err(|_| Errno::EINTR),
+            Target::Console => Ok(terminal::read(to)?),
             Target::PipeReader(pipe) => pipe.read(to),
             Target::Names(_) => Err(Errno::EISDIR),
             Target::PipeWriter(_) | Target::Provoke => Err(Errno::EBADF),
@@ -226,17 +226,15 @@ impl Pipe {
 
     fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
         let mut read = 0;
-        self.changed
-            .wait_until(|| {
-                let mut bytes = self.bytes.lock();
-                while read < to.len() {
-                    let Some(byte) = bytes.pop_front() else { break };
-                    to[read] = byte;
-                    read += 1;
-                }
-                read > 0 || to.is_empty() || self.writers.load(Ordering::Acquire) == 0
-            })
-            .map_err(|_| Errno::EINTR)?;
+        self.changed.wait_until(|| {
+            let mut bytes = self.bytes.lock();
+            while read < to.len() {
+                let Some(byte) = bytes.pop_front() else { break };
+                to[read] = byte;
+                read += 1;
+            }
+            read > 0 || to.is_empty() || self.writers.load(Ordering::Acquire) == 0
+        })?;
         self.changed.wake_all();
         Ok(read)
     }
@@ -246,25 +244,23 @@ impl Pipe {
         while written < from.len() {
             let mut broken = false;
             let mut full = false;
-            self.changed
-                .wait_until(|| {
-                    broken = self.readers.load(Ordering::Acquire) == 0;
-                    let mut bytes = self.bytes.lock();
-                    let room = PIPE_BYTES - bytes.len().min(PIPE_BYTES);
-                    if broken || room == 0 {
-                        return broken;
-                    }
-                    let piece = room.min(from.len() - written);
-                    if bytes.try_reserve(piece).is_err() {
-                        full = true;
-                        return true;
-                    }
-                    // CANNOT FAIL: reserved above.
-                    bytes.extend(&from[written..written + piece]);
-                    written += piece;
-                    true
-                })
-                .map_err(|_| Errno::EINTR)?;
+            self.changed.wait_until(|| {
+                broken = self.readers.load(Ordering::Acquire) == 0;
+                let mut bytes = self.bytes.lock();
+                let room = PIPE_BYTES - bytes.len().min(PIPE_BYTES);
+                if broken || room == 0 {
+                    return broken;
+                }
+                let piece = room.min(from.len() - written);
+                if bytes.try_reserve(piece).is_err() {
+                    full = true;
+                    return true;
+                }
+                // CANNOT FAIL: reserved above.
+                bytes.extend(&from[written..written + piece]);
+                written += piece;
+                true
+            })?;
             self.changed.wake_all();
             if broken {
                 return Err(Errno::EPIPE);

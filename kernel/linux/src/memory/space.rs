@@ -117,6 +117,8 @@ pub struct Memory {
     pub(super) brk: u64,
     /// The SP with which the program started: what tells the stack in `maps`.
     pub start_stack: u64,
+    /// Where the kernel's code for going back from signal handlers lies; 0: nowhere.
+    pub(crate) trampoline: u64,
     /// Whether more than one thread runs in it, so that other CPUs may too.
     pub has_threads: bool,
 }
@@ -135,6 +137,7 @@ impl Memory {
             brk_lowest: 0,
             brk: 0,
             start_stack: USER_TOP,
+            trampoline: 0,
             has_threads: false,
         };
         memory.areas.add(Area {
@@ -150,6 +153,11 @@ impl Memory {
 
     pub fn tables_root(&self) -> u64 {
         self.tables.root()
+    }
+
+    /// Whether an address belongs to an area.
+    pub(crate) fn is_mapped(&self, address: u64) -> bool {
+        self.areas.at(address).is_some()
     }
 
     pub fn areas(&self) -> &Areas {
@@ -266,6 +274,25 @@ impl Memory {
             }
             done += piece;
         }
+        Ok(())
+    }
+
+    /// Maps the kernel's code for going back from signal handlers, where this machine needs it.
+    pub(crate) fn map_trampoline(&mut self, code: &[u8]) -> Result<(), Errno> {
+        if code.is_empty() {
+            return Ok(());
+        }
+        let lowest = self.find_space(PAGE).ok_or(Errno::ENOMEM)?;
+        self.add(Area {
+            lowest,
+            top: lowest + PAGE,
+            read: true,
+            access: Access { write: false, exec: true },
+            grows: false,
+            of_file: true,
+        })?;
+        self.write_image(lowest, code)?;
+        self.trampoline = lowest;
         Ok(())
     }
 
@@ -433,6 +460,7 @@ impl Memory {
             brk_lowest: self.brk_lowest,
             brk: self.brk,
             start_stack: self.start_stack,
+            trampoline: self.trampoline,
             has_threads: false,
         };
         let shared = self.share_with(&mut child);

@@ -1,6 +1,6 @@
 //! Files of /proc/kstack: what only this kernel has.
 
-use crate::abi;
+use crate::{abi, dispatch};
 use core::fmt::{self, Write};
 use machine::memory::fallible::Text;
 
@@ -11,6 +11,7 @@ pub(super) fn calls(text: &mut Text) -> fmt::Result {
     const PRIVATE: core::ops::Range<u64> = 0xf_0000..0xf_0010;
     (0..NUMBERS)
         .chain(PRIVATE)
-        .filter_map(|number| Some((number, abi::call(number)?)))
-        .try_for_each(|(number, call)| writeln!(text, "{number} {call:?}"))
+        .filter_map(|number| Some((number, abi::name(number)?)))
+        .filter(|(_, name)| dispatch::is_known(name))
+        .try_for_each(|(number, name)| writeln!(text, "{number} {name}"))
 }

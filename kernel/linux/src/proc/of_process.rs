@@ -4,7 +4,7 @@
 //! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
 
 use crate::error::Errno;
-use crate::process::{KIND, Process, table};
+use crate::process::{Process, current_arc, table};
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use machine::memory::fallible::Text;
 
 pub(super) fn find(name: &str) -> Result<Arc<Process>, Errno> {
     if name == "self" {
-        return threads::sched::current().shared_owner(&KIND).ok_or(Errno::ENOENT);
+        return Ok(current_arc());
     }
     let number = name.parse().map_err(|_| Errno::ENOENT)?;
     table::find(number).ok_or(Errno::ENOENT)

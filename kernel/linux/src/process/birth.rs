@@ -3,13 +3,15 @@
 use super::Process;
 use super::actions::Actions;
 use super::crew::Crew;
+use super::send::ProcessSignals;
+use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
 use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, SpawnError, WaitQueue};
@@ -30,8 +32,10 @@ pub(crate) fn unborn(
         None => fallible::shared(fallible::text(first)?),
     };
     let (command_line, actions) = match parent {
-        Some(parent) => (parent.command_line.lock().clone(), parent.actions.lock().try_clone()?),
-        None => (fallible::shared(Vec::new())?, Actions::new()),
+        Some(parent) => {
+            (parent.command_line.lock().clone(), parent.signals.lock().actions.try_clone()?)
+        }
+        None => (fallible::shared(Vec::new())?, Actions::new()?),
     };
     Ok(fallible::shared(Process {
         id,
@@ -48,8 +52,10 @@ pub(crate) fn unborn(
         crew: Crew::new(),
         ended: SpinLock::new(None),
         changed: WaitQueue::new(),
+        exit_signal: AtomicU8::new(Signal::CHLD.number()),
         borrows_memory: AtomicBool::new(false),
-        actions: SpinLock::new(actions),
+        signals: SpinLock::new(ProcessSignals::new(actions)),
+        resumed: WaitQueue::new(),
     })?)
 }
 

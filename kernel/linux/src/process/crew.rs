@@ -126,14 +126,27 @@ impl Crew {
         }
     }
 
+    /// Calls `body` with all of them, under the crew's lock.
+    pub(super) fn with<R>(&self, body: impl FnOnce(&[Arc<Thread>]) -> R) -> R {
+        body(&self.0.lock().threads)
+    }
+
+    /// Has all of them look for something before user mode, after `first` has prepared it under the crew's lock: it is told how many
+    /// there are.
+    pub(crate) fn notify_all(&self, first: impl FnOnce(usize)) {
+        let members = self.0.lock();
+        first(members.threads.len());
+        members.threads.iter().for_each(Thread::notify);
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.lock().threads.len()
     }
 
-    /// Whether one of them has this number, as programs know it.
-    pub(crate) fn has(&self, number: u64) -> bool {
-        self.0.lock().threads.iter().any(|thread| thread.number() == number)
+    /// The one with this number, as programs know it.
+    pub(crate) fn find(&self, number: u64) -> Option<Arc<Thread>> {
+        self.0.lock().threads.iter().find(|thread| thread.number() == number).cloned()
     }
 
     /// Whether one of them runs.

@@ -3,13 +3,15 @@
 //! A thread leaves its crew; the last one ends the process. Every way out of a program comes here: exit, a fatal signal, a
 //! kernel stack that overflowed.
 
+use super::actions::flag;
+use super::send::{Change, to_process};
 use super::table::{self, Which};
-use super::{Process, current, futex};
-use crate::abi::signals::SIGSEGV;
+use super::{Process, current, current_task, futex};
+use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use threads::sched::{self, Owner};
+use threads::sched;
 use threads::time;
 
 pub(crate) fn stop_borrowing(process: &Process) {
@@ -23,7 +25,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
     {
         let process = current();
         let thread = sched::current();
-        let clear = thread.clear_on_exit.load(Ordering::Relaxed);
+        let clear = current_task().clear_on_exit.load(Ordering::Relaxed);
         if clear != 0
             && let Some(memory) = process.memory()
         {
@@ -36,8 +38,13 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         thread.set_tables_root(0);
         match process.crew.leave(thread) {
             Some(decided) => end(process, decided.unwrap_or(status)),
-            // One that starts another program may wait to be alone.
-            None => process.changed.wake_all(),
+            None => {
+                // What it would have taken is for the others.
+                super::send::hand_over(process, SignalSet::ALL);
+                super::send::one_less(process);
+                // One that starts another program may wait to be alone.
+                process.changed.wake_all();
+            }
         }
     }
     sched::exit_current()
@@ -51,6 +58,15 @@ fn end(process: &Process, status: i32) {
     let parent = table::end(process, status);
     process.changed.wake_all();
     if let Some(parent) = parent {
+        let signal = process.exit_signal.load(Ordering::Relaxed);
+        if let Some(signal) = Signal::new(signal.into()) {
+            let (code, status) = match status & 0x7f {
+                0 => (code::CHILD_EXITED, status >> 8 & 0xff),
+                signal => (code::CHILD_KILLED, signal),
+            };
+            // A standard signal is there in any case, if without what is told with it.
+            let _told = to_process(&parent, of_child(process, signal, code, status));
+        }
         parent.changed.wake_all();
     }
 }
@@ -62,15 +78,39 @@ pub(crate) fn exit_group(code: i32) -> ! {
     exit_thread(status)
 }
 
+/// What a parent is told of a child.
+fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
+    let fields =
+        Fields::Child { process: process.id as u32, user: 0, status, user_time: 0, system_time: 0 };
+    Info { signal, code, fields }
+}
+
+/// The process has stopped or continues: tells its parent, unless that does not want to know.
+pub(crate) fn tell_parent_of_change(process: &Process) {
+    let parent = table::find(process.parent.load(Ordering::Relaxed));
+    let change = process.signals.lock().change;
+    let (Some(parent), Some(change)) = (parent, change) else { return };
+    let wants = parent.signals.lock().actions.get(Signal::CHLD).flags & flag::NO_CHILD_STOP == 0;
+    if wants {
+        let (code, status) = match change {
+            Change::Stopped(signal) => (code::CHILD_STOPPED, signal.status()),
+            Change::Continued => (code::CHILD_CONTINUED, Signal::CONT.status()),
+        };
+        // As above.
+        let _told = to_process(&parent, of_child(process, Signal::CHLD, code, status));
+    }
+    parent.changed.wake_all();
+}
+
 /// Ends the calling process as by a fatal signal.
-pub fn kill_current(signal: i32) -> ! {
+pub fn kill_current(signal: Signal) -> ! {
     {
         let process = current();
-        process.crew.end(signal);
+        process.crew.end(signal.status());
         let (id, name) = (process.id, process.name());
-        tell(format_args!("process {id} ({name}) is killed by signal {signal}"));
+        tell(format_args!("process {id} ({name}) is killed by signal {}", signal.number()));
     }
-    exit_thread(signal)
+    exit_thread(signal.status())
 }
 
 /// Logs what became of a process: as often as is of use, since programs can have this as often as they like.
@@ -92,27 +132,37 @@ pub(crate) fn tell(what: fmt::Arguments<'_>) {
     }
 }
 
-/// wait4: the number and status of a child that has ended.
-pub(crate) fn wait(which: i64, no_hang: bool) -> Result<Option<(u64, i32)>, Errno> {
-    let me = current();
-    let which = Which::of(which, me);
-    let mut found = Ok(None);
-    me.changed
-        .wait_until(|| {
-            found = table::take_ended(me.id, which);
-            no_hang || !matches!(found, Ok(None))
-        })
-        .map_err(|_| Errno::EINTR)?;
-    let child = found?;
-    Ok(child.and_then(|child| Some((child.id, child.status()?))))
+/// What a waiting parent asks for besides children that have ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) ended: bool,
+    pub(crate) stopped: bool,
+    pub(crate) continued: bool,
+    /// Whether the child can be waited for again.
+    pub(crate) keep: bool,
+    pub(crate) no_hang: bool,
 }
 
-impl Owner for Process {
-    fn tables_root(&self) -> u64 {
-        self.memory().map_or(0, |memory| memory.lock().tables_root())
-    }
+/// A child's news: its number and wait status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    pub(crate) child: u64,
+    pub(crate) status: i32,
+}
 
-    fn end_after_overflow(&self) -> ! {
-        kill_current(SIGSEGV as i32)
-    }
+/// Waits for a child that has ended, stopped or continued. `Ok(None)`: there are children, and no news.
+pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> {
+    let me = current();
+    let mut found = Ok(None);
+    me.changed.wait_until(|| {
+        found = table::news(me.id, which, wanted);
+        wanted.no_hang || !matches!(found, Ok(None))
+    })?;
+    let (news, gone) = match found? {
+        Some(found) => found,
+        None => return Ok(None),
+    };
+    // The last reference may own a whole address space: dropped here, without the table's lock.
+    drop(gone);
+    Ok(Some(news))
 }

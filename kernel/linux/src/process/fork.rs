@@ -1,7 +1,8 @@
 //! fork, vfork and clone: a thread that joins a process, or a process that enters the table.
 
 use super::birth::unborn;
-use super::{current, current_arc, owned, table};
+use super::task::{self, Task};
+use super::{current, current_arc, current_task, table};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use core::sync::atomic::Ordering;
@@ -48,7 +49,10 @@ pub(crate) fn clone(
             fallible::shared(Mutex::new(copy))?
         };
         let files = parent.files.lock().try_clone()?;
-        unborn(id, Some(parent), memory, files, parent.name())?
+        let child = unborn(id, Some(parent), memory, files, parent.name())?;
+        // The lowest byte of the flags is the signal at its end.
+        child.exit_signal.store(flags as u8, Ordering::Relaxed);
+        child
     };
     let mut child_regs = *regs;
     abi::set_result(&mut child_regs, 0);
@@ -58,12 +62,21 @@ pub(crate) fn clone(
     if flags & CLONE_SETTLS != 0 {
         abi::set_tls(&mut child_regs, tls);
     }
-    let thread = sched::spawn_user(owned(process.clone()), process.name(), &child_regs, id)?;
+    let thread = {
+        let mask = current_task().signals.lock().blocked;
+        let task = Task::new(process.clone(), mask)?;
+        if !is_in_our_memory || flags & CLONE_VFORK != 0 {
+            // In the same memory or a copy of it: so is the alternate stack.
+            let stack = current_task().signals.lock().stack;
+            task.signals.lock().stack = stack;
+        }
+        if flags & CLONE_CHILD_CLEARTID != 0 {
+            task.clear_on_exit.store(child_tid, Ordering::Relaxed);
+        }
+        sched::spawn_user(task::owned(task), process.name(), &child_regs, id)?
+    };
     if flags & CLONE_SETTLS != 0 {
         thread.set_user_tls(tls);
-    }
-    if flags & CLONE_CHILD_CLEARTID != 0 {
-        thread.clear_on_exit.store(child_tid, Ordering::Relaxed);
     }
     if flags & CLONE_CHILD_SETTID != 0
         && let Some(memory) = process.memory()
@@ -82,7 +95,8 @@ pub(crate) fn clone(
     }
     sched::start(&thread);
     if borrows {
-        let wait = process.changed.wait_until(|| !process.borrows_memory.load(Ordering::Acquire));
+        let wait =
+            process.changed.wait_unless_killed(|| !process.borrows_memory.load(Ordering::Acquire));
         // Killed meanwhile: the child goes on alone.
         let _killed = wait;
     }

@@ -7,7 +7,7 @@ use crate::process::current;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, WaitQueue};
+use threads::sched::{self, WaitQueue, Waited};
 use threads::time;
 
 /// Threads asleep on words of memory: process, address, and whether they were woken.
@@ -35,7 +35,7 @@ pub(crate) fn futex(
         WAIT | WAIT_BITSET => {
             let deadline = match timeout {
                 0 => u64::MAX,
-                at if operation & 0x7f == WAIT => time::nanoseconds() + timespec(at, size)?,
+                at if operation & 0x7f == WAIT => time::later(timespec(at, size)?),
                 at => timespec(at, size)?,
             };
             futex_wait(address, value as u32, deadline)
@@ -65,22 +65,16 @@ fn futex_wait(address: u64, value: u32, deadline: u64) -> SysResult {
         }
     }
     let is_asleep = || SLEEPERS.lock().iter().any(|sleeper| sleeper.thread == thread);
-    if deadline == u64::MAX {
-        let result = FUTEX.wait_until(|| !is_asleep());
-        leave();
-        return result.map(|()| 0).map_err(|_| Errno::EINTR);
+    let has_end = deadline != u64::MAX;
+    let waited = FUTEX.wait_deadline(|| !is_asleep(), has_end.then_some(deadline));
+    leave();
+    match waited {
+        Ok(Waited::Holds) => Ok(0),
+        Ok(Waited::TimedOut) => Err(Errno::ETIMEDOUT),
+        // One that was woken meanwhile has used the wake-up up.
+        Err(_) if has_end => Err(Errno::ERESTARTNOHAND),
+        Err(_) => Err(Errno::ERESTARTSYS),
     }
-    while is_asleep() {
-        if time::nanoseconds() >= deadline {
-            leave();
-            return Err(Errno::ETIMEDOUT);
-        }
-        if time::sleep(1_000_000).is_err() {
-            leave();
-            return Err(Errno::EINTR);
-        }
-    }
-    Ok(0)
 }
 
 /// A thread that ends sleeps on nothing: one whose stack overflowed in its sleep did not say so itself.

@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | here | [`Process`], and the calling thread's |
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
-//! | `actions` | what a program said of signals |
+//! | `task` | what a thread has of its own |
+//! | `actions`, `pending`, `send` | what a program said of signals; those on their way; sending |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `futex` | words of memory that threads sleep on |
@@ -22,19 +23,23 @@ pub(crate) mod crew;
 pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod pending;
+pub(crate) mod send;
 pub(crate) mod table;
+pub(crate) mod task;
 pub(crate) mod user_memory;
 
 use crate::files::open::Files;
 use crate::memory::space::Memory;
-use actions::Actions;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use crew::Crew;
 use machine::spin::SpinLock;
-use threads::sched::{Mutex, Name, Owned, OwnerKind, WaitQueue};
+use send::ProcessSignals;
+pub use task::current_task;
+use threads::sched::{Mutex, Name, WaitQueue};
 
 /// A process.
 #[derive(Debug)]
@@ -62,10 +67,14 @@ pub struct Process {
     pub(crate) ended: SpinLock<Option<i32>>,
     /// Something a waiting parent or child looks for has changed.
     pub changed: WaitQueue,
+    /// The signal that its parent gets at its end; 0: none.
+    pub(crate) exit_signal: AtomicU8,
     /// Whether a parent sleeps until this child of vfork is done with its memory.
     pub borrows_memory: AtomicBool,
-    /// What the program said of signals.
-    pub actions: SpinLock<Actions>,
+    /// What its threads share of signals.
+    pub(crate) signals: SpinLock<ProcessSignals>,
+    /// It continues after a stop.
+    pub(crate) resumed: WaitQueue,
 }
 
 impl Process {
@@ -76,6 +85,11 @@ impl Process {
 
     pub fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
         core::mem::replace(&mut *self.memory.lock(), memory)
+    }
+
+    /// Where the kernel's code for going back from handlers lies in its memory; 0: nowhere.
+    pub(crate) fn trampoline(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.lock().trampoline)
     }
 
     /// Its name: the program's.
@@ -97,25 +111,14 @@ impl Process {
     }
 }
 
-/// What the threads know a process by.
-pub(crate) static KIND: OwnerKind<Process> = OwnerKind::new();
-
-/// A process as what a thread belongs to.
-pub(crate) fn owned(process: Arc<Process>) -> Owned {
-    Owned::new(process, &KIND)
-}
-
 /// The process of the thread that runs. A reference, not a count: what a system call keeps only in its frame would be lost
 /// if its stack overflowed.
 #[inline]
 pub fn current() -> &'static Process {
-    threads::sched::current()
-        .owner_of_kind(&KIND)
-        .expect("system calls and faults come from processes")
+    &current_task().process
 }
 
 /// The same, to keep where others find it.
 pub(crate) fn current_arc() -> Arc<Process> {
-    let process = threads::sched::current().shared_owner(&KIND);
-    process.expect("system calls and faults come from processes")
+    current_task().process.clone()
 }

@@ -8,6 +8,10 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
+use super::actions::{IGNORE, flag};
+use super::exit::{News, Wanted};
+use super::send::Change;
+use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::process::Process;
 use alloc::sync::Arc;
@@ -16,7 +20,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched;
+use threads::sched::{self, Thread};
 
 static TABLE: SpinLock<Vec<Arc<Process>>> = SpinLock::new(Vec::new());
 
@@ -93,25 +97,82 @@ pub(crate) fn for_each(which: Which, mut body: impl FnMut(&Arc<Process>)) -> usi
     count
 }
 
-/// Takes out a child that has ended, for the one who waits for it. `Ok(None)`: there are children, and none has ended.
-pub(crate) fn take_ended(parent: u64, which: Which) -> Result<Option<Arc<Process>>, Errno> {
+/// The news of a child, and the child if it is taken out with them; `Ok(None)`: there are children, and no news. Looked at in order:
+/// ended, stopped, continued.
+pub(super) fn news(
+    parent: u64,
+    which: Which,
+    wanted: Wanted,
+) -> Result<Option<(News, Option<Arc<Process>>)>, Errno> {
     let mut table = TABLE.lock();
     let mut any = false;
     let mut ended = None;
     for (at, child) in table.iter().enumerate() {
-        if child.parent.load(Ordering::Relaxed) == parent && which.holds(child) {
-            any = true;
-            if child.status().is_some() {
-                ended = Some(at);
+        if child.parent.load(Ordering::Relaxed) != parent || !which.holds(child) {
+            continue;
+        }
+        any = true;
+        let news = |status| News { child: child.id, status };
+        if let Some(status) = child.status() {
+            if wanted.ended {
+                ended = Some((at, news(status)));
                 break;
             }
+            continue;
+        }
+        let mut signals = child.signals.lock();
+        let found = match signals.change {
+            Some(Change::Stopped(signal)) if wanted.stopped => {
+                Some(news(signal.status() << 8 | 0x7f))
+            }
+            Some(Change::Continued) if wanted.continued => Some(news(0xffff)),
+            _ => None,
+        };
+        if let Some(found) = found {
+            if !wanted.keep {
+                signals.change = None;
+            }
+            return Ok(Some((found, None)));
         }
     }
     match ended {
-        Some(at) => Ok(Some(table.swap_remove(at))),
+        Some((_, news)) if wanted.keep => Ok(Some((news, None))),
+        Some((at, news)) => Ok(Some((news, Some(table.swap_remove(at))))),
         None if any => Ok(None),
         None => Err(Errno::ECHILD),
     }
+}
+
+/// Those that are meant: to send them something, without the table's lock.
+pub(crate) fn collect(which: Which) -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
+    fallible::collect(TABLE.lock().iter().filter(|process| which.holds(process)).cloned())
+}
+
+/// A living thread with a number, of the process with that number if one is given.
+pub(crate) fn find_thread(
+    process: Option<u64>,
+    thread: u64,
+) -> Option<(Arc<Process>, Arc<Thread>)> {
+    let table = TABLE.lock();
+    let mut meant = table.iter().filter(|other| process.is_none_or(|number| other.id == number));
+    meant.find_map(|process| Some((process.clone(), process.crew.find(thread)?)))
+}
+
+/// Whether no process of its session, outside its group, is the parent of one in its group: nothing would continue it.
+pub(crate) fn is_orphaned(process: &Process) -> bool {
+    let (group, session) =
+        (process.group.load(Ordering::Relaxed), process.session.load(Ordering::Relaxed));
+    let table = TABLE.lock();
+    let parent_of = |member: &Process| {
+        let number = member.parent.load(Ordering::Relaxed);
+        table.iter().find(|other| other.id == number && other.status().is_none())
+    };
+    !table.iter().filter(|member| Which::Group(group).holds(member)).any(|member| {
+        parent_of(member).is_some_and(|parent| {
+            parent.group.load(Ordering::Relaxed) != group
+                && parent.session.load(Ordering::Relaxed) == session
+        })
+    })
 }
 
 /// A process has ended, with this status: its children are nobody's from now on, and it stays in the table only if a parent may
@@ -123,10 +184,15 @@ pub(crate) fn end(process: &Process, status: i32) -> Option<Arc<Process>> {
         let number = process.parent.load(Ordering::Relaxed);
         let alive = |other: &&Arc<Process>| other.id == number && other.status().is_none();
         let parent = table.iter().find(alive).cloned();
+        // A parent that ignores SIGCHLD, or says so, does not wait for its children.
+        let is_waited_for = parent.as_ref().is_some_and(|parent| {
+            let action = parent.signals.lock().actions.get(Signal::CHLD);
+            action.handler != IGNORE && action.flags & flag::NO_CHILD_WAIT == 0
+        });
         for child in table.iter().filter(|c| c.parent.load(Ordering::Relaxed) == process.id) {
             child.parent.store(0, Ordering::Relaxed);
         }
-        if parent.is_none() {
+        if !is_waited_for {
             process.parent.store(0, Ordering::Relaxed);
         }
         parent

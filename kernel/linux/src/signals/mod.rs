@@ -1,14 +1,18 @@
-//! Signals: what one does to a process, where they come from besides calls, and when a thread sees to them.
+//! What signals do to the thread that takes them: what it does before user mode, the frames of handlers, and faults of programs.
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `send` | a signal for a process |
+//! | `deliver` | before user mode: which signal, and what it does |
+//! | `frame` | the stack of a handler: pushing a frame, and going back |
+//! | `restart` | calls that a signal cut short |
+//! | `stop` | stopping and continuing (job control) |
 //! | `faults` | faults and exceptions of programs |
-//! | `deliver` | before user mode |
 //!
-//! May import `process` and what is below it. The numbers are `abi::signals`, what a process said of them is `process::actions`, the
-//! calls are `calls::signals`.
+//! May import `process` and what is below it. Numbers and layouts are in `abi`, what a process and a thread keep of signals, and the
+//! sending of them, in `process`; the calls are `calls::signals`.
 
 pub(crate) mod deliver;
 pub(crate) mod faults;
-pub(crate) mod send;
+pub(crate) mod frame;
+pub(crate) mod restart;
+pub(crate) mod stop;

@@ -1,8 +1,8 @@
 //! A first-in, first-out list of what is linked through itself: it never allocates, so it works in interrupts.
 //!
-//! A thread has two links: one for the run queue, one for a wait queue. It can be in one list of each kind at a time (a
-//! thread that is killed in its sleep is made ready while it still stands in the wait queue). The list owns a reference
-//! to each thread in it.
+//! A thread has three links: one for the run queue, one for a wait queue, one for the list of deadlines. It can be in one list of
+//! each kind at a time (a thread that is killed in its sleep is made ready while it still stands in the wait queue). The list owns a
+//! reference to each thread in it.
 
 use alloc::sync::Arc;
 use core::ptr;
@@ -12,11 +12,15 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 pub(super) const RUN: usize = 0;
 /// Wait queues' links.
 pub(super) const WAIT: usize = 1;
+/// Links of the list of threads that wait with a deadline.
+pub(super) const TIMED: usize = 2;
+/// Kinds of links.
+pub(super) const LINKS: usize = 3;
 
 /// What a list links: it has a link of each kind.
 pub(super) trait Linked: Sized + Send + Sync {
     /// The links, by kind. Only the lists use them.
-    fn links(&self) -> &[AtomicPtr<Self>; 2];
+    fn links(&self) -> &[AtomicPtr<Self>; LINKS];
 }
 
 /// The list, linked through the links of one kind; its users have it behind a lock.

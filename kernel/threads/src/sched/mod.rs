@@ -19,10 +19,11 @@
 //! | `run_queue` | threads that want a CPU, CPUs that want a thread; waking |
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
-//! | `wait`, `mutex` | sleeping for a condition, and for a lock |
+//! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
 //! | `birth`, `stackd`, `handover` | new threads; the one that unmaps stacks; the bare switch, for benches |
 
 mod birth;
+pub mod deadlines;
 mod handover;
 mod list;
 mod mutex;
@@ -51,4 +52,4 @@ pub use switch::{
 };
 pub use tasks::TASKS;
 pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
-pub use wait::Interrupted;
+pub use wait::{Interrupted, Waited, sleep_until};

@@ -1,7 +1,7 @@
 //! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
 //! reach it.
 
-use super::list::{Linked, List, WAIT};
+use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
@@ -32,6 +32,14 @@ pub enum State {
     Blocked = 2,
     /// Will not run again.
     Dead = 3,
+}
+
+/// What a thread has to attend to.
+pub(super) mod attention {
+    /// It is to die.
+    pub(in crate::sched) const KILLED: u8 = 1;
+    /// Its owner has something for it: a signal.
+    pub(in crate::sched) const NOTIFIED: u8 = 2;
 }
 
 /// How many things a system call keeps at once.
@@ -89,8 +97,8 @@ pub struct Thread {
     pub(super) on_cpu: AtomicBool,
     /// The CPU it runs or last ran on.
     pub(super) last_cpu: AtomicU32,
-    /// The next one in the run queue, and the next one in a wait queue.
-    pub(super) links: [AtomicPtr<Thread>; 2],
+    /// The next one in the run queue, in a wait queue, and in the list of deadlines.
+    pub(super) links: [AtomicPtr<Thread>; LINKS],
     canary: usize,
     /// The program it belongs to.
     owner: Owned,
@@ -99,7 +107,12 @@ pub struct Thread {
     /// Sticky: see [`Thread::is_of_program`].
     pub(super) is_of_program: AtomicBool,
     pub(super) fpu: Option<Box<FpuState>>,
-    pub(super) killed: AtomicBool,
+    /// What it has to attend to before user mode, as [`attention`] bits; ends its sleep.
+    pub(super) attention: AtomicU8,
+    /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds since boot.
+    pub(super) deadline: AtomicU64,
+    /// Whether it stands there. Changes under that list's lock.
+    pub(super) is_timed: AtomicBool,
     /// Set when the stack has been taken back.
     pub(super) reaped: AtomicBool,
     pub(super) exited: WaitQueue,
@@ -109,8 +122,6 @@ pub struct Thread {
     pub(super) work: AtomicUsize,
     /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
     pub user_tls: AtomicU64,
-    /// A word of the program that is cleared when the thread ends; 0: none.
-    pub clear_on_exit: AtomicU64,
     /// What a system call under way uses.
     pins: SpinLock<[Option<Pin>; MOST_PINS]>,
     /// Whether there are any: most system calls use no file.
@@ -132,7 +143,7 @@ impl Drop for Thread {
 
 impl Linked for Thread {
     #[inline(always)]
-    fn links(&self) -> &[AtomicPtr<Self>; 2] {
+    fn links(&self) -> &[AtomicPtr<Self>; LINKS] {
         &self.links
     }
 }
@@ -262,19 +273,20 @@ impl Thread {
             state: AtomicU8::new(state as u8),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
             last_cpu: AtomicU32::new(0),
-            links: [const { AtomicPtr::new(core::ptr::null_mut()) }; 2],
+            links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
             canary: new_canary(),
             owner,
             tables_root: AtomicUsize::new(tables_root as usize),
             is_of_program: AtomicBool::new(fpu.is_some()),
             fpu,
-            killed: AtomicBool::new(false),
+            attention: AtomicU8::new(0),
+            deadline: AtomicU64::new(0),
+            is_timed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
             exited: WaitQueue::new(),
             held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
             work: AtomicUsize::new(0),
             user_tls: AtomicU64::new(0),
-            clear_on_exit: AtomicU64::new(0),
             pins: SpinLock::new([const { None }; MOST_PINS]),
             has_pins: AtomicBool::new(false),
             place_in_all: AtomicUsize::new(NOWHERE),
@@ -376,7 +388,18 @@ impl Thread {
 
     /// Whether it is to die as soon as it can.
     pub fn killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+        self.attention.load(Ordering::Acquire) & attention::KILLED != 0
+    }
+
+    /// Whether it has something to attend to before user mode: its death, or what [`Thread::notify`] announced.
+    #[inline(always)]
+    pub fn has_attention(&self) -> bool {
+        self.attention.load(Ordering::Acquire) != 0
+    }
+
+    /// Takes back an announcement. By the thread itself, before it looks at what was announced; or when it is created.
+    pub fn clear_notification(&self) {
+        self.attention.fetch_and(!attention::NOTIFIED, Ordering::AcqRel);
     }
 
     /// Whether the thread has ended and its stack has been taken back.

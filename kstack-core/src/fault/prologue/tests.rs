@@ -42,8 +42,9 @@ fn b2_code_of_pcs_tells_where_the_return_address_is() {
             (&[0x5d], There),                   // another way out
             (&[0xe9, 0, 0, 0, 0], Unknown),     // jmp, a call in the last place
             (&[0x5d], There),
-            (&[0xff, 0xe0], Unknown),    // jmp rax
-            (&[0x5d], Unknown),          // a false alarm
+            (&[0xff, 0xe0], Unknown), // jmp rax
+            (&[0x5d], There),
+            (&[0x0f, 0x05], Unknown),    // syscall: a false alarm
             (&[0xf3, 0xc3], OnStack(0)), // rep ret
         ],
     );
@@ -132,6 +133,27 @@ fn b2_code_of_pcs_behind_a_pop_is_doubted_where_it_may_be_on_its_way_out() {
         assert_eq!(state(&way_out(22), 22), Unknown);
         assert_eq!(state(&way_out(23), 1), There);
         assert_eq!(state(&way_out(30), 25), There);
+    }
+}
+
+/// A pop that is about to be executed finds the record, whatever the bytes before it look like: here each is one of a pop and belongs to
+/// another instruction. Red if only the bytes before it are asked.
+#[test]
+fn b2_code_of_pcs_still_has_its_record_at_the_pop_itself() {
+    for before in [
+        &[0x48, 0x8b, 0x5d, 0xf0, 0xcd, 0x41][..], // mov rbx, [rbp - 16]; int 0x41
+        &[0xcd, 0x5d],                             // int 0x5d
+        &[0xe8, 0x10, 0x5d, 0x00, 0x00, 0xcd, 0x41], // call; int 0x41
+        &[0x5b, 0x41, 0x5d],                       // pop rbx; pop r13
+    ] {
+        for over in [&[0xc3][..], &[0xe9, 0, 0, 0, 0], &[0xeb, 0x10], &[0xff, 0xe0]] {
+            let whole = [&[0x55, 0x48, 0x89, 0xe5], before, &[0x5d], over].concat();
+            let pop = 4 + before.len();
+            assert_eq!(x86::state(&whole, pop), There, "{before:x?} {over:x?}");
+            assert_ne!(x86::state(&whole, pop + 1), There, "{before:x?} {over:x?}");
+            let short = [&[0x55, 0x89, 0xe5], before, &[0x5d], over].concat();
+            assert_eq!(x86::state(&short, pop - 1), There, "{before:x?} {over:x?}");
+        }
     }
 }
 

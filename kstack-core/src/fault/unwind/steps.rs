@@ -7,6 +7,7 @@ use crate::stacks::StackId;
 
 /// Registers saved by an entry, as far as the unwinder needs them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by what saves registers: three of them")]
 pub struct SavedRegs {
     /// The interrupted instruction.
     pub pc: Addr,
@@ -80,6 +81,7 @@ impl End {
 
 /// One step outwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Step {
     /// A function that called the one before, by its return address.
     Caller(Addr),
@@ -121,9 +123,8 @@ impl<const N: usize> Backtrace<N> {
     }
 
     pub(super) fn keep(&mut self, step: Step, is_end: bool) {
-        if let Some(last) = self.length.checked_sub(1)
-            && self.steps[last].0 == step
-        {
+        let last = self.length.checked_sub(1);
+        if let Some(last) = last.filter(|&last| self.steps[last].0 == step) {
             self.steps[last].1 += 1;
         } else if self.length < N - 1 || is_end && self.length < N {
             self.steps[self.length] = (step, 1);

@@ -77,9 +77,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     /// Makes `rest` the part of a stack from `at` on that has `size` bytes, changing stacks if need be.
     #[cold]
     fn enter(&mut self, at: Addr, size: ByteSize) -> Result<Option<Step>, End> {
-        if let Some(stack) = self.stack
-            && stack.range.contains(at)
-        {
+        if self.stack.is_some_and(|stack| stack.range.contains(at)) {
             // On the same stack, but not above what was seen (or cut off by its top).
             return Err(End::NotOutwards(at));
         }
@@ -129,7 +127,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
     #[inline(always)]
     pub fn step<F: FrameRules>(&mut self) -> Step {
         let record = self.fp.wrapping_sub(F::RECORD_BELOW);
-        if self.fp.get().is_multiple_of(WORD) && self.rest.contains_span(record, RECORD) {
+        if self.fp.get() % WORD == 0 && self.rest.contains_span(record, RECORD) {
             return self.frame(record);
         }
         self.step_elsewhere::<F>()
@@ -166,7 +164,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             return step;
         }
         let fp = self.fp;
-        if !fp.get().is_multiple_of(WORD) {
+        if fp.get() % WORD != 0 {
             return self.step_over_regs::<F>();
         }
         if fp.get() == 0 && self.is_at_the_top_of_a_cpus_stack() {
@@ -285,7 +283,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         let stack = self.lookup.stack_at(at)?;
         let kept = stack.range == self.interrupted || self.lookup.stays_mapped(&stack);
         let inside = stack.range.contains_span(at, ByteSize::new(WORD));
-        if !kept || !inside || !at.get().is_multiple_of(WORD) {
+        if !kept || !inside || at.get() % WORD != 0 {
             return None;
         }
         (self.read)(at).map(Addr::new)

@@ -370,7 +370,7 @@ impl Slot {
         // Every eighth life waits until somebody has borrowed once more, so that borrows really happen.
         let before = self.borrowed.load(Ordering::Relaxed);
         let lent = || self.borrowed.load(Ordering::Relaxed) != before;
-        let ready = !number.is_multiple_of(8) || self.wait_until(lent);
+        let ready = number % 8 != 0 || self.wait_until(lent);
         self.after(self.life.release_owner());
         ready
     }

@@ -44,6 +44,7 @@ impl Request {
 
 /// What became of a stack somebody let go of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ReleaseOutcome {
     /// Somebody still borrows it; the last one takes it back.
     StillBorrowed,
@@ -60,6 +61,10 @@ pub enum ReleaseOutcome {
 
 /// A stack in one of its lives: enough to ask for it ([`Pool::borrow`](super::Pool::borrow)), not to keep it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a slot and a generation, for tables of a kernel's own"
+)]
 pub struct StackRef {
     /// The slot.
     pub slot: SlotIndex,

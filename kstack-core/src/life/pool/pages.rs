@@ -7,6 +7,7 @@ use crate::sentences::sentences;
 
 /// An account would exceed its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing in it; a kernel's charge makes it")]
 pub struct OverLimit;
 
 /// What there is none of.
@@ -35,7 +36,7 @@ pub trait Pages {
     fn uncharge(&mut self, account: AccountId, size: ByteSize);
 
     /// Puts a zeroed frame at `page`, with clear dirty bit, present on every CPU and in every address space when it
-    /// returns. On failure nothing has changed, page tables included.
+    /// returns. On failure nothing is mapped at `page`; page tables that were made for it may stay.
     fn map_page(&mut self, page: Addr) -> Result<(), Exhausted>;
 
     /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called only where waiting

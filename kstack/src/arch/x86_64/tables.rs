@@ -78,6 +78,10 @@ const _: () = {
 /// The exception stacks, by their place in the interrupt stack table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the stacks that the entries of these vectors are made for"
+)]
 pub enum Ist {
     /// Double fault.
     DoubleFault = 1,

@@ -21,7 +21,7 @@ pub(super) enum Emulator {
     Qemu,
     /// QEMU of another release.
     SecondQemu,
-    /// Bochs, whose models differ: see [`crate::bochs`].
+    /// Bochs, whose models differ: see [`crate::boot::bochs`].
     Bochs,
 }
 
@@ -36,6 +36,8 @@ pub(super) struct Row {
     pub(super) cpu: &'static str,
     pub(super) memory: &'static str,
     pub(super) cpus: u32,
+    /// The CPU that comes up later than the kernel waits for it.
+    pub(super) late: Option<u32>,
     pub(super) expected: Expected,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
@@ -70,7 +72,17 @@ const fn row(
     memory: &'static str,
     cpus: u32,
 ) -> Row {
-    Row { arch, emulator: Qemu, machine, cpu, memory, cpus, expected: Runs, always: false }
+    Row {
+        arch,
+        emulator: Qemu,
+        machine,
+        cpu,
+        memory,
+        cpus,
+        late: None,
+        expected: Runs,
+        always: false,
+    }
 }
 
 /// The same in QEMU of another release.
@@ -93,6 +105,12 @@ impl Row {
     /// Booted by every run of the tests.
     const fn always(mut self) -> Row {
         self.always = true;
+        self
+    }
+
+    /// With a CPU that comes up too late.
+    const fn late(mut self, cpu: u32) -> Row {
+        self.late = Some(cpu);
         self
     }
 
@@ -151,6 +169,10 @@ pub(super) const TABLE: &[Row] = &[
     second(I386, Q35, "Nehalem", "1200M", 2),
     second(I386, PC, "EPYC", "3500M", 4),
     second(I386, PC, "pentium3", "512M", 1).refuses("lacks what the kernel needs: SSE2"),
+    bochs(I386, "ryzen", "512M", 1),
+    bochs(I386, "ryzen", "512M", 4),
+    bochs(I386, "corei7_skylake_x", "1200M", 2),
+    bochs(I386, "p4_willamette", "512M", 1).refuses(NO_NX),
     row(Arm64, GIC3, "max", "64M", 1),
     row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
@@ -180,6 +202,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),
     row(Riscv64, VIRT, "rv64", "64G", 64),
+    row(Riscv64, VIRT, "rv64", "512M", 4).late(1),
     row(Riscv64, VIRT, "rv64,sv48=off", "512M", 1).refuses(NO_SV48),
     second(Riscv64, VIRT, "rv64", "64M", 1),
     second(Riscv64, VIRT, "rv64", "3G", 2),

@@ -16,14 +16,93 @@ mod stat;
 mod terminal;
 mod transfer;
 
-pub(crate) use at::HERE;
-pub(crate) use descriptors::{
-    CLOSE_ON_EXEC, CREATE_TRUNCATE, close, dup, dup_to, fcntl, open, pipe,
-};
-pub(crate) use names::{chdir, getcwd, getdents64, mkdir, readlink, rename, symlink, unlink};
-pub(crate) use poll::poll;
-pub(crate) use stat::{access, fstat, fstatat, stat, statfs, statx};
-pub(crate) use terminal::ioctl;
-pub(crate) use transfer::{
+use super::table::calls;
+use at::HERE;
+
+/// Half a number of 64 bits and the other half.
+#[cfg(target_pointer_width = "32")]
+const fn wide(low: u64, high: u64) -> u64 {
+    low | high << 32
+}
+
+calls! {
+    "read" (fd, to, length) => read(fd, to, length);
+    "write" (fd, from, length) => write(fd, from, length);
+    "open" (path, flags, mode) => open(HERE, path, flags as u32, mode as u32);
+    "openat" (from, path, flags, mode) => open(from, path, flags as u32, mode as u32);
+    "creat" (path, mode) => open(HERE, path, CREATE_TRUNCATE, mode as u32);
+    "close" (fd) => close(fd);
+    #[cfg(target_pointer_width = "64")]
+    "stat" (path, to) => stat(path, to, true);
+    #[cfg(target_pointer_width = "64")]
+    "lstat" (path, to) => stat(path, to, false);
+    #[cfg(target_pointer_width = "64")]
+    "fstat" (fd, to) => fstat(fd, to);
+    #[cfg(target_pointer_width = "32")]
+    "stat64" (path, to) => stat(path, to, true);
+    #[cfg(target_pointer_width = "32")]
+    "lstat64" (path, to) => stat(path, to, false);
+    #[cfg(target_pointer_width = "32")]
+    "fstat64" (fd, to) => fstat(fd, to);
+    "newfstatat" | "fstatat64" (from, path, to, flags) => fstatat(from, path, to, flags);
+    "statx" (from, path, flags, _mask, to) => statx(from, path, flags, to);
+    "poll" (at, count, timeout) => poll(at, count, timeout as i32);
+    "ppoll" | "ppoll_time64" (at, count, timeout) => poll(at, count, if timeout == 0 { -1 } else { 0 });
+    #[cfg(target_pointer_width = "64")]
+    "lseek" (fd, offset, whence) => seek(fd, offset as i64, whence);
+    #[cfg(target_pointer_width = "32")]
+    "lseek" (fd, offset, whence) => seek(fd, i64::from(offset as i32), whence);
+    "_llseek" (fd, high, low, to, whence) => long_seek(fd, high << 32 | low, to, whence);
+    #[cfg(target_pointer_width = "64")]
+    "pread64" (fd, to, length, offset) => pread(fd, to, length, offset);
+    #[cfg(target_arch = "x86")]
+    "pread64" (fd, to, length, low, high) => pread(fd, to, length, wide(low, high));
+    // A number of 64 bits begins in an even register.
+    #[cfg(target_arch = "arm")]
+    "pread64" (fd, to, length, _pad, low, high) => pread(fd, to, length, wide(low, high));
+    "readv" (fd, vector, count) => vectored(fd, vector, count, read_from);
+    "writev" (fd, vector, count) => vectored(fd, vector, count, write_to);
+    "access" (path) => access(HERE, path);
+    "faccessat" | "faccessat2" (from, path) => access(from, path);
+    "pipe" (to) => pipe(to, 0);
+    "pipe2" (to, flags) => pipe(to, flags);
+    "dup" (fd) => dup(fd);
+    "dup2" (fd, to) => dup_to(fd, to, false, true);
+    "dup3" (fd, to, flags) => dup_to(fd, to, flags & CLOSE_ON_EXEC != 0, false);
+    "fcntl" | "fcntl64" (fd, command, argument) => fcntl(fd, command, argument);
+    "ioctl" (fd, request, argument) => ioctl(fd, request, argument);
+    "getdents64" (fd, to, length) => getdents64(fd, to, length);
+    "getcwd" (to, length) => getcwd(to, length);
+    "chdir" (path) => chdir(path);
+    "mkdir" (path, mode) => mkdir(HERE, path, mode as u32);
+    "mkdirat" (from, path, mode) => mkdir(from, path, mode as u32);
+    "rmdir" (path) => unlink(HERE, path, true);
+    "unlink" (path) => unlink(HERE, path, false);
+    "unlinkat" (from, path, flags) => unlink(from, path, flags & 0x200 != 0);
+    "rename" (from, to) => rename(HERE, from, HERE, to);
+    "renameat" | "renameat2" (from_directory, from, to_directory, to) => rename(from_directory, from, to_directory, to);
+    "symlink" (target, path) => symlink(target, HERE, path);
+    "symlinkat" (target, from, path) => symlink(target, from, path);
+    "readlink" (path, to, length) => readlink(HERE, path, to, length);
+    "readlinkat" (from, path, to, length) => readlink(from, path, to, length);
+    "ftruncate" (fd, length) => truncate(fd, length);
+    #[cfg(target_arch = "x86")]
+    "ftruncate64" (fd, low, high) => truncate(fd, wide(low, high));
+    #[cfg(target_arch = "arm")]
+    "ftruncate64" (fd, _pad, low, high) => truncate(fd, wide(low, high));
+    "sendfile" | "sendfile64" (to, from, offset, length) => sendfile(to, from, offset, length);
+    #[cfg(target_pointer_width = "64")]
+    "statfs" (_path, to) => statfs(to);
+    #[cfg(target_pointer_width = "32")]
+    "statfs64" (_path, _length, to) => statfs(to);
+    "chmod" | "fchmod" | "fchmodat" | "chown" | "fchown" | "lchown" | "utimensat" | "fsync" | "sync" | "utimensat_time64" | "chown32" | "lchown32" | "fchown32" () => Ok(0);
+}
+
+use descriptors::{CLOSE_ON_EXEC, CREATE_TRUNCATE, close, dup, dup_to, fcntl, open, pipe};
+use names::{chdir, getcwd, getdents64, mkdir, readlink, rename, symlink, unlink};
+use poll::poll;
+use stat::{access, fstat, fstatat, stat, statfs, statx};
+use terminal::ioctl;
+use transfer::{
     long_seek, pread, read, read_from, seek, sendfile, truncate, vectored, write, write_to,
 };

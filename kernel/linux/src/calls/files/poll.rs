@@ -47,6 +47,6 @@ pub(crate) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
         if ready > 0 || time::nanoseconds() >= deadline {
             return Ok(ready);
         }
-        time::sleep(1_000_000).map_err(|_| Errno::EINTR)?;
+        time::sleep(1_000_000).map_err(|_| Errno::ERESTARTNOHAND)?;
     }
 }

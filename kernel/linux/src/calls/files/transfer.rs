@@ -2,13 +2,13 @@
 
 use super::at::file;
 use crate::abi;
-use crate::abi::signals::SIGPIPE;
+use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::error::{Errno, SysResult};
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree::Content;
 use crate::process::current;
+use crate::process::send;
 use crate::process::user_memory::{WORD_BYTES, get_numbers, put};
-use crate::signals::send::send;
 use core::sync::atomic::Ordering;
 use threads::sched;
 
@@ -53,7 +53,10 @@ pub(crate) fn write_to(file: &OpenFile, from: u64, length: u64) -> SysResult {
         file.write(piece)
     });
     if result == Err(Errno::EPIPE) {
-        send(current(), SIGPIPE);
+        let process = current();
+        let fields = Fields::Sender { process: process.id as u32, user: 0 };
+        let info = Info { signal: Signal::PIPE, code: code::USER, fields };
+        send::to_thread(process, &sched::current_arc(), info)?;
     }
     result
 }
@@ -69,8 +72,8 @@ fn transfer(
     let mut done = 0;
     while done < length {
         // From a file without an end to one that takes everything, this is long.
-        if sched::current().killed() {
-            return if done == 0 { Err(Errno::EINTR) } else { Ok(done) };
+        if sched::current().has_attention() {
+            return if done == 0 { Err(Errno::ERESTARTSYS) } else { Ok(done) };
         }
         let wanted = (length - done).min(PIECE as u64) as usize;
         match step(done, &mut piece[..wanted]) {

@@ -6,6 +6,9 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
+/// d0 to d31 in two words each, FPSCR, and a word that is not used.
+pub type Snapshot = [u32; 66];
+
 /// The saved state of one thread.
 #[repr(C, align(8))]
 pub struct FpuState(UnsafeCell<[u32; 66]>);
@@ -40,6 +43,23 @@ impl FpuState {
                  "vmrs {status}, fpscr", "str {status}, [{at}]", at = inout(reg) self.0.get() => _,
                  status = out(reg) _, options(nostack, preserves_flags));
         }
+    }
+
+    /// The registers as bytes, for a signal's frame. By the owner.
+    pub fn snapshot(&self) -> Snapshot {
+        self.save();
+        // SAFETY: (1) the owner runs this, so nothing else writes.
+        unsafe { *self.0.get() }
+    }
+
+    /// Makes these the registers: of a signal's frame, which a program may have written. By the owner. Of the status only what the
+    /// register has counts.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        crate::arch::cpu::without_interrupts(|| {
+            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in between.
+            unsafe { *self.0.get() = *snapshot };
+            self.load();
+        });
     }
 
     /// Loads the registers. At the switch to the owner.

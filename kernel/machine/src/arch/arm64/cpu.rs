@@ -1,6 +1,6 @@
 //! Single instructions, as functions.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU8, Ordering};
 use kstack_core::addr::AddrRange;
 
@@ -146,8 +146,8 @@ const NOT_ASKED: u8 = 0;
 const YES: u8 = 1;
 const NO: u8 = 2;
 
-/// Takes this CPU into account in how pages are filled. Before it fills one that is not its own to lose: a CPU that lacks the
-/// instructions says so for all, and reads its own word.
+/// Takes this CPU into account in how pages are filled. Before it fills its first page: a CPU that lacks the instructions says so for
+/// all, and no other CPU needs to see that at once.
 pub(super) fn choose_filling() {
     let features: u64;
     // ID_AA64ISAR2_EL1, by its number: assemblers know its name for later CPUs only. Zero on CPUs that do not have it.
@@ -172,12 +172,15 @@ pub(super) const MOPS_SHIFT: u32 = 16;
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
 /// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's
-///    registers, and the three instructions must run on one CPU (Arm ARM, C6.2.344: two CPUs may share the work differently).
+///    registers, and the three instructions must run on one CPU (Arm ARM, SETP, SETM, SETE: two CPUs may divide the work differently).
 #[inline(always)]
 pub unsafe fn zero_page(page: *mut u8) {
     if FILLS_MEMORY.load(Ordering::Relaxed) != YES {
-        // SAFETY: (1) (2) by the caller's promise.
-        return unsafe { zero_page_by_stores(page) };
+        // Not a call for the compiler: it would save registers for it on the other way too.
+        // SAFETY: (1) (2) by the caller's promise; (3) it uses x0 and the stack, and returns.
+        return unsafe {
+            asm!("bl {stores}", stores = sym zero_page_by_stores, inout("x0") page => _, out("x30") _)
+        };
     }
     // SAFETY: (1) by the caller's promise; (2) this CPU has the instructions, or it would have said so in `choose_filling`.
     unsafe {
@@ -195,37 +198,33 @@ pub unsafe fn zero_page(page: *mut u8) {
 
 /// 64 bytes a store: about 70 instructions, where `dc zva` with its addition counts 130.
 ///
-/// It borrows v0 to v3, which belong to the running program: saved and put back.
+/// It changes x0 and nothing else: v0 to v3, which belong to the running program, are saved and put back.
 ///
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
 /// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's
 ///    registers.
-#[inline(never)]
-unsafe fn zero_page_by_stores(page: *mut u8) {
-    // SAFETY: (1) (2) by the caller's promise; (3) v0 to v3 end up as they were; floating point is on since boot.
-    unsafe {
-        asm!(
-            ".arch_extension fp",
-            ".arch_extension simd",
-            "sub sp, sp, #{four}",
-            "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
-            "movi v0.2d, #0",
-            "movi v1.2d, #0",
-            "movi v2.2d, #0",
-            "movi v3.2d, #0",
-            ".rept {stores}",
-            "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{at}], #{four}",
-            ".endr",
-            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
-            "add sp, sp, #{four}",
-            four = const 64,
-            stores = const 4096 / 64,
-            at = inout(reg) page => _,
-            options(preserves_flags),
-        );
-    }
+#[unsafe(naked)]
+unsafe extern "C" fn zero_page_by_stores(page: *mut u8) {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "sub sp, sp, #{four}",
+        "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
+        "movi v0.2d, #0",
+        "movi v1.2d, #0",
+        "movi v2.2d, #0",
+        "movi v3.2d, #0",
+        ".rept {stores}",
+        "st1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [x0], #{four}",
+        ".endr",
+        "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [sp]",
+        "add sp, sp, #{four}",
+        "ret",
+        four = const 64,
+        stores = const 4096 / 64,
+    )
 }
 
 /// The stack pointer, here.

@@ -11,6 +11,9 @@ const WIDTH: usize = 16;
 /// Bytes of the 32 registers.
 const REGISTERS: usize = 32 * WIDTH;
 
+/// q0 to q31, then FPSR and FPCR, 8 bytes each.
+pub type Snapshot = [u8; REGISTERS + WIDTH];
+
 /// The saved state of one thread: the registers, then FPSR and FPCR.
 #[repr(C, align(16))]
 pub struct FpuState(UnsafeCell<[u8; REGISTERS + WIDTH]>);
@@ -73,6 +76,23 @@ impl FpuState {
                 options(nostack, preserves_flags),
             );
         }
+    }
+
+    /// The registers as bytes, for a signal's frame. By the owner.
+    pub fn snapshot(&self) -> Snapshot {
+        self.save();
+        // SAFETY: (1) the owner runs this, so nothing else writes.
+        unsafe { *self.0.get() }
+    }
+
+    /// Makes these the registers: of a signal's frame, which a program may have written. By the owner. FPSR and FPCR keep the bits that
+    /// the architecture has: the others read as zero.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        crate::arch::cpu::without_interrupts(|| {
+            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in between.
+            unsafe { *self.0.get() = *snapshot };
+            self.load();
+        });
     }
 
     /// Loads the registers. At the switch to the owner.

@@ -6,6 +6,12 @@
 use super::regs::SavedRegs;
 use core::arch::asm;
 
+/// Bytes of the instruction that starts `code`: all are alike.
+pub fn instruction_length(code: &[u8]) -> Option<usize> {
+    const EVERY: usize = 4;
+    (code.len() >= EVERY).then_some(EVERY)
+}
+
 /// Stops this CPU, with a debug exception, right before it executes the instruction at `at`; `None`: nowhere.
 pub fn set_breakpoint(at: Option<usize>) {
     /// Enabled, in EL1 only, all four bytes.
@@ -46,10 +52,4 @@ pub fn has_stepped(regs: &mut SavedRegs) -> bool {
         unsafe { asm!("msr mdscr_el1, xzr", "isb", options(nostack, preserves_flags)) };
     }
     stepped
-}
-
-/// Bytes of the instruction that starts `code`: all are alike.
-pub fn instruction_length(code: &[u8]) -> Option<usize> {
-    const EVERY: usize = 4;
-    (code.len() >= EVERY).then_some(EVERY)
 }

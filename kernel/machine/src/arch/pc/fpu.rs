@@ -13,6 +13,9 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+/// The registers as `fxsave` lays them out (Intel SDM vol. 1, 10.5.1).
+pub type Snapshot = [u8; FPU_BYTES];
+
 /// The saved state of one thread.
 #[repr(C, align(16))]
 pub struct FpuState {
@@ -72,6 +75,38 @@ impl FpuState {
             cpu::save_fpu(self.registers.get());
             cpu::save_selectors(self.selectors.get());
         }
+    }
+
+    /// The registers as bytes, for a signal's frame. By the owner.
+    pub fn snapshot(&self) -> Snapshot {
+        self.save();
+        // SAFETY: (1) the owner runs this, so nothing else writes.
+        unsafe { *self.registers.get() }
+    }
+
+    /// Makes these the registers: of a signal's frame, which a program may have written. By the owner. Reserved bits of MXCSR are
+    /// cleared: `fxrstor` would fault on them.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        const MXCSR: usize = 24;
+        const MXCSR_MASK: usize = 28;
+        let word = |bytes: &Snapshot, at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        cpu::without_interrupts(|| {
+            self.save();
+            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in between.
+            let registers = unsafe { &mut *self.registers.get() };
+            let mask = match word(registers, MXCSR_MASK) {
+                0 => 0xffbf,
+                mask => mask,
+            };
+            *registers = *snapshot;
+            registers[MXCSR..MXCSR + 4]
+                .copy_from_slice(&(word(snapshot, MXCSR) & mask).to_le_bytes());
+            // SAFETY: (1) 512 bytes, 16-aligned, and no reserved bit is set; (2) the owner is in the kernel, which has no registers of
+            // its own.
+            unsafe { cpu::load_fpu(registers) };
+        });
     }
 
     /// Loads the registers. At the switch to the owner, interrupts off; its thread-local storage comes after it.

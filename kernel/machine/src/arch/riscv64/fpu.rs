@@ -8,6 +8,9 @@ use super::regs::FLOAT_INITIAL;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
+/// f0 to f31, then the control and status register.
+pub type Snapshot = [u64; 33];
+
 /// The saved state of one thread.
 #[repr(C, align(16))]
 pub struct FpuState(UnsafeCell<[u64; 33]>);
@@ -65,6 +68,23 @@ impl FpuState {
                 options(nostack, preserves_flags),
             );
         }
+    }
+
+    /// The registers as bytes, for a signal's frame. By the owner.
+    pub fn snapshot(&self) -> Snapshot {
+        self.save();
+        // SAFETY: (1) the owner runs this, so nothing else writes.
+        unsafe { *self.0.get() }
+    }
+
+    /// Makes these the registers: of a signal's frame, which a program may have written. By the owner. Of the status only what the
+    /// register has counts.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        crate::arch::cpu::without_interrupts(|| {
+            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in between.
+            unsafe { *self.0.get() = *snapshot };
+            self.load();
+        });
     }
 
     /// Loads the registers. At the switch to the owner.

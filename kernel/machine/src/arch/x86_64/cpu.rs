@@ -53,7 +53,7 @@ pub unsafe fn load_tables(root: u64) {
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }
 
-/// Fills a page with zeros, 16 bytes a store: about 300 instructions, where `rep stosq` counts 512 iterations.
+/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stosq` counts 512 iterations.
 ///
 /// It borrows xmm0, which belongs to the running program: saved and put back.
 ///
@@ -70,16 +70,17 @@ pub unsafe fn zero_page(page: *mut u8) {
             "movups [rsp], xmm0",
             "xorps xmm0, xmm0",
             "2:",
+            ".irp half, 0, 16",
             ".irp place, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-            "movaps [{at} + \\place * {one}], xmm0",
+            "movaps [{top} + {left} + (\\half + \\place) * {one}], xmm0",
             ".endr",
-            "add {at}, 16 * {one}",
-            "cmp {at}, {top}",
-            "jne 2b",
+            ".endr",
+            "add {left}, 32 * {one}",
+            "jnz 2b",
             "movups xmm0, [rsp]",
             "add rsp, 16",
             one = const 16,
-            at = inout(reg) page => _,
+            left = inout(reg) -4096_isize => _,
             top = in(reg) page.wrapping_add(4096),
         );
     }

@@ -1,0 +1,120 @@
+//! arm64: `struct rt_sigframe` and a frame record above it (arch/arm64/kernel/signal.c, include/uapi/asm/sigcontext.h).
+//!
+//! ```text
+//!   frame   0  siginfo, 128 bytes
+//!         128  ucontext: flags, link, stack 16, mask 40, sigcontext 176: fault address, x0 to x30, SP, PC, PSTATE,
+//!              then from 464 on 4,096 bytes of records: floating point, the end
+//!   ≥   4,688  the interrupted function's frame record: x29, x30
+//! ```
+
+use super::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use crate::abi::USER_TOP;
+use crate::abi::signals::{Fields, INFO_BYTES, SignalSet};
+use crate::error::Errno;
+use alloc::vec::Vec;
+use machine::arch::fpu::Snapshot;
+use machine::arch::regs::SavedRegs;
+
+pub(crate) const RED_ZONE: u64 = 0;
+/// The least size of an alternate stack.
+pub(crate) const MIN_STACK: u64 = 5120;
+pub(super) const HAS_RESTORER: bool = true;
+
+const CONTEXT: usize = INFO_BYTES;
+const STACK: usize = CONTEXT + 16;
+const MASK: usize = STACK + StackBytes::BYTES;
+const REGISTERS: usize = CONTEXT + 176;
+const RECORDS: usize = REGISTERS + 288;
+const RECORD_BYTES: usize = 4096;
+const FRAME_BYTES: usize = RECORDS + RECORD_BYTES;
+const FPU_MAGIC: u32 = 0x4650_8001;
+const FPU_RECORD: u32 = 528;
+/// N, Z, C and V.
+const FLAGS: u64 = 0xf << 28;
+
+/// Lays out a frame below `top` and makes the registers the handler's.
+pub(crate) fn build(
+    regs: &mut SavedRegs,
+    top: u64,
+    request: &Request<'_>,
+) -> Result<(u64, Vec<u8>), Errno> {
+    let record = below(top, 16, 16)?;
+    let at = below(record, FRAME_BYTES as u64, 16)?;
+    let mut bytes = zeros(record + 16 - at)?;
+    let mut put = |offset: usize, value: u64| {
+        bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    };
+    let fault = match request.info.fields {
+        Fields::Fault { address } => address,
+        _ => 0,
+    };
+    put(REGISTERS, fault);
+    for (value, i) in regs.x.into_iter().zip(1..) {
+        put(REGISTERS + 8 * i, value);
+    }
+    put(REGISTERS + 8 * 32, regs.sp);
+    put(REGISTERS + 8 * 33, regs.pc);
+    put(REGISTERS + 8 * 34, regs.pstate);
+    put(MASK, request.mask.0);
+    put((record - at) as usize, regs.x[29]);
+    put((record - at) as usize + 8, regs.x[30]);
+    bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
+    bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
+    let fpu = &mut bytes[RECORDS..RECORDS + FPU_RECORD as usize];
+    fpu[..4].copy_from_slice(&FPU_MAGIC.to_le_bytes());
+    fpu[4..8].copy_from_slice(&FPU_RECORD.to_le_bytes());
+    // FPSR and FPCR come first there, each in half of what the snapshot has.
+    fpu[8..12].copy_from_slice(&request.fpu[512..516]);
+    fpu[12..16].copy_from_slice(&request.fpu[520..524]);
+    fpu[16..].copy_from_slice(&request.fpu[..512]);
+    regs.x[0] = request.info.signal.number().into();
+    if request.wants_info {
+        regs.x[1] = at;
+        regs.x[2] = at + CONTEXT as u64;
+    }
+    regs.x[29] = record;
+    regs.x[30] = request.restorer.unwrap_or(request.trampoline);
+    regs.pc = request.handler;
+    regs.sp = at;
+    Ok((at, bytes))
+}
+
+/// Reads a frame back.
+pub(crate) fn parse(
+    regs: &SavedRegs,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+) -> Result<Popped, Errno> {
+    if !regs.sp.is_multiple_of(16) {
+        return Err(Errno::EFAULT);
+    }
+    const READ: usize = RECORDS + FPU_RECORD as usize;
+    let mut bytes = [0; READ];
+    read(regs.sp, &mut bytes)?;
+    let mut stack = [0; StackBytes::BYTES];
+    stack.copy_from_slice(&bytes[STACK..MASK]);
+    let field = |i: usize| u64_at(&bytes, REGISTERS + 8 * i);
+    let mut new = *regs;
+    for (register, i) in new.x.iter_mut().zip(1..) {
+        *register = field(i);
+    }
+    new.sp = field(32);
+    new.pc = field(33);
+    new.pstate = regs.pstate & !FLAGS | field(34) & FLAGS;
+    if new.pc >= USER_TOP {
+        return Err(Errno::EFAULT);
+    }
+    // The first record is the floating point, as `build` made it: a frame without it is not one.
+    if u32_at(&bytes, RECORDS) != FPU_MAGIC || u32_at(&bytes, RECORDS + 4) != FPU_RECORD {
+        return Err(Errno::EFAULT);
+    }
+    let mut fpu: Snapshot = [0; size_of::<Snapshot>()];
+    fpu[512..516].copy_from_slice(&bytes[RECORDS + 8..RECORDS + 12]);
+    fpu[520..524].copy_from_slice(&bytes[RECORDS + 12..RECORDS + 16]);
+    fpu[..512].copy_from_slice(&bytes[RECORDS + 16..]);
+    Ok(Popped {
+        regs: new,
+        mask: SignalSet(u64_at(&bytes, MASK)),
+        stack: StackBytes::decode(&stack),
+        fpu: Some(fpu),
+    })
+}

@@ -1,0 +1,243 @@
+//! i386: `struct sigframe` for a plain handler, `struct rt_sigframe` for one with SA_SIGINFO, and above either the floating point, as
+//! `fsave` and as `fxsave` have it (arch/x86/include/asm/sigframe.h, include/uapi/asm/sigcontext.h).
+//!
+//! ```text
+//!   sigframe     0  return address      rt_sigframe   0  return address
+//!                4  signal                            4  signal, siginfo's address, ucontext's address
+//!                8  sigcontext, 88                   16  siginfo, 128
+//!               96  unused, 624                     144  ucontext: flags, link, stack 152, sigcontext 164, mask 252
+//!              720  high half of the mask           260  code for going back, 8
+//!              724  code for going back, 8
+//! ```
+
+use super::{Popped, Request, StackBytes, below, u32_at, zeros};
+use crate::abi::signals::{INFO_BYTES, SignalSet};
+use crate::abi::{USER_TOP, number};
+use crate::error::Errno;
+use alloc::vec::Vec;
+use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::fpu::Snapshot;
+use machine::arch::regs::SavedRegs;
+
+pub(crate) const RED_ZONE: u64 = 0;
+/// The least size of an alternate stack.
+pub(crate) const MIN_STACK: u64 = 2048;
+pub(super) const HAS_RESTORER: bool = true;
+
+/// The number of the call that goes back from a plain handler.
+const SIGRETURN: u64 = 119;
+const CONTEXT_BYTES: usize = 88;
+/// Offsets in `struct sigframe`.
+const PLAIN_CONTEXT: usize = 8;
+const PLAIN_HIGH_MASK: usize = 720;
+const PLAIN_CODE: usize = 724;
+const PLAIN_BYTES: usize = 732;
+/// Offsets in `struct rt_sigframe`.
+const INFO: usize = 16;
+const UCONTEXT: usize = INFO + INFO_BYTES;
+const STACK: usize = UCONTEXT + 8;
+const CONTEXT: usize = STACK + StackBytes::BYTES;
+const MASK: usize = CONTEXT + CONTEXT_BYTES;
+const CODE: usize = MASK + 8;
+const BYTES: usize = CODE + 8;
+/// Offsets in `struct sigcontext_32`.
+const FPU_AT: usize = 19 * 4;
+const OLD_MASK: usize = 20 * 4;
+/// Bytes of the floating point as `fsave` has it, which comes before that of `fxsave`.
+const FSAVE_BYTES: u64 = 112;
+const FXSAVE_BYTES: u64 = size_of::<Snapshot>() as u64;
+/// Flags that a program may change (`FIX_EFLAGS`).
+const FLAGS: u32 = 0x5_0dd5;
+/// Direction, trap, resume: clear when a handler begins.
+const CLEARED: u32 = 1 << 10 | 1 << 8 | 1 << 16;
+
+fn fields(regs: &SavedRegs) -> [u32; 19] {
+    let r = regs;
+    [
+        r.gs & 0xffff,
+        r.fs & 0xffff,
+        r.es & 0xffff,
+        r.ds & 0xffff,
+        r.edi,
+        r.esi,
+        r.ebp,
+        r.esp,
+        r.ebx,
+        r.edx,
+        r.ecx,
+        r.eax,
+        0,
+        0,
+        r.eip,
+        r.cs & 0xffff,
+        r.eflags,
+        r.esp,
+        r.ss & 0xffff,
+    ]
+}
+
+fn put(bytes: &mut [u8], offset: usize, value: u32) {
+    bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Lays out a frame below `top` and makes the registers the handler's.
+pub(crate) fn build(
+    regs: &mut SavedRegs,
+    top: u64,
+    request: &Request<'_>,
+) -> Result<(u64, Vec<u8>), Errno> {
+    let fx_at = below(top, FXSAVE_BYTES, 64)?;
+    let fpu_at = fx_at.checked_sub(FSAVE_BYTES).ok_or(Errno::EFAULT)?;
+    let (frame_bytes, context, code) = if request.wants_info {
+        (BYTES, CONTEXT, CODE)
+    } else {
+        (PLAIN_BYTES, PLAIN_CONTEXT, PLAIN_CODE)
+    };
+    // SP + 4 is a multiple of 16, as at a function's entry.
+    let at = below(fpu_at.checked_sub(frame_bytes as u64).ok_or(Errno::EFAULT)? + 4, 0, 16)?
+        .checked_sub(4)
+        .ok_or(Errno::EFAULT)?;
+    let mut bytes = zeros(fx_at + FXSAVE_BYTES - at)?;
+    for (value, i) in fields(regs).into_iter().zip(0..) {
+        put(&mut bytes, context + 4 * i, value);
+    }
+    put(&mut bytes, context + FPU_AT, fpu_at as u32);
+    put(&mut bytes, context + OLD_MASK, request.mask.0 as u32);
+    // What a handler returns to, if the program named nothing: this code, which only a stack that is executable runs.
+    let signal = u32::from(request.info.signal.number());
+    put(&mut bytes, 4, signal);
+    if request.wants_info {
+        // mov eax, 173; int 0x80
+        bytes[code..code + 7].copy_from_slice(&[0xb8, 173, 0, 0, 0, 0xcd, 0x80]);
+        put(&mut bytes, 8, at as u32 + INFO as u32);
+        put(&mut bytes, 12, at as u32 + UCONTEXT as u32);
+        bytes[INFO..UCONTEXT].copy_from_slice(&request.info.encode());
+        bytes[STACK..CONTEXT].copy_from_slice(&request.stack.encode());
+        bytes[MASK..CODE].copy_from_slice(&request.mask.0.to_le_bytes());
+    } else {
+        // pop eax; mov eax, 119; int 0x80
+        bytes[code..code + 8].copy_from_slice(&[0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80]);
+        put(&mut bytes, PLAIN_HIGH_MASK, (request.mask.0 >> 32) as u32);
+    }
+    put(&mut bytes, 0, request.restorer.map_or(at as u32 + code as u32, |at| at as u32));
+    let fpu = &mut bytes[(fpu_at - at) as usize..];
+    fpu[..FSAVE_BYTES as usize].copy_from_slice(&fsave_of(request.fpu));
+    fpu[FSAVE_BYTES as usize..].copy_from_slice(request.fpu);
+    regs.eax = signal;
+    regs.edx = if request.wants_info { at as u32 + INFO as u32 } else { 0 };
+    regs.ecx = if request.wants_info { at as u32 + UCONTEXT as u32 } else { 0 };
+    regs.eip = request.handler as u32;
+    regs.esp = at as u32;
+    (regs.cs, regs.ss, regs.ds, regs.es) =
+        (USER_CODE.into(), USER_DATA.into(), USER_DATA.into(), USER_DATA.into());
+    regs.eflags &= !CLEARED;
+    Ok((at, bytes))
+}
+
+/// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call says.
+pub(crate) fn parse(
+    regs: &SavedRegs,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+) -> Result<Popped, Errno> {
+    let sp = u64::from(regs.esp);
+    let is_plain = number(regs) == SIGRETURN;
+    // The return address is off the stack; after a plain handler its argument too.
+    let at = sp.checked_sub(if is_plain { 8 } else { 4 }).ok_or(Errno::EFAULT)?;
+    let mut context = [0; CONTEXT_BYTES];
+    read(at + if is_plain { PLAIN_CONTEXT } else { CONTEXT } as u64, &mut context)?;
+    let (mut mask, mut stack) = ([0; 8], [0; StackBytes::BYTES]);
+    let stack = if is_plain {
+        mask[..4].copy_from_slice(&context[OLD_MASK..OLD_MASK + 4]);
+        read(at + PLAIN_HIGH_MASK as u64, &mut mask[4..])?;
+        None
+    } else {
+        read(at + MASK as u64, &mut mask)?;
+        read(at + STACK as u64, &mut stack)?;
+        Some(StackBytes::decode(&stack))
+    };
+    let field = |i: usize| u32_at(&context, 4 * i);
+    let mut new = *regs;
+    // Selectors of user mode, whatever else stands there; one that cannot be loaded ends in a fault of the program.
+    let selector = |i: usize| (field(i) & 0xffff) | if field(i) & 0xffff == 0 { 0 } else { 3 };
+    [new.gs, new.fs, new.es, new.ds] = [0, 1, 2, 3].map(selector);
+    [new.edi, new.esi, new.ebp, new.esp, new.ebx, new.edx, new.ecx, new.eax] =
+        [4, 5, 6, 7, 8, 9, 10, 11].map(field);
+    new.eip = field(14);
+    (new.cs, new.ss) = (USER_CODE.into(), USER_DATA.into());
+    new.eflags = regs.eflags & !FLAGS | field(16) & FLAGS;
+    if u64::from(new.eip) >= USER_TOP {
+        return Err(Errno::EFAULT);
+    }
+    let fpu_at = u64::from(u32_at(&context, FPU_AT));
+    let fpu = if fpu_at == 0 {
+        None
+    } else {
+        let (mut fsave, mut fpu) = ([0; FSAVE_BYTES as usize], [0; FXSAVE_BYTES as usize]);
+        read(fpu_at, &mut fsave)?;
+        read(fpu_at + FSAVE_BYTES, &mut fpu)?;
+        take_environment(&mut fpu, &fsave);
+        Some(fpu)
+    };
+    Ok(Popped {
+        regs: new,
+        mask: SignalSet(u64::from_le_bytes(mask)),
+        stack: stack.unwrap_or_default(),
+        fpu,
+    })
+}
+
+/// The x87 registers as `fsave` stores them, from `fxsave`'s: control, status, tags, last instruction and operand, then eight times ten
+/// bytes, then the status again and 0, which says that the other form follows.
+fn fsave_of(fx: &Snapshot) -> [u8; FSAVE_BYTES as usize] {
+    let half = |at: usize| u32::from(u16::from_le_bytes([fx[at], fx[at + 1]]));
+    let status = half(2);
+    let top = status >> 11 & 7;
+    let mut tags = 0;
+    for register in 0..8 {
+        let is_used = fx[4] >> register & 1 != 0;
+        let at = 32 + 16 * ((register + 8 - top) % 8) as usize;
+        tags |= if is_used { kind(&fx[at..at + 10]) } else { 3 } << (2 * register);
+    }
+    let mut bytes = [0; FSAVE_BYTES as usize];
+    put(&mut bytes, 0, 0xffff_0000 | half(0));
+    put(&mut bytes, 4, 0xffff_0000 | status);
+    put(&mut bytes, 8, 0xffff_0000 | tags);
+    put(&mut bytes, 12, u32_at(fx, 8));
+    put(&mut bytes, 16, half(12) | half(6) << 16);
+    put(&mut bytes, 20, u32_at(fx, 16));
+    put(&mut bytes, 24, 0xffff_0000 | half(20));
+    for i in 0..8 {
+        bytes[28 + 10 * i..38 + 10 * i].copy_from_slice(&fx[32 + 16 * i..42 + 16 * i]);
+    }
+    put(&mut bytes, 108, status);
+    bytes
+}
+
+/// The tag of a register in use: 0 valid, 1 zero, 2 special.
+fn kind(register: &[u8]) -> u32 {
+    let exponent = u16::from_le_bytes([register[8], register[9]]) & 0x7fff;
+    let is_zero = register[..8].iter().all(|&byte| byte == 0);
+    match exponent {
+        0x7fff => 2,
+        0 if is_zero => 1,
+        0 => 2,
+        _ if register[7] & 0x80 != 0 => 0,
+        _ => 2,
+    }
+}
+
+/// What a program may have changed in the older form: control, status, tags and pointers.
+fn take_environment(fx: &mut Snapshot, fsave: &[u8; FSAVE_BYTES as usize]) {
+    fx[0..2].copy_from_slice(&fsave[0..2]);
+    fx[2..4].copy_from_slice(&fsave[4..6]);
+    let tags = u32_at(fsave, 8);
+    fx[4] = (0..8).filter(|i| tags >> (2 * i) & 3 != 3).fold(0, |used, i| used | 1 << i);
+    fx[8..12].copy_from_slice(&fsave[12..16]);
+    fx[12..14].copy_from_slice(&fsave[16..18]);
+    fx[6..8].copy_from_slice(&fsave[18..20]);
+    fx[16..20].copy_from_slice(&fsave[20..24]);
+    fx[20..22].copy_from_slice(&fsave[24..26]);
+    for i in 0..8 {
+        fx[32 + 16 * i..42 + 16 * i].copy_from_slice(&fsave[28 + 10 * i..38 + 10 * i]);
+    }
+}

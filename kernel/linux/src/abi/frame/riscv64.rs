@@ -1,0 +1,101 @@
+//! riscv64: `struct rt_sigframe` (arch/riscv/kernel/signal.c, include/uapi/asm/ucontext.h, sigcontext.h).
+//!
+//! ```text
+//!   frame   0  siginfo, 128 bytes
+//!         128  ucontext: flags, link, stack 16, mask 40, sigcontext 176: pc, x1 to x31, then f0 to f31, fcsr
+//! ```
+
+use super::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use crate::abi::USER_TOP;
+use crate::abi::signals::{INFO_BYTES, SignalSet};
+use crate::error::Errno;
+use alloc::vec::Vec;
+use machine::arch::fpu::Snapshot;
+use machine::arch::regs::SavedRegs;
+
+pub(crate) const RED_ZONE: u64 = 0;
+/// The least size of an alternate stack.
+pub(crate) const MIN_STACK: u64 = 2048;
+pub(super) const HAS_RESTORER: bool = false;
+
+const CONTEXT: usize = INFO_BYTES;
+const STACK: usize = CONTEXT + 16;
+const MASK: usize = STACK + StackBytes::BYTES;
+const REGISTERS: usize = CONTEXT + 176;
+const FPU: usize = REGISTERS + 32 * 8;
+/// Room for the widest floating point there is.
+const FPU_BYTES: usize = 528;
+const FRAME_BYTES: usize = FPU + FPU_BYTES;
+
+fn fields(regs: &mut SavedRegs) -> [&mut u64; 32] {
+    let r = regs;
+    [
+        &mut r.epc, &mut r.ra, &mut r.sp, &mut r.gp, &mut r.tp, &mut r.t0, &mut r.t1, &mut r.t2,
+        &mut r.s0, &mut r.s1, &mut r.a0, &mut r.a1, &mut r.a2, &mut r.a3, &mut r.a4, &mut r.a5,
+        &mut r.a6, &mut r.a7, &mut r.s2, &mut r.s3, &mut r.s4, &mut r.s5, &mut r.s6, &mut r.s7,
+        &mut r.s8, &mut r.s9, &mut r.s10, &mut r.s11, &mut r.t3, &mut r.t4, &mut r.t5, &mut r.t6,
+    ]
+}
+
+/// Lays out a frame below `top` and makes the registers the handler's.
+pub(crate) fn build(
+    regs: &mut SavedRegs,
+    top: u64,
+    request: &Request<'_>,
+) -> Result<(u64, Vec<u8>), Errno> {
+    let at = below(top, FRAME_BYTES as u64, 16)?;
+    let mut bytes = zeros(FRAME_BYTES as u64)?;
+    let mut put = |offset: usize, value: u64| {
+        bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    };
+    for (value, i) in fields(regs).into_iter().zip(0..) {
+        put(REGISTERS + 8 * i, *value);
+    }
+    put(MASK, request.mask.0);
+    for (value, i) in request.fpu[..32].iter().zip(0..) {
+        put(FPU + 8 * i, *value);
+    }
+    bytes[FPU + 256..FPU + 260].copy_from_slice(&(request.fpu[32] as u32).to_le_bytes());
+    bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
+    bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
+    regs.ra = request.trampoline;
+    regs.epc = request.handler;
+    regs.sp = at;
+    regs.a0 = request.info.signal.number().into();
+    regs.a1 = at;
+    regs.a2 = at + CONTEXT as u64;
+    Ok((at, bytes))
+}
+
+/// Reads a frame back.
+pub(crate) fn parse(
+    regs: &SavedRegs,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+) -> Result<Popped, Errno> {
+    let mut bytes = [0; FRAME_BYTES];
+    read(regs.sp, &mut bytes)?;
+    let mut stack = [0; StackBytes::BYTES];
+    stack.copy_from_slice(&bytes[STACK..MASK]);
+    let mut new = *regs;
+    for (register, i) in fields(&mut new).into_iter().zip(0..) {
+        *register = u64_at(&bytes, REGISTERS + 8 * i);
+    }
+    if new.epc >= USER_TOP {
+        return Err(Errno::EFAULT);
+    }
+    let mut fpu: Snapshot = [0; 33];
+    for (register, i) in fpu[..32].iter_mut().zip(0..) {
+        *register = u64_at(&bytes, FPU + 8 * i);
+    }
+    fpu[32] = u32_at(&bytes, FPU + 256).into();
+    // An extension that this frame's kernel did not know: no frame of ours.
+    if bytes[FPU + 264..].iter().any(|&byte| byte != 0) {
+        return Err(Errno::EFAULT);
+    }
+    Ok(Popped {
+        regs: new,
+        mask: SignalSet(u64_at(&bytes, MASK)),
+        stack: StackBytes::decode(&stack),
+        fpu: Some(fpu),
+    })
+}

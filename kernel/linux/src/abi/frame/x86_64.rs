@@ -1,0 +1,128 @@
+//! x86_64: `struct rt_sigframe` and, above it, the floating point as `fxsave` has it (arch/x86/include/asm/sigframe.h,
+//! arch/x86/include/uapi/asm/sigcontext.h).
+//!
+//! ```text
+//!   frame   0  return address (the restorer)
+//!           8  ucontext: flags 8, link 16, stack 24, sigcontext 48, mask 304
+//!         312  siginfo, 128 bytes
+//!   ≥     440  floating point, 512 bytes, a multiple of 64
+//! ```
+
+use super::{Popped, Request, StackBytes, below, u64_at, zeros};
+use crate::abi::USER_TOP;
+use crate::abi::signals::{INFO_BYTES, SignalSet};
+use crate::error::Errno;
+use alloc::vec::Vec;
+use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::fpu::Snapshot;
+use machine::arch::regs::SavedRegs;
+
+/// Bytes below SP that belong to the function that was interrupted (System V ABI 3.2.2).
+pub(crate) const RED_ZONE: u64 = 128;
+/// The least size of an alternate stack.
+pub(crate) const MIN_STACK: u64 = 2048;
+pub(super) const HAS_RESTORER: bool = true;
+
+const CONTEXT: usize = 8;
+const STACK: usize = CONTEXT + 16;
+const REGISTERS: usize = CONTEXT + 40;
+const MASK: usize = REGISTERS + 256;
+const INFO: usize = MASK + 8;
+const FRAME_BYTES: usize = INFO + INFO_BYTES;
+const FPU_BYTES: u64 = size_of::<Snapshot>() as u64;
+/// Offsets in `struct sigcontext`.
+const SEGMENTS: usize = 18 * 8;
+const OLD_MASK: usize = 21 * 8;
+const FPU_AT: usize = 23 * 8;
+/// `uc_flags`: the frame has SS, and SS is to be taken from it.
+const SS_FLAGS: u64 = 2 | 4;
+
+const fn fields(regs: &SavedRegs) -> [u64; 18] {
+    let r = regs;
+    [
+        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx,
+        r.rax, r.rcx, r.rsp, r.rip, r.rflags,
+    ]
+}
+
+/// Flags that a program may change (`FIX_EFLAGS`).
+const FLAGS: u64 = 0x5_0dd5;
+/// Direction, trap, resume: clear when a handler begins.
+const CLEARED: u64 = 1 << 10 | 1 << 8 | 1 << 16;
+
+/// Lays out a frame below `top` and makes the registers the handler's.
+pub(crate) fn build(
+    regs: &mut SavedRegs,
+    top: u64,
+    request: &Request<'_>,
+) -> Result<(u64, Vec<u8>), Errno> {
+    // The C library always gives one, and Linux runs no handler without.
+    let restorer = request.restorer.ok_or(Errno::EFAULT)?;
+    let fpu_at = below(top, FPU_BYTES, 64)?;
+    // As at a function's entry: 8 below a multiple of 16.
+    let at = below(fpu_at, FRAME_BYTES as u64, 16)?.checked_sub(8).ok_or(Errno::EFAULT)?;
+    let mut bytes = zeros(fpu_at + FPU_BYTES - at)?;
+    let mut put = |offset: usize, value: u64| {
+        bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    };
+    put(0, restorer);
+    put(CONTEXT, SS_FLAGS);
+    for (value, i) in fields(regs).into_iter().zip(0..) {
+        put(REGISTERS + 8 * i, value);
+    }
+    put(REGISTERS + SEGMENTS, regs.cs & 0xffff | (regs.ss & 0xffff) << 48);
+    put(REGISTERS + OLD_MASK, request.mask.0);
+    put(REGISTERS + FPU_AT, fpu_at);
+    put(MASK, request.mask.0);
+    bytes[STACK..STACK + StackBytes::BYTES].copy_from_slice(&request.stack.encode());
+    bytes[INFO..INFO + INFO_BYTES].copy_from_slice(&request.info.encode());
+    let fpu = (fpu_at - at) as usize;
+    bytes[fpu..].copy_from_slice(request.fpu);
+    regs.rdi = request.info.signal.number().into();
+    regs.rsi = at + INFO as u64;
+    regs.rdx = at + CONTEXT as u64;
+    regs.rax = 0;
+    regs.rip = request.handler;
+    regs.rsp = at;
+    regs.cs = USER_CODE.into();
+    regs.ss = USER_DATA.into();
+    regs.rflags &= !CLEARED;
+    Ok((at, bytes))
+}
+
+/// Reads a frame back: the restorer has taken the return address off.
+pub(crate) fn parse(
+    regs: &SavedRegs,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+) -> Result<Popped, Errno> {
+    let at = regs.rsp.checked_sub(8).ok_or(Errno::EFAULT)?;
+    let mut bytes = [0; INFO];
+    read(at, &mut bytes)?;
+    let mut stack = [0; StackBytes::BYTES];
+    stack.copy_from_slice(&bytes[STACK..STACK + StackBytes::BYTES]);
+    let field = |i: usize| u64_at(&bytes, REGISTERS + 8 * i);
+    let mut new = *regs;
+    [new.r8, new.r9, new.r10, new.r11, new.r12, new.r13, new.r14, new.r15] =
+        [0, 1, 2, 3, 4, 5, 6, 7].map(field);
+    [new.rdi, new.rsi, new.rbp, new.rbx, new.rdx, new.rax, new.rcx, new.rsp] =
+        [8, 9, 10, 11, 12, 13, 14, 15].map(field);
+    new.rip = field(16);
+    new.rflags = regs.rflags & !FLAGS | field(17) & FLAGS;
+    if new.rip >= USER_TOP {
+        return Err(Errno::EFAULT);
+    }
+    let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);
+    let fpu = if fpu_at == 0 {
+        None
+    } else {
+        let mut fpu = [0; size_of::<Snapshot>()];
+        read(fpu_at, &mut fpu)?;
+        Some(fpu)
+    };
+    Ok(Popped {
+        regs: new,
+        mask: SignalSet(u64_at(&bytes, MASK)),
+        stack: StackBytes::decode(&stack),
+        fpu,
+    })
+}

@@ -1,0 +1,181 @@
+//! Sending signals: who gets one, and what happens at the sending already.
+//!
+//! # Invariants
+//!
+//! 1. Order of locks: the table, a crew, the process's signals, a task's signals, the run queue.
+//! 2. A signal is added first, and then the thread that is to take it is notified: a thread that clears its notification looks for
+//!    signals afterwards, so it sees the signal or is notified again.
+//! 3. A pending signal that a thread could take is always known to one: when a thread stops taking signals (it blocks them, it ends),
+//!    it hands over what is pending for the process ([`hand_over`]).
+
+use super::actions::Actions;
+use super::pending::Pending;
+use super::{Process, task};
+use crate::abi::signals::{DefaultAction, Info, Signal, SignalSet};
+use crate::error::Errno;
+use alloc::sync::Arc;
+use threads::sched::Thread;
+
+/// Whether the process runs (job control).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Stop {
+    #[default]
+    Running,
+    /// Every thread stops when it comes by; so many have not yet.
+    Stopping { signal: Signal, left: usize },
+    /// All have.
+    Stopped { signal: Signal },
+}
+
+/// What the threads of a process share of signals.
+#[derive(Debug)]
+pub(crate) struct ProcessSignals {
+    pub(crate) actions: Actions,
+    /// Those for any thread.
+    pub(crate) pending: Pending,
+    pub(crate) stop: Stop,
+    /// A stop (with its signal) or a continuation that a waiting parent has not been told of.
+    pub(crate) change: Option<Change>,
+}
+
+/// What a parent can wait for besides the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Stopped(Signal),
+    Continued,
+}
+
+impl ProcessSignals {
+    pub(crate) const fn new(actions: Actions) -> Self {
+        Self { actions, pending: Pending::new(), stop: Stop::Running, change: None }
+    }
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy)]
+enum To<'t> {
+    Process,
+    Thread(&'t Arc<Thread>),
+}
+
+/// Sends a signal to a process: any of its threads that does not block it takes it.
+pub(crate) fn to_process(process: &Process, info: Info) -> Result<(), Errno> {
+    send(process, To::Process, info)
+}
+
+/// Sends a signal to one thread of a process.
+pub(crate) fn to_thread(process: &Process, thread: &Arc<Thread>, info: Info) -> Result<(), Errno> {
+    send(process, To::Thread(thread), info)
+}
+
+fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
+    let signal = info.signal;
+    if signal == Signal::KILL {
+        process.crew.end(signal.status());
+        return Ok(());
+    }
+    let mut continued = false;
+    let mut fatal = false;
+    let added = process.crew.with(|threads| {
+        let mut signals = process.signals.lock();
+        let tasks = || threads.iter().filter_map(|thread| task::of(thread));
+        if signal == Signal::CONT {
+            signals.pending.discard(SignalSet::STOPPING);
+            tasks().for_each(|task| task.signals.lock().pending.discard(SignalSet::STOPPING));
+            continued = signals.stop != Stop::Running;
+            if continued {
+                signals.stop = Stop::Running;
+                signals.change = Some(Change::Continued);
+            }
+        } else if SignalSet::STOPPING.contains(signal) {
+            let cont = SignalSet::of(&[Signal::CONT]);
+            signals.pending.discard(cont);
+            tasks().for_each(|task| task.signals.lock().pending.discard(cont));
+        }
+        let action = signals.actions.get(signal);
+        let takes = |thread: &Arc<Thread>| task::of(thread).is_some_and(|task| task.takes(signal));
+        let receiver = match to {
+            To::Thread(thread) => takes(thread).then_some(thread),
+            To::Process => threads.iter().find(|thread| takes(thread)),
+        };
+        // One that is blocked may still be waited for, or get another action.
+        if action.ignores(signal) && receiver.is_some_and(|thread| !is_awaited(thread, signal)) {
+            return Ok(());
+        }
+        match to {
+            To::Process => signals.pending.add(info)?,
+            To::Thread(thread) => match task::of(thread) {
+                Some(task) => task.add(info)?,
+                None => return Err(Errno::ESRCH),
+            },
+        }
+        if let Some(thread) = receiver {
+            fatal = !action.is_caught()
+                && signal.default() == DefaultAction::End
+                && !is_awaited(thread, signal);
+            if !fatal {
+                thread.notify();
+            }
+        }
+        Ok(())
+    });
+    if fatal {
+        // At once, so that a thread that waits for nothing but its death ends too.
+        process.crew.end(signal.status());
+    }
+    if continued {
+        process.resumed.wake_all();
+        super::exit::tell_parent_of_change(process);
+    }
+    added
+}
+
+fn is_awaited(thread: &Thread, signal: Signal) -> bool {
+    task::of(thread).is_some_and(|task| task.signals.lock().awaited.contains(signal))
+}
+
+/// Has another thread take what is pending for the process and what the caller will not take any more.
+pub(crate) fn hand_over(process: &Process, signals: SignalSet) {
+    process.crew.with(|threads| {
+        let mut left = process.signals.lock().pending.set().intersection(signals);
+        for thread in threads {
+            let Some(task) = task::of(thread) else { continue };
+            let takes = left.without(task.signals.lock().blocked);
+            if !takes.is_empty() {
+                thread.notify();
+                left = left.without(takes);
+            }
+        }
+    });
+}
+
+/// Drops pending signals that nobody is to take any more, of the process and of each thread.
+pub(crate) fn discard_everywhere(process: &Process, signals: SignalSet) {
+    process.crew.with(|threads| {
+        process.signals.lock().pending.discard(signals);
+        let tasks = threads.iter().filter_map(|thread| task::of(thread));
+        tasks.for_each(|task| task.signals.lock().pending.discard(signals));
+    });
+}
+
+/// A thread of the process has stopped, or has ended while its process stops.
+pub(crate) fn one_less(process: &Process) {
+    let all = {
+        let mut signals = process.signals.lock();
+        match signals.stop {
+            Stop::Stopping { signal, left } if left > 1 => {
+                signals.stop = Stop::Stopping { signal, left: left - 1 };
+                false
+            }
+            Stop::Stopping { signal, .. } => {
+                signals.stop = Stop::Stopped { signal };
+                signals.change = Some(Change::Stopped(signal));
+                true
+            }
+            Stop::Running | Stop::Stopped { .. } => false,
+        }
+    };
+    if all {
+        super::exit::tell_parent_of_change(process);
+    }
+}

@@ -1,0 +1,128 @@
+//! What a thread of a program has of its own, beside its process: it is what the thread belongs to, and the way from a thread to its
+//! process.
+
+use super::pending::Pending;
+use super::{Process, exit};
+use crate::abi::signals::{Info, Signal, SignalSet};
+use crate::error::Errno;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+use threads::sched::{self, Owned, Owner, OwnerKind, Thread};
+
+/// The stack that `sigaltstack` named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct AlternateStack {
+    pub(crate) lowest: u64,
+    /// 0: there is none.
+    pub(crate) bytes: u64,
+    pub(crate) auto_disarm: bool,
+}
+
+impl AlternateStack {
+    /// Whether a stack pointer is on it. One that disarms itself has no stack pointer on it, as Linux has it.
+    pub(crate) const fn holds(&self, sp: u64) -> bool {
+        !self.auto_disarm && sp > self.lowest && sp - self.lowest <= self.bytes
+    }
+}
+
+/// What a thread has of signals. Another thread changes only `pending`.
+#[derive(Debug, Default)]
+pub(crate) struct TaskSignals {
+    /// Those that wait until they are let through.
+    pub(crate) blocked: SignalSet,
+    /// The mask to go back to after the call that waits with another one (sigsuspend, ppoll).
+    pub(crate) saved_mask: Option<SignalSet>,
+    /// Those that a `sigtimedwait` takes, though they are blocked: they wake it.
+    pub(crate) awaited: SignalSet,
+    /// Those for this thread and no other.
+    pub(crate) pending: Pending,
+    pub(crate) stack: AlternateStack,
+}
+
+/// A call that a signal cut short: what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interruption(pub(crate) Errno);
+
+/// How a call with a relative timeout continues when no handler ran: as the same call, with the time it was to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Continuation {
+    pub(crate) run: fn(Continuation) -> crate::error::SysResult,
+    /// When it ends at the latest, in nanoseconds since boot.
+    pub(crate) deadline: u64,
+    pub(crate) arguments: [u64; 4],
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Task {
+    pub process: Arc<Process>,
+    pub(crate) signals: SpinLock<TaskSignals>,
+    /// A word of the program that is cleared when the thread ends; 0: none.
+    pub(crate) clear_on_exit: AtomicU64,
+    /// The head of its list of robust futexes; 0: none.
+    pub(crate) robust_list: AtomicU64,
+    pub(crate) interruption: SpinLock<Option<Interruption>>,
+    pub(crate) continuation: SpinLock<Option<Continuation>>,
+}
+
+impl Task {
+    /// A task whose mask is its creator's.
+    pub(crate) fn new(process: Arc<Process>, blocked: SignalSet) -> Result<Arc<Self>, Errno> {
+        let signals = TaskSignals { blocked, ..TaskSignals::default() };
+        Ok(fallible::shared(Self {
+            process,
+            signals: SpinLock::new(signals),
+            clear_on_exit: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            interruption: SpinLock::new(None),
+            continuation: SpinLock::new(None),
+        })?)
+    }
+
+    /// Puts a signal among its own.
+    pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
+        self.signals.lock().pending.add(info)
+    }
+
+    /// Whether it takes a signal now: not blocked, or waited for.
+    pub(super) fn takes(&self, signal: Signal) -> bool {
+        let signals = self.signals.lock();
+        !signals.blocked.contains(signal) || signals.awaited.contains(signal)
+    }
+}
+
+/// What the threads know a task by.
+static KIND: OwnerKind<Task> = OwnerKind::new();
+
+/// A task as what a thread belongs to.
+pub(crate) fn owned(task: Arc<Task>) -> Owned {
+    Owned::new(task, &KIND)
+}
+
+/// The task of a thread of a program.
+pub(crate) fn of(thread: &Thread) -> Option<&Task> {
+    thread.owner_of_kind(&KIND)
+}
+
+/// The task that runs. A reference, not a count: what a system call keeps only in its frame would be lost if its stack overflowed.
+#[inline]
+pub fn current_task() -> &'static Task {
+    sched::current().owner_of_kind(&KIND).expect("system calls and faults come from programs")
+}
+
+impl Owner for Task {
+    fn tables_root(&self) -> u64 {
+        self.process.memory().map_or(0, |memory| memory.lock().tables_root())
+    }
+
+    fn end_after_overflow(&self) -> ! {
+        exit::kill_current(Signal::SEGV)
+    }
+}
+
+/// The word that is cleared when the running thread ends.
+pub(crate) fn set_clear_on_exit(at: u64) {
+    current_task().clear_on_exit.store(at, Ordering::Relaxed);
+}

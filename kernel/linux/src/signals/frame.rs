@@ -1,0 +1,106 @@
+//! The stack of a handler: what of it is alike on every machine. The layouts are in `abi`.
+//!
+//! ```text
+//!   higher   the interrupted stack (or the alternate one's top)
+//!            red zone, where the ABI has one
+//!            floating point
+//!            siginfo_t, ucontext_t: registers, mask, the alternate stack as it was
+//!   SP  ──▶  return address, where the ABI wants it there
+//! ```
+
+use crate::abi;
+use crate::abi::frame::{Request, StackBytes};
+use crate::abi::signals::{Info, SignalSet};
+use crate::error::Errno;
+use crate::process::actions::{Action, flag};
+use crate::process::task::AlternateStack;
+use crate::process::user_memory::put;
+use crate::process::{current, current_task};
+use machine::arch::regs::SavedRegs;
+use threads::sched;
+
+/// Puts a handler's frame on its stack and makes the registers the handler's.
+pub(super) fn push(
+    regs: &mut SavedRegs,
+    info: &Info,
+    action: &Action,
+    mask: SignalSet,
+    stack: AlternateStack,
+) -> Result<(), Errno> {
+    let sp = abi::stack_pointer(regs);
+    let is_on = stack.holds(sp);
+    let enters = action.flags & flag::ON_STACK != 0 && stack.bytes > 0 && !is_on;
+    let top = if enters { stack.lowest + stack.bytes } else { sp - abi::frame::RED_ZONE };
+    let fpu = sched::current().fpu().ok_or(Errno::EFAULT)?.snapshot();
+    let request = Request {
+        info,
+        handler: action.handler,
+        restorer: (action.flags & flag::RESTORER != 0).then_some(action.restorer),
+        wants_info: action.flags & flag::SIGINFO != 0,
+        mask,
+        stack: StackBytes { lowest: stack.lowest, bytes: stack.bytes, flags: flags(&stack, sp) },
+        trampoline: current().trampoline(),
+        fpu: &fpu,
+    };
+    let mut handler = *regs;
+    let (at, bytes) = abi::frame::build(&mut handler, top, &request)?;
+    // A frame that leaves the alternate stack overflows it.
+    if (is_on || enters) && !(stack.lowest..stack.lowest + stack.bytes).contains(&at) {
+        return Err(Errno::EFAULT);
+    }
+    put(at, &bytes)?;
+    *regs = handler;
+    Ok(())
+}
+
+/// Goes back from a handler: the registers that its frame has. Gives out the mask and the alternate stack.
+pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, StackBytes), Errno> {
+    let read = |at: u64, to: &mut [u8]| {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        Ok(memory.lock().read(at, to)?)
+    };
+    let popped = abi::frame::parse(regs, read)?;
+    if let Some(fpu) = &popped.fpu {
+        sched::current().fpu().ok_or(Errno::EFAULT)?.adopt(fpu);
+    }
+    *regs = popped.regs;
+    Ok((popped.mask, popped.stack))
+}
+
+/// `SS_…` flags of the alternate stack, as a query gives them.
+pub(crate) fn flags(stack: &AlternateStack, sp: u64) -> u32 {
+    use abi::frame::stack_flag::{AUTO_DISARM, DISABLE, ON_STACK};
+    let disarm = if stack.auto_disarm { AUTO_DISARM } else { 0 };
+    disarm
+        | if stack.bytes == 0 {
+            DISABLE
+        } else if stack.holds(sp) {
+            ON_STACK
+        } else {
+            0
+        }
+}
+
+/// sigaltstack: checks and sets the alternate stack of the calling thread.
+pub(crate) fn set_stack(new: StackBytes, sp: u64) -> Result<(), Errno> {
+    use abi::frame::stack_flag::{AUTO_DISARM, DISABLE, ON_STACK};
+    let mut signals = current_task().signals.lock();
+    if signals.stack.holds(sp) {
+        return Err(Errno::EPERM);
+    }
+    let mode = new.flags & !AUTO_DISARM;
+    if ![0, ON_STACK, DISABLE].contains(&mode) {
+        return Err(Errno::EINVAL);
+    }
+    signals.stack = if mode == DISABLE {
+        AlternateStack::default()
+    } else {
+        let auto_disarm = new.flags & AUTO_DISARM != 0;
+        let stack = AlternateStack { lowest: new.lowest, bytes: new.bytes, auto_disarm };
+        if stack != signals.stack && new.bytes < abi::frame::MIN_STACK {
+            return Err(Errno::ENOMEM);
+        }
+        stack
+    };
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! What every architecture's file has, with its exact type: the compiler checks the file that it builds.
+//!
+//! It is the checklist for a new architecture, too: write the file until this one compiles, and the macro `start!`, which
+//! programs begin with. `generic` has what architectures that came to Linux late share.
+
+use core::ffi::CStr;
+use core::sync::atomic::AtomicUsize;
+
+use super::*;
+
+// Numbers of system calls, and the instruction.
+const _: [usize; 20] = [
+    nr::READ,
+    nr::WRITE,
+    nr::CLOSE,
+    nr::MMAP,
+    nr::MUNMAP,
+    nr::SCHED_YIELD,
+    nr::NANOSLEEP,
+    nr::CLONE,
+    nr::EXECVE,
+    nr::EXIT,
+    nr::WAIT4,
+    nr::UNAME,
+    nr::GETCWD,
+    nr::GETPPID,
+    nr::CLOCK_GETTIME,
+    nr::EXIT_GROUP,
+    nr::OPENAT,
+    nr::FSTATAT,
+    nr::UNSHARE,
+    nr::PIPE2,
+];
+const _: unsafe fn(usize, [usize; 6]) -> isize = syscall;
+const _: fn() = raw_getppid;
+
+// Counts this program's instructions, where programs may.
+const _: fn() -> u64 = counter;
+
+// Threads and processes whose stack the caller does not share.
+const _: fn(usize, usize, *mut usize) -> isize = clone_that_ends;
+const _: fn(usize, usize, [usize; 2], extern "C" fn() -> !) -> isize = clone_and_call;
+const _: fn(usize, usize) -> ! = unmap_and_exit;
+
+// Registers across calls, switches and the start of a program.
+const _: fn(u64) = set_float;
+const _: fn() -> u64 = float;
+const _: extern "C" fn(u64, u64) -> u64 = keep_floats;
+const _: extern "C" fn(usize, *mut isize) -> usize = fork_keeping;
+const _: extern "C" fn() -> usize = used_registers;
+const _: fn(&'static AtomicUsize) = point_to;
+const _: fn() -> usize = pointed_at;
+
+// What the kernel tells a program of the machine.
+const _: &CStr = PLATFORM;
+const _: fn() -> usize = hardware;
+const _: fn(Option<usize>) -> bool = sysinfo_is_right;
+
+// What it must refuse.
+const _: &[(&str, usize, [usize; 6], isize)] = REFUSED;
+const _: &[usize] = &BAD_ADDRESSES;
