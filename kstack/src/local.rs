@@ -86,10 +86,6 @@ impl CpuLocal {
     pub const SCRATCH: usize = offset_of!(Self, scratch);
     /// Offset of the IRQ stack's top, for assembly.
     pub const IRQ_TOP: usize = offset_of!(Self, irq_top);
-    /// Offset of the word that says who is where, for assembly.
-    pub const IRQ_CONTEXT: usize = offset_of!(Self, irq) + IrqState::CONTEXT;
-    /// Offset of the mask of softirqs that are pending, for assembly.
-    pub const IRQ_PENDING: usize = offset_of!(Self, irq) + IrqState::PENDING;
     /// Offset of the architecture's own words, for assembly.
     pub const ARCH: usize = offset_of!(Self, arch);
 

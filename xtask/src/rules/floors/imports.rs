@@ -14,7 +14,8 @@ pub(super) type Module = Vec<String>;
 /// What a module passes on.
 #[derive(Default)]
 struct Passed {
-    /// By the name it has here. One name may stand for several: `current` is a tree per architecture.
+    /// By the name it has here. One name may stand for several: `current` is a tree per
+    /// architecture.
     names: BTreeMap<String, Vec<String>>,
     /// Everything that these have.
     all_of: Vec<String>,
@@ -118,7 +119,8 @@ impl<'f> Source<'f> {
                 return Some(at);
             }
             if let Some(paths) = passed.names.get(*part) {
-                // What comes from another crate, or is another architecture's, is nothing of this one.
+                // What comes from another crate, or is another architecture's, is nothing of this
+                // one.
                 let target = paths.iter().find_map(|path| self.resolve(path, &at, depth + 1))?;
                 return self.walk(target, &parts[number + 1..], depth + 1);
             }
@@ -150,7 +152,8 @@ impl<'f> Source<'f> {
     }
 }
 
-/// Gives files that the crate's root names with `#[path]` the place in the tree of modules that they have there.
+/// Gives files that the crate's root names with `#[path]` the place in the tree of modules that
+/// they have there.
 fn move_named_by_path<'f>(modules: &mut BTreeMap<Module, (&'f str, String)>, prefix: &str) {
     const ATTRIBUTE: &str = "#[path = \"";
     let Some((_, root)) = modules.get(&Module::new()) else { return };

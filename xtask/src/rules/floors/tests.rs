@@ -111,7 +111,8 @@ fn a_name_that_is_passed_on_comes_from_where_it_is() {
     assert_eq!(found(&[list, a, ("k/src/f/b.rs", "pub fn f() {}\n")]), [""; 0]);
     let tied = found(&[list, a, ("k/src/f/b.rs", "use super::g;\npub fn f() {}\n")]);
     assert!(tied[0].starts_with("k/src/f/a.rs, k/src/f/b.rs: import each other in a circle"));
-    // A tree's own file, by the selector's name; that of another architecture has nothing to do with it.
+    // A tree's own file, by the selector's name; that of another architecture has nothing to do
+    // with it.
     let selector = ("k/src/arch/mod.rs", "pub use x86_64::*;\npub use arm64::*;\n");
     let tree = |cpu| {
         found(&[
