@@ -1,8 +1,8 @@
 //! The kernel's answers to the library's hooks, and the table of entries it can print.
 
+use kstack::addr::Addr;
 use kstack::hooks::{self, Hooks};
-use kstack_core::addr::Addr;
-use kstack_core::verdict::Context;
+use kstack::verdict::Context;
 use machine::arch::exceptions::{self, UserFault};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, entries, irqchip, power};

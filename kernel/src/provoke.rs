@@ -4,7 +4,7 @@
 use alloc::string::String;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use kstack_core::verdict::Side;
+use kstack::verdict::Side;
 use machine::arch::cpu;
 use machine::arch::irqchip::software_interrupt;
 use machine::arch::regs::SavedRegs;

@@ -1,4 +1,5 @@
-//! What every boot loader tells, in one form: memory, the initial archive, the command line. Physical addresses.
+//! What every boot loader tells, in one form: memory, the initial archive, the command line.
+//! Physical addresses.
 
 /// One stretch of the memory map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,19 +20,20 @@ impl MemoryRegion {
 }
 
 /// Stretches that are kept at most; what is more is left unused.
-const MOST_REGIONS: usize = 128;
+const MAX_REGIONS: usize = 128;
 /// Bytes of the command line that are kept at most.
-const MOST_LINE: usize = 4096;
+const MAX_LINE: usize = 4096;
 
-/// What the kernel keeps of it: copied, because the loader's own copy lies in memory that is given out.
+/// What the kernel keeps of it: copied, because the loader's own copy lies in memory that is given
+/// out.
 #[derive(Debug)]
 pub struct BootInfo {
-    regions: [Option<MemoryRegion>; MOST_REGIONS],
+    regions: [Option<MemoryRegion>; MAX_REGIONS],
     /// The initial RAM archive: where it starts and its length.
     pub initrd: Option<(u64, u64)>,
     /// Stretches that there was no room for.
     pub dropped: u32,
-    line: [u8; MOST_LINE],
+    line: [u8; MAX_LINE],
     line_length: usize,
 }
 
@@ -39,17 +41,17 @@ impl BootInfo {
     /// Nothing known.
     pub const fn new() -> Self {
         Self {
-            regions: [const { None }; MOST_REGIONS],
+            regions: [const { None }; MAX_REGIONS],
             initrd: None,
             dropped: 0,
-            line: [0; MOST_LINE],
+            line: [0; MAX_LINE],
             line_length: 0,
         }
     }
 
     /// Takes a stretch out of all RAM, as if it were not there.
     pub fn leave_out(&mut self, lowest: u64, top: u64) {
-        for index in 0..MOST_REGIONS {
+        for index in 0..MAX_REGIONS {
             let Some(region) = self.regions[index].filter(|region| region.is_ram) else { continue };
             if region.lowest >= top || region.top() <= lowest {
                 continue;
@@ -80,7 +82,7 @@ impl BootInfo {
     /// Makes a stretch RAM, whatever the map has there: something is in it that is to be read.
     #[inline(never)]
     pub fn claim(&mut self, lowest: u64, top: u64) {
-        for index in 0..MOST_REGIONS {
+        for index in 0..MAX_REGIONS {
             let Some(region) = self.regions[index].filter(|region| !region.is_ram) else {
                 continue;
             };
@@ -95,7 +97,8 @@ impl BootInfo {
         self.add_region(MemoryRegion { lowest, bytes: top - lowest, is_ram: true });
     }
 
-    /// Forgets what lies from `top` on, for a machine whose kernel cannot reach it. Bytes of RAM that are lost so.
+    /// Forgets what lies from `top` on, for a machine whose kernel cannot reach it. Bytes of RAM
+    /// that are lost so.
     pub fn leave_out_from(&mut self, top: u64) -> u64 {
         let mut lost = 0;
         for slot in &mut self.regions {

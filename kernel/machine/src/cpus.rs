@@ -1,9 +1,10 @@
-//! What the kernel keeps per CPU. The first field is what the library's entry code reads through GS.
+//! What the kernel keeps per CPU. The first field is what the library's entry code reads through
+//! GS.
 
 use crate::arch::cpu_block::ArchCpu;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kstack::addr::CpuId;
 use kstack::local::CpuLocal;
-use kstack_core::addr::CpuId;
 
 /// The most CPUs the kernel runs on.
 pub const MAX_CPUS: usize = 64;
@@ -24,7 +25,8 @@ pub struct Cpu {
     pub flushed: AtomicU64,
     /// The thread that runs when no other does.
     pub idle: AtomicUsize,
-    /// The physical address of the page tables that are loaded. It fits a word everywhere: the kernel reaches it.
+    /// The physical address of the page tables that are loaded. It fits a word everywhere: the
+    /// kernel reaches it.
     pub tables_root: AtomicUsize,
     /// Timer interrupts so far.
     pub ticks: AtomicU64,
@@ -73,8 +75,8 @@ impl Cpu {
 /// The block of the CPU this runs on. With interrupts on, only good for reports.
 #[inline(always)]
 pub fn this() -> &'static Cpu {
-    // SAFETY: (1) the first thing that a CPU does in Rust is to load its block; (2) every loaded CpuLocal is the first field of an
-    // element of CPUS, which is repr(C).
+    // SAFETY: (1) the first thing that a CPU does in Rust is to load its block; (2) every loaded
+    // CpuLocal is the first field of an element of CPUS, which is repr(C).
     unsafe { &*core::ptr::from_ref(CpuLocal::this()).cast::<Cpu>() }
 }
 
@@ -90,7 +92,8 @@ pub fn by_number(number: usize) -> &'static Cpu {
     &CPUS[number]
 }
 
-/// The CPUs that are up now: a snapshot, which stays the same while it is walked and when it is walked again.
+/// The CPUs that are up now: a snapshot, which stays the same while it is walked and when it is
+/// walked again.
 pub fn online() -> impl Iterator<Item = &'static Cpu> + Clone {
     ONLINE.members().map(by_number)
 }
@@ -109,8 +112,9 @@ pub fn set_online(cpu: CpuId) {
 const WORD_CPUS: usize = usize::BITS as usize;
 const SET_WORDS: usize = MAX_CPUS.div_ceil(WORD_CPUS);
 
-/// A set of CPUs that any of them changes: a bit each, in words of the machine's size, since a 32-bit CPU has no cheap load of
-/// 64 bits. Every operation is sequentially consistent, so that "I am in the set" can be ordered against another variable.
+/// A set of CPUs that any of them changes: a bit each, in words of the machine's size, since a
+/// 32-bit CPU has no cheap load of 64 bits. Every operation is sequentially consistent, so that "I
+/// am in the set" can be ordered against another variable.
 #[derive(Debug)]
 pub struct CpuSet([AtomicUsize; SET_WORDS]);
 

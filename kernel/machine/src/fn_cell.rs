@@ -76,7 +76,8 @@ impl<F: Function> FnCell<F> {
     #[inline(always)]
     pub fn get(&self) -> Option<F> {
         let address = self.0.load(Ordering::Acquire);
-        // SAFETY: (1) only `set` stores here, and what it stores is null or came from `address` of this type.
+        // SAFETY: (1) only `set` stores here, and what it stores is null or came from `address` of
+        // this type.
         (!address.is_null()).then(|| unsafe { F::at(address) })
     }
 }

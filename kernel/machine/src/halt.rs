@@ -1,4 +1,5 @@
-//! The end of the machine is the end of all its CPUs: the one that found the reason stops the others before it says so.
+//! The end of the machine is the end of all its CPUs: the one that found the reason stops the
+//! others before it says so.
 //!
 //! ```text
 //!   the CPU that ends the machine        each other CPU
@@ -26,10 +27,10 @@ static ENDING: AtomicU32 = AtomicU32::new(0);
 static PARKED: AtomicU32 = AtomicU32::new(0);
 
 /// Looks at the count before the others are taken to be out of reach: a fraction of a second.
-const MOST_LOOKS: u32 = 20_000_000;
+const MAX_LOOKS: u32 = 20_000_000;
 
-/// Parks every other CPU. Returns how many could not be reached. Only one CPU returns from here, and that one again if it fails on
-/// the rest of its way. No lock is taken.
+/// Parks every other CPU. Returns how many could not be reached. Only one CPU returns from here,
+/// and that one again if it fails on the rest of its way. No lock is taken.
 pub fn park_others() -> u32 {
     let me = cpus::this().id();
     match ENDING.compare_exchange(0, me.get() + 1, Ordering::SeqCst, Ordering::SeqCst) {
@@ -42,7 +43,7 @@ pub fn park_others() -> u32 {
         Err(_) => park(),
     }
     let others = cpus::online_count().saturating_sub(1);
-    for _ in 0..MOST_LOOKS {
+    for _ in 0..MAX_LOOKS {
         if PARKED.load(Ordering::SeqCst) >= others {
             break;
         }
@@ -56,8 +57,8 @@ fn park() -> ! {
     cpu::halt()
 }
 
-/// Parks this CPU if another one ends the machine. In an interrupt or an NMI, and wherever a CPU waits for another with interrupts
-/// off.
+/// Parks this CPU if another one ends the machine. In an interrupt or an NMI, and wherever a CPU
+/// waits for another with interrupts off.
 #[inline]
 pub fn park_if_asked() {
     let ending = ENDING.load(Ordering::Relaxed);

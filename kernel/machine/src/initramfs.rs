@@ -5,7 +5,8 @@
 //!   name, NUL, padded to 4; contents, padded to 4; ... until a file named TRAILER!!!
 //! ```
 //!
-//! The archive comes from outside: every length is checked, and the walk ends at the first thing that does not fit.
+//! The archive comes from outside: every length is checked, and the walk ends at the first thing
+//! that does not fit.
 
 /// One file of the archive.
 #[derive(Debug, Clone, Copy)]

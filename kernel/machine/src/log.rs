@@ -1,4 +1,5 @@
-//! What the kernel says: a line at a time, on the console, or on the control channel while a program has the console.
+//! What the kernel says: a line at a time, on the console, or on the control channel while a
+//! program has the console.
 
 use crate::arch::serial;
 use crate::fn_cell::FnCell;
@@ -14,13 +15,13 @@ pub fn leave_console_to_program() {
     CONSOLE_IS_THE_PROGRAMS.store(true, Ordering::Relaxed);
 }
 
-/// Where the kernel says things now: the console, or the control channel while a program has the console. Without the lock
-/// on whole lines: for reports.
+/// Where the kernel says things now: the console, or the control channel while a program has the
+/// console. Without the lock on whole lines: for reports.
 pub fn port() -> serial::Port {
     if CONSOLE_IS_THE_PROGRAMS.load(Ordering::Relaxed) { serial::CONTROL } else { serial::CONSOLE }
 }
 
-/// Who else is told of each line.
+/// The function that is told of each line besides.
 static LISTENER: FnCell<fn(fmt::Arguments<'_>)> = FnCell::new();
 
 /// Tells a function of each line from now on, before it is printed; or none any more.

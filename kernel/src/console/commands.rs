@@ -5,7 +5,7 @@ use crate::provoke;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use kstack_core::verdict::Side;
+use kstack::verdict::Side;
 use machine::arch::entries::EntryRow;
 use machine::arch::power::{self, End};
 use machine::cpus;

@@ -10,7 +10,7 @@
 
 use super::println;
 use alloc::string::String;
-use kstack_core::addr::Addr;
+use kstack::addr::Addr;
 use threads::report::stacks as report;
 use threads::report::stacks::StackInfo;
 use threads::stacks;

@@ -9,7 +9,7 @@ use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cp
 use super::{Outcome, check};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack_core::kind::StackKind;
+use kstack::kind::StackKind;
 use machine::arch::cpu;
 use machine::arch::irqchip::software_interrupt;
 use machine::cpus;
@@ -111,7 +111,7 @@ pub fn i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at() -> Ou
         let frame = core::ptr::from_ref(regs) as usize;
         let thread = sched::current().stack_range();
         check!(
-            thread.contains(kstack_core::addr::Addr::new(frame)),
+            thread.contains(kstack::addr::Addr::new(frame)),
             "the CPU pushed its frame at {frame:#x}, not on {thread:?}"
         );
         check!(cpu.local.irq.snapshot().irq_stack_in_use(), "in use, and not marked");

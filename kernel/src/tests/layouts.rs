@@ -5,7 +5,7 @@ use super::arch::registers::{self, Registers};
 use super::support::check_mapping;
 use super::{Outcome, check};
 use core::sync::atomic::Ordering;
-use kstack_core::addr::ByteSize;
+use kstack::addr::ByteSize;
 use machine::arch::regs::SavedRegs;
 use machine::spin::SpinLock;
 use threads::entry::probes;

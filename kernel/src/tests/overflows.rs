@@ -11,11 +11,11 @@ use crate::provoke::{self, How};
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack_core::addr::Addr;
-use kstack_core::arena::Place;
-use kstack_core::kind::StackKind;
-use kstack_core::unwind::{End, Step};
-use kstack_core::verdict::{Cause, Consequence, OverflowReport, Side};
+use kstack::addr::Addr;
+use kstack::arena::Place;
+use kstack::kind::StackKind;
+use kstack::unwind::{End, Step};
+use kstack::verdict::{Cause, Consequence, OverflowReport, Side};
 use machine::spin::SpinLock;
 use threads::report::{overflow, symbols};
 use threads::sched;
@@ -252,7 +252,7 @@ pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Ou
     let others: Result<alloc::vec::Vec<_>, _> =
         (1..20).map(threads::stacks::acquire_thread).collect();
     let others = others.map_err(|e| format!("{e:?}"))?;
-    let pattern = |range: kstack_core::addr::AddrRange| {
+    let pattern = |range: kstack::addr::AddrRange| {
         // SAFETY: (1) the stack is ours alone and mapped.
         unsafe {
             core::slice::from_raw_parts_mut(range.lowest.get() as *mut u8, range.size().get())

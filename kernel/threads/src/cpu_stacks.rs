@@ -1,11 +1,11 @@
-//! The stacks that belong to a CPU: idle, IRQ, and those that only this architecture has. All are in the arena, between
-//! guards, and made before the CPU takes its first interrupt.
+//! The stacks that belong to a CPU: idle, IRQ, and those that only this architecture has. All are
+//! in the arena, between guards, and made before the CPU takes its first interrupt.
 
 use crate::sched;
 use crate::stacks;
 use core::sync::atomic::Ordering;
+use kstack::addr::AddrRange;
 use kstack::cpu::idle_stack;
-use kstack_core::addr::AddrRange;
 use machine::arch::{cpu_tables, paging};
 use machine::cpus::Cpu;
 

@@ -1,4 +1,5 @@
-//! The terminal: what is typed on the serial line, for programs and for the console; and what programs write there.
+//! The terminal: what is typed on the serial line, for programs and for the console; and what
+//! programs write there.
 
 use crate::sched::{Interrupted, WaitQueue};
 use machine::arch::regs::SavedRegs;

@@ -33,9 +33,14 @@ const ALIKE: [&str; 4] =
 const UNLIKE: [&str; 2] = ["kernel/src/tests/arch", "user/src/attack"];
 
 /// Files that not every tree has: folder, file, and why the others do without.
-const OWN: [(&str, &str, &str); 9] = [
+const OWN: [(&str, &str, &str); 15] = [
     ("kstack/src/arch", "nmi.rs", "only PCs have entries that can interrupt any instruction"),
     ("kstack/src/arch", "overflow.rs", "a PC's double fault finds a stack by hardware"),
+    ("kstack/src/arch", "double_fault.rs", "only on PCs does a failed push become one"),
+    ("kstack/src/arch", "load.rs", "only PCs read gates and tables of segments"),
+    ("kstack/src/arch", "syscall.rs", "only 64-bit PCs have an instruction that finds no stack"),
+    ("kstack/src/arch", "sysenter.rs", "only 32-bit PCs have an instruction that saves nothing"),
+    ("kstack/src/arch", "fiq.rs", "only 32-bit Arm has FIQs, its NMIs"),
     (
         "kernel/machine/src/arch",
         "board.rs",
@@ -47,6 +52,11 @@ const OWN: [(&str, &str, &str); 9] = [
     ("kernel/machine/src/arch", "sbi.rs", "the firmware's calls on RISC-V"),
     ("kernel/machine/src/arch", "semihosting.rs", "the emulator's calls on Arm"),
     ("kernel/machine/src/arch", "sysenter_page.rs", "only a 32-bit PC has `sysenter`"),
+    (
+        "kernel/machine/src/arch",
+        "walk.rs",
+        "what both PCs share stands above how each one's tables are walked",
+    ),
 ];
 
 /// Files whose items stand in another order here and there, and why.

@@ -12,8 +12,8 @@
 use core::iter::Empty;
 use core::sync::atomic::AtomicU64;
 
+use kstack::addr::{Addr, AddrRange};
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::{Addr, AddrRange};
 
 use super::boot::{self, BOOT_STACK_BYTES};
 use super::cpu_block::ArchCpu;

@@ -1,6 +1,7 @@
 //! The machine the kernel runs on. One tree per architecture; this module selects.
 //!
-//! What the kernel names in them is in `contract`, with its types: the checklist for a new architecture.
+//! What the kernel names in them is in `contract`, with its types: the checklist for a new
+//! architecture.
 
 pub mod any;
 mod contract;

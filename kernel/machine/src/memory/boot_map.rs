@@ -7,8 +7,8 @@
 //!   free                          |==|  |=====|  |==|    |==|      |===========|
 //! ```
 //!
-//! Loaders list stretches in any order, let them overlap, and begin them within a page. A page is free if it lies in RAM as a whole
-//! and no byte of it is anything else's.
+//! Loaders list stretches in any order, let them overlap, and begin them within a page. A page is
+//! free if it lies in RAM as a whole and no byte of it is anything else's.
 
 use crate::boot_info::BootInfo;
 use crate::memory::frames::FRAME_BYTES;
@@ -36,7 +36,8 @@ impl<'i> BootMap<'i> {
         self.count += 1;
     }
 
-    /// Takes so many bytes, in one stretch that ends at `limit` or below; where they begin, if there is room.
+    /// Takes so many bytes, in one stretch that ends at `limit` or below; where they begin, if
+    /// there is room.
     pub fn find(&mut self, bytes: u64, limit: u64) -> Option<u64> {
         let bytes = bytes.next_multiple_of(FRAME_BYTES);
         let fits = |&(lowest, top): &(u64, u64)| {

@@ -1,7 +1,8 @@
-//! Allocation that can fail: what a program can make the kernel allocate is made here, and a heap that is used up is an error to
-//! that program.
+//! Allocation that can fail: what a program can make the kernel allocate is made here, and a heap
+//! that is used up is an error to that program.
 //!
-//! The standard library's own constructors end the kernel when the heap has nothing left. Each of these stands for one of them:
+//! The standard library's own constructors end the kernel when the heap has nothing left. Each of
+//! these stands for one of them:
 //!
 //! | instead of | write |
 //! | --- | --- |
@@ -33,8 +34,8 @@ pub fn boxed<T>(value: T) -> Result<Box<T>, NoMemory> {
     if block.is_null() {
         return Err(NoMemory);
     }
-    // SAFETY: (1) the block came from the global allocator with the value's layout, which is what a box is made of; (2) it is
-    // ours alone, and written before it is a box.
+    // SAFETY: (1) the block came from the global allocator with the value's layout, which is what a
+    // box is made of; (2) it is ours alone, and written before it is a box.
     unsafe {
         block.write(value);
         Ok(Box::from_raw(block))

@@ -1,7 +1,7 @@
 //! Physical memory in frames of 4 KiB, with a count of users each.
 //!
-//! A table with one entry per frame, free ones linked through it; so a frame is never touched while it is free. The count
-//! is for copy on write: a frame goes back when its last user gives it up.
+//! A table with one entry per frame, free ones linked through it; so a frame is never touched while
+//! it is free. The count is for copy on write: a frame goes back when its last user gives it up.
 //!
 //! ```text
 //!   never given out ("fresh"): stretches, lowest first      given out      given back: a list through the table
@@ -9,12 +9,13 @@
 //!    a frame leaves here only when the list is empty, and never comes back
 //! ```
 //!
-//! An entry is written for the first time when its frame leaves a stretch. So boot costs as much as there are *stretches*, not
-//! frames: a machine of 64 GiB has a table of 128 MiB, and touches of it what it uses. The lowest frames go first: those are
-//! what the boot tables reach, and what the first page tables are made of.
+//! An entry is written for the first time when its frame leaves a stretch. So boot costs as much as
+//! there are *stretches*, not frames: a machine of 64 GiB has a table of 128 MiB, and touches of it
+//! what it uses. The lowest frames go first: those are what the boot tables reach, and what the
+//! first page tables are made of.
 //!
-//! Failure can be injected: [`fail_after`] makes the n-th allocation of one thread fail, for tests that walk through
-//! every point at which memory can run out.
+//! Failure can be injected: [`fail_after`] makes the n-th allocation of one thread fail, for tests
+//! that walk through every point at which memory can run out.
 
 use crate::arch::cpu;
 use crate::memory::direct;
@@ -24,7 +25,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 /// Bytes in a frame.
 pub const FRAME_BYTES: u64 = 4096;
 
-/// A frame of physical memory, by its address. Whoever holds one knows who frees it.
+/// A frame of physical memory, by its address. Its holder knows who frees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame(u64);
 
@@ -60,7 +61,8 @@ impl Frame {
     /// 1. Interrupts are off.
     #[inline(always)]
     pub unsafe fn zero_uninterrupted(self) {
-        // SAFETY: (1) the direct map covers every frame, page aligned; (2) the caller owns it; (3) by the caller's promise.
+        // SAFETY: (1) the direct map covers every frame, page aligned; (2) the caller owns it; (3)
+        // by the caller's promise.
         unsafe { cpu::zero_page(self.bytes_ptr()) };
     }
 
@@ -76,8 +78,8 @@ impl Frame {
     #[inline]
     pub fn read(self, offset: usize, to: &mut [u8]) {
         let from = self.part(offset, to.len());
-        // SAFETY: (1) inside a frame, which the direct map shows; (2) `to` is memory of the kernel's, no frame that is given out for
-        // its bytes alone.
+        // SAFETY: (1) inside a frame, which the direct map shows; (2) `to` is memory of the
+        // kernel's, no frame that is given out for its bytes alone.
         unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from, to.len()) };
     }
 
@@ -108,7 +110,8 @@ impl Frame {
 
     /// Runs `fill` on its bytes. The frame must be the caller's alone, and initialised.
     pub fn with_bytes<R>(self, fill: impl FnOnce(&mut [u8]) -> R) -> R {
-        // SAFETY: (1) a frame in the direct map, for as long as the caller has it, which is longer than `fill` runs.
+        // SAFETY: (1) a frame in the direct map, for as long as the caller has it, which is longer
+        // than `fill` runs.
         fill(unsafe { core::slice::from_raw_parts_mut(self.bytes_ptr(), FRAME_BYTES as usize) })
     }
 }
@@ -128,7 +131,8 @@ struct FreeList {
     first: u32,
     /// Frames in the list and in the stretches.
     free: usize,
-    /// Frames that were never given out, by their place in the table: from the first number up to the second.
+    /// Frames that were never given out, by their place in the table: from the first number up to
+    /// the second.
     fresh: [(u32, u32); MAX_STRETCHES],
     stretches: usize,
     /// The stretch that frames are taken from.
@@ -181,12 +185,13 @@ pub const fn most_top(lowest: u64) -> u64 {
     lowest.saturating_add((NONE as u64 - 1) * FRAME_BYTES)
 }
 
-/// Sets the table up at a physical address with room for [`table_bytes`]`(lowest, top)`. It is not touched yet, and there is no
-/// frame to give out.
+/// Sets the table up at a physical address with room for [`table_bytes`]`(lowest, top)`. It is not
+/// touched yet, and there is no frame to give out.
 ///
 /// # Safety
 ///
-/// 1. Called once, before anything else here; the memory is unused, in the direct map, and stays the table's.
+/// 1. Called once, before anything else here; the memory is unused, in the direct map, and stays
+///    the table's.
 /// 2. `top` is not above [`most_top`]`(lowest)`.
 pub unsafe fn set_up(table_at: u64, lowest: u64, top: u64) {
     ENTRIES.store((top / FRAME_BYTES - lowest / FRAME_BYTES) as usize, Ordering::Relaxed);
@@ -194,8 +199,8 @@ pub unsafe fn set_up(table_at: u64, lowest: u64, top: u64) {
     TABLE.store(direct::<Entry>(table_at) as usize, Ordering::Release);
 }
 
-/// Hands the frames from `lowest` up to `top` over to the allocator, at boot, in ascending order. Says whether there is room to
-/// keep that.
+/// Hands the frames from `lowest` up to `top` over to the allocator, at boot, in ascending order.
+/// Says whether there is room to keep that.
 pub fn add(lowest: u64, top: u64) -> bool {
     let (first, end) = (index_of(Frame::at(lowest)), index_of(Frame::at(top)));
     let count = end.saturating_sub(first);
@@ -219,8 +224,9 @@ fn index_of(frame: Frame) -> usize {
 #[inline(always)]
 fn entry_at(index: usize) -> &'static Entry {
     assert!(index < ENTRIES.load(Ordering::Relaxed), "frame outside memory");
-    // SAFETY: (1) inside the table, which stays; (2) any bits are an entry, and what nobody wrote yet is not looked at: an
-    // entry is written when its frame is given out for the first time.
+    // SAFETY: (1) inside the table, which stays; (2) any bits are an entry, and what was not
+    // written yet is not looked at: an entry is written when its frame is given out for the first
+    // time.
     unsafe { &*(TABLE.load(Ordering::Relaxed) as *const Entry).add(index) }
 }
 

@@ -1,8 +1,9 @@
-//! The kernel's heap: the crate `talc` over frames of the direct map, behind a lock that is safe against interrupts; and one
-//! layout from a slab cache of its own.
+//! The kernel's heap: the crate `talc` over frames of the direct map, behind a lock that is safe
+//! against interrupts; and one layout from a slab cache of its own.
 //!
-//! A thread is held by an `Arc`, which allocates through the global allocator. Its layout is unlike any other, so the allocator
-//! knows it by that and serves it from the cache that [`serve_from`] gave it.
+//! A thread is held by an `Arc`, which allocates through the global allocator. Its layout is unlike
+//! any other, so the allocator knows it by that and serves it from the cache that [`serve_from`]
+//! gave it.
 
 use crate::cpus;
 use crate::memory::slab::Slab;
@@ -26,8 +27,8 @@ pub fn allocated_bytes() -> usize {
 
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether so many bytes more leave a quarter of the heap free. What outlives its maker asks: names, links and nodes. So there is always
-/// room for the call that removes them.
+/// Whether so many bytes more leave a quarter of the heap free. What outlives its maker asks:
+/// names, links and nodes. So there is always room for the call that removes them.
 pub fn has_room_for_nodes(more: usize) -> bool {
     allocated_bytes().saturating_add(more) <= BYTES.load(Ordering::Relaxed) / 4 * 3
 }
@@ -48,7 +49,8 @@ pub unsafe fn set_up(lowest: *mut u8, bytes: usize) {
 static SLAB: AtomicPtr<Slab> = AtomicPtr::new(ptr::null_mut());
 static SLAB_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Serves the layout of this cache from it, from now on. Once, at boot, before anything of that layout is allocated.
+/// Serves the layout of this cache from it, from now on. Once, at boot, before anything of that
+/// layout is allocated.
 pub fn serve_from(slab: &'static Slab) {
     assert!(SLAB.load(Ordering::Relaxed).is_null(), "the heap has its slab cache");
     SLAB.store(ptr::from_ref(slab).cast_mut(), Ordering::Relaxed);
@@ -61,12 +63,14 @@ fn slab_of(layout: Layout) -> Option<&'static Slab> {
     if layout.size() != SLAB_BYTES.load(Ordering::Relaxed) {
         return None;
     }
-    // SAFETY: (1) only `serve_from` stores here, a static, before the size; no layout that is allocated has the size 0.
+    // SAFETY: (1) only `serve_from` stores here, a static, before the size; no layout that is
+    // allocated has the size 0.
     let slab = unsafe { SLAB.load(Ordering::Acquire).as_ref() }?;
     (layout.align() == slab.layout().align()).then_some(slab)
 }
 
-/// One promise at a time, with interrupts off: nothing but its maker allocates on this CPU while it stands.
+/// One promise at a time, with interrupts off: nothing but its maker allocates on this CPU while it
+/// stands.
 static PROMISING: SpinLock<()> = SpinLock::new(());
 /// The thread that the block is promised to; 0: there is no promise.
 static PROMISED_TO: AtomicUsize = AtomicUsize::new(0);
@@ -74,8 +78,9 @@ static PROMISED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static PROMISED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static UNKEPT: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `make`, whose one allocation of `layout` cannot fail: its block is there before. `None`: there is none, and `make` was
-/// not run. For what the standard library has no constructor that reports failure: an `Arc`.
+/// Runs `make`, whose one allocation of `layout` cannot fail: its block is there before. `None`:
+/// there is none, and `make` was not run. For what the standard library has no constructor that
+/// reports failure: an `Arc`.
 pub fn with_promised<R>(layout: Layout, make: impl FnOnce() -> R) -> Option<R> {
     let _one_at_a_time = PROMISING.lock();
     // SAFETY: (1) the layout is that of two counters and a value: not empty.
@@ -98,7 +103,8 @@ pub fn with_promised<R>(layout: Layout, make: impl FnOnce() -> R) -> Option<R> {
     Some(made)
 }
 
-/// Promises that were made and not asked for: the standard library allocates otherwise than `fallible` thinks.
+/// Promises that were made and not asked for: the standard library allocates otherwise than
+/// `fallible` thinks.
 pub fn unkept_promises() -> u32 {
     UNKEPT.load(Ordering::Relaxed)
 }
@@ -117,7 +123,8 @@ fn promised(layout: Layout) -> Option<*mut u8> {
     (!block.is_null()).then_some(block)
 }
 
-// SAFETY: (1) Talc hands out distinct blocks of the layout asked for; (2) the lock makes every call exclusive.
+// SAFETY: (1) Talc hands out distinct blocks of the layout asked for; (2) the lock makes every call
+// exclusive.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if let Some(slab) = slab_of(layout) {

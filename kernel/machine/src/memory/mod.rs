@@ -2,8 +2,9 @@
 //!
 //! Where things are is the architecture's: [`crate::arch::layout`].
 //!
-//! The top-level entries of the kernel's part are all made at boot and never change, so every address space shares them and a
-//! page mapped for one is there for all: a stack can be switched to under any of them.
+//! The top-level entries of the kernel's part are all made at boot and never change, so every
+//! address space shares them and a page mapped for one is there for all: a stack can be switched to
+//! under any of them.
 
 pub mod boot_map;
 pub mod fallible;

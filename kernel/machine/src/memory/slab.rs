@@ -1,12 +1,14 @@
-//! A slab cache: objects of one size, a few to a frame, so that one kind of object has memory and counts of its own.
+//! A slab cache: objects of one size, a few to a frame, so that one kind of object has memory and
+//! counts of its own.
 //!
 //! ```text
 //!   frame   | header 64 bytes: links, free list, objects in use | object | object | object | object |
 //! ```
 //!
-//! Frames with a free object are in a list; a frame whose last object is freed goes back. Free objects are linked through their
-//! first bytes, by number. The kernel has one cache, for its threads: that is where "the task structure is not on
-//! the stack" can be read off (/sys/kernel/slab/task_struct).
+//! Frames with a free object are in a list; a frame whose last object is freed goes back. Free
+//! objects are linked through their first bytes, by number. The kernel has one cache, for its
+//! threads: that is where "the task structure is not on the stack" can be read off
+//! (/sys/kernel/slab/task_struct).
 
 use crate::memory::frames::{self, FRAME_BYTES, Frame};
 use crate::spin::SpinLock;
@@ -47,7 +49,7 @@ pub struct SlabCounts {
 struct State {
     /// Frames with a free object.
     partial: *mut Header,
-    /// Free objects that are promised to somebody.
+    /// Free objects that are promised to a caller.
     reserved: usize,
     counts: SlabCounts,
 }
@@ -102,8 +104,9 @@ impl Slab {
         header.cast::<u8>().wrapping_add(HEADER_BYTES + usize::from(number) * self.layout.size())
     }
 
-    /// Sees to it that there is an object for one coming [`Slab::alloc`], which then cannot fail. `false`: there is no frame
-    /// for it. An allocation through `Arc::new` cannot report failure; this one before it can.
+    /// Sees to it that there is an object for one coming [`Slab::alloc`], which then cannot fail.
+    /// `false`: there is no frame for it. An allocation through `Arc::new` cannot report failure;
+    /// this one before it can.
     #[must_use]
     pub fn reserve(&self) -> bool {
         let mut state = self.state.lock();
@@ -123,8 +126,9 @@ impl Slab {
         }
         state.reserved -= 1;
         let header = state.partial;
-        // SAFETY: (1) an object is reserved, so the list is not empty; its frames are this cache's, under its lock; (2) a
-        // frame in the list has a free object, whose first bytes are the number of the next.
+        // SAFETY: (1) an object is reserved, so the list is not empty; its frames are this cache's,
+        // under its lock; (2) a frame in the list has a free object, whose first bytes are the
+        // number of the next.
         unsafe {
             let object = self.object(header, (*header).free);
             (*header).free = object.cast::<u16>().read_unaligned();
@@ -169,7 +173,8 @@ impl Slab {
         let mut state = self.state.lock();
         state.counts.objects -= 1;
         state.counts.freed += 1;
-        // SAFETY: (1) objects lie in frames of this cache, whose header is at the frame's start; (2) under the lock.
+        // SAFETY: (1) objects lie in frames of this cache, whose header is at the frame's start;
+        // (2) under the lock.
         unsafe {
             let was_full = (*header).free == NONE;
             object.cast::<u16>().write_unaligned((*header).free);

@@ -7,8 +7,8 @@
 //! | `user_code` | a few instructions of user mode |
 //! | the rest | tests of what only this architecture has |
 
-use kstack_core::kind::StackKind;
-use kstack_core::verdict::Cause;
+use kstack::kind::StackKind;
+use kstack::verdict::Cause;
 
 #[cfg(target_arch = "arm")]
 mod arm32;

@@ -1,7 +1,8 @@
 //! The kernel's side of interrupts: a table of what each vector runs.
 //!
-//! What every kernel needs of interrupts is in the table from the start. What stands above the threads, a terminal for one, adds
-//! itself with [`set_handler`] before its interrupt is let through.
+//! What every kernel needs of interrupts is in the table from the start. What stands above the
+//! threads, a terminal for one, adds itself with [`set_handler`] before its interrupt is let
+//! through.
 
 use super::probes;
 use super::softirq::{self, Softirq};
@@ -14,7 +15,8 @@ use machine::cpus;
 use machine::fn_cell::FnCell;
 use machine::halt;
 
-/// What a vector runs: on the stack the library chose, interrupts off, before the end of interrupt is told.
+/// What a vector runs: on the stack the library chose, interrupts off, before the end of interrupt
+/// is told.
 pub type Handler = fn(&mut SavedRegs);
 
 static HANDLERS: [FnCell<Handler>; 256] = [const { FnCell::new() }; 256];

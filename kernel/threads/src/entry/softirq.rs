@@ -1,7 +1,9 @@
-//! The kernel's softirqs: work that an interrupt leaves for right after it, with interrupts on again.
+//! The kernel's softirqs: work that an interrupt leaves for right after it, with interrupts on
+//! again.
 //!
-//! Where they run is the library's decision (`kstack_core::irq`): on the way out of an interrupt on the stack the interrupt
-//! ran on, or, raised by a thread, on the IRQ stack when bottom halves are enabled again.
+//! Where they run is the library's decision (`kstack::irq`): on the way out of an interrupt on the
+//! stack the interrupt ran on, or, raised by a thread, on the IRQ stack when bottom halves are
+//! enabled again.
 
 use kstack::irq;
 use machine::fn_cell::FnCell;
@@ -25,11 +27,13 @@ pub fn set_probe(function: fn()) {
 
 /// Marks a softirq as pending on this CPU. Interrupts off, or in an interrupt.
 pub fn raise(softirq: Softirq) {
-    // SAFETY: (1) by the callers, which are interrupt handlers or have interrupts off; (2) they run on CPUs that are up.
+    // SAFETY: (1) by the callers, which are interrupt handlers or have interrupts off; (2) they run
+    // on CPUs that are up.
     unsafe { irq::raise_softirq(softirq as u32) };
 }
 
-/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. Threads only; the thread must not sleep.
+/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. Threads only; the
+/// thread must not sleep.
 #[inline(always)]
 pub fn disable_bottom_halves() {
     // SAFETY: (1) threads only, see above; (2) threads run on CPUs that are up.

@@ -4,14 +4,14 @@ use super::symbols::{self, Symbol};
 use crate::sched::Thread;
 use alloc::string::String;
 use core::fmt::{self, Write};
+use kstack::addr::Addr;
+use kstack::unwind::{Backtrace, Step};
 use kstack::{registry, unwind};
-use kstack_core::addr::Addr;
-use kstack_core::unwind::{Backtrace, Step};
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
 
 /// Steps kept of a backtrace that is looked at: 48, or 24 where stacks are half as large.
-pub const STEPS: usize = kstack_core::verdict::REPORT_STEPS;
+pub const STEPS: usize = kstack::verdict::REPORT_STEPS;
 
 /// Writes steps, one a line, repeated frames folded.
 pub fn write_steps<const N: usize>(backtrace: &Backtrace<N>, to: &mut dyn Write) -> fmt::Result {
@@ -51,7 +51,8 @@ pub fn keep_steps_from_regs(regs: &SavedRegs, backtrace: &mut Backtrace<STEPS>) 
     }
 }
 
-/// Writes steps as they come, and keeps none: a whole backtrace is too large for the stack of whoever is being looked at.
+/// Writes steps as they come, and keeps none: a whole backtrace is too large for the stack of the
+/// thread that is looked at.
 struct Writer<'t> {
     to: &'t mut dyn Write,
     /// The last one, and how many times in a row it came.
@@ -126,16 +127,17 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
     print_thread(thread, &mut text).then_some(text)
 }
 
-/// Prints where a thread that is not running was switched away; `false`, and nothing is printed, while it runs. Its stack is borrowed
-/// until the walk is over: the thread may end meanwhile, and its stack be unmapped.
+/// Prints where a thread that is not running was switched away; `false`, and nothing is printed,
+/// while it runs. Its stack is borrowed until the walk is over: the thread may end meanwhile, and
+/// its stack be unmapped.
 pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
     let Some(registry) = registry::get() else { return false };
     let Some(stack) = crate::stacks::borrow(thread.stack_ref()) else { return false };
     if thread.is_on_cpu() {
         return false;
     }
-    // SAFETY: (1) the stack is borrowed, so it is mapped; (2) a thread that is off its CPU has a switch frame at its
-    // saved SP. If it starts running meanwhile, what is read is old, not wild.
+    // SAFETY: (1) the stack is borrowed, so it is mapped; (2) a thread that is off its CPU has a
+    // switch frame at its saved SP. If it starts running meanwhile, what is read is old, not wild.
     let frame = unsafe {
         (thread.saved_sp() as *const kstack::arch::current::switch::SwitchFrame).read_volatile()
     };

@@ -1,4 +1,5 @@
-//! Overflows on purpose: the functions that have too large frames, or too many. The check of frame widths knows them by name.
+//! Overflows on purpose: the functions that have too large frames, or too many. The check of frame
+//! widths knows them by name.
 
 use core::hint::black_box;
 
@@ -11,7 +12,8 @@ pub enum How {
     GiantFrame,
 }
 
-/// Calls itself until there is no stack left. It never returns; the loop's end is only there to keep the compiler honest.
+/// Calls itself until there is no stack left. It never returns; the loop's end is only there to
+/// keep the compiler honest.
 #[inline(never)]
 pub fn recurse_until_overflow(depth: usize) -> usize {
     let here = black_box([depth; 8]);
@@ -21,8 +23,8 @@ pub fn recurse_until_overflow(depth: usize) -> usize {
     recurse_until_overflow(depth + 1) + black_box(here)[depth % 8]
 }
 
-/// Words of a frame larger than any stack: half a body more than one, which is as far as the guards between two bodies reach where
-/// the compiler does not probe large frames page by page.
+/// Words of a frame larger than any stack: half a body more than one, which is as far as the guards
+/// between two bodies reach where the compiler does not probe large frames page by page.
 const GIANT: usize = kstack::arch::current::GEOMETRY.body().get() * 3 / 2 / size_of::<usize>();
 
 /// Has a frame larger than any stack.

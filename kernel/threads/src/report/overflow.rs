@@ -1,13 +1,13 @@
-//! What the kernel does with an overflow report: prints it, ends the thread or stops the machine, and takes back what the
-//! thread held.
+//! What the kernel does with an overflow report: prints it, ends the thread or stops the machine,
+//! and takes back what the thread held.
 
 use super::{backtrace, symbols};
 use crate::sched;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
-use kstack_core::addr::Addr;
-use kstack_core::verdict::{Consequence, OverflowReport};
+use kstack::addr::Addr;
+use kstack::verdict::{Consequence, OverflowReport};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, power, serial};
 use machine::halt;
@@ -60,11 +60,12 @@ fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
     backtrace::write_steps(&report.backtrace, to)
 }
 
-/// The report as tools read it, one line on the control channel. `running`: how many other CPUs still run.
+/// The report as tools read it, one line on the control channel. `running`: how many other CPUs
+/// still run.
 fn record(report: &OverflowReport, running: u32) {
     let verdict = &report.verdict;
     let mut port = serial::CONTROL;
-    // The port takes everything, and there is nobody to tell.
+    // The port takes everything, and no caller to tell.
     let _never_fails = write!(
         port,
         "@report stack={} cpu={} side={} cause={} consequence={} distance={} running={running} victim={} reliable={} frames={} backtrace=",
@@ -106,7 +107,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Ends the running thread. Interrupts are off; on the thread's own stack, at its top. Everything on it has been given up.
+/// Ends the running thread. Interrupts are off; on the thread's own stack, at its top. Everything
+/// on it has been given up.
 pub fn end_thread(report: &OverflowReport) -> ! {
     debug_assert_eq!(report.verdict.consequence, Consequence::EndThread);
     {

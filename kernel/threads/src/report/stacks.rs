@@ -5,9 +5,9 @@ use crate::stacks::{census, depot_counts, lowest_seen, registry};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use kstack_core::addr::{Addr, AddrRange, CpuId};
-use kstack_core::arena::SlotIndex;
-use kstack_core::kind::StackKind;
+use kstack::addr::{Addr, AddrRange, CpuId};
+use kstack::arena::SlotIndex;
+use kstack::kind::StackKind;
 
 /// One stack, for people.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct StackInfo {
 pub fn all() -> Vec<StackInfo> {
     let threads = sched::all();
     let owner_of = |id: u64| threads.iter().find(|thread| thread.id() == id);
-    let info = |(slot, stack): (SlotIndex, kstack_core::stacks::StackId)| {
+    let info = |(slot, stack): (SlotIndex, kstack::stacks::StackId)| {
         let thread = owner_of(stack.owner);
         StackInfo {
             kind: stack.kind,

@@ -1,12 +1,13 @@
 //! Names for addresses of the kernel: from `/kstack/symbols` in the initramfs.
 //!
-//! One line per function, sorted by address: `address size name [file:line]`, numbers in hexadecimal. The text is used where it lies, in the archive's
-//! memory; a lookup is a binary search over line starts, without allocation, so that it works in an overflow report.
+//! One line per function, sorted by address: `address size name [file:line]`, numbers in
+//! hexadecimal. The text is used where it lies, in the archive's memory; a lookup is a binary
+//! search over line starts, without allocation, so that it works in an overflow report.
 
 use core::fmt;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use kstack_core::addr::{Addr, ByteSize};
-use kstack_core::stacks::Code;
+use kstack::addr::{Addr, ByteSize};
+use kstack::stacks::Code;
 
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
@@ -35,7 +36,7 @@ fn text() -> &'static [u8] {
     if text.is_null() {
         return &[];
     }
-    // SAFETY: (1) both come from one slice that lives for ever; it is set once.
+    // SAFETY: (1) both come from one slice that is never freed; it is set once.
     unsafe { core::slice::from_raw_parts(text, LENGTH.load(Ordering::Relaxed)) }
 }
 
@@ -64,7 +65,8 @@ fn parse(line: &'static [u8]) -> Option<(u64, u64, &'static str, Option<&'static
 /// The function that an address lies in.
 pub fn lookup(address: u64) -> Option<Symbol> {
     let text = text();
-    // Invariant: the lines that start before `low` are at or below the address, those from `high` on are above.
+    // Invariant: the lines that start before `low` are at or below the address, those from `high`
+    // on are above.
     let (mut low, mut high) = (0, text.len());
     let mut best = None;
     while low < high {
@@ -96,8 +98,8 @@ pub fn code_at(pc: Addr) -> Code {
     }
     let Some(Symbol { offset, size, .. }) = lookup(pc.get() as u64) else { return Code::Unknown };
     let lowest = pc.wrapping_sub(ByteSize::new(offset as usize));
-    // SAFETY: (1) the table is made from this very image, so that a function lies there, in text that is mapped, readable and never
-    // written while it can run.
+    // SAFETY: (1) the table is made from this very image, so that a function lies there, in text
+    // that is mapped, readable and never written while it can run.
     let code = unsafe { core::slice::from_raw_parts(lowest.get() as *const u8, size as usize) };
     Code::Function { lowest, code }
 }

@@ -2,10 +2,12 @@
 //!
 //! # Invariants
 //!
-//! 1. A thread stands in [`TIMED`] only inside its wait, with interrupts off or asleep; `is_timed` says so, under the list's lock.
-//! 2. [`NEXT`] is no later than the earliest deadline in the list, once both sides below are through: the sleeper enters the list and
-//!    then lowers `NEXT`; the waker first raises `NEXT` to "never", then goes through the list and lowers `NEXT` to what it leaves. The
-//!    list's lock orders the two, so that one of them lowers it after it was raised.
+//! 1. A thread stands in [`TIMED`] only inside its wait, with interrupts off or asleep; `is_timed`
+//!    says so, under the list's lock.
+//! 2. [`NEXT`] is no later than the earliest deadline in the list, once both sides below are
+//!    through: the sleeper enters the list and then lowers `NEXT`; the waker first raises `NEXT` to
+//!    "never", then goes through the list and lowers `NEXT` to what it leaves. The list's lock
+//!    orders the two, so that one of them lowers it after it was raised.
 
 use super::list::{List, TIMED as LINK};
 use super::run_queue::make_ready;
@@ -31,7 +33,8 @@ pub(super) fn enter(me: &Thread, deadline: u64) {
 
 /// Takes the running thread out, if it is in.
 pub(super) fn leave(me: &Thread) {
-    // Only a waker changes it meanwhile, and only from true to false, after it has taken the thread out.
+    // Only a waker changes it meanwhile, and only from true to false, after it has taken the thread
+    // out.
     if me.is_timed.load(Ordering::Acquire) {
         let mut timed = TIMED.lock();
         if me.is_timed.swap(false, Ordering::Relaxed) {
@@ -45,7 +48,8 @@ pub fn is_due(now: u64) -> bool {
     now >= NEXT.load(Ordering::Relaxed)
 }
 
-/// Wakes the threads whose deadline has passed. Costs a look at each thread that waits with a deadline.
+/// Wakes the threads whose deadline has passed. Costs a look at each thread that waits with a
+/// deadline.
 pub fn wake_due(now: u64) {
     NEXT.store(u64::MAX, Ordering::SeqCst);
     let mut timed = TIMED.lock();

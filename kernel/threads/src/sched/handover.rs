@@ -11,7 +11,8 @@ use machine::cpus;
 /// Blocks until `partner`, a new thread, calls [`hand_back`]. For measuring the bare switch.
 pub fn hand_to_first(partner: &Arc<Thread>) {
     cpu::without_interrupts(|| {
-        // A reference of its own: while it is blocked here, nothing else may hold one to this thread.
+        // A reference of its own: while it is blocked here, nothing else may hold one to this
+        // thread.
         HANDED_FROM.store(Arc::into_raw(current_arc()).cast_mut(), Ordering::Relaxed);
         debug_assert!(partner.state() != State::Dead);
         current().set_state(State::Blocked);
@@ -24,7 +25,8 @@ static HANDED_FROM: AtomicPtr<Thread> = AtomicPtr::new(core::ptr::null_mut());
 static SWITCH_BEGAN: AtomicU64 = AtomicU64::new(0);
 static SWITCH_TOOK: AtomicU64 = AtomicU64::new(0);
 
-/// What the last switch by [`hand_to`] took, from right before it in one thread to right after it in the other.
+/// What the last switch by [`hand_to`] took, from right before it in one thread to right after it
+/// in the other.
 pub fn last_switch_took() -> u64 {
     SWITCH_TOOK.load(Ordering::Relaxed)
 }
@@ -41,8 +43,8 @@ pub fn hand_to(next: &Thread) {
     cpu::without_interrupts(|| {
         let me = current();
         me.set_state(State::Blocked);
-        // SAFETY: (1) interrupts are off; `next` handed the CPU here, so it is on none; the reference is made here, and
-        // dropped by whoever it hands the CPU to.
+        // SAFETY: (1) interrupts are off; `next` handed the CPU here, so it is on none; the
+        // reference is made here, and dropped by the thread that it hands the CPU to.
         unsafe {
             Arc::increment_strong_count(core::ptr::from_ref(next));
             let cpu = cpus::this();
@@ -55,7 +57,7 @@ pub fn hand_to(next: &Thread) {
     });
 }
 
-/// Hands the CPU back to whoever called [`hand_to`].
+/// Hands the CPU back to the caller of [`hand_to`].
 pub fn hand_back() {
     // SAFETY: (1) the thread that measures waits for us, so it lives.
     hand_to(unsafe { &*HANDED_FROM.load(Ordering::Relaxed) });

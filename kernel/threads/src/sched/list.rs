@@ -1,8 +1,10 @@
-//! A first-in, first-out list of what is linked through itself: it never allocates, so it works in interrupts.
+//! A first-in, first-out list of what is linked through itself: it never allocates, so it works in
+//! interrupts.
 //!
-//! A thread has three links: one for the run queue, one for a wait queue, one for the list of deadlines. It can be in one list of
-//! each kind at a time (a thread that is killed in its sleep is made ready while it still stands in the wait queue). The list owns a
-//! reference to each thread in it.
+//! A thread has three links: one for the run queue, one for a wait queue, one for the list of
+//! deadlines. It can be in one list of each kind at a time (a thread that is killed in its sleep is
+//! made ready while it still stands in the wait queue). The list owns a reference to each thread in
+//! it.
 
 use alloc::sync::Arc;
 use core::ptr;
@@ -60,7 +62,8 @@ impl<T: Linked, const LINK: usize> List<T, LINK> {
         if self.first.is_null() {
             return None;
         }
-        // SAFETY: (1) the list owns this reference, made by `into_raw` in `push`, and gives it up here.
+        // SAFETY: (1) the list owns this reference, made by `into_raw` in `push`, and gives it up
+        // here.
         let thread = unsafe { Arc::from_raw(self.first) };
         self.first = link::<T, LINK>(&thread).load(Ordering::Relaxed);
         if self.first.is_null() {

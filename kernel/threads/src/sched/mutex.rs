@@ -1,7 +1,8 @@
 //! A sleeping lock. Its holder is known, so that what a dead thread held comes back.
 //!
-//! A guard on an abandoned stack is never dropped. So the mutex is written down in its holder's list of held locks, and
-//! the overflow path lets go of all of them; the next owner can ask whether the value may be half changed (`is_poisoned`).
+//! A guard on an abandoned stack is never dropped. So the mutex is written down in its holder's
+//! list of held locks, and the overflow path lets go of all of them; the next owner can ask whether
+//! the value may be half changed (`is_poisoned`).
 
 use super::switch::current;
 use super::thread::{RawMutex, Thread, WaitQueue};
@@ -35,7 +36,8 @@ impl RawMutex {
             let free =
                 self.holder.compare_exchange(0, me.id(), Ordering::Acquire, Ordering::Relaxed);
             if free.is_ok() {
-                // In the same section: a thread that is ended in between would take the mutex along.
+                // In the same section: a thread that is ended in between would take the mutex
+                // along.
                 me.note_held(self);
             }
             free.is_ok()
@@ -122,13 +124,15 @@ impl Thread {
         }
     }
 
-    /// Lets go of every sleeping lock it holds. By the overflow path, for a thread that will not run on. Returns how many.
+    /// Lets go of every sleeping lock it holds. By the overflow path, for a thread that will not
+    /// run on. Returns how many.
     pub fn let_go_of_all_held(&self) -> usize {
         let mut count = 0;
         for held in &self.held {
             let mutex = held.swap(core::ptr::null_mut(), Ordering::Relaxed);
             if !mutex.is_null() {
-                // SAFETY: (1) a held mutex is borrowed by a guard on the thread's stack, which has not been given back.
+                // SAFETY: (1) a held mutex is borrowed by a guard on the thread's stack, which has
+                // not been given back.
                 unsafe { &*mutex }.force_release();
                 count += 1;
             }

@@ -1,8 +1,10 @@
-//! What a thread may belong to: a program's process, of which the threads know no more than [`Owner`].
+//! What a thread may belong to: a program's process, of which the threads know no more than
+//! [`Owner`].
 //!
-//! The personality that runs programs has one [`OwnerKind`] for its type of process, and gets its process back from a thread by it.
-//! A thread keeps the kind's address: that it is the same one is a comparison with a constant, where a comparison of type ids would
-//! cost each system call several instructions more.
+//! The personality that runs programs has one [`OwnerKind`] for its type of process, and gets its
+//! process back from a thread by it. A thread keeps the kind's address: that it is the same one is
+//! a comparison with a constant, where a comparison of type ids would cost each system call several
+//! instructions more.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -14,7 +16,8 @@ pub trait Owner: Send + Sync + fmt::Debug + 'static {
     /// The physical address of the page tables that its threads run under; 0: any will do.
     fn tables_root(&self) -> u64;
 
-    /// Ends the calling thread, one of its own, after its stack has overflowed: everything on it has been given up.
+    /// Ends the calling thread, one of its own, after its stack has overflowed: everything on it
+    /// has been given up.
     fn end_after_overflow(&self) -> !;
 }
 
@@ -54,7 +57,8 @@ pub struct Owned {
     kind: *const (),
 }
 
-// SAFETY: (1) `this` is the address of `owner`, which may be used from any CPU; (2) `kind` is only compared.
+// SAFETY: (1) `this` is the address of `owner`, which may be used from any CPU; (2) `kind` is only
+// compared.
 unsafe impl Send for Owned {}
 // SAFETY: (1) (2) as for `Send`.
 unsafe impl Sync for Owned {}
@@ -77,8 +81,9 @@ impl Owned {
     /// The owner, if it is of this kind. A comparison with a constant, and a load.
     #[inline(always)]
     pub fn get<T: Owner>(&self, kind: &'static OwnerKind<T>) -> Option<&T> {
-        // SAFETY: (1) a kind has a byte that can change and lives as long as the kernel, so no other object, and no kind of another type,
-        // has its address: `new` was given this one, with an owner of type T; (2) `owner` keeps it.
+        // SAFETY: (1) a kind has a byte that can change and lives as long as the kernel, so no
+        // other object, and no kind of another type, has its address: `new` was given this one,
+        // with an owner of type T; (2) `owner` keeps it.
         (self.kind == kind.address()).then(|| unsafe { &*self.this.cast::<T>() })
     }
 

@@ -1,4 +1,5 @@
-//! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs when no thread wants to.
+//! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs
+//! when no thread wants to.
 
 use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, somebody_waits};
 use super::switch::{after_switch, current, current_arc, switch_to};
@@ -38,15 +39,16 @@ pub fn idle_loop() -> ! {
     }
 }
 
-/// After an interrupt from the kernel, in thread context with interrupts off: give the CPU to somebody else?
+/// After an interrupt from the kernel, in thread context with interrupts off: gives the CPU to
+/// another thread if it is that one's turn.
 pub fn preempt() {
     if cpus::this().local.take_preemption_request() && current().state() == State::Running {
         leave_cpu();
     }
 }
 
-/// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the run queue; a blocked or
-/// dead one does not.
+/// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the
+/// run queue; a blocked or dead one does not.
 pub(super) fn leave_cpu() {
     let cpu = cpus::this();
     let me = cpus::current_thread() as *const Thread;
@@ -72,13 +74,13 @@ pub(super) fn leave_cpu() {
     }
     if runnable {
         prev.set_state(State::Ready);
-        // The idle thread runs when nobody else is there: it is not in the queue.
+        // The idle thread runs when no other is ready: it is not in the queue.
         if !core::ptr::eq(me, idle) {
             push_back(current_arc());
         }
     }
-    // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU (`next_ready`, or our own idle
-    // thread, which runs here only); (3) interrupts are off.
+    // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU
+    // (`next_ready`, or our own idle thread, which runs here only); (3) interrupts are off.
     let left = unsafe { switch_to(cpu, prev, &*next) };
     after_switch(left);
 }

@@ -1,36 +1,39 @@
-//! The switch from one thread to the next, and what a dead one leaves. Who owns which reference is in the head of [`super`].
+//! The switch from one thread to the next, and what a dead one leaves. Who owns which reference is
+//! in the head of [`super`].
 
 use super::thread::{State, Thread};
 use crate::stacks;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::addr::Addr;
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::room;
-use kstack_core::addr::Addr;
 use machine::arch::{cpu, cpu_tables, paging, user};
 use machine::cpus::{self, Cpu};
 
 /// The running thread. One load.
 #[inline(always)]
 pub fn current() -> &'static Thread {
-    // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2) it stays valid while the
-    // thread runs, and the caller is the thread. The lifetime is a promise of the callers not to hand it to others.
+    // SAFETY: (1) the word is the CPU's reference to the running thread, or of the boot thread; (2)
+    // it stays valid while the thread runs, and the caller is the thread. The lifetime is a promise
+    // of the callers not to hand it to others.
     unsafe { &*(cpus::current_thread() as *const Thread) }
 }
 
 /// The running thread, as a reference to keep.
 pub fn current_arc() -> Arc<Thread> {
     let thread = core::ptr::from_ref(current());
-    // SAFETY: (1) the pointer came from `Arc::into_raw`; (2) the CPU holds a reference while the thread runs.
+    // SAFETY: (1) the pointer came from `Arc::into_raw`; (2) the CPU holds a reference while the
+    // thread runs.
     unsafe {
         Arc::increment_strong_count(thread);
         Arc::from_raw(thread)
     }
 }
 
-/// The switch itself. See the head of [`super`] for who owns what. Returns, in the thread that comes, the one that left: for
-/// [`after_switch`].
+/// The switch itself. See the head of [`super`] for who owns what. Returns, in the thread that
+/// comes, the one that left: for [`after_switch`].
 ///
 /// # Safety
 ///
@@ -40,7 +43,8 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     next.on_cpu.store(true, Ordering::Relaxed);
     next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     next.set_state(State::Running);
-    // Between two threads of the kernel nothing of a program's changes: the kernel's tables are loaded since the former came.
+    // Between two threads of the kernel nothing of a program's changes: the kernel's tables are
+    // loaded since the former came.
     if prev.is_of_program() | next.is_of_program() {
         switch_programs(cpu, prev, next);
     }
@@ -50,13 +54,14 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     }
     let range = next.stack_range();
     let word = core::ptr::from_ref(next) as usize;
-    // SAFETY: (1) interrupts are off, right before the switch; (2) `next`'s stack, which it keeps; (3) the CPU's reference to it.
+    // SAFETY: (1) interrupts are off, right before the switch; (2) `next`'s stack, which it keeps;
+    // (3) the CPU's reference to it.
     unsafe { cpu.local.set_thread(word, range, record.watermark(), next.canary()) };
     cpu_tables::set_user_entry_stack(cpu, range.top);
     let sp = next.saved_sp.load(Ordering::Acquire);
     let prev_word = core::ptr::from_ref(prev) as usize;
-    // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away until `after_switch`;
-    // (3) `sp` was stored by a switch or by `first_frame`.
+    // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away
+    // until `after_switch`; (3) `sp` was stored by a switch or by `first_frame`.
     unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
 }
 
@@ -83,7 +88,8 @@ pub fn load_tables_of(thread: &Thread) {
 pub fn forget_user_translations() {
     cpu::without_interrupts(|| {
         let root = cpus::this().tables_root.load(Ordering::Relaxed);
-        // SAFETY: (1) the tables that are loaded already: loading them again only forgets translations; (2) interrupts are off.
+        // SAFETY: (1) the tables that are loaded already: loading them again only forgets
+        // translations; (2) interrupts are off.
         unsafe { cpu::load_tables(root as u64) };
     });
 }
@@ -96,8 +102,9 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
     };
     if cpu.tables_root.load(Ordering::Relaxed) != root {
         cpu.tables_root.store(root, Ordering::Relaxed);
-        // SAFETY: (1) the kernel half is everybody's; (2) the tables live as long as the thread's process, and a process
-        // that drops them has moved its threads to the kernel's first.
+        // SAFETY: (1) the kernel half is that of all address spaces; (2) the tables live as long as
+        // the thread's process, and a process that drops them has moved its threads to the kernel's
+        // first.
         unsafe { cpu::load_tables(root as u64) };
     }
 }
@@ -131,7 +138,8 @@ pub fn deaths() -> Deaths {
     }
 }
 
-/// On the new stack: the thread that left is off this CPU now. `left` is the reference the CPU had to it.
+/// On the new stack: the thread that left is off this CPU now. `left` is the reference the CPU had
+/// to it.
 pub fn after_switch(left: usize) {
     // SAFETY: (1) the pointer is the CPU's reference to the thread it ran until now, given up here.
     let left = unsafe { Arc::from_raw(left as *const Thread) };
@@ -144,8 +152,8 @@ pub fn after_switch(left: usize) {
 /// Room for taking back all that a dead thread has left, its process perhaps, with interrupts off.
 const BURIAL: usize = kstack::arch::current::GEOMETRY.body().get() / 4;
 
-/// Takes back what a dead thread has left: on the stack of the next thread, or, if that one has too little left of its own, on the
-/// IRQ stack, which is free while a thread runs.
+/// Takes back what a dead thread has left: on the stack of the next thread, or, if that one has too
+/// little left of its own, on the IRQ stack, which is free while a thread runs.
 #[inline(never)]
 fn bury(dead: Arc<Thread>) {
     extern "C" fn there(dead: usize, _: usize) {
@@ -156,8 +164,8 @@ fn bury(dead: Arc<Thread>) {
         return bury_here(dead);
     }
     let dead = Arc::into_raw(dead) as usize;
-    // SAFETY: (1) this is a thread's context, or a switch would not have come here, and interrupts are off: nothing else uses the
-    // IRQ stack before the call is over; (2) `there` returns.
+    // SAFETY: (1) this is a thread's context, or a switch would not have come here, and interrupts
+    // are off: nothing else uses the IRQ stack before the call is over; (2) `there` returns.
     unsafe { call_on_stack(dead, 0, there, cpus::this().local.irq_top().get()) };
 }
 

@@ -4,5 +4,6 @@ use super::thread::Thread;
 use machine::memory::fallible;
 use machine::memory::slab::Slab;
 
-/// What an `Arc<Thread>` allocates, two counters and the thread. The heap is told of it at boot, before the first thread.
+/// What an `Arc<Thread>` allocates, two counters and the thread. The heap is told of it at boot,
+/// before the first thread.
 pub static TASKS: Slab = Slab::new(fallible::shared_layout::<Thread>());

@@ -1,23 +1,25 @@
-//! The kernel's stacks: the library's pool over this machine's pages, and one owner type for every kind of stack.
+//! The kernel's stacks: the library's pool over this machine's pages, and one owner type for every
+//! kind of stack.
 //!
-//! Acquiring is for threads, with interrupts on and no spinlock held: a mapping that fails half-way is undone, and that waits
-//! for the other CPUs to forget it. Giving back works in interrupts too and never unmaps. That there are stacks more than enough is
-//! told to a function that [`set_up`] is given; a thread unmaps them then with [`shrink`].
+//! Acquiring is for threads, with interrupts on and no spinlock held: a mapping that fails half-way
+//! is undone, and that waits for the other CPUs to forget it. Giving back works in interrupts too
+//! and never unmaps. That there are stacks more than enough is told to a function that [`set_up`]
+//! is given; a thread unmaps them then with [`shrink`].
 
 pub mod pages;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering};
+use kstack::addr::{Addr, CpuId};
+use kstack::arena::{Arena, SlotIndex};
+use kstack::cache::CacheStats;
+use kstack::erase::ErasePolicy;
+use kstack::pool::AcquireError;
+pub use kstack::pool::StackRef;
+use kstack::record::SlotRecord;
 use kstack::registry::Registry;
 use kstack::{Borrowed, Stack, Stacks};
-use kstack_core::addr::{Addr, CpuId};
-use kstack_core::arena::{Arena, SlotIndex};
-use kstack_core::cache::CacheStats;
-use kstack_core::erase::ErasePolicy;
-use kstack_core::pool::AcquireError;
-pub use kstack_core::pool::StackRef;
-use kstack_core::record::SlotRecord;
 use machine::arch::layout::{ARENA, ARENA_SLOTS};
 use pages::StackPages;
 
@@ -29,8 +31,9 @@ pub type OwnedStack = Stack<StackPages>;
 
 static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static: the records come from the heap, whose
-/// memory a small machine's image would have to carry. `on_excess` is called, from any context, when there are stacks more than enough.
+/// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static:
+/// the records come from the heap, whose memory a small machine's image would have to carry.
+/// `on_excess` is called, from any context, when there are stacks more than enough.
 pub fn set_up(on_excess: fn()) {
     pages::ON_EXCESS.set(Some(on_excess));
     let geometry = kstack::arch::current::GEOMETRY;
@@ -39,8 +42,8 @@ pub fn set_up(on_excess: fn()) {
     let arena = arena.and_then(Result::ok).expect("the arena lies where it may");
     let mut records = Vec::new();
     records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
-    // SAFETY: (1) ARENA is nobody else's in the map of the address space; (2) `StackPages` serves these stacks alone; (3) the first thing
-    // that a CPU does is to load its block.
+    // SAFETY: (1) ARENA is only these stacks' in the map of the address space; (2) `StackPages`
+    // serves these stacks alone; (3) the first thing that a CPU does is to load its block.
     let stacks = unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages) };
     let stacks: &'static _ = Box::leak(Box::new(stacks.expect("a record for every slot")));
     stacks.install();
@@ -65,14 +68,15 @@ pub fn arena() -> &'static Arena {
     all_stacks().arena()
 }
 
-/// A thread's stack, zeroed, of the default size. Inlined, as the pool's hit is: a call, its frame and a result through memory cost
-/// half of what a hit does.
+/// A thread's stack, zeroed, of the default size. Inlined, as the pool's hit is: a call, its frame
+/// and a result through memory cost half of what a hit does.
 #[inline(always)]
 pub fn acquire_thread(owner: u64) -> Result<OwnedStack, StackError> {
     all_stacks().acquire_thread(owner)
 }
 
-/// Before this CPU writes to a stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
+/// Before this CPU writes to a stack or runs on it: forgets translations that are older than the
+/// last erasing. Interrupts off.
 #[cold]
 #[inline(never)]
 pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
@@ -124,13 +128,14 @@ pub fn depot_counts() -> (u32, u32) {
     all_stacks().depot_counts()
 }
 
-/// Runs `body` while another CPU, as far as the pool can tell, has the part that the CPUs share: what asks for it spins without end. For
-/// showing that something does not. Interrupts are off in `body`.
+/// Runs `body` while another CPU, as far as the pool can tell, has the part that the CPUs share:
+/// what asks for it spins without end. For showing that something does not. Interrupts are off in
+/// `body`.
 pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
     all_stacks().while_locked(body)
 }
 
 /// How many slots and pages are where.
-pub fn census() -> kstack_core::pool::Census {
+pub fn census() -> kstack::pool::Census {
     all_stacks().census()
 }

@@ -1,24 +1,27 @@
-//! The pages behind stacks: what the library's pool asks of a kernel, on this machine's page tables.
+//! The pages behind stacks: what the library's pool asks of a kernel, on this machine's page
+//! tables.
 //!
-//! The leaf entries of one stack lie next to each other in one page table (a body is aligned to its size, or to twice that).
-//! Page tables of the arena are made when the first page in their 2 MiB is mapped, and stay; [`LEAF_TABLES`] remembers them,
-//! so that finding an entry is an index instead of a walk. Dirty bits are the CPU's: set by the first write through a translation that does not have
-//! it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the stack's own translation.
+//! The leaf entries of one stack lie next to each other in one page table (a body is aligned to its
+//! size, or to twice that). Page tables of the arena are made when the first page in their 2 MiB is
+//! mapped, and stay; [`LEAF_TABLES`] remembers them, so that finding an entry is an index instead
+//! of a walk. Dirty bits are the CPU's: set by the first write through a translation that does not
+//! have it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the
+//! stack's own translation.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
+use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
-use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
-use kstack_core::erase::DirtyPages;
-use kstack_core::pool::{Exhausted, OverLimit};
-use kstack_core::record::AccountId;
+use kstack::erase::DirtyPages;
+use kstack::pool::{Exhausted, OverLimit};
+use kstack::record::AccountId;
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
 use machine::fn_cell::FnCell;
 use machine::memory::ARENA;
 use machine::memory::frames::{self, Frame};
 
-/// Bytes of stacks that are charged to somebody.
+/// Bytes of stacks that are charged to an account.
 static CHARGED: AtomicUsize = AtomicUsize::new(0);
 /// Bytes that may be charged at most; 0: no limit.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
@@ -47,7 +50,7 @@ pub fn set_limit(bytes: usize) -> usize {
 /// Bytes of address space that one page table of leaves covers.
 const LEAF_TABLE_SPAN: usize = 2 << 20;
 /// Enough for the whole arena.
-const MOST_LEAF_TABLES: usize = 2048;
+const MAX_LEAF_TABLES: usize = 2048;
 
 /// Pages of a body. The leaf entries of a whole one are an array among those of its 2 MiB.
 const BODY_PAGES: usize = GEOMETRY.body().in_pages();
@@ -57,10 +60,11 @@ const _: () = assert!(
 );
 
 /// The leaf entries of each 2 MiB of the arena: the address of the first one, in the direct map.
-static LEAF_TABLES: [AtomicUsize; MOST_LEAF_TABLES] =
-    [const { AtomicUsize::new(0) }; MOST_LEAF_TABLES];
+static LEAF_TABLES: [AtomicUsize; MAX_LEAF_TABLES] =
+    [const { AtomicUsize::new(0) }; MAX_LEAF_TABLES];
 
-/// Where the leaf entries of the 2 MiB around a page of the arena begin, and which of them is the page's; if they are there.
+/// Where the leaf entries of the 2 MiB around a page of the arena begin, and which of them is the
+/// page's; if they are there.
 #[inline(always)]
 fn leaf_table(page: Addr) -> Option<(*const AtomicU64, usize)> {
     let offset = page.get().wrapping_sub(ARENA as usize);
@@ -81,20 +85,21 @@ pub fn leaf(page: Addr) -> Option<&'static AtomicU64> {
 fn body_leaves(body: AddrRange) -> Option<&'static [AtomicU64; BODY_PAGES]> {
     debug_assert!(body.size() == GEOMETRY.body());
     let (table, index) = leaf_table(body.lowest)?;
-    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512, and 512 is a multiple of the number of
-    // entries taken together (below `BODY_PAGES`).
+    // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512, and 512 is a
+    // multiple of the number of entries taken together (below `BODY_PAGES`).
     Some(unsafe { &*table.cast::<[AtomicU64; BODY_PAGES]>().add(index / BODY_PAGES) })
 }
 
-/// The addresses of pages of a whole body. A loop of known length, unlike that of [`DirtyPages::addresses`].
+/// The addresses of pages of a whole body. A loop of known length, unlike that of
+/// [`DirtyPages::addresses`].
 #[inline(always)]
 fn body_pages(body: AddrRange, pages: DirtyPages) -> impl Iterator<Item = u64> {
     let address = move |page: usize| body.top.wrapping_sub(ByteSize::pages(page + 1)).get() as u64;
     (0..BODY_PAGES).filter(move |&page| pages.contains(page as u8)).map(address)
 }
 
-/// The same as [`leaf`]; makes and remembers the page table if it is not there yet. Two CPUs may do so at once: they get the same
-/// table, and remember it when it can be used on every CPU.
+/// The same as [`leaf`]; makes and remembers the page table if it is not there yet. Two CPUs may do
+/// so at once: they get the same table, and remember it when it can be used on every CPU.
 fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     if let Some(leaf) = leaf(page) {
         return Ok(leaf);
@@ -120,9 +125,11 @@ fn tell_of_excess() {
     }
 }
 
-// SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share, before it says so; (2) `unmap_pages` waits
-// for all CPUs; (3) dirty bits are taken before translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is
-// to load its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask for no stack.
+// SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share,
+// before it says so; (2) `unmap_pages` waits for all CPUs; (3) dirty bits are taken before
+// translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is to load
+// its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask
+// for no stack.
 unsafe impl Backing for StackPages {
     const FRAMES_ARE_ZEROED: bool = true;
     const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;

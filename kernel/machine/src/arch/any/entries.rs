@@ -10,3 +10,12 @@ pub struct EntryRow {
     /// How that stack is found.
     pub found_through: &'static str,
 }
+
+/// A row.
+pub(in crate::arch) const fn row(
+    entry: &'static str,
+    lands_on: &'static str,
+    found_through: &'static str,
+) -> EntryRow {
+    EntryRow { entry, lands_on, found_through }
+}

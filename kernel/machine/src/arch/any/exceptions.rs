@@ -16,7 +16,8 @@ pub enum UserFault {
     Trap,
     /// It calculated what has no result.
     Arithmetic,
-    /// It used memory in a way that no change of the page tables helps: not aligned, or nothing answers there.
+    /// It used memory in a way that no change of the page tables helps: not aligned, or nothing
+    /// answers there.
     Bus,
     /// It did anything else that is not for programs.
     Protection,

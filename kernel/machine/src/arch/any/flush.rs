@@ -1,36 +1,33 @@
-//! Making every CPU forget its translations where the hardware does not do that by itself: an interrupt to each, and a number.
+//! Making every CPU forget its translations where the hardware does not do that by itself: an
+//! interrupt to each, and a number.
 //!
 //! ```text
 //!   the CPU that wants it                   each other CPU
-//!   FLUSHES + 1 = wanted
+//!   counts one more: `wanted`
 //!   an interrupt to those that are up ───▶  forgets, says `flushed = wanted`
 //!   answers others while it waits
 //! ```
 
+use super::flushes;
 use crate::arch::cpu;
 use crate::arch::irqchip::{self, vector};
 use crate::cpus;
-use core::sync::atomic::{AtomicU64, Ordering};
-
-static FLUSHES: AtomicU64 = AtomicU64::new(0);
-
-/// How often all other CPUs had to flush so far.
-pub fn flushes() -> u64 {
-    FLUSHES.load(Ordering::Relaxed)
-}
+use core::sync::atomic::Ordering;
 
 /// Makes every other CPU drop its translations, global ones too, and waits until all have.
 ///
-/// May be called with interrupts off: a CPU that spins here or on a lock answers meanwhile. `relax` is called between two looks.
+/// May be called with interrupts off: a CPU that spins here or on a lock answers meanwhile. `relax`
+/// is called between two looks.
 pub fn flush_others(relax: impl Fn()) {
     // Off in any case: the wait below must answer for the CPU it began on.
     cpu::without_interrupts(|| flush_others_and_wait(relax));
 }
 
 fn flush_others_and_wait(relax: impl Fn()) {
-    let wanted = FLUSHES.fetch_add(1, Ordering::SeqCst) + 1;
+    let wanted = flushes::count();
     let me = cpus::this().id();
-    // Those that are up now. One that comes up later drops everything after it has said so, or sees `wanted` (`kernel_secondary`).
+    // Those that are up now. One that comes up later drops everything after it has said so, or sees
+    // `wanted` (`kernel_secondary`).
     let others = cpus::online().filter(|cpu| cpu.id() != me);
     for cpu in others.clone() {
         irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::FLUSH);
@@ -43,10 +40,10 @@ fn flush_others_and_wait(relax: impl Fn()) {
     }
 }
 
-/// Carries out a flush that somebody waits for. Interrupts are off.
+/// Carries out a flush that another CPU waits for. Interrupts are off.
 #[inline]
 pub fn answer_flush() {
-    let wanted = FLUSHES.load(Ordering::SeqCst);
+    let wanted = flushes::flushes();
     let flushed = &cpus::this().flushed;
     if flushed.load(Ordering::Relaxed) < wanted {
         cpu::flush_all();

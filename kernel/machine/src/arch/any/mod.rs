@@ -4,5 +4,6 @@ pub mod cpu;
 pub mod entries;
 pub mod exceptions;
 pub mod flush;
+pub mod flushes;
 pub mod paging;
 pub mod start;

@@ -16,12 +16,13 @@ pub struct Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoMemory;
 
-/// Puts a new table below an entry that was seen absent, and returns what the entry holds then. `entry_for` is the entry
-/// that leads to a table at a physical address.
+/// Puts a new table below an entry that was seen absent, and returns what the entry holds then.
+/// `entry_for` is the entry that leads to a table at a physical address.
 ///
-/// Two CPUs may find the same entry absent: the tables of the arena are made without a lock. The first compare-and-swap
-/// wins; the other CPU gives its frame back and uses the winner's table. `Release` orders the zeros of the new table before
-/// the entry, `Acquire` on failure orders the loser's use after the winner's zeros.
+/// Two CPUs may find the same entry absent: the tables of the arena are made without a lock. The
+/// first compare-and-swap wins; the other CPU gives its frame back and uses the winner's table.
+/// `Release` orders the zeros of the new table before the entry, `Acquire` on failure orders the
+/// loser's use after the winner's zeros.
 #[cold]
 pub(in crate::arch) fn new_table(
     entry: &AtomicU64,
@@ -39,9 +40,9 @@ pub(in crate::arch) fn new_table(
     }
 }
 
-/// The first page at or above `from` and below `top` that is mapped. `absent_bytes` tells how large the aligned stretch
-/// around an address is of which the tables have nothing, 0 for a page that is mapped. So the walk costs what is present,
-/// not what lies between.
+/// The first page at or above `from` and below `top` that is mapped. `absent_bytes` tells how large
+/// the aligned stretch around an address is of which the tables have nothing, 0 for a page that is
+/// mapped. So the walk costs what is present, not what lies between.
 pub(in crate::arch) fn next_mapped(
     from: u64,
     top: u64,
@@ -58,8 +59,10 @@ pub(in crate::arch) fn next_mapped(
     None
 }
 
-/// Cuts memory, of which no page is given twice, into what one entry of the tables maps: `large` bytes wherever that many lie in it,
-/// 4 KiB at its ends. So no entry reaches beyond: what is next to memory may be a device, or another owner's. `map` is given an address and whether it is large.
+/// Cuts memory, of which no page is given twice, into what one entry of the tables maps: `large`
+/// bytes wherever that many lie in it, 4 KiB at its ends. So no entry reaches beyond: what is next
+/// to memory may be a device, or another owner's. `map` is given an address and whether it is
+/// large.
 pub fn in_pieces(
     lowest: u64,
     top: u64,

@@ -1,25 +1,28 @@
 //! What the device tree says of the board besides memory, kept for when it is asked for.
 
+use crate::arch::virt::cpus::KnownCpus;
 use crate::arch::virt::device_tree::Tree;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
-/// CPUs that are kept at most: more than the controller has interfaces, so that the kernel can say how many stay off.
-const MOST_KNOWN: usize = 64;
+/// The CPUs; more of them than the controller has interfaces, so that the kernel can say how many
+/// stay off.
+pub(super) static CPUS: KnownCpus<64> = KnownCpus::new();
 
-static AFFINITIES: [AtomicU32; MOST_KNOWN] = [const { AtomicU32::new(0) }; MOST_KNOWN];
-static FOUND: AtomicUsize = AtomicUsize::new(0);
+/// Where the interrupt controller's distributor and CPU interface are.
+static GIC: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 
-/// Keeps the CPUs that the device tree names.
+/// Keeps what a tree says. Ends the kernel if there is no interrupt controller that it knows.
 pub(super) fn remember(tree: &Tree<'_>) {
-    for (place, (affinity, _)) in AFFINITIES.iter().zip(tree.cpus()) {
-        place.store(affinity, Ordering::Relaxed);
-        FOUND.fetch_add(1, Ordering::Relaxed);
+    let places = tree
+        .registers::<2>(&["arm,cortex-a15-gic", "arm,gic-400"])
+        .expect("this machine has no interrupt controller GICv2, which the kernel needs");
+    for (place, at) in GIC.iter().zip(places) {
+        place.store(at as u32, Ordering::Relaxed);
     }
+    CPUS.remember(tree);
 }
 
-/// The affinities of the CPUs.
-pub(super) fn find_cpus(mut found: impl FnMut(u32)) {
-    for affinity in &AFFINITIES[..FOUND.load(Ordering::Relaxed)] {
-        found(affinity.load(Ordering::Relaxed));
-    }
+/// Where the interrupt controller's distributor and CPU interface are. Physical.
+pub(super) fn gic() -> [u64; 2] {
+    GIC.each_ref().map(|place| place.load(Ordering::Relaxed).into())
 }

@@ -1,8 +1,9 @@
 //! From the first instruction to Rust, for the first CPU and for the others.
 //!
-//! The board starts a flat image at its first byte, in SVC mode, paging off, r2 = physical address of the device tree. (As
-//! an ELF file: r2 = 0, the tree at the start of RAM if it fits there; then there is no initial archive.) We build the
-//! smallest page tables that let the kernel run where it is linked, in the long-descriptor format:
+//! The board starts a flat image at its first byte, in SVC mode, paging off, r2 = physical address
+//! of the device tree. (As an ELF file: r2 = 0, the tree at the start of RAM if it fits there; then
+//! there is no initial archive.) We build the smallest page tables that let the kernel run where it
+//! is linked, in the long-descriptor format:
 //!
 //! ```text
 //!   virtual                    physical
@@ -12,11 +13,13 @@
 //!   0xf800_0000 + 112 MiB   -> 0x4000_0000      the kernel image
 //! ```
 //!
-//! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs come through PSCI, in the same state, to
-//! `boot_secondary` with their number in r0, go through the same tables, and continue in `kernel_secondary`, each on its own stack.
+//! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs come through PSCI,
+//! in the same state, to `boot_secondary` with their number in r0, go through the same tables, and
+//! continue in `kernel_secondary`, each on its own stack.
 //!
-//! Long descriptors rather than short ones: 64-bit entries with 4 KiB tables as on the 64-bit machines, privileged execute-never,
-//! and two table bases, so that a process's tables hold its own half alone.
+//! Long descriptors rather than short ones: 64-bit entries with 4 KiB tables as on the 64-bit
+//! machines, privileged execute-never, and two table bases, so that a process's tables hold its own
+//! half alone.
 
 use super::layout::{EARLY_TOP, IMAGE, RAM};
 use super::paging::{BLOCK, DEVICE, MAIR, NORMAL, TABLE, TTBCR};
@@ -74,7 +77,8 @@ global_asm!(
     "bl boot_enable_paging",
     "ldr pc, =kernel_entry",
 
-    // Returns if the CPU is one that the kernel runs on, and not in HYP mode. Paging off. Uses r0, r1.
+    // Returns if the CPU is one that the kernel runs on, and not in HYP mode. Paging off. Uses r0,
+    // r1.
     "boot_check_cpu:",
     "adr r1, boot_in_hyp",
     "mrs r0, cpsr",
@@ -92,8 +96,9 @@ global_asm!(
     "tst r0, #0xf0000",
     "beq boot_refuse",
     "bx lr",
-    // In: r1 = what is missing. On the serial port, which needs no set-up in an emulator, and by semihosting to the control
-    // channel; then the machine ends with the status for a panic. Without semihosting that traps to nowhere.
+    // In: r1 = what is missing. On the serial port, which needs no set-up in an emulator, and by
+    // semihosting to the control channel; then the machine ends with the status for a panic.
+    // Without semihosting that traps to nowhere.
     "boot_refuse:",
     "mov r5, r1",
     "adr r2, boot_lacks",
@@ -147,10 +152,12 @@ global_asm!(
     "bl boot_replace_kernel_half",
     "ldr pc, =secondary_entry",
 
-    // In: r0 = the kernel half's root, r1 = that of tables with nothing in them; called from either half. Uses r2, r3.
-    // The tables of before map by blocks what the new ones map by pages. A CPU that had both in its TLB could use a mixture, or abort
-    // (B3.10.1, break-before-make). So the kernel half is empty in between, and this code, which is linked where it is loaded, runs
-    // in the identity map of the other half. A change of TTBR1 wants branch predictions forgotten (B2.2.5).
+    // In: r0 = the kernel half's root, r1 = that of tables with nothing in them; called from either
+    // half. Uses r2, r3. The tables of before map by blocks what the new ones map by pages. A CPU
+    // that had both in its TLB could use a mixture, or abort (B3.10.1, break-before-make). So the
+    // kernel half is empty in between, and this code, which is linked where it is loaded, runs in
+    // the identity map of the other half. A change of TTBR1 wants branch predictions forgotten
+    // (B2.2.5).
     ".globl boot_replace_kernel_half",
     "boot_replace_kernel_half:",
     "mrs r2, cpsr",
@@ -170,7 +177,8 @@ global_asm!(
     "msr cpsr_c, r2",
     "bx lr",
 
-    // In: paging off. Out: paging on, with the boot tables; floating point and the cycle counter on. Uses r0, r1.
+    // In: paging off. Out: paging on, with the boot tables; floating point and the cycle counter
+    // on. Uses r0, r1.
     "boot_enable_paging:",
     "dsb",
     "ldr r0, ={mair}",
@@ -190,7 +198,8 @@ global_asm!(
     "mcr p15, 0, r0, c7, c5, 6",
     "dsb",
     "isb",
-    // SCTLR: MMU, data cache, branch prediction, instruction cache; no alignment faults, low vectors, exceptions in ARM state.
+    // SCTLR: MMU, data cache, branch prediction, instruction cache; no alignment faults, low
+    // vectors, exceptions in ARM state.
     "mrc p15, 0, r0, c1, c0, 0",
     "ldr r1, ={sctlr_off}",
     "bic r0, r0, r1",
@@ -294,8 +303,8 @@ static SECONDARY_TABLES: AtomicU32 = AtomicU32::new(0);
 static SECONDARY_USER_TABLES: AtomicU32 = AtomicU32::new(0);
 static SECONDARY_STACKS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 
-/// What a CPU will run with when it starts, its number in r0: page tables, the same for all, and a stack of its own.
-/// Returns the physical address it starts at.
+/// What a CPU will run with when it starts, its number in r0: page tables, the same for all, and a
+/// stack of its own. Returns the physical address it starts at.
 pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> u64 {
     unsafe extern "C" {
         safe static boot_secondary: u8;
@@ -306,7 +315,8 @@ pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> 
     (&raw const boot_secondary) as u64
 }
 
-/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is none.
+/// Reads the device tree at this physical address, or at the start of RAM. `false` if there is
+/// none.
 ///
 /// # Safety
 ///
@@ -316,10 +326,6 @@ pub unsafe fn read_boot_info(tree: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) by the caller's promise the direct map is there.
     let Some(tree) = (unsafe { Tree::at(direct::<u8>(at)) }) else { return false };
     super::board::remember(&tree);
-    let places = tree.registers(&["arm,cortex-a15-gic", "arm,gic-400"]);
-    super::irqchip::set_places(
-        places.expect("this machine has no interrupt controller GICv2, which the kernel needs"),
-    );
     tree.read_into(boot);
     let unused = boot.leave_out_from(EARLY_TOP);
     if unused > 0 {

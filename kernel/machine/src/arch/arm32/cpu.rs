@@ -1,24 +1,27 @@
 //! Single instructions, as functions.
 
 use core::arch::asm;
+use kstack::addr::AddrRange;
 use kstack::arch::current::regs::FREE_AT_TOP;
-use kstack_core::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
 
-/// Turns interrupts on and waits for one, without a gap in between (`wfi` ends when one is pending, masked or not).
+/// Turns interrupts on and waits for one, without a gap in between (`wfi` ends when one is pending,
+/// masked or not).
 #[inline(always)]
 pub fn wait_for_interrupt() {
-    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
+    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards,
+    // which the caller expects.
     unsafe { asm!("dsb", "wfi", "cpsie i", options(nostack)) };
 }
 
-/// Leaves the current stack for good and runs `next` on `stack`.
+/// Leaves the stack this runs on for good, and runs `next` on `stack`.
 pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
-    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
-    // outermost marker, and a page-aligned SP is as the procedure call standard wants it.
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame
+    // pointer is the outermost marker, and a page-aligned SP is as the procedure call standard
+    // wants it.
     unsafe {
         asm!(
             "mov sp, {top}",
@@ -32,7 +35,7 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
     }
 }
 
-/// Stops this CPU for ever.
+/// Stops this CPU for good.
 pub fn halt() -> ! {
     loop {
         // SAFETY: (1) nothing is expected of this CPU any more.
@@ -40,8 +43,9 @@ pub fn halt() -> ! {
     }
 }
 
-/// Cycles: the low 32 bits from the cycle counter, the others from the virtual counter, which is slower but wider. Under the
-/// emulator a cycle is a nanosecond, and in its counting mode an instruction.
+/// Cycles: the low 32 bits from the cycle counter, the others from the virtual counter, which is
+/// slower but wider. Under the emulator a cycle is a nanosecond, and in its counting mode an
+/// instruction.
 #[inline(always)]
 pub fn cycles() -> u64 {
     const CYCLES_PER_COUNT: u64 = 16;
@@ -51,7 +55,8 @@ pub fn cycles() -> u64 {
     unsafe {
         asm!("isb", "mrc p15, 0, {}, c9, c13, 0", out(reg) low, options(nostack, preserves_flags));
     }
-    // The two started at different moments, less than 2^31 cycles apart: the wide one follows the narrow one.
+    // The two started at different moments, less than 2^31 cycles apart: the wide one follows the
+    // narrow one.
     let ahead = low.wrapping_sub(about as u32) as i32;
     about.wrapping_add_signed(i64::from(ahead))
 }
@@ -68,11 +73,12 @@ pub(super) fn time() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// Drops this CPU's cached translations of some pages, in all address spaces: the barriers are once for all.
+/// Drops this CPU's cached translations of some pages, in all address spaces: the barriers are once
+/// for all.
 #[inline(always)]
 pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
-    // SAFETY: (1) forgetting translations is always allowed. The barriers: the entries' stores are seen by the table walk
-    // first, and the translations are gone afterwards.
+    // SAFETY: (1) forgetting translations is always allowed. The barriers: the entries' stores are
+    // seen by the table walk first, and the translations are gone afterwards.
     unsafe {
         asm!("dsb ishst", options(nostack, preserves_flags));
         addresses.for_each(|address| {
@@ -100,7 +106,8 @@ pub fn flush_all() {
 
 /// Loads the page tables of the user half whose root is at this physical address.
 ///
-/// All address spaces have number 0, so the old one's translations are dropped; those of the kernel half are global and stay.
+/// All address spaces have number 0, so the old one's translations are dropped; those of the kernel
+/// half are global and stay.
 ///
 /// # Safety
 ///
@@ -110,8 +117,9 @@ pub unsafe fn load_tables(root: u64) {
     // SAFETY: (1) by the caller's promise; (2) the kernel half has tables of its own, which stay.
     unsafe {
         asm!("dsb ishst", "mcrr p15, 0, {low}, {zero}, c2", "isb", "mcr p15, 0, {zero}, c8, c7, 2",
-             // Branches that the old program taught the CPU lead nowhere in the new one's code: a change of TTBR0 without one of the
-             // address space's number wants them forgotten (B2.2.5, B3.9.1).
+             // Branches that the old program taught the CPU lead nowhere in the new one's code: a
+             // change of TTBR0 without one of the address space's number wants them forgotten
+             // (B2.2.5, B3.9.1).
              "mcr p15, 0, {zero}, c7, c5, 6",
              "dsb ish", "isb", low = in(reg) root as u32, zero = in(reg) 0_u32,
              options(nostack, preserves_flags));
@@ -149,7 +157,8 @@ pub unsafe fn zero_page(page: *mut u8) {
     }
 }
 
-/// Makes instructions that were written through the direct map visible to instruction fetches, on all CPUs.
+/// Makes instructions that were written through the direct map visible to instruction fetches, on
+/// all CPUs.
 pub(super) fn sync_instructions(page: *const u8) {
     const LINE: usize = 64;
     for offset in (0..4096).step_by(LINE) {
@@ -166,7 +175,8 @@ pub(super) fn sync_instructions(page: *const u8) {
     }
 }
 
-/// This CPU's affinity, levels 0 to 2: its number for PSCI, and what its interface to the interrupt controller is found by.
+/// This CPU's affinity, levels 0 to 2: its number for PSCI, and what its interface to the interrupt
+/// controller is found by.
 pub(super) fn affinity() -> u32 {
     let mpidr: u32;
     // SAFETY: (1) reading the register has no effect.

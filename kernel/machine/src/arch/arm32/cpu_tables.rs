@@ -5,11 +5,11 @@ use super::paging;
 use crate::cpus::Cpu;
 use crate::memory::frames;
 use core::sync::atomic::Ordering;
+use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::{Addr, CpuId};
 
-/// Where the tables of a CPU are: a page at a multiple of twice the size of a stack, so that the last stack, which is in it,
-/// passes the bit test; the pages in between are never mapped.
+/// Where the tables of a CPU are: a page at a multiple of twice the size of a stack, so that the
+/// last stack, which is in it, passes the bit test; the pages in between are never mapped.
 pub fn tables_address(cpu: CpuId) -> u64 {
     const STRIDE: u64 = kstack::arch::current::GEOMETRY.align().get() as u64;
     CPU_TABLES + (u64::from(cpu.get()) + 1) * STRIDE
@@ -34,6 +34,7 @@ pub fn load(cpu: &'static Cpu) {
     }
 }
 
-/// Where the CPU this runs on goes when it next enters from user mode: SP_svc is there already when it leaves.
+/// Where the CPU this runs on goes when it next enters from user mode: SP_svc is there already when
+/// it leaves.
 #[inline(always)]
 pub fn set_user_entry_stack(_cpu: &Cpu, _top: Addr) {}

@@ -1,7 +1,8 @@
-//! Floating-point state of user programs: d0 to d31 and the status register, saved and loaded whole at a switch.
+//! Floating-point state of user programs: d0 to d31 and the status register, saved and loaded whole
+//! at a switch.
 //!
-//! The kernel is compiled without floating point, so between a switch away and a switch back nothing touches the
-//! registers. Only threads of processes have an area.
+//! The kernel is compiled without floating point, so between a switch away and a switch back
+//! nothing touches the registers. Only threads of processes have an area.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -13,7 +14,8 @@ pub type Snapshot = [u32; 66];
 #[repr(C, align(8))]
 pub struct FpuState(UnsafeCell<[u32; 66]>);
 
-// SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on one CPU at a time.
+// SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on
+// one CPU at a time.
 unsafe impl Sync for FpuState {}
 
 impl core::fmt::Debug for FpuState {
@@ -31,13 +33,14 @@ impl FpuState {
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
     pub fn fork(&self) -> Self {
         self.save();
-        // SAFETY: (1) the owner runs this, so nobody else writes.
+        // SAFETY: (1) the owner runs this, so no other thread writes.
         Self(UnsafeCell::new(unsafe { *self.0.get() }))
     }
 
     /// Stores the registers. By the owner, or at the switch away from it.
     pub fn save(&self) {
-        // SAFETY: (1) 264 bytes, 8-aligned, ours alone at this moment; (2) the unit is on since boot.
+        // SAFETY: (1) 264 bytes, 8-aligned, ours alone at this moment; (2) the unit is on since
+        // boot.
         unsafe {
             asm!(".fpu neon", "vstmia {at}!, {{d0-d15}}", "vstmia {at}!, {{d16-d31}}",
                  "vmrs {status}, fpscr", "str {status}, [{at}]", at = inout(reg) self.0.get() => _,
@@ -52,11 +55,12 @@ impl FpuState {
         unsafe { *self.0.get() }
     }
 
-    /// Makes these the registers: of a signal's frame, which a program may have written. By the owner. Of the status only what the
-    /// register has counts.
+    /// Makes these the registers: of a signal's frame, which a program may have written. By the
+    /// owner. Of the status only what the register has counts.
     pub fn adopt(&self, snapshot: &Snapshot) {
         crate::arch::cpu::without_interrupts(|| {
-            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in between.
+            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in
+            // between.
             unsafe { *self.0.get() = *snapshot };
             self.load();
         });

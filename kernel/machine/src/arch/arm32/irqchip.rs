@@ -1,56 +1,30 @@
 //! The interrupt controller, a GIC of version 2, and each CPU's virtual timer.
 //!
-//! Registers as in Arm's GIC architecture specification, version 2, and the ARMv7-A manual, part B8; through the direct map.
+//! The timer's registers: ARMv7-A manual, part B8.
 //!
 //! A vector is the controller's number of the interrupt: 0 to 15 are sent by CPUs, 16 to 31 are each CPU's own, the rest
 //! are shared. The CPU itself has one line for all of them; [`acknowledge`] asks the controller which it is.
 //!
-//! The CPU has a second line, FIQ, which masking interrupts does not keep out. The controller raises it for its group 0, if there is
-//! one (there is not for a kernel of the non-secure world, whose view the groups are hidden from): [`vector::NMI`] alone is in that
-//! group. Both groups are acknowledged in the same register, so each handler looks whether it is the other's.
+//! The CPU has a second line, FIQ, which masking interrupts does not keep out. The controller raises it for [`vector::NMI`] alone,
+//! if it has groups (`drivers::gic_v2`). FIQ and IRQ are acknowledged in the same register, so each handler looks whether it is the
+//! other's.
 
-use super::{cpu, serial};
+use super::{board, cpu, serial};
 use crate::cpus::{self, MAX_CPUS};
-use crate::memory::direct;
+use crate::drivers::gic_v2::{GicV2, NUMBER};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::arch::current::entry;
+use kstack::arch::current::cause;
 
-/// Where the distributor and the CPU interface are: physical, from the device tree.
-static PLACES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
-
-/// Says where the distributor and the CPU interface are.
-pub(super) fn set_places(places: [u64; 2]) {
-    for (place, at) in PLACES.iter().zip(places) {
-        place.store(at as u32, Ordering::Relaxed);
-    }
-}
-
-const D_CONTROL: u64 = 0x000;
-const D_GROUP: u64 = 0x080;
-const D_ENABLE: u64 = 0x100;
-const D_PRIORITY: u64 = 0x400;
-const D_TARGETS: u64 = 0x800;
-const D_SEND: u64 = 0xf00;
-const C_CONTROL: u64 = 0x00;
-const C_PRIORITY_MASK: u64 = 0x04;
-const C_ACKNOWLEDGE: u64 = 0x0c;
-const C_END: u64 = 0x10;
-const C_HIGHEST_PENDING: u64 = 0x18;
-
-/// In both control registers: group 0 on, group 1 on.
-const BOTH_GROUPS: u32 = 0b11;
-/// In the CPU interface's: one register acknowledges both groups; group 0 raises FIQ.
-const FIQ_FOR_GROUP_0: u32 = 0b1100;
-/// The lowest ten bits of what is acknowledged or pending: the number.
-const NUMBER: u32 = 0x3ff;
+/// The controller.
+static GIC: GicV2 = GicV2::new(Some(vector::NMI));
 
 /// The vectors the kernel uses.
 pub mod vector {
     /// Timer tick: the virtual timer's own interrupt.
     pub const TIMER: u8 = 27;
     /// Input on the console.
-    pub const CONSOLE: u8 = super::serial::CONSOLE_IRQ;
+    pub const CONSOLE: u8 = super::serial::CONSOLE_IRQ as u8;
     /// "Look at your run queue."
     pub const RESCHEDULE: u8 = 1;
     /// "Flush your TLB." The hardware does that by itself here: nobody sends it.
@@ -60,7 +34,7 @@ pub mod vector {
     /// The only one that arrives as FIQ, whether interrupts are masked or not.
     pub(super) const NMI: u8 = 4;
     /// Raised by tests and benches with the `svc` instruction: no interrupt controller involved.
-    pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
+    pub const SOFTWARE: u8 = kstack::arch::current::cause::SOFTWARE;
     /// The interrupt went away before it was acknowledged.
     pub const SPURIOUS: u8 = 0xff;
 }
@@ -76,55 +50,6 @@ fn acknowledged_here() -> &'static AtomicU32 {
     &ACKNOWLEDGED[cpus::this().id().index()]
 }
 
-/// The affinity of the CPU behind each interface. Affinities of two clusters may be alike in their lowest level, and need not be numbers of
-/// interfaces, so an interface is found by the whole of it.
-static INTERFACES: [AtomicU32; 8] = [const { AtomicU32::new(NO_CPU) }; 8];
-/// No affinity: it has three levels of eight bits.
-const NO_CPU: u32 = u32::MAX;
-
-/// The bit of a CPU's interface; none for a CPU that has not set its own up.
-fn interface_bit(affinity: u32) -> u32 {
-    let interface = INTERFACES.iter().position(|cpu| cpu.load(Ordering::Acquire) == affinity);
-    interface.map_or(0, |interface| 1 << interface)
-}
-
-#[inline(always)]
-fn register<T>(part: usize, register: u64) -> *mut T {
-    direct(u64::from(PLACES[part].load(Ordering::Relaxed)) + register)
-}
-
-/// Reads a register of this CPU's interface.
-fn read_cpu(at: u64) -> u32 {
-    // SAFETY: (1) the controller's pages are mapped as devices; the interface is each CPU's own.
-    unsafe { register::<u32>(1, at).read_volatile() }
-}
-
-fn write_cpu(at: u64, value: u32) {
-    // SAFETY: (1) as for `read_cpu`; (2) the values come from the functions below.
-    unsafe { register::<u32>(1, at).write_volatile(value) };
-}
-
-fn read(at: u64) -> u32 {
-    // SAFETY: (1) the distributor's pages are mapped as devices; reading these registers has no effect.
-    unsafe { register::<u32>(0, at).read_volatile() }
-}
-
-fn write(at: u64, value: u32) {
-    // SAFETY: (1) as for `read`; (2) the values come from the functions below.
-    unsafe { register::<u32>(0, at).write_volatile(value) };
-}
-
-fn write_byte(at: u64, value: u8) {
-    // SAFETY: (1) as for `write`; the registers used allow bytes.
-    unsafe { register::<u8>(0, at).write_volatile(value) };
-}
-
-fn enable(interrupt: u8) {
-    let priority = if interrupt == vector::NMI { 0x20 } else { 0xa0 };
-    write_byte(D_PRIORITY + u64::from(interrupt), priority);
-    write(D_ENABLE + u64::from(interrupt / 32) * 4, 1 << (interrupt % 32));
-}
-
 /// This CPU's number at the controller.
 pub fn id() -> u32 {
     cpu::affinity()
@@ -132,15 +57,7 @@ pub fn id() -> u32 {
 
 /// Turns this CPU's part of the controller on, and its own interrupts; says who may read its counters.
 pub fn set_up_local() {
-    // Each CPU has the first word of the groups to itself.
-    write(D_GROUP, !(1 << vector::NMI));
-    let has_groups = read(D_GROUP) != 0;
-    for own in [vector::RESCHEDULE, vector::FLUSH, vector::CALL, vector::TIMER] {
-        enable(own);
-    }
-    if has_groups {
-        enable(vector::NMI);
-    }
+    GIC.set_up_own(id(), vector::TIMER);
     /// Programs may read the virtual counter, as under Linux, but no other.
     const USER_READS_VIRTUAL_COUNTER: u32 = 1 << 1;
     // SAFETY: (1) the register says only what user mode may read.
@@ -148,22 +65,14 @@ pub fn set_up_local() {
         asm!("mcr p15, 0, {}, c14, c1, 0", in(reg) USER_READS_VIRTUAL_COUNTER,
              options(nostack, preserves_flags));
     }
-    // Its own bit, as the banked target register of its own lines has it. A machine with one CPU has no such register.
-    let bit = read(D_TARGETS) & 0xff;
-    INTERFACES[bit.trailing_zeros() as usize % INTERFACES.len()].store(id(), Ordering::Release);
-    write_cpu(C_PRIORITY_MASK, 0xf0);
-    write_cpu(C_CONTROL, if has_groups { BOTH_GROUPS | FIQ_FOR_GROUP_0 } else { 1 });
 }
 
-/// Turns the distributor on, shared interrupts in group 1.
+/// Sets up what all CPUs share of the controller.
 pub fn set_up_once() {
-    /// All that a vector, of eight bits, can name.
-    const WORDS: u64 = 8;
-    for word in 1..WORDS {
-        write(D_GROUP + 4 * word, u32::MAX);
-    }
-    let has_groups = read(D_GROUP + 4) != 0;
-    write(D_CONTROL, if has_groups { BOTH_GROUPS } else { 1 });
+    let [distributor, interface] = board::gic();
+    // SAFETY: (1) the device tree names a GICv2 there; (2) devices are in the direct map.
+    unsafe { GIC.place(distributor, interface) };
+    GIC.set_up_shared();
 }
 
 /// The counter's ticks in a second.
@@ -231,14 +140,14 @@ pub fn stop_timer() {
 /// Which interrupt it is, when the entry code says only that there is one.
 #[inline(always)]
 pub fn acknowledge(number: u8) -> u8 {
-    if number != entry::LINE {
+    if number != cause::LINE {
         return number;
     }
-    let acknowledged = read_cpu(C_ACKNOWLEDGE);
+    let acknowledged = GIC.acknowledge();
     let number = acknowledged & NUMBER;
     if number == u32::from(vector::NMI) {
         // It came between the CPU's taking the interrupt and here, and would have arrived as FIQ: once more, then.
-        write_cpu(C_END, acknowledged);
+        GIC.end(acknowledged);
         send_nmi(id());
         return vector::SPURIOUS;
     }
@@ -262,18 +171,18 @@ pub const fn in_service() -> Option<u8> {
 /// Tells the controller that the interrupt has been handled.
 #[inline(always)]
 pub fn end_of_interrupt() {
-    write_cpu(C_END, acknowledged_here().load(Ordering::Relaxed));
+    GIC.end(acknowledged_here().load(Ordering::Relaxed));
 }
 
 /// Acknowledges and ends what raised FIQ. Says whether that was an NMI; otherwise it has been acknowledged as an interrupt, and
 /// comes again.
 pub fn acknowledge_nmi() -> bool {
-    if read_cpu(C_HIGHEST_PENDING) & NUMBER != u32::from(vector::NMI) {
+    if GIC.pending() != u32::from(vector::NMI) {
         return false;
     }
     // Nothing has a higher priority, so this is the same one.
-    let acknowledged = read_cpu(C_ACKNOWLEDGE);
-    write_cpu(C_END, acknowledged);
+    let acknowledged = GIC.acknowledge();
+    GIC.end(acknowledged);
     true
 }
 
@@ -287,13 +196,12 @@ pub fn send_interrupt(hardware_id: u32, vector: u8) {
     // What was written before is there when the interrupt is.
     // SAFETY: (1) a barrier.
     unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
-    write(D_SEND, interface_bit(hardware_id) << 16 | u32::from(vector));
+    GIC.send(hardware_id, vector);
 }
 
 /// Routes the console's interrupt to a CPU.
 pub fn route_console(hardware_id: u32) {
-    write_byte(D_TARGETS + u64::from(vector::CONSOLE), interface_bit(hardware_id) as u8);
-    enable(vector::CONSOLE);
+    GIC.route(serial::CONSOLE_IRQ, hardware_id);
 }
 
 /// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No interrupt controller is involved.

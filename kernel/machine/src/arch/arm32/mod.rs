@@ -1,4 +1,5 @@
-//! QEMU's `virt` board with 32-bit ARM processors: boot, processors, interrupt controller, timers, page tables.
+//! QEMU's `virt` board with 32-bit ARM processors: boot, processors, interrupt controller, timers,
+//! page tables.
 
 mod board;
 pub mod boot;

@@ -1,4 +1,5 @@
-//! Page tables: three levels of long descriptors, a kernel half that all CPUs share and a user half per process.
+//! Page tables: three levels of long descriptors, a kernel half that all CPUs share and a user half
+//! per process.
 //!
 //! ```text
 //!   TTBR1  0x8000_0000  level 1, 2 entries   [0] 1 GiB of devices   [1] -> level 2 of everything else in the kernel
@@ -6,8 +7,8 @@
 //!   level 2: 512 entries of 2 MiB     level 3: 512 entries of 4 KiB
 //! ```
 //!
-//! Source: ARMv7-A manual, B3.6 (long-descriptor format), B4.1 (registers). The CPU keeps no dirty bits: every page counts as
-//! dirty.
+//! Source: ARMv7-A manual, B3.6 (long-descriptor format), B4.1 (registers). The CPU keeps no dirty
+//! bits: every page counts as dirty.
 
 use crate::arch::cpu;
 use crate::arch::layout::{ARENA, DIRECT_MAP, EARLY_TOP, IMAGE, RAM};
@@ -20,9 +21,11 @@ use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{new_table, next_mapped};
 
-/// Whether a CPU may remember that a page was absent. Not in its TLB. But it may have walked the tables for an access before it saw
-/// what tells it that the page is there now, and take the fault then; only a DSB and an ISB of its own order the two (B3.10.1). On
-/// a new stack that fault would be taken for an overflow. The flush that a CPU makes before it first uses a stack has both barriers.
+/// Whether a CPU may remember that a page was absent. Not in its TLB. But it may have walked the
+/// tables for an access before it saw what tells it that the page is there now, and take the fault
+/// then; only a DSB and an ISB of its own order the two (B3.10.1). On a new stack that fault would
+/// be taken for an overflow. The flush that a CPU makes before it first uses a stack has both
+/// barriers.
 pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
 pub const DIRTY_IS_CACHED: bool = false;
@@ -49,7 +52,8 @@ const LARGE_BYTES: u64 = 2 << 20;
 
 /// Memory attributes: 0 a device, 1 cached with write back.
 pub(super) const MAIR: u32 = 0xff04;
-/// Long descriptors; both bases walk cached, inner shareable; each covers half of the address space.
+/// Long descriptors; both bases walk cached, inner shareable; each covers half of the address
+/// space.
 pub(super) const TTBCR: u32 =
     1 << 31 | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) | (1 | 1 << 8 | 1 << 10 | 0b11 << 12) << 16;
 
@@ -76,8 +80,8 @@ const LEVELS: [(u32, u64); 3] = [(30, 1), (21, 511), (12, 511)];
 #[inline(always)]
 fn entry(table: u64, level: usize, address: u64) -> &'static AtomicU64 {
     let (shift, mask) = LEVELS[level];
-    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may read at any time, hence
-    // atomics.
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may
+    // read at any time, hence atomics.
     unsafe { &*direct::<AtomicU64>(table).add((address >> shift & mask) as usize) }
 }
 
@@ -110,7 +114,8 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     Some(entry(table, 2, address))
 }
 
-/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is
+/// mapped.
 fn absent_bytes(root: u64, address: u64) -> u64 {
     let mut table = root;
     for (level, (shift, _)) in LEVELS.into_iter().enumerate() {
@@ -134,7 +139,8 @@ pub fn set_up_kernel(
     // Both entries of level 1: none is added later.
     entry(root, 0, DIRECT_MAP).store(BLOCK | DEVICE | NO_EXEC, Ordering::Relaxed);
     let level2 = next_table(entry(root, 0, DIRECT_MAP + RAM))?;
-    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may not be touched at all.
+    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may
+    // not be touched at all.
     for region in regions.filter(|region| region.is_ram) {
         in_pieces(
             region.lowest,
@@ -159,8 +165,8 @@ pub fn set_up_kernel(
                 .store((address - IMAGE) | TABLE | NORMAL | bits(access), Ordering::Relaxed);
         }
     }
-    // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the direct map; (3) nothing uses the
-    // boot tables' identity map after that.
+    // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the
+    // direct map; (3) nothing uses the boot tables' identity map after that.
     unsafe {
         replace_kernel_half(root, kernel_root());
         cpu::load_tables(kernel_root());
@@ -173,7 +179,8 @@ const fn bits(access: Access) -> u64 {
     (if access.write { 0 } else { READ_ONLY }) | (if access.exec { 0 } else { NO_EXEC })
 }
 
-/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
+/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be
+/// mapped yet.
 pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
@@ -187,19 +194,20 @@ pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> 
 /// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
 #[inline(always)]
 pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
-    // Absent to present needs no flush: no CPU may cache a translation that faults (B3.9.1). But it must be there for the
-    // table walk of the next access.
+    // Absent to present needs no flush: no CPU may cache a translation that faults (B3.9.1). But it
+    // must be there for the table walk of the next access.
     leaf.store(frame.addr() | TABLE | NORMAL | NO_EXEC, Ordering::Release);
     // SAFETY: (1) barriers.
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
 
-/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
-/// there are none.
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty.
+/// Nothing to do: there are none.
 #[inline(always)]
 pub const fn settle_dirty() {}
 
-/// Whether a page of a stack may have been written to since this was last asked: the CPU does not say, so yes.
+/// Whether a page of a stack may have been written to since this was last asked: the CPU does not
+/// say, so yes.
 #[inline(always)]
 pub fn take_dirty(_leaf: &AtomicU64) -> bool {
     true
@@ -242,8 +250,8 @@ fn walk(root: u64, address: u64) -> Option<u64> {
     None
 }
 
-/// One process's tables: the user half. It is freed with its table pages only: the frames that leaves map belong to whoever
-/// mapped them.
+/// One process's tables: the user half. It is freed with its table pages only: the frames that
+/// leaves map belong to whoever mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,
@@ -265,8 +273,9 @@ impl UserTables {
         let leaf = leaf(self.root, address)?;
         let old = leaf.load(Ordering::Acquire);
         if old & PRESENT != 0 && old & ADDRESS != frame.addr() {
-            // Another frame: the old translation must be gone everywhere before the new one is there, or a CPU may use both, or see
-            // its stores out of order (B3.10.1, "Using break-before-make when updating translation tables").
+            // Another frame: the old translation must be gone everywhere before the new one is
+            // there, or a CPU may use both, or see its stores out of order (B3.10.1, "Using
+            // break-before-make when updating translation tables").
             leaf.store(0, Ordering::Release);
             flush_user_pages(core::iter::once(address));
         }
@@ -292,7 +301,8 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller
+    /// flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -316,7 +326,8 @@ impl UserTables {
         next_mapped(from, top, |address| absent_bytes(self.root, address))
     }
 
-    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    /// Keeps a mapped page's frame and refuses every access of user mode, until
+    /// [`UserTables::protect`]; the caller flushes.
     pub fn forbid(&mut self, address: u64) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -352,7 +363,8 @@ pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
     super::flush::flush_others();
 }
 
-/// Makes the tables with this root the kernel half. `empty` is the root of tables with nothing in them.
+/// Makes the tables with this root the kernel half. `empty` is the root of tables with nothing in
+/// them.
 ///
 /// # Safety
 ///
@@ -362,8 +374,8 @@ unsafe fn replace_kernel_half(root: u64, empty: u64) {
     unsafe extern "C" {
         static boot_replace_kernel_half: u8;
     }
-    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
-    // caller's promise; (3) tables lie below 4 GiB.
+    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it
+    // is linked at; (2) both by the caller's promise; (3) tables lie below 4 GiB.
     unsafe {
         let replace: extern "C" fn(u32, u32) =
             core::mem::transmute(&raw const boot_replace_kernel_half);

@@ -1,6 +1,7 @@
 //! How the machine ends, with a status the outside can tell apart.
 //!
-//! The emulator ends by semihosting with the status it is asked for; without that, PSCI turns the machine off.
+//! The emulator ends by semihosting with the status it is asked for; without that, PSCI turns the
+//! machine off.
 
 use super::{cpu, psci, semihosting};
 

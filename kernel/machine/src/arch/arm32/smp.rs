@@ -1,18 +1,19 @@
 //! More than one CPU: finding them, starting them, and making them flush.
 
-pub use super::flush::{flush_others, flushes};
+pub use super::flush::flush_others;
 use super::irqchip::{self, vector};
 use super::{board, boot, cpu, paging, psci};
+pub use crate::arch::any::flushes::flushes;
 use crate::cpus::{self, Cpu};
 use core::sync::atomic::Ordering;
 use kstack::arch::current::regs::FREE_AT_TOP;
 
 /// The affinities of the CPUs.
 pub fn find_cpus(found: impl FnMut(u32)) {
-    board::find_cpus(found);
+    board::CPUS.each().for_each(found);
 }
 
-/// Starts a CPU on `stack_top`, and waits until it is up. Says whether it came.
+/// Starts a CPU on `stack_top`, and waits until it is up. Returns whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
     let (tables, user) = (paging::kernel_half(), paging::kernel_root());
@@ -32,7 +33,7 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     false
 }
 
-/// Carries out a flush that somebody waits for: nobody ever does on this machine.
+/// Carries out a flush that another CPU waits for: on this machine none ever does.
 #[inline(always)]
 pub fn answer_flush() {}
 

@@ -9,14 +9,16 @@ pub fn instruction_length(code: &[u8]) -> Option<usize> {
     (code.len() >= 4).then_some(4)
 }
 
-/// Stops this CPU, with a debug event, right before it executes the instruction at `at`; `None`: nowhere.
+/// Stops this CPU, with a debug event, right before it executes the instruction at `at`; `None`:
+/// nowhere.
 pub fn set_breakpoint(at: Option<usize>) {
     /// All four bytes of the instruction; in user mode and in the kernel; on.
     const EXECUTE_HERE: u32 = 0xf << 5 | 0b11 << 1 | 1;
     /// In the debug status and control register: breakpoints stop the CPU with an abort.
     const MONITOR: u32 = 1 << 15;
     let (address, control) = at.map_or((0, 0), |at| (at, EXECUTE_HERE));
-    // SAFETY: (1) nobody else uses the debug registers; (2) the kernel has a handler for what they raise.
+    // SAFETY: (1) the debug registers are the kernel's alone; (2) the kernel has a handler for what
+    // they raise.
     unsafe {
         asm!(
             // Unlock, off, address, on.

@@ -1,4 +1,5 @@
-//! What a program's thread has in the CPU besides its saved registers and its floating point: two thread registers, as under Linux.
+//! What a program's thread has in the CPU besides its saved registers and its floating point: two
+//! thread registers, as under Linux.
 //!
 //! | register | in user mode | in the kernel | kept for a thread in |
 //! | --- | --- | --- | --- |
@@ -10,8 +11,8 @@ use crate::cpus;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Keeps what a process's thread may have written without a system call. At the switch away from it, and by itself before it is
-/// copied.
+/// Keeps what a process's thread may have written without a system call. At the switch away from
+/// it, and by itself before it is copied.
 #[inline(always)]
 pub fn save_tls(kept: &AtomicU64) {
     let written: u32;
@@ -23,8 +24,8 @@ pub fn save_tls(kept: &AtomicU64) {
     kept.store(u64::from(written) << 32 | u64::from(base), Ordering::Relaxed);
 }
 
-/// Puts the thread pointer where the way back finds it, and loads the other register. At the switch to a process's thread,
-/// interrupts off.
+/// Puts the thread pointer where the way back finds it, and loads the other register. At the switch
+/// to a process's thread, interrupts off.
 pub fn load_tls(kept: &AtomicU64) {
     let words = kept.load(Ordering::Relaxed);
     cpus::this().local.arch.set_user_tls(words as u32 as usize);

@@ -1,8 +1,9 @@
 //! From the first instruction to Rust, for the first CPU and for the others.
 //!
-//! The emulator enters at the lowest address of the image, MMU off: at EL1, or at EL2 if the machine has it, which is left at once.
-//! x0 is the device tree if the image was loaded as an Image, 0 if as an ELF file; then the tree lies at the start of memory.
-//! The smallest page tables that let the kernel run where it is linked are filled in by the linker:
+//! The emulator enters at the lowest address of the image, MMU off: at EL1, or at EL2 if the
+//! machine has it, which is left at once. x0 is the device tree if the image was loaded as an
+//! Image, 0 if as an ELF file; then the tree lies at the start of memory. The smallest page tables
+//! that let the kernel run where it is linked are filled in by the linker:
 //!
 //! ```text
 //!   virtual                      physical
@@ -11,22 +12,23 @@
 //!   0xffffffffc0000000 + 1 GiB -> 1 .. 2 GiB      the kernel image                                           (TTBR1)
 //! ```
 //!
-//! Then the MMU, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by PSCI at `boot_secondary`, go
-//! through the same tables, and continue in `kernel_secondary` on the stack given.
+//! Then the MMU, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started
+//! by PSCI at `boot_secondary`, go through the same tables, and continue in `kernel_secondary` on
+//! the stack given.
 //!
-//! From the first Rust function on SPSel is 0. SP_EL1 leads to a small stack for exceptions that come before the library's
-//! vectors are loaded: they can only be told of.
+//! From the first Rust function on SPSel is 0. SP_EL1 leads to a small stack for exceptions that
+//! come before the library's vectors are loaded: they can only be told of.
 
 use super::layout::{DEVICES_TOP, IMAGE_LOWEST};
-use super::{board, cpu, gic, paging, power, psci, semihosting};
+use super::{board, cpu, paging, power, semihosting};
 use crate::boot_info::BootInfo;
 use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// Bytes of the stack the first CPU boots on, until its idle stack is there: a thread's worth, and aligned like one, so that the
-/// bit test of the entry code holds for it too.
+/// Bytes of the stack the first CPU boots on, until its idle stack is there: a thread's worth, and
+/// aligned like one, so that the bit test of the entry code holds for it too.
 pub const BOOT_STACK_BYTES: usize = 16 * 1024;
 const EARLY_STACK_BYTES: usize = 8 * 1024;
 
@@ -38,7 +40,8 @@ const GIB: u64 = 1 << 30;
 
 global_asm!(
     ".section .boot.header, \"ax\"",
-    // Documentation/arch/arm64/booting in Linux: branch, text offset, image size, flags (4 KiB pages), magic.
+    // Documentation/arch/arm64/booting in Linux: branch, text offset, image size, flags (4 KiB
+    // pages), magic.
     ".globl boot_start",
     "boot_start:",
     "b boot_first",
@@ -80,10 +83,11 @@ global_asm!(
     "ldr x1, =secondary_entry",
     "br x1",
 
-    // In: x0 = the kernel half's root, x1 = that of tables with nothing in them; called from either half. Uses x2.
-    // The tables of before map by blocks what the new ones map by pages. A CPU that had both in its TLB could use a mixture, or
-    // abort (Arm ARM, D8.17.1, break-before-make). So the kernel half is empty in between, and this code, which is linked where
-    // it is loaded, runs in the identity map of the other half.
+    // In: x0 = the kernel half's root, x1 = that of tables with nothing in them; called from either
+    // half. Uses x2. The tables of before map by blocks what the new ones map by pages. A CPU that
+    // had both in its TLB could use a mixture, or abort (Arm ARM, D8.17.1, break-before-make). So
+    // the kernel half is empty in between, and this code, which is linked where it is loaded, runs
+    // in the identity map of the other half.
     ".globl boot_replace_kernel_half",
     "boot_replace_kernel_half:",
     "mrs x2, daif",
@@ -115,8 +119,9 @@ global_asm!(
     "sbfx x0, x0, #16, #4",
     "tbnz x0, #63, boot_refuse",
     "ret",
-    // In: x1 = what is missing. On the serial port, which needs no set-up in an emulator, and by semihosting to the control
-    // channel; then the machine ends with the status for a panic. Without semihosting that traps to nowhere.
+    // In: x1 = what is missing. On the serial port, which needs no set-up in an emulator, and by
+    // semihosting to the control channel; then the machine ends with the status for a panic.
+    // Without semihosting that traps to nowhere.
     "boot_refuse:",
     "adr x2, boot_lacks",
     "ldr x3, ={pl011}",
@@ -186,7 +191,8 @@ global_asm!(
     "isb",
     "msr S3_4_C12_C11_0, xzr",
     "3:",
-    // EL1 may use the instructions that copy and fill memory (FEAT_MOPS), and takes their exceptions: HCRX_EL2.
+    // EL1 may use the instructions that copy and fill memory (FEAT_MOPS), and takes their
+    // exceptions: HCRX_EL2.
     "mrs x0, s3_0_c0_c6_2",
     "ubfx x0, x0, #{mops_shift}, #4",
     "cbz x0, 4f",
@@ -219,8 +225,8 @@ global_asm!(
     "cmp x1, x2",
     "csel x1, x1, x2, lo",
     "bfi x0, x1, #32, #3",
-    // The CPU keeps accessed and dirty bits, if it can, and if it is none of those that cannot though they say so: before the first
-    // write to a stack.
+    // The CPU keeps accessed and dirty bits, if it can, and if it is none of those that cannot
+    // though they say so: before the first write to a stack.
     "mrs x1, id_aa64mmfr1_el1",
     "and x1, x1, #0xf",
     "cmp x1, #{keeps_dirty}",
@@ -257,8 +263,9 @@ global_asm!(
     "msr sctlr_el1, x0",
     "isb",
     "ret",
-    // Bits of MIDR_EL1 that count, and their values: Cortex-A55 of any revision (erratum 1024718), Kryo 4xx Silver r13p14, which is one,
-    // and Cortex-A510 r0p0 to r0p2 (erratum 2051678). Zero ends it.
+    // Bits of MIDR_EL1 that count, and their values: Cortex-A55 of any revision (erratum 1024718),
+    // Kryo 4xx Silver r13p14, which is one, and Cortex-A510 r0p0 to r0p2 (erratum 2051678). Zero
+    // ends it.
     ".balign 8",
     "boot_broken_dirty:",
     ".long 0xff0ffff0, 0x410fd050",
@@ -293,8 +300,8 @@ global_asm!(
     "brk #1",
     "secondary_entry:",
     "bl boot_stacks",
-    // Stacks of a kernel that has their dirty bits kept are read-only to a CPU that does not keep them. Until the first CPU has
-    // made them writable, it must not touch one.
+    // Stacks of a kernel that has their dirty bits kept are read-only to a CPU that does not keep
+    // them. Until the first CPU has made them writable, it must not touch one.
     "adrp x0, {relies}",
     "ldr w1, [x0, :lo12:{relies}]",
     "cbz w1, 6f",
@@ -421,8 +428,8 @@ extern "C" fn early_exception(esr: u64, pc: u64, address: u64) -> ! {
     panic!("exception before there are vectors: esr {esr:#x}, pc {pc:#x}, address {address:#x}")
 }
 
-/// What a CPU will run with when it starts, its number in x0: page tables, the same for all, and a stack of its own.
-/// Returns the physical address it starts at.
+/// What a CPU will run with when it starts, its number in x0: page tables, the same for all, and a
+/// stack of its own. Returns the physical address it starts at.
 pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> u64 {
     SECONDARY_TABLES.store(kernel, Ordering::SeqCst);
     SECONDARY_USER_TABLES.store(user, Ordering::SeqCst);
@@ -431,26 +438,19 @@ pub fn prepare_secondary(kernel: u64, user: u64, cpu: usize, stack_top: u64) -> 
     &raw const boot_secondary as u64
 }
 
-/// Reads the device tree at the physical address the boot loader gave, or at the start of memory. `None` if there is none.
+/// Reads the device tree at the physical address the boot loader gave, or at the start of memory.
+/// `None` if there is none.
 ///
 /// # Safety
 ///
-/// 1. The boot page tables are active: the first 2 GiB are in the direct map, and the tree lies there.
+/// 1. The boot page tables are active: the first 2 GiB are in the direct map, and the tree lies
+///    there.
 pub unsafe fn read_boot_info(device_tree: u64, info: &mut BootInfo) -> bool {
     let at = if device_tree == 0 { DEVICES_TOP } else { device_tree };
     // SAFETY: (1) by the caller's promise; the parser checks magic and lengths.
     let Some(tree) = (unsafe { crate::arch::virt::device_tree::Tree::at(direct(at)) }) else {
         return false;
     };
-    // By what follows they are taken for granted.
-    let has_gic =
-        tree.registers::<2>(&["arm,gic-v3", "arm,cortex-a15-gic", "arm,gic-400"]).is_some();
-    assert!(
-        has_gic,
-        "this machine lacks what the kernel needs: an interrupt controller GICv2 or GICv3"
-    );
-    gic::remember(&tree);
-    psci::remember(&tree);
     board::remember(&tree);
     tree.read_into(info);
     true

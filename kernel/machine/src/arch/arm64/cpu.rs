@@ -2,23 +2,26 @@
 
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU8, Ordering};
-use kstack_core::addr::AddrRange;
+use kstack::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
 
-/// Turns interrupts on and waits for one, without a gap in between: `wfi` ends for an interrupt that is masked too.
+/// Turns interrupts on and waits for one, without a gap in between: `wfi` ends for an interrupt
+/// that is masked too.
 #[inline(always)]
 pub fn wait_for_interrupt() {
-    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
+    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards,
+    // which the caller expects.
     unsafe { asm!("dsb sy", "wfi", "msr daifclr, #2", options(nostack)) };
 }
 
-/// Leaves the stack this runs on for ever, and goes on at the top of another.
+/// Leaves the stack this runs on for good, and continues at the top of another.
 pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
-    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
-    // outermost marker, and the top of a stack is as the procedure call standard wants SP.
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame
+    // pointer is the outermost marker, and the top of a stack is as the procedure call standard
+    // wants SP.
     unsafe {
         asm!(
             "mov sp, {top}",
@@ -32,7 +35,7 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
     }
 }
 
-/// Stops this CPU for ever.
+/// Stops this CPU for good.
 pub fn halt() -> ! {
     loop {
         // SAFETY: (1) nothing is expected of this CPU any more.
@@ -40,7 +43,8 @@ pub fn halt() -> ! {
     }
 }
 
-/// The cycle counter, after everything before it has been executed. In the emulator's counting mode: instructions.
+/// The cycle counter, after everything before it has been executed. In the emulator's counting
+/// mode: instructions.
 #[inline(always)]
 pub fn cycles() -> u64 {
     let cycles;
@@ -57,7 +61,7 @@ pub(super) fn start_counting() {
     const CYCLES: u64 = 1 << 31;
     /// Programs may read it.
     const FOR_PROGRAMS: u64 = 1 << 2;
-    // SAFETY: (1) nobody else uses the performance counters; every emulated CPU has them.
+    // SAFETY: (1) the performance counters are the kernel's alone; every emulated CPU has them.
     unsafe {
         asm!("msr pmccfiltr_el0, xzr", "msr pmcntenset_el0, {cycles}", "msr pmcr_el0, {enable}",
              "msr pmuserenr_el0, {programs}", "isb", programs = in(reg) FOR_PROGRAMS, cycles = in(reg) CYCLES, enable = in(reg) ENABLE_AND_LONG, options(nostack, preserves_flags));
@@ -74,12 +78,14 @@ pub fn has_pan() -> bool {
     features >> 20 & 0xf != 0
 }
 
-/// Keeps the kernel on this CPU from touching user memory by accident, from now on: entries from user mode set the bit themselves
-/// (SCTLR_EL1.SPAN is clear), and inside the kernel it is inherited.
+/// Keeps the kernel on this CPU from touching user memory by accident, from now on: entries from
+/// user mode set the bit themselves (SCTLR_EL1.SPAN is clear), and inside the kernel it is
+/// inherited.
 pub(super) fn keep_off_user_memory() {
     if has_pan() {
         // `msr pan, #1`, which assemblers know for later CPUs only.
-        // SAFETY: (1) the CPU has the bit; (2) the kernel reaches user memory through the direct map.
+        // SAFETY: (1) the CPU has the
+        // bit; (2) the kernel reaches user memory through the direct map.
         unsafe { asm!(".inst {}", const 0xd500_419f_u32, options(nostack, preserves_flags)) };
     }
 }
@@ -99,8 +105,8 @@ pub(super) fn time() -> (u64, u64) {
 /// Drops the cached translations of some pages, on every CPU: the barriers are once for all.
 #[inline(always)]
 pub fn flush_pages(addresses: impl Iterator<Item = u64>) {
-    // SAFETY: (1) forgetting translations is always allowed. The barriers: the entries' stores are seen by all table walks
-    // first, and the translations are gone afterwards.
+    // SAFETY: (1) forgetting translations is always allowed. The barriers: the entries' stores are
+    // seen by all table walks first, and the translations are gone afterwards.
     unsafe {
         asm!("dsb ishst", options(nostack, preserves_flags));
         addresses.for_each(|address| {
@@ -125,8 +131,8 @@ pub fn flush_all() {
     }
 }
 
-/// Loads the user half whose root is at this physical address, and drops what this CPU knows of others: all address spaces
-/// are number 0.
+/// Loads the user half whose root is at this physical address, and drops what this CPU knows of
+/// others: all address spaces are number 0.
 ///
 /// # Safety
 ///
@@ -150,7 +156,8 @@ const NO: u8 = 2;
 /// all, and no other CPU needs to see that at once.
 pub(super) fn choose_filling() {
     let features: u64;
-    // ID_AA64ISAR2_EL1, by its number: assemblers know its name for later CPUs only. Zero on CPUs that do not have it.
+    // ID_AA64ISAR2_EL1, by its number: assemblers know its name for later CPUs only. Zero on CPUs
+    // that do not have it.
     // SAFETY: (1) reading an identification register has no effect.
     unsafe {
         asm!("mrs {}, s3_0_c0_c6_2", out(reg) features, options(nomem, nostack, preserves_flags))
@@ -166,7 +173,8 @@ pub(super) fn choose_filling() {
 /// Where ID_AA64ISAR2_EL1 says whether the CPU has FEAT_MOPS.
 pub(super) const MOPS_SHIFT: u32 = 16;
 
-/// Fills a page with zeros: by three instructions where all CPUs have them, which do it as fast as the CPU can, else 64 bytes a store.
+/// Fills a page with zeros: by three instructions where all CPUs have them, which do it as fast as
+/// the CPU can, else 64 bytes a store.
 ///
 /// # Safety
 ///
@@ -182,7 +190,8 @@ pub unsafe fn zero_page(page: *mut u8) {
             asm!("bl {stores}", stores = sym zero_page_by_stores, inout("x0") page => _, out("x30") _)
         };
     }
-    // SAFETY: (1) by the caller's promise; (2) this CPU has the instructions, or it would have said so in `choose_filling`.
+    // SAFETY: (1) by the caller's promise; (2) this CPU has the instructions, or it would have said
+    // so in `choose_filling`.
     unsafe {
         asm!(
             ".arch_extension mops",

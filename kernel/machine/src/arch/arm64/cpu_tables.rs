@@ -2,8 +2,8 @@
 
 use super::cpu;
 use crate::cpus::Cpu;
+use kstack::addr::Addr;
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::Addr;
 
 /// Where the library puts a CPU's tables.
 pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
@@ -22,6 +22,7 @@ pub fn load(cpu: &'static Cpu) {
     }
 }
 
-/// Where the CPU this runs on goes when it next enters from user mode: to what `CpuLocal` says. There is nothing to tell the CPU.
+/// Where the CPU this runs on goes when it next enters from user mode: to what `CpuLocal` says.
+/// There is nothing to tell the CPU.
 #[inline(always)]
 pub fn set_user_entry_stack(_cpu: &Cpu, _top: Addr) {}

@@ -9,14 +9,15 @@ const DATA_ABORT: u8 = 0x24;
 const BREAKPOINT: u8 = 0x3c;
 /// In the syndrome of a data abort: it was a write.
 const WRITE: u64 = 1 << 6;
-/// In the syndrome of a data abort: cache maintenance. [`WRITE`] is set then too, whatever it needed.
+/// In the syndrome of a data abort: cache maintenance. [`WRITE`] is set then too, whatever it
+/// needed.
 const MAINTENANCE: u64 = 1 << 8;
 /// In the syndrome of an abort: what kind of fault.
 const STATUS: u64 = 0x3f;
 
-/// Whether an abort is about a translation, the access flag or a permission, of any level: what a change of the tables can help. All
-/// others (alignment, external aborts, conflicts in the TLB, exclusives on memory that has none ...) come again however often the
-/// program is sent back.
+/// Whether an abort is about a translation, the access flag or a permission, of any level: what a
+/// change of the tables can help. All others (alignment, external aborts, conflicts in the TLB,
+/// exclusives on memory that has none ...) come again however often the program is sent back.
 const fn is_page_fault(syndrome: u64) -> bool {
     matches!(syndrome & STATUS, 0b00_0100..=0b00_1111 | 0b10_1011)
 }

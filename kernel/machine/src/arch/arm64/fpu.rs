@@ -1,7 +1,9 @@
-//! Floating-point state of user programs: q0 to q31 and two control words, saved and loaded whole at a switch.
+//! Floating-point state of user programs: q0 to q31 and two control words, saved and loaded whole
+//! at a switch.
 //!
-//! The kernel is compiled without floating point, so between a switch away and a switch back nothing touches the
-//! registers. Only threads of processes have an area. SVE and what follows it stays off: programs are not told of it.
+//! The kernel is compiled without floating point, so between a switch away and a switch back
+//! nothing touches the registers. Only threads of processes have an area. SVE and what follows it
+//! stays off: programs are not told of it.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -18,7 +20,8 @@ pub type Snapshot = [u8; REGISTERS + WIDTH];
 #[repr(C, align(16))]
 pub struct FpuState(UnsafeCell<[u8; REGISTERS + WIDTH]>);
 
-// SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on one CPU at a time.
+// SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on
+// one CPU at a time.
 unsafe impl Sync for FpuState {}
 
 impl core::fmt::Debug for FpuState {
@@ -36,13 +39,14 @@ impl FpuState {
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
     pub fn fork(&self) -> Self {
         self.save();
-        // SAFETY: (1) the owner runs this, so nobody else writes.
+        // SAFETY: (1) the owner runs this, so no other thread writes.
         Self(UnsafeCell::new(unsafe { *self.0.get() }))
     }
 
     /// Stores the registers. By the owner, or at the switch away from it.
     pub fn save(&self) {
-        // SAFETY: (1) the area is 16-aligned, large enough, ours alone at this moment; (2) floating point is on since boot.
+        // SAFETY: (1) the area is 16-aligned, large enough, ours alone at this moment; (2) floating
+        // point is on since boot.
         unsafe {
             asm!(
                 ".arch_extension fp",
@@ -85,11 +89,12 @@ impl FpuState {
         unsafe { *self.0.get() }
     }
 
-    /// Makes these the registers: of a signal's frame, which a program may have written. By the owner. FPSR and FPCR keep the bits that
-    /// the architecture has: the others read as zero.
+    /// Makes these the registers: of a signal's frame, which a program may have written. By the
+    /// owner. FPSR and FPCR keep the bits that the architecture has: the others read as zero.
     pub fn adopt(&self, snapshot: &Snapshot) {
         crate::arch::cpu::without_interrupts(|| {
-            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in between.
+            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in
+            // between.
             unsafe { *self.0.get() = *snapshot };
             self.load();
         });

@@ -7,7 +7,7 @@ use super::{cpu, gic};
 use crate::cpus::MAX_CPUS;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::arch::current::entry::FROM_CONTROLLER;
+use kstack::arch::current::cause::FROM_CONTROLLER;
 
 /// The vectors the kernel uses.
 pub mod vector {
@@ -44,7 +44,7 @@ pub fn id() -> u32 {
 
 /// Sets up this CPU's part of the interrupt controller.
 pub fn set_up_local() {
-    gic::set_up_own(vector::TIMER.into());
+    gic::set_up_own(vector::TIMER);
 }
 
 /// Sets up what all CPUs share of the interrupt controller.
@@ -131,7 +131,7 @@ pub const fn acknowledge_nmi() -> bool {
 
 /// Sends an interrupt to a CPU.
 pub fn send_interrupt(hardware_id: u32, vector: u8) {
-    gic::send(hardware_id, vector.into());
+    gic::send(hardware_id, vector);
 }
 
 /// Routes the console's line to a CPU.

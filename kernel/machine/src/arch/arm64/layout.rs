@@ -7,7 +7,8 @@
 //!   0xffff_ffff_8000_0000  kernel image, at its physical address from here
 //! ```
 //!
-//! What QEMU's `virt` machine has where: interrupt controller and serial port in the first GiB, memory from the second on.
+//! What QEMU's `virt` machine has where: interrupt controller and serial port in the first GiB,
+//! memory from the second on.
 
 /// Where physical memory appears.
 pub const DIRECT_MAP: u64 = 0xffff_0000_0000_0000;
@@ -19,7 +20,8 @@ pub const ARENA: u64 = 0xffff_8000_0000_0000;
 pub const ARENA_SLOTS: u32 = 1 << 16;
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
-/// The image is loaded from this physical address on; below lies what the firmware left, the device tree among it.
+/// The image is loaded from this physical address on; below lies what the firmware left, the device
+/// tree among it.
 pub const IMAGE_LOWEST: u64 = 0x4020_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
 pub const EARLY_TOP: u64 = 0x8000_0000;

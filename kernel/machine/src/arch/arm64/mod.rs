@@ -1,4 +1,5 @@
-//! QEMU's `virt` machine for arm64, and what is like it: boot, processors, interrupt controllers, timers, page tables.
+//! QEMU's `virt` machine for arm64, and what is like it: boot, processors, interrupt controllers,
+//! timers, page tables.
 
 mod board;
 pub mod boot;

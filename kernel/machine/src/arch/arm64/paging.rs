@@ -1,9 +1,12 @@
-//! Page tables: four levels of 4 KiB pages, one tree for the kernel half (TTBR1) and one for each user half (TTBR0).
+//! Page tables: four levels of 4 KiB pages, one tree for the kernel half (TTBR1) and one for each
+//! user half (TTBR0).
 //!
-//! Translations are dropped by broadcast: one instruction reaches every CPU, so nothing here waits for another CPU's answer.
+//! Translations are dropped by broadcast: one instruction reaches every CPU, so nothing here waits
+//! for another CPU's answer.
 //!
-//! Dirty bits: where the CPU keeps them (FEAT_HAFDBS), a writable page of the kernel's starts read-only with the bit that lets
-//! the CPU make it writable at the first write; writable then means dirty. On other CPUs a page counts as dirty always.
+//! Dirty bits: where the CPU keeps them (FEAT_HAFDBS), a writable page of the kernel's starts
+//! read-only with the bit that lets the CPU make it writable at the first write; writable then
+//! means dirty. On other CPUs a page counts as dirty always.
 
 use super::layout::{ARENA, DEVICES_TOP, DIRECT_MAP, IMAGE};
 use crate::arch::cpu;
@@ -17,10 +20,11 @@ use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{new_table, next_mapped};
 
-/// Whether a CPU may remember that a page was absent. Not in its TLB. But without FEAT_ETS2 it may have walked the tables for an
-/// access before it saw what tells it that the page is there now, and take the fault then; only a DSB and an ISB of its own order the two
-/// (Arm ARM, D8.2.6.1). On a new stack that fault would be taken for an overflow.
-/// The flush that a CPU makes before it first uses a stack has both barriers.
+/// Whether a CPU may remember that a page was absent. Not in its TLB. But without FEAT_ETS2 it may
+/// have walked the tables for an access before it saw what tells it that the page is there now, and
+/// take the fault then; only a DSB and an ISB of its own order the two (Arm ARM, D8.2.6.1). On a
+/// new stack that fault would be taken for an overflow. The flush that a CPU makes before it first
+/// uses a stack has both barriers.
 pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
 pub const DIRTY_IS_CACHED: bool = true;
@@ -53,7 +57,8 @@ pub(super) const DEVICE: u64 = DEVICE_MEMORY | NO_KERNEL_EXEC;
 
 /// Attribute 0: ordinary memory, write-back; attribute 1: devices, in order, one access for each.
 pub(super) const MAIR: u64 = 0x00ff;
-/// 48-bit halves, 4 KiB pages, tables in cached shareable memory. The size of physical addresses is the CPU's.
+/// 48-bit halves, 4 KiB pages, tables in cached shareable memory. The size of physical addresses is
+/// the CPU's.
 pub(super) const TCR: u64 =
     16 | 1 << 8 | 1 << 10 | 3 << 12 | 16 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
 /// In ID_AA64MMFR1_EL1, lowest field: from this value on the CPU keeps dirty bits.
@@ -64,8 +69,9 @@ pub(super) const HARDWARE_ACCESSED_AND_DIRTY: u64 = 1 << 39 | 1 << DIRTY_BIT;
 pub(super) const DIRTY_BIT: u32 = 40;
 /// SCTLR_EL1's bits that are always one.
 pub(super) const SCTLR_OFF: u64 = 1 << 11 | 1 << 20 | 1 << 22 | 1 << 28 | 1 << 29;
-/// MMU, caches, checks of SP's alignment in both modes; programs may use `dc zva`, read the cache type, clean caches and wait.
-/// SPAN stays clear: each exception from user mode sets PAN, where the CPU has it.
+/// MMU, caches, checks of SP's alignment in both modes; programs may use `dc zva`, read the cache
+/// type, clean caches and wait. SPAN stays clear: each exception from user mode sets PAN, where the
+/// CPU has it.
 pub(super) const SCTLR: u64 = SCTLR_OFF
     | 1
     | 1 << 2
@@ -99,8 +105,8 @@ pub(super) fn kernel_half() -> u64 {
 /// The entry number `index` of the table at physical address `table`.
 #[inline(always)]
 fn entry(table: u64, index: u64) -> &'static AtomicU64 {
-    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
-    // bits at any time, hence atomics.
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may
+    // change accessed and dirty bits at any time, hence atomics.
     unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
 }
 
@@ -134,7 +140,8 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     Some(entry(table, address >> 12))
 }
 
-/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is
+/// mapped.
 fn absent_bytes(root: u64, address: u64) -> u64 {
     let mut table = root;
     for shift in [39, 30, 21] {
@@ -148,8 +155,8 @@ fn absent_bytes(root: u64, address: u64) -> u64 {
     if value & VALID == 0 { 4096 } else { 0 }
 }
 
-/// Makes what was stored to tables visible to the CPUs' walks. An entry that becomes valid needs no more than that: CPUs cache
-/// no absent translations (Arm ARM, D8.16).
+/// Makes what was stored to tables visible to the CPUs' walks. An entry that becomes valid needs no
+/// more than that: CPUs cache no absent translations (Arm ARM, D8.16).
 #[inline(always)]
 fn publish() {
     // SAFETY: (1) barriers change nothing.
@@ -179,7 +186,8 @@ pub fn set_up_kernel(
     for physical in (0..DEVICES_TOP).step_by(LARGE_BYTES as usize) {
         map_large(physical, DEVICE_MEMORY)?;
     }
-    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may not be touched at all.
+    // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may
+    // not be touched at all.
     for region in regions.filter(|region| region.is_ram) {
         in_pieces(region.lowest, region.top(), LARGE_BYTES, |physical, is_large| {
             if is_large {
@@ -198,8 +206,9 @@ pub fn set_up_kernel(
             leaf(root, address)?.store((address - IMAGE) | flags, Ordering::Relaxed);
         }
     }
-    // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the direct map; (3) what the boot tables
-    // mapped besides is not used any more after that: the identity was for the first instructions.
+    // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the
+    // direct map; (3) what the boot tables mapped besides is not used any more after that: the
+    // identity was for the first instructions.
     unsafe {
         replace_kernel_half(root, kernel_root());
         asm!("dsb ishst", "msr ttbr0_el1, {user}", "isb", "tlbi vmalle1", "dsb nsh", "isb", user = in(reg) kernel_root(),
@@ -221,13 +230,15 @@ fn cpu_keeps_dirty() -> bool {
     CPU_KEEPS_DIRTY.load(Ordering::Relaxed) != 0
 }
 
-/// While other CPUs are started: whether one has come that keeps no dirty bits though those before it do.
+/// While other CPUs are started: whether one has come that keeps no dirty bits though those before
+/// it do.
 pub(super) fn is_asked_to_make_all_writable() -> bool {
     NEEDS_WRITABLE.load(Ordering::Acquire) != 0
 }
 
-/// Makes every page of a stack writable by each CPU, and from now on dirty always. At boot, before any stack is given back: only this
-/// CPU changes entries, apart from the CPUs themselves, which mark pages dirty.
+/// Makes every page of a stack writable by each CPU, and from now on dirty always. At boot, before
+/// any stack is given back: only this CPU changes entries, apart from the CPUs themselves, which
+/// mark pages dirty.
 pub(super) fn make_all_writable() {
     NEEDS_WRITABLE.store(0, Ordering::Relaxed);
     for_each_leaf(kernel_half(), ARENA, |leaf| {
@@ -267,17 +278,18 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     publish();
 }
 
-/// Behind writes to a stack that another CPU may erase, where no switch comes in between, which does the same: that this CPU has marked
-/// the pages dirty is seen by the others only behind a DSB for loads and stores on this one (Arm ARM, D8.5.3, rule MKHJS).
+/// Behind writes to a stack that another CPU may erase, where no switch comes in between, which
+/// does the same: that this CPU has marked the pages dirty is seen by the others only behind a DSB
+/// for loads and stores on this one (Arm ARM, D8.5.3, rule MKHJS).
 #[inline(always)]
 pub fn settle_dirty() {
     // SAFETY: (1) a barrier changes nothing.
     unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
 }
 
-/// Whether a page of a stack may have been written to since this was last asked; the caller then drops the cached translation.
-/// Whoever wrote handed the stack over since, so the bit is seen. Nobody runs on the stack meanwhile, so no CPU changes the entry,
-/// and a plain store does.
+/// Whether a page of a stack may have been written to since this was last asked; the caller then
+/// drops the cached translation. Whoever wrote handed the stack over since, so the bit is seen. No
+/// thread runs on the stack meanwhile, so no CPU changes the entry, and a plain store does.
 #[inline(always)]
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
     let value = leaf.load(Ordering::Relaxed);
@@ -327,7 +339,8 @@ pub fn user_can_reach(address: u64) -> bool {
     kernel_descriptor(address).is_some_and(|value| value & USER != 0)
 }
 
-/// One process's tables. Table pages are freed with it; the frames that leaves map belong to whoever mapped them.
+/// One process's tables. Table pages are freed with it; the frames that leaves map belong to
+/// whoever mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,
@@ -361,7 +374,8 @@ impl UserTables {
         }
         let old = leaf.load(Ordering::Acquire);
         if old & VALID != 0 && old & ADDRESS != frame.addr() {
-            // Another frame: the old translation must be gone everywhere before the new one is there (Arm ARM, D8.16.1).
+            // Another frame: the old translation must be gone everywhere before the new one is
+            // there (Arm ARM, D8.16.1).
             leaf.store(0, Ordering::Release);
             cpu::flush_page(address);
         }
@@ -382,7 +396,8 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller
+    /// flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -407,7 +422,8 @@ impl UserTables {
         next_mapped(from, top, |address| absent_bytes(self.root, address))
     }
 
-    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    /// Keeps a mapped page's frame and refuses every access of user mode, until
+    /// [`UserTables::protect`]; the caller flushes.
     pub fn forbid(&mut self, address: u64) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -419,8 +435,8 @@ impl UserTables {
     }
 }
 
-/// Before a page can be executed: what was written to it through the direct map is cleaned to where instructions are fetched
-/// from, and old instructions are dropped.
+/// Before a page can be executed: what was written to it through the direct map is cleaned to where
+/// instructions are fetched from, and old instructions are dropped.
 fn make_executable(frame: Frame) {
     let page = frame.bytes_ptr() as usize;
     // SAFETY: (1) cache maintenance changes no contents; the page is in the direct map.
@@ -458,8 +474,8 @@ pub fn flush_user_pages(pages: impl Iterator<Item = u64>) {
     cpu::flush_pages(pages);
 }
 
-/// Makes the tables with this root the kernel half, and drops all cached translations of both halves. `empty` is the root of tables
-/// with nothing in them.
+/// Makes the tables with this root the kernel half, and drops all cached translations of both
+/// halves. `empty` is the root of tables with nothing in them.
 ///
 /// # Safety
 ///
@@ -469,8 +485,8 @@ unsafe fn replace_kernel_half(root: u64, empty: u64) {
     unsafe extern "C" {
         static boot_replace_kernel_half: u8;
     }
-    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it is linked at; (2) both by the
-    // caller's promise.
+    // SAFETY: (1) the function above, which keeps to the procedure call standard, at the address it
+    // is linked at; (2) both by the caller's promise.
     unsafe {
         let replace: extern "C" fn(u64, u64) =
             core::mem::transmute(&raw const boot_replace_kernel_half);

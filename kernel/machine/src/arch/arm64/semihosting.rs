@@ -1,7 +1,9 @@
 //! The emulator's calls: its debug console, and ending the machine with a status.
 //!
-//! `hlt #0xf000` with the operation in w0 and its argument in x1 ("Semihosting for AArch32 and AArch64", Arm).
+//! `hlt #0xf000` with the operation in w0 and its argument in x1 ("Semihosting for AArch32 and
+//! AArch64", Arm).
 
+use crate::drivers::serial::Uart;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +18,7 @@ pub(super) const APPLICATION_EXIT: u64 = 0x2_0026;
 static HAS_SEMIHOSTING: AtomicBool = AtomicBool::new(false);
 
 global_asm!(
-    // Every exception goes on behind the instruction that caused it, with a mark in x10.
+    // Every exception continues past the instruction that caused it, with a mark in x10.
     ".section .text.semihosting_probe, \"ax\"",
     ".balign 2048",
     "semihosting_probe_vectors:",
@@ -33,15 +35,17 @@ global_asm!(
     instruction = const 4,
 );
 
-/// Finds out whether the machine has semihosting, by asking for the last error number. Once, at boot, everything masked.
-pub(super) fn find_semihosting() {
+/// Finds out whether the machine has semihosting, by asking for the last error number. Once, at
+/// boot, everything masked.
+fn find_semihosting() {
     const SYS_ERRNO: u64 = 0x13;
     unsafe extern "C" {
         static semihosting_probe_vectors: u8;
     }
     let faulted: u64;
-    // SAFETY: (1) if the instruction traps, the vectors lead behind it, and change what is declared; everything is masked, so nothing
-    // else comes to them; (2) the vectors are as they were afterwards; (3) the operation reads and writes no memory.
+    // SAFETY: (1) if the instruction traps, the vectors lead behind it, and change what is
+    // declared; everything is masked, so nothing else comes to them; (2) the vectors are as they
+    // were afterwards; (3) the operation reads and writes no memory.
     unsafe {
         asm!("mrs {old}, vbar_el1", "msr vbar_el1, {probe}", "isb", "hlt #0xf000", "msr vbar_el1, {old}", "isb",
              old = out(reg) _, probe = in(reg) &raw const semihosting_probe_vectors, inout("x0") SYS_ERRNO => _,
@@ -65,8 +69,22 @@ pub(super) unsafe fn semihosting(operation: u64, argument: *const u64) {
     }
 }
 
-/// Sends a byte to the debug console, if there is one.
-pub(super) fn semihosting_put(byte: u8) {
-    // SAFETY: (1) the operation reads one byte at the address.
-    unsafe { semihosting(SYS_WRITEC, (&raw const byte).cast()) };
+/// The debug console, as a serial line. Where there is none, what is sent is dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Semihosting;
+
+impl Uart for Semihosting {
+    /// Finds out whether there is one. Nothing comes in.
+    fn set_up(self, _interrupt_on_input: bool) {
+        find_semihosting();
+    }
+
+    fn put(self, byte: u8) {
+        // SAFETY: (1) the operation reads one byte at the address.
+        unsafe { semihosting(SYS_WRITEC, (&raw const byte).cast()) };
+    }
+
+    fn take(self) -> Option<u8> {
+        None
+    }
 }

@@ -2,15 +2,18 @@
 
 use super::irqchip::{self, vector};
 use super::{board, boot, cpu, paging, psci};
+use crate::arch::any::flushes;
+pub use crate::arch::any::flushes::flushes;
 use crate::cpus::{self, Cpu};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 /// The affinities of the CPUs.
 pub fn find_cpus(found: impl FnMut(u32)) {
-    board::find_cpus(found);
+    board::CPUS.each().for_each(found);
 }
 
-/// Starts the CPU with this number and affinity on `stack_top`, and waits until it is up. Says whether it came.
+/// Starts the CPU with this number and affinity on `stack_top`, and waits until it is up. Returns
+/// whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     /// How long one may take.
     const SECONDS: u64 = 2;
@@ -34,20 +37,13 @@ pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     false
 }
 
-static FLUSHES: AtomicU64 = AtomicU64::new(0);
-
-/// How often all other CPUs had to flush so far.
-pub fn flushes() -> u64 {
-    FLUSHES.load(Ordering::Relaxed)
-}
-
 /// Makes every CPU drop its translations: one instruction, which is over when all have.
 pub fn flush_others() {
-    FLUSHES.fetch_add(1, Ordering::Relaxed);
+    flushes::count();
     cpu::flush_all();
 }
 
-/// Carries out a flush that somebody waits for: on this machine nobody does.
+/// Carries out a flush that another CPU waits for: on this machine none ever does.
 #[inline]
 pub fn answer_flush() {}
 

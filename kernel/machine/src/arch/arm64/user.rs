@@ -1,10 +1,11 @@
-//! What a program's thread has in the CPU besides its saved registers and its floating point: the base of its thread-local
-//! storage, TPIDR_EL0, which programs write themselves.
+//! What a program's thread has in the CPU besides its saved registers and its floating point: the
+//! base of its thread-local storage, TPIDR_EL0, which programs write themselves.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Keeps the thread-local storage base of a process's thread. At the switch away from it, and by itself before it is copied.
+/// Keeps the thread-local storage base of a process's thread. At the switch away from it, and by
+/// itself before it is copied.
 pub fn save_tls(kept: &AtomicU64) {
     let base: u64;
     // SAFETY: (1) reading the register has no effect.

@@ -3,8 +3,8 @@
 use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
+use kstack::addr::AddrRange;
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -13,10 +13,10 @@ pub use crate::arch::pc::cpu::{
     cycles, flush_all, flush_page, flush_pages, halt, wait_for_interrupt,
 };
 
-/// Leaves the stack this runs on for ever, and goes on at the top of another.
+/// Leaves the stack this runs on for good, and continues at the top of another.
 pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
-    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
-    // outermost marker, and the call leaves SP as the ABI wants it.
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame
+    // pointer is the outermost marker, and the call leaves SP as the ABI wants it.
     unsafe {
         asm!(
             "mov esp, {top}",
@@ -35,7 +35,8 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
 /// # Safety
 ///
 /// 1. The tables map the kernel as all others do, and stay until others are loaded.
-/// 2. Interrupts are off: the CPU whose task state segments get the root is the one whose register does.
+/// 2. Interrupts are off: the CPU whose task state segments get the root is the one whose register
+///    does.
 #[inline(always)]
 pub unsafe fn load_tables(root: u64) {
     debug_assert!(!interrupts_are_on());
@@ -55,7 +56,8 @@ pub unsafe fn load_tables(root: u64) {
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
-/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's xmm0.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
+///    back to another thread's xmm0.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
     // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
@@ -104,7 +106,8 @@ pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
     unsafe { asm!("fxrstor [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }
 
-/// What a program loads into segment registers: every entry saves it, so that there is nothing left to switch.
+/// What a program loads into segment registers: every entry saves it, so that there is nothing left
+/// to switch.
 pub(in crate::arch) type Selectors = ();
 
 /// Stores nothing.

@@ -6,9 +6,9 @@ use crate::arch::pc::{control, fpu};
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
 use core::sync::atomic::Ordering;
+use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::local::ArchLocal;
 use kstack::arch::current::tables::{CpuTables, TLS_SEGMENTS};
-use kstack_core::addr::{Addr, CpuId};
 
 /// Where the descriptor tables of a CPU are: a page between two that are never mapped.
 pub fn tables_address(cpu: CpuId) -> u64 {
@@ -41,7 +41,8 @@ pub fn load(cpu: &'static Cpu) {
 /// Where the CPU this runs on goes when it next enters from user mode. Interrupts off.
 #[inline(always)]
 pub fn set_user_entry_stack(cpu: &Cpu, top: Addr) {
-    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) by the caller, the stack of the thread that runs from now on.
+    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) by the caller, the stack of the
+    // thread that runs from now on.
     unsafe {
         CpuTables::set_user_entry_stack(cpu.arch.tables.load(Ordering::Relaxed), top);
     }
@@ -51,7 +52,8 @@ pub fn set_user_entry_stack(cpu: &Cpu, top: Addr) {
 pub(super) fn set_user_segments(segments: &[u64; TLS_SEGMENTS]) {
     debug_assert!(!cpu::interrupts_are_on());
     let cpu = cpus::this();
-    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) `user` makes the descriptors and looks after the selectors.
+    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) `user` makes the descriptors and
+    // looks after the selectors.
     unsafe { CpuTables::set_tls(cpu.arch.tables.load(Ordering::Relaxed), segments) };
     allow_sysenter(cpu, true);
 }

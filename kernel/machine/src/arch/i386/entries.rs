@@ -1,10 +1,7 @@
 //! Which stack each kind of entry lands on, as the console prints it and the tests check it.
 
 pub use crate::arch::any::entries::EntryRow;
-
-const fn row(entry: &'static str, lands_on: &'static str, found_through: &'static str) -> EntryRow {
-    EntryRow { entry, lands_on, found_through }
-}
+use crate::arch::any::entries::row;
 
 /// One row for each kind.
 pub const TABLE: &[EntryRow] = &[

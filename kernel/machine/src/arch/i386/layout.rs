@@ -21,7 +21,8 @@ pub(super) const DIRECT_BYTES: u64 = ARENA - DIRECT_MAP;
 pub const REACH: u64 = DIRECT_BYTES;
 /// Where the arena of stacks starts, about.
 pub const ARENA: u64 = 0xf000_0000;
-/// Slots of the arena, for each CPU stack and each thread there can be: 16 KiB of address space each.
+/// Slots of the arena, for each CPU stack and each thread there can be: 16 KiB of address space
+/// each.
 pub const ARENA_SLOTS: u32 = 1 << 13;
 /// Where the per-CPU descriptor tables are.
 pub(super) const CPU_TABLES: u64 = 0xf900_0000;

@@ -10,6 +10,7 @@ pub mod paging;
 pub mod step;
 mod sysenter_page;
 pub mod user;
+pub mod walk;
 
 pub use crate::arch::pc::{exceptions, fpu, irqchip, power, serial, smp};
 pub use kstack::arch::current::regs;

@@ -1,11 +1,12 @@
-//! Page tables with physical address extension: three levels, entries of 64 bits, for the no-execute bit. One kernel part shared
-//! by all address spaces.
+//! Page tables with physical address extension: three levels, entries of 64 bits, for the
+//! no-execute bit. One kernel part shared by all address spaces.
 //!
-//! The four entries of the top level are read by the CPU when CR3 is loaded, and only then; so all tables of the second level
-//! are made with the address space.
+//! The four entries of the top level are read by the CPU when CR3 is loaded, and only then; so all
+//! tables of the second level are made with the address space.
 
 use super::layout::DIRECT_BYTES;
-use super::sysenter_page::{SYSENTER_CODE, SYSENTER_PAGE};
+use super::sysenter_page::SYSENTER_CODE;
+use super::walk::{KERNEL_ROOT, SYSENTER_FRAME, leaf, level2};
 use crate::arch::cpu;
 use crate::arch::pc::page_entry::{
     ADDRESS, GLOBAL, LARGE, LARGE_BYTES, NO_EXEC, PRESENT, UNCACHED, USER, WRITE, bits, entry,
@@ -14,7 +15,7 @@ use crate::arch::pc::page_entry::{
 use crate::boot_info::MemoryRegion;
 use crate::memory;
 use crate::memory::frames::{self, Frame};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
@@ -22,19 +23,12 @@ pub use crate::arch::pc::page_entry::{
     leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
 };
 pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
+pub use crate::arch::walk::{kernel_leaf_or_new, kernel_root};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
 pub const DIRTY_IS_CACHED: bool = true;
-
-/// Entries of a table.
-const ENTRIES: u64 = 512;
-/// The entry of the top level that is the kernel's.
-const KERNEL_INDEX: u64 = memory::IMAGE >> 30;
-
-static KERNEL_ROOT: AtomicUsize = AtomicUsize::new(0);
-static SYSENTER_FRAME: AtomicU64 = AtomicU64::new(0);
 
 /// The frame with the code for `sysenter`, which every address space maps.
 fn make_sysenter_frame() -> Result<(), NoMemory> {
@@ -49,49 +43,6 @@ fn make_sysenter_frame() -> Result<(), NoMemory> {
     }
     SYSENTER_FRAME.store(frame.addr(), Ordering::Relaxed);
     Ok(())
-}
-
-/// The physical address of the kernel's own tables: for threads without a process.
-#[inline(always)]
-pub fn kernel_root() -> u64 {
-    KERNEL_ROOT.load(Ordering::Relaxed) as u64
-}
-
-/// The table of the second level for an address: made with the address space, or there is none.
-fn level2(root: u64, address: u64) -> Option<u64> {
-    let value = entry(root, address >> 30 & 3).load(Ordering::Acquire);
-    (value & PRESENT != 0).then_some(value & ADDRESS)
-}
-
-/// The leaf entry for an address, with the table above it made if it is missing.
-pub(in crate::arch) fn leaf(
-    root: u64,
-    address: u64,
-    flags: u64,
-) -> Result<&'static AtomicU64, NoMemory> {
-    let level2 = level2(root, address).ok_or(NoMemory)?;
-    let level1 = next_table(entry(level2, address >> 21), flags)?;
-    Ok(entry(level1, address >> 12))
-}
-
-/// The leaf entry for an address, if the tables above it are there.
-pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
-    let value = entry(level2(root, address)?, address >> 21).load(Ordering::Acquire);
-    if value & PRESENT == 0 || value & LARGE != 0 {
-        return None;
-    }
-    Some(entry(value & ADDRESS, address >> 12))
-}
-
-/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
-pub(in crate::arch) fn absent_bytes(root: u64, address: u64) -> u64 {
-    let Some(table) = level2(root, address) else { return 1 << 30 };
-    let value = entry(table, address >> 21).load(Ordering::Acquire);
-    if value & PRESENT == 0 {
-        return LARGE_BYTES;
-    }
-    let value = entry(value & ADDRESS, address >> 12).load(Ordering::Acquire);
-    if value & PRESENT == 0 { 4096 } else { 0 }
 }
 
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
@@ -143,18 +94,15 @@ pub fn set_up_kernel(
     Ok(())
 }
 
-/// Maps a page of the kernel part, writable, not executable, for all address spaces. It must not be mapped yet.
+/// Maps a page of the kernel part, writable, not executable, for all address spaces. It must not be
+/// mapped yet.
 pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }
 
-/// The leaf entry of a kernel page, with the tables above it made if they are missing.
-pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
-    leaf(kernel_root(), address, PRESENT | WRITE)
-}
-
-/// The entries for a kernel address, from the second level down, to the one that maps it or maps nothing.
+/// The entries for a kernel address, from the second level down, to the one that maps it or maps
+/// nothing.
 fn walk_kernel(address: u64) -> [u64; 2] {
     let Some(table) = level2(kernel_root(), address) else { return [0; 2] };
     let large = entry(table, address >> 21).load(Ordering::Acquire);
@@ -172,34 +120,4 @@ pub fn kernel_is_mapped(address: u64) -> bool {
 /// Whether user mode could read a kernel address. Always false, unless something is wrong.
 pub fn user_can_reach(address: u64) -> bool {
     walk_kernel(address).iter().all(|value| value & PRESENT != 0 && value & USER != 0)
-}
-
-/// Fills new tables: the kernel part is everybody's; the user part is empty, but for the page through which programs use `sysenter`.
-pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
-    for index in 0..KERNEL_INDEX {
-        entry(root, index).store(frames::alloc_zeroed()?.addr() | PRESENT, Ordering::Relaxed);
-    }
-    let kernel = entry(kernel_root(), KERNEL_INDEX).load(Ordering::Relaxed);
-    entry(root, KERNEL_INDEX).store(kernel, Ordering::Relaxed);
-    let page = leaf(root, SYSENTER_PAGE, PRESENT | WRITE | USER).ok()?;
-    page.store(SYSENTER_FRAME.load(Ordering::Relaxed) | PRESENT | USER, Ordering::Release);
-    Some(())
-}
-
-/// Frees tables with all below them that is not everybody's: table pages, not what leaves map.
-pub(in crate::arch) fn free_user(root: u64) {
-    for index in 0..KERNEL_INDEX {
-        let level2 = entry(root, index).load(Ordering::Relaxed);
-        if level2 & PRESENT == 0 {
-            continue;
-        }
-        for index in 0..ENTRIES {
-            let level1 = entry(level2 & ADDRESS, index).load(Ordering::Relaxed);
-            if level1 & PRESENT != 0 {
-                frames::release(Frame::at(level1 & ADDRESS));
-            }
-        }
-        frames::release(Frame::at(level2 & ADDRESS));
-    }
-    frames::release(Frame::at(root));
 }

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   0xbfff_f000  push ecx; push edx; push ebp; mov ebp, esp; sysenter
-//!   0xbfff_f007  pop ebp; pop edx; pop ecx; ret        where every sysenter goes on
+//!   0xbfff_f007  pop ebp; pop edx; pop ecx; ret        where every sysenter returns
 //!   0xc000_0000  the kernel's part
 //! ```
 
 /// The page with the code above, in every address space.
 pub const SYSENTER_PAGE: u64 = 0xbfff_f000;
-/// Where `sysenter` goes on.
+/// Where `sysenter` returns.
 pub const SYSENTER_RETURN: u64 = SYSENTER_PAGE + SYSENTER_RETURN_OFFSET as u64;
 const SYSENTER_RETURN_OFFSET: usize = 7;
 /// What is on the page.

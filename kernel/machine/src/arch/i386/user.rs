@@ -1,11 +1,12 @@
-//! What a program's thread has in the CPU besides its saved registers and its floating point: its thread-local storage, a
-//! segment; and the page through which programs use `sysenter`.
+//! What a program's thread has in the CPU besides its saved registers and its floating point: its
+//! thread-local storage, a segment; and the page through which programs use `sysenter`.
 //!
 //! See `sysenter_page` for that.
 //!
-//! One segment for each thread, the first of the three that the descriptor table has room for (libraries use no more). It
-//! is always there, flat if the program set none, and the other two never: so no selector that a program could load ever becomes
-//! one that the kernel cannot load for it again.
+//! One segment for each thread, the first of the three that the descriptor table has room for
+//! (libraries use no more). It is always there, flat if the program set none, and the other two
+//! never: so no selector that a program could load ever becomes one that the kernel cannot load for
+//! it again.
 
 pub use super::sysenter_page::{SYSENTER_PAGE, SYSENTER_RETURN};
 use super::{cpu, cpu_tables};
@@ -21,8 +22,8 @@ pub fn load_tls(kept: &AtomicU64) {
     set_base(kept.load(Ordering::Relaxed));
 }
 
-/// Sets the base of the running program's thread-local storage; it counts from the next load of its selector on, which is
-/// the way back to user mode.
+/// Sets the base of the running program's thread-local storage; it counts from the next load of its
+/// selector on, which is the way back to user mode.
 pub fn set_tls(base: u64) {
     cpu::without_interrupts(|| set_base(base));
 }

@@ -1,17 +1,20 @@
-//! Which CPUs there are, and where the I/O interrupt controller is, from the firmware's tables (ACPI 6.5, 5.2).
+//! Which CPUs there are, and where the I/O interrupt controller is, from the firmware's tables
+//! (ACPI 6.5, 5.2).
 //!
-//! The crate `acpi` follows the pointers, 64-bit ones where there are, and checks every sum. What is left to do here:
+//! The crate `acpi` follows the pointers, 64-bit ones where there are, and checks every sum. What
+//! is left to do here:
 //!
-//! * **Mapping.** Tables lie anywhere in physical memory, most of them in what is reserved, which the direct map leaves out. They appear
-//!   in a window while they are read, uncached, and go away again. What cannot be a table (beyond the window's size, or shorter
-//!   than its own header) reads as zeros instead: then no signature fits, and the table does not exist.
+//! * **Mapping.** Tables lie anywhere in physical memory, most of them in what is reserved, which
+//!   the direct map leaves out. They appear in a window while they are read, uncached, and go away
+//!   again. What cannot be a table (beyond the window's size, or shorter than its own header) reads
+//!   as zeros instead: then no signature fits, and the table does not exist.
 //! * **Lengths inside a table**, which the crate trusts.
 //!
 //! A machine without usable tables runs with the CPU that it started on, and says so.
 
 use crate::arch::layout::FIRMWARE_WINDOW;
 use crate::arch::pc::page_entry::{GLOBAL, NO_EXEC, PRESENT, UNCACHED};
-use crate::arch::{cpu, paging};
+use crate::arch::{cpu, walk};
 use acpi::madt::{Madt, MadtEntry};
 use acpi::rsdp::Rsdp;
 use acpi::sdt::SdtHeader;
@@ -27,7 +30,7 @@ const PAGE_BYTES: usize = 4096;
 /// Pages of the window: more than all tables of a machine that the kernel asks for.
 const WINDOW_PAGES: usize = 512;
 /// An address that no PC has memory at: it has at most so many bits.
-const MOST_PHYSICAL_BITS: u32 = 46;
+const MAX_PHYSICAL_BITS: u32 = 46;
 
 /// What reads instead of what cannot be a table.
 static NO_TABLE: [u64; PAGE_BYTES / 8] = [0; PAGE_BYTES / 8];
@@ -41,7 +44,8 @@ pub fn remember_root(physical: u64) {
     ROOT.store(physical, Ordering::Relaxed);
 }
 
-/// The window, as the crate asks for it. One reader at a time: the first CPU, while it starts the others.
+/// The window, as the crate asks for it. One reader at a time: the first CPU, while it starts the
+/// others.
 #[derive(Clone, Copy)]
 struct Window;
 
@@ -56,7 +60,8 @@ impl AcpiHandler for Window {
         let (start, bytes) =
             shown.map_or((NO_TABLE.as_ptr() as usize, size_of_val(&NO_TABLE)), |at| (at, size));
         let start = NonNull::new(start as *mut T).unwrap_or(NonNull::dangling());
-        // SAFETY: (1) `bytes` from `start` on are mapped: those of the window, or the zeros, which are read only.
+        // SAFETY: (1) `bytes` from `start` on are mapped: those of the window, or the zeros, which
+        // are read only.
         unsafe { PhysicalMapping::new(physical_address, start, bytes, bytes, *self) }
     }
 
@@ -64,10 +69,12 @@ impl AcpiHandler for Window {
     fn unmap_physical_region<T>(_region: &PhysicalMapping<Self, T>) {}
 }
 
-/// Bytes of a table's header; of the root pointer too, which has its signature where tables have their length.
+/// Bytes of a table's header; of the root pointer too, which has its signature where tables have
+/// their length.
 const HEADER_BYTES: usize = size_of::<SdtHeader>();
 
-/// Whether a table says that it is as long as its header at least. The crate sums up what it says, and of nothing the sum is right.
+/// Whether a table says that it is as long as its header at least. The crate sums up what it says,
+/// and of nothing the sum is right.
 fn is_longer_than_its_header(at: usize) -> bool {
     // SAFETY: (1) the window shows a header there.
     let header = unsafe { (at as *const SdtHeader).read_unaligned() };
@@ -79,12 +86,12 @@ fn show(physical: u64, bytes: usize) -> Option<usize> {
     let offset = (physical % PAGE_BYTES as u64) as usize;
     let pages = offset.checked_add(bytes)?.div_ceil(PAGE_BYTES);
     let first = USED.load(Ordering::Relaxed);
-    if physical == 0 || pages > WINDOW_PAGES - first || physical >> MOST_PHYSICAL_BITS != 0 {
+    if physical == 0 || pages > WINDOW_PAGES - first || physical >> MAX_PHYSICAL_BITS != 0 {
         return None;
     }
     for page in 0..pages {
         let address = FIRMWARE_WINDOW + ((first + page) * PAGE_BYTES) as u64;
-        let leaf = paging::kernel_leaf_or_new(address).ok()?;
+        let leaf = walk::kernel_leaf_or_new(address).ok()?;
         let from = physical - offset as u64 + (page * PAGE_BYTES) as u64;
         leaf.store(from | PRESENT | GLOBAL | UNCACHED | NO_EXEC, Ordering::Release);
     }
@@ -96,7 +103,7 @@ fn show(physical: u64, bytes: usize) -> Option<usize> {
 fn hide_all() {
     for page in 0..USED.swap(0, Ordering::Relaxed) {
         let address = FIRMWARE_WINDOW + (page * PAGE_BYTES) as u64;
-        if let Ok(leaf) = paging::kernel_leaf_or_new(address) {
+        if let Ok(leaf) = walk::kernel_leaf_or_new(address) {
             leaf.store(0, Ordering::Release);
         }
         cpu::flush_page(address);
@@ -115,7 +122,8 @@ fn with_madt<R>(root: u64, ask: impl FnOnce(Pin<&Madt>) -> R) -> Option<R> {
 
 /// The tables that the root pointer at a physical address leads to; 0: it has to be looked for.
 fn tables(root: u64) -> Option<AcpiTables<Window>> {
-    /// Bytes of the root pointer's newer form, and where its length and its two pointers are (ACPI 6.5, table 5.3).
+    /// Bytes of the root pointer's newer form, and where its length and its two pointers are (ACPI
+    /// 6.5, table 5.3).
     const ROOT_BYTES: usize = 36;
     const REVISION: usize = 15;
     const RSDT: usize = 16;
@@ -174,7 +182,7 @@ pub fn find_cpus(found: impl FnMut(u32)) {
     }
 }
 
-/// The same by the root pointer at a physical address. Says whether there is such a table.
+/// The same by the root pointer at a physical address. Returns whether there is such a table.
 pub fn find_cpus_from(root: u64, mut found: impl FnMut(u32)) -> bool {
     /// In an entry's flags: the CPU can be used.
     const ENABLED: u32 = 1;
@@ -200,7 +208,8 @@ pub fn find_cpus_from(root: u64, mut found: impl FnMut(u32)) -> bool {
     .is_some()
 }
 
-/// Where the controller is that the lines of the old ISA bus lead to; nothing if the firmware does not say.
+/// Where the controller is that the lines of the old ISA bus lead to; nothing if the firmware does
+/// not say.
 pub fn io_apic() -> Option<u64> {
     let first = |madt: Pin<&Madt>| {
         madt.entries().find_map(|entry| match entry {

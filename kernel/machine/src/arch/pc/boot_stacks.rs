@@ -19,15 +19,17 @@ pub(in crate::arch) static BOOT_STACK: BootStack =
 const APICS: usize = 256;
 
 pub(in crate::arch) static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
-/// Each CPU's number, by that of its local APIC; and its stack, by its own number. A CPU looks itself up, so that one which starts later
-/// than it was waited for runs on its own stack, whatever has been prepared since.
+/// Each CPU's number, by that of its local APIC; and its stack, by its own number. A CPU looks
+/// itself up, so that one which starts later than it was waited for runs on its own stack, whatever
+/// has been prepared since.
 pub(in crate::arch) static SECONDARY_NUMBERS: [AtomicU8; APICS] =
     [const { AtomicU8::new(0) }; APICS];
 pub(in crate::arch) static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] =
     [const { AtomicU64::new(0) }; MAX_CPUS];
 
-/// What a CPU will run with when it starts: page tables, the same for all, and by the number of its local APIC its own number, which
-/// is the argument of `kernel_secondary`, and a stack. On a 32-bit CPU each fits a register: the upper halves stay zero.
+/// What a CPU will run with when it starts: page tables, the same for all, and by the number of its
+/// local APIC its own number, which is the argument of `kernel_secondary`, and a stack. On a 32-bit
+/// CPU each fits a register: the upper halves stay zero.
 pub fn prepare_secondary(tables: u64, apic: u32, cpu: usize, stack_top: u64) {
     SECONDARY_TABLES.store(tables, Ordering::SeqCst);
     SECONDARY_STACKS[cpu].store(stack_top, Ordering::SeqCst);

@@ -1,10 +1,12 @@
 //! The control registers: which bit is what on every CPU, and why.
 //!
-//! What firmware, a boot loader and INIT leave in them differs. So each register is *set*, never added to: by the boot code to what
-//! paging needs ([`BOOT_CR0`], [`BOOT_CR4`], [`BOOT_EFER`]), then by every CPU, the first and the others, to what stands in [`TABLE`]
-//! ([`load`]). A bit that has no row there is 0.
+//! What firmware, a boot loader and INIT leave in them differs. So each register is *set*, never
+//! added to: by the boot code to what paging needs ([`BOOT_CR0`], [`BOOT_CR4`], [`BOOT_EFER`]),
+//! then by every CPU, the first and the others, to what stands in [`TABLE`] ([`load`]). A bit that
+//! has no row there is 0.
 //!
-//! Source: Intel SDM vol. 3, 2.5 (CR0, CR4), 2.2.1 (EFER), 18.2 (DR6, DR7), 16.3 (machine check); AMD APM vol. 2, 3.1.7 (EFER).
+//! Source: Intel SDM vol. 3, 2.5 (CR0, CR4), 2.2.1 (EFER), 18.2 (DR6, DR7), 16.3 (machine check);
+//! AMD APM vol. 2, 3.1.7 (EFER).
 
 use core::arch::asm;
 #[cfg(target_arch = "x86")]
@@ -35,7 +37,8 @@ pub enum Wanted {
     Set,
     /// Set, from [`load`] on.
     SetLater,
-    /// Set from [`load`] on, on a CPU that has the feature: a leaf of `cpuid`, which of its registers (eax, ebx, ecx, edx), which bit.
+    /// Set from [`load`] on, on a CPU that has the feature: a leaf of `cpuid`, which of its
+    /// registers (eax, ebx, ecx, edx), which bit.
     SetWhereThere(u32, usize, u32),
     /// Clear. The row is there for its reason only.
     Clear,
@@ -176,7 +179,7 @@ pub const TABLE: &[Row] = &[
         Clear,
         "`fxsave` would leave out the SSE registers: one program's in another's hands",
     ),
-    row(Dr7, 10, "1", SetLater, "hardwired; all breakpoints are off until somebody sets one"),
+    row(Dr7, 10, "1", SetLater, "hardwired; all breakpoints are off until one is set"),
 ];
 
 const EBX: usize = 1;
@@ -233,7 +236,8 @@ pub(in crate::arch) const EFER: u32 = 0xc000_0080;
 /// What a register is on this CPU.
 pub fn read(register: Register) -> usize {
     let value: usize;
-    // SAFETY: (1) reading these registers has no effect; EFER exists, or the boot code would not have come this far.
+    // SAFETY: (1) reading these registers has no effect; EFER exists, or the boot code would not
+    // have come this far.
     unsafe {
         match register {
             Cr0 => asm!("mov {}, cr0", out(reg) value, options(nomem, nostack, preserves_flags)),
@@ -268,13 +272,15 @@ unsafe fn write_msr(register: u32, value: u64) {
     }
 }
 
-/// Sets every register of the table on the CPU this runs on. Before its descriptor tables are loaded. Interrupts are off.
+/// Sets every register of the table on the CPU this runs on. Before its descriptor tables are
+/// loaded. Interrupts are off.
 pub fn load() {
     /// What DR6 is after reset: nothing has happened.
     const NO_DEBUG_EVENTS: usize = 0xffff_0ff0;
     let [cr0, cr4, efer, dr7] = [Cr0, Cr4, Efer, Dr7].map(wanted);
-    // SAFETY: (1) the values are the table's, whose rows say why nothing breaks: what is on already stays on, and the kernel touches
-    // no page of a program; (2) the last bits of DR7 are off, so that no breakpoint is left that nobody set.
+    // SAFETY: (1) the values are the table's, whose rows say why nothing breaks: what is on already
+    // stays on, and the kernel touches no page of a program; (2) the last bits of DR7 are off, so
+    // that no breakpoint is left that was not set here.
     unsafe {
         asm!("mov dr7, {}", "mov dr6, {}", in(reg) dr7, in(reg) NO_DEBUG_EVENTS, options(nostack, preserves_flags));
         asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
@@ -289,13 +295,15 @@ pub fn load() {
 /// In leaf 1 of `cpuid`, in edx: there are the registers that follow.
 const MACHINE_CHECK_BANKS: u32 = 14;
 
-/// Lets every bank report every error: a machine check that no bank may report never comes (Intel SDM vol. 3, 16.3.2 and 16.8).
+/// Lets every bank report every error: a machine check that no bank may report never comes (Intel
+/// SDM vol. 3, 16.3.2 and 16.8).
 fn enable_machine_checks() {
     const CAPABILITIES: u32 = 0x179;
     const CONTROL: u32 = 0x17b;
     const FIRST_BANK: u32 = 0x400;
     const HAS_CONTROL: u64 = 1 << 8;
-    // SAFETY: (1) the CPU has these registers, as many as the first says; (2) all bits may be set: those without a meaning are ignored.
+    // SAFETY: (1) the CPU has these registers, as many as the first says; (2) all bits may be set:
+    // those without a meaning are ignored.
     unsafe {
         let capabilities = read_msr(CAPABILITIES);
         for bank in 0..capabilities as u32 & 0xff {

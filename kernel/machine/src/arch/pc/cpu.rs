@@ -5,14 +5,16 @@ use core::arch::asm;
 /// What `fxsave` writes.
 pub(in crate::arch) const FPU_BYTES: usize = 512;
 
-/// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers `hlt`).
+/// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers
+/// `hlt`).
 #[inline(always)]
 pub fn wait_for_interrupt() {
-    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards, which the caller expects.
+    // SAFETY: (1) an interrupt always comes: the timer runs. (2) Interrupts are on afterwards,
+    // which the caller expects.
     unsafe { asm!("sti", "hlt", options(nostack)) };
 }
 
-/// Stops this CPU for ever.
+/// Stops this CPU for good.
 pub fn halt() -> ! {
     loop {
         // SAFETY: (1) nothing is expected of this CPU any more.
@@ -44,7 +46,8 @@ pub fn flush_page(address: u64) {
     unsafe { asm!("invlpg [{}]", in(reg) address as usize, options(nostack, preserves_flags)) };
 }
 
-/// Drops all of this CPU's cached translations, global ones too: clearing CR4.PGE does that (Intel SDM vol. 3, 5.10.4.1).
+/// Drops all of this CPU's cached translations, global ones too: clearing CR4.PGE does that (Intel
+/// SDM vol. 3, 5.10.4.1).
 pub fn flush_all() {
     // SAFETY: (1) forgetting translations is always allowed; (2) CR4 ends up as it was.
     unsafe {

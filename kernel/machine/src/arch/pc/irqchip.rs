@@ -65,13 +65,15 @@ pub fn id() -> u32 {
 
 /// Says what is wrong if this CPU's local APIC is not where the kernel uses it.
 fn check_local() {
-    /// IA32_APIC_BASE (Intel SDM vol. 3, 12.4.4): address, on, and whether registers are MSRs instead (x2APIC).
+    /// IA32_APIC_BASE (Intel SDM vol. 3, 12.4.4): address, on, and whether registers are MSRs
+    /// instead (x2APIC).
     const BASE: u32 = 0x1b;
     const X2APIC: u64 = 1 << 10;
     const ON: u64 = 1 << 11;
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
     let (low, high): (u32, u32);
-    // SAFETY: (1) every CPU with a local APIC has the register, and the boot code has checked for one; reading has no effect.
+    // SAFETY: (1) every CPU with a local APIC has the register, and the boot code has checked for
+    // one; reading has no effect.
     unsafe {
         core::arch::asm!("rdmsr", in("ecx") BASE, out("eax") low, out("edx") high,
                          options(nomem, nostack, preserves_flags));
@@ -98,9 +100,11 @@ pub fn set_up_local() {
     write(SPURIOUS, 0x100 | u32::from(vector::SPURIOUS));
 }
 
-/// Gives the old interrupt controllers, two 8259s, vectors of their own and masks them. Masked lines raise nothing, but an interrupt that
-/// goes away before it is taken becomes the last line of its controller, masked or not; and firmware leaves the first one on vectors 8 to
-/// 15, which are exceptions. Of the eight vectors here the last is [`vector::SPURIOUS`], where nothing is done, which is right for it.
+/// Gives the old interrupt controllers, two 8259s, vectors of their own and masks them. Masked
+/// lines raise nothing, but an interrupt that goes away before it is taken becomes the last line of
+/// its controller, masked or not; and firmware leaves the first one on vectors 8 to 15, which are
+/// exceptions. Of the eight vectors here the last is [`vector::SPURIOUS`], where nothing is done,
+/// which is right for it.
 fn set_up_old_controllers() {
     const FIRST: u16 = 0x20;
     const SECOND: u16 = 0xa0;
@@ -111,8 +115,9 @@ fn set_up_old_controllers() {
     const CASCADE: u8 = 2;
     /// The processor is an 8086 or later.
     const MODE: u8 = 1;
-    // SAFETY: (1) both controllers are ours: data is one port above commands; (2) what they are told is what their data sheet wants,
-    // in its order (Intel 8259A, "Initialization command words").
+    // SAFETY: (1) both controllers are ours: data is one port above commands; (2) what they are
+    // told is what their data sheet wants, in its order (Intel 8259A, "Initialization command
+    // words").
     unsafe {
         for (controller, place) in [(FIRST, 1 << CASCADE), (SECOND, CASCADE)] {
             out8(controller, INITIALISE);
@@ -134,8 +139,9 @@ pub fn set_up_once() {
     TIMER_COUNT.store((measured_per_second() / HZ) as u32, Ordering::Relaxed);
 }
 
-/// Counts of the local APIC's timer in a second: as many as pass while channel 0 of the 8254 counts 10 ms down (1,193,182 Hz). That
-/// one needs no gate, which is another device; its interrupt is masked.
+/// Counts of the local APIC's timer in a second: as many as pass while channel 0 of the 8254 counts
+/// 10 ms down (1,193,182 Hz). That one needs no gate, which is another device; its interrupt is
+/// masked.
 fn measured_per_second() -> u64 {
     const CHANNEL: u16 = 0x40;
     const COMMAND: u16 = 0x43;
@@ -145,9 +151,10 @@ fn measured_per_second() -> u64 {
     const READ_BACK: u8 = 0b1110_0010;
     const OUTPUT: u8 = 0x80;
     const HUNDREDTH: u16 = 11_932;
-    /// An access to a port takes less than ten microseconds: what is not over after so many never will be.
-    const MOST_LOOKS: u32 = 10_000_000;
-    const MOST_TRIES: u32 = 10;
+    /// An access to a port takes less than ten microseconds: what is not over after so many never
+    /// will be.
+    const MAX_LOOKS: u32 = 10_000_000;
+    const MAX_TRIES: u32 = 10;
     /// A timer that counts slower than this in 10 ms is none.
     const LEAST_COUNT: u32 = 1000;
     let is_over = || {
@@ -165,8 +172,9 @@ fn measured_per_second() -> u64 {
             out8(CHANNEL, (from >> 8) as u8);
         }
     };
-    // The longest count lasts 55 ms. An output that is high right after it has begun, whenever one looks, is no timer's.
-    let is_there = (0..MOST_TRIES).any(|_| {
+    // The longest count lasts 55 ms. An output that is high right after it has begun, whenever one
+    // looks, is no timer's.
+    let is_there = (0..MAX_TRIES).any(|_| {
         count_down(u16::MAX);
         !is_over()
     });
@@ -177,7 +185,7 @@ fn measured_per_second() -> u64 {
     let measure = || {
         count_down(HUNDREDTH);
         write(TIMER_INITIAL, u32::MAX);
-        assert!((0..MOST_LOOKS).any(|_| is_over()), "the 8254 timer of this machine does not run");
+        assert!((0..MAX_LOOKS).any(|_| is_over()), "the 8254 timer of this machine does not run");
         u32::MAX - read(TIMER_CURRENT)
     };
     // What keeps the CPU from looking (firmware, or an emulator on a busy host) only makes it more.
@@ -193,7 +201,8 @@ pub fn start_timer() {
     write(TIMER_INITIAL, TIMER_COUNT.load(Ordering::Relaxed));
 }
 
-/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+/// Lets this CPU's timer interrupt so many nanoseconds from now. For more ticks, call
+/// [`start_timer`] then.
 pub fn start_timer_after(nanoseconds: u64) {
     let per_second = u64::from(TIMER_COUNT.load(Ordering::Relaxed)) * HZ;
     write(TIMER_DIVIDE, 0b1011);
@@ -213,8 +222,8 @@ pub const fn acknowledge(vector: u8) -> u8 {
     vector
 }
 
-/// The interrupt that the CPU has taken and not been told the end of: the local APIC knows it from the moment the CPU took it, before
-/// any instruction of its handler.
+/// The interrupt that the CPU has taken and not been told the end of: the local APIC knows it from
+/// the moment the CPU took it, before any instruction of its handler.
 pub fn in_service() -> Option<u8> {
     (0..u8::BITS).rev().find_map(|word| {
         let bits = read(IN_SERVICE + u64::from(word) * IN_SERVICE_APART);
@@ -228,8 +237,9 @@ pub fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
-/// Sends a command: to whom, in one register, then what, in the other. What can come between the two in spite of interrupts being off,
-/// an NMI, a debug exception or a machine check, may send one of its own: so each leaves the first register as it found it.
+/// Sends a command: to whom, in one register, then what, in the other. What can come between the
+/// two in spite of interrupts being off, an NMI, a debug exception or a machine check, may send one
+/// of its own: so each leaves the first register as it found it.
 fn send(hardware_id: u32, command: u32) {
     cpu::without_interrupts(|| {
         let interrupted = read(COMMAND_HIGH);
@@ -253,7 +263,8 @@ pub fn send_interrupt(hardware_id: u32, vector: u8) {
     send(hardware_id, u32::from(vector));
 }
 
-/// Sends an NMI to a CPU, which may be the sender: then it arrives before the next instruction, or after the next `iretq`.
+/// Sends an NMI to a CPU, which may be the sender: then it arrives before the next instruction, or
+/// after the next `iretq`.
 pub fn send_nmi(hardware_id: u32) {
     send(hardware_id, 0x400);
 }
@@ -292,7 +303,8 @@ pub fn route_console(hardware_id: u32) {
     }
 }
 
-/// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No interrupt controller is involved.
+/// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No
+/// interrupt controller is involved.
 #[inline(always)]
 pub fn software_interrupt() {
     // SAFETY: (1) the vector's handler returns with everything as it was.

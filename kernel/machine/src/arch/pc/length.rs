@@ -1,7 +1,8 @@
-//! How long instructions are: those that appear in the entry code, for the sweep that lands an interrupt on every one of them.
+//! How long instructions are: those that appear in the entry code, for the sweep that lands an
+//! interrupt on every one of them.
 //!
-//! The lengths are checked by what the CPU executes: an address that is no instruction is never reached.
-//! Source: Intel SDM vol. 2, chapter 2 and appendix A.
+//! The lengths are checked by what the CPU executes: an address that is no instruction is never
+//! reached. Source: Intel SDM vol. 2, chapter 2 and appendix A.
 
 /// Whether this is 64-bit code.
 const LONG: bool = cfg!(target_arch = "x86_64");

@@ -1,4 +1,5 @@
-//! What both kinds of PC have: ports, serial lines, interrupt controllers, firmware tables, how other CPUs start.
+//! What both kinds of PC have: ports, serial lines, interrupt controllers, firmware tables, how
+//! other CPUs start.
 //!
 //! The trees of x86_64 and i386 use it; nothing in it depends on the size of an address.
 

@@ -1,4 +1,5 @@
-//! An entry of a page table: 64 bits, of one layout with four levels and with physical address extension.
+//! An entry of a page table: 64 bits, of one layout with four levels and with physical address
+//! extension.
 //!
 //! Source: Intel SDM vol. 3, chapter 5, "4-level paging" and "PAE paging".
 
@@ -31,8 +32,8 @@ pub const LARGE_BYTES: u64 = 2 << 20;
 /// The entry number `index` of the table at physical address `table`.
 #[inline(always)]
 pub fn entry(table: u64, index: u64) -> &'static AtomicU64 {
-    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
-    // bits at any time, hence atomics.
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may
+    // change accessed and dirty bits at any time, hence atomics.
     unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
 }
 
@@ -53,17 +54,19 @@ pub const fn bits(access: Access) -> u64 {
 /// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
 #[inline(always)]
 pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
-    // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3, 5.10.2.3).
+    // Absent to present needs no flush: x86 caches no absent translations (Intel SDM vol. 3,
+    // 5.10.2.3).
     leaf.store(frame.addr() | PRESENT | WRITE | GLOBAL | NO_EXEC, Ordering::Release);
 }
 
-/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
-/// the CPU sets the bit before the store it is about can be seen (SDM 3A, 4.8 and 9.1.2.2).
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty.
+/// Nothing to do: the CPU sets the bit before the store it is about can be seen (SDM 3A, 4.8 and
+/// 9.1.2.2).
 #[inline(always)]
 pub const fn settle_dirty() {}
 
-/// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
-/// handed the stack over since, so the bit is seen.
+/// Whether a page of a stack was written to since this was last asked; the caller then drops the
+/// cached translation. Whoever wrote handed the stack over since, so the bit is seen.
 #[inline(always)]
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
     let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;

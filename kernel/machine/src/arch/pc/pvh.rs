@@ -1,4 +1,5 @@
-//! What a boot loader hands over through the PVH protocol: memory, the initial archive, the command line.
+//! What a boot loader hands over through the PVH protocol: memory, the initial archive, the command
+//! line.
 
 use super::acpi;
 use crate::boot_info::{BootInfo, MemoryRegion};

@@ -1,6 +1,7 @@
 //! The first instructions of the other CPUs: from real mode to 32-bit code of the image.
 //!
-//! A start-up IPI can name pages below 1 MiB only, so these few bytes are copied to one. Linked as data, executed there.
+//! A start-up IPI can name pages below 1 MiB only, so these few bytes are copied to one. Linked as
+//! data, executed there.
 
 use crate::arch::boot::START_CODE;
 use core::arch::global_asm;

@@ -1,18 +1,18 @@
 //! The page tables of a process.
 //!
-//! How many levels there are, and what is in them from the start, is each tree's: `leaf`, `find`, `fill_user` and `free_user` of its
-//! `paging`.
+//! How many levels there are, and what is in them from the start, is each tree's: `leaf`, `find`,
+//! `fill_user` and `free_user` of its `walk`.
 
 use super::page_entry::{NO_EXEC, PRESENT, USER, WRITE, bits, leaf_frame};
 use crate::arch::any::flush;
 use crate::arch::any::paging::{Access, NoMemory, next_mapped};
 use crate::arch::cpu;
-use crate::arch::paging::{absent_bytes, fill_user, find, free_user, leaf};
+use crate::arch::walk::{absent_bytes, fill_user, find, free_user, leaf};
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::Ordering;
 
-/// One process's tables. The kernel part is everybody's; the user part is freed with it, table pages only: the frames that
-/// leaves map belong to whoever mapped them.
+/// One process's tables. The kernel part is that of all address spaces; the user part is freed with
+/// it, table pages only: the frames that leaves map belong to whoever mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,
@@ -50,7 +50,8 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller
+    /// flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -71,7 +72,8 @@ impl UserTables {
         next_mapped(from, top, |address| absent_bytes(self.root, address))
     }
 
-    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    /// Keeps a mapped page's frame and refuses every access of user mode, until
+    /// [`UserTables::protect`]; the caller flushes.
     pub fn forbid(&mut self, address: u64) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);

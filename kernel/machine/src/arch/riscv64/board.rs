@@ -1,5 +1,7 @@
-//! What the device tree says of the board besides memory, kept for when it is asked for; and the hart that started.
+//! What the device tree says of the board besides memory, kept for when it is asked for; and the
+//! hart that started.
 
+use crate::arch::virt::cpus::KnownCpus;
 use crate::arch::virt::device_tree::Tree;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -11,47 +13,46 @@ pub fn boot_hart() -> u32 {
 }
 
 /// Harts that are kept at most: more than the kernel runs on, so that it can say how many stay off.
-const MOST_HARTS: usize = 512;
+const MAX_HARTS: usize = 512;
 
 /// What the device tree says besides memory; read once, while it is still there.
 #[derive(Debug)]
 pub struct Machine {
-    harts: [AtomicUsize; MOST_HARTS],
+    harts: KnownCpus<MAX_HARTS>,
     /// Ticks of the time counter per second.
     pub timebase: AtomicU64,
     /// The interrupt controller's registers, physical.
     pub plic: AtomicU64,
     /// For each hart of `harts`, the controller's context that interrupts its supervisor mode.
-    contexts: [AtomicUsize; MOST_HARTS],
+    contexts: [AtomicUsize; MAX_HARTS],
 }
 
-/// No hart, or no context.
+/// No context.
 const NONE: usize = usize::MAX;
 
 /// The machine.
 pub static MACHINE: Machine = Machine {
-    harts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
+    harts: KnownCpus::new(),
     timebase: AtomicU64::new(0),
     plic: AtomicU64::new(0),
-    contexts: [const { AtomicUsize::new(NONE) }; MOST_HARTS],
+    contexts: [const { AtomicUsize::new(NONE) }; MAX_HARTS],
 };
 
 impl Machine {
     /// The harts there are.
     pub fn harts(&self) -> impl Iterator<Item = u32> {
-        let numbers = self.harts.iter().map(|hart| hart.load(Ordering::Relaxed));
-        numbers.filter(|&hart| hart != NONE).map(|hart| hart as u32)
+        self.harts.each()
     }
 
     /// The interrupt controller's context for a hart's supervisor mode.
     pub fn context_of(&self, hart: u32) -> Option<usize> {
-        let index =
-            self.harts.iter().position(|one| one.load(Ordering::Relaxed) == hart as usize)?;
+        let index = self.harts().position(|one| one == hart)?;
         Some(self.contexts[index].load(Ordering::Relaxed)).filter(|&context| context != NONE)
     }
 
     pub(super) fn learn(&self, tree: &Tree<'_>) {
-        /// The number by which the interrupt controller names a hart's supervisor mode (external interrupt).
+        /// The number by which the interrupt controller names a hart's supervisor mode (external
+        /// interrupt).
         const SUPERVISOR_EXTERNAL: u32 = 9;
         const TIMEBASE_OF_VIRT: u64 = 10_000_000;
         let frequency = tree.number("/cpus", "timebase-frequency").unwrap_or(TIMEBASE_OF_VIRT);
@@ -62,9 +63,10 @@ impl Machine {
         }
         let plic = tree.0.find_compatible(&CONTROLLER);
         let lines = plic.and_then(|node| node.property("interrupts-extended"));
-        for (index, (hart, own_controller)) in tree.cpus().take(MOST_HARTS).enumerate() {
-            self.harts[index].store(hart as usize, Ordering::Relaxed);
-            // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is the context.
+        self.harts.remember(tree);
+        for (index, (_, own_controller)) in tree.cpus().take(MAX_HARTS).enumerate() {
+            // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is
+            // the context.
             let words = lines.map_or(&[][..], |lines| lines.value).chunks_exact(4);
             let mut words = words.map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
             let mut context = 0;

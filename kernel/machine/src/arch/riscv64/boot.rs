@@ -1,7 +1,8 @@
 //! From the first instruction to Rust, for the first CPU and for the others.
 //!
-//! The firmware starts one hart, not always number 0, in supervisor mode at the image's lowest address, paging off: a0 = its
-//! number, a1 = the device tree. We build the smallest page tables that let the kernel run where it is linked:
+//! The firmware starts one hart, not always number 0, in supervisor mode at the image's lowest
+//! address, paging off: a0 = its number, a1 = the device tree. We build the smallest page tables
+//! that let the kernel run where it is linked:
 //!
 //! ```text
 //!   virtual                      physical
@@ -10,15 +11,18 @@
 //!   0xffffffff00000000 + 4 GiB   -> 0 .. 4 GiB     the kernel image
 //! ```
 //!
-//! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the firmware when asked, go through
-//! the same tables, and continue in `secondary_main` on the stack given.
+//! Then the high half, a boot stack in .bss, and `kernel_main`. The other CPUs are started by the
+//! firmware when asked, go through the same tables, and continue in `secondary_main` on the stack
+//! given.
 //!
 //! # What the firmware may get wrong
 //!
-//! OpenSBI before 1.3 marks a hart as started *before* it notes where the hart is to go (`sbi_hsm_hart_start`). A hart that comes out of its own
-//! initialisation right then goes where the first one went, with the first one's argument, or to the right place with that argument. So
-//! nothing but a0, the hart's number, is trusted: whoever comes to `boot_start` second is no first CPU, and each of the others finds
-//! its CPU number by its hart number (`boot_harts`, written before it is started).
+//! OpenSBI before 1.3 marks a hart as started *before* it notes where the hart is to go
+//! (`sbi_hsm_hart_start`). A hart that comes out of its own initialisation right then goes where
+//! the first one went, with the first one's argument, or to the right place with that argument. So
+//! nothing but a0, the hart's number, is trusted: a hart that comes to `boot_start` second is no
+//! first CPU, and each of the others finds its CPU number by its hart number (`boot_harts`, written
+//! before it is started).
 
 use super::board::{BOOT_HART, MACHINE};
 use super::cpu::{self, SV48};
@@ -34,8 +38,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
 
-/// In sstatus, whatever the firmware left there: interrupts; the use of programs' pages by the kernel (SUM), and reads of what is only
-/// executable (MXR). Nothing sets the last two ever again.
+/// In sstatus, whatever the firmware left there: interrupts; the use of programs' pages by the
+/// kernel (SUM), and reads of what is only executable (MXR). Nothing sets the last two ever again.
 const NOT_AT_FIRST: u64 = 1 << 1 | 1 << 18 | 1 << 19;
 /// A leaf that allows everything: valid, read, write, execute, accessed, dirty.
 const EVERYTHING: u64 = 0xcf;
@@ -142,8 +146,8 @@ global_asm!(
     ".balign 4",
     "boot_cannot:",
     "la s1, boot_no_instruction",
-    // In: s1 = a sentence. Through the firmware's console, one byte a call (the legacy extension, which needs no memory), and the
-    // machine ends with the status for a panic.
+    // In: s1 = a sentence. Through the firmware's console, one byte a call (the legacy extension,
+    // which needs no memory), and the machine ends with the status for a panic.
     "boot_refuse:",
     "lbu a0, 0(s1)",
     "beqz a0, 5f",
@@ -209,8 +213,9 @@ global_asm!(
     "ld t0, {secondary_tables}",
     "csrw satp, t0",
     "sfence.vma",
-    // The first store to its stack may be the first to that page: dirty bits by hardware, if firmware and hart can (FWFT), before
-    // it. A refusal is looked at later (`paging::this_cpu_will_do`). The call keeps all registers but a0 and a1.
+    // The first store to its stack may be the first to that page: dirty bits by hardware, if
+    // firmware and hart can (FWFT), before it. A refusal is looked at later
+    // (`paging::this_cpu_will_do`). The call keeps all registers but a0 and a1.
     "mv s1, a1",
     "li a0, {dirty_bits}",
     "li a1, 1",
@@ -282,17 +287,19 @@ unsafe extern "C" {
 
 /// The physical address at which the other harts start. It is linked where it is loaded.
 pub(super) fn secondary_start() -> u64 {
-    // SAFETY: (1) a word of the image that nobody writes.
+    // SAFETY: (1) a word of the image that no code writes.
     unsafe { boot_secondary_at }
 }
 
-/// What a CPU will run with when its hart starts: page tables, the same for all, and a stack of its own. Last, that it is this CPU.
+/// What a CPU will run with when its hart starts: page tables, the same for all, and a stack of its
+/// own. Last, that it is this CPU.
 pub fn prepare_secondary(cpu: usize, hart: usize, satp: u64, stack_top: u64) {
     SECONDARY_TABLES.store(satp, Ordering::SeqCst);
     SECONDARY_STACKS[cpu].store(stack_top, Ordering::SeqCst);
-    // SAFETY: (1) a word of the image that nobody writes.
+    // SAFETY: (1) a word of the image that no code writes.
     let harts: *const [AtomicU64; MAX_CPUS] = direct(unsafe { boot_harts_at });
-    // SAFETY: (1) the table of the boot code, which stays in the direct map; (2) harts and this function use it atomically.
+    // SAFETY: (1) the table of the boot code, which stays in the direct map; (2) harts and this
+    // function use it atomically.
     let harts = unsafe { &*harts };
     harts[cpu].store(hart as u64 + 1, Ordering::SeqCst);
 }
@@ -333,14 +340,16 @@ pub unsafe fn read_boot_info(device_tree: u64, boot: &mut BootInfo) -> bool {
     true
 }
 
-/// Says what is missing if the harts lack what only programs use, so that nothing before would have trapped.
+/// Says what is missing if the harts lack what only programs use, so that nothing before would have
+/// trapped.
 fn check_harts(tree: &Tree<'_>) {
     /// Single letters, and what they stand for.
     const NEEDED: [(u8, &str); 2] = [
         (b'f', "floating point (F), which programs use"),
         (b'd', "floating point of 64 bits (D), which programs use"),
     ];
-    // "rv64imafdc_zicsr_...": letters up to the first word; `g` is short for `imafd`. A tree without it says nothing.
+    // "rv64imafdc_zicsr_...": letters up to the first word; `g` is short for `imafd`. A tree
+    // without it says nothing.
     let cpus = tree.node("/cpus").into_iter().flat_map(|cpus| cpus.children());
     for isa in cpus.filter_map(|cpu| cpu.property("riscv,isa")?.as_str()) {
         let letters = isa.bytes().skip("rv64".len()).take_while(u8::is_ascii_lowercase);

@@ -1,7 +1,7 @@
 //! Single instructions, as functions.
 
 use core::arch::asm;
-use kstack_core::addr::AddrRange;
+use kstack::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -10,8 +10,8 @@ pub use crate::arch::any::cpu::{
 /// satp: four levels.
 pub(super) const SV48: u64 = 9 << 60;
 
-/// Waits for an interrupt, with interrupts off, and then turns them on: a pending one ends the wait without being taken, so there
-/// is no gap in between.
+/// Waits for an interrupt, with interrupts off, and then turns them on: a pending one ends the wait
+/// without being taken, so there is no gap in between.
 #[inline(always)]
 pub fn wait_for_interrupt() {
     // SAFETY: (1) an interrupt always comes: the timer runs.
@@ -26,21 +26,22 @@ pub(super) fn wait_for_pending() {
     unsafe { asm!("wfi", options(nostack)) };
 }
 
-/// In a loop that waits for another CPU, with interrupts off. An emulator that runs one CPU at a time goes on to the next at a
-/// `wfi`, and at nothing else in such a loop; a software interrupt of one's own, pending, keeps it from lasting. It is
-/// taken later and found to be for nothing.
+/// In a loop that waits for another CPU, with interrupts off. An emulator that runs one CPU at a
+/// time goes on to the next at a `wfi`, and at nothing else in such a loop; a software interrupt of
+/// one's own, pending, keeps it from lasting. It is taken later and found to be for nothing.
 #[inline(always)]
 pub(super) fn relax() {
     /// In sip: the software interrupt.
     const SOFTWARE: u64 = 1 << 1;
-    // SAFETY: (1) raises this hart's own interrupt, whose handler expects to find nothing sent; (2) it is enabled in sie.
+    // SAFETY: (1) raises this hart's own interrupt, whose handler expects to find nothing sent; (2)
+    // it is enabled in sie.
     unsafe { asm!("csrs sip, {}", "wfi", in(reg) SOFTWARE, options(nostack)) };
 }
 
-/// Leaves the stack this runs on for ever, and goes on at the top of another.
+/// Leaves the stack this runs on for good, and continues at the top of another.
 pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
-    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
-    // outermost marker, and a top is aligned as the calling convention wants SP.
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame
+    // pointer is the outermost marker, and a top is aligned as the calling convention wants SP.
     unsafe {
         asm!(
             "mv sp, {top}",
@@ -54,7 +55,7 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
     }
 }
 
-/// Stops this CPU for ever.
+/// Stops this CPU for good.
 pub fn halt() -> ! {
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
@@ -65,7 +66,8 @@ pub fn halt() -> ! {
     }
 }
 
-/// The cycle counter, after everything before it has been executed. In the emulator's counting mode: instructions.
+/// The cycle counter, after everything before it has been executed. In the emulator's counting
+/// mode: instructions.
 #[inline(always)]
 pub fn cycles() -> u64 {
     let cycles: u64;
@@ -96,8 +98,9 @@ pub fn flush_page(address: u64) {
     unsafe { asm!("sfence.vma {}, zero", in(reg) address, options(nostack, preserves_flags)) };
 }
 
-/// Drops this CPU's cached translations of the user half, and what it remembers of the tables that lead to them: a flush of one
-/// page promises nothing about those (privileged architecture, SFENCE.VMA).
+/// Drops this CPU's cached translations of the user half, and what it remembers of the tables that
+/// lead to them: a flush of one page promises nothing about those (privileged architecture,
+/// SFENCE.VMA).
 #[inline(always)]
 pub(super) fn flush_user_half() {
     // SAFETY: (1) forgetting translations is always allowed. All address spaces have number 0.
@@ -122,9 +125,10 @@ pub(super) const fn satp_of(root: u64) -> u64 {
 /// 1. The tables map the kernel as all others do, and stay until others are loaded.
 #[inline(always)]
 pub unsafe fn load_tables(root: u64) {
-    // SAFETY: (1) by the caller's promise; (2) all tables have address space number 0, so what is cached of the old ones is
-    // dropped, all but the kernel's global pages; (3) the code of the new program may be new to this CPU, too: whoever
-    // writes some from here on sees in the CPU's block that these tables are loaded.
+    // SAFETY: (1) by the caller's promise; (2) all tables have address space number 0, so what is
+    // cached of the old ones is dropped, all but the kernel's global pages; (3) the code of the new
+    // program may be new to this CPU, too: whoever writes some from here on sees in the CPU's block
+    // that these tables are loaded.
     unsafe {
         asm!("csrw satp, {satp}", "sfence.vma zero, {zero}", "fence", "fence.i", satp = in(reg) satp_of(root),
              zero = in(reg) 0_u64, options(nostack, preserves_flags));

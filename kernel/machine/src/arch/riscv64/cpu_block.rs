@@ -5,7 +5,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 /// What the kernel keeps per CPU for this architecture.
 #[derive(Debug)]
 pub struct ArchCpu {
-    /// Interrupts from other CPUs that have been sent and not been taken, a bit each; see `irqchip`.
+    /// Interrupts from other CPUs that have been sent and not been taken, a bit each; see
+    /// `irqchip`.
     pub sent: AtomicU32,
     /// The line of the interrupt controller that is being handled; 0: none.
     pub claimed: AtomicU32,

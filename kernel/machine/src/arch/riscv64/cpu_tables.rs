@@ -1,8 +1,9 @@
-//! What a CPU has besides its idle stack and its IRQ stack: the overflow stack, and words for interrupts.
+//! What a CPU has besides its idle stack and its IRQ stack: the overflow stack, and words for
+//! interrupts.
 
 use crate::cpus::Cpu;
+use kstack::addr::Addr;
 use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::Addr;
 
 /// Where the library puts a CPU's tables: there are none.
 pub fn place(_cpu: &'static Cpu) -> *mut CpuTables {
@@ -18,6 +19,7 @@ pub fn load(cpu: &'static Cpu) {
     }
 }
 
-/// Where the CPU this runs on goes when it next enters from user mode: to what `CpuLocal` says. There is nothing to tell the CPU.
+/// Where the CPU this runs on goes when it next enters from user mode: to what `CpuLocal` says.
+/// There is nothing to tell the CPU.
 #[inline(always)]
 pub fn set_user_entry_stack(_cpu: &Cpu, _top: Addr) {}

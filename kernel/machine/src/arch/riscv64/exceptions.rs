@@ -14,8 +14,8 @@ const STORE_PAGE_FAULT: u8 = 15;
 pub fn of_user(vector: u8, _regs: &SavedRegs) -> UserFault {
     match vector {
         FETCH_PAGE_FAULT | LOAD_PAGE_FAULT | STORE_PAGE_FAULT => {
-            // A CPU may remember that a page, or a table on the way to it, was absent after another has put it there: forget it,
-            // or the program faults for ever.
+            // A CPU may remember that a page, or a table on the way to it, was absent after another
+            // has put it there: forget it, or the program faults without end.
             cpu::flush_user_half();
             UserFault::Page { write: vector == STORE_PAGE_FAULT, exec: vector == FETCH_PAGE_FAULT }
         }

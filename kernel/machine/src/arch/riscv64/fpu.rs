@@ -1,8 +1,10 @@
-//! Floating-point state of user programs: 32 registers of 64 bits and fcsr, saved and loaded whole at a switch.
+//! Floating-point state of user programs: 32 registers of 64 bits and fcsr, saved and loaded whole
+//! at a switch.
 //!
-//! The kernel is compiled without floating point, so between a switch away and a switch back nothing touches the
-//! registers. Only threads of processes have an area. A program's own `sstatus.FS` lies in its saved registers; in the kernel the
-//! field is only turned on for the instructions here.
+//! The kernel is compiled without floating point, so between a switch away and a switch back
+//! nothing touches the registers. Only threads of processes have an area. A program's own
+//! `sstatus.FS` lies in its saved registers; in the kernel the field is only turned on for the
+//! instructions here.
 
 use super::regs::FLOAT_INITIAL;
 use core::arch::asm;
@@ -15,7 +17,8 @@ pub type Snapshot = [u64; 33];
 #[repr(C, align(16))]
 pub struct FpuState(UnsafeCell<[u64; 33]>);
 
-// SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on one CPU at a time.
+// SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on
+// one CPU at a time.
 unsafe impl Sync for FpuState {}
 
 impl core::fmt::Debug for FpuState {
@@ -44,14 +47,15 @@ impl FpuState {
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
     pub fn fork(&self) -> Self {
         self.save();
-        // SAFETY: (1) the owner runs this, so nobody else writes.
+        // SAFETY: (1) the owner runs this, so no other thread writes.
         Self(UnsafeCell::new(unsafe { *self.0.get() }))
     }
 
     /// Stores the registers. By the owner, or at the switch away from it.
     pub fn save(&self) {
-        // SAFETY: (1) 33 words, ours alone at this moment; (2) FS is turned on for these instructions, which the kernel's
-        // compiler never emits, and stays on: nothing else in the kernel looks at it.
+        // SAFETY: (1) 33 words, ours alone at this moment; (2) FS is turned on for these
+        // instructions, which the kernel's compiler never emits, and stays on: nothing else in the
+        // kernel looks at it.
         unsafe {
             asm!(
                 ".option push",
@@ -77,11 +81,12 @@ impl FpuState {
         unsafe { *self.0.get() }
     }
 
-    /// Makes these the registers: of a signal's frame, which a program may have written. By the owner. Of the status only what the
-    /// register has counts.
+    /// Makes these the registers: of a signal's frame, which a program may have written. By the
+    /// owner. Of the status only what the register has counts.
     pub fn adopt(&self, snapshot: &Snapshot) {
         crate::arch::cpu::without_interrupts(|| {
-            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in between.
+            // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in
+            // between.
             unsafe { *self.0.get() = *snapshot };
             self.load();
         });

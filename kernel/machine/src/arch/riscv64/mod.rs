@@ -1,4 +1,5 @@
-//! QEMU's riscv64 machine `virt`, with SBI firmware (OpenSBI) below: boot, harts, interrupt controllers, timers, page tables.
+//! QEMU's riscv64 machine `virt`, with SBI firmware (OpenSBI) below: boot, harts, interrupt
+//! controllers, timers, page tables.
 
 pub mod board;
 pub mod boot;

@@ -1,8 +1,9 @@
 //! Page tables: four levels (Sv48), one kernel half shared by all address spaces.
 //!
-//! The CPU may remember that a page or a table was absent (privileged architecture, 12.2.1), so whoever makes one present drops what
-//! this CPU remembers. Other CPUs may fault on a user page that is there by now, and look again (`exceptions`). Accessed and dirty bits are
-//! set here for everything but the dirty bits of stacks, which the CPU keeps itself where it can.
+//! The CPU may remember that a page or a table was absent (privileged architecture, 12.2.1), so
+//! whoever makes one present drops what this CPU remembers. Other CPUs may fault on a user page
+//! that is there by now, and look again (`exceptions`). Accessed and dirty bits are set here for
+//! everything but the dirty bits of stacks, which the CPU keeps itself where it can.
 
 use crate::arch::any::flush;
 use crate::arch::{cpu, sbi};
@@ -47,8 +48,9 @@ const fn address_in(entry: u64) -> u64 {
     (entry & ADDRESS) << 2
 }
 
-/// What [`take_dirty`] clears: the bit, where the CPU sets it again at the next write; nothing where that is left to software (Svade).
-/// There it is set from the start, and every page of a stack counts as dirty: no page fault is ever taken on a kernel stack.
+/// What [`take_dirty`] clears: the bit, where the CPU sets it again at the next write; nothing
+/// where that is left to software (Svade). There it is set from the start, and every page of a
+/// stack counts as dirty: no page fault is ever taken on a kernel stack.
 static CLEARED_WHEN_TAKEN: AtomicU64 = AtomicU64::new(DIRTY);
 
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
@@ -62,8 +64,8 @@ pub fn kernel_root() -> u64 {
 /// The entry number `index` of the table at physical address `table`.
 #[inline(always)]
 fn entry(table: u64, index: u64) -> &'static AtomicU64 {
-    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may change accessed and dirty
-    // bits at any time, hence atomics.
+    // SAFETY: (1) tables are frames in the direct map; (2) an index has nine bits; (3) the CPU may
+    // change accessed and dirty bits at any time, hence atomics.
     unsafe { &*direct::<AtomicU64>(table).add(index as usize & 511) }
 }
 
@@ -97,7 +99,8 @@ fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
     Some(entry(table, address >> 12))
 }
 
-/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
+/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is
+/// mapped.
 fn absent_bytes(root: u64, address: u64) -> u64 {
     let mut table = root;
     for shift in [39, 30, 21] {
@@ -118,7 +121,8 @@ pub fn set_up_kernel(
 ) -> Result<(), NoMemory> {
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     KERNEL_ROOT.store(root, Ordering::Relaxed);
-    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's head).
+    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's
+    // head).
     for lowest in [memory::DIRECT_MAP, memory::ARENA, memory::IMAGE] {
         next_table(entry(root, lowest >> 39))?;
     }
@@ -129,7 +133,8 @@ pub fn set_up_kernel(
         let level3 = next_table(entry(root, address >> 39))?;
         entry(level3, address >> 30).store(entry_of(physical) | EVERYTHING, Ordering::Relaxed);
     }
-    // Memory, and nothing next to it: what is reserved is another owner's. The firmware's own memory lies below the image.
+    // Memory, and nothing next to it: what is reserved is another owner's. The firmware's own
+    // memory lies below the image.
     for region in regions.filter(|region| region.is_ram) {
         let lowest = region.lowest.max(super::layout::IMAGE_LOWEST);
         in_pieces(lowest, region.top(), LARGE_BYTES, |physical, is_large| {
@@ -161,14 +166,15 @@ pub fn set_up_kernel(
     Ok(())
 }
 
-/// Whether dirty bits are kept on the CPU this runs on as the first one decided: one that leaves them to software must not run on
-/// stacks whose bits nobody would set.
+/// Whether dirty bits are kept on the CPU this runs on as the first one decided: one that leaves
+/// them to software must not run on stacks whose bits neither would set.
 pub(super) fn this_cpu_will_do() -> bool {
     CLEARED_WHEN_TAKEN.load(Ordering::Relaxed) == 0 || this_cpu_keeps_dirty()
 }
 
-/// Whether the CPU this runs on sets dirty bits by itself: found out by a write, since what the device tree says of Svade and Svadu
-/// leaves open what the firmware has chosen. Interrupts off, the kernel's tables loaded.
+/// Whether the CPU this runs on sets dirty bits by itself: found out by a write, since what the
+/// device tree says of Svade and Svadu leaves open what the firmware has chosen. Interrupts off,
+/// the kernel's tables loaded.
 fn this_cpu_keeps_dirty() -> bool {
     #[repr(C, align(4096))]
     struct Page([AtomicU8; 4096]);
@@ -182,8 +188,9 @@ fn this_cpu_keeps_dirty() -> bool {
     leaf.fetch_and(!DIRTY, Ordering::SeqCst);
     cpu::flush_page(address);
     let faulted: u64;
-    // SAFETY: (1) the write goes to a page that nothing is in; (2) if it faults, the trap ends at the label, with interrupts off
-    // as before, and what it wrote to `sepc`, `scause` and `stval` is nobody's at this moment; (3) `stvec` is as it was afterwards.
+    // SAFETY: (1) the write goes to a page that nothing is in; (2) if it faults, the trap ends at
+    // the label, with interrupts off as before, and what it wrote to `sepc`, `scause` and `stval`
+    // is of no use at this moment; (3) `stvec` is as it was afterwards.
     unsafe {
         asm!(
             "lla {old}, 2f",
@@ -216,10 +223,12 @@ const fn bits(access: Access) -> u64 {
     bits
 }
 
-/// The leaf entry of a kernel page, with the tables above it made if they are missing. Another CPU may remember that a table was
-/// absent, and the flush of a page, which is what it does before it uses a new stack, promises nothing about tables: so it is
-/// made to forget now. One time in 32 slots, and once more where two CPUs want the same table at once: the one that finds
-/// it made must not use it before every CPU has forgotten, and cannot tell whether the other one's flush is done.
+/// The leaf entry of a kernel page, with the tables above it made if they are missing. Another CPU
+/// may remember that a table was absent, and the flush of a page, which is what it does before it
+/// uses a new stack, promises nothing about tables: so it is made to forget now. One time in 32
+/// slots, and once more where two CPUs want the same table at once: the one that finds it made must
+/// not use it before every CPU has forgotten, and cannot tell whether the other one's flush is
+/// done.
 pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
     let leaf = leaf(kernel_root(), address)?;
     cpu::flush_all();
@@ -236,13 +245,14 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
     cpu::flush_all();
 }
 
-/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty. Nothing to do:
-/// the CPU orders the bit before the store it is about, for all harts (privileged architecture, 12.3.1).
+/// Behind writes to a stack that another CPU may erase, so that it sees which pages are dirty.
+/// Nothing to do: the CPU orders the bit before the store it is about, for all harts (privileged
+/// architecture, 12.3.1).
 #[inline(always)]
 pub const fn settle_dirty() {}
 
-/// Whether a page of a stack was written to since this was last asked; the caller then drops the cached translation. Whoever wrote
-/// handed the stack over since, so the bit is seen.
+/// Whether a page of a stack was written to since this was last asked; the caller then drops the
+/// cached translation. Whoever wrote handed the stack over since, so the bit is seen.
 #[inline(always)]
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
     let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
@@ -295,8 +305,8 @@ pub fn user_can_reach(address: u64) -> bool {
     false
 }
 
-/// One process's tables. The kernel half is everybody's; the user half is freed with it, table pages only: the frames that
-/// leaves map belong to whoever mapped them.
+/// One process's tables. The kernel half is that of all address spaces; the user half is freed with
+/// it, table pages only: the frames that leaves map belong to whoever mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,
@@ -334,8 +344,8 @@ impl UserTables {
         Ok(())
     }
 
-    /// What was written to a page as data is to be executed: here, and where other threads run under these tables now. A CPU that
-    /// loads them later fences by itself (`cpu::load_tables`).
+    /// What was written to a page as data is to be executed: here, and where other threads run
+    /// under these tables now. A CPU that loads them later fences by itself (`cpu::load_tables`).
     fn fence_instructions(&self) {
         // SAFETY: (1) both only order what comes before and after.
         unsafe { asm!("fence", "fence.i", options(nostack, preserves_flags)) };
@@ -361,7 +371,8 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
-    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller flushes.
+    /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller
+    /// flushes.
     pub fn protect(&mut self, address: u64, access: Access) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
@@ -390,7 +401,8 @@ impl UserTables {
         next_mapped(from, top, |address| absent_bytes(self.root, address))
     }
 
-    /// Keeps a mapped page's frame and refuses every access of user mode, until [`UserTables::protect`]; the caller flushes.
+    /// Keeps a mapped page's frame and refuses every access of user mode, until
+    /// [`UserTables::protect`]; the caller flushes.
     pub fn forbid(&mut self, address: u64) {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);

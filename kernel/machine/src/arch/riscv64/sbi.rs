@@ -15,8 +15,8 @@ pub struct Refused(pub isize);
 
 fn call(extension: usize, function: usize, arguments: [usize; 3]) -> Result<usize, Refused> {
     let [mut error, mut value, third] = arguments;
-    // SAFETY: (1) the interface keeps all registers but a0 and a1; (2) what the call does to the machine is what the functions
-    // below say.
+    // SAFETY: (1) the interface keeps all registers but a0 and a1; (2) what the call does to the
+    // machine is what the functions below say.
     unsafe {
         asm!("ecall", inlateout("a0") error, inlateout("a1") value, in("a2") third,
              in("a6") function, in("a7") extension, options(nostack));
@@ -24,7 +24,8 @@ fn call(extension: usize, function: usize, arguments: [usize; 3]) -> Result<usiz
     if error == 0 { Ok(value) } else { Err(Refused(error as isize)) }
 }
 
-/// Raises the timer interrupt of the CPU this runs on when `time` has come, and takes back one that is pending.
+/// Raises the timer interrupt of the CPU this runs on when `time` has come, and takes back one that
+/// is pending.
 pub fn set_timer(time: u64) {
     // An SBI without a timer does not exist.
     let _always_there = call(TIME, 0, [time as usize, 0, 0]);
@@ -49,7 +50,8 @@ pub fn fence_instructions(hart: usize) {
 /// The feature of [`FIRMWARE_FEATURES`] that is about accessed and dirty bits.
 pub(super) const PTE_AD_HW_UPDATING: usize = 4;
 
-/// Lets the CPU this runs on set dirty bits by itself, if it can and the firmware knows how (SBI 3.0, FWFT).
+/// Lets the CPU this runs on set dirty bits by itself, if it can and the firmware knows how (SBI
+/// 3.0, FWFT).
 pub fn let_cpu_keep_dirty_bits() -> Result<(), Refused> {
     call(FIRMWARE_FEATURES, 0, [PTE_AD_HW_UPDATING, 1, 0]).map(|_| ())
 }

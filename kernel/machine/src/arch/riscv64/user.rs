@@ -1,5 +1,5 @@
-//! What a program's thread has in the CPU besides its saved registers and its floating point: nothing. The base of its
-//! thread-local storage is tp, which is one of the saved registers.
+//! What a program's thread has in the CPU besides its saved registers and its floating point:
+//! nothing. The base of its thread-local storage is tp, which is one of the saved registers.
 
 use core::sync::atomic::AtomicU64;
 
@@ -11,6 +11,7 @@ pub fn save_tls(_kept: &AtomicU64) {}
 #[inline(always)]
 pub fn load_tls(_kept: &AtomicU64) {}
 
-/// Sets the thread-local storage base of the running program: whoever starts one sets tp with the other registers.
+/// Sets the thread-local storage base of the running program: tp is set with its other registers
+/// when it starts.
 #[inline(always)]
 pub fn set_tls(_base: u64) {}

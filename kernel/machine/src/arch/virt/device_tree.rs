@@ -1,4 +1,5 @@
-//! The device tree: what firmware tells of a machine that has no other way to ask. For the architectures that boot with one.
+//! The device tree: what firmware tells of a machine that has no other way to ask. For the
+//! architectures that boot with one.
 
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::memory::frames::FRAME_BYTES;
@@ -16,7 +17,8 @@ impl<'t> Tree<'t> {
     ///
     /// # Safety
     ///
-    /// 1. The first page there can be read, and if it starts like a tree, all of that tree, as long as the result is used.
+    /// 1. The first page there can be read, and if it starts like a tree, all of that tree, as long
+    ///    as the result is used.
     pub unsafe fn at(address: *const u8) -> Option<Self> {
         // SAFETY: (1) by the caller's promise.
         unsafe { Fdt::from_ptr(address) }.ok().map(Self)
@@ -24,7 +26,8 @@ impl<'t> Tree<'t> {
 
     /// Reads memory, the initial archive and the command line.
     pub fn read_into(&self, info: &mut BootInfo) {
-        // The crate's `reg` cuts numbers to the size of an address, and a 32-bit CPU may have more memory than that.
+        // The crate's `reg` cuts numbers to the size of an address, and a 32-bit CPU may have more
+        // memory than that.
         let sizes = self.0.root().cell_sizes();
         let root = self.0.find_node("/");
         let nodes = root.into_iter().flat_map(|root| root.children());
@@ -48,9 +51,10 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// What other software or a device keeps: neither given out nor mapped, since of memory that is used without caches, or that may
-    /// not be touched at all, a cached mapping does harm (Devicetree specification, 3.5). What is reserved in the tree's head is not given
-    /// out either (5.3).
+    /// What other software or a device keeps: neither given out nor mapped, since of memory that is
+    /// used without caches, or that may not be touched at all, a cached mapping does harm
+    /// (Devicetree specification, 3.5). What is reserved in the tree's head is not given out either
+    /// (5.3).
     fn leave_out_reserved(&self, info: &mut BootInfo) {
         for reserved in self.0.memory_reservations() {
             let (lowest, bytes) = (reserved.address() as u64, reserved.size() as u64);
@@ -61,7 +65,7 @@ impl<'t> Tree<'t> {
         for child in parent.children() {
             let status = child.property("status").and_then(|status| status.as_str());
             let is_used = status.is_none_or(|status| status == "okay" || status == "ok");
-            // Without a place it is for the kernel to choose one: nobody here asks for any.
+            // Without a place it is for the kernel to choose one: no code here asks for any.
             if let Some(reg) = child.property("reg").filter(|_| is_used) {
                 for (lowest, bytes) in stretches(reg.value, sizes.address_cells, sizes.size_cells) {
                     info.leave_out(lowest, lowest.saturating_add(bytes));
@@ -70,8 +74,9 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// The node at a path. The crate's own look-up goes no further than to the first node that was overwritten by "nothing" (FDT_NOP), as
-    /// firmware does that edits a tree, and QEMU with a tree that it is given; its walk over children goes on behind it.
+    /// The node at a path. The crate's own look-up goes no further than to the first node that was
+    /// overwritten by "nothing" (FDT_NOP), as firmware does that edits a tree, and QEMU with a tree
+    /// that it is given; its walk over children continues past it.
     pub(in crate::arch) fn node(&self, path: &str) -> Option<FdtNode<'_, 't>> {
         let names = path.split('/').filter(|name| !name.is_empty());
         names.fold(self.0.find_node("/"), |node, name| {
@@ -93,7 +98,8 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// Where the registers of the first device of one of these kinds are, as many stretches as asked for.
+    /// Where the registers of the first device of one of these kinds are, as many stretches as
+    /// asked for.
     pub fn registers<const N: usize>(&self, compatible: &[&str]) -> Option<[u64; N]> {
         let mut found = [0; N];
         let mut stretches = self.0.find_compatible(compatible)?.reg()?;
@@ -103,7 +109,8 @@ impl<'t> Tree<'t> {
         Some(found)
     }
 
-    /// The usable CPUs: what the machine calls each, and the handle of its own interrupt controller, where each has one.
+    /// The usable CPUs: what the machine calls each, and the handle of its own interrupt
+    /// controller, where each has one.
     pub fn cpus(&self) -> impl Iterator<Item = (u32, Option<u32>)> + '_ {
         let nodes = self.node("/cpus").into_iter().flat_map(|cpus| cpus.children());
         nodes.filter_map(|cpu| {

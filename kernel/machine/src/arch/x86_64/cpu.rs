@@ -2,7 +2,7 @@
 
 use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
-use kstack_core::addr::AddrRange;
+use kstack::addr::AddrRange;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -11,10 +11,10 @@ pub use crate::arch::pc::cpu::{
     cycles, flush_all, flush_page, flush_pages, halt, wait_for_interrupt,
 };
 
-/// Leaves the stack this runs on for ever, and goes on at the top of another.
+/// Leaves the stack this runs on for good, and continues at the top of another.
 pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
-    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame pointer is the
-    // outermost marker, and the call leaves SP as the ABI wants it.
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame
+    // pointer is the outermost marker, and the call leaves SP as the ABI wants it.
     unsafe {
         asm!(
             "mov rsp, {top}",
@@ -60,7 +60,8 @@ pub unsafe fn load_tables(root: u64) {
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
-/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's xmm0.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
+///    back to another thread's xmm0.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
     // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
@@ -127,7 +128,8 @@ pub(in crate::arch) unsafe fn save_selectors(to: *mut Selectors) {
     }
 }
 
-/// Loads the selectors. Most programs have none, and most find none of another's: nothing is loaded then.
+/// Loads the selectors. Most programs have none, and most find none of another's: nothing is loaded
+/// then.
 ///
 /// # Safety
 ///
@@ -154,8 +156,8 @@ pub(in crate::arch) unsafe fn load_selectors(from: *const Selectors) {
 /// As for [`load_selectors`].
 #[cold]
 unsafe fn load_selectors_slowly(from: *const Selectors) {
-    // SAFETY: (1) (2) by the caller's promise; (3) a load of GS changes the GS base, so the program's is put there meanwhile, which
-    // entries that can come now are prepared for.
+    // SAFETY: (1) (2) by the caller's promise; (3) a load of GS changes the GS base, so the
+    // program's is put there meanwhile, which entries that can come now are prepared for.
     unsafe {
         asm!("mov ds, [{from}]", "mov es, [{from} + {one}]", "mov fs, [{from} + 2 * {one}]",
              "swapgs", "mov gs, [{from} + 3 * {one}]", "swapgs",

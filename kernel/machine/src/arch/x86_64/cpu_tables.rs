@@ -6,9 +6,8 @@ use crate::arch::pc::{control, fpu};
 use crate::cpus::Cpu;
 use crate::memory::frames;
 use core::sync::atomic::Ordering;
-use kstack::arch::current::nmi::NmiWords;
-use kstack::arch::current::tables::CpuTables;
-use kstack_core::addr::{Addr, CpuId};
+use kstack::addr::{Addr, CpuId};
+use kstack::arch::current::tables::{CpuTables, NmiWords};
 
 /// Where the descriptor tables of a CPU are: a page between two that are never mapped.
 pub fn tables_address(cpu: CpuId) -> u64 {

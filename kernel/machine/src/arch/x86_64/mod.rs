@@ -9,6 +9,7 @@ pub mod layout;
 pub mod paging;
 pub mod step;
 pub mod user;
+pub mod walk;
 
 pub use crate::arch::pc::{exceptions, fpu, irqchip, power, serial, smp};
 pub use kstack::arch::current::regs;

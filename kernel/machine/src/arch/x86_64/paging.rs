@@ -1,5 +1,6 @@
 //! Page tables: four levels, one kernel half shared by all address spaces.
 
+use super::walk::{KERNEL_ROOT, leaf};
 use crate::arch::cpu;
 use crate::arch::pc::page_entry::{
     ADDRESS, GLOBAL, LARGE, LARGE_BYTES, NO_EXEC, PRESENT, UNCACHED, USER, WRITE, bits, entry,
@@ -8,7 +9,7 @@ use crate::arch::pc::page_entry::{
 use crate::boot_info::MemoryRegion;
 use crate::memory;
 use crate::memory::frames::{self, Frame};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
@@ -16,58 +17,12 @@ pub use crate::arch::pc::page_entry::{
     leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
 };
 pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
+pub use crate::arch::walk::{kernel_leaf_or_new, kernel_root};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
 pub const DIRTY_IS_CACHED: bool = true;
-
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
-
-/// The physical address of the kernel's own tables: for threads without a process.
-#[inline(always)]
-pub fn kernel_root() -> u64 {
-    KERNEL_ROOT.load(Ordering::Relaxed)
-}
-
-/// The leaf entry for an address, with the tables above it made if they are missing.
-pub(in crate::arch) fn leaf(
-    root: u64,
-    address: u64,
-    flags: u64,
-) -> Result<&'static AtomicU64, NoMemory> {
-    let level3 = next_table(entry(root, address >> 39), flags)?;
-    let level2 = next_table(entry(level3, address >> 30), flags)?;
-    let level1 = next_table(entry(level2, address >> 21), flags)?;
-    Ok(entry(level1, address >> 12))
-}
-
-/// The leaf entry for an address, if the tables above it are there.
-pub(in crate::arch) fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
-    let mut table = root;
-    for shift in [39, 30, 21] {
-        let value = entry(table, address >> shift).load(Ordering::Acquire);
-        if value & PRESENT == 0 || value & LARGE != 0 {
-            return None;
-        }
-        table = value & ADDRESS;
-    }
-    Some(entry(table, address >> 12))
-}
-
-/// Bytes of the aligned stretch around an address of which the tables have nothing; 0: the page is mapped.
-pub(in crate::arch) fn absent_bytes(root: u64, address: u64) -> u64 {
-    let mut table = root;
-    for shift in [39, 30, 21] {
-        let value = entry(table, address >> shift).load(Ordering::Acquire);
-        if value & PRESENT == 0 {
-            return 1 << shift;
-        }
-        table = value & ADDRESS;
-    }
-    let value = entry(table, address >> 12).load(Ordering::Acquire);
-    if value & PRESENT == 0 { 4096 } else { 0 }
-}
 
 /// Builds the kernel's final tables. Called once, on the boot tables, with the frame allocator up.
 pub fn set_up_kernel(
@@ -76,7 +31,8 @@ pub fn set_up_kernel(
 ) -> Result<(), NoMemory> {
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     KERNEL_ROOT.store(root, Ordering::Relaxed);
-    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's head).
+    // Every level-4 entry that the kernel half will ever use: none is added later (see memory's
+    // head).
     for lowest in [memory::DIRECT_MAP, memory::ARENA, super::layout::CPU_TABLES, memory::IMAGE] {
         next_table(entry(root, lowest >> 39), PRESENT | WRITE)?;
     }
@@ -115,15 +71,11 @@ pub fn set_up_kernel(
     Ok(())
 }
 
-/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be mapped yet.
+/// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be
+/// mapped yet.
 pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
-}
-
-/// The leaf entry of a kernel page, with the tables above it made if they are missing.
-pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> {
-    leaf(kernel_root(), address, PRESENT | WRITE)
 }
 
 /// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.
@@ -156,29 +108,4 @@ pub fn user_can_reach(address: u64) -> bool {
         table = value & ADDRESS;
     }
     true
-}
-
-/// Fills new tables: the kernel half is everybody's, the user half empty.
-pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
-    for index in 256..512 {
-        entry(root, index)
-            .store(entry(kernel_root(), index).load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-    Some(())
-}
-
-/// Frees tables with all below them that is not everybody's: table pages, not what leaves map.
-pub(in crate::arch) fn free_user(root: u64) {
-    fn free_below(table: u64, entries: u64, level: u32) {
-        if level > 1 {
-            for index in 0..entries {
-                let value = entry(table, index).load(Ordering::Relaxed);
-                if value & PRESENT != 0 {
-                    free_below(value & ADDRESS, 512, level - 1);
-                }
-            }
-        }
-        frames::release(Frame::at(table));
-    }
-    free_below(root, 256, 4);
 }

@@ -1,13 +1,13 @@
-//! What a program's thread has in the CPU besides its saved registers and its floating point: the base of its thread-local
-//! storage.
+//! What a program's thread has in the CPU besides its saved registers and its floating point: the
+//! base of its thread-local storage.
 
 use super::cpu;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 const FS_BASE: u32 = 0xc000_0100;
 
-/// Keeps the thread-local storage base of a process's thread. The thread has it already, unless the program has loaded a selector: that
-/// is the one way that programs have of changing it.
+/// Keeps the thread-local storage base of a process's thread. The thread has it already, unless the
+/// program has loaded a selector: that is the one way that programs have of changing it.
 #[inline(always)]
 pub fn save_tls(kept: &AtomicU64) {
     /// The highest null selector.
@@ -26,7 +26,7 @@ pub fn load_tls(kept: &AtomicU64) {
 /// Sets the thread-local storage base of the running program; `base` must be a user address.
 pub fn set_tls(base: u64) {
     debug_assert!(base >> 47 == 0, "no address of user mode");
-    // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault: `abi::thread_local` and `arch_prctl` let
-    // no other through.
+    // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault:
+    // `abi::thread_local` and `arch_prctl` let no other through.
     unsafe { cpu::write_msr(FS_BASE, base) };
 }

@@ -9,8 +9,8 @@ pub(in crate::tests) mod user_code;
 use super::{Expected, first_use};
 use crate::tests::table;
 use kstack::arch::current::local::THREAD_INFO_ON_STACK;
-use kstack_core::kind::StackKind;
-use kstack_core::verdict::Cause;
+use kstack::kind::StackKind;
+use kstack::verdict::Cause;
 
 /// See [`Expected`]. Above the saved registers 8 bytes are free.
 pub(in crate::tests) const EXPECTED: Expected = Expected {

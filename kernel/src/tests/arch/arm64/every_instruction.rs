@@ -24,9 +24,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use kstack::kind::StackKind;
+use kstack::unwind::{Backtrace, End, Step};
 use kstack::{registry, unwind};
-use kstack_core::kind::StackKind;
-use kstack_core::unwind::{Backtrace, End, Step};
 use machine::arch::irqchip::{self, vector};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, step};
@@ -281,7 +281,7 @@ fn work_for(function: &str) -> &'static [Work] {
     let is = |name: &str| function.contains(name);
     if is("user_irq") {
         &[Work::UserInterrupt]
-    } else if is("user_sync") || is("way_back_to_user") {
+    } else if is("user_sync") || is("return_to_user") {
         &[Work::User]
     } else if is("first_return") {
         &[Work::Switch, Work::User]

@@ -9,8 +9,8 @@ pub(in crate::tests) mod user_memory;
 
 use super::{Expected, first_use};
 use crate::tests::table;
-use kstack_core::kind::StackKind;
-use kstack_core::verdict::Cause;
+use kstack::kind::StackKind;
+use kstack::verdict::Cause;
 
 /// See [`Expected`].
 pub(in crate::tests) const EXPECTED: Expected = Expected {

@@ -11,8 +11,8 @@ pub(in crate::tests) mod user_code;
 use super::pc::{control, every_instruction, firmware, first_instruction};
 use super::{Expected, flush};
 use crate::tests::table;
-use kstack_core::kind::StackKind;
-use kstack_core::verdict::Cause;
+use kstack::kind::StackKind;
+use kstack::verdict::Cause;
 
 /// See [`Expected`].
 pub(in crate::tests) const EXPECTED: Expected = Expected {

@@ -11,7 +11,7 @@ use crate::tests::support::{kind_at, on_every_cpu, stack_at, until};
 use crate::tests::{Outcome, check};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use kstack_core::kind::StackKind;
+use kstack::kind::StackKind;
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
 use threads::entry::probes;

@@ -6,7 +6,7 @@ use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::arch::current::tables::{CpuTables, KERNEL_CODE, KERNEL_DATA, PER_CPU, POISON, Unfit};
-use kstack_core::kind::StackKind;
+use kstack::kind::StackKind;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, cpu_tables};
 use machine::cpus;

@@ -36,8 +36,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack_core::kind::StackKind;
-use kstack_core::unwind::{Backtrace, End, Step};
+use kstack::kind::StackKind;
+use kstack::unwind::{Backtrace, End, Step};
 use machine::arch::cpu;
 use machine::arch::cpu_tables;
 use machine::arch::irqchip::{self, vector};
@@ -235,7 +235,7 @@ struct Instruction {
 
 /// The first instructions of a vector.
 fn stub_of(number: usize) -> u64 {
-    kstack::arch::current::entry::VECTORS[number] as usize as u64
+    kstack::arch::current::vectors::vector(number as u8).get() as u64
 }
 
 /// Every instruction there is to sweep.

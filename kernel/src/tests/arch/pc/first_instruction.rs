@@ -5,7 +5,7 @@ use crate::tests::backtraces::{HANDLER, goes_through, interrupted_here, steps_of
 use crate::tests::{Outcome, check};
 use alloc::string::String;
 use core::arch::naked_asm;
-use kstack_core::unwind::{Backtrace, End, Step};
+use kstack::unwind::{Backtrace, End, Step};
 use machine::arch::irqchip::vector::SOFTWARE;
 use threads::entry::probes;
 use threads::report::backtrace;

@@ -13,8 +13,8 @@ use crate::tests::{Outcome, check};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use kstack_core::addr::{AddrRange, ByteSize};
-use kstack_core::kind::StackKind;
+use kstack::addr::{AddrRange, ByteSize};
+use kstack::kind::StackKind;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, cpu_tables, irqchip, step};
 use machine::cpus;
@@ -228,7 +228,7 @@ pub(in crate::tests::arch) fn see_the_first_of_user_mode(regs: &SavedRegs) -> bo
     let first = regs.from_user() && user_mode::is_ours() && USER_HITS.load(Ordering::Relaxed) == 0;
     if first {
         // The console is not needed here, and user mode never takes SEEN's lock.
-        user_mode::see(2, kstack_core::addr::Addr::new(0), regs);
+        user_mode::see(2, kstack::addr::Addr::new(0), regs);
         USER_HITS.fetch_add(1, Ordering::Release);
     }
     first

@@ -10,7 +10,7 @@ use crate::tests::arch::x86_64::sweep;
 use crate::tests::support::{stack_at, stack_of_cpu, until};
 use crate::tests::{Outcome, check};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use kstack_core::kind::StackKind;
+use kstack::kind::StackKind;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, cpu_tables, step};
 use machine::cpus;
