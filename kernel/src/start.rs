@@ -101,6 +101,7 @@ fn first_on_idle_stack() -> ! {
         }
         linux::fs::unpack(archive);
     }
+    linux::dispatch::set_up();
     sched::start_stackd();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
     sched::idle_loop()

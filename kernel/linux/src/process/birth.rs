@@ -3,7 +3,7 @@
 use super::Process;
 use super::actions::Actions;
 use super::crew::Crew;
-use super::send::ProcessSignals;
+use super::shared_signals::ProcessSignals;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
