@@ -8,6 +8,7 @@ use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::limits::{INFINITE, Limit, Resource};
+use crate::process::credentials::capability;
 use crate::process::user_memory::{get_numbers, put};
 use crate::process::{Process, current, current_arc, table};
 use alloc::sync::Arc;
@@ -55,7 +56,13 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
 fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
     let new = if new == 0 { None } else { Some(limit(new, WordSize::Eight)?) };
     let process = process(number)?;
-    let before = process.limits.set(resource(of)?, new, true)?;
+    let mine = current().credentials.lock().clone();
+    if process.id != current().id
+        && !mine.may_change(&process.credentials.lock(), capability::SYS_RESOURCE)
+    {
+        return Err(Errno::EPERM);
+    }
+    let before = process.limits.set(resource(of)?, new, mine.can(capability::SYS_RESOURCE))?;
     if old != 0 {
         put(old, &abi::encode_long_pair(before.soft, before.hard))?;
     }
@@ -64,7 +71,8 @@ fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
 
 fn setrlimit(of: u64, new: u64) -> SysResult {
     let new = limit(new, abi::WORD)?;
-    current().limits.set(resource(of)?, Some(new), true)?;
+    let may_raise = current().credentials.lock().can(capability::SYS_RESOURCE);
+    current().limits.set(resource(of)?, Some(new), may_raise)?;
     Ok(0)
 }
 
