@@ -57,8 +57,15 @@ fn from_controller(number: u8, regs: &mut SavedRegs) {
 
 fn timer(regs: &mut SavedRegs) {
     let cpu = cpus::this();
-    cpu.ticks.fetch_add(1, Ordering::Relaxed);
-    if cpu.id().get() == 0 && time::tick() {
+    let is_tick = time::is_tick();
+    if is_tick {
+        cpu.ticks.fetch_add(1, Ordering::Relaxed);
+        sched::count_tick(regs.from_user());
+    }
+    if is_tick && cpu.id().get() == 0 {
+        time::tick();
+    }
+    if time::is_due() {
         softirq::raise(Softirq::Timer);
     }
     if sched::somebody_waits() {
