@@ -103,6 +103,7 @@ fn first_on_idle_stack() -> ! {
         linux::fs::unpack(archive);
     }
     sched::start_stackd();
+    linux::start();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
     sched::idle_loop()
 }

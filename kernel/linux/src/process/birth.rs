@@ -2,6 +2,7 @@
 
 use super::Process;
 use super::actions::Actions;
+use super::cpu_time::Spent;
 use super::crew::Crew;
 use super::send::ProcessSignals;
 use crate::abi::signals::Signal;
@@ -55,6 +56,7 @@ pub(crate) fn unborn(
         exit_signal: AtomicU8::new(Signal::CHLD.number()),
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),
+        spent: Spent::new(),
         resumed: WaitQueue::new(),
     })?)
 }

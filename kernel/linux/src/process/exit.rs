@@ -6,7 +6,7 @@
 use super::actions::flag;
 use super::send::{Change, to_process};
 use super::table::{self, Which};
-use super::{Process, current, current_task, futex};
+use super::{Process, cpu_time, current, current_task, futex};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
@@ -36,6 +36,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         thread.unpin_all();
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
+        cpu_time::keep(process, thread);
         match process.crew.leave(thread) {
             Some(decided) => end(process, decided.unwrap_or(status)),
             None => {
@@ -80,8 +81,16 @@ pub(crate) fn exit_group(code: i32) -> ! {
 
 /// What a parent is told of a child.
 fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
-    let fields =
-        Fields::Child { process: process.id as u32, user: 0, status, user_time: 0, system_time: 0 };
+    /// Clock ticks, as programs count them, in nanoseconds.
+    const CLOCK_TICK: u64 = 10_000_000;
+    let times = cpu_time::of_process(process);
+    let fields = Fields::Child {
+        process: process.id as u32,
+        user: 0,
+        status,
+        user_time: times.user / CLOCK_TICK,
+        system_time: times.system / CLOCK_TICK,
+    };
     Info { signal, code, fields }
 }
 
@@ -162,6 +171,9 @@ pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> 
         Some(found) => found,
         None => return Ok(None),
     };
+    if let Some(child) = &gone {
+        cpu_time::add_child(me, child);
+    }
     // The last reference may own a whole address space: dropped here, without the table's lock.
     drop(gone);
     Ok(Some(news))

@@ -6,6 +6,7 @@
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
 //! | `task` | what a thread has of its own |
 //! | `actions`, `pending`, `send` | what a program said of signals; those on their way; sending |
+//! | `cpu_time` | how long threads and processes have run |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `futex` | words of memory that threads sleep on |
@@ -19,6 +20,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod birth;
+pub(crate) mod cpu_time;
 pub(crate) mod crew;
 pub(crate) mod exit;
 pub(crate) mod fork;
@@ -35,6 +37,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use cpu_time::Spent;
 use crew::Crew;
 use machine::spin::SpinLock;
 use send::ProcessSignals;
@@ -73,6 +76,8 @@ pub struct Process {
     pub borrows_memory: AtomicBool,
     /// What its threads share of signals.
     pub(crate) signals: SpinLock<ProcessSignals>,
+    /// CPU time that is not its living threads'.
+    pub(crate) spent: SpinLock<Spent>,
     /// It continues after a stop.
     pub(crate) resumed: WaitQueue,
 }

@@ -1,12 +1,13 @@
 //! What a thread of a program has of its own, beside its process: it is what the thread belongs to, and the way from a thread to its
 //! process.
 
+use super::cpu_time::Shown;
 use super::pending::Pending;
 use super::{Process, exit};
 use crate::abi::signals::{Info, Signal, SignalSet};
 use crate::error::Errno;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Owned, Owner, OwnerKind, Thread};
@@ -63,6 +64,10 @@ pub struct Task {
     pub(crate) clear_on_exit: AtomicU64,
     /// The head of its list of robust futexes; 0: none.
     pub(crate) robust_list: AtomicU64,
+    /// Its CPU time by mode, as it was shown last.
+    pub(crate) shown: SpinLock<Shown>,
+    /// Whether its CPU time is its process's already.
+    is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
 }
@@ -76,9 +81,21 @@ impl Task {
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            shown: SpinLock::new(Shown::default()),
+            is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
         })?)
+    }
+
+    /// Whether its CPU time is its process's already.
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted.load(Ordering::Relaxed)
+    }
+
+    /// It is from now on. Says whether it was not. Under the lock of what the process has spent.
+    pub(super) fn set_counted(&self) -> bool {
+        !self.is_counted.swap(true, Ordering::Relaxed)
     }
 
     /// Puts a signal among its own.

@@ -35,9 +35,9 @@ struct Floor {
 }
 
 /// The rooms of `kernel/linux/src`.
-const LINUX: [&str; 12] = [
-    "error", "sorted", "abi", "files", "memory", "process", "signals", "exec", "proc", "fs",
-    "calls", "dispatch",
+const LINUX: [&str; 13] = [
+    "error", "sorted", "abi", "time", "files", "memory", "process", "signals", "exec", "proc",
+    "fs", "calls", "dispatch",
 ];
 
 /// The tables and tools of `xtask/src`, and its wings.
