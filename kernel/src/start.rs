@@ -19,7 +19,7 @@ use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
 use machine::spin::{self, SpinLock};
 use threads::entry::interrupts;
-use threads::{cpu_stacks, sched, stacks, terminal, time};
+use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
 /// there before, and what came in before is lost. The host that passes a program's output on, and
@@ -68,7 +68,7 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     interrupts::set_handler(vector::CONSOLE, terminal::input_arrived);
     irqchip::set_up_once();
     irqchip::set_up_local();
-    time::set_up();
+    clock::set_up();
     me.hardware_id.store(irqchip::id(), Ordering::Relaxed);
     // From here on, this is the idle thread of CPU 0, on a stack of the arena.
     let idle = cpu_stacks::prepare(me);
@@ -102,6 +102,7 @@ fn first_on_idle_stack() -> ! {
         }
         linux::fs::unpack(archive);
     }
+    linux::dispatch::set_up();
     sched::start_stackd();
     linux::start();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
@@ -116,7 +117,7 @@ extern "C" fn kernel_secondary(number: usize) -> ! {
     unsafe { me.local.load() };
     irqchip::set_up_local();
     cpu_stacks::load(me);
-    time::compare_counter();
+    clock::compare_counter();
     cpus::set_online(me.id());
     // A flush that began before did not wait for this CPU: what it may have cached since then goes
     // now.
@@ -206,16 +207,16 @@ fn start_other_cpus() {
         let cpu = cpus::by_number(number);
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
-        time::compare_counter();
+        clock::compare_counter();
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
             // Keep the number reserved: the CPU may still come up late, and then its stacks and
             // what the interrupt controller calls it are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
         }
-        time::compare_counter();
+        clock::compare_counter();
         number += 1;
     });
-    if !time::is_steady() {
+    if !clock::is_steady() {
         log!("the counters of the CPUs disagree: the clock is one for all, and slower to read");
     }
     if too_many > 0 {

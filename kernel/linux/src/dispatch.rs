@@ -4,6 +4,7 @@ use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{files, identity, memory, process, signals, system, time, tls};
 use crate::error::{Errno, SysResult};
+use crate::proc::kstack;
 use crate::signals::restart;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
@@ -38,9 +39,10 @@ pub fn dispatch(regs: &mut SavedRegs) {
     }
 }
 
-/// Whether there is a call of this name.
-pub(crate) fn is_known(name: &str) -> bool {
-    table::has(TABLES, name)
+/// Tells /proc which calls there are. Once, at boot.
+pub fn set_up() {
+    let is_known = |number: &u64| abi::name(*number).is_some_and(|name| table::has(TABLES, name));
+    kstack::numbers().filter(is_known).for_each(kstack::tell_known);
 }
 
 /// Numbers already logged, as bits.

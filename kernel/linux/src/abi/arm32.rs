@@ -232,3 +232,8 @@ pub(crate) const RESTART_SYSCALL: u64 = 0;
 pub(crate) const TRAMPOLINE: &[u8] = &[
     0x77, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef, 0xad, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef,
 ];
+
+/// A number of 64 bits that comes after an odd number of arguments: the second and third of three registers: a pair begins in an even one.
+pub(crate) const fn wide_argument(_first: u64, second: u64, third: u64) -> u64 {
+    second | third << 32
+}

@@ -13,7 +13,7 @@ use machine::arch::paging::Access;
 use threads::sched::Mutex;
 
 calls! {
-    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+    #[cfg(target_pointer_width = "64")]
     "mmap" (at, length, protection, flags, file, offset) => mmap(at, length, protection, flags, file, offset);
     "mmap2" (at, length, protection, flags, file, page) => mmap(at, length, protection, flags, file, page << 12);
     "munmap" (at, length) => munmap(at, length);

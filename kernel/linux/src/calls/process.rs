@@ -8,7 +8,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::exec;
 use crate::memory::space::STACK_LIMIT;
-use crate::process::table::Which;
+use crate::process::table::{Wanted, Which};
 use crate::process::user_memory::{get, path, put, strings};
 use crate::process::{current, exit, fork, futex, task};
 use core::sync::atomic::Ordering;
@@ -88,7 +88,7 @@ fn wait4(which: i64, status: u64, options: u64) -> SysResult {
     if which == i64::from(i32::MIN) {
         return Err(Errno::ESRCH);
     }
-    let wanted = exit::Wanted {
+    let wanted = Wanted {
         ended: true,
         stopped: options & option::STOPPED != 0,
         continued: options & option::CONTINUED != 0,

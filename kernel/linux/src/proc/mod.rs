@@ -9,7 +9,7 @@
 //!
 //! May import `process` and what is below it.
 
-mod kstack;
+pub(crate) mod kstack;
 mod of_machine;
 mod of_process;
 mod sys;

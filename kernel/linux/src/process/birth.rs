@@ -2,9 +2,9 @@
 
 use super::Process;
 use super::actions::Actions;
-use super::cpu_time::Spent;
 use super::crew::Crew;
-use super::send::ProcessSignals;
+use super::shared_signals::ProcessSignals;
+use super::spent::Spent;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;

@@ -4,59 +4,9 @@
 //! found it there, as Linux tells it (`cputime_adjust`). No figure ever falls: what was shown last is
 //! kept.
 
+use super::spent::CpuTimes;
 use super::{Process, task};
-use machine::spin::SpinLock;
 use threads::sched::Thread;
-
-/// CPU time in nanoseconds: in all, in user mode, in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct CpuTimes {
-    pub(crate) total: u64,
-    pub(crate) user: u64,
-    pub(crate) system: u64,
-}
-
-/// The two parts as they were shown last.
-#[derive(Debug, Default)]
-pub(crate) struct Shown {
-    user: u64,
-    system: u64,
-}
-
-impl Shown {
-    /// Parts of a time by ticks, neither less than before.
-    fn split(&mut self, total: u64, [user, system]: [u64; 2]) -> CpuTimes {
-        let ticks = u128::from(user + system);
-        let in_kernel = match ticks {
-            0 => 0,
-            ticks => (u128::from(total) * u128::from(system) / ticks) as u64,
-        };
-        let in_kernel = in_kernel.clamp(
-            self.system.min(total),
-            total.saturating_sub(self.user).max(self.system.min(total)),
-        );
-        self.system = self.system.max(in_kernel);
-        self.user = self.user.max(total.saturating_sub(self.system));
-        CpuTimes { total, user: self.user, system: self.system }
-    }
-}
-
-/// What a process keeps of CPU time beside its living threads.
-#[derive(Debug, Default)]
-pub(crate) struct Spent {
-    /// Of threads that have ended: nanoseconds and ticks.
-    total: u64,
-    ticks: [u64; 2],
-    shown: Shown,
-    /// Of children that were waited for, and of theirs.
-    pub(crate) children: CpuTimes,
-}
-
-impl Spent {
-    pub(crate) fn new() -> SpinLock<Self> {
-        SpinLock::new(Self::default())
-    }
-}
 
 fn sum(one: [u64; 2], other: [u64; 2]) -> [u64; 2] {
     [one[0] + other[0], one[1] + other[1]]

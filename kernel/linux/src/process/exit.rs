@@ -3,15 +3,16 @@
 //! A thread leaves its crew; the last one ends the process. Every way out of a program comes here: exit, a fatal signal, a
 //! kernel stack that overflowed.
 
-use super::actions::flag;
-use super::send::{Change, to_process};
+use super::send::{of_child, to_process};
 use super::table::{self, Which};
+use super::table::{News, Wanted};
+use super::task::Task;
 use super::{Process, cpu_time, current, current_task, futex};
-use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
+use crate::abi::signals::{Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use threads::sched;
+use threads::sched::{self, Owner};
 use threads::time;
 
 pub(crate) fn stop_borrowing(process: &Process) {
@@ -79,38 +80,6 @@ pub(crate) fn exit_group(code: i32) -> ! {
     exit_thread(status)
 }
 
-/// What a parent is told of a child.
-fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
-    /// Clock ticks, as programs count them, in nanoseconds.
-    const CLOCK_TICK: u64 = 10_000_000;
-    let times = cpu_time::of_process(process);
-    let fields = Fields::Child {
-        process: process.id as u32,
-        user: 0,
-        status,
-        user_time: times.user / CLOCK_TICK,
-        system_time: times.system / CLOCK_TICK,
-    };
-    Info { signal, code, fields }
-}
-
-/// The process has stopped or continues: tells its parent, unless that does not want to know.
-pub(crate) fn tell_parent_of_change(process: &Process) {
-    let parent = table::find(process.parent.load(Ordering::Relaxed));
-    let change = process.signals.lock().change;
-    let (Some(parent), Some(change)) = (parent, change) else { return };
-    let wants = parent.signals.lock().actions.get(Signal::CHLD).flags & flag::NO_CHILD_STOP == 0;
-    if wants {
-        let (code, status) = match change {
-            Change::Stopped(signal) => (code::CHILD_STOPPED, signal.status()),
-            Change::Continued => (code::CHILD_CONTINUED, Signal::CONT.status()),
-        };
-        // As above.
-        let _told = to_process(&parent, of_child(process, Signal::CHLD, code, status));
-    }
-    parent.changed.wake_all();
-}
-
 /// Ends the calling process as by a fatal signal.
 pub fn kill_current(signal: Signal) -> ! {
     {
@@ -141,24 +110,6 @@ pub(crate) fn tell(what: fmt::Arguments<'_>) {
     }
 }
 
-/// What a waiting parent asks for besides children that have ended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
-    pub(crate) ended: bool,
-    pub(crate) stopped: bool,
-    pub(crate) continued: bool,
-    /// Whether the child can be waited for again.
-    pub(crate) keep: bool,
-    pub(crate) no_hang: bool,
-}
-
-/// A child's news: its number and wait status.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct News {
-    pub(crate) child: u64,
-    pub(crate) status: i32,
-}
-
 /// Waits for a child that has ended, stopped or continued. `Ok(None)`: there are children, and no news.
 pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> {
     let me = current();
@@ -177,4 +128,14 @@ pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> 
     // The last reference may own a whole address space: dropped here, without the table's lock.
     drop(gone);
     Ok(Some(news))
+}
+
+impl Owner for Task {
+    fn tables_root(&self) -> u64 {
+        self.process.memory().map_or(0, |memory| memory.lock().tables_root())
+    }
+
+    fn end_after_overflow(&self) -> ! {
+        kill_current(Signal::SEGV)
+    }
 }

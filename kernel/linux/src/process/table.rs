@@ -8,9 +8,8 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
-use super::actions::{IGNORE, flag};
-use super::exit::{News, Wanted};
-use super::send::Change;
+use super::shared_signals::Change;
+use crate::abi::action::{IGNORE, flag};
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::process::Process;
@@ -36,6 +35,24 @@ pub(crate) enum Which {
     Number(u64),
     /// Those of this group.
     Group(u64),
+}
+
+/// What a waiting parent asks for besides children that have ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) ended: bool,
+    pub(crate) stopped: bool,
+    pub(crate) continued: bool,
+    /// Whether the child can be waited for again.
+    pub(crate) keep: bool,
+    pub(crate) no_hang: bool,
+}
+
+/// A child's news: its number and wait status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    pub(crate) child: u64,
+    pub(crate) status: i32,
 }
 
 impl Which {

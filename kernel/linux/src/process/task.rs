@@ -1,16 +1,16 @@
 //! What a thread of a program has of its own, beside its process: it is what the thread belongs to, and the way from a thread to its
 //! process.
 
-use super::cpu_time::Shown;
+use super::Process;
 use super::pending::Pending;
-use super::{Process, exit};
+use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet};
 use crate::error::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Owned, Owner, OwnerKind, Thread};
+use threads::sched::{self, Owned, OwnerKind, Thread};
 
 /// The stack that `sigaltstack` named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,14 +129,16 @@ pub fn current_task() -> &'static Task {
     sched::current().owner_of_kind(&KIND).expect("system calls and faults come from programs")
 }
 
-impl Owner for Task {
-    fn tables_root(&self) -> u64 {
-        self.process.memory().map_or(0, |memory| memory.lock().tables_root())
-    }
+/// The process of the thread that runs. A reference, not a count: what a system call keeps only in its frame would be lost
+/// if its stack overflowed.
+#[inline]
+pub fn current() -> &'static Process {
+    &current_task().process
+}
 
-    fn end_after_overflow(&self) -> ! {
-        exit::kill_current(Signal::SEGV)
-    }
+/// The same, to keep where others find it.
+pub fn current_arc() -> Arc<Process> {
+    current_task().process.clone()
 }
 
 /// The word that is cleared when the running thread ends.

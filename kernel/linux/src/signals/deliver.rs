@@ -2,8 +2,8 @@
 
 use super::{frame, restart, stop};
 use crate::abi;
+use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Info, Signal, SignalSet};
-use crate::process::actions::{self, Action, flag};
 use crate::process::exit::{exit_thread, kill_current};
 use crate::process::{current, current_task, table};
 use machine::arch::regs::SavedRegs;
@@ -76,7 +76,7 @@ fn take() -> Option<(Info, Action)> {
             continue;
         }
         if action.is_caught() && action.flags & flag::RESET_HANDLER != 0 {
-            of_process.actions.set(info.signal, Action { handler: actions::DEFAULT, ..action });
+            of_process.actions.set(info.signal, Action { handler: action::DEFAULT, ..action });
         }
         return Some((info, action));
     }
@@ -125,8 +125,8 @@ pub(crate) fn force(info: Info) {
         let mut of_task = task.signals.lock();
         let mut action = of_process.actions.get(info.signal);
         let is_blocked = of_task.blocked.contains(info.signal);
-        if is_blocked || action.handler == actions::IGNORE {
-            action.handler = actions::DEFAULT;
+        if is_blocked || action.handler == action::IGNORE {
+            action.handler = action::DEFAULT;
             of_process.actions.set(info.signal, action);
             of_task.blocked = of_task.blocked.without(SignalSet::of(&[info.signal]));
         }

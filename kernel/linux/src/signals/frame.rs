@@ -9,10 +9,10 @@
 //! ```
 
 use crate::abi;
+use crate::abi::action::{Action, flag};
 use crate::abi::frame::{Request, StackBytes};
 use crate::abi::signals::{Info, SignalSet};
 use crate::error::Errno;
-use crate::process::actions::{Action, flag};
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::put;
 use crate::process::{current, current_task};

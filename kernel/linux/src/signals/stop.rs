@@ -10,7 +10,8 @@
 
 use crate::abi::signals::Signal;
 use crate::process::current;
-use crate::process::send::{Stop, one_less};
+use crate::process::send::one_less;
+use crate::process::shared_signals::Stop;
 
 /// The calling thread has taken a signal that stops its process: all its threads stop when they come by, the caller too.
 pub(super) fn begin(signal: Signal) {

@@ -6,7 +6,7 @@
 
 use super::probes;
 use super::softirq::{self, Softirq};
-use crate::{sched, time};
+use crate::{clock, sched, time};
 use core::sync::atomic::Ordering;
 use machine::arch::irqchip::{self, vector};
 use machine::arch::regs::SavedRegs;
@@ -60,10 +60,10 @@ fn timer(regs: &mut SavedRegs) {
     let is_tick = time::is_tick();
     if is_tick {
         cpu.ticks.fetch_add(1, Ordering::Relaxed);
-        sched::count_tick(regs.from_user());
+        sched::current().cpu_time().count_tick(regs.from_user());
     }
     if is_tick && cpu.id().get() == 0 {
-        time::tick();
+        clock::advance();
     }
     if time::is_due() {
         softirq::raise(Softirq::Timer);

@@ -10,8 +10,7 @@
 //!
 //! Threads of the kernel are not measured: switches between them read no clock.
 
-use super::switch::current;
-use crate::time;
+use crate::clock;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use machine::arch::irqchip;
 
@@ -60,21 +59,17 @@ impl CpuTime {
             _ => word & !RESTS,
         };
         // The counter of the CPU that looks may be a little behind that of the one that runs it.
-        time::of_counts(if counts > RESTS >> 1 { 0 } else { counts })
+        clock::of_counts(if counts > RESTS >> 1 { 0 } else { counts })
     }
 
     /// Ticks that found it in user mode and in the kernel.
     pub fn ticks(&self) -> [u64; 2] {
         [&self.user, &self.system].map(|ticks| ticks.load(Ordering::Relaxed).into())
     }
-}
 
-/// A tick of this CPU, whose thread was in user mode or in the kernel.
-pub fn count_tick(in_user_mode: bool) {
-    let thread = current();
-    if thread.is_of_program() {
-        let time = &thread.cpu_time;
-        let ticks = if in_user_mode { &time.user } else { &time.system };
+    /// A tick found the thread in user mode, or in the kernel.
+    pub(crate) fn count_tick(&self, in_user_mode: bool) {
+        let ticks = if in_user_mode { &self.user } else { &self.system };
         ticks.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -13,7 +13,7 @@ use super::list::{List, TIMED as LINK};
 use super::run_queue::make_ready;
 use super::switch::current_arc;
 use super::thread::Thread;
-use crate::time;
+use crate::clock;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::spin::SpinLock;
 
@@ -30,7 +30,7 @@ pub(super) fn enter(me: &Thread, deadline: u64) {
         timed.push(current_arc());
     }
     NEXT.fetch_min(deadline, Ordering::SeqCst);
-    time::ask_for(deadline);
+    clock::ask_for(deadline);
 }
 
 /// Takes the running thread out, if it is in.
@@ -69,5 +69,5 @@ pub fn wake_due(now: u64) {
     }
     *timed = rest;
     NEXT.fetch_min(next, Ordering::SeqCst);
-    time::ask_for(next);
+    clock::ask_for(next);
 }

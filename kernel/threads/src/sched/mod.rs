@@ -45,7 +45,7 @@ pub use birth::{
     SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, spawn_kernel,
     spawn_user, start, start_afresh,
 };
-pub use cpu_time::{CpuTime, count_tick};
+pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};

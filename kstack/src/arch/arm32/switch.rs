@@ -18,7 +18,7 @@
 //! The switch also makes the other thread `current`, in TPIDRURO. See [`super::local`].
 
 #[cfg(feature = "entry")]
-use crate::arch::current::entry;
+use crate::arch::current::return_path;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -57,7 +57,7 @@ pub const DOMAIN: u32 = 1;
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    /// and argument of a kernel thread or 0, for `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl SwitchFrame {
             r5: function as u32,
             fp: fp as u32,
             sp: regs_at.get() as u32,
-            pc: entry::first_return as *const () as u32,
+            pc: return_path::first_return as *const () as u32,
             ..Self::default()
         }
     }

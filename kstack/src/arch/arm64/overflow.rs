@@ -16,19 +16,19 @@
 //! 3. The handler ends in one of three ways: the thread goes on at the top of its own stack and ends there, with SP_EL1 back at
 //!    the top; the system stops; the kernel gives up.
 
-use crate::arch::current::entry::{
-    self, DEBUG_AND_SERROR, KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0,
-};
-use crate::arch::current::local::ArchLocal;
-use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{RESERVE, fault};
+use super::RESERVE;
+use super::cause::{class_of, is_data_abort};
+use super::entry;
+use super::local::ArchLocal;
+use super::regs::SavedRegs;
+use super::save::{KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0};
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::report;
+use crate::report::{self, Suspicion};
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
-use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
+use kstack_core::verdict::Delivery;
 
 /// A synchronous exception whose registers do not fit on the stack it interrupted. In: as the slot left it.
 #[unsafe(naked)]
@@ -157,7 +157,7 @@ pub(super) extern "C" fn second_fault() {
 extern "C" fn on_no_room(regs: &mut SavedRegs, fault: Addr) -> ! {
     give_verdict(regs, fault);
     // Not about a stack. The kernel can only say so.
-    (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
+    (hooks().kernel_exception)(class_of(regs), fault, regs);
     unreachable!("a kernel returned from an overflow that nothing explains")
 }
 
@@ -165,16 +165,10 @@ extern "C" fn on_no_room(regs: &mut SavedRegs, fault: Addr) -> ! {
 fn give_verdict(regs: &SavedRegs, fault: Addr) {
     // Where the access went that failed; and where the entry wanted to put the registers.
     let place = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>() + RESERVE.get()));
-    let interrupts_off = !regs.interrupts_are_on();
-    let attempted = [fault::is_data_abort(regs).then_some(fault), Some(place)];
-    for address in attempted.into_iter().flatten() {
-        if let Some(report) = report::of(Delivery::AnotherStack, address, regs, interrupts_off) {
-            match report.verdict.consequence {
-                Consequence::EndThread => end_on_own_stack(report),
-                Consequence::StopSystem => (hooks().stop)(report),
-            }
-        }
-    }
+    let suspicion = Suspicion { interrupts_off: !regs.interrupts_are_on(), can_end_thread: true };
+    let attempted = [is_data_abort(regs).then_some(fault), Some(place)]
+        .map(|address| address.map(|address| (Delivery::AnotherStack, address)));
+    report::carry_out(attempted, regs, &suspicion);
 }
 
 /// A fault while SPSel was 1. On the overflow stack, everything masked.
@@ -200,43 +194,10 @@ extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
         wild.sp = sp;
         wild.pc = regs.x[1];
         give_verdict(&wild, fault);
-        (hooks().kernel_exception)(fault::class_of(regs), fault, &mut wild);
+        (hooks().kernel_exception)(class_of(regs), fault, &mut wild);
     }
     // The handler itself; if it has overflowed its stack, there is a verdict on that.
     give_verdict(regs, fault);
-    (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
+    (hooks().kernel_exception)(class_of(regs), fault, regs);
     unreachable!("a kernel returned from a fault on its overflow stack")
-}
-
-/// Leaves whatever this runs on for the top of the thread's own stack, and ends the thread there. SP_EL1 is back at its top.
-pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
-    extern "C" fn end(report: &'static OverflowReport) -> ! {
-        (hooks().end_thread)(report)
-    }
-    // SAFETY: (1) entry code: the CPU has loaded its block.
-    let local = unsafe { CpuLocal::this() };
-    local.arch.forget_second_faults();
-    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) x29 = 0 is the outermost marker;
-    // (3) interrupts are off, so nothing comes in between;
-    // (4) nothing on the overflow stack is used after SP_EL1 is set back: the report is in a static.
-    unsafe {
-        asm!(
-            "msr daifset, #0xf",
-            "msr spsel, #1",
-            "mov sp, {overflow_top}",
-            "msr spsel, #0",
-            "mov sp, {top}",
-            "mov x29, xzr",
-            "msr daifclr, #{debug_and_serror}",
-            "bl {end}",
-            "brk #1",
-            overflow_top = in(reg) local.arch.overflow_top().get(),
-            top = in(reg) local.thread_top().get(),
-            debug_and_serror = const DEBUG_AND_SERROR,
-            end = sym end,
-            in("x0") report,
-            options(noreturn),
-        )
-    }
 }

@@ -11,7 +11,7 @@
 //! record. The kernel is built without floating point, so that state is the kernel's business, apart from the switch.
 
 #[cfg(feature = "entry")]
-use crate::arch::current::entry;
+use crate::arch::current::return_path;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::Addr;
@@ -32,12 +32,12 @@ const _: () = assert!(size_of::<SwitchFrame>() == 96);
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    /// and argument of a kernel thread or 0, for `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         let mut frame = Self {
             x29: fp as u64,
-            x30: entry::first_return as *const () as u64,
+            x30: return_path::first_return as *const () as u64,
             ..Self::default()
         };
         frame.x19_to_x28[0] = function as u64;

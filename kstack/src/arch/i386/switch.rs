@@ -12,7 +12,7 @@
 //! kernel's business, apart from the switch.
 
 #[cfg(feature = "entry")]
-use crate::arch::current::entry;
+use crate::arch::current::return_path;
 use core::arch::naked_asm;
 use core::mem::size_of;
 use kstack_core::addr::Addr;
@@ -38,7 +38,7 @@ const NO_FLAGS: u32 = 2;
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    /// and argument of a kernel thread or 0, for `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl SwitchFrame {
             ebx: function as u32,
             edi: argument as u32,
             eflags: NO_FLAGS,
-            return_address: entry::first_return as *const () as u32,
+            return_address: return_path::first_return as *const () as u32,
             ..Self::default()
         }
     }

@@ -1,4 +1,4 @@
-//! Entries that can interrupt any instruction: NMI, debug, machine check, double fault.
+//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in [`super::double_fault`].
 //!
 //! Each lands on a stack of its own through the IST, whatever SP was. The GS base may still be the user's even though CS
 //! says kernel, so it is looked at, not inferred.
@@ -50,60 +50,14 @@
 //!
 //! [`Hooks::kernel_exception`]: crate::hooks::Hooks::kernel_exception
 
-use super::entry::{NO_FLAGS, restore_to_rdi, save_below_rdi};
+use super::cause;
 use super::regs::SavedRegs;
-use super::tables::ExceptionHead;
+use super::save::{NO_FLAGS, give_gs_back, look_at_gs, restore_to_rdi, save_below_rdi};
+use super::tables::{ExceptionHead, NmiWords};
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU32, Ordering};
-
-/// What lies at the top of the NMI body stack, 16 bytes; the frame copy ends where it starts.
-#[derive(Debug)]
-#[repr(C, align(16))]
-pub struct NmiWords {
-    latched: AtomicU32,
-    active: AtomicU32,
-}
-
-const _: () = assert!(size_of::<NmiWords>() == 16);
-
-impl NmiWords {
-    /// Nothing active, nothing latched.
-    pub const fn new() -> Self {
-        Self { latched: AtomicU32::new(0), active: AtomicU32::new(0) }
-    }
-
-    /// Whether an NMI from the kernel is being handled.
-    pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed) != 0
-    }
-
-    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere: NMIs stay held back until
-    /// the next `iretq`.
-    ///
-    /// # Safety
-    ///
-    /// 1. Called by the handler, on the body stack of these words, which it leaves for ever right after.
-    /// 2. No exception has happened in that handler: NMIs are still held back. Otherwise the next one would take the body stack
-    ///    between this call and the last use of it.
-    pub unsafe fn abandon(&self) {
-        self.latched.store(0, Ordering::Relaxed);
-        self.active.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether another one is waiting for it to end.
-    pub fn is_latched(&self) -> bool {
-        self.latched.load(Ordering::Relaxed) != 0
-    }
-}
-
-impl Default for NmiWords {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Bytes of the CPU's own frame: rip, cs, rflags, rsp, ss.
 const FRAME: usize = size_of::<SavedRegs>() - offset_of!(SavedRegs, rip);
@@ -144,38 +98,10 @@ macro_rules! move_frame_to_rax {
     };
 }
 
-/// Makes GS base the kernel's if it is not; ebx = 1 if it was the user's. Kernel addresses are negative.
-macro_rules! look_at_gs {
-    () => {
-        "
-        mov ecx, 0xc0000101
-        rdmsr
-        xor ebx, ebx
-        test edx, edx
-        js 12f
-        swapgs
-        mov ebx, 1
-        12:
-        "
-    };
-}
-
-/// The reverse of `look_at_gs`.
-macro_rules! give_gs_back {
-    () => {
-        "
-        test ebx, ebx
-        jz 13f
-        swapgs
-        13:
-        "
-    };
-}
-
 /// Vector 2. In: the CPU's frame at the top of the NMI stack, NMIs held back.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
-extern "C" fn nmi() {
+pub(super) extern "C" fn nmi() {
     naked_asm!(
         "test byte ptr [rsp + {CS}], 3",
         "jnz 6f",
@@ -267,7 +193,7 @@ extern "C" fn nmi_in_landing() {
         SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS, CS = const CS,
         WORD = const WORD, FRAME = const FRAME, NMI_WORDS = const NMI_WORDS,
         BLOCK_SHIFT = const BLOCK_SHIFT,
-        NMI = const 2,
+        NMI = const cause::NMI,
         landed = sym kstack_nmi_landed,
         lost = sym frame_is_lost,
     )
@@ -385,7 +311,7 @@ extern "C" fn nmi_from_user() {
 /// the module's head.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn debug() {
+pub(super) extern "C" fn debug() {
     naked_asm!(
         "test byte ptr [rsp + {CS}], 3",
         "jnz 4f",
@@ -436,8 +362,8 @@ extern "C" fn debug() {
         NMI_WORDS = const NMI_WORDS, NMI_STACK = const NMI_STACK,
         BLOCK_SHIFT = const BLOCK_SHIFT, DEBUG_LANDING = const DEBUG_LANDING,
         thread_top = const CpuLocal::THREAD_TOP,
-        syscall_entry = sym super::entry::syscall_entry,
-        syscall_end = sym super::entry::kstack_syscall_entry_end,
+        syscall_entry = sym super::syscall::syscall_entry,
+        syscall_end = sym super::syscall::kstack_syscall_entry_end,
         in_nmi = sym debug_in_nmi,
         from_kernel = sym debug_from_kernel,
         stub = sym super::entry::stub::<1>,
@@ -473,7 +399,7 @@ extern "C" fn debug_in_nmi() {
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
         WORD = const WORD, FRAME = const FRAME, NMI_WORDS = const NMI_WORDS,
         DEBUG_LANDING = const DEBUG_LANDING,
-        DEBUG = const 1,
+        DEBUG = const cause::DEBUG,
         from_kernel = sym debug_from_kernel,
         lost = sym frame_is_lost,
     )
@@ -519,30 +445,10 @@ extern "C" fn on_debug(regs: &mut SavedRegs) {
     (hooks().debug)(regs);
 }
 
-/// Vector 8. Never returns: the thread whose stack overflowed is ended, or the system stops.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn double_fault() {
-    naked_asm!(
-        // The CPU pushed an error code, always 0.
-        "push rdi",
-        save_below_rdi!(),
-        "push {NO_FLAGS}",
-        "popfq",
-        look_at_gs!(),
-        "mov rdi, rsp",
-        "sub rsp, 8",
-        "call {on_double_fault}",
-        "ud2",
-        NO_FLAGS = const NO_FLAGS,
-        on_double_fault = sym super::fault::on_double_fault,
-    )
-}
-
 /// Vector 18. Never returns.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn machine_check() {
+pub(super) extern "C" fn machine_check() {
     naked_asm!(
         "push 0",
         "push rdi",
@@ -557,15 +463,4 @@ extern "C" fn machine_check() {
         NO_FLAGS = const NO_FLAGS,
         on_machine_check = sym super::fault::on_machine_check,
     )
-}
-
-/// The stub of a vector with a stack of its own, or `plain`.
-pub(super) const fn own_stub(vector: u8, plain: extern "C" fn()) -> extern "C" fn() {
-    match vector {
-        1 => debug,
-        2 => nmi,
-        8 => double_fault,
-        18 => machine_check,
-        _ => plain,
-    }
 }

@@ -11,7 +11,7 @@
 //! floating point, so that state is the kernel's business, apart from the switch.
 
 #[cfg(feature = "entry")]
-use crate::arch::current::entry;
+use crate::arch::current::return_path;
 use core::arch::naked_asm;
 use core::mem::size_of;
 use kstack_core::addr::Addr;
@@ -35,14 +35,14 @@ const _: () = assert!(size_of::<SwitchFrame>() == 56);
 
 impl SwitchFrame {
     /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `entry::first_return`.
+    /// and argument of a kernel thread or 0, for `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
             rbp: fp as u64,
             rbx: function as u64,
             r12: argument as u64,
-            return_address: entry::first_return as *const () as u64,
+            return_address: return_path::first_return as *const () as u64,
             ..Self::default()
         }
     }

@@ -7,7 +7,7 @@
 //!               744  code for going back, 16
 //! ```
 
-use super::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
 use crate::abi::signals::{Fields, INFO_BYTES, SignalSet};
 use crate::abi::{USER_TOP, number};
 use crate::error::Errno;

@@ -7,7 +7,7 @@
 //!   ≥   4,688  the interrupted function's frame record: x29, x30
 //! ```
 
-use super::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{Fields, INFO_BYTES, SignalSet};
 use crate::error::Errno;

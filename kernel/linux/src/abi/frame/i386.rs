@@ -10,7 +10,7 @@
 //!              724  code for going back, 8
 //! ```
 
-use super::{Popped, Request, StackBytes, below, u32_at, zeros};
+use super::common::{Popped, Request, StackBytes, below, u32_at, zeros};
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::{USER_TOP, number};
 use crate::error::Errno;

@@ -5,7 +5,7 @@
 //!         128  ucontext: flags, link, stack 16, mask 40, sigcontext 176: pc, x1 to x31, then f0 to f31, fcsr
 //! ```
 
-use super::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;

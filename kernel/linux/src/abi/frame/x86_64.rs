@@ -8,7 +8,7 @@
 //!   ≥     440  floating point, 512 bytes, a multiple of 64
 //! ```
 
-use super::{Popped, Request, StackBytes, below, u64_at, zeros};
+use super::common::{Popped, Request, StackBytes, below, u64_at, zeros};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;

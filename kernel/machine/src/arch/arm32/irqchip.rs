@@ -14,7 +14,7 @@ use crate::cpus::{self, MAX_CPUS};
 use crate::drivers::gic_v2::{GicV2, NUMBER};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::arch::current::entry;
+use kstack::arch::current::cause;
 
 /// The controller.
 static GIC: GicV2 = GicV2::new(Some(vector::NMI));
@@ -34,7 +34,7 @@ pub mod vector {
     /// The only one that arrives as FIQ, whether interrupts are masked or not.
     pub(super) const NMI: u8 = 4;
     /// Raised by tests and benches with the `svc` instruction: no interrupt controller involved.
-    pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
+    pub const SOFTWARE: u8 = kstack::arch::current::cause::SOFTWARE;
     /// The interrupt went away before it was acknowledged.
     pub const SPURIOUS: u8 = 0xff;
 }
@@ -151,7 +151,7 @@ pub fn stop_timer() {
 /// Which interrupt it is, when the entry code says only that there is one.
 #[inline(always)]
 pub fn acknowledge(number: u8) -> u8 {
-    if number != entry::LINE {
+    if number != cause::LINE {
         return number;
     }
     let acknowledged = GIC.acknowledge();

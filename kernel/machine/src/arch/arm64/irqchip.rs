@@ -7,7 +7,7 @@ use super::{cpu, gic};
 use crate::cpus::MAX_CPUS;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::arch::current::entry::FROM_CONTROLLER;
+use kstack::arch::current::cause::FROM_CONTROLLER;
 
 /// The vectors the kernel uses.
 pub mod vector {

@@ -19,7 +19,7 @@ use crate::memory::direct;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 
-pub use kstack::arch::current::entry::software_interrupt;
+pub use kstack::arch::current::cause::software_interrupt;
 
 /// The vectors the kernel uses.
 pub mod vector {
@@ -34,7 +34,7 @@ pub mod vector {
     /// "Run the function I left for you."
     pub const CALL: u8 = SENT_LOWEST + 2;
     /// Raised by tests and benches with an instruction: no interrupt controller involved.
-    pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
+    pub const SOFTWARE: u8 = kstack::arch::current::cause::SOFTWARE;
     /// An interrupt that went away, or whose vector somebody took already.
     pub const SPURIOUS: u8 = 0xff;
 
