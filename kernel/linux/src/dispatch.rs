@@ -2,7 +2,7 @@
 
 use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
-use crate::calls::{files, identity, memory, process, signals, system, time, tls};
+use crate::calls::{files, identity, memory, process, signals, system, time, timers, tls};
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
 use crate::signals::restart;
@@ -18,6 +18,7 @@ const TABLES: &[&[Row]] = &[
     identity::CALLS,
     signals::CALLS,
     time::CALLS,
+    timers::CALLS,
     system::CALLS,
     tls::CALLS,
 ];

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::sched::{self, Interrupted, deadlines};
 
-pub use crate::clock::{TICK, later, nanoseconds, ticks};
+pub use crate::clock::{TICK, has_counter, later, nanoseconds, ticks};
 
 /// This CPU's timer has interrupted: for a tick, or for a deadline before the next.
 pub(crate) fn is_tick() -> bool {

@@ -7,7 +7,7 @@
 //! | `memory` | mmap and its kin |
 //! | `process`, `identity` | clone, execve, wait; groups and sessions |
 //! | `signals` | sigaction, kill |
-//! | `time` | clocks, sleeping |
+//! | `time`, `timers` | clocks, sleeping; timers that send signals |
 //! | `tls` | thread-local storage |
 //! | `system` | uname, sysinfo, limits, random bytes |
 //!
@@ -22,4 +22,5 @@ pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod timers;
 pub(crate) mod tls;

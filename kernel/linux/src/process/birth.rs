@@ -5,6 +5,7 @@ use super::actions::Actions;
 use super::crew::Crew;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
+use super::timer_list::Timers;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
@@ -56,6 +57,7 @@ pub(crate) fn unborn(
         exit_signal: AtomicU8::new(Signal::CHLD.number()),
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),
+        timers: Timers::new(),
         spent: Spent::new(),
         resumed: WaitQueue::new(),
     })?)

@@ -7,7 +7,7 @@ use super::send::{of_child, to_process};
 use super::table::{self, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
-use super::{Process, cpu_time, current, current_task, futex};
+use super::{Process, cpu_time, current, current_task, futex, timers};
 use crate::abi::signals::{Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
@@ -53,6 +53,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 }
 
 fn end(process: &Process, status: i32) {
+    timers::delete_all(process);
     let files = core::mem::take(&mut *process.files.lock());
     drop(files);
     drop(process.set_memory(None));

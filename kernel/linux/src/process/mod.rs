@@ -7,6 +7,7 @@
 //! | `task` | what a thread has of its own |
 //! | `actions`, `pending`, `shared_signals`, `send` | what a program said of signals; those on their way; sending |
 //! | `spent`, `cpu_time` | how long threads and processes have run |
+//! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `futex` | words of memory that threads sleep on |
@@ -20,6 +21,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod birth;
+pub(crate) mod clocks;
 pub(crate) mod cpu_time;
 pub(crate) mod crew;
 pub(crate) mod exit;
@@ -32,6 +34,8 @@ pub(crate) mod spent;
 mod state;
 pub(crate) mod table;
 pub(crate) mod task;
+pub(crate) mod timer_list;
+pub(crate) mod timers;
 pub(crate) mod user_memory;
 
 pub use state::Process;

@@ -3,6 +3,7 @@
 use super::crew::Crew;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
+use super::timer_list::Timers;
 use crate::files::open::Files;
 use crate::memory::space::Memory;
 use alloc::string::String;
@@ -44,6 +45,7 @@ pub struct Process {
     pub borrows_memory: AtomicBool,
     /// What its threads share of signals.
     pub(crate) signals: SpinLock<ProcessSignals>,
+    pub(crate) timers: SpinLock<Timers>,
     /// CPU time that is not its living threads'.
     pub(crate) spent: SpinLock<Spent>,
     /// It continues after a stop.
