@@ -360,7 +360,8 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context = super::Context { stack: 16, sp: 176 + 2 * 8, pc: 176, flags: 176 + 3 * 8, mask: 40 };
+pub const CONTEXT: super::Context =
+    super::Context { stack: 16, sp: 176 + 2 * 8, pc: 176, flags: 176 + 3 * 8, mask: 40 };
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (0, 16);
@@ -492,4 +493,24 @@ pub extern "C" fn clobber_floats() {
 /// else then. 0 where it has none.
 pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
+}
+
+/// Instructions that fault: the signal, its code, a function that has the instruction.
+pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] =
+    &[(4, 1, faults_undefined), (5, 1, faults_breakpoint)];
+
+/// Whether the processor runs this as a program, as far as it says.
+pub fn is_unprivileged() -> bool {
+    // What says it is not for programs; a call that works comes from one.
+    crate::getppid() >= 0
+}
+
+#[unsafe(naked)]
+extern "C" fn faults_undefined(_argument: usize) -> usize {
+    naked_asm!("unimp")
+}
+
+#[unsafe(naked)]
+extern "C" fn faults_breakpoint(_argument: usize) -> usize {
+    naked_asm!("ebreak", "ret")
 }

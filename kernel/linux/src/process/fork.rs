@@ -1,6 +1,7 @@
 //! fork, vfork and clone: a thread that joins a process, or a process that enters the table.
 
 use super::birth::unborn;
+use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{current, current_arc, current_task, table};
 use crate::abi;
@@ -87,6 +88,10 @@ pub(crate) fn clone(
     process.borrows_memory.store(borrows, Ordering::Release);
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
     process.crew.join(&thread)?;
+    if is_thread && process.signals.lock().stop != Stop::Running {
+        // It was not there when the others were told.
+        thread.notify();
+    }
     if !is_thread {
         table::enter(&process, Some(parent)).inspect_err(|_| process.crew.disband())?;
     }

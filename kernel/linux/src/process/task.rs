@@ -3,10 +3,10 @@
 
 use super::Process;
 use super::pending::Pending;
-use crate::abi::signals::{Info, Signal, SignalSet};
+use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Owned, OwnerKind, Thread};
@@ -65,6 +65,10 @@ pub struct Task {
     pub(crate) robust_list: AtomicU64,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
+    /// Whether it has stopped because its process is to (job control).
+    pub(crate) is_stopped: AtomicBool,
+    /// Its last fault.
+    pub(crate) trap: SpinLock<Trap>,
 }
 
 impl Task {
@@ -78,6 +82,8 @@ impl Task {
             robust_list: AtomicU64::new(0),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
+            is_stopped: AtomicBool::new(false),
+            trap: SpinLock::new(Trap::default()),
         })?)
     }
 
