@@ -30,7 +30,7 @@ const _: [usize; 20] = [
     nr::EXIT_GROUP,
     nr::OPENAT,
     nr::FSTATAT,
-    nr::UNSHARE,
+    nr::NFSSERVCTL,
     nr::PIPE2,
 ];
 const _: unsafe fn(usize, [usize; 6]) -> isize = syscall;
