@@ -133,7 +133,8 @@ impl Numbers {
 
     /// Has a handler run for a signal, at an address. `mask`: signals blocked meanwhile.
     fn set(&self, signal: usize, handler: usize, flags: usize, mask: u64) -> isize {
-        let restorer = if flags & SA_SIGINFO == 0 { arch::plain_restorer() } else { arch::restorer() };
+        let restorer =
+            if flags & SA_SIGINFO == 0 { arch::plain_restorer() } else { arch::restorer() };
         let mask = mask.to_ne_bytes();
         let (mut words, mut at) = ([0_usize; 6], 0);
         let mut push = |word| {
@@ -160,7 +161,12 @@ impl Numbers {
     }
 
     /// The same for a handler without SA_SIGINFO, which gets the signal alone.
-    pub fn handle_plainly(&self, signal: usize, handler: extern "C" fn(usize), flags: usize) -> bool {
+    pub fn handle_plainly(
+        &self,
+        signal: usize,
+        handler: extern "C" fn(usize),
+        flags: usize,
+    ) -> bool {
         self.set(signal, (handler as *const ()).expose_provenance(), flags, 0) == 0
     }
 

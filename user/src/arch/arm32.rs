@@ -392,7 +392,8 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context = super::Context { stack: 8, sp: 20 + 16 * 4, pc: 20 + 18 * 4, flags: 20 + 19 * 4, mask: 104 };
+pub const CONTEXT: super::Context =
+    super::Context { stack: 8, sp: 20 + 16 * 4, pc: 20 + 18 * 4, flags: 20 + 19 * 4, mask: 104 };
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (0, 8);

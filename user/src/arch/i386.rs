@@ -482,7 +482,8 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context = super::Context { stack: 8, sp: 20 + 7 * 4, pc: 20 + 14 * 4, flags: 20 + 16 * 4, mask: 108 };
+pub const CONTEXT: super::Context =
+    super::Context { stack: 8, sp: 20 + 7 * 4, pc: 20 + 14 * 4, flags: 20 + 16 * 4, mask: 108 };
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (12, 16);

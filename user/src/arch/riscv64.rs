@@ -360,7 +360,8 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context = super::Context { stack: 16, sp: 176 + 2 * 8, pc: 176, flags: 176 + 3 * 8, mask: 40 };
+pub const CONTEXT: super::Context =
+    super::Context { stack: 16, sp: 176 + 2 * 8, pc: 176, flags: 176 + 3 * 8, mask: 40 };
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (0, 16);

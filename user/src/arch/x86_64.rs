@@ -461,7 +461,8 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context = super::Context { stack: 16, sp: 40 + 15 * 8, pc: 40 + 16 * 8, flags: 40 + 17 * 8, mask: 296 };
+pub const CONTEXT: super::Context =
+    super::Context { stack: 16, sp: 40 + 15 * 8, pc: 40 + 16 * 8, flags: 40 + 17 * 8, mask: 296 };
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (8, 16);

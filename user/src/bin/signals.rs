@@ -48,14 +48,21 @@ fn calculate(seed: u32, rounds: u32) -> (u64, u32) {
     let (mut sum, mut carries) = (0_u64, 0);
     for _ in 0..rounds {
         for [a, b, c, d] in [
-            [0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15],
-            [0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13], [3, 4, 9, 14],
+            [0, 4, 8, 12],
+            [1, 5, 9, 13],
+            [2, 6, 10, 14],
+            [3, 7, 11, 15],
+            [0, 5, 10, 15],
+            [1, 6, 11, 12],
+            [2, 7, 8, 13],
+            [3, 4, 9, 14],
         ] {
             words[a] = words[a].wrapping_add(words[b]);
             words[d] = (words[d] ^ words[a]).rotate_left(16);
             words[c] = words[c].wrapping_add(words[d]);
             words[b] = (words[b] ^ words[c]).rotate_left(12);
-            let (next, carried) = sum.overflowing_add(u64::from(words[a]) << 32 | u64::from(words[b]));
+            let (next, carried) =
+                sum.overflowing_add(u64::from(words[a]) << 32 | u64::from(words[b]));
             sum = next;
             carries += u32::from(carried);
             if words[d] > words[c] {
@@ -177,14 +184,23 @@ fn frame(n: &Numbers) -> i32 {
         for bytes in 0..9 {
             SEEN.set(0);
             must!(n.handle_from_entry(SIGUSR1, look, flags), "no handler");
-            must!(raise_deeper(n, bytes) == 0, "the call that was interrupted answers something else");
+            must!(
+                raise_deeper(n, bytes) == 0,
+                "the call that was interrupted answers something else"
+            );
             must!(SEEN.get() == 1, "the handler did not run once");
-            must!(left(0) % HANDLER_SP.1 == HANDLER_SP.0, "SP is not aligned at the first instruction");
+            must!(
+                left(0) % HANDLER_SP.1 == HANDLER_SP.0,
+                "SP is not aligned at the first instruction"
+            );
             must!(left(1) == SIGUSR1 && left(2) == SIGUSR1, "not the number of the signal");
             must!(left(3) == SI_TKILL && left(7) == me, "not sent by tgkill of this process");
             must!(left(5) == bit(SIGUSR2) as usize, "not the mask that was interrupted");
             must!(left(6) == expected, "not the state of the alternate stack");
-            must!(is_on(left(0), &STACK) == (flags == SA_ONSTACK), "not on the stack that it asked for");
+            must!(
+                is_on(left(0), &STACK) == (flags == SA_ONSTACK),
+                "not on the stack that it asked for"
+            );
             must!(!is_on(left(4), &STACK), "not the stack that was interrupted");
             must!(n.mask_now() == bit(SIGUSR2), "not the mask from before");
         }
@@ -230,7 +246,10 @@ fn alternate(n: &Numbers) -> i32 {
     for flags in [4, 8, SS_ONSTACK | SS_DISABLE, 1 << 30] {
         must!(n.set_stack(lowest, STACK_BYTES, flags) == EINVAL, "wrong flags are taken");
     }
-    must!(n.set_stack(lowest, arch::MIN_STACK - 1, 0) == ENOMEM, "a stack below the least size is taken");
+    must!(
+        n.set_stack(lowest, arch::MIN_STACK - 1, 0) == ENOMEM,
+        "a stack below the least size is taken"
+    );
     must!(n.set_stack(lowest, 0, 0) == ENOMEM, "a stack of nothing is taken");
     must!(n.stack_now() == (0, SS_DISABLE, 0), "what was refused changed something");
     must!(n.set_stack(lowest, arch::MIN_STACK, 0) == 0, "the least size is refused");
@@ -275,7 +294,10 @@ fn alternate(n: &Numbers) -> i32 {
         n.raise(SIGUSR1);
         user::exit(9);
     }
-    must!(status_of(child) & 0x7f == SIGSEGV as i32, "a frame that does not fit did not end the program");
+    must!(
+        status_of(child) & 0x7f == SIGSEGV as i32,
+        "a frame that does not fit did not end the program"
+    );
     // The same on a stack that is not there.
     let child = user::fork();
     if child == 0 {
@@ -284,7 +306,10 @@ fn alternate(n: &Numbers) -> i32 {
         n.raise(SIGUSR1);
         user::exit(9);
     }
-    must!(status_of(child) & 0x7f == SIGSEGV as i32, "a stack that is not there did not end the program");
+    must!(
+        status_of(child) & 0x7f == SIGSEGV as i32,
+        "a stack that is not there did not end the program"
+    );
     0
 }
 
@@ -399,7 +424,10 @@ fn queue(n: &Numbers) -> i32 {
     must!(timed_wait(n, all, &mut info, now) == EAGAIN, "more signals than were sent");
     // A time that passes, one that is none, and a signal that comes while it waits.
     must!(timed_wait(n, all, &mut info, Some([0, 30_000_000])) == EAGAIN, "not after a while");
-    must!(timed_wait(n, all, &mut info, Some([0, 1_000_000_000])) == EINVAL, "a wrong time is taken");
+    must!(
+        timed_wait(n, all, &mut info, Some([0, 1_000_000_000])) == EINVAL,
+        "a wrong time is taken"
+    );
     let me = call(n.getpid, [0; 0]) as usize;
     let child = user::fork();
     if child == 0 {
