@@ -264,7 +264,7 @@ extern "C" fn give_way(_: usize, _: usize) {
 }
 
 extern "C" fn sleep(_: usize, _: usize) {
-    let _woken = time::sleep(1);
+    let _woken = time::sleep(time::TICK);
 }
 
 extern "C" fn wake(_: usize, _: usize) {

@@ -9,7 +9,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::send::{self, to_process};
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put, timespec};
-use crate::process::{Process, current, current_task};
+use crate::process::{Process, current, current_task, timers};
 use crate::signals::{deliver, frame, restart};
 use threads::sched::{WaitQueue, Waited};
 use threads::time;
@@ -173,6 +173,7 @@ fn sigtimedwait(set: u64, info: u64, timeout: u64, bytes: u64, size: WordSize) -
         }
     }
     let Some(taken) = taken else { return Err(Errno::EAGAIN) };
+    timers::signal_was_taken(&taken);
     if info != 0 {
         put(info, &taken.encode())?;
     }

@@ -8,7 +8,7 @@ use crate::files::tree;
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, timers};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
@@ -53,6 +53,7 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);
     process.signals.lock().actions.forget_handlers();
+    timers::delete_made(process);
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.
         let closed = process.files().lock().take_close_on_exec();

@@ -9,7 +9,7 @@
 //!    it hands over what is pending for the process ([`hand_over`]).
 
 use super::shared_signals::{Change, Stop};
-use super::{Process, table, task};
+use super::{Process, cpu_time, table, task};
 use crate::abi::action::flag;
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
@@ -148,8 +148,16 @@ pub(crate) fn one_less(process: &Process) {
 
 /// What a parent is told of a child.
 pub(super) fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
-    let fields =
-        Fields::Child { process: process.id as u32, user: 0, status, user_time: 0, system_time: 0 };
+    /// Clock ticks, as programs count them, in nanoseconds.
+    const CLOCK_TICK: u64 = 10_000_000;
+    let times = cpu_time::of_process(process);
+    let fields = Fields::Child {
+        process: process.id as u32,
+        user: 0,
+        status,
+        user_time: times.user / CLOCK_TICK,
+        system_time: times.system / CLOCK_TICK,
+    };
     Info { signal, code, fields }
 }
 

@@ -4,10 +4,11 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
+use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet};
 use crate::error::Errno;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Name, Owned, OwnerKind, Thread};
@@ -68,6 +69,10 @@ pub struct Task {
     pub(crate) waiter: SpinLock<Option<Arc<Waiter>>>,
     /// What it calls itself (`PR_SET_NAME`); the program's name before.
     pub(crate) name: SpinLock<Option<Name>>,
+    /// Its CPU time by mode, as it was shown last.
+    pub(crate) shown: SpinLock<Shown>,
+    /// Whether its CPU time is its process's already.
+    is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
 }
@@ -83,6 +88,8 @@ impl Task {
             robust_list: AtomicU64::new(0),
             waiter: SpinLock::new(None),
             name: SpinLock::new(None),
+            shown: SpinLock::new(Shown::default()),
+            is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
         })?)
@@ -92,6 +99,16 @@ impl Task {
     pub(crate) fn name_of(&self) -> Name {
         let own = *self.name.lock();
         own.unwrap_or_else(|| self.process.name())
+    }
+
+    /// Whether its CPU time is its process's already.
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted.load(Ordering::Relaxed)
+    }
+
+    /// It is from now on. Says whether it was not. Under the lock of what the process has spent.
+    pub(super) fn set_counted(&self) -> bool {
+        !self.is_counted.swap(true, Ordering::Relaxed)
     }
 
     /// Puts a signal among its own.

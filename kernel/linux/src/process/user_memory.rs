@@ -171,7 +171,11 @@ pub(crate) fn as_text(bytes: Vec<u8>) -> Result<String, Errno> {
 }
 
 pub(crate) fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {
-    let [seconds, nanoseconds] = get_numbers(at, size)?;
+    let [seconds, mut nanoseconds] = get_numbers(at, size)?;
+    if abi::WORD == WordSize::Four {
+        // The other half of a long number is padding there.
+        nanoseconds &= u64::from(u32::MAX);
+    }
     let is_negative = match size {
         WordSize::Four => (seconds as i32) < 0,
         WordSize::Eight => (seconds as i64) < 0,

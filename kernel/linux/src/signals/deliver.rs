@@ -5,7 +5,7 @@ use crate::abi;
 use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Info, Signal, SignalSet};
 use crate::process::exit::{exit_thread, kill_current};
-use crate::process::{current, current_task, table};
+use crate::process::{current, current_task, table, timers};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -25,6 +25,7 @@ pub fn before_user(regs: &mut SavedRegs) {
             continue;
         }
         let Some((info, action)) = take() else { break };
+        timers::signal_was_taken(&info);
         if action.is_caught() {
             let interruption = task.interruption.lock().take();
             if let Some(interruption) = interruption {
