@@ -8,7 +8,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, timers};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -89,7 +89,7 @@ pub(crate) fn execve(
     envp: Strings,
 ) -> SysResult {
     let process = current();
-    let directory = process.directory.lock().clone();
+    let directory = process.place().directory();
     let Named { file, path, is_gone_by_then, by_descriptor } = named;
     let name = fallible::text(base_name(if by_descriptor { &file.path } else { &path }))?;
     let (loaded, executable, command_line) = {
@@ -105,6 +105,7 @@ pub(crate) fn execve(
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
     let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    process.unshare_files()?;
     process.crew.begin_alone()?;
     // An error: the process is on its way out, and its new program would not run either.
     process.changed.wait_unless_killed(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;
@@ -120,14 +121,18 @@ pub(crate) fn execve(
     task.signals.lock().stack = AlternateStack::default();
     drop(old);
     process.set_name(&name);
+    process.credentials.lock().execute();
+    process.attributes.is_dumpable.store(true, Ordering::Relaxed);
+    *task.name.lock() = None;
     let before = core::mem::replace(&mut *process.executable.lock(), executable);
     drop(before);
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);
     process.signals.lock().actions.forget_handlers();
+    timers::delete_made(process);
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.
-        let closed = process.files.lock().take_close_on_exec();
+        let closed = process.files().lock().take_close_on_exec();
         if closed.is_none() {
             break;
         }

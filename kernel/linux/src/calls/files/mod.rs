@@ -17,13 +17,9 @@ mod terminal;
 mod transfer;
 
 use super::table::calls;
-use at::HERE;
-
-/// Half a number of 64 bits and the other half.
 #[cfg(target_pointer_width = "32")]
-const fn wide(low: u64, high: u64) -> u64 {
-    low | high << 32
-}
+use crate::abi;
+use at::HERE;
 
 calls! {
     "read" (fd, to, length) => read(fd, to, length);
@@ -55,11 +51,8 @@ calls! {
     "_llseek" (fd, high, low, to, whence) => long_seek(fd, high << 32 | low, to, whence);
     #[cfg(target_pointer_width = "64")]
     "pread64" (fd, to, length, offset) => pread(fd, to, length, offset);
-    #[cfg(target_arch = "x86")]
-    "pread64" (fd, to, length, low, high) => pread(fd, to, length, wide(low, high));
-    // A number of 64 bits begins in an even register.
-    #[cfg(target_arch = "arm")]
-    "pread64" (fd, to, length, _pad, low, high) => pread(fd, to, length, wide(low, high));
+    #[cfg(target_pointer_width = "32")]
+    "pread64" (fd, to, length, a, b, c) => pread(fd, to, length, abi::wide_argument(a, b, c));
     "readv" (fd, vector, count) => vectored(fd, vector, count, read_from);
     "writev" (fd, vector, count) => vectored(fd, vector, count, write_to);
     "access" (path) => access(HERE, path);
@@ -86,10 +79,8 @@ calls! {
     "readlink" (path, to, length) => readlink(HERE, path, to, length);
     "readlinkat" (from, path, to, length) => readlink(from, path, to, length);
     "ftruncate" (fd, length) => truncate(fd, length);
-    #[cfg(target_arch = "x86")]
-    "ftruncate64" (fd, low, high) => truncate(fd, wide(low, high));
-    #[cfg(target_arch = "arm")]
-    "ftruncate64" (fd, _pad, low, high) => truncate(fd, wide(low, high));
+    #[cfg(target_pointer_width = "32")]
+    "ftruncate64" (fd, a, b, c) => truncate(fd, abi::wide_argument(a, b, c));
     "sendfile" | "sendfile64" (to, from, offset, length) => sendfile(to, from, offset, length);
     #[cfg(target_pointer_width = "64")]
     "statfs" (_path, to) => statfs(to);
