@@ -49,6 +49,11 @@ mod exec_script;
 
 /// Another one.
 #[cfg(test)]
+#[path = "../../kernel/linux/src/abi/vdso.rs"]
+mod exec_vdso;
+
+/// Another one.
+#[cfg(test)]
 #[path = "../../kernel/linux/src/sorted.rs"]
 mod sorted;
 

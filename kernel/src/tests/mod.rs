@@ -153,6 +153,7 @@ table! {
         processes::s1_floating_point_registers_of_programs_are_kept_apart,
         programs::p1_a_program_finds_the_stack_that_the_abi_promises,
         programs::p1_busybox_passes_arguments_and_environment_on,
+        programs::p1_a_script_is_run_by_the_program_that_its_first_line_names,
         programs::p1_too_many_arguments_are_refused,
         programs::p1_a_file_that_is_no_program_is_refused_and_nothing_is_lost,
         programs::p1_random_headers_never_harm_the_kernel,

@@ -37,6 +37,22 @@ pub fn p1_busybox_passes_arguments_and_environment_on() -> Outcome {
     Ok(())
 }
 
+/// A script is run by the program that its first line names, with one argument, and by another
+/// script's; what has no such bit is not run, and a script that names itself is refused.
+pub fn p1_a_script_is_run_by_the_program_that_its_first_line_names() -> Outcome {
+    let (status, output) = shell(
+        "cd /tmp; say='echo \"$0|$1|$2|$3\"'
+        printf '#! /bin/busybox  sh \n%s\n' \"$say\" > one; printf '#!/tmp/one b  c\n' > two
+        printf '#!/tmp/loop\n' > loop; printf '#!/nothing\n' > lost; printf '#!\n' > empty
+        busybox chmod 755 one two loop lost
+        ./one a 'x y' 2>&1; ./two a 2>&1
+        for i in ./loop ./lost /tmp/empty; do $i > /dev/null 2>&1; echo $?; done",
+    )?;
+    let expected = "./one|a|x y|\n/tmp/one|b  c|./two|a\n126\n127\n126\n";
+    check!(status == 0 && output == expected, "status {status}: {output:?}");
+    Ok(())
+}
+
 /// More strings than fit are E2BIG, and the caller lives.
 pub fn p1_too_many_arguments_are_refused() -> Outcome {
     let (status, output) = shell(

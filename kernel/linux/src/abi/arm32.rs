@@ -12,6 +12,7 @@ use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
 use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
+use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
 use kstack::arch::current::fault::{DEBUG_EVENT, STATUS};
@@ -265,3 +266,28 @@ pub(crate) const fn trap(vector: u8, address: u64, regs: &SavedRegs, _last: Trap
         _ => Trap { number: 14, error: regs.orig_r0 as u64, address },
     }
 }
+
+/// A function of the vDSO: `str r7, [sp, #-4]!`, `movw r7, number`, `svc 0`, `ldr r7, [sp], #4`, `bx lr`.
+const fn vdso_call(number: u32) -> [u8; 20] {
+    let [a, b, c, d] = (0xe300_7000 | (number & 0xf000) << 4 | number & 0xfff).to_le_bytes();
+    [
+        0x04, 0x70, 0x2d, 0xe5, a, b, c, d, 0x00, 0x00, 0x00, 0xef, 0x04, 0x70, 0x9d, 0xe4, 0x1e,
+        0xff, 0x2f, 0xe1,
+    ]
+}
+
+/// What programs find in the vDSO. Numbers are those of the calls of the same names.
+pub(crate) const VDSO: vdso::Contents = vdso::Contents {
+    machine: ELF_MACHINE,
+    word: WORD.bytes(),
+    name: "linux-vdso.so.1",
+    version: "LINUX_2.6",
+    trampoline: TRAMPOLINE,
+    trampoline_name: "",
+    functions: &[
+        ("__vdso_clock_gettime", &vdso_call(263)),
+        ("__vdso_gettimeofday", &vdso_call(78)),
+        ("__vdso_clock_getres", &vdso_call(264)),
+        ("__vdso_clock_gettime64", &vdso_call(403)),
+    ],
+};

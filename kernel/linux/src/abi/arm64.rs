@@ -9,6 +9,7 @@ use super::generic;
 use super::names::Stretch;
 use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
+use crate::abi::vdso;
 use crate::error::Errno;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
@@ -166,3 +167,24 @@ pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, _last: Trap) -> T
     let address = if matches!(vector, 0x20 | 0x24 | 0x34) { address } else { 0 };
     Trap { number: 0, error: regs.esr, address }
 }
+
+/// A function of the vDSO: `mov x8, number`, `svc 0`, `ret`.
+const fn vdso_call(number: u32) -> [u8; 12] {
+    let [a, b, c, d] = (0xd280_0008 | number << 5).to_le_bytes();
+    [a, b, c, d, 0x01, 0x00, 0x00, 0xd4, 0xc0, 0x03, 0x5f, 0xd6]
+}
+
+/// What programs find in the vDSO. Numbers are those of the calls of the same names.
+pub(crate) const VDSO: vdso::Contents = vdso::Contents {
+    machine: ELF_MACHINE,
+    word: WORD.bytes(),
+    name: "linux-vdso.so.1",
+    version: "LINUX_2.6.39",
+    trampoline: TRAMPOLINE,
+    trampoline_name: "__kernel_rt_sigreturn",
+    functions: &[
+        ("__kernel_clock_gettime", &vdso_call(113)),
+        ("__kernel_gettimeofday", &vdso_call(169)),
+        ("__kernel_clock_getres", &vdso_call(114)),
+    ],
+};

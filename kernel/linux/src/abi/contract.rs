@@ -31,6 +31,7 @@ const _: fn(&mut SavedRegs) = rewind_call;
 const _: fn(&mut SavedRegs, u64) = set_number;
 const _: u64 = RESTART_SYSCALL;
 const _: &[u8] = TRAMPOLINE;
+const _: vdso::Contents = VDSO;
 
 // What exceptions are to a program.
 const _: fn(u8, u64, &SavedRegs, &Snapshot) -> Info = exception;

@@ -7,6 +7,7 @@
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
 use crate::abi::stack_image::WordSize;
+use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
@@ -218,8 +219,8 @@ pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 0;
 
-/// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
-pub(crate) const TRAMPOLINE: &[u8] = &[];
+/// The kernel's own code for going back from a signal handler, which C libraries look for: `pop eax`, `mov eax, 119`, `int 0x80`.
+pub(crate) const TRAMPOLINE: &[u8] = &[0x58, 0xb8, 0x77, 0, 0, 0, 0xcd, 0x80];
 
 /// A number of 64 bits that comes after an odd number of arguments: the first two of three registers.
 pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
@@ -232,3 +233,32 @@ pub(crate) use super::pc::{exception, trap};
 pub(super) const fn flags(regs: &SavedRegs) -> u64 {
     regs.eflags as u64
 }
+
+/// A function of the vDSO: its arguments from the stack to `ebx`, `ecx` and `edx`; `mov eax, number`, `int 0x80`, `ret`.
+const fn vdso_call(number: u32) -> [u8; 22] {
+    let [a, b, c, d] = number.to_le_bytes();
+    [
+        0x53, 0x8b, 0x5c, 0x24, 0x08, 0x8b, 0x4c, 0x24, 0x0c, 0x8b, 0x54, 0x24, 0x10, 0xb8, a, b,
+        c, d, 0xcd, 0x80, 0x5b, 0xc3,
+    ]
+}
+
+/// What programs find in the vDSO. Numbers are those of the calls of the same names.
+pub(crate) const VDSO: vdso::Contents = vdso::Contents {
+    machine: ELF_MACHINE,
+    word: WORD.bytes(),
+    name: "linux-gate.so.1",
+    version: "LINUX_2.6",
+    trampoline: TRAMPOLINE,
+    trampoline_name: "__kernel_sigreturn",
+    functions: &[
+        ("__vdso_clock_gettime", &vdso_call(265)),
+        ("__vdso_gettimeofday", &vdso_call(78)),
+        ("__vdso_time", &vdso_call(13)),
+        ("__vdso_clock_gettime64", &vdso_call(403)),
+        ("__vdso_clock_getres", &vdso_call(266)),
+        ("__vdso_getcpu", &vdso_call(318)),
+        ("__kernel_rt_sigreturn", &[0xb8, 0xad, 0, 0, 0, 0xcd, 0x80]),
+        ("__kernel_vsyscall", &[0xcd, 0x80, 0xc3]),
+    ],
+};

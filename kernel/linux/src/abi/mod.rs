@@ -11,6 +11,7 @@ pub(crate) mod frame;
 mod names;
 pub(crate) mod signals;
 pub mod stack_image;
+pub(crate) mod vdso;
 
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;

@@ -9,6 +9,7 @@ use super::generic;
 use super::names::Stretch;
 use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
+use crate::abi::vdso;
 use crate::error::Errno;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
@@ -152,3 +153,25 @@ pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, _floats: &S
 pub(crate) const fn trap(_vector: u8, _address: u64, _regs: &SavedRegs, last: Trap) -> Trap {
     last
 }
+
+/// A function of the vDSO: `li a7, number`, `ecall`, `ret`.
+const fn vdso_call(number: u32) -> [u8; 12] {
+    let [a, b, c, d] = (0x893 | number << 20).to_le_bytes();
+    [a, b, c, d, 0x73, 0x00, 0x00, 0x00, 0x67, 0x80, 0x00, 0x00]
+}
+
+/// What programs find in the vDSO. Numbers are those of the calls of the same names.
+pub(crate) const VDSO: vdso::Contents = vdso::Contents {
+    machine: ELF_MACHINE,
+    word: WORD.bytes(),
+    name: "linux-vdso.so.1",
+    version: "LINUX_4.15",
+    trampoline: TRAMPOLINE,
+    trampoline_name: "__vdso_rt_sigreturn",
+    functions: &[
+        ("__vdso_clock_gettime", &vdso_call(113)),
+        ("__vdso_gettimeofday", &vdso_call(169)),
+        ("__vdso_clock_getres", &vdso_call(114)),
+        ("__vdso_getcpu", &vdso_call(168)),
+    ],
+};

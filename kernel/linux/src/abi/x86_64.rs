@@ -7,6 +7,7 @@
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
 use crate::abi::stack_image::WordSize;
+use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
@@ -213,3 +214,26 @@ pub(crate) use super::pc::{exception, trap};
 pub(super) const fn flags(regs: &SavedRegs) -> u64 {
     regs.rflags
 }
+
+/// A function of the vDSO: `mov eax, number`, `syscall`, `ret`.
+const fn vdso_call(number: u32) -> [u8; 8] {
+    let [a, b, c, d] = number.to_le_bytes();
+    [0xb8, a, b, c, d, 0x0f, 0x05, 0xc3]
+}
+
+/// What programs find in the vDSO. Numbers are those of the calls of the same names.
+pub(crate) const VDSO: vdso::Contents = vdso::Contents {
+    machine: ELF_MACHINE,
+    word: WORD.bytes(),
+    name: "linux-vdso.so.1",
+    version: "LINUX_2.6",
+    trampoline: TRAMPOLINE,
+    trampoline_name: "",
+    functions: &[
+        ("__vdso_clock_gettime", &vdso_call(228)),
+        ("__vdso_gettimeofday", &vdso_call(96)),
+        ("__vdso_time", &vdso_call(201)),
+        ("__vdso_clock_getres", &vdso_call(229)),
+        ("__vdso_getcpu", &vdso_call(309)),
+    ],
+};

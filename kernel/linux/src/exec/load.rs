@@ -7,6 +7,7 @@ use super::elf::{Image, Placed};
 use super::program;
 use super::random::random_bytes;
 use crate::abi::stack_image::{self, Auxiliary, StackImage};
+use crate::abi::vdso;
 use crate::abi::{self, DYNAMIC_BASE, OWN_AUXILIARY, PLATFORM, USER_TOP};
 use crate::error::Errno;
 use crate::memory::areas::PAGE;
@@ -19,6 +20,9 @@ use machine::memory::fallible;
 const HIGHEST_PROGRAM: u64 = DYNAMIC_BASE / 4 * 5;
 /// Pages between a program and its heap.
 const HEAP_GAP: u64 = 16 * PAGE;
+
+/// What every program finds as its vDSO.
+static VDSO: vdso::Image = vdso::image(&abi::VDSO);
 
 /// A program ready to start.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ pub fn load<S: AsRef<[u8]>>(
         Some(image) => Some(map_loader(&image, &mut memory)?),
         None => None,
     };
-    memory.map_trampoline(abi::TRAMPOLINE)?;
+    memory.map_vdso(&VDSO.bytes, VDSO.trampoline as u64)?;
     let sp = write_stack(&mut memory, &placed, loader.as_ref(), path, argv, envp)?;
     Ok(Loaded { memory, entry: loader.map_or(placed.entry, |loader| loader.entry), sp })
 }
@@ -108,7 +112,9 @@ fn write_stack<S: AsRef<[u8]>>(
         (Auxiliary::EGID, 0),
         (Auxiliary::SECURE, 0),
     ];
-    let auxiliary = fallible::collect(OWN_AUXILIARY.iter().chain(&for_all).copied())?;
+    let vdso = [(Auxiliary::SYSINFO_EHDR, memory.vdso)];
+    let auxiliary = OWN_AUXILIARY.iter().chain(&vdso).chain(&for_all);
+    let auxiliary = fallible::collect(auxiliary.copied())?;
     let image = StackImage {
         argv,
         envp,

@@ -119,6 +119,8 @@ pub struct Memory {
     pub start_stack: u64,
     /// Where the kernel's code for going back from signal handlers lies; 0: nowhere.
     pub(crate) trampoline: u64,
+    /// Where the vDSO lies.
+    pub(crate) vdso: u64,
     /// Whether more than one thread runs in it, so that other CPUs may too.
     pub has_threads: bool,
 }
@@ -138,6 +140,7 @@ impl Memory {
             brk: 0,
             start_stack: USER_TOP,
             trampoline: 0,
+            vdso: 0,
             has_threads: false,
         };
         memory.areas.add(Area {
@@ -277,11 +280,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Maps the kernel's code for going back from signal handlers, where this machine needs it.
-    pub(crate) fn map_trampoline(&mut self, code: &[u8]) -> Result<(), Errno> {
-        if code.is_empty() {
-            return Ok(());
-        }
+    /// Maps the vDSO, in which the code for going back from signal handlers lies at an offset.
+    pub(crate) fn map_vdso(&mut self, code: &[u8], trampoline: u64) -> Result<(), Errno> {
         let lowest = self.find_space(PAGE).ok_or(Errno::ENOMEM)?;
         self.add(Area {
             lowest,
@@ -292,7 +292,8 @@ impl Memory {
             of_file: true,
         })?;
         self.write_image(lowest, code)?;
-        self.trampoline = lowest;
+        self.vdso = lowest;
+        self.trampoline = lowest + trampoline;
         Ok(())
     }
 
@@ -461,6 +462,7 @@ impl Memory {
             brk: self.brk,
             start_stack: self.start_stack,
             trampoline: self.trampoline,
+            vdso: self.vdso,
             has_threads: false,
         };
         let shared = self.share_with(&mut child);
