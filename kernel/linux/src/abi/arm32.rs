@@ -102,6 +102,8 @@ pub const DYNAMIC_BASE: u64 = (USER_TOP / 3 * 2) & !0xfff;
 pub mod open {
     pub const DIRECTORY: u32 = 0o40000;
     pub const NOFOLLOW: u32 = 0o100000;
+    pub const DIRECT: u32 = 0o200000;
+    pub const LARGE: u32 = 0o400000;
 }
 
 /// Names by number; `-` was never given out, or not on this machine.

@@ -5,7 +5,8 @@ use super::program::{base_name, joined, program};
 use crate::abi;
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
-use crate::files::open::{Files, OpenFile, Target};
+use crate::files::console;
+use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::process::birth::unborn;
 use crate::process::task::{self, Task};
 use crate::process::{Process, table};
@@ -57,7 +58,7 @@ fn start(
     let file = program("/", path)?;
     let loaded = load::load(&file, path.as_bytes(), &arguments, &envp)?;
     drop(file);
-    let files = Files::standard(OpenFile::new(Target::Console)?, output)?;
+    let files = Files::standard(OpenFile::of_object(console::open()?, flag::READ_WRITE)?, output)?;
     let memory = fallible::shared(Mutex::new(loaded.memory))?;
     let id = sched::thread::next_id();
     let process = unborn(id, None, memory, files, Name::new(base_name(path)))?;
@@ -91,7 +92,8 @@ fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i
 
 /// Runs a program on the console; waits for it.
 pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
-    start_and_wait(path, argv, OpenFile::new(Target::Console).map_err(ExecError)?)
+    let output = console::open().and_then(|console| OpenFile::of_object(console, flag::READ_WRITE));
+    start_and_wait(path, argv, output.map_err(ExecError)?)
 }
 
 /// Runs a program; waits for it and gives out what it wrote.

@@ -6,6 +6,7 @@
 //! 2. A node is dropped outside every spinning lock, and a tree of nodes without recursion, however deep it is.
 //! 3. Nothing changes before the last thing that can fail.
 
+use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::file_bytes::FileBytes;
 use crate::files::names::Names;
@@ -108,6 +109,19 @@ impl Node {
             Content::Special(_) => 0o020000,
         };
         kind | self.permissions
+    }
+
+    /// What `stat` tells of it.
+    pub(crate) fn stat(&self) -> Stat {
+        let device = if self.mode() & 0o170000 == 0o020000 { 1 << 8 | 3 } else { 0 };
+        Stat {
+            inode: self.inode,
+            mode: self.mode(),
+            links: 1,
+            bytes: self.bytes(),
+            device,
+            modified_seconds: 0,
+        }
     }
 
     pub fn bytes(&self) -> u64 {
@@ -248,6 +262,22 @@ pub fn parts(path: &str) -> impl Iterator<Item = &str> {
 /// The node a path leads to. `follow`: also through a link at its end.
 pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errno> {
     walk(absolute(directory, path)?, follow, None)
+}
+
+/// The path that a path names in the end: if a link stands there, the one that it leads to, whether anything is there or not.
+pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Errno> {
+    let mut path = absolute(directory, path)?;
+    for _ in 0..MOST_LINKS {
+        let node = match find("/", &path, false) {
+            Ok(node) if follow => node,
+            Ok(_) | Err(Errno::ENOENT) => return Ok(path),
+            Err(error) => return Err(error),
+        };
+        let Content::Link(target) = &node.content else { return Ok(path) };
+        let parent = path.rfind('/').unwrap_or(0);
+        path = absolute(&path[..parent], target)?;
+    }
+    Err(Errno::ELOOP)
 }
 
 /// From the root to where an absolute path leads, links followed. `EINVAL` if it leads through `not_through`.

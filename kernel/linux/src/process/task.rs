@@ -6,10 +6,11 @@ use super::{Process, exit};
 use crate::abi::signals::{Info, Signal, SignalSet};
 use crate::error::Errno;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Owned, Owner, OwnerKind, Thread};
+use threads::sched::{self, Mutex, Owned, Owner, OwnerKind, Thread};
 
 /// The stack that `sigaltstack` named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +66,8 @@ pub struct Task {
     pub(crate) robust_list: AtomicU64,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
+    /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be given up.
+    pub(crate) room: Mutex<Vec<u8>>,
 }
 
 impl Task {
@@ -78,6 +81,7 @@ impl Task {
             robust_list: AtomicU64::new(0),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
+            room: Mutex::new(Vec::new()),
         })?)
     }
 
