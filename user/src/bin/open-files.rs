@@ -225,8 +225,74 @@ fn flags(calls: &Calls) -> i32 {
     0
 }
 
+/// The mode and the number of names of a file, by `statx`.
+fn mode_and_links(calls: &Calls, name: &core::ffi::CStr) -> (u16, u32) {
+    let mut bytes = [0_u8; 256];
+    if call(calls.number("statx"), [HERE, path(name), 0, 0x7ff, bytes.as_mut_ptr().addr()]) != 0 {
+        return (0, 0);
+    }
+    let [a, b, c, d] = [bytes[16], bytes[17], bytes[18], bytes[19]];
+    (u16::from_le_bytes([bytes[28], bytes[29]]), u32::from_le_bytes([a, b, c, d]))
+}
+
+fn names(calls: &Calls) -> i32 {
+    let open = |name, flags: usize, mode| call(nr::OPENAT, [HERE, path(name), flags, mode]);
+    let at = |name: &str, arguments: [usize; 5]| call(calls.number(name), arguments);
+    let file = open(c"/tmp/names", CREATE | 2, 0o666) as usize;
+    must!(mode_and_links(calls, c"/tmp/names") == (0o100644, 1), "the mode of a new file");
+    must!(at("fchmodat", [HERE, path(c"/tmp/names"), 0o751, 0, 0]) == 0, "fchmodat");
+    let linked = at("linkat", [HERE, path(c"/tmp/names"), HERE, path(c"/tmp/more"), 0]);
+    must!(linked == 0, "linkat");
+    must!(mode_and_links(calls, c"/tmp/more") == (0o100751, 2), "a file with two names");
+    let again = at("linkat", [HERE, path(c"/tmp/names"), HERE, path(c"/tmp/more"), 0]);
+    must!(again == EEXIST, "a name that is there");
+    must!(write(file, b"both") == 4, "write");
+    let other = open(c"/tmp/more", 0, 0) as usize;
+    let mut bytes = [0; 8];
+    must!(read(other, &mut bytes) == 4 && &bytes[..4] == b"both", "the same file by two names");
+    must!(at("unlinkat", [HERE, path(c"/tmp/names"), 0, 0, 0]) == 0, "unlinkat");
+    must!(mode_and_links(calls, c"/tmp/more").1 == 1, "a file with one name less");
+    let rename = calls.number("renameat2");
+    let renamed = |from, to, flags| call(rename, [HERE, path(from), HERE, path(to), flags]);
+    must!(open(c"/tmp/third", CREATE | 1, 0o600) > 0, "a third file");
+    must!(renamed(c"/tmp/more", c"/tmp/third", 1) == EEXIST, "RENAME_NOREPLACE");
+    must!(renamed(c"/tmp/more", c"/tmp/third", 2) == 0, "RENAME_EXCHANGE");
+    must!(mode_and_links(calls, c"/tmp/third").0 == 0o100751, "the exchanged file");
+    must!(renamed(c"/tmp/more", c"/tmp/third", 8) == EINVAL, "a rename with any flag");
+    // A named pipe.
+    must!(at("mknodat", [HERE, path(c"/tmp/fifo"), 0o010666, 0, 0]) == 0, "mknodat");
+    must!(mode_and_links(calls, c"/tmp/fifo").0 == 0o010644, "the mode of a named pipe");
+    must!(open(c"/tmp/fifo", 1 | NONBLOCK, 0) == -6, "a named pipe without a reader");
+    let child = fork();
+    if child == 0 {
+        let writer = open(c"/tmp/fifo", 1, 0);
+        exit((writer < 0 || write(writer as usize, b"named") != 5).into());
+    }
+    let reader = open(c"/tmp/fifo", 0, 0) as usize;
+    must!(read(reader, &mut bytes) == 5 && &bytes[..5] == b"named", "what went through it");
+    must!(ended_within(child, 3000) == Some(0), "the child that writes to it");
+    must!(read(reader, &mut bytes) == 0, "its end");
+    // Devices.
+    let full = open(c"/dev/full", 2, 0) as usize;
+    must!(write(full, b"x") == -28, "/dev/full has room");
+    let random = open(c"/dev/urandom", 0, 0) as usize;
+    must!(read(random, &mut bytes) == 8 && bytes != [0; 8], "/dev/urandom");
+    must!(at("faccessat", [HERE, path(c"/tmp/fifo"), 1, 0, 0]) == -13, "what nobody may execute");
+    let mut times = [0_usize; 4];
+    times[0] = 1000;
+    times[2] = 2000;
+    let set = at("utimensat", [HERE, path(c"/tmp/third"), times.as_ptr().addr(), 0, 0]);
+    must!(set == 0, "utimensat");
+    let mut stat = [0_u8; 256];
+    let told = [HERE, path(c"/tmp/third"), 0, 0x7ff, stat.as_mut_ptr().addr()];
+    must!(at("statx", told) == 0, "statx");
+    must!(stat[64..72] == 1000_u64.to_le_bytes(), "when it was read");
+    must!(stat[112..120] == 2000_u64.to_le_bytes(), "when it was written");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
-    let parts = [pipes, counters, epolls, selects, flags];
+    let parts = [pipes, counters, epolls, selects, flags, names];
     i32::from(parts.iter().any(|part| part(&calls) != 0))
 }

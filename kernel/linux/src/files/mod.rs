@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `tree`, `names` | nodes and their places; the sorted names of a directory |
+//! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
 //! | `open`, `table` | open files; the descriptors of a process |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
@@ -10,6 +11,7 @@
 //!
 //! May import `error` and `sorted`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
 
+pub(crate) mod attributes;
 pub(crate) mod console;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;

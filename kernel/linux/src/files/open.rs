@@ -220,7 +220,13 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         match &self.target {
-            Target::Node(node, _) => node.read_at(position, to),
+            Target::Node(node, _) => {
+                let read = node.read_at(position, to)?;
+                if read > 0 && self.flags() & flag::NO_ATIME == 0 {
+                    node.attributes.was_read();
+                }
+                Ok(read)
+            }
             Target::Text(text) => {
                 let from = usize::try_from(position).unwrap_or(usize::MAX).min(text.len());
                 let length = to.len().min(text.len() - from);
@@ -253,7 +259,11 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         match &self.target {
-            Target::Node(node, _) => node.write_at(position, from),
+            Target::Node(node, _) => {
+                let written = node.write_at(position, from)?;
+                node.attributes.was_written();
+                Ok(written)
+            }
             Target::Object(object) => object.write(from, self.how()),
             Target::Capture(bytes) => {
                 let mut bytes = bytes.lock();

@@ -11,7 +11,7 @@ use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, SpawnError, WaitQueue};
@@ -46,6 +46,7 @@ pub(crate) fn unborn(
         memory: SpinLock::new(Some(memory)),
         files: SpinLock::new(files),
         directory: SpinLock::new(text(|parent| &parent.directory, "/")?),
+        umask: AtomicU32::new(parent.map_or(0o022, |parent| parent.umask.load(Ordering::Relaxed))),
         name: SpinLock::new(name),
         executable: SpinLock::new(text(|parent| &parent.executable, "")?),
         command_line: SpinLock::new(command_line),

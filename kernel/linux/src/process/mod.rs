@@ -34,7 +34,7 @@ use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use crew::Crew;
 use machine::spin::SpinLock;
 use send::ProcessSignals;
@@ -57,6 +57,8 @@ pub struct Process {
     pub(crate) memory: SpinLock<Option<Arc<Mutex<Memory>>>>,
     pub files: SpinLock<Files>,
     pub directory: SpinLock<Arc<String>>,
+    /// What the modes of new files lack.
+    pub(crate) umask: AtomicU32,
     pub(crate) name: SpinLock<Name>,
     /// The path of its program.
     pub executable: SpinLock<Arc<String>>,

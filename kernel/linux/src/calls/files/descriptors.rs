@@ -1,6 +1,8 @@
 //! Descriptors: opening, closing, duplicating, and their flags.
 
 use super::at::path_at;
+use super::attributes::masked;
+use super::devices::Random;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
 use crate::files::console;
@@ -14,6 +16,7 @@ use crate::process::current;
 use crate::process::user_memory::put;
 use alloc::string::String;
 use alloc::sync::Arc;
+use machine::memory::fallible;
 use machine::spin::SpinLock;
 
 const CREATE: u32 = 0o100;
@@ -124,17 +127,26 @@ fn open_node(path: &str, flags: u32, mode: u32) -> Result<Arc<Node>, Errno> {
 
 fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
     let file = Content::File(SpinLock::new(FileBytes::new()));
-    Node::new(file, mode & 0o7777)
+    Node::new(file, masked(mode))
 }
 
 /// Opens a node.
 fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
     match &node.content {
-        Content::Special(Special::Console) => OpenFile::of_object(console::open()?, kept),
-        _ => {
-            let _not_yet = flags;
-            OpenFile::with_flags(Target::Node(node, path), kept)
+        Content::Special(Special::Console | Special::Terminal) => {
+            OpenFile::of_object(console::open()?, kept)
         }
+        Content::Special(Special::Random | Special::Urandom) => {
+            OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
+        }
+        Content::Pipe(pipe) => {
+            let access = flags & status::ACCESS;
+            let reads = access != status::WRITE_ONLY;
+            let nonblocking = flags & status::NONBLOCK != 0;
+            let end = Pipe::open_named(&node, pipe, reads, access != 0, nonblocking)?;
+            OpenFile::of_object(end, kept)
+        }
+        _ => OpenFile::with_flags(Target::Node(node, path), kept),
     }
 }
 
