@@ -34,7 +34,11 @@ fn run_program() {
         argv.strip_suffix(b"\0").unwrap_or(&argv).split(|&byte| byte == 0).collect();
     // A link: the program is called by its own name.
     let path = linux::fs::link_target("/kstack/program");
-    match linux::run(path.as_deref().unwrap_or("/kstack/program"), &argv) {
+    let run = match options::get("input").as_deref() {
+        Some("stream") => linux::run_with_stream,
+        _ => linux::run,
+    };
+    match run(path.as_deref().unwrap_or("/kstack/program"), &argv) {
         Ok(status) => control!("exit {status}"),
         Err(error) => {
             let name = argv

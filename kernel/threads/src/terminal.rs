@@ -7,14 +7,17 @@ use machine::arch::serial;
 use machine::fn_cell::FnCell;
 use machine::spin::SpinLock;
 
+/// Bytes of input that there is room for before a program reads them.
+pub const ROOM: usize = 4096;
+
 /// Bytes typed and not yet read. When it is full, more is dropped, as a terminal does.
 struct Input {
-    bytes: [u8; 256],
+    bytes: [u8; ROOM],
     first: usize,
     length: usize,
 }
 
-static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; 256], first: 0, length: 0 });
+static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; ROOM], first: 0, length: 0 });
 static READERS: WaitQueue = WaitQueue::new();
 static LISTENER: FnCell<fn()> = FnCell::new();
 

@@ -11,6 +11,7 @@
 //!   @expect NAME key=value ...          what the report must say, before a death that stops the machine
 //!   @report key=value ...               the overflow report, as the dying kernel has it
 //!   @bench NAME VALUE UNIT              one figure
+//!   @took BYTES                         so many more of the program's input were taken
 //!   @exit STATUS                        the program's exit status
 //!   @end                                all that was asked has been done
 //! ```
@@ -63,6 +64,8 @@ pub(crate) enum Message {
         /// Its unit.
         unit: String,
     },
+    /// So many more bytes of the program's input were taken.
+    Took(usize),
     /// The exit status of the program that was to be run.
     Exit(u8),
     /// The orderly end.
@@ -115,7 +118,8 @@ fn begins_a_message(text: &str) -> bool {
 }
 
 /// What a message begins with.
-const VERBS: [&str; 8] = ["list", "test", "alive", "expect", "report", "bench", "exit", "end"];
+const VERBS: [&str; 9] =
+    ["list", "test", "alive", "expect", "report", "bench", "took", "exit", "end"];
 
 fn message_of(text: &str) -> Option<Message> {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -165,6 +169,7 @@ fn message_of(text: &str) -> Option<Message> {
             let unit = words.collect::<Vec<_>>().join(" ");
             (value.is_finite() && !unit.is_empty()).then_some(Message::Bench { name, value, unit })
         }
+        "took" => Some(Message::Took(rest.parse().ok()?)),
         "exit" => Some(Message::Exit(rest.parse().ok()?)),
         "end" => rest.is_empty().then_some(Message::End),
         _ => None,
@@ -246,6 +251,7 @@ mod tests {
             read("@bench switch_bare 52.5 instructions"),
             Message::Bench { name: "switch_bare".into(), value: 52.5, unit: "instructions".into() }
         );
+        assert_eq!(read("@took 1024"), Message::Took(1024));
         assert_eq!(read("@exit 139"), Message::Exit(139));
         assert_eq!(read("@alive"), Message::Alive);
         assert_eq!(read("@end"), Message::End);

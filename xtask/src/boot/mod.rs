@@ -6,6 +6,7 @@
 //! | [`qemu`] | a boot in QEMU |
 //! | [`bochs`] | a boot in Bochs, through an option ROM of ours |
 //! | [`control`] | the lines that the kernel sends to the host |
+//! | [`input`] | a program's input that is no terminal, to its end |
 //! | [`first_hart`] | which hart of a riscv64 machine starts |
 //!
 //! May import `build`, `setup`; what the lines amount to is `proof`'s.
@@ -13,4 +14,5 @@
 pub(crate) mod bochs;
 pub(crate) mod control;
 pub(crate) mod first_hart;
+pub(crate) mod input;
 pub(crate) mod qemu;

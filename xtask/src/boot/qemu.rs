@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
-use crate::boot::first_hart;
+use crate::boot::{first_hart, input};
 use crate::{setup, workspace};
 
 /// How often the control log is looked at.
@@ -178,7 +178,9 @@ impl Boot<'_> {
                 let listens = || {
                     if let Some(mut to) = input.take() {
                         // It ends with our input, with the machine, or with us.
-                        thread::spawn(move || std::io::copy(&mut std::io::stdin().lock(), &mut to));
+                        thread::spawn(move || {
+                            input::pass_on(std::io::stdin().lock(), &mut to, &input::ROOM)
+                        });
                     }
                 };
                 forward_after_firmware(from, &mut std::io::stdout().lock(), listens)

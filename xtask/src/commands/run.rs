@@ -13,6 +13,7 @@ use clap::Args;
 
 use crate::arch::Arch;
 use crate::boot::control::{self, Message};
+use crate::boot::input;
 use crate::boot::qemu::{Boot, Console, End, Finished};
 use crate::build::initramfs::{self, Program};
 use crate::proof::examples::{self, Example};
@@ -86,10 +87,13 @@ fn program(options: &Options) -> Result<u8> {
     let program = Program::read(&options.program, system.as_ref())?;
     let mut status = None;
     let mut wrong = None;
+    // What is no terminal has an end, which the program is to see.
+    let mode = if std::io::stdin().is_terminal() { "mode=run" } else { "mode=run input=stream" };
     let finished =
-        boot(options, Some(&program), system.as_ref(), "mode=run", Console::Pipe, &mut |line| {
+        boot(options, Some(&program), system.as_ref(), mode, Console::Pipe, &mut |line| {
             match control::parse(line) {
                 Ok(Some(Message::Exit(exit))) => status = Some(exit),
+                Ok(Some(Message::Took(bytes))) => input::taken(bytes),
                 Ok(Some(_)) => {}
                 // What the kernel itself says: the console is the program's.
                 Ok(None) => eprintln!("{line}"),

@@ -8,6 +8,7 @@ use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::files::console;
 use crate::files::open::{Files, OpenFile, Target, flag};
+use crate::files::pipe::Pipe;
 use crate::process::birth::unborn;
 use crate::process::place::Place;
 use crate::process::task::{self, Task};
@@ -56,13 +57,14 @@ const VARIABLES: [&str; 3] = [
 fn start(
     path: &str,
     argv: &[&[u8]],
+    input: Arc<OpenFile>,
     output: Arc<OpenFile>,
 ) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
     let chosen = choose(program::open("/", path, true)?, path, false, "/", argv)?;
     let variables = VARIABLES.iter().map(|variable| Cow::Borrowed(variable.as_bytes()));
     let envp = fallible::collect(variables)?;
     let loaded = load::load(&chosen.bytes, "/", path.as_bytes(), &chosen.argv, &envp)?;
-    let files = Files::standard(OpenFile::of_object(console::open()?, flag::READ_WRITE)?, output)?;
+    let files = Files::standard(input, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = fallible::shared(Mutex::new(loaded.memory))?;
     let id = sched::thread::next_id();
@@ -83,8 +85,13 @@ fn start(
 }
 
 /// Starts a program as the kernel's child and waits for it. Its status: 0 to 255, or 128 + signal.
-fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i32, ExecError> {
-    let (process, thread) = start(path, argv, output).map_err(ExecError)?;
+fn start_and_wait(
+    path: &str,
+    argv: &[&[u8]],
+    input: Arc<OpenFile>,
+    output: Arc<OpenFile>,
+) -> Result<i32, ExecError> {
+    let (process, thread) = start(path, argv, input, output).map_err(ExecError)?;
     let mut ended = None;
     process.changed.wait_uninterruptibly(|| {
         ended = process.status();
@@ -95,10 +102,21 @@ fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i
     Ok(if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff })
 }
 
+fn console_file() -> Result<Arc<OpenFile>, ExecError> {
+    let file = console::open().and_then(|console| OpenFile::of_object(console, flag::READ_WRITE));
+    file.map_err(ExecError)
+}
+
 /// Runs a program on the console; waits for it.
 pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
-    let output = console::open().and_then(|console| OpenFile::of_object(console, flag::READ_WRITE));
-    start_and_wait(path, argv, output.map_err(ExecError)?)
+    start_and_wait(path, argv, console_file()?, console_file()?)
+}
+
+/// The same, its input being a stream over the serial line that has an end.
+pub fn run_with_stream(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
+    let (input, writer) = Pipe::ends(0).map_err(ExecError)?;
+    super::input::feed(writer);
+    start_and_wait(path, argv, input, console_file()?)
 }
 
 /// Runs a program; waits for it and gives out what it wrote.
@@ -106,7 +124,7 @@ pub fn run_captured(path: &str, argv: &[&[u8]]) -> Result<(i32, Vec<u8>), ExecEr
     let no_memory = |_| ExecError(Errno::ENOMEM);
     let bytes = fallible::shared(SpinLock::new(Vec::new())).map_err(no_memory)?;
     let output = OpenFile::new(Target::Capture(bytes.clone())).map_err(ExecError)?;
-    let status = start_and_wait(path, argv, output)?;
+    let status = start_and_wait(path, argv, console_file()?, output)?;
     let output = core::mem::take(&mut *bytes.lock());
     Ok((status, output))
 }

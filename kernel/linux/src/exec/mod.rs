@@ -7,12 +7,13 @@
 //! | `elf` | one image, mapped |
 //! | `load`, `random` | its address space and first stack; bytes that it cannot know |
 //! | `execve` | the calling process becomes another program |
-//! | `launch` | a program that the kernel starts |
+//! | `launch`, `input` | a program that the kernel starts; its input from the serial line |
 //!
 //! May import `process` and what is below it. What a first stack looks like is `abi::stack_image`.
 
 mod elf;
 pub(crate) mod execve;
+mod input;
 pub(crate) mod launch;
 pub(crate) mod load;
 pub(crate) mod program;

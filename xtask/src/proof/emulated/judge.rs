@@ -63,7 +63,10 @@ impl Record {
             Message::Expect { name, fields } => self.expect(&name, fields),
             Message::Report(fields) => self.report(fields),
             Message::End => self.ended = true,
-            other @ (Message::List { .. } | Message::Bench { .. } | Message::Exit(_)) => {
+            other @ (Message::List { .. }
+            | Message::Bench { .. }
+            | Message::Took(_)
+            | Message::Exit(_)) => {
                 self.refused.push(format!("out of place: {other:?}"));
             }
         }
