@@ -2,6 +2,7 @@
 //! process.
 
 use super::Process;
+use super::futex::queues::Waiter;
 use super::pending::Pending;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet};
@@ -10,7 +11,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Owned, OwnerKind, Thread};
+use threads::sched::{self, Name, Owned, OwnerKind, Thread};
 
 /// The stack that `sigaltstack` named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +65,10 @@ pub struct Task {
     pub(crate) clear_on_exit: AtomicU64,
     /// The head of its list of robust futexes; 0: none.
     pub(crate) robust_list: AtomicU64,
+    /// What it sleeps on words as, while it does.
+    pub(crate) waiter: SpinLock<Option<Arc<Waiter>>>,
+    /// What it calls itself (`PR_SET_NAME`); the program's name before.
+    pub(crate) name: SpinLock<Option<Name>>,
     /// Its CPU time by mode, as it was shown last.
     pub(crate) shown: SpinLock<Shown>,
     /// Whether its CPU time is its process's already.
@@ -81,11 +86,19 @@ impl Task {
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            waiter: SpinLock::new(None),
+            name: SpinLock::new(None),
             shown: SpinLock::new(Shown::default()),
             is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
         })?)
+    }
+
+    /// What it is called: what it says itself, or as its process is.
+    pub(crate) fn name_of(&self) -> Name {
+        let own = *self.name.lock();
+        own.unwrap_or_else(|| self.process.name())
     }
 
     /// Whether its CPU time is its process's already.
