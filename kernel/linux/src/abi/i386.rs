@@ -222,3 +222,10 @@ pub(crate) const TRAMPOLINE: &[u8] = &[];
 pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
     first | second << 32
 }
+
+pub(crate) use super::pc::{exception, trap};
+
+/// The processor's flags.
+pub(super) const fn flags(regs: &SavedRegs) -> u64 {
+    regs.eflags as u64
+}

@@ -203,3 +203,10 @@ pub(crate) const RESTART_SYSCALL: u64 = 219;
 
 /// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
 pub(crate) const TRAMPOLINE: &[u8] = &[];
+
+pub(crate) use super::pc::{exception, trap};
+
+/// The processor's flags.
+pub(super) const fn flags(regs: &SavedRegs) -> u64 {
+    regs.rflags
+}

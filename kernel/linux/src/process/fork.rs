@@ -1,6 +1,7 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
 
 use super::birth::unborn;
+use super::shared_signals::Stop;
 use super::clone_request::{Request, flag};
 use super::credentials::capability;
 use super::task::{self, Task};
@@ -133,6 +134,10 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     }
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
     process.crew.join(&thread)?;
+    if is_thread && process.signals.lock().stop != Stop::Running {
+        // It was not there when the others were told.
+        thread.notify();
+    }
     if !is_thread {
         table::enter(&process, Some(parent)).inspect_err(|_| process.crew.disband())?;
     }
