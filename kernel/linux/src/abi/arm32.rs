@@ -96,6 +96,9 @@ pub const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = true;
+
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;
 
