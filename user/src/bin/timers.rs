@@ -217,6 +217,41 @@ impl Timers {
         0
     }
 
+    /// A timer that is a file counts its periods, and makes a reader wait for the first.
+    fn file(&self) -> i32 {
+        const NONBLOCK: usize = 0o4000;
+        const PERIOD: u64 = 10 * MILLISECOND;
+        must!(self.make("timerfd_create", [OF_PROCESS, 0, 0, 0]) == EINVAL, "a file by CPU time");
+        must!(self.make("timerfd_create", [SINCE_BOOT, 1, 0, 0]) == EINVAL, "an unknown flag");
+        let file = self.make("timerfd_create", [SINCE_BOOT, 0, 0, 0]);
+        must!(file >= 0, "timerfd_create");
+        let file = file as usize;
+        let period = [0, PERIOD as usize];
+        let setting = [period, period];
+        let began = self.now(SINCE_BOOT);
+        let set = [file, 0, setting.as_ptr().addr(), 0];
+        must!(self.make("timerfd_settime", set) == 0, "timerfd_settime");
+        let (mut expirations, mut count) = (0, 0_u64);
+        let to = (&raw mut count).addr();
+        while expirations < 10 {
+            must!(self.make("read", [file, to, 8, 0]) == 8, "a read of the timer");
+            // SAFETY: (1) the word is ours; the kernel has written it.
+            let read = unsafe { (&raw const count).read_volatile() };
+            expirations += read;
+            let passed = self.now(SINCE_BOOT) - began;
+            must!(read > 0 && expirations <= passed / PERIOD, "expirations that were not");
+        }
+        must!(self.make("read", [file, to, 7, 0]) == EINVAL, "a read of seven bytes");
+        let setting = [[0_usize; 2]; 2];
+        let set = [file, 0, setting.as_ptr().addr(), 0];
+        must!(self.make("timerfd_settime", set) == 0, "it cannot be stopped");
+        must!(self.make("close", [file, 0, 0, 0]) == 0, "close");
+        let file = self.make("timerfd_create", [SINCE_BOOT, NONBLOCK, 0, 0]) as usize;
+        must!(self.make("read", [file, to, 8, 0]) == EAGAIN, "a read that does not wait");
+        must!(self.make("timerfd_gettime", [0, to, 0, 0]) == EINVAL, "the input is a timer");
+        0
+    }
+
     /// As many as there may be, all set, and left to the kernel.
     fn many(&self) -> i32 {
         let made = (0..100_000)
@@ -242,6 +277,7 @@ fn main() -> i32 {
         Timers::interval,
         Timers::made,
         Timers::cpu_time,
+        Timers::file,
         Timers::many,
     ];
     parts.iter().map(|part| part(&timers)).find(|&status| status != 0).unwrap_or(0)
