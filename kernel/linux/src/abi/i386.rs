@@ -91,6 +91,9 @@ const AT_SYSINFO: u64 = 32;
 /// instruction. Debian's static programs do without and use the gate.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[(AT_SYSINFO, SYSENTER_PAGE)];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = true;
+
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub const USER_TOP: u64 = SYSENTER_PAGE;
 
@@ -221,4 +224,11 @@ pub(crate) const TRAMPOLINE: &[u8] = &[];
 /// A number of 64 bits that comes after an odd number of arguments: the first two of three registers.
 pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
     first | second << 32
+}
+
+pub(crate) use super::pc::{exception, trap};
+
+/// The processor's flags.
+pub(super) const fn flags(regs: &SavedRegs) -> u64 {
+    regs.eflags as u64
 }

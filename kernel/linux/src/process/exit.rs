@@ -47,7 +47,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
             None => {
                 // What it would have taken is for the others.
                 super::send::hand_over(process, SignalSet::ALL);
-                super::send::one_less(process);
+                super::send::note_stopped(process);
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
             }

@@ -5,7 +5,7 @@ use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
 use super::spent::Shown;
-use crate::abi::signals::{Info, Signal, SignalSet};
+use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -75,6 +75,10 @@ pub struct Task {
     is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
+    /// Whether it has stopped because its process is to (job control).
+    pub(crate) is_stopped: AtomicBool,
+    /// Its last fault.
+    pub(crate) trap: SpinLock<Trap>,
 }
 
 impl Task {
@@ -92,6 +96,8 @@ impl Task {
             is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
+            is_stopped: AtomicBool::new(false),
+            trap: SpinLock::new(Trap::default()),
         })?)
     }
 

@@ -79,6 +79,9 @@ fn take() -> Option<(Info, Action)> {
         if action.is_caught() && action.flags & flag::RESET_HANDLER != 0 {
             of_process.actions.set(info.signal, Action { handler: action::DEFAULT, ..action });
         }
+        if !action.is_caught() && info.signal.default() == DefaultAction::Stop {
+            of_process.is_stop_taken = true;
+        }
         return Some((info, action));
     }
 }
@@ -105,6 +108,11 @@ fn handle(regs: &mut SavedRegs, info: &Info, action: &Action) {
         (signals.saved_mask.take().unwrap_or(signals.blocked), signals.stack)
     };
     if frame::push(regs, info, action, mask, stack).is_err() {
+        if info.signal == Signal::SEGV {
+            // Its own handler cannot begin: it would never end.
+            let mut signals = current().signals.lock();
+            signals.actions.set(Signal::SEGV, Action::default());
+        }
         return force(Info::kernel(Signal::SEGV));
     }
     let mut signals = task.signals.lock();

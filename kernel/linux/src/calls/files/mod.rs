@@ -8,7 +8,7 @@
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `terminal` | waiting for files; ioctl |
 
-mod at;
+pub(super) mod at;
 mod descriptors;
 mod names;
 mod poll;
