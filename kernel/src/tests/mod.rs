@@ -212,6 +212,7 @@ table! {
         hostile::u1_p2_a_new_threads_number_is_in_the_words_it_was_asked_for,
         hostile::u1_p2_a_new_thread_has_the_thread_pointer_it_was_given,
         hostile::u1_p2_a_pipe_whose_other_end_goes_wakes_its_sleepers,
+        hostile::u1_open_files_pipes_and_waiting_for_them_are_linuxs,
         hostile::u1_p2_execve_ends_the_other_threads,
         hostile::u1_programs_that_never_call_the_kernel_are_preempted,
         hostile::u1_t7_t11_a_fork_that_fails_leaves_no_process,

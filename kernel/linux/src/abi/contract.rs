@@ -52,7 +52,7 @@ const _: [u64; 2] = [USER_TOP, DYNAMIC_BASE];
 const _: bool = EXECUTABLE_STACK_UNASKED;
 
 // Flags of `openat`.
-const _: [u32; 2] = [open::DIRECTORY, open::NOFOLLOW];
+const _: [u32; 4] = [open::DIRECTORY, open::NOFOLLOW, open::DIRECT, open::LARGE];
 
 // Layouts of what programs read.
 const _: () = stat(encode_stat);

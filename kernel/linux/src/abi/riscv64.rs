@@ -99,6 +99,8 @@ pub const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
 pub mod open {
     pub const DIRECTORY: u32 = 0o200000;
     pub const NOFOLLOW: u32 = 0o400000;
+    pub const DIRECT: u32 = 0o40000;
+    pub const LARGE: u32 = 0o100000;
 }
 
 /// Names by number.

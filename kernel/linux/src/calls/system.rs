@@ -21,7 +21,6 @@ calls! {
     "setdomainname" (from, length) => set_name(from, length, true);
     "getrandom" (to, length, flags) => getrandom(to, length, flags);
     "getrusage" (whose, to) => getrusage(whose, to);
-    "umask" (to) => Ok(current().place().umask.swap(to as u32 & 0o777, Ordering::Relaxed).into());
     "membarrier" (command, flags) => membarrier(command, flags);
     "kcmp" (one, other, kind, first, second) => kcmp([one, other], kind, [first, second]);
     "reboot" () => Err(Errno::EPERM);

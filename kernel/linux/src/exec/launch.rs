@@ -6,7 +6,8 @@ use super::program::{self, base_name, joined};
 use crate::abi;
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
-use crate::files::open::{Files, OpenFile, Target};
+use crate::files::console;
+use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::process::birth::unborn;
 use crate::process::place::Place;
 use crate::process::task::{self, Task};
@@ -61,7 +62,7 @@ fn start(
     let variables = VARIABLES.iter().map(|variable| Cow::Borrowed(variable.as_bytes()));
     let envp = fallible::collect(variables)?;
     let loaded = load::load(&chosen.bytes, "/", path.as_bytes(), &chosen.argv, &envp)?;
-    let files = Files::standard(OpenFile::new(Target::Console)?, output)?;
+    let files = Files::standard(OpenFile::of_object(console::open()?, flag::READ_WRITE)?, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = fallible::shared(Mutex::new(loaded.memory))?;
     let id = sched::thread::next_id();
@@ -96,7 +97,8 @@ fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i
 
 /// Runs a program on the console; waits for it.
 pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
-    start_and_wait(path, argv, OpenFile::new(Target::Console).map_err(ExecError)?)
+    let output = console::open().and_then(|console| OpenFile::of_object(console, flag::READ_WRITE));
+    start_and_wait(path, argv, output.map_err(ExecError)?)
 }
 
 /// Runs a program; waits for it and gives out what it wrote.

@@ -28,7 +28,7 @@ impl Executable {
             _ => return Err(Errno::EACCES),
         }
         // Also the superuser runs nothing that has no such bit for anyone.
-        if node.permissions & 0o111 == 0 {
+        if node.attributes.permissions() & 0o111 == 0 {
             return Err(Errno::EACCES);
         }
         Ok(Self { node, path })

@@ -1,6 +1,7 @@
 //! Names: directories and what is in them, links, the current directory.
 
 use super::at::{HERE, directory, file, path_at};
+use super::attributes::masked;
 use crate::error::{Errno, SysResult};
 use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
@@ -64,17 +65,14 @@ pub(crate) fn chdir(at: u64) -> SysResult {
     Ok(0)
 }
 
-pub(crate) fn mkdir(from: u64, at: u64, _mode: u32) -> SysResult {
-    tree::add("/", &path_at(from, at)?, Node::directory()?).map(|()| 0)
+pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
+    let node = Node::directory()?;
+    node.attributes.set_permissions(masked(mode) & 0o1777);
+    tree::add("/", &path_at(from, at)?, node).map(|()| 0)
 }
 
 pub(crate) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
     tree::remove("/", &path_at(from, at)?, is_directory).map(|()| 0)
-}
-
-pub(crate) fn rename(from_directory: u64, from: u64, to_directory: u64, to: u64) -> SysResult {
-    let from = path_at(from_directory, from)?;
-    tree::rename("/", &from, &path_at(to_directory, to)?).map(|()| 0)
 }
 
 pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
