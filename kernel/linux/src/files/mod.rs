@@ -7,9 +7,9 @@
 //! | `file_bytes` | the pages of a file that programs write |
 //! | `open`, `table` | open files; the descriptors of a process |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
-//! | `pipe`, `eventfd`, `epoll`, `console` | kinds of open files with operations of their own |
+//! | `pipe`, `eventfd`, `timerfd`, `epoll`, `console` | kinds of open files with operations of their own |
 //!
-//! May import `error` and `sorted`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
+//! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
 
 pub(crate) mod attributes;
 pub(crate) mod console;
@@ -22,4 +22,5 @@ pub(crate) mod open;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
 pub(crate) mod table;
+pub(crate) mod timerfd;
 pub(crate) mod tree;
