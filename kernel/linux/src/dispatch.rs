@@ -3,8 +3,8 @@
 use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
-    credentials, files, futex, identity, limits, memory, prctl, process, signals, system, time,
-    timerfd, timers, tls, wait,
+    credentials, files, futex, identity, limits, memory, prctl, process, scheduling, signals,
+    system, time, timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
@@ -23,6 +23,7 @@ const TABLES: &[&[Row]] = &[
     futex::CALLS,
     identity::CALLS,
     limits::CALLS,
+    scheduling::CALLS,
     signals::CALLS,
     time::CALLS,
     timers::CALLS,

@@ -159,6 +159,31 @@ pub fn u1_p2_a_new_thread_has_the_thread_pointer_it_was_given() -> Outcome {
     run("inheritance", "pointers")
 }
 
+/// Red when clone3 takes what Linux refuses, or copies descriptors that are to be shared.
+pub fn p2_clone3_is_given_its_structure_by_linuxs_rules() -> Outcome {
+    run("kinds-of-processes", "clones")
+}
+
+pub fn p2_every_way_to_wait_finds_the_children_it_means() -> Outcome {
+    run("kinds-of-processes", "waits")
+}
+
+pub fn p2_limits_are_each_process_own_and_inherited() -> Outcome {
+    run("kinds-of-processes", "limits")
+}
+
+pub fn p2_words_are_changed_moved_and_locked_by_futex() -> Outcome {
+    run("kinds-of-processes", "words")
+}
+
+pub fn p2_a_thread_runs_on_the_cpus_it_is_kept_to() -> Outcome {
+    run("kinds-of-processes", "places")
+}
+
+pub fn p2_who_is_not_root_any_more_stays_so() -> Outcome {
+    run("kinds-of-processes", "users")
+}
+
 /// Red when the last user of one end goes and those who sleep on the other end are not woken.
 pub fn u1_p2_a_pipe_whose_other_end_goes_wakes_its_sleepers() -> Outcome {
     run("pipes", "all")

@@ -7,6 +7,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::futex::{self, ANY_BIT, Awaited, Deadline};
 use crate::process::user_memory::{get_numbers, put_word, timespec};
 use crate::process::{current_task, table};
+use crate::time::wall;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -18,11 +19,6 @@ calls! {
     "futex_waitv" (words, count, flags, timeout, clock) => waitv(words, count, flags, timeout, clock);
     "set_robust_list" (head, bytes) => set_robust_list(head, bytes);
     "get_robust_list" (thread, head, bytes) => get_robust_list(thread, head, bytes);
-}
-
-/// A time of the clock that counts from 1970, as nanoseconds since boot.
-fn since_boot(real_time: u64) -> u64 {
-    real_time
 }
 
 fn futex(
@@ -62,7 +58,7 @@ fn futex(
             let when = timespec(timeout, size)?;
             Some(match command {
                 WAIT => time::later(when),
-                _ if is_real_time => since_boot(when),
+                _ if is_real_time => wall::since_boot(when),
                 _ => when,
             })
         }
@@ -103,7 +99,7 @@ fn waitv(words: u64, count: u64, flags: u64, timeout: u64, clock: u64) -> SysRes
     }
     let deadline = match (timeout, clock as u32) {
         (0, _) => None,
-        (at, REAL_TIME) => Some(since_boot(timespec(at, WordSize::Eight)?)),
+        (at, REAL_TIME) => Some(wall::since_boot(timespec(at, WordSize::Eight)?)),
         (at, MONOTONIC) => Some(timespec(at, WordSize::Eight)?),
         _ => return Err(Errno::EINVAL),
     };

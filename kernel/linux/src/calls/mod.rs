@@ -11,6 +11,7 @@
 //! | `time`, `timers`, `timerfd` | clocks, sleeping; timers that send signals, and that are files |
 //! | `tls` | thread-local storage |
 //! | `limits`, `credentials`, `prctl` | getrlimit, setuid, prctl, and their kin |
+//! | `scheduling` | policies, priorities, CPUs |
 //! | `system` | uname, sysinfo, random bytes |
 //!
 //! May import everything but `dispatch`, which alone knows them all.
@@ -25,6 +26,7 @@ pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod prctl;
 pub(crate) mod process;
+pub(crate) mod scheduling;
 pub(crate) mod signals;
 pub(crate) mod system;
 pub(crate) mod time;

@@ -27,10 +27,6 @@ calls! {
     "getppid" () => Ok(current().parent_number());
     "unshare" (flags) => fork::unshare(flags);
     "set_tid_address" (at) => set_tid_address(at);
-    "sched_yield" () => {
-        sched::yield_now();
-        Ok(0)
-    };
     // Every start of a program asks for it, and does without.
     "rseq" () => Err(Errno::ENOSYS);
     with registers:

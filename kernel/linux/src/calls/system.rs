@@ -4,19 +4,26 @@ use super::table::calls;
 use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
-use crate::process::table;
-use crate::process::user_memory::{WORD_BYTES, put, put_word, write_zeros};
-use machine::{cpus, memory};
+use crate::proc::{RELEASE, VERSION};
+use crate::process::credentials::capability;
+use crate::process::spent::CpuTimes;
+use crate::process::user_memory::{get, put, write_zeros};
+use crate::process::{Process, cpu_time, current, host, table};
+use alloc::sync::Arc;
+use core::sync::atomic::{Ordering, fence};
+use machine::memory;
 use threads::{sched, time};
 
 calls! {
     "sysinfo" (to) => sysinfo(to);
     "uname" (to) => uname(to);
-    "getrandom" (to, length) => getrandom(to, length);
-    "getrusage" (_whose, to) => write_zeros(to, abi::RUSAGE_BYTES);
-    "sched_getaffinity" (_process, length, to) => affinity(length, to);
-    "getpriority" () => Ok(20);
-    "setpriority" () => Ok(0);
+    "sethostname" (from, length) => set_name(from, length, false);
+    "setdomainname" (from, length) => set_name(from, length, true);
+    "getrandom" (to, length, flags) => getrandom(to, length, flags);
+    "getrusage" (whose, to) => getrusage(whose, to);
+    "membarrier" (command, flags) => membarrier(command, flags);
+    "kcmp" (one, other, kind, first, second) => kcmp([one, other], kind, [first, second]);
+    "reboot" () => Err(Errno::EPERM);
 }
 
 pub(crate) fn sysinfo(to: u64) -> SysResult {
@@ -32,22 +39,145 @@ pub(crate) fn sysinfo(to: u64) -> SysResult {
 }
 
 pub(crate) fn uname(to: u64) -> SysResult {
-    // A release that static programs accept as new enough.
-    put(
-        to,
-        &abi::encode_utsname([
-            "Linux",
-            "kstack",
-            "6.12.0-kstack",
-            "kstack reference kernel",
-            MACHINE,
-            "",
-        ]),
-    )?;
+    let name = host::with(|names| {
+        abi::encode_utsname(["Linux", names.host(), RELEASE, VERSION, MACHINE, names.domain()])
+    });
+    put(to, &name)?;
     Ok(0)
 }
 
-pub(crate) fn getrandom(to: u64, length: u64) -> SysResult {
+fn set_name(from: u64, length: u64, is_domain: bool) -> SysResult {
+    if !current().credentials.lock().can(capability::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    let length = length as i32;
+    if length < 0 || length as usize > host::MAX_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let mut name = [0; host::MAX_BYTES];
+    let name = &mut name[..length as usize];
+    for (byte, at) in name.iter_mut().zip(0..) {
+        [*byte] = get(from.checked_add(at).ok_or(Errno::EFAULT)?)?;
+    }
+    host::with(|names| names.set(is_domain, name));
+    Ok(0)
+}
+
+/// Whose CPU time was used, of itself, its children, or the calling thread.
+fn getrusage(whose: u64, to: u64) -> SysResult {
+    const SELF: i32 = 0;
+    const CHILDREN: i32 = -1;
+    const THREAD: i32 = 1;
+    let times = match whose as i32 {
+        SELF => cpu_time::of_process(current()),
+        CHILDREN => cpu_time::of_children(current()),
+        THREAD => cpu_time::of_thread(sched::current()),
+        _ => return Err(Errno::EINVAL),
+    };
+    put_usage(to, times)
+}
+
+/// Writes a `struct rusage`: time in user mode, time in the kernel, and what is not counted.
+pub(super) fn put_usage(to: u64, times: CpuTimes) -> SysResult {
+    let mut at = to;
+    for nanoseconds in [times.user, times.system] {
+        let time =
+            abi::encode_pair(nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000 / 1000);
+        put(at, &time)?;
+        at = at.checked_add(time.len() as u64).ok_or(Errno::EFAULT)?;
+    }
+    write_zeros(at, abi::RUSAGE_BYTES - (at - to))
+}
+
+/// Has every thread of the process, or of all, see what was written before, on whatever CPU it runs.
+fn membarrier(command: u64, flags: u64) -> SysResult {
+    const QUERY: u32 = 0;
+    const GLOBAL: u32 = 1;
+    const GLOBAL_EXPEDITED: u32 = 1 << 1;
+    const REGISTER_GLOBAL: u32 = 1 << 2;
+    const PRIVATE_EXPEDITED: u32 = 1 << 3;
+    const REGISTER_PRIVATE: u32 = 1 << 4;
+    const GET_REGISTRATIONS: u32 = 1 << 9;
+    let barriers = &current().attributes.barriers;
+    if flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match command as u32 {
+        QUERY => Ok((GLOBAL
+            | GLOBAL_EXPEDITED
+            | REGISTER_GLOBAL
+            | PRIVATE_EXPEDITED
+            | REGISTER_PRIVATE
+            | GET_REGISTRATIONS)
+            .into()),
+        registration @ (REGISTER_GLOBAL | REGISTER_PRIVATE) => {
+            barriers.fetch_or(registration, Ordering::SeqCst);
+            Ok(0)
+        }
+        GET_REGISTRATIONS => Ok(barriers.load(Ordering::SeqCst).into()),
+        PRIVATE_EXPEDITED if barriers.load(Ordering::SeqCst) & REGISTER_PRIVATE == 0 => {
+            Err(Errno::EPERM)
+        }
+        GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED => {
+            fence(Ordering::SeqCst);
+            // Every other CPU takes an interrupt, which orders what it did before and does after.
+            machine::arch::smp::flush_others();
+            fence(Ordering::SeqCst);
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Whether two processes share something: 0, or 1 or 2, an order among those that differ.
+fn kcmp(numbers: [u64; 2], kind: u64, indices: [u64; 2]) -> SysResult {
+    const FILE: u32 = 0;
+    const MEMORY: u32 = 1;
+    const FILES: u32 = 2;
+    const PLACE: u32 = 3;
+    const SIGNALS: u32 = 4;
+    const IO: u32 = 5;
+    const SEMAPHORES: u32 = 6;
+    let process = |number: u64| {
+        let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
+        table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)
+    };
+    let [one, other] = numbers;
+    let (one, other) = (process(one & 0xffff_ffff)?, process(other & 0xffff_ffff)?);
+    let file = |process: &Process, index: u64| {
+        let files = process.files_if_alive().ok_or(Errno::EBADF)?;
+        let found = files.lock().get(index)?;
+        Ok::<_, Errno>(Arc::as_ptr(&found.file).addr())
+    };
+    let [one, other] = match kind as u32 {
+        FILE => [file(&one, indices[0])?, file(&other, indices[1])?],
+        MEMORY => [&one, &other]
+            .map(|process| process.memory().map_or(0, |memory| Arc::as_ptr(&memory).addr())),
+        FILES => [&one, &other]
+            .map(|process| process.files_if_alive().map_or(0, |files| Arc::as_ptr(&files).addr())),
+        PLACE => [&one, &other].map(|process| Arc::as_ptr(&process.place()).addr()),
+        SIGNALS => [&one, &other].map(|process| Arc::as_ptr(process).addr()),
+        // No process has any.
+        IO | SEMAPHORES => [0, 0],
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(match one.cmp(&other) {
+        core::cmp::Ordering::Equal => 0,
+        core::cmp::Ordering::Less => 1,
+        core::cmp::Ordering::Greater => 2,
+    })
+}
+
+pub(crate) fn getrandom(to: u64, length: u64, flags: u64) -> SysResult {
+    const NONBLOCK: u32 = 1;
+    const RANDOM: u32 = 2;
+    const INSECURE: u32 = 4;
+    let flags = flags as u32;
+    if flags & !(NONBLOCK | RANDOM | INSECURE) != 0
+        || flags & (RANDOM | INSECURE) == RANDOM | INSECURE
+    {
+        return Err(Errno::EINVAL);
+    }
     // As many as Linux gives at once.
     let length = length.min(0x1ff_ffff);
     for done in (0..length).step_by(16) {
@@ -58,12 +188,4 @@ pub(crate) fn getrandom(to: u64, length: u64) -> SysResult {
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &random_bytes()[..piece])?;
     }
     Ok(length)
-}
-
-pub(crate) fn affinity(length: u64, to: u64) -> SysResult {
-    if length < WORD_BYTES {
-        return Err(Errno::EINVAL);
-    }
-    put_word(to, (1_u64 << cpus::online_count()) - 1)?;
-    Ok(WORD_BYTES)
 }

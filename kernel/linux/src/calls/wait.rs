@@ -1,11 +1,12 @@
 //! Calls that wait for children: wait4, waitpid and waitid.
 
+use super::system::put_usage;
 use super::table::calls;
+use crate::abi;
 use crate::abi::signals::{Signal, code};
-use crate::abi::{self, RUSAGE_BYTES};
 use crate::error::{Errno, SysResult};
 use crate::process::table::{Kind, News, Wanted, Which};
-use crate::process::user_memory::{WORD_BYTES, put, write_zeros};
+use crate::process::user_memory::put;
 use crate::process::{current, exit};
 
 calls! {
@@ -58,7 +59,7 @@ fn wait4(which: i64, status: u64, options: u64, usage: u64) -> SysResult {
         put(status, &news.status.to_le_bytes())?;
     }
     if usage != 0 {
-        write_zeros(usage, RUSAGE_BYTES)?;
+        put_usage(usage, news.used)?;
     }
     Ok(news.child)
 }
@@ -88,8 +89,10 @@ fn waitid(kind: u64, number: u64, to: u64, options: u64, usage: u64) -> SysResul
         _ => return Err(Errno::EINVAL),
     };
     let news = exit::wait(which, wanted(options, options & option::ENDED != 0))?;
-    if usage != 0 && news.is_some() {
-        write_zeros(usage, RUSAGE_BYTES)?;
+    if usage != 0
+        && let Some(news) = news
+    {
+        put_usage(usage, news.used)?;
     }
     if to != 0 {
         tell(to, news)?;
@@ -122,6 +125,5 @@ fn tell(to: u64, news: Option<News>) -> Result<(), Errno> {
         place.copy_from_slice(&number.to_le_bytes());
     }
     const FIELDS: u64 = 12_u64.next_multiple_of(abi::WORD.bytes() as u64);
-    const _: () = assert!(WORD_BYTES == 4 || WORD_BYTES == 8);
     put(to.checked_add(FIELDS).ok_or(Errno::EFAULT)?, &fields)
 }

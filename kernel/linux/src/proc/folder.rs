@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
 /// Files of both a process and a thread.
-const FILES: [&str; 28] = [
+const FILES: [&str; 27] = [
     "auxv",
     "cgroup",
     "cmdline",
@@ -25,7 +25,6 @@ const FILES: [&str; 28] = [
     "fdinfo",
     "io",
     "limits",
-    "maps",
     "mountinfo",
     "mounts",
     "oom_adj",

@@ -53,11 +53,14 @@ impl<'p> Parts<'p> {
 }
 
 /// Files in the folder of a process that are made by others than `folder`.
-const OTHERS: &[&str] = &[];
+const OTHERS: &[&str] = &["maps"];
 
 /// Those files.
-fn of_memory(_process: &Process, _name: &str) -> Option<Result<Target, Errno>> {
-    None
+fn of_memory(process: &Process, name: &str) -> Option<Result<Target, Errno>> {
+    match name {
+        "maps" => Some(text(|text| of_process::maps(process, text))),
+        _ => None,
+    }
 }
 
 /// What a path below /proc opens as.

@@ -2,8 +2,8 @@
 
 use super::subject::Subject;
 use crate::limits::{INFINITE, Limit, Resource};
-use crate::process::Process;
 use crate::process::shared_signals::Stop;
+use crate::process::{Process, cpu_time};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible::Text;
@@ -180,6 +180,14 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
             let nice = i64::from(process.attributes.nice.load(Ordering::Relaxed));
             (fields[18], fields[19]) = ((20 + nice) as u64, nice as u64);
             fields[20] = process.crew.count().max(1) as u64;
+            let (own, children) = match subject {
+                Subject::Thread(_, thread) => (cpu_time::of_thread(thread), Default::default()),
+                _ => (cpu_time::of_process(process), cpu_time::of_children(process)),
+            };
+            let times = [own.user, own.system, children.user, children.system];
+            for (field, time) in fields[14..18].iter_mut().zip(times) {
+                *field = time / 10_000_000;
+            }
             fields[22] = process.born / 10_000_000;
             fields[25] = process.limits.soft(Resource::Resident);
             fields[38] = process.exit_signal.load(Ordering::Relaxed).into();
@@ -274,4 +282,35 @@ pub(super) fn stack(subject: &Subject, text: &mut Text) -> fmt::Result {
         }
         Subject::Thread(_, thread) | Subject::Kernel(thread) => of_thread(thread),
     }
+}
+
+/// The areas of a process's memory. `[stack]` is the area that contains the SP with which the program started, as Linux has it;
+/// `[heap]` is what lies where brk made the heap.
+pub(super) fn maps(process: &Process, text: &mut Text) -> fmt::Result {
+    let Some(memory) = process.memory() else { return Ok(()) };
+    let memory = memory.lock();
+    for area in memory.areas().iter() {
+        let flag = |set: bool, letter: char| if set { letter } else { '-' };
+        let name = if (area.lowest..area.top).contains(&memory.start_stack) {
+            "[stack]"
+        } else if memory.is_heap(area) {
+            "[heap]"
+        } else {
+            ""
+        };
+        write!(
+            text,
+            "{:08x}-{:08x} {}{}{}p 00000000 00:00 0 ",
+            area.lowest,
+            area.top,
+            flag(area.read, 'r'),
+            flag(area.access.write, 'w'),
+            flag(area.access.exec, 'x'),
+        )?;
+        match name {
+            "" => writeln!(text)?,
+            name => writeln!(text, "                         {name}")?,
+        }
+    }
+    Ok(())
 }

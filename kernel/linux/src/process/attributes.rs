@@ -16,14 +16,16 @@ pub(crate) struct Attributes {
     /// personality(2).
     pub(crate) personality: AtomicU32,
     pub(crate) oom_score_adjustment: AtomicI32,
+    /// `SCHED_…`.
+    pub(crate) policy: AtomicU32,
+    /// What it has said it will use of membarrier: bits.
+    pub(crate) barriers: AtomicU32,
     /// -20 to 19.
     pub(crate) nice: AtomicI32,
     /// Nanoseconds by which timers may be late.
     pub(crate) timer_slack: AtomicU64,
     /// No huge pages for it.
     pub(crate) no_huge_pages: AtomicBool,
-    /// It has called execve since its birth: only a parent's setpgid asks.
-    pub(crate) has_executed: AtomicBool,
 }
 
 impl Attributes {
@@ -35,10 +37,11 @@ impl Attributes {
             is_dumpable: AtomicBool::new(true),
             personality: AtomicU32::new(0),
             oom_score_adjustment: AtomicI32::new(0),
+            policy: AtomicU32::new(0),
+            barriers: AtomicU32::new(0),
             nice: AtomicI32::new(0),
             timer_slack: AtomicU64::new(50_000),
             no_huge_pages: AtomicBool::new(false),
-            has_executed: AtomicBool::new(false),
         }
     }
 
@@ -50,6 +53,8 @@ impl Attributes {
             is_dumpable: AtomicBool::new(self.is_dumpable.load(ORDER)),
             personality: AtomicU32::new(self.personality.load(ORDER)),
             oom_score_adjustment: AtomicI32::new(self.oom_score_adjustment.load(ORDER)),
+            policy: AtomicU32::new(self.policy.load(ORDER)),
+            barriers: AtomicU32::new(self.barriers.load(ORDER)),
             nice: AtomicI32::new(self.nice.load(ORDER)),
             timer_slack: AtomicU64::new(self.timer_slack.load(ORDER)),
             no_huge_pages: AtomicBool::new(self.no_huge_pages.load(ORDER)),

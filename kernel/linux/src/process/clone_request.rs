@@ -130,17 +130,17 @@ impl Request {
     /// What `copy_process` refuses, whoever asks.
     pub(crate) fn check(&self, is_privileged: bool, may_choose: bool) -> Result<(), Errno> {
         use flag::{
-            DETACHED, FS, NAMESPACES, NEW_MOUNTS, NEW_PID, NEW_TIME, NEW_USER, PARENT_SETTID,
-            PIDFD, SIGHAND, THREAD, VM,
+            FS, NAMESPACES, NEW_MOUNTS, NEW_PID, NEW_TIME, NEW_USER, PARENT_SETTID, PIDFD, SIGHAND,
+            THREAD, VM,
         };
-        let is_bad =
-            self.has(PIDFD) && self.has(PARENT_SETTID) && self.descriptor_word == self.parent_word
+        let is_bad = self.has(PIDFD) && self.has(PARENT_SETTID) && self.descriptor_word == self.parent_word
                 || self.has(NEW_MOUNTS) && self.has(FS)
                 || self.has(NEW_USER) && self.has(FS)
                 || self.has(THREAD) && !self.has(SIGHAND)
                 || self.has(SIGHAND) && !self.has(VM)
                 || self.has(THREAD) && self.has(NEW_USER | NEW_PID)
-                || self.has(PIDFD) && self.has(DETACHED | THREAD);
+                // No descriptor leads to a process yet.
+            || self.has(PIDFD);
         if is_bad {
             return Err(Errno::EINVAL);
         }

@@ -35,6 +35,16 @@ pub(crate) fn of_thread(thread: &Thread) -> CpuTimes {
     }
 }
 
+/// Of a process and of the children it has waited for, together.
+pub(super) fn of_process_and_children(process: &Process) -> CpuTimes {
+    let (own, children) = (of_process(process), of_children(process));
+    CpuTimes {
+        total: own.total + children.total,
+        user: own.user + children.user,
+        system: own.system + children.system,
+    }
+}
+
 /// Of the children of a process that it has waited for, and of theirs.
 pub(crate) fn of_children(process: &Process) -> CpuTimes {
     process.spent.lock().children

@@ -8,7 +8,9 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
+use super::cpu_time;
 use super::shared_signals::Change;
+use super::spent::CpuTimes;
 use crate::abi::action::{IGNORE, flag};
 use crate::abi::signals::Signal;
 use crate::error::Errno;
@@ -73,6 +75,7 @@ impl Kind {
 pub(crate) struct News {
     pub(crate) child: u64,
     pub(crate) status: i32,
+    pub(crate) used: CpuTimes,
 }
 
 impl Which {
@@ -176,7 +179,11 @@ pub(super) fn news(
             continue;
         }
         any = true;
-        let news = |status| News { child: child.id, status };
+        let news = |status| News {
+            child: child.id,
+            status,
+            used: cpu_time::of_process_and_children(child),
+        };
         if let Some(status) = child.status() {
             if wanted.ended {
                 ended = Some((at, news(status)));

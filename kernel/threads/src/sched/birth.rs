@@ -61,6 +61,7 @@ pub fn spawn_user(
     let tls = current().user_tls.load(Ordering::Relaxed);
     let thread = create_numbered(id, name, Some((owner, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
+    thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
     Ok(thread)
 }
 

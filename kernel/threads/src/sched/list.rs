@@ -87,6 +87,21 @@ impl<T: Linked, const LINK: usize> List<T, LINK> {
         found
     }
 
+    /// Whether one of them is as asked for. Under the list's lock.
+    pub(super) fn any(&self, mut holds: impl FnMut(&T) -> bool) -> bool {
+        let mut next = self.first;
+        while !next.is_null() {
+            // SAFETY: (1) the list owns a reference to each thread in it, and does not change while
+            // it is borrowed.
+            let thread = unsafe { &*next };
+            if holds(thread) {
+                return true;
+            }
+            next = link::<T, LINK>(thread).load(Ordering::Relaxed);
+        }
+        false
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_null()
     }

@@ -49,8 +49,8 @@ pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
-pub use run_queue::{make_ready, somebody_waits};
-pub use schedule::{exit_current, idle_loop, preempt, yield_now};
+pub use run_queue::{allowed, make_ready, somebody_waits};
+pub use schedule::{exit_current, idle_loop, is_allowed_here, preempt, set_allowed, yield_now};
 pub use stackd::{start_stackd, wake_stackd};
 pub use switch::{
     after_switch, current, current_arc, deaths, forget_user_translations, load_tables_of,

@@ -5,6 +5,7 @@
 use super::list::{List, RUN};
 use super::thread::{State, Thread, WaitQueue};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use machine::arch::{cpu, smp};
 use machine::cpus::{self, CpuSet};
 use machine::spin::SpinLock;
@@ -34,9 +35,10 @@ pub(super) fn push_ready(thread: Arc<Thread>) {
 
 #[inline]
 fn push_uninterrupted(thread: Arc<Thread>) {
+    let allowed = thread.allowed.load(Ordering::Relaxed);
     READY.lock_uninterrupted().push(thread);
     // Somebody idle takes it; otherwise the next tick of a busy CPU does.
-    if let Some(number) = IDLE_CPUS.members().next() {
+    if let Some(number) = IDLE_CPUS.members().find(|number| allowed >> number & 1 != 0) {
         IDLE_CPUS.remove(number);
         let target = cpus::by_number(number);
         if core::ptr::eq(target, cpus::this()) {
@@ -47,9 +49,14 @@ fn push_uninterrupted(thread: Arc<Thread>) {
     }
 }
 
-/// Whether a thread waits for a CPU.
+/// Whether a thread waits for this CPU.
 pub fn somebody_waits() -> bool {
-    !READY.lock().is_empty()
+    READY.lock().any(|thread| thread.may_run_on(cpus::this().id().index()))
+}
+
+/// The CPUs that a thread is kept to.
+pub fn allowed(thread: &Thread) -> u64 {
+    thread.allowed.load(Ordering::Relaxed)
 }
 
 /// Counts a CPU, by number, as one that has nothing to run, until it is taken out or given something.
@@ -71,9 +78,11 @@ pub(super) fn push_back(thread: Arc<Thread>) {
 /// The next thread to run, if there is one that has left its old CPU. Interrupts off.
 pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
     let mut ready = READY.lock_uninterrupted();
+    let here = cpus::this().id().index();
     let mut first_busy: *const Thread = core::ptr::null();
     while let Some(thread) = ready.pop() {
-        if core::ptr::eq(&*thread, me) || !thread.is_on_cpu() {
+        let is_free = core::ptr::eq(&*thread, me) || !thread.is_on_cpu();
+        if is_free && thread.may_run_on(here) {
             return Some(thread);
         }
         let seen = core::ptr::eq(&*thread, first_busy);

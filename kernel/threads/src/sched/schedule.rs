@@ -1,7 +1,7 @@
 //! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs
 //! when no thread wants to.
 
-use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, somebody_waits};
+use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, push_ready, somebody_waits};
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
 use alloc::sync::Arc;
@@ -21,6 +21,19 @@ pub fn exit_current() -> ! {
 /// Lets others run, if there are any.
 pub fn yield_now() {
     cpu::without_interrupts(leave_cpu);
+}
+
+/// Keeps a thread to some CPUs. One that is on another one leaves it: at once if it is the caller, with the next tick if not.
+pub fn set_allowed(thread: &Thread, cpus: u64) {
+    thread.allowed.store(cpus, Ordering::Relaxed);
+    while core::ptr::eq(thread, current()) && !is_allowed_here() {
+        yield_now();
+    }
+}
+
+/// Whether the running thread may stay on this CPU.
+pub fn is_allowed_here() -> bool {
+    cpu::without_interrupts(|| current().may_run_on(cpus::this().id().index()))
 }
 
 /// What an idle CPU does.
@@ -58,7 +71,7 @@ pub(super) fn leave_cpu() {
     let runnable = prev.state() == State::Running;
     let next = match next_ready(me) {
         Some(next) => Arc::into_raw(next),
-        None if runnable => return,
+        None if runnable && prev.may_run_on(cpu.id().index()) => return,
         None => {
             // SAFETY: (1) the idle thread lives as long as the CPU.
             unsafe { Arc::increment_strong_count(idle) };
@@ -76,7 +89,11 @@ pub(super) fn leave_cpu() {
         prev.set_state(State::Ready);
         // The idle thread runs when no other is ready: it is not in the queue.
         if !core::ptr::eq(me, idle) {
-            push_back(current_arc());
+            if prev.may_run_on(cpu.id().index()) {
+                push_back(current_arc());
+            } else {
+                push_ready(current_arc());
+            }
         }
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU

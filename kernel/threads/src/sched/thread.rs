@@ -78,6 +78,8 @@ pub struct Thread {
     pub(super) on_cpu: AtomicBool,
     /// The CPU it runs or last ran on.
     pub(super) last_cpu: AtomicU32,
+    /// The CPUs it may run on, as bits.
+    pub(super) allowed: AtomicU64,
     /// The next one in the run queue, in a wait queue, and in the list of deadlines.
     pub(super) links: [AtomicPtr<Thread>; LINKS],
     canary: usize,
@@ -255,6 +257,7 @@ impl Thread {
             run: RunState::new(state),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
             last_cpu: AtomicU32::new(0),
+            allowed: AtomicU64::new(u64::MAX),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
             canary: new_canary(),
             owner,
@@ -350,6 +353,12 @@ impl Thread {
     /// The SP it was switched away with; meaningless while it runs.
     pub fn saved_sp(&self) -> usize {
         self.saved_sp.load(Ordering::Acquire)
+    }
+
+    /// Whether it may run on a CPU, by number.
+    #[inline(always)]
+    pub(super) fn may_run_on(&self, number: usize) -> bool {
+        self.allowed.load(Ordering::Relaxed) >> number & 1 != 0
     }
 
     /// Whether it is on a CPU now.
