@@ -238,8 +238,7 @@ static RISCV64: Machine = Machine {
         (27, "s", 10),
     ],
     saved: &[
-        (64, "epc", 0),
-        (1, "ra", 0),
+        (1, "epc", 0),
         (2, "sp", 0),
         (3, "gp", 0),
         (4, "tp", 0),

@@ -147,8 +147,6 @@ fn hold_entry(
         row.cfa,
         layout.size,
     );
-    let (pc, ..) = machine.saved[0];
-    ensure!(description.return_address == pc, "the interrupted address has another column");
     hold_fields(layout, machine.saved, &row.rules)
 }
 
