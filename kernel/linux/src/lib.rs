@@ -4,8 +4,9 @@
 //!
 //! | room | what is in it |
 //! | --- | --- |
-//! | `error`, `sorted` | error numbers; a sorted list that can fail whole |
+//! | `error`, `sorted`, `limits` | error numbers; a sorted list that can fail whole; what a process may use |
 //! | `abi` | numbers, registers and layouts of each architecture; signal numbers; the first stack of a program |
+//! | `time` | the wall clock, alarms |
 //! | `files` | the file tree, open files and pipes |
 //! | `memory` | address spaces |
 //! | `process` | a process, its threads, its birth and death |
@@ -32,11 +33,13 @@ pub mod error;
 mod exec;
 mod files;
 pub mod fs;
+pub mod limits;
 mod memory;
 mod proc;
 pub mod process;
 mod signals;
 pub mod sorted;
+mod time;
 
 pub use exec::launch::{run, run_captured};
 pub use memory::space::freed_count;
@@ -44,18 +47,19 @@ pub use process::Process;
 pub use process::futex::sleepers_for_test;
 pub use signals::deliver::before_user;
 pub use signals::faults::{on_user_exception, on_user_fault};
+pub use time::start;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Loads a file as execve would, and lets go of it.
 pub fn load_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<(), error::Errno> {
-    exec::load::load(file, b"/test", argv, &[]).map(drop)
+    exec::load::load(file, "/", b"/test", argv, &[]).map(drop)
 }
 
 /// The same; where it would have begun.
 pub fn entry_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<u64, error::Errno> {
-    exec::load::load(file, b"/test", argv, &[]).map(|loaded| loaded.entry)
+    exec::load::load(file, "/", b"/test", argv, &[]).map(|loaded| loaded.entry)
 }
 
 /// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.

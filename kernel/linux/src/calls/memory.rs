@@ -100,7 +100,7 @@ pub(crate) fn mmap(
         if !offset.is_multiple_of(PAGE) || offset.checked_add(length).is_none() {
             return Err(Errno::EINVAL);
         }
-        let file = current().files.lock().get(file)?.file;
+        let file = current().files().lock().get(file)?.file;
         match &file.target {
             Target::Node(node, _) => match node.content {
                 Content::Special(Special::Zero) => Staged::default(),
