@@ -28,8 +28,9 @@ macro_rules! called {
     };
 }
 
-/// Begins the description of code that the CPU enters by itself. The address that it interrupted is that
-/// of the next instruction to execute, so nothing is subtracted from it to find its line.
+/// Begins the description of code that the CPU enters by itself, as a signal handler: the address that it
+/// interrupted is that of the next instruction, not of one past a call. LLVM's assembler writes that
+/// into `.eh_frame` only; from `.debug_frame`, debuggers look for the interrupted line a byte before it.
 #[cfg(feature = "entry")]
 macro_rules! interrupted {
     () => {
@@ -38,7 +39,8 @@ macro_rules! interrupted {
 }
 
 /// Begins the description of a function that calls on another stack. Debuggers take a caller's stack
-/// that lies below its callee's for a broken one, unless a signal's frame is between them.
+/// that lies below its callee's for a broken one, unless a signal's frame is between them; the same
+/// holds as for `interrupted!`.
 #[cfg(panic = "abort")]
 macro_rules! seam {
     () => {

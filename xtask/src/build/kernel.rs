@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::progress::{self, Activity};
-use crate::rules::{frames, instructions};
+use crate::rules::{frames, instructions, unwinding};
 use crate::setup::{self, Ready};
 use crate::workspace;
 
@@ -85,6 +85,7 @@ pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<Path
     let path = folder(features)?.join(arch.target()).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     instructions::check(&path)?;
+    unwinding::check(&path)?;
     let widest = frames::check(&path)?;
     progress::detail(|| {
         format!("The widest frame has {} bytes: {}", widest.bytes, widest.function)

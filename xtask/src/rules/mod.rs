@@ -10,6 +10,7 @@
 //! | [`map`] | each folder has a paragraph in ARCHITECTURE.md | sources |
 //! | [`frames`] | the largest stack frame | the kernel |
 //! | [`instructions`] | barriers and fences are there | the kernel |
+//! | [`unwinding`] | call frame information is right | the kernel |
 //!
 //! May import what all wings use (`arch`, `catalogue`, `workspace`); nothing here builds or starts
 //! anything.
@@ -21,3 +22,4 @@ pub(crate) mod map;
 pub(crate) mod parallel;
 mod prose;
 pub(crate) mod tidy;
+pub(crate) mod unwinding;

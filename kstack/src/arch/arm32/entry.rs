@@ -80,6 +80,7 @@ pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         // From the kernel. Nothing is written on this stack before the test.
         "2:",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "sub sp, sp, #{size} + {reserve}",
         "tst sp, #{outside}",
         "bne 4f",
@@ -97,6 +98,7 @@ pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         // No room.
         "4:",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "cpsid f",
         "add sp, sp, #{reserve}",
         "str lr, [r0, #{word_lr}]",
@@ -176,6 +178,7 @@ pub(super) extern "C" fn svc_entry() {
         // From the kernel. LR was the caller's to lose.
         "2:",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "add r5, sp, #{size}",
         "add r0, sp, #{sp_at}",
         "stm r0, {{r5, r6}}",
@@ -190,6 +193,7 @@ pub(super) extern "C" fn svc_entry() {
         // No room. Without a mode's words, r0 goes through the thread pointer, which the block has a copy of.
         "4:",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "cpsid f",
         "add sp, sp, #{reserve}",
         "mcr p15, 0, r0, c13, c0, 3",

@@ -56,6 +56,7 @@ pub(super) extern "C" fn fiq_entry() {
         // From the kernel.
         "2:",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "sub sp, sp, #{size} + {reserve}",
         "tst sp, #{outside}",
         "bne 4f",
@@ -84,11 +85,13 @@ pub(super) extern "C" fn fiq_entry() {
         "ldm sp, {{r0-r12}}",
         "add sp, sp, #{return_at}",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "rfeia sp!",
 
         // No room. The controller has not been asked: it comes again.
         "4:",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "add sp, sp, #{reserve}",
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",

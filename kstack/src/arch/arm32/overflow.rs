@@ -88,6 +88,7 @@ pub(super) extern "C" fn no_room() {
         "bl {on_no_room}",
         "3:",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "wfi",
         "b 3b",
         ".cfi_endproc",

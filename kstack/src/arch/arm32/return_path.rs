@@ -13,7 +13,6 @@ use core::mem::{offset_of, size_of};
 pub(super) extern "C" fn return_path() {
     naked_asm!(
         interrupted!(),
-        ".cfi_return_column 15",
         regs_at!("sp"),
         // The handler may have run with interrupts on. From here to the return they stay off (invariant 2).
         "cpsid i",
@@ -48,7 +47,6 @@ pub(super) extern "C" fn return_path() {
 pub(super) extern "C" fn to_user() {
     naked_asm!(
         interrupted!(),
-        ".cfi_return_column 15",
         regs_at!("sp"),
         "mrc p15, 0, r2, c13, c0, 4",
         "ldr r2, [r2, #{user_tls}]",
@@ -64,6 +62,7 @@ pub(super) extern "C" fn to_user() {
         "ldm sp, {{r0-r12}}",
         "add sp, sp, #{size}",
         ".cfi_undefined pc",
+        ".cfi_undefined lr",
         "movs pc, lr",
         ".cfi_endproc",
         cpsr = const offset_of!(SavedRegs, cpsr),

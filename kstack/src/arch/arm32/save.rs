@@ -40,8 +40,8 @@ const _: () = assert!(
 macro_rules! unsaved {
     () => {
         "
-        .cfi_return_column 15
         .cfi_undefined pc
+        .cfi_undefined lr
         "
     };
 }

@@ -149,6 +149,7 @@ pub(super) extern "C" fn second_fault() {
         "bl {on_second_fault}",
         "3:",
         ".cfi_undefined 32",
+        ".cfi_undefined x30",
         "wfi",
         "b 3b",
         ".cfi_endproc",

@@ -12,7 +12,6 @@ use core::mem::{offset_of, size_of};
 pub(super) extern "C" fn return_to_user() {
     naked_asm!(
         interrupted!(),
-        ".cfi_return_column 32",
         regs_at!("sp", "0"),
         // No interrupt may find work after the look and before user mode.
         "msr daifset, #{interrupts}",

@@ -75,8 +75,8 @@ const _: () = assert!(size_of::<SavedRegs>() == 36 * size_of::<u64>());
 macro_rules! unsaved {
     () => {
         "
-        .cfi_return_column 32
         .cfi_undefined 32
+        .cfi_undefined x30
         "
     };
 }
@@ -144,6 +144,7 @@ macro_rules! load_and_return {
         ldp x28, x29, [x0, #{x} + 28 * {word}]
         ldp x0, x1, [x0, #{x}]
         .cfi_undefined 32
+        .cfi_undefined x30
         eret
         "
         )

@@ -72,7 +72,7 @@ pub(super) extern "C" fn no_room() {
         "call {on_trap}",
         "j {return_path}",
         "3:",
-        ".cfi_undefined 64",
+        ".cfi_undefined ra",
         "wfi",
         "j 3b",
         ".cfi_endproc",

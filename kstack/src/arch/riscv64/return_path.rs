@@ -15,7 +15,6 @@ const _: () =
 pub(super) extern "C" fn return_path() {
     naked_asm!(
         interrupted!(),
-        ".cfi_return_column 64",
         regs_at!("sp", "0"),
         ".option push",
         ".option arch, +a",
@@ -71,7 +70,7 @@ pub(super) extern "C" fn return_path() {
         "3:",
         "ld t0, {t0}(sp)",
         "ld sp, {sp}(sp)",
-        ".cfi_undefined 64",
+        ".cfi_undefined ra",
         "sret",
         ".cfi_endproc",
         ".option pop",

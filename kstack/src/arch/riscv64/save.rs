@@ -1,7 +1,9 @@
 //! What entries and overflows share: how all registers are saved.
 
-/// Describes SavedRegs that begin `$mark` bytes below what is in a register. The interrupted address has the
-/// column that the ABI has for signal handlers (RISC-V psABI, "DWARF register numbers").
+/// Describes SavedRegs that begin `$mark` bytes below what is in a register. The interrupted address takes
+/// the column of ra, the only one that debuggers return through: PC has none (RISC-V psABI, "DWARF
+/// register numbers"), and `.debug_frame` has one column for all functions of a file. The interrupted
+/// ra is not told: after a function that had not saved it yet, a backtrace leaves out its caller.
 macro_rules! regs_at {
     ($register:literal, $mark:literal) => {
         concat!(
@@ -10,7 +12,7 @@ macro_rules! regs_at {
             ", {regs} - ",
             $mark,
             "
-        .cfi_offset ra, {ra} - {regs}
+        .cfi_offset ra, {epc} - {regs}
         .cfi_offset sp, {sp} - {regs}
         .cfi_offset gp, {gp} - {regs}
         .cfi_offset tp, {tp} - {regs}
@@ -41,7 +43,6 @@ macro_rules! regs_at {
         .cfi_offset t4, {t3} + 1 * {word} - {regs}
         .cfi_offset t5, {t3} + 2 * {word} - {regs}
         .cfi_offset t6, {t3} + 3 * {word} - {regs}
-        .cfi_offset 64, {epc} - {regs}
         "
         )
     };
@@ -51,8 +52,7 @@ macro_rules! regs_at {
 macro_rules! unsaved {
     () => {
         "
-        .cfi_return_column 64
-        .cfi_undefined 64
+        .cfi_undefined ra
         "
     };
 }
