@@ -13,8 +13,7 @@ use super::names::{LATE, Stretch};
 use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
-use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
-use kstack::arch::current::fault::{DEBUG_EVENT, STATUS};
+use kstack::arch::current::cause::{DATA_ABORT, DEBUG_EVENT, PREFETCH_ABORT, STATUS, UNDEFINED};
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 

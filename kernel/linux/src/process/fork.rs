@@ -1,9 +1,9 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
 
 use super::birth::unborn;
-use super::shared_signals::Stop;
 use super::clone_request::{Request, flag};
 use super::credentials::capability;
+use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{Process, current, current_arc, current_task, table};
 use crate::abi;
