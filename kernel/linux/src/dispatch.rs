@@ -4,7 +4,7 @@ use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
     credentials, files, futex, identity, limits, memory, prctl, process, signals, system, time,
-    timers, tls, wait,
+    timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
@@ -26,6 +26,7 @@ const TABLES: &[&[Row]] = &[
     signals::CALLS,
     time::CALLS,
     timers::CALLS,
+    timerfd::CALLS,
     system::CALLS,
     tls::CALLS,
     wait::CALLS,

@@ -47,6 +47,7 @@ pub use process::Process;
 pub use process::futex::sleepers_for_test;
 pub use signals::deliver::before_user;
 pub use signals::faults::{on_user_exception, on_user_fault};
+pub use time::engine::count as alarms_for_test;
 pub use time::start;
 
 use alloc::sync::Arc;
@@ -54,12 +55,12 @@ use alloc::vec::Vec;
 
 /// Loads a file as execve would, and lets go of it.
 pub fn load_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<(), error::Errno> {
-    exec::load::load(file, b"/test", argv, &[]).map(drop)
+    exec::load::load(file, "/", b"/test", argv, &[]).map(drop)
 }
 
 /// The same; where it would have begun.
 pub fn entry_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<u64, error::Errno> {
-    exec::load::load(file, b"/test", argv, &[]).map(|loaded| loaded.entry)
+    exec::load::load(file, "/", b"/test", argv, &[]).map(|loaded| loaded.entry)
 }
 
 /// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.

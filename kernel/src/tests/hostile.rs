@@ -164,6 +164,11 @@ pub fn u1_p2_a_pipe_whose_other_end_goes_wakes_its_sleepers() -> Outcome {
     run("pipes", "all")
 }
 
+/// Red when a pipe, a counter, an epoll, a select or a flag of an open file differs from Linux.
+pub fn u1_open_files_pipes_and_waiting_for_them_are_linuxs() -> Outcome {
+    run("open-files", "all")
+}
+
 /// Bytes above RESERVE at which the first sleep on a word begins, and how far below it the next one
 /// does.
 const FIRST_SLEEP: usize = 2048;

@@ -21,6 +21,7 @@ mod stacks;
 mod storms;
 mod support;
 mod switching;
+mod timers;
 mod user_mode;
 
 use ::machine::arch::power::{self, End};
@@ -163,6 +164,9 @@ table! {
         programs::p4_maps_names_stack_and_heap,
         programs::p8_bad_pointers_and_unknown_calls_are_errors_to_the_caller,
         programs::p2_o5_many_processes_leave_nothing_behind,
+        timers::p6_p8_clocks_sleeps_and_timers_of_programs_are_as_on_linux,
+        timers::p8_the_clock_is_finer_than_a_tick_and_never_goes_back,
+        timers::p8_a_short_sleep_does_not_wait_for_a_tick,
         memory::u1_a_guard_that_a_program_makes_is_as_good_as_the_kernels,
         memory::u1_p4_the_heap_grows_past_holes_and_never_over_anything,
         memory::u1_p3_the_stack_keeps_its_gap_to_what_is_accessible_and_none_to_a_guard,
@@ -207,6 +211,7 @@ table! {
         hostile::u1_p2_a_new_threads_number_is_in_the_words_it_was_asked_for,
         hostile::u1_p2_a_new_thread_has_the_thread_pointer_it_was_given,
         hostile::u1_p2_a_pipe_whose_other_end_goes_wakes_its_sleepers,
+        hostile::u1_open_files_pipes_and_waiting_for_them_are_linuxs,
         hostile::u1_p2_execve_ends_the_other_threads,
         hostile::u1_programs_that_never_call_the_kernel_are_preempted,
         hostile::u1_t7_t11_a_fork_that_fails_leaves_no_process,

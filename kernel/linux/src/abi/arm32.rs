@@ -95,6 +95,9 @@ pub const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = true;
+
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;
 
@@ -105,6 +108,8 @@ pub const DYNAMIC_BASE: u64 = (USER_TOP / 3 * 2) & !0xfff;
 pub mod open {
     pub const DIRECTORY: u32 = 0o40000;
     pub const NOFOLLOW: u32 = 0o100000;
+    pub const DIRECT: u32 = 0o200000;
+    pub const LARGE: u32 = 0o400000;
 }
 
 /// Names by number; `-` was never given out, or not on this machine.
@@ -178,7 +183,9 @@ const STAT_BYTES: usize = 104;
 /// atime 72, mtime 80, ctime 88, ino 96.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
-    put(&mut bytes, 0, 1u64.to_le_bytes());
+    put(&mut bytes, 24, stat.user.to_le_bytes());
+    put(&mut bytes, 28, stat.group.to_le_bytes());
+    put(&mut bytes, 0, stat.file_system.to_le_bytes());
     put(&mut bytes, 12, (stat.inode as u32).to_le_bytes());
     put(&mut bytes, 16, stat.mode.to_le_bytes());
     put(&mut bytes, 20, (stat.links as u32).to_le_bytes());
@@ -186,8 +193,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 48, stat.bytes.to_le_bytes());
     put(&mut bytes, 56, 4096u32.to_le_bytes());
     put(&mut bytes, 64, stat.bytes.div_ceil(512).to_le_bytes());
-    for offset in [72, 80, 88] {
-        put(&mut bytes, offset, (stat.modified_seconds as u32).to_le_bytes());
+    for (offset, (seconds, nanoseconds)) in [72, 80, 88].into_iter().zip(stat.times) {
+        put(&mut bytes, offset, (seconds as u32).to_le_bytes());
+        put(&mut bytes, offset + 4, nanoseconds.to_le_bytes());
     }
     put(&mut bytes, 96, stat.inode.to_le_bytes());
     bytes

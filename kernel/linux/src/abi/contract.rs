@@ -49,9 +49,10 @@ const _: u16 = ELF_MACHINE;
 const _: fn() -> u64 = hardware;
 const _: &[(u64, u64)] = OWN_AUXILIARY;
 const _: [u64; 2] = [USER_TOP, DYNAMIC_BASE];
+const _: bool = EXECUTABLE_STACK_UNASKED;
 
 // Flags of `openat`.
-const _: [u32; 2] = [open::DIRECTORY, open::NOFOLLOW];
+const _: [u32; 4] = [open::DIRECTORY, open::NOFOLLOW, open::DIRECT, open::LARGE];
 
 // Layouts of what programs read.
 const _: () = stat(encode_stat);

@@ -8,7 +8,7 @@
 //! | `process`, `wait`, `identity` | clone, execve; wait4 and waitid; groups and sessions |
 //! | `futex` | futex and its kin |
 //! | `signals` | sigaction, kill |
-//! | `time`, `timers` | clocks, sleeping; timers that send signals |
+//! | `time`, `timers`, `timerfd` | clocks, sleeping; timers that send signals, and that are files |
 //! | `tls` | thread-local storage |
 //! | `limits`, `credentials`, `prctl` | getrlimit, setuid, prctl, and their kin |
 //! | `system` | uname, sysinfo, random bytes |
@@ -28,6 +28,7 @@ pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod timerfd;
 pub(crate) mod timers;
 pub(crate) mod tls;
 pub(crate) mod wait;

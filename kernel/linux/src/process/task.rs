@@ -8,10 +8,11 @@ use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Name, Owned, OwnerKind, Thread};
+use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
 
 /// The stack that `sigaltstack` named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,6 +80,8 @@ pub struct Task {
     pub(crate) is_stopped: AtomicBool,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
+    /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be given up.
+    pub(crate) room: Mutex<Vec<u8>>,
 }
 
 impl Task {
@@ -98,6 +101,7 @@ impl Task {
             continuation: SpinLock::new(None),
             is_stopped: AtomicBool::new(false),
             trap: SpinLock::new(Trap::default()),
+            room: Mutex::new(Vec::new()),
         })?)
     }
 

@@ -64,6 +64,11 @@ impl Drop for Room {
     }
 }
 
+/// How many alarms there are, set or not.
+pub fn count() -> usize {
+    HEAP.lock().rooms
+}
+
 struct Entry {
     when: u64,
     alarm: Arc<dyn Alarm>,
