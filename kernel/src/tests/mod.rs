@@ -145,6 +145,7 @@ table! {
         signals::p6_the_alternate_stack_has_every_state_and_error_of_linux,
         signals::p6_masks_hold_while_a_handler_runs_and_come_back,
         signals::p6_real_time_signals_are_queued_in_order_with_their_values,
+        signals::p6_the_older_calls_are_where_linux_has_them,
         signals::p6_a_handler_ends_calls_that_sleep_or_they_are_made_again,
         signals::p6_stops_and_continuations_are_told_to_the_parent,
         signals::p6_signals_reach_the_right_thread_and_death_reaches_all,

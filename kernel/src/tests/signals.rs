@@ -46,7 +46,7 @@ pub fn p6_real_time_signals_are_queued_in_order_with_their_values() -> Outcome {
     program("signals", "queue")
 }
 
-/// read, write and wait4 with SA_RESTART and without; nanosleep, pause, ppoll and futex, which end
+/// read, write and wait4 with SA_RESTART and without; nanosleep, pause and futex, which end
 /// either way; a signal without a handler is not seen.
 pub fn p6_a_handler_ends_calls_that_sleep_or_they_are_made_again() -> Outcome {
     program("signal-waits", "calls")
@@ -79,4 +79,10 @@ pub fn p6_overflows_are_survived_by_jumping_off_the_alternate_stack() -> Outcome
 /// Red if the kernel loads what faults in it, or a program runs with more rights.
 pub fn p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault() -> Outcome {
     program("signal-attacks", "forged")
+}
+
+/// sigaction, sigprocmask, sigpending and sigsuspend with sets of one word: on the 32-bit machines, and
+/// on no other.
+pub fn p6_the_older_calls_are_where_linux_has_them() -> Outcome {
+    program("signals", "old")
 }

@@ -503,14 +503,9 @@ pub fn restorer() -> usize {
     (code as *const ()).expose_provenance()
 }
 
-/// The same for a handler without SA_SIGINFO.
+/// The same for a handler without SA_SIGINFO. Not told: the kernel has its own.
 pub fn plain_restorer() -> usize {
-    const SIGRETURN: usize = 119;
-    #[unsafe(naked)]
-    extern "C" fn code() {
-        naked_asm!("pop eax", "mov eax, {}", "int 0x80", "ud2", const SIGRETURN)
-    }
-    (code as *const ()).expose_provenance()
+    0
 }
 
 const RT_SIGRETURN: usize = 173;

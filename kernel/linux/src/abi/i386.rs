@@ -224,8 +224,10 @@ pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 0;
 
-/// The kernel's own code for going back from a signal handler, which C libraries look for: `pop eax`, `mov eax, 119`, `int 0x80`.
-pub(crate) const TRAMPOLINE: &[u8] = &[0x58, 0xb8, 0x77, 0, 0, 0, 0xcd, 0x80];
+/// The kernel's own code for going back from a signal handler, for a program that names none: `pop eax`, `mov eax, 119`, `int 0x80` for
+/// a plain handler, `mov eax, 173`, `int 0x80` for one with SA_SIGINFO.
+pub(crate) const TRAMPOLINE: &[u8] =
+    &[0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80, 0xb8, 173, 0, 0, 0, 0xcd, 0x80];
 
 /// A number of 64 bits that comes after an odd number of arguments: the first two of three registers.
 pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {

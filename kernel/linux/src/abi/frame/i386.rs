@@ -109,7 +109,7 @@ pub(crate) fn build(
     put(&mut bytes, context + ERROR, request.trap.error as u32);
     put(&mut bytes, context + OLD_MASK, request.mask.0 as u32);
     put(&mut bytes, context + CR2, request.trap.address as u32);
-    // What a handler returns to, if the program named nothing: this code, which only a stack that is executable runs.
+    // The code is not run; debuggers know frames by it.
     let signal = u32::from(request.info.signal.number());
     put(&mut bytes, 4, signal);
     if request.wants_info {
@@ -125,7 +125,9 @@ pub(crate) fn build(
         bytes[code..code + 8].copy_from_slice(&[0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80]);
         put(&mut bytes, PLAIN_HIGH_MASK, (request.mask.0 >> 32) as u32);
     }
-    put(&mut bytes, 0, request.restorer.map_or(at as u32 + code as u32, |at| at as u32));
+    // The kernel's own code has one for each kind of handler.
+    let trampoline = request.trampoline + if request.wants_info { 8 } else { 0 };
+    put(&mut bytes, 0, request.restorer.unwrap_or(trampoline) as u32);
     let fpu = &mut bytes[(fpu_at - at) as usize..];
     fpu[..FSAVE_BYTES as usize].copy_from_slice(&fsave_of(request.fpu));
     fpu[FSAVE_BYTES as usize..].copy_from_slice(request.fpu);

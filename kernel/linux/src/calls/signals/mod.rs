@@ -1,11 +1,13 @@
 //! Calls about signals: what a program says of them, whom one is for, and waiting for them.
 
-use super::table::calls;
+mod old;
+
 use crate::abi;
 use crate::abi::action::{Action, flag};
 use crate::abi::frame::StackBytes;
 use crate::abi::signals::{Fields, INFO_BYTES, Info, Signal, SignalSet, code};
 use crate::abi::stack_image::WordSize;
+use crate::calls::table::calls;
 use crate::error::{Errno, SysResult};
 use crate::process::send::{self, to_process};
 use crate::process::table::{self, Which};
@@ -29,6 +31,13 @@ calls! {
     "tkill" (thread, signal) => tkill(None, thread as i32, u64::from(signal as u32));
     "tgkill" (process, thread, signal) => tkill(Some(process as i32), thread as i32, u64::from(signal as u32));
     "restart_syscall" () => restart::restart_syscall();
+    "sigaction" (signal, new, old) => old::sigaction(u64::from(signal as u32), new, old);
+    "sigprocmask" (how, new, old) => old::sigprocmask(how as u32, new, old);
+    "sigpending" (to) => sigpending(to, old::SET_BYTES);
+    "sigsuspend" (_one, _two, mask) => suspend_with(SignalSet(u64::from(mask as u32)));
+    "signal" (signal, handler) => old::signal(u64::from(signal as u32), handler);
+    "sgetmask" () => Ok(current_task().signals.lock().blocked.0 & old::MASK);
+    "ssetmask" (mask) => old::ssetmask(mask);
     with registers:
     "rt_sigreturn" | "sigreturn" => deliver::sigreturn;
     "sigaltstack" => |regs| {
@@ -127,7 +136,10 @@ fn sigpending(to: u64, bytes: u64) -> SysResult {
 }
 
 fn sigsuspend(mask: u64, bytes: u64) -> SysResult {
-    let mask = get_set(mask, bytes)?;
+    suspend_with(get_set(mask, bytes)?)
+}
+
+fn suspend_with(mask: SignalSet) -> SysResult {
     let before = current_task().signals.lock().blocked;
     current_task().signals.lock().saved_mask = Some(before);
     deliver::set_mask(mask);
