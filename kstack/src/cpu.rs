@@ -13,7 +13,7 @@
 //!
 //! [`prepare`] and [`load`] are the parts, for a kernel whose per-CPU data has a [`CpuLocal`] in it, or that prepares one CPU on another. A
 //! kernel with tables of its own leaves out [`load`], and takes what [`prepare`] wrote into the tables: on x86_64 the tops of the exception
-//! stacks ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors (`entry::vector`). It loads the block itself
+//! stacks ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors (`vectors::vector`). It loads the block itself
 //! ([`CpuLocal::load`]), after its segment registers, and ends in [`run_idle`]. `docs/adopting.md` has the whole of it.
 
 use crate::arch::current::bring_up::{self, TablesPlace};

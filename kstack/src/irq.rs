@@ -13,40 +13,12 @@
 use crate::arch::current::RESERVE;
 use crate::arch::current::call::call_on_stack;
 use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{interrupts, local};
+use crate::arch::current::{interrupts, this_cpu};
 use crate::hooks::hooks;
+pub use crate::irq_cell::IrqCell;
 use crate::local::CpuLocal;
 use crate::room;
-use core::cell::UnsafeCell;
 pub use kstack_core::irq::{IrqState, RunOn};
-
-/// One CPU's interrupt state.
-#[derive(Debug)]
-#[repr(transparent)]
-pub struct IrqCell(UnsafeCell<IrqState>);
-
-// SAFETY: (1) only the CPU itself changes it, with interrupts off; (2) others read single words for reports.
-unsafe impl Sync for IrqCell {}
-
-impl IrqCell {
-    pub(crate) const fn new() -> Self {
-        Self(UnsafeCell::new(IrqState::new()))
-    }
-
-    /// The state of the CPU this runs on. Interrupts off.
-    #[inline(always)]
-    fn with<R>(&self, body: impl FnOnce(&mut IrqState) -> R) -> R {
-        // SAFETY: (1) interrupts are off and `body` is a few lines of this module that call nothing: it is exclusive.
-        body(unsafe { &mut *self.0.get() })
-    }
-
-    /// A copy, for reports and tests. Of another CPU it may be half old.
-    #[inline]
-    pub fn snapshot(&self) -> IrqState {
-        // SAFETY: (1) plain words; a copy is made and not trusted.
-        unsafe { self.0.get().read_volatile() }
-    }
-}
 
 /// An interrupt arrived. Interrupts off; `regs` on the stack it arrived on.
 #[inline(always)]
@@ -168,7 +140,7 @@ fn run_rounds(local: &CpuLocal) {
 /// 2. The CPU has loaded its block.
 #[inline(always)]
 pub unsafe fn raise_softirq(number: u32) {
-    if let Some(step) = local::ONE_STEP {
+    if let Some(step) = this_cpu::ONE_STEP {
         return (step.raise)(1 << (number & 31));
     }
     // SAFETY: (1) by the caller's promise.
@@ -183,7 +155,7 @@ pub unsafe fn raise_softirq(number: u32) {
 /// 2. The CPU has loaded its block.
 #[inline(always)]
 pub unsafe fn raise_softirq_from_thread(number: u32) {
-    if let Some(step) = local::ONE_STEP {
+    if let Some(step) = this_cpu::ONE_STEP {
         return (step.raise)(1 << (number & 31));
     }
     // No look for room: `disable_bottom_halves` has made it, and the thread cannot be ended since.
@@ -199,8 +171,8 @@ pub unsafe fn raise_softirq_from_thread(number: u32) {
 #[inline(always)]
 pub unsafe fn disable_bottom_halves() {
     // From here to the reverse the thread cannot be ended: room for an interrupt, and for what the thread does.
-    if let Some(step) = local::ONE_STEP {
-        if local::may_be_below_line::<ROOM_FOR_MORE>() {
+    if let Some(step) = this_cpu::ONE_STEP {
+        if this_cpu::may_be_below_line::<ROOM_FOR_MORE>() {
             make_sure_of_room_for_more();
         }
         return (step.disable_bottom_halves)();
@@ -224,7 +196,7 @@ fn make_sure_of_room_for_more() {
 /// 1. As for [`disable_bottom_halves`].
 #[inline(always)]
 pub unsafe fn enable_bottom_halves() {
-    if let Some(step) = local::ONE_STEP
+    if let Some(step) = this_cpu::ONE_STEP
         && !(step.enable_bottom_halves)()
     {
         return;
@@ -233,12 +205,13 @@ pub unsafe fn enable_bottom_halves() {
     without_interrupts(
         |_| (),
         |local| {
-            let run = local.irq.with(match (local::ONE_STEP.is_some(), local.arch.softirq_top()) {
-                (true, None) => IrqState::start_softirqs_of_thread,
-                (true, Some(_)) => IrqState::start_softirqs_beside_irq_stack,
-                (false, None) => IrqState::enable_bottom_halves,
-                (false, Some(_)) => IrqState::enable_bottom_halves_beside_irq_stack,
-            });
+            let run =
+                local.irq.with(match (this_cpu::ONE_STEP.is_some(), local.arch.softirq_top()) {
+                    (true, None) => IrqState::start_softirqs_of_thread,
+                    (true, Some(_)) => IrqState::start_softirqs_beside_irq_stack,
+                    (false, None) => IrqState::enable_bottom_halves,
+                    (false, Some(_)) => IrqState::enable_bottom_halves_beside_irq_stack,
+                });
             match local.arch.softirq_top() {
                 // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
                 Some(top) if run => unsafe { call_on_stack(0, 0, run_softirqs, top.get()) },

@@ -110,7 +110,7 @@
 //! | --- | --- | --- |
 //! | paging | all of it | the default features, [`cpu::bring_up`] |
 //! | its own scheduler and interrupt code | guarded stacks that are cached and reused clean | `stacks`: [`Stacks`], [`Backing`] |
-//! | its own IDT, GDT and TSS (x86_64) | an overflow that is named and survived | `entry`: [`cpu::prepare`], the exception stacks' tops for its own TSS, `arch::x86_64::entry::vector(8)` for the gate, [`cpu::run_idle`]; *docs/adopting.md* has it whole |
+//! | its own IDT, GDT and TSS (x86_64) | an overflow that is named and survived | `entry`: [`cpu::prepare`], the exception stacks' tops for its own TSS, `arch::x86_64::vectors::vector(8)` for the gate, [`cpu::run_idle`]; *docs/adopting.md* has it whole |
 //! | its own entry code | the switch alone | `switch`: [`arch::current::switch`], [`first_frame::build_bare`] |
 //! | a guest, a dump, another kernel's stacks | to unwind them | `unwind`: [`unwind::Unwinder`] over a closure that reads |
 //! | a fault that may be about a stack | a judgement | [`verdict::judge`], in every configuration |
@@ -121,7 +121,7 @@
 //! | `stacks` | nothing: any target | none |
 //! | `unwind` | one of the five architectures | reading the frame pointer |
 //! | `switch` | the System V ABI; on arm32 also `entry` | the switch, a call on another stack, first frames |
-//! | `entry` | the kernel's mode; brings the other three | vectors, system calls, the way back, exception stacks |
+//! | `entry` | the kernel's mode; brings the other three | vectors, system calls, the return path, exception stacks |
 //!
 //! # What it costs
 //!
@@ -187,11 +187,15 @@ pub mod interrupts;
 #[cfg(feature = "entry")]
 pub mod irq;
 #[cfg(feature = "entry")]
+mod irq_cell;
+#[cfg(feature = "entry")]
 pub mod local;
 #[cfg(feature = "entry")]
 mod report;
 #[cfg(feature = "entry")]
 pub mod room;
+#[cfg(feature = "entry")]
+mod this_cpu;
 #[cfg(feature = "entry")]
 mod thread;
 

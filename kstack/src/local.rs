@@ -5,14 +5,14 @@
 //! Offsets in assembly come from `offset_of!`, never from a number; the one fixed place is the canary's.
 
 use crate::arch::current::RESERVE;
-use crate::arch::current::local::{self, ArchLocal};
+use crate::arch::current::local::ArchLocal;
+use crate::irq_cell::IrqCell;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::cache::CpuCache;
 use kstack_core::erase::CpuBit;
-use kstack_core::irq::IrqState;
 use kstack_core::meter::Watermark;
 
 /// What entry code and the switch need to know of a CPU.
@@ -38,7 +38,7 @@ pub struct CpuLocal {
     /// Where the depth of the running thread's stack is kept.
     watermark: AtomicUsize,
     /// Interrupt and softirq nesting.
-    pub irq: crate::irq::IrqCell,
+    pub irq: IrqCell,
     cpu: AtomicU32,
     /// Whether another thread is to run here soon; see [`CpuLocal::ask_for_preemption`].
     preemption_asked: AtomicU32,
@@ -73,9 +73,6 @@ unsafe impl Sync for Cache {}
 
 const _: () = assert!(offset_of!(CpuLocal, canary) == 5 * size_of::<usize>());
 
-/// Whether any CPU has loaded its block.
-static IS_UP: AtomicBool = AtomicBool::new(false);
-
 impl CpuLocal {
     /// Offset of the block's own address, for assembly.
     pub const OWN_ADDRESS: usize = offset_of!(Self, own_address);
@@ -89,10 +86,6 @@ impl CpuLocal {
     pub const SCRATCH: usize = offset_of!(Self, scratch);
     /// Offset of the IRQ stack's top, for assembly.
     pub const IRQ_TOP: usize = offset_of!(Self, irq_top);
-    /// Offset of the word that says who is where, for assembly.
-    pub const IRQ_CONTEXT: usize = offset_of!(Self, irq) + IrqState::CONTEXT;
-    /// Offset of the mask of softirqs that are pending, for assembly.
-    pub const IRQ_PENDING: usize = offset_of!(Self, irq) + IrqState::PENDING;
     /// Offset of the architecture's own words, for assembly.
     pub const ARCH: usize = offset_of!(Self, arch);
 
@@ -107,7 +100,7 @@ impl CpuLocal {
             canary: AtomicUsize::new(0),
             thread_line: AtomicUsize::new(RESERVE.get()),
             watermark: AtomicUsize::new(0),
-            irq: crate::irq::IrqCell::new(),
+            irq: IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
             preemption_asked: AtomicU32::new(0),
             coherent: CpuBit::of(cpu),
@@ -116,75 +109,14 @@ impl CpuLocal {
         }
     }
 
-    /// Makes this block the CPU's own.
-    ///
-    /// # Safety
-    ///
-    /// 1. The block lives as long as the CPU runs, and no other CPU loads it.
-    /// 2. The CPU is in the kernel, with interrupts off.
-    pub unsafe fn load(&'static self) {
+    /// Keeps the block's own address, where code finds it through a segment.
+    pub(crate) fn keep_own_address(&self) {
         self.own_address.store(core::ptr::from_ref(self) as usize, Ordering::Relaxed);
-        // SAFETY: (1) (2) by the caller's promise; (3) the block knows its own address.
-        unsafe { local::load(self) };
-        // SAFETY: (1) just done; (2) by the caller's promise.
-        unsafe { self.is_loaded() };
     }
 
-    /// Takes the CPU as up, where something else than [`CpuLocal::load`] has set the register that leads here: in a process that stands
-    /// for a CPU.
-    ///
-    /// # Safety
-    ///
-    /// 1. The register leads to this block.
-    /// 2. As for [`CpuLocal::load`].
-    #[doc(hidden)]
-    pub unsafe fn is_loaded(&'static self) {
-        self.own_address.store(core::ptr::from_ref(self) as usize, Ordering::Relaxed);
-        IS_UP.store(true, Ordering::Relaxed);
-    }
-
-    /// The block of the CPU this runs on, or `None` while no CPU has loaded one: a kernel that takes stacks first and brings its CPUs up
-    /// later may have the library look at a fault or walk a stack before that.
-    ///
-    /// # Safety
-    ///
-    /// 1. If any CPU has loaded its block, this one has.
+    /// Stores who runs from now on; the half of [`CpuLocal::set_thread`] that is memory.
     #[inline(always)]
-    pub(crate) unsafe fn if_loaded() -> Option<&'static Self> {
-        // SAFETY: (1) by the caller's promise.
-        IS_UP.load(Ordering::Relaxed).then(|| unsafe { Self::this() })
-    }
-
-    /// The block of the CPU this runs on. With interrupts on, the thread may be moved to another CPU right after.
-    ///
-    /// # Safety
-    ///
-    /// 1. This CPU has loaded its block ([`CpuLocal::load`]): otherwise the register that leads there holds anything.
-    #[inline(always)]
-    pub unsafe fn this() -> &'static Self {
-        local::this()
-    }
-
-    /// The running thread, as set by [`CpuLocal::set_thread`], right across preemption: whatever CPU the load executes on, it
-    /// is this thread that executes it.
-    ///
-    /// # Safety
-    ///
-    /// 1. As for [`CpuLocal::this`].
-    #[inline(always)]
-    pub unsafe fn current_thread() -> usize {
-        local::current_thread()
-    }
-
-    /// Records who runs from now on: thread, its stack's bounds and watermark, and its canary.
-    ///
-    /// # Safety
-    ///
-    /// 1. This is the block of the CPU this runs on; interrupts are off, right at the switch.
-    /// 2. `stack` is the mapped stack that this CPU runs on from now on: entries from user mode begin at its top.
-    /// 3. `thread` is what the kernel's code makes of [`CpuLocal::current_thread`].
-    #[inline(always)]
-    pub unsafe fn set_thread(
+    pub(crate) fn store_thread(
         &self,
         thread: usize,
         stack: AddrRange,
@@ -196,7 +128,6 @@ impl CpuLocal {
         self.thread_top.store(stack.top.get(), Ordering::Relaxed);
         self.watermark.store(core::ptr::from_ref(watermark) as usize, Ordering::Relaxed);
         self.canary.store(canary, Ordering::Relaxed);
-        local::set_current(self, thread);
     }
 
     /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.
@@ -315,11 +246,7 @@ mod tests {
         let local = CpuLocal::new(CpuId::new(3));
         let stack = AddrRange { lowest: Addr::new(0x8000), top: Addr::new(0xc000) };
         // What `set_thread` stores, without the register that only a CPU has.
-        local.thread.store(77, Ordering::Relaxed);
-        local.thread_line.store(stack.lowest.wrapping_add(RESERVE).get(), Ordering::Relaxed);
-        local.thread_top.store(stack.top.get(), Ordering::Relaxed);
-        local.watermark.store(core::ptr::from_ref(&MARK) as usize, Ordering::Relaxed);
-        local.canary.store(0x5a5a, Ordering::Relaxed);
+        local.store_thread(77, stack, &MARK, 0x5a5a);
         local
     }
 

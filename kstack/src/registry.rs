@@ -3,11 +3,14 @@
 //! Installed once at boot. From then on any address can be classified, by arithmetic and one record.
 
 use core::sync::atomic::{AtomicPtr, Ordering};
-use kstack_core::addr::{Addr, CpuId};
+use kstack_core::addr::Addr;
+#[cfg(not(feature = "entry"))]
+use kstack_core::addr::CpuId;
 use kstack_core::arena::{Arena, Place, SlotIndex};
 use kstack_core::pool::Pool;
 use kstack_core::record::SlotRecord;
 use kstack_core::stacks::{StackId, StackLookup};
+#[cfg(not(feature = "entry"))]
 use kstack_core::verdict::StackTable;
 
 /// All stacks of the pool's arena.
@@ -89,22 +92,13 @@ impl StackLookup for Registry {
     }
 }
 
+/// Without the entry layer the library does not know what a CPU runs: the kernel's own table does.
+#[cfg(not(feature = "entry"))]
 impl StackTable for Registry {
     fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
         self.record(slot).stack(self.arena(), slot)
     }
 
-    /// `None` too while no CPU has loaded its block: what a kernel's own threads run on is not known here.
-    #[cfg(feature = "entry")]
-    fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
-        // Asked by the CPU itself, in its fault handler.
-        // SAFETY: (1) by the promise of `new`.
-        let top = unsafe { crate::local::CpuLocal::if_loaded() }?.thread_top();
-        self.stack_at(Addr::new(top.get().wrapping_sub(1)))
-    }
-
-    /// Without the entry layer the library does not know what a CPU runs: the kernel's own table does.
-    #[cfg(not(feature = "entry"))]
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
         None
     }

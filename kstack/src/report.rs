@@ -1,19 +1,24 @@
-//! The report of a fault on a stack: judged, and written to a fixed place of the CPU's.
+//! The report of a fault on a stack: judged, written to a fixed place of the CPU's, and its consequence carried out.
 //!
-//! Whoever finds that a fault may be about a stack asks here, on whatever stack it has; what follows from the verdict is the
-//! architecture's business ([`crate::arch::current::fault`]). Nothing is allocated, and the report never lies on that stack,
-//! not even on its way: it is larger than the smallest of them.
+//! An entry that finds that a fault may be about a stack asks here, on whatever stack it has. Nothing is allocated, and the
+//! report never lies on that stack, not even on its way: it is larger than the smallest of them.
 
+use crate::arch::current::containment;
 use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::{registry, unwind};
+use crate::registry::{self, Registry};
+use crate::unwind;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::copy_nonoverlapping;
-use kstack_core::addr::Addr;
+use kstack_core::addr::{Addr, CpuId};
+use kstack_core::arena::SlotIndex;
+use kstack_core::stacks::{StackId, StackLookup};
 use kstack_core::unwind::Backtrace;
-use kstack_core::verdict::{Context, Delivery, Fault, OverflowReport, REPORT_STEPS, judge};
+use kstack_core::verdict::{
+    Consequence, Context, Delivery, Fault, OverflowReport, REPORT_STEPS, StackTable, judge,
+};
 
 /// One report per CPU.
 struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MAX_CPUS]);
@@ -33,7 +38,7 @@ static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
 /// Judges a fault and writes this CPU's report; nothing if no stack explains the fault. `address` is where the access went that
 /// failed, or where the registers would have gone. `interrupts_off`: the thread had turned them off where the fault happened.
 /// Interrupts off.
-pub(crate) fn of(
+fn of(
     delivery: Delivery,
     address: Addr,
     regs: &SavedRegs,
@@ -57,4 +62,44 @@ pub(crate) fn of(
     // SAFETY: (1) the entry that found the fault saved them, and has not gone back.
     unsafe { unwind::from_regs(registry, regs, &mut report.backtrace) };
     Some(report)
+}
+
+/// What an entry knows of a fault that may be about a stack.
+pub(crate) struct Suspicion {
+    /// The thread had interrupts off where the fault happened.
+    pub(crate) interrupts_off: bool,
+    /// The thread can be ended: its own stack can be run on again.
+    pub(crate) can_end_thread: bool,
+}
+
+/// Judges each attempted access in turn, and carries out the first verdict: ends the running thread on its own stack, or stops the
+/// system. Returns if no stack explains the fault. Interrupts off.
+pub(crate) fn carry_out<const N: usize>(
+    attempted: [Option<(Delivery, Addr)>; N],
+    regs: &SavedRegs,
+    suspicion: &Suspicion,
+) {
+    for (delivery, address) in attempted.into_iter().flatten() {
+        let Some(report) = of(delivery, address, regs, suspicion.interrupts_off) else { continue };
+        match report.verdict.consequence {
+            Consequence::EndThread if suspicion.can_end_thread => {
+                containment::end_on_own_stack(report, regs)
+            }
+            _ => (hooks().stop)(report),
+        }
+    }
+}
+
+impl StackTable for Registry {
+    fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
+        self.record(slot).stack(self.arena(), slot)
+    }
+
+    /// `None` too while no CPU has loaded its block: what a kernel's own threads run on is not known here.
+    fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
+        // Asked by the CPU itself, in its fault handler.
+        // SAFETY: (1) by the promise of `Registry::new`.
+        let top = unsafe { CpuLocal::if_loaded() }?.thread_top();
+        self.stack_at(Addr::new(top.get().wrapping_sub(1)))
+    }
 }

@@ -26,7 +26,7 @@
 //! same stack included. That it does is measured: the sweep of depth (`o6_…` in the kernel's tests) begins each operation at
 //! every word around the line, and an overflow with interrupts off stops the machine.
 
-use crate::arch::current::{GEOMETRY, RESERVE, interrupts, local};
+use crate::arch::current::{GEOMETRY, RESERVE, interrupts, this_cpu};
 
 /// Interrupts have just been turned off by the running thread and nothing has been done yet: continues only if there is room, or if
 /// they were off before.
@@ -42,7 +42,7 @@ pub fn make_sure(were_on: bool) {
 pub(crate) fn make_sure_of<const MORE: usize>(were_on: bool) {
     // The first look costs two or three instructions and says no nearly always.
     if were_on
-        && local::may_be_below_line::<MORE>()
+        && this_cpu::may_be_below_line::<MORE>()
         && left().wrapping_add(IN_GUARD) < RESERVE.get() + MORE + IN_GUARD
     {
         // The entry asks for RESERVE.
@@ -57,5 +57,5 @@ const IN_GUARD: usize =
 /// Bytes left of the running thread's stack, where SP is on it; more than any stack has where it is not. Interrupts off.
 #[inline(always)]
 pub fn left() -> usize {
-    local::left_on_thread_stack()
+    this_cpu::left_on_thread_stack()
 }

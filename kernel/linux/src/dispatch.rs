@@ -2,8 +2,12 @@
 
 use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
-use crate::calls::{files, identity, memory, process, signals, system, time, tls};
+use crate::calls::{
+    credentials, files, futex, identity, limits, memory, prctl, process, signals, system, time,
+    timers, tls, wait,
+};
 use crate::error::{Errno, SysResult};
+use crate::proc::kstack;
 use crate::signals::restart;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
@@ -12,13 +16,19 @@ use threads::sched;
 /// The tables of all subjects.
 const TABLES: &[&[Row]] = &[
     files::CALLS,
+    credentials::CALLS,
     memory::CALLS,
     process::CALLS,
+    prctl::CALLS,
+    futex::CALLS,
     identity::CALLS,
+    limits::CALLS,
     signals::CALLS,
     time::CALLS,
+    timers::CALLS,
     system::CALLS,
     tls::CALLS,
+    wait::CALLS,
 ];
 
 static HANDLERS: [Handler; NUMBERS] = by_number(TABLES, unknown);
@@ -38,9 +48,10 @@ pub fn dispatch(regs: &mut SavedRegs) {
     }
 }
 
-/// Whether there is a call of this name.
-pub(crate) fn is_known(name: &str) -> bool {
-    table::has(TABLES, name)
+/// Tells /proc which calls there are. Once, at boot.
+pub fn set_up() {
+    let is_known = |number: &u64| abi::name(*number).is_some_and(|name| table::has(TABLES, name));
+    kstack::numbers().filter(is_known).for_each(kstack::tell_known);
 }
 
 /// Numbers already logged, as bits.

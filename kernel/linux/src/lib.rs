@@ -4,8 +4,9 @@
 //!
 //! | room | what is in it |
 //! | --- | --- |
-//! | `error`, `sorted` | error numbers; a sorted list that can fail whole |
+//! | `error`, `sorted`, `limits` | error numbers; a sorted list that can fail whole; what a process may use |
 //! | `abi` | numbers, registers and layouts of each architecture; signal numbers; the first stack of a program |
+//! | `time` | the wall clock, alarms |
 //! | `files` | the file tree, open files and pipes |
 //! | `memory` | address spaces |
 //! | `process` | a process, its threads, its birth and death |
@@ -32,11 +33,13 @@ pub mod error;
 mod exec;
 mod files;
 pub mod fs;
+pub mod limits;
 mod memory;
 mod proc;
 pub mod process;
 mod signals;
 pub mod sorted;
+mod time;
 
 pub use exec::launch::{run, run_captured};
 pub use memory::space::freed_count;
@@ -44,6 +47,7 @@ pub use process::Process;
 pub use process::futex::sleepers_for_test;
 pub use signals::deliver::before_user;
 pub use signals::faults::{on_user_exception, on_user_fault};
+pub use time::start;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -6,7 +6,7 @@
 //! | `stacks`, `cpu_stacks` | the library's pool over this machine's pages; the stacks that belong to a CPU |
 //! | `sched` | threads, the run queue, the switch, waiting, sleeping locks |
 //! | `entry` | the kernel's side of interrupts and softirqs |
-//! | `time`, `terminal` | ticks and sleep; what is typed and printed |
+//! | `clock`, `time`, `terminal` | ticks and sleep; what is typed and printed |
 //! | `report` | overflows, backtraces, symbols, the list of stacks |
 //!
 //! It knows no program: a thread may belong to an [`sched::Owner`], and that is all it knows of it.
@@ -16,6 +16,7 @@ extern crate alloc;
 #[macro_use]
 extern crate machine;
 
+pub mod clock;
 pub mod cpu_stacks;
 pub mod entry;
 pub mod report;

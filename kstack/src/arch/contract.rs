@@ -5,10 +5,16 @@
 //! heads of x86_64's files say what each function promises; a tree may have more, which only its
 //! own files, or a kernel's tree of that name, may use.
 //!
-//! Beside these, vectors, system-call entry and return path, all in `.text.kstack_entry`: the CPU
-//! reaches them, through what `tables` has it read. Where the CPU changes no stack by itself:
-//! `overflow`, which finds another when the registers do not fit. Where an entry can interrupt the
-//! first instruction of another: `nmi`.
+//! Beside these, vectors, system-call entry and return path, all in `.text.kstack_entry`: the CPU reaches them, through
+//! what `tables` has it read. Where the CPU changes no stack by itself: `overflow`, which finds
+//! another when the registers do not fit. Where an entry can interrupt the first instruction of another: `nmi`.
+//!
+//! The files of a tree import each other in one direction, which `cargo xtask lint` checks:
+//!
+//! ```text
+//!   vectors ──▶ nmi, overflow ──▶ entry ──▶ fault ──▶ (crate::report) ──▶ containment
+//!                                   └──▶ return_path, save, cause, this_cpu ──▶ local, regs
+//! ```
 
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::geometry::Geometry;
@@ -59,12 +65,16 @@ mod entry {
     use kstack_core::addr::AddrRange;
     use kstack_core::kind::StackKind;
     use kstack_core::pool::AcquireError;
+    use kstack_core::verdict::OverflowReport;
 
     use super::super::current::bring_up::{self, TablesPlace};
+    use super::super::current::containment;
     use super::super::current::interrupts;
-    use super::super::current::local::{self, ArchLocal};
+    use super::super::current::local::ArchLocal;
+    use super::super::current::regs::SavedRegs;
     use super::super::current::switch::SwitchFrame;
     use super::super::current::tables::{CpuTables, Unfit};
+    use super::super::current::this_cpu;
     use super::Addr;
     use crate::local::{CpuLocal, OneStep};
 
@@ -87,17 +97,22 @@ mod entry {
     const _: fn() -> bool = interrupts::are_on;
     const _: fn() -> ! = interrupts::trap_without_room::<0>;
 
-    // `local`: the words of this architecture in a CPU's block, and the way to the block.
+    // `containment`: the end of a thread on its own stack.
+    const _: fn(&'static OverflowReport, &SavedRegs) -> ! = containment::end_on_own_stack;
+
+    // `local`: the words of this architecture in a CPU's block.
     const _: fn() -> ArchLocal = ArchLocal::new;
     const _: fn(&ArchLocal) -> bool = ArchLocal::in_nmi;
     const _: fn(&ArchLocal) -> Option<Addr> = ArchLocal::softirq_top;
-    const _: Option<OneStep> = local::ONE_STEP;
-    const _: unsafe fn(&'static CpuLocal) = local::load;
-    const _: fn() -> &'static CpuLocal = local::this;
-    const _: fn(&CpuLocal, usize) = local::set_current;
-    const _: fn() -> usize = local::current_thread;
-    const _: fn() -> usize = local::left_on_thread_stack;
-    const _: fn() -> bool = local::may_be_below_line::<0>;
+
+    // `this_cpu`: the path to the block, and to the running thread.
+    const _: Option<OneStep> = this_cpu::ONE_STEP;
+    const _: unsafe fn(&'static CpuLocal) = this_cpu::load;
+    const _: fn() -> &'static CpuLocal = this_cpu::this;
+    const _: fn(&CpuLocal, usize) = this_cpu::set_current;
+    const _: fn() -> usize = this_cpu::current_thread;
+    const _: fn() -> usize = this_cpu::left_on_thread_stack;
+    const _: fn() -> bool = this_cpu::may_be_below_line::<0>;
 
     // `switch`: the first frame of a thread that may return to user mode.
     const _: fn(Addr, usize, usize, usize) -> SwitchFrame = SwitchFrame::first;

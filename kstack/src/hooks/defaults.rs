@@ -1,6 +1,6 @@
 //! What a hook does that the kernel has not replaced: nothing where nothing is right, otherwise a panic with a sentence.
 
-use super::hooks;
+use super::table::hooks;
 use crate::arch::current::regs::SavedRegs;
 use crate::local::CpuLocal;
 use crate::registry;

@@ -294,5 +294,11 @@ fn names(calls: &Calls) -> i32 {
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
     let parts = [pipes, counters, epolls, selects, flags, names];
-    i32::from(parts.iter().any(|part| part(&calls) != 0))
+    let failed = parts.iter().any(|part| part(&calls) != 0);
+    let made = [c"/tmp/watched", c"/tmp/flags", c"/tmp/third", c"/tmp/more", c"/tmp/fifo"];
+    for name in made {
+        let removed = call(calls.number("unlinkat"), [HERE, path(name), 0]);
+        must!(failed || removed == 0, "a file that was made is not there");
+    }
+    i32::from(failed)
 }

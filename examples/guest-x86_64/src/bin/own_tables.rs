@@ -13,8 +13,8 @@ mod threads;
 use alloc::boxed::Box;
 use guest_x86_64::{entry, exit, interrupts, println, sync};
 use kstack::arch::x86_64::{
-    entry as vectors,
     tables::{CpuTables, Ist},
+    vectors,
 };
 use kstack::verdict::OverflowReport;
 use kstack::{Hooks, SavedRegs, Thread, cpu, hooks, local::CpuLocal};

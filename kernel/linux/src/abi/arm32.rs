@@ -10,8 +10,12 @@
 
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
+use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
+use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
+use kstack::arch::current::fault::{DEBUG_EVENT, STATUS};
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
 pub use super::narrow::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
@@ -237,3 +241,29 @@ pub(crate) const RESTART_SYSCALL: u64 = 0;
 pub(crate) const TRAMPOLINE: &[u8] = &[
     0x77, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef, 0xad, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef,
 ];
+
+/// A number of 64 bits that comes after an odd number of arguments: the second and third of three registers: a pair begins in an even one.
+pub(crate) const fn wide_argument(_first: u64, second: u64, third: u64) -> u64 {
+    second | third << 32
+}
+
+/// What an exception, other than a page fault, is to the program (arch/arm/kernel/traps.c, mm/fsr-3level.c).
+pub(crate) fn exception(vector: u8, address: u64, regs: &SavedRegs, _floats: &Snapshot) -> Info {
+    let at = program_counter(regs);
+    match vector {
+        UNDEFINED => Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, at),
+        PREFETCH_ABORT | DATA_ABORT if regs.orig_r0 & STATUS == DEBUG_EVENT => {
+            Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, at)
+        }
+        PREFETCH_ABORT | DATA_ABORT => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, address),
+        _ => Info::kernel(Signal::SEGV),
+    }
+}
+
+/// What `sigcontext` keeps of an exception.
+pub(crate) const fn trap(vector: u8, address: u64, regs: &SavedRegs, _last: Trap) -> Trap {
+    match vector {
+        UNDEFINED => Trap { number: 6, error: 0, address: regs.pc as u64 },
+        _ => Trap { number: 14, error: regs.orig_r0 as u64, address },
+    }
+}

@@ -5,8 +5,10 @@
 //! `generic` has what architectures that came to Linux late share, `wide` and `narrow` what depends
 //! on the size of a word.
 
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
+use super::signals::{Info, Trap};
 use super::stack_image::WordSize;
 use super::*;
 use crate::error::Errno;
@@ -29,6 +31,10 @@ const _: fn(&mut SavedRegs) = rewind_call;
 const _: fn(&mut SavedRegs, u64) = set_number;
 const _: u64 = RESTART_SYSCALL;
 const _: &[u8] = TRAMPOLINE;
+
+// What exceptions are to a program.
+const _: fn(u8, u64, &SavedRegs, &Snapshot) -> Info = exception;
+const _: fn(u8, u64, &SavedRegs, Trap) -> Trap = trap;
 
 const _: fn(u64, u64) -> SavedRegs = start;
 const _: fn(&mut SavedRegs, u64) = set_stack;

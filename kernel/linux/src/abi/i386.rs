@@ -222,3 +222,15 @@ pub(crate) const RESTART_SYSCALL: u64 = 0;
 
 /// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
 pub(crate) const TRAMPOLINE: &[u8] = &[];
+
+/// A number of 64 bits that comes after an odd number of arguments: the first two of three registers.
+pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
+    first | second << 32
+}
+
+pub(crate) use super::pc::{exception, trap};
+
+/// The processor's flags.
+pub(super) const fn flags(regs: &SavedRegs) -> u64 {
+    regs.eflags as u64
+}

@@ -4,6 +4,7 @@
 //! register conventions) stands in these files and nowhere else; the rest of the crate uses the names from here.
 //! A new architecture adds a file with the names and types of `contract`.
 
+pub(crate) mod action;
 mod common;
 mod contract;
 pub(crate) mod frame;
@@ -15,6 +16,8 @@ pub mod stack_image;
 mod generic;
 #[cfg(any(target_arch = "arm", target_arch = "x86"))]
 mod narrow;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod pc;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64"))]
 mod wide;
 
@@ -55,4 +58,11 @@ compile_error!(
 );
 
 pub use common::{Stat, SystemInfo, USER_LOWEST, encode_long_pair, encode_statx, encode_utsname};
-pub use names::name;
+
+/// The name of a system call, for the log; `None` if the number was never given out.
+pub fn name(number: u64) -> Option<&'static str> {
+    NAMES.iter().find_map(|&(lowest, names)| {
+        let name = names.split(' ').nth(usize::try_from(number.checked_sub(lowest)?).ok()?);
+        name.filter(|&name| name != "-")
+    })
+}

@@ -14,11 +14,3 @@ pub(super) const LATE: Stretch = (
      map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount \
      lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal",
 );
-
-/// The name of a system call, for the log; `None` if the number was never given out.
-pub fn name(number: u64) -> Option<&'static str> {
-    super::NAMES.iter().find_map(|&(lowest, names)| {
-        let name = names.split(' ').nth(usize::try_from(number.checked_sub(lowest)?).ok()?);
-        name.filter(|&name| name != "-")
-    })
-}

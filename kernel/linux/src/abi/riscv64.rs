@@ -7,8 +7,10 @@
 
 use super::generic;
 use super::names::Stretch;
+use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
 pub(crate) use super::generic::table_index;
@@ -134,3 +136,18 @@ pub(crate) const RESTART_SYSCALL: u64 = 128;
 
 /// The kernel's own code for going back from a signal handler. `li a7, 139`, `ecall`.
 pub(crate) const TRAMPOLINE: &[u8] = &[0x93, 0x08, 0xb0, 0x08, 0x73, 0x00, 0x00, 0x00];
+
+/// What an exception, other than a page fault, is to the program (arch/riscv/kernel/traps.c).
+pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, _floats: &Snapshot) -> Info {
+    match vector {
+        0 | 4 | 6 => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, regs.epc),
+        2 => Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, regs.epc),
+        3 => Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, regs.epc),
+        _ => Info::fault(Signal::SEGV, code::SEGV_ACCERR, regs.epc),
+    }
+}
+
+/// What `sigcontext` keeps of an exception: nothing.
+pub(crate) const fn trap(_vector: u8, _address: u64, _regs: &SavedRegs, last: Trap) -> Trap {
+    last
+}

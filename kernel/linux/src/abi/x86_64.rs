@@ -137,14 +137,14 @@ const FIRST_NAMES: &str = "read write open close stat fstat lstat poll lseek mma
 /// Names by number.
 pub(crate) const NAMES: &[Stretch] = &[(0, FIRST_NAMES), LATE];
 
-/// Bytes of `struct stat`.
-const STAT_BYTES: usize = 144;
-
 /// The place of a number in a table by number.
 #[inline(always)]
 pub(crate) const fn table_index(number: u64) -> usize {
     number as usize
 }
+
+/// Bytes of `struct stat`.
+const STAT_BYTES: usize = 144;
 
 /// `struct stat`: dev 0, ino 8, nlink 16, mode 24, uid 28, gid 32, rdev 40, size 48, blksize 56, blocks 64,
 /// atime 72, mtime 88, ctime 104.
@@ -208,3 +208,10 @@ pub(crate) const RESTART_SYSCALL: u64 = 219;
 
 /// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
 pub(crate) const TRAMPOLINE: &[u8] = &[];
+
+pub(crate) use super::pc::{exception, trap};
+
+/// The processor's flags.
+pub(super) const fn flags(regs: &SavedRegs) -> u64 {
+    regs.rflags
+}

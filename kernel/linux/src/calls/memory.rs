@@ -13,7 +13,7 @@ use machine::arch::paging::Access;
 use threads::sched::Mutex;
 
 calls! {
-    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+    #[cfg(target_pointer_width = "64")]
     "mmap" (at, length, protection, flags, file, offset) => mmap(at, length, protection, flags, file, offset);
     "mmap2" (at, length, protection, flags, file, page) => mmap(at, length, protection, flags, file, page << 12);
     "munmap" (at, length) => munmap(at, length);
@@ -100,7 +100,7 @@ pub(crate) fn mmap(
         if !offset.is_multiple_of(PAGE) || offset.checked_add(length).is_none() {
             return Err(Errno::EINVAL);
         }
-        let file = current().files.lock().get(file)?.file;
+        let file = current().files().lock().get(file)?.file;
         match &file.target {
             Target::Node(node, _) => match node.content {
                 Content::Special(Special::Zero) => Staged::default(),

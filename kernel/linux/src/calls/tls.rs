@@ -9,9 +9,9 @@ use core::sync::atomic::Ordering;
 use threads::sched;
 
 calls! {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(target_pointer_width = "64")]
     "arch_prctl" (code, value) => arch_prctl(code, value);
-    #[cfg(target_arch = "x86")]
+    #[cfg(target_pointer_width = "32")]
     "set_thread_area" (at) => set_thread_area(at);
     // Of the 32-bit ARM.
     "set_tls" (base) => set_tls(base);
@@ -20,7 +20,7 @@ calls! {
     "cacheflush" () => Ok(0);
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(target_pointer_width = "64")]
 fn arch_prctl(code: u64, value: u64) -> SysResult {
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
@@ -58,7 +58,7 @@ pub(crate) fn segment_base(at: u64) -> Result<u64, Errno> {
 }
 
 /// The segment for thread-local storage of machines that have segments.
-#[cfg(target_arch = "x86")]
+#[cfg(target_pointer_width = "32")]
 fn set_thread_area(at: u64) -> SysResult {
     /// The only one there is.
     const NUMBER: i32 = 6;

@@ -8,7 +8,7 @@ use crate::files::tree;
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, timers};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
@@ -17,7 +17,7 @@ use threads::sched::{self, Mutex};
 /// execve: the calling process becomes another program. Does not return on success, but through the registers.
 pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Strings) -> SysResult {
     let process = current();
-    let directory = process.directory.lock().clone();
+    let directory = process.place().directory();
     let executable = match path {
         "/proc/self/exe" => process.executable.lock().clone(),
         path => fallible::shared(tree::absolute(&directory, path)?)?,
@@ -29,6 +29,7 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
     let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    process.unshare_files()?;
     process.crew.begin_alone()?;
     // An error: the process is on its way out, and its new program would not run either.
     process.changed.wait_unless_killed(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;
@@ -44,14 +45,18 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
     task.signals.lock().stack = AlternateStack::default();
     drop(old);
     process.set_name(base_name(&executable));
+    process.credentials.lock().execute();
+    process.attributes.is_dumpable.store(true, Ordering::Relaxed);
+    *task.name.lock() = None;
     let before = core::mem::replace(&mut *process.executable.lock(), executable);
     drop(before);
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);
     process.signals.lock().actions.forget_handlers();
+    timers::delete_made(process);
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.
-        let closed = process.files.lock().take_close_on_exec();
+        let closed = process.files().lock().take_close_on_exec();
         if closed.is_none() {
             break;
         }

@@ -3,15 +3,16 @@
 //! A thread leaves its crew; the last one ends the process. Every way out of a program comes here: exit, a fatal signal, a
 //! kernel stack that overflowed.
 
-use super::actions::flag;
-use super::send::{Change, to_process};
+use super::send::{of_child, to_process};
 use super::table::{self, Which};
-use super::{Process, current, current_task, futex};
+use super::table::{News, Wanted};
+use super::task::Task;
+use super::{Process, cpu_time, current, current_task, futex, timers};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use threads::sched;
+use threads::sched::{self, Owner};
 use threads::time;
 
 pub(crate) fn stop_borrowing(process: &Process) {
@@ -25,23 +26,28 @@ pub(crate) fn exit_thread(status: i32) -> ! {
     {
         let process = current();
         let thread = sched::current();
+        let robust = current_task().robust_list.load(Ordering::Relaxed);
+        if robust != 0 {
+            futex::release_all(robust, thread.number());
+        }
         let clear = current_task().clear_on_exit.load(Ordering::Relaxed);
         if clear != 0
             && let Some(memory) = process.memory()
         {
             let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
-            futex::futex_wake(clear, u64::MAX);
+            let _nor_woken = futex::wake(clear, false, futex::ANY_BIT, 1);
         }
-        futex::futex_forget(thread.id());
+        futex::forget(current_task());
         thread.unpin_all();
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
+        cpu_time::keep(process, thread);
         match process.crew.leave(thread) {
             Some(decided) => end(process, decided.unwrap_or(status)),
             None => {
                 // What it would have taken is for the others.
                 super::send::hand_over(process, SignalSet::ALL);
-                super::send::one_less(process);
+                super::send::note_stopped(process);
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
             }
@@ -51,12 +57,22 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 }
 
 fn end(process: &Process, status: i32) {
-    let files = core::mem::take(&mut *process.files.lock());
-    drop(files);
+    timers::delete_all(process);
+    drop(process.set_files(None));
     drop(process.set_memory(None));
     stop_borrowing(process);
-    let parent = table::end(process, status);
+    while let Some((child, signal)) = table::next_to_tell_of_death(process.id) {
+        if let Some(signal) = Signal::new(signal.into()) {
+            let fields = Fields::Sender { process: process.id as u32, user: 0 };
+            let _told = to_process(&child, Info { signal, code: code::USER, fields });
+        }
+    }
+    let [parent, reaper] = table::end(process, status);
     process.changed.wake_all();
+    if let Some(reaper) = reaper {
+        // Children that had ended are its now.
+        reaper.changed.wake_all();
+    }
     if let Some(parent) = parent {
         let signal = process.exit_signal.load(Ordering::Relaxed);
         if let Some(signal) = Signal::new(signal.into()) {
@@ -76,30 +92,6 @@ pub(crate) fn exit_group(code: i32) -> ! {
     let status = (code & 0xff) << 8;
     current().crew.end(status);
     exit_thread(status)
-}
-
-/// What a parent is told of a child.
-fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
-    let fields =
-        Fields::Child { process: process.id as u32, user: 0, status, user_time: 0, system_time: 0 };
-    Info { signal, code, fields }
-}
-
-/// The process has stopped or continues: tells its parent, unless that does not want to know.
-pub(crate) fn tell_parent_of_change(process: &Process) {
-    let parent = table::find(process.parent.load(Ordering::Relaxed));
-    let change = process.signals.lock().change;
-    let (Some(parent), Some(change)) = (parent, change) else { return };
-    let wants = parent.signals.lock().actions.get(Signal::CHLD).flags & flag::NO_CHILD_STOP == 0;
-    if wants {
-        let (code, status) = match change {
-            Change::Stopped(signal) => (code::CHILD_STOPPED, signal.status()),
-            Change::Continued => (code::CHILD_CONTINUED, Signal::CONT.status()),
-        };
-        // As above.
-        let _told = to_process(&parent, of_child(process, Signal::CHLD, code, status));
-    }
-    parent.changed.wake_all();
 }
 
 /// Ends the calling process as by a fatal signal.
@@ -132,24 +124,6 @@ pub(crate) fn tell(what: fmt::Arguments<'_>) {
     }
 }
 
-/// What a waiting parent asks for besides children that have ended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
-    pub(crate) ended: bool,
-    pub(crate) stopped: bool,
-    pub(crate) continued: bool,
-    /// Whether the child can be waited for again.
-    pub(crate) keep: bool,
-    pub(crate) no_hang: bool,
-}
-
-/// A child's news: its number and wait status.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct News {
-    pub(crate) child: u64,
-    pub(crate) status: i32,
-}
-
 /// Waits for a child that has ended, stopped or continued. `Ok(None)`: there are children, and no news.
 pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> {
     let me = current();
@@ -162,7 +136,20 @@ pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> 
         Some(found) => found,
         None => return Ok(None),
     };
+    if let Some(child) = &gone {
+        cpu_time::add_child(me, child);
+    }
     // The last reference may own a whole address space: dropped here, without the table's lock.
     drop(gone);
     Ok(Some(news))
+}
+
+impl Owner for Task {
+    fn tables_root(&self) -> u64 {
+        self.process.memory().map_or(0, |memory| memory.lock().tables_root())
+    }
+
+    fn end_after_overflow(&self) -> ! {
+        kill_current(Signal::SEGV)
+    }
 }

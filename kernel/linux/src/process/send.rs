@@ -8,48 +8,14 @@
 //! 3. A pending signal that a thread could take is always known to one: when a thread stops taking signals (it blocks them, it ends),
 //!    it hands over what is pending for the process ([`hand_over`]).
 
-use super::actions::Actions;
-use super::pending::Pending;
-use super::{Process, task};
-use crate::abi::signals::{DefaultAction, Info, Signal, SignalSet};
+use super::shared_signals::{Change, Stop};
+use super::{Process, cpu_time, table, task};
+use crate::abi::action::flag;
+use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use threads::sched::Thread;
-
-/// Whether the process runs (job control).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Stop {
-    #[default]
-    Running,
-    /// Every thread stops when it comes by; so many have not yet.
-    Stopping { signal: Signal, left: usize },
-    /// All have.
-    Stopped { signal: Signal },
-}
-
-/// What the threads of a process share of signals.
-#[derive(Debug)]
-pub(crate) struct ProcessSignals {
-    pub(crate) actions: Actions,
-    /// Those for any thread.
-    pub(crate) pending: Pending,
-    pub(crate) stop: Stop,
-    /// A stop (with its signal) or a continuation that a waiting parent has not been told of.
-    pub(crate) change: Option<Change>,
-}
-
-/// What a parent can wait for besides the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    Stopped(Signal),
-    Continued,
-}
-
-impl ProcessSignals {
-    pub(crate) const fn new(actions: Actions) -> Self {
-        Self { actions, pending: Pending::new(), stop: Stop::Running, change: None }
-    }
-}
 
 /// Whom a signal is for.
 #[derive(Clone, Copy)]
@@ -82,6 +48,7 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
         if signal == Signal::CONT {
             signals.pending.discard(SignalSet::STOPPING);
             tasks().for_each(|task| task.signals.lock().pending.discard(SignalSet::STOPPING));
+            signals.is_stop_taken = false;
             continued = signals.stop != Stop::Running;
             if continued {
                 signals.stop = Stop::Running;
@@ -125,7 +92,7 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
     }
     if continued {
         process.resumed.wake_all();
-        super::exit::tell_parent_of_change(process);
+        tell_parent_of_change(process);
     }
     added
 }
@@ -158,24 +125,54 @@ pub(crate) fn discard_everywhere(process: &Process, signals: SignalSet) {
     });
 }
 
-/// A thread of the process has stopped, or has ended while its process stops.
-pub(crate) fn one_less(process: &Process) {
-    let all = {
+/// A thread of the process has stopped, or has left it: when no other is to stop, the process has, and the parent is told.
+pub(crate) fn note_stopped(process: &Process) {
+    let all = process.crew.with(|threads| {
         let mut signals = process.signals.lock();
-        match signals.stop {
-            Stop::Stopping { signal, left } if left > 1 => {
-                signals.stop = Stop::Stopping { signal, left: left - 1 };
-                false
-            }
-            Stop::Stopping { signal, .. } => {
-                signals.stop = Stop::Stopped { signal };
-                signals.change = Some(Change::Stopped(signal));
-                true
-            }
-            Stop::Running | Stop::Stopped { .. } => false,
+        let Stop::Stopping { signal } = signals.stop else { return false };
+        let has_stopped = |thread: &Arc<Thread>| {
+            task::of(thread).is_none_or(|task| task.is_stopped.load(Ordering::Relaxed))
+        };
+        let all = !threads.is_empty() && threads.iter().all(has_stopped);
+        if all {
+            signals.stop = Stop::Stopped { signal };
+            signals.change = Some(Change::Stopped(signal));
         }
-    };
+        all
+    });
     if all {
-        super::exit::tell_parent_of_change(process);
+        tell_parent_of_change(process);
     }
+}
+
+/// What a parent is told of a child.
+pub(super) fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
+    /// Clock ticks, as programs count them, in nanoseconds.
+    const CLOCK_TICK: u64 = 10_000_000;
+    let times = cpu_time::of_process(process);
+    let fields = Fields::Child {
+        process: process.id as u32,
+        user: 0,
+        status,
+        user_time: times.user / CLOCK_TICK,
+        system_time: times.system / CLOCK_TICK,
+    };
+    Info { signal, code, fields }
+}
+
+/// The process has stopped or continues: tells its parent, unless that does not want to know.
+pub(crate) fn tell_parent_of_change(process: &Process) {
+    let parent = table::find(process.parent.load(Ordering::Relaxed));
+    let change = process.signals.lock().change;
+    let (Some(parent), Some(change)) = (parent, change) else { return };
+    let wants = parent.signals.lock().actions.get(Signal::CHLD).flags & flag::NO_CHILD_STOP == 0;
+    if wants {
+        let (code, status) = match change {
+            Change::Stopped(signal) => (code::CHILD_STOPPED, signal.status()),
+            Change::Continued => (code::CHILD_CONTINUED, Signal::CONT.status()),
+        };
+        // As above.
+        let _told = to_process(&parent, of_child(process, Signal::CHLD, code, status));
+    }
+    parent.changed.wake_all();
 }

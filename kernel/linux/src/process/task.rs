@@ -1,16 +1,18 @@
 //! What a thread of a program has of its own, beside its process: it is what the thread belongs to, and the way from a thread to its
 //! process.
 
+use super::Process;
+use super::futex::queues::Waiter;
 use super::pending::Pending;
-use super::{Process, exit};
-use crate::abi::signals::{Info, Signal, SignalSet};
+use super::spent::Shown;
+use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Mutex, Owned, Owner, OwnerKind, Thread};
+use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
 
 /// The stack that `sigaltstack` named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,10 +66,22 @@ pub struct Task {
     pub(crate) clear_on_exit: AtomicU64,
     /// The head of its list of robust futexes; 0: none.
     pub(crate) robust_list: AtomicU64,
+    /// What it sleeps on words as, while it does.
+    pub(crate) waiter: SpinLock<Option<Arc<Waiter>>>,
+    /// What it calls itself (`PR_SET_NAME`); the program's name before.
+    pub(crate) name: SpinLock<Option<Name>>,
+    /// Its CPU time by mode, as it was shown last.
+    pub(crate) shown: SpinLock<Shown>,
+    /// Whether its CPU time is its process's already.
+    is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
     /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be given up.
     pub(crate) room: Mutex<Vec<u8>>,
+    /// Whether it has stopped because its process is to (job control).
+    pub(crate) is_stopped: AtomicBool,
+    /// Its last fault.
+    pub(crate) trap: SpinLock<Trap>,
 }
 
 impl Task {
@@ -79,10 +93,32 @@ impl Task {
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            waiter: SpinLock::new(None),
+            name: SpinLock::new(None),
+            shown: SpinLock::new(Shown::default()),
+            is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
             room: Mutex::new(Vec::new()),
+            is_stopped: AtomicBool::new(false),
+            trap: SpinLock::new(Trap::default()),
         })?)
+    }
+
+    /// What it is called: what it says itself, or as its process is.
+    pub(crate) fn name_of(&self) -> Name {
+        let own = *self.name.lock();
+        own.unwrap_or_else(|| self.process.name())
+    }
+
+    /// Whether its CPU time is its process's already.
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted.load(Ordering::Relaxed)
+    }
+
+    /// It is from now on. Says whether it was not. Under the lock of what the process has spent.
+    pub(super) fn set_counted(&self) -> bool {
+        !self.is_counted.swap(true, Ordering::Relaxed)
     }
 
     /// Puts a signal among its own.
@@ -116,14 +152,16 @@ pub fn current_task() -> &'static Task {
     sched::current().owner_of_kind(&KIND).expect("system calls and faults come from programs")
 }
 
-impl Owner for Task {
-    fn tables_root(&self) -> u64 {
-        self.process.memory().map_or(0, |memory| memory.lock().tables_root())
-    }
+/// The process of the thread that runs. A reference, not a count: what a system call keeps only in its frame would be lost
+/// if its stack overflowed.
+#[inline]
+pub fn current() -> &'static Process {
+    &current_task().process
+}
 
-    fn end_after_overflow(&self) -> ! {
-        exit::kill_current(Signal::SEGV)
-    }
+/// The same, to keep where others find it.
+pub fn current_arc() -> Arc<Process> {
+    current_task().process.clone()
 }
 
 /// The word that is cleared when the running thread ends.

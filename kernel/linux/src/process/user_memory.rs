@@ -36,6 +36,19 @@ pub(crate) fn string(at: u64, most: usize) -> Result<Vec<u8>, Errno> {
     }
 }
 
+/// The first bytes of a string of the program, as many as there is room for with a NUL; without it.
+pub(crate) fn string_of<const N: usize>(at: u64) -> Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    for offset in 0..N as u64 - 1 {
+        let [byte] = get::<1>(at.checked_add(offset).ok_or(Errno::EFAULT)?)?;
+        if byte == 0 {
+            break;
+        }
+        fallible::push(&mut bytes, byte)?;
+    }
+    Ok(bytes)
+}
+
 /// A path of the program.
 pub(crate) fn path(at: u64) -> Result<String, Errno> {
     let path = as_text(string(at, MOST_PATH)?)?;
@@ -158,7 +171,11 @@ pub(crate) fn as_text(bytes: Vec<u8>) -> Result<String, Errno> {
 }
 
 pub(crate) fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {
-    let [seconds, nanoseconds] = get_numbers(at, size)?;
+    let [seconds, mut nanoseconds] = get_numbers(at, size)?;
+    if abi::WORD == WordSize::Four {
+        // The other half of a long number is padding there.
+        nanoseconds &= u64::from(u32::MAX);
+    }
     let is_negative = match size {
         WordSize::Four => (seconds as i32) < 0,
         WordSize::Eight => (seconds as i64) < 0,

@@ -8,8 +8,8 @@
 //! | ERESTART_RESTARTBLOCK | continued, with the time that is left | EINTR | EINTR |
 
 use crate::abi;
+use crate::abi::action::{Action, flag};
 use crate::error::{Errno, SysResult};
-use crate::process::actions::{Action, flag};
 use crate::process::current_task;
 use crate::process::task::{Continuation, Interruption};
 use machine::arch::regs::SavedRegs;

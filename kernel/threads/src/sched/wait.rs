@@ -7,7 +7,7 @@ use super::schedule::leave_cpu;
 use super::sleep::{self, RunState, Sleeper, State, attention};
 use super::switch::{current, current_arc};
 use super::thread::{Thread, WaitQueue};
-use crate::time;
+use crate::clock;
 use alloc::sync::Arc;
 use machine::arch::{cpu, smp};
 use machine::cpus;
@@ -30,7 +30,7 @@ impl Sleeper for InList<'_> {
 
     #[inline(always)]
     fn is_late(&mut self) -> bool {
-        self.deadline.is_some_and(|deadline| time::nanoseconds() >= deadline)
+        self.deadline.is_some_and(|deadline| clock::nanoseconds() >= deadline)
     }
 
     #[inline(always)]

@@ -2,10 +2,12 @@
 
 mod cpu;
 mod program;
+mod state;
 
 use super::{Arrival, Step};
-use cpu::{Cpu, Stack, Violation};
+use cpu::{Cpu, Violation};
 use program::{Do, Label, Program, Protocol};
+use state::Stack;
 use std::collections::{HashMap, HashSet};
 use std::vec::Vec;
 

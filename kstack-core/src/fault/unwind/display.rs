@@ -10,7 +10,7 @@
 //!
 //! Names of code are the kernel's business: a closure answers for an address, and what it answers is printed behind it.
 
-use super::{Backtrace, End, Step};
+use super::steps::{Backtrace, End, Step};
 use crate::addr::{Addr, ByteSize};
 use core::fmt::{self, Display, Formatter};
 
@@ -136,7 +136,7 @@ impl<const N: usize> Backtrace<N> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SavedRegs;
+    use super::super::steps::SavedRegs;
     use super::*;
     use std::string::ToString;
 

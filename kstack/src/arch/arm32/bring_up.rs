@@ -3,6 +3,7 @@
 
 use super::regs::SVC_MODE;
 use super::tables::{CpuTables, Unfit};
+use super::{entry, vectors};
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -81,7 +82,8 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     // SAFETY: (1) by the caller's promise.
     unsafe {
         local.load();
-        CpuTables::load(tables);
+        local.arch.keep_irq_before_test(entry::irq_before_test());
+        CpuTables::load(tables, vectors::vectors());
     }
     Ok(())
 }

@@ -21,19 +21,20 @@
 //! 2. IRQ and FIQ are masked while anything is on the overflow stack, and overflows are counted: there is no loop.
 //! 3. The count is 0 again when the overflow stack is left for the thread's own.
 
-use super::entry::{self, FIQ, FIQ_RESERVE};
-use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK, thread_info_at};
-use super::regs::SavedRegs;
+use super::RESERVE;
+use super::cause::{FIQ, FIQ_RESERVE, complete};
+use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK};
+use super::regs::{IRQ_MODE, MODE, SavedRegs};
+use super::save::{regs_at, unsaved};
 use super::tables::ModeWords;
-use super::{RESERVE, fault};
-use crate::first_frame::user_regs_at;
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::report;
-use core::arch::{asm, naked_asm};
+use crate::report::{self, Suspicion};
+use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
-use kstack_core::addr::{AddrRange, ByteSize};
-use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
+use kstack_core::addr::ByteSize;
+use kstack_core::verdict::Delivery;
 
 /// The current stack has no room for SavedRegs: to the overflow stack, or to the last one.
 ///
@@ -43,6 +44,8 @@ use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "add sp, sp, #{size}",
         "str sp, [r0, #{word_sp}]",
         "mrc p15, 0, lr, c13, c0, 4",
@@ -81,11 +84,15 @@ pub(super) extern "C" fn no_room() {
         "add r11, sp, #1",
         "mov r0, r10",
         "mov r1, sp",
+        regs_at!("sp"),
         "bl {on_no_room}",
         "3:",
+        ".cfi_undefined pc",
         "wfi",
         "b 3b",
+        ".cfi_endproc",
         size = const size_of::<SavedRegs>(),
+        pc = const offset_of!(SavedRegs, pc),
         sp_at = const offset_of!(SavedRegs, sp),
         word_r0 = const ModeWords::R0,
         word_pc = const ModeWords::PC,
@@ -107,58 +114,27 @@ pub(super) extern "C" fn no_room() {
 /// The interrupted stack had no room for the saved registers. On the overflow stack, or on the last; IRQ masked.
 extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let vector = vector as u8;
-    let address = fault::complete(vector, regs);
+    let address = complete(vector, regs);
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let arch = &unsafe { CpuLocal::this() }.arch;
-    let second = arch.overflow_depth() > 1;
     // A FIQ asks for less.
     let reserve = if vector == FIQ { FIQ_RESERVE } else { RESERVE.get() };
     let no_room = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>() + reserve));
     // A FIQ can come where the CPU has just taken an IRQ.
-    let was_on = regs.interrupts_are_on() || (vector == FIQ && entry::is_irq_on_its_way_in(regs));
-    let interrupts_off = !was_on;
+    let was_on = regs.interrupts_are_on() || (vector == FIQ && is_irq_on_its_way_in(arch, regs));
+    let suspicion =
+        Suspicion { interrupts_off: !was_on, can_end_thread: arch.overflow_depth() == 1 };
     // An abort may have been about something else entirely: that the stack is full is reported first.
-    let judged = report::of(Delivery::AnotherStack, address, regs, interrupts_off)
-        .or_else(|| report::of(Delivery::AnotherStack, no_room, regs, interrupts_off));
-    if let Some(report) = judged {
-        match report.verdict.consequence {
-            Consequence::EndThread if !second => end_on_own_stack(report),
-            _ => (hooks().stop)(report),
-        }
-    }
+    let attempted = [address, no_room].map(|address| Some((Delivery::AnotherStack, address)));
+    report::carry_out(attempted, regs, &suspicion);
     // Not about a stack. The kernel can only say so.
     (hooks().kernel_exception)(vector, address, regs);
     unreachable!("a kernel returned from an exception without a stack")
 }
 
-/// Leaves the overflow stack for the overflowed one, below its saved user registers, and ends the thread there.
-pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
-    extern "C" fn end(report: &'static OverflowReport) -> ! {
-        (hooks().end_thread)(report)
-    }
-    // SAFETY: (1) entry code: the CPU has loaded its block.
-    let local = unsafe { CpuLocal::this() };
-    let stack = AddrRange { lowest: local.thread_lowest(), top: local.thread_top() };
-    local.arch.leave_overflow_stack();
-    if THREAD_INFO_ON_STACK {
-        // The overflow may have gone over it.
-        // SAFETY: (1) the lowest word of a mapped stack whose frames are given up.
-        unsafe { (thread_info_at(stack.lowest).get() as *mut usize).write(local.thread()) };
-    }
-    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) r11 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between.
-    unsafe {
-        asm!(
-            "mov sp, {top}",
-            "mov r11, #0",
-            // Masked since the bit test failed; from here on SP is sound again.
-            "cpsie f",
-            "bl {end}",
-            "udf #0",
-            top = in(reg) user_regs_at(stack).get(),
-            end = sym end,
-            in("r0") report,
-            options(noreturn),
-        )
-    }
+/// Whether these registers are those of an IRQ's entry that has not found out yet whether there is room. Interrupts are masked there by the
+/// CPU, but were on in the code that the IRQ had hit, or it would not have come; and nothing of that code has changed but the
+/// mode's own words.
+fn is_irq_on_its_way_in(arch: &ArchLocal, regs: &SavedRegs) -> bool {
+    regs.cpsr & MODE == IRQ_MODE || arch.irq_before_test().contains(&regs.pc().get())
 }

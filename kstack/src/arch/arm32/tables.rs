@@ -17,7 +17,6 @@
 //! from the exception to the change to SVC mode a few instructions later, with IRQ masked: no exception of the same kind
 //! can arrive in between.
 
-use crate::arch::current::entry;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -88,13 +87,13 @@ impl CpuTables {
         }
     }
 
-    /// Points the exception modes of the CPU this runs on at their words, and the vector base at the vectors; lets FIQs in.
+    /// Points the exception modes of the CPU this runs on at their words, and the vector base at `vectors`; lets FIQs in.
     ///
     /// # Safety
     ///
-    /// 1. `tables` stays mapped and writable for ever, and no other CPU uses it.
+    /// 1. `tables` stays mapped and writable, and no other CPU uses it; `vectors` are this library's.
     /// 2. Interrupts are off; the CPU is in SVC mode, with its [`crate::local::CpuLocal`] loaded.
-    pub unsafe fn load(tables: *const Self) {
+    pub unsafe fn load(tables: *const Self, vectors: Addr) {
         // SAFETY: (1) each mode's banked SP is set in that mode, interrupts masked throughout, and SVC mode is back at the
         // end with its own SP untouched; (2) the vectors are aligned as VBAR wants.
         unsafe {
@@ -114,7 +113,7 @@ impl CpuTables {
                 "cpsie f",
                 // FIQ has r8 to r12 and every mode but user has SP and LR of its own: no operand may be one of those.
                 in("r0") tables,
-                in("r1") entry::vectors_address(),
+                in("r1") vectors.get(),
                 irq = const offset_of!(Self, irq),
                 abort = const offset_of!(Self, abort),
                 undefined = const offset_of!(Self, undefined),

@@ -2,6 +2,7 @@
 //! [`crate::cpu`] calls this, and says what comes when.
 
 use super::tables::{CpuTables, Unfit};
+use super::vectors;
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -75,7 +76,7 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     unsafe {
         asm!("mov {sp}, sp", "msr spsel, #0", "mov sp, {sp}", sp = out(reg) _, options(nostack, preserves_flags));
         local.load();
-        (*tables).load();
+        (*tables).load(vectors::vectors());
     }
     Ok(())
 }

@@ -45,6 +45,10 @@ pub mod bring_up;
 #[cfg(feature = "switch")]
 pub mod call;
 #[cfg(feature = "entry")]
+pub mod cause;
+#[cfg(feature = "entry")]
+pub(crate) mod containment;
+#[cfg(feature = "entry")]
 pub mod entry;
 #[cfg(feature = "entry")]
 pub mod fault;
@@ -55,10 +59,18 @@ pub mod local;
 #[cfg(feature = "entry")]
 pub mod overflow;
 pub mod regs;
+#[cfg(feature = "entry")]
+mod return_path;
+#[cfg(feature = "entry")]
+mod save;
 #[cfg(feature = "switch")]
 pub mod switch;
 #[cfg(feature = "entry")]
 pub mod tables;
+#[cfg(feature = "entry")]
+pub(crate) mod this_cpu;
+#[cfg(feature = "entry")]
+pub mod vectors;
 
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::ARM64;

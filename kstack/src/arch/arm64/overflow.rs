@@ -16,25 +16,28 @@
 //! 3. The handler ends in one of three ways: the thread goes on at the top of its own stack and ends there, with SP_EL1 back at
 //!    the top; the system stops; the kernel gives up.
 
-use crate::arch::current::entry::{
-    self, DEBUG_AND_SERROR, KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0,
-};
-use crate::arch::current::local::ArchLocal;
-use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{RESERVE, fault};
+use super::RESERVE;
+use super::cause::{class_of, is_data_abort};
+use super::entry;
+use super::local::ArchLocal;
+use super::regs::SavedRegs;
+use super::save::{KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH, regs_at, save_at_x0, unsaved};
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::report;
+use crate::report::{self, Suspicion};
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
-use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
+use kstack_core::verdict::Delivery;
 
 /// A synchronous exception whose registers do not fit on the stack it interrupted. In: as the slot left it.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room_sync() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "mov x0, sp",
         "sub x0, x0, #{regs} + {scratch}",
         save_at_x0!(),
@@ -43,7 +46,9 @@ pub(super) extern "C" fn no_room_sync() {
         "mrs x1, far_el1",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "bl {on_no_room}",
+        ".cfi_endproc",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -59,6 +64,8 @@ pub(super) extern "C" fn no_room_sync() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room_other() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "mov x0, sp",
         "sub x0, x0, #{regs} + {scratch}",
         save_at_x0!(),
@@ -66,7 +73,9 @@ pub(super) extern "C" fn no_room_other() {
         "mov x1, #0",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "bl {on_no_room}",
+        ".cfi_endproc",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -87,6 +96,8 @@ const MAX_SECOND_FAULTS: usize = 2;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn second_fault() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "msr tpidrro_el0, x0",
         // Below SP, leaving alone what a slot has put there.
         "mov x0, sp",
@@ -121,6 +132,7 @@ pub(super) extern "C" fn second_fault() {
         "str x3, [x0, #{pstate}]",
         "mrs x1, esr_el1",
         "stp xzr, x1, [x0, #{orig_x0}]",
+        regs_at!("x0", "0"),
         // Not for ever.
         "mrs x1, tpidr_el1",
         "ldr x2, [x1, #{thread}]",
@@ -133,14 +145,18 @@ pub(super) extern "C" fn second_fault() {
         "mrs x1, far_el1",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "bl {on_second_fault}",
         "3:",
+        ".cfi_undefined 32",
         "wfi",
         "b 3b",
+        ".cfi_endproc",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         sp = const offset_of!(SavedRegs, sp),
+        pc = const offset_of!(SavedRegs, pc),
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,
@@ -157,7 +173,7 @@ pub(super) extern "C" fn second_fault() {
 extern "C" fn on_no_room(regs: &mut SavedRegs, fault: Addr) -> ! {
     give_verdict(regs, fault);
     // Not about a stack. The kernel can only say so.
-    (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
+    (hooks().kernel_exception)(class_of(regs), fault, regs);
     unreachable!("a kernel returned from an overflow that nothing explains")
 }
 
@@ -165,16 +181,10 @@ extern "C" fn on_no_room(regs: &mut SavedRegs, fault: Addr) -> ! {
 fn give_verdict(regs: &SavedRegs, fault: Addr) {
     // Where the access went that failed; and where the entry wanted to put the registers.
     let place = regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>() + RESERVE.get()));
-    let interrupts_off = !regs.interrupts_are_on();
-    let attempted = [fault::is_data_abort(regs).then_some(fault), Some(place)];
-    for address in attempted.into_iter().flatten() {
-        if let Some(report) = report::of(Delivery::AnotherStack, address, regs, interrupts_off) {
-            match report.verdict.consequence {
-                Consequence::EndThread => end_on_own_stack(report),
-                Consequence::StopSystem => (hooks().stop)(report),
-            }
-        }
-    }
+    let suspicion = Suspicion { interrupts_off: !regs.interrupts_are_on(), can_end_thread: true };
+    let attempted = [is_data_abort(regs).then_some(fault), Some(place)]
+        .map(|address| address.map(|address| (Delivery::AnotherStack, address)));
+    report::carry_out(attempted, regs, &suspicion);
 }
 
 /// A fault while SPSel was 1. On the overflow stack, everything masked.
@@ -200,43 +210,10 @@ extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
         wild.sp = sp;
         wild.pc = regs.x[1];
         give_verdict(&wild, fault);
-        (hooks().kernel_exception)(fault::class_of(regs), fault, &mut wild);
+        (hooks().kernel_exception)(class_of(regs), fault, &mut wild);
     }
     // The handler itself; if it has overflowed its stack, there is a verdict on that.
     give_verdict(regs, fault);
-    (hooks().kernel_exception)(fault::class_of(regs), fault, regs);
+    (hooks().kernel_exception)(class_of(regs), fault, regs);
     unreachable!("a kernel returned from a fault on its overflow stack")
-}
-
-/// Leaves whatever this runs on for the top of the thread's own stack, and ends the thread there. SP_EL1 is back at its top.
-pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
-    extern "C" fn end(report: &'static OverflowReport) -> ! {
-        (hooks().end_thread)(report)
-    }
-    // SAFETY: (1) entry code: the CPU has loaded its block.
-    let local = unsafe { CpuLocal::this() };
-    local.arch.forget_second_faults();
-    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) x29 = 0 is the outermost marker;
-    // (3) interrupts are off, so nothing comes in between;
-    // (4) nothing on the overflow stack is used after SP_EL1 is set back: the report is in a static.
-    unsafe {
-        asm!(
-            "msr daifset, #0xf",
-            "msr spsel, #1",
-            "mov sp, {overflow_top}",
-            "msr spsel, #0",
-            "mov sp, {top}",
-            "mov x29, xzr",
-            "msr daifclr, #{debug_and_serror}",
-            "bl {end}",
-            "brk #1",
-            overflow_top = in(reg) local.arch.overflow_top().get(),
-            top = in(reg) local.thread_top().get(),
-            debug_and_serror = const DEBUG_AND_SERROR,
-            end = sym end,
-            in("x0") report,
-            options(noreturn),
-        )
-    }
 }

@@ -7,7 +7,7 @@
 //!   | the overflow handler's frames |
 //! ```
 
-use crate::arch::current::entry;
+use super::save::DEBUG_AND_SERROR;
 use core::arch::asm;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -35,15 +35,16 @@ impl CpuTables {
         Addr::new(self.overflow_top.load(Ordering::Relaxed))
     }
 
-    /// Loads the vectors and SP_EL1 on the CPU this runs on.
+    /// Loads `vectors` and SP_EL1 on the CPU this runs on.
     ///
     /// # Safety
     ///
     /// 1. The overflow stack is mapped, 16-aligned, and this CPU's alone.
     /// 2. The CPU runs on SP_EL0 (`SPSel` = 0), with interrupts off.
     /// 3. The hooks are installed: an exception right after this reaches them.
-    pub unsafe fn load(&self) {
-        // SAFETY: (1) to (3) by the caller's promise; (4) the vectors are code of this library, aligned as VBAR_EL1 wants it;
+    /// 4. `vectors` are this library's, or aligned as VBAR_EL1 wants it and in no need of more.
+    pub unsafe fn load(&self, vectors: Addr) {
+        // SAFETY: (1) to (3) by the caller's promise; (4) likewise;
         // (5) between the two writes of SPSel nothing but SP_EL1 is written.
         unsafe {
             asm!(
@@ -55,8 +56,8 @@ impl CpuTables {
                 // There is an answer now to debug exceptions and SErrors: all kernel code runs with them on.
                 "msr daifclr, #{debug_and_serror}",
                 top = in(reg) self.overflow_top.load(Ordering::Relaxed),
-                debug_and_serror = const entry::DEBUG_AND_SERROR,
-                vectors = in(reg) entry::vectors().get(),
+                debug_and_serror = const DEBUG_AND_SERROR,
+                vectors = in(reg) vectors.get(),
                 options(nostack, preserves_flags),
             );
         }

@@ -1,7 +1,9 @@
 //! All that a CPU needs of this architecture before it takes its first interrupt: its stacks for entries, its tables, the gates.
 //! [`crate::cpu`] calls this, and says what comes when.
 
-use super::tables::{CpuTables, Unfit, fill_gates, gates_are_filled};
+use super::double_fault;
+use super::load::{fill_gates, gates_are_filled};
+use super::tables::{CpuTables, Unfit};
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -57,9 +59,11 @@ pub(crate) unsafe fn prepare(
     let root: u32;
     // SAFETY: (1) reading the register has no effect.
     unsafe { asm!("mov {}, cr3", out(reg) root, options(nomem, nostack, preserves_flags)) };
-    let double_fault = top(StackKind::DoubleFault)?;
+    let double_fault_top = top(StackKind::DoubleFault)?;
+    let entry = Addr::new(double_fault::double_fault as *const () as usize);
+    let made = CpuTables::new(Addr::new(tables as usize), double_fault_top, entry, root);
     // SAFETY: (1) by the caller's promise.
-    unsafe { tables.write(CpuTables::new(Addr::new(tables as usize), double_fault, root)) };
+    unsafe { tables.write(made) };
     Ok(())
 }
 

@@ -6,32 +6,14 @@
 //!
 //! An entry that could save its registers and has less than RESERVE left of a thread's stack comes here by itself, on the IRQ stack:
 //! `on_no_room`.
-//!
-//! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
-//! top of its own stack and told to end there; the double-fault stack is free again from that moment. If it was an interrupt
-//! that found no room, the controller has it in service, and would let no other through: its handler runs first.
 
+use super::RESERVE;
+use super::cause::{MACHINE_CHECK, PAGE_FAULT, fault_address};
 use super::regs::SavedRegs;
-use super::tables::CpuTables;
-use super::{RESERVE, entry};
 use crate::hooks::hooks;
-use crate::local::CpuLocal;
-use crate::{irq, report};
-use core::arch::asm;
-use core::mem::size_of;
+use crate::report::{self, Suspicion};
 use kstack_core::addr::Addr;
-use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
-
-const DOUBLE_FAULT: u8 = 8;
-const PAGE_FAULT: u8 = 14;
-const MACHINE_CHECK: u8 = 18;
-
-fn fault_address() -> Addr {
-    let address: usize;
-    // SAFETY: (1) reading CR2 has no effect.
-    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
-    Addr::new(address)
-}
+use kstack_core::verdict::Delivery;
 
 /// Exceptions without a stack of their own.
 pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
@@ -40,11 +22,10 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
         (hooks().user_exception)(vector, address, regs);
         return;
     }
-    if vector == PAGE_FAULT
-        && let Some(report) =
-            report::of(Delivery::OwnStack, address, regs, !regs.interrupts_are_on())
-    {
-        carry_out(report, regs);
+    if vector == PAGE_FAULT {
+        let suspicion =
+            Suspicion { interrupts_off: !regs.interrupts_are_on(), can_end_thread: true };
+        report::carry_out([Some((Delivery::OwnStack, address))], regs, &suspicion);
     }
     (hooks().kernel_exception)(vector, address, regs);
 }
@@ -52,107 +33,17 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
 /// An entry from the kernel that found less than RESERVE left of the running thread's stack, registers saved. On the IRQ stack,
 /// interrupts off.
 pub(super) extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
-    let interrupts_off = !regs.interrupts_are_on();
+    let suspicion = Suspicion { interrupts_off: !regs.interrupts_are_on(), can_end_thread: true };
     // A stray access to a guard is reported as that, wherever SP stands.
     let access = (vector == u32::from(PAGE_FAULT)).then(|| (Delivery::OwnStack, fault_address()));
     let wanted = Addr::new(core::ptr::from_mut(regs) as usize).wrapping_sub(RESERVE);
-    for (delivery, address) in
-        [access, Some((Delivery::AnotherStack, wanted))].into_iter().flatten()
-    {
-        if let Some(report) = report::of(delivery, address, regs, interrupts_off) {
-            carry_out(report, regs);
-        }
-    }
+    report::carry_out([access, Some((Delivery::AnotherStack, wanted))], regs, &suspicion);
     (hooks().kernel_exception)(vector as u8, wanted, regs);
     unreachable!("a kernel returned from an entry without room")
-}
-
-/// What follows from the verdict.
-fn carry_out(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
-    match report.verdict.consequence {
-        Consequence::EndThread => end_on_own_stack(report, regs),
-        Consequence::StopSystem => (hooks().stop)(report),
-    }
-}
-
-/// The double-fault task, on its own stack, interrupts off. What was interrupted is in the other task state segment.
-pub(super) extern "C" fn on_double_fault_task() -> ! {
-    // SAFETY: (1) entry code: the CPU has loaded its block.
-    let tables = unsafe { CpuLocal::this() }.arch.tables();
-    // SAFETY: (1) the tables this CPU has loaded, or there would be no such task.
-    let tss = unsafe { CpuTables::read_tss(tables) };
-    // SAFETY: (1) this is that task. From here on it is an ordinary piece of the interrupted one, on another stack.
-    unsafe { CpuTables::leave_double_fault_task(tables) };
-    let regs = SavedRegs {
-        ebx: tss.ebx,
-        ecx: tss.ecx,
-        edx: tss.edx,
-        esi: tss.esi,
-        edi: tss.edi,
-        ebp: tss.ebp,
-        eax: tss.eax,
-        ds: tss.ds,
-        es: tss.es,
-        fs: tss.fs,
-        gs: tss.gs,
-        // The error code, always 0.
-        orig_eax: 0,
-        eip: tss.eip,
-        cs: tss.cs,
-        eflags: tss.eflags,
-        esp: tss.esp,
-        ss: tss.ss,
-    };
-    on_double_fault(regs)
-}
-
-/// A double fault, registers gathered.
-fn on_double_fault(mut regs: SavedRegs) -> ! {
-    // An entry runs with interrupts off; what it interrupted did not.
-    let interrupts_off = !regs.interrupts_are_on() && !entry::is_on_way_in(regs.pc());
-    if let Some(report) = report::of(Delivery::AnotherStack, fault_address(), &regs, interrupts_off)
-    {
-        carry_out(report, &regs);
-    }
-    // Not about a stack. The kernel can only say so.
-    (hooks().kernel_exception)(DOUBLE_FAULT, fault_address(), &mut regs);
-    unreachable!("a kernel returned from a double fault that nothing explains")
 }
 
 /// A machine check, on its own stack. Never returns: what the hardware says of itself cannot be repaired here.
 pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     (hooks().kernel_exception)(MACHINE_CHECK, Addr::new(0), regs);
     unreachable!("a kernel returned from a machine check")
-}
-
-/// Leaves whatever this runs on for the top of the running thread's stack, and ends the thread there.
-fn end_on_own_stack(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
-    extern "C" fn end(report: &'static OverflowReport, regs: &mut SavedRegs) -> ! {
-        irq::complete(regs);
-        (hooks().end_thread)(report)
-    }
-    // The registers come along, below those of a program: an interrupt's handler may ask for them.
-    // SAFETY: (1) entry code: the CPU has loaded its block.
-    let at = unsafe { CpuLocal::this() }.thread_top().get() - 2 * size_of::<SavedRegs>();
-    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; `regs` may overlap; (2) ebp = 0 is
-    // the outermost marker; (3) interrupts are off, so nothing comes in between; (4) SP is 16-aligned at the call.
-    unsafe {
-        core::ptr::copy(regs, at as *mut SavedRegs, 1);
-        asm!(
-            "mov esp, {regs}",
-            "xor ebp, ebp",
-            "and esp, -16",
-            "sub esp, 2 * {word}",
-            "push {regs}",
-            "push {report}",
-            "call {end}",
-            "ud2",
-            regs = in(reg) at,
-            report = in(reg) report,
-            end = sym end,
-            word = const size_of::<usize>(),
-            options(noreturn),
-        )
-    }
 }

@@ -1,4 +1,4 @@
-//! Entries that can interrupt any instruction: NMI, debug, machine check, double fault.
+//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in [`super::double_fault`].
 //!
 //! # NMI
 //!
@@ -30,15 +30,12 @@
 //!
 //! What the hardware says of itself is not repaired: the handler never returns, so its stack is entered once. The report that it
 //! prints is deep, and must not hit the end of the stack that was interrupted.
-//!
-//! # Double fault
-//!
-//! A task gate: the CPU stores every register in the current TSS and loads all of them, SP included, from another one. Nothing
-//! is pushed on the broken stack. The task never returns: see [`super::fault`].
 
-use super::entry::{push_segment, saving_entry};
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
+use super::save::{frame_above_stub, frame_above_word, frame_at_sp, push_segment, saving_entry};
+use super::sysenter::sysenter_entry;
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
@@ -47,14 +44,21 @@ use kstack_core::addr::Addr;
 
 /// In the flags: trap after each instruction.
 const TRAP: u32 = 1 << 8;
-/// In the flags: an `iret` goes back to another task. Set by a task gate.
-const NESTED_TASK: u32 = 1 << 14;
-
 /// Vector 2. In: the CPU's frame on the current stack, NMIs held back.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
-extern "C" fn nmi() {
-    naked_asm!("push 0", "push 0", "jmp {saved}", saved = sym nmi_save)
+pub(super) extern "C" fn nmi() {
+    naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
+        "push 0",
+        frame_above_word!(),
+        "push 0",
+        frame_above_stub!(),
+        "jmp {saved}",
+        ".cfi_endproc",
+        saved = sym nmi_save
+    )
 }
 
 #[unsafe(naked)]
@@ -100,7 +104,7 @@ extern "C" fn nmi_save() {
         LATCHED = const ArchLocal::NMI_LATCHED,
         BODY_TOP = const ArchLocal::NMI_BODY_TOP,
         on_nmi = sym on_nmi,
-        restore = sym super::entry::restore,
+        restore = sym super::return_path::restore,
     )
 }
 
@@ -121,13 +125,18 @@ pub(super) fn is_saving_nmi(pc: Addr) -> bool {
 /// Vector 1. From user mode it goes on as any exception; from the kernel the handler runs on the debug stack.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn debug() {
+pub(super) extern "C" fn debug() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "test byte ptr [esp + {CS}], 3",
         "jnz {stub}",
         "push 0",
+        frame_above_word!(),
         "push 0",
+        frame_above_stub!(),
         "jmp {saved}",
+        ".cfi_endproc",
         // The CPU pushed no error code: eip is at SP.
         CS = const offset_of!(SavedRegs, cs) - offset_of!(SavedRegs, eip),
         stub = sym super::entry::stub::<1>,
@@ -161,7 +170,7 @@ extern "C" fn debug_save() {
         ACTIVE = const ArchLocal::DEBUG_ACTIVE,
         TOP = const ArchLocal::DEBUG_TOP,
         on_debug = sym on_debug,
-        restore = sym super::entry::restore_after_debug,
+        restore = sym super::return_path::restore_after_debug,
     )
 }
 
@@ -178,7 +187,7 @@ extern "C" fn on_nmi(regs: &mut SavedRegs) {
 }
 
 extern "C" fn on_debug(regs: &mut SavedRegs) {
-    let sysenter = super::entry::sysenter_entry as *const () as u32;
+    let sysenter = sysenter_entry as *const () as u32;
     if regs.eip == sysenter && regs.eflags & TRAP != 0 {
         regs.eflags &= !TRAP;
         return;
@@ -186,31 +195,21 @@ extern "C" fn on_debug(regs: &mut SavedRegs) {
     (hooks().debug)(regs);
 }
 
-/// Where the double-fault task starts. SP: the top of its stack, less the error code. Interrupts off, FS the kernel's. Never
-/// returns: the thread whose stack overflowed is ended, or the system stops.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_own")]
-pub(super) extern "C" fn double_fault() {
-    naked_asm!(
-        // A task switch sets CR0.TS, so that the next floating-point instruction faults: whose it is has not changed.
-        "clts",
-        "pushfd",
-        "and dword ptr [esp], ~{NESTED_TASK}",
-        "popfd",
-        "xor ebp, ebp",
-        "and esp, -16",
-        "call {on_task}",
-        "ud2",
-        NESTED_TASK = const NESTED_TASK,
-        on_task = sym super::fault::on_double_fault_task,
-    )
-}
-
 /// Vector 18. Never returns.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn machine_check() {
-    naked_asm!("push 0", "push 0", "jmp {saved}", saved = sym machine_check_save)
+pub(super) extern "C" fn machine_check() {
+    naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
+        "push 0",
+        frame_above_word!(),
+        "push 0",
+        frame_above_stub!(),
+        "jmp {saved}",
+        ".cfi_endproc",
+        saved = sym machine_check_save
+    )
 }
 
 #[unsafe(naked)]
@@ -227,14 +226,4 @@ extern "C" fn machine_check_save() {
         TOP = const ArchLocal::MACHINE_CHECK_TOP,
         on_machine_check = sym super::fault::on_machine_check,
     )
-}
-
-/// The stub of a vector with an entry of its own, or `plain`.
-pub(super) const fn own_stub(vector: u8, plain: extern "C" fn()) -> extern "C" fn() {
-    match vector {
-        1 => debug,
-        2 => nmi,
-        18 => machine_check,
-        _ => plain,
-    }
 }

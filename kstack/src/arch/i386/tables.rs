@@ -29,7 +29,7 @@
 //! | --- | --- | --- |
 //! | the kernel's writes heed read-only pages (CR0.WP) | the interrupt descriptors can be written, below | yes |
 //! | programs have no virtual interrupt flag and no virtual-8086 mode (CR4.VME, CR4.PVI) | `cli` of a program is no fault, and a frame of another shape comes in | yes |
-//! | the descriptors are filled before they are loaded ([`fill_gates`]) | the first exception is a triple fault | yes |
+//! | the descriptors are filled before they are loaded ([`fill_gates`](super::load::fill_gates)) | the first exception is a triple fault | yes |
 //! | `syscall` is off (EFER.SCE) | it enters the kernel where firmware said | no: not every CPU has the register |
 //! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry half-way | no |
 //! | no program maps the first page | a null pointer in the kernel reads what a program wrote | no |
@@ -40,12 +40,9 @@
 //! `.data.kstack_once`: written before the first CPU loads its tables, and never again. A linker script gives the section pages of its
 //! own; the kernel maps them read-only.
 
-use crate::arch::current::{entry, interrupts, nmi};
-use crate::local::CpuLocal;
 use core::arch::asm;
 use core::fmt;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::addr::Addr;
 
 /// Kernel code segment. The three that follow must follow in this order: `sysenter` and `sysexit` compute them.
@@ -56,15 +53,15 @@ pub const KERNEL_DATA: u16 = 0x10;
 pub const USER_CODE: u16 = 0x18 | 3;
 /// User data segment, with its privilege level.
 pub const USER_DATA: u16 = 0x20 | 3;
-/// The segment whose base is the CPU's [`CpuLocal`].
+/// The segment whose base is the CPU's [`CpuLocal`](crate::local::CpuLocal).
 pub const PER_CPU: u16 = 0x28;
 /// The first of the running thread's own segments, by its place in the table. Linux has them at the same place.
 pub const TLS_FIRST: usize = 6;
 /// How many there are.
 pub const TLS_SEGMENTS: usize = 3;
-const TSS_SELECTOR: u16 = 0x48;
-const DOUBLE_FAULT_SELECTOR: u16 = 0x50;
-const DESCRIPTORS: usize = 11;
+pub(super) const TSS_SELECTOR: u16 = 0x48;
+pub(super) const DOUBLE_FAULT_SELECTOR: u16 = 0x50;
+pub(super) const DESCRIPTORS: usize = 11;
 
 /// What stands in stack fields that nothing may use yet: near the top of the address space, where nothing is mapped, so that a
 /// push through it is a fault at once.
@@ -124,7 +121,7 @@ const ENTRY_STACK_WORDS: usize =
 pub struct CpuTables {
     tss: Tss,
     double_fault: Tss,
-    gdt: [u64; DESCRIPTORS],
+    pub(super) gdt: [u64; DESCRIPTORS],
     entry_stack: [u32; ENTRY_STACK_WORDS],
 }
 
@@ -163,13 +160,13 @@ const fn tss_descriptor(base: u32) -> u64 {
 /// In the descriptor of a task state segment: busy.
 const BUSY: u64 = 1 << 41;
 
-const SYSENTER_CS: u32 = 0x174;
-const SYSENTER_ESP: u32 = 0x175;
-const SYSENTER_EIP: u32 = 0x176;
+pub(super) const SYSENTER_CS: u32 = 0x174;
+pub(super) const SYSENTER_ESP: u32 = 0x175;
+pub(super) const SYSENTER_EIP: u32 = 0x176;
 
-fn write_msr(register: u32, value: u32) {
+pub(super) fn write_msr(register: u32, value: u32) {
     // SAFETY: (1) the registers exist on every CPU with `sysenter`; (2) the callers' values are entry code, stack and segment
-    // of this module.
+    // of this library.
     unsafe {
         asm!("wrmsr", in("ecx") register, in("eax") value, in("edx") 0,
              options(nostack, preserves_flags));
@@ -180,9 +177,14 @@ impl CpuTables {
     /// Offset of the word in which the `sysenter` entry finds the thread stack's top, for assembly.
     pub(super) const ESP1: usize = offset_of!(Self, tss) + offset_of!(Tss, esp1);
 
-    /// Fills the tables: everything that is not real yet is poisoned. `page_tables`: the root with which a double fault is
-    /// handled, until [`CpuTables::set_page_tables`] says otherwise.
-    pub fn new(tables_at: Addr, double_fault_top: Addr, page_tables: u32) -> Self {
+    /// Fills the tables: everything that is not real yet is poisoned. `double_fault_entry`: where a double fault's task starts.
+    /// `page_tables`: the root with which it is handled, until [`CpuTables::set_page_tables`] says otherwise.
+    pub fn new(
+        tables_at: Addr,
+        double_fault_top: Addr,
+        double_fault_entry: Addr,
+        page_tables: u32,
+    ) -> Self {
         // At the limit: no bitmap.
         let io_bitmap_offset = size_of::<Tss>() as u16;
         let tss = Tss {
@@ -195,7 +197,7 @@ impl CpuTables {
         };
         let double_fault = Tss {
             cr3: page_tables,
-            eip: nmi::double_fault as *const () as u32,
+            eip: double_fault_entry.get() as u32,
             // The bit that is always set; interrupts off.
             eflags: 2,
             esp: double_fault_top.get() as u32,
@@ -222,89 +224,6 @@ impl CpuTables {
             tss_descriptor(base + offset_of!(Self, double_fault) as u32),
         ];
         Self { tss, double_fault, gdt, entry_stack: [0; ENTRY_STACK_WORDS] }
-    }
-
-    /// Whether this CPU is as the entries need it; see the module's head.
-    pub fn check() -> Result<(), Unfit> {
-        const WRITE_PROTECT: u32 = 1 << 16;
-        const VIRTUAL_MODE: u32 = 0b11;
-        let (cr0, cr4): (u32, u32);
-        // SAFETY: (1) reading control registers has no effect.
-        unsafe {
-            asm!("mov {}, cr0", "mov {}, cr4", out(reg) cr0, out(reg) cr4, options(nomem, nostack, preserves_flags));
-        }
-        if interrupts::are_on() {
-            Err(Unfit::InterruptsAreOn)
-        } else if cr0 & WRITE_PROTECT == 0 {
-            Err(Unfit::WritesIgnoreProtection)
-        } else if cr4 & VIRTUAL_MODE != 0 {
-            Err(Unfit::VirtualModeIsOn)
-        } else if !gates_are_filled() {
-            Err(Unfit::GatesAreEmpty)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Loads the tables, the CPU's block, the `sysenter` entry and, last of all, the interrupt descriptors on the CPU this runs on: from
-    /// the first moment an exception can be taken, it finds its stack and the block.
-    ///
-    /// # Safety
-    ///
-    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its double-fault stack is mapped.
-    /// 2. `local` lives as long as the CPU runs, and no other CPU loads it; its stacks are set.
-    /// 3. The hooks are installed.
-    pub unsafe fn load(tables: *mut Self, local: &'static CpuLocal) -> Result<(), Unfit> {
-        #[repr(C, packed)]
-        struct Pointer {
-            limit: u16,
-            base: u32,
-        }
-        Self::check()?;
-        let gdt = Pointer {
-            limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
-            base: tables as u32 + offset_of!(Self, gdt) as u32,
-        };
-        let idt = Pointer {
-            limit: size_of::<[[AtomicU32; 2]; 256]>() as u16 - 1,
-            base: core::ptr::from_ref(&IDT) as u32,
-        };
-        // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors name descriptors made above, or
-        // none; (3) the far return only reloads CS with the same meaning.
-        unsafe {
-            asm!(
-                "lgdt [{gdt}]",
-                // CS can only be loaded by a far transfer.
-                "push {code}",
-                "lea {scratch}, [2f]",
-                "push {scratch}",
-                "retf",
-                "2:",
-                "mov ds, {data:e}",
-                "mov es, {data:e}",
-                "mov ss, {data:e}",
-                "xor {data:e}, {data:e}",
-                "mov fs, {data:e}",
-                "mov gs, {data:e}",
-                "lldt {data:x}",
-                "ltr {tss:x}",
-                gdt = in(reg) &gdt,
-                code = const KERNEL_CODE,
-                data = inout(reg) u32::from(KERNEL_DATA) => _,
-                tss = in(reg) TSS_SELECTOR,
-                scratch = out(reg) _,
-            );
-        }
-        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The double-fault task asks the block for the
-        // tables.
-        unsafe { local.load() };
-        local.arch.set_tables(tables as usize);
-        write_msr(SYSENTER_CS, 0);
-        write_msr(SYSENTER_ESP, tables as u32 + size_of::<Self>() as u32);
-        write_msr(SYSENTER_EIP, entry::sysenter_entry as *const () as u32);
-        // SAFETY: (1) the descriptors are filled, `check` has seen it, and static.
-        unsafe { asm!("lidt [{}]", in(reg) &idt, options(readonly, nostack, preserves_flags)) };
-        Ok(())
     }
 
     /// Sets the stack for entries from user mode, by gate and by `sysenter`.
@@ -424,7 +343,7 @@ pub enum Unfit {
     VirtualModeIsOn,
     /// The CPU has no IRQ stack.
     NoIrqStack,
-    /// [`fill_gates`] was not called.
+    /// [`fill_gates`](super::load::fill_gates) was not called.
     GatesAreEmpty,
 }
 
@@ -443,47 +362,5 @@ impl fmt::Display for Unfit {
             Self::NoIrqStack => "the CPU has no IRQ stack",
             Self::GatesAreEmpty => "the interrupt descriptors are loaded before they are filled",
         })
-    }
-}
-
-/// The interrupt descriptors, two words each; in a page of their own. Not words of 64 bits: what loads one of those atomically is a write
-/// for this CPU, and the page is read-only.
-#[repr(C, align(4096))]
-struct Gates([[AtomicU32; 2]; 256]);
-
-#[unsafe(link_section = ".data.kstack_once")]
-static IDT: Gates = Gates([const { [AtomicU32::new(0), AtomicU32::new(0)] }; 256]);
-
-/// Whether [`fill_gates`] was called.
-pub fn gates_are_filled() -> bool {
-    IDT.0[0][0].load(Ordering::Acquire) != 0
-}
-
-/// Fills the interrupt descriptors. Once, by one CPU, before any loads them; see the module's head.
-///
-/// # Safety
-///
-/// 1. The section `.data.kstack_once` is writable still.
-pub unsafe fn fill_gates() {
-    for (vector, gate) in IDT.0.iter().enumerate().rev() {
-        let stub = entry::VECTORS[vector] as usize as u64;
-        // Intel SDM vol. 3, figure 7-2.
-        let descriptor = match vector as u8 {
-            // Type 5: a task gate. Each CPU's table has its own double-fault task at the same place.
-            8 => u64::from(DOUBLE_FAULT_SELECTOR) << 16 | 0x85 << 40,
-            vector => {
-                // A program may execute `int3` and `int 0x80`; everything else raised by `int n` in user mode is a general
-                // protection fault.
-                let privilege = if matches!(vector, 3 | entry::SYSCALL_VECTOR) { 3 } else { 0 };
-                // Type 0xe: interrupt gate, so that interrupts are off on entry.
-                let kind = 0x8e | privilege << 5;
-                (stub & 0xffff)
-                    | u64::from(KERNEL_CODE) << 16
-                    | kind << 40
-                    | (stub >> 16 & 0xffff) << 48
-            }
-        };
-        gate[1].store((descriptor >> 32) as u32, Ordering::Relaxed);
-        gate[0].store(descriptor as u32, Ordering::Release);
     }
 }

@@ -2,6 +2,7 @@
 //! [`crate::cpu`] calls this, and says what comes when.
 
 use super::tables::{self, CpuTables, Unfit};
+use super::vectors;
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -62,7 +63,7 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, _tables: *mut CpuTables) -> 
     unsafe {
         asm!("sfence.vma", options(nostack, preserves_flags));
         local.load();
-        tables::load();
+        tables::load(vectors::vector());
     }
     Ok(())
 }

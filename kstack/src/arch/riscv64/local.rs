@@ -1,11 +1,5 @@
-//! How a CPU finds its block: tp, which is no allocatable register.
-//!
-//! In user mode tp is the program's, and the block's address waits in `sscratch`; see the table of states in [`super::entry`].
+//! The words of a CPU's block that only this architecture's entry code needs.
 
-use super::RESERVE;
-use crate::local::{CpuLocal, OneStep};
-use core::arch::asm;
-use core::mem::offset_of;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
@@ -14,25 +8,16 @@ use kstack_core::addr::Addr;
 #[repr(C)]
 pub struct ArchLocal {
     /// t0 of what was interrupted, until there is a stack to save it on.
-    t0: AtomicUsize,
+    pub(super) t0: AtomicUsize,
     /// SP of what was interrupted, where SP leads nowhere.
-    broken_sp: AtomicUsize,
+    pub(super) broken_sp: AtomicUsize,
     /// The top of the overflow stack; 0: there is none yet.
-    overflow_top: AtomicUsize,
+    pub(super) overflow_top: AtomicUsize,
     /// Overflows that are being handled, one inside the other.
-    overflows: AtomicUsize,
+    pub(super) overflows: AtomicUsize,
 }
 
 impl ArchLocal {
-    /// Offset of the word for t0 in the CPU's block, for assembly.
-    pub(super) const T0: usize = CpuLocal::ARCH + offset_of!(Self, t0);
-    /// Offset of the word for a broken SP, for assembly.
-    pub(super) const BROKEN_SP: usize = CpuLocal::ARCH + offset_of!(Self, broken_sp);
-    /// Offset of the overflow stack's top, for assembly.
-    pub(super) const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
-    /// Offset of the count of overflows, for assembly.
-    pub(super) const OVERFLOWS: usize = CpuLocal::ARCH + offset_of!(Self, overflows);
-
     pub(crate) const fn new() -> Self {
         Self {
             t0: AtomicUsize::new(0),
@@ -76,80 +61,4 @@ impl ArchLocal {
     pub(super) fn leave_overflow_stack(&self) {
         self.overflows.store(0, Ordering::Relaxed);
     }
-}
-
-/// Makes `local` the CPU's own: tp, and 0 in `sscratch`, which says "in the kernel".
-///
-/// # Safety
-///
-/// As for [`CpuLocal::load`], whose second half this is.
-pub(crate) unsafe fn load(local: &'static CpuLocal) {
-    // SAFETY: (1) tp is reserved: compiled code neither keeps anything there nor expects anything; (2) the address is the
-    // block's, which stays by the caller's promise.
-    unsafe {
-        asm!("csrw sscratch, zero", "mv tp, {}", in(reg) core::ptr::from_ref(local), options(nostack));
-    }
-}
-
-/// What this CPU does to its block in one instruction, with interrupts on: nothing.
-/// An atomic instruction takes its address from a register, and between finding the block and it the thread may be moved to another CPU.
-pub(crate) const ONE_STEP: Option<OneStep> = None;
-
-/// See [`CpuLocal::this`]. One move.
-#[inline(always)]
-pub(crate) fn this() -> &'static CpuLocal {
-    let address: usize;
-    // SAFETY: (1) tp is a loaded block ([`CpuLocal::load`] comes before any code that can get here).
-    unsafe {
-        asm!("mv {}, tp", out(reg) address, options(nostack, preserves_flags, readonly));
-        &*(address as *const CpuLocal)
-    }
-}
-
-/// The running thread has changed: it is read from the block, so there is nothing else to set.
-#[inline(always)]
-pub(crate) fn set_current(_local: &CpuLocal, _thread: usize) {}
-
-/// See [`CpuLocal::current_thread`]. One load.
-#[inline(always)]
-pub(crate) fn current_thread() -> usize {
-    let thread: usize;
-    // SAFETY: (1) as for `this`.
-    unsafe {
-        asm!("ld {}, {thread}(tp)", out(reg) thread, thread = const CpuLocal::THREAD,
-             options(nostack, preserves_flags, readonly));
-    }
-    thread
-}
-
-/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU.
-#[inline(always)]
-pub(crate) fn left_on_thread_stack() -> usize {
-    let left: usize;
-    // SAFETY: (1) as for `this`; reading SP has no effect.
-    unsafe {
-        asm!("ld {left}, {line}(tp)", "sub {left}, sp, {left}", left = out(reg) left,
-             line = const CpuLocal::THREAD_LINE, options(nostack, preserves_flags, readonly));
-    }
-    left.wrapping_add(RESERVE.get())
-}
-
-/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in two instructions, or three for
-/// more than 0 bytes, that is wrong on a stack that lies below the thread's.
-#[inline(always)]
-pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
-    // SAFETY: (1) as for `this`; reading SP has no effect.
-    unsafe {
-        if MORE == 0 {
-            asm!("ld {line}, {at}(tp)", "bltu sp, {line}, {below}", line = out(reg) _,
-                 at = const CpuLocal::THREAD_LINE,
-                 below = label { return true; }, options(nostack, preserves_flags, readonly));
-        } else {
-            asm!("ld {line}, {at}(tp)", "addi {line}, {line}, {more}", "bltu sp, {line}, {below}",
-                 line = out(reg) _, at = const CpuLocal::THREAD_LINE, more = const MORE,
-                 below = label { return true; }, options(nostack, preserves_flags, readonly));
-        }
-    }
-    false
 }

@@ -20,19 +20,24 @@
 //!    is no loop.
 //! 3. The count is 0 again whenever the stack is left: towards the thread's own top, or back to a stack that turned out sound.
 
-use crate::arch::current::entry::{on_trap, save_at_sp, way_back};
-use crate::arch::current::local::ArchLocal;
-use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{RESERVE, fault};
+use super::RESERVE;
+use super::cause::accessed;
+use super::fault::on_trap;
+use super::local::ArchLocal;
+use super::regs::SavedRegs;
+use super::return_path::return_path;
+use super::save::{save_at_sp, unsaved};
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
-use crate::{registry, report};
-use core::arch::{asm, naked_asm};
+use crate::registry;
+use crate::report::{self, Suspicion};
+use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::arena::Place;
 use kstack_core::stacks::StackLookup;
-use kstack_core::verdict::{Consequence, Delivery, OverflowReport};
+use kstack_core::verdict::Delivery;
 
 /// Overflows inside one another from which on a CPU says nothing more.
 const MAX_OVERFLOWS: usize = 2;
@@ -42,6 +47,8 @@ const MAX_OVERFLOWS: usize = 2;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "sd sp, {broken_sp}(tp)",
         // Not for ever.
         "ld t0, {overflows}(tp)",
@@ -63,10 +70,12 @@ pub(super) extern "C" fn no_room() {
         "mv sp, a0",
         "addi s0, sp, 1",
         "call {on_trap}",
-        "j {way_back}",
+        "j {return_path}",
         "3:",
+        ".cfi_undefined 64",
         "wfi",
         "j 3b",
+        ".cfi_endproc",
         broken_sp = const ArchLocal::BROKEN_SP,
         overflows = const ArchLocal::OVERFLOWS,
         overflow_top = const ArchLocal::OVERFLOW_TOP,
@@ -90,7 +99,7 @@ pub(super) extern "C" fn no_room() {
         word = const size_of::<u64>(),
         on_no_room = sym on_no_room,
         on_trap = sym on_trap,
-        way_back = sym way_back,
+        return_path = sym return_path,
     )
 }
 
@@ -111,16 +120,10 @@ extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
         return place;
     }
     // Where the access went that failed; and down to where the entry wanted room.
-    let attempted = [fault::accessed(regs), Some(place(regs).wrapping_sub(RESERVE))];
-    let interrupts_off = !regs.interrupts_are_on();
-    for address in attempted.into_iter().flatten() {
-        if let Some(report) = report::of(Delivery::AnotherStack, address, regs, interrupts_off) {
-            match report.verdict.consequence {
-                Consequence::EndThread => end_on_own_stack(report),
-                Consequence::StopSystem => (hooks().stop)(report),
-            }
-        }
-    }
+    let attempted = [accessed(regs), Some(place(regs).wrapping_sub(RESERVE))]
+        .map(|address| address.map(|address| (Delivery::AnotherStack, address)));
+    let suspicion = Suspicion { interrupts_off: !regs.interrupts_are_on(), can_end_thread: true };
+    report::carry_out(attempted, regs, &suspicion);
     // Not about a stack. The kernel can only say so.
     (hooks().kernel_exception)(regs.cause as u8, Addr::new(regs.badaddr as usize), regs);
     unreachable!("a kernel returned from an overflow that nothing explains")
@@ -142,31 +145,4 @@ fn is_sound(local: &CpuLocal, regs: &SavedRegs) -> bool {
         };
         mine && stack.range.contains_span(lowest, ByteSize::new(size_of::<SavedRegs>()))
     })
-}
-
-/// Leaves whatever this runs on for the top of the thread's own stack, and ends the thread there.
-pub(super) fn end_on_own_stack(report: &'static OverflowReport) -> ! {
-    extern "C" fn end(report: &'static OverflowReport) -> ! {
-        // SAFETY: (1) entry code: the CPU has loaded its block.
-        let local = unsafe { CpuLocal::this() };
-        local.arch.leave_overflow_stack();
-        (hooks().end_thread)(report)
-    }
-    // SAFETY: (1) entry code: the CPU has loaded its block.
-    let top = unsafe { CpuLocal::this() }.thread_top();
-    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) s0 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) the report
-    // is in a static.
-    unsafe {
-        asm!(
-            "mv sp, {top}",
-            "li s0, 0",
-            "call {end}",
-            "unimp",
-            top = in(reg) top.get(),
-            end = sym end,
-            in("a0") report,
-            options(noreturn),
-        )
-    }
 }

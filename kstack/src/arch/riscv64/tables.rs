@@ -6,19 +6,19 @@
 //!   sscratch  the CPU's block while a program runs, 0 in the kernel
 //! ```
 
-use crate::arch::current::entry;
 use core::arch::asm;
 use core::fmt;
+use kstack_core::addr::Addr;
 
-/// Points the CPU this runs on at the entry code.
+/// Points the CPU this runs on at the entry code at `vector`.
 ///
 /// # Safety
 ///
 /// 1. The CPU has its [`crate::local::CpuLocal`] loaded, with its overflow stack set.
 /// 2. The hooks are installed; interrupts are off.
-pub unsafe fn load() {
+pub unsafe fn load(vector: Addr) {
     // SAFETY: (1) (2) by the caller's promise; (3) the entry is 4-aligned, so that the low bits say direct mode.
-    unsafe { asm!("csrw stvec, {}", in(reg) entry::vector().get(), options(nostack)) };
+    unsafe { asm!("csrw stvec, {}", in(reg) vector.get(), options(nostack)) };
 }
 
 /// What each CPU reads, besides its registers: nothing.

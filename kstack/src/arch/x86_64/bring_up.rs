@@ -1,8 +1,8 @@
 //! All that a CPU needs of this architecture before it takes its first interrupt: its exception stacks with the words above them, its tables, the gates.
 //! [`crate::cpu`] calls this, and says what comes when.
 
-use super::nmi::NmiWords;
-use super::tables::{CpuTables, ExceptionHead, Ist, Unfit, fill_gates, gates_are_filled};
+use super::load::{fill_gates, gates_are_filled};
+use super::tables::{CpuTables, ExceptionHead, Ist, NmiWords, Unfit};
 use crate::local::CpuLocal;
 use core::arch::asm;
 use core::cell::UnsafeCell;

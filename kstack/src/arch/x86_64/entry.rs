@@ -1,94 +1,42 @@
-//! Vectors, the system-call entry and the way back.
+//! Interrupts and exceptions that stay on the stack they came on.
 //!
 //! # An interrupt or exception, step by step
 //!
 //! ```text
-//!   CPU pushes ss rsp rflags cs rip [error code]   on the thread stack (from user), the current one, or an IST stack
+//!   CPU       pushes ss rsp rflags cs rip [error code]   on the thread stack (from user), the current one, or an IST stack
 //!   stub      pushes 0 if the CPU pushed no error code, then rdi; edi = vector
 //!   common    pushes the rest of SavedRegs; from user mode: swapgs; rbp = address of SavedRegs + 1; calls Rust
-//!   way back  interrupts off; to user mode: pending work, swapgs; registers; iretq
+//!   return    interrupts off; to user mode: pending work, swapgs; registers; iretq
 //! ```
 //!
 //! # Invariants
 //!
 //! 1. The first memory access of every entry is the CPU's own push: on a full stack it is what faults, and the double fault
 //!    has a stack of its own.
-//! 2. GS base is the kernel's from right after `swapgs` to right before the `swapgs` of the way back, and interrupts are
+//! 2. GS base is the kernel's from right after `swapgs` to right before the `swapgs` of the return path, and interrupts are
 //!    off in the gaps. Entries that can fall into a gap go through [`super::nmi`].
 //! 3. Rust code is called with SP 16-aligned, as the ABI wants it: tops of stacks are 16-aligned, the CPU aligns SP to 16
 //!    before it pushes a frame, and SavedRegs is 168 bytes, so each call from here moves SP by 8 more.
 //! 4. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing of
 //!    the kernel's has changed; what the interrupt controller knows of is made good by `fault::on_no_room` and the double fault.
-//! 5. An interrupt gate turns interrupts off; the way back turns them off again before it looks for pending work.
+//! 5. An interrupt gate turns interrupts off; the return path turns them off again before it looks for pending work.
 //! 6. The alignment-check flag is clear in the kernel: with SMAP on (Intel SDM vol. 3, 5.6.1), it is what lets the kernel touch user
 //!    pages. `syscall` clears it by its mask, every other entry from user mode right after `swapgs`; entries that can fall in
 //!    between clear it whatever they hit. `popf` does it on every CPU, `clac` only where there is SMAP.
 //! 7. On the way to user mode a return address goes through `sysret` only if it lies in the lower half: with another one `sysret`
 //!    faults *in the kernel, on the user's stack* on Intel CPUs.
 
-use crate::arch::current::regs::SavedRegs;
-use crate::arch::current::{RESERVE, nmi, tables};
+use super::RESERVE;
+use super::cause::has_error_code;
+use super::regs::SavedRegs;
+use super::return_path::return_path;
+use super::save::{ALIGNMENT_CHECK, NO_FLAGS};
+use super::save::{frame_above_rdi, frame_above_word, frame_at_sp, save_below_rdi};
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::mem::offset_of;
 use kstack_core::addr::Addr;
-
-/// In the flags: user mode checks alignment; the kernel may touch user pages.
-const ALIGNMENT_CHECK: u64 = 1 << 18;
-/// Flags with nothing set but the bit that always is: interrupts off.
-pub(super) const NO_FLAGS: u64 = 2;
-
-/// Pushes all of SavedRegs below rdi, and marks rbp. Stub and CPU have pushed the rest.
-macro_rules! save_below_rdi {
-    () => {
-        "
-        push rsi
-        push rdx
-        push rcx
-        push rax
-        push r8
-        push r9
-        push r10
-        push r11
-        push rbx
-        push rbp
-        push r12
-        push r13
-        push r14
-        push r15
-        lea rbp, [rsp + 1]
-        "
-    };
-}
-
-/// Pops all of SavedRegs up to and with rdi; SP is at `orig_rax` after it.
-macro_rules! restore_to_rdi {
-    () => {
-        "
-        pop r15
-        pop r14
-        pop r13
-        pop r12
-        pop rbp
-        pop rbx
-        pop r11
-        pop r10
-        pop r9
-        pop r8
-        pop rax
-        pop rcx
-        pop rdx
-        pop rsi
-        pop rdi
-        "
-    };
-}
-pub(super) use {restore_to_rdi, save_below_rdi};
-
-/// Vectors for which the CPU pushes an error code (Intel SDM vol. 3, table 7-1).
-const fn has_error_code(vector: usize) -> bool {
-    matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
-}
 
 /// One vector's first instructions.
 ///
@@ -97,13 +45,21 @@ const fn has_error_code(vector: usize) -> bool {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn stub<const VECTOR: usize>() {
     naked_asm!(
+        interrupted!(),
         // The CPU pushed no error code: keep the layout the same.
         ".if {no_error_code}",
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
+        ".else",
+        frame_above_word!(),
         ".endif",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         "mov edi, {vector}",
         "jmp {common}",
+        ".cfi_endproc",
         no_error_code = const !has_error_code(VECTOR) as usize,
         vector = const VECTOR,
         common = sym common,
@@ -115,6 +71,8 @@ pub(super) extern "C" fn stub<const VECTOR: usize>() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn common() {
     naked_asm!(
+        interrupted!(),
+        frame_above_rdi!(),
         save_below_rdi!(),
         // The kernel's code is compiled for a clear direction flag; a program may have set it.
         "cld",
@@ -136,7 +94,7 @@ extern "C" fn common() {
         "sub rsp, 8",
         "call {on_trap}",
         "add rsp, 8",
-        "jmp {way_back}",
+        "jmp {return_path}",
         "4:",
         "mov rax, rsp",
         "sub rax, gs:[{thread_line}]",
@@ -148,6 +106,7 @@ extern "C" fn common() {
         "mov rsp, gs:[{irq_top}]",
         "call {on_no_room}",
         "ud2",
+        ".cfi_endproc",
         ".globl {end}",
         "{end}:",
         end = sym kstack_common_end,
@@ -160,198 +119,13 @@ extern "C" fn common() {
         irq_top = const CpuLocal::IRQ_TOP,
         on_trap = sym on_trap,
         on_no_room = sym super::fault::on_no_room,
-        way_back = sym way_back,
-    )
-}
-
-/// Goes back to wherever the SavedRegs at SP came from. SP: at SavedRegs.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_entry")]
-extern "C" fn way_back() {
-    naked_asm!(
-        // The handler may have run with interrupts on. From here to iretq they stay off (invariant 2).
-        "cli",
-        "test byte ptr [rsp + {cs}], 3",
-        "jz 2f",
-        "mov rdi, rsp",
-        "sub rsp, 8",
-        "call {before_user}",
-        "add rsp, 8",
-        // An address that is not canonical would fault at iretq (Intel SDM vol. 2, IRET), in the kernel and behind swapgs. With its high
-        // bits set it is one of the upper half, where user mode faults itself. Between, nothing changes: interrupts are off.
-        "mov rax, [rsp + {rip}]",
-        "shr rax, 47",
-        "neg rax",
-        "sbb rax, rax",
-        "shl rax, 47",
-        "or [rsp + {rip}], rax",
-        "swapgs",
-        "2:",
-        restore_to_rdi!(),
-        // The error code.
-        "add rsp, 8",
-        "iretq",
-        rip = const offset_of!(SavedRegs, rip),
-        cs = const offset_of!(SavedRegs, cs),
-        before_user = sym crate::hooks::before_user,
-    )
-}
-
-/// Where a stack that never ran starts: the switch returns to here.
-///
-/// In: rax = the switch's message, rbx = function or 0, r12 = its argument, rbp = outermost marker. Interrupts off.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_entry")]
-pub(super) extern "C" fn first_return() {
-    naked_asm!(
-        // Rust code wants SP 16-aligned at a call; SavedRegs (168 bytes) is at SP now.
-        "sub rsp, 8",
-        "mov rdi, rax",
-        "call {after_switch}",
-        "test rbx, rbx",
-        "jz 2f",
-        "sti",
-        "mov rdi, r12",
-        "call rbx",
-        "lea rdi, [rsp + {aligned}]",
-        "call {after_function}",
-        "2:",
-        "add rsp, 8",
-        "jmp {way_back}",
-        aligned = const 8,
-        after_switch = sym crate::hooks::after_switch,
-        after_function = sym crate::hooks::after_function,
-        way_back = sym way_back,
-    )
-}
-
-/// The `syscall` instruction. rcx = return address, r11 = flags, rsp still the user's; interrupts off by the flag mask.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_entry")]
-pub(super) extern "C" fn syscall_entry() {
-    naked_asm!(
-        "swapgs",
-        "mov gs:[{user_sp}], rsp",
-        "mov rsp, gs:[{thread_top}]",
-        "push {user_data}",
-        "push gs:[{user_sp}]",
-        "push r11",
-        "push {user_code}",
-        "push rcx",
-        "push rax",
-        "push rdi",
-        save_below_rdi!(),
-        // Everything that belongs to the user is saved: interrupts may come.
-        "sti",
-        "mov rdi, rsp",
-        "sub rsp, 8",
-        "call {on_syscall}",
-        "cli",
-        // No interrupt may find work after the look and before user mode.
-        "lea rdi, [rsp + {aligned}]",
-        "call {before_user}",
-        "add rsp, 8",
-        // sysret takes rip from rcx and flags from r11: invariant 7.
-        "mov rcx, [rsp + {rip}]",
-        "mov rax, rcx",
-        "shr rax, 47",
-        "jnz {way_back}",
-        "cmp word ptr [rsp + {cs}], {user_code}",
-        "jne {way_back}",
-        // The resume flag and the trap flag need iretq.
-        "test dword ptr [rsp + {rflags}], 0x10100",
-        "jnz {way_back}",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "add rsp, 8", // r11 becomes the flags
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rax",
-        "add rsp, 8", // rcx is the return address already
-        "pop rdx",
-        "pop rsi",
-        "pop rdi",
-        "mov r11, [rsp + {rflags} - {orig_rax}]",
-        "mov rsp, [rsp + {rsp} - {orig_rax}]",
-        "swapgs",
-        "sysretq",
-        ".globl {end}",
-        "{end}:",
-        end = sym kstack_syscall_entry_end,
-        aligned = const 8,
-        user_sp = const CpuLocal::SCRATCH,
-        thread_top = const CpuLocal::THREAD_TOP,
-        user_data = const tables::USER_DATA,
-        user_code = const tables::USER_CODE,
-        rip = const offset_of!(SavedRegs, rip),
-        cs = const offset_of!(SavedRegs, cs),
-        rflags = const offset_of!(SavedRegs, rflags),
-        orig_rax = const offset_of!(SavedRegs, orig_rax),
-        rsp = const offset_of!(SavedRegs, rsp),
-        on_syscall = sym crate::hooks::on_syscall,
-        before_user = sym crate::hooks::before_user,
-        way_back = sym way_back,
+        return_path = sym return_path,
     )
 }
 
 unsafe extern "C" {
     /// The byte behind the last of [`common`].
     fn kstack_common_end();
-    /// The byte behind the last of [`syscall_entry`].
-    pub(super) fn kstack_syscall_entry_end();
-}
-
-/// `ENOSYS`, as a system call returns it.
-const NO_SUCH_CALL: i32 = -38;
-
-/// The `syscall` instruction of compatibility mode, on CPUs of AMD. In 64-bit mode, interrupts off, SP and GS base the program's:
-/// neither is touched. No program gets there, since no segment leads to compatibility mode; without this entry, a segment that
-/// did would enter the kernel at whatever address the register held (AMD APM vol. 2, 6.1.1).
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn compatibility_syscall_entry() {
-    naked_asm!("mov eax, {NO_SUCH_CALL}", "sysret", NO_SUCH_CALL = const NO_SUCH_CALL)
-}
-
-/// Points `syscall` at its entries on the CPU this runs on, and `sysenter` nowhere.
-pub(super) fn enable_syscall() {
-    const SYSENTER_CS: u32 = 0x174;
-    const SYSENTER_ESP: u32 = 0x175;
-    const SYSENTER_EIP: u32 = 0x176;
-    const EFER: u32 = 0xc000_0080;
-    const STAR: u32 = 0xc000_0081;
-    const LSTAR: u32 = 0xc000_0082;
-    const CSTAR: u32 = 0xc000_0083;
-    const FMASK: u32 = 0xc000_0084;
-    // Cleared on entry: interrupts, trap, direction, nested task, alignment check, I/O privilege.
-    const CLEARED: u64 = 0x200 | 0x100 | 0x400 | 0x4000 | 0x4_0000 | 0x3000;
-    let star = (tables::KERNEL_CODE as u64) << 32 | (tables::USER_CODE as u64 - 16) << 48;
-    let write = |register: u32, value: u64| {
-        // SAFETY: (1) these MSRs exist on every x86_64; (2) the values are the entry above and the selectors of our own table.
-        unsafe {
-            asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
-                 options(nostack, preserves_flags));
-        }
-    };
-    let (low, high): (u32, u32);
-    // SAFETY: (1) EFER exists on every x86_64.
-    unsafe {
-        asm!("rdmsr", in("ecx") EFER, out("eax") low, out("edx") high, options(nostack, preserves_flags));
-    }
-    write(EFER, u64::from(high) << 32 | u64::from(low) | 1);
-    write(STAR, star);
-    write(LSTAR, syscall_entry as *const () as u64);
-    write(CSTAR, compatibility_syscall_entry as *const () as u64);
-    write(FMASK, CLEARED);
-    // With a null selector, `sysenter` is a general protection fault on CPUs that have it in long mode (Intel SDM vol. 2).
-    for register in [SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP] {
-        write(register, 0);
-    }
 }
 
 /// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes, if there is one.
@@ -360,7 +134,7 @@ const LAST_PUSH: usize = 2;
 /// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those of a stub that can fail are its pushes.
 pub(super) fn is_on_way_in(pc: Addr) -> bool {
     (common as *const () as usize..kstack_common_end as *const () as usize).contains(&pc.get())
-        || VECTORS.iter().any(|&stub| pc.get().wrapping_sub(stub as usize) <= LAST_PUSH)
+        || STUBS.iter().any(|&stub| pc.get().wrapping_sub(stub as usize) <= LAST_PUSH)
 }
 
 /// All interrupts and exceptions that do not have a stack of their own arrive here.
@@ -372,16 +146,10 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     }
 }
 
-/// The first instruction of a vector: what a gate of a kernel's own table leads to. On x86_64 the vectors that
-/// `tables::Ist::of_vector` names want the stack that it says.
-pub fn vector(number: u8) -> Addr {
-    Addr::new(VECTORS[usize::from(number)] as usize)
-}
-
-/// The first instruction of every vector.
-pub static VECTORS: [extern "C" fn(); 256] = {
+/// The first instructions of every vector that stays on the stack it came on; [`super::vectors`] knows those that do not.
+pub(super) static STUBS: [extern "C" fn(); 256] = {
     macro_rules! table {
-        ($($vector:literal)*) => { [$( nmi::own_stub($vector, stub::<$vector>) ),*] };
+        ($($vector:literal)*) => { [$( stub::<$vector> ),*] };
     }
     table!(
         0x00 0x01 0x02 0x03 0x04 0x05 0x06 0x07 0x08 0x09 0x0a 0x0b 0x0c 0x0d 0x0e 0x0f
@@ -415,14 +183,14 @@ mod tests {
         let common = common as *const () as usize..kstack_common_end as *const () as usize;
         assert!(common.clone().all(is_in) && !is_in(common.end));
         // `push 0` of two bytes, unless the CPU pushes an error code, and `push rdi`.
-        for (number, pushes) in [(0x20_u8, 0..=2), (14, 0..=0)] {
-            let first = vector(number).get();
+        for (number, pushes) in [(0x20, 0..=2), (14, 0..=0)] {
+            let first = STUBS[number] as usize;
             assert!(pushes.clone().all(|at| is_in(first + at)), "vector {number}");
         }
         let switch = super::super::switch::switch as *const () as usize;
         // Six pushes and six pops, half of them with a prefix, three moves, and the return.
         let length = 2 * (2 + 4 * 2) + 3 * 3 + 1;
         assert!(!(switch..switch + length).any(is_in), "the switch is none");
-        assert!(!is_in(0) && !is_in(way_back as *const () as usize));
+        assert!(!is_in(0) && !is_in(return_path as *const () as usize));
     }
 }

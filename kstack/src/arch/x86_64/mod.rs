@@ -25,20 +25,38 @@ pub mod bring_up;
 #[cfg(feature = "switch")]
 pub mod call;
 #[cfg(feature = "entry")]
+mod cause;
+#[cfg(feature = "entry")]
+pub(crate) mod containment;
+#[cfg(feature = "entry")]
+mod double_fault;
+#[cfg(feature = "entry")]
 pub mod entry;
 #[cfg(feature = "entry")]
 pub mod fault;
 #[cfg(feature = "entry")]
 pub mod interrupts;
 #[cfg(feature = "entry")]
+pub mod load;
+#[cfg(feature = "entry")]
 pub mod local;
 #[cfg(feature = "entry")]
 pub mod nmi;
 pub mod regs;
+#[cfg(feature = "entry")]
+mod return_path;
+#[cfg(feature = "entry")]
+mod save;
 #[cfg(feature = "switch")]
 pub mod switch;
 #[cfg(feature = "entry")]
+mod syscall;
+#[cfg(feature = "entry")]
 pub mod tables;
+#[cfg(feature = "entry")]
+pub(crate) mod this_cpu;
+#[cfg(feature = "entry")]
+pub mod vectors;
 
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::X86_64;

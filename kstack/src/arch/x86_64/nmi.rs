@@ -1,4 +1,4 @@
-//! Entries that can interrupt any instruction: NMI, debug, machine check, double fault.
+//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in [`super::double_fault`].
 //!
 //! Each lands on a stack of its own through the IST, whatever SP was. The GS base may still be the user's even though CS
 //! says kernel, so it is looked at, not inferred.
@@ -50,60 +50,16 @@
 //!
 //! [`Hooks::kernel_exception`]: crate::hooks::Hooks::kernel_exception
 
-use super::entry::{NO_FLAGS, restore_to_rdi, save_below_rdi};
+use super::cause;
 use super::regs::SavedRegs;
-use super::tables::ExceptionHead;
+use super::save::{NO_FLAGS, give_gs_back, look_at_gs, restore_to_rdi, save_below_rdi};
+use super::save::{frame_above_rax, frame_above_word, frame_at_sp};
+use super::tables::{ExceptionHead, NmiWords};
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU32, Ordering};
-
-/// What lies at the top of the NMI body stack, 16 bytes; the frame copy ends where it starts.
-#[derive(Debug)]
-#[repr(C, align(16))]
-pub struct NmiWords {
-    latched: AtomicU32,
-    active: AtomicU32,
-}
-
-const _: () = assert!(size_of::<NmiWords>() == 16);
-
-impl NmiWords {
-    /// Nothing active, nothing latched.
-    pub const fn new() -> Self {
-        Self { latched: AtomicU32::new(0), active: AtomicU32::new(0) }
-    }
-
-    /// Whether an NMI from the kernel is being handled.
-    pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed) != 0
-    }
-
-    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere: NMIs stay held back until
-    /// the next `iretq`.
-    ///
-    /// # Safety
-    ///
-    /// 1. Called by the handler, on the body stack of these words, which it leaves for ever right after.
-    /// 2. No exception has happened in that handler: NMIs are still held back. Otherwise the next one would take the body stack
-    ///    between this call and the last use of it.
-    pub unsafe fn abandon(&self) {
-        self.latched.store(0, Ordering::Relaxed);
-        self.active.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether another one is waiting for it to end.
-    pub fn is_latched(&self) -> bool {
-        self.latched.load(Ordering::Relaxed) != 0
-    }
-}
-
-impl Default for NmiWords {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Bytes of the CPU's own frame: rip, cs, rflags, rsp, ss.
 const FRAME: usize = size_of::<SavedRegs>() - offset_of!(SavedRegs, rip);
@@ -127,47 +83,33 @@ macro_rules! move_frame_to_rax {
     () => {
         "
         push qword ptr [rsp + {WORD} + {SS}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {SS}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD} + {RSP}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {RSP}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD} + {RFLAGS}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {RFLAGS}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD} + {CS}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {CS}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} - {WORD}]
+        .cfi_adjust_cfa_offset -8
         lea rsp, [rax - {FRAME} - {WORD}]
         pop rax
-        "
-    };
-}
-
-/// Makes GS base the kernel's if it is not; ebx = 1 if it was the user's. Kernel addresses are negative.
-macro_rules! look_at_gs {
-    () => {
-        "
-        mov ecx, 0xc0000101
-        rdmsr
-        xor ebx, ebx
-        test edx, edx
-        js 12f
-        swapgs
-        mov ebx, 1
-        12:
-        "
-    };
-}
-
-/// The reverse of `look_at_gs`.
-macro_rules! give_gs_back {
-    () => {
-        "
-        test ebx, ebx
-        jz 13f
-        swapgs
-        13:
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value rax
         "
     };
 }
@@ -175,11 +117,14 @@ macro_rules! give_gs_back {
 /// Vector 2. In: the CPU's frame at the top of the NMI stack, NMIs held back.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
-extern "C" fn nmi() {
+pub(super) extern "C" fn nmi() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "test byte ptr [rsp + {CS}], 3",
         "jnz 6f",
         "push rax",
+        frame_above_rax!(),
         // Did it interrupt one that has just landed?
         "lea rax, [rip + {nmi}]",
         "cmp [rsp + {WORD}], rax",
@@ -203,8 +148,10 @@ extern "C" fn nmi() {
         "lea rax, [rip + {repeat}]",
         "mov [rsp + {WORD}], rax",
         "pop rax",
+        frame_at_sp!(),
         "iretq",
         "2:",
+        frame_above_rax!(),
         // The head above the frame tells where the body stack's words are; GS cannot be trusted here.
         "mov rax, [rsp + {WORD} + {NMI_WORDS}]",
         "cmp dword ptr [rax + {ACTIVE}], 0",
@@ -213,16 +160,21 @@ extern "C" fn nmi() {
         move_frame_to_rax!(),
         "jmp {body}",
         "3:",
+        frame_above_rax!(),
         "mov dword ptr [rax + {LATCHED}], 1",
         "pop rax",
+        frame_at_sp!(),
         "iretq",
         // From user mode: the thread stack is empty.
         "6:",
+        frame_at_sp!(),
         "swapgs",
         "push rax",
+        frame_above_rax!(),
         "mov rax, gs:[{thread_top}]",
         move_frame_to_rax!(),
         "jmp {from_user}",
+        ".cfi_endproc",
         ".globl {landing_end}",
         "{landing_end}:",
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
@@ -252,6 +204,8 @@ unsafe extern "C" {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn nmi_in_landing() {
     naked_asm!(
+        interrupted!(),
+        frame_above_rax!(),
         "mov rax, [rsp + {WORD} + {RSP}]",
         "dec rax",
         "xor rax, rsp",
@@ -261,13 +215,17 @@ extern "C" fn nmi_in_landing() {
         "mov rax, [rsp + {WORD} + {NMI_WORDS}]",
         move_frame_to_rax!(),
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         "mov edi, {NMI}",
         "xchg rdi, [rsp]",
+        ".cfi_same_value rdi",
         "jmp {lost}",
+        ".cfi_endproc",
         SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS, CS = const CS,
         WORD = const WORD, FRAME = const FRAME, NMI_WORDS = const NMI_WORDS,
         BLOCK_SHIFT = const BLOCK_SHIFT,
-        NMI = const 2,
+        NMI = const cause::NMI,
         landed = sym kstack_nmi_landed,
         lost = sym frame_is_lost,
     )
@@ -279,7 +237,11 @@ extern "C" fn nmi_in_landing() {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn frame_is_lost() {
     naked_asm!(
+        interrupted!(),
+        frame_above_word!(),
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -288,6 +250,7 @@ extern "C" fn frame_is_lost() {
         "sub rsp, 8",
         "call {on_lost_frame}",
         "ud2",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_lost_frame = sym super::fault::on_lost_frame,
     )
@@ -298,8 +261,13 @@ extern "C" fn frame_is_lost() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_body() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         // No direction flag, which compiled code wants clear, and no alignment check (`entry`, invariant 6).
         "push {NO_FLAGS}",
@@ -312,7 +280,9 @@ extern "C" fn nmi_body() {
         give_gs_back!(),
         restore_to_rdi!(),
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "jmp {window}",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_nmi = sym on_nmi,
         window = sym nmi_window,
@@ -324,10 +294,13 @@ extern "C" fn nmi_body() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_window() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "cmp dword ptr [rsp + {FRAME} + {LATCHED}], 0",
         "jne {repeat}",
         "mov dword ptr [rsp + {FRAME} + {ACTIVE}], 0",
         "iretq",
+        ".cfi_endproc",
         // The end is the next byte; a symbol of its own would need a section that is laid out right behind.
         ".globl {end}",
         "{end}:",
@@ -348,8 +321,11 @@ unsafe extern "C" {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_repeat() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "mov dword ptr [rsp + {FRAME} + {LATCHED}], 0",
         "jmp {body}",
+        ".cfi_endproc",
         FRAME = const FRAME,
         LATCHED = const offset_of!(NmiWords, latched),
         body = sym nmi_body,
@@ -361,8 +337,13 @@ extern "C" fn nmi_repeat() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_from_user() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -375,7 +356,9 @@ extern "C" fn nmi_from_user() {
         "swapgs",
         restore_to_rdi!(),
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "iretq",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_nmi = sym on_nmi,
     )
@@ -385,11 +368,14 @@ extern "C" fn nmi_from_user() {
 /// the module's head.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn debug() {
+pub(super) extern "C" fn debug() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "test byte ptr [rsp + {CS}], 3",
         "jnz 4f",
         "push rax",
+        frame_above_rax!(),
         // On the NMI body stack?
         "mov rax, [rsp + {WORD} + {RSP}]",
         "dec rax",
@@ -425,19 +411,22 @@ extern "C" fn debug() {
         move_frame_to_rax!(),
         "jmp {from_kernel}",
         "4:",
+        frame_at_sp!(),
         "swapgs",
         "push rax",
+        frame_above_rax!(),
         "mov rax, gs:[{thread_top}]",
         move_frame_to_rax!(),
         "swapgs",
         "jmp {stub}",
+        ".cfi_endproc",
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
         WORD = const WORD, FRAME = const FRAME,
         NMI_WORDS = const NMI_WORDS, NMI_STACK = const NMI_STACK,
         BLOCK_SHIFT = const BLOCK_SHIFT, DEBUG_LANDING = const DEBUG_LANDING,
         thread_top = const CpuLocal::THREAD_TOP,
-        syscall_entry = sym super::entry::syscall_entry,
-        syscall_end = sym super::entry::kstack_syscall_entry_end,
+        syscall_entry = sym super::syscall::syscall_entry,
+        syscall_end = sym super::syscall::kstack_syscall_entry_end,
         in_nmi = sym debug_in_nmi,
         from_kernel = sym debug_from_kernel,
         stub = sym super::entry::stub::<1>,
@@ -450,30 +439,41 @@ extern "C" fn debug() {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn debug_in_nmi() {
     naked_asm!(
+        interrupted!(),
+        frame_above_rax!(),
         "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
         "mov rax, [rsp + 2 * {WORD} + {NMI_WORDS}]",
         // How far below the top of the landing the NMI found SP.
         "lea rbx, [rsp + 2 * {WORD} + {FRAME}]",
         "sub rbx, [rax - {FRAME} + {RSP}]",
         "cmp rbx, {DEBUG_LANDING}",
         "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbx",
         "jb 2f",
         "mov rax, [rsp + {WORD} + {RSP}]",
         "and rax, -16",
         move_frame_to_rax!(),
         "jmp {from_kernel}",
         "2:",
+        frame_above_rax!(),
         "mov rax, [rsp + {WORD} + {RSP}]",
         "and rax, -16",
         move_frame_to_rax!(),
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         "mov edi, {DEBUG}",
         "xchg rdi, [rsp]",
+        ".cfi_same_value rdi",
         "jmp {lost}",
+        ".cfi_endproc",
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
         WORD = const WORD, FRAME = const FRAME, NMI_WORDS = const NMI_WORDS,
         DEBUG_LANDING = const DEBUG_LANDING,
-        DEBUG = const 1,
+        DEBUG = const cause::DEBUG,
         from_kernel = sym debug_from_kernel,
         lost = sym frame_is_lost,
     )
@@ -484,8 +484,13 @@ extern "C" fn debug_in_nmi() {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn debug_from_kernel() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -497,7 +502,9 @@ extern "C" fn debug_from_kernel() {
         give_gs_back!(),
         restore_to_rdi!(),
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "iretq",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_debug = sym on_debug,
     )
@@ -519,33 +526,18 @@ extern "C" fn on_debug(regs: &mut SavedRegs) {
     (hooks().debug)(regs);
 }
 
-/// Vector 8. Never returns: the thread whose stack overflowed is ended, or the system stops.
-#[unsafe(naked)]
-#[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn double_fault() {
-    naked_asm!(
-        // The CPU pushed an error code, always 0.
-        "push rdi",
-        save_below_rdi!(),
-        "push {NO_FLAGS}",
-        "popfq",
-        look_at_gs!(),
-        "mov rdi, rsp",
-        "sub rsp, 8",
-        "call {on_double_fault}",
-        "ud2",
-        NO_FLAGS = const NO_FLAGS,
-        on_double_fault = sym super::fault::on_double_fault,
-    )
-}
-
 /// Vector 18. Never returns.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
-extern "C" fn machine_check() {
+pub(super) extern "C" fn machine_check() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -554,18 +546,8 @@ extern "C" fn machine_check() {
         "sub rsp, 8",
         "call {on_machine_check}",
         "ud2",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_machine_check = sym super::fault::on_machine_check,
     )
-}
-
-/// The stub of a vector with a stack of its own, or `plain`.
-pub(super) const fn own_stub(vector: u8, plain: extern "C" fn()) -> extern "C" fn() {
-    match vector {
-        1 => debug,
-        2 => nmi,
-        8 => double_fault,
-        18 => machine_check,
-        _ => plain,
-    }
 }

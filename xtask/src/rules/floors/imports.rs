@@ -14,8 +14,9 @@ pub(super) type Module = Vec<String>;
 /// What a module passes on.
 #[derive(Default)]
 struct Passed {
-    /// By the name it has here.
-    names: BTreeMap<String, String>,
+    /// By the name it has here. One name may stand for several: `current` is a tree per
+    /// architecture.
+    names: BTreeMap<String, Vec<String>>,
     /// Everything that these have.
     all_of: Vec<String>,
 }
@@ -47,9 +48,10 @@ impl<'f> Source<'f> {
                 module.pop();
             }
             // Tests within a file see all of it.
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             modules.insert(module, (path.as_str(), without_comments(text)));
         }
+        move_named_by_path(&mut modules, &prefix);
         let mut source = Self { modules, uses: BTreeMap::new(), passed: BTreeMap::new() };
         for (module, (_, text)) in &source.modules {
             let (uses, passed) = statements(text);
@@ -116,9 +118,10 @@ impl<'f> Source<'f> {
             if depth > DEEPEST {
                 return Some(at);
             }
-            if let Some(path) = passed.names.get(*part) {
-                // What comes from another crate is nothing of this one.
-                let target = self.resolve(path, &at, depth + 1)?;
+            if let Some(paths) = passed.names.get(*part) {
+                // What comes from another crate, or is another architecture's, is nothing of this
+                // one.
+                let target = paths.iter().find_map(|path| self.resolve(path, &at, depth + 1))?;
                 return self.walk(target, &parts[number + 1..], depth + 1);
             }
             let target = passed.all_of.iter().find_map(|path| {
@@ -146,6 +149,27 @@ impl<'f> Source<'f> {
                     .windows(2)
                     .any(|two| kinds.contains(&two[0]) && two[1] == name)
             })
+    }
+}
+
+/// Gives files that the crate's root names with `#[path]` the place in the tree of modules that
+/// they have there.
+fn move_named_by_path<'f>(modules: &mut BTreeMap<Module, (&'f str, String)>, prefix: &str) {
+    const ATTRIBUTE: &str = "#[path = \"";
+    let Some((_, root)) = modules.get(&Module::new()) else { return };
+    let named: Vec<(String, Module)> = root
+        .match_indices(ATTRIBUTE)
+        .filter_map(|(at, _)| {
+            let (path, rest) = root[at + ATTRIBUTE.len()..].split_once('"')?;
+            let name = rest.split_once("mod ")?.1.split(';').next()?;
+            Some((format!("{prefix}{path}"), vec![name.to_owned()]))
+        })
+        .collect();
+    for (path, module) in named {
+        let at = modules.iter().find(|(_, (one, _))| *one == path).map(|(at, _)| at.clone());
+        if let Some(found) = at.and_then(|at| modules.remove(&at)) {
+            modules.insert(module, found);
+        }
     }
 }
 
@@ -193,7 +217,7 @@ fn statements(text: &str) -> (Vec<String>, Passed) {
             if is_passed {
                 match path.strip_suffix("::*") {
                     Some(module) => passed.all_of.push(module.to_owned()),
-                    None => _ = passed.names.insert(name, path.clone()),
+                    None => passed.names.entry(name).or_default().push(path.clone()),
                 }
             }
             uses.push(path);
@@ -244,7 +268,9 @@ fn paths_in(text: &str) -> Vec<String> {
             }
             let path =
                 text[at..].split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').next()?;
-            Some(path.trim_end_matches(':').to_owned())
+            let path = path.trim_end_matches(':');
+            // The word alone, in a text.
+            path.contains("::").then(|| path.to_owned())
         })
     });
     found.collect()

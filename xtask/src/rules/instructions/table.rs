@@ -42,7 +42,7 @@ const ARM64: &[Rule] = &[
         "or the marks of dirty pages that this CPU made are not seen by the CPU that erases the stack",
     ),
     In(
-        "kstack::arch::arm64::entry::way_back_to_user",
+        "kstack::arch::arm64::return_path::return_to_user",
         &["msr tpidrro_el0, xzr", "eret"],
         "or the program reads where its thread lies",
     ),
@@ -84,17 +84,17 @@ pub(super) const ARM32_WORDS: &[Word] = &[
 
 const ARM32: &[Rule] = &[
     In(
-        "kstack::arch::arm32::entry::way_back",
+        "kstack::arch::arm32::return_path::return_path",
         &["clrex", "ldm {..., pc}^"],
         "or an exclusive store that was interrupted succeeds",
     ),
     In(
-        "kstack::arch::arm32::entry::to_user",
+        "kstack::arch::arm32::return_path::to_user",
         &["clrex", "movs pc, lr"],
         "or an exclusive store that was interrupted succeeds",
     ),
     In(
-        "kstack::arch::arm32::entry::fiq_entry",
+        "kstack::arch::arm32::fiq::fiq_entry",
         &["clrex", "rfeia sp!"],
         "or an exclusive store that was interrupted succeeds",
     ),
@@ -140,7 +140,7 @@ const RISCV64_WORDS: &[Word] = &[
 
 const RISCV64: &[Rule] = &[
     In(
-        "kstack::arch::riscv64::entry::way_back",
+        "kstack::arch::riscv64::return_path::return_path",
         &["sc.d", "sret"],
         "or a reservation of what ran before lets a store of what runs next succeed",
     ),
@@ -158,7 +158,7 @@ const X86_64: &[Rule] = &[
     In("kstack::arch::x86_64::nmi::nmi_body", &["popf", "call"], FLAGS),
     In("kstack::arch::x86_64::nmi::nmi_from_user", &["popf", "call"], FLAGS),
     In("kstack::arch::x86_64::nmi::debug_from_kernel", &["popf", "call"], FLAGS),
-    In("kstack::arch::x86_64::nmi::double_fault", &["popf", "call"], FLAGS),
+    In("kstack::arch::x86_64::double_fault::double_fault", &["popf", "call"], FLAGS),
     In("kstack::arch::x86_64::nmi::machine_check", &["popf", "call"], FLAGS),
 ];
 

@@ -5,7 +5,7 @@
 //!         128  ucontext: flags, link, stack 16, mask 40, sigcontext 176: pc, x1 to x31, then f0 to f31, fcsr
 //! ```
 
-use super::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
@@ -25,6 +25,8 @@ const REGISTERS: usize = CONTEXT + 176;
 const FPU: usize = REGISTERS + 32 * 8;
 /// Room for the widest floating point there is.
 const FPU_BYTES: usize = 528;
+/// In it: where the list of extensions begins, behind room for registers of 128 bits.
+const EXTENSIONS: usize = 516;
 const FRAME_BYTES: usize = FPU + FPU_BYTES;
 
 fn fields(regs: &mut SavedRegs) -> [&mut u64; 32] {
@@ -89,7 +91,7 @@ pub(crate) fn parse(
     }
     fpu[32] = u32_at(&bytes, FPU + 256).into();
     // An extension that this frame's kernel did not know: no frame of ours.
-    if bytes[FPU + 264..].iter().any(|&byte| byte != 0) {
+    if bytes[FPU + EXTENSIONS..].iter().any(|&byte| byte != 0) {
         return Err(Errno::EFAULT);
     }
     Ok(Popped {

@@ -160,12 +160,12 @@ pub(crate) fn utime(at: u64, times: u64) -> SysResult {
 }
 
 pub(crate) fn umask(mask: u64) -> SysResult {
-    Ok(current().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
+    Ok(current().place().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
 }
 
 /// A mode for something new.
 pub(super) fn masked(mode: u32) -> u32 {
-    mode & 0o7777 & !current().umask.load(Ordering::Relaxed)
+    mode & 0o7777 & !current().place().umask.load(Ordering::Relaxed)
 }
 
 pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
@@ -222,7 +222,7 @@ pub(crate) fn fchdir(number: u64) -> SysResult {
         return Err(Errno::ENOTDIR);
     }
     let path = fallible::shared(fallible::text(path)?)?;
-    let before = core::mem::replace(&mut *current().directory.lock(), path);
+    let before = current().place().set_directory(path);
     drop(before);
     Ok(0)
 }

@@ -11,6 +11,7 @@ use crate::files::file_bytes::FileBytes;
 use crate::files::open::{self as files, Descriptor, OpenFile, Target, flag as status};
 use crate::files::pipe::{Pipe, PipeEnd};
 use crate::files::tree::{self, Content, Node, Special};
+use crate::limits::Resource;
 use crate::proc;
 use crate::process::current;
 use crate::process::user_memory::put;
@@ -30,6 +31,19 @@ const TEMPORARY: u32 = 0o20000000;
 pub(crate) const CREATE_TRUNCATE: u32 = CREATE | status::WRITE_ONLY | TRUNCATE;
 /// The flag, as dup3 and pipe2 have it.
 pub(crate) const CLOSE_ON_EXEC: u64 = CLOEXEC as u64;
+
+/// Gives the caller a descriptor at the lowest free number from `lowest` on.
+pub(super) fn give(descriptor: Descriptor, lowest: u64) -> SysResult {
+    let table = current().files();
+    limit(&table);
+    files::add(&table, descriptor, lowest)
+}
+
+/// The table has as many numbers as the caller may have (RLIMIT_NOFILE).
+fn limit(table: &SpinLock<files::Files>) {
+    let most = current().limits.soft(Resource::Files).min(1 << 20);
+    table.lock().set_limit(most as usize);
+}
 
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     let is_path = flags & status::PATH != 0;
@@ -54,7 +68,7 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
         }
     };
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
-    files::add(&current().files, descriptor, 0)
+    give(descriptor, 0)
 }
 
 /// Opens what /proc has made.
@@ -151,7 +165,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
 }
 
 pub(crate) fn close(number: u64) -> SysResult {
-    let closed = current().files.lock().remove(number);
+    let closed = current().files().lock().remove(number);
     // Its end may wake others: not under the lock.
     closed.map(|_| 0)
 }
@@ -164,11 +178,14 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
     if flags & !(UNSHARE | CLOEXEC) != 0 || first > last {
         return Err(Errno::EINVAL);
     }
-    // No two processes share a table: there is nothing to unshare.
+    if flags & UNSHARE != 0 {
+        current().unshare_files()?;
+    }
+    let table = current().files();
     let mut at = first;
     loop {
         let taken = {
-            let mut files = current().files.lock();
+            let mut files = table.lock();
             let Some((number, _)) = files.next(at) else { break };
             if number > last {
                 break;
@@ -186,14 +203,14 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
 
 /// Puts two open files into the table, and their numbers into the program's memory: both or neither.
 pub(super) fn put_pair(at: u64, pair: [Arc<OpenFile>; 2], close_on_exec: bool) -> SysResult {
-    let descriptors = &current().files;
+    let descriptors = &current().files();
     let take_back = |number: u64| {
         let taken = descriptors.lock().remove(number);
         drop(taken);
     };
     let [first, second] = pair;
-    let first = files::add(descriptors, Descriptor { file: first, close_on_exec }, 0)?;
-    let second = files::add(descriptors, Descriptor { file: second, close_on_exec }, 0);
+    let first = give(Descriptor { file: first, close_on_exec }, 0)?;
+    let second = give(Descriptor { file: second, close_on_exec }, 0);
     let second = second.inspect_err(|_| take_back(first))?;
     let mut numbers = [0; 8];
     numbers[..4].copy_from_slice(&(first as u32).to_le_bytes());
@@ -223,12 +240,12 @@ pub(crate) fn eventfd(value: u64, flags: u64) -> SysResult {
     let kept = flags as u32 & status::NONBLOCK | status::READ_WRITE;
     let file = OpenFile::of_object(counter, kept)?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    files::add(&current().files, Descriptor { file, close_on_exec }, 0)
+    give(Descriptor { file, close_on_exec }, 0)
 }
 
 pub(crate) fn dup(number: u64) -> SysResult {
-    let file = current().files.lock().get(number)?.file;
-    files::add(&current().files, Descriptor { file, close_on_exec: false }, 0)
+    let file = current().files().lock().get(number)?.file;
+    give(Descriptor { file, close_on_exec: false }, 0)
 }
 
 pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysResult {
@@ -236,13 +253,14 @@ pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysR
         return Err(Errno::EINVAL);
     }
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    let file = current().files.lock().get(from)?.file;
+    let file = current().files().lock().get(from)?.file;
     if from == to {
         return Ok(to);
     }
+    limit(&current().files());
     // Used until the lock is open again, whatever becomes of the descriptor.
     let _used = file.clone();
-    let replaced = current().files.lock().set(to, Some(Descriptor { file, close_on_exec }));
+    let replaced = current().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
     drop(replaced?);
     Ok(to)
 }
@@ -264,7 +282,7 @@ mod command {
 }
 
 pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
-    let descriptor = current().files.lock().get(number)?;
+    let descriptor = current().files().lock().get(number)?;
     let file = &descriptor.file;
     let command = command as u32;
     let is_of_place = matches!(
@@ -281,11 +299,11 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
     match command {
         command::DUP | command::DUP_CLOEXEC => {
             let close_on_exec = command == command::DUP_CLOEXEC;
-            files::add(&current().files, Descriptor { close_on_exec, ..descriptor }, argument)
+            give(Descriptor { close_on_exec, ..descriptor }, argument)
         }
         command::GET_FD => Ok(u64::from(descriptor.close_on_exec)),
         command::SET_FD => {
-            current().files.lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
+            current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
         }
         command::GET_FLAGS => Ok(file.flags().into()),
         // Bytes come by no other way than the kernel's: O_DIRECT. No signal tells of them: O_ASYNC.

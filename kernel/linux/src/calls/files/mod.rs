@@ -34,12 +34,6 @@ const fn halves(low: u64, high: u64) -> u64 {
     }
 }
 
-/// Half a number of 64 bits and the other half.
-#[cfg(target_pointer_width = "32")]
-const fn wide(low: u64, high: u64) -> u64 {
-    low | high << 32
-}
-
 calls! {
     "read" (fd, to, length) => read(fd, to, length);
     "write" (fd, from, length) => write(fd, from, length);
@@ -86,17 +80,12 @@ calls! {
     "_llseek" (fd, high, low, to, whence) => long_seek(fd, high << 32 | low, to, whence);
     #[cfg(target_pointer_width = "64")]
     "pread64" (fd, to, length, offset) => pread(fd, to, length, offset);
-    #[cfg(target_arch = "x86")]
-    "pread64" (fd, to, length, low, high) => pread(fd, to, length, wide(low, high));
-    // A number of 64 bits begins in an even register.
-    #[cfg(target_arch = "arm")]
-    "pread64" (fd, to, length, _pad, low, high) => pread(fd, to, length, wide(low, high));
+    #[cfg(target_pointer_width = "32")]
+    "pread64" (fd, to, length, a, b, c) => pread(fd, to, length, abi::wide_argument(a, b, c));
     #[cfg(target_pointer_width = "64")]
     "pwrite64" (fd, from, length, offset) => pwrite(fd, from, length, offset);
-    #[cfg(target_arch = "x86")]
-    "pwrite64" (fd, from, length, low, high) => pwrite(fd, from, length, wide(low, high));
-    #[cfg(target_arch = "arm")]
-    "pwrite64" (fd, from, length, _pad, low, high) => pwrite(fd, from, length, wide(low, high));
+    #[cfg(target_pointer_width = "32")]
+    "pwrite64" (fd, from, length, a, b, c) => pwrite(fd, from, length, abi::wide_argument(a, b, c));
     "readv" (fd, vector, count) => vectored(fd, vector, count, None, Direction::Read);
     "writev" (fd, vector, count) => vectored(fd, vector, count, None, Direction::Write);
     "preadv" (fd, vector, count, low, high) => vectored(fd, vector, count, Some(halves(low, high)), Direction::Read);
@@ -137,10 +126,8 @@ calls! {
     "readlink" (path, to, length) => readlink(HERE, path, to, length);
     "readlinkat" (from, path, to, length) => readlink(from, path, to, length);
     "ftruncate" (fd, length) => truncate(fd, length);
-    #[cfg(target_arch = "x86")]
-    "ftruncate64" (fd, low, high) => truncate(fd, wide(low, high));
-    #[cfg(target_arch = "arm")]
-    "ftruncate64" (fd, _pad, low, high) => truncate(fd, wide(low, high));
+    #[cfg(target_pointer_width = "32")]
+    "ftruncate64" (fd, a, b, c) => truncate(fd, abi::wide_argument(a, b, c));
     "sendfile" (to, from, offset, length) => sendfile(to, from, offset, abi::WORD, length);
     "sendfile64" (to, from, offset, length) => sendfile(to, from, offset, WordSize::Eight, length);
     #[cfg(target_pointer_width = "64")]
@@ -179,7 +166,7 @@ calls! {
     #[cfg(target_pointer_width = "64")]
     "fallocate" (fd, mode, offset, length) => attributes::fallocate(fd, mode, offset, length);
     #[cfg(target_pointer_width = "32")]
-    "fallocate" (fd, mode, low, high, length_low, length_high) => attributes::fallocate(fd, mode, wide(low, high), wide(length_low, length_high));
+    "fallocate" (fd, mode, low, high, length_low, length_high) => attributes::fallocate(fd, mode, low | high << 32, length_low | length_high << 32);
     "fsync" | "fdatasync" (fd) => attributes::sync_file(fd);
     "sync" () => Ok(0);
     "syncfs" (fd) => at::file(fd).map(|_| 0);

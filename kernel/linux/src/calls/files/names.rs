@@ -60,7 +60,7 @@ pub(crate) fn chdir(at: u64) -> SysResult {
         return Err(Errno::ENOTDIR);
     }
     let path = fallible::shared(path)?;
-    let before = core::mem::replace(&mut *current().directory.lock(), path);
+    let before = current().place().set_directory(path);
     drop(before);
     Ok(0)
 }
@@ -86,18 +86,11 @@ pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
         put(to, bytes)?;
         Ok(bytes.len() as u64)
     };
-    match path.as_str() {
-        "/proc/self" => {
-            let mut digits = [0; 20];
-            answer(proc::decimal(current().id, &mut digits))
-        }
-        "/proc/self/exe" => {
-            let executable = current().executable.lock().clone();
-            answer(executable.as_bytes())
-        }
-        _ => match &tree::find("/", &path, false)?.content {
-            Content::Link(target) => answer(target.as_bytes()),
-            _ => Err(Errno::EINVAL),
-        },
+    if let Some(target) = proc::link(&path) {
+        return answer(target?.as_bytes());
+    }
+    match &tree::find("/", &path, false)?.content {
+        Content::Link(target) => answer(target.as_bytes()),
+        _ => Err(Errno::EINVAL),
     }
 }

@@ -9,6 +9,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::open::OpenFile;
 use crate::files::readiness::{Poller, event};
+use crate::limits::Resource;
 use crate::process::task::Continuation;
 use crate::process::user_memory::{get, get_numbers, put, timespec};
 use crate::process::{current, current_task};
@@ -51,7 +52,7 @@ impl Watch {
     /// One more number. There is room for as many as [`Watch::new`] was told.
     fn add(&self, number: i32, wanted: u32) {
         // Without the lock: the last user of a file may be this look at it.
-        let descriptor = current().files.lock().get(number as u64);
+        let descriptor = current().files().lock().get(number as u64);
         let one = match (number, descriptor) {
             (..0, _) => Watched { file: None, wanted, found: 0 },
             (_, Ok(descriptor)) => Watched { file: Some(descriptor.file), wanted, found: 0 },
@@ -186,7 +187,7 @@ fn poll_again(how: Continuation) -> SysResult {
 
 fn poll_until(at: u64, count: u64, deadline: Deadline) -> SysResult {
     let count = count as u32 as usize;
-    if count > current().files.lock().limit() {
+    if count > current().limits.soft(Resource::Files) as usize {
         return Err(Errno::EINVAL);
     }
     let watch = Watch::new(count)?;
@@ -270,7 +271,7 @@ fn select_until(count: u64, sets: [u64; 3], deadline: Deadline) -> SysResult {
     if count < 0 {
         return Err(Errno::EINVAL);
     }
-    let count = (count as usize).min(current().files.lock().limit());
+    let count = (count as usize).min(current().limits.soft(Resource::Files) as usize);
     let word = abi::WORD.bytes();
     let bytes = count.div_ceil(8 * word) * word;
     let mut asked = [[0_u8; MAX_SET]; 3];

@@ -1,8 +1,9 @@
 //! What exceptions mean: the ARMv7-A manual, part B3.13.
 
 use super::regs::SavedRegs;
-use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
-use kstack::arch::current::fault::{DEBUG_EVENT, STATUS, WRITE};
+use kstack::arch::current::cause::{
+    DATA_ABORT, DEBUG_EVENT, PREFETCH_ABORT, STATUS, UNDEFINED, WRITE,
+};
 
 pub use crate::arch::any::exceptions::UserFault;
 

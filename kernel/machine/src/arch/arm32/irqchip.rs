@@ -14,7 +14,7 @@ use crate::cpus::{self, MAX_CPUS};
 use crate::drivers::gic_v2::{GicV2, NUMBER};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::arch::current::entry;
+use kstack::arch::current::cause;
 
 /// The controller.
 static GIC: GicV2 = GicV2::new(Some(vector::NMI));
@@ -34,7 +34,7 @@ pub mod vector {
     /// The only one that arrives as FIQ, whether interrupts are masked or not.
     pub(super) const NMI: u8 = 4;
     /// Raised by tests and benches with the `svc` instruction: no interrupt controller involved.
-    pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
+    pub const SOFTWARE: u8 = kstack::arch::current::cause::SOFTWARE;
     /// The interrupt went away before it was acknowledged.
     pub const SPURIOUS: u8 = 0xff;
 }
@@ -83,6 +83,17 @@ fn frequency() -> u32 {
         asm!("mrc p15, 0, {}, c14, c0, 0", out(reg) frequency, options(nomem, nostack, preserves_flags));
     }
     frequency
+}
+
+/// What the clock counts: the virtual counter, the same on every CPU.
+#[inline(always)]
+pub fn counter() -> u64 {
+    cpu::time()
+}
+
+/// How often that counts in a second. 0: the firmware did not say.
+pub fn counter_per_second() -> u64 {
+    frequency().into()
 }
 
 /// The counter's ticks from one timer interrupt to the next.
@@ -140,7 +151,7 @@ pub fn stop_timer() {
 /// Which interrupt it is, when the entry code says only that there is one.
 #[inline(always)]
 pub fn acknowledge(number: u8) -> u8 {
-    if number != entry::LINE {
+    if number != cause::LINE {
         return number;
     }
     let acknowledged = GIC.acknowledge();

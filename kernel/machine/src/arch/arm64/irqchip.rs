@@ -7,7 +7,7 @@ use super::{cpu, gic};
 use crate::cpus::MAX_CPUS;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::arch::current::entry::FROM_CONTROLLER;
+use kstack::arch::current::cause::FROM_CONTROLLER;
 
 /// The vectors the kernel uses.
 pub mod vector {
@@ -50,6 +50,17 @@ pub fn set_up_local() {
 /// Sets up what all CPUs share of the interrupt controller.
 pub fn set_up_once() {
     gic::set_up_shared();
+}
+
+/// What the clock counts: the virtual counter, the same on every CPU.
+#[inline(always)]
+pub fn counter() -> u64 {
+    cpu::time().0
+}
+
+/// How often that counts in a second. 0: the firmware did not say.
+pub fn counter_per_second() -> u64 {
+    cpu::time().1
 }
 
 fn ticks_apart() -> u64 {

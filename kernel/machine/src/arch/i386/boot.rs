@@ -24,7 +24,8 @@ use crate::arch::pc::pvh;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
-use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU, fill_gates};
+use kstack::arch::current::load::fill_gates;
+use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
 
 pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
 

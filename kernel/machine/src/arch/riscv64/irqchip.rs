@@ -19,7 +19,7 @@ use crate::memory::direct;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 
-pub use kstack::arch::current::entry::software_interrupt;
+pub use kstack::arch::current::cause::software_interrupt;
 
 /// The vectors the kernel uses.
 pub mod vector {
@@ -34,7 +34,7 @@ pub mod vector {
     /// "Run the function I left for you."
     pub const CALL: u8 = SENT_LOWEST + 2;
     /// Raised by tests and benches with an instruction: no interrupt controller involved.
-    pub const SOFTWARE: u8 = kstack::arch::current::entry::SOFTWARE;
+    pub const SOFTWARE: u8 = kstack::arch::current::cause::SOFTWARE;
     /// An interrupt that went away, or whose vector somebody took already.
     pub const SPURIOUS: u8 = 0xff;
 
@@ -72,6 +72,17 @@ pub fn set_up_once() {
     for line in 1..=MOST_LINES {
         plic_write(PRIORITY + 4 * u64::from(line), 0);
     }
+}
+
+/// What the clock counts: the time counter, the same on every hart.
+#[inline(always)]
+pub fn counter() -> u64 {
+    cpu::time()
+}
+
+/// How often that counts in a second. 0: the device tree does not say.
+pub fn counter_per_second() -> u64 {
+    MACHINE.timebase.load(Ordering::Relaxed)
 }
 
 /// Time between two ticks.

@@ -20,7 +20,7 @@ use crate::arch::pc::control::{BOOT_CR0, BOOT_CR4, BOOT_EFER, EFER};
 use crate::arch::pc::pvh;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
-use kstack::arch::current::tables::fill_gates;
+use kstack::arch::current::load::fill_gates;
 
 pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
 

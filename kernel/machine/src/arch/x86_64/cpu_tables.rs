@@ -7,8 +7,7 @@ use crate::cpus::Cpu;
 use crate::memory::frames;
 use core::sync::atomic::Ordering;
 use kstack::addr::{Addr, CpuId};
-use kstack::arch::current::nmi::NmiWords;
-use kstack::arch::current::tables::CpuTables;
+use kstack::arch::current::tables::{CpuTables, NmiWords};
 
 /// Where the descriptor tables of a CPU are: a page between two that are never mapped.
 pub fn tables_address(cpu: CpuId) -> u64 {

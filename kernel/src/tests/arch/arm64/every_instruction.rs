@@ -281,7 +281,7 @@ fn work_for(function: &str) -> &'static [Work] {
     let is = |name: &str| function.contains(name);
     if is("user_irq") {
         &[Work::UserInterrupt]
-    } else if is("user_sync") || is("way_back_to_user") {
+    } else if is("user_sync") || is("return_to_user") {
         &[Work::User]
     } else if is("first_return") {
         &[Work::Switch, Work::User]

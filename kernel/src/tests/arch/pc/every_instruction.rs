@@ -235,7 +235,7 @@ struct Instruction {
 
 /// The first instructions of a vector.
 fn stub_of(number: usize) -> u64 {
-    kstack::arch::current::entry::VECTORS[number] as usize as u64
+    kstack::arch::current::vectors::vector(number as u8).get() as u64
 }
 
 /// Every instruction there is to sweep.

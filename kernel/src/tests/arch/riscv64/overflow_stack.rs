@@ -12,7 +12,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::addr::Addr;
 use kstack::arch::current::call::call_on_stack;
-use kstack::arch::current::entry::software_interrupt;
+use kstack::arch::current::cause::software_interrupt;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
 use kstack::verdict::{Cause, Consequence};

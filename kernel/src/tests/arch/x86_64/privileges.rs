@@ -12,8 +12,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::entry::VECTORS;
 use kstack::arch::current::tables::{CpuTables, USER_DATA, Unfit};
+use kstack::arch::current::vectors::vector;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
 use machine::arch::pc::control;
@@ -481,7 +481,7 @@ pub fn i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel() -> Outcome {
         end_there(regs)
     });
     fn body(_: usize) {
-        let entry = VECTORS[usize::from(NMI)] as usize;
+        let entry = vector(NMI).get();
         // SAFETY: (1) the entry's first instructions, mapped.
         let code = unsafe { core::slice::from_raw_parts(entry as *const u8, 16) };
         let second = entry + step::instruction_length(code).unwrap_or(0);

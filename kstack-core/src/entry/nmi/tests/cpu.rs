@@ -7,6 +7,7 @@
 
 use super::super::{NmiState, Step};
 use super::program::{Do, Field, If, Label, Program, Protocol};
+use super::state::{FRAME, OUTSIDE, Registers, Sp, Stack, Word};
 use core::cmp::Ordering;
 use std::vec::Vec;
 
@@ -32,49 +33,6 @@ pub enum Violation {
     RanOn,
     /// A state leads back to itself.
     Endless,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Stack {
-    /// That of whoever was interrupted first.
-    Outside,
-    Nmi,
-    Body,
-    Thread,
-}
-
-/// A stack pointer: words below the top.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Sp {
-    pub stack: Stack,
-    depth: u8,
-}
-
-const OUTSIDE: Sp = Sp { stack: Stack::Outside, depth: 0 };
-/// Words of the CPU's frame: ss, rsp, rflags, cs, rip from the top down.
-pub const FRAME: u8 = 5;
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Word {
-    Junk,
-    Number(u8),
-    Ss,
-    Sp(Sp),
-    Flags(Ordering),
-    Cs { user: bool },
-    Rip(u8),
-    Top(Stack),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Registers {
-    pub rip: u8,
-    pub user: bool,
-    pub sp: Sp,
-    flags: Ordering,
-    rax: Word,
-    rbx: Word,
-    users_gs: bool,
 }
 
 /// Words of each stack: frame, error code, two registers, the frame of an exception and its register; one more on the NMI stack.

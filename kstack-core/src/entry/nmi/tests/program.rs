@@ -3,7 +3,7 @@
 //! Left out: registers other than rax and rbx, which stand for all of them. A step's name is the one of [`Step`].
 
 use super::super::Step;
-use super::cpu::{FRAME, Registers, Stack};
+use super::state::{FRAME, Registers, Stack};
 use Label::*;
 use std::vec::Vec;
 

@@ -1,0 +1,150 @@
+//! What a process holds.
+
+use super::attributes::Attributes;
+use super::credentials::Credentials;
+use super::crew::Crew;
+use super::place::Place;
+use super::shared_signals::ProcessSignals;
+use super::spent::Spent;
+use super::timer_list::Timers;
+use crate::error::Errno;
+use crate::files::open::Files;
+use crate::limits::Limits;
+use crate::memory::space::Memory;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+use threads::sched::{Mutex, Name, WaitQueue};
+
+/// A process.
+#[derive(Debug)]
+pub struct Process {
+    /// Its number, which is that of its first thread: processes and threads are counted together.
+    pub id: u64,
+    /// The process that waits for it; 0: the kernel, which does not.
+    pub parent: AtomicU64,
+    /// Its process group, and the session that is in.
+    pub group: AtomicU64,
+    pub session: AtomicU64,
+    /// Started by the kernel: a signal to all processes does not mean it.
+    pub(crate) is_first: bool,
+    /// Its memory; a child of vfork shares its parent's until execve.
+    pub(crate) memory: SpinLock<Option<Arc<Mutex<Memory>>>>,
+    /// Its descriptors, which `CLONE_FILES` shares with others; `None`: it has ended.
+    pub(super) files: SpinLock<Option<Arc<SpinLock<Files>>>>,
+    pub(super) place: SpinLock<Arc<Place>>,
+    pub(crate) name: SpinLock<Name>,
+    /// The path of its program.
+    pub executable: SpinLock<Arc<String>>,
+    pub command_line: SpinLock<Arc<Vec<u8>>>,
+    /// Its threads that have not ended, and whether there may be more.
+    pub crew: Crew,
+    /// Its wait status (Linux), once it has ended. Changes under the table's lock.
+    pub(crate) ended: SpinLock<Option<i32>>,
+    /// Something a waiting parent or child looks for has changed.
+    pub changed: WaitQueue,
+    /// The signal that its parent gets at its end; 0: none.
+    pub(crate) exit_signal: AtomicU8,
+    /// Whether a parent sleeps until this child of vfork is done with its memory.
+    pub borrows_memory: AtomicBool,
+    /// What its threads share of signals.
+    pub(crate) signals: SpinLock<ProcessSignals>,
+    pub(crate) attributes: Attributes,
+    pub(crate) credentials: SpinLock<Credentials>,
+    /// Nanoseconds since boot at its birth.
+    pub(crate) born: u64,
+    /// What it may use.
+    pub limits: Limits,
+    pub(crate) timers: SpinLock<Timers>,
+    /// CPU time that is not its living threads'.
+    pub(crate) spent: SpinLock<Spent>,
+    /// It continues after a stop.
+    pub(crate) resumed: WaitQueue,
+}
+
+impl Process {
+    /// Its descriptors. `None`: it has ended.
+    pub fn files_if_alive(&self) -> Option<Arc<SpinLock<Files>>> {
+        self.files.lock().clone()
+    }
+
+    /// The descriptors of a process that runs: for its own threads.
+    pub fn files(&self) -> Arc<SpinLock<Files>> {
+        self.files_if_alive().expect("a process keeps its descriptors until its last thread ends")
+    }
+
+    /// The number of its parent, as programs see it: 1, as of Linux's init, where the kernel itself waits for an orphan.
+    pub(crate) fn parent_number(&self) -> u64 {
+        match self.parent.load(Ordering::Relaxed) {
+            0 if !self.is_first => 1,
+            number => number,
+        }
+    }
+
+    /// Gives it other descriptors; gives out those it had.
+    pub(crate) fn set_files(
+        &self,
+        to: Option<Arc<SpinLock<Files>>>,
+    ) -> Option<Arc<SpinLock<Files>>> {
+        core::mem::replace(&mut *self.files.lock(), to)
+    }
+
+    /// Makes its descriptors its own, if others share them.
+    pub(crate) fn unshare_files(&self) -> Result<(), Errno> {
+        let shared = self.files();
+        // The process's reference and this one.
+        if Arc::strong_count(&shared) > 2 {
+            let own = fallible::shared(SpinLock::new(shared.lock().try_clone()?))?;
+            drop(self.set_files(Some(own)));
+        }
+        Ok(())
+    }
+
+    /// Its current directory and its like.
+    pub fn place(&self) -> Arc<Place> {
+        self.place.lock().clone()
+    }
+
+    /// Makes them its own, if others share them.
+    pub(crate) fn unshare_place(&self) -> Result<(), Errno> {
+        let own = self.place().copy()?;
+        let before = core::mem::replace(&mut *self.place.lock(), own);
+        drop(before);
+        Ok(())
+    }
+
+    /// The memory, to look at or change.
+    pub fn memory(&self) -> Option<Arc<Mutex<Memory>>> {
+        self.memory.lock().clone()
+    }
+
+    pub fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
+        core::mem::replace(&mut *self.memory.lock(), memory)
+    }
+
+    /// Where the kernel's code for going back from handlers lies in its memory; 0: nowhere.
+    pub(crate) fn trampoline(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.lock().trampoline)
+    }
+
+    /// Its name: the program's.
+    pub fn name(&self) -> Name {
+        *self.name.lock()
+    }
+
+    pub fn set_name(&self, name: &str) {
+        *self.name.lock() = Name::new(name);
+    }
+
+    /// Its wait status, once it has ended.
+    pub fn status(&self) -> Option<i32> {
+        *self.ended.lock()
+    }
+
+    pub(crate) fn set_status(&self, status: i32) {
+        *self.ended.lock() = Some(status);
+    }
+}

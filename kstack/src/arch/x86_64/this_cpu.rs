@@ -1,0 +1,135 @@
+//! How a CPU finds its block: through the GS base.
+//!
+//! The first word of [`CpuLocal`] is its own address, so that one load through GS gives a pointer. In user mode the GS base is the
+//! program's; `swapgs` exchanges the two.
+
+use super::RESERVE;
+use crate::local::{CpuLocal, OneStep};
+use core::arch::asm;
+use core::mem::offset_of;
+use kstack_core::irq::IrqState;
+
+/// Makes `local` the CPU's own: GS base, and the value that `swapgs` exchanges it with.
+///
+/// # Safety
+///
+/// As for [`CpuLocal::load`], whose second half this is.
+pub(crate) unsafe fn load(local: &'static CpuLocal) {
+    const GS_BASE: u32 = 0xc000_0101;
+    const KERNEL_GS_BASE: u32 = 0xc000_0102;
+    let address = core::ptr::from_ref(local) as u64;
+    for (register, value) in [(GS_BASE, address), (KERNEL_GS_BASE, 0)] {
+        // SAFETY: (1) both MSRs exist on every x86_64; (2) the value is the block's address, by the caller's promise a
+        // good GS base from now on, or zero for user mode.
+        unsafe {
+            asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+                 options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Offset of the word that says who is where, for [`ONE_STEP`].
+const IRQ_CONTEXT: usize = offset_of!(CpuLocal, irq) + IrqState::CONTEXT;
+/// Offset of the mask of softirqs that are pending, likewise.
+const IRQ_PENDING: usize = offset_of!(CpuLocal, irq) + IrqState::PENDING;
+
+/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes before or after it, and it reaches the
+/// block of the CPU that executes it, whichever that is.
+pub(crate) const ONE_STEP: Option<OneStep> =
+    Some(OneStep { disable_bottom_halves, enable_bottom_halves, raise });
+
+#[inline(always)]
+fn disable_bottom_halves() {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("add dword ptr gs:[{context}], {once}", context = const IRQ_CONTEXT,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE, options(nostack));
+    }
+}
+
+#[inline(always)]
+fn enable_bottom_halves() -> bool {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("sub dword ptr gs:[{context}], {once}", "jb {too_many}", "jnz {left}",
+             "cmp dword ptr gs:[{pending}], 0", "je {left}",
+             context = const IRQ_CONTEXT, pending = const IRQ_PENDING,
+             once = const IrqState::BOTTOM_HALVES_OFF_ONCE,
+             too_many = label {
+                 // None were disabled: the word is as it was, and softirqs that are pending may run.
+                 disable_bottom_halves();
+                 return true;
+             },
+             left = label { return false; }, options(nostack));
+    }
+    true
+}
+
+#[inline(always)]
+fn raise(softirqs: u32) {
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("or dword ptr gs:[{pending}], {softirqs:e}", pending = const IRQ_PENDING,
+             softirqs = in(reg) softirqs, options(nostack));
+    }
+}
+
+/// See [`CpuLocal::this`]. One load.
+#[inline(always)]
+pub(crate) fn this() -> &'static CpuLocal {
+    let address: usize;
+    // SAFETY: (1) GS base is a loaded block ([`CpuLocal::load`] comes before any code that can get here);
+    // (2) its first word is its own address.
+    unsafe {
+        asm!("mov {}, gs:[{own}]", out(reg) address, own = const CpuLocal::OWN_ADDRESS,
+             options(nostack, preserves_flags, readonly));
+        &*(address as *const CpuLocal)
+    }
+}
+
+/// The running thread has changed: it is read from the block, so there is nothing else to set.
+#[inline(always)]
+pub(crate) fn set_current(_local: &CpuLocal, _thread: usize) {}
+
+/// See [`CpuLocal::current_thread`]. One load.
+#[inline(always)]
+pub(crate) fn current_thread() -> usize {
+    let thread: usize;
+    // SAFETY: (1) as for `this`.
+    unsafe {
+        asm!("mov {}, gs:[{thread}]", out(reg) thread, thread = const CpuLocal::THREAD,
+             options(nostack, preserves_flags, readonly));
+    }
+    thread
+}
+
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
+/// Interrupts off: the thread stays on this CPU.
+#[inline(always)]
+pub(crate) fn left_on_thread_stack() -> usize {
+    let left: usize;
+    // SAFETY: (1) as for `this`; reading RSP has no effect.
+    unsafe {
+        asm!("mov {left}, rsp", "sub {left}, gs:[{line}]", left = out(reg) left,
+             line = const CpuLocal::THREAD_LINE, options(nostack, readonly));
+    }
+    left.wrapping_add(RESERVE.get())
+}
+
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in two instructions, or three for
+/// more than 0 bytes, that is wrong on a stack that lies below the thread's.
+#[inline(always)]
+pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
+    // SAFETY: (1) as for `this`; only compares.
+    unsafe {
+        if MORE == 0 {
+            asm!("cmp rsp, gs:[{line}]", "jb {below}", line = const CpuLocal::THREAD_LINE,
+                 below = label { return true; }, options(nostack, readonly));
+        } else {
+            asm!("lea {sp}, [rsp - {more}]", "cmp {sp}, gs:[{line}]", "jb {below}", sp = out(reg) _,
+                 more = const MORE, line = const CpuLocal::THREAD_LINE,
+                 below = label { return true; }, options(nostack, readonly));
+        }
+    }
+    false
+}
