@@ -54,12 +54,12 @@ use alloc::vec::Vec;
 
 /// Loads a file as execve would, and lets go of it.
 pub fn load_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<(), error::Errno> {
-    exec::load::load(file, b"/test", argv, &[]).map(drop)
+    exec::load::load(file, "/", b"/test", argv, &[]).map(drop)
 }
 
 /// The same; where it would have begun.
 pub fn entry_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<u64, error::Errno> {
-    exec::load::load(file, b"/test", argv, &[]).map(|loaded| loaded.entry)
+    exec::load::load(file, "/", b"/test", argv, &[]).map(|loaded| loaded.entry)
 }
 
 /// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.

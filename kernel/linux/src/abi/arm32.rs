@@ -13,8 +13,7 @@ use super::names::{LATE, Stretch};
 use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
-use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
-use kstack::arch::current::fault::{DEBUG_EVENT, STATUS};
+use kstack::arch::current::cause::{DATA_ABORT, DEBUG_EVENT, PREFETCH_ABORT, STATUS, UNDEFINED};
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
@@ -95,6 +94,9 @@ pub const fn hardware() -> u64 {
 
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
+
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = true;
 
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;

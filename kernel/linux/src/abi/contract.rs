@@ -49,6 +49,7 @@ const _: u16 = ELF_MACHINE;
 const _: fn() -> u64 = hardware;
 const _: &[(u64, u64)] = OWN_AUXILIARY;
 const _: [u64; 2] = [USER_TOP, DYNAMIC_BASE];
+const _: bool = EXECUTABLE_STACK_UNASKED;
 
 // Flags of `openat`.
 const _: [u32; 4] = [open::DIRECTORY, open::NOFOLLOW, open::DIRECT, open::LARGE];

@@ -1,7 +1,8 @@
 //! Programs that the kernel starts, and waits for.
 
+use super::execve::choose;
 use super::load;
-use super::program::{base_name, joined, program};
+use super::program::{self, base_name, joined};
 use crate::abi;
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
@@ -11,6 +12,7 @@ use crate::process::birth::unborn;
 use crate::process::place::Place;
 use crate::process::task::{self, Task};
 use crate::process::{Process, table};
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -33,7 +35,8 @@ impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Errno::ENOENT => "no such program",
-            Errno::ENOEXEC => "not a static program for this machine (ENOEXEC)",
+            Errno::ENOEXEC => "not a program for this machine (ENOEXEC)",
+            Errno::ELIBBAD => "its loader is not one for this machine (ELIBBAD)",
             Errno::ENOMEM => "not enough memory (ENOMEM)",
             Errno::E2BIG => "too many arguments (E2BIG)",
             Errno::EACCES | Errno::EISDIR => "not an executable file",
@@ -42,30 +45,30 @@ impl fmt::Display for ExecError {
     }
 }
 
+/// What a program finds in its environment.
+const VARIABLES: [&str; 3] = [
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kstack/bin",
+    "HOME=/",
+    "TERM=vt100",
+];
+
 /// Starts a program as the kernel's child; its process and its first thread.
 fn start(
     path: &str,
     argv: &[&[u8]],
     output: Arc<OpenFile>,
 ) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
-    let mut arguments = Vec::new();
-    for argument in argv {
-        fallible::push(&mut arguments, fallible::bytes(argument)?)?;
-    }
-    let mut envp = Vec::new();
-    for variable in ["PATH=/bin:/kstack/bin", "HOME=/", "TERM=vt100"] {
-        fallible::push(&mut envp, fallible::bytes(variable.as_bytes())?)?;
-    }
-    let file = program("/", path)?;
-    let loaded = load::load(&file, path.as_bytes(), &arguments, &envp)?;
-    drop(file);
+    let chosen = choose(program::open("/", path, true)?, path, false, "/", argv)?;
+    let variables = VARIABLES.iter().map(|variable| Cow::Borrowed(variable.as_bytes()));
+    let envp = fallible::collect(variables)?;
+    let loaded = load::load(&chosen.bytes, "/", path.as_bytes(), &chosen.argv, &envp)?;
     let files = Files::standard(OpenFile::of_object(console::open()?, flag::READ_WRITE)?, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = fallible::shared(Mutex::new(loaded.memory))?;
     let id = sched::thread::next_id();
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
-    *process.command_line.lock() = joined(&arguments)?;
-    *process.executable.lock() = fallible::shared(fallible::text(path)?)?;
+    *process.command_line.lock() = joined(&chosen.argv)?;
+    *process.executable.lock() = fallible::shared(chosen.file.path)?;
     let regs = abi::start(loaded.entry, loaded.sp);
     let thread = sched::spawn_user(
         task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),

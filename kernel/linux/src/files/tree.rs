@@ -311,7 +311,12 @@ pub fn parts(path: &str) -> impl Iterator<Item = &str> {
 
 /// The node a path leads to. `follow`: also through a link at its end.
 pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errno> {
-    walk(absolute(directory, path)?, follow, None)
+    Ok(find_with_path(absolute(directory, path)?, follow)?.0)
+}
+
+/// The node an absolute path leads to, and its path with no link in it.
+pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String), Errno> {
+    walk(path, follow, None)
 }
 
 /// The path that a path names in the end: if a link stands there, the one that it leads to, whether anything is there or not.
@@ -331,7 +336,11 @@ pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Err
 }
 
 /// From the root to where an absolute path leads, links followed. `EINVAL` if it leads through `not_through`.
-fn walk(mut path: String, follow: bool, not_through: Option<&Node>) -> Result<Arc<Node>, Errno> {
+fn walk(
+    mut path: String,
+    follow: bool,
+    not_through: Option<&Node>,
+) -> Result<(Arc<Node>, String), Errno> {
     let is_forbidden =
         |node: &Arc<Node>| not_through.is_some_and(|other| core::ptr::eq(&**node, other));
     let mut links = MOST_LINKS;
@@ -365,7 +374,7 @@ fn walk(mut path: String, follow: bool, not_through: Option<&Node>) -> Result<Ar
             node = child;
             at = end + 1;
         }
-        return if is_forbidden(&node) { Err(Errno::EINVAL) } else { Ok(node) };
+        return if is_forbidden(&node) { Err(Errno::EINVAL) } else { Ok((node, path)) };
     }
 }
 
@@ -385,7 +394,7 @@ fn parent_of(
         return Err(Errno::ENAMETOOLONG);
     }
     path.truncate(at.max(1));
-    Ok((walk(path, true, not_through)?, name))
+    Ok((walk(path, true, not_through)?.0, name))
 }
 
 /// Adds a node where nothing is yet.

@@ -10,7 +10,7 @@
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
 
-mod at;
+pub(super) mod at;
 mod attributes;
 mod descriptors;
 mod devices;
