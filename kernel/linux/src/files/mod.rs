@@ -7,7 +7,7 @@
 //! | `file_bytes` | the pages of a file that programs write |
 //! | `open`, `table` | open files; the descriptors of a process |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
-//! | `pipe`, `eventfd`, `epoll`, `console` | kinds of open files with operations of their own |
+//! | `pipe`, `socket`, `eventfd`, `epoll`, `console` | kinds of open files with operations of their own |
 //!
 //! May import `error` and `sorted`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
 
@@ -21,5 +21,6 @@ pub(crate) mod object;
 pub(crate) mod open;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
+pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod tree;

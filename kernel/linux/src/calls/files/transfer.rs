@@ -105,7 +105,7 @@ pub(crate) fn pwrite(number: u64, from: u64, length: u64, offset: u64) -> SysRes
 }
 
 /// Reads the program's memory.
-fn take(from: u64, to: &mut [u8]) -> Result<(), Errno> {
+pub(super) fn take(from: u64, to: &mut [u8]) -> Result<(), Errno> {
     let memory = current().memory().ok_or(Errno::EFAULT)?;
     let read = memory.lock().read(from, to);
     Ok(read?)
@@ -250,7 +250,7 @@ pub(crate) fn vectored(
     Ok(done)
 }
 
-fn piece_of(vector: u64, i: u64) -> Result<[u64; 2], Errno> {
+pub(super) fn piece_of(vector: u64, i: u64) -> Result<[u64; 2], Errno> {
     let entry = vector.checked_add(2 * WORD_BYTES * i).ok_or(Errno::EFAULT)?;
     get_numbers(entry, abi::WORD)
 }
