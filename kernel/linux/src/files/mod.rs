@@ -5,7 +5,7 @@
 //! | `tree`, `names` | nodes and their places; the sorted names of a directory |
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
-//! | `open`, `table` | open files; the descriptors of a process |
+//! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
 //! | `pipe`, `socket`, `eventfd`, `epoll`, `console` | kinds of open files with operations of their own |
 //!
@@ -19,6 +19,7 @@ pub(crate) mod file_bytes;
 pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod open;
+mod open_file;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
 pub(crate) mod socket;

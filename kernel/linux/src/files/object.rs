@@ -24,6 +24,12 @@ pub(crate) trait Caller {
     fn has_group(&self, group: u64) -> bool;
 }
 
+/// What has attributes of its own, as a node of the tree.
+pub(crate) trait Named: Send + Sync + fmt::Debug {
+    /// What `stat` tells of it.
+    fn named_stat(&self) -> Stat;
+}
+
 /// Operations of an open file. What a kind does not know answers with Linux's error.
 pub(crate) trait Object: Any + Send + Sync + fmt::Debug {
     /// Reads what is there, in one piece; sleeps for the first of it. 0: the end.

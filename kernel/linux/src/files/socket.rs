@@ -7,7 +7,7 @@
 //! circles, this does not. What one inbox can hold is bounded by [`MAX_MESSAGES`].
 
 use super::object::{Caller, How, Object};
-use super::open::OpenFile;
+use super::open_file::OpenFile;
 use super::readiness::{Readiness, event};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};

@@ -157,7 +157,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
             let access = flags & status::ACCESS;
             let reads = access != status::WRITE_ONLY;
             let nonblocking = flags & status::NONBLOCK != 0;
-            let end = Pipe::open_named(&node, pipe, reads, access != 0, nonblocking)?;
+            let end = Pipe::open_named(node.clone(), pipe, reads, access != 0, nonblocking)?;
             OpenFile::of_object(end, kept)
         }
         _ => OpenFile::with_flags(Target::Node(node, path), kept),
@@ -227,7 +227,10 @@ pub(crate) fn pipe(at: u64, flags: u64) -> SysResult {
     if flags & 0xffff_ffff & !(CLOSE_ON_EXEC | u64::from(status::NONBLOCK)) != 0 {
         return Err(Errno::EINVAL);
     }
-    let (reader, writer) = Pipe::ends(flags as u32 & status::NONBLOCK)?;
+    let kept = flags as u32 & status::NONBLOCK;
+    let [reader, writer] = Pipe::ends()?;
+    let reader = OpenFile::of_object(reader, kept)?;
+    let writer = OpenFile::of_object(writer, kept | status::WRITE_ONLY)?;
     put_pair(at, [reader, writer], flags & CLOSE_ON_EXEC != 0)
 }
 
