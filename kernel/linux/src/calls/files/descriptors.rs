@@ -57,7 +57,14 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     let kept = flags & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | flag::LARGE);
     // What has words of 64 bits has no small files.
     let kept = if crate::abi::WORD.bytes() == 8 { kept | flag::LARGE } else { kept };
-    let opened = if let Some(target) = proc::open_path(&path) {
+    let opened = if let Some(number) = own_descriptor(&path).filter(|_| !is_path) {
+        // What has a place is opened again; of what has none there is another descriptor.
+        let file = current().files().lock().get(number).map_err(|_| Errno::ENOENT)?.file;
+        match &file.target {
+            Target::Node(node, path) => of_node(node.clone(), fallible::text(path)?, flags, kept)?,
+            _ => file,
+        }
+    } else if let Some(target) = proc::open_path(&path) {
         open_made(target?, flags, kept)?
     } else {
         let node = open_node(&path, flags, mode)?;
@@ -69,6 +76,17 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     };
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
     give(descriptor, 0)
+}
+
+/// The number of a descriptor of the caller that a path stands for.
+fn own_descriptor(path: &str) -> Option<u64> {
+    let number = match path {
+        "/dev/stdin" => "0",
+        "/dev/stdout" => "1",
+        "/dev/stderr" => "2",
+        _ => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?,
+    };
+    number.parse().ok()
 }
 
 /// Opens what /proc has made.
