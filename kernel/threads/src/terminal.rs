@@ -20,23 +20,32 @@ struct Input {
 static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; ROOM], first: 0, length: 0 });
 static READERS: WaitQueue = WaitQueue::new();
 static LISTENER: FnCell<fn()> = FnCell::new();
+static FILTER: SpinLock<Option<fn(u8) -> bool>> = SpinLock::new(None);
 
 /// The console's interrupt: takes what has come.
 pub fn input_arrived(_: &mut SavedRegs) {
-    {
+    let filter = *FILTER.lock();
+    while let Some(byte) = serial::CONSOLE.take() {
+        // One that means something to the listener is not kept.
+        if filter.is_some_and(|filter| filter(byte)) {
+            continue;
+        }
         let mut input = INPUT.lock();
-        while let Some(byte) = serial::CONSOLE.take() {
-            if input.length < input.bytes.len() {
-                let at = (input.first + input.length) % input.bytes.len();
-                input.bytes[at] = byte;
-                input.length += 1;
-            }
+        if input.length < input.bytes.len() {
+            let at = (input.first + input.length) % input.bytes.len();
+            input.bytes[at] = byte;
+            input.length += 1;
         }
     }
     READERS.wake_all();
     if let Some(listener) = LISTENER.get() {
         listener();
     }
+}
+
+/// Bytes that were typed and not read.
+pub fn waiting() -> usize {
+    INPUT.lock().length
 }
 
 fn try_read() -> Option<u8> {
@@ -78,9 +87,11 @@ pub fn take(buffer: &mut [u8]) -> usize {
     length
 }
 
-/// Sets what is told when something has come: called in the interrupt, without a lock.
-pub fn set_listener(listener: fn()) {
+/// Sets what is told when something has come, and what looks at each byte first: whether it has dealt with it. Both are called in the
+/// interrupt, without a lock.
+pub fn set_listener(listener: fn(), filter: fn(u8) -> bool) {
     LISTENER.set(Some(listener));
+    *FILTER.lock() = Some(filter);
 }
 
 /// Writes a program's bytes as they are.

@@ -291,8 +291,72 @@ fn names(calls: &Calls) -> i32 {
     0
 }
 
+/// A pair of local sockets.
+fn pair(calls: &Calls, kind: usize) -> [usize; 2] {
+    let mut ends = [0_u32; 2];
+    if call(calls.number("socketpair"), [1, kind, 0, ends.as_mut_ptr().addr()]) != 0 {
+        exit(98);
+    }
+    ends.map(|end| end as usize)
+}
+
+fn sockets(calls: &Calls) -> i32 {
+    let at = |name: &str, arguments: [usize; 5]| call(calls.number(name), arguments);
+    must!(at("socketpair", [2, 1, 0, 0, 0]) == -97, "a pair of another family");
+    must!(at("socketpair", [1, 9, 0, 0, 0]) == -94, "a pair of another kind");
+    let [one, other] = pair(calls, 1 | NONBLOCK);
+    let mut bytes = [0; 8];
+    must!(read(one, &mut bytes) == EAGAIN, "an empty socket");
+    must!(write(one, b"ab") == 2 && write(one, b"cd") == 2, "write");
+    must!(read(other, &mut bytes) == 4 && &bytes[..4] == b"abcd", "a stream");
+    must!(at("shutdown", [one, 1, 0, 0, 0]) == 0, "shutdown");
+    must!(read(other, &mut bytes) == 0, "the end of a stream");
+    // MSG_NOSIGNAL.
+    let address = bytes.as_ptr().addr();
+    must!(at("sendto", [one, address, 1, 0x4000, 0]) == -32, "a stream that was shut");
+    let [one, other] = pair(calls, 5 | NONBLOCK);
+    must!(write(one, b"abc") == 3 && write(one, b"d") == 1, "write");
+    must!(read(other, &mut bytes[..2]) == 2 && &bytes[..2] == b"ab", "a packet that is cut");
+    must!(read(other, &mut bytes) == 1 && bytes[0] == b'd', "the next packet");
+    // An open file in a message: a `struct msghdr` in words, with control data of length, level and type, number.
+    let [reader, writer] = pipe(0);
+    let word = size_of::<usize>();
+    let vector = [address, 1];
+    let mut control = [0_usize; 8];
+    let set = |control: &mut [usize; 8], number: usize| {
+        control[0] = word + 12;
+        if word == 8 {
+            control[1] = 1 | 1 << (usize::BITS / 2);
+            control[2] = number;
+        } else {
+            control[1..4].copy_from_slice(&[1, 1, number]);
+        }
+    };
+    set(&mut control, reader);
+    let whole = (word + 12).next_multiple_of(word);
+    let mut header = [0, 0, vector.as_ptr().addr(), 1, control.as_mut_ptr().addr(), whole, 0];
+    must!(at("sendmsg", [one, header.as_ptr().addr(), 0, 0, 0]) == 1, "sendmsg");
+    must!(call(nr::CLOSE, [reader]) == 0, "close");
+    control = [0; 8];
+    header[5] = 8 * word;
+    must!(at("recvmsg", [other, header.as_mut_ptr().addr(), 0, 0, 0]) == 1, "recvmsg");
+    must!(control[0] == word + 12, "no control data came");
+    let number = (if word == 8 { control[2] } else { control[3] }) & 0xffff;
+    must!(write(writer, b"through") == 7, "write");
+    must!(read(number, &mut bytes) == 7, "the file that came");
+    must!(call(nr::CLOSE, [one]) == 0, "close");
+    must!(read(other, &mut bytes) == 0, "the end of packets");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
-    let parts = [pipes, counters, epolls, selects, flags, names];
-    i32::from(parts.iter().any(|part| part(&calls) != 0))
+    let parts = [pipes, counters, epolls, selects, flags, names, sockets];
+    let failed = parts.iter().any(|part| part(&calls) != 0);
+    let made = [c"/tmp/watched", c"/tmp/flags", c"/tmp/third", c"/tmp/more", c"/tmp/fifo"];
+    for name in made {
+        let removed = call(calls.number("unlinkat"), [HERE, path(name), 0]);
+        must!(failed || removed == 0, "a file that was made is not there");
+    }
+    i32::from(failed)
 }

@@ -4,13 +4,15 @@ use super::execve::choose;
 use super::load;
 use super::program::{self, base_name, joined};
 use crate::abi;
-use crate::abi::signals::SignalSet;
+use crate::abi::signals::{Info, Signal, SignalSet};
 use crate::error::Errno;
-use crate::files::console;
+use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::process::birth::unborn;
 use crate::process::place::Place;
+use crate::process::send;
+use crate::process::table::Which;
 use crate::process::task::{self, Task};
 use crate::process::{Process, table};
 use alloc::borrow::Cow;
@@ -80,8 +82,15 @@ fn start(
     )?;
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
-    sched::start(&thread);
     Ok((process, thread))
+}
+
+/// Sends what a key of the terminal asks for to a process group.
+fn signal_group(group: u64, signal: Signal) {
+    table::for_each(Which::Group(group), |process| {
+        // One that ends has no use for it.
+        let _ended = send::to_process(process, Info::kernel(signal));
+    });
 }
 
 /// Starts a program as the kernel's child and waits for it. Its status: 0 to 255, or 128 + signal.
@@ -92,12 +101,17 @@ fn start_and_wait(
     output: Arc<OpenFile>,
 ) -> Result<i32, ExecError> {
     let (process, thread) = start(path, argv, input, output).map_err(ExecError)?;
+    // The terminal is its own until it ends.
+    let holder = Holder { session: process.id, foreground: process.id };
+    let before = console::attach(holder, signal_group);
+    sched::start(&thread);
     let mut ended = None;
     process.changed.wait_uninterruptibly(|| {
         ended = process.status();
         ended.is_some()
     });
     thread.join();
+    console::attach(before, signal_group);
     let status = ended.unwrap_or(0);
     Ok(if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff })
 }
@@ -114,8 +128,9 @@ pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
 
 /// The same, its input being a stream over the serial line that has an end.
 pub fn run_with_stream(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
-    let (input, writer) = Pipe::ends(0).map_err(ExecError)?;
-    super::input::feed(writer);
+    let [input, writer] = Pipe::ends().map_err(ExecError)?;
+    let input = OpenFile::of_object(input, 0).map_err(ExecError)?;
+    super::input::feed(OpenFile::of_object(writer, flag::WRITE_ONLY).map_err(ExecError)?);
     start_and_wait(path, argv, input, console_file()?)
 }
 

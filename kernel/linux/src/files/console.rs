@@ -1,12 +1,17 @@
-//! The console, as an open file: the serial line.
+//! The console, as a terminal (termios(3)): the serial line, its modes, and the process group in its foreground.
+//!
+//! What is typed waits in `threads::terminal` until somebody reads, so that what a program has not read is there for the next one.
+//! Only the keys that send a signal are seen at once, in the interrupt, while programs have the terminal.
 
-use super::object::{How, Object};
+use super::object::{Caller, How, Object};
 use super::readiness::{Readiness, event};
 use crate::abi::Stat;
-use crate::error::Errno;
+use crate::abi::signals::Signal;
+use crate::error::{Errno, SysResult};
 use alloc::sync::Arc;
 use machine::memory::fallible;
-use threads::terminal;
+use machine::spin::SpinLock;
+use threads::{terminal, time};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -15,12 +20,114 @@ pub(crate) struct Console {
     _one: bool,
 }
 
+/// Modes of input and output, and local ones.
+mod mode {
+    pub(super) const NEWLINE_TO_RETURN: u32 = 0o100;
+    pub(super) const NO_RETURN: u32 = 0o200;
+    pub(super) const RETURN_TO_NEWLINE: u32 = 0o400;
+    pub(super) const SIGNALS: u32 = 1;
+    pub(super) const LINES: u32 = 2;
+    pub(super) const ECHO: u32 = 0o10;
+    pub(super) const ECHO_ERASE: u32 = 0o20;
+    pub(super) const ECHO_KILL: u32 = 0o40;
+    pub(super) const ECHO_NEWLINE: u32 = 0o100;
+    pub(super) const NO_FLUSH: u32 = 0o200;
+    pub(super) const ECHO_CONTROL: u32 = 0o1000;
+    pub(super) const EXTENDED: u32 = 0o100000;
+}
+
+/// Places of control characters.
+mod key {
+    pub(super) const INTERRUPT: usize = 0;
+    pub(super) const QUIT: usize = 1;
+    pub(super) const ERASE: usize = 2;
+    pub(super) const KILL: usize = 3;
+    pub(super) const END: usize = 4;
+    pub(super) const TIME: usize = 5;
+    pub(super) const LEAST: usize = 6;
+    pub(super) const SUSPEND: usize = 10;
+    pub(super) const END_OF_LINE: usize = 11;
+    pub(super) const ERASE_WORD: usize = 14;
+}
+
+/// What programs set, in the order of `struct termios`.
+#[derive(Debug, Clone, Copy)]
+struct Modes {
+    input: u32,
+    output: u32,
+    control: u32,
+    local: u32,
+    keys: [u8; 19],
+}
+
+/// As a terminal of Linux begins.
+const FIRST: Modes = Modes {
+    input: 0o2400,
+    output: 5,
+    control: 0xbf,
+    local: 0x8a3b,
+    keys: [3, 0x1c, 0x7f, 0x15, 4, 0, 1, 0, 0x11, 0x13, 0x1a, 0, 0x12, 0xf, 0x17, 0x16, 0, 0, 0],
+};
+
+/// Bytes of a line that is edited: what is typed beyond them is dropped.
+const MAX_LINE: usize = 1024;
+
+#[derive(Debug)]
+struct State {
+    modes: Modes,
+    /// Rows, columns, and two that mean nothing.
+    size: [u16; 4],
+    line: [u8; MAX_LINE],
+    length: usize,
+    /// Bytes of a line that is whole: they can be read.
+    ready: usize,
+    /// The key for the end was typed on an empty line, or ended one.
+    is_end: bool,
+    session: u64,
+    foreground: u64,
+}
+
+static STATE: SpinLock<State> = SpinLock::new(State {
+    modes: FIRST,
+    size: [24, 80, 0, 0],
+    line: [0; MAX_LINE],
+    length: 0,
+    ready: 0,
+    is_end: false,
+    session: 0,
+    foreground: 0,
+});
 static READINESS: Readiness = Readiness::new();
+/// Sends a signal to a process group.
+static SIGNALLER: SpinLock<Option<fn(u64, Signal)>> = SpinLock::new(None);
+
+/// Who has the terminal: a session, and the process group in its foreground. 0: no program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) session: u64,
+    pub(crate) foreground: u64,
+}
 
 /// The console.
 pub(crate) fn open() -> Result<Arc<dyn Object>, Errno> {
-    terminal::set_listener(input_arrived);
     Ok(fallible::shared(Console { _one: true })?)
+}
+
+/// Gives the terminal to a program that the kernel starts, with its first modes; gives out who had it.
+pub(crate) fn attach(holder: Holder, signaller: fn(u64, Signal)) -> Holder {
+    *SIGNALLER.lock() = Some(signaller);
+    terminal::set_listener(input_arrived, sends_signal);
+    let mut state = STATE.lock();
+    let before = Holder { session: state.session, foreground: state.foreground };
+    (state.session, state.foreground) = (holder.session, holder.foreground);
+    state.modes = FIRST;
+    before
+}
+
+/// Whether a group of a session may not read now: it is in the background of its own terminal.
+pub(crate) fn is_in_background(session: u64, group: u64) -> bool {
+    let state = STATE.lock();
+    state.session == session && state.foreground != 0 && state.foreground != group
 }
 
 /// Something was typed.
@@ -28,15 +135,221 @@ fn input_arrived() {
     READINESS.wake();
 }
 
+/// Whether a key that was typed sends a signal: it is not kept then. In the interrupt.
+fn sends_signal(byte: u8) -> bool {
+    let (group, signal) = {
+        let mut state = STATE.lock();
+        if state.foreground == 0 || state.modes.local & mode::SIGNALS == 0 || byte == 0 {
+            return false;
+        }
+        let keys = state.modes.keys;
+        let signal = match byte {
+            _ if byte == keys[key::INTERRUPT] => Signal::INT,
+            _ if byte == keys[key::QUIT] => Signal::QUIT,
+            _ if byte == keys[key::SUSPEND] => Signal::TSTP,
+            _ => return false,
+        };
+        state.echo(byte);
+        if state.modes.local & mode::NO_FLUSH == 0 {
+            state.flush();
+        }
+        (state.foreground, signal)
+    };
+    let signaller = *SIGNALLER.lock();
+    if let Some(signaller) = signaller {
+        signaller(group, signal);
+    }
+    true
+}
+
+impl State {
+    /// Drops what was typed and not read.
+    fn flush(&mut self) {
+        (self.length, self.ready, self.is_end) = (0, 0, false);
+        let mut dropped = [0; 64];
+        while terminal::take(&mut dropped) > 0 {}
+    }
+
+    fn is_by_lines(&self) -> bool {
+        self.modes.local & mode::LINES != 0
+    }
+
+    fn echo(&self, byte: u8) {
+        let local = self.modes.local;
+        match byte {
+            b'\n' if local & (mode::ECHO | mode::ECHO_NEWLINE) != 0 => {
+                terminal::write_user(b"\r\n")
+            }
+            _ if local & mode::ECHO == 0 => {}
+            0..0x20 | 0x7f if byte != b'\t' && local & mode::ECHO_CONTROL != 0 => {
+                terminal::write_user(&[b'^', byte ^ 0x40]);
+            }
+            _ => terminal::write_user(&[byte]),
+        }
+    }
+
+    /// The next byte that was typed, as the input modes have it.
+    fn next(&self) -> Option<u8> {
+        loop {
+            let mut byte = [0];
+            if terminal::take(&mut byte) == 0 {
+                return None;
+            }
+            let input = self.modes.input;
+            return Some(match byte[0] {
+                b'\r' if input & mode::NO_RETURN != 0 => continue,
+                b'\r' if input & mode::RETURN_TO_NEWLINE != 0 => b'\n',
+                b'\n' if input & mode::NEWLINE_TO_RETURN != 0 => b'\r',
+                byte => byte,
+            });
+        }
+    }
+
+    /// Edits the line with what was typed, until it is whole.
+    fn edit(&mut self) {
+        while self.ready == 0 && !self.is_end {
+            let Some(byte) = self.next() else { return };
+            let keys = self.modes.keys;
+            let is = |place: usize| keys[place] != 0 && byte == keys[place];
+            if is(key::END) {
+                (self.ready, self.is_end) = (self.length, true);
+            } else if is(key::ERASE) || byte == 8 && keys[key::ERASE] == 0x7f {
+                self.erase();
+            } else if is(key::KILL) {
+                self.length = 0;
+                if self.modes.local & mode::ECHO_KILL != 0 {
+                    self.echo(byte);
+                    self.echo(b'\n');
+                }
+            } else if is(key::ERASE_WORD) && self.modes.local & mode::EXTENDED != 0 {
+                while self.length > 0 && self.line[self.length - 1] == b' ' {
+                    self.erase();
+                }
+                while self.length > 0 && self.line[self.length - 1] != b' ' {
+                    self.erase();
+                }
+            } else {
+                let ends = byte == b'\n' || is(key::END_OF_LINE);
+                // The last place is kept for the line's end.
+                if self.length < MAX_LINE - usize::from(!ends) {
+                    self.line[self.length] = byte;
+                    self.length += 1;
+                    self.echo(byte);
+                }
+                if ends {
+                    self.ready = self.length;
+                }
+            }
+        }
+    }
+
+    fn erase(&mut self) {
+        if self.length > 0 {
+            self.length -= 1;
+            if self.modes.local & mode::ECHO != 0 && self.modes.local & mode::ECHO_ERASE != 0 {
+                terminal::write_user(b"\x08 \x08");
+            }
+        }
+    }
+
+    /// Takes bytes from the front of the line.
+    fn take(&mut self, count: usize, to: &mut [u8]) -> usize {
+        let count = count.min(to.len());
+        to[..count].copy_from_slice(&self.line[..count]);
+        self.line.copy_within(count..self.length, 0);
+        self.length -= count;
+        self.ready = self.ready.saturating_sub(count);
+        if self.ready == 0 && count > 0 {
+            self.is_end = false;
+        }
+        count
+    }
+
+    /// Reads a line, or what fits of it. `None`: there is none yet.
+    fn read_line(&mut self, to: &mut [u8]) -> Option<usize> {
+        self.edit();
+        if self.ready == 0 && self.is_end {
+            self.is_end = false;
+            return Some(0);
+        }
+        (self.ready > 0).then(|| self.take(self.ready, to))
+    }
+
+    /// Reads what was typed, as it is.
+    fn read_raw(&mut self, to: &mut [u8]) -> usize {
+        let mut read = self.take(self.length, to);
+        while read < to.len() {
+            let Some(byte) = self.next() else { break };
+            self.echo(byte);
+            to[read] = byte;
+            read += 1;
+        }
+        read
+    }
+
+    fn has_input(&mut self) -> bool {
+        if self.is_by_lines() {
+            self.edit();
+            return self.ready > 0 || self.is_end;
+        }
+        self.length > 0 || terminal::has_input()
+    }
+}
+
+/// Reads without lines: at least `least` bytes, or what came in time (termios(3), "Noncanonical mode").
+fn read_raw(to: &mut [u8], how: How, least: usize, tenths: u64) -> Result<usize, Errno> {
+    let least = least.min(to.len());
+    let mut read = STATE.lock().read_raw(to);
+    let wait = tenths * 100_000_000;
+    // The time counts from the first byte, if one is waited for.
+    if read == 0 && least > 0 {
+        READINESS.wait(how.nonblocking, || {
+            read = STATE.lock().read_raw(to);
+            read > 0
+        })?;
+    }
+    while read < least.max(usize::from(tenths > 0 && least == 0)) {
+        if how.nonblocking {
+            return if read > 0 { Ok(read) } else { Err(Errno::EAGAIN) };
+        }
+        let deadline = (tenths > 0).then(|| time::later(wait));
+        let mut more = 0;
+        let waited = READINESS.wait_deadline(
+            || {
+                more = STATE.lock().read_raw(&mut to[read..]);
+                more > 0
+            },
+            deadline,
+        );
+        match waited {
+            Ok(_) if more == 0 => break,
+            Ok(_) => read += more,
+            Err(_) if read > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
 impl Object for Console {
     fn read(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         if to.is_empty() {
             return Ok(0);
         }
+        let modes = {
+            let state = STATE.lock();
+            (!state.is_by_lines()).then_some(state.modes.keys)
+        };
+        if let Some(keys) = modes {
+            return read_raw(to, how, keys[key::LEAST].into(), keys[key::TIME].into());
+        }
         let mut read = 0;
-        READINESS.wait(how.nonblocking, || {
-            read = terminal::take(to);
-            read > 0
+        READINESS.wait(how.nonblocking, || match STATE.lock().read_line(to) {
+            Some(bytes) => {
+                read = bytes;
+                true
+            }
+            None => false,
         })?;
         Ok(read)
     }
@@ -47,11 +360,15 @@ impl Object for Console {
     }
 
     fn events(&self) -> u32 {
-        event::WRITABLE | if terminal::has_input() { event::READABLE } else { 0 }
+        event::WRITABLE | if STATE.lock().has_input() { event::READABLE } else { 0 }
     }
 
     fn readiness(&self) -> Option<&Readiness> {
         Some(&READINESS)
+    }
+
+    fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
+        ioctl(request, argument, caller)
     }
 
     fn stat(&self) -> Stat {
@@ -61,4 +378,129 @@ impl Object for Console {
     fn label(&self) -> &'static str {
         "/dev/console"
     }
+}
+
+/// `struct termios`: four modes, the line discipline, 19 keys.
+const TERMIOS: usize = 36;
+
+fn encode(modes: &Modes) -> [u8; TERMIOS] {
+    let mut bytes = [0; TERMIOS];
+    let numbers = [modes.input, modes.output, modes.control, modes.local];
+    for (place, number) in bytes.chunks_exact_mut(4).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    bytes[17..].copy_from_slice(&modes.keys);
+    bytes
+}
+
+fn decode(bytes: &[u8; TERMIOS]) -> Modes {
+    let number =
+        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let mut keys = [0; 19];
+    keys.copy_from_slice(&bytes[17..]);
+    Modes { input: number(0), output: number(4), control: number(8), local: number(12), keys }
+}
+
+fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
+    const TCGETS: u32 = 0x5401;
+    const TCSETS: u32 = 0x5402;
+    const TCSETSW: u32 = 0x5403;
+    const TCSETSF: u32 = 0x5404;
+    const TCSBRK: u32 = 0x5409;
+    const TCFLSH: u32 = 0x540b;
+    const TIOCSCTTY: u32 = 0x540e;
+    const TIOCGPGRP: u32 = 0x540f;
+    const TIOCSPGRP: u32 = 0x5410;
+    const TIOCGWINSZ: u32 = 0x5413;
+    const TIOCSWINSZ: u32 = 0x5414;
+    const FIONREAD: u32 = 0x541b;
+    const TIOCGSID: u32 = 0x5429;
+    let holder = {
+        let state = STATE.lock();
+        Holder { session: state.session, foreground: state.foreground }
+    };
+    let (session, group) = caller.session_and_group();
+    let is_its_own = session == holder.session;
+    let put_number = |number: u64| caller.put(argument, &(number as u32).to_le_bytes());
+    match request {
+        TCGETS => {
+            let bytes = encode(&STATE.lock().modes);
+            caller.put(argument, &bytes)?;
+        }
+        TCSETS | TCSETSW | TCSETSF => {
+            let mut bytes = [0; TERMIOS];
+            caller.get(argument, &mut bytes)?;
+            let mut state = STATE.lock();
+            state.modes = decode(&bytes);
+            if request == TCSETSF {
+                state.flush();
+            }
+            drop(state);
+            READINESS.wake();
+        }
+        // What was written has gone when the call returned.
+        TCSBRK => {}
+        TCFLSH if argument <= 2 => {
+            if argument != 1 {
+                STATE.lock().flush();
+            }
+        }
+        TIOCSCTTY => {
+            let is_free = holder.session == 0 || is_its_own || argument == 1;
+            if !caller.leads_session() || !is_free {
+                return Err(Errno::EPERM);
+            }
+            let mut state = STATE.lock();
+            (state.session, state.foreground) = (session, group);
+        }
+        TIOCGPGRP if is_its_own => put_number(holder.foreground)?,
+        TIOCGSID if is_its_own => put_number(holder.session)?,
+        TIOCSPGRP if is_its_own => {
+            let mut bytes = [0; 4];
+            caller.get(argument, &mut bytes)?;
+            let wanted = i32::from_le_bytes(bytes);
+            let wanted = u64::try_from(wanted).map_err(|_| Errno::EINVAL)?;
+            if !caller.has_group(wanted) {
+                return Err(Errno::EPERM);
+            }
+            STATE.lock().foreground = wanted;
+        }
+        TIOCGPGRP | TIOCSPGRP | TIOCGSID => return Err(Errno::ENOTTY),
+        TIOCGWINSZ | TIOCSWINSZ => {
+            let mut bytes = [0; 8];
+            if request == TIOCSWINSZ {
+                caller.get(argument, &mut bytes)?;
+                let [a, b, c, d, e, f, g, h] = bytes;
+                let size = [[a, b], [c, d], [e, f], [g, h]].map(u16::from_le_bytes);
+                let before = core::mem::replace(&mut STATE.lock().size, size);
+                let signaller = *SIGNALLER.lock();
+                if before != size
+                    && let Some(signaller) = signaller
+                    && holder.foreground != 0
+                {
+                    signaller(holder.foreground, Signal::WINCH);
+                }
+            } else {
+                let size = STATE.lock().size;
+                for (place, number) in bytes.chunks_exact_mut(2).zip(size) {
+                    place.copy_from_slice(&number.to_le_bytes());
+                }
+                caller.put(argument, &bytes)?;
+            }
+        }
+        FIONREAD => {
+            let waiting = {
+                let mut state = STATE.lock();
+                if state.is_by_lines() {
+                    state.edit();
+                    state.ready as u64
+                } else {
+                    (state.length + terminal::waiting()) as u64
+                }
+            };
+            put_number(waiting)?;
+        }
+        _ => return Err(Errno::ENOTTY),
+    }
+    Ok(0)
 }

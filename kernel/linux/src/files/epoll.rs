@@ -8,8 +8,8 @@
 //! ([`Entry::forget`]), and so does the end of the epoll. The ready list is a hint: what is taken from it is asked again.
 
 use super::object::Object;
-use super::open::OpenFile;
-use super::readiness::{NESTING, Readiness, Watcher, event};
+use super::open_file::OpenFile;
+use super::readiness::{FileWatcher, NESTING, Readiness, Watcher, event};
 use crate::error::Errno;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -106,11 +106,12 @@ impl Entry {
             ready.retain(|entry| !Arc::ptr_eq(entry, self));
         }
     }
+}
 
-    /// Its file has no users any more.
-    pub(crate) fn forget(self: &Arc<Self>, file: &OpenFile) {
+impl FileWatcher for Entry {
+    fn forget(self: Arc<Self>, readiness: Option<&Readiness>) {
         self.remove();
-        if let Some(readiness) = file.readiness() {
+        if let Some(readiness) = readiness {
             readiness.unwatch(self.as_watcher());
         }
     }
@@ -233,7 +234,7 @@ impl Epoll {
             if let Some(readiness) = file.readiness() {
                 readiness.unwatch(entry.as_watcher());
             }
-            file.forget_watcher(entry);
+            file.forget_watcher(entry.as_watcher());
         }
         self.prune();
     }
@@ -333,7 +334,7 @@ impl Drop for Epoll {
                 if let Some(readiness) = file.readiness() {
                     readiness.unwatch(entry.as_watcher());
                 }
-                file.forget_watcher(&entry);
+                file.forget_watcher(entry.as_watcher());
             }
         }
     }

@@ -5,9 +5,9 @@
 //! | `tree`, `names` | nodes and their places; the sorted names of a directory |
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
-//! | `open`, `table` | open files; the descriptors of a process |
+//! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
-//! | `pipe`, `eventfd`, `timerfd`, `epoll`, `console` | kinds of open files with operations of their own |
+//! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console` | kinds of open files with operations of their own |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
 
@@ -19,8 +19,10 @@ pub(crate) mod file_bytes;
 pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod open;
+mod open_file;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
+pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod timerfd;
 pub(crate) mod tree;

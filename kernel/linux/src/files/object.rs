@@ -12,10 +12,22 @@ pub(crate) struct How {
     pub(crate) nonblocking: bool,
 }
 
-/// The memory of the program that makes a request.
+/// The program that makes a request: its memory, and where it belongs.
 pub(crate) trait Caller {
     fn get(&self, at: u64, to: &mut [u8]) -> Result<(), Errno>;
     fn put(&self, at: u64, from: &[u8]) -> Result<(), Errno>;
+    /// Its session and its process group.
+    fn session_and_group(&self) -> (u64, u64);
+    /// Whether it leads its session.
+    fn leads_session(&self) -> bool;
+    /// Whether its session has a process group of this number.
+    fn has_group(&self, group: u64) -> bool;
+}
+
+/// What has attributes of its own, as a node of the tree.
+pub(crate) trait Named: Send + Sync + fmt::Debug {
+    /// What `stat` tells of it.
+    fn named_stat(&self) -> Stat;
 }
 
 /// Operations of an open file. What a kind does not know answers with Linux's error.

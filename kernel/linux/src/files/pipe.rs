@@ -3,8 +3,7 @@
 //! What is written in one piece of at most [`ATOMIC`] bytes lies in the pipe in one piece (pipe(7)): a writer waits for room for
 //! all of it. More is written as there is room.
 
-use super::object::{Caller, How, Object};
-use super::open::OpenFile;
+use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
@@ -49,7 +48,7 @@ pub(crate) struct PipeEnd {
     reads: bool,
     writes: bool,
     /// What `stat` tells of a named one.
-    named: Option<Arc<super::tree::Node>>,
+    named: Option<Arc<dyn Named>>,
 }
 
 impl Pipe {
@@ -67,18 +66,16 @@ impl Pipe {
         Ok(fallible::shared(Self { inner: SpinLock::new(inner), readiness, inode })?)
     }
 
-    /// A pipe's two ends: read, write. `flags`: those of the open files.
-    pub fn ends(flags: u32) -> Result<(Arc<OpenFile>, Arc<OpenFile>), Errno> {
+    /// A pipe's two ends: read, write.
+    pub(crate) fn ends() -> Result<[Arc<PipeEnd>; 2], Errno> {
         let pipe = Self::new()?;
         let reader = PipeEnd::new(pipe.clone(), true, false, None)?;
-        let reader = OpenFile::of_object(reader, flags)?;
-        let writer = PipeEnd::new(pipe, false, true, None)?;
-        Ok((reader, OpenFile::of_object(writer, flags | 1)?))
+        Ok([reader, PipeEnd::new(pipe, false, true, None)?])
     }
 
     /// Opens a named pipe: waits for the other end, unless the caller does not want to.
     pub(crate) fn open_named(
-        node: &Arc<super::tree::Node>,
+        node: Arc<dyn Named>,
         pipe: &Arc<Self>,
         reads: bool,
         writes: bool,
@@ -87,7 +84,7 @@ impl Pipe {
         if writes && !reads && nonblocking && pipe.inner.lock().readers == 0 {
             return Err(Errno::ENXIO);
         }
-        let end = PipeEnd::new(pipe.clone(), reads, writes, Some(node.clone()))?;
+        let end = PipeEnd::new(pipe.clone(), reads, writes, Some(node))?;
         pipe.readiness.wake();
         if reads && writes || nonblocking {
             return Ok(end);
@@ -204,7 +201,7 @@ impl PipeEnd {
         pipe: Arc<Pipe>,
         reads: bool,
         writes: bool,
-        named: Option<Arc<super::tree::Node>>,
+        named: Option<Arc<dyn Named>>,
     ) -> Result<Arc<Self>, Errno> {
         {
             let mut inner = pipe.inner.lock();
@@ -280,7 +277,7 @@ impl Object for PipeEnd {
 
     fn stat(&self) -> Stat {
         match &self.named {
-            Some(node) => node.stat(),
+            Some(node) => node.named_stat(),
             None => Stat { inode: self.pipe.inode, mode: 0o010600, links: 1, ..Stat::default() },
         }
     }

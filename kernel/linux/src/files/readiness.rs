@@ -41,6 +41,12 @@ pub(crate) trait Watcher: Send + Sync + fmt::Debug {
     fn changed(self: Arc<Self>);
 }
 
+/// What watches an open file for as long as that has users.
+pub(crate) trait FileWatcher: Send + Sync + fmt::Debug {
+    /// The file has none any more; its changes were told here.
+    fn forget(self: Arc<Self>, readiness: Option<&Readiness>);
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Readiness {

@@ -1,6 +1,6 @@
 //! The descriptors of a process.
 
-use super::open::OpenFile;
+use super::open_file::OpenFile;
 use crate::error::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -11,6 +11,7 @@ use crate::error::Errno;
 use crate::files::attributes::Attributes;
 use crate::files::file_bytes::FileBytes;
 use crate::files::names::Names;
+use crate::files::object::Named;
 use crate::files::pipe::Pipe;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -251,6 +252,12 @@ impl Node {
             Content::Directory(directory) => directory.lock().take(),
             _ => None,
         }
+    }
+}
+
+impl Named for Node {
+    fn named_stat(&self) -> Stat {
+        self.stat()
     }
 }
 

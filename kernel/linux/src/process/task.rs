@@ -76,12 +76,12 @@ pub struct Task {
     is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
+    /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be given up.
+    pub(crate) room: Mutex<Vec<u8>>,
     /// Whether it has stopped because its process is to (job control).
     pub(crate) is_stopped: AtomicBool,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
-    /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be given up.
-    pub(crate) room: Mutex<Vec<u8>>,
 }
 
 impl Task {
@@ -99,9 +99,9 @@ impl Task {
             is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
+            room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
             trap: SpinLock::new(Trap::default()),
-            room: Mutex::new(Vec::new()),
         })?)
     }
 

@@ -109,7 +109,9 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
     let one = |[seconds, nanoseconds]: [u64; 2]| match nanoseconds {
         NOW => Ok(Some(now())),
         OMIT => Ok(None),
-        0..1_000_000_000 => Ok(Some(seconds.saturating_mul(1_000_000_000) + nanoseconds)),
+        0..1_000_000_000 => {
+            Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)))
+        }
         _ => Err(Errno::EINVAL),
     };
     let [read, written] = match times {

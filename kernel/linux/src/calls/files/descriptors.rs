@@ -11,6 +11,7 @@ use crate::files::file_bytes::FileBytes;
 use crate::files::open::{self as files, Descriptor, OpenFile, Target, flag as status};
 use crate::files::pipe::{Pipe, PipeEnd};
 use crate::files::tree::{self, Content, Node, Special};
+use crate::limits::Resource;
 use crate::proc;
 use crate::process::current;
 use crate::process::user_memory::put;
@@ -31,6 +32,19 @@ pub(crate) const CREATE_TRUNCATE: u32 = CREATE | status::WRITE_ONLY | TRUNCATE;
 /// The flag, as dup3 and pipe2 have it.
 pub(crate) const CLOSE_ON_EXEC: u64 = CLOEXEC as u64;
 
+/// Gives the caller a descriptor at the lowest free number from `lowest` on.
+pub(super) fn give(descriptor: Descriptor, lowest: u64) -> SysResult {
+    let table = current().files();
+    limit(&table);
+    files::add(&table, descriptor, lowest)
+}
+
+/// The table has as many numbers as the caller may have (RLIMIT_NOFILE).
+fn limit(table: &SpinLock<files::Files>) {
+    let most = current().limits.soft(Resource::Files).min(1 << 20);
+    table.lock().set_limit(most as usize);
+}
+
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     let is_path = flags & status::PATH != 0;
     // Such a descriptor stands for a place: of the flags, three are looked at (open(2)).
@@ -43,7 +57,14 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     let kept = flags & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | flag::LARGE);
     // What has words of 64 bits has no small files.
     let kept = if crate::abi::WORD.bytes() == 8 { kept | flag::LARGE } else { kept };
-    let opened = if let Some(target) = proc::open_path(&path) {
+    let opened = if let Some(number) = own_descriptor(&path).filter(|_| !is_path) {
+        // What has a place is opened again; of what has none there is another descriptor.
+        let file = current().files().lock().get(number).map_err(|_| Errno::ENOENT)?.file;
+        match &file.target {
+            Target::Node(node, path) => of_node(node.clone(), fallible::text(path)?, flags, kept)?,
+            _ => file,
+        }
+    } else if let Some(target) = proc::open_path(&path) {
         open_made(target?, flags, kept)?
     } else {
         let node = open_node(&path, flags, mode)?;
@@ -54,7 +75,18 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
         }
     };
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
-    files::add(&current().files(), descriptor, 0)
+    give(descriptor, 0)
+}
+
+/// The number of a descriptor of the caller that a path stands for.
+fn own_descriptor(path: &str) -> Option<u64> {
+    let number = match path {
+        "/dev/stdin" => "0",
+        "/dev/stdout" => "1",
+        "/dev/stderr" => "2",
+        _ => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?,
+    };
+    number.parse().ok()
 }
 
 /// Opens what /proc has made.
@@ -143,7 +175,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
             let access = flags & status::ACCESS;
             let reads = access != status::WRITE_ONLY;
             let nonblocking = flags & status::NONBLOCK != 0;
-            let end = Pipe::open_named(&node, pipe, reads, access != 0, nonblocking)?;
+            let end = Pipe::open_named(node.clone(), pipe, reads, access != 0, nonblocking)?;
             OpenFile::of_object(end, kept)
         }
         _ => OpenFile::with_flags(Target::Node(node, path), kept),
@@ -164,12 +196,14 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
     if flags & !(UNSHARE | CLOEXEC) != 0 || first > last {
         return Err(Errno::EINVAL);
     }
-    // No two processes share a table: there is nothing to unshare.
+    if flags & UNSHARE != 0 {
+        current().unshare_files()?;
+    }
+    let table = current().files();
     let mut at = first;
     loop {
         let taken = {
-            let files = current().files();
-            let mut files = files.lock();
+            let mut files = table.lock();
             let Some((number, _)) = files.next(at) else { break };
             if number > last {
                 break;
@@ -193,8 +227,8 @@ pub(super) fn put_pair(at: u64, pair: [Arc<OpenFile>; 2], close_on_exec: bool) -
         drop(taken);
     };
     let [first, second] = pair;
-    let first = files::add(descriptors, Descriptor { file: first, close_on_exec }, 0)?;
-    let second = files::add(descriptors, Descriptor { file: second, close_on_exec }, 0);
+    let first = give(Descriptor { file: first, close_on_exec }, 0)?;
+    let second = give(Descriptor { file: second, close_on_exec }, 0);
     let second = second.inspect_err(|_| take_back(first))?;
     let mut numbers = [0; 8];
     numbers[..4].copy_from_slice(&(first as u32).to_le_bytes());
@@ -211,7 +245,10 @@ pub(crate) fn pipe(at: u64, flags: u64) -> SysResult {
     if flags & 0xffff_ffff & !(CLOSE_ON_EXEC | u64::from(status::NONBLOCK)) != 0 {
         return Err(Errno::EINVAL);
     }
-    let (reader, writer) = Pipe::ends(flags as u32 & status::NONBLOCK)?;
+    let kept = flags as u32 & status::NONBLOCK;
+    let [reader, writer] = Pipe::ends()?;
+    let reader = OpenFile::of_object(reader, kept)?;
+    let writer = OpenFile::of_object(writer, kept | status::WRITE_ONLY)?;
     put_pair(at, [reader, writer], flags & CLOSE_ON_EXEC != 0)
 }
 
@@ -224,12 +261,12 @@ pub(crate) fn eventfd(value: u64, flags: u64) -> SysResult {
     let kept = flags as u32 & status::NONBLOCK | status::READ_WRITE;
     let file = OpenFile::of_object(counter, kept)?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    files::add(&current().files(), Descriptor { file, close_on_exec }, 0)
+    give(Descriptor { file, close_on_exec }, 0)
 }
 
 pub(crate) fn dup(number: u64) -> SysResult {
     let file = current().files().lock().get(number)?.file;
-    files::add(&current().files(), Descriptor { file, close_on_exec: false }, 0)
+    give(Descriptor { file, close_on_exec: false }, 0)
 }
 
 pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysResult {
@@ -241,6 +278,7 @@ pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysR
     if from == to {
         return Ok(to);
     }
+    limit(&current().files());
     // Used until the lock is open again, whatever becomes of the descriptor.
     let _used = file.clone();
     let replaced = current().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
@@ -282,7 +320,7 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
     match command {
         command::DUP | command::DUP_CLOEXEC => {
             let close_on_exec = command == command::DUP_CLOEXEC;
-            files::add(&current().files(), Descriptor { close_on_exec, ..descriptor }, argument)
+            give(Descriptor { close_on_exec, ..descriptor }, argument)
         }
         command::GET_FD => Ok(u64::from(descriptor.close_on_exec)),
         command::SET_FD => {

@@ -1,14 +1,13 @@
 //! epoll_create, epoll_ctl, epoll_wait and their kin.
 
 use super::at::{file, file_arc};
-use super::descriptors::CLOSE_ON_EXEC;
+use super::descriptors::{CLOSE_ON_EXEC, give};
 use super::poll::{Deadline, with_mask};
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::epoll::{Epoll, Wanted, flag};
-use crate::files::open::{self as files, Descriptor, OpenFile, flag as status};
+use crate::files::open::{Descriptor, OpenFile, flag as status};
 use crate::files::readiness::event;
-use crate::process::current;
 use crate::process::user_memory::{get, put, timespec};
 use threads::sched::Waited;
 
@@ -23,7 +22,7 @@ pub(crate) fn create(flags: u64) -> SysResult {
     }
     let file = OpenFile::of_object(Epoll::new()?, status::READ_WRITE)?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    files::add(&current().files(), Descriptor { file, close_on_exec }, 0)
+    give(Descriptor { file, close_on_exec }, 0)
 }
 
 /// epoll_create: its size means nothing, but must be there.

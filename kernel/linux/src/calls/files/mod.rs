@@ -7,6 +7,7 @@
 //! | `transfer` | read, write, sendfile, seek, truncate |
 //! | `attributes` | modes, owners and times; more names for a file, named pipes |
 //! | `devices` | devices that need more of the kernel than files know |
+//! | `sockets` | pairs of local sockets |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
 
@@ -17,6 +18,7 @@ mod devices;
 mod epoll;
 mod names;
 mod poll;
+mod sockets;
 mod stat;
 mod terminal;
 mod transfer;
@@ -32,12 +34,6 @@ const fn halves(low: u64, high: u64) -> u64 {
         WordSize::Four => low & 0xffff_ffff | high << 32,
         WordSize::Eight => low,
     }
-}
-
-/// A number of 64 bits in two arguments.
-#[cfg(target_pointer_width = "32")]
-const fn wide(low: u64, high: u64) -> u64 {
-    low | high << 32
 }
 
 calls! {
@@ -77,6 +73,21 @@ calls! {
     "epoll_wait" (epoll, at, count, timeout) => epoll::wait(epoll, at, count, timeout);
     "epoll_pwait" (epoll, at, count, timeout, mask, bytes) => epoll::wait_with_mask([epoll, at, count, timeout, mask, bytes]);
     "epoll_pwait2" (epoll, at, count, timeout, mask, bytes) => epoll::wait_with_timespec([epoll, at, count, timeout, mask, bytes]);
+    "socket" (domain) => sockets::socket(domain);
+    "socketpair" (domain, kind, protocol, to) => sockets::socketpair(domain, kind, protocol, to);
+    "bind" | "connect" | "listen" | "accept" | "accept4" (fd) => sockets::connected(fd);
+    "getsockname" | "getpeername" (fd, to, length) => sockets::name(fd, to, length);
+    "sendto" (fd, from, length, flags, to) => sockets::send([fd, from, length, flags, to]);
+    "send" (fd, from, length, flags) => sockets::send([fd, from, length, flags, 0]);
+    "recvfrom" (fd, to, length, flags, from, from_length) => sockets::receive([fd, to, length, flags, from, from_length]);
+    "recv" (fd, to, length, flags) => sockets::receive([fd, to, length, flags, 0, 0]);
+    "sendmsg" (fd, at, flags) => sockets::send_message(fd, at, flags);
+    "recvmsg" (fd, at, flags) => sockets::receive_message(fd, at, flags);
+    "shutdown" (fd, how) => sockets::shutdown(fd, how);
+    "getsockopt" (fd, level, option, to, length) => sockets::option(fd, level, option, to, length);
+    "setsockopt" (fd, level) => sockets::set_option(fd, level);
+    #[cfg(target_arch = "x86")]
+    "socketcall" (call, at) => sockets::call(call, at);
     "eventfd" (value) => eventfd(value, 0);
     "eventfd2" (value, flags) => eventfd(value, flags);
     #[cfg(target_pointer_width = "64")]
@@ -172,7 +183,7 @@ calls! {
     #[cfg(target_pointer_width = "64")]
     "fallocate" (fd, mode, offset, length) => attributes::fallocate(fd, mode, offset, length);
     #[cfg(target_pointer_width = "32")]
-    "fallocate" (fd, mode, low, high, length_low, length_high) => attributes::fallocate(fd, mode, wide(low, high), wide(length_low, length_high));
+    "fallocate" (fd, mode, low, high, length_low, length_high) => attributes::fallocate(fd, mode, low | high << 32, length_low | length_high << 32);
     "fsync" | "fdatasync" (fd) => attributes::sync_file(fd);
     "sync" () => Ok(0);
     "syncfs" (fd) => at::file(fd).map(|_| 0);

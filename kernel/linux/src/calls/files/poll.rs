@@ -9,6 +9,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::open::OpenFile;
 use crate::files::readiness::{Poller, event};
+use crate::limits::Resource;
 use crate::process::task::Continuation;
 use crate::process::user_memory::{get, get_numbers, put, timespec};
 use crate::process::{current, current_task};
@@ -186,7 +187,7 @@ fn poll_again(how: Continuation) -> SysResult {
 
 fn poll_until(at: u64, count: u64, deadline: Deadline) -> SysResult {
     let count = count as u32 as usize;
-    if count > current().files().lock().limit() {
+    if count > current().limits.soft(Resource::Files) as usize {
         return Err(Errno::EINVAL);
     }
     let watch = Watch::new(count)?;
@@ -270,7 +271,7 @@ fn select_until(count: u64, sets: [u64; 3], deadline: Deadline) -> SysResult {
     if count < 0 {
         return Err(Errno::EINVAL);
     }
-    let count = (count as usize).min(current().files().lock().limit());
+    let count = (count as usize).min(current().limits.soft(Resource::Files) as usize);
     let word = abi::WORD.bytes();
     let bytes = count.div_ceil(8 * word) * word;
     let mut asked = [[0_u8; MAX_SET]; 3];

@@ -1,52 +1,64 @@
-//! ioctl: the requests of a terminal, the only device that has some.
+//! ioctl: requests that every file knows, and those of a device.
 
 use super::at::file;
+use super::transfer::take;
 use crate::error::{Errno, SysResult};
-use crate::files::console::Console;
 use crate::files::object::Caller;
-use crate::process::current;
-use crate::process::user_memory::put;
+use crate::files::open::flag;
+use crate::process::user_memory::{get, put};
+use crate::process::{current, table};
+use core::sync::atomic::Ordering;
 
 pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
-    const TCGETS: u64 = 0x5401;
-    const TCSETS: core::ops::RangeInclusive<u64> = 0x5402..=0x5404;
-    const TIOCGPGRP: u64 = 0x540f;
-    const TIOCSPGRP: u64 = 0x5410;
-    const TIOCGWINSZ: u64 = 0x5413;
+    const FIONCLEX: u32 = 0x5450;
+    const FIOCLEX: u32 = 0x5451;
+    const FIONBIO: u32 = 0x5421;
     let file = file(number)?;
-    let object = file.object().ok_or(Errno::ENOTTY)?;
-    if object.of_kind::<Console>().is_none() {
-        return object.ioctl(request as u32, at, &UserMemory);
+    if file.flags() & flag::PATH != 0 {
+        return Err(Errno::EBADF);
     }
-    match request {
-        TCGETS => {
-            // struct termios: flags for input, output, control, local; line; 19 control characters.
-            let mut bytes = [0; 36];
-            for (offset, value) in [(0, 0x500_u32), (4, 5), (8, 0xbf), (12, 0x8a3b)] {
-                bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
-            }
-            put(at, &bytes)?;
+    match request as u32 {
+        request @ (FIONCLEX | FIOCLEX) => {
+            current().files().lock().set_close_on_exec(number, request == FIOCLEX)?;
             Ok(0)
         }
-        TIOCGPGRP => put(at, &(current().id as u32).to_le_bytes()).map(|()| 0),
-        TIOCGWINSZ => put(at, &[24, 0, 80, 0, 0, 0, 0, 0]).map(|()| 0),
-        TIOCSPGRP => Ok(0),
-        request if TCSETS.contains(&request) => Ok(0),
-        _ => Err(Errno::EINVAL),
+        FIONBIO => {
+            let nonblocking = u32::from_le_bytes(get(at)?) != 0;
+            let others = file.flags() & !flag::NONBLOCK;
+            file.set_flags(others | if nonblocking { flag::NONBLOCK } else { 0 });
+            Ok(0)
+        }
+        request => file.object().ok_or(Errno::ENOTTY)?.ioctl(request, at, &Program),
     }
 }
 
-/// The memory of the caller.
-struct UserMemory;
+/// The caller.
+struct Program;
 
-impl Caller for UserMemory {
+impl Caller for Program {
     fn get(&self, at: u64, to: &mut [u8]) -> Result<(), Errno> {
-        let memory = current().memory().ok_or(Errno::EFAULT)?;
-        let read = memory.lock().read(at, to);
-        Ok(read?)
+        take(at, to)
     }
 
     fn put(&self, at: u64, from: &[u8]) -> Result<(), Errno> {
         put(at, from)
+    }
+
+    fn session_and_group(&self) -> (u64, u64) {
+        let process = current();
+        (process.session.load(Ordering::Relaxed), process.group.load(Ordering::Relaxed))
+    }
+
+    fn leads_session(&self) -> bool {
+        self.session_and_group().0 == current().id
+    }
+
+    fn has_group(&self, group: u64) -> bool {
+        let (session, _) = self.session_and_group();
+        let mut is_there = false;
+        table::for_each(table::Which::Group(group), |process| {
+            is_there |= process.session.load(Ordering::Relaxed) == session;
+        });
+        is_there
     }
 }

@@ -5,13 +5,14 @@ use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::files::console::{self, Console};
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
 use crate::files::readiness::event;
 use crate::files::tree::Content;
-use crate::process::send;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
 use crate::process::{current, current_task};
+use crate::process::{send, table};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use threads::sched;
@@ -65,6 +66,7 @@ pub(crate) fn read_from(file: &OpenFile, to: u64, length: u64, offset: Offset) -
         return Err(Errno::EBADF);
     }
     if file.is_object() {
+        not_in_background(file)?;
         return with_room(length, |room| {
             let read = file.read(room)?;
             put(to, &room[..read])?;
@@ -82,6 +84,26 @@ pub(crate) fn read_from(file: &OpenFile, to: u64, length: u64, offset: Offset) -
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..read])?;
         Ok(read)
     })
+}
+
+/// Stops a group that reads its terminal from the background (SIGTTIN). `EIO`: it would not stop.
+fn not_in_background(file: &OpenFile) -> Result<(), Errno> {
+    let is_console = file.object().is_some_and(|object| object.of_kind::<Console>().is_some());
+    let process = current();
+    let group = process.group.load(Ordering::Relaxed);
+    if !is_console || !console::is_in_background(process.session.load(Ordering::Relaxed), group) {
+        return Ok(());
+    }
+    let signal = Signal::TTIN;
+    let is_ignored = process.signals.lock().actions.get(signal).ignores(signal);
+    if is_ignored || current_task().signals.lock().blocked.contains(signal) {
+        return Err(Errno::EIO);
+    }
+    table::for_each(table::Which::Group(group), |process| {
+        // One that ends has no use for it.
+        let _ended = send::to_process(process, Info::kernel(signal));
+    });
+    Err(Errno::ERESTARTSYS)
 }
 
 /// A file in which bytes have places, and an offset that is one.
@@ -105,7 +127,7 @@ pub(crate) fn pwrite(number: u64, from: u64, length: u64, offset: u64) -> SysRes
 }
 
 /// Reads the program's memory.
-fn take(from: u64, to: &mut [u8]) -> Result<(), Errno> {
+pub(super) fn take(from: u64, to: &mut [u8]) -> Result<(), Errno> {
     let memory = current().memory().ok_or(Errno::EFAULT)?;
     let read = memory.lock().read(from, to);
     Ok(read?)
@@ -250,7 +272,7 @@ pub(crate) fn vectored(
     Ok(done)
 }
 
-fn piece_of(vector: u64, i: u64) -> Result<[u64; 2], Errno> {
+pub(super) fn piece_of(vector: u64, i: u64) -> Result<[u64; 2], Errno> {
     let entry = vector.checked_add(2 * WORD_BYTES * i).ok_or(Errno::EFAULT)?;
     get_numbers(entry, abi::WORD)
 }

@@ -1,0 +1,418 @@
+//! Calls about sockets: pairs of local ones. There is no network and no name to connect to: what needs them is refused as a Linux
+//! without them does.
+
+use super::at::{file, file_arc};
+use super::descriptors::{CLOSE_ON_EXEC, give, put_pair};
+use super::transfer::{broken_pipe, piece_of, take};
+use crate::abi;
+use crate::error::{Errno, SysResult};
+use crate::files::open::{Descriptor, OpenFile, flag};
+use crate::files::socket::{Kind, MAX_BYTES, Received, Socket};
+use crate::process::current_task;
+use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put, put_word};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use machine::memory::fallible;
+
+const UNIX: u64 = 1;
+const SOL_SOCKET: u32 = 1;
+const SCM_RIGHTS: u32 = 1;
+/// Open files in one message.
+const MAX_FILES: usize = 253;
+const MAX_PIECES: u64 = 1024;
+
+mod message {
+    pub(super) const OUT_OF_BAND: u64 = 1;
+    pub(super) const PEEK: u64 = 2;
+    pub(super) const CONTROL_CUT: u64 = 8;
+    pub(super) const CUT: u64 = 0x20;
+    pub(super) const DONT_WAIT: u64 = 0x40;
+    pub(super) const END_OF_RECORD: u64 = 0x80;
+    pub(super) const WAIT_ALL: u64 = 0x100;
+    pub(super) const NO_SIGNAL: u64 = 0x4000;
+    pub(super) const CLOEXEC: u64 = 0x4000_0000;
+}
+
+/// What there is no such thing of.
+pub(crate) fn socket(_domain: u64) -> SysResult {
+    Err(Errno::EAFNOSUPPORT)
+}
+
+pub(crate) fn socketpair(domain: u64, kind: u64, protocol: u64, to: u64) -> SysResult {
+    if domain as u32 as u64 != UNIX {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    let (kind, nonblocking) = (kind & 0xffff_ffff, kind as u32 & flag::NONBLOCK);
+    let close_on_exec = kind & CLOSE_ON_EXEC != 0;
+    let kind = match kind & !(CLOSE_ON_EXEC | u64::from(flag::NONBLOCK)) {
+        1 => Kind::Stream,
+        // SOCK_RAW counts as datagrams, as in Linux.
+        2 | 3 => Kind::Datagram,
+        5 => Kind::Packets,
+        kind if kind & !0xf != 0 => return Err(Errno::EINVAL),
+        _ => return Err(Errno::ESOCKTNOSUPPORT),
+    };
+    if protocol as u32 > 1 {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    let [first, second] = Socket::pair(kind)?;
+    let flags = nonblocking | flag::READ_WRITE;
+    let pair = [OpenFile::of_object(first, flags)?, OpenFile::of_object(second, flags)?];
+    put_pair(to, pair, close_on_exec)
+}
+
+fn socket_of(file: &OpenFile) -> Result<&Socket, Errno> {
+    if file.flags() & flag::PATH != 0 {
+        return Err(Errno::EBADF);
+    }
+    file.object().and_then(|object| object.of_kind()).ok_or(Errno::ENOTSOCK)
+}
+
+fn nonblocking(file: &OpenFile, flags: u64) -> bool {
+    flags & message::DONT_WAIT != 0 || file.flags() & flag::NONBLOCK != 0
+}
+
+/// A message's pieces: where, and how long.
+struct Pieces {
+    vector: u64,
+    count: u64,
+    whole: usize,
+}
+
+impl Pieces {
+    fn new(vector: u64, count: u64) -> Result<Self, Errno> {
+        if count > MAX_PIECES {
+            return Err(Errno::EMSGSIZE);
+        }
+        let mut whole: u64 = 0;
+        for i in 0..count {
+            whole = whole.checked_add(piece_of(vector, i)?[1]).ok_or(Errno::EINVAL)?;
+        }
+        Ok(Self { vector, count, whole: whole.min(1 << 30) as usize })
+    }
+
+    /// Moves bytes between the pieces and a list, one after the other.
+    fn each(
+        &self,
+        most: usize,
+        mut body: impl FnMut(u64, core::ops::Range<usize>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut done = 0;
+        for i in 0..self.count {
+            let [base, length] = piece_of(self.vector, i)?;
+            let length = (most - done).min(length.min(1 << 30) as usize);
+            if length > 0 {
+                body(base, done..done + length)?;
+            }
+            done += length;
+        }
+        Ok(())
+    }
+}
+
+/// Calls `body` with room for a message of a length, kept by the task.
+fn with_room(length: usize, body: impl FnOnce(&mut [u8]) -> SysResult) -> SysResult {
+    let mut room = current_task().room.lock();
+    room.try_reserve_exact(length).map_err(|_| Errno::ENOBUFS)?;
+    room.resize(length, 0);
+    let result = body(&mut room);
+    *room = Vec::new();
+    result
+}
+
+fn send_flags(flags: u64) -> Result<(), Errno> {
+    let known = message::DONT_WAIT | message::NO_SIGNAL | message::END_OF_RECORD;
+    if flags & 0xffff_ffff & !known != 0 { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+}
+
+fn sent(result: Result<usize, Errno>, flags: u64) -> SysResult {
+    if result == Err(Errno::EPIPE) && flags & message::NO_SIGNAL == 0 {
+        broken_pipe()?;
+    }
+    result.map(|sent| sent as u64)
+}
+
+/// sendto. A pair is connected: it knows no other address.
+pub(crate) fn send([number, from, length, flags, address]: [u64; 5]) -> SysResult {
+    let file = file(number)?;
+    let socket = socket_of(file)?;
+    send_flags(flags)?;
+    if address != 0 {
+        return Err(Errno::EISCONN);
+    }
+    if socket.kind != Kind::Stream && length > MAX_BYTES as u64 {
+        return Err(Errno::EMSGSIZE);
+    }
+    with_room(
+        length.min(64 << 10).max(if socket.kind == Kind::Stream { 0 } else { length }) as usize,
+        |room| {
+            take(from, room)?;
+            sent(socket.send(room, Vec::new(), nonblocking(file, flags)), flags)
+        },
+    )
+}
+
+pub(crate) fn receive([number, to, length, flags, address, address_length]: [u64; 6]) -> SysResult {
+    let file = file(number)?;
+    let socket = socket_of(file)?;
+    check_receive(flags)?;
+    let length = length.min(MAX_BYTES as u64) as usize;
+    let received = with_room(length, |room| {
+        let received = receive_into(socket, room, file, flags)?;
+        put(to, &room[..received.bytes])?;
+        let is_cut = flags & message::CUT != 0 && socket.kind != Kind::Stream;
+        Ok(if is_cut { received.whole } else { received.bytes } as u64)
+    })?;
+    if address != 0 && address_length != 0 {
+        // The other end has no name.
+        put(address_length, &0_u32.to_le_bytes())?;
+    }
+    Ok(received)
+}
+
+fn check_receive(flags: u64) -> Result<(), Errno> {
+    if flags & message::OUT_OF_BAND != 0 { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+}
+
+/// Receives; until all is there, if the caller wants that of a stream.
+fn receive_into(
+    socket: &Socket,
+    room: &mut [u8],
+    file: &OpenFile,
+    flags: u64,
+) -> Result<Received, Errno> {
+    let nonblocking = nonblocking(file, flags);
+    let peek = flags & message::PEEK != 0;
+    let mut received = socket.receive(room, nonblocking, peek)?;
+    let all = flags & message::WAIT_ALL != 0 && socket.kind == Kind::Stream && !peek;
+    while all && received.bytes < room.len() && received.bytes > 0 && received.files.is_empty() {
+        match socket.receive(&mut room[received.bytes..], nonblocking, false) {
+            Ok(more) if more.bytes > 0 => {
+                received.bytes += more.bytes;
+                received.files = more.files;
+            }
+            _ => break,
+        }
+    }
+    Ok(received)
+}
+
+/// `struct msghdr`: name, its length, vector, pieces, control, its length, flags: each as wide as a word.
+struct Header([u64; 7]);
+
+impl Header {
+    fn read(at: u64) -> Result<Self, Errno> {
+        get_numbers(at, abi::WORD).map(Self)
+    }
+
+    fn pieces(&self) -> Result<Pieces, Errno> {
+        Pieces::new(self.0[2], self.0[3])
+    }
+}
+
+/// The open files that a message's control data names.
+fn files_of(control: u64, length: u64) -> Result<Vec<Arc<OpenFile>>, Errno> {
+    let mut files = Vec::new();
+    let head = WORD_BYTES + 8;
+    let mut at = 0;
+    if length > 20_480 {
+        return Err(Errno::ENOBUFS);
+    }
+    while at + head <= length {
+        let [whole] = get_numbers(control.wrapping_add(at), abi::WORD)?;
+        let kinds: [u8; 8] = get(control.wrapping_add(at + WORD_BYTES))?;
+        let [a, b, c, d, e, f, g, h] = kinds;
+        if whole < head || whole > length - at {
+            return Err(Errno::EINVAL);
+        }
+        if u32::from_le_bytes([a, b, c, d]) != SOL_SOCKET
+            || u32::from_le_bytes([e, f, g, h]) != SCM_RIGHTS
+        {
+            return Err(Errno::EINVAL);
+        }
+        for place in (head..whole).step_by(4).filter(|place| place + 4 <= whole) {
+            if files.len() >= MAX_FILES {
+                return Err(Errno::EINVAL);
+            }
+            let number = i32::from_le_bytes(get(control.wrapping_add(at + place))?);
+            fallible::push(&mut files, file_arc(number as u64)?)?;
+        }
+        at += whole.next_multiple_of(WORD_BYTES);
+    }
+    Ok(files)
+}
+
+pub(crate) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
+    let file = file(number)?;
+    let socket = socket_of(file)?;
+    send_flags(flags)?;
+    let header = Header::read(at)?;
+    let pieces = header.pieces()?;
+    if header.0[0] != 0 && header.0[1] as u32 != 0 {
+        return Err(Errno::EISCONN);
+    }
+    let files = if header.0[4] == 0 { Vec::new() } else { files_of(header.0[4], header.0[5])? };
+    if socket.kind != Kind::Stream && pieces.whole > MAX_BYTES {
+        return Err(Errno::EMSGSIZE);
+    }
+    let length = pieces.whole.min(MAX_BYTES);
+    with_room(length, |room| {
+        pieces.each(length, |base, range| take(base, &mut room[range]))?;
+        sent(socket.send(room, files, nonblocking(file, flags)), flags)
+    })
+}
+
+/// Gives the caller the open files of a message; how many bytes of control data that is, and whether there was room for all.
+fn put_files(
+    files: Vec<Arc<OpenFile>>,
+    control: u64,
+    length: u64,
+    close_on_exec: bool,
+) -> Result<(u64, bool), Errno> {
+    let head = WORD_BYTES + 8;
+    if files.is_empty() {
+        return Ok((0, false));
+    }
+    let count = files.len() as u64;
+    let mut given = 0;
+    for file in files {
+        if head + 4 * (given + 1) > length {
+            break;
+        }
+        let Ok(number) = give(Descriptor { file, close_on_exec }, 0) else { break };
+        put(control.wrapping_add(head + 4 * given), &(number as u32).to_le_bytes())?;
+        given += 1;
+    }
+    if given == 0 {
+        return Ok((0, true));
+    }
+    put_word(control, head + 4 * given)?;
+    put(control.wrapping_add(WORD_BYTES), &SOL_SOCKET.to_le_bytes())?;
+    put(control.wrapping_add(WORD_BYTES + 4), &SCM_RIGHTS.to_le_bytes())?;
+    Ok(((head + 4 * given).next_multiple_of(WORD_BYTES).min(length), given < count))
+}
+
+pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
+    let file = file(number)?;
+    let socket = socket_of(file)?;
+    check_receive(flags)?;
+    let header = Header::read(at)?;
+    let pieces = header.pieces()?;
+    let (mut told, mut files) = (0, Vec::new());
+    let length = pieces.whole.min(MAX_BYTES);
+    let result = with_room(length, |room| {
+        let received = receive_into(socket, room, file, flags)?;
+        pieces.each(received.bytes, |base, range| put(base, &room[range]))?;
+        let is_cut = socket.kind != Kind::Stream && received.whole > received.bytes;
+        told |= if is_cut { message::CUT } else { 0 };
+        if socket.kind == Kind::Packets && received.whole > 0 {
+            told |= message::END_OF_RECORD;
+        }
+        files = received.files;
+        let whole = is_cut && flags & message::CUT != 0;
+        Ok(if whole { received.whole } else { received.bytes } as u64)
+    })?;
+    let close_on_exec = flags & message::CLOEXEC != 0;
+    let room = if header.0[4] == 0 { 0 } else { header.0[5] };
+    let (control, is_cut) = put_files(files, header.0[4], room, close_on_exec)?;
+    told |= if is_cut { message::CONTROL_CUT } else { 0 };
+    if header.0[0] != 0 {
+        put(at + WORD_BYTES, &0_u32.to_le_bytes())?;
+    }
+    put_word(at + 5 * WORD_BYTES, control)?;
+    put(at + 6 * WORD_BYTES, &(told as u32).to_le_bytes())?;
+    Ok(result)
+}
+
+pub(crate) fn shutdown(number: u64, how: u64) -> SysResult {
+    let socket = socket_of(file(number)?)?;
+    match how as u32 {
+        0 => socket.shut(true, false),
+        1 => socket.shut(false, true),
+        2 => socket.shut(true, true),
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+/// getsockname and getpeername: an end of a pair has no name but its family.
+pub(crate) fn name(number: u64, to: u64, length: u64) -> SysResult {
+    socket_of(file(number)?)?;
+    let room = i32::from_le_bytes(get(length)?);
+    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
+    put(to, &(UNIX as u16).to_le_bytes()[..room.min(2)])?;
+    put(length, &2_u32.to_le_bytes())?;
+    Ok(0)
+}
+
+/// bind, connect, listen, accept: an end of a pair has its other end.
+pub(crate) fn connected(number: u64) -> SysResult {
+    socket_of(file(number)?)?;
+    Err(Errno::EINVAL)
+}
+
+pub(crate) fn option(number: u64, level: u64, option: u64, to: u64, length: u64) -> SysResult {
+    const TYPE: u32 = 3;
+    const ERROR: u32 = 4;
+    const SEND_BYTES: u32 = 7;
+    const RECEIVE_BYTES: u32 = 8;
+    const ACCEPTS: u32 = 30;
+    const PROTOCOL: u32 = 38;
+    const DOMAIN: u32 = 39;
+    let socket = socket_of(file(number)?)?;
+    if level as u32 != SOL_SOCKET {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let value = match option as u32 {
+        TYPE => socket.kind as u32,
+        ERROR | ACCEPTS | PROTOCOL => 0,
+        SEND_BYTES | RECEIVE_BYTES => MAX_BYTES as u32,
+        DOMAIN => UNIX as u32,
+        _ => return Err(Errno::ENOPROTOOPT),
+    };
+    let room = i32::from_le_bytes(get(length)?);
+    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(4);
+    put(to, &value.to_le_bytes()[..room])?;
+    put(length, &(room as u32).to_le_bytes())?;
+    Ok(0)
+}
+
+/// setsockopt: none can be changed.
+pub(crate) fn set_option(number: u64, level: u64) -> SysResult {
+    socket_of(file(number)?)?;
+    Err(if level as u32 == SOL_SOCKET { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP })
+}
+
+/// The one call that i386 had for all of these: its arguments lie in memory.
+#[cfg(target_arch = "x86")]
+pub(crate) fn call(number: u64, at: u64) -> SysResult {
+    let argument = |count: usize| -> Result<[u64; 6], Errno> {
+        let mut all = [0; 6];
+        for (i, one) in all.iter_mut().enumerate().take(count) {
+            [*one] = get_numbers(at.wrapping_add(WORD_BYTES * i as u64), abi::WORD)?;
+        }
+        Ok(all)
+    };
+    match number as u32 {
+        1 => socket(argument(3)?[0]),
+        2 | 3 | 4 | 5 | 18 => connected(argument(2)?[0]),
+        6 | 7 => argument(3).and_then(|[fd, to, length, ..]| name(fd, to, length)),
+        8 => argument(4)
+            .and_then(|[domain, kind, protocol, to, ..]| socketpair(domain, kind, protocol, to)),
+        9 => {
+            argument(4).and_then(|[fd, from, length, flags, ..]| send([fd, from, length, flags, 0]))
+        }
+        10 => argument(4)
+            .and_then(|[fd, to, length, flags, ..]| receive([fd, to, length, flags, 0, 0])),
+        11 => argument(6)
+            .and_then(|[fd, from, length, flags, to, _]| send([fd, from, length, flags, to])),
+        12 => argument(6).and_then(receive),
+        13 => argument(2).and_then(|[fd, how, ..]| shutdown(fd, how)),
+        14 => argument(5).and_then(|[fd, level, ..]| set_option(fd, level)),
+        15 => argument(5)
+            .and_then(|[fd, level, name, to, length, _]| option(fd, level, name, to, length)),
+        16 => argument(3).and_then(|[fd, at, flags, ..]| send_message(fd, at, flags)),
+        17 => argument(3).and_then(|[fd, at, flags, ..]| receive_message(fd, at, flags)),
+        _ => Err(Errno::EINVAL),
+    }
+}

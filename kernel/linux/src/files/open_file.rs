@@ -1,0 +1,312 @@
+//! Open files: what a descriptor leads to.
+
+use super::object::{How, Object};
+use super::readiness::{FileWatcher, Readiness, event};
+use crate::abi::Stat;
+use crate::error::Errno;
+use crate::files::tree::{Content, Entry, MOST_NAME, Node};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+
+/// What an open file is.
+#[derive(Debug)]
+pub enum Target {
+    /// A node of the tree, with its path.
+    Node(Arc<Node>, String),
+    /// Text made when it was opened: a file of /proc.
+    Text(Vec<u8>),
+    /// The names in a directory of /proc, a line each.
+    Names(String),
+    /// What has operations of its own: pipes, sockets, terminals, counters.
+    Object(Arc<dyn Object>),
+    /// Where a test collects a program's output.
+    Capture(Arc<SpinLock<Vec<u8>>>),
+    /// /proc/kstack/provoke.
+    Provoke,
+}
+
+/// Flags of an open file, as `open` has them.
+pub(crate) mod flag {
+    /// How it may be used: 0 to read, 1 to write, 2 for both, 3 for neither.
+    pub(crate) const ACCESS: u32 = 3;
+    pub(crate) const WRITE_ONLY: u32 = 1;
+    pub(crate) const READ_WRITE: u32 = 2;
+    pub(crate) const APPEND: u32 = 0o2000;
+    pub(crate) const NONBLOCK: u32 = 0o4000;
+    pub(crate) const ASYNC: u32 = 0o20000;
+    pub(crate) const NO_ATIME: u32 = 0o1000000;
+    pub(crate) const PATH: u32 = 0o10000000;
+    /// Those that `F_SETFL` changes.
+    pub(crate) const CHANGEABLE: u32 = APPEND | NONBLOCK | NO_ATIME;
+}
+
+/// An open file, shared by every descriptor that was duplicated from one.
+#[derive(Debug)]
+pub struct OpenFile {
+    pub target: Target,
+    /// For a directory of the tree: how many names have been read; in one of /proc, the bytes of them.
+    pub position: AtomicU64,
+    flags: AtomicU32,
+    /// The last name that was read from a directory, and the position behind it: reading continues there, whatever has come and
+    /// gone since.
+    last_name: SpinLock<(u64, String)>,
+    /// Entries of epolls that watch it.
+    watched_by: SpinLock<Vec<Arc<dyn FileWatcher>>>,
+    /// Whom F_SETOWN named, and with which signal.
+    pub(crate) owner: SpinLock<(i32, u32)>,
+}
+
+impl OpenFile {
+    /// Opens something to read and write.
+    pub fn new(target: Target) -> Result<Arc<Self>, Errno> {
+        Self::with_flags(target, flag::READ_WRITE)
+    }
+
+    /// Opens something with flags of `open`.
+    pub(crate) fn with_flags(target: Target, flags: u32) -> Result<Arc<Self>, Errno> {
+        Ok(fallible::shared(Self {
+            target,
+            position: AtomicU64::new(0),
+            flags: AtomicU32::new(flags),
+            last_name: SpinLock::new((0, String::new())),
+            watched_by: SpinLock::new(Vec::new()),
+            owner: SpinLock::new((0, 0)),
+        })?)
+    }
+
+    /// An open file with operations of its own.
+    pub(crate) fn of_object(object: Arc<dyn Object>, flags: u32) -> Result<Arc<Self>, Errno> {
+        Self::with_flags(Target::Object(object), flags)
+    }
+
+    /// Its flags, as `F_GETFL` gives them out.
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Sets those that can be changed.
+    pub(crate) fn set_flags(&self, to: u32) {
+        let changed = |flags: u32| Some(flags & !flag::CHANGEABLE | to & flag::CHANGEABLE);
+        let _always = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
+    }
+
+    fn is_path(&self) -> bool {
+        self.flags() & flag::PATH != 0
+    }
+
+    pub(crate) fn can_read(&self) -> bool {
+        matches!(self.flags() & flag::ACCESS, 0 | flag::READ_WRITE) && !self.is_path()
+    }
+
+    pub(crate) fn can_write(&self) -> bool {
+        matches!(self.flags() & flag::ACCESS, flag::WRITE_ONLY | flag::READ_WRITE)
+            && !self.is_path()
+    }
+
+    fn how(&self) -> How {
+        How { nonblocking: self.flags() & flag::NONBLOCK != 0 }
+    }
+
+    /// What it is, if it has operations of its own.
+    pub(crate) fn object(&self) -> Option<&dyn Object> {
+        match &self.target {
+            Target::Object(object) => Some(&**object),
+            _ => None,
+        }
+    }
+
+    /// Where its changes are told.
+    pub(crate) fn readiness(&self) -> Option<&Readiness> {
+        self.object()?.readiness()
+    }
+
+    /// What it is ready for.
+    pub(crate) fn events(&self) -> u32 {
+        match &self.target {
+            Target::Object(object) => object.events(),
+            _ => event::READABLE | event::WRITABLE,
+        }
+    }
+
+    /// What `stat` tells of it.
+    pub(crate) fn stat(&self) -> Stat {
+        let special = |mode| Stat { inode: 1, mode, links: 1, ..Stat::default() };
+        match &self.target {
+            Target::Node(node, _) => node.stat(),
+            Target::Text(text) => Stat { bytes: text.len() as u64, ..special(0o100444) },
+            Target::Names(_) => special(0o040555),
+            Target::Object(object) => object.stat(),
+            Target::Capture(_) => special(0o010600),
+            Target::Provoke => special(0o100222),
+        }
+    }
+
+    /// An entry of an epoll watches it: it is told of the end.
+    pub(super) fn note_watcher(&self, entry: Arc<dyn FileWatcher>) -> Result<(), Errno> {
+        Ok(fallible::push(&mut self.watched_by.lock(), entry)?)
+    }
+
+    pub(super) fn forget_watcher(&self, watcher: *const ()) {
+        let taken = {
+            let mut watchers = self.watched_by.lock();
+            let is_it = |one: &Arc<dyn FileWatcher>| Arc::as_ptr(one).cast::<()>() == watcher;
+            let place = watchers.iter().position(is_it);
+            place.map(|place| watchers.swap_remove(place))
+        };
+        drop(taken);
+    }
+
+    /// The next name of an open directory, with number and mode: its bytes go to `to`. It is read once [`OpenFile::passed`]
+    /// says so.
+    pub(crate) fn next_name(
+        &self,
+        to: &mut [u8; MOST_NAME],
+    ) -> Result<Option<(usize, u64, u32)>, Errno> {
+        let position = self.position.load(Ordering::Relaxed);
+        match &self.target {
+            Target::Node(node, _) => {
+                let (behind, last) = {
+                    let last = self.last_name.lock();
+                    (last.0, fallible::text(&last.1)?)
+                };
+                // Elsewhere than where reading stopped: the program went there.
+                let index = usize::try_from(position).unwrap_or(usize::MAX);
+                let is_next = position == behind && position != 0;
+                node.entry(if is_next { Entry::After(&last) } else { Entry::At(index) }, to)
+            }
+            Target::Names(names) => {
+                let from = usize::try_from(position).ok().and_then(|from| names.get(from..));
+                let Some(name) = from.and_then(|rest| rest.lines().next()) else { return Ok(None) };
+                let length = name.len().min(to.len());
+                to[..length].copy_from_slice(&name.as_bytes()[..length]);
+                Ok(Some((length, 1, 0)))
+            }
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// The name was read: the next one comes next. Gives out the new position.
+    pub(crate) fn passed(&self, name: &[u8]) -> Result<u64, Errno> {
+        let Target::Node(..) = &self.target else {
+            let step = name.len() as u64 + 1;
+            return Ok(self.position.fetch_add(step, Ordering::Relaxed) + step);
+        };
+        let name = core::str::from_utf8(name).map_err(|_| Errno::EINVAL)?;
+        let name = fallible::text(name)?;
+        let mut last = self.last_name.lock();
+        let position = self.position.fetch_add(1, Ordering::Relaxed) + 1;
+        *last = (position, name);
+        Ok(position)
+    }
+
+    /// Reads from where the file stands; sleeps where there is nothing yet. 0: the end.
+    pub fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
+        let position = self.position.load(Ordering::Relaxed);
+        let read = self.read_at(position, to)?;
+        self.position.store(position + read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+
+    /// Reads at an offset, where there are offsets.
+    pub fn read_at(&self, position: u64, to: &mut [u8]) -> Result<usize, Errno> {
+        if !self.can_read() {
+            return Err(Errno::EBADF);
+        }
+        match &self.target {
+            Target::Node(node, _) => {
+                let read = node.read_at(position, to)?;
+                if read > 0 && self.flags() & flag::NO_ATIME == 0 {
+                    node.attributes.was_read();
+                }
+                Ok(read)
+            }
+            Target::Text(text) => {
+                let from = usize::try_from(position).unwrap_or(usize::MAX).min(text.len());
+                let length = to.len().min(text.len() - from);
+                to[..length].copy_from_slice(&text[from..from + length]);
+                Ok(length)
+            }
+            Target::Object(object) => object.read(to, self.how()),
+            Target::Names(_) => Err(Errno::EISDIR),
+            Target::Provoke => Err(Errno::EINVAL),
+            Target::Capture(_) => Ok(0),
+        }
+    }
+
+    /// Writes where the file stands.
+    pub fn write(&self, from: &[u8]) -> Result<usize, Errno> {
+        let Target::Node(node, _) = &self.target else { return self.write_at(0, from) };
+        let position = if self.flags() & flag::APPEND != 0 {
+            node.bytes()
+        } else {
+            self.position.load(Ordering::Relaxed)
+        };
+        let written = self.write_at(position, from)?;
+        self.position.store(position + written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    /// Writes at an offset, where there are offsets.
+    pub fn write_at(&self, position: u64, from: &[u8]) -> Result<usize, Errno> {
+        if !self.can_write() {
+            return Err(Errno::EBADF);
+        }
+        match &self.target {
+            Target::Node(node, _) => {
+                let written = node.write_at(position, from)?;
+                node.attributes.was_written();
+                Ok(written)
+            }
+            Target::Object(object) => object.write(from, self.how()),
+            Target::Capture(bytes) => {
+                let mut bytes = bytes.lock();
+                bytes.try_reserve(from.len()).map_err(|_| Errno::ENOSPC)?;
+                bytes.extend_from_slice(from);
+                Ok(from.len())
+            }
+            Target::Provoke => {
+                if threads::report::on_purpose::from_syscall(from) {
+                    Ok(from.len())
+                } else {
+                    Err(Errno::EINVAL)
+                }
+            }
+            Target::Text(_) | Target::Names(_) => Err(Errno::EIO),
+        }
+    }
+
+    /// Whether bytes have no place in it.
+    pub(crate) fn is_stream(&self) -> bool {
+        match &self.target {
+            Target::Object(object) => object.is_stream(),
+            Target::Capture(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is a file whose bytes come in one piece for each read.
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.target, Target::Object(_))
+    }
+
+    /// Whether it is a node of the tree that is a file in memory.
+    pub(crate) fn is_plain(&self) -> bool {
+        match &self.target {
+            Target::Node(node, _) => matches!(node.content, Content::File(_) | Content::Fixed(_)),
+            _ => false,
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let entries = core::mem::take(&mut *self.watched_by.lock());
+        for entry in entries {
+            entry.forget(self.readiness());
+        }
+    }
+}

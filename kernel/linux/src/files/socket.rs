@@ -1,0 +1,345 @@
+//! Pairs of local sockets (unix(7)): two ends, each with an inbox.
+//!
+//! What is written to one end lies in the other's inbox: as messages, which a stream runs into each other, and which may carry open
+//! files. Both ends tell of changes in one place.
+//!
+//! An open file that lies in an inbox of its own pair, of which nothing else knows any more, is not found again: Linux collects such
+//! circles, this does not. What one inbox can hold is bounded by [`MAX_MESSAGES`].
+
+use super::object::{Caller, How, Object};
+use super::open_file::OpenFile;
+use super::readiness::{Readiness, event};
+use crate::abi::Stat;
+use crate::error::{Errno, SysResult};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+
+/// Bytes in an inbox, at most: what Linux lets a socket have.
+pub(crate) const MAX_BYTES: usize = 212_992;
+/// Messages in an inbox.
+const MAX_MESSAGES: usize = 1024;
+/// Messages of a stream that one read takes.
+const MAX_AT_ONCE: usize = 16;
+/// Bytes of a stream that are one message.
+const PIECE: usize = 16 << 10;
+
+static NEXT_INODE: AtomicU64 = AtomicU64::new(1 << 20);
+
+/// How messages are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Stream = 1,
+    Datagram = 2,
+    Packets = 5,
+}
+
+#[derive(Debug)]
+struct Message {
+    bytes: Vec<u8>,
+    /// How many of them have been read.
+    read: usize,
+    files: Vec<Arc<OpenFile>>,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    /// Nothing more comes: the other end was shut for writing, or has gone.
+    is_ended: bool,
+    /// Nothing more is taken: this end was shut for reading, or has gone.
+    is_shut: bool,
+}
+
+#[derive(Debug)]
+struct Pair {
+    inboxes: [SpinLock<Inbox>; 2],
+    readiness: Readiness,
+}
+
+/// An end.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pair: Arc<Pair>,
+    /// Which inbox is its own.
+    mine: usize,
+    pub(crate) kind: Kind,
+    inode: u64,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) bytes: usize,
+    /// Of the whole message.
+    pub(crate) whole: usize,
+    pub(crate) files: Vec<Arc<OpenFile>>,
+}
+
+impl Socket {
+    /// Two ends.
+    pub(crate) fn pair(kind: Kind) -> Result<[Arc<Self>; 2], Errno> {
+        let inbox = || {
+            let messages = VecDeque::new();
+            SpinLock::new(Inbox { messages, bytes: 0, is_ended: false, is_shut: false })
+        };
+        let inboxes = [inbox(), inbox()];
+        let pair = fallible::shared(Pair { inboxes, readiness: Readiness::new() })?;
+        let end = |mine| {
+            let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
+            fallible::shared(Self { pair: pair.clone(), mine, kind, inode })
+        };
+        Ok([end(0)?, end(1)?])
+    }
+
+    fn inbox(&self) -> &SpinLock<Inbox> {
+        &self.pair.inboxes[self.mine]
+    }
+
+    fn outbox(&self) -> &SpinLock<Inbox> {
+        &self.pair.inboxes[1 - self.mine]
+    }
+
+    /// Puts bytes, with open files, into the other end's inbox.
+    pub(crate) fn send(
+        &self,
+        from: &[u8],
+        files: Vec<Arc<OpenFile>>,
+        nonblocking: bool,
+    ) -> Result<usize, Errno> {
+        if self.kind != Kind::Stream {
+            if from.len() > MAX_BYTES {
+                return Err(Errno::EMSGSIZE);
+            }
+            return self.send_one(from, files, nonblocking);
+        }
+        let mut sent = 0;
+        let mut files = Some(files);
+        while sent < from.len() {
+            let piece = &from[sent..from.len().min(sent + PIECE)];
+            match self.send_one(piece, files.take().unwrap_or_default(), nonblocking) {
+                Ok(more) => sent += more,
+                Err(_) if sent > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    fn send_one(
+        &self,
+        from: &[u8],
+        files: Vec<Arc<OpenFile>>,
+        nonblocking: bool,
+    ) -> Result<usize, Errno> {
+        let mut message = Some(Message { bytes: fallible::bytes(from)?, read: 0, files });
+        let mut result = Ok(());
+        let waited = self.pair.readiness.wait(nonblocking, || {
+            let mut outbox = self.outbox().lock();
+            if outbox.is_shut {
+                let is_gone = self.kind == Kind::Datagram;
+                result = Err(if is_gone { Errno::ECONNREFUSED } else { Errno::EPIPE });
+                return true;
+            }
+            if outbox.is_ended {
+                result = Err(Errno::EPIPE);
+                return true;
+            }
+            if outbox.bytes + from.len() > MAX_BYTES || outbox.messages.len() >= MAX_MESSAGES {
+                return false;
+            }
+            if outbox.messages.try_reserve(1).is_err() {
+                result = Err(Errno::ENOMEM);
+                return true;
+            }
+            outbox.bytes += from.len();
+            // CANNOT FAIL: reserved right here.
+            outbox.messages.extend(message.take());
+            true
+        });
+        waited.and(result)?;
+        self.pair.readiness.wake();
+        Ok(from.len())
+    }
+
+    /// Takes bytes out of its inbox: of a stream as many as fit, up to the next open files; else one message. `peek`: they stay.
+    pub(crate) fn receive(
+        &self,
+        to: &mut [u8],
+        nonblocking: bool,
+        peek: bool,
+    ) -> Result<Received, Errno> {
+        let mut received = Received::default();
+        let mut used = Vec::new();
+        used.try_reserve_exact(MAX_AT_ONCE).map_err(|_| Errno::ENOMEM)?;
+        self.pair.readiness.wait(nonblocking, || {
+            let mut inbox = self.inbox().lock();
+            if inbox.messages.is_empty() {
+                return inbox.is_ended || inbox.is_shut;
+            }
+            if peek {
+                received = look(&inbox, to, self.kind);
+            } else {
+                received = take(&mut inbox, to, self.kind, &mut used);
+            }
+            true
+        })?;
+        // Without the lock.
+        drop(used);
+        if !peek {
+            self.pair.readiness.wake();
+        }
+        Ok(received)
+    }
+
+    /// shutdown: nothing more is read, or written, or both.
+    pub(crate) fn shut(&self, reading: bool, writing: bool) {
+        if reading {
+            self.inbox().lock().is_shut = true;
+            if self.kind != Kind::Datagram {
+                self.inbox().lock().is_ended = true;
+            }
+        }
+        if writing {
+            self.outbox().lock().is_ended = true;
+        }
+        self.pair.readiness.wake();
+    }
+}
+
+/// Copies what is there, and leaves it.
+fn look(inbox: &Inbox, to: &mut [u8], kind: Kind) -> Received {
+    let mut received = Received::default();
+    for message in &inbox.messages {
+        let bytes = &message.bytes[message.read..];
+        let count = bytes.len().min(to.len() - received.bytes);
+        to[received.bytes..received.bytes + count].copy_from_slice(&bytes[..count]);
+        received.bytes += count;
+        received.whole += bytes.len();
+        if kind != Kind::Stream || received.bytes == to.len() || !message.files.is_empty() {
+            break;
+        }
+    }
+    received
+}
+
+/// Takes what is there. `used`: the messages that were read to their ends, to be dropped without the lock.
+fn take(inbox: &mut Inbox, to: &mut [u8], kind: Kind, used: &mut Vec<Message>) -> Received {
+    let mut received = Received::default();
+    while let Some(message) = inbox.messages.front_mut() {
+        if received.bytes > 0 && !message.files.is_empty() {
+            break;
+        }
+        let bytes = &message.bytes[message.read..];
+        let count = bytes.len().min(to.len() - received.bytes);
+        to[received.bytes..received.bytes + count].copy_from_slice(&bytes[..count]);
+        received.bytes += count;
+        received.whole += bytes.len();
+        let had_files = !message.files.is_empty();
+        if had_files {
+            received.files = core::mem::take(&mut message.files);
+        }
+        if kind == Kind::Stream && count < bytes.len() {
+            message.read += count;
+            inbox.bytes -= count;
+            break;
+        }
+        inbox.bytes -= bytes.len();
+        // There is a place for one more.
+        used.extend(inbox.messages.pop_front());
+        if kind != Kind::Stream || received.bytes == to.len() || had_files {
+            break;
+        }
+        if used.len() == MAX_AT_ONCE {
+            break;
+        }
+    }
+    received
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let unread = {
+            let mut inbox = self.inbox().lock();
+            inbox.is_shut = true;
+            inbox.bytes = 0;
+            core::mem::take(&mut inbox.messages)
+        };
+        drop(unread);
+        if self.kind != Kind::Datagram {
+            self.outbox().lock().is_ended = true;
+        }
+        self.pair.readiness.wake();
+    }
+}
+
+impl Object for Socket {
+    fn read(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
+        if to.is_empty() && self.kind == Kind::Stream {
+            return Ok(0);
+        }
+        Ok(self.receive(to, how.nonblocking, false)?.bytes)
+    }
+
+    fn write(&self, from: &[u8], how: How) -> Result<usize, Errno> {
+        self.send(from, Vec::new(), how.nonblocking)
+    }
+
+    fn events(&self) -> u32 {
+        let (has_messages, is_ended) = {
+            let inbox = self.inbox().lock();
+            (!inbox.messages.is_empty(), inbox.is_ended)
+        };
+        let (has_room, is_gone) = {
+            let outbox = self.outbox().lock();
+            let has_room = outbox.bytes <= MAX_BYTES / 4 && outbox.messages.len() < MAX_MESSAGES;
+            (has_room, outbox.is_ended || outbox.is_shut)
+        };
+        let mut events = 0;
+        if has_messages || is_ended {
+            events |= event::READABLE;
+        }
+        if is_ended {
+            events |= event::READ_HUP;
+        }
+        if is_ended && is_gone {
+            events |= event::HUP;
+        }
+        if has_room {
+            events |= event::WRITABLE | event::WRITE_BAND;
+        }
+        events
+    }
+
+    fn readiness(&self) -> Option<&Readiness> {
+        Some(&self.pair.readiness)
+    }
+
+    fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
+        const FIONREAD: u32 = 0x541b;
+        if request != FIONREAD {
+            return Err(Errno::ENOTTY);
+        }
+        let waiting = {
+            let inbox = self.inbox().lock();
+            match (self.kind, inbox.messages.front()) {
+                (Kind::Stream, _) | (_, None) => inbox.bytes,
+                (_, Some(first)) => first.bytes.len(),
+            }
+        };
+        caller.put(argument, &(waiting as u32).to_le_bytes())?;
+        Ok(0)
+    }
+
+    fn stat(&self) -> Stat {
+        Stat { inode: self.inode, mode: 0o140777, links: 1, ..Stat::default() }
+    }
+
+    fn label(&self) -> &'static str {
+        "socket"
+    }
+}
