@@ -84,21 +84,22 @@ impl Pipe {
         if writes && !reads && nonblocking && pipe.inner.lock().readers == 0 {
             return Err(Errno::ENXIO);
         }
+        // Before this end is there: the other one may come and go as soon as it is.
+        let (readers_before, writers_before) = {
+            let inner = pipe.inner.lock();
+            (inner.readers_ever, inner.writers_ever)
+        };
         let end = PipeEnd::new(pipe.clone(), reads, writes, Some(node))?;
         pipe.readiness.wake();
         if reads && writes || nonblocking {
             return Ok(end);
         }
-        let (readers, writers) = {
-            let inner = pipe.inner.lock();
-            (inner.readers_ever, inner.writers_ever)
-        };
         pipe.readiness.wait(false, || {
             let inner = pipe.inner.lock();
             if reads {
-                inner.writers > 0 || inner.writers_ever != writers
+                inner.writers > 0 || inner.writers_ever != writers_before
             } else {
-                inner.readers > 0 || inner.readers_ever != readers
+                inner.readers > 0 || inner.readers_ever != readers_before
             }
         })?;
         Ok(end)
