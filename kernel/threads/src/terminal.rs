@@ -20,7 +20,10 @@ struct Input {
 static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; ROOM], first: 0, length: 0 });
 static READERS: WaitQueue = WaitQueue::new();
 static LISTENER: FnCell<fn()> = FnCell::new();
-static FILTER: SpinLock<Option<fn(u8) -> bool>> = SpinLock::new(None);
+static FILTER: SpinLock<Option<Filter>> = SpinLock::new(None);
+
+/// Looks at a byte that was typed; true: it is not kept.
+type Filter = fn(u8) -> bool;
 
 /// The console's interrupt: takes what has come.
 pub fn input_arrived(_: &mut SavedRegs) {

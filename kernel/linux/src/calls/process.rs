@@ -142,7 +142,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
     } else {
         match &descriptor.file.target {
             Target::Node(node, from) if node.is_directory() => {
-                exec::program::open(&from, &path, follow)?
+                exec::program::open(from, &path, follow)?
             }
             _ => return Err(Errno::ENOTDIR),
         }

@@ -72,7 +72,7 @@ pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executab
 pub(crate) fn of_descriptor_number(number: u64) -> Result<Executable, Errno> {
     let descriptor = current().files().lock().get(number)?;
     match &descriptor.file.target {
-        Target::Node(node, path) => Executable::of(node.clone(), fallible::text(&path)?),
+        Target::Node(node, path) => Executable::of(node.clone(), fallible::text(path)?),
         _ => Err(Errno::EACCES),
     }
 }

@@ -99,7 +99,10 @@ static STATE: SpinLock<State> = SpinLock::new(State {
 });
 static READINESS: Readiness = Readiness::new();
 /// Sends a signal to a process group.
-static SIGNALLER: SpinLock<Option<fn(u64, Signal)>> = SpinLock::new(None);
+static SIGNALLER: SpinLock<Option<Signaller>> = SpinLock::new(None);
+
+/// What sends a signal to a process group.
+type Signaller = fn(u64, Signal);
 
 /// Who has the terminal: a session, and the process group in its foreground. 0: no program.
 #[derive(Debug, Clone, Copy)]

@@ -8,12 +8,12 @@ use core::fmt;
 
 /// How a file is used: as the flags of its open file have it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
+pub struct How {
     pub(crate) nonblocking: bool,
 }
 
 /// The program that makes a request: its memory, and where it belongs.
-pub(crate) trait Caller {
+pub trait Caller {
     fn get(&self, at: u64, to: &mut [u8]) -> Result<(), Errno>;
     fn put(&self, at: u64, from: &[u8]) -> Result<(), Errno>;
     /// Its session and its process group.
@@ -31,7 +31,7 @@ pub(crate) trait Named: Send + Sync + fmt::Debug {
 }
 
 /// Operations of an open file. What a kind does not know answers with Linux's error.
-pub(crate) trait Object: Any + Send + Sync + fmt::Debug {
+pub trait Object: Any + Send + Sync + fmt::Debug {
     /// Reads what is there, in one piece; sleeps for the first of it. 0: the end.
     fn read(&self, _to: &mut [u8], _how: How) -> Result<usize, Errno> {
         Err(Errno::EINVAL)

@@ -49,7 +49,7 @@ pub(crate) trait FileWatcher: Send + Sync + fmt::Debug {
 
 /// See the module's head.
 #[derive(Debug)]
-pub(crate) struct Readiness {
+pub struct Readiness {
     sleepers: WaitQueue,
     /// Whether there are watchers: looked at without their lock.
     is_watched: AtomicBool,

@@ -21,7 +21,6 @@ pub(crate) const KEEP: u32 = u32::MAX;
 
 /// Capabilities that calls here ask for.
 pub(crate) mod capability {
-    pub(crate) const KILL: u32 = 5;
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;

@@ -149,11 +149,6 @@ impl Crew {
         self.0.lock().threads.iter().find(|thread| thread.number() == number).cloned()
     }
 
-    /// Whether one of them runs.
-    pub(crate) fn is_on_a_cpu(&self) -> bool {
-        self.0.lock().threads.iter().any(|thread| thread.is_on_cpu())
-    }
-
     /// All of them.
     pub(crate) fn threads(&self) -> Result<Vec<Arc<Thread>>, NoMemory> {
         fallible::collect(self.0.lock().threads.iter().cloned())

@@ -62,7 +62,7 @@ const SINCE_BOOT: Clock = Clock::Real(RealClock::SinceBoot);
 const LEAST: u64 = 50_000;
 
 impl Timer {
-    fn new(number: i32, clock: Clock, notice: Notice) -> Result<Arc<dyn ProgramTimer>, Errno> {
+    fn shared(number: i32, clock: Clock, notice: Notice) -> Result<Arc<dyn ProgramTimer>, Errno> {
         let timer = Self {
             room: Room::reserve()?,
             number,
@@ -193,7 +193,7 @@ pub(crate) fn create(
 ) -> Result<i32, Errno> {
     let process = current();
     let number = process.timers.lock().next_number()?;
-    let timer = Timer::new(number, clock, notice(number)?)?;
+    let timer = Timer::shared(number, clock, notice(number)?)?;
     process.timers.lock().enter(timer)?;
     Ok(number)
 }
@@ -227,7 +227,7 @@ pub(crate) fn interval(which: usize, make: bool) -> Result<Option<Arc<dyn Progra
         1 => (Clock::of_caller(Which::User), Signal::VTALRM),
         _ => (Clock::of_caller(Which::ByTicks), Signal::PROF),
     };
-    let new = Timer::new(-1, clock, Notice::Kernel(signal))?;
+    let new = Timer::shared(-1, clock, Notice::Kernel(signal))?;
     let mut timers = process.timers.lock();
     // Another thread may have been faster.
     Ok(Some(timers.of_interval[which].get_or_insert(new).clone()))

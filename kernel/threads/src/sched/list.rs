@@ -101,8 +101,4 @@ impl<T: Linked, const LINK: usize> List<T, LINK> {
         }
         false
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.first.is_null()
-    }
 }

@@ -70,6 +70,7 @@ pub(crate) fn fchmod(number: u64, mode: u64) -> SysResult {
     Ok(0)
 }
 
+#[cfg(target_pointer_width = "32")]
 /// A user or group: what has 16 bits says "as before" with all of them.
 pub(crate) const fn narrow(id: u64) -> u64 {
     if id as u16 == u16::MAX { u64::MAX } else { id as u16 as u64 }

@@ -21,8 +21,6 @@ use threads::sched::WaitQueue;
 pub(super) enum Key {
     /// One of an address space, and where in it.
     Private(usize, u64),
-    /// One of an object that address spaces share, and where in that.
-    Shared(u64, u64),
 }
 
 /// A thread that sleeps on words.
@@ -85,11 +83,8 @@ type Queue = SpinLock<Vec<Entry>>;
 static TABLE: [Queue; QUEUES] = [const { SpinLock::new(Vec::new()) }; QUEUES];
 
 fn place(key: Key) -> usize {
-    let (one, other) = match key {
-        Key::Private(space, address) => (space as u64, address),
-        Key::Shared(object, offset) => (!object, offset),
-    };
-    mix(one ^ mix(other)) as usize % QUEUES
+    let Key::Private(space, address) = key;
+    mix(space as u64 ^ mix(address)) as usize % QUEUES
 }
 
 /// Puts a thread to a word's queue, last.
