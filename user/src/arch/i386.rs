@@ -494,7 +494,8 @@ pub const MIN_STACK: usize = 2048;
 /// Whether `struct sigaction` has a place for what a handler returns to.
 pub const HAS_RESTORER: bool = true;
 
-/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its
+/// own.
 pub fn restorer() -> usize {
     #[unsafe(naked)]
     extern "C" fn code() {
@@ -510,8 +511,8 @@ pub fn plain_restorer() -> usize {
 
 const RT_SIGRETURN: usize = 173;
 
-/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
-/// continues at the address in the second.
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`],
+/// and continues at the address in the second.
 #[unsafe(naked)]
 pub extern "C" fn handler_entry() {
     naked_asm!(
@@ -530,21 +531,14 @@ pub extern "C" fn try_call(
     argument: usize,
 ) -> usize {
     naked_asm!(
-        "push ebx",
-        "push ebp",
-        "push esi",
-        "push edi",
+        "push ebx", "push ebp", "push esi", "push edi",
         "sub esp, 2 * {word}",
         "mov eax, [esp + 7 * {word}]",
         "mov [eax], esp",
         "push dword ptr [esp + 9 * {word}]",
         "call [esp + 9 * {word}]",
         "add esp, 3 * {word}",
-        "pop edi",
-        "pop esi",
-        "pop ebp",
-        "pop ebx",
-        "ret",
+        "pop edi", "pop esi", "pop ebp", "pop ebx", "ret",
         word = const size_of::<usize>(),
     )
 }
@@ -557,11 +551,7 @@ pub extern "C" fn leave(place: *const usize, result: usize) -> ! {
         "mov eax, [esp + 2 * {word}]",
         "mov esp, [ecx]",
         "add esp, 2 * {word}",
-        "pop edi",
-        "pop esi",
-        "pop ebp",
-        "pop ebx",
-        "ret",
+        "pop edi", "pop esi", "pop ebp", "pop ebx", "ret",
         word = const size_of::<usize>(),
     )
 }
@@ -598,8 +588,8 @@ pub extern "C" fn clobber_floats() {
     )
 }
 
-/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
-/// else then. 0 where it has none.
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are
+/// something else then. 0 where it has none.
 pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }

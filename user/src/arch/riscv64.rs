@@ -372,7 +372,8 @@ pub const MIN_STACK: usize = 2048;
 /// Whether `struct sigaction` has a place for what a handler returns to.
 pub const HAS_RESTORER: bool = false;
 
-/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its
+/// own.
 pub fn restorer() -> usize {
     0
 }
@@ -384,8 +385,8 @@ pub fn plain_restorer() -> usize {
 
 const RT_SIGRETURN: usize = 139;
 
-/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
-/// continues at the address in the second.
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`],
+/// and continues at the address in the second.
 #[unsafe(naked)]
 pub extern "C" fn handler_entry() {
     naked_asm!(
@@ -489,8 +490,8 @@ pub extern "C" fn clobber_floats() {
     )
 }
 
-/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
-/// else then. 0 where it has none.
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are
+/// something else then. 0 where it has none.
 pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }

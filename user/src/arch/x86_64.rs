@@ -473,7 +473,8 @@ pub const MIN_STACK: usize = 2048;
 /// Whether `struct sigaction` has a place for what a handler returns to.
 pub const HAS_RESTORER: bool = true;
 
-/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its
+/// own.
 pub fn restorer() -> usize {
     #[unsafe(naked)]
     extern "C" fn code() {
@@ -489,8 +490,8 @@ pub fn plain_restorer() -> usize {
 
 const RT_SIGRETURN: usize = 15;
 
-/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
-/// continues at the address in the second.
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`],
+/// and continues at the address in the second.
 #[unsafe(naked)]
 pub extern "C" fn handler_entry() {
     naked_asm!(
@@ -519,10 +520,7 @@ pub extern "C" fn try_call(
         "mov [rdi], rsp",
         "mov rdi, rdx",
         "call rsi",
-        "pop rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
+        "pop rdi; pop r15; pop r14; pop r13",
         "pop r12",
         "pop rbp",
         "pop rbx",
@@ -536,10 +534,7 @@ pub extern "C" fn leave(place: *const usize, result: usize) -> ! {
     naked_asm!(
         "mov rsp, [rdi]",
         "mov rax, rsi",
-        "pop rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
+        "pop rdi; pop r15; pop r14; pop r13",
         "pop r12",
         "pop rbp",
         "pop rbx",
@@ -561,8 +556,7 @@ pub extern "C" fn clobber_floats() {
         "mov dword ptr [rsp], 0x1f80",
         "ldmxcsr [rsp]",
         "fninit",
-        "fldpi",
-        "fldpi",
+        "fldpi; fldpi",
         ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
         "pcmpeqd xmm\\n, xmm\\n",
         ".endr",
@@ -572,8 +566,8 @@ pub extern "C" fn clobber_floats() {
     )
 }
 
-/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
-/// else then. 0 where it has none.
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are
+/// something else then. 0 where it has none.
 #[unsafe(naked)]
 pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
     naked_asm!(

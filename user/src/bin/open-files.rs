@@ -24,7 +24,10 @@ const OUT: u32 = 4;
 const EDGE: u32 = 1 << 31;
 const ONESHOT: u32 = 1 << 30;
 /// Where the data lies in an event of epoll.
-const DATA: usize = if cfg!(target_arch = "x86_64") || cfg!(target_arch = "x86") { 4 } else { 8 };
+const DATA: usize = match user::arch::PLATFORM.as_bytes() {
+    b"x86_64" | b"i686" => 4,
+    _ => 8,
+};
 const PIPE_BYTES: usize = 64 << 10;
 
 static FULL: [u8; PIPE_BYTES] = [7; PIPE_BYTES];
@@ -318,7 +321,8 @@ fn sockets(calls: &Calls) -> i32 {
     must!(write(one, b"abc") == 3 && write(one, b"d") == 1, "write");
     must!(read(other, &mut bytes[..2]) == 2 && &bytes[..2] == b"ab", "a packet that is cut");
     must!(read(other, &mut bytes) == 1 && bytes[0] == b'd', "the next packet");
-    // An open file in a message: a `struct msghdr` in words, with control data of length, level and type, number.
+    // An open file in a message: a `struct msghdr` in words, with control data of length, level and
+    // type, number.
     let [reader, writer] = pipe(0);
     let word = size_of::<usize>();
     let vector = [address, 1];

@@ -1,6 +1,7 @@
-//! Handlers and frames at their limits: `signal-attacks NAME`. `overflows`: a stack that overflows a
-//! thousand times, in four threads at once, and lives on by jumping out of the handler. `forged`:
-//! frames that a program wrote itself or changed; status 0 if the kernel took from them what it may.
+//! Handlers and frames at their limits: `signal-attacks NAME`. `overflows`: a stack that overflows
+//! a thousand times, in four threads at once, and lives on by jumping out of the handler. `forged`:
+//! frames that a program wrote itself or changed; status 0 if the kernel took from them what it
+//! may.
 
 #![no_std]
 #![no_main]

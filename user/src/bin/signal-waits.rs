@@ -271,7 +271,8 @@ fn start(at: usize, entry: extern "C" fn() -> !) -> isize {
 fn threads(n: &Numbers) -> i32 {
     let me = call(n.getpid, [0; 0]) as usize;
     must!(n.handle(SIGUSR1, count, SA_RESTART, 0), "no handler");
-    // A thread that blocks it is passed over; blocked by all, it waits for the first that lets it in.
+    // A thread that blocks it is passed over; blocked by all, it waits for the first that lets it
+    // in.
     for at in 0..3 {
         must!(start(at, deaf) > 0, "no thread");
     }

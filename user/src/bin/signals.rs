@@ -1,7 +1,7 @@
-//! Signal handlers: `signals NAME`. `registers`: nothing of an interrupted program changes, wherever
-//! it is interrupted. `frame`: what a handler begins with. `alternate`: the alternate stack, and
-//! every error of `sigaltstack`. `masks`: what is blocked when, and what the flags of an action do.
-//! `queue`: what is pending, in order and with values, and waiting for it.
+//! Signal handlers: `signals NAME`. `registers`: nothing of an interrupted program changes,
+//! wherever it is interrupted. `frame`: what a handler begins with. `alternate`: the alternate
+//! stack, and every error of `sigaltstack`. `masks`: what is blocked when, and what the flags of an
+//! action do. `queue`: what is pending, in order and with values, and waiting for it.
 
 #![no_std]
 #![no_main]
@@ -37,8 +37,8 @@ fn is_on(sp: usize, stack: &Stack) -> bool {
     (lowest..=lowest + STACK_BYTES).contains(&sp)
 }
 
-/// A calculation that keeps more numbers than there are registers, and compares and carries in every
-/// step: ChaCha's rounds, with the 64-bit sum of all steps.
+/// A calculation that keeps more numbers than there are registers, and compares and carries in
+/// every step: ChaCha's rounds, with the 64-bit sum of all steps.
 #[inline(never)]
 fn calculate(seed: u32, rounds: u32) -> (u64, u32) {
     let mut words = [0_u32; 16];
@@ -205,7 +205,7 @@ fn frame(n: &Numbers) -> i32 {
             must!(n.mask_now() == bit(SIGUSR2), "not the mask from before");
         }
     }
-    // Without SA_SIGINFO: another frame on some machines, and another way back.
+    // Without SA_SIGINFO: another frame on some machines, and another return path.
     SEEN.set(0);
     for round in 1..20 {
         must!(n.handle_plainly(SIGUSR1, count_plainly, 0), "no plain handler");

@@ -1,8 +1,8 @@
 //! A program's input that is no terminal: every byte of it arrives, and so does its end.
 //!
 //! The serial line has no end, and the kernel has room for [`WINDOW`] bytes that no program has
-//! read. So the byte [`ESCAPE`] is sent twice, one and [`END`] are the end, and no more is sent than
-//! there is room for: the kernel says how much it has taken.
+//! read. So the byte [`ESCAPE`] is sent twice, one and [`END`] are the end, and no more is sent
+//! than there is room for: the kernel says how much it has taken.
 
 use std::io::{Read, Result, Write};
 use std::sync::{Condvar, Mutex};

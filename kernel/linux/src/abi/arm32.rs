@@ -237,6 +237,9 @@ pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
     regs.r7 = number as u32;
 }
 
+/// Where the program's own bytes lie in `struct epoll_event`.
+pub(crate) const EPOLL_DATA_AT: usize = 8;
+
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 0;
 

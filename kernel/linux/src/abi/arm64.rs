@@ -128,6 +128,9 @@ pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
     regs.x[8] = number;
 }
 
+/// Where the program's own bytes lie in `struct epoll_event`.
+pub(crate) const EPOLL_DATA_AT: usize = 8;
+
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 128;
 

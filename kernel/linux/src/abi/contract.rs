@@ -30,6 +30,7 @@ const _: fn(&SavedRegs) -> u64 = program_counter;
 const _: fn(&mut SavedRegs) = rewind_call;
 const _: fn(&mut SavedRegs, u64) = set_number;
 const _: u64 = RESTART_SYSCALL;
+const _: usize = EPOLL_DATA_AT;
 const _: &[u8] = TRAMPOLINE;
 const _: vdso::Contents = VDSO;
 

@@ -9,6 +9,7 @@ mod common;
 mod contract;
 pub mod frame;
 mod names;
+mod siginfo;
 pub mod signals;
 pub mod stack_image;
 pub(crate) mod vdso;

@@ -17,11 +17,10 @@ const SIMD: u8 = 19;
 const TRACE: u64 = 1 << 8;
 
 /// What an exception, other than a page fault, is to the program.
-pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, floats: &Snapshot) -> Info {
-    let at = super::program_counter(regs);
+pub(super) fn exception(vector: u8, floats: &Snapshot, at: u64, flags: u64) -> Info {
     match vector {
         DIVIDE => Info::fault(Signal::FPE, code::FPE_DIVIDE, at),
-        DEBUG if super::flags(regs) & TRACE != 0 => Info::fault(Signal::TRAP, code::TRAP_TRACE, at),
+        DEBUG if flags & TRACE != 0 => Info::fault(Signal::TRAP, code::TRAP_TRACE, at),
         DEBUG => Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, at),
         BREAKPOINT => Info::kernel(Signal::TRAP),
         INVALID_OPCODE => Info::fault(Signal::ILL, code::ILLEGAL_OPERAND, at),

@@ -373,8 +373,8 @@ mod tests {
                     let (none, no_argument) = (vec![vec![]], arguments == 0);
                     let argv = if no_argument { &none } else { &argv };
                     let texts: usize = argv.iter().chain(&envp).map(with_end).sum();
-                    // The count, the pointers, two null pointers; six pairs; the zero word at the top.
-                    let words = 1 + argv.len() + 1 + envp.len() + 1 + 2 * 6 + 1;
+                    // The count, the pointers, two null pointers; seven pairs; the zero word at the top.
+                    let words = 1 + argv.len() + 1 + envp.len() + 1 + 2 * 7 + 1;
                     let all = words * word.bytes() + texts + path_bytes + 1 + 5 + 16;
                     let bytes = image.layout(1 << 20).expect("within the limit").bytes();
                     assert_eq!(
@@ -401,8 +401,8 @@ mod tests {
             path: b"/p",
             word: WordSize::Eight,
         };
-        // Seven bytes and two, the ends of both, and a pointer to each.
-        assert!(image.layout(7 + 2 + 2 + 16).is_ok());
-        assert_eq!(image.layout(7 + 2 + 2 + 15), Err(ExecStackError::TooManyBytes));
+        // Seven bytes and two, the ends of both, and the pointer to the argument.
+        assert!(image.layout(7 + 2 + 2 + 8).is_ok());
+        assert_eq!(image.layout(7 + 2 + 2 + 7), Err(ExecStackError::TooManyBytes));
     }
 }

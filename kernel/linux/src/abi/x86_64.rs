@@ -6,10 +6,13 @@
 
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
+use super::pc;
+use super::signals::Info;
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 
 pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
@@ -207,13 +210,21 @@ pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
     regs.rax = number;
 }
 
+/// Where the program's own bytes lie in `struct epoll_event`.
+pub(crate) const EPOLL_DATA_AT: usize = 4;
+
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 219;
 
 /// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
 pub(crate) const TRAMPOLINE: &[u8] = &[];
 
-pub(crate) use super::pc::{exception, trap};
+pub(crate) use super::pc::trap;
+
+/// What an exception, other than a page fault, is to the program.
+pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, floats: &Snapshot) -> Info {
+    pc::exception(vector, floats, program_counter(regs), flags(regs))
+}
 
 /// The processor's flags.
 pub(super) const fn flags(regs: &SavedRegs) -> u64 {

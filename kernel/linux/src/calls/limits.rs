@@ -18,7 +18,7 @@ calls! {
     "setrlimit" (resource, new) => setrlimit(resource, new);
     #[cfg(target_pointer_width = "64")]
     "getrlimit" (resource, old) => getrlimit(resource, old, INFINITE);
-    #[cfg(target_arch = "x86")]
+    #[cfg(target_pointer_width = "32")]
     "getrlimit" (resource, old) => getrlimit(resource, old, 0x7fff_ffff);
     "ugetrlimit" (resource, old) => getrlimit(resource, old, INFINITE);
 }

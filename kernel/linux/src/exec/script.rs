@@ -74,7 +74,9 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    fn line(text: &[u8]) -> Option<Result<(&[u8], Option<&[u8]>), Unreadable>> {
+    type Words<'l> = (&'l [u8], Option<&'l [u8]>);
+
+    fn line(text: &[u8]) -> Option<Result<Words<'_>, Unreadable>> {
         first_line(text).map(|line| line.map(|line| (line.program, line.argument)))
     }
 

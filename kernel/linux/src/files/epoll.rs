@@ -70,6 +70,7 @@ impl Entry {
         let mut ready = self.core.ready.lock();
         let Some(ready) = ready.as_mut() else { return };
         if !self.is_listed.swap(true, Ordering::SeqCst) && ready.len() < ready.capacity() {
+            // CANNOT FAIL: there is room, as was asked above.
             ready.push_back(self.clone());
         }
     }

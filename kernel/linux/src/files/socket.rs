@@ -249,7 +249,7 @@ fn take(inbox: &mut Inbox, to: &mut [u8], kind: Kind, used: &mut Vec<Message>) -
             break;
         }
         inbox.bytes -= bytes.len();
-        // There is a place for one more.
+        // CANNOT FAIL: there is a place for one more.
         used.extend(inbox.messages.pop_front());
         if kind != Kind::Stream || received.bytes == to.len() || had_files {
             break;

@@ -1,6 +1,6 @@
 //! The folder of a process or thread in /proc: its files, its links, its descriptors.
 
-use super::subject::Subject;
+use super::subject::{Subject, short};
 use super::text::{made, names, text};
 use super::{first_stack, of_machine, of_process};
 use crate::error::Errno;
@@ -85,7 +85,7 @@ fn file(
         "stat" => text(|text| of_process::stat(subject, text)),
         "statm" => text(|text| of_process::statm(subject, text)),
         "stack" => text(|text| of_process::stack(subject, text)),
-        "comm" => text(|text| writeln!(text, "{}", of_process::short(subject.name().as_str()))),
+        "comm" => text(|text| writeln!(text, "{}", short(subject.name().as_str()))),
         "wchan" => text(|text| text.write_str("0")),
         "mounts" => text(of_machine::mounts),
         "mountinfo" => text(of_machine::mountinfo),

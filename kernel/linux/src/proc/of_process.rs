@@ -1,6 +1,6 @@
 //! Files of /proc about one process, or one thread of it, as Linux writes them (Documentation/filesystems/proc.rst).
 
-use super::subject::Subject;
+use super::subject::{Subject, short};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::process::shared_signals::Stop;
 use crate::process::{Process, cpu_time};
@@ -9,14 +9,7 @@ use core::sync::atomic::Ordering;
 use machine::memory::fallible::Text;
 use threads::sched::{State, Thread};
 
-/// Bytes that a name has in /proc.
-const NAME_BYTES: usize = 15;
 const PAGE: u64 = 4096;
-
-/// A name, cut as Linux cuts it.
-pub(super) fn short(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME_BYTES)]
-}
 
 fn state(subject: &Subject) -> (char, &'static str) {
     let is_at_rest = |thread: &Thread| matches!(thread.state(), State::Blocked);

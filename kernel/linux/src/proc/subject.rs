@@ -1,6 +1,5 @@
 //! Whom a folder of /proc is about: a process, one thread of it, or a thread of the kernel.
 
-use super::of_process::short;
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::process::{Process, current_arc, table, task};
@@ -145,4 +144,11 @@ fn number(name: &str) -> Result<u64, Errno> {
     // As Linux has it: no sign, and no zero in front.
     let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.starts_with('0');
     if is_number { name.parse().map_err(|_| Errno::ENOENT) } else { Err(Errno::ENOENT) }
+}
+
+/// Bytes that a name has in /proc.
+const NAME_BYTES: usize = 15;
+/// A name, cut as Linux cuts it.
+pub(super) fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAME_BYTES)]
 }

@@ -12,8 +12,7 @@ use crate::process::user_memory::{get, put, timespec};
 use threads::sched::Waited;
 
 /// `struct epoll_event`: events, then eight bytes of the program's own; packed on x86_64, as it was on i386.
-const DATA_AT: usize =
-    if cfg!(target_arch = "x86_64") || cfg!(target_arch = "x86") { 4 } else { 8 };
+const DATA_AT: usize = crate::abi::EPOLL_DATA_AT;
 const EVENT_BYTES: usize = DATA_AT + 8;
 
 pub(crate) fn create(flags: u64) -> SysResult {

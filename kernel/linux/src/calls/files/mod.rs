@@ -60,9 +60,9 @@ calls! {
     "poll" (at, count, timeout) => poll(at, count, timeout as i32);
     "ppoll" (at, count, timeout, mask, bytes) => ppoll([at, count, timeout, mask, bytes], abi::WORD);
     "ppoll_time64" (at, count, timeout, mask, bytes) => ppoll([at, count, timeout, mask, bytes], WordSize::Eight);
-    #[cfg(not(target_arch = "x86"))]
+    #[cfg(target_pointer_width = "64")]
     "select" (count, read, write, except, timeout) => select(count, [read, write, except], timeout);
-    #[cfg(target_arch = "x86")]
+    #[cfg(target_pointer_width = "32")]
     "select" (at) => poll::old_select(at);
     "_newselect" (count, read, write, except, timeout) => select(count, [read, write, except], timeout);
     "pselect6" (count, read, write, except, timeout, mask) => pselect(count, [read, write, except], timeout, mask, abi::WORD);
@@ -86,7 +86,7 @@ calls! {
     "shutdown" (fd, how) => sockets::shutdown(fd, how);
     "getsockopt" (fd, level, option, to, length) => sockets::option(fd, level, option, to, length);
     "setsockopt" (fd, level) => sockets::set_option(fd, level);
-    #[cfg(target_arch = "x86")]
+    #[cfg(target_pointer_width = "32")]
     "socketcall" (call, at) => sockets::call(call, at);
     "eventfd" (value) => eventfd(value, 0);
     "eventfd2" (value, flags) => eventfd(value, flags);

@@ -58,6 +58,7 @@ impl Watch {
             (_, Ok(descriptor)) => Watched { file: Some(descriptor.file), wanted, found: 0 },
             (_, Err(_)) => Watched { file: None, wanted, found: event::INVALID },
         };
+        // CANNOT FAIL: `new` reserved room for as many as are added.
         self.files.lock().push(one);
     }
 
@@ -364,7 +365,7 @@ pub(crate) fn pselect(
 }
 
 /// The select of i386's first programs: its arguments lie in memory.
-#[cfg(target_arch = "x86")]
+#[cfg(target_pointer_width = "32")]
 pub(crate) fn old_select(at: u64) -> SysResult {
     let [count, read, write, except, timeout] = get_numbers(at, abi::WORD)?;
     select(count, [read, write, except], timeout)

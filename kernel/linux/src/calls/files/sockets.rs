@@ -384,7 +384,7 @@ pub(crate) fn set_option(number: u64, level: u64) -> SysResult {
 }
 
 /// The one call that i386 had for all of these: its arguments lie in memory.
-#[cfg(target_arch = "x86")]
+#[cfg(target_pointer_width = "32")]
 pub(crate) fn call(number: u64, at: u64) -> SysResult {
     let argument = |count: usize| -> Result<[u64; 6], Errno> {
         let mut all = [0; 6];

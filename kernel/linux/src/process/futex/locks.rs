@@ -9,7 +9,8 @@
 //! changes the word itself only from 0 to its number, and from its number to 0.
 
 use super::queues::{self, Entry, Key, Purpose};
-use super::{ANY_BIT, Deadline, begin, finish, sleep, word};
+use super::sleepers::{ANY_BIT, Deadline, begin, finish, sleep};
+use super::word;
 use crate::error::{Errno, SysResult};
 use crate::process::table;
 use alloc::sync::Arc;

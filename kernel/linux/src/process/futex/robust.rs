@@ -4,7 +4,8 @@
 //! what cannot be read ends the walk.
 
 use super::locks::{OWNER, OWNER_DIED, WAITERS, hand_over};
-use super::{ANY_BIT, queues, word};
+use super::sleepers::ANY_BIT;
+use super::{queues, word};
 use crate::abi;
 use crate::error::Errno;
 use crate::process::user_memory::get_numbers;
