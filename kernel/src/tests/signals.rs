@@ -58,8 +58,8 @@ pub fn p6_stops_and_continuations_are_told_to_the_parent() -> Outcome {
     program("signal-waits", "jobs")
 }
 
-/// The thread that lets a signal in takes it; a fatal one ends all threads; a stop stops all; tgkill to
-/// threads that end meanwhile.
+/// The thread that lets a signal in takes it; a fatal one ends all threads; a stop stops all;
+/// tgkill to threads that end meanwhile.
 pub fn p6_signals_reach_the_right_thread_and_death_reaches_all() -> Outcome {
     program("signal-waits", "threads")
 }

@@ -24,7 +24,7 @@ const OUT: u32 = 4;
 const EDGE: u32 = 1 << 31;
 const ONESHOT: u32 = 1 << 30;
 /// Where the data lies in an event of epoll.
-const DATA: usize = match user::arch::PLATFORM.as_bytes() {
+const DATA: usize = match user::arch::PLATFORM.to_bytes() {
     b"x86_64" | b"i686" => 4,
     _ => 8,
 };

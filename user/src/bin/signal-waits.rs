@@ -304,8 +304,10 @@ fn threads(n: &Numbers) -> i32 {
             if way == 0 {
                 start(3, faulty);
             }
-            while way != 2 {
-                sleep_milliseconds(1000);
+            if way != 2 {
+                loop {
+                    sleep_milliseconds(1000);
+                }
             }
             user::exit(5);
         }

@@ -99,7 +99,7 @@ fn sender(n: &Numbers, parent: usize) -> ! {
         for _ in 0..spins {
             core::hint::spin_loop();
         }
-        if spins % 8 == 0 {
+        if spins.is_multiple_of(8) {
             user::yield_now();
         }
     }
@@ -442,9 +442,11 @@ fn queue(n: &Numbers) -> i32 {
     // A handler of another signal ends the wait.
     n.handle(SIGUSR2, note_mask, SA_RESTART, 0);
     let child = user::fork();
-    while child == 0 {
-        sleep_milliseconds(20);
-        call(n.kill, [me, SIGUSR2]);
+    if child == 0 {
+        loop {
+            sleep_milliseconds(20);
+            call(n.kill, [me, SIGUSR2]);
+        }
     }
     must!(timed_wait(n, all, &mut info, Some([100, 0])) == EINTR, "a handler did not end the wait");
     n.set_mask(all | bit(SIGUSR2));

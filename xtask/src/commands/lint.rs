@@ -69,6 +69,7 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
             .args(["-p", "xtask", "--no-deps", "--document-private-items", "--quiet"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
+    setup::library::forget_packages()?;
     check(
         "packages of the library",
         // Unpacked and built as they would be published, the second one on the first.
