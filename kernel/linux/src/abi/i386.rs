@@ -7,7 +7,7 @@
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
 use super::pc;
-use super::signals::Info;
+use super::signals::{Info, Trap};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
@@ -240,7 +240,10 @@ pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
     first | second << 32
 }
 
-pub(crate) use super::pc::trap;
+/// What `sigcontext` keeps of an exception. CR2 is that of the last page fault.
+pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, last: Trap) -> Trap {
+    pc::trap(vector, address, regs.error_code().into(), last)
+}
 
 /// What an exception, other than a page fault, is to the program.
 pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, floats: &Snapshot) -> Info {

@@ -2,7 +2,6 @@
 
 use super::signals::{Info, Signal, Trap, code};
 use machine::arch::fpu::Snapshot;
-use machine::arch::regs::SavedRegs;
 
 const DIVIDE: u8 = 0;
 const DEBUG: u8 = 1;
@@ -51,9 +50,8 @@ fn float_code(vector: u8, floats: &Snapshot) -> i32 {
 }
 
 /// What `sigcontext` keeps of an exception. CR2 is that of the last page fault.
-pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, last: Trap) -> Trap {
+pub(super) fn trap(vector: u8, address: u64, error: u64, last: Trap) -> Trap {
     const PAGE_FAULT: u8 = 14;
     let address = if vector == PAGE_FAULT { address } else { last.address };
-    #[expect(clippy::useless_conversion, reason = "32 bits on i386")]
-    Trap { number: vector.into(), error: regs.error_code().into(), address }
+    Trap { number: vector.into(), error, address }
 }
