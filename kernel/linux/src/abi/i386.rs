@@ -240,14 +240,14 @@ pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
     first | second << 32
 }
 
-/// What `sigcontext` keeps of an exception. CR2 is that of the last page fault.
-pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, last: Trap) -> Trap {
-    pc::trap(vector, address, regs.error_code().into(), last)
-}
-
 /// What an exception, other than a page fault, is to the program.
 pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, floats: &Snapshot) -> Info {
     pc::exception(vector, floats, program_counter(regs), flags(regs))
+}
+
+/// What `sigcontext` keeps of an exception. CR2 is that of the last page fault.
+pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, last: Trap) -> Trap {
+    pc::trap(vector, address, regs.error_code().into(), last)
 }
 
 /// The processor's flags.

@@ -219,14 +219,14 @@ pub(crate) const RESTART_SYSCALL: u64 = 219;
 /// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
 pub(crate) const TRAMPOLINE: &[u8] = &[];
 
-/// What `sigcontext` keeps of an exception. CR2 is that of the last page fault.
-pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, last: Trap) -> Trap {
-    pc::trap(vector, address, regs.error_code(), last)
-}
-
 /// What an exception, other than a page fault, is to the program.
 pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, floats: &Snapshot) -> Info {
     pc::exception(vector, floats, program_counter(regs), flags(regs))
+}
+
+/// What `sigcontext` keeps of an exception. CR2 is that of the last page fault.
+pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, last: Trap) -> Trap {
+    pc::trap(vector, address, regs.error_code(), last)
 }
 
 /// The processor's flags.
