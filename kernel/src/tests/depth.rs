@@ -478,6 +478,10 @@ fn sweep(event: Event) -> Result<Swept, String> {
             land_batch(event, first, &mut swept)
         };
         outcome.map_err(|message| at(first, message))?;
+        // Thousands of reports on a slow machine take longer than one that hangs may be silent.
+        if first % (16 * step) == 0 {
+            control!("alive");
+        }
     }
     Ok(swept)
 }
