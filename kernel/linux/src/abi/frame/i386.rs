@@ -157,8 +157,19 @@ pub(crate) fn parse(
     };
     let field = |i: usize| u32_at(&context, 4 * i);
     let mut new = *regs;
-    // Selectors of user mode, whatever else stands there; one that cannot be loaded ends in a fault of the program.
-    let selector = |i: usize| (field(i) & 0xffff) | if field(i) & 0xffff == 0 { 0 } else { 3 };
+    // Only selectors that are loaded now, and so can be: another one would fault on the way out, in the kernel.
+    let loadable = [
+        0,
+        USER_DATA.into(),
+        regs.gs & 0xffff,
+        regs.fs & 0xffff,
+        regs.es & 0xffff,
+        regs.ds & 0xffff,
+    ];
+    let selector = |i: usize| {
+        let wanted = field(i) & 0xffff;
+        if loadable.contains(&wanted) { wanted } else { 0 }
+    };
     [new.gs, new.fs, new.es, new.ds] = [0, 1, 2, 3].map(selector);
     [new.edi, new.esi, new.ebp, new.esp, new.ebx, new.edx, new.ecx, new.eax] =
         [4, 5, 6, 7, 8, 9, 10, 11].map(field);
