@@ -69,6 +69,7 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
             .args(["-p", "xtask", "--no-deps", "--document-private-items", "--quiet"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
+    let fresh = setup::library::forget_packages()?;
     check(
         "packages of the library",
         // Unpacked and built as they would be published, the second one on the first.
@@ -76,7 +77,7 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
             .args(["-p", "kstack-core", "-p", "kstack", "-p", "kstack-hosted"])
             .args(["--allow-dirty", "--offline", "--quiet"])
             .arg("--target-dir")
-            .arg(workspace::root().join("target/layers")),
+            .arg(&fresh),
     );
     // The examples are built from the packages, at the place where these are unpacked.
     setup::library::pack()?;

@@ -30,6 +30,43 @@ pub(crate) fn examples() -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+/// Removes what cargo keeps of packages of ours that an earlier check has unpacked and compiled. It
+/// takes a package for unchanged as long as its version is, so a check would build on a dependency
+/// as it was before. Only the registries that such a check makes, which have no host in their name,
+/// are looked through, and in them our packages. Returns a folder for the check to build in.
+pub(crate) fn forget_packages() -> Result<PathBuf> {
+    // What was compiled from them goes, too.
+    let fresh = workspace::root().join("target/verify");
+    if fresh.is_dir() {
+        fs::remove_dir_all(&fresh)?;
+    }
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let Some(home) = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))) else {
+        return Ok(fresh);
+    };
+    for kind in ["cache", "src"] {
+        let Ok(registries) = fs::read_dir(home.join("registry").join(kind)) else { continue };
+        for registry in registries {
+            let registry = registry?;
+            if !registry.file_name().to_string_lossy().starts_with('-') {
+                continue;
+            }
+            for package in fs::read_dir(registry.path())? {
+                let package = package?;
+                if !package.file_name().to_string_lossy().starts_with("kstack") {
+                    continue;
+                }
+                if package.file_type()?.is_dir() {
+                    fs::remove_dir_all(package.path())?;
+                } else {
+                    fs::remove_file(package.path())?;
+                }
+            }
+        }
+    }
+    Ok(fresh)
+}
+
 /// Packs the library as it would be published, and unpacks it where the examples look for it.
 pub(crate) fn pack() -> Result<()> {
     let output = workspace::output()?;

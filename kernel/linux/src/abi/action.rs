@@ -16,26 +16,26 @@ pub struct Action {
 }
 
 /// A handler's address that means "what it does by itself".
-pub(crate) const DEFAULT: u64 = 0;
+pub const DEFAULT: u64 = 0;
 /// A handler's address that means "nothing".
-pub(crate) const IGNORE: u64 = 1;
+pub const IGNORE: u64 = 1;
 
 /// Flags of an action.
-pub(crate) mod flag {
-    pub(crate) const NO_CHILD_STOP: u64 = 1;
-    pub(crate) const NO_CHILD_WAIT: u64 = 2;
-    pub(crate) const SIGINFO: u64 = 4;
-    pub(crate) const EXPOSE_TAG_BITS: u64 = 0x800;
-    pub(crate) const RESTORER: u64 = 0x0400_0000;
-    pub(crate) const ON_STACK: u64 = 0x0800_0000;
-    pub(crate) const RESTART: u64 = 0x1000_0000;
-    pub(crate) const NO_DEFER: u64 = 0x4000_0000;
-    pub(crate) const RESET_HANDLER: u64 = 0x8000_0000;
+pub mod flag {
+    pub const NO_CHILD_STOP: u64 = 1;
+    pub const NO_CHILD_WAIT: u64 = 2;
+    pub const SIGINFO: u64 = 4;
+    pub const EXPOSE_TAG_BITS: u64 = 0x800;
+    pub const RESTORER: u64 = 0x0400_0000;
+    pub const ON_STACK: u64 = 0x0800_0000;
+    pub const RESTART: u64 = 0x1000_0000;
+    pub const NO_DEFER: u64 = 0x4000_0000;
+    pub const RESET_HANDLER: u64 = 0x8000_0000;
 }
 
 impl Action {
     /// Whether the signal is dropped.
-    pub(crate) fn ignores(&self, signal: Signal) -> bool {
+    pub fn ignores(&self, signal: Signal) -> bool {
         match self.handler {
             IGNORE => true,
             DEFAULT => {
@@ -46,7 +46,7 @@ impl Action {
     }
 
     /// Whether a handler of the program runs.
-    pub(crate) const fn is_caught(&self) -> bool {
+    pub const fn is_caught(&self) -> bool {
         self.handler != DEFAULT && self.handler != IGNORE
     }
 }

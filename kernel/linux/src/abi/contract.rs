@@ -34,7 +34,8 @@ const _: fn(u64, u64) -> SavedRegs = start;
 const _: fn(&mut SavedRegs, u64) = set_stack;
 const _: fn(&mut SavedRegs, u64) = set_tls;
 const _: fn([u64; 6]) -> [u64; 5] = clone_arguments;
-const _: fn(u64, fn(u64) -> Result<u64, Errno>) -> Result<u64, Errno> = thread_local;
+type Word = Result<u64, Errno>;
+const _: fn(u64, fn(u64) -> Word) -> Word = thread_local;
 
 // The machine, as programs are told, and which executables are its own.
 const _: WordSize = WORD;

@@ -4,12 +4,12 @@
 //! register conventions) stands in these files and nowhere else; the rest of the crate uses the names from here.
 //! A new architecture adds a file with the names and types of `contract`.
 
-pub(crate) mod action;
+pub mod action;
 mod common;
 mod contract;
-pub(crate) mod frame;
+pub mod frame;
 mod names;
-pub(crate) mod signals;
+pub mod signals;
 pub mod stack_image;
 
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]

@@ -4,11 +4,13 @@ use super::table::calls;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::process::task::Continuation;
 use crate::process::user_memory::{WORD_BYTES, put, put_word, timespec, write_zeros};
-use threads::time;
+use crate::signals::restart;
+use threads::{sched, time};
 
 calls! {
-    "nanosleep" (at) => nanosleep(at);
+    "nanosleep" (at, left) => nanosleep(at, left);
     "clock_nanosleep" (_clock, flags, at) => clock_nanosleep(flags, at, abi::WORD);
     "clock_nanosleep_time64" (_clock, flags, at) => clock_nanosleep(flags, at, WordSize::Eight);
     "clock_gettime" (_clock, to) => clock_gettime(to, abi::encode_pair);
@@ -20,9 +22,21 @@ calls! {
     "times" (to) => times(to);
 }
 
-pub(crate) fn nanosleep(at: u64) -> SysResult {
-    time::sleep(timespec(at, abi::WORD)?).map_err(|_| Errno::ERESTARTNOHAND)?;
-    Ok(0)
+/// Sleeps for a time; a signal that a handler takes ends it, with the time that is left at `left`.
+pub(crate) fn nanosleep(at: u64, left: u64) -> SysResult {
+    sleep_on(time::later(timespec(at, abi::WORD)?), left)
+}
+
+fn sleep_on(deadline: u64, left: u64) -> SysResult {
+    if sched::sleep_until(deadline).is_ok() {
+        return Ok(0);
+    }
+    if left != 0 {
+        let remaining = deadline.saturating_sub(time::nanoseconds());
+        put(left, &abi::encode_pair(remaining / 1_000_000_000, remaining % 1_000_000_000))?;
+    }
+    let run = |sleep: Continuation| sleep_on(sleep.deadline, sleep.argument);
+    Err(restart::continue_later(Continuation { run, deadline, argument: left }))
 }
 
 pub(crate) fn clock_nanosleep(flags: u64, at: u64, size: WordSize) -> SysResult {

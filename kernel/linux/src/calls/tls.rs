@@ -1,6 +1,7 @@
 //! Calls about thread-local storage: where its base is, for machines with a register for it and for those with segments.
 
 use super::table::calls;
+#[cfg(target_pointer_width = "64")]
 use crate::abi::USER_TOP;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};

@@ -1,7 +1,7 @@
 //! What a program said of signals.
 
 use crate::abi::action::{Action, DEFAULT, IGNORE};
-use crate::abi::signals::{Signal, SignalSet};
+use crate::abi::signals::Signal;
 use crate::error::Errno;
 use machine::memory::fallible;
 
@@ -35,20 +35,5 @@ impl Actions {
             let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };
             *action = Action { handler, ..Action::default() };
         }
-    }
-
-    /// The signals that are ignored, and those that are caught: for /proc.
-    pub(crate) fn sets(&self) -> (SignalSet, SignalSet) {
-        let (mut ignored, mut caught) = (SignalSet::EMPTY, SignalSet::EMPTY);
-        for (action, number) in self.0.iter().zip(1..) {
-            if let Some(signal) = Signal::new(number) {
-                if action.handler == IGNORE {
-                    ignored = ignored.with(signal);
-                } else if action.is_caught() {
-                    caught = caught.with(signal);
-                }
-            }
-        }
-        (ignored, caught)
     }
 }

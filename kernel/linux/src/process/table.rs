@@ -114,13 +114,12 @@ pub(crate) fn for_each(which: Which, mut body: impl FnMut(&Arc<Process>)) -> usi
     count
 }
 
+/// News, and the child if it is taken out with them.
+type Found = (News, Option<Arc<Process>>);
+
 /// The news of a child, and the child if it is taken out with them; `Ok(None)`: there are children, and no news. Looked at in order:
 /// ended, stopped, continued.
-pub(super) fn news(
-    parent: u64,
-    which: Which,
-    wanted: Wanted,
-) -> Result<Option<(News, Option<Arc<Process>>)>, Errno> {
+pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<Found>, Errno> {
     let mut table = TABLE.lock();
     let mut any = false;
     let mut ended = None;

@@ -51,7 +51,7 @@ pub(crate) struct Continuation {
     pub(crate) run: fn(Continuation) -> crate::error::SysResult,
     /// When it ends at the latest, in nanoseconds since boot.
     pub(crate) deadline: u64,
-    pub(crate) arguments: [u64; 4],
+    pub(crate) argument: u64,
 }
 
 /// See the module's head.

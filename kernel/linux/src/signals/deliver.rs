@@ -48,7 +48,7 @@ pub fn before_user(regs: &mut SavedRegs) {
             // What the mask lets through now may be there already.
             notify_if_pending();
             if sched::current().has_attention() {
-                return before_user_again(regs);
+                before_user_again(regs);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Sleeping until a condition holds, or until a time, without lost wake-ups: the protocol is in [`sleep`](super::sleep), its lists and
+//! Sleeping until a condition holds, or until a time, without lost wake-ups: the protocol is in [`sleep`], its lists and
 //! CPUs here.
 
 use super::deadlines;

@@ -1,4 +1,4 @@
-//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in [`super::double_fault`].
+//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in `double_fault`.
 //!
 //! # NMI
 //!

@@ -29,7 +29,7 @@
 //! | --- | --- | --- |
 //! | the kernel's writes heed read-only pages (CR0.WP) | the interrupt descriptors can be written, below | yes |
 //! | programs have no virtual interrupt flag and no virtual-8086 mode (CR4.VME, CR4.PVI) | `cli` of a program is no fault, and a frame of another shape comes in | yes |
-//! | the descriptors are filled before they are loaded ([`fill_gates`](super::load::fill_gates)) | the first exception is a triple fault | yes |
+//! | the descriptors are filled before they are loaded (`load::fill_gates`) | the first exception is a triple fault | yes |
 //! | `syscall` is off (EFER.SCE) | it enters the kernel where firmware said | no: not every CPU has the register |
 //! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry half-way | no |
 //! | no program maps the first page | a null pointer in the kernel reads what a program wrote | no |
@@ -343,7 +343,7 @@ pub enum Unfit {
     VirtualModeIsOn,
     /// The CPU has no IRQ stack.
     NoIrqStack,
-    /// [`fill_gates`](super::load::fill_gates) was not called.
+    /// `load::fill_gates` was not called.
     GatesAreEmpty,
 }
 

@@ -1,4 +1,4 @@
-//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in [`super::double_fault`].
+//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in `double_fault`.
 //!
 //! Each lands on a stack of its own through the IST, whatever SP was. The GS base may still be the user's even though CS
 //! says kernel, so it is looked at, not inferred.

@@ -26,7 +26,7 @@
 //! | each of them has an aligned block of a body's size to itself | a debug exception takes one for another | yes |
 //! | above each of those tops lie the words that an entry finds without GS | an NMI takes other bytes for them | yes |
 //! | the CPU has its IRQ stack | the first interrupt runs on address 0 | yes |
-//! | the descriptors are filled before they are loaded ([`fill_gates`]) | the first exception is a triple fault | yes |
+//! | the descriptors are filled before they are loaded (`load::fill_gates`) | the first exception is a triple fault | yes |
 //! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry with the program's GS | no |
 //! | no program maps the first page of its half | a null pointer in the kernel reads what a program wrote | no |
 //!
@@ -159,7 +159,7 @@ impl Default for NmiWords {
 #[derive(Debug)]
 #[repr(C, align(16))]
 pub struct ExceptionHead {
-    /// The address of the [`NmiWords`](super::nmi::NmiWords), in the highest bytes of the NMI body stack.
+    /// The address of the [`NmiWords`], in the highest bytes of the NMI body stack.
     pub nmi_words: u64,
     /// An address on the NMI stack.
     pub nmi_stack: u64,
@@ -280,7 +280,7 @@ pub enum Unfit {
     NoWordsAbove(Ist),
     /// The CPU has no IRQ stack.
     NoIrqStack,
-    /// [`fill_gates`] was not called.
+    /// `load::fill_gates` was not called.
     GatesAreEmpty,
 }
 

@@ -154,7 +154,7 @@ impl<'f> Source<'f> {
 
 /// Gives files that the crate's root names with `#[path]` the place in the tree of modules that
 /// they have there.
-fn move_named_by_path<'f>(modules: &mut BTreeMap<Module, (&'f str, String)>, prefix: &str) {
+fn move_named_by_path(modules: &mut BTreeMap<Module, (&str, String)>, prefix: &str) {
     const ATTRIBUTE: &str = "#[path = \"";
     let Some((_, root)) = modules.get(&Module::new()) else { return };
     let named: Vec<(String, Module)> = root

@@ -9,9 +9,9 @@ use crate::abi::signals::SignalSet;
 const RESTORER: usize = 2 * W;
 const MASK: usize = if HAS_RESTORER { 3 * W } else { 2 * W };
 /// Bytes of it.
-pub(crate) const ACTION_BYTES: usize = MASK + 8;
+pub const ACTION_BYTES: usize = MASK + 8;
 
-pub(crate) fn decode_action(bytes: &[u8; ACTION_BYTES]) -> Action {
+pub fn decode_action(bytes: &[u8; ACTION_BYTES]) -> Action {
     Action {
         handler: word_at(bytes, 0),
         flags: word_at(bytes, W),
@@ -20,7 +20,7 @@ pub(crate) fn decode_action(bytes: &[u8; ACTION_BYTES]) -> Action {
     }
 }
 
-pub(crate) fn encode_action(action: &Action) -> [u8; ACTION_BYTES] {
+pub fn encode_action(action: &Action) -> [u8; ACTION_BYTES] {
     let mut bytes = [0; ACTION_BYTES];
     put_word(&mut bytes, 0, action.handler);
     put_word(&mut bytes, W, action.flags);

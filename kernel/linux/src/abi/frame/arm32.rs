@@ -15,9 +15,9 @@ use alloc::vec::Vec;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{SavedRegs, THUMB};
 
-pub(crate) const RED_ZONE: u64 = 0;
+pub const RED_ZONE: u64 = 0;
 /// The least size of an alternate stack.
-pub(crate) const MIN_STACK: u64 = 2048;
+pub const MIN_STACK: u64 = 2048;
 pub(super) const HAS_RESTORER: bool = true;
 
 /// The number of the call that goes back from a plain handler.
@@ -67,7 +67,7 @@ fn put(bytes: &mut [u8], offset: usize, value: u32) {
 }
 
 /// Lays out a frame below `top` and makes the registers the handler's.
-pub(crate) fn build(
+pub fn build(
     regs: &mut SavedRegs,
     top: u64,
     request: &Request<'_>,
@@ -119,7 +119,7 @@ pub(crate) fn build(
 }
 
 /// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call says.
-pub(crate) fn parse(
+pub fn parse(
     regs: &SavedRegs,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {

@@ -9,45 +9,45 @@ use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
 /// `SS_…` flags of an alternate stack.
-pub(crate) mod stack_flag {
-    pub(crate) const ON_STACK: u32 = 1;
-    pub(crate) const DISABLE: u32 = 2;
-    pub(crate) const AUTO_DISARM: u32 = 1 << 31;
+pub mod stack_flag {
+    pub const ON_STACK: u32 = 1;
+    pub const DISABLE: u32 = 2;
+    pub const AUTO_DISARM: u32 = 1 << 31;
 }
 
 /// A handler to be run.
 #[derive(Debug)]
-pub(crate) struct Request<'r> {
-    pub(crate) info: &'r Info,
-    pub(crate) handler: u64,
+pub struct Request<'r> {
+    pub info: &'r Info,
+    pub handler: u64,
     /// What the program wants the handler to return to.
-    pub(crate) restorer: Option<u64>,
+    pub restorer: Option<u64>,
     /// Whether the handler takes three arguments.
-    pub(crate) wants_info: bool,
+    pub wants_info: bool,
     /// The mask to go back to.
-    pub(crate) mask: SignalSet,
+    pub mask: SignalSet,
     /// The alternate stack to go back to.
-    pub(crate) stack: StackBytes,
+    pub stack: StackBytes,
     /// Where the kernel's own code for going back lies in the program's memory.
-    pub(crate) trampoline: u64,
-    pub(crate) fpu: &'r Snapshot,
+    pub trampoline: u64,
+    pub fpu: &'r Snapshot,
 }
 
 /// What a frame gives back.
 #[derive(Debug)]
-pub(crate) struct Popped {
-    pub(crate) regs: SavedRegs,
-    pub(crate) mask: SignalSet,
-    pub(crate) stack: StackBytes,
-    pub(crate) fpu: Option<Snapshot>,
+pub struct Popped {
+    pub regs: SavedRegs,
+    pub mask: SignalSet,
+    pub stack: StackBytes,
+    pub fpu: Option<Snapshot>,
 }
 
 /// `stack_t`: the address, flags, the size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct StackBytes {
-    pub(crate) lowest: u64,
-    pub(crate) bytes: u64,
-    pub(crate) flags: u32,
+pub struct StackBytes {
+    pub lowest: u64,
+    pub bytes: u64,
+    pub flags: u32,
 }
 
 /// Bytes of a program's word.
@@ -55,9 +55,9 @@ pub(super) const W: usize = WORD.bytes();
 
 impl StackBytes {
     /// Bytes of `stack_t`.
-    pub(crate) const BYTES: usize = 3 * W;
+    pub const BYTES: usize = 3 * W;
 
-    pub(crate) fn encode(&self) -> [u8; Self::BYTES] {
+    pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         put_word(&mut bytes, 0, self.lowest);
         bytes[W..W + 4].copy_from_slice(&self.flags.to_le_bytes());
@@ -65,7 +65,7 @@ impl StackBytes {
         bytes
     }
 
-    pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Self {
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Self {
         let mut flags = [0; 4];
         flags.copy_from_slice(&bytes[W..W + 4]);
         Self {

@@ -18,15 +18,15 @@ mod riscv64;
 mod x86_64;
 
 #[cfg(target_arch = "arm")]
-pub(crate) use arm32::*;
+pub use arm32::*;
 #[cfg(target_arch = "aarch64")]
-pub(crate) use arm64::*;
+pub use arm64::*;
 #[cfg(target_arch = "x86")]
-pub(crate) use i386::*;
+pub use i386::*;
 #[cfg(target_arch = "riscv64")]
-pub(crate) use riscv64::*;
+pub use riscv64::*;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::*;
+pub use x86_64::*;
 
-pub(crate) use action::{decode_action, encode_action};
-pub(crate) use common::{Request, StackBytes, stack_flag};
+pub use action::{decode_action, encode_action};
+pub use common::{Request, StackBytes, stack_flag};

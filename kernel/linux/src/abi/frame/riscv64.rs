@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
-pub(crate) const RED_ZONE: u64 = 0;
+pub const RED_ZONE: u64 = 0;
 /// The least size of an alternate stack.
-pub(crate) const MIN_STACK: u64 = 2048;
+pub const MIN_STACK: u64 = 2048;
 pub(super) const HAS_RESTORER: bool = false;
 
 const CONTEXT: usize = INFO_BYTES;
@@ -38,7 +38,7 @@ fn fields(regs: &mut SavedRegs) -> [&mut u64; 32] {
 }
 
 /// Lays out a frame below `top` and makes the registers the handler's.
-pub(crate) fn build(
+pub fn build(
     regs: &mut SavedRegs,
     top: u64,
     request: &Request<'_>,
@@ -68,7 +68,7 @@ pub(crate) fn build(
 }
 
 /// Reads a frame back.
-pub(crate) fn parse(
+pub fn parse(
     regs: &SavedRegs,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {

@@ -18,9 +18,9 @@ use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
 /// Bytes below SP that belong to the function that was interrupted (System V ABI 3.2.2).
-pub(crate) const RED_ZONE: u64 = 128;
+pub const RED_ZONE: u64 = 128;
 /// The least size of an alternate stack.
-pub(crate) const MIN_STACK: u64 = 2048;
+pub const MIN_STACK: u64 = 2048;
 pub(super) const HAS_RESTORER: bool = true;
 
 const CONTEXT: usize = 8;
@@ -51,7 +51,7 @@ const FLAGS: u64 = 0x5_0dd5;
 const CLEARED: u64 = 1 << 10 | 1 << 8 | 1 << 16;
 
 /// Lays out a frame below `top` and makes the registers the handler's.
-pub(crate) fn build(
+pub fn build(
     regs: &mut SavedRegs,
     top: u64,
     request: &Request<'_>,
@@ -91,7 +91,7 @@ pub(crate) fn build(
 }
 
 /// Reads a frame back: the restorer has taken the return address off.
-pub(crate) fn parse(
+pub fn parse(
     regs: &SavedRegs,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {

@@ -10,7 +10,6 @@ use super::walk::{KERNEL_ROOT, SYSENTER_FRAME, leaf, level2};
 use crate::arch::cpu;
 use crate::arch::pc::page_entry::{
     ADDRESS, GLOBAL, LARGE, LARGE_BYTES, NO_EXEC, PRESENT, UNCACHED, USER, WRITE, bits, entry,
-    next_table,
 };
 use crate::boot_info::MemoryRegion;
 use crate::memory;

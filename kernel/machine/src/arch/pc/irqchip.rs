@@ -295,7 +295,7 @@ pub fn route_console(hardware_id: u32) {
         log!("no I/O APIC at {at:#x}: the console takes no input");
         return;
     }
-    let register = 0x10 + 2 * u32::from(serial::CONSOLE_IRQ);
+    let register = 0x10 + 2 * serial::CONSOLE_IRQ;
     // SAFETY: (1) as above.
     unsafe {
         select(register + 1).write_volatile(hardware_id << 24);
