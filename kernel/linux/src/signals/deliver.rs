@@ -104,6 +104,11 @@ fn handle(regs: &mut SavedRegs, info: &Info, action: &Action) {
         (signals.saved_mask.take().unwrap_or(signals.blocked), signals.stack)
     };
     if frame::push(regs, info, action, mask, stack).is_err() {
+        if info.signal == Signal::SEGV {
+            // Its handler has no stack: it would be tried again without end.
+            let mut of_process = current().signals.lock();
+            of_process.actions.set(Signal::SEGV, Action::default());
+        }
         return force(Info::kernel(Signal::SEGV));
     }
     let mut signals = task.signals.lock();
