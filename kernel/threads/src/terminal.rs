@@ -2,6 +2,7 @@
 //! programs write there.
 
 use crate::sched::{Interrupted, WaitQueue};
+use core::sync::atomic::{AtomicBool, Ordering};
 use machine::arch::regs::SavedRegs;
 use machine::arch::serial;
 use machine::fn_cell::FnCell;
@@ -20,24 +21,48 @@ struct Input {
 static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; ROOM], first: 0, length: 0 });
 static READERS: WaitQueue = WaitQueue::new();
 static LISTENER: FnCell<fn()> = FnCell::new();
+static IS_STREAM: AtomicBool = AtomicBool::new(false);
 static FILTER: SpinLock<Option<Filter>> = SpinLock::new(None);
 
 /// Looks at a byte that was typed; true: it is not kept.
 type Filter = fn(u8) -> bool;
 
+impl Input {
+    fn push(&mut self, byte: u8) {
+        if self.length < self.bytes.len() {
+            let at = (self.first + self.length) % self.bytes.len();
+            self.bytes[at] = byte;
+            self.length += 1;
+        }
+    }
+}
+
 /// The console's interrupt: takes what has come.
 pub fn input_arrived(_: &mut SavedRegs) {
-    let filter = *FILTER.lock();
-    while let Some(byte) = serial::CONSOLE.take() {
-        // One that means something to the listener is not kept.
-        if filter.is_some_and(|filter| filter(byte)) {
-            continue;
-        }
+    take_what_has_come();
+}
+
+/// From here on the input is bytes and no keys: none of them means anything. Takes also what came before there was a handler,
+/// whose interrupt is lost where the line is one of edges.
+pub fn begin_stream() {
+    IS_STREAM.store(true, Ordering::Relaxed);
+    take_what_has_come();
+}
+
+fn take_what_has_come() {
+    if IS_STREAM.load(Ordering::Relaxed) {
+        // Taken with the lock: in order, whichever CPUs do it at a time.
         let mut input = INPUT.lock();
-        if input.length < input.bytes.len() {
-            let at = (input.first + input.length) % input.bytes.len();
-            input.bytes[at] = byte;
-            input.length += 1;
+        while let Some(byte) = serial::CONSOLE.take() {
+            input.push(byte);
+        }
+    } else {
+        let filter = *FILTER.lock();
+        while let Some(byte) = serial::CONSOLE.take() {
+            // One that means something to the listener is not kept.
+            if !filter.is_some_and(|filter| filter(byte)) {
+                INPUT.lock().push(byte);
+            }
         }
     }
     READERS.wake_all();

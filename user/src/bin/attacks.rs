@@ -183,7 +183,7 @@ extern "C" fn waiter() -> ! {
 
 /// Three that wait for the same children: each child is given to one.
 fn waiters(calls: &Calls) -> i32 {
-    const CHILDREN: usize = 300;
+    const CHILDREN: usize = 150;
     SHARED.wait4.store(calls.number("wait4"), Ordering::Relaxed);
     for _ in 0..3 {
         must!(thread(waiter, None) > 0, "no thread");

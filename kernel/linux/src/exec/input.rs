@@ -33,6 +33,8 @@ fn pass_on(_: usize) {
     let mut is_escaped = false;
     let mut taken = 0;
     let mut bytes = [0; 256];
+    // The other side sends from the kernel's first sign of life on.
+    terminal::begin_stream();
     while let Ok(first) = terminal::read_byte() {
         bytes[0] = first;
         let count = 1 + terminal::take(&mut bytes[1..]);

@@ -102,6 +102,7 @@ pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
     wait(None, &mut || false, ANYTHING, Some(deadline)).map(|_| ())
 }
 
+#[inline(never)]
 fn wait(
     list: Option<&WaitQueue>,
     condition: &mut dyn FnMut() -> bool,

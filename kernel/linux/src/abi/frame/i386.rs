@@ -79,6 +79,9 @@ fn fields(regs: &SavedRegs) -> [u32; 19] {
     ]
 }
 
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+
 fn put(bytes: &mut [u8], offset: usize, value: u32) {
     bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
 }
@@ -184,7 +187,8 @@ pub fn parse(
     new.eip = field(14);
     (new.cs, new.ss) = (USER_CODE.into(), USER_DATA.into());
     new.eflags = regs.eflags & !FLAGS | field(16) & FLAGS;
-    if u64::from(new.eip) >= USER_TOP {
+    // A call of the page for `sysenter`, which is above all else of a program, may have been interrupted.
+    if u64::from(new.eip) >= USER_TOP + PAGE {
         return Err(Errno::EFAULT);
     }
     let fpu_at = u64::from(u32_at(&context, FPU_AT));
