@@ -34,6 +34,9 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) enum Console {
     /// To the log.
     Log,
+    /// To the log, where each line that a program writes is a sign of life, as one of the control
+    /// channel's is.
+    Watched,
     /// To this terminal, every key going to the kernel; Ctrl-A x ends the machine.
     Terminal,
     /// To standard output and from standard input, Ctrl-C ending the machine.
@@ -87,7 +90,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    fn of(status: ExitStatus) -> End {
+    pub(crate) fn of(status: ExitStatus) -> End {
         match (status.code(), status.signal()) {
             (Some(17), _) => End::Orderly,
             (Some(33), _) => End::Report,
@@ -186,7 +189,8 @@ impl Boot<'_> {
                 forward_after_firmware(from, &mut std::io::stdout().lock(), listens)
             })
         });
-        let (status, mut lines) = watched(&mut child.0, &control, self.timeout, on_line)?;
+        let also = (self.console == Console::Watched).then_some(console.as_path());
+        let (status, mut lines) = watched(&mut child.0, &control, also, self.timeout, on_line)?;
         if let Some(forwarder) = forwarder {
             // An error is a reader of ours that has gone away, which is not the machine's fault.
             let _ = forwarder.join();
@@ -228,7 +232,7 @@ impl Boot<'_> {
             command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
         let console = match self.console {
-            Console::Log => {
+            Console::Log | Console::Watched => {
                 command.stdin(Stdio::null()).stdout(Stdio::null());
                 format!("file,id=console,path={}", escaped(console))
             }
@@ -257,21 +261,30 @@ impl Boot<'_> {
 }
 
 /// Waits for an emulator's end, giving each line of the control channel to the caller as it comes.
-/// Its status, unless the watchdog ended it, and what is left to read.
+/// Its status, unless the watchdog ended it, and what is left to read. A second file's growth is a
+/// sign of life, too.
 pub(crate) fn watched(
     child: &mut Child,
     control: &Path,
+    also: Option<&Path>,
     timeout: Option<Duration>,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<(Option<ExitStatus>, Lines)> {
     let mut lines = Lines::open(control)?;
     let started = Instant::now();
     let mut heard = started;
+    let mut size = 0;
     loop {
         let ended = child.try_wait()?;
         // Read after asking, so that what was written just before the end is not missed.
         if lines.read(on_line)? {
             heard = Instant::now();
+        }
+        if let Some(path) = also {
+            let now = fs::metadata(path)?.len();
+            if now != size {
+                (size, heard) = (now, Instant::now());
+            }
         }
         if ended.is_some() {
             return Ok((ended, lines));
@@ -346,7 +359,7 @@ pub(crate) fn memory_mib(size: &str) -> u64 {
 }
 
 /// A path as the emulator's option syntax wants it: a comma is doubled.
-fn escaped(path: &Path) -> String {
+pub(crate) fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 

@@ -71,6 +71,11 @@ fn merged(place: &str) -> String {
 
 /// The packages of these names, fetched if need be.
 pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
+    system_without(arch, names, &[])
+}
+
+/// The same without needed packages whose names begin in these ways.
+pub(crate) fn system_without(arch: Arch, names: &[String], without: &[&str]) -> Result<System> {
     let mut names: Vec<String> = names.to_vec();
     names.sort();
     names.dedup();
@@ -83,7 +88,7 @@ pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
         );
     }
     let packages = Packages {
-        name: format!("with-{arch}"),
+        name: if without.is_empty() { format!("with-{arch}") } else { format!("tests-{arch}") },
         edition: Edition::Pinned,
         architecture: arch.description().debian.to_owned(),
         sets: vec![names.clone()],
@@ -97,7 +102,7 @@ pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
         let state = packages.state()?;
         if state != State::Whole {
             cache::say_if_damaged(&folder, &state);
-            packages.make(&lock, pack).with_context(|| {
+            make(&packages, without, &lock).with_context(|| {
                 format!(
                     "--with {} for {arch}: names of packages are those of the distribution (`apt-cache search`)",
                     names.join(",")
@@ -110,6 +115,25 @@ pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
         archive: folder.join("image.cpio"),
         programs: programs.lines().map(str::to_owned).collect(),
     })
+}
+
+/// Fetches and packs them.
+fn make(packages: &Packages, without: &[&str], lock: &Lock) -> Result<()> {
+    if without.is_empty() {
+        return packages.make(lock, pack);
+    }
+    let archive = super::archive::Archive::open(&packages.architecture, packages.edition)?;
+    let mut needed = archive.needed(packages.sets.first().context("no packages are named")?)?;
+    needed.retain(|name| !without.iter().any(|begin| name.starts_with(begin)));
+    let chosen = Packages {
+        name: packages.name.clone(),
+        architecture: packages.architecture.clone(),
+        sets: vec![needed],
+        with_needs: false,
+        programs: Vec::new(),
+        edition: packages.edition,
+    };
+    chosen.make_at(lock, &archive, &packages.folder()?, pack)
 }
 
 /// Makes the archive of what was unpacked, and removes what is in it.
