@@ -7,7 +7,7 @@ use crate::abi::signals::Signal;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::exec;
-use crate::memory::space::STACK_LIMIT;
+use crate::memory::limits::STACK_LIMIT;
 use crate::process::table::{Wanted, Which};
 use crate::process::user_memory::{get, path, put, strings};
 use crate::process::{current, exit, fork, futex, task};

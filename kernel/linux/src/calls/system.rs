@@ -5,7 +5,7 @@ use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
 use crate::files::open as files;
-use crate::memory::space::STACK_LIMIT;
+use crate::memory::limits::STACK_LIMIT;
 use crate::process::table;
 use crate::process::user_memory::{WORD_BYTES, put, put_word, write_zeros};
 use machine::{cpus, memory};

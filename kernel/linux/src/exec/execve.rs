@@ -1,6 +1,6 @@
 //! execve: the calling process becomes another program.
 
-use super::load;
+use super::load::{self, Terms};
 use super::program::{base_name, program};
 use crate::abi;
 use crate::error::{Errno, SysResult};
@@ -12,7 +12,7 @@ use crate::process::{current, current_task};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
-use threads::sched::{self, Mutex};
+use threads::sched;
 
 /// execve: the calling process becomes another program. Does not return on success, but through the registers.
 pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Strings) -> SysResult {
@@ -23,12 +23,14 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
         path => fallible::shared(tree::absolute(&directory, path)?)?,
     };
     let file = program("/", &executable)?;
-    let loaded = load::load(&file, path.as_bytes(), &argv.list()?, &envp.list()?)?;
+    let limits = process.memory().ok_or(Errno::ENOMEM)?.lock().limits;
+    let terms = Terms { limits, is_fixed: process.has_fixed_layout() };
+    let loaded = load::load(file.file()?, path.as_bytes(), &argv.list()?, &envp.list()?, terms)?;
     drop((file, envp));
     let command_line = fallible::shared(argv.into_bytes())?;
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
-    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    let memory = loaded.memory.enter()?;
     process.crew.begin_alone()?;
     // An error: the process is on its way out, and its new program would not run either.
     process.changed.wait_unless_killed(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;

@@ -1,11 +1,12 @@
 //! Programs that the kernel starts, and waits for.
 
-use super::load;
+use super::load::{self, Terms};
 use super::program::{base_name, joined, program};
 use crate::abi;
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::files::open::{Files, OpenFile, Target};
+use crate::memory::limits::Limits;
 use crate::process::birth::unborn;
 use crate::process::task::{self, Task};
 use crate::process::{Process, table};
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Mutex, Name, Thread};
+use threads::sched::{self, Name, Thread};
 
 /// Why a program did not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +56,11 @@ fn start(
         fallible::push(&mut envp, fallible::bytes(variable.as_bytes())?)?;
     }
     let file = program("/", path)?;
-    let loaded = load::load(&file, path.as_bytes(), &arguments, &envp)?;
+    let terms = Terms { limits: Limits::new(), is_fixed: false };
+    let loaded = load::load(file.file()?, path.as_bytes(), &arguments, &envp, terms)?;
     drop(file);
     let files = Files::standard(OpenFile::new(Target::Console)?, output)?;
-    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    let memory = loaded.memory.enter()?;
     let id = sched::thread::next_id();
     let process = unborn(id, None, memory, files, Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&arguments)?;

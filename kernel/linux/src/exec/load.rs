@@ -7,10 +7,17 @@ use super::random::random_bytes;
 use crate::abi::stack_image::{self, Auxiliary, StackImage, WordSize};
 use crate::abi::{
     self, DYNAMIC_BASE, ELF_MACHINE, MACHINE, OWN_AUXILIARY, PLATFORM, USER_LOWEST, USER_TOP,
+    random,
 };
 use crate::error::Errno;
-use crate::memory::areas::{Area, PAGE};
-use crate::memory::space::{Memory, STACK_LIMIT};
+use crate::files::tree::Node;
+use crate::memory::areas::{Area, PAGE, Source, flag};
+use crate::memory::layout::Layout;
+use crate::memory::limits::Limits;
+use crate::memory::object::Object;
+use crate::memory::space::Memory;
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD};
@@ -28,6 +35,21 @@ pub struct Loaded {
     pub sp: u64,
 }
 
+/// A program's file: its bytes, and where its pages come from, if it is in the tree.
+#[derive(Debug)]
+pub struct File<'f> {
+    pub bytes: &'f [u8],
+    pub node: Option<(Arc<Node>, String)>,
+}
+
+/// What a program starts with that its caller decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    pub limits: Limits,
+    /// Whether its parts lie where they always do (personality ADDR_NO_RANDOMIZE).
+    pub is_fixed: bool,
+}
+
 /// What the file says of where things are.
 struct Plan {
     base: u64,
@@ -39,12 +61,15 @@ struct Plan {
 
 /// Loads a program with these arguments.
 pub fn load<S: AsRef<[u8]>>(
-    file: &[u8],
+    file: File<'_>,
     path: &[u8],
     argv: &[S],
     envp: &[S],
+    terms: Terms,
 ) -> Result<Loaded, Errno> {
-    let mut memory = Memory::new()?;
+    let bytes = [random_bytes(), random_bytes()];
+    let places = Layout::draw(bytes, terms.is_fixed, terms.limits.stack);
+    let mut memory = Memory::new(terms.limits, places)?;
     let plan = load_image(file, &mut memory)?;
     memory.map_trampoline(abi::TRAMPOLINE)?;
     let for_all = [
@@ -74,21 +99,22 @@ pub fn load<S: AsRef<[u8]>>(
         path,
         word: abi::WORD,
     };
-    let limit = stack_image::string_limit(STACK_LIMIT);
+    let limit = stack_image::string_limit(terms.limits.stack);
     let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(layout.bytes()).map_err(|_| Errno::ENOMEM)?;
     bytes.resize(layout.bytes(), 0);
-    image.write(layout, USER_TOP, &mut bytes);
-    let sp = USER_TOP - layout.bytes() as u64;
+    let top = places.stack_top - places.stack_offset;
+    image.write(layout, top, &mut bytes);
+    let sp = top - layout.bytes() as u64;
     memory.write(sp, &bytes)?;
     memory.start_stack = sp;
     Ok(Loaded { memory, entry: plan.entry, sp })
 }
 
-fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
+fn load_image(file: File<'_>, memory: &mut Memory) -> Result<Plan, Errno> {
     let bad = || Errno::ENOEXEC;
-    let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(|_| bad())?;
+    let elf = ElfBytes::<LittleEndian>::minimal_parse(file.bytes).map_err(|_| bad())?;
     let header = &elf.ehdr;
     if header.e_machine != ELF_MACHINE {
         log!("program is for machine {}, this is {ELF_MACHINE} ({MACHINE})", header.e_machine);
@@ -104,9 +130,14 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
     let segments = elf.segments().ok_or_else(bad)?;
     let base = match header.e_type {
         ET_EXEC => 0,
-        ET_DYN => DYNAMIC_BASE & !(alignment(&segments) - 1),
+        ET_DYN => memory.layout.image & !(alignment(&segments) - 1),
         _ => return Err(bad()),
     };
+    let object = match file.node {
+        Some((node, path)) => Some(Object::of(node, path, false)?),
+        None => None,
+    };
+    let most = (DYNAMIC_BASE + (PAGE << random::MMAP_BITS)) / 4 * 5;
     let mut top = 0;
     let mut first = None;
     for segment in segments.iter() {
@@ -119,10 +150,7 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
         }
         let lowest = base.checked_add(segment.p_vaddr).ok_or_else(bad)?;
         let segment_top = lowest.checked_add(segment.p_memsz).ok_or_else(bad)?;
-        if segment.p_filesz > segment.p_memsz
-            || lowest < USER_LOWEST
-            || segment_top > DYNAMIC_BASE * 5 / 4
-        {
+        if segment.p_filesz > segment.p_memsz || lowest < USER_LOWEST || segment_top > most {
             return Err(bad());
         }
         // Linux's "obvious overcommit": what all of memory could not hold. The rest is decided page by page.
@@ -131,29 +159,23 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
         }
         let from = usize::try_from(segment.p_offset).map_err(|_| bad())?;
         let to = from.checked_add(segment.p_filesz as usize).ok_or_else(bad)?;
-        let contents = file.get(from..to).ok_or_else(bad)?;
-        let area = Area {
-            lowest: lowest & !(PAGE - 1),
-            top: segment_top.checked_next_multiple_of(PAGE).ok_or_else(bad)?,
-            // As for mmap: what can be written or executed can be read.
-            read: segment.p_flags & (PF_R | PF_W | PF_X) != 0,
-            access: Access {
-                write: segment.p_flags & PF_W != 0,
-                exec: segment.p_flags & PF_X != 0,
-            },
-            grows: false,
-            of_file: true,
-        };
-        match memory.add(area) {
+        let contents = file.bytes.get(from..to).ok_or_else(bad)?;
+        let segment_top = segment_top.checked_next_multiple_of(PAGE).ok_or_else(bad)?;
+        // As for mmap: what can be written or executed can be read.
+        let read = segment.p_flags & (PF_R | PF_W | PF_X) != 0;
+        let access =
+            Access { write: segment.p_flags & PF_W != 0, exec: segment.p_flags & PF_X != 0 };
+        let area = Area::anonymous(lowest & !(PAGE - 1), segment_top, read, access);
+        let object = object.as_ref().filter(|_| segment.p_offset % PAGE == lowest % PAGE);
+        match map_segment(memory, area, object, segment.p_offset, (lowest, contents)) {
             Err(Errno::ENOMEM) => return Err(Errno::ENOMEM),
-            added => added.map_err(|_| bad())?,
+            mapped => mapped.map_err(|_| bad())?,
         }
-        memory.write_image(lowest, contents)?;
-        top = top.max(area.top);
+        top = top.max(segment_top);
         first.get_or_insert(lowest - segment.p_offset.min(lowest));
     }
     let first = first.ok_or_else(bad)?;
-    memory.set_brk_lowest(top + 16 * PAGE);
+    memory.set_brk_lowest(top + memory.layout.heap_offset + 16 * PAGE);
     Ok(Plan {
         base,
         entry: base
@@ -164,7 +186,35 @@ fn load_image(file: &[u8], memory: &mut Memory) -> Result<Plan, Errno> {
         header_bytes: u64::from(header.e_phentsize),
         headers: u64::from(header.e_phnum),
     })
-    .inspect(|plan| debug_assert!(plan.base <= DYNAMIC_BASE))
+    .inspect(|plan| debug_assert!(plan.base <= memory.layout.image))
+}
+
+/// Maps a segment: of the file what the file has, and zeros behind that. Without an object its bytes are copied.
+fn map_segment(
+    memory: &mut Memory,
+    area: Area,
+    object: Option<&Arc<Object>>,
+    offset: u64,
+    (at, contents): (u64, &[u8]),
+) -> Result<(), Errno> {
+    let Some(object) = object.filter(|_| !contents.is_empty()) else {
+        memory.add(Area { flags: flag::KEPT, ..area })?;
+        return Ok(memory.write_image(at, contents)?);
+    };
+    let file_top = at + contents.len() as u64;
+    let whole_top = file_top.next_multiple_of(PAGE);
+    let source = Source { object: object.clone(), offset: offset & !(PAGE - 1) };
+    let (zeros, top) = (area.from(whole_top.min(area.top)), area.top);
+    memory.add(Area { source: Some(source), ..area.up_to(whole_top) })?;
+    if whole_top < top {
+        memory.add(zeros)?;
+    }
+    // What the file has behind the segment is none of it.
+    if (whole_top < top || area.access.write) && file_top < whole_top {
+        const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+        memory.write_image(file_top, &ZEROS[..(whole_top - file_top) as usize])?;
+    }
+    Ok(())
 }
 
 /// What the base of a program that lies anywhere is a multiple of: the largest alignment that a segment asks for, and a page.

@@ -1,15 +1,42 @@
 //! Programs as files of the tree: their bytes, their names.
 
 use crate::error::Errno;
-use crate::files::tree;
+use crate::exec::load::File;
+use crate::files::tree::{self, Node};
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 
-/// Reads a program from the tree.
-pub(crate) fn program(directory: &str, path: &str) -> Result<Cow<'static, [u8]>, Errno> {
+/// A program's file.
+#[derive(Debug)]
+pub(crate) struct Program {
+    bytes: Cow<'static, [u8]>,
+    node: Arc<Node>,
+    path: String,
+}
+
+impl Program {
+    /// As it is loaded.
+    pub(crate) fn file(&self) -> Result<File<'_>, Errno> {
+        let path = fallible::text(&self.path)?;
+        Ok(File { bytes: &self.bytes, node: Some((self.node.clone(), path)) })
+    }
+}
+
+/// Finds a program in the tree.
+pub(crate) fn program(directory: &str, path: &str) -> Result<Program, Errno> {
     let node = tree::find(directory, path, true)?;
+    let path = tree::absolute(directory, path)?;
+    if !node.is_mappable() {
+        return Err(Errno::EACCES);
+    }
+    let bytes = contents(&node)?;
+    Ok(Program { bytes, node, path })
+}
+
+fn contents(node: &Node) -> Result<Cow<'static, [u8]>, Errno> {
     if let tree::Content::Fixed(bytes) = node.content {
         return Ok(Cow::Borrowed(bytes));
     }

@@ -47,6 +47,10 @@ pub enum Target {
     Provoke,
 }
 
+/// Uses of an open file.
+pub(crate) const MAY_READ: u32 = 1;
+pub(crate) const MAY_WRITE: u32 = 2;
+
 /// An open file, shared by every descriptor that was duplicated from one.
 #[derive(Debug)]
 pub struct OpenFile {
@@ -54,6 +58,8 @@ pub struct OpenFile {
     /// For a directory of the tree: how many names have been read; in one of /proc, the bytes of them.
     pub position: AtomicU64,
     pub append: bool,
+    /// What it was opened for: bits of [`MAY_READ`] and [`MAY_WRITE`].
+    uses: AtomicU32,
     /// The last name that was read from a directory, and the position behind it: reading continues there, whatever has come and
     /// gone since.
     last_name: SpinLock<(u64, String)>,
@@ -77,7 +83,21 @@ impl OpenFile {
 
     fn made(target: Target, append: bool) -> Result<Arc<Self>, Errno> {
         let (position, last_name) = (AtomicU64::new(0), SpinLock::new((0, String::new())));
-        Ok(fallible::shared(Self { target, position, append, last_name })?)
+        let uses = AtomicU32::new(MAY_READ | MAY_WRITE);
+        Ok(fallible::shared(Self { target, position, append, uses, last_name })?)
+    }
+
+    /// Says what it was opened for, before others know of it.
+    pub(crate) fn set_uses(&self, uses: u32) {
+        self.uses.store(uses, Ordering::Relaxed);
+    }
+
+    pub(crate) fn can_read(&self) -> bool {
+        self.uses.load(Ordering::Relaxed) & MAY_READ != 0
+    }
+
+    pub(crate) fn can_write(&self) -> bool {
+        self.uses.load(Ordering::Relaxed) & MAY_WRITE != 0
     }
 
     /// Opens a node.

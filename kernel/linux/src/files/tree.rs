@@ -7,7 +7,8 @@
 //! 3. Nothing changes before the last thing that can fail.
 
 use crate::error::Errno;
-use crate::files::file_bytes::FileBytes;
+use crate::files::file_bytes::{Cut, FileBytes};
+use crate::files::mapped::{Mapped, seal};
 use crate::files::names::Names;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -74,6 +75,7 @@ pub struct Node {
     pub inode: u64,
     pub permissions: u32,
     pub content: Content,
+    pub(crate) mapped: Mapped,
 }
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -87,7 +89,7 @@ impl Node {
             return Err(Errno::ENOSPC);
         }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
-        Ok(fallible::shared(Self { inode, permissions, content })?)
+        Ok(fallible::shared(Self { inode, permissions, content, mapped: Mapped::new() })?)
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {
@@ -142,10 +144,40 @@ impl Node {
     /// Writes at an offset.
     pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         match &self.content {
-            Content::File(bytes) => bytes.lock().write_at(offset, from),
+            Content::File(bytes) => {
+                let seals = self.mapped.seals();
+                if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
+                    return Err(Errno::EPERM);
+                }
+                let mut bytes = bytes.lock();
+                if seals & seal::GROW != 0 && offset.saturating_add(from.len() as u64) > bytes.len()
+                {
+                    return Err(Errno::EPERM);
+                }
+                bytes.write_at(offset, from)
+            }
             Content::Fixed(_) => Err(Errno::EROFS),
             Content::Directory(_) => Err(Errno::EISDIR),
             _ => Ok(from.len()),
+        }
+    }
+
+    /// Sets a file's length. What was cut off is dropped once it is mapped nowhere: `memory::cut::set_length`.
+    pub(crate) fn set_length(&self, length: u64) -> Result<Cut, Errno> {
+        match &self.content {
+            Content::File(bytes) => {
+                let seals = self.mapped.seals();
+                let mut bytes = bytes.lock();
+                if length < bytes.len() && seals & seal::SHRINK != 0
+                    || length > bytes.len() && seals & seal::GROW != 0
+                {
+                    return Err(Errno::EPERM);
+                }
+                bytes.set_length(length)
+            }
+            Content::Fixed(_) => Err(Errno::EROFS),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
         }
     }
 

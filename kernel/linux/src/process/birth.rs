@@ -11,7 +11,7 @@ use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, SpawnError, WaitQueue};
@@ -56,6 +56,9 @@ pub(crate) fn unborn(
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),
         resumed: WaitQueue::new(),
+        personality: AtomicU32::new(
+            parent.map_or(0, |parent| parent.personality.load(Ordering::Relaxed)),
+        ),
     })?)
 }
 

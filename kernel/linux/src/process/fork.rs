@@ -7,8 +7,7 @@ use crate::abi;
 use crate::error::{Errno, SysResult};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
-use machine::memory::fallible;
-use threads::sched::{self, Mutex};
+use threads::sched;
 
 /// Clone flags (Linux).
 pub(crate) const CLONE_VM: u64 = 0x100;
@@ -42,12 +41,7 @@ pub(crate) fn clone(
     let process = if is_thread {
         current_arc()
     } else {
-        let memory = if is_in_our_memory {
-            memory.clone()
-        } else {
-            let copy = memory.lock().fork()?;
-            fallible::shared(Mutex::new(copy))?
-        };
+        let memory = if is_in_our_memory { memory.clone() } else { memory.lock().fork()? };
         let files = parent.files.lock().try_clone()?;
         let child = unborn(id, Some(parent), memory, files, parent.name())?;
         // The lowest byte of the flags is the signal at its end.

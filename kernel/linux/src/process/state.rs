@@ -7,7 +7,7 @@ use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use machine::spin::SpinLock;
 use threads::sched::{Mutex, Name, WaitQueue};
 
@@ -45,6 +45,8 @@ pub struct Process {
     pub(crate) signals: SpinLock<ProcessSignals>,
     /// It continues after a stop.
     pub(crate) resumed: WaitQueue,
+    /// What it asked of the kernel's manners (personality).
+    pub(crate) personality: AtomicU32,
 }
 
 impl Process {
@@ -55,6 +57,12 @@ impl Process {
 
     pub fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
         core::mem::replace(&mut *self.memory.lock(), memory)
+    }
+
+    /// Whether its programs' parts lie where they always do.
+    pub(crate) fn has_fixed_layout(&self) -> bool {
+        const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+        self.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE != 0
     }
 
     /// Where the kernel's code for going back from handlers lies in its memory; 0: nowhere.

@@ -22,6 +22,7 @@ pub fn on_user_fault(address: u64, write: bool, exec: bool) {
             let code = if mapped { code::SEGV_ACCERR } else { code::SEGV_MAPERR };
             force(Info::fault(Signal::SEGV, code, address));
         }
+        Err(Bad::Beyond) => force(Info::fault(Signal::BUS, code::BUS_ADDRESS, address)),
         Err(Bad::NoMemory) => {
             let (id, name) = (process.id, process.name());
             tell(format_args!("out of memory: process {id} ({name}) is killed"));

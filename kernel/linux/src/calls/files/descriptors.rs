@@ -1,11 +1,13 @@
 //! Descriptors: opening, closing, duplicating, and their flags.
 
+use super::super::memory::seals;
 use super::at::path_at;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
 use crate::files::file_bytes::FileBytes;
-use crate::files::open::{self as files, Descriptor, OpenFile, Pipe};
+use crate::files::open::{self as files, Descriptor, MAY_READ, MAY_WRITE, OpenFile, Pipe};
 use crate::files::tree::{self, Content, Node};
+use crate::memory::cut;
 use crate::proc;
 use crate::process::current;
 use crate::process::user_memory::put;
@@ -53,14 +55,17 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
             match &node.content {
                 Content::Directory(_) => return Err(Errno::EISDIR),
                 Content::Fixed(_) => return Err(Errno::EROFS),
-                Content::File(bytes) if flags & TRUNCATE != 0 => {
-                    let cut = bytes.lock().set_length(0);
-                    drop(cut);
-                }
+                Content::File(_) if flags & TRUNCATE != 0 => cut::set_length(&node, 0)?,
                 _ => {}
             }
         }
-        OpenFile::of_node(node, path, flags & APPEND != 0)?
+        let opened = OpenFile::of_node(node, path, flags & APPEND != 0)?;
+        opened.set_uses(match flags & (WRITE_ONLY | READ_WRITE) {
+            0 => MAY_READ,
+            WRITE_ONLY => MAY_WRITE,
+            _ => MAY_READ | MAY_WRITE,
+        });
+        opened
     };
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
     files::add(&current().files, descriptor, 0)
@@ -124,6 +129,9 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         // F_GETFL, F_SETFL
         3 => Ok(u64::from(READ_WRITE)),
         4 => Ok(0),
+        // F_ADD_SEALS, F_GET_SEALS
+        1033 => seals(&descriptor.file, Some(argument)),
+        1034 => seals(&descriptor.file, None),
         _ => Err(Errno::EINVAL),
     }
 }

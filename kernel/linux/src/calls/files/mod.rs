@@ -78,9 +78,18 @@ calls! {
     "symlinkat" (target, from, path) => symlink(target, from, path);
     "readlink" (path, to, length) => readlink(HERE, path, to, length);
     "readlinkat" (from, path, to, length) => readlink(from, path, to, length);
+    #[cfg(target_pointer_width = "64")]
     "ftruncate" (fd, length) => truncate(fd, length);
     #[cfg(target_pointer_width = "32")]
+    "ftruncate" (fd, length) => truncate(fd, i64::from(length as i32) as u64);
+    #[cfg(target_pointer_width = "32")]
     "ftruncate64" (fd, a, b, c) => truncate(fd, abi::wide_argument(a, b, c));
+    #[cfg(target_pointer_width = "64")]
+    "truncate" (path, length) => truncate_path(path, length);
+    #[cfg(target_pointer_width = "32")]
+    "truncate" (path, length) => truncate_path(path, i64::from(length as i32) as u64);
+    #[cfg(target_pointer_width = "32")]
+    "truncate64" (path, a, b, c) => truncate_path(path, abi::wide_argument(a, b, c));
     "sendfile" | "sendfile64" (to, from, offset, length) => sendfile(to, from, offset, length);
     #[cfg(target_pointer_width = "64")]
     "statfs" (_path, to) => statfs(to);
@@ -95,5 +104,6 @@ use poll::poll;
 use stat::{access, fstat, fstatat, stat, statfs, statx};
 use terminal::ioctl;
 use transfer::{
-    long_seek, pread, read, read_from, seek, sendfile, truncate, vectored, write, write_to,
+    long_seek, pread, read, read_from, seek, sendfile, truncate, truncate_path, vectored, write,
+    write_to,
 };
