@@ -11,12 +11,27 @@ pub(crate) struct Figures {
     pub(crate) present: u64,
     /// Each page divided by how many have it.
     pub(crate) proportional: u64,
+    pub(crate) proportional_dirty: u64,
     pub(crate) shared_clean: u64,
     pub(crate) shared_dirty: u64,
     pub(crate) private_clean: u64,
     pub(crate) private_dirty: u64,
     /// What no file has.
     pub(crate) anonymous: u64,
+}
+
+impl Figures {
+    /// Adds those of another area.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.present += other.present;
+        self.proportional += other.proportional;
+        self.proportional_dirty += other.proportional_dirty;
+        self.shared_clean += other.shared_clean;
+        self.shared_dirty += other.shared_dirty;
+        self.private_clean += other.private_clean;
+        self.private_dirty += other.private_dirty;
+        self.anonymous += other.anonymous;
+    }
 }
 
 impl Memory {
@@ -34,6 +49,7 @@ impl Memory {
             let is_dirty = !of_file || area.is_shared() && now.write;
             sum.present += PAGE;
             sum.proportional += PAGE / users;
+            sum.proportional_dirty += if is_dirty { PAGE / users } else { 0 };
             *match (users > 1, is_dirty) {
                 (true, true) => &mut sum.shared_dirty,
                 (true, false) => &mut sum.shared_clean,

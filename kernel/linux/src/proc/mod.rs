@@ -3,13 +3,14 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | here | which path leads to which text |
-//! | `of_process` | /proc/NUMBER/…: one process |
+//! | `of_process`, `maps` | /proc/NUMBER/…: one process; its memory |
 //! | `of_machine`, `kstack`, `sys` | /proc/meminfo and the like; /proc/kstack; /sys |
 //! | `text` | text that can fail, as an open file |
 //!
 //! May import `process` and what is below it.
 
 pub(crate) mod kstack;
+pub(crate) mod maps;
 mod of_machine;
 mod of_process;
 mod sys;
@@ -20,8 +21,10 @@ pub(crate) use text::decimal;
 use crate::error::Errno;
 use crate::files::open::Target;
 use crate::files::tree;
+use crate::memory::layout::RANDOMIZE;
 use crate::process::table;
 use core::fmt::Write;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use text::{made, names, text};
 
@@ -63,6 +66,9 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
         ["kstack", "calls"] => text(kstack::calls),
         ["kstack", "provoke"] => Ok(Target::Provoke),
         ["kstack", "stacks"] => text(|text| threads::report::stacks::write_all(text)),
+        ["sys", "kernel", "randomize_va_space"] => {
+            text(|text| writeln!(text, "{}", RANDOMIZE.load(Ordering::Relaxed)))
+        }
         ["meminfo"] => text(of_machine::meminfo),
         ["uptime"] => text(|text| {
             let hundredths = threads::time::nanoseconds() / 10_000_000;
@@ -74,7 +80,17 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
         ["stat"] => text(|text| writeln!(text, "btime 0\nprocesses {}", table::count())),
         [process] => {
             of_process::find(process)?;
-            names(&["cmdline", "comm", "maps", "stack", "stat", "status"])
+            names(&[
+                "cmdline",
+                "comm",
+                "map_files",
+                "maps",
+                "smaps",
+                "smaps_rollup",
+                "stack",
+                "stat",
+                "status",
+            ])
         }
         [process, file] => {
             let process = of_process::find(process)?;
@@ -84,7 +100,12 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
                     Ok(Target::Text(fallible::bytes(&line)?))
                 }
                 "comm" => text(|text| writeln!(text, "{}", process.name())),
-                "maps" => text(|text| of_process::maps(&process, text)),
+                "maps" => text(|text| maps::maps(&process, text)),
+                "smaps" => text(|text| maps::smaps(&process, text)),
+                "smaps_rollup" => text(|text| maps::smaps_rollup(&process, text)),
+                "map_files" => {
+                    Ok(Target::Names(made(|text| maps::map_files(&process, text))?.into_string()))
+                }
                 "status" => text(|text| of_process::status(&process, text)),
                 "stat" => text(|text| of_process::stat(&process, text)),
                 "stack" => text(|text| of_process::stack(&process, text)),
@@ -93,6 +114,13 @@ fn open(parts: &[&str]) -> Result<Target, Errno> {
         }
         _ => Err(Errno::ENOENT),
     }
+}
+
+/// What a link in map_files leads to; `None`: the path is of no such link.
+pub(crate) fn map_file(path: &str) -> Option<Result<alloc::string::String, Errno>> {
+    let parts = Parts::of(path)?;
+    let ["proc", process, "map_files", name] = parts.as_slice() else { return None };
+    Some(of_process::find(process).and_then(|process| maps::map_file(&process, name)))
 }
 
 /// What an absolute path of /proc or /sys opens as; `None`: it is of neither. An error: it is, but nothing is there.

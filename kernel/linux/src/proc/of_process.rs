@@ -1,7 +1,4 @@
 //! Files of /proc about one process.
-//!
-//! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program started, as Linux has it;
-//! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
 
 use crate::error::Errno;
 use crate::process::{Process, current_arc, table};
@@ -16,35 +13,6 @@ pub(super) fn find(name: &str) -> Result<Arc<Process>, Errno> {
     }
     let number = name.parse().map_err(|_| Errno::ENOENT)?;
     table::find(number).ok_or(Errno::ENOENT)
-}
-
-pub(super) fn maps(process: &Process, text: &mut Text) -> fmt::Result {
-    let Some(memory) = process.memory() else { return Ok(()) };
-    let memory = memory.lock();
-    for area in memory.areas().iter() {
-        let flag = |set: bool, letter: char| if set { letter } else { '-' };
-        let name = if (area.lowest..area.top).contains(&memory.start_stack) {
-            "[stack]"
-        } else if memory.is_heap(area) {
-            "[heap]"
-        } else {
-            ""
-        };
-        write!(
-            text,
-            "{:08x}-{:08x} {}{}{}p 00000000 00:00 0 ",
-            area.lowest,
-            area.top,
-            flag(area.read, 'r'),
-            flag(area.access.write, 'w'),
-            flag(area.access.exec, 'x'),
-        )?;
-        match name {
-            "" => writeln!(text)?,
-            name => writeln!(text, "                         {name}")?,
-        }
-    }
-    Ok(())
 }
 
 fn state(process: &Process) -> char {

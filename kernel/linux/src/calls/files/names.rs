@@ -97,6 +97,7 @@ pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
             let executable = current().executable.lock().clone();
             answer(executable.as_bytes())
         }
+        _ if let Some(target) = proc::map_file(&path) => answer(target?.as_bytes()),
         _ => match &tree::find("/", &path, false)?.content {
             Content::Link(target) => answer(target.as_bytes()),
             _ => Err(Errno::EINVAL),
