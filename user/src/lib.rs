@@ -15,6 +15,7 @@ pub mod attack;
 pub mod calls;
 pub mod draw;
 pub mod memory;
+pub mod signals;
 mod syscall;
 
 pub use syscall::{Errno, exit, fork, getppid, wait, write_all, yield_now};

@@ -2,7 +2,10 @@
 
 use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
-use crate::calls::{files, identity, memory, process, signals, system, time, tls};
+use crate::calls::{
+    credentials, files, futex, identity, limits, memory, prctl, process, signals, system, time,
+    tls, wait,
+};
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
 use crate::signals::restart;
@@ -13,13 +16,18 @@ use threads::sched;
 /// The tables of all subjects.
 const TABLES: &[&[Row]] = &[
     files::CALLS,
+    credentials::CALLS,
     memory::CALLS,
     process::CALLS,
+    prctl::CALLS,
+    futex::CALLS,
     identity::CALLS,
+    limits::CALLS,
     signals::CALLS,
     time::CALLS,
     system::CALLS,
     tls::CALLS,
+    wait::CALLS,
 ];
 
 static HANDLERS: [Handler; NUMBERS] = by_number(TABLES, unknown);

@@ -4,7 +4,7 @@
 //!
 //! | room | what is in it |
 //! | --- | --- |
-//! | `error`, `sorted` | error numbers; a sorted list that can fail whole |
+//! | `error`, `sorted`, `limits` | error numbers; a sorted list that can fail whole; what a process may use |
 //! | `abi` | numbers, registers and layouts of each architecture; signal numbers; the first stack of a program |
 //! | `files` | the file tree, open files and pipes |
 //! | `memory` | address spaces |
@@ -32,6 +32,7 @@ pub mod error;
 mod exec;
 mod files;
 pub mod fs;
+pub mod limits;
 mod memory;
 mod proc;
 pub mod process;

@@ -276,7 +276,7 @@ pub fn u1_p8_an_unknown_call_is_logged_once() -> Outcome {
     let (status, _) = ran.map_err(|error| format!("{error}"))?;
     check!(status == 0, "status {status}");
     let told = |what: &str| lines.lines().filter(|line| line.contains(what)).count();
-    check!(told("(unshare) is not there: ENOSYS") == 1, "unshare: {lines}");
+    check!(told("(nfsservctl) is not there: ENOSYS") == 1, "nfsservctl: {lines}");
     check!(told("9999 (no such call) is not there: ENOSYS") == 1, "9999: {lines}");
     Ok(())
 }

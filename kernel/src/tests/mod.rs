@@ -17,6 +17,7 @@ mod memory;
 mod overflows;
 mod processes;
 mod programs;
+mod signals;
 mod stacks;
 mod storms;
 mod support;
@@ -139,6 +140,11 @@ table! {
         user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
         user_mode::o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode,
         user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
+        signals::p6_a_handler_begins_as_a_function_on_its_stack_with_siginfo_and_ucontext,
+        signals::p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt,
+        signals::p6_the_alternate_stack_has_every_state_and_error_of_linux,
+        signals::p6_masks_hold_while_a_handler_runs_and_come_back,
+        signals::p6_real_time_signals_are_queued_in_order_with_their_values,
         processes::s1_floating_point_registers_of_programs_are_kept_apart,
         programs::p1_a_program_finds_the_stack_that_the_abi_promises,
         programs::p1_busybox_passes_arguments_and_environment_on,

@@ -14,6 +14,8 @@
 //!
 //! This module selects one tree and refuses what is half supported.
 
+#[cfg(feature = "switch")]
+mod cfi;
 mod contract;
 
 #[cfg(target_arch = "arm")]

@@ -41,8 +41,8 @@ pub mod nr {
     pub const OPENAT: usize = 322;
     /// newfstatat, or fstatat64
     pub const FSTATAT: usize = 327;
-    /// unshare
-    pub const UNSHARE: usize = 337;
+    /// nfsservctl, which no kernel has any more
+    pub const NFSSERVCTL: usize = 169;
     /// pipe2
     pub const PIPE2: usize = 359;
 }
@@ -389,4 +389,92 @@ pub fn pointed_at() -> usize {
         asm!("mrc p15, 0, {0}, c13, c0, 3", "ldr {0}, [{0}]", out(reg) word, options(nostack, preserves_flags));
     }
     word
+}
+
+/// Where things lie in the `ucontext` that a signal handler gets.
+pub const CONTEXT: super::Context =
+    super::Context { stack: 8, sp: 20 + 16 * 4, pc: 20 + 18 * 4, flags: 20 + 19 * 4, mask: 104 };
+
+/// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
+pub const HANDLER_SP: (usize, usize) = (0, 8);
+
+/// The least size of an alternate stack, MINSIGSTKSZ.
+pub const MIN_STACK: usize = 2048;
+
+/// Whether `struct sigaction` has a place for what a handler returns to.
+pub const HAS_RESTORER: bool = true;
+
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+pub fn restorer() -> usize {
+    0
+}
+
+/// The same for a handler without SA_SIGINFO.
+pub fn plain_restorer() -> usize {
+    0
+}
+
+const RT_SIGRETURN: usize = 173;
+
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
+/// continues at the address in the second.
+#[unsafe(naked)]
+pub extern "C" fn handler_entry() {
+    naked_asm!(
+        "movw ip, #:lower16:{words}",
+        "movt ip, #:upper16:{words}",
+        "str sp, [ip]",
+        "ldr pc, [ip, #{word}]",
+        words = sym super::HANDLER_ENTRY,
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Calls `body` with `argument`; what it gives, or what [`leave`] was told with the same `place`.
+#[unsafe(naked)]
+pub extern "C" fn try_call(
+    place: *mut usize,
+    body: extern "C" fn(usize) -> usize,
+    argument: usize,
+) -> usize {
+    naked_asm!(
+        "push {{r4-r11, ip, lr}}",
+        "str sp, [r0]",
+        "mov r0, r2",
+        "blx r1",
+        "pop {{r4-r11, ip, pc}}",
+    )
+}
+
+/// Leaves the call that stored its stack pointer to `place`, whatever stack the caller is on.
+#[unsafe(naked)]
+pub extern "C" fn leave(place: *const usize, result: usize) -> ! {
+    naked_asm!("ldr sp, [r0]", "mov r0, r1", "pop {{r4-r11, ip, pc}}")
+}
+
+/// Goes back from a signal's frame that lies at `sp`.
+#[unsafe(naked)]
+pub extern "C" fn sigreturn_from(sp: usize) -> ! {
+    naked_asm!("mov sp, r0", "mov r7, #{}", "svc 0", "udf #0", const RT_SIGRETURN)
+}
+
+/// Makes every floating-point register something else.
+#[unsafe(naked)]
+pub extern "C" fn clobber_floats() {
+    naked_asm!(
+        ".fpu neon-vfpv4",
+        "mvn r2, #0",
+        "mov r3, #0",
+        "vmsr fpscr, r3",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "vmov d\\n, r2, r2",
+        ".endr",
+        "bx lr",
+    )
+}
+
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
+/// else then. 0 where it has none.
+pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
+    0
 }

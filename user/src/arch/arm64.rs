@@ -312,3 +312,118 @@ pub fn pointed_at() -> usize {
     }
     word
 }
+
+/// Where things lie in the `ucontext` that a signal handler gets.
+pub const CONTEXT: super::Context =
+    super::Context { stack: 16, sp: 176 + 32 * 8, pc: 176 + 33 * 8, flags: 176 + 34 * 8, mask: 40 };
+
+/// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
+pub const HANDLER_SP: (usize, usize) = (0, 16);
+
+/// The least size of an alternate stack, MINSIGSTKSZ.
+pub const MIN_STACK: usize = 5120;
+
+/// Whether `struct sigaction` has a place for what a handler returns to.
+pub const HAS_RESTORER: bool = true;
+
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+pub fn restorer() -> usize {
+    0
+}
+
+/// The same for a handler without SA_SIGINFO.
+pub fn plain_restorer() -> usize {
+    0
+}
+
+const RT_SIGRETURN: usize = 139;
+
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
+/// continues at the address in the second.
+#[unsafe(naked)]
+pub extern "C" fn handler_entry() {
+    naked_asm!(
+        "adrp x9, {words}",
+        "add x9, x9, :lo12:{words}",
+        "mov x10, sp",
+        "str x10, [x9]",
+        "ldr x10, [x9, {word}]",
+        "br x10",
+        words = sym super::HANDLER_ENTRY,
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Calls `body` with `argument`; what it gives, or what [`leave`] was told with the same `place`.
+#[unsafe(naked)]
+pub extern "C" fn try_call(
+    place: *mut usize,
+    body: extern "C" fn(usize) -> usize,
+    argument: usize,
+) -> usize {
+    naked_asm!(
+        "stp x29, x30, [sp, -12 * {word}]!",
+        "stp x19, x20, [sp, 2 * {word}]",
+        "stp x21, x22, [sp, 4 * {word}]",
+        "stp x23, x24, [sp, 6 * {word}]",
+        "stp x25, x26, [sp, 8 * {word}]",
+        "stp x27, x28, [sp, 10 * {word}]",
+        "mov x9, sp",
+        "str x9, [x0]",
+        "mov x0, x2",
+        "blr x1",
+        "ldp x19, x20, [sp, 2 * {word}]",
+        "ldp x21, x22, [sp, 4 * {word}]",
+        "ldp x23, x24, [sp, 6 * {word}]",
+        "ldp x25, x26, [sp, 8 * {word}]",
+        "ldp x27, x28, [sp, 10 * {word}]",
+        "ldp x29, x30, [sp], 12 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Leaves the call that stored its stack pointer to `place`, whatever stack the caller is on.
+#[unsafe(naked)]
+pub extern "C" fn leave(place: *const usize, result: usize) -> ! {
+    naked_asm!(
+        "ldr x9, [x0]",
+        "mov sp, x9",
+        "mov x0, x1",
+        "ldp x19, x20, [sp, 2 * {word}]",
+        "ldp x21, x22, [sp, 4 * {word}]",
+        "ldp x23, x24, [sp, 6 * {word}]",
+        "ldp x25, x26, [sp, 8 * {word}]",
+        "ldp x27, x28, [sp, 10 * {word}]",
+        "ldp x29, x30, [sp], 12 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Goes back from a signal's frame that lies at `sp`.
+#[unsafe(naked)]
+pub extern "C" fn sigreturn_from(sp: usize) -> ! {
+    naked_asm!("mov sp, x0", "mov x8, {}", "svc 0", "udf 0", const RT_SIGRETURN)
+}
+
+/// Makes every floating-point register something else.
+#[unsafe(naked)]
+pub extern "C" fn clobber_floats() {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "mov x9, -1",
+        "msr fpcr, xzr",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "dup v\\n\\().2d, x9",
+        ".endr",
+        "ret",
+    )
+}
+
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
+/// else then. 0 where it has none.
+pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
+    0
+}

@@ -30,7 +30,7 @@ const _: [usize; 20] = [
     nr::EXIT_GROUP,
     nr::OPENAT,
     nr::FSTATAT,
-    nr::UNSHARE,
+    nr::NFSSERVCTL,
     nr::PIPE2,
 ];
 const _: unsafe fn(usize, [usize; 6]) -> isize = syscall;
@@ -62,3 +62,17 @@ const _: fn(Option<usize>) -> bool = sysinfo_is_right;
 // What it must refuse.
 const _: &[(&str, usize, [usize; 6], isize)] = REFUSED;
 const _: &[usize] = &BAD_ADDRESSES;
+
+// Signal handlers: their frames, and ways out of them.
+const _: Context = CONTEXT;
+const _: (usize, usize) = HANDLER_SP;
+const _: usize = MIN_STACK;
+const _: bool = HAS_RESTORER;
+const _: fn() -> usize = restorer;
+const _: fn() -> usize = plain_restorer;
+const _: extern "C" fn() = handler_entry;
+const _: extern "C" fn(*mut usize, extern "C" fn(usize) -> usize, usize) -> usize = try_call;
+const _: extern "C" fn(*const usize, usize) -> ! = leave;
+const _: extern "C" fn(usize) -> ! = sigreturn_from;
+const _: extern "C" fn() = clobber_floats;
+const _: extern "C" fn(usize, usize) -> usize = keep_below;

@@ -41,8 +41,8 @@ pub mod nr {
     pub const OPENAT: usize = 295;
     /// newfstatat, or fstatat64
     pub const FSTATAT: usize = 300;
-    /// unshare
-    pub const UNSHARE: usize = 310;
+    /// nfsservctl, which no kernel has any more
+    pub const NFSSERVCTL: usize = 169;
     /// pipe2
     pub const PIPE2: usize = 331;
 }
@@ -334,21 +334,13 @@ pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
         "mov [ecx], eax",
         "mov edx, [esp + 5 * {word}]",
         "xor eax, eax",
-        "lea ecx, [edx + 1]",
-        "cmp ecx, esi",
+        ".irp register, esi, edi, ebp",
+        "inc edx",
+        "cmp edx, \\register",
         "setne cl",
         "movzx ecx, cl",
         "add eax, ecx",
-        "lea ecx, [edx + 2]",
-        "cmp ecx, edi",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
-        "lea ecx, [edx + 3]",
-        "cmp ecx, ebp",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
+        ".endr",
         "cmp ebx, {flags}",
         "setne cl",
         "movzx ecx, cl",
@@ -487,4 +479,132 @@ pub fn pointed_at() -> usize {
         asm!("mov {}, gs:[{at}]", out(reg) word, at = const 0, options(nostack, preserves_flags));
     }
     word
+}
+
+/// Where things lie in the `ucontext` that a signal handler gets.
+pub const CONTEXT: super::Context =
+    super::Context { stack: 8, sp: 20 + 7 * 4, pc: 20 + 14 * 4, flags: 20 + 16 * 4, mask: 108 };
+
+/// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
+pub const HANDLER_SP: (usize, usize) = (12, 16);
+
+/// The least size of an alternate stack, MINSIGSTKSZ.
+pub const MIN_STACK: usize = 2048;
+
+/// Whether `struct sigaction` has a place for what a handler returns to.
+pub const HAS_RESTORER: bool = true;
+
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+pub fn restorer() -> usize {
+    #[unsafe(naked)]
+    extern "C" fn code() {
+        naked_asm!("mov eax, {}", "int 0x80", "ud2", const RT_SIGRETURN)
+    }
+    (code as *const ()).expose_provenance()
+}
+
+/// The same for a handler without SA_SIGINFO.
+pub fn plain_restorer() -> usize {
+    const SIGRETURN: usize = 119;
+    #[unsafe(naked)]
+    extern "C" fn code() {
+        naked_asm!("pop eax", "mov eax, {}", "int 0x80", "ud2", const SIGRETURN)
+    }
+    (code as *const ()).expose_provenance()
+}
+
+const RT_SIGRETURN: usize = 173;
+
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
+/// continues at the address in the second.
+#[unsafe(naked)]
+pub extern "C" fn handler_entry() {
+    naked_asm!(
+        "mov [{words}], esp",
+        "jmp [{words} + {word}]",
+        words = sym super::HANDLER_ENTRY,
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Calls `body` with `argument`; what it gives, or what [`leave`] was told with the same `place`.
+#[unsafe(naked)]
+pub extern "C" fn try_call(
+    place: *mut usize,
+    body: extern "C" fn(usize) -> usize,
+    argument: usize,
+) -> usize {
+    naked_asm!(
+        "push ebx",
+        "push ebp",
+        "push esi",
+        "push edi",
+        "sub esp, 2 * {word}",
+        "mov eax, [esp + 7 * {word}]",
+        "mov [eax], esp",
+        "push dword ptr [esp + 9 * {word}]",
+        "call [esp + 9 * {word}]",
+        "add esp, 3 * {word}",
+        "pop edi",
+        "pop esi",
+        "pop ebp",
+        "pop ebx",
+        "ret",
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Leaves the call that stored its stack pointer to `place`, whatever stack the caller is on.
+#[unsafe(naked)]
+pub extern "C" fn leave(place: *const usize, result: usize) -> ! {
+    naked_asm!(
+        "mov ecx, [esp + {word}]",
+        "mov eax, [esp + 2 * {word}]",
+        "mov esp, [ecx]",
+        "add esp, 2 * {word}",
+        "pop edi",
+        "pop esi",
+        "pop ebp",
+        "pop ebx",
+        "ret",
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Goes back from a signal's frame that lies at `sp`.
+#[unsafe(naked)]
+pub extern "C" fn sigreturn_from(sp: usize) -> ! {
+    naked_asm!(
+        "mov esp, [esp + {word}]",
+        "mov eax, {call}",
+        "int 0x80",
+        "ud2",
+        word = const size_of::<usize>(),
+        call = const RT_SIGRETURN,
+    )
+}
+
+/// Makes every floating-point register something else.
+#[unsafe(naked)]
+pub extern "C" fn clobber_floats() {
+    naked_asm!(
+        "sub esp, {size}",
+        "mov dword ptr [esp], 0x1f80",
+        "ldmxcsr [esp]",
+        "fninit",
+        "fldpi",
+        "fldpi",
+        ".irp n, 0,1,2,3,4,5,6,7",
+        "pcmpeqd xmm\\n, xmm\\n",
+        ".endr",
+        "add esp, {size}",
+        "ret",
+        size = const size_of::<usize>(),
+    )
+}
+
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
+/// else then. 0 where it has none.
+pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
+    0
 }

@@ -48,3 +48,22 @@ pub const THREAD_FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
 pub const VFORK_FLAGS: usize = 0x4000 | 0x100 | 17;
 /// Flags of clone that make it fork.
 pub const FORK_FLAGS: usize = 17;
+
+/// Offsets in the `ucontext` that a signal handler gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The alternate stack.
+    pub stack: usize,
+    /// The stack pointer that was interrupted.
+    pub sp: usize,
+    /// The instruction.
+    pub pc: usize,
+    /// The processor's flags; on a machine without, another register.
+    pub flags: usize,
+    /// The mask of signals.
+    pub mask: usize,
+}
+
+/// Words of [`handler_entry`]: SP as the kernel set it, and where the handler continues.
+pub static HANDLER_ENTRY: [core::sync::atomic::AtomicUsize; 2] =
+    [const { core::sync::atomic::AtomicUsize::new(0) }; 2];

@@ -358,3 +358,139 @@ pub fn pointed_at() -> usize {
     }
     word
 }
+
+/// Where things lie in the `ucontext` that a signal handler gets.
+pub const CONTEXT: super::Context =
+    super::Context { stack: 16, sp: 176 + 2 * 8, pc: 176, flags: 176 + 3 * 8, mask: 40 };
+
+/// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
+pub const HANDLER_SP: (usize, usize) = (0, 16);
+
+/// The least size of an alternate stack, MINSIGSTKSZ.
+pub const MIN_STACK: usize = 2048;
+
+/// Whether `struct sigaction` has a place for what a handler returns to.
+pub const HAS_RESTORER: bool = false;
+
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+pub fn restorer() -> usize {
+    0
+}
+
+/// The same for a handler without SA_SIGINFO.
+pub fn plain_restorer() -> usize {
+    0
+}
+
+const RT_SIGRETURN: usize = 139;
+
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
+/// continues at the address in the second.
+#[unsafe(naked)]
+pub extern "C" fn handler_entry() {
+    naked_asm!(
+        "la t0, {words}",
+        "sd sp, 0(t0)",
+        "ld t0, {word}(t0)",
+        "jr t0",
+        words = sym super::HANDLER_ENTRY,
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Calls `body` with `argument`; what it gives, or what [`leave`] was told with the same `place`.
+#[unsafe(naked)]
+pub extern "C" fn try_call(
+    place: *mut usize,
+    body: extern "C" fn(usize) -> usize,
+    argument: usize,
+) -> usize {
+    naked_asm!(
+        "addi sp, sp, -14 * {word}",
+        "sd ra, 0(sp)",
+        "sd s0, 1 * {word}(sp)",
+        "sd s1, 2 * {word}(sp)",
+        "sd s2, 3 * {word}(sp)",
+        "sd s3, 4 * {word}(sp)",
+        "sd s4, 5 * {word}(sp)",
+        "sd s5, 6 * {word}(sp)",
+        "sd s6, 7 * {word}(sp)",
+        "sd s7, 8 * {word}(sp)",
+        "sd s8, 9 * {word}(sp)",
+        "sd s9, 10 * {word}(sp)",
+        "sd s10, 11 * {word}(sp)",
+        "sd s11, 12 * {word}(sp)",
+        "sd sp, 0(a0)",
+        "mv a0, a2",
+        "jalr a1",
+        "ld ra, 0(sp)",
+        "ld s0, 1 * {word}(sp)",
+        "ld s1, 2 * {word}(sp)",
+        "ld s2, 3 * {word}(sp)",
+        "ld s3, 4 * {word}(sp)",
+        "ld s4, 5 * {word}(sp)",
+        "ld s5, 6 * {word}(sp)",
+        "ld s6, 7 * {word}(sp)",
+        "ld s7, 8 * {word}(sp)",
+        "ld s8, 9 * {word}(sp)",
+        "ld s9, 10 * {word}(sp)",
+        "ld s10, 11 * {word}(sp)",
+        "ld s11, 12 * {word}(sp)",
+        "addi sp, sp, 14 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Leaves the call that stored its stack pointer to `place`, whatever stack the caller is on.
+#[unsafe(naked)]
+pub extern "C" fn leave(place: *const usize, result: usize) -> ! {
+    naked_asm!(
+        "ld sp, 0(a0)",
+        "mv a0, a1",
+        "ld ra, 0(sp)",
+        "ld s0, 1 * {word}(sp)",
+        "ld s1, 2 * {word}(sp)",
+        "ld s2, 3 * {word}(sp)",
+        "ld s3, 4 * {word}(sp)",
+        "ld s4, 5 * {word}(sp)",
+        "ld s5, 6 * {word}(sp)",
+        "ld s6, 7 * {word}(sp)",
+        "ld s7, 8 * {word}(sp)",
+        "ld s8, 9 * {word}(sp)",
+        "ld s9, 10 * {word}(sp)",
+        "ld s10, 11 * {word}(sp)",
+        "ld s11, 12 * {word}(sp)",
+        "addi sp, sp, 14 * {word}",
+        "ret",
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Goes back from a signal's frame that lies at `sp`.
+#[unsafe(naked)]
+pub extern "C" fn sigreturn_from(sp: usize) -> ! {
+    naked_asm!("mv sp, a0", "li a7, {}", "ecall", "unimp", const RT_SIGRETURN)
+}
+
+/// Makes every floating-point register something else.
+#[unsafe(naked)]
+pub extern "C" fn clobber_floats() {
+    naked_asm!(
+        ".option push",
+        ".option arch, +d",
+        "li t0, -1",
+        "csrw fcsr, zero",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "fmv.d.x f\\n, t0",
+        ".endr",
+        "ret",
+        ".option pop",
+    )
+}
+
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
+/// else then. 0 where it has none.
+pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
+    0
+}

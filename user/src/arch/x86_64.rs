@@ -43,8 +43,8 @@ pub mod nr {
     pub const OPENAT: usize = 257;
     /// newfstatat, or fstatat64
     pub const FSTATAT: usize = 262;
-    /// unshare
-    pub const UNSHARE: usize = 272;
+    /// nfsservctl, which no kernel has any more
+    pub const NFSSERVCTL: usize = 180;
     /// pipe2
     pub const PIPE2: usize = 293;
 }
@@ -328,41 +328,15 @@ pub extern "C" fn fork_keeping(seed: usize, child: *mut isize) -> usize {
         "pop rdi",
         "mov [rsi], rax",
         "xor eax, eax",
-        "lea rcx, [rdi + 1]",
-        "cmp rcx, rbx",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
-        "lea rcx, [rdi + 2]",
-        "cmp rcx, rbp",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
-        "lea rcx, [rdi + 3]",
-        "cmp rcx, r12",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
-        "lea rcx, [rdi + 4]",
-        "cmp rcx, r13",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
-        "lea rcx, [rdi + 5]",
-        "cmp rcx, r14",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
-        "lea rcx, [rdi + 6]",
-        "cmp rcx, r15",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
-        "lea rcx, [rdi + 7]",
-        "cmp rcx, r9",
-        "setne cl",
-        "movzx ecx, cl",
-        "add eax, ecx",
+        "mov ecx, 1",
+        ".irp register, rbx, rbp, r12, r13, r14, r15, r9",
+        "lea rdx, [rdi + rcx]",
+        "cmp rdx, \\register",
+        "setne dl",
+        "movzx edx, dl",
+        "add eax, edx",
+        "inc ecx",
+        ".endr",
         "pop r15",
         "pop r14",
         "pop r13",
@@ -484,4 +458,143 @@ pub fn pointed_at() -> usize {
         asm!("mov {}, fs:[{at}]", out(reg) word, at = const 0, options(nostack, preserves_flags));
     }
     word
+}
+
+/// Where things lie in the `ucontext` that a signal handler gets.
+pub const CONTEXT: super::Context =
+    super::Context { stack: 16, sp: 40 + 15 * 8, pc: 40 + 16 * 8, flags: 40 + 17 * 8, mask: 296 };
+
+/// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
+pub const HANDLER_SP: (usize, usize) = (8, 16);
+
+/// The least size of an alternate stack, MINSIGSTKSZ.
+pub const MIN_STACK: usize = 2048;
+
+/// Whether `struct sigaction` has a place for what a handler returns to.
+pub const HAS_RESTORER: bool = true;
+
+/// What a handler returns to, for a machine whose kernel wants to be told; 0: the kernel has its own.
+pub fn restorer() -> usize {
+    #[unsafe(naked)]
+    extern "C" fn code() {
+        naked_asm!("mov eax, {}", "syscall", "ud2", const RT_SIGRETURN)
+    }
+    (code as *const ()).expose_provenance()
+}
+
+/// The same for a handler without SA_SIGINFO.
+pub fn plain_restorer() -> usize {
+    restorer()
+}
+
+const RT_SIGRETURN: usize = 15;
+
+/// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`], and
+/// continues at the address in the second.
+#[unsafe(naked)]
+pub extern "C" fn handler_entry() {
+    naked_asm!(
+        "mov [rip + {words}], rsp",
+        "jmp [rip + {words} + {word}]",
+        words = sym super::HANDLER_ENTRY,
+        word = const size_of::<usize>(),
+    )
+}
+
+/// Calls `body` with `argument`; what it gives, or what [`leave`] was told with the same `place`.
+#[unsafe(naked)]
+pub extern "C" fn try_call(
+    place: *mut usize,
+    body: extern "C" fn(usize) -> usize,
+    argument: usize,
+) -> usize {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "mov [rdi], rsp",
+        "mov rdi, rdx",
+        "call rsi",
+        "pop rdi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// Leaves the call that stored its stack pointer to `place`, whatever stack the caller is on.
+#[unsafe(naked)]
+pub extern "C" fn leave(place: *const usize, result: usize) -> ! {
+    naked_asm!(
+        "mov rsp, [rdi]",
+        "mov rax, rsi",
+        "pop rdi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// Goes back from a signal's frame that lies at `sp`.
+#[unsafe(naked)]
+pub extern "C" fn sigreturn_from(sp: usize) -> ! {
+    naked_asm!("mov rsp, rdi", "mov eax, {}", "syscall", "ud2", const RT_SIGRETURN)
+}
+
+/// Makes every floating-point register something else.
+#[unsafe(naked)]
+pub extern "C" fn clobber_floats() {
+    naked_asm!(
+        "sub rsp, {size}",
+        "mov dword ptr [rsp], 0x1f80",
+        "ldmxcsr [rsp]",
+        "fninit",
+        "fldpi",
+        "fldpi",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "pcmpeqd xmm\\n, xmm\\n",
+        ".endr",
+        "add rsp, {size}",
+        "ret",
+        size = const size_of::<usize>(),
+    )
+}
+
+/// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are something
+/// else then. 0 where it has none.
+#[unsafe(naked)]
+pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
+    naked_asm!(
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "mov [rsp - {word} - \\n * {word}], rdi",
+        "inc rdi",
+        ".endr",
+        "2:",
+        "dec rsi",
+        "jnz 2b",
+        "xor eax, eax",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "mov rdx, rdi",
+        "sub rdx, {words} - \\n",
+        "xor ecx, ecx",
+        "cmp [rsp - {word} - \\n * {word}], rdx",
+        "setne cl",
+        "add eax, ecx",
+        ".endr",
+        "ret",
+        word = const size_of::<usize>(),
+        words = const 16,
+    )
 }

@@ -12,8 +12,6 @@ calls! {
     "getsid" (process) => getsid(process);
     "setpgid" (process, group) => setpgid(process, group);
     "setsid" () => setsid();
-    "getuid" | "getgid" | "geteuid" | "getegid" | "getgroups" | "getuid32" | "getgid32" | "geteuid32" | "getegid32" | "getgroups32" () => Ok(0);
-    "setuid" | "setgid" | "setreuid" | "setgroups" | "setuid32" | "setgid32" | "setreuid32" | "setgroups32" () => Ok(0);
 }
 
 /// The process that a call about groups means: 0 is the caller.

@@ -5,21 +5,28 @@
 //! | `table` | which number leads to which function; how a table is written |
 //! | `files` | a folder: descriptors, transfers, names, stat, poll |
 //! | `memory` | mmap and its kin |
-//! | `process`, `identity` | clone, execve, wait; groups and sessions |
+//! | `process`, `wait`, `identity` | clone, execve; wait4 and waitid; groups and sessions |
+//! | `futex` | futex and its kin |
 //! | `signals` | sigaction, kill |
 //! | `time` | clocks, sleeping |
 //! | `tls` | thread-local storage |
-//! | `system` | uname, sysinfo, limits, random bytes |
+//! | `limits`, `credentials`, `prctl` | getrlimit, setuid, prctl, and their kin |
+//! | `system` | uname, sysinfo, random bytes |
 //!
 //! May import everything but `dispatch`, which alone knows them all.
 
 pub(crate) mod table;
 
+pub(crate) mod credentials;
 pub(crate) mod files;
+pub(crate) mod futex;
 pub(crate) mod identity;
+pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod prctl;
 pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod system;
 pub(crate) mod time;
 pub(crate) mod tls;
+pub(crate) mod wait;

@@ -4,8 +4,6 @@ use super::table::calls;
 use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
-use crate::files::open as files;
-use crate::memory::limits::STACK_LIMIT;
 use crate::process::table;
 use crate::process::user_memory::{WORD_BYTES, put, put_word, write_zeros};
 use machine::{cpus, memory};
@@ -15,8 +13,6 @@ calls! {
     "sysinfo" (to) => sysinfo(to);
     "uname" (to) => uname(to);
     "getrandom" (to, length) => getrandom(to, length);
-    "prlimit64" (_process, resource, _new, old) => prlimit(resource, old, abi::encode_long_pair);
-    "getrlimit" | "ugetrlimit" (resource, old) => prlimit(resource, old, abi::encode_pair);
     "getrusage" (_whose, to) => write_zeros(to, abi::RUSAGE_BYTES);
     "sched_getaffinity" (_process, length, to) => affinity(length, to);
     "getpriority" () => Ok(20);
@@ -63,24 +59,6 @@ pub(crate) fn getrandom(to: u64, length: u64) -> SysResult {
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &random_bytes()[..piece])?;
     }
     Ok(length)
-}
-
-pub(crate) fn prlimit<const N: usize>(
-    resource: u64,
-    old: u64,
-    encode: fn(u64, u64) -> [u8; N],
-) -> SysResult {
-    const STACK: u64 = 3;
-    const FILES: u64 = 7;
-    if old != 0 {
-        let soft = match resource {
-            STACK => STACK_LIMIT,
-            FILES => files::MOST_FILES as u64,
-            _ => u64::MAX,
-        };
-        put(old, &encode(soft, u64::MAX))?;
-    }
-    Ok(0)
 }
 
 pub(crate) fn affinity(length: u64, to: u64) -> SysResult {

@@ -2,16 +2,20 @@
 
 use super::Process;
 use super::actions::Actions;
+use super::attributes::Attributes;
+use super::credentials::Credentials;
 use super::crew::Crew;
+use super::place::Place;
 use super::shared_signals::ProcessSignals;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
+use crate::limits::Limits;
 use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, SpawnError, WaitQueue};
@@ -21,7 +25,7 @@ pub(crate) fn unborn(
     id: u64,
     parent: Option<&Process>,
     memory: Arc<Mutex<Memory>>,
-    files: Files,
+    (files, place): (Arc<SpinLock<Files>>, Arc<Place>),
     name: Name,
 ) -> Result<Arc<Process>, Errno> {
     let of_parent = |number: fn(&Process) -> &AtomicU64, alone: u64| {
@@ -44,8 +48,8 @@ pub(crate) fn unborn(
         session: of_parent(|parent| &parent.session, id),
         is_first: parent.is_none(),
         memory: SpinLock::new(Some(memory)),
-        files: SpinLock::new(files),
-        directory: SpinLock::new(text(|parent| &parent.directory, "/")?),
+        files: SpinLock::new(Some(files)),
+        place: SpinLock::new(place),
         name: SpinLock::new(name),
         executable: SpinLock::new(text(|parent| &parent.executable, "")?),
         command_line: SpinLock::new(command_line),
@@ -55,10 +59,14 @@ pub(crate) fn unborn(
         exit_signal: AtomicU8::new(Signal::CHLD.number()),
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),
+        credentials: SpinLock::new(match parent {
+            Some(parent) => parent.credentials.lock().clone(),
+            None => Credentials::root(fallible::shared(Vec::new())?),
+        }),
+        attributes: parent.map_or(Attributes::first(), |parent| parent.attributes.copy()),
+        born: threads::time::nanoseconds(),
+        limits: parent.map_or(Limits::first(), |parent| parent.limits.copy()),
         resumed: WaitQueue::new(),
-        personality: AtomicU32::new(
-            parent.map_or(0, |parent| parent.personality.load(Ordering::Relaxed)),
-        ),
     })?)
 }
 

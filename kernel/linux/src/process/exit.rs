@@ -8,7 +8,7 @@ use super::table::{self, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
 use super::{Process, current, current_task, futex};
-use crate::abi::signals::{Signal, SignalSet, code};
+use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -26,14 +26,18 @@ pub(crate) fn exit_thread(status: i32) -> ! {
     {
         let process = current();
         let thread = sched::current();
+        let robust = current_task().robust_list.load(Ordering::Relaxed);
+        if robust != 0 {
+            futex::release_all(robust, thread.number());
+        }
         let clear = current_task().clear_on_exit.load(Ordering::Relaxed);
         if clear != 0
             && let Some(memory) = process.memory()
         {
             let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
-            futex::futex_wake(clear, u64::MAX);
+            let _nor_woken = futex::wake(clear, false, futex::ANY_BIT, 1);
         }
-        futex::futex_forget(thread.id());
+        futex::forget(current_task());
         thread.unpin_all();
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
@@ -52,12 +56,21 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 }
 
 fn end(process: &Process, status: i32) {
-    let files = core::mem::take(&mut *process.files.lock());
-    drop(files);
+    drop(process.set_files(None));
     drop(process.set_memory(None));
     stop_borrowing(process);
-    let parent = table::end(process, status);
+    while let Some((child, signal)) = table::next_to_tell_of_death(process.id) {
+        if let Some(signal) = Signal::new(signal.into()) {
+            let fields = Fields::Sender { process: process.id as u32, user: 0 };
+            let _told = to_process(&child, Info { signal, code: code::USER, fields });
+        }
+    }
+    let [parent, reaper] = table::end(process, status);
     process.changed.wake_all();
+    if let Some(reaper) = reaper {
+        // Children that had ended are its now.
+        reaper.changed.wake_all();
+    }
     if let Some(parent) = parent {
         let signal = process.exit_signal.load(Ordering::Relaxed);
         if let Some(signal) = Signal::new(signal.into()) {

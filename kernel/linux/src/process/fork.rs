@@ -1,91 +1,139 @@
-//! fork, vfork and clone: a thread that joins a process, or a process that enters the table.
+//! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
 
 use super::birth::unborn;
+use super::clone_request::{Request, flag};
+use super::credentials::capability;
 use super::task::{self, Task};
-use super::{current, current_arc, current_task, table};
+use super::{Process, current, current_arc, current_task, table};
 use crate::abi;
 use crate::error::{Errno, SysResult};
-use core::sync::atomic::Ordering;
+use crate::limits::Resource;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
 use threads::sched;
 
-/// Clone flags (Linux).
-pub(crate) const CLONE_VM: u64 = 0x100;
-pub(crate) const CLONE_VFORK: u64 = 0x4000;
-const CLONE_THREAD: u64 = 0x1_0000;
-pub(crate) const CLONE_SETTLS: u64 = 0x8_0000;
-const CLONE_PARENT_SETTID: u64 = 0x10_0000;
-const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
-const CLONE_CHILD_SETTID: u64 = 0x100_0000;
+/// The highest number that a caller has chosen: the count steps over those that are in use.
+static HIGHEST_CHOSEN: AtomicU64 = AtomicU64::new(0);
 
-/// fork, vfork and clone.
-pub(crate) fn clone(
-    regs: &SavedRegs,
-    flags: u64,
-    stack: u64,
-    parent_tid: u64,
-    child_tid: u64,
-    tls: u64,
-) -> SysResult {
+/// A number for a thread or process: the one that was chosen, or the next one.
+fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
+    if let Some(number) = chosen {
+        if table::is_in_use(number) {
+            return Err(Errno::EEXIST);
+        }
+        HIGHEST_CHOSEN.fetch_max(number, Ordering::SeqCst);
+        return Ok(number);
+    }
+    loop {
+        let number = sched::thread::next_id();
+        if number > HIGHEST_CHOSEN.load(Ordering::SeqCst) || !table::is_in_use(number) {
+            return Ok(number);
+        }
+    }
+}
+
+/// The process of what is about to be: the caller's, or a new one.
+fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
+    if request.has(flag::THREAD) {
+        return Ok(current_arc());
+    }
     let parent = current();
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
-    let is_thread = flags & CLONE_THREAD != 0;
-    let is_in_our_memory = flags & CLONE_VM != 0;
-    if is_thread && !is_in_our_memory {
+    let memory = if request.has(flag::VM) { memory } else { memory.lock().fork()? };
+    let files = if request.has(flag::FILES) {
+        parent.files()
+    } else {
+        fallible::shared(SpinLock::new(parent.files().lock().try_clone()?))?
+    };
+    let place = if request.has(flag::FS) { parent.place() } else { parent.place().copy()? };
+    let child = unborn(number, Some(parent), memory, (files, place), parent.name())?;
+    let exit_signal = if request.has(flag::PARENT) {
+        child.parent.store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
+        parent.exit_signal.load(Ordering::Relaxed)
+    } else {
+        request.exit_signal
+    };
+    child.exit_signal.store(exit_signal, Ordering::Relaxed);
+    if request.has(flag::CLEAR_SIGHAND) {
+        child.signals.lock().actions.forget_handlers();
+    }
+    Ok(child)
+}
+
+/// Makes what was asked for; its number.
+pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
+    let parent = current();
+    let (may_choose, is_unlimited, may_name) = {
+        let mine = parent.credentials.lock();
+        (
+            mine.can(capability::CHECKPOINT_RESTORE),
+            mine.can(capability::SYS_RESOURCE),
+            mine.can(capability::SYS_ADMIN),
+        )
+    };
+    request.check(may_name, may_choose)?;
+    if request.has(flag::PARENT) && parent.is_first {
         return Err(Errno::EINVAL);
     }
+    if !is_unlimited && table::task_count() as u64 >= parent.limits.soft(Resource::Processes) {
+        return Err(Errno::EAGAIN);
+    }
+    let is_thread = request.has(flag::THREAD);
+    let is_in_our_memory = request.has(flag::VM);
+    let memory = parent.memory().ok_or(Errno::ENOMEM)?;
     if is_in_our_memory {
         memory.lock().has_threads = true;
     }
-    let id = sched::thread::next_id();
-    let process = if is_thread {
-        current_arc()
-    } else {
-        let memory = if is_in_our_memory { memory.clone() } else { memory.lock().fork()? };
-        let files = parent.files.lock().try_clone()?;
-        let child = unborn(id, Some(parent), memory, files, parent.name())?;
-        // The lowest byte of the flags is the signal at its end.
-        child.exit_signal.store(flags as u8, Ordering::Relaxed);
-        child
-    };
+    let number = new_number(request.number)?;
+    let process = process_for(&request, number)?;
     let mut child_regs = *regs;
     abi::set_result(&mut child_regs, 0);
-    if stack != 0 {
-        abi::set_stack(&mut child_regs, stack);
+    if request.stack != 0 {
+        abi::set_stack(&mut child_regs, request.stack);
     }
-    if flags & CLONE_SETTLS != 0 {
-        abi::set_tls(&mut child_regs, tls);
+    if request.has(flag::SETTLS) {
+        abi::set_tls(&mut child_regs, request.tls);
     }
     let thread = {
         let mask = current_task().signals.lock().blocked;
         let task = Task::new(process.clone(), mask)?;
-        if !is_in_our_memory || flags & CLONE_VFORK != 0 {
+        if !is_in_our_memory || request.has(flag::VFORK) {
             // In the same memory or a copy of it: so is the alternate stack.
             let stack = current_task().signals.lock().stack;
             task.signals.lock().stack = stack;
         }
-        if flags & CLONE_CHILD_CLEARTID != 0 {
-            task.clear_on_exit.store(child_tid, Ordering::Relaxed);
+        if request.has(flag::CHILD_CLEARTID) {
+            task.clear_on_exit.store(request.child_word, Ordering::Relaxed);
         }
+        *task.name.lock() = *current_task().name.lock();
+        let id = if request.number.is_some() { sched::thread::next_id() } else { number };
         sched::spawn_user(task::owned(task), process.name(), &child_regs, id)?
     };
-    if flags & CLONE_SETTLS != 0 {
-        thread.set_user_tls(tls);
+    thread.set_number(number);
+    if request.has(flag::SETTLS) {
+        thread.set_user_tls(request.tls);
     }
-    if flags & CLONE_CHILD_SETTID != 0
+    if request.has(flag::CHILD_SETTID)
         && let Some(memory) = process.memory()
     {
-        let _bad_pointer_is_ignored = memory.lock().write(child_tid, &(id as u32).to_le_bytes());
+        let word = (number as u32).to_le_bytes();
+        let _bad_pointer_is_ignored = memory.lock().write(request.child_word, &word);
     }
-    let borrows = flags & CLONE_VFORK != 0 && !is_thread;
-    process.borrows_memory.store(borrows, Ordering::Release);
+    let borrows = request.has(flag::VFORK) && !is_thread;
+    if borrows {
+        process.borrows_memory.store(true, Ordering::Release);
+    }
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
     process.crew.join(&thread)?;
     if !is_thread {
         table::enter(&process, Some(parent)).inspect_err(|_| process.crew.disband())?;
     }
-    if flags & CLONE_PARENT_SETTID != 0 {
-        let _bad_pointer_is_ignored = memory.lock().write(parent_tid, &(id as u32).to_le_bytes());
+    if request.has(flag::PARENT_SETTID) {
+        let word = (number as u32).to_le_bytes();
+        let _bad_pointer_is_ignored = memory.lock().write(request.parent_word, &word);
     }
     sched::start(&thread);
     if borrows {
@@ -94,5 +142,44 @@ pub(crate) fn clone(
         // Killed meanwhile: the child goes on alone.
         let _killed = wait;
     }
-    Ok(id)
+    Ok(number)
+}
+
+/// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the caller's own; threads share the rest for as long as they live.
+pub(crate) fn unshare(flags: u64) -> SysResult {
+    const SYSTEM_V: u64 = 0x4_0000;
+    let known = flag::THREAD
+        | flag::FS
+        | flag::SIGHAND
+        | flag::VM
+        | flag::FILES
+        | SYSTEM_V
+        | flag::NAMESPACES
+        | flag::NEW_TIME;
+    if flags & !known != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let process = current();
+    let is_alone = process.crew.count() == 1;
+    if flags & (flag::THREAD | flag::SIGHAND | flag::VM) != 0 && !is_alone {
+        return Err(Errno::EINVAL);
+    }
+    let memory = process.memory().ok_or(Errno::EINVAL)?;
+    if flags & flag::VM != 0 && Arc::strong_count(&memory) > 2 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & (flag::NAMESPACES | flag::NEW_TIME) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // Threads of one process have one table here: what only a thread of many would have of its own is refused.
+    if flags & (flag::FILES | flag::FS) != 0 && !is_alone {
+        return Err(Errno::EINVAL);
+    }
+    if flags & flag::FILES != 0 {
+        process.unshare_files()?;
+    }
+    if flags & flag::FS != 0 {
+        process.unshare_place()?;
+    }
+    Ok(0)
 }

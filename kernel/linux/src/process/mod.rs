@@ -2,12 +2,12 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `state` | [`Process`] |
+//! | `state`, `attributes`, `credentials`, `place` | [`Process`]; what prctl says of one; its users; its directory |
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
 //! | `task` | what a thread has of its own |
 //! | `actions`, `pending`, `shared_signals`, `send` | what a program said of signals; those on their way; sending |
 //! | `user_memory` | strings and numbers in the caller's memory |
-//! | `birth`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
+//! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `futex` | words of memory that threads sleep on |
 //!
 //! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
@@ -18,12 +18,16 @@
 //! overflows in a system call is ended without returning, and its frames' destructors never run.
 
 pub(crate) mod actions;
+pub(crate) mod attributes;
 pub(crate) mod birth;
+pub(crate) mod clone_request;
+pub(crate) mod credentials;
 pub(crate) mod crew;
 pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod pending;
+pub(crate) mod place;
 pub(crate) mod send;
 pub(crate) mod shared_signals;
 mod state;

@@ -1,13 +1,20 @@
 //! What a process holds.
 
+use super::attributes::Attributes;
+use super::credentials::{Credentials, capability};
 use super::crew::Crew;
+use super::place::Place;
 use super::shared_signals::ProcessSignals;
+use crate::error::Errno;
 use crate::files::open::Files;
+use crate::limits::{Limits, Resource};
+use crate::memory::limits::Limits as MemoryLimits;
 use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{Mutex, Name, WaitQueue};
 
@@ -25,8 +32,9 @@ pub struct Process {
     pub(crate) is_first: bool,
     /// Its memory; a child of vfork shares its parent's until execve.
     pub(crate) memory: SpinLock<Option<Arc<Mutex<Memory>>>>,
-    pub files: SpinLock<Files>,
-    pub directory: SpinLock<Arc<String>>,
+    /// Its descriptors, which `CLONE_FILES` shares with others; `None`: it has ended.
+    pub(super) files: SpinLock<Option<Arc<SpinLock<Files>>>>,
+    pub(super) place: SpinLock<Arc<Place>>,
     pub(crate) name: SpinLock<Name>,
     /// The path of its program.
     pub executable: SpinLock<Arc<String>>,
@@ -43,13 +51,67 @@ pub struct Process {
     pub borrows_memory: AtomicBool,
     /// What its threads share of signals.
     pub(crate) signals: SpinLock<ProcessSignals>,
+    pub(crate) attributes: Attributes,
+    pub(crate) credentials: SpinLock<Credentials>,
+    /// Nanoseconds since boot at its birth.
+    pub(crate) born: u64,
+    /// What it may use.
+    pub limits: Limits,
     /// It continues after a stop.
     pub(crate) resumed: WaitQueue,
-    /// What it asked of the kernel's manners (personality).
-    pub(crate) personality: AtomicU32,
 }
 
 impl Process {
+    /// Its descriptors. `None`: it has ended.
+    pub fn files_if_alive(&self) -> Option<Arc<SpinLock<Files>>> {
+        self.files.lock().clone()
+    }
+
+    /// The descriptors of a process that runs: for its own threads.
+    pub fn files(&self) -> Arc<SpinLock<Files>> {
+        self.files_if_alive().expect("a process keeps its descriptors until its last thread ends")
+    }
+
+    /// The number of its parent, as programs see it: 1, as of Linux's init, where the kernel itself waits for an orphan.
+    pub(crate) fn parent_number(&self) -> u64 {
+        match self.parent.load(Ordering::Relaxed) {
+            0 if !self.is_first => 1,
+            number => number,
+        }
+    }
+
+    /// Gives it other descriptors; gives out those it had.
+    pub(crate) fn set_files(
+        &self,
+        to: Option<Arc<SpinLock<Files>>>,
+    ) -> Option<Arc<SpinLock<Files>>> {
+        core::mem::replace(&mut *self.files.lock(), to)
+    }
+
+    /// Makes its descriptors its own, if others share them.
+    pub(crate) fn unshare_files(&self) -> Result<(), Errno> {
+        let shared = self.files();
+        // The process's reference and this one.
+        if Arc::strong_count(&shared) > 2 {
+            let own = fallible::shared(SpinLock::new(shared.lock().try_clone()?))?;
+            drop(self.set_files(Some(own)));
+        }
+        Ok(())
+    }
+
+    /// Its current directory and its like.
+    pub fn place(&self) -> Arc<Place> {
+        self.place.lock().clone()
+    }
+
+    /// Makes them its own, if others share them.
+    pub(crate) fn unshare_place(&self) -> Result<(), Errno> {
+        let own = self.place().copy()?;
+        let before = core::mem::replace(&mut *self.place.lock(), own);
+        drop(before);
+        Ok(())
+    }
+
     /// The memory, to look at or change.
     pub fn memory(&self) -> Option<Arc<Mutex<Memory>>> {
         self.memory.lock().clone()
@@ -59,10 +121,29 @@ impl Process {
         core::mem::replace(&mut *self.memory.lock(), memory)
     }
 
+    /// How much memory it may have: the limits that count for its address space.
+    pub(crate) fn memory_limits(&self) -> MemoryLimits {
+        MemoryLimits {
+            stack: self.limits.soft(Resource::Stack),
+            space: self.limits.soft(Resource::AddressSpace),
+            data: self.limits.soft(Resource::Data),
+            locked: self.limits.soft(Resource::Locked),
+            may_lock: self.credentials.lock().can(capability::IPC_LOCK),
+        }
+    }
+
+    /// Its limits have changed: its address space knows them.
+    pub(crate) fn limit_memory(&self) {
+        if let Some(memory) = self.memory() {
+            let limits = self.memory_limits();
+            memory.lock().limits = limits;
+        }
+    }
+
     /// Whether its programs' parts lie where they always do.
     pub(crate) fn has_fixed_layout(&self) -> bool {
         const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
-        self.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE != 0
+        self.attributes.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE != 0
     }
 
     /// Where the kernel's code for going back from handlers lies in its memory; 0: nowhere.

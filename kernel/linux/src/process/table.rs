@@ -46,9 +46,29 @@ pub(crate) struct Wanted {
     /// Whether the child can be waited for again.
     pub(crate) keep: bool,
     pub(crate) no_hang: bool,
+    pub(crate) kind: Kind,
 }
 
-/// A child's news: its number and wait status.
+/// Which children a waiting parent means: those whose end is told by SIGCHLD, or the others (`__WCLONE`), or both (`__WALL`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Told,
+    Clones,
+    Both,
+}
+
+impl Kind {
+    fn holds(self, child: &Process) -> bool {
+        let is_told = child.exit_signal.load(Ordering::Relaxed) == Signal::CHLD.number();
+        match self {
+            Self::Told => is_told,
+            Self::Clones => !is_told,
+            Self::Both => true,
+        }
+    }
+}
+
+/// A child's news: its number, its wait status, and the CPU time it used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct News {
     pub(crate) child: u64,
@@ -94,6 +114,32 @@ pub fn all() -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
     fallible::collect(TABLE.lock().iter().cloned())
 }
 
+/// How many threads of programs there are, and processes that have ended.
+pub(crate) fn task_count() -> usize {
+    TABLE.lock().iter().map(|process| process.crew.count().max(1)).sum()
+}
+
+/// Whether a number means a process, a thread, a group or a session.
+pub(crate) fn is_in_use(number: u64) -> bool {
+    TABLE.lock().iter().any(|process| {
+        process.id == number
+            || process.group.load(Ordering::Relaxed) == number
+            || process.session.load(Ordering::Relaxed) == number
+            || process.crew.find(number).is_some()
+    })
+}
+
+/// A child of a process that ends, with the signal it asked for then: each once.
+pub(crate) fn next_to_tell_of_death(parent: u64) -> Option<(Arc<Process>, u8)> {
+    TABLE.lock().iter().find_map(|child| {
+        if child.parent.load(Ordering::Relaxed) != parent {
+            return None;
+        }
+        let signal = child.attributes.death_signal.swap(0, Ordering::Relaxed);
+        (signal != 0).then(|| (child.clone(), signal))
+    })
+}
+
 /// How many there are.
 pub fn count() -> usize {
     TABLE.lock().len()
@@ -125,7 +171,8 @@ pub(super) fn news(
     let mut any = false;
     let mut ended = None;
     for (at, child) in table.iter().enumerate() {
-        if child.parent.load(Ordering::Relaxed) != parent || !which.holds(child) {
+        let is_child = child.parent.load(Ordering::Relaxed) == parent;
+        if !is_child || !which.holds(child) || !wanted.kind.holds(child) {
             continue;
         }
         any = true;
@@ -192,10 +239,24 @@ pub(crate) fn is_orphaned(process: &Process) -> bool {
     })
 }
 
-/// A process has ended, with this status: its children are nobody's from now on, and it stays in the table only if a parent may
-/// wait for it. Gives out that parent, to be woken.
-pub(crate) fn end(process: &Process, status: i32) -> Option<Arc<Process>> {
-    let parent = {
+/// The nearest living ancestor that takes orphans (`PR_SET_CHILD_SUBREAPER`); without one the kernel does.
+fn reaper(table: &[Arc<Process>], of: &Process) -> Option<Arc<Process>> {
+    let mut number = of.parent.load(Ordering::Relaxed);
+    // No more steps than there are processes: nobody is its own ancestor.
+    for _ in 0..table.len() {
+        let ancestor = table.iter().find(|other| other.id == number)?;
+        if ancestor.status().is_none() && ancestor.attributes.is_subreaper.load(Ordering::Relaxed) {
+            return Some(ancestor.clone());
+        }
+        number = ancestor.parent.load(Ordering::Relaxed);
+    }
+    None
+}
+
+/// A process has ended, with this status: its children are a reaper's from now on, and it stays in the table only if a parent may
+/// wait for it. Gives out that parent, and the reaper of its children, to be woken.
+pub(crate) fn end(process: &Process, status: i32) -> [Option<Arc<Process>>; 2] {
+    let ends = {
         let table = TABLE.lock();
         process.set_status(status);
         let number = process.parent.load(Ordering::Relaxed);
@@ -206,16 +267,18 @@ pub(crate) fn end(process: &Process, status: i32) -> Option<Arc<Process>> {
             let action = parent.signals.lock().actions.get(Signal::CHLD);
             action.handler != IGNORE && action.flags & flag::NO_CHILD_WAIT == 0
         });
+        let reaper = reaper(&table, process);
+        let reaper_number = reaper.as_ref().map_or(0, |reaper| reaper.id);
         for child in table.iter().filter(|c| c.parent.load(Ordering::Relaxed) == process.id) {
-            child.parent.store(0, Ordering::Relaxed);
+            child.parent.store(reaper_number, Ordering::Relaxed);
         }
         if !is_waited_for {
             process.parent.store(0, Ordering::Relaxed);
         }
-        parent
+        [parent, reaper]
     };
     while drop_nobodys() {}
-    parent
+    ends
 }
 
 /// Ended, and nobody's child.

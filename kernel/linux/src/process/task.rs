@@ -2,6 +2,7 @@
 //! process.
 
 use super::Process;
+use super::futex::queues::Waiter;
 use super::pending::Pending;
 use crate::abi::signals::{Info, Signal, SignalSet};
 use crate::error::Errno;
@@ -9,7 +10,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Owned, OwnerKind, Thread};
+use threads::sched::{self, Name, Owned, OwnerKind, Thread};
 
 /// The stack that `sigaltstack` named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +64,10 @@ pub struct Task {
     pub(crate) clear_on_exit: AtomicU64,
     /// The head of its list of robust futexes; 0: none.
     pub(crate) robust_list: AtomicU64,
+    /// What it sleeps on words as, while it does.
+    pub(crate) waiter: SpinLock<Option<Arc<Waiter>>>,
+    /// What it calls itself (`PR_SET_NAME`); the program's name before.
+    pub(crate) name: SpinLock<Option<Name>>,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
 }
@@ -76,9 +81,17 @@ impl Task {
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            waiter: SpinLock::new(None),
+            name: SpinLock::new(None),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
         })?)
+    }
+
+    /// What it is called: what it says itself, or as its process is.
+    pub(crate) fn name_of(&self) -> Name {
+        let own = *self.name.lock();
+        own.unwrap_or_else(|| self.process.name())
     }
 
     /// Puts a signal among its own.

@@ -36,6 +36,19 @@ pub(crate) fn string(at: u64, most: usize) -> Result<Vec<u8>, Errno> {
     }
 }
 
+/// The first bytes of a string of the program, as many as there is room for with a NUL; without it.
+pub(crate) fn string_of<const N: usize>(at: u64) -> Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    for offset in 0..N as u64 - 1 {
+        let [byte] = get::<1>(at.checked_add(offset).ok_or(Errno::EFAULT)?)?;
+        if byte == 0 {
+            break;
+        }
+        fallible::push(&mut bytes, byte)?;
+    }
+    Ok(bytes)
+}
+
 /// A path of the program.
 pub(crate) fn path(at: u64) -> Result<String, Errno> {
     let path = as_text(string(at, MOST_PATH)?)?;

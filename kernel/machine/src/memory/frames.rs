@@ -91,6 +91,28 @@ impl Frame {
         unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
     }
 
+    /// A word of 32 bits at an aligned offset, as an atomic: programs change it meanwhile.
+    #[inline]
+    fn atomic(self, offset: usize) -> &'static AtomicU32 {
+        assert!(offset.is_multiple_of(4), "a word that is not aligned");
+        // SAFETY: (1) inside a frame, which the direct map shows for as long as the kernel runs; (2)
+        // aligned; (3) every bit pattern is a number.
+        unsafe { &*self.part(offset, 4).cast::<AtomicU32>() }
+    }
+
+    /// Reads a word at an aligned offset. The frame must be one that the caller has a part in.
+    #[inline]
+    pub fn word(self, offset: usize) -> u32 {
+        self.atomic(offset).load(Ordering::SeqCst)
+    }
+
+    /// Changes a word at an aligned offset in one step, as programs do; what it was. `None`: it
+    /// stays. The frame must be one that the caller has a part in.
+    pub fn update_word(self, offset: usize, change: impl FnMut(u32) -> Option<u32>) -> u32 {
+        let updated = self.atomic(offset).fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
+        updated.unwrap_or_else(|unchanged| unchanged)
+    }
+
     /// Writes zeros from an offset to the end. The frame must be the caller's alone.
     pub fn zero_from(self, offset: usize) {
         let bytes = FRAME_BYTES as usize - offset;

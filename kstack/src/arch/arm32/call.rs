@@ -7,6 +7,7 @@
 //!                                          that pointer is the seam the unwinder follows
 //! ```
 
+use crate::arch::cfi::seam;
 use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
@@ -31,9 +32,14 @@ pub unsafe extern "C" fn call_on_stack(
     top: usize,
 ) {
     naked_asm!(
+        seam!(),
         // A frame record on the old stack: r11 is how we, and the unwinder, find the way back.
         "push {{r11, lr}}",
+        ".cfi_def_cfa_offset 2 * {word}",
+        ".cfi_rel_offset r11, 0",
+        ".cfi_rel_offset lr, {word}",
         "mov r11, sp",
+        ".cfi_def_cfa_register r11",
         ".if {on_stack}",
         "lsr ip, sp, #{body_shift}",
         "lsl ip, ip, #{body_shift}",
@@ -47,9 +53,12 @@ pub unsafe extern "C" fn call_on_stack(
         "mov sp, r3",
         "blx r2",
         "mov sp, r11",
+        ".cfi_def_cfa_register sp",
         "pop {{r11, pc}}",
+        ".cfi_endproc",
         on_stack = const super::local::THREAD_INFO_ON_STACK as usize,
         body_shift = const super::local::BODY_SHIFT,
         one = const 1,
+        word = const size_of::<usize>(),
     )
 }

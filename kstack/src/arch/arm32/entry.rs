@@ -46,8 +46,9 @@ use super::local::{ArchLocal, BODY_SHIFT};
 use super::overflow;
 use super::regs::{SVC_MODE, SavedRegs, USER_MODE};
 use super::return_path::return_path;
-use super::save::{save_from_kernel, save_from_user};
+use super::save::{regs_at, save_from_kernel, save_from_user, unsaved};
 use super::tables::ModeWords;
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -61,6 +62,8 @@ use core::ops::Range;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "sub lr, lr, #{back}",
         "stm sp, {{r0, lr}}",
         "mrs lr, spsr",
@@ -76,6 +79,7 @@ pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
 
         // From the kernel. Nothing is written on this stack before the test.
         "2:",
+        ".cfi_undefined pc",
         "sub sp, sp, #{size} + {reserve}",
         "tst sp, #{outside}",
         "bne 4f",
@@ -92,12 +96,14 @@ pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
 
         // No room.
         "4:",
+        ".cfi_undefined pc",
         "cpsid f",
         "add sp, sp, #{reserve}",
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
         "b {no_room}",
+        ".cfi_endproc",
         back = const BACK,
         vector = const VECTOR,
         size = const size_of::<SavedRegs>(),
@@ -138,6 +144,8 @@ pub(super) fn irq_before_test() -> Range<usize> {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn svc_entry() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "sub sp, sp, #{size} + {reserve}",
         // From user mode it cannot fail.
         "tst sp, #{outside}",
@@ -155,6 +163,7 @@ pub(super) extern "C" fn svc_entry() {
         "bne 2f",
         "add r0, sp, #{sp_at}",
         "stm r0, {{sp, lr}}^",
+        regs_at!("r4"),
         "mrc p15, 0, r5, c13, c0, 4",
         "ldr r5, [r5, #{thread}]",
         "mcr p15, 0, r5, c13, c0, 3",
@@ -166,9 +175,11 @@ pub(super) extern "C" fn svc_entry() {
 
         // From the kernel. LR was the caller's to lose.
         "2:",
+        ".cfi_undefined pc",
         "add r5, sp, #{size}",
         "add r0, sp, #{sp_at}",
         "stm r0, {{r5, r6}}",
+        regs_at!("r4"),
         "bic sp, sp, #{misaligned}",
         "mov r0, #{software}",
         "mov r1, r4",
@@ -178,6 +189,7 @@ pub(super) extern "C" fn svc_entry() {
 
         // No room. Without a mode's words, r0 goes through the thread pointer, which the block has a copy of.
         "4:",
+        ".cfi_undefined pc",
         "cpsid f",
         "add sp, sp, #{reserve}",
         "mcr p15, 0, r0, c13, c0, 3",
@@ -195,6 +207,7 @@ pub(super) extern "C" fn svc_entry() {
         "mcr p15, 0, r1, c13, c0, 3",
         "mov r1, #{software}",
         "b {no_room}",
+        ".cfi_endproc",
         size = const size_of::<SavedRegs>(),
         reserve = const RESERVE.get(),
         sp_at = const offset_of!(SavedRegs, sp),

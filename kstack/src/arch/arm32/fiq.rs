@@ -16,8 +16,9 @@ use super::local::BODY_SHIFT;
 use super::overflow;
 use super::regs::{SVC_MODE, SavedRegs, USER_MODE};
 use super::return_path::to_user;
-use super::save::{save_from_kernel, save_from_user};
+use super::save::{save_from_kernel, save_from_user, unsaved};
 use super::tables::ModeWords;
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
@@ -31,6 +32,8 @@ use core::mem::{offset_of, size_of};
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn fiq_entry() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "sub lr, lr, #4",
         "stm sp, {{r0, lr}}",
         "mrs lr, spsr",
@@ -52,6 +55,7 @@ pub(super) extern "C" fn fiq_entry() {
 
         // From the kernel.
         "2:",
+        ".cfi_undefined pc",
         "sub sp, sp, #{size} + {reserve}",
         "tst sp, #{outside}",
         "bne 4f",
@@ -76,17 +80,21 @@ pub(super) extern "C" fn fiq_entry() {
         "str r1, [sp, #{return_at} + {word}]",
         "clrex",
         "ldr lr, [sp, #{lr_at}]",
+        ".cfi_def_cfa_register sp",
         "ldm sp, {{r0-r12}}",
         "add sp, sp, #{return_at}",
+        ".cfi_undefined pc",
         "rfeia sp!",
 
         // No room. The controller has not been asked: it comes again.
         "4:",
+        ".cfi_undefined pc",
         "add sp, sp, #{reserve}",
         "str lr, [r0, #{word_lr}]",
         "str r1, [r0, #{word_r1}]",
         "mov r1, #{vector}",
         "b {no_room}",
+        ".cfi_endproc",
         vector = const FIQ as usize,
         size = const size_of::<SavedRegs>(),
         reserve = const FIQ_RESERVE,

@@ -25,7 +25,9 @@ use super::RESERVE;
 use super::cause::{FIQ, FIQ_RESERVE, complete};
 use super::local::{ArchLocal, BODY_SHIFT, THREAD_INFO_ON_STACK};
 use super::regs::{IRQ_MODE, MODE, SavedRegs};
+use super::save::{regs_at, unsaved};
 use super::tables::ModeWords;
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::report::{self, Suspicion};
@@ -42,6 +44,8 @@ use kstack_core::verdict::Delivery;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "add sp, sp, #{size}",
         "str sp, [r0, #{word_sp}]",
         "mrc p15, 0, lr, c13, c0, 4",
@@ -80,11 +84,15 @@ pub(super) extern "C" fn no_room() {
         "add r11, sp, #1",
         "mov r0, r10",
         "mov r1, sp",
+        regs_at!("sp"),
         "bl {on_no_room}",
         "3:",
+        ".cfi_undefined pc",
         "wfi",
         "b 3b",
+        ".cfi_endproc",
         size = const size_of::<SavedRegs>(),
+        pc = const offset_of!(SavedRegs, pc),
         sp_at = const offset_of!(SavedRegs, sp),
         word_r0 = const ModeWords::R0,
         word_pc = const ModeWords::PC,

@@ -2,6 +2,8 @@
 
 use super::local::ArchLocal;
 use super::regs::{SavedRegs, USER_MODE};
+use super::save::regs_at;
+use crate::arch::cfi::{called, interrupted};
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 
@@ -10,6 +12,9 @@ use core::mem::{offset_of, size_of};
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn return_path() {
     naked_asm!(
+        interrupted!(),
+        ".cfi_return_column 15",
+        regs_at!("sp"),
         // The handler may have run with interrupts on. From here to the return they stay off (invariant 2).
         "cpsid i",
         "ldr r1, [sp, #{cpsr}]",
@@ -26,7 +31,11 @@ pub(super) extern "C" fn return_path() {
         "clrex",
         // All of them at once, SP, PC and CPSR too: there is no moment with half of the interrupted context.
         "ldm sp, {{r0-r12, sp, lr, pc}}^",
+        ".cfi_endproc",
         cpsr = const offset_of!(SavedRegs, cpsr),
+        pc = const offset_of!(SavedRegs, pc),
+        sp_at = const offset_of!(SavedRegs, sp),
+        size = const size_of::<SavedRegs>(),
         not_user = const !USER_MODE & 0xf,
         before_user = sym crate::hooks::before_user,
         to_user = sym to_user,
@@ -38,6 +47,9 @@ pub(super) extern "C" fn return_path() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn to_user() {
     naked_asm!(
+        interrupted!(),
+        ".cfi_return_column 15",
+        regs_at!("sp"),
         "mrc p15, 0, r2, c13, c0, 4",
         "ldr r2, [r2, #{user_tls}]",
         "mcr p15, 0, r2, c13, c0, 3",
@@ -51,7 +63,9 @@ pub(super) extern "C" fn to_user() {
         "nop",
         "ldm sp, {{r0-r12}}",
         "add sp, sp, #{size}",
+        ".cfi_undefined pc",
         "movs pc, lr",
+        ".cfi_endproc",
         cpsr = const offset_of!(SavedRegs, cpsr),
         pc = const offset_of!(SavedRegs, pc),
         sp_at = const offset_of!(SavedRegs, sp),
@@ -67,6 +81,8 @@ pub(super) extern "C" fn to_user() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {
     naked_asm!(
+        called!(),
+        ".cfi_undefined lr",
         "bl {after_switch}",
         "cmp r5, #0",
         "beq 2f",
@@ -77,6 +93,7 @@ pub(super) extern "C" fn first_return() {
         "bl {after_function}",
         "2:",
         "b {return_path}",
+        ".cfi_endproc",
         after_switch = sym crate::hooks::after_switch,
         after_function = sym crate::hooks::after_function,
         return_path = sym return_path,

@@ -17,6 +17,7 @@
 //!
 //! The switch also makes the other thread `current`, in TPIDRURO. See [`super::local`].
 
+use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
 use crate::arch::current::return_path;
 use crate::local::CpuLocal;
@@ -120,17 +121,31 @@ impl SwitchFrame {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
     naked_asm!(
+        called!(),
         "mrc p15, 0, r12, c3, c0, 0",
         "mov r3, sp",
         "sub sp, sp, #{frame}",
+        ".cfi_def_cfa_offset {frame}",
         "str r3, [sp, #{sp_at}]",
         "str lr, [sp, #{pc_at}]",
         "str r12, [sp, #{domain_at}]",
         "add r3, sp, #{r4_at}",
         "stm r3, {{r4-r11}}",
+        ".cfi_rel_offset lr, {pc_at}",
+        ".cfi_rel_offset sp, {sp_at}",
+        ".cfi_rel_offset r4, {r4_at} + 0 * 4",
+        ".cfi_rel_offset r5, {r4_at} + 1 * 4",
+        ".cfi_rel_offset r6, {r4_at} + 2 * 4",
+        ".cfi_rel_offset r7, {r4_at} + 3 * 4",
+        ".cfi_rel_offset r8, {r4_at} + 4 * 4",
+        ".cfi_rel_offset r9, {r4_at} + 5 * 4",
+        ".cfi_rel_offset r10, {r4_at} + 6 * 4",
+        ".cfi_rel_offset r11, {r4_at} + 7 * 4",
         // Whoever resumes us loads what lies here.
         "str sp, [r0]",
         "mov sp, r1",
+        ".globl kstack_switch_resume",
+        "kstack_switch_resume:",
         "ldr r3, [sp, #{domain_at}]",
         "cmp r3, r12",
         "mcrne p15, 0, r3, c3, c0, 0",
@@ -141,6 +156,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "mov r0, r2",
         "add r3, sp, #{r4_at}",
         "ldm r3, {{r4-r11, sp, pc}}",
+        ".cfi_endproc",
         frame = const size_of::<SwitchFrame>(),
         sp_at = const offset_of!(SwitchFrame, sp),
         pc_at = const offset_of!(SwitchFrame, pc),
@@ -156,5 +172,13 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn bare_start() {
-    naked_asm!("mov r1, r0", "mov r0, r4", "blx r5", "udf #0",)
+    naked_asm!(
+        called!(),
+        ".cfi_undefined lr",
+        "mov r1, r0",
+        "mov r0, r4",
+        "blx r5",
+        "udf #0",
+        ".cfi_endproc",
+    )
 }

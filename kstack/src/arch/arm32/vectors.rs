@@ -3,6 +3,8 @@
 use super::cause::{DATA_ABORT, LINE, PREFETCH_ABORT, UNDEFINED};
 use super::entry::{stub, svc_entry};
 use super::fiq::fiq_entry;
+use super::save::unsaved;
+use crate::arch::cfi::interrupted;
 use core::arch::global_asm;
 use kstack_core::addr::Addr;
 
@@ -12,6 +14,8 @@ global_asm!(
     ".balign 32",
     ".globl kstack_vectors",
     "kstack_vectors:",
+    interrupted!(),
+    unsaved!(),
     // Reset and the hypervisor's entry: never taken here.
     "b .",
     "b {undefined}",
@@ -21,6 +25,7 @@ global_asm!(
     "b .",
     "b {irq}",
     "b {fiq}",
+    ".cfi_endproc",
     ".text",
     // The return address is past an undefined instruction by 2 or 4, which on_exception takes into account.
     undefined = sym stub::<UNDEFINED, 0>,

@@ -7,6 +7,7 @@
 //!                                         that pointer is the seam the unwinder follows
 //! ```
 
+use crate::arch::cfi::seam;
 use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
@@ -28,15 +29,25 @@ pub unsafe extern "C" fn call_on_stack(
     top: usize,
 ) {
     naked_asm!(
+        seam!(),
+        ".cfi_remember_state",
         // A frame record on the old stack: x29 is how we, and the unwinder, find the way back.
         "stp x29, x30, [sp, #-{record}]!",
+        ".cfi_def_cfa_offset {record}",
+        ".cfi_rel_offset x29, 0",
+        ".cfi_rel_offset x30, {word}",
         "mov x29, sp",
+        ".cfi_def_cfa_register x29",
         // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
         "mov sp, x3",
         "blr x2",
         "mov sp, x29",
+        ".cfi_def_cfa_register sp",
         "ldp x29, x30, [sp], #{record}",
+        ".cfi_restore_state",
         "ret",
+        ".cfi_endproc",
+        word = const size_of::<u64>(),
         record = const 2 * size_of::<u64>(),
     )
 }

@@ -39,7 +39,10 @@ use super::cause::{CLASS_SHIFT, FROM_CONTROLLER, SVC};
 use super::fault::on_exception;
 use super::regs::SavedRegs;
 use super::return_path::return_to_user;
-use super::save::{DEBUG_AND_SERROR, INTERRUPTS, SLOT_SCRATCH, load_and_return, save_at_x0};
+use super::save::{
+    DEBUG_AND_SERROR, INTERRUPTS, SLOT_SCRATCH, load_and_return, save_at_x0, unsaved,
+};
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
@@ -69,6 +72,8 @@ pub(super) fn is_saving_entry(pc: Addr) -> bool {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn kernel_sync() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         save_at_x0!(),
         "mrs x1, esr_el1",
         "stp x2, x1, [x0, #{orig_x0}]",
@@ -77,6 +82,7 @@ pub(super) extern "C" fn kernel_sync() {
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "cmp x2, #{svc}",
         "b.eq 2f",
         "mrs x1, far_el1",
@@ -88,6 +94,7 @@ pub(super) extern "C" fn kernel_sync() {
         "bl {on_software_interrupt}",
         "3:",
         load_and_return!(),
+        ".cfi_endproc",
         ".globl {end}",
         "{end}:",
         end = sym kstack_kernel_sync_end,
@@ -109,14 +116,18 @@ pub(super) extern "C" fn kernel_sync() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn kernel_irq() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         save_at_x0!(),
         "stp x2, xzr, [x0, #{orig_x0}]",
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "msr daifclr, #{debug_and_serror}",
         "bl {on_irq}",
         load_and_return!(),
+        ".cfi_endproc",
         ".globl {end}",
         "{end}:",
         end = sym kstack_kernel_irq_end,
@@ -135,6 +146,8 @@ pub(super) extern "C" fn kernel_irq() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn user_sync() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         save_at_x0!(),
         "mrs x1, esr_el1",
         "stp x2, x1, [x0, #{orig_x0}]",
@@ -146,6 +159,7 @@ pub(super) extern "C" fn user_sync() {
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "cmp x2, #{svc}",
         "b.ne 2f",
         // Everything that belongs to the program is saved: interrupts may come.
@@ -156,6 +170,7 @@ pub(super) extern "C" fn user_sync() {
         "mrs x1, far_el1",
         "bl {on_exception}",
         "b {return_to_user}",
+        ".cfi_endproc",
         ".globl {end}",
         "{end}:",
         end = sym kstack_user_sync_end,
@@ -179,6 +194,8 @@ pub(super) extern "C" fn user_sync() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn user_irq() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         save_at_x0!(),
         "stp x2, xzr, [x0, #{orig_x0}]",
         // The running thread, for `current`.
@@ -188,9 +205,11 @@ pub(super) extern "C" fn user_irq() {
         "msr spsel, #0",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "msr daifclr, #{debug_and_serror}",
         "bl {on_irq}",
         "b {return_to_user}",
+        ".cfi_endproc",
         ".globl {end}",
         "{end}:",
         end = sym kstack_user_irq_end,

@@ -21,7 +21,8 @@ use super::cause::{class_of, is_data_abort};
 use super::entry;
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
-use super::save::{KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH, save_at_x0};
+use super::save::{KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH, regs_at, save_at_x0, unsaved};
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::report::{self, Suspicion};
@@ -35,6 +36,8 @@ use kstack_core::verdict::Delivery;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room_sync() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "mov x0, sp",
         "sub x0, x0, #{regs} + {scratch}",
         save_at_x0!(),
@@ -43,7 +46,9 @@ pub(super) extern "C" fn no_room_sync() {
         "mrs x1, far_el1",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "bl {on_no_room}",
+        ".cfi_endproc",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -59,6 +64,8 @@ pub(super) extern "C" fn no_room_sync() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room_other() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "mov x0, sp",
         "sub x0, x0, #{regs} + {scratch}",
         save_at_x0!(),
@@ -66,7 +73,9 @@ pub(super) extern "C" fn no_room_other() {
         "mov x1, #0",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "bl {on_no_room}",
+        ".cfi_endproc",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -87,6 +96,8 @@ const MAX_SECOND_FAULTS: usize = 2;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn second_fault() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "msr tpidrro_el0, x0",
         // Below SP, leaving alone what a slot has put there.
         "mov x0, sp",
@@ -121,6 +132,7 @@ pub(super) extern "C" fn second_fault() {
         "str x3, [x0, #{pstate}]",
         "mrs x1, esr_el1",
         "stp xzr, x1, [x0, #{orig_x0}]",
+        regs_at!("x0", "0"),
         // Not for ever.
         "mrs x1, tpidr_el1",
         "ldr x2, [x1, #{thread}]",
@@ -133,14 +145,18 @@ pub(super) extern "C" fn second_fault() {
         "mrs x1, far_el1",
         "mov sp, x0",
         "add x29, x0, #1",
+        ".cfi_def_cfa x29, 36 * {word} - 1",
         "bl {on_second_fault}",
         "3:",
+        ".cfi_undefined 32",
         "wfi",
         "b 3b",
+        ".cfi_endproc",
         regs = const size_of::<SavedRegs>(),
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
         sp = const offset_of!(SavedRegs, sp),
+        pc = const offset_of!(SavedRegs, pc),
         pstate = const offset_of!(SavedRegs, pstate),
         orig_x0 = const offset_of!(SavedRegs, orig_x0),
         scratch = const SLOT_SCRATCH,

@@ -1,7 +1,8 @@
 //! The return path to programs, and where a stack that never ran starts. To the kernel an entry returns itself.
 
 use super::regs::SavedRegs;
-use super::save::{DEBUG_AND_SERROR, INTERRUPTS, load_and_return};
+use super::save::{DEBUG_AND_SERROR, INTERRUPTS, load_and_return, regs_at};
+use crate::arch::cfi::{called, interrupted};
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 
@@ -10,6 +11,9 @@ use core::mem::{offset_of, size_of};
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn return_to_user() {
     naked_asm!(
+        interrupted!(),
+        ".cfi_return_column 32",
+        regs_at!("sp", "0"),
         // No interrupt may find work after the look and before user mode.
         "msr daifset, #{interrupts}",
         "mov x0, sp",
@@ -18,6 +22,7 @@ pub(super) extern "C" fn return_to_user() {
         "msr daifset, #0xf",
         "msr tpidrro_el0, xzr",
         load_and_return!(),
+        ".cfi_endproc",
         interrupts = const INTERRUPTS,
         x = const offset_of!(SavedRegs, x),
         word = const size_of::<u64>(),
@@ -34,6 +39,8 @@ pub(super) extern "C" fn return_to_user() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {
     naked_asm!(
+        called!(),
+        ".cfi_undefined x30",
         "bl {after_switch}",
         "cbz x19, 2f",
         "msr daifclr, #{all_but_fiq}",
@@ -43,6 +50,7 @@ pub(super) extern "C" fn first_return() {
         "bl {after_function}",
         "2:",
         "b {return_to_user}",
+        ".cfi_endproc",
         all_but_fiq = const DEBUG_AND_SERROR | INTERRUPTS,
         after_switch = sym crate::hooks::after_switch,
         after_function = sym crate::hooks::after_function,

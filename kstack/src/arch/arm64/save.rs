@@ -22,10 +22,70 @@ pub(super) const DEBUG_AND_SERROR: u32 = 0b1100;
 /// Interrupts, in the same count.
 pub(super) const INTERRUPTS: u32 = 0b0010;
 
+/// Describes SavedRegs, of 36 words, that begin `$mark` bytes below what is in a register. The interrupted address
+/// has a column of its own, that of PC (DWARF for the Arm 64-bit Architecture, 4.1): x30 was in use.
+macro_rules! regs_at {
+    ($register:literal, $mark:literal) => {
+        concat!(
+            ".cfi_def_cfa ",
+            $register,
+            ", 36 * {word} - ",
+            $mark,
+            "
+        .cfi_offset x0, {x} + 0 * {word} - 36 * {word}
+        .cfi_offset x1, {x} + 1 * {word} - 36 * {word}
+        .cfi_offset x2, {x} + 2 * {word} - 36 * {word}
+        .cfi_offset x3, {x} + 3 * {word} - 36 * {word}
+        .cfi_offset x4, {x} + 4 * {word} - 36 * {word}
+        .cfi_offset x5, {x} + 5 * {word} - 36 * {word}
+        .cfi_offset x6, {x} + 6 * {word} - 36 * {word}
+        .cfi_offset x7, {x} + 7 * {word} - 36 * {word}
+        .cfi_offset x8, {x} + 8 * {word} - 36 * {word}
+        .cfi_offset x9, {x} + 9 * {word} - 36 * {word}
+        .cfi_offset x10, {x} + 10 * {word} - 36 * {word}
+        .cfi_offset x11, {x} + 11 * {word} - 36 * {word}
+        .cfi_offset x12, {x} + 12 * {word} - 36 * {word}
+        .cfi_offset x13, {x} + 13 * {word} - 36 * {word}
+        .cfi_offset x14, {x} + 14 * {word} - 36 * {word}
+        .cfi_offset x15, {x} + 15 * {word} - 36 * {word}
+        .cfi_offset x16, {x} + 16 * {word} - 36 * {word}
+        .cfi_offset x17, {x} + 17 * {word} - 36 * {word}
+        .cfi_offset x18, {x} + 18 * {word} - 36 * {word}
+        .cfi_offset x19, {x} + 19 * {word} - 36 * {word}
+        .cfi_offset x20, {x} + 20 * {word} - 36 * {word}
+        .cfi_offset x21, {x} + 21 * {word} - 36 * {word}
+        .cfi_offset x22, {x} + 22 * {word} - 36 * {word}
+        .cfi_offset x23, {x} + 23 * {word} - 36 * {word}
+        .cfi_offset x24, {x} + 24 * {word} - 36 * {word}
+        .cfi_offset x25, {x} + 25 * {word} - 36 * {word}
+        .cfi_offset x26, {x} + 26 * {word} - 36 * {word}
+        .cfi_offset x27, {x} + 27 * {word} - 36 * {word}
+        .cfi_offset x28, {x} + 28 * {word} - 36 * {word}
+        .cfi_offset x29, {x} + 29 * {word} - 36 * {word}
+        .cfi_offset x30, {x} + 30 * {word} - 36 * {word}
+        .cfi_offset sp, {x} + 31 * {word} - 36 * {word}
+        .cfi_offset 32, {pc} - 36 * {word}
+        "
+        )
+    };
+}
+const _: () = assert!(size_of::<SavedRegs>() == 36 * size_of::<u64>());
+
+/// Describes code whose SavedRegs are not complete: where it came from is not told.
+macro_rules! unsaved {
+    () => {
+        "
+        .cfi_return_column 32
+        .cfi_undefined 32
+        "
+    };
+}
+
 /// Saves everything but `esr` at x0; see the slot for what is where. Uses x1 to x3. Afterwards x2 is the interrupted x0.
 macro_rules! save_at_x0 {
     () => {
-        "
+        concat!(
+            "
         mrs x1, elr_el1
         stp x2, x3, [x0, #{x} + 2 * {word}]
         stp x4, x5, [x0, #{x} + 4 * {word}]
@@ -47,16 +107,21 @@ macro_rules! save_at_x0 {
         stp x1, x3, [x0, #{pc}]
         ldp x2, x3, [sp, #-{scratch}]
         stp x2, x3, [x0, #{x}]
-        "
+        ",
+            $crate::arch::arm64::save::regs_at!("x0", "0")
+        )
     };
 }
 
 /// Loads SavedRegs at SP and goes there. Everything is masked meanwhile.
 macro_rules! load_and_return {
     () => {
-        "
+        concat!(
+            $crate::arch::arm64::save::regs_at!("sp", "0"),
+            "
         msr daifset, #0xf
         mov x0, sp
+        .cfi_def_cfa_register x0
         msr spsel, #1
         ldp x30, x1, [x0, #{x} + 30 * {word}]
         ldp x2, x3, [x0, #{pc}]
@@ -78,11 +143,13 @@ macro_rules! load_and_return {
         ldp x26, x27, [x0, #{x} + 26 * {word}]
         ldp x28, x29, [x0, #{x} + 28 * {word}]
         ldp x0, x1, [x0, #{x}]
+        .cfi_undefined 32
         eret
         "
+        )
     };
 }
-pub(super) use {load_and_return, save_at_x0};
+pub(super) use {load_and_return, regs_at, save_at_x0, unsaved};
 
 const _: () = assert!(
     offset_of!(SavedRegs, sp) == offset_of!(SavedRegs, x) + 31 * size_of::<u64>()

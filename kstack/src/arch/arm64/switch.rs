@@ -10,6 +10,7 @@
 //! Saved is exactly what the procedure call standard makes the callee save: x19 to x30. The two lowest words are a frame
 //! record. The kernel is built without floating point, so that state is the kernel's business, apart from the switch.
 
+use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
 use crate::arch::current::return_path;
 use core::arch::naked_asm;
@@ -91,12 +92,27 @@ impl SwitchFrame {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
     naked_asm!(
+        called!(),
+        ".cfi_remember_state",
         "stp x29, x30, [sp, #-{frame}]!",
+        ".cfi_def_cfa_offset {frame}",
+        ".cfi_rel_offset x29, 0",
+        ".cfi_rel_offset x30, {word}",
         "stp x19, x20, [sp, #{saved}]",
         "stp x21, x22, [sp, #{saved} + 2 * {word}]",
         "stp x23, x24, [sp, #{saved} + 4 * {word}]",
         "stp x25, x26, [sp, #{saved} + 6 * {word}]",
         "stp x27, x28, [sp, #{saved} + 8 * {word}]",
+        ".cfi_rel_offset x19, {saved} + 0 * {word}",
+        ".cfi_rel_offset x20, {saved} + 1 * {word}",
+        ".cfi_rel_offset x21, {saved} + 2 * {word}",
+        ".cfi_rel_offset x22, {saved} + 3 * {word}",
+        ".cfi_rel_offset x23, {saved} + 4 * {word}",
+        ".cfi_rel_offset x24, {saved} + 5 * {word}",
+        ".cfi_rel_offset x25, {saved} + 6 * {word}",
+        ".cfi_rel_offset x26, {saved} + 7 * {word}",
+        ".cfi_rel_offset x27, {saved} + 8 * {word}",
+        ".cfi_rel_offset x28, {saved} + 9 * {word}",
         // Whoever resumes us loads what lies here.
         "mov x9, sp",
         "str x9, [x0]",
@@ -105,14 +121,18 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         // D8.5.3, rule MKHJS): without it a dead thread's stack could be parked with pages that are not zero.
         "dsb ish",
         "mov sp, x1",
+        ".globl kstack_switch_resume",
+        "kstack_switch_resume:",
         "ldp x19, x20, [sp, #{saved}]",
         "ldp x21, x22, [sp, #{saved} + 2 * {word}]",
         "ldp x23, x24, [sp, #{saved} + 4 * {word}]",
         "ldp x25, x26, [sp, #{saved} + 6 * {word}]",
         "ldp x27, x28, [sp, #{saved} + 8 * {word}]",
         "ldp x29, x30, [sp], #{frame}",
+        ".cfi_restore_state",
         "mov x0, x2",
         "ret",
+        ".cfi_endproc",
         frame = const size_of::<SwitchFrame>(),
         saved = const offset_of!(SwitchFrame, x19_to_x28),
         word = const size_of::<u64>(),
@@ -125,5 +145,13 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn bare_start() {
-    naked_asm!("mov x1, x0", "mov x0, x20", "blr x19", "brk #1",)
+    naked_asm!(
+        called!(),
+        ".cfi_undefined x30",
+        "mov x1, x0",
+        "mov x0, x20",
+        "blr x19",
+        "brk #1",
+        ".cfi_endproc",
+    )
 }

@@ -4,7 +4,9 @@ use super::RESERVE;
 use super::entry::{kernel_irq, kernel_sync, user_irq, user_sync};
 use super::overflow::{no_room_other, no_room_sync, second_fault};
 use super::regs::SavedRegs;
+use super::save::unsaved;
 use super::save::{KEPT_PSTATE, OVERFLOW_BIT, SLOT_SCRATCH};
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::global_asm;
 use core::mem::size_of;
@@ -16,6 +18,8 @@ global_asm!(
     ".balign {vectors}",
     ".globl kstack_vectors",
     "kstack_vectors:",
+    interrupted!(),
+    unsaved!(),
     // From the kernel on SP_EL0: synchronous, IRQ, FIQ, SError.
     ".macro from_kernel entry, no_room",
     ".balign {slot}",
@@ -55,6 +59,7 @@ global_asm!(
     "from_user {user_sync}",
     ".endr",
     ".balign {slot}",
+    ".cfi_endproc",
     ".purgem from_kernel",
     ".purgem from_user",
     ".text",

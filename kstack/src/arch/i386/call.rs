@@ -7,6 +7,7 @@
 //!                                         | that pointer is the seam the unwinder follows        |
 //! ```
 
+use crate::arch::cfi::seam;
 use core::arch::naked_asm;
 use core::mem::size_of;
 
@@ -32,9 +33,13 @@ pub unsafe extern "C" fn call_on_stack(
     top: usize,
 ) {
     naked_asm!(
+        seam!(),
         // A frame record on the old stack: ebp is how we, and the unwinder, find the way back.
         "push ebp",
+        ".cfi_adjust_cfa_offset {WORD}",
+        ".cfi_rel_offset ebp, 0",
         "mov ebp, esp",
+        ".cfi_def_cfa_register ebp",
         "mov eax, [ebp + {RECORD}]",
         "mov edx, [ebp + {RECORD} + {WORD}]",
         "mov ecx, [ebp + {RECORD} + {WORD} * 2]",
@@ -47,7 +52,10 @@ pub unsafe extern "C" fn call_on_stack(
         "call ecx",
         "mov esp, ebp",
         "pop ebp",
+        ".cfi_def_cfa esp, {WORD}",
+        ".cfi_same_value ebp",
         "ret",
+        ".cfi_endproc",
         WORD = const WORD,
         RECORD = const 2 * WORD,
     )

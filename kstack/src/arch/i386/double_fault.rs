@@ -7,6 +7,7 @@ use super::cause::{DOUBLE_FAULT, fault_address};
 use super::regs::SavedRegs;
 use super::tables::CpuTables;
 use super::{entry, nmi};
+use crate::arch::cfi::called;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::report::{self, Suspicion};
@@ -23,6 +24,8 @@ const NESTED_TASK: u32 = 1 << 14;
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn double_fault() {
     naked_asm!(
+        called!(),
+        ".cfi_undefined 8",
         // A task switch sets CR0.TS, so that the next floating-point instruction faults: whose it is has not changed.
         "clts",
         "pushfd",
@@ -32,6 +35,7 @@ pub(super) extern "C" fn double_fault() {
         "and esp, -16",
         "call {on_task}",
         "ud2",
+        ".cfi_endproc",
         NESTED_TASK = const NESTED_TASK,
         on_task = sym on_double_fault_task,
     )

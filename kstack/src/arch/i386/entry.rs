@@ -30,8 +30,9 @@
 use super::cause::{SYSCALL_VECTOR, has_error_code};
 use super::regs::SavedRegs;
 use super::return_path::return_path;
-use super::save::{push_segment, saving_entry};
+use super::save::{frame_above_stub, frame_above_word, frame_at_sp, push_segment, saving_entry};
 use super::{RESERVE, interrupts};
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use kstack_core::addr::Addr;
@@ -43,12 +44,17 @@ use kstack_core::addr::Addr;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn stub<const VECTOR: usize>() {
     naked_asm!(
+        interrupted!(),
         // The CPU pushed no error code: keep the layout the same.
         ".if {no_error_code}",
+        frame_at_sp!(),
         "push 0",
         ".endif",
+        frame_above_word!(),
         "push {vector}",
+        frame_above_stub!(),
         "jmp {common}",
+        ".cfi_endproc",
         no_error_code = const !has_error_code(VECTOR) as usize,
         vector = const VECTOR,
         common = sym common,
@@ -60,9 +66,14 @@ pub(super) extern "C" fn stub<const VECTOR: usize>() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn int80() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push eax",
+        frame_above_word!(),
         "push {vector}",
+        frame_above_stub!(),
         "jmp {common}",
+        ".cfi_endproc",
         vector = const SYSCALL_VECTOR as usize,
         common = sym common,
     )

@@ -33,8 +33,9 @@
 
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
-use super::save::{push_segment, saving_entry};
+use super::save::{frame_above_stub, frame_above_word, frame_at_sp, push_segment, saving_entry};
 use super::sysenter::sysenter_entry;
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
@@ -47,7 +48,17 @@ const TRAP: u32 = 1 << 8;
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn nmi() {
-    naked_asm!("push 0", "push 0", "jmp {saved}", saved = sym nmi_save)
+    naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
+        "push 0",
+        frame_above_word!(),
+        "push 0",
+        frame_above_stub!(),
+        "jmp {saved}",
+        ".cfi_endproc",
+        saved = sym nmi_save
+    )
 }
 
 #[unsafe(naked)]
@@ -116,11 +127,16 @@ pub(super) fn is_saving_nmi(pc: Addr) -> bool {
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn debug() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "test byte ptr [esp + {CS}], 3",
         "jnz {stub}",
         "push 0",
+        frame_above_word!(),
         "push 0",
+        frame_above_stub!(),
         "jmp {saved}",
+        ".cfi_endproc",
         // The CPU pushed no error code: eip is at SP.
         CS = const offset_of!(SavedRegs, cs) - offset_of!(SavedRegs, eip),
         stub = sym super::entry::stub::<1>,
@@ -183,7 +199,17 @@ extern "C" fn on_debug(regs: &mut SavedRegs) {
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn machine_check() {
-    naked_asm!("push 0", "push 0", "jmp {saved}", saved = sym machine_check_save)
+    naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
+        "push 0",
+        frame_above_word!(),
+        "push 0",
+        frame_above_stub!(),
+        "jmp {saved}",
+        ".cfi_endproc",
+        saved = sym machine_check_save
+    )
 }
 
 #[unsafe(naked)]

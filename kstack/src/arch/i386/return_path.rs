@@ -1,7 +1,10 @@
 //! The return path of every entry, and where a stack that never ran starts.
 
 use super::regs::SavedRegs;
-use super::save::{AT_CS, AT_EFLAGS, AT_EIP, AT_ESP, WORD, pop_segment};
+use super::save::{
+    AT_CS, AT_EFLAGS, AT_EIP, AT_ESP, AT_SS, WORD, frame_above_word, pop_segment, regs_at,
+};
+use crate::arch::cfi::{called, interrupted};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
@@ -10,17 +13,21 @@ use core::mem::offset_of;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn return_path() {
     naked_asm!(
+        interrupted!(),
+        regs_at!("esp", "0"),
         // The handler may have run with interrupts on. From here to iret they stay off (invariant 7).
         "cli",
         "test byte ptr [esp + {cs}], 3",
         "jz {restore}",
         "mov ebx, esp",
+        ".cfi_def_cfa_register ebx",
         "and esp, -16",
         "sub esp, 3 * {word}",
         "push ebx",
         "call {before_user}",
         "mov esp, ebx",
         "jmp {restore}",
+        ".cfi_endproc",
         cs = const offset_of!(SavedRegs, cs),
         word = const WORD,
         before_user = sym crate::hooks::before_user,
@@ -32,28 +39,55 @@ pub(super) extern "C" fn return_path() {
 macro_rules! restoring {
     () => {
         naked_asm!(
+            interrupted!(),
+            regs_at!("esp", "0"),
             "pop ebx",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value ebx",
             "pop ecx",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value ecx",
             "pop edx",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value edx",
             "pop esi",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value esi",
             "pop edi",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value edi",
             "pop ebp",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value ebp",
             "pop eax",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value eax",
             pop_segment!("ds"),
+            ".cfi_adjust_cfa_offset -{WORD}",
             pop_segment!("es"),
+            ".cfi_adjust_cfa_offset -{WORD}",
             pop_segment!("fs"),
+            ".cfi_adjust_cfa_offset -{WORD}",
             pop_segment!("gs"),
+            ".cfi_adjust_cfa_offset -{WORD}",
             // SP is at orig_eax, a word above the place of gs.
             "test byte ptr [esp - {WORD} + {AT_CS}], 3",
             "jz 2f",
             "add esp, {WORD}",
+            ".cfi_adjust_cfa_offset -{WORD}",
             "iretd",
             // To the kernel: iret pops three words and leaves SP above them, so they must end where SP was. DS may be a program's
             // here (it is, if an entry from user mode was interrupted at its first instruction), hence SS.
             "2:",
+            ".cfi_def_cfa esp, {AT_SS}",
             "push eax",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset eax, 0",
             "push ecx",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset ecx, 0",
             "mov eax, [esp + {WORD} + {AT_ESP}]",
+            ".cfi_register esp, eax",
             "mov ecx, [esp + {WORD} + {AT_EFLAGS}]",
             "mov ss:[eax - {WORD}], ecx",
             "mov ecx, [esp + {WORD} + {AT_CS}]",
@@ -64,14 +98,23 @@ macro_rules! restoring {
             "mov ecx, [esp + {WORD}]",
             "mov ss:[eax - {WORD} * 4], ecx",
             "pop ecx",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value ecx",
             "lea esp, [eax - {WORD} * 4]",
+            frame_above_word!(),
+            ".cfi_restore esp",
+            ".cfi_rel_offset eax, 0",
             "pop eax",
+            ".cfi_adjust_cfa_offset -{WORD}",
+            ".cfi_same_value eax",
             "iretd",
+            ".cfi_endproc",
             WORD = const WORD,
             AT_EIP = const AT_EIP,
             AT_CS = const AT_CS,
             AT_EFLAGS = const AT_EFLAGS,
             AT_ESP = const AT_ESP,
+            AT_SS = const AT_SS,
         )
     };
 }
@@ -97,6 +140,8 @@ pub(super) extern "C" fn restore_after_debug() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {
     naked_asm!(
+        called!(),
+        ".cfi_undefined 8",
         // SavedRegs is at SP now; Rust code wants SP 16-aligned at a call.
         "mov esi, esp",
         "and esp, -16",
@@ -114,6 +159,7 @@ pub(super) extern "C" fn first_return() {
         "2:",
         "mov esp, esi",
         "jmp {return_path}",
+        ".cfi_endproc",
         word = const WORD,
         after_switch = sym crate::hooks::after_switch,
         after_function = sym crate::hooks::after_function,

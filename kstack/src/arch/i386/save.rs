@@ -1,6 +1,6 @@
 //! What all entries share: how all registers are saved and loaded again, and the segments changed.
 
-use super::regs::SavedRegs;
+use super::regs::{MARK, SavedRegs};
 use core::mem::{offset_of, size_of};
 
 /// In the flags: user mode checks alignment; the kernel may touch user pages.
@@ -51,22 +51,89 @@ macro_rules! pop_segment {
     };
 }
 
+/// Describes what the CPU pushes for an entry from the kernel, without an error code: at SP (Intel SDM vol. 3, 6.12.1). From user
+/// mode SP is not told until SavedRegs are whole.
+macro_rules! frame_at_sp {
+    () => {
+        "
+        .cfi_def_cfa esp, 3 * 4
+        .cfi_rel_offset 8, 0
+        "
+    };
+}
+
+/// Describes the same with a word below it: an error code.
+macro_rules! frame_above_word {
+    () => {
+        "
+        .cfi_def_cfa esp, 4 * 4
+        .cfi_rel_offset 8, 4
+        "
+    };
+}
+
+/// Describes the same with the stub's words below it.
+macro_rules! frame_above_stub {
+    () => {
+        "
+        .cfi_def_cfa esp, 5 * 4
+        .cfi_rel_offset 8, 2 * 4
+        "
+    };
+}
+
+/// Describes SavedRegs that begin `$mark` bytes below what is in a register.
+macro_rules! regs_at {
+    ($register:literal, $mark:literal) => {
+        concat!(
+            ".cfi_def_cfa ",
+            $register,
+            ", 17 * 4 - ",
+            $mark,
+            "
+        .cfi_offset ebx, -17 * 4
+        .cfi_offset ecx, -16 * 4
+        .cfi_offset edx, -15 * 4
+        .cfi_offset esi, -14 * 4
+        .cfi_offset edi, -13 * 4
+        .cfi_offset ebp, -12 * 4
+        .cfi_offset eax, -11 * 4
+        .cfi_offset 8, -5 * 4
+        .cfi_offset esp, -2 * 4
+        "
+        )
+    };
+}
+
+// What the descriptions count on; xtask reads the built kernel's against the fields, one by one.
+const _: () = assert!(
+    size_of::<SavedRegs>() == 17 * WORD
+        && offset_of!(SavedRegs, eip) == 12 * WORD
+        && offset_of!(SavedRegs, esp) == 15 * WORD
+        && MARK == 1
+);
+
 /// A naked function that starts with the stub's words on the stack and saves all of SavedRegs. After it: SP at SavedRegs,
 /// esi = vector, ebp marked, ebx = SP, segments the kernel's.
 macro_rules! saving_entry {
     ([$($line:expr),* $(,)?] $($operands:tt)*) => {
         core::arch::naked_asm!(
+            $crate::arch::cfi::interrupted!(),
+            $crate::arch::i386::save::frame_above_stub!(),
             "test byte ptr [esp + {AT_CS}], 3",
             "jnz 19f",
             // From the kernel: new place of the frame, and a word below it for eax. The old place is GAP higher.
             "sub esp, {GAP} + {WORD}",
+            ".cfi_adjust_cfa_offset {GAP} + {WORD}",
             "mov [esp], eax",
+            ".cfi_rel_offset eax, 0",
             "mov eax, [esp + {WORD} + {GAP}]",
             "mov [esp + {WORD}], eax",
             "mov eax, [esp + {WORD} + {GAP} + {AT_ORIG}]",
             "mov [esp + {WORD} + {AT_ORIG}], eax",
             "mov eax, [esp + {WORD} + {GAP} + {AT_EIP}]",
             "mov [esp + {WORD} + {AT_EIP}], eax",
+            ".cfi_rel_offset 8, {WORD} + {AT_EIP}",
             "mov eax, [esp + {WORD} + {GAP} + {AT_CS}]",
             "mov [esp + {WORD} + {AT_CS}], eax",
             "mov eax, [esp + {WORD} + {GAP} + {AT_EFLAGS}]",
@@ -78,23 +145,46 @@ macro_rules! saving_entry {
             "mov [esp + {WORD} + {AT_SS}], eax",
             "pop eax",
             "19:",
+            ".cfi_def_cfa esp, {AT_SS} + {WORD}",
+            ".cfi_rel_offset 8, {AT_EIP}",
+            ".cfi_rel_offset esp, {AT_ESP}",
+            ".cfi_same_value eax",
             push_segment!("fs"),
+            ".cfi_adjust_cfa_offset {WORD}",
             push_segment!("es"),
+            ".cfi_adjust_cfa_offset {WORD}",
             push_segment!("ds"),
+            ".cfi_adjust_cfa_offset {WORD}",
             "push eax",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset eax, 0",
             "push ebp",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset ebp, 0",
             "push edi",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset edi, 0",
             "push esi",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset esi, 0",
             "push edx",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset edx, 0",
             "push ecx",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset ecx, 0",
             "push ebx",
+            ".cfi_adjust_cfa_offset {WORD}",
+            ".cfi_rel_offset ebx, 0",
             // The kernel's code is compiled for a clear direction flag; a program may have set it.
             "cld",
             // Invariant 8.
             "test dword ptr [esp + {EFLAGS}], {ALIGNMENT_CHECK}",
             "jz 20f",
             "push {NO_FLAGS}",
+            ".cfi_adjust_cfa_offset {WORD}",
             "popfd",
+            ".cfi_adjust_cfa_offset -{WORD}",
             "20:",
             "mov esi, [esp + {GS}]",
             "mov [esp + {GS}], gs",
@@ -106,8 +196,10 @@ macro_rules! saving_entry {
             "xor eax, eax",
             "mov gs, eax",
             "lea ebp, [esp + {MARK}]",
+            $crate::arch::i386::save::regs_at!("ebp", "1"),
             "mov ebx, esp",
             $($line,)*
+            ".cfi_endproc",
             WORD = const $crate::arch::i386::save::WORD,
             GAP = const $crate::arch::i386::save::GAP,
             AT_ORIG = const $crate::arch::i386::save::AT_ORIG,
@@ -127,4 +219,5 @@ macro_rules! saving_entry {
         )
     };
 }
+pub(super) use {frame_above_stub, frame_above_word, frame_at_sp, regs_at};
 pub(super) use {pop_segment, push_segment, saving_entry};

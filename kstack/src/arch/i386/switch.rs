@@ -11,6 +11,7 @@
 //! alignment-check flag must not reach the next thread. The kernel is built without floating point, so that state is the
 //! kernel's business, apart from the switch.
 
+use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
 use crate::arch::current::return_path;
 use core::arch::naked_asm;
@@ -102,23 +103,45 @@ const WORD: usize = size_of::<usize>();
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
     naked_asm!(
+        called!(),
         "mov edx, [esp + {WORD}]",
         "mov ecx, [esp + {WORD} * 2]",
         "mov eax, [esp + {WORD} * 3]",
         "push ebp",
+        ".cfi_adjust_cfa_offset {WORD}",
+        ".cfi_rel_offset ebp, 0",
         "push ebx",
+        ".cfi_adjust_cfa_offset {WORD}",
+        ".cfi_rel_offset ebx, 0",
         "push edi",
+        ".cfi_adjust_cfa_offset {WORD}",
+        ".cfi_rel_offset edi, 0",
         "push esi",
+        ".cfi_adjust_cfa_offset {WORD}",
+        ".cfi_rel_offset esi, 0",
         "pushfd",
+        ".cfi_adjust_cfa_offset {WORD}",
         // Whoever resumes us pops what lies here.
         "mov [edx], esp",
         "mov esp, ecx",
+        ".globl kstack_switch_resume",
+        "kstack_switch_resume:",
         "popfd",
+        ".cfi_adjust_cfa_offset -{WORD}",
         "pop esi",
+        ".cfi_adjust_cfa_offset -{WORD}",
+        ".cfi_same_value esi",
         "pop edi",
+        ".cfi_adjust_cfa_offset -{WORD}",
+        ".cfi_same_value edi",
         "pop ebx",
+        ".cfi_adjust_cfa_offset -{WORD}",
+        ".cfi_same_value ebx",
         "pop ebp",
+        ".cfi_adjust_cfa_offset -{WORD}",
+        ".cfi_same_value ebp",
         "ret",
+        ".cfi_endproc",
         WORD = const WORD,
     )
 }
@@ -130,12 +153,15 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn bare_start() {
     naked_asm!(
+        called!(),
+        ".cfi_undefined 8",
         "and esp, -16",
         "sub esp, 2 * {WORD}",
         "push eax",
         "push edi",
         "call ebx",
         "ud2",
+        ".cfi_endproc",
         WORD = const WORD,
     )
 }

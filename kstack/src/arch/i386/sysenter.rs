@@ -7,8 +7,9 @@
 use super::local::ArchLocal;
 use super::regs::{INTERRUPTS_ON, MARK, SavedRegs};
 use super::return_path::restore;
-use super::save::{AT_EFLAGS, AT_EIP, AT_ESP, NO_FLAGS, WORD, pop_segment, push_segment};
+use super::save::{AT_EFLAGS, AT_EIP, AT_ESP, NO_FLAGS, WORD, pop_segment, push_segment, regs_at};
 use super::tables;
+use crate::arch::cfi::interrupted;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 
@@ -24,6 +25,8 @@ const DOWN_TO_ESP1: usize = size_of::<tables::CpuTables>() - tables::CpuTables::
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn sysenter_entry() {
     naked_asm!(
+        interrupted!(),
+        ".cfi_undefined 8",
         // One instruction from the entry stack to the thread stack: nothing is ever pushed on the entry stack but by an NMI or
         // a debug exception right here.
         "mov esp, [esp - {DOWN_TO_ESP1}]",
@@ -62,6 +65,7 @@ pub(super) extern "C" fn sysenter_entry() {
         "mov eax, fs:[{sysenter_return}]",
         "mov [esp + {eip}], eax",
         "lea ebp, [esp + {MARK}]",
+        regs_at!("ebp", "1"),
         "mov ebx, esp",
         "and esp, -16",
         "sub esp, 3 * {word}",
@@ -85,24 +89,47 @@ pub(super) extern "C" fn sysenter_entry() {
         "jne {restore}",
         "test dword ptr [esp + {eflags}], {NEEDS_IRET}",
         "jnz {restore}",
+        regs_at!("esp", "0"),
         "pop ebx",
+        ".cfi_adjust_cfa_offset -{word}",
+        ".cfi_same_value ebx",
         "add esp, 2 * {word}", // ecx and edx
+        ".cfi_adjust_cfa_offset -2 * {word}",
         "pop esi",
+        ".cfi_adjust_cfa_offset -{word}",
+        ".cfi_same_value esi",
         "pop edi",
+        ".cfi_adjust_cfa_offset -{word}",
+        ".cfi_same_value edi",
         "pop ebp",
+        ".cfi_adjust_cfa_offset -{word}",
+        ".cfi_same_value ebp",
         "pop eax",
+        ".cfi_adjust_cfa_offset -{word}",
+        ".cfi_same_value eax",
         pop_segment!("ds"),
+        ".cfi_adjust_cfa_offset -{word}",
         pop_segment!("es"),
+        ".cfi_adjust_cfa_offset -{word}",
         pop_segment!("fs"),
+        ".cfi_adjust_cfa_offset -{word}",
         pop_segment!("gs"),
+        ".cfi_adjust_cfa_offset -{word}",
         "mov edx, [esp - {word} + {AT_EIP}]",
         "mov ecx, [esp - {word} + {AT_ESP}]",
         "and dword ptr [esp - {word} + {AT_EFLAGS}], ~{NOT_BY_SYSEXIT}",
         "add esp, {AT_EFLAGS} - {word}",
+        ".cfi_adjust_cfa_offset {word} - {AT_EFLAGS}",
+        ".cfi_register esp, ecx",
+        ".cfi_register 8, edx",
+        ".cfi_same_value ecx",
+        ".cfi_same_value edx",
         "popfd",
+        ".cfi_adjust_cfa_offset -{word}",
         // Interrupts are taken after the instruction that follows sti at the earliest: in user mode.
         "sti",
         "sysexit",
+        ".cfi_endproc",
         DOWN_TO_ESP1 = const DOWN_TO_ESP1,
         MARK = const MARK,
         NO_FLAGS = const NO_FLAGS,

@@ -7,6 +7,7 @@
 //!   | previous s0    | <- old SP                                is the seam the unwinder follows
 //! ```
 
+use crate::arch::cfi::seam;
 use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
@@ -28,19 +29,28 @@ pub unsafe extern "C" fn call_on_stack(
     top: usize,
 ) {
     naked_asm!(
+        seam!(),
+        ".cfi_remember_state",
         // A frame record on the old stack: s0 is how we, and the unwinder, find the way back.
         "addi sp, sp, -{record}",
+        ".cfi_def_cfa_offset {record}",
         "sd s0, 0(sp)",
         "sd ra, {word}(sp)",
         "addi s0, sp, {record}",
+        ".cfi_def_cfa s0, 0",
+        ".cfi_offset s0, -{record}",
+        ".cfi_offset ra, {word} - {record}",
         // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
         "mv sp, a3",
         "jalr a2",
         "addi sp, s0, -{record}",
+        ".cfi_def_cfa sp, {record}",
         "ld s0, 0(sp)",
         "ld ra, {word}(sp)",
         "addi sp, sp, {record}",
+        ".cfi_restore_state",
         "ret",
+        ".cfi_endproc",
         record = const 2 * size_of::<usize>(),
         word = const size_of::<usize>(),
     )

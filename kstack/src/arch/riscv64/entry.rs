@@ -32,7 +32,8 @@ use super::fault::on_trap;
 use super::local::ArchLocal;
 use super::regs::{INTERRUPTS_ON_NOW, SavedRegs};
 use super::return_path::return_path;
-use super::save::{entry_asm, save_at_sp};
+use super::save::{entry_asm, save_at_sp, unsaved};
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 
 /// From the kernel, on a stack with room. In: every register but tp as it was.
@@ -40,7 +41,9 @@ use crate::local::CpuLocal;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn from_kernel() {
     entry_asm!(
-        ["addi sp, sp, -{regs}",
+        [interrupted!(),
+        unsaved!(),
+        "addi sp, sp, -{regs}",
         "sd t0, {t0}(sp)",
         "addi t0, sp, {regs}",
         "sd t0, {sp}(sp)",
@@ -48,7 +51,8 @@ pub(super) extern "C" fn from_kernel() {
         save_at_sp!(),
         "mv a0, sp",
         "call {on_trap}",
-        "j {return_path}"],
+        "j {return_path}",
+        ".cfi_endproc"],
         on_trap = sym on_trap,
         return_path = sym return_path
     )
@@ -59,7 +63,9 @@ pub(super) extern "C" fn from_kernel() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn from_user() {
     entry_asm!(
-        ["sd sp, {user_sp}(tp)",
+        [interrupted!(),
+        unsaved!(),
+        "sd sp, {user_sp}(tp)",
         "sd t0, {kept_t0}(tp)",
         // From here on this is the kernel; only then may a stack be touched.
         "csrrw t0, sscratch, zero",
@@ -85,7 +91,8 @@ pub(super) extern "C" fn from_user() {
         // Everything that belongs to the user is saved: interrupts may come.
         "csrsi sstatus, {interrupts_on}",
         "call {on_syscall}",
-        "j {return_path}"],
+        "j {return_path}",
+        ".cfi_endproc"],
         user_sp = const CpuLocal::SCRATCH,
         kept_t0 = const ArchLocal::T0,
         thread_top = const CpuLocal::THREAD_TOP,

@@ -26,7 +26,8 @@ use super::fault::on_trap;
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
 use super::return_path::return_path;
-use super::save::save_at_sp;
+use super::save::{save_at_sp, unsaved};
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::registry;
@@ -46,6 +47,8 @@ const MAX_OVERFLOWS: usize = 2;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room() {
     naked_asm!(
+        interrupted!(),
+        unsaved!(),
         "sd sp, {broken_sp}(tp)",
         // Not for ever.
         "ld t0, {overflows}(tp)",
@@ -69,8 +72,10 @@ pub(super) extern "C" fn no_room() {
         "call {on_trap}",
         "j {return_path}",
         "3:",
+        ".cfi_undefined 64",
         "wfi",
         "j 3b",
+        ".cfi_endproc",
         broken_sp = const ArchLocal::BROKEN_SP,
         overflows = const ArchLocal::OVERFLOWS,
         overflow_top = const ArchLocal::OVERFLOW_TOP,

@@ -1,6 +1,8 @@
 //! The return path of every entry, and where a stack that never ran starts.
 
 use super::regs::{FROM_KERNEL, INTERRUPTS_ON_NOW, SavedRegs};
+use super::save::regs_at;
+use crate::arch::cfi::{called, interrupted};
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 
@@ -12,6 +14,9 @@ const _: () =
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn return_path() {
     naked_asm!(
+        interrupted!(),
+        ".cfi_return_column 64",
+        regs_at!("sp", "0"),
         ".option push",
         ".option arch, +a",
         // The handler may have run with interrupts on. From here to sret they stay off.
@@ -66,10 +71,13 @@ pub(super) extern "C" fn return_path() {
         "3:",
         "ld t0, {t0}(sp)",
         "ld sp, {sp}(sp)",
+        ".cfi_undefined 64",
         "sret",
+        ".cfi_endproc",
         ".option pop",
         interrupts_on = const INTERRUPTS_ON_NOW,
         from_kernel = const FROM_KERNEL,
+        regs = const size_of::<SavedRegs>(),
         epc = const offset_of!(SavedRegs, epc),
         ra = const offset_of!(SavedRegs, ra),
         sp = const offset_of!(SavedRegs, sp),
@@ -93,6 +101,8 @@ pub(super) extern "C" fn return_path() {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {
     naked_asm!(
+        called!(),
+        ".cfi_undefined ra",
         "call {after_switch}",
         "beqz s1, 2f",
         "csrsi sstatus, {interrupts_on}",
@@ -102,6 +112,7 @@ pub(super) extern "C" fn first_return() {
         "call {after_function}",
         "2:",
         "j {return_path}",
+        ".cfi_endproc",
         interrupts_on = const INTERRUPTS_ON_NOW,
         after_switch = sym crate::hooks::after_switch,
         after_function = sym crate::hooks::after_function,

@@ -1,9 +1,67 @@
 //! What entries and overflows share: how all registers are saved.
 
+/// Describes SavedRegs that begin `$mark` bytes below what is in a register. The interrupted address has the
+/// column that the ABI has for signal handlers (RISC-V psABI, "DWARF register numbers").
+macro_rules! regs_at {
+    ($register:literal, $mark:literal) => {
+        concat!(
+            ".cfi_def_cfa ",
+            $register,
+            ", {regs} - ",
+            $mark,
+            "
+        .cfi_offset ra, {ra} - {regs}
+        .cfi_offset sp, {sp} - {regs}
+        .cfi_offset gp, {gp} - {regs}
+        .cfi_offset tp, {tp} - {regs}
+        .cfi_offset t0, {t0} - {regs}
+        .cfi_offset t1, {t0} + 1 * {word} - {regs}
+        .cfi_offset t2, {t0} + 2 * {word} - {regs}
+        .cfi_offset s0, {s0} - {regs}
+        .cfi_offset s1, {s0} + 1 * {word} - {regs}
+        .cfi_offset a0, {a0} - {regs}
+        .cfi_offset a1, {a0} + 1 * {word} - {regs}
+        .cfi_offset a2, {a0} + 2 * {word} - {regs}
+        .cfi_offset a3, {a0} + 3 * {word} - {regs}
+        .cfi_offset a4, {a0} + 4 * {word} - {regs}
+        .cfi_offset a5, {a0} + 5 * {word} - {regs}
+        .cfi_offset a6, {a0} + 6 * {word} - {regs}
+        .cfi_offset a7, {a0} + 7 * {word} - {regs}
+        .cfi_offset s2, {s2} - {regs}
+        .cfi_offset s3, {s2} + 1 * {word} - {regs}
+        .cfi_offset s4, {s2} + 2 * {word} - {regs}
+        .cfi_offset s5, {s2} + 3 * {word} - {regs}
+        .cfi_offset s6, {s2} + 4 * {word} - {regs}
+        .cfi_offset s7, {s2} + 5 * {word} - {regs}
+        .cfi_offset s8, {s2} + 6 * {word} - {regs}
+        .cfi_offset s9, {s2} + 7 * {word} - {regs}
+        .cfi_offset s10, {s2} + 8 * {word} - {regs}
+        .cfi_offset s11, {s2} + 9 * {word} - {regs}
+        .cfi_offset t3, {t3} - {regs}
+        .cfi_offset t4, {t3} + 1 * {word} - {regs}
+        .cfi_offset t5, {t3} + 2 * {word} - {regs}
+        .cfi_offset t6, {t3} + 3 * {word} - {regs}
+        .cfi_offset 64, {epc} - {regs}
+        "
+        )
+    };
+}
+
+/// Describes code whose SavedRegs are not complete: where it came from is not told.
+macro_rules! unsaved {
+    () => {
+        "
+        .cfi_return_column 64
+        .cfi_undefined 64
+        "
+    };
+}
+
 /// Stores everything but t0, sp and tp in the SavedRegs at sp; t0 is free after it has been stored. Then s0 marks them.
 macro_rules! save_at_sp {
     () => {
-        "
+        concat!(
+            "
         sd ra, {ra}(sp)
         sd gp, {gp}(sp)
         sd t1, {t0} + {word}(sp)
@@ -42,7 +100,9 @@ macro_rules! save_at_sp {
         sd t2, {cause}(sp)
         sd a0, {orig_a0}(sp)
         addi s0, sp, 1
-        "
+        ",
+            $crate::arch::riscv64::save::regs_at!("s0", "1")
+        )
     };
 }
 
@@ -71,4 +131,4 @@ macro_rules! entry_asm {
         )
     };
 }
-pub(super) use {entry_asm, save_at_sp};
+pub(super) use {entry_asm, regs_at, save_at_sp, unsaved};

@@ -9,6 +9,7 @@
 //! Saved is exactly what the calling convention makes the callee save: ra, s0 to s11. tp is the CPU's, not the thread's. The
 //! kernel is built without floating point, so that state is the kernel's business, apart from the switch.
 
+use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
 use crate::arch::current::return_path;
 use core::arch::naked_asm;
@@ -95,7 +96,10 @@ impl SwitchFrame {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
     naked_asm!(
+        called!(),
+        ".cfi_remember_state",
         "addi sp, sp, -{frame}",
+        ".cfi_def_cfa_offset {frame}",
         "sd ra, {ra}(sp)",
         "sd s0, {s0}(sp)",
         "sd s1, {s}(sp)",
@@ -109,9 +113,24 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "sd s9, {s} + 8 * {word}(sp)",
         "sd s10, {s} + 9 * {word}(sp)",
         "sd s11, {s} + 10 * {word}(sp)",
+        ".cfi_rel_offset ra, {ra}",
+        ".cfi_rel_offset s0, {s0}",
+        ".cfi_rel_offset s1, {s} + 0 * {word}",
+        ".cfi_rel_offset s2, {s} + 1 * {word}",
+        ".cfi_rel_offset s3, {s} + 2 * {word}",
+        ".cfi_rel_offset s4, {s} + 3 * {word}",
+        ".cfi_rel_offset s5, {s} + 4 * {word}",
+        ".cfi_rel_offset s6, {s} + 5 * {word}",
+        ".cfi_rel_offset s7, {s} + 6 * {word}",
+        ".cfi_rel_offset s8, {s} + 7 * {word}",
+        ".cfi_rel_offset s9, {s} + 8 * {word}",
+        ".cfi_rel_offset s10, {s} + 9 * {word}",
+        ".cfi_rel_offset s11, {s} + 10 * {word}",
         // Whoever resumes us loads what lies here.
         "sd sp, 0(a0)",
         "mv sp, a1",
+        ".globl kstack_switch_resume",
+        "kstack_switch_resume:",
         "ld ra, {ra}(sp)",
         "ld s0, {s0}(sp)",
         "ld s1, {s}(sp)",
@@ -126,8 +145,10 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "ld s10, {s} + 9 * {word}(sp)",
         "ld s11, {s} + 10 * {word}(sp)",
         "addi sp, sp, {frame}",
+        ".cfi_restore_state",
         "mv a0, a2",
         "ret",
+        ".cfi_endproc",
         frame = const size_of::<SwitchFrame>(),
         ra = const offset_of!(SwitchFrame, return_address),
         s0 = const offset_of!(SwitchFrame, s0),
@@ -142,5 +163,13 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn bare_start() {
-    naked_asm!("mv a1, a0", "mv a0, s2", "jalr s1", "unimp",)
+    naked_asm!(
+        called!(),
+        ".cfi_undefined ra",
+        "mv a1, a0",
+        "mv a0, s2",
+        "jalr s1",
+        "unimp",
+        ".cfi_endproc",
+    )
 }

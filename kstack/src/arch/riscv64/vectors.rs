@@ -4,6 +4,8 @@ use super::entry::{from_kernel, from_user};
 use super::local::ArchLocal;
 use super::overflow;
 use super::regs::SavedRegs;
+use super::save::unsaved;
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::global_asm;
 use core::mem::size_of;
@@ -22,6 +24,8 @@ global_asm!(
     ".balign 4",
     ".globl kstack_trap",
     "kstack_trap:",
+    interrupted!(),
+    unsaved!(),
     "csrrw tp, sscratch, tp",
     "bnez tp, {from_user}",
     // From the kernel: the exchange was one too many.
@@ -52,6 +56,7 @@ global_asm!(
     "2:",
     "ld t0, {kept_t0}(tp)",
     "j {from_kernel}",
+    ".cfi_endproc",
     ".text",
     kept_t0 = const ArchLocal::T0,
     thread_line = const CpuLocal::THREAD_LINE,

@@ -7,6 +7,7 @@
 //!                                          that pointer is the seam the unwinder follows
 //! ```
 
+use crate::arch::cfi::seam;
 use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
@@ -28,14 +29,21 @@ pub unsafe extern "C" fn call_on_stack(
     top: usize,
 ) {
     naked_asm!(
+        seam!(),
         // A frame record on the old stack: rbp is how we, and the unwinder, find the way back.
         "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbp, 0",
         "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
         // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
         "mov rsp, rcx",
         "call rdx",
         "mov rsp, rbp",
         "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        ".cfi_same_value rbp",
         "ret",
+        ".cfi_endproc",
     )
 }

@@ -3,7 +3,8 @@
 use super::cause::{DOUBLE_FAULT, fault_address};
 use super::entry;
 use super::regs::SavedRegs;
-use super::save::{NO_FLAGS, look_at_gs, save_below_rdi};
+use super::save::{NO_FLAGS, frame_above_word, look_at_gs, save_below_rdi};
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::report::{self, Suspicion};
 use core::arch::naked_asm;
@@ -14,8 +15,12 @@ use kstack_core::verdict::Delivery;
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn double_fault() {
     naked_asm!(
+        interrupted!(),
+        frame_above_word!(),
         // The CPU pushed an error code, always 0.
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -24,6 +29,7 @@ pub(super) extern "C" fn double_fault() {
         "sub rsp, 8",
         "call {on_double_fault}",
         "ud2",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_double_fault = sym on_double_fault,
     )

@@ -30,7 +30,9 @@ use super::RESERVE;
 use super::cause::has_error_code;
 use super::regs::SavedRegs;
 use super::return_path::return_path;
-use super::save::{ALIGNMENT_CHECK, NO_FLAGS, save_below_rdi};
+use super::save::{ALIGNMENT_CHECK, NO_FLAGS};
+use super::save::{frame_above_rdi, frame_above_word, frame_at_sp, save_below_rdi};
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -43,13 +45,21 @@ use kstack_core::addr::Addr;
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn stub<const VECTOR: usize>() {
     naked_asm!(
+        interrupted!(),
         // The CPU pushed no error code: keep the layout the same.
         ".if {no_error_code}",
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
+        ".else",
+        frame_above_word!(),
         ".endif",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         "mov edi, {vector}",
         "jmp {common}",
+        ".cfi_endproc",
         no_error_code = const !has_error_code(VECTOR) as usize,
         vector = const VECTOR,
         common = sym common,
@@ -61,6 +71,8 @@ pub(super) extern "C" fn stub<const VECTOR: usize>() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn common() {
     naked_asm!(
+        interrupted!(),
+        frame_above_rdi!(),
         save_below_rdi!(),
         // The kernel's code is compiled for a clear direction flag; a program may have set it.
         "cld",
@@ -94,6 +106,7 @@ extern "C" fn common() {
         "mov rsp, gs:[{irq_top}]",
         "call {on_no_room}",
         "ud2",
+        ".cfi_endproc",
         ".globl {end}",
         "{end}:",
         end = sym kstack_common_end,

@@ -53,7 +53,9 @@
 use super::cause;
 use super::regs::SavedRegs;
 use super::save::{NO_FLAGS, give_gs_back, look_at_gs, restore_to_rdi, save_below_rdi};
+use super::save::{frame_above_rax, frame_above_word, frame_at_sp};
 use super::tables::{ExceptionHead, NmiWords};
+use crate::arch::cfi::interrupted;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
@@ -81,19 +83,33 @@ macro_rules! move_frame_to_rax {
     () => {
         "
         push qword ptr [rsp + {WORD} + {SS}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {SS}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD} + {RSP}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {RSP}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD} + {RFLAGS}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {RFLAGS}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD} + {CS}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} + {CS}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp + {WORD}]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME}]
+        .cfi_adjust_cfa_offset -8
         push qword ptr [rsp]
+        .cfi_adjust_cfa_offset 8
         pop qword ptr [rax - {FRAME} - {WORD}]
+        .cfi_adjust_cfa_offset -8
         lea rsp, [rax - {FRAME} - {WORD}]
         pop rax
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value rax
         "
     };
 }
@@ -103,9 +119,12 @@ macro_rules! move_frame_to_rax {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn nmi() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "test byte ptr [rsp + {CS}], 3",
         "jnz 6f",
         "push rax",
+        frame_above_rax!(),
         // Did it interrupt one that has just landed?
         "lea rax, [rip + {nmi}]",
         "cmp [rsp + {WORD}], rax",
@@ -129,8 +148,10 @@ pub(super) extern "C" fn nmi() {
         "lea rax, [rip + {repeat}]",
         "mov [rsp + {WORD}], rax",
         "pop rax",
+        frame_at_sp!(),
         "iretq",
         "2:",
+        frame_above_rax!(),
         // The head above the frame tells where the body stack's words are; GS cannot be trusted here.
         "mov rax, [rsp + {WORD} + {NMI_WORDS}]",
         "cmp dword ptr [rax + {ACTIVE}], 0",
@@ -139,16 +160,21 @@ pub(super) extern "C" fn nmi() {
         move_frame_to_rax!(),
         "jmp {body}",
         "3:",
+        frame_above_rax!(),
         "mov dword ptr [rax + {LATCHED}], 1",
         "pop rax",
+        frame_at_sp!(),
         "iretq",
         // From user mode: the thread stack is empty.
         "6:",
+        frame_at_sp!(),
         "swapgs",
         "push rax",
+        frame_above_rax!(),
         "mov rax, gs:[{thread_top}]",
         move_frame_to_rax!(),
         "jmp {from_user}",
+        ".cfi_endproc",
         ".globl {landing_end}",
         "{landing_end}:",
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
@@ -178,6 +204,8 @@ unsafe extern "C" {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn nmi_in_landing() {
     naked_asm!(
+        interrupted!(),
+        frame_above_rax!(),
         "mov rax, [rsp + {WORD} + {RSP}]",
         "dec rax",
         "xor rax, rsp",
@@ -187,9 +215,13 @@ extern "C" fn nmi_in_landing() {
         "mov rax, [rsp + {WORD} + {NMI_WORDS}]",
         move_frame_to_rax!(),
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         "mov edi, {NMI}",
         "xchg rdi, [rsp]",
+        ".cfi_same_value rdi",
         "jmp {lost}",
+        ".cfi_endproc",
         SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS, CS = const CS,
         WORD = const WORD, FRAME = const FRAME, NMI_WORDS = const NMI_WORDS,
         BLOCK_SHIFT = const BLOCK_SHIFT,
@@ -205,7 +237,11 @@ extern "C" fn nmi_in_landing() {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn frame_is_lost() {
     naked_asm!(
+        interrupted!(),
+        frame_above_word!(),
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -214,6 +250,7 @@ extern "C" fn frame_is_lost() {
         "sub rsp, 8",
         "call {on_lost_frame}",
         "ud2",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_lost_frame = sym super::fault::on_lost_frame,
     )
@@ -224,8 +261,13 @@ extern "C" fn frame_is_lost() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_body() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         // No direction flag, which compiled code wants clear, and no alignment check (`entry`, invariant 6).
         "push {NO_FLAGS}",
@@ -238,7 +280,9 @@ extern "C" fn nmi_body() {
         give_gs_back!(),
         restore_to_rdi!(),
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "jmp {window}",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_nmi = sym on_nmi,
         window = sym nmi_window,
@@ -250,10 +294,13 @@ extern "C" fn nmi_body() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_window() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "cmp dword ptr [rsp + {FRAME} + {LATCHED}], 0",
         "jne {repeat}",
         "mov dword ptr [rsp + {FRAME} + {ACTIVE}], 0",
         "iretq",
+        ".cfi_endproc",
         // The end is the next byte; a symbol of its own would need a section that is laid out right behind.
         ".globl {end}",
         "{end}:",
@@ -274,8 +321,11 @@ unsafe extern "C" {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_repeat() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "mov dword ptr [rsp + {FRAME} + {LATCHED}], 0",
         "jmp {body}",
+        ".cfi_endproc",
         FRAME = const FRAME,
         LATCHED = const offset_of!(NmiWords, latched),
         body = sym nmi_body,
@@ -287,8 +337,13 @@ extern "C" fn nmi_repeat() {
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_from_user() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -301,7 +356,9 @@ extern "C" fn nmi_from_user() {
         "swapgs",
         restore_to_rdi!(),
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "iretq",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_nmi = sym on_nmi,
     )
@@ -313,9 +370,12 @@ extern "C" fn nmi_from_user() {
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn debug() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "test byte ptr [rsp + {CS}], 3",
         "jnz 4f",
         "push rax",
+        frame_above_rax!(),
         // On the NMI body stack?
         "mov rax, [rsp + {WORD} + {RSP}]",
         "dec rax",
@@ -351,12 +411,15 @@ pub(super) extern "C" fn debug() {
         move_frame_to_rax!(),
         "jmp {from_kernel}",
         "4:",
+        frame_at_sp!(),
         "swapgs",
         "push rax",
+        frame_above_rax!(),
         "mov rax, gs:[{thread_top}]",
         move_frame_to_rax!(),
         "swapgs",
         "jmp {stub}",
+        ".cfi_endproc",
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
         WORD = const WORD, FRAME = const FRAME,
         NMI_WORDS = const NMI_WORDS, NMI_STACK = const NMI_STACK,
@@ -376,26 +439,37 @@ pub(super) extern "C" fn debug() {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn debug_in_nmi() {
     naked_asm!(
+        interrupted!(),
+        frame_above_rax!(),
         "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
         "mov rax, [rsp + 2 * {WORD} + {NMI_WORDS}]",
         // How far below the top of the landing the NMI found SP.
         "lea rbx, [rsp + 2 * {WORD} + {FRAME}]",
         "sub rbx, [rax - {FRAME} + {RSP}]",
         "cmp rbx, {DEBUG_LANDING}",
         "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbx",
         "jb 2f",
         "mov rax, [rsp + {WORD} + {RSP}]",
         "and rax, -16",
         move_frame_to_rax!(),
         "jmp {from_kernel}",
         "2:",
+        frame_above_rax!(),
         "mov rax, [rsp + {WORD} + {RSP}]",
         "and rax, -16",
         move_frame_to_rax!(),
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         "mov edi, {DEBUG}",
         "xchg rdi, [rsp]",
+        ".cfi_same_value rdi",
         "jmp {lost}",
+        ".cfi_endproc",
         CS = const CS, SS = const SS, RSP = const RSP, RFLAGS = const RFLAGS,
         WORD = const WORD, FRAME = const FRAME, NMI_WORDS = const NMI_WORDS,
         DEBUG_LANDING = const DEBUG_LANDING,
@@ -410,8 +484,13 @@ extern "C" fn debug_in_nmi() {
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn debug_from_kernel() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -423,7 +502,9 @@ extern "C" fn debug_from_kernel() {
         give_gs_back!(),
         restore_to_rdi!(),
         "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
         "iretq",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_debug = sym on_debug,
     )
@@ -450,8 +531,13 @@ extern "C" fn on_debug(regs: &mut SavedRegs) {
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn machine_check() {
     naked_asm!(
+        interrupted!(),
+        frame_at_sp!(),
         "push 0",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         "push {NO_FLAGS}",
         "popfq",
@@ -460,6 +546,7 @@ pub(super) extern "C" fn machine_check() {
         "sub rsp, 8",
         "call {on_machine_check}",
         "ud2",
+        ".cfi_endproc",
         NO_FLAGS = const NO_FLAGS,
         on_machine_check = sym super::fault::on_machine_check,
     )

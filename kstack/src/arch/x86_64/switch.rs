@@ -10,6 +10,7 @@
 //! Saved is exactly what the System V ABI makes the callee save: rbp, rbx, r12-r15. The kernel is built without
 //! floating point, so that state is the kernel's business, apart from the switch.
 
+use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
 use crate::arch::current::return_path;
 use core::arch::naked_asm;
@@ -94,23 +95,51 @@ impl SwitchFrame {
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
     naked_asm!(
+        called!(),
         "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbp, 0",
         "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
         "push r12",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r12, 0",
         "push r13",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r13, 0",
         "push r14",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r14, 0",
         "push r15",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r15, 0",
         // Whoever resumes us pops what lies here.
         "mov [rdi], rsp",
         "mov rsp, rsi",
+        ".globl kstack_switch_resume",
+        "kstack_switch_resume:",
         "pop r15",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r15",
         "pop r14",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r14",
         "pop r13",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r13",
         "pop r12",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r12",
         "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbx",
         "pop rbp",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbp",
         "mov rax, rdx",
         "ret",
+        ".cfi_endproc",
     )
 }
 
@@ -120,5 +149,14 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn bare_start() {
-    naked_asm!("mov rdi, r12", "mov rsi, rax", "sub rsp, 8", "call rbx", "ud2",)
+    naked_asm!(
+        called!(),
+        ".cfi_undefined rip",
+        "mov rdi, r12",
+        "mov rsi, rax",
+        "sub rsp, 8",
+        "call rbx",
+        "ud2",
+        ".cfi_endproc",
+    )
 }

@@ -4,25 +4,40 @@ use super::regs::SavedRegs;
 use super::return_path::return_path;
 use super::save::save_below_rdi;
 use super::tables;
+use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::{asm, naked_asm};
-use core::mem::offset_of;
+use core::mem::{offset_of, size_of};
 
 /// The `syscall` instruction. rcx = return address, r11 = flags, rsp still the user's; interrupts off by the flag mask.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn syscall_entry() {
     naked_asm!(
+        interrupted!(),
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
         "swapgs",
         "mov gs:[{user_sp}], rsp",
         "mov rsp, gs:[{thread_top}]",
+        ".cfi_undefined rsp",
         "push {user_data}",
+        ".cfi_adjust_cfa_offset 8",
         "push gs:[{user_sp}]",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rsp, 0",
         "push r11",
+        ".cfi_adjust_cfa_offset 8",
         "push {user_code}",
+        ".cfi_adjust_cfa_offset 8",
         "push rcx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rip, 0",
         "push rax",
+        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
         // Everything that belongs to the user is saved: interrupts may come.
         "sti",
@@ -44,29 +59,65 @@ pub(super) extern "C" fn syscall_entry() {
         // The resume flag and the trap flag need iretq.
         "test dword ptr [rsp + {rflags}], 0x10100",
         "jnz {return_path}",
+        ".cfi_def_cfa rsp, {regs}",
         "pop r15",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r15",
         "pop r14",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r14",
         "pop r13",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r13",
         "pop r12",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r12",
         "pop rbp",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbp",
         "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbx",
         "add rsp, 8", // r11 becomes the flags
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r11",
         "pop r10",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r10",
         "pop r9",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r9",
         "pop r8",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value r8",
         "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rax",
         "add rsp, 8", // rcx is the return address already
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rcx",
         "pop rdx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rdx",
         "pop rsi",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rsi",
         "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rdi",
         "mov r11, [rsp + {rflags} - {orig_rax}]",
         "mov rsp, [rsp + {rsp} - {orig_rax}]",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_restore rsp",
+        ".cfi_register rip, rcx",
         "swapgs",
         "sysretq",
+        ".cfi_endproc",
         ".globl {end}",
         "{end}:",
         end = sym kstack_syscall_entry_end,
         aligned = const 8,
+        regs = const size_of::<SavedRegs>(),
         user_sp = const CpuLocal::SCRATCH,
         thread_top = const CpuLocal::THREAD_TOP,
         user_data = const tables::USER_DATA,
@@ -96,7 +147,15 @@ const NO_SUCH_CALL: i32 = -38;
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn compatibility_syscall_entry() {
-    naked_asm!("mov eax, {NO_SUCH_CALL}", "sysret", NO_SUCH_CALL = const NO_SUCH_CALL)
+    naked_asm!(
+        interrupted!(),
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "mov eax, {NO_SUCH_CALL}",
+        "sysret",
+        ".cfi_endproc",
+        NO_SUCH_CALL = const NO_SUCH_CALL
+    )
 }
 
 /// Points `syscall` at its entries on the CPU this runs on, and `sysenter` nowhere.

@@ -14,12 +14,12 @@ pub(crate) const HERE: u64 = -100_i64 as u64;
 
 /// The open file behind a descriptor, pinned in the thread until the call ends.
 pub(super) fn file(number: u64) -> Result<&'static OpenFile, Errno> {
-    let descriptor = current().files.lock().get(number)?;
+    let descriptor = current().files().lock().get(number)?;
     sched::current().pin(descriptor.file).ok_or(Errno::ENFILE)
 }
 
 pub(super) fn directory() -> Arc<String> {
-    current().directory.lock().clone()
+    current().place().directory()
 }
 
 /// A path of the program, made absolute: seen from an open directory, or from the current one.

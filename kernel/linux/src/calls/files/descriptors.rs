@@ -68,11 +68,11 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
         opened
     };
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
-    files::add(&current().files, descriptor, 0)
+    files::add(&current().files(), descriptor, 0)
 }
 
 pub(crate) fn close(number: u64) -> SysResult {
-    let closed = current().files.lock().set(number, None)?;
+    let closed = current().files().lock().set(number, None)?;
     // Its end may wake others: not under the lock.
     closed.map(|_| 0).ok_or(Errno::EBADF)
 }
@@ -80,7 +80,7 @@ pub(crate) fn close(number: u64) -> SysResult {
 pub(crate) fn pipe(at: u64, flags: u64) -> SysResult {
     let (reader, writer) = Pipe::ends()?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    let descriptors = &current().files;
+    let descriptors = &current().files();
     let take_back = |number: u64| {
         let taken = descriptors.lock().set(number, None);
         drop(taken);
@@ -99,33 +99,33 @@ pub(crate) fn pipe(at: u64, flags: u64) -> SysResult {
 }
 
 pub(crate) fn dup(number: u64) -> SysResult {
-    let file = current().files.lock().get(number)?.file;
-    files::add(&current().files, Descriptor { file, close_on_exec: false }, 0)
+    let file = current().files().lock().get(number)?.file;
+    files::add(&current().files(), Descriptor { file, close_on_exec: false }, 0)
 }
 
 pub(crate) fn dup_to(from: u64, to: u64, close_on_exec: bool, same_is_fine: bool) -> SysResult {
-    let file = current().files.lock().get(from)?.file;
+    let file = current().files().lock().get(from)?.file;
     if from == to {
         return if same_is_fine { Ok(to) } else { Err(Errno::EINVAL) };
     }
     // Used until the lock is open again, whatever becomes of the descriptor.
     let _used = file.clone();
-    let replaced = current().files.lock().set(to, Some(Descriptor { file, close_on_exec }));
+    let replaced = current().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
     drop(replaced?);
     Ok(to)
 }
 
 pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
-    let descriptor = current().files.lock().get(number)?;
+    let descriptor = current().files().lock().get(number)?;
     match command {
         // F_DUPFD, F_DUPFD_CLOEXEC
         0 | 1030 => {
             let close_on_exec = command == 1030;
-            files::add(&current().files, Descriptor { close_on_exec, ..descriptor }, argument)
+            files::add(&current().files(), Descriptor { close_on_exec, ..descriptor }, argument)
         }
         // F_GETFD, F_SETFD
         1 => Ok(u64::from(descriptor.close_on_exec)),
-        2 => current().files.lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0),
+        2 => current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0),
         // F_GETFL, F_SETFL
         3 => Ok(u64::from(READ_WRITE)),
         4 => Ok(0),

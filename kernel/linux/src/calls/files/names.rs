@@ -59,7 +59,7 @@ pub(crate) fn chdir(at: u64) -> SysResult {
         return Err(Errno::ENOTDIR);
     }
     let path = fallible::shared(path)?;
-    let before = core::mem::replace(&mut *current().directory.lock(), path);
+    let before = current().place().set_directory(path);
     drop(before);
     Ok(0)
 }

@@ -29,7 +29,7 @@ pub(crate) fn poll(at: u64, count: u64, timeout: i32) -> SysResult {
                 0
             } else {
                 // Without the lock: the last user of a file may be this look at it.
-                let file = current().files.lock().get(number as u64);
+                let file = current().files().lock().get(number as u64);
                 match file.map(|descriptor| descriptor.file) {
                     Ok(file) => match &file.target {
                         Target::PipeReader(pipe) if !pipe.is_readable() => 0,

@@ -6,6 +6,7 @@ use crate::error::{Errno, SysResult};
 use crate::memory::areas::{PAGE, flag};
 use crate::memory::cut;
 use crate::memory::space::{Bad, Memory};
+use crate::process::current;
 use crate::process::user_memory::put;
 use alloc::vec::Vec;
 use machine::memory::fallible;
@@ -212,6 +213,7 @@ pub(super) fn mlock(at: u64, length: u64, flags: u64) -> SysResult {
     if flags & !ON_FAULT != 0 {
         return Err(Errno::EINVAL);
     }
+    current().limit_memory();
     let memory = memory()?;
     let mut memory = memory.lock();
     if !memory.limits.may_lock && memory.limits.locked == 0 {
@@ -235,6 +237,7 @@ pub(super) fn mlockall(flags: u64) -> SysResult {
     if flags == 0 || flags & !(CURRENT | FUTURE | ON_FAULT) != 0 || flags == ON_FAULT {
         return Err(Errno::EINVAL);
     }
+    current().limit_memory();
     let memory = memory()?;
     let mut memory = memory.lock();
     if !memory.limits.may_lock && memory.limits.locked == 0 {

@@ -45,7 +45,7 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> SysResult {
     });
     let file = OpenFile::new(Target::Node(node, path))?;
     let descriptor = Descriptor { file, close_on_exec: flags & CLOEXEC != 0 };
-    open::add(&current().files, descriptor, 0)
+    open::add(&current().files(), descriptor, 0)
 }
 
 /// F_ADD_SEALS and F_GET_SEALS.

@@ -120,7 +120,7 @@ fn object_of(
     protection: u64,
     flags: u64,
 ) -> Result<(Option<Arc<Object>>, u32), Errno> {
-    let file = current().files.lock().get(number)?.file;
+    let file = current().files().lock().get(number)?.file;
     let is_shared = match flags & MAP_TYPE {
         MAP_SHARED_VALIDATE if flags & !MAP_KNOWN != 0 => return Err(Errno::EOPNOTSUPP),
         MAP_SHARED | MAP_SHARED_VALIDATE => true,
@@ -176,7 +176,7 @@ pub(crate) fn mmap(
     let is_anonymous = flags & MAP_ANONYMOUS != 0;
     if !is_anonymous {
         // A bad descriptor counts before a bad length.
-        drop(current().files.lock().get(file)?);
+        drop(current().files().lock().get(file)?);
     }
     let length = whole_pages(length)?;
     if offset.checked_add(length).is_none() {
@@ -203,6 +203,9 @@ pub(crate) fn mmap(
     } else {
         object_of(file, length, protection, flags)?
     };
+    if flags & MAP_LOCKED != 0 {
+        current().limit_memory();
+    }
     let memory = memory()?;
     let mut memory = memory.lock();
     if flags & MAP_LOCKED != 0 {

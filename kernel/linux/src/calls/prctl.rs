@@ -1,0 +1,167 @@
+//! prctl and its kin: what a process or a thread says of itself. What is not there is `EINVAL`, as in a Linux built without it.
+
+use super::table::calls;
+use crate::abi::signals::Signal;
+use crate::error::{Errno, SysResult};
+use crate::process::credentials::capability;
+use crate::process::user_memory::{put, put_word, string_of};
+use crate::process::{current, current_task};
+use core::sync::atomic::{AtomicBool, Ordering};
+use threads::sched::{self, Name};
+
+calls! {
+    "prctl" (option, one, two, three, four) => prctl(option, [one, two, three, four]);
+    "personality" (to) => personality(to);
+}
+
+/// Bytes of a name, with its NUL.
+const NAME_BYTES: usize = 16;
+
+fn flag(of: &AtomicBool) -> u64 {
+    of.load(Ordering::Relaxed).into()
+}
+
+/// Sets a flag to 0 or 1.
+fn set_flag(of: &AtomicBool, to: u64) -> SysResult {
+    if to > 1 {
+        return Err(Errno::EINVAL);
+    }
+    of.store(to == 1, Ordering::Relaxed);
+    Ok(0)
+}
+
+fn put_int(at: u64, number: i32) -> SysResult {
+    put(at, &number.to_le_bytes())?;
+    Ok(0)
+}
+
+fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
+    const SET_DEATH_SIGNAL: u32 = 1;
+    const GET_DEATH_SIGNAL: u32 = 2;
+    const GET_DUMPABLE: u32 = 3;
+    const SET_DUMPABLE: u32 = 4;
+    const GET_KEEP_CAPABILITIES: u32 = 7;
+    const SET_KEEP_CAPABILITIES: u32 = 8;
+    const GET_TIMING: u32 = 13;
+    const SET_TIMING: u32 = 14;
+    const SET_NAME: u32 = 15;
+    const GET_NAME: u32 = 16;
+    const READ_BOUNDING: u32 = 23;
+    const DROP_BOUNDING: u32 = 24;
+    const GET_SECURE_BITS: u32 = 27;
+    const SET_TIMER_SLACK: u32 = 29;
+    const GET_TIMER_SLACK: u32 = 30;
+    const SET_SUBREAPER: u32 = 36;
+    const GET_SUBREAPER: u32 = 37;
+    const SET_NO_NEW_PRIVILEGES: u32 = 38;
+    const GET_NO_NEW_PRIVILEGES: u32 = 39;
+    const GET_TID_ADDRESS: u32 = 40;
+    const SET_NO_HUGE_PAGES: u32 = 41;
+    const GET_NO_HUGE_PAGES: u32 = 42;
+    const DEFAULT_SLACK: u64 = 50_000;
+    let process = current();
+    let attributes = &process.attributes;
+    match option as u32 {
+        SET_DEATH_SIGNAL => {
+            if one != 0 && Signal::new(one).is_none() {
+                return Err(Errno::EINVAL);
+            }
+            attributes.death_signal.store(one as u8, Ordering::Relaxed);
+            Ok(0)
+        }
+        GET_DEATH_SIGNAL => put_int(one, attributes.death_signal.load(Ordering::Relaxed).into()),
+        GET_DUMPABLE => Ok(flag(&attributes.is_dumpable)),
+        SET_DUMPABLE => set_flag(&attributes.is_dumpable, one),
+        GET_KEEP_CAPABILITIES => Ok(process.credentials.lock().keeps_capabilities.into()),
+        SET_KEEP_CAPABILITIES if one <= 1 => {
+            process.credentials.lock().keeps_capabilities = one == 1;
+            Ok(0)
+        }
+        // Statistical, by ticks.
+        GET_TIMING => Ok(0),
+        SET_TIMING if one == 0 => Ok(0),
+        SET_NAME => set_name(one),
+        GET_NAME => get_name(one),
+        READ_BOUNDING if one <= capability::LAST.into() => {
+            Ok(process.credentials.lock().bounding >> one & 1)
+        }
+        DROP_BOUNDING => drop_bounding(one),
+        GET_SECURE_BITS => Ok(0),
+        SET_TIMER_SLACK => {
+            let slack = if one as i64 <= 0 { DEFAULT_SLACK } else { one };
+            attributes.timer_slack.store(slack, Ordering::Relaxed);
+            Ok(0)
+        }
+        GET_TIMER_SLACK => Ok(attributes.timer_slack.load(Ordering::Relaxed)),
+        SET_SUBREAPER => {
+            attributes.is_subreaper.store(one != 0, Ordering::Relaxed);
+            Ok(0)
+        }
+        GET_SUBREAPER => put_int(one, attributes.is_subreaper.load(Ordering::Relaxed).into()),
+        SET_NO_NEW_PRIVILEGES if [one, two, three, four] == [1, 0, 0, 0] => {
+            attributes.no_new_privileges.store(true, Ordering::Relaxed);
+            Ok(0)
+        }
+        GET_NO_NEW_PRIVILEGES if [one, two, three, four] == [0; 4] => {
+            Ok(flag(&attributes.no_new_privileges))
+        }
+        GET_TID_ADDRESS => {
+            put_word(one, current_task().clear_on_exit.load(Ordering::Relaxed))?;
+            Ok(0)
+        }
+        SET_NO_HUGE_PAGES if [two, three, four] == [0; 3] => {
+            attributes.no_huge_pages.store(one != 0, Ordering::Relaxed);
+            Ok(0)
+        }
+        GET_NO_HUGE_PAGES if [one, two, three, four] == [0; 4] => {
+            Ok(flag(&attributes.no_huge_pages))
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Names the calling thread; the first one's name is the process's.
+fn set_name(at: u64) -> SysResult {
+    let bytes = string_of::<NAME_BYTES>(at)?;
+    // What is no text keeps what is before it.
+    let valid = bytes.as_slice().utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let name = Name::new(valid);
+    *current_task().name.lock() = Some(name);
+    if sched::current().number() == current().id {
+        current().set_name(valid);
+    }
+    Ok(0)
+}
+
+fn get_name(to: u64) -> SysResult {
+    let name = current_task().name_of();
+    let mut bytes = [0; NAME_BYTES];
+    let text = name.as_str().as_bytes();
+    let length = text.len().min(NAME_BYTES - 1);
+    bytes[..length].copy_from_slice(&text[..length]);
+    put(to, &bytes)?;
+    Ok(0)
+}
+
+fn drop_bounding(which: u64) -> SysResult {
+    let mut all = current().credentials.lock();
+    if !all.can(capability::SETPCAP) {
+        return Err(Errno::EPERM);
+    }
+    if which > capability::LAST.into() {
+        return Err(Errno::EINVAL);
+    }
+    all.bounding &= !(1 << which);
+    Ok(0)
+}
+
+/// The personality before. Of what it may ask, a program that is started looks at ADDR_NO_RANDOMIZE alone.
+fn personality(to: u64) -> SysResult {
+    const ASK: u32 = u32::MAX;
+    let personality = &current().attributes.personality;
+    let before = match to as u32 {
+        ASK => personality.load(Ordering::Relaxed),
+        to => personality.swap(to, Ordering::Relaxed),
+    };
+    Ok(before.into())
+}

@@ -1,0 +1,184 @@
+//! Whom a process acts for: users, groups and capabilities (credentials(7), capabilities(7)).
+//!
+//! The rules of Linux for calls that change users and groups, without a file system to test them on: the kernel's first program is
+//! root's. Threads of a process share them, as the C libraries see to on Linux.
+
+use crate::error::Errno;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A user or group: real, effective, saved, and that of file accesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ids {
+    pub(crate) real: u32,
+    pub(crate) effective: u32,
+    pub(crate) saved: u32,
+    pub(crate) file: u32,
+}
+
+/// "Leave it", where a call takes a user or group.
+pub(crate) const KEEP: u32 = u32::MAX;
+
+/// Capabilities that calls here ask for.
+pub(crate) mod capability {
+    pub(crate) const KILL: u32 = 5;
+    pub(crate) const SETGID: u32 = 6;
+    pub(crate) const SETUID: u32 = 7;
+    pub(crate) const SETPCAP: u32 = 8;
+    pub(crate) const IPC_LOCK: u32 = 14;
+    pub(crate) const SYS_ADMIN: u32 = 21;
+    pub(crate) const SYS_NICE: u32 = 23;
+    pub(crate) const SYS_RESOURCE: u32 = 24;
+    pub(crate) const CHECKPOINT_RESTORE: u32 = 40;
+    /// The highest one.
+    pub(crate) const LAST: u32 = 40;
+}
+
+/// All capabilities there are.
+pub(crate) const ALL: u64 = (1 << (capability::LAST + 1)) - 1;
+
+/// See the module's head.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) user: Ids,
+    pub(crate) group: Ids,
+    pub(crate) groups: Arc<Vec<u32>>,
+    pub(crate) effective: u64,
+    pub(crate) permitted: u64,
+    pub(crate) inheritable: u64,
+    pub(crate) bounding: u64,
+    /// The permitted ones stay when the last user is not root any more, until execve.
+    pub(crate) keeps_capabilities: bool,
+}
+
+impl Ids {
+    const fn has(&self, id: u32) -> bool {
+        id == self.real || id == self.effective || id == self.saved
+    }
+
+    /// setuid and setgid: the privileged change all of them, others the effective one to the real or the saved one.
+    pub(crate) fn set(&mut self, to: u32, is_privileged: bool) -> Result<(), Errno> {
+        if to == KEEP {
+            return Err(Errno::EINVAL);
+        }
+        if is_privileged {
+            (self.real, self.saved) = (to, to);
+        } else if to != self.real && to != self.saved {
+            return Err(Errno::EPERM);
+        }
+        (self.effective, self.file) = (to, to);
+        Ok(())
+    }
+
+    /// setreuid and setregid.
+    pub(crate) fn set_two(
+        &mut self,
+        real: u32,
+        effective: u32,
+        is_privileged: bool,
+    ) -> Result<(), Errno> {
+        let before = *self;
+        if !is_privileged {
+            let may_be_real = real == KEEP || real == before.real || real == before.effective;
+            if !may_be_real || effective != KEEP && !before.has(effective) {
+                return Err(Errno::EPERM);
+            }
+        }
+        if real != KEEP {
+            self.real = real;
+        }
+        if effective != KEEP {
+            self.effective = effective;
+        }
+        if real != KEEP || effective != KEEP && effective != before.real {
+            self.saved = self.effective;
+        }
+        self.file = self.effective;
+        Ok(())
+    }
+
+    /// setresuid and setresgid.
+    pub(crate) fn set_three(&mut self, to: [u32; 3], is_privileged: bool) -> Result<(), Errno> {
+        if !is_privileged && to.iter().any(|&id| id != KEEP && !self.has(id)) {
+            return Err(Errno::EPERM);
+        }
+        let [real, effective, saved] = to;
+        for (id, to) in
+            [(&mut self.real, real), (&mut self.effective, effective), (&mut self.saved, saved)]
+        {
+            if to != KEEP {
+                *id = to;
+            }
+        }
+        self.file = self.effective;
+        Ok(())
+    }
+
+    /// setfsuid and setfsgid: what it was; one that may not be is left.
+    pub(crate) fn set_file(&mut self, to: u32, is_privileged: bool) -> u32 {
+        let before = self.file;
+        if to != KEEP && (is_privileged || self.has(to) || to == before) {
+            self.file = to;
+        }
+        before
+    }
+}
+
+impl Credentials {
+    /// Those of root.
+    pub(crate) const fn root(groups: Arc<Vec<u32>>) -> Self {
+        let root = Ids { real: 0, effective: 0, saved: 0, file: 0 };
+        Self {
+            user: root,
+            group: root,
+            groups,
+            effective: ALL,
+            permitted: ALL,
+            inheritable: 0,
+            bounding: ALL,
+            keeps_capabilities: false,
+        }
+    }
+
+    /// Whether it has a capability now.
+    pub(crate) const fn can(&self, capability: u32) -> bool {
+        self.effective & 1 << capability != 0
+    }
+
+    /// Changes the user by one of the rules above; capabilities come and go with root.
+    pub(crate) fn change_user(
+        &mut self,
+        change: impl FnOnce(&mut Ids, bool) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let before = self.user;
+        let mut user = before;
+        change(&mut user, self.can(capability::SETUID))?;
+        let is_root = |user: &Ids| user.has(0);
+        if is_root(&before) && !is_root(&user) && !self.keeps_capabilities {
+            (self.permitted, self.effective) = (0, 0);
+        }
+        match (before.effective == 0, user.effective == 0) {
+            (true, false) => self.effective = 0,
+            (false, true) => self.effective = self.permitted,
+            _ => {}
+        }
+        self.user = user;
+        Ok(())
+    }
+
+    /// What execve leaves: root has all capabilities that are in bounds, others none.
+    pub(crate) fn execute(&mut self) {
+        self.user.saved = self.user.effective;
+        self.group.saved = self.group.effective;
+        (self.user.file, self.group.file) = (self.user.effective, self.group.effective);
+        self.keeps_capabilities = false;
+        self.permitted = if self.user.has(0) { self.bounding | self.inheritable } else { 0 };
+        self.effective = if self.user.effective == 0 { self.permitted } else { 0 };
+    }
+
+    /// Whether they may change a process with those of another: its limits, its priority.
+    pub(crate) fn may_change(&self, other: &Self, with: u32) -> bool {
+        let me = self.user.effective;
+        self.can(with) || me == other.user.real || me == other.user.effective
+    }
+}

@@ -1,0 +1,47 @@
+//! Signals of programs: what handlers begin with and give back, the stacks they run on, what waits
+//! for them, and what a forged frame does.
+
+use super::{Outcome, check};
+use alloc::format;
+use alloc::string::String;
+use linux::run_captured;
+
+/// A program of ours with one argument ends with status 0.
+fn program(name: &str, part: &str) -> Outcome {
+    let path = format!("/kstack/bin/{name}");
+    let argv: [&[u8]; 2] = [name.as_bytes(), part.as_bytes()];
+    let (status, output) = run_captured(&path, &argv).map_err(|error| format!("{error}"))?;
+    let output = String::from_utf8_lossy(&output);
+    check!(status == 0, "{name} {part}: status {status}, {}", output.trim_end());
+    Ok(())
+}
+
+/// A program that is interrupted at sixty places at least, by another one, half of the time on its
+/// alternate stack, by a handler that changes everything: integers, carries, floating point, rounding
+/// mode and the red zone are as before. Red without any one register in the frame.
+pub fn p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt() -> Outcome {
+    program("signals", "registers")
+}
+
+/// SP as the ABI wants it at a function's entry, from stacks of every remainder; the siginfo and the
+/// ucontext; the stack that was asked for; and handlers without SA_SIGINFO.
+pub fn p6_a_handler_begins_as_a_function_on_its_stack_with_siginfo_and_ucontext() -> Outcome {
+    program("signals", "frame")
+}
+
+/// SS_ONSTACK, SS_DISABLE, SS_AUTODISARM, EPERM, ENOMEM, EINVAL, EFAULT, nesting, and frames that do
+/// not fit.
+pub fn p6_the_alternate_stack_has_every_state_and_error_of_linux() -> Outcome {
+    program("signals", "alternate")
+}
+
+/// `sa_mask`, SA_NODEFER, SA_RESETHAND, sigprocmask, sigpending, sigsuspend.
+pub fn p6_masks_hold_while_a_handler_runs_and_come_back() -> Outcome {
+    program("signals", "masks")
+}
+
+/// Three hundred real-time signals with values, in order; standard ones once; sigtimedwait with and
+/// without a time.
+pub fn p6_real_time_signals_are_queued_in_order_with_their_values() -> Outcome {
+    program("signals", "queue")
+}
