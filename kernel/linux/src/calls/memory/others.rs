@@ -3,6 +3,7 @@
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::memory::space::Memory;
+use crate::process::credentials::capability;
 use crate::process::user_memory::{WORD_BYTES, get_numbers};
 use crate::process::{current, table};
 use alloc::vec::Vec;
@@ -53,6 +54,12 @@ pub(super) fn process_vm(
         return Ok(0);
     }
     let process = table::find(u64::from(process as u32)).ok_or(Errno::ESRCH)?;
+    let mine = current().credentials.lock().clone();
+    let may = process.id == current().id
+        || mine.may_change(&process.credentials.lock(), capability::SYS_PTRACE);
+    if !may {
+        return Err(Errno::EPERM);
+    }
     let theirs = process.memory().ok_or(Errno::ESRCH)?;
     let mine = current().memory().ok_or(Errno::EFAULT)?;
     let (from, to, source, target) = match direction {
