@@ -46,11 +46,12 @@ pub fn before_user(regs: &mut SavedRegs) {
 
 fn user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
     cpu::interrupts_on();
+    let address = fault.get() as u64;
     match exceptions::of_user(vector, regs) {
         UserFault::Page { write, exec } => {
-            linux::on_user_fault(fault.get() as u64, write, exec);
+            linux::on_user_fault(vector, address, regs, write, exec);
         }
-        other => linux::on_user_exception(other, regs),
+        _ => linux::on_user_exception(vector, address, regs),
     }
 }
 

@@ -19,7 +19,7 @@ use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
 use machine::spin::{self, SpinLock};
 use threads::entry::interrupts;
-use threads::{cpu_stacks, sched, stacks, terminal};
+use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
 /// there before, and what came in before is lost. The host that passes a program's output on, and
@@ -68,6 +68,7 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     interrupts::set_handler(vector::CONSOLE, terminal::input_arrived);
     irqchip::set_up_once();
     irqchip::set_up_local();
+    clock::set_up();
     me.hardware_id.store(irqchip::id(), Ordering::Relaxed);
     // From here on, this is the idle thread of CPU 0, on a stack of the arena.
     let idle = cpu_stacks::prepare(me);
@@ -103,6 +104,7 @@ fn first_on_idle_stack() -> ! {
     }
     linux::dispatch::set_up();
     sched::start_stackd();
+    linux::start();
     sched::spawn_kernel("main", |_| crate::mode::run(), 0).expect("the first thread");
     sched::idle_loop()
 }
@@ -115,6 +117,7 @@ extern "C" fn kernel_secondary(number: usize) -> ! {
     unsafe { me.local.load() };
     irqchip::set_up_local();
     cpu_stacks::load(me);
+    clock::compare_counter();
     cpus::set_online(me.id());
     // A flush that began before did not wait for this CPU: what it may have cached since then goes
     // now.
@@ -204,13 +207,18 @@ fn start_other_cpus() {
         let cpu = cpus::by_number(number);
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
+        clock::compare_counter();
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
             // Keep the number reserved: the CPU may still come up late, and then its stacks and
             // what the interrupt controller calls it are its own.
             log!("CPU {number} ({hardware_id}) did not come up");
         }
+        clock::compare_counter();
         number += 1;
     });
+    if !clock::is_steady() {
+        log!("the counters of the CPUs disagree: the clock is one for all, and slower to read");
+    }
     if too_many > 0 {
         log!("{too_many} CPUs stay off: the kernel runs on {MAX_CPUS} at most");
     }

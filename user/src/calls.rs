@@ -144,7 +144,7 @@ pub fn ended_within(child: isize, looks: u32) -> Option<i32> {
         if call(nr::WAIT4, [child as usize, (&raw mut status).addr(), 1, 0]) == child {
             return Some(status);
         }
-        sleep_milliseconds(1);
+        sleep_milliseconds(5);
     }
     None
 }

@@ -4,7 +4,7 @@ use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
     credentials, files, futex, identity, limits, memory, prctl, process, signals, system, time,
-    tls, wait,
+    timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
@@ -25,6 +25,7 @@ const TABLES: &[&[Row]] = &[
     limits::CALLS,
     signals::CALLS,
     time::CALLS,
+    timers::CALLS,
     system::CALLS,
     tls::CALLS,
     wait::CALLS,

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `error`, `sorted`, `limits` | error numbers; a sorted list that can fail whole; what a process may use |
 //! | `abi` | numbers, registers and layouts of each architecture; signal numbers; the first stack of a program |
+//! | `time` | the wall clock, alarms |
 //! | `files` | the file tree, open files and pipes |
 //! | `memory` | address spaces |
 //! | `process` | a process, its threads, its birth and death |
@@ -38,6 +39,7 @@ mod proc;
 pub mod process;
 mod signals;
 pub mod sorted;
+mod time;
 
 pub use exec::launch::{run, run_captured};
 pub use memory::space::freed_count;
@@ -45,6 +47,7 @@ pub use process::Process;
 pub use process::futex::sleepers_for_test;
 pub use signals::deliver::before_user;
 pub use signals::faults::{on_user_exception, on_user_fault};
+pub use time::start;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -60,9 +63,8 @@ pub fn entry_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<u64, error::Errno
 }
 
 fn load_bytes(bytes: &[u8], argv: &[Vec<u8>]) -> Result<exec::load::Loaded, error::Errno> {
-    use exec::load::{File, Terms, load};
-    let terms = Terms { limits: memory::limits::Limits::new(), is_fixed: true };
-    load(File { bytes, node: None }, b"/test", argv, &[], terms)
+    let terms = exec::load::Terms { limits: memory::limits::Limits::new(), is_fixed: true };
+    exec::load::load((bytes, None), "/", b"/test", argv, &[], terms)
 }
 
 /// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.

@@ -286,6 +286,10 @@ fn sweep(work: Work) -> Result<Swept, String> {
             format!("round {}, at {place}: {message}", swept.rounds)
         })?;
         swept.rounds += 1;
+        // Thousands of rounds on a slow machine take longer than one that hangs may be silent.
+        if swept.rounds.is_multiple_of(256) {
+            control!("alive");
+        }
         swept.whole += u32::from(steps.end().is_some_and(End::is_outermost));
         if landing.regs.from_user() {
             swept.in_user_mode += 1;

@@ -45,3 +45,38 @@ pub fn p6_masks_hold_while_a_handler_runs_and_come_back() -> Outcome {
 pub fn p6_real_time_signals_are_queued_in_order_with_their_values() -> Outcome {
     program("signals", "queue")
 }
+
+/// read, write and wait4 with SA_RESTART and without; nanosleep, pause, ppoll and futex, which end
+/// either way; a signal without a handler is not seen.
+pub fn p6_a_handler_ends_calls_that_sleep_or_they_are_made_again() -> Outcome {
+    program("signal-waits", "calls")
+}
+
+/// SIGSTOP and SIGCONT twenty times, each told once by wait4 and by SIGCHLD; SIGKILL of a stopped one;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT and an ignored SIGCHLD.
+pub fn p6_stops_and_continuations_are_told_to_the_parent() -> Outcome {
+    program("signal-waits", "jobs")
+}
+
+/// Whoever lets a signal in takes it; a fatal one ends all threads; a stop stops all; tgkill to
+/// threads that end meanwhile.
+pub fn p6_signals_reach_the_right_thread_and_death_reaches_all() -> Outcome {
+    program("signal-waits", "threads")
+}
+
+/// Signal, code and address of page faults and of each architecture's instructions.
+pub fn p6_a_fault_says_what_it_was_and_where() -> Outcome {
+    program("signal-waits", "faults")
+}
+
+/// Four threads at once, a thousand overflows each, each handled on the thread's alternate stack and
+/// left by a jump.
+pub fn p6_overflows_are_survived_by_jumping_off_the_alternate_stack() -> Outcome {
+    program("signal-attacks", "overflows")
+}
+
+/// Four hundred frames with words changed at random, every single flag, and frames out of nothing.
+/// Red if the kernel loads what faults in it, or a program runs with more rights.
+pub fn p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault() -> Outcome {
+    program("signal-attacks", "forged")
+}

@@ -110,7 +110,7 @@ pub fn i3_a_softirq_that_raises_itself_each_time_starves_no_thread() -> Outcome 
     // What was raised last runs out.
     until("the softirq has run out", || {
         let before = RUNS.load(Ordering::Relaxed);
-        let _slept = time::sleep(1);
+        let _slept = time::sleep(time::TICK);
         RUNS.load(Ordering::Relaxed) == before
     })?;
     softirq::set_probe(|| {});

@@ -21,8 +21,8 @@ use threads::entry::probes;
 use threads::sched::TASKS;
 use threads::{sched, time};
 
-/// Looks at a condition before it is given up: two ticks each.
-const MAX_LOOKS: u32 = 2500;
+/// Looks at a condition before it is given up: a tick each, at least.
+const MAX_LOOKS: u32 = 5000;
 
 /// Waits until the condition holds, a tick between looks. Fails, naming `what`, if it never does.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
@@ -30,7 +30,7 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
         if condition() {
             return Ok(());
         }
-        time::sleep(1).map_err(|_| format!("killed while waiting until {what}"))?;
+        time::sleep(time::TICK).map_err(|_| format!("killed while waiting until {what}"))?;
     }
     Err(format!("waited in vain until {what}"))
 }

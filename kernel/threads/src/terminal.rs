@@ -4,6 +4,7 @@
 use crate::sched::{Interrupted, WaitQueue};
 use machine::arch::regs::SavedRegs;
 use machine::arch::serial;
+use machine::fn_cell::FnCell;
 use machine::spin::SpinLock;
 
 /// Bytes typed and not yet read. When it is full, more is dropped, as a terminal does.
@@ -15,6 +16,7 @@ struct Input {
 
 static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; 256], first: 0, length: 0 });
 static READERS: WaitQueue = WaitQueue::new();
+static LISTENER: FnCell<fn()> = FnCell::new();
 
 /// The console's interrupt: takes what has come.
 pub fn input_arrived(_: &mut SavedRegs) {
@@ -29,6 +31,9 @@ pub fn input_arrived(_: &mut SavedRegs) {
         }
     }
     READERS.wake_all();
+    if let Some(listener) = LISTENER.get() {
+        listener();
+    }
 }
 
 fn try_read() -> Option<u8> {
@@ -57,11 +62,9 @@ pub fn has_input() -> bool {
     INPUT.lock().length > 0
 }
 
-/// Reads for a program: sleeps for the first byte, then takes what is there.
-pub fn read(buffer: &mut [u8]) -> Result<usize, Interrupted> {
-    let Some(first) = buffer.first_mut() else { return Ok(0) };
-    *first = read_byte()?;
-    let mut length = 1;
+/// Takes what is there, as much as fits.
+pub fn take(buffer: &mut [u8]) -> usize {
+    let mut length = 0;
     while length < buffer.len() {
         match try_read() {
             Some(byte) => buffer[length] = byte,
@@ -69,7 +72,12 @@ pub fn read(buffer: &mut [u8]) -> Result<usize, Interrupted> {
         }
         length += 1;
     }
-    Ok(length)
+    length
+}
+
+/// Sets what is told when something has come: called in the interrupt, without a lock.
+pub fn set_listener(listener: fn()) {
+    LISTENER.set(Some(listener));
 }
 
 /// Writes a program's bytes as they are.

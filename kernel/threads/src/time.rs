@@ -1,14 +1,18 @@
-//! Time: what a tick does, and sleeping until later.
+//! Time: what the timer's interrupts do, and sleeping until later.
 
 use crate::clock;
 use crate::sched::{self, Interrupted, deadlines};
 
-pub use crate::clock::{TICK, nanoseconds, ticks};
+pub use crate::clock::{TICK, has_counter, later, nanoseconds, ticks};
 
-/// A tick of the first CPU. Says whether a deadline has passed: then the timer softirq calls [`wake_sleepers`].
-pub fn tick() -> bool {
-    clock::advance();
-    deadlines::is_due(nanoseconds())
+/// This CPU's timer has interrupted: for a tick, or for a deadline before the next.
+pub(crate) fn is_tick() -> bool {
+    clock::is_tick(deadlines::next())
+}
+
+/// Whether a deadline has passed: then the timer softirq calls [`wake_sleepers`].
+pub(crate) fn is_due() -> bool {
+    nanoseconds() >= deadlines::next()
 }
 
 /// Wakes the threads whose deadline has passed.
@@ -19,9 +23,4 @@ pub fn wake_sleepers() {
 /// Sleeps for at least this long, or until the thread has a signal or is to die.
 pub fn sleep(nanoseconds: u64) -> Result<(), Interrupted> {
     sched::sleep_until(later(nanoseconds))
-}
-
-/// The time that is at least so many nanoseconds from now: the clock may stand right before its next tick.
-pub fn later(by: u64) -> u64 {
-    nanoseconds().saturating_add(by).saturating_add(TICK)
 }

@@ -478,3 +478,29 @@ pub extern "C" fn clobber_floats() {
 pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }
+
+/// Instructions that fault: the signal, its code, a function that has the instruction.
+pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] =
+    &[(4, 1, faults_undefined), (5, 1, faults_breakpoint)];
+
+/// Whether the processor runs this as a program, as far as it says.
+pub fn is_unprivileged() -> bool {
+    /// The mode; masked interrupts.
+    const MODE: u32 = 0x1f;
+    const USER: u32 = 0x10;
+    const MASKED: u32 = 0xc0;
+    let flags: u32;
+    // SAFETY: (1) nothing but the result changes.
+    unsafe { asm!("mrs {}, cpsr", out(reg) flags, options(nomem, nostack)) };
+    flags & MODE == USER && flags & MASKED == 0
+}
+
+#[unsafe(naked)]
+extern "C" fn faults_undefined(_argument: usize) -> usize {
+    naked_asm!("udf #0")
+}
+
+#[unsafe(naked)]
+extern "C" fn faults_breakpoint(_argument: usize) -> usize {
+    naked_asm!("bkpt #0", "bx lr")
+}

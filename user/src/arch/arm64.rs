@@ -427,3 +427,23 @@ pub extern "C" fn clobber_floats() {
 pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }
+
+/// Instructions that fault: the signal, its code, a function that has the instruction.
+pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] =
+    &[(4, 1, faults_undefined), (5, 1, faults_breakpoint)];
+
+/// Whether the processor runs this as a program, as far as it says.
+pub fn is_unprivileged() -> bool {
+    // What says it is not for programs; a call that works comes from one.
+    crate::getppid() >= 0
+}
+
+#[unsafe(naked)]
+extern "C" fn faults_undefined(_argument: usize) -> usize {
+    naked_asm!("udf 0")
+}
+
+#[unsafe(naked)]
+extern "C" fn faults_breakpoint(_argument: usize) -> usize {
+    naked_asm!("brk 1", "ret")
+}

@@ -76,3 +76,5 @@ const _: extern "C" fn(*const usize, usize) -> ! = leave;
 const _: extern "C" fn(usize) -> ! = sigreturn_from;
 const _: extern "C" fn() = clobber_floats;
 const _: extern "C" fn(usize, usize) -> usize = keep_below;
+const _: &[(usize, i32, extern "C" fn(usize) -> usize)] = FAULTS;
+const _: fn() -> bool = is_unprivileged;

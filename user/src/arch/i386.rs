@@ -608,3 +608,5 @@ pub extern "C" fn clobber_floats() {
 pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }
+
+pub use super::pc::{FAULTS, is_unprivileged};

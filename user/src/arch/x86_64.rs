@@ -598,3 +598,5 @@ pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
         words = const 16,
     )
 }
+
+pub use super::pc::{FAULTS, is_unprivileged};

@@ -199,7 +199,7 @@ fn waiters(calls: &Calls) -> i32 {
         if SHARED.reaped.load(Ordering::Acquire) >= CHILDREN {
             break;
         }
-        sleep_milliseconds(1);
+        sleep_milliseconds(5);
     }
     SHARED.stop.store(1, Ordering::Release);
     must!(SHARED.seen_twice.load(Ordering::Acquire) == 0, "a child was given to two");
@@ -233,7 +233,7 @@ fn numbers(calls: &Calls) -> i32 {
         if call(tgkill, [me, ended, 0]) == ESRCH {
             break;
         }
-        sleep_milliseconds(1);
+        sleep_milliseconds(5);
     }
     for _ in 0..20 {
         let child = user::fork();
@@ -330,7 +330,7 @@ fn threads(calls: &Calls) -> i32 {
             must!(made > 0, "no detached thread");
             let mut looks = 0;
             while SHARED.reaped.load(Ordering::Acquire) < round * 4 + i && looks < 3000 {
-                sleep_milliseconds(1);
+                sleep_milliseconds(5);
                 looks += 1;
             }
             must!(looks < 3000, "a detached thread never ran");
@@ -340,7 +340,7 @@ fn threads(calls: &Calls) -> i32 {
         if memory_figure(b"KernelStack:") <= before.1 {
             break;
         }
-        sleep_milliseconds(1);
+        sleep_milliseconds(5);
     }
     must!(memory_figure(b"KernelStack:") <= before.1, "stacks of ended threads are not back");
     must!(memory_figure(b"MemFree:") + 300 >= before.0, "memory of ended threads is not back");

@@ -52,7 +52,7 @@ fn wake_one() -> bool {
     (0..MAX_LOOKS).any(|_| {
         let woken = futex(&WORD, WAKE, 1, 0);
         if woken == 0 {
-            sleep_milliseconds(1);
+            sleep_milliseconds(5);
         }
         woken == 1
     })
@@ -62,7 +62,7 @@ fn woken_are(count: u32) -> bool {
     (0..MAX_LOOKS).any(|_| {
         let are = WOKEN.load(Ordering::SeqCst) == count;
         if !are {
-            sleep_milliseconds(1);
+            sleep_milliseconds(5);
         }
         are
     })
@@ -130,13 +130,13 @@ fn all() -> i32 {
     must!(start(&STACKS[0], sleeper) && wake_one() && woken_are(1), "nobody sleeps");
     for _ in 0..50 {
         must!(futex(&OTHER, WAKE, 1, 0) == 0, "a sleeper on another word was woken");
-        sleep_milliseconds(1);
+        sleep_milliseconds(5);
     }
     let child = user::fork();
     if child == 0 {
         for _ in 0..50 {
             must!(futex(&WORD, WAKE, 1, 0) == 0, "a sleeper of another process was woken");
-            sleep_milliseconds(1);
+            sleep_milliseconds(5);
         }
         return 0;
     }

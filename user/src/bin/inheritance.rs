@@ -94,7 +94,7 @@ extern "C" fn last_thread() -> ! {
     let [getpid, tgkill] = NUMBERS.each_ref().map(|number| number.load(Ordering::SeqCst));
     let process = call(getpid, [0]) as usize;
     let ended = (0..3000).any(|_| {
-        sleep_milliseconds(1);
+        sleep_milliseconds(5);
         call(tgkill, [process, process, 0]) == ESRCH
     });
     let kept = WORDS[0].load(Ordering::SeqCst) == 7;

@@ -100,7 +100,7 @@ fn round(sleeper: Sleeper) -> i32 {
         if asleep == 3 {
             break;
         }
-        sleep_milliseconds(1);
+        sleep_milliseconds(5);
     }
     must!(asleep == 3, "the child does not sleep");
     must!(call(nr::CLOSE, [kept]) == 0, "close");

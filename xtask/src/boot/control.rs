@@ -7,6 +7,7 @@
 //!   @test start NAME                    and how it went
 //!   @test pass NAME
 //!   @test fail NAME: message
+//!   @alive                              a long test has got on: the watchdog waits anew
 //!   @expect NAME key=value ...          what the report must say, before a death that stops the machine
 //!   @report key=value ...               the overflow report, as the dying kernel has it
 //!   @bench NAME VALUE UNIT              one figure
@@ -42,6 +43,8 @@ pub(crate) enum Message {
         /// What went wrong.
         message: String,
     },
+    /// The running test has got on.
+    Alive,
     /// What the report of a coming death must say.
     Expect {
         /// The test's name.
@@ -112,7 +115,7 @@ fn begins_a_message(text: &str) -> bool {
 }
 
 /// What a message begins with.
-const VERBS: [&str; 7] = ["list", "test", "expect", "report", "bench", "exit", "end"];
+const VERBS: [&str; 8] = ["list", "test", "alive", "expect", "report", "bench", "exit", "end"];
 
 fn message_of(text: &str) -> Option<Message> {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -140,6 +143,7 @@ fn message_of(text: &str) -> Option<Message> {
                 _ => None,
             }
         }
+        "alive" => rest.is_empty().then_some(Message::Alive),
         "expect" => {
             let mut words = rest.split_ascii_whitespace().map(str::to_owned);
             let (name, fields) = (words.next()?, words.collect::<Vec<_>>());
@@ -243,6 +247,7 @@ mod tests {
             Message::Bench { name: "switch_bare".into(), value: 52.5, unit: "instructions".into() }
         );
         assert_eq!(read("@exit 139"), Message::Exit(139));
+        assert_eq!(read("@alive"), Message::Alive);
         assert_eq!(read("@end"), Message::End);
     }
 
@@ -268,6 +273,7 @@ mod tests {
             "@exit 256",
             "@exit",
             "@end x",
+            "@alive x",
             "@",
             "@expect a",
             "@expect",

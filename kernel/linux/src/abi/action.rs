@@ -31,6 +31,16 @@ pub(crate) mod flag {
     pub(crate) const RESTART: u64 = 0x1000_0000;
     pub(crate) const NO_DEFER: u64 = 0x4000_0000;
     pub(crate) const RESET_HANDLER: u64 = 0x8000_0000;
+    /// All of them.
+    pub(crate) const ALL: u64 = NO_CHILD_STOP
+        | NO_CHILD_WAIT
+        | SIGINFO
+        | EXPOSE_TAG_BITS
+        | RESTORER
+        | ON_STACK
+        | RESTART
+        | NO_DEFER
+        | RESET_HANDLER;
 }
 
 impl Action {

@@ -10,8 +10,12 @@
 
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
+use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
+use kstack::arch::current::entry::{DATA_ABORT, PREFETCH_ABORT, UNDEFINED};
+use kstack::arch::current::fault::{DEBUG_EVENT, STATUS};
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
 pub use super::narrow::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
@@ -92,6 +96,9 @@ pub const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = true;
+
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;
 
@@ -111,6 +118,8 @@ pub mod random {
 pub mod open {
     pub const DIRECTORY: u32 = 0o40000;
     pub const NOFOLLOW: u32 = 0o100000;
+    pub const DIRECT: u32 = 0o200000;
+    pub const LARGE: u32 = 0o400000;
 }
 
 /// Names by number; `-` was never given out, or not on this machine.
@@ -184,7 +193,9 @@ const STAT_BYTES: usize = 104;
 /// atime 72, mtime 80, ctime 88, ino 96.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
-    put(&mut bytes, 0, 1u64.to_le_bytes());
+    put(&mut bytes, 24, stat.user.to_le_bytes());
+    put(&mut bytes, 28, stat.group.to_le_bytes());
+    put(&mut bytes, 0, stat.file_system.to_le_bytes());
     put(&mut bytes, 12, (stat.inode as u32).to_le_bytes());
     put(&mut bytes, 16, stat.mode.to_le_bytes());
     put(&mut bytes, 20, (stat.links as u32).to_le_bytes());
@@ -192,8 +203,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 48, stat.bytes.to_le_bytes());
     put(&mut bytes, 56, 4096u32.to_le_bytes());
     put(&mut bytes, 64, stat.bytes.div_ceil(512).to_le_bytes());
-    for offset in [72, 80, 88] {
-        put(&mut bytes, offset, (stat.modified_seconds as u32).to_le_bytes());
+    for (offset, (seconds, nanoseconds)) in [72, 80, 88].into_iter().zip(stat.times) {
+        put(&mut bytes, offset, (seconds as u32).to_le_bytes());
+        put(&mut bytes, offset + 4, nanoseconds.to_le_bytes());
     }
     put(&mut bytes, 96, stat.inode.to_le_bytes());
     bytes
@@ -245,4 +257,25 @@ pub(crate) const TRAMPOLINE: &[u8] = &[
 /// A number of 64 bits that comes after an odd number of arguments: the second and third of three registers: a pair begins in an even one.
 pub(crate) const fn wide_argument(_first: u64, second: u64, third: u64) -> u64 {
     second | third << 32
+}
+
+/// What an exception, other than a page fault, is to the program (arch/arm/kernel/traps.c, mm/fsr-3level.c).
+pub(crate) fn exception(vector: u8, address: u64, regs: &SavedRegs, _floats: &Snapshot) -> Info {
+    let at = program_counter(regs);
+    match vector {
+        UNDEFINED => Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, at),
+        PREFETCH_ABORT | DATA_ABORT if regs.orig_r0 & STATUS == DEBUG_EVENT => {
+            Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, at)
+        }
+        PREFETCH_ABORT | DATA_ABORT => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, address),
+        _ => Info::kernel(Signal::SEGV),
+    }
+}
+
+/// What `sigcontext` keeps of an exception.
+pub(crate) const fn trap(vector: u8, address: u64, regs: &SavedRegs, _last: Trap) -> Trap {
+    match vector {
+        UNDEFINED => Trap { number: 6, error: 0, address: regs.pc as u64 },
+        _ => Trap { number: 14, error: regs.orig_r0 as u64, address },
+    }
 }

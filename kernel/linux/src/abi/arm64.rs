@@ -7,8 +7,10 @@
 
 use super::generic;
 use super::names::Stretch;
+use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
 pub(crate) use super::generic::table_index;
@@ -78,6 +80,9 @@ pub const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = false;
+
 /// One past the highest address a program can use: the end of the user half.
 pub const USER_TOP: u64 = 0x1_0000_0000_0000;
 
@@ -97,6 +102,8 @@ pub mod random {
 pub mod open {
     pub const DIRECTORY: u32 = 0o40000;
     pub const NOFOLLOW: u32 = 0o100000;
+    pub const DIRECT: u32 = 0o200000;
+    pub const LARGE: u32 = 0o400000;
 }
 
 /// Names by number.
@@ -134,3 +141,39 @@ pub(crate) const RESTART_SYSCALL: u64 = 128;
 
 /// The kernel's own code for going back from a signal handler. `mov x8, #139`, `svc #0`.
 pub(crate) const TRAMPOLINE: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
+
+/// What an exception, other than a page fault, is to the program (arch/arm64/kernel/traps.c, debug-monitors.c, mm/fault.c).
+pub(crate) fn exception(vector: u8, address: u64, regs: &SavedRegs, _floats: &Snapshot) -> Info {
+    /// In the syndrome of a floating-point exception: the bits below are valid.
+    const VALID: u64 = 1 << 23;
+    let at = regs.pc;
+    match vector {
+        // A floating-point exception that traps: invalid, division, overflow, underflow, inexact.
+        0x2c => {
+            let code = match regs.esr {
+                esr if esr & VALID == 0 => code::FPE_UNKNOWN,
+                esr if esr & 1 != 0 => code::FPE_FLOAT_INVALID,
+                esr if esr & 2 != 0 => code::FPE_FLOAT_DIVIDE,
+                esr if esr & 4 != 0 => code::FPE_FLOAT_OVERFLOW,
+                esr if esr & 8 != 0 => code::FPE_FLOAT_UNDERFLOW,
+                esr if esr & 16 != 0 => code::FPE_FLOAT_INEXACT,
+                _ => code::FPE_UNKNOWN,
+            };
+            Info::fault(Signal::FPE, code, at)
+        }
+        // Aborts that no change of tables helps; pc and SP not aligned.
+        0x20 | 0x24 | 0x22 => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, address),
+        0x26 => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, at),
+        0x30 | 0x34 => Info::fault(Signal::TRAP, code::TRAP_HARDWARE, at),
+        0x32 => Info::fault(Signal::TRAP, code::TRAP_TRACE, at),
+        0x3c => Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, at),
+        0x00 | 0x07 | 0x0e | 0x18 | 0x19 => Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, at),
+        _ => Info::kernel(Signal::SEGV),
+    }
+}
+
+/// What `sigcontext` keeps of an exception.
+pub(crate) fn trap(vector: u8, address: u64, regs: &SavedRegs, _last: Trap) -> Trap {
+    let address = if matches!(vector, 0x20 | 0x24 | 0x34) { address } else { 0 };
+    Trap { number: 0, error: regs.esr, address }
+}

@@ -10,8 +10,14 @@ pub struct Stat {
     pub mode: u32,
     pub links: u64,
     pub bytes: u64,
+    /// Which device it is, if it is one.
     pub device: u64,
-    pub modified_seconds: u64,
+    pub user: u32,
+    pub group: u32,
+    /// The device of the file system it lies on.
+    pub file_system: u64,
+    /// When it was last read, written, changed: seconds and nanoseconds.
+    pub times: [(u64, u32); 3],
 }
 
 /// What `sysinfo` tells.
@@ -58,11 +64,15 @@ pub fn encode_statx(stat: &Stat) -> [u8; 256] {
     put(&mut bytes, 32, stat.inode.to_le_bytes());
     put(&mut bytes, 40, stat.bytes.to_le_bytes());
     put(&mut bytes, 48, stat.bytes.div_ceil(512).to_le_bytes());
-    for offset in [64, 96, 112] {
-        put(&mut bytes, offset, stat.modified_seconds.to_le_bytes());
+    put(&mut bytes, 20, stat.user.to_le_bytes());
+    put(&mut bytes, 24, stat.group.to_le_bytes());
+    for (offset, (seconds, nanoseconds)) in [64, 112, 96].into_iter().zip(stat.times) {
+        put(&mut bytes, offset, seconds.to_le_bytes());
+        put(&mut bytes, offset + 8, nanoseconds.to_le_bytes());
     }
     put(&mut bytes, 128, (stat.device as u32 >> 8).to_le_bytes());
     put(&mut bytes, 132, (stat.device as u32 & 0xff).to_le_bytes());
-    put(&mut bytes, 140, 1u32.to_le_bytes());
+    put(&mut bytes, 136, (stat.file_system as u32 >> 8).to_le_bytes());
+    put(&mut bytes, 140, (stat.file_system as u32 & 0xff).to_le_bytes());
     bytes
 }

@@ -5,8 +5,10 @@
 //! `generic` has what architectures that came to Linux late share, `wide` and `narrow` what depends
 //! on the size of a word.
 
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
+use super::signals::{Info, Trap};
 use super::stack_image::WordSize;
 use super::*;
 use crate::error::Errno;
@@ -30,6 +32,10 @@ const _: fn(&mut SavedRegs, u64) = set_number;
 const _: u64 = RESTART_SYSCALL;
 const _: &[u8] = TRAMPOLINE;
 
+// What exceptions are to a program.
+const _: fn(u8, u64, &SavedRegs, &Snapshot) -> Info = exception;
+const _: fn(u8, u64, &SavedRegs, Trap) -> Trap = trap;
+
 const _: fn(u64, u64) -> SavedRegs = start;
 const _: fn(&mut SavedRegs, u64) = set_stack;
 const _: fn(&mut SavedRegs, u64) = set_tls;
@@ -45,9 +51,10 @@ const _: &[(u64, u64)] = OWN_AUXILIARY;
 const _: [u64; 2] = [USER_TOP, DYNAMIC_BASE];
 const _: [u32; 2] = [random::STACK_BITS, random::MMAP_BITS];
 const _: u64 = random::HEAP_BYTES;
+const _: bool = EXECUTABLE_STACK_UNASKED;
 
 // Flags of `openat`.
-const _: [u32; 2] = [open::DIRECTORY, open::NOFOLLOW];
+const _: [u32; 4] = [open::DIRECTORY, open::NOFOLLOW, open::DIRECT, open::LARGE];
 
 // Layouts of what programs read.
 const _: () = stat(encode_stat);

@@ -57,7 +57,9 @@ const STAT_BYTES: usize = 128;
 /// atime 72, mtime 88, ctime 104.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
-    put(&mut bytes, 0, 1u64.to_le_bytes());
+    put(&mut bytes, 24, stat.user.to_le_bytes());
+    put(&mut bytes, 28, stat.group.to_le_bytes());
+    put(&mut bytes, 0, stat.file_system.to_le_bytes());
     put(&mut bytes, 8, stat.inode.to_le_bytes());
     put(&mut bytes, 16, stat.mode.to_le_bytes());
     put(&mut bytes, 20, (stat.links as u32).to_le_bytes());
@@ -65,8 +67,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 48, stat.bytes.to_le_bytes());
     put(&mut bytes, 56, 4096u32.to_le_bytes());
     put(&mut bytes, 64, stat.bytes.div_ceil(512).to_le_bytes());
-    for offset in [72, 88, 104] {
-        put(&mut bytes, offset, stat.modified_seconds.to_le_bytes());
+    for (offset, (seconds, nanoseconds)) in [72, 88, 104].into_iter().zip(stat.times) {
+        put(&mut bytes, offset, seconds.to_le_bytes());
+        put(&mut bytes, offset + 8, u64::from(nanoseconds).to_le_bytes());
     }
     bytes
 }

@@ -91,6 +91,9 @@ const AT_SYSINFO: u64 = 32;
 /// instruction. Debian's static programs do without and use the gate.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[(AT_SYSINFO, SYSENTER_PAGE)];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = true;
+
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub const USER_TOP: u64 = SYSENTER_PAGE;
 
@@ -110,6 +113,8 @@ pub mod random {
 pub mod open {
     pub const DIRECTORY: u32 = 0o200000;
     pub const NOFOLLOW: u32 = 0o400000;
+    pub const DIRECT: u32 = 0o40000;
+    pub const LARGE: u32 = 0o100000;
 }
 
 /// Names by number; `-` was never given out.
@@ -171,7 +176,9 @@ const STAT_BYTES: usize = 96;
 /// atime 64, mtime 72, ctime 80, ino 88.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
-    put(&mut bytes, 0, 1u64.to_le_bytes());
+    put(&mut bytes, 24, stat.user.to_le_bytes());
+    put(&mut bytes, 28, stat.group.to_le_bytes());
+    put(&mut bytes, 0, stat.file_system.to_le_bytes());
     put(&mut bytes, 12, (stat.inode as u32).to_le_bytes());
     put(&mut bytes, 16, stat.mode.to_le_bytes());
     put(&mut bytes, 20, (stat.links as u32).to_le_bytes());
@@ -179,8 +186,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 44, stat.bytes.to_le_bytes());
     put(&mut bytes, 52, 4096u32.to_le_bytes());
     put(&mut bytes, 56, stat.bytes.div_ceil(512).to_le_bytes());
-    for offset in [64, 72, 80] {
-        put(&mut bytes, offset, (stat.modified_seconds as u32).to_le_bytes());
+    for (offset, (seconds, nanoseconds)) in [64, 72, 80].into_iter().zip(stat.times) {
+        put(&mut bytes, offset, (seconds as u32).to_le_bytes());
+        put(&mut bytes, offset + 4, nanoseconds.to_le_bytes());
     }
     put(&mut bytes, 88, stat.inode.to_le_bytes());
     bytes
@@ -230,4 +238,11 @@ pub(crate) const TRAMPOLINE: &[u8] = &[];
 /// A number of 64 bits that comes after an odd number of arguments: the first two of three registers.
 pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
     first | second << 32
+}
+
+pub(crate) use super::pc::{exception, trap};
+
+/// The processor's flags.
+pub(super) const fn flags(regs: &SavedRegs) -> u64 {
+    regs.eflags as u64
 }

@@ -16,6 +16,8 @@ pub mod stack_image;
 mod generic;
 #[cfg(any(target_arch = "arm", target_arch = "x86"))]
 mod narrow;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod pc;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64"))]
 mod wide;
 

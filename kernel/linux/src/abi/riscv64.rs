@@ -7,8 +7,10 @@
 
 use super::generic;
 use super::names::Stretch;
+use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
+use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
 pub(crate) use super::generic::table_index;
@@ -84,6 +86,9 @@ pub const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = false;
+
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;
 
@@ -103,6 +108,8 @@ pub mod random {
 pub mod open {
     pub const DIRECTORY: u32 = 0o200000;
     pub const NOFOLLOW: u32 = 0o400000;
+    pub const DIRECT: u32 = 0o40000;
+    pub const LARGE: u32 = 0o100000;
 }
 
 /// Names by number.
@@ -141,3 +148,18 @@ pub(crate) const RESTART_SYSCALL: u64 = 128;
 
 /// The kernel's own code for going back from a signal handler. `li a7, 139`, `ecall`.
 pub(crate) const TRAMPOLINE: &[u8] = &[0x93, 0x08, 0xb0, 0x08, 0x73, 0x00, 0x00, 0x00];
+
+/// What an exception, other than a page fault, is to the program (arch/riscv/kernel/traps.c).
+pub(crate) fn exception(vector: u8, _address: u64, regs: &SavedRegs, _floats: &Snapshot) -> Info {
+    match vector {
+        0 | 4 | 6 => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, regs.epc),
+        2 => Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, regs.epc),
+        3 => Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, regs.epc),
+        _ => Info::fault(Signal::SEGV, code::SEGV_ACCERR, regs.epc),
+    }
+}
+
+/// What `sigcontext` keeps of an exception: nothing.
+pub(crate) const fn trap(_vector: u8, _address: u64, _regs: &SavedRegs, last: Trap) -> Trap {
+    last
+}

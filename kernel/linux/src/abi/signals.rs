@@ -159,11 +159,17 @@ pub mod code {
     pub const BUS_ALIGNMENT: i32 = 1;
     pub const BUS_ADDRESS: i32 = 2;
     pub const ILLEGAL_OPCODE: i32 = 1;
+    pub const ILLEGAL_OPERAND: i32 = 2;
     pub const FPE_DIVIDE: i32 = 1;
-    pub const FPE_OVERFLOW: i32 = 2;
+    pub const FPE_FLOAT_DIVIDE: i32 = 3;
+    pub const FPE_FLOAT_OVERFLOW: i32 = 4;
+    pub const FPE_FLOAT_UNDERFLOW: i32 = 5;
+    pub const FPE_FLOAT_INEXACT: i32 = 6;
+    pub const FPE_FLOAT_INVALID: i32 = 7;
     pub const FPE_UNKNOWN: i32 = 14;
     pub const TRAP_BREAKPOINT: i32 = 1;
     pub const TRAP_TRACE: i32 = 2;
+    pub const TRAP_HARDWARE: i32 = 4;
 }
 
 /// Bytes of `siginfo_t`.
@@ -267,6 +273,17 @@ impl Info {
         rest.copy_from_slice(&bytes[12..]);
         Self { signal, code: i32::from_le_bytes(code), fields: Fields::Raw(rest) }
     }
+}
+
+/// What the processor said of a program's last fault, as its `sigcontext` keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Trap {
+    /// The number of the exception, on machines that have one there.
+    pub number: u64,
+    /// What the processor says of it: the error code, the syndrome, the status.
+    pub error: u64,
+    /// The address of a page fault.
+    pub address: u64,
 }
 
 /// Writes one number after the other.

@@ -90,6 +90,8 @@ pub struct StackImage<'a, S> {
     pub auxiliary: &'a [(u64, u64)],
     /// What AT_RANDOM points at.
     pub random: [u8; 16],
+    /// AT_HWCAP2.
+    pub more_hardware: u64,
     /// What AT_PLATFORM points at.
     pub platform: &'a [u8],
     /// The program's path.
@@ -122,17 +124,18 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
                 return Err(ExecStackError::StringTooLong);
             }
             // Each also costs the pointer to it.
-            strings = strings.saturating_add(string.len() + 1 + word);
-            if strings > limit {
-                return Err(ExecStackError::TooManyBytes);
-            }
+            strings = strings.saturating_add(string.len() + 1);
         }
         let empty_argument = usize::from(self.argv.is_empty());
-        strings -= (self.argv.len() + self.envp.len() + 1) * word;
+        // Each argument and variable also costs the pointer to it.
+        let pointers = (self.argv.len().max(1) + self.envp.len()).saturating_mul(word);
+        if strings.saturating_add(pointers) > limit {
+            return Err(ExecStackError::TooManyBytes);
+        }
         strings += empty_argument;
         // High to low: the zero word, strings, platform, random bytes.
         let above = word + strings + self.platform.len() + 1 + self.random.len();
-        let auxiliary = (self.auxiliary.len() + 4) * 2;
+        let auxiliary = (self.auxiliary.len() + 5) * 2;
         let words = 1 + self.argv.len() + empty_argument + 1 + self.envp.len() + 1 + auxiliary;
         let bytes = (above + words * word).next_multiple_of(16);
         Ok(StackLayout { bytes, strings: bytes - above })
@@ -163,8 +166,9 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
         let path = writer.string(self.path, true);
         let pointing = [
             (Auxiliary::RANDOM, random),
-            (Auxiliary::PLATFORM, platform),
+            (Auxiliary::HWCAP2, self.more_hardware),
             (Auxiliary::EXECFN, path),
+            (Auxiliary::PLATFORM, platform),
             (Auxiliary::NULL, 0),
         ];
         for (key, value) in self.auxiliary.iter().copied().chain(pointing) {
@@ -259,6 +263,7 @@ mod tests {
                     envp: &envp,
                     auxiliary: &[(Auxiliary::PAGESZ, 4096), (Auxiliary::ENTRY, 0x40_1000)],
                     random: *b"0123456789abcdef",
+                    more_hardware: 0,
                     platform: b"x86_64",
                     path: b"/bin/program",
                     word,
@@ -297,6 +302,7 @@ mod tests {
             envp: &[],
             auxiliary: &[],
             random: [1; 16],
+            more_hardware: 0,
             platform: b"x",
             path: b"/p",
             word: WordSize::Eight,
@@ -314,6 +320,7 @@ mod tests {
                 envp: &[],
                 auxiliary: &[],
                 random: [1; 16],
+                more_hardware: 0,
                 platform: b"x",
                 path: b"/p",
                 word: WordSize::Eight,
@@ -355,6 +362,7 @@ mod tests {
                         envp: &envp,
                         auxiliary: &[(Auxiliary::PAGESZ, 4096), (Auxiliary::ENTRY, 0x40_1000)],
                         random: [1; 16],
+                        more_hardware: 0,
                         platform: b"i686",
                         path: &path,
                         word,
@@ -387,6 +395,7 @@ mod tests {
             envp: &[],
             auxiliary: &[],
             random: [1; 16],
+            more_hardware: 0,
             platform: b"x",
             path: b"/p",
             word: WordSize::Eight,

@@ -78,6 +78,9 @@ pub fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+pub const EXECUTABLE_STACK_UNASKED: bool = false;
+
 /// One past the highest address a program can use: the lower half, less one page that no mapping may touch, since a
 /// system-call instruction there would return to a non-canonical address.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;
@@ -98,6 +101,8 @@ pub mod random {
 pub mod open {
     pub const DIRECTORY: u32 = 0o200000;
     pub const NOFOLLOW: u32 = 0o400000;
+    pub const DIRECT: u32 = 0o40000;
+    pub const LARGE: u32 = 0o100000;
 }
 
 const FIRST_NAMES: &str = "read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction \
@@ -157,7 +162,9 @@ const STAT_BYTES: usize = 144;
 /// atime 72, mtime 88, ctime 104.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
-    put(&mut bytes, 0, 1u64.to_le_bytes());
+    put(&mut bytes, 28, stat.user.to_le_bytes());
+    put(&mut bytes, 32, stat.group.to_le_bytes());
+    put(&mut bytes, 0, stat.file_system.to_le_bytes());
     put(&mut bytes, 8, stat.inode.to_le_bytes());
     put(&mut bytes, 16, stat.links.to_le_bytes());
     put(&mut bytes, 24, stat.mode.to_le_bytes());
@@ -165,8 +172,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 48, stat.bytes.to_le_bytes());
     put(&mut bytes, 56, 4096u64.to_le_bytes());
     put(&mut bytes, 64, stat.bytes.div_ceil(512).to_le_bytes());
-    for offset in [72, 88, 104] {
-        put(&mut bytes, offset, stat.modified_seconds.to_le_bytes());
+    for (offset, (seconds, nanoseconds)) in [72, 88, 104].into_iter().zip(stat.times) {
+        put(&mut bytes, offset, seconds.to_le_bytes());
+        put(&mut bytes, offset + 8, u64::from(nanoseconds).to_le_bytes());
     }
     bytes
 }
@@ -212,3 +220,10 @@ pub(crate) const RESTART_SYSCALL: u64 = 219;
 
 /// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
 pub(crate) const TRAMPOLINE: &[u8] = &[];
+
+pub(crate) use super::pc::{exception, trap};
+
+/// The processor's flags.
+pub(super) const fn flags(regs: &SavedRegs) -> u64 {
+    regs.rflags
+}

@@ -8,7 +8,7 @@
 //! | `process`, `wait`, `identity` | clone, execve; wait4 and waitid; groups and sessions |
 //! | `futex` | futex and its kin |
 //! | `signals` | sigaction, kill |
-//! | `time` | clocks, sleeping |
+//! | `time`, `timers` | clocks, sleeping; timers that send signals |
 //! | `tls` | thread-local storage |
 //! | `limits`, `credentials`, `prctl` | getrlimit, setuid, prctl, and their kin |
 //! | `system` | uname, sysinfo, random bytes |
@@ -28,5 +28,6 @@ pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod timers;
 pub(crate) mod tls;
 pub(crate) mod wait;

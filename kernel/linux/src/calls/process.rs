@@ -1,16 +1,22 @@
 //! Calls about processes and threads: birth, death, waiting, and what a thread is known by.
 
+use super::files::at::HERE;
 use super::table::calls;
 use super::tls::segment_base;
 use crate::abi;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::exec;
+use crate::exec::execve::Named;
+use crate::files::open::Target;
 use crate::limits::Resource;
 use crate::process::clone_request::{FIRST_BYTES, NUMBERS, Request, flag};
-use crate::process::user_memory::{get, path, strings};
+use crate::process::user_memory::{MOST_PATH, as_text, get, path, string, strings};
 use crate::process::{current, exit, fork, task};
+use alloc::borrow::Cow;
+use core::fmt::Write;
 use machine::arch::regs::SavedRegs;
+use machine::memory::fallible::Text;
 use threads::sched;
 
 calls! {
@@ -39,6 +45,7 @@ calls! {
         let [path, argv, envp, ..] = abi::arguments::<3>(regs, get);
         execve(regs, path, argv, envp)
     };
+    "execveat" => |regs| execveat(regs, abi::arguments::<5>(regs, get));
 }
 
 /// clone, with its arguments in the order of this machine.
@@ -92,13 +99,80 @@ fn vfork(regs: &SavedRegs) -> SysResult {
     fork::clone(regs, Request { flags, exit_signal: Signal::CHLD.number(), ..Request::default() })
 }
 
+/// execve: another program, by its path.
 fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
-    // What does not fit on the new stack is refused before it is copied.
-    let mut left = abi::stack_image::string_limit(current().limits.soft(Resource::Stack));
     let path = path(at)?;
+    let directory = current().place().directory();
+    let named = Named {
+        file: exec::program::open(&directory, &path, true)?,
+        path: Cow::Owned(path),
+        is_gone_by_then: false,
+        by_descriptor: false,
+    };
+    become_program(regs, named, argv, envp)
+}
+
+/// execveat: another program, by a path that is seen from an open directory, or by a descriptor alone.
+fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6]) -> SysResult {
+    const SYMLINK_NOFOLLOW: u64 = 0x100;
+    const EMPTY_PATH: u64 = 0x1000;
+    let flags = flags & 0xffff_ffff;
+    let path = as_text(string(at, MOST_PATH)?)?;
+    if path.is_empty() && flags & EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT);
+    }
+    if flags & !(SYMLINK_NOFOLLOW | EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let follow = flags & SYMLINK_NOFOLLOW == 0;
+    let here = current().place().directory();
+    if path.starts_with('/') || directory as i32 == HERE as i32 {
+        if path.is_empty() {
+            // The current directory, which is no program.
+            return Err(Errno::EACCES);
+        }
+        let named = Named {
+            file: exec::program::open(&here, &path, follow)?,
+            path: Cow::Owned(path),
+            is_gone_by_then: false,
+            by_descriptor: false,
+        };
+        return become_program(regs, named, argv, envp);
+    }
+    let number = directory & 0xffff_ffff;
+    let descriptor = current().files().lock().get(number)?;
+    let file = if path.is_empty() {
+        exec::program::of_descriptor_number(number)?
+    } else {
+        match &descriptor.file.target {
+            Target::Node(node, from) if node.is_directory() => {
+                exec::program::open(&from, &path, follow)?
+            }
+            _ => return Err(Errno::ENOTDIR),
+        }
+    };
+    // The path by which the program, or what runs it, could open the file again.
+    let mut name = Text::new();
+    let slash = if path.is_empty() { "" } else { "/" };
+    write!(name, "/dev/fd/{number}{slash}{path}").map_err(|_| Errno::ENOMEM)?;
+    let named = Named {
+        file,
+        path: Cow::Owned(name.into_string()),
+        is_gone_by_then: descriptor.close_on_exec,
+        by_descriptor: path.is_empty(),
+    };
+    drop((descriptor, path));
+    become_program(regs, named, argv, envp)
+}
+
+fn become_program(regs: &mut SavedRegs, named: Named<'_>, argv: u64, envp: u64) -> SysResult {
+    // What does not fit on the new stack is refused before it is copied.
+    let mut left = abi::stack_image::string_limit(current().limits.soft(Resource::Stack))
+        .checked_sub(named.path.len() + 1)
+        .ok_or(Errno::E2BIG)?;
     let argv = strings(argv, &mut left)?;
     let envp = strings(envp, &mut left)?;
-    exec::execve::execve(regs, &path, argv, envp)
+    exec::execve::execve(regs, named, argv, envp)
 }
 
 /// The number a thread has for programs: the first one's is the process's.

@@ -2,6 +2,7 @@
 
 use super::table::calls;
 use crate::abi;
+use crate::abi::action::{Action, flag};
 use crate::abi::frame::StackBytes;
 use crate::abi::signals::{Fields, INFO_BYTES, Info, Signal, SignalSet, code};
 use crate::abi::stack_image::WordSize;
@@ -9,7 +10,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::send::{self, to_process};
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put, timespec};
-use crate::process::{Process, current, current_task};
+use crate::process::{Process, current, current_task, timers};
 use crate::signals::{deliver, frame, restart};
 use threads::sched::{WaitQueue, Waited};
 use threads::time;
@@ -54,8 +55,17 @@ fn sigaction(number: u64, new: u64, old: u64, bytes: u64) -> SysResult {
     if bytes != SET_BYTES {
         return Err(Errno::EINVAL);
     }
-    let signal = signal(number)?;
     let action = if new != 0 { Some(abi::frame::decode_action(&get(new)?)) } else { None };
+    let before = set_action(number, action)?;
+    if old != 0 {
+        put(old, &abi::frame::encode_action(&before))?;
+    }
+    Ok(0)
+}
+
+/// Sets what a signal does; what it did.
+fn set_action(number: u64, action: Option<Action>) -> Result<Action, Errno> {
+    let signal = signal(number)?;
     if action.is_some() && signal.is_unblockable() {
         return Err(Errno::EINVAL);
     }
@@ -65,6 +75,8 @@ fn sigaction(number: u64, new: u64, old: u64, bytes: u64) -> SysResult {
         let before = signals.actions.get(signal);
         if let Some(mut action) = action {
             action.mask = action.mask.without(SignalSet::UNBLOCKABLE);
+            // A flag that is not there is not kept: so a program finds out what there is.
+            action.flags &= flag::ALL;
             signals.actions.set(signal, action);
             if action.ignores(signal) {
                 // What is pending is dropped, as POSIX has it.
@@ -76,10 +88,7 @@ fn sigaction(number: u64, new: u64, old: u64, bytes: u64) -> SysResult {
     if action.is_some_and(|action| action.ignores(signal)) {
         send::discard_everywhere(process, SignalSet::of(&[signal]));
     }
-    if old != 0 {
-        put(old, &abi::frame::encode_action(&before))?;
-    }
-    Ok(0)
+    Ok(before)
 }
 
 fn sigprocmask(how: u32, new: u64, old: u64, bytes: u64) -> SysResult {
@@ -173,6 +182,7 @@ fn sigtimedwait(set: u64, info: u64, timeout: u64, bytes: u64, size: WordSize) -
         }
     }
     let Some(taken) = taken else { return Err(Errno::EAGAIN) };
+    timers::signal_was_taken(&taken);
     if info != 0 {
         put(info, &taken.encode())?;
     }

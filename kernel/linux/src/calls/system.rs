@@ -17,7 +17,6 @@ calls! {
     "sched_getaffinity" (_process, length, to) => affinity(length, to);
     "getpriority" () => Ok(20);
     "setpriority" () => Ok(0);
-    "umask" () => Ok(0o022);
 }
 
 pub(crate) fn sysinfo(to: u64) -> SysResult {

@@ -1,72 +1,292 @@
-//! Calls about time: clocks, and sleeping.
+//! Calls about time: clocks, sleeping, and the machine's time of day.
 
 use super::table::calls;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::process::user_memory::{WORD_BYTES, put, put_word, timespec, write_zeros};
+use crate::process::clocks::{Clock, RealClock};
+use crate::process::task::Continuation;
+use crate::process::user_memory::{get, get_numbers, put, put_word, timespec};
+use crate::process::{cpu_time, current};
+use crate::signals::restart;
+use crate::time::{SECOND, wall};
+use core::sync::atomic::{AtomicU64, Ordering};
+use threads::sched;
 use threads::time;
 
 calls! {
-    "nanosleep" (at) => nanosleep(at);
-    "clock_nanosleep" (_clock, flags, at) => clock_nanosleep(flags, at, abi::WORD);
-    "clock_nanosleep_time64" (_clock, flags, at) => clock_nanosleep(flags, at, WordSize::Eight);
-    "clock_gettime" (_clock, to) => clock_gettime(to, abi::encode_pair);
-    "clock_gettime64" (_clock, to) => clock_gettime(to, abi::encode_long_pair);
-    "clock_getres" (_clock, to) => clock_getres(to, abi::encode_pair);
-    "clock_getres_time64" (_clock, to) => clock_getres(to, abi::encode_long_pair);
-    "gettimeofday" (to) => gettimeofday(to);
+    "nanosleep" (at, left) => nanosleep(at, left);
+    "clock_nanosleep" (clock, flags, at, left) => clock_nanosleep(clock, flags, at, left, abi::WORD);
+    "clock_nanosleep_time64" (clock, flags, at, left) => clock_nanosleep(clock, flags, at, left, WordSize::Eight);
+    "clock_gettime" (clock, to) => clock_gettime(clock, to, abi::WORD);
+    "clock_gettime64" (clock, to) => clock_gettime(clock, to, WordSize::Eight);
+    "clock_getres" (clock, to) => clock_getres(clock, to, abi::WORD);
+    "clock_getres_time64" (clock, to) => clock_getres(clock, to, WordSize::Eight);
+    "clock_settime" (clock, from) => clock_settime(clock, from, abi::WORD);
+    "clock_settime64" (clock, from) => clock_settime(clock, from, WordSize::Eight);
+    "adjtimex" (at) => adjtimex(at, abi::WORD);
+    "clock_adjtime" (clock, at) => clock_adjtime(clock, at, abi::WORD);
+    "clock_adjtime64" (clock, at) => clock_adjtime(clock, at, WordSize::Eight);
+    "gettimeofday" (to, zone) => gettimeofday(to, zone);
+    "settimeofday" (from, zone) => settimeofday(from, zone);
     "time" (to) => time(to);
+    "stime" (from) => stime(from);
     "times" (to) => times(to);
 }
 
-pub(crate) fn nanosleep(at: u64) -> SysResult {
-    time::sleep(timespec(at, abi::WORD)?).map_err(|_| Errno::ERESTARTNOHAND)?;
-    Ok(0)
+/// Writes a `struct timespec` with numbers of a size.
+pub(super) fn put_timespec(to: u64, nanoseconds: u64, size: WordSize) -> Result<(), Errno> {
+    let (seconds, rest) = (nanoseconds / SECOND, nanoseconds % SECOND);
+    match size {
+        WordSize::Eight => put(to, &abi::encode_long_pair(seconds, rest)),
+        WordSize::Four => put(to, &abi::encode_pair(seconds, rest)),
+    }
 }
 
-pub(crate) fn clock_nanosleep(flags: u64, at: u64, size: WordSize) -> SysResult {
-    const ABSOLUTE: u64 = 1;
-    let when = timespec(at, size)?;
-    let length =
-        if flags & ABSOLUTE != 0 { when.saturating_sub(time::nanoseconds()) } else { when };
-    time::sleep(length).map_err(|_| Errno::ERESTARTNOHAND)?;
-    Ok(0)
+fn nanosleep(at: u64, left: u64) -> SysResult {
+    let length = timespec(at, abi::WORD)?;
+    sleep(time::later(length), left, abi::WORD)
 }
 
-/// `encode`: how the structure looks that is asked for.
-pub(crate) fn clock_gettime<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8; N]) -> SysResult {
+/// Sleeps until a time since boot; what is left of it is told to a program that a signal woke.
+fn sleep(deadline: u64, left: u64, size: WordSize) -> SysResult {
+    if sched::sleep_until(deadline).is_ok() {
+        return Ok(0);
+    }
     let now = time::nanoseconds();
-    put(to, &encode(now / 1_000_000_000, now % 1_000_000_000))?;
+    if now >= deadline {
+        return Ok(0);
+    }
+    if left != 0 {
+        put_timespec(left, deadline - now, size)?;
+    }
+    let arguments = [left, size.bytes() as u64, 0, 0];
+    Err(restart::continue_later(Continuation { run: sleep_again, deadline, arguments }))
+}
+
+fn sleep_again(before: Continuation) -> SysResult {
+    let [left, bytes, ..] = before.arguments;
+    let size = if bytes == 8 { WordSize::Eight } else { WordSize::Four };
+    sleep(before.deadline, left, size)
+}
+
+fn clock_nanosleep(number: u64, flags: u64, at: u64, left: u64, size: WordSize) -> SysResult {
+    const ABSOLUTE: u64 = 1;
+    let clock = Clock::of(number as i32)?;
+    // The caller's own thread as it is called 3 has no sleep, and by its number it has no sense.
+    const OF_CALLING_THREAD: i32 = 3;
+    if !clock.has_timers() || number as i32 == OF_CALLING_THREAD {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let when = timespec(at, size)?;
+    let is_absolute = flags & ABSOLUTE != 0;
+    match &clock {
+        Clock::Real(RealClock::OfDay) if is_absolute => sleep_until_of_day(when),
+        Clock::Real(_) if is_absolute => {
+            sched::sleep_until(when).map_err(|_| Errno::ERESTARTNOHAND)?;
+            Ok(0)
+        }
+        Clock::Real(_) => sleep(time::later(when), left, size),
+        Clock::Cpu(..) => {
+            if clock.is_of_calling_thread() {
+                return Err(Errno::EINVAL);
+            }
+            let target = if is_absolute { when } else { clock.now()?.saturating_add(when) };
+            let left = if is_absolute { None } else { Some((left, size)) };
+            sleep_by_cpu_time(number as i32, target, left)
+        }
+    }
+}
+
+/// The clock may be set meanwhile.
+fn sleep_until_of_day(when: u64) -> SysResult {
+    loop {
+        let set = wall::times_set();
+        if wall::nanoseconds() >= when {
+            return Ok(0);
+        }
+        let was_set = || wall::times_set() != set;
+        wall::CHANGED
+            .wait_deadline(was_set, Some(wall::since_boot(when)))
+            .map_err(|_| Errno::ERESTARTNOHAND)?;
+    }
+}
+
+/// `left`: where what is left is told, of a stretch of CPU time.
+fn sleep_by_cpu_time(number: i32, target: u64, left: Option<(u64, WordSize)>) -> SysResult {
+    let clock = Clock::of(number)?;
+    loop {
+        let now = clock.now()?;
+        if now >= target {
+            return Ok(0);
+        }
+        if sched::sleep_until(clock.look_at(target)).is_ok() {
+            continue;
+        }
+        let Some((to, size)) = left else { return Err(Errno::ERESTARTNOHAND) };
+        if to != 0 {
+            put_timespec(to, target.saturating_sub(clock.now()?), size)?;
+        }
+        let arguments = [to, size.bytes() as u64, number as u64, 0];
+        let again = Continuation { run: sleep_by_cpu_time_again, deadline: target, arguments };
+        return Err(restart::continue_later(again));
+    }
+}
+
+fn sleep_by_cpu_time_again(before: Continuation) -> SysResult {
+    let [to, bytes, number, _] = before.arguments;
+    let size = if bytes == 8 { WordSize::Eight } else { WordSize::Four };
+    sleep_by_cpu_time(number as i32, before.deadline, Some((to, size)))
+}
+
+fn clock_gettime(clock: u64, to: u64, size: WordSize) -> SysResult {
+    put_timespec(to, Clock::of(clock as i32)?.now()?, size)?;
     Ok(0)
 }
 
-pub(crate) fn clock_getres<const N: usize>(to: u64, encode: fn(u64, u64) -> [u8; N]) -> SysResult {
+fn clock_getres(clock: u64, to: u64, size: WordSize) -> SysResult {
+    let resolution = Clock::of(clock as i32)?.resolution();
     if to != 0 {
-        put(to, &encode(0, 1_000_000_000 / machine::arch::irqchip::HZ))?;
+        put_timespec(to, resolution, size)?;
     }
     Ok(0)
 }
 
-pub(crate) fn gettimeofday(to: u64) -> SysResult {
+fn clock_settime(number: u64, from: u64, size: WordSize) -> SysResult {
+    /// The only clock that can be set.
+    const OF_DAY: i32 = 0;
+    match Clock::of(number as i32)? {
+        // Not those of CPU time by anybody, and the others not at all.
+        Clock::Cpu(..) => Err(Errno::EPERM),
+        Clock::Real(_) if number as i32 != OF_DAY => Err(Errno::EINVAL),
+        Clock::Real(_) => {
+            wall::set(timespec(from, size)?)?;
+            Ok(0)
+        }
+    }
+}
+
+/// What the clock is adjusted by: nothing, and it cannot be. `struct timex`: modes 0, then words:
+/// offset, freq, maxerror, esterror, status (4 bytes), constant, precision, tolerance, the time (two
+/// words), tick; further words are 0.
+fn adjtimex(at: u64, size: WordSize) -> SysResult {
+    const BYTES: usize = 208;
+    const NARROW_BYTES: usize = 128;
+    const UNSYNCHRONISED: u64 = 0x40;
+    const MAX_ERROR: u64 = 16_000_000;
+    const TOLERANCE: u64 = 500 << 16;
+    const CONSTANT: u64 = 2;
+    const TICK_MICROSECONDS: u64 = 10_000;
+    /// The clock is not synchronised.
+    const ERROR: u64 = 5;
+    let modes = u32::from_le_bytes(get(at)?);
+    if modes != 0 {
+        return Err(Errno::EPERM);
+    }
+    let now = wall::nanoseconds();
+    let (seconds, microseconds) = (now / SECOND, now % SECOND / 1000);
+    let words = [
+        0,
+        0,
+        0,
+        MAX_ERROR,
+        MAX_ERROR,
+        UNSYNCHRONISED,
+        CONSTANT,
+        1,
+        TOLERANCE,
+        seconds,
+        microseconds,
+        TICK_MICROSECONDS,
+    ];
+    let mut bytes = [0; BYTES];
+    for (word, place) in words.into_iter().zip(bytes.chunks_exact_mut(size.bytes())) {
+        place.copy_from_slice(&word.to_le_bytes()[..size.bytes()]);
+    }
+    put(at, if size == WordSize::Eight { &bytes } else { &bytes[..NARROW_BYTES] })?;
+    Ok(ERROR)
+}
+
+fn clock_adjtime(number: u64, at: u64, size: WordSize) -> SysResult {
+    const OF_DAY: i32 = 0;
+    match Clock::of(number as i32)? {
+        Clock::Real(_) if number as i32 == OF_DAY => adjtimex(at, size),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+/// The time zone that was set, two numbers of four bytes: the kernel only keeps it.
+static ZONE: AtomicU64 = AtomicU64::new(0);
+
+fn gettimeofday(to: u64, zone: u64) -> SysResult {
     if to != 0 {
-        let now = time::nanoseconds() / 1000;
+        let now = wall::nanoseconds() / 1000;
         put(to, &abi::encode_pair(now / 1_000_000, now % 1_000_000))?;
     }
+    if zone != 0 {
+        put(zone, &ZONE.load(Ordering::Relaxed).to_le_bytes())?;
+    }
     Ok(0)
 }
 
-pub(crate) fn time(to: u64) -> SysResult {
-    let now = time::nanoseconds() / 1_000_000_000;
+fn settimeofday(from: u64, zone: u64) -> SysResult {
+    let now = match from {
+        0 => None,
+        at => Some(timeval(at)?),
+    };
+    if zone != 0 {
+        /// Hours of the zones farthest from the zeroth meridian, in minutes.
+        const MAX_WEST: i32 = 15 * 60;
+        let bytes: [u8; 8] = get(zone)?;
+        let [west, _] = get_numbers::<2>(zone, WordSize::Four)?;
+        if (west as i32).unsigned_abs() > MAX_WEST as u32 {
+            return Err(Errno::EINVAL);
+        }
+        ZONE.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+    }
+    if let Some(now) = now {
+        wall::set(now)?;
+    }
+    Ok(0)
+}
+
+/// A `struct timeval`, in nanoseconds.
+pub(super) fn timeval(at: u64) -> Result<u64, Errno> {
+    let [seconds, microseconds] = get_numbers(at, abi::WORD)?;
+    let is_negative = match abi::WORD {
+        WordSize::Four => (seconds as i32) < 0,
+        WordSize::Eight => (seconds as i64) < 0,
+    };
+    if microseconds >= 1_000_000 || is_negative {
+        return Err(Errno::EINVAL);
+    }
+    // A hundred years are as good as any number beyond.
+    Ok(seconds.min(100 * 366 * 86_400) * SECOND + microseconds * 1000)
+}
+
+fn time(to: u64) -> SysResult {
+    let now = wall::nanoseconds() / SECOND;
     if to != 0 {
         put_word(to, now)?;
     }
     Ok(now)
 }
 
-pub(crate) fn times(to: u64) -> SysResult {
+fn stime(from: u64) -> SysResult {
+    let [seconds] = get_numbers(from, abi::WORD)?;
+    wall::set(seconds.checked_mul(SECOND).ok_or(Errno::EINVAL)?)?;
+    Ok(0)
+}
+
+/// Clock ticks: of the caller's time in user mode and in the kernel, its children's, since boot.
+fn times(to: u64) -> SysResult {
+    const CLOCK_TICK: u64 = 10_000_000;
     if to != 0 {
-        write_zeros(to, 4 * WORD_BYTES)?;
+        let (own, children) = (cpu_time::of_process(current()), cpu_time::of_children(current()));
+        let numbers = [own.user, own.system, children.user, children.system];
+        for (number, at) in numbers.iter().zip((0..).step_by(abi::WORD.bytes())) {
+            put_word(to.checked_add(at).ok_or(Errno::EFAULT)?, number / CLOCK_TICK)?;
+        }
     }
-    Ok(time::nanoseconds() / 10_000_000)
+    Ok(time::nanoseconds() / CLOCK_TICK)
 }

@@ -1,32 +1,112 @@
 //! execve: the calling process becomes another program.
 
 use super::load::{self, Terms};
-use super::program::{base_name, program};
+use super::program::{self, Executable, base_name, joined};
+use super::script;
 use crate::abi;
 use crate::error::{Errno, SysResult};
-use crate::files::tree;
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, timers};
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use threads::sched;
 
+/// Scripts that may be run by scripts.
+const MAX_SCRIPTS: usize = 5;
+
+/// The file that a call names, and how the new program knows it.
+#[derive(Debug)]
+pub(crate) struct Named<'n> {
+    pub(crate) file: Executable,
+    /// The path that the program is called by: `AT_EXECFN`, and what an interpreter of a script gets.
+    pub(crate) path: Cow<'n, str>,
+    /// The descriptor it was named by is closed before an interpreter could open it.
+    pub(crate) is_gone_by_then: bool,
+    /// There is no path but that of the descriptor: the process is called as the file is.
+    pub(crate) by_descriptor: bool,
+}
+
+/// What is run in the end, and with which arguments.
+pub(super) struct Chosen<'a> {
+    pub(super) file: Executable,
+    pub(super) bytes: Cow<'static, [u8]>,
+    pub(super) argv: Vec<Cow<'a, [u8]>>,
+}
+
+/// Follows scripts to the program that runs them.
+pub(super) fn choose<'a>(
+    file: Executable,
+    path: &str,
+    is_gone_by_then: bool,
+    directory: &str,
+    argv: &[&'a [u8]],
+) -> Result<Chosen<'a>, Errno> {
+    let mut bytes = file.bytes()?;
+    let mut file = file;
+    // Of the scripts, the last one's words last: arguments before those that the caller gave.
+    let mut before: Vec<Vec<u8>> = Vec::new();
+    let mut called = fallible::bytes(path.as_bytes())?;
+    let mut scripts = 0;
+    while let Some(line) = script::first_line(&bytes) {
+        let line = line?;
+        if is_gone_by_then {
+            return Err(Errno::ENOENT);
+        }
+        scripts += 1;
+        if scripts > MAX_SCRIPTS {
+            return Err(Errno::ELOOP);
+        }
+        // The name that it was called by gives way to what runs it.
+        before.pop();
+        fallible::push(&mut before, called)?;
+        if let Some(argument) = line.argument {
+            fallible::push(&mut before, fallible::bytes(argument)?)?;
+        }
+        called = fallible::bytes(line.program)?;
+        fallible::push(&mut before, fallible::bytes(line.program)?)?;
+        let path = core::str::from_utf8(line.program).map_err(|_| Errno::ENOENT)?;
+        file = program::open(directory, path, true)?;
+        bytes = file.bytes()?;
+    }
+    // CAREFUL: no arguments are one empty argument, which gives way to a script's.
+    let given = if scripts > 0 { argv.get(1..).unwrap_or(&[]) } else { argv };
+    let words = before.into_iter().rev().map(Cow::Owned);
+    let argv = fallible::collect(words.chain(given.iter().map(|&word| Cow::Borrowed(word))))?;
+    Ok(Chosen { file, bytes, argv })
+}
+
 /// execve: the calling process becomes another program. Does not return on success, but through the registers.
-pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Strings) -> SysResult {
+pub(crate) fn execve(
+    regs: &mut SavedRegs,
+    named: Named<'_>,
+    argv: Strings,
+    envp: Strings,
+) -> SysResult {
     let process = current();
     let directory = process.place().directory();
-    let executable = match path {
-        "/proc/self/exe" => process.executable.lock().clone(),
-        path => fallible::shared(tree::absolute(&directory, path)?)?,
+    let Named { file, path, is_gone_by_then, by_descriptor } = named;
+    let name = fallible::text(base_name(if by_descriptor { &file.path } else { &path }))?;
+    let (loaded, executable, command_line) = {
+        let argv = argv.list()?;
+        let chosen = choose(file, &path, is_gone_by_then, &directory, &argv)?;
+        let envp = envp.list()?;
+        let envp = fallible::collect(envp.iter().map(|&variable| Cow::Borrowed(variable)))?;
+        let loaded = {
+            let terms =
+                Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
+            let file = (&chosen.bytes[..], Some(chosen.file.object()?));
+            load::load(file, &directory, path.as_bytes(), &chosen.argv, &envp, terms)?
+        };
+        let executable: String = chosen.file.path;
+        (loaded, fallible::shared(executable)?, joined(&chosen.argv)?)
     };
-    let file = program("/", &executable)?;
-    let terms = Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
-    let loaded = load::load(file.file()?, path.as_bytes(), &argv.list()?, &envp.list()?, terms)?;
-    drop((file, envp));
-    let command_line = fallible::shared(argv.into_bytes())?;
+    drop((argv, envp, path));
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
     let memory = loaded.memory.enter()?;
@@ -45,7 +125,7 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
     task.robust_list.store(0, Ordering::Relaxed);
     task.signals.lock().stack = AlternateStack::default();
     drop(old);
-    process.set_name(base_name(&executable));
+    process.set_name(&name);
     process.credentials.lock().execute();
     process.attributes.is_dumpable.store(true, Ordering::Relaxed);
     *task.name.lock() = None;
@@ -54,6 +134,7 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);
     process.signals.lock().actions.forget_handlers();
+    timers::delete_made(process);
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.
         let closed = process.files().lock().take_close_on_exec();
@@ -63,5 +144,6 @@ pub(crate) fn execve(regs: &mut SavedRegs, path: &str, argv: Strings, envp: Stri
     }
     stop_borrowing(process);
     *regs = abi::start(loaded.entry, loaded.sp);
+    drop(name);
     Ok(0)
 }

@@ -1,22 +1,25 @@
 //! Programs that the kernel starts, and waits for.
 
+use super::execve::choose;
 use super::load::{self, Terms};
-use super::program::{base_name, joined, program};
+use super::program::{self, base_name, joined};
 use crate::abi;
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
-use crate::files::open::{Files, OpenFile, Target};
+use crate::files::console;
+use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::memory::limits::Limits;
 use crate::process::birth::unborn;
 use crate::process::place::Place;
 use crate::process::task::{self, Task};
 use crate::process::{Process, table};
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Name, Thread};
+use threads::sched::{self, Mutex, Name, Thread};
 
 /// Why a program did not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,8 @@ impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Errno::ENOENT => "no such program",
-            Errno::ENOEXEC => "not a static program for this machine (ENOEXEC)",
+            Errno::ENOEXEC => "not a program for this machine (ENOEXEC)",
+            Errno::ELIBBAD => "its loader is not one for this machine (ELIBBAD)",
             Errno::ENOMEM => "not enough memory (ENOMEM)",
             Errno::E2BIG => "too many arguments (E2BIG)",
             Errno::EACCES | Errno::EISDIR => "not an executable file",
@@ -42,31 +46,34 @@ impl fmt::Display for ExecError {
     }
 }
 
+/// What a program finds in its environment.
+const VARIABLES: [&str; 3] = [
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kstack/bin",
+    "HOME=/",
+    "TERM=vt100",
+];
+
 /// Starts a program as the kernel's child; its process and its first thread.
 fn start(
     path: &str,
     argv: &[&[u8]],
     output: Arc<OpenFile>,
 ) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
-    let mut arguments = Vec::new();
-    for argument in argv {
-        fallible::push(&mut arguments, fallible::bytes(argument)?)?;
-    }
-    let mut envp = Vec::new();
-    for variable in ["PATH=/bin:/kstack/bin", "HOME=/", "TERM=vt100"] {
-        fallible::push(&mut envp, fallible::bytes(variable.as_bytes())?)?;
-    }
-    let file = program("/", path)?;
-    let terms = Terms { limits: Limits::new(), is_fixed: false };
-    let loaded = load::load(file.file()?, path.as_bytes(), &arguments, &envp, terms)?;
-    drop(file);
-    let files = Files::standard(OpenFile::new(Target::Console)?, output)?;
+    let chosen = choose(program::open("/", path, true)?, path, false, "/", argv)?;
+    let variables = VARIABLES.iter().map(|variable| Cow::Borrowed(variable.as_bytes()));
+    let envp = fallible::collect(variables)?;
+    let loaded = {
+        let terms = Terms { limits: Limits::new(), is_fixed: false };
+        let file = (&chosen.bytes[..], Some(chosen.file.object()?));
+        load::load(file, "/", path.as_bytes(), &chosen.argv, &envp, terms)?
+    };
+    let files = Files::standard(OpenFile::of_object(console::open()?, flag::READ_WRITE)?, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = loaded.memory.enter()?;
     let id = sched::thread::next_id();
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
-    *process.command_line.lock() = joined(&arguments)?;
-    *process.executable.lock() = fallible::shared(fallible::text(path)?)?;
+    *process.command_line.lock() = joined(&chosen.argv)?;
+    *process.executable.lock() = fallible::shared(chosen.file.path)?;
     let regs = abi::start(loaded.entry, loaded.sp);
     let thread = sched::spawn_user(
         task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),
@@ -95,7 +102,8 @@ fn start_and_wait(path: &str, argv: &[&[u8]], output: Arc<OpenFile>) -> Result<i
 
 /// Runs a program on the console; waits for it.
 pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
-    start_and_wait(path, argv, OpenFile::new(Target::Console).map_err(ExecError)?)
+    let output = console::open().and_then(|console| OpenFile::of_object(console, flag::READ_WRITE));
+    start_and_wait(path, argv, output.map_err(ExecError)?)
 }
 
 /// Runs a program; waits for it and gives out what it wrote.

@@ -1,66 +1,100 @@
-//! Programs as files of the tree: their bytes, their names.
+//! Programs as files of the tree: which file a call names, whether it may be run, its bytes.
 
 use crate::error::Errno;
-use crate::exec::load::File;
-use crate::files::tree::{self, Node};
+use crate::files::open::Target;
+use crate::files::tree::{self, Content, Node};
+use crate::memory::object::Object;
+use crate::process::current;
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 
-/// A program's file.
+/// A file that may be run.
 #[derive(Debug)]
-pub(crate) struct Program {
-    bytes: Cow<'static, [u8]>,
+pub(crate) struct Executable {
     node: Arc<Node>,
-    path: String,
+    /// Its path, with no link in it.
+    pub(super) path: String,
 }
 
-impl Program {
-    /// As it is loaded.
-    pub(crate) fn file(&self) -> Result<File<'_>, Errno> {
-        let path = fallible::text(&self.path)?;
-        Ok(File { bytes: &self.bytes, node: Some((self.node.clone(), path)) })
+impl Executable {
+    /// A node, if it may be run.
+    pub(crate) fn of(node: Arc<Node>, path: String) -> Result<Self, Errno> {
+        match node.content {
+            Content::Fixed(_) | Content::File(_) => {}
+            // A link that was not to be followed.
+            Content::Link(_) => return Err(Errno::ELOOP),
+            _ => return Err(Errno::EACCES),
+        }
+        // Also the superuser runs nothing that has no such bit for anyone.
+        if node.attributes.permissions() & 0o111 == 0 {
+            return Err(Errno::EACCES);
+        }
+        Ok(Self { node, path })
+    }
+
+    /// What its pages are mapped from.
+    pub(super) fn object(&self) -> Result<Arc<Object>, Errno> {
+        Object::of(self.node.clone(), fallible::text(&self.path)?, false)
+    }
+
+    /// What is in it.
+    pub(super) fn bytes(&self) -> Result<Cow<'static, [u8]>, Errno> {
+        if let Content::Fixed(bytes) = self.node.content {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let bytes = usize::try_from(self.node.bytes()).map_err(|_| Errno::ENOMEM)?;
+        let mut file = Vec::new();
+        file.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
+        file.resize(bytes, 0);
+        let read = self.node.read_at(0, &mut file)?;
+        file.truncate(read);
+        Ok(Cow::Owned(file))
     }
 }
 
-/// Finds a program in the tree.
-pub(crate) fn program(directory: &str, path: &str) -> Result<Program, Errno> {
-    let node = tree::find(directory, path, true)?;
-    let path = tree::absolute(directory, path)?;
-    if !node.is_mappable() {
-        return Err(Errno::EACCES);
+/// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
+pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
+    let absolute = tree::absolute(directory, path)?;
+    if absolute == "/proc/self/exe" {
+        let executable = current().executable.lock().clone();
+        return open("/", &executable, true);
     }
-    let bytes = contents(&node)?;
-    Ok(Program { bytes, node, path })
+    let of_descriptor =
+        absolute.strip_prefix("/dev/fd/").or_else(|| absolute.strip_prefix("/proc/self/fd/"));
+    if let Some(number) = of_descriptor.and_then(|number| number.parse().ok()) {
+        return of_descriptor_number(number).map_err(|error| match error {
+            Errno::EBADF => Errno::ENOENT,
+            other => other,
+        });
+    }
+    let (node, path) = tree::find_with_path(absolute, follow)?;
+    Executable::of(node, path)
 }
 
-fn contents(node: &Node) -> Result<Cow<'static, [u8]>, Errno> {
-    if let tree::Content::Fixed(bytes) = node.content {
-        return Ok(Cow::Borrowed(bytes));
+/// The file that a descriptor leads to, if it may be run.
+pub(crate) fn of_descriptor_number(number: u64) -> Result<Executable, Errno> {
+    let descriptor = current().files().lock().get(number)?;
+    match &descriptor.file.target {
+        Target::Node(node, path) => Executable::of(node.clone(), fallible::text(&path)?),
+        _ => Err(Errno::EACCES),
     }
-    let bytes = usize::try_from(node.bytes()).map_err(|_| Errno::ENOMEM)?;
-    let mut file = Vec::new();
-    file.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
-    file.resize(bytes, 0);
-    let read = node.read_at(0, &mut file).map_err(|_| Errno::EACCES)?;
-    file.truncate(read);
-    Ok(Cow::Owned(file))
 }
 
-pub(crate) fn joined(argv: &[Vec<u8>]) -> Result<Arc<Vec<u8>>, Errno> {
+pub(super) fn joined<S: AsRef<[u8]>>(argv: &[S]) -> Result<Arc<Vec<u8>>, Errno> {
     let mut line = Vec::new();
-    let bytes = argv.iter().map(|argument| argument.len() + 1).sum();
+    let bytes = argv.iter().map(|argument| argument.as_ref().len() + 1).sum();
     line.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
     for argument in argv {
         // CANNOT FAIL: reserved above.
-        line.extend_from_slice(argument);
+        line.extend_from_slice(argument.as_ref());
         line.push(0);
     }
     Ok(fallible::shared(line)?)
 }
 
-pub(crate) fn base_name(path: &str) -> &str {
+pub(super) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }

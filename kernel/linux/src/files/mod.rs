@@ -3,14 +3,25 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `tree`, `names` | nodes and their places; the sorted names of a directory |
+//! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
 //! | `mapped` | a file's part in being mapped, and its seals |
-//! | `open` | open files, pipes, the descriptors of a process |
+//! | `open`, `table` | open files; the descriptors of a process |
+//! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
+//! | `pipe`, `eventfd`, `epoll`, `console` | kinds of open files with operations of their own |
 //!
 //! May import `error` and `sorted`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
 
+pub(crate) mod attributes;
+pub(crate) mod console;
+pub(crate) mod epoll;
+pub(crate) mod eventfd;
 pub(crate) mod file_bytes;
 pub(crate) mod mapped;
 pub(crate) mod names;
+pub(crate) mod object;
 pub(crate) mod open;
+pub(crate) mod pipe;
+pub(crate) mod readiness;
+pub(crate) mod table;
 pub(crate) mod tree;

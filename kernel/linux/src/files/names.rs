@@ -31,6 +31,12 @@ impl<N> Names<N> {
         self.chunks.is_empty()
     }
 
+    /// How many of them hold.
+    pub(crate) fn count(&self, holds: impl Fn(&N) -> bool) -> u64 {
+        let all = self.chunks.iter().flatten();
+        all.filter(|(_, node)| holds(node)).count() as u64
+    }
+
     /// The chunk a name belongs to, and its place there: where it is, or where it would be.
     fn place(&self, name: &str) -> (usize, Result<usize, usize>) {
         let above = self.chunks.partition_point(|chunk| {

@@ -1,30 +1,20 @@
-//! Open files: what a descriptor leads to, and pipes.
+//! Open files: what a descriptor leads to.
 
+use super::epoll::Entry as EpollEntry;
+use super::object::{How, Object};
+use super::readiness::{Readiness, event};
+use crate::abi::Stat;
 use crate::error::Errno;
-use crate::files::tree::{Content, Entry, MOST_NAME, Node, Special};
-use alloc::collections::VecDeque;
+use crate::files::tree::{Content, Entry, MOST_NAME, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::WaitQueue;
-use threads::terminal;
 
-/// Bytes a pipe holds.
-const PIPE_BYTES: usize = 64 << 10;
-/// Descriptors of a process: what Linux allows one that has not asked for more.
-pub(crate) const MOST_FILES: usize = 1024;
-
-/// A pipe: bytes on their way from writers to readers.
-#[derive(Debug)]
-pub struct Pipe {
-    bytes: SpinLock<VecDeque<u8>>,
-    readers: AtomicU32,
-    writers: AtomicU32,
-    changed: WaitQueue,
-}
+pub(crate) use super::table::MOST_FILES;
+pub use super::table::{Descriptor, Files, add};
 
 /// What an open file is.
 #[derive(Debug)]
@@ -35,21 +25,28 @@ pub enum Target {
     Text(Vec<u8>),
     /// The names in a directory of /proc, a line each.
     Names(String),
-    /// The end of a pipe that is read.
-    PipeReader(Arc<Pipe>),
-    /// The end that is written.
-    PipeWriter(Arc<Pipe>),
-    /// The console.
-    Console,
+    /// What has operations of its own: pipes, sockets, terminals, counters.
+    Object(Arc<dyn Object>),
     /// Where a test collects a program's output.
     Capture(Arc<SpinLock<Vec<u8>>>),
     /// /proc/kstack/provoke.
     Provoke,
 }
 
-/// Uses of an open file.
-pub(crate) const MAY_READ: u32 = 1;
-pub(crate) const MAY_WRITE: u32 = 2;
+/// Flags of an open file, as `open` has them.
+pub(crate) mod flag {
+    /// How it may be used: 0 to read, 1 to write, 2 for both, 3 for neither.
+    pub(crate) const ACCESS: u32 = 3;
+    pub(crate) const WRITE_ONLY: u32 = 1;
+    pub(crate) const READ_WRITE: u32 = 2;
+    pub(crate) const APPEND: u32 = 0o2000;
+    pub(crate) const NONBLOCK: u32 = 0o4000;
+    pub(crate) const ASYNC: u32 = 0o20000;
+    pub(crate) const NO_ATIME: u32 = 0o1000000;
+    pub(crate) const PATH: u32 = 0o10000000;
+    /// Those that `F_SETFL` changes.
+    pub(crate) const CHANGEABLE: u32 = APPEND | NONBLOCK | NO_ATIME;
+}
 
 /// An open file, shared by every descriptor that was duplicated from one.
 #[derive(Debug)]
@@ -57,56 +54,113 @@ pub struct OpenFile {
     pub target: Target,
     /// For a directory of the tree: how many names have been read; in one of /proc, the bytes of them.
     pub position: AtomicU64,
-    pub append: bool,
-    /// What it was opened for: bits of [`MAY_READ`] and [`MAY_WRITE`].
-    uses: AtomicU32,
+    flags: AtomicU32,
     /// The last name that was read from a directory, and the position behind it: reading continues there, whatever has come and
     /// gone since.
     last_name: SpinLock<(u64, String)>,
+    /// Entries of epolls that watch it.
+    watched_by: SpinLock<Vec<Arc<EpollEntry>>>,
+    /// Whom F_SETOWN named, and with which signal.
+    pub(crate) owner: SpinLock<(i32, u32)>,
 }
-
-/// One descriptor.
-#[derive(Debug, Clone)]
-pub struct Descriptor {
-    pub file: Arc<OpenFile>,
-    pub close_on_exec: bool,
-}
-
-/// All descriptors of a process.
-#[derive(Debug, Default)]
-pub struct Files(Vec<Option<Descriptor>>);
 
 impl OpenFile {
+    /// Opens something to read and write.
     pub fn new(target: Target) -> Result<Arc<Self>, Errno> {
-        Self::made(target, false)
+        Self::with_flags(target, flag::READ_WRITE)
     }
 
-    fn made(target: Target, append: bool) -> Result<Arc<Self>, Errno> {
-        let (position, last_name) = (AtomicU64::new(0), SpinLock::new((0, String::new())));
-        let uses = AtomicU32::new(MAY_READ | MAY_WRITE);
-        Ok(fallible::shared(Self { target, position, append, uses, last_name })?)
+    /// Opens something with flags of `open`.
+    pub(crate) fn with_flags(target: Target, flags: u32) -> Result<Arc<Self>, Errno> {
+        Ok(fallible::shared(Self {
+            target,
+            position: AtomicU64::new(0),
+            flags: AtomicU32::new(flags),
+            last_name: SpinLock::new((0, String::new())),
+            watched_by: SpinLock::new(Vec::new()),
+            owner: SpinLock::new((0, 0)),
+        })?)
     }
 
-    /// Says what it was opened for, before others know of it.
-    pub(crate) fn set_uses(&self, uses: u32) {
-        self.uses.store(uses, Ordering::Relaxed);
+    /// An open file with operations of its own.
+    pub(crate) fn of_object(object: Arc<dyn Object>, flags: u32) -> Result<Arc<Self>, Errno> {
+        Self::with_flags(Target::Object(object), flags)
+    }
+
+    /// Its flags, as `F_GETFL` gives them out.
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Sets those that can be changed.
+    pub(crate) fn set_flags(&self, to: u32) {
+        let changed = |flags: u32| Some(flags & !flag::CHANGEABLE | to & flag::CHANGEABLE);
+        let _always = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
+    }
+
+    fn is_path(&self) -> bool {
+        self.flags() & flag::PATH != 0
     }
 
     pub(crate) fn can_read(&self) -> bool {
-        self.uses.load(Ordering::Relaxed) & MAY_READ != 0
+        matches!(self.flags() & flag::ACCESS, 0 | flag::READ_WRITE) && !self.is_path()
     }
 
     pub(crate) fn can_write(&self) -> bool {
-        self.uses.load(Ordering::Relaxed) & MAY_WRITE != 0
+        matches!(self.flags() & flag::ACCESS, flag::WRITE_ONLY | flag::READ_WRITE)
+            && !self.is_path()
     }
 
-    /// Opens a node.
-    pub fn of_node(node: Arc<Node>, path: String, append: bool) -> Result<Arc<Self>, Errno> {
-        let target = match &node.content {
-            Content::Special(Special::Console) => Target::Console,
-            _ => Target::Node(node, path),
+    fn how(&self) -> How {
+        How { nonblocking: self.flags() & flag::NONBLOCK != 0 }
+    }
+
+    /// What it is, if it has operations of its own.
+    pub(crate) fn object(&self) -> Option<&dyn Object> {
+        match &self.target {
+            Target::Object(object) => Some(&**object),
+            _ => None,
+        }
+    }
+
+    /// Where its changes are told.
+    pub(crate) fn readiness(&self) -> Option<&Readiness> {
+        self.object()?.readiness()
+    }
+
+    /// What it is ready for.
+    pub(crate) fn events(&self) -> u32 {
+        match &self.target {
+            Target::Object(object) => object.events(),
+            _ => event::READABLE | event::WRITABLE,
+        }
+    }
+
+    /// What `stat` tells of it.
+    pub(crate) fn stat(&self) -> Stat {
+        let special = |mode| Stat { inode: 1, mode, links: 1, ..Stat::default() };
+        match &self.target {
+            Target::Node(node, _) => node.stat(),
+            Target::Text(text) => Stat { bytes: text.len() as u64, ..special(0o100444) },
+            Target::Names(_) => special(0o040555),
+            Target::Object(object) => object.stat(),
+            Target::Capture(_) => special(0o010600),
+            Target::Provoke => special(0o100222),
+        }
+    }
+
+    /// An entry of an epoll watches it: it is told of the end.
+    pub(super) fn note_watcher(&self, entry: Arc<EpollEntry>) -> Result<(), Errno> {
+        Ok(fallible::push(&mut self.watched_by.lock(), entry)?)
+    }
+
+    pub(super) fn forget_watcher(&self, entry: &Arc<EpollEntry>) {
+        let taken = {
+            let mut entries = self.watched_by.lock();
+            let place = entries.iter().position(|other| Arc::ptr_eq(other, entry));
+            place.map(|place| entries.swap_remove(place))
         };
-        Self::made(target, append)
+        drop(taken);
     }
 
     /// The next name of an open directory, with number and mode: its bytes go to `to`. It is read once [`OpenFile::passed`]
@@ -152,7 +206,7 @@ impl OpenFile {
         Ok(position)
     }
 
-    /// Reads from where the file stands; sleeps for pipes and the console. 0: the end.
+    /// Reads from where the file stands; sleeps where there is nothing yet. 0: the end.
     pub fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
         let position = self.position.load(Ordering::Relaxed);
         let read = self.read_at(position, to)?;
@@ -160,44 +214,63 @@ impl OpenFile {
         Ok(read)
     }
 
+    /// Reads at an offset, where there are offsets.
     pub fn read_at(&self, position: u64, to: &mut [u8]) -> Result<usize, Errno> {
+        if !self.can_read() {
+            return Err(Errno::EBADF);
+        }
         match &self.target {
-            Target::Node(node, _) => node.read_at(position, to),
+            Target::Node(node, _) => {
+                let read = node.read_at(position, to)?;
+                if read > 0 && self.flags() & flag::NO_ATIME == 0 {
+                    node.attributes.was_read();
+                }
+                Ok(read)
+            }
             Target::Text(text) => {
                 let from = usize::try_from(position).unwrap_or(usize::MAX).min(text.len());
                 let length = to.len().min(text.len() - from);
                 to[..length].copy_from_slice(&text[from..from + length]);
                 Ok(length)
             }
-            Target::Console => Ok(terminal::read(to)?),
-            Target::PipeReader(pipe) => pipe.read(to),
+            Target::Object(object) => object.read(to, self.how()),
             Target::Names(_) => Err(Errno::EISDIR),
-            Target::PipeWriter(_) | Target::Provoke => Err(Errno::EBADF),
+            Target::Provoke => Err(Errno::EINVAL),
             Target::Capture(_) => Ok(0),
         }
     }
 
     /// Writes where the file stands.
     pub fn write(&self, from: &[u8]) -> Result<usize, Errno> {
+        let Target::Node(node, _) = &self.target else { return self.write_at(0, from) };
+        let position = if self.flags() & flag::APPEND != 0 {
+            node.bytes()
+        } else {
+            self.position.load(Ordering::Relaxed)
+        };
+        let written = self.write_at(position, from)?;
+        self.position.store(position + written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    /// Writes at an offset, where there are offsets.
+    pub fn write_at(&self, position: u64, from: &[u8]) -> Result<usize, Errno> {
+        if !self.can_write() {
+            return Err(Errno::EBADF);
+        }
         match &self.target {
             Target::Node(node, _) => {
-                let position =
-                    if self.append { node.bytes() } else { self.position.load(Ordering::Relaxed) };
                 let written = node.write_at(position, from)?;
-                self.position.store(position + written as u64, Ordering::Relaxed);
+                node.attributes.was_written();
                 Ok(written)
             }
-            Target::Console => {
-                terminal::write_user(from);
-                Ok(from.len())
-            }
+            Target::Object(object) => object.write(from, self.how()),
             Target::Capture(bytes) => {
                 let mut bytes = bytes.lock();
                 bytes.try_reserve(from.len()).map_err(|_| Errno::ENOSPC)?;
                 bytes.extend_from_slice(from);
                 Ok(from.len())
             }
-            Target::PipeWriter(pipe) => pipe.write(from),
             Target::Provoke => {
                 if threads::report::on_purpose::from_syscall(from) {
                     Ok(from.len())
@@ -205,166 +278,38 @@ impl OpenFile {
                     Err(Errno::EINVAL)
                 }
             }
-            Target::Text(_) | Target::Names(_) | Target::PipeReader(_) => Err(Errno::EBADF),
+            Target::Text(_) | Target::Names(_) => Err(Errno::EIO),
+        }
+    }
+
+    /// Whether bytes have no place in it.
+    pub(crate) fn is_stream(&self) -> bool {
+        match &self.target {
+            Target::Object(object) => object.is_stream(),
+            Target::Capture(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is a file whose bytes come in one piece for each read.
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.target, Target::Object(_))
+    }
+
+    /// Whether it is a node of the tree that is a file in memory.
+    pub(crate) fn is_plain(&self) -> bool {
+        match &self.target {
+            Target::Node(node, _) => matches!(node.content, Content::File(_) | Content::Fixed(_)),
+            _ => false,
         }
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        match &self.target {
-            Target::PipeReader(pipe) => {
-                pipe.readers.fetch_sub(1, Ordering::AcqRel);
-                pipe.changed.wake_all();
-            }
-            Target::PipeWriter(pipe) => {
-                pipe.writers.fetch_sub(1, Ordering::AcqRel);
-                pipe.changed.wake_all();
-            }
-            _ => {}
+        let entries = core::mem::take(&mut *self.watched_by.lock());
+        for entry in entries {
+            entry.forget(self);
         }
     }
-}
-
-impl Pipe {
-    /// A pipe's two ends: read, write.
-    pub fn ends() -> Result<(Arc<OpenFile>, Arc<OpenFile>), Errno> {
-        // An end takes itself off its count when it goes, so each is counted when it is there.
-        let pipe = fallible::shared(Self {
-            bytes: SpinLock::new(VecDeque::new()),
-            readers: AtomicU32::new(0),
-            writers: AtomicU32::new(0),
-            changed: WaitQueue::new(),
-        })?;
-        let reader = OpenFile::new(Target::PipeReader(pipe.clone()));
-        pipe.readers.store(1, Ordering::Release);
-        let reader = reader?;
-        let writer = OpenFile::new(Target::PipeWriter(pipe.clone()));
-        pipe.writers.store(1, Ordering::Release);
-        Ok((reader, writer?))
-    }
-
-    fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
-        let mut read = 0;
-        self.changed.wait_until(|| {
-            let mut bytes = self.bytes.lock();
-            while read < to.len() {
-                let Some(byte) = bytes.pop_front() else { break };
-                to[read] = byte;
-                read += 1;
-            }
-            read > 0 || to.is_empty() || self.writers.load(Ordering::Acquire) == 0
-        })?;
-        self.changed.wake_all();
-        Ok(read)
-    }
-
-    fn write(&self, from: &[u8]) -> Result<usize, Errno> {
-        let mut written = 0;
-        while written < from.len() {
-            let mut broken = false;
-            let mut full = false;
-            self.changed.wait_until(|| {
-                broken = self.readers.load(Ordering::Acquire) == 0;
-                let mut bytes = self.bytes.lock();
-                let room = PIPE_BYTES - bytes.len().min(PIPE_BYTES);
-                if broken || room == 0 {
-                    return broken;
-                }
-                let piece = room.min(from.len() - written);
-                if bytes.try_reserve(piece).is_err() {
-                    full = true;
-                    return true;
-                }
-                // CANNOT FAIL: reserved above.
-                bytes.extend(&from[written..written + piece]);
-                written += piece;
-                true
-            })?;
-            self.changed.wake_all();
-            if broken {
-                return Err(Errno::EPIPE);
-            }
-            if full {
-                return Err(Errno::ENOMEM);
-            }
-        }
-        Ok(written)
-    }
-
-    /// Whether a read would not sleep.
-    pub fn is_readable(&self) -> bool {
-        !self.bytes.lock().is_empty() || self.writers.load(Ordering::Acquire) == 0
-    }
-}
-
-impl Files {
-    /// Input, output and errors on one file each.
-    pub fn standard(input: Arc<OpenFile>, output: Arc<OpenFile>) -> Result<Self, Errno> {
-        let descriptor =
-            |file: &Arc<OpenFile>| Some(Descriptor { file: file.clone(), close_on_exec: false });
-        let three = [descriptor(&input), descriptor(&output), descriptor(&output)];
-        Ok(Self(fallible::collect(three.into_iter())?))
-    }
-
-    /// The same descriptors for a child.
-    pub fn try_clone(&self) -> Result<Self, Errno> {
-        Ok(Self(fallible::collect(self.0.iter().cloned())?))
-    }
-
-    pub fn get(&self, number: u64) -> Result<Descriptor, Errno> {
-        let slot = usize::try_from(number).ok().and_then(|number| self.0.get(number));
-        slot.and_then(Clone::clone).ok_or(Errno::EBADF)
-    }
-
-    /// The lowest free number from `lowest` on, with a place.
-    fn free_number(&mut self, lowest: u64) -> Result<usize, Errno> {
-        let lowest = usize::try_from(lowest).ok().filter(|&lowest| lowest < MOST_FILES);
-        let mut numbers = lowest.ok_or(Errno::EINVAL)?..MOST_FILES;
-        let free = numbers.find(|&i| self.0.get(i).is_none_or(Option::is_none));
-        let number = free.ok_or(Errno::EMFILE)?;
-        self.make_place(number)?;
-        Ok(number)
-    }
-
-    fn make_place(&mut self, number: usize) -> Result<(), Errno> {
-        if number >= self.0.len() {
-            let more = number + 1 - self.0.len();
-            self.0.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
-            self.0.resize(number + 1, None);
-        }
-        Ok(())
-    }
-
-    /// Replaces what a number leads to; gives out what it led to before.
-    pub fn set(
-        &mut self,
-        number: u64,
-        to: Option<Descriptor>,
-    ) -> Result<Option<Descriptor>, Errno> {
-        let number =
-            usize::try_from(number).ok().filter(|&i| i < MOST_FILES).ok_or(Errno::EBADF)?;
-        self.make_place(number)?;
-        Ok(core::mem::replace(&mut self.0[number], to))
-    }
-
-    /// One descriptor that execve closes.
-    pub fn take_close_on_exec(&mut self) -> Option<Descriptor> {
-        self.0.iter_mut().find_map(|slot| slot.take_if(|descriptor| descriptor.close_on_exec))
-    }
-
-    pub fn set_close_on_exec(&mut self, number: u64, to: bool) -> Result<(), Errno> {
-        let slot = usize::try_from(number).ok().and_then(|number| self.0.get_mut(number));
-        slot.and_then(Option::as_mut).ok_or(Errno::EBADF)?.close_on_exec = to;
-        Ok(())
-    }
-}
-
-/// Gives a descriptor the lowest free number from `lowest` on. One that finds no place is dropped without the lock: the last user
-/// of a pipe wakes others, that of a directory takes a tree apart.
-pub fn add(files: &SpinLock<Files>, descriptor: Descriptor, lowest: u64) -> Result<u64, Errno> {
-    let mut files = files.lock();
-    let number = files.free_number(lowest)?;
-    files.0[number] = Some(descriptor);
-    Ok(number as u64)
 }

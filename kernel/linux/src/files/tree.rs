@@ -6,10 +6,13 @@
 //! 2. A node is dropped outside every spinning lock, and a tree of nodes without recursion, however deep it is.
 //! 3. Nothing changes before the last thing that can fail.
 
+use crate::abi::Stat;
 use crate::error::Errno;
+use crate::files::attributes::Attributes;
 use crate::files::file_bytes::{Cut, FileBytes};
 use crate::files::mapped::{Mapped, seal};
 use crate::files::names::Names;
+use crate::files::pipe::Pipe;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -35,6 +38,8 @@ pub enum Content {
     File(SpinLock<FileBytes>),
     /// Another path.
     Link(String),
+    /// A named pipe.
+    Pipe(Arc<Pipe>),
     /// Something that answers itself: /dev and /proc.
     Special(Special),
 }
@@ -63,18 +68,55 @@ pub enum Special {
     Null,
     /// Reads as zeros.
     Zero,
+    /// Reads as zeros, has no room for writes.
+    Full,
+    /// Random bytes.
+    Random,
+    Urandom,
     /// The console.
     Console,
+    /// The terminal of the process's session.
+    Terminal,
     /// The directory of processes; what is in it is made on opening.
     Proc,
+}
+
+impl Special {
+    /// The device with a number, where there is one.
+    pub(crate) const fn of_device(device: u64) -> Option<Self> {
+        Some(match device {
+            0x103 => Self::Null,
+            0x105 => Self::Zero,
+            0x107 => Self::Full,
+            0x108 => Self::Random,
+            0x109 => Self::Urandom,
+            0x501 => Self::Console,
+            0x500 => Self::Terminal,
+            _ => return None,
+        })
+    }
+
+    /// Its number, as Linux has it.
+    const fn device(self) -> u64 {
+        match self {
+            Self::Null => 1 << 8 | 3,
+            Self::Zero => 1 << 8 | 5,
+            Self::Full => 1 << 8 | 7,
+            Self::Random => 1 << 8 | 8,
+            Self::Urandom => 1 << 8 | 9,
+            Self::Console => 5 << 8 | 1,
+            Self::Terminal => 5 << 8,
+            Self::Proc => 0,
+        }
+    }
 }
 
 /// A file, directory or link.
 #[derive(Debug)]
 pub struct Node {
     pub inode: u64,
-    pub permissions: u32,
     pub content: Content,
+    pub(crate) attributes: Attributes,
     pub(crate) mapped: Mapped,
 }
 
@@ -89,7 +131,8 @@ impl Node {
             return Err(Errno::ENOSPC);
         }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
-        Ok(fallible::shared(Self { inode, permissions, content, mapped: Mapped::new() })?)
+        let attributes = Attributes::new(permissions);
+        Ok(fallible::shared(Self { inode, content, attributes, mapped: Mapped::new() })?)
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {
@@ -108,8 +151,28 @@ impl Node {
             Content::Fixed(_) | Content::File(_) => 0o100000,
             Content::Link(_) => 0o120000,
             Content::Special(_) => 0o020000,
+            Content::Pipe(_) => 0o010000,
         };
-        kind | self.permissions
+        kind | self.attributes.permissions()
+    }
+
+    /// What `stat` tells of it.
+    pub(crate) fn stat(&self) -> Stat {
+        let device = match &self.content {
+            Content::Special(special) => special.device(),
+            _ => 0,
+        };
+        let directories = self.with_names(|names| names.count(Self::is_directory)).unwrap_or(0);
+        Stat {
+            inode: self.inode,
+            mode: self.mode(),
+            // A directory's own `.`, and `..` of each in it.
+            links: self.attributes.links() + u64::from(self.is_directory()) + directories,
+            bytes: self.bytes(),
+            device,
+            file_system: 1,
+            ..self.attributes.stat()
+        }
     }
 
     pub fn bytes(&self) -> u64 {
@@ -133,7 +196,7 @@ impl Node {
             Content::Fixed(bytes) => Ok(copy(bytes, to)),
             Content::File(bytes) => Ok(bytes.lock().read_at(offset, to)),
             Content::Directory(_) => Err(Errno::EISDIR),
-            Content::Special(Special::Zero) => {
+            Content::Special(Special::Zero | Special::Full) => {
                 to.fill(0);
                 Ok(to.len())
             }
@@ -158,6 +221,7 @@ impl Node {
             }
             Content::Fixed(_) => Err(Errno::EROFS),
             Content::Directory(_) => Err(Errno::EISDIR),
+            Content::Special(Special::Full) if !from.is_empty() => Err(Errno::ENOSPC),
             _ => Ok(from.len()),
         }
     }
@@ -279,11 +343,36 @@ pub fn parts(path: &str) -> impl Iterator<Item = &str> {
 
 /// The node a path leads to. `follow`: also through a link at its end.
 pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errno> {
-    walk(absolute(directory, path)?, follow, None)
+    Ok(find_with_path(absolute(directory, path)?, follow)?.0)
+}
+
+/// The node an absolute path leads to, and its path with no link in it.
+pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String), Errno> {
+    walk(path, follow, None)
+}
+
+/// The path that a path names in the end: if a link stands there, the one that it leads to, whether anything is there or not.
+pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Errno> {
+    let mut path = absolute(directory, path)?;
+    for _ in 0..MOST_LINKS {
+        let node = match find("/", &path, false) {
+            Ok(node) if follow => node,
+            Ok(_) | Err(Errno::ENOENT) => return Ok(path),
+            Err(error) => return Err(error),
+        };
+        let Content::Link(target) = &node.content else { return Ok(path) };
+        let parent = path.rfind('/').unwrap_or(0);
+        path = absolute(&path[..parent], target)?;
+    }
+    Err(Errno::ELOOP)
 }
 
 /// From the root to where an absolute path leads, links followed. `EINVAL` if it leads through `not_through`.
-fn walk(mut path: String, follow: bool, not_through: Option<&Node>) -> Result<Arc<Node>, Errno> {
+fn walk(
+    mut path: String,
+    follow: bool,
+    not_through: Option<&Node>,
+) -> Result<(Arc<Node>, String), Errno> {
     let is_forbidden =
         |node: &Arc<Node>| not_through.is_some_and(|other| core::ptr::eq(&**node, other));
     let mut links = MOST_LINKS;
@@ -317,7 +406,7 @@ fn walk(mut path: String, follow: bool, not_through: Option<&Node>) -> Result<Ar
             node = child;
             at = end + 1;
         }
-        return if is_forbidden(&node) { Err(Errno::EINVAL) } else { Ok(node) };
+        return if is_forbidden(&node) { Err(Errno::EINVAL) } else { Ok((node, path)) };
     }
 }
 
@@ -337,7 +426,7 @@ fn parent_of(
         return Err(Errno::ENAMETOOLONG);
     }
     path.truncate(at.max(1));
-    Ok((walk(path, true, not_through)?, name))
+    Ok((walk(path, true, not_through)?.0, name))
 }
 
 /// Adds a node where nothing is yet.
@@ -349,6 +438,16 @@ pub fn add(directory: &str, path: &str, node: Arc<Node>) -> Result<(), Errno> {
         // Nothing is replaced, and the node has no users below it.
         None => Ok(names.set(name, node).map(|_nothing| ())?),
     })?
+}
+
+/// Gives a node another name.
+pub fn link(node: &Arc<Node>, path: &str) -> Result<(), Errno> {
+    if node.is_directory() {
+        return Err(Errno::EPERM);
+    }
+    add("/", path, node.clone())?;
+    node.attributes.add_links(1);
+    Ok(())
 }
 
 /// Takes a name out: of a file, or of an empty directory.
@@ -365,12 +464,26 @@ pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Err
         }
         parent.with_names(|names| names.remove(&name))?
     };
+    let (_, node) = taken.ok_or(Errno::ENOENT)?;
+    node.attributes.add_links(-1);
     // Dropped without a lock.
-    taken.map(drop).ok_or(Errno::ENOENT)
+    drop(node);
+    Ok(())
 }
 
-/// Moves a name, as Linux does: what is there already is replaced if it is of the same kind and, a directory, empty.
-pub fn rename(directory: &str, from: &str, to: &str) -> Result<(), Errno> {
+/// What `renameat2` may be asked for besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rename {
+    /// What is there already is replaced if it is of the same kind and, a directory, empty.
+    Replace,
+    /// Nothing may be there.
+    NoReplace,
+    /// What is there takes the other's place.
+    Exchange,
+}
+
+/// Moves a name, as Linux does.
+pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), Errno> {
     let replaced = {
         let _one_at_a_time = CHANGING.lock();
         let node = find(directory, from, false)?;
@@ -378,17 +491,30 @@ pub fn rename(directory: &str, from: &str, to: &str) -> Result<(), Errno> {
         // Not into itself, at any depth.
         let (to_parent, to_name) = parent_of(directory, to, Some(&*node))?;
         match to_parent.child(&to_name) {
+            Ok(_) if how == Rename::NoReplace => return Err(Errno::EEXIST),
             Ok(there) if Arc::ptr_eq(&there, &node) => return Ok(()),
+            Ok(there) if how == Rename::Exchange => {
+                // Nor the other one into itself.
+                parent_of(directory, from, Some(&*there))?;
+                // Both names are there: nothing is added, and nothing can fail.
+                let first = from_parent.with_names(|names| names.set(from_name, there))??;
+                let second = to_parent.with_names(|names| names.set(to_name, node))??;
+                drop((first, second));
+                return Ok(());
+            }
             Ok(there) => match (node.is_directory(), there.is_empty()) {
                 (true, Err(_)) => return Err(Errno::ENOTDIR),
                 (false, Ok(_)) => return Err(Errno::EISDIR),
                 (true, Ok(false)) => return Err(Errno::ENOTEMPTY),
                 _ => {}
             },
-            Err(Errno::ENOENT) => {}
+            Err(Errno::ENOENT) if how != Rename::Exchange => {}
             Err(error) => return Err(error),
         }
         let replaced = to_parent.with_names(|names| names.set(to_name, node))??;
+        if let Some(replaced) = &replaced {
+            replaced.attributes.add_links(-1);
+        }
         (replaced, from_parent.with_names(|names| names.remove(&from_name)))
     };
     // Dropped without a lock.
@@ -418,12 +544,29 @@ pub fn unpack(archive: &'static [u8]) {
     let specials = [
         ("dev/null", Special::Null),
         ("dev/zero", Special::Zero),
+        ("dev/full", Special::Full),
+        ("dev/random", Special::Random),
+        ("dev/urandom", Special::Urandom),
         ("dev/console", Special::Console),
-        ("dev/tty", Special::Console),
+        ("dev/tty", Special::Terminal),
         ("proc", Special::Proc),
         ("sys", Special::Proc),
     ];
     make_directories("tmp/x");
+    make_directories("dev/shm/x");
+    for path in ["tmp", "dev/shm"] {
+        // Everybody's, and each file its maker's.
+        find("/", path, true).expect("made above").attributes.set_permissions(0o1777);
+    }
+    let links = [
+        ("dev/fd", "/proc/self/fd"),
+        ("dev/stdin", "/proc/self/fd/0"),
+        ("dev/stdout", "/proc/self/fd/1"),
+        ("dev/stderr", "/proc/self/fd/2"),
+    ];
+    for (path, target) in links {
+        let _there_already = add("/", path, link_to(target).expect("memory at boot"));
+    }
     let _there_already = remove("/", "proc", true);
     for (path, special) in specials {
         make_directories(path);

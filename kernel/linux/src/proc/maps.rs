@@ -204,7 +204,7 @@ pub(super) fn map_files(process: &Process, text: &mut Text) -> fmt::Result {
 }
 
 /// The file that a name in map_files leads to.
-pub(crate) fn map_file(process: &Process, name: &str) -> Result<String, Errno> {
+pub(super) fn map_file(process: &Process, name: &str) -> Result<String, Errno> {
     let number = |digits: &str| {
         // As Linux writes them, and no other way: no sign, no leading zero.
         let is_plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))

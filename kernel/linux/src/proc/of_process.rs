@@ -1,57 +1,277 @@
-//! Files of /proc about one process.
+//! Files of /proc about one process, or one thread of it, as Linux writes them (Documentation/filesystems/proc.rst).
 
-use crate::error::Errno;
-use crate::process::{Process, current_arc, table};
-use alloc::sync::Arc;
+use super::subject::Subject;
+use crate::limits::{INFINITE, Limit, Resource};
+use crate::process::Process;
+use crate::process::shared_signals::Stop;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible::Text;
+use threads::sched::{State, Thread};
 
-pub(super) fn find(name: &str) -> Result<Arc<Process>, Errno> {
-    if name == "self" {
-        return Ok(current_arc());
+/// Bytes that a name has in /proc.
+const NAME_BYTES: usize = 15;
+const PAGE: u64 = 4096;
+
+/// A name, cut as Linux cuts it.
+pub(super) fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAME_BYTES)]
+}
+
+fn state(subject: &Subject) -> (char, &'static str) {
+    let is_at_rest = |thread: &Thread| matches!(thread.state(), State::Blocked);
+    let is_running = match subject {
+        Subject::Process(process) => {
+            if process.status().is_some() {
+                return ('Z', "zombie");
+            }
+            if matches!(process.signals.lock().stop, Stop::Stopped { .. }) {
+                return ('T', "stopped");
+            }
+            process.crew.with(|threads| threads.iter().any(|thread| !is_at_rest(thread)))
+        }
+        Subject::Thread(process, thread) => {
+            if matches!(process.signals.lock().stop, Stop::Stopped { .. }) {
+                return ('T', "stopped");
+            }
+            !is_at_rest(thread)
+        }
+        Subject::Kernel(thread) => !is_at_rest(thread),
+    };
+    if is_running { ('R', "running") } else { ('S', "sleeping") }
+}
+
+/// Bytes of address space, of all areas and of the stack; and where the first stack begins.
+struct Sizes {
+    all: u64,
+    stack: u64,
+    code: u64,
+    data: u64,
+    start_stack: u64,
+}
+
+fn sizes(process: &Process) -> Option<Sizes> {
+    let memory = process.memory()?;
+    let memory = memory.lock();
+    let start_stack = memory.start_stack;
+    let mut sizes = Sizes { all: 0, stack: 0, code: 0, data: 0, start_stack };
+    for area in memory.areas().iter() {
+        let bytes = area.top - area.lowest;
+        sizes.all += bytes;
+        if (area.lowest..area.top).contains(&start_stack) {
+            sizes.stack += bytes;
+        } else if area.access.exec {
+            sizes.code += bytes;
+        } else if area.access.write {
+            sizes.data += bytes;
+        }
     }
-    let number = name.parse().map_err(|_| Errno::ENOENT)?;
-    table::find(number).ok_or(Errno::ENOENT)
+    Some(sizes)
 }
 
-fn state(process: &Process) -> char {
-    if process.status().is_some() {
-        return 'Z';
+pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
+    let (letter, word) = state(subject);
+    writeln!(text, "Name:\t{}", short(subject.name().as_str()))?;
+    if let Some(process) = subject.process() {
+        let umask = process.place().umask.load(Ordering::Relaxed);
+        writeln!(text, "Umask:\t{umask:04o}")?;
     }
-    if process.crew.is_on_a_cpu() { 'R' } else { 'S' }
+    writeln!(text, "State:\t{letter} ({word})")?;
+    let (number, leader) = (subject.number(), subject.leader());
+    writeln!(text, "Tgid:\t{leader}\nNgid:\t0\nPid:\t{number}\nPPid:\t{}", subject.parent())?;
+    writeln!(text, "TracerPid:\t0")?;
+    let Some(process) = subject.process() else {
+        writeln!(text, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t64\nGroups:\t")?;
+        writeln!(text, "Kthread:\t1\nThreads:\t1\nSigQ:\t0/16384")?;
+        return writeln!(text, "Cpus_allowed:\t{:x}", all_cpus());
+    };
+    let all = process.credentials.lock().clone();
+    for (name, ids) in [("Uid", all.user), ("Gid", all.group)] {
+        let (real, effective, saved, file) = (ids.real, ids.effective, ids.saved, ids.file);
+        writeln!(text, "{name}:\t{real}\t{effective}\t{saved}\t{file}")?;
+    }
+    writeln!(text, "FDSize:\t64")?;
+    text.write_str("Groups:\t")?;
+    all.groups.iter().try_for_each(|group| write!(text, "{group} "))?;
+    let (group, session) =
+        (process.group.load(Ordering::Relaxed), process.session.load(Ordering::Relaxed));
+    writeln!(text, "\nNStgid:\t{leader}\nNSpid:\t{number}\nNSpgid:\t{group}\nNSsid:\t{session}")?;
+    writeln!(text, "Kthread:\t0")?;
+    if let Some(sizes) = sizes(process) {
+        for (name, bytes) in [
+            ("VmPeak", sizes.all),
+            ("VmSize", sizes.all),
+            ("VmLck", 0),
+            ("VmPin", 0),
+            ("VmData", sizes.data),
+            ("VmStk", sizes.stack),
+            ("VmExe", sizes.code),
+            ("VmLib", 0),
+            ("VmSwap", 0),
+        ] {
+            writeln!(text, "{name}:\t{:8} kB", bytes / 1024)?;
+        }
+    }
+    writeln!(text, "CoreDumping:\t0\nTHP_enabled:\t0\nThreads:\t{}", process.crew.count().max(1))?;
+    signals(subject, process, text)?;
+    for (name, set) in [
+        ("CapInh", all.inheritable),
+        ("CapPrm", all.permitted),
+        ("CapEff", all.effective),
+        ("CapBnd", all.bounding),
+        ("CapAmb", 0),
+    ] {
+        writeln!(text, "{name}:\t{set:016x}")?;
+    }
+    let no_new = process.attributes.no_new_privileges.load(Ordering::Relaxed);
+    writeln!(text, "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0", u8::from(no_new))?;
+    let last = machine::cpus::online_count() - 1;
+    writeln!(text, "Cpus_allowed:\t{:x}", all_cpus())?;
+    match last {
+        0 => writeln!(text, "Cpus_allowed_list:\t0")?,
+        last => writeln!(text, "Cpus_allowed_list:\t0-{last}")?,
+    }
+    writeln!(text, "Mems_allowed:\t1\nMems_allowed_list:\t0")
 }
 
-pub(super) fn status(process: &Process, text: &mut Text) -> fmt::Result {
-    writeln!(text, "Name:\t{}", process.name())?;
-    writeln!(text, "State:\t{}", state(process))?;
-    writeln!(text, "Pid:\t{}", process.id)?;
-    writeln!(text, "PPid:\t{}", process.parent.load(Ordering::Relaxed))?;
-    writeln!(text, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0")?;
-    writeln!(text, "Threads:\t{}", process.crew.count())
+fn all_cpus() -> u64 {
+    u64::MAX >> (64 - machine::cpus::online_count().clamp(1, 64))
 }
 
-pub(super) fn stat(process: &Process, text: &mut Text) -> fmt::Result {
-    write!(text, "{} ({}) {} ", process.id, process.name(), state(process))?;
-    let number = |number: &core::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
-    write!(text, "{} ", number(&process.parent))?;
-    write!(text, "{} {}", number(&process.group), number(&process.session))?;
-    // The other 46 fields.
-    for _ in 0..46 {
-        write!(text, " 0")?;
+fn signals(subject: &Subject, process: &Process, text: &mut Text) -> fmt::Result {
+    let (ignored, caught, shared) = {
+        let signals = process.signals.lock();
+        let (ignored, caught) = signals.actions.sets();
+        (ignored, caught, signals.pending.set())
+    };
+    let (pending, blocked) = subject.signals();
+    let limit = process.limits.soft(Resource::PendingSignals);
+    writeln!(text, "SigQ:\t0/{limit}")?;
+    for (name, set) in [
+        ("SigPnd", pending),
+        ("ShdPnd", shared),
+        ("SigBlk", blocked),
+        ("SigIgn", ignored),
+        ("SigCgt", caught),
+    ] {
+        writeln!(text, "{name}:\t{:016x}", set.0)?;
+    }
+    Ok(())
+}
+
+/// The 52 fields of proc_pid_stat(5), in order; what there is nothing to say of is 0.
+pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
+    const FIELDS: usize = 52;
+    const KERNEL_THREAD: u64 = 0x20_0000;
+    let mut fields = [0_u64; FIELDS + 1];
+    fields[4] = subject.parent();
+    fields[18] = 20;
+    fields[20] = 1;
+    fields[38] = 17;
+    fields[25] = u64::MAX;
+    fields[39] = subject.last_cpu();
+    fields[8] = u64::MAX;
+    match subject.process() {
+        None => fields[9] = KERNEL_THREAD,
+        Some(process) => {
+            let load = |number: &core::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
+            fields[5] = load(&process.group);
+            fields[6] = load(&process.session);
+            let nice = i64::from(process.attributes.nice.load(Ordering::Relaxed));
+            (fields[18], fields[19]) = ((20 + nice) as u64, nice as u64);
+            fields[20] = process.crew.count().max(1) as u64;
+            fields[22] = process.born / 10_000_000;
+            fields[25] = process.limits.soft(Resource::Resident);
+            fields[38] = process.exit_signal.load(Ordering::Relaxed).into();
+            if let Some(sizes) = sizes(process) {
+                fields[23] = sizes.all;
+                fields[28] = sizes.start_stack;
+            }
+            let (ignored, caught) = process.signals.lock().actions.sets();
+            let (pending, blocked) = subject.signals();
+            let sets = [pending, blocked, ignored, caught];
+            for (field, set) in fields[31..35].iter_mut().zip(sets) {
+                *field = set.0 & 0x7fff_ffff;
+            }
+            fields[52] = process.status().unwrap_or(0) as u64;
+        }
+    }
+    let (letter, _) = state(subject);
+    write!(text, "{} ({}) {letter}", subject.number(), short(subject.name().as_str()))?;
+    for (number, field) in fields.iter().enumerate().skip(4) {
+        match number {
+            // A terminal's group, a priority and a nice value are signed; limits and addresses are not.
+            8 | 18 | 19 => write!(text, " {}", *field as i64)?,
+            _ => write!(text, " {field}")?,
+        }
     }
     writeln!(text)
 }
 
-/// Where the process's threads are in the kernel.
-pub(super) fn stack(process: &Process, text: &mut Text) -> fmt::Result {
-    let me = threads::sched::current();
-    for thread in process.crew.threads().map_err(|_| fmt::Error)? {
-        if core::ptr::eq(&*thread, me) {
-            threads::report::backtrace::print_here(text);
-        } else if !threads::report::backtrace::print_thread(&thread, text) {
-            text.write_str("running\n")?;
+pub(super) fn statm(subject: &Subject, text: &mut Text) -> fmt::Result {
+    match subject.process().and_then(sizes) {
+        Some(sizes) => {
+            let pages = |bytes: u64| bytes / PAGE;
+            let data = pages(sizes.data + sizes.stack);
+            writeln!(text, "{} 0 0 {} 0 {data} 0", pages(sizes.all), pages(sizes.code))
+        }
+        None => writeln!(text, "0 0 0 0 0 0 0"),
+    }
+}
+
+pub(super) fn limits(process: &Process, text: &mut Text) -> fmt::Result {
+    const NAMES: [(&str, &str); crate::limits::COUNT] = [
+        ("Max cpu time", "seconds"),
+        ("Max file size", "bytes"),
+        ("Max data size", "bytes"),
+        ("Max stack size", "bytes"),
+        ("Max core file size", "bytes"),
+        ("Max resident set", "bytes"),
+        ("Max processes", "processes"),
+        ("Max open files", "files"),
+        ("Max locked memory", "bytes"),
+        ("Max address space", "bytes"),
+        ("Max file locks", "locks"),
+        ("Max pending signals", "signals"),
+        ("Max msgqueue size", "bytes"),
+        ("Max nice priority", ""),
+        ("Max realtime priority", ""),
+        ("Max realtime timeout", "us"),
+    ];
+    writeln!(text, "{:<25} {:<20} {:<20} {:<10}", "Limit", "Soft Limit", "Hard Limit", "Units")?;
+    for (resource, (name, unit)) in Resource::ALL.into_iter().zip(NAMES) {
+        let Limit { soft, hard } = process.limits.get(resource);
+        write!(text, "{name:<25}")?;
+        for number in [soft, hard] {
+            match number {
+                INFINITE => write!(text, " {:<20}", "unlimited")?,
+                number => write!(text, " {number:<20}")?,
+            }
+        }
+        match unit {
+            "" => writeln!(text)?,
+            unit => writeln!(text, " {unit:<10}")?,
         }
     }
     Ok(())
+}
+
+/// Where the threads are in the kernel.
+pub(super) fn stack(subject: &Subject, text: &mut Text) -> fmt::Result {
+    let me = threads::sched::current();
+    let mut of_thread = |thread: &Thread| -> fmt::Result {
+        if core::ptr::eq(thread, me) {
+            threads::report::backtrace::print_here(text);
+        } else if !threads::report::backtrace::print_thread(thread, text) {
+            text.write_str("running\n")?;
+        }
+        Ok(())
+    };
+    match subject {
+        Subject::Process(process) => {
+            let threads = process.crew.threads().map_err(|_| fmt::Error)?;
+            threads.iter().try_for_each(|thread| of_thread(thread))
+        }
+        Subject::Thread(_, thread) | Subject::Kernel(thread) => of_thread(thread),
+    }
 }

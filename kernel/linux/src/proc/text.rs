@@ -22,16 +22,3 @@ pub(super) fn names(names: &[&str]) -> Result<Target, Errno> {
 pub(super) fn text(write: impl FnOnce(&mut Text) -> fmt::Result) -> Result<Target, Errno> {
     made(write).map(|text| Target::Text(text.into_bytes()))
 }
-
-/// A number in decimal.
-pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
-        }
-    }
-}

@@ -7,6 +7,8 @@ use super::credentials::Credentials;
 use super::crew::Crew;
 use super::place::Place;
 use super::shared_signals::ProcessSignals;
+use super::spent::Spent;
+use super::timer_list::Timers;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
@@ -15,7 +17,7 @@ use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, SpawnError, WaitQueue};
@@ -66,6 +68,8 @@ pub(crate) fn unborn(
         attributes: parent.map_or(Attributes::first(), |parent| parent.attributes.copy()),
         born: threads::time::nanoseconds(),
         limits: parent.map_or(Limits::first(), |parent| parent.limits.copy()),
+        timers: Timers::new(),
+        spent: Spent::new(),
         resumed: WaitQueue::new(),
     })?)
 }

@@ -127,7 +127,7 @@ impl Crew {
     }
 
     /// Calls `body` with all of them, under the crew's lock.
-    pub(super) fn with<R>(&self, body: impl FnOnce(&[Arc<Thread>]) -> R) -> R {
+    pub(crate) fn with<R>(&self, body: impl FnOnce(&[Arc<Thread>]) -> R) -> R {
         body(&self.0.lock().threads)
     }
 

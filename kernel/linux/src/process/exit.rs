@@ -7,7 +7,7 @@ use super::send::{of_child, to_process};
 use super::table::{self, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
-use super::{Process, current, current_task, futex};
+use super::{Process, cpu_time, current, current_task, futex, timers};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
@@ -41,12 +41,13 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         thread.unpin_all();
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
+        cpu_time::keep(process, thread);
         match process.crew.leave(thread) {
             Some(decided) => end(process, decided.unwrap_or(status)),
             None => {
                 // What it would have taken is for the others.
                 super::send::hand_over(process, SignalSet::ALL);
-                super::send::one_less(process);
+                super::send::note_stopped(process);
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
             }
@@ -56,6 +57,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 }
 
 fn end(process: &Process, status: i32) {
+    timers::delete_all(process);
     drop(process.set_files(None));
     drop(process.set_memory(None));
     stop_borrowing(process);
@@ -134,6 +136,9 @@ pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> 
         Some(found) => found,
         None => return Ok(None),
     };
+    if let Some(child) = &gone {
+        cpu_time::add_child(me, child);
+    }
     // The last reference may own a whole address space: dropped here, without the table's lock.
     drop(gone);
     Ok(Some(news))

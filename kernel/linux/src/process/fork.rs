@@ -3,6 +3,7 @@
 use super::birth::unborn;
 use super::clone_request::{Request, flag};
 use super::credentials::capability;
+use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{Process, current, current_arc, current_task, table};
 use crate::abi;
@@ -128,6 +129,10 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     }
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
     process.crew.join(&thread)?;
+    if is_thread && process.signals.lock().stop != Stop::Running {
+        // It was not there when the others were told.
+        thread.notify();
+    }
     if !is_thread {
         table::enter(&process, Some(parent)).inspect_err(|_| process.crew.disband())?;
     }

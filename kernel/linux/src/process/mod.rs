@@ -6,8 +6,11 @@
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
 //! | `task` | what a thread has of its own |
 //! | `actions`, `pending`, `shared_signals`, `send` | what a program said of signals; those on their way; sending |
+//! | `spent`, `cpu_time` | how long threads and processes have run |
+//! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
+//! | `host` | the names of the machine |
 //! | `futex` | words of memory that threads sleep on |
 //!
 //! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
@@ -20,19 +23,25 @@
 pub(crate) mod actions;
 pub(crate) mod attributes;
 pub(crate) mod birth;
+pub(crate) mod clocks;
 pub(crate) mod clone_request;
+pub(crate) mod cpu_time;
 pub(crate) mod credentials;
 pub(crate) mod crew;
 pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod host;
 pub(crate) mod pending;
 pub(crate) mod place;
 pub(crate) mod send;
 pub(crate) mod shared_signals;
+pub(crate) mod spent;
 mod state;
 pub(crate) mod table;
 pub(crate) mod task;
+pub(crate) mod timer_list;
+pub(crate) mod timers;
 pub(crate) mod user_memory;
 
 pub use state::Process;

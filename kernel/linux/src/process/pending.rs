@@ -31,8 +31,16 @@ impl Pending {
     /// Adds a signal. `EAGAIN`: a real-time signal with a value, and no room to keep it.
     pub(crate) fn add(&mut self, info: Info) -> Result<(), Errno> {
         let signal = info.signal;
-        if !signal.is_real_time() && self.set.contains(signal) {
-            return Ok(());
+        match info.fields {
+            // A timer has one of its own, which counts how often it expired since it was sent.
+            Fields::Timer { timer, overruns, .. } => {
+                if let Some(pending) = self.of_timer(signal, timer) {
+                    *pending = pending.saturating_add(overruns).saturating_add(1);
+                    return Ok(());
+                }
+            }
+            _ if !signal.is_real_time() && self.set.contains(signal) => return Ok(()),
+            _ => {}
         }
         let is_kept =
             self.queue.len() < MAX_QUEUED && fallible::push(&mut self.queue, info).is_ok();
@@ -42,6 +50,17 @@ impl Pending {
         }
         self.set = self.set.with(signal);
         Ok(())
+    }
+
+    /// The overruns of the pending signal of a timer.
+    fn of_timer(&mut self, signal: Signal, number: i32) -> Option<&mut i32> {
+        if !self.set.contains(signal) {
+            return None;
+        }
+        self.queue.iter_mut().find_map(|info| match &mut info.fields {
+            Fields::Timer { timer, overruns, .. } if *timer == number => Some(overruns),
+            _ => None,
+        })
     }
 
     /// The next one of those in `allowed`, without taking it.

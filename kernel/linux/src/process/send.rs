@@ -9,7 +9,7 @@
 //!    it hands over what is pending for the process ([`hand_over`]).
 
 use super::shared_signals::{Change, Stop};
-use super::{Process, table, task};
+use super::{Process, cpu_time, table, task};
 use crate::abi::action::flag;
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
@@ -48,6 +48,7 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
         if signal == Signal::CONT {
             signals.pending.discard(SignalSet::STOPPING);
             tasks().for_each(|task| task.signals.lock().pending.discard(SignalSet::STOPPING));
+            signals.is_stop_taken = false;
             continued = signals.stop != Stop::Running;
             if continued {
                 signals.stop = Stop::Running;
@@ -124,23 +125,21 @@ pub(crate) fn discard_everywhere(process: &Process, signals: SignalSet) {
     });
 }
 
-/// A thread of the process has stopped, or has ended while its process stops.
-pub(crate) fn one_less(process: &Process) {
-    let all = {
+/// A thread of the process has stopped, or has left it: when no other is to stop, the process has, and the parent is told.
+pub(crate) fn note_stopped(process: &Process) {
+    let all = process.crew.with(|threads| {
         let mut signals = process.signals.lock();
-        match signals.stop {
-            Stop::Stopping { signal, left } if left > 1 => {
-                signals.stop = Stop::Stopping { signal, left: left - 1 };
-                false
-            }
-            Stop::Stopping { signal, .. } => {
-                signals.stop = Stop::Stopped { signal };
-                signals.change = Some(Change::Stopped(signal));
-                true
-            }
-            Stop::Running | Stop::Stopped { .. } => false,
+        let Stop::Stopping { signal } = signals.stop else { return false };
+        let has_stopped = |thread: &Arc<Thread>| {
+            task::of(thread).is_none_or(|task| task.is_stopped.load(Ordering::Relaxed))
+        };
+        let all = !threads.is_empty() && threads.iter().all(has_stopped);
+        if all {
+            signals.stop = Stop::Stopped { signal };
+            signals.change = Some(Change::Stopped(signal));
         }
-    };
+        all
+    });
     if all {
         tell_parent_of_change(process);
     }
@@ -148,8 +147,16 @@ pub(crate) fn one_less(process: &Process) {
 
 /// What a parent is told of a child.
 pub(super) fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
-    let fields =
-        Fields::Child { process: process.id as u32, user: 0, status, user_time: 0, system_time: 0 };
+    /// Clock ticks, as programs count them, in nanoseconds.
+    const CLOCK_TICK: u64 = 10_000_000;
+    let times = cpu_time::of_process(process);
+    let fields = Fields::Child {
+        process: process.id as u32,
+        user: 0,
+        status,
+        user_time: times.user / CLOCK_TICK,
+        system_time: times.system / CLOCK_TICK,
+    };
     Info { signal, code, fields }
 }
 

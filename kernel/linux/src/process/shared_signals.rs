@@ -9,8 +9,8 @@ use crate::abi::signals::Signal;
 pub(crate) enum Stop {
     #[default]
     Running,
-    /// Every thread stops when it comes by; so many have not yet.
-    Stopping { signal: Signal, left: usize },
+    /// Every thread stops when it comes by; some have not yet.
+    Stopping { signal: Signal },
     /// All have.
     Stopped { signal: Signal },
 }
@@ -22,6 +22,8 @@ pub(crate) struct ProcessSignals {
     /// Those for any thread.
     pub(crate) pending: Pending,
     pub(crate) stop: Stop,
+    /// A signal that stops was taken and is about to: SIGCONT that comes first takes it back.
+    pub(crate) is_stop_taken: bool,
     /// A stop (with its signal) or a continuation that a waiting parent has not been told of.
     pub(crate) change: Option<Change>,
 }
@@ -35,6 +37,12 @@ pub(crate) enum Change {
 
 impl ProcessSignals {
     pub(crate) const fn new(actions: Actions) -> Self {
-        Self { actions, pending: Pending::new(), stop: Stop::Running, change: None }
+        Self {
+            actions,
+            pending: Pending::new(),
+            stop: Stop::Running,
+            is_stop_taken: false,
+            change: None,
+        }
     }
 }

@@ -5,6 +5,8 @@ use super::credentials::{Credentials, capability};
 use super::crew::Crew;
 use super::place::Place;
 use super::shared_signals::ProcessSignals;
+use super::spent::Spent;
+use super::timer_list::Timers;
 use crate::error::Errno;
 use crate::files::open::Files;
 use crate::limits::{Limits, Resource};
@@ -57,6 +59,9 @@ pub struct Process {
     pub(crate) born: u64,
     /// What it may use.
     pub limits: Limits,
+    pub(crate) timers: SpinLock<Timers>,
+    /// CPU time that is not its living threads'.
+    pub(crate) spent: SpinLock<Spent>,
     /// It continues after a stop.
     pub(crate) resumed: WaitQueue,
 }

@@ -4,13 +4,15 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
-use crate::abi::signals::{Info, Signal, SignalSet};
+use super::spent::Shown;
+use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Name, Owned, OwnerKind, Thread};
+use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
 
 /// The stack that `sigaltstack` named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,8 +70,18 @@ pub struct Task {
     pub(crate) waiter: SpinLock<Option<Arc<Waiter>>>,
     /// What it calls itself (`PR_SET_NAME`); the program's name before.
     pub(crate) name: SpinLock<Option<Name>>,
+    /// Its CPU time by mode, as it was shown last.
+    pub(crate) shown: SpinLock<Shown>,
+    /// Whether its CPU time is its process's already.
+    is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
+    /// Whether it has stopped because its process is to (job control).
+    pub(crate) is_stopped: AtomicBool,
+    /// Its last fault.
+    pub(crate) trap: SpinLock<Trap>,
+    /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be given up.
+    pub(crate) room: Mutex<Vec<u8>>,
 }
 
 impl Task {
@@ -83,8 +95,13 @@ impl Task {
             robust_list: AtomicU64::new(0),
             waiter: SpinLock::new(None),
             name: SpinLock::new(None),
+            shown: SpinLock::new(Shown::default()),
+            is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),
+            is_stopped: AtomicBool::new(false),
+            trap: SpinLock::new(Trap::default()),
+            room: Mutex::new(Vec::new()),
         })?)
     }
 
@@ -92,6 +109,16 @@ impl Task {
     pub(crate) fn name_of(&self) -> Name {
         let own = *self.name.lock();
         own.unwrap_or_else(|| self.process.name())
+    }
+
+    /// Whether its CPU time is its process's already.
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted.load(Ordering::Relaxed)
+    }
+
+    /// It is from now on. Says whether it was not. Under the lock of what the process has spent.
+    pub(super) fn set_counted(&self) -> bool {
+        !self.is_counted.swap(true, Ordering::Relaxed)
     }
 
     /// Puts a signal among its own.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use machine::memory::fallible;
 
 /// Longest path.
-const MOST_PATH: usize = 4096;
+pub(crate) const MOST_PATH: usize = 4096;
 
 /// A string of the program, without its NUL.
 pub(crate) fn string(at: u64, most: usize) -> Result<Vec<u8>, Errno> {
@@ -107,11 +107,6 @@ fn pointer_at(at: u64, index: u64) -> Result<u64, Errno> {
 pub(crate) struct Strings(Vec<u8>);
 
 impl Strings {
-    /// All of them in one piece.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0
-    }
-
     /// One after the other.
     pub(crate) fn list(&self) -> Result<Vec<&[u8]>, Errno> {
         let with_ends = self.0.split_inclusive(|&byte| byte == 0);
@@ -171,7 +166,11 @@ pub(crate) fn as_text(bytes: Vec<u8>) -> Result<String, Errno> {
 }
 
 pub(crate) fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {
-    let [seconds, nanoseconds] = get_numbers(at, size)?;
+    let [seconds, mut nanoseconds] = get_numbers(at, size)?;
+    if abi::WORD == WordSize::Four {
+        // The other half of a long number is padding there.
+        nanoseconds &= u64::from(u32::MAX);
+    }
     let is_negative = match size {
         WordSize::Four => (seconds as i32) < 0,
         WordSize::Eight => (seconds as i64) < 0,

@@ -5,7 +5,7 @@ use crate::abi;
 use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Info, Signal, SignalSet};
 use crate::process::exit::{exit_thread, kill_current};
-use crate::process::{current, current_task, table};
+use crate::process::{current, current_task, table, timers};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -25,6 +25,7 @@ pub fn before_user(regs: &mut SavedRegs) {
             continue;
         }
         let Some((info, action)) = take() else { break };
+        timers::signal_was_taken(&info);
         if action.is_caught() {
             let interruption = task.interruption.lock().take();
             if let Some(interruption) = interruption {
@@ -78,6 +79,9 @@ fn take() -> Option<(Info, Action)> {
         if action.is_caught() && action.flags & flag::RESET_HANDLER != 0 {
             of_process.actions.set(info.signal, Action { handler: action::DEFAULT, ..action });
         }
+        if !action.is_caught() && info.signal.default() == DefaultAction::Stop {
+            of_process.is_stop_taken = true;
+        }
         return Some((info, action));
     }
 }
@@ -104,6 +108,11 @@ fn handle(regs: &mut SavedRegs, info: &Info, action: &Action) {
         (signals.saved_mask.take().unwrap_or(signals.blocked), signals.stack)
     };
     if frame::push(regs, info, action, mask, stack).is_err() {
+        if info.signal == Signal::SEGV {
+            // Its own handler cannot begin: it would never end.
+            let mut signals = current().signals.lock();
+            signals.actions.set(Signal::SEGV, Action::default());
+        }
         return force(Info::kernel(Signal::SEGV));
     }
     let mut signals = task.signals.lock();

@@ -30,7 +30,10 @@ pub(super) fn push(
     let sp = abi::stack_pointer(regs);
     let is_on = stack.holds(sp);
     let enters = action.flags & flag::ON_STACK != 0 && stack.bytes > 0 && !is_on;
-    let top = if enters { stack.lowest + stack.bytes } else { sp - abi::frame::RED_ZONE };
+    // Both are the program's: they may lead anywhere.
+    let end = stack.lowest.checked_add(stack.bytes);
+    let top = if enters { end } else { sp.checked_sub(abi::frame::RED_ZONE) };
+    let top = top.ok_or(Errno::EFAULT)?;
     let fpu = sched::current().fpu().ok_or(Errno::EFAULT)?.snapshot();
     let request = Request {
         info,
@@ -41,11 +44,12 @@ pub(super) fn push(
         stack: StackBytes { lowest: stack.lowest, bytes: stack.bytes, flags: flags(&stack, sp) },
         trampoline: current().trampoline(),
         fpu: &fpu,
+        trap: *current_task().trap.lock(),
     };
     let mut handler = *regs;
     let (at, bytes) = abi::frame::build(&mut handler, top, &request)?;
     // A frame that leaves the alternate stack overflows it.
-    if (is_on || enters) && !(stack.lowest..stack.lowest + stack.bytes).contains(&at) {
+    if (is_on || enters) && !(stack.lowest..end.unwrap_or(u64::MAX)).contains(&at) {
         return Err(Errno::EFAULT);
     }
     put(at, &bytes)?;

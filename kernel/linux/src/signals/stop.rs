@@ -9,17 +9,19 @@
 //! ```
 
 use crate::abi::signals::Signal;
-use crate::process::current;
-use crate::process::send::one_less;
+use crate::process::send::note_stopped;
 use crate::process::shared_signals::Stop;
+use crate::process::{current, current_task};
+use core::sync::atomic::Ordering;
 
 /// The calling thread has taken a signal that stops its process: all its threads stop when they come by, the caller too.
 pub(super) fn begin(signal: Signal) {
     let process = current();
-    process.crew.notify_all(|count| {
+    process.crew.notify_all(|_| {
         let mut signals = process.signals.lock();
-        if signals.stop == Stop::Running {
-            signals.stop = Stop::Stopping { signal, left: count };
+        let is_taken = core::mem::take(&mut signals.is_stop_taken);
+        if is_taken && signals.stop == Stop::Running {
+            signals.stop = Stop::Stopping { signal };
         }
     });
 }
@@ -31,7 +33,10 @@ pub(super) fn while_stopped() {
     if is_to_run() {
         return;
     }
-    one_less(process);
+    let is_stopped = &current_task().is_stopped;
+    is_stopped.store(true, Ordering::Relaxed);
+    note_stopped(process);
     // Killed: it ends instead.
     let _killed = process.resumed.wait_unless_killed(is_to_run);
+    is_stopped.store(false, Ordering::Relaxed);
 }

@@ -24,7 +24,7 @@ use super::irqchip::{self, vector};
 use super::paging::{self, Access, NoMemory, UserTables};
 use super::power::{self, End};
 use super::serial::{self, Port};
-use super::{cpu, cpu_tables, layout, regs::SavedRegs, smp, step, user};
+use super::{cpu, cpu_tables, layout, regs::SavedRegs, rtc, smp, step, user};
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::cpus::Cpu;
 use crate::memory::frames::Frame;
@@ -95,6 +95,8 @@ const _: u64 = irqchip::HZ;
 const _: fn() -> u32 = irqchip::id;
 const _: fn() = irqchip::set_up_local;
 const _: fn() = irqchip::set_up_once;
+const _: fn() -> u64 = irqchip::counter;
+const _: fn() -> u64 = irqchip::counter_per_second;
 const _: fn() = irqchip::start_timer;
 const _: fn(u64) = irqchip::start_timer_after;
 const _: fn() = irqchip::stop_timer;
@@ -134,6 +136,9 @@ const _: fn(Empty<u64>) = paging::flush_user_pages;
 // `power`: ends the machine, with a status that the emulator hands out.
 const _: fn(End) -> ! = power::end;
 const _: [End; 3] = [End::Orderly, End::Stopped, End::Panic];
+
+// `rtc`: the clock that runs while the machine is off.
+const _: fn() -> Option<u64> = rtc::seconds;
 
 // `serial`: polled, without state.
 const _: [Port; 2] = [serial::CONSOLE, serial::CONTROL];

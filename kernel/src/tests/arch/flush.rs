@@ -38,7 +38,7 @@ fn be_deaf(_: usize) {
         })
     };
     while !is_over(smp::flushes()) {
-        let _never_killed = time::sleep(1);
+        let _never_killed = time::sleep(time::TICK);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::probes;
 use super::softirq::{self, Softirq};
-use crate::{sched, time};
+use crate::{clock, sched, time};
 use core::sync::atomic::Ordering;
 use machine::arch::irqchip::{self, vector};
 use machine::arch::regs::SavedRegs;
@@ -57,8 +57,15 @@ fn from_controller(number: u8, regs: &mut SavedRegs) {
 
 fn timer(regs: &mut SavedRegs) {
     let cpu = cpus::this();
-    cpu.ticks.fetch_add(1, Ordering::Relaxed);
-    if cpu.id().get() == 0 && time::tick() {
+    let is_tick = time::is_tick();
+    if is_tick {
+        cpu.ticks.fetch_add(1, Ordering::Relaxed);
+        sched::current().cpu_time().count_tick(regs.from_user());
+    }
+    if is_tick && cpu.id().get() == 0 {
+        clock::advance();
+    }
+    if time::is_due() {
         softirq::raise(Softirq::Timer);
     }
     if sched::somebody_waits() {

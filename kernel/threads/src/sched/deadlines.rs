@@ -13,6 +13,7 @@ use super::list::{List, TIMED as LINK};
 use super::run_queue::make_ready;
 use super::switch::current_arc;
 use super::thread::Thread;
+use crate::clock;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::spin::SpinLock;
 
@@ -29,6 +30,7 @@ pub(super) fn enter(me: &Thread, deadline: u64) {
         timed.push(current_arc());
     }
     NEXT.fetch_min(deadline, Ordering::SeqCst);
+    clock::ask_for(deadline);
 }
 
 /// Takes the running thread out, if it is in.
@@ -43,9 +45,9 @@ pub(super) fn leave(me: &Thread) {
     }
 }
 
-/// Whether a deadline has passed.
-pub fn is_due(now: u64) -> bool {
-    now >= NEXT.load(Ordering::Relaxed)
+/// The earliest deadline.
+pub fn next() -> u64 {
+    NEXT.load(Ordering::Relaxed)
 }
 
 /// Wakes the threads whose deadline has passed. Costs a look at each thread that waits with a
@@ -67,4 +69,5 @@ pub fn wake_due(now: u64) {
     }
     *timed = rest;
     NEXT.fetch_min(next, Ordering::SeqCst);
+    clock::ask_for(next);
 }

@@ -20,10 +20,12 @@
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
+//! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
 //! | `birth`, `stackd`, `handover` | new threads; the one that unmaps stacks; the bare switch, for benches |
 
 mod birth;
+mod cpu_time;
 pub mod deadlines;
 mod handover;
 mod list;
@@ -43,6 +45,7 @@ pub use birth::{
     SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, spawn_kernel,
     spawn_user, start, start_afresh,
 };
+pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};

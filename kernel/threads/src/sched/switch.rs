@@ -1,6 +1,7 @@
 //! The switch from one thread to the next, and what a dead one leaves. Who owns which reference is
 //! in the head of [`super`].
 
+use super::cpu_time;
 use super::thread::{State, Thread};
 use crate::stacks;
 use alloc::sync::Arc;
@@ -68,11 +69,14 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
 /// What programs have in the CPU: floating point, the thread register, page tables.
 #[inline(always)]
 fn switch_programs(cpu: &Cpu, prev: &Thread, next: &Thread) {
+    let now = cpu_time::now();
     if let Some(fpu) = &prev.fpu {
+        prev.cpu_time.leave(now);
         fpu.save();
         user::save_tls(&prev.user_tls);
     }
     if let Some(fpu) = &next.fpu {
+        next.cpu_time.come(now);
         fpu.load();
         user::load_tls(&next.user_tls);
     }

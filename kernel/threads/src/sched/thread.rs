@@ -1,6 +1,7 @@
 //! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
 //! reach it.
 
+use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
 use super::sleep::{RunState, attention};
@@ -87,6 +88,8 @@ pub struct Thread {
     /// Sticky: see [`Thread::is_of_program`].
     pub(super) is_of_program: AtomicBool,
     pub(super) fpu: Option<Box<FpuState>>,
+    /// How long it has run, if it belongs to a program.
+    pub(super) cpu_time: CpuTime,
     /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds since boot.
     pub(super) deadline: AtomicU64,
     /// Whether it stands there. Changes under that list's lock.
@@ -258,6 +261,7 @@ impl Thread {
             tables_root: AtomicUsize::new(tables_root as usize),
             is_of_program: AtomicBool::new(fpu.is_some()),
             fpu,
+            cpu_time: CpuTime::new(),
             deadline: AtomicU64::new(0),
             is_timed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
@@ -389,6 +393,11 @@ impl Thread {
     /// Its floating-point area, if it belongs to a process.
     pub fn fpu(&self) -> Option<&FpuState> {
         self.fpu.as_deref()
+    }
+
+    /// How long it has run, if it belongs to a program.
+    pub fn cpu_time(&self) -> &CpuTime {
+        &self.cpu_time
     }
 
     /// What it belongs to, as far as every thread knows that.

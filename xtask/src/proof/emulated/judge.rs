@@ -58,6 +58,8 @@ impl Record {
             Message::Start(name) => self.start(name),
             Message::Pass(name) => self.close(Verdict::passed(name)),
             Message::Fail { name, message } => self.close(Verdict::failed(name, message)),
+            Message::Alive if self.running.is_some() => {}
+            Message::Alive => self.refused.push("a test got on, and none is running".to_owned()),
             Message::Expect { name, fields } => self.expect(&name, fields),
             Message::Report(fields) => self.report(fields),
             Message::End => self.ended = true,
@@ -249,6 +251,15 @@ mod tests {
         assert!(failures(&judged).is_empty());
         assert_eq!(judged.verdicts.len(), 2);
         assert!(judged.rest.is_empty());
+    }
+
+    /// Red if a machine can keep the watchdog away outside its tests.
+    #[test]
+    fn only_a_running_test_gets_on() {
+        let lines = ["@test start a", "@alive", "@test pass a", "@end"];
+        assert!(failures(&judged(&lines, End::Orderly, &["a"])).is_empty());
+        let lines = ["@alive", "@test start a", "@test pass a", "@end"];
+        assert_eq!(failures(&judged(&lines, End::Orderly, &["a"])).len(), 1);
     }
 
     #[test]

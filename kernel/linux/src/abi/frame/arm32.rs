@@ -8,7 +8,7 @@
 //! ```
 
 use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
-use crate::abi::signals::{Fields, INFO_BYTES, SignalSet};
+use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::{USER_TOP, number};
 use crate::error::Errno;
 use alloc::vec::Vec;
@@ -34,10 +34,14 @@ const FPU_MAGIC: u32 = 0x5646_5001;
 const FPSCR: usize = 8 + 256;
 const FPEXC: usize = 8 + 264;
 const FPU_ON: u32 = 1 << 30;
-/// Bits of CPSR that a program may change: N, Z, C, V, Q, IT, GE, Thumb.
-const FLAGS: u32 = 0xf80f_0000 | 0x0600_fc00 | THUMB;
+/// Bits of CPSR that a program may change: N, Z, C, V, Q, IT, GE, the order of bytes, Thumb.
+const FLAGS: u32 = 0xf80f_0000 | IF_THEN | BIG_ENDIAN | THUMB;
 /// The state of an IT block.
 const IF_THEN: u32 = 0x0600_fc00;
+/// Data in the other order, after `setend be`.
+const BIG_ENDIAN: u32 = 1 << 9;
+/// What Linux has in `uc_flags` of a plain frame.
+const PLAIN: u32 = 0x5ac3_c35a;
 
 fn fields(regs: &mut SavedRegs) -> [&mut u32; 17] {
     let r = regs;
@@ -79,17 +83,19 @@ pub(crate) fn build(
         bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     }
     let frame = &mut bytes[info..];
-    frame[STACK..CONTEXT].copy_from_slice(&request.stack.encode());
-    let fault = match request.info.fields {
-        Fields::Fault { address } => address as u32,
-        _ => 0,
-    };
+    // A plain frame gives no alternate stack back.
+    match request.wants_info {
+        true => frame[STACK..CONTEXT].copy_from_slice(&request.stack.encode()),
+        false => put(frame, 0, PLAIN),
+    }
     // Trap number, error code, mask; the registers; the fault's address.
+    put(frame, CONTEXT, request.trap.number as u32);
+    put(frame, CONTEXT + 4, request.trap.error as u32);
     put(frame, CONTEXT + 8, request.mask.0 as u32);
     for (value, i) in fields(regs).into_iter().zip(3..) {
         put(frame, CONTEXT + 4 * i, *value);
     }
-    put(frame, CONTEXT + 4 * 20, fault);
+    put(frame, CONTEXT + 4 * 20, request.trap.address as u32);
     frame[MASK..MASK + 8].copy_from_slice(&request.mask.0.to_le_bytes());
     let fpu = &mut frame[FPU..FPU + FPU_BYTES];
     put(fpu, 0, FPU_MAGIC);
@@ -114,7 +120,7 @@ pub(crate) fn build(
     regs.sp = at as u32;
     let is_thumb = request.handler & 1 != 0;
     regs.pc = request.handler as u32 & if is_thumb { !1 } else { !3 };
-    regs.cpsr = regs.cpsr & !(THUMB | IF_THEN) | if is_thumb { THUMB } else { 0 };
+    regs.cpsr = regs.cpsr & !(THUMB | IF_THEN | BIG_ENDIAN) | if is_thumb { THUMB } else { 0 };
     Ok((at, bytes))
 }
 
@@ -150,7 +156,7 @@ pub(crate) fn parse(
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
-        stack: StackBytes::decode(&stack),
+        stack: if info == 0 { StackBytes::default() } else { StackBytes::decode(&stack) },
         fpu: Some(fpu),
     })
 }

@@ -9,7 +9,7 @@
 
 use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
 use crate::abi::USER_TOP;
-use crate::abi::signals::{Fields, INFO_BYTES, SignalSet};
+use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use alloc::vec::Vec;
 use machine::arch::fpu::Snapshot;
@@ -29,8 +29,14 @@ const RECORD_BYTES: usize = 4096;
 const FRAME_BYTES: usize = RECORDS + RECORD_BYTES;
 const FPU_MAGIC: u32 = 0x4650_8001;
 const FPU_RECORD: u32 = 528;
-/// N, Z, C and V.
-const FLAGS: u64 = 0xf << 28;
+/// The record of a fault: its syndrome.
+const SYNDROME_MAGIC: u32 = 0x4553_5201;
+const SYNDROME_RECORD: u32 = 16;
+/// The kind of branch that led here; whether tags are checked.
+const BRANCH_TYPE: u64 = 3 << 10;
+const TAG_CHECKS_OFF: u64 = 1 << 25;
+/// What a program may change: N, Z, C, V; timing that does not depend on data, speculation, and the two above.
+const FLAGS: u64 = 0xf << 28 | 1 << 24 | 1 << 12 | BRANCH_TYPE | TAG_CHECKS_OFF;
 
 /// Lays out a frame below `top` and makes the registers the handler's.
 pub(crate) fn build(
@@ -44,11 +50,7 @@ pub(crate) fn build(
     let mut put = |offset: usize, value: u64| {
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     };
-    let fault = match request.info.fields {
-        Fields::Fault { address } => address,
-        _ => 0,
-    };
-    put(REGISTERS, fault);
+    put(REGISTERS, request.trap.address);
     for (value, i) in regs.x.into_iter().zip(1..) {
         put(REGISTERS + 8 * i, value);
     }
@@ -67,6 +69,12 @@ pub(crate) fn build(
     fpu[8..12].copy_from_slice(&request.fpu[512..516]);
     fpu[12..16].copy_from_slice(&request.fpu[520..524]);
     fpu[16..].copy_from_slice(&request.fpu[..512]);
+    if request.trap.error != 0 {
+        let record = &mut bytes[RECORDS + FPU_RECORD as usize..];
+        record[..4].copy_from_slice(&SYNDROME_MAGIC.to_le_bytes());
+        record[4..8].copy_from_slice(&SYNDROME_RECORD.to_le_bytes());
+        record[8..16].copy_from_slice(&request.trap.error.to_le_bytes());
+    }
     regs.x[0] = request.info.signal.number().into();
     if request.wants_info {
         regs.x[1] = at;
@@ -75,6 +83,7 @@ pub(crate) fn build(
     regs.x[29] = record;
     regs.x[30] = request.restorer.unwrap_or(request.trampoline);
     regs.pc = request.handler;
+    regs.pstate &= !(BRANCH_TYPE | TAG_CHECKS_OFF);
     regs.sp = at;
     Ok((at, bytes))
 }

@@ -1,7 +1,7 @@
 //! What the frames of all architectures are made from.
 
 use crate::abi::WORD;
-use crate::abi::signals::{Info, SignalSet};
+use crate::abi::signals::{Info, SignalSet, Trap};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
 use alloc::vec::Vec;
@@ -31,6 +31,8 @@ pub(crate) struct Request<'r> {
     /// Where the kernel's own code for going back lies in the program's memory.
     pub(crate) trampoline: u64,
     pub(crate) fpu: &'r Snapshot,
+    /// The thread's last fault.
+    pub(crate) trap: Trap,
 }
 
 /// What a frame gives back.

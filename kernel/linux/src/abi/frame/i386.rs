@@ -41,8 +41,11 @@ const MASK: usize = CONTEXT + CONTEXT_BYTES;
 const CODE: usize = MASK + 8;
 const BYTES: usize = CODE + 8;
 /// Offsets in `struct sigcontext_32`.
+const TRAP: usize = 12 * 4;
+const ERROR: usize = 13 * 4;
 const FPU_AT: usize = 19 * 4;
 const OLD_MASK: usize = 20 * 4;
+const CR2: usize = 21 * 4;
 /// Bytes of the floating point as `fsave` has it, which comes before that of `fxsave`.
 const FSAVE_BYTES: u64 = 112;
 const FXSAVE_BYTES: u64 = size_of::<Snapshot>() as u64;
@@ -102,7 +105,10 @@ pub(crate) fn build(
         put(&mut bytes, context + 4 * i, value);
     }
     put(&mut bytes, context + FPU_AT, fpu_at as u32);
+    put(&mut bytes, context + TRAP, request.trap.number as u32);
+    put(&mut bytes, context + ERROR, request.trap.error as u32);
     put(&mut bytes, context + OLD_MASK, request.mask.0 as u32);
+    put(&mut bytes, context + CR2, request.trap.address as u32);
     // What a handler returns to, if the program named nothing: this code, which only a stack that is executable runs.
     let signal = u32::from(request.info.signal.number());
     put(&mut bytes, 4, signal);

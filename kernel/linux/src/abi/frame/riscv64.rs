@@ -25,6 +25,8 @@ const REGISTERS: usize = CONTEXT + 176;
 const FPU: usize = REGISTERS + 32 * 8;
 /// Room for the widest floating point there is.
 const FPU_BYTES: usize = 528;
+/// In it: where the list of extensions begins, behind room for registers of 128 bits.
+const EXTENSIONS: usize = 516;
 const FRAME_BYTES: usize = FPU + FPU_BYTES;
 
 fn fields(regs: &mut SavedRegs) -> [&mut u64; 32] {
@@ -89,7 +91,7 @@ pub(crate) fn parse(
     }
     fpu[32] = u32_at(&bytes, FPU + 256).into();
     // An extension that this frame's kernel did not know: no frame of ours.
-    if bytes[FPU + 264..].iter().any(|&byte| byte != 0) {
+    if bytes[FPU + EXTENSIONS..].iter().any(|&byte| byte != 0) {
         return Err(Errno::EFAULT);
     }
     Ok(Popped {

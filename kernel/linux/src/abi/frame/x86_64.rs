@@ -32,7 +32,10 @@ const FRAME_BYTES: usize = INFO + INFO_BYTES;
 const FPU_BYTES: u64 = size_of::<Snapshot>() as u64;
 /// Offsets in `struct sigcontext`.
 const SEGMENTS: usize = 18 * 8;
+const ERROR: usize = 19 * 8;
+const TRAP: usize = 20 * 8;
 const OLD_MASK: usize = 21 * 8;
+const CR2: usize = 22 * 8;
 const FPU_AT: usize = 23 * 8;
 /// `uc_flags`: the frame has SS, and SS is to be taken from it.
 const SS_FLAGS: u64 = 2 | 4;
@@ -71,7 +74,10 @@ pub(crate) fn build(
         put(REGISTERS + 8 * i, value);
     }
     put(REGISTERS + SEGMENTS, regs.cs & 0xffff | (regs.ss & 0xffff) << 48);
+    put(REGISTERS + ERROR, request.trap.error);
+    put(REGISTERS + TRAP, request.trap.number);
     put(REGISTERS + OLD_MASK, request.mask.0);
+    put(REGISTERS + CR2, request.trap.address);
     put(REGISTERS + FPU_AT, fpu_at);
     put(MASK, request.mask.0);
     bytes[STACK..STACK + StackBytes::BYTES].copy_from_slice(&request.stack.encode());

@@ -18,6 +18,11 @@ pub(super) fn file(number: u64) -> Result<&'static OpenFile, Errno> {
     sched::current().pin(descriptor.file).ok_or(Errno::ENFILE)
 }
 
+/// The same, to keep: for what must count its users.
+pub(super) fn file_arc(number: u64) -> Result<Arc<OpenFile>, Errno> {
+    Ok(current().files().lock().get(number)?.file)
+}
+
 pub(super) fn directory() -> Arc<String> {
     current().place().directory()
 }

@@ -2,100 +2,228 @@
 
 use super::super::memory::seals;
 use super::at::path_at;
+use super::attributes::masked;
+use super::devices::Random;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
+use crate::files::console;
+use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
-use crate::files::open::{self as files, Descriptor, MAY_READ, MAY_WRITE, OpenFile, Pipe};
-use crate::files::tree::{self, Content, Node};
+use crate::files::open::{self as files, Descriptor, OpenFile, Target, flag as status};
+use crate::files::pipe::{Pipe, PipeEnd};
+use crate::files::tree::{self, Content, Node, Special};
 use crate::memory::cut;
 use crate::proc;
 use crate::process::current;
 use crate::process::user_memory::put;
+use alloc::string::String;
+use alloc::sync::Arc;
+use machine::memory::fallible;
 use machine::spin::SpinLock;
 
-const WRITE_ONLY: u32 = 1;
-const READ_WRITE: u32 = 2;
 const CREATE: u32 = 0o100;
 const EXCLUSIVE: u32 = 0o200;
 const TRUNCATE: u32 = 0o1000;
-const APPEND: u32 = 0o2000;
 const CLOEXEC: u32 = 0o2000000;
+const SYNC: u32 = 0o4010000;
+/// `O_TMPFILE`, but for `O_DIRECTORY`, which goes with it.
+const TEMPORARY: u32 = 0o20000000;
 /// What `creat` adds.
-pub(crate) const CREATE_TRUNCATE: u32 = CREATE | WRITE_ONLY | TRUNCATE;
+pub(crate) const CREATE_TRUNCATE: u32 = CREATE | status::WRITE_ONLY | TRUNCATE;
 /// The flag, as dup3 and pipe2 have it.
 pub(crate) const CLOSE_ON_EXEC: u64 = CLOEXEC as u64;
 
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
-    let path = path_at(from, at)?;
-    let opened = if let Some(target) = proc::open_path(&path) {
-        OpenFile::new(target?)?
+    let is_path = flags & status::PATH != 0;
+    // Such a descriptor stands for a place: of the flags, three are looked at (open(2)).
+    let flags = if is_path {
+        flags & (status::PATH | flag::DIRECTORY | flag::NOFOLLOW | CLOEXEC)
     } else {
-        let follow = flags & flag::NOFOLLOW == 0;
-        let node = match tree::find("/", &path, follow) {
-            Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
-                return Err(Errno::EEXIST);
-            }
-            Ok(node) => node,
-            Err(Errno::ENOENT) if flags & CREATE != 0 => {
-                let file = Content::File(SpinLock::new(FileBytes::new()));
-                let node = Node::new(file, mode & 0o777)?;
-                match tree::add("/", &path, node.clone()) {
-                    Ok(()) => node,
-                    // Another thread was faster: its file is the one.
-                    Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => tree::find("/", &path, follow)?,
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(error) => return Err(error),
-        };
-        if flags & flag::DIRECTORY != 0 && !node.is_directory() {
-            return Err(Errno::ENOTDIR);
+        flags
+    };
+    let path = path_at(from, at)?;
+    let kept = flags & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | flag::LARGE);
+    // What has words of 64 bits has no small files.
+    let kept = if crate::abi::WORD.bytes() == 8 { kept | flag::LARGE } else { kept };
+    let opened = if let Some(target) = proc::open_path(&path) {
+        open_made(target?, flags, kept)?
+    } else {
+        let node = open_node(&path, flags, mode)?;
+        if is_path {
+            OpenFile::with_flags(Target::Node(node, path), kept)?
+        } else {
+            of_node(node, path, flags, kept)?
         }
-        if flags & (WRITE_ONLY | READ_WRITE) != 0 {
-            match &node.content {
-                Content::Directory(_) => return Err(Errno::EISDIR),
-                Content::Fixed(_) => return Err(Errno::EROFS),
-                Content::File(_) if flags & TRUNCATE != 0 => cut::set_length(&node, 0)?,
-                _ => {}
-            }
-        }
-        let opened = OpenFile::of_node(node, path, flags & APPEND != 0)?;
-        opened.set_uses(match flags & (WRITE_ONLY | READ_WRITE) {
-            0 => MAY_READ,
-            WRITE_ONLY => MAY_WRITE,
-            _ => MAY_READ | MAY_WRITE,
-        });
-        opened
     };
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
     files::add(&current().files(), descriptor, 0)
 }
 
+/// Opens what /proc has made.
+fn open_made(target: Target, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
+    let is_directory = matches!(target, Target::Names(_));
+    if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
+        return Err(Errno::EEXIST);
+    }
+    if flags & flag::DIRECTORY != 0 && !is_directory {
+        return Err(Errno::ENOTDIR);
+    }
+    if is_directory && flags & (status::ACCESS | CREATE) != 0 {
+        return Err(Errno::EISDIR);
+    }
+    OpenFile::with_flags(target, kept)
+}
+
+/// The node that is opened: found, or made.
+fn open_node(path: &str, flags: u32, mode: u32) -> Result<Arc<Node>, Errno> {
+    let may_write = flags & status::ACCESS != 0;
+    if flags & TEMPORARY != 0 {
+        let directory = tree::find("/", path, true)?;
+        return match () {
+            () if flags & flag::DIRECTORY == 0 || !may_write => Err(Errno::EINVAL),
+            () if !directory.is_directory() => Err(Errno::ENOTDIR),
+            () => new_file(mode),
+        };
+    }
+    let follow = flags & flag::NOFOLLOW == 0 && flags & (CREATE | EXCLUSIVE) != CREATE | EXCLUSIVE;
+    let node = match tree::find("/", path, follow) {
+        Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => return Err(Errno::EEXIST),
+        Ok(node) => node,
+        Err(Errno::ENOENT) if flags & CREATE != 0 => {
+            if flags & flag::DIRECTORY != 0 {
+                return Err(Errno::EINVAL);
+            }
+            // Where a link leads to nothing, what it names is made.
+            let path = tree::resolved("/", path, follow)?;
+            let node = new_file(mode)?;
+            match tree::add("/", &path, node.clone()) {
+                Ok(()) => return Ok(node),
+                // Another thread was faster: its file is the one.
+                Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => tree::find("/", &path, follow)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(error) => return Err(error),
+    };
+    if matches!(node.content, Content::Link(_)) && flags & status::PATH == 0 {
+        return Err(Errno::ELOOP);
+    }
+    if flags & flag::DIRECTORY != 0 && !node.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    if node.is_directory() && (may_write || flags & CREATE != 0) {
+        return Err(Errno::EISDIR);
+    }
+    if may_write {
+        match &node.content {
+            Content::Fixed(_) => return Err(Errno::EROFS),
+            Content::File(_) if flags & TRUNCATE != 0 => cut::set_length(&node, 0)?,
+            _ => {}
+        }
+    }
+    Ok(node)
+}
+
+fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
+    let file = Content::File(SpinLock::new(FileBytes::new()));
+    Node::new(file, masked(mode))
+}
+
+/// Opens a node.
+fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
+    match &node.content {
+        Content::Special(Special::Console | Special::Terminal) => {
+            OpenFile::of_object(console::open()?, kept)
+        }
+        Content::Special(Special::Random | Special::Urandom) => {
+            OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
+        }
+        Content::Pipe(pipe) => {
+            let access = flags & status::ACCESS;
+            let reads = access != status::WRITE_ONLY;
+            let nonblocking = flags & status::NONBLOCK != 0;
+            let end = Pipe::open_named(&node, pipe, reads, access != 0, nonblocking)?;
+            OpenFile::of_object(end, kept)
+        }
+        _ => OpenFile::with_flags(Target::Node(node, path), kept),
+    }
+}
+
 pub(crate) fn close(number: u64) -> SysResult {
-    let closed = current().files().lock().set(number, None)?;
+    let closed = current().files().lock().remove(number);
     // Its end may wake others: not under the lock.
-    closed.map(|_| 0).ok_or(Errno::EBADF)
+    closed.map(|_| 0)
+}
+
+/// Closes descriptors in a range, or has execve close them.
+pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
+    const UNSHARE: u64 = 2;
+    const CLOEXEC: u64 = 4;
+    let (first, last, flags) = (first & 0xffff_ffff, last & 0xffff_ffff, flags & 0xffff_ffff);
+    if flags & !(UNSHARE | CLOEXEC) != 0 || first > last {
+        return Err(Errno::EINVAL);
+    }
+    // No two processes share a table: there is nothing to unshare.
+    let mut at = first;
+    loop {
+        let taken = {
+            let files = current().files();
+            let mut files = files.lock();
+            let Some((number, _)) = files.next(at) else { break };
+            if number > last {
+                break;
+            }
+            at = number + 1;
+            match flags & CLOEXEC {
+                0 => files.remove(number).ok(),
+                _ => files.set_close_on_exec(number, true).map(|()| None)?,
+            }
+        };
+        drop(taken);
+    }
+    Ok(0)
+}
+
+/// Puts two open files into the table, and their numbers into the program's memory: both or neither.
+pub(super) fn put_pair(at: u64, pair: [Arc<OpenFile>; 2], close_on_exec: bool) -> SysResult {
+    let descriptors = &current().files();
+    let take_back = |number: u64| {
+        let taken = descriptors.lock().remove(number);
+        drop(taken);
+    };
+    let [first, second] = pair;
+    let first = files::add(descriptors, Descriptor { file: first, close_on_exec }, 0)?;
+    let second = files::add(descriptors, Descriptor { file: second, close_on_exec }, 0);
+    let second = second.inspect_err(|_| take_back(first))?;
+    let mut numbers = [0; 8];
+    numbers[..4].copy_from_slice(&(first as u32).to_le_bytes());
+    numbers[4..].copy_from_slice(&(second as u32).to_le_bytes());
+    put(at, &numbers).inspect_err(|_| {
+        take_back(first);
+        take_back(second);
+    })?;
+    Ok(0)
 }
 
 pub(crate) fn pipe(at: u64, flags: u64) -> SysResult {
-    let (reader, writer) = Pipe::ends()?;
+    // What is written is not kept apart in packets: O_DIRECT is refused, as by a Linux without it.
+    if flags & 0xffff_ffff & !(CLOSE_ON_EXEC | u64::from(status::NONBLOCK)) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (reader, writer) = Pipe::ends(flags as u32 & status::NONBLOCK)?;
+    put_pair(at, [reader, writer], flags & CLOSE_ON_EXEC != 0)
+}
+
+pub(crate) fn eventfd(value: u64, flags: u64) -> SysResult {
+    const SEMAPHORE: u64 = 1;
+    if flags & 0xffff_ffff & !(SEMAPHORE | CLOSE_ON_EXEC | u64::from(status::NONBLOCK)) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let counter = EventCounter::new(value & 0xffff_ffff, flags & SEMAPHORE != 0)?;
+    let kept = flags as u32 & status::NONBLOCK | status::READ_WRITE;
+    let file = OpenFile::of_object(counter, kept)?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    let descriptors = &current().files();
-    let take_back = |number: u64| {
-        let taken = descriptors.lock().set(number, None);
-        drop(taken);
-    };
-    let read = files::add(descriptors, Descriptor { file: reader, close_on_exec }, 0)?;
-    let write = files::add(descriptors, Descriptor { file: writer, close_on_exec }, 0);
-    let write = write.inspect_err(|_| take_back(read))?;
-    let mut numbers = [0; 8];
-    numbers[..4].copy_from_slice(&(read as u32).to_le_bytes());
-    numbers[4..].copy_from_slice(&(write as u32).to_le_bytes());
-    put(at, &numbers).inspect_err(|_| {
-        take_back(read);
-        take_back(write);
-    })?;
-    Ok(0)
+    files::add(&current().files(), Descriptor { file, close_on_exec }, 0)
 }
 
 pub(crate) fn dup(number: u64) -> SysResult {
@@ -103,10 +231,14 @@ pub(crate) fn dup(number: u64) -> SysResult {
     files::add(&current().files(), Descriptor { file, close_on_exec: false }, 0)
 }
 
-pub(crate) fn dup_to(from: u64, to: u64, close_on_exec: bool, same_is_fine: bool) -> SysResult {
+pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysResult {
+    if flags & 0xffff_ffff & !CLOSE_ON_EXEC != 0 || from == to && !same_is_fine {
+        return Err(Errno::EINVAL);
+    }
+    let close_on_exec = flags & CLOSE_ON_EXEC != 0;
     let file = current().files().lock().get(from)?.file;
     if from == to {
-        return if same_is_fine { Ok(to) } else { Err(Errno::EINVAL) };
+        return Ok(to);
     }
     // Used until the lock is open again, whatever becomes of the descriptor.
     let _used = file.clone();
@@ -115,23 +247,80 @@ pub(crate) fn dup_to(from: u64, to: u64, close_on_exec: bool, same_is_fine: bool
     Ok(to)
 }
 
+/// Commands of fcntl.
+mod command {
+    pub(super) const DUP: u32 = 0;
+    pub(super) const GET_FD: u32 = 1;
+    pub(super) const SET_FD: u32 = 2;
+    pub(super) const GET_FLAGS: u32 = 3;
+    pub(super) const SET_FLAGS: u32 = 4;
+    pub(super) const SET_OWNER: u32 = 8;
+    pub(super) const GET_OWNER: u32 = 9;
+    pub(super) const SET_SIGNAL: u32 = 10;
+    pub(super) const GET_SIGNAL: u32 = 11;
+    pub(super) const DUP_CLOEXEC: u32 = 1030;
+    pub(super) const SET_PIPE_SIZE: u32 = 1031;
+    pub(super) const GET_PIPE_SIZE: u32 = 1032;
+    pub(super) const ADD_SEALS: u32 = 1033;
+    pub(super) const GET_SEALS: u32 = 1034;
+}
+
 pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
     let descriptor = current().files().lock().get(number)?;
+    let file = &descriptor.file;
+    let command = command as u32;
+    let is_of_place = matches!(
+        command,
+        command::DUP
+            | command::DUP_CLOEXEC
+            | command::GET_FD
+            | command::SET_FD
+            | command::GET_FLAGS
+    );
+    if file.flags() & status::PATH != 0 && !is_of_place {
+        return Err(Errno::EBADF);
+    }
     match command {
-        // F_DUPFD, F_DUPFD_CLOEXEC
-        0 | 1030 => {
-            let close_on_exec = command == 1030;
+        command::DUP | command::DUP_CLOEXEC => {
+            let close_on_exec = command == command::DUP_CLOEXEC;
             files::add(&current().files(), Descriptor { close_on_exec, ..descriptor }, argument)
         }
-        // F_GETFD, F_SETFD
-        1 => Ok(u64::from(descriptor.close_on_exec)),
-        2 => current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0),
-        // F_GETFL, F_SETFL
-        3 => Ok(u64::from(READ_WRITE)),
-        4 => Ok(0),
-        // F_ADD_SEALS, F_GET_SEALS
-        1033 => seals(&descriptor.file, Some(argument)),
-        1034 => seals(&descriptor.file, None),
+        command::GET_FD => Ok(u64::from(descriptor.close_on_exec)),
+        command::SET_FD => {
+            current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
+        }
+        command::ADD_SEALS => seals(file, Some(argument)),
+        command::GET_SEALS => seals(file, None),
+        command::GET_FLAGS => Ok(file.flags().into()),
+        // Bytes come by no other way than the kernel's: O_DIRECT. No signal tells of them: O_ASYNC.
+        command::SET_FLAGS if argument as u32 & (flag::DIRECT | status::ASYNC) != 0 => {
+            Err(Errno::EINVAL)
+        }
+        command::SET_FLAGS => {
+            file.set_flags(argument as u32);
+            Ok(0)
+        }
+        command::SET_OWNER => {
+            file.owner.lock().0 = argument as i32;
+            Ok(0)
+        }
+        command::GET_OWNER => Ok(file.owner.lock().0 as i64 as u64),
+        command::SET_SIGNAL => match argument {
+            0..=64 => {
+                file.owner.lock().1 = argument as u32;
+                Ok(0)
+            }
+            _ => Err(Errno::EINVAL),
+        },
+        command::GET_SIGNAL => Ok(file.owner.lock().1.into()),
+        command::SET_PIPE_SIZE | command::GET_PIPE_SIZE => {
+            let end = file.object().and_then(|object| object.of_kind::<PipeEnd>());
+            let pipe = &end.ok_or(Errno::EBADF)?.pipe;
+            match command {
+                command::SET_PIPE_SIZE => pipe.set_capacity(argument & 0xffff_ffff),
+                _ => Ok(pipe.capacity()),
+            }
+        }
         _ => Err(Errno::EINVAL),
     }
 }

@@ -3,13 +3,18 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `at` | what a descriptor or a path leads to |
-//! | `descriptors` | open, close, pipe, dup, fcntl |
+//! | `descriptors` | open, close, pipe, eventfd, dup, fcntl |
 //! | `transfer` | read, write, sendfile, seek, truncate |
+//! | `attributes` | modes, owners and times; more names for a file, named pipes |
+//! | `devices` | devices that need more of the kernel than files know |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
-//! | `poll`, `terminal` | waiting for files; ioctl |
+//! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
 
-mod at;
+pub(super) mod at;
+mod attributes;
 mod descriptors;
+mod devices;
+mod epoll;
 mod names;
 mod poll;
 mod stat;
@@ -17,9 +22,23 @@ mod terminal;
 mod transfer;
 
 use super::table::calls;
-#[cfg(target_pointer_width = "32")]
 use crate::abi;
+use crate::abi::stack_image::WordSize;
 use at::HERE;
+
+/// A number of 64 bits whose halves are two arguments, on every machine: where a word has 64 bits, the first is all of it.
+const fn halves(low: u64, high: u64) -> u64 {
+    match abi::WORD {
+        WordSize::Four => low & 0xffff_ffff | high << 32,
+        WordSize::Eight => low,
+    }
+}
+
+/// A number of 64 bits in two arguments.
+#[cfg(target_pointer_width = "32")]
+const fn wide(low: u64, high: u64) -> u64 {
+    low | high << 32
+}
 
 calls! {
     "read" (fd, to, length) => read(fd, to, length);
@@ -43,7 +62,23 @@ calls! {
     "newfstatat" | "fstatat64" (from, path, to, flags) => fstatat(from, path, to, flags);
     "statx" (from, path, flags, _mask, to) => statx(from, path, flags, to);
     "poll" (at, count, timeout) => poll(at, count, timeout as i32);
-    "ppoll" | "ppoll_time64" (at, count, timeout) => poll(at, count, if timeout == 0 { -1 } else { 0 });
+    "ppoll" (at, count, timeout, mask, bytes) => ppoll([at, count, timeout, mask, bytes], abi::WORD);
+    "ppoll_time64" (at, count, timeout, mask, bytes) => ppoll([at, count, timeout, mask, bytes], WordSize::Eight);
+    #[cfg(not(target_arch = "x86"))]
+    "select" (count, read, write, except, timeout) => select(count, [read, write, except], timeout);
+    #[cfg(target_arch = "x86")]
+    "select" (at) => poll::old_select(at);
+    "_newselect" (count, read, write, except, timeout) => select(count, [read, write, except], timeout);
+    "pselect6" (count, read, write, except, timeout, mask) => pselect(count, [read, write, except], timeout, mask, abi::WORD);
+    "pselect6_time64" (count, read, write, except, timeout, mask) => pselect(count, [read, write, except], timeout, mask, WordSize::Eight);
+    "epoll_create" (size) => epoll::create_with_size(size);
+    "epoll_create1" (flags) => epoll::create(flags);
+    "epoll_ctl" (epoll, operation, fd, at) => epoll::control(epoll, operation, fd, at);
+    "epoll_wait" (epoll, at, count, timeout) => epoll::wait(epoll, at, count, timeout);
+    "epoll_pwait" (epoll, at, count, timeout, mask, bytes) => epoll::wait_with_mask([epoll, at, count, timeout, mask, bytes]);
+    "epoll_pwait2" (epoll, at, count, timeout, mask, bytes) => epoll::wait_with_timespec([epoll, at, count, timeout, mask, bytes]);
+    "eventfd" (value) => eventfd(value, 0);
+    "eventfd2" (value, flags) => eventfd(value, flags);
     #[cfg(target_pointer_width = "64")]
     "lseek" (fd, offset, whence) => seek(fd, offset as i64, whence);
     #[cfg(target_pointer_width = "32")]
@@ -53,15 +88,26 @@ calls! {
     "pread64" (fd, to, length, offset) => pread(fd, to, length, offset);
     #[cfg(target_pointer_width = "32")]
     "pread64" (fd, to, length, a, b, c) => pread(fd, to, length, abi::wide_argument(a, b, c));
-    "readv" (fd, vector, count) => vectored(fd, vector, count, read_from);
-    "writev" (fd, vector, count) => vectored(fd, vector, count, write_to);
-    "access" (path) => access(HERE, path);
-    "faccessat" | "faccessat2" (from, path) => access(from, path);
+    #[cfg(target_pointer_width = "64")]
+    "pwrite64" (fd, from, length, offset) => pwrite(fd, from, length, offset);
+    #[cfg(target_pointer_width = "32")]
+    "pwrite64" (fd, from, length, a, b, c) => pwrite(fd, from, length, abi::wide_argument(a, b, c));
+    "readv" (fd, vector, count) => vectored(fd, vector, count, None, Direction::Read);
+    "writev" (fd, vector, count) => vectored(fd, vector, count, None, Direction::Write);
+    "preadv" (fd, vector, count, low, high) => vectored(fd, vector, count, Some(halves(low, high)), Direction::Read);
+    "pwritev" (fd, vector, count, low, high) => vectored(fd, vector, count, Some(halves(low, high)), Direction::Write);
+    "preadv2" (fd, vector, count, low, high, flags) => vectored_with_flags(fd, vector, count, halves(low, high), flags, Direction::Read);
+    "pwritev2" (fd, vector, count, low, high, flags) => vectored_with_flags(fd, vector, count, halves(low, high), flags, Direction::Write);
+    "copy_file_range" (from, from_offset, to, to_offset, length, flags) => copy_file_range([from, from_offset, to, to_offset, length, flags]);
+    "access" (path, mode) => access(HERE, path, mode, 0);
+    "faccessat" (from, path, mode) => access(from, path, mode, 0);
+    "faccessat2" (from, path, mode, flags) => access(from, path, mode, flags);
     "pipe" (to) => pipe(to, 0);
     "pipe2" (to, flags) => pipe(to, flags);
     "dup" (fd) => dup(fd);
-    "dup2" (fd, to) => dup_to(fd, to, false, true);
-    "dup3" (fd, to, flags) => dup_to(fd, to, flags & CLOSE_ON_EXEC != 0, false);
+    "dup2" (fd, to) => dup_to(fd, to, 0, true);
+    "dup3" (fd, to, flags) => dup_to(fd, to, flags, false);
+    "close_range" (first, last, flags) => close_range(first, last, flags);
     "fcntl" | "fcntl64" (fd, command, argument) => fcntl(fd, command, argument);
     "ioctl" (fd, request, argument) => ioctl(fd, request, argument);
     "getdents64" (fd, to, length) => getdents64(fd, to, length);
@@ -72,8 +118,15 @@ calls! {
     "rmdir" (path) => unlink(HERE, path, true);
     "unlink" (path) => unlink(HERE, path, false);
     "unlinkat" (from, path, flags) => unlink(from, path, flags & 0x200 != 0);
-    "rename" (from, to) => rename(HERE, from, HERE, to);
-    "renameat" | "renameat2" (from_directory, from, to_directory, to) => rename(from_directory, from, to_directory, to);
+    "rename" (from, to) => attributes::rename([HERE, from, HERE, to, 0]);
+    "renameat" (from_directory, from, to_directory, to) => attributes::rename([from_directory, from, to_directory, to, 0]);
+    "renameat2" (from_directory, from, to_directory, to, flags) => attributes::rename([from_directory, from, to_directory, to, flags]);
+    "link" (from, to) => attributes::link([HERE, from, HERE, to, 0]);
+    "linkat" (from_directory, from, to_directory, to, flags) => attributes::link([from_directory, from, to_directory, to, flags]);
+    "mknod" (path, mode, device) => attributes::mknod(HERE, path, mode, device);
+    "mknodat" (from, path, mode, device) => attributes::mknod(from, path, mode, device);
+    "fchdir" (fd) => attributes::fchdir(fd);
+    "umask" (mask) => attributes::umask(mask);
     "symlink" (target, path) => symlink(target, HERE, path);
     "symlinkat" (target, from, path) => symlink(target, from, path);
     "readlink" (path, to, length) => readlink(HERE, path, to, length);
@@ -82,28 +135,69 @@ calls! {
     "ftruncate" (fd, length) => truncate(fd, length);
     #[cfg(target_pointer_width = "32")]
     "ftruncate" (fd, length) => truncate(fd, i64::from(length as i32) as u64);
-    #[cfg(target_pointer_width = "32")]
-    "ftruncate64" (fd, a, b, c) => truncate(fd, abi::wide_argument(a, b, c));
     #[cfg(target_pointer_width = "64")]
     "truncate" (path, length) => truncate_path(path, length);
     #[cfg(target_pointer_width = "32")]
     "truncate" (path, length) => truncate_path(path, i64::from(length as i32) as u64);
     #[cfg(target_pointer_width = "32")]
     "truncate64" (path, a, b, c) => truncate_path(path, abi::wide_argument(a, b, c));
-    "sendfile" | "sendfile64" (to, from, offset, length) => sendfile(to, from, offset, length);
-    #[cfg(target_pointer_width = "64")]
-    "statfs" (_path, to) => statfs(to);
     #[cfg(target_pointer_width = "32")]
-    "statfs64" (_path, _length, to) => statfs(to);
-    "chmod" | "fchmod" | "fchmodat" | "chown" | "fchown" | "lchown" | "utimensat" | "fsync" | "sync" | "utimensat_time64" | "chown32" | "lchown32" | "fchown32" () => Ok(0);
+    "ftruncate64" (fd, a, b, c) => truncate(fd, abi::wide_argument(a, b, c));
+    "sendfile" (to, from, offset, length) => sendfile(to, from, offset, abi::WORD, length);
+    "sendfile64" (to, from, offset, length) => sendfile(to, from, offset, WordSize::Eight, length);
+    #[cfg(target_pointer_width = "64")]
+    "statfs" (path, to) => statfs(path, to);
+    #[cfg(target_pointer_width = "64")]
+    "fstatfs" (fd, to) => fstatfs(fd, to);
+    #[cfg(target_pointer_width = "32")]
+    "statfs64" (path, size, to) => stat::with_size(size, || statfs(path, to));
+    #[cfg(target_pointer_width = "32")]
+    "fstatfs64" (fd, size, to) => stat::with_size(size, || fstatfs(fd, to));
+    "chmod" (path, mode) => attributes::chmod(HERE, path, mode, 0);
+    "fchmod" (fd, mode) => attributes::fchmod(fd, mode);
+    "fchmodat" (from, path, mode) => attributes::chmod(from, path, mode, 0);
+    "fchmodat2" (from, path, mode, flags) => attributes::chmod(from, path, mode, flags);
+    #[cfg(target_pointer_width = "64")]
+    "chown" (path, user, group) => attributes::chown(HERE, path, user, group, 0);
+    #[cfg(target_pointer_width = "32")]
+    "chown" (path, user, group) => attributes::chown(HERE, path, attributes::narrow(user), attributes::narrow(group), 0);
+    "chown32" (path, user, group) => attributes::chown(HERE, path, user, group, 0);
+    #[cfg(target_pointer_width = "64")]
+    "lchown" (path, user, group) => attributes::chown(HERE, path, user, group, attributes::NOFOLLOW);
+    #[cfg(target_pointer_width = "32")]
+    "lchown" (path, user, group) => attributes::chown(HERE, path, attributes::narrow(user), attributes::narrow(group), attributes::NOFOLLOW);
+    "lchown32" (path, user, group) => attributes::chown(HERE, path, user, group, attributes::NOFOLLOW);
+    #[cfg(target_pointer_width = "64")]
+    "fchown" (fd, user, group) => attributes::fchown(fd, user, group);
+    #[cfg(target_pointer_width = "32")]
+    "fchown" (fd, user, group) => attributes::fchown(fd, attributes::narrow(user), attributes::narrow(group));
+    "fchown32" (fd, user, group) => attributes::fchown(fd, user, group);
+    "fchownat" (from, path, user, group, flags) => attributes::chown(from, path, user, group, flags);
+    "utimensat" (from, path, times, flags) => attributes::utimens(from, path, times, flags, abi::WORD);
+    "utimensat_time64" (from, path, times, flags) => attributes::utimens(from, path, times, flags, WordSize::Eight);
+    "utimes" (path, times) => attributes::utimes(HERE, path, times);
+    "futimesat" (from, path, times) => attributes::utimes(from, path, times);
+    "utime" (path, times) => attributes::utime(path, times);
+    #[cfg(target_pointer_width = "64")]
+    "fallocate" (fd, mode, offset, length) => attributes::fallocate(fd, mode, offset, length);
+    #[cfg(target_pointer_width = "32")]
+    "fallocate" (fd, mode, low, high, length_low, length_high) => attributes::fallocate(fd, mode, wide(low, high), wide(length_low, length_high));
+    "fsync" | "fdatasync" (fd) => attributes::sync_file(fd);
+    "sync" () => Ok(0);
+    "syncfs" (fd) => at::file(fd).map(|_| 0);
+    "setxattr" | "getxattr" | "listxattr" | "removexattr" (path) => attributes::no_attribute_at(path, true);
+    "lsetxattr" | "lgetxattr" | "llistxattr" | "lremovexattr" (path) => attributes::no_attribute_at(path, false);
+    "fsetxattr" | "fgetxattr" | "flistxattr" | "fremovexattr" (fd) => attributes::no_attribute_of(fd);
+    "umount" | "umount2" | "chroot" (path) => attributes::not_permitted(path);
+    "mount" | "pivot_root" (_source, target) => attributes::not_permitted(target);
 }
 
-use descriptors::{CLOSE_ON_EXEC, CREATE_TRUNCATE, close, dup, dup_to, fcntl, open, pipe};
-use names::{chdir, getcwd, getdents64, mkdir, readlink, rename, symlink, unlink};
-use poll::poll;
-use stat::{access, fstat, fstatat, stat, statfs, statx};
+use descriptors::{CREATE_TRUNCATE, close, close_range, dup, dup_to, eventfd, fcntl, open, pipe};
+use names::{chdir, getcwd, getdents64, mkdir, readlink, symlink, unlink};
+use poll::{poll, ppoll, pselect, select};
+use stat::{access, fstat, fstatat, fstatfs, stat, statfs, statx};
 use terminal::ioctl;
 use transfer::{
-    long_seek, pread, read, read_from, seek, sendfile, truncate, truncate_path, vectored, write,
-    write_to,
+    Direction, copy_file_range, long_seek, pread, pwrite, read, seek, sendfile, truncate,
+    truncate_path, vectored, vectored_with_flags, write,
 };

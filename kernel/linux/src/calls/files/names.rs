@@ -1,6 +1,7 @@
 //! Names: directories and what is in them, links, the current directory.
 
 use super::at::{HERE, directory, file, path_at};
+use super::attributes::masked;
 use crate::error::{Errno, SysResult};
 use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
@@ -64,17 +65,14 @@ pub(crate) fn chdir(at: u64) -> SysResult {
     Ok(0)
 }
 
-pub(crate) fn mkdir(from: u64, at: u64, _mode: u32) -> SysResult {
-    tree::add("/", &path_at(from, at)?, Node::directory()?).map(|()| 0)
+pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
+    let node = Node::directory()?;
+    node.attributes.set_permissions(masked(mode) & 0o1777);
+    tree::add("/", &path_at(from, at)?, node).map(|()| 0)
 }
 
 pub(crate) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
     tree::remove("/", &path_at(from, at)?, is_directory).map(|()| 0)
-}
-
-pub(crate) fn rename(from_directory: u64, from: u64, to_directory: u64, to: u64) -> SysResult {
-    let from = path_at(from_directory, from)?;
-    tree::rename("/", &from, &path_at(to_directory, to)?).map(|()| 0)
 }
 
 pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
@@ -88,19 +86,11 @@ pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
         put(to, bytes)?;
         Ok(bytes.len() as u64)
     };
-    match path.as_str() {
-        "/proc/self" => {
-            let mut digits = [0; 20];
-            answer(proc::decimal(current().id, &mut digits))
-        }
-        "/proc/self/exe" => {
-            let executable = current().executable.lock().clone();
-            answer(executable.as_bytes())
-        }
-        _ if let Some(target) = proc::map_file(&path) => answer(target?.as_bytes()),
-        _ => match &tree::find("/", &path, false)?.content {
-            Content::Link(target) => answer(target.as_bytes()),
-            _ => Err(Errno::EINVAL),
-        },
+    if let Some(target) = proc::link(&path) {
+        return answer(target?.as_bytes());
+    }
+    match &tree::find("/", &path, false)?.content {
+        Content::Link(target) => answer(target.as_bytes()),
+        _ => Err(Errno::EINVAL),
     }
 }

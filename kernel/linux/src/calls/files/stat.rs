@@ -1,51 +1,23 @@
 //! What a program can learn of a file.
 
-use super::at::{HERE, file, path_at};
+use super::at::{HERE, directory, file, path_at};
 use crate::abi::{self, Stat};
 use crate::error::Errno;
 use crate::error::SysResult;
 use crate::files::open::{OpenFile, Target};
-use crate::files::tree::{self, Node};
+use crate::files::tree;
 use crate::proc;
 use crate::process::user_memory::{get, put};
 use machine::memory::frames;
 
 const AT_EMPTY_PATH: u64 = 0x1000;
-const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
-
-fn stat_of(file: &OpenFile) -> Stat {
-    target_stat(&file.target)
-}
-
-fn target_stat(target: &Target) -> Stat {
-    let special = |mode| Stat { inode: 1, mode, links: 1, ..Stat::default() };
-    match target {
-        Target::Node(node, _) => node_stat(node),
-        Target::Text(text) => Stat { bytes: text.len() as u64, ..special(0o100444) },
-        Target::Names(_) => special(0o040555),
-        Target::PipeReader(_) | Target::PipeWriter(_) | Target::Capture(_) => special(0o010600),
-        Target::Console => Stat { device: 5 << 8 | 1, ..special(0o020620) },
-        Target::Provoke => special(0o100222),
-    }
-}
-
-fn node_stat(node: &Node) -> Stat {
-    let device = if node.mode() & 0o170000 == 0o020000 { 1 << 8 | 3 } else { 0 };
-    Stat {
-        inode: node.inode,
-        mode: node.mode(),
-        links: 1,
-        bytes: node.bytes(),
-        device,
-        modified_seconds: 0,
-    }
-}
+pub(super) const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 
 fn stat_by_path(from: u64, at: u64, follow: bool) -> Result<Stat, Errno> {
     let path = path_at(from, at)?;
     Ok(match proc::open_path(&path) {
-        Some(target) => target_stat(&target?),
-        None => node_stat(&*tree::find("/", &path, follow)?),
+        Some(target) => OpenFile::new(target?)?.stat(),
+        None => tree::find("/", &path, follow)?.stat(),
     })
 }
 
@@ -55,14 +27,22 @@ pub(crate) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
 }
 
 pub(crate) fn fstat(number: u64, to: u64) -> SysResult {
-    put(to, &abi::encode_stat(&stat_of(file(number)?)))?;
+    put(to, &abi::encode_stat(&file(number)?.stat()))?;
     Ok(0)
 }
 
 /// What a directory, a path and flags lead to: the directory itself, if the path is empty and may be.
 fn stat_at(number: u64, at: u64, flags: u64) -> Result<Stat, Errno> {
-    if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
-        return Ok(stat_of(file(number)?));
+    /// Links, automounts, the empty path, and how fresh it must be.
+    const KNOWN: u64 = 0x7900;
+    if flags & 0xffff_ffff & !(KNOWN | 0x200) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & AT_EMPTY_PATH != 0 && (at == 0 || get::<1>(at)? == [0]) {
+        if number as i32 == HERE as i32 {
+            return Ok(tree::find("/", &directory(), true)?.stat());
+        }
+        return Ok(file(number)?.stat());
     }
     stat_by_path(number, at, flags & AT_SYMLINK_NOFOLLOW == 0)
 }
@@ -77,17 +57,53 @@ pub(crate) fn statx(number: u64, at: u64, flags: u64, to: u64) -> SysResult {
     Ok(0)
 }
 
-pub(crate) fn access(from: u64, at: u64) -> SysResult {
-    let path = path_at(from, at)?;
-    if let Some(target) = proc::open_path(&path) {
-        return target.map(|_| 0);
+/// access: whether a path can be used. Of a superuser only execution is refused: of what nobody may execute.
+pub(crate) fn access(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
+    const EFFECTIVE: u64 = 0x200;
+    const EXECUTE: u64 = 1;
+    let (mode, flags) = (mode & 0xffff_ffff, flags & 0xffff_ffff);
+    if mode & !7 != 0 || flags & !(EFFECTIVE | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
     }
-    tree::find("/", &path, true).map(|_| 0)
+    let stat = stat_at(from, at, flags)?;
+    let is_directory = stat.mode & 0o170000 == 0o040000;
+    if mode & EXECUTE != 0 && stat.mode & 0o111 == 0 && !is_directory {
+        return Err(Errno::EACCES);
+    }
+    Ok(0)
 }
 
-pub(crate) fn statfs(to: u64) -> SysResult {
-    const RAMFS: u64 = 0x8584_58f6;
-    let frames = frames::total_count() as u64;
-    put(to, &abi::encode_statfs(RAMFS, frames, frames::free_count() as u64))?;
+/// What `statfs` tells of the file system that a path is on.
+fn put_statfs(is_made: bool, to: u64) -> SysResult {
+    const TMPFS: u64 = 0x0102_1994;
+    const PROC: u64 = 0x9fa0;
+    let encoded = if is_made {
+        abi::encode_statfs(PROC, 0, 0)
+    } else {
+        let (whole, free) = (frames::total_count() as u64, frames::free_count() as u64);
+        abi::encode_statfs(TMPFS, whole / 2, free.min(whole / 2))
+    };
+    put(to, &encoded)?;
     Ok(0)
+}
+
+pub(crate) fn statfs(at: u64, to: u64) -> SysResult {
+    let path = path_at(HERE, at)?;
+    if let Some(target) = proc::open_path(&path) {
+        target?;
+        return put_statfs(true, to);
+    }
+    tree::find("/", &path, true)?;
+    put_statfs(false, to)
+}
+
+pub(crate) fn fstatfs(number: u64, to: u64) -> SysResult {
+    put_statfs(matches!(file(number)?.target, Target::Text(_) | Target::Names(_)), to)
+}
+
+/// The size that statfs64 is told: that of the structure, or it is another one.
+#[cfg(target_pointer_width = "32")]
+pub(crate) fn with_size(size: u64, body: impl FnOnce() -> SysResult) -> SysResult {
+    // On the 32-bit ARM, both the packed and the padded size count.
+    if size == 84 || size == 88 { body() } else { Err(Errno::EINVAL) }
 }

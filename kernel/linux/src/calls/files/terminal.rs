@@ -2,7 +2,8 @@
 
 use super::at::file;
 use crate::error::{Errno, SysResult};
-use crate::files::open::Target;
+use crate::files::console::Console;
+use crate::files::object::Caller;
 use crate::process::current;
 use crate::process::user_memory::put;
 
@@ -12,8 +13,10 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
     const TIOCGPGRP: u64 = 0x540f;
     const TIOCSPGRP: u64 = 0x5410;
     const TIOCGWINSZ: u64 = 0x5413;
-    if !matches!(file(number)?.target, Target::Console) {
-        return Err(Errno::ENOTTY);
+    let file = file(number)?;
+    let object = file.object().ok_or(Errno::ENOTTY)?;
+    if object.of_kind::<Console>().is_none() {
+        return object.ioctl(request as u32, at, &UserMemory);
     }
     match request {
         TCGETS => {
@@ -30,5 +33,20 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
         TIOCSPGRP => Ok(0),
         request if TCSETS.contains(&request) => Ok(0),
         _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The memory of the caller.
+struct UserMemory;
+
+impl Caller for UserMemory {
+    fn get(&self, at: u64, to: &mut [u8]) -> Result<(), Errno> {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        let read = memory.lock().read(at, to);
+        Ok(read?)
+    }
+
+    fn put(&self, at: u64, from: &[u8]) -> Result<(), Errno> {
+        put(at, from)
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn remember(tree: &Tree<'_>) {
         place.store(at as u32, Ordering::Relaxed);
     }
     CPUS.remember(tree);
+    crate::arch::virt::rtc::remember(tree);
 }
 
 /// Where the interrupt controller's distributor and CPU interface are. Physical.

@@ -85,6 +85,17 @@ fn frequency() -> u32 {
     frequency
 }
 
+/// What the clock counts: the virtual counter, the same on every CPU.
+#[inline(always)]
+pub fn counter() -> u64 {
+    cpu::time()
+}
+
+/// How often that counts in a second. 0: the firmware did not say.
+pub fn counter_per_second() -> u64 {
+    frequency().into()
+}
+
 /// The counter's ticks from one timer interrupt to the next.
 fn period() -> u32 {
     frequency() / HZ as u32

@@ -52,6 +52,17 @@ pub fn set_up_once() {
     gic::set_up_shared();
 }
 
+/// What the clock counts: the virtual counter, the same on every CPU.
+#[inline(always)]
+pub fn counter() -> u64 {
+    cpu::time().0
+}
+
+/// How often that counts in a second. 0: the firmware did not say.
+pub fn counter_per_second() -> u64 {
+    cpu::time().1
+}
+
 fn ticks_apart() -> u64 {
     cpu::time().1 / HZ
 }

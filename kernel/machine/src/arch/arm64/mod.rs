@@ -21,4 +21,5 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
+pub use crate::arch::virt::rtc;
 pub use kstack::arch::current::regs;

@@ -16,6 +16,7 @@ pub mod ports;
 pub mod power;
 pub mod pvh;
 mod requirements;
+pub mod rtc;
 pub mod serial;
 pub mod smp;
 pub mod start_page;

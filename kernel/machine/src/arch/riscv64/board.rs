@@ -64,6 +64,7 @@ impl Machine {
         let plic = tree.0.find_compatible(&CONTROLLER);
         let lines = plic.and_then(|node| node.property("interrupts-extended"));
         self.harts.remember(tree);
+        crate::arch::virt::rtc::remember(tree);
         for (index, (_, own_controller)) in tree.cpus().take(MAX_HARTS).enumerate() {
             // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is
             // the context.

@@ -74,6 +74,17 @@ pub fn set_up_once() {
     }
 }
 
+/// What the clock counts: the time counter, the same on every hart.
+#[inline(always)]
+pub fn counter() -> u64 {
+    cpu::time()
+}
+
+/// How often that counts in a second. 0: the device tree does not say.
+pub fn counter_per_second() -> u64 {
+    MACHINE.timebase.load(Ordering::Relaxed)
+}
+
 /// Time between two ticks.
 fn period() -> u64 {
     MACHINE.timebase.load(Ordering::Relaxed) / HZ

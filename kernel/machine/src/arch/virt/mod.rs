@@ -8,3 +8,4 @@ pub mod arm;
 pub mod cpus;
 pub mod device_tree;
 pub mod power;
+pub mod rtc;

@@ -1,0 +1,292 @@
+//! Whose a file is, who may use it, when it was used; more names for a file; files that are no files.
+
+use super::at::{HERE, directory, file, path_at};
+use super::stat::AT_SYMLINK_NOFOLLOW;
+use crate::abi;
+use crate::abi::stack_image::WordSize;
+use crate::error::{Errno, SysResult};
+use crate::files::attributes::now;
+use crate::files::file_bytes::FileBytes;
+use crate::files::open::{OpenFile, Target, flag};
+use crate::files::pipe::Pipe;
+use crate::files::tree::{self, Content, Node, Rename, Special};
+use crate::proc;
+use crate::process::current;
+use crate::process::user_memory::{get, get_numbers, path};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+
+const AT_EMPTY_PATH: u64 = 0x1000;
+const AT_SYMLINK_FOLLOW: u64 = 0x400;
+const FORMAT: u32 = 0o170000;
+
+/// The node behind a descriptor. `EPERM`: it leads to something that has no attributes of its own to change.
+fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
+    match &file.target {
+        Target::Node(node, _) => Ok(node.clone()),
+        _ => Err(Errno::EPERM),
+    }
+}
+
+/// The node that a directory and a path lead to. `EPERM`: what is made when it is read cannot be changed.
+fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
+    if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
+        if from as i32 == HERE as i32 {
+            return tree::find("/", &directory(), true);
+        }
+        return node_of(file(from)?);
+    }
+    let path = path_at(from, at)?;
+    if let Some(target) = proc::open_path(&path) {
+        return target.and(Err(Errno::EPERM));
+    }
+    tree::find("/", &path, flags & AT_SYMLINK_NOFOLLOW == 0)
+}
+
+fn check_flags(flags: u64, known: u64) -> Result<(), Errno> {
+    if flags & 0xffff_ffff & !known != 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+pub(crate) fn chmod(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
+    check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
+    let node = node_at(from, at, flags)?;
+    // A link has no permissions.
+    if matches!(node.content, Content::Link(_)) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    node.attributes.set_permissions(mode as u32);
+    Ok(0)
+}
+
+fn usable(number: u64) -> Result<&'static OpenFile, Errno> {
+    let file = file(number)?;
+    if file.flags() & flag::PATH != 0 { Err(Errno::EBADF) } else { Ok(file) }
+}
+
+pub(crate) fn fchmod(number: u64, mode: u64) -> SysResult {
+    node_of(usable(number)?)?.attributes.set_permissions(mode as u32);
+    Ok(0)
+}
+
+/// A user or group: what has 16 bits says "as before" with all of them.
+pub(crate) const fn narrow(id: u64) -> u64 {
+    if id as u16 == u16::MAX { u64::MAX } else { id as u16 as u64 }
+}
+
+fn set_owner(node: &Node, user: u64, group: u64) {
+    // A new owner does not get what the old one's program may do.
+    if !node.is_directory() {
+        let permissions = node.attributes.permissions();
+        let set_group = if permissions & 0o010 != 0 { 0o2000 } else { 0 };
+        if permissions & (0o4000 | set_group) != 0 {
+            node.attributes.set_permissions(permissions & !(0o4000 | set_group));
+        }
+    }
+    node.attributes.set_owner(user as u32, group as u32);
+}
+
+pub(crate) fn chown(from: u64, at: u64, user: u64, group: u64, flags: u64) -> SysResult {
+    check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
+    set_owner(&*node_at(from, at, flags)?, user, group);
+    Ok(0)
+}
+
+pub(crate) fn fchown(number: u64, user: u64, group: u64) -> SysResult {
+    set_owner(&*node_of(usable(number)?)?, user, group);
+    Ok(0)
+}
+
+/// lchown's flags.
+pub(crate) const NOFOLLOW: u64 = AT_SYMLINK_NOFOLLOW;
+
+/// utimensat: two times, as `timespec`s; no path: the descriptor's file.
+pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize) -> SysResult {
+    const NOW: u64 = 0x3fff_ffff;
+    const OMIT: u64 = 0x3fff_fffe;
+    check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
+    let one = |[seconds, nanoseconds]: [u64; 2]| match nanoseconds {
+        NOW => Ok(Some(now())),
+        OMIT => Ok(None),
+        0..1_000_000_000 => Ok(Some(seconds.saturating_mul(1_000_000_000) + nanoseconds)),
+        _ => Err(Errno::EINVAL),
+    };
+    let [read, written] = match times {
+        0 => [Some(now()); 2],
+        at => {
+            let [a, b, c, d] = get_numbers(at, size)?;
+            [one([a, b])?, one([c, d])?]
+        }
+    };
+    let node = if at == 0 {
+        if flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        node_of(usable(from)?)?
+    } else {
+        node_at(from, at, flags)?
+    };
+    node.attributes.set_times(read, written);
+    Ok(0)
+}
+
+/// utimes and futimesat: the times as `timeval`s.
+pub(crate) fn utimes(from: u64, at: u64, times: u64) -> SysResult {
+    let times = match times {
+        0 => [now(); 2],
+        times => {
+            let [a, b, c, d] = get_numbers(times, abi::WORD)?;
+            if b >= 1_000_000 || d >= 1_000_000 {
+                return Err(Errno::EINVAL);
+            }
+            [[a, b], [c, d]].map(|[seconds, micro]| {
+                seconds.saturating_mul(1_000_000_000).saturating_add(micro * 1000)
+            })
+        }
+    };
+    node_at(from, at, 0)?.attributes.set_times(Some(times[0]), Some(times[1]));
+    Ok(0)
+}
+
+/// utime: the times as seconds.
+pub(crate) fn utime(at: u64, times: u64) -> SysResult {
+    let times = match times {
+        0 => [now(); 2],
+        times => get_numbers(times, abi::WORD)?.map(|time: u64| time.saturating_mul(1_000_000_000)),
+    };
+    node_at(HERE, at, 0)?.attributes.set_times(Some(times[0]), Some(times[1]));
+    Ok(0)
+}
+
+pub(crate) fn umask(mask: u64) -> SysResult {
+    Ok(current().place().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
+}
+
+/// A mode for something new.
+pub(super) fn masked(mode: u32) -> u32 {
+    mode & 0o7777 & !current().place().umask.load(Ordering::Relaxed)
+}
+
+pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
+    check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_FOLLOW)?;
+    let follow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
+    let node = node_at(from, at, flags & AT_EMPTY_PATH | follow)?;
+    let to = path_at(to_from, to)?;
+    if proc::open_path(&to).is_some() {
+        return Err(Errno::EXDEV);
+    }
+    tree::link(&node, &to).map(|()| 0)
+}
+
+/// mknod: files and named pipes; the devices that there are.
+pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
+    let mode = mode as u32;
+    let path = path_at(from, at)?;
+    let content = match mode & FORMAT {
+        0 | 0o100000 => Content::File(SpinLock::new(FileBytes::new())),
+        0o010000 => Content::Pipe(Pipe::new()?),
+        0o020000 => match Special::of_device(device & 0xffff_ffff) {
+            Some(special) => Content::Special(special),
+            None => return Err(Errno::EPERM),
+        },
+        0o060000 | 0o140000 => return Err(Errno::EPERM),
+        0o040000 => return Err(Errno::EPERM),
+        _ => return Err(Errno::EINVAL),
+    };
+    tree::add("/", &path, Node::new(content, masked(mode))?).map(|()| 0)
+}
+
+pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) -> SysResult {
+    let how = match flags & 0xffff_ffff {
+        0 => Rename::Replace,
+        1 => Rename::NoReplace,
+        2 => Rename::Exchange,
+        _ => return Err(Errno::EINVAL),
+    };
+    let from = path_at(from_directory, from)?;
+    let to = path_at(to_directory, to)?;
+    let made = [&from, &to].map(|path| proc::open_path(path).is_some());
+    if made[0] != made[1] {
+        return Err(Errno::EXDEV);
+    }
+    tree::rename("/", &from, &to, how).map(|()| 0)
+}
+
+pub(crate) fn fchdir(number: u64) -> SysResult {
+    let (node, path) = match &file(number)?.target {
+        Target::Node(node, path) => (node, path),
+        _ => return Err(Errno::ENOTDIR),
+    };
+    if !node.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    let path = fallible::shared(fallible::text(path)?)?;
+    let before = current().place().set_directory(path);
+    drop(before);
+    Ok(0)
+}
+
+/// fsync and its like: what is in memory is where it is to be. Only files that could be written elsewhere have it.
+pub(crate) fn sync_file(number: u64) -> SysResult {
+    match &usable(number)?.target {
+        Target::Node(node, _) if !matches!(node.content, Content::Special(_)) => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// fallocate: makes a file longer; pages are there when they are written.
+pub(crate) fn fallocate(number: u64, mode: u64, offset: u64, length: u64) -> SysResult {
+    const KEEP_SIZE: u64 = 1;
+    let file = usable(number)?;
+    let top = offset.checked_add(length).filter(|&top| top <= i64::MAX as u64);
+    if (offset as i64) < 0 || (length as i64) <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    if !file.can_write() {
+        return Err(Errno::EBADF);
+    }
+    if mode & 0xffff_ffff & !KEEP_SIZE != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let top = top.ok_or(Errno::EFBIG)?;
+    let bytes = match &file.target {
+        Target::Node(node, _) => match &node.content {
+            Content::File(bytes) => bytes,
+            Content::Directory(_) => return Err(Errno::EISDIR),
+            _ => return Err(Errno::ENODEV),
+        },
+        Target::Object(object) if object.is_stream() => return Err(Errno::ESPIPE),
+        _ => return Err(Errno::ENODEV),
+    };
+    // Room cannot be kept for what is beyond the end.
+    if mode & KEEP_SIZE != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mut bytes = bytes.lock();
+    if top > bytes.len() {
+        // Nothing is cut off.
+        let cut = bytes.set_length(top);
+        drop(bytes);
+        drop(cut?);
+    }
+    Ok(0)
+}
+
+/// A call of extended attributes: the path is looked at, and no file has any.
+pub(crate) fn no_attribute_at(at: u64, follow: bool) -> SysResult {
+    node_at(HERE, at, if follow { 0 } else { AT_SYMLINK_NOFOLLOW })?;
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// The same of a descriptor.
+pub(crate) fn no_attribute_of(number: u64) -> SysResult {
+    usable(number)?;
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// mount, umount and chroot: the one tree there is stays as it is. The path is looked at first.
+pub(crate) fn not_permitted(at: u64) -> SysResult {
+    path(at)?;
+    Err(Errno::EPERM)
+}

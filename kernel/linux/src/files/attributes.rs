@@ -1,0 +1,99 @@
+//! What a node has besides its content: who may use it, whose it is, how many names it has, and when it was used.
+
+use crate::abi::Stat;
+use core::sync::atomic::{AtomicU32, Ordering};
+use machine::spin::SpinLock;
+use threads::time;
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Attributes {
+    permissions: AtomicU32,
+    links: AtomicU32,
+    user: AtomicU32,
+    group: AtomicU32,
+    /// Last read, last written, last changed: nanoseconds of the clock.
+    times: SpinLock<[u64; 3]>,
+}
+
+/// Now, as files have it.
+pub(crate) fn now() -> u64 {
+    time::nanoseconds()
+}
+
+impl Attributes {
+    pub(crate) fn new(permissions: u32) -> Self {
+        Self {
+            permissions: AtomicU32::new(permissions),
+            links: AtomicU32::new(1),
+            user: AtomicU32::new(0),
+            group: AtomicU32::new(0),
+            times: SpinLock::new([now(); 3]),
+        }
+    }
+
+    pub(crate) fn permissions(&self) -> u32 {
+        self.permissions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_permissions(&self, to: u32) {
+        self.permissions.store(to & 0o7777, Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// How many names it has.
+    pub(crate) fn links(&self) -> u64 {
+        self.links.load(Ordering::Relaxed).into()
+    }
+
+    pub(crate) fn add_links(&self, more: i32) {
+        self.links.fetch_add(more as u32, Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// Whose it is; `u32::MAX`: as before.
+    pub(crate) fn set_owner(&self, user: u32, group: u32) {
+        if user != u32::MAX {
+            self.user.store(user, Ordering::Relaxed);
+        }
+        if group != u32::MAX {
+            self.group.store(group, Ordering::Relaxed);
+        }
+        self.changed();
+    }
+
+    /// Sets the first two times; `None`: as before.
+    pub(crate) fn set_times(&self, read: Option<u64>, written: Option<u64>) {
+        let mut times = self.times.lock();
+        for (time, to) in times.iter_mut().zip([read, written, Some(now())]) {
+            *time = to.unwrap_or(*time);
+        }
+    }
+
+    /// It was read.
+    pub(crate) fn was_read(&self) {
+        self.times.lock()[0] = now();
+    }
+
+    /// It was written.
+    pub(crate) fn was_written(&self) {
+        let now = now();
+        self.times.lock()[1..].fill(now);
+    }
+
+    fn changed(&self) {
+        self.times.lock()[2] = now();
+    }
+
+    /// Its part of what `stat` tells.
+    pub(crate) fn stat(&self) -> Stat {
+        const SECOND: u64 = 1_000_000_000;
+        let times = *self.times.lock();
+        Stat {
+            user: self.user.load(Ordering::Relaxed),
+            group: self.group.load(Ordering::Relaxed),
+            times: times.map(|time| (time / SECOND, (time % SECOND) as u32)),
+            ..Stat::default()
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What an open file does: one set of operations, for each kind of file that is not a node of a tree.
+
+use super::readiness::{Readiness, event};
+use crate::abi::Stat;
+use crate::error::{Errno, SysResult};
+use core::any::Any;
+use core::fmt;
+
+/// How a file is used: as the flags of its open file have it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) nonblocking: bool,
+}
+
+/// The memory of the program that makes a request.
+pub(crate) trait Caller {
+    fn get(&self, at: u64, to: &mut [u8]) -> Result<(), Errno>;
+    fn put(&self, at: u64, from: &[u8]) -> Result<(), Errno>;
+}
+
+/// Operations of an open file. What a kind does not know answers with Linux's error.
+pub(crate) trait Object: Any + Send + Sync + fmt::Debug {
+    /// Reads what is there, in one piece; sleeps for the first of it. 0: the end.
+    fn read(&self, _to: &mut [u8], _how: How) -> Result<usize, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Writes; sleeps while there is no room. `EPIPE`: nobody reads, the caller gets SIGPIPE.
+    fn write(&self, _from: &[u8], _how: How) -> Result<usize, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// What it is ready for.
+    fn events(&self) -> u32 {
+        event::READABLE | event::WRITABLE
+    }
+
+    /// Where changes of that are told; `None`: it is always ready for all, and cannot be watched by an epoll.
+    fn readiness(&self) -> Option<&Readiness> {
+        None
+    }
+
+    /// A request of a device, with its argument, a number or an address of the program.
+    fn ioctl(&self, _request: u32, _argument: u64, _caller: &dyn Caller) -> SysResult {
+        Err(Errno::ENOTTY)
+    }
+
+    /// What it is, for `stat`.
+    fn stat(&self) -> Stat {
+        Stat { inode: 1, mode: 0o600, links: 1, ..Stat::default() }
+    }
+
+    /// What a link in /proc/PID/fd says.
+    fn label(&self) -> &'static str;
+
+    /// Whether bytes have no place in it: reading at an offset is an error.
+    fn is_stream(&self) -> bool {
+        true
+    }
+}
+
+impl dyn Object {
+    /// The object as what it is.
+    pub(crate) fn of_kind<T: Object>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}

@@ -1,0 +1,127 @@
+//! The descriptors of a process.
+
+use super::open::OpenFile;
+use crate::error::Errno;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+
+/// Descriptors of a process: what Linux allows one that has not asked for more.
+pub(crate) const MOST_FILES: usize = 1024;
+
+/// One descriptor.
+#[derive(Debug, Clone)]
+pub struct Descriptor {
+    pub file: Arc<OpenFile>,
+    pub close_on_exec: bool,
+}
+
+/// All descriptors of a process.
+#[derive(Debug)]
+pub struct Files {
+    slots: Vec<Option<Descriptor>>,
+    /// One more than the highest number (RLIMIT_NOFILE).
+    limit: usize,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { slots: Vec::new(), limit: MOST_FILES }
+    }
+}
+
+impl Files {
+    /// Input, output and errors on one file each.
+    pub fn standard(input: Arc<OpenFile>, output: Arc<OpenFile>) -> Result<Self, Errno> {
+        let descriptor =
+            |file: &Arc<OpenFile>| Some(Descriptor { file: file.clone(), close_on_exec: false });
+        let three = [descriptor(&input), descriptor(&output), descriptor(&output)];
+        Ok(Self { slots: fallible::collect(three.into_iter())?, ..Self::default() })
+    }
+
+    /// The same descriptors for a child.
+    pub fn try_clone(&self) -> Result<Self, Errno> {
+        Ok(Self { slots: fallible::collect(self.slots.iter().cloned())?, limit: self.limit })
+    }
+
+    pub fn get(&self, number: u64) -> Result<Descriptor, Errno> {
+        let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
+        slot.and_then(Clone::clone).ok_or(Errno::EBADF)
+    }
+
+    /// The lowest free number from `lowest` on, with a place.
+    fn free_number(&mut self, lowest: u64) -> Result<usize, Errno> {
+        let lowest = usize::try_from(lowest).ok().filter(|&lowest| lowest < self.limit);
+        let mut numbers = lowest.ok_or(Errno::EINVAL)?..self.limit;
+        let free = numbers.find(|&i| self.slots.get(i).is_none_or(Option::is_none));
+        let number = free.ok_or(Errno::EMFILE)?;
+        self.make_place(number)?;
+        Ok(number)
+    }
+
+    fn make_place(&mut self, number: usize) -> Result<(), Errno> {
+        if number >= self.slots.len() {
+            let more = number + 1 - self.slots.len();
+            self.slots.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+            self.slots.resize(number + 1, None);
+        }
+        Ok(())
+    }
+
+    /// Replaces what a number leads to; gives out what it led to before.
+    pub fn set(
+        &mut self,
+        number: u64,
+        to: Option<Descriptor>,
+    ) -> Result<Option<Descriptor>, Errno> {
+        let number =
+            usize::try_from(number).ok().filter(|&i| i < self.limit).ok_or(Errno::EBADF)?;
+        self.make_place(number)?;
+        Ok(core::mem::replace(&mut self.slots[number], to))
+    }
+
+    /// Takes a descriptor out: of a number beyond the limit too, which may have been lowered since.
+    pub fn remove(&mut self, number: u64) -> Result<Descriptor, Errno> {
+        let slot = usize::try_from(number).ok().and_then(|number| self.slots.get_mut(number));
+        slot.and_then(Option::take).ok_or(Errno::EBADF)
+    }
+
+    /// The first descriptor at or above a number, and its number.
+    pub fn next(&self, lowest: u64) -> Option<(u64, &Descriptor)> {
+        let lowest = usize::try_from(lowest).ok()?;
+        let slots = self.slots.iter().enumerate().skip(lowest);
+        let mut there = slots.filter_map(|(at, slot)| Some((at as u64, slot.as_ref()?)));
+        there.next()
+    }
+
+    /// Sets how many numbers there are (RLIMIT_NOFILE).
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// How many numbers there are.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// One descriptor that execve closes.
+    pub fn take_close_on_exec(&mut self) -> Option<Descriptor> {
+        self.slots.iter_mut().find_map(|slot| slot.take_if(|descriptor| descriptor.close_on_exec))
+    }
+
+    pub fn set_close_on_exec(&mut self, number: u64, to: bool) -> Result<(), Errno> {
+        let slot = usize::try_from(number).ok().and_then(|number| self.slots.get_mut(number));
+        slot.and_then(Option::as_mut).ok_or(Errno::EBADF)?.close_on_exec = to;
+        Ok(())
+    }
+}
+
+/// Gives a descriptor the lowest free number from `lowest` on. One that finds no place is dropped without the lock: the last user
+/// of a pipe wakes others, that of a directory takes a tree apart.
+pub fn add(files: &SpinLock<Files>, descriptor: Descriptor, lowest: u64) -> Result<u64, Errno> {
+    let mut files = files.lock();
+    let number = files.free_number(lowest)?;
+    files.slots[number] = Some(descriptor);
+    Ok(number as u64)
+}

@@ -1,0 +1,148 @@
+//! Whom a folder of /proc is about: a process, one thread of it, or a thread of the kernel.
+
+use super::of_process::short;
+use crate::abi::signals::SignalSet;
+use crate::error::Errno;
+use crate::process::{Process, current_arc, table, task};
+use alloc::sync::Arc;
+use threads::sched::{self, Name, Thread};
+
+#[derive(Debug)]
+pub(super) enum Subject {
+    Process(Arc<Process>),
+    Thread(Arc<Process>, Arc<Thread>),
+    Kernel(Arc<Thread>),
+}
+
+/// The kernel's thread with this number.
+fn kernel_thread(number: u64) -> Result<Arc<Thread>, Errno> {
+    let mut threads = sched::try_all()?.into_iter();
+    threads.find(|thread| thread.id() == number && is_of_kernel(thread)).ok_or(Errno::ENOENT)
+}
+
+/// Whether a thread has never belonged to a program.
+pub(super) fn is_of_kernel(thread: &Thread) -> bool {
+    task::of(thread).is_none()
+}
+
+impl Subject {
+    /// The one that a name in /proc means.
+    pub(super) fn of(name: &str) -> Result<Self, Errno> {
+        if name == "self" {
+            return Ok(Self::Process(current_arc()));
+        }
+        if name == "thread-self" {
+            return Self::own_thread();
+        }
+        let number = number(name)?;
+        if let Some(process) = table::find(number) {
+            return Ok(Self::Process(process));
+        }
+        // A thread is found by its number, though it is not listed.
+        if let Some((process, thread)) = table::find_thread(None, number) {
+            return Ok(Self::Thread(process, thread));
+        }
+        kernel_thread(number).map(Self::Kernel)
+    }
+
+    pub(super) fn own_thread() -> Result<Self, Errno> {
+        Ok(Self::Thread(current_arc(), sched::current_arc()))
+    }
+
+    /// One of its threads.
+    pub(super) fn thread(&self, name: &str) -> Result<Self, Errno> {
+        let number = number(name)?;
+        match self {
+            Self::Process(process) | Self::Thread(process, _) => {
+                if process.status().is_some() && process.id == number {
+                    return Ok(Self::Process(process.clone()));
+                }
+                let thread = process.crew.find(number).ok_or(Errno::ENOENT)?;
+                Ok(Self::Thread(process.clone(), thread))
+            }
+            Self::Kernel(thread) if thread.id() == number => Ok(Self::Kernel(thread.clone())),
+            Self::Kernel(_) => Err(Errno::ENOENT),
+        }
+    }
+
+    pub(super) fn process(&self) -> Option<&Process> {
+        match self {
+            Self::Process(process) | Self::Thread(process, _) => Some(process),
+            Self::Kernel(_) => None,
+        }
+    }
+
+    /// Its own number.
+    pub(super) fn number(&self) -> u64 {
+        match self {
+            Self::Process(process) => process.id,
+            Self::Thread(_, thread) => thread.number(),
+            Self::Kernel(thread) => thread.id(),
+        }
+    }
+
+    /// Its process's number.
+    pub(super) fn leader(&self) -> u64 {
+        self.process().map_or_else(|| self.number(), |process| process.id)
+    }
+
+    pub(super) fn parent(&self) -> u64 {
+        self.process().map_or(0, Process::parent_number)
+    }
+
+    pub(super) fn name(&self) -> Name {
+        match self {
+            Self::Process(process) => process.name(),
+            Self::Thread(process, thread) => {
+                task::of(thread).map_or_else(|| process.name(), task::Task::name_of)
+            }
+            Self::Kernel(thread) => Name::new(short(thread.name())),
+        }
+    }
+
+    pub(super) fn last_cpu(&self) -> u64 {
+        match self {
+            Self::Process(process) => process
+                .crew
+                .with(|threads| threads.first().map_or(0, |thread| thread.last_cpu().into())),
+            Self::Thread(_, thread) | Self::Kernel(thread) => thread.last_cpu().into(),
+        }
+    }
+
+    /// The signals pending for its thread, or the first one, and those that are blocked.
+    pub(super) fn signals(&self) -> (SignalSet, SignalSet) {
+        let of = |thread: &Thread| {
+            task::of(thread).map_or((SignalSet::EMPTY, SignalSet::EMPTY), |task| {
+                let signals = task.signals.lock();
+                (signals.pending.set(), signals.blocked)
+            })
+        };
+        match self {
+            Self::Process(process) => process.crew.with(|threads| {
+                threads.first().map_or((SignalSet::EMPTY, SignalSet::EMPTY), |thread| of(thread))
+            }),
+            Self::Thread(_, thread) | Self::Kernel(thread) => of(thread),
+        }
+    }
+
+    /// The numbers of its threads.
+    pub(super) fn write_threads(&self, to: &mut dyn core::fmt::Write) -> core::fmt::Result {
+        match self {
+            Self::Process(process) | Self::Thread(process, _) => {
+                if process.status().is_some() {
+                    return writeln!(to, "{}", process.id);
+                }
+                process.crew.with(|threads| {
+                    threads.iter().try_for_each(|thread| writeln!(to, "{}", thread.number()))
+                })
+            }
+            Self::Kernel(thread) => writeln!(to, "{}", thread.id()),
+        }
+    }
+}
+
+fn number(name: &str) -> Result<u64, Errno> {
+    // As Linux has it: no sign, and no zero in front.
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.starts_with('0');
+    if is_number { name.parse().map_err(|_| Errno::ENOENT) } else { Err(Errno::ENOENT) }
+}

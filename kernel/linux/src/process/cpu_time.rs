@@ -1,0 +1,62 @@
+//! CPU time: of a thread, of a process, and of children that were waited for.
+//!
+//! What a thread has used in all is exact; how much of it in user mode is told from the ticks that
+//! found it there, as Linux tells it (`cputime_adjust`). No figure ever falls: what was shown last is
+//! kept.
+
+use super::spent::CpuTimes;
+use super::{Process, task};
+use threads::sched::Thread;
+
+fn sum(one: [u64; 2], other: [u64; 2]) -> [u64; 2] {
+    [one[0] + other[0], one[1] + other[1]]
+}
+
+/// Of a process, all its threads together, those that have ended too.
+pub(crate) fn of_process(process: &Process) -> CpuTimes {
+    process.crew.with(|threads| {
+        let mut spent = process.spent.lock();
+        let (mut total, mut ticks) = (spent.total, spent.ticks);
+        let is_counted = |thread: &Thread| task::of(thread).is_some_and(|task| task.is_counted());
+        for thread in threads.iter().filter(|thread| !is_counted(thread)) {
+            total += thread.cpu_time().nanoseconds();
+            ticks = sum(ticks, thread.cpu_time().ticks());
+        }
+        spent.shown.split(total, ticks)
+    })
+}
+
+/// Of a thread of a program.
+pub(crate) fn of_thread(thread: &Thread) -> CpuTimes {
+    let (total, ticks) = (thread.cpu_time().nanoseconds(), thread.cpu_time().ticks());
+    match task::of(thread) {
+        Some(task) => task.shown.lock().split(total, ticks),
+        None => CpuTimes::default(),
+    }
+}
+
+/// Of the children of a process that it has waited for, and of theirs.
+pub(crate) fn of_children(process: &Process) -> CpuTimes {
+    process.spent.lock().children
+}
+
+/// A thread of the process is about to leave its crew: from here on its time is the process's.
+pub(super) fn keep(process: &Process, thread: &Thread) {
+    let Some(task) = task::of(thread) else { return };
+    let mut spent = process.spent.lock();
+    if task.set_counted() {
+        spent.total += thread.cpu_time().nanoseconds();
+        spent.ticks = sum(spent.ticks, thread.cpu_time().ticks());
+    }
+}
+
+/// A child has been waited for.
+pub(super) fn add_child(parent: &Process, child: &Process) {
+    let (own, grandchildren) = (of_process(child), of_children(child));
+    let mut spent = parent.spent.lock();
+    for times in [own, grandchildren] {
+        spent.children.total += times.total;
+        spent.children.user += times.user;
+        spent.children.system += times.system;
+    }
+}
