@@ -134,7 +134,8 @@ fn write_stack<S: AsRef<[u8]>>(
         (Auxiliary::SECURE, 0),
     ];
     let vdso = [(Auxiliary::SYSINFO_EHDR, memory.vdso)];
-    let auxiliary = OWN_AUXILIARY.iter().chain(&vdso).chain(&for_all);
+    let least = abi::frame::least_stack_told().map(|bytes| (Auxiliary::MINSIGSTKSZ, bytes));
+    let auxiliary = OWN_AUXILIARY.iter().chain(&vdso).chain(&least).chain(&for_all);
     let auxiliary = fallible::collect(auxiliary.copied())?;
     let image = StackImage {
         argv,
