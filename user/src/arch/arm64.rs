@@ -448,3 +448,8 @@ extern "C" fn faults_undefined(_argument: usize) -> usize {
 extern "C" fn faults_breakpoint(_argument: usize) -> usize {
     naked_asm!("brk 1", "ret")
 }
+
+/// Vector registers that some processors have and others have not: programs are given none.
+pub fn wide() -> Option<super::Wide> {
+    None
+}

@@ -76,8 +76,9 @@ const _: fn(u8, &SavedRegs) -> UserFault = exceptions::of_user;
 const _: fn(u8) -> bool = exceptions::is_breakpoint;
 
 // `fpu`: what a program has in floating-point registers.
-const _: fn() -> FpuState = FpuState::new;
-const _: fn(&FpuState) -> FpuState = FpuState::fork;
+type Made = Result<FpuState, crate::memory::fallible::NoMemory>;
+const _: fn() -> Made = FpuState::new;
+const _: fn(&FpuState) -> Made = FpuState::fork;
 const _: fn(&FpuState) = FpuState::save;
 const _: fn(&FpuState) = FpuState::load;
 

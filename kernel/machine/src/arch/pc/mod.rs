@@ -21,3 +21,4 @@ pub mod serial;
 pub mod smp;
 pub mod start_page;
 pub mod user_tables;
+pub mod xstate;

@@ -9,3 +9,4 @@ pub(in crate::tests) mod firmware;
 pub(in crate::tests) mod first_instruction;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod tss;
+pub(in crate::tests) mod vectors;

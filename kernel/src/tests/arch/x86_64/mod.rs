@@ -8,7 +8,7 @@ pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::pc::{control, every_instruction, firmware, first_instruction};
+use super::pc::{control, every_instruction, firmware, first_instruction, vectors};
 use super::{Expected, flush};
 use crate::tests::table;
 use kstack::kind::StackKind;
@@ -76,6 +76,10 @@ table! {
         control::u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination,
         control::u1_the_old_interrupt_controllers_raise_no_exception,
         control::u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay,
+        vectors::p2_s1_vector_registers_of_programs_are_kept_apart,
+        vectors::p6_handlers_change_no_vector_register_of_what_they_interrupt,
+        vectors::p6_a_frame_has_the_states_of_the_processor_and_gives_back_what_fits,
+        vectors::p6_programs_are_told_the_least_stack_that_a_frame_fits_on,
     ],
     own: [
         nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
