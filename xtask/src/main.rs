@@ -147,7 +147,9 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         // Without an architecture everything is prepared anyway; `--offline` says it.
-        Command::Setup { arch, offline: _, boards } => setup::command(&Arch::chosen(arch), boards),
+        Command::Setup { arch, offline: _, boards } => {
+            setup::command(&Arch::chosen(arch), boards, proof::programs::fetch)
+        }
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
         Command::Package => setup::library::pack().map(|()| ExitCode::SUCCESS),

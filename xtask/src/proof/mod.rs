@@ -7,6 +7,7 @@
 //! | [`boards`] | boards, CPU models, memory sizes: each boots, or says what it lacks |
 //! | [`examples`] | the library's adopters: each builds from the packages, and does what it says |
 //! | [`programs`] | programs of the distribution: each does what it does in Linux |
+//! | [`terminals`] | a person at a terminal of this machine, with a shell in the kernel |
 //! | [`host_tests`] | tests and models on this machine |
 //! | [`matrix`] | all verdicts as the catalogue's rows by columns |
 //! | [`figures`] | what benches count, for tables |
@@ -26,3 +27,4 @@ pub(crate) mod host_tests;
 pub(crate) mod matrix;
 pub(crate) mod pages;
 pub(crate) mod programs;
+pub(crate) mod terminals;

@@ -93,9 +93,16 @@ impl fmt::Display for Missing {
 }
 
 /// `cargo xtask setup`
-pub(crate) fn command(archs: &[Arch], with_boards: bool) -> Result<ExitCode> {
+///
+/// `more` fetches what the tests take of an architecture besides.
+pub(crate) fn command(
+    archs: &[Arch],
+    with_boards: bool,
+    more: fn(Arch) -> Result<()>,
+) -> Result<ExitCode> {
     progress::set_verbose();
     let ready = ensure_all(archs)?;
+    archs.iter().try_for_each(|&arch| more(arch))?;
     if with_boards {
         bochs()?;
         for &arch in archs {

@@ -84,6 +84,9 @@ pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 /// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
 pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
+
 /// One past the highest address a program can use: the end of the user half.
 pub const USER_TOP: u64 = 0x1_0000_0000_0000;
 

@@ -23,6 +23,7 @@ use core::fmt;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Name, Thread};
+use threads::terminal::Size;
 
 /// Why a program did not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,8 @@ fn start(
     let id = sched::thread::next_id();
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;
-    *process.executable.lock() = fallible::shared(chosen.file.path)?;
+    *process.executable.lock() = Some(chosen.file.begin()?);
+    process.attributes.begin_program(loaded.reads_imply_instructions);
     let regs = abi::start(loaded.entry, loaded.sp);
     let thread = sched::spawn_user(
         task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),
@@ -129,6 +131,12 @@ fn console_file() -> Result<Arc<OpenFile>, ExecError> {
 /// Runs a program on the console; waits for it.
 pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
     start_and_wait(path, argv, console_file()?, console_file()?)
+}
+
+/// The same, a person's terminal of that size being at the other end.
+pub fn run_on_terminal(path: &str, argv: &[&[u8]], size: Size) -> Result<i32, ExecError> {
+    console::begin_terminal(size);
+    run(path, argv)
 }
 
 /// The same, its input being a stream over the serial line that has an end.

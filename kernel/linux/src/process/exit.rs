@@ -60,6 +60,8 @@ fn end(process: &Process, status: i32) {
     timers::delete_all(process);
     drop(process.set_files(None));
     drop(process.set_memory(None));
+    let program = process.executable.lock().take();
+    drop(program);
     stop_borrowing(process);
     while let Some((child, signal)) = table::next_to_tell_of_death(process.id) {
         if let Some(signal) = Signal::new(signal.into()) {

@@ -34,6 +34,7 @@ pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod pending;
 pub(crate) mod place;
+pub(crate) mod running;
 pub(crate) mod send;
 pub(crate) mod shared_signals;
 pub(crate) mod spent;

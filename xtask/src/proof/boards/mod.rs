@@ -291,6 +291,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
             memory: row.memory,
             counting: None,
             console: Console::Log,
+            terminal: None,
             name,
             timeout: Some(timeout),
         }

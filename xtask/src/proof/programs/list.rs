@@ -3,17 +3,17 @@
 //!
 //! ```text
 //!   # a remark
-//!   == p2_dash_starts_hundreds_of_children     the test's name, which begins with the rows it shows
-//!   on: x86_64 arm64                           the architectures
-//!   with: dash                                 packages it is of ("host rustc FILE": see below)
-//!   seconds: 30                                how long it may take
-//!   $ dash -c 'echo "$((6 * 7))"'              a line of the script that is run; several make a script
-//!   = 0                                        the status that Linux gave
-//!   > 42                                       and a line of output that it wrote
+//!   == p2_dash_starts_many_children   the test's name, which begins with the rows that it shows
+//!   on: x86_64 arm64                  the architectures
+//!   with: dash                        packages that it is of
+//!   seconds: 30                       how long it may take
+//!   $ dash -c 'echo "$((6 * 7))"'     a line of the script; several make one script
+//!   = 0                               the status that Linux gave
+//!   > 42                              and a line of output that it wrote
 //! ```
 //!
-//! What Linux answered is not written by hand: `cargo xtask programs --record` runs the same scripts
-//! in the distribution's kernel, in the same emulator, and writes it.
+//! What Linux answered is not written by hand: `cargo xtask programs --linux --record` runs the
+//! same scripts in the distribution's kernel, in the same emulator, and writes it.
 //!
 //! A program of `host-rust:` is built by this machine's compiler for this machine, and runs where
 //! that is the architecture.

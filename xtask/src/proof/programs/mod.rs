@@ -243,7 +243,7 @@ fn boot(
     entries: &[Entry],
     activity: &Activity,
 ) -> Result<(Heard, Option<String>)> {
-    let system = system(arch, entries)?;
+    let system = system(arch)?;
     let first = Program::of_files(files(arch, entries)?);
     let longest = entries.iter().map(|entry| seconds(arch, entry)).max().unwrap_or(0);
     let timeout = START + Duration::from_secs(longest);
@@ -271,6 +271,7 @@ fn boot(
             memory: MEMORY,
             counting: None,
             console: Console::Watched,
+            terminal: None,
             name: log,
             timeout: Some(timeout),
         }
@@ -287,9 +288,17 @@ fn lost(finished: &Finished) -> String {
     format!("lost the machine: {}\n{}", finished.end, finished.tail(SHOWN_LINES))
 }
 
-/// The packages of some programs.
-fn system(arch: Arch, entries: &[Entry]) -> Result<Option<System>> {
-    let mut names: Vec<String> = entries.iter().flat_map(|entry| entry.packages.clone()).collect();
+/// Fetches what the programs of an architecture are of.
+pub(crate) fn fetch(arch: Arch) -> Result<()> {
+    system(arch).map(drop)
+}
+
+/// The packages of all programs of the list for an architecture: the same ones whichever are
+/// chosen, so that they are fetched once.
+fn system(arch: Arch) -> Result<Option<System>> {
+    let all = list()?;
+    let here = all.iter().filter(|entry| entry.archs.contains(&arch));
+    let mut names: Vec<String> = here.flat_map(|entry| entry.packages.clone()).collect();
     names.sort();
     names.dedup();
     if names.is_empty() {

@@ -436,6 +436,10 @@ pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
     if (length as i64) < 0 {
         return Err(Errno::EINVAL);
     }
-    cut::set_length(&*tree::find("/", &path, true)?, length)?;
+    let node = tree::find("/", &path, true)?;
+    node.attributes.begin_writing()?;
+    let cut = cut::set_length(&*node, length);
+    node.attributes.end_writing();
+    cut?;
     Ok(0)
 }
