@@ -155,7 +155,7 @@ fn drop_bounding(which: u64) -> SysResult {
     Ok(0)
 }
 
-/// The personality before; every one is kept, and none changes anything: addresses are Linux's own.
+/// The personality before. Of what it may ask, a program that is started looks at ADDR_NO_RANDOMIZE alone.
 fn personality(to: u64) -> SysResult {
     const ASK: u32 = u32::MAX;
     let personality = &current().attributes.personality;

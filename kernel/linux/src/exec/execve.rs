@@ -1,6 +1,6 @@
 //! execve: the calling process becomes another program.
 
-use super::load;
+use super::load::{self, Terms};
 use super::program::{self, Executable, base_name, joined};
 use super::script;
 use crate::abi;
@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
-use threads::sched::{self, Mutex};
+use threads::sched;
 
 /// Scripts that may be run by scripts.
 const MAX_SCRIPTS: usize = 5;
@@ -97,14 +97,19 @@ pub(crate) fn execve(
         let chosen = choose(file, &path, is_gone_by_then, &directory, &argv)?;
         let envp = envp.list()?;
         let envp = fallible::collect(envp.iter().map(|&variable| Cow::Borrowed(variable)))?;
-        let loaded = load::load(&chosen.bytes, &directory, path.as_bytes(), &chosen.argv, &envp)?;
+        let loaded = {
+            let terms =
+                Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
+            let file = (&chosen.bytes[..], Some(chosen.file.object()?));
+            load::load(file, &directory, path.as_bytes(), &chosen.argv, &envp, terms)?
+        };
         let executable: String = chosen.file.path;
         (loaded, fallible::shared(executable)?, joined(&chosen.argv)?)
     };
     drop((argv, envp, path));
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
-    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    let memory = loaded.memory.enter()?;
     process.unshare_files()?;
     process.crew.begin_alone()?;
     // An error: the process is on its way out, and its new program would not run either.

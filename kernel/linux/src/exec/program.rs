@@ -3,6 +3,7 @@
 use crate::error::Errno;
 use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node};
+use crate::memory::object::Object;
 use crate::process::current;
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -32,6 +33,11 @@ impl Executable {
             return Err(Errno::EACCES);
         }
         Ok(Self { node, path })
+    }
+
+    /// What its pages are mapped from.
+    pub(super) fn object(&self) -> Result<Arc<Object>, Errno> {
+        Object::of(self.node.clone(), fallible::text(&self.path)?, false)
     }
 
     /// What is in it.

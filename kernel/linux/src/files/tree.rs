@@ -9,7 +9,8 @@
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::attributes::Attributes;
-use crate::files::file_bytes::FileBytes;
+use crate::files::file_bytes::{Cut, FileBytes};
+use crate::files::mapped::{Mapped, seal};
 use crate::files::names::Names;
 use crate::files::object::Named;
 use crate::files::pipe::Pipe;
@@ -117,6 +118,7 @@ pub struct Node {
     pub inode: u64,
     pub content: Content,
     pub(crate) attributes: Attributes,
+    pub(crate) mapped: Mapped,
 }
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -131,7 +133,7 @@ impl Node {
         }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
         let attributes = Attributes::new(permissions);
-        Ok(fallible::shared(Self { inode, content, attributes })?)
+        Ok(fallible::shared(Self { inode, content, attributes, mapped: Mapped::new() })?)
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {
@@ -206,11 +208,41 @@ impl Node {
     /// Writes at an offset.
     pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         match &self.content {
-            Content::File(bytes) => bytes.lock().write_at(offset, from),
+            Content::File(bytes) => {
+                let seals = self.mapped.seals();
+                if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
+                    return Err(Errno::EPERM);
+                }
+                let mut bytes = bytes.lock();
+                if seals & seal::GROW != 0 && offset.saturating_add(from.len() as u64) > bytes.len()
+                {
+                    return Err(Errno::EPERM);
+                }
+                bytes.write_at(offset, from)
+            }
             Content::Fixed(_) => Err(Errno::EROFS),
             Content::Directory(_) => Err(Errno::EISDIR),
             Content::Special(Special::Full) if !from.is_empty() => Err(Errno::ENOSPC),
             _ => Ok(from.len()),
+        }
+    }
+
+    /// Sets a file's length. What was cut off is dropped once it is mapped nowhere: `memory::cut::set_length`.
+    pub(crate) fn set_length(&self, length: u64) -> Result<Cut, Errno> {
+        match &self.content {
+            Content::File(bytes) => {
+                let seals = self.mapped.seals();
+                let mut bytes = bytes.lock();
+                if length < bytes.len() && seals & seal::SHRINK != 0
+                    || length > bytes.len() && seals & seal::GROW != 0
+                {
+                    return Err(Errno::EPERM);
+                }
+                bytes.set_length(length)
+            }
+            Content::Fixed(_) => Err(Errno::EROFS),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
         }
     }
 

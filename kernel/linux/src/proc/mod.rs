@@ -13,6 +13,7 @@
 pub(crate) mod first_stack;
 mod folder;
 pub(crate) mod kstack;
+mod maps;
 mod of_machine;
 mod of_process;
 mod subject;
@@ -53,12 +54,18 @@ impl<'p> Parts<'p> {
 }
 
 /// Files in the folder of a process that are made by others than `folder`.
-const OTHERS: &[&str] = &["maps"];
+const OTHERS: &[&str] = &["map_files", "maps", "smaps", "smaps_rollup"];
 
 /// Those files.
 fn of_memory(process: &Process, name: &str) -> Option<Result<Target, Errno>> {
     match name {
-        "maps" => Some(text(|text| of_process::maps(process, text))),
+        "maps" => Some(text(|text| maps::maps(process, text))),
+        "smaps" => Some(text(|text| maps::smaps(process, text))),
+        "smaps_rollup" => Some(text(|text| maps::smaps_rollup(process, text))),
+        "map_files" => {
+            let names = made(|text| maps::map_files(process, text));
+            Some(names.map(|names| Target::Names(names.into_string())))
+        }
         _ => None,
     }
 }
@@ -145,6 +152,11 @@ pub(crate) fn link(path: &str) -> Option<Result<String, Errno>> {
         [whom, "task", thread, rest @ ..] => {
             let subject = Subject::of(whom).and_then(|subject| subject.thread(thread));
             subject.map_or_else(|error| Some(Err(error)), |subject| folder::link(&subject, rest))
+        }
+        [whom, "map_files", name] => {
+            let found = Subject::of(whom)
+                .and_then(|subject| maps::map_file(subject.process().ok_or(Errno::ENOENT)?, name));
+            Some(found)
         }
         [whom, rest @ ..] if !rest.is_empty() => folder::link(&Subject::of(whom).ok()?, rest),
         _ => None,

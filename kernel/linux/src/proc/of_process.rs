@@ -276,34 +276,3 @@ pub(super) fn stack(subject: &Subject, text: &mut Text) -> fmt::Result {
         Subject::Thread(_, thread) | Subject::Kernel(thread) => of_thread(thread),
     }
 }
-
-/// The areas of a process's memory. `[stack]` is the area that contains the SP with which the program started, as Linux has it;
-/// `[heap]` is what lies where brk made the heap.
-pub(super) fn maps(process: &Process, text: &mut Text) -> fmt::Result {
-    let Some(memory) = process.memory() else { return Ok(()) };
-    let memory = memory.lock();
-    for area in memory.areas().iter() {
-        let flag = |set: bool, letter: char| if set { letter } else { '-' };
-        let name = if (area.lowest..area.top).contains(&memory.start_stack) {
-            "[stack]"
-        } else if memory.is_heap(area) {
-            "[heap]"
-        } else {
-            ""
-        };
-        write!(
-            text,
-            "{:08x}-{:08x} {}{}{}p 00000000 00:00 0 ",
-            area.lowest,
-            area.top,
-            flag(area.read, 'r'),
-            flag(area.access.write, 'w'),
-            flag(area.access.exec, 'x'),
-        )?;
-        match name {
-            "" => writeln!(text)?,
-            name => writeln!(text, "                         {name}")?,
-        }
-    }
-    Ok(())
-}

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Mutex};
+use threads::sched;
 
 /// The highest number that a caller has chosen: the count steps over those that are in use.
 static HIGHEST_CHOSEN: AtomicU64 = AtomicU64::new(0);
@@ -43,12 +43,7 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     }
     let parent = current();
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
-    let memory = if request.has(flag::VM) {
-        memory
-    } else {
-        let copy = memory.lock().fork()?;
-        fallible::shared(Mutex::new(copy))?
-    };
+    let memory = if request.has(flag::VM) { memory } else { memory.lock().fork()? };
     let files = if request.has(flag::FILES) {
         parent.files()
     } else {

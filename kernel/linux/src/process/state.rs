@@ -1,7 +1,7 @@
 //! What a process holds.
 
 use super::attributes::Attributes;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, capability};
 use super::crew::Crew;
 use super::place::Place;
 use super::shared_signals::ProcessSignals;
@@ -9,7 +9,8 @@ use super::spent::Spent;
 use super::timer_list::Timers;
 use crate::error::Errno;
 use crate::files::open::Files;
-use crate::limits::Limits;
+use crate::limits::{Limits, Resource};
+use crate::memory::limits::Limits as MemoryLimits;
 use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -123,6 +124,31 @@ impl Process {
 
     pub fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
         core::mem::replace(&mut *self.memory.lock(), memory)
+    }
+
+    /// How much memory it may have: the limits that count for its address space.
+    pub(crate) fn memory_limits(&self) -> MemoryLimits {
+        MemoryLimits {
+            stack: self.limits.soft(Resource::Stack),
+            space: self.limits.soft(Resource::AddressSpace),
+            data: self.limits.soft(Resource::Data),
+            locked: self.limits.soft(Resource::Locked),
+            may_lock: self.credentials.lock().can(capability::IPC_LOCK),
+        }
+    }
+
+    /// Its limits have changed: its address space knows them.
+    pub(crate) fn limit_memory(&self) {
+        if let Some(memory) = self.memory() {
+            let limits = self.memory_limits();
+            memory.lock().limits = limits;
+        }
+    }
+
+    /// Whether its programs' parts lie where they always do.
+    pub(crate) fn has_fixed_layout(&self) -> bool {
+        const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+        self.attributes.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE != 0
     }
 
     /// Where the kernel's code for going back from handlers lies in its memory; 0: nowhere.

@@ -24,6 +24,7 @@ pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, ex
             keep_trap(vector, address, regs);
             force(Info::fault(Signal::SEGV, code, address));
         }
+        Err(Bad::Beyond) => force(Info::fault(Signal::BUS, code::BUS_ADDRESS, address)),
         Err(Bad::NoMemory) => {
             let (id, name) = (process.id, process.name());
             tell(format_args!("out of memory: process {id} ({name}) is killed"));

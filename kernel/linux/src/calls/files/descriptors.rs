@@ -1,5 +1,6 @@
 //! Descriptors: opening, closing, duplicating, and their flags.
 
+use super::super::memory::seals;
 use super::at::path_at;
 use super::attributes::masked;
 use super::devices::Random;
@@ -12,6 +13,7 @@ use crate::files::open::{self as files, Descriptor, OpenFile, Target, flag as st
 use crate::files::pipe::{Pipe, PipeEnd};
 use crate::files::tree::{self, Content, Node, Special};
 use crate::limits::Resource;
+use crate::memory::cut;
 use crate::proc;
 use crate::process::current;
 use crate::process::user_memory::put;
@@ -147,10 +149,7 @@ fn open_node(path: &str, flags: u32, mode: u32) -> Result<Arc<Node>, Errno> {
     if may_write {
         match &node.content {
             Content::Fixed(_) => return Err(Errno::EROFS),
-            Content::File(bytes) if flags & TRUNCATE != 0 => {
-                let cut = bytes.lock().set_length(0);
-                drop(cut);
-            }
+            Content::File(_) if flags & TRUNCATE != 0 => cut::set_length(&node, 0)?,
             _ => {}
         }
     }
@@ -300,6 +299,8 @@ mod command {
     pub(super) const DUP_CLOEXEC: u32 = 1030;
     pub(super) const SET_PIPE_SIZE: u32 = 1031;
     pub(super) const GET_PIPE_SIZE: u32 = 1032;
+    pub(super) const ADD_SEALS: u32 = 1033;
+    pub(super) const GET_SEALS: u32 = 1034;
 }
 
 pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
@@ -326,6 +327,8 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::SET_FD => {
             current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
         }
+        command::ADD_SEALS => seals(file, Some(argument)),
+        command::GET_SEALS => seals(file, None),
         command::GET_FLAGS => Ok(file.flags().into()),
         // Bytes come by no other way than the kernel's: O_DIRECT. No signal tells of them: O_ASYNC.
         command::SET_FLAGS if argument as u32 & (flag::DIRECT | status::ASYNC) != 0 => {

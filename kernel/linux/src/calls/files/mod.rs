@@ -142,7 +142,16 @@ calls! {
     "symlinkat" (target, from, path) => symlink(target, from, path);
     "readlink" (path, to, length) => readlink(HERE, path, to, length);
     "readlinkat" (from, path, to, length) => readlink(from, path, to, length);
+    #[cfg(target_pointer_width = "64")]
     "ftruncate" (fd, length) => truncate(fd, length);
+    #[cfg(target_pointer_width = "32")]
+    "ftruncate" (fd, length) => truncate(fd, i64::from(length as i32) as u64);
+    #[cfg(target_pointer_width = "64")]
+    "truncate" (path, length) => truncate_path(path, length);
+    #[cfg(target_pointer_width = "32")]
+    "truncate" (path, length) => truncate_path(path, i64::from(length as i32) as u64);
+    #[cfg(target_pointer_width = "32")]
+    "truncate64" (path, a, b, c) => truncate_path(path, abi::wide_argument(a, b, c));
     #[cfg(target_pointer_width = "32")]
     "ftruncate64" (fd, a, b, c) => truncate(fd, abi::wide_argument(a, b, c));
     "sendfile" (to, from, offset, length) => sendfile(to, from, offset, abi::WORD, length);
@@ -200,6 +209,6 @@ use poll::{poll, ppoll, pselect, select};
 use stat::{access, fstat, fstatat, fstatfs, stat, statfs, statx};
 use terminal::ioctl;
 use transfer::{
-    Direction, copy_file_range, long_seek, pread, pwrite, read, seek, sendfile, truncate, vectored,
-    vectored_with_flags, write,
+    Direction, copy_file_range, long_seek, pread, pwrite, read, seek, sendfile, truncate,
+    truncate_path, vectored, vectored_with_flags, write,
 };

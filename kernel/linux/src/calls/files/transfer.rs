@@ -1,6 +1,6 @@
 //! Bytes between programs and files, and where a file stands.
 
-use super::at::file;
+use super::at::{HERE, file, path_at};
 use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
@@ -9,7 +9,8 @@ use crate::files::console::{self, Console};
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
 use crate::files::readiness::event;
-use crate::files::tree::Content;
+use crate::files::tree;
+use crate::memory::cut;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
 use crate::process::{current, current_task};
 use crate::process::{send, table};
@@ -417,10 +418,24 @@ pub(crate) fn long_seek(number: u64, offset: u64, to: u64, whence: u64) -> SysRe
 }
 
 pub(crate) fn truncate(number: u64, length: u64) -> SysResult {
-    let Target::Node(node, _) = &file(number)?.target else { return Err(Errno::EINVAL) };
-    let Content::File(bytes) = &node.content else { return Err(Errno::EINVAL) };
-    // What is cut off goes without the lock.
-    let cut = bytes.lock().set_length(length)?;
-    drop(cut);
+    if (length as i64) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = file(number)?;
+    let Target::Node(node, _) = &file.target else { return Err(Errno::EINVAL) };
+    if !file.can_write() {
+        return Err(Errno::EINVAL);
+    }
+    cut::set_length(node, length)?;
+    Ok(0)
+}
+
+/// The same by name.
+pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
+    let path = path_at(HERE, at)?;
+    if (length as i64) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    cut::set_length(&*tree::find("/", &path, true)?, length)?;
     Ok(0)
 }
