@@ -1,6 +1,7 @@
 //! arm32: `svc 0` takes the number in r7 and arguments in r0 to r5; it gives its result, or a
 //! negative error number, in r0.
 
+pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
 use core::arch::{asm, naked_asm};
 
 /// The system calls that our programs use, by Linux's numbers for this machine.

@@ -4,6 +4,8 @@
 mod contract;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;
+#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
+mod no_ports;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod pc;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

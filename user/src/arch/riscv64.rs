@@ -4,6 +4,7 @@
 use core::arch::{asm, naked_asm};
 
 pub use super::generic::nr;
+pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
 
 /// One system call. For programs that pass on purpose what no sound program would.
 ///

@@ -11,6 +11,7 @@
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `host` | the names of the machine |
+//! | `ports` | I/O ports that a thread may use |
 //! | `futex` | words of memory that threads sleep on |
 //!
 //! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
@@ -34,6 +35,7 @@ pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod pending;
 pub(crate) mod place;
+pub(crate) mod ports;
 pub(crate) mod running;
 pub(crate) mod send;
 pub(crate) mod shared_signals;

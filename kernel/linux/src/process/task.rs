@@ -4,6 +4,7 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
+use super::ports::TaskPorts;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
@@ -82,6 +83,8 @@ pub struct Task {
     pub(crate) is_stopped: AtomicBool,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
+    /// The I/O ports it may use.
+    pub(crate) ports: SpinLock<TaskPorts>,
 }
 
 impl Task {
@@ -102,6 +105,7 @@ impl Task {
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
             trap: SpinLock::new(Trap::default()),
+            ports: SpinLock::new(TaskPorts::default()),
         })?)
     }
 

@@ -8,6 +8,7 @@ pub mod boot_stacks;
 pub mod control;
 pub mod cpu;
 pub mod exceptions;
+pub mod extras;
 pub mod fpu;
 pub mod irqchip;
 pub mod length;

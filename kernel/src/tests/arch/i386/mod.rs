@@ -8,7 +8,7 @@ pub(in crate::tests) mod sysenter;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::pc::{control, every_instruction, firmware, first_instruction, vectors};
+use super::pc::{control, every_instruction, firmware, first_instruction, io_maps, vectors};
 use super::{Expected, flush};
 use crate::tests::table;
 use kstack::kind::StackKind;
@@ -51,6 +51,9 @@ table! {
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::u1_tables_are_refused_while_interrupts_are_on,
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,
+        io_maps::x3_programs_use_the_ports_they_are_permitted_and_no_others,
+        io_maps::x3_a_map_is_inherited_changed_on_a_copy_and_freed,
+        io_maps::x3_each_thread_has_its_own_map_whatever_the_cpu_held,
         tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
         tss::x4_user_mode_that_reads_the_task_state_segment_faults,
         nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
