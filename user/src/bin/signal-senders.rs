@@ -157,6 +157,12 @@ fn permissions(n: &Numbers, more: &More) -> i32 {
     let me = call(n.getpid, [0; 0]) as usize;
     n.handle(SIGUSR1, note, SA_RESTART, 0);
     n.handle(SIGCONT, note, SA_RESTART, 0);
+    let bystander = user::fork();
+    if bystander == 0 {
+        loop {
+            sleep_milliseconds(1000);
+        }
+    }
     let refused = as_nobody(more, || {
         let mut info = [0_u8; INFO_BYTES];
         info[8..12].copy_from_slice(&(-1_i32).to_ne_bytes());
@@ -168,13 +174,16 @@ fn permissions(n: &Numbers, more: &More) -> i32 {
         must!(call(n.kill, [0x7fff_fff0, SIGUSR1]) == ESRCH, "a process that is none");
         must!(call(n.kill, [0x7fff_fff0, 65]) == ESRCH, "neither process nor signal");
         // Those that it may not send to do not count.
-        must!(call(n.kill, [usize::MAX, SIGUSR1]) == 0, "kill of all");
+        must!(call(n.kill, [usize::MAX, SIGKILL]) == 0, "kill of all");
         must!(call(n.kill, [me, SIGCONT]) == 0, "SIGCONT in the session");
         call(more.set_session, [0; 0]);
         must!(call(n.kill, [me, SIGCONT]) == EPERM, "SIGCONT from another session");
         0
     });
     must!(refused == 0, "what was refused was not");
+    must!(call(n.kill, [bystander as usize, 0]) == 0, "kill of all met another user's");
+    call(n.kill, [bystander as usize, SIGKILL]);
+    must!(status_of(bystander) == SIGKILL as i32, "the bystander was dead");
     must!(SEEN.get() == 1 && LAST[1].load(Ordering::SeqCst) == NOBODY, "not nobody's SIGCONT");
     // Its own user's, and what it is told of the sender.
     let own = as_nobody(more, || {
