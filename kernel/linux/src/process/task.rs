@@ -5,6 +5,7 @@ use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
 use super::ports::TaskPorts;
+use super::queued::Allowance;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
@@ -127,7 +128,8 @@ impl Task {
 
     /// Puts a signal among its own.
     pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        self.signals.lock().pending.add(info)
+        let allowed = Allowance::of(&self.process);
+        self.signals.lock().pending.add(info, allowed)
     }
 
     /// Whether it takes a signal now: not blocked, or waited for.

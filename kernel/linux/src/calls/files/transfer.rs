@@ -12,8 +12,7 @@ use crate::files::readiness::event;
 use crate::files::tree;
 use crate::memory::cut;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
-use crate::process::{current, current_task};
-use crate::process::{send, table};
+use crate::process::{current, current_task, send};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use threads::sched;
@@ -100,10 +99,7 @@ fn not_in_background(file: &OpenFile) -> Result<(), Errno> {
     if is_ignored || current_task().signals.lock().blocked.contains(signal) {
         return Err(Errno::EIO);
     }
-    table::for_each(table::Which::Group(group), |process| {
-        // One that ends has no use for it.
-        let _ended = send::to_process(process, Info::kernel(signal));
-    });
+    send::to_group(group, signal);
     Err(Errno::ERESTARTSYS)
 }
 
@@ -162,7 +158,7 @@ pub(super) fn broken_pipe() -> Result<(), Errno> {
     let process = current();
     let fields = Fields::Sender { process: process.id as u32, user: 0 };
     let info = Info { signal: Signal::PIPE, code: code::USER, fields };
-    send::to_thread(process, &sched::current_arc(), info)
+    send::to_thread(process, &sched::current_arc(), info).map(|_sent| ())
 }
 
 fn write_object(file: &OpenFile, from: u64, length: u64) -> SysResult {
