@@ -158,5 +158,6 @@ pub fn parse(
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: if info == 0 { StackBytes::default() } else { StackBytes::decode(&stack) },
         fpu: Some(fpu),
+        shadow: None,
     })
 }

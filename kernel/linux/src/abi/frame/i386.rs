@@ -206,6 +206,7 @@ pub fn parse(
         mask: SignalSet(u64::from_le_bytes(mask)),
         stack: stack.unwrap_or_default(),
         fpu,
+        shadow: None,
     })
 }
 

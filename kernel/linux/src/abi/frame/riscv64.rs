@@ -99,5 +99,6 @@ pub fn parse(
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: StackBytes::decode(&stack),
         fpu: Some(fpu),
+        shadow: None,
     })
 }

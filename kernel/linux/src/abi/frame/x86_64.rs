@@ -130,5 +130,6 @@ pub fn parse(
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: StackBytes::decode(&stack),
         fpu,
+        shadow: None,
     })
 }
