@@ -119,7 +119,7 @@ extern "C" fn calls(_: usize) -> usize {
     holds!(memory::read(here) != 0, "the shadow stack is empty");
     holds!(prctl(SET, ON | 8) == EINVAL && prctl(SET, ON | WITH_STORES) == 0, "prctl");
     holds!(status() == (ON | WITH_STORES) as isize, "the mode after a change");
-    holds!(prctl(LOCK, WITH_PUSHES | 1 << 40) == 0, "lock");
+    holds!(prctl(LOCK, WITH_PUSHES | 1 << 20) == 0, "lock");
     holds!(prctl(SET, ON | WITH_PUSHES) == EBUSY, "what is locked");
     holds!(prctl(SET, ON) == 0, "what is not locked");
     0
