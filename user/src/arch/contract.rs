@@ -83,3 +83,9 @@ const _: fn() -> Option<Wide> = wide;
 // I/O ports.
 const _: bool = HAS_PORTS;
 const _: [extern "C" fn(usize) -> usize; 3] = [read_port, read_two_ports, switch_interrupts];
+
+// Shadow stacks.
+const _: extern "C" fn(usize, extern "C" fn(usize) -> usize, usize) -> usize = with_shadow_stack;
+const _: fn() -> usize = shadow_pointer;
+const _: fn(usize) -> usize = switch_shadow;
+const _: extern "C" fn(usize) -> usize = return_to;

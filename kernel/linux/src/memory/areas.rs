@@ -40,6 +40,8 @@ pub(crate) mod flag {
     /// How it will be read.
     pub(crate) const READ_RANDOMLY: u32 = 1 << 10;
     pub(crate) const READ_IN_ORDER: u32 = 1 << 11;
+    /// A shadow stack: written by calls, returns and the kernel.
+    pub(crate) const SHADOW_STACK: u32 = 1 << 12;
 }
 
 /// Where an area's pages come from, if they are no zeros.
@@ -128,7 +130,13 @@ impl Area {
 
     /// Where what lies below it must end, when the kernel chooses.
     fn lowest_with_gap(&self) -> u64 {
-        if self.grows { self.lowest.saturating_sub(STACK_GUARD_GAP) } else { self.lowest }
+        let gap = match self {
+            _ if self.grows => STACK_GUARD_GAP,
+            // No instruction moves its pointer by more.
+            _ if self.has(flag::SHADOW_STACK) => PAGE,
+            _ => 0,
+        };
+        self.lowest.saturating_sub(gap)
     }
 }
 

@@ -257,6 +257,20 @@ impl Memory {
         below.or_else(|| self.areas.find_space(length, USER_TOP))
     }
 
+    /// Maps a shadow stack, anywhere or at an address where nothing is, with a page below it that the kernel gives to nothing else.
+    pub(crate) fn map_shadow_stack(&mut self, at: Option<u64>, length: u64) -> Result<u64, Errno> {
+        let wanted = match at {
+            Some(at) => Wanted::There(at),
+            None => {
+                let with_gap = length.checked_add(PAGE).ok_or(Errno::ENOMEM)?;
+                Wanted::There(self.find_space(with_gap).ok_or(Errno::ENOMEM)? + PAGE)
+            }
+        };
+        let access = Access { write: true, exec: false };
+        let like = Area { flags: flag::SHADOW_STACK, ..Area::anonymous(0, 0, true, access) };
+        self.map(wanted, length, like)
+    }
+
     /// Where a mapping of `length` bytes goes.
     pub(crate) fn place(&self, wanted: Wanted, length: u64) -> Result<u64, Errno> {
         let top = |at: u64| at.checked_add(length).filter(|&top| top <= USER_TOP);
@@ -367,6 +381,11 @@ impl Memory {
         if access.write {
             self.may_write(lowest, top)?;
         }
+        let mut within = self.areas.within(lowest, top);
+        if access.exec && within.any(|area| area.has(flag::SHADOW_STACK)) {
+            return Err(Errno::EINVAL);
+        }
+        drop(within);
         self.areas.change(lowest, top, |area| {
             area.read = read;
             area.access = access;
@@ -382,7 +401,10 @@ impl Memory {
                     // A frame that others have stays read-only: the next write copies it, or finds that it need not.
                     let is_own = |frame| frames::refs(frame) == 1;
                     let is_own = self.tables.lookup(page).is_some_and(|(frame, _)| is_own(frame));
-                    let write = access.write && is_own;
+                    // A page of a shadow stack comes back to it with the next call or return.
+                    let is_shadow = |area: &Area| area.has(flag::SHADOW_STACK);
+                    let write =
+                        access.write && is_own && !self.areas.at(page).is_some_and(is_shadow);
                     self.tables.protect(page, Access { write, exec: access.exec });
                 } else {
                     // The contents stay for the day it is opened again.

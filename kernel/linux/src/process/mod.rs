@@ -13,7 +13,7 @@
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `host` | the names of the machine |
-//! | `ports` | I/O ports that a thread may use |
+//! | `ports`, `shadow` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
 //! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
@@ -43,6 +43,7 @@ pub(crate) mod queued;
 pub(crate) mod readers;
 pub(crate) mod running;
 pub(crate) mod send;
+pub(crate) mod shadow;
 pub(crate) mod shared_signals;
 pub(crate) mod spent;
 mod state;

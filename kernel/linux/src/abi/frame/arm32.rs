@@ -168,5 +168,6 @@ pub fn parse(
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: if info == 0 { StackBytes::default() } else { StackBytes::decode(&stack) },
+        shadow: None,
     })
 }

@@ -34,6 +34,8 @@ pub struct Request<'r> {
     pub fpu: &'r FpuState,
     /// The thread's last fault.
     pub trap: Trap,
+    /// The shadow stack's pointer and mode, where it is on and the frame has room for it.
+    pub shadow: Option<[u64; 2]>,
 }
 
 /// What a frame gives back.
@@ -42,6 +44,8 @@ pub struct Popped {
     pub regs: SavedRegs,
     pub mask: SignalSet,
     pub stack: StackBytes,
+    /// See [`Request::shadow`].
+    pub shadow: Option<[u64; 2]>,
 }
 
 /// `stack_t`: the address, flags, the size.

@@ -207,6 +207,7 @@ pub fn parse(
         regs: new,
         mask: SignalSet(u64::from_le_bytes(mask)),
         stack: stack.unwrap_or_default(),
+        shadow: None,
     })
 }
 

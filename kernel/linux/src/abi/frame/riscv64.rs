@@ -109,5 +109,6 @@ pub fn parse(
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: StackBytes::decode(&stack),
+        shadow: None,
     })
 }

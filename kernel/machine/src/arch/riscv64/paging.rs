@@ -386,6 +386,11 @@ impl UserTables {
         }
     }
 
+    /// Maps a page of a shadow stack. There are none: it is read-only. The caller flushes.
+    pub fn map_shadow(&mut self, address: u64, frame: Frame) -> Result<(), NoMemory> {
+        self.map(address, frame, Access { write: false, exec: false })
+    }
+
     /// Makes the tables for a page, so that mapping it cannot fail.
     pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
         if find(self.root, address).is_none() {
