@@ -1,5 +1,5 @@
-//! Shadow stacks, where a processor has them: `shadow-stacks NAME`. Each part runs in a process of its own, since a thread has its
-//! shadow stack once. Status 0 if all is as on Linux.
+//! Shadow stacks, where a processor has them: `shadow-stacks NAME`. Each part runs in a process of
+//! its own, since a thread has its shadow stack once. Status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
@@ -136,7 +136,8 @@ extern "C" fn stores(_: usize) -> usize {
     1
 }
 
-/// No call of the kernel writes to a shadow stack for a program, and it does not become ordinary memory.
+/// No call of the kernel writes to a shadow stack for a program, and it does not become ordinary
+/// memory.
 extern "C" fn kernel_stores(_: usize) -> usize {
     let at = shadow_pointer();
     let mut ends = [0_u32; 2];
@@ -185,7 +186,8 @@ extern "C" fn signals(_: usize) -> usize {
     0
 }
 
-/// Where the frame of the handler that runs says its shadow stack's pointer is: behind the head of the record.
+/// Where the frame of the handler that runs says its shadow stack's pointer is: behind the head of
+/// the record.
 fn pointer_in_frame(context: usize) -> Option<usize> {
     const RECORDS: usize = 464;
     const MAGIC: u32 = 0x4743_5300;

@@ -10,6 +10,7 @@
 //! | the thread ends | the one that the kernel made is unmapped; what map_shadow_stack made is the program's |
 //! | a signal | two words more, and two fewer at the handler's end |
 
+use super::shadow_state::Shadow;
 use super::task::Task;
 #[cfg(target_pointer_width = "64")]
 use super::user_memory::put;
@@ -19,25 +20,6 @@ use crate::limits::Resource;
 use kstack::shadow::{self, Form, mode};
 use machine::arch::{cpu, extras};
 use threads::sched::{self, Thread};
-
-/// What a thread has of it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Shadow {
-    /// What is enabled: bits of [`mode`].
-    pub(crate) mode: u64,
-    /// Those that it may not change any more.
-    pub(crate) locked: u64,
-    /// The stack that the kernel made for it; no bytes: none.
-    lowest: u64,
-    bytes: u64,
-}
-
-impl Shadow {
-    /// Whether calls and returns use one.
-    pub(crate) const fn is_on(&self) -> bool {
-        self.mode & mode::ENABLED != 0
-    }
-}
 
 /// The form of a processor that has them.
 fn form() -> Result<Form, Errno> {
@@ -229,7 +211,7 @@ pub(crate) fn push(way_back: u64) -> Result<(), Errno> {
         return Ok(());
     }
     let form = form()?;
-    let pushed = form.push(extras::shadow_pointer(), way_back).ok_or(Errno::EFAULT)?;
+    let pushed = form.for_signal(extras::shadow_pointer(), way_back).ok_or(Errno::EFAULT)?;
     {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         let mut memory = memory.lock();

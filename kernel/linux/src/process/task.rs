@@ -4,8 +4,8 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
-use super::ports::TaskPorts;
-use super::shadow::Shadow;
+use super::port_map::TaskPorts;
+use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
