@@ -75,7 +75,7 @@ impl Form {
     }
 
     /// What a signal pushes on the stack whose pointer is this. `None`: the pointer is none.
-    pub const fn push(self, pointer: u64, way_back: u64) -> Option<Pushed> {
+    pub const fn for_signal(self, pointer: u64, way_back: u64) -> Option<Pushed> {
         if !pointer.is_multiple_of(WORD) || pointer < 2 * WORD || pointer & FROM_KERNEL != 0 {
             return None;
         }
@@ -195,7 +195,7 @@ mod tests {
                 returned.pointer += WORD;
                 next.push(returned);
             }
-            if let Some(pushed) = form.push(self.pointer, WAY_BACK) {
+            if let Some(pushed) = form.for_signal(self.pointer, WAY_BACK) {
                 let mut signalled = self.clone();
                 let [lower, upper] = [pushed.pointer, pushed.pointer + WORD];
                 if signalled.write(upper, pushed.words[1])
@@ -266,11 +266,11 @@ mod tests {
     fn p7_words_are_those_of_the_manuals_and_of_linux() {
         assert_eq!(Form::X86_64.switch_word(0x7000_0ff8), 0x7000_1001);
         assert_eq!(Form::Arm64.switch_word(0x7000_0ff8), 0x7000_0001);
-        let pushed = Form::X86_64.push(0x7000_0ff0, 7).unwrap();
+        let pushed = Form::X86_64.for_signal(0x7000_0ff0, 7).unwrap();
         assert_eq!((pushed.pointer, pushed.words), (0x7000_0fe0, [7, 0x7000_0ff0 | 1 << 63]));
-        let pushed = Form::Arm64.push(0x7000_1000, 7).unwrap();
+        let pushed = Form::Arm64.for_signal(0x7000_1000, 7).unwrap();
         assert_eq!((pushed.pointer, pushed.words), (0x7000_0ff0, [7, 0x7000_0000]));
-        assert_eq!(Form::Arm64.push(0x7000_1004, 7), None);
+        assert_eq!(Form::Arm64.for_signal(0x7000_1004, 7), None);
         assert_eq!(Form::X86_64.pop(0x7000_0fe8, 0x7000_0ff0), None, "without bit 63");
         assert_eq!(
             Form::X86_64.pop(0x7000_0fe8, 0x7000_0ff4 | 1 << 63),

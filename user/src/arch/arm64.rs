@@ -473,7 +473,8 @@ pub fn wide() -> Option<super::Wide> {
     None
 }
 
-/// Calls `body` with a shadow stack that is on in this mode, and turns it off. [`usize::MAX`]: there is none.
+/// Calls `body` with a shadow stack that is on in this mode, and turns it off. [`usize::MAX`]:
+/// there is none.
 #[unsafe(naked)]
 pub extern "C" fn with_shadow_stack(
     mode: usize,
@@ -531,7 +532,8 @@ pub fn shadow_pointer() -> usize {
 #[inline(always)]
 pub fn switch_shadow(to: usize) -> usize {
     let left;
-    // SAFETY: (1) `gcsss1`, `gcsss2`: a fault if there is no such word; (2) callers switch back before they return.
+    // SAFETY: (1) `gcsss1`, `gcsss2`: a fault if there is no such word; (2) callers switch back
+    // before they return.
     unsafe {
         asm!("sys #3, c7, c7, #2, {}", "mov {left}, xzr", "sysl {left}, #3, c7, c7, #3", in(reg) to,
              left = out(reg) left, options(nostack, preserves_flags));

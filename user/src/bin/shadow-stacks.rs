@@ -1,5 +1,5 @@
-//! Shadow stacks, where a processor has them: `shadow-stacks NAME`. Each part runs in a process of its own, since a thread has its
-//! shadow stack once. Status 0 if all is as on Linux.
+//! Shadow stacks, where a processor has them: `shadow-stacks NAME`. Each part runs in a process of
+//! its own, since a thread has its shadow stack once. Status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
@@ -36,8 +36,8 @@ const LOCK: usize = 76;
 const AS_EXPECTED: i32 = 42 << 8;
 
 static NUMBERS: Shared = Shared::new();
-/// prctl, map_shadow_stack, mprotect.
-static CALLS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+/// prctl, map_shadow_stack, mprotect, arch_prctl.
+static CALLS: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
 /// What the next SIGSEGV must say: code and address (0: any).
 static EXPECTED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 static SEEN: AtomicUsize = AtomicUsize::new(0);
@@ -136,7 +136,8 @@ extern "C" fn stores(_: usize) -> usize {
     1
 }
 
-/// No call of the kernel writes to a shadow stack for a program, and it does not become ordinary memory.
+/// No call of the kernel writes to a shadow stack for a program, and it does not become ordinary
+/// memory.
 extern "C" fn kernel_stores(_: usize) -> usize {
     let at = shadow_pointer();
     let mut ends = [0_u32; 2];
@@ -185,7 +186,8 @@ extern "C" fn signals(_: usize) -> usize {
     0
 }
 
-/// Where the frame of the handler that runs says its shadow stack's pointer is: behind the head of the record.
+/// Where the frame of the handler that runs says its shadow stack's pointer is: behind the head of
+/// the record.
 fn pointer_in_frame(context: usize) -> Option<usize> {
     const RECORDS: usize = 464;
     const MAGIC: u32 = 0x4743_5300;
@@ -363,13 +365,32 @@ fn refused() -> i32 {
         "flags"
     );
     must!(shadow_stacks() == 0, "smaps");
+    let machines = known(3);
+    if machines != usize::MAX {
+        // Codes of arch_prctl: enable, disable, lock, unlock, status.
+        let [enable, disable, lock, unlock, status] = [0x5001, 0x5002, 0x5003, 0x5004, 0x5005];
+        let mut mode = 9_u64;
+        must!(call(machines, [status, (&raw mut mode).addr()]) == 0 && mode == 0, "status");
+        must!(call(machines, [status, 8]) == EFAULT, "status to nowhere");
+        must!(call(machines, [enable, 1]) == EOPNOTSUPP, "enable");
+        must!(call(machines, [disable, 1]) == EOPNOTSUPP, "disable");
+        must!(call(machines, [enable, 2]) == EOPNOTSUPP, "enable stores");
+        must!(
+            call(machines, [enable, 3]) == EINVAL && call(machines, [enable, 4]) == EINVAL,
+            "both"
+        );
+        must!(call(machines, [unlock, 1]) == EINVAL, "unlock");
+        must!(call(machines, [lock, 1]) == 0 && call(machines, [enable, 1]) == EPERM, "lock");
+        must!(memory::child(|| i32::from(call(machines, [enable, 1]) != EPERM)) == 0, "a child");
+    }
     0
 }
 
 fn main() -> i32 {
     let (Some(numbers), Ok(calls_known)) = (Numbers::read(), Calls::read()) else { return 100 };
     let n = NUMBERS.keep(numbers);
-    for (number, name) in CALLS.iter().zip(["prctl", "map_shadow_stack", "mprotect"]) {
+    for (number, name) in CALLS.iter().zip(["prctl", "map_shadow_stack", "mprotect", "arch_prctl"])
+    {
         number.store(calls_known.number(name), Ordering::SeqCst);
     }
     if status() == EINVAL {

@@ -32,7 +32,9 @@ calls! {
 fn arch_prctl(code: u64, value: u64) -> SysResult {
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
+    const SHADOW_STACK: core::ops::RangeInclusive<u64> = 0x5001..=0x5005;
     match code {
+        _ if SHADOW_STACK.contains(&code) => shadow::arch_prctl(code, value),
         SET_FS if value < USER_TOP => {
             sched::current().user_tls.store(value, Ordering::Relaxed);
             machine::arch::user::set_tls(value);

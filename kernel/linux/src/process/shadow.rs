@@ -10,32 +10,16 @@
 //! | the thread ends | the one that the kernel made is unmapped; what map_shadow_stack made is the program's |
 //! | a signal | two words more, and two fewer at the handler's end |
 
+use super::shadow_state::Shadow;
 use super::task::Task;
+#[cfg(target_pointer_width = "64")]
+use super::user_memory::put;
 use super::{current, current_task};
 use crate::error::{Errno, SysResult};
 use crate::limits::Resource;
 use kstack::shadow::{self, Form, mode};
 use machine::arch::{cpu, extras};
 use threads::sched::{self, Thread};
-
-/// What a thread has of it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Shadow {
-    /// What is enabled: bits of [`mode`].
-    pub(crate) mode: u64,
-    /// Those that it may not change any more.
-    pub(crate) locked: u64,
-    /// The stack that the kernel made for it; no bytes: none.
-    lowest: u64,
-    bytes: u64,
-}
-
-impl Shadow {
-    /// Whether calls and returns use one.
-    pub(crate) const fn is_on(&self) -> bool {
-        self.mode & mode::ENABLED != 0
-    }
-}
 
 /// The form of a processor that has them.
 fn form() -> Result<Form, Errno> {
@@ -110,6 +94,33 @@ pub(crate) fn lock(bits: u64) -> SysResult {
     Ok(0)
 }
 
+/// arch_prctl(ARCH_SHSTK_…): what x86_64 has for the three above. On a processor without shadow stacks, as all are here so far: what is
+/// locked is kept, and nothing can be enabled.
+#[cfg(target_pointer_width = "64")]
+pub(crate) fn arch_prctl(code: u64, value: u64) -> SysResult {
+    const ENABLE: u64 = 0x5001;
+    const DISABLE: u64 = 0x5002;
+    const LOCK: u64 = 0x5003;
+    const STATUS: u64 = 0x5005;
+    let task = current_task();
+    match code {
+        STATUS => {
+            let mode = task.shadow.lock().mode;
+            put(value, &mode.to_le_bytes())?;
+            Ok(0)
+        }
+        LOCK => {
+            task.shadow.lock().locked |= value;
+            Ok(0)
+        }
+        ENABLE | DISABLE if value & task.shadow.lock().locked != 0 => Err(Errno::EPERM),
+        // One at a time.
+        ENABLE | DISABLE if matches!(value, mode::ENABLED | mode::STORES) => Err(Errno::EOPNOTSUPP),
+        // Unlocking is a tracer's.
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// map_shadow_stack: one that a program switches to by itself.
 pub(crate) fn map(at: u64, bytes: u64, flags: u64) -> SysResult {
     const SET_WORD: u64 = 1;
@@ -149,7 +160,11 @@ pub(crate) fn inherit(
     if mine.mode == 0 && mine.locked == 0 {
         return Ok(());
     }
-    let form = form()?;
+    let Some(form) = extras::shadow_form() else {
+        // What is locked is inherited where nothing can be enabled, too.
+        *task.shadow.lock() = mine;
+        return Ok(());
+    };
     (mine.lowest, mine.bytes) = (0, 0);
     let pointer = if is_alone || !mine.is_on() {
         extras::shadow_pointer()
@@ -177,7 +192,7 @@ pub(crate) fn give_back(task: &Task) {
 /// Another program: the calling thread has none, and nothing is locked.
 pub(crate) fn start_afresh() {
     let before = core::mem::take(&mut *current_task().shadow.lock());
-    if before.mode != 0 || before.locked != 0 || before.bytes != 0 {
+    if extras::shadow_form().is_some() && (before.mode != 0 || before.locked != 0) {
         set_own(0, 0);
     }
 }
@@ -196,7 +211,7 @@ pub(crate) fn push(way_back: u64) -> Result<(), Errno> {
         return Ok(());
     }
     let form = form()?;
-    let pushed = form.push(extras::shadow_pointer(), way_back).ok_or(Errno::EFAULT)?;
+    let pushed = form.for_signal(extras::shadow_pointer(), way_back).ok_or(Errno::EFAULT)?;
     {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         let mut memory = memory.lock();

@@ -4,9 +4,9 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
-use super::ports::TaskPorts;
+use super::port_map::TaskPorts;
 use super::queued::Allowance;
-use super::shadow::Shadow;
+use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
