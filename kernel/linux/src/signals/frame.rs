@@ -61,7 +61,7 @@ pub(super) fn push(
 }
 
 /// Goes back from a handler: the registers that its frame has. Gives out the mask and the alternate stack.
-pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, StackBytes), Errno> {
+pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, Option<StackBytes>), Errno> {
     let read = |at: u64, to: &mut [u8]| {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         Ok(memory.lock().read(at, to)?)

@@ -16,7 +16,7 @@
 //! With the registers go the segment selectors that the kernel does not load in 64-bit mode: they
 //! too stay as a program left them until the next program runs. On i386 every entry saves them.
 
-use super::xstate::{self, Form, HEADER, LEGACY};
+use super::xstate::{self, HEADER, LEGACY};
 use crate::arch::cpu::{self, Selectors};
 use crate::arch::pc::control;
 use crate::memory::fallible::NoMemory;
@@ -138,26 +138,27 @@ impl FpuState {
     #[inline]
     pub fn save(&self) {
         let area = self.area.as_ptr();
-        // SAFETY: (1) the area is of the form's size, 64-aligned, ours alone at this moment; (2) so
-        // are the selectors.
-        unsafe {
-            match xstate::form() {
-                Form::Xsaveopt => cpu::xsaveopt(area),
-                Form::Xsave => cpu::xsave(area),
-                Form::Fxsave => cpu::save_fpu(area.cast()),
-            }
-            cpu::save_selectors(self.selectors.get());
+        if xstate::is_xsaveopt() {
+            // SAFETY: (1) the area is as large as XCR0 wants it, 64-aligned, ours alone at this
+            // moment.
+            unsafe { cpu::xsaveopt(area) };
+        } else {
+            self.save_all();
         }
+        // SAFETY: (1) the place is ours alone at this moment.
+        unsafe { cpu::save_selectors(self.selectors.get()) };
     }
 
     /// Stores the registers, and every byte of the area with them (2).
+    #[inline(never)]
     fn save_all(&self) {
         let area = self.area.as_ptr();
         // SAFETY: (1) as in `save`.
         unsafe {
-            match xstate::form() {
-                Form::Fxsave => cpu::save_fpu(area.cast()),
-                Form::Xsave | Form::Xsaveopt => cpu::xsave(area),
+            if xstate::is_fxsave() {
+                cpu::save_fpu(area.cast());
+            } else {
+                cpu::xsave(area);
             }
         }
     }
@@ -257,9 +258,10 @@ fn load_registers(area: *const u8) {
     // SAFETY: (1) invariant 1 of an area; (2) the callers are the registers' owner, in the kernel,
     // which has none of its own, or the switch to it.
     unsafe {
-        match xstate::form() {
-            Form::Fxsave => cpu::load_fpu(area.cast()),
-            Form::Xsave | Form::Xsaveopt => cpu::xrstor(area),
+        if xstate::is_fxsave() {
+            cpu::load_fpu(area.cast());
+        } else {
+            cpu::xrstor(area);
         }
     }
 }
