@@ -179,6 +179,18 @@ impl FileBytes {
         Cut { _pages: cut }
     }
 
+    /// Fills the part of one page with zeros, if the page is there.
+    pub(crate) fn zero(&mut self, from: u64, to: u64) {
+        if from >= to {
+            return;
+        }
+        let (number, within, bytes) =
+            Self::piece(from, usize::try_from(to - from).unwrap_or(usize::MAX));
+        if let Some(frame) = self.frame(number) {
+            frame.write(within, &[0; FRAME_BYTES as usize][..bytes]);
+        }
+    }
+
     /// Sets the length: what is cut off is gone, what is added reads as zeros. Gives out what the caller drops after it has
     /// let the file's lock go.
     pub fn set_length(&mut self, length: u64) -> Result<Cut, Errno> {
