@@ -96,6 +96,10 @@ fn shared(n: &Numbers) -> i32 {
     write_word(n, file, PAGE, 12);
     must!(read(one + PAGE) == 12 && read(two + PAGE) == 12, "mappings do not see a write");
     must!(read(own + PAGE) == 12, "a private mapping does not see what came before it was touched");
+    // Read first, and written then.
+    must!(read(one + 3 * PAGE) == 0, "a page that was never written");
+    write(one + 3 * PAGE, 16);
+    must!(word_in(n, file, 3 * PAGE) == 16, "what was read before it was written is not shared");
     write(own, 13);
     must!(read(one) == 11 && word_in(n, file, 0) == 11, "a private write reached the file");
     write_word(n, file, 0, 14);
