@@ -75,11 +75,6 @@ impl FileBytes {
         self.frame(number).is_some()
     }
 
-    /// Pages that are there.
-    pub(crate) const fn pages(&self) -> usize {
-        self.pages.len()
-    }
-
     /// A page for a mapping: one more user of its frame.
     pub(crate) fn page(&mut self, number: u64) -> Result<Frame, NoPage> {
         self.page_of(number, &[])
