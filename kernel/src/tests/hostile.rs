@@ -197,7 +197,7 @@ pub fn u1_open_files_pipes_and_waiting_for_them_are_linuxs() -> Outcome {
 /// Bytes above RESERVE at which the first sleep on a word begins, and how far below it the next one
 /// does.
 const FIRST_SLEEP: usize = 2048;
-const SLEEPS_APART: usize = 24;
+const SLEEPS_APART: usize = 16;
 static SLEEPS: AtomicUsize = AtomicUsize::new(0);
 /// Sleepers that were ended while they were in the list.
 static ENDED_ASLEEP: AtomicUsize = AtomicUsize::new(0);

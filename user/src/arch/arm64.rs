@@ -4,6 +4,7 @@
 use core::arch::{asm, naked_asm};
 
 pub use super::generic::nr;
+pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
 
 /// One system call. For programs that pass on purpose what no sound program would.
 ///
@@ -430,8 +431,12 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
 }
 
 /// Instructions that fault: the signal, its code, a function that has the instruction.
-pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] =
-    &[(4, 1, faults_undefined), (5, 1, faults_breakpoint)];
+pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] = &[
+    (4, 1, faults_undefined),
+    (5, 1, faults_breakpoint),
+    (4, 1, faults_scalable),
+    (4, 1, faults_streaming),
+];
 
 /// Whether the processor runs this as a program, as far as it says.
 pub fn is_unprivileged() -> bool {
@@ -444,7 +449,26 @@ extern "C" fn faults_undefined(_argument: usize) -> usize {
     naked_asm!("udf 0")
 }
 
+/// Asks how long scalable vectors are: programs have none, whether the processor has them or not.
+#[unsafe(naked)]
+extern "C" fn faults_scalable(_argument: usize) -> usize {
+    // rdvl x0, #1
+    naked_asm!(".inst 0x04bf5020", "ret")
+}
+
+/// Begins streaming mode, which programs have not either.
+#[unsafe(naked)]
+extern "C" fn faults_streaming(_argument: usize) -> usize {
+    // smstart
+    naked_asm!(".inst 0xd503477f", "ret")
+}
+
 #[unsafe(naked)]
 extern "C" fn faults_breakpoint(_argument: usize) -> usize {
     naked_asm!("brk 1", "ret")
+}
+
+/// Vector registers that some processors have and others have not: programs are given none.
+pub fn wide() -> Option<super::Wide> {
+    None
 }

@@ -101,6 +101,7 @@ fn measure(
         memory: "512M",
         counting: Some(0),
         console: Console::Log,
+        terminal: None,
         name: "bench".to_owned(),
         timeout: Some(Duration::from_secs(timeout)),
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   cargo xtask test --page   ─> docs/matrix.md    after a run of everything in which nothing failed
 //!   cargo xtask bench --page  ─> docs/figures.md   after a run of all architectures
+//!   cargo xtask programs --page ─> docs/programs.md  (see `programs`)
 //! ```
 //!
 //! What stands between two marks is replaced; the titles of rows stay as the page has them, since
@@ -41,7 +42,11 @@ pub(crate) fn write_figures(figures: &[Figure]) -> Result<()> {
 }
 
 /// Replaces what stands between two marks of a page.
-fn replace(page: &str, marks: [&str; 2], text: impl FnOnce(&str) -> String) -> Result<()> {
+pub(super) fn replace(
+    page: &str,
+    marks: [&str; 2],
+    text: impl FnOnce(&str) -> String,
+) -> Result<()> {
     let path = workspace::root().join(page);
     let old = fs::read_to_string(&path).with_context(|| format!("cannot read {page}"))?;
     let (before, between, after) = split(&old, marks).with_context(|| format!("{page}: marks"))?;

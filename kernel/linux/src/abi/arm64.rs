@@ -84,6 +84,9 @@ pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 /// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
 pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
+
 /// One past the highest address a program can use: the end of the user half.
 pub const USER_TOP: u64 = 0x1_0000_0000_0000;
 
@@ -171,7 +174,11 @@ pub(crate) fn exception(vector: u8, address: u64, regs: &SavedRegs, _floats: &Sn
         0x30 | 0x34 => Info::fault(Signal::TRAP, code::TRAP_HARDWARE, at),
         0x32 => Info::fault(Signal::TRAP, code::TRAP_TRACE, at),
         0x3c => Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, at),
-        0x00 | 0x07 | 0x0e | 0x18 | 0x19 => Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, at),
+        0x00 | 0x07 | 0x0a | 0x0d | 0x0e | 0x18 | 0x19 | 0x1d => {
+            Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, at)
+        }
+        // A signed address that does not fit its signature.
+        0x1c => Info::fault(Signal::ILL, code::ILLEGAL_OPERAND, at),
         _ => Info::kernel(Signal::SEGV),
     }
 }

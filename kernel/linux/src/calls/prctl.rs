@@ -155,7 +155,7 @@ fn drop_bounding(which: u64) -> SysResult {
     Ok(0)
 }
 
-/// The personality before. Of what it may ask, a program that is started looks at ADDR_NO_RANDOMIZE alone.
+/// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts, and READ_IMPLIES_EXEC for mappings.
 fn personality(to: u64) -> SysResult {
     const ASK: u32 = u32::MAX;
     let personality = &current().attributes.personality;

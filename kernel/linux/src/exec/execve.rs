@@ -10,7 +10,6 @@ use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
 use crate::process::{current, current_task, timers};
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
@@ -103,8 +102,8 @@ pub(crate) fn execve(
             let file = (&chosen.bytes[..], Some(chosen.file.object()?));
             load::load(file, &directory, path.as_bytes(), &chosen.argv, &envp, terms)?
         };
-        let executable: String = chosen.file.path;
-        (loaded, fallible::shared(executable)?, joined(&chosen.argv)?)
+        let command_line = joined(&chosen.argv)?;
+        (loaded, chosen.file.begin()?, command_line)
     };
     drop((argv, envp, path));
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
@@ -128,8 +127,9 @@ pub(crate) fn execve(
     process.set_name(&name);
     process.credentials.lock().execute();
     process.attributes.is_dumpable.store(true, Ordering::Relaxed);
+    process.attributes.begin_program(loaded.reads_imply_instructions);
     *task.name.lock() = None;
-    let before = core::mem::replace(&mut *process.executable.lock(), executable);
+    let before = process.executable.lock().replace(executable);
     drop(before);
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);

@@ -4,7 +4,8 @@ use crate::error::Errno;
 use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node};
 use crate::memory::object::Object;
-use crate::process::current;
+use crate::process::running::Running;
+use crate::process::{current, table};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -35,6 +36,11 @@ impl Executable {
         Ok(Self { node, path })
     }
 
+    /// A process begins to run it.
+    pub(super) fn begin(self) -> Result<Arc<Running>, Errno> {
+        Running::begin(self.node, self.path)
+    }
+
     /// What its pages are mapped from.
     pub(super) fn object(&self) -> Result<Arc<Object>, Errno> {
         Object::of(self.node.clone(), fallible::text(&self.path)?, false)
@@ -55,12 +61,25 @@ impl Executable {
     }
 }
 
+/// What runs in the process whose `/proc/…/exe` a path is; `None`: it is no such path.
+pub(crate) fn running(path: &str) -> Option<Result<Arc<Running>, Errno>> {
+    let running = match path.strip_prefix("/proc/")?.strip_suffix("/exe")? {
+        "self" | "thread-self" => current().executable.lock().clone(),
+        number => {
+            let process = table::find(number.parse().ok()?);
+            process.and_then(|process| process.executable.lock().clone())
+        }
+    };
+    Some(running.ok_or(Errno::ENOENT))
+}
+
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
 pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
     let absolute = tree::absolute(directory, path)?;
-    if absolute == "/proc/self/exe" {
-        let executable = current().executable.lock().clone();
-        return open("/", &executable, true);
+    if let Some(found) = running(&absolute) {
+        let running = found?;
+        let (node, path) = running.file();
+        return Executable::of(node.clone(), fallible::text(path)?);
     }
     let of_descriptor =
         absolute.strip_prefix("/dev/fd/").or_else(|| absolute.strip_prefix("/proc/self/fd/"));

@@ -178,7 +178,7 @@ pub(super) fn link(subject: &Subject, path: &[&str]) -> Option<Result<String, Er
         ["exe"] => match process {
             Some(process) if process.status().is_none() => {
                 let executable = process.executable.lock().clone();
-                copy(&executable)
+                executable.ok_or(Errno::ENOENT).and_then(|running| running.told())
             }
             _ => Err(Errno::ENOENT),
         },

@@ -132,7 +132,8 @@ fn signals(subject: &Subject, process: &Process, text: &mut Text) -> fmt::Result
     };
     let (pending, blocked) = subject.signals();
     let limit = process.limits.soft(Resource::PendingSignals);
-    writeln!(text, "SigQ:\t0/{limit}")?;
+    let queued = crate::process::queued::count_of(process);
+    writeln!(text, "SigQ:\t{queued}/{limit}")?;
     for (name, set) in [
         ("SigPnd", pending),
         ("ShdPnd", shared),

@@ -14,7 +14,6 @@ use crate::error::Errno;
 use crate::files::open::Files;
 use crate::limits::Limits;
 use crate::memory::space::Memory;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -33,10 +32,7 @@ pub(crate) fn unborn(
     let of_parent = |number: fn(&Process) -> &AtomicU64, alone: u64| {
         AtomicU64::new(parent.map_or(alone, |parent| number(parent).load(Ordering::Relaxed)))
     };
-    let text = |of: fn(&Process) -> &SpinLock<Arc<String>>, first: &str| match parent {
-        Some(parent) => Ok(of(parent).lock().clone()),
-        None => fallible::shared(fallible::text(first)?),
-    };
+    let executable = parent.and_then(|parent| parent.executable.lock().clone());
     let (command_line, actions) = match parent {
         Some(parent) => {
             (parent.command_line.lock().clone(), parent.signals.lock().actions.try_clone()?)
@@ -53,7 +49,7 @@ pub(crate) fn unborn(
         files: SpinLock::new(Some(files)),
         place: SpinLock::new(place),
         name: SpinLock::new(name),
-        executable: SpinLock::new(text(|parent| &parent.executable, "")?),
+        executable: SpinLock::new(executable),
         command_line: SpinLock::new(command_line),
         crew: Crew::new(),
         ended: SpinLock::new(None),

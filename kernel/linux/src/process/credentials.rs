@@ -21,10 +21,12 @@ pub(crate) const KEEP: u32 = u32::MAX;
 
 /// Capabilities that calls here ask for.
 pub(crate) mod capability {
+    pub(crate) const KILL: u32 = 5;
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
     pub(crate) const IPC_LOCK: u32 = 14;
+    pub(crate) const SYS_RAWIO: u32 = 17;
     pub(crate) const SYS_PTRACE: u32 = 19;
     pub(crate) const SYS_ADMIN: u32 = 21;
     pub(crate) const SYS_NICE: u32 = 23;
@@ -180,5 +182,26 @@ impl Credentials {
     pub(crate) fn may_change(&self, other: &Self, with: u32) -> bool {
         let me = self.user.effective;
         self.can(with) || me == other.user.real || me == other.user.effective
+    }
+
+    /// What of them counts for sending signals.
+    pub(crate) const fn sender(&self) -> Sender {
+        Sender { user: self.user, may_any: self.can(capability::KILL) }
+    }
+}
+
+/// Who sends a signal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) user: Ids,
+    /// May send one to any process.
+    may_any: bool,
+}
+
+impl Sender {
+    /// Whether it may send a signal to a process of another (kill(2)).
+    pub(crate) fn may_signal(&self, other: &Credentials) -> bool {
+        let theirs = [other.user.real, other.user.saved];
+        self.may_any || theirs.contains(&self.user.effective) || theirs.contains(&self.user.real)
     }
 }

@@ -110,6 +110,8 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
             task.clear_on_exit.store(request.child_word, Ordering::Relaxed);
         }
         *task.name.lock() = *current_task().name.lock();
+        let ports = current_task().ports.lock().clone();
+        *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id() } else { number };
         sched::spawn_user(task::owned(task), process.name(), &child_regs, id)?
     };

@@ -4,6 +4,8 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
+use super::ports::TaskPorts;
+use super::queued::Allowance;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
@@ -82,6 +84,8 @@ pub struct Task {
     pub(crate) is_stopped: AtomicBool,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
+    /// The I/O ports it may use.
+    pub(crate) ports: SpinLock<TaskPorts>,
 }
 
 impl Task {
@@ -102,6 +106,7 @@ impl Task {
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
             trap: SpinLock::new(Trap::default()),
+            ports: SpinLock::new(TaskPorts::default()),
         })?)
     }
 
@@ -123,7 +128,8 @@ impl Task {
 
     /// Puts a signal among its own.
     pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        self.signals.lock().pending.add(info)
+        let allowed = Allowance::of(&self.process);
+        self.signals.lock().pending.add(info, allowed)
     }
 
     /// Whether it takes a signal now: not blocked, or waited for.

@@ -6,6 +6,7 @@ use super::attributes::masked;
 use super::devices::Random;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
+use crate::exec::program;
 use crate::files::console;
 use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
@@ -66,6 +67,14 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
             Target::Node(node, path) => of_node(node.clone(), fallible::text(path)?, flags, kept)?,
             _ => file,
         }
+    } else if let Some(running) = program::running(&path).filter(|_| !is_path) {
+        // The file itself, whatever has become of its name.
+        let running = running?;
+        let (node, path) = running.file();
+        if flags & status::ACCESS != 0 {
+            return Err(Errno::ETXTBSY);
+        }
+        of_node(node.clone(), fallible::text(path)?, flags, kept)?
     } else if let Some(target) = proc::open_path(&path) {
         open_made(target?, flags, kept)?
     } else {
@@ -149,7 +158,12 @@ fn open_node(path: &str, flags: u32, mode: u32) -> Result<Arc<Node>, Errno> {
     if may_write {
         match &node.content {
             Content::Fixed(_) => return Err(Errno::EROFS),
-            Content::File(_) if flags & TRUNCATE != 0 => cut::set_length(&node, 0)?,
+            Content::File(_) if flags & TRUNCATE != 0 => {
+                node.attributes.begin_writing()?;
+                let cut = cut::set_length(&node, 0);
+                node.attributes.end_writing();
+                cut?;
+            }
             _ => {}
         }
     }
@@ -177,7 +191,11 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
             let end = Pipe::open_named(node.clone(), pipe, reads, access != 0, nonblocking)?;
             OpenFile::of_object(end, kept)
         }
-        _ => OpenFile::with_flags(Target::Node(node, path), kept),
+        _ => {
+            let file = OpenFile::with_flags(Target::Node(node, path), kept)?;
+            file.begin_writing()?;
+            Ok(file)
+        }
     }
 }
 

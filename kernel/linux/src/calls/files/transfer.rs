@@ -13,8 +13,7 @@ use crate::files::tree::{self, Content, Node};
 use crate::limits::{INFINITE, Resource};
 use crate::memory::cut;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
-use crate::process::{current, current_task};
-use crate::process::{send, table};
+use crate::process::{current, current_task, send};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use threads::sched;
@@ -101,10 +100,7 @@ fn not_in_background(file: &OpenFile) -> Result<(), Errno> {
     if is_ignored || current_task().signals.lock().blocked.contains(signal) {
         return Err(Errno::EIO);
     }
-    table::for_each(table::Which::Group(group), |process| {
-        // One that ends has no use for it.
-        let _ended = send::to_process(process, Info::kernel(signal));
-    });
+    send::to_group(group, signal);
     Err(Errno::ERESTARTSYS)
 }
 
@@ -193,7 +189,7 @@ pub(super) fn broken_pipe() -> Result<(), Errno> {
     let process = current();
     let fields = Fields::Sender { process: process.id as u32, user: 0 };
     let info = Info { signal: Signal::PIPE, code: code::USER, fields };
-    send::to_thread(process, &sched::current_arc(), info)
+    send::to_thread(process, &sched::current_arc(), info).map(|_sent| ())
 }
 
 fn write_object(file: &OpenFile, from: u64, length: u64) -> SysResult {
@@ -470,6 +466,9 @@ pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
     }
     let node = tree::find("/", &path, true)?;
     may_have_length(&node, length)?;
-    cut::set_length(&node, length)?;
+    node.attributes.begin_writing()?;
+    let cut = cut::set_length(&node, length);
+    node.attributes.end_writing();
+    cut?;
     Ok(0)
 }

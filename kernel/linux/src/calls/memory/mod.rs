@@ -97,6 +97,15 @@ const fn access(protection: u64) -> Access {
     Access { write: protection & PROT_WRITE != 0, exec: protection & PROT_EXEC != 0 }
 }
 
+/// A protection as the caller's personality has it.
+fn implied(protection: u64) -> u64 {
+    if protection & PROT_READ != 0 && current().attributes.reads_imply_instructions() {
+        protection | PROT_EXEC
+    } else {
+        protection
+    }
+}
+
 /// A length in whole pages.
 fn whole_pages(length: u64) -> Result<u64, Errno> {
     if length == 0 {
@@ -182,6 +191,7 @@ pub(crate) fn mmap(
         // A bad descriptor counts before a bad length.
         drop(current().files().lock().get(file)?);
     }
+    let protection = implied(protection);
     let length = whole_pages(length)?;
     if offset.checked_add(length).is_none() {
         return Err(Errno::EOVERFLOW);
@@ -267,6 +277,7 @@ pub(crate) fn mprotect(at: u64, length: u64, protection: u64) -> SysResult {
     if protection & !(known | PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
         return Err(Errno::EINVAL);
     }
+    let protection = implied(protection);
     let memory = memory()?;
     let mut memory = memory.lock();
     if grows != 0 {
