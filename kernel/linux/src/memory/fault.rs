@@ -17,7 +17,7 @@ use machine::memory::frames::{self, Frame};
 impl Memory {
     /// Makes the page at an address present for this use: fills it, copies it, or grows the stack.
     pub fn fault(&mut self, address: u64, write: bool, exec: bool) -> Result<Frame, Bad> {
-        let (limits, mapped) = (&self.limits, self.bytes_if_limited());
+        let (limits, mapped) = (&self.limits, self.bytes());
         let grow = |area: &_, lowest| limits.may_grow(area, lowest, mapped);
         let area = self.areas.grown_to(address, grow).ok_or(Bad::Address)?;
         let allowed = if write {
@@ -50,7 +50,10 @@ impl Memory {
                 }
             };
             return match self.tables.map(page, frame, access) {
-                Ok(()) => Ok(frame),
+                Ok(()) => {
+                    self.present.add(1);
+                    Ok(frame)
+                }
                 Err(paging::NoMemory) => {
                     frames::release(frame);
                     Err(Bad::NoMemory)

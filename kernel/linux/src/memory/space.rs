@@ -15,12 +15,13 @@
 //! an error, nothing more.
 //!
 //! A call that fails has changed nothing: it checks, fetches the memory it may need, and then changes what cannot fail any
-//! more. What it costs is the pages that are present, not the address space between them: [`UserTables::next_mapped`].
+//! more. (mprotect, madvise and mlock change what lies below a hole, or around one, and are errors then: as on Linux.) What it costs is the pages that are present, not the address space between them: [`UserTables::next_mapped`].
 
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
 use crate::files::tree::Node;
 use crate::memory::areas::{Area, Areas, PAGE, flag};
+use crate::memory::figures::Present;
 use crate::memory::layout::Layout;
 use crate::memory::limits::Limits;
 pub(crate) use crate::memory::object::Bad;
@@ -85,6 +86,8 @@ pub struct Memory {
     pub(super) flags_to_come: u32,
     /// Its number among all address spaces; 0: none yet.
     pub(super) number: u64,
+    /// Pages in its tables.
+    pub(super) present: Present,
 }
 
 pub(super) const fn page_of(address: u64) -> u64 {
@@ -126,6 +129,7 @@ impl Memory {
             marks: 0,
             flags_to_come: 0,
             number: 0,
+            present: Present::default(),
         };
         let stack =
             Area::anonymous(top - 32 * PAGE, top, true, Access { write: true, exec: false });
@@ -169,7 +173,7 @@ impl Memory {
         while let Some(area) = self.areas.at_or_after(from) {
             let (lowest, top) = (area.lowest, area.top);
             from = top;
-            let Some(source) = area.source.as_ref() else { continue };
+            let Some(source) = area.source.as_ref().filter(|_| area.has_file()) else { continue };
             let end =
                 source.object.node.bytes().next_multiple_of(PAGE).saturating_sub(source.offset);
             let end = lowest.saturating_add(end);
@@ -223,6 +227,7 @@ impl Memory {
                 }
                 return Err(Bad::NoMemory);
             }
+            self.present.add(u64::from(there.is_none()));
             if let Some((before, _)) = there.filter(|&(before, _)| before != frame) {
                 frames::release(before);
             }
@@ -346,6 +351,7 @@ impl Memory {
                 return;
             }
             self.flush(batch[..taken].iter().map(|entry| entry.0));
+            self.present.now -= taken as u64;
             batch[..taken].iter().filter_map(|entry| entry.1).for_each(frames::release);
         }
     }
@@ -369,7 +375,8 @@ impl Memory {
         }
     }
 
-    /// Changes what a range may be used for. All of it must be mapped.
+    /// Changes what a range may be used for. Where an area may not be used for it, and where there is none, this ends with an
+    /// error: what lies below has changed, as on Linux.
     pub fn protect(
         &mut self,
         lowest: u64,
@@ -378,14 +385,40 @@ impl Memory {
         access: Access,
     ) -> Result<(), Errno> {
         self.check_sealed(lowest, top)?;
-        if access.write {
-            self.may_write(lowest, top)?;
+        let (end, refused) = self.protectable(lowest, top, access);
+        if lowest < end {
+            self.protect_mapped(lowest, end, read, access)?;
         }
-        let mut within = self.areas.within(lowest, top);
-        if access.exec && within.any(|area| area.has(flag::SHADOW_STACK)) {
-            return Err(Errno::EINVAL);
+        refused
+    }
+
+    /// How far from `lowest` on areas may be protected anew, and what is wrong with what comes then.
+    fn protectable(&self, lowest: u64, top: u64, access: Access) -> (u64, Result<(), Errno>) {
+        let mut end = lowest;
+        let mut data = 0;
+        for area in self.areas.within(lowest, top) {
+            if area.lowest > end {
+                break;
+            }
+            if access.exec && area.has(flag::SHADOW_STACK) {
+                return (end, Err(Errno::EINVAL));
+            }
+            if access.write && let Err(error) = self.may_write(area, lowest, top, &mut data) {
+                return (end, Err(error));
+            }
+            end = area.top.min(top);
         }
-        drop(within);
+        (end, if end < top { Err(Errno::ENOMEM) } else { Ok(()) })
+    }
+
+    /// The same for a range that is mapped whole and may be used for it.
+    fn protect_mapped(
+        &mut self,
+        lowest: u64,
+        top: u64,
+        read: bool,
+        access: Access,
+    ) -> Result<(), Errno> {
         self.areas.change(lowest, top, |area| {
             area.read = read;
             area.access = access;

@@ -21,6 +21,8 @@ use threads::sched::WaitQueue;
 pub(super) enum Key {
     /// One of an address space, and where in it.
     Private(usize, u64),
+    /// One of a shared mapping: the number of what is mapped, and where in it.
+    Shared(u64, u64),
 }
 
 /// A thread that sleeps on words.
@@ -83,8 +85,11 @@ type Queue = SpinLock<Vec<Entry>>;
 static TABLE: [Queue; QUEUES] = [const { SpinLock::new(Vec::new()) }; QUEUES];
 
 fn place(key: Key) -> usize {
-    let Key::Private(space, address) = key;
-    mix(space as u64 ^ mix(address)) as usize % QUEUES
+    let (whose, address) = match key {
+        Key::Private(space, address) => (space as u64, address),
+        Key::Shared(node, offset) => (!node, offset),
+    };
+    mix(whose ^ mix(address)) as usize % QUEUES
 }
 
 /// Puts a thread to a word's queue, last.
