@@ -6,7 +6,8 @@
 //!
 //! A B+-tree of two levels: a search is two binary searches; an insertion moves less than a chunk, and every 32nd at a
 //! place moves the row of chunks, 32 bytes each. With the 65,530 areas that Linux allows that is 64 KiB; a plain vector
-//! moves 1.5 MiB for each insertion, and a `BTreeMap` cannot report that memory has run out.
+//! moves 1.5 MiB for each insertion, and a `BTreeMap` cannot report that memory has run out. A search for a gap looks at
+//! the widest gap of 16 chunks together first, where there are more.
 //!
 //! Whoever changes several items at once asks for the room first ([`Sorted::reserve`]); the insertions then cannot fail, so
 //! that a change happens whole or not at all.
@@ -32,6 +33,8 @@ pub struct NoRoom;
 
 /// Items in a chunk at most.
 pub const CHUNK: usize = 64;
+/// Chunks whose widest gap is kept together.
+const ROW: usize = 16;
 /// Chunks that can be kept for promised insertions.
 const SPARES: usize = 4;
 
@@ -53,6 +56,45 @@ impl<T: Item> Chunk<T> {
         let gaps = self.items.windows(2).map(|pair| pair[0].gap(&pair[1]));
         self.widest = gaps.max().unwrap_or(0);
     }
+
+    /// The gap below an item; 0 below the first, and where there is none.
+    fn gap_below(&self, index: usize) -> u64 {
+        match (index.checked_sub(1).and_then(|below| self.items.get(below)), self.items.get(index))
+        {
+            (Some(below), Some(item)) => below.gap(item),
+            _ => 0,
+        }
+    }
+
+    /// Gaps of up to `lost` have become gaps of up to `new`. All need to be looked at only if the widest may be among the
+    /// lost ones.
+    fn changed(&mut self, lost: u64, new: u64) {
+        if lost < self.widest || new >= self.widest {
+            self.widest = self.widest.max(new);
+        } else {
+            self.measure();
+        }
+    }
+
+    fn insert(&mut self, index: usize, item: T) {
+        let lost = self.gap_below(index);
+        // CANNOT FAIL: callers insert where there is room.
+        self.items.insert(index, item);
+        self.changed(lost, self.gap_below(index).max(self.gap_below(index + 1)));
+    }
+
+    fn remove(&mut self, index: usize) -> T {
+        let lost = self.gap_below(index).max(self.gap_below(index + 1));
+        let item = self.items.remove(index);
+        self.changed(lost, self.gap_below(index));
+        item
+    }
+
+    fn replace(&mut self, index: usize, item: T) {
+        let lost = self.gap_below(index).max(self.gap_below(index + 1));
+        self.items[index] = item;
+        self.changed(lost, self.gap_below(index).max(self.gap_below(index + 1)));
+    }
 }
 
 /// Where an item is, until the next change.
@@ -66,6 +108,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Sorted<T> {
     chunks: Vec<Chunk<T>>,
+    /// For each [`ROW`] chunks the widest gap in them, and to the first chunk behind them. Empty for one row.
+    rows: Vec<u64>,
     spare: [Option<Chunk<T>>; SPARES],
     length: usize,
 }
@@ -73,7 +117,7 @@ pub struct Sorted<T> {
 impl<T: Item> Sorted<T> {
     /// Nothing, without memory.
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), spare: [const { None }; SPARES], length: 0 }
+        Self { chunks: Vec::new(), rows: Vec::new(), spare: [const { None }; SPARES], length: 0 }
     }
 
     /// Whether there is none.
@@ -90,6 +134,9 @@ impl<T: Item> Sorted<T> {
     pub fn try_clone(&self) -> Result<Self, NoRoom> {
         let mut copy = Self::new();
         copy.chunks.try_reserve_exact(self.chunks.len()).map_err(|_| NoRoom)?;
+        copy.rows.try_reserve_exact(self.rows.len()).map_err(|_| NoRoom)?;
+        // CANNOT FAIL: reserved above.
+        copy.rows.extend_from_slice(&self.rows);
         for chunk in &self.chunks {
             let mut new = Chunk::new()?;
             // CANNOT FAIL: a new chunk has room for all that one holds.
@@ -166,19 +213,32 @@ impl<T: Item> Sorted<T> {
         least: u64,
         mut look: impl FnMut(Option<&T>, Option<&T>) -> Option<R>,
     ) -> Option<R> {
-        let mut above = None;
-        for chunk in self.chunks.iter().rev() {
-            if let found @ Some(_) = look(chunk.items.last(), above) {
-                return found;
+        let mut above: Option<&T> = None;
+        for (number, row) in self.chunks.chunks(ROW).enumerate().rev() {
+            // The gap to what is above the row is one of its own, but above the last item.
+            if above.is_some() && self.rows.get(number).is_some_and(|&widest| widest < least) {
+                above = row.first().and_then(|chunk| chunk.items.first());
+                continue;
             }
-            if chunk.widest >= least {
-                let mut inner = chunk.items.windows(2).rev();
-                let found = inner.find_map(|pair| look(pair.first(), pair.last()));
-                if found.is_some() {
-                    return found;
+            for chunk in row.iter().rev() {
+                let last = chunk.items.last();
+                let is_wide = |(last, above): (&T, &T)| last.gap(above) >= least;
+                if last.zip(above).is_none_or(is_wide) {
+                    let found = look(last, above);
+                    if found.is_some() {
+                        return found;
+                    }
                 }
+                if chunk.widest >= least {
+                    let inner = chunk.items.windows(2).rev();
+                    let mut wide = inner.filter(|pair| pair[0].gap(&pair[1]) >= least);
+                    let found = wide.find_map(|pair| look(pair.first(), pair.last()));
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+                above = chunk.items.first();
             }
-            above = chunk.items.first();
         }
         look(None, above)
     }
@@ -199,7 +259,7 @@ impl<T: Item> Sorted<T> {
             None => true,
         };
         let wanted = keys.iter().filter(|&&key| is_full(key)).count();
-        self.chunks.try_reserve(wanted).map_err(|_| NoRoom)?;
+        self.reserve_chunks(wanted)?;
         let there = self.spare.iter().flatten().count();
         for place in
             self.spare.iter_mut().filter(|place| place.is_none()).take(wanted.saturating_sub(there))
@@ -207,6 +267,53 @@ impl<T: Item> Sorted<T> {
             *place = Some(Chunk::new()?);
         }
         Ok(())
+    }
+
+    /// Room in the row of chunks.
+    fn reserve_chunks(&mut self, more: usize) -> Result<(), NoRoom> {
+        self.chunks.try_reserve(more).map_err(|_| NoRoom)?;
+        let rows = (self.chunks.len() + more).div_ceil(ROW);
+        self.rows.try_reserve(rows.saturating_sub(self.rows.len())).map_err(|_| NoRoom)
+    }
+
+    /// The widest gap of a row: of each of its chunks, and to the next one.
+    fn widest_of(&self, row: usize) -> u64 {
+        let chunks = row * ROW..((row + 1) * ROW).min(self.chunks.len());
+        let gap = |chunk: usize| {
+            let last = self.chunks[chunk].items.last();
+            let next = self.chunks.get(chunk + 1).and_then(|next| next.items.first());
+            last.zip(next).map_or(0, |(last, next)| last.gap(next)).max(self.chunks[chunk].widest)
+        };
+        chunks.map(gap).max().unwrap_or(0)
+    }
+
+    /// Items of a chunk have changed.
+    fn chunk_changed(&mut self, chunk: usize) {
+        if self.rows.is_empty() {
+            return;
+        }
+        // The gap before its first item is that of the chunk before.
+        for row in chunk.saturating_sub(1) / ROW..=chunk / ROW {
+            let widest = self.widest_of(row);
+            if let Some(kept) = self.rows.get_mut(row) {
+                *kept = widest;
+            }
+        }
+    }
+
+    /// There are more or fewer chunks, from this one on.
+    fn chunks_changed(&mut self, from: usize) {
+        let rows = self.chunks.len().div_ceil(ROW);
+        if rows < 2 {
+            self.rows.clear();
+            return;
+        }
+        let first = if self.rows.is_empty() { 0 } else { from.saturating_sub(1) / ROW };
+        // CANNOT FAIL: reserved with the room for the chunks.
+        self.rows.resize(rows, 0);
+        for row in first..rows {
+            self.rows[row] = self.widest_of(row);
+        }
     }
 
     /// Adds an item. Without [`Sorted::reserve`] before, it may be that there is no memory: then nothing has changed.
@@ -232,20 +339,20 @@ impl<T: Item> Sorted<T> {
             let goes_up = upper.items.first().is_none_or(|first| first.key() < item.key());
             // CANNOT FAIL: as above.
             self.chunks.insert(chunk + 1, upper);
+            self.chunks_changed(chunk);
             chunk += usize::from(goes_up);
         }
-        let chunk = &mut self.chunks[chunk];
-        let index = chunk.items.partition_point(|other| other.key() < item.key());
+        let index = self.chunks[chunk].items.partition_point(|other| other.key() < item.key());
         // CANNOT FAIL: it is not full.
-        chunk.items.insert(index, item);
-        chunk.measure();
+        self.chunks[chunk].insert(index, item);
+        self.chunk_changed(chunk);
         self.length += 1;
         Ok(())
     }
 
     /// A chunk without items, and room for it in the row.
     fn take_spare(&mut self) -> Result<Chunk<T>, NoRoom> {
-        self.chunks.try_reserve(1).map_err(|_| NoRoom)?;
+        self.reserve_chunks(1)?;
         match self.spare.iter_mut().find_map(Option::take) {
             Some(chunk) => Ok(chunk),
             None => Chunk::new(),
@@ -261,16 +368,15 @@ impl<T: Item> Sorted<T> {
 
     /// Puts another item in the place of one; the order must not change by it.
     pub fn replace(&mut self, place: Place, item: T) {
-        let chunk = &mut self.chunks[place.chunk];
-        chunk.items[place.index] = item;
-        chunk.measure();
+        self.chunks[place.chunk].replace(place.index, item);
+        self.chunk_changed(place.chunk);
     }
 
     /// Takes an item out. A chunk that becomes empty stays as a spare one; one that gets small joins its neighbour.
     pub fn remove(&mut self, place: Place) -> T {
-        let item = self.chunks[place.chunk].items.remove(place.index);
+        let item = self.chunks[place.chunk].remove(place.index);
         self.length -= 1;
-        self.chunks[place.chunk].measure();
+        self.chunk_changed(place.chunk);
         self.join(place.chunk);
         item
     }
@@ -278,6 +384,7 @@ impl<T: Item> Sorted<T> {
     fn join(&mut self, chunk: usize) {
         if self.chunks[chunk].items.is_empty() {
             let empty = self.chunks.remove(chunk);
+            self.chunks_changed(chunk);
             self.keep_spare(empty);
             return;
         }
@@ -297,6 +404,7 @@ impl<T: Item> Sorted<T> {
         // CANNOT FAIL: both together are half of what one has room for.
         self.chunks[lower].items.append(&mut upper.items);
         self.chunks[lower].measure();
+        self.chunks_changed(lower);
         self.keep_spare(upper);
     }
 
@@ -354,6 +462,16 @@ mod tests {
             assert!((1..=CHUNK).contains(&chunk.items.len()) && chunk.items.capacity() >= CHUNK);
             let widest = chunk.items.windows(2).map(|pair| pair[1].from - pair[0].to).max();
             assert_eq!(chunk.widest, widest.unwrap_or(0));
+        }
+        let rows = list.chunks.len().div_ceil(ROW);
+        assert_eq!(list.rows.len(), if rows < 2 { 0 } else { rows });
+        for (row, &widest) in list.rows.iter().enumerate() {
+            // With the first item behind the row.
+            let items = list.chunks[row * ROW..].iter().take(ROW).flat_map(|chunk| &chunk.items);
+            let next = list.chunks.get((row + 1) * ROW).map(|next| &next.items[0]);
+            let items: Vec<_> = items.chain(next).collect();
+            let gaps = items.windows(2).map(|pair| pair[1].from - pair[0].to);
+            assert_eq!(widest, gaps.max().unwrap_or(0));
         }
         for pair in list.chunks.windows(2) {
             assert!(pair[0].items.len() + pair[1].items.len() > CHUNK / 2, "{:?}", lengths(list));
@@ -513,6 +631,35 @@ mod tests {
     }
 
     #[test]
+    fn u1_a_gap_among_many_items_is_found_without_a_look_at_each_chunk() {
+        use std::cell::Cell;
+        thread_local! { static GAPS: Cell<usize> = const { Cell::new(0) }; }
+        #[derive(Clone)]
+        struct Counted(u64);
+        impl Item for Counted {
+            fn key(&self) -> u64 {
+                self.0
+            }
+            fn gap(&self, next: &Self) -> u64 {
+                GAPS.set(GAPS.get() + 1);
+                next.0 - self.0 - 1
+            }
+        }
+        // One gap of 8 above the first item, no other.
+        const CHUNKS: usize = 40 * ROW;
+        let mut list = Sorted::new();
+        list.insert(Counted(0)).unwrap();
+        for key in 9..(CHUNK * CHUNKS) as u64 {
+            list.insert(Counted(key)).unwrap();
+        }
+        assert!(list.chunks.len() >= CHUNKS - 1);
+        GAPS.set(0);
+        let found = list.pairs_down(8, |below, above| Some((below?.0, above?.0)));
+        assert_eq!(found, Some((0, 9)));
+        assert!(GAPS.get() < ROW + 2 * CHUNK, "{} gaps were measured", GAPS.get());
+    }
+
+    #[test]
     fn u1_items_without_gaps_have_none() {
         #[derive(Debug, Clone, Copy)]
         struct Number(u64);
@@ -545,8 +692,8 @@ mod tests {
         let list = list(keys);
         assert_eq!(lengths(&list), [CHUNK; 4]);
         let last_of_second = 2 * chunk + 10 * (chunk - 1);
-        assert_eq!(gap_down(&list, 9), (Some((last_of_second - 10, last_of_second)), 4));
-        assert_eq!(gap_down(&list, 10), (None, 5), "the edges of four chunks");
+        assert_eq!(gap_down(&list, 9), (Some((last_of_second - 10, last_of_second)), 2));
+        assert_eq!(gap_down(&list, 10), (None, 2), "above the last item and below the first");
         assert_eq!(
             gap_down(&list, 1).0,
             Some((last_of_second + 4 * chunk - 2, last_of_second + 4 * chunk))
