@@ -11,7 +11,7 @@ use core::sync::atomic::AtomicUsize;
 use super::*;
 
 // Numbers of system calls, and the instruction.
-const _: [usize; 20] = [
+const _: [usize; 27] = [
     nr::READ,
     nr::WRITE,
     nr::CLOSE,
@@ -32,6 +32,13 @@ const _: [usize; 20] = [
     nr::FSTATAT,
     nr::NFSSERVCTL,
     nr::PIPE2,
+    nr::FUTEX,
+    nr::RT_SIGACTION,
+    nr::SIGALTSTACK,
+    nr::TGKILL,
+    nr::GETPID,
+    nr::GETTID,
+    nr::MINCORE,
 ];
 const _: unsafe fn(usize, [usize; 6]) -> isize = syscall;
 const _: fn() = raw_getppid;

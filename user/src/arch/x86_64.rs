@@ -47,6 +47,20 @@ pub mod nr {
     pub const NFSSERVCTL: usize = 180;
     /// pipe2
     pub const PIPE2: usize = 293;
+    /// futex
+    pub const FUTEX: usize = 202;
+    /// rt_sigaction
+    pub const RT_SIGACTION: usize = 13;
+    /// sigaltstack
+    pub const SIGALTSTACK: usize = 131;
+    /// tgkill
+    pub const TGKILL: usize = 234;
+    /// getpid
+    pub const GETPID: usize = 39;
+    /// gettid
+    pub const GETTID: usize = 186;
+    /// mincore
+    pub const MINCORE: usize = 27;
 }
 
 /// One system call. For programs that pass on purpose what no sound program would.

@@ -467,12 +467,16 @@ impl Drop for Memory {
         );
         FREED.fetch_add(1, Ordering::Relaxed);
         spaces::leave(self.number);
-        let mut from = USER_LOWEST;
-        while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
-            if let Some(frame) = self.tables.unmap(page) {
-                frames::release(frame);
+        // No page is mapped outside of an area, and between areas lie whole tables.
+        let Self { areas, tables, .. } = self;
+        for area in areas.iter() {
+            let mut from = area.lowest;
+            while let Some(page) = tables.next_mapped(from, area.top) {
+                if let Some(frame) = tables.unmap(page) {
+                    frames::release(frame);
+                }
+                from = page + PAGE;
             }
-            from = page + PAGE;
         }
     }
 }

@@ -25,7 +25,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-use crate::arch::any::paging::{new_table, next_mapped};
+use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent. Not in its TLB. But without FEAT_ETS2 it may
 /// have walked the tables for an access before it saw what tells it that the page is there now, and
@@ -518,12 +518,10 @@ impl Drop for UserTables {
     fn drop(&mut self) {
         fn free_below(table: u64, level: u32) {
             if level < 3 {
-                for index in 0..512 {
-                    let value = entry(table, index).load(Ordering::Relaxed);
-                    if value & VALID != 0 {
-                        free_below(value & ADDRESS, level + 1);
-                    }
-                }
+                let value = |index| entry(table, index).load(Ordering::Relaxed);
+                for_each_present(512, VALID, value, |value| {
+                    free_below(value & ADDRESS, level + 1);
+                });
             }
             frames::release(Frame::at(table));
         }

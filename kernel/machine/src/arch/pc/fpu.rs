@@ -20,7 +20,7 @@ use super::xstate::{self, HEADER, LEGACY};
 use crate::arch::cpu::{self, Selectors};
 use crate::arch::pc::control;
 use crate::memory::fallible::NoMemory;
-use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::alloc::{alloc, alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -111,15 +111,16 @@ impl FpuState {
 
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
     pub fn fork(&self) -> Result<Self, NoMemory> {
-        let copy = Self::new()?;
+        // SAFETY: (1) the size is not zero.
+        let area = NonNull::new(unsafe { alloc(layout()) }).ok_or(NoMemory)?;
         self.save();
-        // SAFETY: (1) the owner runs this, so no other thread writes; (2) nothing else has the copy
-        // yet.
-        unsafe {
-            copy.bytes().copy_from_slice(self.bytes());
-            *copy.selectors.get() = *self.selectors.get();
-        }
-        Ok(copy)
+        // SAFETY: (1) both areas have so many bytes, and are apart; (2) the owner runs this, so no
+        // other thread writes to them; (3) nothing else has the copy yet.
+        let selectors = unsafe {
+            area.copy_from_nonoverlapping(self.area, xstate::bytes());
+            *self.selectors.get()
+        };
+        Ok(Self { area, selectors: UnsafeCell::new(selectors) })
     }
 
     /// The area.
