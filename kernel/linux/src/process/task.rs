@@ -4,7 +4,6 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
-use super::queued::Allowance;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
@@ -124,7 +123,7 @@ impl Task {
 
     /// Puts a signal among its own.
     pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        let allowed = Allowance::of(&self.process);
+        let allowed = self.process.allowance();
         self.signals.lock().pending.add(info, allowed)
     }
 
