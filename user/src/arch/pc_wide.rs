@@ -15,6 +15,8 @@ const AVX: usize = 1 << 2;
 const AVX512: usize = 7 << 5;
 const YMM_BYTES: usize = 32;
 const ZMM_BYTES: usize = 64;
+/// Bytes that a mask register takes here, of which it keeps two.
+const MASK_BYTES: usize = size_of::<u64>();
 
 /// What the kernel lets programs have: XCR0; 0 if that cannot be read.
 fn states() -> usize {
@@ -54,35 +56,35 @@ fn load(from: &[u8; ROOM]) {
             #[cfg(target_arch = "x86_64")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
-                "vmovups zmm\\i, [{at} + 64 * \\i]",
+                "vmovups zmm\\i, [{at} + {zmm} * \\i]",
                 ".endr",
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7",
-                "kmovw k\\i, [{at} + 2048 + 8 * \\i]",
+                "kmovw k\\i, [{at} + {masks} + {mask} * \\i]",
                 ".endr",
-                at = in(reg) at, options(nostack, readonly)
+                at = in(reg) at, zmm = const ZMM_BYTES, masks = const ZMM_COUNT * ZMM_BYTES, mask = const MASK_BYTES, options(nostack, readonly)
             );
             #[cfg(target_arch = "x86")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7",
-                "vmovups zmm\\i, [{at} + 64 * \\i]",
-                "kmovw k\\i, [{at} + 512 + 8 * \\i]",
+                "vmovups zmm\\i, [{at} + {zmm} * \\i]",
+                "kmovw k\\i, [{at} + {masks} + {mask} * \\i]",
                 ".endr",
-                at = in(reg) at, options(nostack, readonly)
+                at = in(reg) at, zmm = const ZMM_BYTES, masks = const ZMM_COUNT * ZMM_BYTES, mask = const MASK_BYTES, options(nostack, readonly)
             );
         } else {
             #[cfg(target_arch = "x86_64")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-                "vmovups ymm\\i, [{at} + 32 * \\i]",
+                "vmovups ymm\\i, [{at} + {ymm} * \\i]",
                 ".endr",
-                at = in(reg) at, options(nostack, readonly)
+                at = in(reg) at, ymm = const YMM_BYTES, options(nostack, readonly)
             );
             #[cfg(target_arch = "x86")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7",
-                "vmovups ymm\\i, [{at} + 32 * \\i]",
+                "vmovups ymm\\i, [{at} + {ymm} * \\i]",
                 ".endr",
-                at = in(reg) at, options(nostack, readonly)
+                at = in(reg) at, ymm = const YMM_BYTES, options(nostack, readonly)
             );
         }
     }
@@ -97,35 +99,35 @@ fn store(to: &mut [u8; ROOM]) {
             #[cfg(target_arch = "x86_64")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
-                "vmovups [{at} + 64 * \\i], zmm\\i",
+                "vmovups [{at} + {zmm} * \\i], zmm\\i",
                 ".endr",
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7",
-                "kmovw [{at} + 2048 + 8 * \\i], k\\i",
+                "kmovw [{at} + {masks} + {mask} * \\i], k\\i",
                 ".endr",
-                at = in(reg) at, options(nostack)
+                at = in(reg) at, zmm = const ZMM_BYTES, masks = const ZMM_COUNT * ZMM_BYTES, mask = const MASK_BYTES, options(nostack)
             );
             #[cfg(target_arch = "x86")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7",
-                "vmovups [{at} + 64 * \\i], zmm\\i",
-                "kmovw [{at} + 512 + 8 * \\i], k\\i",
+                "vmovups [{at} + {zmm} * \\i], zmm\\i",
+                "kmovw [{at} + {masks} + {mask} * \\i], k\\i",
                 ".endr",
-                at = in(reg) at, options(nostack)
+                at = in(reg) at, zmm = const ZMM_BYTES, masks = const ZMM_COUNT * ZMM_BYTES, mask = const MASK_BYTES, options(nostack)
             );
         } else {
             #[cfg(target_arch = "x86_64")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-                "vmovups [{at} + 32 * \\i], ymm\\i",
+                "vmovups [{at} + {ymm} * \\i], ymm\\i",
                 ".endr",
-                at = in(reg) at, options(nostack)
+                at = in(reg) at, ymm = const YMM_BYTES, options(nostack)
             );
             #[cfg(target_arch = "x86")]
             asm!(
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7",
-                "vmovups [{at} + 32 * \\i], ymm\\i",
+                "vmovups [{at} + {ymm} * \\i], ymm\\i",
                 ".endr",
-                at = in(reg) at, options(nostack)
+                at = in(reg) at, ymm = const YMM_BYTES, options(nostack)
             );
         }
     }

@@ -132,7 +132,7 @@ fn signals(subject: &Subject, process: &Process, text: &mut Text) -> fmt::Result
     };
     let (pending, blocked) = subject.signals();
     let limit = process.limits.soft(Resource::PendingSignals);
-    let queued = crate::process::queued::count_of(process);
+    let queued = process.allowance().used();
     writeln!(text, "SigQ:\t{queued}/{limit}")?;
     for (name, set) in [
         ("SigPnd", pending),

@@ -3,8 +3,8 @@
 //! A thread leaves its crew; the last one ends the process. Every way out of a program comes here: exit, a fatal signal, a
 //! kernel stack that overflowed.
 
-use super::send::{of_child, to_process};
-use super::table::{self, Which};
+use super::send::{self, of_child, to_process};
+use super::table::{self, OfEnd, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
 use super::{Process, cpu_time, current, current_task, futex, shadow, timers};
@@ -47,8 +47,8 @@ pub(crate) fn exit_thread(status: i32) -> ! {
             Some(decided) => end(process, decided.unwrap_or(status)),
             None => {
                 // What it would have taken is for the others.
-                super::send::hand_over(process, SignalSet::ALL);
-                super::send::note_stopped(process);
+                send::hand_over(process, SignalSet::ALL);
+                send::note_stopped(process);
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
             }
@@ -79,7 +79,16 @@ fn end(process: &Process, status: i32) {
         };
         of_child(process, signal, code, status)
     });
-    let [parent, reaper] = table::end(process, status, told);
+    let tell = |other: &Process, what| match what {
+        OfEnd::ToParent => {
+            if let Some(told) = told {
+                send::in_table(other, told);
+            }
+        }
+        OfEnd::HangUp(signal) => send::in_table(other, Info::kernel(signal)),
+    };
+    let [parent, reaper] = table::end(process, status, &tell);
+    send::tell_parents();
     process.changed.wake_all();
     // Children of the reaper that had ended are its now.
     for other in [reaper, parent].into_iter().flatten() {

@@ -4,9 +4,9 @@
 //! A group that becomes one while a member is stopped gets SIGHUP and SIGCONT, as otherwise it would
 //! stop for good (`kill_orphaned_pgrp`).
 
+use super::Process;
 use super::shared_signals::Stop;
-use super::{Process, send};
-use crate::abi::signals::{Info, Signal};
+use crate::abi::signals::Signal;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -32,7 +32,12 @@ pub(super) fn is_orphaned(table: &[Arc<Process>], group: u64, but: Option<&Proce
 /// A process has ended (`parent`: none), or its parent has: hangs its group up if that has no other
 /// way to be continued from now on, and a member is stopped. The caller has the table, and tells
 /// parents afterwards.
-pub(super) fn leave(table: &[Arc<Process>], process: &Process, parent: Option<&Process>) {
+pub(super) fn leave(
+    table: &[Arc<Process>],
+    process: &Process,
+    parent: Option<&Process>,
+    send: &dyn Fn(&Process, Signal),
+) {
     let group = process.group.load(Ordering::Relaxed);
     let number = process.parent.load(Ordering::Relaxed);
     let own = table.iter().find(|other| other.id == number);
@@ -53,7 +58,7 @@ pub(super) fn leave(table: &[Arc<Process>], process: &Process, parent: Option<&P
     };
     if members().any(is_stopped) {
         for signal in [Signal::HUP, Signal::CONT] {
-            members().for_each(|one| send::in_table(one, Info::kernel(signal)));
+            members().for_each(|one| send(one, signal));
         }
     }
 }

@@ -3,8 +3,6 @@
 //! A signal is charged to the real user of the process that it is for, as on Linux, for as long as
 //! it is queued. Users are few: they stand in a list. The lock is a leaf.
 
-use super::Process;
-use crate::limits::Resource;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
@@ -19,10 +17,13 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// What a process may still have queued.
-    pub(crate) fn of(process: &Process) -> Self {
-        let user = process.credentials.lock().user.real;
-        Self { user, limit: process.limits.soft(Resource::PendingSignals) }
+    pub(super) const fn new(user: u32, limit: u64) -> Self {
+        Self { user, limit }
+    }
+
+    /// How many its user has queued.
+    pub(crate) fn used(self) -> u64 {
+        COUNTS.lock().iter().find(|&&(user, _)| user == self.user).map_or(0, |&(_, count)| count)
     }
 }
 
@@ -63,10 +64,4 @@ impl Drop for Charge {
             }
         }
     }
-}
-
-/// How many are queued for the user of a process.
-pub(crate) fn count_of(process: &Process) -> u64 {
-    let own = Allowance::of(process).user;
-    COUNTS.lock().iter().find(|&&(user, _)| user == own).map_or(0, |&(_, count)| count)
 }

@@ -8,7 +8,6 @@
 //! 3. A pending signal that a thread could take is always known to one: when a thread stops taking signals (it blocks them, it ends),
 //!    it hands over what is pending for the process ([`hand_over`]).
 
-use super::queued::Allowance;
 use super::shared_signals::{Change, ProcessSignals, Stop};
 use super::table::Which;
 use super::{Process, cpu_time, readers, table, task};
@@ -102,7 +101,7 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
         process.crew.end(signal.status());
         return Ok(Sent::Pending);
     }
-    let allowed = Allowance::of(process);
+    let allowed = process.allowance();
     let mut continued = false;
     let mut fatal = false;
     let added = process.crew.with(|threads| {

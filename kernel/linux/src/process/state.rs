@@ -4,6 +4,7 @@ use super::attributes::Attributes;
 use super::credentials::{Credentials, capability};
 use super::crew::Crew;
 use super::place::Place;
+use super::queued::Allowance;
 use super::running::Running;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
@@ -67,6 +68,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// What may still be queued of signals for it.
+    pub(crate) fn allowance(&self) -> Allowance {
+        let user = self.credentials.lock().user.real;
+        Allowance::new(user, self.limits.soft(Resource::PendingSignals))
+    }
+
     /// Its descriptors. `None`: it has ended.
     pub fn files_if_alive(&self) -> Option<Arc<SpinLock<Files>>> {
         self.files.lock().clone()

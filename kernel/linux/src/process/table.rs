@@ -10,9 +10,9 @@
 
 use super::shared_signals::Change;
 use super::spent::CpuTimes;
-use super::{cpu_time, orphans, send};
+use super::{cpu_time, orphans};
 use crate::abi::action::{IGNORE, flag};
-use crate::abi::signals::{Info, Signal};
+use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::process::Process;
 use alloc::sync::Arc;
@@ -248,20 +248,34 @@ fn reaper(table: &[Arc<Process>], of: &Process) -> Option<Arc<Process>> {
     None
 }
 
+/// What the end of a process tells another one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OfEnd {
+    /// Its parent: that it has ended.
+    ToParent,
+    /// A member of a group that is orphaned by it.
+    HangUp(Signal),
+}
+
 /// A process has ended, with this status: its parent is told in the same step, so that it cannot
 /// wait for it before. Its children are a reaper's from now on, and it stays in the table only if a
 /// parent may wait for it. Gives out that parent, and the reaper of its children, to be woken.
-pub(super) fn end(process: &Process, status: i32, told: Option<Info>) -> [Option<Arc<Process>>; 2] {
+pub(super) fn end(
+    process: &Process,
+    status: i32,
+    tell: &dyn Fn(&Process, OfEnd),
+) -> [Option<Arc<Process>>; 2] {
     let ends = {
+        let hang_up = |member: &Process, signal| tell(member, OfEnd::HangUp(signal));
         let table = TABLE.lock();
         process.set_status(status);
-        orphans::leave(&table, process, None);
+        orphans::leave(&table, process, None, &hang_up);
         let number = process.parent.load(Ordering::Relaxed);
         let alive = |other: &&Arc<Process>| other.id == number && other.status().is_none();
         let parent = table.iter().find(alive).cloned();
         // A parent that ignores SIGCHLD, or says so, does not wait for children that it is told of
         // by that.
-        let is_told_as_usual = told.is_some_and(|told| told.signal == Signal::CHLD);
+        let is_told_as_usual = process.exit_signal.load(Ordering::Relaxed) == Signal::CHLD.number();
         let is_waited_for = parent.as_ref().is_some_and(|parent| {
             let action = parent.signals.lock().actions.get(Signal::CHLD);
             let waits = action.handler != IGNORE && action.flags & flag::NO_CHILD_WAIT == 0;
@@ -272,17 +286,16 @@ pub(super) fn end(process: &Process, status: i32, told: Option<Info>) -> [Option
         for child in table.iter().filter(|c| c.parent.load(Ordering::Relaxed) == process.id) {
             child.parent.store(reaper_number, Ordering::Relaxed);
             child.exit_signal.store(Signal::CHLD.number(), Ordering::Relaxed);
-            orphans::leave(&table, child, Some(process));
+            orphans::leave(&table, child, Some(process), &hang_up);
         }
         if !is_waited_for {
             process.parent.store(0, Ordering::Relaxed);
         }
-        if let (Some(parent), Some(told)) = (&parent, told) {
-            send::in_table(parent, told);
+        if let Some(parent) = &parent {
+            tell(parent, OfEnd::ToParent);
         }
         [parent, reaper]
     };
-    send::tell_parents();
     while drop_nobodys() {}
     ends
 }

@@ -5,7 +5,6 @@ use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
 use super::port_map::TaskPorts;
-use super::queued::Allowance;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
@@ -132,7 +131,7 @@ impl Task {
 
     /// Puts a signal among its own.
     pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        let allowed = Allowance::of(&self.process);
+        let allowed = self.process.allowance();
         self.signals.lock().pending.add(info, allowed)
     }
 

@@ -5,7 +5,6 @@ use crate::abi;
 use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet};
 use crate::process::exit::{exit_thread, kill_current};
-use crate::process::queued::Allowance;
 use crate::process::shared_signals::ProcessSignals;
 use crate::process::{current, current_task, table, timers};
 use machine::arch::regs::SavedRegs;
@@ -160,7 +159,7 @@ fn handle(regs: &mut SavedRegs, info: &Info, action: &Action) {
 /// Sends the calling thread a signal that it cannot put off: one that it blocks or ignores ends it.
 pub(crate) fn force(info: Info) {
     let (process, task) = (current(), current_task());
-    let allowed = Allowance::of(process);
+    let allowed = process.allowance();
     {
         let mut of_process = process.signals.lock();
         let mut of_task = task.signals.lock();

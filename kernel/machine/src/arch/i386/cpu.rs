@@ -1,6 +1,6 @@
 //! Single instructions, as functions.
 
-use crate::arch::pc::xstate::LEGACY_BYTES;
+use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 use kstack::addr::AddrRange;
@@ -89,7 +89,7 @@ pub unsafe fn zero_page(page: *mut u8) {
 ///
 /// 1. The area is the caller's to write, and 16-aligned.
 #[inline(always)]
-pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; LEGACY_BYTES]) {
+pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; FPU_BYTES]) {
     // SAFETY: (1) by the caller's promise.
     unsafe { asm!("fxsave [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }
@@ -101,7 +101,7 @@ pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; LEGACY_BYTES]) {
 /// 1. The area is 16-aligned, and as [`save_fpu`] makes one: no reserved bit is set.
 /// 2. The registers are not in use.
 #[inline(always)]
-pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; LEGACY_BYTES]) {
+pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
     // SAFETY: (1) (2) by the caller's promise.
     unsafe { asm!("fxrstor [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }

@@ -11,6 +11,7 @@
 //! SDM vol. 1, 13.4): each state is at the place that leaf 0xD of `cpuid` tells, whatever is saved.
 
 use super::control;
+use super::cpu::FPU_BYTES;
 use super::requirements;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -32,7 +33,7 @@ pub const AVX512: u64 = 7 << 5;
 const OFFERED: u64 = LEGACY | AVX | AVX512;
 
 /// Bytes of what `fxsave` writes, and of the header that `xsave` puts after it.
-pub const LEGACY_BYTES: usize = 512;
+pub const LEGACY_BYTES: usize = FPU_BYTES;
 /// Where the header lies and how long it is.
 pub const HEADER: core::ops::Range<usize> = LEGACY_BYTES..LEGACY_BYTES + 64;
 
