@@ -17,6 +17,7 @@ mod memory;
 mod overflows;
 mod processes;
 mod programs;
+mod shadow_stacks;
 mod signals;
 mod stacks;
 mod storms;
@@ -157,6 +158,10 @@ table! {
         signals::p6_a_fault_says_what_it_was_and_where,
         signals::p6_overflows_are_survived_by_jumping_off_the_alternate_stack,
         signals::p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault,
+        shadow_stacks::p7_only_calls_and_returns_write_a_shadow_stack_and_a_return_elsewhere_is_told,
+        shadow_stacks::p7_a_handler_returns_by_the_kernels_word_and_by_no_other,
+        shadow_stacks::p7_threads_children_and_new_programs_have_the_shadow_stack_of_linux,
+        shadow_stacks::p7_a_program_switches_to_a_shadow_stack_that_it_mapped,
         processes::s1_floating_point_registers_of_programs_are_kept_apart,
         programs::p1_a_program_finds_the_stack_that_the_abi_promises,
         programs::p1_busybox_passes_arguments_and_environment_on,

@@ -472,3 +472,77 @@ extern "C" fn faults_breakpoint(_argument: usize) -> usize {
 pub fn wide() -> Option<super::Wide> {
     None
 }
+
+/// Calls `body` with a shadow stack that is on in this mode, and turns it off. [`usize::MAX`]:
+/// there is none.
+#[unsafe(naked)]
+pub extern "C" fn with_shadow_stack(
+    mode: usize,
+    body: extern "C" fn(usize) -> usize,
+    argument: usize,
+) -> usize {
+    // From one call of the kernel to the other, what was called before is not on the shadow stack.
+    naked_asm!(
+        "stp x29, x30, [sp, #-32]!",
+        "mov x29, sp",
+        "stp x19, x20, [sp, #16]",
+        "mov x19, x1",
+        "mov x20, x2",
+        "mov x1, x0",
+        "mov x0, #{set_status}",
+        "mov x2, xzr",
+        "mov x3, xzr",
+        "mov x4, xzr",
+        "mov x8, #{prctl}",
+        "svc #0",
+        "cbnz x0, 2f",
+        "mov x0, x20",
+        "blr x19",
+        "mov x20, x0",
+        "mov x0, #{set_status}",
+        "mov x1, xzr",
+        "mov x2, xzr",
+        "mov x3, xzr",
+        "mov x4, xzr",
+        "mov x8, #{prctl}",
+        "svc #0",
+        "mov x0, x20",
+        "b 3f",
+        "2:",
+        "mov x0, #-1",
+        "3:",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x29, x30, [sp], #32",
+        "ret",
+        set_status = const 75,
+        prctl = const 167,
+    )
+}
+
+/// Where the shadow stack is.
+#[inline(always)]
+pub fn shadow_pointer() -> usize {
+    let pointer;
+    // SAFETY: (1) GCSPR_EL0: only read where shadow stacks are.
+    unsafe { asm!("mrs {}, S3_3_C2_C5_1", out(reg) pointer, options(nostack, preserves_flags)) };
+    pointer
+}
+
+/// Takes up the shadow stack whose word is at an address; where the one that was left has its own.
+#[inline(always)]
+pub fn switch_shadow(to: usize) -> usize {
+    let left;
+    // SAFETY: (1) `gcsss1`, `gcsss2`: a fault if there is no such word; (2) callers switch back
+    // before they return.
+    unsafe {
+        asm!("sys #3, c7, c7, #2, {}", "mov {left}, xzr", "sysl {left}, #3, c7, c7, #3", in(reg) to,
+             left = out(reg) left, options(nostack, preserves_flags));
+    }
+    left
+}
+
+/// Returns to another address than it was called from.
+#[unsafe(naked)]
+pub extern "C" fn return_to(address: usize) -> usize {
+    naked_asm!("mov x30, x0", "ret")
+}

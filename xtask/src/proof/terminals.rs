@@ -64,13 +64,13 @@ fn keys_size_and_jobs(screen: &mut Screen) -> Result<()> {
     // The size, and its change.
     screen.types("stty size\r")?;
     screen.wait("40 100\r\n")?;
-    screen.types("trap 'echo re''sized' WINCH\r")?;
-    screen.wait("WINCH\r\n")?;
+    screen
+        .types("sh -c 'trap \"stty size\" WINCH; echo re\"\"ady; while :; do sleep 1; done'\r")?;
+    screen.wait("ready\r\n")?;
     screen.resize(50, 120)?;
-    screen.types("\r")?;
-    screen.wait("resized\r\n")?;
-    screen.types("stty size\r")?;
     screen.wait("50 120\r\n")?;
+    screen.types("\x03")?;
+    screen.wait("^C")?;
     // Job control.
     screen.types("sh -c 'echo ag\"\"ain; exec sleep 1000'\r")?;
     screen.wait("again\r\n")?;

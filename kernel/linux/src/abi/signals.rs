@@ -153,6 +153,8 @@ pub mod code {
     pub const CHILD_CONTINUED: i32 = 6;
     pub const SEGV_MAPERR: i32 = 1;
     pub const SEGV_ACCERR: i32 = 2;
+    /// A return to another address than the shadow stack has.
+    pub const SEGV_CPERR: i32 = 10;
     pub const BUS_ALIGNMENT: i32 = 1;
     pub const BUS_ADDRESS: i32 = 2;
     pub const ILLEGAL_OPCODE: i32 = 1;

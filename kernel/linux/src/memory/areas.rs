@@ -45,6 +45,8 @@ pub(crate) mod flag {
     pub(crate) const MERGEABLE: u32 = 1 << 12;
     pub(crate) const HUGE: u32 = 1 << 13;
     pub(crate) const NOT_HUGE: u32 = 1 << 14;
+    /// A shadow stack: written by calls, returns and the kernel.
+    pub(crate) const SHADOW_STACK: u32 = 1 << 15;
 }
 
 /// Where an area's pages come from, if they are no zeros.
@@ -138,7 +140,13 @@ impl Area {
 
     /// Where what lies below it must end, when the kernel chooses.
     fn lowest_with_gap(&self) -> u64 {
-        if self.grows { self.lowest.saturating_sub(STACK_GUARD_GAP) } else { self.lowest }
+        let gap = match self {
+            _ if self.grows => STACK_GUARD_GAP,
+            // No instruction moves its pointer by more.
+            _ if self.has(flag::SHADOW_STACK) => PAGE,
+            _ => 0,
+        };
+        self.lowest.saturating_sub(gap)
     }
 }
 

@@ -262,6 +262,20 @@ impl Memory {
         below.or_else(|| self.areas.find_space(length, USER_TOP))
     }
 
+    /// Maps a shadow stack, anywhere or at an address where nothing is, with a page below it that the kernel gives to nothing else.
+    pub(crate) fn map_shadow_stack(&mut self, at: Option<u64>, length: u64) -> Result<u64, Errno> {
+        let wanted = match at {
+            Some(at) => Wanted::There(at),
+            None => {
+                let with_gap = length.checked_add(PAGE).ok_or(Errno::ENOMEM)?;
+                Wanted::There(self.find_space(with_gap).ok_or(Errno::ENOMEM)? + PAGE)
+            }
+        };
+        let access = Access { write: true, exec: false };
+        let like = Area { flags: flag::SHADOW_STACK, ..Area::anonymous(0, 0, true, access) };
+        self.map(wanted, length, like)
+    }
+
     /// Where a mapping of `length` bytes goes.
     pub(crate) fn place(&self, wanted: Wanted, length: u64) -> Result<u64, Errno> {
         let top = |at: u64| at.checked_add(length).filter(|&top| top <= USER_TOP);
@@ -371,7 +385,7 @@ impl Memory {
         access: Access,
     ) -> Result<(), Errno> {
         self.check_sealed(lowest, top)?;
-        let (end, refused) = self.protectable(lowest, top, access.write);
+        let (end, refused) = self.protectable(lowest, top, access);
         if lowest < end {
             self.protect_mapped(lowest, end, read, access)?;
         }
@@ -379,14 +393,17 @@ impl Memory {
     }
 
     /// How far from `lowest` on areas may be protected anew, and what is wrong with what comes then.
-    fn protectable(&self, lowest: u64, top: u64, write: bool) -> (u64, Result<(), Errno>) {
+    fn protectable(&self, lowest: u64, top: u64, access: Access) -> (u64, Result<(), Errno>) {
         let mut end = lowest;
         let mut data = 0;
         for area in self.areas.within(lowest, top) {
             if area.lowest > end {
                 break;
             }
-            if write && let Err(error) = self.may_write(area, lowest, top, &mut data) {
+            if access.exec && area.has(flag::SHADOW_STACK) {
+                return (end, Err(Errno::EINVAL));
+            }
+            if access.write && let Err(error) = self.may_write(area, lowest, top, &mut data) {
                 return (end, Err(error));
             }
             end = area.top.min(top);
@@ -417,7 +434,10 @@ impl Memory {
                     // A frame that others have stays read-only: the next write copies it, or finds that it need not.
                     let is_own = |frame| frames::refs(frame) == 1;
                     let is_own = self.tables.lookup(page).is_some_and(|(frame, _)| is_own(frame));
-                    let write = access.write && is_own;
+                    // A page of a shadow stack comes back to it with the next call or return.
+                    let is_shadow = |area: &Area| area.has(flag::SHADOW_STACK);
+                    let write =
+                        access.write && is_own && !self.areas.at(page).is_some_and(is_shadow);
                     self.tables.protect(page, Access { write, exec: access.exec });
                 } else {
                     // The contents stay for the day it is opened again.
@@ -447,12 +467,16 @@ impl Drop for Memory {
         );
         FREED.fetch_add(1, Ordering::Relaxed);
         spaces::leave(self.number);
-        let mut from = USER_LOWEST;
-        while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
-            if let Some(frame) = self.tables.unmap(page) {
-                frames::release(frame);
+        // No page is mapped outside of an area, and between areas lie whole tables.
+        let Self { areas, tables, .. } = self;
+        for area in areas.iter() {
+            let mut from = area.lowest;
+            while let Some(page) = tables.next_mapped(from, area.top) {
+                if let Some(frame) = tables.unmap(page) {
+                    frames::release(frame);
+                }
+                from = page + PAGE;
             }
-            from = page + PAGE;
         }
     }
 }

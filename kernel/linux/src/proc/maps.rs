@@ -151,6 +151,7 @@ fn flags(area: &Area, text: &mut Text) -> fmt::Result {
         ("nr", area.has(flag::NO_RESERVE)),
         ("wf", area.has(flag::WIPED_ON_FORK)),
         ("dd", area.has(flag::NOT_DUMPED)),
+        ("ss", area.has(flag::SHADOW_STACK)),
         ("hg", area.has(flag::HUGE)),
         ("nh", area.has(flag::NOT_HUGE)),
         ("mg", area.has(flag::MERGEABLE)),

@@ -7,7 +7,7 @@ use super::send::{of_child, to_process};
 use super::table::{self, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
-use super::{Process, cpu_time, current, current_task, futex, timers};
+use super::{Process, cpu_time, current, current_task, futex, shadow, timers};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
@@ -37,6 +37,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
             let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
             let _nor_woken = futex::wake(clear, false, futex::ANY_BIT, 1);
         }
+        shadow::give_back(current_task());
         futex::forget(current_task());
         thread.unpin_all();
         // Off the process's tables before they can go.

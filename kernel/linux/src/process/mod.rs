@@ -13,7 +13,7 @@
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `host` | the names of the machine |
-//! | `ports` | I/O ports that a thread may use |
+//! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
 //! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
@@ -38,11 +38,14 @@ pub(crate) mod host;
 pub(crate) mod orphans;
 pub(crate) mod pending;
 pub(crate) mod place;
+pub(crate) mod port_map;
 pub(crate) mod ports;
 pub(crate) mod queued;
 pub(crate) mod readers;
 pub(crate) mod running;
 pub(crate) mod send;
+pub(crate) mod shadow;
+pub(crate) mod shadow_state;
 pub(crate) mod shared_signals;
 pub(crate) mod spent;
 mod state;

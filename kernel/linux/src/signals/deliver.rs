@@ -210,8 +210,13 @@ pub(crate) fn sigreturn(regs: &mut SavedRegs) -> crate::error::SysResult {
     match frame::pop(regs) {
         Ok((mask, stack)) => {
             set_mask(mask);
-            // Errors in it are ignored, as on Linux.
-            let _not_set = frame::set_stack(stack, abi::stack_pointer(regs));
+            match stack {
+                // Errors in it are ignored, as on Linux.
+                Some(stack) => {
+                    let _not_set = frame::set_stack(stack, abi::stack_pointer(regs));
+                }
+                None => force(Info::kernel(Signal::SEGV)),
+            }
         }
         Err(_) => force(Info::kernel(Signal::SEGV)),
     }
