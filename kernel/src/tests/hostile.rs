@@ -208,7 +208,7 @@ fn on_syscall(regs: &mut SavedRegs) {
         // SAFETY: (1) the caller's, which waits for this to return.
         (hooks::HOOKS.syscall)(unsafe { &mut *(regs as *mut SavedRegs) });
     }
-    const WAIT: u64 = 0;
+    const WAIT: u64 = 128;
     let is_futex = matches!(abi::name(abi::number(regs)), Some("futex" | "futex_time64"));
     if !is_futex || abi::arguments::<2>(regs, |_| Err(Errno::EFAULT))[1] != WAIT {
         return (hooks::HOOKS.syscall)(regs);

@@ -13,8 +13,9 @@ use user::must;
 
 user::entry!(main);
 
-const WAIT: usize = 0;
-const WAKE: usize = 1;
+// `FUTEX_WAIT_PRIVATE` and `FUTEX_WAKE_PRIVATE`: no other process sleeps on these words.
+const WAIT: usize = 128;
+const WAKE: usize = 129;
 const EAGAIN: isize = -11;
 const ETIMEDOUT: isize = -110;
 /// Looks, a tick each, until something that must come is given up.
