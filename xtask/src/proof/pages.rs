@@ -127,7 +127,7 @@ fn figures_table(figures: &[Figure], old: &str) -> String {
             let value = figures::optional(figure.map(|figure| figure.value));
             let _ = write!(text, " {value} |");
             if figures::has_linux(arch) {
-                let linux = wanted.beside(arch).map(|beside| beside.linux);
+                let linux = wanted.beside(arch).and_then(|beside| beside.linux);
                 let _ = write!(text, " {} |", figures::optional(linux));
             }
         }
@@ -196,7 +196,7 @@ mod tests {
         for row in rows(between).skip(2) {
             let name = row[0].trim_matches('`');
             let beside = WANTED.iter().find(|wanted| wanted.name == name).expect(name);
-            let linux = beside.beside(Arch::X86_64).map(|beside| beside.linux);
+            let linux = beside.beside(Arch::X86_64).and_then(|beside| beside.linux);
             assert_eq!(row[3], figures::optional(linux), "{name}");
         }
     }

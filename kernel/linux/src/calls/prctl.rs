@@ -5,7 +5,7 @@ use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{put, put_word, string_of};
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, shadow};
 use core::sync::atomic::{AtomicBool, Ordering};
 use threads::sched::{self, Name};
 
@@ -58,6 +58,9 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
     const GET_TID_ADDRESS: u32 = 40;
     const SET_NO_HUGE_PAGES: u32 = 41;
     const GET_NO_HUGE_PAGES: u32 = 42;
+    const GET_SHADOW_STACK: u32 = 74;
+    const SET_SHADOW_STACK: u32 = 75;
+    const LOCK_SHADOW_STACK: u32 = 76;
     const DEFAULT_SLACK: u64 = 50_000;
     let process = current();
     let attributes = &process.attributes;
@@ -113,6 +116,12 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
             attributes.no_huge_pages.store(one != 0, Ordering::Relaxed);
             Ok(0)
         }
+        GET_SHADOW_STACK if [two, three, four] == [0; 3] => {
+            put_word(one, shadow::status()?)?;
+            Ok(0)
+        }
+        SET_SHADOW_STACK if [two, three, four] == [0; 3] => shadow::set_status(one),
+        LOCK_SHADOW_STACK if [two, three, four] == [0; 3] => shadow::lock(one),
         GET_NO_HUGE_PAGES if [one, two, three, four] == [0; 4] => {
             Ok(flag(&attributes.no_huge_pages))
         }

@@ -8,7 +8,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task, timers};
+use crate::process::{current, current_task, shadow, timers};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -120,6 +120,7 @@ pub(crate) fn execve(
     thread.set_tables_root(root);
     thread.set_number(process.id);
     sched::start_afresh(fresh);
+    shadow::start_afresh();
     task.clear_on_exit.store(0, Ordering::Relaxed);
     task.robust_list.store(0, Ordering::Relaxed);
     task.signals.lock().stack = AlternateStack::default();

@@ -21,6 +21,7 @@ pub(crate) const KEEP: u32 = u32::MAX;
 
 /// Capabilities that calls here ask for.
 pub(crate) mod capability {
+    pub(crate) const KILL: u32 = 5;
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
@@ -181,5 +182,26 @@ impl Credentials {
     pub(crate) fn may_change(&self, other: &Self, with: u32) -> bool {
         let me = self.user.effective;
         self.can(with) || me == other.user.real || me == other.user.effective
+    }
+
+    /// What of them counts for sending signals.
+    pub(crate) const fn sender(&self) -> Sender {
+        Sender { user: self.user, may_any: self.can(capability::KILL) }
+    }
+}
+
+/// Who sends a signal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) user: Ids,
+    /// May send one to any process.
+    may_any: bool,
+}
+
+impl Sender {
+    /// Whether it may send a signal to a process of another (kill(2)).
+    pub(crate) fn may_signal(&self, other: &Credentials) -> bool {
+        let theirs = [other.user.real, other.user.saved];
+        self.may_any || theirs.contains(&self.user.effective) || theirs.contains(&self.user.real)
     }
 }

@@ -3,6 +3,7 @@
 use super::birth::unborn;
 use super::clone_request::{Request, flag};
 use super::credentials::capability;
+use super::shadow;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{Process, current, current_arc, current_task, table};
@@ -113,7 +114,15 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id() } else { number };
-        sched::spawn_user(task::owned(task), process.name(), &child_regs, id)?
+        let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
+        let is_alone = !is_in_our_memory || request.has(flag::VFORK);
+        shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
+        thread
+    };
+    let not_born = |_: &Errno| {
+        if let Some(task) = task::of(&thread) {
+            shadow::give_back(task);
+        }
     };
     thread.set_number(number);
     if request.has(flag::SETTLS) {
@@ -130,7 +139,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         process.borrows_memory.store(true, Ordering::Release);
     }
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
-    process.crew.join(&thread)?;
+    process.crew.join(&thread).inspect_err(not_born)?;
     if is_thread && process.signals.lock().stop != Stop::Running {
         // It was not there when the others were told.
         thread.notify();

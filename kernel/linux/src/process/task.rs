@@ -4,7 +4,9 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
-use super::ports::TaskPorts;
+use super::port_map::TaskPorts;
+use super::queued::Allowance;
+use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
@@ -85,6 +87,8 @@ pub struct Task {
     pub(crate) trap: SpinLock<Trap>,
     /// The I/O ports it may use.
     pub(crate) ports: SpinLock<TaskPorts>,
+    /// Its shadow stack. Only the thread itself changes it, or its creator before it runs.
+    pub(crate) shadow: SpinLock<Shadow>,
 }
 
 impl Task {
@@ -106,6 +110,7 @@ impl Task {
             is_stopped: AtomicBool::new(false),
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
+            shadow: SpinLock::new(Shadow::default()),
         })?)
     }
 
@@ -127,7 +132,8 @@ impl Task {
 
     /// Puts a signal among its own.
     pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        self.signals.lock().pending.add(info)
+        let allowed = Allowance::of(&self.process);
+        self.signals.lock().pending.add(info, allowed)
     }
 
     /// Whether it takes a signal now: not blocked, or waited for.

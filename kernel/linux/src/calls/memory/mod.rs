@@ -124,7 +124,7 @@ fn range(at: u64, length: u64) -> Result<(u64, u64), Errno> {
     Ok((at, top))
 }
 
-/// What is mapped of a file: `None`: it reads as zeros and nothing else.
+/// What is mapped of a file.
 fn object_of(
     number: u64,
     length: u64,
@@ -150,7 +150,9 @@ fn object_of(
         Content::Special(Special::Zero) if is_shared => {
             Ok((Some(Object::nameless(length)?), flag::SHARED))
         }
-        Content::Special(Special::Zero) => Ok((None, 0)),
+        Content::Special(Special::Zero) => {
+            Ok((Some(Object::of(node.clone(), fallible::text(path)?, false)?), 0))
+        }
         _ if node.is_mappable() => object_of_node(node, path, is_shared, can_write, protection),
         _ => Err(Errno::ENODEV),
     }
