@@ -219,7 +219,7 @@ extern "C" fn moving_handler(_signal: usize, _info: usize, context: usize) {
         1 => set_word_at(at, word_at(at) + 8),
         2 => set_word_at(at, word_at(at) - 8),
         // To the word of a handler that has ended: used up.
-        3 => set_word_at(at, PLACE.load(Ordering::SeqCst) - 64 * 8),
+        3 => set_word_at(at, PLACE.load(Ordering::SeqCst)),
         _ => set_word_at(at, 0),
     }
 }
@@ -231,7 +231,6 @@ extern "C" fn forges(_: usize) -> usize {
     n.raise(SIGUSR1);
     if kind == 3 {
         deeper(64);
-        n.raise(SIGUSR1);
     }
     SEEN.store(kind, Ordering::SeqCst);
     n.raise(SIGUSR1);

@@ -216,7 +216,8 @@ pub fn set_up_kernel(
     let root = frames::alloc_zeroed().ok_or(NoMemory)?.addr();
     KERNEL_HALF.store(root, Ordering::Relaxed);
     NO_USER_HALF.store(frames::alloc_zeroed().ok_or(NoMemory)?.addr(), Ordering::Relaxed);
-    CPU_KEEPS_DIRTY.store(cpu_does_keep_dirty().into(), Ordering::Relaxed);
+    let keeps_dirty = cpu_does_keep_dirty() && !has_permissions_by_index();
+    CPU_KEEPS_DIRTY.store(keeps_dirty.into(), Ordering::Relaxed);
     for lowest in [DIRECT_MAP, ARENA, IMAGE] {
         next_table(entry(root, lowest >> 39))?;
     }
@@ -269,6 +270,17 @@ fn cpu_does_keep_dirty() -> bool {
     // SAFETY: (1) reading the register has no effect.
     unsafe { asm!("mrs {}, tcr_el1", out(reg) control, options(nomem, nostack, preserves_flags)) };
     control >> DIRTY_BIT & 1 != 0
+}
+
+/// Whether permissions come by index: the boot code turns that on where the CPU can. Pages of stacks
+/// then count as dirty always: QEMU 11 marks none that was read before it was written to.
+fn has_permissions_by_index() -> bool {
+    let features: u64;
+    // SAFETY: (1) reading an identification register has no effect.
+    unsafe {
+        asm!("mrs {}, S3_0_C0_C7_3", out(reg) features, options(nomem, nostack, preserves_flags));
+    }
+    features >> 8 & 0xf != 0
 }
 
 /// Whether all CPUs tell which pages were written to.
