@@ -3,7 +3,7 @@
 use crate::abi;
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
-    credentials, files, futex, identity, limits, memory, prctl, process, scheduling, signals,
+    credentials, files, futex, identity, limits, memory, pidfd, prctl, process, scheduling, signals,
     system, time, timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
@@ -20,6 +20,7 @@ const TABLES: &[&[Row]] = &[
     memory::CALLS,
     process::CALLS,
     prctl::CALLS,
+    pidfd::CALLS,
     futex::CALLS,
     identity::CALLS,
     limits::CALLS,

@@ -4,6 +4,7 @@ use crate::error::Errno;
 use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node};
 use crate::process::current;
+use crate::process::walk::{self, Place};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -51,21 +52,10 @@ impl Executable {
 
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
 pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
-    let absolute = tree::absolute(directory, path)?;
-    if absolute == "/proc/self/exe" {
-        let executable = current().executable.lock().clone();
-        return open("/", &executable, true);
+    match walk::find(tree::absolute(directory, path)?, follow)? {
+        Place::Node(node, path) => Executable::of(node, path),
+        Place::Made(_) | Place::Open(_) => Err(Errno::EACCES),
     }
-    let of_descriptor =
-        absolute.strip_prefix("/dev/fd/").or_else(|| absolute.strip_prefix("/proc/self/fd/"));
-    if let Some(number) = of_descriptor.and_then(|number| number.parse().ok()) {
-        return of_descriptor_number(number).map_err(|error| match error {
-            Errno::EBADF => Errno::ENOENT,
-            other => other,
-        });
-    }
-    let (node, path) = tree::find_with_path(absolute, follow)?;
-    Executable::of(node, path)
 }
 
 /// The file that a descriptor leads to, if it may be run.

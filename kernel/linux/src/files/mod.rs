@@ -5,6 +5,8 @@
 //! | `tree`, `names` | nodes and their places; the sorted names of a directory |
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
+//! | `locks` | locks that programs keep to among themselves |
+//! | `made` | files whose content is made when they are read |
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console` | kinds of open files with operations of their own |
@@ -16,6 +18,8 @@ pub(crate) mod console;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod file_bytes;
+pub(crate) mod locks;
+pub(crate) mod made;
 pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod open;

@@ -23,7 +23,7 @@ use machine::spin::SpinLock;
 use threads::sched::Mutex;
 
 /// Symbolic links followed in one path.
-const MOST_LINKS: usize = 40;
+pub(crate) const MOST_LINKS: usize = 40;
 /// Bytes of a name in a directory.
 pub(crate) const MOST_NAME: usize = 255;
 
@@ -321,7 +321,8 @@ pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errn
     Ok(find_with_path(absolute(directory, path)?, follow)?.0)
 }
 
-/// The node an absolute path leads to, and its path with no link in it.
+/// The node an absolute path leads to, and its path with no link in it. The walk ends where files are made: the node is that of
+/// /proc then, and the path may go further.
 pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String), Errno> {
     walk(path, follow, None)
 }
@@ -363,6 +364,9 @@ fn walk(
             if is_forbidden(&node) {
                 return Err(Errno::EINVAL);
             }
+            if matches!(node.content, Content::Special(Special::Proc)) {
+                return Ok((node, path));
+            }
             let child = node.child(name)?;
             if let Content::Link(target) = &child.content
                 && (follow || end < path.len())
@@ -401,7 +405,12 @@ fn parent_of(
         return Err(Errno::ENAMETOOLONG);
     }
     path.truncate(at.max(1));
-    Ok((walk(path, true, not_through)?.0, name))
+    let parent = walk(path, true, not_through)?.0;
+    match parent.content {
+        // Nothing can be made there, nor taken away.
+        Content::Special(Special::Proc) => Err(Errno::ENOENT),
+        _ => Ok((parent, name)),
+    }
 }
 
 /// Adds a node where nothing is yet.

@@ -12,6 +12,7 @@ use super::timer_list::Timers;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
+use crate::files::readiness::Readiness;
 use crate::limits::Limits;
 use crate::memory::space::Memory;
 use alloc::string::String;
@@ -58,6 +59,8 @@ pub(crate) fn unborn(
         crew: Crew::new(),
         ended: SpinLock::new(None),
         changed: WaitQueue::new(),
+        is_waited_for: AtomicBool::new(false),
+        ends: Readiness::new(),
         exit_signal: AtomicU8::new(Signal::CHLD.number()),
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),

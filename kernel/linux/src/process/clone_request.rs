@@ -139,8 +139,7 @@ impl Request {
                 || self.has(THREAD) && !self.has(SIGHAND)
                 || self.has(SIGHAND) && !self.has(VM)
                 || self.has(THREAD) && self.has(NEW_USER | NEW_PID)
-                // No descriptor leads to a process yet.
-            || self.has(PIDFD);
+                || self.has(PIDFD) && self.has(flag::DETACHED);
         if is_bad {
             return Err(Errno::EINVAL);
         }

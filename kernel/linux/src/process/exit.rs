@@ -7,7 +7,7 @@ use super::send::{of_child, to_process};
 use super::table::{self, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
-use super::{Process, cpu_time, current, current_task, futex, timers};
+use super::{Process, cpu_time, current, current_task, futex, pidfd, timers};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
@@ -50,6 +50,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
                 super::send::note_stopped(process);
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
+                pidfd::tell(process);
             }
         }
     }
@@ -69,6 +70,7 @@ fn end(process: &Process, status: i32) {
     }
     let [parent, reaper] = table::end(process, status);
     process.changed.wake_all();
+    pidfd::tell(process);
     if let Some(reaper) = reaper {
         // Children that had ended are its now.
         reaper.changed.wake_all();
@@ -138,6 +140,7 @@ pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> 
     };
     if let Some(child) = &gone {
         cpu_time::add_child(me, child);
+        pidfd::tell(child);
     }
     // The last reference may own a whole address space: dropped here, without the table's lock.
     drop(gone);

@@ -5,7 +5,7 @@ use super::clone_request::{Request, flag};
 use super::credentials::capability;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
-use super::{Process, current, current_arc, current_task, table};
+use super::{Process, current, current_arc, current_task, pidfd, table};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::limits::Resource;
@@ -128,18 +128,29 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let word = (number as u32).to_le_bytes();
         let _bad_pointer_is_ignored = memory.lock().write(request.child_word, &word);
     }
+    // The child is not told of it: its descriptors are a copy already.
+    let descriptor = if request.has(flag::PIDFD) {
+        let of_thread = is_thread.then_some(&*thread);
+        Some(pidfd::give(&process, of_thread, request.descriptor_word)?)
+    } else {
+        None
+    };
     let borrows = request.has(flag::VFORK) && !is_thread;
     if borrows {
         process.borrows_memory.store(true, Ordering::Release);
     }
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
-    process.crew.join(&thread)?;
+    let close_pidfd = |_: &Errno| descriptor.into_iter().for_each(pidfd::take_back);
+    process.crew.join(&thread).inspect_err(close_pidfd)?;
     if is_thread && process.signals.lock().stop != Stop::Running {
         // It was not there when the others were told.
         thread.notify();
     }
     if !is_thread {
-        table::enter(&process, Some(parent)).inspect_err(|_| process.crew.disband())?;
+        table::enter(&process, Some(parent)).inspect_err(|error| {
+            process.crew.disband();
+            close_pidfd(error);
+        })?;
     }
     if request.has(flag::PARENT_SETTID) {
         let word = (number as u32).to_le_bytes();

@@ -10,6 +10,8 @@
 //! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
+//! | `pidfd` | processes and threads as files |
+//! | `walk` | where a path leads, through links of /proc too |
 //! | `host` | the names of the machine |
 //! | `futex` | words of memory that threads sleep on |
 //!
@@ -33,6 +35,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod pending;
+pub(crate) mod pidfd;
 pub(crate) mod place;
 pub(crate) mod send;
 pub(crate) mod shared_signals;
@@ -43,6 +46,7 @@ pub(crate) mod task;
 pub(crate) mod timer_list;
 pub(crate) mod timers;
 pub(crate) mod user_memory;
+pub(crate) mod walk;
 
 pub use state::Process;
 pub use task::{current, current_arc, current_task};

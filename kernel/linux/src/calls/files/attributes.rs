@@ -1,6 +1,6 @@
 //! Whose a file is, who may use it, when it was used; more names for a file; files that are no files.
 
-use super::at::{HERE, directory, file, path_at};
+use super::at::{HERE, directory, file, path_at, place_at};
 use super::stat::AT_SYMLINK_NOFOLLOW;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
@@ -13,6 +13,7 @@ use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::proc;
 use crate::process::current;
 use crate::process::user_memory::{get, get_numbers, path};
+use crate::process::walk::{self, Place};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -38,11 +39,11 @@ fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
         }
         return node_of(file(from)?);
     }
-    let path = path_at(from, at)?;
-    if let Some(target) = proc::open_path(&path) {
-        return target.and(Err(Errno::EPERM));
+    match place_at(from, at, flags & AT_SYMLINK_NOFOLLOW == 0)? {
+        Place::Node(node, _) => Ok(node),
+        Place::Made(path) => proc::stat(&path).and(Err(Errno::EPERM)),
+        Place::Open(file) => node_of(&file),
     }
-    tree::find("/", &path, flags & AT_SYMLINK_NOFOLLOW == 0)
 }
 
 fn check_flags(flags: u64, known: u64) -> Result<(), Errno> {
@@ -176,7 +177,7 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let node = node_at(from, at, flags & AT_EMPTY_PATH | follow)?;
     let to = path_at(to_from, to)?;
-    if proc::open_path(&to).is_some() {
+    if walk::is_made(&to) {
         return Err(Errno::EXDEV);
     }
     tree::link(&node, &to).map(|()| 0)
@@ -209,7 +210,7 @@ pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) 
     };
     let from = path_at(from_directory, from)?;
     let to = path_at(to_directory, to)?;
-    let made = [&from, &to].map(|path| proc::open_path(path).is_some());
+    let made = [&from, &to].map(|path| walk::is_made(path));
     if made[0] != made[1] {
         return Err(Errno::EXDEV);
     }
@@ -217,13 +218,11 @@ pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) 
 }
 
 pub(crate) fn fchdir(number: u64) -> SysResult {
-    let (node, path) = match &file(number)?.target {
-        Target::Node(node, path) => (node, path),
+    let path = match &file(number)?.target {
+        Target::Node(node, path) if node.is_directory() => path.as_str(),
+        Target::Made(made) if made.is_directory() => made.path(),
         _ => return Err(Errno::ENOTDIR),
     };
-    if !node.is_directory() {
-        return Err(Errno::ENOTDIR);
-    }
     let path = fallible::shared(fallible::text(path)?)?;
     let before = current().place().set_directory(path);
     drop(before);

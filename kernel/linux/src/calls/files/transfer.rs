@@ -44,7 +44,10 @@ const MAX_PIECES: u64 = 1024;
 const MAX_PIECE: u64 = 64 << 10;
 
 /// Calls `body` with room for up to `length` bytes: on the stack, if they are few.
-fn with_room<R>(length: u64, body: impl FnOnce(&mut [u8]) -> Result<R, Errno>) -> Result<R, Errno> {
+pub(super) fn with_room<R>(
+    length: u64,
+    body: impl FnOnce(&mut [u8]) -> Result<R, Errno>,
+) -> Result<R, Errno> {
     if length <= PIECE as u64 {
         let mut piece = [0; PIECE];
         return body(&mut piece[..length as usize]);
@@ -385,8 +388,8 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
     }
     let top = match &file.target {
         Target::Node(node, _) => node.bytes(),
-        Target::Text(text) => text.len() as u64,
-        Target::Names(_) => 0,
+        // It has no length before it is read.
+        Target::Made(_) => 0,
         _ => return Err(Errno::ESPIPE),
     };
     let base = match whence & 0xffff_ffff {

@@ -215,7 +215,7 @@ fn sigaltstack(new: u64, old: u64, sp: u64) -> SysResult {
 }
 
 /// What is told with a signal of the caller.
-fn from_caller(signal: Signal, code: i32) -> Info {
+pub(crate) fn from_caller(signal: Signal, code: i32) -> Info {
     let process = current().id as u32;
     Info { signal, code, fields: Fields::Sender { process, user: 0 } }
 }
