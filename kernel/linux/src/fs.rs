@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 
-pub use crate::files::tree::unpack;
+pub use crate::files::unpack::unpack;
 
 /// All of a file, of the tree or of /proc.
 pub fn read_file(path: &str) -> Option<Vec<u8>> {

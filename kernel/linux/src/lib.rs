@@ -55,12 +55,17 @@ use alloc::vec::Vec;
 
 /// Loads a file as execve would, and lets go of it.
 pub fn load_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<(), error::Errno> {
-    exec::load::load(file, "/", b"/test", argv, &[]).map(drop)
+    load_bytes(file, argv).map(drop)
 }
 
 /// The same; where it would have begun.
 pub fn entry_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<u64, error::Errno> {
-    exec::load::load(file, "/", b"/test", argv, &[]).map(|loaded| loaded.entry)
+    load_bytes(file, argv).map(|loaded| loaded.entry)
+}
+
+fn load_bytes(bytes: &[u8], argv: &[Vec<u8>]) -> Result<exec::load::Loaded, error::Errno> {
+    let terms = exec::load::Terms { limits: memory::limits::Limits::new(), is_fixed: true };
+    exec::load::load((bytes, None), "/", b"/test", argv, &[], terms)
 }
 
 /// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.

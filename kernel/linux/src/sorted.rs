@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 /// What can be kept sorted.
-pub trait Item: Copy {
+pub trait Item: Clone {
     /// What it is sorted by. No two items have the same.
     fn key(&self) -> u64;
 

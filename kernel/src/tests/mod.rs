@@ -12,6 +12,7 @@ mod hostile;
 mod interrupts;
 mod layouts;
 mod machine;
+mod mappings;
 mod memory;
 mod overflows;
 mod processes;
@@ -182,6 +183,14 @@ table! {
         memory::u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_should_be,
         programs::u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned,
         memory::u1_files_grow_have_holes_and_leave_half_of_memory,
+        mappings::p2_u1_a_file_is_one_for_all_who_map_read_and_write_it,
+        mappings::p2_u1_what_a_file_lost_is_in_no_mapping_of_it,
+        mappings::u1_a_sealed_file_stays_as_it_is,
+        mappings::u1_what_a_program_says_of_its_pages_is_done_or_refused,
+        mappings::p3_a_mapping_that_grows_keeps_its_gap,
+        mappings::p3_p4_deep_recursion_leaves_pages_that_the_program_can_give_back,
+        mappings::u1_p3_a_mapping_costs_no_more_with_many_areas,
+        mappings::p5_stack_mappings_and_heap_lie_where_nobody_knows,
         memory::u1_p2_every_thread_has_its_own_thread_pointer,
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
         memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,
@@ -198,6 +207,11 @@ table! {
         hostile::p2_limits_are_each_process_own_and_inherited,
         hostile::p2_words_are_changed_moved_and_locked_by_futex,
         hostile::p2_a_thread_runs_on_the_cpus_it_is_kept_to,
+        hostile::p2_a_process_can_be_held_as_a_file,
+        hostile::p2_locks_keep_others_out_and_go_with_their_owners,
+        hostile::p2_bytes_move_between_pipes_and_files,
+        hostile::p2_programs_can_be_terminals_of_others,
+        hostile::p4_links_of_proc_lead_on_and_its_files_are_made_anew,
         hostile::p2_who_is_not_root_any_more_stays_so,
         hostile::u1_p8_any_number_of_pieces_is_read_and_written,
         hostile::u1_a_call_without_an_end_ends_with_its_process,

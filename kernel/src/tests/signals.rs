@@ -7,7 +7,7 @@ use alloc::string::String;
 use linux::run_captured;
 
 /// A program of ours with one argument ends with status 0.
-fn program(name: &str, part: &str) -> Outcome {
+pub(super) fn program(name: &str, part: &str) -> Outcome {
     let path = format!("/kstack/bin/{name}");
     let argv: [&[u8]; 2] = [name.as_bytes(), part.as_bytes()];
     let (status, output) = run_captured(&path, &argv).map_err(|error| format!("{error}"))?;

@@ -17,6 +17,8 @@
 #[cfg(feature = "switch")]
 mod cfi;
 mod contract;
+#[cfg(all(feature = "entry", any(target_arch = "x86", target_arch = "x86_64")))]
+pub mod io_maps;
 
 #[cfg(target_arch = "arm")]
 pub mod arm32;

@@ -1,6 +1,7 @@
 //! arm32: `svc 0` takes the number in r7 and arguments in r0 to r5; it gives its result, or a
 //! negative error number, in r0.
 
+pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
 use core::arch::{asm, naked_asm};
 
 /// The system calls that our programs use, by Linux's numbers for this machine.
@@ -504,4 +505,9 @@ extern "C" fn faults_undefined(_argument: usize) -> usize {
 #[unsafe(naked)]
 extern "C" fn faults_breakpoint(_argument: usize) -> usize {
     naked_asm!("bkpt #0", "bx lr")
+}
+
+/// Vector registers that some processors have and others have not: programs are given none.
+pub fn wide() -> Option<super::Wide> {
+    None
 }

@@ -4,6 +4,7 @@
 use core::arch::{asm, naked_asm};
 
 pub use super::generic::nr;
+pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
 
 /// One system call. For programs that pass on purpose what no sound program would.
 ///
@@ -447,4 +448,9 @@ extern "C" fn faults_undefined(_argument: usize) -> usize {
 #[unsafe(naked)]
 extern "C" fn faults_breakpoint(_argument: usize) -> usize {
     naked_asm!("brk 1", "ret")
+}
+
+/// Vector registers that some processors have and others have not: programs are given none.
+pub fn wide() -> Option<super::Wide> {
+    None
 }

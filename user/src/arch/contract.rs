@@ -78,3 +78,8 @@ const _: extern "C" fn() = clobber_floats;
 const _: extern "C" fn(usize, usize) -> usize = keep_below;
 const _: &[(usize, i32, extern "C" fn(usize) -> usize)] = FAULTS;
 const _: fn() -> bool = is_unprivileged;
+const _: fn() -> Option<Wide> = wide;
+
+// I/O ports.
+const _: bool = HAS_PORTS;
+const _: [extern "C" fn(usize) -> usize; 3] = [read_port, read_two_ports, switch_interrupts];

@@ -594,4 +594,6 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }
 
-pub use super::pc::{FAULTS, is_unprivileged};
+pub use super::pc::{
+    FAULTS, HAS_PORTS, is_unprivileged, read_port, read_two_ports, switch_interrupts,
+};

@@ -4,8 +4,14 @@
 mod contract;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;
+#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
+mod no_ports;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod pc;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod pc_wide;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub use pc_wide::wide;
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -50,6 +56,41 @@ pub const THREAD_FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
 pub const VFORK_FLAGS: usize = 0x4000 | 0x100 | 17;
 /// Flags of clone that make it fork.
 pub const FORK_FLAGS: usize = 17;
+
+/// Room for all vector registers of a machine that are not in what `keep_floats` keeps.
+pub const WIDE_ROOM: usize = 32 * 64 + 64;
+
+/// Vector registers that some processors of an architecture have and others have not.
+#[derive(Clone, Copy, Debug)]
+pub struct Wide {
+    /// Bytes of all of them; 0: this processor has none, or the kernel lets no program have them.
+    pub bytes: usize,
+    /// Bytes of one, those of masks apart.
+    pub register_bytes: usize,
+    /// Where those of masks begin; 8 bytes each, of which 2 are kept.
+    pub masks_at: usize,
+    /// The states that programs have, as the processor numbers them; 0: it has no such numbers.
+    pub states: usize,
+    /// Loads all.
+    pub load: fn(&[u8; WIDE_ROOM]),
+    /// Stores all.
+    pub store: fn(&mut [u8; WIDE_ROOM]),
+    /// Offset in a handler's `ucontext` of the word that leads to the floating point.
+    pub area_at: usize,
+    /// Bytes there of an older form, before the area that has the registers.
+    pub before: usize,
+    /// Bytes of that area.
+    pub area_bytes: usize,
+    /// Where in it the upper half of the first register is.
+    pub upper_at: usize,
+}
+
+impl Wide {
+    /// Whether a byte is one that the registers keep: of a mask, two of eight.
+    pub fn is_kept(&self, at: usize) -> bool {
+        at < self.masks_at || at % 8 < 2
+    }
+}
 
 /// Offsets in the `ucontext` that a signal handler gets.
 #[derive(Clone, Copy, Debug)]

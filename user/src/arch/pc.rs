@@ -2,6 +2,14 @@
 
 use core::arch::{asm, naked_asm};
 
+/// Pushes the flags register, a word of the machine's size. By its byte: the assembler takes `pushf` for the one of 16 bits where words
+/// have 32.
+macro_rules! push_flags {
+    () => {
+        ".byte 0x9c"
+    };
+}
+
 /// Instructions that fault: the signal, its code, a function that has the instruction.
 pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] = &[
     (4, 2, faults_undefined),
@@ -18,7 +26,7 @@ pub fn is_unprivileged() -> bool {
     let (flags, selector): (usize, usize);
     // SAFETY: (1) what is pushed is popped.
     unsafe {
-        asm!("pushf", "pop {0}", "mov {1:e}, cs", out(reg) flags, out(reg) selector);
+        asm!(push_flags!(), "pop {0}", "mov {1:e}, cs", out(reg) flags, out(reg) selector);
     }
     selector & 3 == 3 && flags & INTERRUPTS != 0 && flags & PORTS == 0
 }
@@ -41,4 +49,33 @@ extern "C" fn faults_breakpoint(_argument: usize) -> usize {
 #[unsafe(naked)]
 extern "C" fn faults_halt(_argument: usize) -> usize {
     naked_asm!("hlt", "ret")
+}
+
+/// Whether programs may use I/O ports, where the kernel permits it.
+pub const HAS_PORTS: bool = true;
+
+/// Reads a byte from a port.
+pub extern "C" fn read_port(port: usize) -> usize {
+    let byte: u8;
+    // SAFETY: (1) the ports that the tests use are those that firmware writes its progress to: reading has no effect. Where the kernel
+    // permits none, it is a fault.
+    unsafe { asm!("in al, dx", in("dx") port as u16, out("al") byte, options(nostack)) };
+    byte.into()
+}
+
+/// Reads two bytes from a port and the next.
+pub extern "C" fn read_two_ports(port: usize) -> usize {
+    let bytes: u16;
+    // SAFETY: (1) as above.
+    unsafe { asm!("in ax, dx", in("dx") port as u16, out("ax") bytes, options(nostack)) };
+    bytes.into()
+}
+
+/// Disables interrupts, and enables them again. Gives out whether they stayed enabled between.
+pub extern "C" fn switch_interrupts(_argument: usize) -> usize {
+    const INTERRUPTS: usize = 1 << 9;
+    let flags: usize;
+    // SAFETY: (1) a fault, or without effect; (2) what is pushed is popped.
+    unsafe { asm!("cli", push_flags!(), "sti", "pop {}", out(reg) flags) };
+    usize::from(flags & INTERRUPTS != 0)
 }

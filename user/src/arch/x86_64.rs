@@ -593,4 +593,6 @@ pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
     )
 }
 
-pub use super::pc::{FAULTS, is_unprivileged};
+pub use super::pc::{
+    FAULTS, HAS_PORTS, is_unprivileged, read_port, read_two_ports, switch_interrupts,
+};

@@ -77,7 +77,7 @@ extern "C" fn waker() -> ! {
 /// Processes that sleep once, until another thread of theirs wakes them.
 fn deep() -> i32 {
     /// As many as the kernel's test has depths.
-    const SLEEPS: usize = 120;
+    const SLEEPS: usize = 180;
     const SIGSEGV: i32 = 11;
     let (mut came_back, mut killed) = (0, 0);
     for _ in 0..SLEEPS {

@@ -105,6 +105,15 @@ pub const USER_TOP: u64 = 0x7f00_0000;
 /// Where a position-independent program is put: two thirds up, as Linux does it.
 pub const DYNAMIC_BASE: u64 = (USER_TOP / 3 * 2) & !0xfff;
 
+/// How far parts of an address space are moved at random, as Linux has it on this machine.
+pub mod random {
+    /// Bits of pages, of the stack; and of mappings and images.
+    pub const STACK_BITS: u32 = 11;
+    pub const MMAP_BITS: u32 = 8;
+    /// The heap starts so many bytes behind the image at most.
+    pub const HEAP_BYTES: u64 = 32 << 20;
+}
+
 /// `open` flags that differ between architectures.
 pub mod open {
     pub const DIRECTORY: u32 = 0o40000;

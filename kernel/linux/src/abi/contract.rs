@@ -52,6 +52,8 @@ const _: u16 = ELF_MACHINE;
 const _: fn() -> u64 = hardware;
 const _: &[(u64, u64)] = OWN_AUXILIARY;
 const _: [u64; 2] = [USER_TOP, DYNAMIC_BASE];
+const _: [u32; 2] = [random::STACK_BITS, random::MMAP_BITS];
+const _: u64 = random::HEAP_BYTES;
 const _: bool = EXECUTABLE_STACK_UNASKED;
 
 // Flags of `openat`.

@@ -39,6 +39,7 @@ impl Auxiliary {
     pub const HWCAP2: u64 = 26;
     pub const EXECFN: u64 = 31;
     pub const SYSINFO_EHDR: u64 = 33;
+    pub const MINSIGSTKSZ: u64 = 51;
 }
 
 /// Longest single string, with its NUL.

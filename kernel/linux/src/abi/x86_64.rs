@@ -92,6 +92,15 @@ pub const USER_TOP: u64 = 0x7fff_ffff_f000;
 /// Where a position-independent program is put.
 pub const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
 
+/// How far parts of an address space are moved at random, as Linux has it on this machine.
+pub mod random {
+    /// Bits of pages, of the stack; and of mappings and images.
+    pub const STACK_BITS: u32 = 22;
+    pub const MMAP_BITS: u32 = 28;
+    /// The heap starts so many bytes behind the image at most.
+    pub const HEAP_BYTES: u64 = 1 << 30;
+}
+
 /// `open` flags that differ between architectures.
 pub mod open {
     pub const DIRECTORY: u32 = 0o200000;

@@ -63,6 +63,9 @@ fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
         return Err(Errno::EPERM);
     }
     let before = process.limits.set(resource(of)?, new, mine.can(capability::SYS_RESOURCE))?;
+    if new.is_some() {
+        process.limit_memory();
+    }
     if old != 0 {
         put(old, &abi::encode_long_pair(before.soft, before.hard))?;
     }
@@ -73,6 +76,7 @@ fn setrlimit(of: u64, new: u64) -> SysResult {
     let new = limit(new, abi::WORD)?;
     let may_raise = current().credentials.lock().can(capability::SYS_RESOURCE);
     current().limits.set(resource(of)?, Some(new), may_raise)?;
+    current().limit_memory();
     Ok(0)
 }
 

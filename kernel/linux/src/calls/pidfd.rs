@@ -1,16 +1,16 @@
 //! Calls about processes as files: opening one, a signal to what it means, a descriptor of it.
 
-use super::signals::from_caller;
+use super::signals::{from_caller, may_signal};
 use super::table::calls;
 use crate::abi::signals::{INFO_BYTES, Info, Signal, code};
 use crate::error::{Errno, SysResult};
 use crate::files::open::{Descriptor, OpenFile, flag};
+use crate::proc;
 use crate::process::pidfd::{self, Pidfd, THREAD};
 use crate::process::send::{to_process, to_thread};
 use crate::process::table::{self, Which};
 use crate::process::user_memory::get;
 use crate::process::{Process, current};
-use crate::proc;
 use alloc::sync::Arc;
 
 calls! {
@@ -83,12 +83,16 @@ fn send_signal(number: u64, signal: u64, at: u64, flags: u64) -> SysResult {
             return Err(Errno::ESRCH);
         }
         if let Some(told) = told {
-            members.iter().try_for_each(|member| to_process(member, told))?;
+            let allowed = members.iter().filter(|member| may_signal(member, signal));
+            allowed.into_iter().try_for_each(|member| to_process(member, told))?;
         }
         return Ok(0);
     }
     if process.is_waited_for() {
         return Err(Errno::ESRCH);
+    }
+    if !may_signal(process, signal) {
+        return Err(Errno::EPERM);
     }
     match (scope, pidfd, told) {
         (_, _, None) => {}

@@ -157,7 +157,7 @@ fn kcmp(numbers: [u64; 2], kind: u64, indices: [u64; 2]) -> SysResult {
         FILES => [&one, &other]
             .map(|process| process.files_if_alive().map_or(0, |files| Arc::as_ptr(&files).addr())),
         PLACE => [&one, &other].map(|process| Arc::as_ptr(&process.place()).addr()),
-        SIGNALS => [&one, &other].map(|process| Arc::as_ptr(process).addr()),
+        SIGNALS => [&one, &other].map(|process| process.signals.lock().actions.address()),
         // No process has any.
         IO | SEMAPHORES => [0, 0],
         _ => return Err(Errno::EINVAL),

@@ -1,10 +1,12 @@
-//! Calls about thread-local storage: where its base is, for machines with a register for it and for those with segments.
+//! Calls about what a thread has in the processor: thread-local storage, for machines with a register for its base and for those with
+//! segments; I/O ports.
 
 use super::table::calls;
 #[cfg(target_pointer_width = "64")]
 use crate::abi::USER_TOP;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::process::ports;
 use crate::process::user_memory::{get_numbers, put};
 use core::sync::atomic::Ordering;
 use threads::sched;
@@ -14,6 +16,9 @@ calls! {
     "arch_prctl" (code, value) => arch_prctl(code, value);
     #[cfg(target_pointer_width = "32")]
     "set_thread_area" (at) => set_thread_area(at);
+    // Of machines with ports.
+    "ioperm" (first, count, is_permitted) => ports::permit(first, count, is_permitted as u32 != 0);
+    "iopl" (level) => ports::set_level(u64::from(level as u32));
     // Of the 32-bit ARM.
     "set_tls" (base) => set_tls(base);
     // A page is made visible to instruction fetches when it becomes executable, and programs here do not write code into

@@ -5,9 +5,9 @@ use super::table::calls;
 use crate::abi;
 use crate::abi::signals::{Signal, code};
 use crate::error::{Errno, SysResult};
+use crate::files::open::flag;
 use crate::process::table::{Kind, News, Wanted, Which};
 use crate::process::user_memory::put;
-use crate::files::open::flag;
 use crate::process::{current, exit, pidfd};
 
 calls! {

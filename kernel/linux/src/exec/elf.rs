@@ -6,8 +6,10 @@
 use crate::abi::stack_image::WordSize;
 use crate::abi::{self, ELF_MACHINE, MACHINE, USER_LOWEST, USER_TOP};
 use crate::error::Errno;
-use crate::memory::areas::{Area, PAGE};
+use crate::memory::areas::{Area, PAGE, Source, flag};
+use crate::memory::object::Object;
 use crate::memory::space::Memory;
+use alloc::sync::Arc;
 use elf::ElfBytes;
 use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
@@ -24,6 +26,8 @@ pub(super) struct Image<'f> {
     file: &'f [u8],
     header: FileHeader<LittleEndian>,
     segments: SegmentTable<'f, LittleEndian>,
+    /// What its pages are mapped from; without it they are copied.
+    object: Option<Arc<Object>>,
 }
 
 /// Where an image lies.
@@ -44,7 +48,7 @@ const fn bad() -> Errno {
 }
 
 impl<'f> Image<'f> {
-    pub(super) fn parse(file: &'f [u8]) -> Result<Self, Errno> {
+    pub(super) fn parse(file: &'f [u8], object: Option<Arc<Object>>) -> Result<Self, Errno> {
         let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(|_| bad())?;
         let header = elf.ehdr;
         if header.e_machine != ELF_MACHINE {
@@ -59,7 +63,7 @@ impl<'f> Image<'f> {
             return Err(bad());
         }
         let segments = elf.segments().ok_or_else(bad)?;
-        Ok(Self { file, header, segments })
+        Ok(Self { file, header, segments, object })
     }
 
     /// Whether it lies anywhere.
@@ -138,24 +142,19 @@ impl<'f> Image<'f> {
                 return Err(Errno::ENOMEM);
             }
             let contents = self.contents(segment.p_offset, segment.p_filesz)?;
-            let area = Area {
-                lowest: lowest & !(PAGE - 1),
-                top: segment_top.checked_next_multiple_of(PAGE).ok_or_else(bad)?,
-                // As for mmap: what can be written or executed can be read.
-                read: segment.p_flags & (PF_R | PF_W | PF_X) != 0,
-                access: Access {
-                    write: segment.p_flags & PF_W != 0,
-                    exec: segment.p_flags & PF_X != 0,
-                },
-                grows: false,
-                of_file: true,
-            };
-            match memory.add(area) {
+            let segment_top = segment_top.checked_next_multiple_of(PAGE).ok_or_else(bad)?;
+            // As for mmap: what can be written or executed can be read.
+            let read = segment.p_flags & (PF_R | PF_W | PF_X) != 0;
+            let access =
+                Access { write: segment.p_flags & PF_W != 0, exec: segment.p_flags & PF_X != 0 };
+            let area = Area::anonymous(lowest & !(PAGE - 1), segment_top, read, access);
+            let object = self.object.as_ref();
+            let object = object.filter(|_| segment.p_offset % PAGE == lowest % PAGE);
+            match map_segment(memory, area, object, segment.p_offset, (lowest, contents)) {
                 Err(Errno::ENOMEM) => return Err(Errno::ENOMEM),
-                added => added.map_err(|_| bad())?,
+                mapped => mapped.map_err(|_| bad())?,
             }
-            memory.write_image(lowest, contents)?;
-            top = top.max(area.top);
+            top = top.max(segment_top);
             first.get_or_insert(lowest - segment.p_offset.min(lowest));
         }
         let first = first.ok_or_else(bad)?;
@@ -169,4 +168,32 @@ impl<'f> Image<'f> {
             headers: u64::from(self.header.e_phnum),
         })
     }
+}
+
+/// Maps a segment: of the file what the file has, and zeros behind that. Without an object its bytes are copied.
+fn map_segment(
+    memory: &mut Memory,
+    area: Area,
+    object: Option<&Arc<Object>>,
+    offset: u64,
+    (at, contents): (u64, &[u8]),
+) -> Result<(), Errno> {
+    let Some(object) = object.filter(|_| !contents.is_empty()) else {
+        memory.add(Area { flags: flag::KEPT, ..area })?;
+        return Ok(memory.write_image(at, contents)?);
+    };
+    let file_top = at + contents.len() as u64;
+    let whole_top = file_top.next_multiple_of(PAGE);
+    let source = Source { object: object.clone(), offset: offset & !(PAGE - 1) };
+    let (zeros, top) = (area.from(whole_top.min(area.top)), area.top);
+    memory.add(Area { source: Some(source), ..area.up_to(whole_top) })?;
+    if whole_top < top {
+        memory.add(zeros)?;
+    }
+    // What the file has behind the segment is none of it.
+    if (whole_top < top || area.access.write) && file_top < whole_top {
+        const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+        memory.write_image(file_top, &ZEROS[..(whole_top - file_top) as usize])?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! execve: the calling process becomes another program.
 
-use super::load;
+use super::load::{self, Terms};
 use super::program::{self, Executable, base_name, joined};
 use super::script;
 use crate::abi;
@@ -8,14 +8,14 @@ use crate::error::{Errno, SysResult};
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task, timers};
+use crate::process::{current, current_task, timers, user_dispatch};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
-use threads::sched::{self, Mutex};
+use threads::sched;
 
 /// Scripts that may be run by scripts.
 const MAX_SCRIPTS: usize = 5;
@@ -97,15 +97,24 @@ pub(crate) fn execve(
         let chosen = choose(file, &path, is_gone_by_then, &directory, &argv)?;
         let envp = envp.list()?;
         let envp = fallible::collect(envp.iter().map(|&variable| Cow::Borrowed(variable)))?;
-        let loaded = load::load(&chosen.bytes, &directory, path.as_bytes(), &chosen.argv, &envp)?;
+        let loaded = {
+            let terms =
+                Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
+            let file = (&chosen.bytes[..], Some(chosen.file.object()?));
+            load::load(file, &directory, path.as_bytes(), &chosen.argv, &envp, terms)?
+        };
         let executable: String = chosen.file.path;
         (loaded, fallible::shared(executable)?, joined(&chosen.argv)?)
     };
     drop((argv, envp, path));
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
-    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    let memory = loaded.memory.enter()?;
     process.unshare_files()?;
+    let own_actions = {
+        let signals = process.signals.lock();
+        if signals.actions.are_shared() { Some(signals.actions.try_clone()?) } else { None }
+    };
     process.crew.begin_alone()?;
     // An error: the process is on its way out, and its new program would not run either.
     process.changed.wait_unless_killed(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;
@@ -118,17 +127,26 @@ pub(crate) fn execve(
     sched::start_afresh(fresh);
     task.clear_on_exit.store(0, Ordering::Relaxed);
     task.robust_list.store(0, Ordering::Relaxed);
+    user_dispatch::forget_own();
     task.signals.lock().stack = AlternateStack::default();
     drop(old);
     process.set_name(&name);
     process.credentials.lock().execute();
     process.attributes.is_dumpable.store(true, Ordering::Relaxed);
+    let write_or_execute = process.attributes.write_or_execute_of_next();
+    process.attributes.write_or_execute.store(write_or_execute, Ordering::Relaxed);
     *task.name.lock() = None;
     let before = core::mem::replace(&mut *process.executable.lock(), executable);
     drop(before);
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);
-    process.signals.lock().actions.forget_handlers();
+    let shared_actions = {
+        let mut signals = process.signals.lock();
+        let before = own_actions.map(|own| core::mem::replace(&mut signals.actions, own));
+        signals.actions.forget_handlers();
+        before
+    };
+    drop(shared_actions);
     timers::delete_made(process);
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.

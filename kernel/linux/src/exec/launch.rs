@@ -1,7 +1,7 @@
 //! Programs that the kernel starts, and waits for.
 
 use super::execve::choose;
-use super::load;
+use super::load::{self, Terms};
 use super::program::{self, base_name, joined};
 use crate::abi;
 use crate::abi::signals::{Info, Signal, SignalSet};
@@ -9,6 +9,7 @@ use crate::error::Errno;
 use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
+use crate::memory::limits::Limits;
 use crate::process::birth::unborn;
 use crate::process::place::Place;
 use crate::process::send;
@@ -21,7 +22,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Mutex, Name, Thread};
+use threads::sched::{self, Name, Thread};
 
 /// Why a program did not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +66,14 @@ fn start(
     let chosen = choose(program::open("/", path, true)?, path, false, "/", argv)?;
     let variables = VARIABLES.iter().map(|variable| Cow::Borrowed(variable.as_bytes()));
     let envp = fallible::collect(variables)?;
-    let loaded = load::load(&chosen.bytes, "/", path.as_bytes(), &chosen.argv, &envp)?;
+    let loaded = {
+        let terms = Terms { limits: Limits::new(), is_fixed: false };
+        let file = (&chosen.bytes[..], Some(chosen.file.object()?));
+        load::load(file, "/", path.as_bytes(), &chosen.argv, &envp, terms)?
+    };
     let files = Files::standard(input, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
-    let memory = fallible::shared(Mutex::new(loaded.memory))?;
+    let memory = loaded.memory.enter()?;
     let id = sched::thread::next_id();
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;

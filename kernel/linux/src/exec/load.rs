@@ -11,13 +11,17 @@ use crate::abi::vdso;
 use crate::abi::{self, DYNAMIC_BASE, OWN_AUXILIARY, PLATFORM, USER_TOP};
 use crate::error::Errno;
 use crate::memory::areas::PAGE;
-use crate::memory::space::{Memory, STACK_LIMIT};
+use crate::memory::layout::Layout;
+use crate::memory::limits::Limits;
+use crate::memory::object::Object;
+use crate::memory::space::Memory;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::arch::paging::Access;
 use machine::memory::fallible;
 
 /// One past the highest address of a program, with its heap's first pages.
-const HIGHEST_PROGRAM: u64 = DYNAMIC_BASE / 4 * 5;
+const HIGHEST_PROGRAM: u64 = (DYNAMIC_BASE + (PAGE << abi::random::MMAP_BITS)) / 4 * 5;
 /// Pages between a program and its heap.
 const HEAP_GAP: u64 = 16 * PAGE;
 
@@ -32,31 +36,47 @@ pub struct Loaded {
     pub sp: u64,
 }
 
+/// What a program starts with that its caller decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    pub limits: Limits,
+    /// Whether its parts lie where they always do (personality ADDR_NO_RANDOMIZE).
+    pub is_fixed: bool,
+}
+
 /// Loads a program with these arguments. `path`: what it is called by; its loader is looked for from `directory`.
 pub fn load<S: AsRef<[u8]>>(
-    file: &[u8],
+    (file, object): (&[u8], Option<Arc<Object>>),
     directory: &str,
     path: &[u8],
     argv: &[S],
     envp: &[S],
+    terms: Terms,
 ) -> Result<Loaded, Errno> {
-    let image = Image::parse(file)?;
+    let image = Image::parse(file, object)?;
     let interpreter = match image.interpreter()? {
-        Some(path) => Some(program::open(directory, path, true)?.bytes()?),
+        Some(path) => {
+            let loader = program::open(directory, path, true)?;
+            Some((loader.bytes()?, loader.object()?))
+        }
         None => None,
     };
     let interpreter = match &interpreter {
         // What is wrong with the loader is told apart from what is wrong with the program.
-        Some(file) => Some(Image::parse(file).map_err(|_| Errno::ELIBBAD)?),
+        Some((file, object)) => {
+            Some(Image::parse(file, Some(object.clone())).map_err(|_| Errno::ELIBBAD)?)
+        }
         None => None,
     };
-    let mut memory = Memory::new()?;
+    let random = [random_bytes(), random_bytes()];
+    let layout = Layout::draw(random, terms.is_fixed, terms.limits.stack);
+    let mut memory = Memory::new(terms.limits, layout)?;
     if image.stack().unwrap_or(abi::EXECUTABLE_STACK_UNASKED) {
         make_stack_executable(&mut memory)?;
     }
-    let base = if image.is_movable() { DYNAMIC_BASE & !(image.alignment() - 1) } else { 0 };
+    let base = if image.is_movable() { layout.image & !(image.alignment() - 1) } else { 0 };
     let placed = image.map(base, HIGHEST_PROGRAM, &mut memory)?;
-    memory.set_brk_lowest(placed.top + HEAP_GAP);
+    memory.set_brk_lowest(placed.top + layout.heap_offset + HEAP_GAP);
     let loader = match interpreter {
         Some(image) => Some(map_loader(&image, &mut memory)?),
         None => None,
@@ -82,8 +102,9 @@ fn map_loader(image: &Image<'_>, memory: &mut Memory) -> Result<Placed, Errno> {
 }
 
 fn make_stack_executable(memory: &mut Memory) -> Result<(), Errno> {
-    let stack = memory.areas().iter().find(|area| area.grows).copied().ok_or(Errno::ENOMEM)?;
-    memory.protect(stack.lowest, stack.top, true, Access { write: true, exec: true })
+    let stack = memory.areas().iter().find(|area| area.grows).ok_or(Errno::ENOMEM)?;
+    let (lowest, top) = (stack.lowest, stack.top);
+    memory.protect(lowest, top, true, Access { write: true, exec: true })
 }
 
 /// Writes the first contents of the stack; gives out the SP.
@@ -113,7 +134,8 @@ fn write_stack<S: AsRef<[u8]>>(
         (Auxiliary::SECURE, 0),
     ];
     let vdso = [(Auxiliary::SYSINFO_EHDR, memory.vdso)];
-    let auxiliary = OWN_AUXILIARY.iter().chain(&vdso).chain(&for_all);
+    let least = abi::frame::least_stack_told().map(|bytes| (Auxiliary::MINSIGSTKSZ, bytes));
+    let auxiliary = OWN_AUXILIARY.iter().chain(&vdso).chain(&least).chain(&for_all);
     let auxiliary = fallible::collect(auxiliary.copied())?;
     let image = StackImage {
         argv,
@@ -125,13 +147,14 @@ fn write_stack<S: AsRef<[u8]>>(
         path,
         word: abi::WORD,
     };
-    let limit = stack_image::string_limit(STACK_LIMIT);
+    let limit = stack_image::string_limit(memory.limits.stack);
     let layout = image.layout(limit).map_err(|_| Errno::E2BIG)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(layout.bytes()).map_err(|_| Errno::ENOMEM)?;
     bytes.resize(layout.bytes(), 0);
-    image.write(layout, USER_TOP, &mut bytes);
-    let sp = USER_TOP - layout.bytes() as u64;
+    let top = memory.layout.stack_top - memory.layout.stack_offset;
+    image.write(layout, top, &mut bytes);
+    let sp = top - layout.bytes() as u64;
     memory.write(sp, &bytes)?;
     memory.start_stack = sp;
     Ok(sp)

@@ -3,7 +3,9 @@
 use crate::error::Errno;
 use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node};
+use crate::memory::object::Object;
 use crate::process::current;
+use crate::process::permissions;
 use crate::process::walk::{self, Place};
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -32,7 +34,13 @@ impl Executable {
         if node.attributes.permissions() & 0o111 == 0 {
             return Err(Errno::EACCES);
         }
+        permissions::check(&node.stat(), permissions::EXECUTE)?;
         Ok(Self { node, path })
+    }
+
+    /// What its pages are mapped from.
+    pub(super) fn object(&self) -> Result<Arc<Object>, Errno> {
+        Object::of(self.node.clone(), fallible::text(&self.path)?, false)
     }
 
     /// What is in it.

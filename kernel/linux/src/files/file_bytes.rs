@@ -4,6 +4,7 @@
 //! together may have half of the machine's memory, as a `tmpfs` of Linux may.
 
 use crate::error::Errno;
+use crate::files::mapped::NoPage;
 use crate::sorted::{Item, Sorted};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use machine::memory::frames::{self, FRAME_BYTES, Frame};
@@ -31,6 +32,8 @@ impl Item for Page {
 pub struct FileBytes {
     pages: Sorted<Page>,
     length: u64,
+    /// Whether its pages count as what programs wrote: not those of the archive.
+    is_counted: bool,
 }
 
 /// Pages that were cut off a file: given back when this is dropped, which takes its time. Not under the file's lock.
@@ -43,7 +46,12 @@ pub struct Cut {
 impl FileBytes {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { pages: Sorted::new(), length: 0 }
+        Self { pages: Sorted::new(), length: 0, is_counted: true }
+    }
+
+    /// The pages of a file of the archive, none of which is there yet.
+    pub(crate) const fn of_archive(length: u64) -> Self {
+        Self { pages: Sorted::new(), length, is_counted: false }
     }
 
     /// Its length.
@@ -57,9 +65,44 @@ impl FileBytes {
         (offset / FRAME_BYTES, within, bytes.min(FRAME_BYTES as usize - within))
     }
 
-    fn frame(&self, number: u64) -> Option<Frame> {
+    pub(crate) fn frame(&self, number: u64) -> Option<Frame> {
         let page = self.pages.get(self.pages.at_or_below(number)?)?;
         (page.number == number).then_some(page.frame)
+    }
+
+    /// Whether a page is there.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.frame(number).is_some()
+    }
+
+    /// Pages that are there.
+    pub(crate) const fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// A page for a mapping: one more user of its frame.
+    pub(crate) fn page(&mut self, number: u64) -> Result<Frame, NoPage> {
+        self.page_of(number, &[])
+    }
+
+    /// The same; a page that is not there yet begins with `bytes`.
+    pub(crate) fn page_of(&mut self, number: u64, bytes: &[u8]) -> Result<Frame, NoPage> {
+        if number >= self.length.div_ceil(FRAME_BYTES) {
+            return Err(NoPage::Beyond);
+        }
+        let frame = match self.frame(number) {
+            Some(frame) => frame,
+            None => {
+                let frame = self.frame_or_new(number).map_err(|error| match error {
+                    Errno::ENOSPC => NoPage::Beyond,
+                    _ => NoPage::NoMemory,
+                })?;
+                frame.write(0, bytes);
+                frame
+            }
+        };
+        frames::share(frame);
+        Ok(frame)
     }
 
     /// Reads at an offset; 0: the end.
@@ -88,7 +131,8 @@ impl FileBytes {
             let (number, within, bytes) = Self::piece(offset + done as u64, from.len() - done);
             let frame = match self.frame_or_new(number) {
                 Ok(frame) => frame,
-                Err(error) if done == 0 => return Err(error),
+                // No memory is no room, for who writes.
+                Err(_) if done == 0 => return Err(Errno::ENOSPC),
                 Err(_) => break,
             };
             frame.write(within, &from[done..done + bytes]);
@@ -102,21 +146,37 @@ impl FileBytes {
         if let Some(frame) = self.frame(number) {
             return Ok(frame);
         }
-        if PAGES.fetch_add(1, Ordering::Relaxed) >= frames::total_count() / 2 {
+        if self.is_counted && PAGES.fetch_add(1, Ordering::Relaxed) >= frames::total_count() / 2 {
             PAGES.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
         }
-        let added = frames::alloc_zeroed().ok_or(Errno::ENOSPC).and_then(|frame| {
+        let added = frames::alloc_zeroed().ok_or(Errno::ENOMEM).and_then(|frame| {
             let page = Page { number, frame };
             self.pages.insert(page).map_err(|_| {
                 frames::release(frame);
-                Errno::ENOSPC
+                Errno::ENOMEM
             })?;
             Ok(frame)
         });
         added.inspect_err(|_| {
-            PAGES.fetch_sub(1, Ordering::Relaxed);
+            if self.is_counted {
+                PAGES.fetch_sub(1, Ordering::Relaxed);
+            }
         })
+    }
+
+    /// Takes the pages from one number up to another one out: they read as zeros afterwards.
+    pub(crate) fn punch(&mut self, first: u64, end: u64) -> Cut {
+        let mut cut = Self::new();
+        while let Some(place) = self.pages.at_or_above(first)
+            && self.pages.get(place).is_some_and(|page| page.number < end)
+        {
+            let page = self.pages.remove(place);
+            if cut.pages.insert(page).is_err() {
+                release(page, self.is_counted);
+            }
+        }
+        Cut { _pages: cut }
     }
 
     /// Sets the length: what is cut off is gone, what is added reads as zeros. Gives out what the caller drops after it has
@@ -134,7 +194,7 @@ impl FileBytes {
                 let page = self.pages.remove(place);
                 // Where there is no memory to put it off, it goes now.
                 if cut.pages.insert(page).is_err() {
-                    release(page);
+                    release(page, self.is_counted);
                 }
             }
             let within = (length % FRAME_BYTES) as usize;
@@ -149,13 +209,15 @@ impl FileBytes {
     }
 }
 
-fn release(page: Page) {
+fn release(page: Page, is_counted: bool) {
     frames::release(page.frame);
-    PAGES.fetch_sub(1, Ordering::Relaxed);
+    if is_counted {
+        PAGES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for FileBytes {
     fn drop(&mut self) {
-        self.pages.iter().copied().for_each(release);
+        self.pages.iter().for_each(|&page| release(page, self.is_counted));
     }
 }

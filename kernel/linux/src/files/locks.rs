@@ -80,8 +80,7 @@ struct State {
     sleepers: Vec<Lock>,
 }
 
-static STATE: SpinLock<State> =
-    SpinLock::new(State { locks: Vec::new(), sleepers: Vec::new() });
+static STATE: SpinLock<State> = SpinLock::new(State { locks: Vec::new(), sleepers: Vec::new() });
 static FREED: WaitQueue = WaitQueue::new();
 /// How many there are.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -239,7 +238,9 @@ fn release_where(is_meant: impl Fn(&Lock) -> bool) {
 
 /// An open file has no users any more.
 pub(crate) fn file_is_dropped(file: usize) {
-    release_where(|lock| matches!(lock.owner, Owner::File(own) | Owner::RangeOfFile(own) if own == file));
+    release_where(
+        |lock| matches!(lock.owner, Owner::File(own) | Owner::RangeOfFile(own) if own == file),
+    );
 }
 
 /// Whether there are locks: a file that is closed is looked for among them.
@@ -271,7 +272,13 @@ pub(crate) fn write_all(to: &mut dyn Write) -> fmt::Result {
             Owner::RangeOfFile(_) => -1,
             _ => lock.process as i64,
         };
-        write!(to, "{}: {family} ADVISORY  {kind} {process} 00:01:{} {} ", number + 1, lock.key.1, lock.first)?;
+        write!(
+            to,
+            "{}: {family} ADVISORY  {kind} {process} 00:01:{} {} ",
+            number + 1,
+            lock.key.1,
+            lock.first
+        )?;
         match lock.last {
             NO_END => writeln!(to, "EOF")?,
             last => writeln!(to, "{last}")?,

@@ -51,6 +51,13 @@ pub(crate) struct PipeEnd {
     pub(crate) named: Option<Arc<dyn Named>>,
 }
 
+/// The ends of the other kind, at the moment in which an end was counted: what comes and goes later shows by `ever`.
+#[derive(Debug, Clone, Copy)]
+struct Others {
+    are_there: bool,
+    ever: u64,
+}
+
 impl Pipe {
     pub(crate) fn new() -> Result<Arc<Self>, Errno> {
         let inner = Inner {
@@ -69,8 +76,9 @@ impl Pipe {
     /// A pipe's two ends: read, write.
     pub(crate) fn ends() -> Result<[Arc<PipeEnd>; 2], Errno> {
         let pipe = Self::new()?;
-        let reader = PipeEnd::new(pipe.clone(), true, false, None)?;
-        Ok([reader, PipeEnd::new(pipe, false, true, None)?])
+        let (reader, _) = PipeEnd::new(pipe.clone(), true, false, None)?;
+        let (writer, _) = PipeEnd::new(pipe, false, true, None)?;
+        Ok([reader, writer])
     }
 
     /// Opens a pipe that is there: waits for the other end, unless the caller does not want to.
@@ -86,23 +94,15 @@ impl Pipe {
         if has_name && writes && !reads && nonblocking && pipe.inner.lock().readers == 0 {
             return Err(Errno::ENXIO);
         }
-        // Before this end is there: the other one may come and go as soon as it is.
-        let (readers_before, writers_before) = {
-            let inner = pipe.inner.lock();
-            (inner.readers_ever, inner.writers_ever)
-        };
-        let end = PipeEnd::new(pipe.clone(), reads, writes, named)?;
+        let (end, others) = PipeEnd::new(pipe.clone(), reads, writes, named)?;
         pipe.readiness.wake();
-        if reads && writes || nonblocking || !has_name {
+        if reads && writes || nonblocking || !has_name || others.are_there {
             return Ok(end);
         }
         pipe.readiness.wait(false, || {
             let inner = pipe.inner.lock();
-            if reads {
-                inner.writers > 0 || inner.writers_ever != writers_before
-            } else {
-                inner.readers > 0 || inner.readers_ever != readers_before
-            }
+            let ever = if reads { inner.writers_ever } else { inner.readers_ever };
+            ever != others.ever
         })?;
         Ok(end)
     }
@@ -256,22 +256,28 @@ pub(super) fn take(from: &mut VecDeque<u8>, to: &mut [u8]) -> usize {
 }
 
 impl PipeEnd {
-    /// An end, counted: it takes itself off the count when it goes.
+    /// An end, counted: it takes itself off the count when it goes. Says also what there was of the other kind when it was counted.
     fn new(
         pipe: Arc<Pipe>,
         reads: bool,
         writes: bool,
         named: Option<Arc<dyn Named>>,
-    ) -> Result<Arc<Self>, Errno> {
-        {
+    ) -> Result<(Arc<Self>, Others), Errno> {
+        let others = {
             let mut inner = pipe.inner.lock();
+            let (count, ever) = if reads {
+                (inner.writers, inner.writers_ever)
+            } else {
+                (inner.readers, inner.readers_ever)
+            };
             inner.readers += u32::from(reads);
             inner.readers_ever += u64::from(reads);
             inner.writers += u32::from(writes);
             inner.writers_ever += u64::from(writes);
-        }
+            Others { are_there: count > 0, ever }
+        };
         // Where there is no memory for it, it is dropped, which takes it off the count.
-        Ok(fallible::shared(Self { pipe, reads, writes, named })?)
+        Ok((fallible::shared(Self { pipe, reads, writes, named })?, others))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The descriptors of a process.
 
+use super::locks;
 use super::open_file::OpenFile;
 use crate::error::Errno;
-use super::locks;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};

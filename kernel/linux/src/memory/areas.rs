@@ -6,7 +6,9 @@
 
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
+use crate::memory::object::Object;
 use crate::sorted::{Item, NoRoom, Sorted};
+use alloc::sync::Arc;
 use machine::arch::paging::Access;
 
 pub(crate) const PAGE: u64 = 4096;
@@ -15,33 +17,113 @@ pub(crate) const STACK_GUARD_GAP: u64 = 256 * PAGE;
 /// Areas a process may have: Linux's `vm.max_map_count`.
 const MAX_AREAS: usize = 65_530;
 
+/// What else there is to say of an area: bits of [`Area::flags`].
+pub(crate) mod flag {
+    /// Writes reach the file, or others that map the same memory.
+    pub(crate) const SHARED: u32 = 1;
+    /// It can never be made writable: the file was not opened for it.
+    pub(crate) const NEVER_WRITE: u32 = 1 << 1;
+    /// Its contents were put there by the kernel: they cannot be made again as zeros.
+    pub(crate) const KEPT: u32 = 1 << 2;
+    /// Locked into memory; and only what is touched.
+    pub(crate) const LOCKED: u32 = 1 << 3;
+    pub(crate) const LOCKED_ON_FAULT: u32 = 1 << 4;
+    /// No memory is promised for it.
+    pub(crate) const NO_RESERVE: u32 = 1 << 5;
+    /// A child does not get it, or gets zeros.
+    pub(crate) const NOT_INHERITED: u32 = 1 << 6;
+    pub(crate) const WIPED_ON_FORK: u32 = 1 << 7;
+    /// Not part of a dump.
+    pub(crate) const NOT_DUMPED: u32 = 1 << 8;
+    /// It stays as it is until the process ends.
+    pub(crate) const SEALED: u32 = 1 << 9;
+    /// How it will be read.
+    pub(crate) const READ_RANDOMLY: u32 = 1 << 10;
+    pub(crate) const READ_IN_ORDER: u32 = 1 << 11;
+}
+
+/// Where an area's pages come from, if they are no zeros.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Source {
+    pub(crate) object: Arc<Object>,
+    /// Where in the object the area begins: a multiple of a page.
+    pub(crate) offset: u64,
+}
+
+impl Source {
+    /// The same for an area that begins so many bytes further up.
+    fn up(self, bytes: u64) -> Self {
+        Self { offset: self.offset + bytes, ..self }
+    }
+}
+
 /// A stretch of address space with one set of permissions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Area {
     pub lowest: u64,
     pub top: u64,
     /// Whether it may be read. Writable and executable areas always are.
     pub read: bool,
     pub access: Access,
-    /// Whether it grows down to an access below it: the first thread's stack.
+    /// Whether it grows down to an access below it: the first thread's stack, and what MAP_GROWSDOWN made.
     pub grows: bool,
-    /// Whether its contents came from a file, so that they cannot be made again as zeros.
-    pub of_file: bool,
+    pub(crate) flags: u32,
+    pub(crate) source: Option<Source>,
 }
 
 impl Area {
+    /// Memory of nothing but zeros, private.
+    pub(crate) const fn anonymous(lowest: u64, top: u64, read: bool, access: Access) -> Self {
+        Self { lowest, top, read, access, grows: false, flags: 0, source: None }
+    }
+
+    pub(crate) const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether it is shared as Linux shows it: also where it can never be written.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.has(flag::SHARED)
+    }
+
+    /// The page of its object that lies at an address.
+    pub(crate) fn number_at(&self, page: u64) -> u64 {
+        self.source.as_ref().map_or(0, |source| (source.offset + (page - self.lowest)) / PAGE)
+    }
+
     /// Whether a program can get at it in any way. What cannot be got at is a guard.
     pub fn is_accessible(&self) -> bool {
         self.read || self.access.write || self.access.exec
     }
 
+    /// The part of it from an address on.
+    pub(crate) fn from(&self, lowest: u64) -> Self {
+        let up = |source: &Source| source.clone().up(lowest - self.lowest);
+        Self { lowest, source: self.source.as_ref().map(up), ..self.clone() }
+    }
+
+    /// The part of it below an address.
+    pub(crate) fn up_to(&self, top: u64) -> Self {
+        Self { top, ..self.clone() }
+    }
+
     fn is_like(&self, other: &Self) -> bool {
-        let of = |area: &Self| (area.read, area.access, area.grows, area.of_file);
+        let of = |area: &Self| (area.read, area.access, area.grows, area.flags);
         of(self) == of(other)
     }
 
+    /// Whether `next` is the same thing going on.
     fn continues_in(&self, next: &Self) -> bool {
-        self.top == next.lowest && self.is_like(next)
+        self.top == next.lowest
+            && self.is_like(next)
+            && match (&self.source, &next.source) {
+                (None, None) => true,
+                (Some(one), Some(other)) => {
+                    one.object.is_same(&other.object)
+                        && one.offset + (self.top - self.lowest) == other.offset
+                }
+                _ => false,
+            }
     }
 
     /// Where what lies below it must end, when the kernel chooses.
@@ -89,24 +171,24 @@ impl Areas {
     }
 
     /// The area that holds an address.
-    pub(crate) fn at(&self, address: u64) -> Option<Area> {
-        let area = *self.0.get(self.0.at_or_below(address)?)?;
+    pub(crate) fn at(&self, address: u64) -> Option<&Area> {
+        let area = self.0.get(self.0.at_or_below(address)?)?;
         (address < area.top).then_some(area)
     }
 
     /// The first area that ends above an address.
-    fn at_or_after(&self, address: u64) -> Option<Area> {
-        self.at(address).or_else(|| self.0.from(address).next().copied())
+    pub(crate) fn at_or_after(&self, address: u64) -> Option<&Area> {
+        self.at(address).or_else(|| self.0.from(address).next())
     }
 
     /// The areas that have something of a range, in order.
-    pub(crate) fn within(&self, lowest: u64, top: u64) -> impl Iterator<Item = Area> {
+    pub(crate) fn within(&self, lowest: u64, top: u64) -> impl Iterator<Item = &Area> {
         let first = self.at(lowest).map_or(lowest, |area| area.lowest);
-        self.0.from(first).copied().take_while(move |area| area.lowest < top)
+        self.0.from(first).take_while(move |area| area.lowest < top)
     }
 
     /// The first of them.
-    pub(crate) fn first_within(&self, lowest: u64, top: u64) -> Option<Area> {
+    pub(crate) fn first_within(&self, lowest: u64, top: u64) -> Option<&Area> {
         self.within(lowest, top).next()
     }
 
@@ -173,32 +255,36 @@ impl Areas {
     /// Takes a range out, after [`Areas::prepare`].
     pub(crate) fn carve(&mut self, lowest: u64, top: u64) {
         if let Some(place) = self.0.at_or_below(lowest)
-            && let Some(&area) = self.0.get(place)
+            && let Some(area) = self.0.get(place)
             && area.lowest < lowest
             && lowest < area.top
         {
-            self.0.replace(place, Area { top: lowest, ..area });
-            if top < area.top {
-                self.put(Area { lowest: top, ..area });
+            let upper = (top < area.top).then(|| area.from(top));
+            let below = area.up_to(lowest);
+            self.0.replace(place, below);
+            if let Some(upper) = upper {
+                self.put(upper);
                 return;
             }
         }
         while let Some(place) = self.0.at_or_above(lowest)
-            && let Some(&area) = self.0.get(place)
+            && let Some(area) = self.0.get(place)
             && area.lowest < top
         {
             if area.top <= top {
                 self.0.remove(place);
             } else {
-                self.0.replace(place, Area { lowest: top, ..area });
+                let above = area.from(top);
+                self.0.replace(place, above);
             }
         }
     }
 
     /// Puts an area where nothing is, after [`Areas::prepare`]; it becomes one with neighbours that are like it.
     pub(crate) fn put_and_merge(&mut self, area: Area) {
+        let (lowest, top) = (area.lowest, area.top);
         self.put(area);
-        self.merge_around(area.lowest, area.top);
+        self.merge_around(lowest, top);
     }
 
     fn put(&mut self, area: Area) {
@@ -221,20 +307,21 @@ impl Areas {
     fn merge_around(&mut self, lowest: u64, top: u64) {
         let mut at = lowest.saturating_sub(1);
         while let Some(place) = self.0.at_or_below(at).or_else(|| self.0.at_or_above(at))
-            && let Some(&area) = self.0.get(place)
+            && let Some(area) = self.0.get(place)
             && area.lowest <= top
         {
             let next = self.0.next(place);
             match next.and_then(|next| self.0.get(next)) {
-                Some(&after) if area.continues_in(&after) => {
+                Some(after) if area.continues_in(after) => {
+                    let whole = area.up_to(after.top);
+                    at = area.lowest;
                     if let Some(next) = next {
                         self.0.remove(next);
                     }
                     // Joining chunks may have moved it.
-                    if let Some(place) = self.0.at_or_below(area.lowest) {
-                        self.0.replace(place, Area { top: after.top, ..area });
+                    if let Some(place) = self.0.at_or_below(at) {
+                        self.0.replace(place, whole);
                     }
-                    at = area.lowest;
                 }
                 Some(after) => at = after.lowest,
                 None => break,
@@ -242,68 +329,82 @@ impl Areas {
         }
     }
 
-    /// Changes what a range may be used for: all of it, or nothing if it is not all there or there would be too many areas.
-    pub(crate) fn protect(
+    /// Changes the areas of a range, but for where they are: all of it, or nothing if it is not all there or there would be too
+    /// many areas.
+    pub(crate) fn change(
         &mut self,
         lowest: u64,
         top: u64,
-        read: bool,
-        access: Access,
+        change: impl Fn(&mut Area),
     ) -> Result<(), Errno> {
         if !self.is_covered(lowest, top) {
             return Err(Errno::ENOMEM);
         }
-        self.check_number(self.areas_after(lowest, top, read, access))?;
+        self.change_what_is_there(lowest, top, change)
+    }
+
+    /// The same where holes are no error.
+    pub(crate) fn change_what_is_there(
+        &mut self,
+        lowest: u64,
+        top: u64,
+        change: impl Fn(&mut Area),
+    ) -> Result<(), Errno> {
+        self.check_number(self.areas_after(lowest, top, &change))?;
         self.0.reserve(&[lowest, top])?;
         self.split(lowest);
         self.split(top);
         let mut place = self.0.at_or_above(lowest);
         while let Some(here) = place
-            && let Some(&area) = self.0.get(here)
+            && let Some(area) = self.0.get(here)
             && area.lowest < top
         {
-            self.0.replace(here, Area { read, access, ..area });
+            let mut changed = area.clone();
+            change(&mut changed);
+            self.0.replace(here, changed);
             place = self.0.next(here);
         }
         self.merge_around(lowest, top);
         Ok(())
     }
 
-    /// How many areas there are once a range, which is covered, has these permissions and neighbours are one.
-    fn areas_after(&self, lowest: u64, top: u64, read: bool, access: Access) -> usize {
+    /// How many areas there are once those of a range are changed and neighbours are one.
+    fn areas_after(&self, lowest: u64, top: u64, change: &impl Fn(&mut Area)) -> usize {
         let below = lowest.checked_sub(1).and_then(|below| self.at(below));
-        let mut last = below.map(|area| Area { top: area.top.min(lowest), ..area });
+        let mut last = below.map(|area| area.up_to(area.top.min(lowest)));
         let (mut before, mut after) = (0, 0);
         let mut piece = |piece: Area| {
-            after += usize::from(last.is_none_or(|last| !last.continues_in(&piece)));
+            after += usize::from(last.as_ref().is_none_or(|last| !last.continues_in(&piece)));
             last = Some(piece);
         };
         for area in self.within(lowest, top) {
             // What begins below the range stays there, as `below`.
             before += usize::from(area.lowest >= lowest);
-            let (from, to) = (area.lowest.max(lowest), area.top.min(top));
-            piece(Area { lowest: from, top: to, read, access, ..area });
+            let mut changed = area.from(area.lowest.max(lowest)).up_to(area.top.min(top));
+            change(&mut changed);
+            piece(changed);
             if top < area.top {
-                piece(Area { lowest: top, ..area });
+                piece(area.from(top));
             }
         }
         if let Some(next) = self.at(top)
             && next.lowest == top
         {
             before += 1;
-            piece(next);
+            piece(next.clone());
         }
         self.len() - before + after
     }
 
     fn split(&mut self, address: u64) {
         if let Some(place) = self.0.at_or_below(address)
-            && let Some(&area) = self.0.get(place)
+            && let Some(area) = self.0.get(place)
             && area.lowest < address
             && address < area.top
         {
-            self.0.replace(place, Area { top: address, ..area });
-            self.put(Area { lowest: address, ..area });
+            let (below, above) = (area.up_to(address), area.from(address));
+            self.0.replace(place, below);
+            self.put(above);
         }
     }
 
@@ -311,14 +412,24 @@ impl Areas {
     ///
     /// As Linux does: not beyond `limit` bytes, and not nearer than the gap to what is accessible below. A guard that the
     /// program made may be right below: it does the gap's work.
-    pub(crate) fn grown_to(&mut self, address: u64, limit: u64) -> Option<Area> {
-        if let Some(area) = self.at(address) {
-            return Some(area);
+    pub(crate) fn grown_to(
+        &mut self,
+        address: u64,
+        may_grow: impl FnOnce(&Area, u64) -> bool,
+    ) -> Option<&Area> {
+        let found = self.0.at_or_below(address);
+        if let Some(place) =
+            found.filter(|&place| self.0.get(place).is_some_and(|a| address < a.top))
+        {
+            return self.0.get(place);
         }
-        let place = self.0.at_or_above(address)?;
-        let stack = *self.0.get(place).filter(|area| area.grows)?;
+        let place = match found {
+            Some(place) => self.0.next(place)?,
+            None => self.0.at_or_above(address)?,
+        };
+        let stack = self.0.get(place).filter(|area| area.grows)?;
         let lowest = address & !(PAGE - 1);
-        if stack.top - lowest > limit || lowest < USER_LOWEST {
+        if lowest < USER_LOWEST || !may_grow(stack, lowest) {
             return None;
         }
         if let Some(below) = self.0.prev(place).and_then(|place| self.0.get(place))
@@ -328,8 +439,8 @@ impl Areas {
         {
             return None;
         }
-        let grown = Area { lowest, ..stack };
+        let grown = Area { lowest, ..stack.clone() };
         self.0.replace(place, grown);
-        Some(grown)
+        self.0.get(place)
     }
 }

@@ -2,7 +2,8 @@
 
 use super::space::Memory;
 use crate::abi::USER_TOP;
-use crate::memory::areas::{Area, PAGE};
+use crate::error::Errno;
+use crate::memory::areas::{Area, PAGE, flag};
 use machine::arch::paging::Access;
 
 impl Memory {
@@ -29,18 +30,7 @@ impl Memory {
         let moved = if new < old {
             self.unmap(new, old).is_ok()
         } else if new > old {
-            self.areas.is_free_with_gap(old, new + PAGE)
-                && self
-                    .areas
-                    .add(Area {
-                        lowest: old,
-                        top: new,
-                        read: true,
-                        access: Access { write: true, exec: false },
-                        grows: false,
-                        of_file: false,
-                    })
-                    .is_ok()
+            self.areas.is_free_with_gap(old, new + PAGE) && self.grow_heap(old, new).is_ok()
         } else {
             true
         };
@@ -48,5 +38,18 @@ impl Memory {
             self.brk = wanted;
         }
         self.brk
+    }
+
+    fn grow_heap(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
+        let area = Area::anonymous(lowest, top, true, Access { write: true, exec: false });
+        let area = Area { flags: self.flags_to_come, ..area };
+        self.may_have(&area, 0)?;
+        let is_locked = area.has(flag::LOCKED) && !area.has(flag::LOCKED_ON_FAULT);
+        self.areas.add(area)?;
+        if is_locked {
+            // As far as there is memory.
+            let _as_far_as_it_goes = self.populate(lowest, top);
+        }
+        Ok(())
     }
 }

@@ -3,12 +3,27 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `areas` | which addresses are used, and for what: a sorted list that can fail whole |
-//! | `space` | [`space::Memory`]: areas and page tables; filling, copying on write, mapping, fork |
+//! | `object` | what a mapping's pages come from: files, and shared memory without a name |
+//! | `space` | [`space::Memory`]: areas and page tables; mapping, protecting, giving back |
+//! | `fault`, `fork` | filling and copying on write; the memory of a child |
 //! | `remap`, `brk` | mremap; the heap |
+//! | `advice`, `figures` | locked, sealed, not needed; how much is there, and whose |
+//! | `layout`, `limits`, `accounts` | where the parts begin; how much there may be; how much there is |
+//! | `cut`, `spaces` | files that become shorter; all address spaces |
 //!
 //! May import `files` (a mapping is filled from a node), `abi`, `error` and `sorted`.
 
+mod accounts;
+mod advice;
 pub(crate) mod areas;
 mod brk;
-mod remap;
+pub(crate) mod cut;
+mod fault;
+pub(crate) mod figures;
+mod fork;
+pub(crate) mod layout;
+pub(crate) mod limits;
+pub(crate) mod object;
+pub(crate) mod remap;
 pub(crate) mod space;
+mod spaces;

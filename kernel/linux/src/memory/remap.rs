@@ -1,35 +1,42 @@
-//! Mappings that change their size or their place, and contents that are given up.
+//! Mappings that change their size or their place.
 
 use crate::abi::USER_TOP;
 use crate::error::Errno;
-use crate::memory::areas::{Area, PAGE};
+use crate::memory::areas::{Area, PAGE, flag};
 use crate::memory::space::{BATCH, Memory, Wanted};
 
-impl Memory {
-    /// Forgets the contents of a range: its pages read as zeros afterwards, but for those that came from a file, which stay.
-    pub fn discard(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
-        let is_covered = self.areas.is_covered(lowest, top);
-        let mut from = lowest;
-        while let Some(area) = self.areas.first_within(from, top) {
-            if !area.of_file {
-                self.release_pages(area.lowest.max(lowest), area.top.min(top));
-            }
-            from = area.top;
-        }
-        if is_covered { Ok(()) } else { Err(Errno::ENOMEM) }
-    }
+/// How a mapping may move.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Move {
+    /// Whether it may at all.
+    pub(crate) may: bool,
+    /// Where it must go.
+    pub(crate) to: Option<u64>,
+    /// Its old place stays mapped, without its pages.
+    pub(crate) leaves_area: bool,
+}
 
-    /// Makes the mapping of a range larger or smaller, or moves it; returns where it is then. `to`: a place to move to.
-    pub fn remap(
+impl Memory {
+    /// Makes the mapping of a range larger or smaller, or moves it; returns where it is then.
+    pub(crate) fn remap(
         &mut self,
         lowest: u64,
         old: u64,
         new: u64,
-        may_move: bool,
-        to: Option<u64>,
+        how: Move,
     ) -> Result<u64, Errno> {
-        let area = self.areas.at(lowest).ok_or(Errno::EFAULT)?;
-        if to.is_none() && new <= old {
+        let area = self.areas.at(lowest).ok_or(Errno::EFAULT)?.clone();
+        let to = how.to;
+        if old == 0 {
+            // The same pages once more: only what is shared can be in two places.
+            if !area.is_shared() {
+                return Err(Errno::EINVAL);
+            }
+            let wanted = to.map_or(Wanted::Anywhere(0), Wanted::Exactly);
+            return self.map(wanted, new, area.from(lowest));
+        }
+        self.check_sealed(lowest, lowest + old)?;
+        if to.is_none() && new <= old && !how.leaves_area {
             // Linux takes what lies behind out, whatever that is.
             if new < old {
                 self.unmap(lowest + new, lowest + old)?;
@@ -40,15 +47,20 @@ impl Memory {
             return Err(Errno::EFAULT);
         }
         let (old_top, new_top) = (lowest + old, lowest.checked_add(new).ok_or(Errno::ENOMEM)?);
+        let kept = if how.leaves_area { 0 } else { old };
+        self.may_have(&Area { top: new_top, ..area.from(lowest) }, kept.min(new))?;
         if to.is_none()
+            && !how.leaves_area
             && old_top == area.top
             && new_top <= USER_TOP
             && self.areas.is_free(old_top, new_top)
         {
-            self.areas.add(Area { lowest: old_top, top: new_top, ..area })?;
+            let more = Area { top: new_top, ..area.clone() };
+            self.areas.add(more.from(old_top))?;
+            self.populate_locked(&area, old_top, new_top);
             return Ok(lowest);
         }
-        if !may_move {
+        if !how.may {
             return Err(Errno::ENOMEM);
         }
         let target = match to {
@@ -58,8 +70,17 @@ impl Memory {
             Some(at) => self.place(Wanted::Exactly(at), new)?,
             None => self.find_space(new).ok_or(Errno::ENOMEM)?,
         };
-        self.move_pages(&area, (lowest, old), (target, new))?;
+        self.check_sealed(target, target + new)?;
+        self.move_pages(&area, (lowest, old), (target, new), how.leaves_area)?;
+        self.populate_locked(&area, target + old.min(new), target + new);
         Ok(target)
+    }
+
+    /// Has what a locked mapping got more in memory, as far as there is some.
+    fn populate_locked(&mut self, area: &Area, lowest: u64, top: u64) {
+        if area.has(flag::LOCKED) && !area.has(flag::LOCKED_ON_FAULT) {
+            let _as_far_as_it_goes = self.populate(lowest, top);
+        }
     }
 
     /// Moves what is mapped in one range, part of an area, to another one, in the place of what is there. A range that is to
@@ -69,6 +90,7 @@ impl Memory {
         area: &Area,
         (lowest, old): (u64, u64),
         (target, new): (u64, u64),
+        leaves_area: bool,
     ) -> Result<(), Errno> {
         let kept = lowest + old.min(new);
         let mut from = lowest;
@@ -76,11 +98,18 @@ impl Memory {
             self.tables.prepare(page - lowest + target)?;
             from = page + PAGE;
         }
-        self.areas.prepare_move((lowest, lowest + old), (target, target + new))?;
+        if leaves_area {
+            let locked = flag::LOCKED | flag::LOCKED_ON_FAULT;
+            self.areas.change(lowest, lowest + old, |area| area.flags &= !locked)?;
+            self.areas.prepare(target, target + new, 1)?;
+        } else {
+            self.areas.prepare_move((lowest, lowest + old), (target, target + new))?;
+        }
         // Nothing fails from here on.
         self.areas.carve(target, target + new);
         self.release_pages(target, target + new);
-        self.areas.put_and_merge(Area { lowest: target, top: target + new, grows: false, ..*area });
+        let moved = area.from(lowest);
+        self.areas.put_and_merge(Area { lowest: target, top: target + new, grows: false, ..moved });
         let mut from = lowest;
         loop {
             let mut batch = [(0, None); BATCH];
@@ -101,10 +130,12 @@ impl Memory {
             self.flush(batch[..taken].iter().map(|entry| entry.0));
             for &(page, there) in &batch[..taken] {
                 if let Some((frame, access)) = there {
-                    let like = Area { access, ..*area };
-                    self.place_page(page - lowest + target, frame, &like);
+                    self.place_page(page - lowest + target, frame, access, area.read);
                 }
             }
+        }
+        if leaves_area {
+            return Ok(());
         }
         self.areas.carve(lowest, lowest + old);
         // What a smaller mapping has no room for.

@@ -1,12 +1,14 @@
 //! A process's memory: areas of address space, filled on demand, copied on write.
 //!
 //! ```text
-//!   0x40_0000        image: copied from the file at execve
+//!   0x40_0000        image: the file's pages
 //!   above it         [heap]: grows with brk
-//!   0x7f..           mmap, from MMAP_TOP down
+//!   0x7f..           mmap, from the top down
 //!   gap              1 MiB that nothing accessible comes nearer to the stack
 //!   0x7fff_ffff_f000 [stack]: grows down on demand to RLIMIT_STACK
 //! ```
+//!
+//! Where exactly is drawn for each program: [`Layout`].
 //!
 //! The kernel never follows a user pointer: reads and writes go page by page through these tables and the direct map, with
 //! the same filling and copying that a fault does. So no page fault is ever taken in the kernel, and a bad pointer is
@@ -18,38 +20,22 @@
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
 use crate::files::tree::Node;
-use crate::memory::areas::{Area, Areas, PAGE, STACK_GUARD_GAP};
-use alloc::vec::Vec;
+use crate::memory::areas::{Area, Areas, PAGE, flag};
+use crate::memory::layout::Layout;
+use crate::memory::limits::Limits;
+pub(crate) use crate::memory::object::Bad;
+use crate::memory::spaces::{self, Maps};
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::paging::{self, Access, UserTables};
+use machine::memory::fallible;
 use machine::memory::frames::{self, Frame};
+use threads::sched::Mutex;
 
-/// How large the stack may become: RLIMIT_STACK.
-pub const STACK_LIMIT: u64 = 8 << 20;
-/// Mappings whose place the kernel chooses lie below this, while there is room.
-const MMAP_TOP: u64 = USER_TOP - STACK_LIMIT - STACK_GUARD_GAP - (64 << 20);
 /// Address spaces that are gone.
 static FREED: AtomicU64 = AtomicU64::new(0);
 /// Pages whose translations are dropped together.
 pub(crate) const BATCH: usize = 32;
-
-/// What a program did to its memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bad {
-    /// Nothing is there, or not for this use.
-    Address,
-    /// It would be allowed, but there is no frame.
-    NoMemory,
-}
-
-impl From<Bad> for Errno {
-    fn from(bad: Bad) -> Self {
-        match bad {
-            Bad::Address => Self::EFAULT,
-            Bad::NoMemory => Self::ENOMEM,
-        }
-    }
-}
 
 impl From<paging::NoMemory> for Errno {
     fn from(_: paging::NoMemory) -> Self {
@@ -66,40 +52,6 @@ pub enum Wanted {
     Exactly(u64),
     /// There, if it is free.
     There(u64),
-}
-
-/// The first pages of a file, copied, on their way into a mapping.
-#[derive(Debug, Default)]
-pub struct Staged(Vec<Frame>);
-
-impl Staged {
-    /// Copies what a file has between an offset and `length` bytes further, in whole pages.
-    pub fn copy(node: &Node, offset: u64, length: u64) -> Result<Self, Errno> {
-        let there = node.bytes().saturating_sub(offset).min(length).div_ceil(PAGE);
-        let pages = usize::try_from(there).map_err(|_| Errno::ENOMEM)?;
-        if pages > frames::free_count() {
-            return Err(Errno::ENOMEM);
-        }
-        let mut staged = Self::default();
-        staged.0.try_reserve_exact(pages).map_err(|_| Errno::ENOMEM)?;
-        for at in (offset..).step_by(PAGE as usize).take(pages) {
-            let frame = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
-            // CANNOT FAIL: reserved above.
-            staged.0.push(frame);
-            frame.with_bytes(|bytes| node.read_at(at, bytes))?;
-        }
-        Ok(staged)
-    }
-
-    fn pages(&self, lowest: u64) -> impl Iterator<Item = u64> + use<> {
-        (lowest..).step_by(PAGE as usize).take(self.0.len())
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        self.0.drain(..).for_each(frames::release);
-    }
 }
 
 /// How many address spaces have gone so far.
@@ -123,35 +75,108 @@ pub struct Memory {
     pub(crate) vdso: u64,
     /// Whether more than one thread runs in it, so that other CPUs may too.
     pub has_threads: bool,
+    /// How much of it there may be.
+    pub(crate) limits: Limits,
+    /// Where its parts begin.
+    pub(crate) layout: Layout,
+    /// Flags that areas of it have had; what none has need not be looked for.
+    pub(super) marks: u32,
+    /// Flags of areas to come: mlockall.
+    pub(super) flags_to_come: u32,
+    /// Its number among all address spaces; 0: none yet.
+    pub(super) number: u64,
 }
 
-const fn page_of(address: u64) -> u64 {
+pub(super) const fn page_of(address: u64) -> u64 {
     address & !(PAGE - 1)
+}
+
+/// A copy of a frame, which has one user less then.
+pub(super) fn copied(frame: Frame) -> Result<Frame, Bad> {
+    let copy = frames::alloc().ok_or(Bad::NoMemory);
+    if let Ok(copy) = copy {
+        copy.copy_from(frame);
+    }
+    frames::release(frame);
+    copy
+}
+
+impl Maps for Mutex<Memory> {
+    fn forget_pages_of(&self, node: &Node, first: u64, end: u64) {
+        self.lock().forget_pages_of(node, first, end);
+    }
 }
 
 impl Memory {
     /// Nothing but the stack's first pages.
-    pub fn new() -> Result<Self, Errno> {
+    pub fn new(limits: Limits, layout: Layout) -> Result<Self, Errno> {
         let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
+        let top = layout.stack_top;
         let mut memory = Self {
             tables,
             areas: Areas::new(),
             brk_lowest: 0,
             brk: 0,
-            start_stack: USER_TOP,
+            start_stack: top,
             trampoline: 0,
             vdso: 0,
             has_threads: false,
+            limits,
+            layout,
+            marks: 0,
+            flags_to_come: 0,
+            number: 0,
         };
-        memory.areas.add(Area {
-            lowest: USER_TOP - 32 * PAGE,
-            top: USER_TOP,
-            read: true,
-            access: Access { write: true, exec: false },
-            grows: true,
-            of_file: false,
-        })?;
+        let stack =
+            Area::anonymous(top - 32 * PAGE, top, true, Access { write: true, exec: false });
+        memory.areas.add(Area { grows: true, ..stack })?;
         Ok(memory)
+    }
+
+    /// Gives it a number, above those of all others, and a place among them. What became shorter in the meantime is looked at here.
+    pub(crate) fn enter(mut self) -> Result<Arc<Mutex<Self>>, Errno> {
+        self.number = spaces::next_number();
+        let number = self.number;
+        let memory = fallible::shared(Mutex::new(self))?;
+        spaces::enter(number, Arc::downgrade(&memory) as Weak<dyn Maps>)?;
+        memory.lock().forget_what_files_lost();
+        Ok(memory)
+    }
+
+    /// Takes the pages of a file from one number up to another one out of the tables: also copies of them.
+    fn forget_pages_of(&mut self, node: &Node, first: u64, end: u64) {
+        let mut from = 0;
+        while let Some(area) = self.areas.at_or_after(from) {
+            let (lowest, top) = (area.lowest, area.top);
+            from = top;
+            let Some(source) = area.source.as_ref() else { continue };
+            if !core::ptr::eq(&*source.object.node, node) {
+                continue;
+            }
+            // Where a page with a number lies in it, or its end.
+            let offset = source.offset;
+            let place = |number: u64| {
+                let up = number.saturating_mul(PAGE).saturating_sub(offset);
+                lowest.saturating_add(up).min(top)
+            };
+            self.release_pages(place(first), place(end));
+        }
+    }
+
+    /// The same for every file that is shorter now than its mapping is.
+    fn forget_what_files_lost(&mut self) {
+        let mut from = 0;
+        while let Some(area) = self.areas.at_or_after(from) {
+            let (lowest, top) = (area.lowest, area.top);
+            from = top;
+            let Some(source) = area.source.as_ref() else { continue };
+            let end =
+                source.object.node.bytes().next_multiple_of(PAGE).saturating_sub(source.offset);
+            let end = lowest.saturating_add(end);
+            if end < top {
+                self.release_pages(end, top);
+            }
+        }
     }
 
     pub fn tables_root(&self) -> u64 {
@@ -167,89 +192,6 @@ impl Memory {
         &self.areas
     }
 
-    /// Makes the page at an address present for this use: fills it with zeros, or copies it.
-    pub fn fault(&mut self, address: u64, write: bool, exec: bool) -> Result<Frame, Bad> {
-        let area = self.areas.grown_to(address, STACK_LIMIT).ok_or(Bad::Address)?;
-        let allowed = if write {
-            area.access.write
-        } else if exec {
-            area.access.exec
-        } else {
-            area.read
-        };
-        if !allowed {
-            return Err(Bad::Address);
-        }
-        let page = page_of(address);
-        let Some((frame, now)) = self.tables.lookup(page) else {
-            let frame = frames::alloc_zeroed().ok_or(Bad::NoMemory)?;
-            return match self.tables.map(page, frame, area.access) {
-                Ok(()) => Ok(frame),
-                Err(paging::NoMemory) => {
-                    frames::release(frame);
-                    Err(Bad::NoMemory)
-                }
-            };
-        };
-        if !write || now.write {
-            return Ok(frame);
-        }
-        // Shared since a fork, or made read-only by one: the last user keeps it, others copy.
-        if frames::refs(frame) == 1 {
-            self.tables.protect(page, area.access);
-            self.flush_one(page);
-            return Ok(frame);
-        }
-        let copy = frames::alloc().ok_or(Bad::NoMemory)?;
-        copy.copy_from(frame);
-        if self.tables.map(page, copy, area.access).is_err() {
-            frames::release(copy);
-            return Err(Bad::NoMemory);
-        }
-        self.flush_one(page);
-        frames::release(frame);
-        Ok(copy)
-    }
-
-    /// Calls `each` with the pieces of a range, made present for this use: a frame, where in it, where in the range, how many bytes.
-    fn pieces(
-        &mut self,
-        address: u64,
-        length: usize,
-        write: bool,
-        mut each: impl FnMut(Frame, usize, usize, usize),
-    ) -> Result<(), Bad> {
-        let top = address.checked_add(length as u64).ok_or(Bad::Address)?;
-        if top > USER_TOP {
-            return Err(Bad::Address);
-        }
-        let mut done = 0;
-        while done < length {
-            let at = address + done as u64;
-            let frame = self.fault(at, write, false)?;
-            let offset = (at % PAGE) as usize;
-            let piece = (PAGE as usize - offset).min(length - done);
-            each(frame, offset, done, piece);
-            done += piece;
-        }
-        Ok(())
-    }
-
-    /// Reads the program's memory.
-    pub fn read(&mut self, address: u64, to: &mut [u8]) -> Result<(), Bad> {
-        let length = to.len();
-        self.pieces(address, length, false, |frame, offset, at, piece| {
-            frame.read(offset, &mut to[at..at + piece]);
-        })
-    }
-
-    /// Writes the program's memory.
-    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), Bad> {
-        self.pieces(address, from.len(), true, |frame, offset, at, piece| {
-            frame.write(offset, &from[at..at + piece]);
-        })
-    }
-
     /// Writes regardless of the area's permissions: for the loader.
     pub fn write_image(&mut self, address: u64, from: &[u8]) -> Result<(), Bad> {
         let mut done = 0;
@@ -258,21 +200,33 @@ impl Memory {
             let area = self.areas.at(at).ok_or(Bad::Address)?;
             let page = page_of(at);
             let there = self.tables.lookup(page);
-            let (frame, access) = match there {
-                Some(there) => there,
-                None => (frames::alloc_zeroed().ok_or(Bad::NoMemory)?, area.access),
+            let (access, read) = (area.access, area.read);
+            let (frame, access) = match (there, &area.source) {
+                // A file's page is not written to: a copy is.
+                (Some((frame, _)), Some(_)) if frames::refs(frame) > 1 => {
+                    frames::share(frame);
+                    (copied(frame)?, access)
+                }
+                (Some(there), _) => there,
+                (None, Some(source)) => {
+                    (copied(source.object.page(area.number_at(page))?)?, access)
+                }
+                (None, None) => (frames::alloc_zeroed().ok_or(Bad::NoMemory)?, access),
             };
             let offset = (at % PAGE) as usize;
             let piece = (PAGE as usize - offset).min(from.len() - done);
             frame.write(offset, &from[done..done + piece]);
             // Only now, also where the page is there already: mapping is what makes instructions visible to the CPUs' fetches.
             if self.tables.map(page, frame, access).is_err() {
-                if there.is_none() {
+                if there.is_none_or(|(before, _)| before != frame) {
                     frames::release(frame);
                 }
                 return Err(Bad::NoMemory);
             }
-            if !area.read {
+            if let Some((before, _)) = there.filter(|&(before, _)| before != frame) {
+                frames::release(before);
+            }
+            if !read {
                 self.tables.forbid(page);
             }
             done += piece;
@@ -283,14 +237,9 @@ impl Memory {
     /// Maps the vDSO, in which the code for going back from signal handlers lies at an offset.
     pub(crate) fn map_vdso(&mut self, code: &[u8], trampoline: u64) -> Result<(), Errno> {
         let lowest = self.find_space(PAGE).ok_or(Errno::ENOMEM)?;
-        self.add(Area {
-            lowest,
-            top: lowest + PAGE,
-            read: true,
-            access: Access { write: false, exec: true },
-            grows: false,
-            of_file: true,
-        })?;
+        let access = Access { write: false, exec: true };
+        let code_area = Area::anonymous(lowest, lowest + PAGE, true, access);
+        self.add(Area { flags: flag::KEPT, ..code_area })?;
         self.write_image(lowest, code)?;
         self.vdso = lowest;
         self.trampoline = lowest + trampoline;
@@ -302,9 +251,9 @@ impl Memory {
         self.areas.add(area)
     }
 
-    /// Free address space for a mapping: below [`MMAP_TOP`], and if there is none, above.
+    /// Free address space for a mapping: below where mappings begin, and if there is none, above.
     pub(crate) fn find_space(&self, length: u64) -> Option<u64> {
-        let below = self.areas.find_space(length, MMAP_TOP);
+        let below = self.areas.find_space(length, self.layout.mmap_top);
         below.or_else(|| self.areas.find_space(length, USER_TOP))
     }
 
@@ -333,41 +282,33 @@ impl Memory {
         }
     }
 
-    /// Makes a mapping with these first pages; returns where.
-    pub fn map(
-        &mut self,
-        wanted: Wanted,
-        length: u64,
-        like: Area,
-        mut staged: Staged,
-    ) -> Result<u64, Errno> {
+    /// Makes a mapping; returns where.
+    pub fn map(&mut self, wanted: Wanted, length: u64, like: Area) -> Result<u64, Errno> {
         let lowest = self.place(wanted, length)?;
         let top = lowest + length;
+        let area = Area { lowest, top, flags: like.flags | self.flags_to_come, ..like };
+        self.check_sealed(lowest, top)?;
+        self.may_have(&area, self.bytes_within(lowest, top))?;
         self.areas.prepare(lowest, top, 1)?;
-        for page in staged.pages(lowest) {
-            self.tables.prepare(page)?;
-        }
         // Nothing fails from here on.
         self.areas.carve(lowest, top);
         self.release_pages(lowest, top);
-        self.areas.put_and_merge(Area { lowest, top, ..like });
-        let pages = staged.pages(lowest);
-        for (page, frame) in pages.zip(staged.0.drain(..)) {
-            self.place_page(page, frame, &like);
-        }
+        self.marks |= area.flags;
+        self.areas.put_and_merge(area);
         Ok(lowest)
     }
 
     /// Maps a page whose tables were prepared.
-    pub(crate) fn place_page(&mut self, page: u64, frame: Frame, like: &Area) {
-        self.tables.map(page, frame, like.access).expect("its tables were prepared");
-        if !like.read {
+    pub(crate) fn place_page(&mut self, page: u64, frame: Frame, access: Access, read: bool) {
+        self.tables.map(page, frame, access).expect("its tables were prepared");
+        if !read {
             self.tables.forbid(page);
         }
     }
 
     /// Takes a range out, whatever is in it.
     pub fn unmap(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
+        self.check_sealed(lowest, top)?;
         self.areas.prepare(lowest, top, 0)?;
         self.areas.carve(lowest, top);
         self.release_pages(lowest, top);
@@ -406,7 +347,7 @@ impl Memory {
     }
 
     /// The same for one page.
-    fn flush_one(&self, page: u64) {
+    pub(super) fn flush_one(&self, page: u64) {
         if self.has_threads {
             paging::flush_user_pages(core::iter::once(page));
         } else {
@@ -422,7 +363,14 @@ impl Memory {
         read: bool,
         access: Access,
     ) -> Result<(), Errno> {
-        self.areas.protect(lowest, top, read, access)?;
+        self.check_sealed(lowest, top)?;
+        if access.write {
+            self.may_write(lowest, top)?;
+        }
+        self.areas.change(lowest, top, |area| {
+            area.read = read;
+            area.access = access;
+        })?;
         let mut from = lowest;
         loop {
             let mut batch = [0; BATCH];
@@ -431,7 +379,7 @@ impl Memory {
                 && let Some(page) = self.tables.next_mapped(from, top)
             {
                 if read {
-                    // A shared frame stays read-only: the next write copies it.
+                    // A frame that others have stays read-only: the next write copies it, or finds that it need not.
                     let is_own = |frame| frames::refs(frame) == 1;
                     let is_own = self.tables.lookup(page).is_some_and(|(frame, _)| is_own(frame));
                     let write = access.write && is_own;
@@ -450,51 +398,6 @@ impl Memory {
             self.flush(batch[..changed].iter().copied());
         }
     }
-
-    /// The same memory for a child: every page shared until somebody writes.
-    pub fn fork(&mut self) -> Result<Self, Errno> {
-        let areas = self.areas.try_clone()?;
-        let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
-        let mut child = Self {
-            tables,
-            areas,
-            brk_lowest: self.brk_lowest,
-            brk: self.brk,
-            start_stack: self.start_stack,
-            trampoline: self.trampoline,
-            vdso: self.vdso,
-            has_threads: false,
-        };
-        let shared = self.share_with(&mut child);
-        // The parent's writable translations must go, once; also those of a child that will not be.
-        threads::sched::forget_user_translations();
-        if self.has_threads {
-            machine::arch::smp::flush_others();
-        }
-        shared.map(|()| child)
-    }
-
-    /// Shares every page that is present.
-    fn share_with(&mut self, child: &mut Self) -> Result<(), Errno> {
-        let mut from = USER_LOWEST;
-        while let Some(area) = self.areas.first_within(from, USER_TOP) {
-            from = area.lowest;
-            while let Some(page) = self.tables.next_mapped(from, area.top) {
-                from = page + PAGE;
-                let Some((frame, access)) = self.tables.lookup(page) else { continue };
-                let shared = Access { write: false, exec: access.exec };
-                child.tables.map(page, frame, shared)?;
-                frames::share(frame);
-                if area.read {
-                    self.tables.protect(page, shared);
-                } else {
-                    child.tables.forbid(page);
-                }
-            }
-            from = area.top;
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Memory {
@@ -508,6 +411,7 @@ impl Drop for Memory {
             "page tables are freed that a CPU has loaded"
         );
         FREED.fetch_add(1, Ordering::Relaxed);
+        spaces::leave(self.number);
         let mut from = USER_LOWEST;
         while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
             if let Some(frame) = self.tables.unmap(page) {

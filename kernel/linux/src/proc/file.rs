@@ -7,6 +7,7 @@ use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::made::{Made, Maker};
 use crate::files::open::{OpenFile, Target};
+use crate::files::pty::Slave;
 use crate::process::Process;
 use crate::process::walk::{self, Leads, Parts};
 use alloc::string::String;
@@ -125,10 +126,16 @@ pub(crate) fn link(path: &str) -> Option<Result<String, Errno>> {
 /// What a link to an open file reads as.
 fn name_of(file: &OpenFile) -> Result<String, Errno> {
     let text = made(|text| match &file.target {
-        Target::Node(node, path) if node.attributes.links() == 0 => write!(text, "{path} (deleted)"),
+        Target::Node(node, path) if node.attributes.links() == 0 => {
+            write!(text, "{path} (deleted)")
+        }
         Target::Node(_, path) => text.write_str(path),
         Target::Made(made) => text.write_str(made.path()),
         Target::Object(object) => match object.label() {
+            "/dev/pts" => match object.of_kind::<Slave>() {
+                Some(slave) => write!(text, "/dev/pts/{}", slave.number()),
+                None => Ok(()),
+            },
             label @ ("pipe" | "socket") => write!(text, "{label}:[{}]", object.stat().inode),
             label => text.write_str(label),
         },

@@ -98,18 +98,18 @@ pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
         [name] => {
             let is_it = |one: &&(&str, u32)| one.0 == *name;
             let own = FILES.iter().find(is_it).map(|&(_, mode)| mode);
-            let others = || OTHERS.iter().find(is_it).map(|&(_, mode)| FILE | mode);
+            let others = || OTHERS.iter().find(is_it).map(|&(_, mode)| mode);
             own.or_else(others).ok_or(Errno::ENOENT)
+        }
+        ["map_files", name] => {
+            let process = subject.process().ok_or(Errno::ENOENT)?;
+            walk::map_file(process, name).map(|_| LINK | 0o600)
         }
         _ => Err(Errno::ENOENT),
     }
 }
 
-fn file(
-    subject: &Subject,
-    name: &str,
-    others: Elsewhere,
-) -> Result<Content, Errno> {
+fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Errno> {
     let process = subject.process();
     let attributes = process.map(|process| &process.attributes);
     match name {

@@ -16,6 +16,7 @@ mod file;
 pub(crate) mod first_stack;
 mod folder;
 pub(crate) mod kstack;
+mod maps;
 mod of_machine;
 mod of_process;
 mod subject;
@@ -36,12 +37,19 @@ use subject::Subject;
 use text::{made, names, text};
 
 /// Files in the folder of a process that are made by others than `folder`, with their modes.
-const OTHERS: &[(&str, u32)] = &[("maps", 0o444)];
+const OTHERS: &[(&str, u32)] =
+    &[("map_files", 0o040500), ("maps", 0o100444), ("smaps", 0o100444), ("smaps_rollup", 0o100444)];
 
 /// Those files.
 fn of_memory(process: &Process, name: &str) -> Option<Result<Content, Errno>> {
     match name {
-        "maps" => Some(text(|text| of_process::maps(process, text))),
+        "maps" => Some(text(|text| maps::maps(process, text))),
+        "smaps" => Some(text(|text| maps::smaps(process, text))),
+        "smaps_rollup" => Some(text(|text| maps::smaps_rollup(process, text))),
+        "map_files" => {
+            let names = made(|text| maps::map_files(process, text));
+            Some(names.map(|names| Content::Names(names.into_string())))
+        }
         _ => None,
     }
 }

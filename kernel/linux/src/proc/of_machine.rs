@@ -1,6 +1,7 @@
 //! Files of /proc about the machine and all of its processes.
 
 use crate::abi::MACHINE;
+use crate::files::mounts;
 use crate::process::table;
 use crate::time::wall;
 use core::fmt::{self, Write};
@@ -85,7 +86,8 @@ pub(super) fn stat(text: &mut Text) -> fmt::Result {
     const CLOCK_TICK: u64 = 10_000_000;
     let each = || (0..cpus::online_count()).map(|cpu| (cpu, sched::cpu_use(cpu as usize)));
     let mut line = |name: fmt::Arguments<'_>, used: sched::CpuUse| {
-        let [user, system, idle] = [used.user, used.system, used.idle].map(|time| time / CLOCK_TICK);
+        let [user, system, idle] =
+            [used.user, used.system, used.idle].map(|time| time / CLOCK_TICK);
         writeln!(text, "cpu{name} {user} 0 {system} {idle} 0 0 0 0 0 0")
     };
     let all = each().fold(sched::CpuUse::default(), |sum, (_, used)| sched::CpuUse {
@@ -123,11 +125,12 @@ pub(super) fn cpuinfo(text: &mut Text) -> fmt::Result {
 }
 
 pub(super) fn filesystems(text: &mut Text) -> fmt::Result {
-    text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\tpipefs\nnodev\tanon_inodefs\n")
+    text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\ttmpfs\nnodev\tramfs\nnodev\tdevpts\nnodev\tpipefs\nnodev\tanon_inodefs\n")
 }
 
 pub(super) fn mounts(text: &mut Text) -> fmt::Result {
-    text.write_str("rootfs / rootfs rw 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,relatime 0 0\n")
+    text.write_str("rootfs / rootfs rw 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,relatime 0 0\n")?;
+    mounts::write_all(text)
 }
 
 pub(super) fn mountinfo(text: &mut Text) -> fmt::Result {
@@ -135,7 +138,8 @@ pub(super) fn mountinfo(text: &mut Text) -> fmt::Result {
         "1 1 0:2 / / rw - rootfs rootfs rw\n\
          2 1 0:3 / /proc rw,relatime - proc proc rw\n\
          3 1 0:4 / /sys rw,relatime - sysfs sysfs rw\n",
-    )
+    )?;
+    mounts::write_info(text)
 }
 
 pub(super) fn mountstats(text: &mut Text) -> fmt::Result {
@@ -148,7 +152,9 @@ pub(super) fn mountstats(text: &mut Text) -> fmt::Result {
 
 /// The devices that there are, by their numbers' higher halves.
 pub(super) fn devices(text: &mut Text) -> fmt::Result {
-    text.write_str("Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n")
+    text.write_str(
+        "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n",
+    )
 }
 
 /// Ticks of each CPU, and what CPUs have told each other.

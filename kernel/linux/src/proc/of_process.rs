@@ -1,6 +1,7 @@
 //! Files of /proc about one process, or one thread of it, as Linux writes them (Documentation/filesystems/proc.rst).
 
 use super::subject::{Subject, short};
+use crate::files::{console, pty};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::process::shared_signals::Stop;
 use crate::process::{Process, cpu_time};
@@ -170,6 +171,12 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
             let load = |number: &core::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
             fields[5] = load(&process.group);
             fields[6] = load(&process.session);
+            let holder = console::holder();
+            if let Some((number, foreground)) = pty::with_foreground(fields[6]) {
+                (fields[7], fields[8]) = (136 << 8 | u64::from(number), foreground);
+            } else if holder.session == fields[6] {
+                (fields[7], fields[8]) = (5 << 8 | 1, holder.foreground);
+            }
             let nice = i64::from(process.attributes.nice.load(Ordering::Relaxed));
             (fields[18], fields[19]) = ((20 + nice) as u64, nice as u64);
             fields[20] = process.crew.count().max(1) as u64;
@@ -275,35 +282,4 @@ pub(super) fn stack(subject: &Subject, text: &mut Text) -> fmt::Result {
         }
         Subject::Thread(_, thread) | Subject::Kernel(thread) => of_thread(thread),
     }
-}
-
-/// The areas of a process's memory. `[stack]` is the area that contains the SP with which the program started, as Linux has it;
-/// `[heap]` is what lies where brk made the heap.
-pub(super) fn maps(process: &Process, text: &mut Text) -> fmt::Result {
-    let Some(memory) = process.memory() else { return Ok(()) };
-    let memory = memory.lock();
-    for area in memory.areas().iter() {
-        let flag = |set: bool, letter: char| if set { letter } else { '-' };
-        let name = if (area.lowest..area.top).contains(&memory.start_stack) {
-            "[stack]"
-        } else if memory.is_heap(area) {
-            "[heap]"
-        } else {
-            ""
-        };
-        write!(
-            text,
-            "{:08x}-{:08x} {}{}{}p 00000000 00:00 0 ",
-            area.lowest,
-            area.top,
-            flag(area.read, 'r'),
-            flag(area.access.write, 'w'),
-            flag(area.access.exec, 'x'),
-        )?;
-        match name {
-            "" => writeln!(text)?,
-            name => writeln!(text, "                         {name}")?,
-        }
-    }
-    Ok(())
 }

@@ -53,6 +53,7 @@ pub(crate) fn unborn(
         memory: SpinLock::new(Some(memory)),
         files: SpinLock::new(Some(files)),
         place: SpinLock::new(place),
+        host: SpinLock::new(parent.and_then(|parent| parent.host.lock().clone())),
         name: SpinLock::new(name),
         executable: SpinLock::new(text(|parent| &parent.executable, "")?),
         command_line: SpinLock::new(command_line),

@@ -21,9 +21,18 @@ pub(crate) const KEEP: u32 = u32::MAX;
 
 /// Capabilities that calls here ask for.
 pub(crate) mod capability {
+    pub(crate) const CHOWN: u32 = 0;
+    /// Of files, whatever their permissions say: all, reading and searching, what only an owner may.
+    pub(crate) const DAC_OVERRIDE: u32 = 1;
+    pub(crate) const DAC_READ_SEARCH: u32 = 2;
+    pub(crate) const FOWNER: u32 = 3;
+    pub(crate) const FSETID: u32 = 4;
+    pub(crate) const KILL: u32 = 5;
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
+    pub(crate) const IPC_LOCK: u32 = 14;
+    pub(crate) const SYS_RAWIO: u32 = 17;
     pub(crate) const SYS_PTRACE: u32 = 19;
     pub(crate) const SYS_ADMIN: u32 = 21;
     pub(crate) const SYS_NICE: u32 = 23;
@@ -174,6 +183,13 @@ impl Credentials {
         self.keeps_capabilities = false;
         self.permitted = if self.user.has(0) { self.bounding | self.inheritable } else { 0 };
         self.effective = if self.user.effective == 0 { self.permitted } else { 0 };
+    }
+
+    /// Whether they may send a signal to a process with those of another (kill(2)).
+    pub(crate) fn may_signal(&self, other: &Self) -> bool {
+        let mine = [self.user.effective, self.user.real];
+        self.can(capability::KILL)
+            || mine.iter().any(|&id| id == other.user.real || id == other.user.saved)
     }
 
     /// Whether they may look into a process with those of another, as one who traces it: all of its users and groups are theirs.

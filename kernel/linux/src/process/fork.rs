@@ -1,11 +1,11 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
 
 use super::birth::unborn;
-use super::clone_request::{Request, flag};
+use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
-use super::{Process, current, current_arc, current_task, pidfd, table};
+use super::{Process, current, current_arc, current_task, host, pidfd, table};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::limits::Resource;
@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched::{self, Mutex};
+use threads::sched;
 
 /// The highest number that a caller has chosen: the count steps over those that are in use.
 static HIGHEST_CHOSEN: AtomicU64 = AtomicU64::new(0);
@@ -43,12 +43,7 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     }
     let parent = current();
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
-    let memory = if request.has(flag::VM) {
-        memory
-    } else {
-        let copy = memory.lock().fork()?;
-        fallible::shared(Mutex::new(copy))?
-    };
+    let memory = if request.has(flag::VM) { memory } else { memory.lock().fork()? };
     let files = if request.has(flag::FILES) {
         parent.files()
     } else {
@@ -63,6 +58,14 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
         request.exit_signal
     };
     child.exit_signal.store(exit_signal, Ordering::Relaxed);
+    if request.has(flag::NEW_HOST) {
+        *child.host.lock() = host::copy()?;
+    }
+    if request.has(flag::SIGHAND) {
+        let shared = parent.signals.lock().actions.share();
+        let own = core::mem::replace(&mut child.signals.lock().actions, shared);
+        drop(own);
+    }
     if request.has(flag::CLEAR_SIGHAND) {
         child.signals.lock().actions.forget_handlers();
     }
@@ -115,6 +118,8 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
             task.clear_on_exit.store(request.child_word, Ordering::Relaxed);
         }
         *task.name.lock() = *current_task().name.lock();
+        let ports = current_task().ports.lock().clone();
+        *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id() } else { number };
         sched::spawn_user(task::owned(task), process.name(), &child_regs, id)?
     };
@@ -189,12 +194,16 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     if flags & flag::VM != 0 && Arc::strong_count(&memory) > 2 {
         return Err(Errno::EINVAL);
     }
-    if flags & (flag::NAMESPACES | flag::NEW_TIME) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    let is_privileged = process.credentials.lock().can(capability::SYS_ADMIN);
+    check_namespaces(flags, is_privileged)?;
     // Threads of one process have one table here: what only a thread of many would have of its own is refused.
     if flags & (flag::FILES | flag::FS) != 0 && !is_alone {
         return Err(Errno::EINVAL);
+    }
+    if flags & flag::NEW_HOST != 0 {
+        let own = host::copy()?;
+        let before = core::mem::replace(&mut *process.host.lock(), own);
+        drop(before);
     }
     if flags & flag::FILES != 0 {
         process.unshare_files()?;

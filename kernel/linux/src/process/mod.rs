@@ -10,9 +10,12 @@
 //! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
+//! | `permissions` | who may use a file |
 //! | `pidfd` | processes and threads as files |
+//! | `user_dispatch` | system calls that a program carries out itself |
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host` | the names of the machine |
+//! | `ports` | I/O ports that a thread may use |
 //! | `futex` | words of memory that threads sleep on |
 //!
 //! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
@@ -35,8 +38,10 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod pending;
+pub(crate) mod permissions;
 pub(crate) mod pidfd;
 pub(crate) mod place;
+pub(crate) mod ports;
 pub(crate) mod send;
 pub(crate) mod shared_signals;
 pub(crate) mod spent;
@@ -45,6 +50,7 @@ pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timer_list;
 pub(crate) mod timers;
+pub(crate) mod user_dispatch;
 pub(crate) mod user_memory;
 pub(crate) mod walk;
 

@@ -1,8 +1,9 @@
 //! What a process holds.
 
 use super::attributes::Attributes;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, capability};
 use super::crew::Crew;
+use super::host;
 use super::place::Place;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
@@ -11,6 +12,7 @@ use crate::error::{Errno, SysResult};
 use crate::files::open::{self, Descriptor, Files};
 use crate::files::readiness::Readiness;
 use crate::limits::{Limits, Resource};
+use crate::memory::limits::Limits as MemoryLimits;
 use crate::memory::space::Memory;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -37,6 +39,7 @@ pub struct Process {
     /// Its descriptors, which `CLONE_FILES` shares with others; `None`: it has ended.
     pub(super) files: SpinLock<Option<Arc<SpinLock<Files>>>>,
     pub(super) place: SpinLock<Arc<Place>>,
+    pub(super) host: SpinLock<host::Own>,
     pub(crate) name: SpinLock<Name>,
     /// The path of its program.
     pub executable: SpinLock<Arc<String>>,
@@ -146,6 +149,31 @@ impl Process {
 
     pub fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
         core::mem::replace(&mut *self.memory.lock(), memory)
+    }
+
+    /// How much memory it may have: the limits that count for its address space.
+    pub(crate) fn memory_limits(&self) -> MemoryLimits {
+        MemoryLimits {
+            stack: self.limits.soft(Resource::Stack),
+            space: self.limits.soft(Resource::AddressSpace),
+            data: self.limits.soft(Resource::Data),
+            locked: self.limits.soft(Resource::Locked),
+            may_lock: self.credentials.lock().can(capability::IPC_LOCK),
+        }
+    }
+
+    /// Its limits have changed: its address space knows them.
+    pub(crate) fn limit_memory(&self) {
+        if let Some(memory) = self.memory() {
+            let limits = self.memory_limits();
+            memory.lock().limits = limits;
+        }
+    }
+
+    /// Whether its programs' parts lie where they always do.
+    pub(crate) fn has_fixed_layout(&self) -> bool {
+        const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+        self.attributes.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE != 0
     }
 
     /// Where the kernel's code for going back from handlers lies in its memory; 0: nowhere.

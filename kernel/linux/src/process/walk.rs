@@ -6,7 +6,7 @@
 //!
 //! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain here, with no link in it.
 
-use super::{Process, current, table};
+use super::{Process, current, permissions, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree::{self, Content, MOST_LINKS, Node, Special};
@@ -72,6 +72,7 @@ pub(crate) fn find(mut path: String, follow: bool) -> Result<Place, Errno> {
         if !is_made(&path) {
             let (node, at) = tree::find_with_path(path, follow)?;
             if !matches!(node.content, Content::Special(Special::Proc)) {
+                permissions::search(&at)?;
                 return Ok(Place::Node(node, at));
             }
             path = at;
@@ -170,12 +171,17 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
         [whom, rest @ ..] => (whom, rest),
         [] => return None,
     };
-    if !matches!(rest, ["exe" | "cwd" | "root"] | ["fd", _]) {
+    if !matches!(rest, ["exe" | "cwd" | "root"] | ["fd" | "map_files", _]) {
         return None;
     }
     let Some(process) = process_of(whom).filter(|process| process.status().is_none()) else {
         return Some(Err(Errno::ENOENT));
     };
+    // They lead past all permissions: only for one who might trace the process.
+    let mine = current().credentials.lock().clone();
+    if process.id != leader && !mine.may_look_into(&process.credentials.lock()) {
+        return Some(Err(Errno::EACCES));
+    }
     let copy = |path: &str| fallible::text(path).map(Leads::Path).map_err(Errno::from);
     Some(match rest {
         ["exe"] => {
@@ -183,6 +189,7 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
             copy(&executable)
         }
         ["cwd"] => copy(&process.place().directory()),
+        ["map_files", name] => map_file(&process, name).map(Leads::Path),
         ["fd", name] => descriptor(&process, name).map(|(file, _)| Leads::File(file)),
         _ => copy("/"),
     })
@@ -194,4 +201,22 @@ pub(crate) fn descriptor(process: &Process, name: &str) -> Result<(Arc<OpenFile>
     let files = process.files_if_alive().ok_or(Errno::ENOENT)?;
     let found = files.lock().get(number.ok_or(Errno::ENOENT)?).map_err(|_| Errno::ENOENT)?;
     Ok((found.file, found.close_on_exec))
+}
+
+/// The file that a name in map_files leads to.
+pub(crate) fn map_file(process: &Process, name: &str) -> Result<String, Errno> {
+    let number = |digits: &str| {
+        // As Linux writes them, and no other way: no sign, no leading zero.
+        let is_plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            && (digits == "0" || !digits.starts_with('0'));
+        let number = u64::from_str_radix(digits, 16).ok();
+        number.filter(|_| is_plain).ok_or(Errno::ENOENT)
+    };
+    let (lowest, top) = name.split_once('-').ok_or(Errno::ENOENT)?;
+    let (lowest, top) = (number(lowest)?, number(top)?);
+    let memory = process.memory().ok_or(Errno::ENOENT)?;
+    let memory = memory.lock();
+    let area = memory.areas().at(lowest).filter(|area| (area.lowest, area.top) == (lowest, top));
+    let source = area.and_then(|area| area.source.as_ref()).ok_or(Errno::ENOENT)?;
+    Ok(fallible::text(&source.object.path)?)
 }

@@ -5,7 +5,7 @@ use crate::abi;
 use crate::abi::signals::{Info, Signal, code};
 use crate::memory::space::Bad;
 use crate::process::exit::{kill_current, tell};
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, ports};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -24,6 +24,7 @@ pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, ex
             keep_trap(vector, address, regs);
             force(Info::fault(Signal::SEGV, code, address));
         }
+        Err(Bad::Beyond) => force(Info::fault(Signal::BUS, code::BUS_ADDRESS, address)),
         Err(Bad::NoMemory) => {
             let (id, name) = (process.id, process.name());
             tell(format_args!("out of memory: process {id} ({name}) is killed"));
@@ -33,7 +34,10 @@ pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, ex
 }
 
 /// An exception in user mode: the signal that Linux has for it.
-pub fn on_user_exception(vector: u8, address: u64, regs: &SavedRegs) {
+pub fn on_user_exception(vector: u8, address: u64, regs: &mut SavedRegs) {
+    if ports::try_again(vector, regs) {
+        return;
+    }
     keep_trap(vector, address, regs);
     let Some(floats) = sched::current().fpu() else { return };
     force(abi::exception(vector, address, regs, &floats.snapshot()));

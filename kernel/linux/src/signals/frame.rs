@@ -34,7 +34,7 @@ pub(super) fn push(
     let end = stack.lowest.checked_add(stack.bytes);
     let top = if enters { end } else { sp.checked_sub(abi::frame::RED_ZONE) };
     let top = top.ok_or(Errno::EFAULT)?;
-    let fpu = sched::current().fpu().ok_or(Errno::EFAULT)?.snapshot();
+    let fpu = sched::current().fpu().ok_or(Errno::EFAULT)?;
     let request = Request {
         info,
         handler: action.handler,
@@ -43,7 +43,7 @@ pub(super) fn push(
         mask,
         stack: StackBytes { lowest: stack.lowest, bytes: stack.bytes, flags: flags(&stack, sp) },
         trampoline: current().trampoline(),
-        fpu: &fpu,
+        fpu,
         trap: *current_task().trap.lock(),
     };
     let mut handler = *regs;
@@ -53,6 +53,7 @@ pub(super) fn push(
         return Err(Errno::EFAULT);
     }
     put(at, &bytes)?;
+    abi::frame::enter_handler(fpu);
     *regs = handler;
     Ok(())
 }
@@ -63,10 +64,8 @@ pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, StackBytes), Errno
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         Ok(memory.lock().read(at, to)?)
     };
-    let popped = abi::frame::parse(regs, read)?;
-    if let Some(fpu) = &popped.fpu {
-        sched::current().fpu().ok_or(Errno::EFAULT)?.adopt(fpu);
-    }
+    let floats = sched::current().fpu().ok_or(Errno::EFAULT)?;
+    let popped = abi::frame::parse(regs, floats, read)?;
     *regs = popped.regs;
     Ok((popped.mask, popped.stack))
 }

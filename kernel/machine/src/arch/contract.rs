@@ -14,11 +14,13 @@ use core::sync::atomic::AtomicU64;
 
 use kstack::addr::{Addr, AddrRange};
 use kstack::arch::current::tables::CpuTables;
+use kstack::ports::Ports;
 
 use super::boot::{self, BOOT_STACK_BYTES};
 use super::cpu_block::ArchCpu;
 use super::entries::{self, EntryRow};
 use super::exceptions::{self, UserFault};
+use super::extras::{self, Extras};
 use super::fpu::FpuState;
 use super::irqchip::{self, vector};
 use super::paging::{self, Access, NoMemory, UserTables};
@@ -75,9 +77,19 @@ const _: &[EntryRow] = entries::TABLE;
 const _: fn(u8, &SavedRegs) -> UserFault = exceptions::of_user;
 const _: fn(u8) -> bool = exceptions::is_breakpoint;
 
+// `extras`: what else a program's thread may have in the CPU.
+const _: fn() -> Extras = Extras::new;
+const _: fn(&Extras) = Extras::leave;
+const _: fn(&Extras) = Extras::come;
+const _: fn() -> Result<(), NoMemory> = extras::prepare_ports;
+const _: fn(Ports<'_>) -> bool = extras::permit_ports;
+const _: fn(u8) -> bool = extras::may_be_about_a_port;
+const _: fn(u8, &mut SavedRegs) -> bool = extras::step_over_interrupt_flag;
+
 // `fpu`: what a program has in floating-point registers.
-const _: fn() -> FpuState = FpuState::new;
-const _: fn(&FpuState) -> FpuState = FpuState::fork;
+type Made = Result<FpuState, crate::memory::fallible::NoMemory>;
+const _: fn() -> Made = FpuState::new;
+const _: fn(&FpuState) -> Made = FpuState::fork;
 const _: fn(&FpuState) = FpuState::save;
 const _: fn(&FpuState) = FpuState::load;
 

@@ -54,7 +54,7 @@ pub fn spawn_user(
     let fpu = match current().fpu() {
         Some(parent) => {
             user::save_tls(&current().user_tls);
-            fallible::boxed(parent.fork())?
+            fallible::boxed(parent.fork()?)?
         }
         None => fresh_registers()?,
     };
@@ -67,7 +67,7 @@ pub fn spawn_user(
 
 /// The floating point that a program starts with.
 pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
-    fallible::boxed(FpuState::new())
+    fallible::boxed(FpuState::new()?)
 }
 
 /// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.

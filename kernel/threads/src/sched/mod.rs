@@ -49,8 +49,8 @@ pub use birth::{
 };
 pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
-pub use load::{CpuUse, LINES, averages, cpu_use};
 pub(crate) use load::tick;
+pub use load::{CpuUse, LINES, averages, cpu_use};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
 pub use run_queue::{allowed, make_ready, somebody_waits};

@@ -2,7 +2,7 @@
 //! in the head of [`super`].
 
 use super::cpu_time;
-use super::thread::{State, Thread};
+use super::thread::{State, Thread, kinds};
 use crate::stacks;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -46,7 +46,11 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     next.set_state(State::Running);
     // Between two threads of the kernel nothing of a program's changes: the kernel's tables are
     // loaded since the former came.
-    if prev.is_of_program() | next.is_of_program() {
+    let kinds = prev.kinds() | next.kinds();
+    if kinds != 0 {
+        if kinds & kinds::WITH_EXTRAS != 0 {
+            switch_extras(prev, next);
+        }
         switch_programs(cpu, prev, next);
     }
     let record = next.stack_record();
@@ -64,6 +68,18 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     // SAFETY: (1) interrupts are off; (2) `prev` is current, and its `on_cpu` keeps others away
     // until `after_switch`; (3) `sp` was stored by a switch or by `first_frame`.
     unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
+}
+
+/// What few programs have in the CPU.
+#[cold]
+#[inline(never)]
+fn switch_extras(prev: &Thread, next: &Thread) {
+    if prev.kinds() & kinds::WITH_EXTRAS != 0 {
+        prev.extras.leave();
+    }
+    if next.kinds() & kinds::WITH_EXTRAS != 0 {
+        next.extras.come();
+    }
 }
 
 /// What programs have in the CPU: floating point, the thread register, page tables.
@@ -116,7 +132,7 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
 impl Thread {
     /// Changes the page tables it runs under (execve). By the thread itself.
     pub fn set_tables_root(&self, root: u64) {
-        self.is_of_program.store(true, Ordering::Relaxed);
+        self.kinds.fetch_or(kinds::OF_PROGRAM, Ordering::Relaxed);
         self.tables_root.store(root as usize, Ordering::Relaxed);
         load_tables_of(self);
     }

@@ -11,10 +11,13 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use kstack::addr::AddrRange;
 use kstack::record::SlotRecord;
 use machine::arch::cpu;
+use machine::arch::extras::Extras;
 use machine::arch::fpu::FpuState;
 use machine::memory::fallible::NoMemory;
 use machine::mix::mix;
@@ -87,8 +90,10 @@ pub struct Thread {
     owner: Owned,
     /// The physical address of the page tables to load; 0: any will do.
     pub(super) tables_root: AtomicUsize,
-    /// Sticky: see [`Thread::is_of_program`].
-    pub(super) is_of_program: AtomicBool,
+    /// What a switch has to do for it: [`kinds`]. Sticky, each.
+    pub(super) kinds: AtomicU8,
+    /// What else it has in the CPU, if it is of that kind.
+    pub(super) extras: Extras,
     pub(super) fpu: Option<Box<FpuState>>,
     /// How long it has run, if it belongs to a program.
     pub(super) cpu_time: CpuTime,
@@ -111,6 +116,14 @@ pub struct Thread {
     has_pins: AtomicBool,
     /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
     pub(super) place_in_all: AtomicUsize,
+}
+
+/// What a switch has to do for a thread more than for one of the kernel: bits.
+pub(super) mod kinds {
+    /// It has, or once had, anything of a program's: floating point, or tables other than the kernel's.
+    pub const OF_PROGRAM: u8 = 1;
+    /// It has, or once had, something else in the CPU: ports, a shadow stack.
+    pub const WITH_EXTRAS: u8 = 2;
 }
 
 /// Not in the list of all threads.
@@ -262,7 +275,8 @@ impl Thread {
             canary: new_canary(),
             owner,
             tables_root: AtomicUsize::new(tables_root as usize),
-            is_of_program: AtomicBool::new(fpu.is_some()),
+            kinds: AtomicU8::new(if fpu.is_some() { kinds::OF_PROGRAM } else { 0 }),
+            extras: Extras::new(),
             fpu,
             cpu_time: CpuTime::new(),
             deadline: AtomicU64::new(0),
@@ -309,10 +323,20 @@ impl Thread {
         self.stack_ref
     }
 
-    /// Whether it has, or once had, anything of a program's: floating point, or tables other than the kernel's.
+    /// What a switch from or to it has to do more than for a thread of the kernel.
     #[inline(always)]
-    pub(super) fn is_of_program(&self) -> bool {
-        self.is_of_program.load(Ordering::Relaxed)
+    pub(super) fn kinds(&self) -> u8 {
+        self.kinds.load(Ordering::Relaxed)
+    }
+
+    /// What else it has in the CPU.
+    pub fn extras(&self) -> &Extras {
+        &self.extras
+    }
+
+    /// From now on a switch from or to it moves that. By the thread itself, with interrupts off, or before it runs.
+    pub fn has_extras(&self) {
+        self.kinds.fetch_or(kinds::WITH_EXTRAS, Ordering::Relaxed);
     }
 
     /// What the pool knows of its stack.

@@ -9,7 +9,8 @@
 //!          16  ss1   what SYSENTER_CS holds: that register is written only when this word changes
 //!          20  esp2  poisoned      24  ss2  null
 //!          28  cr3   not used: nothing ever switches back to this task
-//!         100  no trap; offset of the I/O permission bitmap: past the limit, so that user mode has no port
+//!         100  no trap; offset of the map of I/O ports: past the limit, so that user mode has no port, unless the kernel permits some
+//!              ([`io_maps`](crate::arch::io_maps))
 //!    104  task state segment of the double fault: where it starts, and on which stack
 //!    208  segment descriptors: code, data, user code, user data, per CPU, 3 of the running thread, the two segments above
 //!    ...  the entry stack, down from the end of the page: where `sysenter` sets SP. One instruction runs on it; an NMI or a debug
@@ -127,6 +128,8 @@ pub struct CpuTables {
 
 const _: () = {
     assert!(size_of::<CpuTables>() == 4096);
+    // Maps of ports are reckoned from the segment.
+    assert!(offset_of!(CpuTables, tss) == 0);
     assert!(offset_of!(CpuTables, gdt).is_multiple_of(8));
     assert!(TSS_SELECTOR as usize == offset_of_descriptor(TLS_FIRST + TLS_SEGMENTS));
     assert!(DOUBLE_FAULT_SELECTOR as usize == TSS_SELECTOR as usize + size_of::<u64>());
@@ -307,6 +310,32 @@ impl CpuTables {
                 descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
             }
             asm!("ltr {:x}", in(reg) TSS_SELECTOR, options(nostack, preserves_flags));
+        }
+    }
+
+    /// The word that says where the map of I/O ports starts.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are mapped.
+    #[inline(always)]
+    pub(in crate::arch) unsafe fn io_map_offset(tables: *mut Self) -> *mut u16 {
+        // SAFETY: (1) by the caller's promise.
+        unsafe { &raw mut (*tables).tss.io_bitmap_offset }
+    }
+
+    /// Sets the limit of the task state segment.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are mapped, writable, and not loaded.
+    pub(in crate::arch) unsafe fn set_limit(tables: *mut Self, limit: u16) {
+        // SAFETY: (1) by the caller's promise. The limit's low half is the descriptor's.
+        unsafe {
+            (&raw mut (*tables).gdt)
+                .byte_add(TSS_SELECTOR.into())
+                .cast::<u16>()
+                .write_volatile(limit);
         }
     }
 

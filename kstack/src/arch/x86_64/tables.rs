@@ -6,7 +6,8 @@
 //!    12  rsp1   unused in 64-bit mode, poisoned
 //!    20  rsp2   unused in 64-bit mode, poisoned
 //!    36  ist1   double fault      44  ist2  NMI      52  ist3  debug      60  ist4  machine check
-//!   102  offset of the I/O permission bitmap: past the limit, so that user mode has no port
+//!   102  offset of the map of I/O ports: past the limit, so that user mode has no port, unless the kernel permits some
+//!        ([`io_maps`](crate::arch::io_maps))
 //! ```
 //!
 //! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel maps there): a stray
@@ -175,6 +176,9 @@ pub struct CpuTables {
     pub(super) gdt: [u64; 8],
 }
 
+const _: () =
+    assert!(offset_of!(CpuTables, tss) == 0, "maps of ports are reckoned from the segment");
+
 impl CpuTables {
     /// Fills the tables: IST tops for the exception stacks, everything else poisoned.
     pub fn new(tables_at: Addr, ist_tops: [Addr; 4]) -> Self {
@@ -222,6 +226,32 @@ impl CpuTables {
         // 4-aligned, hence the unaligned write.
         unsafe {
             (&raw mut (*tables).tss.rsp).cast::<u64>().write_unaligned(top.get() as u64);
+        }
+    }
+
+    /// The word that says where the map of I/O ports starts.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are mapped.
+    #[inline(always)]
+    pub(in crate::arch) unsafe fn io_map_offset(tables: *mut Self) -> *mut u16 {
+        // SAFETY: (1) by the caller's promise; the field is 2-aligned: at 102 of a page.
+        unsafe { &raw mut (*tables).tss.io_bitmap_offset }
+    }
+
+    /// Sets the limit of the task state segment.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are mapped, writable, and not loaded.
+    pub(in crate::arch) unsafe fn set_limit(tables: *mut Self, limit: u16) {
+        // SAFETY: (1) by the caller's promise. The limit's low half is the descriptor's.
+        unsafe {
+            (&raw mut (*tables).gdt)
+                .byte_add(TSS_SELECTOR.into())
+                .cast::<u16>()
+                .write_volatile(limit);
         }
     }
 

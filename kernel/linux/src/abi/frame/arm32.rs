@@ -12,7 +12,7 @@ use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::{USER_TOP, number};
 use crate::error::Errno;
 use alloc::vec::Vec;
-use machine::arch::fpu::Snapshot;
+use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::{SavedRegs, THUMB};
 
 pub const RED_ZONE: u64 = 0;
@@ -70,6 +70,11 @@ fn put(bytes: &mut [u8], offset: usize, value: u32) {
     bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
 }
 
+/// Programs are not told how large a frame is: it never grew.
+pub fn least_stack_told() -> Option<u64> {
+    None
+}
+
 /// Lays out a frame below `top` and makes the registers the handler's.
 pub fn build(
     regs: &mut SavedRegs,
@@ -97,13 +102,14 @@ pub fn build(
     }
     put(frame, CONTEXT + 4 * 20, request.trap.address as u32);
     frame[MASK..MASK + 8].copy_from_slice(&request.mask.0.to_le_bytes());
+    let floats = request.fpu.snapshot();
     let fpu = &mut frame[FPU..FPU + FPU_BYTES];
     put(fpu, 0, FPU_MAGIC);
     put(fpu, 4, FPU_BYTES as u32);
-    for (value, i) in request.fpu[..64].iter().zip(0..) {
+    for (value, i) in floats[..64].iter().zip(0..) {
         put(fpu, 8 + 4 * i, *value);
     }
-    put(fpu, FPSCR, request.fpu[64]);
+    put(fpu, FPSCR, floats[64]);
     put(fpu, FPEXC, FPU_ON);
     regs.r0 = request.info.signal.number().into();
     if request.wants_info {
@@ -124,9 +130,13 @@ pub fn build(
     Ok((at, bytes))
 }
 
+/// A handler begins with the floating point of what it interrupts.
+pub fn enter_handler(_floats: &FpuState) {}
+
 /// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call says.
 pub fn parse(
     regs: &SavedRegs,
+    floats: &FpuState,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {
     let info = if number(regs) == SIGRETURN { 0 } else { INFO_BYTES };
@@ -153,10 +163,10 @@ pub fn parse(
         *register = u32_at(&bytes, FPU + 8 + 4 * i);
     }
     fpu[64] = u32_at(&bytes, FPU + FPSCR);
+    floats.adopt(&fpu);
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: if info == 0 { StackBytes::default() } else { StackBytes::decode(&stack) },
-        fpu: Some(fpu),
     })
 }

@@ -12,7 +12,7 @@ use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use alloc::vec::Vec;
-use machine::arch::fpu::Snapshot;
+use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::SavedRegs;
 
 pub const RED_ZONE: u64 = 0;
@@ -38,6 +38,12 @@ const TAG_CHECKS_OFF: u64 = 1 << 25;
 /// What a program may change: N, Z, C, V; timing that does not depend on data, speculation, and the two above.
 const FLAGS: u64 = 0xf << 28 | 1 << 24 | 1 << 12 | BRANCH_TYPE | TAG_CHECKS_OFF;
 
+/// The least stack that a handler's frame fits on, as programs are told it (AT_MINSIGSTKSZ): with a
+/// frame record and what alignment can take.
+pub fn least_stack_told() -> Option<u64> {
+    Some(FRAME_BYTES as u64 + 16 + 16)
+}
+
 /// Lays out a frame below `top` and makes the registers the handler's.
 pub fn build(
     regs: &mut SavedRegs,
@@ -62,13 +68,14 @@ pub fn build(
     put((record - at) as usize + 8, regs.x[30]);
     bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
+    let floats = request.fpu.snapshot();
     let fpu = &mut bytes[RECORDS..RECORDS + FPU_RECORD as usize];
     fpu[..4].copy_from_slice(&FPU_MAGIC.to_le_bytes());
     fpu[4..8].copy_from_slice(&FPU_RECORD.to_le_bytes());
     // FPSR and FPCR come first there, each in half of what the snapshot has.
-    fpu[8..12].copy_from_slice(&request.fpu[512..516]);
-    fpu[12..16].copy_from_slice(&request.fpu[520..524]);
-    fpu[16..].copy_from_slice(&request.fpu[..512]);
+    fpu[8..12].copy_from_slice(&floats[512..516]);
+    fpu[12..16].copy_from_slice(&floats[520..524]);
+    fpu[16..].copy_from_slice(&floats[..512]);
     if request.trap.error != 0 {
         let record = &mut bytes[RECORDS + FPU_RECORD as usize..];
         record[..4].copy_from_slice(&SYNDROME_MAGIC.to_le_bytes());
@@ -88,9 +95,13 @@ pub fn build(
     Ok((at, bytes))
 }
 
-/// Reads a frame back.
+/// A handler begins with the floating point of what it interrupts.
+pub fn enter_handler(_floats: &FpuState) {}
+
+/// Reads a frame back, the floating point into the registers.
 pub fn parse(
     regs: &SavedRegs,
+    floats: &FpuState,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {
     if !regs.sp.is_multiple_of(16) {
@@ -120,10 +131,10 @@ pub fn parse(
     fpu[512..516].copy_from_slice(&bytes[RECORDS + 8..RECORDS + 12]);
     fpu[520..524].copy_from_slice(&bytes[RECORDS + 12..RECORDS + 16]);
     fpu[..512].copy_from_slice(&bytes[RECORDS + 16..]);
+    floats.adopt(&fpu);
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: StackBytes::decode(&stack),
-        fpu: Some(fpu),
     })
 }

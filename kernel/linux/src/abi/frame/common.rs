@@ -5,7 +5,7 @@ use crate::abi::signals::{Info, SignalSet, Trap};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
 use alloc::vec::Vec;
-use machine::arch::fpu::Snapshot;
+use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
 
 /// `SS_…` flags of an alternate stack.
@@ -30,7 +30,8 @@ pub struct Request<'r> {
     pub stack: StackBytes,
     /// Where the kernel's own code for going back lies in the program's memory.
     pub trampoline: u64,
-    pub fpu: &'r Snapshot,
+    /// The registers of floating point, as they are.
+    pub fpu: &'r FpuState,
     /// The thread's last fault.
     pub trap: Trap,
 }
@@ -41,7 +42,6 @@ pub struct Popped {
     pub regs: SavedRegs,
     pub mask: SignalSet,
     pub stack: StackBytes,
-    pub fpu: Option<Snapshot>,
 }
 
 /// `stack_t`: the address, flags, the size.

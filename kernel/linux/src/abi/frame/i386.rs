@@ -11,13 +11,16 @@
 //! ```
 
 use super::common::{Popped, Request, StackBytes, below, u32_at, zeros};
+use super::pc::{self, FSAVE_BYTES, put_state, take_state};
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::{USER_TOP, number};
 use crate::error::Errno;
 use alloc::vec::Vec;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
-use machine::arch::fpu::Snapshot;
+use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::SavedRegs;
+
+pub use super::pc::{enter_handler, least_stack_told};
 
 pub const RED_ZONE: u64 = 0;
 /// The least size of an alternate stack.
@@ -46,9 +49,6 @@ const ERROR: usize = 13 * 4;
 const FPU_AT: usize = 19 * 4;
 const OLD_MASK: usize = 20 * 4;
 const CR2: usize = 21 * 4;
-/// Bytes of the floating point as `fsave` has it, which comes before that of `fxsave`.
-const FSAVE_BYTES: u64 = 112;
-const FXSAVE_BYTES: u64 = size_of::<Snapshot>() as u64;
 /// Flags that a program may change (`FIX_EFLAGS`).
 const FLAGS: u32 = 0x5_0dd5;
 /// Direction, trap, resume: clear when a handler begins.
@@ -92,8 +92,9 @@ pub fn build(
     top: u64,
     request: &Request<'_>,
 ) -> Result<(u64, Vec<u8>), Errno> {
-    let fx_at = below(top, FXSAVE_BYTES, 64)?;
-    let fpu_at = fx_at.checked_sub(FSAVE_BYTES).ok_or(Errno::EFAULT)?;
+    let fx_bytes = pc::state_bytes();
+    let fx_at = below(top, fx_bytes, 64)?;
+    let fpu_at = fx_at.checked_sub(FSAVE_BYTES as u64).ok_or(Errno::EFAULT)?;
     let (frame_bytes, context, code) = if request.wants_info {
         (BYTES, CONTEXT, CODE)
     } else {
@@ -103,7 +104,7 @@ pub fn build(
     let at = below(fpu_at.checked_sub(frame_bytes as u64).ok_or(Errno::EFAULT)? + 4, 0, 16)?
         .checked_sub(4)
         .ok_or(Errno::EFAULT)?;
-    let mut bytes = zeros(fx_at + FXSAVE_BYTES - at)?;
+    let mut bytes = zeros(fx_at + fx_bytes - at)?;
     for (value, i) in fields(regs).into_iter().zip(0..) {
         put(&mut bytes, context + 4 * i, value);
     }
@@ -121,6 +122,7 @@ pub fn build(
         put(&mut bytes, 8, at as u32 + INFO as u32);
         put(&mut bytes, 12, at as u32 + UCONTEXT as u32);
         bytes[INFO..UCONTEXT].copy_from_slice(&request.info.encode());
+        bytes[UCONTEXT] = pc::state_flags() as u8;
         bytes[STACK..CONTEXT].copy_from_slice(&request.stack.encode());
         bytes[MASK..CODE].copy_from_slice(&request.mask.0.to_le_bytes());
     } else {
@@ -132,8 +134,9 @@ pub fn build(
     let trampoline = request.trampoline + if request.wants_info { 8 } else { 0 };
     put(&mut bytes, 0, request.restorer.unwrap_or(trampoline) as u32);
     let fpu = &mut bytes[(fpu_at - at) as usize..];
-    fpu[..FSAVE_BYTES as usize].copy_from_slice(&fsave_of(request.fpu));
-    fpu[FSAVE_BYTES as usize..].copy_from_slice(request.fpu);
+    put_state(request.fpu, &mut fpu[FSAVE_BYTES..], FSAVE_BYTES);
+    let fsave = fpu[FSAVE_BYTES..].first_chunk().map(fsave_of);
+    fpu[..FSAVE_BYTES].copy_from_slice(&fsave.ok_or(Errno::EFAULT)?);
     regs.eax = signal;
     regs.edx = if request.wants_info { at as u32 + INFO as u32 } else { 0 };
     regs.ecx = if request.wants_info { at as u32 + UCONTEXT as u32 } else { 0 };
@@ -148,6 +151,7 @@ pub fn build(
 /// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call says.
 pub fn parse(
     regs: &SavedRegs,
+    floats: &FpuState,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {
     let sp = u64::from(regs.esp);
@@ -192,26 +196,23 @@ pub fn parse(
         return Err(Errno::EFAULT);
     }
     let fpu_at = u64::from(u32_at(&context, FPU_AT));
-    let fpu = if fpu_at == 0 {
-        None
-    } else {
-        let (mut fsave, mut fpu) = ([0; FSAVE_BYTES as usize], [0; FXSAVE_BYTES as usize]);
+    let mut fsave = [0; FSAVE_BYTES];
+    if fpu_at != 0 {
         read(fpu_at, &mut fsave)?;
-        read(fpu_at + FSAVE_BYTES, &mut fpu)?;
-        take_environment(&mut fpu, &fsave);
-        Some(fpu)
-    };
+    }
+    // Above all of a program's memory nothing can be read.
+    let fx_at = if fpu_at == 0 { 0 } else { fpu_at + FSAVE_BYTES as u64 };
+    take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read)?;
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64::from_le_bytes(mask)),
         stack: stack.unwrap_or_default(),
-        fpu,
     })
 }
 
 /// The x87 registers as `fsave` stores them, from `fxsave`'s: control, status, tags, last instruction and operand, then eight times ten
 /// bytes, then the status again and 0, which says that the other form follows.
-fn fsave_of(fx: &Snapshot) -> [u8; FSAVE_BYTES as usize] {
+fn fsave_of(fx: &Snapshot) -> [u8; FSAVE_BYTES] {
     let half = |at: usize| u32::from(u16::from_le_bytes([fx[at], fx[at + 1]]));
     let status = half(2);
     let top = status >> 11 & 7;
@@ -221,7 +222,7 @@ fn fsave_of(fx: &Snapshot) -> [u8; FSAVE_BYTES as usize] {
         let at = 32 + 16 * ((register + 8 - top) % 8) as usize;
         tags |= if is_used { kind(&fx[at..at + 10]) } else { 3 } << (2 * register);
     }
-    let mut bytes = [0; FSAVE_BYTES as usize];
+    let mut bytes = [0; FSAVE_BYTES];
     put(&mut bytes, 0, 0xffff_0000 | half(0));
     put(&mut bytes, 4, 0xffff_0000 | status);
     put(&mut bytes, 8, 0xffff_0000 | tags);
@@ -250,7 +251,7 @@ fn kind(register: &[u8]) -> u32 {
 }
 
 /// What a program may have changed in the older form: control, status, tags and pointers.
-fn take_environment(fx: &mut Snapshot, fsave: &[u8; FSAVE_BYTES as usize]) {
+fn take_environment(fx: &mut Snapshot, fsave: &[u8; FSAVE_BYTES]) {
     fx[0..2].copy_from_slice(&fsave[0..2]);
     fx[2..4].copy_from_slice(&fsave[4..6]);
     let tags = u32_at(fsave, 8);

@@ -5,6 +5,8 @@
 
 mod action;
 mod common;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod pc;
 
 #[cfg(target_arch = "arm")]
 mod arm32;

@@ -10,7 +10,7 @@ use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use alloc::vec::Vec;
-use machine::arch::fpu::Snapshot;
+use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::SavedRegs;
 
 pub const RED_ZONE: u64 = 0;
@@ -39,6 +39,11 @@ fn fields(regs: &mut SavedRegs) -> [&mut u64; 32] {
     ]
 }
 
+/// The least stack that a handler's frame fits on, as programs are told it (AT_MINSIGSTKSZ).
+pub fn least_stack_told() -> Option<u64> {
+    Some((FRAME_BYTES as u64).next_multiple_of(16))
+}
+
 /// Lays out a frame below `top` and makes the registers the handler's.
 pub fn build(
     regs: &mut SavedRegs,
@@ -54,10 +59,11 @@ pub fn build(
         put(REGISTERS + 8 * i, *value);
     }
     put(MASK, request.mask.0);
-    for (value, i) in request.fpu[..32].iter().zip(0..) {
+    let floats = request.fpu.snapshot();
+    for (value, i) in floats[..32].iter().zip(0..) {
         put(FPU + 8 * i, *value);
     }
-    bytes[FPU + 256..FPU + 260].copy_from_slice(&(request.fpu[32] as u32).to_le_bytes());
+    bytes[FPU + 256..FPU + 260].copy_from_slice(&(floats[32] as u32).to_le_bytes());
     bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
     regs.ra = request.trampoline;
@@ -69,9 +75,13 @@ pub fn build(
     Ok((at, bytes))
 }
 
+/// A handler begins with the floating point of what it interrupts.
+pub fn enter_handler(_floats: &FpuState) {}
+
 /// Reads a frame back.
 pub fn parse(
     regs: &SavedRegs,
+    floats: &FpuState,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {
     let mut bytes = [0; FRAME_BYTES];
@@ -94,10 +104,10 @@ pub fn parse(
     if bytes[FPU + EXTENSIONS..].iter().any(|&byte| byte != 0) {
         return Err(Errno::EFAULT);
     }
+    floats.adopt(&fpu);
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: StackBytes::decode(&stack),
-        fpu: Some(fpu),
     })
 }

@@ -1,20 +1,24 @@
-//! x86_64: `struct rt_sigframe` and, above it, the floating point as `fxsave` has it (arch/x86/include/asm/sigframe.h,
-//! arch/x86/include/uapi/asm/sigcontext.h).
+//! x86_64: `struct rt_sigframe` and, above it, the floating point as `xsave` has it (`pc`;
+//! arch/x86/include/asm/sigframe.h, arch/x86/include/uapi/asm/sigcontext.h).
 //!
 //! ```text
 //!   frame   0  return address (the restorer)
 //!           8  ucontext: flags 8, link 16, stack 24, sigcontext 48, mask 304
 //!         312  siginfo, 128 bytes
-//!   ≥     440  floating point, 512 bytes, a multiple of 64
+//!   ≥     440  floating point, 512 bytes or more, at a multiple of 64
 //! ```
 
 use super::common::{Popped, Request, StackBytes, below, u64_at, zeros};
+use super::pc::{self, put_state, take_state};
+
+pub use super::pc::{enter_handler, least_stack_told};
+
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use alloc::vec::Vec;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
-use machine::arch::fpu::Snapshot;
+use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
 
 /// Bytes below SP that belong to the function that was interrupted (System V ABI 3.2.2).
@@ -29,7 +33,6 @@ const REGISTERS: usize = CONTEXT + 40;
 const MASK: usize = REGISTERS + 256;
 const INFO: usize = MASK + 8;
 const FRAME_BYTES: usize = INFO + INFO_BYTES;
-const FPU_BYTES: u64 = size_of::<Snapshot>() as u64;
 /// Offsets in `struct sigcontext`.
 const SEGMENTS: usize = 18 * 8;
 const ERROR: usize = 19 * 8;
@@ -61,15 +64,16 @@ pub fn build(
 ) -> Result<(u64, Vec<u8>), Errno> {
     // The C library always gives one, and Linux runs no handler without.
     let restorer = request.restorer.ok_or(Errno::EFAULT)?;
-    let fpu_at = below(top, FPU_BYTES, 64)?;
+    let fpu_bytes = pc::state_bytes();
+    let fpu_at = below(top, fpu_bytes, 64)?;
     // As at a function's entry: 8 below a multiple of 16.
     let at = below(fpu_at, FRAME_BYTES as u64, 16)?.checked_sub(8).ok_or(Errno::EFAULT)?;
-    let mut bytes = zeros(fpu_at + FPU_BYTES - at)?;
+    let mut bytes = zeros(fpu_at + fpu_bytes - at)?;
     let mut put = |offset: usize, value: u64| {
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     };
     put(0, restorer);
-    put(CONTEXT, SS_FLAGS);
+    put(CONTEXT, SS_FLAGS | pc::state_flags());
     for (value, i) in fields(regs).into_iter().zip(0..) {
         put(REGISTERS + 8 * i, value);
     }
@@ -83,7 +87,7 @@ pub fn build(
     bytes[STACK..STACK + StackBytes::BYTES].copy_from_slice(&request.stack.encode());
     bytes[INFO..INFO + INFO_BYTES].copy_from_slice(&request.info.encode());
     let fpu = (fpu_at - at) as usize;
-    bytes[fpu..].copy_from_slice(request.fpu);
+    put_state(request.fpu, &mut bytes[fpu..], 0);
     regs.rdi = request.info.signal.number().into();
     regs.rsi = at + INFO as u64;
     regs.rdx = at + CONTEXT as u64;
@@ -96,9 +100,10 @@ pub fn build(
     Ok((at, bytes))
 }
 
-/// Reads a frame back: the restorer has taken the return address off.
+/// Reads a frame back, the floating point into the registers: the restorer has taken the return address off.
 pub fn parse(
     regs: &SavedRegs,
+    floats: &FpuState,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
 ) -> Result<Popped, Errno> {
     let at = regs.rsp.checked_sub(8).ok_or(Errno::EFAULT)?;
@@ -118,17 +123,10 @@ pub fn parse(
         return Err(Errno::EFAULT);
     }
     let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);
-    let fpu = if fpu_at == 0 {
-        None
-    } else {
-        let mut fpu = [0; size_of::<Snapshot>()];
-        read(fpu_at, &mut fpu)?;
-        Some(fpu)
-    };
+    take_state(floats, fpu_at, |_| {}, read)?;
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
         stack: StackBytes::decode(&stack),
-        fpu,
     })
 }

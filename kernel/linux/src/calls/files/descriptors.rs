@@ -1,5 +1,6 @@
 //! Descriptors: opening, closing, duplicating, and their flags.
 
+use super::super::memory::seals;
 use super::at::path_at;
 use super::attributes::masked;
 use super::devices::Random;
@@ -11,19 +12,24 @@ use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
 use crate::files::open::{Descriptor, OpenFile, Target, flag as status};
 use crate::files::pipe::{Pipe, PipeEnd};
+use crate::files::pty;
 use crate::files::tree::{self, Content, Node, Special};
+use crate::memory::cut;
 use crate::proc;
-use crate::process::current;
 use crate::process::user_memory::put;
 use crate::process::walk::{self, Place};
+use crate::process::{current, permissions};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible::{self, Text};
 use machine::spin::SpinLock;
 
 const CREATE: u32 = 0o100;
 const EXCLUSIVE: u32 = 0o200;
+/// A terminal does not become the caller's own (`O_NOCTTY`).
+const NO_CONTROL: u32 = 0o400;
 const TRUNCATE: u32 = 0o1000;
 const CLOEXEC: u32 = 0o2000000;
 const SYNC: u32 = 0o4010000;
@@ -88,6 +94,9 @@ fn open_made(path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno
     if may_write && is_setting && mode & 0o222 == 0 {
         return Err(Errno::EACCES);
     }
+    if flags & status::PATH == 0 {
+        permissions::check(&made.stat(), wanted(flags))?;
+    }
     OpenFile::with_flags(Target::Made(made), kept)
 }
 
@@ -107,18 +116,21 @@ fn open_again(file: Arc<OpenFile>, flags: u32, kept: u32) -> Result<Arc<OpenFile
     OpenFile::of_object(end, kept)
 }
 
+/// What the flags of open want of a file.
+const fn wanted(flags: u32) -> u32 {
+    let (reads, writes) = access(flags);
+    let read = if reads { permissions::READ } else { 0 };
+    let write = if writes || flags & TRUNCATE != 0 { permissions::WRITE } else { 0 };
+    read | write
+}
+
 /// Whether a file is opened to read, and to write.
 const fn access(flags: u32) -> (bool, bool) {
     (flags & status::ACCESS != status::WRITE_ONLY, flags & status::ACCESS != 0)
 }
 
 /// What is opened: found, or made.
-fn open_place(
-    path: String,
-    flags: u32,
-    mode: u32,
-    was_created: &mut bool,
-) -> Result<Place, Errno> {
+fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Result<Place, Errno> {
     let may_write = flags & status::ACCESS != 0;
     if flags & TEMPORARY != 0 {
         let directory = match walk::find(path, true)? {
@@ -129,7 +141,9 @@ fn open_place(
         if flags & flag::DIRECTORY == 0 || !may_write {
             return Err(Errno::EINVAL);
         }
+        permissions::change_names(&path_in(&directory)?)?;
         let node = new_file(mode)?;
+        permissions::own(&node, &path_in(&directory)?);
         // It has no name: what it is called by says where its bytes are.
         node.attributes.add_links(-1);
         let mut name = Text::new();
@@ -150,14 +164,18 @@ fn open_place(
             }
             // Where a link leads to nothing, what it names is made.
             let path = tree::resolved("/", &path, follow)?;
+            permissions::change_names(&path)?;
             let node = new_file(mode)?;
+            permissions::own(&node, &path);
             match tree::add("/", &path, node.clone()) {
                 Ok(()) => {
                     *was_created = true;
                     return Ok(Place::Node(node, path));
                 }
                 // Another thread was faster: its file is the one.
-                Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => (tree::find("/", &path, follow)?, path),
+                Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => {
+                    (tree::find("/", &path, follow)?, path)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -172,17 +190,22 @@ fn open_place(
     if node.is_directory() && (may_write || flags & CREATE != 0) {
         return Err(Errno::EISDIR);
     }
+    if flags & status::PATH == 0 {
+        permissions::check(&node.stat(), wanted(flags))?;
+    }
     if may_write {
         match &node.content {
             Content::Fixed(_) => return Err(Errno::EROFS),
-            Content::File(bytes) if flags & TRUNCATE != 0 => {
-                let cut = bytes.lock().set_length(0);
-                drop(cut);
-            }
+            Content::File(_) if flags & TRUNCATE != 0 => cut::set_length(&node, 0)?,
             _ => {}
         }
     }
     Ok(Place::Node(node, path))
+}
+
+/// A path in a directory, for what is asked of the directory.
+fn path_in(directory: &str) -> Result<String, Errno> {
+    tree::absolute(directory, "x")
 }
 
 fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
@@ -193,8 +216,30 @@ fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
 /// Opens a node.
 fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
     match &node.content {
-        Content::Special(Special::Console | Special::Terminal) => {
-            OpenFile::of_object(console::open()?, kept)
+        Content::Special(special @ (Special::Console | Special::Terminal)) => {
+            // The terminal of the caller's session may be a program's.
+            let session = current().session.load(Ordering::Relaxed);
+            let own = pty::of_session(session).filter(|_| *special == Special::Terminal);
+            match own {
+                Some(number) => OpenFile::of_object(pty::Slave::open(number, node.clone())?, kept),
+                None => OpenFile::of_object(console::open()?, kept),
+            }
+        }
+        Content::Special(Special::Ptmx) => {
+            let (user, group) = {
+                let all = current().credentials.lock();
+                (all.user.file, all.group.file)
+            };
+            OpenFile::of_object(pty::Master::open(user, group)?, kept)
+        }
+        Content::Special(Special::Slave(number)) => {
+            let slave = pty::Slave::open(*number, node.clone())?;
+            let me = current();
+            let session = me.session.load(Ordering::Relaxed);
+            if flags & NO_CONTROL == 0 && session == me.id {
+                slave.give_to(session, me.group.load(Ordering::Relaxed));
+            }
+            OpenFile::of_object(slave, kept)
         }
         Content::Special(Special::Random | Special::Urandom) => {
             OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
@@ -353,6 +398,8 @@ mod command {
     pub(super) const DUP_CLOEXEC: u32 = 1030;
     pub(super) const SET_PIPE_SIZE: u32 = 1031;
     pub(super) const GET_PIPE_SIZE: u32 = 1032;
+    pub(super) const ADD_SEALS: u32 = 1033;
+    pub(super) const GET_SEALS: u32 = 1034;
 }
 
 pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
@@ -381,6 +428,8 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::SET_FD => {
             current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
         }
+        command::ADD_SEALS => seals(file, Some(argument)),
+        command::GET_SEALS => seals(file, None),
         command::GET_FLAGS => Ok(file.flags().into()),
         // Bytes come by no other way than the kernel's: O_DIRECT. No signal tells of them: O_ASYNC.
         command::SET_FLAGS if argument as u32 & (flag::DIRECT | status::ASYNC) != 0 => {

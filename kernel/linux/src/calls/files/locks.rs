@@ -234,8 +234,8 @@ pub(super) fn set_owner(file: &OpenFile, at: u64) -> SysResult {
     const THREAD: u32 = 0;
     const PROCESS: u32 = 1;
     const GROUP: u32 = 2;
-    let [kind, number] = [get::<4>(at)?, get::<4>(at.checked_add(4).ok_or(Errno::EFAULT)?)?]
-        .map(u32::from_le_bytes);
+    let [kind, number] =
+        [get::<4>(at)?, get::<4>(at.checked_add(4).ok_or(Errno::EFAULT)?)?].map(u32::from_le_bytes);
     let number = number as i32;
     let owner = match kind {
         THREAD | PROCESS => number,

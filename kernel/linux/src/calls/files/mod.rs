@@ -6,6 +6,7 @@
 //! | `descriptors` | open, close, pipe, eventfd, dup, fcntl |
 //! | `transfer` | read, write, sendfile, seek, truncate |
 //! | `attributes` | modes, owners and times; more names for a file, named pipes |
+//! | `mounts` | mount and umount |
 //! | `locks` | flock, and the ranges of fcntl |
 //! | `devices` | devices that need more of the kernel than files know |
 //! | `splice` | bytes between pipes and other files |
@@ -19,6 +20,7 @@ mod descriptors;
 mod devices;
 mod epoll;
 mod locks;
+mod mounts;
 mod names;
 mod poll;
 mod sockets;
@@ -150,7 +152,16 @@ calls! {
     "symlinkat" (target, from, path) => symlink(target, from, path);
     "readlink" (path, to, length) => readlink(HERE, path, to, length);
     "readlinkat" (from, path, to, length) => readlink(from, path, to, length);
+    #[cfg(target_pointer_width = "64")]
     "ftruncate" (fd, length) => truncate(fd, length);
+    #[cfg(target_pointer_width = "32")]
+    "ftruncate" (fd, length) => truncate(fd, i64::from(length as i32) as u64);
+    #[cfg(target_pointer_width = "64")]
+    "truncate" (path, length) => truncate_path(path, length);
+    #[cfg(target_pointer_width = "32")]
+    "truncate" (path, length) => truncate_path(path, i64::from(length as i32) as u64);
+    #[cfg(target_pointer_width = "32")]
+    "truncate64" (path, a, b, c) => truncate_path(path, abi::wide_argument(a, b, c));
     #[cfg(target_pointer_width = "32")]
     "ftruncate64" (fd, a, b, c) => truncate(fd, abi::wide_argument(a, b, c));
     "sendfile" (to, from, offset, length) => sendfile(to, from, offset, abi::WORD, length);
@@ -198,8 +209,11 @@ calls! {
     "setxattr" | "getxattr" | "listxattr" | "removexattr" (path) => attributes::no_attribute_at(path, true);
     "lsetxattr" | "lgetxattr" | "llistxattr" | "lremovexattr" (path) => attributes::no_attribute_at(path, false);
     "fsetxattr" | "fgetxattr" | "flistxattr" | "fremovexattr" (fd) => attributes::no_attribute_of(fd);
-    "umount" | "umount2" | "chroot" (path) => attributes::not_permitted(path);
-    "mount" | "pivot_root" (_source, target) => attributes::not_permitted(target);
+    "mount" (source, target, kind, flags, data) => mounts::mount(source, target, kind, flags, data);
+    "umount" (target) => mounts::unmount(target, 0);
+    "umount2" (target, flags) => mounts::unmount(target, flags);
+    "chroot" (path) => attributes::not_permitted(path);
+    "pivot_root" (_new, old) => attributes::not_permitted(old);
 }
 
 use descriptors::{CREATE_TRUNCATE, close, close_range, dup, dup_to, eventfd, fcntl, open, pipe};
@@ -208,6 +222,6 @@ use poll::{poll, ppoll, pselect, select};
 use stat::{access, fstat, fstatat, fstatfs, stat, statfs, statx};
 use terminal::ioctl;
 use transfer::{
-    Direction, copy_file_range, long_seek, pread, pwrite, read, seek, sendfile, truncate, vectored,
-    vectored_with_flags, write,
+    Direction, copy_file_range, long_seek, pread, pwrite, read, seek, sendfile, truncate,
+    truncate_path, vectored, vectored_with_flags, write,
 };

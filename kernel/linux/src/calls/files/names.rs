@@ -5,9 +5,10 @@ use super::attributes::masked;
 use crate::error::{Errno, SysResult};
 use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
-use crate::process::current;
 use crate::process::user_memory::{path, put};
 use crate::process::walk::Place;
+use crate::process::{current, permissions};
+use alloc::sync::Arc;
 use machine::memory::fallible;
 
 pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
@@ -56,7 +57,10 @@ pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
 
 pub(crate) fn chdir(at: u64) -> SysResult {
     let path = match place_at(HERE, at, true)? {
-        Place::Node(node, path) if node.is_directory() => path,
+        Place::Node(node, path) if node.is_directory() => {
+            permissions::check(&node.stat(), permissions::EXECUTE)?;
+            path
+        }
         Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => path,
         _ => return Err(Errno::ENOTDIR),
     };
@@ -69,15 +73,30 @@ pub(crate) fn chdir(at: u64) -> SysResult {
 pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
     let node = Node::directory()?;
     node.attributes.set_permissions(masked(mode) & 0o1777);
-    tree::add("/", &path_at(from, at)?, node).map(|()| 0)
+    let path = path_at(from, at)?;
+    add(node, &path)
+}
+
+/// Adds a node of the caller's where nothing is yet.
+pub(super) fn add(node: Arc<Node>, path: &str) -> SysResult {
+    match permissions::change_names(path) {
+        // What is there already says so first.
+        Err(Errno::EACCES) if tree::find("/", path, false).is_ok() => return Err(Errno::EEXIST),
+        checked => checked?,
+    }
+    permissions::own(&node, path);
+    tree::add("/", path, node).map(|()| 0)
 }
 
 pub(crate) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
-    tree::remove("/", &path_at(from, at)?, is_directory).map(|()| 0)
+    let path = path_at(from, at)?;
+    permissions::remove_name(&path)?;
+    tree::remove("/", &path, is_directory).map(|()| 0)
 }
 
 pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
-    tree::add("/", &path_at(from, at)?, tree::link_to(&path(target)?)?).map(|()| 0)
+    let target = tree::link_to(&path(target)?)?;
+    add(target, &path_at(from, at)?)
 }
 
 pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {

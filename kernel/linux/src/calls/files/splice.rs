@@ -148,13 +148,7 @@ fn out_of_pipe(
 }
 
 /// From one pipe to another: what is there and has room.
-fn between(
-    source: &PipeEnd,
-    sink: &PipeEnd,
-    length: u64,
-    how: [How; 2],
-    takes: bool,
-) -> SysResult {
+fn between(source: &PipeEnd, sink: &PipeEnd, length: u64, how: [How; 2], takes: bool) -> SysResult {
     if Arc::ptr_eq(&source.pipe, &sink.pipe) {
         return Err(Errno::EINVAL);
     }

@@ -6,6 +6,7 @@ use crate::error::Errno;
 use crate::error::SysResult;
 use crate::files::open::Target;
 use crate::proc;
+use crate::process::permissions;
 use crate::process::user_memory::{get, put};
 use crate::process::walk::{self, Place};
 use machine::memory::{fallible, frames};
@@ -62,18 +63,17 @@ pub(crate) fn statx(number: u64, at: u64, flags: u64, to: u64) -> SysResult {
     Ok(0)
 }
 
-/// access: whether a path can be used. Of a superuser only execution is refused: of what nobody may execute.
+/// access: whether a path can be used by the caller's real user, or, if it says so, by the effective one.
 pub(crate) fn access(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
     const EFFECTIVE: u64 = 0x200;
-    const EXECUTE: u64 = 1;
     let (mode, flags) = (mode & 0xffff_ffff, flags & 0xffff_ffff);
     if mode & !7 != 0 || flags & !(EFFECTIVE | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
     let stat = stat_at(from, at, flags)?;
-    let is_directory = stat.mode & 0o170000 == 0o040000;
-    if mode & EXECUTE != 0 && stat.mode & 0o111 == 0 && !is_directory {
-        return Err(Errno::EACCES);
+    match flags & EFFECTIVE {
+        0 => permissions::check_as_real(&stat, mode as u32)?,
+        _ => permissions::check(&stat, mode as u32)?,
     }
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! Bytes between programs and files, and where a file stands.
 
-use super::at::file;
+use super::at::{HERE, file, place_at};
 use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
@@ -8,10 +8,14 @@ use crate::error::{Errno, SysResult};
 use crate::files::console::{self, Console};
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
+use crate::files::pty::Slave;
 use crate::files::readiness::event;
-use crate::files::tree::Content;
+use crate::files::tree::Node;
+use crate::limits::{INFINITE, Resource};
+use crate::memory::cut;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
-use crate::process::{current, current_task};
+use crate::process::walk::Place;
+use crate::process::{current, current_task, permissions};
 use crate::process::{send, table};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -91,10 +95,19 @@ pub(crate) fn read_from(file: &OpenFile, to: u64, length: u64, offset: Offset) -
 
 /// Stops a group that reads its terminal from the background (SIGTTIN). `EIO`: it would not stop.
 fn not_in_background(file: &OpenFile) -> Result<(), Errno> {
-    let is_console = file.object().is_some_and(|object| object.of_kind::<Console>().is_some());
+    let Some(object) = file.object() else { return Ok(()) };
+    let slave = object.of_kind::<Slave>();
+    if slave.is_none() && object.of_kind::<Console>().is_none() {
+        return Ok(());
+    }
     let process = current();
-    let group = process.group.load(Ordering::Relaxed);
-    if !is_console || !console::is_in_background(process.session.load(Ordering::Relaxed), group) {
+    let (session, group) =
+        (process.session.load(Ordering::Relaxed), process.group.load(Ordering::Relaxed));
+    let is_in_background = match slave {
+        Some(slave) => slave.is_in_background(session, group),
+        None => console::is_in_background(session, group),
+    };
+    if !is_in_background {
         return Ok(());
     }
     let signal = Signal::TTIN;
@@ -143,6 +156,7 @@ pub(crate) fn write_to(file: &OpenFile, from: u64, length: u64, offset: Offset) 
     let result = if file.is_object() {
         write_object(file, from, length.min(MAX_LENGTH))
     } else {
+        let length = within_limit(file, length, offset)?;
         transfer(length, |done, piece| {
             take(from.checked_add(done).ok_or(Errno::EFAULT)?, piece)?;
             match offset {
@@ -157,6 +171,36 @@ pub(crate) fn write_to(file: &OpenFile, from: u64, length: u64, offset: Offset) 
         broken_pipe()?;
     }
     result
+}
+
+/// How much of a write a file may take (RLIMIT_FSIZE). `EFBIG`: nothing more, and SIGXFSZ says so.
+fn within_limit(file: &OpenFile, length: u64, offset: Offset) -> Result<u64, Errno> {
+    let limit = current().limits.soft(Resource::FileSize);
+    if limit == INFINITE || length == 0 || !file.is_plain() {
+        return Ok(length);
+    }
+    let start = match offset {
+        _ if file.flags() & flag::APPEND != 0 => file.stat().bytes,
+        Some(offset) => offset,
+        None => file.position.load(Ordering::Relaxed),
+    };
+    match limit.checked_sub(start) {
+        None | Some(0) => Err(too_large()?),
+        Some(room) => Ok(length.min(room)),
+    }
+}
+
+/// SIGXFSZ for the caller; the error that goes with it.
+fn too_large() -> Result<Errno, Errno> {
+    let thread = sched::current_arc();
+    send::to_thread(current(), &thread, Info::kernel(Signal::XFSZ))?;
+    Ok(Errno::EFBIG)
+}
+
+/// Whether a file may be made so long.
+pub(super) fn check_length(node: &Node, length: u64) -> Result<(), Errno> {
+    let limit = current().limits.soft(Resource::FileSize);
+    if length > limit && length > node.bytes() { Err(too_large()?) } else { Ok(()) }
 }
 
 /// The caller wrote where nobody reads.
@@ -420,10 +464,28 @@ pub(crate) fn long_seek(number: u64, offset: u64, to: u64, whence: u64) -> SysRe
 }
 
 pub(crate) fn truncate(number: u64, length: u64) -> SysResult {
-    let Target::Node(node, _) = &file(number)?.target else { return Err(Errno::EINVAL) };
-    let Content::File(bytes) = &node.content else { return Err(Errno::EINVAL) };
-    // What is cut off goes without the lock.
-    let cut = bytes.lock().set_length(length)?;
-    drop(cut);
+    if (length as i64) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = file(number)?;
+    let Target::Node(node, _) = &file.target else { return Err(Errno::EINVAL) };
+    if !file.can_write() {
+        return Err(Errno::EINVAL);
+    }
+    check_length(node, length)?;
+    cut::set_length(node, length)?;
+    Ok(0)
+}
+
+/// The same by name.
+pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
+    let place = place_at(HERE, at, true)?;
+    if (length as i64) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let Place::Node(node, _) = place else { return Err(Errno::EINVAL) };
+    permissions::check(&node.stat(), permissions::WRITE)?;
+    check_length(&node, length)?;
+    cut::set_length(&node, length)?;
     Ok(0)
 }

@@ -14,6 +14,7 @@ use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put, timespec};
 use crate::process::{Process, current, current_task, timers};
 use crate::signals::{deliver, frame, restart};
+use core::sync::atomic::Ordering;
 use threads::sched::{WaitQueue, Waited};
 use threads::time;
 
@@ -216,8 +217,9 @@ fn sigaltstack(new: u64, old: u64, sp: u64) -> SysResult {
 
 /// What is told with a signal of the caller.
 pub(crate) fn from_caller(signal: Signal, code: i32) -> Info {
-    let process = current().id as u32;
-    Info { signal, code, fields: Fields::Sender { process, user: 0 } }
+    let me = current();
+    let (process, user) = (me.id as u32, me.credentials.lock().user.real);
+    Info { signal, code, fields: Fields::Sender { process, user } }
 }
 
 fn kill(which: i64, number: u64) -> SysResult {
@@ -227,10 +229,14 @@ fn kill(which: i64, number: u64) -> SysResult {
         return Err(Errno::ESRCH);
     }
     let which = Which::of(which, me);
-    let mut met = 0;
+    let (mut met, mut refused) = (0, 0);
     for process in table::collect(which)? {
         // "All" is all but the caller and what stands for Linux's first process.
         if which == Which::Any && (process.id == me.id || process.is_first) {
+            continue;
+        }
+        if !may_signal(&process, signal) {
+            refused += 1;
             continue;
         }
         met += 1;
@@ -238,7 +244,23 @@ fn kill(which: i64, number: u64) -> SysResult {
             to_process(&process, from_caller(signal, code::USER))?;
         }
     }
-    if met == 0 { Err(Errno::ESRCH) } else { Ok(0) }
+    match (met, refused) {
+        (0, 0) => Err(Errno::ESRCH),
+        (0, _) => Err(Errno::EPERM),
+        _ => Ok(0),
+    }
+}
+
+/// Whether the caller may send a signal to a process: its own user's, or, to let it continue, one of its session.
+pub(crate) fn may_signal(process: &Process, signal: Option<Signal>) -> bool {
+    let me = current();
+    if process.id == me.id {
+        return true;
+    }
+    let mine = me.credentials.lock().clone();
+    let may = mine.may_signal(&process.credentials.lock());
+    may || signal == Some(Signal::CONT)
+        && process.session.load(Ordering::Relaxed) == me.session.load(Ordering::Relaxed)
 }
 
 /// Calls `body` for a living thread with a number, of the process with the number `process` if that is given.
@@ -262,6 +284,9 @@ fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     with_thread(process, thread, |process, thread| {
+        if !may_signal(process, Signal::new(number)) {
+            return Err(Errno::EPERM);
+        }
         if let Some(signal) = Signal::new(number) {
             send::to_thread(process, thread, from_caller(signal, code::TKILL))?;
         }
@@ -281,6 +306,9 @@ fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> Sy
     }
     match thread {
         Some(thread) => with_thread(Some(process), thread, |process, thread| {
+            if !may_signal(process, signal) {
+                return Err(Errno::EPERM);
+            }
             if let Some(told) = told {
                 send::to_thread(process, thread, told)?;
             }
@@ -288,6 +316,9 @@ fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> Sy
         }),
         None => {
             let process = table::find(process as u64).ok_or(Errno::ESRCH)?;
+            if !may_signal(&process, signal) {
+                return Err(Errno::EPERM);
+            }
             if let Some(told) = told {
                 to_process(&process, told)?;
             }

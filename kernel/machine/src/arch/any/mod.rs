@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod entries;
 pub mod exceptions;
+pub mod extras;
 pub mod flush;
 pub mod flushes;
 pub mod paging;

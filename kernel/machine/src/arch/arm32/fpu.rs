@@ -4,6 +4,7 @@
 //! The kernel is compiled without floating point, so between a switch away and a switch back
 //! nothing touches the registers. Only threads of processes have an area.
 
+use crate::memory::fallible::NoMemory;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
@@ -26,15 +27,15 @@ impl core::fmt::Debug for FpuState {
 
 impl FpuState {
     /// As a program starts: everything zero, which is round to nearest and no exception enabled.
-    pub fn new() -> Self {
-        Self(UnsafeCell::new([0; 66]))
+    pub fn new() -> Result<Self, NoMemory> {
+        Ok(Self(UnsafeCell::new([0; 66])))
     }
 
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
-    pub fn fork(&self) -> Self {
+    pub fn fork(&self) -> Result<Self, NoMemory> {
         self.save();
         // SAFETY: (1) the owner runs this, so no other thread writes.
-        Self(UnsafeCell::new(unsafe { *self.0.get() }))
+        Ok(Self(UnsafeCell::new(unsafe { *self.0.get() })))
     }
 
     /// Stores the registers. By the owner, or at the switch away from it.

@@ -21,5 +21,6 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
+pub use crate::arch::any::extras;
 pub use crate::arch::virt::rtc;
 pub use kstack::arch::current::regs;

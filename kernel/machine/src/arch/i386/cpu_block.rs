@@ -1,6 +1,6 @@
 //! What the block of each CPU has of this architecture.
 
-use core::sync::atomic::{AtomicPtr, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
 use kstack::arch::current::tables::CpuTables;
 
 /// What the kernel keeps per CPU for this architecture.
@@ -8,6 +8,8 @@ use kstack::arch::current::tables::CpuTables;
 pub struct ArchCpu {
     /// The loaded descriptor tables.
     pub tables: AtomicPtr<CpuTables>,
+    /// Whether the maps of ports behind them are there.
+    pub has_io_maps: AtomicBool,
     /// How often the register that `ss1` caches was written.
     pub sysenter_writes: AtomicU64,
 }
@@ -15,6 +17,10 @@ pub struct ArchCpu {
 impl ArchCpu {
     /// Not set up yet.
     pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()), sysenter_writes: AtomicU64::new(0) }
+        Self {
+            tables: AtomicPtr::new(core::ptr::null_mut()),
+            has_io_maps: AtomicBool::new(false),
+            sysenter_writes: AtomicU64::new(0),
+        }
     }
 }

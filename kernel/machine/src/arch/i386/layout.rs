@@ -5,7 +5,7 @@
 //!   0xc000_0000  kernel image: physical memory from 0 on, as far as the image goes
 //!   0xc400_0000  direct map: the first 704 MiB of physical memory
 //!   0xf000_0000  arena of stacks, 128 MiB
-//!   0xf900_0000  per-CPU descriptor tables, a page each between unmapped pages
+//!   0xf900_0000  per-CPU descriptor tables between unmapped pages, and maps of I/O ports
 //!   0xfa00_0000  window through which the firmware's tables are read
 //!   0xfec0_0000  interrupt controllers, at their physical addresses
 //!   0xffff_57ac  nothing: where unused stack pointers of the CPU point

@@ -12,5 +12,5 @@ mod sysenter_page;
 pub mod user;
 pub mod walk;
 
-pub use crate::arch::pc::{exceptions, fpu, irqchip, power, rtc, serial, smp};
+pub use crate::arch::pc::{exceptions, extras, fpu, irqchip, power, rtc, serial, smp};
 pub use kstack::arch::current::regs;

@@ -2,9 +2,6 @@
 
 use core::arch::asm;
 
-/// What `fxsave` writes.
-pub(in crate::arch) const FPU_BYTES: usize = 512;
-
 /// Turns interrupts on and waits for one, without a gap in between (the shadow of `sti` covers
 /// `hlt`).
 #[inline(always)]

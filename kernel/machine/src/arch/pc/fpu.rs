@@ -1,35 +1,63 @@
-//! Floating-point state of user programs: 512 bytes, saved and loaded whole at a switch.
+//! Floating-point and vector registers of user programs, saved and loaded whole at a switch.
 //!
 //! The kernel is compiled without floating point, so between a switch away and a switch back
-//! nothing touches the registers. Only threads of processes have an area. Programs see no AVX
-//! (CR4.OSXSAVE stays clear), so `fxsave` is all.
+//! nothing touches the registers. Only threads of processes have an area; how large it is and what
+//! saves it is found out at boot ([`xstate`]).
 //!
-//! With it go the segment selectors that the kernel does not load in 64-bit mode: they too stay as
-//! a program left them until the next program runs. On i386 every entry saves them.
+//! # Invariants of an area
+//!
+//! 1. It is in the standard form, its header names no state that XCR0 has not, the header's other
+//!    bytes are zero, and MXCSR has no reserved bit: `xrstor` and `fxrstor` do not fault on it.
+//! 2. A state whose bit in the header is clear is as at a program's start, whatever its bytes say:
+//!    `xsaveopt` leaves them out. [`FpuState::read`] writes all of them first.
+//! 3. `xsaveopt` leaves out, too, what did not change since the last `xrstor` from the same address
+//!    on the same CPU. So an area's bytes change only by saving, or with a load after it.
+//!
+//! With the registers go the segment selectors that the kernel does not load in 64-bit mode: they
+//! too stay as a program left them until the next program runs. On i386 every entry saves them.
 
-use super::cpu::FPU_BYTES;
+use super::xstate::{self, Form, HEADER, LEGACY};
 use crate::arch::cpu::{self, Selectors};
 use crate::arch::pc::control;
+use crate::memory::fallible::NoMemory;
+use alloc::alloc::{alloc_zeroed, dealloc};
+use core::alloc::Layout;
 use core::arch::asm;
 use core::cell::UnsafeCell;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// The registers as `fxsave` lays them out (Intel SDM vol. 1, 10.5.1).
-pub type Snapshot = [u8; FPU_BYTES];
+pub use super::xstate::LEGACY_BYTES;
+
+/// The x87 and SSE registers as `fxsave` lays them out (Intel SDM vol. 1, 10.5.1).
+pub type Snapshot = [u8; LEGACY_BYTES];
+
+/// Where the control word of the x87, MXCSR and the header's list of states are in an area.
+const CONTROL: usize = 0;
+const MXCSR: usize = 24;
+const STATES: usize = HEADER.start;
+/// All exceptions masked, round to nearest, 64 bits.
+const FRESH_CONTROL: u16 = 0x037f;
+const FRESH_MXCSR: u32 = 0x1f80;
 
 /// The saved state of one thread.
-#[repr(C, align(16))]
 pub struct FpuState {
-    registers: UnsafeCell<[u8; FPU_BYTES]>,
+    /// [`xstate::bytes`] bytes, a multiple of 64.
+    area: NonNull<u8>,
     selectors: UnsafeCell<Selectors>,
 }
+
+/// A state that the CPU would not load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadState;
 
 /// Whether `fxrstor` leaves the x87's last instruction, operand and opcode as they are: CPUs of AMD
 /// do, unless an exception is pending, if they have no feature that says otherwise (AMD APM vol. 2,
 /// 11.4.4; `cpuid` leaf 0x8000_0008, ebx bit 2).
 static POINTERS_STAY: AtomicBool = AtomicBool::new(false);
 
-/// Finds out about [`POINTERS_STAY`]. By each CPU, before it runs a program.
+/// Finds out about [`POINTERS_STAY`], and turns the states of programs on. By each CPU, before it
+/// runs a program.
 pub(in crate::arch) fn look_at_cpu() {
     const EBX: usize = 1;
     let vendor = control::vendor();
@@ -37,6 +65,7 @@ pub(in crate::arch) fn look_at_cpu() {
     if is_amd && !control::has(0x8000_0008, EBX, 2) {
         POINTERS_STAY.store(true, Ordering::Relaxed);
     }
+    xstate::set_up();
 }
 
 /// Makes [`FpuState::load`] behave as on a CPU whose pointers stay, or not; says how it was. For
@@ -48,6 +77,8 @@ pub fn let_pointers_stay(stay: bool) -> bool {
 // SAFETY: (1) only the CPU that switches the owning thread in or out touches it, and a thread is on
 // one CPU at a time.
 unsafe impl Sync for FpuState {}
+// SAFETY: (1) the area is its own, and any CPU may give it back.
+unsafe impl Send for FpuState {}
 
 impl core::fmt::Debug for FpuState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -55,80 +86,204 @@ impl core::fmt::Debug for FpuState {
     }
 }
 
+fn layout() -> Layout {
+    // CANNOT FAIL: a few thousand bytes at most, and 64 is a power of two.
+    Layout::from_size_align(xstate::bytes(), 64).expect("a small area")
+}
+
+impl Drop for FpuState {
+    fn drop(&mut self) {
+        // SAFETY: (1) `new` allocated it with this layout, which does not change after boot.
+        unsafe { dealloc(self.area.as_ptr(), layout()) };
+    }
+}
+
 impl FpuState {
     /// As a program starts: all exceptions masked, registers empty.
-    pub fn new() -> Self {
-        let mut bytes = [0; FPU_BYTES];
-        bytes[..2].copy_from_slice(&0x037f_u16.to_le_bytes());
-        bytes[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes());
-        Self { registers: UnsafeCell::new(bytes), selectors: UnsafeCell::default() }
+    pub fn new() -> Result<Self, NoMemory> {
+        // SAFETY: (1) the size is not zero.
+        let area = NonNull::new(unsafe { alloc_zeroed(layout()) }).ok_or(NoMemory)?;
+        let new = Self { area, selectors: UnsafeCell::default() };
+        // SAFETY: (1) nothing else has it yet.
+        make_fresh(unsafe { new.bytes() });
+        Ok(new)
     }
 
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
-    pub fn fork(&self) -> Self {
+    pub fn fork(&self) -> Result<Self, NoMemory> {
+        let copy = Self::new()?;
         self.save();
-        // SAFETY: (1) the owner runs this, so no other thread writes.
-        let (registers, selectors) = unsafe { (*self.registers.get(), *self.selectors.get()) };
-        Self { registers: UnsafeCell::new(registers), selectors: UnsafeCell::new(selectors) }
+        // SAFETY: (1) the owner runs this, so no other thread writes; (2) nothing else has the copy
+        // yet.
+        unsafe {
+            copy.bytes().copy_from_slice(self.bytes());
+            *copy.selectors.get() = *self.selectors.get();
+        }
+        Ok(copy)
+    }
+
+    /// The area.
+    ///
+    /// # Safety
+    ///
+    /// 1. Nothing else uses it while the caller does: the caller is the owner (or nothing else has
+    ///    the state yet), and no switch comes in between where the caller writes.
+    #[expect(clippy::mut_from_ref, reason = "the area is apart, as what an UnsafeCell holds")]
+    unsafe fn bytes(&self) -> &mut [u8] {
+        // SAFETY: (1) so many bytes, all written at the allocation; (2) by the caller's promise.
+        unsafe { core::slice::from_raw_parts_mut(self.area.as_ptr(), xstate::bytes()) }
     }
 
     /// Stores the registers. By the owner, or at the switch away from it.
+    #[inline]
     pub fn save(&self) {
-        // SAFETY: (1) 512 bytes, 16-aligned, ours alone at this moment; (2) so are the selectors.
+        let area = self.area.as_ptr();
+        // SAFETY: (1) the area is of the form's size, 64-aligned, ours alone at this moment; (2) so
+        // are the selectors.
         unsafe {
-            cpu::save_fpu(self.registers.get());
+            match xstate::form() {
+                Form::Xsaveopt => cpu::xsaveopt(area),
+                Form::Xsave => cpu::xsave(area),
+                Form::Fxsave => cpu::save_fpu(area.cast()),
+            }
             cpu::save_selectors(self.selectors.get());
         }
     }
 
-    /// The registers as bytes, for a signal's frame. By the owner.
-    pub fn snapshot(&self) -> Snapshot {
-        self.save();
-        // SAFETY: (1) the owner runs this, so nothing else writes.
-        unsafe { *self.registers.get() }
+    /// Stores the registers, and every byte of the area with them (2).
+    fn save_all(&self) {
+        let area = self.area.as_ptr();
+        // SAFETY: (1) as in `save`.
+        unsafe {
+            match xstate::form() {
+                Form::Fxsave => cpu::save_fpu(area.cast()),
+                Form::Xsave | Form::Xsaveopt => cpu::xsave(area),
+            }
+        }
     }
 
-    /// Makes these the registers: of a signal's frame, which a program may have written. By the
-    /// owner. Reserved bits of MXCSR are cleared: `fxrstor` would fault on them.
-    pub fn adopt(&self, snapshot: &Snapshot) {
-        const MXCSR: usize = 24;
-        const MXCSR_MASK: usize = 28;
-        let word = |bytes: &Snapshot, at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    /// The x87 and SSE registers. By the owner.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = [0; LEGACY_BYTES];
+        self.read(&mut snapshot);
+        snapshot
+    }
+
+    /// The first bytes of an area with the registers as they are, for a signal's frame. By the
+    /// owner.
+    pub fn read(&self, to: &mut [u8]) {
+        self.save_all();
+        // SAFETY: (1) the owner runs this and reads only: a switch in between stores what is there
+        // already.
+        to.copy_from_slice(unsafe { &self.bytes()[..to.len()] });
+    }
+
+    /// Makes these the registers: of a signal's frame, which a program may have written. Those of
+    /// the states in `states` are taken, where the area's header names them; others are as at a
+    /// program's start. By the owner. An error where the CPU would refuse to load them: nothing has
+    /// changed then.
+    ///
+    /// `area` has every byte of the states that are taken, at the places of the standard form.
+    pub fn adopt(&self, area: &[u8], states: u64) -> Result<(), BadState> {
+        const SSE_OR_AVX: u64 = 2 | xstate::AVX;
+        let features = xstate::features();
+        let mxcsr = u32_at(area, MXCSR);
+        if mxcsr & !xstate::mxcsr_bits() != 0 {
+            return Err(BadState);
+        }
+        let named = if area.len() < HEADER.end {
+            LEGACY
+        } else {
+            let named = u64::from(u32_at(area, STATES)) | u64::from(u32_at(area, STATES + 4)) << 32;
+            // Intel SDM vol. 1, 13.8: other states, or the other form.
+            let rest = &area[STATES + 8..STATES + 24];
+            if named & !features != 0 || rest.iter().any(|&byte| byte != 0) {
+                return Err(BadState);
+            }
+            named
         };
         cpu::without_interrupts(|| {
-            self.save();
             // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in
             // between.
-            let registers = unsafe { &mut *self.registers.get() };
-            let mask = match word(registers, MXCSR_MASK) {
-                0 => 0xffbf,
-                mask => mask,
-            };
-            *registers = *snapshot;
-            registers[MXCSR..MXCSR + 4]
-                .copy_from_slice(&(word(snapshot, MXCSR) & mask).to_le_bytes());
-            // SAFETY: (1) 512 bytes, 16-aligned, and no reserved bit is set; (2) the owner is in
-            // the kernel, which has no registers of its own.
-            unsafe { cpu::load_fpu(registers) };
+            let own = unsafe { self.bytes() };
+            let taken = area.len().min(own.len());
+            if own.len() > STATES {
+                own[HEADER].fill(0);
+            }
+            own[..LEGACY_BYTES].copy_from_slice(&area[..LEGACY_BYTES]);
+            if taken > HEADER.end {
+                own[HEADER.end..taken].copy_from_slice(&area[HEADER.end..taken]);
+            }
+            if states & SSE_OR_AVX == 0 {
+                own[MXCSR..MXCSR + 4].copy_from_slice(&FRESH_MXCSR.to_le_bytes());
+            }
+            if own.len() > STATES {
+                own[STATES..STATES + 8].copy_from_slice(&(named & states).to_le_bytes());
+            }
+            self.load_registers();
         });
+        Ok(())
+    }
+
+    /// Makes the registers those of a program's start. By the owner; its area follows at the next
+    /// saving.
+    #[inline]
+    pub fn clear(&self) {
+        load_registers(FRESH.0.as_ptr());
     }
 
     /// Loads the registers. At the switch to the owner, interrupts off; its thread-local storage
     /// comes after it.
+    #[inline]
     pub fn load(&self) {
         if POINTERS_STAY.load(Ordering::Relaxed) {
             // SAFETY: (1) as below: the registers are not in use.
             unsafe { clear_pointers() };
         }
-        // SAFETY: (1) 512 bytes, 16-aligned, made by `new` or `save`, so that no reserved bit is
-        // set; (2) the owner's registers are not in use before this, and the kernel has none; (3)
-        // the selectors are null or a program loaded them once, and interrupts are off.
-        unsafe {
-            cpu::load_fpu(self.registers.get());
-            cpu::load_selectors(self.selectors.get());
+        self.load_registers();
+        // SAFETY: (1) the selectors are null or a program loaded them once, and interrupts are off.
+        unsafe { cpu::load_selectors(self.selectors.get()) };
+    }
+
+    #[inline(always)]
+    fn load_registers(&self) {
+        load_registers(self.area.as_ptr());
+    }
+}
+
+/// Loads the registers from an area.
+#[inline(always)]
+fn load_registers(area: *const u8) {
+    // SAFETY: (1) invariant 1 of an area; (2) the callers are the registers' owner, in the kernel,
+    // which has none of its own, or the switch to it.
+    unsafe {
+        match xstate::form() {
+            Form::Fxsave => cpu::load_fpu(area.cast()),
+            Form::Xsave | Form::Xsaveopt => cpu::xrstor(area),
         }
     }
+}
+
+/// The first bytes of an area of a program that starts: its header names no state, so no more of it
+/// is read.
+#[repr(align(64))]
+struct Fresh([u8; HEADER.end]);
+
+static FRESH: Fresh = Fresh({
+    let mut bytes = [0; HEADER.end];
+    [bytes[CONTROL], bytes[CONTROL + 1]] = FRESH_CONTROL.to_le_bytes();
+    [bytes[MXCSR], bytes[MXCSR + 1], ..] = FRESH_MXCSR.to_le_bytes();
+    bytes
+});
+
+/// Makes an area that of a program that starts.
+fn make_fresh(area: &mut [u8]) {
+    area.fill(0);
+    area[..LEGACY_BYTES].copy_from_slice(&FRESH.0[..LEGACY_BYTES]);
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// An x87 environment of 28 bytes as after `fninit`, last instruction and operand at 0.

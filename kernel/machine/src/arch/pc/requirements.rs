@@ -82,9 +82,15 @@ global_asm!(
     "boot_requirements:",
     of_this_pc!(),
     of_every_pc!(),
+    // What is asked of others if the first CPU has it: each row ends the table until it has a text.
+    "boot_of_first:",
+    ".long 1, 1, 1 << 26, 0",
+    ".long 1, 1, 1 << 28, 0",
     ".long 0, 0, 0, 0",
     ".purgem need",
     ".section .boot.data.texts, \"aw\"",
+    "boot_no_xsave: .asciz \"XSAVE, which the first CPU has\"",
+    "boot_no_avx: .asciz \"AVX, which the first CPU has\"",
     "boot_no_cpuid: .asciz \"CPUID instruction\"",
     "boot_lacks: .asciz \"\\2\\r\\nkernel panic: this CPU lacks what the kernel needs: \"",
     "boot_shutdown: .ascii \"Shutdown\"",
@@ -103,6 +109,8 @@ global_asm!(
     ".balign 4",
     ".globl boot_lacking_at",
     "boot_lacking_at: .long boot_lacking",
+    ".globl boot_of_first_at",
+    "boot_of_first_at: .long boot_of_first, boot_no_xsave, boot_no_avx",
 
     ".section .boot.text, \"ax\"",
     ".code32",
@@ -249,6 +257,25 @@ global_asm!(
 
 unsafe extern "C" {
     static boot_lacking_at: u32;
+    /// The rows about what the first CPU has, and the texts of the first and the second.
+    static boot_of_first_at: [u32; 3];
+}
+
+/// Asks of CPUs that start from now on that they have `xsave`, and AVX too if `avx`: the first one
+/// has, and threads of programs go from one to another.
+pub(super) fn ask_of_others(avx: bool) {
+    // SAFETY: (1) words of the image, never written.
+    let [rows, no_xsave, no_avx] = unsafe { boot_of_first_at };
+    let set = |row: usize, text: u32| {
+        let at = rows as usize + row * size_of::<Requirement>() + offset_of!(Requirement, text);
+        // SAFETY: (1) a word of the image, through the direct map; (2) read by CPUs that start, of
+        // which there is none yet.
+        unsafe { (*direct::<AtomicU32>(at as u64)).store(text, Ordering::Release) };
+    };
+    set(0, no_xsave);
+    if avx {
+        set(1, no_avx);
+    }
 }
 
 /// Where a CPU says what it lacks, as a physical address.

@@ -7,6 +7,7 @@
 //! instructions here.
 
 use super::regs::FLOAT_INITIAL;
+use crate::memory::fallible::NoMemory;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
@@ -40,15 +41,15 @@ macro_rules! each_register {
 
 impl FpuState {
     /// As a program starts: all zero, round to nearest, no exceptions.
-    pub fn new() -> Self {
-        Self(UnsafeCell::new([0; 33]))
+    pub fn new() -> Result<Self, NoMemory> {
+        Ok(Self(UnsafeCell::new([0; 33])))
     }
 
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
-    pub fn fork(&self) -> Self {
+    pub fn fork(&self) -> Result<Self, NoMemory> {
         self.save();
         // SAFETY: (1) the owner runs this, so no other thread writes.
-        Self(UnsafeCell::new(unsafe { *self.0.get() }))
+        Ok(Self(UnsafeCell::new(unsafe { *self.0.get() })))
     }
 
     /// Stores the registers. By the owner, or at the switch away from it.

@@ -19,5 +19,6 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
+pub use crate::arch::any::extras;
 pub use crate::arch::virt::rtc;
 pub use kstack::arch::current::regs;

@@ -1,6 +1,6 @@
 //! Single instructions, as functions.
 
-use crate::arch::pc::cpu::FPU_BYTES;
+use crate::arch::pc::xstate::LEGACY_BYTES;
 use core::arch::asm;
 use kstack::addr::AddrRange;
 
@@ -93,7 +93,7 @@ pub unsafe fn zero_page(page: *mut u8) {
 ///
 /// 1. The area is the caller's to write, and 16-aligned.
 #[inline(always)]
-pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; FPU_BYTES]) {
+pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; LEGACY_BYTES]) {
     // SAFETY: (1) by the caller's promise.
     unsafe { asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags)) };
 }
@@ -105,9 +105,55 @@ pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; FPU_BYTES]) {
 /// 1. The area is 16-aligned, and as [`save_fpu`] makes one: no reserved bit is set.
 /// 2. The registers are not in use.
 #[inline(always)]
-pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
+pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; LEGACY_BYTES]) {
     // SAFETY: (1) (2) by the caller's promise.
     unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags)) };
+}
+
+/// Stores the registers of all states, each whether it changed or not.
+///
+/// # Safety
+///
+/// 1. The area is the caller's to write, as large as XCR0 wants it, and 64-aligned; the last 56
+///    bytes of its header are zero.
+/// 2. CR4.OSXSAVE is set.
+#[inline(always)]
+pub(in crate::arch) unsafe fn xsave(area: *mut u8) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe {
+        asm!("xsave64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Stores the registers of the states that are in use and may have changed since the last
+/// [`xrstor`] from this area.
+///
+/// # Safety
+///
+/// As for [`xsave`]; the CPU has the instruction.
+#[inline(always)]
+pub(in crate::arch) unsafe fn xsaveopt(area: *mut u8) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe {
+        asm!("xsaveopt64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Loads the registers of all states.
+///
+/// # Safety
+///
+/// 1. The area is 64-aligned, and as [`xsave`] makes one: no reserved bit is set.
+/// 2. The registers are not in use.
+#[inline(always)]
+pub(in crate::arch) unsafe fn xrstor(area: *const u8) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe {
+        asm!("xrstor64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+             options(nostack, preserves_flags));
+    }
 }
 
 /// The selectors in DS, ES, FS and GS: what a program loaded there. The kernel uses none of them.

@@ -1,6 +1,6 @@
 //! What the block of each CPU has of this architecture.
 
-use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::{AtomicBool, AtomicPtr};
 use kstack::arch::current::tables::CpuTables;
 
 /// What the kernel keeps per CPU for this architecture.
@@ -8,11 +8,13 @@ use kstack::arch::current::tables::CpuTables;
 pub struct ArchCpu {
     /// The loaded descriptor tables.
     pub tables: AtomicPtr<CpuTables>,
+    /// Whether the maps of ports behind them are there.
+    pub has_io_maps: AtomicBool,
 }
 
 impl ArchCpu {
     /// Not set up yet.
     pub const fn new() -> Self {
-        Self { tables: AtomicPtr::new(core::ptr::null_mut()) }
+        Self { tables: AtomicPtr::new(core::ptr::null_mut()), has_io_maps: AtomicBool::new(false) }
     }
 }

@@ -9,9 +9,13 @@ use core::sync::atomic::Ordering;
 use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::tables::{CpuTables, NmiWords};
 
-/// Where the descriptor tables of a CPU are: a page between two that are never mapped.
+/// Pages of address space that each CPU has here: one that is never mapped, its tables, its maps of ports, which are mapped when a
+/// program asks for one, and the rest never.
+pub const PAGES_OF_A_CPU: u64 = 8;
+
+/// Where the descriptor tables of a CPU are.
 pub fn tables_address(cpu: CpuId) -> u64 {
-    CPU_TABLES + (2 * u64::from(cpu.get()) + 1) * 4096
+    CPU_TABLES + (PAGES_OF_A_CPU * u64::from(cpu.get()) + 1) * 4096
 }
 
 /// Where the library puts a CPU's tables: mapped here.
@@ -28,8 +32,11 @@ pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
 pub fn load(cpu: &'static Cpu) {
     control::load();
     fpu::look_at_cpu();
+    let tables = cpu.arch.tables.load(Ordering::Acquire);
+    // SAFETY: (1) `place` has mapped them, and they are loaded below; (2) the pages behind them are this CPU's.
+    unsafe { CpuTables::reach_io_maps(tables) };
     // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
-    let loaded = unsafe { kstack::cpu::load(&cpu.local, cpu.arch.tables.load(Ordering::Acquire)) };
+    let loaded = unsafe { kstack::cpu::load(&cpu.local, tables) };
     if let Err(refused) = loaded {
         panic!("CPU {}: {refused}", cpu.id());
     }

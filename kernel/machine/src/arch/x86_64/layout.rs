@@ -4,7 +4,7 @@
 //!   0x0000_0000_0000_0000  user half, one per process
 //!   0xffff_8880_0000_0000  direct map: all physical memory, and the interrupt controllers
 //!   0xffff_c900_0000_0000  arena of stacks
-//!   0xffff_e000_0000_0000  per-CPU descriptor tables, a page each between unmapped pages
+//!   0xffff_e000_0000_0000  per-CPU descriptor tables between unmapped pages, and maps of I/O ports
 //!   0xffff_e000_4000_0000  window through which the firmware's tables are read
 //!   0xffff_ffff_8000_0000  kernel image
 //! ```

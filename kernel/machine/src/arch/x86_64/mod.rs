@@ -11,5 +11,5 @@ pub mod step;
 pub mod user;
 pub mod walk;
 
-pub use crate::arch::pc::{exceptions, fpu, irqchip, power, rtc, serial, smp};
+pub use crate::arch::pc::{exceptions, extras, fpu, irqchip, power, rtc, serial, smp};
 pub use kstack::arch::current::regs;

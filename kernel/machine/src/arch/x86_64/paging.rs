@@ -73,7 +73,7 @@ pub fn set_up_kernel(
 
 /// Maps a page of the kernel half, writable, not executable, for all address spaces. It must not be
 /// mapped yet.
-pub(super) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
+pub(in crate::arch) fn map_kernel(address: u64, frame: Frame) -> Result<(), NoMemory> {
     set_kernel_leaf(kernel_leaf_or_new(address)?, frame);
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! no instruction is never reached. Source: Intel SDM vol. 2, chapter 2 and appendix A; vol. 3,
 //! section 19.2 (debug registers).
 
+use crate::arch::regs::SavedRegs;
 use core::arch::asm;
 
 pub use crate::arch::pc::length::instruction_length;
@@ -23,4 +24,9 @@ pub fn set_breakpoint(at: Option<usize>) {
         asm!("mov dr7, {zero}", "mov dr0, {address}", "mov dr7, {control}", zero = in(reg) 0_u64,
              address = in(reg) address, control = in(reg) control, options(nostack, preserves_flags));
     }
+}
+
+/// Moves saved registers past an instruction of so many bytes.
+pub fn over(regs: &mut SavedRegs, bytes: u64) {
+    regs.rip = regs.rip.wrapping_add(bytes);
 }

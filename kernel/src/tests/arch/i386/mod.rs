@@ -8,7 +8,7 @@ pub(in crate::tests) mod sysenter;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::pc::{control, every_instruction, firmware, first_instruction};
+use super::pc::{control, every_instruction, firmware, first_instruction, io_maps, vectors};
 use super::{Expected, flush};
 use crate::tests::table;
 use kstack::kind::StackKind;
@@ -51,6 +51,9 @@ table! {
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
         tss::u1_tables_are_refused_while_interrupts_are_on,
         tss::x2_the_sysenter_register_is_written_only_when_the_cached_selector_changes,
+        io_maps::x3_programs_use_the_ports_they_are_permitted_and_no_others,
+        io_maps::x3_a_map_is_inherited_changed_on_a_copy_and_freed,
+        io_maps::x3_each_thread_has_its_own_map_whatever_the_cpu_held,
         tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
         tss::x4_user_mode_that_reads_the_task_state_segment_faults,
         nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
@@ -74,6 +77,10 @@ table! {
         control::u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination,
         control::u1_the_old_interrupt_controllers_raise_no_exception,
         control::u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay,
+        vectors::p2_s1_vector_registers_of_programs_are_kept_apart,
+        vectors::p6_handlers_change_no_vector_register_of_what_they_interrupt,
+        vectors::p6_a_frame_has_the_states_of_the_processor_and_gives_back_what_fits,
+        vectors::p6_programs_are_told_the_least_stack_that_a_frame_fits_on,
     ],
     own: [
         nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,

@@ -7,5 +7,7 @@ pub(in crate::tests) mod entry_work;
 pub(in crate::tests) mod every_instruction;
 pub(in crate::tests) mod firmware;
 pub(in crate::tests) mod first_instruction;
+pub(in crate::tests) mod io_maps;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod tss;
+pub(in crate::tests) mod vectors;

@@ -5,6 +5,7 @@ use crate::tests::arch::user_code;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
+use kstack::arch::io_maps::IoMaps;
 use machine::arch::{cpu_tables, paging};
 use machine::cpus;
 
@@ -19,11 +20,20 @@ pub fn x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot
             check!(paging::kernel_is_mapped(at), "{at:#x} is not mapped");
             check!(!paging::user_can_reach(at), "user mode can read {at:#x}");
         }
-        for guard in [base - 4096, base - 1, base + 4096, base + 2 * 4096 - 1] {
+        for maps in (base + 4096..behind_maps(base)).step_by(4096) {
+            check!(!paging::user_can_reach(maps), "user mode can read {maps:#x}");
+        }
+        let behind = behind_maps(base);
+        for guard in [base - 4096, base - 1, behind, behind + 4096 - 1] {
             check!(!paging::kernel_is_mapped(guard), "{guard:#x}, next to the page, is mapped");
         }
         Ok(())
     })
+}
+
+/// The first address behind a segment's page and the maps of ports, which may be mapped.
+const fn behind_maps(base: u64) -> u64 {
+    base + 4096 + size_of::<IoMaps>() as u64
 }
 
 /// From user mode, with the CPU's own answer: a page fault, by a page that is there and not the

@@ -16,6 +16,7 @@ use kstack::arch::current::tables::{CpuTables, USER_DATA, Unfit};
 use kstack::arch::current::vectors::vector;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
+use machine::arch::fpu::FpuState;
 use machine::arch::pc::control;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, step};
@@ -243,16 +244,16 @@ extern "C" fn get_selectors() {
 /// goes with them, are the business of `hostile`; these have none, so it is given one.
 pub fn u1_s1_a_program_starts_with_no_selector_of_another() -> Outcome {
     // What a program leaves, on this CPU, and then the switch to one that has loaded none.
+    let new = || FpuState::new().map_err(|_| "no memory for a program's registers");
+    let (other, fresh, used) = (new()?, new()?, new()?);
     let left = cpu::without_interrupts(|| {
-        let other = machine::arch::fpu::FpuState::new();
-        let fresh = machine::arch::fpu::FpuState::new();
         other.save();
         // SAFETY: (1) the kernel uses none of them, interrupts are off; the FS base is loaded at
         // the switch to a program.
         unsafe {
             asm!("mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", in(reg) u32::from(USER_DATA))
         };
-        let used = other.fork();
+        used.save();
         fresh.load();
         let after_fresh = selectors();
         used.load();

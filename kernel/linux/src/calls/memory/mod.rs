@@ -1,0 +1,333 @@
+//! System calls about memory.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | here | mappings: made, taken back, protected, moved |
+//! | `advice` | madvise, mincore, msync, locks, seals |
+//! | `memory_file` | memfd_create, and its seals |
+//! | `others` | another process's memory |
+
+mod advice;
+mod memory_file;
+mod others;
+
+use super::table::calls;
+use crate::abi::USER_TOP;
+use crate::error::{Errno, SysResult};
+use crate::files::open::Target;
+use crate::files::tree::{Content, Node, Special};
+use crate::memory::areas::{Area, PAGE, Source, flag};
+use crate::memory::object::Object;
+use crate::memory::remap::Move;
+use crate::memory::space::{Memory, Wanted};
+use crate::process::attributes::WRITE_OR_EXECUTE;
+use crate::process::current;
+#[cfg(target_pointer_width = "64")]
+use advice::mseal;
+use advice::{madvise, mincore, mlock, mlockall, msync, munlock, munlockall};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+use machine::arch::paging::Access;
+use machine::memory::fallible;
+use memory_file::memfd_create;
+pub(super) use memory_file::seals;
+use others::{Direction, process_vm};
+use threads::sched::Mutex;
+
+calls! {
+    #[cfg(target_pointer_width = "64")]
+    "mmap" (at, length, protection, flags, file, offset) => mmap(at, length, protection, flags, file, offset);
+    #[cfg(target_arch = "x86")]
+    "mmap" (arguments) => old_mmap(arguments);
+    "mmap2" (at, length, protection, flags, file, page) => mmap(at, length, protection, flags, file, page << 12);
+    "munmap" (at, length) => munmap(at, length);
+    "mprotect" (at, length, protection) => mprotect(at, length, protection);
+    "mremap" (at, old, new, flags, to) => mremap(at, old, new, flags, to);
+    "brk" (wanted) => brk(wanted);
+    "madvise" (at, length, advice) => madvise(at, length, advice);
+    "mincore" (at, length, to) => mincore(at, length, to);
+    "msync" (at, length, flags) => msync(at, length, flags);
+    "mlock" (at, length) => mlock(at, length, 0);
+    "mlock2" (at, length, flags) => mlock(at, length, flags);
+    "munlock" (at, length) => munlock(at, length);
+    "mlockall" (flags) => mlockall(flags);
+    "munlockall" () => munlockall();
+    #[cfg(target_pointer_width = "64")]
+    "mseal" (at, length, flags) => mseal(at, length, flags);
+    "memfd_create" (name, flags) => memfd_create(name, flags);
+    "process_vm_readv" (process, own, own_count, other, other_count, flags) =>
+        process_vm(process, (own, own_count), (other, other_count), flags, Direction::Read);
+    "process_vm_writev" (process, own, own_count, other, other_count, flags) =>
+        process_vm(process, (own, own_count), (other, other_count), flags, Direction::Write);
+}
+
+const PROT_READ: u64 = 1;
+const PROT_WRITE: u64 = 2;
+const PROT_EXEC: u64 = 4;
+const PROT_SEM: u64 = 8;
+const PROT_GROWSDOWN: u64 = 0x0100_0000;
+const PROT_GROWSUP: u64 = 0x0200_0000;
+const MAP_TYPE: u64 = 0xf;
+const MAP_SHARED: u64 = 1;
+const MAP_PRIVATE: u64 = 2;
+const MAP_SHARED_VALIDATE: u64 = 3;
+const MAP_FIXED: u64 = 0x10;
+const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_GROWSDOWN: u64 = 0x100;
+const MAP_LOCKED: u64 = 0x2000;
+const MAP_NORESERVE: u64 = 0x4000;
+const MAP_POPULATE: u64 = 0x8000;
+const MAP_NONBLOCK: u64 = 0x1_0000;
+const MAP_HUGETLB: u64 = 0x4_0000;
+const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+/// What MAP_SHARED_VALIDATE knows: every flag that Linux had when it came, and what it knows itself.
+const MAP_KNOWN: u64 = 0xff_ffff & !0x8_0000;
+const MREMAP_MAYMOVE: u64 = 1;
+const MREMAP_FIXED: u64 = 2;
+const MREMAP_DONTUNMAP: u64 = 4;
+
+fn memory() -> Result<Arc<Mutex<Memory>>, Errno> {
+    current().memory().ok_or(Errno::ENOMEM)
+}
+
+/// Whether a protection can be read: all that can be written or executed can.
+const fn is_readable(protection: u64) -> bool {
+    protection & (PROT_READ | PROT_WRITE | PROT_EXEC) != 0
+}
+
+const fn access(protection: u64) -> Access {
+    Access { write: protection & PROT_WRITE != 0, exec: protection & PROT_EXEC != 0 }
+}
+
+/// A length in whole pages.
+fn whole_pages(length: u64) -> Result<u64, Errno> {
+    if length == 0 {
+        return Err(Errno::EINVAL);
+    }
+    length.checked_next_multiple_of(PAGE).filter(|&length| length <= USER_TOP).ok_or(Errno::ENOMEM)
+}
+
+/// A page-aligned range inside the user half.
+fn range(at: u64, length: u64) -> Result<(u64, u64), Errno> {
+    if !at.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let length = whole_pages(length)?;
+    let top = at.checked_add(length).filter(|&top| top <= USER_TOP).ok_or(Errno::ENOMEM)?;
+    Ok((at, top))
+}
+
+/// What is mapped of a file: `None`: it reads as zeros and nothing else.
+fn object_of(
+    number: u64,
+    length: u64,
+    protection: u64,
+    flags: u64,
+) -> Result<(Option<Arc<Object>>, u32), Errno> {
+    let file = current().files().lock().get(number)?.file;
+    let is_shared = match flags & MAP_TYPE {
+        MAP_SHARED_VALIDATE if flags & !MAP_KNOWN != 0 => return Err(Errno::EOPNOTSUPP),
+        MAP_SHARED | MAP_SHARED_VALIDATE => true,
+        MAP_PRIVATE => false,
+        _ => return Err(Errno::EINVAL),
+    };
+    let Target::Node(node, path) = &file.target else { return Err(Errno::ENODEV) };
+    let can_write = file.can_write();
+    if !file.can_read() || is_shared && protection & PROT_WRITE != 0 && !can_write {
+        return Err(Errno::EACCES);
+    }
+    if flags & MAP_GROWSDOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match node.content {
+        Content::Special(Special::Zero) if is_shared => {
+            Ok((Some(Object::nameless(length)?), flag::SHARED))
+        }
+        Content::Special(Special::Zero) => Ok((None, 0)),
+        _ if node.is_mappable() => object_of_node(node, path, is_shared, can_write, protection),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+fn object_of_node(
+    node: &Arc<Node>,
+    path: &str,
+    is_shared: bool,
+    can_write: bool,
+    protection: u64,
+) -> Result<(Option<Arc<Object>>, u32), Errno> {
+    let is_sealed = node.is_sealed_for_writing();
+    if is_shared && is_sealed && protection & PROT_WRITE != 0 {
+        return Err(Errno::EPERM);
+    }
+    let writable = is_shared && can_write && !is_sealed;
+    let object = Object::of(node.clone(), fallible::text(path)?, writable)?;
+    let never = if is_shared && !writable { flag::NEVER_WRITE } else { 0 };
+    Ok((Some(object), if is_shared { flag::SHARED | never } else { 0 }))
+}
+
+pub(crate) fn mmap(
+    at: u64,
+    length: u64,
+    protection: u64,
+    flags: u64,
+    file: u64,
+    offset: u64,
+) -> SysResult {
+    if !offset.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let is_anonymous = flags & MAP_ANONYMOUS != 0;
+    if !is_anonymous {
+        // A bad descriptor counts before a bad length.
+        drop(current().files().lock().get(file)?);
+    }
+    let length = whole_pages(length)?;
+    if offset.checked_add(length).is_none() {
+        return Err(Errno::EOVERFLOW);
+    }
+    if flags & MAP_HUGETLB != 0 && is_anonymous {
+        // There are no huge pages to be had.
+        return Err(Errno::ENOMEM);
+    }
+    const BOTH: u64 = PROT_WRITE | PROT_EXEC;
+    if protection & BOTH == BOTH && is_write_or_execute() {
+        return Err(Errno::EACCES);
+    }
+    let wanted = match flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) {
+        0 => Wanted::Anywhere(at),
+        _ if !at.is_multiple_of(PAGE) => return Err(Errno::EINVAL),
+        MAP_FIXED => Wanted::Exactly(at),
+        _ => Wanted::There(at),
+    };
+    let (object, mut area_flags) = if is_anonymous {
+        match flags & MAP_TYPE {
+            MAP_SHARED if flags & MAP_GROWSDOWN == 0 => {
+                (Some(Object::nameless(length)?), flag::SHARED)
+            }
+            MAP_PRIVATE => (None, 0),
+            _ => return Err(Errno::EINVAL),
+        }
+    } else {
+        object_of(file, length, protection, flags)?
+    };
+    if flags & MAP_LOCKED != 0 {
+        current().limit_memory();
+    }
+    let memory = memory()?;
+    let mut memory = memory.lock();
+    if flags & MAP_LOCKED != 0 {
+        if !memory.limits.may_lock && memory.limits.locked == 0 {
+            return Err(Errno::EPERM);
+        }
+        area_flags |= flag::LOCKED;
+    }
+    if flags & MAP_NORESERVE != 0 {
+        area_flags |= flag::NO_RESERVE;
+    }
+    let offset = if is_anonymous { 0 } else { offset };
+    let like = Area {
+        grows: flags & MAP_GROWSDOWN != 0,
+        flags: area_flags,
+        source: object.map(|object| Source { object, offset }),
+        ..Area::anonymous(0, 0, is_readable(protection), access(protection))
+    };
+    let lowest = memory.map(wanted, length, like)?;
+    let is_there = flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE;
+    let to_come = memory.flags_to_come();
+    let is_locked = flags & MAP_LOCKED != 0 || to_come & flag::LOCKED != 0;
+    if is_there || is_locked && to_come & flag::LOCKED_ON_FAULT == 0 {
+        // As far as it goes: what is missing comes when it is used.
+        let _as_far_as_it_goes = memory.populate(lowest, lowest + length);
+    }
+    Ok(lowest)
+}
+
+/// mmap with its arguments in memory, as the first machines had it.
+#[cfg(target_arch = "x86")]
+fn old_mmap(at: u64) -> SysResult {
+    use crate::abi::stack_image::WordSize;
+    use crate::process::user_memory::get_numbers;
+    let [at, length, protection, flags, file, offset] = get_numbers(at, WordSize::Four)?;
+    mmap(at, length, protection, flags, file, offset)
+}
+
+pub(crate) fn munmap(at: u64, length: u64) -> SysResult {
+    let (lowest, top) = range(at, length).map_err(|_| Errno::EINVAL)?;
+    memory()?.lock().unmap(lowest, top)?;
+    Ok(0)
+}
+
+pub(crate) fn mprotect(at: u64, length: u64, protection: u64) -> SysResult {
+    let grows = protection & (PROT_GROWSDOWN | PROT_GROWSUP);
+    if grows == PROT_GROWSDOWN | PROT_GROWSUP || !at.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    if length == 0 {
+        return Ok(0);
+    }
+    let (mut lowest, top) = range(at, length)?;
+    let known = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM;
+    if protection & !(known | PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let memory = memory()?;
+    let mut memory = memory.lock();
+    if grows != 0 {
+        // From the beginning of the stack that the range is in. No stack grows up.
+        let first = memory.areas().first_within(lowest, top).ok_or(Errno::ENOMEM)?;
+        if grows == PROT_GROWSUP || !first.grows {
+            return Err(Errno::EINVAL);
+        }
+        lowest = first.lowest;
+    }
+    if protection & PROT_EXEC != 0 && is_write_or_execute() {
+        // What is no code does not become some.
+        let mut there = memory.areas().iter();
+        let gains = there.any(|area| area.lowest < top && lowest < area.top && !area.access.exec);
+        if gains || protection & PROT_WRITE != 0 {
+            return Err(Errno::EACCES);
+        }
+    }
+    memory.protect(lowest, top, is_readable(protection), access(protection))?;
+    Ok(0)
+}
+
+/// Whether the caller gave up making code of what it can write.
+fn is_write_or_execute() -> bool {
+    current().attributes.write_or_execute.load(Ordering::Relaxed) & WRITE_OR_EXECUTE != 0
+}
+
+/// Makes a mapping larger or smaller; moves it if it may.
+pub(crate) fn mremap(at: u64, old: u64, new: u64, flags: u64, to: u64) -> SysResult {
+    let may_move = flags & MREMAP_MAYMOVE != 0;
+    let is_fixed = flags & MREMAP_FIXED != 0;
+    let leaves_area = flags & MREMAP_DONTUNMAP != 0;
+    if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) != 0
+        || (is_fixed || leaves_area) && !may_move
+        || !at.is_multiple_of(PAGE)
+        || is_fixed && !to.is_multiple_of(PAGE)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let old = old.checked_next_multiple_of(PAGE).filter(|&old| old <= USER_TOP);
+    let old = old.ok_or(Errno::EINVAL)?;
+    at.checked_add(old).filter(|&top| top <= USER_TOP).ok_or(Errno::EINVAL)?;
+    let new = match whole_pages(new) {
+        // A place that there is not is a wrong argument, and too much elsewhere no memory.
+        Err(Errno::ENOMEM) if is_fixed => return Err(Errno::EINVAL),
+        new => new?,
+    };
+    if leaves_area && old != new {
+        return Err(Errno::EINVAL);
+    }
+    if is_fixed && to.checked_add(new).is_none_or(|top| top > USER_TOP) {
+        return Err(Errno::EINVAL);
+    }
+    let how = Move { may: may_move, to: is_fixed.then_some(to), leaves_area };
+    memory()?.lock().remap(at, old, new, how)
+}
+
+pub(crate) fn brk(wanted: u64) -> SysResult {
+    Ok(memory()?.lock().brk(wanted))
+}

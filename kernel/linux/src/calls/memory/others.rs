@@ -1,0 +1,110 @@
+//! Another process's memory: process_vm_readv and process_vm_writev.
+
+use crate::abi;
+use crate::error::{Errno, SysResult};
+use crate::memory::space::Memory;
+use crate::process::credentials::capability;
+use crate::process::user_memory::{WORD_BYTES, get_numbers};
+use crate::process::{current, table};
+use alloc::vec::Vec;
+use machine::memory::fallible;
+use threads::sched::{self, Mutex};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Read,
+    Write,
+}
+
+/// Pieces of memory, of at most so many bytes in all.
+fn pieces((at, count): (u64, u64)) -> Result<Vec<(u64, u64)>, Errno> {
+    const MOST_PIECES: u64 = 1024;
+    const MOST_BYTES: u64 = 0x7fff_f000;
+    if count > MOST_PIECES {
+        return Err(Errno::EINVAL);
+    }
+    let mut pieces = Vec::new();
+    let mut left = MOST_BYTES;
+    for index in 0..count {
+        let at = at.checked_add(index * 2 * WORD_BYTES).ok_or(Errno::EFAULT)?;
+        let [from, length] = get_numbers(at, abi::WORD)?;
+        if length > (usize::MAX >> 1) as u64 {
+            return Err(Errno::EINVAL);
+        }
+        let length = length.min(left);
+        left -= length;
+        fallible::push(&mut pieces, (from, length))?;
+    }
+    Ok(pieces)
+}
+
+/// Moves bytes between the caller's pieces and another process's; ends early where one of them is not there.
+pub(super) fn process_vm(
+    process: u64,
+    own: (u64, u64),
+    other: (u64, u64),
+    flags: u64,
+    direction: Direction,
+) -> SysResult {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (own, other) = (pieces(own)?, pieces(other)?);
+    if own.iter().all(|piece| piece.1 == 0) {
+        return Ok(0);
+    }
+    let process = table::find(u64::from(process as u32)).ok_or(Errno::ESRCH)?;
+    let mine = current().credentials.lock().clone();
+    let may = process.id == current().id
+        || mine.may_change(&process.credentials.lock(), capability::SYS_PTRACE);
+    if !may {
+        return Err(Errno::EPERM);
+    }
+    let theirs = process.memory().ok_or(Errno::ESRCH)?;
+    let mine = current().memory().ok_or(Errno::EFAULT)?;
+    let (from, to, source, target) = match direction {
+        Direction::Read => (other, own, &theirs, &mine),
+        Direction::Write => (own, other, &mine, &theirs),
+    };
+    copy(&from, &to, source, target)
+}
+
+fn copy(
+    from: &[(u64, u64)],
+    to: &[(u64, u64)],
+    source: &Mutex<Memory>,
+    target: &Mutex<Memory>,
+) -> SysResult {
+    let mut buffer = [0; 512];
+    let mut done = 0;
+    let (mut from, mut to) = (from.iter().copied(), to.iter().copied());
+    let (mut here, mut there) = ((0, 0), (0, 0));
+    loop {
+        // Pieces of nothing are passed over.
+        while here.1 == 0 {
+            let Some(next) = from.next() else { return Ok(done) };
+            here = next;
+        }
+        while there.1 == 0 {
+            let Some(next) = to.next() else { return Ok(done) };
+            there = next;
+        }
+        if sched::current().killed() {
+            return Err(Errno::EINTR);
+        }
+        // Up to the end of a page: the next one may not be there.
+        let page_left = |at: u64| 4096 - at % 4096;
+        let length = here.1.min(there.1).min(page_left(here.0)).min(page_left(there.0));
+        let length = length.min(buffer.len() as u64);
+        let bytes = &mut buffer[..length as usize];
+        // One lock after the other: never both.
+        let read = source.lock().read(here.0, bytes);
+        let moved = read.and_then(|()| target.lock().write(there.0, bytes));
+        if let Err(bad) = moved {
+            return if done > 0 { Ok(done) } else { Err(bad.into()) };
+        }
+        done += length;
+        here = (here.0.wrapping_add(length), here.1 - length);
+        there = (there.0.wrapping_add(length), there.1 - length);
+    }
+}

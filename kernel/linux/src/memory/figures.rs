@@ -1,0 +1,74 @@
+//! How much of an area is there, and with whom it is shared: for `smaps` and `statm`.
+
+use super::areas::{Area, PAGE};
+use super::space::Memory;
+use crate::abi::{USER_LOWEST, USER_TOP};
+use machine::memory::frames;
+
+/// Bytes of an area.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Figures {
+    pub(crate) present: u64,
+    /// Each page divided by how many have it.
+    pub(crate) proportional: u64,
+    pub(crate) proportional_dirty: u64,
+    pub(crate) shared_clean: u64,
+    pub(crate) shared_dirty: u64,
+    pub(crate) private_clean: u64,
+    pub(crate) private_dirty: u64,
+    /// What no file has.
+    pub(crate) anonymous: u64,
+}
+
+impl Figures {
+    /// Adds those of another area.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.present += other.present;
+        self.proportional += other.proportional;
+        self.proportional_dirty += other.proportional_dirty;
+        self.shared_clean += other.shared_clean;
+        self.shared_dirty += other.shared_dirty;
+        self.private_clean += other.private_clean;
+        self.private_dirty += other.private_dirty;
+        self.anonymous += other.anonymous;
+    }
+}
+
+impl Memory {
+    /// Of one area.
+    pub(crate) fn figures(&self, area: &Area) -> Figures {
+        let mut sum = Figures::default();
+        let mut from = area.lowest;
+        while let Some(page) = self.tables.next_mapped(from, area.top) {
+            from = page + PAGE;
+            let Some((frame, now)) = self.tables.lookup(page) else { continue };
+            let node = area.source.as_ref().map(|source| &source.object.node);
+            let of_file = node.is_some_and(|node| node.is_page(area.number_at(page), frame));
+            // The file is a user of its own.
+            let users = u64::from(frames::refs(frame)).saturating_sub(u64::from(of_file)).max(1);
+            let is_dirty = !of_file || area.is_shared() && now.write;
+            sum.present += PAGE;
+            sum.proportional += PAGE / users;
+            sum.proportional_dirty += if is_dirty { PAGE / users } else { 0 };
+            *match (users > 1, is_dirty) {
+                (true, true) => &mut sum.shared_dirty,
+                (true, false) => &mut sum.shared_clean,
+                (false, true) => &mut sum.private_dirty,
+                (false, false) => &mut sum.private_clean,
+            } += PAGE;
+            sum.anonymous += if of_file { 0 } else { PAGE };
+        }
+        sum
+    }
+
+    /// Bytes that are there, of all areas.
+    pub(crate) fn present_bytes(&self) -> u64 {
+        let mut bytes = 0;
+        let mut from = USER_LOWEST;
+        while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
+            bytes += PAGE;
+            from = page + PAGE;
+        }
+        bytes
+    }
+}

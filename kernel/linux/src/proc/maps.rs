@@ -1,0 +1,202 @@
+//! /proc/PID/maps, smaps, smaps_rollup and map_files: what an address space is made of.
+//!
+//! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program started, as Linux has it;
+//! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
+
+use crate::abi::{self, stack_image::WordSize};
+use crate::files::tree;
+use crate::memory::areas::{Area, flag};
+use crate::memory::figures::Figures;
+use crate::memory::space::Memory;
+use crate::process::Process;
+use core::fmt::{self, Write};
+use machine::memory::fallible::Text;
+
+/// The beginning of a line, whose length tells where the name goes.
+struct Line {
+    bytes: [u8; 160],
+    length: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// The column that names begin behind: 25 and six for each byte of a word, less one (fs/proc/task_mmu.c).
+const NAME_COLUMN: usize = 24 + 6 * abi::WORD.bytes();
+
+/// What an area is called that has no file.
+fn special_name(memory: &Memory, area: &Area) -> Option<&'static str> {
+    let holds = |address: u64| (area.lowest..area.top).contains(&address);
+    if holds(memory.start_stack) {
+        Some("[stack]")
+    } else if memory.trampoline != 0 && holds(memory.trampoline) {
+        Some(if cfg!(target_arch = "arm") { "[sigpage]" } else { "[vdso]" })
+    } else if memory.is_heap(area) {
+        Some("[heap]")
+    } else {
+        None
+    }
+}
+
+fn letters(area: &Area) -> [char; 4] {
+    let flag = |set: bool, letter: char| if set { letter } else { '-' };
+    [
+        flag(area.read, 'r'),
+        flag(area.access.write, 'w'),
+        flag(area.access.exec, 'x'),
+        if area.is_shared() { 's' } else { 'p' },
+    ]
+}
+
+/// Whether a path leads to an area's file no more, and does not say so itself.
+fn is_deleted(area: &Area) -> bool {
+    let Some(source) = &area.source else { return false };
+    let path = &source.object.path;
+    let leads_there = || {
+        tree::find("/", path, true)
+            .is_ok_and(|node| alloc::sync::Arc::ptr_eq(&node, &source.object.node))
+    };
+    !path.ends_with(" (deleted)") && !leads_there()
+}
+
+fn line(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
+    let mut line = Line { bytes: [0; 160], length: 0 };
+    let [read, write, exec, shared] = letters(area);
+    let source = area.source.as_ref();
+    let (offset, inode) = source.map_or((0, 0), |s| (s.offset, s.object.node.inode));
+    let device = if source.is_some() { "00:01" } else { "00:00" };
+    write!(
+        line,
+        "{:08x}-{:08x} {read}{write}{exec}{shared} {offset:08x} {device} {inode} ",
+        area.lowest, area.top,
+    )?;
+    let begun = core::str::from_utf8(&line.bytes[..line.length]).map_err(|_| fmt::Error)?;
+    text.write_str(begun)?;
+    let name = source.map(|source| source.object.path.as_str());
+    let Some(name) = name.or_else(|| special_name(memory, area)) else {
+        return text.write_str("\n");
+    };
+    write!(text, "{:1$} ", "", NAME_COLUMN.saturating_sub(line.length))?;
+    for part in name.split_inclusive('\n') {
+        match part.strip_suffix('\n') {
+            Some(part) => write!(text, "{part}\\012")?,
+            None => text.write_str(part)?,
+        }
+    }
+    text.write_str(if is_deleted(area) { " (deleted)\n" } else { "\n" })
+}
+
+pub(super) fn maps(process: &Process, text: &mut Text) -> fmt::Result {
+    let Some(memory) = process.memory() else { return Ok(()) };
+    let memory = memory.lock();
+    memory.areas().iter().try_for_each(|area| line(&memory, area, text))
+}
+
+fn figures(sum: &Figures, locked: u64, text: &mut Text) -> fmt::Result {
+    let mut field = |name: &str, bytes: u64| writeln!(text, "{name:<16}{:8} kB", bytes / 1024);
+    field("Rss:", sum.present)?;
+    field("Pss:", sum.proportional)?;
+    field("Pss_Dirty:", sum.proportional_dirty)?;
+    field("Shared_Clean:", sum.shared_clean)?;
+    field("Shared_Dirty:", sum.shared_dirty)?;
+    field("Private_Clean:", sum.private_clean)?;
+    field("Private_Dirty:", sum.private_dirty)?;
+    field("Referenced:", sum.present)?;
+    field("Anonymous:", sum.anonymous)?;
+    for none in [
+        "KSM:",
+        "LazyFree:",
+        "AnonHugePages:",
+        "ShmemPmdMapped:",
+        "FilePmdMapped:",
+        "Shared_Hugetlb:",
+        "Private_Hugetlb:",
+        "Swap:",
+        "SwapPss:",
+    ] {
+        field(none, 0)?;
+    }
+    field("Locked:", locked)
+}
+
+/// The flags of an area in Linux's letters, in the order of Linux's bits.
+fn flags(area: &Area, text: &mut Text) -> fmt::Result {
+    let may_write = !area.has(flag::NEVER_WRITE);
+    let is_accounted = area.access.write && !area.is_shared() && !area.has(flag::NO_RESERVE);
+    text.write_str("VmFlags:")?;
+    for (letters, is_set) in [
+        ("rd", area.read),
+        ("wr", area.access.write),
+        ("ex", area.access.exec),
+        ("sh", area.is_shared() && may_write),
+        ("mr", true),
+        ("mw", may_write),
+        ("me", true),
+        ("ms", area.is_shared()),
+        ("gd", area.grows),
+        ("lo", area.has(flag::LOCKED)),
+        ("sr", area.has(flag::READ_IN_ORDER)),
+        ("rr", area.has(flag::READ_RANDOMLY)),
+        ("dc", area.has(flag::NOT_INHERITED)),
+        ("lf", area.has(flag::LOCKED_ON_FAULT)),
+        ("ac", is_accounted),
+        ("nr", area.has(flag::NO_RESERVE)),
+        ("wf", area.has(flag::WIPED_ON_FORK)),
+        ("dd", area.has(flag::NOT_DUMPED)),
+        ("sl", area.has(flag::SEALED)),
+    ] {
+        if is_set {
+            write!(text, " {letters}")?;
+        }
+    }
+    text.write_str(" \n")
+}
+
+pub(super) fn smaps(process: &Process, text: &mut Text) -> fmt::Result {
+    let Some(memory) = process.memory() else { return Ok(()) };
+    let memory = memory.lock();
+    for area in memory.areas().iter() {
+        line(&memory, area, text)?;
+        writeln!(text, "{:<16}{:8} kB", "Size:", (area.top - area.lowest) / 1024)?;
+        writeln!(text, "{:<16}{:8} kB\n{:<16}{:8} kB", "KernelPageSize:", 4, "MMUPageSize:", 4)?;
+        let sum = memory.figures(area);
+        let locked = if area.has(flag::LOCKED) { sum.proportional } else { 0 };
+        figures(&sum, locked, text)?;
+        writeln!(text, "{:<16}{:8}", "THPeligible:", 0)?;
+        flags(area, text)?;
+    }
+    Ok(())
+}
+
+pub(super) fn smaps_rollup(process: &Process, text: &mut Text) -> fmt::Result {
+    let Some(memory) = process.memory() else { return Ok(()) };
+    let memory = memory.lock();
+    let mut sum = Figures::default();
+    let (mut lowest, mut top, mut locked) = (None, 0, 0);
+    for area in memory.areas().iter() {
+        let figures = memory.figures(area);
+        locked += if area.has(flag::LOCKED) { figures.proportional } else { 0 };
+        sum.add(&figures);
+        lowest.get_or_insert(area.lowest);
+        top = area.top;
+    }
+    let begin = lowest.unwrap_or(0);
+    let length = if abi::WORD == WordSize::Eight { 31 } else { 23 };
+    write!(text, "{begin:08x}-{top:08x} ---p 00000000 00:00 0 ")?;
+    writeln!(text, "{:1$}[rollup]", "", length)?;
+    figures(&sum, locked, text)
+}
+
+/// The names in map_files: a range for each area that has a file.
+pub(super) fn map_files(process: &Process, text: &mut Text) -> fmt::Result {
+    let Some(memory) = process.memory() else { return Ok(()) };
+    let memory = memory.lock();
+    let mut with_file = memory.areas().iter().filter(|area| area.source.is_some());
+    with_file.try_for_each(|area| writeln!(text, "{:x}-{:x}", area.lowest, area.top))
+}

@@ -1,0 +1,93 @@
+//! What else a program's thread may have in the CPU: ports that it may use.
+//!
+//! The map of a thread is shown to the CPU when the thread first needs it after it came: by the fault of the instruction that used a
+//! port. A switch away hides it again, with one store; a switch between threads that use no port does nothing.
+
+use crate::arch::cpu_tables;
+use crate::arch::paging::{self, NoMemory};
+use crate::arch::regs::SavedRegs;
+use crate::arch::step;
+use crate::cpus::{self, Cpu};
+use crate::memory::frames;
+use crate::spin::SpinLock;
+use core::sync::atomic::Ordering;
+use kstack::arch::current::tables::CpuTables;
+use kstack::arch::io_maps::IoMaps;
+use kstack::ports::Ports;
+
+/// Pages of a CPU's maps.
+const PAGES: u64 = size_of::<IoMaps>() as u64 / 4096;
+const _: () = assert!(2 + PAGES < cpu_tables::PAGES_OF_A_CPU);
+
+const GENERAL_PROTECTION: u8 = 13;
+
+/// What a thread keeps of it while it does not run.
+#[derive(Debug)]
+pub struct Extras;
+
+impl Extras {
+    /// Nothing.
+    pub const fn new() -> Self {
+        Self
+    }
+
+    /// At the switch away from a thread that has some. Interrupts off.
+    pub fn leave(&self) {
+        permit_ports(Ports::None);
+    }
+
+    /// At the switch to one.
+    pub fn come(&self) {}
+}
+
+/// Makes the maps of all CPUs, before a port can be permitted: the first time a program asks.
+pub fn prepare_ports() -> Result<(), NoMemory> {
+    static ONE_AT_A_TIME: SpinLock<()> = SpinLock::new(());
+    let _one_at_a_time = ONE_AT_A_TIME.lock();
+    for cpu in cpus::online() {
+        if !cpu.arch.has_io_maps.load(Ordering::Acquire) {
+            make_maps(cpu)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_maps(cpu: &Cpu) -> Result<(), NoMemory> {
+    let lowest = cpu_tables::tables_address(cpu.id()) + 4096;
+    for address in (lowest..lowest + 4096 * PAGES).step_by(4096) {
+        // Those that an earlier try mapped stay.
+        if !paging::kernel_is_mapped(address) {
+            paging::map_kernel(address, frames::alloc_zeroed().ok_or(NoMemory)?)?;
+        }
+    }
+    // SAFETY: (1) mapped above, with frames of zeros; no word leads there before `has_io_maps` is set.
+    unsafe { CpuTables::fill_io_maps(cpu.arch.tables.load(Ordering::Acquire)) };
+    cpu.arch.has_io_maps.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// Permits ports to user mode on this CPU; more than none only after [`prepare_ports`]. Says whether it was something else before.
+/// Interrupts off.
+pub fn permit_ports(ports: Ports<'_>) -> bool {
+    let cpu = cpus::this();
+    debug_assert!(matches!(ports, Ports::None) || cpu.arch.has_io_maps.load(Ordering::Relaxed));
+    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) `cpu_tables::load` has made the limit reach the maps, and
+    // `prepare_ports` has filled them before a thread had a port.
+    unsafe { CpuTables::permit_ports(cpu.arch.tables.load(Ordering::Relaxed), ports) }
+}
+
+/// Whether an exception in user mode may have been about a port.
+pub fn may_be_about_a_port(vector: u8) -> bool {
+    vector == GENERAL_PROTECTION
+}
+
+/// Steps over an instruction that disables or enables interrupts, by its first byte. Says whether it is one.
+pub fn step_over_interrupt_flag(code: u8, regs: &mut SavedRegs) -> bool {
+    const CLI: u8 = 0xfa;
+    const STI: u8 = 0xfb;
+    let is_one = matches!(code, CLI | STI);
+    if is_one {
+        step::over(regs, 1);
+    }
+    is_one
+}

@@ -1,0 +1,89 @@
+//! Mappings: of files, shared, locked, advised; where they lie and what they cost.
+
+use super::support::{make_arena_tables, settled_frames, until};
+use super::{Outcome, check};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use linux::run_captured;
+
+/// Runs one part of the program that tries mappings; afterwards every frame is free again. What it printed.
+fn part(name: &str) -> Result<String, String> {
+    make_arena_tables()?;
+    let before = settled_frames()?;
+    let ran = run_captured("/kstack/bin/mappings", &[b"mappings", name.as_bytes()]);
+    let (status, output) = ran.map_err(|error| format!("{error}"))?;
+    let output = String::from_utf8_lossy(&output).into_owned();
+    check!(status == 0, "status {status}: {output}");
+    // The last thread of a child may still be on its way out on another CPU.
+    let mut after = settled_frames()?;
+    let back = until("every frame is free", || {
+        after = settled_frames().unwrap_or(0);
+        after >= before
+    });
+    check!(back.is_ok(), "{before} frames free before, {after} after");
+    Ok(output)
+}
+
+pub fn p2_u1_a_file_is_one_for_all_who_map_read_and_write_it() -> Outcome {
+    part("shared").map(drop)
+}
+
+pub fn p2_u1_what_a_file_lost_is_in_no_mapping_of_it() -> Outcome {
+    part("truncated").map(drop)
+}
+
+pub fn u1_a_sealed_file_stays_as_it_is() -> Outcome {
+    part("seals").map(drop)
+}
+
+pub fn u1_what_a_program_says_of_its_pages_is_done_or_refused() -> Outcome {
+    part("advice").map(drop)
+}
+
+pub fn p3_a_mapping_that_grows_keeps_its_gap() -> Outcome {
+    part("grows").map(drop)
+}
+
+/// What recursion took stays until the program gives it back; the figures are those of smaps.
+pub fn p3_p4_deep_recursion_leaves_pages_that_the_program_can_give_back() -> Outcome {
+    let output = part("growth")?;
+    log!("    stack, kB resident (hexadecimal): {}", output.trim().replace('\n', ", "));
+    Ok(())
+}
+
+pub fn u1_p3_a_mapping_costs_no_more_with_many_areas() -> Outcome {
+    let output = part("areas")?;
+    log!("    nanoseconds with so many areas (hexadecimal): {}", output.trim().replace('\n', ", "));
+    Ok(())
+}
+
+/// Bits that change from one run to the next, of each place.
+pub fn p5_stack_mappings_and_heap_lie_where_nobody_knows() -> Outcome {
+    const RUNS: usize = 48;
+    let mut first: Option<Vec<u64>> = None;
+    let mut changing = [0_u64; 3];
+    for _ in 0..RUNS {
+        let output = part("places")?;
+        let numbers: Result<Vec<_>, _> = output
+            .lines()
+            .map(|line| u64::from_str_radix(line.rsplit(' ').next().unwrap_or(""), 16))
+            .collect();
+        let numbers = numbers.map_err(|_| format!("no numbers: {output}"))?;
+        check!(numbers.len() == 3, "not three places: {output}");
+        let first = first.get_or_insert_with(|| numbers.clone());
+        for (bits, (now, before)) in changing.iter_mut().zip(numbers.iter().zip(&*first)) {
+            *bits |= now ^ before;
+        }
+    }
+    let bits = changing.map(u64::count_ones);
+    // Linux: pages of the stack and 9 bits below a page; pages of mappings; pages of the heap.
+    let least = match linux::abi::MACHINE {
+        "x86_64" => [22 + 8, 28, 18],
+        "aarch64" | "riscv64" => [18 + 8, 18, 18],
+        _ => [11 + 8, 8, 13],
+    };
+    log!("    bits at random: stack {}, mmap {}, heap {}", bits[0], bits[1], bits[2]);
+    check!(bits.iter().zip(least).all(|(bits, least)| *bits >= least), "{bits:?}, not {least:?}");
+    Ok(())
+}
