@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 use machine::arch::power::{self, End};
 use machine::options;
+use threads::terminal::Size;
 
 /// The first thread.
 pub fn run() {
@@ -34,11 +35,13 @@ fn run_program() {
         argv.strip_suffix(b"\0").unwrap_or(&argv).split(|&byte| byte == 0).collect();
     // A link: the program is called by its own name.
     let path = linux::fs::link_target("/kstack/program");
-    let run = match options::get("input").as_deref() {
-        Some("stream") => linux::run_with_stream,
-        _ => linux::run,
+    let path = path.as_deref().unwrap_or("/kstack/program");
+    let ran = match options::get("input").as_deref() {
+        Some("stream") => linux::run_with_stream(path, &argv),
+        Some("terminal") => linux::run_on_terminal(path, &argv, terminal_size()),
+        _ => linux::run(path, &argv),
     };
-    match run(path.as_deref().unwrap_or("/kstack/program"), &argv) {
+    match ran {
         Ok(status) => control!("exit {status}"),
         Err(error) => {
             let name = argv
@@ -49,4 +52,14 @@ fn run_program() {
         }
     }
     control!("end");
+}
+
+/// The size that the terminal has at the start: `size=ROWSxCOLUMNS`.
+fn terminal_size() -> Size {
+    let usual = Size { rows: 24, columns: 80 };
+    let size = options::get("size").and_then(|size| {
+        let (rows, columns) = size.split_once('x')?;
+        Some(Size { rows: rows.parse().ok()?, columns: columns.parse().ok()? })
+    });
+    size.unwrap_or(usual)
 }

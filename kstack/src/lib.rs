@@ -153,7 +153,7 @@
 // The decisions, under the same names: a kernel depends on this crate alone.
 pub use kstack_core::{
     addr, arena, cache, depot, erase, geometry, kind, lifetime, pool, ports, prologue, record,
-    stacks, verdict,
+    shadow, stacks, verdict,
 };
 
 #[path = "arch/target.rs"]

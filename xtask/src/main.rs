@@ -2,7 +2,7 @@
 //! lint.
 //!
 //! ```text
-//!   commands/   what each command does, in its order of steps          cargo xtask run|test|fuzz|bench|mutants|msrv|semver|lint
+//!   commands/   what each command does, in its order of steps          cargo xtask run|test|programs|fuzz|bench|…
 //!       │
 //!   proof/      what a run shows: tests, deaths, boards, examples, the conformance matrix, figures
 //!       │
@@ -66,7 +66,7 @@ use clap::{Parser, Subcommand};
 
 use arch::Arch;
 use build::kernel;
-use commands::{bench, fuzz, lint, msrv, mutants, run, semver, test};
+use commands::{bench, fuzz, lint, msrv, mutants, programs, run, semver, test};
 
 /// Set-up, run, test and measure kstack and its reference kernel.
 #[derive(Parser)]
@@ -111,6 +111,11 @@ enum Command {
     Package,
     /// Run host and emulated tests and print the conformance matrix.
     Test(test::Options),
+    /// Run the distribution's programs in the kernel, beside what Linux answers.
+    ///
+    /// The list is xtask/src/proof/programs/list.txt: each program's packages, its script, and what
+    /// Linux answered. `test` runs them, too.
+    Programs(programs::Options),
     /// Make system calls with arguments drawn from a seed, for as long as you like.
     Fuzz(fuzz::Options),
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
@@ -142,11 +147,14 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         // Without an architecture everything is prepared anyway; `--offline` says it.
-        Command::Setup { arch, offline: _, boards } => setup::command(&Arch::chosen(arch), boards),
+        Command::Setup { arch, offline: _, boards } => {
+            setup::command(&Arch::chosen(arch), boards, proof::programs::fetch)
+        }
         Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
         Command::Run(options) => run::command(&options),
         Command::Package => setup::library::pack().map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::command(&options),
+        Command::Programs(options) => programs::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Mutants(options) => mutants::command(&options),

@@ -41,7 +41,7 @@ mod signals;
 pub mod sorted;
 mod time;
 
-pub use exec::launch::{run, run_captured, run_with_stream};
+pub use exec::launch::{run, run_captured, run_on_terminal, run_with_stream};
 pub use memory::space::freed_count;
 pub use process::Process;
 pub use process::futex::sleepers_for_test;

@@ -5,8 +5,11 @@
 //! ```
 //!
 //! A B+-tree of two levels: a search is two binary searches; an insertion moves less than a chunk, and every 32nd at a
-//! place moves the row of chunks, 32 bytes each. With the 65,530 areas that Linux allows that is 64 KiB; a plain vector
+//! place moves the row of chunks, 40 bytes each. With the 65,530 areas that Linux allows that is 80 KiB; a plain vector
 //! moves 1.5 MiB for each insertion, and a `BTreeMap` cannot report that memory has run out.
+//!
+//! A gap of some width is found without a look at every chunk: each knows its widest gap, and each [`GROUP`] of chunks
+//! theirs. With 65,530 items that is a look at some 60 groups, 32 chunks and 64 items at most.
 //!
 //! Whoever changes several items at once asks for the room first ([`Sorted::reserve`]); the insertions then cannot fail, so
 //! that a change happens whole or not at all.
@@ -34,19 +37,36 @@ pub struct NoRoom;
 pub const CHUNK: usize = 64;
 /// Chunks that can be kept for promised insertions.
 const SPARES: usize = 4;
+/// Chunks whose widest gap is kept in one number.
+const GROUP: usize = 32;
+
+#[cfg(test)]
+std::thread_local! {
+    /// Groups, chunks and items that a search for a gap looked at.
+    static STEPS: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
+/// Counts a step of a search, where a test asks how many there are.
+fn note_steps(steps: usize) {
+    #[cfg(test)]
+    STEPS.with(|count| count.set(count.get() + steps));
+    let _counted_by_tests = steps;
+}
 
 #[derive(Debug)]
 struct Chunk<T> {
     items: Vec<T>,
     /// The widest gap between two items in it.
     widest: u64,
+    /// The gap to the next chunk.
+    after: u64,
 }
 
 impl<T: Item> Chunk<T> {
     fn new() -> Result<Self, NoRoom> {
         let mut items = Vec::new();
         items.try_reserve_exact(CHUNK).map_err(|_| NoRoom)?;
-        Ok(Self { items, widest: 0 })
+        Ok(Self { items, widest: 0, after: 0 })
     }
 
     fn measure(&mut self) {
@@ -66,6 +86,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Sorted<T> {
     chunks: Vec<Chunk<T>>,
+    /// The widest gap of each group of chunks, with those behind them.
+    groups: Vec<u64>,
     spare: [Option<Chunk<T>>; SPARES],
     length: usize,
 }
@@ -73,7 +95,7 @@ pub struct Sorted<T> {
 impl<T: Item> Sorted<T> {
     /// Nothing, without memory.
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), spare: [const { None }; SPARES], length: 0 }
+        Self { chunks: Vec::new(), groups: Vec::new(), spare: [const { None }; SPARES], length: 0 }
     }
 
     /// Whether there is none.
@@ -90,11 +112,14 @@ impl<T: Item> Sorted<T> {
     pub fn try_clone(&self) -> Result<Self, NoRoom> {
         let mut copy = Self::new();
         copy.chunks.try_reserve_exact(self.chunks.len()).map_err(|_| NoRoom)?;
+        copy.groups.try_reserve_exact(self.groups.len()).map_err(|_| NoRoom)?;
+        // CANNOT FAIL: reserved right here.
+        copy.groups.extend_from_slice(&self.groups);
         for chunk in &self.chunks {
             let mut new = Chunk::new()?;
             // CANNOT FAIL: a new chunk has room for all that one holds.
             new.items.extend_from_slice(&chunk.items);
-            new.widest = chunk.widest;
+            (new.widest, new.after) = (chunk.widest, chunk.after);
             // CANNOT FAIL: reserved above.
             copy.chunks.push(new);
         }
@@ -160,27 +185,104 @@ impl<T: Item> Sorted<T> {
         })
     }
 
-    /// Neighbours from the top down: above the last item, between each two whose gap may be `least` or more, below the first.
+    /// Neighbours from a key down: around the key, between each two below whose gap is `least` or more, below the first.
     pub fn pairs_down<R>(
         &self,
+        key: u64,
         least: u64,
         mut look: impl FnMut(Option<&T>, Option<&T>) -> Option<R>,
     ) -> Option<R> {
-        let mut above = None;
-        for chunk in self.chunks.iter().rev() {
-            if let found @ Some(_) = look(chunk.items.last(), above) {
+        let below = key.checked_sub(1).and_then(|key| self.at_or_below(key));
+        let above = below.map_or_else(|| self.first(), |place| self.next(place));
+        let item = |place: Option<Place>| place.and_then(|place| self.get(place));
+        let found = look(item(below), item(above));
+        let Some(Place { chunk, index }) = below.filter(|_| found.is_none()) else { return found };
+        let within = |items: &[T], look: &mut dyn FnMut(Option<&T>, Option<&T>) -> Option<R>| {
+            note_steps(items.len());
+            let mut pairs = items.windows(2).rev();
+            pairs.find_map(|pair| match pair {
+                [lower, upper] if lower.gap(upper) >= least => look(Some(lower), Some(upper)),
+                _ => None,
+            })
+        };
+        let here = &self.chunks[chunk];
+        if here.widest >= least
+            && let found @ Some(_) = within(&here.items[..=index], &mut look)
+        {
+            return found;
+        }
+        // The chunks below this one are left, and the gap between it and them.
+        let mut left = chunk;
+        while left > 0 {
+            note_steps(1);
+            if left.is_multiple_of(GROUP) && self.groups[left / GROUP - 1] < least {
+                left -= GROUP;
+                continue;
+            }
+            left -= 1;
+            let here = &self.chunks[left];
+            if here.after >= least
+                && let found @ Some(_) =
+                    look(here.items.last(), self.chunks[left + 1].items.first())
+            {
                 return found;
             }
-            if chunk.widest >= least {
-                let mut inner = chunk.items.windows(2).rev();
-                let found = inner.find_map(|pair| look(pair.first(), pair.last()));
-                if found.is_some() {
-                    return found;
-                }
+            if here.widest >= least
+                && let found @ Some(_) = within(&here.items, &mut look)
+            {
+                return found;
             }
-            above = chunk.items.first();
         }
-        look(None, above)
+        look(None, item(self.first()))
+    }
+
+    /// Measures the gap behind a chunk.
+    fn measure_after(&mut self, chunk: usize) {
+        let Some(last) = self.chunks.get(chunk).and_then(|chunk| chunk.items.last()) else {
+            return;
+        };
+        let next = self.chunks.get(chunk + 1).and_then(|chunk| chunk.items.first());
+        self.chunks[chunk].after = next.map_or(0, |next| last.gap(next));
+    }
+
+    /// Measures a group.
+    fn measure_group(&mut self, group: usize) {
+        let chunks = self.chunks.iter().skip(group * GROUP).take(GROUP);
+        let widest = chunks.map(|chunk| chunk.widest.max(chunk.after)).max().unwrap_or(0);
+        if let Some(place) = self.groups.get_mut(group) {
+            *place = widest;
+        }
+    }
+
+    /// The items of a chunk have changed: measures what depends on them.
+    fn measure(&mut self, chunk: usize) {
+        self.chunks[chunk].measure();
+        self.measure_after(chunk);
+        self.measure_group(chunk / GROUP);
+        if let Some(before) = chunk.checked_sub(1) {
+            self.measure_after(before);
+            self.measure_group(before / GROUP);
+        }
+    }
+
+    /// The same, and from this chunk on others are where they were not before.
+    fn measure_from(&mut self, chunk: usize) {
+        // CANNOT FAIL: who adds a chunk reserved the room.
+        self.groups.resize(self.chunks.len().div_ceil(GROUP), 0);
+        let first = chunk.saturating_sub(1);
+        for chunk in first..=(chunk + 1).min(self.chunks.len().saturating_sub(1)) {
+            self.measure_after(chunk);
+        }
+        for group in first / GROUP..self.groups.len() {
+            self.measure_group(group);
+        }
+    }
+
+    /// Room in the row for so many chunks more.
+    fn reserve_chunks(&mut self, more: usize) -> Result<(), NoRoom> {
+        self.chunks.try_reserve(more).map_err(|_| NoRoom)?;
+        let groups = (self.chunks.len() + more).div_ceil(GROUP);
+        self.groups.try_reserve(groups.saturating_sub(self.groups.len())).map_err(|_| NoRoom)
     }
 
     /// The chunk that an item with this key is or belongs in.
@@ -199,7 +301,7 @@ impl<T: Item> Sorted<T> {
             None => true,
         };
         let wanted = keys.iter().filter(|&&key| is_full(key)).count();
-        self.chunks.try_reserve(wanted).map_err(|_| NoRoom)?;
+        self.reserve_chunks(wanted)?;
         let there = self.spare.iter().flatten().count();
         for place in
             self.spare.iter_mut().filter(|place| place.is_none()).take(wanted.saturating_sub(there))
@@ -217,6 +319,7 @@ impl<T: Item> Sorted<T> {
             new.items.push(item);
             self.chunks.insert(0, new);
             self.length = 1;
+            self.measure_from(0);
             return Ok(());
         };
         if self.chunks[chunk].items.len() == CHUNK {
@@ -232,20 +335,21 @@ impl<T: Item> Sorted<T> {
             let goes_up = upper.items.first().is_none_or(|first| first.key() < item.key());
             // CANNOT FAIL: as above.
             self.chunks.insert(chunk + 1, upper);
+            self.measure_from(chunk);
             chunk += usize::from(goes_up);
         }
-        let chunk = &mut self.chunks[chunk];
-        let index = chunk.items.partition_point(|other| other.key() < item.key());
+        let items = &mut self.chunks[chunk].items;
+        let index = items.partition_point(|other| other.key() < item.key());
         // CANNOT FAIL: it is not full.
-        chunk.items.insert(index, item);
-        chunk.measure();
+        items.insert(index, item);
+        self.measure(chunk);
         self.length += 1;
         Ok(())
     }
 
     /// A chunk without items, and room for it in the row.
     fn take_spare(&mut self) -> Result<Chunk<T>, NoRoom> {
-        self.chunks.try_reserve(1).map_err(|_| NoRoom)?;
+        self.reserve_chunks(1)?;
         match self.spare.iter_mut().find_map(Option::take) {
             Some(chunk) => Ok(chunk),
             None => Chunk::new(),
@@ -261,16 +365,15 @@ impl<T: Item> Sorted<T> {
 
     /// Puts another item in the place of one; the order must not change by it.
     pub fn replace(&mut self, place: Place, item: T) {
-        let chunk = &mut self.chunks[place.chunk];
-        chunk.items[place.index] = item;
-        chunk.measure();
+        self.chunks[place.chunk].items[place.index] = item;
+        self.measure(place.chunk);
     }
 
     /// Takes an item out. A chunk that becomes empty stays as a spare one; one that gets small joins its neighbour.
     pub fn remove(&mut self, place: Place) -> T {
         let item = self.chunks[place.chunk].items.remove(place.index);
         self.length -= 1;
-        self.chunks[place.chunk].measure();
+        self.measure(place.chunk);
         self.join(place.chunk);
         item
     }
@@ -279,6 +382,7 @@ impl<T: Item> Sorted<T> {
         if self.chunks[chunk].items.is_empty() {
             let empty = self.chunks.remove(chunk);
             self.keep_spare(empty);
+            self.measure_from(chunk);
             return;
         }
         let small = |this: &Self, lower: usize| {
@@ -298,6 +402,7 @@ impl<T: Item> Sorted<T> {
         self.chunks[lower].items.append(&mut upper.items);
         self.chunks[lower].measure();
         self.keep_spare(upper);
+        self.measure_from(lower);
     }
 
     /// Takes all items out.
@@ -306,255 +411,6 @@ impl<T: Item> Sorted<T> {
     }
 }
 
-// Run on the host, by xtask's tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    /// From its key to where it ends.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Span {
-        from: u64,
-        to: u64,
-    }
-
-    impl Item for Span {
-        fn key(&self) -> u64 {
-            self.from
-        }
-
-        fn gap(&self, next: &Self) -> u64 {
-            next.from - self.to
-        }
-    }
-
-    fn list(keys: impl IntoIterator<Item = u64>) -> Sorted<Span> {
-        let mut list = Sorted::new();
-        for from in keys {
-            list.insert(Span { from, to: from + 1 }).unwrap();
-        }
-        list
-    }
-
-    fn lengths(list: &Sorted<Span>) -> Vec<usize> {
-        list.chunks.iter().map(|chunk| chunk.items.len()).collect()
-    }
-
-    fn spares(list: &Sorted<Span>) -> usize {
-        assert!(list.spare.iter().flatten().all(|chunk| chunk.items.is_empty()));
-        list.spare.iter().flatten().count()
-    }
-
-    /// The list keeps its own rules, and has what the model has.
-    fn check(list: &Sorted<Span>, model: &BTreeMap<u64, Span>) {
-        assert_eq!((list.len(), list.is_empty()), (model.len(), model.is_empty()));
-        assert!(list.iter().eq(model.values()));
-        for chunk in &list.chunks {
-            assert!((1..=CHUNK).contains(&chunk.items.len()) && chunk.items.capacity() >= CHUNK);
-            let widest = chunk.items.windows(2).map(|pair| pair[1].from - pair[0].to).max();
-            assert_eq!(chunk.widest, widest.unwrap_or(0));
-        }
-        for pair in list.chunks.windows(2) {
-            assert!(pair[0].items.len() + pair[1].items.len() > CHUNK / 2, "{:?}", lengths(list));
-        }
-        spares(list);
-    }
-
-    fn check_around(list: &Sorted<Span>, model: &BTreeMap<u64, Span>, key: u64) {
-        let item = |place: Option<Place>| place.map(|place| *list.get(place).unwrap());
-        let (below, above) = (list.at_or_below(key), list.at_or_above(key));
-        assert_eq!(item(below), model.range(..=key).next_back().map(|(_, &span)| span));
-        assert_eq!(item(above), model.range(key..).next().map(|(_, &span)| span));
-        if let Some(place) = below {
-            let from = item(below).unwrap().from;
-            assert_eq!(
-                item(list.prev(place)),
-                model.range(..from).next_back().map(|(_, &span)| span)
-            );
-            assert_eq!(
-                item(list.next(place)),
-                model.range(from + 1..).next().map(|(_, &span)| span)
-            );
-        }
-        assert!(list.from(key).eq(model.range(key..).map(|(_, span)| span)));
-    }
-
-    /// The highest place for `least`: between which two.
-    fn gap_down(list: &Sorted<Span>, least: u64) -> (Option<(u64, u64)>, usize) {
-        let mut looks = 0;
-        let found = list.pairs_down(least, |lower, upper| {
-            looks += 1;
-            let (lower, upper) = (lower?, upper?);
-            (upper.from - lower.to >= least).then_some((lower.from, upper.from))
-        });
-        (found, looks)
-    }
-
-    #[test]
-    fn u1_t11_whatever_is_done_a_sorted_list_says_what_a_plain_one_says() {
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut draw = move |below: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % below
-        };
-        let (mut list, mut model) = (Sorted::new(), BTreeMap::new());
-        for step in 0..12_000 {
-            let key = draw(2000) * 4;
-            // Filled, emptied, and so on.
-            let fills = step / 3000 % 2 == 0;
-            if draw(4) == 0 || model.contains_key(&key) != fills {
-                let span = Span { from: key, to: key + 1 + draw(3) };
-                match (list.at_or_below(key), model.contains_key(&key)) {
-                    (Some(place), true) => list.replace(place, span),
-                    _ => list.insert(span).unwrap(),
-                }
-                model.insert(key, span);
-            } else if let Some(span) = model.remove(&key) {
-                assert_eq!(list.remove(list.at_or_below(key).unwrap()), span);
-            }
-            if step % 16 == 0 {
-                check(&list, &model);
-                check_around(&list, &model, draw(8100));
-                let least = draw(60);
-                let all: Vec<_> = model.values().collect();
-                let mut pairs = all.windows(2).rev();
-                let wide = pairs.find(|pair| pair[1].from - pair[0].to >= least);
-                assert_eq!(gap_down(&list, least).0, wide.map(|pair| (pair[0].from, pair[1].from)));
-            }
-        }
-        let copy = list.try_clone().unwrap();
-        check(&copy, &model);
-        let taken = list.take();
-        check(&taken, &model);
-        check(&list, &BTreeMap::new());
-        assert!(list.at_or_above(0).is_none() && list.at_or_below(9).is_none());
-    }
-
-    #[test]
-    fn u1_a_full_chunk_is_left_behind_at_the_end_and_halved_elsewhere() {
-        const FULL: u64 = CHUNK as u64;
-        let mut at_the_end = list((0..3 * FULL).map(|n| 2 * n));
-        assert_eq!(lengths(&at_the_end), [CHUNK; 3]);
-        at_the_end.insert(Span { from: 1, to: 2 }).unwrap();
-        assert_eq!(lengths(&at_the_end), [CHUNK / 2 + 1, CHUNK / 2, CHUNK, CHUNK]);
-        let mut upper = list((0..FULL).map(|n| 2 * n));
-        upper.insert(Span { from: 2 * FULL - 3, to: 2 * FULL - 2 }).unwrap();
-        assert_eq!(lengths(&upper), [CHUNK / 2, CHUNK / 2 + 1]);
-        // Right below the upper half: the lower one's.
-        let mut between = list((0..FULL).map(|n| 2 * n));
-        between.insert(Span { from: FULL - 1, to: FULL }).unwrap();
-        assert_eq!(lengths(&between), [CHUNK / 2 + 1, CHUNK / 2]);
-    }
-
-    #[test]
-    fn u1_chunks_that_fill_half_of_one_together_become_one() {
-        let mut list = list((0..4 * CHUNK as u64).map(|n| 2 * n));
-        let mut remove = |key| {
-            let place = list.at_or_below(key).unwrap();
-            list.remove(place);
-            lengths(&list)
-        };
-        let mut left = Vec::new();
-        // The first two: 16 each are joined, 17 and 16 are not.
-        for n in 0..48 {
-            remove(2 * n);
-            left = remove(2 * (64 + n));
-        }
-        assert_eq!(left, [32, 64, 64], "joined with the one behind it");
-        for n in 0..48 {
-            remove(2 * (128 + n));
-        }
-        for n in 0..16 {
-            left = remove(2 * (48 + n));
-        }
-        assert_eq!(left, [32, 64], "joined with what is behind the one that was small before");
-        for n in 0..32 {
-            left = remove(2 * (192 + n));
-        }
-        assert_eq!(left, [32, 32]);
-        for n in 32..63 {
-            remove(2 * (192 + n));
-        }
-        left = remove(2 * 112);
-        assert_eq!(left, [32], "joined with the one before it");
-        for n in (113..128).chain(176..192) {
-            left = remove(2 * n);
-        }
-        assert_eq!(left, [1]);
-        assert!(remove(2 * 255).is_empty());
-        assert_eq!(spares(&list), SPARES, "what became free is kept for promised insertions");
-    }
-
-    #[test]
-    fn u1_what_is_reserved_is_there_and_no_more() {
-        let mut list = Sorted::<Span>::new();
-        let span = |from| Span { from, to: from + 1 };
-        list.reserve(&[1, 2]).unwrap();
-        assert_eq!(spares(&list), 2, "each may be the first of a chunk");
-        assert!(list.chunks.capacity() >= 2);
-        list.reserve(&[1, 2]).unwrap();
-        assert_eq!(spares(&list), 2, "promised already");
-        list.insert(span(0)).unwrap();
-        assert_eq!((spares(&list), list.len()), (1, 1), "a promised chunk is used");
-        for from in 1..CHUNK as u64 - 2 {
-            list.insert(span(2 * from)).unwrap();
-        }
-        list.spare = [const { None }; SPARES];
-        assert_eq!(lengths(&list), [CHUNK - 2]);
-        list.reserve(&[1, 3]).unwrap();
-        assert_eq!(spares(&list), 0, "there is room for two");
-        list.reserve(&[1, 3, 5]).unwrap();
-        assert_eq!(spares(&list), 3, "and not for three");
-        let capacity = list.chunks.capacity();
-        assert!(capacity >= list.chunks.len() + 3);
-    }
-
-    #[test]
-    fn u1_items_without_gaps_have_none() {
-        #[derive(Debug, Clone, Copy)]
-        struct Number(u64);
-        impl Item for Number {
-            fn key(&self) -> u64 {
-                self.0
-            }
-        }
-        let mut list = Sorted::new();
-        for number in [1, 5] {
-            list.insert(Number(number)).unwrap();
-        }
-        let mut seen = Vec::new();
-        list.pairs_down(1, |lower, upper| -> Option<()> {
-            seen.push((lower.map(|n| n.0), upper.map(|n| n.0)));
-            None
-        });
-        assert_eq!(seen, [(Some(5), None), (None, Some(1))]);
-    }
-
-    #[test]
-    fn u1_a_gap_is_looked_for_only_where_it_can_be() {
-        // Four chunks: the gaps in the second one are 9 wide, all others 1, the ones between chunks too.
-        let chunk = CHUNK as u64;
-        let keys = (0..4 * chunk).map(|n| match n / chunk {
-            0 => 2 * n,
-            1 => 2 * chunk + 10 * (n - chunk),
-            _ => 2 * chunk + 10 * (chunk - 1) + 2 * (n - 2 * chunk + 1),
-        });
-        let list = list(keys);
-        assert_eq!(lengths(&list), [CHUNK; 4]);
-        let last_of_second = 2 * chunk + 10 * (chunk - 1);
-        assert_eq!(gap_down(&list, 9), (Some((last_of_second - 10, last_of_second)), 4));
-        assert_eq!(gap_down(&list, 10), (None, 5), "the edges of four chunks");
-        assert_eq!(
-            gap_down(&list, 1).0,
-            Some((last_of_second + 4 * chunk - 2, last_of_second + 4 * chunk))
-        );
-        let nothing = Sorted::<Span>::new();
-        assert_eq!(
-            nothing.pairs_down(1, |lower, upper| Some((lower.copied(), upper.copied()))),
-            Some((None, None))
-        );
-    }
-}
+#[path = "sorted/tests.rs"]
+mod tests;

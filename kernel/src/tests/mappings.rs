@@ -9,9 +9,14 @@ use linux::run_captured;
 
 /// Runs one part of the program that tries mappings; afterwards every frame is free again. What it printed.
 fn part(name: &str) -> Result<String, String> {
+    part_of("/kstack/bin/mappings", name)
+}
+
+/// The same with a part of another program.
+fn part_of(program: &str, name: &str) -> Result<String, String> {
     make_arena_tables()?;
     let before = settled_frames()?;
-    let ran = run_captured("/kstack/bin/mappings", &[b"mappings", name.as_bytes()]);
+    let ran = run_captured(program, &[program.as_bytes(), name.as_bytes()]);
     let (status, output) = ran.map_err(|error| format!("{error}"))?;
     let output = String::from_utf8_lossy(&output).into_owned();
     check!(status == 0, "status {status}: {output}");
@@ -56,6 +61,33 @@ pub fn u1_p3_a_mapping_costs_no_more_with_many_areas() -> Outcome {
     let output = part("areas")?;
     log!("    nanoseconds with so many areas (hexadecimal): {}", output.trim().replace('\n', ", "));
     Ok(())
+}
+
+const RULES: &str = "/kstack/bin/memory-rules";
+
+/// Red when mprotect changes nothing of a range that has a hole, or what lies behind it.
+pub fn u1_mprotect_changes_what_lies_below_a_hole() -> Outcome {
+    part_of(RULES, "halves").map(drop)
+}
+
+/// Red when a hole stays in a mapping, or a seal does not hold for fallocate and fchmod.
+pub fn u1_holes_in_files_are_in_their_mappings_too() -> Outcome {
+    part_of(RULES, "holes").map(drop)
+}
+
+/// Red when a limit counts something else than Linux does, or a new one is not in force at once.
+pub fn u1_p3_limits_of_memory_hold_as_soon_as_they_are_set() -> Outcome {
+    part_of(RULES, "limits").map(drop)
+}
+
+/// Red when a word in shared memory is a word of each process, or one at an address is one for all.
+pub fn p2_a_word_in_shared_memory_is_one_for_all_who_share_it() -> Outcome {
+    part_of(RULES, "words").map(drop)
+}
+
+/// Red when maps does not name the stack, the heap or the vDSO, or status tells other figures.
+pub fn p4_what_proc_tells_of_memory_is_what_is_there() -> Outcome {
+    part_of(RULES, "told").map(drop)
 }
 
 /// Bits that change from one run to the next, of each place.

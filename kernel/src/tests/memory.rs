@@ -333,7 +333,7 @@ pub fn u1_t11_a_sorted_list_says_what_a_plain_one_says() -> Outcome {
             let copy = sorted.try_clone().map_err(|_| "no room")?;
             check!(copy.iter().eq(sorted.iter()), "the copy differs");
             let least = 900;
-            let pair = sorted.pairs_down(least, |below, above| {
+            let pair = sorted.pairs_down(u64::MAX, least, |below, above| {
                 let (below, above) = (below?.0, above?.0);
                 (above - below >= least).then_some((below, above))
             });

@@ -17,6 +17,7 @@ mod memory;
 mod overflows;
 mod processes;
 mod programs;
+mod shadow_stacks;
 mod signals;
 mod stacks;
 mod storms;
@@ -147,12 +148,20 @@ table! {
         signals::p6_masks_hold_while_a_handler_runs_and_come_back,
         signals::p6_real_time_signals_are_queued_in_order_with_their_values,
         signals::p6_the_older_calls_are_where_linux_has_them,
+        signals::p6_signals_are_read_from_a_file_as_on_linux,
+        signals::p6_only_who_may_sends_a_signal,
+        signals::p6_queued_signals_are_counted_by_user,
+        signals::p6_a_stopped_group_that_is_orphaned_is_hung_up,
         signals::p6_a_handler_ends_calls_that_sleep_or_they_are_made_again,
         signals::p6_stops_and_continuations_are_told_to_the_parent,
         signals::p6_signals_reach_the_right_thread_and_death_reaches_all,
         signals::p6_a_fault_says_what_it_was_and_where,
         signals::p6_overflows_are_survived_by_jumping_off_the_alternate_stack,
         signals::p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault,
+        shadow_stacks::p7_only_calls_and_returns_write_a_shadow_stack_and_a_return_elsewhere_is_told,
+        shadow_stacks::p7_a_handler_returns_by_the_kernels_word_and_by_no_other,
+        shadow_stacks::p7_threads_children_and_new_programs_have_the_shadow_stack_of_linux,
+        shadow_stacks::p7_a_program_switches_to_a_shadow_stack_that_it_mapped,
         processes::s1_floating_point_registers_of_programs_are_kept_apart,
         programs::p1_a_program_finds_the_stack_that_the_abi_promises,
         programs::p1_busybox_passes_arguments_and_environment_on,
@@ -190,6 +199,11 @@ table! {
         mappings::p3_a_mapping_that_grows_keeps_its_gap,
         mappings::p3_p4_deep_recursion_leaves_pages_that_the_program_can_give_back,
         mappings::u1_p3_a_mapping_costs_no_more_with_many_areas,
+        mappings::u1_mprotect_changes_what_lies_below_a_hole,
+        mappings::u1_holes_in_files_are_in_their_mappings_too,
+        mappings::u1_p3_limits_of_memory_hold_as_soon_as_they_are_set,
+        mappings::p2_a_word_in_shared_memory_is_one_for_all_who_share_it,
+        mappings::p4_what_proc_tells_of_memory_is_what_is_there,
         mappings::p5_stack_mappings_and_heap_lie_where_nobody_knows,
         memory::u1_p2_every_thread_has_its_own_thread_pointer,
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,

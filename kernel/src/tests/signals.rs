@@ -86,3 +86,24 @@ pub fn p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault() -> Outcome {
 pub fn p6_the_older_calls_are_where_linux_has_them() -> Outcome {
     program("signals", "old")
 }
+
+/// signalfd: every error, what is read of a signal, whose signals, poll, sleeping, another set.
+pub fn p6_signals_are_read_from_a_file_as_on_linux() -> Outcome {
+    program("signal-senders", "descriptor")
+}
+
+/// Another user's processes are not sent signals, but for SIGCONT in the session; a handler is told
+/// the sender's user; kill(2) by the number of a thread.
+pub fn p6_only_who_may_sends_a_signal() -> Outcome {
+    program("signal-senders", "permissions")
+}
+
+/// RLIMIT_SIGPENDING bounds the queued signals of a user, over all its processes.
+pub fn p6_queued_signals_are_counted_by_user() -> Outcome {
+    program("signal-senders", "limit")
+}
+
+/// The last one that would have continued a stopped group ends: SIGHUP and SIGCONT.
+pub fn p6_a_stopped_group_that_is_orphaned_is_hung_up() -> Outcome {
+    program("signal-senders", "orphans")
+}

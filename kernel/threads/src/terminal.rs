@@ -21,8 +21,63 @@ struct Input {
 static INPUT: SpinLock<Input> = SpinLock::new(Input { bytes: [0; ROOM], first: 0, length: 0 });
 static READERS: WaitQueue = WaitQueue::new();
 static LISTENER: FnCell<fn()> = FnCell::new();
+static SIZE_LISTENER: SpinLock<Option<fn(Size)>> = SpinLock::new(None);
+static FRAMES: SpinLock<Option<Frame>> = SpinLock::new(None);
 static IS_STREAM: AtomicBool = AtomicBool::new(false);
 static FILTER: SpinLock<Option<Filter>> = SpinLock::new(None);
+
+/// Rows and columns of the terminal on the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// Stands before what is not a key, or before itself.
+const ESCAPE: u8 = 0x10;
+/// Behind [`ESCAPE`]: rows and columns follow, two bytes each, the low one first.
+const RESIZED: u8 = b'W';
+
+/// How far what comes from a terminal was read.
+#[derive(Debug, Clone, Copy)]
+enum Frame {
+    Key,
+    Escaped,
+    Size([u8; 4], usize),
+}
+
+/// What comes from a terminal.
+enum Event {
+    Key(u8),
+    Resized(Size),
+}
+
+impl Frame {
+    /// Reads a byte.
+    fn read(&mut self, byte: u8) -> Option<Event> {
+        match *self {
+            Frame::Key if byte == ESCAPE => *self = Frame::Escaped,
+            Frame::Key => return Some(Event::Key(byte)),
+            Frame::Escaped if byte == RESIZED => *self = Frame::Size([0; 4], 0),
+            Frame::Escaped => {
+                *self = Frame::Key;
+                return Some(Event::Key(byte));
+            }
+            Frame::Size(mut bytes, at) => {
+                bytes[at] = byte;
+                if at + 1 < bytes.len() {
+                    *self = Frame::Size(bytes, at + 1);
+                    return None;
+                }
+                *self = Frame::Key;
+                let [a, b, c, d] = bytes;
+                let (rows, columns) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+                return Some(Event::Resized(Size { rows, columns }));
+            }
+        }
+        None
+    }
+}
 
 /// Looks at a byte that was typed; true: it is not kept.
 type Filter = fn(u8) -> bool;
@@ -49,6 +104,31 @@ pub fn begin_stream() {
     take_what_has_come();
 }
 
+/// From here on the input is that of a terminal, which also tells when its size changes. Takes also what came before, as
+/// [`begin_stream`].
+pub fn begin_frames(resized: fn(Size)) {
+    *SIZE_LISTENER.lock() = Some(resized);
+    *FRAMES.lock() = Some(Frame::Key);
+    take_what_has_come();
+}
+
+/// The next event of the serial line.
+fn next_event() -> Option<Event> {
+    // Read with the lock: in order, whichever CPUs do it at a time.
+    let mut frames = FRAMES.lock();
+    loop {
+        let byte = serial::CONSOLE.take()?;
+        match frames.as_mut() {
+            None => return Some(Event::Key(byte)),
+            Some(frame) => {
+                if let Some(event) = frame.read(byte) {
+                    return Some(event);
+                }
+            }
+        }
+    }
+}
+
 fn take_what_has_come() {
     if IS_STREAM.load(Ordering::Relaxed) {
         // Taken with the lock: in order, whichever CPUs do it at a time.
@@ -58,10 +138,19 @@ fn take_what_has_come() {
         }
     } else {
         let filter = *FILTER.lock();
-        while let Some(byte) = serial::CONSOLE.take() {
-            // One that means something to the listener is not kept.
-            if !filter.is_some_and(|filter| filter(byte)) {
-                INPUT.lock().push(byte);
+        while let Some(event) = next_event() {
+            match event {
+                // One that means something to the listener is not kept.
+                Event::Key(byte) if !filter.is_some_and(|filter| filter(byte)) => {
+                    INPUT.lock().push(byte);
+                }
+                Event::Key(_) => {}
+                Event::Resized(size) => {
+                    let listener = *SIZE_LISTENER.lock();
+                    if let Some(listener) = listener {
+                        listener(size);
+                    }
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 //! negative error number, in r0.
 
 pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
+pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
 use core::arch::{asm, naked_asm};
 
 /// The system calls that our programs use, by Linux's numbers for this machine.
@@ -46,6 +47,20 @@ pub mod nr {
     pub const NFSSERVCTL: usize = 169;
     /// pipe2
     pub const PIPE2: usize = 359;
+    /// futex
+    pub const FUTEX: usize = 240;
+    /// rt_sigaction
+    pub const RT_SIGACTION: usize = 174;
+    /// sigaltstack
+    pub const SIGALTSTACK: usize = 186;
+    /// tgkill
+    pub const TGKILL: usize = 268;
+    /// getpid
+    pub const GETPID: usize = 20;
+    /// gettid
+    pub const GETTID: usize = 224;
+    /// mincore
+    pub const MINCORE: usize = 219;
 }
 
 /// Sets the thread pointer: a call of this machine alone.

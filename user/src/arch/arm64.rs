@@ -431,8 +431,12 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
 }
 
 /// Instructions that fault: the signal, its code, a function that has the instruction.
-pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] =
-    &[(4, 1, faults_undefined), (5, 1, faults_breakpoint)];
+pub const FAULTS: &[(usize, i32, extern "C" fn(usize) -> usize)] = &[
+    (4, 1, faults_undefined),
+    (5, 1, faults_breakpoint),
+    (4, 1, faults_scalable),
+    (4, 1, faults_streaming),
+];
 
 /// Whether the processor runs this as a program, as far as it says.
 pub fn is_unprivileged() -> bool {
@@ -445,6 +449,20 @@ extern "C" fn faults_undefined(_argument: usize) -> usize {
     naked_asm!("udf 0")
 }
 
+/// Asks how long scalable vectors are: programs have none, whether the processor has them or not.
+#[unsafe(naked)]
+extern "C" fn faults_scalable(_argument: usize) -> usize {
+    // rdvl x0, #1
+    naked_asm!(".inst 0x04bf5020", "ret")
+}
+
+/// Begins streaming mode, which programs have not either.
+#[unsafe(naked)]
+extern "C" fn faults_streaming(_argument: usize) -> usize {
+    // smstart
+    naked_asm!(".inst 0xd503477f", "ret")
+}
+
 #[unsafe(naked)]
 extern "C" fn faults_breakpoint(_argument: usize) -> usize {
     naked_asm!("brk 1", "ret")
@@ -453,4 +471,78 @@ extern "C" fn faults_breakpoint(_argument: usize) -> usize {
 /// Vector registers that some processors have and others have not: programs are given none.
 pub fn wide() -> Option<super::Wide> {
     None
+}
+
+/// Calls `body` with a shadow stack that is on in this mode, and turns it off. [`usize::MAX`]:
+/// there is none.
+#[unsafe(naked)]
+pub extern "C" fn with_shadow_stack(
+    mode: usize,
+    body: extern "C" fn(usize) -> usize,
+    argument: usize,
+) -> usize {
+    // From one call of the kernel to the other, what was called before is not on the shadow stack.
+    naked_asm!(
+        "stp x29, x30, [sp, #-32]!",
+        "mov x29, sp",
+        "stp x19, x20, [sp, #16]",
+        "mov x19, x1",
+        "mov x20, x2",
+        "mov x1, x0",
+        "mov x0, #{set_status}",
+        "mov x2, xzr",
+        "mov x3, xzr",
+        "mov x4, xzr",
+        "mov x8, #{prctl}",
+        "svc #0",
+        "cbnz x0, 2f",
+        "mov x0, x20",
+        "blr x19",
+        "mov x20, x0",
+        "mov x0, #{set_status}",
+        "mov x1, xzr",
+        "mov x2, xzr",
+        "mov x3, xzr",
+        "mov x4, xzr",
+        "mov x8, #{prctl}",
+        "svc #0",
+        "mov x0, x20",
+        "b 3f",
+        "2:",
+        "mov x0, #-1",
+        "3:",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x29, x30, [sp], #32",
+        "ret",
+        set_status = const 75,
+        prctl = const 167,
+    )
+}
+
+/// Where the shadow stack is.
+#[inline(always)]
+pub fn shadow_pointer() -> usize {
+    let pointer;
+    // SAFETY: (1) GCSPR_EL0: only read where shadow stacks are.
+    unsafe { asm!("mrs {}, S3_3_C2_C5_1", out(reg) pointer, options(nostack, preserves_flags)) };
+    pointer
+}
+
+/// Takes up the shadow stack whose word is at an address; where the one that was left has its own.
+#[inline(always)]
+pub fn switch_shadow(to: usize) -> usize {
+    let left;
+    // SAFETY: (1) `gcsss1`, `gcsss2`: a fault if there is no such word; (2) callers switch back
+    // before they return.
+    unsafe {
+        asm!("sys #3, c7, c7, #2, {}", "mov {left}, xzr", "sysl {left}, #3, c7, c7, #3", in(reg) to,
+             left = out(reg) left, options(nostack, preserves_flags));
+    }
+    left
+}
+
+/// Returns to another address than it was called from.
+#[unsafe(naked)]
+pub extern "C" fn return_to(address: usize) -> usize {
+    naked_asm!("mov x30, x0", "ret")
 }

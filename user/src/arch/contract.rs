@@ -11,7 +11,7 @@ use core::sync::atomic::AtomicUsize;
 use super::*;
 
 // Numbers of system calls, and the instruction.
-const _: [usize; 20] = [
+const _: [usize; 27] = [
     nr::READ,
     nr::WRITE,
     nr::CLOSE,
@@ -32,6 +32,13 @@ const _: [usize; 20] = [
     nr::FSTATAT,
     nr::NFSSERVCTL,
     nr::PIPE2,
+    nr::FUTEX,
+    nr::RT_SIGACTION,
+    nr::SIGALTSTACK,
+    nr::TGKILL,
+    nr::GETPID,
+    nr::GETTID,
+    nr::MINCORE,
 ];
 const _: unsafe fn(usize, [usize; 6]) -> isize = syscall;
 const _: fn() = raw_getppid;
@@ -83,3 +90,9 @@ const _: fn() -> Option<Wide> = wide;
 // I/O ports.
 const _: bool = HAS_PORTS;
 const _: [extern "C" fn(usize) -> usize; 3] = [read_port, read_two_ports, switch_interrupts];
+
+// Shadow stacks.
+const _: extern "C" fn(usize, extern "C" fn(usize) -> usize, usize) -> usize = with_shadow_stack;
+const _: fn() -> usize = shadow_pointer;
+const _: fn(usize) -> usize = switch_shadow;
+const _: extern "C" fn(usize) -> usize = return_to;

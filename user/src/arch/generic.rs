@@ -42,4 +42,18 @@ pub mod nr {
     pub const NFSSERVCTL: usize = 42;
     /// pipe2
     pub const PIPE2: usize = 59;
+    /// futex
+    pub const FUTEX: usize = 98;
+    /// rt_sigaction
+    pub const RT_SIGACTION: usize = 134;
+    /// sigaltstack
+    pub const SIGALTSTACK: usize = 132;
+    /// tgkill
+    pub const TGKILL: usize = 131;
+    /// getpid
+    pub const GETPID: usize = 172;
+    /// gettid
+    pub const GETTID: usize = 178;
+    /// mincore
+    pub const MINCORE: usize = 232;
 }

@@ -45,6 +45,20 @@ pub mod nr {
     pub const NFSSERVCTL: usize = 169;
     /// pipe2
     pub const PIPE2: usize = 331;
+    /// futex
+    pub const FUTEX: usize = 240;
+    /// rt_sigaction
+    pub const RT_SIGACTION: usize = 174;
+    /// sigaltstack
+    pub const SIGALTSTACK: usize = 186;
+    /// tgkill
+    pub const TGKILL: usize = 270;
+    /// getpid
+    pub const GETPID: usize = 20;
+    /// gettid
+    pub const GETTID: usize = 224;
+    /// mincore
+    pub const MINCORE: usize = 218;
 }
 
 /// One system call. For programs that pass on purpose what no sound program would.
@@ -594,6 +608,7 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }
 
+pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
 pub use super::pc::{
     FAULTS, HAS_PORTS, is_unprivileged, read_port, read_two_ports, switch_interrupts,
 };

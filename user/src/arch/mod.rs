@@ -6,6 +6,8 @@ mod contract;
 mod generic;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 mod no_ports;
+#[cfg(not(target_arch = "aarch64"))]
+mod no_shadow_stacks;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod pc;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

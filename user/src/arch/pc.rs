@@ -2,8 +2,8 @@
 
 use core::arch::{asm, naked_asm};
 
-/// Pushes the flags register, a word of the machine's size. By its byte: the assembler takes `pushf` for the one of 16 bits where words
-/// have 32.
+/// Pushes the flags register, a word of the machine's size. By its byte: the assembler takes
+/// `pushf` for the one of 16 bits where words have 32.
 macro_rules! push_flags {
     () => {
         ".byte 0x9c"
@@ -57,8 +57,8 @@ pub const HAS_PORTS: bool = true;
 /// Reads a byte from a port.
 pub extern "C" fn read_port(port: usize) -> usize {
     let byte: u8;
-    // SAFETY: (1) the ports that the tests use are those that firmware writes its progress to: reading has no effect. Where the kernel
-    // permits none, it is a fault.
+    // SAFETY: (1) the ports that the tests use are those that firmware writes its progress to:
+    // reading has no effect. Where the kernel permits none, it is a fault.
     unsafe { asm!("in al, dx", in("dx") port as u16, out("al") byte, options(nostack)) };
     byte.into()
 }

@@ -47,6 +47,20 @@ pub mod nr {
     pub const NFSSERVCTL: usize = 180;
     /// pipe2
     pub const PIPE2: usize = 293;
+    /// futex
+    pub const FUTEX: usize = 202;
+    /// rt_sigaction
+    pub const RT_SIGACTION: usize = 13;
+    /// sigaltstack
+    pub const SIGALTSTACK: usize = 131;
+    /// tgkill
+    pub const TGKILL: usize = 234;
+    /// getpid
+    pub const GETPID: usize = 39;
+    /// gettid
+    pub const GETTID: usize = 186;
+    /// mincore
+    pub const MINCORE: usize = 27;
 }
 
 /// One system call. For programs that pass on purpose what no sound program would.
@@ -593,6 +607,7 @@ pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
     )
 }
 
+pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
 pub use super::pc::{
     FAULTS, HAS_PORTS, is_unprivileged, read_port, read_two_ports, switch_interrupts,
 };

@@ -26,6 +26,8 @@ struct Shared {
     words: [AtomicU32; 4],
     target: AtomicUsize,
     hit: AtomicUsize,
+    /// How often the killer has tried.
+    tries: AtomicUsize,
     reaped: AtomicUsize,
     seen_twice: AtomicUsize,
     stop: AtomicU32,
@@ -37,6 +39,7 @@ static SHARED: Shared = Shared {
     words: [const { AtomicU32::new(0) }; 4],
     target: AtomicUsize::new(0),
     hit: AtomicUsize::new(0),
+    tries: AtomicUsize::new(0),
     reaped: AtomicUsize::new(0),
     seen_twice: AtomicUsize::new(0),
     stop: AtomicU32::new(0),
@@ -86,6 +89,7 @@ extern "C" fn killer() -> ! {
         {
             SHARED.hit.store(target, Ordering::Release);
         }
+        SHARED.tries.fetch_add(1, Ordering::Release);
     }
     end_thread()
 }
@@ -107,11 +111,9 @@ fn born(calls: &Calls) -> i32 {
             sleep_until_killed();
         }
         must!(child > 0, "no child");
-        // Slower than the killer: bounded, since the number may have been another's.
-        for _ in 0..2000 {
-            if SHARED.hit.load(Ordering::Acquire) == child as usize {
-                break;
-            }
+        // Until the killer has tried once more, from first to last: the number may have been another's.
+        let tries = SHARED.tries.load(Ordering::Acquire);
+        while SHARED.tries.load(Ordering::Acquire) < tries + 2 {
             user::yield_now();
         }
         if SHARED.hit.load(Ordering::Acquire) == child as usize {

@@ -96,6 +96,10 @@ fn shared(n: &Numbers) -> i32 {
     write_word(n, file, PAGE, 12);
     must!(read(one + PAGE) == 12 && read(two + PAGE) == 12, "mappings do not see a write");
     must!(read(own + PAGE) == 12, "a private mapping does not see what came before it was touched");
+    // Read first, and written then.
+    must!(read(one + 3 * PAGE) == 0, "a page that was never written");
+    write(one + 3 * PAGE, 16);
+    must!(word_in(n, file, 3 * PAGE) == 16, "what was read before it was written is not shared");
     write(own, 13);
     must!(read(one) == 11 && word_in(n, file, 0) == 11, "a private write reached the file");
     write_word(n, file, 0, 14);
@@ -424,7 +428,8 @@ fn nanoseconds() -> usize {
 /// What a mapping, a page of it and its end cost with many areas.
 fn areas(n: &Numbers) -> i32 {
     const ROUNDS: usize = 100;
-    const LONG: usize = 200_000_000;
+    const BATCHES: usize = 20;
+    const LONG: usize = 20_000_000;
     let mut made = 0;
     let mut least = usize::MAX;
     for (name, wanted) in [(c"10", 10), (c"1000", 1000), (c"30000", 30_000)] {
@@ -434,19 +439,23 @@ fn areas(n: &Numbers) -> i32 {
             must!(n.call("mprotect", [at as usize, PAGE, NONE]) == 0, "a guard");
             made += 2;
         }
-        // The clock may step by some milliseconds: as many rounds as take longer than that.
-        let (began, mut rounds) = (nanoseconds(), 0);
-        while nanoseconds() - began < LONG {
-            for _ in 0..ROUNDS {
-                let at = map(0, PAGE, READ | 4, 0) as usize;
-                must!(read(at) == 0 && call(nr::MUNMAP, [at, PAGE]) == 0, "a mapping");
+        // The fastest of some batches: another machine on the same processors takes time from some, not from all. The clock may
+        // step by some milliseconds, so each is longer than that.
+        let mut fastest = usize::MAX;
+        for _ in 0..BATCHES {
+            let (began, mut rounds) = (nanoseconds(), 0);
+            while nanoseconds() - began < LONG {
+                for _ in 0..ROUNDS {
+                    let at = map(0, PAGE, READ | 4, 0) as usize;
+                    must!(read(at) == 0 && call(nr::MUNMAP, [at, PAGE]) == 0, "a mapping");
+                }
+                rounds += ROUNDS;
             }
-            rounds += ROUNDS;
+            fastest = fastest.min((nanoseconds() - began) / rounds);
         }
-        let each = (nanoseconds() - began) / rounds;
-        print_number(name, each);
-        least = least.min(each);
-        must!(each < least * 40, "a mapping costs too much with many areas");
+        print_number(name, fastest);
+        least = least.min(fastest);
+        must!(fastest < least * 3, "a mapping costs too much with many areas");
     }
     0
 }

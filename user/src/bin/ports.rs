@@ -1,6 +1,6 @@
-//! I/O ports, where a machine has them: `ports NAME`. `rules`: what ioperm and iopl permit, refuse, and answer. `heirs`: what children,
-//! threads and new programs have of them. `switches`: threads and processes with different maps on one CPU, in turn. Status 0 if all
-//! is as on Linux.
+//! I/O ports, where a machine has them: `ports NAME`. `rules`: what ioperm and iopl permit, refuse,
+//! and answer. `heirs`: what children, threads and new programs have of them. `switches`: threads
+//! and processes with different maps on one CPU, in turn. Status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
@@ -233,7 +233,8 @@ extern "C" fn other_thread() -> ! {
     exit_thread()
 }
 
-/// Two threads and two processes, each with a port of its own or none, all on one CPU: whatever the CPU's map held, each has its own.
+/// Two threads and two processes, each with a port of its own or none, all on one CPU: whatever the
+/// CPU's map held, each has its own.
 fn switches() -> i32 {
     must!(stay_on(0), "sched_setaffinity");
     must!(ioperm(PORT, 1, 1) == 0 && start(other_thread), "thread");

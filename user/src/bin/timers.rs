@@ -6,6 +6,7 @@
 
 use user::calls::{Calls, call, sleep_milliseconds};
 use user::must;
+use user::signals::{INFO_BYTES, Numbers, VALUE, u32_at};
 
 user::entry!(main);
 
@@ -185,6 +186,54 @@ impl Timers {
         0
     }
 
+    /// Takes the signal of a timer that is pending; what it is, or `EAGAIN`, and its overruns.
+    fn take_now(&self) -> (isize, u64) {
+        let (set, none) = (1_u64 << (REAL_TIME - 1), [0_usize; 2]);
+        let mut info = [0_u8; INFO_BYTES];
+        let at = info.as_mut_ptr().addr();
+        let arguments = [(&raw const set).addr(), at, none.as_ptr().addr(), 8];
+        let signal = self.make("rt_sigtimedwait", arguments);
+        // Behind the timer's number, where kill(2) has the user.
+        (signal, u64::from(u32_at(info.as_ptr().addr() + VALUE - 4)))
+    }
+
+    /// The signal of a timer that is set anew or deleted is gone; what a blocked one missed is
+    /// counted when it is taken; one that is ignored comes back.
+    fn pending(&self) -> i32 {
+        const PERIOD: u64 = 10 * MILLISECOND;
+        const LATER: u64 = 1000 * 1000 * MILLISECOND;
+        let Some(numbers) = Numbers::read() else { return 4 };
+        let timer = self.create(SINCE_BOOT, REAL_TIME, 77);
+        must!(self.set(timer, 0, PERIOD, PERIOD) == 0, "timer_settime");
+        sleep_milliseconds(50);
+        must!(numbers.pending_now() & 1 << (REAL_TIME - 1) != 0, "nothing is pending");
+        must!(self.set(timer, 0, LATER, 0) == 0, "timer_settime");
+        must!(self.take_now().0 == EAGAIN, "the signal of an earlier setting");
+        for ignored in [false, true] {
+            let began = self.now(SINCE_BOOT);
+            must!(self.set(timer, 0, PERIOD, PERIOD) == 0, "timer_settime");
+            sleep_milliseconds(50);
+            if ignored {
+                must!(numbers.let_be(REAL_TIME, 1), "it cannot be ignored");
+                must!(self.take_now().0 == EAGAIN, "pending though it is ignored");
+                sleep_milliseconds(50);
+                must!(numbers.let_be(REAL_TIME, 0), "it cannot be let be");
+            }
+            let before = (self.now(SINCE_BOOT) - began) / PERIOD;
+            let (signal, overruns) = self.take_now();
+            let after = (self.now(SINCE_BOOT) - began) / PERIOD;
+            must!(signal == REAL_TIME as isize, "the signal did not come back");
+            must!(
+                (before.saturating_sub(1)..=after).contains(&(overruns + 1)),
+                "not what it had missed"
+            );
+        }
+        sleep_milliseconds(50);
+        must!(self.make("timer_delete", [timer as usize, 0, 0, 0]) == 0, "timer_delete");
+        must!(self.take_now().0 == EAGAIN, "the signal of a timer that is gone");
+        0
+    }
+
     fn made(&self) -> i32 {
         const PERIOD: u64 = 10 * MILLISECOND;
         let timer = self.create(SINCE_BOOT, REAL_TIME, 77);
@@ -276,6 +325,7 @@ fn main() -> i32 {
         Timers::sleeps,
         Timers::interval,
         Timers::made,
+        Timers::pending,
         Timers::cpu_time,
         Timers::file,
         Timers::many,

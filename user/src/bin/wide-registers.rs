@@ -212,6 +212,13 @@ extern "C" fn look(_signal: usize, _info: usize, context: usize) {
     }
 }
 
+extern "C" fn count_one(_signal: usize, _info: usize, _context: usize) {
+    // Twice: it would not end.
+    if SEEN.add() > 0 {
+        user::exit(8);
+    }
+}
+
 /// One signal, whose handler does `how`: the registers afterwards.
 fn after(n: &Numbers, wide: &Wide, how: usize, before: &[u8; WIDE_ROOM]) -> [u8; WIDE_ROOM] {
     HOW.store(how, Ordering::SeqCst);
@@ -246,6 +253,14 @@ fn frames(n: &Numbers, wide: &Wide) -> i32 {
             user::exit(9);
         }
         must!(status_of(child) & 0x7f == SIGSEGV as i32, "a spoiled frame was taken");
+        // All else is given back before: a handler returns to what was interrupted.
+        let child = user::fork();
+        if child == 0 {
+            n.handle(SIGSEGV, count_one, 0, 0);
+            after(n, wide, how, &before);
+            user::exit(if SEEN.get() == 1 { 0 } else { 9 });
+        }
+        must!(status_of(child) == 0, "a spoiled frame did not give back the rest");
     }
     if all == 0 {
         return 0;

@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{ErrorKind, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
+use crate::boot::terminal::Terminal;
 use crate::boot::{first_hart, input};
 use crate::{setup, workspace};
 
@@ -34,9 +35,12 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) enum Console {
     /// To the log.
     Log,
+    /// To the log, where each line that a program writes is a sign of life, as one of the control
+    /// channel's is.
+    Watched,
     /// To this terminal, every key going to the kernel; Ctrl-A x ends the machine.
     Terminal,
-    /// To standard output and from standard input, Ctrl-C ending the machine.
+    /// To standard output and from standard input.
     Pipe,
 }
 
@@ -61,6 +65,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) counting: Option<u32>,
     /// Where the console goes.
     pub(crate) console: Console,
+    /// The terminal whose keys go to the program, for [`Console::Pipe`].
+    pub(crate) terminal: Option<&'a Terminal>,
     /// The name of the logs.
     pub(crate) name: String,
     /// How long the control channel may be silent; nothing for as long as it likes.
@@ -87,7 +93,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    fn of(status: ExitStatus) -> End {
+    pub(crate) fn of(status: ExitStatus) -> End {
         match (status.code(), status.signal()) {
             (Some(17), _) => End::Orderly,
             (Some(33), _) => End::Report,
@@ -173,24 +179,38 @@ impl Boot<'_> {
         let mut child =
             Guard(command.spawn().with_context(|| format!("cannot start {}", emulator.display()))?);
         let (output, mut input) = (child.0.stdout.take(), child.0.stdin.take());
-        let forwarder = output.map(|from| {
-            thread::spawn(move || {
-                let listens = || {
-                    if let Some(mut to) = input.take() {
-                        // It ends with our input, with the machine, or with us.
-                        thread::spawn(move || {
-                            input::pass_on(std::io::stdin().lock(), &mut to, &input::ROOM)
-                        });
-                    }
-                };
-                forward_after_firmware(from, &mut std::io::stdout().lock(), listens)
-            })
-        });
-        let (status, mut lines) = watched(&mut child.0, &control, self.timeout, on_line)?;
-        if let Some(forwarder) = forwarder {
-            // An error is a reader of ours that has gone away, which is not the machine's fault.
-            let _ = forwarder.join();
-        }
+        let also = (self.console == Console::Watched).then_some(console.as_path());
+        let (status, mut lines) = thread::scope(|scope| {
+            let forwarder = output.map(|from| {
+                scope.spawn(move || {
+                    let listens = || match (input.take(), self.terminal) {
+                        (Some(to), Some(terminal)) => {
+                            // An error is a terminal that has gone away.
+                            let _ = terminal.pass_on(to);
+                        }
+                        (Some(mut to), None) => {
+                            // It ends with our input, with the machine, or with us.
+                            thread::spawn(move || {
+                                input::pass_on(std::io::stdin().lock(), &mut to, &input::ROOM)
+                            });
+                        }
+                        (None, _) => {}
+                    };
+                    forward_after_firmware(from, &mut std::io::stdout().lock(), listens)
+                })
+            });
+            let watched = watched(&mut child.0, &control, also, self.timeout, on_line);
+            if watched.is_err() {
+                // Its output has no end otherwise.
+                let _ = child.0.kill();
+            }
+            if let Some(forwarder) = forwarder {
+                // An error is a reader of ours that has gone away, which is not the machine's
+                // fault.
+                let _ = forwarder.join();
+            }
+            watched
+        })?;
         lines.read(on_line)?;
         lines.finish(on_line);
         let end = status.map_or(End::Timeout, End::of);
@@ -228,18 +248,16 @@ impl Boot<'_> {
             command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
         let console = match self.console {
-            Console::Log => {
+            Console::Log | Console::Watched => {
                 command.stdin(Stdio::null()).stdout(Stdio::null());
                 format!("file,id=console,path={}", escaped(console))
             }
             Console::Terminal => "stdio,id=console,mux=on,signal=off".to_owned(),
             Console::Pipe => {
-                command.stdout(Stdio::piped());
-                // A terminal is the emulator's, so that every key goes to the program.
-                if !std::io::stdin().is_terminal() {
-                    command.stdin(Stdio::piped());
-                }
-                "stdio,id=console,signal=on".to_owned()
+                command.stdout(Stdio::piped()).stdin(Stdio::piped());
+                // With a terminal the emulator has a key of its own for its end.
+                let mux = if self.terminal.is_some() { "on" } else { "off" };
+                format!("stdio,id=console,signal=off,mux={mux}")
             }
         };
         command
@@ -257,21 +275,30 @@ impl Boot<'_> {
 }
 
 /// Waits for an emulator's end, giving each line of the control channel to the caller as it comes.
-/// Its status, unless the watchdog ended it, and what is left to read.
+/// Its status, unless the watchdog ended it, and what is left to read. A second file's growth is a
+/// sign of life, too.
 pub(crate) fn watched(
     child: &mut Child,
     control: &Path,
+    also: Option<&Path>,
     timeout: Option<Duration>,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<(Option<ExitStatus>, Lines)> {
     let mut lines = Lines::open(control)?;
     let started = Instant::now();
     let mut heard = started;
+    let mut size = 0;
     loop {
         let ended = child.try_wait()?;
         // Read after asking, so that what was written just before the end is not missed.
         if lines.read(on_line)? {
             heard = Instant::now();
+        }
+        if let Some(path) = also {
+            let now = fs::metadata(path)?.len();
+            if now != size {
+                (size, heard) = (now, Instant::now());
+            }
         }
         if ended.is_some() {
             return Ok((ended, lines));
@@ -346,7 +373,7 @@ pub(crate) fn memory_mib(size: &str) -> u64 {
 }
 
 /// A path as the emulator's option syntax wants it: a comma is doubled.
-fn escaped(path: &Path) -> String {
+pub(crate) fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 

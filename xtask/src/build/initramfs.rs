@@ -48,9 +48,21 @@ enum Source {
     Here(Vec<u8>),
     /// A program of the image, by its path there.
     Image(String),
+    /// The first of these files, which come into the image: place, mode and contents of each.
+    Files(Vec<(String, u32, Vec<u8>)>),
 }
 
 impl Program {
+    /// The first of files that come into the image: place there without the leading slash, whether
+    /// it is a program, and contents of each.
+    pub(crate) fn of_files(files: Vec<(String, bool, Vec<u8>)>) -> Program {
+        let arguments = files.first().map(|(place, ..)| format!("/{place}")).into_iter().collect();
+        let files = files.into_iter().map(|(place, is_program, contents)| {
+            (place, if is_program { PROGRAM } else { FILE }, contents)
+        });
+        Program { source: Source::Files(files.collect()), arguments }
+    }
+
     /// Reads a program, so that a wrong path is told before anything boots. A bare name that is not
     /// a file here means the image's own program. Whether a file can be run is for the kernel to
     /// say, as it would be on Linux.
@@ -255,6 +267,22 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
                 archive.add("kstack/program", LINK, format!("/{place}").as_bytes())?;
             }
             Source::Image(place) => archive.add("kstack/program", LINK, place.as_bytes())?,
+            Source::Files(files) => {
+                let folders = |place: &str| -> Vec<String> {
+                    let ends = place.match_indices('/').map(|(at, _)| place[..at].to_owned());
+                    ends.collect()
+                };
+                // Linux makes no folder that the archive does not have before its files.
+                let all: std::collections::BTreeSet<String> =
+                    files.iter().flat_map(|(place, ..)| folders(place)).collect();
+                for folder in all {
+                    archive.add(&folder, DIRECTORY, &[])?;
+                }
+                for (place, mode, contents) in files {
+                    archive.add(place, *mode, contents)?;
+                }
+                archive.add("kstack/program", LINK, program.arguments[0].as_bytes())?;
+            }
         }
     }
     let mut bytes = archive.finish()?;

@@ -64,6 +64,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         memory: &options.mem,
         counting: None,
         console: Console::Pipe,
+        terminal: None,
         name,
         timeout: Some(Duration::from_secs(options.timeout)),
     }

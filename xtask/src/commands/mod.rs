@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 pub(crate) mod lint;
 pub(crate) mod msrv;
 pub(crate) mod mutants;
+pub(crate) mod programs;
 pub(crate) mod run;
 pub(crate) mod semver;
 pub(crate) mod test;

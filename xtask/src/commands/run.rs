@@ -5,8 +5,7 @@
 //! the program's: 128 and the signal's number if it was killed, as in a shell. A failure of ours,
 //! from a path that does not exist to a machine that was lost, has a status of its own ([`OURS`]).
 
-use std::io::IsTerminal;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -15,6 +14,7 @@ use crate::arch::Arch;
 use crate::boot::control::{self, Message};
 use crate::boot::input;
 use crate::boot::qemu::{Boot, Console, End, Finished};
+use crate::boot::terminal::{Size, Terminal};
 use crate::build::initramfs::{self, Program};
 use crate::proof::examples::{self, Example};
 use crate::setup::{self, System};
@@ -45,7 +45,8 @@ pub(crate) struct Options {
     example: Option<&'static Example>,
     /// A Linux program for the architecture and its arguments: a file of this machine, or a bare
     /// name for one of the image (such as busybox) or of the packages; without any, a console. A
-    /// program that is linked dynamically takes `--with libc6` at least.
+    /// program that is linked dynamically takes `--with libc6` at least. On a terminal every key,
+    /// Ctrl-C too, goes to the program; Ctrl-] three times ends the machine.
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     program: Vec<String>,
 }
@@ -65,10 +66,12 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
 }
 
 fn console(options: &Options) -> Result<ExitCode> {
-    let terminal = Terminal::save();
+    // Kept, since an emulator that is killed leaves it raw.
+    let terminal = Terminal::kept()?;
     let console = if terminal.is_some() { Console::Terminal } else { Console::Pipe };
     let system = system(options)?;
-    let finished = boot(options, None, system.as_ref(), "mode=console", console, &mut |_| {})?;
+    let to = (console, None);
+    let finished = boot(options, None, system.as_ref(), "mode=console", to, &mut |_| {})?;
     drop(terminal);
     match finished.end {
         End::Orderly => Ok(ExitCode::SUCCESS),
@@ -87,21 +90,30 @@ fn program(options: &Options) -> Result<u8> {
     let program = Program::read(&options.program, system.as_ref())?;
     let mut status = None;
     let mut wrong = None;
-    // What is no terminal has an end, which the program is to see.
-    let mode = if std::io::stdin().is_terminal() { "mode=run" } else { "mode=run input=stream" };
-    let finished =
-        boot(options, Some(&program), system.as_ref(), mode, Console::Pipe, &mut |line| {
-            match control::parse(line) {
-                Ok(Some(Message::Exit(exit))) => status = Some(exit),
-                Ok(Some(Message::Took(bytes))) => input::taken(bytes),
-                Ok(Some(_)) => {}
-                // What the kernel itself says: the console is the program's.
-                Ok(None) => eprintln!("{line}"),
-                // Words of a program, quoted in the middle of a line: its name may be anything.
-                Err(_) if !line.starts_with('@') => eprintln!("{line}"),
-                Err(error) => wrong = Some(error),
-            }
-        })?;
+    let terminal = Terminal::kept()?;
+    let mode = match &terminal {
+        Some(Terminal { size: Size { rows, columns }, .. }) => {
+            eprintln!("Every key goes to the program; Ctrl-] three times ends the machine.");
+            format!("mode=run input=terminal size={rows}x{columns}")
+        }
+        // What is no terminal has an end, which the program is to see.
+        None => "mode=run input=stream".to_owned(),
+    };
+    let to = (Console::Pipe, terminal.as_ref());
+    let finished = boot(options, Some(&program), system.as_ref(), &mode, to, &mut |line| {
+        match control::parse(line) {
+            Ok(Some(Message::Exit(exit))) => status = Some(exit),
+            Ok(Some(Message::Took(bytes))) => input::taken(bytes),
+            Ok(Some(_)) => {}
+            // What the kernel itself says: the console is the program's.
+            Ok(None) => eprintln!("{line}"),
+            // Words of a program, quoted in the middle of a line: its name may be anything.
+            Err(_) if !line.starts_with('@') => eprintln!("{line}"),
+            Err(error) => wrong = Some(error),
+        }
+    })?;
+    let has_terminal = terminal.is_some();
+    drop(terminal);
     if let Some(error) = wrong {
         return Err(error).context("the kernel said something strange");
     }
@@ -109,6 +121,9 @@ fn program(options: &Options) -> Result<u8> {
         (Some(status), End::Orderly) => Ok(status),
         (Some(_), end) => {
             bail!("the program ended, but not the machine: {end}\n{}", finished.tail(SHOWN_LINES))
+        }
+        (None, End::Reset) if has_terminal => {
+            bail!("the machine was ended by Ctrl-] three times, or was reset")
         }
         (None, end) => {
             bail!("the machine ended before the program: {end}\n{}", finished.tail(SHOWN_LINES))
@@ -136,7 +151,7 @@ fn boot(
     program: Option<&Program>,
     system: Option<&System>,
     mode: &str,
-    console: Console,
+    (console, terminal): (Console, Option<&Terminal>),
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Finished> {
     let ready = setup::ensure(options.arch)?;
@@ -162,6 +177,7 @@ fn boot(
         memory: &memory,
         counting: None,
         console,
+        terminal,
         name,
         timeout: None,
     }
@@ -175,29 +191,5 @@ impl Drop for Removed {
     fn drop(&mut self) {
         // It is only clutter if this fails.
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// The terminal's settings, put back when dropped: an emulator that is killed leaves it raw.
-struct Terminal {
-    settings: String,
-}
-
-impl Terminal {
-    /// The settings, if standard input is a terminal.
-    fn save() -> Option<Terminal> {
-        if !std::io::stdin().is_terminal() {
-            return None;
-        }
-        let output = Command::new("stty").arg("-g").stdin(Stdio::inherit()).output().ok()?;
-        let settings = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-        output.status.success().then_some(Terminal { settings })
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // Nothing can be done if this fails; `stty sane` is what the user would type anyway.
-        let _ = Command::new("stty").arg(&self.settings).status();
     }
 }

@@ -20,7 +20,7 @@ use crate::build::initramfs::{self, Prepared};
 use crate::catalogue;
 use crate::proof::emulated::{self, Machine, Verdict};
 use crate::proof::matrix::{self, Column, HOST};
-use crate::proof::{boards, examples, host_tests, pages};
+use crate::proof::{boards, examples, host_tests, pages, programs, terminals};
 use crate::setup::{self, Ready};
 
 /// What to test.
@@ -166,6 +166,10 @@ fn emulated_tests<'a>(
         let verdicts =
             if machines.is_empty() { Vec::new() } else { emulated::run(&machines, filter) };
         results.extend(machines.iter().map(|machine| machine.arch).zip(verdicts));
+        let names: Vec<Arch> = archs.iter().map(|&(arch, _)| arch).collect();
+        let foreign = programs::test(&archs, filter).into_iter();
+        let more = foreign.chain(terminals::test(&names, filter));
+        results.extend(more.map(|(arch, verdict)| (arch, vec![verdict])));
         boards::run(&built, boards::Which::Short, filter, timeout)
     };
     results.extend(of_boards.into_iter().map(|(arch, verdict)| (arch, vec![verdict])));

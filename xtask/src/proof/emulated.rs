@@ -280,6 +280,7 @@ fn boot(
         memory: "512M",
         counting: counted.then_some(COUNTED_SHIFT),
         console: Console::Log,
+        terminal: None,
         name: format!("{}-{name}", machine.log()),
         timeout: Some(machine.timeout),
     }

@@ -18,7 +18,7 @@ pub(crate) struct Figure {
 impl Figure {
     pub(crate) fn new(name: String, arch: Arch, value: f64, unit: String) -> Figure {
         let beside = baseline::wanted(&name).and_then(|wanted| wanted.beside(arch));
-        let linux = beside.map(|beside| beside.linux);
+        let linux = beside.and_then(|beside| beside.linux);
         Figure { name, arch: arch.name(), value, unit, linux }
     }
 

@@ -6,6 +6,8 @@
 //! | [`emulated`] | tests inside emulated machines, and [`expectation`]: deaths that must report what the test expects |
 //! | [`boards`] | boards, CPU models, memory sizes: each boots, or says what it lacks |
 //! | [`examples`] | the library's adopters: each builds from the packages, and does what it says |
+//! | [`programs`] | programs of the distribution: each does what it does in Linux |
+//! | [`terminals`] | a person at a terminal of this machine, with a shell in the kernel |
 //! | [`host_tests`] | tests and models on this machine |
 //! | [`matrix`] | all verdicts as the catalogue's rows by columns |
 //! | [`figures`] | what benches count, for tables |
@@ -24,3 +26,5 @@ pub(crate) mod figures;
 pub(crate) mod host_tests;
 pub(crate) mod matrix;
 pub(crate) mod pages;
+pub(crate) mod programs;
+pub(crate) mod terminals;

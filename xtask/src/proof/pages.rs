@@ -3,6 +3,7 @@
 //! ```text
 //!   cargo xtask test --page   ─> docs/matrix.md    after a run of everything in which nothing failed
 //!   cargo xtask bench --page  ─> docs/figures.md   after a run of all architectures
+//!   cargo xtask programs --page ─> docs/programs.md  (see `programs`)
 //! ```
 //!
 //! What stands between two marks is replaced; the titles of rows stay as the page has them, since
@@ -41,7 +42,11 @@ pub(crate) fn write_figures(figures: &[Figure]) -> Result<()> {
 }
 
 /// Replaces what stands between two marks of a page.
-fn replace(page: &str, marks: [&str; 2], text: impl FnOnce(&str) -> String) -> Result<()> {
+pub(super) fn replace(
+    page: &str,
+    marks: [&str; 2],
+    text: impl FnOnce(&str) -> String,
+) -> Result<()> {
     let path = workspace::root().join(page);
     let old = fs::read_to_string(&path).with_context(|| format!("cannot read {page}"))?;
     let (before, between, after) = split(&old, marks).with_context(|| format!("{page}: marks"))?;
@@ -122,7 +127,7 @@ fn figures_table(figures: &[Figure], old: &str) -> String {
             let value = figures::optional(figure.map(|figure| figure.value));
             let _ = write!(text, " {value} |");
             if figures::has_linux(arch) {
-                let linux = wanted.beside(arch).map(|beside| beside.linux);
+                let linux = wanted.beside(arch).and_then(|beside| beside.linux);
                 let _ = write!(text, " {} |", figures::optional(linux));
             }
         }
@@ -191,7 +196,7 @@ mod tests {
         for row in rows(between).skip(2) {
             let name = row[0].trim_matches('`');
             let beside = WANTED.iter().find(|wanted| wanted.name == name).expect(name);
-            let linux = beside.beside(Arch::X86_64).map(|beside| beside.linux);
+            let linux = beside.beside(Arch::X86_64).and_then(|beside| beside.linux);
             assert_eq!(row[3], figures::optional(linux), "{name}");
         }
     }

@@ -148,26 +148,23 @@ impl Archive {
         Ok(versions.into_iter().find(fits).map(str::to_owned))
     }
 
+    /// The names of all packages that begin so.
+    pub(super) fn named(&self, begin: &str) -> Result<Vec<String>> {
+        let names = progress::quiet(self.apt("apt-cache").args(["pkgnames", begin]))?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// The names of packages and of all that they need to run.
+    pub(super) fn needed(&self, packages: &[String]) -> Result<Vec<String>> {
+        let files = self.files_of(packages, true)?;
+        Ok(files.iter().filter_map(|(file, _)| Some(file.split_once('_')?.0.to_owned())).collect())
+    }
+
     /// Downloads packages, with or without all that they need to run, and gives their files.
     pub(super) fn download(&self, packages: &[String], with_needs: bool) -> Result<Vec<PathBuf>> {
-        let names: Vec<String> =
-            packages.iter().map(|name| qualified(name, &self.architecture)).collect();
-        // What is asked for is printed first: how much it is, and what the files are called. With
-        // no downloads in sight, since those of an interrupted try would be left out.
-        let mut ask = self.apt("apt-get");
-        let nothing = made(self.folder.join("none/partial"))?;
-        ask.arg("-o").arg(format!(
-            "Dir::Cache::archives={}",
-            nothing.parent().unwrap_or(&nothing).display()
-        ));
-        if with_needs {
-            ask.args(["install", "--print-uris", "-qq", "-y", "--no-install-recommends"]);
-        } else {
-            ask.args(["download", "--print-uris", "-qq"]);
-        }
-        let uris = progress::quiet(ask.args(&names))
-            .with_context(|| format!("the archive lacks one of {}", packages.join(", ")))?;
-        let uris = parse_uris(&uris);
+        let names = self.qualified(packages);
+        // What is asked for is looked up first: how much it is, and what the files are called.
+        let uris = self.files_of(packages, with_needs)?;
         let into = self.folder.join("cache/archives");
         let total: u64 = uris.iter().map(|(_, size)| size).sum();
         let whole = |(name, size): &&(String, u64)| {
@@ -208,6 +205,29 @@ impl Archive {
             anyhow::ensure!(file.is_file(), "apt-get downloaded no {}", file.display());
         }
         Ok(files)
+    }
+
+    fn qualified(&self, packages: &[String]) -> Vec<String> {
+        packages.iter().map(|name| qualified(name, &self.architecture)).collect()
+    }
+
+    /// The names and sizes of the files that a download brings.
+    fn files_of(&self, packages: &[String], with_needs: bool) -> Result<Vec<(String, u64)>> {
+        // With no downloads in sight, since those of an interrupted try would be left out.
+        let mut ask = self.apt("apt-get");
+        let nothing = made(self.folder.join("none/partial"))?;
+        ask.arg("-o").arg(format!(
+            "Dir::Cache::archives={}",
+            nothing.parent().unwrap_or(&nothing).display()
+        ));
+        if with_needs {
+            ask.args(["install", "--print-uris", "-qq", "-y", "--no-install-recommends"]);
+        } else {
+            ask.args(["download", "--print-uris", "-qq"]);
+        }
+        let uris = progress::quiet(ask.args(self.qualified(packages)))
+            .with_context(|| format!("the archive lacks one of {}", packages.join(", ")))?;
+        Ok(parse_uris(&uris))
     }
 
     /// Removes downloads that have been unpacked.

@@ -21,6 +21,7 @@ mod cache;
 mod compilers;
 pub(crate) mod library;
 mod linker;
+mod linux;
 mod packages;
 mod programs;
 mod second_qemu;
@@ -44,9 +45,10 @@ pub(crate) use bochs::{bochs, bochs_release};
 use cache::{Lock, State};
 pub(crate) use compilers::of_release as compiler_of;
 pub(crate) use linker::Linker;
+pub(crate) use linux::linux;
 pub(crate) use programs::{mutants, semver_checks};
 pub(crate) use second_qemu::{qemu_release, second_emulator};
-pub(crate) use system::{System, system};
+pub(crate) use system::{System, system, system_without};
 use toolchain::Found;
 pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
@@ -91,9 +93,16 @@ impl fmt::Display for Missing {
 }
 
 /// `cargo xtask setup`
-pub(crate) fn command(archs: &[Arch], with_boards: bool) -> Result<ExitCode> {
+///
+/// `more` fetches what the tests take of an architecture besides.
+pub(crate) fn command(
+    archs: &[Arch],
+    with_boards: bool,
+    more: fn(Arch) -> Result<()>,
+) -> Result<ExitCode> {
     progress::set_verbose();
     let ready = ensure_all(archs)?;
+    archs.iter().try_for_each(|&arch| more(arch))?;
     if with_boards {
         bochs()?;
         for &arch in archs {

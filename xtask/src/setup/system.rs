@@ -2,12 +2,12 @@
 //! installed machine, and written as one archive.
 //!
 //! ```text
-//!   <cache>/packages/with-<arch>-<key>/image.cpio    what the packages hold, `/bin` and `/lib*` in `/usr`
-//!                                      programs      a line for each program of a folder in PATH
+//!   <cache>/packages/system-<arch>-<key>/image.cpio    what the packages hold, `/bin` and `/lib*` in `/usr`
+//!                                        programs      a line for each program of a folder in PATH
 //! ```
 //!
-//! Nothing of a package is run: what its scripts would set up is not there. Names that one of
-//! several programs takes (`update-alternatives`) are, since shells look for them.
+//! Nothing of a package is run: what its scripts would set up is not there, but for the names that
+//! one of several programs takes ([`ALTERNATIVES`]).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,6 +27,22 @@ const PATH: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin
 
 /// Folders that are links into `/usr` on an installed machine.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// Names that one of several programs takes on an installed machine (`update-alternatives`): the
+/// first of these that is there, and that has no program of its own.
+const ALTERNATIVES: [(&str, &[&str]); 11] = [
+    ("awk", &["gawk", "mawk", "original-awk"]),
+    ("editor", &["nano", "vim.basic", "vim.tiny", "nvi", "ed"]),
+    ("ex", &["vim.basic", "vim.tiny", "nex"]),
+    ("lua", &["lua5.4", "lua5.3", "lua5.1"]),
+    ("nawk", &["gawk", "mawk", "original-awk"]),
+    ("nc", &["nc.openbsd", "nc.traditional"]),
+    ("pager", &["less", "more"]),
+    ("vi", &["vim.basic", "vim.tiny", "nvi"]),
+    ("view", &["vim.basic", "vim.tiny", "nview"]),
+    ("vim", &["vim.basic", "vim.tiny"]),
+    ("which", &["which.debianutils", "which.gnu"]),
+];
 
 /// Packages for the image.
 #[derive(Debug)]
@@ -71,6 +87,11 @@ fn merged(place: &str) -> String {
 
 /// The packages of these names, fetched if need be.
 pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
+    system_without(arch, names, &[])
+}
+
+/// The same without needed packages whose names begin in these ways.
+pub(crate) fn system_without(arch: Arch, names: &[String], without: &[&str]) -> Result<System> {
     let mut names: Vec<String> = names.to_vec();
     names.sort();
     names.dedup();
@@ -83,7 +104,7 @@ pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
         );
     }
     let packages = Packages {
-        name: format!("with-{arch}"),
+        name: if without.is_empty() { format!("system-{arch}") } else { format!("tests-{arch}") },
         edition: Edition::Pinned,
         architecture: arch.description().debian.to_owned(),
         sets: vec![names.clone()],
@@ -97,7 +118,7 @@ pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
         let state = packages.state()?;
         if state != State::Whole {
             cache::say_if_damaged(&folder, &state);
-            packages.make(&lock, pack).with_context(|| {
+            make(&packages, without, &lock).with_context(|| {
                 format!(
                     "--with {} for {arch}: names of packages are those of the distribution (`apt-cache search`)",
                     names.join(",")
@@ -110,6 +131,25 @@ pub(crate) fn system(arch: Arch, names: &[String]) -> Result<System> {
         archive: folder.join("image.cpio"),
         programs: programs.lines().map(str::to_owned).collect(),
     })
+}
+
+/// Fetches and packs them.
+fn make(packages: &Packages, without: &[&str], lock: &Lock) -> Result<()> {
+    if without.is_empty() {
+        return packages.make(lock, pack);
+    }
+    let archive = super::archive::Archive::open(&packages.architecture, packages.edition)?;
+    let mut needed = archive.needed(packages.sets.first().context("no packages are named")?)?;
+    needed.retain(|name| !without.iter().any(|begin| name.starts_with(begin)));
+    let chosen = Packages {
+        name: packages.name.clone(),
+        architecture: packages.architecture.clone(),
+        sets: vec![needed],
+        with_needs: false,
+        programs: Vec::new(),
+        edition: packages.edition,
+    };
+    chosen.make_at(lock, &archive, &packages.folder()?, pack)
 }
 
 /// Makes the archive of what was unpacked, and removes what is in it.
@@ -149,6 +189,10 @@ fn pack(root: &Path) -> Result<()> {
         }
     }
     ensure!(!places.is_empty(), "the packages are empty");
+    for (name, place) in alternatives(&programs) {
+        archive.add(&format!("usr/bin/{name}"), LINK, place.as_bytes())?;
+        programs.push(format!("usr/bin/{name}"));
+    }
     let bytes = archive.finish()?;
     progress::detail(|| format!("the packages' archive: {} bytes", bytes.len()));
     for entry in fs::read_dir(root)? {
@@ -163,6 +207,19 @@ fn pack(root: &Path) -> Result<()> {
     programs.push(String::new());
     fs::write(root.join("programs"), programs.join("\n"))?;
     Ok(())
+}
+
+/// The names of [`ALTERNATIVES`] that these programs take, and the programs.
+fn alternatives(programs: &[String]) -> Vec<(&'static str, &'static str)> {
+    let is_there = |name: &str| {
+        let is_it = |place: &String| place.rsplit_once('/').is_some_and(|(_, file)| file == name);
+        programs.iter().any(is_it)
+    };
+    let taken = |(name, by): &(&'static str, &[&'static str])| {
+        let program = by.iter().copied().find(|program| is_there(program))?;
+        (!is_there(name)).then_some((*name, program))
+    };
+    ALTERNATIVES.iter().filter_map(taken).collect()
 }
 
 /// Collects the places of everything below a folder.
@@ -198,6 +255,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_several_programs_is_taken_by_the_one_that_is_there() {
+        let programs = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| format!("usr/bin/{name}")).collect()
+        };
+        assert_eq!(alternatives(&programs(&["mawk"])), [("awk", "mawk"), ("nawk", "mawk")]);
+        assert_eq!(alternatives(&programs(&["mawk", "gawk"]))[0], ("awk", "gawk"));
+        assert_eq!(alternatives(&programs(&["less", "pager", "ls"])), []);
+    }
+
+    #[test]
     fn what_older_packages_have_beside_usr_lies_in_it() {
         for (place, lies) in [
             ("lib/x/libc.so.6", "usr/lib/x/libc.so.6"),
@@ -217,6 +284,7 @@ mod tests {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
         fs::write(root.join("usr/bin/tool"), b"\x7fELF").unwrap();
+        fs::write(root.join("usr/bin/mawk"), b"\x7fELF").unwrap();
         fs::write(root.join("bin/old"), b"#!/bin/sh\n").unwrap();
         fs::write(root.join("lib/any/libc.so.6"), b"library").unwrap();
         std::os::unix::fs::symlink("tool", root.join("usr/bin/name")).unwrap();
@@ -224,7 +292,14 @@ mod tests {
         let programs = fs::read_to_string(root.join("programs")).unwrap();
         assert_eq!(
             programs.lines().collect::<Vec<_>>(),
-            ["usr/bin/old", "usr/bin/name", "usr/bin/tool"]
+            [
+                "usr/bin/old",
+                "usr/bin/mawk",
+                "usr/bin/name",
+                "usr/bin/tool",
+                "usr/bin/awk",
+                "usr/bin/nawk"
+            ]
         );
         let image = fs::read(root.join("image.cpio")).unwrap();
         let has = |name: &[u8]| image.windows(name.len()).any(|bytes| bytes == name);

@@ -99,6 +99,9 @@ pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 /// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
 pub const EXECUTABLE_STACK_UNASKED: bool = true;
 
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
+
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;
 

@@ -11,6 +11,7 @@ use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
+use machine::arch::extras;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
@@ -73,9 +74,11 @@ pub const PLATFORM: &str = MACHINE;
 /// The `e_machine` of programs this kernel runs.
 pub const ELF_MACHINE: u16 = 183;
 
-/// What the auxiliary vector says of the CPU: floating point and vectors.
-pub const fn hardware() -> u64 {
-    1 | 1 << 1
+/// What the auxiliary vector says of the CPU: floating point and vectors, and shadow stacks.
+pub fn hardware() -> u64 {
+    const SHADOW_STACKS: u64 = 1 << 32;
+    let shadow_stacks = if extras::shadow_form().is_some() { SHADOW_STACKS } else { 0 };
+    1 | 1 << 1 | shadow_stacks
 }
 
 /// Entries of the auxiliary vector that only this machine has: none.
@@ -83,6 +86,9 @@ pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
 /// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
 pub const EXECUTABLE_STACK_UNASKED: bool = false;
+
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 
 /// One past the highest address a program can use: the end of the user half.
 pub const USER_TOP: u64 = 0x1_0000_0000_0000;
@@ -168,10 +174,16 @@ pub(crate) fn exception(vector: u8, address: u64, regs: &SavedRegs, _floats: &Sn
         // Aborts that no change of tables helps; pc and SP not aligned.
         0x20 | 0x24 | 0x22 => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, address),
         0x26 => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, at),
+        // A return to another address than its shadow stack has, or a word that is none.
+        0x2d => Info::fault(Signal::SEGV, code::SEGV_CPERR, at),
         0x30 | 0x34 => Info::fault(Signal::TRAP, code::TRAP_HARDWARE, at),
         0x32 => Info::fault(Signal::TRAP, code::TRAP_TRACE, at),
         0x3c => Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, at),
-        0x00 | 0x07 | 0x0e | 0x18 | 0x19 => Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, at),
+        0x00 | 0x07 | 0x0a | 0x0d | 0x0e | 0x18 | 0x19 | 0x1d => {
+            Info::fault(Signal::ILL, code::ILLEGAL_OPCODE, at)
+        }
+        // A signed address that does not fit its signature.
+        0x1c => Info::fault(Signal::ILL, code::ILLEGAL_OPERAND, at),
         _ => Info::kernel(Signal::SEGV),
     }
 }

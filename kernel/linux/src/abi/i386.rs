@@ -98,6 +98,9 @@ pub const OWN_AUXILIARY: &[(u64, u64)] = &[(AT_SYSINFO, SYSENTER_PAGE)];
 /// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
 pub const EXECUTABLE_STACK_UNASKED: bool = true;
 
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
+
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub const USER_TOP: u64 = SYSENTER_PAGE;
 

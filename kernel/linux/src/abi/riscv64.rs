@@ -90,6 +90,9 @@ pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 /// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
 pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
+
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;
 

@@ -1,7 +1,7 @@
 //! `siginfo_t`, as a program sees it.
 
 use super::WORD;
-use super::signals::{Fields, INFO_BYTES, Info};
+use super::signals::{Fields, INFO_BYTES, Info, READ_BYTES, code};
 use super::stack_image::WordSize;
 
 impl Info {
@@ -10,12 +10,14 @@ impl Info {
         let mut bytes = [0; INFO_BYTES];
         let mut out = Writer { bytes: &mut bytes, at: 0 };
         out.word32(self.signal.number().into());
-        out.word32(0);
-        out.word32(self.code as u32);
-        if let Fields::Raw(rest) = &self.fields {
+        if let Fields::Raw { errno, rest } = &self.fields {
+            out.word32(*errno);
+            out.word32(self.code as u32);
             bytes[12..].copy_from_slice(rest);
             return bytes;
         }
+        out.word32(0);
+        out.word32(self.code as u32);
         out.align();
         match self.fields {
             Fields::Sender { process, user } => {
@@ -27,7 +29,7 @@ impl Info {
                 out.word32(user);
                 out.word(value);
             }
-            Fields::Timer { timer, overruns, value } => {
+            Fields::Timer { timer, overruns, value, .. } => {
                 out.word32(timer as u32);
                 out.word32(overruns as u32);
                 out.word(value);
@@ -50,7 +52,7 @@ impl Info {
                 out.word32(number as u32);
                 out.word32(machine);
             }
-            Fields::Raw(_) => {}
+            Fields::Raw { .. } => {}
         }
         bytes
     }
@@ -81,5 +83,83 @@ impl Writer<'_> {
                 self.at += 8;
             }
         }
+    }
+}
+
+impl Info {
+    /// `struct signalfd_siginfo`, as a file of signals is read (include/uapi/linux/signalfd.h): the same
+    /// on every machine.
+    pub fn for_reader(&self) -> [u8; READ_BYTES] {
+        const PROCESS: usize = 12;
+        const USER: usize = 16;
+        const DESCRIPTOR: usize = 20;
+        const TIMER: usize = 24;
+        const BAND: usize = 28;
+        const OVERRUNS: usize = 32;
+        const STATUS: usize = 40;
+        const SHORT_VALUE: usize = 44;
+        const VALUE: usize = 48;
+        const USER_TIME: usize = 56;
+        const SYSTEM_TIME: usize = 64;
+        const ADDRESS: usize = 72;
+        const CALL: usize = 84;
+        const CALL_ADDRESS: usize = 88;
+        const MACHINE: usize = 96;
+        let mut bytes = [0; READ_BYTES];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(0, &u32::from(self.signal.number()).to_le_bytes());
+        put(8, &self.code.to_le_bytes());
+        match self.fields {
+            Fields::Sender { process, user } => {
+                put(PROCESS, &process.to_le_bytes());
+                put(USER, &user.to_le_bytes());
+            }
+            Fields::Value { process, user, value } => {
+                put(PROCESS, &process.to_le_bytes());
+                put(USER, &user.to_le_bytes());
+                put(SHORT_VALUE, &(value as u32).to_le_bytes());
+                put(VALUE, &value.to_le_bytes());
+            }
+            Fields::Timer { timer, overruns, value, .. } => {
+                put(TIMER, &timer.to_le_bytes());
+                put(OVERRUNS, &overruns.to_le_bytes());
+                put(SHORT_VALUE, &(value as u32).to_le_bytes());
+                put(VALUE, &value.to_le_bytes());
+            }
+            Fields::Child { process, user, status, user_time, system_time } => {
+                put(PROCESS, &process.to_le_bytes());
+                put(USER, &user.to_le_bytes());
+                put(STATUS, &status.to_le_bytes());
+                put(USER_TIME, &user_time.to_le_bytes());
+                put(SYSTEM_TIME, &system_time.to_le_bytes());
+            }
+            Fields::Fault { address } => put(ADDRESS, &address.to_le_bytes()),
+            Fields::Poll { band, descriptor } => {
+                put(BAND, &(band as u32).to_le_bytes());
+                put(DESCRIPTOR, &descriptor.to_le_bytes());
+            }
+            Fields::Call { address, number, machine } => {
+                put(CALL_ADDRESS, &address.to_le_bytes());
+                put(CALL, &number.to_le_bytes());
+                put(MACHINE, &machine.to_le_bytes());
+            }
+            Fields::Raw { errno, rest } => {
+                // As a `siginfo_t` has them: two numbers and a value, which a plain kill(2) has not.
+                let fields = &rest[12_usize.next_multiple_of(WORD.bytes()) - 12..];
+                put(4, &errno.to_le_bytes());
+                if self.code == code::TIMER {
+                    put(TIMER, &fields[..4]);
+                    put(OVERRUNS, &fields[4..8]);
+                } else {
+                    put(PROCESS, &fields[..4]);
+                    put(USER, &fields[4..8]);
+                }
+                if self.code < 0 {
+                    put(SHORT_VALUE, &fields[8..12]);
+                    put(VALUE, &fields[8..8 + WORD.bytes()]);
+                }
+            }
+        }
+        bytes
     }
 }

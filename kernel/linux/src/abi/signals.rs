@@ -153,6 +153,8 @@ pub mod code {
     pub const CHILD_CONTINUED: i32 = 6;
     pub const SEGV_MAPERR: i32 = 1;
     pub const SEGV_ACCERR: i32 = 2;
+    /// A return to another address than the shadow stack has.
+    pub const SEGV_CPERR: i32 = 10;
     pub const BUS_ALIGNMENT: i32 = 1;
     pub const BUS_ADDRESS: i32 = 2;
     pub const ILLEGAL_OPCODE: i32 = 1;
@@ -171,6 +173,8 @@ pub mod code {
 
 /// Bytes of `siginfo_t`.
 pub const INFO_BYTES: usize = 128;
+/// Bytes of `struct signalfd_siginfo`.
+pub const READ_BYTES: usize = 128;
 
 /// What is told with a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,8 +191,9 @@ pub enum Fields {
     Sender { process: u32, user: u32 },
     /// The same, with a value (sigqueue, mq, timers with a process).
     Value { process: u32, user: u32, value: u64 },
-    /// A timer: its number, how many expirations were left out, its value.
-    Timer { timer: i32, overruns: i32, value: u64 },
+    /// A timer: its number, which setting of it this is of, how many expirations were left out, its
+    /// value.
+    Timer { timer: i32, setting: u32, overruns: i32, value: u64 },
     /// A child changed: its number, user, exit code or signal, CPU time in clock ticks.
     Child { process: u32, user: u32, status: i32, user_time: u64, system_time: u64 },
     /// An instruction: the address.
@@ -197,8 +202,8 @@ pub enum Fields {
     Poll { band: i64, descriptor: i32 },
     /// A system call that is not allowed: where, which, of which machine.
     Call { address: u64, number: i32, machine: u32 },
-    /// As a program gave it to rt_sigqueueinfo: the bytes behind the first three numbers.
-    Raw([u8; INFO_BYTES - 12]),
+    /// As a program gave it to rt_sigqueueinfo: the second number, and the bytes behind the third.
+    Raw { errno: u32, rest: [u8; INFO_BYTES - 12] },
 }
 
 impl Info {
@@ -212,13 +217,15 @@ impl Info {
         Self { signal, code, fields: Fields::Fault { address } }
     }
 
-    /// What a program gave to rt_sigqueueinfo: only the code and the fields count.
+    /// What a program gave to rt_sigqueueinfo: only the number of the signal is another one.
     pub fn decode(signal: Signal, bytes: &[u8; INFO_BYTES]) -> Self {
-        let mut code = [0; 4];
+        let (mut errno, mut code) = ([0; 4], [0; 4]);
+        errno.copy_from_slice(&bytes[4..8]);
         code.copy_from_slice(&bytes[8..12]);
         let mut rest = [0; INFO_BYTES - 12];
         rest.copy_from_slice(&bytes[12..]);
-        Self { signal, code: i32::from_le_bytes(code), fields: Fields::Raw(rest) }
+        let fields = Fields::Raw { errno: u32::from_le_bytes(errno), rest };
+        Self { signal, code: i32::from_le_bytes(code), fields }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Calls about processes as files: opening one, a signal to what it means, a descriptor of it.
 
-use super::signals::{from_caller, may_signal};
+use super::signals::Caller;
 use super::table::calls;
 use crate::abi::signals::{INFO_BYTES, Info, Signal, code};
 use crate::error::{Errno, SysResult};
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::proc;
 use crate::process::pidfd::{self, Pidfd, THREAD};
-use crate::process::send::{to_process, to_thread};
+use crate::process::send::{self, to_process, to_thread};
 use crate::process::table::{self, Which};
 use crate::process::user_memory::get;
 use crate::process::{Process, current};
@@ -77,30 +77,37 @@ fn send_signal(number: u64, signal: u64, at: u64, flags: u64) -> SysResult {
         number => Some(Signal::new(number.into()).ok_or(Errno::EINVAL)?),
     };
     let told = told(signal, at, scope, process)?;
+    let caller = Caller::new();
     if scope == Scope::Group {
-        let members = table::collect(Which::Group(process.id))?;
-        if members.is_empty() {
+        let (mut met, mut done) = (false, Ok(()));
+        let info = |member: &Process| {
+            met = true;
+            told.filter(|_| caller.check(member, signal).is_ok())
+        };
+        send::to_each(Which::Group(process.id), info, |sent| {
+            done = done.and(sent.map(drop));
+        });
+        if !met {
             return Err(Errno::ESRCH);
         }
-        if let Some(told) = told {
-            let allowed = members.iter().filter(|member| may_signal(member, signal));
-            allowed.into_iter().try_for_each(|member| to_process(member, told))?;
-        }
+        done?;
         return Ok(0);
     }
     if process.is_waited_for() {
         return Err(Errno::ESRCH);
     }
-    if !may_signal(process, signal) {
-        return Err(Errno::EPERM);
-    }
+    caller.check(process, signal)?;
     match (scope, pidfd, told) {
         (_, _, None) => {}
-        (Scope::Thread, Some(pidfd), Some(told)) => to_thread(process, &pidfd.thread()?, told)?,
+        (Scope::Thread, Some(pidfd), Some(told)) => {
+            to_thread(process, &pidfd.thread()?, told)?;
+        }
         (Scope::Thread, None, Some(told)) => {
             to_thread(process, &process.crew.find(process.id).ok_or(Errno::ESRCH)?, told)?;
         }
-        (_, _, Some(told)) => to_process(process, told)?,
+        (_, _, Some(told)) => {
+            to_process(process, told)?;
+        }
     }
     Ok(0)
 }
@@ -114,7 +121,7 @@ fn told(
 ) -> Result<Option<Info>, Errno> {
     if at == 0 {
         let code = if scope == Scope::Thread { code::TKILL } else { code::USER };
-        return Ok(signal.map(|signal| from_caller(signal, code)));
+        return Ok(signal.map(|signal| Caller::new().info(signal, code)));
     }
     let bytes: [u8; INFO_BYTES] = get(at)?;
     let [a, b, c, d, ..] = bytes;

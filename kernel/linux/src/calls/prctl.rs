@@ -6,7 +6,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::attributes::{NOT_INHERITED, WRITE_OR_EXECUTE};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{put, put_word, string_of};
-use crate::process::{current, current_task, user_dispatch};
+use crate::process::{current, current_task, shadow, user_dispatch};
 use core::sync::atomic::{AtomicBool, Ordering};
 use threads::sched::{self, Name};
 
@@ -63,6 +63,9 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
     const SET_USER_DISPATCH: u32 = 59;
     const SET_WRITE_OR_EXECUTE: u32 = 65;
     const GET_WRITE_OR_EXECUTE: u32 = 66;
+    const GET_SHADOW_STACK: u32 = 74;
+    const SET_SHADOW_STACK: u32 = 75;
+    const LOCK_SHADOW_STACK: u32 = 76;
     const DEFAULT_SLACK: u64 = 50_000;
     let process = current();
     let attributes = &process.attributes;
@@ -118,6 +121,12 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
             attributes.no_huge_pages.store(one != 0, Ordering::Relaxed);
             Ok(0)
         }
+        GET_SHADOW_STACK if [two, three, four] == [0; 3] => {
+            put_word(one, shadow::status()?)?;
+            Ok(0)
+        }
+        SET_SHADOW_STACK if [two, three, four] == [0; 3] => shadow::set_status(one),
+        LOCK_SHADOW_STACK if [two, three, four] == [0; 3] => shadow::lock(one),
         GET_NO_HUGE_PAGES if [one, two, three, four] == [0; 4] => {
             Ok(flag(&attributes.no_huge_pages))
         }
@@ -178,7 +187,7 @@ fn drop_bounding(which: u64) -> SysResult {
     Ok(0)
 }
 
-/// The personality before. Of what it may ask, a program that is started looks at ADDR_NO_RANDOMIZE alone.
+/// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts, and READ_IMPLIES_EXEC for mappings.
 fn personality(to: u64) -> SysResult {
     const ASK: u32 = u32::MAX;
     let personality = &current().attributes.personality;

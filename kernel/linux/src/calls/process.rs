@@ -8,10 +8,14 @@ use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::exec;
 use crate::exec::execve::Named;
+use crate::exec::program::Executable;
 use crate::files::open::Target;
+use crate::files::tree;
 use crate::limits::Resource;
+use crate::proc;
 use crate::process::clone_request::{FIRST_BYTES, NUMBERS, Request, flag};
 use crate::process::user_memory::{MOST_PATH, as_text, get, path, string, strings};
+use crate::process::walk::{self, Place};
 use crate::process::{current, exit, fork, task};
 use alloc::borrow::Cow;
 use core::fmt::Write;
@@ -100,7 +104,7 @@ fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
     let path = path(at)?;
     let directory = current().place().directory();
     let named = Named {
-        file: exec::program::open(&directory, &path, true)?,
+        file: program(&directory, &path, true)?,
         path: Cow::Owned(path),
         is_gone_by_then: false,
         by_descriptor: false,
@@ -128,7 +132,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
             return Err(Errno::EACCES);
         }
         let named = Named {
-            file: exec::program::open(&here, &path, follow)?,
+            file: program(&here, &path, follow)?,
             path: Cow::Owned(path),
             is_gone_by_then: false,
             by_descriptor: false,
@@ -159,6 +163,17 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
     };
     drop((descriptor, path));
     become_program(regs, named, argv, envp)
+}
+
+/// The file that a path leads to, if it may be run.
+fn program(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
+    exec::program::open(directory, path, follow).map_err(|error| {
+        // What is made there when it is opened is no program; what is not there says so.
+        match tree::absolute(directory, path).and_then(|path| walk::find(path, follow)) {
+            Ok(Place::Made(path)) => proc::stat(&path).err().unwrap_or(error),
+            _ => error,
+        }
+    })
 }
 
 fn become_program(regs: &mut SavedRegs, named: Named<'_>, argv: u64, envp: u64) -> SysResult {

@@ -75,7 +75,14 @@ fn getrusage(whose: u64, to: u64) -> SysResult {
         THREAD => cpu_time::of_thread(sched::current()),
         _ => return Err(Errno::EINVAL),
     };
-    put_usage(to, times)
+    put_usage(to, times)?;
+    if whose as i32 != CHILDREN {
+        // Kilobytes, behind the two times.
+        let peak = current().memory().map_or(0, |memory| memory.lock().resident_peak());
+        let word = abi::WORD.bytes();
+        put(to + 4 * word as u64, &(peak / 1024).to_le_bytes()[..word])?;
+    }
+    Ok(0)
 }
 
 /// Writes a `struct rusage`: time in user mode, time in the kernel, and what is not counted.

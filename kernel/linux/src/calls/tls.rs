@@ -1,13 +1,13 @@
 //! Calls about what a thread has in the processor: thread-local storage, for machines with a register for its base and for those with
-//! segments; I/O ports.
+//! segments; I/O ports; shadow stacks.
 
 use super::table::calls;
 #[cfg(target_pointer_width = "64")]
 use crate::abi::USER_TOP;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::process::ports;
 use crate::process::user_memory::{get_numbers, put};
+use crate::process::{ports, shadow};
 use core::sync::atomic::Ordering;
 use threads::sched;
 
@@ -16,6 +16,8 @@ calls! {
     "arch_prctl" (code, value) => arch_prctl(code, value);
     #[cfg(target_pointer_width = "32")]
     "set_thread_area" (at) => set_thread_area(at);
+    #[cfg(target_pointer_width = "64")]
+    "map_shadow_stack" (at, bytes, flags) => shadow::map(at, bytes, u64::from(flags as u32));
     // Of machines with ports.
     "ioperm" (first, count, is_permitted) => ports::permit(first, count, is_permitted as u32 != 0);
     "iopl" (level) => ports::set_level(u64::from(level as u32));
@@ -30,7 +32,9 @@ calls! {
 fn arch_prctl(code: u64, value: u64) -> SysResult {
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
+    const SHADOW_STACK: core::ops::RangeInclusive<u64> = 0x5001..=0x5005;
     match code {
+        _ if SHADOW_STACK.contains(&code) => shadow::arch_prctl(code, value),
         SET_FS if value < USER_TOP => {
             sched::current().user_tls.store(value, Ordering::Relaxed);
             machine::arch::user::set_tls(value);

@@ -8,9 +8,8 @@ use crate::error::{Errno, SysResult};
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task, timers, user_dispatch};
+use crate::process::{current, current_task, shadow, timers, user_dispatch};
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
@@ -103,8 +102,8 @@ pub(crate) fn execve(
             let file = (&chosen.bytes[..], Some(chosen.file.object()?));
             load::load(file, &directory, path.as_bytes(), &chosen.argv, &envp, terms)?
         };
-        let executable: String = chosen.file.path;
-        (loaded, fallible::shared(executable)?, joined(&chosen.argv)?)
+        let command_line = joined(&chosen.argv)?;
+        (loaded, chosen.file.begin()?, command_line)
     };
     drop((argv, envp, path));
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
@@ -125,6 +124,7 @@ pub(crate) fn execve(
     thread.set_tables_root(root);
     thread.set_number(process.id);
     sched::start_afresh(fresh);
+    shadow::start_afresh();
     task.clear_on_exit.store(0, Ordering::Relaxed);
     task.robust_list.store(0, Ordering::Relaxed);
     user_dispatch::forget_own();
@@ -135,8 +135,9 @@ pub(crate) fn execve(
     process.attributes.is_dumpable.store(true, Ordering::Relaxed);
     let write_or_execute = process.attributes.write_or_execute_of_next();
     process.attributes.write_or_execute.store(write_or_execute, Ordering::Relaxed);
+    process.attributes.begin_program(loaded.reads_imply_instructions);
     *task.name.lock() = None;
-    let before = core::mem::replace(&mut *process.executable.lock(), executable);
+    let before = process.executable.lock().replace(executable);
     drop(before);
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);

@@ -4,7 +4,7 @@ use super::execve::choose;
 use super::load::{self, Terms};
 use super::program::{self, base_name, joined};
 use crate::abi;
-use crate::abi::signals::{Info, Signal, SignalSet};
+use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
@@ -13,7 +13,6 @@ use crate::memory::limits::Limits;
 use crate::process::birth::unborn;
 use crate::process::place::Place;
 use crate::process::send;
-use crate::process::table::Which;
 use crate::process::task::{self, Task};
 use crate::process::{Process, table};
 use alloc::borrow::Cow;
@@ -23,6 +22,7 @@ use core::fmt;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Name, Thread};
+use threads::terminal::Size;
 
 /// Why a program did not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,8 @@ fn start(
     let id = sched::thread::next_id();
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;
-    *process.executable.lock() = fallible::shared(chosen.file.path)?;
+    *process.executable.lock() = Some(chosen.file.begin()?);
+    process.attributes.begin_program(loaded.reads_imply_instructions);
     let regs = abi::start(loaded.entry, loaded.sp);
     let thread = sched::spawn_user(
         task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),
@@ -90,14 +91,6 @@ fn start(
     Ok((process, thread))
 }
 
-/// Sends what a key of the terminal asks for to a process group.
-fn signal_group(group: u64, signal: Signal) {
-    table::for_each(Which::Group(group), |process| {
-        // One that ends has no use for it.
-        let _ended = send::to_process(process, Info::kernel(signal));
-    });
-}
-
 /// Starts a program as the kernel's child and waits for it. Its status: 0 to 255, or 128 + signal.
 fn start_and_wait(
     path: &str,
@@ -108,7 +101,7 @@ fn start_and_wait(
     let (process, thread) = start(path, argv, input, output).map_err(ExecError)?;
     // The terminal is its own until it ends.
     let holder = Holder { session: process.id, foreground: process.id };
-    let before = console::attach(holder, signal_group);
+    let before = console::attach(holder, send::to_group);
     sched::start(&thread);
     let mut ended = None;
     process.changed.wait_uninterruptibly(|| {
@@ -116,7 +109,7 @@ fn start_and_wait(
         ended.is_some()
     });
     thread.join();
-    console::attach(before, signal_group);
+    console::attach(before, send::to_group);
     let status = ended.unwrap_or(0);
     Ok(if status & 0x7f != 0 { 128 + (status & 0x7f) } else { status >> 8 & 0xff })
 }
@@ -129,6 +122,12 @@ fn console_file() -> Result<Arc<OpenFile>, ExecError> {
 /// Runs a program on the console; waits for it.
 pub fn run(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
     start_and_wait(path, argv, console_file()?, console_file()?)
+}
+
+/// The same, a person's terminal of that size being at the other end.
+pub fn run_on_terminal(path: &str, argv: &[&[u8]], size: Size) -> Result<i32, ExecError> {
+    console::begin_terminal(size);
+    run(path, argv)
 }
 
 /// The same, its input being a stream over the serial line that has an end.

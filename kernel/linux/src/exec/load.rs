@@ -34,6 +34,8 @@ pub struct Loaded {
     pub memory: Memory,
     pub entry: u64,
     pub sp: u64,
+    /// It says nothing of its stack, on a machine where such programs execute what they read.
+    pub reads_imply_instructions: bool,
 }
 
 /// What a program starts with that its caller decides.
@@ -81,9 +83,14 @@ pub fn load<S: AsRef<[u8]>>(
         Some(image) => Some(map_loader(&image, &mut memory)?),
         None => None,
     };
+    let reads_imply_instructions = image.stack().is_none() && abi::EXECUTABLE_STACK_UNASKED;
+    if reads_imply_instructions {
+        make_all_executable(&mut memory)?;
+    }
     memory.map_vdso(&VDSO.bytes, VDSO.trampoline as u64)?;
     let sp = write_stack(&mut memory, &placed, loader.as_ref(), path, argv, envp)?;
-    Ok(Loaded { memory, entry: loader.map_or(placed.entry, |loader| loader.entry), sp })
+    let entry = loader.map_or(placed.entry, |loader| loader.entry);
+    Ok(Loaded { memory, entry, sp, reads_imply_instructions })
 }
 
 /// Maps a program's loader where a mapping would go.
@@ -105,6 +112,16 @@ fn make_stack_executable(memory: &mut Memory) -> Result<(), Errno> {
     let stack = memory.areas().iter().find(|area| area.grows).ok_or(Errno::ENOMEM)?;
     let (lowest, top) = (stack.lowest, stack.top);
     memory.protect(lowest, top, true, Access { write: true, exec: true })
+}
+
+/// Makes executable what may be read.
+fn make_all_executable(memory: &mut Memory) -> Result<(), Errno> {
+    let readable = memory.areas().iter().filter(|area| area.read);
+    let ranges = readable.map(|area| (area.lowest, area.top, area.access.write));
+    for (lowest, top, write) in fallible::collect(ranges)? {
+        memory.protect(lowest, top, true, Access { write, exec: true })?;
+    }
+    Ok(())
 }
 
 /// Writes the first contents of the stack; gives out the SP.

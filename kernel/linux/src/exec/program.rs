@@ -4,9 +4,9 @@ use crate::error::Errno;
 use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node};
 use crate::memory::object::Object;
-use crate::process::current;
-use crate::process::permissions;
+use crate::process::running::Running;
 use crate::process::walk::{self, Place};
+use crate::process::{current, permissions};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -36,6 +36,11 @@ impl Executable {
         }
         permissions::check(&node.stat(), permissions::EXECUTE)?;
         Ok(Self { node, path })
+    }
+
+    /// A process begins to run it.
+    pub(super) fn begin(self) -> Result<Arc<Running>, Errno> {
+        Running::begin(self.node, self.path)
     }
 
     /// What its pages are mapped from.

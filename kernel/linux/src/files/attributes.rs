@@ -1,7 +1,8 @@
 //! What a node has besides its content: who may use it, whose it is, how many names it has, and when it was used.
 
 use crate::abi::Stat;
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::error::Errno;
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use machine::spin::SpinLock;
 use threads::time;
 
@@ -12,6 +13,8 @@ pub(crate) struct Attributes {
     links: AtomicU32,
     user: AtomicU32,
     group: AtomicU32,
+    /// Open files that write it, if positive; programs that run from it, if negative. Never both (ETXTBSY).
+    writers: AtomicI32,
     /// Last read, last written, last changed: nanoseconds of the clock.
     times: SpinLock<[u64; 3]>,
 }
@@ -28,8 +31,35 @@ impl Attributes {
             links: AtomicU32::new(1),
             user: AtomicU32::new(0),
             group: AtomicU32::new(0),
+            writers: AtomicI32::new(0),
             times: SpinLock::new([now(); 3]),
         }
+    }
+
+    /// Counts one more that writes it: refused while a program runs from it.
+    pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
+        self.add_writers(1)
+    }
+
+    pub(crate) fn end_writing(&self) {
+        self.writers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts one more program that runs from it: refused while it is written.
+    pub(crate) fn begin_running(&self) -> Result<(), Errno> {
+        self.add_writers(-1)
+    }
+
+    pub(crate) fn end_running(&self) {
+        self.writers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_writers(&self, more: i32) -> Result<(), Errno> {
+        let added = |count: i32| {
+            if count.signum() == -more { None } else { count.checked_add(more) }
+        };
+        let result = self.writers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
+        result.map(|_| ()).map_err(|_| Errno::ETXTBSY)
     }
 
     pub(crate) fn permissions(&self) -> u32 {

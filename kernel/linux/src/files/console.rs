@@ -11,9 +11,11 @@ use crate::abi::Stat;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::{terminal, time};
+use threads::terminal::{self, Size};
+use threads::time;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ static STATE: SpinLock<State> = SpinLock::new(State {
     session: 0,
     foreground: 0,
 });
+/// Whether a person's terminal is at the other end: then the modes of output count. Other readers get a program's bytes as they are.
+static IS_TERMINAL: AtomicBool = AtomicBool::new(false);
 static READINESS: Readiness = Readiness::new();
 /// Sends a signal to a process group.
 static SIGNALLER: SpinLock<Option<Signaller>> = SpinLock::new(None);
@@ -85,6 +89,49 @@ pub(crate) fn attach(holder: Holder, signaller: fn(u64, Signal)) -> Holder {
 pub(crate) fn holder() -> Holder {
     let state = STATE.lock();
     Holder { session: state.session, foreground: state.foreground }
+}
+
+/// A person's terminal is at the other end: its keys and its size come from there, and what is written goes there as the modes say.
+pub(crate) fn begin_terminal(size: Size) {
+    IS_TERMINAL.store(true, Ordering::Relaxed);
+    resized(size);
+    terminal::begin_frames(resized);
+}
+
+/// The terminal has another size: the programs in its foreground are told. Also in the interrupt.
+fn resized(Size { rows, columns }: Size) {
+    set_size([rows, columns, 0, 0]);
+}
+
+fn set_size(size: [u16; 4]) {
+    let (before, foreground) = {
+        let mut state = STATE.lock();
+        (core::mem::replace(&mut state.size, size), state.foreground)
+    };
+    let signaller = *SIGNALLER.lock();
+    if before != size
+        && let Some(signaller) = signaller
+        && foreground != 0
+    {
+        signaller(foreground, Signal::WINCH);
+    }
+}
+
+/// Writes as the modes of output say.
+fn write_processed(from: &[u8]) {
+    let wanted = mode::PROCESSED | mode::NEWLINE_AS_BOTH;
+    if !IS_TERMINAL.load(Ordering::Relaxed) || STATE.lock().modes.output & wanted != wanted {
+        return terminal::write_user(from);
+    }
+    for line in from.split_inclusive(|&byte| byte == b'\n') {
+        match line.split_last() {
+            Some((b'\n', line)) => {
+                terminal::write_user(line);
+                terminal::write_user(b"\r\n");
+            }
+            _ => terminal::write_user(line),
+        }
+    }
 }
 
 /// Whether a group of a session may not read now: it is in the background of its own terminal.
@@ -318,7 +365,7 @@ impl Object for Console {
     }
 
     fn write(&self, from: &[u8], _how: How) -> Result<usize, Errno> {
-        terminal::write_user(from);
+        write_processed(from);
         Ok(from.len())
     }
 
@@ -414,14 +461,7 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
                 caller.get(argument, &mut bytes)?;
                 let [a, b, c, d, e, f, g, h] = bytes;
                 let size = [[a, b], [c, d], [e, f], [g, h]].map(u16::from_le_bytes);
-                let before = core::mem::replace(&mut STATE.lock().size, size);
-                let signaller = *SIGNALLER.lock();
-                if before != size
-                    && let Some(signaller) = signaller
-                    && holder.foreground != 0
-                {
-                    signaller(holder.foreground, Signal::WINCH);
-                }
+                set_size(size);
             } else {
                 let size = STATE.lock().size;
                 for (place, number) in bytes.chunks_exact_mut(2).zip(size) {

@@ -75,11 +75,6 @@ impl FileBytes {
         self.frame(number).is_some()
     }
 
-    /// Pages that are there.
-    pub(crate) const fn pages(&self) -> usize {
-        self.pages.len()
-    }
-
     /// A page for a mapping: one more user of its frame.
     pub(crate) fn page(&mut self, number: u64) -> Result<Frame, NoPage> {
         self.page_of(number, &[])
@@ -177,6 +172,18 @@ impl FileBytes {
             }
         }
         Cut { _pages: cut }
+    }
+
+    /// Fills the part of one page with zeros, if the page is there.
+    pub(crate) fn zero(&mut self, from: u64, to: u64) {
+        if from >= to {
+            return;
+        }
+        let (number, within, bytes) =
+            Self::piece(from, usize::try_from(to - from).unwrap_or(usize::MAX));
+        if let Some(frame) = self.frame(number) {
+            frame.write(within, &[0; FRAME_BYTES as usize][..bytes]);
+        }
     }
 
     /// Sets the length: what is cut off is gone, what is added reads as zeros. Gives out what the caller drops after it has

@@ -2,11 +2,11 @@
 
 use crate::error::Errno;
 use crate::files::file_bytes::FileBytes;
-use crate::files::tree::{Content, Node};
+use crate::files::tree::{Content, Node, Special};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use machine::memory::fallible;
-use machine::memory::frames::{FRAME_BYTES, Frame};
+use machine::memory::frames::{self, FRAME_BYTES, Frame};
 use machine::spin::SpinLock;
 
 /// What may not be done to a memory file any more (Linux's `F_SEAL_…`).
@@ -107,10 +107,24 @@ impl Node {
         self.mapped.seals() & (seal::WRITE | seal::FUTURE_WRITE) != 0
     }
 
+    /// chmod: whether a file may be executed can be sealed.
+    pub(crate) fn change_permissions(&self, to: u32) -> Result<(), Errno> {
+        let changes = (self.attributes.permissions() ^ to) & 0o111 != 0;
+        if changes && self.mapped.seals() & seal::EXEC != 0 {
+            return Err(Errno::EPERM);
+        }
+        self.attributes.set_permissions(to);
+        Ok(())
+    }
+
     /// Adds seals.
     pub(crate) fn seal(&self, more: u32) -> Result<(), Errno> {
         let seals = &self.mapped.seals;
         self.seals()?;
+        // What can be executed for good cannot be changed, either.
+        let is_program = more & seal::EXEC != 0 && self.attributes.permissions() & 0o111 != 0;
+        let all_changes = seal::SHRINK | seal::GROW | seal::WRITE | seal::FUTURE_WRITE;
+        let more = if is_program { more | all_changes } else { more };
         if more & !seal::ALL != 0 {
             return Err(Errno::EINVAL);
         }
@@ -143,6 +157,8 @@ impl Node {
                 let top = bytes.len().min(from + FRAME_BYTES as usize);
                 pages.page_of(number, &bytes[from..top])
             }
+            // A private mapping of it is memory like any other.
+            Content::Special(Special::Zero) => frames::alloc_zeroed().ok_or(NoPage::NoMemory),
             _ => Err(NoPage::Beyond),
         }
     }

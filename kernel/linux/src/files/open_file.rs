@@ -10,7 +10,7 @@ use crate::files::tree::{self, Content, Entry, MOST_NAME, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -56,6 +56,8 @@ pub struct OpenFile {
     last_name: SpinLock<(u64, String)>,
     /// Entries of epolls that watch it.
     watched_by: SpinLock<Vec<Arc<dyn FileWatcher>>>,
+    /// It counts among those that write its node.
+    is_writer: AtomicBool,
     /// Whom F_SETOWN named, and with which signal.
     pub(crate) owner: SpinLock<(i32, u32)>,
 }
@@ -74,8 +76,25 @@ impl OpenFile {
             flags: AtomicU32::new(flags),
             last_name: SpinLock::new((0, String::new())),
             watched_by: SpinLock::new(Vec::new()),
+            is_writer: AtomicBool::new(false),
             owner: SpinLock::new((0, 0)),
         })?)
+    }
+
+    /// Opened by a name: it counts among those that write the file, if it may, and no program runs from that.
+    pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
+        if let Some(node) = self.written_node() {
+            node.attributes.begin_writing()?;
+            self.is_writer.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The file of the tree that it may write.
+    fn written_node(&self) -> Option<&Node> {
+        let Target::Node(node, _) = &self.target else { return None };
+        let is_file = matches!(node.content, Content::Fixed(_) | Content::File(_));
+        (is_file && !self.is_path() && self.flags() & flag::ACCESS != 0).then_some(node)
     }
 
     /// An open file with operations of its own.
@@ -316,6 +335,11 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         locks::file_is_dropped(core::ptr::from_ref(self).addr());
+        if self.is_writer.load(Ordering::Relaxed)
+            && let Target::Node(node, _) = &self.target
+        {
+            node.attributes.end_writing();
+        }
         let entries = core::mem::take(&mut *self.watched_by.lock());
         for entry in entries {
             entry.forget(self.readiness());

@@ -2,6 +2,8 @@
 
 /// Modes of input and output, and local ones.
 pub(super) mod mode {
+    pub(in crate::files) const PROCESSED: u32 = 1;
+    pub(in crate::files) const NEWLINE_AS_BOTH: u32 = 4;
     pub(in crate::files) const NEWLINE_TO_RETURN: u32 = 0o100;
     pub(in crate::files) const NO_RETURN: u32 = 0o200;
     pub(in crate::files) const RETURN_TO_NEWLINE: u32 = 0o400;

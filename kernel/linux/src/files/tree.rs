@@ -234,6 +234,21 @@ impl Node {
         }
     }
 
+    /// Makes a file as long as this, if it is shorter.
+    pub(crate) fn grow(&self, length: u64) -> Result<(), Errno> {
+        let Content::File(bytes) = &self.content else { return Err(Errno::EINVAL) };
+        let mut bytes = bytes.lock();
+        if length <= bytes.len() {
+            return Ok(());
+        }
+        if self.mapped.seals() & seal::GROW != 0 {
+            return Err(Errno::EPERM);
+        }
+        let nothing = bytes.set_length(length);
+        drop(bytes);
+        nothing.map(drop)
+    }
+
     /// Sets a file's length. What was cut off is dropped once it is mapped nowhere: `memory::cut::set_length`.
     pub(crate) fn set_length(&self, length: u64) -> Result<Cut, Errno> {
         match &self.content {

@@ -3,22 +3,13 @@
 use super::areas::{Area, flag};
 use super::limits::is_too_much;
 use super::space::Memory;
+use super::totals::is_data;
 use crate::error::Errno;
-
-/// Whether an area is of what RLIMIT_DATA counts.
-fn is_data(area: &Area) -> bool {
-    area.access.write && !area.is_shared() && !area.grows
-}
 
 impl Memory {
     /// Bytes of all areas.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.areas.iter().map(|area| area.top - area.lowest).sum()
-    }
-
-    /// The same, where it matters.
-    pub(super) fn bytes_if_limited(&self) -> u64 {
-        if self.limits.space == u64::MAX { 0 } else { self.bytes() }
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.areas.totals().all
     }
 
     /// Bytes of areas in a range.
@@ -28,18 +19,20 @@ impl Memory {
     }
 
     /// Bytes that are locked.
-    pub(crate) fn locked_bytes(&self) -> u64 {
-        if self.marks & flag::LOCKED == 0 {
-            return 0;
-        }
-        let locked = self.areas.iter().filter(|area| area.has(flag::LOCKED));
-        locked.map(|area| area.top - area.lowest).sum()
+    pub(crate) const fn locked_bytes(&self) -> u64 {
+        self.areas.totals().locked
     }
 
     /// Whether so many bytes more may be locked.
     pub(crate) fn may_lock(&self, more: u64) -> bool {
         let limits = &self.limits;
         limits.may_lock || self.locked_bytes().saturating_add(more) <= limits.locked
+    }
+
+    /// Whether so many bytes more may be private and writable.
+    pub(super) fn may_have_data(&self, more: u64) -> Result<(), Errno> {
+        let data = self.areas.totals().data.saturating_add(more);
+        if data > self.limits.data { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Whether an area may be added, in the place of `replaced` bytes of others.
@@ -49,12 +42,8 @@ impl Memory {
         if limits.space != u64::MAX && self.bytes() - replaced + bytes > limits.space {
             return Err(Errno::ENOMEM);
         }
-        if limits.data != u64::MAX && is_data(area) {
-            let data = self.areas.iter().filter(|area| is_data(area));
-            let data: u64 = data.map(|area| area.top - area.lowest).sum();
-            if data.saturating_add(bytes) > limits.data {
-                return Err(Errno::ENOMEM);
-            }
+        if is_data(area) {
+            self.may_have_data(bytes - replaced.min(bytes))?;
         }
         if area.has(flag::LOCKED) && !self.may_lock(bytes) {
             return Err(Errno::EAGAIN);

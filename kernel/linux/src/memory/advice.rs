@@ -122,18 +122,26 @@ impl Memory {
         if has_sealed { Err(Errno::EPERM) } else { Ok(()) }
     }
 
-    /// Whether a range may become writable.
-    pub(super) fn may_write(&self, lowest: u64, top: u64) -> Result<(), Errno> {
-        for area in self.areas.within(lowest, top) {
-            if area.has(flag::NEVER_WRITE) {
-                return Err(Errno::EACCES);
-            }
-            let is_new = !area.access.write && !area.is_shared() && !area.has(flag::NO_RESERVE);
-            if is_new && is_too_much(area.top.min(top) - area.lowest.max(lowest)) {
-                return Err(Errno::ENOMEM);
-            }
+    /// Whether the part of an area in a range may become writable, after so many bytes of private memory did.
+    pub(super) fn may_write(
+        &self,
+        area: &Area,
+        lowest: u64,
+        top: u64,
+        data: &mut u64,
+    ) -> Result<(), Errno> {
+        if area.has(flag::NEVER_WRITE) {
+            return Err(Errno::EACCES);
         }
-        Ok(())
+        if area.access.write || area.is_shared() || area.grows {
+            return Ok(());
+        }
+        let bytes = area.top.min(top) - area.lowest.max(lowest);
+        *data += bytes;
+        if !area.has(flag::NO_RESERVE) && is_too_much(bytes) {
+            return Err(Errno::ENOMEM);
+        }
+        self.may_have_data(*data)
     }
 
     /// Whether a page is in memory, as mincore says; `None`: nothing is mapped there.

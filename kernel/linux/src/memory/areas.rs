@@ -4,10 +4,11 @@
 //! the areas there would be and fetches the memory, and what comes after it cannot fail. Neighbours that are alike become
 //! one area, so a program that protects page by page what it protects alike has one area in the end, as on Linux.
 
+use super::totals::Totals;
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
 use crate::memory::object::Object;
-use crate::sorted::{Item, NoRoom, Sorted};
+use crate::sorted::{Item, NoRoom, Place, Sorted};
 use alloc::sync::Arc;
 use machine::arch::paging::Access;
 
@@ -40,6 +41,12 @@ pub(crate) mod flag {
     /// How it will be read.
     pub(crate) const READ_RANDOMLY: u32 = 1 << 10;
     pub(crate) const READ_IN_ORDER: u32 = 1 << 11;
+    /// Whether pages like others may become one, and pages large.
+    pub(crate) const MERGEABLE: u32 = 1 << 12;
+    pub(crate) const HUGE: u32 = 1 << 13;
+    pub(crate) const NOT_HUGE: u32 = 1 << 14;
+    /// A shadow stack: written by calls, returns and the kernel.
+    pub(crate) const SHADOW_STACK: u32 = 1 << 15;
 }
 
 /// Where an area's pages come from, if they are no zeros.
@@ -86,6 +93,11 @@ impl Area {
         self.has(flag::SHARED)
     }
 
+    /// Whether its pages are those of a file: not those that a private mapping of /dev/zero is filled with.
+    pub(crate) fn has_file(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.object.node.is_mappable())
+    }
+
     /// The page of its object that lies at an address.
     pub(crate) fn number_at(&self, page: u64) -> u64 {
         self.source.as_ref().map_or(0, |source| (source.offset + (page - self.lowest)) / PAGE)
@@ -128,7 +140,13 @@ impl Area {
 
     /// Where what lies below it must end, when the kernel chooses.
     fn lowest_with_gap(&self) -> u64 {
-        if self.grows { self.lowest.saturating_sub(STACK_GUARD_GAP) } else { self.lowest }
+        let gap = match self {
+            _ if self.grows => STACK_GUARD_GAP,
+            // No instruction moves its pointer by more.
+            _ if self.has(flag::SHADOW_STACK) => PAGE,
+            _ => 0,
+        };
+        self.lowest.saturating_sub(gap)
     }
 }
 
@@ -138,7 +156,7 @@ impl Item for Area {
     }
 
     fn gap(&self, next: &Self) -> u64 {
-        next.lowest - self.top
+        next.lowest_with_gap().saturating_sub(self.top)
     }
 }
 
@@ -150,41 +168,68 @@ impl From<NoRoom> for Errno {
 
 /// The areas of one process: sorted, not overlapping, none continued by its neighbour.
 #[derive(Debug)]
-pub struct Areas(Sorted<Area>);
+pub struct Areas {
+    list: Sorted<Area>,
+    totals: Totals,
+}
 
 impl Areas {
     pub(crate) const fn new() -> Self {
-        Self(Sorted::new())
+        Self { list: Sorted::new(), totals: Totals::NONE }
     }
 
     pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
-        Ok(Self(self.0.try_clone()?))
+        Ok(Self { list: self.list.try_clone()?, totals: self.totals })
+    }
+
+    /// Bytes of all of them, by kind.
+    pub(crate) const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    fn insert(&mut self, area: Area) -> Result<(), NoRoom> {
+        let more = Totals::of(&area);
+        self.list.insert(area)?;
+        self.totals.change(&Totals::NONE, &more);
+        Ok(())
+    }
+
+    /// Puts another area in the place of one.
+    fn replace(&mut self, place: Place, area: Area) {
+        let before = self.list.get(place).map_or(Totals::NONE, Totals::of);
+        self.totals.change(&before, &Totals::of(&area));
+        self.list.replace(place, area);
+    }
+
+    fn remove(&mut self, place: Place) {
+        let gone = self.list.remove(place);
+        self.totals.change(&Totals::of(&gone), &Totals::NONE);
     }
 
     /// How many there are.
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Area> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// The area that holds an address.
     pub(crate) fn at(&self, address: u64) -> Option<&Area> {
-        let area = self.0.get(self.0.at_or_below(address)?)?;
+        let area = self.list.get(self.list.at_or_below(address)?)?;
         (address < area.top).then_some(area)
     }
 
     /// The first area that ends above an address.
     pub(crate) fn at_or_after(&self, address: u64) -> Option<&Area> {
-        self.at(address).or_else(|| self.0.from(address).next())
+        self.at(address).or_else(|| self.list.from(address).next())
     }
 
     /// The areas that have something of a range, in order.
     pub(crate) fn within(&self, lowest: u64, top: u64) -> impl Iterator<Item = &Area> {
         let first = self.at(lowest).map_or(lowest, |area| area.lowest);
-        self.0.from(first).take_while(move |area| area.lowest < top)
+        self.list.from(first).take_while(move |area| area.lowest < top)
     }
 
     /// The first of them.
@@ -216,7 +261,7 @@ impl Areas {
 
     /// Free address space for `length` bytes, as high as possible below `limit`; a gap is kept below a stack.
     pub(crate) fn find_space(&self, length: u64, limit: u64) -> Option<u64> {
-        self.0.pairs_down(length, |below, above| {
+        self.list.pairs_down(limit, length, |below, above| {
             let top = above.map_or(USER_TOP, Area::lowest_with_gap).min(limit);
             let bottom = below.map_or(USER_LOWEST, |area| area.top).max(USER_LOWEST);
             top.checked_sub(length).filter(|&lowest| lowest >= bottom)
@@ -226,7 +271,7 @@ impl Areas {
     /// Before a range is taken out and `more` areas (0 or 1) are put in, one of them there: sees to it that neither can fail.
     pub(crate) fn prepare(&mut self, lowest: u64, top: u64, more: usize) -> Result<(), Errno> {
         self.check_number(self.len() + more - self.lost(lowest, top) + self.cut(lowest, top))?;
-        Ok(self.0.reserve(&[lowest, top])?)
+        Ok(self.list.reserve(&[lowest, top])?)
     }
 
     /// The same before two ranges that do not overlap are taken out, and an area is put into the second.
@@ -234,7 +279,7 @@ impl Areas {
         let lost = self.lost(from.0, from.1) + self.lost(to.0, to.1);
         let cut = self.cut(from.0, from.1) + self.cut(to.0, to.1);
         self.check_number(self.len() + 1 + cut - lost)?;
-        Ok(self.0.reserve(&[from.0, from.1, to.0, to.1])?)
+        Ok(self.list.reserve(&[from.0, from.1, to.0, to.1])?)
     }
 
     /// Fewer areas are always allowed, so that a program at the limit can still give some back.
@@ -254,28 +299,28 @@ impl Areas {
 
     /// Takes a range out, after [`Areas::prepare`].
     pub(crate) fn carve(&mut self, lowest: u64, top: u64) {
-        if let Some(place) = self.0.at_or_below(lowest)
-            && let Some(area) = self.0.get(place)
+        if let Some(place) = self.list.at_or_below(lowest)
+            && let Some(area) = self.list.get(place)
             && area.lowest < lowest
             && lowest < area.top
         {
             let upper = (top < area.top).then(|| area.from(top));
             let below = area.up_to(lowest);
-            self.0.replace(place, below);
+            self.replace(place, below);
             if let Some(upper) = upper {
                 self.put(upper);
                 return;
             }
         }
-        while let Some(place) = self.0.at_or_above(lowest)
-            && let Some(area) = self.0.get(place)
+        while let Some(place) = self.list.at_or_above(lowest)
+            && let Some(area) = self.list.get(place)
             && area.lowest < top
         {
             if area.top <= top {
-                self.0.remove(place);
+                self.remove(place);
             } else {
                 let above = area.from(top);
-                self.0.replace(place, above);
+                self.replace(place, above);
             }
         }
     }
@@ -289,7 +334,7 @@ impl Areas {
 
     fn put(&mut self, area: Area) {
         // CANNOT FAIL: `prepare` or `protect` reserved the room.
-        self.0.insert(area).expect("the room for it was reserved");
+        self.insert(area).expect("the room for it was reserved");
     }
 
     /// Adds an area; it must not overlap another.
@@ -306,21 +351,21 @@ impl Areas {
     /// Makes one of neighbours that are alike, from the area before a range to the one behind it.
     fn merge_around(&mut self, lowest: u64, top: u64) {
         let mut at = lowest.saturating_sub(1);
-        while let Some(place) = self.0.at_or_below(at).or_else(|| self.0.at_or_above(at))
-            && let Some(area) = self.0.get(place)
+        while let Some(place) = self.list.at_or_below(at).or_else(|| self.list.at_or_above(at))
+            && let Some(area) = self.list.get(place)
             && area.lowest <= top
         {
-            let next = self.0.next(place);
-            match next.and_then(|next| self.0.get(next)) {
+            let next = self.list.next(place);
+            match next.and_then(|next| self.list.get(next)) {
                 Some(after) if area.continues_in(after) => {
                     let whole = area.up_to(after.top);
                     at = area.lowest;
                     if let Some(next) = next {
-                        self.0.remove(next);
+                        self.remove(next);
                     }
                     // Joining chunks may have moved it.
-                    if let Some(place) = self.0.at_or_below(at) {
-                        self.0.replace(place, whole);
+                    if let Some(place) = self.list.at_or_below(at) {
+                        self.replace(place, whole);
                     }
                 }
                 Some(after) => at = after.lowest,
@@ -351,18 +396,18 @@ impl Areas {
         change: impl Fn(&mut Area),
     ) -> Result<(), Errno> {
         self.check_number(self.areas_after(lowest, top, &change))?;
-        self.0.reserve(&[lowest, top])?;
+        self.list.reserve(&[lowest, top])?;
         self.split(lowest);
         self.split(top);
-        let mut place = self.0.at_or_above(lowest);
+        let mut place = self.list.at_or_above(lowest);
         while let Some(here) = place
-            && let Some(area) = self.0.get(here)
+            && let Some(area) = self.list.get(here)
             && area.lowest < top
         {
             let mut changed = area.clone();
             change(&mut changed);
-            self.0.replace(here, changed);
-            place = self.0.next(here);
+            self.replace(here, changed);
+            place = self.list.next(here);
         }
         self.merge_around(lowest, top);
         Ok(())
@@ -397,13 +442,13 @@ impl Areas {
     }
 
     fn split(&mut self, address: u64) {
-        if let Some(place) = self.0.at_or_below(address)
-            && let Some(area) = self.0.get(place)
+        if let Some(place) = self.list.at_or_below(address)
+            && let Some(area) = self.list.get(place)
             && area.lowest < address
             && address < area.top
         {
             let (below, above) = (area.up_to(address), area.from(address));
-            self.0.replace(place, below);
+            self.replace(place, below);
             self.put(above);
         }
     }
@@ -417,22 +462,22 @@ impl Areas {
         address: u64,
         may_grow: impl FnOnce(&Area, u64) -> bool,
     ) -> Option<&Area> {
-        let found = self.0.at_or_below(address);
+        let found = self.list.at_or_below(address);
         if let Some(place) =
-            found.filter(|&place| self.0.get(place).is_some_and(|a| address < a.top))
+            found.filter(|&place| self.list.get(place).is_some_and(|a| address < a.top))
         {
-            return self.0.get(place);
+            return self.list.get(place);
         }
         let place = match found {
-            Some(place) => self.0.next(place)?,
-            None => self.0.at_or_above(address)?,
+            Some(place) => self.list.next(place)?,
+            None => self.list.at_or_above(address)?,
         };
-        let stack = self.0.get(place).filter(|area| area.grows)?;
+        let stack = self.list.get(place).filter(|area| area.grows)?;
         let lowest = address & !(PAGE - 1);
         if lowest < USER_LOWEST || !may_grow(stack, lowest) {
             return None;
         }
-        if let Some(below) = self.0.prev(place).and_then(|place| self.0.get(place))
+        if let Some(below) = self.list.prev(place).and_then(|place| self.list.get(place))
             && !below.grows
             && below.is_accessible()
             && lowest - below.top < STACK_GUARD_GAP
@@ -440,7 +485,7 @@ impl Areas {
             return None;
         }
         let grown = Area { lowest, ..stack.clone() };
-        self.0.replace(place, grown);
-        self.0.get(place)
+        self.replace(place, grown);
+        self.list.get(place)
     }
 }

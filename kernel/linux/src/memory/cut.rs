@@ -21,6 +21,28 @@ pub(crate) fn set_length(node: &Node, length: u64) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Makes a file as long as this, if it is shorter.
+pub(crate) fn grow(node: &Node, length: u64) -> Result<(), Errno> {
+    // Nothing is cut off.
+    node.grow(length)
+}
+
+/// Makes a hole of bytes: they read as zeros afterwards, in every mapping too.
+pub(crate) fn punch_bytes(node: &Node, from: u64, to: u64) -> Result<(), Errno> {
+    if node.is_sealed_for_writing() {
+        return Err(Errno::EPERM);
+    }
+    let Content::File(bytes) = &node.content else { return Err(Errno::EOPNOTSUPP) };
+    let (first, end) = (from.div_ceil(FRAME_BYTES), to / FRAME_BYTES);
+    {
+        let mut bytes = bytes.lock();
+        let whole = first.saturating_mul(FRAME_BYTES).min(to);
+        bytes.zero(from, whole);
+        bytes.zero((end * FRAME_BYTES).max(whole), to);
+    }
+    if first < end { punch(node, first, end) } else { Ok(()) }
+}
+
 /// Takes whole pages of a file out, in every mapping too: they read as zeros afterwards.
 pub(crate) fn punch(node: &Node, first: u64, end: u64) -> Result<(), Errno> {
     let Content::File(bytes) = &node.content else { return Err(Errno::EOPNOTSUPP) };

@@ -8,7 +8,7 @@
 //!
 //! A page of a shared mapping that was only read stays read-only, so that `smaps` knows which are dirty.
 
-use super::areas::PAGE;
+use super::areas::{PAGE, flag};
 use super::space::{Bad, Memory, copied, page_of};
 use crate::abi::USER_TOP;
 use machine::arch::paging::{self, Access};
@@ -17,7 +17,7 @@ use machine::memory::frames::{self, Frame};
 impl Memory {
     /// Makes the page at an address present for this use: fills it, copies it, or grows the stack.
     pub fn fault(&mut self, address: u64, write: bool, exec: bool) -> Result<Frame, Bad> {
-        let (limits, mapped) = (&self.limits, self.bytes_if_limited());
+        let (limits, mapped) = (&self.limits, self.bytes());
         let grow = |area: &_, lowest| limits.may_grow(area, lowest, mapped);
         let area = self.areas.grown_to(address, grow).ok_or(Bad::Address)?;
         let allowed = if write {
@@ -31,6 +31,10 @@ impl Memory {
             return Err(Bad::Address);
         }
         let page = page_of(address);
+        if area.has(flag::SHADOW_STACK) {
+            // Not even the kernel writes to it for a program.
+            return if write { Err(Bad::Address) } else { self.shadow_page(page, false) };
+        }
         let shared = area.is_shared();
         let access = area.access;
         let Some((frame, now)) = self.tables.lookup(page) else {
@@ -46,7 +50,10 @@ impl Memory {
                 }
             };
             return match self.tables.map(page, frame, access) {
-                Ok(()) => Ok(frame),
+                Ok(()) => {
+                    self.present.add(1);
+                    Ok(frame)
+                }
                 Err(paging::NoMemory) => {
                     frames::release(frame);
                     Err(Bad::NoMemory)
@@ -71,6 +78,62 @@ impl Memory {
         self.flush_one(page);
         frames::release(frame);
         Ok(copy)
+    }
+
+    /// Makes the page at an address present for a call, a return, or another instruction for shadow stacks.
+    pub(crate) fn shadow_fault(&mut self, address: u64) -> Result<Frame, Bad> {
+        let area = self.areas.at(address).ok_or(Bad::Address)?;
+        if !area.has(flag::SHADOW_STACK) || !area.access.write {
+            return Err(Bad::Address);
+        }
+        self.shadow_page(page_of(address), true)
+    }
+
+    /// The page of a shadow stack. `own`: with nobody else's frame, and as one; otherwise as it is.
+    fn shadow_page(&mut self, page: u64, own: bool) -> Result<Frame, Bad> {
+        let there = self.tables.lookup(page);
+        let frame = match there {
+            None => frames::alloc_zeroed().ok_or(Bad::NoMemory)?,
+            Some((frame, now)) if !own || now.write => return Ok(frame),
+            Some((frame, _)) if frames::refs(frame) == 1 => frame,
+            Some((frame, _)) => {
+                frames::share(frame);
+                copied(frame)?
+            }
+        };
+        let is_new = there.is_none_or(|(before, _)| before != frame);
+        if self.tables.map_shadow(page, frame).is_err() {
+            if is_new {
+                frames::release(frame);
+            }
+            return Err(Bad::NoMemory);
+        }
+        if let Some((before, _)) = there {
+            self.flush_one(page);
+            if is_new {
+                frames::release(before);
+            }
+        }
+        Ok(frame)
+    }
+
+    /// Reads a word of a shadow stack.
+    pub(crate) fn read_shadow(&mut self, at: u64) -> Result<u64, Bad> {
+        let mut word = [0; 8];
+        if !at.is_multiple_of(8) {
+            return Err(Bad::Address);
+        }
+        self.shadow_fault(at)?.read((at % PAGE) as usize, &mut word);
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// Writes a word of a shadow stack.
+    pub(crate) fn write_shadow(&mut self, at: u64, word: u64) -> Result<(), Bad> {
+        if !at.is_multiple_of(8) {
+            return Err(Bad::Address);
+        }
+        self.shadow_fault(at)?.write((at % PAGE) as usize, &word.to_le_bytes());
+        Ok(())
     }
 
     /// Calls `each` with the pieces of a range, made present for this use: a frame, where in it, where in the range, how many bytes.
@@ -121,7 +184,8 @@ impl Memory {
             if area.lowest > page || !area.is_accessible() {
                 return Err(Bad::Address);
             }
-            let (write, end) = (area.access.write && !area.is_shared(), area.top.min(top));
+            let writes = area.access.write && !area.is_shared() && !area.has(flag::SHADOW_STACK);
+            let (write, end) = (writes, area.top.min(top));
             while page < end {
                 if threads::sched::current().killed() {
                     return Ok(());

@@ -2,8 +2,24 @@
 
 use super::areas::{Area, PAGE};
 use super::space::Memory;
-use crate::abi::{USER_LOWEST, USER_TOP};
+use crate::files::tree::Content;
 use machine::memory::frames;
+
+/// Pages in the tables of an address space.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Present {
+    pub(crate) now: u64,
+    /// The most there have been.
+    pub(crate) peak: u64,
+}
+
+impl Present {
+    /// So many more.
+    pub(super) fn add(&mut self, pages: u64) {
+        self.now += pages;
+        self.peak = self.peak.max(self.now);
+    }
+}
 
 /// Bytes of an area.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +50,16 @@ impl Figures {
     }
 }
 
+/// Bytes that are in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Resident {
+    pub(crate) now: u64,
+    pub(crate) peak: u64,
+    pub(crate) anonymous: u64,
+    pub(crate) file: u64,
+    pub(crate) shared: u64,
+}
+
 impl Memory {
     /// Of one area.
     pub(crate) fn figures(&self, area: &Area) -> Figures {
@@ -61,14 +87,26 @@ impl Memory {
         sum
     }
 
-    /// Bytes that are there, of all areas.
-    pub(crate) fn present_bytes(&self) -> u64 {
-        let mut bytes = 0;
-        let mut from = USER_LOWEST;
-        while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
-            bytes += PAGE;
-            from = page + PAGE;
+    /// The most bytes that there have been.
+    pub(crate) const fn resident_peak(&self) -> u64 {
+        self.present.peak * PAGE
+    }
+
+    /// Bytes that are there: of no file, of files of the archive, of files that are in memory only and of shared memory.
+    pub(crate) fn resident(&self) -> Resident {
+        let mut sum = Resident::default();
+        for area in self.areas.iter() {
+            let of_area = self.figures(area);
+            sum.anonymous += of_area.anonymous;
+            let of_file = of_area.present - of_area.anonymous;
+            let node = area.source.as_ref().map(|source| &source.object.node);
+            match node.map(|node| &node.content) {
+                Some(Content::Fixed(_)) => sum.file += of_file,
+                _ => sum.shared += of_file,
+            }
         }
-        bytes
+        sum.now = self.present.now * PAGE;
+        sum.peak = self.present.peak * PAGE;
+        sum
     }
 }

@@ -1,6 +1,7 @@
 //! The memory of a child: private pages shared until one of both writes, shared mappings shared for good.
 
 use super::areas::flag;
+use super::figures::Present;
 use super::space::Memory;
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
@@ -28,6 +29,7 @@ impl Memory {
             marks: self.marks,
             flags_to_come: 0,
             number: 0,
+            present: Present::default(),
         };
         if self.marks & (flag::LOCKED | flag::NOT_INHERITED) != 0 {
             child.become_inherited()?;
@@ -74,6 +76,7 @@ impl Memory {
                 let Some((frame, access)) = self.tables.lookup(page) else { continue };
                 let shared = Access { write: false, exec: access.exec };
                 child.tables.map(page, frame, shared)?;
+                child.present.add(1);
                 frames::share(frame);
                 if read {
                     self.tables.protect(page, shared);

@@ -8,7 +8,7 @@
 //! | `fault`, `fork` | filling and copying on write; the memory of a child |
 //! | `remap`, `brk` | mremap; the heap |
 //! | `advice`, `figures` | locked, sealed, not needed; how much is there, and whose |
-//! | `layout`, `limits`, `accounts` | where the parts begin; how much there may be; how much there is |
+//! | `layout`, `limits`, `totals`, `accounts` | where the parts begin; how much there may be, and is; both together |
 //! | `cut`, `spaces` | files that become shorter; all address spaces |
 //!
 //! May import `files` (a mapping is filled from a node), `abi`, `error` and `sorted`.
@@ -27,3 +27,4 @@ pub(crate) mod object;
 pub(crate) mod remap;
 pub(crate) mod space;
 mod spaces;
+pub(crate) mod totals;

@@ -16,6 +16,8 @@ pub(crate) struct Move {
     pub(crate) leaves_area: bool,
 }
 
+use machine::arch::paging::Access;
+
 impl Memory {
     /// Makes the mapping of a range larger or smaller, or moves it; returns where it is then.
     pub(crate) fn remap(
@@ -130,6 +132,9 @@ impl Memory {
             self.flush(batch[..taken].iter().map(|entry| entry.0));
             for &(page, there) in &batch[..taken] {
                 if let Some((frame, access)) = there {
+                    // That of a shadow stack comes back to it with the next call or return.
+                    let write = access.write && !area.has(flag::SHADOW_STACK);
+                    let access = Access { write, ..access };
                     self.place_page(page - lowest + target, frame, access, area.read);
                 }
             }

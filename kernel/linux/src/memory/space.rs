@@ -15,12 +15,13 @@
 //! an error, nothing more.
 //!
 //! A call that fails has changed nothing: it checks, fetches the memory it may need, and then changes what cannot fail any
-//! more. What it costs is the pages that are present, not the address space between them: [`UserTables::next_mapped`].
+//! more. (mprotect, madvise and mlock change what lies below a hole, or around one, and are errors then: as on Linux.) What it costs is the pages that are present, not the address space between them: [`UserTables::next_mapped`].
 
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
 use crate::files::tree::Node;
 use crate::memory::areas::{Area, Areas, PAGE, flag};
+use crate::memory::figures::Present;
 use crate::memory::layout::Layout;
 use crate::memory::limits::Limits;
 pub(crate) use crate::memory::object::Bad;
@@ -85,6 +86,8 @@ pub struct Memory {
     pub(super) flags_to_come: u32,
     /// Its number among all address spaces; 0: none yet.
     pub(super) number: u64,
+    /// Pages in its tables.
+    pub(super) present: Present,
 }
 
 pub(super) const fn page_of(address: u64) -> u64 {
@@ -126,6 +129,7 @@ impl Memory {
             marks: 0,
             flags_to_come: 0,
             number: 0,
+            present: Present::default(),
         };
         let stack =
             Area::anonymous(top - 32 * PAGE, top, true, Access { write: true, exec: false });
@@ -169,7 +173,7 @@ impl Memory {
         while let Some(area) = self.areas.at_or_after(from) {
             let (lowest, top) = (area.lowest, area.top);
             from = top;
-            let Some(source) = area.source.as_ref() else { continue };
+            let Some(source) = area.source.as_ref().filter(|_| area.has_file()) else { continue };
             let end =
                 source.object.node.bytes().next_multiple_of(PAGE).saturating_sub(source.offset);
             let end = lowest.saturating_add(end);
@@ -223,6 +227,7 @@ impl Memory {
                 }
                 return Err(Bad::NoMemory);
             }
+            self.present.add(u64::from(there.is_none()));
             if let Some((before, _)) = there.filter(|&(before, _)| before != frame) {
                 frames::release(before);
             }
@@ -255,6 +260,20 @@ impl Memory {
     pub(crate) fn find_space(&self, length: u64) -> Option<u64> {
         let below = self.areas.find_space(length, self.layout.mmap_top);
         below.or_else(|| self.areas.find_space(length, USER_TOP))
+    }
+
+    /// Maps a shadow stack, anywhere or at an address where nothing is, with a page below it that the kernel gives to nothing else.
+    pub(crate) fn map_shadow_stack(&mut self, at: Option<u64>, length: u64) -> Result<u64, Errno> {
+        let wanted = match at {
+            Some(at) => Wanted::There(at),
+            None => {
+                let with_gap = length.checked_add(PAGE).ok_or(Errno::ENOMEM)?;
+                Wanted::There(self.find_space(with_gap).ok_or(Errno::ENOMEM)? + PAGE)
+            }
+        };
+        let access = Access { write: true, exec: false };
+        let like = Area { flags: flag::SHADOW_STACK, ..Area::anonymous(0, 0, true, access) };
+        self.map(wanted, length, like)
     }
 
     /// Where a mapping of `length` bytes goes.
@@ -332,6 +351,7 @@ impl Memory {
                 return;
             }
             self.flush(batch[..taken].iter().map(|entry| entry.0));
+            self.present.now -= taken as u64;
             batch[..taken].iter().filter_map(|entry| entry.1).for_each(frames::release);
         }
     }
@@ -355,7 +375,8 @@ impl Memory {
         }
     }
 
-    /// Changes what a range may be used for. All of it must be mapped.
+    /// Changes what a range may be used for. Where an area may not be used for it, and where there is none, this ends with an
+    /// error: what lies below has changed, as on Linux.
     pub fn protect(
         &mut self,
         lowest: u64,
@@ -364,9 +385,42 @@ impl Memory {
         access: Access,
     ) -> Result<(), Errno> {
         self.check_sealed(lowest, top)?;
-        if access.write {
-            self.may_write(lowest, top)?;
+        let (end, refused) = self.protectable(lowest, top, access);
+        if lowest < end {
+            self.protect_mapped(lowest, end, read, access)?;
         }
+        refused
+    }
+
+    /// How far from `lowest` on areas may be protected anew, and what is wrong with what comes then.
+    fn protectable(&self, lowest: u64, top: u64, access: Access) -> (u64, Result<(), Errno>) {
+        let mut end = lowest;
+        let mut data = 0;
+        for area in self.areas.within(lowest, top) {
+            if area.lowest > end {
+                break;
+            }
+            if access.exec && area.has(flag::SHADOW_STACK) {
+                return (end, Err(Errno::EINVAL));
+            }
+            if access.write
+                && let Err(error) = self.may_write(area, lowest, top, &mut data)
+            {
+                return (end, Err(error));
+            }
+            end = area.top.min(top);
+        }
+        (end, if end < top { Err(Errno::ENOMEM) } else { Ok(()) })
+    }
+
+    /// The same for a range that is mapped whole and may be used for it.
+    fn protect_mapped(
+        &mut self,
+        lowest: u64,
+        top: u64,
+        read: bool,
+        access: Access,
+    ) -> Result<(), Errno> {
         self.areas.change(lowest, top, |area| {
             area.read = read;
             area.access = access;
@@ -382,7 +436,10 @@ impl Memory {
                     // A frame that others have stays read-only: the next write copies it, or finds that it need not.
                     let is_own = |frame| frames::refs(frame) == 1;
                     let is_own = self.tables.lookup(page).is_some_and(|(frame, _)| is_own(frame));
-                    let write = access.write && is_own;
+                    // A page of a shadow stack comes back to it with the next call or return.
+                    let is_shadow = |area: &Area| area.has(flag::SHADOW_STACK);
+                    let write =
+                        access.write && is_own && !self.areas.at(page).is_some_and(is_shadow);
                     self.tables.protect(page, Access { write, exec: access.exec });
                 } else {
                     // The contents stay for the day it is opened again.
@@ -412,12 +469,16 @@ impl Drop for Memory {
         );
         FREED.fetch_add(1, Ordering::Relaxed);
         spaces::leave(self.number);
-        let mut from = USER_LOWEST;
-        while let Some(page) = self.tables.next_mapped(from, USER_TOP) {
-            if let Some(frame) = self.tables.unmap(page) {
-                frames::release(frame);
+        // No page is mapped outside of an area, and between areas lie whole tables.
+        let Self { areas, tables, .. } = self;
+        for area in areas.iter() {
+            let mut from = area.lowest;
+            while let Some(page) = tables.next_mapped(from, area.top) {
+                if let Some(frame) = tables.unmap(page) {
+                    frames::release(frame);
+                }
+                from = page + PAGE;
             }
-            from = page + PAGE;
         }
     }
 }

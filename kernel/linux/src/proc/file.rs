@@ -119,6 +119,7 @@ pub(crate) fn link(path: &str) -> Option<Result<String, Errno>> {
     Some(match walk::link(Parts::of(path)?.as_slice())? {
         Ok(Leads::Path(path)) => Ok(path),
         Ok(Leads::File(file)) => name_of(&file),
+        Ok(Leads::Program(running)) => running.told(),
         Err(error) => Err(error),
     })
 }

@@ -35,8 +35,8 @@ fn special_name(memory: &Memory, area: &Area) -> Option<&'static str> {
     let holds = |address: u64| (area.lowest..area.top).contains(&address);
     if holds(memory.start_stack) {
         Some("[stack]")
-    } else if memory.trampoline != 0 && holds(memory.trampoline) {
-        Some(if cfg!(target_arch = "arm") { "[sigpage]" } else { "[vdso]" })
+    } else if memory.vdso != 0 && area.lowest == memory.vdso && area.has(flag::KEPT) {
+        Some("[vdso]")
     } else if memory.is_heap(area) {
         Some("[heap]")
     } else {
@@ -149,6 +149,10 @@ fn flags(area: &Area, text: &mut Text) -> fmt::Result {
         ("nr", area.has(flag::NO_RESERVE)),
         ("wf", area.has(flag::WIPED_ON_FORK)),
         ("dd", area.has(flag::NOT_DUMPED)),
+        ("ss", area.has(flag::SHADOW_STACK)),
+        ("hg", area.has(flag::HUGE)),
+        ("nh", area.has(flag::NOT_HUGE)),
+        ("mg", area.has(flag::MERGEABLE)),
         ("sl", area.has(flag::SEALED)),
     ] {
         if is_set {

@@ -3,6 +3,8 @@
 use super::subject::{Subject, short};
 use crate::files::{console, pty};
 use crate::limits::{INFINITE, Limit, Resource};
+use crate::memory::figures::Resident;
+use crate::memory::totals::Totals;
 use crate::process::shared_signals::Stop;
 use crate::process::{Process, cpu_time};
 use core::fmt::{self, Write};
@@ -35,32 +37,18 @@ fn state(subject: &Subject) -> (char, &'static str) {
     if is_running { ('R', "running") } else { ('S', "sleeping") }
 }
 
-/// Bytes of address space, of all areas and of the stack; and where the first stack begins.
+/// How large a process's memory is, and how much of it is there.
 struct Sizes {
-    all: u64,
-    stack: u64,
-    code: u64,
-    data: u64,
+    areas: Totals,
+    resident: Resident,
     start_stack: u64,
 }
 
 fn sizes(process: &Process) -> Option<Sizes> {
     let memory = process.memory()?;
     let memory = memory.lock();
-    let start_stack = memory.start_stack;
-    let mut sizes = Sizes { all: 0, stack: 0, code: 0, data: 0, start_stack };
-    for area in memory.areas().iter() {
-        let bytes = area.top - area.lowest;
-        sizes.all += bytes;
-        if (area.lowest..area.top).contains(&start_stack) {
-            sizes.stack += bytes;
-        } else if area.access.exec {
-            sizes.code += bytes;
-        } else if area.access.write {
-            sizes.data += bytes;
-        }
-    }
-    Some(sizes)
+    let (areas, resident) = (*memory.areas().totals(), memory.resident());
+    Some(Sizes { areas, resident, start_stack: memory.start_stack })
 }
 
 pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
@@ -93,13 +81,18 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
     writeln!(text, "Kthread:\t0")?;
     if let Some(sizes) = sizes(process) {
         for (name, bytes) in [
-            ("VmPeak", sizes.all),
-            ("VmSize", sizes.all),
-            ("VmLck", 0),
+            ("VmPeak", sizes.areas.peak),
+            ("VmSize", sizes.areas.all),
+            ("VmLck", sizes.areas.locked),
             ("VmPin", 0),
-            ("VmData", sizes.data),
-            ("VmStk", sizes.stack),
-            ("VmExe", sizes.code),
+            ("VmHWM", sizes.resident.peak),
+            ("VmRSS", sizes.resident.now),
+            ("RssAnon", sizes.resident.anonymous),
+            ("RssFile", sizes.resident.file),
+            ("RssShmem", sizes.resident.shared),
+            ("VmData", sizes.areas.data),
+            ("VmStk", sizes.areas.stack),
+            ("VmExe", sizes.areas.code),
             ("VmLib", 0),
             ("VmSwap", 0),
         ] {
@@ -140,7 +133,8 @@ fn signals(subject: &Subject, process: &Process, text: &mut Text) -> fmt::Result
     };
     let (pending, blocked) = subject.signals();
     let limit = process.limits.soft(Resource::PendingSignals);
-    writeln!(text, "SigQ:\t0/{limit}")?;
+    let queued = crate::process::queued::count_of(process);
+    writeln!(text, "SigQ:\t{queued}/{limit}")?;
     for (name, set) in [
         ("SigPnd", pending),
         ("ShdPnd", shared),
@@ -192,7 +186,8 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
             fields[25] = process.limits.soft(Resource::Resident);
             fields[38] = process.exit_signal.load(Ordering::Relaxed).into();
             if let Some(sizes) = sizes(process) {
-                fields[23] = sizes.all;
+                fields[23] = sizes.areas.all;
+                fields[24] = sizes.resident.now / PAGE;
                 fields[28] = sizes.start_stack;
             }
             let (ignored, caught) = process.signals.lock().actions.sets();
@@ -220,8 +215,11 @@ pub(super) fn statm(subject: &Subject, text: &mut Text) -> fmt::Result {
     match subject.process().and_then(sizes) {
         Some(sizes) => {
             let pages = |bytes: u64| bytes / PAGE;
-            let data = pages(sizes.data + sizes.stack);
-            writeln!(text, "{} 0 0 {} 0 {data} 0", pages(sizes.all), pages(sizes.code))
+            let (areas, resident) = (sizes.areas, sizes.resident);
+            let (all, code) = (pages(areas.all), pages(areas.code));
+            let (now, shared) = (pages(resident.now), pages(resident.file + resident.shared));
+            let data = pages(areas.data + areas.stack);
+            writeln!(text, "{all} {now} {shared} {code} 0 {data} 0")
         }
         None => writeln!(text, "0 0 0 0 0 0 0"),
     }

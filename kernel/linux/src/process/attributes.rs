@@ -1,5 +1,6 @@
 //! What a process says of itself by prctl(2) and its kin, and a child copies.
 
+use crate::abi;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// See the module's head.
@@ -32,7 +33,24 @@ pub(crate) struct Attributes {
     pub(crate) no_huge_pages: AtomicBool,
 }
 
+/// Bit of personality(2): what may be read may be executed.
+const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
+
 impl Attributes {
+    /// Whether new mappings that may be read may be executed, too.
+    pub(crate) fn reads_imply_instructions(&self) -> bool {
+        self.personality.load(Ordering::Relaxed) & READ_IMPLIES_EXEC != 0
+    }
+
+    /// A new program begins. `implied`: it is one of a time when what may be read may be executed.
+    pub(crate) fn begin_program(&self, implied: bool) {
+        let before = self.personality.load(Ordering::Relaxed);
+        let kept =
+            if abi::FORGETS_READ_IMPLIES_EXEC { before & !READ_IMPLIES_EXEC } else { before };
+        let implied = if implied { READ_IMPLIES_EXEC } else { 0 };
+        self.personality.store(kept | implied, Ordering::Relaxed);
+    }
+
     pub(crate) const fn first() -> Self {
         Self {
             is_subreaper: AtomicBool::new(false),

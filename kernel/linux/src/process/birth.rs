@@ -15,7 +15,6 @@ use crate::files::open::Files;
 use crate::files::readiness::Readiness;
 use crate::limits::Limits;
 use crate::memory::space::Memory;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -34,10 +33,7 @@ pub(crate) fn unborn(
     let of_parent = |number: fn(&Process) -> &AtomicU64, alone: u64| {
         AtomicU64::new(parent.map_or(alone, |parent| number(parent).load(Ordering::Relaxed)))
     };
-    let text = |of: fn(&Process) -> &SpinLock<Arc<String>>, first: &str| match parent {
-        Some(parent) => Ok(of(parent).lock().clone()),
-        None => fallible::shared(fallible::text(first)?),
-    };
+    let executable = parent.and_then(|parent| parent.executable.lock().clone());
     let (command_line, actions) = match parent {
         Some(parent) => {
             (parent.command_line.lock().clone(), parent.signals.lock().actions.try_clone()?)
@@ -55,7 +51,7 @@ pub(crate) fn unborn(
         place: SpinLock::new(place),
         host: SpinLock::new(parent.and_then(|parent| parent.host.lock().clone())),
         name: SpinLock::new(name),
-        executable: SpinLock::new(text(|parent| &parent.executable, "")?),
+        executable: SpinLock::new(executable),
         command_line: SpinLock::new(command_line),
         crew: Crew::new(),
         ended: SpinLock::new(None),

@@ -45,6 +45,8 @@ pub(crate) struct Request {
     pub(crate) exit_signal: u8,
     /// Where its stack begins; 0: where the caller's is.
     pub(crate) stack: u64,
+    /// How large that stack is; 0: not said.
+    pub(crate) stack_bytes: u64,
     pub(crate) parent_word: u64,
     pub(crate) child_word: u64,
     pub(crate) descriptor_word: u64,
@@ -69,6 +71,7 @@ impl Request {
             flags: flags & !flag::SIGNAL,
             exit_signal: (flags & flag::SIGNAL) as u8,
             stack,
+            stack_bytes: 0,
             parent_word,
             child_word,
             descriptor_word: parent_word,
@@ -120,6 +123,7 @@ impl Request {
             flags,
             exit_signal: signal as u8,
             stack: stack + stack_bytes,
+            stack_bytes,
             parent_word: parent,
             child_word: child,
             descriptor_word: pidfd,

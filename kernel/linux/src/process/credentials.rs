@@ -185,13 +185,6 @@ impl Credentials {
         self.effective = if self.user.effective == 0 { self.permitted } else { 0 };
     }
 
-    /// Whether they may send a signal to a process with those of another (kill(2)).
-    pub(crate) fn may_signal(&self, other: &Self) -> bool {
-        let mine = [self.user.effective, self.user.real];
-        self.can(capability::KILL)
-            || mine.iter().any(|&id| id == other.user.real || id == other.user.saved)
-    }
-
     /// Whether they may look into a process with those of another, as one who traces it: all of its users and groups are theirs.
     pub(crate) fn may_look_into(&self, other: &Self) -> bool {
         let all = |ids: Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
@@ -204,5 +197,26 @@ impl Credentials {
     pub(crate) fn may_change(&self, other: &Self, with: u32) -> bool {
         let me = self.user.effective;
         self.can(with) || me == other.user.real || me == other.user.effective
+    }
+
+    /// What of them counts for sending signals.
+    pub(crate) const fn sender(&self) -> Sender {
+        Sender { user: self.user, may_any: self.can(capability::KILL) }
+    }
+}
+
+/// Who sends a signal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) user: Ids,
+    /// May send one to any process.
+    may_any: bool,
+}
+
+impl Sender {
+    /// Whether it may send a signal to a process of another (kill(2)).
+    pub(crate) fn may_signal(&self, other: &Credentials) -> bool {
+        let theirs = [other.user.real, other.user.saved];
+        self.may_any || theirs.contains(&self.user.effective) || theirs.contains(&self.user.real)
     }
 }

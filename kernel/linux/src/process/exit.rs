@@ -7,7 +7,7 @@ use super::send::{of_child, to_process};
 use super::table::{self, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
-use super::{Process, cpu_time, current, current_task, futex, pidfd, timers};
+use super::{Process, cpu_time, current, current_task, futex, pidfd, shadow, timers};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
@@ -37,6 +37,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
             let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
             let _nor_woken = futex::wake(clear, false, futex::ANY_BIT, 1);
         }
+        shadow::give_back(current_task());
         futex::forget(current_task());
         thread.unpin_all();
         // Off the process's tables before they can go.
@@ -61,31 +62,30 @@ fn end(process: &Process, status: i32) {
     timers::delete_all(process);
     drop(process.set_files(None));
     drop(process.set_memory(None));
+    let program = process.executable.lock().take();
+    drop(program);
     stop_borrowing(process);
     while let Some((child, signal)) = table::next_to_tell_of_death(process.id) {
         if let Some(signal) = Signal::new(signal.into()) {
-            let fields = Fields::Sender { process: process.id as u32, user: 0 };
+            let user = process.credentials.lock().user.real;
+            let fields = Fields::Sender { process: process.id as u32, user };
             let _told = to_process(&child, Info { signal, code: code::USER, fields });
         }
     }
-    let [parent, reaper] = table::end(process, status);
+    let signal = process.exit_signal.load(Ordering::Relaxed);
+    let told = Signal::new(signal.into()).map(|signal| {
+        let (code, status) = match status & 0x7f {
+            0 => (code::CHILD_EXITED, status >> 8 & 0xff),
+            signal => (code::CHILD_KILLED, signal),
+        };
+        of_child(process, signal, code, status)
+    });
+    let [parent, reaper] = table::end(process, status, told);
     process.changed.wake_all();
     pidfd::tell(process);
-    if let Some(reaper) = reaper {
-        // Children that had ended are its now.
-        reaper.changed.wake_all();
-    }
-    if let Some(parent) = parent {
-        let signal = process.exit_signal.load(Ordering::Relaxed);
-        if let Some(signal) = Signal::new(signal.into()) {
-            let (code, status) = match status & 0x7f {
-                0 => (code::CHILD_EXITED, status >> 8 & 0xff),
-                signal => (code::CHILD_KILLED, signal),
-            };
-            // A standard signal is there in any case, if without what is told with it.
-            let _told = to_process(&parent, of_child(process, signal, code, status));
-        }
-        parent.changed.wake_all();
+    // Children of the reaper that had ended are its now.
+    for other in [reaper, parent].into_iter().flatten() {
+        other.changed.wake_all();
     }
 }
 

@@ -3,6 +3,7 @@
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
+use super::shadow;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{Process, current, current_arc, current_task, host, pidfd, table};
@@ -121,7 +122,15 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id() } else { number };
-        sched::spawn_user(task::owned(task), process.name(), &child_regs, id)?
+        let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
+        let is_alone = !is_in_our_memory || request.has(flag::VFORK);
+        shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
+        thread
+    };
+    let not_born = |_: &Errno| {
+        if let Some(task) = task::of(&thread) {
+            shadow::give_back(task);
+        }
     };
     thread.set_number(number);
     if request.has(flag::SETTLS) {
@@ -136,7 +145,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     // The child is not told of it: its descriptors are a copy already.
     let descriptor = if request.has(flag::PIDFD) {
         let of_thread = is_thread.then_some(&*thread);
-        Some(pidfd::give(&process, of_thread, request.descriptor_word)?)
+        Some(pidfd::give(&process, of_thread, request.descriptor_word).inspect_err(not_born)?)
     } else {
         None
     };
@@ -146,7 +155,10 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     }
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
     let close_pidfd = |_: &Errno| descriptor.into_iter().for_each(pidfd::take_back);
-    process.crew.join(&thread).inspect_err(close_pidfd)?;
+    process.crew.join(&thread).inspect_err(|error| {
+        not_born(error);
+        close_pidfd(error);
+    })?;
     if is_thread && process.signals.lock().stop != Stop::Running {
         // It was not there when the others were told.
         thread.notify();
@@ -154,6 +166,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if !is_thread {
         table::enter(&process, Some(parent)).inspect_err(|error| {
             process.crew.disband();
+            not_born(error);
             close_pidfd(error);
         })?;
     }

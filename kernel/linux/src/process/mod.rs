@@ -5,7 +5,9 @@
 //! | `state`, `attributes`, `credentials`, `place` | [`Process`]; what prctl says of one; its users; its directory |
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
 //! | `task` | what a thread has of its own |
-//! | `actions`, `pending`, `shared_signals`, `send` | what a program said of signals; those on their way; sending |
+//! | `actions`, `pending`, `queued`, `shared_signals`, `send` | what a program said of signals; those on their way, and how many of each user's; sending |
+//! | `readers` | files that signals are read from |
+//! | `orphans` | process groups that nothing would continue any more |
 //! | `spent`, `cpu_time` | how long threads and processes have run |
 //! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
 //! | `user_memory` | strings and numbers in the caller's memory |
@@ -15,7 +17,7 @@
 //! | `user_dispatch` | system calls that a program carries out itself |
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host` | the names of the machine |
-//! | `ports` | I/O ports that a thread may use |
+//! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
 //! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
@@ -37,12 +39,19 @@ pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
+pub(crate) mod orphans;
 pub(crate) mod pending;
 pub(crate) mod permissions;
 pub(crate) mod pidfd;
 pub(crate) mod place;
+pub(crate) mod port_map;
 pub(crate) mod ports;
+pub(crate) mod queued;
+pub(crate) mod readers;
+pub(crate) mod running;
 pub(crate) mod send;
+pub(crate) mod shadow;
+pub(crate) mod shadow_state;
 pub(crate) mod shared_signals;
 pub(crate) mod spent;
 mod state;

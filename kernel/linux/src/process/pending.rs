@@ -5,62 +5,53 @@
 
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
-use alloc::vec::Vec;
-use machine::memory::fallible;
-
-/// Signals that can be queued for one thread or process: enough for programs, and a bound on what they can make the kernel keep.
-pub(crate) const MAX_QUEUED: usize = 4096;
+use crate::process::queued::{Allowance, Charge};
+use alloc::collections::VecDeque;
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     set: SignalSet,
     /// What was told, in the order of sending. A signal in `set` that has nothing here was sent when there was no memory.
-    queue: Vec<Info>,
+    queue: VecDeque<Queued>,
+}
+
+/// A signal with what is told with it, and its place in the count of its user's.
+#[derive(Debug)]
+struct Queued {
+    info: Info,
+    _charge: Charge,
 }
 
 impl Pending {
     pub(crate) const fn new() -> Self {
-        Self { set: SignalSet::EMPTY, queue: Vec::new() }
+        Self { set: SignalSet::EMPTY, queue: VecDeque::new() }
     }
 
     pub(crate) fn set(&self) -> SignalSet {
         self.set
     }
 
-    /// Adds a signal. `EAGAIN`: a real-time signal with a value, and no room to keep it.
-    pub(crate) fn add(&mut self, info: Info) -> Result<(), Errno> {
+    /// Adds a signal. `EAGAIN`: a real-time signal with a value, and its user may have no more, or
+    /// there is no memory to keep it.
+    pub(crate) fn add(&mut self, info: Info, of: Allowance) -> Result<(), Errno> {
         let signal = info.signal;
-        match info.fields {
-            // A timer has one of its own, which counts how often it expired since it was sent.
-            Fields::Timer { timer, overruns, .. } => {
-                if let Some(pending) = self.of_timer(signal, timer) {
-                    *pending = pending.saturating_add(overruns).saturating_add(1);
-                    return Ok(());
-                }
-            }
-            _ if !signal.is_real_time() && self.set.contains(signal) => return Ok(()),
-            _ => {}
+        let is_timer = matches!(info.fields, Fields::Timer { .. });
+        // A timer has one of its own, whatever else is pending.
+        if !is_timer && !signal.is_real_time() && self.set.contains(signal) {
+            return Ok(());
         }
-        let is_kept =
-            self.queue.len() < MAX_QUEUED && fallible::push(&mut self.queue, info).is_ok();
+        let overrides = is_timer || !signal.is_real_time() && info.code >= 0;
+        let is_kept = self.queue.try_reserve(1).is_ok()
+            && Charge::new(of, overrides)
+                .map(|charge| self.queue.push_back(Queued { info, _charge: charge }))
+                .is_some();
         // kill(2) is allowed to lose what is told with it, sigqueue(3) is not.
         if !is_kept && signal.is_real_time() && info.code != code::USER {
             return Err(Errno::EAGAIN);
         }
         self.set = self.set.with(signal);
         Ok(())
-    }
-
-    /// The overruns of the pending signal of a timer.
-    fn of_timer(&mut self, signal: Signal, number: i32) -> Option<&mut i32> {
-        if !self.set.contains(signal) {
-            return None;
-        }
-        self.queue.iter_mut().find_map(|info| match &mut info.fields {
-            Fields::Timer { timer, overruns, .. } if *timer == number => Some(overruns),
-            _ => None,
-        })
     }
 
     /// The next one of those in `allowed`, without taking it.
@@ -72,14 +63,14 @@ impl Pending {
     /// Takes the next one of those in `allowed`.
     pub(crate) fn take(&mut self, allowed: SignalSet) -> Option<Info> {
         let signal = self.next(allowed)?;
-        let found = self.queue.iter().position(|info| info.signal == signal);
-        let info = match found {
-            Some(at) => self.queue.remove(at),
+        let found = self.queue.iter().position(|queued| queued.info.signal == signal);
+        let info = match found.and_then(|at| self.queue.remove(at)) {
+            Some(queued) => queued.info,
             None => {
                 Info { signal, code: code::USER, fields: Fields::Sender { process: 0, user: 0 } }
             }
         };
-        if !self.queue.iter().any(|info| info.signal == signal) {
+        if !self.queue.iter().any(|queued| queued.info.signal == signal) {
             self.set = self.set.without(SignalSet::of(&[signal]));
         }
         Some(info)
@@ -89,7 +80,22 @@ impl Pending {
     pub(crate) fn discard(&mut self, signals: SignalSet) {
         if !self.set.intersection(signals).is_empty() {
             self.set = self.set.without(signals);
-            self.queue.retain(|info| !signals.contains(info.signal));
+            self.queue.retain(|queued| !signals.contains(queued.info.signal));
         }
+    }
+
+    /// Takes out the signal of a timer. Says whether it was there.
+    pub(crate) fn discard_of_timer(&mut self, signal: Signal, number: i32) -> bool {
+        let is_its = |queued: &Queued| {
+            let of = queued.info.fields;
+            queued.info.signal == signal
+                && matches!(of, Fields::Timer { timer, .. } if timer == number)
+        };
+        let Some(at) = self.queue.iter().position(is_its) else { return false };
+        self.queue.remove(at);
+        if !self.queue.iter().any(|queued| queued.info.signal == signal) {
+            self.set = self.set.without(SignalSet::of(&[signal]));
+        }
+        true
     }
 }

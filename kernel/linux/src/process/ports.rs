@@ -16,13 +16,12 @@
 //! interrupts. `cli` and `sti` do nothing then, as on Linux.
 
 use super::credentials::capability;
+use super::port_map::Map;
 use super::task::Task;
 use super::user_memory::get;
 use super::{current, current_task};
 use crate::error::{Errno, SysResult};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::ports::{self, NONE, Permitted, Ports};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, extras};
@@ -31,27 +30,6 @@ use threads::sched;
 
 /// The level of `iopl` that permits every port.
 const ALL_PORTS: u8 = 3;
-
-/// A map, up to its last word that permits a port.
-#[derive(Debug)]
-pub(crate) struct Map {
-    words: Vec<u32>,
-    sequence: u64,
-}
-
-impl Map {
-    fn new(words: Vec<u32>) -> Self {
-        static SEQUENCE: AtomicU64 = AtomicU64::new(1);
-        Self { words, sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-/// What a thread may use.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TaskPorts {
-    map: Option<Arc<Map>>,
-    level: u8,
-}
 
 fn may_use_hardware() -> bool {
     current().credentials.lock().can(capability::SYS_RAWIO)

@@ -8,14 +8,16 @@
 //! 3. A pending signal that a thread could take is always known to one: when a thread stops taking signals (it blocks them, it ends),
 //!    it hands over what is pending for the process ([`hand_over`]).
 
-use super::shared_signals::{Change, Stop};
-use super::{Process, cpu_time, table, task};
+use super::queued::Allowance;
+use super::shared_signals::{Change, ProcessSignals, Stop};
+use super::table::Which;
+use super::{Process, cpu_time, readers, table, task};
 use crate::abi::action::flag;
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
-use threads::sched::Thread;
+use threads::sched::{State, Thread};
 
 /// Whom a signal is for.
 #[derive(Clone, Copy)]
@@ -24,22 +26,83 @@ enum To<'t> {
     Thread(&'t Arc<Thread>),
 }
 
+/// What became of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It is pending.
+    Pending,
+    /// The process ignores it: it is gone.
+    Ignored,
+}
+
 /// Sends a signal to a process: any of its threads that does not block it takes it.
-pub(crate) fn to_process(process: &Process, info: Info) -> Result<(), Errno> {
-    send(process, To::Process, info)
+pub(crate) fn to_process(process: &Process, info: Info) -> Result<Sent, Errno> {
+    let sent = send(process, To::Process, info);
+    tell_parent_if_untold(process);
+    sent
 }
 
 /// Sends a signal to one thread of a process.
-pub(crate) fn to_thread(process: &Process, thread: &Arc<Thread>, info: Info) -> Result<(), Errno> {
-    send(process, To::Thread(thread), info)
+pub(crate) fn to_thread(
+    process: &Process,
+    thread: &Arc<Thread>,
+    info: Info,
+) -> Result<Sent, Errno> {
+    let sent = send(process, To::Thread(thread), info);
+    tell_parent_if_untold(process);
+    sent
 }
 
-fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
+/// Sends a signal to each process that is meant and that `may` lets through, as one step: a process
+/// that is born meanwhile is born before, and gets it, or after its parent has got it. `sent` is
+/// told of each.
+pub(crate) fn to_each(
+    which: Which,
+    mut info: impl FnMut(&Process) -> Option<Info>,
+    mut sent: impl FnMut(Result<Sent, Errno>),
+) {
+    table::for_each(which, |process| {
+        if let Some(info) = info(process) {
+            sent(send(process, To::Process, info));
+        }
+    });
+    tell_parents();
+}
+
+/// Sends a signal to a group, from the kernel.
+pub(crate) fn to_group(group: u64, signal: Signal) {
+    // One that ends has no use for it.
+    to_each(Which::Group(group), |_| Some(Info::kernel(signal)), |_ended| {});
+}
+
+/// Sends a signal to a process while the table is locked. [`tell_parents`] comes after that.
+pub(super) fn in_table(process: &Process, info: Info) {
+    // A standard signal is there in any case, if without what is told with it.
+    let _told = send(process, To::Process, info);
+}
+
+/// Tells parents what [`in_table`] did to children.
+pub(super) fn tell_parents() {
+    while let Some(process) = table::first(|process| process.signals.lock().untold.is_some()) {
+        tell_parent_if_untold(&process);
+    }
+}
+
+fn tell_parent_if_untold(process: &Process) {
+    let untold = process.signals.lock().untold.take();
+    if let Some(change) = untold {
+        tell_parent_of_change(process, change);
+    }
+}
+
+/// Sends. Takes no lock of the table, which may be held.
+fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
     let signal = info.signal;
     if signal == Signal::KILL {
         process.crew.end(signal.status());
-        return Ok(());
+        return Ok(Sent::Pending);
     }
+    let allowed = Allowance::of(process);
     let mut continued = false;
     let mut fatal = false;
     let added = process.crew.with(|threads| {
@@ -53,6 +116,7 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
             if continued {
                 signals.stop = Stop::Running;
                 signals.change = Some(Change::Continued);
+                signals.untold = Some(Change::Continued);
             }
         } else if SignalSet::STOPPING.contains(signal) {
             let cont = SignalSet::of(&[Signal::CONT]);
@@ -63,14 +127,17 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
         let takes = |thread: &Arc<Thread>| task::of(thread).is_some_and(|task| task.takes(signal));
         let receiver = match to {
             To::Thread(thread) => takes(thread).then_some(thread),
-            To::Process => threads.iter().find(|thread| takes(thread)),
+            To::Process if matches!(info.fields, Fields::Timer { .. }) => {
+                one_that_runs(&mut signals, threads, takes)
+            }
+            To::Process => one_that_wants(process.id, threads, takes),
         };
         // One that is blocked may still be waited for, or get another action.
         if action.ignores(signal) && receiver.is_some_and(|thread| !is_awaited(thread, signal)) {
-            return Ok(());
+            return Ok(Sent::Ignored);
         }
         match to {
-            To::Process => signals.pending.add(info)?,
+            To::Process => signals.pending.add(info, allowed)?,
             To::Thread(thread) => match task::of(thread) {
                 Some(task) => task.add(info)?,
                 None => return Err(Errno::ESRCH),
@@ -84,7 +151,7 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
                 thread.notify();
             }
         }
-        Ok(())
+        Ok(Sent::Pending)
     });
     if fatal {
         // At once, so that a thread that waits for nothing but its death ends too.
@@ -92,9 +159,42 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<(), Errno> {
     }
     if continued {
         process.resumed.wake_all();
-        tell_parent_of_change(process);
     }
+    readers::wake();
     added
+}
+
+/// The thread that takes a signal of its process: the first one if it can at once, or another one
+/// that can; otherwise one that will (`complete_signal`).
+fn one_that_wants(
+    leader: u64,
+    threads: &[Arc<Thread>],
+    takes: impl Fn(&Arc<Thread>) -> bool,
+) -> Option<&Arc<Thread>> {
+    let wants = |thread: &&Arc<Thread>| {
+        takes(thread) && (thread.state() == State::Running || !thread.has_attention())
+    };
+    let first = threads.iter().find(|thread| thread.number() == leader);
+    let first = first.filter(wants).or_else(|| threads.iter().find(wants));
+    first.or_else(|| threads.iter().find(|thread| takes(thread)))
+}
+
+/// The thread that takes a timer's signal of its process: on Linux the one that the timer
+/// interrupts. Here one that runs, or is about to, in turn.
+fn one_that_runs<'t>(
+    signals: &mut ProcessSignals,
+    threads: &'t [Arc<Thread>],
+    takes: impl Fn(&Arc<Thread>) -> bool,
+) -> Option<&'t Arc<Thread>> {
+    let from = signals.next_receiver.checked_rem(threads.len())?;
+    let in_turn = || (from..threads.len()).chain(0..from).filter(|&at| takes(&threads[at]));
+    let has_state = |at: &usize, state| threads[*at].state() == state;
+    let at = in_turn()
+        .find(|at| has_state(at, State::Running))
+        .or_else(|| in_turn().find(|at| has_state(at, State::Ready)))
+        .or_else(|| in_turn().next())?;
+    signals.next_receiver = at + 1;
+    Some(&threads[at])
 }
 
 fn is_awaited(thread: &Thread, signal: Signal) -> bool {
@@ -127,21 +227,22 @@ pub(crate) fn discard_everywhere(process: &Process, signals: SignalSet) {
 
 /// A thread of the process has stopped, or has left it: when no other is to stop, the process has, and the parent is told.
 pub(crate) fn note_stopped(process: &Process) {
-    let all = process.crew.with(|threads| {
+    let stopped = process.crew.with(|threads| {
         let mut signals = process.signals.lock();
-        let Stop::Stopping { signal } = signals.stop else { return false };
+        let Stop::Stopping { signal } = signals.stop else { return None };
         let has_stopped = |thread: &Arc<Thread>| {
             task::of(thread).is_none_or(|task| task.is_stopped.load(Ordering::Relaxed))
         };
         let all = !threads.is_empty() && threads.iter().all(has_stopped);
-        if all {
+        all.then(|| {
+            let change = Change::Stopped(signal);
             signals.stop = Stop::Stopped { signal };
-            signals.change = Some(Change::Stopped(signal));
-        }
-        all
+            signals.change = Some(change);
+            change
+        })
     });
-    if all {
-        tell_parent_of_change(process);
+    if let Some(change) = stopped {
+        tell_parent_of_change(process, change);
     }
 }
 
@@ -152,7 +253,7 @@ pub(super) fn of_child(process: &Process, signal: Signal, code: i32, status: i32
     let times = cpu_time::of_process(process);
     let fields = Fields::Child {
         process: process.id as u32,
-        user: 0,
+        user: process.credentials.lock().user.real,
         status,
         user_time: times.user / CLOCK_TICK,
         system_time: times.system / CLOCK_TICK,
@@ -161,10 +262,9 @@ pub(super) fn of_child(process: &Process, signal: Signal, code: i32, status: i32
 }
 
 /// The process has stopped or continues: tells its parent, unless that does not want to know.
-pub(crate) fn tell_parent_of_change(process: &Process) {
+fn tell_parent_of_change(process: &Process, change: Change) {
     let parent = table::find(process.parent.load(Ordering::Relaxed));
-    let change = process.signals.lock().change;
-    let (Some(parent), Some(change)) = (parent, change) else { return };
+    let Some(parent) = parent else { return };
     let wants = parent.signals.lock().actions.get(Signal::CHLD).flags & flag::NO_CHILD_STOP == 0;
     if wants {
         let (code, status) = match change {

@@ -26,6 +26,11 @@ pub(crate) struct ProcessSignals {
     pub(crate) is_stop_taken: bool,
     /// A stop (with its signal) or a continuation that a waiting parent has not been told of.
     pub(crate) change: Option<Change>,
+    /// The parent has not been sent a signal about this. Apart from `change`: it may have waited
+    /// for that already.
+    pub(crate) untold: Option<Change>,
+    /// The thread after the one that got the last signal of a timer.
+    pub(crate) next_receiver: usize,
 }
 
 /// What a parent can wait for besides the end.
@@ -43,6 +48,8 @@ impl ProcessSignals {
             stop: Stop::Running,
             is_stop_taken: false,
             change: None,
+            untold: None,
+            next_receiver: 0,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::credentials::{Credentials, capability};
 use super::crew::Crew;
 use super::host;
 use super::place::Place;
+use super::running::Running;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
 use super::timer_list::Timers;
@@ -14,7 +15,6 @@ use crate::files::readiness::Readiness;
 use crate::limits::{Limits, Resource};
 use crate::memory::limits::Limits as MemoryLimits;
 use crate::memory::space::Memory;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -41,8 +41,8 @@ pub struct Process {
     pub(super) place: SpinLock<Arc<Place>>,
     pub(super) host: SpinLock<host::Own>,
     pub(crate) name: SpinLock<Name>,
-    /// The path of its program.
-    pub executable: SpinLock<Arc<String>>,
+    /// Its program, until it ends.
+    pub(crate) executable: SpinLock<Option<Arc<Running>>>,
     pub command_line: SpinLock<Arc<Vec<u8>>>,
     /// Its threads that have not ended, and whether there may be more.
     pub crew: Crew,

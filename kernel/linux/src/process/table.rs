@@ -8,12 +8,11 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
-use super::cpu_time;
-use super::pidfd;
 use super::shared_signals::Change;
 use super::spent::CpuTimes;
+use super::{cpu_time, orphans, pidfd, send};
 use crate::abi::action::{IGNORE, flag};
-use crate::abi::signals::Signal;
+use crate::abi::signals::{Info, Signal};
 use crate::error::Errno;
 use crate::process::Process;
 use alloc::sync::Arc;
@@ -154,6 +153,11 @@ pub(crate) fn write_numbers(to: &mut dyn Write) -> fmt::Result {
     TABLE.lock().iter().try_for_each(|process| writeln!(to, "{}", process.id))
 }
 
+/// The first one that is meant.
+pub(super) fn first(is_meant: impl Fn(&Process) -> bool) -> Option<Arc<Process>> {
+    TABLE.lock().iter().find(|process| is_meant(process)).cloned()
+}
+
 /// Calls `body`, with the lock held, for each process that is meant; how many there were.
 pub(crate) fn for_each(which: Which, mut body: impl FnMut(&Arc<Process>)) -> usize {
     let mut count = 0;
@@ -191,20 +195,20 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
             }
             continue;
         }
-        let mut signals = child.signals.lock();
-        let found = match signals.change {
-            Some(Change::Stopped(signal)) if wanted.stopped => {
-                Some(news(signal.status() << 8 | 0x7f))
-            }
-            Some(Change::Continued) if wanted.continued => Some(news(0xffff)),
-            _ => None,
-        };
-        if let Some(found) = found {
+        let status = {
+            let mut signals = child.signals.lock();
+            let status = match signals.change {
+                Some(Change::Stopped(signal)) if wanted.stopped => signal.status() << 8 | 0x7f,
+                Some(Change::Continued) if wanted.continued => 0xffff,
+                _ => continue,
+            };
             if !wanted.keep {
                 signals.change = None;
             }
-            return Ok(Some((found, None)));
-        }
+            status
+        };
+        // The time it has used is its crew's, whose lock comes before that of its signals.
+        return Ok(Some((news(status), None)));
     }
     match ended {
         Some((_, news)) if wanted.keep => Ok(Some((news, None))),
@@ -218,11 +222,6 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
     }
 }
 
-/// Those that are meant: to send them something, without the table's lock.
-pub(crate) fn collect(which: Which) -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
-    fallible::collect(TABLE.lock().iter().filter(|process| which.holds(process)).cloned())
-}
-
 /// A living thread with a number, of the process with that number if one is given.
 pub(crate) fn find_thread(
     process: Option<u64>,
@@ -233,21 +232,10 @@ pub(crate) fn find_thread(
     meant.find_map(|process| Some((process.clone(), process.crew.find(thread)?)))
 }
 
-/// Whether no process of its session, outside its group, is the parent of one in its group: nothing would continue it.
+/// Whether nothing would continue the group of a process.
 pub(crate) fn is_orphaned(process: &Process) -> bool {
-    let (group, session) =
-        (process.group.load(Ordering::Relaxed), process.session.load(Ordering::Relaxed));
-    let table = TABLE.lock();
-    let parent_of = |member: &Process| {
-        let number = member.parent.load(Ordering::Relaxed);
-        table.iter().find(|other| other.id == number && other.status().is_none())
-    };
-    !table.iter().filter(|member| Which::Group(group).holds(member)).any(|member| {
-        parent_of(member).is_some_and(|parent| {
-            parent.group.load(Ordering::Relaxed) != group
-                && parent.session.load(Ordering::Relaxed) == session
-        })
-    })
+    let group = process.group.load(Ordering::Relaxed);
+    orphans::is_orphaned(&TABLE.lock(), group, None)
 }
 
 /// The nearest living ancestor that takes orphans (`PR_SET_CHILD_SUBREAPER`); without one the kernel does.
@@ -264,30 +252,41 @@ fn reaper(table: &[Arc<Process>], of: &Process) -> Option<Arc<Process>> {
     None
 }
 
-/// A process has ended, with this status: its children are a reaper's from now on, and it stays in the table only if a parent may
-/// wait for it. Gives out that parent, and the reaper of its children, to be woken.
-pub(crate) fn end(process: &Process, status: i32) -> [Option<Arc<Process>>; 2] {
+/// A process has ended, with this status: its parent is told in the same step, so that it cannot
+/// wait for it before. Its children are a reaper's from now on, and it stays in the table only if a
+/// parent may wait for it. Gives out that parent, and the reaper of its children, to be woken.
+pub(super) fn end(process: &Process, status: i32, told: Option<Info>) -> [Option<Arc<Process>>; 2] {
     let ends = {
         let table = TABLE.lock();
         process.set_status(status);
+        orphans::leave(&table, process, None);
         let number = process.parent.load(Ordering::Relaxed);
         let alive = |other: &&Arc<Process>| other.id == number && other.status().is_none();
         let parent = table.iter().find(alive).cloned();
-        // A parent that ignores SIGCHLD, or says so, does not wait for its children.
+        // A parent that ignores SIGCHLD, or says so, does not wait for children that it is told of
+        // by that.
+        let is_told_as_usual = told.is_some_and(|told| told.signal == Signal::CHLD);
         let is_waited_for = parent.as_ref().is_some_and(|parent| {
             let action = parent.signals.lock().actions.get(Signal::CHLD);
-            action.handler != IGNORE && action.flags & flag::NO_CHILD_WAIT == 0
+            let waits = action.handler != IGNORE && action.flags & flag::NO_CHILD_WAIT == 0;
+            waits || !is_told_as_usual
         });
         let reaper = reaper(&table, process);
         let reaper_number = reaper.as_ref().map_or(0, |reaper| reaper.id);
         for child in table.iter().filter(|c| c.parent.load(Ordering::Relaxed) == process.id) {
             child.parent.store(reaper_number, Ordering::Relaxed);
+            child.exit_signal.store(Signal::CHLD.number(), Ordering::Relaxed);
+            orphans::leave(&table, child, Some(process));
         }
         if !is_waited_for {
             process.parent.store(0, Ordering::Relaxed);
         }
+        if let (Some(parent), Some(told)) = (&parent, told) {
+            send::in_table(parent, told);
+        }
         [parent, reaper]
     };
+    send::tell_parents();
     while drop_nobodys() {}
     ends
 }

@@ -4,7 +4,9 @@
 use super::Process;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
-use super::ports::TaskPorts;
+use super::port_map::TaskPorts;
+use super::queued::Allowance;
+use super::shadow_state::Shadow;
 use super::spent::Shown;
 use super::user_dispatch::{self, UserDispatch};
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
@@ -88,6 +90,8 @@ pub struct Task {
     pub(crate) trap: SpinLock<Trap>,
     /// The I/O ports it may use.
     pub(crate) ports: SpinLock<TaskPorts>,
+    /// Its shadow stack. Only the thread itself changes it, or its creator before it runs.
+    pub(crate) shadow: SpinLock<Shadow>,
 }
 
 impl Task {
@@ -110,6 +114,7 @@ impl Task {
             user_dispatch: SpinLock::new(None),
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
+            shadow: SpinLock::new(Shadow::default()),
         })?)
     }
 
@@ -131,7 +136,8 @@ impl Task {
 
     /// Puts a signal among its own.
     pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        self.signals.lock().pending.add(info)
+        let allowed = Allowance::of(&self.process);
+        self.signals.lock().pending.add(info, allowed)
     }
 
     /// Whether it takes a signal now: not blocked, or waited for.

@@ -1,5 +1,6 @@
 //! The timers of a process, as it holds them. What they do is in `timers`.
 
+use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::time::engine::Alarm;
 use alloc::sync::Arc;
@@ -32,8 +33,11 @@ pub(crate) trait ProgramTimer: Alarm + Debug {
     fn get(&self) -> Setting;
     /// How many expirations the signal stood for that was taken last, beside its own.
     fn overruns(&self) -> i32;
-    /// A signal of it has been taken.
-    fn signal_was_taken(&self, overruns: i32);
+    /// A signal of it has been taken, of a setting. How many expirations it stands for beside its
+    /// own; `None`: it was set anew meanwhile.
+    fn signal_was_taken(self: Arc<Self>, setting: u32) -> Option<i32>;
+    /// A signal is ignored from now on, or is not any more.
+    fn action_has_changed(self: Arc<Self>, signal: Signal, is_ignored: bool);
 }
 
 /// See the module's head.
@@ -80,6 +84,15 @@ impl Timers {
 
     pub(super) fn find(&self, number: i32) -> Option<Arc<dyn ProgramTimer>> {
         Some(self.made[self.place(number).ok()?].clone())
+    }
+
+    /// The one with the next number.
+    pub(super) fn next_after(&self, number: i32) -> Option<Arc<dyn ProgramTimer>> {
+        let place = match self.place(number) {
+            Ok(place) => place + 1,
+            Err(place) => place,
+        };
+        self.made.get(place).cloned()
     }
 
     pub(super) fn remove(&mut self, number: i32) -> Option<Arc<dyn ProgramTimer>> {

@@ -6,6 +6,7 @@
 //!
 //! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain here, with no link in it.
 
+use super::running::Running;
 use super::{Process, current, permissions, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
@@ -33,6 +34,8 @@ pub(crate) enum Leads {
     /// A path, from where the link lies.
     Path(String),
     File(Arc<OpenFile>),
+    /// The program that runs, whatever has become of its name.
+    Program(Arc<Running>),
 }
 
 /// Parts of a path that are looked at: no path of /proc with a link in it has more.
@@ -108,6 +111,11 @@ fn step(path: &str, follow: bool) -> Result<Step, Errno> {
         let rest = &path[end..];
         return match leads? {
             Leads::Path(to) => joined(&tree::absolute(&path[..start], &to)?, rest),
+            Leads::Program(running) if is_last => {
+                let (node, at) = running.file();
+                Ok(Step::There(Place::Node(node.clone(), fallible::text(at)?)))
+            }
+            Leads::Program(_) => Err(Errno::ENOTDIR),
             Leads::File(file) => match &file.target {
                 Target::Node(node, at) if is_last => {
                     Ok(Step::There(Place::Node(node.clone(), fallible::text(at)?)))
@@ -185,8 +193,8 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
     let copy = |path: &str| fallible::text(path).map(Leads::Path).map_err(Errno::from);
     Some(match rest {
         ["exe"] => {
-            let executable = process.executable.lock().clone();
-            copy(&executable)
+            let running = process.executable.lock().clone();
+            running.map(Leads::Program).ok_or(Errno::ENOENT)
         }
         ["cwd"] => copy(&process.place().directory()),
         ["map_files", name] => map_file(&process, name).map(Leads::Path),

@@ -3,8 +3,10 @@
 use super::{frame, restart, stop};
 use crate::abi;
 use crate::abi::action::{self, Action, flag};
-use crate::abi::signals::{DefaultAction, Info, Signal, SignalSet};
+use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet};
 use crate::process::exit::{exit_thread, kill_current};
+use crate::process::queued::Allowance;
+use crate::process::shared_signals::ProcessSignals;
 use crate::process::{current, current_task, table, timers};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
@@ -25,7 +27,6 @@ pub fn before_user(regs: &mut SavedRegs) {
             continue;
         }
         let Some((info, action)) = take() else { break };
-        timers::signal_was_taken(&info);
         if action.is_caught() {
             let interruption = task.interruption.lock().take();
             if let Some(interruption) = interruption {
@@ -68,22 +69,52 @@ fn take() -> Option<(Info, Action)> {
         let mut of_process = process.signals.lock();
         let mut of_task = task.signals.lock();
         let allowed = SignalSet::ALL.without(of_task.blocked);
-        let info = match of_task.pending.take(allowed) {
-            Some(info) => info,
-            None => of_process.pending.take(allowed)?,
-        };
-        let action = of_process.actions.get(info.signal);
-        if action.ignores(info.signal) {
-            continue;
+        let taken = of_task.pending.take(allowed).or_else(|| of_process.pending.take(allowed));
+        drop(of_task);
+        let mut info = taken?;
+        if let Fields::Timer { .. } = info.fields {
+            // The timer's lock comes before these.
+            drop(of_process);
+            if !timers::signal_was_taken(&mut info) {
+                continue;
+            }
+            of_process = process.signals.lock();
         }
-        if action.is_caught() && action.flags & flag::RESET_HANDLER != 0 {
-            of_process.actions.set(info.signal, Action { handler: action::DEFAULT, ..action });
+        if let Some(action) = action_for(&mut of_process, info.signal) {
+            return Some((info, action));
         }
-        if !action.is_caught() && info.signal.default() == DefaultAction::Stop {
-            of_process.is_stop_taken = true;
-        }
-        return Some((info, action));
     }
+}
+
+/// Takes a signal of a set, of the thread or of its process, whatever it would do.
+pub(crate) fn take_of(set: SignalSet) -> Option<Info> {
+    let (process, task) = (current(), current_task());
+    loop {
+        let taken = {
+            let mut of_process = process.signals.lock();
+            let mut of_task = task.signals.lock();
+            of_task.pending.take(set).or_else(|| of_process.pending.take(set))
+        };
+        let mut info = taken?;
+        if timers::signal_was_taken(&mut info) {
+            return Some(info);
+        }
+    }
+}
+
+/// What a signal that was taken does, unless it is ignored; a handler that runs once is gone.
+fn action_for(of_process: &mut ProcessSignals, signal: Signal) -> Option<Action> {
+    let action = of_process.actions.get(signal);
+    if action.ignores(signal) {
+        return None;
+    }
+    if action.is_caught() && action.flags & flag::RESET_HANDLER != 0 {
+        of_process.actions.set(signal, Action { handler: action::DEFAULT, ..action });
+    }
+    if !action.is_caught() && signal.default() == DefaultAction::Stop {
+        of_process.is_stop_taken = true;
+    }
+    Some(action)
 }
 
 /// What a signal does that was neither caught nor ignored.
@@ -129,6 +160,7 @@ fn handle(regs: &mut SavedRegs, info: &Info, action: &Action) {
 /// Sends the calling thread a signal that it cannot put off: one that it blocks or ignores ends it.
 pub(crate) fn force(info: Info) {
     let (process, task) = (current(), current_task());
+    let allowed = Allowance::of(process);
     {
         let mut of_process = process.signals.lock();
         let mut of_task = task.signals.lock();
@@ -140,7 +172,7 @@ pub(crate) fn force(info: Info) {
             of_task.blocked = of_task.blocked.without(SignalSet::of(&[info.signal]));
         }
         // Without memory to keep what is told, the signal is there all the same.
-        let _told = of_task.pending.add(info);
+        let _told = of_task.pending.add(info, allowed);
     }
     sched::current_arc().notify();
 }
@@ -178,8 +210,13 @@ pub(crate) fn sigreturn(regs: &mut SavedRegs) -> crate::error::SysResult {
     match frame::pop(regs) {
         Ok((mask, stack)) => {
             set_mask(mask);
-            // Errors in it are ignored, as on Linux.
-            let _not_set = frame::set_stack(stack, abi::stack_pointer(regs));
+            match stack {
+                // Errors in it are ignored, as on Linux.
+                Some(stack) => {
+                    let _not_set = frame::set_stack(stack, abi::stack_pointer(regs));
+                }
+                None => force(Info::kernel(Signal::SEGV)),
+            }
         }
         Err(_) => force(Info::kernel(Signal::SEGV)),
     }

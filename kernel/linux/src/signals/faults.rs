@@ -6,6 +6,7 @@ use crate::abi::signals::{Info, Signal, code};
 use crate::memory::space::Bad;
 use crate::process::exit::{kill_current, tell};
 use crate::process::{current, current_task, ports};
+use machine::arch::extras;
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -13,6 +14,9 @@ use threads::sched;
 pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, exec: bool) {
     let process = current();
     let result = match process.memory() {
+        Some(memory) if extras::is_shadow_access(vector, regs) => {
+            memory.lock().shadow_fault(address).map(|_| ())
+        }
         Some(memory) => memory.lock().fault(address, write, exec).map(|_| ()),
         None => Err(Bad::Address),
     };

@@ -15,7 +15,7 @@ use crate::abi::signals::{Info, SignalSet};
 use crate::error::Errno;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::put;
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, shadow};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -45,6 +45,7 @@ pub(super) fn push(
         trampoline: current().trampoline(),
         fpu,
         trap: *current_task().trap.lock(),
+        shadow: shadow::for_frame(),
     };
     let mut handler = *regs;
     let (at, bytes) = abi::frame::build(&mut handler, top, &request)?;
@@ -53,19 +54,21 @@ pub(super) fn push(
         return Err(Errno::EFAULT);
     }
     put(at, &bytes)?;
+    shadow::push(request.restorer.unwrap_or(request.trampoline))?;
     abi::frame::enter_handler(fpu);
     *regs = handler;
     Ok(())
 }
 
 /// Goes back from a handler: the registers that its frame has. Gives out the mask and the alternate stack.
-pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, StackBytes), Errno> {
+pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, Option<StackBytes>), Errno> {
     let read = |at: u64, to: &mut [u8]| {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         Ok(memory.lock().read(at, to)?)
     };
     let floats = sched::current().fpu().ok_or(Errno::EFAULT)?;
     let popped = abi::frame::parse(regs, floats, read)?;
+    shadow::pop(popped.shadow)?;
     *regs = popped.regs;
     Ok((popped.mask, popped.stack))
 }

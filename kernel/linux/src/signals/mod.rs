@@ -6,12 +6,14 @@
 //! | `frame` | the stack of a handler: pushing a frame, and going back |
 //! | `restart` | calls that a signal cut short |
 //! | `stop` | stopping and continuing (job control) |
+//! | `descriptor` | signals that are read from a file |
 //! | `faults` | faults and exceptions of programs |
 //!
 //! May import `process` and what is below it. Numbers and layouts are in `abi`, what a process and a thread keep of signals, and the
 //! sending of them, in `process`; the calls are `calls::signals`.
 
 pub(crate) mod deliver;
+pub(crate) mod descriptor;
 pub(crate) mod faults;
 pub(crate) mod frame;
 pub(crate) mod restart;

@@ -15,6 +15,7 @@ use core::sync::atomic::AtomicU64;
 use kstack::addr::{Addr, AddrRange};
 use kstack::arch::current::tables::CpuTables;
 use kstack::ports::Ports;
+use kstack::shadow::Form;
 
 use super::boot::{self, BOOT_STACK_BYTES};
 use super::cpu_block::ArchCpu;
@@ -85,6 +86,12 @@ const _: fn() -> Result<(), NoMemory> = extras::prepare_ports;
 const _: fn(Ports<'_>) -> bool = extras::permit_ports;
 const _: fn(u8) -> bool = extras::may_be_about_a_port;
 const _: fn(u8, &mut SavedRegs) -> bool = extras::step_over_interrupt_flag;
+const _: fn(&Extras, u64, u64) = Extras::set_shadow;
+const _: fn(&Extras, u64, u64) = Extras::set_own_shadow;
+const _: fn() -> Option<Form> = extras::shadow_form;
+const _: fn() -> u64 = extras::shadow_pointer;
+const _: fn() = extras::settle_shadow;
+const _: fn(u8, &SavedRegs) -> bool = extras::is_shadow_access;
 
 // `fpu`: what a program has in floating-point registers.
 type Made = Result<FpuState, crate::memory::fallible::NoMemory>;
@@ -136,6 +143,7 @@ const _: fn(u64) -> bool = paging::kernel_is_mapped;
 const _: fn(u64) -> bool = paging::user_can_reach;
 const _: fn() -> Option<UserTables> = UserTables::new;
 const _: fn(&UserTables) -> u64 = UserTables::root;
+const _: fn(&mut UserTables, u64, Frame) -> Result<(), NoMemory> = UserTables::map_shadow;
 const _: fn(&mut UserTables, u64, Frame, Access) -> Result<(), NoMemory> = UserTables::map;
 const _: fn(&mut UserTables, u64) -> Option<Frame> = UserTables::unmap;
 const _: fn(&UserTables, u64) -> Option<(Frame, Access)> = UserTables::lookup;

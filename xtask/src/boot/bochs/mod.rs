@@ -106,7 +106,8 @@ impl Boot<'_> {
             .stderr(output.try_clone()?)
             .stdout(output);
         let mut child = Guard(command.spawn().context("cannot start Bochs")?);
-        let (status, mut lines) = watched(&mut child.0, &control, Some(self.timeout), on_line)?;
+        let (status, mut lines) =
+            watched(&mut child.0, &control, None, Some(self.timeout), on_line)?;
         lines.read(on_line)?;
         lines.finish(on_line);
         let output = fs::read(&said)?;

@@ -44,6 +44,12 @@ const SMOKE: [&str; 6] = [
     "p1_busybox_passes_arguments_and_environment_on",
     "o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported",
 ];
+/// The same on PCs, whose CPUs save registers of programs in three ways (`fxsave`, `xsave`,
+/// `xsaveopt`) and have vectors or not.
+const SMOKE_OF_PCS: [&str; 2] = [
+    "p2_s1_vector_registers_of_programs_are_kept_apart",
+    "p6_a_frame_has_the_states_of_the_processor_and_gives_back_what_fits",
+];
 /// What Bochs enforces and QEMU's TCG does not, or what it does otherwise: privileges, and what is
 /// left over. With how many CPUs each can be shown there: some act from another CPU.
 const PRIVILEGES_OF_PCS: [(&str, RangeInclusive<u32>); 7] = [
@@ -252,7 +258,11 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         _ => &[],
     };
     let fit = privileges.iter().copied().flatten().filter(|(_, cpus)| cpus.contains(&row.cpus));
-    SMOKE.into_iter().chain(fit.map(|&(test, _)| test)).collect()
+    let of_pcs: &[_] = match row.arch {
+        Arch::X86_64 | Arch::I386 => &SMOKE_OF_PCS,
+        _ => &[],
+    };
+    SMOKE.iter().chain(of_pcs).copied().chain(fit.map(|&(test, _)| test)).collect()
 }
 
 /// Boots one machine and judges what it did.
@@ -291,6 +301,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
             memory: row.memory,
             counting: None,
             console: Console::Log,
+            terminal: None,
             name,
             timeout: Some(timeout),
         }

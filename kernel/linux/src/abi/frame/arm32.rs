@@ -167,6 +167,7 @@ pub fn parse(
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
-        stack: if info == 0 { StackBytes::default() } else { StackBytes::decode(&stack) },
+        stack: Some(if info == 0 { StackBytes::default() } else { StackBytes::decode(&stack) }),
+        shadow: None,
     })
 }

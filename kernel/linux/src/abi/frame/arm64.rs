@@ -3,7 +3,7 @@
 //! ```text
 //!   frame   0  siginfo, 128 bytes
 //!         128  ucontext: flags, link, stack 16, mask 40, sigcontext 176: fault address, x0 to x30, SP, PC, PSTATE,
-//!              then from 464 on 4,096 bytes of records: floating point, the end
+//!              then from 464 on 4,096 bytes of records: floating point, a fault, the shadow stack, the end
 //!   ≥   4,688  the interrupted function's frame record: x29, x30
 //! ```
 
@@ -32,6 +32,9 @@ const FPU_RECORD: u32 = 528;
 /// The record of a fault: its syndrome.
 const SYNDROME_MAGIC: u32 = 0x4553_5201;
 const SYNDROME_RECORD: u32 = 16;
+/// The record of a shadow stack (`struct gcs_context`): its pointer, its mode, and a word that is 0.
+const SHADOW_MAGIC: u32 = 0x4743_5300;
+const SHADOW_RECORD: u32 = 32;
 /// The kind of branch that led here; whether tags are checked.
 const BRANCH_TYPE: u64 = 3 << 10;
 const TAG_CHECKS_OFF: u64 = 1 << 25;
@@ -76,11 +79,20 @@ pub fn build(
     fpu[8..12].copy_from_slice(&floats[512..516]);
     fpu[12..16].copy_from_slice(&floats[520..524]);
     fpu[16..].copy_from_slice(&floats[..512]);
+    let mut next = RECORDS + FPU_RECORD as usize;
     if request.trap.error != 0 {
-        let record = &mut bytes[RECORDS + FPU_RECORD as usize..];
+        let record = &mut bytes[next..];
         record[..4].copy_from_slice(&SYNDROME_MAGIC.to_le_bytes());
         record[4..8].copy_from_slice(&SYNDROME_RECORD.to_le_bytes());
         record[8..16].copy_from_slice(&request.trap.error.to_le_bytes());
+        next += SYNDROME_RECORD as usize;
+    }
+    if let Some([pointer, mode]) = request.shadow {
+        let record = &mut bytes[next..];
+        record[..4].copy_from_slice(&SHADOW_MAGIC.to_le_bytes());
+        record[4..8].copy_from_slice(&SHADOW_RECORD.to_le_bytes());
+        record[8..16].copy_from_slice(&pointer.to_le_bytes());
+        record[16..24].copy_from_slice(&mode.to_le_bytes());
     }
     regs.x[0] = request.info.signal.number().into();
     if request.wants_info {
@@ -132,9 +144,44 @@ pub fn parse(
     fpu[520..524].copy_from_slice(&bytes[RECORDS + 12..RECORDS + 16]);
     fpu[..512].copy_from_slice(&bytes[RECORDS + 16..]);
     floats.adopt(&fpu);
+    let shadow = shadow_record(regs.sp, read)?;
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
-        stack: StackBytes::decode(&stack),
+        stack: Some(StackBytes::decode(&stack)),
+        shadow,
     })
+}
+
+/// What a frame says of the shadow stack: among the records behind that of the floating point, one after the other, up to one that is
+/// all zero.
+fn shadow_record(
+    frame: u64,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+) -> Result<Option<[u64; 2]>, Errno> {
+    const HEAD: usize = 8;
+    let mut found = None;
+    let mut at = RECORDS + FPU_RECORD as usize;
+    while at + HEAD <= FRAME_BYTES {
+        let mut record = [0; SHADOW_RECORD as usize];
+        read(frame + at as u64, &mut record[..HEAD])?;
+        let (magic, bytes) = (u32_at(&record, 0), u32_at(&record, 4));
+        match magic {
+            0 if bytes == 0 => return Ok(found),
+            SYNDROME_MAGIC => {}
+            SHADOW_MAGIC if bytes == SHADOW_RECORD && found.is_none() => {
+                if at + SHADOW_RECORD as usize > FRAME_BYTES {
+                    return Err(Errno::EFAULT);
+                }
+                read(frame + at as u64, &mut record)?;
+                found = Some([u64_at(&record, 8), u64_at(&record, 16)]);
+            }
+            _ => return Err(Errno::EFAULT),
+        }
+        if bytes < HEAD as u32 * 2 || !bytes.is_multiple_of(16) {
+            return Err(Errno::EFAULT);
+        }
+        at = at.saturating_add(bytes as usize);
+    }
+    Ok(found)
 }

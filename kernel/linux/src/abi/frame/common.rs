@@ -34,6 +34,8 @@ pub struct Request<'r> {
     pub fpu: &'r FpuState,
     /// The thread's last fault.
     pub trap: Trap,
+    /// The shadow stack's pointer and mode, where it is on and the frame has room for it.
+    pub shadow: Option<[u64; 2]>,
 }
 
 /// What a frame gives back.
@@ -41,7 +43,10 @@ pub struct Request<'r> {
 pub struct Popped {
     pub regs: SavedRegs,
     pub mask: SignalSet,
-    pub stack: StackBytes,
+    /// The alternate stack; `None`: the floating point is none that the processor would load, and all else is taken.
+    pub stack: Option<StackBytes>,
+    /// See [`Request::shadow`].
+    pub shadow: Option<[u64; 2]>,
 }
 
 /// `stack_t`: the address, flags, the size.

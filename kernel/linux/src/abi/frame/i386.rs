@@ -202,11 +202,13 @@ pub fn parse(
     }
     // Above all of a program's memory nothing can be read.
     let fx_at = if fpu_at == 0 { 0 } else { fpu_at + FSAVE_BYTES as u64 };
-    take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read)?;
+    // All else is taken by then, as on Linux.
+    let fits = take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read).is_ok();
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64::from_le_bytes(mask)),
-        stack: stack.unwrap_or_default(),
+        stack: fits.then(|| stack.unwrap_or_default()),
+        shadow: None,
     })
 }
 

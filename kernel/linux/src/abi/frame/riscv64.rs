@@ -108,6 +108,7 @@ pub fn parse(
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
-        stack: StackBytes::decode(&stack),
+        stack: Some(StackBytes::decode(&stack)),
+        shadow: None,
     })
 }

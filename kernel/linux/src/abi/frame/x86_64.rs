@@ -123,10 +123,12 @@ pub fn parse(
         return Err(Errno::EFAULT);
     }
     let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);
-    take_state(floats, fpu_at, |_| {}, read)?;
+    // All else is taken by then, as on Linux.
+    let fits = take_state(floats, fpu_at, |_| {}, read).is_ok();
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
-        stack: StackBytes::decode(&stack),
+        stack: fits.then(|| StackBytes::decode(&stack)),
+        shadow: None,
     })
 }

@@ -2,15 +2,16 @@
 
 use super::at::{HERE, directory, file, path_at, place_at};
 use super::stat::AT_SYMLINK_NOFOLLOW;
+use super::transfer::may_have_length;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::attributes::now;
 use crate::files::file_bytes::FileBytes;
-use crate::files::mapped::seal;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::files::tree::{self, Content, Node, Rename, Special};
+use crate::memory::cut;
 use crate::proc;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
@@ -64,12 +65,7 @@ pub(crate) fn chmod(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
 fn set_permissions(node: &Node, mode: u32) -> SysResult {
     let stat = node.stat();
     permissions::may_as_owner(&stat)?;
-    // Of a file in memory that is sealed so, nobody may run or stop to run what could not be run before.
-    let is_sealed = node.seals().is_ok_and(|seals| seals & seal::EXEC != 0);
-    if is_sealed && (mode ^ stat.mode) & 0o111 != 0 {
-        return Err(Errno::EPERM);
-    }
-    node.attributes.set_permissions(permissions::settable(&stat, mode));
+    node.change_permissions(permissions::settable(&stat, mode))?;
     Ok(0)
 }
 
@@ -273,41 +269,44 @@ pub(crate) fn sync_file(number: u64) -> SysResult {
 /// fallocate: makes a file longer; pages are there when they are written.
 pub(crate) fn fallocate(number: u64, mode: u64, offset: u64, length: u64) -> SysResult {
     const KEEP_SIZE: u64 = 1;
+    const PUNCH_HOLE: u64 = 2;
     let file = usable(number)?;
     let top = offset.checked_add(length).filter(|&top| top <= i64::MAX as u64);
     if (offset as i64) < 0 || (length as i64) <= 0 {
         return Err(Errno::EINVAL);
     }
+    let mode = mode & 0xffff_ffff;
+    if mode & !(KEEP_SIZE | PUNCH_HOLE) != 0 || mode == PUNCH_HOLE {
+        return Err(Errno::EOPNOTSUPP);
+    }
     if !file.can_write() {
         return Err(Errno::EBADF);
     }
-    if mode & 0xffff_ffff & !KEEP_SIZE != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
     let top = top.ok_or(Errno::EFBIG)?;
-    let bytes = match &file.target {
+    let (node, bytes) = match &file.target {
         Target::Node(node, _) => match &node.content {
-            Content::File(bytes) => {
-                super::transfer::check_length(node, top)?;
-                bytes
-            }
+            Content::File(bytes) => (node, bytes),
             Content::Directory(_) => return Err(Errno::EISDIR),
             _ => return Err(Errno::ENODEV),
         },
         Target::Object(object) if object.is_stream() => return Err(Errno::ESPIPE),
         _ => return Err(Errno::ENODEV),
     };
+    if mode & PUNCH_HOLE != 0 {
+        cut::punch_bytes(node, offset, top)?;
+        node.attributes.was_written();
+        return Ok(0);
+    }
+    if top <= bytes.lock().len() {
+        return Ok(0);
+    }
     // Room cannot be kept for what is beyond the end.
     if mode & KEEP_SIZE != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    let mut bytes = bytes.lock();
-    if top > bytes.len() {
-        // Nothing is cut off.
-        let cut = bytes.set_length(top);
-        drop(bytes);
-        drop(cut?);
-    }
+    may_have_length(node, top)?;
+    cut::grow(node, top)?;
+    node.attributes.was_written();
     Ok(0)
 }
 

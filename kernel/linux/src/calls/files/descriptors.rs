@@ -195,8 +195,18 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
     }
     if may_write {
         match &node.content {
-            Content::Fixed(_) => return Err(Errno::EROFS),
-            Content::File(_) if flags & TRUNCATE != 0 => cut::set_length(&node, 0)?,
+            Content::Fixed(_) => {
+                // A program that runs says so first.
+                node.attributes.begin_writing()?;
+                node.attributes.end_writing();
+                return Err(Errno::EROFS);
+            }
+            Content::File(_) if flags & TRUNCATE != 0 => {
+                node.attributes.begin_writing()?;
+                let cut = cut::set_length(&node, 0);
+                node.attributes.end_writing();
+                cut?;
+            }
             _ => {}
         }
     }
@@ -250,7 +260,11 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
             let end = Pipe::open_named(Some(node.clone()), pipe, reads, writes, nonblocking)?;
             OpenFile::of_object(end, kept)
         }
-        _ => OpenFile::with_flags(Target::Node(node, path), kept),
+        _ => {
+            let file = OpenFile::with_flags(Target::Node(node, path), kept)?;
+            file.begin_writing()?;
+            Ok(file)
+        }
     }
 }
 

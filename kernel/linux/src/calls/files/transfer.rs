@@ -10,13 +10,12 @@ use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
 use crate::files::pty::Slave;
 use crate::files::readiness::event;
-use crate::files::tree::Node;
+use crate::files::tree::{Content, Node};
 use crate::limits::{INFINITE, Resource};
 use crate::memory::cut;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
 use crate::process::walk::Place;
-use crate::process::{current, current_task, permissions};
-use crate::process::{send, table};
+use crate::process::{current, current_task, permissions, send};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use threads::sched;
@@ -115,10 +114,7 @@ fn not_in_background(file: &OpenFile) -> Result<(), Errno> {
     if is_ignored || current_task().signals.lock().blocked.contains(signal) {
         return Err(Errno::EIO);
     }
-    table::for_each(table::Which::Group(group), |process| {
-        // One that ends has no use for it.
-        let _ended = send::to_process(process, Info::kernel(signal));
-    });
+    send::to_group(group, signal);
     Err(Errno::ERESTARTSYS)
 }
 
@@ -156,8 +152,7 @@ pub(crate) fn write_to(file: &OpenFile, from: u64, length: u64, offset: Offset) 
     let result = if file.is_object() {
         write_object(file, from, length.min(MAX_LENGTH))
     } else {
-        let length = within_limit(file, length, offset)?;
-        transfer(length, |done, piece| {
+        transfer(writable(file, length, offset)?, |done, piece| {
             take(from.checked_add(done).ok_or(Errno::EFAULT)?, piece)?;
             match offset {
                 // As Linux has it: a file that is appended to knows no other place.
@@ -173,34 +168,34 @@ pub(crate) fn write_to(file: &OpenFile, from: u64, length: u64, offset: Offset) 
     result
 }
 
-/// How much of a write a file may take (RLIMIT_FSIZE). `EFBIG`: nothing more, and SIGXFSZ says so.
-fn within_limit(file: &OpenFile, length: u64, offset: Offset) -> Result<u64, Errno> {
-    let limit = current().limits.soft(Resource::FileSize);
-    if limit == INFINITE || length == 0 || !file.is_plain() {
+/// How many bytes may be written to a file, by the limit of its size.
+fn writable(file: &OpenFile, length: u64, offset: Offset) -> Result<u64, Errno> {
+    let Target::Node(node, _) = &file.target else { return Ok(length) };
+    if length == 0 || !matches!(node.content, Content::File(_)) {
         return Ok(length);
     }
-    let start = match offset {
-        _ if file.flags() & flag::APPEND != 0 => file.stat().bytes,
-        Some(offset) => offset,
-        None => file.position.load(Ordering::Relaxed),
-    };
-    match limit.checked_sub(start) {
-        None | Some(0) => Err(too_large()?),
-        Some(room) => Ok(length.min(room)),
-    }
-}
-
-/// SIGXFSZ for the caller; the error that goes with it.
-fn too_large() -> Result<Errno, Errno> {
-    let thread = sched::current_arc();
-    send::to_thread(current(), &thread, Info::kernel(Signal::XFSZ))?;
-    Ok(Errno::EFBIG)
-}
-
-/// Whether a file may be made so long.
-pub(super) fn check_length(node: &Node, length: u64) -> Result<(), Errno> {
     let limit = current().limits.soft(Resource::FileSize);
-    if length > limit && length > node.bytes() { Err(too_large()?) } else { Ok(()) }
+    if limit == INFINITE {
+        return Ok(length);
+    }
+    let is_appended = file.flags() & flag::APPEND != 0;
+    let here = || file.position.load(Ordering::Relaxed);
+    let position = if is_appended { node.bytes() } else { offset.unwrap_or_else(here) };
+    if position >= limit { Err(too_large()) } else { Ok(length.min(limit - position)) }
+}
+
+/// Whether a file may have this length, by the same limit: what is not longer than before always may.
+pub(super) fn may_have_length(node: &Node, length: u64) -> Result<(), Errno> {
+    let limit = current().limits.soft(Resource::FileSize);
+    let is_plain = matches!(node.content, Content::File(_));
+    if is_plain && length > limit && length > node.bytes() { Err(too_large()) } else { Ok(()) }
+}
+
+/// Tells the caller by a signal, too, that a file would become larger than its limit.
+fn too_large() -> Errno {
+    // One that ends has no use for it.
+    let _ended = send::to_thread(current(), &sched::current_arc(), Info::kernel(Signal::XFSZ));
+    Errno::EFBIG
 }
 
 /// The caller wrote where nobody reads.
@@ -208,7 +203,7 @@ pub(super) fn broken_pipe() -> Result<(), Errno> {
     let process = current();
     let fields = Fields::Sender { process: process.id as u32, user: 0 };
     let info = Info { signal: Signal::PIPE, code: code::USER, fields };
-    send::to_thread(process, &sched::current_arc(), info)
+    send::to_thread(process, &sched::current_arc(), info).map(|_sent| ())
 }
 
 fn write_object(file: &OpenFile, from: u64, length: u64) -> SysResult {
@@ -472,7 +467,7 @@ pub(crate) fn truncate(number: u64, length: u64) -> SysResult {
     if !file.can_write() {
         return Err(Errno::EINVAL);
     }
-    check_length(node, length)?;
+    may_have_length(node, length)?;
     cut::set_length(node, length)?;
     Ok(0)
 }
@@ -485,7 +480,10 @@ pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
     }
     let Place::Node(node, _) = place else { return Err(Errno::EINVAL) };
     permissions::check(&node.stat(), permissions::WRITE)?;
-    check_length(&node, length)?;
-    cut::set_length(&node, length)?;
+    may_have_length(&node, length)?;
+    node.attributes.begin_writing()?;
+    let cut = cut::set_length(&node, length);
+    node.attributes.end_writing();
+    cut?;
     Ok(0)
 }

@@ -43,6 +43,10 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
     const REMOVE: u64 = 9;
     const DONTFORK: u64 = 10;
     const DOFORK: u64 = 11;
+    const MERGEABLE: u64 = 12;
+    const UNMERGEABLE: u64 = 13;
+    const HUGEPAGE: u64 = 14;
+    const NOHUGEPAGE: u64 = 15;
     const DONTDUMP: u64 = 16;
     const DODUMP: u64 = 17;
     const WIPEONFORK: u64 = 18;
@@ -54,7 +58,7 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
     const DONTNEED_LOCKED: u64 = 24;
     let is_known = matches!(
         advice as u32 as u64,
-        NORMAL | RANDOM | SEQUENTIAL | WILLNEED | DONTNEED | FREE..=DOFORK | DONTDUMP..=DONTNEED_LOCKED
+        NORMAL | RANDOM | SEQUENTIAL | WILLNEED | DONTNEED | FREE..=DONTNEED_LOCKED
     );
     let advice = advice as u32 as u64;
     if !is_known {
@@ -76,7 +80,9 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
         SEQUENTIAL => memory.set_flags(lowest, top, flag::READ_IN_ORDER, order)?,
         DONTNEED if locked => return Err(Errno::EINVAL),
         DONTNEED | DONTNEED_LOCKED => memory.discard(lowest, top)?,
-        FREE if !all_anonymous => return Err(Errno::EINVAL),
+        FREE if !memory.all_within(lowest, top, |area| !area.has_file()) => {
+            return Err(Errno::EINVAL);
+        }
         FREE => memory.discard(lowest, top)?,
         REMOVE => {
             let holes = holes(&memory, lowest, top)?;
@@ -88,6 +94,11 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
         }
         DONTFORK => memory.set_flags(lowest, top, flag::NOT_INHERITED, 0)?,
         DOFORK => memory.set_flags(lowest, top, 0, flag::NOT_INHERITED)?,
+        // Recorded and shown, as where the kernel looks for no pages that are alike, and makes no huge ones.
+        MERGEABLE => memory.set_flags(lowest, top, flag::MERGEABLE, 0)?,
+        UNMERGEABLE => memory.set_flags(lowest, top, 0, flag::MERGEABLE)?,
+        HUGEPAGE => memory.set_flags(lowest, top, flag::HUGE, flag::NOT_HUGE)?,
+        NOHUGEPAGE => memory.set_flags(lowest, top, flag::NOT_HUGE, flag::HUGE)?,
         DONTDUMP => memory.set_flags(lowest, top, flag::NOT_DUMPED, 0)?,
         DODUMP => memory.set_flags(lowest, top, 0, flag::NOT_DUMPED)?,
         WIPEONFORK if !all_anonymous => return Err(Errno::EINVAL),

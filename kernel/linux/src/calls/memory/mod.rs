@@ -99,6 +99,15 @@ const fn access(protection: u64) -> Access {
     Access { write: protection & PROT_WRITE != 0, exec: protection & PROT_EXEC != 0 }
 }
 
+/// A protection as the caller's personality has it.
+fn implied(protection: u64) -> u64 {
+    if protection & PROT_READ != 0 && current().attributes.reads_imply_instructions() {
+        protection | PROT_EXEC
+    } else {
+        protection
+    }
+}
+
 /// A length in whole pages.
 fn whole_pages(length: u64) -> Result<u64, Errno> {
     if length == 0 {
@@ -117,7 +126,7 @@ fn range(at: u64, length: u64) -> Result<(u64, u64), Errno> {
     Ok((at, top))
 }
 
-/// What is mapped of a file: `None`: it reads as zeros and nothing else.
+/// What is mapped of a file.
 fn object_of(
     number: u64,
     length: u64,
@@ -143,7 +152,9 @@ fn object_of(
         Content::Special(Special::Zero) if is_shared => {
             Ok((Some(Object::nameless(length)?), flag::SHARED))
         }
-        Content::Special(Special::Zero) => Ok((None, 0)),
+        Content::Special(Special::Zero) => {
+            Ok((Some(Object::of(node.clone(), fallible::text(path)?, false)?), 0))
+        }
         _ if node.is_mappable() => object_of_node(node, path, is_shared, can_write, protection),
         _ => Err(Errno::ENODEV),
     }
@@ -182,6 +193,7 @@ pub(crate) fn mmap(
         // A bad descriptor counts before a bad length.
         drop(current().files().lock().get(file)?);
     }
+    let protection = implied(protection);
     let length = whole_pages(length)?;
     if offset.checked_add(length).is_none() {
         return Err(Errno::EOVERFLOW);
@@ -271,6 +283,7 @@ pub(crate) fn mprotect(at: u64, length: u64, protection: u64) -> SysResult {
     if protection & !(known | PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
         return Err(Errno::EINVAL);
     }
+    let protection = implied(protection);
     let memory = memory()?;
     let mut memory = memory.lock();
     if grows != 0 {

@@ -1,5 +1,6 @@
 //! Calls about signals: what a program says of them, whom one is for, and waiting for them.
 
+mod descriptor;
 mod old;
 
 use crate::abi;
@@ -9,6 +10,7 @@ use crate::abi::signals::{Fields, INFO_BYTES, Info, Signal, SignalSet, code};
 use crate::abi::stack_image::WordSize;
 use crate::calls::table::calls;
 use crate::error::{Errno, SysResult};
+use crate::process::credentials::Sender;
 use crate::process::send::{self, to_process};
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put, timespec};
@@ -31,6 +33,8 @@ calls! {
     "kill" (process, signal) => kill(i64::from(process as i32), u64::from(signal as u32));
     "tkill" (thread, signal) => tkill(None, thread as i32, u64::from(signal as u32));
     "tgkill" (process, thread, signal) => tkill(Some(process as i32), thread as i32, u64::from(signal as u32));
+    "signalfd" (fd, mask, bytes) => descriptor::signalfd(fd, mask, bytes, 0);
+    "signalfd4" (fd, mask, bytes, flags) => descriptor::signalfd(fd, mask, bytes, flags);
     "restart_syscall" () => restart::restart_syscall();
     "sigaction" (signal, new, old) => old::sigaction(u64::from(signal as u32), new, old);
     "sigprocmask" (how, new, old) => old::sigprocmask(how as u32, new, old);
@@ -95,8 +99,14 @@ fn set_action(number: u64, action: Option<Action>) -> Result<Action, Errno> {
         }
         before
     };
-    if action.is_some_and(|action| action.ignores(signal)) {
-        send::discard_everywhere(process, SignalSet::of(&[signal]));
+    if let Some(action) = action {
+        let is_ignored = action.ignores(signal);
+        if is_ignored {
+            send::discard_everywhere(process, SignalSet::of(&[signal]));
+        }
+        if is_ignored != before.ignores(signal) {
+            timers::action_has_changed(signal, is_ignored);
+        }
     }
     Ok(before)
 }
@@ -161,12 +171,8 @@ fn sigtimedwait(set: u64, info: u64, timeout: u64, bytes: u64, size: WordSize) -
         0 => None,
         at => Some(time::later(timespec(at, size)?)),
     };
-    let (process, task) = (current(), current_task());
-    let take = || {
-        let mut of_process = process.signals.lock();
-        let mut of_task = task.signals.lock();
-        of_task.pending.take(set).or_else(|| of_process.pending.take(set))
-    };
+    let task = current_task();
+    let take = || deliver::take_of(set);
     let mut taken = take();
     if taken.is_none() {
         static NEVER: WaitQueue = WaitQueue::new();
@@ -195,7 +201,6 @@ fn sigtimedwait(set: u64, info: u64, timeout: u64, bytes: u64, size: WordSize) -
         }
     }
     let Some(taken) = taken else { return Err(Errno::EAGAIN) };
-    timers::signal_was_taken(&taken);
     if info != 0 {
         put(info, &taken.encode())?;
     }
@@ -215,52 +220,101 @@ fn sigaltstack(new: u64, old: u64, sp: u64) -> SysResult {
     Ok(0)
 }
 
-/// What is told with a signal of the caller.
-pub(crate) fn from_caller(signal: Signal, code: i32) -> Info {
-    let me = current();
-    let (process, user) = (me.id as u32, me.credentials.lock().user.real);
-    Info { signal, code, fields: Fields::Sender { process, user } }
+/// Who the calling process is, to those that it sends signals to.
+pub(crate) struct Caller {
+    process: &'static Process,
+    sender: Sender,
+    session: u64,
+}
+
+impl Caller {
+    pub(crate) fn new() -> Self {
+        let process = current();
+        let sender = process.credentials.lock().sender();
+        Self { process, sender, session: process.session.load(Ordering::Relaxed) }
+    }
+
+    /// What is told with its signal.
+    pub(crate) fn info(&self, signal: Signal, code: i32) -> Info {
+        let (process, user) = (self.process.id as u32, self.sender.user.real);
+        Info { signal, code, fields: Fields::Sender { process, user } }
+    }
+
+    /// Whether it may send a process a signal: its own, one of its user's, and SIGCONT in its
+    /// session.
+    pub(crate) fn check(&self, to: &Process, signal: Option<Signal>) -> Result<(), Errno> {
+        let is_in_session = to.session.load(Ordering::Relaxed) == self.session;
+        let may = to.id == self.process.id
+            || self.sender.may_signal(&to.credentials.lock())
+            || signal == Some(Signal::CONT) && is_in_session;
+        if may { Ok(()) } else { Err(Errno::EPERM) }
+    }
+}
+
+/// A signal by number, where 0 only asks. It is looked at when there is a process to get it.
+fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
+    if number == 0 { Ok(None) } else { signal(number).map(Some) }
+}
+
+/// The process that a number means: its own number, or that of one of its threads.
+fn find(number: u64) -> Result<alloc::sync::Arc<Process>, Errno> {
+    table::find(number)
+        .or_else(|| table::find_thread(None, number).map(|(process, _)| process))
+        .ok_or(Errno::ESRCH)
 }
 
 fn kill(which: i64, number: u64) -> SysResult {
-    let signal = if number == 0 { None } else { Some(signal(number)?) };
-    let me = current();
+    let caller = Caller::new();
+    let me = caller.process;
     if which == i64::from(i32::MIN) {
         return Err(Errno::ESRCH);
     }
+    let one = |process: &Process| {
+        let signal = signal_or_none(number)?;
+        caller.check(process, signal)?;
+        Ok(signal.map(|signal| caller.info(signal, code::USER)))
+    };
+    if which > 0 {
+        let process = find(which as u64)?;
+        if let Some(info) = one(&process)? {
+            to_process(&process, info)?;
+        }
+        return Ok(0);
+    }
     let which = Which::of(which, me);
-    let (mut met, mut refused) = (0, 0);
-    for process in table::collect(which)? {
+    let (mut met, mut worked, mut error) = (false, false, None);
+    let mut refused = None;
+    let info = |process: &Process| {
         // "All" is all but the caller and what stands for Linux's first process.
         if which == Which::Any && (process.id == me.id || process.is_first) {
-            continue;
+            return None;
         }
-        if !may_signal(&process, signal) {
-            refused += 1;
-            continue;
+        met = true;
+        match one(process) {
+            Ok(info) => {
+                // What only asks has its answer already.
+                worked |= info.is_none();
+                info
+            }
+            Err(error) => {
+                refused = Some(error);
+                None
+            }
         }
-        met += 1;
-        if let Some(signal) = signal {
-            to_process(&process, from_caller(signal, code::USER))?;
-        }
+    };
+    let mut sent = false;
+    send::to_each(which, info, |result| match result {
+        Ok(_) => sent = true,
+        Err(one) => error = Some(one),
+    });
+    match (worked || sent, error.or(refused)) {
+        (true, _) => Ok(0),
+        // To all: those that it may not send to do not count.
+        (false, Some(Errno::EPERM)) if which == Which::Any && met => Ok(0),
+        (false, Some(error)) => Err(error),
+        (false, None) if met => Ok(0),
+        (false, None) => Err(Errno::ESRCH),
     }
-    match (met, refused) {
-        (0, 0) => Err(Errno::ESRCH),
-        (0, _) => Err(Errno::EPERM),
-        _ => Ok(0),
-    }
-}
-
-/// Whether the caller may send a signal to a process: its own user's, or, to let it continue, one of its session.
-pub(crate) fn may_signal(process: &Process, signal: Option<Signal>) -> bool {
-    let me = current();
-    if process.id == me.id {
-        return true;
-    }
-    let mine = me.credentials.lock().clone();
-    let may = mine.may_signal(&process.credentials.lock());
-    may || signal == Some(Signal::CONT)
-        && process.session.load(Ordering::Relaxed) == me.session.load(Ordering::Relaxed)
 }
 
 /// Calls `body` for a living thread with a number, of the process with the number `process` if that is given.
@@ -280,15 +334,12 @@ fn with_thread(
 
 /// A signal to a thread. Only a living thread has its number.
 fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
-    if number > Signal::MAX.into() {
-        return Err(Errno::EINVAL);
-    }
+    let caller = Caller::new();
     with_thread(process, thread, |process, thread| {
-        if !may_signal(process, Signal::new(number)) {
-            return Err(Errno::EPERM);
-        }
-        if let Some(signal) = Signal::new(number) {
-            send::to_thread(process, thread, from_caller(signal, code::TKILL))?;
+        let signal = signal_or_none(number)?;
+        caller.check(process, signal)?;
+        if let Some(signal) = signal {
+            send::to_thread(process, thread, caller.info(signal, code::TKILL))?;
         }
         Ok(0)
     })
@@ -297,32 +348,40 @@ fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
 /// sigqueue(3) and pthread_sigqueue(3): what is told comes from the program.
 fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> SysResult {
     let bytes: [u8; INFO_BYTES] = get(info)?;
-    let signal = if number == 0 { None } else { Some(signal(number)?) };
-    let told = signal.map(|signal| Info::decode(signal, &bytes));
+    let caller = Caller::new();
+    let code = Info::decode(Signal::HUP, &bytes).code;
     // Only to itself may a program say that the kernel or kill(2) sent it.
-    let is_claimed = told.is_some_and(|told| told.code >= 0 || told.code == code::TKILL);
-    if is_claimed && process as u64 != current().id {
+    let own = thread.unwrap_or(process) as u64;
+    let is_own = own == caller.process.id || current_task_number() == own;
+    if (code >= 0 || code == code::TKILL) && !is_own {
         return Err(Errno::EPERM);
     }
+    let told = |to: &Process| -> Result<_, Errno> {
+        let signal = signal_or_none(number)?;
+        // What claims to be the kernel's is for the caller itself.
+        if code <= 0 {
+            caller.check(to, signal)?;
+        }
+        Ok(signal.map(|signal| Info::decode(signal, &bytes)))
+    };
     match thread {
         Some(thread) => with_thread(Some(process), thread, |process, thread| {
-            if !may_signal(process, signal) {
-                return Err(Errno::EPERM);
-            }
-            if let Some(told) = told {
+            if let Some(told) = told(process)? {
                 send::to_thread(process, thread, told)?;
             }
             Ok(0)
         }),
         None => {
-            let process = table::find(process as u64).ok_or(Errno::ESRCH)?;
-            if !may_signal(&process, signal) {
-                return Err(Errno::EPERM);
-            }
-            if let Some(told) = told {
+            let process = find(process as u64)?;
+            if let Some(told) = told(&process)? {
                 to_process(&process, told)?;
             }
             Ok(0)
         }
     }
+}
+
+/// The number of the calling thread.
+fn current_task_number() -> u64 {
+    threads::sched::current().number()
 }

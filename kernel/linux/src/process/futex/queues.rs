@@ -6,6 +6,8 @@
 //! 2. Who takes an entry out to wake its thread says so to the thread under the queue's lock. A thread that takes its own entry out
 //!    therefore knows whether it was woken: it finds its entry, or it was.
 //! 3. A thread has one [`Waiter`], for all words it sleeps on at once, and only while it sleeps.
+//! 4. [`Waiter::places`] counts its entries. It rises and falls under the lock of the entry's queue, and falls after the thread was
+//!    told that it is woken. So a thread for which it is 0 is out of all queues; only the thread itself makes it rise from there.
 
 use crate::error::Errno;
 use alloc::sync::Arc;
@@ -21,6 +23,8 @@ use threads::sched::WaitQueue;
 pub(super) enum Key {
     /// One of an address space, and where in it.
     Private(usize, u64),
+    /// One of a shared mapping: the number of what is mapped, and where in it.
+    Shared(u64, u64),
 }
 
 /// A thread that sleeps on words.
@@ -30,6 +34,8 @@ pub(crate) struct Waiter {
     pub(super) number: u32,
     /// [`ASLEEP`], or which of its words woke it.
     woken_by: AtomicU32,
+    /// Entries of its.
+    places: AtomicU32,
     pub(super) queue: WaitQueue,
 }
 
@@ -37,8 +43,8 @@ const ASLEEP: u32 = u32::MAX;
 
 impl Waiter {
     pub(super) fn new(number: u32) -> Result<Arc<Self>, Errno> {
-        let (woken_by, queue) = (AtomicU32::new(ASLEEP), WaitQueue::new());
-        Ok(fallible::shared(Self { number, woken_by, queue })?)
+        let (woken_by, places) = (AtomicU32::new(ASLEEP), AtomicU32::new(0));
+        Ok(fallible::shared(Self { number, woken_by, places, queue: WaitQueue::new() })?)
     }
 
     /// Which of its words woke it.
@@ -47,8 +53,10 @@ impl Waiter {
         (by != ASLEEP).then_some(by)
     }
 
+    /// Wakes it for an entry that is taken out, under the lock of its queue.
     fn wake(&self, by: u32) {
         self.woken_by.store(by, Ordering::Release);
+        self.places.fetch_sub(1, Ordering::Release);
         self.queue.wake_all();
     }
 }
@@ -83,13 +91,22 @@ type Queue = SpinLock<Vec<Entry>>;
 static TABLE: [Queue; QUEUES] = [const { SpinLock::new(Vec::new()) }; QUEUES];
 
 fn place(key: Key) -> usize {
-    let Key::Private(space, address) = key;
-    mix(space as u64 ^ mix(address)) as usize % QUEUES
+    let (whose, address) = match key {
+        Key::Private(space, address) => (space as u64, address),
+        Key::Shared(node, offset) => (!node, offset),
+    };
+    mix(whose ^ mix(address)) as usize % QUEUES
 }
 
 /// Puts a thread to a word's queue, last.
 pub(super) fn enter(entry: Entry) -> Result<(), Errno> {
-    Ok(fallible::push(&mut TABLE[place(entry.key)].lock(), entry)?)
+    let mut queue = TABLE[place(entry.key)].lock();
+    fallible::push(&mut queue, entry)?;
+    if let Some(entry) = queue.last() {
+        // Under the lock: before it can be taken out.
+        entry.waiter.places.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Takes a thread out of all queues that it is in, `from` first. Afterwards it has been woken or will not be.
@@ -98,18 +115,17 @@ pub(super) fn leave(waiter: &Arc<Waiter>, from: Option<Key>) {
         let mut queue = queue.lock();
         let before = queue.len();
         queue.retain(|entry| !Arc::ptr_eq(&entry.waiter, waiter));
-        queue.len() < before
+        waiter.places.fetch_sub((before - queue.len()) as u32, Ordering::Release);
     };
-    if from.is_some_and(|key| take_out(&TABLE[place(key)])) {
-        return;
+    let is_counted = || waiter.places.load(Ordering::Acquire) > 0;
+    if let Some(key) = from.filter(|_| is_counted()) {
+        take_out(&TABLE[place(key)]);
     }
-    // Woken, moved, or in several: one that is being moved right now is met in a later round.
-    loop {
-        let mut was_there = false;
-        for queue in &TABLE {
-            was_there |= take_out(queue);
-        }
-        if was_there || waiter.woken_by().is_some() || !is_anywhere(waiter) {
+    // Moved, or in several: one that is being moved right now is met in a later round.
+    while is_counted() {
+        TABLE.iter().for_each(take_out);
+        if is_counted() && !is_anywhere(waiter) {
+            // A thread whose stack overflowed while it held the queue took the entry with it.
             return;
         }
     }
@@ -219,17 +235,29 @@ pub(super) fn has_others(from: Key, to: Key) -> bool {
     queue.iter().any(|e| e.key == from && e.purpose != Purpose::LockLater(to))
 }
 
-/// Has a thread wait for a lock now.
+/// Has a thread wait for a lock now, last. Without memory it stays where it is.
 pub(super) fn move_to_lock(from: Key, to: Key, waiter: &Arc<Waiter>) -> Result<(), Errno> {
-    let taken = {
-        let mut queue = TABLE[place(from)].lock();
-        let at = queue.iter().position(|e| e.key == from && Arc::ptr_eq(&e.waiter, waiter));
-        at.map(|at| queue.remove(at))
-    };
-    match taken {
-        Some(entry) => enter(Entry { key: to, purpose: Purpose::Lock, ..entry }),
-        None => Ok(()),
+    let is_meant = |e: &Entry| e.key == from && Arc::ptr_eq(&e.waiter, waiter);
+    let moved = |entry: Entry| Entry { key: to, purpose: Purpose::Lock, ..entry };
+    let (first, second) = (place(from), place(to));
+    if first == second {
+        let mut queue = TABLE[first].lock();
+        if let Some(at) = queue.iter().position(is_meant) {
+            let entry = queue.remove(at);
+            // CANNOT FAIL: it takes the room that it had.
+            queue.push(moved(entry));
+        }
+        return Ok(());
     }
+    let (mut low, mut high) = (TABLE[first.min(second)].lock(), TABLE[first.max(second)].lock());
+    let (source, target) =
+        if first < second { (&mut *low, &mut *high) } else { (&mut *high, &mut *low) };
+    if let Some(at) = source.iter().position(is_meant) {
+        target.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        // CANNOT FAIL: reserved above.
+        target.push(moved(source.remove(at)));
+    }
+    Ok(())
 }
 
 /// How many there are in all.

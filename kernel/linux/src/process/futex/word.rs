@@ -20,10 +20,18 @@ fn memory() -> Result<Arc<Mutex<Memory>>, Errno> {
     current().memory().ok_or(Errno::EFAULT)
 }
 
-/// What the word at an address is known by. `is_private`: the caller says that no other process uses it.
-pub(super) fn key(address: u64, _is_private: bool) -> Result<Key, Errno> {
+/// What the word at an address is known by. `is_private`: the caller says that no other process uses it; else it must be there,
+/// and in a shared mapping it is one word for all who map it.
+pub(super) fn key(address: u64, is_private: bool) -> Result<Key, Errno> {
     check(address)?;
     let memory = memory()?;
+    if !is_private {
+        let mut memory = memory.lock();
+        memory.fault(address, false, false)?;
+        if let Some((node, offset)) = memory.shared_place(address) {
+            return Ok(Key::Shared(node, offset));
+        }
+    }
     Ok(Key::Private(Arc::as_ptr(&memory).addr(), address))
 }
 

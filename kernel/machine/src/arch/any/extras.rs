@@ -3,6 +3,7 @@
 use super::paging::NoMemory;
 use crate::arch::regs::SavedRegs;
 use kstack::ports::Ports;
+use kstack::shadow::Form;
 
 /// What a thread keeps of it while it does not run.
 #[derive(Debug)]
@@ -19,6 +20,30 @@ impl Extras {
 
     /// At the switch to one.
     pub fn come(&self) {}
+
+    /// Sets the shadow stack's pointer and mode of a thread that does not run.
+    pub fn set_shadow(&self, _pointer: u64, _mode: u64) {}
+
+    /// The same for the thread that runs, whose these are. Interrupts off.
+    pub fn set_own_shadow(&self, _pointer: u64, _mode: u64) {}
+}
+
+/// What shadow stacks look like; `None`: this CPU has none.
+pub const fn shadow_form() -> Option<Form> {
+    None
+}
+
+/// Where the running thread's shadow stack is. Only if it has one.
+pub const fn shadow_pointer() -> u64 {
+    0
+}
+
+/// What calls and returns wrote to shadow stacks is seen by loads from here on, and the reverse.
+pub const fn settle_shadow() {}
+
+/// Whether a page fault is of a call, a return, or an instruction for shadow stacks.
+pub const fn is_shadow_access(_vector: u8, _regs: &SavedRegs) -> bool {
+    false
 }
 
 /// Makes what the CPUs need before a port can be permitted.

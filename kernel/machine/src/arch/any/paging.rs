@@ -59,6 +59,23 @@ pub(in crate::arch) fn next_mapped(
     None
 }
 
+/// Calls `found` with each value of a table's first `entries` entries, a multiple of 8, that has
+/// the bit `present`. Looks at eight together first: most of what tables have room for is absent.
+#[inline(always)]
+pub(in crate::arch) fn for_each_present(
+    entries: u64,
+    present: u64,
+    value: impl Fn(u64) -> u64,
+    mut found: impl FnMut(u64),
+) {
+    for first in (0..entries).step_by(8) {
+        let eight = first..first + 8;
+        if eight.clone().fold(0, |all, index| all | value(index)) & present != 0 {
+            eight.map(&value).filter(|value| value & present != 0).for_each(&mut found);
+        }
+    }
+}
+
 /// Cuts memory, of which no page is given twice, into what one entry of the tables maps: `large`
 /// bytes wherever that many lie in it, 4 KiB at its ends. So no entry reaches beyond: what is next
 /// to memory may be a device, or another owner's. `map` is given an address and whether it is

@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-use crate::arch::any::paging::{new_table, next_mapped};
+use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent. Not in its TLB. But it may have walked the
 /// tables for an access before it saw what tells it that the page is there now, and take the fault
@@ -316,6 +316,11 @@ impl UserTables {
         }
     }
 
+    /// Maps a page of a shadow stack. There are none: it is read-only. The caller flushes.
+    pub fn map_shadow(&mut self, address: u64, frame: Frame) -> Result<(), NoMemory> {
+        self.map(address, frame, Access { write: false, exec: false })
+    }
+
     /// Makes the tables for a page, so that mapping it cannot fail.
     pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
         leaf(self.root, address).map(|_| ())
@@ -345,12 +350,11 @@ impl Drop for UserTables {
             if level2 & PRESENT == 0 {
                 continue;
             }
-            for large in 0..512 {
-                let level3 = entry(level2 & ADDRESS, 1, large << 21).load(Ordering::Relaxed);
-                if level3 & PRESENT != 0 {
-                    frames::release(Frame::at(level3 & ADDRESS));
-                }
-            }
+            let level3 =
+                |large: u64| entry(level2 & ADDRESS, 1, large << 21).load(Ordering::Relaxed);
+            for_each_present(512, PRESENT, level3, |level3| {
+                frames::release(Frame::at(level3 & ADDRESS));
+            });
             frames::release(Frame::at(level2 & ADDRESS));
         }
         frames::release(Frame::at(self.root));

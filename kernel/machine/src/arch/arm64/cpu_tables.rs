@@ -1,6 +1,6 @@
 //! What each CPU gets of this architecture: its overflow stack, and the vectors.
 
-use super::cpu;
+use super::{cpu, extras};
 use crate::cpus::Cpu;
 use kstack::addr::Addr;
 use kstack::arch::current::tables::CpuTables;
@@ -15,6 +15,7 @@ pub fn load(cpu: &'static Cpu) {
     cpu::start_counting();
     cpu::keep_off_user_memory();
     cpu::choose_filling();
+    extras::set_up();
     // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
     let loaded = unsafe { kstack::cpu::load(&cpu.local, place(cpu)) };
     if let Err(refused) = loaded {

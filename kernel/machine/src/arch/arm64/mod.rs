@@ -8,6 +8,7 @@ pub mod cpu_block;
 pub mod cpu_tables;
 pub mod entries;
 pub mod exceptions;
+pub mod extras;
 pub mod fpu;
 mod gic;
 pub mod irqchip;
@@ -21,6 +22,5 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
-pub use crate::arch::any::extras;
 pub use crate::arch::virt::rtc;
 pub use kstack::arch::current::regs;

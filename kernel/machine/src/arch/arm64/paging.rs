@@ -7,7 +7,14 @@
 //! Dirty bits: where the CPU keeps them (FEAT_HAFDBS), a writable page of the kernel's starts
 //! read-only with the bit that lets the CPU make it writable at the first write; writable then
 //! means dirty. On other CPUs a page counts as dirty always.
+//!
+//! Permissions: a CPU with FEAT_S1PIE takes them from a table in two registers, [`BY_INDEX`], of which
+//! four bits of a descriptor are the index: those that say the same to a CPU without. That is what
+//! gives a page to a shadow stack (FEAT_GCS), for which the older bits have no word. What differs is
+//! bit 7: with the table it makes a writable page clean, and a page is read-only by having no
+//! [`DIRTY_BY_CPU`]. So every writable page has that bit.
 
+use super::extras;
 use super::layout::{ARENA, DEVICES_TOP, DIRECT_MAP, IMAGE};
 use crate::arch::cpu;
 use crate::boot_info::MemoryRegion;
@@ -18,7 +25,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-use crate::arch::any::paging::{new_table, next_mapped};
+use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent. Not in its TLB. But without FEAT_ETS2 it may
 /// have walked the tables for an access before it saw what tells it that the page is there now, and
@@ -49,7 +56,45 @@ const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 const LARGE_BYTES: u64 = 2 << 20;
 
 /// A block of the boot tables.
-pub(super) const BLOCK: u64 = VALID | ACCESSED | NO_USER_EXEC;
+pub(super) const BLOCK: u64 = VALID | ACCESSED | NO_USER_EXEC | DIRTY_BY_CPU;
+
+/// What the indexes of permissions mean (Arm ARM, D8.4.2.1): in PIR_EL1, for the kernel, and in
+/// PIRE0_EL1, for programs. The index is, from its highest bit: [`NO_USER_EXEC`], [`NO_KERNEL_EXEC`],
+/// [`DIRTY_BY_CPU`], [`USER`].
+pub(super) const BY_INDEX: [u64; 2] = {
+    const READ: u64 = 8;
+    const SHADOW_STACK: u64 = 9;
+    const EXECUTE: u64 = 10;
+    const WRITE: u64 = 12;
+    const ALL: u64 = 14;
+    let kernel = [
+        (0b1000, EXECUTE),
+        (0b1010, ALL),
+        (0b1100, READ),
+        (0b1110, WRITE),
+        // Programs' pages, where the kernel may touch them at all (PAN).
+        (0b0101, READ),
+        (0b0111, WRITE),
+        (0b1101, READ),
+        (0b1111, WRITE),
+        (0b1011, READ),
+    ];
+    let user =
+        [(0b0101, EXECUTE), (0b0111, ALL), (0b1101, READ), (0b1111, WRITE), (0b1011, SHADOW_STACK)];
+    let (mut registers, mut i) = ([0; 2], 0);
+    while i < kernel.len() {
+        registers[0] |= kernel[i].1 << (4 * kernel[i].0);
+        i += 1;
+    }
+    i = 0;
+    while i < user.len() {
+        registers[1] |= user[i].1 << (4 * user[i].0);
+        i += 1;
+    }
+    registers
+};
+/// In TCR2_EL1: permissions come from there.
+pub(super) const PERMISSIONS_BY_INDEX: u64 = 1 << 1;
 /// Of ordinary memory.
 pub(super) const NORMAL: u64 = INNER_SHAREABLE;
 /// Of devices.
@@ -194,13 +239,14 @@ pub fn set_up_kernel(
                 return map_large(physical, INNER_SHAREABLE);
             }
             let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC;
+            let flags = flags | DIRTY_BY_CPU;
             leaf(root, DIRECT_MAP + physical)?.store(physical | flags, Ordering::Relaxed);
             Ok(())
         })?;
     }
     for &(lowest, top, access) in image {
         for address in (lowest..top).step_by(4096) {
-            let read_only = if access.write { 0 } else { READ_ONLY };
+            let read_only = if access.write { DIRTY_BY_CPU } else { READ_ONLY };
             let no_exec = if access.exec { 0 } else { NO_KERNEL_EXEC };
             let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | read_only | no_exec;
             leaf(root, address)?.store((address - IMAGE) | flags, Ordering::Relaxed);
@@ -243,7 +289,7 @@ pub(super) fn make_all_writable() {
     NEEDS_WRITABLE.store(0, Ordering::Relaxed);
     for_each_leaf(kernel_half(), ARENA, |leaf| {
         if leaf.load(Ordering::Relaxed) & DIRTY_BY_CPU != 0 {
-            leaf.fetch_and(!(READ_ONLY | DIRTY_BY_CPU), Ordering::Relaxed);
+            leaf.fetch_and(!READ_ONLY, Ordering::Relaxed);
         }
     });
     cpu::flush_all();
@@ -272,8 +318,9 @@ pub fn kernel_leaf_or_new(address: u64) -> Result<&'static AtomicU64, NoMemory> 
 /// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.
 #[inline(always)]
 pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
-    let writable = if cpu_keeps_dirty() { READ_ONLY | DIRTY_BY_CPU } else { 0 };
-    let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC | writable;
+    let clean = if cpu_keeps_dirty() { READ_ONLY } else { 0 };
+    let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC | DIRTY_BY_CPU;
+    let flags = flags | clean;
     leaf.store(frame.addr() | flags, Ordering::Release);
     publish();
 }
@@ -295,7 +342,7 @@ pub fn take_dirty(leaf: &AtomicU64) -> bool {
     let value = leaf.load(Ordering::Relaxed);
     let dirty = value & READ_ONLY == 0;
     // Where the CPU would not make it writable again, it stays writable, and dirty.
-    if dirty && value & DIRTY_BY_CPU != 0 {
+    if dirty && cpu_keeps_dirty() {
         leaf.store(value | READ_ONLY, Ordering::Relaxed);
     }
     dirty
@@ -350,7 +397,7 @@ pub struct UserTables {
 const fn user_bits(access: Access) -> u64 {
     USER | NOT_GLOBAL
         | NO_KERNEL_EXEC
-        | (if access.write { 0 } else { READ_ONLY })
+        | (if access.write { DIRTY_BY_CPU } else { READ_ONLY })
         | (if access.exec { 0 } else { NO_USER_EXEC })
 }
 
@@ -405,11 +452,25 @@ impl UserTables {
                 if access.exec {
                     make_executable(frame);
                 }
-                let kept = value & !(READ_ONLY | NO_USER_EXEC);
+                let kept = value & !(READ_ONLY | DIRTY_BY_CPU | NO_USER_EXEC);
                 leaf.store(kept | user_bits(access), Ordering::Release);
                 publish();
             }
         }
+    }
+
+    /// Maps a page of a shadow stack, or makes one that is mapped that: calls, returns and the
+    /// instructions for it write it, programs read it, and nothing else. Where there are none, it is
+    /// read-only. The caller flushes.
+    pub fn map_shadow(&mut self, address: u64, frame: Frame) -> Result<(), NoMemory> {
+        self.map(address, frame, Access { write: false, exec: false })?;
+        if extras::shadow_form().is_some() {
+            let leaf = leaf(self.root, address)?;
+            let kept = leaf.load(Ordering::Acquire) & !(READ_ONLY | NO_KERNEL_EXEC);
+            leaf.store(kept | NO_USER_EXEC | DIRTY_BY_CPU, Ordering::Release);
+            publish();
+        }
+        Ok(())
     }
 
     /// Makes the tables for a page, so that mapping it cannot fail.
@@ -428,7 +489,8 @@ impl UserTables {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
             if value & VALID != 0 {
-                leaf.store(value & !USER | READ_ONLY | NO_USER_EXEC, Ordering::Release);
+                let kept = value & !(USER | DIRTY_BY_CPU);
+                leaf.store(kept | READ_ONLY | NO_USER_EXEC | NO_KERNEL_EXEC, Ordering::Release);
                 publish();
             }
         }
@@ -456,12 +518,10 @@ impl Drop for UserTables {
     fn drop(&mut self) {
         fn free_below(table: u64, level: u32) {
             if level < 3 {
-                for index in 0..512 {
-                    let value = entry(table, index).load(Ordering::Relaxed);
-                    if value & VALID != 0 {
-                        free_below(value & ADDRESS, level + 1);
-                    }
-                }
+                let value = |index| entry(table, index).load(Ordering::Relaxed);
+                for_each_present(512, VALID, value, |value| {
+                    free_below(value & ADDRESS, level + 1);
+                });
             }
             frames::release(Frame::at(table));
         }

@@ -2,7 +2,7 @@
 //! below them.
 
 use super::sysenter_page::SYSENTER_PAGE;
-use crate::arch::any::paging::NoMemory;
+use crate::arch::any::paging::{NoMemory, for_each_present};
 use crate::arch::pc::page_entry::{
     ADDRESS, LARGE, LARGE_BYTES, PRESENT, USER, WRITE, entry, next_table,
 };
@@ -89,12 +89,10 @@ pub(in crate::arch) fn free_user(root: u64) {
         if level2 & PRESENT == 0 {
             continue;
         }
-        for index in 0..ENTRIES {
-            let level1 = entry(level2 & ADDRESS, index).load(Ordering::Relaxed);
-            if level1 & PRESENT != 0 {
-                frames::release(Frame::at(level1 & ADDRESS));
-            }
-        }
+        let level1 = |index| entry(level2 & ADDRESS, index).load(Ordering::Relaxed);
+        for_each_present(ENTRIES, PRESENT, level1, |level1| {
+            frames::release(Frame::at(level1 & ADDRESS));
+        });
         frames::release(Frame::at(level2 & ADDRESS));
     }
     frames::release(Frame::at(root));

@@ -3,6 +3,7 @@
 //! The map of a thread is shown to the CPU when the thread first needs it after it came: by the fault of the instruction that used a
 //! port. A switch away hides it again, with one store; a switch between threads that use no port does nothing.
 
+pub use crate::arch::any::extras::{is_shadow_access, settle_shadow, shadow_form, shadow_pointer};
 use crate::arch::cpu_tables;
 use crate::arch::paging::{self, NoMemory};
 use crate::arch::regs::SavedRegs;
@@ -38,6 +39,12 @@ impl Extras {
 
     /// At the switch to one.
     pub fn come(&self) {}
+
+    /// Sets the shadow stack's pointer and mode of a thread that does not run.
+    pub fn set_shadow(&self, _pointer: u64, _mode: u64) {}
+
+    /// The same for the thread that runs, whose these are. Interrupts off.
+    pub fn set_own_shadow(&self, _pointer: u64, _mode: u64) {}
 }
 
 /// Makes the maps of all CPUs, before a port can be permitted: the first time a program asks.

@@ -16,11 +16,11 @@
 //! With the registers go the segment selectors that the kernel does not load in 64-bit mode: they
 //! too stay as a program left them until the next program runs. On i386 every entry saves them.
 
-use super::xstate::{self, Form, HEADER, LEGACY};
+use super::xstate::{self, HEADER, LEGACY};
 use crate::arch::cpu::{self, Selectors};
 use crate::arch::pc::control;
 use crate::memory::fallible::NoMemory;
-use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::alloc::{alloc, alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -111,15 +111,16 @@ impl FpuState {
 
     /// A copy, for the child of a fork. The registers of the running thread are saved first.
     pub fn fork(&self) -> Result<Self, NoMemory> {
-        let copy = Self::new()?;
+        // SAFETY: (1) the size is not zero.
+        let area = NonNull::new(unsafe { alloc(layout()) }).ok_or(NoMemory)?;
         self.save();
-        // SAFETY: (1) the owner runs this, so no other thread writes; (2) nothing else has the copy
-        // yet.
-        unsafe {
-            copy.bytes().copy_from_slice(self.bytes());
-            *copy.selectors.get() = *self.selectors.get();
-        }
-        Ok(copy)
+        // SAFETY: (1) both areas have so many bytes, and are apart; (2) the owner runs this, so no
+        // other thread writes to them; (3) nothing else has the copy yet.
+        let selectors = unsafe {
+            area.copy_from_nonoverlapping(self.area, xstate::bytes());
+            *self.selectors.get()
+        };
+        Ok(Self { area, selectors: UnsafeCell::new(selectors) })
     }
 
     /// The area.
@@ -138,26 +139,27 @@ impl FpuState {
     #[inline]
     pub fn save(&self) {
         let area = self.area.as_ptr();
-        // SAFETY: (1) the area is of the form's size, 64-aligned, ours alone at this moment; (2) so
-        // are the selectors.
-        unsafe {
-            match xstate::form() {
-                Form::Xsaveopt => cpu::xsaveopt(area),
-                Form::Xsave => cpu::xsave(area),
-                Form::Fxsave => cpu::save_fpu(area.cast()),
-            }
-            cpu::save_selectors(self.selectors.get());
+        if xstate::is_xsaveopt() {
+            // SAFETY: (1) the area is as large as XCR0 wants it, 64-aligned, ours alone at this
+            // moment.
+            unsafe { cpu::xsaveopt(area) };
+        } else {
+            self.save_all();
         }
+        // SAFETY: (1) the place is ours alone at this moment.
+        unsafe { cpu::save_selectors(self.selectors.get()) };
     }
 
     /// Stores the registers, and every byte of the area with them (2).
+    #[inline(never)]
     fn save_all(&self) {
         let area = self.area.as_ptr();
         // SAFETY: (1) as in `save`.
         unsafe {
-            match xstate::form() {
-                Form::Fxsave => cpu::save_fpu(area.cast()),
-                Form::Xsave | Form::Xsaveopt => cpu::xsave(area),
+            if xstate::is_fxsave() {
+                cpu::save_fpu(area.cast());
+            } else {
+                cpu::xsave(area);
             }
         }
     }
@@ -257,9 +259,10 @@ fn load_registers(area: *const u8) {
     // SAFETY: (1) invariant 1 of an area; (2) the callers are the registers' owner, in the kernel,
     // which has none of its own, or the switch to it.
     unsafe {
-        match xstate::form() {
-            Form::Fxsave => cpu::load_fpu(area.cast()),
-            Form::Xsave | Form::Xsaveopt => cpu::xrstor(area),
+        if xstate::is_fxsave() {
+            cpu::load_fpu(area.cast());
+        } else {
+            cpu::xrstor(area);
         }
     }
 }

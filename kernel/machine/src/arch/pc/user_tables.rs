@@ -62,6 +62,11 @@ impl UserTables {
         }
     }
 
+    /// Maps a page of a shadow stack. There are none: it is read-only. The caller flushes.
+    pub fn map_shadow(&mut self, address: u64, frame: Frame) -> Result<(), NoMemory> {
+        self.map(address, frame, Access { write: false, exec: false })
+    }
+
     /// Makes the tables for a page, so that mapping it cannot fail.
     pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
         leaf(self.root, address, PRESENT | WRITE | USER).map(|_| ())

@@ -53,14 +53,16 @@ static BYTES: AtomicUsize = AtomicUsize::new(LEGACY_BYTES);
 /// Bits that MXCSR has: one that it has not would fault at a load.
 static MXCSR_BITS: AtomicU32 = AtomicU32::new(0xffbf);
 
-/// Which instructions save the registers here.
+/// Whether the registers are saved by `xsaveopt`: the usual case, one comparison.
 #[inline(always)]
-pub(super) fn form() -> Form {
-    match FORM.load(Ordering::Relaxed) {
-        2 => Form::Xsaveopt,
-        1 => Form::Xsave,
-        _ => Form::Fxsave,
-    }
+pub(super) fn is_xsaveopt() -> bool {
+    FORM.load(Ordering::Relaxed) == Form::Xsaveopt as u8
+}
+
+/// Whether they are saved and loaded by `fxsave` and `fxrstor`.
+#[inline(always)]
+pub(super) fn is_fxsave() -> bool {
+    FORM.load(Ordering::Relaxed) == Form::Fxsave as u8
 }
 
 /// The states that programs have, as bits of XCR0; 0 where the CPU has no XCR0.

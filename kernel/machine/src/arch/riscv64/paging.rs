@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
-use crate::arch::any::paging::{new_table, next_mapped};
+use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
@@ -386,6 +386,11 @@ impl UserTables {
         }
     }
 
+    /// Maps a page of a shadow stack. There are none: it is read-only. The caller flushes.
+    pub fn map_shadow(&mut self, address: u64, frame: Frame) -> Result<(), NoMemory> {
+        self.map(address, frame, Access { write: false, exec: false })
+    }
+
     /// Makes the tables for a page, so that mapping it cannot fail.
     pub fn prepare(&mut self, address: u64) -> Result<(), NoMemory> {
         if find(self.root, address).is_none() {
@@ -417,12 +422,10 @@ impl Drop for UserTables {
     fn drop(&mut self) {
         fn free_below(table: u64, entries: u64, level: u32) {
             if level > 1 {
-                for index in 0..entries {
-                    let value = entry(table, index).load(Ordering::Relaxed);
-                    if value & PRESENT != 0 {
-                        free_below(address_in(value), 512, level - 1);
-                    }
-                }
+                let value = |index| entry(table, index).load(Ordering::Relaxed);
+                for_each_present(entries, PRESENT, value, |value| {
+                    free_below(address_in(value), 512, level - 1);
+                });
             }
             frames::release(Frame::at(table));
         }

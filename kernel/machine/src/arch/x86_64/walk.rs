@@ -1,7 +1,7 @@
 //! Page tables of four levels, and how they are walked: what all page tables of this machine have
 //! below them.
 
-use crate::arch::any::paging::NoMemory;
+use crate::arch::any::paging::{NoMemory, for_each_present};
 use crate::arch::pc::page_entry::{ADDRESS, LARGE, PRESENT, WRITE, entry, next_table};
 use crate::memory::frames::{self, Frame};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -73,12 +73,10 @@ pub(in crate::arch) fn fill_user(root: u64) -> Option<()> {
 pub(in crate::arch) fn free_user(root: u64) {
     fn free_below(table: u64, entries: u64, level: u32) {
         if level > 1 {
-            for index in 0..entries {
-                let value = entry(table, index).load(Ordering::Relaxed);
-                if value & PRESENT != 0 {
-                    free_below(value & ADDRESS, 512, level - 1);
-                }
-            }
+            let value = |index| entry(table, index).load(Ordering::Relaxed);
+            for_each_present(entries, PRESENT, value, |value| {
+                free_below(value & ADDRESS, 512, level - 1);
+            });
         }
         frames::release(Frame::at(table));
     }

@@ -19,13 +19,15 @@ fn program(part: &str) -> Outcome {
     Ok(())
 }
 
-/// Permitted ports, their neighbours, accesses that are half permitted, the first, the last and all ports; `iopl`, after which `cli`
-/// still does nothing; every error. Red if a bit, the byte behind the map, or a rule is wrong.
+/// Permitted ports, their neighbours, accesses that are half permitted, the first, the last and all
+/// ports; `iopl`, after which `cli` still does nothing; every error. Red if a bit, the byte behind
+/// the map, or a rule is wrong.
 pub fn x3_programs_use_the_ports_they_are_permitted_and_no_others() -> Outcome {
     program("rules")
 }
 
-/// fork, threads and execve keep a map; whoever changes it changes its own; three hundred maps leave nothing behind.
+/// fork, threads and execve keep a map; a change is made on a copy; three hundred maps
+/// leave nothing behind.
 pub fn x3_a_map_is_inherited_changed_on_a_copy_and_freed() -> Outcome {
     make_arena_tables()?;
     // The maps of the CPUs are made once, and stay.
@@ -37,8 +39,9 @@ pub fn x3_a_map_is_inherited_changed_on_a_copy_and_freed() -> Outcome {
     Ok(())
 }
 
-/// Threads and processes with four different maps take turns on one CPU, while others run and NMIs come all the time. Red if a switch
-/// leaves a map behind, or if the CPU's map is not what was last shown.
+/// Threads and processes with four different maps take turns on one CPU, while others run and NMIs
+/// come all the time. Red if a switch leaves a map behind, or if the CPU's map is not what was last
+/// shown.
 pub fn x3_each_thread_has_its_own_map_whatever_the_cpu_held() -> Outcome {
     static STOP: AtomicBool = AtomicBool::new(false);
     static SENT: AtomicU32 = AtomicU32::new(0);
