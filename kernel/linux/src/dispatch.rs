@@ -1,13 +1,16 @@
 //! System calls: the way in, and which call is which.
 
 use crate::abi;
+use crate::abi::signals::{Fields, Info, Signal};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
-    credentials, files, futex, identity, limits, memory, prctl, process, scheduling, signals,
-    system, time, timerfd, timers, tls, wait,
+    credentials, files, futex, identity, limits, memory, pidfd, prctl, process, scheduling,
+    signals, system, time, timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
+use crate::process::user_dispatch;
+use crate::signals::deliver;
 use crate::signals::restart;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
@@ -20,6 +23,7 @@ const TABLES: &[&[Row]] = &[
     memory::CALLS,
     process::CALLS,
     prctl::CALLS,
+    pidfd::CALLS,
     futex::CALLS,
     identity::CALLS,
     limits::CALLS,
@@ -37,6 +41,9 @@ static HANDLERS: [Handler; NUMBERS] = by_number(TABLES, unknown);
 
 /// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
+    if user_dispatch::are_there() && is_programs(regs) {
+        return;
+    }
     let number = usize::try_from(abi::number(regs)).unwrap_or(usize::MAX);
     let result = match HANDLERS.get(abi::table_index(number as u64)) {
         Some(handler) => handler(regs),
@@ -49,6 +56,43 @@ pub fn dispatch(regs: &mut SavedRegs) {
         Err(error) => abi::set_result(regs, error.as_result()),
     }
 }
+
+/// Whether the program carries this call out itself: it is sent SIGSYS then, and its registers are as before the call.
+#[cold]
+#[inline(never)]
+fn is_programs(regs: &mut SavedRegs) -> bool {
+    /// `SYS_USER_DISPATCH`.
+    const USER_DISPATCH: i32 = 2;
+    let address = regs.pc().get() as u64;
+    if !user_dispatch::is_programs(address) {
+        return false;
+    }
+    let number = abi::number(regs);
+    // On PCs the result takes the place of the number.
+    if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
+        abi::set_result(regs, number);
+    }
+    let fields = Fields::Call { address, number: number as i32, machine: AUDIT_MACHINE };
+    deliver::force(Info { signal: Signal::SYS, code: USER_DISPATCH, fields });
+    true
+}
+
+/// The machine, as `seccomp` and the audit subsystem of Linux number it: that of ELF, with 64 bits and lowest byte first as flags.
+const AUDIT_MACHINE: u32 = {
+    let wide = if cfg!(target_pointer_width = "64") { 0x8000_0000 } else { 0 };
+    let elf = if cfg!(target_arch = "x86_64") {
+        62
+    } else if cfg!(target_arch = "x86") {
+        3
+    } else if cfg!(target_arch = "aarch64") {
+        183
+    } else if cfg!(target_arch = "arm") {
+        40
+    } else {
+        243
+    };
+    wide | 0x4000_0000 | elf
+};
 
 /// Tells /proc which calls there are. Once, at boot.
 pub fn set_up() {

@@ -1,19 +1,20 @@
 //! Files, for the rest of the kernel.
 
-use crate::files::open::Target;
 use crate::files::tree::{self, Content};
 use crate::proc;
+use crate::process::walk;
 use alloc::string::String;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 
-pub use crate::files::tree::unpack;
+pub use crate::files::unpack::unpack;
 
 /// All of a file, of the tree or of /proc.
 pub fn read_file(path: &str) -> Option<Vec<u8>> {
-    if let Some(opened) = proc::open_path(&tree::absolute("/", path).ok()?) {
-        return match opened {
-            Ok(Target::Text(text)) => Some(text),
+    let absolute = tree::absolute("/", path).ok()?;
+    if walk::is_made(&absolute) {
+        return match proc::content(&absolute) {
+            Ok(proc::Content::Text(text)) => Some(text),
             _ => None,
         };
     }

@@ -194,6 +194,31 @@ pub fn u1_open_files_pipes_and_waiting_for_them_are_linuxs() -> Outcome {
     run("open-files", "all")
 }
 
+/// Red when a process that has ended is not ready, or the file of one that is gone means another.
+pub fn p2_a_process_can_be_held_as_a_file() -> Outcome {
+    run("other-files", "processes")
+}
+
+/// Red when a lock does not keep others out, outlives its owner, or a circle of sleepers is not seen.
+pub fn p2_locks_keep_others_out_and_go_with_their_owners() -> Outcome {
+    run("other-files", "locks")
+}
+
+/// Red when bytes are lost, doubled or out of order on their way between pipes and files.
+pub fn p2_bytes_move_between_pipes_and_files() -> Outcome {
+    run("other-files", "moves")
+}
+
+/// Red when a line is not edited, a key sends no signal, or an end that goes is not noticed.
+pub fn p2_programs_can_be_terminals_of_others() -> Outcome {
+    run("other-files", "terminals")
+}
+
+/// Red when a path through /proc does not lead on, or a file of it keeps what it was.
+pub fn p4_links_of_proc_lead_on_and_its_files_are_made_anew() -> Outcome {
+    run("other-files", "texts")
+}
+
 /// Bytes above RESERVE at which the first sleep on a word begins, and how far below it the next one
 /// does.
 const FIRST_SLEEP: usize = 2048;

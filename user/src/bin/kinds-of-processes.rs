@@ -14,7 +14,7 @@ const CHILD_SIGNAL: u64 = 17;
 const FILES: u64 = 0x400;
 const THREAD: u64 = 0x1_0000;
 const SIGHAND: u64 = 0x800;
-const NEW_NET: u64 = 0x4000_0000;
+const NEW_PROCESSES: u64 = 0x2000_0000;
 const EPERM: isize = -1;
 const E2BIG: isize = -7;
 const EBADF: isize = -9;
@@ -53,7 +53,7 @@ fn clones(calls: &Calls) -> i32 {
         (Arguments::new(1 << 40, CHILD_SIGNAL), "a flag that is none"),
         (Arguments::new(THREAD, 0), "a thread without shared handlers"),
         (Arguments::new(SIGHAND, CHILD_SIGNAL), "shared handlers without shared memory"),
-        (Arguments::new(NEW_NET, CHILD_SIGNAL), "a namespace"),
+        (Arguments::new(NEW_PROCESSES, CHILD_SIGNAL), "a namespace"),
     ] {
         let made = clone3(calls, &words, 64);
         if made == 0 {

@@ -21,19 +21,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::{Arch, Board};
+use crate::build::applets::APPLETS;
 use crate::build::user::Built;
 use crate::build::{image, kernel, symbols, user};
 use crate::cpio::{Archive, DIRECTORY, FILE, LINK, PROGRAM};
 use crate::setup::{Ready, System};
 use crate::workspace;
 
-/// Names under which busybox is called, as links to it: what people type, not all it can do.
-const APPLETS: [&str; 40] = [
-    "ash", "basename", "cat", "cp", "cut", "date", "dirname", "echo", "env", "expr", "false",
-    "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv", "printenv", "printf", "ps", "pwd",
-    "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "tail", "tee", "test", "touch",
-    "tr", "true", "uname", "uniq", "wc",
-];
+/// Users and groups that programs look for on every Linux.
+const USERS: &[u8] = b"root:x:0:0:root:/:/bin/busybox\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n\
+bin:x:2:2:bin:/bin:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/sh\n";
+const GROUPS: &[u8] =
+    b"root:x:0:\ndaemon:x:1:\nbin:x:2:\ntty:x:5:\nusers:x:100:\nnogroup:x:65534:\n";
 
 /// A program that is to run in the kernel.
 pub(crate) struct Program {
@@ -246,8 +245,8 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
     for applet in APPLETS {
         archive.add(&format!("usr/bin/{applet}"), LINK, b"busybox")?;
     }
-    archive.add("etc/passwd", FILE, b"root:x:0:0:root:/:/bin/busybox\n")?;
-    archive.add("etc/group", FILE, b"root:x:0:\n")?;
+    archive.add("etc/passwd", FILE, USERS)?;
+    archive.add("etc/group", FILE, GROUPS)?;
     archive.add("etc/hostname", FILE, b"kstack\n")?;
     archive.add("kstack/symbols", FILE, contents.symbols.as_bytes())?;
     for Built { name, path } in contents.user {

@@ -11,6 +11,7 @@
 //!
 //! May import `rules`, `setup`; nothing here starts a machine.
 
+mod applets;
 pub(crate) mod image;
 pub(crate) mod initramfs;
 pub(crate) mod kernel;

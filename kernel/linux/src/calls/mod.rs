@@ -6,6 +6,7 @@
 //! | `files` | a folder: descriptors, transfers, names, stat, poll |
 //! | `memory` | mmap and its kin |
 //! | `process`, `wait`, `identity` | clone, execve; wait4 and waitid; groups and sessions |
+//! | `pidfd` | processes as files |
 //! | `futex` | futex and its kin |
 //! | `signals` | sigaction, kill |
 //! | `time`, `timers`, `timerfd` | clocks, sleeping; timers that send signals, and that are files |
@@ -24,6 +25,7 @@ pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod pidfd;
 pub(crate) mod prctl;
 pub(crate) mod process;
 pub(crate) mod scheduling;

@@ -3,9 +3,10 @@
 use super::table::calls;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
+use crate::process::attributes::{NOT_INHERITED, WRITE_OR_EXECUTE};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{put, put_word, string_of};
-use crate::process::{current, current_task, shadow};
+use crate::process::{current, current_task, shadow, user_dispatch};
 use core::sync::atomic::{AtomicBool, Ordering};
 use threads::sched::{self, Name};
 
@@ -58,6 +59,10 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
     const GET_TID_ADDRESS: u32 = 40;
     const SET_NO_HUGE_PAGES: u32 = 41;
     const GET_NO_HUGE_PAGES: u32 = 42;
+    /// Not on ARM: Linux has it where calls are entered by common code.
+    const SET_USER_DISPATCH: u32 = 59;
+    const SET_WRITE_OR_EXECUTE: u32 = 65;
+    const GET_WRITE_OR_EXECUTE: u32 = 66;
     const GET_SHADOW_STACK: u32 = 74;
     const SET_SHADOW_STACK: u32 = 75;
     const LOCK_SHADOW_STACK: u32 = 76;
@@ -124,6 +129,24 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         LOCK_SHADOW_STACK if [two, three, four] == [0; 3] => shadow::lock(one),
         GET_NO_HUGE_PAGES if [one, two, three, four] == [0; 4] => {
             Ok(flag(&attributes.no_huge_pages))
+        }
+        SET_USER_DISPATCH if !cfg!(any(target_arch = "aarch64", target_arch = "arm")) => {
+            user_dispatch::ask(one, two, three, four)
+        }
+        SET_WRITE_OR_EXECUTE if [two, three, four] == [0; 3] => {
+            let kept = &attributes.write_or_execute;
+            let known = (WRITE_OR_EXECUTE | NOT_INHERITED) as u64;
+            if one & !known != 0 || one == u64::from(NOT_INHERITED) {
+                return Err(Errno::EINVAL);
+            }
+            // Once it is so, it stays so.
+            match kept.compare_exchange(0, one as u32, Ordering::SeqCst, Ordering::SeqCst) {
+                Err(before) if u64::from(before) != one => Err(Errno::EPERM),
+                _ => Ok(0),
+            }
+        }
+        GET_WRITE_OR_EXECUTE if [one, two, three, four] == [0; 4] => {
+            Ok(attributes.write_or_execute.load(Ordering::Relaxed).into())
         }
         _ => Err(Errno::EINVAL),
     }

@@ -15,6 +15,7 @@ use crate::limits::Resource;
 use crate::proc;
 use crate::process::clone_request::{FIRST_BYTES, NUMBERS, Request, flag};
 use crate::process::user_memory::{MOST_PATH, as_text, get, path, string, strings};
+use crate::process::walk::{self, Place};
 use crate::process::{current, exit, fork, task};
 use alloc::borrow::Cow;
 use core::fmt::Write;
@@ -167,12 +168,10 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
 /// The file that a path leads to, if it may be run.
 fn program(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
     exec::program::open(directory, path, follow).map_err(|error| {
-        // The tree has nothing below /proc. What is made there when it is opened is no program.
-        let absolute = tree::absolute(directory, path).ok();
-        match absolute.and_then(|path| proc::open_path(&path)) {
-            Some(Ok(_)) => Errno::EACCES,
-            Some(Err(why)) => why,
-            None => error,
+        // What is made there when it is opened is no program; what is not there says so.
+        match tree::absolute(directory, path).and_then(|path| walk::find(path, follow)) {
+            Ok(Place::Made(path)) => proc::stat(&path).err().unwrap_or(error),
+            _ => error,
         }
     })
 }

@@ -35,6 +35,10 @@ calls! {
     "getpriority" (kind, which) => get_priority(kind, which);
     "setpriority" (kind, which, nice) => set_priority(kind, which, nice as i32);
     "nice" (by) => nice(by as i32);
+    "ioprio_get" (kind, which) => get_io_priority(kind, which);
+    "ioprio_set" (kind, which, to) => set_io_priority(kind, which, to);
+    "sched_getattr" (process, to, bytes, flags) => get_attributes(process, to, bytes, flags);
+    "sched_setattr" (process, from, flags) => set_attributes(process, from, flags);
 }
 
 mod policy {
@@ -137,7 +141,11 @@ fn set_affinity(number: u64, length: u64, from: u64) -> SysResult {
     }
     let wanted = u64::from_le_bytes(bytes) & all_cpus();
     let thread = thread(number)?;
-    let owner = process(number)?;
+    let owner = process(number).map_err(|error| match error {
+        // A thread of the kernel stays where it is.
+        Errno::ESRCH => Errno::EINVAL,
+        error => error,
+    })?;
     if !may_change(&owner) {
         return Err(Errno::EPERM);
     }
@@ -153,10 +161,20 @@ fn thread(number: u64) -> Result<Arc<sched::Thread>, Errno> {
     match number as i32 {
         0 => Ok(sched::current_arc()),
         number @ 1.. => {
-            table::find_thread(None, number as u64).map(|(_, thread)| thread).ok_or(Errno::ESRCH)
+            let of_program = table::find_thread(None, number as u64).map(|(_, thread)| thread);
+            match of_program {
+                Some(thread) => Ok(thread),
+                None => kernel_thread(number as u64),
+            }
         }
         _ => Err(Errno::ESRCH),
     }
+}
+
+/// A thread of the kernel, by its number.
+fn kernel_thread(number: u64) -> Result<Arc<sched::Thread>, Errno> {
+    let mut all = sched::try_all()?.into_iter();
+    all.find(|thread| thread.id() == number).ok_or(Errno::ESRCH)
 }
 
 fn get_affinity(number: u64, length: u64, to: u64) -> SysResult {
@@ -257,4 +275,124 @@ fn nice(by: i32) -> SysResult {
         Err(Errno::EACCES) => Err(Errno::EPERM),
         done => done,
     }
+}
+
+/// Bytes of `struct sched_attr`, as it was first and as it is.
+const FIRST_ATTRIBUTES: u32 = 48;
+const ATTRIBUTES: u32 = 56;
+
+/// sched_getattr: size 4, policy 4, flags 8, nice 4, priority 4; three times and two limits of use, which there are none of.
+fn get_attributes(number: u64, to: u64, bytes: u64, flags: u64) -> SysResult {
+    let bytes = bytes as u32;
+    if to == 0
+        || (number as i32) < 0
+        || flags as u32 != 0
+        || !(FIRST_ATTRIBUTES..=4096).contains(&bytes)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let process = process(number)?;
+    let given = bytes.min(ATTRIBUTES);
+    let mut encoded = [0; ATTRIBUTES as usize];
+    encoded[..4].copy_from_slice(&given.to_le_bytes());
+    let policy = process.attributes.policy.load(Ordering::Relaxed);
+    encoded[4..8].copy_from_slice(&policy.to_le_bytes());
+    let nice = process.attributes.nice.load(Ordering::Relaxed);
+    encoded[16..20].copy_from_slice(&nice.to_le_bytes());
+    // The highest use that is asked of a CPU: all of it.
+    encoded[52..].copy_from_slice(&1024_u32.to_le_bytes());
+    put(to, &encoded[..given as usize])?;
+    Ok(0)
+}
+
+/// sched_setattr: what sched_setscheduler and setpriority do, at once.
+fn set_attributes(number: u64, from: u64, flags: u64) -> SysResult {
+    const KEEP_POLICY: u64 = 8;
+    const KEEP_PARAMETERS: u64 = 0x10;
+    const KNOWN: u64 = 0x7f;
+    if from == 0 || (number as i32) < 0 || flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let bytes = match u32::from_le_bytes(get(from)?) {
+        0 => FIRST_ATTRIBUTES,
+        bytes if bytes < FIRST_ATTRIBUTES || bytes > 4096 => {
+            // Who asks is told how much there is.
+            put(from, &ATTRIBUTES.to_le_bytes())?;
+            return Err(Errno::E2BIG);
+        }
+        bytes => bytes,
+    };
+    for at in u64::from(ATTRIBUTES)..u64::from(bytes) {
+        if get::<1>(from.checked_add(at).ok_or(Errno::EFAULT)?)? != [0] {
+            put(from, &ATTRIBUTES.to_le_bytes())?;
+            return Err(Errno::E2BIG);
+        }
+    }
+    let field = |at: u64| {
+        Ok::<_, Errno>(u32::from_le_bytes(get(from.checked_add(at).ok_or(Errno::EFAULT)?)?))
+    };
+    let wanted = u64::from(field(8)?);
+    if wanted & !KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (nice, priority) = (field(16)? as i32, field(20)? as i32);
+    let process = process(number)?;
+    let policy = match wanted & KEEP_POLICY {
+        0 => field(4)?,
+        _ => process.attributes.policy.load(Ordering::Relaxed),
+    };
+    if (policy as i32) < 0 || !(-20..=19).contains(&nice) {
+        return Err(Errno::EINVAL);
+    }
+    set_policy(&process, policy, priority)?;
+    if wanted & KEEP_PARAMETERS == 0 && matches!(policy, policy::OTHER | policy::BATCH) {
+        set_priority(0, number, nice)?;
+    }
+    Ok(0)
+}
+
+/// What calls about input and output call kinds, as setpriority does: one less.
+fn kind_of_io(kind: u64) -> Result<u64, Errno> {
+    match kind as u32 {
+        kind @ 1..=3 => Ok(u64::from(kind) - 1),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The priority of input and output: it is kept. There is no disk whose queue would know it.
+fn get_io_priority(kind: u64, which: u64) -> SysResult {
+    let kind = kind_of_io(kind)?;
+    let mut best = u32::MAX;
+    each(kind, which, |process| {
+        best = best.min(process.attributes.io_priority.load(Ordering::Relaxed));
+    })?;
+    Ok(best.into())
+}
+
+fn set_io_priority(kind: u64, which: u64, to: u64) -> SysResult {
+    const REAL_TIME: u32 = 1;
+    const BEST_EFFORT: u32 = 2;
+    const IDLE: u32 = 3;
+    let to = to as u32;
+    let (class, level) = (to >> 13 & 7, to & 0x1fff);
+    let mine = current().credentials.lock().clone();
+    match class {
+        0 if level == 0 => {}
+        REAL_TIME | BEST_EFFORT if level & 7 == level => {}
+        IDLE => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    if class == REAL_TIME && !mine.can(capability::SYS_ADMIN) && !mine.can(capability::SYS_NICE) {
+        return Err(Errno::EPERM);
+    }
+    let mut done = Ok(0);
+    each(kind_of_io(kind)?, which, |process| {
+        let theirs = process.credentials.lock().clone();
+        if mine.may_change(&theirs, capability::SYS_NICE) {
+            process.attributes.io_priority.store(to, Ordering::Relaxed);
+        } else {
+            done = Err(Errno::EPERM);
+        }
+    })?;
+    done
 }

@@ -10,7 +10,7 @@ use crate::process::spent::CpuTimes;
 use crate::process::user_memory::{get, put, write_zeros};
 use crate::process::{Process, cpu_time, current, host, table};
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 use machine::memory;
 use threads::{sched, time};
 
@@ -24,6 +24,7 @@ calls! {
     "membarrier" (command, flags) => membarrier(command, flags);
     "kcmp" (one, other, kind, first, second) => kcmp([one, other], kind, [first, second]);
     "reboot" () => Err(Errno::EPERM);
+    "syslog" (what, to, length) => kernel_log(what, to, length);
 }
 
 pub(crate) fn sysinfo(to: u64) -> SysResult {
@@ -163,7 +164,7 @@ fn kcmp(numbers: [u64; 2], kind: u64, indices: [u64; 2]) -> SysResult {
         FILES => [&one, &other]
             .map(|process| process.files_if_alive().map_or(0, |files| Arc::as_ptr(&files).addr())),
         PLACE => [&one, &other].map(|process| Arc::as_ptr(&process.place()).addr()),
-        SIGNALS => [&one, &other].map(|process| Arc::as_ptr(process).addr()),
+        SIGNALS => [&one, &other].map(|process| process.signals.lock().actions.address()),
         // No process has any.
         IO | SEMAPHORES => [0, 0],
         _ => return Err(Errno::EINVAL),
@@ -195,4 +196,100 @@ pub(crate) fn getrandom(to: u64, length: u64, flags: u64) -> SysResult {
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &random_bytes()[..piece])?;
     }
     Ok(length)
+}
+
+/// syslog(2): what the kernel has said.
+fn kernel_log(what: u64, to: u64, length: u64) -> SysResult {
+    const CLOSE: u32 = 0;
+    const OPEN: u32 = 1;
+    const READ: u32 = 2;
+    const READ_ALL: u32 = 3;
+    const READ_AND_CLEAR: u32 = 4;
+    const CLEAR: u32 = 5;
+    const CONSOLE_OFF: u32 = 6;
+    const CONSOLE_ON: u32 = 7;
+    const CONSOLE_LEVEL: u32 = 8;
+    const UNREAD: u32 = 9;
+    const SIZE: u32 = 10;
+    /// Up to where lines were read, and up to where they were cleared away.
+    static READ_UP_TO: AtomicU64 = AtomicU64::new(0);
+    static CLEARED_UP_TO: AtomicU64 = AtomicU64::new(0);
+    let what = what as u32;
+    if what > SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let is_open = matches!(what, READ_ALL | SIZE);
+    let may = {
+        let mine = current().credentials.lock();
+        is_open || mine.can(capability::SYSLOG) || mine.can(capability::SYS_ADMIN)
+    };
+    if !may {
+        return Err(Errno::EPERM);
+    }
+    let kept = machine::log::kept();
+    let oldest = kept.saturating_sub(machine::log::KEPT_BYTES as u64);
+    if matches!(what, READ | READ_ALL | READ_AND_CLEAR) {
+        if to == 0 || (length as i32) < 0 {
+            return Err(Errno::EINVAL);
+        }
+        if length == 0 {
+            return Ok(0);
+        }
+    }
+    let length = length & 0x7fff_ffff;
+    match what {
+        CLOSE | OPEN => Ok(0),
+        READ => {
+            let from = READ_UP_TO.load(Ordering::Relaxed);
+            sched::LINES.wait_until(|| machine::log::kept() > from)?;
+            let (first, count) = put_lines(from, to, length)?;
+            READ_UP_TO.store(first + count, Ordering::Relaxed);
+            Ok(count)
+        }
+        READ_ALL | READ_AND_CLEAR => {
+            // The last ones that there is room for.
+            let from = CLEARED_UP_TO.load(Ordering::Relaxed).max(kept.saturating_sub(length));
+            let (_, count) = put_lines(from, to, length)?;
+            if what == READ_AND_CLEAR {
+                CLEARED_UP_TO.store(kept, Ordering::Relaxed);
+            }
+            Ok(count)
+        }
+        CLEAR => {
+            CLEARED_UP_TO.store(kept, Ordering::Relaxed);
+            Ok(0)
+        }
+        CONSOLE_OFF | CONSOLE_ON => {
+            machine::log::set_quiet(what == CONSOLE_OFF);
+            Ok(0)
+        }
+        CONSOLE_LEVEL => {
+            /// The level of all lines: they are said where the console's is above it.
+            const OF_LINES: u64 = 6;
+            if !(1..=8).contains(&length) {
+                return Err(Errno::EINVAL);
+            }
+            machine::log::set_quiet(length <= OF_LINES);
+            Ok(0)
+        }
+        UNREAD => Ok(kept - READ_UP_TO.load(Ordering::Relaxed).clamp(oldest, kept)),
+        _ => Ok(machine::log::KEPT_BYTES as u64),
+    }
+}
+
+/// Writes kept lines to the program, from the number `from` on; the number of the first byte, and how many.
+fn put_lines(from: u64, to: u64, length: u64) -> Result<(u64, u64), Errno> {
+    let mut piece = [0; 256];
+    let (first, _) = machine::log::copy_kept(from, &mut []);
+    let mut done = 0;
+    while done < length {
+        let wanted = (length - done).min(piece.len() as u64) as usize;
+        let (_, count) = machine::log::copy_kept(first + done, &mut piece[..wanted]);
+        if count == 0 {
+            break;
+        }
+        put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..count])?;
+        done += count as u64;
+    }
+    Ok((first, done))
 }

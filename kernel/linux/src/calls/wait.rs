@@ -5,9 +5,10 @@ use super::table::calls;
 use crate::abi;
 use crate::abi::signals::{Signal, code};
 use crate::error::{Errno, SysResult};
+use crate::files::open::flag;
 use crate::process::table::{Kind, News, Wanted, Which};
 use crate::process::user_memory::put;
-use crate::process::{current, exit};
+use crate::process::{current, exit, pidfd};
 
 calls! {
     "wait4" (which, status, options, usage) => wait4(i64::from(which as i32), status, options, usage);
@@ -68,6 +69,7 @@ fn waitid(kind: u64, number: u64, to: u64, options: u64, usage: u64) -> SysResul
     const ANY: u32 = 0;
     const PROCESS: u32 = 1;
     const GROUP: u32 = 2;
+    const PIDFD: u32 = 3;
     const KINDS: u64 = option::ENDED | option::STOPPED | option::CONTINUED;
     const KNOWN: u64 = KINDS
         | option::NO_HANG
@@ -80,15 +82,27 @@ fn waitid(kind: u64, number: u64, to: u64, options: u64, usage: u64) -> SysResul
         return Err(Errno::EINVAL);
     }
     let number = number as i32;
+    // One that is not to sleep says so in its flags, and is told by an error.
+    let mut is_nonblocking = false;
     let which = match (kind as u32, number) {
         (ANY, _) => Which::Any,
         (PROCESS, 1..) => Which::Number(number as u64),
         // A caller's own group.
         (GROUP, 0) => Which::of(0, current()),
         (GROUP, 1..) => Which::Group(number as u64),
+        (PIDFD, 0..) => {
+            let (process, flags) = pidfd::of_descriptor(number as u64)?;
+            is_nonblocking = flags & flag::NONBLOCK != 0;
+            Which::Number(process.id)
+        }
         _ => return Err(Errno::EINVAL),
     };
-    let news = exit::wait(which, wanted(options, options & option::ENDED != 0))?;
+    let mut wanted = wanted(options, options & option::ENDED != 0);
+    wanted.no_hang |= is_nonblocking;
+    let news = exit::wait(which, wanted)?;
+    if news.is_none() && is_nonblocking && options & option::NO_HANG == 0 {
+        return Err(Errno::EAGAIN);
+    }
     if usage != 0
         && let Some(news) = news
     {

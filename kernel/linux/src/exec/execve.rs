@@ -8,7 +8,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task, shadow, timers};
+use crate::process::{current, current_task, shadow, timers, user_dispatch};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -110,6 +110,10 @@ pub(crate) fn execve(
     let root = loaded.memory.tables_root();
     let memory = loaded.memory.enter()?;
     process.unshare_files()?;
+    let own_actions = {
+        let signals = process.signals.lock();
+        if signals.actions.are_shared() { Some(signals.actions.try_clone()?) } else { None }
+    };
     process.crew.begin_alone()?;
     // An error: the process is on its way out, and its new program would not run either.
     process.changed.wait_unless_killed(|| process.crew.is_alone()).map_err(|_| Errno::EINTR)?;
@@ -123,18 +127,27 @@ pub(crate) fn execve(
     shadow::start_afresh();
     task.clear_on_exit.store(0, Ordering::Relaxed);
     task.robust_list.store(0, Ordering::Relaxed);
+    user_dispatch::forget_own();
     task.signals.lock().stack = AlternateStack::default();
     drop(old);
     process.set_name(&name);
     process.credentials.lock().execute();
     process.attributes.is_dumpable.store(true, Ordering::Relaxed);
+    let write_or_execute = process.attributes.write_or_execute_of_next();
+    process.attributes.write_or_execute.store(write_or_execute, Ordering::Relaxed);
     process.attributes.begin_program(loaded.reads_imply_instructions);
     *task.name.lock() = None;
     let before = process.executable.lock().replace(executable);
     drop(before);
     let before = core::mem::replace(&mut *process.command_line.lock(), command_line);
     drop(before);
-    process.signals.lock().actions.forget_handlers();
+    let shared_actions = {
+        let mut signals = process.signals.lock();
+        let before = own_actions.map(|own| core::mem::replace(&mut signals.actions, own));
+        signals.actions.forget_handlers();
+        before
+    };
+    drop(shared_actions);
     timers::delete_made(process);
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.

@@ -5,7 +5,8 @@ use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node};
 use crate::memory::object::Object;
 use crate::process::running::Running;
-use crate::process::{current, table};
+use crate::process::walk::{self, Place};
+use crate::process::{current, permissions};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -33,6 +34,7 @@ impl Executable {
         if node.attributes.permissions() & 0o111 == 0 {
             return Err(Errno::EACCES);
         }
+        permissions::check(&node.stat(), permissions::EXECUTE)?;
         Ok(Self { node, path })
     }
 
@@ -61,36 +63,12 @@ impl Executable {
     }
 }
 
-/// What runs in the process whose `/proc/…/exe` a path is; `None`: it is no such path.
-pub(crate) fn running(path: &str) -> Option<Result<Arc<Running>, Errno>> {
-    let running = match path.strip_prefix("/proc/")?.strip_suffix("/exe")? {
-        "self" | "thread-self" => current().executable.lock().clone(),
-        number => {
-            let process = table::find(number.parse().ok()?);
-            process.and_then(|process| process.executable.lock().clone())
-        }
-    };
-    Some(running.ok_or(Errno::ENOENT))
-}
-
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
 pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
-    let absolute = tree::absolute(directory, path)?;
-    if let Some(found) = running(&absolute) {
-        let running = found?;
-        let (node, path) = running.file();
-        return Executable::of(node.clone(), fallible::text(path)?);
+    match walk::find(tree::absolute(directory, path)?, follow)? {
+        Place::Node(node, path) => Executable::of(node, path),
+        Place::Made(_) | Place::Open(_) => Err(Errno::EACCES),
     }
-    let of_descriptor =
-        absolute.strip_prefix("/dev/fd/").or_else(|| absolute.strip_prefix("/proc/self/fd/"));
-    if let Some(number) = of_descriptor.and_then(|number| number.parse().ok()) {
-        return of_descriptor_number(number).map_err(|error| match error {
-            Errno::EBADF => Errno::ENOENT,
-            other => other,
-        });
-    }
-    let (node, path) = tree::find_with_path(absolute, follow)?;
-    Executable::of(node, path)
 }
 
 /// The file that a descriptor leads to, if it may be run.

@@ -4,7 +4,9 @@
 //! Only the keys that send a signal are seen at once, in the interrupt, while programs have the terminal.
 
 use super::object::{Caller, How, Object};
+use super::pty;
 use super::readiness::{Readiness, event};
+use super::termios::{FIRST, Modes, TERMIOS, decode, encode, key, mode};
 use crate::abi::Stat;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
@@ -21,57 +23,6 @@ pub(crate) struct Console {
     /// A value without bytes has no place on the heap.
     _one: bool,
 }
-
-/// Modes of input and output, and local ones.
-mod mode {
-    pub(super) const PROCESSED: u32 = 1;
-    pub(super) const NEWLINE_AS_BOTH: u32 = 4;
-    pub(super) const NEWLINE_TO_RETURN: u32 = 0o100;
-    pub(super) const NO_RETURN: u32 = 0o200;
-    pub(super) const RETURN_TO_NEWLINE: u32 = 0o400;
-    pub(super) const SIGNALS: u32 = 1;
-    pub(super) const LINES: u32 = 2;
-    pub(super) const ECHO: u32 = 0o10;
-    pub(super) const ECHO_ERASE: u32 = 0o20;
-    pub(super) const ECHO_KILL: u32 = 0o40;
-    pub(super) const ECHO_NEWLINE: u32 = 0o100;
-    pub(super) const NO_FLUSH: u32 = 0o200;
-    pub(super) const ECHO_CONTROL: u32 = 0o1000;
-    pub(super) const EXTENDED: u32 = 0o100000;
-}
-
-/// Places of control characters.
-mod key {
-    pub(super) const INTERRUPT: usize = 0;
-    pub(super) const QUIT: usize = 1;
-    pub(super) const ERASE: usize = 2;
-    pub(super) const KILL: usize = 3;
-    pub(super) const END: usize = 4;
-    pub(super) const TIME: usize = 5;
-    pub(super) const LEAST: usize = 6;
-    pub(super) const SUSPEND: usize = 10;
-    pub(super) const END_OF_LINE: usize = 11;
-    pub(super) const ERASE_WORD: usize = 14;
-}
-
-/// What programs set, in the order of `struct termios`.
-#[derive(Debug, Clone, Copy)]
-struct Modes {
-    input: u32,
-    output: u32,
-    control: u32,
-    local: u32,
-    keys: [u8; 19],
-}
-
-/// As a terminal of Linux begins.
-const FIRST: Modes = Modes {
-    input: 0o2400,
-    output: 5,
-    control: 0xbf,
-    local: 0x8a3b,
-    keys: [3, 0x1c, 0x7f, 0x15, 4, 0, 1, 0, 0x11, 0x13, 0x1a, 0, 0x12, 0xf, 0x17, 0x16, 0, 0, 0],
-};
 
 /// Bytes of a line that is edited: what is typed beyond them is dropped.
 const MAX_LINE: usize = 1024;
@@ -125,12 +76,19 @@ pub(crate) fn open() -> Result<Arc<dyn Object>, Errno> {
 /// Gives the terminal to a program that the kernel starts, with its first modes; gives out who had it.
 pub(crate) fn attach(holder: Holder, signaller: fn(u64, Signal)) -> Holder {
     *SIGNALLER.lock() = Some(signaller);
+    pty::set_signaller(signaller);
     terminal::set_listener(input_arrived, sends_signal);
     let mut state = STATE.lock();
     let before = Holder { session: state.session, foreground: state.foreground };
     (state.session, state.foreground) = (holder.session, holder.foreground);
     state.modes = FIRST;
     before
+}
+
+/// Who has it.
+pub(crate) fn holder() -> Holder {
+    let state = STATE.lock();
+    Holder { session: state.session, foreground: state.foreground }
 }
 
 /// A person's terminal is at the other end: its keys and its size come from there, and what is written goes there as the modes say.
@@ -430,27 +388,6 @@ impl Object for Console {
     fn label(&self) -> &'static str {
         "/dev/console"
     }
-}
-
-/// `struct termios`: four modes, the line discipline, 19 keys.
-const TERMIOS: usize = 36;
-
-fn encode(modes: &Modes) -> [u8; TERMIOS] {
-    let mut bytes = [0; TERMIOS];
-    let numbers = [modes.input, modes.output, modes.control, modes.local];
-    for (place, number) in bytes.chunks_exact_mut(4).zip(numbers) {
-        place.copy_from_slice(&number.to_le_bytes());
-    }
-    bytes[17..].copy_from_slice(&modes.keys);
-    bytes
-}
-
-fn decode(bytes: &[u8; TERMIOS]) -> Modes {
-    let number =
-        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let mut keys = [0; 19];
-    keys.copy_from_slice(&bytes[17..]);
-    Modes { input: number(0), output: number(4), control: number(8), local: number(12), keys }
 }
 
 fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {

@@ -3,12 +3,17 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `tree`, `names` | nodes and their places; the sorted names of a directory |
+//! | `unpack` | the tree as it begins |
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
+//! | `locks` | locks that programs keep to among themselves |
+//! | `mounts` | directories that others lie over |
+//! | `made` | files whose content is made when they are read |
 //! | `mapped` | a file's part in being mapped, and its seals |
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
+//! | `termios` | the modes of a terminal |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
-//! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console` | kinds of open files with operations of their own |
+//! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty` | kinds of open files with operations of their own |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
 
@@ -17,14 +22,20 @@ pub(crate) mod console;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod file_bytes;
+pub(crate) mod locks;
+pub(crate) mod made;
 pub(crate) mod mapped;
+pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod open;
 mod open_file;
 pub(crate) mod pipe;
+pub(crate) mod pty;
 pub(crate) mod readiness;
 pub(crate) mod socket;
 pub(crate) mod table;
+mod termios;
 pub(crate) mod timerfd;
 pub(crate) mod tree;
+pub(crate) mod unpack;

@@ -1,10 +1,12 @@
 //! Open files: what a descriptor leads to.
 
+use super::locks::{self, Key};
+use super::made::Made;
 use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
 use crate::abi::Stat;
 use crate::error::Errno;
-use crate::files::tree::{Content, Entry, MOST_NAME, Node};
+use crate::files::tree::{self, Content, Entry, MOST_NAME, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,16 +19,12 @@ use machine::spin::SpinLock;
 pub enum Target {
     /// A node of the tree, with its path.
     Node(Arc<Node>, String),
-    /// Text made when it was opened: a file of /proc.
-    Text(Vec<u8>),
-    /// The names in a directory of /proc, a line each.
-    Names(String),
+    /// A file or folder of /proc or /sys.
+    Made(Made),
     /// What has operations of its own: pipes, sockets, terminals, counters.
     Object(Arc<dyn Object>),
     /// Where a test collects a program's output.
     Capture(Arc<SpinLock<Vec<u8>>>),
-    /// /proc/kstack/provoke.
-    Provoke,
 }
 
 /// Flags of an open file, as `open` has them.
@@ -37,6 +35,8 @@ pub(crate) mod flag {
     pub(crate) const READ_WRITE: u32 = 2;
     pub(crate) const APPEND: u32 = 0o2000;
     pub(crate) const NONBLOCK: u32 = 0o4000;
+    /// The file was made by this opening: no program sees this one.
+    pub(crate) const CREATED: u32 = 1 << 31;
     pub(crate) const ASYNC: u32 = 0o20000;
     pub(crate) const NO_ATIME: u32 = 0o1000000;
     pub(crate) const PATH: u32 = 0o10000000;
@@ -104,7 +104,27 @@ impl OpenFile {
 
     /// Its flags, as `F_GETFL` gives them out.
     pub(crate) fn flags(&self) -> u32 {
+        self.all_flags() & !flag::CREATED
+    }
+
+    /// The same, with what only the kernel knows.
+    pub(crate) fn all_flags(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
+    }
+
+    /// It was made when it was opened.
+    pub(crate) fn note_created(&self) {
+        self.flags.fetch_or(flag::CREATED, Ordering::Relaxed);
+    }
+
+    /// What its locks know it by: every open file of the same file has the same.
+    pub(crate) fn lock_key(&self) -> Key {
+        match &self.target {
+            Target::Node(node, _) => Key("", node.inode),
+            Target::Object(object) => Key(object.label(), object.stat().inode),
+            Target::Made(made) => Key("made", made.stat().inode),
+            Target::Capture(bytes) => Key("capture", Arc::as_ptr(bytes).addr() as u64),
+        }
     }
 
     /// Sets those that can be changed.
@@ -153,14 +173,11 @@ impl OpenFile {
 
     /// What `stat` tells of it.
     pub(crate) fn stat(&self) -> Stat {
-        let special = |mode| Stat { inode: 1, mode, links: 1, ..Stat::default() };
         match &self.target {
             Target::Node(node, _) => node.stat(),
-            Target::Text(text) => Stat { bytes: text.len() as u64, ..special(0o100444) },
-            Target::Names(_) => special(0o040555),
+            Target::Made(made) => made.stat(),
             Target::Object(object) => object.stat(),
-            Target::Capture(_) => special(0o010600),
-            Target::Provoke => special(0o100222),
+            Target::Capture(_) => Stat { inode: 1, mode: 0o010600, links: 1, ..Stat::default() },
         }
     }
 
@@ -186,6 +203,21 @@ impl OpenFile {
         to: &mut [u8; MOST_NAME],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         let position = self.position.load(Ordering::Relaxed);
+        // First the directory itself, and the one that it lies in.
+        let (path, number) = match &self.target {
+            Target::Node(node, path) if node.is_directory() => (path.as_str(), node.inode),
+            Target::Made(made) if made.is_directory() => (made.path(), made.stat().inode),
+            _ => return Err(Errno::ENOTDIR),
+        };
+        let Some(position) = position.checked_sub(2) else {
+            let dots = &b".."[..position as usize + 1];
+            to[..dots.len()].copy_from_slice(dots);
+            let parent = || tree::find("/", &path[..path.rfind('/').unwrap_or(0)], true);
+            let of_parent = || parent().map_or(number, |node| node.inode);
+            let number = if dots.len() == 1 { number } else { of_parent() };
+            return Ok(Some((dots.len(), number, 0o040000)));
+        };
+        let index = usize::try_from(position).unwrap_or(usize::MAX);
         match &self.target {
             Target::Node(node, _) => {
                 let (behind, last) = {
@@ -193,27 +225,20 @@ impl OpenFile {
                     (last.0, fallible::text(&last.1)?)
                 };
                 // Elsewhere than where reading stopped: the program went there.
-                let index = usize::try_from(position).unwrap_or(usize::MAX);
-                let is_next = position == behind && position != 0;
+                let is_next = position + 2 == behind && position != 0;
                 node.entry(if is_next { Entry::After(&last) } else { Entry::At(index) }, to)
             }
-            Target::Names(names) => {
-                let from = usize::try_from(position).ok().and_then(|from| names.get(from..));
-                let Some(name) = from.and_then(|rest| rest.lines().next()) else { return Ok(None) };
-                let length = name.len().min(to.len());
-                to[..length].copy_from_slice(&name.as_bytes()[..length]);
-                Ok(Some((length, 1, 0)))
-            }
+            Target::Made(made) => made.name(index, to),
             _ => Err(Errno::ENOTDIR),
         }
     }
 
     /// The name was read: the next one comes next. Gives out the new position.
     pub(crate) fn passed(&self, name: &[u8]) -> Result<u64, Errno> {
-        let Target::Node(..) = &self.target else {
-            let step = name.len() as u64 + 1;
-            return Ok(self.position.fetch_add(step, Ordering::Relaxed) + step);
-        };
+        let is_dots = matches!(name, b"." | b"..");
+        if is_dots || !matches!(self.target, Target::Node(..)) {
+            return Ok(self.position.fetch_add(1, Ordering::Relaxed) + 1);
+        }
         let name = core::str::from_utf8(name).map_err(|_| Errno::EINVAL)?;
         let name = fallible::text(name)?;
         let mut last = self.last_name.lock();
@@ -243,15 +268,8 @@ impl OpenFile {
                 }
                 Ok(read)
             }
-            Target::Text(text) => {
-                let from = usize::try_from(position).unwrap_or(usize::MAX).min(text.len());
-                let length = to.len().min(text.len() - from);
-                to[..length].copy_from_slice(&text[from..from + length]);
-                Ok(length)
-            }
+            Target::Made(made) => made.read_at(position, to),
             Target::Object(object) => object.read(to, self.how()),
-            Target::Names(_) => Err(Errno::EISDIR),
-            Target::Provoke => Err(Errno::EINVAL),
             Target::Capture(_) => Ok(0),
         }
     }
@@ -287,14 +305,7 @@ impl OpenFile {
                 bytes.extend_from_slice(from);
                 Ok(from.len())
             }
-            Target::Provoke => {
-                if threads::report::on_purpose::from_syscall(from) {
-                    Ok(from.len())
-                } else {
-                    Err(Errno::EINVAL)
-                }
-            }
-            Target::Text(_) | Target::Names(_) => Err(Errno::EIO),
+            Target::Made(made) => made.write(from),
         }
     }
 
@@ -323,6 +334,7 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        locks::file_is_dropped(core::ptr::from_ref(self).addr());
         if self.is_writer.load(Ordering::Relaxed)
             && let Target::Node(node, _) = &self.target
         {

@@ -48,7 +48,7 @@ pub(crate) struct PipeEnd {
     reads: bool,
     writes: bool,
     /// What `stat` tells of a named one.
-    named: Option<Arc<dyn Named>>,
+    pub(crate) named: Option<Arc<dyn Named>>,
 }
 
 /// The ends of the other kind, at the moment in which an end was counted: what comes and goes later shows by `ever`.
@@ -81,20 +81,22 @@ impl Pipe {
         Ok([reader, writer])
     }
 
-    /// Opens a named pipe: waits for the other end, unless the caller does not want to.
+    /// Opens a pipe that is there: waits for the other end, unless the caller does not want to.
     pub(crate) fn open_named(
-        node: Arc<dyn Named>,
+        named: Option<Arc<dyn Named>>,
         pipe: &Arc<Self>,
         reads: bool,
         writes: bool,
         nonblocking: bool,
     ) -> Result<Arc<PipeEnd>, Errno> {
-        if writes && !reads && nonblocking && pipe.inner.lock().readers == 0 {
+        // Only one with a name is opened before its other end is there.
+        let has_name = named.is_some();
+        if has_name && writes && !reads && nonblocking && pipe.inner.lock().readers == 0 {
             return Err(Errno::ENXIO);
         }
-        let (end, others) = PipeEnd::new(pipe.clone(), reads, writes, Some(node))?;
+        let (end, others) = PipeEnd::new(pipe.clone(), reads, writes, named)?;
         pipe.readiness.wake();
-        if reads && writes || nonblocking || others.are_there {
+        if reads && writes || nonblocking || !has_name || others.are_there {
             return Ok(end);
         }
         pipe.readiness.wait(false, || {
@@ -181,6 +183,63 @@ impl Pipe {
             }
             self.readiness.wake();
         }
+        Ok(written)
+    }
+}
+
+impl Pipe {
+    /// Waits until there is something to read, and copies it without taking it; 0: no writer is left.
+    pub(crate) fn look(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
+        let mut count = 0;
+        self.readiness.wait(how.nonblocking, || {
+            let inner = self.inner.lock();
+            count = inner.bytes.len().min(to.len());
+            for (place, byte) in to.iter_mut().zip(&inner.bytes) {
+                *place = *byte;
+            }
+            count > 0 || inner.writers == 0
+        })?;
+        Ok(count)
+    }
+
+    /// Takes out what was looked at.
+    pub(crate) fn discard(&self, count: usize) {
+        {
+            let mut inner = self.inner.lock();
+            let count = count.min(inner.bytes.len());
+            inner.bytes.drain(..count);
+        }
+        self.readiness.wake();
+    }
+
+    /// Waits until there is room; how much. `EPIPE`: nobody reads.
+    pub(crate) fn wait_for_room(&self, how: How) -> Result<usize, Errno> {
+        let mut room = 0;
+        let mut is_unread = false;
+        self.readiness.wait(how.nonblocking, || {
+            let inner = self.inner.lock();
+            is_unread = inner.readers == 0;
+            room = inner.capacity.saturating_sub(inner.bytes.len());
+            room > 0 || is_unread
+        })?;
+        if is_unread { Err(Errno::EPIPE) } else { Ok(room) }
+    }
+
+    /// Writes as much as there is room for at once.
+    pub(crate) fn write_now(&self, from: &[u8]) -> Result<usize, Errno> {
+        let written = {
+            let mut inner = self.inner.lock();
+            if inner.readers == 0 {
+                return Err(Errno::EPIPE);
+            }
+            let room = inner.capacity.saturating_sub(inner.bytes.len());
+            let piece = room.min(from.len());
+            inner.bytes.try_reserve(piece).map_err(|_| Errno::ENOMEM)?;
+            // CANNOT FAIL: reserved right here.
+            inner.bytes.extend(&from[..piece]);
+            piece
+        };
+        self.readiness.wake();
         Ok(written)
     }
 }

@@ -1,9 +1,11 @@
 //! The descriptors of a process.
 
+use super::locks;
 use super::open_file::OpenFile;
 use crate::error::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -23,11 +25,25 @@ pub struct Files {
     slots: Vec<Option<Descriptor>>,
     /// One more than the highest number (RLIMIT_NOFILE).
     limit: usize,
+    /// What its locks know it by.
+    id: u64,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+fn new_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        locks::table_is_dropped(self.id);
+    }
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { slots: Vec::new(), limit: MOST_FILES }
+        Self { slots: Vec::new(), limit: MOST_FILES, id: new_id() }
     }
 }
 
@@ -37,12 +53,19 @@ impl Files {
         let descriptor =
             |file: &Arc<OpenFile>| Some(Descriptor { file: file.clone(), close_on_exec: false });
         let three = [descriptor(&input), descriptor(&output), descriptor(&output)];
-        Ok(Self { slots: fallible::collect(three.into_iter())?, ..Self::default() })
+        let slots = fallible::collect(three.into_iter())?;
+        Ok(Self { slots, limit: MOST_FILES, id: new_id() })
     }
 
     /// The same descriptors for a child.
     pub fn try_clone(&self) -> Result<Self, Errno> {
-        Ok(Self { slots: fallible::collect(self.slots.iter().cloned())?, limit: self.limit })
+        let slots = fallible::collect(self.slots.iter().cloned())?;
+        Ok(Self { slots, limit: self.limit, id: new_id() })
+    }
+
+    /// What the locks of its process know it by.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     pub fn get(&self, number: u64) -> Result<Descriptor, Errno> {

@@ -11,6 +11,7 @@ use crate::error::Errno;
 use crate::files::attributes::Attributes;
 use crate::files::file_bytes::{Cut, FileBytes};
 use crate::files::mapped::{Mapped, seal};
+use crate::files::mounts;
 use crate::files::names::Names;
 use crate::files::object::Named;
 use crate::files::pipe::Pipe;
@@ -18,13 +19,12 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
-use machine::initramfs;
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
 use threads::sched::Mutex;
 
 /// Symbolic links followed in one path.
-const MOST_LINKS: usize = 40;
+pub(crate) const MOST_LINKS: usize = 40;
 /// Bytes of a name in a directory.
 pub(crate) const MOST_NAME: usize = 255;
 
@@ -78,6 +78,10 @@ pub enum Special {
     Console,
     /// The terminal of the process's session.
     Terminal,
+    /// New terminals of programs.
+    Ptmx,
+    /// One of those, by its number.
+    Slave(u32),
     /// The directory of processes; what is in it is made on opening.
     Proc,
 }
@@ -93,6 +97,7 @@ impl Special {
             0x109 => Self::Urandom,
             0x501 => Self::Console,
             0x500 => Self::Terminal,
+            0x502 => Self::Ptmx,
             _ => return None,
         })
     }
@@ -107,6 +112,8 @@ impl Special {
             Self::Urandom => 1 << 8 | 9,
             Self::Console => 5 << 8 | 1,
             Self::Terminal => 5 << 8,
+            Self::Ptmx => 5 << 8 | 2,
+            Self::Slave(number) => 136 << 8 | number as u64,
             Self::Proc => 0,
         }
     }
@@ -368,7 +375,8 @@ pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errn
     Ok(find_with_path(absolute(directory, path)?, follow)?.0)
 }
 
-/// The node an absolute path leads to, and its path with no link in it.
+/// The node an absolute path leads to, and its path with no link in it. The walk ends where files are made: the node is that of
+/// /proc then, and the path may go further.
 pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String), Errno> {
     walk(path, follow, None)
 }
@@ -410,7 +418,10 @@ fn walk(
             if is_forbidden(&node) {
                 return Err(Errno::EINVAL);
             }
-            let child = node.child(name)?;
+            if matches!(node.content, Content::Special(Special::Proc)) {
+                return Ok((node, path));
+            }
+            let child = mounts::top(node.child(name)?);
             if let Content::Link(target) = &child.content
                 && (follow || end < path.len())
             {
@@ -448,7 +459,12 @@ fn parent_of(
         return Err(Errno::ENAMETOOLONG);
     }
     path.truncate(at.max(1));
-    Ok((walk(path, true, not_through)?.0, name))
+    let parent = walk(path, true, not_through)?.0;
+    match parent.content {
+        // Nothing can be made there, nor taken away.
+        Content::Special(Special::Proc) => Err(Errno::ENOENT),
+        _ => Ok((parent, name)),
+    }
 }
 
 /// Adds a node where nothing is yet.
@@ -478,6 +494,9 @@ pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Err
         let _one_at_a_time = CHANGING.lock();
         let (parent, name) = parent_of(directory, path, None)?;
         let node = parent.child(&name)?;
+        if mounts::is_covered(&node) {
+            return Err(Errno::EBUSY);
+        }
         match node.is_empty() {
             Ok(_) if !is_directory => return Err(Errno::EISDIR),
             Ok(false) => return Err(Errno::ENOTEMPTY),
@@ -510,6 +529,9 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
         let _one_at_a_time = CHANGING.lock();
         let node = find(directory, from, false)?;
         let (from_parent, from_name) = parent_of(directory, from, None)?;
+        if from_parent.child(&from_name).is_ok_and(|node| mounts::is_covered(&node)) {
+            return Err(Errno::EBUSY);
+        }
         // Not into itself, at any depth.
         let (to_parent, to_name) = parent_of(directory, to, Some(&*node))?;
         match to_parent.child(&to_name) {
@@ -542,70 +564,6 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
     // Dropped without a lock.
     drop(replaced);
     Ok(())
-}
-
-/// Unpacks the archive, which stays where it is, and adds /dev, /proc and /tmp.
-pub fn unpack(archive: &'static [u8]) {
-    for entry in initramfs::entries(archive) {
-        let path = entry.name.trim_start_matches("./");
-        if path.is_empty() || path == "." {
-            continue;
-        }
-        make_directories(path);
-        let node = match entry.mode & 0o170000 {
-            0o040000 => Node::directory(),
-            0o120000 => match core::str::from_utf8(entry.contents) {
-                Ok(target) => link_to(target),
-                Err(_) => continue,
-            },
-            _ => Node::new(Content::Fixed(entry.contents), entry.mode & 0o777),
-        };
-        let node = node.expect("memory for the archive's files");
-        // As Linux unpacks: a later file takes the place of an earlier one. A directory stays, whatever leads to it.
-        if !node.is_directory() && find("/", path, false).is_ok_and(|there| !there.is_directory()) {
-            let _there_already = remove("/", path, false);
-        }
-        let _there_already = add("/", path, node);
-    }
-    let specials = [
-        ("dev/null", Special::Null),
-        ("dev/zero", Special::Zero),
-        ("dev/full", Special::Full),
-        ("dev/random", Special::Random),
-        ("dev/urandom", Special::Urandom),
-        ("dev/console", Special::Console),
-        ("dev/tty", Special::Terminal),
-        ("proc", Special::Proc),
-        ("sys", Special::Proc),
-    ];
-    make_directories("tmp/x");
-    make_directories("dev/shm/x");
-    for path in ["tmp", "dev/shm"] {
-        // Everybody's, and each file its maker's.
-        find("/", path, true).expect("made above").attributes.set_permissions(0o1777);
-    }
-    let links = [
-        ("dev/fd", "/proc/self/fd"),
-        ("dev/stdin", "/proc/self/fd/0"),
-        ("dev/stdout", "/proc/self/fd/1"),
-        ("dev/stderr", "/proc/self/fd/2"),
-    ];
-    for (path, target) in links {
-        let _there_already = add("/", path, link_to(target).expect("memory at boot"));
-    }
-    let _there_already = remove("/", "proc", true);
-    for (path, special) in specials {
-        make_directories(path);
-        let node = Node::new(Content::Special(special), 0o666).expect("memory at boot");
-        let _there_already = add("/", path, node);
-    }
-}
-
-fn make_directories(path: &str) {
-    for (at, _) in path.match_indices('/') {
-        let node = Node::directory().expect("memory at boot");
-        let _there_already = add("/", &path[..at], node);
-    }
 }
 
 /// A symbolic link.

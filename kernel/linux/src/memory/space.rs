@@ -403,7 +403,9 @@ impl Memory {
             if access.exec && area.has(flag::SHADOW_STACK) {
                 return (end, Err(Errno::EINVAL));
             }
-            if access.write && let Err(error) = self.may_write(area, lowest, top, &mut data) {
+            if access.write
+                && let Err(error) = self.may_write(area, lowest, top, &mut data)
+            {
                 return (end, Err(error));
             }
             end = area.top.min(top);

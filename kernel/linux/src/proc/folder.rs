@@ -1,83 +1,115 @@
 //! The folder of a process or thread in /proc: its files, its links, its descriptors.
 
 use super::subject::{Subject, short};
-use super::text::{made, names, text};
-use super::{first_stack, of_machine, of_process};
+use super::text::{Content, made, text};
+use super::{OTHERS, first_stack, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
-use alloc::string::String;
+use crate::process::pidfd::Pidfd;
+use crate::process::walk;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
-use machine::memory::fallible;
 
-/// Files of both a process and a thread.
-const FILES: [&str; 27] = [
-    "auxv",
-    "cgroup",
-    "cmdline",
-    "comm",
-    "cwd",
-    "environ",
-    "exe",
-    "fd",
-    "fdinfo",
-    "io",
-    "limits",
-    "mountinfo",
-    "mounts",
-    "oom_adj",
-    "oom_score",
-    "oom_score_adj",
-    "personality",
-    "root",
-    "sched",
-    "schedstat",
-    "sessionid",
-    "stack",
-    "stat",
-    "statm",
-    "status",
-    "syscall",
-    "wchan",
+const DIRECTORY: u32 = 0o040000;
+const FILE: u32 = 0o100000;
+const LINK: u32 = 0o120000;
+
+/// Files, folders and links of both a process and a thread, with their modes.
+const FILES: [(&str, u32); 31] = [
+    ("auxv", FILE | 0o400),
+    ("cgroup", FILE | 0o444),
+    ("cmdline", FILE | 0o444),
+    ("comm", FILE | 0o644),
+    ("cwd", LINK | 0o777),
+    ("environ", FILE | 0o400),
+    ("exe", LINK | 0o777),
+    ("fd", DIRECTORY | 0o500),
+    ("fdinfo", DIRECTORY | 0o555),
+    ("io", FILE | 0o400),
+    ("limits", FILE | 0o644),
+    ("loginuid", FILE | 0o444),
+    ("mountinfo", FILE | 0o444),
+    ("mounts", FILE | 0o444),
+    ("mountstats", FILE | 0o400),
+    ("net", DIRECTORY | 0o555),
+    ("oom_adj", FILE | 0o644),
+    ("oom_score", FILE | 0o444),
+    ("oom_score_adj", FILE | 0o644),
+    ("personality", FILE | 0o400),
+    ("root", LINK | 0o777),
+    ("sched", FILE | 0o444),
+    ("schedstat", FILE | 0o444),
+    ("sessionid", FILE | 0o444),
+    ("stack", FILE | 0o400),
+    ("stat", FILE | 0o444),
+    ("statm", FILE | 0o444),
+    ("status", FILE | 0o444),
+    ("syscall", FILE | 0o400),
+    ("timerslack_ns", FILE | 0o444),
+    ("wchan", FILE | 0o444),
 ];
 
-/// What a path in the folder opens as; `others`: files that are made elsewhere.
-pub(super) fn open(
+/// What makes a file of it elsewhere.
+pub(super) type Elsewhere = fn(&Process, &str) -> Option<Result<Content, Errno>>;
+
+fn names(write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> Result<Content, Errno> {
+    made(|text| write(text)).map(|text| Content::Names(text.into_string()))
+}
+
+/// What is at a path in the folder; `others`: files that are made elsewhere.
+pub(super) fn content(
     subject: &Subject,
     path: &[&str],
-    others: impl FnOnce(&Process, &str) -> Option<Result<Target, Errno>>,
-) -> Result<Target, Errno> {
+    others: Elsewhere,
+) -> Result<Content, Errno> {
     match path {
-        [] => made(|text| {
-            FILES.iter().try_for_each(|name| writeln!(text, "{name}"))?;
-            super::OTHERS.iter().try_for_each(|name| writeln!(text, "{name}"))?;
+        [] => names(|text| {
+            let all = FILES.iter().chain(OTHERS);
+            all.map(|(name, _)| name).try_for_each(|name| writeln!(text, "{name}"))?;
             if matches!(subject, Subject::Thread(..)) { Ok(()) } else { writeln!(text, "task") }
-        })
-        .map(|text| Target::Names(text.into_string())),
-        ["task"] => {
-            made(|text| subject.write_threads(text)).map(|text| Target::Names(text.into_string()))
-        }
-        ["fd" | "fdinfo"] => {
-            made(|text| write_numbers(subject, text)).map(|text| Target::Names(text.into_string()))
-        }
+        }),
+        ["task"] => names(|text| subject.write_threads(text)),
+        ["fd" | "fdinfo"] => names(|text| write_numbers(subject, text)),
         ["fdinfo", number] => {
-            let file = descriptor(subject, number)?;
-            let position = file.position.load(Ordering::Relaxed);
-            text(|text| writeln!(text, "pos:\t{position}\nflags:\t02\nmnt_id:\t1\nino:\t1"))
+            let (file, close_on_exec) = descriptor(subject, number)?;
+            text(|text| write_open_file(&file, close_on_exec, text))
         }
-        ["net" | "attr" | "ns"] => names(&[]),
+        ["net"] => names(|_| Ok(())),
         [name] => file(subject, name, others),
         _ => Err(Errno::ENOENT),
     }
 }
 
-fn file(
-    subject: &Subject,
-    name: &str,
-    others: impl FnOnce(&Process, &str) -> Option<Result<Target, Errno>>,
-) -> Result<Target, Errno> {
+/// Kind and permissions of a path in the folder; an error: nothing is there.
+pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
+    match path {
+        [] => Ok(DIRECTORY | 0o555),
+        ["task"] if !matches!(subject, Subject::Thread(..)) => Ok(DIRECTORY | 0o555),
+        ["fd", number] => {
+            let (file, _) = descriptor(subject, number)?;
+            let read = if file.can_read() { 0o500 } else { 0 };
+            let write = if file.can_write() { 0o300 } else { 0 };
+            Ok(LINK | read | write)
+        }
+        ["fdinfo", number] => descriptor(subject, number).map(|_| FILE | 0o444),
+        [name] => {
+            let is_it = |one: &&(&str, u32)| one.0 == *name;
+            let own = FILES.iter().find(is_it).map(|&(_, mode)| mode);
+            let others = || OTHERS.iter().find(is_it).map(|&(_, mode)| mode);
+            own.or_else(others).ok_or(Errno::ENOENT)
+        }
+        ["map_files", name] => {
+            let process = subject.process().ok_or(Errno::ENOENT)?;
+            walk::map_file(process, name).map(|_| LINK | 0o600)
+        }
+        _ => Err(Errno::ENOENT),
+    }
+}
+
+fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Errno> {
     let process = subject.process();
     let attributes = process.map(|process| &process.attributes);
     match name {
@@ -124,23 +156,29 @@ fn file(
             )
         }),
         "schedstat" => text(|text| writeln!(text, "0 0 0")),
-        "cmdline" => process.map_or(Ok(Target::Text(alloc::vec::Vec::new())), |process| {
-            first_stack::command_line(process).map(Target::Text)
+        "cmdline" => process.map_or(Ok(Content::Text(Vec::new())), |process| {
+            first_stack::command_line(process).map(Content::Text)
         }),
         "limits" => match process {
             Some(process) => text(|text| of_process::limits(process, text)),
             None => Err(Errno::ENOENT),
         },
-        "environ" => process.map_or(Ok(Target::Text(alloc::vec::Vec::new())), |process| {
-            first_stack::environment(process).map(Target::Text)
+        "environ" => process.map_or(Ok(Content::Text(Vec::new())), |process| {
+            first_stack::environment(process).map(Content::Text)
         }),
-        "auxv" => process.map_or(Ok(Target::Text(alloc::vec::Vec::new())), |process| {
-            first_stack::auxiliary(process).map(Target::Text)
+        "auxv" => process.map_or(Ok(Content::Text(Vec::new())), |process| {
+            first_stack::auxiliary(process).map(Content::Text)
+        }),
+        "loginuid" => text(|text| write!(text, "{}", u32::MAX)),
+        "mountstats" => text(of_machine::mountstats),
+        "timerslack_ns" => text(|text| {
+            let slack = attributes.map_or(0, |all| all.timer_slack.load(Ordering::Relaxed));
+            writeln!(text, "{slack}")
         }),
         "syscall" => text(|text| writeln!(text, "running")),
         name => match process {
             Some(process) => others(process, name).unwrap_or(Err(Errno::ENOENT)),
-            None if super::OTHERS.contains(&name) => Ok(Target::Text(alloc::vec::Vec::new())),
+            None if OTHERS.iter().any(|one| one.0 == name) => Ok(Content::Text(Vec::new())),
             None => Err(Errno::ENOENT),
         },
     }
@@ -163,38 +201,26 @@ fn write_numbers(subject: &Subject, to: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
-fn descriptor(subject: &Subject, number: &str) -> Result<Arc<OpenFile>, Errno> {
-    let number = number.parse().map_err(|_| Errno::ENOENT)?;
-    let files = subject.process().and_then(Process::files_if_alive).ok_or(Errno::ENOENT)?;
-    let found = files.lock().get(number).map_err(|_| Errno::ENOENT)?;
-    Ok(found.file)
+/// The open file behind a descriptor, and whether execve closes that.
+fn descriptor(subject: &Subject, name: &str) -> Result<(Arc<OpenFile>, bool), Errno> {
+    let process = subject.process().ok_or(Errno::ENOENT)?;
+    walk::descriptor(process, name)
 }
 
-/// What a link in the folder leads to; `None`: it is no link.
-pub(super) fn link(subject: &Subject, path: &[&str]) -> Option<Result<String, Errno>> {
-    let process = subject.process();
-    let copy = |text: &str| Ok(fallible::text(text)?);
-    Some(match path {
-        ["exe"] => match process {
-            Some(process) if process.status().is_none() => {
-                let executable = process.executable.lock().clone();
-                executable.ok_or(Errno::ENOENT).and_then(|running| running.told())
-            }
-            _ => Err(Errno::ENOENT),
-        },
-        ["cwd"] => match process {
-            Some(process) if process.status().is_none() => copy(&process.place().directory()),
-            _ => Err(Errno::ENOENT),
-        },
-        ["root"] => copy("/"),
-        ["fd", number] => descriptor(subject, number).and_then(|file| match &file.target {
-            Target::Node(_, path) => copy(path),
-            Target::Names(_) | Target::Text(_) => copy("/proc"),
-            _ => {
-                let number = Arc::as_ptr(&file).addr();
-                made(|text| write!(text, "pipe:[{number}]")).map(|text| text.into_string())
-            }
-        }),
-        _ => return None,
-    })
+/// What /proc/PID/fdinfo says of an open file.
+fn write_open_file(file: &OpenFile, close_on_exec: bool, to: &mut dyn Write) -> fmt::Result {
+    const CLOSE_ON_EXEC: u32 = 0o2000000;
+    let flags = file.flags() | if close_on_exec { CLOSE_ON_EXEC } else { 0 };
+    let position = file.position.load(Ordering::Relaxed);
+    let (inode, mount) = match &file.target {
+        Target::Node(node, _) => (node.inode, 1),
+        _ => (file.stat().inode, 2),
+    };
+    writeln!(to, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{inode}")?;
+    let pidfd = file.object().and_then(|object| object.of_kind::<Pidfd>());
+    if let Some(pidfd) = pidfd {
+        let number = pidfd.shown_number();
+        writeln!(to, "Pid:\t{number}\nNSpid:\t{number}")?;
+    }
+    Ok(())
 }

@@ -4,15 +4,13 @@
 //! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
 
 use crate::abi::{self, stack_image::WordSize};
-use crate::error::Errno;
 use crate::files::tree;
 use crate::memory::areas::{Area, flag};
 use crate::memory::figures::Figures;
 use crate::memory::space::Memory;
 use crate::process::Process;
-use alloc::string::String;
 use core::fmt::{self, Write};
-use machine::memory::fallible::{self, Text};
+use machine::memory::fallible::Text;
 
 /// The beginning of a line, whose length tells where the name goes.
 struct Line {
@@ -205,22 +203,4 @@ pub(super) fn map_files(process: &Process, text: &mut Text) -> fmt::Result {
     let memory = memory.lock();
     let mut with_file = memory.areas().iter().filter(|area| area.source.is_some());
     with_file.try_for_each(|area| writeln!(text, "{:x}-{:x}", area.lowest, area.top))
-}
-
-/// The file that a name in map_files leads to.
-pub(super) fn map_file(process: &Process, name: &str) -> Result<String, Errno> {
-    let number = |digits: &str| {
-        // As Linux writes them, and no other way: no sign, no leading zero.
-        let is_plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-            && (digits == "0" || !digits.starts_with('0'));
-        let number = u64::from_str_radix(digits, 16).ok();
-        number.filter(|_| is_plain).ok_or(Errno::ENOENT)
-    };
-    let (lowest, top) = name.split_once('-').ok_or(Errno::ENOENT)?;
-    let (lowest, top) = (number(lowest)?, number(top)?);
-    let memory = process.memory().ok_or(Errno::ENOENT)?;
-    let memory = memory.lock();
-    let area = memory.areas().at(lowest).filter(|area| (area.lowest, area.top) == (lowest, top));
-    let source = area.and_then(|area| area.source.as_ref()).ok_or(Errno::ENOENT)?;
-    Ok(fallible::text(&source.object.path)?)
 }

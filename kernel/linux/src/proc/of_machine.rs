@@ -1,8 +1,11 @@
 //! Files of /proc about the machine and all of its processes.
 
 use crate::abi::MACHINE;
+use crate::files::mounts;
 use crate::process::table;
+use crate::time::wall;
 use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
 use machine::cpus;
 use machine::memory::fallible::Text;
 use machine::memory::frames;
@@ -53,9 +56,11 @@ impl fmt::Display for Named {
     }
 }
 
+/// Time since boot, and what CPUs were idle of it, together.
 pub(super) fn uptime(text: &mut Text) -> fmt::Result {
-    let hundredths = threads::time::nanoseconds() / 10_000_000;
-    writeln!(text, "{}.{:02} 0.00", hundredths / 100, hundredths % 100)
+    let idle: u64 = (0..cpus::online_count()).map(|cpu| sched::cpu_use(cpu as usize).idle).sum();
+    let [up, idle] = [threads::time::nanoseconds(), idle].map(|time| time / 10_000_000);
+    writeln!(text, "{}.{:02} {}.{:02}", up / 100, up % 100, idle / 100, idle % 100)
 }
 
 /// Threads that run or want to, and all of them.
@@ -70,16 +75,37 @@ fn running_and_all() -> Result<(usize, usize), fmt::Error> {
 
 pub(super) fn loadavg(text: &mut Text) -> fmt::Result {
     let (running, all) = running_and_all()?;
-    writeln!(text, "0.00 0.00 0.00 {running}/{all} {}", sched::created_count())
+    for average in sched::averages() {
+        write!(text, "{}.{:02} ", average / 100, average % 100)?;
+    }
+    writeln!(text, "{running}/{all} {}", sched::created_count())
 }
 
 pub(super) fn stat(text: &mut Text) -> fmt::Result {
-    writeln!(text, "cpu  0 0 0 0 0 0 0 0 0 0")?;
-    for cpu in 0..cpus::online_count() {
-        writeln!(text, "cpu{cpu} 0 0 0 0 0 0 0 0 0 0")?;
-    }
+    /// Nanoseconds of what programs count CPU time in.
+    const CLOCK_TICK: u64 = 10_000_000;
+    let each = || (0..cpus::online_count()).map(|cpu| (cpu, sched::cpu_use(cpu as usize)));
+    let mut line = |name: fmt::Arguments<'_>, used: sched::CpuUse| {
+        let [user, system, idle] =
+            [used.user, used.system, used.idle].map(|time| time / CLOCK_TICK);
+        writeln!(text, "cpu{name} {user} 0 {system} {idle} 0 0 0 0 0 0")
+    };
+    let all = each().fold(sched::CpuUse::default(), |sum, (_, used)| sched::CpuUse {
+        user: sum.user + used.user,
+        system: sum.system + used.system,
+        idle: sum.idle + used.idle,
+    });
+    // Two spaces behind the first name, as Linux has it.
+    line(format_args!(" "), all)?;
+    each().try_for_each(|(cpu, used)| line(format_args!("{cpu}"), used))?;
     let (running, _) = running_and_all()?;
-    writeln!(text, "intr 0\nctxt 0\nbtime 0\nprocesses {}", sched::created_count())?;
+    let interrupts: u64 = (0..cpus::online_count())
+        .map(|cpu| cpus::by_number(cpu as usize))
+        .map(|cpu| cpu.ticks.load(Ordering::Relaxed) + cpu.ipis.load(Ordering::Relaxed))
+        .sum();
+    let born = wall::nanoseconds().saturating_sub(threads::time::nanoseconds()) / 1_000_000_000;
+    writeln!(text, "intr {interrupts}\nctxt 0\nbtime {born}")?;
+    writeln!(text, "processes {}", sched::created_count())?;
     writeln!(text, "procs_running {running}\nprocs_blocked 0\nsoftirq 0")
 }
 
@@ -99,11 +125,12 @@ pub(super) fn cpuinfo(text: &mut Text) -> fmt::Result {
 }
 
 pub(super) fn filesystems(text: &mut Text) -> fmt::Result {
-    text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\tpipefs\nnodev\tanon_inodefs\n")
+    text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\ttmpfs\nnodev\tramfs\nnodev\tdevpts\nnodev\tpipefs\nnodev\tanon_inodefs\n")
 }
 
 pub(super) fn mounts(text: &mut Text) -> fmt::Result {
-    text.write_str("rootfs / rootfs rw 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,relatime 0 0\n")
+    text.write_str("rootfs / rootfs rw 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,relatime 0 0\n")?;
+    mounts::write_all(text)
 }
 
 pub(super) fn mountinfo(text: &mut Text) -> fmt::Result {
@@ -111,7 +138,35 @@ pub(super) fn mountinfo(text: &mut Text) -> fmt::Result {
         "1 1 0:2 / / rw - rootfs rootfs rw\n\
          2 1 0:3 / /proc rw,relatime - proc proc rw\n\
          3 1 0:4 / /sys rw,relatime - sysfs sysfs rw\n",
+    )?;
+    mounts::write_info(text)
+}
+
+pub(super) fn mountstats(text: &mut Text) -> fmt::Result {
+    text.write_str(
+        "device rootfs mounted on / with fstype rootfs\n\
+         device proc mounted on /proc with fstype proc\n\
+         device sysfs mounted on /sys with fstype sysfs\n",
     )
+}
+
+/// The devices that there are, by their numbers' higher halves.
+pub(super) fn devices(text: &mut Text) -> fmt::Result {
+    text.write_str(
+        "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n",
+    )
+}
+
+/// Ticks of each CPU, and what CPUs have told each other.
+pub(super) fn interrupts(text: &mut Text) -> fmt::Result {
+    let each = || (0..cpus::online_count()).map(|number| cpus::by_number(number as usize));
+    text.write_str("    ")?;
+    each().enumerate().try_for_each(|(cpu, _)| write!(text, "       CPU{cpu}"))?;
+    text.write_str("\nLOC:")?;
+    each().try_for_each(|cpu| write!(text, " {:10}", cpu.ticks.load(Ordering::Relaxed)))?;
+    text.write_str("   Local timer interrupts\nIPI:")?;
+    each().try_for_each(|cpu| write!(text, " {:10}", cpu.ipis.load(Ordering::Relaxed)))?;
+    text.write_str("   Interrupts of other CPUs\n")
 }
 
 pub(super) fn vmstat(text: &mut Text) -> fmt::Result {
@@ -134,57 +189,4 @@ pub(super) fn numbers(text: &mut Text) -> fmt::Result {
         .iter()
         .filter(|thread| super::subject::is_of_kernel(thread))
         .try_for_each(|thread| writeln!(text, "{}", thread.id()))
-}
-
-/// A file of /proc/sys; `None`: it is not there.
-pub(super) fn sysctl(parts: &[&str], text: &mut Text) -> Option<fmt::Result> {
-    Some(match parts {
-        ["kernel", "pid_max"] => writeln!(text, "4194304"),
-        ["kernel", "threads-max"] => writeln!(text, "32768"),
-        ["kernel", "cap_last_cap"] => writeln!(text, "40"),
-        ["kernel", "ngroups_max"] => writeln!(text, "65536"),
-        ["kernel", "ostype"] => writeln!(text, "Linux"),
-        ["kernel", "osrelease"] => writeln!(text, "{RELEASE}"),
-        ["kernel", "version"] => writeln!(text, "{VERSION}"),
-        ["kernel", "core_pattern"] => writeln!(text, "core"),
-        ["kernel", "overflowuid" | "overflowgid"] => writeln!(text, "65534"),
-        ["kernel", "hostname"] => {
-            crate::process::host::with(|names| writeln!(text, "{}", names.host()))
-        }
-        ["kernel", "domainname"] => {
-            crate::process::host::with(|names| writeln!(text, "{}", names.domain()))
-        }
-        ["fs", "nr_open"] => writeln!(text, "{}", crate::limits::MAX_FILES),
-        ["fs", "file-max"] => writeln!(text, "9223372036854775807"),
-        ["fs", "pipe-max-size"] => writeln!(text, "1048576"),
-        ["vm", "overcommit_memory"] => writeln!(text, "0"),
-        ["vm", "max_map_count"] => writeln!(text, "65530"),
-        ["vm", "mmap_min_addr"] => writeln!(text, "{}", crate::abi::USER_LOWEST),
-        _ => return None,
-    })
-}
-
-/// The names in a folder of /proc/sys.
-pub(super) fn sysctl_names(parts: &[&str]) -> Option<&'static [&'static str]> {
-    Some(match parts {
-        [] => &["fs", "kernel", "vm"],
-        ["kernel"] => &[
-            "cap_last_cap",
-            "core_pattern",
-            "domainname",
-            "hostname",
-            "ngroups_max",
-            "osrelease",
-            "ostype",
-            "overflowgid",
-            "overflowuid",
-            "pid_max",
-            "randomize_va_space",
-            "threads-max",
-            "version",
-        ],
-        ["fs"] => &["file-max", "nr_open", "pipe-max-size"],
-        ["vm"] => &["max_map_count", "mmap_min_addr", "overcommit_memory"],
-        _ => return None,
-    })
 }

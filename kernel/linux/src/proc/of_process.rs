@@ -1,6 +1,7 @@
 //! Files of /proc about one process, or one thread of it, as Linux writes them (Documentation/filesystems/proc.rst).
 
 use super::subject::{Subject, short};
+use crate::files::{console, pty};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
 use crate::memory::totals::Totals;
@@ -164,6 +165,12 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
             let load = |number: &core::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
             fields[5] = load(&process.group);
             fields[6] = load(&process.session);
+            let holder = console::holder();
+            if let Some((number, foreground)) = pty::with_foreground(fields[6]) {
+                (fields[7], fields[8]) = (136 << 8 | u64::from(number), foreground);
+            } else if holder.session == fields[6] {
+                (fields[7], fields[8]) = (5 << 8 | 1, holder.foreground);
+            }
             let nice = i64::from(process.attributes.nice.load(Ordering::Relaxed));
             (fields[18], fields[19]) = ((20 + nice) as u64, nice as u64);
             fields[20] = process.crew.count().max(1) as u64;

@@ -2,7 +2,7 @@
 
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
-use crate::process::{Process, current_arc, table, task};
+use crate::process::{Process, current_arc, table, task, walk};
 use alloc::sync::Arc;
 use threads::sched::{self, Name, Thread};
 
@@ -141,9 +141,7 @@ impl Subject {
 }
 
 fn number(name: &str) -> Result<u64, Errno> {
-    // As Linux has it: no sign, and no zero in front.
-    let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.starts_with('0');
-    if is_number { name.parse().map_err(|_| Errno::ENOENT) } else { Err(Errno::ENOENT) }
+    walk::number(name).ok_or(Errno::ENOENT)
 }
 
 /// Bytes that a name has in /proc.

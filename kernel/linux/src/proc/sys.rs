@@ -1,13 +1,12 @@
 //! /sys: the cache that threads come from.
 
-use super::text::{names, text};
+use super::text::{Content, names, text};
 use crate::error::Errno;
-use crate::files::open::Target;
 use core::fmt::Write;
 use threads::sched::TASKS;
 
 /// What a path below /sys opens as.
-pub(super) fn open_sys(parts: &[&str]) -> Result<Target, Errno> {
+pub(super) fn open_sys(parts: &[&str]) -> Result<Content, Errno> {
     let counts = TASKS.counts();
     let files: [(&str, u64); 6] = [
         ("object_size", counts.object_size as u64),

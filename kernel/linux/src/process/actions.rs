@@ -3,35 +3,57 @@
 use crate::abi::action::{Action, DEFAULT, IGNORE};
 use crate::abi::signals::{Signal, SignalSet};
 use crate::error::Errno;
+use alloc::sync::Arc;
 use machine::memory::fallible;
+use machine::spin::SpinLock;
 
-/// What a program said of signals, by number.
+/// What a program said of signals, by number. Processes share it that were made with `CLONE_SIGHAND`; its lock is the last one that is
+/// taken.
 #[derive(Debug)]
-pub struct Actions(alloc::boxed::Box<[Action; Signal::MAX as usize]>);
+pub struct Actions(Arc<SpinLock<[Action; Signal::MAX as usize]>>);
 
 impl Actions {
     /// Nothing was said.
     pub(crate) fn new() -> Result<Self, Errno> {
-        Ok(Self(fallible::boxed([Action::default(); Signal::MAX as usize])?))
+        Self::of([Action::default(); Signal::MAX as usize])
+    }
+
+    fn of(all: [Action; Signal::MAX as usize]) -> Result<Self, Errno> {
+        Ok(Self(fallible::shared(SpinLock::new(all))?))
     }
 
     /// The same for a child.
     pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
-        Ok(Self(fallible::boxed(*self.0)?))
+        Self::of(*self.0.lock())
+    }
+
+    /// The very same, for a child that is to see what is said later.
+    pub(crate) fn share(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Whether others have them too.
+    pub(crate) fn are_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Where they lie: what processes that share them have in common.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     pub(crate) fn get(&self, signal: Signal) -> Action {
-        self.0[usize::from(signal.number()) - 1]
+        self.0.lock()[usize::from(signal.number()) - 1]
     }
 
     pub(crate) fn set(&mut self, signal: Signal, to: Action) {
-        self.0[usize::from(signal.number()) - 1] = to;
+        self.0.lock()[usize::from(signal.number()) - 1] = to;
     }
 
     /// What execve leaves: a handler is not there any more, what is ignored stays ignored. With `all`, what is ignored too
     /// (`CLONE_CLEAR_SIGHAND` keeps it).
     pub(crate) fn forget_handlers(&mut self) {
-        for action in self.0.iter_mut() {
+        for action in self.0.lock().iter_mut() {
             let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };
             *action = Action { handler, ..Action::default() };
         }
@@ -40,7 +62,7 @@ impl Actions {
     /// The signals that are ignored, and those that are caught: for /proc.
     pub(crate) fn sets(&self) -> (SignalSet, SignalSet) {
         let (mut ignored, mut caught) = (SignalSet::EMPTY, SignalSet::EMPTY);
-        for (action, number) in self.0.iter().zip(1..) {
+        for (action, number) in self.0.lock().iter().zip(1..) {
             if let Some(signal) = Signal::new(number) {
                 if action.handler == IGNORE {
                     ignored = ignored.with(signal);

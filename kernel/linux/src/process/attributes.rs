@@ -23,8 +23,12 @@ pub(crate) struct Attributes {
     pub(crate) barriers: AtomicU32,
     /// -20 to 19.
     pub(crate) nice: AtomicI32,
+    /// Class and level of its input and output (ioprio_set(2)).
+    pub(crate) io_priority: AtomicU32,
     /// Nanoseconds by which timers may be late.
     pub(crate) timer_slack: AtomicU64,
+    /// Whether it gives up making code of what it can write (`PR_SET_MDWE`): bits.
+    pub(crate) write_or_execute: AtomicU32,
     /// No huge pages for it.
     pub(crate) no_huge_pages: AtomicBool,
 }
@@ -58,7 +62,9 @@ impl Attributes {
             policy: AtomicU32::new(0),
             barriers: AtomicU32::new(0),
             nice: AtomicI32::new(0),
+            io_priority: AtomicU32::new(0),
             timer_slack: AtomicU64::new(50_000),
+            write_or_execute: AtomicU32::new(0),
             no_huge_pages: AtomicBool::new(false),
         }
     }
@@ -74,9 +80,21 @@ impl Attributes {
             policy: AtomicU32::new(self.policy.load(ORDER)),
             barriers: AtomicU32::new(self.barriers.load(ORDER)),
             nice: AtomicI32::new(self.nice.load(ORDER)),
+            io_priority: AtomicU32::new(self.io_priority.load(ORDER)),
             timer_slack: AtomicU64::new(self.timer_slack.load(ORDER)),
+            write_or_execute: AtomicU32::new(self.write_or_execute_of_next()),
             no_huge_pages: AtomicBool::new(self.no_huge_pages.load(ORDER)),
             ..Self::first()
         }
     }
+
+    /// What a child and another program have of [`Attributes::write_or_execute`].
+    pub(crate) fn write_or_execute_of_next(&self) -> u32 {
+        let bits = self.write_or_execute.load(Ordering::Relaxed);
+        if bits & NOT_INHERITED != 0 { 0 } else { bits }
+    }
 }
+
+/// Bits of [`Attributes::write_or_execute`]: it is so; and it is not so for children and other programs.
+pub(crate) const WRITE_OR_EXECUTE: u32 = 1;
+pub(crate) const NOT_INHERITED: u32 = 2;

@@ -12,6 +12,7 @@ use super::timer_list::Timers;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::files::open::Files;
+use crate::files::readiness::Readiness;
 use crate::limits::Limits;
 use crate::memory::space::Memory;
 use alloc::sync::Arc;
@@ -48,12 +49,15 @@ pub(crate) fn unborn(
         memory: SpinLock::new(Some(memory)),
         files: SpinLock::new(Some(files)),
         place: SpinLock::new(place),
+        host: SpinLock::new(parent.and_then(|parent| parent.host.lock().clone())),
         name: SpinLock::new(name),
         executable: SpinLock::new(executable),
         command_line: SpinLock::new(command_line),
         crew: Crew::new(),
         ended: SpinLock::new(None),
         changed: WaitQueue::new(),
+        is_waited_for: AtomicBool::new(false),
+        ends: Readiness::new(),
         exit_signal: AtomicU8::new(Signal::CHLD.number()),
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),

@@ -27,6 +27,11 @@ pub(crate) mod flag {
     pub(crate) const NEW_PID: u64 = 0x2000_0000;
     pub(crate) const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     pub(crate) const INTO_CGROUP: u64 = 0x2_0000_0000;
+    pub(crate) const NEW_HOST: u64 = 0x400_0000;
+    pub(crate) const NEW_IPC: u64 = 0x800_0000;
+    pub(crate) const NEW_NET: u64 = 0x4000_0000;
+    /// Namespaces that there are: host names; and two of what there is nothing of, so that nothing is shared.
+    pub(crate) const GRANTED: u64 = NEW_HOST | NEW_IPC | NEW_NET;
     /// All that ask for a namespace: cgroups, host name, IPC, users, processes, network, mounts. (Time is among the signal's bits.)
     pub(crate) const NAMESPACES: u64 = 0x7e02_0000;
 }
@@ -133,26 +138,19 @@ impl Request {
 
     /// What `copy_process` refuses, whoever asks.
     pub(crate) fn check(&self, is_privileged: bool, may_choose: bool) -> Result<(), Errno> {
-        use flag::{
-            FS, NAMESPACES, NEW_MOUNTS, NEW_PID, NEW_TIME, NEW_USER, PARENT_SETTID, PIDFD, SIGHAND,
-            THREAD, VM,
-        };
-        let is_bad = self.has(PIDFD) && self.has(PARENT_SETTID) && self.descriptor_word == self.parent_word
+        use flag::{FS, NEW_MOUNTS, NEW_PID, NEW_USER, PARENT_SETTID, PIDFD, SIGHAND, THREAD, VM};
+        let is_bad =
+            self.has(PIDFD) && self.has(PARENT_SETTID) && self.descriptor_word == self.parent_word
                 || self.has(NEW_MOUNTS) && self.has(FS)
                 || self.has(NEW_USER) && self.has(FS)
                 || self.has(THREAD) && !self.has(SIGHAND)
                 || self.has(SIGHAND) && !self.has(VM)
                 || self.has(THREAD) && self.has(NEW_USER | NEW_PID)
-                // No descriptor leads to a process yet.
-            || self.has(PIDFD);
+                || self.has(PIDFD) && self.has(flag::DETACHED);
         if is_bad {
             return Err(Errno::EINVAL);
         }
-        if self.has(NAMESPACES | NEW_TIME) {
-            // There is one of each kind, as in a Linux built without them; who may not ask is told that first.
-            let may_ask = is_privileged || self.has(NEW_USER);
-            return Err(if may_ask { Errno::EINVAL } else { Errno::EPERM });
-        }
+        check_namespaces(self.flags, is_privileged)?;
         if self.number.is_some_and(|number| number == 0 || number >= MAX_NUMBER) {
             return Err(Errno::EINVAL);
         }
@@ -161,6 +159,17 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// Whether flags of clone or unshare ask for namespaces that there are, and may.
+pub(super) fn check_namespaces(flags: u64, is_privileged: bool) -> Result<(), Errno> {
+    let asked = flags & (flag::NAMESPACES | flag::NEW_TIME);
+    // Who may not ask is told that first.
+    if asked & !flag::NEW_USER != 0 && !is_privileged {
+        return Err(Errno::EPERM);
+    }
+    // Of the other kinds there is one of each, as in a Linux built without them.
+    if asked & !flag::GRANTED != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// `kernel.pid_max`.

@@ -21,6 +21,12 @@ pub(crate) const KEEP: u32 = u32::MAX;
 
 /// Capabilities that calls here ask for.
 pub(crate) mod capability {
+    pub(crate) const CHOWN: u32 = 0;
+    /// Of files, whatever their permissions say: all, reading and searching, what only an owner may.
+    pub(crate) const DAC_OVERRIDE: u32 = 1;
+    pub(crate) const DAC_READ_SEARCH: u32 = 2;
+    pub(crate) const FOWNER: u32 = 3;
+    pub(crate) const FSETID: u32 = 4;
     pub(crate) const KILL: u32 = 5;
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
@@ -31,6 +37,7 @@ pub(crate) mod capability {
     pub(crate) const SYS_ADMIN: u32 = 21;
     pub(crate) const SYS_NICE: u32 = 23;
     pub(crate) const SYS_RESOURCE: u32 = 24;
+    pub(crate) const SYSLOG: u32 = 34;
     pub(crate) const CHECKPOINT_RESTORE: u32 = 40;
     /// The highest one.
     pub(crate) const LAST: u32 = 40;
@@ -176,6 +183,14 @@ impl Credentials {
         self.keeps_capabilities = false;
         self.permitted = if self.user.has(0) { self.bounding | self.inheritable } else { 0 };
         self.effective = if self.user.effective == 0 { self.permitted } else { 0 };
+    }
+
+    /// Whether they may look into a process with those of another, as one who traces it: all of its users and groups are theirs.
+    pub(crate) fn may_look_into(&self, other: &Self) -> bool {
+        let all = |ids: Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
+        let is_same = all(other.user, self.user.file) && all(other.group, self.group.file);
+        // With no capability that they do not have themselves.
+        is_same && other.permitted & !self.permitted == 0 || self.can(capability::SYS_PTRACE)
     }
 
     /// Whether they may change a process with those of another: its limits, its priority.

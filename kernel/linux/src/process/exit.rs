@@ -7,7 +7,7 @@ use super::send::{self, of_child, to_process};
 use super::table::{self, OfEnd, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
-use super::{Process, cpu_time, current, current_task, futex, shadow, timers};
+use super::{Process, cpu_time, current, current_task, futex, pidfd, shadow, timers};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use core::fmt;
@@ -51,6 +51,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
                 send::note_stopped(process);
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
+                pidfd::tell(process);
             }
         }
     }
@@ -90,6 +91,7 @@ fn end(process: &Process, status: i32) {
     let [parent, reaper] = table::end(process, status, &tell);
     send::tell_parents();
     process.changed.wake_all();
+    pidfd::tell(process);
     // Children of the reaper that had ended are its now.
     for other in [reaper, parent].into_iter().flatten() {
         other.changed.wake_all();
@@ -147,6 +149,7 @@ pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> 
     };
     if let Some(child) = &gone {
         cpu_time::add_child(me, child);
+        pidfd::tell(child);
     }
     // The last reference may own a whole address space: dropped here, without the table's lock.
     drop(gone);

@@ -1,12 +1,12 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
 
 use super::birth::unborn;
-use super::clone_request::{Request, flag};
+use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
 use super::shadow;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
-use super::{Process, current, current_arc, current_task, table};
+use super::{Process, current, current_arc, current_task, host, pidfd, table};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::limits::Resource;
@@ -59,6 +59,14 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
         request.exit_signal
     };
     child.exit_signal.store(exit_signal, Ordering::Relaxed);
+    if request.has(flag::NEW_HOST) {
+        *child.host.lock() = host::copy()?;
+    }
+    if request.has(flag::SIGHAND) {
+        let shared = parent.signals.lock().actions.share();
+        let own = core::mem::replace(&mut child.signals.lock().actions, shared);
+        drop(own);
+    }
     if request.has(flag::CLEAR_SIGHAND) {
         child.signals.lock().actions.forget_handlers();
     }
@@ -134,18 +142,33 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let word = (number as u32).to_le_bytes();
         let _bad_pointer_is_ignored = memory.lock().write(request.child_word, &word);
     }
+    // The child is not told of it: its descriptors are a copy already.
+    let descriptor = if request.has(flag::PIDFD) {
+        let of_thread = is_thread.then_some(&*thread);
+        Some(pidfd::give(&process, of_thread, request.descriptor_word).inspect_err(not_born)?)
+    } else {
+        None
+    };
     let borrows = request.has(flag::VFORK) && !is_thread;
     if borrows {
         process.borrows_memory.store(true, Ordering::Release);
     }
     // From the first of these two on, others know of it; what fails before leaves nothing behind.
-    process.crew.join(&thread).inspect_err(not_born)?;
+    let close_pidfd = |_: &Errno| descriptor.into_iter().for_each(pidfd::take_back);
+    process.crew.join(&thread).inspect_err(|error| {
+        not_born(error);
+        close_pidfd(error);
+    })?;
     if is_thread && process.signals.lock().stop != Stop::Running {
         // It was not there when the others were told.
         thread.notify();
     }
     if !is_thread {
-        table::enter(&process, Some(parent)).inspect_err(|_| process.crew.disband())?;
+        table::enter(&process, Some(parent)).inspect_err(|error| {
+            process.crew.disband();
+            not_born(error);
+            close_pidfd(error);
+        })?;
     }
     if request.has(flag::PARENT_SETTID) {
         let word = (number as u32).to_le_bytes();
@@ -184,12 +207,16 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     if flags & flag::VM != 0 && Arc::strong_count(&memory) > 2 {
         return Err(Errno::EINVAL);
     }
-    if flags & (flag::NAMESPACES | flag::NEW_TIME) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    let is_privileged = process.credentials.lock().can(capability::SYS_ADMIN);
+    check_namespaces(flags, is_privileged)?;
     // Threads of one process have one table here: what only a thread of many would have of its own is refused.
     if flags & (flag::FILES | flag::FS) != 0 && !is_alone {
         return Err(Errno::EINVAL);
+    }
+    if flags & flag::NEW_HOST != 0 {
+        let own = host::copy()?;
+        let before = core::mem::replace(&mut *process.host.lock(), own);
+        drop(before);
     }
     if flags & flag::FILES != 0 {
         process.unshare_files()?;

@@ -1,12 +1,18 @@
-//! The names of the machine, which sethostname and setdomainname change.
+//! The names of the machine, which sethostname and setdomainname change: those of all, or those of the processes that asked for their
+//! own (`CLONE_NEWUTS`).
 
+use super::task;
+use crate::error::Errno;
+use alloc::sync::Arc;
+use machine::memory::fallible;
 use machine::spin::SpinLock;
+use threads::sched;
 
 /// Bytes of a name.
 pub(crate) const MAX_BYTES: usize = 64;
 
 /// See the module's head.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct HostNames {
     host: ([u8; MAX_BYTES], usize),
     domain: ([u8; MAX_BYTES], usize),
@@ -49,7 +55,23 @@ impl HostNames {
     }
 }
 
-/// Calls `body` with the names, under their lock.
+/// Names that some processes have of their own; `None`: the machine's.
+pub(crate) type Own = Option<Arc<SpinLock<HostNames>>>;
+
+fn own() -> Own {
+    task::of(sched::current()).and_then(|task| task.process.host.lock().clone())
+}
+
+/// Calls `body` with the caller's names, under their lock.
 pub(crate) fn with<R>(body: impl FnOnce(&mut HostNames) -> R) -> R {
-    body(&mut NAMES.lock())
+    match own() {
+        Some(own) => body(&mut own.lock()),
+        None => body(&mut NAMES.lock()),
+    }
+}
+
+/// Names that begin as the caller's, and are changed for themselves.
+pub(super) fn copy() -> Result<Own, Errno> {
+    let names = with(|names| names.clone());
+    Ok(Some(fallible::shared(SpinLock::new(names))?))
 }

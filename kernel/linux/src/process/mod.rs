@@ -12,6 +12,10 @@
 //! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
+//! | `permissions` | who may use a file |
+//! | `pidfd` | processes and threads as files |
+//! | `user_dispatch` | system calls that a program carries out itself |
+//! | `walk` | where a path leads, through links of /proc too |
 //! | `host` | the names of the machine |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
@@ -37,6 +41,8 @@ pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod orphans;
 pub(crate) mod pending;
+pub(crate) mod permissions;
+pub(crate) mod pidfd;
 pub(crate) mod place;
 pub(crate) mod port_map;
 pub(crate) mod ports;
@@ -53,7 +59,9 @@ pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timer_list;
 pub(crate) mod timers;
+pub(crate) mod user_dispatch;
 pub(crate) mod user_memory;
+pub(crate) mod walk;
 
 pub use state::Process;
 pub use task::{current, current_arc, current_task};

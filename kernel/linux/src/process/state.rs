@@ -3,14 +3,16 @@
 use super::attributes::Attributes;
 use super::credentials::{Credentials, capability};
 use super::crew::Crew;
+use super::host;
 use super::place::Place;
 use super::queued::Allowance;
 use super::running::Running;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
 use super::timer_list::Timers;
-use crate::error::Errno;
-use crate::files::open::Files;
+use crate::error::{Errno, SysResult};
+use crate::files::open::{self, Descriptor, Files};
+use crate::files::readiness::Readiness;
 use crate::limits::{Limits, Resource};
 use crate::memory::limits::Limits as MemoryLimits;
 use crate::memory::space::Memory;
@@ -38,6 +40,7 @@ pub struct Process {
     /// Its descriptors, which `CLONE_FILES` shares with others; `None`: it has ended.
     pub(super) files: SpinLock<Option<Arc<SpinLock<Files>>>>,
     pub(super) place: SpinLock<Arc<Place>>,
+    pub(super) host: SpinLock<host::Own>,
     pub(crate) name: SpinLock<Name>,
     /// Its program, until it ends.
     pub(crate) executable: SpinLock<Option<Arc<Running>>>,
@@ -48,6 +51,10 @@ pub struct Process {
     pub(crate) ended: SpinLock<Option<i32>>,
     /// Something a waiting parent or child looks for has changed.
     pub changed: WaitQueue,
+    /// Whether it is in no table any more: a parent has waited for it, or none will.
+    pub(super) is_waited_for: AtomicBool,
+    /// Told of the end of each thread, and of what follows it: for those who hold it as a file.
+    pub(crate) ends: Readiness,
     /// The signal that its parent gets at its end; 0: none.
     pub(crate) exit_signal: AtomicU8,
     /// Whether a parent sleeps until this child of vfork is done with its memory.
@@ -74,6 +81,11 @@ impl Process {
         Allowance::new(user, self.limits.soft(Resource::PendingSignals))
     }
 
+    /// Whether it is in no table any more: nothing is left of it but what holds it.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.is_waited_for.load(Ordering::Acquire)
+    }
+
     /// Its descriptors. `None`: it has ended.
     pub fn files_if_alive(&self) -> Option<Arc<SpinLock<Files>>> {
         self.files.lock().clone()
@@ -98,6 +110,19 @@ impl Process {
         to: Option<Arc<SpinLock<Files>>>,
     ) -> Option<Arc<SpinLock<Files>>> {
         core::mem::replace(&mut *self.files.lock(), to)
+    }
+
+    /// Gives it a descriptor at the lowest free number from `lowest` on, of as many as it may have.
+    pub(crate) fn give(&self, descriptor: Descriptor, lowest: u64) -> SysResult {
+        let table = self.files();
+        self.limit_files(&table);
+        open::add(&table, descriptor, lowest)
+    }
+
+    /// The table has as many numbers as the process may have (RLIMIT_NOFILE).
+    pub(crate) fn limit_files(&self, table: &SpinLock<Files>) {
+        let most = self.limits.soft(Resource::Files).min(1 << 20);
+        table.lock().set_limit(most as usize);
     }
 
     /// Makes its descriptors its own, if others share them.

@@ -10,7 +10,7 @@
 
 use super::shared_signals::Change;
 use super::spent::CpuTimes;
-use super::{cpu_time, orphans};
+use super::{cpu_time, orphans, pidfd};
 use crate::abi::action::{IGNORE, flag};
 use crate::abi::signals::Signal;
 use crate::error::Errno;
@@ -212,7 +212,11 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
     }
     match ended {
         Some((_, news)) if wanted.keep => Ok(Some((news, None))),
-        Some((at, news)) => Ok(Some((news, Some(table.swap_remove(at))))),
+        Some((at, news)) => {
+            let gone = table.swap_remove(at);
+            gone.is_waited_for.store(true, Ordering::Release);
+            Ok(Some((news, Some(gone))))
+        }
         None if any => Ok(None),
         None => Err(Errno::ECHILD),
     }
@@ -314,13 +318,16 @@ fn drop_nobodys() -> bool {
         let mut at = 0;
         while at < table.len() && taken < BATCH {
             if is_nobodys(&table[at]) {
-                gone[taken] = Some(table.swap_remove(at));
+                let one = table.swap_remove(at);
+                one.is_waited_for.store(true, Ordering::Release);
+                gone[taken] = Some(one);
                 taken += 1;
             } else {
                 at += 1;
             }
         }
     }
+    gone.iter().flatten().for_each(|process| pidfd::tell(process));
     drop(gone);
     taken == BATCH
 }

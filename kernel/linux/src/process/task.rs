@@ -7,6 +7,7 @@ use super::pending::Pending;
 use super::port_map::TaskPorts;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
+use super::user_dispatch::{self, UserDispatch};
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
@@ -82,6 +83,8 @@ pub struct Task {
     pub(crate) room: Mutex<Vec<u8>>,
     /// Whether it has stopped because its process is to (job control).
     pub(crate) is_stopped: AtomicBool,
+    /// Which of its calls it carries out itself.
+    pub(super) user_dispatch: SpinLock<Option<UserDispatch>>,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
     /// The I/O ports it may use.
@@ -107,6 +110,7 @@ impl Task {
             continuation: SpinLock::new(None),
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
+            user_dispatch: SpinLock::new(None),
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
             shadow: SpinLock::new(Shadow::default()),
@@ -139,6 +143,12 @@ impl Task {
     pub(super) fn takes(&self, signal: Signal) -> bool {
         let signals = self.signals.lock();
         !signals.blocked.contains(signal) || signals.awaited.contains(signal)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        user_dispatch::forget(self);
     }
 }
 

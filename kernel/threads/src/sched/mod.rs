@@ -20,6 +20,7 @@
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
+//! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
 //! | `birth`, `stackd`, `handover` | new threads; the one that unmaps stacks; the bare switch, for benches |
@@ -29,6 +30,7 @@ mod cpu_time;
 pub mod deadlines;
 mod handover;
 mod list;
+mod load;
 mod mutex;
 mod owner;
 mod run_queue;
@@ -47,6 +49,8 @@ pub use birth::{
 };
 pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
+pub(crate) use load::tick;
+pub use load::{CpuUse, LINES, averages, cpu_use};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
 pub use run_queue::{allowed, make_ready, somebody_waits};

@@ -54,6 +54,16 @@ pub fn somebody_waits() -> bool {
     READY.lock().any(|thread| thread.may_run_on(cpus::this().id().index()))
 }
 
+/// Threads that wait for a CPU.
+pub(super) fn ready_count() -> usize {
+    let mut count = 0;
+    READY.lock().any(|_| {
+        count += 1;
+        false
+    });
+    count
+}
+
 /// The CPUs that a thread is kept to.
 pub fn allowed(thread: &Thread) -> u64 {
     thread.allowed.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@ use crate::files::open::{OpenFile, Target};
 use crate::files::tree;
 use crate::process::current;
 use crate::process::user_memory::path;
+use crate::process::walk::{self, Place};
 use alloc::string::String;
 use alloc::sync::Arc;
 use threads::sched;
@@ -29,12 +30,28 @@ pub(super) fn directory() -> Arc<String> {
 
 /// A path of the program, made absolute: seen from an open directory, or from the current one.
 pub(super) fn path_at(from: u64, at: u64) -> Result<String, Errno> {
-    let path = path(at)?;
+    absolute(from, &path(at)?)
+}
+
+fn absolute(from: u64, path: &str) -> Result<String, Errno> {
     if path.starts_with('/') || from as i32 == HERE as i32 {
-        return tree::absolute(&directory(), &path);
+        return tree::absolute(&directory(), path);
     }
     match &file(from)?.target {
-        Target::Node(node, directory) if node.is_directory() => tree::absolute(directory, &path),
+        Target::Node(node, directory) if node.is_directory() => tree::absolute(directory, path),
+        Target::Made(made) if made.is_directory() => tree::absolute(made.path(), path),
         _ => Err(Errno::ENOTDIR),
+    }
+}
+
+/// What a directory and a path of the program lead to.
+pub(super) fn place_at(from: u64, at: u64, follow: bool) -> Result<Place, Errno> {
+    let path = path(at)?;
+    // With a slash behind it, it is the path of a directory, to which a link may lead.
+    let is_of_directory = path.ends_with('/');
+    match walk::find(absolute(from, &path)?, follow || is_of_directory)? {
+        Place::Node(node, _) if is_of_directory && !node.is_directory() => Err(Errno::ENOTDIR),
+        Place::Open(_) if is_of_directory => Err(Errno::ENOTDIR),
+        place => Ok(place),
     }
 }

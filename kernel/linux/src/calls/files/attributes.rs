@@ -1,6 +1,6 @@
 //! Whose a file is, who may use it, when it was used; more names for a file; files that are no files.
 
-use super::at::{HERE, directory, file, path_at};
+use super::at::{HERE, directory, file, path_at, place_at};
 use super::stat::AT_SYMLINK_NOFOLLOW;
 use super::transfer::may_have_length;
 use crate::abi;
@@ -13,8 +13,9 @@ use crate::files::pipe::Pipe;
 use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::memory::cut;
 use crate::proc;
-use crate::process::current;
 use crate::process::user_memory::{get, get_numbers, path};
+use crate::process::walk::{self, Place};
+use crate::process::{current, permissions};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -40,11 +41,11 @@ fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
         }
         return node_of(file(from)?);
     }
-    let path = path_at(from, at)?;
-    if let Some(target) = proc::open_path(&path) {
-        return target.and(Err(Errno::EPERM));
+    match place_at(from, at, flags & AT_SYMLINK_NOFOLLOW == 0)? {
+        Place::Node(node, _) => Ok(node),
+        Place::Made(path) => proc::stat(&path).and(Err(Errno::EPERM)),
+        Place::Open(file) => node_of(&file),
     }
-    tree::find("/", &path, flags & AT_SYMLINK_NOFOLLOW == 0)
 }
 
 fn check_flags(flags: u64, known: u64) -> Result<(), Errno> {
@@ -58,7 +59,13 @@ pub(crate) fn chmod(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
     if matches!(node.content, Content::Link(_)) {
         return Err(Errno::EOPNOTSUPP);
     }
-    node.change_permissions(mode as u32)?;
+    set_permissions(&node, mode as u32)
+}
+
+fn set_permissions(node: &Node, mode: u32) -> SysResult {
+    let stat = node.stat();
+    permissions::may_as_owner(&stat)?;
+    node.change_permissions(permissions::settable(&stat, mode))?;
     Ok(0)
 }
 
@@ -68,8 +75,7 @@ fn usable(number: u64) -> Result<&'static OpenFile, Errno> {
 }
 
 pub(crate) fn fchmod(number: u64, mode: u64) -> SysResult {
-    node_of(usable(number)?)?.change_permissions(mode as u32)?;
-    Ok(0)
+    set_permissions(&*node_of(usable(number)?)?, mode as u32)
 }
 
 #[cfg(target_pointer_width = "32")]
@@ -78,7 +84,8 @@ pub(crate) const fn narrow(id: u64) -> u64 {
     if id as u16 == u16::MAX { u64::MAX } else { id as u16 as u64 }
 }
 
-fn set_owner(node: &Node, user: u64, group: u64) {
+fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
+    permissions::may_give(&node.stat(), user as u32, group as u32)?;
     // A new owner does not get what the old one's program may do.
     if !node.is_directory() {
         let permissions = node.attributes.permissions();
@@ -88,17 +95,16 @@ fn set_owner(node: &Node, user: u64, group: u64) {
         }
     }
     node.attributes.set_owner(user as u32, group as u32);
+    Ok(0)
 }
 
 pub(crate) fn chown(from: u64, at: u64, user: u64, group: u64, flags: u64) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
-    set_owner(&*node_at(from, at, flags)?, user, group);
-    Ok(0)
+    set_owner(&*node_at(from, at, flags)?, user, group)
 }
 
 pub(crate) fn fchown(number: u64, user: u64, group: u64) -> SysResult {
-    set_owner(&*node_of(usable(number)?)?, user, group);
-    Ok(0)
+    set_owner(&*node_of(usable(number)?)?, user, group)
 }
 
 /// lchown's flags.
@@ -132,12 +138,23 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
     } else {
         node_at(from, at, flags)?
     };
+    may_set_times(&node, times == 0)?;
     node.attributes.set_times(read, written);
     Ok(0)
 }
 
+/// Whether the caller may set the times of a file: its owner to anything, one who may write to it to what they are now.
+fn may_set_times(node: &Node, to_now: bool) -> Result<(), Errno> {
+    let stat = node.stat();
+    match permissions::may_as_owner(&stat) {
+        Err(_) if to_now => permissions::check(&stat, permissions::WRITE),
+        as_owner => as_owner,
+    }
+}
+
 /// utimes and futimesat: the times as `timeval`s.
 pub(crate) fn utimes(from: u64, at: u64, times: u64) -> SysResult {
+    let to_now = times == 0;
     let times = match times {
         0 => [now(); 2],
         times => {
@@ -150,17 +167,22 @@ pub(crate) fn utimes(from: u64, at: u64, times: u64) -> SysResult {
             })
         }
     };
-    node_at(from, at, 0)?.attributes.set_times(Some(times[0]), Some(times[1]));
+    let node = node_at(from, at, 0)?;
+    may_set_times(&node, to_now)?;
+    node.attributes.set_times(Some(times[0]), Some(times[1]));
     Ok(0)
 }
 
 /// utime: the times as seconds.
 pub(crate) fn utime(at: u64, times: u64) -> SysResult {
+    let to_now = times == 0;
     let times = match times {
         0 => [now(); 2],
         times => get_numbers(times, abi::WORD)?.map(|time: u64| time.saturating_mul(1_000_000_000)),
     };
-    node_at(HERE, at, 0)?.attributes.set_times(Some(times[0]), Some(times[1]));
+    let node = node_at(HERE, at, 0)?;
+    may_set_times(&node, to_now)?;
+    node.attributes.set_times(Some(times[0]), Some(times[1]));
     Ok(0)
 }
 
@@ -178,9 +200,10 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let node = node_at(from, at, flags & AT_EMPTY_PATH | follow)?;
     let to = path_at(to_from, to)?;
-    if proc::open_path(&to).is_some() {
+    if walk::is_made(&to) {
         return Err(Errno::EXDEV);
     }
+    permissions::change_names(&to)?;
     tree::link(&node, &to).map(|()| 0)
 }
 
@@ -199,7 +222,7 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
-    tree::add("/", &path, Node::new(content, masked(mode))?).map(|()| 0)
+    super::names::add(Node::new(content, masked(mode))?, &path)
 }
 
 pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) -> SysResult {
@@ -211,21 +234,24 @@ pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) 
     };
     let from = path_at(from_directory, from)?;
     let to = path_at(to_directory, to)?;
-    let made = [&from, &to].map(|path| proc::open_path(path).is_some());
+    let made = [&from, &to].map(|path| walk::is_made(path));
     if made[0] != made[1] {
         return Err(Errno::EXDEV);
+    }
+    permissions::remove_name(&from)?;
+    permissions::change_names(&to)?;
+    if tree::find("/", &to, false).is_ok() {
+        permissions::remove_name(&to)?;
     }
     tree::rename("/", &from, &to, how).map(|()| 0)
 }
 
 pub(crate) fn fchdir(number: u64) -> SysResult {
-    let (node, path) = match &file(number)?.target {
-        Target::Node(node, path) => (node, path),
+    let path = match &file(number)?.target {
+        Target::Node(node, path) if node.is_directory() => path.as_str(),
+        Target::Made(made) if made.is_directory() => made.path(),
         _ => return Err(Errno::ENOTDIR),
     };
-    if !node.is_directory() {
-        return Err(Errno::ENOTDIR);
-    }
     let path = fallible::shared(fallible::text(path)?)?;
     let before = current().place().set_directory(path);
     drop(before);
@@ -296,7 +322,7 @@ pub(crate) fn no_attribute_of(number: u64) -> SysResult {
     Err(Errno::EOPNOTSUPP)
 }
 
-/// mount, umount and chroot: the one tree there is stays as it is. The path is looked at first.
+/// chroot and pivot_root: the root that there is stays as it is. The path is looked at first.
 pub(crate) fn not_permitted(at: u64) -> SysResult {
     path(at)?;
     Err(Errno::EPERM)

@@ -4,27 +4,32 @@ use super::super::memory::seals;
 use super::at::path_at;
 use super::attributes::masked;
 use super::devices::Random;
+use super::locks::{self, NEWEST, OLDEST, What, closed, range};
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
-use crate::exec::program;
 use crate::files::console;
 use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
-use crate::files::open::{self as files, Descriptor, OpenFile, Target, flag as status};
+use crate::files::open::{Descriptor, OpenFile, Target, flag as status};
 use crate::files::pipe::{Pipe, PipeEnd};
+use crate::files::pty;
 use crate::files::tree::{self, Content, Node, Special};
-use crate::limits::Resource;
 use crate::memory::cut;
 use crate::proc;
-use crate::process::current;
 use crate::process::user_memory::put;
+use crate::process::walk::{self, Place};
+use crate::process::{current, permissions};
 use alloc::string::String;
 use alloc::sync::Arc;
-use machine::memory::fallible;
+use core::fmt::Write;
+use core::sync::atomic::Ordering;
+use machine::memory::fallible::{self, Text};
 use machine::spin::SpinLock;
 
 const CREATE: u32 = 0o100;
 const EXCLUSIVE: u32 = 0o200;
+/// A terminal does not become the caller's own (`O_NOCTTY`).
+const NO_CONTROL: u32 = 0o400;
 const TRUNCATE: u32 = 0o1000;
 const CLOEXEC: u32 = 0o2000000;
 const SYNC: u32 = 0o4010000;
@@ -37,15 +42,7 @@ pub(crate) const CLOSE_ON_EXEC: u64 = CLOEXEC as u64;
 
 /// Gives the caller a descriptor at the lowest free number from `lowest` on.
 pub(super) fn give(descriptor: Descriptor, lowest: u64) -> SysResult {
-    let table = current().files();
-    limit(&table);
-    files::add(&table, descriptor, lowest)
-}
-
-/// The table has as many numbers as the caller may have (RLIMIT_NOFILE).
-fn limit(table: &SpinLock<files::Files>) {
-    let most = current().limits.soft(Resource::Files).min(1 << 20);
-    table.lock().set_limit(most as usize);
+    current().give(descriptor, lowest)
 }
 
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
@@ -60,51 +57,32 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     let kept = flags & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | flag::LARGE);
     // What has words of 64 bits has no small files.
     let kept = if crate::abi::WORD.bytes() == 8 { kept | flag::LARGE } else { kept };
-    let opened = if let Some(number) = own_descriptor(&path).filter(|_| !is_path) {
-        // What has a place is opened again; of what has none there is another descriptor.
-        let file = current().files().lock().get(number).map_err(|_| Errno::ENOENT)?.file;
-        match &file.target {
-            Target::Node(node, path) => of_node(node.clone(), fallible::text(path)?, flags, kept)?,
-            _ => file,
-        }
-    } else if let Some(running) = program::running(&path).filter(|_| !is_path) {
-        // The file itself, whatever has become of its name.
-        let running = running?;
-        let (node, path) = running.file();
-        if flags & status::ACCESS != 0 {
-            return Err(Errno::ETXTBSY);
-        }
-        of_node(node.clone(), fallible::text(path)?, flags, kept)?
-    } else if let Some(target) = proc::open_path(&path) {
-        open_made(target?, flags, kept)?
-    } else {
-        let node = open_node(&path, flags, mode)?;
-        if is_path {
-            OpenFile::with_flags(Target::Node(node, path), kept)?
-        } else {
-            of_node(node, path, flags, kept)?
-        }
+    let mut was_created = false;
+    let opened = match open_place(path, flags, mode, &mut was_created)? {
+        Place::Node(node, path) if is_path => OpenFile::with_flags(Target::Node(node, path), kept)?,
+        Place::Node(node, path) => of_node(node, path, flags, kept)?,
+        Place::Made(path) => open_made(path, flags, kept)?,
+        Place::Open(file) if is_path => file,
+        Place::Open(file) => open_again(file, flags, kept)?,
     };
+    if was_created {
+        opened.note_created();
+    }
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
     give(descriptor, 0)
 }
 
-/// The number of a descriptor of the caller that a path stands for.
-fn own_descriptor(path: &str) -> Option<u64> {
-    let number = match path {
-        "/dev/stdin" => "0",
-        "/dev/stdout" => "1",
-        "/dev/stderr" => "2",
-        _ => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?,
-    };
-    number.parse().ok()
-}
-
 /// Opens what /proc has made.
-fn open_made(target: Target, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
-    let is_directory = matches!(target, Target::Names(_));
+fn open_made(path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
+    let may_write = flags & status::ACCESS != 0;
+    let is_setting = path.starts_with("/proc/sys/");
+    let (made, mode) = proc::open(path)?;
+    let is_directory = made.is_directory();
     if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
         return Err(Errno::EEXIST);
+    }
+    if mode & 0o170000 == 0o120000 && flags & status::PATH == 0 {
+        return Err(Errno::ELOOP);
     }
     if flags & flag::DIRECTORY != 0 && !is_directory {
         return Err(Errno::ENOTDIR);
@@ -112,35 +90,92 @@ fn open_made(target: Target, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Err
     if is_directory && flags & (status::ACCESS | CREATE) != 0 {
         return Err(Errno::EISDIR);
     }
-    OpenFile::with_flags(target, kept)
+    // Whatever one may do elsewhere: what the kernel is not set to by programs stays as it is.
+    if may_write && is_setting && mode & 0o222 == 0 {
+        return Err(Errno::EACCES);
+    }
+    if flags & status::PATH == 0 {
+        permissions::check(&made.stat(), wanted(flags))?;
+    }
+    OpenFile::with_flags(Target::Made(made), kept)
 }
 
-/// The node that is opened: found, or made.
-fn open_node(path: &str, flags: u32, mode: u32) -> Result<Arc<Node>, Errno> {
+/// Opens what lies nowhere in the tree once more, by its link in /proc.
+fn open_again(file: Arc<OpenFile>, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
+    let object = file.object();
+    if object.is_some_and(|object| object.label() == "socket") {
+        return Err(Errno::ENXIO);
+    }
+    let Some(end) = object.and_then(|object| object.of_kind::<PipeEnd>()) else {
+        // There is one of it: a descriptor more.
+        return Ok(file);
+    };
+    let (reads, writes) = access(flags);
+    let nonblocking = flags & status::NONBLOCK != 0;
+    let end = Pipe::open_named(end.named.clone(), &end.pipe, reads, writes, nonblocking)?;
+    OpenFile::of_object(end, kept)
+}
+
+/// What the flags of open want of a file.
+const fn wanted(flags: u32) -> u32 {
+    let (reads, writes) = access(flags);
+    let read = if reads { permissions::READ } else { 0 };
+    let write = if writes || flags & TRUNCATE != 0 { permissions::WRITE } else { 0 };
+    read | write
+}
+
+/// Whether a file is opened to read, and to write.
+const fn access(flags: u32) -> (bool, bool) {
+    (flags & status::ACCESS != status::WRITE_ONLY, flags & status::ACCESS != 0)
+}
+
+/// What is opened: found, or made.
+fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Result<Place, Errno> {
     let may_write = flags & status::ACCESS != 0;
     if flags & TEMPORARY != 0 {
-        let directory = tree::find("/", path, true)?;
-        return match () {
-            () if flags & flag::DIRECTORY == 0 || !may_write => Err(Errno::EINVAL),
-            () if !directory.is_directory() => Err(Errno::ENOTDIR),
-            () => new_file(mode),
+        let directory = match walk::find(path, true)? {
+            Place::Node(node, path) if node.is_directory() => path,
+            Place::Made(_) => return Err(Errno::EOPNOTSUPP),
+            _ => return Err(Errno::ENOTDIR),
         };
+        if flags & flag::DIRECTORY == 0 || !may_write {
+            return Err(Errno::EINVAL);
+        }
+        permissions::change_names(&path_in(&directory)?)?;
+        let node = new_file(mode)?;
+        permissions::own(&node, &path_in(&directory)?);
+        // It has no name: what it is called by says where its bytes are.
+        node.attributes.add_links(-1);
+        let mut name = Text::new();
+        let slash = if directory == "/" { "" } else { "/" };
+        write!(name, "{directory}{slash}#{}", node.inode).map_err(|_| Errno::ENOMEM)?;
+        return Ok(Place::Node(node, name.into_string()));
     }
     let follow = flags & flag::NOFOLLOW == 0 && flags & (CREATE | EXCLUSIVE) != CREATE | EXCLUSIVE;
-    let node = match tree::find("/", path, follow) {
-        Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => return Err(Errno::EEXIST),
-        Ok(node) => node,
+    let (node, path) = match walk::find(fallible::text(&path)?, follow) {
+        Ok(Place::Node(..)) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
+            return Err(Errno::EEXIST);
+        }
+        Ok(Place::Node(node, path)) => (node, path),
+        Ok(other) => return Ok(other),
         Err(Errno::ENOENT) if flags & CREATE != 0 => {
             if flags & flag::DIRECTORY != 0 {
                 return Err(Errno::EINVAL);
             }
             // Where a link leads to nothing, what it names is made.
-            let path = tree::resolved("/", path, follow)?;
+            let path = tree::resolved("/", &path, follow)?;
+            permissions::change_names(&path)?;
             let node = new_file(mode)?;
+            permissions::own(&node, &path);
             match tree::add("/", &path, node.clone()) {
-                Ok(()) => return Ok(node),
+                Ok(()) => {
+                    *was_created = true;
+                    return Ok(Place::Node(node, path));
+                }
                 // Another thread was faster: its file is the one.
-                Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => tree::find("/", &path, follow)?,
+                Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => {
+                    (tree::find("/", &path, follow)?, path)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -155,9 +190,17 @@ fn open_node(path: &str, flags: u32, mode: u32) -> Result<Arc<Node>, Errno> {
     if node.is_directory() && (may_write || flags & CREATE != 0) {
         return Err(Errno::EISDIR);
     }
+    if flags & status::PATH == 0 {
+        permissions::check(&node.stat(), wanted(flags))?;
+    }
     if may_write {
         match &node.content {
-            Content::Fixed(_) => return Err(Errno::EROFS),
+            Content::Fixed(_) => {
+                // A program that runs says so first.
+                node.attributes.begin_writing()?;
+                node.attributes.end_writing();
+                return Err(Errno::EROFS);
+            }
             Content::File(_) if flags & TRUNCATE != 0 => {
                 node.attributes.begin_writing()?;
                 let cut = cut::set_length(&node, 0);
@@ -167,7 +210,12 @@ fn open_node(path: &str, flags: u32, mode: u32) -> Result<Arc<Node>, Errno> {
             _ => {}
         }
     }
-    Ok(node)
+    Ok(Place::Node(node, path))
+}
+
+/// A path in a directory, for what is asked of the directory.
+fn path_in(directory: &str) -> Result<String, Errno> {
+    tree::absolute(directory, "x")
 }
 
 fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
@@ -178,17 +226,38 @@ fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
 /// Opens a node.
 fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
     match &node.content {
-        Content::Special(Special::Console | Special::Terminal) => {
-            OpenFile::of_object(console::open()?, kept)
+        Content::Special(special @ (Special::Console | Special::Terminal)) => {
+            // The terminal of the caller's session may be a program's.
+            let session = current().session.load(Ordering::Relaxed);
+            let own = pty::of_session(session).filter(|_| *special == Special::Terminal);
+            match own {
+                Some(number) => OpenFile::of_object(pty::Slave::open(number, node.clone())?, kept),
+                None => OpenFile::of_object(console::open()?, kept),
+            }
+        }
+        Content::Special(Special::Ptmx) => {
+            let (user, group) = {
+                let all = current().credentials.lock();
+                (all.user.file, all.group.file)
+            };
+            OpenFile::of_object(pty::Master::open(user, group)?, kept)
+        }
+        Content::Special(Special::Slave(number)) => {
+            let slave = pty::Slave::open(*number, node.clone())?;
+            let me = current();
+            let session = me.session.load(Ordering::Relaxed);
+            if flags & NO_CONTROL == 0 && session == me.id {
+                slave.give_to(session, me.group.load(Ordering::Relaxed));
+            }
+            OpenFile::of_object(slave, kept)
         }
         Content::Special(Special::Random | Special::Urandom) => {
             OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
         }
         Content::Pipe(pipe) => {
-            let access = flags & status::ACCESS;
-            let reads = access != status::WRITE_ONLY;
+            let (reads, writes) = access(flags);
             let nonblocking = flags & status::NONBLOCK != 0;
-            let end = Pipe::open_named(node.clone(), pipe, reads, access != 0, nonblocking)?;
+            let end = Pipe::open_named(Some(node.clone()), pipe, reads, writes, nonblocking)?;
             OpenFile::of_object(end, kept)
         }
         _ => {
@@ -200,9 +269,10 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
 }
 
 pub(crate) fn close(number: u64) -> SysResult {
-    let closed = current().files().lock().remove(number);
+    let taken = current().files().lock().remove(number)?;
     // Its end may wake others: not under the lock.
-    closed.map(|_| 0)
+    closed(&taken.file);
+    Ok(0)
 }
 
 /// Closes descriptors in a range, or has execve close them.
@@ -231,6 +301,9 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
                 _ => files.set_close_on_exec(number, true).map(|()| None)?,
             }
         };
+        if let Some(taken) = &taken {
+            closed(&taken.file);
+        }
         drop(taken);
     }
     Ok(0)
@@ -295,11 +368,15 @@ pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysR
     if from == to {
         return Ok(to);
     }
-    limit(&current().files());
+    current().limit_files(&current().files());
     // Used until the lock is open again, whatever becomes of the descriptor.
     let _used = file.clone();
     let replaced = current().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
-    drop(replaced?);
+    let replaced = replaced?;
+    if let Some(replaced) = &replaced {
+        closed(&replaced.file);
+    }
+    drop(replaced);
     Ok(to)
 }
 
@@ -314,6 +391,24 @@ mod command {
     pub(super) const GET_OWNER: u32 = 9;
     pub(super) const SET_SIGNAL: u32 = 10;
     pub(super) const GET_SIGNAL: u32 = 11;
+    pub(super) const GET_LOCK: u32 = 5;
+    pub(super) const SET_LOCK: u32 = 6;
+    pub(super) const SET_LOCK_WAIT: u32 = 7;
+    /// The same with numbers of 64 bits, where words are smaller.
+    #[cfg(target_pointer_width = "32")]
+    pub(super) const GET_LOCK_WIDE: u32 = 12;
+    #[cfg(target_pointer_width = "32")]
+    pub(super) const SET_LOCK_WIDE: u32 = 13;
+    #[cfg(target_pointer_width = "32")]
+    pub(super) const SET_LOCK_WAIT_WIDE: u32 = 14;
+    pub(super) const SET_OWNER_EX: u32 = 15;
+    pub(super) const GET_OWNER_EX: u32 = 16;
+    pub(super) const GET_LOCK_OF_FILE: u32 = 36;
+    pub(super) const SET_LOCK_OF_FILE: u32 = 37;
+    pub(super) const SET_LOCK_OF_FILE_WAIT: u32 = 38;
+    pub(super) const GET_LEASE: u32 = 1025;
+    pub(super) const IS_SAME: u32 = 1027;
+    pub(super) const WAS_CREATED: u32 = 1028;
     pub(super) const DUP_CLOEXEC: u32 = 1030;
     pub(super) const SET_PIPE_SIZE: u32 = 1031;
     pub(super) const GET_PIPE_SIZE: u32 = 1032;
@@ -332,6 +427,8 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
             | command::GET_FD
             | command::SET_FD
             | command::GET_FLAGS
+            | command::IS_SAME
+            | command::WAS_CREATED
     );
     if file.flags() & status::PATH != 0 && !is_of_place {
         return Err(Errno::EBADF);
@@ -369,6 +466,27 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
             _ => Err(Errno::EINVAL),
         },
         command::GET_SIGNAL => Ok(file.owner.lock().1.into()),
+        command::GET_LOCK => range(file, argument, What::Ask, false, OLDEST),
+        command::SET_LOCK => range(file, argument, What::Set, false, OLDEST),
+        command::SET_LOCK_WAIT => range(file, argument, What::SetAndWait, false, OLDEST),
+        #[cfg(target_pointer_width = "32")]
+        command::GET_LOCK_WIDE => range(file, argument, What::Ask, false, NEWEST),
+        #[cfg(target_pointer_width = "32")]
+        command::SET_LOCK_WIDE => range(file, argument, What::Set, false, NEWEST),
+        #[cfg(target_pointer_width = "32")]
+        command::SET_LOCK_WAIT_WIDE => range(file, argument, What::SetAndWait, false, NEWEST),
+        command::GET_LOCK_OF_FILE => range(file, argument, What::Ask, true, NEWEST),
+        command::SET_LOCK_OF_FILE => range(file, argument, What::Set, true, NEWEST),
+        command::SET_LOCK_OF_FILE_WAIT => range(file, argument, What::SetAndWait, true, NEWEST),
+        command::SET_OWNER_EX => locks::set_owner(file, argument),
+        command::GET_OWNER_EX => locks::get_owner(file, argument),
+        // No file has a lease: taking one is refused below, as by a Linux without them.
+        command::GET_LEASE => Ok(2),
+        command::IS_SAME => {
+            let other = current().files().lock().get(argument & 0xffff_ffff)?.file;
+            Ok(Arc::ptr_eq(file, &other).into())
+        }
+        command::WAS_CREATED => Ok((file.all_flags() & status::CREATED != 0).into()),
         command::SET_PIPE_SIZE | command::GET_PIPE_SIZE => {
             let end = file.object().and_then(|object| object.of_kind::<PipeEnd>());
             let pipe = &end.ok_or(Errno::EBADF)?.pipe;

@@ -6,7 +6,10 @@
 //! | `descriptors` | open, close, pipe, eventfd, dup, fcntl |
 //! | `transfer` | read, write, sendfile, seek, truncate |
 //! | `attributes` | modes, owners and times; more names for a file, named pipes |
+//! | `mounts` | mount and umount |
+//! | `locks` | flock, and the ranges of fcntl |
 //! | `devices` | devices that need more of the kernel than files know |
+//! | `splice` | bytes between pipes and other files |
 //! | `sockets` | pairs of local sockets |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
@@ -16,9 +19,12 @@ mod attributes;
 mod descriptors;
 mod devices;
 mod epoll;
+mod locks;
+mod mounts;
 mod names;
 mod poll;
 mod sockets;
+mod splice;
 mod stat;
 mod terminal;
 mod transfer;
@@ -109,6 +115,9 @@ calls! {
     "pwritev" (fd, vector, count, low, high) => vectored(fd, vector, count, Some(halves(low, high)), Direction::Write);
     "preadv2" (fd, vector, count, low, high, flags) => vectored_with_flags(fd, vector, count, halves(low, high), flags, Direction::Read);
     "pwritev2" (fd, vector, count, low, high, flags) => vectored_with_flags(fd, vector, count, halves(low, high), flags, Direction::Write);
+    "splice" (from, from_offset, to, to_offset, length, flags) => splice::splice([from, from_offset, to, to_offset, length, flags]);
+    "tee" (from, to, length, flags) => splice::tee(from, to, length, flags);
+    "vmsplice" (fd, vector, count, flags) => splice::vmsplice(fd, vector, count, flags);
     "copy_file_range" (from, from_offset, to, to_offset, length, flags) => copy_file_range([from, from_offset, to, to_offset, length, flags]);
     "access" (path, mode) => access(HERE, path, mode, 0);
     "faccessat" (from, path, mode) => access(from, path, mode, 0);
@@ -120,6 +129,7 @@ calls! {
     "dup3" (fd, to, flags) => dup_to(fd, to, flags, false);
     "close_range" (first, last, flags) => close_range(first, last, flags);
     "fcntl" | "fcntl64" (fd, command, argument) => fcntl(fd, command, argument);
+    "flock" (fd, operation) => locks::flock(fd, operation);
     "ioctl" (fd, request, argument) => ioctl(fd, request, argument);
     "getdents64" (fd, to, length) => getdents64(fd, to, length);
     "getcwd" (to, length) => getcwd(to, length);
@@ -199,8 +209,11 @@ calls! {
     "setxattr" | "getxattr" | "listxattr" | "removexattr" (path) => attributes::no_attribute_at(path, true);
     "lsetxattr" | "lgetxattr" | "llistxattr" | "lremovexattr" (path) => attributes::no_attribute_at(path, false);
     "fsetxattr" | "fgetxattr" | "flistxattr" | "fremovexattr" (fd) => attributes::no_attribute_of(fd);
-    "umount" | "umount2" | "chroot" (path) => attributes::not_permitted(path);
-    "mount" | "pivot_root" (_source, target) => attributes::not_permitted(target);
+    "mount" (source, target, kind, flags, data) => mounts::mount(source, target, kind, flags, data);
+    "umount" (target) => mounts::unmount(target, 0);
+    "umount2" (target, flags) => mounts::unmount(target, flags);
+    "chroot" (path) => attributes::not_permitted(path);
+    "pivot_root" (_new, old) => attributes::not_permitted(old);
 }
 
 use descriptors::{CREATE_TRUNCATE, close, close_range, dup, dup_to, eventfd, fcntl, open, pipe};

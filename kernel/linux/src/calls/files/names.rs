@@ -1,12 +1,14 @@
 //! Names: directories and what is in them, links, the current directory.
 
-use super::at::{HERE, directory, file, path_at};
+use super::at::{HERE, directory, file, path_at, place_at};
 use super::attributes::masked;
 use crate::error::{Errno, SysResult};
 use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
-use crate::process::current;
 use crate::process::user_memory::{path, put};
+use crate::process::walk::Place;
+use crate::process::{current, permissions};
+use alloc::sync::Arc;
 use machine::memory::fallible;
 
 pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
@@ -54,11 +56,14 @@ pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
 }
 
 pub(crate) fn chdir(at: u64) -> SysResult {
-    let path = path_at(HERE, at)?;
-    let node = tree::find("/", &path, true)?;
-    if node.mode() & 0o170000 != 0o040000 {
-        return Err(Errno::ENOTDIR);
-    }
+    let path = match place_at(HERE, at, true)? {
+        Place::Node(node, path) if node.is_directory() => {
+            permissions::check(&node.stat(), permissions::EXECUTE)?;
+            path
+        }
+        Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => path,
+        _ => return Err(Errno::ENOTDIR),
+    };
     let path = fallible::shared(path)?;
     let before = current().place().set_directory(path);
     drop(before);
@@ -68,29 +73,50 @@ pub(crate) fn chdir(at: u64) -> SysResult {
 pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
     let node = Node::directory()?;
     node.attributes.set_permissions(masked(mode) & 0o1777);
-    tree::add("/", &path_at(from, at)?, node).map(|()| 0)
+    let path = path_at(from, at)?;
+    add(node, &path)
+}
+
+/// Adds a node of the caller's where nothing is yet.
+pub(super) fn add(node: Arc<Node>, path: &str) -> SysResult {
+    match permissions::change_names(path) {
+        // What is there already says so first.
+        Err(Errno::EACCES) if tree::find("/", path, false).is_ok() => return Err(Errno::EEXIST),
+        checked => checked?,
+    }
+    permissions::own(&node, path);
+    tree::add("/", path, node).map(|()| 0)
 }
 
 pub(crate) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
-    tree::remove("/", &path_at(from, at)?, is_directory).map(|()| 0)
+    let path = path_at(from, at)?;
+    permissions::remove_name(&path)?;
+    tree::remove("/", &path, is_directory).map(|()| 0)
 }
 
 pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
-    tree::add("/", &path_at(from, at)?, tree::link_to(&path(target)?)?).map(|()| 0)
+    let target = tree::link_to(&path(target)?)?;
+    add(target, &path_at(from, at)?)
 }
 
 pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
-    let path = path_at(from, at)?;
     let answer = |target: &[u8]| {
         let bytes = &target[..(target.len() as u64).min(length) as usize];
         put(to, bytes)?;
         Ok(bytes.len() as u64)
     };
-    if let Some(target) = proc::link(&path) {
-        return answer(target?.as_bytes());
+    if length as i32 <= 0 {
+        return Err(Errno::EINVAL);
     }
-    match &tree::find("/", &path, false)?.content {
-        Content::Link(target) => answer(target.as_bytes()),
-        _ => Err(Errno::EINVAL),
+    match place_at(from, at, false)? {
+        Place::Node(node, _) => match &node.content {
+            Content::Link(target) => answer(target.as_bytes()),
+            _ => Err(Errno::EINVAL),
+        },
+        Place::Made(path) => match proc::link(&path) {
+            Some(target) => answer(target?.as_bytes()),
+            None => proc::stat(&path).and(Err(Errno::EINVAL)),
+        },
+        Place::Open(_) => Err(Errno::EINVAL),
     }
 }

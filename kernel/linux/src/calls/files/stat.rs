@@ -1,23 +1,24 @@
 //! What a program can learn of a file.
 
-use super::at::{HERE, directory, file, path_at};
+use super::at::{HERE, directory, file, place_at};
 use crate::abi::{self, Stat};
 use crate::error::Errno;
 use crate::error::SysResult;
-use crate::files::open::{OpenFile, Target};
-use crate::files::tree;
+use crate::files::open::Target;
 use crate::proc;
+use crate::process::permissions;
 use crate::process::user_memory::{get, put};
-use machine::memory::frames;
+use crate::process::walk::{self, Place};
+use machine::memory::{fallible, frames};
 
 const AT_EMPTY_PATH: u64 = 0x1000;
 pub(super) const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 
 fn stat_by_path(from: u64, at: u64, follow: bool) -> Result<Stat, Errno> {
-    let path = path_at(from, at)?;
-    Ok(match proc::open_path(&path) {
-        Some(target) => OpenFile::new(target?)?.stat(),
-        None => tree::find("/", &path, follow)?.stat(),
+    Ok(match place_at(from, at, follow)? {
+        Place::Node(node, _) => node.stat(),
+        Place::Made(path) => proc::stat(&path)?,
+        Place::Open(file) => file.stat(),
     })
 }
 
@@ -40,7 +41,12 @@ fn stat_at(number: u64, at: u64, flags: u64) -> Result<Stat, Errno> {
     }
     if flags & AT_EMPTY_PATH != 0 && (at == 0 || get::<1>(at)? == [0]) {
         if number as i32 == HERE as i32 {
-            return Ok(tree::find("/", &directory(), true)?.stat());
+            let here = fallible::text(&directory())?;
+            return Ok(match walk::find(here, true)? {
+                Place::Node(node, _) => node.stat(),
+                Place::Made(path) => proc::stat(&path)?,
+                Place::Open(file) => file.stat(),
+            });
         }
         return Ok(file(number)?.stat());
     }
@@ -57,18 +63,17 @@ pub(crate) fn statx(number: u64, at: u64, flags: u64, to: u64) -> SysResult {
     Ok(0)
 }
 
-/// access: whether a path can be used. Of a superuser only execution is refused: of what nobody may execute.
+/// access: whether a path can be used by the caller's real user, or, if it says so, by the effective one.
 pub(crate) fn access(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
     const EFFECTIVE: u64 = 0x200;
-    const EXECUTE: u64 = 1;
     let (mode, flags) = (mode & 0xffff_ffff, flags & 0xffff_ffff);
     if mode & !7 != 0 || flags & !(EFFECTIVE | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
     let stat = stat_at(from, at, flags)?;
-    let is_directory = stat.mode & 0o170000 == 0o040000;
-    if mode & EXECUTE != 0 && stat.mode & 0o111 == 0 && !is_directory {
-        return Err(Errno::EACCES);
+    match flags & EFFECTIVE {
+        0 => permissions::check_as_real(&stat, mode as u32)?,
+        _ => permissions::check(&stat, mode as u32)?,
     }
     Ok(0)
 }
@@ -88,17 +93,14 @@ fn put_statfs(is_made: bool, to: u64) -> SysResult {
 }
 
 pub(crate) fn statfs(at: u64, to: u64) -> SysResult {
-    let path = path_at(HERE, at)?;
-    if let Some(target) = proc::open_path(&path) {
-        target?;
-        return put_statfs(true, to);
+    match place_at(HERE, at, true)? {
+        Place::Made(path) => proc::stat(&path).and(put_statfs(true, to)),
+        _ => put_statfs(false, to),
     }
-    tree::find("/", &path, true)?;
-    put_statfs(false, to)
 }
 
 pub(crate) fn fstatfs(number: u64, to: u64) -> SysResult {
-    put_statfs(matches!(file(number)?.target, Target::Text(_) | Target::Names(_)), to)
+    put_statfs(matches!(file(number)?.target, Target::Made(_)), to)
 }
 
 /// The size that statfs64 is told: that of the structure, or it is another one.

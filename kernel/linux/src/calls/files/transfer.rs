@@ -1,6 +1,6 @@
 //! Bytes between programs and files, and where a file stands.
 
-use super::at::{HERE, file, path_at};
+use super::at::{HERE, file, place_at};
 use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
@@ -8,12 +8,14 @@ use crate::error::{Errno, SysResult};
 use crate::files::console::{self, Console};
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
+use crate::files::pty::Slave;
 use crate::files::readiness::event;
-use crate::files::tree::{self, Content, Node};
+use crate::files::tree::{Content, Node};
 use crate::limits::{INFINITE, Resource};
 use crate::memory::cut;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
-use crate::process::{current, current_task, send};
+use crate::process::walk::Place;
+use crate::process::{current, current_task, permissions, send};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use threads::sched;
@@ -45,7 +47,10 @@ const MAX_PIECES: u64 = 1024;
 const MAX_PIECE: u64 = 64 << 10;
 
 /// Calls `body` with room for up to `length` bytes: on the stack, if they are few.
-fn with_room<R>(length: u64, body: impl FnOnce(&mut [u8]) -> Result<R, Errno>) -> Result<R, Errno> {
+pub(super) fn with_room<R>(
+    length: u64,
+    body: impl FnOnce(&mut [u8]) -> Result<R, Errno>,
+) -> Result<R, Errno> {
     if length <= PIECE as u64 {
         let mut piece = [0; PIECE];
         return body(&mut piece[..length as usize]);
@@ -89,10 +94,19 @@ pub(crate) fn read_from(file: &OpenFile, to: u64, length: u64, offset: Offset) -
 
 /// Stops a group that reads its terminal from the background (SIGTTIN). `EIO`: it would not stop.
 fn not_in_background(file: &OpenFile) -> Result<(), Errno> {
-    let is_console = file.object().is_some_and(|object| object.of_kind::<Console>().is_some());
+    let Some(object) = file.object() else { return Ok(()) };
+    let slave = object.of_kind::<Slave>();
+    if slave.is_none() && object.of_kind::<Console>().is_none() {
+        return Ok(());
+    }
     let process = current();
-    let group = process.group.load(Ordering::Relaxed);
-    if !is_console || !console::is_in_background(process.session.load(Ordering::Relaxed), group) {
+    let (session, group) =
+        (process.session.load(Ordering::Relaxed), process.group.load(Ordering::Relaxed));
+    let is_in_background = match slave {
+        Some(slave) => slave.is_in_background(session, group),
+        None => console::is_in_background(session, group),
+    };
+    if !is_in_background {
         return Ok(());
     }
     let signal = Signal::TTIN;
@@ -413,8 +427,8 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
     }
     let top = match &file.target {
         Target::Node(node, _) => node.bytes(),
-        Target::Text(text) => text.len() as u64,
-        Target::Names(_) => 0,
+        // It has no length before it is read.
+        Target::Made(_) => 0,
         _ => return Err(Errno::ESPIPE),
     };
     let base = match whence & 0xffff_ffff {
@@ -460,11 +474,12 @@ pub(crate) fn truncate(number: u64, length: u64) -> SysResult {
 
 /// The same by name.
 pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
-    let path = path_at(HERE, at)?;
+    let place = place_at(HERE, at, true)?;
     if (length as i64) < 0 {
         return Err(Errno::EINVAL);
     }
-    let node = tree::find("/", &path, true)?;
+    let Place::Node(node, _) = place else { return Err(Errno::EINVAL) };
+    permissions::check(&node.stat(), permissions::WRITE)?;
     may_have_length(&node, length)?;
     node.attributes.begin_writing()?;
     let cut = cut::set_length(&node, length);

@@ -20,11 +20,13 @@ use crate::memory::areas::{Area, PAGE, Source, flag};
 use crate::memory::object::Object;
 use crate::memory::remap::Move;
 use crate::memory::space::{Memory, Wanted};
+use crate::process::attributes::WRITE_OR_EXECUTE;
 use crate::process::current;
 #[cfg(target_pointer_width = "64")]
 use advice::mseal;
 use advice::{madvise, mincore, mlock, mlockall, msync, munlock, munlockall};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use machine::arch::paging::Access;
 use machine::memory::fallible;
 use memory_file::memfd_create;
@@ -200,6 +202,10 @@ pub(crate) fn mmap(
         // There are no huge pages to be had.
         return Err(Errno::ENOMEM);
     }
+    const BOTH: u64 = PROT_WRITE | PROT_EXEC;
+    if protection & BOTH == BOTH && is_write_or_execute() {
+        return Err(Errno::EACCES);
+    }
     let wanted = match flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) {
         0 => Wanted::Anywhere(at),
         _ if !at.is_multiple_of(PAGE) => return Err(Errno::EINVAL),
@@ -288,8 +294,21 @@ pub(crate) fn mprotect(at: u64, length: u64, protection: u64) -> SysResult {
         }
         lowest = first.lowest;
     }
+    if protection & PROT_EXEC != 0 && is_write_or_execute() {
+        // What is no code does not become some.
+        let mut there = memory.areas().iter();
+        let gains = there.any(|area| area.lowest < top && lowest < area.top && !area.access.exec);
+        if gains || protection & PROT_WRITE != 0 {
+            return Err(Errno::EACCES);
+        }
+    }
     memory.protect(lowest, top, is_readable(protection), access(protection))?;
     Ok(0)
+}
+
+/// Whether the caller gave up making code of what it can write.
+fn is_write_or_execute() -> bool {
+    current().attributes.write_or_execute.load(Ordering::Relaxed) & WRITE_OR_EXECUTE != 0
 }
 
 /// Makes a mapping larger or smaller; moves it if it may.

@@ -221,28 +221,28 @@ fn sigaltstack(new: u64, old: u64, sp: u64) -> SysResult {
 }
 
 /// Who the calling process is, to those that it sends signals to.
-struct Caller {
+pub(crate) struct Caller {
     process: &'static Process,
     sender: Sender,
     session: u64,
 }
 
 impl Caller {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let process = current();
         let sender = process.credentials.lock().sender();
         Self { process, sender, session: process.session.load(Ordering::Relaxed) }
     }
 
     /// What is told with its signal.
-    fn info(&self, signal: Signal, code: i32) -> Info {
+    pub(crate) fn info(&self, signal: Signal, code: i32) -> Info {
         let (process, user) = (self.process.id as u32, self.sender.user.real);
         Info { signal, code, fields: Fields::Sender { process, user } }
     }
 
     /// Whether it may send a process a signal: its own, one of its user's, and SIGCONT in its
     /// session.
-    fn check(&self, to: &Process, signal: Option<Signal>) -> Result<(), Errno> {
+    pub(crate) fn check(&self, to: &Process, signal: Option<Signal>) -> Result<(), Errno> {
         let is_in_session = to.session.load(Ordering::Relaxed) == self.session;
         let may = to.id == self.process.id
             || self.sender.may_signal(&to.credentials.lock())

@@ -1,0 +1,161 @@
+//! mount and umount: file systems in memory, and parts of the tree in a second place. What is read only, or not to be run, is refused.
+
+use super::at::{HERE, place_at};
+use crate::error::{Errno, SysResult};
+use crate::files::mounts;
+use crate::files::open::Target;
+use crate::files::tree::Node;
+use crate::process::credentials::capability;
+use crate::process::user_memory::{as_text, path, string};
+use crate::process::walk::Place;
+use crate::process::{Process, current, table};
+use alloc::string::String;
+use alloc::sync::Arc;
+
+/// Bytes of a page: what mount reads of its strings.
+const MOST: usize = 4096;
+
+fn check_may() -> Result<(), Errno> {
+    let may = current().credentials.lock().can(capability::SYS_ADMIN);
+    if may { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+fn text(at: u64) -> Result<String, Errno> {
+    if at == 0 { Ok(String::new()) } else { as_text(string(at, MOST)?) }
+}
+
+fn directory(at: u64) -> Result<(Arc<Node>, String), Errno> {
+    match place_at(HERE, at, true)? {
+        Place::Node(node, path) if node.is_directory() => Ok((node, path)),
+        // What is made there stays what is seen.
+        Place::Made(_) => Err(Errno::EBUSY),
+        _ => Err(Errno::ENOTDIR),
+    }
+}
+
+pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) -> SysResult {
+    const NO_SET_ID: u32 = 2;
+    const NO_DEVICES: u32 = 4;
+    const NO_ACCESS_TIMES: u32 = 0x400;
+    const NO_DIRECTORY_TIMES: u32 = 0x800;
+    const BIND: u32 = 0x1000;
+    const RECURSIVE: u32 = 0x4000;
+    const SILENT: u32 = 0x8000;
+    const PRIVATE: u32 = 1 << 18;
+    const SLAVE: u32 = 1 << 19;
+    const RELATIVE_TIMES: u32 = 1 << 21;
+    const MAGIC: u32 = 0xc0ed_0000;
+    // Without effect here, as there is nothing that they would change.
+    const WITHOUT_EFFECT: u32 = NO_SET_ID
+        | NO_DEVICES
+        | NO_ACCESS_TIMES
+        | NO_DIRECTORY_TIMES
+        | RECURSIVE
+        | SILENT
+        | RELATIVE_TIMES;
+    let kind = text(kind)?;
+    let options = text(data)?;
+    path(target)?;
+    check_may()?;
+    let mut flags = flags as u32;
+    if flags & 0xffff_0000 == MAGIC {
+        flags &= 0xffff;
+    }
+    let (over, place) = directory(target)?;
+    match flags & !WITHOUT_EFFECT {
+        // No change of one mount is seen by another.
+        PRIVATE | SLAVE => {
+            let is_there = place == "/" || mounts::is_root(&over);
+            return if is_there { Ok(0) } else { Err(Errno::EINVAL) };
+        }
+        BIND => {
+            let (root, from) = directory(source)?;
+            mounts::add(over, root, &place, &from, "tmpfs")?;
+            return Ok(0);
+        }
+        0 => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    let kind = match &*kind {
+        "tmpfs" => "tmpfs",
+        "ramfs" => "ramfs",
+        // They are where they always are.
+        "proc" | "sysfs" | "devtmpfs" | "devpts" => return Err(Errno::EBUSY),
+        "" => return Err(Errno::EINVAL),
+        _ => return Err(Errno::ENODEV),
+    };
+    if place == "/" {
+        return Err(Errno::EBUSY);
+    }
+    let root = Node::directory()?;
+    root.attributes.set_permissions(if kind == "tmpfs" { 0o1777 } else { 0o755 });
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "mode" => {
+                let mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?;
+                root.attributes.set_permissions(mode);
+            }
+            "uid" => root.attributes.set_owner(value.parse().map_err(|_| Errno::EINVAL)?, u32::MAX),
+            "gid" => root.attributes.set_owner(u32::MAX, value.parse().map_err(|_| Errno::EINVAL)?),
+            // A size would be a limit that is not held.
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    let source = text(source)?;
+    let source = if source.is_empty() { "none" } else { &source };
+    mounts::add(over, root, &place, source, kind)?;
+    Ok(0)
+}
+
+fn is_below(path: &str, place: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a process is in what lies at a place, or has a file of it open.
+fn is_used_by(process: &Process, place: &str) -> bool {
+    if process.status().is_some() {
+        return false;
+    }
+    if is_below(&process.place().directory(), place) {
+        return true;
+    }
+    let Some(files) = process.files_if_alive() else { return false };
+    let mut at = 0;
+    loop {
+        let file = {
+            let files = files.lock();
+            let Some((number, descriptor)) = files.next(at) else { return false };
+            at = number + 1;
+            descriptor.file.clone()
+        };
+        if matches!(&file.target, Target::Node(_, path) if is_below(path, place)) {
+            return true;
+        }
+    }
+}
+
+pub(crate) fn unmount(target: u64, flags: u64) -> SysResult {
+    const FORCE: u32 = 1;
+    const DETACH: u32 = 2;
+    const NO_FOLLOW: u32 = 8;
+    let flags = flags as u32;
+    if flags & !(FORCE | DETACH | NO_FOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    check_may()?;
+    let (node, place) = match place_at(HERE, target, flags & NO_FOLLOW == 0)? {
+        Place::Node(node, place) => (node, place),
+        _ => return Err(Errno::EBUSY),
+    };
+    if !mounts::is_root(&node) {
+        return Err(if place == "/" { Errno::EBUSY } else { Errno::EINVAL });
+    }
+    if flags & DETACH == 0 && table::all()?.iter().any(|process| is_used_by(process, &place)) {
+        return Err(Errno::EBUSY);
+    }
+    drop(node);
+    let taken = mounts::remove(&place)?;
+    drop(taken);
+    Ok(0)
+}

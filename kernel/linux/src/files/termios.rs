@@ -1,0 +1,76 @@
+//! The modes of a terminal, as programs set them (termios(3)).
+
+/// Modes of input and output, and local ones.
+pub(super) mod mode {
+    pub(in crate::files) const PROCESSED: u32 = 1;
+    pub(in crate::files) const NEWLINE_AS_BOTH: u32 = 4;
+    pub(in crate::files) const NEWLINE_TO_RETURN: u32 = 0o100;
+    pub(in crate::files) const NO_RETURN: u32 = 0o200;
+    pub(in crate::files) const RETURN_TO_NEWLINE: u32 = 0o400;
+    pub(in crate::files) const SIGNALS: u32 = 1;
+    pub(in crate::files) const LINES: u32 = 2;
+    pub(in crate::files) const ECHO: u32 = 0o10;
+    pub(in crate::files) const ECHO_ERASE: u32 = 0o20;
+    pub(in crate::files) const ECHO_KILL: u32 = 0o40;
+    pub(in crate::files) const ECHO_NEWLINE: u32 = 0o100;
+    pub(in crate::files) const NO_FLUSH: u32 = 0o200;
+    pub(in crate::files) const ECHO_CONTROL: u32 = 0o1000;
+    pub(in crate::files) const EXTENDED: u32 = 0o100000;
+}
+
+/// Places of control characters.
+pub(super) mod key {
+    pub(in crate::files) const INTERRUPT: usize = 0;
+    pub(in crate::files) const QUIT: usize = 1;
+    pub(in crate::files) const ERASE: usize = 2;
+    pub(in crate::files) const KILL: usize = 3;
+    pub(in crate::files) const END: usize = 4;
+    pub(in crate::files) const TIME: usize = 5;
+    pub(in crate::files) const LEAST: usize = 6;
+    pub(in crate::files) const SUSPEND: usize = 10;
+    pub(in crate::files) const END_OF_LINE: usize = 11;
+    pub(in crate::files) const ERASE_WORD: usize = 14;
+}
+
+/// Control characters.
+pub(super) const KEYS: usize = 19;
+
+/// What programs set, in the order of `struct termios`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Modes {
+    pub(super) input: u32,
+    pub(super) output: u32,
+    pub(super) control: u32,
+    pub(super) local: u32,
+    pub(super) keys: [u8; KEYS],
+}
+
+/// As a terminal of Linux begins.
+pub(super) const FIRST: Modes = Modes {
+    input: 0o2400,
+    output: 5,
+    control: 0xbf,
+    local: 0x8a3b,
+    keys: [3, 0x1c, 0x7f, 0x15, 4, 0, 1, 0, 0x11, 0x13, 0x1a, 0, 0x12, 0xf, 0x17, 0x16, 0, 0, 0],
+};
+
+/// `struct termios`: four modes, the line discipline, 19 keys.
+pub(super) const TERMIOS: usize = 36;
+
+pub(super) fn encode(modes: &Modes) -> [u8; TERMIOS] {
+    let mut bytes = [0; TERMIOS];
+    let numbers = [modes.input, modes.output, modes.control, modes.local];
+    for (place, number) in bytes.chunks_exact_mut(4).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    bytes[17..].copy_from_slice(&modes.keys);
+    bytes
+}
+
+pub(super) fn decode(bytes: &[u8; TERMIOS]) -> Modes {
+    let number =
+        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let mut keys = [0; KEYS];
+    keys.copy_from_slice(&bytes[17..]);
+    Modes { input: number(0), output: number(4), control: number(8), local: number(12), keys }
+}

@@ -1,0 +1,155 @@
+//! A path of /proc or /sys as an open file, and what stat tells of it.
+
+use super::subject::Subject;
+use super::text::{Content, made};
+use super::{FILES, folder, sysctl, written};
+use crate::abi::Stat;
+use crate::error::Errno;
+use crate::files::made::{Made, Maker};
+use crate::files::open::{OpenFile, Target};
+use crate::files::pty::Slave;
+use crate::process::Process;
+use crate::process::walk::{self, Leads, Parts};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+const DIRECTORY: u32 = 0o040000;
+const FILE: u32 = 0o100000;
+const LINK: u32 = 0o120000;
+
+/// The number of the file system.
+const DEVICE: u64 = 2;
+
+#[derive(Debug)]
+struct Path;
+
+impl Maker for Path {
+    fn make(&self, path: &str) -> Result<Vec<u8>, Errno> {
+        match super::content(path) {
+            Ok(Content::Text(text)) => Ok(text),
+            Ok(Content::Names(names)) => Ok(names.into_bytes()),
+            // The file was opened, so it was there: whom it is about has ended.
+            Err(Errno::ENOENT) => Err(Errno::ESRCH),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno> {
+        let parts = Parts::of(path).ok_or(Errno::EIO)?;
+        match parts.as_slice() {
+            ["proc", rest @ ..] => written::write(rest, from),
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn stat(&self, path: &str) -> Result<Stat, Errno> {
+        stat(path)
+    }
+}
+
+/// Kind and permissions of a path below /proc; an error: nothing is there.
+fn mode(parts: &[&str]) -> Result<(u32, Option<Subject>), Errno> {
+    let of_machine = |mode| Ok((mode, None));
+    match parts {
+        [] => of_machine(DIRECTORY | 0o555),
+        ["self" | "thread-self" | "mounts" | "net"] => of_machine(LINK | 0o777),
+        ["kstack"] => of_machine(DIRECTORY | 0o555),
+        ["kstack", "provoke"] => of_machine(FILE | 0o222),
+        ["kstack", "calls" | "stacks"] => of_machine(FILE | 0o444),
+        ["sys", rest @ ..] => Ok((sysctl::mode(rest)?, None)),
+        [name] if FILES.contains(name) => of_machine(FILE | 0o444),
+        [whom, "task", thread, rest @ ..] => {
+            let subject = Subject::of(whom)?.thread(thread)?;
+            Ok((folder::mode(&subject, rest)?, Some(subject)))
+        }
+        [whom, rest @ ..] => {
+            let subject = Subject::of(whom)?;
+            Ok((folder::mode(&subject, rest)?, Some(subject)))
+        }
+    }
+}
+
+/// The number of a node: the same path has the same one (FNV-1a).
+fn number(path: &str) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    path.bytes().fold(0xcbf2_9ce4_8422_2325, step) >> 1
+}
+
+/// What stat tells of an absolute path of /proc or /sys.
+pub(crate) fn stat(path: &str) -> Result<Stat, Errno> {
+    let parts = Parts::of(path).ok_or(Errno::ENOENT)?;
+    let (mode, subject) = match parts.as_slice() {
+        ["proc", rest @ ..] => mode(rest)?,
+        ["sys", rest @ ..] => match super::sys::open_sys(rest)? {
+            Content::Names(_) => (DIRECTORY | 0o555, None),
+            Content::Text(_) => (FILE | 0o444, None),
+        },
+        _ => return Err(Errno::ENOENT),
+    };
+    let process = subject.as_ref().and_then(Subject::process);
+    let (user, group) = process.map_or((0, 0), |process| {
+        let all = process.credentials.lock();
+        (all.user.effective, all.group.effective)
+    });
+    let born = process.map_or(0, |process| process.born);
+    let time = (born / 1_000_000_000, (born % 1_000_000_000) as u32);
+    Ok(Stat {
+        inode: number(path),
+        mode,
+        links: if mode & DIRECTORY == 0 { 1 } else { 2 },
+        bytes: if mode & LINK == LINK { 64 } else { 0 },
+        user,
+        group,
+        file_system: DEVICE,
+        times: [time; 3],
+        ..Stat::default()
+    })
+}
+
+/// Opens an absolute path of /proc or /sys with no link in it.
+pub(crate) fn open(path: String) -> Result<(Made, u32), Errno> {
+    let mode = stat(&path)?.mode;
+    Ok((Made::new(path, &Path, mode & DIRECTORY != 0), mode))
+}
+
+/// What a link of /proc reads as; `None`: the path is of no link.
+pub(crate) fn link(path: &str) -> Option<Result<String, Errno>> {
+    Some(match walk::link(Parts::of(path)?.as_slice())? {
+        Ok(Leads::Path(path)) => Ok(path),
+        Ok(Leads::File(file)) => name_of(&file),
+        Ok(Leads::Program(running)) => running.told(),
+        Err(error) => Err(error),
+    })
+}
+
+/// What a link to an open file reads as.
+fn name_of(file: &OpenFile) -> Result<String, Errno> {
+    let text = made(|text| match &file.target {
+        Target::Node(node, path) if node.attributes.links() == 0 => {
+            write!(text, "{path} (deleted)")
+        }
+        Target::Node(_, path) => text.write_str(path),
+        Target::Made(made) => text.write_str(made.path()),
+        Target::Object(object) => match object.label() {
+            "/dev/pts" => match object.of_kind::<Slave>() {
+                Some(slave) => write!(text, "/dev/pts/{}", slave.number()),
+                None => Ok(()),
+            },
+            label @ ("pipe" | "socket") => write!(text, "{label}:[{}]", object.stat().inode),
+            label => text.write_str(label),
+        },
+        Target::Capture(_) => text.write_str("pipe:[0]"),
+    })?;
+    Ok(text.into_string())
+}
+
+/// The process that a folder of /proc is about; `None`: the file is no such folder.
+pub(crate) fn process_of(file: &OpenFile) -> Option<Result<Arc<Process>, Errno>> {
+    let Target::Made(made) = &file.target else { return None };
+    let parts = Parts::of(made.path())?;
+    let ["proc", whom] = parts.as_slice() else { return None };
+    let number = walk::number(whom)?;
+    Some(crate::process::table::find(number).ok_or(Errno::ESRCH))
+}

@@ -1,0 +1,153 @@
+//! Who may use a file (path_resolution(7)): read, write and search permissions of users and groups, and whose new files are.
+//!
+//! The superuser's capabilities are looked at first: for one who may all, nothing is walked twice.
+
+use super::credentials::{Credentials, capability};
+use super::{current, task};
+use crate::abi::Stat;
+use crate::error::Errno;
+use crate::files::tree::{self, Node};
+use machine::memory::fallible;
+use machine::spin::SpinLock;
+use threads::sched;
+
+/// What is wanted of a file: bits, as in its permissions.
+pub(crate) const READ: u32 = 4;
+pub(crate) const WRITE: u32 = 2;
+/// To run a program, or to find a name in a directory.
+pub(crate) const EXECUTE: u32 = 1;
+
+const KIND: u32 = 0o170000;
+const DIRECTORY: u32 = 0o040000;
+const STICKY: u32 = 0o1000;
+const SET_GROUP: u32 = 0o2000;
+
+/// The caller's credentials; `None`: the kernel itself, which may all.
+fn mine() -> Option<&'static SpinLock<Credentials>> {
+    task::of(sched::current()).map(|task| &task.process.credentials)
+}
+
+fn is_in_group(all: &Credentials, group: u32) -> bool {
+    all.group.file == group || all.groups.contains(&group)
+}
+
+/// Whether credentials allow all of `wanted` of what has this status.
+fn allow(all: &Credentials, stat: &Stat, wanted: u32) -> bool {
+    let granted = if all.user.file == stat.user {
+        stat.mode >> 6
+    } else if is_in_group(all, stat.group) {
+        stat.mode >> 3
+    } else {
+        stat.mode
+    };
+    if wanted & !granted & 7 == 0 {
+        return true;
+    }
+    let is_directory = stat.mode & KIND == DIRECTORY;
+    // What nobody may run, nobody runs.
+    let can_run = is_directory || wanted & EXECUTE == 0 || stat.mode & 0o111 != 0;
+    let only_reads = match is_directory {
+        true => wanted & WRITE == 0,
+        false => wanted == READ,
+    };
+    all.can(capability::DAC_OVERRIDE) && can_run
+        || all.can(capability::DAC_READ_SEARCH) && only_reads
+}
+
+/// Whether the caller may use what has this status.
+pub(crate) fn check(stat: &Stat, wanted: u32) -> Result<(), Errno> {
+    let may = mine().is_none_or(|mine| allow(&mine.lock(), stat, wanted));
+    if may { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// The same by its real user and group, as access(2) asks.
+pub(crate) fn check_as_real(stat: &Stat, wanted: u32) -> Result<(), Errno> {
+    let mut all = current().credentials.lock().clone();
+    (all.user.file, all.group.file) = (all.user.real, all.group.real);
+    all.effective = if all.user.real == 0 { all.permitted } else { 0 };
+    if allow(&all, stat, wanted) { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// Whether nothing in the tree is closed to the caller but programs that nobody may run.
+pub(crate) fn are_all_given() -> bool {
+    mine().is_none_or(|mine| mine.lock().can(capability::DAC_OVERRIDE))
+}
+
+/// Whether the caller may come by every directory of an absolute path with no link in it, but for what it leads to itself.
+pub(crate) fn search(path: &str) -> Result<(), Errno> {
+    if are_all_given() {
+        return Ok(());
+    }
+    for (at, _) in path.match_indices('/') {
+        let directory = if at == 0 { "/" } else { &path[..at] };
+        check(&tree::find("/", directory, true)?.stat(), EXECUTE)?;
+    }
+    Ok(())
+}
+
+/// Whether the caller may change the names in the directory that an absolute path lies in.
+pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
+    if are_all_given() {
+        return Ok(());
+    }
+    let at = path.rfind('/').unwrap_or(0).max(1);
+    let (directory, place) = tree::find_with_path(fallible::text(&path[..at])?, true)?;
+    search(&place)?;
+    check(&directory.stat(), WRITE | EXECUTE)
+}
+
+/// Whether the caller may take a name away: not another's, where each may only take its own (the sticky bit).
+pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
+    if are_all_given() && current().credentials.lock().can(capability::FOWNER) {
+        return Ok(());
+    }
+    change_names(path)?;
+    let at = path.rfind('/').unwrap_or(0).max(1);
+    let directory = tree::find("/", &path[..at], true)?.stat();
+    let node = tree::find("/", path, false)?.stat();
+    let user = current().credentials.lock().user.file;
+    let is_own = user == node.user || user == directory.user;
+    if directory.mode & STICKY != 0 && !is_own { may_as_owner(&node) } else { Ok(()) }
+}
+
+/// Whether the caller may do what only an owner may.
+pub(crate) fn may_as_owner(stat: &Stat) -> Result<(), Errno> {
+    let all = current().credentials.lock();
+    let may = all.user.file == stat.user || all.can(capability::FOWNER);
+    if may { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Whether the caller may give a file to a user and a group; `u32::MAX`: it stays.
+pub(crate) fn may_give(stat: &Stat, user: u32, group: u32) -> Result<(), Errno> {
+    let all = current().credentials.lock();
+    let owns = all.user.file == stat.user;
+    let user_stays = user == u32::MAX || owns && user == stat.user;
+    let group_may = group == u32::MAX || owns && (group == stat.group || is_in_group(&all, group));
+    if all.can(capability::CHOWN) || user_stays && group_may { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// The permissions that the caller may set: the group's identity only for a group that is its own.
+pub(crate) fn settable(stat: &Stat, permissions: u32) -> u32 {
+    let all = current().credentials.lock();
+    let may = is_in_group(&all, stat.group) || all.can(capability::FSETID);
+    if may { permissions } else { permissions & !SET_GROUP }
+}
+
+/// A new node is the caller's; its group is that of the directory it is made in, if that says so.
+pub(crate) fn own(node: &Node, path: &str) {
+    let (user, group) = {
+        let all = current().credentials.lock();
+        (all.user.file, all.group.file)
+    };
+    let at = path.rfind('/').unwrap_or(0).max(1);
+    let directory = tree::find("/", path.get(..at).unwrap_or("/"), true);
+    let directory = directory.map(|directory| directory.stat()).unwrap_or_default();
+    let is_given_on = directory.mode & SET_GROUP != 0;
+    let group = if is_given_on { directory.group } else { group };
+    if (user, group) != (0, 0) {
+        node.attributes.set_owner(user, group);
+    }
+    if is_given_on && node.is_directory() {
+        node.attributes.set_permissions(node.attributes.permissions() | SET_GROUP);
+    }
+}
