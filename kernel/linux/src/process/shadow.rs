@@ -121,7 +121,8 @@ pub(crate) fn arch_prctl(code: u64, value: u64) -> SysResult {
     }
 }
 
-/// map_shadow_stack: one that a program switches to by itself.
+/// map_shadow_stack, which 64-bit machines have: one that a program switches to by itself.
+#[cfg(target_pointer_width = "64")]
 pub(crate) fn map(at: u64, bytes: u64, flags: u64) -> SysResult {
     const SET_WORD: u64 = 1;
     const SET_MARKER: u64 = 2;

@@ -25,6 +25,7 @@ pub fn allocated_bytes() -> usize {
     ALLOCATED.load(Ordering::Relaxed)
 }
 
+static LOWEST: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether so many bytes more leave a quarter of the heap free. What outlives its maker asks:
@@ -42,7 +43,14 @@ pub unsafe fn set_up(lowest: *mut u8, bytes: usize) {
     // SAFETY: (1) by the caller's promise.
     let claimed = unsafe { HEAP.0.lock().claim(Span::from_base_size(lowest, bytes)) };
     assert!(claimed.is_ok(), "the heap's memory is too small");
+    LOWEST.store(lowest.addr(), Ordering::Relaxed);
     BYTES.store(bytes, Ordering::Relaxed);
+}
+
+/// Whether a block is from the heap's own memory, and not from the cache.
+fn is_own(block: *mut u8) -> bool {
+    let offset = block.addr().wrapping_sub(LOWEST.load(Ordering::Relaxed));
+    offset < BYTES.load(Ordering::Relaxed)
 }
 
 /// The cache that one layout is served from, and the size of that layout; 0: there is none.
@@ -128,7 +136,11 @@ fn promised(layout: Layout) -> Option<*mut u8> {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if let Some(slab) = slab_of(layout) {
-            return slab.alloc();
+            let object = slab.alloc();
+            // Null: none was reserved, so this is something else of the same layout.
+            if !object.is_null() {
+                return object;
+            }
         }
         if let Some(block) = promised(layout) {
             return block;
@@ -142,8 +154,8 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if let Some(slab) = slab_of(layout) {
-            // SAFETY: (1) `alloc` serves this layout from the cache alone.
+        if let Some(slab) = slab_of(layout).filter(|_| !is_own(block)) {
+            // SAFETY: (1) what is not of the heap's own memory, `alloc` took from the cache.
             unsafe { slab.free(block) };
             return;
         }

@@ -197,13 +197,15 @@ pub fn parse(
     }
     let fpu_at = u64::from(u32_at(&context, FPU_AT));
     let mut fsave = [0; FSAVE_BYTES];
-    if fpu_at != 0 {
-        read(fpu_at, &mut fsave)?;
+    let is_there = fpu_at == 0 || read(fpu_at, &mut fsave).is_ok();
+    if !is_there {
+        floats.clear();
     }
     // Above all of a program's memory nothing can be read.
     let fx_at = if fpu_at == 0 { 0 } else { fpu_at + FSAVE_BYTES as u64 };
     // All else is taken by then, as on Linux.
-    let fits = take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read).is_ok();
+    let fits = is_there
+        && take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read).is_ok();
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64::from_le_bytes(mask)),

@@ -42,7 +42,7 @@ const FRESH_MXCSR: u32 = 0x1f80;
 
 /// The saved state of one thread.
 pub struct FpuState {
-    /// [`xstate::bytes`] bytes, a multiple of 64.
+    /// [`xstate::bytes`] bytes at a multiple of 64, or of 16 where `fxsave` is all there is.
     area: NonNull<u8>,
     selectors: UnsafeCell<Selectors>,
 }
@@ -87,8 +87,11 @@ impl core::fmt::Debug for FpuState {
 }
 
 fn layout() -> Layout {
-    // CANNOT FAIL: a few thousand bytes at most, and 64 is a power of two.
-    Layout::from_size_align(xstate::bytes(), 64).expect("a small area")
+    // What `fxsave` wants; with 64 the area would be of the layout of a thread, which the heap
+    // serves from a cache.
+    let alignment = if xstate::is_fxsave() { 16 } else { 64 };
+    // CANNOT FAIL: a few thousand bytes at most, and a power of two.
+    Layout::from_size_align(xstate::bytes(), alignment).expect("a small area")
 }
 
 impl Drop for FpuState {
