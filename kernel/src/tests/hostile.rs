@@ -199,7 +199,8 @@ pub fn p2_a_process_can_be_held_as_a_file() -> Outcome {
     run("other-files", "processes")
 }
 
-/// Red when a lock does not keep others out, outlives its owner, or a circle of sleepers is not seen.
+/// Red when a lock does not keep others out, outlives its owner, or a circle of sleepers is not
+/// seen.
 pub fn p2_locks_keep_others_out_and_go_with_their_owners() -> Outcome {
     run("other-files", "locks")
 }

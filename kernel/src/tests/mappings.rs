@@ -7,7 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use linux::run_captured;
 
-/// Runs one part of the program that tries mappings; afterwards every frame is free again. What it printed.
+/// Runs one part of the program that tries mappings; afterwards every frame is free again. What it
+/// printed.
 fn part(name: &str) -> Result<String, String> {
     part_of("/kstack/bin/mappings", name)
 }

@@ -583,25 +583,6 @@ pub extern "C" fn sigreturn_from(sp: usize) -> ! {
     )
 }
 
-/// Makes every floating-point register something else.
-#[unsafe(naked)]
-pub extern "C" fn clobber_floats() {
-    naked_asm!(
-        "sub esp, {size}",
-        "mov dword ptr [esp], 0x1f80",
-        "ldmxcsr [esp]",
-        "fninit",
-        "fldpi",
-        "fldpi",
-        ".irp n, 0,1,2,3,4,5,6,7",
-        "pcmpeqd xmm\\n, xmm\\n",
-        ".endr",
-        "add esp, {size}",
-        "ret",
-        size = const size_of::<usize>(),
-    )
-}
-
 /// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are
 /// something else then. 0 where it has none.
 pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
@@ -610,5 +591,6 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
 
 pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
 pub use super::pc::{
-    FAULTS, HAS_PORTS, is_unprivileged, read_port, read_two_ports, switch_interrupts,
+    FAULTS, HAS_PORTS, clobber_floats, is_unprivileged, read_port, read_two_ports,
+    switch_interrupts,
 };

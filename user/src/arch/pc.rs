@@ -31,6 +31,33 @@ pub fn is_unprivileged() -> bool {
     selector & 3 == 3 && flags & INTERRUPTS != 0 && flags & PORTS == 0
 }
 
+/// Makes every floating-point register something else.
+pub extern "C" fn clobber_floats() {
+    /// What a program starts with.
+    static CONTROL: u32 = 0x1f80;
+    // SAFETY: (1) only registers are written, which a function of C may change; (2) the word is a
+    // static.
+    unsafe {
+        asm!(
+            "ldmxcsr [{control}]",
+            "fninit",
+            "fldpi",
+            "fldpi",
+            ".irp n, 0,1,2,3,4,5,6,7",
+            "pcmpeqd xmm\\n, xmm\\n",
+            ".endr",
+            ".if {word} == 8",
+            ".irp n, 8,9,10,11,12,13,14,15",
+            "pcmpeqd xmm\\n, xmm\\n",
+            ".endr",
+            ".endif",
+            control = in(reg) &raw const CONTROL,
+            word = const size_of::<usize>(),
+            clobber_abi("C"),
+        );
+    }
+}
+
 #[unsafe(naked)]
 extern "C" fn faults_undefined(_argument: usize) -> usize {
     naked_asm!("ud2")

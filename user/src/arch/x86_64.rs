@@ -562,24 +562,6 @@ pub extern "C" fn sigreturn_from(sp: usize) -> ! {
     naked_asm!("mov rsp, rdi", "mov eax, {}", "syscall", "ud2", const RT_SIGRETURN)
 }
 
-/// Makes every floating-point register something else.
-#[unsafe(naked)]
-pub extern "C" fn clobber_floats() {
-    naked_asm!(
-        "sub rsp, {size}",
-        "mov dword ptr [rsp], 0x1f80",
-        "ldmxcsr [rsp]",
-        "fninit",
-        "fldpi; fldpi",
-        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
-        "pcmpeqd xmm\\n, xmm\\n",
-        ".endr",
-        "add rsp, {size}",
-        "ret",
-        size = const size_of::<usize>(),
-    )
-}
-
 /// Keeps numbers below SP, where the ABI has a red zone, while it spins; how many of them are
 /// something else then. 0 where it has none.
 #[unsafe(naked)]
@@ -609,5 +591,6 @@ pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
 
 pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
 pub use super::pc::{
-    FAULTS, HAS_PORTS, is_unprivileged, read_port, read_two_ports, switch_interrupts,
+    FAULTS, HAS_PORTS, clobber_floats, is_unprivileged, read_port, read_two_ports,
+    switch_interrupts,
 };

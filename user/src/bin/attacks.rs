@@ -111,7 +111,8 @@ fn born(calls: &Calls) -> i32 {
             sleep_until_killed();
         }
         must!(child > 0, "no child");
-        // Until the killer has tried once more, from first to last: the number may have been another's.
+        // Until the killer has tried once more, from first to last: the number may have been
+        // another's.
         let tries = SHARED.tries.load(Ordering::Acquire);
         while SHARED.tries.load(Ordering::Acquire) < tries + 2 {
             user::yield_now();

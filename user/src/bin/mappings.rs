@@ -1,5 +1,6 @@
-//! What a mapping is a mapping of: one file for all who map, read or write it; memory that parent and child share; and what a
-//! program may say of its pages. The first argument names a part; status 0 if all of it is as it should be.
+//! What a mapping is a mapping of: one file for all who map, read or write it; memory that parent
+//! and child share; and what a program may say of its pages. The first argument names a part;
+//! status 0 if all of it is as it should be.
 
 #![no_std]
 #![no_main]
@@ -399,7 +400,8 @@ fn deep(pages: usize) -> usize {
     if pages == 0 { 1 } else { deep(pages - 1) + usize::from(page[pages % PAGE]) }
 }
 
-/// What deep recursion leaves: the stack keeps its pages and its size, until the program says that it does not need them.
+/// What deep recursion leaves: the stack keeps its pages and its size, until the program says that
+/// it does not need them.
 fn growth(n: &Numbers) -> i32 {
     let before = figure(b"[stack]", b"Rss:");
     must!(before < 200, "the stack is large before it was used");
@@ -439,8 +441,8 @@ fn areas(n: &Numbers) -> i32 {
             must!(n.call("mprotect", [at as usize, PAGE, NONE]) == 0, "a guard");
             made += 2;
         }
-        // The fastest of some batches: another machine on the same processors takes time from some, not from all. The clock may
-        // step by some milliseconds, so each is longer than that.
+        // The fastest of some batches: another machine on the same processors takes time from some,
+        // not from all. The clock may step by some milliseconds, so each is longer than that.
         let mut fastest = usize::MAX;
         for _ in 0..BATCHES {
             let (began, mut rounds) = (nanoseconds(), 0);
@@ -475,7 +477,8 @@ fn main() -> i32 {
         (c"growth", growth),
         (c"areas", areas),
     ];
-    // SAFETY: (1) argc and the pointers behind it are where the kernel put them; (2) the second string has an end.
+    // SAFETY: (1) argc and the pointers behind it are where the kernel put them; (2) the second
+    // string has an end.
     let named = unsafe {
         if user::first_stack().read() != 2 {
             return 2;

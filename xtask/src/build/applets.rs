@@ -1,5 +1,5 @@
-//! The names of busybox in an image: the applets of the distribution's package on every architecture, but for those that would stand
-//! in for a package manager.
+//! The names of busybox in an image: the applets of the distribution's package on every
+//! architecture, but for those that would stand in for a package manager.
 
 /// Each is a link to busybox.
 #[rustfmt::skip]

@@ -3,9 +3,9 @@
 //!
 //! Linux's are medians of Debian's 6.12.111, measured as the kernel is: `-smp 1 -icount
 //! shift=0,sleep=off` under the same emulator, with the CPU `max,-erms` on x86_64 and `max` on
-//! arm64. The other architectures have none, and no aims. What programs cost was measured by the same
-//! program on x86_64, on 6.12.117 ([`SAME_PROGRAM`]), and on arm64 by one that does the same with
-//! glibc, on 6.12.111.
+//! arm64. The other architectures have none, and no aims. What programs cost was measured by the
+//! same program on x86_64, on 6.12.117 ([`SAME_PROGRAM`]), and on arm64 by one that does the same
+//! with glibc, on 6.12.111.
 
 use crate::arch::Arch;
 

@@ -8,7 +8,7 @@ use crate::proc::{RELEASE, VERSION};
 use crate::process::credentials::capability;
 use crate::process::spent::CpuTimes;
 use crate::process::user_memory::{get, put, write_zeros};
-use crate::process::{Process, cpu_time, current, host, table};
+use crate::process::{Process, cpu_time, current, host, host_names, table};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use machine::memory;
@@ -52,10 +52,10 @@ fn set_name(from: u64, length: u64, is_domain: bool) -> SysResult {
         return Err(Errno::EPERM);
     }
     let length = length as i32;
-    if length < 0 || length as usize > host::MAX_BYTES {
+    if length < 0 || length as usize > host_names::MAX_BYTES {
         return Err(Errno::EINVAL);
     }
-    let mut name = [0; host::MAX_BYTES];
+    let mut name = [0; host_names::MAX_BYTES];
     let name = &mut name[..length as usize];
     for (byte, at) in name.iter_mut().zip(0..) {
         [*byte] = get(from.checked_add(at).ok_or(Errno::EFAULT)?)?;

@@ -1,7 +1,7 @@
 //! The memory of a child: private pages shared until one of both writes, shared mappings shared for good.
 
 use super::areas::flag;
-use super::figures::Present;
+use super::present::Present;
 use super::space::Memory;
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;

@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `areas` | which addresses are used, and for what: a sorted list that can fail whole |
+//! | `area`, `areas` | one stretch of addresses; which are used, a sorted list that can fail whole |
 //! | `object` | what a mapping's pages come from: files, and shared memory without a name |
 //! | `space` | [`space::Memory`]: areas and page tables; mapping, protecting, giving back |
 //! | `fault`, `fork` | filling and copying on write; the memory of a child |
@@ -15,6 +15,7 @@
 
 mod accounts;
 mod advice;
+mod area;
 pub(crate) mod areas;
 mod brk;
 pub(crate) mod cut;
@@ -24,6 +25,7 @@ mod fork;
 pub(crate) mod layout;
 pub(crate) mod limits;
 pub(crate) mod object;
+mod present;
 pub(crate) mod remap;
 pub(crate) mod space;
 mod spaces;

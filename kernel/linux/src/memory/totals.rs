@@ -1,6 +1,6 @@
 //! Bytes of the areas of a process, by kind: kept as areas come and go, so that no limit costs a look at all of them.
 
-use super::areas::{Area, flag};
+use super::area::{Area, flag};
 
 /// Bytes of areas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

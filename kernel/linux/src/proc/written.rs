@@ -3,7 +3,7 @@
 use super::subject::Subject;
 use crate::error::Errno;
 use crate::process::credentials::capability;
-use crate::process::{current, host, task};
+use crate::process::{current, host, host_names, task};
 use core::sync::atomic::Ordering;
 use threads::sched::Name;
 
@@ -29,7 +29,7 @@ fn set_host(name: &str, from: &[u8]) -> Result<usize, Errno> {
         return Err(Errno::EPERM);
     }
     let line = from.split(|&byte| byte == b'\n' || byte == 0).next().unwrap_or_default();
-    let line = &line[..line.len().min(host::MAX_BYTES)];
+    let line = &line[..line.len().min(host_names::MAX_BYTES)];
     host::with(|names| names.set(name == "domainname", line));
     Ok(from.len())
 }

@@ -14,9 +14,9 @@
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `permissions` | who may use a file |
 //! | `pidfd` | processes and threads as files |
-//! | `user_dispatch` | system calls that a program carries out itself |
+//! | `user_dispatch`, `asked_dispatch` | system calls that a program carries out itself; who asked for it |
 //! | `walk` | where a path leads, through links of /proc too |
-//! | `host` | the names of the machine |
+//! | `host`, `host_names` | the names of the machine |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
@@ -28,6 +28,7 @@
 //! overflows in a system call is ended without returning, and its frames' destructors never run.
 
 pub(crate) mod actions;
+mod asked_dispatch;
 pub(crate) mod attributes;
 pub(crate) mod birth;
 pub(crate) mod clocks;
@@ -39,6 +40,7 @@ pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
+pub(crate) mod host_names;
 pub(crate) mod orphans;
 pub(crate) mod pending;
 pub(crate) mod permissions;

@@ -2,12 +2,12 @@
 //! process.
 
 use super::Process;
+use super::asked_dispatch::Asked;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
 use super::port_map::TaskPorts;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
-use super::user_dispatch::{self, UserDispatch};
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
@@ -84,7 +84,7 @@ pub struct Task {
     /// Whether it has stopped because its process is to (job control).
     pub(crate) is_stopped: AtomicBool,
     /// Which of its calls it carries out itself.
-    pub(super) user_dispatch: SpinLock<Option<UserDispatch>>,
+    pub(super) user_dispatch: Asked,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
     /// The I/O ports it may use.
@@ -110,7 +110,7 @@ impl Task {
             continuation: SpinLock::new(None),
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
-            user_dispatch: SpinLock::new(None),
+            user_dispatch: Asked::new(),
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
             shadow: SpinLock::new(Shadow::default()),
@@ -143,12 +143,6 @@ impl Task {
     pub(super) fn takes(&self, signal: Signal) -> bool {
         let signals = self.signals.lock();
         !signals.blocked.contains(signal) || signals.awaited.contains(signal)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        user_dispatch::forget(self);
     }
 }
 

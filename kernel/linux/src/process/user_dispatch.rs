@@ -1,53 +1,27 @@
 //! System calls that a program carries out itself (syscall user dispatch): a call from outside a range of addresses becomes SIGSYS
 //! while a byte of the program says so.
 
+use super::asked_dispatch::{self, UserDispatch};
+use super::current_task;
 use super::exit::kill_current;
 use super::user_memory::get;
-use super::{current_task, task::Task};
 use crate::abi;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
-use core::sync::atomic::{AtomicUsize, Ordering};
-
-/// What a thread has asked for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct UserDispatch {
-    /// Calls from here are always the kernel's.
-    first: u64,
-    length: u64,
-    /// The byte; 0: there is none, and all other calls are the program's.
-    selector: u64,
-}
-
-/// Threads that have asked: while there are none, a system call costs a load more.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether a thread has asked.
 #[inline(always)]
 pub(crate) fn are_there() -> bool {
-    COUNT.load(Ordering::Relaxed) != 0
+    asked_dispatch::are_there()
 }
 
-/// What the calling thread wants from now on.
 fn set(to: Option<UserDispatch>) {
-    let before = core::mem::replace(&mut *current_task().user_dispatch.lock(), to);
-    match (before, to) {
-        (None, Some(_)) => COUNT.fetch_add(1, Ordering::SeqCst),
-        (Some(_), None) => COUNT.fetch_sub(1, Ordering::SeqCst),
-        _ => 0,
-    };
-}
-
-/// A thread goes, or its program does.
-pub(super) fn forget(task: &Task) {
-    if task.user_dispatch.lock().take().is_some() {
-        COUNT.fetch_sub(1, Ordering::SeqCst);
-    }
+    current_task().user_dispatch.set(to);
 }
 
 /// Another program runs: it has asked for nothing.
 pub(crate) fn forget_own() {
-    forget(current_task());
+    set(None);
 }
 
 /// prctl's request.
@@ -74,7 +48,7 @@ pub(crate) fn ask(mode: u64, first: u64, length: u64, selector: u64) -> SysResul
 pub(crate) fn is_programs(address: u64) -> bool {
     const ALLOW: u8 = 0;
     const BLOCK: u8 = 1;
-    let Some(asked) = *current_task().user_dispatch.lock() else { return false };
+    let Some(asked) = current_task().user_dispatch.get() else { return false };
     if address.wrapping_sub(asked.first) < asked.length {
         return false;
     }
