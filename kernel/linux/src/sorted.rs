@@ -40,6 +40,9 @@ const SPARES: usize = 4;
 /// Chunks whose widest gap is kept in one number.
 const GROUP: usize = 32;
 
+/// Looks at a gap: the items below and above it.
+type Look<'l, T, R> = &'l mut dyn FnMut(Option<&T>, Option<&T>) -> Option<R>;
+
 #[cfg(test)]
 std::thread_local! {
     /// Groups, chunks and items that a search for a gap looked at.
@@ -197,7 +200,7 @@ impl<T: Item> Sorted<T> {
         let item = |place: Option<Place>| place.and_then(|place| self.get(place));
         let found = look(item(below), item(above));
         let Some(Place { chunk, index }) = below.filter(|_| found.is_none()) else { return found };
-        let within = |items: &[T], look: &mut dyn FnMut(Option<&T>, Option<&T>) -> Option<R>| {
+        let within = |items: &[T], look: Look<'_, T, R>| {
             note_steps(items.len());
             let mut pairs = items.windows(2).rev();
             pairs.find_map(|pair| match pair {

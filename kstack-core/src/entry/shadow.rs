@@ -76,7 +76,7 @@ impl Form {
 
     /// What a signal pushes on the stack whose pointer is this. `None`: the pointer is none.
     pub const fn for_signal(self, pointer: u64, way_back: u64) -> Option<Pushed> {
-        if !pointer.is_multiple_of(WORD) || pointer < 2 * WORD || pointer & FROM_KERNEL != 0 {
+        if pointer % WORD != 0 || pointer < 2 * WORD || pointer & FROM_KERNEL != 0 {
             return None;
         }
         let word = match self {
@@ -88,13 +88,13 @@ impl Form {
 
     /// What follows from the word that lies at the pointer when a handler has returned. `None`: no kernel put it there.
     pub const fn pop(self, pointer: u64, word: u64) -> Option<Popped> {
-        if !pointer.is_multiple_of(WORD) {
+        if pointer % WORD != 0 {
             return None;
         }
         let (is_right, before, is_used_up) = match self {
             Self::X86_64 => {
                 let before = word & !FROM_KERNEL;
-                (word & FROM_KERNEL != 0 && before.is_multiple_of(WORD), before, false)
+                (word & FROM_KERNEL != 0 && before % WORD == 0, before, false)
             }
             Self::Arm64 => (word == pointer & !PAGE_BITS, pointer.wrapping_add(WORD), true),
         };

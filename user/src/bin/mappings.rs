@@ -380,8 +380,9 @@ fn places(n: &Numbers) -> i32 {
 /// The number behind a key, in the lines of smaps behind the one that ends in a name.
 fn figure(name: &[u8], key: &[u8]) -> usize {
     static mut TEXT: [u8; 65536] = [0; 65536];
+    let text = &raw mut TEXT;
     // SAFETY: (1) one thread, and nothing else uses it.
-    let text = unsafe { &mut *(&raw mut TEXT) };
+    let text = unsafe { &mut *text };
     let length = read_file(c"/proc/self/smaps", text).unwrap_or(0);
     let mut lines = text[..length].split(|&byte| byte == b'\n');
     if !lines.by_ref().any(|line| line.ends_with(name)) {
@@ -407,7 +408,7 @@ fn growth(n: &Numbers) -> i32 {
     must!(before < 200, "the stack is large before it was used");
     must!(deep(1000) == 1001, "recursion");
     let after = figure(b"[stack]", b"Rss:");
-    must!(after >= 4000 && after < 4400, "what recursion left");
+    must!((4000..4400).contains(&after), "what recursion left");
     must!(figure(b"[stack]", b"Size:") >= after, "the area's size");
     print_number(c"before", before);
     print_number(c"after", after);

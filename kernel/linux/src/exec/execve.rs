@@ -123,7 +123,7 @@ pub(crate) fn execve(
     let (thread, task) = (sched::current(), current_task());
     thread.set_tables_root(root);
     thread.set_number(process.id);
-    sched::start_afresh(fresh);
+    sched::start_afresh(&fresh);
     shadow::start_afresh();
     task.clear_on_exit.store(0, Ordering::Relaxed);
     task.robust_list.store(0, Ordering::Relaxed);

@@ -71,7 +71,7 @@ pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
 }
 
 /// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
-pub fn start_afresh(fresh: Box<FpuState>) {
+pub fn start_afresh(fresh: &FpuState) {
     let me = current();
     // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
     // thread register would come back over the zero, on machines where programs write it themselves.

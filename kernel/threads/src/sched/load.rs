@@ -63,14 +63,14 @@ pub fn averages() -> [u64; 3] {
     // Rounded, as Linux shows them.
     let shown = |average: &AtomicU64| {
         let average = average.load(Ordering::Relaxed) + ONE / 200;
-        average * 100 >> POINT
+        (average * 100) >> POINT
     };
     [shown(&AVERAGES[0]), shown(&AVERAGES[1]), shown(&AVERAGES[2])]
 }
 
 /// A tick of a CPU.
 pub(crate) fn tick(cpu: &Cpu, from_user: bool) {
-    let Some(found) = FOUND.get(cpu.id().index() as usize) else { return };
+    let Some(found) = FOUND.get(cpu.id().index()) else { return };
     let is_idle = cpu.idle.load(Ordering::Relaxed) == cpus::current_thread();
     let counter = match (from_user, is_idle) {
         (true, _) => &found.user,
