@@ -11,7 +11,7 @@
 //! | `made` | files whose content is made when they are read |
 //! | `mapped` | a file's part in being mapped, and its seals |
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
-//! | `termios` | the modes of a terminal |
+//! | `termios`, `signaller` | the modes of a terminal; what sends its signals |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty` | kinds of open files with operations of their own |
 //!
@@ -33,6 +33,7 @@ mod open_file;
 pub(crate) mod pipe;
 pub(crate) mod pty;
 pub(crate) mod readiness;
+mod signaller;
 pub(crate) mod socket;
 pub(crate) mod table;
 mod termios;
