@@ -204,8 +204,8 @@ pub fn parse(
     // Above all of a program's memory nothing can be read.
     let fx_at = if fpu_at == 0 { 0 } else { fpu_at + FSAVE_BYTES as u64 };
     // All else is taken by then, as on Linux.
-    let fits = is_there
-        && take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read).is_ok();
+    let fits =
+        is_there && take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read).is_ok();
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64::from_le_bytes(mask)),
