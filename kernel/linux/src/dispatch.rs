@@ -68,8 +68,7 @@ fn is_programs(regs: &mut SavedRegs) -> bool {
         return false;
     }
     let number = abi::number(regs);
-    // On PCs the result takes the place of the number.
-    if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
+    if abi::RESULT_REPLACES_NUMBER {
         abi::set_result(regs, number);
     }
     let fields = Fields::Call { address, number: number as i32, machine: AUDIT_MACHINE };
@@ -80,18 +79,7 @@ fn is_programs(regs: &mut SavedRegs) -> bool {
 /// The machine, as `seccomp` and the audit subsystem of Linux number it: that of ELF, with 64 bits and lowest byte first as flags.
 const AUDIT_MACHINE: u32 = {
     let wide = if cfg!(target_pointer_width = "64") { 0x8000_0000 } else { 0 };
-    let elf = if cfg!(target_arch = "x86_64") {
-        62
-    } else if cfg!(target_arch = "x86") {
-        3
-    } else if cfg!(target_arch = "aarch64") {
-        183
-    } else if cfg!(target_arch = "arm") {
-        40
-    } else {
-        243
-    };
-    wide | 0x4000_0000 | elf
+    wide | 0x4000_0000 | abi::ELF_MACHINE as u32
 };
 
 /// Tells /proc which calls there are. Once, at boot.

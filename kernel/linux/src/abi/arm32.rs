@@ -42,6 +42,9 @@ pub fn set_result(regs: &mut SavedRegs, result: u64) {
     regs.r0 = result as u32;
 }
 
+/// Whether the result of a call takes the place of its number.
+pub(crate) const RESULT_REPLACES_NUMBER: bool = false;
+
 /// What a program starts with: everything zero but where it starts and its stack. Bit 0 of the entry point says Thumb state.
 pub fn start(entry: u64, sp: u64) -> SavedRegs {
     let thumb = if entry & 1 != 0 { THUMB } else { 0 };
@@ -101,6 +104,9 @@ pub const EXECUTABLE_STACK_UNASKED: bool = true;
 
 /// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
+
+/// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
+pub(crate) const HAS_USER_DISPATCH: bool = false;
 
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;
@@ -248,6 +254,9 @@ pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
 pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
     regs.r7 = number as u32;
 }
+
+/// A number of 64 bits in a structure lies on a multiple of this many bytes.
+pub(crate) const LONG_ALIGNMENT: usize = 8;
 
 /// Where the program's own bytes lie in `struct epoll_event`.
 pub(crate) const EPOLL_DATA_AT: usize = 8;

@@ -45,6 +45,9 @@ pub fn set_result(regs: &mut SavedRegs, result: u64) {
 /// In PSTATE: FIQs are masked. The rest zero is user mode, 64-bit, everything else on.
 const FIQ_OFF: u64 = 1 << 6;
 
+/// Whether the result of a call takes the place of its number.
+pub(crate) const RESULT_REPLACES_NUMBER: bool = false;
+
 /// What a program starts with: everything zero but where it starts and its stack. FIQs stay masked in programs as in the kernel: the
 /// entry would take one for the exception before it.
 pub fn start(entry: u64, sp: u64) -> SavedRegs {
@@ -89,6 +92,9 @@ pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
 /// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
+
+/// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
+pub(crate) const HAS_USER_DISPATCH: bool = false;
 
 /// One past the highest address a program can use: the end of the user half.
 pub const USER_TOP: u64 = 0x1_0000_0000_0000;
@@ -142,6 +148,9 @@ pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
 pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
     regs.x[8] = number;
 }
+
+/// A number of 64 bits in a structure lies on a multiple of this many bytes.
+pub(crate) const LONG_ALIGNMENT: usize = 8;
 
 /// Where the program's own bytes lie in `struct epoll_event`.
 pub(crate) const EPOLL_DATA_AT: usize = 8;

@@ -22,6 +22,7 @@ type Read = fn(u64) -> Result<[u8; 4], Errno>;
 const _: fn(&SavedRegs) -> u64 = number;
 const _: fn(&SavedRegs, Read) -> [u64; 6] = arguments::<6>;
 const _: fn(&mut SavedRegs, u64) = set_result;
+const _: bool = RESULT_REPLACES_NUMBER;
 const _: fn(&SavedRegs) -> u64 = result;
 const _: fn(&SavedRegs) -> u64 = stack_pointer;
 const _: fn(&SavedRegs) -> u64 = program_counter;
@@ -30,7 +31,7 @@ const _: fn(&SavedRegs) -> u64 = program_counter;
 const _: fn(&mut SavedRegs) = rewind_call;
 const _: fn(&mut SavedRegs, u64) = set_number;
 const _: u64 = RESTART_SYSCALL;
-const _: usize = EPOLL_DATA_AT;
+const _: [usize; 2] = [LONG_ALIGNMENT, EPOLL_DATA_AT];
 const _: &[u8] = TRAMPOLINE;
 const _: vdso::Contents = VDSO;
 
@@ -55,6 +56,7 @@ const _: [u64; 2] = [USER_TOP, DYNAMIC_BASE];
 const _: [u32; 2] = [random::STACK_BITS, random::MMAP_BITS];
 const _: u64 = random::HEAP_BYTES;
 const _: bool = EXECUTABLE_STACK_UNASKED;
+const _: bool = HAS_USER_DISPATCH;
 
 // Flags of `openat`.
 const _: [u32; 4] = [open::DIRECTORY, open::NOFOLLOW, open::DIRECT, open::LARGE];

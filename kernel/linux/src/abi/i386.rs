@@ -46,6 +46,9 @@ pub fn set_result(regs: &mut SavedRegs, result: u64) {
     regs.eax = result as u32;
 }
 
+/// Whether the result of a call takes the place of its number.
+pub(crate) const RESULT_REPLACES_NUMBER: bool = true;
+
 /// What a program starts with: everything zero but where it starts, its stack and its segments.
 pub fn start(entry: u64, sp: u64) -> SavedRegs {
     SavedRegs {
@@ -100,6 +103,9 @@ pub const EXECUTABLE_STACK_UNASKED: bool = true;
 
 /// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
+
+/// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
+pub(crate) const HAS_USER_DISPATCH: bool = true;
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub const USER_TOP: u64 = SYSENTER_PAGE;
@@ -235,6 +241,9 @@ pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
 pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
     regs.eax = number as u32;
 }
+
+/// A number of 64 bits in a structure lies on a multiple of this many bytes.
+pub(crate) const LONG_ALIGNMENT: usize = 4;
 
 /// Where the program's own bytes lie in `struct epoll_event`.
 pub(crate) const EPOLL_DATA_AT: usize = 4;

@@ -39,6 +39,9 @@ pub fn set_result(regs: &mut SavedRegs, result: u64) {
     regs.rax = result;
 }
 
+/// Whether the result of a call takes the place of its number.
+pub(crate) const RESULT_REPLACES_NUMBER: bool = true;
+
 /// What a program starts with: everything zero but where it starts and its stack.
 pub fn start(entry: u64, sp: u64) -> SavedRegs {
     SavedRegs {
@@ -87,6 +90,9 @@ pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
 /// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
+
+/// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
+pub(crate) const HAS_USER_DISPATCH: bool = true;
 
 /// One past the highest address a program can use: the lower half, less one page that no mapping may touch, since a
 /// system-call instruction there would return to a non-canonical address.
@@ -221,6 +227,9 @@ pub(crate) const fn rewind_call(regs: &mut SavedRegs) {
 pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
     regs.rax = number;
 }
+
+/// A number of 64 bits in a structure lies on a multiple of this many bytes.
+pub(crate) const LONG_ALIGNMENT: usize = 8;
 
 /// Where the program's own bytes lie in `struct epoll_event`.
 pub(crate) const EPOLL_DATA_AT: usize = 4;

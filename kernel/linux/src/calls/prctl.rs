@@ -1,6 +1,7 @@
 //! prctl and its kin: what a process or a thread says of itself. What is not there is `EINVAL`, as in a Linux built without it.
 
 use super::table::calls;
+use crate::abi;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::process::attributes::{NOT_INHERITED, WRITE_OR_EXECUTE};
@@ -130,9 +131,7 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         GET_NO_HUGE_PAGES if [one, two, three, four] == [0; 4] => {
             Ok(flag(&attributes.no_huge_pages))
         }
-        SET_USER_DISPATCH if !cfg!(any(target_arch = "aarch64", target_arch = "arm")) => {
-            user_dispatch::ask(one, two, three, four)
-        }
+        SET_USER_DISPATCH if abi::HAS_USER_DISPATCH => user_dispatch::ask(one, two, three, four),
         SET_WRITE_OR_EXECUTE if [two, three, four] == [0; 3] => {
             let kept = &attributes.write_or_execute;
             let known = (WRITE_OR_EXECUTE | NOT_INHERITED) as u64;

@@ -4,8 +4,8 @@
 //! Only the keys that send a signal are seen at once, in the interrupt, while programs have the terminal.
 
 use super::object::{Caller, How, Object};
-use super::pty;
 use super::readiness::{Readiness, event};
+use super::signaller::{self, Signaller};
 use super::termios::{FIRST, Modes, TERMIOS, decode, encode, key, mode};
 use crate::abi::Stat;
 use crate::abi::signals::Signal;
@@ -55,11 +55,6 @@ static STATE: SpinLock<State> = SpinLock::new(State {
 /// Whether a person's terminal is at the other end: then the modes of output count. Other readers get a program's bytes as they are.
 static IS_TERMINAL: AtomicBool = AtomicBool::new(false);
 static READINESS: Readiness = Readiness::new();
-/// Sends a signal to a process group.
-static SIGNALLER: SpinLock<Option<Signaller>> = SpinLock::new(None);
-
-/// What sends a signal to a process group.
-type Signaller = fn(u64, Signal);
 
 /// Who has the terminal: a session, and the process group in its foreground. 0: no program.
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +69,8 @@ pub(crate) fn open() -> Result<Arc<dyn Object>, Errno> {
 }
 
 /// Gives the terminal to a program that the kernel starts, with its first modes; gives out who had it.
-pub(crate) fn attach(holder: Holder, signaller: fn(u64, Signal)) -> Holder {
-    *SIGNALLER.lock() = Some(signaller);
-    pty::set_signaller(signaller);
+pub(crate) fn attach(holder: Holder, signaller: Signaller) -> Holder {
+    signaller::set(signaller);
     terminal::set_listener(input_arrived, sends_signal);
     let mut state = STATE.lock();
     let before = Holder { session: state.session, foreground: state.foreground };
@@ -108,12 +102,8 @@ fn set_size(size: [u16; 4]) {
         let mut state = STATE.lock();
         (core::mem::replace(&mut state.size, size), state.foreground)
     };
-    let signaller = *SIGNALLER.lock();
-    if before != size
-        && let Some(signaller) = signaller
-        && foreground != 0
-    {
-        signaller(foreground, Signal::WINCH);
+    if before != size {
+        signaller::signal(foreground, Signal::WINCH);
     }
 }
 
@@ -165,10 +155,7 @@ fn sends_signal(byte: u8) -> bool {
         }
         (state.foreground, signal)
     };
-    let signaller = *SIGNALLER.lock();
-    if let Some(signaller) = signaller {
-        signaller(group, signal);
-    }
+    signaller::signal(group, signal);
     true
 }
 

@@ -4,7 +4,6 @@
 //! together may have half of the machine's memory, as a `tmpfs` of Linux may.
 
 use crate::error::Errno;
-use crate::files::mapped::NoPage;
 use crate::sorted::{Item, Sorted};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use machine::memory::frames::{self, FRAME_BYTES, Frame};
@@ -25,6 +24,15 @@ impl Item for Page {
     fn key(&self) -> u64 {
         self.number
     }
+}
+
+/// Why a page of a file is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPage {
+    /// It is beyond the file's end, or the file cannot have another one.
+    Beyond,
+    /// There is no memory for it.
+    NoMemory,
 }
 
 /// A file's contents.

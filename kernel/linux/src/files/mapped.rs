@@ -1,12 +1,10 @@
-//! What a file has to do with being mapped: who maps it, what of an archive's file is there in pages, and its seals.
+//! What a node knows of being mapped: by how many, what of an archive's file is there in pages, and its seals.
 
-use crate::error::Errno;
-use crate::files::file_bytes::FileBytes;
-use crate::files::tree::{Content, Node, Special};
+pub(crate) use super::file_bytes::NoPage;
+
+use super::file_bytes::FileBytes;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use machine::memory::fallible;
-use machine::memory::frames::{self, FRAME_BYTES, Frame};
 use machine::spin::SpinLock;
 
 /// What may not be done to a memory file any more (Linux's `F_SEAL_…`).
@@ -24,13 +22,13 @@ pub(crate) mod seal {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     /// Mappings of it that have not gone, and those of them through which it can be written.
-    mappings: AtomicU32,
-    writable: AtomicU32,
-    seals: AtomicU32,
+    pub(super) mappings: AtomicU32,
+    pub(super) writable: AtomicU32,
+    pub(super) seals: AtomicU32,
     /// Whether it can be sealed at all: a memory file.
-    is_sealable: AtomicBool,
+    pub(super) is_sealable: AtomicBool,
     /// The pages of a file of the archive, while it is mapped: what of it was touched.
-    pages: SpinLock<Option<Box<FileBytes>>>,
+    pub(super) pages: SpinLock<Option<Box<FileBytes>>>,
 }
 
 impl Mapped {
@@ -52,140 +50,5 @@ impl Mapped {
 
     pub(crate) fn seals(&self) -> u32 {
         self.seals.load(Ordering::SeqCst)
-    }
-}
-
-/// Why a page of a file is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoPage {
-    /// It is beyond the file's end, or the file cannot have another one.
-    Beyond,
-    /// There is no memory for it.
-    NoMemory,
-}
-
-impl Node {
-    /// One more mapping, through which it can be written or not.
-    pub(crate) fn begin_mapping(&self, writable: bool) -> Result<(), Errno> {
-        self.mapped.mappings.fetch_add(1, Ordering::SeqCst);
-        if writable {
-            // Counted first: whoever seals it looks at the count behind that.
-            self.mapped.writable.fetch_add(1, Ordering::SeqCst);
-            if self.mapped.seals() & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
-                self.end_mapping(true);
-                return Err(Errno::EPERM);
-            }
-        }
-        Ok(())
-    }
-
-    /// One mapping less. The pages of an archive's file go with the last one: they can be made again.
-    pub(crate) fn end_mapping(&self, writable: bool) {
-        if writable {
-            self.mapped.writable.fetch_sub(1, Ordering::SeqCst);
-        }
-        if self.mapped.mappings.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let unused = self.mapped.pages.lock().take();
-            drop(unused);
-        }
-    }
-
-    /// Makes it a memory file, with these seals from the start.
-    pub(crate) fn make_sealable(&self, seals: u32) {
-        self.mapped.seals.store(seals, Ordering::SeqCst);
-        self.mapped.is_sealable.store(true, Ordering::SeqCst);
-    }
-
-    /// Its seals, if it can have some.
-    pub(crate) fn seals(&self) -> Result<u32, Errno> {
-        let is_sealable = self.mapped.is_sealable.load(Ordering::SeqCst);
-        is_sealable.then(|| self.mapped.seals()).ok_or(Errno::EINVAL)
-    }
-
-    /// Whether it can be written no more.
-    pub(crate) fn is_sealed_for_writing(&self) -> bool {
-        self.mapped.seals() & (seal::WRITE | seal::FUTURE_WRITE) != 0
-    }
-
-    /// chmod: whether a file may be executed can be sealed.
-    pub(crate) fn change_permissions(&self, to: u32) -> Result<(), Errno> {
-        let changes = (self.attributes.permissions() ^ to) & 0o111 != 0;
-        if changes && self.mapped.seals() & seal::EXEC != 0 {
-            return Err(Errno::EPERM);
-        }
-        self.attributes.set_permissions(to);
-        Ok(())
-    }
-
-    /// Adds seals.
-    pub(crate) fn seal(&self, more: u32) -> Result<(), Errno> {
-        let seals = &self.mapped.seals;
-        self.seals()?;
-        // What can be executed for good cannot be changed, either.
-        let is_program = more & seal::EXEC != 0 && self.attributes.permissions() & 0o111 != 0;
-        let all_changes = seal::SHRINK | seal::GROW | seal::WRITE | seal::FUTURE_WRITE;
-        let more = if is_program { more | all_changes } else { more };
-        if more & !seal::ALL != 0 {
-            return Err(Errno::EINVAL);
-        }
-        if seals.load(Ordering::SeqCst) & seal::SEAL != 0 {
-            return Err(Errno::EPERM);
-        }
-        let before = seals.fetch_or(more, Ordering::SeqCst);
-        let newly = more & !before;
-        if newly & seal::WRITE != 0 && self.mapped.writable.load(Ordering::SeqCst) != 0 {
-            seals.fetch_and(!newly, Ordering::SeqCst);
-            return Err(Errno::EBUSY);
-        }
-        Ok(())
-    }
-
-    /// The page of a file with a number, with one more user. What was never written is made.
-    pub(crate) fn page(&self, number: u64) -> Result<Frame, NoPage> {
-        match &self.content {
-            Content::File(bytes) => bytes.lock().page(number),
-            Content::Fixed(bytes) => {
-                let from =
-                    number.checked_mul(FRAME_BYTES).and_then(|from| usize::try_from(from).ok());
-                let from = from.filter(|&from| from < bytes.len()).ok_or(NoPage::Beyond)?;
-                let mut pages = self.mapped.pages.lock();
-                if pages.is_none() {
-                    let none = FileBytes::of_archive(bytes.len() as u64);
-                    *pages = Some(fallible::boxed(none).map_err(|_| NoPage::NoMemory)?);
-                }
-                let Some(pages) = pages.as_mut() else { return Err(NoPage::NoMemory) };
-                let top = bytes.len().min(from + FRAME_BYTES as usize);
-                pages.page_of(number, &bytes[from..top])
-            }
-            // A private mapping of it is memory like any other.
-            Content::Special(Special::Zero) => frames::alloc_zeroed().ok_or(NoPage::NoMemory),
-            _ => Err(NoPage::Beyond),
-        }
-    }
-
-    /// Whether a page of a file is in memory already.
-    pub(crate) fn has_page(&self, number: u64) -> bool {
-        match &self.content {
-            Content::File(bytes) => bytes.lock().has(number),
-            // All of the archive is.
-            Content::Fixed(bytes) => number < (bytes.len() as u64).div_ceil(FRAME_BYTES),
-            _ => false,
-        }
-    }
-
-    /// Whether a frame is its page with a number.
-    pub(crate) fn is_page(&self, number: u64, frame: Frame) -> bool {
-        match &self.content {
-            Content::File(bytes) => bytes.lock().frame(number) == Some(frame),
-            Content::Fixed(_) => {
-                self.mapped.pages.lock().as_ref().is_some_and(|p| p.frame(number) == Some(frame))
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether it is a file that can be mapped.
-    pub(crate) fn is_mappable(&self) -> bool {
-        matches!(self.content, Content::File(_) | Content::Fixed(_))
     }
 }

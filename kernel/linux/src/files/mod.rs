@@ -2,16 +2,16 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `tree`, `names` | nodes and their places; the sorted names of a directory |
+//! | `node`, `tree`, `names` | nodes; their places; the sorted names of a directory |
 //! | `unpack` | the tree as it begins |
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
 //! | `locks` | locks that programs keep to among themselves |
 //! | `mounts` | directories that others lie over |
 //! | `made` | files whose content is made when they are read |
-//! | `mapped` | a file's part in being mapped, and its seals |
+//! | `mapped`, `mapping` | what a node knows of being mapped, and its seals; what it does then |
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
-//! | `termios` | the modes of a terminal |
+//! | `termios`, `signaller` | the modes of a terminal; what sends its signals |
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty` | kinds of open files with operations of their own |
 //!
@@ -25,14 +25,17 @@ pub(crate) mod file_bytes;
 pub(crate) mod locks;
 pub(crate) mod made;
 pub(crate) mod mapped;
+mod mapping;
 pub(crate) mod mounts;
 pub(crate) mod names;
+mod node;
 pub(crate) mod object;
 pub(crate) mod open;
 mod open_file;
 pub(crate) mod pipe;
 pub(crate) mod pty;
 pub(crate) mod readiness;
+mod signaller;
 pub(crate) mod socket;
 pub(crate) mod table;
 mod termios;

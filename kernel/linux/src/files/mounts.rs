@@ -1,6 +1,6 @@
 //! Directories that others lie over (mount(2)): file systems in memory, and parts of the tree that are seen in a second place.
 
-use super::tree::Node;
+use super::node::Node;
 use crate::error::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -1,8 +1,9 @@
 //! A path of /proc or /sys as an open file, and what stat tells of it.
 
+use super::content::{FILES, content};
 use super::subject::Subject;
 use super::text::{Content, made};
-use super::{FILES, folder, sysctl, written};
+use super::{folder, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::made::{Made, Maker};
@@ -27,7 +28,7 @@ struct Path;
 
 impl Maker for Path {
     fn make(&self, path: &str) -> Result<Vec<u8>, Errno> {
-        match super::content(path) {
+        match content(path) {
             Ok(Content::Text(text)) => Ok(text),
             Ok(Content::Names(names)) => Ok(names.into_bytes()),
             // The file was opened, so it was there: whom it is about has ended.
@@ -82,7 +83,7 @@ pub(crate) fn stat(path: &str) -> Result<Stat, Errno> {
     let parts = Parts::of(path).ok_or(Errno::ENOENT)?;
     let (mode, subject) = match parts.as_slice() {
         ["proc", rest @ ..] => mode(rest)?,
-        ["sys", rest @ ..] => match super::sys::open_sys(rest)? {
+        ["sys", rest @ ..] => match sys::open_sys(rest)? {
             Content::Names(_) => (DIRECTORY | 0o555, None),
             Content::Text(_) => (FILE | 0o444, None),
         },

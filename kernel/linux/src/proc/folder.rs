@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, short};
 use super::text::{Content, made, text};
-use super::{OTHERS, first_stack, of_machine, of_process};
+use super::{first_stack, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
@@ -51,6 +51,10 @@ const FILES: [(&str, u32); 31] = [
     ("timerslack_ns", FILE | 0o444),
     ("wchan", FILE | 0o444),
 ];
+
+/// Files in the folder of a process that are made elsewhere, with their modes.
+const OTHERS: &[(&str, u32)] =
+    &[("map_files", 0o040500), ("maps", 0o100444), ("smaps", 0o100444), ("smaps_rollup", 0o100444)];
 
 /// What makes a file of it elsewhere.
 pub(super) type Elsewhere = fn(&Process, &str) -> Option<Result<Content, Errno>>;

@@ -1,7 +1,7 @@
 //! /proc/sys: what the kernel is set to.
 
 use super::of_machine::{RELEASE, VERSION};
-use super::text::{Content, names, text};
+use super::text::{Content, made, names, text};
 use crate::error::Errno;
 use crate::process::host;
 use core::fmt::{self, Write};
@@ -64,9 +64,8 @@ pub(super) fn content(parts: &[&str]) -> Result<Content, Errno> {
         [] => names(&FOLDERS),
         [folder] if FOLDERS.contains(folder) => {
             let there = || SETTINGS.iter().filter(|setting| setting.folder == *folder);
-            let made = super::made(|text| {
-                there().try_for_each(|setting| writeln!(text, "{}", setting.name))
-            })?;
+            let made =
+                made(|text| there().try_for_each(|setting| writeln!(text, "{}", setting.name)))?;
             Ok(Content::Names(made.into_string()))
         }
         [folder, name] => text(find(folder, name)?.write),

@@ -1,6 +1,7 @@
 //! Whose a file is, who may use it, when it was used; more names for a file; files that are no files.
 
 use super::at::{HERE, directory, file, path_at, place_at};
+use super::names::{add, masked};
 use super::stat::AT_SYMLINK_NOFOLLOW;
 use super::transfer::may_have_length;
 use crate::abi;
@@ -190,11 +191,6 @@ pub(crate) fn umask(mask: u64) -> SysResult {
     Ok(current().place().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
 }
 
-/// A mode for something new.
-pub(super) fn masked(mode: u32) -> u32 {
-    mode & 0o7777 & !current().place().umask.load(Ordering::Relaxed)
-}
-
 pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_FOLLOW)?;
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
@@ -222,7 +218,7 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
-    super::names::add(Node::new(content, masked(mode))?, &path)
+    add(Node::new(content, masked(mode))?, &path)
 }
 
 pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) -> SysResult {

@@ -2,9 +2,9 @@
 
 use super::super::memory::seals;
 use super::at::path_at;
-use super::attributes::masked;
 use super::devices::Random;
 use super::locks::{self, NEWEST, OLDEST, What, closed, range};
+use super::names::masked;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
 use crate::files::console;

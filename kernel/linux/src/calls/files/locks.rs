@@ -61,9 +61,8 @@ impl Layout {
     const fn numbers(self) -> (usize, usize) {
         match self {
             Self::Word => (abi::WORD.bytes(), abi::WORD.bytes()),
-            // Eight bytes lie at a multiple of eight on all but the i386.
             #[cfg(target_pointer_width = "32")]
-            Self::Wide => (8, if cfg!(target_arch = "x86") { 4 } else { 8 }),
+            Self::Wide => (8, abi::LONG_ALIGNMENT),
         }
     }
 }

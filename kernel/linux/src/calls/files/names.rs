@@ -1,7 +1,6 @@
 //! Names: directories and what is in them, links, the current directory.
 
 use super::at::{HERE, directory, file, path_at, place_at};
-use super::attributes::masked;
 use crate::error::{Errno, SysResult};
 use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
@@ -9,6 +8,7 @@ use crate::process::user_memory::{path, put};
 use crate::process::walk::Place;
 use crate::process::{current, permissions};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
 pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
@@ -75,6 +75,11 @@ pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
     node.attributes.set_permissions(masked(mode) & 0o1777);
     let path = path_at(from, at)?;
     add(node, &path)
+}
+
+/// A mode for something new.
+pub(super) fn masked(mode: u32) -> u32 {
+    mode & 0o7777 & !current().place().umask.load(Ordering::Relaxed)
 }
 
 /// Adds a node of the caller's where nothing is yet.

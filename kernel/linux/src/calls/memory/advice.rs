@@ -1,8 +1,8 @@
 //! What a program says of ranges of its memory, and asks about them.
 
-use super::memory;
+use super::range::memory;
 #[cfg(target_pointer_width = "64")]
-use super::range;
+use super::range::range;
 use crate::abi::USER_TOP;
 use crate::error::{Errno, SysResult};
 use crate::memory::areas::{PAGE, flag};

@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | here | mappings: made, taken back, protected, moved |
+//! | `range` | the caller's memory, and ranges of it |
 //! | `advice` | madvise, mincore, msync, locks, seals |
 //! | `memory_file` | memfd_create, and its seals |
 //! | `others` | another process's memory |
@@ -10,18 +11,23 @@
 mod advice;
 mod memory_file;
 mod others;
+mod range;
 
 use super::table::calls;
 use crate::abi::USER_TOP;
+#[cfg(target_pointer_width = "32")]
+use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Target;
 use crate::files::tree::{Content, Node, Special};
 use crate::memory::areas::{Area, PAGE, Source, flag};
 use crate::memory::object::Object;
 use crate::memory::remap::Move;
-use crate::memory::space::{Memory, Wanted};
+use crate::memory::space::Wanted;
 use crate::process::attributes::WRITE_OR_EXECUTE;
 use crate::process::current;
+#[cfg(target_pointer_width = "32")]
+use crate::process::user_memory::get_numbers;
 #[cfg(target_pointer_width = "64")]
 use advice::mseal;
 use advice::{madvise, mincore, mlock, mlockall, msync, munlock, munlockall};
@@ -32,12 +38,12 @@ use machine::memory::fallible;
 use memory_file::memfd_create;
 pub(super) use memory_file::seals;
 use others::{Direction, process_vm};
-use threads::sched::Mutex;
+use range::{memory, range, whole_pages};
 
 calls! {
     #[cfg(target_pointer_width = "64")]
     "mmap" (at, length, protection, flags, file, offset) => mmap(at, length, protection, flags, file, offset);
-    #[cfg(target_arch = "x86")]
+    #[cfg(target_pointer_width = "32")]
     "mmap" (arguments) => old_mmap(arguments);
     "mmap2" (at, length, protection, flags, file, page) => mmap(at, length, protection, flags, file, page << 12);
     "munmap" (at, length) => munmap(at, length);
@@ -86,10 +92,6 @@ const MREMAP_MAYMOVE: u64 = 1;
 const MREMAP_FIXED: u64 = 2;
 const MREMAP_DONTUNMAP: u64 = 4;
 
-fn memory() -> Result<Arc<Mutex<Memory>>, Errno> {
-    current().memory().ok_or(Errno::ENOMEM)
-}
-
 /// Whether a protection can be read: all that can be written or executed can.
 const fn is_readable(protection: u64) -> bool {
     protection & (PROT_READ | PROT_WRITE | PROT_EXEC) != 0
@@ -106,24 +108,6 @@ fn implied(protection: u64) -> u64 {
     } else {
         protection
     }
-}
-
-/// A length in whole pages.
-fn whole_pages(length: u64) -> Result<u64, Errno> {
-    if length == 0 {
-        return Err(Errno::EINVAL);
-    }
-    length.checked_next_multiple_of(PAGE).filter(|&length| length <= USER_TOP).ok_or(Errno::ENOMEM)
-}
-
-/// A page-aligned range inside the user half.
-fn range(at: u64, length: u64) -> Result<(u64, u64), Errno> {
-    if !at.is_multiple_of(PAGE) {
-        return Err(Errno::EINVAL);
-    }
-    let length = whole_pages(length)?;
-    let top = at.checked_add(length).filter(|&top| top <= USER_TOP).ok_or(Errno::ENOMEM)?;
-    Ok((at, top))
 }
 
 /// What is mapped of a file.
@@ -255,11 +239,9 @@ pub(crate) fn mmap(
     Ok(lowest)
 }
 
-/// mmap with its arguments in memory, as the first machines had it.
-#[cfg(target_arch = "x86")]
+/// mmap with its arguments in memory, as the first machines had it. Only where the call has a number: 32-bit ARM gives it none.
+#[cfg(target_pointer_width = "32")]
 fn old_mmap(at: u64) -> SysResult {
-    use crate::abi::stack_image::WordSize;
-    use crate::process::user_memory::get_numbers;
     let [at, length, protection, flags, file, offset] = get_numbers(at, WordSize::Four)?;
     mmap(at, length, protection, flags, file, offset)
 }

@@ -56,10 +56,26 @@ impl State {
         const RETURN_TO_NEWLINE: u32 = 0o10;
         let output = self.modes.output;
         if output & PROCESS != 0 && byte == b'\n' && output & NEWLINE_TO_BOTH != 0 {
-            self.output.push_back(b'\r');
+            self.queue(b'\r');
         }
         let is_turned = output & PROCESS != 0 && byte == b'\r' && output & RETURN_TO_NEWLINE != 0;
-        self.output.push_back(if is_turned { b'\n' } else { byte });
+        self.queue(if is_turned { b'\n' } else { byte });
+    }
+
+    /// Puts a byte behind the output. One that there is no room for is lost, as in a terminal whose queue is full.
+    fn queue(&mut self, byte: u8) {
+        if self.output.try_reserve(1).is_ok() {
+            // CANNOT FAIL: reserved right here.
+            self.output.push_back(byte);
+        }
+    }
+
+    /// Puts what was typed where the slave reads. What there is no room for is lost, as in a terminal whose queue is full.
+    fn make_ready(&mut self, typed: Typed) {
+        if self.ready.try_reserve(1).is_ok() {
+            // CANNOT FAIL: reserved right here.
+            self.ready.push_back(typed);
+        }
     }
 
     fn echo(&mut self, byte: u8) {
@@ -84,7 +100,7 @@ impl State {
             && self.has(mode::ECHO_ERASE)
             && self.output.len() + 3 <= self.output.capacity()
         {
-            self.output.extend(b"\x08 \x08");
+            b"\x08 \x08".iter().for_each(|&byte| self.queue(byte));
         }
     }
 
@@ -93,10 +109,10 @@ impl State {
         let count = self.line.len();
         for (at, byte) in core::mem::take(&mut self.line).into_iter().enumerate() {
             let ends_line = !is_end && at + 1 == count;
-            self.ready.push_back(Typed { byte, ends_line, is_end: false });
+            self.make_ready(Typed { byte, ends_line, is_end: false });
         }
         if is_end {
-            self.ready.push_back(Typed { byte: 0, ends_line: true, is_end: true });
+            self.make_ready(Typed { byte: 0, ends_line: true, is_end: true });
         }
     }
 
@@ -149,7 +165,7 @@ impl State {
         };
         if !self.has(mode::LINES) {
             self.echo(byte);
-            self.ready.push_back(Typed { byte, ends_line: false, is_end: false });
+            self.make_ready(Typed { byte, ends_line: false, is_end: false });
             return Effect::None;
         }
         let is = |place: usize| keys[place] != 0 && byte == keys[place];

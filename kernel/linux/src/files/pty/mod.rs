@@ -15,6 +15,7 @@ mod requests;
 use super::console;
 use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
+use super::signaller::signal;
 use super::termios::{FIRST, KEYS, key, mode};
 use super::tree::{self, Content, Node, Special};
 use crate::abi::Stat;
@@ -46,23 +47,7 @@ struct Pty {
 }
 
 static PTYS: SpinLock<Vec<Weak<Pty>>> = SpinLock::new(Vec::new());
-/// What sends a signal to a process group.
-static SIGNALLER: SpinLock<Option<fn(u64, Signal)>> = SpinLock::new(None);
 static COUNT: AtomicU32 = AtomicU32::new(0);
-
-/// Sets what sends a signal to a process group.
-pub(crate) fn set_signaller(signaller: fn(u64, Signal)) {
-    *SIGNALLER.lock() = Some(signaller);
-}
-
-fn signal(group: u64, signal: Signal) {
-    let signaller = *SIGNALLER.lock();
-    if let Some(signaller) = signaller
-        && group != 0
-    {
-        signaller(group, signal);
-    }
-}
 
 fn with_room(bytes: usize) -> Result<VecDeque<u8>, Errno> {
     let mut queue = VecDeque::new();

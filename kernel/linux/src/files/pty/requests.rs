@@ -1,9 +1,10 @@
 //! What both sides of a terminal can be asked for (ioctl_tty(2)).
 
-use super::{Pty, signal};
+use super::Pty;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
+use crate::files::signaller::signal;
 use crate::files::termios::{TERMIOS, decode, encode, mode};
 
 impl Pty {

@@ -1,0 +1,325 @@
+//! A file, directory or link: what it is, and what is read of it and written to it. How paths lead to it: `tree`.
+
+use super::attributes::Attributes;
+use super::file_bytes::{Cut, FileBytes};
+use super::mapped::{Mapped, seal};
+use super::names::Names;
+use super::object::Named;
+use super::pipe::Pipe;
+use crate::abi::Stat;
+use crate::error::Errno;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+use machine::memory::{fallible, heap};
+use machine::spin::SpinLock;
+
+/// Bytes of a name in a directory.
+pub(crate) const MOST_NAME: usize = 255;
+
+/// What a node is.
+#[derive(Debug)]
+pub enum Content {
+    /// Names and what they lead to.
+    Directory(SpinLock<Option<Box<Directory>>>),
+    /// Bytes that never change: of the archive.
+    Fixed(&'static [u8]),
+    /// Bytes that programs write.
+    File(SpinLock<FileBytes>),
+    /// Another path.
+    Link(String),
+    /// A named pipe.
+    Pipe(Arc<Pipe>),
+    /// Something that answers itself: /dev and /proc.
+    Special(Special),
+}
+
+/// What is in a directory. In a box of its own, so that a tree that goes away can be a list of directories.
+#[derive(Debug)]
+pub struct Directory {
+    names: Names<Node>,
+    /// The next one that goes away.
+    next: Option<Box<Directory>>,
+}
+
+/// Which entry of a directory.
+#[derive(Debug, Clone, Copy)]
+pub enum Entry<'n> {
+    /// The one that sorts behind this name.
+    After(&'n str),
+    /// The one with so many before it.
+    At(usize),
+}
+
+/// The files that are no files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    /// Reads as end of file, swallows writes.
+    Null,
+    /// Reads as zeros.
+    Zero,
+    /// Reads as zeros, has no room for writes.
+    Full,
+    /// Random bytes.
+    Random,
+    Urandom,
+    /// The console.
+    Console,
+    /// The terminal of the process's session.
+    Terminal,
+    /// New terminals of programs.
+    Ptmx,
+    /// One of those, by its number.
+    Slave(u32),
+    /// The directory of processes; what is in it is made on opening.
+    Proc,
+}
+
+impl Special {
+    /// The device with a number, where there is one.
+    pub(crate) const fn of_device(device: u64) -> Option<Self> {
+        Some(match device {
+            0x103 => Self::Null,
+            0x105 => Self::Zero,
+            0x107 => Self::Full,
+            0x108 => Self::Random,
+            0x109 => Self::Urandom,
+            0x501 => Self::Console,
+            0x500 => Self::Terminal,
+            0x502 => Self::Ptmx,
+            _ => return None,
+        })
+    }
+
+    /// Its number, as Linux has it.
+    const fn device(self) -> u64 {
+        match self {
+            Self::Null => 1 << 8 | 3,
+            Self::Zero => 1 << 8 | 5,
+            Self::Full => 1 << 8 | 7,
+            Self::Random => 1 << 8 | 8,
+            Self::Urandom => 1 << 8 | 9,
+            Self::Console => 5 << 8 | 1,
+            Self::Terminal => 5 << 8,
+            Self::Ptmx => 5 << 8 | 2,
+            Self::Slave(number) => 136 << 8 | number as u64,
+            Self::Proc => 0,
+        }
+    }
+}
+
+/// A file, directory or link.
+#[derive(Debug)]
+pub struct Node {
+    pub inode: u64,
+    pub content: Content,
+    pub(crate) attributes: Attributes,
+    pub(crate) mapped: Mapped,
+}
+
+static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
+
+impl Node {
+    pub fn new(content: Content, permissions: u32) -> Result<Arc<Self>, Errno> {
+        if !heap::has_room_for_nodes(size_of::<Self>() + MOST_NAME) {
+            return Err(Errno::ENOSPC);
+        }
+        let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
+        let attributes = Attributes::new(permissions);
+        Ok(fallible::shared(Self { inode, content, attributes, mapped: Mapped::new() })?)
+    }
+
+    pub fn directory() -> Result<Arc<Self>, Errno> {
+        let directory = fallible::boxed(Directory { names: Names::new(), next: None })?;
+        Self::new(Content::Directory(SpinLock::new(Some(directory))), 0o755)
+    }
+
+    pub fn is_directory(&self) -> bool {
+        matches!(self.content, Content::Directory(_))
+    }
+
+    /// `st_mode`.
+    pub fn mode(&self) -> u32 {
+        let kind = match &self.content {
+            Content::Directory(_) | Content::Special(Special::Proc) => 0o040000,
+            Content::Fixed(_) | Content::File(_) => 0o100000,
+            Content::Link(_) => 0o120000,
+            Content::Special(_) => 0o020000,
+            Content::Pipe(_) => 0o010000,
+        };
+        kind | self.attributes.permissions()
+    }
+
+    /// What `stat` tells of it.
+    pub(crate) fn stat(&self) -> Stat {
+        let device = match &self.content {
+            Content::Special(special) => special.device(),
+            _ => 0,
+        };
+        let directories = self.with_names(|names| names.count(Self::is_directory)).unwrap_or(0);
+        Stat {
+            inode: self.inode,
+            mode: self.mode(),
+            // A directory's own `.`, and `..` of each in it.
+            links: self.attributes.links() + u64::from(self.is_directory()) + directories,
+            bytes: self.bytes(),
+            device,
+            file_system: 1,
+            ..self.attributes.stat()
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        match &self.content {
+            Content::Fixed(bytes) => bytes.len() as u64,
+            Content::File(bytes) => bytes.lock().len(),
+            Content::Link(target) => target.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// Reads at an offset; 0: the end.
+    pub fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<usize, Errno> {
+        let copy = |bytes: &[u8], to: &mut [u8]| {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            let length = to.len().min(bytes.len() - from);
+            to[..length].copy_from_slice(&bytes[from..from + length]);
+            length
+        };
+        match &self.content {
+            Content::Fixed(bytes) => Ok(copy(bytes, to)),
+            Content::File(bytes) => Ok(bytes.lock().read_at(offset, to)),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            Content::Special(Special::Zero | Special::Full) => {
+                to.fill(0);
+                Ok(to.len())
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// Writes at an offset.
+    pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
+        match &self.content {
+            Content::File(bytes) => {
+                let seals = self.mapped.seals();
+                if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
+                    return Err(Errno::EPERM);
+                }
+                let mut bytes = bytes.lock();
+                if seals & seal::GROW != 0 && offset.saturating_add(from.len() as u64) > bytes.len()
+                {
+                    return Err(Errno::EPERM);
+                }
+                bytes.write_at(offset, from)
+            }
+            Content::Fixed(_) => Err(Errno::EROFS),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            Content::Special(Special::Full) if !from.is_empty() => Err(Errno::ENOSPC),
+            _ => Ok(from.len()),
+        }
+    }
+
+    /// Makes a file as long as this, if it is shorter.
+    pub(crate) fn grow(&self, length: u64) -> Result<(), Errno> {
+        let Content::File(bytes) = &self.content else { return Err(Errno::EINVAL) };
+        let mut bytes = bytes.lock();
+        if length <= bytes.len() {
+            return Ok(());
+        }
+        if self.mapped.seals() & seal::GROW != 0 {
+            return Err(Errno::EPERM);
+        }
+        let nothing = bytes.set_length(length);
+        drop(bytes);
+        nothing.map(drop)
+    }
+
+    /// Sets a file's length. What was cut off is dropped once it is mapped nowhere: `memory::cut::set_length`.
+    pub(crate) fn set_length(&self, length: u64) -> Result<Cut, Errno> {
+        match &self.content {
+            Content::File(bytes) => {
+                let seals = self.mapped.seals();
+                let mut bytes = bytes.lock();
+                if length < bytes.len() && seals & seal::SHRINK != 0
+                    || length > bytes.len() && seals & seal::GROW != 0
+                {
+                    return Err(Errno::EPERM);
+                }
+                bytes.set_length(length)
+            }
+            Content::Fixed(_) => Err(Errno::EROFS),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Looks at the names in a directory, or changes them. Nothing that is dropped in `body` may be the last user of a node.
+    pub(super) fn with_names<R>(
+        &self,
+        body: impl FnOnce(&mut Names<Node>) -> R,
+    ) -> Result<R, Errno> {
+        let Content::Directory(directory) = &self.content else { return Err(Errno::ENOTDIR) };
+        let mut directory = directory.lock();
+        Ok(body(&mut directory.as_mut().ok_or(Errno::ENOENT)?.names))
+    }
+
+    pub(super) fn child(&self, name: &str) -> Result<Arc<Self>, Errno> {
+        self.with_names(|names| names.get(name).cloned())?.ok_or(Errno::ENOENT)
+    }
+
+    pub(super) fn is_empty(&self) -> Result<bool, Errno> {
+        self.with_names(|names| names.is_empty())
+    }
+
+    /// An entry of a directory: its name goes to `to`, its length, number and mode come back.
+    pub fn entry(
+        &self,
+        which: Entry<'_>,
+        to: &mut [u8; MOST_NAME],
+    ) -> Result<Option<(usize, u64, u32)>, Errno> {
+        self.with_names(|names| {
+            let (name, node) = match which {
+                Entry::After(name) => names.after(name)?,
+                Entry::At(index) => names.at(index)?,
+            };
+            let length = name.len().min(to.len());
+            to[..length].copy_from_slice(&name.as_bytes()[..length]);
+            Some((length, node.inode, node.mode()))
+        })
+    }
+
+    /// What is in it, for good.
+    fn take_directory(&mut self) -> Option<Box<Directory>> {
+        match &self.content {
+            Content::Directory(directory) => directory.lock().take(),
+            _ => None,
+        }
+    }
+}
+
+impl Named for Node {
+    fn named_stat(&self) -> Stat {
+        self.stat()
+    }
+}
+
+impl Drop for Node {
+    /// A list instead of recursion: a program can make a tree deeper than any stack.
+    fn drop(&mut self) {
+        let mut pending = self.take_directory();
+        while let Some(mut directory) = pending {
+            pending = directory.next.take();
+            while let Some((_, child)) = directory.names.pop() {
+                // Its last user takes what is in it over; then it is dropped as an empty one.
+                if let Some(mut child) = Arc::into_inner(child)
+                    && let Some(mut inner) = child.take_directory()
+                {
+                    inner.next = pending;
+                    pending = Some(inner);
+                }
+            }
+        }
+    }
+}
