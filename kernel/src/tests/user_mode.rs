@@ -106,7 +106,7 @@ impl UserThread {
 
     /// Sends `what` to the CPU the thread runs on, until `seen` has become true. With one CPU it
     /// would hit the sender alone.
-    pub(super) fn hit(&self, what: fn(u32), mut seen: impl FnMut() -> bool) -> Outcome {
+    pub(super) fn hit(&self, mut what: impl FnMut(u32), mut seen: impl FnMut() -> bool) -> Outcome {
         check!(cpus::online_count() > 1, "this takes two CPUs");
         until("something has hit user mode", || {
             let cpu = cpus::by_number(self.thread.last_cpu() as usize);

@@ -315,7 +315,7 @@ fn set_attributes(number: u64, from: u64, flags: u64) -> SysResult {
     }
     let bytes = match u32::from_le_bytes(get(from)?) {
         0 => FIRST_ATTRIBUTES,
-        bytes if bytes < FIRST_ATTRIBUTES || bytes > 4096 => {
+        bytes if !(FIRST_ATTRIBUTES..=4096).contains(&bytes) => {
             // Who asks is told how much there is.
             put(from, &ATTRIBUTES.to_le_bytes())?;
             return Err(Errno::E2BIG);

@@ -119,11 +119,11 @@ impl FpuState {
         self.save();
         // SAFETY: (1) both areas have so many bytes, and are apart; (2) the owner runs this, so no
         // other thread writes to them; (3) nothing else has the copy yet.
-        let selectors = unsafe {
+        let copy = unsafe {
             area.copy_from_nonoverlapping(self.area, xstate::bytes());
-            *self.selectors.get()
+            Self { area, selectors: UnsafeCell::new(*self.selectors.get()) }
         };
-        Ok(Self { area, selectors: UnsafeCell::new(selectors) })
+        Ok(copy)
     }
 
     /// The area.

@@ -172,6 +172,7 @@ fn land(regs: &SavedRegs) {
 }
 
 fn on_nmi(regs: &mut SavedRegs) {
+    entry_work::NMIS_TAKEN.fetch_add(1, Ordering::Release);
     if phase_is(Phase::HoldBack) {
         set_phase(Phase::Coming);
         send_nmi_to_this_cpu();
