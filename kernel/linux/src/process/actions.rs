@@ -4,27 +4,32 @@ use crate::abi::action::{Action, DEFAULT, IGNORE};
 use crate::abi::signals::{Signal, SignalSet};
 use crate::error::Errno;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
 /// What a program said of signals, by number. Processes share it that were made with `CLONE_SIGHAND`; its lock is the last one that is
 /// taken.
+///
+/// A list, and no array: it is filled where it lies. On a kernel stack of 8 KiB there is no room for copies of 2 KiB.
 #[derive(Debug)]
-pub struct Actions(Arc<SpinLock<[Action; Signal::MAX as usize]>>);
+pub struct Actions(Arc<SpinLock<Vec<Action>>>);
+
+/// As many as there are signals.
+const COUNT: usize = Signal::MAX as usize;
 
 impl Actions {
     /// Nothing was said.
     pub(crate) fn new() -> Result<Self, Errno> {
-        Self::of([Action::default(); Signal::MAX as usize])
-    }
-
-    fn of(all: [Action; Signal::MAX as usize]) -> Result<Self, Errno> {
+        let all = fallible::collect(core::iter::repeat_n(Action::default(), COUNT))?;
         Ok(Self(fallible::shared(SpinLock::new(all))?))
     }
 
     /// The same for a child.
     pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
-        Self::of(*self.0.lock())
+        let copy = Self::new()?;
+        copy.0.lock().copy_from_slice(&self.0.lock());
+        Ok(copy)
     }
 
     /// The very same, for a child that is to see what is said later.

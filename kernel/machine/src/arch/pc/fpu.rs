@@ -119,10 +119,10 @@ impl FpuState {
         self.save();
         // SAFETY: (1) both areas have so many bytes, and are apart; (2) the owner runs this, so no
         // other thread writes to them; (3) nothing else has the copy yet.
-        let copy = unsafe {
-            area.copy_from_nonoverlapping(self.area, xstate::bytes());
-            Self { area, selectors: UnsafeCell::new(*self.selectors.get()) }
-        };
+        unsafe { area.copy_from_nonoverlapping(self.area, xstate::bytes()) };
+        let copy = Self { area, selectors: UnsafeCell::default() };
+        // SAFETY: (1) as above.
+        unsafe { copy.selectors.get().copy_from_nonoverlapping(self.selectors.get(), 1) };
         Ok(copy)
     }
 

@@ -92,7 +92,7 @@ impl Work {
     }
 }
 
-/// NMIs whose handler has begun, whoever they were for.
+/// NMIs whose handler has begun, for the work or not.
 pub(in crate::tests) static NMIS_TAKEN: AtomicU32 = AtomicU32::new(0);
 
 static SOFTIRQS: AtomicU32 = AtomicU32::new(0);
