@@ -188,12 +188,13 @@ mod tests {
                     next.push(called);
                 }
             }
-            if let Some(word) = self.read(self.pointer)
-                && (CODE.contains(&word) || word == WAY_BACK)
-            {
-                let mut returned = self.clone();
-                returned.pointer += WORD;
-                next.push(returned);
+            match self.read(self.pointer) {
+                Some(word) if CODE.contains(&word) || word == WAY_BACK => {
+                    let mut returned = self.clone();
+                    returned.pointer += WORD;
+                    next.push(returned);
+                }
+                _ => {}
             }
             if let Some(pushed) = form.for_signal(self.pointer, WAY_BACK) {
                 let mut signalled = self.clone();
