@@ -31,13 +31,16 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .stop(overflow::stop);
 
 /// Right before user mode, interrupts off: does another thread deserve the CPU, is the thread to
-/// die?
+/// die? Asked again after each answer: the thread may have lost the CPU, or been told something new,
+/// while interrupts were on.
 pub fn before_user(regs: &mut SavedRegs) {
-    let cpu = cpus::this();
-    if cpu.local.preemption_is_asked() {
-        sched::preempt();
-    }
-    if sched::current().has_attention() {
+    loop {
+        if cpus::this().local.preemption_is_asked() {
+            sched::preempt();
+        }
+        if !sched::current().has_work_before_user() {
+            return;
+        }
         cpu::interrupts_on();
         linux::before_user(regs);
         cpu::interrupts_off();

@@ -17,6 +17,7 @@ mod memory;
 mod overflows;
 mod processes;
 mod programs;
+mod sequences;
 mod shadow_stacks;
 mod signals;
 mod stacks;
@@ -158,6 +159,14 @@ table! {
         signals::p6_a_fault_says_what_it_was_and_where,
         signals::p6_overflows_are_survived_by_jumping_off_the_alternate_stack,
         signals::p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault,
+        sequences::p2_restartable_sequences_are_registered_by_linuxs_rules,
+        sequences::p2_a_thread_reads_from_its_memory_which_cpu_it_is_on,
+        sequences::p2_counts_in_restartable_sequences_are_never_lost,
+        sequences::p2_p6_a_signal_takes_a_thread_out_of_its_sequence,
+        sequences::p2_a_switch_takes_a_thread_out_of_its_sequence,
+        sequences::p2_a_barrier_takes_the_other_threads_out_of_their_sequences,
+        sequences::p2_a_child_has_its_parents_structure_and_a_thread_its_own,
+        sequences::p2_a_sequence_that_makes_no_sense_kills_the_program,
         shadow_stacks::p7_only_calls_and_returns_write_a_shadow_stack_and_a_return_elsewhere_is_told,
         shadow_stacks::p7_a_handler_returns_by_the_kernels_word_and_by_no_other,
         shadow_stacks::p7_threads_children_and_new_programs_have_the_shadow_stack_of_linux,

@@ -12,6 +12,7 @@ mod no_shadow_stacks;
 mod pc;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod pc_wide;
+pub mod sequences;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use pc_wide::wide;
 

@@ -238,6 +238,11 @@ pub(crate) const fn program_counter(regs: &SavedRegs) -> u64 {
     regs.pc as u64
 }
 
+/// Continues the program elsewhere.
+pub(crate) const fn set_program_counter(regs: &mut SavedRegs, to: u64) {
+    regs.pc = to as usize;
+}
+
 /// The register that a call's result is in.
 pub(crate) const fn result(regs: &SavedRegs) -> u64 {
     regs.r0 as u64

@@ -26,6 +26,7 @@ const _: bool = RESULT_REPLACES_NUMBER;
 const _: fn(&SavedRegs) -> u64 = result;
 const _: fn(&SavedRegs) -> u64 = stack_pointer;
 const _: fn(&SavedRegs) -> u64 = program_counter;
+const _: fn(&mut SavedRegs, u64) = set_program_counter;
 
 // A call that is made again, and the kernel's code for going back from a handler.
 const _: fn(&mut SavedRegs) = rewind_call;

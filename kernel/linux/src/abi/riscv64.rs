@@ -136,6 +136,11 @@ pub(crate) const fn program_counter(regs: &SavedRegs) -> u64 {
     regs.epc
 }
 
+/// Continues the program elsewhere.
+pub(crate) const fn set_program_counter(regs: &mut SavedRegs, to: u64) {
+    regs.epc = to;
+}
+
 /// The register that a call's result is in.
 pub(crate) const fn result(regs: &SavedRegs) -> u64 {
     regs.a0

@@ -37,10 +37,24 @@ impl Auxiliary {
     pub const SECURE: u64 = 23;
     pub const RANDOM: u64 = 25;
     pub const HWCAP2: u64 = 26;
+    pub const RSEQ_FEATURE_SIZE: u64 = 27;
+    pub const RSEQ_ALIGN: u64 = 28;
     pub const EXECFN: u64 = 31;
     pub const SYSINFO_EHDR: u64 = 33;
     pub const MINSIGSTKSZ: u64 = 51;
 }
+
+/// The structure by which a thread learns which CPU it is on (`struct rseq`).
+pub mod sequences {
+    /// Bytes of it that mean something.
+    pub const KNOWN_BYTES: u64 = 28;
+    /// How it is aligned.
+    pub const ALIGNMENT: u64 = 32;
+}
+
+/// Entries of the auxiliary vector that every image has at the end: those that point into it, those of restartable sequences, and the
+/// last one.
+const LAST_ENTRIES: usize = 7;
 
 /// Longest single string, with its NUL.
 pub const MAX_STRING: usize = 32 * 4096;
@@ -137,7 +151,7 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
         strings += empty_argument;
         // High to low: the zero word, strings, platform, random bytes.
         let above = word + strings + self.platform.len() + 1 + self.random.len();
-        let auxiliary = (self.auxiliary.len() + 5) * 2;
+        let auxiliary = (self.auxiliary.len() + LAST_ENTRIES) * 2;
         let words = 1 + self.argv.len() + empty_argument + 1 + self.envp.len() + 1 + auxiliary;
         let bytes = (above + words * word).next_multiple_of(16);
         Ok(StackLayout { bytes, strings: bytes - above })
@@ -166,14 +180,16 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
         }
         writer.put(0);
         let path = writer.string(self.path, true);
-        let pointing = [
+        let last: [_; LAST_ENTRIES] = [
             (Auxiliary::RANDOM, random),
             (Auxiliary::HWCAP2, self.more_hardware),
             (Auxiliary::EXECFN, path),
             (Auxiliary::PLATFORM, platform),
+            (Auxiliary::RSEQ_FEATURE_SIZE, sequences::KNOWN_BYTES),
+            (Auxiliary::RSEQ_ALIGN, sequences::ALIGNMENT),
             (Auxiliary::NULL, 0),
         ];
-        for (key, value) in self.auxiliary.iter().copied().chain(pointing) {
+        for (key, value) in self.auxiliary.iter().copied().chain(last) {
             writer.put(key);
             writer.put(value);
         }

@@ -16,7 +16,7 @@ use crate::proc;
 use crate::process::clone_request::{FIRST_BYTES, NUMBERS, Request, flag};
 use crate::process::user_memory::{MOST_PATH, as_text, get, path, string, strings};
 use crate::process::walk::{self, Place};
-use crate::process::{current, exit, fork, task};
+use crate::process::{current, exit, fork, sequences, task};
 use alloc::borrow::Cow;
 use core::fmt::Write;
 use machine::arch::regs::SavedRegs;
@@ -31,8 +31,7 @@ calls! {
     "getppid" () => Ok(current().parent_number());
     "unshare" (flags) => fork::unshare(flags);
     "set_tid_address" (at) => set_tid_address(at);
-    // Every start of a program asks for it, and does without.
-    "rseq" () => Err(Errno::ENOSYS);
+    "rseq" (at, bytes, flags, signature) => sequences::register(at, bytes, flags, signature);
     with registers:
     "fork" => |regs| fork(regs);
     "vfork" => |regs| vfork(regs);

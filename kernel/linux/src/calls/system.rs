@@ -21,7 +21,7 @@ calls! {
     "setdomainname" (from, length) => set_name(from, length, true);
     "getrandom" (to, length, flags) => getrandom(to, length, flags);
     "getrusage" (whose, to) => getrusage(whose, to);
-    "membarrier" (command, flags) => membarrier(command, flags);
+    "membarrier" (command, flags, cpu) => membarrier(command, flags, cpu);
     "kcmp" (one, other, kind, first, second) => kcmp([one, other], kind, [first, second]);
     "reboot" () => Err(Errno::EPERM);
     "syslog" (what, to, length) => kernel_log(what, to, length);
@@ -97,44 +97,74 @@ pub(super) fn put_usage(to: u64, times: CpuTimes) -> SysResult {
     write_zeros(at, abi::RUSAGE_BYTES - (at - to))
 }
 
-/// Has every thread of the process, or of all, see what was written before, on whatever CPU it runs.
-fn membarrier(command: u64, flags: u64) -> SysResult {
+/// Has every thread of the process, or of all, see what was written before, on whatever CPU it runs; or has those of the process leave
+/// their restartable sequences.
+fn membarrier(command: u64, flags: u64, cpu: u64) -> SysResult {
     const QUERY: u32 = 0;
     const GLOBAL: u32 = 1;
     const GLOBAL_EXPEDITED: u32 = 1 << 1;
     const REGISTER_GLOBAL: u32 = 1 << 2;
     const PRIVATE_EXPEDITED: u32 = 1 << 3;
     const REGISTER_PRIVATE: u32 = 1 << 4;
+    const SEQUENCES: u32 = 1 << 7;
+    const REGISTER_SEQUENCES: u32 = 1 << 8;
     const GET_REGISTRATIONS: u32 = 1 << 9;
+    const FLAG_CPU: u32 = 1;
     let barriers = &current().attributes.barriers;
-    if flags as u32 != 0 {
+    let (command, flags) = (command as u32, flags as u32);
+    if flags & !if command == SEQUENCES { FLAG_CPU } else { 0 } != 0 {
         return Err(Errno::EINVAL);
     }
-    match command as u32 {
+    let has_registered = |what| barriers.load(Ordering::SeqCst) & what != 0;
+    match command {
         QUERY => Ok((GLOBAL
             | GLOBAL_EXPEDITED
             | REGISTER_GLOBAL
             | PRIVATE_EXPEDITED
             | REGISTER_PRIVATE
+            | SEQUENCES
+            | REGISTER_SEQUENCES
             | GET_REGISTRATIONS)
             .into()),
-        registration @ (REGISTER_GLOBAL | REGISTER_PRIVATE) => {
-            barriers.fetch_or(registration, Ordering::SeqCst);
+        REGISTER_GLOBAL | REGISTER_PRIVATE | REGISTER_SEQUENCES => {
+            barriers.fetch_or(command, Ordering::SeqCst);
             Ok(0)
         }
         GET_REGISTRATIONS => Ok(barriers.load(Ordering::SeqCst).into()),
-        PRIVATE_EXPEDITED if barriers.load(Ordering::SeqCst) & REGISTER_PRIVATE == 0 => {
-            Err(Errno::EPERM)
+        PRIVATE_EXPEDITED if !has_registered(REGISTER_PRIVATE) => Err(Errno::EPERM),
+        SEQUENCES if !has_registered(REGISTER_SEQUENCES) => Err(Errno::EPERM),
+        SEQUENCES => {
+            let only = (flags & FLAG_CPU != 0).then_some(cpu as u32);
+            leave_sequences(only);
+            see_writes();
+            Ok(0)
         }
         GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED => {
-            fence(Ordering::SeqCst);
-            // Every other CPU takes an interrupt, which orders what it did before and does after.
-            machine::arch::smp::flush_others();
-            fence(Ordering::SeqCst);
+            see_writes();
             Ok(0)
         }
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Every other CPU takes an interrupt, which orders what it did before and does after.
+fn see_writes() {
+    fence(Ordering::SeqCst);
+    machine::arch::smp::flush_others();
+    fence(Ordering::SeqCst);
+}
+
+/// The other threads of the process, all or those on one CPU, leave the sequences that they are in before this returns: each has taken
+/// an interrupt then, and looks before it is in user mode again.
+fn leave_sequences(only: Option<u32>) {
+    let me = sched::current();
+    current().crew.with(|threads| {
+        threads
+            .iter()
+            .filter(|thread| !core::ptr::eq(&***thread, me))
+            .filter(|thread| only.is_none_or(|cpu| thread.last_cpu() == cpu))
+            .for_each(|thread| thread.look_as_if_switched());
+    });
 }
 
 /// Whether two processes share something: 0, or 1 or 2, an order among those that differ.

@@ -8,7 +8,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task, shadow, timers, user_dispatch};
+use crate::process::{current, current_task, sequences, shadow, timers, user_dispatch};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -128,6 +128,7 @@ pub(crate) fn execve(
     task.clear_on_exit.store(0, Ordering::Relaxed);
     task.robust_list.store(0, Ordering::Relaxed);
     user_dispatch::forget_own();
+    sequences::forget_own();
     task.signals.lock().stack = AlternateStack::default();
     drop(old);
     process.set_name(&name);

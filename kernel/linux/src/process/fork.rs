@@ -3,10 +3,10 @@
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
-use super::shadow;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{Process, current, current_arc, current_task, host, pidfd, table};
+use super::{sequences, shadow};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::limits::Resource;
@@ -125,6 +125,9 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
         let is_alone = !is_in_our_memory || request.has(flag::VFORK);
         shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
+        if !is_in_our_memory {
+            sequences::inherit(&task, &thread);
+        }
         thread
     };
     let not_born = |_: &Errno| {

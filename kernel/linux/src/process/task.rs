@@ -6,6 +6,7 @@ use super::asked_dispatch::Asked;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
 use super::port_map::TaskPorts;
+use super::sequences::Registered;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
@@ -67,6 +68,8 @@ pub struct Task {
     pub(crate) signals: SpinLock<TaskSignals>,
     /// A word of the program that is cleared when the thread ends; 0: none.
     pub(crate) clear_on_exit: AtomicU64,
+    /// Where it reads which CPU it is on, and names what may not be interrupted.
+    pub(crate) sequences: SpinLock<Option<Registered>>,
     /// The head of its list of robust futexes; 0: none.
     pub(crate) robust_list: AtomicU64,
     /// What it sleeps on words as, while it does.
@@ -101,6 +104,7 @@ impl Task {
             process,
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),
+            sequences: SpinLock::new(None),
             robust_list: AtomicU64::new(0),
             waiter: SpinLock::new(None),
             name: SpinLock::new(None),

@@ -6,7 +6,7 @@ use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet};
 use crate::process::exit::{exit_thread, kill_current};
 use crate::process::shared_signals::ProcessSignals;
-use crate::process::{current, current_task, table, timers};
+use crate::process::{current, current_task, sequences, table, timers};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -15,6 +15,9 @@ use threads::sched;
 pub fn before_user(regs: &mut SavedRegs) {
     let task = current_task();
     let mut handled = false;
+    if sched::current().take_switched() && sequences::interrupt(regs).is_err() {
+        force(Info::kernel(Signal::SEGV));
+    }
     loop {
         if sched::current().killed() {
             // What was decided counts; a thread alone is killed for a new program.
@@ -137,7 +140,8 @@ fn handle(regs: &mut SavedRegs, info: &Info, action: &Action) {
         let mut signals = task.signals.lock();
         (signals.saved_mask.take().unwrap_or(signals.blocked), signals.stack)
     };
-    if frame::push(regs, info, action, mask, stack).is_err() {
+    let is_ready = sequences::interrupt(regs);
+    if is_ready.and_then(|()| frame::push(regs, info, action, mask, stack)).is_err() {
         if info.signal == Signal::SEGV {
             // Its own handler cannot begin: it would never end.
             let mut signals = current().signals.lock();

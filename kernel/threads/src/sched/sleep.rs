@@ -62,6 +62,8 @@ pub(super) mod attention {
     pub const KILLED: u8 = 1;
     /// Its owner has something for it: a signal.
     pub const NOTIFIED: u8 = 2;
+    /// It was off the CPU, and asked to be told. Ends no sleep.
+    pub const SWITCHED: u8 = 4;
 }
 
 /// What a thread is doing, and what it has to attend to.
@@ -110,6 +112,17 @@ impl RunState {
         self.attention.fetch_or(to, Ordering::AcqRel);
         // Before its state is looked at.
         fence(Ordering::SeqCst);
+    }
+
+    /// It has this to attend to, which ends no sleep.
+    #[inline(always)]
+    pub(super) fn mark(&self, to: u8) {
+        self.attention.fetch_or(to, Ordering::AcqRel);
+    }
+
+    /// It attends to this now. Whether there was something.
+    pub(super) fn take(&self, what: u8) -> bool {
+        self.attention.fetch_and(!what, Ordering::AcqRel) & what != 0
     }
 
     /// It attends to this now.

@@ -2,6 +2,7 @@
 //! in the head of [`super`].
 
 use super::cpu_time;
+use super::sleep::attention;
 use super::thread::{State, Thread, kinds};
 use crate::stacks;
 use alloc::sync::Arc;
@@ -48,7 +49,7 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     // loaded since the former came.
     let kinds = prev.kinds() | next.kinds();
     if kinds != 0 {
-        if kinds & kinds::WITH_EXTRAS != 0 {
+        if kinds & (kinds::WITH_EXTRAS | kinds::TOLD_OF_SWITCHES) != 0 {
             switch_extras(prev, next);
         }
         switch_programs(cpu, prev, next);
@@ -70,10 +71,12 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     unsafe { switch::switch(prev.saved_sp.as_ptr(), sp, prev_word) }
 }
 
-/// What few programs have in the CPU.
-#[cold]
+/// What not every program has in the CPU, or is told.
 #[inline(never)]
 fn switch_extras(prev: &Thread, next: &Thread) {
+    if prev.kinds() & kinds::TOLD_OF_SWITCHES != 0 {
+        prev.run.mark(attention::SWITCHED);
+    }
     if prev.kinds() & kinds::WITH_EXTRAS != 0 {
         prev.extras.leave();
     }

@@ -124,6 +124,8 @@ pub(super) mod kinds {
     pub const OF_PROGRAM: u8 = 1;
     /// It has, or once had, something else in the CPU: ports, a shadow stack.
     pub const WITH_EXTRAS: u8 = 2;
+    /// It is told before user mode that it was off the CPU.
+    pub const TOLD_OF_SWITCHES: u8 = 4;
 }
 
 /// Not in the list of all threads.
@@ -339,6 +341,35 @@ impl Thread {
         self.kinds.fetch_or(kinds::WITH_EXTRAS, Ordering::Relaxed);
     }
 
+    /// From now on [`Thread::take_switched`] says before user mode whether it was off the CPU, the first time as if it had been. By
+    /// the thread itself, or before it runs.
+    pub fn tell_of_switches(&self) {
+        self.kinds.fetch_or(kinds::TOLD_OF_SWITCHES, Ordering::Relaxed);
+        self.run.mark(attention::SWITCHED);
+    }
+
+    /// The reverse.
+    pub fn tell_nothing_of_switches(&self) {
+        self.kinds.fetch_and(!kinds::TOLD_OF_SWITCHES, Ordering::Relaxed);
+        self.run.take(attention::SWITCHED);
+    }
+
+    /// Has a thread that is told of switches look as if it had been off the CPU. One that runs looks at once.
+    pub fn look_as_if_switched(&self) {
+        if self.kinds() & kinds::TOLD_OF_SWITCHES == 0 {
+            return;
+        }
+        cpu::without_interrupts(|| {
+            self.run.attend(attention::SWITCHED);
+            self.kick_if_elsewhere();
+        });
+    }
+
+    /// Whether it was off the CPU since it asked last. By the thread itself.
+    pub fn take_switched(&self) -> bool {
+        self.run.take(attention::SWITCHED)
+    }
+
     /// What the pool knows of its stack.
     #[inline(always)]
     pub(super) fn stack_record(&self) -> &'static SlotRecord {
@@ -400,9 +431,15 @@ impl Thread {
         self.run.attends(attention::KILLED)
     }
 
-    /// Whether it has something to attend to before user mode: its death, or what [`Thread::notify`] announced.
+    /// Whether it has something to attend to that ends a sleep: its death, or what [`Thread::notify`] announced.
     #[inline(always)]
     pub fn has_attention(&self) -> bool {
+        self.run.attends(attention::KILLED | attention::NOTIFIED)
+    }
+
+    /// Whether it has anything to attend to before user mode.
+    #[inline(always)]
+    pub fn has_work_before_user(&self) -> bool {
         self.run.attends(u8::MAX)
     }
 

@@ -134,12 +134,16 @@ impl Thread {
         cpu::without_interrupts(|| {
             self.run.attend(to);
             make_ready(self.clone());
-            // In user mode on another CPU it would see it at the next interrupt: make one.
-            let target = cpus::by_number(self.last_cpu() as usize);
-            if self.is_on_cpu() && !core::ptr::eq(target, cpus::this()) {
-                smp::kick(target);
-            }
+            self.kick_if_elsewhere();
         });
+    }
+
+    /// In user mode on another CPU it would see what it is to attend to at the next interrupt: makes one. Interrupts are off.
+    pub(super) fn kick_if_elsewhere(&self) {
+        let target = cpus::by_number(self.last_cpu() as usize);
+        if self.is_on_cpu() && !core::ptr::eq(target, cpus::this()) {
+            smp::kick(target);
+        }
     }
 
     /// Waits until it has ended and its stack is taken back.
