@@ -33,7 +33,8 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// own mapping.
     const FRAMES_ARE_ZEROED: bool = false;
 
-    /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped. RISC-V's may.
+    /// Whether a CPU may fault on a page that was absent after it has been mapped. Those of RISC-V and Arm may, unless they have an
+    /// extension that says otherwise (Svvptc, FEAT_ETS2); x86's may not.
     const ABSENT_IS_REMEMBERED: bool = target::ABSENT_IS_REMEMBERED;
 
     /// Puts a frame at `page`, writable, present on every CPU and in every address space when it returns. On failure nothing is mapped at

@@ -17,17 +17,33 @@ pub const GEOMETRY: Geometry = if cfg!(target_arch = "aarch64") {
     Geometry::X86_64
 };
 
-/// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped.
+/// Whether a CPU may fault on a page that was absent, after it has been mapped.
+///
+/// | CPU | what it may do | source |
+/// | --- | --- | --- |
+/// | x86 | nothing: only translations that are there are cached | Intel SDM vol. 3, 4.10.2.3 |
+/// | RISC-V | keep in its TLB that a page was absent, unless it has Svvptc | Privileged ISA, "Supervisor Memory-Management Fence" |
+/// | Arm | walk the tables for an access before it sees what tells it that the page is there now, unless it has FEAT_ETS2 | Arm ARM, D8.2.6.1 |
+///
+/// On a new stack such a fault would be taken for an overflow. Under an operating system that one handles it.
 #[cfg(feature = "stacks")]
-pub(crate) const ABSENT_IS_REMEMBERED: bool = cfg!(target_arch = "riscv64");
+pub(crate) const ABSENT_IS_REMEMBERED: bool = cfg!(all(
+    any(target_arch = "riscv64", target_arch = "aarch64", target_arch = "arm"),
+    not(any(unix, windows))
+));
 
-/// Drops whatever this CPU remembers of pages that were absent.
+/// Has this CPU see pages that were absent and are mapped now.
 #[cfg(feature = "stacks")]
 #[inline(always)]
 pub(crate) fn forget_absence(_body: AddrRange) {
-    #[cfg(all(target_arch = "riscv64", target_os = "none"))]
+    #[cfg(all(target_arch = "riscv64", not(any(unix, windows))))]
     // SAFETY: (1) drops translations, which the CPU finds again in the page tables.
     unsafe {
         core::arch::asm!("sfence.vma", options(nostack, preserves_flags));
+    }
+    #[cfg(all(any(target_arch = "aarch64", target_arch = "arm"), not(any(unix, windows))))]
+    // SAFETY: (1) barriers change nothing.
+    unsafe {
+        core::arch::asm!("dsb sy", "isb", options(nostack, preserves_flags));
     }
 }

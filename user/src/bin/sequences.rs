@@ -207,7 +207,12 @@ fn counts() -> i32 {
 static PC: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn keep_pc(_signal: usize, _info: usize, context: usize) {
-    PC.store(pc_of(context), Ordering::SeqCst);
+    let pc = pc_of(context);
+    let [first, end, _] = bounds();
+    if (first..end).contains(&pc) {
+        WRONG.add();
+    }
+    PC.store(pc, Ordering::SeqCst);
 }
 
 fn signals(n: &Numbers) -> i32 {
@@ -230,6 +235,7 @@ fn signals(n: &Numbers) -> i32 {
     }
     call(n.kill, [child as usize, SIGKILL]);
     status_of(child);
+    must!(WRONG.get() == 0, "a handler interrupted a sequence that will continue");
     must!(aborts < 2000, "no handler saw the abort handler's address as what it interrupted");
     0
 }
