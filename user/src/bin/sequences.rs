@@ -175,17 +175,21 @@ fn cpus(numbers: &Affinity) -> i32 {
     0
 }
 
-const ROUNDS: usize = 1500;
+const MIN_ROUNDS: usize = 1500;
+const MIN_ABORTS: usize = 10;
+static COUNTED: Counter = Counter::new();
 
 extern "C" fn count_all() -> ! {
     let ours = &OTHERS[BEGUN.add()];
     if ours.register() != 0 {
         WRONG.add();
     }
-    for _ in 0..ROUNDS {
+    // There are more threads than CPUs: each loses its own now and then.
+    while COUNTED.get() < MIN_ROUNDS || ABORTED.get() < MIN_ABORTS {
         while !ours.count(2000) {
             ABORTED.add();
         }
+        COUNTED.add();
     }
     end_thread()
 }
@@ -199,8 +203,7 @@ fn counts() -> i32 {
     }
     must!(WRONG.get() == 0, "registering");
     let sum: usize = COUNTERS.iter().map(|counter| counter.load(Ordering::SeqCst)).sum();
-    must!(sum == ROUNDS * OTHERS.len(), "counts were lost");
-    must!(ABORTED.get() > 0, "no sequence was ever interrupted: nothing was shown");
+    must!(sum == COUNTED.get(), "counts were lost");
     0
 }
 

@@ -240,7 +240,7 @@ pub(crate) const fn program_counter(regs: &SavedRegs) -> u64 {
 
 /// Continues the program elsewhere.
 pub(crate) const fn set_program_counter(regs: &mut SavedRegs, to: u64) {
-    regs.pc = to as usize;
+    regs.pc = to as u32;
 }
 
 /// The register that a call's result is in.
