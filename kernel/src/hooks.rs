@@ -31,8 +31,8 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .stop(overflow::stop);
 
 /// Right before user mode, interrupts off: does another thread deserve the CPU, is the thread to
-/// die? Asked again after each answer: the thread may have lost the CPU, or been told something new,
-/// while interrupts were on.
+/// die? Asked again after each answer: the thread may have lost the CPU, or been told something
+/// new, while interrupts were on.
 pub fn before_user(regs: &mut SavedRegs) {
     loop {
         if cpus::this().local.preemption_is_asked() {

@@ -13,8 +13,8 @@ pub fn p2_a_thread_reads_from_its_memory_which_cpu_it_is_on() -> Outcome {
     program("sequences", "cpus")
 }
 
-/// Five threads on four CPUs, without one atomic operation. Red when a thread that lost its CPU in a
-/// sequence continues there.
+/// Five threads on four CPUs, without one atomic operation. Red when a thread that lost its CPU in
+/// a sequence continues there.
 pub fn p2_counts_in_restartable_sequences_are_never_lost() -> Outcome {
     program("sequences", "counts")
 }

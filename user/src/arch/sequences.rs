@@ -205,7 +205,7 @@ pub unsafe extern "C" fn count(
     )
 }
 
-/// Where the sequence of [`count`] begins, ends, and goes on when it is aborted.
+/// Where the sequence of [`count`] begins, ends, and continues when it is aborted.
 pub fn bounds() -> [usize; 3] {
     unsafe extern "C" {
         static kstack_sequence_first: u8;

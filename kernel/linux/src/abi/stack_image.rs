@@ -304,6 +304,8 @@ mod tests {
                 let value = |key| auxiliary.iter().find(|entry| entry.0 == key).expect("present").1;
                 assert_eq!(value(Auxiliary::PAGESZ), 4096);
                 assert_eq!(value(Auxiliary::ENTRY), 0x40_1000);
+                assert_eq!(value(Auxiliary::RSEQ_FEATURE_SIZE), 28);
+                assert_eq!(value(Auxiliary::RSEQ_ALIGN), 32);
                 assert_eq!(program.string(value(Auxiliary::PLATFORM)), b"x86_64");
                 assert_eq!(program.string(value(Auxiliary::EXECFN)), b"/bin/program");
                 assert_eq!(program.string(value(Auxiliary::RANDOM))[..16], *b"0123456789abcdef");
@@ -390,8 +392,8 @@ mod tests {
                     let (none, no_argument) = (vec![vec![]], arguments == 0);
                     let argv = if no_argument { &none } else { &argv };
                     let texts: usize = argv.iter().chain(&envp).map(with_end).sum();
-                    // The count, the pointers, two null pointers; seven pairs; the zero word at the top.
-                    let words = 1 + argv.len() + 1 + envp.len() + 1 + 2 * 7 + 1;
+                    // The count, the pointers, two null pointers; the pairs; the zero word at the top.
+                    let words = 1 + argv.len() + 1 + envp.len() + 1 + 2 * (2 + LAST_ENTRIES) + 1;
                     let all = words * word.bytes() + texts + path_bytes + 1 + 5 + 16;
                     let bytes = image.layout(1 << 20).expect("within the limit").bytes();
                     assert_eq!(

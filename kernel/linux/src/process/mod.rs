@@ -14,7 +14,7 @@
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `permissions` | who may use a file |
 //! | `pidfd` | processes and threads as files |
-//! | `sequences` | restartable sequences: which CPU a thread is on, and what to do if it left it |
+//! | `sequences`, `registered` | restartable sequences: which CPU a thread is on, and what to do if it left it |
 //! | `user_dispatch`, `asked_dispatch` | system calls that a program carries out itself; who asked for it |
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
@@ -51,6 +51,7 @@ pub(crate) mod port_map;
 pub(crate) mod ports;
 pub(crate) mod queued;
 pub(crate) mod readers;
+pub(crate) mod registered;
 pub(crate) mod running;
 pub(crate) mod send;
 pub(crate) mod sequences;

@@ -22,6 +22,7 @@
 //! have the same, and it is below the number of CPUs, which is all that a program may rely on.
 
 use super::current_task;
+use super::registered::Registered;
 use super::task::Task;
 use super::user_memory::{get, put};
 use crate::abi;
@@ -29,14 +30,6 @@ use crate::abi::stack_image::sequences::ALIGNMENT;
 use crate::error::{Errno, SysResult};
 use machine::arch::regs::SavedRegs;
 use threads::sched::{self, Thread};
-
-/// What a thread has told of its structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Registered {
-    at: u64,
-    bytes: u32,
-    signature: u32,
-}
 
 /// Offsets in the structure.
 const CPU_AT_START: u64 = 0;

@@ -6,7 +6,7 @@ use super::asked_dispatch::Asked;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
 use super::port_map::TaskPorts;
-use super::sequences::Registered;
+use super::registered::Registered;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
