@@ -1,4 +1,5 @@
-//! What the types refuse: each item shows one misuse that must not compile, for its own reason and no other.
+//! What the types refuse: each item shows one misuse that must not compile, for its own reason and
+//! no other.
 //!
 //! Compiled for documentation tests only.
 

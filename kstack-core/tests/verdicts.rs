@@ -13,7 +13,8 @@ use kstack_core::verdict::{
 const HINT: Addr = Addr::new(0xffff_c900_0000_0000);
 const CPU: CpuId = CpuId::new(2);
 
-/// Slot 0: the IRQ stack; slot 1: the running thread's; slot 2: a double-fault stack of two pages; slot 3: free.
+/// Slot 0: the IRQ stack; slot 1: the running thread's; slot 2: a double-fault stack of two pages;
+/// slot 3: free.
 struct Machine {
     arena: Arena,
 }
@@ -133,8 +134,8 @@ fn o1_a_frame_larger_than_the_guard_is_blamed_on_the_thread_that_ran() {
     }
 }
 
-/// Between the bodies of slots 1 and 2 lie the guard above the one and the guard below the other. Red if the thread, on whose
-/// side SP stands, or nobody were blamed.
+/// Between the bodies of slots 1 and 2 lie the guard above the one and the guard below the other.
+/// Red if the thread, on whose side SP stands, or nobody were blamed.
 #[test]
 fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
     let machine = Machine::new();
@@ -174,7 +175,8 @@ fn o1_a_frame_that_jumps_onto_another_cpus_stack_is_blamed_on_the_thread_that_ra
     }
     let table = Neighbours(Machine::new());
     let thread = table.0.stack(1);
-    // What failed may have been an access in the thread's own guard, or the entry's next to where SP landed.
+    // What failed may have been an access in the thread's own guard, or the entry's next to where
+    // SP landed.
     let sp = table.0.stack(0).range.lowest.get() + 64;
     for address in [thread.range.lowest.get() - 4000, sp - 288] {
         let (address, sp, pc) = (Addr::new(address), Addr::new(sp), Addr::new(0x1000));
@@ -308,7 +310,8 @@ kernel stack overflow: thread stack of thread 7 [0xffffc9000000c000..0xffffc9000
     assert_eq!(text, expected);
 }
 
-/// The push that fails is the switch's: the next thread is `running` already. Red if it were blamed, or anybody ended.
+/// The push that fails is the switch's: the next thread is `running` already. Red if it were
+/// blamed, or anybody ended.
 #[test]
 fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
     // Slot 1 is running; slot 3, which another thread leaves, is live here.
@@ -353,7 +356,8 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
 #[test]
 fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     let machine = Machine::new();
-    // Where the kernel's half begins is what says that such an SP is a program's; without that it is a thread's that went astray.
+    // Where the kernel's half begins is what says that such an SP is a program's; without that it
+    // is a thread's that went astray.
     let unknown = Context { kernel_lowest: Addr::new(0), ..THREAD };
     for (sp, context) in
         [(0, THREAD), (0, unknown), (8, unknown), (0, Context { spinning_locks: 1, ..unknown })]
@@ -369,7 +373,8 @@ fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     }
 }
 
-/// Red if a comparison is off by one at either end of a stack: its own first and last bytes are no guard, and the next ones are.
+/// Red if a comparison is off by one at either end of a stack: its own first and last bytes are no
+/// guard, and the next ones are.
 #[test]
 fn t2_o1_the_edges_of_a_stack_belong_to_the_stack_and_the_next_bytes_to_its_guards() {
     let machine = Machine::new();
@@ -389,8 +394,8 @@ fn t2_o1_the_edges_of_a_stack_belong_to_the_stack_and_the_next_bytes_to_its_guar
     }
 }
 
-/// The CPU could push nothing although SP stands well inside the thread's stack: what failed was an access elsewhere. Red if the guard of
-/// whichever stack the address lies in counts as this one's.
+/// The CPU could push nothing although SP stands well inside the thread's stack: what failed was an
+/// access elsewhere. Red if the guard of whichever stack the address lies in counts as this one's.
 #[test]
 fn o1_a_guard_of_another_stack_is_no_overflow_of_the_one_that_sp_is_on() {
     let machine = Machine::new();
@@ -475,7 +480,8 @@ fn o1_reports_use_these_words() {
     }
 }
 
-/// A stack that is none of the arena's, as a boot stack is: the only one a CPU has before the arena is there.
+/// A stack that is none of the arena's, as a boot stack is: the only one a CPU has before the arena
+/// is there.
 struct Elsewhere(StackId);
 
 impl StackTable for Elsewhere {

@@ -1,14 +1,20 @@
-//! Kernel stacks for any kernel: one library that allocates, guards, caches, switches, unwinds and judges them, on x86_64, i386, arm64, arm32
-//! and riscv64. `no_std`, no allocation, no dependency outside this project.
+//! Kernel stacks for any kernel: one library that allocates, guards, caches, switches, unwinds and
+//! judges them, on x86_64, i386, arm64, arm32 and riscv64. `no_std`, no allocation, no dependency
+//! outside this project.
 //!
-//! A kernel has more stacks than threads: one per thread, and per CPU one for interrupts and several for exceptions. Each can overflow, be freed
-//! while it is read, be reused with its last owner's secrets on it, or be the wrong one at the wrong instruction. With this library
+//! A kernel has more stacks than threads: one per thread, and per CPU one for interrupts and
+//! several for exceptions. Each can overflow, be freed while it is read, be reused with its last
+//! owner's secrets on it, or be the wrong one at the wrong instruction. With this library
 //!
-//! * a stack that overflows hits a guard, is **named** (which stack, whose, how far, from where) and, where nothing but its thread is half done,
-//!   **survived**: the thread ends, the system continues;
-//! * interrupts run on a stack of their own per CPU, double faults, NMIs, debug exceptions and machine checks on others, each between guards;
-//! * a freed stack waits, clean, in a cache of the CPU's: to get it again takes no lock and no TLB flush;
-//! * a backtrace goes from a handler through all stacks to the outermost frame, and says whether it can be relied on.
+//! * a stack that overflows hits a guard, is **named** (which stack, whose, how far, from where)
+//!   and, where nothing but its thread is half done, **survived**: the thread ends, the system
+//!   continues;
+//! * interrupts run on a stack of their own per CPU, double faults, NMIs, debug exceptions and
+//!   machine checks on others, each between guards;
+//! * a freed stack waits, clean, in a cache of the CPU's: to get it again takes no lock and no TLB
+//!   flush;
+//! * a backtrace goes from a handler through all stacks to the outermost frame, and says whether it
+//!   can be relied on.
 //!
 //! # A stack, with addresses
 //!
@@ -27,12 +33,13 @@
 //!   0xffff_c900_0000_8000  next slot     +--------------------+
 //! ```
 //!
-//! All slots have one shape ([`GEOMETRY`]), so that "which stack is this address on" is a division: no lock, no list, in any context.
+//! All slots have one shape ([`GEOMETRY`]), so that "which stack is this address on" is a division:
+//! no lock, no list, in any context.
 //!
 //! # Quick start
 //!
-//! A kernel that has page tables gives two functions, answers one question (how many spinning locks this CPU holds) and brings each CPU up with
-//! one call:
+//! A kernel that has page tables gives two functions, answers one question (how many spinning locks
+//! this CPU holds) and brings each CPU up with one call:
 //!
 //! ```no_run
 //! use kstack::addr::{Addr, AddrRange};
@@ -139,11 +146,13 @@
 //!
 //! # What the library promises, and what it asks
 //!
-//! No safe function breaks memory. What is unsafe says in numbered conditions what the caller sees to; the promises behind a [`Backing`] are
-//! listed there, those behind a CPU at [`cpu::bring_up`]. What a kernel forgot is refused with a sentence ([`cpu::Refused`]) or panics with one
-//! that names the hook.
+//! No safe function breaks memory. What is unsafe says in numbered conditions what the caller sees
+//! to; the promises behind a [`Backing`] are listed there, those behind a CPU at [`cpu::bring_up`].
+//! What a kernel forgot is refused with a sentence ([`cpu::Refused`]) or panics with one that names
+//! the hook.
 //!
-//! Everything has run in emulation only; the project's CAVEATS.md says per architecture what is tested, modelled and assumed.
+//! Everything has run in emulation only; the project's CAVEATS.md says per architecture what is
+//! tested, modelled and assumed.
 #![no_std]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]

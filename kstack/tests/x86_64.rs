@@ -1,4 +1,5 @@
-//! What of the library needs no privilege: first frames, saved registers, the registry. On a host with the architecture's own registers.
+//! What of the library needs no privilege: first frames, saved registers, the registry. On a host
+//! with the architecture's own registers.
 //!
 //! Everything else runs in the kernel, and the tests in the emulated machine judge it.
 
@@ -129,7 +130,8 @@ fn b2_b3_a_marked_frame_pointer_leads_to_saved_registers() {
     assert_eq!(Rules::frame_state(&code, 4), FrameState::There);
 }
 
-/// Intel SDM vol. 3, 6.15: which exceptions can come where no stack is sound. Red if one of them has no stack of its own.
+/// Intel SDM vol. 3, 6.15: which exceptions can come where no stack is sound. Red if one of them
+/// has no stack of its own.
 #[test]
 fn i8_x1_each_exception_that_can_come_anywhere_has_its_own_stack() {
     for vector in 0..=255 {
@@ -221,7 +223,8 @@ fn become_cpu(local: &'static CpuLocal) {
     unsafe { local.is_loaded() };
 }
 
-/// Red if an address of a guard, of a stack that is gone, or beyond what is mapped names a stack, or one of a stack does not.
+/// Red if an address of a guard, of a stack that is gone, or beyond what is mapped names a stack,
+/// or one of a stack does not.
 #[test]
 fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
     let lowest = Arena::lowest_from(Addr::new(0x1000_0000), Geometry::X86_64).expect("room");
@@ -275,7 +278,8 @@ fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
     let watermark: &'static Watermark = Box::leak(Box::new(Watermark::new()));
     become_cpu(local);
     assert_eq!(found.running_on(CpuId::new(0)), None);
-    // SAFETY: (1) the block is this thread's; (2) (3) nothing is entered, and nothing made of the number.
+    // SAFETY: (1) the block is this thread's; (2) (3) nothing is entered, and nothing made of the
+    // number.
     unsafe { local.set_thread(7, body, watermark, 0x5a5a) };
     assert_eq!(found.running_on(CpuId::new(0)).map(|stack| stack.owner), Some(7));
     // SAFETY: (1) the block is this thread's.

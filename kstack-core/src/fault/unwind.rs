@@ -1,4 +1,5 @@
-//! The unwinder: from a frame pointer to the outermost frame, across stacks, over a closure that reads.
+//! The unwinder: from a frame pointer to the outermost frame, across stacks, over a closure that
+//! reads.
 //!
 //! ```text
 //!   IRQ stack                         thread stack of 12
@@ -10,8 +11,9 @@
 //!                                     | fp = marked      |   saved registers of user mode: the end, reliable
 //! ```
 //!
-//! Invariants, checked by tests with arbitrary memory: it reads only inside stacks the lookup knows, and only inside such that stay mapped
-//! meanwhile; within a stack the frame pointer only moves up; a stack is entered once; so it ends.
+//! Invariants, checked by tests with arbitrary memory: it reads only inside stacks the lookup
+//! knows, and only inside such that stay mapped meanwhile; within a stack the frame pointer only
+//! moves up; a stack is entered once; so it ends.
 //!
 //! # Reliable is earned
 //!

@@ -1,6 +1,7 @@
 //! What an overflow was: which stack, whose, which side, how far, and what follows from it.
 //!
-//! Decided from arithmetic alone ([`Arena::place`]) and from the records of stacks; nothing on the broken stack is read.
+//! Decided from arithmetic alone ([`Arena::place`]) and from the records of stacks; nothing on the
+//! broken stack is read.
 //!
 //! | delivered | address | verdict |
 //! | --- | --- | --- |
@@ -11,8 +12,8 @@
 //! | on its own stack | in a guard | guard access: a stray read or write |
 //! | on its own stack | elsewhere | not an overflow |
 //!
-//! SP may stand exactly on the lowest byte of the body while the push that failed was to the word below; so SP on an edge
-//! counts with the byte below it.
+//! SP may stand exactly on the lowest byte of the body while the push that failed was to the word
+//! below; so SP on an edge counts with the byte below it.
 //!
 //! # Who may be cut out of what
 //!
@@ -29,8 +30,9 @@
 //! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
 //! | whatever ran with an SP of the programs' half | the system stops | an entry or a way back went wrong, and what it left behind cannot be repaired |
 //!
-//! With interrupts off SP may stand on the stack of the thread that is leaving while the next one is `running` already: there
-//! the thread on whose stack SP stands is named, never the one that comes.
+//! With interrupts off SP may stand on the stack of the thread that is leaving while the next one
+//! is `running` already: there the thread on whose stack SP stands is named, never the one that
+//! comes.
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, Place, SlotIndex};
@@ -55,7 +57,8 @@ pub enum Side {
 pub enum Delivery {
     /// The exception was taken on the stack that was in use: that stack is sound.
     OwnStack,
-    /// The exception could not be taken there (x86: double fault; elsewhere: the entry's test of SP).
+    /// The exception could not be taken there (x86: double fault; elsewhere: the entry's test of
+    /// SP).
     AnotherStack,
 }
 
@@ -100,10 +103,11 @@ pub struct Context {
     pub in_nmi: bool,
     /// The thread has kept softirqs off this CPU: what they share with it may be half changed.
     pub bottom_halves_disabled: bool,
-    /// Interrupts were off where the fault happened, and not by an entry that had begun nothing yet.
+    /// Interrupts were off where the fault happened, and not by an entry that had begun nothing
+    /// yet.
     pub interrupts_off: bool,
-    /// The lowest address of the kernel's half; 0: not known. An SP below it is a program's: the kernel ran on what a program chose, and
-    /// no thread can be ended for that.
+    /// The lowest address of the kernel's half; 0: not known. An SP below it is a program's: the
+    /// kernel ran on what a program chose, and no thread can be ended for that.
     pub kernel_lowest: Addr,
 }
 
@@ -159,8 +163,8 @@ pub struct Verdict {
 pub trait StackTable {
     /// The stack in a slot, if it is live. Its range is the part that is mapped.
     fn stack_in(&self, slot: SlotIndex) -> Option<StackId>;
-    /// The stack of the thread that runs on this CPU. `None` where it is not known: then an access to a guard is named, and no overflow
-    /// of a thread's stack is.
+    /// The stack of the thread that runs on this CPU. `None` where it is not known: then an access
+    /// to a guard is named, and no overflow of a thread's stack is.
     fn running_on(&self, cpu: CpuId) -> Option<StackId>;
 }
 
@@ -224,10 +228,11 @@ fn overflowed(
     let below_sp = fault.sp.wrapping_sub(ByteSize::new(1));
     let from_address = guard_at(arena, table, fault.address);
     let running = table.running_on(fault.cpu);
-    // In the switch `running` is the next thread already, and SP still stands on the stack of the one that leaves.
+    // In the switch `running` is the next thread already, and SP still stands on the stack of the
+    // one that leaves.
     let may_be_leaving = |stack: StackId| context.interrupts_off && stack.kind.is_containable();
-    // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack. If the stack is
-    // another thread's or CPU's, SP only landed there.
+    // SP well inside a stack: the push that failed went to just below it, into the guard of the
+    // same stack. If the stack is another thread's or CPU's, SP only landed there.
     for at in [below_sp, fault.sp] {
         let Place::Body { slot, .. } = arena.place(at) else { continue };
         let Some(stack) = table.stack_in(slot) else { continue };
@@ -242,7 +247,8 @@ fn overflowed(
             };
         }
     }
-    // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody jumped here.
+    // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody
+    // jumped here.
     let was_on = |stack: StackId| {
         let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
         running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
@@ -251,7 +257,8 @@ fn overflowed(
     if let Some((stack, Side::Below, distance)) = hit {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }
-    // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it adjoins the guard below.
+    // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it
+    // adjoins the guard below.
     let a_guard_up = below_sp.wrapping_add(arena.geometry().guard_above());
     let passed = match (arena.place(below_sp), arena.place(a_guard_up)) {
         (Place::GuardAbove { .. } | Place::Outside, Place::GuardBelow { slot, .. }) => {
@@ -263,7 +270,8 @@ fn overflowed(
         let distance = stack.range.lowest.bytes_above(below_sp);
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
-    // Beyond its own guard, wherever that is; the access that failed may still name the guard that stopped it.
+    // Beyond its own guard, wherever that is; the access that failed may still name the guard that
+    // stopped it.
     let named = from_address.filter(|&(stack, ..)| was_on(stack));
     if let Some((stack, Side::Below, distance)) = named {
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));

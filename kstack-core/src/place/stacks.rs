@@ -34,13 +34,14 @@ pub enum Code {
     },
 }
 
-/// Answers which stack an address lies on, and what a walk must know besides. Must not wait for anything: it is asked in NMIs and overflow
-/// handlers.
+/// Answers which stack an address lies on, and what a walk must know besides. Must not wait for
+/// anything: it is asked in NMIs and overflow handlers.
 pub trait StackLookup {
     /// The stack that has this address in its bounds. Guards belong to no stack.
     fn stack_at(&self, addr: Addr) -> Option<StackId>;
 
-    /// Whether this stack stays mapped until the walk is over: it is borrowed for it, or this CPU runs on it, or it belongs to a CPU.
+    /// Whether this stack stays mapped until the walk is over: it is borrowed for it, or this CPU
+    /// runs on it, or it belongs to a CPU.
     fn stays_mapped(&self, _stack: &StackId) -> bool {
         true
     }

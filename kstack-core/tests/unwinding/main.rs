@@ -38,7 +38,8 @@ fn b2_a_plain_chain_ends_reliably_at_the_registers_that_are_kept_for_user_mode()
     }
 }
 
-/// 0 is any value of a register that is no frame pointer. Red if it ends a walk reliably wherever it stands.
+/// 0 is any value of a register that is no frame pointer. Red if it ends a walk reliably wherever
+/// it stands.
 #[test]
 fn b2_a_frame_pointer_of_0_is_the_outermost_only_at_the_top_of_a_cpus_stack() {
     let unknown = End::UnknownStack(Addr::new(0));
@@ -81,7 +82,8 @@ fn b2_t8_a_stack_that_nobody_keeps_is_not_read() {
     assert_eq!(end(&machine.walk(IRQ)), End::NotKept(Addr::new(THREAD + 0x40)));
 }
 
-/// This CPU goes back to it. Only registers where an entry puts them say so: any others could be anybody's words.
+/// This CPU goes back to it. Only registers where an entry puts them say so: any others could be
+/// anybody's words.
 #[test]
 fn b2_the_stack_that_an_exception_interrupted_is_kept() {
     const NMI: usize = 0x3_0000;
@@ -129,7 +131,8 @@ fn b2_registers_of_user_mode_lie_where_entries_put_them() {
     }
 }
 
-/// Where the walk begins at an interrupted instruction, or crosses one: the caller is found where the code says, or doubted.
+/// Where the walk begins at an interrupted instruction, or crosses one: the caller is found where
+/// the code says, or doubted.
 #[test]
 fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
     let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
@@ -167,7 +170,8 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
         assert_eq!(steps.is_reliable(), expected_end == End::Reliable);
         assert!(expected_end.is_outermost());
     }
-    // The same in the middle of a walk, from another stack; there is no link register in these registers.
+    // The same in the middle of a walk, from another stack; there is no link register in these
+    // registers.
     for (pc, expected, expected_end) in table {
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
         machine.frame(IRQ, (THREAD + 0x80) | 1, 0xa4);
@@ -195,7 +199,8 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
     }
 }
 
-/// Red if callers are not looked at: the frame of a function that keeps none is missing without a trace.
+/// Red if callers are not looked at: the frame of a function that keeps none is missing without a
+/// trace.
 #[test]
 fn b2_a_backtrace_through_code_without_frames_is_not_reliable() {
     let ends = |pcs: [usize; 3]| {
@@ -228,11 +233,13 @@ fn b2_a_backtrace_through_code_without_frames_is_not_reliable() {
 fn b2_an_interrupt_in_a_softirq_in_a_system_call_crosses_every_seam_to_user_mode() {
     for irq in [IRQ, LOW_IRQ] {
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, irq)]);
-        // On the IRQ stack, innermost first: a handler, the registers of the softirq it interrupted, the softirq.
+        // On the IRQ stack, innermost first: a handler, the registers of the softirq it
+        // interrupted, the softirq.
         machine.frame(irq + 0x20, (irq + 0x40) | 1, 0xb1);
         machine.regs(irq + 0x40, 0xb4, irq + 0x60, irq + 0x80, false);
         machine.frame(irq + 0x80, THREAD + 0x40, 0xb3);
-        // On the thread stack: call_on_stack, the registers of the system call it interrupted, the system call.
+        // On the thread stack: call_on_stack, the registers of the system call it interrupted, the
+        // system call.
         machine.frame(THREAD + 0x40, (THREAD + 0x60) | 1, 0xc1);
         machine.regs(THREAD + 0x60, 0xc4, THREAD + 0x80, THREAD + 0xa0, false);
         machine.frame(THREAD + 0xa0, SAVED | 1, 0xc3);
@@ -294,8 +301,8 @@ fn b2_memory_that_cannot_be_read_ends_the_walk() {
     assert_eq!(unwinder.step::<Rules>(), Step::End(End::Unreadable(fp)));
 }
 
-/// Any words at all: the walk ends, and `Machine::read` asserts that it stays on stacks. Words are drawn so that many look
-/// like frame pointers. Red if `enter` drops any of its checks.
+/// Any words at all: the walk ends, and `Machine::read` asserts that it stays on stacks. Words are
+/// drawn so that many look like frame pointers. Red if `enter` drops any of its checks.
 #[test]
 fn b2_arbitrary_memory_never_leads_outside_or_in_circles() {
     let mut random = 0x1234_5678_9abc_def1_u64;
@@ -348,8 +355,8 @@ fn b2_a_backtrace_keeps_the_outermost_frames_of_a_deep_recursion() {
     assert!(kept.is_reliable());
 }
 
-/// The frame pointer there is a program's: one that looks like a frame of the kernel must not be followed, and 0 is no sign of
-/// an outermost frame while SP is a program's too.
+/// The frame pointer there is a program's: one that looks like a frame of the kernel must not be
+/// followed, and 0 is no sign of an outermost frame while SP is a program's too.
 #[test]
 fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_frame_pointer() {
     const TOP: usize = THREAD + 64 * WORD;
@@ -384,8 +391,9 @@ fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_fr
     assert_eq!(ends(0x7fff_0000, 0), (1, End::UnknownStack(Addr::new(0x7fff_0000))));
 }
 
-/// Whoever wrote the frame pointer that stands there: what comes after a boundary to user mode, or after the end, is the end, though
-/// a frame lies right where the walk would go on. Red if the rest of the stack is not given up with the decision.
+/// Whoever wrote the frame pointer that stands there: what comes after a boundary to user mode, or
+/// after the end, is the end, though a frame lies right where the walk would go on. Red if the rest
+/// of the stack is not given up with the decision.
 #[test]
 fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stack() {
     const TOP: usize = THREAD + 64 * WORD;
@@ -417,7 +425,8 @@ fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stac
     // The frame itself is sound: from kernel code further down the walk goes on with it.
     let steps = after(Some((THREAD, false)));
     assert_eq!(steps[2], Step::Caller(Addr::new(0xa3)));
-    // A record of zeros ends a chain, with a stack full of words above it, and nobody knows what is missing.
+    // A record of zeros ends a chain, with a stack full of words above it, and nobody knows what is
+    // missing.
     let steps = after(None);
     let unknown = Step::End(End::UnknownStack(Addr::new(0)));
     assert_eq!(steps[1..3], [Step::Caller(Addr::new(0)), unknown]);

@@ -10,7 +10,8 @@
 //! | `entry` | vectors, system-call entry, the way back |
 //! | `nmi` | entries that may interrupt any instruction at all |
 //!
-//! What the rest of the library names in them is in `contract`, with its types: the checklist for a new architecture.
+//! What the rest of the library names in them is in `contract`, with its types: the checklist for a
+//! new architecture.
 //!
 //! This module selects one tree and refuses what is half supported.
 

@@ -1,4 +1,5 @@
-//! What a hook does that the kernel has not replaced: nothing where nothing is right, otherwise a panic with a sentence.
+//! What a hook does that the kernel has not replaced: nothing where nothing is right, otherwise a
+//! panic with a sentence.
 
 use super::table::hooks;
 use crate::arch::current::regs::SavedRegs;
@@ -77,8 +78,9 @@ pub(super) fn stop(report: &OverflowReport) -> ! {
     panic!("{report}");
 }
 
-/// What this library knows of the running context, with the kernel's count of spinning locks. The thread is the owner of the stack that
-/// [`CpuLocal::set_thread`] named, if it is a thread's; the kernel's half is that of the stacks, where an address tells it.
+/// What this library knows of the running context, with the kernel's count of spinning locks. The
+/// thread is the owner of the stack that [`CpuLocal::set_thread`] named, if it is a thread's; the
+/// kernel's half is that of the stacks, where an address tells it.
 pub fn running_context() -> Context {
     // SAFETY: (1) called by entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
@@ -99,7 +101,8 @@ pub fn running_context() -> Context {
     }
 }
 
-/// The lowest address of the half that the stacks are in; 0 if that is the lower half, which tells nothing.
+/// The lowest address of the half that the stacks are in; 0 if that is the lower half, which tells
+/// nothing.
 fn kernel_lowest() -> Addr {
     const UPPER_HALF: usize = 1 << (usize::BITS - 1);
     let stacks = registry::get().map_or(0, |registry| registry.arena().range().lowest.get());

@@ -44,7 +44,8 @@ pub fn spawn_kernel(
     Ok(thread)
 }
 
-/// Makes a thread of a program in user mode, with these registers, this name and this number. [`start`] lets it run.
+/// Makes a thread of a program in user mode, with these registers, this name and this number.
+/// [`start`] lets it run.
 pub fn spawn_user(
     owner: Owned,
     name: Name,
@@ -70,11 +71,13 @@ pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
     fallible::boxed(FpuState::new()?)
 }
 
-/// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
+/// Gives the running thread of a process the floating point and the thread-local storage that a
+/// program starts with.
 pub fn start_afresh(fresh: &FpuState) {
     let me = current();
-    // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
-    // thread register would come back over the zero, on machines where programs write it themselves.
+    // No switch between the first of these and the last. A switch away keeps what the CPU's
+    // registers hold: the old program's thread register would come back over the zero, on machines
+    // where programs write it themselves.
     cpu::without_interrupts(|| {
         me.user_tls.store(0, Ordering::Relaxed);
         fresh.load();
@@ -151,13 +154,15 @@ pub fn created_count() -> u32 {
 /// What every kernel thread runs first.
 extern "C" fn kernel_thread(argument: usize) {
     let work = current().work.load(Ordering::Relaxed);
-    // SAFETY: (1) stored by `spawn_kernel` before it put the thread into the run queue, from such a function.
+    // SAFETY: (1) stored by `spawn_kernel` before it put the thread into the run queue, from such a
+    // function.
     let function: fn(usize) = unsafe { core::mem::transmute(work) };
     // When it returns, the library calls `exit_current`, by `Hooks::thread_returned`.
     function(argument);
 }
 
-/// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is the one it runs on.
+/// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is
+/// the one it runs on.
 pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let id = thread::next_id();
     let name = Name::new("idle");
@@ -170,8 +175,8 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     remember(&thread).expect("memory at boot");
     let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
     let word = Arc::into_raw(thread.clone()) as usize;
-    // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is the one it runs on; (3) a reference
-    // that is never dropped, as `current` wants it.
+    // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is
+    // the one it runs on; (3) a reference that is never dropped, as `current` wants it.
     unsafe { cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());

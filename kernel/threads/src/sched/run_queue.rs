@@ -1,6 +1,7 @@
 //! The run queue: first come, first served; and the CPUs that have nothing to run.
 //!
-//! A thread may stand here while its old CPU is still saving its registers: see the head of [`super`] on `on_cpu`.
+//! A thread may stand here while its old CPU is still saving its registers: see the head of
+//! [`super`] on `on_cpu`.
 
 use super::list::{List, RUN};
 use super::thread::{State, Thread, WaitQueue};
@@ -69,7 +70,8 @@ pub fn allowed(thread: &Thread) -> u64 {
     thread.allowed.load(Ordering::Relaxed)
 }
 
-/// Counts a CPU, by number, as one that has nothing to run, until it is taken out or given something.
+/// Counts a CPU, by number, as one that has nothing to run, until it is taken out or given
+/// something.
 pub(super) fn enter_idle(number: usize) {
     IDLE_CPUS.insert(number);
 }
@@ -79,8 +81,8 @@ pub(super) fn leave_idle(number: usize) {
     IDLE_CPUS.remove(number);
 }
 
-/// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no CPU: its own takes the next one.
-/// Interrupts off.
+/// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no
+/// CPU: its own takes the next one. Interrupts off.
 pub(super) fn push_back(thread: Arc<Thread>) {
     READY.lock_uninterrupted().push(thread);
 }
@@ -110,8 +112,8 @@ pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
 impl WaitQueue {
     /// Wakes all of them; each looks at its condition again.
     pub fn wake_all(&self) {
-        // One section: a waker that is ended half-way, because its stack is full, would leave threads in no queue at all, or
-        // asleep.
+        // One section: a waker that is ended half-way, because its stack is full, would leave
+        // threads in no queue at all, or asleep.
         cpu::without_interrupts(|| {
             loop {
                 let thread = self.0.lock_uninterrupted().pop();

@@ -23,7 +23,8 @@ pub fn yield_now() {
     cpu::without_interrupts(leave_cpu);
 }
 
-/// Keeps a thread to some CPUs. One that is on another one leaves it: at once if it is the caller, with the next tick if not.
+/// Keeps a thread to some CPUs. One that is on another one leaves it: at once if it is the caller,
+/// with the next tick if not.
 pub fn set_allowed(thread: &Thread, cpus: u64) {
     thread.allowed.store(cpus, Ordering::Relaxed);
     while core::ptr::eq(thread, current()) && !is_allowed_here() {

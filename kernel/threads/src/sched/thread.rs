@@ -1,5 +1,5 @@
-//! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
-//! reach it.
+//! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that
+//! an overflow cannot reach it.
 
 use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
@@ -60,8 +60,8 @@ pub struct RawMutex {
     pub(super) waiting: WaitQueue,
 }
 
-/// One thread of the kernel, with or without a process. Aligned to a cache line, which no other heap object of its size is:
-/// the allocator knows threads by their layout.
+/// One thread of the kernel, with or without a process. Aligned to a cache line, which no other
+/// heap object of its size is: the allocator knows threads by their layout.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Thread {
@@ -97,7 +97,8 @@ pub struct Thread {
     pub(super) fpu: Option<Box<FpuState>>,
     /// How long it has run, if it belongs to a program.
     pub(super) cpu_time: CpuTime,
-    /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds since boot.
+    /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds
+    /// since boot.
     pub(super) deadline: AtomicU64,
     /// Whether it stands there. Changes under that list's lock.
     pub(super) is_timed: AtomicBool,
@@ -108,7 +109,8 @@ pub struct Thread {
     pub(super) held: [AtomicPtr<RawMutex>; MOST_HELD],
     /// The function that a kernel thread runs: see `birth`.
     pub(super) work: AtomicUsize,
-    /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
+    /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a
+    /// program is in the upper half.
     pub user_tls: AtomicU64,
     /// What a system call under way uses.
     pins: SpinLock<[Option<Pin>; MOST_PINS]>,
@@ -120,7 +122,8 @@ pub struct Thread {
 
 /// What a switch has to do for a thread more than for one of the kernel: bits.
 pub(super) mod kinds {
-    /// It has, or once had, anything of a program's: floating point, or tables other than the kernel's.
+    /// It has, or once had, anything of a program's: floating point, or tables other than the
+    /// kernel's.
     pub const OF_PROGRAM: u8 = 1;
     /// It has, or once had, something else in the CPU: ports, a shadow stack.
     pub const WITH_EXTRAS: u8 = 2;
@@ -146,7 +149,8 @@ impl Linked for Thread {
 
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
 
-/// Every thread that is not gone, for reports and tests: with no memory for the list, the kernel ends.
+/// Every thread that is not gone, for reports and tests: with no memory for the list, the kernel
+/// ends.
 pub fn all() -> Vec<Arc<Thread>> {
     try_all().expect("memory for a list of threads")
 }
@@ -155,7 +159,8 @@ pub fn all() -> Vec<Arc<Thread>> {
 pub fn try_all() -> Result<Vec<Arc<Thread>>, NoMemory> {
     let mut threads = Vec::new();
     loop {
-        // Room first, without the lock: a reference that is dropped under it may be the last one, which asks for the lock.
+        // Room first, without the lock: a reference that is dropped under it may be the last one,
+        // which asks for the lock.
         threads.try_reserve(thread_count() + 16).map_err(|_| NoMemory)?;
         let all = ALL.lock();
         if threads.capacity() >= all.len() {
@@ -184,14 +189,16 @@ pub(super) fn remember(thread: &Arc<Thread>) -> Result<(), NoMemory> {
     Ok(())
 }
 
-/// The reverse, when the last reference to a thread goes. The last thread in the list takes its place.
+/// The reverse, when the last reference to a thread goes. The last thread in the list takes its
+/// place.
 fn forget(place: &AtomicUsize) {
     let mut all = ALL.lock();
     let place = place.load(Ordering::Relaxed);
     let gone = all.swap_remove(place);
     if let Some(moved) = all.get(place) {
-        // SAFETY: (1) a weak reference keeps the memory; (2) the one field that is used is an atomic word without a
-        // destructor, so it is there even if that thread is being dropped right now.
+        // SAFETY: (1) a weak reference keeps the memory; (2) the one field that is used is an
+        // atomic word without a destructor, so it is there even if that thread is being dropped
+        // right now.
         unsafe { (*moved.as_ptr()).place_in_all.store(place, Ordering::Relaxed) };
     }
     drop(all);
@@ -312,7 +319,8 @@ impl Thread {
         self.name.as_str()
     }
 
-    /// The bounds of its stack. Whether the stack is still there is another question: [`Thread::has_stack`].
+    /// The bounds of its stack. Whether the stack is still there is another question:
+    /// [`Thread::has_stack`].
     pub fn stack_range(&self) -> AddrRange {
         self.stack_range
     }
@@ -334,7 +342,8 @@ impl Thread {
         &self.extras
     }
 
-    /// From now on a switch from or to it moves that. By the thread itself, with interrupts off, or before it runs.
+    /// From now on a switch from or to it moves that. By the thread itself, with interrupts off, or
+    /// before it runs.
     pub fn has_extras(&self) {
         self.kinds.fetch_or(kinds::WITH_EXTRAS, Ordering::Relaxed);
     }
@@ -369,7 +378,8 @@ impl Thread {
         self.run.set(state);
     }
 
-    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
+    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself
+    /// (back to running).
     pub(super) fn unblock(&self, to: State) -> bool {
         self.run.unblock(to)
     }
@@ -400,13 +410,15 @@ impl Thread {
         self.run.attends(attention::KILLED)
     }
 
-    /// Whether it has something to attend to before user mode: its death, or what [`Thread::notify`] announced.
+    /// Whether it has something to attend to before user mode: its death, or what
+    /// [`Thread::notify`] announced.
     #[inline(always)]
     pub fn has_attention(&self) -> bool {
         self.run.attends(u8::MAX)
     }
 
-    /// Takes back an announcement. By the thread itself, before it looks at what was announced; or when it is created.
+    /// Takes back an announcement. By the thread itself, before it looks at what was announced; or
+    /// when it is created.
     pub fn clear_notification(&self) {
         self.run.clear(attention::NOTIFIED);
     }
@@ -449,15 +461,16 @@ impl Thread {
         self.owner.share(kind)
     }
 
-    /// Keeps something for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
-    /// its stack overflows, this comes back with the thread.
-    /// `None`: the call keeps as many as there are places for.
+    /// Keeps something for the length of a system call, by the thread itself. Not in the call's
+    /// frame: a frame is lost when its stack overflows, this comes back with the thread. `None`:
+    /// the call keeps as many as there are places for.
     pub fn pin<T: Any + Send + Sync>(&self, kept: Arc<T>) -> Option<&'static T> {
         let pinned = Arc::as_ptr(&kept);
         self.has_pins.store(true, Ordering::Relaxed);
         let mut pins = self.pins.lock();
         *pins.iter_mut().find(|pin| pin.is_none())? = Some(kept);
-        // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference does not leave the call.
+        // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference
+        // does not leave the call.
         Some(unsafe { &*pinned })
     }
 

@@ -1,7 +1,8 @@
 //! The life of one slot, in every order of its atomic steps, and once more with real threads.
 //!
-//! The model runs one owner, two borrowers that mean the first life, one that means the second, and a second owner that
-//! re-uses the slot as soon as it is parked. A step is one atomic access. Every reachable state is visited once; the rules below are checked in each.
+//! The model runs one owner, two borrowers that mean the first life, one that means the second, and
+//! a second owner that re-uses the slot as soon as it is parked. A step is one atomic access. Every
+//! reachable state is visited once; the rules below are checked in each.
 
 extern crate std;
 
@@ -367,7 +368,8 @@ impl Slot {
         self.contents.store(number, Ordering::Relaxed);
         let generation = self.life.make_live();
         self.announced.store(generation.get(), Ordering::Relaxed);
-        // Every eighth life waits until somebody has borrowed once more, so that borrows really happen.
+        // Every eighth life waits until somebody has borrowed once more, so that borrows really
+        // happen.
         let before = self.borrowed.load(Ordering::Relaxed);
         let lent = || self.borrowed.load(Ordering::Relaxed) != before;
         let ready = number % 8 != 0 || self.wait_until(lent);

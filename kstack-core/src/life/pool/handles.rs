@@ -1,4 +1,5 @@
-//! What goes in and out of a pool: the wish for a stack, the right to one, its name, what became of it.
+//! What goes in and out of a pool: the wish for a stack, the right to one, its name, what became of
+//! it.
 
 use crate::addr::CpuId;
 use crate::arena::SlotIndex;
@@ -50,7 +51,8 @@ pub enum ReleaseOutcome {
     StillBorrowed,
     /// In this CPU's cache.
     Cached,
-    /// In this CPU's cache, half of which went to the depot; `excess` stacks there wait for [`Pool::shrink`](super::Pool::shrink).
+    /// In this CPU's cache, half of which went to the depot; `excess` stacks there wait for
+    /// [`Pool::shrink`](super::Pool::shrink).
     Flushed {
         /// How many stacks wait to be unmapped.
         excess: u32,
@@ -59,7 +61,8 @@ pub enum ReleaseOutcome {
     ToUnmap,
 }
 
-/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`](super::Pool::borrow)), not to keep it.
+/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`](super::Pool::borrow)), not
+/// to keep it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(
     clippy::exhaustive_structs,
@@ -78,8 +81,9 @@ impl fmt::Display for StackRef {
     }
 }
 
-/// A stack in use: the right to run on it, which only [`Pool::acquire`](super::Pool::acquire) gives and which ends with [`Pool::release`](super::Pool::release). It cannot be copied, so
-/// a stack is not let go of twice.
+/// A stack in use: the right to run on it, which only [`Pool::acquire`](super::Pool::acquire) gives
+/// and which ends with [`Pool::release`](super::Pool::release). It cannot be copied, so a stack is
+/// not let go of twice.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a stack that is not released is lost"]
 pub struct LiveStack(pub(super) StackRef);

@@ -12,11 +12,11 @@ use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: r0 = first, r1 = second, r2 = callee, r3 = top. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 6 instructions.
+/// In: r0 = first, r1 = second, r2 = callee, r3 = top. Clobbers the caller-saved registers. SP is
+/// back where it was. Interrupts are left as they are. Cost: 6 instructions.
 ///
-/// With `thread-info-on-stack` the new stack's low end gets the word that the old one has there: `current` is found by
-/// masking SP on this stack too.
+/// With `thread-info-on-stack` the new stack's low end gets the word that the old one has there:
+/// `current` is found by masking SP on this stack too.
 ///
 /// # Safety
 ///
@@ -49,7 +49,8 @@ pub unsafe extern "C" fn call_on_stack(
         "lsl lr, lr, #{body_shift}",
         "str ip, [lr]",
         ".endif",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mov sp, r3",
         "blx r2",
         "mov sp, r11",

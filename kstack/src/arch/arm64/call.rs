@@ -12,8 +12,8 @@ use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: x0 = first, x1 = second, x2 = callee, x3 = top. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 7 instructions.
+/// In: x0 = first, x1 = second, x2 = callee, x3 = top. Clobbers the caller-saved registers. SP is
+/// back where it was. Interrupts are left as they are. Cost: 7 instructions.
 ///
 /// # Safety
 ///
@@ -38,7 +38,8 @@ pub unsafe extern "C" fn call_on_stack(
         ".cfi_rel_offset x30, {word}",
         "mov x29, sp",
         ".cfi_def_cfa_register x29",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mov sp, x3",
         "blr x2",
         "mov sp, x29",

@@ -1,5 +1,5 @@
-//! All that a CPU needs of this architecture before it takes its first interrupt: its stacks for entries, its tables, the gates.
-//! [`crate::cpu`] calls this, and says what comes when.
+//! All that a CPU needs of this architecture before it takes its first interrupt: its stacks for
+//! entries, its tables, the gates. [`crate::cpu`] calls this, and says what comes when.
 
 use super::double_fault;
 use super::load::{fill_gates, gates_are_filled};
@@ -37,8 +37,9 @@ impl TablesPlace {
     }
 }
 
-/// Makes a CPU's stacks for entries, with `stack`, and its tables. The double fault runs on the page tables that are loaded now; a kernel
-/// that loads others says so ([`CpuTables::set_page_tables`]).
+/// Makes a CPU's stacks for entries, with `stack`, and its tables. The double fault runs on the
+/// page tables that are loaded now; a kernel that loads others says so
+/// ([`CpuTables::set_page_tables`]).
 ///
 /// # Safety
 ///
@@ -71,7 +72,8 @@ pub(crate) unsafe fn prepare(
 ///
 /// # Safety
 ///
-/// 1. As for [`CpuTables::load`], and the section `.data.kstack_once` is writable unless the gates are filled.
+/// 1. As for [`CpuTables::load`], and the section `.data.kstack_once` is writable unless the gates
+///    are filled.
 pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> Result<(), Unfit> {
     // Every CPU that finds them empty fills them with the same.
     if !gates_are_filled() {
@@ -85,18 +87,20 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     unsafe { CpuTables::load(tables, local) }
 }
 
-/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls `next(argument)` there.
+/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls
+/// `next(argument)` there.
 ///
 /// # Safety
 ///
-/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is used again.
+/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is
+///    used again.
 pub(crate) unsafe fn continue_on(
     stack: AddrRange,
     next: extern "C" fn(argument: usize) -> !,
     argument: usize,
 ) -> ! {
-    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a top is as aligned as the procedure call
-    // standard wants SP.
+    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a
+    // top is as aligned as the procedure call standard wants SP.
     unsafe {
         asm!(
             "mov esp, {top}",
@@ -114,7 +118,8 @@ pub(crate) unsafe fn continue_on(
     }
 }
 
-/// Sets the stack for entries from user mode on the CPU this runs on, if its tables are this library's.
+/// Sets the stack for entries from user mode on the CPU this runs on, if its tables are this
+/// library's.
 ///
 /// # Safety
 ///

@@ -11,13 +11,14 @@ use crate::arch::cfi::seam;
 use core::arch::naked_asm;
 use core::mem::size_of;
 
-/// Bytes of a word. The frame record that the callee finds through ebp is two of them, and the arguments lie above it.
+/// Bytes of a word. The frame record that the callee finds through ebp is two of them, and the
+/// arguments lie above it.
 const WORD: usize = size_of::<usize>();
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: first, second, callee, top on the stack. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 14 instructions.
+/// In: first, second, callee, top on the stack. Clobbers the caller-saved registers. SP is back
+/// where it was. Interrupts are left as they are. Cost: 14 instructions.
 ///
 /// # Safety
 ///
@@ -43,7 +44,8 @@ pub unsafe extern "C" fn call_on_stack(
         "mov eax, [ebp + {RECORD}]",
         "mov edx, [ebp + {RECORD} + {WORD}]",
         "mov ecx, [ebp + {RECORD} + {WORD} * 2]",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mov esp, [ebp + {RECORD} + {WORD} * 3]",
         // Two words of arguments, and two more so that SP is 16-aligned at the call.
         "sub esp, 2 * {WORD}",

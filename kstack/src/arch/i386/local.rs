@@ -47,7 +47,8 @@ impl ArchLocal {
     ///
     /// # Safety
     ///
-    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs,
+    ///    and used for nothing else.
     pub unsafe fn set_softirq_top(&self, top: Addr) {
         self.softirq_top.store(top.get(), Ordering::Relaxed);
     }
@@ -58,11 +59,13 @@ impl ArchLocal {
         Some(Addr::new(self.softirq_top.load(Ordering::Relaxed)))
     }
 
-    /// Gives the CPU the stacks on which its handlers of NMIs, debug exceptions and machine checks run. Before the first of any.
+    /// Gives the CPU the stacks on which its handlers of NMIs, debug exceptions and machine checks
+    /// run. Before the first of any.
     ///
     /// # Safety
     ///
-    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs,
+    ///    and used for nothing else.
     pub unsafe fn set_own_tops(&self, nmi_body: Addr, debug: Addr, machine_check: Addr) {
         self.machine_check_top.store(machine_check.get(), Ordering::Relaxed);
         self.nmi_body_top.store(nmi_body.get(), Ordering::Relaxed);
@@ -93,8 +96,8 @@ impl ArchLocal {
         self.nmi_latched.load(Ordering::Relaxed) != 0
     }
 
-    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere: NMIs stay held back until
-    /// the next `iret`.
+    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere:
+    /// NMIs stay held back until the next `iret`.
     ///
     /// # Safety
     ///

@@ -12,8 +12,8 @@ use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: a0 = first, a1 = second, a2 = callee, a3 = top. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 11 instructions.
+/// In: a0 = first, a1 = second, a2 = callee, a3 = top. Clobbers the caller-saved registers. SP is
+/// back where it was. Interrupts are left as they are. Cost: 11 instructions.
 ///
 /// # Safety
 ///
@@ -40,7 +40,8 @@ pub unsafe extern "C" fn call_on_stack(
         ".cfi_def_cfa s0, 0",
         ".cfi_offset s0, -{record}",
         ".cfi_offset ra, {word} - {record}",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mv sp, a3",
         "jalr a2",
         "addi sp, s0, -{record}",

@@ -12,8 +12,8 @@ use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: rdi = first, rsi = second, rdx = callee, rcx = top. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 9 instructions.
+/// In: rdi = first, rsi = second, rdx = callee, rcx = top. Clobbers the caller-saved registers. SP
+/// is back where it was. Interrupts are left as they are. Cost: 9 instructions.
 ///
 /// # Safety
 ///
@@ -36,7 +36,8 @@ pub unsafe extern "C" fn call_on_stack(
         ".cfi_rel_offset rbp, 0",
         "mov rbp, rsp",
         ".cfi_def_cfa_register rbp",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mov rsp, rcx",
         "call rdx",
         "mov rsp, rbp",

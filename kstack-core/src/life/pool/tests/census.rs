@@ -48,7 +48,8 @@ fn t7_n9_owners_and_accounts_keep_their_numbers() {
     assert_eq!((OwnerId::NONE.get(), AccountId::SYSTEM.get()), (0, 0));
 }
 
-/// Entry code and overflow handlers name stacks by this. Red if a stack that somebody holds has no name, or one that rests has.
+/// Entry code and overflow handlers name stacks by this. Red if a stack that somebody holds has no
+/// name, or one that rests has.
 #[test]
 fn n9_b1_a_stack_has_a_name_from_hand_out_until_the_last_one_lets_go() {
     let machine = Machine::new(2, 1, ErasePolicy::Dirtied);

@@ -216,7 +216,8 @@ fn t4_the_depots_target_follows_the_swings_and_decays() {
     assert_eq!(depot.target(), 0, "unmapping is no traffic");
 }
 
-/// Red if only the difference at the end of a period counts: the target would decay to nothing, and each swing map its stacks anew.
+/// Red if only the difference at the end of a period counts: the target would decay to nothing, and
+/// each swing map its stacks anew.
 #[test]
 fn t4_a_swing_that_comes_again_and_again_finds_its_stacks_parked() {
     for periods_per_swing in [1, 2, 5] {
@@ -459,7 +460,8 @@ fn t5_n2_a_stack_that_comes_back_to_a_cpu_with_old_tlb_entries_is_erased_all_the
     assert_eq!(zero.release(slot, &mut zeros), ReleaseOutcome::Cached);
     assert_eq!(take(&machine, 0, &mut zeros, 1), [slot]);
     assert!(zero.reads_as_zero(slot));
-    // And: a life spent on CPU 0 that is recycled on CPU 1, which remembers D=1 for a page that is clean now.
+    // And: a life spent on CPU 0 that is recycled on CPU 1, which remembers D=1 for a page that is
+    // clean now.
     assert_eq!(one.release(slot, &mut ones), ReleaseOutcome::Cached);
     assert_eq!(take(&machine, 1, &mut ones, 1), [slot]);
     one.enter(slot);

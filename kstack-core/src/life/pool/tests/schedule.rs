@@ -1,8 +1,9 @@
 //! Runs small cases in every order of their steps.
 //!
-//! Each CPU of a case is a real thread, but only one runs at a time: whoever is about to access something shared decides
-//! by the path of the present run who goes on. After the run the last decision that has an alternative is changed, until
-//! all paths were taken. The code that runs is the code, not a model of it.
+//! Each CPU of a case is a real thread, but only one runs at a time: whoever is about to access
+//! something shared decides by the path of the present run who goes on. After the run the last
+//! decision that has an alternative is changed, until all paths were taken. The code that runs is
+//! the code, not a model of it.
 
 use std::boxed::Box;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -107,8 +108,8 @@ fn run_once(processes: Vec<Process<'_>>, path: &mut Path) {
     *path = core::mem::take(&mut run.state().path);
 }
 
-/// Runs the case that `run` sets up in every order; `run` is called once per order with a function that runs its processes.
-/// Answers the number of orders.
+/// Runs the case that `run` sets up in every order; `run` is called once per order with a function
+/// that runs its processes. Answers the number of orders.
 pub(super) fn in_every_order(mut run: impl FnMut(&mut dyn FnMut(Vec<Process<'_>>))) -> usize {
     let mut path = Path::new();
     let mut orders = 0;
