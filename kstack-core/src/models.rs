@@ -19,7 +19,8 @@ use crate::arena::{Arena, SlotIndex};
 use crate::geometry::Geometry;
 use crate::kind::StackKind;
 use crate::lifetime::{LifeState, Released};
-use crate::record::{AccountId, OwnerId, SlotRecord};
+use crate::record::{AccountId, SlotRecord};
+use crate::stacks::ThreadId;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -39,13 +40,13 @@ fn model(body: impl Fn() + Sync + Send + 'static) {
 /// What `Pool::hand_out` does, with everything named after the owner.
 fn hand_out(record: &SlotRecord, who: u32) {
     let kind = if who % 2 == 0 { StackKind::Irq } else { StackKind::Thread };
-    record.fill_in(kind, OwnerId::new(u64::from(who)), CpuId::new(who), AccountId::new(who));
+    record.fill_in(kind, ThreadId::new(u64::from(who)), CpuId::new(who), AccountId::new(who));
     let _generation = record.life().make_live();
 }
 
 /// What `Pool::recycle` does to the record.
 fn recycle(record: &SlotRecord) {
-    record.set_owner(OwnerId::NONE);
+    record.set_owner(ThreadId::NONE);
     record.life().park();
 }
 

@@ -4,7 +4,7 @@ use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
 use kstack_core::arena::{Arena, SlotIndex};
 use kstack_core::geometry::Geometry;
 use kstack_core::kind::StackKind;
-use kstack_core::stacks::StackId;
+use kstack_core::stacks::{StackId, ThreadId};
 use kstack_core::unwind::Backtrace;
 use kstack_core::verdict::{
     Cause, Consequence, Context, Delivery, Fault, OverflowReport, Side, StackTable, Verdict, judge,
@@ -62,7 +62,7 @@ impl StackTable for Machine {
             }
             _ => return None,
         };
-        Some(StackId { kind, cpu, owner, range })
+        Some(StackId { kind, cpu, owner: ThreadId::new(owner), range })
     }
 
     fn running_on(&self, cpu: CpuId) -> Option<StackId> {
@@ -71,7 +71,7 @@ impl StackTable for Machine {
 }
 
 const THREAD: Context = Context {
-    thread: 7,
+    thread: ThreadId::new(7),
     spinning_locks: 0,
     in_interrupt: false,
     in_softirq: false,
@@ -135,7 +135,7 @@ fn o1_a_frame_larger_than_the_guard_is_blamed_on_the_thread_that_ran() {
 }
 
 /// Between the bodies of slots 1 and 2 lie the guard above the one and the guard below the other.
-/// Red if the thread, on whose side SP stands, or nobody were blamed.
+/// Red if the thread, on whose side SP stands, or no thread were blamed.
 #[test]
 fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
     let machine = Machine::new();
@@ -239,9 +239,9 @@ fn o5_a_thread_that_cannot_be_abandoned_stops_the_system() {
         Context { in_nmi: true, ..THREAD },
         Context { bottom_halves_disabled: true, ..THREAD },
         Context { interrupts_off: true, ..THREAD },
-        Context { thread: 0, ..THREAD },
-        // Somebody else's stack.
-        Context { thread: 8, ..THREAD },
+        Context { thread: ThreadId::NONE, ..THREAD },
+        // Another thread's stack.
+        Context { thread: ThreadId::new(8), ..THREAD },
     ];
     for context in reasons {
         let verdict = machine
@@ -320,7 +320,12 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
         fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
             if slot.get() == 3 {
                 let range = self.0.arena.body(slot);
-                return Some(StackId { kind: StackKind::Thread, cpu: None, owner: 9, range });
+                return Some(StackId {
+                    kind: StackKind::Thread,
+                    cpu: None,
+                    owner: ThreadId::new(9),
+                    range,
+                });
             }
             self.0.stack_in(slot)
         }
@@ -348,11 +353,11 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
         assert_eq!(verdict.consequence, Consequence::StopSystem);
         // With interrupts on, the same SP is one that the running thread has jumped to.
         let verdict = judge(&machine.0.arena, &machine, &fault, &THREAD);
-        assert!(verdict.is_none_or(|verdict| verdict.stack.owner == 7), "SP {sp:#x}");
+        assert!(verdict.is_none_or(|verdict| verdict.stack.owner.get() == 7), "SP {sp:#x}");
     }
 }
 
-/// Below an SP of 0 lies the highest address. Red if nobody were found responsible.
+/// Below an SP of 0 lies the highest address. Red if no stack were found.
 #[test]
 fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     let machine = Machine::new();
@@ -498,7 +503,7 @@ impl StackTable for Elsewhere {
 #[test]
 fn o1_n10_a_stack_outside_of_the_arena_is_left_past_its_edges_and_not_at_its_top() {
     let range = AddrRange { lowest: Addr::new(0x10_0000), top: Addr::new(0x10_4000) };
-    let stack = StackId { kind: StackKind::Boot, cpu: Some(CPU), owner: 0, range };
+    let stack = StackId { kind: StackKind::Boot, cpu: Some(CPU), owner: ThreadId::NONE, range };
     let judged = |sp: usize| {
         let (address, pc) = (Addr::new(sp - 8), Addr::new(0x1000));
         let fault =

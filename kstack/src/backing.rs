@@ -51,7 +51,7 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// Called where waiting is allowed.
     fn unmap_pages(&self, range: AddrRange);
 
-    /// Counts `size` towards `account`. By default nobody counts.
+    /// Counts `size` towards `account`. By default nothing is counted.
     fn charge(&self, _account: AccountId, _size: ByteSize) -> Result<(), OverLimit> {
         Ok(())
     }
@@ -171,7 +171,7 @@ impl<B: Backing> pool::Pages for Answers<'_, B> {
             if B::ABSENT_IS_REMEMBERED {
                 self.0.flush_local(AddrRange::sized(page, ByteSize::PAGE));
             }
-            // SAFETY: (1) mapped a moment ago, and nobody's yet.
+            // SAFETY: (1) mapped a moment ago, and not handed out yet.
             unsafe { zero(page) };
         }
         Ok(())

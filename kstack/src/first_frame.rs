@@ -77,8 +77,8 @@ pub unsafe fn build(stack: AddrRange, start: Start<'_>) -> usize {
 ///
 /// # Safety
 ///
-/// 1. As for a [`Stack`](crate::Stack) that nobody runs on: `stack` is mapped, writable, at least a
-///    page, its top page aligned, and no other code uses it.
+/// 1. As for a [`Stack`](crate::Stack) that nothing runs on: `stack` is mapped, writable, at least
+///    a page, its top page aligned, and no other code uses it.
 #[must_use = "the stack begins at this SP and no other"]
 pub unsafe fn build_bare(
     stack: AddrRange,

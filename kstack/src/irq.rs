@@ -51,7 +51,7 @@ fn on_current_stack(vector: u8, regs: &mut SavedRegs) {
     run_softirqs_on_their_stack(unsafe { CpuLocal::this() });
 }
 
-/// Somebody asked for it: if the interrupted code may be preempted, now. Interrupts off, back on
+/// Preempts the interrupted code now, if it may be preempted. Interrupts off, back on
 /// the interrupted stack.
 #[cold]
 #[inline(never)]

@@ -195,13 +195,13 @@ impl CpuLocal {
         self.preemption_asked.store(1, Ordering::Relaxed);
     }
 
-    /// Whether somebody has asked, and nobody has taken it up yet.
+    /// Whether preemption was asked for and the request not taken yet.
     #[inline(always)]
     pub fn preemption_is_asked(&self) -> bool {
         self.preemption_asked.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether somebody has asked; from now on nobody has. For the CPU itself, with interrupts off.
+    /// Takes the request. Returns whether there was one. For the CPU itself, with interrupts off.
     #[inline(always)]
     pub fn take_preemption_request(&self) -> bool {
         let asked = self.preemption_is_asked();

@@ -25,7 +25,8 @@ use kstack_core::pool::{
     AcquireError, BorrowedStack, Census, LiveStack, Lock, Pool, PoolError, PoolShared,
     ReleaseOutcome, Request, StackRef,
 };
-use kstack_core::record::{OwnerId, SlotRecord};
+use kstack_core::record::SlotRecord;
+use kstack_core::stacks::ThreadId;
 
 /// All stacks of a kernel: arena, records, pool and lock. Made by [`stacks!`](crate::stacks!) as a
 /// static, or by [`Stacks::new`].
@@ -64,8 +65,8 @@ impl<B: Backing> Stacks<B> {
         backing: B,
     ) -> Result<Self, PoolError> {
         let (pool, shared) = Pool::new(arena, records, policy)?;
-        // SAFETY: (1) to (3) by the caller's promise; stacks that belong to CPUs are dropped by
-        // nobody else's.
+        // SAFETY: (1) to (3) by the caller's promise; stacks that belong to CPUs are dropped by no
+        // other code.
         Ok(unsafe { Self::of(pool, shared, backing) })
     }
 
@@ -74,7 +75,7 @@ impl<B: Backing> Stacks<B> {
     /// # Safety
     ///
     /// As for [`Stacks::new`], with the arena of `slots` slots at or above `lowest`; `records` are
-    /// new and nobody else's.
+    /// new and used by nothing else.
     #[doc(hidden)]
     #[must_use]
     pub const unsafe fn over(
@@ -143,8 +144,11 @@ impl<B: Backing> Stacks<B> {
     ///
     /// Always inlined, like [`Pool::acquire`].
     #[inline(always)]
-    pub fn acquire_thread(&'static self, owner: u64) -> Result<Stack<B>, AcquireError> {
-        self.acquire_any(&Request::thread(OwnerId::new(owner)))
+    pub fn acquire_thread(
+        &'static self,
+        owner: impl Into<ThreadId>,
+    ) -> Result<Stack<B>, AcquireError> {
+        self.acquire_any(&Request::thread(owner.into()))
     }
 
     /// A stack for `request`, every byte zero; of a kind that threads have. Called where waiting is
@@ -360,8 +364,8 @@ impl<B: Backing> Drop for Borrowed<B> {
 /// refused while it is compiled.
 ///
 /// It is unsafe to expand: the addresses, `slots` times the geometry's stride from `lowest` on
-/// (rounded up to where an arena may begin), must be nobody else's, and the other conditions of
-/// [`Stacks::new`] must hold.
+/// (rounded up to where an arena may begin), must be used by nothing else, and the other conditions
+/// of [`Stacks::new`] must hold.
 ///
 /// ```
 /// # use kstack::{Backing, Stacks, addr::{Addr, AddrRange}, cache::CpuCache, pool::Exhausted};

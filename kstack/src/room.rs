@@ -10,7 +10,7 @@
 //!   | frames of the thread                |
 //!   |   ...                               |  above: interrupts may be turned off, an interrupt may come in
 //!   |- - - - - - - - - - - - - - - - - - -|  lowest + RESERVE
-//!   |   plain code, interrupts on         |  below: whoever asks for either is ended first, with a report
+//!   |   plain code, interrupts on         |  below: a thread that asks for either is ended first, with a report
 //!   +-------------------------------------+  lowest
 //!   | guard                               |
 //! ```

@@ -17,7 +17,7 @@ use crate::local::CpuLocal;
 use crate::owned::Stack;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
-use kstack_core::record::OwnerId;
+use kstack_core::stacks::ThreadId;
 
 /// A thread's stack and its place on it.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl<B: Backing> Thread<B> {
     }
 
     /// What the kernel calls it: the owner of its stack.
-    pub fn owner(&self) -> OwnerId {
+    pub fn owner(&self) -> ThreadId {
         self.stack.record().owner()
     }
 

@@ -94,11 +94,11 @@ fn l1_a_verdict_before_any_cpu_is_up_knows_no_running_thread() {
         cpu: CpuId::new(0),
         delivery: Delivery::OwnStack,
     };
-    // Named as an access, and as an overflow of nobody: as far as the table knows, another thread
+    // Named as an access, and not as an overflow: as far as the table knows, another thread
     // may have made it.
     let judged = |fault| judge(stacks.arena(), stacks.registry(), &fault, &Context::default());
     let verdict = judged(fault).expect("the address says it");
-    assert_eq!((verdict.stack.owner, verdict.distance.get()), (7, 8));
+    assert_eq!((verdict.stack.owner.get(), verdict.distance.get()), (7, 8));
     assert_eq!((verdict.cause, verdict.consequence), (Cause::GuardAccess, Consequence::StopSystem));
     assert_eq!(judged(Fault { delivery: Delivery::AnotherStack, ..fault }), None);
 }

@@ -47,7 +47,7 @@ fn overflowed(address: usize) -> Option<(u64, usize)> {
         return None;
     };
     let stack = STACKS.registry().record(slot).stack(STACKS.arena(), slot)?;
-    Some((stack.owner, distance.get()))
+    Some((stack.owner.get(), distance.get()))
 }
 // kstack glue: end
 

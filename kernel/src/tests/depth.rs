@@ -29,11 +29,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack::addr::Addr;
+use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::RESERVE;
 use kstack::arch::current::call::call_on_stack;
-use kstack::hooks::Hooks;
 use kstack::verdict::{Cause, OverflowReport};
+use kstack::{hooks::Hooks, stacks::ThreadId};
 use machine::arch::cpu;
 use machine::arch::irqchip::{self, vector};
 use machine::arch::regs::SavedRegs;
@@ -124,8 +124,8 @@ static ENDED: SpinLock<[Option<End>; 2 * AT_ONCE]> = SpinLock::new([None; 2 * AT
 
 #[derive(Debug, Clone, Copy)]
 struct End {
-    thread: u64,
-    owner: u64,
+    thread: ThreadId,
+    owner: ThreadId,
     cause: Cause,
     sp: usize,
 }
@@ -417,12 +417,12 @@ fn send_nmi() {
     if waits_on != 0
         && let Some(send) = depth::SEND_NMI
     {
-        send(cpus::by_number(waits_on as usize - 1).hardware_id.load(Ordering::Relaxed));
+        send(cpus::by_id(CpuId::new(waits_on as u32 - 1)).hardware_id.load(Ordering::Relaxed));
     }
 }
 
 /// Whether the thread that landed came back, or was ended for its own stack.
-fn judge(event: Event, place: usize, thread: u64, sp: usize, swept: &mut Swept) -> Outcome {
+fn judge(event: Event, place: usize, thread: ThreadId, sp: usize, swept: &mut Swept) -> Outcome {
     let returned = RETURNED[place].load(Ordering::Relaxed);
     let ended = ENDED.lock().iter().flatten().find(|end| end.thread == thread).copied();
     check!(LANDED[place].load(Ordering::Relaxed), "no landing");
@@ -540,7 +540,7 @@ pub fn o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none() -> Outco
     for number in 0..WAKES.len() {
         others.push(spawn("sleeper", sleeper, number)?);
     }
-    let ids: Vec<u64> = others.iter().map(|thread| thread.id()).collect();
+    let ids: Vec<ThreadId> = others.iter().map(|thread| thread.id()).collect();
     install_hooks(&HOOKS);
     let outcome = sweep_all();
     install_hooks(&hooks::HOOKS);

@@ -66,7 +66,7 @@ impl IrqState {
     /// What such an instruction adds to the context word to disable bottom halves once more.
     pub const BOTTOM_HALVES_OFF_ONCE: u32 = BOTTOM_HALVES_OFF;
 
-    /// Nothing going on.
+    /// No interrupt, no softirq.
     pub const fn new() -> Self {
         Self { context: 0, pending: 0 }
     }
@@ -91,7 +91,7 @@ impl IrqState {
         self.pending != 0
     }
 
-    /// On the way out of an interrupt. True: run softirqs now, with [`IrqState::next_softirqs`].
+    /// At the end of an interrupt. True: run softirqs now, with [`IrqState::next_softirqs`].
     #[inline(always)]
     pub fn start_softirqs(&mut self) -> bool {
         // The IRQ stack may still be marked; nothing else may be under way.
@@ -147,8 +147,8 @@ impl IrqState {
 
     #[inline(always)]
     fn enable_once(&mut self) {
-        // One call too many is none: wrapped, it would keep softirqs off this CPU until it is
-        // switched off.
+        // A surplus call changes nothing: wrapped around, the count would keep softirqs off this
+        // CPU indefinitely.
         if self.context >= BOTTOM_HALVES_OFF {
             self.context -= BOTTOM_HALVES_OFF;
         }

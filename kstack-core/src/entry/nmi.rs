@@ -43,13 +43,13 @@
 //! one at a time, if an exception inside it has let NMIs in: the words belong to the body stack
 //! alone.
 //!
-//! A handler may clear both words and go on elsewhere, never to return, only while NMIs are still
-//! held back, that is if no exception happened in it: otherwise the next NMI takes the body stack
-//! before it has been left.
+//! A handler may clear both words and continue elsewhere, never to return, only while NMIs are
+//! still held back, that is if no exception happened in it: otherwise the next NMI takes the body
+//! stack before it has been left.
 //!
 //! The assembly is in the crate `kstack`, `arch/x86_64/nmi.rs`. The tests here run a copy of it,
 //! instruction by instruction, with NMIs and exceptions at every point where they can happen.
-//! Whoever changes one changes the other.
+//! A change to one is made to the other.
 
 /// What an NMI that arrives is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -57,7 +57,7 @@
 pub enum Arrival {
     /// It interrupted user mode: handled on the thread stack, which is empty.
     FromUser,
-    /// It interrupted the exit window of one that is ending, which goes on at
+    /// It interrupted the exit window of one that is ending, which continues at
     /// [`Step::ClearLatched`] instead.
     InWindow,
     /// Another is being handled on the body stack, and runs once more.

@@ -9,9 +9,9 @@
 //! | --- | --- | --- |
 //! | the pointer | at the last word that was pushed | the same |
 //! | to switch to another stack: at its word `a` | `a + 8`, bit 0 set | the page of `a`, bit 0 set |
-//! | a signal pushes, at pointer `p` | `p - 8`: `p`, bit 63 set; `p - 16`: the way back | `p - 8`: the page of `p - 8`; `p - 16`: the way back |
+//! | a signal pushes, at pointer `p` | `p - 8`: `p`, bit 63 set; `p - 16`: the return address | `p - 8`: the page of `p - 8`; `p - 16`: the return address |
 //! | the handler begins with | `p - 16` | `p - 16` |
-//! | it returns, which pops the way back; then the word at the pointer | must have bit 63, and leads to `p` | must be the page of its place; becomes 0; leads to `p` |
+//! | it returns, which pops the return address; then the word at the pointer | must have bit 63, and leads to `p` | must be the page of its place; becomes 0; leads to `p` |
 //! | who chooses the pointer at that moment | the processor's register | the frame: a program may write any number there |
 //!
 //! So on arm64 the word is what counts, and it counts once. A program that forges frames can return
@@ -79,7 +79,7 @@ impl Form {
     }
 
     /// What a signal pushes on the stack whose pointer is this. `None`: the pointer is none.
-    pub const fn for_signal(self, pointer: u64, way_back: u64) -> Option<Pushed> {
+    pub const fn for_signal(self, pointer: u64, return_address: u64) -> Option<Pushed> {
         if pointer % WORD != 0 || pointer < 2 * WORD || pointer & FROM_KERNEL != 0 {
             return None;
         }
@@ -87,7 +87,7 @@ impl Form {
             Self::X86_64 => pointer | FROM_KERNEL,
             Self::Arm64 => (pointer - WORD) & !PAGE_BITS,
         };
-        Some(Pushed { pointer: pointer - 2 * WORD, words: [way_back, word] })
+        Some(Pushed { pointer: pointer - 2 * WORD, words: [return_address, word] })
     }
 
     /// What follows from the word that lies at the pointer when a handler has returned. `None`: no
@@ -110,16 +110,16 @@ impl Form {
 /// Bytes of the shadow stack for a stack of so many bytes; 0: for the first thread, or one whose
 /// stack's size is not known. `limit`: that of the growing stack (RLIMIT_STACK).
 pub const fn stack_bytes(form: Form, bytes: u64, limit: u64) -> u64 {
-    const MOST_X86_64: u64 = 4 << 30;
-    const MOST_ARM64: u64 = 2 << 30;
+    const MAX_X86_64: u64 = 4 << 30;
+    const MAX_ARM64: u64 = 2 << 30;
     const fn smaller(a: u64, b: u64) -> u64 {
         if a < b { a } else { b }
     }
     let wanted = match form {
-        Form::X86_64 if bytes != 0 => smaller(bytes, MOST_X86_64),
-        Form::X86_64 => smaller(limit, MOST_X86_64),
+        Form::X86_64 if bytes != 0 => smaller(bytes, MAX_X86_64),
+        Form::X86_64 => smaller(limit, MAX_X86_64),
         Form::Arm64 if bytes >= 2 => bytes / 2,
-        Form::Arm64 => smaller(limit / 2, MOST_ARM64),
+        Form::Arm64 => smaller(limit / 2, MAX_ARM64),
     };
     let page = PAGE_BITS + 1;
     let whole = smaller(wanted, u64::MAX - page).next_multiple_of(page);

@@ -6,7 +6,7 @@
 //!   | ...            |                | ...              |
 //!   | return address |                | return address   |
 //!   | fp  -----------+--- seam ------>| fp               |   call_on_stack's frame record
-//!   | return address |                | saved registers  |   fp marked: an interrupt; from the kernel: goes on
+//!   | return address |                | saved registers  |   fp marked: an interrupt; from the kernel: continue
 //!   | fp             |                | return address   |
 //!                                     | fp = marked      |   saved registers of user mode: the end, reliable
 //! ```

@@ -28,7 +28,7 @@
 //! | an interrupt handler, a softirq, an NMI's handler, on whatever stack | the system stops | none of it is the thread's |
 //! | SP is a program's: in the lower half | the system stops | an entry or a return path went wrong, and nothing says what else it left behind |
 //! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
-//! | whatever ran with an SP of the programs' half | the system stops | an entry or a way back went wrong, and what it left behind cannot be repaired |
+//! | whatever ran with an SP of the programs' half | the system stops | an entry or a return path went wrong, and what it left behind cannot be repaired |
 //!
 //! With interrupts off SP may stand on the stack of the thread that is leaving while the next one
 //! is `running` already: there the thread on whose stack SP stands is named, never the one that
@@ -37,7 +37,7 @@
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, Place, SlotIndex};
 use crate::kind::StackKind;
-use crate::stacks::StackId;
+use crate::stacks::{StackId, ThreadId};
 use crate::unwind::{Backtrace, Step};
 use core::fmt;
 
@@ -51,7 +51,7 @@ pub enum Side {
     Above,
 }
 
-/// How the hardware told.
+/// How the hardware delivered the fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Delivery {
@@ -78,21 +78,21 @@ pub enum Cause {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a handler must carry out each of them")]
 pub enum Consequence {
-    /// The running thread is ended; the system goes on.
+    /// The running thread is ended; the system continues.
     EndThread,
     /// The system stops, with the report.
     StopSystem,
 }
 
-/// What was going on besides; see the module's head.
+/// The context of the fault; see the module's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by a kernel, field by field or from the default"
 )]
 pub struct Context {
-    /// The running thread; 0: none.
-    pub thread: u64,
+    /// The running thread, or [`ThreadId::NONE`].
+    pub thread: ThreadId,
     /// Spinning locks held by this CPU.
     pub spinning_locks: u32,
     /// In an interrupt handler.
@@ -112,14 +112,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Whether nothing but a thread is going on.
+    /// Whether a thread was running, outside of interrupts, softirqs and NMIs.
     pub const fn in_thread_only(&self) -> bool {
         !self.in_interrupt && !self.in_softirq && !self.in_nmi
     }
 
     /// Whether the running thread can be given up where it stands.
     pub const fn may_abandon(&self) -> bool {
-        self.thread != 0
+        !self.thread.is_none()
             && self.spinning_locks == 0
             && !self.bottom_halves_disabled
             && !self.interrupts_off
@@ -182,7 +182,7 @@ pub fn judge(
         }
         Delivery::AnotherStack => overflowed(arena, table, fault, context)?,
     };
-    // A guard access ends whoever accessed; an overflow ends the owner, if it can be ended.
+    // A guard access ends the thread that accessed; an overflow ends the owner, if it can be ended.
     let containable = match cause {
         Cause::GuardAccess => true,
         _ => stack.kind.is_containable() && stack.owner == context.thread,
@@ -196,7 +196,7 @@ pub fn judge(
     Some(Verdict { stack, side, distance, cause, consequence })
 }
 
-/// If the address lies in a live stack's guard: which, on which side, how far.
+/// The live stack in whose guard the address lies, the side, and the distance from the edge.
 fn guard_at(
     arena: &Arena,
     table: &impl StackTable,
@@ -247,8 +247,7 @@ fn overflowed(
             };
         }
     }
-    // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody
-    // jumped here.
+    // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise SP is stray.
     let was_on = |stack: StackId| {
         let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
         running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
@@ -292,7 +291,7 @@ fn overflowed(
 /// Steps of a backtrace that a report keeps: 48, or 24 where stacks are half as large.
 pub const REPORT_STEPS: usize = 6 * size_of::<usize>();
 
-/// All there is to say: a structure first, text second.
+/// All that is known of an overflow: a structure first, text second.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "made by the crate kstack")]
 pub struct OverflowReport {
@@ -300,7 +299,7 @@ pub struct OverflowReport {
     pub verdict: Verdict,
     /// The fault.
     pub fault: Fault,
-    /// What was going on.
+    /// The context.
     pub context: Context,
     /// From the faulting instruction outwards.
     pub backtrace: Backtrace<REPORT_STEPS>,
@@ -340,7 +339,7 @@ impl Consequence {
 impl fmt::Display for StackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} stack", self.kind)?;
-        if self.owner != 0 {
+        if !self.owner.is_none() {
             write!(f, " of thread {}", self.owner)?;
         }
         if let Some(cpu) = self.cpu {

@@ -54,7 +54,7 @@ pub struct CacheStats {
     pub misses: u64,
     /// Times that half of the cache went to the depot.
     pub flushes: u64,
-    /// Pages erased on the way back.
+    /// Pages erased when stacks came back.
     pub erased_pages: u64,
 }
 
@@ -133,8 +133,8 @@ impl CpuCache {
         }
     }
 
-    /// Takes stacks from the depot until the cache is half full or the depot empty; says how many.
-    /// The caller must make this CPU coherent with them (they are the last ones in
+    /// Takes stacks from the depot until the cache is half full or the depot empty. Returns how
+    /// many. The caller must make this CPU coherent with them (they are the last ones in
     /// [`CpuCache::stacks`]).
     pub(crate) fn refill_from(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let before = self.len;
@@ -146,8 +146,8 @@ impl CpuCache {
         self.len - before
     }
 
-    /// Gives the colder half of a full cache (in general: what exceeds half) to the depot; says how
-    /// many.
+    /// Gives the colder half of a full cache (in general: what exceeds half) to the depot. Returns
+    /// how many.
     pub(crate) fn flush_half_to(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let surplus = self.len.saturating_sub(CACHE_HALF);
         for &slot in &self.slots[..surplus] {
@@ -158,7 +158,7 @@ impl CpuCache {
         surplus
     }
 
-    /// Gives everything to the depot; says how many.
+    /// Gives everything to the depot. Returns how many.
     pub(crate) fn drain(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let all = self.len;
         for &slot in &self.slots[..all] {

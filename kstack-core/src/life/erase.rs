@@ -1,4 +1,4 @@
-//! What must be erased before a stack is given to somebody else: exactly what was written.
+//! What must be erased before a stack is given to another owner: exactly what was written.
 //!
 //! The page tables know which pages were written (the dirty bit D). A page whose D is clear still
 //! reads as zero, so it needs nothing. The difficulty is that a CPU's TLB may remember D=1 from
@@ -173,7 +173,7 @@ impl Iterator for PageAddresses {
     }
 }
 
-/// How much of a stack is erased on the way back.
+/// How much of a stack is erased when it is released.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum ErasePolicy {

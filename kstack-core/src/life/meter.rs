@@ -1,8 +1,8 @@
 //! Sampled depth of a stack: a lower bound, and called that.
 //!
-//! Whoever interrupts a stack knows SP at that instant and may [`Watermark::sample`] it. The stack
-//! has certainly been as deep as the deepest sample; it may have been deeper between two samples.
-//! So a sample serves displays and warnings and **never** decides what needs no erasing
+//! An interrupt's handler knows the SP that it interrupted and may [`Watermark::sample`] it. The
+//! stack has certainly been as deep as the deepest sample; it may have been deeper between two
+//! samples. So a sample serves displays and warnings and **never** decides what needs no erasing
 //! ([`crate::erase`] does, from dirty bits).
 //!
 //! Only the CPU that runs on a stack samples it, so a sample is a load, a comparison and at most

@@ -20,7 +20,7 @@
 //!    free slots, or held (live, ending, recycling);
 //! 2. a parked stack has its whole body mapped, reads as zero and has clear dirty bits; a stack of
 //!    another size is never parked for reuse;
-//! 3. an account is charged exactly while somebody holds the stack;
+//! 3. an account is charged exactly while the stack is held;
 //! 4. a failed [`Pool::acquire`] has given back what it took, in reverse order;
 //! 5. [`Pool::release`] and [`Pool::give_back`] never unmap, never wait and never fail: usable in
 //!    an interrupt handler.
@@ -36,7 +36,8 @@ use crate::cache::{CpuCache, Put};
 use crate::depot::{Depot, FreeSlots, SlotList};
 use crate::erase::{DirtyPages, ErasePolicy};
 use crate::lifetime::{Generation, LifeState, Released};
-use crate::record::{OwnerId, SlotRecord};
+use crate::record::SlotRecord;
+use crate::stacks::ThreadId;
 
 mod handles;
 mod pages;
@@ -47,7 +48,7 @@ pub use pages::{AcquireError, Exhausted, OverLimit, Pages, PoolError};
 /// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a
 /// [`PoolShared`], which must be usable with interrupts off.
 pub trait Lock {
-    /// Runs `f` while nobody else has the shared part.
+    /// Runs `f` with exclusive access to the shared part.
     fn with<R>(&self, f: impl FnOnce(&mut PoolShared) -> R) -> R;
 }
 
@@ -141,7 +142,7 @@ impl<'r> Pool<'r> {
         policy: ErasePolicy,
     ) -> Result<(Self, PoolShared), PoolError> {
         // Whatever they were used for before: a record that says "live" would keep its slot from
-        // everybody.
+        // being given out.
         records.fill_with(SlotRecord::new);
         Self::over_new(arena, records, policy)
     }
@@ -305,7 +306,7 @@ impl<'r> Pool<'r> {
         }
     }
 
-    /// Keeps somebody else's stack alive for reading. `None` once its owner is gone, or if the slot
+    /// Keeps another owner's stack alive for reading. `None` once its owner is gone, or if the slot
     /// has a new life.
     pub fn borrow(&self, slot: SlotIndex, generation: Generation) -> Option<BorrowedStack> {
         let record = self.records.get(slot.index())?;
@@ -327,7 +328,7 @@ impl<'r> Pool<'r> {
         }
     }
 
-    /// The owner is gone and somebody borrowed the stack until now: a rare end, so this copy of
+    /// The owner is gone and the stack was borrowed until now: a rare end, so this copy of
     /// [`Pool::recycle`] is out of line.
     #[cold]
     #[inline(never)]
@@ -451,7 +452,7 @@ impl<'r> Pool<'r> {
     ) -> ReleaseOutcome {
         let pages = record.mapped_pages();
         backing.uncharge(record.account(), ByteSize::pages(pages as usize));
-        record.set_owner(OwnerId::NONE);
+        record.set_owner(ThreadId::NONE);
         if pages != self.body_pages {
             return self.leave_to_shrink(slot, shared);
         }

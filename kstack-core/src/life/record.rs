@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Who writes and who reads: the holder of a slot (its cache, the depot under its lock, its owner,
-//! the CPU about to run on it) writes; anybody reads at any time without a lock (overflow handlers,
-//! backtraces, the registry). All fields are atomics; each is correct for itself, and
+//! the CPU about to run on it) writes; other code reads at any time without a lock (overflow
+//! handlers, backtraces, the registry). All fields are atomics; each is correct for itself, and
 //! [`SlotRecord::snapshot`] says whether they belong together. That rests on three orders, which
 //! the models (`cargo xtask test`) explore in the memory model of C11:
 //!
@@ -46,35 +46,7 @@ use crate::erase::{CoherentSet, CpuBit};
 use crate::kind::StackKind;
 use crate::lifetime::{Generation, Life, LifeState};
 use crate::meter::Watermark;
-use crate::stacks::StackId;
-
-/// Who owns a stack: the number of a thread, or nobody (a stack that belongs to a CPU).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[repr(transparent)]
-pub struct OwnerId(u64);
-
-impl fmt::Display for OwnerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl OwnerId {
-    /// Nobody.
-    pub const NONE: Self = Self(0);
-
-    /// The thread with this number; 0 is nobody.
-    #[inline(always)]
-    pub const fn new(id: u64) -> Self {
-        Self(id)
-    }
-
-    /// The number.
-    #[inline(always)]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
+use crate::stacks::{StackId, ThreadId};
 
 /// Whose memory a stack counts as: a token that the kernel chooses and gets back when the charge
 /// ends.
@@ -137,16 +109,16 @@ pub struct Snapshot {
     /// The CPU it belongs to or last ran on.
     pub cpu: CpuId,
     /// The thread it belongs to.
-    pub owner: OwnerId,
+    pub owner: ThreadId,
     /// The account that is charged.
     pub account: AccountId,
     /// How much of the body is mapped, counted from its top.
     pub mapped: ByteSize,
     /// The lowest SP sampled in this life: the stack has been at least this deep.
     pub lowest_sample: Option<Addr>,
-    /// Whether somebody held the stack, in one and the same life, before and after reading, so that
-    /// all fields are of that life. Of a slot that rests nothing is settled: it may be given out at
-    /// any moment, and its fields mean nothing.
+    /// Whether the stack was held, in one and the same life, before and after reading, so that all
+    /// fields are of that life. A slot at rest is never settled: it may be given out at any moment,
+    /// and its fields mean nothing.
     pub settled: bool,
 }
 
@@ -234,18 +206,18 @@ impl SlotRecord {
 
     /// The thread the stack belongs to.
     #[inline(always)]
-    pub fn owner(&self) -> OwnerId {
-        OwnerId(self.owner.load(Ordering::Acquire))
+    pub fn owner(&self) -> ThreadId {
+        ThreadId::new(self.owner.load(Ordering::Acquire))
     }
 
     /// Says all of a new life, but for its word, which says "live" last.
     #[inline(always)]
-    pub(crate) fn fill_in(&self, kind: StackKind, owner: OwnerId, cpu: CpuId, account: AccountId) {
+    pub(crate) fn fill_in(&self, kind: StackKind, owner: ThreadId, cpu: CpuId, account: AccountId) {
         // For each of the stores below, and the watermark's: a reader that sees one of them sees
         // that the life before is over.
         fence(Ordering::Release);
         self.kind.store(kind as u8, Ordering::Relaxed);
-        self.owner.store(owner.0, Ordering::Relaxed);
+        self.owner.store(owner.get(), Ordering::Relaxed);
         self.cpu.store(cpu.get(), Ordering::Relaxed);
         self.charged.store(account.0, Ordering::Relaxed);
         self.watermark.reset();
@@ -253,8 +225,8 @@ impl SlotRecord {
 
     /// Changes the thread the stack belongs to.
     #[inline(always)]
-    pub(crate) fn set_owner(&self, owner: OwnerId) {
-        self.owner.store(owner.0, Ordering::Release);
+    pub(crate) fn set_owner(&self, owner: ThreadId) {
+        self.owner.store(owner.get(), Ordering::Release);
     }
 
     /// The account that is charged while the stack is live.
@@ -295,7 +267,7 @@ impl SlotRecord {
         AddrRange { lowest: top.wrapping_sub(size), top }
     }
 
-    /// The stack in this slot, named, while somebody holds it. Its range is the part that is
+    /// The stack in this slot, named, while it is held. Its range is the part that is
     /// mapped. All of it is of one life.
     #[inline]
     pub fn stack(&self, arena: &Arena, slot: SlotIndex) -> Option<StackId> {
@@ -307,7 +279,7 @@ impl SlotRecord {
             let stack = StackId {
                 kind,
                 cpu: kind.belongs_to_cpu().then(|| self.cpu()),
-                owner: self.owner().get(),
+                owner: self.owner(),
                 range: self.body_range(arena, slot),
             };
             let now = self.held()?;
@@ -319,7 +291,7 @@ impl SlotRecord {
         None
     }
 
-    /// The life in which somebody holds the stack, if somebody does. Two equal answers mean that
+    /// The life in which the stack is held, if it is. Two equal answers mean that
     /// the life lasted in between.
     #[inline(always)]
     fn held(&self) -> Option<Generation> {

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A body may be *part* mapped (an exception stack of 8 KiB in a 16 KiB body): the mapped part ends
-//! at the body's top, and the rest of the body acts as a wider guard below. That is the record's
-//! business, not the arena's.
+//! at the body's top, and the rest of the body acts as a wider guard below. The stack's record says
+//! how much is mapped.
 
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::geometry::Geometry;
@@ -82,13 +82,13 @@ pub enum Place {
     },
 }
 
-/// Why an arena cannot be.
+/// Why an arena was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ArenaError {
     /// The first body would not be aligned as the geometry demands.
     MisalignedBody,
-    /// It would reach past the end of the address space, or has no slot.
+    /// It would reach past the end of the address space, or would have no slot.
     BadSize,
 }
 

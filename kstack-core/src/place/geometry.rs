@@ -36,7 +36,7 @@ pub struct Geometry {
     align: ByteSize,
 }
 
-/// Why a geometry cannot be.
+/// Why a geometry was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum GeometryError {
@@ -171,8 +171,8 @@ impl Geometry {
         ByteSize::new(self.body.get() + self.guard_below.get() + self.guard_above.get())
     }
 
-    /// Whether bit test finds `sp` outside a body: true when the bit of weight `body` is set. Only
-    /// meaningful where the alignment is twice the body.
+    /// Whether the bit test finds `sp` outside a body: true when the bit of weight `body` is set.
+    /// Only meaningful where the alignment is twice the body.
     #[inline(always)]
     pub const fn sp_bit_says_overflow(self, sp: Addr) -> bool {
         sp.get() & self.body.get() != 0

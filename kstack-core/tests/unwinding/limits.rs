@@ -82,7 +82,7 @@ impl StackLookup for StacksOnly {
     }
 }
 
-/// Reliable is earned: whoever does not say what code does, vouches for no caller.
+/// Reliable is earned: a lookup that does not know code vouches for no caller.
 #[test]
 fn b2_what_is_not_said_of_code_makes_a_backtrace_doubtful() {
     fn ends<F: FrameRules>(
@@ -159,7 +159,7 @@ fn b2_t8_a_return_address_at_sp_is_read_only_where_the_stack_stays() {
     };
     // Saved by an entry: this CPU goes back there.
     assert_eq!(walk(top - 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xc1]);
-    // By whoever else: the thread may be gone.
+    // By another thread: this one may be gone.
     assert_eq!(walk(NMI + 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xb4]);
     // Half a word is left of a stack with odd bounds.
     let cut = 64 * WORD - 0x20 - WORD / 2;

@@ -4,7 +4,7 @@
 use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
 use kstack_core::kind::StackKind;
 use kstack_core::prologue::FrameState;
-use kstack_core::stacks::{Code, StackId, StackLookup};
+use kstack_core::stacks::{Code, StackId, StackLookup, ThreadId};
 use kstack_core::unwind::{End, FrameRules, SavedRegs, Step, Unwinder};
 
 pub(crate) const WORD: usize = size_of::<usize>();
@@ -98,7 +98,7 @@ impl Machine {
             id: StackId {
                 kind,
                 cpu: Some(CpuId::new(0)),
-                owner: 7,
+                owner: ThreadId::new(7),
                 range: AddrRange::sized(Addr::new(lowest), ByteSize::new(words * WORD)),
             },
             words: vec![0; words],

@@ -64,7 +64,7 @@ fn b2_a_frame_pointer_of_0_is_the_outermost_only_at_the_top_of_a_cpus_stack() {
     assert_eq!(end(&machine.walk(0)), unknown);
 }
 
-/// Red if the walk goes on with a stack that may be unmapped between two reads.
+/// Red if the walk continues on a stack that may be unmapped between two reads.
 #[test]
 fn b2_t8_a_stack_that_nobody_keeps_is_not_read() {
     let mut machine = Machine::with(&[(StackKind::Irq, IRQ), (StackKind::Thread, THREAD)]);
@@ -149,7 +149,7 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
         // Of a function without frames only the edges are known.
         (0xf0, &[0xf0, 0xc1, 0xa4], End::Reliable),
         (0xf4, &[0xf4, 0xa4], doubt(0xf4)),
-        // Hand-written code, and code that nobody knows.
+        // Hand-written code, and unknown code.
         (0xe0, &[0xe0, 0xa4], doubt(0xe0)),
         (0x100, &[0x100, 0xa4], doubt(0x100)),
     ];
@@ -187,7 +187,7 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
         let expected_end = if in_link { doubt(pc) } else { expected_end };
         assert_eq!(end(&steps), expected_end, "{pc:#x}");
     }
-    // SP leads nowhere, to a stack that nobody keeps, or past the top: nothing is read there.
+    // SP leads nowhere, to a stack that is not kept, or past the top: nothing is read there.
     for sp in [0x7fff_0000, THREAD + 64 * WORD, THREAD + 64 * WORD - WORD, THREAD + WORD / 2, IRQ] {
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
         machine.frame(THREAD + 0xc0, SAVED | 1, 0xa4);
@@ -224,7 +224,7 @@ fn b2_a_backtrace_through_code_without_frames_is_not_reliable() {
     // A call may be a function's last instruction: the return address is the next function's.
     assert_eq!(ends([0xa4, 0xf0, 0xc4]), End::Reliable);
     assert_eq!(ends([0xa4, 0x100, 0xc4]), missing(0x100));
-    // The outermost function has nobody to be missing.
+    // The outermost function has no caller that could be missing.
     assert_eq!(ends([0xa4, 0xb4, 0xf4]), End::Reliable);
 }
 
@@ -391,7 +391,7 @@ fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_fr
     assert_eq!(ends(0x7fff_0000, 0), (1, End::UnknownStack(Addr::new(0x7fff_0000))));
 }
 
-/// Whoever wrote the frame pointer that stands there: what comes after a boundary to user mode, or
+/// Whatever wrote the frame pointer that stands there: what comes after a boundary to user mode, or
 /// after the end, is the end, though a frame lies right where the walk would go on. Red if the rest
 /// of the stack is not given up with the decision.
 #[test]
@@ -422,11 +422,11 @@ fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stac
     let steps = after(Some((TOP - 4 * WORD, false)));
     assert!(matches!(steps[1], Step::Interrupted(_)), "{steps:?}");
     assert_eq!(steps[2..], [reliable; 4]);
-    // The frame itself is sound: from kernel code further down the walk goes on with it.
+    // The frame itself is sound: from kernel code further down the walk continues with it.
     let steps = after(Some((THREAD, false)));
     assert_eq!(steps[2], Step::Caller(Addr::new(0xa3)));
-    // A record of zeros ends a chain, with a stack full of words above it, and nobody knows what is
-    // missing.
+    // A record of zeros ends a chain, with a stack full of words above it, and it is not known what
+    // is missing.
     let steps = after(None);
     let unknown = Step::End(End::UnknownStack(Addr::new(0)));
     assert_eq!(steps[1..3], [Step::Caller(Addr::new(0)), unknown]);

@@ -92,8 +92,8 @@ impl CpuTables {
         }
     }
 
-    /// Permits ports to user mode on the CPU this runs on, until the next call. Says whether it was
-    /// something else before.
+    /// Permits ports to user mode on the CPU this runs on, until the next call. Returns whether
+    /// something else was permitted before.
     ///
     /// # Safety
     ///

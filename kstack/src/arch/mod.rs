@@ -7,7 +7,7 @@
 //! | `call` | a call on another stack |
 //! | `local` | the per-CPU block that entry code reads, and `current` |
 //! | `tables` | what the CPU reads: descriptor tables, task state segment, vector base |
-//! | `entry` | vectors, system-call entry, the way back |
+//! | `entry` | vectors, system-call entry |
 //! | `nmi` | entries that may interrupt any instruction at all |
 //!
 //! What the rest of the library names in them is in `contract`, with its types: the checklist for a

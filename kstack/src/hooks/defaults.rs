@@ -7,7 +7,7 @@ use crate::local::CpuLocal;
 use crate::registry;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
-use kstack_core::stacks::{Code, StackLookup};
+use kstack_core::stacks::{Code, StackLookup, ThreadId};
 use kstack_core::verdict::{Context, OverflowReport};
 
 pub(super) fn interrupt(vector: u8, _regs: &mut SavedRegs) {
@@ -89,7 +89,7 @@ pub fn running_context() -> Context {
     let running = registry::get().and_then(|registry| registry.stack_at(below_top));
     let thread = running.filter(|stack| stack.kind == StackKind::Thread);
     Context {
-        thread: thread.map_or(0, |stack| stack.owner),
+        thread: thread.map_or(ThreadId::NONE, |stack| stack.owner),
         spinning_locks: (hooks().spinning_locks)(),
         in_interrupt: irq.hardirq_depth() > 0,
         in_softirq: irq.in_softirq(),

@@ -106,7 +106,7 @@ impl Crew {
         if members.stage != Stage::Running {
             return Err(Errno::EAGAIN);
         }
-        members.stage = Stage::Alone(me.id());
+        members.stage = Stage::Alone(me.id().get());
         for thread in members.threads.iter().filter(|other| !core::ptr::eq(&***other, me)) {
             thread.kill();
         }

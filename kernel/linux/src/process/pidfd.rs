@@ -50,7 +50,7 @@ impl Pidfd {
 
     fn living(&self, number: u64) -> Option<Arc<Thread>> {
         let thread = self.process.crew.find(number)?;
-        self.thread.is_none_or(|one| one.id == thread.id()).then_some(thread)
+        self.thread.is_none_or(|one| one.id == thread.id().get()).then_some(thread)
     }
 
     fn number(&self) -> u64 {
@@ -108,7 +108,7 @@ pub(crate) fn file(
     thread: Option<&Thread>,
     flags: u32,
 ) -> Result<Arc<OpenFile>, Errno> {
-    let thread = thread.map(|thread| OneThread { number: thread.number(), id: thread.id() });
+    let thread = thread.map(|thread| OneThread { number: thread.number(), id: thread.id().get() });
     let of_thread = if thread.is_some() { THREAD } else { 0 };
     let pidfd = fallible::shared(Pidfd { process, thread })?;
     let kept = flag::READ_WRITE | flags & flag::NONBLOCK | of_thread;

@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::first_frame::{self, Start};
+use kstack::stacks::ThreadId;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, paging, user};
@@ -50,7 +51,7 @@ pub fn spawn_user(
     owner: Owned,
     name: Name,
     regs: &SavedRegs,
-    id: u64,
+    id: impl Into<ThreadId>,
 ) -> Result<Arc<Thread>, SpawnError> {
     let fpu = match current().fpu() {
         Some(parent) => {
@@ -60,7 +61,7 @@ pub fn spawn_user(
         None => fresh_registers()?,
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
-    let thread = create_numbered(id, name, Some((owner, fpu)), Start::User(regs))?;
+    let thread = create_numbered(id.into(), name, Some((owner, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
     Ok(thread)
@@ -101,7 +102,7 @@ pub fn create_unstarted(
 
 /// The one way a thread comes to be: fork, vfork, clone and kernel threads.
 fn create_numbered(
-    id: u64,
+    id: ThreadId,
     name: Name,
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,

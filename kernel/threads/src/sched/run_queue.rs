@@ -7,6 +7,7 @@ use super::list::{List, RUN};
 use super::thread::{State, Thread, WaitQueue};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use kstack::addr::CpuId;
 use machine::arch::{cpu, smp};
 use machine::cpus::{self, CpuSet};
 use machine::spin::SpinLock;
@@ -38,10 +39,10 @@ pub(super) fn push_ready(thread: Arc<Thread>) {
 fn push_uninterrupted(thread: Arc<Thread>) {
     let allowed = thread.allowed.load(Ordering::Relaxed);
     READY.lock_uninterrupted().push(thread);
-    // Somebody idle takes it; otherwise the next tick of a busy CPU does.
-    if let Some(number) = IDLE_CPUS.members().find(|number| allowed >> number & 1 != 0) {
-        IDLE_CPUS.remove(number);
-        let target = cpus::by_number(number);
+    // An idle CPU takes it; without one, the next tick of a busy CPU does.
+    if let Some(idle) = IDLE_CPUS.members().find(|cpu| allowed >> cpu.get() & 1 != 0) {
+        IDLE_CPUS.remove(idle);
+        let target = cpus::by_id(idle);
         if core::ptr::eq(target, cpus::this()) {
             target.local.ask_for_preemption();
         } else {
@@ -51,8 +52,8 @@ fn push_uninterrupted(thread: Arc<Thread>) {
 }
 
 /// Whether a thread waits for this CPU.
-pub fn somebody_waits() -> bool {
-    READY.lock().any(|thread| thread.may_run_on(cpus::this().id().index()))
+pub fn has_waiting() -> bool {
+    READY.lock().any(|thread| thread.may_run_on(cpus::this().id()))
 }
 
 /// Threads that wait for a CPU.
@@ -70,15 +71,15 @@ pub fn allowed(thread: &Thread) -> u64 {
     thread.allowed.load(Ordering::Relaxed)
 }
 
-/// Counts a CPU, by number, as one that has nothing to run, until it is taken out or given
+/// Counts a CPU as one that has nothing to run, until it is taken out or given
 /// something.
-pub(super) fn enter_idle(number: usize) {
-    IDLE_CPUS.insert(number);
+pub(super) fn enter_idle(cpu: CpuId) {
+    IDLE_CPUS.insert(cpu);
 }
 
 /// The reverse.
-pub(super) fn leave_idle(number: usize) {
-    IDLE_CPUS.remove(number);
+pub(super) fn leave_idle(cpu: CpuId) {
+    IDLE_CPUS.remove(cpu);
 }
 
 /// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no
@@ -90,7 +91,7 @@ pub(super) fn push_back(thread: Arc<Thread>) {
 /// The next thread to run, if there is one that has left its old CPU. Interrupts off.
 pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
     let mut ready = READY.lock_uninterrupted();
-    let here = cpus::this().id().index();
+    let here = cpus::this().id();
     let mut first_busy: *const Thread = core::ptr::null();
     while let Some(thread) = ready.pop() {
         let is_free = core::ptr::eq(&*thread, me) || !thread.is_on_cpu();

@@ -1,7 +1,7 @@
 //! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs
 //! when no thread wants to.
 
-use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, push_ready, somebody_waits};
+use super::run_queue::{enter_idle, has_waiting, leave_idle, next_ready, push_back, push_ready};
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
 use alloc::sync::Arc;
@@ -34,16 +34,16 @@ pub fn set_allowed(thread: &Thread, cpus: u64) {
 
 /// Whether the running thread may stay on this CPU.
 pub fn is_allowed_here() -> bool {
-    cpu::without_interrupts(|| current().may_run_on(cpus::this().id().index()))
+    cpu::without_interrupts(|| current().may_run_on(cpus::this().id()))
 }
 
 /// What an idle CPU does.
 pub fn idle_loop() -> ! {
     loop {
         cpu::interrupts_off();
-        let me = cpus::this().id().index();
+        let me = cpus::this().id();
         enter_idle(me);
-        if somebody_waits() {
+        if has_waiting() {
             leave_idle(me);
             leave_cpu();
             cpu::interrupts_on();
@@ -72,7 +72,7 @@ pub(super) fn leave_cpu() {
     let runnable = prev.state() == State::Running;
     let next = match next_ready(me) {
         Some(next) => Arc::into_raw(next),
-        None if runnable && prev.may_run_on(cpu.id().index()) => return,
+        None if runnable && prev.may_run_on(cpu.id()) => return,
         None => {
             // SAFETY: (1) the idle thread lives as long as the CPU.
             unsafe { Arc::increment_strong_count(idle) };
@@ -90,7 +90,7 @@ pub(super) fn leave_cpu() {
         prev.set_state(State::Ready);
         // The idle thread runs when no other is ready: it is not in the queue.
         if !core::ptr::eq(me, idle) {
-            if prev.may_run_on(cpu.id().index()) {
+            if prev.may_run_on(cpu.id()) {
                 push_back(current_arc());
             } else {
                 push_ready(current_arc());

@@ -14,8 +14,9 @@ use core::fmt;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use kstack::addr::AddrRange;
+use kstack::addr::{AddrRange, CpuId};
 use kstack::record::SlotRecord;
+use kstack::stacks::ThreadId;
 use machine::arch::cpu;
 use machine::arch::extras::Extras;
 use machine::arch::fpu::FpuState;
@@ -26,10 +27,10 @@ use machine::spin::SpinLock;
 pub use super::sleep::State;
 
 /// How many things a system call keeps at once.
-const MOST_PINS: usize = 4;
+const MAX_PINS: usize = 4;
 
 /// How many sleeping locks a thread can hold at once.
-const MOST_HELD: usize = 8;
+const MAX_HELD: usize = 8;
 
 /// Something that is kept for the length of a system call.
 type Pin = Arc<dyn Any + Send + Sync>;
@@ -65,7 +66,7 @@ pub struct RawMutex {
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Thread {
-    id: u64,
+    id: ThreadId,
     /// What programs know it by: its number, or, after an execve, its process's.
     number: AtomicU64,
     name: Name,
@@ -106,14 +107,14 @@ pub struct Thread {
     pub(super) reaped: AtomicBool,
     pub(super) exited: WaitQueue,
     /// Sleeping locks it holds: see `mutex`.
-    pub(super) held: [AtomicPtr<RawMutex>; MOST_HELD],
+    pub(super) held: [AtomicPtr<RawMutex>; MAX_HELD],
     /// The function that a kernel thread runs: see `birth`.
     pub(super) work: AtomicUsize,
     /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a
     /// program is in the upper half.
     pub user_tls: AtomicU64,
     /// What a system call under way uses.
-    pins: SpinLock<[Option<Pin>; MOST_PINS]>,
+    pins: SpinLock<[Option<Pin>; MAX_PINS]>,
     /// Whether there are any: most system calls use no file.
     has_pins: AtomicBool,
     /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
@@ -239,8 +240,8 @@ const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
 static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
 
 /// A number for a thread, or for a process and its first thread, that is about to be.
-pub fn next_id() -> u64 {
-    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+pub fn next_id() -> ThreadId {
+    ThreadId::new(NEXT_ID.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A canary unlike the others; its lowest byte is zero, so that a string function cannot write it.
@@ -253,7 +254,7 @@ fn new_canary() -> usize {
 impl Thread {
     #[inline(always)]
     pub(super) fn new(
-        id: u64,
+        id: ThreadId,
         name: Name,
         stack: OwnedStack,
         stack_range: AddrRange,
@@ -267,7 +268,7 @@ impl Thread {
         let tables_root = owner.as_owner().map_or(0, |owner| owner.tables_root());
         Self {
             id,
-            number: AtomicU64::new(id),
+            number: AtomicU64::new(id.get()),
             name,
             saved_sp: AtomicUsize::new(0),
             stack_range,
@@ -290,17 +291,17 @@ impl Thread {
             is_timed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
             exited: WaitQueue::new(),
-            held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
+            held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_HELD],
             work: AtomicUsize::new(0),
             user_tls: AtomicU64::new(0),
-            pins: SpinLock::new([const { None }; MOST_PINS]),
+            pins: SpinLock::new([const { None }; MAX_PINS]),
             has_pins: AtomicBool::new(false),
             place_in_all: AtomicUsize::new(NOWHERE),
         }
     }
 
     /// Its number, never used twice.
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> ThreadId {
         self.id
     }
 
@@ -389,10 +390,10 @@ impl Thread {
         self.saved_sp.load(Ordering::Acquire)
     }
 
-    /// Whether it may run on a CPU, by number.
+    /// Whether it may run on a CPU.
     #[inline(always)]
-    pub(super) fn may_run_on(&self, number: usize) -> bool {
-        self.allowed.load(Ordering::Relaxed) >> number & 1 != 0
+    pub(super) fn may_run_on(&self, cpu: CpuId) -> bool {
+        self.allowed.load(Ordering::Relaxed) >> cpu.get() & 1 != 0
     }
 
     /// Whether it is on a CPU now.
@@ -401,8 +402,8 @@ impl Thread {
     }
 
     /// The CPU it runs or last ran on.
-    pub fn last_cpu(&self) -> u32 {
-        self.last_cpu.load(Ordering::Relaxed)
+    pub fn last_cpu(&self) -> CpuId {
+        CpuId::new(self.last_cpu.load(Ordering::Relaxed))
     }
 
     /// Whether it is to die as soon as it can.

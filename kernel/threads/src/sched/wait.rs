@@ -138,7 +138,7 @@ impl Thread {
             self.run.attend(to);
             make_ready(self.clone());
             // In user mode on another CPU it would see it at the next interrupt: make one.
-            let target = cpus::by_number(self.last_cpu() as usize);
+            let target = cpus::by_id(self.last_cpu());
             if self.is_on_cpu() && !core::ptr::eq(target, cpus::this()) {
                 smp::kick(target);
             }

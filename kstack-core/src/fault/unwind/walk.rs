@@ -24,7 +24,7 @@ pub struct Unwinder<'l, L, R> {
     lookup: &'l L,
     read: R,
     fp: Addr,
-    /// The stack `fp` must be on to go on without a lookup; empty before the first step.
+    /// The stack `fp` must be on to continue without a lookup; empty before the first step.
     stack: Option<StackId>,
     /// What is left of that stack: above the frames already seen. Empty whenever something else
     /// than a frame comes next.

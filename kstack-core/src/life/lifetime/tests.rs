@@ -41,7 +41,7 @@ enum Step {
     Load,
     Exchange(Word),
     Reading,
-    /// Whoever was last: about to read the word for parking, about to store it.
+    /// The last holder: about to read the word for parking, about to store it.
     ParkLoad,
     ParkStore(Word),
     /// Second owner: waits for the parked slot, then stores.
@@ -288,7 +288,7 @@ fn t8_one_borrow_too_many_is_refused_instead_of_overflowing_into_the_owner() {
     assert_eq!(life.release_owner(), Released::Last);
 }
 
-/// A message that shows the wrong life sends whoever reads it to the wrong owner.
+/// A message that shows the wrong life sends its reader to the wrong owner.
 #[test]
 fn t8_a_generation_shows_its_number() {
     let life = Life::new();
@@ -368,7 +368,7 @@ impl Slot {
         self.contents.store(number, Ordering::Relaxed);
         let generation = self.life.make_live();
         self.announced.store(generation.get(), Ordering::Relaxed);
-        // Every eighth life waits until somebody has borrowed once more, so that borrows really
+        // Every eighth life waits until it has been borrowed once more, so that borrows really
         // happen.
         let before = self.borrowed.load(Ordering::Relaxed);
         let lent = || self.borrowed.load(Ordering::Relaxed) != before;

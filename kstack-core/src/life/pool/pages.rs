@@ -10,7 +10,7 @@ use crate::sentences::sentences;
 #[expect(clippy::exhaustive_structs, reason = "there is nothing in it; a kernel's charge makes it")]
 pub struct OverLimit;
 
-/// What there is none of.
+/// What has run out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Exhausted {
@@ -47,7 +47,7 @@ pub trait Pages {
     /// Called only where waiting is allowed.
     fn unmap_pages(&mut self, range: AddrRange);
 
-    /// Makes what was written of a whole `body` zero again; says how many pages that took.
+    /// Makes what was written of a whole `body` zero again. Returns how many pages that took.
     /// Interrupts are off.
     ///
     /// 1. Which pages were written? For each of them: clears the dirty bit, *then* drops this CPU's
@@ -61,7 +61,7 @@ pub trait Pages {
     fn flush_local(&mut self, body: AddrRange);
 }
 
-/// Why there is no stack.
+/// Why a stack was not given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -121,7 +121,7 @@ impl From<Exhausted> for AcquireError {
     }
 }
 
-/// Why a pool cannot be.
+/// Why a pool was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PoolError {

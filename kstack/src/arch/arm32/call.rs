@@ -20,7 +20,7 @@ use core::arch::naked_asm;
 ///
 /// # Safety
 ///
-/// 1. `top` is the 8-aligned top of a stack nobody else uses until this call returns.
+/// 1. `top` is the 8-aligned top of a stack that nothing else uses until this call returns.
 /// 2. `callee` does not unwind and does not end the thread.
 /// 3. If interrupts can arrive during the call, the CPU's in-use mark for that stack has been set.
 #[unsafe(naked)]
@@ -33,7 +33,8 @@ pub unsafe extern "C" fn call_on_stack(
 ) {
     naked_asm!(
         seam!(),
-        // A frame record on the old stack: r11 is how we, and the unwinder, find the way back.
+        // A frame record on the old stack: r11 is how this function, and the unwinder, find the old
+        // stack again.
         "push {{r11, lr}}",
         ".cfi_def_cfa_offset 2 * {word}",
         ".cfi_rel_offset r11, 0",

@@ -76,7 +76,7 @@ pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         "cps #{svc_mode}",
         "bne 2f",
 
-        // From user mode. SP_svc is at the top; LR_svc is nobody's.
+        // From user mode. SP_svc is at the top; LR_svc is free.
         save_from_user!(),
         "b 3f",
 

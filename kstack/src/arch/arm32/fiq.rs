@@ -28,7 +28,7 @@ use core::mem::{offset_of, size_of};
 /// FIQ's entry. It can hit the kernel at any instruction; see the module's head.
 ///
 /// In: LR = PC of the interrupted instruction + 4; SPSR; SP = the mode's words; FIQ and IRQ masked
-/// by the CPU. SavedRegs goes on the thread stack (from user) or the current one; SVC mode.
+/// by the CPU. SavedRegs lies on the thread stack (from user) or the current one; SVC mode.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn fiq_entry() {

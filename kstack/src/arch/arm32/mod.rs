@@ -4,7 +4,7 @@
 //!
 //! | entry | from user mode | from the kernel | found through |
 //! | --- | --- | --- | --- |
-//! | `svc` | thread stack | current stack (a software interrupt) | SP_svc, where the way back left it |
+//! | `svc` | thread stack | current stack (a software interrupt) | SP_svc, where the return path left it |
 //! | IRQ | IRQ mode's words, then thread stack, and stays there | IRQ mode's words, current stack, then the IRQ stack unless in use | SP_irq; SP_svc; then `irq_top` |
 //! | data or prefetch abort | abort mode's words, then thread stack | abort mode's words, then current stack | SP_abt; SP_svc |
 //! | undefined instruction | undefined mode's words, then thread stack | undefined mode's words, then current stack | SP_und; SP_svc |
@@ -21,8 +21,8 @@
 //! * TPIDRURO: in the kernel the running thread (`current`); in user mode the program's thread
 //!   pointer, which it can read and not write. Exchanged on every entry from and every return to
 //!   user mode, and by the switch.
-//! * SP_svc in user mode: 8 bytes below the top of the running thread's stack. Nobody has to look
-//!   it up.
+//! * SP_svc in user mode: 8 bytes below the top of the running thread's stack. No entry looks it
+//!   up.
 //! * r11: the frame pointer, pointing at {previous r11, return address}. Entry code sets it to the
 //!   address of the saved registers *plus one*; the set bit tells the unwinder that this is no
 //!   frame record.

@@ -28,7 +28,7 @@ pub(super) extern "C" fn return_path() {
 
         "2:",
         "msr spsr_cxsf, r1",
-        // A store that somebody began to do exclusively must not succeed now.
+        // An exclusive store that was begun before must not succeed now.
         "clrex",
         // All of them at once, SP, PC and CPSR too: there is no moment with half of the interrupted
         // context.

@@ -105,7 +105,7 @@ impl SwitchFrame {
         self.r4 as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.pc as usize)
     }
@@ -114,13 +114,13 @@ impl SwitchFrame {
 /// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
 /// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it. In: r0 =
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: r0 =
 /// from, r1 = to, r2 = message. Out: r0 = message. The instruction `mov sp, r1` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
 ///    before this switch is over (the saved SP is final only once this CPU has left the stack).
 /// 3. `to` was stored by this function or made by
 ///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset r9, {r4_at} + 5 * 4",
         ".cfi_rel_offset r10, {r4_at} + 6 * 4",
         ".cfi_rel_offset r11, {r4_at} + 7 * 4",
-        // Whoever resumes us loads what lies here.
+        // The switch back loads what lies here.
         "str sp, [r0]",
         "mov sp, r1",
         ".globl kstack_switch_resume",

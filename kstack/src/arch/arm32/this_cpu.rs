@@ -14,7 +14,7 @@
 //! ```
 //!
 //! TPIDRPRW alone would not do for `current`: between reading it and loading through it, the thread
-//! may be moved to another CPU, and would find whoever runs on the old one.
+//! may be moved to another CPU, and would find the thread that runs on the old one.
 
 use super::RESERVE;
 #[cfg(feature = "thread-info-on-stack")]
@@ -85,7 +85,7 @@ pub(crate) fn this() -> &'static CpuLocal {
 pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
     if THREAD_INFO_ON_STACK {
         // SAFETY: (1) the lowest word of the stack that the block names, which is mapped and about
-        // to be run on; it is nobody's but `thread_info`'s.
+        // to be run on; it is `thread_info`'s alone.
         unsafe { (thread_info_at(local.thread_lowest()).get() as *mut usize).write(thread) };
     }
 }

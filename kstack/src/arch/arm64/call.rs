@@ -17,7 +17,7 @@ use core::arch::naked_asm;
 ///
 /// # Safety
 ///
-/// 1. `top` is the 16-aligned top of a stack nobody else uses until this call returns.
+/// 1. `top` is the 16-aligned top of a stack that nothing else uses until this call returns.
 /// 2. `callee` does not unwind and does not end the thread.
 /// 3. If interrupts can arrive during the call, the CPU's in-use mark for that stack has been set.
 #[unsafe(naked)]
@@ -31,7 +31,8 @@ pub unsafe extern "C" fn call_on_stack(
     naked_asm!(
         seam!(),
         ".cfi_remember_state",
-        // A frame record on the old stack: x29 is how we, and the unwinder, find the way back.
+        // A frame record on the old stack: x29 is how this function, and the unwinder, find the old
+        // stack again.
         "stp x29, x30, [sp, #-{record}]!",
         ".cfi_def_cfa_offset {record}",
         ".cfi_rel_offset x29, 0",

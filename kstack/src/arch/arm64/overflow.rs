@@ -10,11 +10,11 @@
 //! Invariants:
 //!
 //! 1. While the handler runs, SPSel is 1 and everything is masked. Any exception is synchronous
-//!    then, and arrives through the EL1h vectors at [`second_fault`], which goes on *below* what is
-//!    there, and at the top only if there is no room.
+//!    then, and arrives through the EL1h vectors at [`second_fault`], which continues *below* what
+//!    is there, and at the top only if there is no room.
 //! 2. Second faults are counted. The first is reported, the second is reported from the top of the
 //!    stack, the third parks the CPU: there is no loop.
-//! 3. The handler ends in one of three ways: the thread goes on at the top of its own stack and
+//! 3. The handler ends in one of three ways: the thread continues at the top of its own stack and
 //!    ends there, with SP_EL1 back at the top; the system stops; the kernel gives up.
 
 use super::RESERVE;
@@ -137,7 +137,7 @@ pub(super) extern "C" fn second_fault() {
         "mrs x1, esr_el1",
         "stp xzr, x1, [x0, #{orig_x0}]",
         regs_at!("x0", "0"),
-        // Not for ever.
+        // A bounded number of times.
         "mrs x1, tpidr_el1",
         "ldr x2, [x1, #{thread}]",
         "msr tpidrro_el0, x2",

@@ -74,7 +74,7 @@ impl SwitchFrame {
         self.x19_to_x28[1] as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.x30 as usize)
     }
@@ -83,14 +83,14 @@ impl SwitchFrame {
 /// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
 /// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it. In: x0 =
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: x0 =
 /// from, x1 = to, x2 = message. Out: x0 = message. Clobbers x9. 18 instructions. The instruction
 /// `mov sp, x1` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
 ///    before this switch is over (the saved SP is final only once this CPU has left the stack).
 /// 3. `to` was stored by this function or made by
 ///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
@@ -120,11 +120,11 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset x26, {saved} + 7 * {word}",
         ".cfi_rel_offset x27, {saved} + 8 * {word}",
         ".cfi_rel_offset x28, {saved} + 9 * {word}",
-        // Whoever resumes us loads what lies here.
+        // The switch back loads what lies here.
         "mov x9, sp",
         "str x9, [x0]",
         // The stack that is left is dirty, and its owner's stores on this CPU end here. That the
-        // CPU has marked its pages dirty is seen by whoever reads the marks next, on whichever CPU,
+        // CPU has marked its pages dirty is seen by the next reader of the marks, on whichever CPU,
         // only behind a DSB for loads and stores on *this* one (Arm ARM, D8.5.3, rule MKHJS):
         // without it a dead thread's stack could be parked with pages that are not zero.
         "dsb ish",

@@ -3,8 +3,7 @@
 //! TPIDR_EL1 holds the address of the block; programs can neither read nor write it. TPIDRRO_EL0
 //! holds the running thread while the kernel runs, so that `current` is one instruction, right
 //! across preemption: from the block it would be two, and between them the thread may move to
-//! another CPU. Programs can read that register, so entry code sets it on the way in and clears it
-//! on the way back.
+//! another CPU. Programs can read that register, so entries set it, and the return path clears it.
 
 use super::RESERVE;
 use super::local::ArchLocal;

@@ -43,7 +43,7 @@ impl CpuTables {
     ///
     /// # Safety
     ///
-    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its double-fault
+    /// 1. `tables` stays mapped and writable for good, no other CPU uses it, and its double-fault
     ///    stack is mapped.
     /// 2. `local` lives as long as the CPU runs, and no other CPU loads it; its stacks are set.
     /// 3. The hooks are installed.

@@ -18,7 +18,7 @@ pub struct ArchLocal {
     pub(super) machine_check_top: AtomicUsize,
     /// The CPU's descriptor tables, once they are loaded.
     tables: AtomicUsize,
-    /// Where a program goes on after `sysenter`; see [`super::sysenter`].
+    /// Where a program continues after `sysenter`; see [`super::sysenter`].
     pub(super) sysenter_return: AtomicUsize,
 }
 
@@ -96,12 +96,12 @@ impl ArchLocal {
         self.nmi_latched.load(Ordering::Relaxed) != 0
     }
 
-    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere:
+    /// Marks the NMI under way as over. For a handler that does not return but continues elsewhere:
     /// NMIs stay held back until the next `iret`.
     ///
     /// # Safety
     ///
-    /// 1. Called by the handler, on this CPU's body stack, which it leaves for ever right after.
+    /// 1. Called by the handler, on this CPU's body stack, which it leaves for good right after.
     pub unsafe fn abandon_nmi(&self) {
         self.nmi_latched.store(0, Ordering::Relaxed);
         self.nmi_active.store(0, Ordering::Relaxed);

@@ -24,7 +24,7 @@
 //! * FS: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal). Every entry loads it,
 //!   whatever it was.
 //! * GS: in the kernel null. The program's selector lies in the saved registers and is loaded again
-//!   on the way back; so no selector of one thread's thread-local storage is ever loaded while
+//!   by the return path; so no selector of one thread's thread-local storage is ever loaded while
 //!   another's descriptors are in the table.
 //! * EBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*;
 //!   the set bit tells the unwinder that this is no frame record.

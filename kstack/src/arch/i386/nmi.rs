@@ -126,7 +126,7 @@ pub(super) fn is_saving_nmi(pc: Addr) -> bool {
         || pc.get().wrapping_sub(nmi as *const () as usize) <= LAST_PUSH
 }
 
-/// Vector 1. From user mode it goes on as any exception; from the kernel the handler runs on the
+/// Vector 1. From user mode it continues as any exception; from the kernel the handler runs on the
 /// debug stack.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]

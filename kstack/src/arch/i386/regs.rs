@@ -16,8 +16,9 @@
 //! The CPU pushes only eflags, cs and eip then: no ss, no esp. The entry code moves those three
 //! words down by two and fills the gap, so that SavedRegs is whole wherever it came from: a copy of
 //! it knows the interrupted stack pointer, and nothing of the interrupted frame lies inside it. The
-//! way back moves them up again, below whatever `esp` says then. The other way, to compute esp from
-//! the place where the registers lie, saves a dozen instructions and breaks with the first copy.
+//! return path moves them up again, below whatever `esp` says then. The other way, to compute esp
+//! from the place where the registers lie, saves a dozen instructions and breaks with the first
+//! copy.
 
 use core::arch::asm;
 use core::mem::{offset_of, size_of};

@@ -36,7 +36,7 @@ pub(super) extern "C" fn return_path() {
     )
 }
 
-/// A naked function that loads every register from the SavedRegs at SP and goes on there.
+/// A naked function that loads every register from the SavedRegs at SP and continues there.
 /// Interrupts are off.
 macro_rules! restoring {
     () => {

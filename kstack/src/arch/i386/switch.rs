@@ -82,7 +82,7 @@ impl SwitchFrame {
         self.edi as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.return_address as usize)
     }
@@ -95,14 +95,14 @@ const WORD: usize = size_of::<usize>();
 /// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
 /// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it. In:
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In:
 /// from, to, message on the stack. Out: eax = message. 17 instructions. The instruction
 /// `mov esp, ecx` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
 ///    before this switch is over (the saved SP is final only once this CPU has left the stack).
 /// 3. `to` was stored by this function or made by
 ///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset esi, 0",
         "pushfd",
         ".cfi_adjust_cfa_offset {WORD}",
-        // Whoever resumes us pops what lies here.
+        // The switch back pops what lies here.
         "mov [edx], esp",
         "mov esp, ecx",
         ".globl kstack_switch_resume",

@@ -1,8 +1,8 @@
 //! The `sysenter` instruction: its entry and its return path.
 //!
 //! The instruction saves nothing: not where it was, not SP. So the programs' side is fixed, as on
-//! Linux: a program pushes ecx, edx and ebp, copies esp to ebp and executes `sysenter`; it goes on
-//! at one place for all programs, that the kernel names
+//! Linux: a program pushes ecx, edx and ebp, copies esp to ebp and executes `sysenter`; it
+//! continues at one place for all programs, which the kernel names
 //! ([`set_sysenter_return`](super::local::ArchLocal::set_sysenter_return)), with SP = ebp and ecx
 //! and edx lost, and pops them there.
 
@@ -18,7 +18,7 @@ use core::mem::{offset_of, size_of};
 /// Flags that `popf` right before `sysexit` must not load: interrupts (a `sti` comes last), trap,
 /// nested task, resume.
 const NOT_BY_SYSEXIT: u32 = 0x200 | 0x100 | 0x4000 | 0x1_0000;
-/// The same without interrupts: with one of these set, the way back is `iret`.
+/// The same without interrupts: with one of these set, the return is by `iret`.
 const NEEDS_IRET: u32 = NOT_BY_SYSEXIT & !INTERRUPTS_ON;
 /// From the top of the CPU's tables, where `sysenter` sets SP, down to the word that holds the
 /// thread stack's top.

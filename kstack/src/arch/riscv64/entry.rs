@@ -21,7 +21,7 @@
 //! 2. Before the test of SP has been passed, an entry touches no stack: what it needs it keeps in
 //!    the CPU's block. Between the exchange and the last store interrupts are off, so that those
 //!    words are not used twice.
-//! 3. An entry from the kernel goes on where SP is only if SavedRegs and RESERVE bytes below them
+//! 3. An entry from the kernel stays where SP is only if SavedRegs and RESERVE bytes below them
 //!    ([`crate::room`]) fit on the running thread's stack, or SavedRegs on this CPU's IRQ stack or
 //!    on its overflow stack. Until then nothing has changed: an interrupt that finds no room stays
 //!    pending. Everything else goes to [`super::overflow`]. This is stricter than one bit of SP,
@@ -90,7 +90,7 @@ pub(super) extern "C" fn from_user() {
         "call {on_trap}",
         "j {return_path}",
         "2:",
-        // The program goes on behind the instruction.
+        // The program continues past the instruction.
         "ld t0, {epc}(sp)",
         "addi t0, t0, {ecall}",
         "sd t0, {epc}(sp)",

@@ -12,7 +12,7 @@ pub(crate) const OFF_WRITES_TO_STACK: bool = false;
 /// # Safety
 ///
 /// 1. The CPU is in the kernel's mode, where this instruction is allowed.
-/// 2. Whoever turned them off turns them on again: what waits for an interrupt of this CPU would
+/// 2. The caller turns them on again: what waits for an interrupt of this CPU would
 ///    wait in vain.
 #[inline(always)]
 pub unsafe fn off() -> bool {

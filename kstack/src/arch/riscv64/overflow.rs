@@ -53,7 +53,7 @@ pub(super) extern "C" fn no_room() {
         interrupted!(),
         unsaved!(),
         "sd sp, {broken_sp}(tp)",
-        // Not for ever.
+        // A bounded number of times.
         "ld t0, {overflows}(tp)",
         "addi t0, t0, 1",
         "sd t0, {overflows}(tp)",

@@ -79,7 +79,7 @@ impl SwitchFrame {
         self.s[ARGUMENT] as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.return_address as usize)
     }
@@ -88,14 +88,14 @@ impl SwitchFrame {
 /// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
 /// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it. In: a0 =
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: a0 =
 /// from, a1 = to, a2 = message. Out: a0 = message. 32 instructions. The instruction `mv sp, a1` is
 /// the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
 ///    before this switch is over (the saved SP is final only once this CPU has left the stack).
 /// 3. `to` was stored by this function or made by
 ///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset s9, {s} + 8 * {word}",
         ".cfi_rel_offset s10, {s} + 9 * {word}",
         ".cfi_rel_offset s11, {s} + 10 * {word}",
-        // Whoever resumes us loads what lies here.
+        // The switch back loads what lies here.
         "sd sp, 0(a0)",
         "mv sp, a1",
         ".globl kstack_switch_resume",

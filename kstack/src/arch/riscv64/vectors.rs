@@ -45,7 +45,7 @@ global_asm!(
     "addi t0, t0, {regs} - 1",
     "srli t0, t0, {body_shift}",
     "beqz t0, 2f",
-    // On the overflow stack, where somebody handles an overflow?
+    // On the overflow stack, where an overflow is being handled?
     "ld t0, {overflow_top}(tp)",
     "sub t0, t0, sp",
     "addi t0, t0, {regs} - 1",

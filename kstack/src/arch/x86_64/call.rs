@@ -17,7 +17,7 @@ use core::arch::naked_asm;
 ///
 /// # Safety
 ///
-/// 1. `top` is the 16-aligned top of a stack nobody else uses until this call returns.
+/// 1. `top` is the 16-aligned top of a stack that nothing else uses until this call returns.
 /// 2. `callee` does not unwind and does not end the thread.
 /// 3. If interrupts can arrive during the call, the CPU's in-use mark for that stack has been set.
 #[unsafe(naked)]
@@ -30,7 +30,8 @@ pub unsafe extern "C" fn call_on_stack(
 ) {
     naked_asm!(
         seam!(),
-        // A frame record on the old stack: rbp is how we, and the unwinder, find the way back.
+        // A frame record on the old stack: rbp is how this function, and the unwinder, find the old
+        // stack again.
         "push rbp",
         ".cfi_adjust_cfa_offset 8",
         ".cfi_rel_offset rbp, 0",

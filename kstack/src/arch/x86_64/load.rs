@@ -71,7 +71,7 @@ impl CpuTables {
     ///
     /// # Safety
     ///
-    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its IST tops are
+    /// 1. `tables` stays mapped and writable for good, no other CPU uses it, and its IST tops are
     ///    mapped stacks with an [`ExceptionHead`] above each top.
     /// 2. `local` lives as long as the CPU runs, and no other CPU loads it.
     /// 3. The hooks are installed.

@@ -241,7 +241,7 @@ extern "C" fn nmi_in_landing() {
     )
 }
 
-/// The frame of an entry was overwritten by that of another, so there is no way back. In: the
+/// The frame of an entry was overwritten by that of another, so there is no return. In: the
 /// vector below the frame of the other, which has been moved to a stack that is the machine's last.
 /// Never returns.
 #[unsafe(naked)]
@@ -379,7 +379,7 @@ extern "C" fn nmi_from_user() {
     )
 }
 
-/// Vector 1. From user mode it goes on as any exception, on the thread stack; from the kernel it
+/// Vector 1. From user mode it continues as any exception, on the thread stack; from the kernel it
 /// stays on its own, or where SP was: see the module's head.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]

@@ -77,7 +77,7 @@ impl SwitchFrame {
         self.r12 as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.return_address as usize)
     }
@@ -86,14 +86,14 @@ impl SwitchFrame {
 /// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
 /// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it. In: rdi
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: rdi
 /// = from, rsi = to, rdx = message. Out: rax = message. 16 instructions. The instruction
 /// `mov rsp, rsi` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
 ///    before this switch is over (the saved SP is final only once this CPU has left the stack).
 /// 3. `to` was stored by this function or made by
 ///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "push r15",
         ".cfi_adjust_cfa_offset 8",
         ".cfi_rel_offset r15, 0",
-        // Whoever resumes us pops what lies here.
+        // The switch back pops what lies here.
         "mov [rdi], rsp",
         "mov rsp, rsi",
         ".globl kstack_switch_resume",

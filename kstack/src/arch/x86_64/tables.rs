@@ -135,12 +135,12 @@ impl NmiWords {
         self.active.load(Ordering::Relaxed) != 0
     }
 
-    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere:
+    /// Marks the NMI under way as over. For a handler that does not return but continues elsewhere:
     /// NMIs stay held back until the next `iretq`.
     ///
     /// # Safety
     ///
-    /// 1. Called by the handler, on the body stack of these words, which it leaves for ever right
+    /// 1. Called by the handler, on the body stack of these words, which it leaves for good right
     ///    after.
     /// 2. No exception has happened in that handler: NMIs are still held back. Otherwise the next
     ///    one would take the body stack between this call and the last use of it.

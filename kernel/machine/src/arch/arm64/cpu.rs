@@ -180,7 +180,7 @@ pub(super) const MOPS_SHIFT: u32 = 16;
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
 /// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
-///    back to somebody else's registers, and the three instructions must run on one CPU (Arm ARM,
+///    back to another thread's registers, and the three instructions must run on one CPU (Arm ARM,
 ///    SETP, SETM, SETE: two CPUs may divide the work differently).
 #[inline(always)]
 pub unsafe fn zero_page(page: *mut u8) {
@@ -215,7 +215,7 @@ pub unsafe fn zero_page(page: *mut u8) {
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
 /// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
-///    back to somebody else's registers.
+///    back to another thread's registers.
 #[unsafe(naked)]
 unsafe extern "C" fn zero_page_by_stores(page: *mut u8) {
     naked_asm!(

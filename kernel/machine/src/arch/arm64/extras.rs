@@ -98,7 +98,7 @@ pub(super) fn set_up() {
 
 fn set_registers(pointer: u64, control: u64) {
     // SAFETY: (1) the registers are there, or no thread would have a shadow stack; (2) they are the
-    // programs' alone, and count from the way back to user mode on, which synchronizes.
+    // programs' alone, and count from the return to user mode on, which synchronizes.
     unsafe {
         asm!("msr S3_3_C2_C5_1, {}", "msr S3_0_C2_C5_2, {}", in(reg) pointer, in(reg) control,
              options(nostack, preserves_flags));

@@ -347,7 +347,7 @@ pub fn settle_dirty() {
 }
 
 /// Whether a page of a stack may have been written to since this was last asked; the caller then
-/// drops the cached translation. Whoever wrote handed the stack over since, so the bit is seen. No
+/// drops the cached translation. The writer has handed the stack over since, so the bit is seen. No
 /// thread runs on the stack meanwhile, so no CPU changes the entry, and a plain store does.
 #[inline(always)]
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
@@ -398,8 +398,8 @@ pub fn user_can_reach(address: u64) -> bool {
     kernel_descriptor(address).is_some_and(|value| value & USER != 0)
 }
 
-/// One process's tables. Table pages are freed with it; the frames that leaves map belong to
-/// whoever mapped them.
+/// One process's tables. Table pages are freed with it; the frames that leaves map are freed by the
+/// code that mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,

@@ -16,7 +16,7 @@ use super::board::{self, MACHINE};
 use super::cpu;
 use super::sbi;
 use super::serial;
-use crate::cpus::{self, MAX_CPUS};
+use crate::cpus::{self, Cpu};
 use crate::memory::direct;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
@@ -71,7 +71,7 @@ pub fn set_up_local() {
 
 /// Silences all lines of the PLIC: a line without priority interrupts no hart.
 pub fn set_up_once() {
-    for line in 1..=MOST_LINES {
+    for line in 1..=MAX_LINES {
         plic_write(PRIORITY + 4 * u64::from(line), 0);
     }
 }
@@ -204,10 +204,8 @@ pub const fn acknowledge_nmi() -> bool {
 
 /// Sends an interrupt to a CPU.
 pub fn send_interrupt(hardware_id: u32, vector: u8) {
-    let receiver = (0..MAX_CPUS)
-        .map(cpus::by_number)
-        .find(|cpu| cpu.hardware_id.load(Ordering::Relaxed) == hardware_id);
-    if let Some(receiver) = receiver {
+    let is_receiver = |cpu: &&Cpu| cpu.hardware_id.load(Ordering::Relaxed) == hardware_id;
+    if let Some(receiver) = cpus::all().find(is_receiver) {
         receiver.arch.sent.fetch_or(1 << (vector - vector::SENT_LOWEST), Ordering::AcqRel);
         // The bit, and all that was stored before, is there when the interrupt is, which is raised
         // by a device.
@@ -226,7 +224,7 @@ const CONTEXT: u64 = 0x20_0000;
 const CONTEXT_BYTES: u64 = 0x1000;
 const CLAIM: u64 = 4;
 /// The highest line that the machine `virt` has.
-const MOST_LINES: u32 = 95;
+const MAX_LINES: u32 = 95;
 
 fn plic(register: u64) -> *mut u32 {
     direct(MACHINE.plic.load(Ordering::Relaxed) + register)

@@ -27,7 +27,7 @@ pub enum Violation {
     BodyForNothing,
     /// The handler runs, or GS is read, with the user's GS base.
     UsersGs,
-    /// At rest, with a NMI that nobody handled.
+    /// At rest, with an NMI that was not handled.
     Lost,
     /// At rest, with words that are not zero, or NMIs held back.
     NotOver,
@@ -260,7 +260,7 @@ impl Cpu {
         self.write(self.registers.sp, word)
     }
 
-    /// Nobody may rely on what was popped: it is junk at once.
+    /// What was popped is junk at once: no code may rely on it.
     fn pop(&mut self) -> Result<Word> {
         let at = self.registers.sp;
         let word = self.read(at)?;

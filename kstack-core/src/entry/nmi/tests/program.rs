@@ -29,7 +29,7 @@ pub enum Protocol {
     /// Not the code but what is around it: an instruction that copies the frame causes an
     /// exception.
     ExceptionInMove,
-    /// Nothing wrong: the handler ends the NMI and goes on elsewhere, for ever
+    /// Nothing wrong: the handler ends the NMI and continues elsewhere, for good
     /// (`NmiWords::abandon`).
     Abandons,
 }

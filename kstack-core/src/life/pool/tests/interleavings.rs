@@ -158,7 +158,7 @@ fn t4_shrinking_beside_a_flush_and_a_refill_keeps_every_slot_in_one_place() {
         let machine = Machine::new(4, 3, ErasePolicy::Dirtied);
         let mut owners = CpuCache::new(CpuId::new(0));
         let mut takers = CpuCache::new(CpuId::new(1));
-        // Two stacks in the depot, one on its way back on CPU 0.
+        // Two stacks in the depot, one being released on CPU 0.
         let mut cpu = machine.cpu(0);
         let stacks: Vec<SlotIndex> = (0..3)
             .map(|_| cpu.acquire(&thread_request(), &mut owners).expect("there is room"))

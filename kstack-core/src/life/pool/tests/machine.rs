@@ -7,6 +7,7 @@
 
 use crate::kind::StackKind;
 use crate::record::AccountId;
+use crate::stacks::ThreadId;
 use std::boxed::Box;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub(super) const SYSTEM: AccountId = AccountId::SYSTEM;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Page {
     dirty: bool,
-    /// What is in the frame: zero, or the mark of whoever wrote.
+    /// What is in the frame: zero, or the mark of its last writer.
     contents: u64,
 }
 
@@ -88,7 +89,7 @@ pub(super) enum Access {
     Account,
     /// A page that this CPU alone holds.
     OwnPage,
-    /// The contents of a stack, or its mapping while somebody might still read it.
+    /// The contents of a stack, or its mapping while it might still be read.
     Contents,
 }
 
@@ -426,7 +427,7 @@ impl Pages for Cpu<'_> {
 pub(super) fn thread_request() -> Request {
     Request {
         kind: StackKind::Thread,
-        owner: OwnerId::new(1),
+        owner: ThreadId::new(1),
         cpu: CpuId::new(0),
         account: SYSTEM,
         pages: None,

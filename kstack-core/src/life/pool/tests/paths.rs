@@ -2,6 +2,7 @@
 
 use crate::kind::StackKind;
 use crate::record::AccountId;
+use crate::stacks::ThreadId;
 use std::vec::Vec;
 
 use super::super::*;
@@ -506,7 +507,7 @@ fn n9_a_record_says_whose_stack_it_is_from_hand_out_to_release() {
     let (mut cpu, mut cache) = (machine.cpu(2), cache(2));
     let request = Request {
         kind: StackKind::Irq,
-        owner: OwnerId::new(77),
+        owner: ThreadId::new(77),
         cpu: CpuId::new(2),
         account: AccountId::new(5),
         pages: None,
@@ -519,14 +520,14 @@ fn n9_a_record_says_whose_stack_it_is_from_hand_out_to_release() {
     let live = record.snapshot();
     assert_eq!(live.state, LifeState::Live);
     assert_eq!(live.kind, Some(StackKind::Irq));
-    assert_eq!((live.owner, live.cpu), (OwnerId::new(77), CpuId::new(2)));
+    assert_eq!((live.owner, live.cpu), (ThreadId::new(77), CpuId::new(2)));
     assert_eq!((live.account, live.mapped), (AccountId::new(5), ByteSize::kib(16)));
     assert_eq!(live.lowest_sample, Some(sp), "the deeper of two samples");
     assert!(live.settled);
     assert_eq!(record.watermark().depth_at_least(machine.pool.body(slot).top).get(), 1000);
     assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
     let dead = record.snapshot();
-    assert_eq!((dead.state, dead.owner), (LifeState::Parked, OwnerId::NONE));
+    assert_eq!((dead.state, dead.owner), (LifeState::Parked, ThreadId::NONE));
     assert_eq!(take(&machine, 2, &mut cache, 1), [slot]);
     let next = record.snapshot();
     assert_ne!(next.generation, live.generation);

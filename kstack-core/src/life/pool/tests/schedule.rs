@@ -1,9 +1,9 @@
 //! Runs small cases in every order of their steps.
 //!
-//! Each CPU of a case is a real thread, but only one runs at a time: whoever is about to access
-//! something shared decides by the path of the present run who goes on. After the run the last
-//! decision that has an alternative is changed, until all paths were taken. The code that runs is
-//! the code, not a model of it.
+//! Each CPU of a case is a real thread, but only one runs at a time: a thread that is about to
+//! access something shared decides, by the path of the present run, which one continues. After the
+//! run the last decision that has an alternative is changed, until all paths were taken. The code
+//! that runs is the code, not a model of it.
 
 use std::boxed::Box;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -31,7 +31,7 @@ impl Run {
         self.state.lock().expect("nobody panics while deciding")
     }
 
-    /// Decides who goes on; `None` when all have ended.
+    /// Decides which one continues; `None` when all have ended.
     fn decide(&self, state: &mut State) -> Option<usize> {
         let can_run = || (0..state.ended.len()).filter(|process| !state.ended[*process]);
         let among = can_run().count();
