@@ -147,10 +147,10 @@ pub unsafe fn bring_up<B: Backing>(
     }
     let local = &block.local;
     stacks.install();
-    // SAFETY: (1) the block is this CPU's from here on, and lives as long, by the caller's promise;
-    // (2) interrupts are off; (3) the hooks are installed.
+    // SAFETY: (1) block and tables are this CPU's from here on, and live as long, by the caller's
+    // promise; (2) interrupts are off; (3) the hooks are installed.
     let made = unsafe {
-        local.load();
+        bring_up::load_block(local, block.tables.get());
         prepare(stacks, local, block.tables.get())
             .and_then(|()| idle_stack(stacks, local.cpu()))
             .and_then(|idle| load(local, block.tables.get()).map(|()| idle))

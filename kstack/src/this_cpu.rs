@@ -17,9 +17,12 @@ impl CpuLocal {
     ///
     /// 1. The block lives as long as the CPU runs, and no other CPU loads it.
     /// 2. The CPU is in the kernel, with interrupts off.
+    /// 3. On i386, the descriptor table that is loaded is writable, has room for the selector
+    ///    `tables::PER_CPU`, and no other CPU loads FS from it meanwhile.
+    ///    [`cpu::bring_up`](crate::cpu::bring_up) sees to that by itself.
     pub unsafe fn load(&'static self) {
         self.keep_own_address();
-        // SAFETY: (1) (2) by the caller's promise; (3) the block knows its own address.
+        // SAFETY: (1) to (3) by the caller's promise; the block knows its own address.
         unsafe { this_cpu::load(self) };
         // SAFETY: (1) just done; (2) by the caller's promise.
         unsafe { self.is_loaded() };

@@ -84,6 +84,7 @@ mod entry {
     const _: &[(StackKind, usize)] = bring_up::CPU_STACKS;
     const _: fn() -> TablesPlace = TablesPlace::new;
     const _: fn(&TablesPlace) -> *mut CpuTables = TablesPlace::get;
+    const _: unsafe fn(&'static CpuLocal, *mut CpuTables) = bring_up::load_block;
     const _: unsafe fn(&'static CpuLocal, *mut CpuTables, Stacks) -> Result<(), AcquireError> =
         bring_up::prepare;
     const _: unsafe fn(&'static CpuLocal, *mut CpuTables) -> Result<(), Unfit> = bring_up::load;

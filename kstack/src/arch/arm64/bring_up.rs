@@ -31,6 +31,16 @@ impl TablesPlace {
     }
 }
 
+/// Loads the block alone, before the CPU's tables are made.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`].
+pub(crate) unsafe fn load_block(local: &'static CpuLocal, _tables: *mut CpuTables) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { local.load() };
+}
+
 /// Makes a CPU's overflow stack, with `stack`, and its tables.
 ///
 /// # Safety

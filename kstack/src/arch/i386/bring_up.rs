@@ -37,6 +37,22 @@ impl TablesPlace {
     }
 }
 
+/// Loads the block alone, before the CPU's tables are made. Its segment needs a descriptor table,
+/// and the one that a boot loader has left may be too short for it, or gone with the loader's
+/// memory: the CPU gets the kernel's segments in `tables` first.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`].
+/// 2. `tables` is mapped and writable, this CPU's for as long as it runs, and not loaded yet.
+pub(crate) unsafe fn load_block(local: &'static CpuLocal, tables: *mut CpuTables) {
+    // SAFETY: (1) by the caller's promise; (2) the table that is loaded then has room.
+    unsafe {
+        CpuTables::load_first_segments(tables);
+        local.load();
+    }
+}
+
 /// Makes a CPU's stacks for entries, with `stack`, and its tables. The double fault runs on the
 /// page tables that are loaded now; a kernel that loads others says so
 /// ([`CpuTables::set_page_tables`]).

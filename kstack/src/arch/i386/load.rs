@@ -37,6 +37,20 @@ impl CpuTables {
         }
     }
 
+    /// Loads descriptors of the kernel's segments and room for the block's, from tables that are
+    /// not made yet. No segment register is loaded: what each holds stays in the CPU.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` is mapped and writable, this CPU's for as long as it runs, and not loaded yet.
+    pub(super) unsafe fn load_first_segments(tables: *mut Self) {
+        // SAFETY: (1) by the caller's promise.
+        unsafe { (&raw mut (*tables).gdt).write(Self::segments()) };
+        let gdt = Pointer::to_descriptors(tables);
+        // SAFETY: (1) the table is complete and stays, by the caller's promise.
+        unsafe { asm!("lgdt [{}]", in(reg) &gdt, options(readonly, nostack, preserves_flags)) };
+    }
+
     /// Loads the tables, the CPU's block, the `sysenter` entry and, last of all, the interrupt
     /// descriptors on the CPU this runs on: from the first moment an exception can be taken, it
     /// finds its stack and the block.
@@ -48,16 +62,8 @@ impl CpuTables {
     /// 2. `local` lives as long as the CPU runs, and no other CPU loads it; its stacks are set.
     /// 3. The hooks are installed.
     pub unsafe fn load(tables: *mut Self, local: &'static CpuLocal) -> Result<(), Unfit> {
-        #[repr(C, packed)]
-        struct Pointer {
-            limit: u16,
-            base: u32,
-        }
         Self::check()?;
-        let gdt = Pointer {
-            limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
-            base: tables as u32 + offset_of!(Self, gdt) as u32,
-        };
+        let gdt = Pointer::to_descriptors(tables);
         let idt = Pointer {
             limit: size_of::<[[AtomicU32; 2]; 256]>() as u16 - 1,
             base: core::ptr::from_ref(&IDT) as u32,
@@ -99,6 +105,23 @@ impl CpuTables {
         // SAFETY: (1) the descriptors are filled, `check` has seen it, and static.
         unsafe { asm!("lidt [{}]", in(reg) &idt, options(readonly, nostack, preserves_flags)) };
         Ok(())
+    }
+}
+
+/// What `lgdt` and `lidt` read (Intel SDM vol. 3, figure 2-6).
+#[repr(C, packed)]
+struct Pointer {
+    limit: u16,
+    base: u32,
+}
+
+impl Pointer {
+    /// To the segment descriptors of these tables.
+    fn to_descriptors(tables: *mut CpuTables) -> Self {
+        Self {
+            limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
+            base: tables as u32 + offset_of!(CpuTables, gdt) as u32,
+        }
     }
 }
 

@@ -220,20 +220,23 @@ impl CpuTables {
             ..Tss::default()
         };
         let base = tables_at.get() as u32;
-        let gdt = [
-            0,
-            0x00cf_9b00_0000_ffff, // kernel code
-            data_descriptor(0),
-            0x00cf_fb00_0000_ffff, // user code
-            user_data_descriptor(0),
-            0, // per CPU: filled when the block is loaded
-            0,
-            0,
-            0,
-            tss_descriptor(base + offset_of!(Self, tss) as u32),
-            tss_descriptor(base + offset_of!(Self, double_fault) as u32),
-        ];
+        let mut gdt = Self::segments();
+        let tasks = [offset_of!(Self, tss), offset_of!(Self, double_fault)];
+        for (selector, offset) in [TSS_SELECTOR, DOUBLE_FAULT_SELECTOR].into_iter().zip(tasks) {
+            gdt[selector as usize / size_of::<u64>()] = tss_descriptor(base + offset as u32);
+        }
         Self { tss, double_fault, gdt, entry_stack: [0; ENTRY_STACK_WORDS] }
+    }
+
+    /// The descriptors without those of tasks: flat segments of the kernel and of programs.
+    pub(super) const fn segments() -> [u64; DESCRIPTORS] {
+        let mut gdt = [0; DESCRIPTORS];
+        gdt[KERNEL_CODE as usize / size_of::<u64>()] = 0x00cf_9b00_0000_ffff;
+        gdt[KERNEL_DATA as usize / size_of::<u64>()] = data_descriptor(0);
+        gdt[USER_CODE as usize / size_of::<u64>()] = 0x00cf_fb00_0000_ffff;
+        gdt[USER_DATA as usize / size_of::<u64>()] = user_data_descriptor(0);
+        // The block's is filled when that is loaded, a program's own when it asks for one.
+        gdt
     }
 
     /// Sets the stack for entries from user mode, by gate and by `sysenter`.
