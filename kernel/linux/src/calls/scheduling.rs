@@ -1,7 +1,7 @@
 //! Calls about scheduling: policies, priorities, CPUs.
 //!
-//! All threads take turns here. The policies that only hint at less are kept and shown; real-time ones, which would be a promise,
-//! are refused as to one who may not ask for them.
+//! All threads take turns here. The policies that only hint at less are kept and shown; real-time
+//! ones, which would be a promise, are refused as to one who may not ask for them.
 
 use super::table::calls;
 use crate::abi;

@@ -1,4 +1,5 @@
-//! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
+//! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the
+//! table.
 
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};

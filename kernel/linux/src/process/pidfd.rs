@@ -1,7 +1,9 @@
-//! Processes and threads as files (pidfd_open(2)): a file that keeps meaning the same process, whatever becomes of its number.
+//! Processes and threads as files (pidfd_open(2)): a file that keeps meaning the same process,
+//! whatever becomes of its number.
 //!
-//! A file keeps what is left of a process after its end, which is little: memory and descriptors go with the last thread. One
-//! that lies among the descriptors of the very process it means is dropped with them.
+//! A file keeps what is left of a process after its end, which is little: memory and descriptors go
+//! with the last thread. One that lies among the descriptors of the very process it means is
+//! dropped with them.
 
 use super::{Process, current};
 use crate::abi::Stat;
