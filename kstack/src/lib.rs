@@ -44,7 +44,8 @@
 //! ```no_run
 //! use kstack::addr::{Addr, AddrRange};
 //! use kstack::verdict::OverflowReport;
-//! use kstack::{Backing, Hooks, SavedRegs, Stacks, Start, Thread, cpu, hooks, interrupts, pool::Exhausted};
+//! use kstack::{Backing, Hooks, SavedRegs, Stacks, Start, Thread};
+//! use kstack::{cpu, hooks, interrupts, pool::Exhausted};
 //! # mod my {
 //! #     pub fn map(_: usize) -> Option<()> { None }
 //! #     pub fn unmap_everywhere(_: usize, _: usize) {}
@@ -56,8 +57,9 @@
 //! /// 1. Pages.
 //! struct Pages;
 //!
-//! // SAFETY: (1) `map` puts an unused frame there, in the tables of all address spaces; (2) `unmap_everywhere` waits for all CPUs; (3) to (5)
-//! // are left to their defaults, and every CPU comes up below.
+//! // SAFETY: (1) `map` puts an unused frame there, in the tables of all address spaces; (2)
+//! // `unmap_everywhere` waits for all CPUs; (3) to (5) are left to their defaults, and every CPU
+//! // comes up below.
 //! unsafe impl Backing for Pages {
 //!     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
 //!         my::map(page.get()).ok_or(Exhausted::Frame)
@@ -68,7 +70,8 @@
 //! }
 //!
 //! /// 2. Everything about stacks. Addresses that cannot be are refused by the compiler.
-//! // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` loads the block.
+//! // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these
+//! // stacks; (3) `bring_up` loads the block.
 //! static STACKS: Stacks<Pages> =
 //!     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 512) };
 //!
@@ -90,7 +93,8 @@
 //! static CPUS: [cpu::Block; 4] = cpu::blocks();
 //!
 //! fn start() -> ! {
-//!     // SAFETY: (1) the kernel's first CPU, in its own mode, on its boot stack; (2) a static; (3) nothing is read-only yet; (4) one `Stacks`.
+//!     // SAFETY: (1) the kernel's first CPU, in its own mode, on its boot stack; (2) a static; (3)
+//!     // nothing is read-only yet; (4) one `Stacks`.
 //!     let refused = unsafe {
 //!         hooks::install(&HOOKS);
 //!         cpu::bring_up(&STACKS, &CPUS[0], first)
@@ -136,7 +140,7 @@
 //!
 //! | what | instructions |
 //! | --- | --- |
-//! | a stack from this CPU's cache and back to it, 1 KiB used | 540 (512 of them zero one page) |
+//! | a stack from this CPU's cache and back to it, 1 KiB used | 527 (512 of them zero one page) |
 //! | a stack mapped anew and unmapped again | 2,700, page tables included |
 //! | a switch between two threads | 58 |
 //! | an interrupt's way to the IRQ stack and back | 123 |

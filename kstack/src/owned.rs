@@ -379,7 +379,8 @@ impl<B: Backing> Drop for Borrowed<B> {
 /// #         body(&mut CpuCache::new(kstack::addr::CpuId::new(0)))
 /// #     }
 /// # }
-/// // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` sees to it.
+/// // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these
+/// // stacks; (3) `bring_up` sees to it.
 /// static STACKS: Stacks<Pages> =
 ///     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 512) };
 /// assert_eq!(STACKS.census().free, 512);
