@@ -166,6 +166,10 @@ pub unsafe fn bring_up<B: Backing>(
 /// Makes all stacks of a CPU but its idle stack, writes what belongs at their tops, and fills its
 /// tables. On any CPU.
 ///
+/// # Errors
+///
+/// [`Refused::NoStack`] names the kind that there was no stack of, and why.
+///
 /// # Safety
 ///
 /// 1. `local` and `tables` are that CPU's for as long as it runs, and it has not come up yet;
@@ -196,6 +200,10 @@ pub unsafe fn prepare<B: Backing>(
 
 /// A stack for the thread that runs on a CPU when no other does.
 ///
+/// # Errors
+///
+/// [`Refused::NoStack`], likewise.
+///
 /// # Safety
 ///
 /// 1. As for [`Stacks::acquire_for_cpu`].
@@ -210,6 +218,11 @@ pub unsafe fn idle_stack<B: Backing>(
 
 /// Loads what [`prepare`] made, on the CPU itself, and its block: from the first moment an
 /// exception can be taken, it finds its stack and the block.
+///
+/// # Errors
+///
+/// [`Refused::NoHooks`], or [`Refused::Unfit`] with what the CPU or its tables lack. Nothing of the
+/// tables is loaded then.
 ///
 /// # Safety
 ///

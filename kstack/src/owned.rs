@@ -51,6 +51,11 @@ impl<B: Backing> Lock for Shared<'_, B> {
 impl<B: Backing> Stacks<B> {
     /// The stacks of `arena`, with one record per slot.
     ///
+    /// # Errors
+    ///
+    /// [`PoolError`](kstack_core::pool::PoolError) if there is not one record per slot, or a body
+    /// has more pages than dirtiness is kept of.
+    ///
     /// # Safety
     ///
     /// 1. The address space of the arena is these stacks' alone, and nothing is mapped there.
@@ -140,9 +145,16 @@ impl<B: Backing> Stacks<B> {
     }
 
     /// A thread's stack, as large as a body, every byte zero. `owner` is what the kernel calls the
-    /// thread; 0 is none. Called where waiting is allowed.
+    /// thread: a [`ThreadId`] or its number, of which 0 is none. Called where waiting is allowed.
     ///
-    /// Always inlined, like [`Pool::acquire`].
+    /// From this CPU's cache it takes no lock and no TLB work; from the depot the pool's lock once,
+    /// for half a cache of stacks; otherwise the backing maps each page. Always inlined, like
+    /// [`Pool::acquire`].
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] names what was missing: address space, a frame, a page table, or the
+    /// account's limit. All that was taken until then is given back.
     #[inline(always)]
     pub fn acquire_thread(
         &'static self,
@@ -153,6 +165,11 @@ impl<B: Backing> Stacks<B> {
 
     /// A stack for `request`, every byte zero; of a kind that threads have. Called where waiting is
     /// allowed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stacks::acquire_thread`]; [`AcquireError::BadSize`] for no page or more than a body
+    /// has, [`AcquireError::BelongsToCpu`] for a kind that threads do not have.
     #[inline]
     pub fn acquire(&'static self, request: &Request) -> Result<Stack<B>, AcquireError> {
         if request.kind.belongs_to_cpu() {
@@ -163,6 +180,10 @@ impl<B: Backing> Stacks<B> {
 
     /// A stack that belongs to a CPU, of `pages` pages or as large as a body. Called where waiting
     /// is allowed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stacks::acquire`].
     ///
     /// # Safety
     ///

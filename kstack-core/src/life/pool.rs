@@ -136,6 +136,11 @@ pub struct Pool<'r> {
 impl<'r> Pool<'r> {
     /// The pool over `arena` with one record per slot, all of them new and the pool's alone; and
     /// what its CPUs share, with all slots free.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError`] if there is not one record per slot, or a body is larger than
+    /// [`DirtyPages::MAX`] pages.
     pub fn new(
         arena: Arena,
         records: &'r mut [SlotRecord],
@@ -219,6 +224,10 @@ impl<'r> Pool<'r> {
     ///
     /// Always inlined: a request is nearly all constants, and a hit costs the fewer instructions
     /// for it. The rest is not.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] names what was missing; all that was taken until then is given back.
     #[inline(always)]
     pub fn acquire(
         &self,

@@ -105,7 +105,11 @@ impl fmt::Display for SlotIndex {
 
 impl Arena {
     /// The arena whose first slot starts at `lowest`. `lowest + guard_below` must have the
-    /// geometry's alignment.
+    /// geometry's alignment: [`Arena::lowest_from`] finds such an address.
+    ///
+    /// # Errors
+    ///
+    /// [`ArenaError`] names the rule that the values break.
     pub const fn new(lowest: Addr, slots: u32, geometry: Geometry) -> Result<Self, ArenaError> {
         let first_body = lowest.wrapping_add(geometry.guard_below());
         if !first_body.is_aligned(geometry.align()) {

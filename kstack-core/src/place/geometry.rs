@@ -91,6 +91,10 @@ impl Geometry {
     }
 
     /// A geometry of your own. Sizes in bytes; see the module's invariants.
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError`] names the invariant that the sizes break.
     pub const fn new(
         body: ByteSize,
         guard_below: ByteSize,
@@ -124,6 +128,10 @@ impl Geometry {
 
     /// The same with the body, the guards and the alignment doubled, as a build under an address
     /// sanitizer wants it (its red zones and shadow checks about double the depth of every path).
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError::TooLarge`] if the sizes leave the address space.
     pub const fn doubled(self) -> Result<Self, GeometryError> {
         const fn twice(size: ByteSize) -> Option<ByteSize> {
             size.checked_plus(size)
