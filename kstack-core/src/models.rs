@@ -173,7 +173,7 @@ fn l2_b1_a_stacks_name_is_of_one_life() {
             })
         };
         if let Some(stack) = record.stack(&arena, SlotIndex::new(0)) {
-            let (kind, cpu) = match stack.owner {
+            let (kind, cpu) = match stack.owner.get() {
                 1 => (StackKind::Thread, None),
                 2 => (StackKind::Irq, Some(CpuId::new(2))),
                 _ => panic!("the stack of nobody: {stack:?}"),
