@@ -1,5 +1,5 @@
-//! What the kernel keeps per CPU. The first field is what the library's entry code reads through
-//! GS.
+//! What the kernel keeps per CPU. The first field is the library's block, which a register of the
+//! CPU leads to.
 
 use crate::arch::cpu_block::ArchCpu;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,15 +13,15 @@ pub const MAX_CPUS: usize = 64;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Cpu {
-    /// Must stay first: the GS base points at it.
+    /// Must stay first: the CPU's register leads to it.
     pub local: CpuLocal,
     /// What only this architecture needs.
     pub arch: ArchCpu,
-    /// Spinning locks held; see `sync::spin`.
+    /// Spinning locks held; see `spin`.
     spinning: AtomicU32,
     /// What the interrupt controller calls it, for IPIs.
     pub hardware_id: AtomicU32,
-    /// The last TLB flush this CPU carried out; see `arch::smp`.
+    /// The last TLB flush this CPU carried out; see `arch::any::flush`.
     pub flushed: AtomicU64,
     /// The thread that runs when no other does.
     pub idle: AtomicUsize,

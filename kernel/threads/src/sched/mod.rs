@@ -55,7 +55,7 @@ pub(crate) use load::tick;
 pub use load::{CpuUse, LINES, averages, cpu_use};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
-pub use run_queue::{allowed, has_waiting, make_ready};
+pub use run_queue::{allowed, make_ready, somebody_waits};
 pub use schedule::{exit_current, idle_loop, is_allowed_here, preempt, set_allowed, yield_now};
 pub use stackd::{start_stackd, wake_stackd};
 pub use switch::{

@@ -52,7 +52,7 @@ fn push_uninterrupted(thread: Arc<Thread>) {
 }
 
 /// Whether a thread waits for this CPU.
-pub fn has_waiting() -> bool {
+pub fn somebody_waits() -> bool {
     READY.lock().any(|thread| thread.may_run_on(cpus::this().id()))
 }
 

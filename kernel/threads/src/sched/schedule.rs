@@ -1,7 +1,7 @@
 //! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs
 //! when no thread wants to.
 
-use super::run_queue::{enter_idle, has_waiting, leave_idle, next_ready, push_back, push_ready};
+use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, push_ready, somebody_waits};
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
 use alloc::sync::Arc;
@@ -43,7 +43,7 @@ pub fn idle_loop() -> ! {
         cpu::interrupts_off();
         let me = cpus::this().id();
         enter_idle(me);
-        if has_waiting() {
+        if somebody_waits() {
             leave_idle(me);
             leave_cpu();
             cpu::interrupts_on();

@@ -34,10 +34,9 @@
 //!
 //! # What is written once
 //!
-//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) say where the kernel goes
-//! on. Both lie in the section `.data.kstack_once`: written before the first CPU loads its tables,
-//! and never again. A linker script gives the section pages of its own; the kernel maps them
-//! read-only.
+//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) lead into the kernel.
+//! Both lie in the section `.data.kstack_once`: written before the first CPU loads its tables, and
+//! never again. A linker script gives the section pages of its own; the kernel maps them read-only.
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
