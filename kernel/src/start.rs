@@ -6,6 +6,7 @@
 
 use alloc::string::String;
 use core::sync::atomic::Ordering;
+use kstack::addr::CpuId;
 use machine::arch::irqchip::vector;
 use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
 use machine::arch::paging::{self, Access};
@@ -46,7 +47,7 @@ const MAX_FOR_TABLE: u64 = 2;
 /// handed over. The boot code enters Rust here.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(boot_argument: u64) -> ! {
-    let me = cpus::by_number(0);
+    let me = cpus::by_id(CpuId::new(0));
     // SAFETY: (1) a static; (2) interrupts are off.
     unsafe { me.local.load() };
     spin::set_while_waiting(while_waiting);
@@ -112,7 +113,7 @@ fn first_on_idle_stack() -> ! {
 /// Any other CPU, on its idle stack already.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_secondary(number: usize) -> ! {
-    let me = cpus::by_number(number);
+    let me = cpus::by_id(CpuId::new(number as u32));
     // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
     unsafe { me.local.load() };
     irqchip::set_up_local();
@@ -194,17 +195,17 @@ fn start_other_cpus() {
     let mut too_many = 0;
     smp::find_cpus(|hardware_id| {
         // Firmware that lists a CPU twice is not rare.
-        let is_known = |known: usize| {
-            cpus::by_number(known).hardware_id.load(Ordering::Relaxed) == hardware_id
+        let is_known = |known: u32| {
+            cpus::by_id(CpuId::new(known)).hardware_id.load(Ordering::Relaxed) == hardware_id
         };
         if hardware_id == mine || (1..number).any(is_known) {
             return;
         }
-        if number >= MAX_CPUS {
+        if number as usize >= MAX_CPUS {
             too_many += 1;
             return;
         }
-        let cpu = cpus::by_number(number);
+        let cpu = cpus::by_id(CpuId::new(number));
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
         let idle = cpu_stacks::prepare(cpu);
         clock::compare_counter();

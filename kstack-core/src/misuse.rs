@@ -1,4 +1,5 @@
-//! What the types refuse: each item shows one misuse that must not compile, for its own reason and no other.
+//! What the types refuse: each item shows one misuse that must not compile, for its own reason and
+//! no other.
 //!
 //! Compiled for documentation tests only.
 
@@ -117,7 +118,7 @@ macro_rules! only_of_the_pool {
         #[doc = concat!(
             "```compile_fail,E0624\n\
             use kstack_core::{arena::SlotIndex, cache::CpuCache, depot::{Depot, FreeSlots}, lifetime::{Generation, Life}};\n\
-            use kstack_core::{addr::CpuId, meter::Watermark, record::{OwnerId, SlotRecord}};\n\
+            use kstack_core::{addr::CpuId, meter::Watermark, record::SlotRecord, stacks::ThreadId};\n\
             fn from_outside(", $arguments, ") {\n    ", $call, ";\n}\n```"
         )]
         pub fn $name() {}
@@ -126,9 +127,9 @@ macro_rules! only_of_the_pool {
 
 // What the pool alone may do to a record, to a life and to the lists of slots.
 only_of_the_pool! {
-    l2_a_record_has_no_other_owner_from_outside: "record: &SlotRecord", "record.set_owner(OwnerId::NONE)";
+    l2_a_record_has_no_other_owner_from_outside: "record: &SlotRecord", "record.set_owner(ThreadId::NONE)";
     l2_a_record_is_not_filled_in_from_outside: "record: &SlotRecord, kind: kstack_core::kind::StackKind, account: kstack_core::record::AccountId",
-        "record.fill_in(kind, OwnerId::NONE, CpuId::new(0), account)";
+        "record.fill_in(kind, ThreadId::NONE, CpuId::new(0), account)";
     l2_a_cpu_is_not_called_coherent_from_outside: "record: &SlotRecord", "record.mark_coherent(CpuId::new(0))";
     l2_the_set_of_coherent_cpus_is_not_reached_from_outside: "record: &SlotRecord", "let _set = record.coherent()";
     l2_a_list_is_not_linked_from_outside: "record: &SlotRecord", "record.set_next(0)";

@@ -1,4 +1,5 @@
-//! Models of the lock-free protocols: the code itself, over atomics that explore every order that C11 allows.
+//! Models of the lock-free protocols: the code itself, over atomics that explore every order that
+//! C11 allows.
 //!
 //! | protocol | what could go wrong |
 //! | --- | --- |
@@ -9,15 +10,17 @@
 //! | sampled depth | a sample of an earlier life is taken for one of the present |
 //! | a sleep of the reference kernel's threads | a thread that was woken or killed sleeps on, or has two turns in the run queue |
 //!
-//! What one holder of a slot does after another (its cache, the depot, the next owner) is ordered by the lock or by interrupts that are
-//! off, so that one thread does it here too. Preemptions are bounded at three, which keeps each model within seconds.
+//! What one holder of a slot does after another (its cache, the depot, the next owner) is ordered
+//! by the lock or by interrupts that are off, so that one thread does it here too. Preemptions are
+//! bounded at three, which keeps each model within seconds.
 
 use crate::addr::{Addr, ByteSize, CpuId};
 use crate::arena::{Arena, SlotIndex};
 use crate::geometry::Geometry;
 use crate::kind::StackKind;
 use crate::lifetime::{LifeState, Released};
-use crate::record::{AccountId, OwnerId, SlotRecord};
+use crate::record::{AccountId, SlotRecord};
+use crate::stacks::ThreadId;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -37,13 +40,13 @@ fn model(body: impl Fn() + Sync + Send + 'static) {
 /// What `Pool::hand_out` does, with everything named after the owner.
 fn hand_out(record: &SlotRecord, who: u32) {
     let kind = if who % 2 == 0 { StackKind::Irq } else { StackKind::Thread };
-    record.fill_in(kind, OwnerId::new(u64::from(who)), CpuId::new(who), AccountId::new(who));
+    record.fill_in(kind, ThreadId::new(u64::from(who)), CpuId::new(who), AccountId::new(who));
     let _generation = record.life().make_live();
 }
 
 /// What `Pool::recycle` does to the record.
 fn recycle(record: &SlotRecord) {
-    record.set_owner(OwnerId::NONE);
+    record.set_owner(ThreadId::NONE);
     record.life().park();
 }
 
@@ -53,7 +56,8 @@ fn release(record: &SlotRecord) {
     }
 }
 
-/// Red if either subtraction is not a release, or not an acquire: the one that erases would meet one that reads.
+/// Red if either subtraction is not a release, or not an acquire: the one that erases would meet
+/// one that reads.
 #[test]
 fn l2_t8_the_last_of_an_owner_and_two_borrowers_has_the_stack_to_itself() {
     model(|| {
@@ -123,7 +127,8 @@ fn l2_t8_a_number_of_an_earlier_life_borrows_nothing() {
     });
 }
 
-/// Red if fields are written without the fence before them, or read relaxed, or if the word is not looked at again.
+/// Red if fields are written without the fence before them, or read relaxed, or if the word is not
+/// looked at again.
 #[test]
 fn l2_n9_a_settled_snapshot_is_of_one_life() {
     model(|| {
@@ -150,7 +155,8 @@ fn l2_n9_a_settled_snapshot_is_of_one_life() {
     });
 }
 
-/// The name of a stack, as overflow handlers and backtraces ask for it. Red if it is put together of two lives.
+/// The name of a stack, as overflow handlers and backtraces ask for it. Red if it is put together
+/// of two lives.
 #[test]
 fn l2_b1_a_stacks_name_is_of_one_life() {
     let geometry = Geometry::X86_64;
@@ -167,7 +173,7 @@ fn l2_b1_a_stacks_name_is_of_one_life() {
             })
         };
         if let Some(stack) = record.stack(&arena, SlotIndex::new(0)) {
-            let (kind, cpu) = match stack.owner {
+            let (kind, cpu) = match stack.owner.get() {
                 1 => (StackKind::Thread, None),
                 2 => (StackKind::Irq, Some(CpuId::new(2))),
                 _ => panic!("the stack of nobody: {stack:?}"),
@@ -199,7 +205,8 @@ fn l2_b2_a_page_that_a_record_calls_mapped_is_there() {
     });
 }
 
-/// Red if the watermark is reset without the fence, or read relaxed: a sample of the life before would pass as one of this life.
+/// Red if the watermark is reset without the fence, or read relaxed: a sample of the life before
+/// would pass as one of this life.
 #[test]
 fn l2_t13_a_settled_sample_is_of_the_present_life() {
     model(|| {
@@ -322,7 +329,8 @@ fn s1_a_thread_that_is_killed_does_not_sleep_on() {
     });
 }
 
-/// Red if the sleeper looks before it is in the list, or if what was woken in the middle takes no turn.
+/// Red if the sleeper looks before it is in the list, or if what was woken in the middle takes no
+/// turn.
 #[test]
 fn s1_a_thread_that_is_woken_does_not_sleep_on() {
     model(|| {
@@ -336,7 +344,8 @@ fn s1_a_thread_that_is_woken_does_not_sleep_on() {
     });
 }
 
-/// A waker and a killer at once give one turn each time. Red if the state is changed from blocked by more than one.
+/// A waker and a killer at once give one turn each time. Red if the state is changed from blocked
+/// by more than one.
 #[test]
 fn s1_a_thread_that_is_woken_and_killed_at_once_has_one_turn() {
     model(|| {

@@ -4,7 +4,7 @@ use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
 use kstack_core::arena::{Arena, SlotIndex};
 use kstack_core::geometry::Geometry;
 use kstack_core::kind::StackKind;
-use kstack_core::stacks::StackId;
+use kstack_core::stacks::{StackId, ThreadId};
 use kstack_core::unwind::Backtrace;
 use kstack_core::verdict::{
     Cause, Consequence, Context, Delivery, Fault, OverflowReport, Side, StackTable, Verdict, judge,
@@ -13,7 +13,8 @@ use kstack_core::verdict::{
 const HINT: Addr = Addr::new(0xffff_c900_0000_0000);
 const CPU: CpuId = CpuId::new(2);
 
-/// Slot 0: the IRQ stack; slot 1: the running thread's; slot 2: a double-fault stack of two pages; slot 3: free.
+/// Slot 0: the IRQ stack; slot 1: the running thread's; slot 2: a double-fault stack of two pages;
+/// slot 3: free.
 struct Machine {
     arena: Arena,
 }
@@ -61,7 +62,7 @@ impl StackTable for Machine {
             }
             _ => return None,
         };
-        Some(StackId { kind, cpu, owner, range })
+        Some(StackId { kind, cpu, owner: ThreadId::new(owner), range })
     }
 
     fn running_on(&self, cpu: CpuId) -> Option<StackId> {
@@ -70,7 +71,7 @@ impl StackTable for Machine {
 }
 
 const THREAD: Context = Context {
-    thread: 7,
+    thread: ThreadId::new(7),
     spinning_locks: 0,
     in_interrupt: false,
     in_softirq: false,
@@ -133,8 +134,8 @@ fn o1_a_frame_larger_than_the_guard_is_blamed_on_the_thread_that_ran() {
     }
 }
 
-/// Between the bodies of slots 1 and 2 lie the guard above the one and the guard below the other. Red if the thread, on whose
-/// side SP stands, or nobody were blamed.
+/// Between the bodies of slots 1 and 2 lie the guard above the one and the guard below the other.
+/// Red if the thread, on whose side SP stands, or no thread were blamed.
 #[test]
 fn o2_a_frame_past_the_guard_of_a_cpus_stack_is_blamed_on_that_stack() {
     let machine = Machine::new();
@@ -174,7 +175,8 @@ fn o1_a_frame_that_jumps_onto_another_cpus_stack_is_blamed_on_the_thread_that_ra
     }
     let table = Neighbours(Machine::new());
     let thread = table.0.stack(1);
-    // What failed may have been an access in the thread's own guard, or the entry's next to where SP landed.
+    // What failed may have been an access in the thread's own guard, or the entry's next to where
+    // SP landed.
     let sp = table.0.stack(0).range.lowest.get() + 64;
     for address in [thread.range.lowest.get() - 4000, sp - 288] {
         let (address, sp, pc) = (Addr::new(address), Addr::new(sp), Addr::new(0x1000));
@@ -237,9 +239,9 @@ fn o5_a_thread_that_cannot_be_abandoned_stops_the_system() {
         Context { in_nmi: true, ..THREAD },
         Context { bottom_halves_disabled: true, ..THREAD },
         Context { interrupts_off: true, ..THREAD },
-        Context { thread: 0, ..THREAD },
-        // Somebody else's stack.
-        Context { thread: 8, ..THREAD },
+        Context { thread: ThreadId::NONE, ..THREAD },
+        // Another thread's stack.
+        Context { thread: ThreadId::new(8), ..THREAD },
     ];
     for context in reasons {
         let verdict = machine
@@ -308,7 +310,8 @@ kernel stack overflow: thread stack of thread 7 [0xffffc9000000c000..0xffffc9000
     assert_eq!(text, expected);
 }
 
-/// The push that fails is the switch's: the next thread is `running` already. Red if it were blamed, or anybody ended.
+/// The push that fails is the switch's: the next thread is `running` already. Red if it were
+/// blamed, or anybody ended.
 #[test]
 fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
     // Slot 1 is running; slot 3, which another thread leaves, is live here.
@@ -317,7 +320,12 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
         fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
             if slot.get() == 3 {
                 let range = self.0.arena.body(slot);
-                return Some(StackId { kind: StackKind::Thread, cpu: None, owner: 9, range });
+                return Some(StackId {
+                    kind: StackKind::Thread,
+                    cpu: None,
+                    owner: ThreadId::new(9),
+                    range,
+                });
             }
             self.0.stack_in(slot)
         }
@@ -345,15 +353,16 @@ fn o6_an_overflow_of_the_switch_names_the_thread_that_leaves_and_ends_none() {
         assert_eq!(verdict.consequence, Consequence::StopSystem);
         // With interrupts on, the same SP is one that the running thread has jumped to.
         let verdict = judge(&machine.0.arena, &machine, &fault, &THREAD);
-        assert!(verdict.is_none_or(|verdict| verdict.stack.owner == 7), "SP {sp:#x}");
+        assert!(verdict.is_none_or(|verdict| verdict.stack.owner.get() == 7), "SP {sp:#x}");
     }
 }
 
-/// Below an SP of 0 lies the highest address. Red if nobody were found responsible.
+/// Below an SP of 0 lies the highest address. Red if no stack were found.
 #[test]
 fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     let machine = Machine::new();
-    // Where the kernel's half begins is what says that such an SP is a program's; without that it is a thread's that went astray.
+    // Where the kernel's half begins is what says that such an SP is a program's; without that it
+    // is a thread's that went astray.
     let unknown = Context { kernel_lowest: Addr::new(0), ..THREAD };
     for (sp, context) in
         [(0, THREAD), (0, unknown), (8, unknown), (0, Context { spinning_locks: 1, ..unknown })]
@@ -369,7 +378,8 @@ fn o6_a_stack_pointer_of_0_is_below_the_stack_that_ran() {
     }
 }
 
-/// Red if a comparison is off by one at either end of a stack: its own first and last bytes are no guard, and the next ones are.
+/// Red if a comparison is off by one at either end of a stack: its own first and last bytes are no
+/// guard, and the next ones are.
 #[test]
 fn t2_o1_the_edges_of_a_stack_belong_to_the_stack_and_the_next_bytes_to_its_guards() {
     let machine = Machine::new();
@@ -389,8 +399,8 @@ fn t2_o1_the_edges_of_a_stack_belong_to_the_stack_and_the_next_bytes_to_its_guar
     }
 }
 
-/// The CPU could push nothing although SP stands well inside the thread's stack: what failed was an access elsewhere. Red if the guard of
-/// whichever stack the address lies in counts as this one's.
+/// The CPU could push nothing although SP stands well inside the thread's stack: what failed was an
+/// access elsewhere. Red if the guard of whichever stack the address lies in counts as this one's.
 #[test]
 fn o1_a_guard_of_another_stack_is_no_overflow_of_the_one_that_sp_is_on() {
     let machine = Machine::new();
@@ -475,7 +485,8 @@ fn o1_reports_use_these_words() {
     }
 }
 
-/// A stack that is none of the arena's, as a boot stack is: the only one a CPU has before the arena is there.
+/// A stack that is none of the arena's, as a boot stack is: the only one a CPU has before the arena
+/// is there.
 struct Elsewhere(StackId);
 
 impl StackTable for Elsewhere {
@@ -492,7 +503,7 @@ impl StackTable for Elsewhere {
 #[test]
 fn o1_n10_a_stack_outside_of_the_arena_is_left_past_its_edges_and_not_at_its_top() {
     let range = AddrRange { lowest: Addr::new(0x10_0000), top: Addr::new(0x10_4000) };
-    let stack = StackId { kind: StackKind::Boot, cpu: Some(CPU), owner: 0, range };
+    let stack = StackId { kind: StackKind::Boot, cpu: Some(CPU), owner: ThreadId::NONE, range };
     let judged = |sp: usize| {
         let (address, pc) = (Addr::new(sp - 8), Addr::new(0x1000));
         let fault =

@@ -71,7 +71,7 @@ impl Pages for Process {
         }
         let body = self.arena.body(slot);
         let rights = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: (1) a body of this arena, by the promise of `new` nobody else's memory; (2) the
+        // SAFETY: (1) a body of this arena, by the promise of `new` used by nothing else; (2) the
         // pool maps a slot only while it is free.
         match unsafe { libc::mprotect(pointer(body.lowest), body.size().get(), rights) } {
             0 => Ok(()),

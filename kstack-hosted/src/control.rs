@@ -4,7 +4,7 @@ use crate::pool::StackPool;
 use core::mem::{align_of, offset_of, size_of};
 use kstack_core::addr::{Addr, AddrRange};
 use kstack_core::kind::StackKind;
-use kstack_core::stacks::StackId;
+use kstack_core::stacks::{StackId, ThreadId};
 
 /// The block at the top of a coroutine's stack; its last two words are a frame record. A thread
 /// that runs coroutines has one as well, outside of any stack, for the frames below its first
@@ -56,6 +56,6 @@ impl Control {
     /// ran on before it had one of a pool.
     pub(crate) fn stack(&self) -> StackId {
         let kind = if self.pool.is_some() { StackKind::Thread } else { StackKind::Boot };
-        StackId { kind, cpu: None, owner: self.id, range: self.range }
+        StackId { kind, cpu: None, owner: ThreadId::new(self.id), range: self.range }
     }
 }

@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, align_of, size_of};
 use core::ptr::NonNull;
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
-use kstack_core::record::OwnerId;
+use kstack_core::stacks::ThreadId;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,8 +70,8 @@ pub enum Movable {}
 /// again, it is leaked instead, with its stack. Forgotten, it is leaked likewise; nothing else
 /// happens.
 ///
-/// A panic of the body goes through to whoever resumed it, with its payload, and the coroutine has
-/// ended.
+/// A panic of the body goes through to the thread that resumed it, with its payload, and the
+/// coroutine has ended.
 ///
 /// ```
 /// use kstack_hosted::{Coroutine, Resumed};
@@ -164,7 +164,7 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
             return Err(StackError::ClosureTooLarge);
         }
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let stack = pool.stack_for(OwnerId::new(id))?;
+        let stack = pool.stack_for(ThreadId::new(id))?;
         let control = Control::below(stack.top());
         let closure = (control as usize - size_of::<F>()) & !(align - 1);
         let sp = closure - arch::FIRST_WORDS * size_of::<usize>();

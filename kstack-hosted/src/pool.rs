@@ -10,8 +10,9 @@ use kstack_core::arena::{Arena, SlotIndex};
 use kstack_core::erase::{DirtyPages, ErasePolicy};
 use kstack_core::geometry::Geometry;
 use kstack_core::pool::{Census, LiveStack, Pool, ReleaseOutcome, Request};
-use kstack_core::record::{OwnerId, SlotRecord};
+use kstack_core::record::SlotRecord;
 use kstack_core::stacks::StackId;
+use kstack_core::stacks::ThreadId;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -116,8 +117,9 @@ impl Builder {
     /// 1. nothing outside of its stack refers to its frames: no thread of a `std::thread::scope` in
     ///    it, no value pinned there that is in a list elsewhere;
     /// 2. no memory that the rest of the process reaches afterwards is left half changed. What lies
-    ///    behind a lock that stays locked is not reached, but whoever waits for that lock waits
-    ///    without end: the allocator's are such locks, so leave the calls to it room on the stack.
+    ///    behind a lock that stays locked is not reached, but a thread that waits for that lock
+    ///    waits without end: the allocator's are such locks, so leave the calls to it room on the
+    ///    stack.
     pub const unsafe fn survive_overflows(mut self) -> Self {
         self.survives = true;
         self
@@ -207,12 +209,12 @@ impl StackPool {
     /// A stack: from this thread's cache, from the depot of all threads, or mapped anew.
     #[inline]
     pub fn stack(self) -> Result<Stack, StackError> {
-        self.stack_for(OwnerId::NONE)
+        self.stack_for(ThreadId::NONE)
     }
 
     /// Not inlined, since it uses a thread-local value: see [`crate::arch`].
     #[inline(never)]
-    pub(crate) fn stack_for(self, owner: OwnerId) -> Result<Stack, StackError> {
+    pub(crate) fn stack_for(self, owner: ThreadId) -> Result<Stack, StackError> {
         let Inner { pool, shared, process, number, .. } = self.0;
         let live = caches::with(self, *number, |cache| {
             let mut request = Request::thread(owner);

@@ -128,7 +128,7 @@ fn present_signal_stack() -> libc::stack_t {
     present
 }
 
-/// Whether the thread has one that is large enough, whoever made it.
+/// Whether the thread has one that is large enough, made here or elsewhere.
 fn has_signal_stack() -> bool {
     let present = present_signal_stack();
     present.ss_flags & libc::SS_DISABLE == 0 && present.ss_size >= signal_stack_size()

@@ -1,5 +1,5 @@
-//! What a kernel does for its stacks: maps pages and unmaps them. Everything else has an answer that is right everywhere, and that a
-//! kernel replaces where it knows a faster one.
+//! What a kernel does for its stacks: maps pages and unmaps them. Everything else has an answer
+//! that is right everywhere, and that a kernel replaces where it knows a faster one.
 
 use crate::target;
 use core::ptr::write_bytes;
@@ -11,40 +11,48 @@ use kstack_core::record::AccountId;
 
 /// The pages behind stacks, and who else may be in the way.
 ///
-/// The methods are called with page addresses inside the [`Stacks`](crate::Stacks) that the backing was made for, and with no others.
+/// The methods are called with page addresses inside the [`Stacks`](crate::Stacks) that the backing
+/// was made for, and with no others.
 ///
 /// # Safety
 ///
 /// An implementation promises that
 ///
-/// 1. after [`map_page`](Backing::map_page) has said `Ok`, a frame that nothing else uses is at that address, readable and writable, on
-///    every CPU and in every address space the kernel runs in, until it is unmapped;
-/// 2. [`unmap_pages`](Backing::unmap_pages) returns when no CPU can reach the frames through these addresses any more;
-/// 3. after [`erase`](Backing::erase) every byte of the body that was written since it was mapped or last erased reads as zero; where that
-///    rests on dirty bits, [`flush_local`](Backing::flush_local) drops this CPU's TLB entries for the body (the default of `erase` needs no
-///    dirty bits);
-/// 4. [`with_cache`](Backing::with_cache) gives each CPU a cache of its own, which no other pool has, for as long as the closure runs,
-///    and never twice at the same time; the default wants that the CPU has loaded its block
-///    ([`CpuLocal::load`](crate::local::CpuLocal::load)), and that no other `Stacks` leaves it to the default;
-/// 5. while the closure of [`without_interrupts`](Backing::without_interrupts) runs, nothing interrupts this CPU that itself asks for a
-///    stack or lets go of one.
+/// 1. after [`map_page`](Backing::map_page) has said `Ok`, a frame that nothing else uses is at
+///    that address, readable and writable, on every CPU and in every address space the kernel runs
+///    in, until it is unmapped;
+/// 2. [`unmap_pages`](Backing::unmap_pages) returns when no CPU can reach the frames through these
+///    addresses any more;
+/// 3. after [`erase`](Backing::erase) every byte of the body that was written since it was mapped
+///    or last erased reads as zero; where that rests on dirty bits,
+///    [`flush_local`](Backing::flush_local) drops this CPU's TLB entries for the body (the default
+///    of `erase` needs no dirty bits);
+/// 4. [`with_cache`](Backing::with_cache) gives each CPU a cache of its own, which no other pool
+///    has, for as long as the closure runs, and never twice at the same time; the default wants
+///    that the CPU has loaded its block ([`CpuLocal::load`](crate::local::CpuLocal::load)), and
+///    that no other `Stacks` leaves it to the default;
+/// 5. while the closure of [`without_interrupts`](Backing::without_interrupts) runs, nothing
+///    interrupts this CPU that itself asks for a stack or lets go of one.
 pub unsafe trait Backing: Sync + Sized + 'static {
-    /// Whether [`map_page`](Backing::map_page) takes frames that are zeroed already. Otherwise each new page is zeroed here, through its
-    /// own mapping.
+    /// Whether [`map_page`](Backing::map_page) takes frames that are zeroed already. Otherwise each
+    /// new page is zeroed here, through its own mapping.
     const FRAMES_ARE_ZEROED: bool = false;
 
-    /// Whether a CPU may fault on a page that was absent after it has been mapped. Those of RISC-V and Arm may, unless they have an
-    /// extension that says otherwise (Svvptc, FEAT_ETS2); x86's may not.
+    /// Whether a CPU may fault on a page that was absent after it has been mapped. Those of RISC-V
+    /// and Arm may, unless they have an extension that says otherwise (Svvptc, FEAT_ETS2); x86's may
+    /// not.
     const ABSENT_IS_REMEMBERED: bool = target::ABSENT_IS_REMEMBERED;
 
-    /// Puts a frame at `page`, writable, present on every CPU and in every address space when it returns. On failure nothing is mapped at
-    /// `page`; page tables that were made for it may stay (the crate `x86_64`'s mapper leaves them). Called where waiting is allowed.
+    /// Puts a frame at `page`, writable, present on every CPU and in every address space when it
+    /// returns. On failure nothing is mapped at `page`; page tables that were made for it may stay
+    /// (the crate `x86_64`'s mapper leaves them). Called where waiting is allowed.
     fn map_page(&self, page: Addr) -> Result<(), Exhausted>;
 
-    /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called where waiting is allowed.
+    /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back.
+    /// Called where waiting is allowed.
     fn unmap_pages(&self, range: AddrRange);
 
-    /// Counts `size` towards `account`. By default nobody counts.
+    /// Counts `size` towards `account`. By default nothing is counted.
     fn charge(&self, _account: AccountId, _size: ByteSize) -> Result<(), OverLimit> {
         Ok(())
     }
@@ -52,19 +60,22 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// Ends a charge. Called where stacks are released, so possibly in an interrupt handler.
     fn uncharge(&self, _account: AccountId, _size: ByteSize) {}
 
-    /// Makes what was written of a whole `body` zero again; returns how many pages that took. Interrupts are off.
+    /// Makes what was written of a whole `body` zero again; returns how many pages that took.
+    /// Interrupts are off.
     ///
-    /// 1. Which pages were written? For each of them: clears the dirty bit, *then* drops this CPU's TLB entry (see [`crate::erase`] for the
-    ///    order).
+    /// 1. Which pages were written? For each of them: clears the dirty bit, *then* drops this CPU's
+    ///    TLB entry (see [`crate::erase`] for the order).
     /// 2. Asks `plan` which pages to erase, given those.
     /// 3. Zeroes them through another mapping, so that their dirty bits stay clear.
     ///
-    /// By default it is not known what was written: all pages are zeroed, through the stack's own mapping.
+    /// By default it is not known what was written: all pages are zeroed, through the stack's own
+    /// mapping.
     fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
         let all = DirtyPages::topmost(body.size().in_pages() as u8);
         let pages = plan(all);
         for page in pages.addresses(body.top) {
-            // SAFETY: (1) a page of the body, which is mapped and writable, by promise 1; nothing runs on it any more.
+            // SAFETY: (1) a page of the body, which is mapped and writable, by promise 1; nothing
+            // runs on it any more.
             unsafe { zero(page) };
         }
         pages.count()
@@ -72,19 +83,21 @@ pub unsafe trait Backing: Sync + Sized + 'static {
 
     /// Drops this CPU's TLB entries for `body`.
     ///
-    /// By default it does nothing, except where a CPU may remember that a page was absent (`sfence.vma` on RISC-V): no dirty bits are read
-    /// by the default of [`erase`](Backing::erase), so that an entry which is older than they are does no harm.
+    /// By default it does nothing, except where a CPU may remember that a page was absent
+    /// (`sfence.vma` on RISC-V): no dirty bits are read by the default of
+    /// [`erase`](Backing::erase), so that an entry which is older than they are does no harm.
     #[inline(always)]
     fn flush_local(&self, body: AddrRange) {
         target::forget_absence(body);
     }
 
-    /// Stacks that are more than enough wait to be unmapped: whatever calls [`Stacks::shrink`](crate::Stacks::shrink) in this kernel should
-    /// run soon. Called where stacks are released, so possibly in an interrupt handler. By default they stay mapped.
+    /// Stacks that are more than enough wait to be unmapped: whatever calls
+    /// [`Stacks::shrink`](crate::Stacks::shrink) in this kernel should run soon. Called where
+    /// stacks are released, so possibly in an interrupt handler. By default they stay mapped.
     fn on_surplus(&self) {}
 
-    /// What a CPU does while another one has the pool's lock, over and over, with interrupts off. The lock is held for a few instructions,
-    /// and never while pages are unmapped.
+    /// What a CPU does while another one has the pool's lock, over and over, with interrupts off.
+    /// The lock is held for a few instructions, and never while pages are unmapped.
     #[inline(always)]
     fn relax(&self) {
         core::hint::spin_loop();
@@ -107,8 +120,9 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     #[inline(always)]
     fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
         self.without_interrupts(|| {
-            // SAFETY: (1) this CPU has loaded its block, by promise 4; (2) interrupts are off, and the pool, which `body` belongs to, asks
-            // for the cache once at a time; no other pool does.
+            // SAFETY: (1) this CPU has loaded its block, by promise 4; (2) interrupts are off, and
+            // the pool, which `body` belongs to, asks for the cache once at a time; no other pool
+            // does.
             unsafe { crate::local::CpuLocal::this().with_cache(body) }
         })
     }
@@ -158,7 +172,7 @@ impl<B: Backing> pool::Pages for Answers<'_, B> {
             if B::ABSENT_IS_REMEMBERED {
                 self.0.flush_local(AddrRange::sized(page, ByteSize::PAGE));
             }
-            // SAFETY: (1) mapped a moment ago, and nobody's yet.
+            // SAFETY: (1) mapped a moment ago, and not handed out yet.
             unsafe { zero(page) };
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! A CPU comes up: its stacks, its tables, its block, in one call that refuses with a sentence what is missing.
+//! A CPU comes up: its stacks, its tables, its block, in one call that refuses with a sentence what
+//! is missing.
 //!
 //! ```text
 //!   on the CPU's boot stack, interrupts off                        on its idle stack, interrupts off
@@ -11,10 +12,12 @@
 //!     └─────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! [`prepare`] and [`load`] are the parts, for a kernel whose per-CPU data has a [`CpuLocal`] in it, or that prepares one CPU on another. A
-//! kernel with tables of its own leaves out [`load`], and takes what [`prepare`] wrote into the tables: on x86_64 the tops of the exception
-//! stacks ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors (`vectors::vector`). It loads the block itself
-//! ([`CpuLocal::load`]), after its segment registers, and ends in [`run_idle`]. `docs/adopting.md` has the whole of it.
+//! [`prepare`] and [`load`] are the parts, for a kernel whose per-CPU data has a [`CpuLocal`] in
+//! it, or that prepares one CPU on another. A kernel with tables of its own leaves out [`load`],
+//! and takes what [`prepare`] wrote into the tables: on x86_64 the tops of the exception stacks
+//! ([`CpuTables::read_tss`](crate::arch::current::tables::CpuTables)) and single vectors
+//! (`vectors::vector`). It loads the block itself ([`CpuLocal::load`]), after its segment
+//! registers, and ends in [`run_idle`]. `docs/adopting.md` has the whole of it.
 
 use crate::arch::current::bring_up::{self, TablesPlace};
 use crate::arch::current::tables::{CpuTables, Unfit};
@@ -41,7 +44,8 @@ pub struct Block {
     is_taken: AtomicBool,
 }
 
-// SAFETY: (1) the block is shared by design; (2) the tables are written by `bring_up` alone, once, for the CPU that took the block.
+// SAFETY: (1) the block is shared by design; (2) the tables are written by `bring_up` alone, once,
+// for the CPU that took the block.
 unsafe impl Sync for Block {}
 
 impl Block {
@@ -115,14 +119,17 @@ impl fmt::Display for Refused {
 
 impl core::error::Error for Refused {}
 
-/// Makes this CPU one that takes interrupts and survives overflows: its stacks, its tables and its block, as the module's head draws it.
-/// Then runs `main` on its idle stack, with interrupts off and the idle thread running. Returns only why that cannot be.
+/// Makes this CPU one that takes interrupts and survives overflows: its stacks, its tables and its
+/// block, as the module's head draws it. Then runs `main` on its idle stack, with interrupts off
+/// and the idle thread running. Returns only why that cannot be.
 ///
 /// # Safety
 ///
 /// 1. This CPU is in the kernel's mode, on a stack that nothing needs any more.
-/// 2. `block` lies where the kernel's memory is mapped in every address space, for as long as the CPU runs.
-/// 3. Where the section `.data.kstack_once` is to be read-only, the first CPU comes up before it is.
+/// 2. `block` lies where the kernel's memory is mapped in every address space, for as long as the
+///    CPU runs.
+/// 3. Where the section `.data.kstack_once` is to be read-only, the first CPU comes up before it
+///    is.
 /// 4. No other [`Stacks`] is used with the default of [`Backing::with_cache`].
 pub unsafe fn bring_up<B: Backing>(
     stacks: &'static Stacks<B>,
@@ -140,27 +147,33 @@ pub unsafe fn bring_up<B: Backing>(
     }
     let local = &block.local;
     stacks.install();
-    // SAFETY: (1) the block is this CPU's from here on, and lives as long, by the caller's promise; (2) interrupts are off; (3) the hooks
-    // are installed.
+    // SAFETY: (1) block and tables are this CPU's from here on, and live as long, by the caller's
+    // promise; (2) interrupts are off; (3) the hooks are installed.
     let made = unsafe {
-        local.load();
+        bring_up::load_block(local, block.tables.get());
         prepare(stacks, local, block.tables.get())
             .and_then(|()| idle_stack(stacks, local.cpu()))
             .and_then(|idle| load(local, block.tables.get()).map(|()| idle))
     };
     match made {
-        // SAFETY: (1) just loaded; (2) just made, and the boot stack is left, by the caller's promise.
+        // SAFETY: (1) just loaded; (2) just made, and the boot stack is left, by the caller's
+        // promise.
         Ok(idle) => unsafe { run_idle(local, idle, main) },
         Err(refused) => refused,
     }
 }
 
-/// Makes all stacks of a CPU but its idle stack, writes what belongs at their tops, and fills its tables. On any CPU.
+/// Makes all stacks of a CPU but its idle stack, writes what belongs at their tops, and fills its
+/// tables. On any CPU.
+///
+/// # Errors
+///
+/// [`Refused::NoStack`] names the kind that there was no stack of, and why.
 ///
 /// # Safety
 ///
-/// 1. `local` and `tables` are that CPU's for as long as it runs, and it has not come up yet; `tables` is mapped and writable, and aligned as
-///    its type wants (arm32: as a stack).
+/// 1. `local` and `tables` are that CPU's for as long as it runs, and it has not come up yet;
+///    `tables` is mapped and writable, and aligned as its type wants (arm32: as a stack).
 pub unsafe fn prepare<B: Backing>(
     stacks: &'static Stacks<B>,
     local: &'static CpuLocal,
@@ -187,6 +200,10 @@ pub unsafe fn prepare<B: Backing>(
 
 /// A stack for the thread that runs on a CPU when no other does.
 ///
+/// # Errors
+///
+/// [`Refused::NoStack`], likewise.
+///
 /// # Safety
 ///
 /// 1. As for [`Stacks::acquire_for_cpu`].
@@ -199,12 +216,18 @@ pub unsafe fn idle_stack<B: Backing>(
     stack.map_err(|why| Refused::NoStack(StackKind::Idle, why))
 }
 
-/// Loads what [`prepare`] made, on the CPU itself, and its block: from the first moment an exception can be taken, it finds its stack and
-/// the block.
+/// Loads what [`prepare`] made, on the CPU itself, and its block: from the first moment an
+/// exception can be taken, it finds its stack and the block.
+///
+/// # Errors
+///
+/// [`Refused::NoHooks`], or [`Refused::Unfit`] with what the CPU or its tables lack. Nothing of the
+/// tables is loaded then.
 ///
 /// # Safety
 ///
-/// 1. [`prepare`] made them for this CPU, or the kernel did what it does; they live as long as the CPU runs.
+/// 1. [`prepare`] made them for this CPU, or the kernel did what it does; they live as long as the
+///    CPU runs.
 pub unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> Result<(), Refused> {
     if !hooks::are_installed() {
         return Err(Refused::NoHooks);
@@ -213,11 +236,13 @@ pub unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> Result<(
     unsafe { bring_up::load(local, tables) }.map_err(Refused::Unfit)
 }
 
-/// Continues in `main` on a CPU's idle stack, as its idle thread: the last step of [`bring_up()`], for a kernel that loads tables of its own.
+/// Continues in `main` on a CPU's idle stack, as its idle thread: the last step of [`bring_up()`],
+/// for a kernel that loads tables of its own.
 ///
 /// # Safety
 ///
-/// 1. This CPU has loaded `local`, and tables by which its exceptions find their stacks; interrupts are off.
+/// 1. This CPU has loaded `local`, and tables by which its exceptions find their stacks; interrupts
+///    are off.
 /// 2. `stack` is its [`idle_stack`]; nothing on the stack that this runs on is needed any more.
 pub unsafe fn run_idle<B: Backing>(
     local: &'static CpuLocal,
@@ -240,8 +265,9 @@ pub unsafe fn run_idle<B: Backing>(
     stack.make_coherent(local.cpu());
     let idle = Thread::of(stack, 0, 0);
     let at = range.top.wrapping_sub(ByteSize::new(size_of::<Top<B>>()));
-    // SAFETY: (1) the top of a mapped stack that nothing runs on yet; 16-aligned, since the size is a multiple of the alignment; (2) this is
-    // the CPU, with interrupts off, and runs on that stack from here on; nothing on the old one is needed.
+    // SAFETY: (1) the top of a mapped stack that nothing runs on yet; 16-aligned, since the size is
+    // a multiple of the alignment; (2) this is the CPU, with interrupts off, and runs on that stack
+    // from here on; nothing on the old one is needed.
     unsafe {
         let top = at.get() as *mut Top<B>;
         top.write(Top { main, idle });

@@ -6,8 +6,8 @@
 //!           | SwitchFrame: continues at the first function |   <- the SP to switch to
 //! ```
 //!
-//! What is in the two is the architecture's ([`crate::arch::current::regs`], [`crate::arch::current::switch`]); where they lie is
-//! the same everywhere.
+//! What is in the two is the architecture's ([`crate::arch::current::regs`],
+//! [`crate::arch::current::switch`]); where they lie is the same everywhere.
 
 use crate::arch::current::regs::{Rules, SavedRegs};
 use crate::arch::current::switch::SwitchFrame;
@@ -20,8 +20,9 @@ use kstack_core::unwind::FrameRules;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Start<'a> {
-    /// A kernel thread: `function(argument)`, with interrupts on. If the function returns, the CPU continues in user mode if the saved user
-    /// registers at the top of the stack have been filled in; otherwise the thread is over:
+    /// A kernel thread: `function(argument)`, with interrupts on. If the function returns, the CPU
+    /// continues in user mode if the saved user registers at the top of the stack have been filled
+    /// in; otherwise the thread is over:
     /// [`Hooks::thread_returned`](crate::hooks::Hooks::thread_returned).
     Kernel {
         /// What to run.
@@ -42,7 +43,8 @@ const _: () = {
     assert!((TAKEN + size_of::<SwitchFrame>()).is_multiple_of(align_of::<SwitchFrame>()));
 };
 
-/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`). Of a range that is no stack, the address wraps.
+/// Where the saved user registers of the thread on this stack lie (`task_pt_regs`). Of a range that
+/// is no stack, the address wraps.
 #[inline(always)]
 pub const fn user_regs_at(stack: AddrRange) -> Addr {
     stack.top.wrapping_sub(ByteSize::new(TAKEN))
@@ -52,7 +54,8 @@ pub const fn user_regs_at(stack: AddrRange) -> Addr {
 ///
 /// # Safety
 ///
-/// 1. `stack` is mapped, writable, at least a page, its top page aligned, and nobody else uses it.
+/// 1. `stack` is mapped, writable, at least a page, its top page aligned, and no other code uses
+///    it.
 #[cfg(feature = "entry")]
 #[must_use = "the stack begins at this SP and no other"]
 pub unsafe fn build(stack: AddrRange, start: Start<'_>) -> usize {
@@ -69,13 +72,13 @@ pub unsafe fn build(stack: AddrRange, start: Start<'_>) -> usize {
     unsafe { write(regs_at, regs, frame) }
 }
 
-/// The same for a stack that runs `function(argument, message)`, `message` being what the first switch to it passed, with interrupts as they
-/// were. Nothing of the entry code is used.
+/// The same for a stack that runs `function(argument, message)`, `message` being what the first
+/// switch to it passed, with interrupts as they were. Nothing of the entry code is used.
 ///
 /// # Safety
 ///
-/// 1. As for a [`Stack`](crate::Stack) that nobody runs on: `stack` is mapped, writable, at least a page, its top page aligned, and nobody
-///    else uses it.
+/// 1. As for a [`Stack`](crate::Stack) that nothing runs on: `stack` is mapped, writable, at least
+///    a page, its top page aligned, and no other code uses it.
 #[must_use = "the stack begins at this SP and no other"]
 pub unsafe fn build_bare(
     stack: AddrRange,
@@ -88,15 +91,17 @@ pub unsafe fn build_bare(
     unsafe { write(regs_at, SavedRegs::default(), frame) }
 }
 
-/// The backtrace of any thread ends, reliably, where the registers of user mode are kept, used or not. The mark leads there: 0 would say
-/// nothing, since any register that is no frame pointer can hold it.
+/// The backtrace of any thread ends, reliably, where the registers of user mode are kept, used or
+/// not. The mark leads there: 0 would say nothing, since any register that is no frame pointer can
+/// hold it.
 const fn outermost(regs_at: Addr) -> usize {
     regs_at.get() + 1
 }
 
 /// # Safety
 ///
-/// 1. There is room for both at and below `regs_at`, which [`user_regs_at`] gave, and nobody else uses it.
+/// 1. There is room for both at and below `regs_at`, which [`user_regs_at`] gave, and no other code
+///    uses it.
 unsafe fn write(regs_at: Addr, regs: SavedRegs, frame: SwitchFrame) -> usize {
     let frame_at = regs_at.get() - size_of::<SwitchFrame>();
     // SAFETY: (1) by the caller's promise; (2) both are aligned, see above.

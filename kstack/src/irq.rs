@@ -1,4 +1,5 @@
-//! Interrupts and softirqs: on which stack, and when. `kstack_core::irq` decides; this carries it out.
+//! Interrupts and softirqs: on which stack, and when. `kstack_core::irq` decides; this carries it
+//! out.
 //!
 //! | interrupt comes from | runs on | softirqs on the way out run on |
 //! | --- | --- | --- |
@@ -7,8 +8,9 @@
 //! | the IRQ stack (it came during a softirq) | the IRQ stack, further down | later: softirqs never nest |
 //! | a thread that enables bottom halves again | - | the IRQ stack |
 //!
-//! Where softirqs have a stack of their own ([`ArchLocal::softirq_top`](crate::arch::current::local::ArchLocal::softirq_top); i386),
-//! they run there in every case, and an interrupt during them runs on the IRQ stack, which is free then.
+//! Where softirqs have a stack of their own
+//! ([`ArchLocal::softirq_top`](crate::arch::current::local::ArchLocal::softirq_top); i386), they
+//! run there in every case, and an interrupt during them runs on the IRQ stack, which is free then.
 
 use crate::arch::current::RESERVE;
 use crate::arch::current::call::call_on_stack;
@@ -30,7 +32,8 @@ pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
         return on_current_stack(vector, regs);
     }
     let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
-    // SAFETY: (1) the in-use mark has just been set, so the IRQ stack is empty and ours; (2) `handle` returns.
+    // SAFETY: (1) the in-use mark has just been set, so the IRQ stack is empty and ours; (2)
+    // `handle` returns.
     unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
     local.irq.with(IrqState::leave_irq_stack);
     run_softirqs_on_their_stack(local);
@@ -39,7 +42,8 @@ pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
     }
 }
 
-/// An interrupt from user mode, or of the IRQ stack: it stays where it is. Not inlined: neither way saves registers for the other.
+/// An interrupt from user mode, or of the IRQ stack: it stays where it is. Not inlined: neither way
+/// saves registers for the other.
 #[inline(never)]
 fn on_current_stack(vector: u8, regs: &mut SavedRegs) {
     handle(usize::from(vector), core::ptr::from_mut(regs) as usize);
@@ -47,7 +51,8 @@ fn on_current_stack(vector: u8, regs: &mut SavedRegs) {
     run_softirqs_on_their_stack(unsafe { CpuLocal::this() });
 }
 
-/// Somebody asked for it: if the interrupted code may be preempted, now. Interrupts off, back on the interrupted stack.
+/// Preempts the interrupted code now, if it may be preempted. Interrupts off, back on
+/// the interrupted stack.
 #[cold]
 #[inline(never)]
 fn preempt(local: &CpuLocal, regs: &SavedRegs) {
@@ -56,11 +61,13 @@ fn preempt(local: &CpuLocal, regs: &SavedRegs) {
     }
 }
 
-/// Does the work of an interrupt that the CPU has taken and whose entry found no room on a thread's stack: the handler and the
-/// softirqs, on their stacks. Nothing is preempted. Interrupts off, on what the thread has left of its stack; `regs` are those of
-/// the moment the interrupt was taken, or of its entry.
+/// Does the work of an interrupt that the CPU has taken and whose entry found no room on a thread's
+/// stack: the handler and the softirqs, on their stacks. Nothing is preempted. Interrupts off, on
+/// what the thread has left of its stack; `regs` are those of the moment the interrupt was taken,
+/// or of its entry.
 ///
-/// Where the controller hears of an interrupt from its handler only, there is nothing to do: it comes again.
+/// Where the controller hears of an interrupt from its handler only, there is nothing to do: it
+/// comes again.
 pub fn complete(regs: &mut SavedRegs) {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
@@ -90,8 +97,8 @@ extern "C" fn handle(vector: usize, regs: usize) {
     }
 }
 
-/// On the way out of an interrupt that leaves softirqs pending: runs them, if nothing else is under way. Not inlined: an interrupt
-/// without softirqs tests no more than whether there are any.
+/// On the way out of an interrupt that leaves softirqs pending: runs them, if nothing else is under
+/// way. Not inlined: an interrupt without softirqs tests no more than whether there are any.
 #[inline(never)]
 fn run_softirqs_on_way_out(local: &CpuLocal) {
     if local.irq.with(IrqState::start_softirqs) {
@@ -99,15 +106,16 @@ fn run_softirqs_on_way_out(local: &CpuLocal) {
     }
 }
 
-/// On the way out of an interrupt whose handler has left the IRQ stack: the softirqs, if they have a stack of their own.
+/// On the way out of an interrupt whose handler has left the IRQ stack: the softirqs, if they have
+/// a stack of their own.
 #[inline(always)]
 fn run_softirqs_on_their_stack(local: &CpuLocal) {
     if let Some(top) = local.arch.softirq_top()
         && local.irq.with(IrqState::on_handler_done)
         && local.irq.with(IrqState::start_softirqs)
     {
-        // SAFETY: (1) softirqs never nest, and `start_softirqs` has just said that none are running: their stack is empty
-        // and ours; (2) `run_softirqs` returns.
+        // SAFETY: (1) softirqs never nest, and `start_softirqs` has just said that none are
+        // running: their stack is empty and ours; (2) `run_softirqs` returns.
         unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
     }
 }
@@ -118,21 +126,25 @@ extern "C" fn run_softirqs(_: usize, _: usize) {
     run_rounds(unsafe { CpuLocal::this() });
 }
 
-/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on return.
+/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on
+/// return.
 #[inline(always)]
 fn run_rounds(local: &CpuLocal) {
     let mut round = 0;
     while let Some(pending) = local.irq.with(|irq| irq.next_softirqs(round)) {
         round += 1;
-        // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and nothing else is under way here.
+        // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and
+        // nothing else is under way here.
         unsafe { interrupts::on() };
         (hooks().softirqs)(pending);
-        // SAFETY: (1) as above; (2) the interrupt's end, or `without_interrupts`, turns them on again.
+        // SAFETY: (1) as above; (2) the interrupt's end, or `without_interrupts`, turns them on
+        // again.
         unsafe { interrupts::mask() };
     }
 }
 
-/// Marks a softirq, 0 to 31, as pending on this CPU. It runs on the way out of the interrupt, or when bottom halves are enabled again.
+/// Marks a softirq, 0 to 31, as pending on this CPU. It runs on the way out of the interrupt, or
+/// when bottom halves are enabled again.
 ///
 /// # Safety
 ///
@@ -147,7 +159,8 @@ pub unsafe fn raise_softirq(number: u32) {
     unsafe { CpuLocal::this() }.irq.with(|irq| irq.raise(number));
 }
 
-/// The same for a thread, with interrupts on, that has bottom halves disabled: it runs when they are enabled again.
+/// The same for a thread, with interrupts on, that has bottom halves disabled: it runs when they
+/// are enabled again.
 ///
 /// # Safety
 ///
@@ -162,7 +175,8 @@ pub unsafe fn raise_softirq_from_thread(number: u32) {
     without_interrupts(|_| (), |local| local.irq.with(|irq| irq.raise(number)));
 }
 
-/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. The thread must not sleep meanwhile.
+/// Keeps softirqs from running on this CPU until [`enable_bottom_halves`]; nests. The thread must
+/// not sleep meanwhile.
 ///
 /// # Safety
 ///
@@ -170,7 +184,8 @@ pub unsafe fn raise_softirq_from_thread(number: u32) {
 /// 2. The CPU has loaded its block, and has its IRQ stack.
 #[inline(always)]
 pub unsafe fn disable_bottom_halves() {
-    // From here to the reverse the thread cannot be ended: room for an interrupt, and for what the thread does.
+    // From here to the reverse the thread cannot be ended: room for an interrupt, and for what the
+    // thread does.
     if let Some(step) = this_cpu::ONE_STEP {
         if this_cpu::may_be_below_line::<ROOM_FOR_MORE>() {
             make_sure_of_room_for_more();
@@ -182,7 +197,8 @@ pub unsafe fn disable_bottom_halves() {
     });
 }
 
-/// The longer look, with interrupts off, where the first one says "maybe". Nothing has begun: the thread may be ended here.
+/// The longer look, with interrupts off, where the first one says "maybe". Nothing has begun: the
+/// thread may be ended here.
 #[cold]
 #[inline(never)]
 fn make_sure_of_room_for_more() {
@@ -201,7 +217,8 @@ pub unsafe fn enable_bottom_halves() {
     {
         return;
     }
-    // No look for room: `disable_bottom_halves` has made it, and what follows runs on another stack.
+    // No look for room: `disable_bottom_halves` has made it, and what follows runs on another
+    // stack.
     without_interrupts(
         |_| (),
         |local| {
@@ -216,8 +233,8 @@ pub unsafe fn enable_bottom_halves() {
                 // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
                 Some(top) if run => unsafe { call_on_stack(0, 0, run_softirqs, top.get()) },
                 None if run => {
-                    // SAFETY: (1) the state said yes and set the in-use mark: the IRQ stack is empty and ours;
-                    // (2) `run_softirqs` returns.
+                    // SAFETY: (1) the state said yes and set the in-use mark: the IRQ stack is
+                    // empty and ours; (2) `run_softirqs` returns.
                     unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
                     local.irq.with(IrqState::leave_irq_stack);
                 }
@@ -227,8 +244,8 @@ pub unsafe fn enable_bottom_halves() {
     );
 }
 
-/// What a thread with bottom halves disabled must have left besides RESERVE: half as much again, as a sum that one instruction of an
-/// arm can hold.
+/// What a thread with bottom halves disabled must have left besides RESERVE: half as much again, as
+/// a sum that one instruction of an arm can hold.
 const ROOM_FOR_MORE: usize =
     (RESERVE.get() + RESERVE.get() / 2).next_multiple_of(16) - RESERVE.get();
 

@@ -8,7 +8,8 @@ use kstack_core::irq::IrqState;
 #[repr(transparent)]
 pub struct IrqCell(UnsafeCell<IrqState>);
 
-// SAFETY: (1) only the CPU itself changes it, with interrupts off; (2) others read single words for reports.
+// SAFETY: (1) only the CPU itself changes it, with interrupts off; (2) others read single words for
+// reports.
 unsafe impl Sync for IrqCell {}
 
 impl IrqCell {
@@ -19,7 +20,8 @@ impl IrqCell {
     /// The state of the CPU this runs on. Interrupts off.
     #[inline(always)]
     pub(crate) fn with<R>(&self, body: impl FnOnce(&mut IrqState) -> R) -> R {
-        // SAFETY: (1) interrupts are off and `body` is a few lines of `crate::irq` that call nothing: it is exclusive.
+        // SAFETY: (1) interrupts are off and `body` is a few lines of `crate::irq` that call
+        // nothing: it is exclusive.
         body(unsafe { &mut *self.0.get() })
     }
 

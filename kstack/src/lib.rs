@@ -1,14 +1,20 @@
-//! Kernel stacks for any kernel: one library that allocates, guards, caches, switches, unwinds and judges them, on x86_64, i386, arm64, arm32
-//! and riscv64. `no_std`, no allocation, no dependency outside this project.
+//! Kernel stacks for any kernel: one library that allocates, guards, caches, switches, unwinds and
+//! judges them, on x86_64, i386, arm64, arm32 and riscv64. `no_std`, no allocation, no dependency
+//! outside this project.
 //!
-//! A kernel has more stacks than threads: one per thread, and per CPU one for interrupts and several for exceptions. Each can overflow, be freed
-//! while it is read, be reused with its last owner's secrets on it, or be the wrong one at the wrong instruction. With this library
+//! A kernel has more stacks than threads: one per thread, and per CPU one for interrupts and
+//! several for exceptions. Each can overflow, be freed while it is read, be reused with its last
+//! owner's secrets on it, or be the wrong one at the wrong instruction. With this library
 //!
-//! * a stack that overflows hits a guard, is **named** (which stack, whose, how far, from where) and, where nothing but its thread is half done,
-//!   **survived**: the thread ends, the system continues;
-//! * interrupts run on a stack of their own per CPU, double faults, NMIs, debug exceptions and machine checks on others, each between guards;
-//! * a freed stack waits, clean, in a cache of the CPU's: to get it again takes no lock and no TLB flush;
-//! * a backtrace goes from a handler through all stacks to the outermost frame, and says whether it can be relied on.
+//! * a stack that overflows hits a guard, is **named** (which stack, whose, how far, from where)
+//!   and, where nothing but its thread is half done, **survived**: the thread ends, the system
+//!   continues;
+//! * interrupts run on a stack of their own per CPU, double faults, NMIs, debug exceptions and
+//!   machine checks on others, each between guards;
+//! * a freed stack waits, clean, in a cache of the CPU's: to get it again takes no lock and no TLB
+//!   flush;
+//! * a backtrace goes from a handler through all stacks to the outermost frame, and says whether it
+//!   can be relied on.
 //!
 //! # A stack, with addresses
 //!
@@ -27,17 +33,19 @@
 //!   0xffff_c900_0000_8000  next slot     +--------------------+
 //! ```
 //!
-//! All slots have one shape ([`GEOMETRY`]), so that "which stack is this address on" is a division: no lock, no list, in any context.
+//! All slots have one shape ([`GEOMETRY`]), so that "which stack is this address on" is a division:
+//! no lock, no list, in any context.
 //!
 //! # Quick start
 //!
-//! A kernel that has page tables gives two functions, answers one question (how many spinning locks this CPU holds) and brings each CPU up with
-//! one call:
+//! A kernel that has page tables gives two functions, answers one question (how many spinning locks
+//! this CPU holds) and brings each CPU up with one call:
 //!
 //! ```no_run
 //! use kstack::addr::{Addr, AddrRange};
 //! use kstack::verdict::OverflowReport;
-//! use kstack::{Backing, Hooks, SavedRegs, Stacks, Start, Thread, cpu, hooks, interrupts, pool::Exhausted};
+//! use kstack::{Backing, Hooks, SavedRegs, Stacks, Start, Thread};
+//! use kstack::{cpu, hooks, interrupts, pool::Exhausted};
 //! # mod my {
 //! #     pub fn map(_: usize) -> Option<()> { None }
 //! #     pub fn unmap_everywhere(_: usize, _: usize) {}
@@ -49,8 +57,9 @@
 //! /// 1. Pages.
 //! struct Pages;
 //!
-//! // SAFETY: (1) `map` puts an unused frame there, in the tables of all address spaces; (2) `unmap_everywhere` waits for all CPUs; (3) to (5)
-//! // are left to their defaults, and every CPU comes up below.
+//! // SAFETY: (1) `map` puts an unused frame there, in the tables of all address spaces; (2)
+//! // `unmap_everywhere` waits for all CPUs; (3) to (5) are left to their defaults, and every CPU
+//! // comes up below.
 //! unsafe impl Backing for Pages {
 //!     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
 //!         my::map(page.get()).ok_or(Exhausted::Frame)
@@ -61,7 +70,8 @@
 //! }
 //!
 //! /// 2. Everything about stacks. Addresses that cannot be are refused by the compiler.
-//! // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` loads the block.
+//! // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these
+//! // stacks; (3) `bring_up` loads the block.
 //! static STACKS: Stacks<Pages> =
 //!     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 512) };
 //!
@@ -83,7 +93,8 @@
 //! static CPUS: [cpu::Block; 4] = cpu::blocks();
 //!
 //! fn start() -> ! {
-//!     // SAFETY: (1) the kernel's first CPU, in its own mode, on its boot stack; (2) a static; (3) nothing is read-only yet; (4) one `Stacks`.
+//!     // SAFETY: (1) the kernel's first CPU, in its own mode, on its boot stack; (2) a static; (3)
+//!     // nothing is read-only yet; (4) one `Stacks`.
 //!     let refused = unsafe {
 //!         hooks::install(&HOOKS);
 //!         cpu::bring_up(&STACKS, &CPUS[0], first)
@@ -129,7 +140,7 @@
 //!
 //! | what | instructions |
 //! | --- | --- |
-//! | a stack from this CPU's cache and back to it, 1 KiB used | 540 (512 of them zero one page) |
+//! | a stack from this CPU's cache and back to it, 1 KiB used | 527 (512 of them zero one page) |
 //! | a stack mapped anew and unmapped again | 2,700, page tables included |
 //! | a switch between two threads | 58 |
 //! | an interrupt's way to the IRQ stack and back | 123 |
@@ -139,11 +150,13 @@
 //!
 //! # What the library promises, and what it asks
 //!
-//! No safe function breaks memory. What is unsafe says in numbered conditions what the caller sees to; the promises behind a [`Backing`] are
-//! listed there, those behind a CPU at [`cpu::bring_up`]. What a kernel forgot is refused with a sentence ([`cpu::Refused`]) or panics with one
-//! that names the hook.
+//! No safe function breaks memory. What is unsafe says in numbered conditions what the caller sees
+//! to; the promises behind a [`Backing`] are listed there, those behind a CPU at [`cpu::bring_up`].
+//! What a kernel forgot is refused with a sentence ([`cpu::Refused`]) or panics with one that names
+//! the hook.
 //!
-//! Everything has run in emulation only; the project's CAVEATS.md says per architecture what is tested, modelled and assumed.
+//! Everything has run in emulation only; the project's CAVEATS.md says per architecture what is
+//! tested, modelled and assumed.
 #![no_std]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]

@@ -1,8 +1,8 @@
-//! The per-CPU block that entry code reads, and `current`. What the block holds is the same everywhere; how a CPU finds its own is
-//! the architecture's ([`crate::arch::current::local`]).
+//! The per-CPU block that entry code reads, and `current`. What the block holds is the same
+//! everywhere; how a CPU finds its own is the architecture's ([`crate::arch::current::local`]).
 //!
-//! A kernel embeds [`CpuLocal`] as the first field of its own per-CPU data.
-//! Offsets in assembly come from `offset_of!`, never from a number; the one fixed place is the canary's.
+//! A kernel embeds [`CpuLocal`] as the first field of its own per-CPU data. Offsets in assembly
+//! come from `offset_of!`, never from a number; the one fixed place is the canary's.
 
 use crate::arch::current::RESERVE;
 use crate::arch::current::local::ArchLocal;
@@ -21,7 +21,8 @@ use kstack_core::meter::Watermark;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct CpuLocal {
-    /// The block's own address: where a CPU finds its block through a segment, one load gives a pointer.
+    /// The block's own address: where a CPU finds its block through a segment, one load gives a
+    /// pointer.
     own_address: AtomicUsize,
     /// The running thread, as the kernel knows it: `current`.
     thread: AtomicUsize,
@@ -33,7 +34,8 @@ pub struct CpuLocal {
     irq_top: AtomicUsize,
     /// The stack-protector canary of the running thread. Compilers read it at GS:40 on x86_64.
     canary: AtomicUsize,
-    /// The address RESERVE bytes above the lowest of the running thread's stack body: the line of [`crate::room`].
+    /// The address RESERVE bytes above the lowest of the running thread's stack body: the line of
+    /// [`crate::room`].
     thread_line: AtomicUsize,
     /// Where the depth of the running thread's stack is kept.
     watermark: AtomicUsize,
@@ -49,15 +51,18 @@ pub struct CpuLocal {
     pub arch: ArchLocal,
 }
 
-/// What a CPU can do to the words of its block in one instruction, which interrupts and moves to another CPU come before or after.
+/// What a CPU can do to the words of its block in one instruction, which interrupts and moves to
+/// another CPU come before or after.
 #[derive(Debug)]
 pub(crate) struct OneStep {
     /// Disables bottom halves once more.
     pub(crate) disable_bottom_halves: fn(),
-    /// The reverse. Whether softirqs may have to run now: to be looked at again with interrupts off.
+    /// The reverse. Whether softirqs may have to run now: to be looked at again with interrupts
+    /// off.
     ///
-    /// First the count, then the look at what is pending: an interrupt in between runs it on its way out. The other way round one
-    /// that raises a softirq in between would leave it to a thread that has looked already.
+    /// First the count, then the look at what is pending: an interrupt in between runs it on its
+    /// way out. The other way round one that raises a softirq in between would leave it to a thread
+    /// that has looked already.
     pub(crate) enable_bottom_halves: fn() -> bool,
     /// Marks the softirqs of this mask as pending.
     pub(crate) raise: fn(u32),
@@ -68,7 +73,8 @@ pub(crate) struct OneStep {
 #[repr(transparent)]
 struct Cache(UnsafeCell<CpuCache>);
 
-// SAFETY: (1) only the CPU itself touches it, with interrupts off: the promise of [`CpuLocal::with_cache`].
+// SAFETY: (1) only the CPU itself touches it, with interrupts off: the promise of
+// [`CpuLocal::with_cache`].
 unsafe impl Sync for Cache {}
 
 const _: () = assert!(offset_of!(CpuLocal, canary) == 5 * size_of::<usize>());
@@ -130,17 +136,19 @@ impl CpuLocal {
         self.canary.store(canary, Ordering::Relaxed);
     }
 
-    /// Takes an SP of the running thread into account for the depth of its stack. False if it is on another stack.
+    /// Takes an SP of the running thread into account for the depth of its stack. False if it is on
+    /// another stack.
     ///
-    /// The sample so far lies on the stack, or above its top if there is none: an SP between the two is no deeper, and on the
-    /// stack. That is what an interrupt nearly always finds.
+    /// The sample so far lies on the stack, or above its top if there is none: an SP between the
+    /// two is no deeper, and on the stack. That is what an interrupt nearly always finds.
     #[inline(always)]
     pub(crate) fn sample_thread(&self, sp: Addr) -> bool {
         let top = self.thread_top.load(Ordering::Relaxed);
         if sp.get() >= top {
             return false;
         }
-        // SAFETY: (1) a top other than 0 is stored together with a watermark, a reference to a static.
+        // SAFETY: (1) a top other than 0 is stored together with a watermark, a reference to a
+        // static.
         let watermark = unsafe { &*(self.watermark.load(Ordering::Relaxed) as *const Watermark) };
         if watermark.is_above(sp) {
             if sp.get() < self.thread_lowest().get() {
@@ -155,7 +163,8 @@ impl CpuLocal {
     ///
     /// # Safety
     ///
-    /// 1. It is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. It is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and
+    ///    used for nothing else.
     pub unsafe fn set_irq_top(&self, irq_top: Addr) {
         self.irq_top.store(irq_top.get(), Ordering::Relaxed);
     }
@@ -166,7 +175,8 @@ impl CpuLocal {
         CpuId::new(self.cpu.load(Ordering::Relaxed))
     }
 
-    /// This CPU as a member of the coherent set of a stack, for [`SlotRecord::needs_flush_by`](kstack_core::record::SlotRecord::needs_flush_by).
+    /// This CPU as a member of the coherent set of a stack, for
+    /// [`SlotRecord::needs_flush_by`](kstack_core::record::SlotRecord::needs_flush_by).
     #[inline(always)]
     pub fn coherent_bit(&self) -> CpuBit {
         self.coherent
@@ -178,20 +188,20 @@ impl CpuLocal {
         Addr::new(self.irq_top.load(Ordering::Relaxed))
     }
 
-    /// Another thread deserves this CPU: on the way out of the next interrupt that may preempt, `Hooks::preempt` is called. For
-    /// the CPU itself, with interrupts off.
+    /// Another thread deserves this CPU: on the way out of the next interrupt that may preempt,
+    /// `Hooks::preempt` is called. For the CPU itself, with interrupts off.
     #[inline(always)]
     pub fn ask_for_preemption(&self) {
         self.preemption_asked.store(1, Ordering::Relaxed);
     }
 
-    /// Whether somebody has asked, and nobody has taken it up yet.
+    /// Whether preemption was asked for and the request not taken yet.
     #[inline(always)]
     pub fn preemption_is_asked(&self) -> bool {
         self.preemption_asked.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether somebody has asked; from now on nobody has. For the CPU itself, with interrupts off.
+    /// Takes the request. Returns whether there was one. For the CPU itself, with interrupts off.
     #[inline(always)]
     pub fn take_preemption_request(&self) -> bool {
         let asked = self.preemption_is_asked();
@@ -213,7 +223,8 @@ impl CpuLocal {
         Addr::new(self.thread_top.load(Ordering::Relaxed))
     }
 
-    /// The running thread, as this block has it: for code of the CPU itself with interrupts off, and for reports.
+    /// The running thread, as this block has it: for code of the CPU itself with interrupts off,
+    /// and for reports.
     pub fn thread(&self) -> usize {
         self.thread.load(Ordering::Relaxed)
     }

@@ -28,8 +28,8 @@ impl<T> SpinLock<T> {
         Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
-    /// Runs `body` on the value. Interrupts are off: a handler on this CPU that wanted the same would wait for itself. `relax` is called
-    /// over and over while another CPU has the lock.
+    /// Runs `body` on the value. Interrupts are off: a handler on this CPU that wanted the same
+    /// would wait for itself. `relax` is called over and over while another CPU has the lock.
     #[inline(always)]
     pub(crate) fn with<R>(&self, relax: impl Fn(), body: impl FnOnce(&mut T) -> R) -> R {
         while self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()

@@ -121,7 +121,8 @@ macro_rules! stacks_of_nothing {
     )*};
 }
 
-// The same with the misuse left out compiles: the tests of `owned` and the front page use all of it.
+// The same with the misuse left out compiles: the tests of `owned` and the front page use all of
+// it.
 stacks_of_nothing! {
     l2_a_backing_is_unsafe_to_implement, "E0200": "struct P;\n\
         impl Backing for P {\n\

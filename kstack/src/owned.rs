@@ -1,4 +1,5 @@
-//! Stacks that are owned: a static that has them all, and a right to one that ends when it is dropped.
+//! Stacks that are owned: a static that has them all, and a right to one that ends when it is
+//! dropped.
 //!
 //! ```text
 //!   static STACKS: Stacks<Pages>            arena, records, pool, lock; caches are per CPU
@@ -24,9 +25,11 @@ use kstack_core::pool::{
     AcquireError, BorrowedStack, Census, LiveStack, Lock, Pool, PoolError, PoolShared,
     ReleaseOutcome, Request, StackRef,
 };
-use kstack_core::record::{OwnerId, SlotRecord};
+use kstack_core::record::SlotRecord;
+use kstack_core::stacks::ThreadId;
 
-/// All stacks of a kernel: arena, records, pool and lock. Made by [`stacks!`](crate::stacks!) as a static, or by [`Stacks::new`].
+/// All stacks of a kernel: arena, records, pool and lock. Made by [`stacks!`](crate::stacks!) as a
+/// static, or by [`Stacks::new`].
 #[derive(Debug)]
 pub struct Stacks<B> {
     registry: Registry,
@@ -48,11 +51,18 @@ impl<B: Backing> Lock for Shared<'_, B> {
 impl<B: Backing> Stacks<B> {
     /// The stacks of `arena`, with one record per slot.
     ///
+    /// # Errors
+    ///
+    /// [`PoolError`](kstack_core::pool::PoolError) if there is not one record per slot, or a body
+    /// has more pages than dirtiness is kept of.
+    ///
     /// # Safety
     ///
     /// 1. The address space of the arena is these stacks' alone, and nothing is mapped there.
-    /// 2. `backing` was made for them: what it promises as a [`Backing`] it promises for this arena.
-    /// 3. Once a CPU has loaded its block, each other one loads its own before it takes an exception or unwinds.
+    /// 2. `backing` was made for them: what it promises as a [`Backing`] it promises for this
+    ///    arena.
+    /// 3. Once a CPU has loaded its block, each other one loads its own before it takes an
+    ///    exception or unwinds.
     pub unsafe fn new(
         arena: Arena,
         records: &'static mut [SlotRecord],
@@ -60,7 +70,8 @@ impl<B: Backing> Stacks<B> {
         backing: B,
     ) -> Result<Self, PoolError> {
         let (pool, shared) = Pool::new(arena, records, policy)?;
-        // SAFETY: (1) to (3) by the caller's promise; stacks that belong to CPUs are dropped by nobody else's.
+        // SAFETY: (1) to (3) by the caller's promise; stacks that belong to CPUs are dropped by no
+        // other code.
         Ok(unsafe { Self::of(pool, shared, backing) })
     }
 
@@ -68,7 +79,8 @@ impl<B: Backing> Stacks<B> {
     ///
     /// # Safety
     ///
-    /// As for [`Stacks::new`], with the arena of `slots` slots at or above `lowest`; `records` are new and nobody else's.
+    /// As for [`Stacks::new`], with the arena of `slots` slots at or above `lowest`; `records` are
+    /// new and used by nothing else.
     #[doc(hidden)]
     #[must_use]
     pub const unsafe fn over(
@@ -100,8 +112,9 @@ impl<B: Backing> Stacks<B> {
         Self { registry, shared: SpinLock::new(shared), backing }
     }
 
-    /// Makes these stacks the ones that entry code, the overflow handler and the unwinder know. Before the first stack is asked for, which
-    /// [`cpu::bring_up`](crate::cpu::bring_up) sees to by itself.
+    /// Makes these stacks the ones that entry code, the overflow handler and the unwinder know.
+    /// Before the first stack is asked for, which [`cpu::bring_up`](crate::cpu::bring_up) sees to
+    /// by itself.
     pub fn install(&'static self) {
         registry::install(&self.registry);
     }
@@ -126,20 +139,37 @@ impl<B: Backing> Stacks<B> {
 
     #[inline(always)]
     const fn pool(&self) -> &Pool<'static> {
-        // SAFETY: (1) this module uses it with its own lock and the backing's caches, as `new` was promised.
+        // SAFETY: (1) this module uses it with its own lock and the backing's caches, as `new` was
+        // promised.
         unsafe { self.registry.pool() }
     }
 
-    /// A thread's stack, as large as a body, every byte zero. `owner` is what the kernel calls the thread; 0 is none. Called where waiting
-    /// is allowed.
+    /// A thread's stack, as large as a body, every byte zero. `owner` is what the kernel calls the
+    /// thread: a [`ThreadId`] or its number, of which 0 is none. Called where waiting is allowed.
     ///
-    /// Always inlined, like [`Pool::acquire`].
+    /// From this CPU's cache it takes no lock and no TLB work; from the depot the pool's lock once,
+    /// for half a cache of stacks; otherwise the backing maps each page. Always inlined, like
+    /// [`Pool::acquire`].
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] names what was missing: address space, a frame, a page table, or the
+    /// account's limit. All that was taken until then is given back.
     #[inline(always)]
-    pub fn acquire_thread(&'static self, owner: u64) -> Result<Stack<B>, AcquireError> {
-        self.acquire_any(&Request::thread(OwnerId::new(owner)))
+    pub fn acquire_thread(
+        &'static self,
+        owner: impl Into<ThreadId>,
+    ) -> Result<Stack<B>, AcquireError> {
+        self.acquire_any(&Request::thread(owner.into()))
     }
 
-    /// A stack for `request`, every byte zero; of a kind that threads have. Called where waiting is allowed.
+    /// A stack for `request`, every byte zero; of a kind that threads have. Called where waiting is
+    /// allowed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stacks::acquire_thread`]; [`AcquireError::BadSize`] for no page or more than a body
+    /// has, [`AcquireError::BelongsToCpu`] for a kind that threads do not have.
     #[inline]
     pub fn acquire(&'static self, request: &Request) -> Result<Stack<B>, AcquireError> {
         if request.kind.belongs_to_cpu() {
@@ -148,7 +178,12 @@ impl<B: Backing> Stacks<B> {
         self.acquire_any(request)
     }
 
-    /// A stack that belongs to a CPU, of `pages` pages or as large as a body. Called where waiting is allowed.
+    /// A stack that belongs to a CPU, of `pages` pages or as large as a body. Called where waiting
+    /// is allowed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stacks::acquire`].
     ///
     /// # Safety
     ///
@@ -169,26 +204,29 @@ impl<B: Backing> Stacks<B> {
         Ok(Stack { stack: ManuallyDrop::new(stack), stacks: self })
     }
 
-    /// Keeps a stack from being unmapped or given to another thread while it is read. `None` once its owner has let go.
+    /// Keeps a stack from being unmapped or given to another thread while it is read. `None` once
+    /// its owner has let go.
     pub fn borrow(&'static self, stack: StackRef) -> Option<Borrowed<B>> {
         let borrowed = self.pool().borrow(stack.slot, stack.generation)?;
         Some(Borrowed { borrowed: ManuallyDrop::new(borrowed), stacks: self })
     }
 
-    /// Before `cpu`, on which this runs, writes to a stack or runs on it: forgets translations that are older than the last erasing. A load
-    /// and a test when there is nothing to do. Interrupts off.
+    /// Before `cpu`, on which this runs, writes to a stack or runs on it: forgets translations that
+    /// are older than the last erasing. A load and a test when there is nothing to do. Interrupts
+    /// off.
     #[inline(always)]
     pub fn make_coherent(&self, slot: SlotIndex, cpu: CpuId) {
         self.pool().make_coherent(slot, cpu, &mut Answers(&self.backing));
     }
 
-    /// Unmaps up to `max` stacks that are more than enough. Returns how many. Where waiting is allowed.
+    /// Unmaps up to `max` stacks that are more than enough. Returns how many. Where waiting is
+    /// allowed.
     pub fn shrink(&self, max: u32) -> u32 {
         self.pool().shrink(max, &Shared(self), &mut Answers(&self.backing))
     }
 
-    /// Unmaps up to `max` parked stacks, wanted or not, because memory is short. Returns how many. Where waiting is allowed. Stacks in CPU
-    /// caches stay: drain those first.
+    /// Unmaps up to `max` parked stacks, wanted or not, because memory is short. Returns how many.
+    /// Where waiting is allowed. Stacks in CPU caches stay: drain those first.
     pub fn reclaim(&self, max: u32) -> u32 {
         self.pool().reclaim(max, &Shared(self), &mut Answers(&self.backing))
     }
@@ -198,7 +236,8 @@ impl<B: Backing> Stacks<B> {
         self.backing.with_cache(|cache| self.pool().drain_cpu(cache, &Shared(self)))
     }
 
-    /// Ends a period of the depot, which follows the swings of the load; see [`crate::depot`]. At a steady rate, say once a second.
+    /// Ends a period of the depot, which follows the swings of the load; see [`crate::depot`]. At a
+    /// steady rate, say once a second.
     pub fn end_period(&self) {
         Shared(self).with(PoolShared::end_period);
     }
@@ -223,8 +262,8 @@ impl<B: Backing> Stacks<B> {
         self.backing.with_cache(|cache| cache.stats())
     }
 
-    /// Runs `body` with interrupts off and the lock held, as if another CPU had it. For showing that something does not wait for it: what
-    /// does, waits here without end.
+    /// Runs `body` with interrupts off and the lock held, as if another CPU had it. For showing
+    /// that something does not wait for it: what does, waits here without end.
     #[doc(hidden)]
     pub fn while_locked<R>(&self, body: impl FnOnce() -> R) -> R {
         Shared(self).with(|_| body())
@@ -239,7 +278,8 @@ impl<B: Backing> Stacks<B> {
     }
 }
 
-/// A stack and the right to run on it. Dropping it gives it back: in any context but an NMI, when nothing runs on it any more.
+/// A stack and the right to run on it. Dropping it gives it back: in any context but an NMI, when
+/// nothing runs on it any more.
 #[derive(Debug)]
 #[must_use = "a stack that is not kept is given back at once"]
 pub struct Stack<B: Backing> {
@@ -280,7 +320,8 @@ impl<B: Backing> Stack<B> {
         unsafe { this.give_back() }
     }
 
-    /// Before this CPU writes to the stack or runs on it: forgets translations that are older than the last erasing. Interrupts off.
+    /// Before this CPU writes to the stack or runs on it: forgets translations that are older than
+    /// the last erasing. Interrupts off.
     #[inline(always)]
     pub fn make_coherent(&self, cpu: CpuId) {
         self.stacks.make_coherent(self.stack.slot(), cpu);
@@ -308,7 +349,8 @@ impl<B: Backing> Drop for Stack<B> {
     }
 }
 
-/// A stack that stays mapped, and its owner's, while it is read. Dropping it ends that, in any context but an NMI.
+/// A stack that stays mapped, and its owner's, while it is read. Dropping it ends that, in any
+/// context but an NMI.
 #[derive(Debug)]
 #[must_use = "a borrow that is not kept ends at once"]
 pub struct Borrowed<B: Backing> {
@@ -339,10 +381,12 @@ impl<B: Backing> Drop for Borrowed<B> {
     }
 }
 
-/// The [`Stacks`] of a backing: arena, records, pool and lock, for a static. What cannot be is refused while it is compiled.
+/// The [`Stacks`] of a backing: arena, records, pool and lock, for a static. What cannot be is
+/// refused while it is compiled.
 ///
-/// It is unsafe to expand: the addresses, `slots` times the geometry's stride from `lowest` on (rounded up to where an arena may begin), must
-/// be nobody else's, and the other conditions of [`Stacks::new`] must hold.
+/// It is unsafe to expand: the addresses, `slots` times the geometry's stride from `lowest` on
+/// (rounded up to where an arena may begin), must be used by nothing else, and the other conditions
+/// of [`Stacks::new`] must hold.
 ///
 /// ```
 /// # use kstack::{Backing, Stacks, addr::{Addr, AddrRange}, cache::CpuCache, pool::Exhausted};
@@ -356,7 +400,8 @@ impl<B: Backing> Drop for Borrowed<B> {
 /// #         body(&mut CpuCache::new(kstack::addr::CpuId::new(0)))
 /// #     }
 /// # }
-/// // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these stacks; (3) `bring_up` sees to it.
+/// // SAFETY: (1) nothing else is from here to 0xffff_c900_0100_0000; (2) `Pages` is for these
+/// // stacks; (3) `bring_up` sees to it.
 /// static STACKS: Stacks<Pages> =
 ///     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 512) };
 /// assert_eq!(STACKS.census().free, 512);

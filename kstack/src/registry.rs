@@ -1,6 +1,7 @@
 //! One registry of every stack: arena and records, readable from any context without a lock.
 //!
-//! Installed once at boot. From then on any address can be classified, by arithmetic and one record.
+//! Installed once at boot. From then on any address can be classified, by arithmetic and one
+//! record.
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::Addr;
@@ -35,16 +36,18 @@ pub fn get() -> Option<&'static Registry> {
 }
 
 impl Registry {
-    /// A registry of this pool's stacks. What it says is believed by entry code, by overflow handlers and by the unwinder, which reads
-    /// the stacks' memory.
+    /// A registry of this pool's stacks. What it says is believed by entry code, by overflow
+    /// handlers and by the unwinder, which reads the stacks' memory.
     ///
     /// # Safety
     ///
     /// 1. The address space of the pool's arena is the pool's alone.
-    /// 2. The pool is used with the shared parts that [`Pool::new`] made (and what was split off from them), with caches that serve no
-    ///    other pool, and with a backing that maps, erases and unmaps what it is asked to.
+    /// 2. The pool is used with the shared parts that [`Pool::new`] made (and what was split off
+    ///    from them), with caches that serve no other pool, and with a backing that maps, erases
+    ///    and unmaps what it is asked to.
     /// 3. A stack of a kind that belongs to a CPU is released only when that CPU is off.
-    /// 4. Once a CPU has loaded its block, each other one loads its own before it takes an exception or unwinds.
+    /// 4. Once a CPU has loaded its block, each other one loads its own before it takes an
+    ///    exception or unwinds.
     pub const unsafe fn new(pool: Pool<'static>) -> Self {
         Self { pool }
     }

@@ -1,7 +1,9 @@
-//! The report of a fault on a stack: judged, written to a fixed place of the CPU's, and its consequence carried out.
+//! The report of a fault on a stack: judged, written to a fixed place of the CPU's, and its
+//! consequence carried out.
 //!
-//! An entry that finds that a fault may be about a stack asks here, on whatever stack it has. Nothing is allocated, and the
-//! report never lies on that stack, not even on its way: it is larger than the smallest of them.
+//! An entry that finds that a fault may be about a stack asks here, on whatever stack it has.
+//! Nothing is allocated, and the report never lies on that stack, not even on its way: it is larger
+//! than the smallest of them.
 
 use crate::arch::current::containment;
 use crate::arch::current::regs::SavedRegs;
@@ -26,8 +28,9 @@ struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MAX_CPUS]);
 /// CPUs that can report at the same time.
 const MAX_CPUS: usize = 64;
 
-// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from a handler of faults, and until the thread that
-// is ended has read it, or the system has stopped. What overflows while it is read never goes back to reading it.
+// SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from a handler of
+// faults, and until the thread that is ended has read it, or the system has stopped. What overflows
+// while it is read never goes back to reading it.
 unsafe impl Sync for Reports {}
 
 static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MAX_CPUS]);
@@ -35,9 +38,9 @@ static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()
 /// What a report starts with: copied from here, not made on the stack first.
 static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
 
-/// Judges a fault and writes this CPU's report; nothing if no stack explains the fault. `address` is where the access went that
-/// failed, or where the registers would have gone. `interrupts_off`: the thread had turned them off where the fault happened.
-/// Interrupts off.
+/// Judges a fault and writes this CPU's report; nothing if no stack explains the fault. `address`
+/// is where the access went that failed, or where the registers would have gone. `interrupts_off`:
+/// the thread had turned them off where the fault happened. Interrupts off.
 fn of(
     delivery: Delivery,
     address: Addr,
@@ -51,7 +54,8 @@ fn of(
     let context = Context { interrupts_off, ..(hooks().context)() };
     let verdict = judge(registry.arena(), registry, &fault, &context)?;
     let place = REPORTS.0[cpu.index() % MAX_CPUS].get().cast::<OverflowReport>();
-    // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it stays.
+    // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it
+    // stays.
     let report = unsafe {
         (&raw mut (*place).verdict).write(verdict);
         (&raw mut (*place).fault).write(fault);
@@ -72,8 +76,8 @@ pub(crate) struct Suspicion {
     pub(crate) can_end_thread: bool,
 }
 
-/// Judges each attempted access in turn, and carries out the first verdict: ends the running thread on its own stack, or stops the
-/// system. Returns if no stack explains the fault. Interrupts off.
+/// Judges each attempted access in turn, and carries out the first verdict: ends the running thread
+/// on its own stack, or stops the system. Returns if no stack explains the fault. Interrupts off.
 pub(crate) fn carry_out<const N: usize>(
     attempted: [Option<(Delivery, Addr)>; N],
     regs: &SavedRegs,
@@ -95,7 +99,8 @@ impl StackTable for Registry {
         self.record(slot).stack(self.arena(), slot)
     }
 
-    /// `None` too while no CPU has loaded its block: what a kernel's own threads run on is not known here.
+    /// `None` too while no CPU has loaded its block: what a kernel's own threads run on is not
+    /// known here.
     fn running_on(&self, _cpu: CpuId) -> Option<StackId> {
         // Asked by the CPU itself, in its fault handler.
         // SAFETY: (1) by the promise of `Registry::new`.

@@ -1,4 +1,5 @@
-//! How code finds the block of the CPU it runs on: the half of [`CpuLocal`] that needs the architecture's registers.
+//! How code finds the block of the CPU it runs on: the half of [`CpuLocal`] that needs the
+//! architecture's registers.
 
 use crate::arch::current::this_cpu;
 use crate::local::CpuLocal;
@@ -16,16 +17,19 @@ impl CpuLocal {
     ///
     /// 1. The block lives as long as the CPU runs, and no other CPU loads it.
     /// 2. The CPU is in the kernel, with interrupts off.
+    /// 3. On i386, the descriptor table that is loaded is writable, has room for the selector
+    ///    `tables::PER_CPU`, and no other CPU loads FS from it meanwhile.
+    ///    [`cpu::bring_up`](crate::cpu::bring_up) sees to that by itself.
     pub unsafe fn load(&'static self) {
         self.keep_own_address();
-        // SAFETY: (1) (2) by the caller's promise; (3) the block knows its own address.
+        // SAFETY: (1) to (3) by the caller's promise; the block knows its own address.
         unsafe { this_cpu::load(self) };
         // SAFETY: (1) just done; (2) by the caller's promise.
         unsafe { self.is_loaded() };
     }
 
-    /// Takes the CPU as up, where something else than [`CpuLocal::load`] has set the register that leads here: in a process that stands
-    /// for a CPU.
+    /// Takes the CPU as up, where something else than [`CpuLocal::load`] has set the register that
+    /// leads here: in a process that stands for a CPU.
     ///
     /// # Safety
     ///
@@ -37,8 +41,9 @@ impl CpuLocal {
         IS_UP.store(true, Ordering::Relaxed);
     }
 
-    /// The block of the CPU this runs on, or `None` while no CPU has loaded one: a kernel that takes stacks first and brings its CPUs up
-    /// later may have the library look at a fault or walk a stack before that.
+    /// The block of the CPU this runs on, or `None` while no CPU has loaded one: a kernel that
+    /// takes stacks first and brings its CPUs up later may have the library look at a fault or walk
+    /// a stack before that.
     ///
     /// # Safety
     ///
@@ -49,18 +54,20 @@ impl CpuLocal {
         IS_UP.load(Ordering::Relaxed).then(|| unsafe { Self::this() })
     }
 
-    /// The block of the CPU this runs on. With interrupts on, the thread may be moved to another CPU right after.
+    /// The block of the CPU this runs on. With interrupts on, the thread may be moved to another
+    /// CPU right after.
     ///
     /// # Safety
     ///
-    /// 1. This CPU has loaded its block ([`CpuLocal::load`]): otherwise the register that leads there holds anything.
+    /// 1. This CPU has loaded its block ([`CpuLocal::load`]): otherwise the register that leads
+    ///    there holds anything.
     #[inline(always)]
     pub unsafe fn this() -> &'static Self {
         this_cpu::this()
     }
 
-    /// The running thread, as set by [`CpuLocal::set_thread`], right across preemption: whatever CPU the load executes on, it
-    /// is this thread that executes it.
+    /// The running thread, as set by [`CpuLocal::set_thread`], right across preemption: whatever
+    /// CPU the load executes on, it is this thread that executes it.
     ///
     /// # Safety
     ///
@@ -75,7 +82,8 @@ impl CpuLocal {
     /// # Safety
     ///
     /// 1. This is the block of the CPU this runs on; interrupts are off, right at the switch.
-    /// 2. `stack` is the mapped stack that this CPU runs on from now on: entries from user mode begin at its top.
+    /// 2. `stack` is the mapped stack that this CPU runs on from now on: entries from user mode
+    ///    begin at its top.
     /// 3. `thread` is what the kernel's code makes of [`CpuLocal::current_thread`].
     #[inline(always)]
     pub unsafe fn set_thread(

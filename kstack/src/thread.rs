@@ -6,7 +6,8 @@
 //!   drop(b), when it has left its CPU    the stack goes back to its pool
 //! ```
 //!
-//! What to run next is the kernel's decision, and so is who keeps a thread from being switched to while its old CPU is still leaving it.
+//! What to run next is the kernel's decision, and so is who keeps a thread from being switched to
+//! while its old CPU is still leaving it.
 
 use crate::arch::current::{bring_up, switch};
 use crate::backing::Backing;
@@ -16,7 +17,7 @@ use crate::local::CpuLocal;
 use crate::owned::Stack;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
-use kstack_core::record::OwnerId;
+use kstack_core::stacks::ThreadId;
 
 /// A thread's stack and its place on it.
 #[derive(Debug)]
@@ -29,8 +30,9 @@ pub struct Thread<B: Backing> {
 }
 
 impl<B: Backing> Thread<B> {
-    /// A thread on a stack that nothing runs on: the first switch to it begins at `start`. `word` is what
-    /// [`CpuLocal::current_thread`] answers while it runs. Called where the CPU may be changed.
+    /// A thread on a stack that nothing runs on: the first switch to it begins at `start`. `word`
+    /// is what [`CpuLocal::current_thread`] answers while it runs. Called where the CPU may be
+    /// changed.
     ///
     /// # Panics
     ///
@@ -41,7 +43,8 @@ impl<B: Backing> Thread<B> {
             // SAFETY: (1) by the promise of `Stacks::new`.
             let local = unsafe { CpuLocal::if_loaded() }.expect("a thread before any CPU is up");
             stack.make_coherent(local.cpu());
-            // SAFETY: (1) the stack is moved into this thread, which has never run; a stack that something runs on is kept by that.
+            // SAFETY: (1) the stack is moved into this thread, which has never run; a stack that
+            // something runs on is kept by that.
             unsafe { first_frame::build(stack.range(), start) }
         });
         Self::of(stack, sp, word)
@@ -64,7 +67,7 @@ impl<B: Backing> Thread<B> {
     }
 
     /// What the kernel calls it: the owner of its stack.
-    pub fn owner(&self) -> OwnerId {
+    pub fn owner(&self) -> ThreadId {
         self.stack.record().owner()
     }
 
@@ -81,31 +84,37 @@ impl<B: Backing> Thread<B> {
 
     /// # Safety
     ///
-    /// 1. `local` is the block of the CPU this runs on; interrupts are off; the CPU continues on this thread's stack at once.
+    /// 1. `local` is the block of the CPU this runs on; interrupts are off; the CPU continues on
+    ///    this thread's stack at once.
     #[inline(always)]
     pub(crate) unsafe fn make_current(&self, local: &CpuLocal) {
         let range = self.stack.range();
-        // SAFETY: (1) by the caller's promise; (2) the stack is this thread's; (3) the word is the kernel's own.
+        // SAFETY: (1) by the caller's promise; (2) the stack is this thread's; (3) the word is the
+        // kernel's own.
         unsafe {
             local.set_thread(self.word, range, self.stack.record().watermark(), self.canary);
             bring_up::set_user_entry_stack(local, range.top);
         }
     }
 
-    /// Leaves this thread for `next`; returns when another thread comes back to this one, with the message it passed. The first thing that a
-    /// new thread does is to hand `message` to [`Hooks::after_switch`](crate::Hooks).
+    /// Leaves this thread for `next`; returns when another thread comes back to this one, with the
+    /// message it passed. The first thing that a new thread does is to hand `message` to
+    /// [`Hooks::after_switch`](crate::Hooks).
     ///
     /// # Safety
     ///
-    /// 1. This thread is the one that runs here: it was switched to last on this CPU, or is its idle thread.
-    /// 2. `next` is another thread that runs on no CPU, that no other CPU switches to meanwhile, and that has left its old CPU for good.
+    /// 1. This thread is the one that runs here: it was switched to last on this CPU, or is its
+    ///    idle thread.
+    /// 2. `next` is another thread that runs on no CPU, that no other CPU switches to meanwhile,
+    ///    and that has left its old CPU for good.
     /// 3. Neither is dropped while it runs, nor before it has left its CPU.
     #[inline(always)]
     pub unsafe fn switch_to(&self, next: &Self, _off: &InterruptsOff, message: usize) -> usize {
         // SAFETY: (1) this thread runs on a CPU that has come up.
         let local = unsafe { CpuLocal::this() };
         next.stack.make_coherent(local.cpu());
-        // SAFETY: (1) (2) by the caller's promise; interrupts are off, as the proof says; (3) the saved SP was stored by a switch or built.
+        // SAFETY: (1) (2) by the caller's promise; interrupts are off, as the proof says; (3) the
+        // saved SP was stored by a switch or built.
         unsafe {
             next.make_current(local);
             switch::switch(self.sp.as_ptr(), next.sp.load(Ordering::Acquire), message)

@@ -1,4 +1,5 @@
-//! Stacks on the host: memory that is there from the start stands for pages, so that every byte can be looked at.
+//! Stacks on the host: memory that is there from the start stands for pages, so that every byte can
+//! be looked at.
 
 use kstack::addr::{Addr, AddrRange, ByteSize, CpuId, PAGE_BYTES};
 use kstack::arena::Arena;
@@ -22,8 +23,9 @@ struct Memory {
     surplus: AtomicUsize,
 }
 
-// SAFETY: (1) the arena is memory of this test's own, which is there all the time; (2) and is used by nothing else; (3) the default of
-// `erase`; (4) one cache under a lock, for all threads; (5) no interrupts.
+// SAFETY: (1) the arena is memory of this test's own, which is there all the time; (2) and is used
+// by nothing else; (3) the default of `erase`; (4) one cache under a lock, for all threads; (5) no
+// interrupts.
 unsafe impl Backing for Memory {
     const ABSENT_IS_REMEMBERED: bool = false;
 
@@ -71,13 +73,14 @@ fn stacks(slots: u32, pages: usize) -> &'static Stacks<Memory> {
         mapped: AtomicUsize::new(0),
         surplus: AtomicUsize::new(0),
     };
-    // SAFETY: (1) memory of this test's own; (2) `Memory` was made for it; (3) nothing takes an exception or unwinds.
+    // SAFETY: (1) memory of this test's own; (2) `Memory` was made for it; (3) nothing takes an
+    // exception or unwinds.
     let stacks = unsafe { Stacks::new(arena, records, ErasePolicy::Dirtied, memory) };
     Box::leak(Box::new(stacks.expect("a record for every slot")))
 }
 
-/// Red, by a read near address 0, if the verdict's table asks a register that no CPU has loaded yet: a kernel that takes stacks first and
-/// brings its CPUs up later may ask whose guard it was.
+/// Red, by a read near address 0, if the verdict's table asks a register that no CPU has loaded
+/// yet: a kernel that takes stacks first and brings its CPUs up later may ask whose guard it was.
 #[test]
 fn l1_a_verdict_before_any_cpu_is_up_knows_no_running_thread() {
     let stacks = stacks(2, 100);
@@ -91,10 +94,11 @@ fn l1_a_verdict_before_any_cpu_is_up_knows_no_running_thread() {
         cpu: CpuId::new(0),
         delivery: Delivery::OwnStack,
     };
-    // Named as an access, and as an overflow of nobody: as far as the table knows, another thread may have made it.
+    // Named as an access, and not as an overflow: as far as the table knows, another thread
+    // may have made it.
     let judged = |fault| judge(stacks.arena(), stacks.registry(), &fault, &Context::default());
     let verdict = judged(fault).expect("the address says it");
-    assert_eq!((verdict.stack.owner, verdict.distance.get()), (7, 8));
+    assert_eq!((verdict.stack.owner.get(), verdict.distance.get()), (7, 8));
     assert_eq!((verdict.cause, verdict.consequence), (Cause::GuardAccess, Consequence::StopSystem));
     assert_eq!(judged(Fault { delivery: Delivery::AnotherStack, ..fault }), None);
 }

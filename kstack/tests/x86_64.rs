@@ -1,4 +1,5 @@
-//! What of the library needs no privilege: first frames, saved registers, the registry. On a host with the architecture's own registers.
+//! What of the library needs no privilege: first frames, saved registers, the registry. On a host
+//! with the architecture's own registers.
 //!
 //! Everything else runs in the kernel, and the tests in the emulated machine judge it.
 
@@ -23,8 +24,9 @@ use kstack_core::geometry::Geometry;
 use kstack_core::meter::Watermark;
 use kstack_core::pool::{Exhausted, Lock, OverLimit, Pages, Pool, PoolShared, Request};
 use kstack_core::prologue::FrameState;
-use kstack_core::record::{AccountId, OwnerId, SlotRecord};
+use kstack_core::record::{AccountId, SlotRecord};
 use kstack_core::stacks::StackLookup;
+use kstack_core::stacks::ThreadId;
 use kstack_core::unwind::FrameRules;
 use kstack_core::verdict::StackTable;
 
@@ -129,7 +131,8 @@ fn b2_b3_a_marked_frame_pointer_leads_to_saved_registers() {
     assert_eq!(Rules::frame_state(&code, 4), FrameState::There);
 }
 
-/// Intel SDM vol. 3, 6.15: which exceptions can come where no stack is sound. Red if one of them has no stack of its own.
+/// Intel SDM vol. 3, 6.15: which exceptions can come where no stack is sound. Red if one of them
+/// has no stack of its own.
 #[test]
 fn i8_x1_each_exception_that_can_come_anywhere_has_its_own_stack() {
     for vector in 0..=255 {
@@ -163,7 +166,7 @@ fn i8_x1_each_exception_that_can_come_anywhere_has_its_own_stack() {
     assert_eq!(tss.io_bitmap_offset(), 104, "past the limit: no port for user mode");
 }
 
-/// A kernel that meets one of them shows the words to whoever ports it.
+/// A kernel that meets one of them shows the words to the person who ports it.
 #[test]
 fn i8_what_the_entries_cannot_work_with_is_said_in_a_sentence_of_its_own() {
     let all = [
@@ -221,7 +224,8 @@ fn become_cpu(local: &'static CpuLocal) {
     unsafe { local.is_loaded() };
 }
 
-/// Red if an address of a guard, of a stack that is gone, or beyond what is mapped names a stack, or one of a stack does not.
+/// Red if an address of a guard, of a stack that is gone, or beyond what is mapped names a stack,
+/// or one of a stack does not.
 #[test]
 fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
     let lowest = Arena::lowest_from(Addr::new(0x1000_0000), Geometry::X86_64).expect("room");
@@ -231,7 +235,7 @@ fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
         Pool::new(arena, records.leak(), ErasePolicy::default()).expect("a record each");
     let (shared, mut cache) = (Shared(Mutex::new(shared)), CpuCache::new(CpuId::new(0)));
     let request = |owner: u64, pages| {
-        let mut request = Request::thread(OwnerId::new(owner));
+        let mut request = Request::thread(ThreadId::new(owner));
         request.pages = pages;
         request
     };
@@ -249,13 +253,13 @@ fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
     let found = registry::get().expect("it was installed");
     assert!(core::ptr::eq(found, installed));
     assert_eq!(found.arena().slots(), 4);
-    assert_eq!(found.record(whole.slot()).owner(), OwnerId::new(7));
+    assert_eq!(found.record(whole.slot()).owner(), ThreadId::new(7));
     let live: Vec<(SlotIndex, u64)> =
-        found.live().map(|(slot, stack)| (slot, stack.owner)).collect();
+        found.live().map(|(slot, stack)| (slot, stack.owner.get())).collect();
     assert_eq!(live, [(whole.slot(), 7), (part.slot(), 8)]);
 
     let body = arena.body(whole.slot());
-    let owner_at = |addr: usize| found.stack_at(Addr::new(addr)).map(|stack| stack.owner);
+    let owner_at = |addr: usize| found.stack_at(Addr::new(addr)).map(|stack| stack.owner.get());
     assert_eq!(owner_at(body.lowest.get()), Some(7));
     assert_eq!(owner_at(body.top.get() - 1), Some(7));
     assert_eq!(owner_at(body.top.get()), None);
@@ -267,7 +271,7 @@ fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
     );
     assert_eq!(owner_at(arena.body(SlotIndex::new(2)).lowest.get()), None);
     assert_eq!(owner_at(0), None);
-    assert_eq!(found.stack_in(whole.slot()).map(|stack| stack.owner), Some(7));
+    assert_eq!(found.stack_in(whole.slot()).map(|stack| stack.owner.get()), Some(7));
     assert_eq!(found.stack_in(SlotIndex::new(2)), None);
 
     // The stack that the running thread has, by the block of its CPU.
@@ -275,9 +279,10 @@ fn n9_b1_the_registry_names_every_live_stack_and_nothing_else() {
     let watermark: &'static Watermark = Box::leak(Box::new(Watermark::new()));
     become_cpu(local);
     assert_eq!(found.running_on(CpuId::new(0)), None);
-    // SAFETY: (1) the block is this thread's; (2) (3) nothing is entered, and nothing made of the number.
+    // SAFETY: (1) the block is this thread's; (2) (3) nothing is entered, and nothing made of the
+    // number.
     unsafe { local.set_thread(7, body, watermark, 0x5a5a) };
-    assert_eq!(found.running_on(CpuId::new(0)).map(|stack| stack.owner), Some(7));
+    assert_eq!(found.running_on(CpuId::new(0)).map(|stack| stack.owner.get()), Some(7));
     // SAFETY: (1) the block is this thread's.
     assert_eq!(unsafe { CpuLocal::current_thread() }, 7);
 }

@@ -1,5 +1,5 @@
-//! From the entry (EL1, MMU off) to Rust in the upper half. One table of level 1 with two blocks of 1 GiB, devices and memory, serves the
-//! lower half for the jump and the upper half for good.
+//! From the entry (EL1, MMU off) to Rust in the upper half. One table of level 1 with two blocks of
+//! 1 GiB, devices and memory, serves the lower half for the jump and the upper half for good.
 
 use core::arch::global_asm;
 
@@ -20,7 +20,8 @@ global_asm!(
     // Normal memory is attribute 0, devices are attribute 1.
     "ldr x0, =0x04ff",
     "msr mair_el1, x0",
-    // 48 bits in both halves, 4 KiB pages, inner shareable, write-back; 40 bits of physical address.
+    // 48 bits in both halves, 4 KiB pages, inner shareable, write-back; 40 bits of physical
+    // address.
     "ldr x0, =0x2b5103510",
     "msr tcr_el1, x0",
     "adr x0, boot_level0",

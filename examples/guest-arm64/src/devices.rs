@@ -1,4 +1,5 @@
-//! The `virt` machine's serial line, interrupt controller (GICv3), virtual timer, and its end by semihosting.
+//! The `virt` machine's serial line, interrupt controller (GICv3), virtual timer, and its end by
+//! semihosting.
 
 use crate::paging::OFFSET;
 use core::arch::asm;
@@ -46,7 +47,8 @@ pub fn start_timer() {
     const GICD: usize = 0x800_0000;
     const GICR: usize = 0x80a_0000;
     const SGIS: usize = GICR + 0x1_0000;
-    // SAFETY: the registers of the controller and of the CPU's interface, in the order of its manual (IHI 0069, 4).
+    // SAFETY: the registers of the controller and of the CPU's interface, in the order of its
+    // manual (IHI 0069, 4).
     unsafe {
         register(GICD).write_volatile(0x12);
         register(GICR + 0x14).write_volatile(0);

@@ -1,4 +1,5 @@
-//! A third kernel: arm64, no heap, no lock, no scheduler: two threads that take turns with the idle thread, on kstack's stacks.
+//! A third kernel: arm64, no heap, no lock, no scheduler: two threads that take turns with the idle
+//! thread, on kstack's stacks.
 #![no_std]
 #![no_main]
 
@@ -25,7 +26,8 @@ unsafe impl Backing for Pages {
         (range.lowest.get()..range.top.get()).step_by(PAGE_BYTES).for_each(paging::unmap);
     }
 }
-// SAFETY: (1) `paging` maps nothing else there; (2) `Pages` is theirs; (3) `bring_up` loads the CPU's block.
+// SAFETY: (1) `paging` maps nothing else there; (2) `Pages` is theirs; (3) `bring_up` loads the
+// CPU's block.
 static STACKS: Stacks<Pages> =
     unsafe { kstack::stacks!(Pages, lowest: 0xffff_0080_0000_0000, slots: 32) };
 static CPUS: [cpu::Block; 1] = cpu::blocks();

@@ -1,5 +1,5 @@
-//! Frames, never given out twice unless they came back; pages of 4 KiB below the boot code's top table. One CPU, no lock: nothing here is
-//! called in an interrupt.
+//! Frames, never given out twice unless they came back; pages of 4 KiB below the boot code's top
+//! table. One CPU, no lock: nothing here is called in an interrupt.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -62,7 +62,8 @@ pub fn map(page: usize) -> bool {
 /// Unmaps a page and gives its frame back.
 pub fn unmap(page: usize) {
     let entry = entry(page).expect("the tables of a mapped page are there");
-    // SAFETY: the page was mapped, so its tables are there; nothing reaches the frame after the invalidation.
+    // SAFETY: the page was mapped, so its tables are there; nothing reaches the frame after the
+    // invalidation.
     unsafe {
         let frame = entry.replace(0) & 0x0000_ffff_ffff_f000;
         asm!("dsb ishst", "tlbi vaae1is, {}", "dsb ish", "isb", in(reg) page >> 12 & 0xfff_ffff_ffff);

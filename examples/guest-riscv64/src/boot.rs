@@ -1,7 +1,7 @@
 //! From the firmware (a0 = hart, a1 = device tree, paging off) to Rust where the kernel is linked.
 //!
-//! One table of Sv39, whose entries are pages of 1 GiB: the first 4 GiB where they are and at [`PHYSICAL`], and the third, where memory
-//! begins, at the top of the address space too.
+//! One table of Sv39, whose entries are pages of 1 GiB: the first 4 GiB where they are and at
+//! [`PHYSICAL`], and the third, where memory begins, at the top of the address space too.
 
 use core::arch::global_asm;
 

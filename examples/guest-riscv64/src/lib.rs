@@ -1,5 +1,5 @@
-//! A small kernel for the riscv64 `virt` machine, started by OpenSBI: Sv39, a buddy heap, the SBI's timer, tasks that give way.
-//! Nothing in this library knows kstack.
+//! A small kernel for the riscv64 `virt` machine, started by OpenSBI: Sv39, a buddy heap, the SBI's
+//! timer, tasks that give way. Nothing in this library knows kstack.
 #![no_std]
 
 extern crate alloc;

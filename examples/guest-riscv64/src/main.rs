@@ -1,4 +1,5 @@
-//! The kernel with kstack: everything it needs for that is in `stacks.rs` (and a count in `lock.rs`), between marks.
+//! The kernel with kstack: everything it needs for that is in `stacks.rs` (and a count in
+//! `lock.rs`), between marks.
 #![no_std]
 #![no_main]
 

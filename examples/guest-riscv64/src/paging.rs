@@ -77,7 +77,8 @@ fn entry(page: usize) -> Option<*mut u64> {
     Some(entry)
 }
 
-/// Maps a page to a frame of its own, whose contents are whatever they were. False if there is no memory.
+/// Maps a page to a frame of its own, whose contents are whatever they were. False if there is no
+/// memory.
 pub fn map(page: usize) -> bool {
     let Some(entry) = entry(page) else { return false };
     let Some(frame) = take() else { return false };

@@ -93,7 +93,8 @@ impl<C: Context> Tasks<C> {
             (from, &raw const tasks[next].context)
         };
         if from != to {
-            // SAFETY: interrupts are off, and there is one hart; tasks are boxed, and freed when they have ended.
+            // SAFETY: interrupts are off, and there is one hart; tasks are boxed, and freed when
+            // they have ended.
             unsafe { C::switch(&*from, &*to) };
         }
         lock::restore(were_on);

@@ -1,4 +1,5 @@
-//! The timer, through the SBI; and, for programs without a better one, a trap handler of this kernel's own.
+//! The timer, through the SBI; and, for programs without a better one, a trap handler of this
+//! kernel's own.
 
 use crate::{lock::Lock, power, println};
 use core::sync::atomic::{AtomicU64, Ordering};

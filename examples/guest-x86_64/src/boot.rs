@@ -1,6 +1,7 @@
 //! From the PVH entry (32-bit, paging off, EBX = start info) to 64-bit Rust in the top 2 GiB.
 //!
-//! One level 2 table maps the first GiB of memory three times: where it is, at `memory::PHYSICAL`, and where the kernel is linked.
+//! One level 2 table maps the first GiB of memory three times: where it is, at `memory::PHYSICAL`,
+//! and where the kernel is linked.
 
 use core::arch::global_asm;
 

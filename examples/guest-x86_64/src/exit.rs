@@ -1,4 +1,5 @@
-//! Leaving the emulator: QEMU's `isa-debug-exit` at port 0xf4 ends it with the status `2 * code + 1`.
+//! Leaving the emulator: QEMU's `isa-debug-exit` at port 0xf4 ends it with the status
+//! `2 * code + 1`.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use x86_64::instructions::{hlt, interrupts, port::Port};

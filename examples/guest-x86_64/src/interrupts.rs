@@ -1,4 +1,5 @@
-//! The interrupt controller and the timer; and, for programs without better ones, descriptor tables of this kernel's own.
+//! The interrupt controller and the timer; and, for programs without better ones, descriptor tables
+//! of this kernel's own.
 
 use crate::{exit, println, sync::Lock};
 use core::arch::naked_asm;

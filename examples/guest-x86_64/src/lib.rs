@@ -1,6 +1,6 @@
-//! A small kernel for one PC, as a hobby kernel is today: the usual crates, its own paging, allocator, interrupts and
-//! scheduler. Nothing in this library knows kstack; the programs in `src/bin` and `src/main.rs` are this kernel without it, and with
-//! more and more of it.
+//! A small kernel for one PC, as a hobby kernel is today: the usual crates, its own paging,
+//! allocator, interrupts and scheduler. Nothing in this library knows kstack; the programs in
+//! `src/bin` and `src/main.rs` are this kernel without it, and with more and more of it.
 #![no_std]
 
 extern crate alloc;
@@ -14,7 +14,8 @@ pub mod sched;
 pub mod serial;
 pub mod sync;
 
-/// What every program of this kernel starts with: memory, heap, interrupt controller. Interrupts are off, and stay off.
+/// What every program of this kernel starts with: memory, heap, interrupt controller. Interrupts
+/// are off, and stay off.
 ///
 /// # Safety
 ///

@@ -1,4 +1,5 @@
-//! Frames and page tables: a list of free frames, and the `x86_64` crate's mapper over all of memory at [`PHYSICAL`].
+//! Frames and page tables: a list of free frames, and the `x86_64` crate's mapper over all of
+//! memory at [`PHYSICAL`].
 
 use crate::sync::Lock;
 use core::ops::Range;
@@ -69,7 +70,8 @@ struct Memory {
 
 static MEMORY: Lock<Option<Memory>> = Lock::new(None);
 
-/// Memory that nothing is in: from the end of the kernel to the end of its region, by the boot loader's map.
+/// Memory that nothing is in: from the end of the kernel to the end of its region, by the boot
+/// loader's map.
 pub fn usable(start_info: u64) -> Range<u64> {
     let word = |physical: u64| {
         // SAFETY: the boot loader's tables lie below 1 GiB.

@@ -1,6 +1,8 @@
-//! A scheduler for one CPU: a queue of tasks that can run, taken in turn; preemption is a call of [`Scheduler::yield_now`].
+//! A scheduler for one CPU: a queue of tasks that can run, taken in turn; preemption is a call of
+//! [`Scheduler::yield_now`].
 //!
-//! What a task's stack is and how the CPU gets from one to another is the [`Context`]'s, as in a kernel for several machines.
+//! What a task's stack is and how the CPU gets from one to another is the [`Context`]'s, as in a
+//! kernel for several machines.
 
 use crate::sync::Lock;
 use alloc::boxed::Box;
@@ -47,7 +49,8 @@ impl<C: Context> Scheduler<C> {
         self.0.lock().running = Some(Box::new(Task { number: 0, body: None, context }));
     }
 
-    /// Makes a task that runs `body`; `run` is where every task of this scheduler starts: it calls [`Scheduler::run`].
+    /// Makes a task that runs `body`; `run` is where every task of this scheduler starts: it calls
+    /// [`Scheduler::run`].
     pub fn spawn(&self, run: extern "C" fn(usize), body: fn()) -> u64 {
         let mut state = self.0.lock();
         state.spawned += 1;
@@ -110,8 +113,8 @@ impl<C: Context> Scheduler<C> {
                 put(&mut state, this);
                 (from, to)
             };
-            // SAFETY: interrupts are off, and there is one CPU: nothing touches the queue before `to` runs; tasks are boxed, and the
-            // dead one is dropped by a later task only.
+            // SAFETY: interrupts are off, and there is one CPU: nothing touches the queue before
+            // `to` runs; tasks are boxed, and the dead one is dropped by a later task only.
             unsafe { C::switch(&*from, &*to) };
             self.bury();
         });

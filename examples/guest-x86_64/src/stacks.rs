@@ -1,4 +1,5 @@
-//! This kernel's stacks, by kstack: guarded, cached, an IRQ stack, overflows that are named and survived, backtraces.
+//! This kernel's stacks, by kstack: guarded, cached, an IRQ stack, overflows that are named and
+//! survived, backtraces.
 
 use alloc::boxed::Box;
 use core::ops::Deref;
@@ -27,7 +28,8 @@ unsafe impl Backing for Pages {
         }
     }
 }
-// SAFETY: (1) `memory` maps nothing else there; (2) `Pages` is theirs; (3) `bring_up` loads the CPU's block.
+// SAFETY: (1) `memory` maps nothing else there; (2) `Pages` is theirs; (3) `bring_up` loads the
+// CPU's block.
 static STACKS: Stacks<Pages> =
     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 64) };
 static CPUS: [cpu::Block; 1] = cpu::blocks();

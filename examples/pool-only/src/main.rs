@@ -1,7 +1,9 @@
-//! A program with a scheduler, a switch and a fault handler of its own, which takes nothing of kstack but its stacks: guarded, cached,
-//! zeroed when they come back, and named by arithmetic when one overflows.
+//! A program with a scheduler, a switch and a fault handler of its own, which takes nothing of
+//! kstack but its stacks: guarded, cached, zeroed when they come back, and named by arithmetic when
+//! one overflows.
 //!
-//! It runs as an ordinary process of Linux on x86_64; `mmap` is its paging. Between the marks is all it needs of kstack.
+//! It runs as an ordinary process of Linux on x86_64; `mmap` is its paging. Between the marks is
+//! all it needs of kstack.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("this program's switch and fault handler are for Linux on x86_64");
@@ -18,8 +20,8 @@ use std::sync::Mutex;
 
 pub struct Pages;
 static CACHE: Mutex<CpuCache> = Mutex::new(CpuCache::new(CpuId::new(0)));
-// SAFETY: (1) (2) `pages::set` is `mmap`; (3) the defaults zero everything; (4) one cache, behind a lock; (5) the fault handler asks for
-// no stack.
+// SAFETY: (1) (2) `pages::set` is `mmap`; (3) the defaults zero everything; (4) one cache, behind a
+// lock; (5) the fault handler asks for no stack.
 unsafe impl Backing for Pages {
     const FRAMES_ARE_ZEROED: bool = true;
     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
@@ -35,7 +37,8 @@ unsafe impl Backing for Pages {
         body(&mut CACHE.lock().unwrap())
     }
 }
-// SAFETY: (1) `pages::reserve` has these addresses for them; (2) `Pages` is theirs alone; (3) nothing here takes exceptions by kstack.
+// SAFETY: (1) `pages::reserve` has these addresses for them; (2) `Pages` is theirs alone; (3)
+// nothing here takes exceptions by kstack.
 static STACKS: Stacks<Pages> = unsafe { kstack::stacks!(Pages, lowest: pages::LOWEST, slots: 64) };
 
 /// Whose guard an address is in, and how far below the stack.
@@ -44,7 +47,7 @@ fn overflowed(address: usize) -> Option<(u64, usize)> {
         return None;
     };
     let stack = STACKS.registry().record(slot).stack(STACKS.arena(), slot)?;
-    Some((stack.owner, distance.get()))
+    Some((stack.owner.get(), distance.get()))
 }
 // kstack glue: end
 

@@ -1,7 +1,9 @@
-//! A generator: a function on a stack of its own that hands out one value after another. It takes nothing of kstack but the switch between
-//! two stacks and the first frame of a new one; the memory is the program's own, and has no guard.
+//! A generator: a function on a stack of its own that hands out one value after another. It takes
+//! nothing of kstack but the switch between two stacks and the first frame of a new one; the memory
+//! is the program's own, and has no guard.
 //!
-//! Between the marks is all it needs of kstack. It runs wherever kstack's switch does: the System V ABI on any of its architectures.
+//! Between the marks is all it needs of kstack. It runs wherever kstack's switch does: the System V
+//! ABI on any of its architectures.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
@@ -44,7 +46,8 @@ impl Sides {
 
 const SIZE: usize = 64 * 1024;
 
-/// A function that gives values, and the memory that it runs on. The function never returns, so dropping it only frees the memory.
+/// A function that gives values, and the memory that it runs on. The function never returns, so
+/// dropping it only frees the memory.
 struct Generator {
     sides: Box<Sides>,
     memory: NonNull<u8>,

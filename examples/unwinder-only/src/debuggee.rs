@@ -1,4 +1,5 @@
-//! What is looked at: three functions, one inside the other, on a stack between guards; a breakpoint, then an overflow.
+//! What is looked at: three functions, one inside the other, on a stack between guards; a
+//! breakpoint, then an overflow.
 
 use kstack::addr::{Addr, CpuId};
 use kstack::arena::{Arena, SlotIndex};

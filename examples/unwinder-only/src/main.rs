@@ -1,8 +1,9 @@
-//! A debugger that takes nothing of kstack but its verdict and its unwinder, over memory of another address space that it reads word by
-//! word: a hypervisor that looks at a guest, or a tool that reads a dump, does the same with another `read`.
+//! A debugger that takes nothing of kstack but its verdict and its unwinder, over memory of another
+//! address space that it reads word by word: a hypervisor that looks at a guest, or a tool that
+//! reads a dump, does the same with another `read`.
 //!
-//! What it looks at is a process of its own ([`debuggee`]) with a stack of a kernel's shape, between guards. Between the marks is all it
-//! needs of kstack.
+//! What it looks at is a process of its own ([`debuggee`]) with a stack of a kernel's shape,
+//! between guards. Between the marks is all it needs of kstack.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("this program reads the registers of a Linux process on x86_64");

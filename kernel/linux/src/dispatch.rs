@@ -57,7 +57,8 @@ pub fn dispatch(regs: &mut SavedRegs) {
     }
 }
 
-/// Whether the program carries this call out itself: it is sent SIGSYS then, and its registers are as before the call.
+/// Whether the program carries this call out itself: it is sent SIGSYS then, and its registers are
+/// as before the call.
 #[cold]
 #[inline(never)]
 fn is_programs(regs: &mut SavedRegs) -> bool {
@@ -76,7 +77,8 @@ fn is_programs(regs: &mut SavedRegs) -> bool {
     true
 }
 
-/// The machine, as `seccomp` and the audit subsystem of Linux number it: that of ELF, with 64 bits and lowest byte first as flags.
+/// The machine, as `seccomp` and the audit subsystem of Linux number it: that of ELF, with 64 bits
+/// and lowest byte first as flags.
 const AUDIT_MACHINE: u32 = {
     let wide = if cfg!(target_pointer_width = "64") { 0x8000_0000 } else { 0 };
     wide | 0x4000_0000 | abi::ELF_MACHINE as u32
@@ -96,12 +98,14 @@ pub fn forget_logged() {
     LOGGED.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
 }
 
-/// ENOSYS, logged once per number. Not inlined: what it needs to write a line is more than most calls need.
+/// ENOSYS, logged once per number. Not inlined: what it needs to write a line is more than most
+/// calls need.
 #[cold]
 #[inline(never)]
 fn unknown(regs: &mut SavedRegs) -> SysResult {
     let number = abi::number(regs);
-    // Numbers beyond all calls there are share the last bit: a program must not be able to fill the log.
+    // Numbers beyond all calls there are share the last bit: a program must not be able to fill the
+    // log.
     let number_logged = number.min(64 * LOGGED.len() as u64 - 1);
     let bit = 1 << (number_logged % 64);
     let before = LOGGED[(number_logged / 64) as usize].fetch_or(bit, Ordering::Relaxed);

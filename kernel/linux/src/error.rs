@@ -1,7 +1,8 @@
 //! Error numbers, as a program sees them in the result of a system call.
 //!
-//! One newtype for the whole of `process`: every fallible path that ends at a system call speaks in [`Errno`], so
-//! that the number is chosen where the reason is known. The values are those all five architectures share.
+//! One newtype for the whole of `process`: every fallible path that ends at a system call speaks in
+//! [`Errno`], so that the number is chosen where the reason is known. The values are those all five
+//! architectures share.
 
 use core::fmt;
 use machine::memory::fallible::NoMemory;
@@ -33,12 +34,14 @@ errnos! {
     ESOCKTNOSUPPORT = 94, EOPNOTSUPP = 95, EAFNOSUPPORT = 97, EADDRINUSE = 98, EADDRNOTAVAIL = 99, ECONNRESET = 104, ENOBUFS = 105,
     EISCONN = 106, ENOTCONN = 107, ETIMEDOUT = 110, ECONNREFUSED = 111, EALREADY = 114, EINPROGRESS = 115, ECANCELED = 125,
     EOWNERDEAD = 130, ENOTRECOVERABLE = 131,
-    // Never seen by a program: what a call that a signal cut short asks for (include/linux/errno.h).
+    // Never seen by a program: what a call that a signal cut short asks for
+    // (include/linux/errno.h).
     ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514, ERESTART_RESTARTBLOCK = 516,
 }
 
 impl Errno {
-    /// Whether it asks for the call to be made again, or to end with `EINTR`, as the signal decides that cut it short.
+    /// Whether it asks for the call to be made again, or to end with `EINTR`, as the signal decides
+    /// that cut it short.
     pub const fn is_restart(self) -> bool {
         self.0 >= Self::ERESTARTSYS.0
     }

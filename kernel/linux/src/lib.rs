@@ -1,6 +1,7 @@
 //! Processes: programs with memory, files and a life, on top of threads.
 //!
-//! From the ground up; a room imports only those above it in this table (`xtask::floors` holds that):
+//! From the ground up; a room imports only those above it in this table (`xtask::rules::floors` holds
+//! that):
 //!
 //! | room | what is in it |
 //! | --- | --- |
@@ -17,8 +18,8 @@
 //! | `calls` | the bodies of system calls, by subject |
 //! | `dispatch` | the way in, and which call is which |
 //!
-//! What a program can make the kernel allocate comes from `machine::memory::fallible`: a heap that is used up is that program's
-//! error.
+//! What a program can make the kernel allocate comes from `machine::memory::fallible`: a heap that
+//! is used up is that program's error.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -68,7 +69,8 @@ fn load_bytes(bytes: &[u8], argv: &[Vec<u8>]) -> Result<exec::load::Loaded, erro
     exec::load::load((bytes, None), "/", b"/test", argv, &[], terms)
 }
 
-/// All processes that have not been waited for. For tests: with no memory for the list, the kernel ends.
+/// All processes that have not been waited for. For tests: with no memory for the list, the kernel
+/// ends.
 pub fn all() -> Vec<Arc<Process>> {
     process::table::all().expect("memory for a list of processes")
 }

@@ -1,7 +1,8 @@
 //! The limits of a process (setrlimit(2)): what it may use, soft and hard.
 //!
-//! The threads of a process share one table; a child gets a copy. Rooms below `process` are given a number from it by their
-//! callers; calls ask for the caller's: `current().limits.soft(Resource::Files)`.
+//! The threads of a process share one table; a child gets a copy. Rooms below `process` are given a
+//! number from it by their callers; calls ask for the caller's:
+//! `current().limits.soft(Resource::Files)`.
 
 use crate::error::Errno;
 use machine::spin::SpinLock;

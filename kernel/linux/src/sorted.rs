@@ -1,18 +1,21 @@
-//! A sorted list whose memory can run out without harm: what a process's areas and a file's pages are kept in.
+//! A sorted list whose memory can run out without harm: what a process's areas and a file's pages
+//! are kept in.
 //!
 //! ```text
 //!   chunks   [ 3 7 9 ]  [ 12 20 21 30 ]  [ 44 45 ]      at most 64 items each, none empty
 //! ```
 //!
-//! A B+-tree of two levels: a search is two binary searches; an insertion moves less than a chunk, and every 32nd at a
-//! place moves the row of chunks, 40 bytes each. With the 65,530 areas that Linux allows that is 80 KiB; a plain vector
-//! moves 1.5 MiB for each insertion, and a `BTreeMap` cannot report that memory has run out.
+//! A B+-tree of two levels: a search is two binary searches; an insertion moves less than a chunk,
+//! and every 32nd at a place moves the row of chunks, 40 bytes each. With the 65,530 areas that
+//! Linux allows that is 80 KiB; a plain vector moves 1.5 MiB for each insertion, and a `BTreeMap`
+//! cannot report that memory has run out.
 //!
-//! A gap of some width is found without a look at every chunk: each knows its widest gap, and each [`GROUP`] of chunks
-//! theirs. With 65,530 items that is a look at some 60 groups, 32 chunks and 64 items at most.
+//! A gap of some width is found without a look at every chunk: each knows its widest gap, and each
+//! [`GROUP`] of chunks theirs. With 65,530 items that is a look at some 60 groups, 32 chunks and 64
+//! items at most.
 //!
-//! Whoever changes several items at once asks for the room first ([`Sorted::reserve`]); the insertions then cannot fail, so
-//! that a change happens whole or not at all.
+//! A change of several items at once asks for the room first ([`Sorted::reserve`]); the insertions
+//! then cannot fail, so that a change happens whole or not at all.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -188,7 +191,8 @@ impl<T: Item> Sorted<T> {
         })
     }
 
-    /// Neighbours from a key down: around the key, between each two below whose gap is `least` or more, below the first.
+    /// Neighbours from a key down: around the key, between each two below whose gap is `least` or
+    /// more, below the first.
     pub fn pairs_down<R>(
         &self,
         key: u64,
@@ -296,8 +300,8 @@ impl<T: Item> Sorted<T> {
         if self.chunks.is_empty() { None } else { Some(after.saturating_sub(1)) }
     }
 
-    /// Sees to it that as many insertions as there are keys, at about these keys, cannot fail, also after removals between
-    /// them.
+    /// Sees to it that as many insertions as there are keys, at about these keys, cannot fail, also
+    /// after removals between them.
     pub fn reserve(&mut self, keys: &[u64]) -> Result<(), NoRoom> {
         let is_full = |key: u64| match self.chunk_for(key) {
             Some(chunk) => self.chunks[chunk].items.len() + keys.len() > CHUNK,
@@ -314,11 +318,13 @@ impl<T: Item> Sorted<T> {
         Ok(())
     }
 
-    /// Adds an item. Without [`Sorted::reserve`] before, it may be that there is no memory: then nothing has changed.
+    /// Adds an item. Without [`Sorted::reserve`] before, it may be that there is no memory: then
+    /// nothing has changed.
     pub fn insert(&mut self, item: T) -> Result<(), NoRoom> {
         let Some(mut chunk) = self.chunk_for(item.key()) else {
             let mut new = self.take_spare()?;
-            // CANNOT FAIL: a chunk has room for its items, and `take_spare` made room for the chunk.
+            // CANNOT FAIL: a chunk has room for its items, and `take_spare` made room for the
+            // chunk.
             new.items.push(item);
             self.chunks.insert(0, new);
             self.length = 1;
@@ -372,7 +378,8 @@ impl<T: Item> Sorted<T> {
         self.measure(place.chunk);
     }
 
-    /// Takes an item out. A chunk that becomes empty stays as a spare one; one that gets small joins its neighbour.
+    /// Takes an item out. A chunk that becomes empty stays as a spare one; one that gets small
+    /// joins its neighbour.
     pub fn remove(&mut self, place: Place) -> T {
         let item = self.chunks[place.chunk].items.remove(place.index);
         self.length -= 1;

@@ -1,5 +1,5 @@
-//! What the kernel keeps per CPU. The first field is what the library's entry code reads through
-//! GS.
+//! What the kernel keeps per CPU. The first field is the library's block, which a register of the
+//! CPU leads to.
 
 use crate::arch::cpu_block::ArchCpu;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,15 +13,15 @@ pub const MAX_CPUS: usize = 64;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Cpu {
-    /// Must stay first: the GS base points at it.
+    /// Must stay first: the CPU's register leads to it.
     pub local: CpuLocal,
     /// What only this architecture needs.
     pub arch: ArchCpu,
-    /// Spinning locks held; see `sync::spin`.
+    /// Spinning locks held; see `spin`.
     spinning: AtomicU32,
     /// What the interrupt controller calls it, for IPIs.
     pub hardware_id: AtomicU32,
-    /// The last TLB flush this CPU carried out; see `arch::smp`.
+    /// The last TLB flush this CPU carried out; see `arch::any::flush`.
     pub flushed: AtomicU64,
     /// The thread that runs when no other does.
     pub idle: AtomicUsize,
@@ -87,15 +87,24 @@ pub fn current_thread() -> usize {
     unsafe { CpuLocal::current_thread() }
 }
 
-/// The block of a CPU by number.
-pub fn by_number(number: usize) -> &'static Cpu {
-    &CPUS[number]
+/// The block of a CPU.
+///
+/// # Panics
+///
+/// If the number is [`MAX_CPUS`] or more.
+pub fn by_id(id: CpuId) -> &'static Cpu {
+    &CPUS[id.index()]
+}
+
+/// The blocks of all CPUs that there can be, up or not.
+pub fn all() -> impl Iterator<Item = &'static Cpu> {
+    CPUS.iter()
 }
 
 /// The CPUs that are up now: a snapshot, which stays the same while it is walked and when it is
 /// walked again.
 pub fn online() -> impl Iterator<Item = &'static Cpu> + Clone {
-    ONLINE.members().map(by_number)
+    ONLINE.members().map(by_id)
 }
 
 /// How many CPUs are up.
@@ -105,7 +114,7 @@ pub fn online_count() -> u32 {
 
 /// Counts a CPU as up.
 pub fn set_online(cpu: CpuId) {
-    ONLINE.insert(cpu.index());
+    ONLINE.insert(cpu);
 }
 
 /// CPUs of a word of a [`CpuSet`].
@@ -124,15 +133,17 @@ impl CpuSet {
         Self([const { AtomicUsize::new(0) }; SET_WORDS])
     }
 
-    /// Adds a CPU, by number.
+    /// Adds a CPU.
     #[inline]
-    pub fn insert(&self, number: usize) {
+    pub fn insert(&self, cpu: CpuId) {
+        let number = cpu.index();
         self.0[number / WORD_CPUS].fetch_or(1 << (number % WORD_CPUS), Ordering::SeqCst);
     }
 
     /// Takes a CPU out.
     #[inline]
-    pub fn remove(&self, number: usize) {
+    pub fn remove(&self, cpu: CpuId) {
+        let number = cpu.index();
         self.0[number / WORD_CPUS].fetch_and(!(1 << (number % WORD_CPUS)), Ordering::SeqCst);
     }
 
@@ -143,7 +154,7 @@ impl CpuSet {
     }
 }
 
-/// The numbers of the CPUs that were in a set.
+/// The CPUs that were in a set.
 #[derive(Debug, Clone)]
 pub struct Members {
     words: [usize; SET_WORDS],
@@ -151,15 +162,15 @@ pub struct Members {
 }
 
 impl Iterator for Members {
-    type Item = usize;
+    type Item = CpuId;
 
     #[inline]
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<CpuId> {
         while let Some(word) = self.words.get_mut(self.at) {
             if *word != 0 {
                 let bit = word.trailing_zeros() as usize;
                 *word &= *word - 1;
-                return Some(self.at * WORD_CPUS + bit);
+                return Some(CpuId::new((self.at * WORD_CPUS + bit) as u32));
             }
             self.at += 1;
         }

@@ -38,7 +38,8 @@ pub fn kept() -> u64 {
     WRITTEN.load(Ordering::Relaxed)
 }
 
-/// Copies kept bytes from the number `from` on; gives out how many, and the number of the first: what is there no more is left out.
+/// Copies kept bytes from the number `from` on; gives out how many, and the number of the first:
+/// what is there no more is left out.
 pub fn copy_kept(from: u64, to: &mut [u8]) -> (u64, usize) {
     let kept = LINE.lock();
     let written = WRITTEN.load(Ordering::Relaxed);

@@ -1,8 +1,9 @@
 //! A spinning lock that keeps interrupts off while it is held.
 //!
-//! Interrupts off means: no handler on this CPU can want the same lock, and nobody preempts the holder. Each CPU counts the
-//! spinning locks it holds: a thread whose stack overflows while it holds one cannot be abandoned, because what the lock
-//! guards may be half changed. The verdict then is to stop the system.
+//! Interrupts off means: no handler on this CPU can want the same lock, and no thread preempts the
+//! holder. Each CPU counts the spinning locks it holds: a thread whose stack overflows while it
+//! holds one cannot be abandoned, because what the lock guards may be half changed. The verdict
+//! then is to stop the system.
 
 use crate::arch::cpu;
 use crate::cpus;
@@ -14,8 +15,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// What a CPU does while it waits for another.
 static WHILE_WAITING: FnCell<fn()> = FnCell::new();
 
-/// Sets what a CPU does again and again while it waits for a lock: what others wait for in turn. Once, at boot, before there is a
-/// second CPU.
+/// Sets what a CPU does again and again while it waits for a lock: what others wait for in turn.
+/// Once, at boot, before there is a second CPU.
 pub fn set_while_waiting(work: fn()) {
     WHILE_WAITING.set(Some(work));
 }
@@ -37,7 +38,8 @@ fn spin(held: &AtomicBool) {
     }
 }
 
-/// A value that one CPU at a time may touch. The value first: a lock that is made is then not copied with the bytes between the two.
+/// A value that one CPU at a time may touch. The value first: a lock that is made is then not
+/// copied with the bytes between the two.
 #[derive(Debug)]
 #[repr(C)]
 pub struct SpinLock<T> {
@@ -69,8 +71,9 @@ impl<T> SpinLock<T> {
         self.take(cpu::interrupts_off())
     }
 
-    /// The same where interrupts are off already, and stay off until the guard is gone. A caller that is wrong about that may wait for
-    /// itself, in an interrupt; the value is one CPU's at a time all the same.
+    /// The same where interrupts are off already, and stay off until the guard is gone. A caller
+    /// that is wrong about that may wait for itself, in an interrupt; the value is one CPU's at a
+    /// time all the same.
     #[inline]
     pub fn lock_uninterrupted(&self) -> SpinGuard<'_, T> {
         debug_assert!(!cpu::interrupts_are_on());

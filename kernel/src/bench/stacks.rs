@@ -2,6 +2,7 @@
 
 use super::{median, report, span};
 use alloc::vec::Vec;
+use kstack::stacks::ThreadId;
 use threads::stacks::{self, OwnedStack};
 
 const ROUNDS: usize = 300;
@@ -25,7 +26,7 @@ fn is_clean(stack: &OwnedStack) -> bool {
 
 /// Taking a stack and giving it back, with `bytes` of it dirtied in between (which is not counted).
 fn there_and_back(bytes: usize, overhead: u64) -> u64 {
-    let take = || stacks::acquire_thread(1).expect("a stack");
+    let take = || stacks::acquire_thread(ThreadId::new(1)).expect("a stack");
     // The first one may come from the arena.
     drop(take());
     median(
@@ -52,7 +53,8 @@ fn from_the_arena(overhead: u64) -> u64 {
                 stacks::reclaim(u32::MAX);
                 let before = stacks::cache_stats();
                 let mut stack = None;
-                let taking = span(|| stack = stacks::acquire_thread(1).ok(), overhead);
+                let taking =
+                    span(|| stack = stacks::acquire_thread(ThreadId::new(1)).ok(), overhead);
                 assert_eq!(stacks::cache_stats().misses, before.misses + 1, "it was mapped anew");
                 let giving_back = span(
                     || {
@@ -74,6 +76,6 @@ pub(super) fn run(overhead: u64) {
     report("stack_cached_full", there_and_back(all, overhead), "instructions");
     report("stack_arena", from_the_arena(overhead), "instructions");
     // Leave a filled cache for the benches that follow.
-    let filled: Vec<_> = (0..4).map(|_| stacks::acquire_thread(1)).collect();
+    let filled: Vec<_> = (0..4).map(|_| stacks::acquire_thread(ThreadId::new(1))).collect();
     drop(filled);
 }

@@ -174,7 +174,7 @@ fn backtrace(arguments: &[&str]) -> Result<(), String> {
         [] => println!("{}", threads::report::backtrace::here()),
         [number] => {
             let number: u64 = number.parse().map_err(|_| "a thread's number, as `ps` shows it")?;
-            let thread = sched::all().into_iter().find(|thread| thread.id() == number);
+            let thread = sched::all().into_iter().find(|thread| thread.id().get() == number);
             let text = threads::report::backtrace::of_thread(&*thread.ok_or("no such thread")?);
             println!("{}", text.unwrap_or_else(|| "it is running".into()));
         }

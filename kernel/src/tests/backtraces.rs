@@ -8,7 +8,7 @@ use crate::provoke;
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use kstack::addr::Addr;
+use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::regs::Rules;
 use kstack::kind::StackKind;
 use kstack::registry;
@@ -200,7 +200,7 @@ pub fn b2_a_frame_pointer_that_lies_ends_the_backtrace_unreliably() -> Outcome {
         (first as *mut usize).write_volatile(second);
         (second as *mut usize).write_volatile(first);
     }
-    let idle = stack_of_cpu(StackKind::Idle, cpus::by_number(0))?;
+    let idle = stack_of_cpu(StackKind::Idle, cpus::by_id(CpuId::new(0)))?;
     // A frame pointer points this far above what is read there.
     let above = Rules::RECORD_BELOW.get();
     let lies = [

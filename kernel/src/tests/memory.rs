@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize};
 use kstack::depot::Depot;
+use kstack::stacks::ThreadId;
 use linux::run_captured;
 use linux::sorted::{Item, Sorted};
 use machine::arch::irqchip::software_interrupt;
@@ -265,7 +266,7 @@ pub fn t7_what_is_charged_is_the_sum_of_all_live_stacks() -> Outcome {
     };
     let (charged, live) = (pages::charged_bytes(), sum());
     check!(charged == live, "{charged} bytes are charged, {live} live");
-    let one = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
+    let one = stacks::acquire_thread(ThreadId::NONE).map_err(|error| format!("{error:?}"))?;
     let more = pages::charged_bytes() - charged;
     check!(more == one.range().size().get() && sum() == live + more, "{more} for one more");
     let path = "/proc/meminfo";
@@ -351,7 +352,8 @@ pub fn u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_shou
 /// Red when the depot's periods never end: it would want for good what it wanted at first.
 pub fn t4_the_depot_learns_how_many_stacks_are_wanted() -> Outcome {
     until("the depot wants more than at first", || {
-        let held: Vec<_> = (0..80).map_while(|_| stacks::acquire_thread(0).ok()).collect();
+        let held: Vec<_> =
+            (0..80).map_while(|_| stacks::acquire_thread(ThreadId::NONE).ok()).collect();
         drop(held);
         stacks::depot_counts().1 > Depot::FIRST_TARGET
     })

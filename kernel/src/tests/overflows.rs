@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::addr::Addr;
 use kstack::arena::Place;
 use kstack::kind::StackKind;
+use kstack::stacks::ThreadId;
 use kstack::unwind::{End, Step};
 use kstack::verdict::{Cause, Consequence, OverflowReport, Side};
 use machine::spin::SpinLock;
@@ -37,7 +38,7 @@ static CAME_BACK: AtomicU32 = AtomicU32::new(0);
 /// Says who it is, then overflows; what comes after must never run.
 fn victim(how: usize) {
     let me = sched::current();
-    VICTIM.store(me.id(), Ordering::Relaxed);
+    VICTIM.store(me.id().get(), Ordering::Relaxed);
     *STACK.lock() = (me.stack_range().lowest.get(), me.stack_range().top.get());
     provoke::overflow_here(if how == 0 { How::Recursion } else { How::GiantFrame });
     CAME_BACK.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +64,7 @@ fn overflow_one(how: How) -> Outcome {
         check!(text.contains(part), "the printed report lacks \"{part}\": {text}");
     }
     let (lowest, top) = *STACK.lock();
-    check!(VICTIM.load(Ordering::Relaxed) == thread.id(), "another thread ran");
+    check!(VICTIM.load(Ordering::Relaxed) == thread.id().get(), "another thread ran");
     check!(report.context.thread == thread.id(), "the report names {}", report.context.thread);
     check!(verdict.stack.owner == thread.id(), "the report blames {:?}", verdict.stack);
     check!(verdict.stack.kind == StackKind::Thread, "a {} stack", verdict.stack.kind);
@@ -160,10 +161,10 @@ pub fn o5_after_overflows_the_machine_goes_on_and_nothing_is_lost() -> Outcome {
     static STAYING: sched::WaitQueue = sched::WaitQueue::new();
     static LEAVE: AtomicU32 = AtomicU32::new(0);
     fn neighbour(_: usize) {
-        let pattern = [sched::current().id(); 256];
+        let pattern = [sched::current().id().get(); 256];
         let pattern = core::hint::black_box(&pattern);
         STAYING.wait_uninterruptibly(|| LEAVE.load(Ordering::Relaxed) != 0);
-        if pattern.iter().all(|&word| word == sched::current().id()) {
+        if pattern.iter().all(|&word| word == sched::current().id().get()) {
             LIVES.fetch_add(1_000_000, Ordering::Relaxed);
         }
     }
@@ -250,7 +251,7 @@ fn touch(offset: isize, write: bool) -> Outcome {
 pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Outcome {
     let geometry = threads::stacks::arena().geometry();
     let others: Result<alloc::vec::Vec<_>, _> =
-        (1..20).map(threads::stacks::acquire_thread).collect();
+        (1..20).map(|number| threads::stacks::acquire_thread(ThreadId::new(number))).collect();
     let others = others.map_err(|e| format!("{e:?}"))?;
     let pattern = |range: kstack::addr::AddrRange| {
         // SAFETY: (1) the stack is ours alone and mapped.

@@ -13,6 +13,7 @@ use kstack::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack::arch::current::RESERVE;
 use kstack::cache::{CACHE_HALF, CACHE_STACKS};
 use kstack::kind::StackKind;
+use kstack::stacks::ThreadId;
 use machine::arch::irqchip::software_interrupt;
 use machine::arch::{cpu, paging};
 use machine::cpus;
@@ -25,7 +26,7 @@ use threads::stacks::pages;
 use threads::stacks::{self, OwnedStack, StackError};
 
 fn acquire() -> Result<OwnedStack, String> {
-    stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))
+    stacks::acquire_thread(ThreadId::NONE).map_err(|error| format!("{error:?}"))
 }
 
 fn acquire_many(number: usize) -> Result<Vec<OwnedStack>, String> {
@@ -363,7 +364,7 @@ pub fn t11_every_failing_frame_is_an_error_and_leaks_nothing() -> Outcome {
             let before = (stacks::census(), pages::charged_bytes(), frames::free_count());
             for failing in 0.. {
                 frames::fail_after(failing);
-                let stack = stacks::acquire_thread(0);
+                let stack = stacks::acquire_thread(ThreadId::NONE);
                 let spared = frames::stop_failing();
                 match stack {
                     Ok(stack) => {
@@ -467,7 +468,7 @@ pub fn t11_over_the_limit_creation_fails_and_charges_nothing() -> Outcome {
         let first = acquire()?;
         let second = acquire()?;
         for _ in 0..3 {
-            let third = stacks::acquire_thread(0).map(|_| ());
+            let third = stacks::acquire_thread(ThreadId::NONE).map(|_| ());
             check!(third == Err(StackError::OverLimit), "{third:?}");
             let thread = sched::spawn_kernel("over", |_| (), 0).map(|_| ());
             let expected = Err(sched::SpawnError::Stack(StackError::OverLimit));

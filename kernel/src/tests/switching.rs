@@ -16,6 +16,7 @@ use kstack::arena::SlotIndex;
 use kstack::first_frame::{self, Start};
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
+use kstack::stacks::ThreadId;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, irqchip, paging};
 use machine::cpus;
@@ -116,7 +117,7 @@ pub fn s1_t16_current_is_right_across_preemption_on_four_cpus() -> Outcome {
     static IDS: [AtomicU64; THREADS] = [const { AtomicU64::new(0) }; THREADS];
     fn look(n: usize) {
         let me = sched::current();
-        IDS[n].store(me.id(), Ordering::Relaxed);
+        IDS[n].store(me.id().get(), Ordering::Relaxed);
         let (lowest, top) = (me.stack_range().lowest.get(), me.stack_range().top.get());
         let mut last = me.last_cpu();
         while !STOP.load(Ordering::Relaxed) {
@@ -148,7 +149,11 @@ pub fn s1_t16_current_is_right_across_preemption_on_four_cpus() -> Outcome {
     moved?;
     check!(WRONG.load(Ordering::Relaxed) == 0, "wrong {WRONG:?} times of {LOOKS:?}");
     for (thread, id) in threads.iter().zip(&IDS) {
-        check!(thread.id() == id.load(Ordering::Relaxed), "{} thought it was {id:?}", thread.id());
+        check!(
+            thread.id().get() == id.load(Ordering::Relaxed),
+            "{} thought it was {id:?}",
+            thread.id()
+        );
     }
     Ok(())
 }
@@ -309,7 +314,7 @@ extern "C" fn never_called(_: usize) {}
 
 /// The frames are read from memory before anything runs on them.
 pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument() -> Outcome {
-    let stack = stacks::acquire_thread(0).map_err(|error| format!("{error:?}"))?;
+    let stack = stacks::acquire_thread(ThreadId::NONE).map_err(|error| format!("{error:?}"))?;
     let range = stack.range();
     let regs_at = first_frame::user_regs_at(range);
     let user = linux::abi::start(0x40_1000, 0x7fff_0000);
@@ -353,7 +358,7 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
 /// A kernel thread runs its function, with its argument, near the top of its own stack, interrupts
 /// on.
 pub fn s2_a_kernel_thread_starts_with_its_function_and_argument() -> Outcome {
-    static SEEN: SpinLock<Vec<(usize, u64, usize, bool)>> = SpinLock::new(Vec::new());
+    static SEEN: SpinLock<Vec<(usize, ThreadId, usize, bool)>> = SpinLock::new(Vec::new());
     fn body(argument: usize) {
         let sp = cpu::stack_pointer();
         let below = sched::current().stack_range().top.get() - sp;
@@ -461,7 +466,8 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
     check!(spaces.len() == 3, "no memory for three address spaces");
     VISITS.store(0, Ordering::Relaxed);
     // More than fit into the caches, so that some are mapped now.
-    let stacks: Result<Vec<_>, _> = (0..40).map(stacks::acquire_thread).collect();
+    let stacks: Result<Vec<_>, _> =
+        (0..40).map(|number| stacks::acquire_thread(ThreadId::new(number))).collect();
     let stacks = stacks.map_err(|error| format!("{error:?}"))?;
     let mut outcome = Ok(());
     for stack in &stacks {

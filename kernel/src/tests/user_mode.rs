@@ -15,6 +15,7 @@ use kstack::addr::Addr;
 use kstack::first_frame::Start;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
+use kstack::stacks::ThreadId;
 use kstack::unwind::{Backtrace, End, Step};
 use kstack::verdict::{Cause, Consequence};
 use linux::abi;
@@ -73,7 +74,7 @@ impl UserThread {
     }
 
     /// Its number.
-    pub(super) fn id(&self) -> u64 {
+    pub(super) fn id(&self) -> ThreadId {
         self.thread.id()
     }
 
@@ -109,7 +110,7 @@ impl UserThread {
     pub(super) fn hit(&self, mut what: impl FnMut(u32), mut seen: impl FnMut() -> bool) -> Outcome {
         check!(cpus::online_count() > 1, "this takes two CPUs");
         until("something has hit user mode", || {
-            let cpu = cpus::by_number(self.thread.last_cpu() as usize);
+            let cpu = cpus::by_id(self.thread.last_cpu());
             what(cpu.hardware_id.load(Ordering::Relaxed));
             seen()
         })

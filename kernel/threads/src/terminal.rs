@@ -97,15 +97,15 @@ pub fn input_arrived(_: &mut SavedRegs) {
     take_what_has_come();
 }
 
-/// From here on the input is bytes and no keys: none of them means anything. Takes also what came before there was a handler,
-/// whose interrupt is lost where the line is one of edges.
+/// From here on the input is bytes and no keys: none of them means anything. Takes also what came
+/// before there was a handler, whose interrupt is lost where the line is one of edges.
 pub fn begin_stream() {
     IS_STREAM.store(true, Ordering::Relaxed);
     take_what_has_come();
 }
 
-/// From here on the input is that of a terminal, which also tells when its size changes. Takes also what came before, as
-/// [`begin_stream`].
+/// From here on the input is that of a terminal, which also tells when its size changes. Takes also
+/// what came before, as [`begin_stream`].
 pub fn begin_frames(resized: fn(Size)) {
     *SIZE_LISTENER.lock() = Some(resized);
     *FRAMES.lock() = Some(Frame::Key);
@@ -204,8 +204,8 @@ pub fn take(buffer: &mut [u8]) -> usize {
     length
 }
 
-/// Sets what is told when something has come, and what looks at each byte first: whether it has dealt with it. Both are called in the
-/// interrupt, without a lock.
+/// Sets what is told when something has come, and what looks at each byte first: whether it has
+/// dealt with it. Both are called in the interrupt, without a lock.
 pub fn set_listener(listener: fn(), filter: fn(u8) -> bool) {
     LISTENER.set(Some(listener));
     *FILTER.lock() = Some(filter);

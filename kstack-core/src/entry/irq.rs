@@ -11,11 +11,12 @@
 //! | next softirqs | none, or no rounds left | in softirq = no | stop |
 //! | enable bottom halves | outermost, pending, thread context | in softirq, in use = yes | run them on the IRQ stack |
 //!
-//! Where softirqs have a stack of their own (i386), the IRQ stack is left before `handler done`, and enabling bottom halves does not
-//! mark it; `in_softirq` is then the mark of the softirq stack.
+//! Where softirqs have a stack of their own (i386), the IRQ stack is left before `handler done`,
+//! and enabling bottom halves does not mark it; `in_softirq` is then the mark of the softirq stack.
 //!
-//! Invariants: softirqs never nest (`in_softirq` is tested and set in one step, with interrupts off); the IRQ stack has at
-//! most one first user (`in_use` likewise); bottom halves that are disabled stay so for the whole of an interrupt.
+//! Invariants: softirqs never nest (`in_softirq` is tested and set in one step, with interrupts
+//! off); the IRQ stack has at most one first user (`in_use` likewise); bottom halves that are
+//! disabled stay so for the whole of an interrupt.
 
 /// Where an interrupt's handler runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,12 +28,15 @@ pub enum RunOn {
     IrqStack,
 }
 
-/// Rounds of softirqs in a row; what is pending after them waits for the next interrupt (or a thread).
+/// Rounds of softirqs in a row; what is pending after them waits for the next interrupt (or a
+/// thread).
 pub const MAX_ROUNDS: u32 = 10;
 
-/// One CPU's state. Changed by that CPU only: with interrupts off, or by one instruction that no interrupt can split.
+/// One CPU's state. Changed by that CPU only: with interrupts off, or by one instruction that no
+/// interrupt can split.
 ///
-/// Who is where is one word, so that "a thread runs, and may be switched away from" is one comparison with zero:
+/// Who is where is one word, so that "a thread runs, and may be switched away from" is one
+/// comparison with zero:
 ///
 /// ```text
 ///   31                 17  16         15            14..0
@@ -62,7 +66,7 @@ impl IrqState {
     /// What such an instruction adds to the context word to disable bottom halves once more.
     pub const BOTTOM_HALVES_OFF_ONCE: u32 = BOTTOM_HALVES_OFF;
 
-    /// Nothing going on.
+    /// No interrupt, no softirq.
     pub const fn new() -> Self {
         Self { context: 0, pending: 0 }
     }
@@ -79,14 +83,15 @@ impl IrqState {
         }
     }
 
-    /// The handler is done, interrupts still off. True: softirqs are pending, and [`IrqState::start_softirqs`] says whether they run now.
+    /// The handler is done, interrupts still off. True: softirqs are pending, and
+    /// [`IrqState::start_softirqs`] says whether they run now.
     #[inline(always)]
     pub fn on_handler_done(&mut self) -> bool {
         self.context -= 1;
         self.pending != 0
     }
 
-    /// On the way out of an interrupt. True: run softirqs now, with [`IrqState::next_softirqs`].
+    /// At the end of an interrupt. True: run softirqs now, with [`IrqState::next_softirqs`].
     #[inline(always)]
     pub fn start_softirqs(&mut self) -> bool {
         // The IRQ stack may still be marked; nothing else may be under way.
@@ -132,7 +137,8 @@ impl IrqState {
         self.start_softirqs_of_thread()
     }
 
-    /// The same where softirqs have a stack of their own: the IRQ stack stays free for the interrupts that come meanwhile.
+    /// The same where softirqs have a stack of their own: the IRQ stack stays free for the
+    /// interrupts that come meanwhile.
     #[inline(always)]
     pub fn enable_bottom_halves_beside_irq_stack(&mut self) -> bool {
         self.enable_once();
@@ -141,13 +147,15 @@ impl IrqState {
 
     #[inline(always)]
     fn enable_once(&mut self) {
-        // One call too many is none: wrapped, it would keep softirqs off this CPU until it is switched off.
+        // A surplus call changes nothing: wrapped around, the count would keep softirqs off this
+        // CPU indefinitely.
         if self.context >= BOTTOM_HALVES_OFF {
             self.context -= BOTTOM_HALVES_OFF;
         }
     }
 
-    /// Whether a thread runs softirqs now, on the IRQ stack, whose mark has been set. After bottom halves came on.
+    /// Whether a thread runs softirqs now, on the IRQ stack, whose mark has been set. After bottom
+    /// halves came on.
     #[inline(always)]
     pub fn start_softirqs_of_thread(&mut self) -> bool {
         self.start(IN_SOFTIRQ | IRQ_STACK_IN_USE)
@@ -220,7 +228,8 @@ mod tests {
         activities: Vec<Activity>,
         /// The round of softirqs that are being run.
         round: u32,
-        /// Whether softirqs have a stack of their own, so that the entry code leaves the IRQ stack before it runs them.
+        /// Whether softirqs have a stack of their own, so that the entry code leaves the IRQ stack
+        /// before it runs them.
         own_stack: bool,
     }
 
@@ -356,7 +365,8 @@ mod tests {
         seen
     }
 
-    /// Red if `start_softirqs` forgets `in_softirq`, or `enable_bottom_halves` forgets the in-use mark.
+    /// Red if `start_softirqs` forgets `in_softirq`, or `enable_bottom_halves` forgets the in-use
+    /// mark.
     #[test]
     fn i2_i3_i4_no_reachable_state_nests_softirqs_or_shares_the_irq_stack() {
         let states = explore(5, false);
@@ -369,8 +379,8 @@ mod tests {
         }));
     }
 
-    /// Where softirqs have a stack of their own, an interrupt during them finds the IRQ stack free. Red if the mark of one is
-    /// left set while the other runs, or cleared while it is used.
+    /// Where softirqs have a stack of their own, an interrupt during them finds the IRQ stack free.
+    /// Red if the mark of one is left set while the other runs, or cleared while it is used.
     #[test]
     fn i2_i3_i4_with_a_softirq_stack_no_reachable_state_shares_either() {
         let states = explore(5, true);
@@ -436,7 +446,8 @@ mod tests {
         assert_eq!(state.pending(), 1, "what is left is not forgotten");
     }
 
-    /// A thread that is switched away with bottom halves off, or from within a handler, takes this CPU's softirqs or its IRQ stack along.
+    /// A thread that is switched away with bottom halves off, or from within a handler, takes this
+    /// CPU's softirqs or its IRQ stack along.
     #[test]
     fn i3_i4_a_switch_is_allowed_only_in_a_thread_with_bottom_halves_on() {
         let mut state = IrqState::new();

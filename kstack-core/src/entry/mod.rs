@@ -1,5 +1,6 @@
-//! What interrupts and NMIs do with stacks, as states that are explored on the host; the assembly is in the crate `kstack`. Beside them
-//! what else user mode depends on: the ports that a program may use, its shadow stack.
+//! What interrupts and NMIs do with stacks, as states that are explored on the host; the assembly
+//! is in the crate `kstack`. Beside them what else user mode depends on: the ports that a program
+//! may use, its shadow stack.
 
 pub mod irq;
 pub mod nmi;

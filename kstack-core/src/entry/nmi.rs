@@ -1,8 +1,9 @@
 //! NMIs that nest: what an arriving one does, and at which steps of the handler another can arrive.
 //!
-//! The CPU holds NMIs back from the delivery of one until the next `iretq`, *any* `iretq`: that of a breakpoint or page fault
-//! inside the handler too. The next NMI then lands at the same top of the NMI stack. So the handler's body runs elsewhere,
-//! on the NMI body stack, with two words above it, `latched` and `active`; here they are [`NmiState`].
+//! The CPU holds NMIs back from the delivery of one until the next `iretq`, *any* `iretq`: that of
+//! a breakpoint or page fault inside the handler too. The next NMI then lands at the same top of
+//! the NMI stack. So the handler's body runs elsewhere, on the NMI body stack, with two words above
+//! it, `latched` and `active`; here they are [`NmiState`].
 //!
 //! | arriving NMI finds | state after | answer | does |
 //! | --- | --- | --- | --- |
@@ -11,7 +12,8 @@
 //! | active = 1 | latched = 1 | [`Arrival::Latch`] | returns; the one under way runs once more |
 //! | otherwise | active = 1 | [`Arrival::Handle`] | moves its frame to the body stack, runs the body there |
 //!
-//! And the steps, from top to bottom, with what an NMI that arrives *before* the step's instructions finds:
+//! And the steps, from top to bottom, with what an NMI that arrives *before* the step's
+//! instructions finds:
 //!
 //! ```text
 //!   step           frame on           NMIs        an NMI here is
@@ -32,18 +34,22 @@
 //!   User           -                  come        from user mode
 //! ```
 //!
-//! Invariants: while the NMI stack holds a frame, NMIs are held back (nothing in these steps may cause an exception); the
-//! body stack has one user, `active` says so at every step at which an NMI can arrive and is not in the window; whatever the
-//! window might have done to the two words when it is interrupted, the arriving NMI sets right before its own `iretq`.
+//! Invariants: while the NMI stack holds a frame, NMIs are held back (nothing in these steps may
+//! cause an exception); the body stack has one user, `active` says so at every step at which an NMI
+//! can arrive and is not in the window; whatever the window might have done to the two words when
+//! it is interrupted, the arriving NMI sets right before its own `iretq`.
 //!
-//! A body on the body stack is never interrupted by another body. One on the thread stack is, by one at a time, if an
-//! exception inside it has let NMIs in: the words belong to the body stack alone.
+//! A body on the body stack is never interrupted by another body. One on the thread stack is, by
+//! one at a time, if an exception inside it has let NMIs in: the words belong to the body stack
+//! alone.
 //!
-//! A handler may clear both words and go on elsewhere, never to return, only while NMIs are still held back, that is if no
-//! exception happened in it: otherwise the next NMI takes the body stack before it has been left.
+//! A handler may clear both words and continue elsewhere, never to return, only while NMIs are
+//! still held back, that is if no exception happened in it: otherwise the next NMI takes the body
+//! stack before it has been left.
 //!
-//! The assembly is in the crate `kstack`, `arch/x86_64/nmi.rs`. The tests here run a copy of it, instruction by instruction,
-//! with NMIs and exceptions at every point where they can happen. Whoever changes one changes the other.
+//! The assembly is in the crate `kstack`, `arch/x86_64/nmi.rs`. The tests here run a copy of it,
+//! instruction by instruction, with NMIs and exceptions at every point where they can happen.
+//! A change to one is made to the other.
 
 /// What an NMI that arrives is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -51,7 +57,8 @@
 pub enum Arrival {
     /// It interrupted user mode: handled on the thread stack, which is empty.
     FromUser,
-    /// It interrupted the exit window of one that is ending, which goes on at [`Step::ClearLatched`] instead.
+    /// It interrupted the exit window of one that is ending, which continues at
+    /// [`Step::ClearLatched`] instead.
     InWindow,
     /// Another is being handled on the body stack, and runs once more.
     Latch,
@@ -59,7 +66,8 @@ pub enum Arrival {
     Handle,
 }
 
-/// What an NMI is that finds this. `in_window`: whether the interrupted RIP lies in the exit window.
+/// What an NMI is that finds this. `in_window`: whether the interrupted RIP lies in the exit
+/// window.
 ///
 /// User mode is looked at first: a program's RIP can have any value.
 #[inline(always)]
@@ -165,7 +173,8 @@ impl Step {
         matches!(self, Self::TestLatched | Self::ClearActive | Self::Return)
     }
 
-    /// Whether the NMI stack holds a frame that is needed. Nothing in such a step may cause an exception.
+    /// Whether the NMI stack holds a frame that is needed. Nothing in such a step may cause an
+    /// exception.
     pub const fn uses_nmi_stack(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,5 @@
-//! Which I/O ports a program may use: the map that a PC's CPU reads, and what must be written when another thread's map comes.
+//! Which I/O ports a program may use: the map that a PC's CPU reads, and what must be written when
+//! another thread's map comes.
 //!
 //! ```text
 //!   a map, as the CPU reads it (Intel SDM vol. 1, 19.5.2): bit p of it is 0 where port p is permitted
@@ -8,17 +9,17 @@
 //!   '------ kept ------------'                                      at the last port reads it
 //! ```
 //!
-//! A program's map ends with its last word that permits a port: what follows is all ones, and is neither kept nor copied. Each change
-//! of a map gives it a number of its own, its *sequence*. A CPU's map remembers the sequence of what it holds, and how many of its
-//! words may hold a zero:
+//! A program's map ends with its last word that permits a port: what follows is all ones, and is
+//! neither kept nor copied. Each change of a map gives it a number of its own, its *sequence*. A
+//! CPU's map remembers the sequence of what it holds, and how many of its words may hold a zero:
 //!
 //! | the CPU's map holds | the map that comes | is written |
 //! | --- | --- | --- |
 //! | the same sequence | | nothing |
 //! | another, `dirty` words | `n` words | those `n`, and ones in the words from `n` to `dirty` |
 //!
-//! Invariant: every word of a CPU's map from `dirty` on is all ones. So a CPU that reads the map whole reads what the last thread
-//! was permitted, whatever was there before.
+//! Invariant: every word of a CPU's map from `dirty` on is all ones. So a CPU that reads the map
+//! whole reads what the last thread was permitted, whatever was there before.
 
 /// How many ports there are.
 pub const PORTS: u32 = 1 << 16;
@@ -45,7 +46,8 @@ pub const fn words_up_to(last: u16) -> usize {
     place(last).0 + 1
 }
 
-/// Permits or refuses the ports from `first` to `last`, as far as the map goes: beyond it all are refused.
+/// Permits or refuses the ports from `first` to `last`, as far as the map goes: beyond it all are
+/// refused.
 pub fn set(map: &mut [u32], first: u16, last: u16, is_permitted: bool) {
     for port in first..=last {
         let (word, bit) = place(port);
@@ -63,7 +65,8 @@ pub fn used_words(map: &[u32]) -> usize {
     map.iter().rposition(|&word| word != NONE).map_or(0, |last| last + 1)
 }
 
-/// What a thread's map is: its words up to the last one that permits a port, and the number of its last change.
+/// What a thread's map is: its words up to the last one that permits a port, and the number of its
+/// last change.
 #[derive(Debug, Clone, Copy)]
 pub struct Permitted<'m> {
     words: &'m [u32],
@@ -166,8 +169,8 @@ mod tests {
         assert_eq!(map, [0, NONE]);
     }
 
-    /// Every order of four maps of different lengths, three deep: what the CPU reads is what was loaded last, byte for byte, and
-    /// no more was written than had to be.
+    /// Every order of four maps of different lengths, three deep: what the CPU reads is what was
+    /// loaded last, byte for byte, and no more was written than had to be.
     #[test]
     fn x3_a_cpus_map_holds_the_last_one_whatever_was_there() {
         let mut maps = [vec![], vec![], vec![], vec![]];

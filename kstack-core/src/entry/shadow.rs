@@ -1,23 +1,27 @@
 //! User shadow stacks: the words that a kernel writes to one, and what it accepts there.
 //!
-//! A shadow stack holds return addresses a second time. Only calls, returns and a few instructions write it; a return to another
-//! address than the one it holds is a fault. Two things a program wants to do are neither call nor return, and for both a word on the
-//! shadow stack stands for "here a stack was left, and here it may be taken up again":
+//! A shadow stack holds return addresses a second time. Only calls, returns and a few instructions
+//! write it; a return to another address than the one it holds is a fault. Two things a program
+//! wants to do are neither call nor return, and for both a word on the shadow stack stands for
+//! "here a stack was left, and here it may be taken up again":
 //!
 //! | | x86_64 (Intel SDM vol. 1, 17.2; Linux's arch/x86/kernel/shstk.c) | arm64 (Arm ARM, D11.3; Linux's arch/arm64/mm/gcs.c) |
 //! | --- | --- | --- |
 //! | the pointer | at the last word that was pushed | the same |
 //! | to switch to another stack: at its word `a` | `a + 8`, bit 0 set | the page of `a`, bit 0 set |
-//! | a signal pushes, at pointer `p` | `p - 8`: `p`, bit 63 set; `p - 16`: the way back | `p - 8`: the page of `p - 8`; `p - 16`: the way back |
+//! | a signal pushes, at pointer `p` | `p - 8`: `p`, bit 63 set; `p - 16`: the return address | `p - 8`: the page of `p - 8`; `p - 16`: the return address |
 //! | the handler begins with | `p - 16` | `p - 16` |
-//! | it returns, which pops the way back; then the word at the pointer | must have bit 63, and leads to `p` | must be the page of its place; becomes 0; leads to `p` |
+//! | it returns, which pops the return address; then the word at the pointer | must have bit 63, and leads to `p` | must be the page of its place; becomes 0; leads to `p` |
 //! | who chooses the pointer at that moment | the processor's register | the frame: a program may write any number there |
 //!
-//! So on arm64 the word is what counts, and it counts once. A program that forges frames can return only to where the kernel pushed a
-//! word that has not been used: it has no instruction to write one (unless it asked for stores to shadow stacks), and no return address
-//! is the page of a shadow stack, since no shadow stack can be executed. On x86_64 the pointer is always where the processor put it.
+//! So on arm64 the word is what counts, and it counts once. A program that forges frames can return
+//! only to where the kernel pushed a word that has not been used: it has no instruction to write
+//! one (unless it asked for stores to shadow stacks), and no return address is the page of a shadow
+//! stack, since no shadow stack can be executed. On x86_64 the pointer is always where the
+//! processor put it.
 //!
-//! The tests here run a small machine through every order of calls, returns, signals, switches and forged frames.
+//! The tests here run a small machine through every order of calls, returns, signals, switches and
+//! forged frames.
 
 /// What an architecture's shadow stack looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +79,7 @@ impl Form {
     }
 
     /// What a signal pushes on the stack whose pointer is this. `None`: the pointer is none.
-    pub const fn for_signal(self, pointer: u64, way_back: u64) -> Option<Pushed> {
+    pub const fn for_signal(self, pointer: u64, return_address: u64) -> Option<Pushed> {
         if pointer % WORD != 0 || pointer < 2 * WORD || pointer & FROM_KERNEL != 0 {
             return None;
         }
@@ -83,10 +87,11 @@ impl Form {
             Self::X86_64 => pointer | FROM_KERNEL,
             Self::Arm64 => (pointer - WORD) & !PAGE_BITS,
         };
-        Some(Pushed { pointer: pointer - 2 * WORD, words: [way_back, word] })
+        Some(Pushed { pointer: pointer - 2 * WORD, words: [return_address, word] })
     }
 
-    /// What follows from the word that lies at the pointer when a handler has returned. `None`: no kernel put it there.
+    /// What follows from the word that lies at the pointer when a handler has returned. `None`: no
+    /// kernel put it there.
     pub const fn pop(self, pointer: u64, word: u64) -> Option<Popped> {
         if pointer % WORD != 0 {
             return None;
@@ -102,19 +107,19 @@ impl Form {
     }
 }
 
-/// Bytes of the shadow stack for a stack of so many bytes; 0: for the first thread, or one whose stack's size is not known.
-/// `limit`: that of the growing stack (RLIMIT_STACK).
+/// Bytes of the shadow stack for a stack of so many bytes; 0: for the first thread, or one whose
+/// stack's size is not known. `limit`: that of the growing stack (RLIMIT_STACK).
 pub const fn stack_bytes(form: Form, bytes: u64, limit: u64) -> u64 {
-    const MOST_X86_64: u64 = 4 << 30;
-    const MOST_ARM64: u64 = 2 << 30;
+    const MAX_X86_64: u64 = 4 << 30;
+    const MAX_ARM64: u64 = 2 << 30;
     const fn smaller(a: u64, b: u64) -> u64 {
         if a < b { a } else { b }
     }
     let wanted = match form {
-        Form::X86_64 if bytes != 0 => smaller(bytes, MOST_X86_64),
-        Form::X86_64 => smaller(limit, MOST_X86_64),
+        Form::X86_64 if bytes != 0 => smaller(bytes, MAX_X86_64),
+        Form::X86_64 => smaller(limit, MAX_X86_64),
         Form::Arm64 if bytes >= 2 => bytes / 2,
-        Form::Arm64 => smaller(limit / 2, MOST_ARM64),
+        Form::Arm64 => smaller(limit / 2, MAX_ARM64),
     };
     let page = PAGE_BITS + 1;
     let whole = smaller(wanted, u64::MAX - page).next_multiple_of(page);
@@ -133,7 +138,8 @@ mod tests {
     const CODE: [u64; 2] = [0x40_0000, 0x40_0104];
     const WAY_BACK: u64 = 0x50_0000;
 
-    /// A machine: the words that are not 0, the pointer, and what the kernel wrote and has not seen again.
+    /// A machine: the words that are not 0, the pointer, and what the kernel wrote and has not seen
+    /// again.
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
     struct Machine {
         words: BTreeMap<u64, u64>,
@@ -164,7 +170,8 @@ mod tests {
             true
         }
 
-        /// What the kernel does at the end of a handler, with a pointer that the program chose or not.
+        /// What the kernel does at the end of a handler, with a pointer that the program chose or
+        /// not.
         fn sigreturn(&self, form: Form, pointer: u64) -> Option<Self> {
             let popped = form.pop(pointer, self.read(pointer)?)?;
             let leads = self.signals.get(&pointer).copied();
@@ -213,7 +220,8 @@ mod tests {
             for pointer in stacks.clone().filter(|&at| form == Form::Arm64 || at == self.pointer) {
                 next.extend(self.sigreturn(form, pointer));
             }
-            // A switch uses up the word at its target, and leaves one at the pointer: the instructions' rule.
+            // A switch uses up the word at its target, and leaves one at the pointer: the
+            // instructions' rule.
             for target in stacks {
                 if self.read(target) == Some(form.switch_word(target)) {
                     assert!(self.switches.contains(&target), "a switch to where no stack was left");
@@ -231,8 +239,9 @@ mod tests {
         }
     }
 
-    /// Every order of calls, returns, signals, ends of handlers and switches, with frames that name any pointer: the kernel accepts
-    /// only what a signal pushed, where it pushed it, and on arm64 once.
+    /// Every order of calls, returns, signals, ends of handlers and switches, with frames that name
+    /// any pointer: the kernel accepts only what a signal pushed, where it pushed it, and on arm64
+    /// once.
     #[test]
     fn p7_whatever_a_program_does_only_the_kernels_words_are_accepted() {
         for form in [Form::X86_64, Form::Arm64] {

@@ -1,5 +1,5 @@
-//! What is known after a fault: which stack overflowed and how far ([`verdict`]), and who called whom ([`unwind`], which
-//! reads frames whose function it knows with [`prologue`]).
+//! What is known after a fault: which stack overflowed and how far ([`verdict`]), and who called
+//! whom ([`unwind`], which reads frames whose function it knows with [`prologue`]).
 
 pub mod prologue;
 pub mod unwind;

@@ -1,4 +1,5 @@
-//! Whether a function's frame record is there at one of its instructions, read from its machine code.
+//! Whether a function's frame record is there at one of its instructions, read from its machine
+//! code.
 //!
 //! ```text
 //!   f:  push rbp          <- no record yet: the return address is at SP
@@ -8,15 +9,18 @@
 //!       ret               <- no record any more: at SP again
 //! ```
 //!
-//! On CPUs with a link register the return address is in that register before the frame pointer is set and after it is restored.
+//! On CPUs with a link register the return address is in that register before the frame pointer is
+//! set and after it is restored.
 //!
-//! A walk that begins at an interrupted instruction follows the frame pointer, which is the caller's in the first and last
-//! instructions: without a look at the code the caller would be missing, and nothing would say so. The same look tells a function that
-//! keeps no frame pointer at all.
+//! A walk that begins at an interrupted instruction follows the frame pointer, which is the
+//! caller's in the first and last instructions: without a look at the code the caller would be
+//! missing, and nothing would say so. The same look tells a function that keeps no frame pointer at
+//! all.
 //!
-//! Invariant: an answer other than [`FrameState::Unknown`] follows from the instructions alone, for any code that a compiler makes with
-//! frame pointers on, and for hand-written code that calls and returns as the procedure call standard has it. Where the code leaves a
-//! doubt, the answer is `Unknown`.
+//! Invariant: an answer other than [`FrameState::Unknown`] follows from the instructions alone, for
+//! any code that a compiler makes with frame pointers on, and for hand-written code that calls and
+//! returns as the procedure call standard has it. Where the code leaves a doubt, the answer is
+//! `Unknown`.
 
 /// Where the return address of an interrupted function is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +38,8 @@ pub enum FrameState {
 
 use FrameState::{InLink, OnStack, There, Unknown};
 
-/// x86 and x86_64: `push rbp; mov rbp, rsp` at the function's start, after an `endbr` if there is one.
+/// x86 and x86_64: `push rbp; mov rbp, rsp` at the function's start, after an `endbr` if there is
+/// one.
 pub mod x86 {
     use super::{FrameState, OnStack, There, Unknown};
 
@@ -61,8 +66,9 @@ pub mod x86 {
     /// How far a return may stand behind `pop rbp`: compilers move a few instructions in between.
     const EPILOGUE_BYTES: usize = 24;
 
-    /// Whether the instruction at `offset` may stand between a `pop rbp` and the return, or the jump, that belongs to it. Any of the
-    /// bytes could be part of another instruction: then it is a false alarm.
+    /// Whether the instruction at `offset` may stand between a `pop rbp` and the return, or the
+    /// jump, that belongs to it. Any of the bytes could be part of another instruction: then it is
+    /// a false alarm.
     fn may_be_in_an_epilogue(code: &[u8], from: usize, offset: usize) -> bool {
         let lowest = from.max(offset.saturating_sub(EPILOGUE_BYTES));
         let over = |byte: &u8| matches!(byte, 0xc3 | 0xe9);
@@ -84,11 +90,13 @@ pub mod x86 {
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
         let Some(rest) = code.get(offset..).filter(|rest| !rest.is_empty()) else { return Unknown };
-        // Where a function begins, and where it returns, the return address is at SP: that is what the two instructions mean.
+        // Where a function begins, and where it returns, the return address is at SP: that is what
+        // the two instructions mean.
         if offset == 0 || matches!(rest, [0xc3 | 0xc2, ..] | [0xf3, 0xc3, ..]) {
             return OnStack(0);
         }
-        // The first push is that of rbp, also where a compiler makes the frame only on the way that needs one.
+        // The first push is that of rbp, also where a compiler makes the frame only on the way that
+        // needs one.
         let Some((push, mov)) = prologue(code) else { return Unknown };
         let body = push + 1 + mov;
         if offset <= push {
@@ -97,7 +105,8 @@ pub mod x86 {
         if offset < body {
             return if offset == push + 1 { OnStack(1) } else { Unknown };
         }
-        // `pop rbp`, not executed yet: a function has one on each way out, and it finds what the prologue pushed.
+        // `pop rbp`, not executed yet: a function has one on each way out, and it finds what the
+        // prologue pushed.
         if rest[0] == 0x5d {
             return There;
         }
@@ -146,7 +155,8 @@ fn state_of(meanings: impl Iterator<Item = Means> + Clone, at: usize) -> FrameSt
     if at == 0 || here == Some(Means::Returns) {
         return InLink;
     }
-    // Up to there the link register is as it was, also where a compiler makes the frame only on the way that needs one.
+    // Up to there the link register is as it was, also where a compiler makes the frame only on the
+    // way that needs one.
     let Some(sets) = meanings.clone().position(|means| means == Means::SetsFrame) else {
         return Unknown;
     };
@@ -159,7 +169,8 @@ fn state_of(meanings: impl Iterator<Item = Means> + Clone, at: usize) -> FrameSt
     if !at_the_start && meanings.clone().take(at).skip(sets).any(returned) {
         return Unknown;
     }
-    // On the straight way to here: has the frame pointer been restored, has the function begun to give its stack back?
+    // On the straight way to here: has the frame pointer been restored, has the function begun to
+    // give its stack back?
     let (mut restored, mut left) = (false, false);
     for means in meanings.clone().take(at) {
         match means {
@@ -172,7 +183,8 @@ fn state_of(meanings: impl Iterator<Item = Means> + Clone, at: usize) -> FrameSt
     for (number, means) in meanings.skip(at).enumerate() {
         match means {
             Means::Returns => return InLink,
-            // A call in the last place; or a branch of the body, which begins with none of the rest.
+            // A call in the last place; or a branch of the body, which begins with none of the
+            // rest.
             Means::Branches => return if restored || left || number > 0 { Unknown } else { There },
             Means::Leaves => {}
             // The compiler may move anything in between.
@@ -227,7 +239,8 @@ pub mod arm64 {
     }
 }
 
-/// arm32, not Thumb: `push {..., r11, lr}` and `add r11, sp, ...`; `pop {..., r11, pc}` or `pop {..., r11, lr}` at the end.
+/// arm32, not Thumb: `push {..., r11, lr}` and `add r11, sp, ...`; `pop {..., r11, pc}` or
+/// `pop {..., r11, lr}` at the end.
 pub mod arm32 {
     use super::{FrameState, Means, Unknown, state_of, words};
 
@@ -271,7 +284,8 @@ pub mod arm32 {
     }
 }
 
-/// riscv64, with compressed instructions: `sd ra, ...(sp)`, `sd s0, ...(sp)`, `addi s0, sp, ...`; `ld s0, ...(sp)` at the end.
+/// riscv64, with compressed instructions: `sd ra, ...(sp)`, `sd s0, ...(sp)`, `addi s0, sp, ...`;
+/// `ld s0, ...(sp)` at the end.
 pub mod riscv64 {
     use super::{FrameState, Means, Unknown, state_of};
 

@@ -1,17 +1,19 @@
-//! The unwinder: from a frame pointer to the outermost frame, across stacks, over a closure that reads.
+//! The unwinder: from a frame pointer to the outermost frame, across stacks, over a closure that
+//! reads.
 //!
 //! ```text
 //!   IRQ stack                         thread stack of 12
 //!   | ...            |                | ...              |
 //!   | return address |                | return address   |
 //!   | fp  -----------+--- seam ------>| fp               |   call_on_stack's frame record
-//!   | return address |                | saved registers  |   fp marked: an interrupt; from the kernel: goes on
+//!   | return address |                | saved registers  |   fp marked: an interrupt; from the kernel: continue
 //!   | fp             |                | return address   |
 //!                                     | fp = marked      |   saved registers of user mode: the end, reliable
 //! ```
 //!
-//! Invariants, checked by tests with arbitrary memory: it reads only inside stacks the lookup knows, and only inside such that stay mapped
-//! meanwhile; within a stack the frame pointer only moves up; a stack is entered once; so it ends.
+//! Invariants, checked by tests with arbitrary memory: it reads only inside stacks the lookup
+//! knows, and only inside such that stay mapped meanwhile; within a stack the frame pointer only
+//! moves up; a stack is entered once; so it ends.
 //!
 //! # Reliable is earned
 //!

@@ -1,6 +1,7 @@
 //! What an overflow was: which stack, whose, which side, how far, and what follows from it.
 //!
-//! Decided from arithmetic alone ([`Arena::place`]) and from the records of stacks; nothing on the broken stack is read.
+//! Decided from arithmetic alone ([`Arena::place`]) and from the records of stacks; nothing on the
+//! broken stack is read.
 //!
 //! | delivered | address | verdict |
 //! | --- | --- | --- |
@@ -11,8 +12,8 @@
 //! | on its own stack | in a guard | guard access: a stray read or write |
 //! | on its own stack | elsewhere | not an overflow |
 //!
-//! SP may stand exactly on the lowest byte of the body while the push that failed was to the word below; so SP on an edge
-//! counts with the byte below it.
+//! SP may stand exactly on the lowest byte of the body while the push that failed was to the word
+//! below; so SP on an edge counts with the byte below it.
 //!
 //! # Who may be cut out of what
 //!
@@ -27,15 +28,16 @@
 //! | an interrupt handler, a softirq, an NMI's handler, on whatever stack | the system stops | none of it is the thread's |
 //! | SP is a program's: in the lower half | the system stops | an entry or a return path went wrong, and nothing says what else it left behind |
 //! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
-//! | whatever ran with an SP of the programs' half | the system stops | an entry or a way back went wrong, and what it left behind cannot be repaired |
+//! | whatever ran with an SP of the programs' half | the system stops | an entry or a return path went wrong, and what it left behind cannot be repaired |
 //!
-//! With interrupts off SP may stand on the stack of the thread that is leaving while the next one is `running` already: there
-//! the thread on whose stack SP stands is named, never the one that comes.
+//! With interrupts off SP may stand on the stack of the thread that is leaving while the next one
+//! is `running` already: there the thread on whose stack SP stands is named, never the one that
+//! comes.
 
 use crate::addr::{Addr, AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, Place, SlotIndex};
 use crate::kind::StackKind;
-use crate::stacks::StackId;
+use crate::stacks::{StackId, ThreadId};
 use crate::unwind::{Backtrace, Step};
 use core::fmt;
 
@@ -49,13 +51,14 @@ pub enum Side {
     Above,
 }
 
-/// How the hardware told.
+/// How the hardware delivered the fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Delivery {
     /// The exception was taken on the stack that was in use: that stack is sound.
     OwnStack,
-    /// The exception could not be taken there (x86: double fault; elsewhere: the entry's test of SP).
+    /// The exception could not be taken there (x86: double fault; elsewhere: the entry's test of
+    /// SP).
     AnotherStack,
 }
 
@@ -75,21 +78,21 @@ pub enum Cause {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a handler must carry out each of them")]
 pub enum Consequence {
-    /// The running thread is ended; the system goes on.
+    /// The running thread is ended; the system continues.
     EndThread,
     /// The system stops, with the report.
     StopSystem,
 }
 
-/// What was going on besides; see the module's head.
+/// The context of the fault; see the module's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by a kernel, field by field or from the default"
 )]
 pub struct Context {
-    /// The running thread; 0: none.
-    pub thread: u64,
+    /// The running thread, or [`ThreadId::NONE`].
+    pub thread: ThreadId,
     /// Spinning locks held by this CPU.
     pub spinning_locks: u32,
     /// In an interrupt handler.
@@ -100,22 +103,23 @@ pub struct Context {
     pub in_nmi: bool,
     /// The thread has kept softirqs off this CPU: what they share with it may be half changed.
     pub bottom_halves_disabled: bool,
-    /// Interrupts were off where the fault happened, and not by an entry that had begun nothing yet.
+    /// Interrupts were off where the fault happened, and not by an entry that had begun nothing
+    /// yet.
     pub interrupts_off: bool,
-    /// The lowest address of the kernel's half; 0: not known. An SP below it is a program's: the kernel ran on what a program chose, and
-    /// no thread can be ended for that.
+    /// The lowest address of the kernel's half; 0: not known. An SP below it is a program's: the
+    /// kernel ran on what a program chose, and no thread can be ended for that.
     pub kernel_lowest: Addr,
 }
 
 impl Context {
-    /// Whether nothing but a thread is going on.
+    /// Whether a thread was running, outside of interrupts, softirqs and NMIs.
     pub const fn in_thread_only(&self) -> bool {
         !self.in_interrupt && !self.in_softirq && !self.in_nmi
     }
 
     /// Whether the running thread can be given up where it stands.
     pub const fn may_abandon(&self) -> bool {
-        self.thread != 0
+        !self.thread.is_none()
             && self.spinning_locks == 0
             && !self.bottom_halves_disabled
             && !self.interrupts_off
@@ -159,8 +163,8 @@ pub struct Verdict {
 pub trait StackTable {
     /// The stack in a slot, if it is live. Its range is the part that is mapped.
     fn stack_in(&self, slot: SlotIndex) -> Option<StackId>;
-    /// The stack of the thread that runs on this CPU. `None` where it is not known: then an access to a guard is named, and no overflow
-    /// of a thread's stack is.
+    /// The stack of the thread that runs on this CPU. `None` where it is not known: then an access
+    /// to a guard is named, and no overflow of a thread's stack is.
     fn running_on(&self, cpu: CpuId) -> Option<StackId>;
 }
 
@@ -178,7 +182,7 @@ pub fn judge(
         }
         Delivery::AnotherStack => overflowed(arena, table, fault, context)?,
     };
-    // A guard access ends whoever accessed; an overflow ends the owner, if it can be ended.
+    // A guard access ends the thread that accessed; an overflow ends the owner, if it can be ended.
     let containable = match cause {
         Cause::GuardAccess => true,
         _ => stack.kind.is_containable() && stack.owner == context.thread,
@@ -192,7 +196,7 @@ pub fn judge(
     Some(Verdict { stack, side, distance, cause, consequence })
 }
 
-/// If the address lies in a live stack's guard: which, on which side, how far.
+/// The live stack in whose guard the address lies, the side, and the distance from the edge.
 fn guard_at(
     arena: &Arena,
     table: &impl StackTable,
@@ -224,10 +228,11 @@ fn overflowed(
     let below_sp = fault.sp.wrapping_sub(ByteSize::new(1));
     let from_address = guard_at(arena, table, fault.address);
     let running = table.running_on(fault.cpu);
-    // In the switch `running` is the next thread already, and SP still stands on the stack of the one that leaves.
+    // In the switch `running` is the next thread already, and SP still stands on the stack of the
+    // one that leaves.
     let may_be_leaving = |stack: StackId| context.interrupts_off && stack.kind.is_containable();
-    // SP well inside a stack: the push that failed went to just below it, into the guard of the same stack. If the stack is
-    // another thread's or CPU's, SP only landed there.
+    // SP well inside a stack: the push that failed went to just below it, into the guard of the
+    // same stack. If the stack is another thread's or CPU's, SP only landed there.
     for at in [below_sp, fault.sp] {
         let Place::Body { slot, .. } = arena.place(at) else { continue };
         let Some(stack) = table.stack_in(slot) else { continue };
@@ -242,7 +247,7 @@ fn overflowed(
             };
         }
     }
-    // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise somebody jumped here.
+    // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise SP is stray.
     let was_on = |stack: StackId| {
         let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
         running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
@@ -251,7 +256,8 @@ fn overflowed(
     if let Some((stack, Side::Below, distance)) = hit {
         return Some((stack, Side::Below, distance, Cause::GuardHit));
     }
-    // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it adjoins the guard below.
+    // Past it, in the guard above the neighbour, or where the arena's first slot would have one: it
+    // adjoins the guard below.
     let a_guard_up = below_sp.wrapping_add(arena.geometry().guard_above());
     let passed = match (arena.place(below_sp), arena.place(a_guard_up)) {
         (Place::GuardAbove { .. } | Place::Outside, Place::GuardBelow { slot, .. }) => {
@@ -263,7 +269,8 @@ fn overflowed(
         let distance = stack.range.lowest.bytes_above(below_sp);
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
     }
-    // Beyond its own guard, wherever that is; the access that failed may still name the guard that stopped it.
+    // Beyond its own guard, wherever that is; the access that failed may still name the guard that
+    // stopped it.
     let named = from_address.filter(|&(stack, ..)| was_on(stack));
     if let Some((stack, Side::Below, distance)) = named {
         return Some((stack, Side::Below, distance, Cause::FrameBeyondGuard));
@@ -284,7 +291,7 @@ fn overflowed(
 /// Steps of a backtrace that a report keeps: 48, or 24 where stacks are half as large.
 pub const REPORT_STEPS: usize = 6 * size_of::<usize>();
 
-/// All there is to say: a structure first, text second.
+/// All that is known of an overflow: a structure first, text second.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "made by the crate kstack")]
 pub struct OverflowReport {
@@ -292,7 +299,7 @@ pub struct OverflowReport {
     pub verdict: Verdict,
     /// The fault.
     pub fault: Fault,
-    /// What was going on.
+    /// The context.
     pub context: Context,
     /// From the faulting instruction outwards.
     pub backtrace: Backtrace<REPORT_STEPS>,
@@ -332,7 +339,7 @@ impl Consequence {
 impl fmt::Display for StackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} stack", self.kind)?;
-        if self.owner != 0 {
+        if !self.owner.is_none() {
             write!(f, " of thread {}", self.owner)?;
         }
         if let Some(cpu) = self.cpu {

@@ -1,8 +1,8 @@
 //! The stacks that one CPU keeps at hand.
 //!
-//! A small array used as a stack of stacks: last freed, first given, so that what is given is warm. It belongs to one
-//! CPU and is used with interrupts off there, so it needs neither a lock nor an atomic; a hit is a load, a decrement and
-//! a store.
+//! A small array used as a stack of stacks: last freed, first given, so that what is given is warm.
+//! It belongs to one CPU and is used with interrupts off there, so it needs neither a lock nor an
+//! atomic; a hit is a load, a decrement and a store.
 //!
 //! ```text
 //!   slots: [ 12 | 7 | 31 | 5 | - | - | - | - ]      len = 4
@@ -12,10 +12,10 @@
 //! Invariants:
 //!
 //! 1. every stack in it is parked: mapped in full, clean, with clear dirty bits;
-//! 2. this CPU is coherent with every stack in it ([`crate::erase`]): it was recycled here, or its TLB entries were
-//!    dropped when it came from the depot; so a hit does no TLB work;
-//! 3. it moves half its capacity at a time from and to the depot, so that a CPU that frees and takes around the border
-//!    does not lock each time.
+//! 2. this CPU is coherent with every stack in it ([`crate::erase`]): it was recycled here, or its
+//!    TLB entries were dropped when it came from the depot; so a hit does no TLB work;
+//! 3. it moves half its capacity at a time from and to the depot, so that a CPU that frees and
+//!    takes around the border does not lock each time.
 //!
 //! Neighbours: [`crate::depot`] behind it, [`crate::pool`] above it.
 
@@ -54,12 +54,12 @@ pub struct CacheStats {
     pub misses: u64,
     /// Times that half of the cache went to the depot.
     pub flushes: u64,
-    /// Pages erased on the way back.
+    /// Pages erased when stacks came back.
     pub erased_pages: u64,
 }
 
-/// The stacks of one CPU. Filled and emptied by the [`Pool`](crate::pool::Pool) alone, and never copied: a stack that two caches had
-/// would be given out twice.
+/// The stacks of one CPU. Filled and emptied by the [`Pool`](crate::pool::Pool) alone, and never
+/// copied: a stack that two caches had would be given out twice.
 #[derive(Debug)]
 pub struct CpuCache {
     slots: [SlotIndex; CACHE_STACKS],
@@ -133,8 +133,9 @@ impl CpuCache {
         }
     }
 
-    /// Takes stacks from the depot until the cache is half full or the depot empty; says how many. The caller must make
-    /// this CPU coherent with them (they are the last ones in [`CpuCache::stacks`]).
+    /// Takes stacks from the depot until the cache is half full or the depot empty. Returns how
+    /// many. The caller must make this CPU coherent with them (they are the last ones in
+    /// [`CpuCache::stacks`]).
     pub(crate) fn refill_from(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let before = self.len;
         while self.len < CACHE_HALF {
@@ -145,7 +146,8 @@ impl CpuCache {
         self.len - before
     }
 
-    /// Gives the colder half of a full cache (in general: what exceeds half) to the depot; says how many.
+    /// Gives the colder half of a full cache (in general: what exceeds half) to the depot. Returns
+    /// how many.
     pub(crate) fn flush_half_to(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let surplus = self.len.saturating_sub(CACHE_HALF);
         for &slot in &self.slots[..surplus] {
@@ -156,7 +158,7 @@ impl CpuCache {
         surplus
     }
 
-    /// Gives everything to the depot; says how many.
+    /// Gives everything to the depot. Returns how many.
     pub(crate) fn drain(&mut self, depot: &mut Depot, records: &[SlotRecord]) -> usize {
         let all = self.len;
         for &slot in &self.slots[..all] {
@@ -171,8 +173,9 @@ impl CpuCache {
 mod tests {
     use super::*;
 
-    /// The caller makes the CPU coherent with the last stacks of the cache, as many as a refill says: one too many is a wasted flush, one
-    /// too few a stack whose old TLB entries swallow a dirtying. A thread that was moved to another CPU refills a cache that has some.
+    /// The caller makes the CPU coherent with the last stacks of the cache, as many as a refill
+    /// says: one too many is a wasted flush, one too few a stack whose old TLB entries swallow a
+    /// dirtying. A thread that was moved to another CPU refills a cache that has some.
     #[test]
     fn t4_a_refill_says_how_many_stacks_came_whatever_was_there() {
         let records: [SlotRecord; 8] = core::array::from_fn(|_| SlotRecord::new());

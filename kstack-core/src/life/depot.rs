@@ -1,7 +1,8 @@
 //! What all CPUs share: parked stacks, free slots, and how many parked stacks are enough.
 //!
-//! Everything here is used under the lock of [`crate::pool::PoolShared`]. The lists are linked through the records, so
-//! they have no capacity and need no memory of their own; a slot is in at most one list.
+//! Everything here is used under the lock of [`crate::pool::PoolShared`]. The lists are linked
+//! through the records, so they have no capacity and need no memory of their own; a slot is in at
+//! most one list.
 //!
 //! ```text
 //!   depot:  head ──▶ 12 ──▶ 7 ──▶ 31 ──▶ END          parked stacks, mapped and clean
@@ -9,11 +10,13 @@
 //!   free:   never_used = 40                           slots 40.. were never used (page tables may not exist yet)
 //! ```
 //!
-//! **How many are enough.** The target follows the swings: at the end of each period it decays to 4/5 and grows by the difference
-//! between stacks taken and stacks given in that period; and it is at least as large as the period's *swing*, the difference between the
-//! most and the fewest stacks that the period's traffic left here. A steady load needs no stock and gets none (its stacks cycle through the CPU caches); a swing that comes again and again,
-//! within one period or across several, finds its stacks here and maps nothing. What exceeds the target is unmapped for real by the
-//! shrinker.
+//! **How many are enough.** The target follows the swings: at the end of each period it decays to
+//! 4/5 and grows by the difference between stacks taken and stacks given in that period; and it is
+//! at least as large as the period's *swing*, the difference between the most and the fewest stacks
+//! that the period's traffic left here. A steady load needs no stock and gets none (its stacks
+//! cycle through the CPU caches); a swing that comes again and again, within one period or across
+//! several, finds its stacks here and maps nothing. What exceeds the target is unmapped for real by
+//! the shrinker.
 //!
 //! Neighbours: [`crate::cache`] in front, [`crate::pool`] above.
 
@@ -23,8 +26,8 @@ use crate::record::SlotRecord;
 /// The end of a list. No arena has this slot: [`FreeSlots`] never hands it out.
 const END: u32 = u32::MAX;
 
-/// A list of slots, last in, first out, linked through the records. Neither this nor what is made of it can be copied: a slot that two
-/// lists had would be given out twice.
+/// A list of slots, last in, first out, linked through the records. Neither this nor what is made
+/// of it can be copied: a slot that two lists had would be given out twice.
 #[derive(Debug)]
 pub struct SlotList {
     head: u32,
@@ -86,7 +89,8 @@ impl SlotList {
 pub struct Depot {
     parked: SlotList,
     target: u32,
-    /// Stacks given less stacks taken in this period, so far; and the least and the most that it was.
+    /// Stacks given less stacks taken in this period, so far; and the least and the most that it
+    /// was.
     balance: i32,
     fewest: i32,
     most: i32,
@@ -147,7 +151,8 @@ impl Depot {
         self.parked.pop(records)
     }
 
-    /// Ends a period: the target decays by a fifth, grows by what is left of the period's swing, and is at least that swing. Called at a steady rate, say once a second.
+    /// Ends a period: the target decays by a fifth, grows by what is left of the period's swing,
+    /// and is at least that swing. Called at a steady rate, say once a second.
     pub(crate) fn end_period(&mut self) {
         let kept = self.target - self.target.div_ceil(5);
         let swing = self.most.abs_diff(self.fewest);
@@ -179,7 +184,8 @@ impl FreeSlots {
         Self { returned: SlotList::new(), never_used: 0, top: slots }
     }
 
-    /// Takes the highest `slots` that were never used, for another node; `None` if there are not so many. No slot is in both.
+    /// Takes the highest `slots` that were never used, for another node; `None` if there are not so
+    /// many. No slot is in both.
     pub(crate) const fn split_off(&mut self, slots: u32) -> Option<Self> {
         if slots > self.top - self.never_used {
             return None;
@@ -228,7 +234,8 @@ impl FreeSlots {
 mod tests {
     use super::*;
 
-    /// Slots that were used are this node's for good: counted among those that can go, one slot would be in two nodes' hands.
+    /// Slots that were used are this node's for good: counted among those that can go, one slot
+    /// would be in two nodes' hands.
     #[test]
     fn t6_a_node_gets_at_most_the_slots_that_were_never_used() {
         let records: [SlotRecord; 4] = core::array::from_fn(|_| SlotRecord::new());

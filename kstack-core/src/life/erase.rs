@@ -1,20 +1,23 @@
-//! What must be erased before a stack is given to somebody else: exactly what was written.
+//! What must be erased before a stack is given to another owner: exactly what was written.
 //!
-//! The page tables know which pages were written (the dirty bit D). A page whose D is clear still reads as zero, so it
-//! needs nothing. The difficulty is that a CPU's TLB may remember D=1 from before D was cleared.
+//! The page tables know which pages were written (the dirty bit D). A page whose D is clear still
+//! reads as zero, so it needs nothing. The difficulty is that a CPU's TLB may remember D=1 from
+//! before D was cleared.
 //!
 //! # Why a remembered D=1 is dangerous
 //!
-//! A CPU sets D in the page table when it writes through a translation whose *TLB entry* says D=0. If its entry says
-//! D=1 it writes without looking at the page table. So an entry with D=1 that outlives the clearing of D swallows the
-//! next dirtying: the page is written, D stays clear, the page is not erased, and the next owner reads it. Entries
-//! may also be *filled* speculatively at any time, copying the D of that moment.
+//! A CPU sets D in the page table when it writes through a translation whose *TLB entry* says D=0.
+//! If its entry says D=1 it writes without looking at the page table. So an entry with D=1 that
+//! outlives the clearing of D swallows the next dirtying: the page is written, D stays clear, the
+//! page is not erased, and the next owner reads it. Entries may also be *filled* speculatively at
+//! any time, copying the D of that moment.
 //!
 //! # The rule
 //!
 //! The record of each stack keeps a set of CPUs, *coherent*, with the invariant
 //!
-//! > **(C)** a CPU in the set has a TLB entry with D=1 for a page of the body only if D is set in the page table.
+//! > **(C)** a CPU in the set has a TLB entry with D=1 for a page of the body only if D is set in
+//! the page table.
 //!
 //! | step                               | page table   | TLB of the CPU                       | coherent set        |
 //! |------------------------------------|--------------|--------------------------------------|---------------------|
@@ -27,20 +30,24 @@
 //!
 //! Consequences that are easy to get wrong, each of which the tests show by breaking it:
 //!
-//! 1. *Clear first, then drop the entry.* The other way round a speculative fill in between copies D=1.
-//! 2. *A recycler outside the set drops all pages*, also those whose D it finds clear: its entry may be older.
-//! 3. *The CPU that builds the first frame writes too*; it must be in the set like one that runs on the stack.
-//! 4. *A CPU that writes into a stack it does not run on* (a waker that stores a result into a waiter's frame) need not be
-//!    in the set as long as the owner has written that page before in this life: D is set already. Frames larger than a
-//!    page are probed page by page by the compiler, so every page of a live frame has been written by its owner.
+//! 1. *Clear first, then drop the entry.* The other way round a speculative fill in between copies
+//!    D=1.
+//! 2. *A recycler outside the set drops all pages*, also those whose D it finds clear: its entry
+//!    may be older.
+//! 3. *The CPU that builds the first frame writes too*; it must be in the set like one that runs on
+//!    the stack.
+//! 4. *A CPU that writes into a stack it does not run on* (a waker that stores a result into a
+//!    waiter's frame) need not be in the set as long as the owner has written that page before in
+//!    this life: D is set already. Frames larger than a page are probed page by page by the
+//!    compiler, so every page of a live frame has been written by its owner.
 //!
 //! Erasing itself goes through another mapping of the frame, so D stays clear.
 //!
-//! The set is a word, so that looking at it is one load on every machine. CPUs from number 64 on (32 where a word has 32 bits)
-//! are never in it and flush each time.
+//! The set is a word, so that looking at it is one load on every machine. CPUs from number 64 on
+//! (32 where a word has 32 bits) are never in it and flush each time.
 //!
-//! Neighbours: [`crate::record`] holds the set, [`crate::pool`] applies the rule, the kernel's dispatcher asks
-//! [`CoherentSet::needs_flush`] before it switches to a stack.
+//! Neighbours: [`crate::record`] holds the set, [`crate::pool`] applies the rule, the kernel's
+//! dispatcher asks [`CoherentSet::needs_flush`] before it switches to a stack.
 
 #[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -49,7 +56,8 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::addr::{Addr, ByteSize, CpuId};
 
-/// Pages of a body as bits: bit 0 is the **top-most** page, where a stack begins; bit i lies i pages further down.
+/// Pages of a body as bits: bit 0 is the **top-most** page, where a stack begins; bit i lies i
+/// pages further down.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct DirtyPages(u32);
@@ -81,8 +89,8 @@ impl DirtyPages {
         Self(((1_u64 << pages) - 1) as u32)
     }
 
-    /// With one more page, counted from the top. All of them, if it is none of the [`DirtyPages::MAX`] that there can be: what is not
-    /// known must be erased.
+    /// With one more page, counted from the top. All of them, if it is none of the
+    /// [`DirtyPages::MAX`] that there can be: what is not known must be erased.
     #[inline(always)]
     #[must_use]
     pub const fn with(self, page_from_top: u8) -> Self {
@@ -133,7 +141,8 @@ impl DirtyPages {
         PageAddresses { left: self.0, top }
     }
 
-    /// The bit of the page in which `addr` lies, for a body that ends at `top`; `None` outside the top-most 32 pages.
+    /// The bit of the page in which `addr` lies, for a body that ends at `top`; `None` outside the
+    /// top-most 32 pages.
     pub const fn page_of(addr: Addr, top: Addr) -> Option<u8> {
         if addr.get() >= top.get() {
             return None;
@@ -164,7 +173,7 @@ impl Iterator for PageAddresses {
     }
 }
 
-/// How much of a stack is erased on the way back.
+/// How much of a stack is erased when it is released.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum ErasePolicy {
@@ -176,7 +185,8 @@ pub enum ErasePolicy {
 }
 
 impl ErasePolicy {
-    /// Which of the `mapped` top-most pages to erase, if the page tables say that `dirty` were written.
+    /// Which of the `mapped` top-most pages to erase, if the page tables say that `dirty` were
+    /// written.
     #[inline(always)]
     pub const fn plan(self, dirty: DirtyPages, mapped: u8) -> DirtyPages {
         let all = DirtyPages::topmost(mapped);
@@ -187,7 +197,8 @@ impl ErasePolicy {
     }
 }
 
-/// One CPU as a member of a [`CoherentSet`], worked out once: empty for a CPU that the set cannot name.
+/// One CPU as a member of a [`CoherentSet`], worked out once: empty for a CPU that the set cannot
+/// name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuBit(usize);
 
@@ -201,8 +212,9 @@ impl CpuBit {
 
 /// The CPUs that are coherent with a stack's dirty bits; see the module for the invariant.
 ///
-/// Written only by the CPU that recycles the stack or is about to run on it; those follow each other through the
-/// scheduler's or the pool's own synchronisation, so plain loads and stores suffice.
+/// Written only by the CPU that recycles the stack or is about to run on it; those follow each
+/// other through the scheduler's or the pool's own synchronisation, so plain loads and stores
+/// suffice.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct CoherentSet(AtomicUsize);
@@ -223,7 +235,8 @@ impl CoherentSet {
         Self(AtomicUsize::new(0))
     }
 
-    /// Whether `cpu` must drop its TLB entries for the whole body before it runs on the stack or writes into it.
+    /// Whether `cpu` must drop its TLB entries for the whole body before it runs on the stack or
+    /// writes into it.
     #[inline(always)]
     pub fn needs_flush(&self, cpu: CpuId) -> bool {
         cpu.get() >= Self::CPUS || self.0.load(Ordering::Relaxed) >> cpu.get() & 1 == 0

@@ -1,35 +1,40 @@
 //! When a stack may be taken back: one word that counts who still needs it.
 //!
-//! A thread stack has one *owner* (the thread) and any number of *borrows* (another CPU reading it for a backtrace).
-//! Whoever lets go last takes the stack back, on its own CPU, at once: there is no grace period. A borrow names the
-//! *generation* it means, so a reader that kept the number of a slot for too long is refused instead of being shown
-//! the stack of somebody else.
+//! A thread stack has one *owner* (the thread) and any number of *borrows* (another CPU reading it
+//! for a backtrace). The last holder to let go takes the stack back, on its own CPU, at once: there
+//! is no grace period. A borrow names the *generation* it means, so a reader that kept the number
+//! of a slot for too long is refused instead of being shown another owner's stack.
 //!
 //! ```text
-//!                make_live                     release_owner, nobody borrows
+//!                make_live                     release_owner, not borrowed
 //!   Free ───────────────────────▶ Live ─────────────────────────────────────────▶ Recycling ──▶ Parked
 //!    ▲                           ▲  │ ▲ │ try_borrow, release_borrow                ▲    │
 //!    │ set_free                  │  │ └─┘                                           │    └──▶ (set_free) Free
-//!    │                           │  │ release_owner, somebody borrows               │
+//!    │                           │  │ release_owner, borrowed                       │
 //!    └─────────── Parked ────────┘  └──────────▶ Ending ─────────────────────────▶──┘
 //!                     make_live                         last release_borrow
 //! ```
 //!
-//! The word, from the highest bit: `generation | phase (2 bits) | owner (1 bit) | borrows (10 bits)`.
+//! The word, from the highest bit:
+//! `generation | phase (2 bits) | owner (1 bit) | borrows (10 bits)`.
 //!
 //! Invariants:
 //!
-//! 1. exactly one call per life answers [`Released::Last`], and after it nobody else touches the stack until it is
-//!    live again;
-//! 2. `Life::try_borrow` succeeds only while the owner holds the stack and only for the current generation;
-//! 3. while the phase is Free, Parked or Recycling only one party writes the word (the one that holds the slot, by
-//!    the cache, the depot or the free list), so those transitions are plain stores;
-//! 4. every transition is a function of the word alone (`Word`), which is what the model check explores.
+//! 1. exactly one call per life answers [`Released::Last`], and after it no other party touches the
+//!    stack until it is live again;
+//! 2. `Life::try_borrow` succeeds only while the owner holds the stack and only for the current
+//!    generation;
+//! 3. while the phase is Free, Parked or Recycling only one party writes the word (the one that
+//!    holds the slot, by the cache, the depot or the free list), so those transitions are plain
+//!    stores;
+//! 4. every transition is a function of the word alone (`Word`), which is what the model check
+//!    explores.
 //!
-//! The generation has 51 bits where a word has 64, and 19 where it has 32: there, a reader that keeps a number while the
-//! same slot is re-used exactly 2^19 times is not recognised as stale.
+//! The generation has 51 bits where a word has 64, and 19 where it has 32: there, a reader that
+//! keeps a number while the same slot is re-used exactly 2^19 times is not recognised as stale.
 //!
-//! Only the pool makes transitions: a life that anybody could end would take the stack from under its owner.
+//! Only the pool makes transitions: a life that any caller could end would take the stack from
+//! under its owner.
 //!
 //! Neighbours: [`crate::record`] holds one [`Life`] per slot, [`crate::pool`] acts on the answers.
 
@@ -50,8 +55,8 @@ const PHASE_FREE: usize = 0;
 const PHASE_PARKED: usize = 1 << PHASE_SHIFT;
 const PHASE_USED: usize = 2 << PHASE_SHIFT;
 
-/// Which use of a slot is meant. Two uses of the same slot never have the same generation (see the module's caveat for
-/// machines of 32 bits).
+/// Which use of a slot is meant. Two uses of the same slot never have the same generation (see the
+/// module's caveat for machines of 32 bits).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct Generation(usize);
@@ -80,25 +85,25 @@ pub enum LifeState {
     Parked,
     /// Owned.
     Live,
-    /// Its owner is gone, somebody still borrows it.
+    /// Its owner is gone, and it is still borrowed.
     Ending,
-    /// Nobody holds it any more; the last one to let go is cleaning it.
+    /// No longer held; the last holder to let go is cleaning it.
     Recycling,
 }
 
-/// What letting go meant.
+/// What a release leaves to the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "whoever released last must take the stack back"]
 #[expect(clippy::exhaustive_enums, reason = "the pool does something for each of them")]
 pub enum Released {
-    /// Somebody else still holds the stack and will take it back.
+    /// The stack is still held, and the last holder will take it back.
     StillBorrowed,
-    /// Nobody holds the stack any more: the caller takes it back.
+    /// The stack is no longer held: the caller takes it back.
     Last,
 }
 
-/// The right to read somebody else's stack. Given back with `Life::release_borrow`; dropping it keeps the stack
-/// alive for ever.
+/// The right to read another owner's stack. Given back with `Life::release_borrow`; dropping it
+/// keeps the stack alive indefinitely.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a borrow that is not given back leaks the stack"]
 pub struct Borrow {
@@ -139,7 +144,7 @@ impl Word {
         Self((generation << GENERATION_SHIFT) | PHASE_USED | OWNER)
     }
 
-    /// The same slot resting in `phase`, held by nobody.
+    /// The same slot resting in `phase`, not held.
     #[inline(always)]
     const fn resting(self, phase: usize) -> Self {
         Self((self.0 >> GENERATION_SHIFT << GENERATION_SHIFT) | phase)
@@ -221,8 +226,9 @@ impl Life {
         (word.state(), word.generation())
     }
 
-    /// Hands the slot to an owner. The caller holds the slot (it came from a cache, the depot or the free list), so
-    /// nobody else writes the word: a plain store. All of the record is written before and visible to a borrower.
+    /// Hands the slot to an owner. The caller holds the slot (it came from a cache, the depot or
+    /// the free list), so no other party writes the word: a plain store. All of the record is
+    /// written before and visible to a borrower.
     #[inline(always)]
     pub(crate) fn make_live(&self) -> Generation {
         let word = self.word(Ordering::Relaxed);
@@ -248,8 +254,8 @@ impl Life {
     /// The owner lets go. On [`Released::Last`] the caller takes the stack back.
     #[inline(always)]
     pub(crate) fn release_owner(&self) -> Released {
-        // One subtraction decides: a borrow that came before it is in the value returned, one that comes after it
-        // finds no owner and fails.
+        // One subtraction decides: a borrow that came before it is in the value returned, one that
+        // comes after it finds no owner and fails.
         let before = Word(self.0.fetch_sub(OWNER, Ordering::AcqRel));
         debug_assert!(before.state() == LifeState::Live);
         before.owner_released()
@@ -262,7 +268,8 @@ impl Life {
         before.borrow_released()
     }
 
-    /// The recycler is done: mapped, clean, about to go to a cache or the depot. Plain store by the only holder.
+    /// The recycler is done: mapped, clean, about to go to a cache or the depot. Plain store by the
+    /// only holder.
     #[inline(always)]
     pub(crate) fn park(&self) {
         let word = self.word(Ordering::Relaxed);

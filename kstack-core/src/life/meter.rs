@@ -1,12 +1,13 @@
 //! Sampled depth of a stack: a lower bound, and called that.
 //!
-//! Whoever interrupts a stack knows SP at that instant and may [`Watermark::sample`] it. The
-//! stack has certainly been as deep as the deepest sample; it may have been deeper between two samples. So a sample
-//! serves displays and warnings and **never** decides what needs no erasing ([`crate::erase`] does, from dirty bits).
+//! An interrupt's handler knows the SP that it interrupted and may [`Watermark::sample`] it. The
+//! stack has certainly been as deep as the deepest sample; it may have been deeper between two
+//! samples. So a sample serves displays and warnings and **never** decides what needs no erasing
+//! ([`crate::erase`] does, from dirty bits).
 //!
-//! Only the CPU that runs on a stack samples it, so a sample is a load, a comparison and at most one store. An NMI that
-//! samples between the load and the store of the code it interrupted may have its deeper sample overwritten by that
-//! store; the value stays a lower bound.
+//! Only the CPU that runs on a stack samples it, so a sample is a load, a comparison and at most
+//! one store. An NMI that samples between the load and the store of the code it interrupted may
+//! have its deeper sample overwritten by that store; the value stays a lower bound.
 //!
 //! Neighbours: [`crate::record`] holds one [`Watermark`] per slot.
 
@@ -41,7 +42,8 @@ impl Watermark {
         Self(AtomicUsize::new(usize::MAX))
     }
 
-    /// Forgets all samples: a new life begins. After a release fence, like every write to a record in a new life: see `record`.
+    /// Forgets all samples: a new life begins. After a release fence, like every write to a record
+    /// in a new life: see `record`.
     #[inline(always)]
     pub(crate) fn reset(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);

@@ -4,7 +4,8 @@
 //!   lifetime  meter  erase ◀── record ◀── depot ◀── cache ◀── pool
 //! ```
 //!
-//! [`pool`] is the entrance: it decides from the others which stack a request gets, and where a released one is kept.
+//! [`pool`] is the entrance: it decides from the others which stack a request gets, and where a
+//! released one is kept.
 
 pub mod cache;
 pub mod depot;

@@ -1,7 +1,7 @@
 //! From birth to death of a stack: who gets it, what it costs, where it goes.
 //!
-//! All decisions are here; what needs a privilege (mapping a page, reading a dirty bit, erasing) is asked of a
-//! [`Pages`], so that the same code runs in the kernel and, over a mock, on the host.
+//! All decisions are here; what needs a privilege (mapping a page, reading a dirty bit, erasing) is
+//! asked of a [`Pages`], so that the same code runs in the kernel and, over a mock, on the host.
 //!
 //! ```text
 //!             acquire                                               release
@@ -16,17 +16,19 @@
 //!
 //! Invariants:
 //!
-//! 1. a slot is in exactly one place: one CPU cache, the depot, the list of stacks to unmap, the free slots, or held
-//!    (live, ending, recycling);
-//! 2. a parked stack has its whole body mapped, reads as zero and has clear dirty bits; a stack of another size is never
-//!    parked for reuse;
-//! 3. an account is charged exactly while somebody holds the stack;
+//! 1. a slot is in exactly one place: one CPU cache, the depot, the list of stacks to unmap, the
+//!    free slots, or held (live, ending, recycling);
+//! 2. a parked stack has its whole body mapped, reads as zero and has clear dirty bits; a stack of
+//!    another size is never parked for reuse;
+//! 3. an account is charged exactly while the stack is held;
 //! 4. a failed [`Pool::acquire`] has given back what it took, in reverse order;
-//! 5. [`Pool::release`] and [`Pool::give_back`] never unmap, never wait and never fail: usable in an interrupt handler.
+//! 5. [`Pool::release`] and [`Pool::give_back`] never unmap, never wait and never fail: usable in
+//!    an interrupt handler.
 //!
 //! What cannot fail: bookkeeping. Records exist from the start, and lists are linked through them.
 //!
-//! Neighbours: [`crate::cache`], [`crate::depot`], [`crate::lifetime`], [`crate::erase`], [`crate::record`].
+//! Neighbours: [`crate::cache`], [`crate::depot`], [`crate::lifetime`], [`crate::erase`],
+//! [`crate::record`].
 
 use crate::addr::{AddrRange, ByteSize, CpuId};
 use crate::arena::{Arena, SlotIndex};
@@ -34,7 +36,8 @@ use crate::cache::{CpuCache, Put};
 use crate::depot::{Depot, FreeSlots, SlotList};
 use crate::erase::{DirtyPages, ErasePolicy};
 use crate::lifetime::{Generation, LifeState, Released};
-use crate::record::{OwnerId, SlotRecord};
+use crate::record::SlotRecord;
+use crate::stacks::ThreadId;
 
 mod handles;
 mod pages;
@@ -42,10 +45,10 @@ mod pages;
 pub use handles::{BorrowedStack, Census, LiveStack, ReleaseOutcome, Request, StackRef};
 pub use pages::{AcquireError, Exhausted, OverLimit, Pages, PoolError};
 
-/// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a [`PoolShared`], which must be
-/// usable with interrupts off.
+/// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a
+/// [`PoolShared`], which must be usable with interrupts off.
 pub trait Lock {
-    /// Runs `f` while nobody else has the shared part.
+    /// Runs `f` with exclusive access to the shared part.
     fn with<R>(&self, f: impl FnOnce(&mut PoolShared) -> R) -> R;
 }
 
@@ -63,8 +66,8 @@ impl CpuLocal for CpuCache {
     }
 }
 
-/// What all CPUs share; the kernel wraps it in its lock. [`Pool::new`] makes the one that has all slots; with several memory nodes each
-/// gets its part of them by [`PoolShared::split_off`].
+/// What all CPUs share; the kernel wraps it in its lock. [`Pool::new`] makes the one that has all
+/// slots; with several memory nodes each gets its part of them by [`PoolShared::split_off`].
 #[derive(Debug)]
 pub struct PoolShared {
     /// Parked stacks for any CPU.
@@ -85,8 +88,8 @@ impl PoolShared {
         Self { depot: Depot::new(), free, to_unmap: SlotList::new() }
     }
 
-    /// The shared part of one more memory node, with the highest `slots` that no stack ever had; they are no longer in this one. `None` if
-    /// there are not so many left.
+    /// The shared part of one more memory node, with the highest `slots` that no stack ever had;
+    /// they are no longer in this one. `None` if there are not so many left.
     pub const fn split_off(&mut self, slots: u32) -> Option<Self> {
         match self.free.split_off(slots) {
             Some(free) => Some(Self::of(free)),
@@ -104,7 +107,8 @@ impl PoolShared {
         &self.free
     }
 
-    /// Ends a period of the depot; see [`crate::depot`]. Called at a steady rate, say once a second.
+    /// Ends a period of the depot; see [`crate::depot`]. Called at a steady rate, say once a
+    /// second.
     pub fn end_period(&mut self) {
         self.depot.end_period();
     }
@@ -130,19 +134,27 @@ pub struct Pool<'r> {
 }
 
 impl<'r> Pool<'r> {
-    /// The pool over `arena` with one record per slot, all of them new and the pool's alone; and what its CPUs share, with all slots free.
+    /// The pool over `arena` with one record per slot, all of them new and the pool's alone; and
+    /// what its CPUs share, with all slots free.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError`] if there is not one record per slot, or a body is larger than
+    /// [`DirtyPages::MAX`] pages.
     pub fn new(
         arena: Arena,
         records: &'r mut [SlotRecord],
         policy: ErasePolicy,
     ) -> Result<(Self, PoolShared), PoolError> {
-        // Whatever they were used for before: a record that says "live" would keep its slot from everybody.
+        // Whatever they were used for before: a record that says "live" would keep its slot from
+        // being given out.
         records.fill_with(SlotRecord::new);
         Self::over_new(arena, records, policy)
     }
 
-    /// The same over records that are new and that no other pool has: for a static, whose records cannot be borrowed mutably. What
-    /// `kstack::stacks!` is made of; [`Pool::new`] sees to both conditions by itself.
+    /// The same over records that are new and that no other pool has: for a static, whose records
+    /// cannot be borrowed mutably. What `kstack::stacks!` is made of; [`Pool::new`] sees to both
+    /// conditions by itself.
     #[doc(hidden)]
     pub const fn over_new(
         arena: Arena,
@@ -203,13 +215,19 @@ impl<'r> Pool<'r> {
         self.record(slot).body_range(&self.arena, slot)
     }
 
-    /// A stack for `request`: from the cache, from the depot, or mapped anew. Every byte reads as zero. Called where
-    /// waiting is allowed; `local` turns interrupts off only around the cache.
+    /// A stack for `request`: from the cache, from the depot, or mapped anew. Every byte reads as
+    /// zero. Called where waiting is allowed; `local` turns interrupts off only around the cache.
     ///
-    /// The CPU that then writes the first frame through the stack's own mapping must be coherent with it. It is if the
-    /// caller was not moved to another CPU since; otherwise it calls [`Pool::make_coherent`] first.
+    /// The CPU that then writes the first frame through the stack's own mapping must be coherent
+    /// with it. It is if the caller was not moved to another CPU since; otherwise it calls
+    /// [`Pool::make_coherent`] first.
     ///
-    /// Always inlined: a request is nearly all constants, and a hit costs the fewer instructions for it. The rest is not.
+    /// Always inlined: a request is nearly all constants, and a hit costs the fewer instructions
+    /// for it. The rest is not.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] names what was missing; all that was taken until then is given back.
     #[inline(always)]
     pub fn acquire(
         &self,
@@ -235,8 +253,9 @@ impl<'r> Pool<'r> {
         self.acquire_charged(*request, pages, local, shared, backing)
     }
 
-    /// The rest of [`Pool::acquire`] when the cache has nothing that fits: from the depot, or mapped anew. The charge is
-    /// made already. Not inlined, so that a hit saves no registers for it.
+    /// The rest of [`Pool::acquire`] when the cache has nothing that fits: from the depot, or
+    /// mapped anew. The charge is made already. Not inlined, so that a hit saves no registers for
+    /// it.
     #[cold]
     #[inline(never)]
     fn acquire_charged(
@@ -266,8 +285,9 @@ impl<'r> Pool<'r> {
         }
     }
 
-    /// Before `cpu`, on which this runs, switches to the stack or writes into it: drops the TLB entries that could
-    /// swallow a dirtying. A load and a test when there is nothing to do. See [`crate::erase`].
+    /// Before `cpu`, on which this runs, switches to the stack or writes into it: drops the TLB
+    /// entries that could swallow a dirtying. A load and a test when there is nothing to do. See
+    /// [`crate::erase`].
     #[inline(always)]
     pub fn make_coherent(&self, slot: SlotIndex, cpu: CpuId, backing: &mut impl Pages) {
         let record = self.record(slot);
@@ -277,7 +297,8 @@ impl<'r> Pool<'r> {
         }
     }
 
-    /// The owner lets go: nothing runs on the stack any more. With interrupts off, on any CPU, in any context but an NMI.
+    /// The owner lets go: nothing runs on the stack any more. With interrupts off, on any CPU, in
+    /// any context but an NMI.
     #[inline]
     pub fn release(
         &self,
@@ -294,7 +315,8 @@ impl<'r> Pool<'r> {
         }
     }
 
-    /// Keeps somebody else's stack alive for reading. `None` once its owner is gone, or if the slot has a new life.
+    /// Keeps another owner's stack alive for reading. `None` once its owner is gone, or if the slot
+    /// has a new life.
     pub fn borrow(&self, slot: SlotIndex, generation: Generation) -> Option<BorrowedStack> {
         let record = self.records.get(slot.index())?;
         record.life().try_borrow(generation).map(|borrow| BorrowedStack { slot, borrow })
@@ -315,7 +337,8 @@ impl<'r> Pool<'r> {
         }
     }
 
-    /// The owner is gone and somebody borrowed the stack until now: a rare end, so this copy of [`Pool::recycle`] is out of line.
+    /// The owner is gone and the stack was borrowed until now: a rare end, so this copy of
+    /// [`Pool::recycle`] is out of line.
     #[cold]
     #[inline(never)]
     fn recycle_for_owner(
@@ -328,18 +351,20 @@ impl<'r> Pool<'r> {
         self.recycle(slot, self.record(slot), cache, shared, backing)
     }
 
-    /// Unmaps up to `most` stacks that are more than enough; says how many. Where waiting is allowed.
+    /// Unmaps up to `most` stacks that are more than enough; says how many. Where waiting is
+    /// allowed.
     pub fn shrink(&self, most: u32, shared: &impl Lock, backing: &mut impl Pages) -> u32 {
         self.unmap_while(most, shared, backing, |depot| depot.excess() > 0)
     }
 
-    /// Unmaps up to `most` stacks of the depot, wanted or not, because memory is short; says how many. Where waiting is
-    /// allowed. Stacks in CPU caches stay: drain those first.
+    /// Unmaps up to `most` stacks of the depot, wanted or not, because memory is short; says how
+    /// many. Where waiting is allowed. Stacks in CPU caches stay: drain those first.
     pub fn reclaim(&self, most: u32, shared: &impl Lock, backing: &mut impl Pages) -> u32 {
         self.unmap_while(most, shared, backing, |_| true)
     }
 
-    /// Empties the cache of a CPU that goes away into the depot; says how many stacks. Never unmaps.
+    /// Empties the cache of a CPU that goes away into the depot; says how many stacks. Never
+    /// unmaps.
     pub fn drain_cpu(&self, cache: &mut CpuCache, shared: &impl Lock) -> usize {
         shared.with(|shared| cache.drain(&mut shared.depot, self.records))
     }
@@ -374,8 +399,9 @@ impl<'r> Pool<'r> {
         LiveStack(StackRef { slot, generation: record.life().make_live() })
     }
 
-    /// Half a cache from the depot, and one of them. This CPU is made coherent with all of them here, so that later
-    /// hits do no TLB work. (The thread may have moved since it found the other cache empty: this one may have some.)
+    /// Half a cache from the depot, and one of them. This CPU is made coherent with all of them
+    /// here, so that later hits do no TLB work. (The thread may have moved since it found the other
+    /// cache empty: this one may have some.)
     fn refill(
         &self,
         cache: &mut CpuCache,
@@ -435,13 +461,14 @@ impl<'r> Pool<'r> {
     ) -> ReleaseOutcome {
         let pages = record.mapped_pages();
         backing.uncharge(record.account(), ByteSize::pages(pages as usize));
-        record.set_owner(OwnerId::NONE);
+        record.set_owner(ThreadId::NONE);
         if pages != self.body_pages {
             return self.leave_to_shrink(slot, shared);
         }
         let body = self.whole_body(slot);
         if !record.coherent().has(cache.bit()) {
-            // This CPU's entries may be older than the last clearing, also for pages that are clean now.
+            // This CPU's entries may be older than the last clearing, also for pages that are clean
+            // now.
             backing.flush_local(body);
         }
         // The policy's plan for a whole body, without its case distinction.

@@ -1,8 +1,8 @@
 //! What is known about one slot, outside stack memory.
 //!
-//! One [`SlotRecord`] per slot of the arena, in an array that the kernel provides. The record and the lists that link
-//! slots never live inside stack memory: an overflow cannot reach them, and an erased stack has no exception to its
-//! being zero.
+//! One [`SlotRecord`] per slot of the arena, in an array that the kernel provides. The record and
+//! the lists that link slots never live inside stack memory: an overflow cannot reach them, and an
+//! erased stack has no exception to its being zero.
 //!
 //! ```text
 //!   records[0]  records[1]  records[2] ...         one cache line each
@@ -10,25 +10,29 @@
 //!   slot 0      slot 1      slot 2                  arena (address space; body part mapped, guards never)
 //! ```
 //!
-//! Who writes and who reads: the holder of a slot (its cache, the depot under its lock, its owner, the CPU about to run
-//! on it) writes; anybody reads at any time without a lock (overflow handlers, backtraces, the registry). All fields are
-//! atomics; each is correct for itself, and [`SlotRecord::snapshot`] says whether they belong together. That rests on three orders,
-//! which the models (`cargo xtask test`) explore in the memory model of C11:
+//! Who writes and who reads: the holder of a slot (its cache, the depot under its lock, its owner,
+//! the CPU about to run on it) writes; other code reads at any time without a lock (overflow
+//! handlers, backtraces, the registry). All fields are atomics; each is correct for itself, and
+//! [`SlotRecord::snapshot`] says whether they belong together. That rests on three orders, which
+//! the models (`cargo xtask test`) explore in the memory model of C11:
 //!
-//! - all fields of a life are written before its word says "live" (a release that every reader of the word acquires);
-//! - a field is written in a later life only after the word has left this one, and each such write is a release or comes after a release
-//!   fence (`SlotRecord::fill_in`: one fence for all of them costs the arms and riscv64 less than five releases): a reader that
-//!   sees it (an acquire) sees in the word, which it reads afterwards, that the life is over;
+//! - all fields of a life are written before its word says "live" (a release that every reader of
+//!   the word acquires);
+//! - a field is written in a later life only after the word has left this one, and each such write
+//!   is a release or comes after a release fence (`SlotRecord::fill_in`: one fence for all of them
+//!   costs the arms and riscv64 less than five releases): a reader that sees it (an acquire) sees
+//!   in the word, which it reads afterwards, that the life is over;
 //! - a reader looks at the word, then at the fields, then at the word.
 //!
 //! Invariants:
 //!
 //! 1. the *mapped* pages are the top-most pages of the body: `mapped` of them, without a hole;
-//! 2. `mapped` is raised after a page is there and lowered before it goes, so a reader never trusts an absent page;
+//! 2. `mapped` is raised after a page is there and lowered before it goes, so a reader never trusts
+//!    an absent page;
 //! 3. `next` is meaningful only to the list that holds the slot, under that list's lock.
 //!
-//! Neighbours: [`crate::lifetime`], [`crate::meter`], [`crate::erase`] (the coherent set), [`crate::depot`] (`next`),
-//! [`crate::pool`] (who fills all this in).
+//! Neighbours: [`crate::lifetime`], [`crate::meter`], [`crate::erase`] (the coherent set),
+//! [`crate::depot`] (`next`), [`crate::pool`] (who fills all this in).
 
 use core::fmt;
 #[cfg(not(all(test, loom)))]
@@ -42,37 +46,10 @@ use crate::erase::{CoherentSet, CpuBit};
 use crate::kind::StackKind;
 use crate::lifetime::{Generation, Life, LifeState};
 use crate::meter::Watermark;
-use crate::stacks::StackId;
+use crate::stacks::{StackId, ThreadId};
 
-/// Who owns a stack: the number of a thread, or nobody (a stack that belongs to a CPU).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[repr(transparent)]
-pub struct OwnerId(u64);
-
-impl fmt::Display for OwnerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl OwnerId {
-    /// Nobody.
-    pub const NONE: Self = Self(0);
-
-    /// The thread with this number; 0 is nobody.
-    #[inline(always)]
-    pub const fn new(id: u64) -> Self {
-        Self(id)
-    }
-
-    /// The number.
-    #[inline(always)]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-/// Whose memory a stack counts as: a token that the kernel chooses and gets back when the charge ends.
+/// Whose memory a stack counts as: a token that the kernel chooses and gets back when the charge
+/// ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct AccountId(u32);
@@ -132,15 +109,16 @@ pub struct Snapshot {
     /// The CPU it belongs to or last ran on.
     pub cpu: CpuId,
     /// The thread it belongs to.
-    pub owner: OwnerId,
+    pub owner: ThreadId,
     /// The account that is charged.
     pub account: AccountId,
     /// How much of the body is mapped, counted from its top.
     pub mapped: ByteSize,
     /// The lowest SP sampled in this life: the stack has been at least this deep.
     pub lowest_sample: Option<Addr>,
-    /// Whether somebody held the stack, in one and the same life, before and after reading, so that all fields are of that life. Of a slot
-    /// that rests nothing is settled: it may be given out at any moment, and its fields mean nothing.
+    /// Whether the stack was held, in one and the same life, before and after reading, so that all
+    /// fields are of that life. A slot at rest is never settled: it may be given out at any moment,
+    /// and its fields mean nothing.
     pub settled: bool,
 }
 
@@ -195,7 +173,8 @@ impl SlotRecord {
         &self.watermark
     }
 
-    /// Whether `cpu` must drop its TLB entries for the body before it runs on this stack or writes its first frame.
+    /// Whether `cpu` must drop its TLB entries for the body before it runs on this stack or writes
+    /// its first frame.
     #[inline(always)]
     pub fn needs_flush(&self, cpu: CpuId) -> bool {
         self.coherent.needs_flush(cpu)
@@ -227,17 +206,18 @@ impl SlotRecord {
 
     /// The thread the stack belongs to.
     #[inline(always)]
-    pub fn owner(&self) -> OwnerId {
-        OwnerId(self.owner.load(Ordering::Acquire))
+    pub fn owner(&self) -> ThreadId {
+        ThreadId::new(self.owner.load(Ordering::Acquire))
     }
 
     /// Says all of a new life, but for its word, which says "live" last.
     #[inline(always)]
-    pub(crate) fn fill_in(&self, kind: StackKind, owner: OwnerId, cpu: CpuId, account: AccountId) {
-        // For each of the stores below, and the watermark's: a reader that sees one of them sees that the life before is over.
+    pub(crate) fn fill_in(&self, kind: StackKind, owner: ThreadId, cpu: CpuId, account: AccountId) {
+        // For each of the stores below, and the watermark's: a reader that sees one of them sees
+        // that the life before is over.
         fence(Ordering::Release);
         self.kind.store(kind as u8, Ordering::Relaxed);
-        self.owner.store(owner.0, Ordering::Relaxed);
+        self.owner.store(owner.get(), Ordering::Relaxed);
         self.cpu.store(cpu.get(), Ordering::Relaxed);
         self.charged.store(account.0, Ordering::Relaxed);
         self.watermark.reset();
@@ -245,8 +225,8 @@ impl SlotRecord {
 
     /// Changes the thread the stack belongs to.
     #[inline(always)]
-    pub(crate) fn set_owner(&self, owner: OwnerId) {
-        self.owner.store(owner.0, Ordering::Release);
+    pub(crate) fn set_owner(&self, owner: ThreadId) {
+        self.owner.store(owner.get(), Ordering::Release);
     }
 
     /// The account that is charged while the stack is live.
@@ -287,17 +267,19 @@ impl SlotRecord {
         AddrRange { lowest: top.wrapping_sub(size), top }
     }
 
-    /// The stack in this slot, named, while somebody holds it. Its range is the part that is mapped. All of it is of one life.
+    /// The stack in this slot, named, while it is held. Its range is the part that is
+    /// mapped. All of it is of one life.
     #[inline]
     pub fn stack(&self, arena: &Arena, slot: SlotIndex) -> Option<StackId> {
         let mut held = self.held()?;
-        // A slot whose life changes under each look is in the hands of others: after a few it has no stack, as far as can be told.
+        // A slot whose life changes under each look is in the hands of others: after a few it has
+        // no stack, as far as can be told.
         for _ in 0..MAX_LOOKS {
             let kind = self.kind()?;
             let stack = StackId {
                 kind,
                 cpu: kind.belongs_to_cpu().then(|| self.cpu()),
-                owner: self.owner().get(),
+                owner: self.owner(),
                 range: self.body_range(arena, slot),
             };
             let now = self.held()?;
@@ -309,7 +291,8 @@ impl SlotRecord {
         None
     }
 
-    /// The life in which somebody holds the stack, if somebody does. Two equal answers mean that the life lasted in between.
+    /// The life in which the stack is held, if it is. Two equal answers mean that
+    /// the life lasted in between.
     #[inline(always)]
     fn held(&self) -> Option<Generation> {
         let (state, generation) = self.life.state_and_generation();

@@ -1,7 +1,7 @@
 //! Addresses, sizes and CPU numbers as types of their own.
 //!
-//! A bare `usize` says neither unit nor meaning; a stack library that mixes a size with an address, or bytes with
-//! pages, corrupts memory. All arithmetic here is explicit about wrapping.
+//! A bare `usize` says neither unit nor meaning; a stack library that mixes a size with an address,
+//! or bytes with pages, corrupts memory. All arithmetic here is explicit about wrapping.
 //!
 //! ```text
 //!   lowest                                     top
@@ -113,14 +113,15 @@ impl ByteSize {
         Self(bytes)
     }
 
-    /// This many KiB. More than there are addresses is `usize::MAX` bytes, which is no size of anything: it is not a whole number of
-    /// pages.
+    /// This many KiB. More than there are addresses is `usize::MAX` bytes, which is no size of
+    /// anything: it is not a whole number of pages.
     #[inline(always)]
     pub const fn kib(kib: usize) -> Self {
         Self(kib.saturating_mul(1024))
     }
 
-    /// This many pages. More than there are addresses is `usize::MAX` bytes, as for [`ByteSize::kib`].
+    /// This many pages. More than there are addresses is `usize::MAX` bytes, as for
+    /// [`ByteSize::kib`].
     #[inline(always)]
     pub const fn pages(pages: usize) -> Self {
         Self(pages.saturating_mul(PAGE_BYTES))
@@ -169,7 +170,8 @@ impl AddrRange {
     /// An empty range.
     pub const EMPTY: Self = Self { lowest: Addr(0), top: Addr(0) };
 
-    /// The range of `size` bytes that starts at `lowest`. The sum must not pass the end of the address space.
+    /// The range of `size` bytes that starts at `lowest`. The sum must not pass the end of the
+    /// address space.
     #[inline(always)]
     pub const fn sized(lowest: Addr, size: ByteSize) -> Self {
         Self { lowest, top: lowest.wrapping_add(size) }
@@ -188,7 +190,8 @@ impl AddrRange {
         addr.bytes_above(self.lowest).0 < self.size().0
     }
 
-    /// Whether `size` bytes from `addr` on all belong to it. Wrap-around at the end of the address space is refused.
+    /// Whether `size` bytes from `addr` on all belong to it. Wrap-around at the end of the address
+    /// space is refused.
     #[inline(always)]
     pub const fn contains_span(self, addr: Addr, size: ByteSize) -> bool {
         let offset = addr.bytes_above(self.lowest).0;

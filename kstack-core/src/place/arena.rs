@@ -1,7 +1,9 @@
-//! One stretch of address space cut into equal slots: which stack an address belongs to is arithmetic.
+//! One stretch of address space cut into equal slots: which stack an address belongs to is
+//! arithmetic.
 //!
-//! Because every slot has the same [`Geometry`], "which stack, which side, how far" is a division and two comparisons.
-//! It needs no lock, no list and no memory access, so it works in the overflow handler and in an NMI.
+//! Because every slot has the same [`Geometry`], "which stack, which side, how far" is a division
+//! and two comparisons. It needs no lock, no list and no memory access, so it works in the overflow
+//! handler and in an NMI.
 //!
 //! ```text
 //!   slot 0                                   slot 1
@@ -9,8 +11,9 @@
 //!   ^ arena lowest ^ body(0).lowest            ^ arena lowest + stride
 //! ```
 //!
-//! A body may be *part* mapped (an exception stack of 8 KiB in a 16 KiB body): the mapped part ends at the body's top,
-//! and the rest of the body acts as a wider guard below. That is the record's business, not the arena's.
+//! A body may be *part* mapped (an exception stack of 8 KiB in a 16 KiB body): the mapped part ends
+//! at the body's top, and the rest of the body acts as a wider guard below. The stack's record says
+//! how much is mapped.
 
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::geometry::Geometry;
@@ -79,13 +82,13 @@ pub enum Place {
     },
 }
 
-/// Why an arena cannot be.
+/// Why an arena was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ArenaError {
     /// The first body would not be aligned as the geometry demands.
     MisalignedBody,
-    /// It would reach past the end of the address space, or has no slot.
+    /// It would reach past the end of the address space, or would have no slot.
     BadSize,
 }
 
@@ -101,7 +104,12 @@ impl fmt::Display for SlotIndex {
 }
 
 impl Arena {
-    /// The arena whose first slot starts at `lowest`. `lowest + guard_below` must have the geometry's alignment.
+    /// The arena whose first slot starts at `lowest`. `lowest + guard_below` must have the
+    /// geometry's alignment: [`Arena::lowest_from`] finds such an address.
+    ///
+    /// # Errors
+    ///
+    /// [`ArenaError`] names the rule that the values break.
     pub const fn new(lowest: Addr, slots: u32, geometry: Geometry) -> Result<Self, ArenaError> {
         let first_body = lowest.wrapping_add(geometry.guard_below());
         if !first_body.is_aligned(geometry.align()) {
@@ -116,7 +124,8 @@ impl Arena {
         }
     }
 
-    /// The lowest address at or above `hint` at which an arena of this geometry may start; `None` if there is none.
+    /// The lowest address at or above `hint` at which an arena of this geometry may start; `None`
+    /// if there is none.
     pub const fn lowest_from(hint: Addr, geometry: Geometry) -> Option<Addr> {
         let Some(body) = hint.checked_add(geometry.guard_below()) else { return None };
         match body.get().checked_next_multiple_of(geometry.align().get()) {

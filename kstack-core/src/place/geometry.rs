@@ -1,7 +1,8 @@
 //! How large a stack is, how it is aligned and how wide its guards are.
 //!
-//! A stack lives in a *slot* of the arena. The slot owns guard pages on both sides of the body; the guards are
-//! address space that is never mapped. One slot on x86_64, with the example addresses that the tests quote:
+//! A stack lives in a *slot* of the arena. The slot owns guard pages on both sides of the body; the
+//! guards are address space that is never mapped. One slot on x86_64, with the example addresses
+//! that the tests quote:
 //!
 //! ```text
 //!   0xffff_c900_0000_0000  slot lowest   +--------------------+
@@ -16,11 +17,12 @@
 //! Invariants, checked when a geometry is made (at compile time for the constants):
 //!
 //! 1. body, both guards and the alignment are whole pages, none of them zero;
-//! 2. the stride (their sum) is a multiple of the alignment, so that every body in an arena is aligned like the first;
+//! 2. the stride (their sum) is a multiple of the alignment, so that every body in an arena is
+//!    aligned like the first;
 //! 3. the body is no larger than the alignment.
 //!
-//! With `align` = twice the body, the bit of weight `body` is 0 in every address of every body and 1 in the bytes
-//! right below: one bit of SP tells an overflow (arm64, arm32).
+//! With `align` = twice the body, the bit of weight `body` is 0 in every address of every body and
+//! 1 in the bytes right below: one bit of SP tells an overflow (arm64, arm32).
 
 use crate::addr::{Addr, ByteSize, PAGE_BYTES};
 use crate::sentences::sentences;
@@ -34,7 +36,7 @@ pub struct Geometry {
     align: ByteSize,
 }
 
-/// Why a geometry cannot be.
+/// Why a geometry was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum GeometryError {
@@ -42,7 +44,8 @@ pub enum GeometryError {
     NotWholePages,
     /// The alignment is not a power of two, or smaller than the body.
     BadAlignment,
-    /// Guards plus body are not a multiple of the alignment, so the second body would be misaligned.
+    /// Guards plus body are not a multiple of the alignment, so the second body would be
+    /// misaligned.
     StrideNotAligned,
     /// Guards and body together are more than there are addresses.
     TooLarge,
@@ -64,8 +67,9 @@ impl Geometry {
     pub const ARM64: Self = Self::checked(16, 12, 4, 32);
     /// arm32: 8 KiB, aligned to twice their size for the SP bit test.
     pub const ARM32: Self = Self::checked(8, 4, 4, 16);
-    /// riscv64: 16 KiB, aligned to their size: the entry compares SP with the bounds of the stacks that it may be on. The compiler
-    /// has no stack probes there, so the guard is as wide as any frame may be.
+    /// riscv64: 16 KiB, aligned to their size: the entry compares SP with the bounds of the stacks
+    /// that it may be on. The compiler has no stack probes there, so the guard is as wide as any
+    /// frame may be.
     pub const RISCV64: Self = Self::checked(16, 44, 4, 16);
 
     const fn checked(
@@ -87,6 +91,10 @@ impl Geometry {
     }
 
     /// A geometry of your own. Sizes in bytes; see the module's invariants.
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError`] names the invariant that the sizes break.
     pub const fn new(
         body: ByteSize,
         guard_below: ByteSize,
@@ -104,7 +112,8 @@ impl Geometry {
         if !align.get().is_power_of_two() || align.get() < body.get() {
             return Err(GeometryError::BadAlignment);
         }
-        // Wrapped, a guard of nearly all addresses would make a small stride, and the bodies would overlap.
+        // Wrapped, a guard of nearly all addresses would make a small stride, and the bodies would
+        // overlap.
         let Some(below) = body.checked_plus(guard_below) else {
             return Err(GeometryError::TooLarge);
         };
@@ -117,8 +126,12 @@ impl Geometry {
         Ok(Self { body, guard_below, guard_above, align })
     }
 
-    /// The same with the body, the guards and the alignment doubled, as a build under an address sanitizer wants it
-    /// (its red zones and shadow checks about double the depth of every path).
+    /// The same with the body, the guards and the alignment doubled, as a build under an address
+    /// sanitizer wants it (its red zones and shadow checks about double the depth of every path).
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError::TooLarge`] if the sizes leave the address space.
     pub const fn doubled(self) -> Result<Self, GeometryError> {
         const fn twice(size: ByteSize) -> Option<ByteSize> {
             size.checked_plus(size)
@@ -166,8 +179,8 @@ impl Geometry {
         ByteSize::new(self.body.get() + self.guard_below.get() + self.guard_above.get())
     }
 
-    /// Whether bit test finds `sp` outside a body: true when the bit of weight `body` is set. Only meaningful where
-    /// the alignment is twice the body.
+    /// Whether the bit test finds `sp` outside a body: true when the bit of weight `body` is set.
+    /// Only meaningful where the alignment is twice the body.
     #[inline(always)]
     pub const fn sp_bit_says_overflow(self, sp: Addr) -> bool {
         sp.get() & self.body.get() != 0
@@ -200,7 +213,8 @@ mod tests {
         }
     }
 
-    /// The guard below is as wide as any frame that may step over it: where the compiler has no probes, 44 KiB; elsewhere a few pages.
+    /// The guard below is as wide as any frame that may step over it: where the compiler has no
+    /// probes, 44 KiB; elsewhere a few pages.
     #[test]
     fn t1_o3_guards_are_as_wide_as_the_catalogue_says() {
         let table = [

@@ -1,6 +1,7 @@
 //! The kinds of stacks a kernel has, and what their end means.
 //!
-//! One word for one thing: these names are used in the registry, in backtraces, in overflow reports and on the console.
+//! One word for one thing: these names are used in the registry, in backtraces, in overflow reports
+//! and on the console.
 
 use core::fmt;
 
@@ -83,8 +84,8 @@ impl StackKind {
         !matches!(self, Self::Thread)
     }
 
-    /// Whether an overflow of such a stack can be contained by ending its owner. All others belong to a CPU, which
-    /// cannot be ended: the system stops.
+    /// Whether an overflow of such a stack can be contained by ending its owner. All others belong
+    /// to a CPU, which cannot be ended: the system stops.
     pub const fn is_containable(self) -> bool {
         matches!(self, Self::Thread)
     }
@@ -109,8 +110,8 @@ mod tests {
         assert_eq!(StackKind::from_u8(StackKind::ALL.len() as u8 + 1), None);
     }
 
-    /// A thread's stack taken for a CPU's would be believed to stay mapped, and read while it goes; a CPU's taken for a thread's would
-    /// end no walk reliably.
+    /// A thread's stack taken for a CPU's would be believed to stay mapped, and read while it goes;
+    /// a CPU's taken for a thread's would end no walk reliably.
     #[test]
     fn n10_o5_a_thread_s_stack_belongs_to_no_cpu_and_it_alone_is_contained() {
         for kind in StackKind::ALL {

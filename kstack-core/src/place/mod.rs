@@ -1,4 +1,5 @@
-//! Where stacks are: addresses, the geometry of a slot, the arena of slots, the kinds of stacks, and whose an address is.
+//! Where stacks are: addresses, the geometry of a slot, the arena of slots, the kinds of stacks,
+//! and whose an address is.
 //!
 //! ```text
 //!   addr ◀── geometry ◀── arena          kind ◀── stacks

@@ -2,6 +2,48 @@
 
 use crate::addr::{Addr, AddrRange, CpuId};
 use crate::kind::StackKind;
+use core::fmt;
+
+/// The number of a thread, as the kernel counts its threads. It names the owner of a stack in
+/// records, reports and backtraces.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(transparent)]
+pub struct ThreadId(u64);
+
+impl ThreadId {
+    /// No thread: the owner of a stack that belongs to a CPU.
+    pub const NONE: Self = Self(0);
+
+    /// The thread with this number; 0 is [`ThreadId::NONE`].
+    #[inline(always)]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[inline(always)]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it is [`ThreadId::NONE`].
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl From<u64> for ThreadId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// One stack, named.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,8 +53,8 @@ pub struct StackId {
     pub kind: StackKind,
     /// The CPU it belongs to, if it belongs to one.
     pub cpu: Option<CpuId>,
-    /// The thread that owns it, as the kernel numbers threads; 0: none.
-    pub owner: u64,
+    /// The thread that owns it, or [`ThreadId::NONE`].
+    pub owner: ThreadId,
     /// Its bounds.
     pub range: AddrRange,
 }
@@ -34,13 +76,14 @@ pub enum Code {
     },
 }
 
-/// Answers which stack an address lies on, and what a walk must know besides. Must not wait for anything: it is asked in NMIs and overflow
-/// handlers.
+/// Answers which stack an address lies on, and what a walk must know besides. Must not wait for
+/// anything: it is asked in NMIs and overflow handlers.
 pub trait StackLookup {
     /// The stack that has this address in its bounds. Guards belong to no stack.
     fn stack_at(&self, addr: Addr) -> Option<StackId>;
 
-    /// Whether this stack stays mapped until the walk is over: it is borrowed for it, or this CPU runs on it, or it belongs to a CPU.
+    /// Whether this stack stays mapped until the walk is over: it is borrowed for it, or this CPU
+    /// runs on it, or it belongs to a CPU.
     fn stays_mapped(&self, _stack: &StackId) -> bool {
         true
     }

@@ -13,8 +13,8 @@ use kstack_core::verdict::{
 /// Words of a stack that holds more frames than a walk sees.
 const MANY: usize = 4 * MAX_FRAMES + 64;
 
-/// A frame pointer chain that damage has made very long must end in a bounded time: it is walked in NMIs. Red if frames, or saved
-/// registers, are not counted.
+/// A frame pointer chain that damage has made very long must end in a bounded time: it is walked in
+/// NMIs. Red if frames, or saved registers, are not counted.
 #[test]
 fn b2_a_walk_sees_at_most_512_frames_of_either_sort() {
     let saved = THREAD + (MANY - 4) * WORD;
@@ -82,7 +82,7 @@ impl StackLookup for StacksOnly {
     }
 }
 
-/// Reliable is earned: whoever does not say what code does, vouches for no caller.
+/// Reliable is earned: a lookup that does not know code vouches for no caller.
 #[test]
 fn b2_what_is_not_said_of_code_makes_a_backtrace_doubtful() {
     fn ends<F: FrameRules>(
@@ -117,7 +117,8 @@ fn b2_what_is_not_said_of_code_makes_a_backtrace_doubtful() {
     assert_eq!(ends::<Rules>(&lookup, &lookup.0, Some(0xa5)), innermost);
 }
 
-/// Tools show a walk that reached the outermost frame as complete from there inwards; no other end says that.
+/// Tools show a walk that reached the outermost frame as complete from there inwards; no other end
+/// says that.
 #[test]
 fn b2_only_three_ends_are_at_the_outermost_frame() {
     let at = Addr::new(0x40);
@@ -138,8 +139,9 @@ fn b2_only_three_ends_are_at_the_outermost_frame() {
     }
 }
 
-/// At an interrupted instruction whose function has no record yet, the return address is read at SP: only from the stack that was
-/// interrupted, or one that stays, and only where a whole word of it is.
+/// At an interrupted instruction whose function has no record yet, the return address is read at
+/// SP: only from the stack that was interrupted, or one that stays, and only where a whole word of
+/// it is.
 #[test]
 fn b2_t8_a_return_address_at_sp_is_read_only_where_the_stack_stays() {
     const NMI: usize = 0x3_0000;
@@ -157,7 +159,7 @@ fn b2_t8_a_return_address_at_sp_is_read_only_where_the_stack_stays() {
     };
     // Saved by an entry: this CPU goes back there.
     assert_eq!(walk(top - 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xc1]);
-    // By whoever else: the thread may be gone.
+    // By another thread: this one may be gone.
     assert_eq!(walk(NMI + 4 * WORD, 0)[..3], [0xb4, 0xa0, 0xb4]);
     // Half a word is left of a stack with odd bounds.
     let cut = 64 * WORD - 0x20 - WORD / 2;
@@ -183,7 +185,8 @@ fn b2_a_full_backtrace_that_is_filled_again_counts_what_does_not_fit() {
     assert_eq!(fill(0x9_0000), (2, 1, Some(End::Reliable)));
 }
 
-/// What a report's symbols are looked up for. Red if a frame is left out, or the boundary to user mode is taken for code of the kernel.
+/// What a report's symbols are looked up for. Red if a frame is left out, or the boundary to user
+/// mode is taken for code of the kernel.
 #[test]
 fn o1_b4_a_report_names_the_code_of_every_frame_from_the_innermost_out() {
     let mut machine = Machine::with(&[(StackKind::Irq, IRQ), (StackKind::Thread, THREAD)]);

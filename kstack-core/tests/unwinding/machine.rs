@@ -1,14 +1,16 @@
-//! A machine invented for the tests of the unwinder: stacks that are arrays, and rules of its own for frames.
+//! A machine invented for the tests of the unwinder: stacks that are arrays, and rules of its own
+//! for frames.
 
 use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
 use kstack_core::kind::StackKind;
 use kstack_core::prologue::FrameState;
-use kstack_core::stacks::{Code, StackId, StackLookup};
+use kstack_core::stacks::{Code, StackId, StackLookup, ThreadId};
 use kstack_core::unwind::{End, FrameRules, SavedRegs, Step, Unwinder};
 
 pub(crate) const WORD: usize = size_of::<usize>();
 
-/// Frame rules of a machine invented for these tests: bit 0 marks saved registers of four words: pc, sp, fp, user.
+/// Frame rules of a machine invented for these tests: bit 0 marks saved registers of four words:
+/// pc, sp, fp, user.
 pub(crate) struct Rules;
 
 impl FrameRules for Rules {
@@ -41,7 +43,8 @@ impl FrameRules for Rules {
     }
 }
 
-/// Offset 0: at SP; 1: in the link register; 2: the code does not tell; 3: one word above SP; then the record is there.
+/// Offset 0: at SP; 1: in the link register; 2: the code does not tell; 3: one word above SP; then
+/// the record is there.
 pub(crate) fn state(code: &[u8], offset: usize) -> FrameState {
     match (code, offset) {
         (b"frameless", 4..) | (_, 2) => FrameState::Unknown,
@@ -71,8 +74,8 @@ impl StackLookup for Machine {
         self.0.iter().any(|stack| stack.id == *id && stack.kept)
     }
 
-    /// Code of the invented machine: an address's second hexadecimal digit says what the function is like, the last one how far from
-    /// the function's start the instruction lies.
+    /// Code of the invented machine: an address's second hexadecimal digit says what the function
+    /// is like, the last one how far from the function's start the instruction lies.
     fn code_at(&self, pc: Addr) -> Code {
         let lowest = Addr::new(pc.get() & !0xf);
         match pc.get() >> 4 & 0xf {
@@ -95,7 +98,7 @@ impl Machine {
             id: StackId {
                 kind,
                 cpu: Some(CpuId::new(0)),
-                owner: 7,
+                owner: ThreadId::new(7),
                 range: AddrRange::sized(Addr::new(lowest), ByteSize::new(words * WORD)),
             },
             words: vec![0; words],

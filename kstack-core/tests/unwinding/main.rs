@@ -38,7 +38,8 @@ fn b2_a_plain_chain_ends_reliably_at_the_registers_that_are_kept_for_user_mode()
     }
 }
 
-/// 0 is any value of a register that is no frame pointer. Red if it ends a walk reliably wherever it stands.
+/// 0 is any value of a register that is no frame pointer. Red if it ends a walk reliably wherever
+/// it stands.
 #[test]
 fn b2_a_frame_pointer_of_0_is_the_outermost_only_at_the_top_of_a_cpus_stack() {
     let unknown = End::UnknownStack(Addr::new(0));
@@ -63,7 +64,7 @@ fn b2_a_frame_pointer_of_0_is_the_outermost_only_at_the_top_of_a_cpus_stack() {
     assert_eq!(end(&machine.walk(0)), unknown);
 }
 
-/// Red if the walk goes on with a stack that may be unmapped between two reads.
+/// Red if the walk continues on a stack that may be unmapped between two reads.
 #[test]
 fn b2_t8_a_stack_that_nobody_keeps_is_not_read() {
     let mut machine = Machine::with(&[(StackKind::Irq, IRQ), (StackKind::Thread, THREAD)]);
@@ -81,7 +82,8 @@ fn b2_t8_a_stack_that_nobody_keeps_is_not_read() {
     assert_eq!(end(&machine.walk(IRQ)), End::NotKept(Addr::new(THREAD + 0x40)));
 }
 
-/// This CPU goes back to it. Only registers where an entry puts them say so: any others could be anybody's words.
+/// This CPU goes back to it. Only registers where an entry puts them say so: any others could be
+/// anybody's words.
 #[test]
 fn b2_the_stack_that_an_exception_interrupted_is_kept() {
     const NMI: usize = 0x3_0000;
@@ -129,7 +131,8 @@ fn b2_registers_of_user_mode_lie_where_entries_put_them() {
     }
 }
 
-/// Where the walk begins at an interrupted instruction, or crosses one: the caller is found where the code says, or doubted.
+/// Where the walk begins at an interrupted instruction, or crosses one: the caller is found where
+/// the code says, or doubted.
 #[test]
 fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
     let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
@@ -146,7 +149,7 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
         // Of a function without frames only the edges are known.
         (0xf0, &[0xf0, 0xc1, 0xa4], End::Reliable),
         (0xf4, &[0xf4, 0xa4], doubt(0xf4)),
-        // Hand-written code, and code that nobody knows.
+        // Hand-written code, and unknown code.
         (0xe0, &[0xe0, 0xa4], doubt(0xe0)),
         (0x100, &[0x100, 0xa4], doubt(0x100)),
     ];
@@ -167,7 +170,8 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
         assert_eq!(steps.is_reliable(), expected_end == End::Reliable);
         assert!(expected_end.is_outermost());
     }
-    // The same in the middle of a walk, from another stack; there is no link register in these registers.
+    // The same in the middle of a walk, from another stack; there is no link register in these
+    // registers.
     for (pc, expected, expected_end) in table {
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
         machine.frame(IRQ, (THREAD + 0x80) | 1, 0xa4);
@@ -183,7 +187,7 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
         let expected_end = if in_link { doubt(pc) } else { expected_end };
         assert_eq!(end(&steps), expected_end, "{pc:#x}");
     }
-    // SP leads nowhere, to a stack that nobody keeps, or past the top: nothing is read there.
+    // SP leads nowhere, to a stack that is not kept, or past the top: nothing is read there.
     for sp in [0x7fff_0000, THREAD + 64 * WORD, THREAD + 64 * WORD - WORD, THREAD + WORD / 2, IRQ] {
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, IRQ)]);
         machine.frame(THREAD + 0xc0, SAVED | 1, 0xa4);
@@ -195,7 +199,8 @@ fn b2_the_caller_of_an_interrupted_function_is_found_or_doubted() {
     }
 }
 
-/// Red if callers are not looked at: the frame of a function that keeps none is missing without a trace.
+/// Red if callers are not looked at: the frame of a function that keeps none is missing without a
+/// trace.
 #[test]
 fn b2_a_backtrace_through_code_without_frames_is_not_reliable() {
     let ends = |pcs: [usize; 3]| {
@@ -219,7 +224,7 @@ fn b2_a_backtrace_through_code_without_frames_is_not_reliable() {
     // A call may be a function's last instruction: the return address is the next function's.
     assert_eq!(ends([0xa4, 0xf0, 0xc4]), End::Reliable);
     assert_eq!(ends([0xa4, 0x100, 0xc4]), missing(0x100));
-    // The outermost function has nobody to be missing.
+    // The outermost function has no caller that could be missing.
     assert_eq!(ends([0xa4, 0xb4, 0xf4]), End::Reliable);
 }
 
@@ -228,11 +233,13 @@ fn b2_a_backtrace_through_code_without_frames_is_not_reliable() {
 fn b2_an_interrupt_in_a_softirq_in_a_system_call_crosses_every_seam_to_user_mode() {
     for irq in [IRQ, LOW_IRQ] {
         let mut machine = Machine::with(&[(StackKind::Thread, THREAD), (StackKind::Irq, irq)]);
-        // On the IRQ stack, innermost first: a handler, the registers of the softirq it interrupted, the softirq.
+        // On the IRQ stack, innermost first: a handler, the registers of the softirq it
+        // interrupted, the softirq.
         machine.frame(irq + 0x20, (irq + 0x40) | 1, 0xb1);
         machine.regs(irq + 0x40, 0xb4, irq + 0x60, irq + 0x80, false);
         machine.frame(irq + 0x80, THREAD + 0x40, 0xb3);
-        // On the thread stack: call_on_stack, the registers of the system call it interrupted, the system call.
+        // On the thread stack: call_on_stack, the registers of the system call it interrupted, the
+        // system call.
         machine.frame(THREAD + 0x40, (THREAD + 0x60) | 1, 0xc1);
         machine.regs(THREAD + 0x60, 0xc4, THREAD + 0x80, THREAD + 0xa0, false);
         machine.frame(THREAD + 0xa0, SAVED | 1, 0xc3);
@@ -294,8 +301,8 @@ fn b2_memory_that_cannot_be_read_ends_the_walk() {
     assert_eq!(unwinder.step::<Rules>(), Step::End(End::Unreadable(fp)));
 }
 
-/// Any words at all: the walk ends, and `Machine::read` asserts that it stays on stacks. Words are drawn so that many look
-/// like frame pointers. Red if `enter` drops any of its checks.
+/// Any words at all: the walk ends, and `Machine::read` asserts that it stays on stacks. Words are
+/// drawn so that many look like frame pointers. Red if `enter` drops any of its checks.
 #[test]
 fn b2_arbitrary_memory_never_leads_outside_or_in_circles() {
     let mut random = 0x1234_5678_9abc_def1_u64;
@@ -348,8 +355,8 @@ fn b2_a_backtrace_keeps_the_outermost_frames_of_a_deep_recursion() {
     assert!(kept.is_reliable());
 }
 
-/// The frame pointer there is a program's: one that looks like a frame of the kernel must not be followed, and 0 is no sign of
-/// an outermost frame while SP is a program's too.
+/// The frame pointer there is a program's: one that looks like a frame of the kernel must not be
+/// followed, and 0 is no sign of an outermost frame while SP is a program's too.
 #[test]
 fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_frame_pointer() {
     const TOP: usize = THREAD + 64 * WORD;
@@ -384,8 +391,9 @@ fn b2_an_interrupted_entry_from_user_mode_ends_without_a_look_at_the_programs_fr
     assert_eq!(ends(0x7fff_0000, 0), (1, End::UnknownStack(Addr::new(0x7fff_0000))));
 }
 
-/// Whoever wrote the frame pointer that stands there: what comes after a boundary to user mode, or after the end, is the end, though
-/// a frame lies right where the walk would go on. Red if the rest of the stack is not given up with the decision.
+/// Whatever wrote the frame pointer that stands there: what comes after a boundary to user mode, or
+/// after the end, is the end, though a frame lies right where the walk would go on. Red if the rest
+/// of the stack is not given up with the decision.
 #[test]
 fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stack() {
     const TOP: usize = THREAD + 64 * WORD;
@@ -414,10 +422,11 @@ fn b2_nothing_follows_a_boundary_or_an_end_even_if_a_frame_lies_on_the_same_stac
     let steps = after(Some((TOP - 4 * WORD, false)));
     assert!(matches!(steps[1], Step::Interrupted(_)), "{steps:?}");
     assert_eq!(steps[2..], [reliable; 4]);
-    // The frame itself is sound: from kernel code further down the walk goes on with it.
+    // The frame itself is sound: from kernel code further down the walk continues with it.
     let steps = after(Some((THREAD, false)));
     assert_eq!(steps[2], Step::Caller(Addr::new(0xa3)));
-    // A record of zeros ends a chain, with a stack full of words above it, and nobody knows what is missing.
+    // A record of zeros ends a chain, with a stack full of words above it, and it is not known what
+    // is missing.
     let steps = after(None);
     let unknown = Step::End(End::UnknownStack(Addr::new(0)));
     assert_eq!(steps[1..3], [Step::Caller(Addr::new(0)), unknown]);

@@ -77,7 +77,7 @@ unsafe fn overflow(address: usize, context: *mut libc::ucontext_t) -> bool {
         // SAFETY: (1) asks only.
         cpu: CpuId::new(unsafe { libc::gettid() } as u32),
     };
-    let state = Context { thread: chain.innermost().id, ..Context::default() };
+    let state = Context { thread: chain.innermost().id.into(), ..Context::default() };
     let Some(verdict) = judge(pool.arena(), &table, &fault, &state) else { return false };
     // SAFETY: (1) this thread's own, see `Place`.
     let report = unsafe { write_report(place, verdict, fault, state, &chain, regs) };

@@ -53,7 +53,7 @@ impl Place {
 /// A stack overflow: which stack, whose, how far, and the calls that led there.
 ///
 /// It displays as text of several lines, with addresses of code; [`Overflow::code_addresses`] is
-/// for whoever has symbols.
+/// for a program that has symbols.
 pub struct Overflow(Box<OverflowReport>);
 
 impl Overflow {
@@ -72,7 +72,7 @@ impl Overflow {
 
     /// The number of the coroutine: [`Coroutine::id`](crate::Coroutine::id).
     pub fn coroutine(&self) -> u64 {
-        self.0.verdict.stack.owner
+        self.0.verdict.stack.owner.get()
     }
 
     /// The stack that overflowed.

@@ -1,6 +1,7 @@
 //! Reports as text, also where nothing may be allocated.
 
 use core::fmt::{self, Write};
+use kstack_core::stacks::ThreadId;
 use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Cause, OverflowReport};
 
@@ -15,7 +16,7 @@ pub(super) fn write(f: &mut dyn Write, report: &OverflowReport) -> fmt::Result {
     };
     write!(f, "{what}: ")?;
     match verdict.stack.owner {
-        0 => write!(f, "a stack without a coroutine")?,
+        ThreadId::NONE => write!(f, "a stack without a coroutine")?,
         id => write!(f, "coroutine {id}")?,
     }
     let range = verdict.stack.range;
@@ -29,7 +30,7 @@ pub(super) fn write(f: &mut dyn Write, report: &OverflowReport) -> fmt::Result {
         match step {
             Step::Caller(pc) => write!(f, "    {pc}")?,
             Step::Interrupted(regs) => write!(f, "    {}", regs.pc)?,
-            Step::Seam { to, .. } if to.owner == 0 => write!(f, "    on the thread's stack:")?,
+            Step::Seam { to, .. } if to.owner.is_none() => write!(f, "    on the thread's stack:")?,
             Step::Seam { to, .. } => write!(f, "    on the stack of coroutine {}:", to.owner)?,
             Step::End(end) => {
                 if backtrace.dropped() != 0 {

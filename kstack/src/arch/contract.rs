@@ -5,9 +5,10 @@
 //! heads of x86_64's files say what each function promises; a tree may have more, which only its
 //! own files, or a kernel's tree of that name, may use.
 //!
-//! Beside these, vectors, system-call entry and return path, all in `.text.kstack_entry`: the CPU reaches them, through
-//! what `tables` has it read. Where the CPU changes no stack by itself: `overflow`, which finds
-//! another when the registers do not fit. Where an entry can interrupt the first instruction of another: `nmi`.
+//! Beside these, vectors, system-call entry and return path, all in `.text.kstack_entry`: the CPU
+//! reaches them, through what `tables` has it read. Where the CPU changes no stack by itself:
+//! `overflow`, which finds another when the registers do not fit. Where an entry can interrupt the
+//! first instruction of another: `nmi`.
 //!
 //! The files of a tree import each other in one direction, which `cargo xtask lint` checks:
 //!
@@ -83,6 +84,7 @@ mod entry {
     const _: &[(StackKind, usize)] = bring_up::CPU_STACKS;
     const _: fn() -> TablesPlace = TablesPlace::new;
     const _: fn(&TablesPlace) -> *mut CpuTables = TablesPlace::get;
+    const _: unsafe fn(&'static CpuLocal, *mut CpuTables) = bring_up::load_block;
     const _: unsafe fn(&'static CpuLocal, *mut CpuTables, Stacks) -> Result<(), AcquireError> =
         bring_up::prepare;
     const _: unsafe fn(&'static CpuLocal, *mut CpuTables) -> Result<(), Unfit> = bring_up::load;

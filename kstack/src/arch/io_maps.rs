@@ -11,15 +11,17 @@
 //!   0x5010  what the thread's map holds (`Held`)
 //! ```
 //!
-//! The CPU reads two bytes of a map for an access that may reach into the next byte, which is why a byte of ones stands behind each
-//! (Intel SDM vol. 1, 19.5.2). The level that needs no map, EFLAGS.IOPL, stays 0: with it a program could disable interrupts.
+//! The CPU reads two bytes of a map for an access that may reach into the next byte, which is why a
+//! byte of ones stands behind each (Intel SDM vol. 1, 19.5.2). The level that needs no map,
+//! EFLAGS.IOPL, stays 0: with it a program could disable interrupts.
 //!
-//! A kernel that wants none of this leaves the pages behind the tables unmapped and never calls [`CpuTables::reach_io_maps`]: the limit
-//! then ends with the segment. One that does may map them later, when a program first asks for a port. Until then the word at 102 lies
-//! beyond the limit, and the CPU reads no map.
+//! A kernel that wants none of this leaves the pages behind the tables unmapped and never calls
+//! [`CpuTables::reach_io_maps`]: the limit then ends with the segment. One that does may map them
+//! later, when a program first asks for a port. Until then the word at 102 lies beyond the limit,
+//! and the CPU reads no map.
 //!
-//! What a change costs: [`Ports::None`] and [`Ports::All`] one store; [`Ports::These`] one store, and the words that differ from what
-//! the CPU's map holds, by [`kstack_core::ports`].
+//! What a change costs: [`Ports::None`] and [`Ports::All`] one store; [`Ports::These`] one store,
+//! and the words that differ from what the CPU's map holds, by [`kstack_core::ports`].
 
 use super::current::tables::CpuTables;
 use core::mem::{offset_of, size_of};
@@ -57,8 +59,8 @@ fn maps(tables: *mut CpuTables) -> *mut IoMaps {
 }
 
 impl CpuTables {
-    /// Lets the segment's limit reach the maps behind these tables, and permits no port. Before the tables are loaded: a CPU keeps the
-    /// limit that it has read.
+    /// Lets the segment's limit reach the maps behind these tables, and permits no port. Before the
+    /// tables are loaded: a CPU keeps the limit that it has read.
     ///
     /// # Safety
     ///
@@ -72,11 +74,13 @@ impl CpuTables {
         }
     }
 
-    /// Fills the maps behind these tables, whose pages were just mapped: from now on [`CpuTables::permit_ports`] may be called.
+    /// Fills the maps behind these tables, whose pages were just mapped: from now on
+    /// [`CpuTables::permit_ports`] may be called.
     ///
     /// # Safety
     ///
-    /// 1. The pages of an [`IoMaps`] right behind `tables` are mapped, writable, and zero; no CPU's word leads to a map in them yet.
+    /// 1. The pages of an [`IoMaps`] right behind `tables` are mapped, writable, and zero; no CPU's
+    ///    word leads to a map in them yet.
     pub unsafe fn fill_io_maps(tables: *mut Self) {
         let maps = maps(tables);
         // SAFETY: (1) by the caller's promise.
@@ -88,12 +92,14 @@ impl CpuTables {
         }
     }
 
-    /// Permits ports to user mode on the CPU this runs on, until the next call. Says whether it was something else before.
+    /// Permits ports to user mode on the CPU this runs on, until the next call. Returns whether
+    /// something else was permitted before.
     ///
     /// # Safety
     ///
     /// 1. `tables` are the loaded tables of the CPU this runs on, and interrupts are off.
-    /// 2. The limit reaches the maps ([`CpuTables::reach_io_maps`]); for more than [`Ports::None`], they are filled.
+    /// 2. The limit reaches the maps ([`CpuTables::reach_io_maps`]); for more than [`Ports::None`],
+    ///    they are filled.
     #[inline]
     pub unsafe fn permit_ports(tables: *mut Self, ports: Ports<'_>) -> bool {
         // SAFETY: (1) by the caller's promise: a word of this CPU's alone.
@@ -121,7 +127,8 @@ impl CpuTables {
 /// 1. As for [`CpuTables::permit_ports`], with filled maps.
 unsafe fn load(tables: *mut CpuTables, permitted: &Permitted<'_>) -> bool {
     let maps = maps(tables);
-    // SAFETY: (1) filled, by the caller's promise; (2) no other CPU touches them, and this one reads them from user mode only.
+    // SAFETY: (1) filled, by the caller's promise; (2) no other CPU touches them, and this one
+    // reads them from user mode only.
     let (held, own) = unsafe { (&mut (*maps).held, &mut (*maps).own) };
     if held.is(permitted) {
         return true;
@@ -162,7 +169,8 @@ mod tests {
     fn x3_the_cpu_reads_what_was_permitted_and_nothing_beyond_the_limit() {
         let mut pages = pages();
         let tables = (&raw mut pages).cast::<CpuTables>();
-        // SAFETY: (1) (2) the pages are this test's, and no CPU loads them; interrupts do not know of them.
+        // SAFETY: (1) (2) the pages are this test's, and no CPU loads them; interrupts do not know
+        // of them.
         unsafe {
             CpuTables::reach_io_maps(tables);
             assert!(!is_permitted(&pages, 0) && !is_permitted(&pages, 0xffff));

@@ -2,15 +2,22 @@
 //!
 //! | file | what every tree has in it |
 //! | --- | --- |
+//! | `vectors` | where each vector begins |
 //! | `regs` | [`SavedRegs`](current::regs::SavedRegs): what an entry from anywhere saves, and how the unwinder reads it |
 //! | `switch` | the switch between two stacks, and the first frame of a new one |
 //! | `call` | a call on another stack |
-//! | `local` | the per-CPU block that entry code reads, and `current` |
+//! | `local`, `this_cpu` | the architecture's words of the per-CPU block; how a CPU finds it, and `current` |
 //! | `tables` | what the CPU reads: descriptor tables, task state segment, vector base |
-//! | `entry` | vectors, system-call entry, the way back |
-//! | `nmi` | entries that may interrupt any instruction at all |
+//! | `entry`, `save` | interrupts, exceptions, system calls; what entries share |
+//! | `return_path` | the return of every entry, and where a new stack starts |
+//! | `cause`, `fault` | exceptions by number; which of them are about a stack |
+//! | `containment` | the end of a thread on its own stack |
+//! | `bring_up` | all that a CPU needs before its first interrupt |
+//! | `nmi` (PCs) | entries that may interrupt any instruction at all |
+//! | `double_fault` (PCs), `overflow` (the others) | how an overflow arrives |
 //!
-//! What the rest of the library names in them is in `contract`, with its types: the checklist for a new architecture.
+//! What the rest of the library names in them is in `contract`, with its types: the checklist for a
+//! new architecture.
 //!
 //! This module selects one tree and refuses what is half supported.
 

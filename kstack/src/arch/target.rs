@@ -1,4 +1,5 @@
-//! What differs from target to target and needs no tree of its own: there on every target, with or without the layers above `stacks`.
+//! What differs from target to target and needs no tree of its own: there on every target, with or
+//! without the layers above `stacks`.
 
 #[cfg(feature = "stacks")]
 use kstack_core::addr::AddrRange;

@@ -1,4 +1,5 @@
-//! What a hook does that the kernel has not replaced: nothing where nothing is right, otherwise a panic with a sentence.
+//! What a hook does that the kernel has not replaced: nothing where nothing is right, otherwise a
+//! panic with a sentence.
 
 use super::table::hooks;
 use crate::arch::current::regs::SavedRegs;
@@ -6,7 +7,7 @@ use crate::local::CpuLocal;
 use crate::registry;
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;
-use kstack_core::stacks::{Code, StackLookup};
+use kstack_core::stacks::{Code, StackLookup, ThreadId};
 use kstack_core::verdict::{Context, OverflowReport};
 
 pub(super) fn interrupt(vector: u8, _regs: &mut SavedRegs) {
@@ -77,8 +78,9 @@ pub(super) fn stop(report: &OverflowReport) -> ! {
     panic!("{report}");
 }
 
-/// What this library knows of the running context, with the kernel's count of spinning locks. The thread is the owner of the stack that
-/// [`CpuLocal::set_thread`] named, if it is a thread's; the kernel's half is that of the stacks, where an address tells it.
+/// What this library knows of the running context, with the kernel's count of spinning locks. The
+/// thread is the owner of the stack that [`CpuLocal::set_thread`] named, if it is a thread's; the
+/// kernel's half is that of the stacks, where an address tells it.
 pub fn running_context() -> Context {
     // SAFETY: (1) called by entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
@@ -87,7 +89,7 @@ pub fn running_context() -> Context {
     let running = registry::get().and_then(|registry| registry.stack_at(below_top));
     let thread = running.filter(|stack| stack.kind == StackKind::Thread);
     Context {
-        thread: thread.map_or(0, |stack| stack.owner),
+        thread: thread.map_or(ThreadId::NONE, |stack| stack.owner),
         spinning_locks: (hooks().spinning_locks)(),
         in_interrupt: irq.hardirq_depth() > 0,
         in_softirq: irq.in_softirq(),
@@ -99,7 +101,8 @@ pub fn running_context() -> Context {
     }
 }
 
-/// The lowest address of the half that the stacks are in; 0 if that is the lower half, which tells nothing.
+/// The lowest address of the half that the stacks are in; 0 if that is the lower half, which tells
+/// nothing.
 fn kernel_lowest() -> Addr {
     const UPPER_HALF: usize = 1 << (usize::BITS - 1);
     let stacks = registry::get().map_or(0, |registry| registry.arena().range().lowest.get());

@@ -1,7 +1,9 @@
-//! What a kernel gives the entry code: a table of functions, installed once before the first interrupt.
+//! What a kernel gives the entry code: a table of functions, installed once before the first
+//! interrupt.
 //!
-//! Entry code reaches the kernel through this table and through nothing else. [`Hooks::new`] wants the one answer that only the kernel has;
-//! every other hook has a default, which a method of the same name replaces:
+//! Entry code reaches the kernel through this table and through nothing else. [`Hooks::new`] wants
+//! the one answer that only the kernel has; every other hook has a default, which a method of the
+//! same name replaces:
 //!
 //! ```
 //! # use kstack::{Hooks, SavedRegs, verdict::OverflowReport};
@@ -12,10 +14,9 @@
 //!     Hooks::new(spinning_locks_of_this_cpu).interrupt(on_interrupt).end_thread(end_thread);
 //! ```
 //!
-//! Where a default stands for something that the kernel forgot (an interrupt without a handler, a program's exception), it panics with a
-//! sentence that names the hook.
-//! The functions run on the stack that the
-//! module of the architecture says, with interrupts as each field says.
+//! Where a default stands for something that the kernel forgot (an interrupt without a handler, a
+//! program's exception), it panics with a sentence that names the hook. The functions run on the
+//! stack that the module of the architecture says, with interrupts as each field says.
 
 mod defaults;
 mod table;
@@ -33,7 +34,8 @@ use kstack_core::verdict::{Context, OverflowReport};
 macro_rules! replacing {
     ($($name:ident: $type:ty,)*) => {
         impl Hooks {
-            /// The table with the defaults. `spinning_locks` says how many spinning locks the CPU holds that it is called on.
+            /// The table with the defaults. `spinning_locks` says how many spinning locks the CPU
+            /// holds that it is called on.
             #[must_use]
             pub const fn new(spinning_locks: fn() -> u32) -> Self {
                 Self { spinning_locks, $($name: defaults::$name,)* }

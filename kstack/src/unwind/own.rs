@@ -1,15 +1,16 @@
 //! Backtraces of this kernel: the core's unwinder, reading stacks where they are.
 //!
-//! A read cannot fault: it happens only inside the bounds of a stack that the registry says is live *and* that stays mapped for as long as
-//! the walk takes. These are
+//! A read cannot fault: it happens only inside the bounds of a stack that the registry says is live
+//! *and* that stays mapped for as long as the walk takes. These are
 //!
 //! 1. stacks that belong to a CPU;
 //! 2. the stack this runs on, and that of the thread that runs on this CPU;
-//! 3. the stack that an entry on this CPU interrupted, as the registers say that the entry saved at the top of an exception stack: the
-//!    CPU goes back to it;
+//! 3. the stack that an entry on this CPU interrupted, as the registers say that the entry saved at
+//!    the top of an exception stack: the CPU goes back to it;
 //! 4. a stack that the caller has borrowed, and names.
 //!
-//! Any other, that of a thread that may be ending on another CPU, ends the walk: it could be unmapped between two reads.
+//! Any other, that of a thread that may be ending on another CPU, ends the walk: it could be
+//! unmapped between two reads.
 
 use crate::arch::current::regs::{self, Rules};
 use crate::hooks;
@@ -35,7 +36,8 @@ impl<'r> Walk<'r> {
         let here = registry.stack_at(here).map_or(AddrRange::EMPTY, |stack| stack.range);
         // SAFETY: (1) by the promise of `Registry::new`.
         let local = unsafe { CpuLocal::if_loaded() };
-        // A thread that is moved to another CPU between the two reads has bounds of no stack: its own is `here` anyway.
+        // A thread that is moved to another CPU between the two reads has bounds of no stack: its
+        // own is `here` anyway.
         let running = local.map_or(AddrRange::EMPTY, |local| AddrRange {
             lowest: local.thread_lowest(),
             top: local.thread_top(),
@@ -62,7 +64,8 @@ impl StackLookup for Walk<'_> {
 /// Reads a word of a stack.
 #[inline(always)]
 fn read(addr: Addr) -> Option<usize> {
-    // SAFETY: (1) the unwinder asks only for aligned words inside the mapped part of stacks that stay mapped, see the module's head.
+    // SAFETY: (1) the unwinder asks only for aligned words inside the mapped part of stacks that
+    // stay mapped, see the module's head.
     Some(unsafe { (addr.get() as *const usize).read_volatile() })
 }
 
@@ -100,7 +103,8 @@ pub fn from_fp<const N: usize>(registry: &Registry, fp: Addr, into: &mut Backtra
     into.collect::<Rules, _, _>(&mut Unwinder::new(&walk, read, fp));
 }
 
-/// Calls `visit` with each step from a frame pointer of this thread's own outwards, the end included.
+/// Calls `visit` with each step from a frame pointer of this thread's own outwards, the end
+/// included.
 #[inline]
 pub fn for_each(registry: &Registry, fp: Addr, visit: impl FnMut(Step)) {
     let walk = Walk::new(registry, AddrRange::EMPTY);
@@ -133,8 +137,8 @@ pub unsafe fn for_each_from_regs(
     visit_all(&walk, Unwinder::from_regs(&walk, read, reduced(regs)), visit);
 }
 
-/// How many frames there are from a frame pointer of this thread's own outwards. No code is looked at: of a function without frames the
-/// caller is not counted.
+/// How many frames there are from a frame pointer of this thread's own outwards. No code is looked
+/// at: of a function without frames the caller is not counted.
 #[inline]
 pub fn count(registry: &Registry, fp: Addr) -> usize {
     let walk = Walk::new(registry, AddrRange::EMPTY);
@@ -157,7 +161,8 @@ fn reduced(regs: &regs::SavedRegs) -> SavedRegs {
         if !all.contains_span(addr, ByteSize::new(size_of::<usize>())) {
             return None;
         }
-        // SAFETY: (1) inside the registers, which are words; (2) they are borrowed for the length of this function.
+        // SAFETY: (1) inside the registers, which are words; (2) they are borrowed for the length
+        // of this function.
         Some(unsafe { (addr.get() as *const usize).read() })
     };
     let nothing = Addr::new(0);

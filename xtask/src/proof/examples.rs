@@ -82,6 +82,13 @@ const EXAMPLES: &[Example] = &[
         programs: &["guest-arm64"],
     },
     Example {
+        name: "guest-i386",
+        place: Place::Emulated(Arch::I386),
+        ids: "",
+        max_glue: 60,
+        programs: &["guest-i386"],
+    },
+    Example {
         name: "pool-only",
         place: Place::Host,
         ids: "l1",

@@ -4,7 +4,21 @@
 //! ```` ``` ````) have no place to break, so they may be wider.
 
 /// Folders that keep these rules; the others are on their way.
-pub(super) const CLEAN: [&str; 4] = ["kernel/src/", "rom/", "user/", "xtask/"];
+pub(super) const CLEAN: [&str; 13] = [
+    "examples/",
+    "kernel/linux/src/abi/",
+    "kernel/linux/src/exec/",
+    "kernel/linux/src/time/",
+    "kernel/machine/",
+    "kernel/src/",
+    "kernel/threads/",
+    "kstack/",
+    "kstack-core/",
+    "kstack-hosted/",
+    "rom/",
+    "user/",
+    "xtask/",
+];
 
 /// Columns of a line.
 const WIDEST: usize = 100;
@@ -46,7 +60,8 @@ pub(super) fn breaches(name: &str, text: &str) -> Vec<String> {
         for (word, instead) in REFUSED.iter().filter(|(word, _)| has_word(&lower, word)) {
             found(format!("`{word}` in a comment: {instead}"));
         }
-        if line.contains(concat!("MO", "ST_")) {
+        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        if words.any(|word| word.starts_with(concat!("MO", "ST_"))) {
             found("an upper limit is called `MAX_…`".to_owned());
         }
     }
@@ -91,7 +106,7 @@ mod tests {
         assert_eq!(found(&format!("// {}\n", "é".repeat(WIDEST - 3))), [""; 0]);
         let after = format!("//! ```text\n//! a\n//! ```\n{}", text("//! "));
         assert_eq!(found(&after).len(), 1, "after the picture");
-        assert_eq!(breaches("kstack/src/a.rs", &text("// ")), [""; 0], "not clean yet");
+        assert_eq!(breaches("kernel/linux/src/a.rs", &text("// ")), [""; 0], "not clean yet");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The kernel before it knows kstack: stacks are memory of the heap, without a guard, and interrupts stay on them.
+//! The kernel before it knows kstack: stacks are memory of the heap, without a guard, and
+//! interrupts stay on them.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! The kernel before it knows kstack: stacks are memory of the heap, without a guard, and interrupts stay on them.
+//! The kernel before it knows kstack: stacks are memory of the heap, without a guard, and
+//! interrupts stay on them.
 #![no_std]
 #![no_main]
 
@@ -24,7 +25,8 @@ impl Context for Plain {
     fn new(_task: u64, run: extern "C" fn(usize)) -> Self {
         let mut stack = vec![0_u128; 1024];
         let top = stack.len();
-        // What `switch` pops, above a word for alignment: six registers, of which rbx is the first function, and where to return to.
+        // What `switch` pops, above a word for alignment: six registers, of which rbx is the first
+        // function, and where to return to.
         let frame = [0, 0, 0, 0, 0, run as *const () as usize, 0, start as *const () as usize];
         for (pair, place) in frame.chunks(2).zip(&mut stack[top - 4..]) {
             *place = pair[0] as u128 | (pair[1] as u128) << 64;

@@ -19,7 +19,8 @@ static HOOKS: Hooks = Hooks::new(sync::held);
 static OTHERS: [Block; 2] = cpu::blocks();
 
 fn refused(block: &'static Block) {
-    // SAFETY: (1) to (4) as long as it is refused, the boot stack is still in use, and a stack or two of the CPU's are lost.
+    // SAFETY: (1) to (4) as long as it is refused, the boot stack is still in use, and a stack or
+    // two of the CPU's are lost.
     println!("refused: {}", unsafe { cpu::bring_up(&STACKS, block, main) });
 }
 

@@ -1,5 +1,6 @@
-//! A kernel that keeps its own GDT, TSS and IDT and takes single vectors of kstack's: double fault, NMI, debug exception and machine
-//! check with their stacks, and the timer. All other gates stay the kernel's.
+//! A kernel that keeps its own GDT, TSS and IDT and takes single vectors of kstack's: double fault,
+//! NMI, debug exception and machine check with their stacks, and the timer. All other gates stay
+//! the kernel's.
 #![no_std]
 #![no_main]
 

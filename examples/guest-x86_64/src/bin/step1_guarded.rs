@@ -1,4 +1,5 @@
-//! Step 1 of docs/adopting.md: guarded stacks. An overflow is a fault at once, and no longer another task's damage.
+//! Step 1 of docs/adopting.md: guarded stacks. An overflow is a fault at once, and no longer
+//! another task's damage.
 #![no_std]
 #![no_main]
 

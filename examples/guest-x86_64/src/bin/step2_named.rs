@@ -1,4 +1,5 @@
-//! Step 2 of docs/adopting.md: an overflow has a name. The kernel's own double fault handler asks which stack's guard it was.
+//! Step 2 of docs/adopting.md: an overflow has a name. The kernel's own double fault handler asks
+//! which stack's guard it was.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Step 3 of docs/adopting.md: an overflow is survived. kstack's tables replace the kernel's, and its handler ends the thread.
+//! Step 3 of docs/adopting.md: an overflow is survived. kstack's tables replace the kernel's, and
+//! its handler ends the thread.
 #![no_std]
 #![no_main]
 
@@ -35,7 +36,8 @@ fn start(start_info: u64) -> ! {
 
 fn main(idle: &'static Thread<Pages>) -> ! {
     TASKS.adopt(Task(Box::new(idle)));
-    // What an overflow with interrupts off leaves half done is not known: a thread is ended only with them on.
+    // What an overflow with interrupts off leaves half done is not known: a thread is ended only
+    // with them on.
     x86_64::instructions::interrupts::enable();
     TASKS.join(TASKS.spawn(run, overflow::overflow));
     println!("the kernel continues");

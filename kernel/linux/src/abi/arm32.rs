@@ -1,12 +1,12 @@
 //! The face of the system-call interface on 32-bit ARM (EABI): numbers, names, structure layouts.
 //!
-//! Numbers and offsets are the stable interface that every static Linux program for this machine was built against.
-//! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
-//! memory out.
+//! Numbers and offsets are the stable interface that every static Linux program for this machine
+//! was built against. Structures are laid out by offset into byte arrays: nothing here is ever
+//! cast, so no padding byte can carry kernel memory out.
 //!
-//! The number is in r7, the arguments are in r0 to r5. A 64-bit argument takes an even register and the next one; offsets that
-//! are pages, or halves, or narrower than elsewhere become plain bytes in [`arguments`], so that the calls themselves need not
-//! know.
+//! The number is in r7, the arguments are in r0 to r5. A 64-bit argument takes an even register and
+//! the next one; offsets that are pages, or halves, or narrower than elsewhere become plain bytes
+//! in [`arguments`], so that the calls themselves need not know.
 
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
@@ -28,7 +28,8 @@ pub fn number(regs: &SavedRegs) -> u64 {
     regs.r7.into()
 }
 
-/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one of them.
+/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one
+/// of them.
 #[inline(always)]
 pub fn arguments<const COUNT: usize>(
     regs: &SavedRegs,
@@ -45,7 +46,8 @@ pub fn set_result(regs: &mut SavedRegs, result: u64) {
 /// Whether the result of a call takes the place of its number.
 pub(crate) const RESULT_REPLACES_NUMBER: bool = false;
 
-/// What a program starts with: everything zero but where it starts and its stack. Bit 0 of the entry point says Thumb state.
+/// What a program starts with: everything zero but where it starts and its stack. Bit 0 of the
+/// entry point says Thumb state.
 pub fn start(entry: u64, sp: u64) -> SavedRegs {
     let thumb = if entry & 1 != 0 { THUMB } else { 0 };
     SavedRegs {
@@ -61,10 +63,12 @@ pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp as u32;
 }
 
-/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers.
+/// Here it is not.
 pub fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
 
-/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local
+/// storage.
 pub fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, e, d]
 }
@@ -78,8 +82,9 @@ pub const PLATFORM: &str = "v7l";
 /// The `e_machine` of programs this kernel runs.
 pub const ELF_MACHINE: u16 = 40;
 
-/// What the CPU can do, as the auxiliary vector says: halfwords, Thumb, fast multiplication, VFP, DSP, NEON, VFPv3, thread pointer,
-/// VFPv4, division in both states, 32 double registers, long descriptors.
+/// What the CPU can do, as the auxiliary vector says: halfwords, Thumb, fast multiplication, VFP,
+/// DSP, NEON, VFPv3, thread pointer, VFPv4, division in both states, 32 double registers, long
+/// descriptors.
 pub const fn hardware() -> u64 {
     1 << 1
         | 1 << 2
@@ -99,16 +104,19 @@ pub const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
-/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions
+/// there.
 pub const EXECUTABLE_STACK_UNASKED: bool = true;
 
-/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in
+/// Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = false;
 
-/// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
+/// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's
+/// split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;
 
 /// Where a position-independent program is put: two thirds up, as Linux does it.
@@ -198,8 +206,8 @@ pub(crate) const fn table_index(number: u64) -> usize {
 /// Bytes of `struct stat64`.
 const STAT_BYTES: usize = 104;
 
-/// `struct stat64`: dev 0, the inode's low half 12, mode 16, nlink 20, uid 24, gid 28, rdev 32, size 48, blksize 56, blocks 64,
-/// atime 72, mtime 80, ctime 88, ino 96.
+/// `struct stat64`: dev 0, the inode's low half 12, mode 16, nlink 20, uid 24, gid 28, rdev 32,
+/// size 48, blksize 56, blocks 64, atime 72, mtime 80, ctime 88, ino 96.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
     put(&mut bytes, 24, stat.user.to_le_bytes());
@@ -269,17 +277,20 @@ pub(crate) const EPOLL_DATA_AT: usize = 8;
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 0;
 
-/// The kernel's own code for going back from a signal handler. `mov r7, #119`, `svc 0` for a plain handler, `mov r7, #173`, `svc 0` for one with SA_SIGINFO.
+/// The kernel's own code for going back from a signal handler. `mov r7, #119`, `svc 0` for a plain
+/// handler, `mov r7, #173`, `svc 0` for one with SA_SIGINFO.
 pub(crate) const TRAMPOLINE: &[u8] = &[
     0x77, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef, 0xad, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef,
 ];
 
-/// A number of 64 bits that comes after an odd number of arguments: the second and third of three registers: a pair begins in an even one.
+/// A number of 64 bits that comes after an odd number of arguments: the second and third of three
+/// registers: a pair begins in an even one.
 pub(crate) const fn wide_argument(_first: u64, second: u64, third: u64) -> u64 {
     second | third << 32
 }
 
-/// What an exception, other than a page fault, is to the program (arch/arm/kernel/traps.c, mm/fsr-3level.c).
+/// What an exception, other than a page fault, is to the program (arch/arm/kernel/traps.c,
+/// mm/fsr-3level.c).
 pub(crate) fn exception(vector: u8, address: u64, regs: &SavedRegs, _floats: &Snapshot) -> Info {
     let at = program_counter(regs);
     match vector {
@@ -300,7 +311,8 @@ pub(crate) const fn trap(vector: u8, address: u64, regs: &SavedRegs, _last: Trap
     }
 }
 
-/// A function of the vDSO: `str r7, [sp, #-4]!`, `movw r7, number`, `svc 0`, `ldr r7, [sp], #4`, `bx lr`.
+/// A function of the vDSO: `str r7, [sp, #-4]!`, `movw r7, number`, `svc 0`, `ldr r7, [sp], #4`,
+/// `bx lr`.
 const fn vdso_call(number: u32) -> [u8; 20] {
     let [a, b, c, d] = (0xe300_7000 | (number & 0xf000) << 4 | number & 0xfff).to_le_bytes();
     [

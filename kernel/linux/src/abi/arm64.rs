@@ -1,9 +1,9 @@
 //! The arm64 face of the system-call interface: numbers, names, structure layouts.
 //!
-//! Numbers and offsets are the stable interface that every static Linux program for this machine was built against: the ones
-//! that architectures without a past of their own share.
-//! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
-//! memory out.
+//! Numbers and offsets are the stable interface that every static Linux program for this machine
+//! was built against: the ones that architectures without a past of their own share. Structures are
+//! laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry
+//! kernel memory out.
 
 use super::generic;
 use super::names::Stretch;
@@ -27,7 +27,8 @@ pub fn number(regs: &SavedRegs) -> u64 {
     regs.x[8]
 }
 
-/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one of them.
+/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one
+/// of them.
 #[inline(always)]
 pub fn arguments<const COUNT: usize>(
     regs: &SavedRegs,
@@ -48,8 +49,8 @@ const FIQ_OFF: u64 = 1 << 6;
 /// Whether the result of a call takes the place of its number.
 pub(crate) const RESULT_REPLACES_NUMBER: bool = false;
 
-/// What a program starts with: everything zero but where it starts and its stack. FIQs stay masked in programs as in the kernel: the
-/// entry would take one for the exception before it.
+/// What a program starts with: everything zero but where it starts and its stack. FIQs stay masked
+/// in programs as in the kernel: the entry would take one for the exception before it.
 pub fn start(entry: u64, sp: u64) -> SavedRegs {
     SavedRegs { pc: entry, sp, pstate: FIQ_OFF, ..SavedRegs::default() }
 }
@@ -59,11 +60,12 @@ pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;
 }
 
-/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers.
+/// Here it is not.
 pub fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
 
-/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage: this machine has the
-/// last two the other way round.
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local
+/// storage: this machine has the last two the other way round.
 pub fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, e, d]
 }
@@ -87,10 +89,12 @@ pub fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
-/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions
+/// there.
 pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
-/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in
+/// Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
@@ -166,7 +170,8 @@ pub(crate) const RESTART_SYSCALL: u64 = 128;
 /// The kernel's own code for going back from a signal handler. `mov x8, #139`, `svc #0`.
 pub(crate) const TRAMPOLINE: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
 
-/// What an exception, other than a page fault, is to the program (arch/arm64/kernel/traps.c, debug-monitors.c, mm/fault.c).
+/// What an exception, other than a page fault, is to the program (arch/arm64/kernel/traps.c,
+/// debug-monitors.c, mm/fault.c).
 pub(crate) fn exception(vector: u8, address: u64, regs: &SavedRegs, _floats: &Snapshot) -> Info {
     /// In the syndrome of a floating-point exception: the bits below are valid.
     const VALID: u64 = 1 << 23;

@@ -1,4 +1,5 @@
-//! What every interface is written in: the calls, what structures are made from, and structures that are alike on every machine.
+//! What every interface is written in: the calls, what structures are made from, and structures
+//! that are alike on every machine.
 
 /// The lowest address a program may map, so that a null pointer with a small offset still faults.
 pub const USER_LOWEST: u64 = 0x1_0000;
@@ -44,7 +45,8 @@ pub fn encode_utsname(fields: [&str; 6]) -> [u8; 390] {
     bytes
 }
 
-/// `struct __kernel_timespec` and `struct rlimit64`, on machines of any word size: two 64-bit numbers.
+/// `struct __kernel_timespec` and `struct rlimit64`, on machines of any word size: two 64-bit
+/// numbers.
 pub fn encode_long_pair(first: u64, second: u64) -> [u8; 16] {
     let mut bytes = [0; 16];
     put(&mut bytes, 0, first.to_le_bytes());
@@ -52,8 +54,8 @@ pub fn encode_long_pair(first: u64, second: u64) -> [u8; 16] {
     bytes
 }
 
-/// `struct statx`: mask 0, blksize 4, nlink 16, mode 28, ino 32, size 40, blocks 48, atime 64, btime 80, ctime 96, mtime 112,
-/// rdev 128 and 132, dev 136 and 140. The same on every machine.
+/// `struct statx`: mask 0, blksize 4, nlink 16, mode 28, ino 32, size 40, blocks 48, atime 64,
+/// btime 80, ctime 96, mtime 112, rdev 128 and 132, dev 136 and 140. The same on every machine.
 pub fn encode_statx(stat: &Stat) -> [u8; 256] {
     const BASIC_STATS: u32 = 0x7ff;
     let mut bytes = [0; 256];

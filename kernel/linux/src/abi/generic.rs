@@ -53,8 +53,8 @@ pub(crate) const fn table_index(number: u64) -> usize {
 /// Bytes of `struct stat`.
 const STAT_BYTES: usize = 128;
 
-/// `struct stat`: dev 0, ino 8, mode 16, nlink 20, uid 24, gid 28, rdev 32, size 48, blksize 56, blocks 64,
-/// atime 72, mtime 88, ctime 104.
+/// `struct stat`: dev 0, ino 8, mode 16, nlink 20, uid 24, gid 28, rdev 32, size 48, blksize 56,
+/// blocks 64, atime 72, mtime 88, ctime 104.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
     put(&mut bytes, 24, stat.user.to_le_bytes());
@@ -74,7 +74,8 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     bytes
 }
 
-/// What `clone` was given for the thread-local storage of the new thread: its base, in a register that takes anything.
+/// What `clone` was given for the thread-local storage of the new thread: its base, in a register
+/// that takes anything.
 pub fn thread_local(
     argument: u64,
     _segment: impl FnOnce(u64) -> Result<u64, Errno>,

@@ -1,8 +1,9 @@
 //! The i386 face of the system-call interface: numbers, names, structure layouts.
 //!
-//! Numbers and offsets are the stable interface that every static Linux program for this machine was built against.
-//! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
-//! memory out. A number of 64 bits takes two registers, the lower half in the first; it lies on any multiple of four.
+//! Numbers and offsets are the stable interface that every static Linux program for this machine
+//! was built against. Structures are laid out by offset into byte arrays: nothing here is ever
+//! cast, so no padding byte can carry kernel memory out. A number of 64 bits takes two registers,
+//! the lower half in the first; it lies on any multiple of four.
 
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
@@ -69,10 +70,12 @@ pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.esp = sp as u32;
 }
 
-/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers.
+/// Here it is not.
 pub fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
 
-/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local
+/// storage.
 pub fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, e, d]
 }
@@ -94,14 +97,16 @@ pub fn hardware() -> u64 {
 /// The key of the auxiliary vector under which a program finds the page of `sysenter`.
 const AT_SYSINFO: u64 = 32;
 
-/// Entries of the auxiliary vector that only this machine has: where the code is that does a system call, by the faster
-/// instruction. Debian's static programs do without and use the gate.
+/// Entries of the auxiliary vector that only this machine has: where the code is that does a system
+/// call, by the faster instruction. Debian's static programs do without and use the gate.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[(AT_SYSINFO, SYSENTER_PAGE)];
 
-/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions
+/// there.
 pub const EXECUTABLE_STACK_UNASKED: bool = true;
 
-/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in
+/// Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
@@ -185,8 +190,8 @@ pub(crate) const fn table_index(number: u64) -> usize {
 /// Bytes of `struct stat64`.
 const STAT_BYTES: usize = 96;
 
-/// `struct stat64`: dev 0, ino (half) 12, mode 16, nlink 20, uid 24, gid 28, rdev 32, size 44, blksize 52, blocks 56,
-/// atime 64, mtime 72, ctime 80, ino 88.
+/// `struct stat64`: dev 0, ino (half) 12, mode 16, nlink 20, uid 24, gid 28, rdev 32, size 44,
+/// blksize 52, blocks 56, atime 64, mtime 72, ctime 80, ino 88.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
     put(&mut bytes, 24, stat.user.to_le_bytes());
@@ -256,12 +261,14 @@ pub(crate) const EPOLL_DATA_AT: usize = 4;
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 0;
 
-/// The kernel's own code for going back from a signal handler, for a program that names none: `pop eax`, `mov eax, 119`, `int 0x80` for
-/// a plain handler, `mov eax, 173`, `int 0x80` for one with SA_SIGINFO.
+/// The kernel's own code for going back from a signal handler, for a program that names none:
+/// `pop eax`, `mov eax, 119`, `int 0x80` for a plain handler, `mov eax, 173`, `int 0x80` for one
+/// with SA_SIGINFO.
 pub(crate) const TRAMPOLINE: &[u8] =
     &[0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80, 0xb8, 173, 0, 0, 0, 0xcd, 0x80];
 
-/// A number of 64 bits that comes after an odd number of arguments: the first two of three registers.
+/// A number of 64 bits that comes after an odd number of arguments: the first two of three
+/// registers.
 pub(crate) const fn wide_argument(first: u64, second: u64, _third: u64) -> u64 {
     first | second << 32
 }
@@ -281,7 +288,8 @@ pub(super) const fn flags(regs: &SavedRegs) -> u64 {
     regs.eflags as u64
 }
 
-/// A function of the vDSO: its arguments from the stack to `ebx`, `ecx` and `edx`; `mov eax, number`, `int 0x80`, `ret`.
+/// A function of the vDSO: its arguments from the stack to `ebx`, `ecx` and `edx`;
+/// `mov eax, number`, `int 0x80`, `ret`.
 const fn vdso_call(number: u32) -> [u8; 22] {
     let [a, b, c, d] = number.to_le_bytes();
     [

@@ -1,8 +1,9 @@
 //! The numbers and layouts of the Linux system-call interface, one file per architecture.
 //!
-//! Everything that differs between architectures in what a program sees (system-call numbers, structure layouts,
-//! register conventions) stands in these files and nowhere else; the rest of the crate uses the names from here.
-//! A new architecture adds a file with the names and types of `contract`.
+//! Everything that differs between architectures in what a program sees (system-call numbers,
+//! structure layouts, register conventions) stands in these files and nowhere else; the rest of the
+//! crate uses the names from here. A new architecture adds a file with the names and types of
+//! `contract`.
 
 pub mod action;
 mod common;

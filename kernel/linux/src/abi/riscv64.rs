@@ -1,8 +1,8 @@
 //! The riscv64 face of the system-call interface: numbers, names, structure layouts.
 //!
-//! Numbers and offsets are the stable interface that every static Linux program for this machine was built against: the
-//! generic one, which all newer architectures share.
-//! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
+//! Numbers and offsets are the stable interface that every static Linux program for this machine
+//! was built against: the generic one, which all newer architectures share. Structures are laid out
+//! by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
 //! memory out.
 
 use super::generic;
@@ -26,7 +26,8 @@ pub fn number(regs: &SavedRegs) -> u64 {
     regs.a7
 }
 
-/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one of them.
+/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one
+/// of them.
 #[inline(always)]
 pub fn arguments<const COUNT: usize>(
     regs: &SavedRegs,
@@ -63,7 +64,8 @@ pub fn set_tls(regs: &mut SavedRegs, base: u64) {
     regs.tp = base;
 }
 
-/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local
+/// storage.
 pub fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, e, d]
 }
@@ -77,7 +79,8 @@ pub const PLATFORM: &str = MACHINE;
 /// The `e_machine` of programs this kernel runs.
 pub const ELF_MACHINE: u16 = 243;
 
-/// What the auxiliary vector says of the CPU: the extensions I, M, A, F, D and C, a bit for each letter.
+/// What the auxiliary vector says of the CPU: the extensions I, M, A, F, D and C, a bit for each
+/// letter.
 pub const fn hardware() -> u64 {
     1 << (b'i' - b'a')
         | 1 << (b'm' - b'a')
@@ -90,10 +93,12 @@ pub const fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
-/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions
+/// there.
 pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
-/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in
+/// Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).

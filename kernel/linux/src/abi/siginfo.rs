@@ -5,7 +5,8 @@ use super::signals::{Fields, INFO_BYTES, Info, READ_BYTES, code};
 use super::stack_image::WordSize;
 
 impl Info {
-    /// `siginfo_t`: signal 0, errno 4, code 8, then, aligned to a word, the fields (include/uapi/asm-generic/siginfo.h).
+    /// `siginfo_t`: signal 0, errno 4, code 8, then, aligned to a word, the fields
+    /// (include/uapi/asm-generic/siginfo.h).
     pub fn encode(&self) -> [u8; INFO_BYTES] {
         let mut bytes = [0; INFO_BYTES];
         let mut out = Writer { bytes: &mut bytes, at: 0 };
@@ -87,8 +88,8 @@ impl Writer<'_> {
 }
 
 impl Info {
-    /// `struct signalfd_siginfo`, as a file of signals is read (include/uapi/linux/signalfd.h): the same
-    /// on every machine.
+    /// `struct signalfd_siginfo`, as a file of signals is read (include/uapi/linux/signalfd.h): the
+    /// same on every machine.
     pub fn for_reader(&self) -> [u8; READ_BYTES] {
         const PROCESS: usize = 12;
         const USER: usize = 16;
@@ -144,7 +145,8 @@ impl Info {
                 put(MACHINE, &machine.to_le_bytes());
             }
             Fields::Raw { errno, rest } => {
-                // As a `siginfo_t` has them: two numbers and a value, which a plain kill(2) has not.
+                // As a `siginfo_t` has them: two numbers and a value, which a plain kill(2) has
+                // not.
                 let fields = &rest[12_usize.next_multiple_of(WORD.bytes()) - 12..];
                 put(4, &errno.to_le_bytes());
                 if self.code == code::TIMER {

@@ -1,5 +1,5 @@
-//! Signals: their numbers, sets of them, and what is told with one (`siginfo_t`). Numbers and `siginfo_t` are the same on every machine
-//! here but for the width of a word.
+//! Signals: their numbers, sets of them, and what is told with one (`siginfo_t`). Numbers and
+//! `siginfo_t` are the same on every machine here but for the width of a word.
 
 /// A signal's number, 1 to 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

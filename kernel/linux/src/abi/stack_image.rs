@@ -12,7 +12,8 @@
 //!   SP ->                    argument count; SP is a multiple of 16
 //! ```
 //!
-//! As in the System V ABI's processor supplements ("Initial Process Stack"). Strings are limited as Linux limits them.
+//! As in the System V ABI's processor supplements ("Initial Process Stack"). Strings are limited as
+//! Linux limits them.
 
 /// Keys of the auxiliary vector, under the names of the ABI: AT_PHDR and so on.
 #[derive(Debug)]
@@ -95,14 +96,16 @@ impl WordSize {
     }
 }
 
-/// What goes on the stack.
+/// What the stack gets.
 #[derive(Debug)]
 pub struct StackImage<'a, S> {
-    /// The arguments. If there are none, one empty argument is passed: programs rely on there being one.
+    /// The arguments. If there are none, one empty argument is passed: programs rely on there being
+    /// one.
     pub argv: &'a [S],
     /// The environment.
     pub envp: &'a [S],
-    /// The auxiliary vector, without the entries that point into the image itself and without the end.
+    /// The auxiliary vector, without the entries that point into the image itself and without the
+    /// end.
     pub auxiliary: &'a [(u64, u64)],
     /// What AT_RANDOM points at.
     pub random: [u8; 16],
@@ -131,7 +134,8 @@ impl StackLayout {
 }
 
 impl<S: AsRef<[u8]>> StackImage<'_, S> {
-    /// How large the image is below `top`, a multiple of 16; strings and their pointers may take `limit` bytes.
+    /// How large the image is below `top`, a multiple of 16; strings and their pointers may take
+    /// `limit` bytes.
     pub fn layout(&self, limit: usize) -> Result<StackLayout, ExecStackError> {
         let word = self.word.bytes();
         let mut strings = 0_usize;
@@ -157,7 +161,8 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
         Ok(StackLayout { bytes, strings: bytes - above })
     }
 
-    /// Writes the image to `into`, which has exactly the layout's size and will lie right below `top`.
+    /// Writes the image to `into`, which has exactly the layout's size and will lie right below
+    /// `top`.
     pub fn write(&self, layout: StackLayout, top: u64, into: &mut [u8]) {
         into.fill(0);
         let sp = top - layout.bytes as u64;
@@ -196,7 +201,8 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
     }
 }
 
-/// Fills an image from both ends of its two parts: words from SP up, strings from their own lowest byte up.
+/// Fills an image from both ends of its two parts: words from SP up, strings from their own lowest
+/// byte up.
 struct Writer<'b> {
     into: &'b mut [u8],
     words: usize,
@@ -369,7 +375,8 @@ mod tests {
         assert_eq!(string_limit(4096), 128 << 10);
     }
 
-    /// Red if the image has a byte too few, which would be another's, or an unneeded one that a program's limit pays for.
+    /// Red if the image has a byte too few, which would be another's, or an unneeded one that a
+    /// program's limit pays for.
     #[test]
     fn p1_an_image_is_as_large_as_what_is_in_it_up_to_the_next_16_bytes() {
         for word in [WordSize::Four, WordSize::Eight] {
@@ -392,7 +399,8 @@ mod tests {
                     let (none, no_argument) = (vec![vec![]], arguments == 0);
                     let argv = if no_argument { &none } else { &argv };
                     let texts: usize = argv.iter().chain(&envp).map(with_end).sum();
-                    // The count, the pointers, two null pointers; the pairs; the zero word at the top.
+                    // The count, the pointers, two null pointers; the pairs; the zero word at the
+                    // top.
                     let words = 1 + argv.len() + 1 + envp.len() + 1 + 2 * (2 + LAST_ENTRIES) + 1;
                     let all = words * word.bytes() + texts + path_bytes + 1 + 5 + 16;
                     let bytes = image.layout(1 << 20).expect("within the limit").bytes();

@@ -6,8 +6,9 @@
 //!   code: what goes back from signal handlers first, then each function
 //! ```
 //!
-//! C libraries and language runtimes look functions up by name and version, as in any shared object (System V ABI,
-//! "Dynamic Linking"; symbol versions as the GNU tools have them). Each function here makes the system call.
+//! C libraries and language runtimes look functions up by name and version, as in any shared object
+//! (System V ABI, "Dynamic Linking"; symbol versions as the GNU tools have them). Each function
+//! here makes the system call.
 //!
 //! Nothing of the kernel is needed here: the tests run on the host.
 

@@ -2,8 +2,8 @@
 
 use super::common::{SystemInfo, put};
 
-/// `struct sysinfo`: uptime 0, loads 8, totalram 32, freeram 40, sharedram 48, bufferram 56, totalswap 64,
-/// freeswap 72, procs 80, mem_unit 104.
+/// `struct sysinfo`: uptime 0, loads 8, totalram 32, freeram 40, sharedram 48, bufferram 56,
+/// totalswap 64, freeswap 72, procs 80, mem_unit 104.
 pub fn encode_sysinfo(info: &SystemInfo) -> [u8; 112] {
     let mut bytes = [0; 112];
     put(&mut bytes, 0, info.uptime_seconds.to_le_bytes());
@@ -22,7 +22,8 @@ pub fn encode_pair(first: u64, second: u64) -> [u8; 16] {
     bytes
 }
 
-/// `struct statfs`: type 0, bsize 8, blocks 16, bfree 24, bavail 32, files 40, ffree 48, namelen 64, frsize 72.
+/// `struct statfs`: type 0, bsize 8, blocks 16, bfree 24, bavail 32, files 40, ffree 48, namelen
+/// 64, frsize 72.
 pub fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
     let mut bytes = [0; 120];
     for (offset, value) in

@@ -1,8 +1,8 @@
 //! The x86_64 face of the system-call interface: numbers, names, structure layouts.
 //!
-//! Numbers and offsets are the stable interface that every static Linux program for this machine was built against.
-//! Structures are laid out by offset into byte arrays: nothing here is ever cast, so no padding byte can carry kernel
-//! memory out.
+//! Numbers and offsets are the stable interface that every static Linux program for this machine
+//! was built against. Structures are laid out by offset into byte arrays: nothing here is ever
+//! cast, so no padding byte can carry kernel memory out.
 
 use super::common::{Stat, put};
 use super::names::{LATE, Stretch};
@@ -25,7 +25,8 @@ pub fn number(regs: &SavedRegs) -> u64 {
     regs.orig_rax
 }
 
-/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one of them.
+/// Its first `COUNT` arguments. `_read` reads the program's memory, where another machine has one
+/// of them.
 #[inline(always)]
 pub fn arguments<const COUNT: usize>(
     regs: &SavedRegs,
@@ -60,10 +61,12 @@ pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.rsp = sp;
 }
 
-/// Sets the thread-local storage base of a new thread, where that is one of the saved registers. Here it is not.
+/// Sets the thread-local storage base of a new thread, where that is one of the saved registers.
+/// Here it is not.
 pub fn set_tls(_regs: &mut SavedRegs, _base: u64) {}
 
-/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local storage.
+/// The arguments of `clone` in the order flags, stack, parent's word, child's word, thread-local
+/// storage.
 pub fn clone_arguments([a, b, c, d, e, _]: [u64; 6]) -> [u64; 5] {
     [a, b, c, d, e]
 }
@@ -85,17 +88,19 @@ pub fn hardware() -> u64 {
 /// Entries of the auxiliary vector that only this machine has: none.
 pub const OWN_AUXILIARY: &[(u64, u64)] = &[];
 
-/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions there.
+/// Whether a program that says nothing of its stack (no `PT_GNU_STACK`) may have instructions
+/// there.
 pub const EXECUTABLE_STACK_UNASKED: bool = false;
 
-/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in Linux's asm/elf.h).
+/// Whether a program that starts loses `READ_IMPLIES_EXEC` of its process (SET_PERSONALITY in
+/// Linux's asm/elf.h).
 pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = true;
 
-/// One past the highest address a program can use: the lower half, less one page that no mapping may touch, since a
-/// system-call instruction there would return to a non-canonical address.
+/// One past the highest address a program can use: the lower half, less one page that no mapping
+/// may touch, since a system-call instruction there would return to a non-canonical address.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;
 
 /// Where a position-independent program is put.
@@ -171,8 +176,8 @@ pub(crate) const fn table_index(number: u64) -> usize {
 /// Bytes of `struct stat`.
 const STAT_BYTES: usize = 144;
 
-/// `struct stat`: dev 0, ino 8, nlink 16, mode 24, uid 28, gid 32, rdev 40, size 48, blksize 56, blocks 64,
-/// atime 72, mtime 88, ctime 104.
+/// `struct stat`: dev 0, ino 8, nlink 16, mode 24, uid 28, gid 32, rdev 40, size 48, blksize 56,
+/// blocks 64, atime 72, mtime 88, ctime 104.
 pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     let mut bytes = [0; STAT_BYTES];
     put(&mut bytes, 28, stat.user.to_le_bytes());
@@ -192,8 +197,9 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     bytes
 }
 
-/// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a register that refuses what is not
-/// canonical, with an exception in the kernel. As `arch_prctl` has it: nothing beyond what a program can use.
+/// What `clone` was given for the thread-local storage of the new thread: its base, which goes to a
+/// register that refuses what is not canonical, with an exception in the kernel. As `arch_prctl`
+/// has it: nothing beyond what a program can use.
 pub fn thread_local(
     argument: u64,
     _segment: impl FnOnce(u64) -> Result<u64, Errno>,
@@ -242,7 +248,8 @@ pub(crate) const EPOLL_DATA_AT: usize = 4;
 /// The number of restart_syscall.
 pub(crate) const RESTART_SYSCALL: u64 = 219;
 
-/// The kernel's own code for going back from a signal handler. None is needed: programs name what a handler returns to.
+/// The kernel's own code for going back from a signal handler. None is needed: programs name what a
+/// handler returns to.
 pub(crate) const TRAMPOLINE: &[u8] = &[];
 
 /// What an exception, other than a page fault, is to the program.

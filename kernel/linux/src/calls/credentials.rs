@@ -1,4 +1,5 @@
-//! Calls about users, groups and capabilities. On machines of 32 bits the oldest have numbers of 16 bits.
+//! Calls about users, groups and capabilities. On machines of 32 bits the oldest have numbers of 16
+//! bits.
 
 use super::table::calls;
 use crate::abi;

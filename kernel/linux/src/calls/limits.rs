@@ -1,7 +1,7 @@
 //! Calls about limits: prlimit64, and the older ones whose numbers are a word wide.
 //!
-//! On a machine of 32 bits a limit that does not fit a word is none, and none reads as the largest word; the oldest getrlimit
-//! has signed numbers.
+//! On a machine of 32 bits a limit that does not fit a word is none, and none reads as the largest
+//! word; the oldest getrlimit has signed numbers.
 
 use super::table::calls;
 use crate::abi;

@@ -1,4 +1,5 @@
-//! The bodies of system calls, by subject: they read arguments, and let the rooms below do the work.
+//! The bodies of system calls, by subject: they read arguments, and let the rooms below do the
+//! work.
 //!
 //! | file | what is in it |
 //! | --- | --- |

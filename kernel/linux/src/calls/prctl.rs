@@ -1,4 +1,5 @@
-//! prctl and its kin: what a process or a thread says of itself. What is not there is `EINVAL`, as in a Linux built without it.
+//! prctl and its kin: what a process or a thread says of itself. What is not there is `EINVAL`, as
+//! in a Linux built without it.
 
 use super::table::calls;
 use crate::abi;

@@ -1,7 +1,7 @@
 //! Calls about scheduling: policies, priorities, CPUs.
 //!
-//! All threads take turns here. The policies that only hint at less are kept and shown; real-time ones, which would be a promise,
-//! are refused as to one who may not ask for them.
+//! All threads take turns here. The policies that only hint at less are kept and shown; real-time
+//! ones, which would be a promise, are refused as to one who may not ask for them.
 
 use super::table::calls;
 use crate::abi;
@@ -174,7 +174,7 @@ fn thread(number: u64) -> Result<Arc<sched::Thread>, Errno> {
 /// A thread of the kernel, by its number.
 fn kernel_thread(number: u64) -> Result<Arc<sched::Thread>, Errno> {
     let mut all = sched::try_all()?.into_iter();
-    all.find(|thread| thread.id() == number).ok_or(Errno::ESRCH)
+    all.find(|thread| thread.id().get() == number).ok_or(Errno::ESRCH)
 }
 
 fn get_affinity(number: u64, length: u64, to: u64) -> SysResult {
@@ -189,7 +189,7 @@ fn get_affinity(number: u64, length: u64, to: u64) -> SysResult {
 }
 
 fn getcpu(cpu: u64, node: u64) -> SysResult {
-    let here = sched::current().last_cpu();
+    let here = sched::current().last_cpu().get();
     if cpu != 0 {
         put(cpu, &here.to_le_bytes())?;
     }

@@ -162,7 +162,7 @@ fn leave_sequences(only: Option<u32>) {
         threads
             .iter()
             .filter(|thread| !core::ptr::eq(&***thread, me))
-            .filter(|thread| only.is_none_or(|cpu| thread.last_cpu() == cpu))
+            .filter(|thread| only.is_none_or(|cpu| thread.last_cpu().get() == cpu))
             .for_each(|thread| thread.look_as_if_switched());
     });
 }

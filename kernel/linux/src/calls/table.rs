@@ -1,7 +1,8 @@
 //! The table of system calls: which number leads to which function.
 //!
-//! Each file of [`calls`](super) has a table of its own, a line for each call, by name. Numbers come from the lists of names that
-//! [`abi`] has for each architecture, so a line serves every architecture that has a call of that name:
+//! Each file of [`calls`](super) has a table of its own, a line for each call, by name. Numbers
+//! come from the lists of names that [`abi`] has for each architecture, so a line serves every
+//! architecture that has a call of that name:
 //!
 //! ```text
 //! calls! {

@@ -1,5 +1,5 @@
-//! Calls about what a thread has in the processor: thread-local storage, for machines with a register for its base and for those with
-//! segments; I/O ports; shadow stacks.
+//! Calls about what a thread has in the processor: thread-local storage, for machines with a
+//! register for its base and for those with segments; I/O ports; shadow stacks.
 
 use super::table::calls;
 #[cfg(target_pointer_width = "64")]

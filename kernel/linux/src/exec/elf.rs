@@ -1,7 +1,7 @@
 //! One ELF image: what its headers say, and its segments in an address space.
 //!
-//! The file is untrusted: every number in it is checked before it is used, and a bad one makes the image unloadable
-//! (`ENOEXEC`).
+//! The file is untrusted: every number in it is checked before it is used, and a bad one makes the
+//! image unloadable (`ENOEXEC`).
 
 use crate::abi::stack_image::WordSize;
 use crate::abi::{self, ELF_MACHINE, MACHINE, USER_LOWEST, USER_TOP};
@@ -92,8 +92,8 @@ impl<'f> Image<'f> {
         Some(segment.p_flags & PF_X != 0)
     }
 
-    /// What its place is a multiple of: the largest alignment that a segment asks for, and a page. An alignment that is no
-    /// power of two is none, as for Linux.
+    /// What its place is a multiple of: the largest alignment that a segment asks for, and a page.
+    /// An alignment that is no power of two is none, as for Linux.
     pub(super) fn alignment(&self) -> u64 {
         let loaded = self.segments.iter().filter(|segment| segment.p_type == PT_LOAD);
         let wanted = loaded.map(|segment| segment.p_align).filter(|align| align.is_power_of_two());
@@ -137,7 +137,8 @@ impl<'f> Image<'f> {
             if segment.p_filesz > segment.p_memsz || lowest < USER_LOWEST || segment_top > highest {
                 return Err(bad());
             }
-            // Linux's "obvious overcommit": what all of memory could not hold. The rest is decided page by page.
+            // Linux's "obvious overcommit": what all of memory could not hold. The rest is decided
+            // page by page.
             if segment.p_memsz / PAGE > machine::memory::frames::total_count() as u64 {
                 return Err(Errno::ENOMEM);
             }
@@ -170,7 +171,8 @@ impl<'f> Image<'f> {
     }
 }
 
-/// Maps a segment: of the file what the file has, and zeros behind that. Without an object its bytes are copied.
+/// Maps a segment: of the file what the file has, and zeros behind that. Without an object its
+/// bytes are copied.
 fn map_segment(
     memory: &mut Memory,
     area: Area,

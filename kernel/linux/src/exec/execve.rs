@@ -23,7 +23,8 @@ const MAX_SCRIPTS: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Named<'n> {
     pub(crate) file: Executable,
-    /// The path that the program is called by: `AT_EXECFN`, and what an interpreter of a script gets.
+    /// The path that the program is called by: `AT_EXECFN`, and what an interpreter of a script
+    /// gets.
     pub(crate) path: Cow<'n, str>,
     /// The descriptor it was named by is closed before an interpreter could open it.
     pub(crate) is_gone_by_then: bool,
@@ -80,7 +81,8 @@ pub(super) fn choose<'a>(
     Ok(Chosen { file, bytes, argv })
 }
 
-/// execve: the calling process becomes another program. Does not return on success, but through the registers.
+/// execve: the calling process becomes another program. Does not return on success, but through the
+/// registers.
 pub(crate) fn execve(
     regs: &mut SavedRegs,
     named: Named<'_>,

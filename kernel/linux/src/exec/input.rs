@@ -1,7 +1,7 @@
 //! A program's input that comes over the serial line and has an end.
 //!
-//! The other side sends [`ESCAPE`] twice for one such byte, and [`ESCAPE`] and [`END`] for the end. It sends no more than
-//! there is room for ([`terminal::ROOM`]), so it is told how much was taken.
+//! The other side sends [`ESCAPE`] twice for one such byte, and [`ESCAPE`] and [`END`] for the end.
+//! It sends no more than there is room for ([`terminal::ROOM`]), so it is told how much was taken.
 
 use crate::files::open::OpenFile;
 use alloc::sync::Arc;

@@ -74,7 +74,7 @@ fn start(
     let files = Files::standard(input, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = loaded.memory.enter()?;
-    let id = sched::thread::next_id();
+    let id = sched::thread::next_id().get();
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;
     *process.executable.lock() = Some(chosen.file.begin()?);

@@ -1,7 +1,8 @@
-//! From files to a process that can start: the images of the program and of its loader, and the initial stack.
+//! From files to a process that can start: the images of the program and of its loader, and the
+//! initial stack.
 //!
-//! Everything is checked and made before the caller gives anything up: a program that cannot be loaded is an error, with
-//! nothing left behind.
+//! Everything is checked and made before the caller gives anything up: a program that cannot be
+//! loaded is an error, with nothing left behind.
 
 use super::elf::{Image, Placed};
 use super::program;
@@ -46,7 +47,8 @@ pub struct Terms {
     pub is_fixed: bool,
 }
 
-/// Loads a program with these arguments. `path`: what it is called by; its loader is looked for from `directory`.
+/// Loads a program with these arguments. `path`: what it is called by; its loader is looked for
+/// from `directory`.
 pub fn load<S: AsRef<[u8]>>(
     (file, object): (&[u8], Option<Arc<Object>>),
     directory: &str,

@@ -4,8 +4,9 @@
 //!   #! /usr/bin/program  one argument, blanks included  \n
 //! ```
 //!
-//! As Linux reads it (fs/binfmt_script.c): the first 256 bytes count, blanks are spaces and tabs, and a line that does not
-//! end within them may be cut in its argument but not in the program's path.
+//! As Linux reads it (fs/binfmt_script.c): the first 256 bytes count, blanks are spaces and tabs,
+//! and a line that does not end within them may be cut in its argument but not in the program's
+//! path.
 
 /// Bytes of a file that are looked at.
 const LOOKED_AT: usize = 256;

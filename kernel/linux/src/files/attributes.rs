@@ -1,4 +1,5 @@
-//! What a node has besides its content: who may use it, whose it is, how many names it has, and when it was used.
+//! What a node has besides its content: who may use it, whose it is, how many names it has, and
+//! when it was used.
 
 use crate::abi::Stat;
 use crate::error::Errno;

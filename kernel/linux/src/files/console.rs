@@ -1,7 +1,9 @@
-//! The console, as a terminal (termios(3)): the serial line, its modes, and the process group in its foreground.
+//! The console, as a terminal (termios(3)): the serial line, its modes, and the process group in
+//! its foreground.
 //!
-//! What is typed waits in `threads::terminal` until somebody reads, so that what a program has not read is there for the next one.
-//! Only the keys that send a signal are seen at once, in the interrupt, while programs have the terminal.
+//! What is typed waits in `threads::terminal` until it is read, so that what a program has not read
+//! is there for the next one. Only the keys that send a signal are seen at once, in the interrupt,
+//! while programs have the terminal.
 
 use super::object::{Caller, How, Object};
 use super::readiness::{Readiness, event};

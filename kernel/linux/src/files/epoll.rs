@@ -4,8 +4,9 @@
 //!   file ── its watchers ──▶ Entry ── changed ──▶ the ready list of the epoll ── wakes ──▶ its own watchers and sleepers
 //! ```
 //!
-//! An entry watches its file as long as both are there: it knows neither of them strongly. The last user of the file takes it out
-//! ([`Entry::forget`]), and so does the end of the epoll. The ready list is a hint: what is taken from it is asked again.
+//! An entry watches its file as long as both are there: it knows neither of them strongly. The last
+//! user of the file takes it out ([`Entry::forget`]), and so does the end of the epoll. The ready
+//! list is a hint: what is taken from it is asked again.
 
 use super::object::Object;
 use super::open_file::OpenFile;

@@ -1,7 +1,8 @@
-//! What is in a file that programs write: pages of its own, by number. What was never written has none and reads as zeros.
+//! What is in a file that programs write: pages of its own, by number. What was never written has
+//! none and reads as zeros.
 //!
-//! The pages are frames, not heap: a file is as large as memory allows and never has to lie in one piece. All files
-//! together may have half of the machine's memory, as a `tmpfs` of Linux may.
+//! The pages are frames, not heap: a file is as large as memory allows and never has to lie in one
+//! piece. All files together may have half of the machine's memory, as a `tmpfs` of Linux may.
 
 use crate::error::Errno;
 use crate::sorted::{Item, Sorted};

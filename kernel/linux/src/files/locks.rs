@@ -1,13 +1,18 @@
-//! Locks on files that programs keep to among themselves: flock(2), and the ranges of fcntl(2), of processes and of open files.
+//! Locks on files that programs keep to among themselves: flock(2), and the ranges of fcntl(2), of
+//! processes and of open files.
 //!
 //! # Invariants
 //!
-//! 1. No two locks of one file and family conflict: they overlap, one of them is exclusive, and their owners differ.
-//! 2. The ranges that one owner has of one file do not overlap; neighbours of one kind are one range.
-//! 3. Who sleeps for a range is among [`State::sleepers`] with what was asked for. A circle of sleepers is looked for under the same
-//!    lock, by what holds each of them up at that moment: a circle that has been opened is never reported.
-//! 4. Locks go with their owner: those of an open file when that is dropped, those of a process when it closes any descriptor of
-//!    the file, or with its table of descriptors. Where none were ever taken, that costs one load.
+//! 1. No two locks of one file and family conflict: they overlap, one of them is exclusive, and
+//!    their owners differ.
+//! 2. The ranges that one owner has of one file do not overlap; neighbours of one kind are one
+//!    range.
+//! 3. Who sleeps for a range is among [`State::sleepers`] with what was asked for. A circle of
+//!    sleepers is looked for under the same lock, by what holds each of them up at that moment: a
+//!    circle that has been opened is never reported.
+//! 4. Locks go with their owner: those of an open file when that is dropped, those of a process
+//!    when it closes any descriptor of the file, or with its table of descriptors. Where none were
+//!    ever taken, that costs one load.
 
 use crate::error::Errno;
 use alloc::vec::Vec;

@@ -1,7 +1,7 @@
 //! Files whose content is made when they are read: of /proc and /sys.
 //!
-//! The content is made anew whenever a file is read from its beginning, and kept until then: so what is read in pieces fits
-//! together, as with Linux's `seq_file`.
+//! The content is made anew whenever a file is read from its beginning, and kept until then: so
+//! what is read in pieces fits together, as with Linux's `seq_file`.
 
 use crate::abi::Stat;
 use crate::error::Errno;

@@ -1,4 +1,5 @@
-//! What a node knows of being mapped: by how many, what of an archive's file is there in pages, and its seals.
+//! What a node knows of being mapped: by how many, what of an archive's file is there in pages, and
+//! its seals.
 
 pub(crate) use super::file_bytes::NoPage;
 

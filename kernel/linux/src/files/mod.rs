@@ -15,7 +15,8 @@
 //! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty` | kinds of open files with operations of their own |
 //!
-//! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in `calls::files`, /proc is in `proc`.
+//! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in
+//! `calls::files`, /proc is in `proc`.
 
 pub(crate) mod attributes;
 pub(crate) mod console;

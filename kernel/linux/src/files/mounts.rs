@@ -1,4 +1,5 @@
-//! Directories that others lie over (mount(2)): file systems in memory, and parts of the tree that are seen in a second place.
+//! Directories that others lie over (mount(2)): file systems in memory, and parts of the tree that
+//! are seen in a second place.
 
 use super::node::Node;
 use crate::error::Errno;

@@ -4,8 +4,9 @@
 //!   chunks ─> [ a b c … ] [ k l m … ] [ q r … ]      at most CHUNK names each, none of them empty
 //! ```
 //!
-//! A name is found by two binary searches, and adding one moves at most a chunk and the list of chunks, however many names there
-//! are: the lock on a directory is a spinning one. Nothing here ends the kernel when the heap is used up.
+//! A name is found by two binary searches, and adding one moves at most a chunk and the list of
+//! chunks, however many names there are: the lock on a directory is a spinning one. Nothing here
+//! ends the kernel when the heap is used up.
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -1,4 +1,5 @@
-//! A file, directory or link: what it is, and what is read of it and written to it. How paths lead to it: `tree`.
+//! A file, directory or link: what it is, and what is read of it and written to it. How paths lead
+//! to it: `tree`.
 
 use super::attributes::Attributes;
 use super::file_bytes::{Cut, FileBytes};

@@ -1,4 +1,5 @@
-//! What an open file does: one set of operations, for each kind of file that is not a node of a tree.
+//! What an open file does: one set of operations, for each kind of file that is not a node of a
+//! tree.
 
 use super::readiness::{Readiness, event};
 use crate::abi::Stat;

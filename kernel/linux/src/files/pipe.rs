@@ -1,7 +1,7 @@
 //! Pipes: bytes on their way from writers to readers.
 //!
-//! What is written in one piece of at most [`ATOMIC`] bytes lies in the pipe in one piece (pipe(7)): a writer waits for room for
-//! all of it. More is written as there is room.
+//! What is written in one piece of at most [`ATOMIC`] bytes lies in the pipe in one piece
+//! (pipe(7)): a writer waits for room for all of it. More is written as there is room.
 
 use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};

@@ -1,12 +1,12 @@
 //! What an open file can do now, and who is told when that changes.
 //!
-//! A file that can make its callers wait has a [`Readiness`]: a list of threads asleep in it, and the watchers (a `poll` that
-//! sleeps, an entry of an epoll) that look at more than one file.
+//! A file that can make its callers wait has a [`Readiness`]: a list of threads asleep in it, and
+//! the watchers (a `poll` that sleeps, an entry of an epoll) that look at more than one file.
 //!
 //! # Order of locks
 //!
-//! The file's own lock is let go before [`Readiness::wake`]. Watchers of the file, then the ready list of an epoll, then the watchers
-//! of that epoll: at most as deep as epolls may be nested.
+//! The file's own lock is let go before [`Readiness::wake`]. Watchers of the file, then the ready
+//! list of an epoll, then the watchers of that epoll: at most as deep as epolls may be nested.
 
 use crate::error::Errno;
 use alloc::sync::Arc;

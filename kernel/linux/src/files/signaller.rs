@@ -1,4 +1,5 @@
-//! What sends a terminal's signals to process groups: files know no process, so it is set from outside.
+//! What sends a terminal's signals to process groups: files know no process, so it is set from
+//! outside.
 
 use crate::abi::signals::Signal;
 use machine::spin::SpinLock;

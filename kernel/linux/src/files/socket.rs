@@ -1,10 +1,11 @@
 //! Pairs of local sockets (unix(7)): two ends, each with an inbox.
 //!
-//! What is written to one end lies in the other's inbox: as messages, which a stream runs into each other, and which may carry open
-//! files. Both ends tell of changes in one place.
+//! What is written to one end lies in the other's inbox: as messages, which a stream runs into each
+//! other, and which may carry open files. Both ends tell of changes in one place.
 //!
-//! An open file that lies in an inbox of its own pair, of which nothing else knows any more, is not found again: Linux collects such
-//! circles, this does not. What one inbox can hold is bounded by [`MAX_MESSAGES`].
+//! An open file that lies in an inbox of its own pair, of which nothing else knows any more, is not
+//! found again: Linux collects such circles, this does not. What one inbox can hold is bounded by
+//! [`MAX_MESSAGES`].
 
 use super::object::{Caller, How, Object};
 use super::open_file::OpenFile;

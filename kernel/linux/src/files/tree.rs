@@ -2,8 +2,10 @@
 //!
 //! # Invariants
 //!
-//! 1. Names change under [`CHANGING`], a sleeping lock: what was checked still holds when it is changed.
-//! 2. A node is dropped outside every spinning lock, and a tree of nodes without recursion, however deep it is.
+//! 1. Names change under [`CHANGING`], a sleeping lock: what was checked still holds when it is
+//!    changed.
+//! 2. A node is dropped outside every spinning lock, and a tree of nodes without recursion, however
+//!    deep it is.
 //! 3. Nothing changes before the last thing that can fail.
 
 pub(crate) use super::node::MOST_NAME;

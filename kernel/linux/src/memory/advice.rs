@@ -1,4 +1,5 @@
-//! What a program says of ranges of its memory: locked, sealed, not needed; and what it may ask about them.
+//! What a program says of ranges of its memory: locked, sealed, not needed; and what it may ask
+//! about them.
 
 use super::areas::{Area, flag};
 use super::space::{Bad, Memory};

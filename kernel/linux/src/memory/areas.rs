@@ -1,8 +1,9 @@
 //! The areas of an address space: which stretches of it a program has, and for what.
 //!
-//! Nothing here touches a page table. Each change is checked first and then carried out whole: [`Areas::prepare`] counts
-//! the areas there would be and fetches the memory, and what comes after it cannot fail. Neighbours that are alike become
-//! one area, so a program that protects page by page what it protects alike has one area in the end, as on Linux.
+//! Nothing here touches a page table. Each change is checked first and then carried out whole:
+//! [`Areas::prepare`] counts the areas there would be and fetches the memory, and what comes after
+//! it cannot fail. Neighbours that are alike become one area, so a program that protects page by
+//! page what it protects alike has one area in the end, as on Linux.
 
 use super::totals::Totals;
 use crate::abi::{USER_LOWEST, USER_TOP};

@@ -1,9 +1,10 @@
 //! A file that becomes shorter while it is mapped.
 //!
 //! 1. The length is set under the file's lock. From then on no fault maps a page beyond it.
-//! 2. Every address space is looked at, one after the other under its own lock ([`super::spaces`]): what it has of the
-//!    file beyond the new end goes out of its tables. A fork between 1 and 2 makes a space with a higher number, which is looked
-//!    at later; one that has no number yet looks at the lengths itself when it gets one.
+//! 2. Every address space is looked at, one after the other under its own lock ([`super::spaces`]):
+//!    what it has of the file beyond the new end goes out of its tables. A fork between 1 and 2
+//!    makes a space with a higher number, which is looked at later; one that has no number yet
+//!    looks at the lengths itself when it gets one.
 //! 3. The frames go back to the allocator when their last user goes.
 
 use super::spaces;

@@ -1,4 +1,5 @@
-//! Faults: how a page comes to be where a program uses it, and the kernel's own way to a program's memory, which is the same.
+//! Faults: how a page comes to be where a program uses it, and the kernel's own way to a program's
+//! memory, which is the same.
 //!
 //! | area | nothing there | there, read-only, to be written |
 //! | --- | --- | --- |
@@ -6,7 +7,8 @@
 //! | a file's, private | the file's page, read-only; to be written: a copy | the same: the file is one user |
 //! | a file's, shared | the file's page, writable if it is to be written | it becomes writable |
 //!
-//! A page of a shared mapping that was only read stays read-only, so that `smaps` knows which are dirty.
+//! A page of a shared mapping that was only read stays read-only, so that `smaps` knows which are
+//! dirty.
 
 use super::areas::{PAGE, flag};
 use super::space::{Bad, Memory, copied, page_of};

@@ -1,4 +1,5 @@
-//! The memory of a child: private pages shared until one of both writes, shared mappings shared for good.
+//! The memory of a child: private pages shared until one of both writes, shared mappings shared for
+//! good.
 
 use super::areas::flag;
 use super::present::Present;

@@ -1,7 +1,7 @@
 //! Where the parts of an address space begin: drawn for each program that starts.
 //!
-//! Each part is moved by so many pages below (or above) its usual place, as Linux moves it on this architecture
-//! ([`abi::random`](crate::abi::random)).
+//! Each part is moved by so many pages below (or above) its usual place, as Linux moves it on this
+//! architecture ([`abi::random`](crate::abi::random)).
 
 use super::areas::{PAGE, STACK_GUARD_GAP};
 use crate::abi::{DYNAMIC_BASE, USER_TOP, random};

@@ -1,4 +1,5 @@
-//! How much memory a process may have: RLIMIT_STACK, RLIMIT_AS, RLIMIT_DATA and RLIMIT_MEMLOCK, and what is plainly too much.
+//! How much memory a process may have: RLIMIT_STACK, RLIMIT_AS, RLIMIT_DATA and RLIMIT_MEMLOCK, and
+//! what is plainly too much.
 
 use super::areas::Area;
 use machine::memory::frames;

@@ -1,8 +1,10 @@
-//! What the pages of a mapping come from: a file, or memory that has no name and is shared all the same.
+//! What the pages of a mapping come from: a file, or memory that has no name and is shared all the
+//! same.
 //!
-//! A file's pages are those of its page cache ([`Node::page`]); a mapping has them in its tables, with one more user each. So
-//! what a program writes through a shared mapping is what another one reads, with `read` or through a mapping of its own. A
-//! private mapping has them read-only, and copies a page when it writes.
+//! A file's pages are those of its page cache ([`Node::page`]); a mapping has them in its tables,
+//! with one more user each. So what a program writes through a shared mapping is what another one
+//! reads, with `read` or through a mapping of its own. A private mapping has them read-only, and
+//! copies a page when it writes.
 
 use crate::error::Errno;
 use crate::files::file_bytes::FileBytes;

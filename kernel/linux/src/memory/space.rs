@@ -10,12 +10,14 @@
 //!
 //! Where exactly is drawn for each program: [`Layout`].
 //!
-//! The kernel never follows a user pointer: reads and writes go page by page through these tables and the direct map, with
-//! the same filling and copying that a fault does. So no page fault is ever taken in the kernel, and a bad pointer is
-//! an error, nothing more.
+//! The kernel never follows a user pointer: reads and writes go page by page through these tables
+//! and the direct map, with the same filling and copying that a fault does. So no page fault is
+//! ever taken in the kernel, and a bad pointer is an error, nothing more.
 //!
-//! A call that fails has changed nothing: it checks, fetches the memory it may need, and then changes what cannot fail any
-//! more. (mprotect, madvise and mlock change what lies below a hole, or around one, and are errors then: as on Linux.) What it costs is the pages that are present, not the address space between them: [`UserTables::next_mapped`].
+//! A call that fails has changed nothing: it checks, fetches the memory it may need, and then
+//! changes what cannot fail any more. (mprotect, madvise and mlock change what lies below a hole,
+//! or around one, and are errors then: as on Linux.) What it costs is the pages that are present,
+//! not the address space between them: [`UserTables::next_mapped`].
 
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;

@@ -1,4 +1,5 @@
-//! Bytes of the areas of a process, by kind: kept as areas come and go, so that no limit costs a look at all of them.
+//! Bytes of the areas of a process, by kind: kept as areas come and go, so that no limit costs a
+//! look at all of them.
 
 use super::area::{Area, flag};
 

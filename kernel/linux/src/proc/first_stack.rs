@@ -1,5 +1,6 @@
-//! What the first stack of a program still says: its environment and its auxiliary vector. It is the program's memory, so that
-//! every word of it may have changed: what cannot be read ends the file.
+//! What the first stack of a program still says: its environment and its auxiliary vector. It is
+//! the program's memory, so that every word of it may have changed: what cannot be read ends the
+//! file.
 
 use crate::abi::WORD;
 use crate::error::Errno;

@@ -1,7 +1,8 @@
 //! /proc/PID/maps, smaps, smaps_rollup and map_files: what an address space is made of.
 //!
-//! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program started, as Linux has it;
-//! `[heap]` is what lies where brk made the heap. Neither brk nor mmap makes the stack: execve does.
+//! How `maps` knows its names: `[stack]` is the area that contains the SP with which the program
+//! started, as Linux has it; `[heap]` is what lies where brk made the heap. Neither brk nor mmap
+//! makes the stack: execve does.
 
 use crate::abi::{self, stack_image::WordSize};
 use crate::files::tree;

@@ -6,6 +6,7 @@ use crate::process::table;
 use crate::time::wall;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use kstack::addr::CpuId;
 use machine::cpus;
 use machine::memory::fallible::Text;
 use machine::memory::frames;
@@ -100,7 +101,7 @@ pub(super) fn stat(text: &mut Text) -> fmt::Result {
     each().try_for_each(|(cpu, used)| line(format_args!("{cpu}"), used))?;
     let (running, _) = running_and_all()?;
     let interrupts: u64 = (0..cpus::online_count())
-        .map(|cpu| cpus::by_number(cpu as usize))
+        .map(|number| cpus::by_id(CpuId::new(number)))
         .map(|cpu| cpu.ticks.load(Ordering::Relaxed) + cpu.ipis.load(Ordering::Relaxed))
         .sum();
     let born = wall::nanoseconds().saturating_sub(threads::time::nanoseconds()) / 1_000_000_000;
@@ -159,7 +160,7 @@ pub(super) fn devices(text: &mut Text) -> fmt::Result {
 
 /// Ticks of each CPU, and what CPUs have told each other.
 pub(super) fn interrupts(text: &mut Text) -> fmt::Result {
-    let each = || (0..cpus::online_count()).map(|number| cpus::by_number(number as usize));
+    let each = || (0..cpus::online_count()).map(|number| cpus::by_id(CpuId::new(number)));
     text.write_str("    ")?;
     each().enumerate().try_for_each(|(cpu, _)| write!(text, "       CPU{cpu}"))?;
     text.write_str("\nLOC:")?;

@@ -1,4 +1,5 @@
-//! Files of /proc about one process, or one thread of it, as Linux writes them (Documentation/filesystems/proc.rst).
+//! Files of /proc about one process, or one thread of it, as Linux writes them
+//! (Documentation/filesystems/proc.rst).
 
 use super::subject::{Subject, short};
 use crate::files::{console, pty};

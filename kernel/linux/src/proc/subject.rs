@@ -16,7 +16,7 @@ pub(super) enum Subject {
 /// The kernel's thread with this number.
 fn kernel_thread(number: u64) -> Result<Arc<Thread>, Errno> {
     let mut threads = sched::try_all()?.into_iter();
-    threads.find(|thread| thread.id() == number && is_of_kernel(thread)).ok_or(Errno::ENOENT)
+    threads.find(|thread| thread.id().get() == number && is_of_kernel(thread)).ok_or(Errno::ENOENT)
 }
 
 /// Whether a thread has never belonged to a program.
@@ -59,7 +59,7 @@ impl Subject {
                 let thread = process.crew.find(number).ok_or(Errno::ENOENT)?;
                 Ok(Self::Thread(process.clone(), thread))
             }
-            Self::Kernel(thread) if thread.id() == number => Ok(Self::Kernel(thread.clone())),
+            Self::Kernel(thread) if thread.id().get() == number => Ok(Self::Kernel(thread.clone())),
             Self::Kernel(_) => Err(Errno::ENOENT),
         }
     }
@@ -76,7 +76,7 @@ impl Subject {
         match self {
             Self::Process(process) => process.id,
             Self::Thread(_, thread) => thread.number(),
-            Self::Kernel(thread) => thread.id(),
+            Self::Kernel(thread) => thread.id().get(),
         }
     }
 
@@ -103,8 +103,8 @@ impl Subject {
         match self {
             Self::Process(process) => process
                 .crew
-                .with(|threads| threads.first().map_or(0, |thread| thread.last_cpu().into())),
-            Self::Thread(_, thread) | Self::Kernel(thread) => thread.last_cpu().into(),
+                .with(|threads| threads.first().map_or(0, |thread| thread.last_cpu().get().into())),
+            Self::Thread(_, thread) | Self::Kernel(thread) => thread.last_cpu().get().into(),
         }
     }
 

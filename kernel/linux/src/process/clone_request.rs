@@ -1,4 +1,5 @@
-//! What clone and clone3 were asked for, and whether Linux would do it (`copy_process`, `clone3_args_valid`).
+//! What clone and clone3 were asked for, and whether Linux would do it (`copy_process`,
+//! `clone3_args_valid`).
 
 use crate::abi::USER_TOP;
 use crate::abi::signals::Signal;

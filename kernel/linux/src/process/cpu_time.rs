@@ -1,8 +1,8 @@
 //! CPU time: of a thread, of a process, and of children that were waited for.
 //!
 //! What a thread has used in all is exact; how much of it in user mode is told from the ticks that
-//! found it there, as Linux tells it (`cputime_adjust`). No figure ever falls: what was shown last is
-//! kept.
+//! found it there, as Linux tells it (`cputime_adjust`). No figure ever falls: what was shown last
+//! is kept.
 
 use super::spent::CpuTimes;
 use super::{Process, task};

@@ -1,7 +1,8 @@
 //! Whom a process acts for: users, groups and capabilities (credentials(7), capabilities(7)).
 //!
-//! The rules of Linux for calls that change users and groups, without a file system to test them on: the kernel's first program is
-//! root's. Threads of a process share them, as the C libraries see to on Linux.
+//! The rules of Linux for calls that change users and groups, without a file system to test them
+//! on: the kernel's first program is root's. Threads of a process share them, as the C libraries
+//! see to on Linux.
 
 use crate::error::Errno;
 use alloc::sync::Arc;

@@ -11,9 +11,11 @@
 //!
 //! # Invariants
 //!
-//! 1. A thread runs in user mode only if it has joined, and it joins only a crew that is `Running`. The state and the list are one
-//!    value under one lock, so each thread is either in the list that is told to die, or is refused.
-//! 2. The status of a process is the first that `end` was given. Only without one is it that of the last thread.
+//! 1. A thread runs in user mode only if it has joined, and it joins only a crew that is `Running`.
+//!    The state and the list are one value under one lock, so each thread is either in the list
+//!    that is told to die, or is refused.
+//! 2. The status of a process is the first that `end` was given. Only without one is it that of the
+//!    last thread.
 //! 3. The crew is told to die under its lock: a thread in the list has not been dropped.
 
 use crate::error::Errno;
@@ -106,7 +108,7 @@ impl Crew {
         if members.stage != Stage::Running {
             return Err(Errno::EAGAIN);
         }
-        members.stage = Stage::Alone(me.id());
+        members.stage = Stage::Alone(me.id().get());
         for thread in members.threads.iter().filter(|other| !core::ptr::eq(&***other, me)) {
             thread.kill();
         }

@@ -1,7 +1,7 @@
 //! The end of threads and processes, and who waits for it.
 //!
-//! A thread leaves its crew; the last one ends the process. Every way out of a program comes here: exit, a fatal signal, a
-//! kernel stack that overflowed.
+//! A thread leaves its crew; the last one ends the process. Every way out of a program comes here:
+//! exit, a fatal signal, a kernel stack that overflowed.
 
 use super::send::{self, of_child, to_process};
 use super::table::{self, OfEnd, Which};

@@ -1,4 +1,5 @@
-//! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
+//! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the
+//! table.
 
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
@@ -30,7 +31,7 @@ fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
         return Ok(number);
     }
     loop {
-        let number = sched::thread::next_id();
+        let number = sched::thread::next_id().get();
         if number > HIGHEST_CHOSEN.load(Ordering::SeqCst) || !table::is_in_use(number) {
             return Ok(number);
         }
@@ -121,7 +122,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         *task.name.lock() = *current_task().name.lock();
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
-        let id = if request.number.is_some() { sched::thread::next_id() } else { number };
+        let id = if request.number.is_some() { sched::thread::next_id().get() } else { number };
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
         let is_alone = !is_in_our_memory || request.has(flag::VFORK);
         shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;

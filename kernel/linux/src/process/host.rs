@@ -1,5 +1,5 @@
-//! The names of the machine, which sethostname and setdomainname change: those of all, or those of the processes that asked for their
-//! own (`CLONE_NEWUTS`).
+//! The names of the machine, which sethostname and setdomainname change: those of all, or those of
+//! the processes that asked for their own (`CLONE_NEWUTS`).
 
 use super::host_names::{HostNames, Own};
 use super::task;

@@ -1,4 +1,5 @@
-//! Processes: what one holds, its threads, its children, its birth and its death; and the one that runs.
+//! Processes: what one holds, its threads, its children, its birth and its death; and the one that
+//! runs.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -21,12 +22,14 @@
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
-//! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is above it.
+//! May import `memory`, `files` and `abi`. What signals do, and how another program starts, is
+//! above it.
 //!
 //! # What a process holds, and how it comes back
 //!
-//! Everything is reachable from [`Process`] or pinned in its thread, not only from a stack frame: a thread whose kernel stack
-//! overflows in a system call is ended without returning, and its frames' destructors never run.
+//! Everything is reachable from [`Process`] or pinned in its thread, not only from a stack frame: a
+//! thread whose kernel stack overflows in a system call is ended without returning, and its frames'
+//! destructors never run.
 
 pub(crate) mod actions;
 mod asked_dispatch;

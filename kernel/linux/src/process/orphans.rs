@@ -1,8 +1,8 @@
 //! Process groups that nothing would continue any more, if they stop: no member has a parent in the
 //! same session and another group (POSIX, "orphaned process group").
 //!
-//! A group that becomes one while a member is stopped gets SIGHUP and SIGCONT, as otherwise it would
-//! stop for good (`kill_orphaned_pgrp`).
+//! A group that becomes one while a member is stopped gets SIGHUP and SIGCONT, as otherwise it
+//! would stop for good (`kill_orphaned_pgrp`).
 
 use super::Process;
 use super::shared_signals::Stop;

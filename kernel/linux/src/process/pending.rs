@@ -1,7 +1,9 @@
-//! Signals that were sent and not yet delivered: of a thread, or of a process for any of its threads.
+//! Signals that were sent and not yet delivered: of a thread, or of a process for any of its
+//! threads.
 //!
-//! A standard signal is there once, however often it was sent; a real-time signal as often as it was sent, in order, each with what was
-//! told with it. Signals that an instruction causes come first, then the lowest number (signal(7)).
+//! A standard signal is there once, however often it was sent; a real-time signal as often as it
+//! was sent, in order, each with what was told with it. Signals that an instruction causes come
+//! first, then the lowest number (signal(7)).
 
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;

@@ -1,4 +1,5 @@
-//! Who may use a file (path_resolution(7)): read, write and search permissions of users and groups, and whose new files are.
+//! Who may use a file (path_resolution(7)): read, write and search permissions of users and groups,
+//! and whose new files are.
 //!
 //! The superuser's capabilities are looked at first: for one who may all, nothing is walked twice.
 

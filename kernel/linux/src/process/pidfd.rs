@@ -1,7 +1,9 @@
-//! Processes and threads as files (pidfd_open(2)): a file that keeps meaning the same process, whatever becomes of its number.
+//! Processes and threads as files (pidfd_open(2)): a file that keeps meaning the same process,
+//! whatever becomes of its number.
 //!
-//! A file keeps what is left of a process after its end, which is little: memory and descriptors go with the last thread. One
-//! that lies among the descriptors of the very process it means is dropped with them.
+//! A file keeps what is left of a process after its end, which is little: memory and descriptors go
+//! with the last thread. One that lies among the descriptors of the very process it means is
+//! dropped with them.
 
 use super::{Process, current};
 use crate::abi::Stat;
@@ -50,7 +52,7 @@ impl Pidfd {
 
     fn living(&self, number: u64) -> Option<Arc<Thread>> {
         let thread = self.process.crew.find(number)?;
-        self.thread.is_none_or(|one| one.id == thread.id()).then_some(thread)
+        self.thread.is_none_or(|one| one.id == thread.id().get()).then_some(thread)
     }
 
     fn number(&self) -> u64 {
@@ -108,7 +110,7 @@ pub(crate) fn file(
     thread: Option<&Thread>,
     flags: u32,
 ) -> Result<Arc<OpenFile>, Errno> {
-    let thread = thread.map(|thread| OneThread { number: thread.number(), id: thread.id() });
+    let thread = thread.map(|thread| OneThread { number: thread.number(), id: thread.id().get() });
     let of_thread = if thread.is_some() { THREAD } else { 0 };
     let pidfd = fallible::shared(Pidfd { process, thread })?;
     let kept = flag::READ_WRITE | flags & flag::NONBLOCK | of_thread;

@@ -1,4 +1,5 @@
-//! Where a process is in the file tree, and what it may keep from files it makes: shared with `CLONE_FS`.
+//! Where a process is in the file tree, and what it may keep from files it makes: shared with
+//! `CLONE_FS`.
 
 use crate::error::Errno;
 use alloc::string::String;

@@ -1,4 +1,5 @@
-//! Which I/O ports a thread may use, as its task keeps it. What is done with it is in [`ports`](super::ports).
+//! Which I/O ports a thread may use, as its task keeps it. What is done with it is in
+//! [`ports`](super::ports).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

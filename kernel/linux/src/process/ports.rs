@@ -1,4 +1,5 @@
-//! I/O ports that a thread may use (ioperm(2), iopl(2)): what Linux gives, on machines whose processors have such a map.
+//! I/O ports that a thread may use (ioperm(2), iopl(2)): what Linux gives, on machines whose
+//! processors have such a map.
 //!
 //! | what happens | what becomes of the map |
 //! | --- | --- |
@@ -9,11 +10,11 @@
 //! | execve | it is kept, as on Linux |
 //! | the thread ends | it is freed with the last thread that has it |
 //!
-//! So a map that two threads have never changes, and no other CPU needs to be told of a change: the one that the caller runs on stops
-//! showing the old map, and shows the new one at the next access.
+//! So a map that two threads have never changes, and no other CPU needs to be told of a change: the
+//! one that the caller runs on stops showing the old map, and shows the new one at the next access.
 //!
-//! The level of `iopl` is never in the flags register: level 3 is a map that permits every port, so that a program cannot disable
-//! interrupts. `cli` and `sti` do nothing then, as on Linux.
+//! The level of `iopl` is never in the flags register: level 3 is a map that permits every port, so
+//! that a program cannot disable interrupts. `cli` and `sti` do nothing then, as on Linux.
 
 use super::credentials::capability;
 use super::port_map::Map;

@@ -3,10 +3,12 @@
 //! # Invariants
 //!
 //! 1. Order of locks: the table, a crew, the process's signals, a task's signals, the run queue.
-//! 2. A signal is added first, and then the thread that is to take it is notified: a thread that clears its notification looks for
-//!    signals afterwards, so it sees the signal or is notified again.
-//! 3. A pending signal that a thread could take is always known to one: when a thread stops taking signals (it blocks them, it ends),
-//!    it hands over what is pending for the process ([`hand_over`]).
+//! 2. A signal is added first, and then the thread that is to take it is notified: a thread that
+//!    clears its notification looks for signals afterwards, so it sees the signal or is notified
+//!    again.
+//! 3. A pending signal that a thread could take is always known to one: when a thread stops taking
+//!    signals (it blocks them, it ends), it hands over what is pending for the process
+//!    ([`hand_over`]).
 
 use super::shared_signals::{Change, ProcessSignals, Stop};
 use super::table::Which;

@@ -95,7 +95,7 @@ pub(crate) fn interrupt(regs: &mut SavedRegs) -> Result<(), Errno> {
     let registered = *current_task().sequences.lock();
     let Some(registered) = registered else { return Ok(()) };
     leave_sequence(&registered, regs)?;
-    let cpu = sched::current().last_cpu();
+    let cpu = sched::current().last_cpu().get();
     put_numbers(registered.at, [cpu, cpu], [0, cpu])
 }
 

@@ -1,5 +1,5 @@
-//! Shadow stacks of programs: which thread has one, of what size, and what signals do to it. What is on one is
-//! [`kstack::shadow`]'s; how the processor uses it, the machine's.
+//! Shadow stacks of programs: which thread has one, of what size, and what signals do to it. What
+//! is on one is [`kstack::shadow`]'s; how the processor uses it, the machine's.
 //!
 //! | what happens | to the shadow stack |
 //! | --- | --- |

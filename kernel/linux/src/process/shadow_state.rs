@@ -1,4 +1,5 @@
-//! A thread's shadow stack, as its task keeps it. What is done with it is in [`shadow`](super::shadow).
+//! A thread's shadow stack, as its task keeps it. What is done with it is in
+//! [`shadow`](super::shadow).
 
 use kstack::shadow::mode;
 

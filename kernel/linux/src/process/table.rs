@@ -2,9 +2,11 @@
 //!
 //! # Invariants
 //!
-//! 1. A process enters whole: its threads have joined, and its parent was not on its way out ([`enter`]).
-//! 2. Who is whose child, who has ended, and who leaves the table change under the table's lock alone. So a child is given to one
-//!    waiter, and a child that ends while its parent ends is left to exactly one of them.
+//! 1. A process enters whole: its threads have joined, and its parent was not on its way out
+//!    ([`enter`]).
+//! 2. Who is whose child, who has ended, and who leaves the table change under the table's lock
+//!    alone. So a child is given to one waiter, and a child that ends while its parent ends is left
+//!    to exactly one of them.
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 

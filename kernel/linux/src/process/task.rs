@@ -1,5 +1,5 @@
-//! What a thread of a program has of its own, beside its process: it is what the thread belongs to, and the way from a thread to its
-//! process.
+//! What a thread of a program has of its own, beside its process: it is what the thread belongs to,
+//! and the way from a thread to its process.
 
 use super::Process;
 use super::asked_dispatch::Asked;

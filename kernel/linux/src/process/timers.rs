@@ -5,9 +5,9 @@
 //! timer looks again when so much can have been used at the earliest.
 //!
 //! A timer whose signal is sent waits until a thread takes it, and only then is set again, if it is
-//! periodic: what it left out meanwhile is the signal's overruns, as on Linux. So no program can keep
-//! the caller of alarms busy with what it does not take. A signal that was sent before the timer was
-//! set anew is not taken any more. setitimer's timers go on by themselves.
+//! periodic: what it left out meanwhile is the signal's overruns, as on Linux. So no program can
+//! keep the caller of alarms busy with what it does not take. A signal that was sent before the
+//! timer was set anew is not taken any more. setitimer's timers go on by themselves.
 //!
 //! ```text
 //!          expires, and the signal is sent            a thread takes it: set again

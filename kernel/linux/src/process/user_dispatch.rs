@@ -1,5 +1,5 @@
-//! System calls that a program carries out itself (syscall user dispatch): a call from outside a range of addresses becomes SIGSYS
-//! while a byte of the program says so.
+//! System calls that a program carries out itself (syscall user dispatch): a call from outside a
+//! range of addresses becomes SIGSYS while a byte of the program says so.
 
 use super::asked_dispatch::{self, UserDispatch};
 use super::current_task;

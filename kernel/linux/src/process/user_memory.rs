@@ -1,4 +1,5 @@
-//! The program's memory, from system calls: strings, numbers, lists of strings. A bad pointer is an error, nothing more.
+//! The program's memory, from system calls: strings, numbers, lists of strings. A bad pointer is an
+//! error, nothing more.
 
 use crate::abi;
 use crate::abi::stack_image::{MAX_STRING, WordSize};

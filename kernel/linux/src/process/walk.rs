@@ -1,10 +1,12 @@
-//! Where a path leads: through the tree, and through the links of /proc, which lead back into the tree or to open files.
+//! Where a path leads: through the tree, and through the links of /proc, which lead back into the
+//! tree or to open files.
 //!
 //! ```text
 //!   /dev/fd/3 ──tree──▶ /proc/self/fd/3 ──here──▶ /proc/41/fd/3 ──here──▶ the open file, or where that lies in the tree
 //! ```
 //!
-//! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain here, with no link in it.
+//! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain
+//! here, with no link in it.
 
 use super::running::Running;
 use super::{Process, current, permissions, table};

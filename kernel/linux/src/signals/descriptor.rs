@@ -1,5 +1,5 @@
 //! Signals that are read from a file (signalfd(2)): those of a set that are pending for the reader,
-//! whoever opened the file.
+//! opened by it or not.
 
 use super::deliver;
 use crate::abi::signals::{READ_BYTES, SignalSet};

@@ -1,4 +1,5 @@
-//! What signals do to the thread that takes them: what it does before user mode, the frames of handlers, and faults of programs.
+//! What signals do to the thread that takes them: what it does before user mode, the frames of
+//! handlers, and faults of programs.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -9,8 +10,8 @@
 //! | `descriptor` | signals that are read from a file |
 //! | `faults` | faults and exceptions of programs |
 //!
-//! May import `process` and what is below it. Numbers and layouts are in `abi`, what a process and a thread keep of signals, and the
-//! sending of them, in `process`; the calls are `calls::signals`.
+//! May import `process` and what is below it. Numbers and layouts are in `abi`, what a process and
+//! a thread keep of signals, and the sending of them, in `process`; the calls are `calls::signals`.
 
 pub(crate) mod deliver;
 pub(crate) mod descriptor;

@@ -1,4 +1,5 @@
-//! Calls that a signal cut short: made again, continued, or ended with `EINTR` (signal(7), "Interruption of system calls").
+//! Calls that a signal cut short: made again, continued, or ended with `EINTR` (signal(7),
+//! "Interruption of system calls").
 //!
 //! | the call asked for | no handler runs | a handler with SA_RESTART | a handler without |
 //! | --- | --- | --- | --- |

@@ -10,7 +10,7 @@
 //! 1. The heap has at most as many entries as there are [`Room`]s, and its list room for all of
 //!    them: an alarm holds a room as long as it lives, and stands in the heap once at most.
 //! 2. An alarm's place is that of its entry, or [`NOWHERE`]. Changes under the heap's lock.
-//! 3. The thread sleeps no longer than until the first entry's time: whoever makes another entry
+//! 3. The thread sleeps no longer than until the first entry's time: what makes another entry
 //!    the first wakes it.
 //! 4. Order of locks: an alarm's own, then the heap's. An alarm is called without the heap's lock,
 //!    and looks itself whether its time has come: it may have been set anew in between.

@@ -11,7 +11,7 @@
 //! | `iterator.collect()`, `list.push(x)` | [`collect`], [`push`] |
 //! | `format!` | `write!` to a [`Text`] |
 //!
-//! `cargo xtask lint` refuses the left column in `process` and `sched`.
+//! `cargo xtask lint` refuses the left column in `linux` and in `threads::sched`.
 
 use crate::memory::heap;
 use alloc::boxed::Box;

@@ -95,8 +95,8 @@ impl Frame {
     #[inline]
     fn atomic(self, offset: usize) -> &'static AtomicU32 {
         assert!(offset.is_multiple_of(4), "a word that is not aligned");
-        // SAFETY: (1) inside a frame, which the direct map shows for as long as the kernel runs; (2)
-        // aligned; (3) every bit pattern is a number.
+        // SAFETY: (1) inside a frame, which the direct map shows for as long as the kernel runs;
+        // (2) aligned; (3) every bit pattern is a number.
         unsafe { &*self.part(offset, 4).cast::<AtomicU32>() }
     }
 

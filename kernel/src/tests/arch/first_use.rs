@@ -36,7 +36,7 @@ pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> O
         let start = Start::Kernel { function: end, argument: 0 };
         let thread = sched::create_unstarted("first frame", None, start);
         threads.push(thread.map_err(|error| format!("{error:?}"))?);
-        built_on.push(cpu::without_interrupts(|| cpus::this().id().get()));
+        built_on.push(cpu::without_interrupts(|| cpus::this().id()));
     }
     let is_alone = |thread: &sched::Thread| {
         let record = stacks::registry().record(thread.stack_ref().slot);

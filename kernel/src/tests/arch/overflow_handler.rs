@@ -39,7 +39,7 @@ pub(super) fn check_that_its_cpu_is_parked(after: usize) -> Outcome {
     time::sleep(200_000_000).map_err(|_| "killed")?;
     let times = BEGUN.load(Ordering::Relaxed);
     check!(times == after, "begun {times} times, not {after}");
-    check!(thread.last_cpu() != 0 && thread.is_on_cpu(), "on CPU {}", thread.last_cpu());
-    let mut others = cpus::online().filter(|cpu| cpu.id().get() != thread.last_cpu());
+    check!(thread.last_cpu().get() != 0 && thread.is_on_cpu(), "on CPU {}", thread.last_cpu());
+    let mut others = cpus::online().filter(|cpu| cpu.id() != thread.last_cpu());
     others.try_for_each(|cpu| on_cpu(cpu, |_| Ok(())))
 }

@@ -8,6 +8,7 @@ use core::fmt::{self, Write};
 use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::arena::SlotIndex;
 use kstack::kind::StackKind;
+use kstack::stacks::ThreadId;
 
 /// One stack, for people.
 #[derive(Debug)]
@@ -29,12 +30,12 @@ pub struct StackInfo {
 /// Every live stack.
 pub fn all() -> Vec<StackInfo> {
     let threads = sched::all();
-    let owner_of = |id: u64| threads.iter().find(|thread| thread.id() == id);
+    let owner_of = |id: ThreadId| threads.iter().find(|thread| thread.id() == id);
     let info = |(slot, stack): (SlotIndex, kstack::stacks::StackId)| {
         let thread = owner_of(stack.owner);
         StackInfo {
             kind: stack.kind,
-            cpu: stack.cpu.or_else(|| thread.map(|thread| CpuId::new(thread.last_cpu()))),
+            cpu: stack.cpu.or_else(|| thread.map(|thread| thread.last_cpu())),
             owner: thread.map_or_else(|| "-".to_string(), |thread| describe(thread)),
             range: stack.range,
             sp: thread
@@ -53,8 +54,8 @@ pub fn write_all(to: &mut dyn Write) -> fmt::Result {
     for (_, stack) in registry().live() {
         let found = threads.binary_search_by_key(&stack.owner, |thread| thread.id());
         let owner = found.ok().and_then(|at| threads.get(at));
-        let cpu = stack.cpu.map(CpuId::get).or_else(|| owner.map(|thread| thread.last_cpu()));
-        let cpu = cpu.map_or(-1, i64::from);
+        let cpu = stack.cpu.or_else(|| owner.map(|thread| thread.last_cpu()));
+        let cpu = cpu.map_or(-1, |cpu| i64::from(cpu.get()));
         write!(to, "{} {cpu} {:?} ", stack.kind, stack.range)?;
         match owner {
             Some(thread) => writeln!(to, "{} {}", thread.id(), thread.name())?,

@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::first_frame::{self, Start};
+use kstack::stacks::ThreadId;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, paging, user};
@@ -44,12 +45,13 @@ pub fn spawn_kernel(
     Ok(thread)
 }
 
-/// Makes a thread of a program in user mode, with these registers, this name and this number. [`start`] lets it run.
+/// Makes a thread of a program in user mode, with these registers, this name and this number.
+/// [`start`] lets it run.
 pub fn spawn_user(
     owner: Owned,
     name: Name,
     regs: &SavedRegs,
-    id: u64,
+    id: impl Into<ThreadId>,
 ) -> Result<Arc<Thread>, SpawnError> {
     let fpu = match current().fpu() {
         Some(parent) => {
@@ -59,7 +61,7 @@ pub fn spawn_user(
         None => fresh_registers()?,
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
-    let thread = create_numbered(id, name, Some((owner, fpu)), Start::User(regs))?;
+    let thread = create_numbered(id.into(), name, Some((owner, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
     Ok(thread)
@@ -70,11 +72,13 @@ pub fn fresh_registers() -> Result<Box<FpuState>, NoMemory> {
     fallible::boxed(FpuState::new()?)
 }
 
-/// Gives the running thread of a process the floating point and the thread-local storage that a program starts with.
+/// Gives the running thread of a process the floating point and the thread-local storage that a
+/// program starts with.
 pub fn start_afresh(fresh: &FpuState) {
     let me = current();
-    // No switch between the first of these and the last. A switch away keeps what the CPU's registers hold: the old program's
-    // thread register would come back over the zero, on machines where programs write it themselves.
+    // No switch between the first of these and the last. A switch away keeps what the CPU's
+    // registers hold: the old program's thread register would come back over the zero, on machines
+    // where programs write it themselves.
     cpu::without_interrupts(|| {
         me.user_tls.store(0, Ordering::Relaxed);
         fresh.load();
@@ -98,7 +102,7 @@ pub fn create_unstarted(
 
 /// The one way a thread comes to be: fork, vfork, clone and kernel threads.
 fn create_numbered(
-    id: u64,
+    id: ThreadId,
     name: Name,
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,
@@ -151,13 +155,15 @@ pub fn created_count() -> u32 {
 /// What every kernel thread runs first.
 extern "C" fn kernel_thread(argument: usize) {
     let work = current().work.load(Ordering::Relaxed);
-    // SAFETY: (1) stored by `spawn_kernel` before it put the thread into the run queue, from such a function.
+    // SAFETY: (1) stored by `spawn_kernel` before it put the thread into the run queue, from such a
+    // function.
     let function: fn(usize) = unsafe { core::mem::transmute(work) };
     // When it returns, the library calls `exit_current`, by `Hooks::thread_returned`.
     function(argument);
 }
 
-/// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is the one it runs on.
+/// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is
+/// the one it runs on.
 pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let id = thread::next_id();
     let name = Name::new("idle");
@@ -170,8 +176,8 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     remember(&thread).expect("memory at boot");
     let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
     let word = Arc::into_raw(thread.clone()) as usize;
-    // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is the one it runs on; (3) a reference
-    // that is never dropped, as `current` wants it.
+    // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is
+    // the one it runs on; (3) a reference that is never dropped, as `current` wants it.
     unsafe { cpu.local.set_thread(word, thread.stack_range(), watermark, thread.canary()) };
     // The idle reference lives as long as the CPU.
     core::mem::forget(thread.clone());

@@ -5,8 +5,8 @@
 //! The word of a thread that does not run is how long it has run, in counts of the clock's counter,
 //! and [`RESTS`]. That of one that runs is where the counter would have stood at its beginning, had
 //! it never left the CPU: the time it has run is what the counter has gone on since. So a reader on
-//! any CPU needs one load, and no time is seen twice or lost while a thread leaves its CPU. Only the
-//! CPU that runs a thread, or is about to, writes its word.
+//! any CPU needs one load, and no time is seen twice or lost while a thread leaves its CPU. Only
+//! the CPU that runs a thread, or is about to, writes its word.
 //!
 //! Threads of the kernel are not measured: switches between them read no clock.
 

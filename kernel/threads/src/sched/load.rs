@@ -1,7 +1,8 @@
 //! How busy the machine is: what each CPU's ticks found, and the averages of /proc/loadavg.
 //!
-//! The averages are Linux's (`calc_load`): numbers with eleven bits behind the point, to which the threads that run or want to are
-//! added every five seconds, each average with a weight of its own. Ticks come on idle CPUs too, so none is missed.
+//! The averages are Linux's (`calc_load`): numbers with eleven bits behind the point, to which the
+//! threads that run or want to are added every five seconds, each average with a weight of its own.
+//! Ticks come on idle CPUs too, so none is missed.
 
 use super::run_queue::ready_count;
 use super::thread::WaitQueue;
@@ -33,11 +34,13 @@ const POINT: u32 = 11;
 const ONE: u64 = 1 << POINT;
 /// Nanoseconds from one look to the next.
 const PERIOD: u64 = 5_000_000_000;
-/// The weight of what was, over one, five and fifteen minutes: e to the power of minus the period over them.
+/// The weight of what was, over one, five and fifteen minutes: e to the power of minus the period
+/// over them.
 const WEIGHTS: [u64; 3] = [1884, 2014, 2037];
 
 static AVERAGES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
-/// Those who wait for more lines of the kernel's: a tick tells them, since a line may be said where nothing can be woken.
+/// Those who wait for more lines of the kernel's: a tick tells them, since a line may be said where
+/// nothing can be woken.
 pub static LINES: WaitQueue = WaitQueue::new();
 static LINES_SEEN: AtomicU64 = AtomicU64::new(0);
 

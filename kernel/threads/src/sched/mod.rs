@@ -2,15 +2,17 @@
 //!
 //! # Whose reference, when
 //!
-//! The CPU owns a reference to the thread that runs on it (`CpuLocal`'s thread word); the run queue owns one to each
-//! thread in it. A switch hands the reference of the thread that leaves to the thread that comes, which drops it in
-//! [`after_switch`] on its own stack: so a dead thread's stack is given back by the next thread, never under its own feet.
+//! The CPU owns a reference to the thread that runs on it (`CpuLocal`'s thread word); the run queue
+//! owns one to each thread in it. A switch hands the reference of the thread that leaves to the
+//! thread that comes, which drops it in [`after_switch`] on its own stack: so a dead thread's stack
+//! is given back by the next thread, never under its own feet.
 //!
 //! # `on_cpu`
 //!
-//! A thread may stand in the run queue while its old CPU is still saving its registers. `on_cpu` is cleared by the next
-//! thread on that CPU; until then nobody else runs it. A CPU never waits for it: it takes the next thread in the queue
-//! (two CPUs that waited for each other's thread would wait for ever).
+//! A thread may stand in the run queue while its old CPU is still saving its registers. `on_cpu` is
+//! cleared by the next thread on that CPU; until then no other CPU runs it. A CPU never waits for
+//! it: it takes the next thread in the queue (two CPUs that waited for each other's thread would
+//! wait without end).
 //!
 //! | file | what is in it |
 //! | --- | --- |

@@ -33,8 +33,12 @@ impl RawMutex {
     fn lock(&self) {
         let me = current();
         self.waiting.wait_uninterruptibly(|| {
-            let free =
-                self.holder.compare_exchange(0, me.id(), Ordering::Acquire, Ordering::Relaxed);
+            let free = self.holder.compare_exchange(
+                0,
+                me.id().get(),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
             if free.is_ok() {
                 // In the same section: a thread that is ended in between would take the mutex
                 // along.

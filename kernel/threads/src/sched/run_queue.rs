@@ -1,11 +1,13 @@
 //! The run queue: first come, first served; and the CPUs that have nothing to run.
 //!
-//! A thread may stand here while its old CPU is still saving its registers: see the head of [`super`] on `on_cpu`.
+//! A thread may stand here while its old CPU is still saving its registers: see the head of
+//! [`super`] on `on_cpu`.
 
 use super::list::{List, RUN};
 use super::thread::{State, Thread, WaitQueue};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use kstack::addr::CpuId;
 use machine::arch::{cpu, smp};
 use machine::cpus::{self, CpuSet};
 use machine::spin::SpinLock;
@@ -37,10 +39,10 @@ pub(super) fn push_ready(thread: Arc<Thread>) {
 fn push_uninterrupted(thread: Arc<Thread>) {
     let allowed = thread.allowed.load(Ordering::Relaxed);
     READY.lock_uninterrupted().push(thread);
-    // Somebody idle takes it; otherwise the next tick of a busy CPU does.
-    if let Some(number) = IDLE_CPUS.members().find(|number| allowed >> number & 1 != 0) {
-        IDLE_CPUS.remove(number);
-        let target = cpus::by_number(number);
+    // An idle CPU takes it; without one, the next tick of a busy CPU does.
+    if let Some(idle) = IDLE_CPUS.members().find(|cpu| allowed >> cpu.get() & 1 != 0) {
+        IDLE_CPUS.remove(idle);
+        let target = cpus::by_id(idle);
         if core::ptr::eq(target, cpus::this()) {
             target.local.ask_for_preemption();
         } else {
@@ -51,7 +53,7 @@ fn push_uninterrupted(thread: Arc<Thread>) {
 
 /// Whether a thread waits for this CPU.
 pub fn somebody_waits() -> bool {
-    READY.lock().any(|thread| thread.may_run_on(cpus::this().id().index()))
+    READY.lock().any(|thread| thread.may_run_on(cpus::this().id()))
 }
 
 /// Threads that wait for a CPU.
@@ -69,18 +71,19 @@ pub fn allowed(thread: &Thread) -> u64 {
     thread.allowed.load(Ordering::Relaxed)
 }
 
-/// Counts a CPU, by number, as one that has nothing to run, until it is taken out or given something.
-pub(super) fn enter_idle(number: usize) {
-    IDLE_CPUS.insert(number);
+/// Counts a CPU as one that has nothing to run, until it is taken out or given
+/// something.
+pub(super) fn enter_idle(cpu: CpuId) {
+    IDLE_CPUS.insert(cpu);
 }
 
 /// The reverse.
-pub(super) fn leave_idle(number: usize) {
-    IDLE_CPUS.remove(number);
+pub(super) fn leave_idle(cpu: CpuId) {
+    IDLE_CPUS.remove(cpu);
 }
 
-/// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no CPU: its own takes the next one.
-/// Interrupts off.
+/// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no
+/// CPU: its own takes the next one. Interrupts off.
 pub(super) fn push_back(thread: Arc<Thread>) {
     READY.lock_uninterrupted().push(thread);
 }
@@ -88,7 +91,7 @@ pub(super) fn push_back(thread: Arc<Thread>) {
 /// The next thread to run, if there is one that has left its old CPU. Interrupts off.
 pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
     let mut ready = READY.lock_uninterrupted();
-    let here = cpus::this().id().index();
+    let here = cpus::this().id();
     let mut first_busy: *const Thread = core::ptr::null();
     while let Some(thread) = ready.pop() {
         let is_free = core::ptr::eq(&*thread, me) || !thread.is_on_cpu();
@@ -110,8 +113,8 @@ pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
 impl WaitQueue {
     /// Wakes all of them; each looks at its condition again.
     pub fn wake_all(&self) {
-        // One section: a waker that is ended half-way, because its stack is full, would leave threads in no queue at all, or
-        // asleep.
+        // One section: a waker that is ended half-way, because its stack is full, would leave
+        // threads in no queue at all, or asleep.
         cpu::without_interrupts(|| {
             loop {
                 let thread = self.0.lock_uninterrupted().pop();

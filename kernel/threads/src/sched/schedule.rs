@@ -23,7 +23,8 @@ pub fn yield_now() {
     cpu::without_interrupts(leave_cpu);
 }
 
-/// Keeps a thread to some CPUs. One that is on another one leaves it: at once if it is the caller, with the next tick if not.
+/// Keeps a thread to some CPUs. One that is on another one leaves it: at once if it is the caller,
+/// with the next tick if not.
 pub fn set_allowed(thread: &Thread, cpus: u64) {
     thread.allowed.store(cpus, Ordering::Relaxed);
     while core::ptr::eq(thread, current()) && !is_allowed_here() {
@@ -33,14 +34,14 @@ pub fn set_allowed(thread: &Thread, cpus: u64) {
 
 /// Whether the running thread may stay on this CPU.
 pub fn is_allowed_here() -> bool {
-    cpu::without_interrupts(|| current().may_run_on(cpus::this().id().index()))
+    cpu::without_interrupts(|| current().may_run_on(cpus::this().id()))
 }
 
 /// What an idle CPU does.
 pub fn idle_loop() -> ! {
     loop {
         cpu::interrupts_off();
-        let me = cpus::this().id().index();
+        let me = cpus::this().id();
         enter_idle(me);
         if somebody_waits() {
             leave_idle(me);
@@ -71,7 +72,7 @@ pub(super) fn leave_cpu() {
     let runnable = prev.state() == State::Running;
     let next = match next_ready(me) {
         Some(next) => Arc::into_raw(next),
-        None if runnable && prev.may_run_on(cpu.id().index()) => return,
+        None if runnable && prev.may_run_on(cpu.id()) => return,
         None => {
             // SAFETY: (1) the idle thread lives as long as the CPU.
             unsafe { Arc::increment_strong_count(idle) };
@@ -89,7 +90,7 @@ pub(super) fn leave_cpu() {
         prev.set_state(State::Ready);
         // The idle thread runs when no other is ready: it is not in the queue.
         if !core::ptr::eq(me, idle) {
-            if prev.may_run_on(cpu.id().index()) {
+            if prev.may_run_on(cpu.id()) {
                 push_back(current_arc());
             } else {
                 push_ready(current_arc());

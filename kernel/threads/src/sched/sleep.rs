@@ -1,7 +1,8 @@
-//! How a thread falls asleep and how its sleep is ended, without lost wake-ups: the protocol alone, without lists and CPUs.
+//! How a thread falls asleep and how its sleep is ended, without lost wake-ups: the protocol alone,
+//! without lists and CPUs.
 //!
-//! The sleeper enters the list *before* it looks at the condition; the waker makes the condition true before it empties
-//! the list. Whichever comes second sees the other.
+//! The sleeper enters the list *before* it looks at the condition; the waker makes the condition
+//! true before it empties the list. Whichever comes second sees the other.
 //!
 //! | sleeper | waker |
 //! | --- | --- |
@@ -10,9 +11,10 @@
 //! | true: out of the list; blocked to running, or, if a waker was faster, takes the turn it was given | blocked to ready, into the run queue |
 //! | false: leaves the CPU | |
 //!
-//! The list's lock orders the two. A thread that has something to attend to (its death, a signal) is woken without the list, so there
-//! the order is made by hand: both sides store, then fence, then look at what the other stores. Without the two fences each CPU may
-//! look before its own store is seen, and the thread sleeps until another event wakes it.
+//! The list's lock orders the two. A thread that has something to attend to (its death, a signal)
+//! is woken without the list, so there the order is made by hand: both sides store, then fence,
+//! then look at what the other stores. Without the two fences each CPU may look before its own
+//! store is seen, and the thread sleeps until another event wakes it.
 //!
 //! | sleeper | killer, notifier |
 //! | --- | --- |
@@ -93,7 +95,8 @@ impl RunState {
         self.state.store(state as u8, Ordering::Release);
     }
 
-    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
+    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself
+    /// (back to running).
     #[inline(always)]
     pub(super) fn unblock(&self, to: State) -> bool {
         let (blocked, to) = (State::Blocked as u8, to as u8);
@@ -139,11 +142,13 @@ pub(super) trait Sleeper {
     fn is_late(&mut self) -> bool {
         false
     }
-    /// Sets the state to blocked and enters the list, both under its lock; and the list of deadlines, if it has one.
+    /// Sets the state to blocked and enters the list, both under its lock; and the list of
+    /// deadlines, if it has one.
     fn enter(&mut self, state: &RunState);
     /// Leaves the list, if no waker has taken it out.
     fn remove(&mut self);
-    /// Lets others run until a waker has put the thread into the run queue; then it is running again.
+    /// Lets others run until a waker has put the thread into the run queue; then it is running
+    /// again.
     fn leave_cpu(&mut self);
 }
 
@@ -169,8 +174,8 @@ pub(super) fn sleep(
         };
         sleeper.remove();
         if done.is_some() && !state.unblock(State::Running) {
-            // A waker has made it ready: the run queue has it, or will in a moment. It takes that turn, or it would be in
-            // the queue twice.
+            // A waker has made it ready: the run queue has it, or will in a moment. It takes that
+            // turn, or it would be in the queue twice.
             sleeper.leave_cpu();
         }
         if let Some(result) = done.or_else(|| sleeper.condition().then_some(Ok(Waited::Holds))) {

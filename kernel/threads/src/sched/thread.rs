@@ -1,5 +1,5 @@
-//! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that an overflow cannot
-//! reach it.
+//! A thread: what the scheduler knows of it. It lies on the heap, never on its own stack, so that
+//! an overflow cannot reach it.
 
 use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
@@ -14,8 +14,9 @@ use core::fmt;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use kstack::addr::AddrRange;
+use kstack::addr::{AddrRange, CpuId};
 use kstack::record::SlotRecord;
+use kstack::stacks::ThreadId;
 use machine::arch::cpu;
 use machine::arch::extras::Extras;
 use machine::arch::fpu::FpuState;
@@ -26,10 +27,10 @@ use machine::spin::SpinLock;
 pub use super::sleep::State;
 
 /// How many things a system call keeps at once.
-const MOST_PINS: usize = 4;
+const MAX_PINS: usize = 4;
 
 /// How many sleeping locks a thread can hold at once.
-const MOST_HELD: usize = 8;
+const MAX_HELD: usize = 8;
 
 /// Something that is kept for the length of a system call.
 type Pin = Arc<dyn Any + Send + Sync>;
@@ -60,12 +61,12 @@ pub struct RawMutex {
     pub(super) waiting: WaitQueue,
 }
 
-/// One thread of the kernel, with or without a process. Aligned to a cache line, which no other heap object of its size is:
-/// the allocator knows threads by their layout.
+/// One thread of the kernel, with or without a process. Aligned to a cache line, which no other
+/// heap object of its size is: the allocator knows threads by their layout.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Thread {
-    id: u64,
+    id: ThreadId,
     /// What programs know it by: its number, or, after an execve, its process's.
     number: AtomicU64,
     name: Name,
@@ -97,7 +98,8 @@ pub struct Thread {
     pub(super) fpu: Option<Box<FpuState>>,
     /// How long it has run, if it belongs to a program.
     pub(super) cpu_time: CpuTime,
-    /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds since boot.
+    /// When its wait ends at the latest, while it stands in the list of deadlines: nanoseconds
+    /// since boot.
     pub(super) deadline: AtomicU64,
     /// Whether it stands there. Changes under that list's lock.
     pub(super) is_timed: AtomicBool,
@@ -105,13 +107,14 @@ pub struct Thread {
     pub(super) reaped: AtomicBool,
     pub(super) exited: WaitQueue,
     /// Sleeping locks it holds: see `mutex`.
-    pub(super) held: [AtomicPtr<RawMutex>; MOST_HELD],
+    pub(super) held: [AtomicPtr<RawMutex>; MAX_HELD],
     /// The function that a kernel thread runs: see `birth`.
     pub(super) work: AtomicUsize,
-    /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a program is in the upper half.
+    /// Thread-local storage base of the program; on a 32-bit machine, what else it keeps of a
+    /// program is in the upper half.
     pub user_tls: AtomicU64,
     /// What a system call under way uses.
-    pins: SpinLock<[Option<Pin>; MOST_PINS]>,
+    pins: SpinLock<[Option<Pin>; MAX_PINS]>,
     /// Whether there are any: most system calls use no file.
     has_pins: AtomicBool,
     /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
@@ -120,7 +123,8 @@ pub struct Thread {
 
 /// What a switch has to do for a thread more than for one of the kernel: bits.
 pub(super) mod kinds {
-    /// It has, or once had, anything of a program's: floating point, or tables other than the kernel's.
+    /// It has, or once had, anything of a program's: floating point, or tables other than the
+    /// kernel's.
     pub const OF_PROGRAM: u8 = 1;
     /// It has, or once had, something else in the CPU: ports, a shadow stack.
     pub const WITH_EXTRAS: u8 = 2;
@@ -148,7 +152,8 @@ impl Linked for Thread {
 
 static ALL: SpinLock<Vec<Weak<Thread>>> = SpinLock::new(Vec::new());
 
-/// Every thread that is not gone, for reports and tests: with no memory for the list, the kernel ends.
+/// Every thread that is not gone, for reports and tests: with no memory for the list, the kernel
+/// ends.
 pub fn all() -> Vec<Arc<Thread>> {
     try_all().expect("memory for a list of threads")
 }
@@ -157,7 +162,8 @@ pub fn all() -> Vec<Arc<Thread>> {
 pub fn try_all() -> Result<Vec<Arc<Thread>>, NoMemory> {
     let mut threads = Vec::new();
     loop {
-        // Room first, without the lock: a reference that is dropped under it may be the last one, which asks for the lock.
+        // Room first, without the lock: a reference that is dropped under it may be the last one,
+        // which asks for the lock.
         threads.try_reserve(thread_count() + 16).map_err(|_| NoMemory)?;
         let all = ALL.lock();
         if threads.capacity() >= all.len() {
@@ -186,14 +192,16 @@ pub(super) fn remember(thread: &Arc<Thread>) -> Result<(), NoMemory> {
     Ok(())
 }
 
-/// The reverse, when the last reference to a thread goes. The last thread in the list takes its place.
+/// The reverse, when the last reference to a thread goes. The last thread in the list takes its
+/// place.
 fn forget(place: &AtomicUsize) {
     let mut all = ALL.lock();
     let place = place.load(Ordering::Relaxed);
     let gone = all.swap_remove(place);
     if let Some(moved) = all.get(place) {
-        // SAFETY: (1) a weak reference keeps the memory; (2) the one field that is used is an atomic word without a
-        // destructor, so it is there even if that thread is being dropped right now.
+        // SAFETY: (1) a weak reference keeps the memory; (2) the one field that is used is an
+        // atomic word without a destructor, so it is there even if that thread is being dropped
+        // right now.
         unsafe { (*moved.as_ptr()).place_in_all.store(place, Ordering::Relaxed) };
     }
     drop(all);
@@ -234,8 +242,8 @@ const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
 static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
 
 /// A number for a thread, or for a process and its first thread, that is about to be.
-pub fn next_id() -> u64 {
-    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+pub fn next_id() -> ThreadId {
+    ThreadId::new(NEXT_ID.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A canary unlike the others; its lowest byte is zero, so that a string function cannot write it.
@@ -248,7 +256,7 @@ fn new_canary() -> usize {
 impl Thread {
     #[inline(always)]
     pub(super) fn new(
-        id: u64,
+        id: ThreadId,
         name: Name,
         stack: OwnedStack,
         stack_range: AddrRange,
@@ -262,7 +270,7 @@ impl Thread {
         let tables_root = owner.as_owner().map_or(0, |owner| owner.tables_root());
         Self {
             id,
-            number: AtomicU64::new(id),
+            number: AtomicU64::new(id.get()),
             name,
             saved_sp: AtomicUsize::new(0),
             stack_range,
@@ -285,17 +293,17 @@ impl Thread {
             is_timed: AtomicBool::new(false),
             reaped: AtomicBool::new(false),
             exited: WaitQueue::new(),
-            held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MOST_HELD],
+            held: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_HELD],
             work: AtomicUsize::new(0),
             user_tls: AtomicU64::new(0),
-            pins: SpinLock::new([const { None }; MOST_PINS]),
+            pins: SpinLock::new([const { None }; MAX_PINS]),
             has_pins: AtomicBool::new(false),
             place_in_all: AtomicUsize::new(NOWHERE),
         }
     }
 
     /// Its number, never used twice.
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> ThreadId {
         self.id
     }
 
@@ -314,7 +322,8 @@ impl Thread {
         self.name.as_str()
     }
 
-    /// The bounds of its stack. Whether the stack is still there is another question: [`Thread::has_stack`].
+    /// The bounds of its stack. Whether the stack is still there is another question:
+    /// [`Thread::has_stack`].
     pub fn stack_range(&self) -> AddrRange {
         self.stack_range
     }
@@ -336,7 +345,8 @@ impl Thread {
         &self.extras
     }
 
-    /// From now on a switch from or to it moves that. By the thread itself, with interrupts off, or before it runs.
+    /// From now on a switch from or to it moves that. By the thread itself, with interrupts off, or
+    /// before it runs.
     pub fn has_extras(&self) {
         self.kinds.fetch_or(kinds::WITH_EXTRAS, Ordering::Relaxed);
     }
@@ -400,7 +410,8 @@ impl Thread {
         self.run.set(state);
     }
 
-    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself (back to running).
+    /// From blocked to another state, by exactly one: a waker (to ready), or the thread itself
+    /// (back to running).
     pub(super) fn unblock(&self, to: State) -> bool {
         self.run.unblock(to)
     }
@@ -410,10 +421,10 @@ impl Thread {
         self.saved_sp.load(Ordering::Acquire)
     }
 
-    /// Whether it may run on a CPU, by number.
+    /// Whether it may run on a CPU.
     #[inline(always)]
-    pub(super) fn may_run_on(&self, number: usize) -> bool {
-        self.allowed.load(Ordering::Relaxed) >> number & 1 != 0
+    pub(super) fn may_run_on(&self, cpu: CpuId) -> bool {
+        self.allowed.load(Ordering::Relaxed) >> cpu.get() & 1 != 0
     }
 
     /// Whether it is on a CPU now.
@@ -422,8 +433,8 @@ impl Thread {
     }
 
     /// The CPU it runs or last ran on.
-    pub fn last_cpu(&self) -> u32 {
-        self.last_cpu.load(Ordering::Relaxed)
+    pub fn last_cpu(&self) -> CpuId {
+        CpuId::new(self.last_cpu.load(Ordering::Relaxed))
     }
 
     /// Whether it is to die as soon as it can.
@@ -431,7 +442,8 @@ impl Thread {
         self.run.attends(attention::KILLED)
     }
 
-    /// Whether it has something to attend to that ends a sleep: its death, or what [`Thread::notify`] announced.
+    /// Whether it has something to attend to that ends a sleep: its death, or what
+    /// [`Thread::notify`] announced.
     #[inline(always)]
     pub fn has_attention(&self) -> bool {
         self.run.attends(attention::KILLED | attention::NOTIFIED)
@@ -443,7 +455,8 @@ impl Thread {
         self.run.attends(u8::MAX)
     }
 
-    /// Takes back an announcement. By the thread itself, before it looks at what was announced; or when it is created.
+    /// Takes back an announcement. By the thread itself, before it looks at what was announced; or
+    /// when it is created.
     pub fn clear_notification(&self) {
         self.run.clear(attention::NOTIFIED);
     }
@@ -486,15 +499,16 @@ impl Thread {
         self.owner.share(kind)
     }
 
-    /// Keeps something for the length of a system call, by the thread itself. Not in the call's frame: a frame is lost when
-    /// its stack overflows, this comes back with the thread.
-    /// `None`: the call keeps as many as there are places for.
+    /// Keeps something for the length of a system call, by the thread itself. Not in the call's
+    /// frame: a frame is lost when its stack overflows, this comes back with the thread. `None`:
+    /// the call keeps as many as there are places for.
     pub fn pin<T: Any + Send + Sync>(&self, kept: Arc<T>) -> Option<&'static T> {
         let pinned = Arc::as_ptr(&kept);
         self.has_pins.store(true, Ordering::Relaxed);
         let mut pins = self.pins.lock();
         *pins.iter_mut().find(|pin| pin.is_none())? = Some(kept);
-        // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference does not leave the call.
+        // SAFETY: (1) the pin keeps it until `unpin_all`, at the end of the call; the reference
+        // does not leave the call.
         Some(unsafe { &*pinned })
     }
 

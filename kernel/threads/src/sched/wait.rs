@@ -1,5 +1,5 @@
-//! Sleeping until a condition holds, or until a time, without lost wake-ups: the protocol is in [`sleep`], its lists and
-//! CPUs here.
+//! Sleeping until a condition holds, or until a time, without lost wake-ups: the protocol is in
+//! [`sleep`], its lists and CPUs here.
 
 use super::deadlines;
 use super::run_queue::make_ready;
@@ -85,8 +85,8 @@ impl WaitQueue {
         wait(Some(self), &mut condition, DEATH, None).map(|_| ())
     }
 
-    /// Sleeps until `condition` holds, until a time (nanoseconds since boot; `None`: without end), or the thread has a signal or is to
-    /// die.
+    /// Sleeps until `condition` holds, until a time (nanoseconds since boot; `None`: without end),
+    /// or the thread has a signal or is to die.
     pub fn wait_deadline(
         &self,
         mut condition: impl FnMut() -> bool,
@@ -96,7 +96,8 @@ impl WaitQueue {
     }
 }
 
-/// Sleeps until a time (nanoseconds since boot), or the thread has a signal or is to die. Not inlined, so that a backtrace names it.
+/// Sleeps until a time (nanoseconds since boot), or the thread has a signal or is to die. Not
+/// inlined, so that a backtrace names it.
 #[inline(never)]
 pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
     wait(None, &mut || false, ANYTHING, Some(deadline)).map(|_| ())
@@ -109,7 +110,8 @@ fn wait(
     ends: u8,
     deadline: Option<u64>,
 ) -> Result<Waited, Interrupted> {
-    // Off throughout: a preemption between "blocked" and "leaves the CPU" would be a sleep without a look.
+    // Off throughout: a preemption between "blocked" and "leaves the CPU" would be a sleep without
+    // a look.
     cpu::without_interrupts(|| {
         if condition() {
             return Ok(Waited::Holds);
@@ -125,7 +127,8 @@ impl Thread {
         self.attend(attention::KILLED);
     }
 
-    /// Says that its owner has something for it before it is next in user mode, and ends a sleep that may be interrupted.
+    /// Says that its owner has something for it before it is next in user mode, and ends a sleep
+    /// that may be interrupted.
     pub fn notify(self: &Arc<Self>) {
         self.attend(attention::NOTIFIED);
     }
@@ -140,7 +143,7 @@ impl Thread {
 
     /// In user mode on another CPU it would see what it is to attend to at the next interrupt: makes one. Interrupts are off.
     pub(super) fn kick_if_elsewhere(&self) {
-        let target = cpus::by_number(self.last_cpu() as usize);
+        let target = cpus::by_id(self.last_cpu());
         if self.is_on_cpu() && !core::ptr::eq(target, cpus::this()) {
             smp::kick(target);
         }

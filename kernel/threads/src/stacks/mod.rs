@@ -19,6 +19,7 @@ use kstack::pool::AcquireError;
 pub use kstack::pool::StackRef;
 use kstack::record::SlotRecord;
 use kstack::registry::Registry;
+use kstack::stacks::ThreadId;
 use kstack::{Borrowed, Stack, Stacks};
 use machine::arch::layout::{ARENA, ARENA_SLOTS};
 use pages::StackPages;
@@ -71,7 +72,7 @@ pub fn arena() -> &'static Arena {
 /// A thread's stack, zeroed, of the default size. Inlined, as the pool's hit is: a call, its frame
 /// and a result through memory cost half of what a hit does.
 #[inline(always)]
-pub fn acquire_thread(owner: u64) -> Result<OwnedStack, StackError> {
+pub fn acquire_thread(owner: ThreadId) -> Result<OwnedStack, StackError> {
     all_stacks().acquire_thread(owner)
 }
 

@@ -1,4 +1,5 @@
-//! Every interleaving of NMIs, exceptions and the instructions of the protocol, and of protocols that are wrong.
+//! Every interleaving of NMIs, exceptions and the instructions of the protocol, and of protocols
+//! that are wrong.
 
 mod cpu;
 mod program;
@@ -23,8 +24,8 @@ struct Explored {
 }
 
 impl Explored {
-    /// With at most so many NMIs and exceptions, from kernel code with either GS base, and from user mode, where a
-    /// program's RIP may be that of the window.
+    /// With at most so many NMIs and exceptions, from kernel code with either GS base, and from
+    /// user mode, where a program's RIP may be that of the window.
     fn of(protocol: Protocol, nmis: u8, exceptions: u8) -> Self {
         let mut explored = Self::nothing_of(Program::new(protocol));
         explored.explore_all(protocol, nmis, exceptions);
@@ -92,7 +93,8 @@ impl Explored {
     }
 }
 
-/// Red if a line of the program is left out or wrong: shown by the last tests of this file, which do just that.
+/// Red if a line of the program is left out or wrong: shown by the last tests of this file, which
+/// do just that.
 #[test]
 fn i8_whenever_nmis_come_all_are_handled_and_everything_interrupted_goes_on_as_it_was() {
     let explored = Explored::of(Protocol::AsItIs, 4, 2);
@@ -156,7 +158,8 @@ fn i8_while_the_nmi_stack_is_in_use_nmis_are_held_back() {
     }
 }
 
-/// The body stack has one at a time (that it nests is a violation everywhere). The words know nothing of the thread stack.
+/// The body stack has one at a time (that it nests is a violation everywhere). The words know
+/// nothing of the thread stack.
 #[test]
 fn i8_only_a_handler_on_the_thread_stack_is_interrupted_by_another_and_only_after_an_exception() {
     let most = |exceptions| {
@@ -196,7 +199,8 @@ fn i8_every_protocol_that_is_one_line_away_is_found_wrong() {
     }
 }
 
-/// A handler that had an exception may not: between the words and the last use of the body stack the next NMI takes it.
+/// A handler that had an exception may not: between the words and the last use of the body stack
+/// the next NMI takes it.
 #[test]
 fn i8_a_handler_may_go_on_elsewhere_as_long_as_nmis_are_held_back() {
     assert_eq!(Explored::of(Protocol::Abandons, 4, 0).violations, HashMap::new());

@@ -1,4 +1,5 @@
-//! Prologues and epilogues as compilers write them, and code that keeps no frames; every instruction of each.
+//! Prologues and epilogues as compilers write them, and code that keeps no frames; every
+//! instruction of each.
 
 use super::FrameState::{self, InLink, OnStack, There, Unknown};
 use super::{arm32, arm64, riscv64, x86};
@@ -98,7 +99,8 @@ fn b2_code_of_pcs_tells_where_the_return_address_is() {
     assert!(!x86::keeps_frames(&[]) && x86::state(&[], 0) == Unknown);
 }
 
-/// Red if an instruction that leaves the function is not known, or if the byte of a pop somewhere far off makes all of a body doubtful.
+/// Red if an instruction that leaves the function is not known, or if the byte of a pop somewhere
+/// far off makes all of a body doubtful.
 #[test]
 fn b2_code_of_pcs_behind_a_pop_is_doubted_where_it_may_be_on_its_way_out() {
     const BODY: usize = 4;
@@ -108,7 +110,8 @@ fn b2_code_of_pcs_behind_a_pop_is_doubted_where_it_may_be_on_its_way_out() {
         x86::state(&code, BODY + at)
     };
     let nops = [0x90; 40];
-    // Jumps as calls in the last place: short, through a register, through one of the upper registers, conditional.
+    // Jumps as calls in the last place: short, through a register, through one of the upper
+    // registers, conditional.
     for jump in [
         &[0xeb, 0x10][..],
         &[0xff, 0xe0],
@@ -136,8 +139,9 @@ fn b2_code_of_pcs_behind_a_pop_is_doubted_where_it_may_be_on_its_way_out() {
     }
 }
 
-/// A pop that is about to be executed finds the record, whatever the bytes before it look like: here each is one of a pop and belongs to
-/// another instruction. Red if only the bytes before it are asked.
+/// A pop that is about to be executed finds the record, whatever the bytes before it look like:
+/// here each is one of a pop and belongs to another instruction. Red if only the bytes before it
+/// are asked.
 #[test]
 fn b2_code_of_pcs_still_has_its_record_at_the_pop_itself() {
     for before in [
@@ -157,7 +161,8 @@ fn b2_code_of_pcs_still_has_its_record_at_the_pop_itself() {
     }
 }
 
-/// Red if a frame that is made behind a branch is taken for one that is made first: behind a return nothing is known of it.
+/// Red if a frame that is made behind a branch is taken for one that is made first: behind a return
+/// nothing is known of it.
 #[test]
 fn b2_code_of_pcs_makes_its_frame_at_the_start_or_behind_the_mark_for_indirect_calls() {
     let behind_a_return = |before: &[u8]| {

@@ -8,7 +8,8 @@
 //!   -- the end; reliable
 //! ```
 //!
-//! Names of code are the kernel's business: a closure answers for an address, and what it answers is printed behind it.
+//! Names of code are the kernel's business: a closure answers for an address, and what it answers
+//! is printed behind it.
 
 use super::steps::{Backtrace, End, Step};
 use crate::addr::{Addr, ByteSize};

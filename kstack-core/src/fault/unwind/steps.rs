@@ -27,14 +27,17 @@ pub trait FrameRules {
     fn saved_regs_at(fp: Addr) -> Option<Addr>;
     /// Bytes of saved registers.
     const SAVED_REGS: ByteSize;
-    /// Bytes at the top of a thread stack that nothing uses: the registers saved from user mode end there.
+    /// Bytes at the top of a thread stack that nothing uses: the registers saved from user mode end
+    /// there.
     const FREE_AT_TOP: ByteSize = ByteSize::ZERO;
-    /// Where the frame record, previous frame pointer and return address, lies: this far below what the frame pointer says.
+    /// Where the frame record, previous frame pointer and return address, lies: this far below what
+    /// the frame pointer says.
     const RECORD_BELOW: ByteSize = ByteSize::ZERO;
     /// Reads what is needed of the registers saved at `at`, through `read` only.
     fn read_saved_regs(at: Addr, read: &mut impl FnMut(Addr) -> Option<usize>)
     -> Option<SavedRegs>;
-    /// Where the return address is before the instruction at `offset` in a function's code ([`crate::prologue`]).
+    /// Where the return address is before the instruction at `offset` in a function's code
+    /// ([`crate::prologue`]).
     fn frame_state(_code: &[u8], _offset: usize) -> FrameState {
         FrameState::Unknown
     }
@@ -48,11 +51,13 @@ pub trait FrameRules {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum End {
-    /// At the outermost frame of a kernel thread, or at the boundary to user mode: every frame is there.
+    /// At the outermost frame of a kernel thread, or at the boundary to user mode: every frame is
+    /// there.
     Reliable,
     /// The same, but this instruction was interrupted, and its function's caller may be missing.
     InnermostMayBeMissing(Addr),
-    /// The same, but the function that has this return address sets up no frame, or is not known: its caller may be missing.
+    /// The same, but the function that has this return address sets up no frame, or is not known:
+    /// its caller may be missing.
     FrameMayBeMissing(Addr),
     /// A frame pointer leads to a stack that may be unmapped while it is read.
     NotKept(Addr),
@@ -73,7 +78,8 @@ pub enum End {
 }
 
 impl End {
-    /// Whether the walk reached the outermost frame, or the boundary to user mode; inner frames may be missing all the same.
+    /// Whether the walk reached the outermost frame, or the boundary to user mode; inner frames may
+    /// be missing all the same.
     pub const fn is_outermost(self) -> bool {
         matches!(self, Self::Reliable | Self::InnermostMayBeMissing(_) | Self::FrameMayBeMissing(_))
     }
@@ -100,8 +106,8 @@ pub enum Step {
     End(End),
 }
 
-/// A backtrace kept in a fixed place, for where nothing may be allocated. Equal steps in a row (a recursion) are kept once,
-/// with their number, so that the outermost frames fit too.
+/// A backtrace kept in a fixed place, for where nothing may be allocated. Equal steps in a row (a
+/// recursion) are kept once, with their number, so that the outermost frames fit too.
 #[derive(Clone, Copy, Debug)]
 pub struct Backtrace<const N: usize> {
     steps: [(Step, u32); N],

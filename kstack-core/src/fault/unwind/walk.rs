@@ -14,7 +14,8 @@ const WORD: usize = size_of::<usize>();
 /// A frame record: the previous frame pointer, and above it the return address.
 const RECORD: ByteSize = ByteSize::new(2 * WORD);
 
-/// How far below the top of a CPU's stack its outermost record may end: the first function's saved registers lie above it.
+/// How far below the top of a CPU's stack its outermost record may end: the first function's saved
+/// registers lie above it.
 const OUTERMOST_WITHIN: usize = 32 * WORD;
 
 /// A walk under way.
@@ -23,9 +24,10 @@ pub struct Unwinder<'l, L, R> {
     lookup: &'l L,
     read: R,
     fp: Addr,
-    /// The stack `fp` must be on to go on without a lookup; empty before the first step.
+    /// The stack `fp` must be on to continue without a lookup; empty before the first step.
     stack: Option<StackId>,
-    /// What is left of that stack: above the frames already seen. Empty whenever something else than a frame comes next.
+    /// What is left of that stack: above the frames already seen. Empty whenever something else
+    /// than a frame comes next.
     rest: AddrRange,
     left: [AddrRange; MAX_STACKS],
     stacks: usize,
@@ -33,7 +35,8 @@ pub struct Unwinder<'l, L, R> {
     pending: Option<Step>,
     /// `rest`, for after a pending caller.
     rest_after: AddrRange,
-    /// The stack that an entry on an exception stack interrupted: this CPU goes back to it, so it stays mapped.
+    /// The stack that an entry on an exception stack interrupted: this CPU goes back to it, so it
+    /// stays mapped.
     interrupted: AddrRange,
     /// What an end that would be reliable is instead.
     doubt: Option<End>,
@@ -59,8 +62,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         }
     }
 
-    /// Starts at saved registers: the first step is the interrupted instruction itself. The stack that SP is on stays mapped: it was
-    /// interrupted on this CPU.
+    /// Starts at saved registers: the first step is the interrupted instruction itself. The stack
+    /// that SP is on stays mapped: it was interrupted on this CPU.
     pub fn from_regs(lookup: &'l L, read: R, regs: SavedRegs) -> Self {
         let mut unwinder = Self::new(lookup, read, regs.fp);
         unwinder.keep_interrupted(&regs);
@@ -74,7 +77,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         self.stack
     }
 
-    /// Makes `rest` the part of a stack from `at` on that has `size` bytes, changing stacks if need be.
+    /// Makes `rest` the part of a stack from `at` on that has `size` bytes, changing stacks if need
+    /// be.
     #[cold]
     fn enter(&mut self, at: Addr, size: ByteSize) -> Result<Option<Step>, End> {
         if self.stack.is_some_and(|stack| stack.range.contains(at)) {
@@ -115,7 +119,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         Step::End(why)
     }
 
-    /// Something else than the next frame comes next: no frame is in an empty rest. Out of line, as ends are rare.
+    /// Something else than the next frame comes next: no frame is in an empty rest. Out of line, as
+    /// ends are rare.
     #[cold]
     fn put_before_next(&mut self, step: Step) {
         self.rest_after = self.rest;
@@ -206,7 +211,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         self.fp = regs.fp;
         let is_entry = self.is_where_entries_save::<F>(at);
         if is_entry && self.is_on(|kind| kind == StackKind::Thread) && !has_run(&regs) {
-            // A kernel thread, which was never in user mode: the registers are kept for it all the same.
+            // A kernel thread, which was never in user mode: the registers are kept for it all the
+            // same.
             return self.end(self.reliable());
         }
         if regs.from_user {
@@ -227,15 +233,17 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         self.stack.is_some_and(|stack| kind(stack.kind))
     }
 
-    /// Whether the last record ends right below the top of an idle or boot stack, where the first function begins.
+    /// Whether the last record ends right below the top of an idle or boot stack, where the first
+    /// function begins.
     fn is_at_the_top_of_a_cpus_stack(&self) -> bool {
         self.is_on(|kind| matches!(kind, StackKind::Idle | StackKind::Boot))
             && self.rest.top != Addr::new(0)
             && self.rest.size().get() <= OUTERMOST_WITHIN
     }
 
-    /// Whether registers at this place of the present stack are an entry's from another stack or from user mode: at the very top of a
-    /// thread's stack, and near the top of a stack that exceptions change to.
+    /// Whether registers at this place of the present stack are an entry's from another stack or
+    /// from user mode: at the very top of a thread's stack, and near the top of a stack that
+    /// exceptions change to.
     fn is_where_entries_save<F: FrameRules>(&self, at: Addr) -> bool {
         let Some(stack) = self.stack else { return false };
         let from_top = stack.range.top.bytes_above(at).get();
@@ -247,7 +255,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         }
     }
 
-    /// At an interrupted instruction of the kernel: is it the boundary to user mode, and is its function's frame record there?
+    /// At an interrupted instruction of the kernel: is it the boundary to user mode, and is its
+    /// function's frame record there?
     #[cold]
     fn look_around<F: FrameRules>(&mut self, regs: SavedRegs) {
         self.look_for_boundary::<F>(regs);
@@ -258,7 +267,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             Code::Function { lowest, code } => {
                 F::frame_state(code, regs.pc.bytes_above(lowest).get())
             }
-            // It has saved the registers and set the mark: it is what was entered, and has no caller.
+            // It has saved the registers and set the mark: it is what was entered, and has no
+            // caller.
             Code::Entry if F::saved_regs_at(regs.fp).is_some() => FrameState::There,
             Code::Entry | Code::Unknown => FrameState::Unknown,
         };
@@ -289,9 +299,9 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         (self.read)(at).map(Addr::new)
     }
 
-    /// What was interrupted may be an entry's first or last instructions, with nothing on the thread's stack but registers of
-    /// user mode that are being saved or loaded. The frame pointer may still, or again, be the program's: it is not looked
-    /// at, and the walk is over.
+    /// What was interrupted may be an entry's first or last instructions, with nothing on the
+    /// thread's stack but registers of user mode that are being saved or loaded. The frame pointer
+    /// may still, or again, be the program's: it is not looked at, and the walk is over.
     fn look_for_boundary<F: FrameRules>(&mut self, regs: SavedRegs) {
         match self.lookup.stack_at(regs.sp) {
             Some(stack) => {
@@ -303,7 +313,8 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
                     self.put_before_next(Step::End(if entry { self.reliable() } else { doubt }));
                 }
             }
-            // Before the entry has moved SP to the kernel's: 0 is no outermost marker here, but a program's.
+            // Before the entry has moved SP to the kernel's: 0 is no outermost marker here, but a
+            // program's.
             None if regs.fp.get() == 0 => {
                 self.put_before_next(Step::End(End::UnknownStack(regs.sp)));
             }
@@ -317,8 +328,9 @@ fn has_run(regs: &SavedRegs) -> bool {
     regs.pc.get() != 0 || regs.sp.get() != 0
 }
 
-/// Looks at every caller of a walk: is its function known to set up a frame? Where it does not, the frame pointer that the next one
-/// saved is that of a function further out, and a caller is missing without a trace. The outermost function needs none.
+/// Looks at every caller of a walk: is its function known to set up a frame? Where it does not, the
+/// frame pointer that the next one saved is that of a function further out, and a caller is missing
+/// without a trace. The outermost function needs none.
 #[derive(Debug, Default)]
 pub struct Doubts {
     last: Option<Addr>,

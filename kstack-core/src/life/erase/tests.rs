@@ -5,9 +5,10 @@
 //!   stack: live on a CPU | parked                  record:   coherent set
 //! ```
 //!
-//! Events: speculative fill on any CPU at any time; write by the CPU that runs the stack; write by another CPU (a waker)
-//! into a page the owner has written; migration; recycling on either CPU, in its single steps; handing out. The promise
-//! checked: **when a stack is parked, the page does not hold what its owner wrote.**
+//! Events: speculative fill on any CPU at any time; write by the CPU that runs the stack; write by
+//! another CPU (a waker) into a page the owner has written; migration; recycling on either CPU, in
+//! its single steps; handing out. The promise checked: **when a stack is parked, the page does not
+//! hold what its owner wrote.**
 
 extern crate std;
 
@@ -33,7 +34,8 @@ enum Variant {
     SetIsNotReset,
     /// A waker writes into a page that the owner has not written.
     WakerWritesFirst,
-    /// Erasing goes through the stack's own mapping and dirties it again (harmless: shows the check does not cry wolf).
+    /// Erasing goes through the stack's own mapping and dirties it again (harmless: shows the check
+    /// does not cry wolf).
     EraseThroughOwnMapping,
 }
 
@@ -305,8 +307,8 @@ fn t5_n2_a_page_that_is_named_twice_stays_in_the_set() {
     assert_eq!(two.or(DirtyPages::from_bits(0b011)).bits(), 0b111);
 }
 
-/// A CPU that is marked twice is still in the set; one that was in the set of the slot's last life is in none when CPUs may remember that
-/// nothing was mapped.
+/// A CPU that is marked twice is still in the set; one that was in the set of the slot's last life
+/// is in none when CPUs may remember that nothing was mapped.
 #[test]
 fn t10_n2_marking_a_cpu_twice_keeps_it_and_a_new_mapping_forgets_all() {
     let set = CoherentSet::new();

@@ -1,7 +1,8 @@
 //! The life of one slot, in every order of its atomic steps, and once more with real threads.
 //!
-//! The model runs one owner, two borrowers that mean the first life, one that means the second, and a second owner that
-//! re-uses the slot as soon as it is parked. A step is one atomic access. Every reachable state is visited once; the rules below are checked in each.
+//! The model runs one owner, two borrowers that mean the first life, one that means the second, and
+//! a second owner that re-uses the slot as soon as it is parked. A step is one atomic access. Every
+//! reachable state is visited once; the rules below are checked in each.
 
 extern crate std;
 
@@ -40,7 +41,7 @@ enum Step {
     Load,
     Exchange(Word),
     Reading,
-    /// Whoever was last: about to read the word for parking, about to store it.
+    /// The last holder: about to read the word for parking, about to store it.
     ParkLoad,
     ParkStore(Word),
     /// Second owner: waits for the parked slot, then stores.
@@ -287,7 +288,7 @@ fn t8_one_borrow_too_many_is_refused_instead_of_overflowing_into_the_owner() {
     assert_eq!(life.release_owner(), Released::Last);
 }
 
-/// A message that shows the wrong life sends whoever reads it to the wrong owner.
+/// A message that shows the wrong life sends its reader to the wrong owner.
 #[test]
 fn t8_a_generation_shows_its_number() {
     let life = Life::new();
@@ -367,7 +368,8 @@ impl Slot {
         self.contents.store(number, Ordering::Relaxed);
         let generation = self.life.make_live();
         self.announced.store(generation.get(), Ordering::Relaxed);
-        // Every eighth life waits until somebody has borrowed once more, so that borrows really happen.
+        // Every eighth life waits until it has been borrowed once more, so that borrows really
+        // happen.
         let before = self.borrowed.load(Ordering::Relaxed);
         let lent = || self.borrowed.load(Ordering::Relaxed) != before;
         let ready = number % 8 != 0 || self.wait_until(lent);

@@ -1,23 +1,25 @@
-//! What goes in and out of a pool: the wish for a stack, the right to one, its name, what became of it.
+//! What goes in and out of a pool: requests, handles of live and of borrowed stacks, outcomes,
+//! figures.
 
 use crate::addr::CpuId;
 use crate::arena::SlotIndex;
 use crate::kind::StackKind;
 use crate::lifetime::{Borrow, Generation};
-use crate::record::{AccountId, OwnerId};
+use crate::record::AccountId;
+use crate::stacks::ThreadId;
 use core::fmt;
 
-/// What stack is wanted.
+/// The stack that is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Request {
     /// What for.
     pub kind: StackKind,
     /// For which thread.
-    pub owner: OwnerId,
+    pub owner: ThreadId,
     /// The CPU it belongs to, or where the thread will start.
     pub cpu: CpuId,
-    /// Who is charged.
+    /// The account that is charged.
     pub account: AccountId,
     /// How many pages; `None` for the whole body. Only whole bodies are cached.
     pub pages: Option<u8>,
@@ -26,7 +28,7 @@ pub struct Request {
 impl Request {
     /// The stack of a thread, as large as a body, on the system's account.
     #[inline(always)]
-    pub const fn thread(owner: OwnerId) -> Self {
+    pub const fn thread(owner: ThreadId) -> Self {
         Self {
             kind: StackKind::Thread,
             owner,
@@ -38,19 +40,20 @@ impl Request {
 
     /// A stack that belongs to a CPU, of `pages` or as large as a body, on the system's account.
     pub const fn for_cpu(kind: StackKind, cpu: CpuId, pages: Option<u8>) -> Self {
-        Self { kind, owner: OwnerId::NONE, cpu, account: AccountId::SYSTEM, pages }
+        Self { kind, owner: ThreadId::NONE, cpu, account: AccountId::SYSTEM, pages }
     }
 }
 
-/// What became of a stack somebody let go of.
+/// What became of a stack that was released.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReleaseOutcome {
-    /// Somebody still borrows it; the last one takes it back.
+    /// Still borrowed; the last borrower takes it back.
     StillBorrowed,
     /// In this CPU's cache.
     Cached,
-    /// In this CPU's cache, half of which went to the depot; `excess` stacks there wait for [`Pool::shrink`](super::Pool::shrink).
+    /// In this CPU's cache, half of which went to the depot; `excess` stacks there wait for
+    /// [`Pool::shrink`](super::Pool::shrink).
     Flushed {
         /// How many stacks wait to be unmapped.
         excess: u32,
@@ -59,7 +62,8 @@ pub enum ReleaseOutcome {
     ToUnmap,
 }
 
-/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`](super::Pool::borrow)), not to keep it.
+/// A stack in one of its lives: enough to ask for it ([`Pool::borrow`](super::Pool::borrow)), not
+/// to keep it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(
     clippy::exhaustive_structs,
@@ -78,8 +82,9 @@ impl fmt::Display for StackRef {
     }
 }
 
-/// A stack in use: the right to run on it, which only [`Pool::acquire`](super::Pool::acquire) gives and which ends with [`Pool::release`](super::Pool::release). It cannot be copied, so
-/// a stack is not let go of twice.
+/// A stack in use: the right to run on it, which only [`Pool::acquire`](super::Pool::acquire) gives
+/// and which ends with [`Pool::release`](super::Pool::release). It cannot be copied, so a stack is
+/// not let go of twice.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a stack that is not released is lost"]
 pub struct LiveStack(pub(super) StackRef);

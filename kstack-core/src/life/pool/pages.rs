@@ -10,7 +10,7 @@ use crate::sentences::sentences;
 #[expect(clippy::exhaustive_structs, reason = "there is nothing in it; a kernel's charge makes it")]
 pub struct OverLimit;
 
-/// What there is none of.
+/// What has run out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Exhausted {
@@ -22,31 +22,37 @@ pub enum Exhausted {
 
 /// What a kernel does for its stacks.
 ///
-/// The pool says where; the kernel answers for what it does there. An implementation that maps, erases or unmaps whatever address it is
-/// given is for one pool over address space that is the pool's alone.
+/// The pool says where; the kernel answers for what it does there. An implementation that maps,
+/// erases or unmaps whatever address it is given is for one pool over address space that is the
+/// pool's alone.
 pub trait Pages {
-    /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped (RISC-V). Then no CPU is coherent
-    /// with a stack that is new, and each drops its entries before it first writes there.
+    /// Whether a CPU may remember that a page was absent, and fault on it after it has been mapped
+    /// (RISC-V). Then no CPU is coherent with a stack that is new, and each drops its entries
+    /// before it first writes there.
     const ABSENT_IS_REMEMBERED: bool = false;
 
     /// Counts `size` towards `account`.
     fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit>;
 
-    /// Ends a charge. Called where [`release`](super::Pool::release) is, so possibly in an interrupt handler.
+    /// Ends a charge. Called where [`release`](super::Pool::release) is, so possibly in an
+    /// interrupt handler.
     fn uncharge(&mut self, account: AccountId, size: ByteSize);
 
-    /// Puts a zeroed frame at `page`, with clear dirty bit, present on every CPU and in every address space when it
-    /// returns. On failure nothing is mapped at `page`; page tables that were made for it may stay.
+    /// Puts a zeroed frame at `page`, with clear dirty bit, present on every CPU and in every
+    /// address space when it returns. On failure nothing is mapped at `page`; page tables that were
+    /// made for it may stay.
     fn map_page(&mut self, page: Addr) -> Result<(), Exhausted>;
 
-    /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back. Called only where waiting
-    /// is allowed.
+    /// Removes the mapping of `range`, makes every CPU forget it, then gives the frames back.
+    /// Called only where waiting is allowed.
     fn unmap_pages(&mut self, range: AddrRange);
 
-    /// Makes what was written of a whole `body` zero again; says how many pages that took. Interrupts are off.
+    /// Makes what was written of a whole `body` zero again. Returns how many pages that took.
+    /// Interrupts are off.
     ///
-    /// 1. Which pages were written? For each of them: clears the dirty bit, *then* drops this CPU's TLB entry (see [`crate::erase`]
-    ///    for the order). Where the hardware keeps no dirty bits: all of them, and nothing to drop.
+    /// 1. Which pages were written? For each of them: clears the dirty bit, *then* drops this CPU's
+    ///    TLB entry (see [`crate::erase`] for the order). Where the hardware keeps no dirty bits:
+    ///    all of them, and nothing to drop.
     /// 2. Asks `plan` which pages to erase, given those.
     /// 3. Zeroes them through another mapping, so that their dirty bits stay clear.
     fn erase(&mut self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32;
@@ -55,7 +61,7 @@ pub trait Pages {
     fn flush_local(&mut self, body: AddrRange);
 }
 
-/// Why there is no stack.
+/// Why a stack was not given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -115,7 +121,7 @@ impl From<Exhausted> for AcquireError {
     }
 }
 
-/// Why a pool cannot be.
+/// Why a pool was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PoolError {

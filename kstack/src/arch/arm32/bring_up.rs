@@ -1,5 +1,6 @@
-//! All that a CPU needs of this architecture before it takes its first interrupt: its stacks for overflows, the words of its exception modes, the vectors.
-//! [`crate::cpu`] calls this, and says what comes when.
+//! All that a CPU needs of this architecture before it takes its first interrupt: its stacks for
+//! overflows, the words of its exception modes, the vectors. [`crate::cpu`] calls this, and says
+//! what comes when.
 
 use super::regs::SVC_MODE;
 use super::tables::{CpuTables, Unfit};
@@ -16,7 +17,8 @@ use kstack_core::pool::AcquireError;
 /// The per-CPU stacks this architecture needs besides IRQ and idle, with their pages.
 pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 2)];
 
-/// Bytes at the top of a stack that its first function leaves alone, as [`crate::first_frame`] does.
+/// Bytes at the top of a stack that its first function leaves alone, as [`crate::first_frame`]
+/// does.
 const FREE_AT_TOP: usize = 8;
 
 /// Where the tables of a CPU lie, until they are made.
@@ -39,12 +41,23 @@ const _: () = assert!(
     "the last stack, in the tables, passes the bit test"
 );
 
+/// Loads the block alone, before the CPU's tables are made.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`].
+pub(crate) unsafe fn load_block(local: &'static CpuLocal, _tables: *mut CpuTables) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { local.load() };
+}
+
 /// Makes a CPU's stacks for overflows, with `stack`, and its tables.
 ///
 /// # Safety
 ///
 /// 1. What `stack` gives is mapped, this CPU's for as long as it runs, and used for nothing else.
-/// 2. `tables` is mapped and writable, this CPU's likewise, at a multiple of the geometry's alignment.
+/// 2. `tables` is mapped and writable, this CPU's likewise, at a multiple of the geometry's
+///    alignment.
 pub(crate) unsafe fn prepare(
     local: &'static CpuLocal,
     tables: *mut CpuTables,
@@ -88,18 +101,20 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     Ok(())
 }
 
-/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls `next(argument)` there.
+/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls
+/// `next(argument)` there.
 ///
 /// # Safety
 ///
-/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is used again.
+/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is
+///    used again.
 pub(crate) unsafe fn continue_on(
     stack: AddrRange,
     next: extern "C" fn(argument: usize) -> !,
     argument: usize,
 ) -> ! {
-    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a top is as aligned as the procedure call
-    // standard wants SP.
+    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a
+    // top is as aligned as the procedure call standard wants SP.
     unsafe {
         asm!(
             "sub sp, {top}, #{free}",

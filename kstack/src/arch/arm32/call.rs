@@ -12,15 +12,15 @@ use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: r0 = first, r1 = second, r2 = callee, r3 = top. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 6 instructions.
+/// In: r0 = first, r1 = second, r2 = callee, r3 = top. Clobbers the caller-saved registers. SP is
+/// back where it was. Interrupts are left as they are. Cost: 6 instructions.
 ///
-/// With `thread-info-on-stack` the new stack's low end gets the word that the old one has there: `current` is found by
-/// masking SP on this stack too.
+/// With `thread-info-on-stack` the new stack's low end gets the word that the old one has there:
+/// `current` is found by masking SP on this stack too.
 ///
 /// # Safety
 ///
-/// 1. `top` is the 8-aligned top of a stack nobody else uses until this call returns.
+/// 1. `top` is the 8-aligned top of a stack that nothing else uses until this call returns.
 /// 2. `callee` does not unwind and does not end the thread.
 /// 3. If interrupts can arrive during the call, the CPU's in-use mark for that stack has been set.
 #[unsafe(naked)]
@@ -33,7 +33,8 @@ pub unsafe extern "C" fn call_on_stack(
 ) {
     naked_asm!(
         seam!(),
-        // A frame record on the old stack: r11 is how we, and the unwinder, find the way back.
+        // A frame record on the old stack: r11 is how this function, and the unwinder, find the old
+        // stack again.
         "push {{r11, lr}}",
         ".cfi_def_cfa_offset 2 * {word}",
         ".cfi_rel_offset r11, 0",
@@ -49,7 +50,8 @@ pub unsafe extern "C" fn call_on_stack(
         "lsl lr, lr, #{body_shift}",
         "str ip, [lr]",
         ".endif",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mov sp, r3",
         "blx r2",
         "mov sp, r11",

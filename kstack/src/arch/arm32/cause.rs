@@ -12,9 +12,9 @@ pub const PREFETCH_ABORT: u8 = 3;
 pub const DATA_ABORT: u8 = 4;
 /// FIQ.
 pub(super) const FIQ: u8 = 7;
-/// What must be left below SavedRegs for FIQ's handler, in bytes. It comes with interrupts off too, and then lives on what RESERVE
-/// has for it: whatever runs with interrupts off may use the rest. That and SavedRegs together are a number that an instruction
-/// can hold.
+/// What must be left below SavedRegs for FIQ's handler, in bytes. It comes with interrupts off too,
+/// and then lives on what RESERVE has for it: whatever runs with interrupts off may use the rest.
+/// That and SavedRegs together are a number that an instruction can hold.
 pub(super) const FIQ_RESERVE: usize = 312;
 /// The interrupt vector for "the interrupt controller has something": the kernel asks it what.
 pub const LINE: u8 = 0xfe;
@@ -44,7 +44,8 @@ pub const DEBUG_EVENT: u32 = 0x22;
 /// In the data fault status register: the access was a write.
 pub const WRITE: u32 = 1 << 11;
 
-/// Makes sense of what the CPU left: `pc` right, status in `orig_r0`. Returns the address of an abort.
+/// Makes sense of what the CPU left: `pc` right, status in `orig_r0`. Returns the address of an
+/// abort.
 pub(super) fn complete(vector: u8, regs: &mut SavedRegs) -> Addr {
     match vector {
         PREFETCH_ABORT | DATA_ABORT => {

@@ -1,7 +1,8 @@
 //! The end of a thread whose stack overflowed, on that stack.
 //!
-//! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
-//! top of its own stack and told to end there; the overflow stack is free again from that moment.
+//! Containment: the interrupted context is given up. The thread's stack is sound above the guard,
+//! so the thread is moved to the top of its own stack and told to end there; the overflow stack is
+//! free again from that moment.
 
 use super::local::{THREAD_INFO_ON_STACK, thread_info_at};
 use super::regs::{FREE_AT_TOP, SavedRegs};
@@ -15,7 +16,8 @@ use kstack_core::verdict::OverflowReport;
 /// Bytes at the top of a thread's stack that are its saved user registers, and free above them.
 const TAKEN: ByteSize = ByteSize::new(size_of::<SavedRegs>() + FREE_AT_TOP.get());
 
-/// Leaves the overflow stack for the overflowed one, below its saved user registers, and ends the thread there.
+/// Leaves the overflow stack for the overflowed one, below its saved user registers, and ends the
+/// thread there.
 pub(crate) fn end_on_own_stack(report: &'static OverflowReport, _regs: &SavedRegs) -> ! {
     extern "C" fn end(report: &'static OverflowReport) -> ! {
         (hooks().end_thread)(report)
@@ -29,8 +31,10 @@ pub(crate) fn end_on_own_stack(report: &'static OverflowReport, _regs: &SavedReg
         // SAFETY: (1) the lowest word of a mapped stack whose frames are given up.
         unsafe { (thread_info_at(stack.lowest).get() as *mut usize).write(local.thread()) };
     }
-    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) r11 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between.
+    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or
+    // touched a guard; its stack is mapped up to its top, and everything on it is given up, its
+    // frames are not returned to; (2) r11 = 0 is the outermost marker; (3) interrupts are off, so
+    // nothing comes in between.
     unsafe {
         asm!(
             "mov sp, {top}",

@@ -27,16 +27,19 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry from the kernel tests SP before it writes anything on the stack that SP points to. The test needs no register:
-//!    stacks are aligned to twice their size, so one bit tells. Everything up to then is in the mode's words. There must be room
-//!    for SavedRegs, and RESERVE below them ([`crate::room`]): the controller has not been asked yet, so an interrupt that finds
-//!    no room comes again. A FIQ, which comes with interrupts off too, lives on that reserve: it asks for
-//!    [`FIQ_RESERVE`](super::cause::FIQ_RESERVE) only.
-//! 2. From the first instruction of an entry to the call of Rust code, and from the last one to the return, IRQ is masked. FIQ
-//!    is masked in its own handler, and from a failed bit test on until the overflow stack is left: only there does SP point
-//!    nowhere for a moment.
-//! 3. Rust code is called with SP 8-aligned, as the procedure call standard wants it; what was interrupted need not have it so.
-//! 4. TPIDRURO is the running thread's from before the first Rust code to after the last; the program's outside.
+//! 1. An entry from the kernel tests SP before it writes anything on the stack that SP points to.
+//!    The test needs no register: stacks are aligned to twice their size, so one bit tells.
+//!    Everything up to then is in the mode's words. There must be room for SavedRegs, and RESERVE
+//!    below them ([`crate::room`]): the controller has not been asked yet, so an interrupt that
+//!    finds no room comes again. A FIQ, which comes with interrupts off too, lives on that reserve:
+//!    it asks for [`FIQ_RESERVE`](super::cause::FIQ_RESERVE) only.
+//! 2. From the first instruction of an entry to the call of Rust code, and from the last one to the
+//!    return, IRQ is masked. FIQ is masked in its own handler, and from a failed bit test on until
+//!    the overflow stack is left: only there does SP point nowhere for a moment.
+//! 3. Rust code is called with SP 8-aligned, as the procedure call standard wants it; what was
+//!    interrupted need not have it so.
+//! 4. TPIDRURO is the running thread's from before the first Rust code to after the last; the
+//!    program's outside.
 //! 5. In user mode SP_svc is where the saved user registers end: the return path leaves it there.
 
 use super::RESERVE;
@@ -56,8 +59,8 @@ use core::ops::Range;
 
 /// One exception's entry, from any mode but its own, up to the call of [`on_trap`].
 ///
-/// In: LR = PC of the interrupted instruction + `BACK`; SPSR; SP = the mode's words. Out: SavedRegs, on the thread stack (from
-/// user) or the current one; SVC mode.
+/// In: LR = PC of the interrupted instruction + `BACK`; SPSR; SP = the mode's words. Out:
+/// SavedRegs, on the thread stack (from user) or the current one; SVC mode.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
@@ -73,7 +76,7 @@ pub(super) extern "C" fn stub<const VECTOR: u8, const BACK: usize>() {
         "cps #{svc_mode}",
         "bne 2f",
 
-        // From user mode. SP_svc is at the top; LR_svc is nobody's.
+        // From user mode. SP_svc is at the top; LR_svc is free.
         save_from_user!(),
         "b 3f",
 
@@ -138,8 +141,8 @@ pub(super) fn irq_before_test() -> Range<usize> {
     stub..stub + STUB_BEFORE_TEST * size_of::<u32>()
 }
 
-/// The `svc` instruction. From user mode: a system call, number in r7, arguments in r0 to r6. From the kernel: a software
-/// interrupt.
+/// The `svc` instruction. From user mode: a system call, number in r7, arguments in r0 to r6. From
+/// the kernel: a software interrupt.
 ///
 /// In: LR_svc = return address, SPSR; everything else as it was. IRQ masked by the CPU.
 #[unsafe(naked)]
@@ -190,7 +193,8 @@ pub(super) extern "C" fn svc_entry() {
         "mov sp, r4",
         "b {return_path}",
 
-        // No room. Without a mode's words, r0 goes through the thread pointer, which the block has a copy of.
+        // No room. Without a mode's words, r0 goes through the thread pointer, which the block has
+        // a copy of.
         "4:",
         ".cfi_undefined pc",
         ".cfi_undefined lr",

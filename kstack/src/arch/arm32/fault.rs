@@ -1,9 +1,10 @@
 //! Exceptions: which of them are about a stack, and what then.
 //!
-//! A push into a guard page aborts, and the abort's entry finds SP so near to the guard, or in it, that the saved registers have
-//! no room: it goes on on the overflow stack ([`super::overflow`]), with nothing written below. So does an interrupt that comes
-//! when there is no room for it. A stray access to a guard from a sound stack arrives as a plain abort on that stack. An abort
-//! on the overflow stack that finds room there is about no stack: the kernel panics.
+//! A push into a guard page aborts, and the abort's entry finds SP so near to the guard, or in it,
+//! that the saved registers have no room: it continues on the overflow stack ([`super::overflow`]),
+//! with nothing written below. So does an interrupt that comes when there is no room for it. A
+//! stray access to a guard from a sound stack arrives as a plain abort on that stack. An abort on
+//! the overflow stack that finds room there is about no stack: the kernel panics.
 
 use super::cause::{DATA_ABORT, DEBUG_EVENT, LINE, PREFETCH_ABORT, SOFTWARE, STATUS};
 use super::cause::{complete, is_bkpt};

@@ -1,9 +1,10 @@
 //! FIQ: this machine's NMI.
 //!
-//! It is masked by itself alone, so it hits code that runs with IRQ masked: entries and return paths too. From the kernel it
-//! therefore keeps what those have in registers that only they use (SPSR_svc, a program's TPIDRURO), and goes back by one load of PC
-//! and CPSR from the stack, which touches neither. What it does not keep is what an abort or an undefined instruction
-//! writes, so its handler must not cause one.
+//! It is masked by itself alone, so it hits code that runs with IRQ masked: entries and return
+//! paths too. From the kernel it therefore keeps what those have in registers that only they use
+//! (SPSR_svc, a program's TPIDRURO), and goes back by one load of PC and CPSR from the stack, which
+//! touches neither. What it does not keep is what an abort or an undefined instruction writes, so
+//! its handler must not cause one.
 //!
 //! ```text
 //!   SVC mode: svc_entry has SPSR_svc in its hands         ldm loads the program's r0-r12, SPSR_svc waits for movs pc, lr
@@ -26,8 +27,8 @@ use core::mem::{offset_of, size_of};
 
 /// FIQ's entry. It can hit the kernel at any instruction; see the module's head.
 ///
-/// In: LR = PC of the interrupted instruction + 4; SPSR; SP = the mode's words; FIQ and IRQ masked by the CPU. SavedRegs goes on
-/// the thread stack (from user) or the current one; SVC mode.
+/// In: LR = PC of the interrupted instruction + 4; SPSR; SP = the mode's words; FIQ and IRQ masked
+/// by the CPU. SavedRegs lies on the thread stack (from user) or the current one; SVC mode.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn fiq_entry() {
@@ -43,8 +44,8 @@ pub(super) extern "C" fn fiq_entry() {
         "cps #{svc_mode}",
         "bne 2f",
 
-        // From user mode, as any entry. The return path leaves out what is pending: a switch to another thread would take the mask
-        // along.
+        // From user mode, as any entry. The return path leaves out what is pending: a switch to
+        // another thread would take the mask along.
         save_from_user!(),
         "add r11, sp, #1",
         "bic sp, sp, #{misaligned}",
@@ -74,7 +75,8 @@ pub(super) extern "C" fn fiq_entry() {
         "mov sp, r4",
         "mcr p15, 0, r6, c13, c0, 3",
         "msr spsr_cxsf, r5",
-        // PC and CPSR move up by a word, to right below where SP was: there rfe takes them from, and leaves SP behind them.
+        // PC and CPSR move up by a word, to right below where SP was: there rfe takes them from,
+        // and leaves SP behind them.
         "ldr r0, [sp, #{pc}]",
         "ldr r1, [sp, #{cpsr}]",
         "str r0, [sp, #{return_at}]",
@@ -122,7 +124,8 @@ pub(super) extern "C" fn fiq_entry() {
     )
 }
 
-/// FIQ, which masking IRQ does not keep out: this machine's NMI. It is masked itself, so none comes during another.
+/// FIQ, which masking IRQ does not keep out: this machine's NMI. It is masked itself, so none comes
+/// during another.
 extern "C" fn on_fiq(regs: &mut SavedRegs) {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let arch = &unsafe { CpuLocal::this() }.arch;

@@ -2,7 +2,8 @@
 
 use core::arch::asm;
 
-/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in the guard is found there.
+/// Whether [`off`] writes to the stack while interrupts are still on, so that an SP that stands in
+/// the guard is found there.
 pub(crate) const OFF_WRITES_TO_STACK: bool = false;
 
 /// Turns interrupts off and returns whether they were on.
@@ -10,7 +11,8 @@ pub(crate) const OFF_WRITES_TO_STACK: bool = false;
 /// # Safety
 ///
 /// 1. The CPU is in the kernel's mode, where this instruction is allowed.
-/// 2. Whoever turned them off turns them on again: what waits for an interrupt of this CPU would wait in vain.
+/// 2. The caller turns them on again: what waits for an interrupt of this CPU would
+///    wait in vain.
 #[inline(always)]
 pub unsafe fn off() -> bool {
     let cpsr: u32;
@@ -51,11 +53,12 @@ pub fn are_on() -> bool {
     cpsr & super::regs::IRQ_MASKED == 0
 }
 
-/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry finds no room. For
-/// [`crate::room`] alone; nothing is written to the stack.
+/// Lowers SP by LOWER bytes, turns interrupts on and takes an exception, right here: its entry
+/// finds no room. For [`crate::room`] alone; nothing is written to the stack.
 #[inline(always)]
 pub(crate) fn trap_without_room<const LOWER: usize>() -> ! {
-    // SAFETY: (1) the exception does not return: there is less left on the stack than its entry asks for.
+    // SAFETY: (1) the exception does not return: there is less left on the stack than its entry
+    // asks for.
     unsafe {
         asm!("sub sp, sp, #{lower}", "cpsie i", "udf #2", lower = const LOWER,
              options(noreturn, nostack));

@@ -10,7 +10,8 @@ pub const THREAD_INFO_ON_STACK: bool = cfg!(feature = "thread-info-on-stack");
 /// The bit of SP that is set outside a body, and below which SP is masked.
 pub(super) const BODY_SHIFT: u32 = super::GEOMETRY.body().get().trailing_zeros();
 
-/// What a system call from the kernel that finds no room saves here instead: same layout as a mode's words.
+/// What a system call from the kernel that finds no room saves here instead: same layout as a
+/// mode's words.
 type SvcWords = super::tables::ModeWords;
 
 /// What only this architecture's entry code needs of a CPU.
@@ -60,7 +61,8 @@ impl ArchLocal {
     ///
     /// # Safety
     ///
-    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs,
+    ///    and used for nothing else.
     pub unsafe fn set_overflow_tops(&self, overflow: Addr, last: Addr) {
         self.last_top.store(last.get(), Ordering::Relaxed);
         self.overflow_top.store(overflow.get(), Ordering::Relaxed);
@@ -102,7 +104,8 @@ impl ArchLocal {
         self.nmi_active.store(active, Ordering::Relaxed);
     }
 
-    /// What the thread pointer will be in user mode. Interrupts off, or by the running thread for itself.
+    /// What the thread pointer will be in user mode. Interrupts off, or by the running thread for
+    /// itself.
     pub fn set_user_tls(&self, base: usize) {
         self.user_tls.store(base, Ordering::Relaxed);
     }

@@ -17,8 +17,10 @@
 //!
 //! Invariants:
 //!
-//! 1. The broken stack is neither read nor written, from the first instruction of the entry to the end of the thread.
-//! 2. IRQ and FIQ are masked while anything is on the overflow stack, and overflows are counted: there is no loop.
+//! 1. The broken stack is neither read nor written, from the first instruction of the entry to the
+//!    end of the thread.
+//! 2. IRQ and FIQ are masked while anything is on the overflow stack, and overflows are counted:
+//!    there is no loop.
 //! 3. The count is 0 again when the overflow stack is left for the thread's own.
 
 use super::RESERVE;
@@ -38,8 +40,8 @@ use kstack_core::verdict::Delivery;
 
 /// The current stack has no room for SavedRegs: to the overflow stack, or to the last one.
 ///
-/// In: r0 = words with r0, PC, CPSR, LR and r1 in them; r1 = vector; SP = where SavedRegs would have gone; FIQ masked. Writes
-/// nothing on the current stack.
+/// In: r0 = words with r0, PC, CPSR, LR and r1 in them; r1 = vector; SP = where SavedRegs would
+/// have gone; FIQ masked. Writes nothing on the current stack.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room() {
@@ -112,7 +114,8 @@ pub(super) extern "C" fn no_room() {
     )
 }
 
-/// The interrupted stack had no room for the saved registers. On the overflow stack, or on the last; IRQ masked.
+/// The interrupted stack had no room for the saved registers. On the overflow stack, or on the
+/// last; IRQ masked.
 extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let vector = vector as u8;
     let address = complete(vector, regs);
@@ -125,7 +128,8 @@ extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let was_on = regs.interrupts_are_on() || (vector == FIQ && is_irq_on_its_way_in(arch, regs));
     let suspicion =
         Suspicion { interrupts_off: !was_on, can_end_thread: arch.overflow_depth() == 1 };
-    // An abort may have been about something else entirely: that the stack is full is reported first.
+    // An abort may have been about something else entirely: that the stack is full is reported
+    // first.
     let attempted = [address, no_room].map(|address| Some((Delivery::AnotherStack, address)));
     report::carry_out(attempted, regs, &suspicion);
     // Not about a stack. The kernel can only say so.
@@ -133,9 +137,9 @@ extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     unreachable!("a kernel returned from an exception without a stack")
 }
 
-/// Whether these registers are those of an IRQ's entry that has not found out yet whether there is room. Interrupts are masked there by the
-/// CPU, but were on in the code that the IRQ had hit, or it would not have come; and nothing of that code has changed but the
-/// mode's own words.
+/// Whether these registers are those of an IRQ's entry that has not found out yet whether there is
+/// room. Interrupts are masked there by the CPU, but were on in the code that the IRQ had hit, or
+/// it would not have come; and nothing of that code has changed but the mode's own words.
 fn is_irq_on_its_way_in(arch: &ArchLocal, regs: &SavedRegs) -> bool {
     regs.cpsr & MODE == IRQ_MODE || arch.irq_before_test().contains(&regs.pc().get())
 }

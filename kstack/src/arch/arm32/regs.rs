@@ -1,4 +1,5 @@
-//! The registers that every entry saves, in one layout, at the top of whatever stack the entry landed on.
+//! The registers that every entry saves, in one layout, at the top of whatever stack the entry
+//! landed on.
 //!
 //! ```text
 //!   top of the thread stack                      (from user mode)
@@ -9,8 +10,8 @@
 //!   | r0 r1 r2 r3 r4 r5 r6 r7 |  <- SavedRegs    80 bytes below the top, 72 of them used
 //! ```
 //!
-//! The order is that of Linux' `pt_regs` for 32-bit ARM, so tools that know it can read it. An entry from the kernel saves
-//! the same 18 words below the interrupted SP.
+//! The order is that of Linux' `pt_regs` for 32-bit ARM, so tools that know it can read it. An
+//! entry from the kernel saves the same 18 words below the interrupted SP.
 
 use core::arch::asm;
 use core::mem::{offset_of, size_of};
@@ -111,8 +112,8 @@ pub fn frame_pointer() -> usize {
     fp
 }
 
-/// What frame pointers mean on this architecture: r11 points at {previous r11, return address}, or, with bit 0 set, at
-/// [`SavedRegs`].
+/// What frame pointers mean on this architecture: r11 points at {previous r11, return address}, or,
+/// with bit 0 set, at [`SavedRegs`].
 #[derive(Debug)]
 pub struct Rules;
 

@@ -1,4 +1,5 @@
-//! The return path of every entry but a FIQ's from the kernel, and where a stack that never ran starts.
+//! The return path of every entry but a FIQ's from the kernel, and where a stack that never ran
+//! starts.
 
 use super::local::ArchLocal;
 use super::regs::{SavedRegs, USER_MODE};
@@ -14,7 +15,8 @@ pub(super) extern "C" fn return_path() {
     naked_asm!(
         interrupted!(),
         regs_at!("sp"),
-        // The handler may have run with interrupts on. From here to the return they stay off (invariant 2).
+        // The handler may have run with interrupts on. From here to the return they stay off
+        // (invariant 2).
         "cpsid i",
         "ldr r1, [sp, #{cpsr}]",
         "tst r1, #{not_user}",
@@ -26,9 +28,10 @@ pub(super) extern "C" fn return_path() {
 
         "2:",
         "msr spsr_cxsf, r1",
-        // A store that somebody began to do exclusively must not succeed now.
+        // An exclusive store that was begun before must not succeed now.
         "clrex",
-        // All of them at once, SP, PC and CPSR too: there is no moment with half of the interrupted context.
+        // All of them at once, SP, PC and CPSR too: there is no moment with half of the interrupted
+        // context.
         "ldm sp, {{r0-r12, sp, lr, pc}}^",
         ".cfi_endproc",
         cpsr = const offset_of!(SavedRegs, cpsr),
@@ -75,7 +78,8 @@ pub(super) extern "C" fn to_user() {
 
 /// Where a stack that never ran starts: the switch returns to here.
 ///
-/// In: r0 = the switch's message, r4 = argument, r5 = function or 0, r11 = outermost marker; SP at SavedRegs. Interrupts off.
+/// In: r0 = the switch's message, r4 = argument, r5 = function or 0, r11 = outermost marker; SP at
+/// SavedRegs. Interrupts off.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {

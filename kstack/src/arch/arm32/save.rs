@@ -1,10 +1,11 @@
-//! What entries from all modes share: how registers get from the mode's words, and from everywhere else, to SavedRegs.
+//! What entries from all modes share: how registers get from the mode's words, and from everywhere
+//! else, to SavedRegs.
 
 use super::regs::SavedRegs;
 use core::mem::offset_of;
 
-/// Describes SavedRegs that begin at what is in a register. The interrupted address has a column of its own, that of
-/// PC: LR was in use (DWARF for the Arm Architecture, 4.1).
+/// Describes SavedRegs that begin at what is in a register. The interrupted address has a column of
+/// its own, that of PC: LR was in use (DWARF for the Arm Architecture, 4.1).
 macro_rules! regs_at {
     ($register:literal) => {
         concat!(
@@ -46,8 +47,8 @@ macro_rules! unsaved {
     };
 }
 
-/// From user mode. In: r0 = the mode's words; SP_svc at the top of the thread stack; nothing in LR_svc. Afterwards SP = r4 =
-/// SavedRegs, and the thread pointer is the kernel's.
+/// From user mode. In: r0 = the mode's words; SP_svc at the top of the thread stack; nothing in
+/// LR_svc. Afterwards SP = r4 = SavedRegs, and the thread pointer is the kernel's.
 macro_rules! save_from_user {
     () => {
         concat!(
@@ -72,8 +73,8 @@ macro_rules! save_from_user {
     };
 }
 
-/// From the kernel. In: r0 = the mode's words; SP = `reserve` bytes below where SavedRegs go; room has been found. Afterwards
-/// SP = r4 = SavedRegs.
+/// From the kernel. In: r0 = the mode's words; SP = `reserve` bytes below where SavedRegs go; room
+/// has been found. Afterwards SP = r4 = SavedRegs.
 macro_rules! save_from_kernel {
     () => {
         concat!(

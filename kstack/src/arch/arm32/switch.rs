@@ -9,11 +9,12 @@
 //!   | unused                        | <- saved SP     | domain | unused |  <- saved SP
 //! ```
 //!
-//! Saved is what the procedure call standard makes the callee save, in the order of Linux' saved context: r4 to r9, sl, fp, sp,
-//! pc; one load of many registers brings the other thread back. Below it, as there, the domain access register: each thread
-//! has a value of its own, and the register is written only if it differs. (Under the long-descriptor tables that this
-//! project's kernel uses, the MMU does not look at domains.) The kernel is built without floating point, so that state is the
-//! kernel's business, apart from the switch.
+//! Saved is what the procedure call standard makes the callee save, in the order of Linux' saved
+//! context: r4 to r9, sl, fp, sp, pc; one load of many registers brings the other thread back.
+//! Below it, as there, the domain access register: each thread has a value of its own, and the
+//! register is written only if it differs. (Under the long-descriptor tables that this project's
+//! kernel uses, the MMU does not look at domains.) The kernel is built without floating point, so
+//! that state is the kernel's business, apart from the switch.
 //!
 //! The switch also makes the other thread `current`, in TPIDRURO. See [`super::local`].
 
@@ -53,12 +54,14 @@ const _: () = {
     assert!(offset_of!(SwitchFrame, domain) + size_of::<u32>() == offset_of!(SwitchFrame, r4));
 };
 
-/// The domains of a new thread: client in domain 0, which everything belongs to; no access to the others.
+/// The domains of a new thread: client in domain 0, which everything belongs to; no access to the
+/// others.
 pub const DOMAIN: u32 = 1;
 
 impl SwitchFrame {
-    /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `return_path::first_return`.
+    /// What [`switch`] finds on a stack that never ran, below the saved user registers at
+    /// `regs_at`: frame pointer, and function and argument of a kernel thread or 0, for
+    /// `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
@@ -72,7 +75,8 @@ impl SwitchFrame {
         }
     }
 
-    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see
+    /// [`bare_start`].
     pub(crate) fn bare(regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
             domain: DOMAIN,
@@ -90,7 +94,8 @@ impl SwitchFrame {
         Addr::new(self.fp as usize)
     }
 
-    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user
+    /// mode.
     pub const fn function(&self) -> usize {
         self.r5 as usize
     }
@@ -100,23 +105,26 @@ impl SwitchFrame {
         self.r4 as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.pc as usize)
     }
 }
 
-/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
+/// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
-/// In: r0 = from, r1 = to, r2 = message. Out: r0 = message. The instruction `mov sp, r1` is the switch.
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: r0 =
+/// from, r1 = to, r2 = message. Out: r0 = message. The instruction `mov sp, r1` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
-///    (the saved SP is final only once this CPU has left the stack).
-/// 3. `to` was stored by this function or made by [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used once.
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
+///    before this switch is over (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by
+///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
+///    once.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
@@ -141,7 +149,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset r9, {r4_at} + 5 * 4",
         ".cfi_rel_offset r10, {r4_at} + 6 * 4",
         ".cfi_rel_offset r11, {r4_at} + 7 * 4",
-        // Whoever resumes us loads what lies here.
+        // The switch back loads what lies here.
         "str sp, [r0]",
         "mov sp, r1",
         ".globl kstack_switch_resume",
@@ -166,7 +174,8 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
     )
 }
 
-/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns
+/// to here, interrupts as they were.
 ///
 /// In: r0 = the switch's message, r4 = argument, r5 = function.
 #[unsafe(naked)]

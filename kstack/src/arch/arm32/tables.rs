@@ -1,4 +1,5 @@
-//! What the CPU itself reads: the vector base, and the stack pointers of the modes that exceptions arrive in.
+//! What the CPU itself reads: the vector base, and the stack pointers of the modes that exceptions
+//! arrive in.
 //!
 //! ```text
 //!   one page per CPU, between two that are never mapped
@@ -13,9 +14,9 @@
 //!   The page's address is a multiple of twice the size of a stack, so that the last stack passes the bit test too.
 //! ```
 //!
-//! Nothing is ever pushed on the modes' words, they are written by offset: so they cannot overflow. A mode's words are in use
-//! from the exception to the change to SVC mode a few instructions later, with IRQ masked: no exception of the same kind
-//! can arrive in between.
+//! Nothing is ever pushed on the modes' words, they are written by offset: so they cannot overflow.
+//! A mode's words are in use from the exception to the change to SVC mode a few instructions later,
+//! with IRQ masked: no exception of the same kind can arrive in between.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -87,15 +88,18 @@ impl CpuTables {
         }
     }
 
-    /// Points the exception modes of the CPU this runs on at their words, and the vector base at `vectors`; lets FIQs in.
+    /// Points the exception modes of the CPU this runs on at their words, and the vector base at
+    /// `vectors`; lets FIQs in.
     ///
     /// # Safety
     ///
-    /// 1. `tables` stays mapped and writable, and no other CPU uses it; `vectors` are this library's.
+    /// 1. `tables` stays mapped and writable, and no other CPU uses it; `vectors` are this
+    ///    library's.
     /// 2. Interrupts are off; the CPU is in SVC mode, with its [`crate::local::CpuLocal`] loaded.
     pub unsafe fn load(tables: *const Self, vectors: Addr) {
-        // SAFETY: (1) each mode's banked SP is set in that mode, interrupts masked throughout, and SVC mode is back at the
-        // end with its own SP untouched; (2) the vectors are aligned as VBAR wants.
+        // SAFETY: (1) each mode's banked SP is set in that mode, interrupts masked throughout, and
+        // SVC mode is back at the end with its own SP untouched; (2) the vectors are aligned as
+        // VBAR wants.
         unsafe {
             asm!(
                 "cps #{irq_mode}",
@@ -111,7 +115,8 @@ impl CpuTables {
                 "isb",
                 // FIQs, which are NMIs, may come from now on: only their own handler masks them.
                 "cpsie f",
-                // FIQ has r8 to r12 and every mode but user has SP and LR of its own: no operand may be one of those.
+                // FIQ has r8 to r12 and every mode but user has SP and LR of its own: no operand
+                // may be one of those.
                 in("r0") tables,
                 in("r1") vectors.get(),
                 irq = const offset_of!(Self, irq),

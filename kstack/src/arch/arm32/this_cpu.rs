@@ -13,8 +13,8 @@
 //!            +-----------------------------+
 //! ```
 //!
-//! TPIDRPRW alone would not do for `current`: between reading it and loading through it, the thread may be moved to another
-//! CPU, and would find whoever runs on the old one.
+//! TPIDRPRW alone would not do for `current`: between reading it and loading through it, the thread
+//! may be moved to another CPU, and would find the thread that runs on the old one.
 
 use super::RESERVE;
 #[cfg(feature = "thread-info-on-stack")]
@@ -46,8 +46,8 @@ const _: () = assert!(size_of::<usize>() == 4);
 ///
 /// As for [`CpuLocal::load`], whose second half this is.
 pub(crate) unsafe fn load(local: &'static CpuLocal) {
-    // SAFETY: (1) both registers exist on every ARMv7; (2) the block's address, by the caller's promise a good one from now
-    // on; (3) the thread as the block has it, or 0.
+    // SAFETY: (1) both registers exist on every ARMv7; (2) the block's address, by the caller's
+    // promise a good one from now on; (3) the thread as the block has it, or 0.
     unsafe {
         asm!(
             "mcr p15, 0, {local}, c13, c0, 4",
@@ -61,15 +61,17 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
     }
 }
 
-/// What this CPU does to its block in one instruction, with interrupts on: nothing.
-/// An exclusive pair is two instructions, and between finding the block and them the thread may be moved to another CPU.
+/// What this CPU does to its block in one instruction, with interrupts on: nothing. An exclusive
+/// pair is two instructions, and between finding the block and them the thread may be moved to
+/// another CPU.
 pub(crate) const ONE_STEP: Option<OneStep> = None;
 
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]
 pub(crate) fn this() -> &'static CpuLocal {
     let address: usize;
-    // SAFETY: (1) TPIDRPRW is a loaded block ([`CpuLocal::load`] comes before any code that can get here).
+    // SAFETY: (1) TPIDRPRW is a loaded block ([`CpuLocal::load`] comes before any code that can get
+    // here).
     unsafe {
         asm!("mrc p15, 0, {}, c13, c0, 4", out(reg) address,
              options(nomem, nostack, preserves_flags));
@@ -77,13 +79,13 @@ pub(crate) fn this() -> &'static CpuLocal {
     }
 }
 
-/// The running thread has changed in the block: the switch that follows takes it from there, and so does [`load`]. With
-/// `thread-info-on-stack` the low end of the thread's stack gets it too.
+/// The running thread has changed in the block: the switch that follows takes it from there, and so
+/// does [`load`]. With `thread-info-on-stack` the low end of the thread's stack gets it too.
 #[inline(always)]
 pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
     if THREAD_INFO_ON_STACK {
-        // SAFETY: (1) the lowest word of the stack that the block names, which is mapped and about to be run on; it is
-        // nobody's but `thread_info`'s.
+        // SAFETY: (1) the lowest word of the stack that the block names, which is mapped and about
+        // to be run on; it is `thread_info`'s alone.
         unsafe { (thread_info_at(local.thread_lowest()).get() as *mut usize).write(thread) };
     }
 }
@@ -93,7 +95,8 @@ pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
 #[inline(always)]
 pub(crate) fn current_thread() -> usize {
     let thread: usize;
-    // SAFETY: (1) reading the register has no effect; memory is clobbered, so that it is read after a switch.
+    // SAFETY: (1) reading the register has no effect; memory is clobbered, so that it is read after
+    // a switch.
     unsafe {
         asm!("mrc p15, 0, {}, c13, c0, 3", out(reg) thread, options(nostack, preserves_flags));
     }
@@ -105,7 +108,8 @@ pub(crate) fn current_thread() -> usize {
 #[inline(always)]
 pub(crate) fn current_thread() -> usize {
     let thread: usize;
-    // SAFETY: (1) SP is on a stack whose body is aligned to twice its size, so the masked address is its lowest word.
+    // SAFETY: (1) SP is on a stack whose body is aligned to twice its size, so the masked address
+    // is its lowest word.
     unsafe {
         asm!("lsr {0}, sp, #{shift}", "lsl {0}, {0}, #{shift}", "ldr {0}, [{0}]", out(reg) thread,
              shift = const BODY_SHIFT, options(nostack, preserves_flags, readonly));
@@ -113,8 +117,8 @@ pub(crate) fn current_thread() -> usize {
     thread
 }
 
-/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU.
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has
+/// where SP is not on it. Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
@@ -127,8 +131,9 @@ pub(crate) fn left_on_thread_stack() -> usize {
     left.wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, at one bit and without memory, in three
-/// instructions, that is wrong on stacks that are not in the arena and on those of CPUs.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, at
+/// one bit and without memory, in three instructions, that is wrong on stacks that are not in the
+/// arena and on those of CPUs.
 #[inline(always)]
 pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     let lower: usize;

@@ -27,7 +27,8 @@ global_asm!(
     "b {fiq}",
     ".cfi_endproc",
     ".text",
-    // The return address is past an undefined instruction by 2 or 4, which on_exception takes into account.
+    // The return address is past an undefined instruction by 2 or 4, which on_exception takes into
+    // account.
     undefined = sym stub::<UNDEFINED, 0>,
     svc = sym svc_entry,
     prefetch = sym stub::<PREFETCH_ABORT, 4>,

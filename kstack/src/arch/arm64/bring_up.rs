@@ -1,5 +1,5 @@
-//! All that a CPU needs of this architecture before it takes its first interrupt: its overflow stack and the vectors.
-//! [`crate::cpu`] calls this, and says what comes when.
+//! All that a CPU needs of this architecture before it takes its first interrupt: its overflow
+//! stack and the vectors. [`crate::cpu`] calls this, and says what comes when.
 
 use super::tables::{CpuTables, Unfit};
 use super::vectors;
@@ -12,8 +12,8 @@ use kstack_core::addr::AddrRange;
 use kstack_core::kind::StackKind;
 use kstack_core::pool::AcquireError;
 
-/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. All of the geometry's size: the
-/// bit test holds for every stack that the kernel runs on.
+/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. All
+/// of the geometry's size: the bit test holds for every stack that the kernel runs on.
 pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 4)];
 
 /// Where the tables of a CPU lie, until they are made.
@@ -29,6 +29,16 @@ impl TablesPlace {
     pub(crate) const fn get(&self) -> *mut CpuTables {
         self.0.get().cast()
     }
+}
+
+/// Loads the block alone, before the CPU's tables are made.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`].
+pub(crate) unsafe fn load_block(local: &'static CpuLocal, _tables: *mut CpuTables) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { local.load() };
 }
 
 /// Makes a CPU's overflow stack, with `stack`, and its tables.
@@ -53,7 +63,8 @@ pub(crate) unsafe fn prepare(
     Ok(())
 }
 
-/// Loads what [`prepare`] made, on the CPU itself, and its block. A CPU that ran on SP_EL1 is on SP_EL0 afterwards, at the same place.
+/// Loads what [`prepare`] made, on the CPU itself, and its block. A CPU that ran on SP_EL1 is on
+/// SP_EL0 afterwards, at the same place.
 ///
 /// # Safety
 ///
@@ -72,7 +83,8 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     if local.irq_top().get() == 0 {
         return Err(Unfit::NoIrqStack);
     }
-    // SAFETY: (1) by the caller's promise; (2) SP has the same value before and after, whichever register it was.
+    // SAFETY: (1) by the caller's promise; (2) SP has the same value before and after, whichever
+    // register it was.
     unsafe {
         asm!("mov {sp}, sp", "msr spsel, #0", "mov sp, {sp}", sp = out(reg) _, options(nostack, preserves_flags));
         local.load();
@@ -81,18 +93,20 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     Ok(())
 }
 
-/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls `next(argument)` there.
+/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls
+/// `next(argument)` there.
 ///
 /// # Safety
 ///
-/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is used again.
+/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is
+///    used again.
 pub(crate) unsafe fn continue_on(
     stack: AddrRange,
     next: extern "C" fn(argument: usize) -> !,
     argument: usize,
 ) -> ! {
-    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a top is as aligned as the procedure call
-    // standard wants SP.
+    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a
+    // top is as aligned as the procedure call standard wants SP.
     unsafe {
         asm!(
             "mov sp, {top}",

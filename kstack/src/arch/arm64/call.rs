@@ -12,12 +12,12 @@ use core::arch::naked_asm;
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: x0 = first, x1 = second, x2 = callee, x3 = top. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 7 instructions.
+/// In: x0 = first, x1 = second, x2 = callee, x3 = top. Clobbers the caller-saved registers. SP is
+/// back where it was. Interrupts are left as they are. Cost: 7 instructions.
 ///
 /// # Safety
 ///
-/// 1. `top` is the 16-aligned top of a stack nobody else uses until this call returns.
+/// 1. `top` is the 16-aligned top of a stack that nothing else uses until this call returns.
 /// 2. `callee` does not unwind and does not end the thread.
 /// 3. If interrupts can arrive during the call, the CPU's in-use mark for that stack has been set.
 #[unsafe(naked)]
@@ -31,14 +31,16 @@ pub unsafe extern "C" fn call_on_stack(
     naked_asm!(
         seam!(),
         ".cfi_remember_state",
-        // A frame record on the old stack: x29 is how we, and the unwinder, find the way back.
+        // A frame record on the old stack: x29 is how this function, and the unwinder, find the old
+        // stack again.
         "stp x29, x30, [sp, #-{record}]!",
         ".cfi_def_cfa_offset {record}",
         ".cfi_rel_offset x29, 0",
         ".cfi_rel_offset x30, {word}",
         "mov x29, sp",
         ".cfi_def_cfa_register x29",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mov sp, x3",
         "blr x2",
         "mov sp, x29",

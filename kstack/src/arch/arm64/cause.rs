@@ -2,8 +2,9 @@
 
 use super::regs::SavedRegs;
 
-/// What an interrupt from the controller is called on its way to the kernel, which alone knows how to ask the controller for its
-/// number. Software interrupts (`svc` in the kernel) carry their own number.
+/// What an interrupt from the controller is called on its way to the kernel, which alone knows how
+/// to ask the controller for its number. Software interrupts (`svc` in the kernel) carry their own
+/// number.
 pub const FROM_CONTROLLER: u8 = 0xff;
 
 /// Exception classes (Arm ARM, ESR_EL1): a system call, or in the kernel a software interrupt.

@@ -24,15 +24,20 @@
 //!
 //! # Invariants
 //!
-//! 1. Outside the overflow handler SP_EL1 is the overflow stack's top, whenever a program or the kernel runs. Nothing here moves it.
-//! 2. ELR_EL1, SPSR_EL1, ESR_EL1 and FAR_EL1 are valid only while everything is masked; they are read before that ends, and
-//!    written after it begins.
-//! 3. Until the last of x2 to x30 is saved, x1 is the interrupted pc and x0 the place: if a store faults, both can be told from
-//!    the registers of that fault, and PSTATE from what the slot kept.
-//! 4. Rust code is called with SP 16-aligned: SavedRegs is a multiple of 16, and so are the tops of stacks.
-//! 5. TPIDR_EL1 is the CPU's block from boot on; programs cannot change it, so there is nothing to exchange on the way in.
-//! 6. From the kernel Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing has changed, and the
-//!    interrupt controller has not been asked: an interrupt that finds no room comes again.
+//! 1. Outside the overflow handler SP_EL1 is the overflow stack's top, whenever a program or the
+//!    kernel runs. Nothing here moves it.
+//! 2. ELR_EL1, SPSR_EL1, ESR_EL1 and FAR_EL1 are valid only while everything is masked; they are
+//!    read before that ends, and written after it begins.
+//! 3. Until the last of x2 to x30 is saved, x1 is the interrupted pc and x0 the place: if a store
+//!    faults, both can be told from the registers of that fault, and PSTATE from what the slot
+//!    kept.
+//! 4. Rust code is called with SP 16-aligned: SavedRegs is a multiple of 16, and so are the tops of
+//!    stacks.
+//! 5. TPIDR_EL1 is the CPU's block from boot on; programs cannot change it, so there is nothing to
+//!    exchange on the way in.
+//! 6. From the kernel Rust code is called only with RESERVE bytes left ([`crate::room`]). Until
+//!    then nothing has changed, and the interrupt controller has not been asked: an interrupt that
+//!    finds no room comes again.
 //! 7. TPIDRRO_EL0 is the running thread whenever Rust code runs, and zero whenever a program does.
 
 use super::cause::{CLASS_SHIFT, FROM_CONTROLLER, SVC};
@@ -88,7 +93,8 @@ pub(super) extern "C" fn kernel_sync() {
         "mrs x1, far_el1",
         "bl {on_exception}",
         "b 3f",
-        // A software interrupt: the shortest way, since it is what costs are compared by. pc is behind the instruction already.
+        // A software interrupt: the shortest way, since it is what costs are compared by. pc is
+        // behind the instruction already.
         "2:",
         "msr daifclr, #{debug_and_serror}",
         "bl {on_software_interrupt}",

@@ -1,8 +1,9 @@
 //! Exceptions: which of them are about a stack, and what then.
 //!
-//! A store into a guard page is a data abort. If SP is in the guard too, or so close to it that the registers do not fit, the abort
-//! arrives on the overflow stack ([`super::overflow`]). If SP is sound, it arrives on the stack it interrupted: then it is a
-//! stray access, unless it went right below SP, as a store does that moves SP by itself.
+//! A store into a guard page is a data abort. If SP is in the guard too, or so close to it that the
+//! registers do not fit, the abort arrives on the overflow stack ([`super::overflow`]). If SP is
+//! sound, it arrives on the stack it interrupted: then it is a stray access, unless it went right
+//! below SP, as a store does that moves SP by itself.
 
 use super::cause::{BREAKPOINT, DEBUG, class_of, is_data_abort};
 use super::interrupts;
@@ -18,7 +19,8 @@ const INSTRUCTION: u64 = 4;
 /// How far below SP a single store reaches that moves SP by itself (`stp x, y, [sp, #-512]!`).
 const MAX_PRE_INDEX: usize = 512;
 
-/// Exceptions whose registers are on the interrupted stack, or on the thread's from user mode. `fault` is FAR_EL1.
+/// Exceptions whose registers are on the interrupted stack, or on the thread's from user mode.
+/// `fault` is FAR_EL1.
 pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
     let class = class_of(regs);
     if !DEBUG.contains(&class) {

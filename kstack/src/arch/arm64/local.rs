@@ -18,8 +18,8 @@ impl ArchLocal {
         Self { overflow_top: AtomicUsize::new(0), second_faults: AtomicUsize::new(0) }
     }
 
-    /// Whether something is being handled that may have interrupted anything: there are no NMIs here, but a fault of the overflow handler
-    /// is such a thing.
+    /// Whether something is being handled that may have interrupted anything: there are no NMIs
+    /// here, but a fault of the overflow handler is such a thing.
     pub fn in_nmi(&self) -> bool {
         self.has_second_fault()
     }
@@ -34,7 +34,8 @@ impl ArchLocal {
     ///
     /// # Safety
     ///
-    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs,
+    ///    and used for nothing else.
     pub unsafe fn set_overflow_top(&self, top: Addr) {
         self.overflow_top.store(top.get(), Ordering::Relaxed);
     }

@@ -2,22 +2,25 @@
 //!
 //! # Two ways, weighed
 //!
-//! An exception to EL1 pushes nothing; entry code must find memory for the registers itself, on a stack that may just have
-//! overflowed. Two designs are known:
+//! An exception to EL1 pushes nothing; entry code must find memory for the registers itself, on a
+//! stack that may just have overflowed. Two designs are known:
 //!
-//! * **One stack pointer and a bit test.** Everything in the kernel runs on SP_EL1. The entry subtracts the size of its
-//!   registers from SP and tests one bit of it, which works because stacks are aligned to twice their size. No register is free at
-//!   that moment, so SP and x0 are added and subtracted to and from each other; and on failure two system registers that belong
-//!   to the program (TPIDR_EL0, TPIDRRO_EL0) serve as scratch and are lost. A wild SP whose bit happens to be 0 is trusted: the
-//!   first store faults, and the entry starts over, further down each time.
-//! * **Two stack pointers.** The kernel runs with `SPSel` = 0, on SP_EL0. Each exception sets `SPSel` to 1, so entry code starts
-//!   on SP_EL1, which no code that can overflow ever touches. Cost: two registers go through memory (one store and two loads
-//!   more), and reading SP_EL0.
+//! * **One stack pointer and a bit test.** Everything in the kernel runs on SP_EL1. The entry
+//!   subtracts the size of its registers from SP and tests one bit of it, which works because
+//!   stacks are aligned to twice their size. No register is free at that moment, so SP and x0 are
+//!   added and subtracted to and from each other; and on failure two system registers that belong
+//!   to the program (TPIDR_EL0, TPIDRRO_EL0) serve as scratch and are lost. A wild SP whose bit
+//!   happens to be 0 is trusted: the first store faults, and the entry starts over, further down
+//!   each time.
+//! * **Two stack pointers.** The kernel runs with `SPSel` = 0, on SP_EL0. Each exception sets
+//!   `SPSel` to 1, so entry code starts on SP_EL1, which no code that can overflow ever touches.
+//!   Cost: two registers go through memory (one store and two loads more), and reading SP_EL0.
 //!
-//! This tree is the second, and takes the bit test with it: with registers free, it is one instruction, and needs no knowledge of
-//! which stack is meant to be the current one, so it is right in the middle of a switch too. What it buys: SP is never
-//! broken, nothing of the program's is lost, a wild SP is told from an overflow, and a fault inside the overflow handler
-//! arrives through vectors of its own (EL1h instead of EL1t), so that it can neither loop nor start over.
+//! This tree is the second, and takes the bit test with it: with registers free, it is one
+//! instruction, and needs no knowledge of which stack is meant to be the current one, so it is
+//! right in the middle of a switch too. What it buys: SP is never broken, nothing of the program's
+//! is lost, a wild SP is told from an overflow, and a fault inside the overflow handler arrives
+//! through vectors of its own (EL1h instead of EL1t), so that it can neither loop nor start over.
 //!
 //! # Which stack each entry lands on, and who says so
 //!
@@ -32,13 +35,15 @@
 //!
 //! # Registers with a standing meaning
 //!
-//! * TPIDR_EL1: the address of the CPU's [`CpuLocal`](crate::local::CpuLocal). Programs cannot read it.
-//! * TPIDRRO_EL0: the running thread while the kernel runs, zero while a program does, which could read it.
-//! * SP_EL1: the top of the CPU's overflow stack, at all times but inside the overflow handler. Exception entry uses 16 bytes
-//!   right below it, with everything masked.
+//! * TPIDR_EL1: the address of the CPU's [`CpuLocal`](crate::local::CpuLocal). Programs cannot read
+//!   it.
+//! * TPIDRRO_EL0: the running thread while the kernel runs, zero while a program does, which could
+//!   read it.
+//! * SP_EL1: the top of the CPU's overflow stack, at all times but inside the overflow handler.
+//!   Exception entry uses 16 bytes right below it, with everything masked.
 //! * SP_EL0: in the kernel the stack in use; in user mode the program's.
-//! * x29: the frame pointer. Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
-//!   unwinder that this is no frame record.
+//! * x29: the frame pointer. Entry code sets it to the address of the saved registers *plus one*;
+//!   the set bit tells the unwinder that this is no frame record.
 
 #[cfg(feature = "entry")]
 pub mod bring_up;
@@ -75,5 +80,6 @@ pub mod vectors;
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::ARM64;
 
-/// What must be left of a thread's stack where something begins that cannot be given up half-way; see [`crate::room`].
+/// What must be left of a thread's stack where something begins that cannot be given up half-way;
+/// see [`crate::room`].
 pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1024);

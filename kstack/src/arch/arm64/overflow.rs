@@ -9,12 +9,13 @@
 //!
 //! Invariants:
 //!
-//! 1. While the handler runs, SPSel is 1 and everything is masked. Any exception is synchronous then, and arrives through the EL1h
-//!    vectors at [`second_fault`], which goes on *below* what is there, and at the top only if there is no room.
-//! 2. Second faults are counted. The first is reported, the second is reported from the top of the stack, the third parks the CPU:
-//!    there is no loop.
-//! 3. The handler ends in one of three ways: the thread goes on at the top of its own stack and ends there, with SP_EL1 back at
-//!    the top; the system stops; the kernel gives up.
+//! 1. While the handler runs, SPSel is 1 and everything is masked. Any exception is synchronous
+//!    then, and arrives through the EL1h vectors at [`second_fault`], which continues *below* what
+//!    is there, and at the top only if there is no room.
+//! 2. Second faults are counted. The first is reported, the second is reported from the top of the
+//!    stack, the third parks the CPU: there is no loop.
+//! 3. The handler ends in one of three ways: the thread continues at the top of its own stack and
+//!    ends there, with SP_EL1 back at the top; the system stops; the kernel gives up.
 
 use super::RESERVE;
 use super::cause::{class_of, is_data_abort};
@@ -31,7 +32,8 @@ use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
 use kstack_core::verdict::Delivery;
 
-/// A synchronous exception whose registers do not fit on the stack it interrupted. In: as the slot left it.
+/// A synchronous exception whose registers do not fit on the stack it interrupted. In: as the slot
+/// left it.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room_sync() {
@@ -89,7 +91,8 @@ pub(super) extern "C" fn no_room_other() {
 /// Second faults after which a CPU says nothing more.
 const MAX_SECOND_FAULTS: usize = 2;
 
-/// An exception while SPSel is 1. In: nothing saved, nothing known but TPIDR_EL1; SP somewhere in the overflow stack, or below it.
+/// An exception while SPSel is 1. In: nothing saved, nothing known but TPIDR_EL1; SP somewhere in
+/// the overflow stack, or below it.
 ///
 /// TPIDRRO_EL0 serves as scratch: what it holds, the running thread, is in the CPU's block too.
 #[unsafe(naked)]
@@ -103,7 +106,8 @@ pub(super) extern "C" fn second_fault() {
         "mov x0, sp",
         "sub x0, x0, #{regs} + {scratch}",
         "tbz x0, #{bit}, 2f",
-        // The overflow stack has overflowed: what is at its top is worth less than a word about that.
+        // The overflow stack has overflowed: what is at its top is worth less than a word about
+        // that.
         "mrs x0, tpidr_el1",
         "ldr x0, [x0, #{overflow_top}]",
         "sub x0, x0, #{regs} + {scratch}",
@@ -133,7 +137,7 @@ pub(super) extern "C" fn second_fault() {
         "mrs x1, esr_el1",
         "stp xzr, x1, [x0, #{orig_x0}]",
         regs_at!("x0", "0"),
-        // Not for ever.
+        // A bounded number of times.
         "mrs x1, tpidr_el1",
         "ldr x2, [x1, #{thread}]",
         "msr tpidrro_el0, x2",
@@ -193,15 +197,16 @@ extern "C" fn on_second_fault(regs: &mut SavedRegs, fault: Addr) -> ! {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let top = unsafe { CpuLocal::this() }.arch.overflow_top();
     if regs.sp() == top && entry::is_saving_entry(regs.pc()) {
-        // An entry could not save its registers: SP_EL0 leads nowhere, although its bit is 0. What was interrupted can be told
-        // (invariant 3 of the entry), but for x0, x1 and PSTATE, which are where the slot put them.
-        // No second fault, then.
+        // An entry could not save its registers: SP_EL0 leads nowhere, although its bit is 0. What
+        // was interrupted can be told (invariant 3 of the entry), but for x0, x1 and PSTATE, which
+        // are where the slot put them. No second fault, then.
         // SAFETY: (1) entry code: the CPU has loaded its block.
         let local = unsafe { CpuLocal::this() };
         local.arch.forget_second_faults();
         let mut wild = *regs;
         let sp: u64;
-        // SAFETY: (1) reading the register has no effect; (2) the slot has stored x0, x1 and PSTATE below the top.
+        // SAFETY: (1) reading the register has no effect; (2) the slot has stored x0, x1 and PSTATE
+        // below the top.
         unsafe {
             asm!("mrs {}, sp_el0", out(reg) sp, options(nomem, nostack, preserves_flags));
             let kept = (top.get() - SLOT_SCRATCH) as *const [u64; 2];

@@ -1,4 +1,5 @@
-//! The registers that every entry saves, in one layout, at the top of whatever stack the entry chose.
+//! The registers that every entry saves, in one layout, at the top of whatever stack the entry
+//! chose.
 //!
 //! ```text
 //!   top of the thread stack                      (from user mode, or a system call)
@@ -88,8 +89,8 @@ pub fn frame_pointer() -> usize {
     fp
 }
 
-/// What frame pointers mean on this architecture: x29 points at {previous x29, return address}, or, with bit 0 set, at
-/// [`SavedRegs`].
+/// What frame pointers mean on this architecture: x29 points at {previous x29, return address}, or,
+/// with bit 0 set, at [`SavedRegs`].
 #[derive(Debug)]
 pub struct Rules;
 

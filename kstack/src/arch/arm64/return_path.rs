@@ -1,4 +1,5 @@
-//! The return path to programs, and where a stack that never ran starts. To the kernel an entry returns itself.
+//! The return path to programs, and where a stack that never ran starts. To the kernel an entry
+//! returns itself.
 
 use super::regs::SavedRegs;
 use super::save::{DEBUG_AND_SERROR, INTERRUPTS, load_and_return, regs_at};
@@ -32,8 +33,8 @@ pub(super) extern "C" fn return_to_user() {
 
 /// Where a stack that never ran starts: the switch returns to here.
 ///
-/// In: x0 = the switch's message, x19 = function or 0, x20 = its argument, x29 = outermost marker. Interrupts off. SP: at
-/// SavedRegs.
+/// In: x0 = the switch's message, x19 = function or 0, x20 = its argument, x29 = outermost marker.
+/// Interrupts off. SP: at SavedRegs.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {

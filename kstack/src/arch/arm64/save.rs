@@ -1,10 +1,12 @@
-//! What entries and overflows share: how all registers are saved and loaded again, and what is masked meanwhile.
+//! What entries and overflows share: how all registers are saved and loaded again, and what is
+//! masked meanwhile.
 
 use super::GEOMETRY;
 use super::regs::SavedRegs;
 use core::mem::{offset_of, size_of};
 
-/// Bytes below SP_EL1 in which slots keep x0 and x1, at the lowest, until SavedRegs have room for them, and PSTATE.
+/// Bytes below SP_EL1 in which slots keep x0 and x1, at the lowest, until SavedRegs have room for
+/// them, and PSTATE.
 pub(super) const SLOT_SCRATCH: usize = 4 * size_of::<u64>();
 /// How far below SP_EL1 the slots of exceptions from the kernel keep the interrupted PSTATE.
 pub(super) const KEPT_PSTATE: usize = size_of::<u64>();
@@ -22,8 +24,9 @@ pub(super) const DEBUG_AND_SERROR: u32 = 0b1100;
 /// Interrupts, in the same count.
 pub(super) const INTERRUPTS: u32 = 0b0010;
 
-/// Describes SavedRegs, of 36 words, that begin `$mark` bytes below what is in a register. The interrupted address
-/// has a column of its own, that of PC (DWARF for the Arm 64-bit Architecture, 4.1): x30 was in use.
+/// Describes SavedRegs, of 36 words, that begin `$mark` bytes below what is in a register. The
+/// interrupted address has a column of its own, that of PC (DWARF for the Arm 64-bit Architecture,
+/// 4.1): x30 was in use.
 macro_rules! regs_at {
     ($register:literal, $mark:literal) => {
         concat!(
@@ -81,7 +84,8 @@ macro_rules! unsaved {
     };
 }
 
-/// Saves everything but `esr` at x0; see the slot for what is where. Uses x1 to x3. Afterwards x2 is the interrupted x0.
+/// Saves everything but `esr` at x0; see the slot for what is where. Uses x1 to x3. Afterwards x2
+/// is the interrupted x0.
 macro_rules! save_at_x0 {
     () => {
         concat!(

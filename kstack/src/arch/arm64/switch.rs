@@ -7,8 +7,9 @@
 //!   | x29 | x30 | <- saved SP                     | x29 | x30=first_return | <- saved SP
 //! ```
 //!
-//! Saved is exactly what the procedure call standard makes the callee save: x19 to x30. The two lowest words are a frame
-//! record. The kernel is built without floating point, so that state is the kernel's business, apart from the switch.
+//! Saved is exactly what the procedure call standard makes the callee save: x19 to x30. The two
+//! lowest words are a frame record. The kernel is built without floating point, so that state is
+//! the kernel's business, apart from the switch.
 
 use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
@@ -32,8 +33,9 @@ pub struct SwitchFrame {
 const _: () = assert!(size_of::<SwitchFrame>() == 96);
 
 impl SwitchFrame {
-    /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `return_path::first_return`.
+    /// What [`switch`] finds on a stack that never ran, below the saved user registers at
+    /// `regs_at`: frame pointer, and function and argument of a kernel thread or 0, for
+    /// `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         let mut frame = Self {
@@ -46,7 +48,8 @@ impl SwitchFrame {
         frame
     }
 
-    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see
+    /// [`bare_start`].
     pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         let mut frame =
             Self { x29: fp as u64, x30: bare_start as *const () as u64, ..Self::default() };
@@ -60,7 +63,8 @@ impl SwitchFrame {
         Addr::new(self.x29 as usize)
     }
 
-    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user
+    /// mode.
     pub const fn function(&self) -> usize {
         self.x19_to_x28[0] as usize
     }
@@ -70,24 +74,27 @@ impl SwitchFrame {
         self.x19_to_x28[1] as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.x30 as usize)
     }
 }
 
-/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
+/// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
-/// In: x0 = from, x1 = to, x2 = message. Out: x0 = message. Clobbers x9. 18 instructions. The instruction `mov sp, x1` is the
-/// switch.
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: x0 =
+/// from, x1 = to, x2 = message. Out: x0 = message. Clobbers x9. 18 instructions. The instruction
+/// `mov sp, x1` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
-///    (the saved SP is final only once this CPU has left the stack).
-/// 3. `to` was stored by this function or made by [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used once.
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
+///    before this switch is over (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by
+///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
+///    once.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
@@ -113,12 +120,13 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset x26, {saved} + 7 * {word}",
         ".cfi_rel_offset x27, {saved} + 8 * {word}",
         ".cfi_rel_offset x28, {saved} + 9 * {word}",
-        // Whoever resumes us loads what lies here.
+        // The switch back loads what lies here.
         "mov x9, sp",
         "str x9, [x0]",
-        // The stack that is left is dirty, and its owner's stores on this CPU end here. That the CPU has marked its pages dirty is
-        // seen by whoever reads the marks next, on whichever CPU, only behind a DSB for loads and stores on *this* one (Arm ARM,
-        // D8.5.3, rule MKHJS): without it a dead thread's stack could be parked with pages that are not zero.
+        // The stack that is left is dirty, and its owner's stores on this CPU end here. That the
+        // CPU has marked its pages dirty is seen by the next reader of the marks, on whichever CPU,
+        // only behind a DSB for loads and stores on *this* one (Arm ARM, D8.5.3, rule MKHJS):
+        // without it a dead thread's stack could be parked with pages that are not zero.
         "dsb ish",
         "mov sp, x1",
         ".globl kstack_switch_resume",
@@ -139,7 +147,8 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
     )
 }
 
-/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns
+/// to here, interrupts as they were.
 ///
 /// In: x0 = the switch's message, x19 = function, x20 = its argument.
 #[unsafe(naked)]

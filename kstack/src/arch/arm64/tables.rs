@@ -53,7 +53,8 @@ impl CpuTables {
                 "msr spsel, #0",
                 "msr vbar_el1, {vectors}",
                 "isb",
-                // There is an answer now to debug exceptions and SErrors: all kernel code runs with them on.
+                // There is an answer now to debug exceptions and SErrors: all kernel code runs with
+                // them on.
                 "msr daifclr, #{debug_and_serror}",
                 top = in(reg) self.overflow_top.load(Ordering::Relaxed),
                 debug_and_serror = const DEBUG_AND_SERROR,

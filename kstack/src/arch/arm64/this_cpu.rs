@@ -1,9 +1,9 @@
 //! How a CPU finds its block, and a thread itself.
 //!
-//! TPIDR_EL1 holds the address of the block; programs can neither read nor write it. TPIDRRO_EL0 holds the running thread while
-//! the kernel runs, so that `current` is one instruction, right across preemption: from the block it would be two, and between them
-//! the thread may move to another CPU. Programs can read that register, so entry code sets it on the way in and clears it on the
-//! way back.
+//! TPIDR_EL1 holds the address of the block; programs can neither read nor write it. TPIDRRO_EL0
+//! holds the running thread while the kernel runs, so that `current` is one instruction, right
+//! across preemption: from the block it would be two, and between them the thread may move to
+//! another CPU. Programs can read that register, so entries set it, and the return path clears it.
 
 use super::RESERVE;
 use super::local::ArchLocal;
@@ -25,29 +25,33 @@ impl ArchLocal {
 ///
 /// As for [`CpuLocal::load`], whose second half this is.
 pub(crate) unsafe fn load(local: &'static CpuLocal) {
-    // SAFETY: (1) the registers are the kernel's, and by the caller's promise the block lives as long as the CPU runs.
+    // SAFETY: (1) the registers are the kernel's, and by the caller's promise the block lives as
+    // long as the CPU runs.
     unsafe {
         asm!("msr tpidr_el1, {local}", "ldr {thread}, [{local}, #{offset}]", "msr tpidrro_el0, {thread}", local = in(reg) local,
              thread = out(reg) _, offset = const CpuLocal::THREAD, options(nostack, preserves_flags));
     }
 }
 
-/// What this CPU does to its block in one instruction, with interrupts on: nothing.
-/// An exclusive pair is two instructions, and between finding the block and them the thread may be moved to another CPU.
+/// What this CPU does to its block in one instruction, with interrupts on: nothing. An exclusive
+/// pair is two instructions, and between finding the block and them the thread may be moved to
+/// another CPU.
 pub(crate) const ONE_STEP: Option<OneStep> = None;
 
 /// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]
 pub(crate) fn this() -> &'static CpuLocal {
     let address: usize;
-    // SAFETY: (1) TPIDR_EL1 is a loaded block ([`CpuLocal::load`] comes before any code that can get here).
+    // SAFETY: (1) TPIDR_EL1 is a loaded block ([`CpuLocal::load`] comes before any code that can
+    // get here).
     unsafe {
         asm!("mrs {}, tpidr_el1", out(reg) address, options(nostack, preserves_flags, readonly));
         &*(address as *const CpuLocal)
     }
 }
 
-/// The running thread has changed. `local` is the block of the CPU this runs on, or of one that has not loaded it yet.
+/// The running thread has changed. `local` is the block of the CPU this runs on, or of one that has
+/// not loaded it yet.
 #[inline(always)]
 pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
     if core::ptr::eq(local, this()) {
@@ -60,15 +64,16 @@ pub(crate) fn set_current(local: &CpuLocal, thread: usize) {
 #[inline(always)]
 pub(crate) fn current_thread() -> usize {
     let thread: usize;
-    // SAFETY: (1) reading the register has no effect; memory may change what it holds: a switch is a call.
+    // SAFETY: (1) reading the register has no effect; memory may change what it holds: a switch is
+    // a call.
     unsafe {
         asm!("mrs {}, tpidrro_el0", out(reg) thread, options(nostack, preserves_flags, readonly));
     }
     thread
 }
 
-/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU.
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has
+/// where SP is not on it. Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let (left, sp): (usize, usize);
@@ -81,8 +86,9 @@ pub(crate) fn left_on_thread_stack() -> usize {
     sp.wrapping_sub(left).wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, at one bit and without memory, in two
-/// instructions, that is wrong on stacks that are not in the arena and on those of CPUs.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, at
+/// one bit and without memory, in two instructions, that is wrong on stacks that are not in the
+/// arena and on those of CPUs.
 #[inline(always)]
 pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     let lower: usize;

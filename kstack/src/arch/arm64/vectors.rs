@@ -24,7 +24,8 @@ global_asm!(
     ".macro from_kernel entry, no_room",
     ".balign {slot}",
     "stp x0, x1, [sp, #-{scratch}]",
-    // Lost otherwise if a store through a wild SP faults: whether interrupts were on decides who may be ended.
+    // Lost otherwise if a store through a wild SP faults: whether interrupts were on decides who
+    // may be ended.
     "mrs x0, spsr_el1",
     "str x0, [sp, #-{kept_pstate}]",
     "mrs x0, sp_el0",
@@ -38,7 +39,8 @@ global_asm!(
     "from_kernel {kernel_irq}, {no_room_other}",
     "from_kernel {kernel_sync}, {no_room_other}",
     "from_kernel {kernel_sync}, {no_room_sync}",
-    // From the kernel on SP_EL1: it is the overflow handler, or a store of ours through a wild address.
+    // From the kernel on SP_EL1: it is the overflow handler, or a store of ours through a wild
+    // address.
     ".rept 4",
     ".balign {slot}",
     "b {second_fault}",

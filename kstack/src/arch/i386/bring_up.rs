@@ -1,5 +1,5 @@
-//! All that a CPU needs of this architecture before it takes its first interrupt: its stacks for entries, its tables, the gates.
-//! [`crate::cpu`] calls this, and says what comes when.
+//! All that a CPU needs of this architecture before it takes its first interrupt: its stacks for
+//! entries, its tables, the gates. [`crate::cpu`] calls this, and says what comes when.
 
 use super::double_fault;
 use super::load::{fill_gates, gates_are_filled};
@@ -37,8 +37,25 @@ impl TablesPlace {
     }
 }
 
-/// Makes a CPU's stacks for entries, with `stack`, and its tables. The double fault runs on the page tables that are loaded now; a kernel
-/// that loads others says so ([`CpuTables::set_page_tables`]).
+/// Loads the block alone, before the CPU's tables are made. Its segment needs a descriptor table,
+/// and the one that a boot loader has left may be too short for it, or gone with the loader's
+/// memory: the CPU gets the kernel's segments in `tables` first.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`].
+/// 2. `tables` is mapped and writable, this CPU's for as long as it runs, and not loaded yet.
+pub(crate) unsafe fn load_block(local: &'static CpuLocal, tables: *mut CpuTables) {
+    // SAFETY: (1) by the caller's promise; (2) the table that is loaded then has room.
+    unsafe {
+        CpuTables::load_first_segments(tables);
+        local.load();
+    }
+}
+
+/// Makes a CPU's stacks for entries, with `stack`, and its tables. The double fault runs on the
+/// page tables that are loaded now; a kernel that loads others says so
+/// ([`CpuTables::set_page_tables`]).
 ///
 /// # Safety
 ///
@@ -71,7 +88,8 @@ pub(crate) unsafe fn prepare(
 ///
 /// # Safety
 ///
-/// 1. As for [`CpuTables::load`], and the section `.data.kstack_once` is writable unless the gates are filled.
+/// 1. As for [`CpuTables::load`], and the section `.data.kstack_once` is writable unless the gates
+///    are filled.
 pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> Result<(), Unfit> {
     // Every CPU that finds them empty fills them with the same.
     if !gates_are_filled() {
@@ -85,18 +103,20 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     unsafe { CpuTables::load(tables, local) }
 }
 
-/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls `next(argument)` there.
+/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls
+/// `next(argument)` there.
 ///
 /// # Safety
 ///
-/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is used again.
+/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is
+///    used again.
 pub(crate) unsafe fn continue_on(
     stack: AddrRange,
     next: extern "C" fn(argument: usize) -> !,
     argument: usize,
 ) -> ! {
-    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a top is as aligned as the procedure call
-    // standard wants SP.
+    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a
+    // top is as aligned as the procedure call standard wants SP.
     unsafe {
         asm!(
             "mov esp, {top}",
@@ -114,7 +134,8 @@ pub(crate) unsafe fn continue_on(
     }
 }
 
-/// Sets the stack for entries from user mode on the CPU this runs on, if its tables are this library's.
+/// Sets the stack for entries from user mode on the CPU this runs on, if its tables are this
+/// library's.
 ///
 /// # Safety
 ///

@@ -11,17 +11,18 @@ use crate::arch::cfi::seam;
 use core::arch::naked_asm;
 use core::mem::size_of;
 
-/// Bytes of a word. The frame record that the callee finds through ebp is two of them, and the arguments lie above it.
+/// Bytes of a word. The frame record that the callee finds through ebp is two of them, and the
+/// arguments lie above it.
 const WORD: usize = size_of::<usize>();
 
 /// Runs `callee(first, second)` with SP at `top`, then returns on the old stack.
 ///
-/// In: first, second, callee, top on the stack. Clobbers the caller-saved registers. SP is back where it was.
-/// Interrupts are left as they are. Cost: 14 instructions.
+/// In: first, second, callee, top on the stack. Clobbers the caller-saved registers. SP is back
+/// where it was. Interrupts are left as they are. Cost: 14 instructions.
 ///
 /// # Safety
 ///
-/// 1. `top` is the 16-aligned top of a stack nobody else uses until this call returns.
+/// 1. `top` is the 16-aligned top of a stack that nothing else uses until this call returns.
 /// 2. `callee` does not unwind and does not end the thread.
 /// 3. If interrupts can arrive during the call, the CPU's in-use mark for that stack has been set.
 #[unsafe(naked)]
@@ -34,7 +35,8 @@ pub unsafe extern "C" fn call_on_stack(
 ) {
     naked_asm!(
         seam!(),
-        // A frame record on the old stack: ebp is how we, and the unwinder, find the way back.
+        // A frame record on the old stack: ebp is how this function, and the unwinder, find the old
+        // stack again.
         "push ebp",
         ".cfi_adjust_cfa_offset {WORD}",
         ".cfi_rel_offset ebp, 0",
@@ -43,7 +45,8 @@ pub unsafe extern "C" fn call_on_stack(
         "mov eax, [ebp + {RECORD}]",
         "mov edx, [ebp + {RECORD} + {WORD}]",
         "mov ecx, [ebp + {RECORD} + {WORD} * 2]",
-        // From here on we are on the new stack. A single instruction: there is no moment between two stacks.
+        // From here on we are on the new stack. A single instruction: there is no moment between
+        // two stacks.
         "mov esp, [ebp + {RECORD} + {WORD} * 3]",
         // Two words of arguments, and two more so that SP is 16-aligned at the call.
         "sub esp, 2 * {WORD}",

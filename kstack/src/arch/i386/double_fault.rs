@@ -1,7 +1,7 @@
 //! The double fault: a push of the CPU's or of an entry's that found no room.
 //!
-//! A task gate: the CPU stores every register in the current TSS and loads all of them, SP included, from another one. Nothing
-//! is pushed on the broken stack. The task never returns.
+//! A task gate: the CPU stores every register in the current TSS and loads all of them, SP
+//! included, from another one. Nothing is pushed on the broken stack. The task never returns.
 
 use super::cause::{DOUBLE_FAULT, fault_address};
 use super::regs::SavedRegs;
@@ -18,15 +18,17 @@ use kstack_core::verdict::Delivery;
 /// In the flags: an `iret` goes back to another task. Set by a task gate.
 const NESTED_TASK: u32 = 1 << 14;
 
-/// Where the double-fault task starts. SP: the top of its stack, less the error code. Interrupts off, FS the kernel's. Never
-/// returns: the thread whose stack overflowed is ended, or the system stops.
+/// Where the double-fault task starts. SP: the top of its stack, less the error code. Interrupts
+/// off, FS the kernel's. Never returns: the thread whose stack overflowed is ended, or the system
+/// stops.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn double_fault() {
     naked_asm!(
         called!(),
         ".cfi_undefined 8",
-        // A task switch sets CR0.TS, so that the next floating-point instruction faults: whose it is has not changed.
+        // A task switch sets CR0.TS, so that the next floating-point instruction faults: whose it
+        // is has not changed.
         "clts",
         "pushfd",
         "and dword ptr [esp], ~{NESTED_TASK}",
@@ -46,13 +48,15 @@ fn is_on_way_in(pc: Addr) -> bool {
     entry::is_on_way_in(pc) || nmi::is_saving_nmi(pc)
 }
 
-/// The double-fault task, on its own stack, interrupts off. What was interrupted is in the other task state segment.
+/// The double-fault task, on its own stack, interrupts off. What was interrupted is in the other
+/// task state segment.
 extern "C" fn on_double_fault_task() -> ! {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let tables = unsafe { CpuLocal::this() }.arch.tables();
     // SAFETY: (1) the tables this CPU has loaded, or there would be no such task.
     let tss = unsafe { CpuTables::read_tss(tables) };
-    // SAFETY: (1) this is that task. From here on it is an ordinary piece of the interrupted one, on another stack.
+    // SAFETY: (1) this is that task. From here on it is an ordinary piece of the interrupted one,
+    // on another stack.
     unsafe { CpuTables::leave_double_fault_task(tables) };
     let regs = SavedRegs {
         ebx: tss.ebx,

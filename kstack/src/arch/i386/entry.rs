@@ -13,19 +13,27 @@
 //!
 //! # Invariants
 //!
-//! 1. The first memory access of every entry is the CPU's own push, or for `sysenter` one to the CPU's own tables: on a full
-//!    stack the push is what faults, and the double fault has a stack of its own.
-//! 2. SP is a valid kernel stack with room for a frame at every instruction here: an NMI or a debug exception may come
-//!    before any of them. (From `sysenter` to its first instruction that is the entry stack in the CPU's tables.)
-//! 3. Every entry loads DS, ES, FS and GS whatever they were, so none depends on what was interrupted.
-//! 4. Selectors in saved user registers name descriptors that are there: a program cannot load others, and
-//!    [`super::tables`] never takes away one that a thread's saved registers may name. So no load on the return path faults.
-//! 5. Rust code is called with SP 16-aligned, as the ABI wants it; ebx holds the address of SavedRegs across the call.
-//! 6. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing of
-//!    the kernel's has changed; what the interrupt controller knows of is made good by `fault::on_no_room` and the double fault.
-//! 7. An interrupt gate turns interrupts off; the return path turns them off again before it looks for pending work.
-//! 8. The alignment-check flag is clear in the kernel once the registers are saved: with SMAP on (Intel SDM vol. 3, 5.6.1), it is what
-//!    lets the kernel touch user pages. `popf` clears it on every CPU, `clac` only where there is SMAP.
+//! 1. The first memory access of every entry is the CPU's own push, or for `sysenter` one to the
+//!    CPU's own tables: on a full stack the push is what faults, and the double fault has a stack
+//!    of its own.
+//! 2. SP is a valid kernel stack with room for a frame at every instruction here: an NMI or a debug
+//!    exception may come before any of them. (From `sysenter` to its first instruction that is the
+//!    entry stack in the CPU's tables.)
+//! 3. Every entry loads DS, ES, FS and GS whatever they were, so none depends on what was
+//!    interrupted.
+//! 4. Selectors in saved user registers name descriptors that are there: a program cannot load
+//!    others, and [`super::tables`] never takes away one that a thread's saved registers may name.
+//!    So no load on the return path faults.
+//! 5. Rust code is called with SP 16-aligned, as the ABI wants it; ebx holds the address of
+//!    SavedRegs across the call.
+//! 6. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left
+//!    ([`crate::room`]). Until then nothing of the kernel's has changed; what the interrupt
+//!    controller knows of is made good by `fault::on_no_room` and the double fault.
+//! 7. An interrupt gate turns interrupts off; the return path turns them off again before it looks
+//!    for pending work.
+//! 8. The alignment-check flag is clear in the kernel once the registers are saved: with SMAP on
+//!    (Intel SDM vol. 3, 5.6.1), it is what lets the kernel touch user pages. `popf` clears it on
+//!    every CPU, `clac` only where there is SMAP.
 
 use super::cause::{SYSCALL_VECTOR, has_error_code};
 use super::regs::SavedRegs;
@@ -39,7 +47,8 @@ use kstack_core::addr::Addr;
 
 /// One vector's first instructions.
 ///
-/// In: the CPU's frame on the stack. Out: the stub's words on the stack. SP: on whatever stack the CPU chose.
+/// In: the CPU's frame on the stack. Out: the stub's words on the stack. SP: on whatever stack the
+/// CPU chose.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn stub<const VECTOR: usize>() {
@@ -61,7 +70,8 @@ pub(super) extern "C" fn stub<const VECTOR: usize>() {
     )
 }
 
-/// `int 0x80`: like any vector, but the number of the call is kept where an error code would be, since eax takes the result.
+/// `int 0x80`: like any vector, but the number of the call is kept where an error code would be,
+/// since eax takes the result.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn int80() {
@@ -85,8 +95,8 @@ pub(super) extern "C" fn int80() {
 extern "C" fn common() {
     saving_entry!(
         [
-            // Is there room for what follows, until the IRQ stack is reached and after it was left? SP may also be on a stack that
-            // lies below the thread's: the second look tells.
+            // Is there room for what follows, until the IRQ stack is reached and after it was left?
+            // SP may also be on a stack that lies below the thread's: the second look tells.
             "cmp esp, fs:[{THREAD_LINE}]",
             "jb 4f",
             "3:",
@@ -128,10 +138,12 @@ unsafe extern "C" {
     fn kstack_common_end();
 }
 
-/// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes, if there is one.
+/// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes,
+/// if there is one.
 const LAST_PUSH: usize = 2;
 
-/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those of a stub that can fail are its pushes.
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those
+/// of a stub that can fail are its pushes.
 pub(super) fn is_on_way_in(pc: Addr) -> bool {
     let common = common as *const () as usize..kstack_common_end as *const () as usize;
     common.contains(&pc.get())
@@ -151,7 +163,8 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     }
 }
 
-/// The first instructions of every vector; [`super::vectors`] knows those with an entry of their own.
+/// The first instructions of every vector; [`super::vectors`] knows those with an entry of their
+/// own.
 pub(super) static STUBS: [extern "C" fn(); 256] = {
     macro_rules! table {
         ($($vector:literal)*) => { [$( stub::<$vector> ),*] };

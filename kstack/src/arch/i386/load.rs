@@ -1,4 +1,5 @@
-//! What the CPU is told to read: the gates, filled once, and each CPU's tables. What they mean is in [`super::tables`].
+//! What the CPU is told to read: the gates, filled once, and each CPU's tables. What they mean is
+//! in [`super::tables`].
 
 use super::cause::{DOUBLE_FAULT, SYSCALL_VECTOR};
 use super::interrupts;
@@ -36,31 +37,40 @@ impl CpuTables {
         }
     }
 
-    /// Loads the tables, the CPU's block, the `sysenter` entry and, last of all, the interrupt descriptors on the CPU this runs on: from
-    /// the first moment an exception can be taken, it finds its stack and the block.
+    /// Loads descriptors of the kernel's segments and room for the block's, from tables that are
+    /// not made yet. No segment register is loaded: what each holds stays in the CPU.
     ///
     /// # Safety
     ///
-    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its double-fault stack is mapped.
+    /// 1. `tables` is mapped and writable, this CPU's for as long as it runs, and not loaded yet.
+    pub(super) unsafe fn load_first_segments(tables: *mut Self) {
+        // SAFETY: (1) by the caller's promise.
+        unsafe { (&raw mut (*tables).gdt).write(Self::segments()) };
+        let gdt = Pointer::to_descriptors(tables);
+        // SAFETY: (1) the table is complete and stays, by the caller's promise.
+        unsafe { asm!("lgdt [{}]", in(reg) &gdt, options(readonly, nostack, preserves_flags)) };
+    }
+
+    /// Loads the tables, the CPU's block, the `sysenter` entry and, last of all, the interrupt
+    /// descriptors on the CPU this runs on: from the first moment an exception can be taken, it
+    /// finds its stack and the block.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` stays mapped and writable for good, no other CPU uses it, and its double-fault
+    ///    stack is mapped.
     /// 2. `local` lives as long as the CPU runs, and no other CPU loads it; its stacks are set.
     /// 3. The hooks are installed.
     pub unsafe fn load(tables: *mut Self, local: &'static CpuLocal) -> Result<(), Unfit> {
-        #[repr(C, packed)]
-        struct Pointer {
-            limit: u16,
-            base: u32,
-        }
         Self::check()?;
-        let gdt = Pointer {
-            limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
-            base: tables as u32 + offset_of!(Self, gdt) as u32,
-        };
+        let gdt = Pointer::to_descriptors(tables);
         let idt = Pointer {
             limit: size_of::<[[AtomicU32; 2]; 256]>() as u16 - 1,
             base: core::ptr::from_ref(&IDT) as u32,
         };
-        // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors name descriptors made above, or
-        // none; (3) the far return only reloads CS with the same meaning.
+        // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors
+        // name descriptors made above, or none; (3) the far return only reloads CS with the same
+        // meaning.
         unsafe {
             asm!(
                 "lgdt [{gdt}]",
@@ -85,8 +95,8 @@ impl CpuTables {
                 scratch = out(reg) _,
             );
         }
-        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The double-fault task asks the block for the
-        // tables.
+        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The
+        // double-fault task asks the block for the tables.
         unsafe { local.load() };
         local.arch.set_tables(tables as usize);
         write_msr(SYSENTER_CS, 0);
@@ -98,8 +108,25 @@ impl CpuTables {
     }
 }
 
-/// The interrupt descriptors, two words each; in a page of their own. Not words of 64 bits: what loads one of those atomically is a write
-/// for this CPU, and the page is read-only.
+/// What `lgdt` and `lidt` read (Intel SDM vol. 3, figure 2-6).
+#[repr(C, packed)]
+struct Pointer {
+    limit: u16,
+    base: u32,
+}
+
+impl Pointer {
+    /// To the segment descriptors of these tables.
+    fn to_descriptors(tables: *mut CpuTables) -> Self {
+        Self {
+            limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
+            base: tables as u32 + offset_of!(CpuTables, gdt) as u32,
+        }
+    }
+}
+
+/// The interrupt descriptors, two words each; in a page of their own. Not words of 64 bits: what
+/// loads one of those atomically is a write for this CPU, and the page is read-only.
 #[repr(C, align(4096))]
 struct Gates([[AtomicU32; 2]; 256]);
 
@@ -121,11 +148,12 @@ pub unsafe fn fill_gates() {
         let stub = vector(number).get() as u64;
         // Intel SDM vol. 3, figure 7-2.
         let descriptor = match number {
-            // Type 5: a task gate. Each CPU's table has its own double-fault task at the same place.
+            // Type 5: a task gate. Each CPU's table has its own double-fault task at the same
+            // place.
             DOUBLE_FAULT => u64::from(DOUBLE_FAULT_SELECTOR) << 16 | 0x85 << 40,
             _ => {
-                // A program may execute `int3` and `int 0x80`; everything else raised by `int n` in user mode is a general
-                // protection fault.
+                // A program may execute `int3` and `int 0x80`; everything else raised by `int n` in
+                // user mode is a general protection fault.
                 let privilege = if matches!(number, 3 | SYSCALL_VECTOR) { 3 } else { 0 };
                 // Type 0xe: interrupt gate, so that interrupts are off on entry.
                 let kind = 0x8e | privilege << 5;

@@ -18,7 +18,7 @@ pub struct ArchLocal {
     pub(super) machine_check_top: AtomicUsize,
     /// The CPU's descriptor tables, once they are loaded.
     tables: AtomicUsize,
-    /// Where a program goes on after `sysenter`; see [`super::sysenter`].
+    /// Where a program continues after `sysenter`; see [`super::sysenter`].
     pub(super) sysenter_return: AtomicUsize,
 }
 
@@ -47,7 +47,8 @@ impl ArchLocal {
     ///
     /// # Safety
     ///
-    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs,
+    ///    and used for nothing else.
     pub unsafe fn set_softirq_top(&self, top: Addr) {
         self.softirq_top.store(top.get(), Ordering::Relaxed);
     }
@@ -58,11 +59,13 @@ impl ArchLocal {
         Some(Addr::new(self.softirq_top.load(Ordering::Relaxed)))
     }
 
-    /// Gives the CPU the stacks on which its handlers of NMIs, debug exceptions and machine checks run. Before the first of any.
+    /// Gives the CPU the stacks on which its handlers of NMIs, debug exceptions and machine checks
+    /// run. Before the first of any.
     ///
     /// # Safety
     ///
-    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs, and used for nothing else.
+    /// 1. Each is the 16-aligned top of a mapped stack that is this CPU's for as long as it runs,
+    ///    and used for nothing else.
     pub unsafe fn set_own_tops(&self, nmi_body: Addr, debug: Addr, machine_check: Addr) {
         self.machine_check_top.store(machine_check.get(), Ordering::Relaxed);
         self.nmi_body_top.store(nmi_body.get(), Ordering::Relaxed);
@@ -93,12 +96,12 @@ impl ArchLocal {
         self.nmi_latched.load(Ordering::Relaxed) != 0
     }
 
-    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere: NMIs stay held back until
-    /// the next `iret`.
+    /// Marks the NMI under way as over. For a handler that does not return but continues elsewhere:
+    /// NMIs stay held back until the next `iret`.
     ///
     /// # Safety
     ///
-    /// 1. Called by the handler, on this CPU's body stack, which it leaves for ever right after.
+    /// 1. Called by the handler, on this CPU's body stack, which it leaves for good right after.
     pub unsafe fn abandon_nmi(&self) {
         self.nmi_latched.store(0, Ordering::Relaxed);
         self.nmi_active.store(0, Ordering::Relaxed);

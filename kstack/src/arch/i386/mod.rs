@@ -14,17 +14,20 @@
 //! | debug | thread stack | current stack, then debug stack | TSS `esp0`; then `debug_top` |
 //! | machine check | thread stack, then machine-check stack | current stack, then machine-check stack | TSS `esp0`; then `machine_check_top` |
 //!
-//! There is no interrupt stack table. The only entry that changes stacks by hardware in the kernel is the one through a task
-//! gate, and a task gate cannot nest (the task is busy), costs two full register files, and gives up CR3; so it is kept for
-//! the one fault that must not touch the current stack. See [`nmi`] for why an NMI needs none.
+//! There is no interrupt stack table. The only entry that changes stacks by hardware in the kernel
+//! is the one through a task gate, and a task gate cannot nest (the task is busy), costs two full
+//! register files, and gives up CR3; so it is kept for the one fault that must not touch the
+//! current stack. See [`nmi`] for why an NMI needs none.
 //!
 //! # Registers with a standing meaning
 //!
-//! * FS: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal). Every entry loads it, whatever it was.
-//! * GS: in the kernel null. The program's selector lies in the saved registers and is loaded again on the way back; so no
-//!   selector of one thread's thread-local storage is ever loaded while another's descriptors are in the table.
-//! * EBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
-//!   unwinder that this is no frame record.
+//! * FS: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal). Every entry loads it,
+//!   whatever it was.
+//! * GS: in the kernel null. The program's selector lies in the saved registers and is loaded again
+//!   by the return path; so no selector of one thread's thread-local storage is ever loaded while
+//!   another's descriptors are in the table.
+//! * EBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*;
+//!   the set bit tells the unwinder that this is no frame record.
 
 #[cfg(feature = "entry")]
 pub mod bring_up;
@@ -67,5 +70,6 @@ pub mod vectors;
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::I386;
 
-/// What must be left of a thread's stack where something begins that cannot be given up half-way; see [`crate::room`].
+/// What must be left of a thread's stack where something begins that cannot be given up half-way;
+/// see [`crate::room`].
 pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(768);

@@ -1,15 +1,16 @@
-//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in `double_fault`.
+//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in
+//! `double_fault`.
 //!
 //! # NMI
 //!
-//! There is no interrupt stack table, so an NMI pushes its frame where SP is. That is sound because SP is always a kernel stack
-//! (`entry`, invariant 2); what it costs there is the frame, SavedRegs and a few words, about 100 bytes. If there is not
-//! even that, the push faults in the guard, which is an overflow like any other. The handler's body, of unknown depth, runs on
-//! the NMI body stack.
+//! There is no interrupt stack table, so an NMI pushes its frame where SP is. That is sound because
+//! SP is always a kernel stack (`entry`, invariant 2); what it costs there is the frame, SavedRegs
+//! and a few words, about 100 bytes. If there is not even that, the push faults in the guard, which
+//! is an overflow like any other. The handler's body, of unknown depth, runs on the NMI body stack.
 //!
-//! The CPU holds further NMIs back until the next `iret`, *any* `iret`: a breakpoint or page fault inside the handler lets
-//! the next NMI in. Its frame goes below the first one's, so nothing is overwritten and there is no window to protect; only
-//! the body stack must not be entered twice.
+//! The CPU holds further NMIs back until the next `iret`, *any* `iret`: a breakpoint or page fault
+//! inside the handler lets the next NMI in. Its frame goes below the first one's, so nothing is
+//! overwritten and there is no window to protect; only the body stack must not be entered twice.
 //!
 //! | arriving NMI finds | does |
 //! | --- | --- |
@@ -17,19 +18,22 @@
 //! | active = 0 | active = 1; handler on the body stack; active = 0; if latched was set: latched = 0, once more |
 //! | active = 1 | sets latched = 1, goes back |
 //!
-//! `active` is cleared *before* `latched` is looked at: an NMI in between runs the handler itself, and the look may run it once
-//! more for nothing. The other order would lose it. Either way the body stack was left before.
+//! `active` is cleared *before* `latched` is looked at: an NMI in between runs the handler itself,
+//! and the look may run it once more for nothing. The other order would lose it. Either way the
+//! body stack was left before.
 //!
 //! # Debug
 //!
-//! The same, without the latch: a debug exception inside the debug handler runs on the current stack.
-//! One is special: a program that sets the trap flag right before `sysenter` gets its trap at the first instruction of the
-//! kernel, on the entry stack. There the trap flag is cleared, and that is all.
+//! The same, without the latch: a debug exception inside the debug handler runs on the current
+//! stack. One is special: a program that sets the trap flag right before `sysenter` gets its trap
+//! at the first instruction of the kernel, on the entry stack. There the trap flag is cleared, and
+//! that is all.
 //!
 //! # Machine check
 //!
-//! What the hardware says of itself is not repaired: the handler never returns, so its stack is entered once. The report that it
-//! prints is deep, and must not hit the end of the stack that was interrupted.
+//! What the hardware says of itself is not repaired: the handler never returns, so its stack is
+//! entered once. The report that it prints is deep, and must not hit the end of the stack that was
+//! interrupted.
 
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
@@ -86,8 +90,8 @@ extern "C" fn nmi_save() {
             "4:",
             "mov dword ptr fs:[{LATCHED}], 1",
             "jmp {restore}",
-            // No pending work after it: a thread switch would leave NMIs held back for as long as the next thread stays in
-            // the kernel.
+            // No pending work after it: a thread switch would leave NMIs held back for as long as
+            // the next thread stays in the kernel.
             "5:",
             "and esp, -16",
             "sub esp, 3 * {WORD}",
@@ -122,7 +126,8 @@ pub(super) fn is_saving_nmi(pc: Addr) -> bool {
         || pc.get().wrapping_sub(nmi as *const () as usize) <= LAST_PUSH
 }
 
-/// Vector 1. From user mode it goes on as any exception; from the kernel the handler runs on the debug stack.
+/// Vector 1. From user mode it continues as any exception; from the kernel the handler runs on the
+/// debug stack.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn debug() {

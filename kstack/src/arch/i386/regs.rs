@@ -1,4 +1,5 @@
-//! The registers that every entry saves, in one layout, at the top of whatever stack the entry landed on.
+//! The registers that every entry saves, in one layout, at the top of whatever stack the entry
+//! landed on.
 //!
 //! ```text
 //!   top of the thread stack                      (from user mode, or a system call)
@@ -12,10 +13,12 @@
 //!
 //! # Entries from the kernel
 //!
-//! The CPU pushes only eflags, cs and eip then: no ss, no esp. The entry code moves those three words down by two and fills
-//! the gap, so that SavedRegs is whole wherever it came from: a copy of it knows the interrupted stack pointer, and nothing of
-//! the interrupted frame lies inside it. The way back moves them up again, below whatever `esp` says then. The other way,
-//! to compute esp from the place where the registers lie, saves a dozen instructions and breaks with the first copy.
+//! The CPU pushes only eflags, cs and eip then: no ss, no esp. The entry code moves those three
+//! words down by two and fills the gap, so that SavedRegs is whole wherever it came from: a copy of
+//! it knows the interrupted stack pointer, and nothing of the interrupted frame lies inside it. The
+//! return path moves them up again, below whatever `esp` says then. The other way, to compute esp
+//! from the place where the registers lie, saves a dozen instructions and breaks with the first
+//! copy.
 
 use core::arch::asm;
 use core::mem::{offset_of, size_of};
@@ -26,7 +29,8 @@ use kstack_core::unwind::{self, FrameRules};
 /// In the flags: interrupts are on.
 pub const INTERRUPTS_ON: u32 = 1 << 9;
 
-/// What entry code adds to the address of saved registers, in the frame pointer: they are no frame record.
+/// What entry code adds to the address of saved registers, in the frame pointer: they are no frame
+/// record.
 pub(super) const MARK: usize = 1;
 
 /// Saved registers; see the module's drawing. 68 bytes.
@@ -108,8 +112,8 @@ pub fn frame_pointer() -> usize {
     fp
 }
 
-/// What frame pointers mean on this architecture: ebp points at {previous ebp, return address}, or, with bit 0 set, at
-/// [`SavedRegs`].
+/// What frame pointers mean on this architecture: ebp points at {previous ebp, return address}, or,
+/// with bit 0 set, at [`SavedRegs`].
 #[derive(Debug)]
 pub struct Rules;
 

@@ -15,7 +15,8 @@ pub(super) extern "C" fn return_path() {
     naked_asm!(
         interrupted!(),
         regs_at!("esp", "0"),
-        // The handler may have run with interrupts on. From here to iret they stay off (invariant 7).
+        // The handler may have run with interrupts on. From here to iret they stay off (invariant
+        // 7).
         "cli",
         "test byte ptr [esp + {cs}], 3",
         "jz {restore}",
@@ -35,7 +36,8 @@ pub(super) extern "C" fn return_path() {
     )
 }
 
-/// A naked function that loads every register from the SavedRegs at SP and goes on there. Interrupts are off.
+/// A naked function that loads every register from the SavedRegs at SP and continues there.
+/// Interrupts are off.
 macro_rules! restoring {
     () => {
         naked_asm!(
@@ -76,8 +78,9 @@ macro_rules! restoring {
             "add esp, {WORD}",
             ".cfi_adjust_cfa_offset -{WORD}",
             "iretd",
-            // To the kernel: iret pops three words and leaves SP above them, so they must end where SP was. DS may be a program's
-            // here (it is, if an entry from user mode was interrupted at its first instruction), hence SS.
+            // To the kernel: iret pops three words and leaves SP above them, so they must end where
+            // SP was. DS may be a program's here (it is, if an entry from user mode was interrupted
+            // at its first instruction), hence SS.
             "2:",
             ".cfi_def_cfa esp, {AT_SS}",
             "push eax",
@@ -126,7 +129,8 @@ pub(super) extern "C" fn restore() {
     restoring!()
 }
 
-/// The end of a debug exception: the same again, so that a breakpoint on the other does not lead back to itself.
+/// The end of a debug exception: the same again, so that a breakpoint on the other does not lead
+/// back to itself.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn restore_after_debug() {
@@ -135,7 +139,8 @@ pub(super) extern "C" fn restore_after_debug() {
 
 /// Where a stack that never ran starts: the switch returns to here.
 ///
-/// In: eax = the switch's message, ebx = function or 0, edi = its argument, ebp = outermost marker. Interrupts off.
+/// In: eax = the switch's message, ebx = function or 0, edi = its argument, ebp = outermost marker.
+/// Interrupts off.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {

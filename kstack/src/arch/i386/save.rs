@@ -21,8 +21,8 @@ pub(super) const AT_SS: usize = offset_of!(SavedRegs, ss) - offset_of!(SavedRegs
 /// Bytes that an entry from the kernel makes room for: esp and ss.
 pub(super) const GAP: usize = size_of::<SavedRegs>() - offset_of!(SavedRegs, esp);
 
-/// Pushes a segment register as a word of four bytes: the instruction's code, because the assembler takes its name for the one
-/// that pushes two.
+/// Pushes a segment register as a word of four bytes: the instruction's code, because the assembler
+/// takes its name for the one that pushes two.
 macro_rules! push_segment {
     ("ds") => {
         ".byte 0x1e"
@@ -51,8 +51,8 @@ macro_rules! pop_segment {
     };
 }
 
-/// Describes what the CPU pushes for an entry from the kernel, without an error code: at SP (Intel SDM vol. 3, 6.12.1). From user
-/// mode SP is not told until SavedRegs are whole.
+/// Describes what the CPU pushes for an entry from the kernel, without an error code: at SP (Intel
+/// SDM vol. 3, 6.12.1). From user mode SP is not told until SavedRegs are whole.
 macro_rules! frame_at_sp {
     () => {
         "
@@ -113,8 +113,8 @@ const _: () = assert!(
         && MARK == 1
 );
 
-/// A naked function that starts with the stub's words on the stack and saves all of SavedRegs. After it: SP at SavedRegs,
-/// esi = vector, ebp marked, ebx = SP, segments the kernel's.
+/// A naked function that starts with the stub's words on the stack and saves all of SavedRegs.
+/// After it: SP at SavedRegs, esi = vector, ebp marked, ebx = SP, segments the kernel's.
 macro_rules! saving_entry {
     ([$($line:expr),* $(,)?] $($operands:tt)*) => {
         core::arch::naked_asm!(
@@ -122,7 +122,8 @@ macro_rules! saving_entry {
             $crate::arch::i386::save::frame_above_stub!(),
             "test byte ptr [esp + {AT_CS}], 3",
             "jnz 19f",
-            // From the kernel: new place of the frame, and a word below it for eax. The old place is GAP higher.
+            // From the kernel: new place of the frame, and a word below it for eax. The old place
+            // is GAP higher.
             "sub esp, {GAP} + {WORD}",
             ".cfi_adjust_cfa_offset {GAP} + {WORD}",
             "mov [esp], eax",

@@ -7,9 +7,9 @@
 //!                                                 | ebp ebx=function edi=argument esi eflags=2 | <- saved SP
 //! ```
 //!
-//! Saved is exactly what the System V ABI makes the callee save: ebp, ebx, edi, esi; and the flags, because a program's
-//! alignment-check flag must not reach the next thread. The kernel is built without floating point, so that state is the
-//! kernel's business, apart from the switch.
+//! Saved is exactly what the System V ABI makes the callee save: ebp, ebx, edi, esi; and the flags,
+//! because a program's alignment-check flag must not reach the next thread. The kernel is built
+//! without floating point, so that state is the kernel's business, apart from the switch.
 
 use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
@@ -38,8 +38,9 @@ const _: () = assert!(size_of::<SwitchFrame>() == 24);
 const NO_FLAGS: u32 = 2;
 
 impl SwitchFrame {
-    /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `return_path::first_return`.
+    /// What [`switch`] finds on a stack that never ran, below the saved user registers at
+    /// `regs_at`: frame pointer, and function and argument of a kernel thread or 0, for
+    /// `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
@@ -52,7 +53,8 @@ impl SwitchFrame {
         }
     }
 
-    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see
+    /// [`bare_start`].
     pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
             ebp: fp as u32,
@@ -69,7 +71,8 @@ impl SwitchFrame {
         Addr::new(self.ebp as usize)
     }
 
-    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user
+    /// mode.
     pub const fn function(&self) -> usize {
         self.ebx as usize
     }
@@ -79,26 +82,31 @@ impl SwitchFrame {
         self.edi as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.return_address as usize)
     }
 }
 
-/// Bytes of a word, and where the arguments lie when the function is entered: above the return address.
+/// Bytes of a word, and where the arguments lie when the function is entered: above the return
+/// address.
 const WORD: usize = size_of::<usize>();
 
-/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
+/// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
-/// In: from, to, message on the stack. Out: eax = message. 17 instructions. The instruction `mov esp, ecx` is the switch.
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In:
+/// from, to, message on the stack. Out: eax = message. 17 instructions. The instruction
+/// `mov esp, ecx` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
-///    (the saved SP is final only once this CPU has left the stack).
-/// 3. `to` was stored by this function or made by [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used once.
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
+///    before this switch is over (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by
+///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
+///    once.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
@@ -121,7 +129,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset esi, 0",
         "pushfd",
         ".cfi_adjust_cfa_offset {WORD}",
-        // Whoever resumes us pops what lies here.
+        // The switch back pops what lies here.
         "mov [edx], esp",
         "mov esp, ecx",
         ".globl kstack_switch_resume",
@@ -146,7 +154,8 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
     )
 }
 
-/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns
+/// to here, interrupts as they were.
 ///
 /// In: eax = the switch's message, ebx = function, edi = its argument.
 #[unsafe(naked)]

@@ -1,8 +1,10 @@
 //! The `sysenter` instruction: its entry and its return path.
 //!
-//! The instruction saves nothing: not where it was, not SP. So the programs' side is fixed, as on Linux: a program pushes ecx,
-//! edx and ebp, copies esp to ebp and executes `sysenter`; it goes on at one place for all programs, that the kernel names
-//! ([`set_sysenter_return`](super::local::ArchLocal::set_sysenter_return)), with SP = ebp and ecx and edx lost, and pops them there.
+//! The instruction saves nothing: not where it was, not SP. So the programs' side is fixed, as on
+//! Linux: a program pushes ecx, edx and ebp, copies esp to ebp and executes `sysenter`; it
+//! continues at one place for all programs, which the kernel names
+//! ([`set_sysenter_return`](super::local::ArchLocal::set_sysenter_return)), with SP = ebp and ecx
+//! and edx lost, and pops them there.
 
 use super::local::ArchLocal;
 use super::regs::{INTERRUPTS_ON, MARK, SavedRegs};
@@ -13,28 +15,32 @@ use crate::arch::cfi::interrupted;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 
-/// Flags that `popf` right before `sysexit` must not load: interrupts (a `sti` comes last), trap, nested task, resume.
+/// Flags that `popf` right before `sysexit` must not load: interrupts (a `sti` comes last), trap,
+/// nested task, resume.
 const NOT_BY_SYSEXIT: u32 = 0x200 | 0x100 | 0x4000 | 0x1_0000;
-/// The same without interrupts: with one of these set, the way back is `iret`.
+/// The same without interrupts: with one of these set, the return is by `iret`.
 const NEEDS_IRET: u32 = NOT_BY_SYSEXIT & !INTERRUPTS_ON;
-/// From the top of the CPU's tables, where `sysenter` sets SP, down to the word that holds the thread stack's top.
+/// From the top of the CPU's tables, where `sysenter` sets SP, down to the word that holds the
+/// thread stack's top.
 const DOWN_TO_ESP1: usize = size_of::<tables::CpuTables>() - tables::CpuTables::ESP1;
 
-/// The `sysenter` instruction. ebp = the user's SP; eip and the flags' interrupt bit are lost; interrupts off.
+/// The `sysenter` instruction. ebp = the user's SP; eip and the flags' interrupt bit are lost;
+/// interrupts off.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn sysenter_entry() {
     naked_asm!(
         interrupted!(),
         ".cfi_undefined 8",
-        // One instruction from the entry stack to the thread stack: nothing is ever pushed on the entry stack but by an NMI or
-        // a debug exception right here.
+        // One instruction from the entry stack to the thread stack: nothing is ever pushed on the
+        // entry stack but by an NMI or a debug exception right here.
         "mov esp, [esp - {DOWN_TO_ESP1}]",
         "push {user_data}",
         "push ebp",
         "pushfd",
-        // Unlike a gate, the instruction leaves the trap, nested-task, direction and alignment-check flags as they were; with
-        // the second one set, the next iret would be a task switch.
+        // Unlike a gate, the instruction leaves the trap, nested-task, direction and
+        // alignment-check flags as they were; with the second one set, the next iret would be a
+        // task switch.
         "push {NO_FLAGS}",
         "popfd",
         "or dword ptr [esp], {interrupts_on}",
@@ -78,8 +84,8 @@ pub(super) extern "C" fn sysenter_entry() {
         "mov [esp], ebx",
         "call {before_user}",
         "mov esp, ebx",
-        // sysexit takes eip from edx and esp from ecx, and flat user segments. It is used only to go back to where every
-        // sysenter goes back to, which expects that.
+        // sysexit takes eip from edx and esp from ecx, and flat user segments. It is used only to
+        // go back to where every sysenter goes back to, which expects that.
         "mov eax, [esp + {eip}]",
         "cmp eax, fs:[{sysenter_return}]",
         "jne {restore}",
@@ -126,7 +132,8 @@ pub(super) extern "C" fn sysenter_entry() {
         ".cfi_same_value edx",
         "popfd",
         ".cfi_adjust_cfa_offset -{word}",
-        // Interrupts are taken after the instruction that follows sti at the earliest: in user mode.
+        // Interrupts are taken after the instruction that follows sti at the earliest: in user
+        // mode.
         "sti",
         "sysexit",
         ".cfi_endproc",

@@ -1,4 +1,5 @@
-//! What the CPU itself reads: the task state segments, the segment descriptors and the interrupt descriptors.
+//! What the CPU itself reads: the task state segments, the segment descriptors and the interrupt
+//! descriptors.
 //!
 //! ```text
 //!   one CPU's page, between unmapped pages
@@ -18,13 +19,13 @@
 //!   4096
 //! ```
 //!
-//! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel maps there): a stray
-//! write next to it faults instead of moving the stack of the next interrupt.
+//! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel
+//! maps there): a stray write next to it faults instead of moving the stack of the next interrupt.
 //!
 //! # What the kernel grants
 //!
-//! The entries rest on what only the kernel can see to. What a CPU can tell of it is asked when the tables are loaded
-//! ([`CpuTables::check`], [`Unfit`]); the rest is the caller's promise:
+//! The entries rest on what only the kernel can see to. What a CPU can tell of it is asked when the
+//! tables are loaded ([`CpuTables::check`], [`Unfit`]); the rest is the caller's promise:
 //!
 //! | condition | what breaks without it | asked |
 //! | --- | --- | --- |
@@ -37,16 +38,17 @@
 //!
 //! # What is written once
 //!
-//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) say where the kernel goes on. Both lie in the section
-//! `.data.kstack_once`: written before the first CPU loads its tables, and never again. A linker script gives the section pages of its
-//! own; the kernel maps them read-only.
+//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) lead into the kernel.
+//! Both lie in the section `.data.kstack_once`: written before the first CPU loads its tables, and
+//! never again. A linker script gives the section pages of its own; the kernel maps them read-only.
 
 use core::arch::asm;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::Addr;
 
-/// Kernel code segment. The three that follow must follow in this order: `sysenter` and `sysexit` compute them.
+/// Kernel code segment. The three that follow must follow in this order: `sysenter` and `sysexit`
+/// compute them.
 pub const KERNEL_CODE: u16 = 0x08;
 /// Kernel data segment.
 pub const KERNEL_DATA: u16 = 0x10;
@@ -56,7 +58,8 @@ pub const USER_CODE: u16 = 0x18 | 3;
 pub const USER_DATA: u16 = 0x20 | 3;
 /// The segment whose base is the CPU's [`CpuLocal`](crate::local::CpuLocal).
 pub const PER_CPU: u16 = 0x28;
-/// The first of the running thread's own segments, by its place in the table. Linux has them at the same place.
+/// The first of the running thread's own segments, by its place in the table. Linux has them at the
+/// same place.
 pub const TLS_FIRST: usize = 6;
 /// How many there are.
 pub const TLS_SEGMENTS: usize = 3;
@@ -64,11 +67,12 @@ pub(super) const TSS_SELECTOR: u16 = 0x48;
 pub(super) const DOUBLE_FAULT_SELECTOR: u16 = 0x50;
 pub(super) const DESCRIPTORS: usize = 11;
 
-/// What stands in stack fields that nothing may use yet: near the top of the address space, where nothing is mapped, so that a
-/// push through it is a fault at once.
+/// What stands in stack fields that nothing may use yet: near the top of the address space, where
+/// nothing is mapped, so that a push through it is a fault at once.
 pub const POISON: u32 = 0xffff_57ac;
 
-/// The 32-bit task state segment, field for field. Segment selectors have two bytes; the two above them are reserved.
+/// The 32-bit task state segment, field for field. Segment selectors have two bytes; the two above
+/// them are reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the fields are those of the manual's figure 9-2")]
@@ -155,7 +159,8 @@ const fn with_base(flat: u64, base: u32) -> u64 {
     flat | (base & 0xff_ffff) << 16 | (base >> 24) << 56
 }
 
-/// Type 9: a 32-bit task state segment, not busy. The CPU sets bit 1 of the type while it is the current task's.
+/// Type 9: a 32-bit task state segment, not busy. The CPU sets bit 1 of the type while it is the
+/// current task's.
 const fn tss_descriptor(base: u32) -> u64 {
     with_base((size_of::<Tss>() as u64 - 1) | 0x89 << 40, base)
 }
@@ -168,8 +173,8 @@ pub(super) const SYSENTER_ESP: u32 = 0x175;
 pub(super) const SYSENTER_EIP: u32 = 0x176;
 
 pub(super) fn write_msr(register: u32, value: u32) {
-    // SAFETY: (1) the registers exist on every CPU with `sysenter`; (2) the callers' values are entry code, stack and segment
-    // of this library.
+    // SAFETY: (1) the registers exist on every CPU with `sysenter`; (2) the callers' values are
+    // entry code, stack and segment of this library.
     unsafe {
         asm!("wrmsr", in("ecx") register, in("eax") value, in("edx") 0,
              options(nostack, preserves_flags));
@@ -180,8 +185,9 @@ impl CpuTables {
     /// Offset of the word in which the `sysenter` entry finds the thread stack's top, for assembly.
     pub(super) const ESP1: usize = offset_of!(Self, tss) + offset_of!(Tss, esp1);
 
-    /// Fills the tables: everything that is not real yet is poisoned. `double_fault_entry`: where a double fault's task starts.
-    /// `page_tables`: the root with which it is handled, until [`CpuTables::set_page_tables`] says otherwise.
+    /// Fills the tables: everything that is not real yet is poisoned. `double_fault_entry`: where a
+    /// double fault's task starts. `page_tables`: the root with which it is handled, until
+    /// [`CpuTables::set_page_tables`] says otherwise.
     pub fn new(
         tables_at: Addr,
         double_fault_top: Addr,
@@ -213,20 +219,23 @@ impl CpuTables {
             ..Tss::default()
         };
         let base = tables_at.get() as u32;
-        let gdt = [
-            0,
-            0x00cf_9b00_0000_ffff, // kernel code
-            data_descriptor(0),
-            0x00cf_fb00_0000_ffff, // user code
-            user_data_descriptor(0),
-            0, // per CPU: filled when the block is loaded
-            0,
-            0,
-            0,
-            tss_descriptor(base + offset_of!(Self, tss) as u32),
-            tss_descriptor(base + offset_of!(Self, double_fault) as u32),
-        ];
+        let mut gdt = Self::segments();
+        let tasks = [offset_of!(Self, tss), offset_of!(Self, double_fault)];
+        for (selector, offset) in [TSS_SELECTOR, DOUBLE_FAULT_SELECTOR].into_iter().zip(tasks) {
+            gdt[selector as usize / size_of::<u64>()] = tss_descriptor(base + offset as u32);
+        }
         Self { tss, double_fault, gdt, entry_stack: [0; ENTRY_STACK_WORDS] }
+    }
+
+    /// The descriptors without those of tasks: flat segments of the kernel and of programs.
+    pub(super) const fn segments() -> [u64; DESCRIPTORS] {
+        let mut gdt = [0; DESCRIPTORS];
+        gdt[KERNEL_CODE as usize / size_of::<u64>()] = 0x00cf_9b00_0000_ffff;
+        gdt[KERNEL_DATA as usize / size_of::<u64>()] = data_descriptor(0);
+        gdt[USER_CODE as usize / size_of::<u64>()] = 0x00cf_fb00_0000_ffff;
+        gdt[USER_DATA as usize / size_of::<u64>()] = user_data_descriptor(0);
+        // The block's is filled when that is loaded, a program's own when it asks for one.
+        gdt
     }
 
     /// Sets the stack for entries from user mode, by gate and by `sysenter`.
@@ -244,8 +253,8 @@ impl CpuTables {
         }
     }
 
-    /// Lets programs use `sysenter`, or not: with a null selector it is a general protection fault. Says whether the CPU's register had
-    /// to be written: `ss1` knows what it holds.
+    /// Lets programs use `sysenter`, or not: with a null selector it is a general protection fault.
+    /// Says whether the CPU's register had to be written: `ss1` knows what it holds.
     ///
     /// # Safety
     ///
@@ -270,8 +279,8 @@ impl CpuTables {
     /// # Safety
     ///
     /// 1. `tables` are the loaded tables of the CPU this runs on, and interrupts are off.
-    /// 2. Each is zero or a [`user_data_descriptor`]; where one is zero, no selector in the saved registers of the thread that
-    ///    goes to user mode next names it.
+    /// 2. Each is zero or a [`user_data_descriptor`]; where one is zero, no selector in the saved
+    ///    registers of the thread that goes to user mode next names it.
     #[inline(always)]
     pub unsafe fn set_tls(tables: *mut Self, segments: &[u64; TLS_SEGMENTS]) {
         // SAFETY: (1) as for `set_user_entry_stack`.
@@ -283,7 +292,8 @@ impl CpuTables {
         }
     }
 
-    /// Says which page tables are loaded: a double fault is handled with them, so that the thread it ends can go on with them.
+    /// Says which page tables are loaded: a double fault is handled with them, so that the thread
+    /// it ends can go on with them.
     ///
     /// # Safety
     ///
@@ -295,14 +305,17 @@ impl CpuTables {
         unsafe { (&raw mut (*tables).double_fault.cr3).write_volatile(root) };
     }
 
-    /// From the double-fault task back to the task whose registers the fault stored, without going back to what it did: the
-    /// CPU takes this code for that task from now on, and the gate can be used again.
+    /// From the double-fault task back to the task whose registers the fault stored, without going
+    /// back to what it did: the CPU takes this code for that task from now on, and the gate can be
+    /// used again.
     ///
     /// # Safety
     ///
-    /// 1. `tables` are the loaded tables of the CPU this runs on, which is in the double-fault task.
+    /// 1. `tables` are the loaded tables of the CPU this runs on, which is in the double-fault
+    ///    task.
     pub(super) unsafe fn leave_double_fault_task(tables: *mut Self) {
-        // SAFETY: (1) the descriptors are this CPU's; `ltr` wants one that is not busy, and marks it so.
+        // SAFETY: (1) the descriptors are this CPU's; `ltr` wants one that is not busy, and marks
+        // it so.
         unsafe {
             let gdt = (&raw mut (*tables).gdt).cast::<u64>();
             for selector in [TSS_SELECTOR, DOUBLE_FAULT_SELECTOR] {

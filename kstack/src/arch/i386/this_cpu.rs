@@ -1,7 +1,8 @@
 //! How a CPU finds its block: through the FS segment.
 //!
-//! The descriptor [`PER_CPU`] in each CPU's table has the block as its base. The first word of [`CpuLocal`] is its own address, so that
-//! one load through FS gives a pointer. In user mode FS is the program's; every entry loads the kernel's.
+//! The descriptor [`PER_CPU`] in each CPU's table has the block as its base. The first word of
+//! [`CpuLocal`] is its own address, so that one load through FS gives a pointer. In user mode FS is
+//! the program's; every entry loads the kernel's.
 
 use super::RESERVE;
 use super::local::ArchLocal;
@@ -22,12 +23,14 @@ impl ArchLocal {
     pub(super) const SYSENTER_RETURN: usize = CpuLocal::ARCH + offset_of!(Self, sysenter_return);
 }
 
-/// Makes `local` the CPU's own: fills the descriptor [`PER_CPU`] of the table that is loaded, and loads FS.
+/// Makes `local` the CPU's own: fills the descriptor [`PER_CPU`] of the table that is loaded, and
+/// loads FS.
 ///
 /// # Safety
 ///
 /// 1. As for [`CpuLocal::load`], whose second half this is.
-/// 2. The loaded descriptor table is writable, has room for [`PER_CPU`], and no other CPU loads FS from it meanwhile.
+/// 2. The loaded descriptor table is writable, has room for [`PER_CPU`], and no other CPU loads FS
+///    from it meanwhile.
 pub(crate) unsafe fn load(local: &'static CpuLocal) {
     #[repr(C, packed)]
     struct Pointer {
@@ -36,8 +39,8 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
     }
     let mut gdt = Pointer { limit: 0, base: 0 };
     let descriptor = super::tables::data_descriptor(core::ptr::from_ref(local) as u32);
-    // SAFETY: (1) only stores the register; (2) by the caller's promise there is room; (3) the descriptor is a writable data
-    // segment, which FS may hold.
+    // SAFETY: (1) only stores the register; (2) by the caller's promise there is room; (3) the
+    // descriptor is a writable data segment, which FS may hold.
     unsafe {
         asm!("sgdt [{}]", in(reg) &raw mut gdt, options(nostack, preserves_flags));
         ((gdt.base + u32::from(PER_CPU)) as *mut u64).write_volatile(descriptor);
@@ -50,8 +53,8 @@ const IRQ_CONTEXT: usize = offset_of!(CpuLocal, irq) + IrqState::CONTEXT;
 /// Offset of the mask of softirqs that are pending, likewise.
 const IRQ_PENDING: usize = offset_of!(CpuLocal, irq) + IrqState::PENDING;
 
-/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes before or after it, and it reaches the
-/// block of the CPU that executes it, whichever that is.
+/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes
+/// before or after it, and it reaches the block of the CPU that executes it, whichever that is.
 pub(crate) const ONE_STEP: Option<OneStep> =
     Some(OneStep { disable_bottom_halves, enable_bottom_halves, raise });
 
@@ -73,7 +76,8 @@ fn enable_bottom_halves() -> bool {
              context = const IRQ_CONTEXT, pending = const IRQ_PENDING,
              once = const IrqState::BOTTOM_HALVES_OFF_ONCE,
              too_many = label {
-                 // None were disabled: the word is as it was, and softirqs that are pending may run.
+                 // None were disabled: the word is as it was, and softirqs that are pending may
+                 // run.
                  disable_bottom_halves();
                  return true;
              },
@@ -95,8 +99,8 @@ fn raise(softirqs: u32) {
 #[inline(always)]
 pub(crate) fn this() -> &'static CpuLocal {
     let address: usize;
-    // SAFETY: (1) FS is a loaded block ([`CpuLocal::load`] comes before any code that can get here);
-    // (2) its first word is its own address.
+    // SAFETY: (1) FS is a loaded block ([`CpuLocal::load`] comes before any code that can get
+    // here); (2) its first word is its own address.
     unsafe {
         asm!("mov {}, fs:[{own}]", out(reg) address, own = const CpuLocal::OWN_ADDRESS,
              options(nostack, preserves_flags, readonly));
@@ -120,8 +124,8 @@ pub(crate) fn current_thread() -> usize {
     thread
 }
 
-/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU.
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has
+/// where SP is not on it. Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
@@ -133,8 +137,9 @@ pub(crate) fn left_on_thread_stack() -> usize {
     left.wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in two instructions, or three for
-/// more than 0 bytes, that is wrong on a stack that lies below the thread's.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in
+/// two instructions, or three for more than 0 bytes, that is wrong on a stack that lies below the
+/// thread's.
 #[inline(always)]
 pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     // SAFETY: (1) as for `this`; only compares.

@@ -5,7 +5,8 @@ use super::entry::{STUBS, int80};
 use super::nmi;
 use kstack_core::addr::Addr;
 
-/// The first instruction of a vector: what a gate of a kernel's own table leads to. A double fault's is a task gate.
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. A double
+/// fault's is a task gate.
 pub fn vector(number: u8) -> Addr {
     let entry = match number {
         1 => nmi::debug,

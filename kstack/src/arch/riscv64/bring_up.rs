@@ -1,5 +1,5 @@
-//! All that a CPU needs of this architecture before it takes its first interrupt: its overflow stack and the vector.
-//! [`crate::cpu`] calls this, and says what comes when.
+//! All that a CPU needs of this architecture before it takes its first interrupt: its overflow
+//! stack and the vector. [`crate::cpu`] calls this, and says what comes when.
 
 use super::tables::{self, CpuTables, Unfit};
 use super::vectors;
@@ -12,8 +12,8 @@ use kstack_core::addr::AddrRange;
 use kstack_core::kind::StackKind;
 use kstack_core::pool::AcquireError;
 
-/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. Of the geometry's size, as the
-/// entry's test of SP assumes.
+/// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. Of
+/// the geometry's size, as the entry's test of SP assumes.
 pub const CPU_STACKS: &[(StackKind, usize)] =
     &[(StackKind::Overflow, super::GEOMETRY.body().in_pages())];
 
@@ -30,6 +30,16 @@ impl TablesPlace {
     pub(crate) const fn get(&self) -> *mut CpuTables {
         self.0.get().cast()
     }
+}
+
+/// Loads the block alone, before the CPU's tables are made.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`].
+pub(crate) unsafe fn load_block(local: &'static CpuLocal, _tables: *mut CpuTables) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { local.load() };
 }
 
 /// Makes a CPU's stacks, with `stack`.
@@ -59,7 +69,8 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, _tables: *mut CpuTables) -> 
     if local.irq_top().get() == 0 {
         return Err(Unfit::NoIrqStack);
     }
-    // SAFETY: (1) by the caller's promise; (2) drops translations, that the CPU's stacks were absent among them.
+    // SAFETY: (1) by the caller's promise; (2) drops translations, that the CPU's stacks were
+    // absent among them.
     unsafe {
         asm!("sfence.vma", options(nostack, preserves_flags));
         local.load();
@@ -68,18 +79,20 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, _tables: *mut CpuTables) -> 
     Ok(())
 }
 
-/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls `next(argument)` there.
+/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls
+/// `next(argument)` there.
 ///
 /// # Safety
 ///
-/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is used again.
+/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is
+///    used again.
 pub(crate) unsafe fn continue_on(
     stack: AddrRange,
     next: extern "C" fn(argument: usize) -> !,
     argument: usize,
 ) -> ! {
-    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a top is as aligned as the procedure call
-    // standard wants SP.
+    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a
+    // top is as aligned as the procedure call standard wants SP.
     unsafe {
         asm!(
             "mv sp, {top}",

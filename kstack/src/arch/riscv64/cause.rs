@@ -23,7 +23,8 @@ pub(super) fn accessed(regs: &SavedRegs) -> Option<Addr> {
     PAGE_FAULTS.contains(&regs.cause).then_some(Addr::new(regs.badaddr as usize))
 }
 
-/// The immediate of the `lui zero` that follows the `ebreak` of a software interrupt. To the CPU it is a hint without meaning.
+/// The immediate of the `lui zero` that follows the `ebreak` of a software interrupt. To the CPU it
+/// is a hint without meaning.
 const MARK: u32 = 0x57ac;
 /// `ebreak` in its long form, and `lui zero, MARK`.
 const SOFTWARE_CODE: [u32; 2] = [0x0010_0073, MARK << 12 | 0x37];
@@ -44,9 +45,11 @@ pub fn software_interrupt() {
     }
 }
 
-/// What an `ebreak` of the kernel is: how many bytes to step over, and whether it is a software interrupt.
+/// What an `ebreak` of the kernel is: how many bytes to step over, and whether it is a software
+/// interrupt.
 pub(super) fn breakpoint_at(pc: usize) -> (u64, bool) {
-    // SAFETY: (1) the CPU has just executed what is there; code is readable, 2-aligned, and never the image's last words.
+    // SAFETY: (1) the CPU has just executed what is there; code is readable, 2-aligned, and never
+    // the image's last words.
     let halves = unsafe { (pc as *const [u16; 4]).read() };
     let word = |low: u16, high: u16| u32::from(high) << 16 | u32::from(low);
     if halves[0] & 3 != 3 {

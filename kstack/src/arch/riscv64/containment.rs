@@ -1,7 +1,8 @@
 //! The end of a thread whose stack overflowed, on that stack.
 //!
-//! Containment: the interrupted context is given up. The thread's stack is sound above the guard, so the thread is moved to the
-//! top of its own stack and told to end there; the overflow stack is free again from that moment.
+//! Containment: the interrupted context is given up. The thread's stack is sound above the guard,
+//! so the thread is moved to the top of its own stack and told to end there; the overflow stack is
+//! free again from that moment.
 
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
@@ -19,9 +20,10 @@ pub(crate) fn end_on_own_stack(report: &'static OverflowReport, _regs: &SavedReg
     }
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let top = unsafe { CpuLocal::this() }.thread_top();
-    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or touched a guard; its stack is
-    // mapped up to its top, and everything on it is given up, its frames are not returned to; (2) s0 = 0 is the outermost marker; (3) interrupts are off, so nothing comes in between; (4) the report
-    // is in a static.
+    // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or
+    // touched a guard; its stack is mapped up to its top, and everything on it is given up, its
+    // frames are not returned to; (2) s0 = 0 is the outermost marker; (3) interrupts are off, so
+    // nothing comes in between; (4) the report is in a static.
     unsafe {
         asm!(
             "mv sp, {top}",

@@ -15,17 +15,22 @@
 //!
 //! # Invariants
 //!
-//! 1. `sscratch` is 0 exactly while tp is the kernel's, except in the rows above where nothing may trap. So one exchange and one
-//!    branch tell where an entry comes from, and need no free register.
-//! 2. Before the test of SP has been passed, an entry touches no stack: what it needs it keeps in the CPU's block. Between the
-//!    exchange and the last store interrupts are off, so that those words are not used twice.
-//! 3. An entry from the kernel goes on where SP is only if SavedRegs and RESERVE bytes below them ([`crate::room`]) fit on the
-//!    running thread's stack, or SavedRegs on this CPU's IRQ stack or on its overflow stack. Until then nothing has changed: an
-//!    interrupt that finds no room stays pending. Everything else goes to [`super::overflow`]. This is stricter than one bit of SP, which is
-//!    clear in every body: a frame that jumped all guards into another thread's stack is found, too.
-//! 4. tp is never loaded on the return path to the kernel: the thread may have moved to another CPU.
-//! 5. The last loads on the return path to a program come from the thread's top, which the entry wrote or the kernel made: they
-//!    cannot fault.
+//! 1. `sscratch` is 0 exactly while tp is the kernel's, except in the rows above where nothing may
+//!    trap. So one exchange and one branch tell where an entry comes from, and need no free
+//!    register.
+//! 2. Before the test of SP has been passed, an entry touches no stack: what it needs it keeps in
+//!    the CPU's block. Between the exchange and the last store interrupts are off, so that those
+//!    words are not used twice.
+//! 3. An entry from the kernel stays where SP is only if SavedRegs and RESERVE bytes below them
+//!    ([`crate::room`]) fit on the running thread's stack, or SavedRegs on this CPU's IRQ stack or
+//!    on its overflow stack. Until then nothing has changed: an interrupt that finds no room stays
+//!    pending. Everything else goes to [`super::overflow`]. This is stricter than one bit of SP,
+//!    which is clear in every body: a frame that jumped all guards into another thread's stack is
+//!    found, too.
+//! 4. tp is never loaded on the return path to the kernel: the thread may have moved to another
+//!    CPU.
+//! 5. The last loads on the return path to a program come from the thread's top, which the entry
+//!    wrote or the kernel made: they cannot fault.
 
 use super::cause::{ECALL, SYSTEM_CALL};
 use super::fault::on_trap;
@@ -58,7 +63,8 @@ pub(super) extern "C" fn from_kernel() {
     )
 }
 
-/// From user mode. In: every register but tp as it was; tp = CpuLocal, `sscratch` = the program's tp.
+/// From user mode. In: every register but tp as it was; tp = CpuLocal, `sscratch` = the program's
+/// tp.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn from_user() {
@@ -84,7 +90,7 @@ pub(super) extern "C" fn from_user() {
         "call {on_trap}",
         "j {return_path}",
         "2:",
-        // The program goes on behind the instruction.
+        // The program continues past the instruction.
         "ld t0, {epc}(sp)",
         "addi t0, t0, {ecall}",
         "sd t0, {epc}(sp)",

@@ -1,8 +1,9 @@
 //! Exceptions: which of them are about a stack, and what then.
 //!
-//! A store into a guard page is a page fault. If SP is in the guard too, or so close to it that the registers do not fit, the fault
-//! arrives on the overflow stack ([`super::overflow`]). If SP is sound, it arrives on the stack it interrupted: a stray access.
-//! Compiled code lowers SP before it stores, so an overflow is never mistaken for one.
+//! A store into a guard page is a page fault. If SP is in the guard too, or so close to it that the
+//! registers do not fit, the fault arrives on the overflow stack ([`super::overflow`]). If SP is
+//! sound, it arrives on the stack it interrupted: a stray access. Compiled code lowers SP before it
+//! stores, so an overflow is never mistaken for one.
 
 use super::cause::{BREAKPOINT, INTERRUPT, SOFTWARE, accessed, breakpoint_at};
 use super::regs::SavedRegs;
@@ -20,7 +21,8 @@ pub(super) extern "C" fn on_trap(regs: &mut SavedRegs) {
     }
 }
 
-/// Exceptions whose registers are on the interrupted stack, or on the thread's from user mode. Interrupts off.
+/// Exceptions whose registers are on the interrupted stack, or on the thread's from user mode.
+/// Interrupts off.
 fn on_exception(cause: u8, regs: &mut SavedRegs) {
     let address = accessed(regs).unwrap_or(Addr::new(0));
     if regs.from_user() {

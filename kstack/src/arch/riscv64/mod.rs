@@ -2,7 +2,8 @@
 //!
 //! # Which stack each entry lands on, and who says so
 //!
-//! The CPU changes no stack: it jumps to the address in `stvec` with every register as it was. So the entry code decides.
+//! The CPU changes no stack: it jumps to the address in `stvec` with every register as it was. So
+//! the entry code decides.
 //!
 //! | entry | from user mode | from the kernel | found through |
 //! | --- | --- | --- | --- |
@@ -13,10 +14,12 @@
 //!
 //! # Registers with a standing meaning
 //!
-//! * tp: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal); in user mode the program's. `sscratch` is the other half of
-//!   the exchange; the table of states stands at the head of [`entry`].
-//! * s0: the frame pointer. It points right above the frame record {previous s0, return address}. Entry code sets it to the
-//!   address of the saved registers *plus one*; the set bit tells the unwinder that this is no frame record.
+//! * tp: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal); in user mode the program's.
+//!   `sscratch` is the other half of the exchange; the table of states stands at the head of
+//!   [`entry`].
+//! * s0: the frame pointer. It points right above the frame record {previous s0, return address}.
+//!   Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
+//!   unwinder that this is no frame record.
 //! * gp: nothing in the kernel; the program's is saved and comes back.
 
 #[cfg(feature = "entry")]
@@ -54,5 +57,6 @@ pub mod vectors;
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::RISCV64;
 
-/// What must be left of a thread's stack where something begins that cannot be given up half-way; see [`crate::room`].
+/// What must be left of a thread's stack where something begins that cannot be given up half-way;
+/// see [`crate::room`].
 pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1024);

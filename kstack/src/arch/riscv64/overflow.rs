@@ -15,10 +15,12 @@
 //!
 //! Invariants:
 //!
-//! 1. The broken stack is neither read nor written, from the first instruction of the entry to the end of the thread.
-//! 2. Interrupts are off while anything is on the overflow stack, so only its own faults can nest, and they are counted: there
-//!    is no loop.
-//! 3. The count is 0 again whenever the stack is left: towards the thread's own top, or back to a stack that turned out sound.
+//! 1. The broken stack is neither read nor written, from the first instruction of the entry to the
+//!    end of the thread.
+//! 2. Interrupts are off while anything is on the overflow stack, so only its own faults can nest,
+//!    and they are counted: there is no loop.
+//! 3. The count is 0 again whenever the stack is left: towards the thread's own top, or back to a
+//!    stack that turned out sound.
 
 use super::RESERVE;
 use super::cause::accessed;
@@ -42,7 +44,8 @@ use kstack_core::verdict::Delivery;
 /// Overflows inside one another from which on a CPU says nothing more.
 const MAX_OVERFLOWS: usize = 2;
 
-/// SavedRegs do not fit where SP is. In: t0 in the CPU's block, tp = CpuLocal, everything else as it was; interrupts off.
+/// SavedRegs do not fit where SP is. In: t0 in the CPU's block, tp = CpuLocal, everything else as
+/// it was; interrupts off.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn no_room() {
@@ -50,7 +53,7 @@ pub(super) extern "C" fn no_room() {
         interrupted!(),
         unsaved!(),
         "sd sp, {broken_sp}(tp)",
-        // Not for ever.
+        // A bounded number of times.
         "ld t0, {overflows}(tp)",
         "addi t0, t0, 1",
         "sd t0, {overflows}(tp)",
@@ -66,7 +69,8 @@ pub(super) extern "C" fn no_room() {
         save_at_sp!(),
         "mv a0, sp",
         "call {on_no_room}",
-        // It returns where the registers can lie after all: on a sound stack that the entry did not know.
+        // It returns where the registers can lie after all: on a sound stack that the entry did not
+        // know.
         "mv sp, a0",
         "addi s0, sp, 1",
         "call {on_trap}",
@@ -108,13 +112,15 @@ fn place(regs: &SavedRegs) -> Addr {
     regs.sp().wrapping_sub(ByteSize::new(size_of::<SavedRegs>()))
 }
 
-/// On the overflow stack, interrupts off. Returns where the registers lie after all, if SP is on a sound stack.
+/// On the overflow stack, interrupts off. Returns where the registers lie after all, if SP is on a
+/// sound stack.
 extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
     if local.arch.overflows() == 1 && is_sound(local, regs) {
         let place = place(regs).get() as *mut SavedRegs;
-        // SAFETY: (1) `is_sound`: a live stack that this CPU may use, mapped there, and free below SP.
+        // SAFETY: (1) `is_sound`: a live stack that this CPU may use, mapped there, and free below
+        // SP.
         unsafe { place.write(*regs) };
         local.arch.leave_overflow_stack();
         return place;
@@ -129,9 +135,10 @@ extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
     unreachable!("a kernel returned from an overflow that nothing explains")
 }
 
-/// Whether SP is on a stack that the entry's test does not know and that is good all the same: one that this CPU has for
-/// something else, one that the running thread has borrowed, or that of a thread that this CPU is leaving: the next one is
-/// `running` before SP has moved. There interrupts are off, and no thread is ended for what happens.
+/// Whether SP is on a stack that the entry's test does not know and that is good all the same: one
+/// that this CPU has for something else, one that the running thread has borrowed, or that of a
+/// thread that this CPU is leaving: the next one is `running` before SP has moved. There interrupts
+/// are off, and no thread is ended for what happens.
 fn is_sound(local: &CpuLocal, regs: &SavedRegs) -> bool {
     let Some(registry) = registry::get() else { return false };
     let lowest = place(regs);

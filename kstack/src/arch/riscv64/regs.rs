@@ -1,4 +1,5 @@
-//! The registers that every entry saves, in one layout, at the top of whatever stack the entry landed on.
+//! The registers that every entry saves, in one layout, at the top of whatever stack the entry
+//! landed on.
 //!
 //! ```text
 //!   top of the thread stack                      (from user mode)
@@ -124,8 +125,8 @@ pub fn frame_pointer() -> usize {
     fp
 }
 
-/// What frame pointers mean on this architecture: s0 points 16 bytes above {previous s0, return address}, or, with bit 0 set, at
-/// [`SavedRegs`].
+/// What frame pointers mean on this architecture: s0 points 16 bytes above {previous s0, return
+/// address}, or, with bit 0 set, at [`SavedRegs`].
 #[derive(Debug)]
 pub struct Rules;
 

@@ -29,9 +29,10 @@ pub(super) extern "C" fn return_path() {
         "2:",
         "csrw sstatus, t0",
         "ld t1, {epc}(sp)",
-        // A reservation belongs to the hart, not to the thread: an `lr` of what ran here last could let an `sc` of what runs next
-        // succeed. This one takes it away, whether it stores or not: what it would store is there (unprivileged manual, "A"
-        // extension, load-reserved/store-conditional).
+        // A reservation belongs to the hart, not to the thread: an `lr` of what ran here last could
+        // let an `sc` of what runs next succeed. This one takes it away, whether it stores or not:
+        // what it would store is there (unprivileged manual, "A" extension,
+        // load-reserved/store-conditional).
         "sc.d zero, t1, (sp)",
         "csrw sepc, t1",
         "andi t0, t0, {from_kernel}",
@@ -95,7 +96,8 @@ pub(super) extern "C" fn return_path() {
 
 /// Where a stack that never ran starts: the switch returns to here.
 ///
-/// In: a0 = the switch's message, s1 = function or 0, s2 = its argument, s0 = outermost marker. Interrupts off.
+/// In: a0 = the switch's message, s1 = function or 0, s2 = its argument, s0 = outermost marker.
+/// Interrupts off.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {

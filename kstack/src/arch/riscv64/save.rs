@@ -1,9 +1,10 @@
 //! What entries and overflows share: how all registers are saved.
 
-/// Describes SavedRegs that begin `$mark` bytes below what is in a register. The interrupted address takes
-/// the column of ra, the only one that debuggers return through: PC has none (RISC-V psABI, "DWARF
-/// register numbers"), and `.debug_frame` has one column for all functions of a file. The interrupted
-/// ra is not told: after a function that had not saved it yet, a backtrace leaves out its caller.
+/// Describes SavedRegs that begin `$mark` bytes below what is in a register. The interrupted
+/// address takes the column of ra, the only one that debuggers return through: PC has none (RISC-V
+/// psABI, "DWARF register numbers"), and `.debug_frame` has one column for all functions of a file.
+/// The interrupted ra is not told: after a function that had not saved it yet, a backtrace leaves
+/// out its caller.
 macro_rules! regs_at {
     ($register:literal, $mark:literal) => {
         concat!(
@@ -57,7 +58,8 @@ macro_rules! unsaved {
     };
 }
 
-/// Stores everything but t0, sp and tp in the SavedRegs at sp; t0 is free after it has been stored. Then s0 marks them.
+/// Stores everything but t0, sp and tp in the SavedRegs at sp; t0 is free after it has been stored.
+/// Then s0 marks them.
 macro_rules! save_at_sp {
     () => {
         concat!(

@@ -6,8 +6,9 @@
 //!   | (unused) s11 .. s1 s0 ra | <- saved SP      | s2=argument s1=function s0 ra=first_return | <- saved SP
 //! ```
 //!
-//! Saved is exactly what the calling convention makes the callee save: ra, s0 to s11. tp is the CPU's, not the thread's. The
-//! kernel is built without floating point, so that state is the kernel's business, apart from the switch.
+//! Saved is exactly what the calling convention makes the callee save: ra, s0 to s11. tp is the
+//! CPU's, not the thread's. The kernel is built without floating point, so that state is the
+//! kernel's business, apart from the switch.
 
 use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
@@ -34,8 +35,9 @@ const FUNCTION: usize = 0;
 const ARGUMENT: usize = 1;
 
 impl SwitchFrame {
-    /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `return_path::first_return`.
+    /// What [`switch`] finds on a stack that never ran, below the saved user registers at
+    /// `regs_at`: frame pointer, and function and argument of a kernel thread or 0, for
+    /// `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         let mut frame = Self {
@@ -48,7 +50,8 @@ impl SwitchFrame {
         frame
     }
 
-    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see
+    /// [`bare_start`].
     pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         let mut frame = Self {
             s0: fp as u64,
@@ -65,7 +68,8 @@ impl SwitchFrame {
         Addr::new(self.s0 as usize)
     }
 
-    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user
+    /// mode.
     pub const fn function(&self) -> usize {
         self.s[FUNCTION] as usize
     }
@@ -75,23 +79,27 @@ impl SwitchFrame {
         self.s[ARGUMENT] as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.return_address as usize)
     }
 }
 
-/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
+/// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
-/// In: a0 = from, a1 = to, a2 = message. Out: a0 = message. 32 instructions. The instruction `mv sp, a1` is the switch.
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: a0 =
+/// from, a1 = to, a2 = message. Out: a0 = message. 32 instructions. The instruction `mv sp, a1` is
+/// the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
-///    (the saved SP is final only once this CPU has left the stack).
-/// 3. `to` was stored by this function or made by [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used once.
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
+///    before this switch is over (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by
+///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
+///    once.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
@@ -126,7 +134,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         ".cfi_rel_offset s9, {s} + 8 * {word}",
         ".cfi_rel_offset s10, {s} + 9 * {word}",
         ".cfi_rel_offset s11, {s} + 10 * {word}",
-        // Whoever resumes us loads what lies here.
+        // The switch back loads what lies here.
         "sd sp, 0(a0)",
         "mv sp, a1",
         ".globl kstack_switch_resume",
@@ -157,7 +165,8 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
     )
 }
 
-/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns
+/// to here, interrupts as they were.
 ///
 /// In: a0 = the switch's message, s1 = function, s2 = its argument.
 #[unsafe(naked)]

@@ -1,5 +1,5 @@
-//! What the CPU itself reads: one address, that of the entry code. There are no tables; this file has what the trees of other
-//! architectures keep in theirs.
+//! What the CPU itself reads: one address, that of the entry code. There are no tables; this file
+//! has what the trees of other architectures keep in theirs.
 //!
 //! ```text
 //!   stvec     entry code, direct mode: every interrupt and exception starts at the same instruction
@@ -17,7 +17,8 @@ use kstack_core::addr::Addr;
 /// 1. The CPU has its [`crate::local::CpuLocal`] loaded, with its overflow stack set.
 /// 2. The hooks are installed; interrupts are off.
 pub unsafe fn load(vector: Addr) {
-    // SAFETY: (1) (2) by the caller's promise; (3) the entry is 4-aligned, so that the low bits say direct mode.
+    // SAFETY: (1) (2) by the caller's promise; (3) the entry is 4-aligned, so that the low bits say
+    // direct mode.
     unsafe { asm!("csrw stvec, {}", in(reg) vector.get(), options(nostack)) };
 }
 

@@ -1,6 +1,7 @@
 //! How a CPU finds its block: tp, which is no allocatable register.
 //!
-//! In user mode tp is the program's, and the block's address waits in `sscratch`; see the table of states in [`super::entry`].
+//! In user mode tp is the program's, and the block's address waits in `sscratch`; see the table of
+//! states in [`super::entry`].
 
 use super::RESERVE;
 use super::local::ArchLocal;
@@ -25,22 +26,24 @@ impl ArchLocal {
 ///
 /// As for [`CpuLocal::load`], whose second half this is.
 pub(crate) unsafe fn load(local: &'static CpuLocal) {
-    // SAFETY: (1) tp is reserved: compiled code neither keeps anything there nor expects anything; (2) the address is the
-    // block's, which stays by the caller's promise.
+    // SAFETY: (1) tp is reserved: compiled code neither keeps anything there nor expects anything;
+    // (2) the address is the block's, which stays by the caller's promise.
     unsafe {
         asm!("csrw sscratch, zero", "mv tp, {}", in(reg) core::ptr::from_ref(local), options(nostack));
     }
 }
 
-/// What this CPU does to its block in one instruction, with interrupts on: nothing.
-/// An atomic instruction takes its address from a register, and between finding the block and it the thread may be moved to another CPU.
+/// What this CPU does to its block in one instruction, with interrupts on: nothing. An atomic
+/// instruction takes its address from a register, and between finding the block and it the thread
+/// may be moved to another CPU.
 pub(crate) const ONE_STEP: Option<OneStep> = None;
 
 /// See [`CpuLocal::this`]. One move.
 #[inline(always)]
 pub(crate) fn this() -> &'static CpuLocal {
     let address: usize;
-    // SAFETY: (1) tp is a loaded block ([`CpuLocal::load`] comes before any code that can get here).
+    // SAFETY: (1) tp is a loaded block ([`CpuLocal::load`] comes before any code that can get
+    // here).
     unsafe {
         asm!("mv {}, tp", out(reg) address, options(nostack, preserves_flags, readonly));
         &*(address as *const CpuLocal)
@@ -63,8 +66,8 @@ pub(crate) fn current_thread() -> usize {
     thread
 }
 
-/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU.
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has
+/// where SP is not on it. Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
@@ -76,8 +79,9 @@ pub(crate) fn left_on_thread_stack() -> usize {
     left.wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in two instructions, or three for
-/// more than 0 bytes, that is wrong on a stack that lies below the thread's.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in
+/// two instructions, or three for more than 0 bytes, that is wrong on a stack that lies below the
+/// thread's.
 #[inline(always)]
 pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     // SAFETY: (1) as for `this`; reading SP has no effect.

@@ -18,7 +18,8 @@ const BODY_SHIFT: u32 = {
     body.trailing_zeros()
 };
 
-// Every interrupt and exception starts here. In: every register as it was; interrupts off. `stvec` wants it 4-aligned.
+// Every interrupt and exception starts here. In: every register as it was; interrupts off. `stvec`
+// wants it 4-aligned.
 global_asm!(
     ".section .text.kstack_entry, \"ax\"",
     ".balign 4",
@@ -31,8 +32,8 @@ global_asm!(
     // From the kernel: the exchange was one too many.
     "csrrw tp, sscratch, tp",
     "sd t0, {kept_t0}(tp)",
-    // Do SavedRegs fit between SP and the line on the running thread's stack, which has RESERVE below it? The offset of their
-    // lowest byte says so.
+    // Do SavedRegs fit between SP and the line on the running thread's stack, which has RESERVE
+    // below it? The offset of their lowest byte says so.
     "ld t0, {thread_line}(tp)",
     "sub t0, sp, t0",
     "addi t0, t0, -{regs}",
@@ -44,7 +45,7 @@ global_asm!(
     "addi t0, t0, {regs} - 1",
     "srli t0, t0, {body_shift}",
     "beqz t0, 2f",
-    // On the overflow stack, where somebody handles an overflow?
+    // On the overflow stack, where an overflow is being handled?
     "ld t0, {overflow_top}(tp)",
     "sub t0, t0, sp",
     "addi t0, t0, {regs} - 1",

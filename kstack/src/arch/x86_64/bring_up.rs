@@ -1,5 +1,6 @@
-//! All that a CPU needs of this architecture before it takes its first interrupt: its exception stacks with the words above them, its tables, the gates.
-//! [`crate::cpu`] calls this, and says what comes when.
+//! All that a CPU needs of this architecture before it takes its first interrupt: its exception
+//! stacks with the words above them, its tables, the gates. [`crate::cpu`] calls this, and says
+//! what comes when.
 
 use super::load::{fill_gates, gates_are_filled};
 use super::tables::{CpuTables, ExceptionHead, Ist, NmiWords, Unfit};
@@ -46,6 +47,16 @@ const fn kind_of(ist: Ist) -> StackKind {
     }
 }
 
+/// Loads the block alone, before the CPU's tables are made.
+///
+/// # Safety
+///
+/// 1. As for [`CpuLocal::load`].
+pub(crate) unsafe fn load_block(local: &'static CpuLocal, _tables: *mut CpuTables) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { local.load() };
+}
+
 /// Makes a CPU's exception stacks, with `stack`, and its tables.
 ///
 /// # Safety
@@ -59,7 +70,8 @@ pub(crate) unsafe fn prepare(
 ) -> Result<(), AcquireError> {
     let words = ByteSize::new(size_of::<NmiWords>());
     let body_top = stack(StackKind::NmiBody)?.top.wrapping_sub(words);
-    // SAFETY: (1) the highest bytes of a mapped stack that nothing uses yet; 16-aligned, because a page is.
+    // SAFETY: (1) the highest bytes of a mapped stack that nothing uses yet; 16-aligned, because a
+    // page is.
     unsafe { (body_top.get() as *mut NmiWords).write(NmiWords::new()) };
     let mut ist_tops = [Addr::new(0); Ist::ALL.len()];
     for (top, ist) in ist_tops.iter_mut().zip(Ist::ALL) {
@@ -83,7 +95,8 @@ pub(crate) unsafe fn prepare(
 ///
 /// # Safety
 ///
-/// 1. As for [`CpuTables::load`], and the section `.data.kstack_once` is writable unless the gates are filled.
+/// 1. As for [`CpuTables::load`], and the section `.data.kstack_once` is writable unless the gates
+///    are filled.
 pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> Result<(), Unfit> {
     // Every CPU that finds them empty fills them with the same.
     if !gates_are_filled() {
@@ -94,18 +107,20 @@ pub(crate) unsafe fn load(local: &'static CpuLocal, tables: *mut CpuTables) -> R
     unsafe { CpuTables::load(tables, local) }
 }
 
-/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls `next(argument)` there.
+/// Leaves whatever this runs on for `stack`, an empty stack of `top` downwards, and calls
+/// `next(argument)` there.
 ///
 /// # Safety
 ///
-/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is used again.
+/// 1. The stack below `stack.top` is mapped, this CPU's, and empty; nothing on the old stack is
+///    used again.
 pub(crate) unsafe fn continue_on(
     stack: AddrRange,
     next: extern "C" fn(argument: usize) -> !,
     argument: usize,
 ) -> ! {
-    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a top is as aligned as the procedure call
-    // standard wants SP.
+    // SAFETY: (1) by the caller's promise; (2) a zero frame pointer is the outermost marker; (3) a
+    // top is as aligned as the procedure call standard wants SP.
     unsafe {
         asm!(
             "mov rsp, {top}",
@@ -120,7 +135,8 @@ pub(crate) unsafe fn continue_on(
     }
 }
 
-/// Sets the stack for entries from user mode on the CPU this runs on, if its tables are this library's.
+/// Sets the stack for entries from user mode on the CPU this runs on, if its tables are this
+/// library's.
 ///
 /// # Safety
 ///

@@ -11,20 +11,25 @@
 //!
 //! # Invariants
 //!
-//! 1. The first memory access of every entry is the CPU's own push: on a full stack it is what faults, and the double fault
-//!    has a stack of its own.
-//! 2. GS base is the kernel's from right after `swapgs` to right before the `swapgs` of the return path, and interrupts are
-//!    off in the gaps. Entries that can fall into a gap go through [`super::nmi`].
-//! 3. Rust code is called with SP 16-aligned, as the ABI wants it: tops of stacks are 16-aligned, the CPU aligns SP to 16
-//!    before it pushes a frame, and SavedRegs is 168 bytes, so each call from here moves SP by 8 more.
-//! 4. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left ([`crate::room`]). Until then nothing of
-//!    the kernel's has changed; what the interrupt controller knows of is made good by `fault::on_no_room` and the double fault.
-//! 5. An interrupt gate turns interrupts off; the return path turns them off again before it looks for pending work.
-//! 6. The alignment-check flag is clear in the kernel: with SMAP on (Intel SDM vol. 3, 5.6.1), it is what lets the kernel touch user
-//!    pages. `syscall` clears it by its mask, every other entry from user mode right after `swapgs`; entries that can fall in
-//!    between clear it whatever they hit. `popf` does it on every CPU, `clac` only where there is SMAP.
-//! 7. On the way to user mode a return address goes through `sysret` only if it lies in the lower half: with another one `sysret`
-//!    faults *in the kernel, on the user's stack* on Intel CPUs.
+//! 1. The first memory access of every entry is the CPU's own push: on a full stack it is what
+//!    faults, and the double fault has a stack of its own.
+//! 2. GS base is the kernel's from right after `swapgs` to right before the `swapgs` of the return
+//!    path, and interrupts are off in the gaps. Entries that can fall into a gap go through
+//!    [`super::nmi`].
+//! 3. Rust code is called with SP 16-aligned, as the ABI wants it: tops of stacks are 16-aligned,
+//!    the CPU aligns SP to 16 before it pushes a frame, and SavedRegs is 168 bytes, so each call
+//!    from here moves SP by 8 more.
+//! 4. From the kernel on a thread's stack Rust code is called only with RESERVE bytes left
+//!    ([`crate::room`]). Until then nothing of the kernel's has changed; what the interrupt
+//!    controller knows of is made good by `fault::on_no_room` and the double fault.
+//! 5. An interrupt gate turns interrupts off; the return path turns them off again before it looks
+//!    for pending work.
+//! 6. The alignment-check flag is clear in the kernel: with SMAP on (Intel SDM vol. 3, 5.6.1), it
+//!    is what lets the kernel touch user pages. `syscall` clears it by its mask, every other entry
+//!    from user mode right after `swapgs`; entries that can fall in between clear it whatever they
+//!    hit. `popf` does it on every CPU, `clac` only where there is SMAP.
+//! 7. On the way to user mode a return address goes through `sysret` only if it lies in the lower
+//!    half: with another one `sysret` faults *in the kernel, on the user's stack* on Intel CPUs.
 
 use super::RESERVE;
 use super::cause::has_error_code;
@@ -40,7 +45,8 @@ use kstack_core::addr::Addr;
 
 /// One vector's first instructions.
 ///
-/// In: the CPU's frame on the stack. Out: rdi saved, edi = vector. SP: on whatever stack the CPU chose.
+/// In: the CPU's frame on the stack. Out: rdi saved, edi = vector. SP: on whatever stack the CPU
+/// chose.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn stub<const VECTOR: usize>() {
@@ -85,8 +91,8 @@ extern "C" fn common() {
         "push {NO_FLAGS}",
         "popfq",
         "2:",
-        // Is there room for what follows, until the IRQ stack is reached and after it was left? SP may also be on a stack that
-        // lies below the thread's: the second look tells.
+        // Is there room for what follows, until the IRQ stack is reached and after it was left? SP
+        // may also be on a stack that lies below the thread's: the second look tells.
         "cmp rsp, gs:[{thread_line}]",
         "jb 4f",
         "3:",
@@ -128,10 +134,12 @@ unsafe extern "C" {
     fn kstack_common_end();
 }
 
-/// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes, if there is one.
+/// How far behind a stub's first instruction its last push begins: behind a `push 0` of two bytes,
+/// if there is one.
 const LAST_PUSH: usize = 2;
 
-/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those of a stub that can fail are its pushes.
+/// Whether an instruction is one of an entry that has begun nothing yet: it saves registers. Those
+/// of a stub that can fail are its pushes.
 pub(super) fn is_on_way_in(pc: Addr) -> bool {
     (common as *const () as usize..kstack_common_end as *const () as usize).contains(&pc.get())
         || STUBS.iter().any(|&stub| pc.get().wrapping_sub(stub as usize) <= LAST_PUSH)
@@ -146,7 +154,8 @@ extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
     }
 }
 
-/// The first instructions of every vector that stays on the stack it came on; [`super::vectors`] knows those that do not.
+/// The first instructions of every vector that stays on the stack it came on; [`super::vectors`]
+/// knows those that do not.
 pub(super) static STUBS: [extern "C" fn(); 256] = {
     macro_rules! table {
         ($($vector:literal)*) => { [$( stub::<$vector> ),*] };
@@ -175,8 +184,8 @@ pub(super) static STUBS: [extern "C" fn(); 256] = {
 mod tests {
     use super::*;
 
-    /// Red if an overflow in the switch's own pushes is taken for an entry's, which ends a thread, or the pushes of an entry for those of the
-    /// code around it, which stops the system.
+    /// Red if an overflow in the switch's own pushes is taken for an entry's, which ends a thread,
+    /// or the pushes of an entry for those of the code around it, which stops the system.
     #[test]
     fn o6_the_way_in_is_the_pushes_of_stubs_and_what_saves_the_rest() {
         let is_in = |pc: usize| is_on_way_in(Addr::new(pc));

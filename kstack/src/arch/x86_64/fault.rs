@@ -1,11 +1,11 @@
 //! Exceptions: which of them are about a stack, and what then.
 //!
-//! A push into a guard page faults; delivering that page fault pushes on the same stack and faults again; so an overflow
-//! arrives as a double fault, on its own stack, with the guard's address in CR2. A stray access to a guard from a sound stack
-//! arrives as a plain page fault.
+//! A push into a guard page faults; delivering that page fault pushes on the same stack and faults
+//! again; so an overflow arrives as a double fault, on its own stack, with the guard's address in
+//! CR2. A stray access to a guard from a sound stack arrives as a plain page fault.
 //!
-//! An entry that could save its registers and has less than RESERVE left of a thread's stack comes here by itself, on the IRQ stack:
-//! `on_no_room`.
+//! An entry that could save its registers and has less than RESERVE left of a thread's stack comes
+//! here by itself, on the IRQ stack: `on_no_room`.
 
 use super::RESERVE;
 use super::cause::{MACHINE_CHECK, PAGE_FAULT, fault_address};
@@ -30,8 +30,8 @@ pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
     (hooks().kernel_exception)(vector, address, regs);
 }
 
-/// An entry from the kernel that found less than RESERVE left of the running thread's stack, registers saved. On the IRQ stack,
-/// interrupts off.
+/// An entry from the kernel that found less than RESERVE left of the running thread's stack,
+/// registers saved. On the IRQ stack, interrupts off.
 pub(super) extern "C" fn on_no_room(vector: u32, regs: &mut SavedRegs) -> ! {
     let suspicion = Suspicion { interrupts_off: !regs.interrupts_are_on(), can_end_thread: true };
     // A stray access to a guard is reported as that, wherever SP stands.
@@ -48,8 +48,8 @@ pub(super) extern "C" fn on_machine_check(regs: &mut SavedRegs) -> ! {
     unreachable!("a kernel returned from a machine check")
 }
 
-/// An NMI or a debug exception whose frame lies where another one's was: what that one had interrupted cannot be gone back to. The
-/// vector is where an error code would be. Never returns.
+/// An NMI or a debug exception whose frame lies where another one's was: what that one had
+/// interrupted cannot be gone back to. The vector is where an error code would be. Never returns.
 pub(super) extern "C" fn on_lost_frame(regs: &mut SavedRegs) -> ! {
     (hooks().kernel_exception)(regs.error_code() as u8, Addr::new(0), regs);
     unreachable!("a kernel returned from an exception whose frame is lost")

@@ -1,5 +1,5 @@
-//! What the CPU is told to read: the gates, filled once, and each CPU's tables, checked before they are loaded. What they mean is in
-//! [`super::tables`].
+//! What the CPU is told to read: the gates, filled once, and each CPU's tables, checked before they
+//! are loaded. What they mean is in [`super::tables`].
 
 use super::interrupts;
 use super::syscall::enable_syscall;
@@ -15,7 +15,8 @@ impl CpuTables {
     ///
     /// # Safety
     ///
-    /// 1. `tables` are mapped, and so are 16 bytes above the top of each exception stack that they name in the kernel's half.
+    /// 1. `tables` are mapped, and so are 16 bytes above the top of each exception stack that they
+    ///    name in the kernel's half.
     pub unsafe fn check(tables: *const Self, local: &CpuLocal) -> Result<(), Unfit> {
         const UPPER_HALF: u64 = 1 << 63;
         const WRITE_PROTECT: u64 = 1 << 16;
@@ -37,7 +38,8 @@ impl CpuTables {
         let nmi_stack = tss.exception_stack(Ist::Nmi);
         let nmi_words = local.arch.nmi_body_top().get() as u64;
         let has_head = |ist| {
-            // SAFETY: (1) asked after `is_sound`: an aligned address in the kernel's half; by the caller's promise words lie there.
+            // SAFETY: (1) asked after `is_sound`: an aligned address in the kernel's half; by the
+            // caller's promise words lie there.
             let head = unsafe { &*(tss.exception_stack(ist) as *const ExceptionHead) };
             nmi_words != 0 && head.nmi_words == nmi_words && head.nmi_stack == nmi_stack
         };
@@ -62,18 +64,20 @@ impl CpuTables {
         }
     }
 
-    /// Loads the tables, the CPU's block, the system-call entry and, last of all, the interrupt descriptors on the CPU this runs on:
-    /// from the first moment an exception can be taken, it finds its stack and the block. Nothing is left of what was loaded before; the
-    /// FS base is lost.
+    /// Loads the tables, the CPU's block, the system-call entry and, last of all, the interrupt
+    /// descriptors on the CPU this runs on: from the first moment an exception can be taken, it
+    /// finds its stack and the block. Nothing is left of what was loaded before; the FS base is
+    /// lost.
     ///
     /// # Safety
     ///
-    /// 1. `tables` stays mapped and writable for ever, no other CPU uses it, and its IST tops are mapped stacks with an [`ExceptionHead`] above
-    ///    each top.
+    /// 1. `tables` stays mapped and writable for good, no other CPU uses it, and its IST tops are
+    ///    mapped stacks with an [`ExceptionHead`] above each top.
     /// 2. `local` lives as long as the CPU runs, and no other CPU loads it.
     /// 3. The hooks are installed.
     pub unsafe fn load(tables: *mut Self, local: &'static CpuLocal) -> Result<(), Unfit> {
-        /// In the descriptor of a task state segment: it is loaded. `ltr` sets it, and wants it clear.
+        /// In the descriptor of a task state segment: it is loaded. `ltr` sets it, and wants it
+        /// clear.
         const BUSY: u64 = 1 << 41;
         #[repr(C, packed)]
         struct Pointer {
@@ -95,8 +99,9 @@ impl CpuTables {
             let descriptor = (&raw mut (*tables).gdt).cast::<u64>().byte_add(TSS_SELECTOR.into());
             descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
         }
-        // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors name descriptors made above, or
-        // none; (3) the far return only reloads CS with the same meaning.
+        // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors
+        // name descriptors made above, or none; (3) the far return only reloads CS with the same
+        // meaning.
         unsafe {
             asm!(
                 "lgdt [{gdt}]",
@@ -107,7 +112,8 @@ impl CpuTables {
                 "retfq",
                 "2:",
                 "mov ss, {data:e}",
-                // Null: what a program leaves in these is saved and loaded with its floating point, and nothing else uses them.
+                // Null: what a program leaves in these is saved and loaded with its floating point,
+                // and nothing else uses them.
                 "xor {scratch:e}, {scratch:e}",
                 "mov ds, {scratch:e}",
                 "mov es, {scratch:e}",
@@ -123,8 +129,8 @@ impl CpuTables {
                 scratch = out(reg) _,
             );
         }
-        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The segment loads above have cleared the
-        // GS base.
+        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The
+        // segment loads above have cleared the GS base.
         unsafe { local.load() };
         local.arch.tables.store(tables, Ordering::Relaxed);
         enable_syscall();
@@ -161,7 +167,8 @@ pub unsafe fn fill_gates() {
     for (number, gate) in (0..=u8::MAX).zip(&IDT.0).rev() {
         let stub = vector(number).get() as u64;
         let ist = Ist::of_vector(number).map_or(0, |ist| ist as u64);
-        // A program may execute `int3`; everything else raised by `int n` in user mode is a general protection fault.
+        // A program may execute `int3`; everything else raised by `int n` in user mode is a general
+        // protection fault.
         let privilege = if number == 3 { 3 } else { 0 };
         // Type 0xe: interrupt gate, so that interrupts are off on entry.
         let kind = 0x8e | privilege << 5;

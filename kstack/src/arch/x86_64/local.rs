@@ -47,8 +47,8 @@ impl ArchLocal {
     ///
     /// # Safety
     ///
-    /// 1. It is the 16-aligned address of the [`NmiWords`] in the highest bytes of a mapped stack that is this CPU's for as long as it runs,
-    ///    and used for nothing else.
+    /// 1. It is the 16-aligned address of the [`NmiWords`] in the highest bytes of a mapped stack
+    ///    that is this CPU's for as long as it runs, and used for nothing else.
     pub unsafe fn set_nmi_body_top(&self, top: Addr) {
         self.nmi_body_top.store(top.get(), Ordering::Relaxed);
     }

@@ -14,11 +14,12 @@
 //!
 //! # Registers with a standing meaning
 //!
-//! * GS base: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal); in user mode the program's. `swapgs` exchanges them on every
-//!   entry from and every return to user mode. Entries that can interrupt the instructions around a `swapgs` (all on IST
-//!   stacks) look at the sign of the GS base instead of at the interrupted CS: kernel addresses are negative.
-//! * RBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*; the set bit tells the
-//!   unwinder that this is no frame record.
+//! * GS base: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal); in user mode the
+//!   program's. `swapgs` exchanges them on every entry from and every return to user mode. Entries
+//!   that can interrupt the instructions around a `swapgs` (all on IST stacks) look at the sign of
+//!   the GS base instead of at the interrupted CS: kernel addresses are negative.
+//! * RBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*;
+//!   the set bit tells the unwinder that this is no frame record.
 
 #[cfg(feature = "entry")]
 pub mod bring_up;
@@ -61,5 +62,6 @@ pub mod vectors;
 /// The shape of thread stacks on this architecture.
 pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::X86_64;
 
-/// What must be left of a thread's stack where something begins that cannot be given up half-way; see [`crate::room`].
+/// What must be left of a thread's stack where something begins that cannot be given up half-way;
+/// see [`crate::room`].
 pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1024);

@@ -1,13 +1,15 @@
-//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in `double_fault`.
+//! Entries that can interrupt any instruction: NMI, debug, machine check; the double fault is in
+//! `double_fault`.
 //!
-//! Each lands on a stack of its own through the IST, whatever SP was. The GS base may still be the user's even though CS
-//! says kernel, so it is looked at, not inferred.
+//! Each lands on a stack of its own through the IST, whatever SP was. The GS base may still be the
+//! user's even though CS says kernel, so it is looked at, not inferred.
 //!
 //! # NMI nesting
 //!
-//! The CPU holds further NMIs back until the next `iretq`, *any* `iretq`: a breakpoint or page fault inside the handler lets
-//! the next NMI in, and that one lands at the same top of the NMI stack. So the handler's body runs elsewhere, on the NMI
-//! body stack, and the NMI stack holds a frame only for the few instructions in which no `iretq` can happen.
+//! The CPU holds further NMIs back until the next `iretq`, *any* `iretq`: a breakpoint or page
+//! fault inside the handler lets the next NMI in, and that one lands at the same top of the NMI
+//! stack. So the handler's body runs elsewhere, on the NMI body stack, and the NMI stack holds a
+//! frame only for the few instructions in which no `iretq` can happen.
 //!
 //! ```text
 //!   NMI stack                        NMI body stack
@@ -24,19 +26,21 @@
 //! | active = 1 | sets latched = 1, `iretq` |
 //! | otherwise | active = 1, copies its frame, moves to the body stack, runs the handler |
 //!
-//! The exit window is the four instructions from the test of `latched` to the final `iretq`. All registers but SP and RIP are
-//! restored before it, and it uses none, so starting over from inside it is harmless. The protocol is explored exhaustively
-//! in `kstack_core::nmi`.
+//! The exit window is the four instructions from the test of `latched` to the final `iretq`. All
+//! registers but SP and RIP are restored before it, and it uses none, so starting over from inside
+//! it is harmless. The protocol is explored exhaustively in `kstack_core::nmi`.
 //!
-//! System management mode is the one thing that lets an NMI in without an `iretq`: the state "NMIs are held back" is not saved
-//! when it interrupts an NMI's entry, so that one may be delivered when it ends (Intel SDM vol. 3, 33.8). In the handler's body that is a
-//! nested NMI like any other. In the instructions that still run on the NMI stack it pushes over the frame of the first, and what the
-//! first had interrupted is lost: by RIP and SP that is seen, and the kernel is told ([`Hooks::kernel_exception`] with vector 2).
+//! System management mode is the one thing that lets an NMI in without an `iretq`: the state "NMIs
+//! are held back" is not saved when it interrupts an NMI's entry, so that one may be delivered when
+//! it ends (Intel SDM vol. 3, 33.8). In the handler's body that is a nested NMI like any other. In
+//! the instructions that still run on the NMI stack it pushes over the frame of the first, and what
+//! the first had interrupted is lost: by RIP and SP that is seen, and the kernel is told
+//! ([`Hooks::kernel_exception`] with vector 2).
 //!
 //! # Debug exceptions nest
 //!
-//! The handler may hit a breakpoint itself, or an NMI's handler may that hit the debug handler. All of them land at the same top of the
-//! debug stack; so the frame is moved away from there at once:
+//! The handler may hit a breakpoint itself, or an NMI's handler may that hit the debug handler. All
+//! of them land at the same top of the debug stack; so the frame is moved away from there at once:
 //!
 //! | SP of what was interrupted | can a debug handler be under way below it? | the handler runs |
 //! | --- | --- | --- |
@@ -44,9 +48,10 @@
 //! | on the NMI stack or the NMI body stack | the NMI may have hit it | where SP was |
 //! | anywhere else, a program's at `syscall` too | no: it runs with interrupts off, and only an NMI can hit it | on the debug stack, below the landing |
 //!
-//! A program may point SP at the debug stack and execute `syscall`: there RIP decides. If the NMI hit the landing itself, the frame there
-//! is lost as above, and the kernel is told with vector 1. Stacks are told apart by the aligned block of a body's size that they lie in:
-//! each exception stack has one of its own ([`CpuTables::check`](super::tables::CpuTables::check)).
+//! A program may point SP at the debug stack and execute `syscall`: there RIP decides. If the NMI
+//! hit the landing itself, the frame there is lost as above, and the kernel is told with vector 1.
+//! Stacks are told apart by the aligned block of a body's size that they lie in: each exception
+//! stack has one of its own ([`CpuTables::check`](super::tables::CpuTables::check)).
 //!
 //! [`Hooks::kernel_exception`]: crate::hooks::Hooks::kernel_exception
 
@@ -72,13 +77,16 @@ const WORD: usize = size_of::<u64>();
 /// The words of the head above the CPU's frame, from where rip is.
 const NMI_WORDS: usize = FRAME + offset_of!(ExceptionHead, nmi_words);
 const NMI_STACK: usize = FRAME + offset_of!(ExceptionHead, nmi_stack);
-/// Two addresses with the same bits from here on lie in the same aligned block, which at most one stack is in.
+/// Two addresses with the same bits from here on lie in the same aligned block, which at most one
+/// stack is in.
 const BLOCK_SHIFT: u32 = super::GEOMETRY.body().get().trailing_zeros();
-/// Bytes at the top of the debug stack for the CPU's frame and two words, until the frame has been moved.
+/// Bytes at the top of the debug stack for the CPU's frame and two words, until the frame has been
+/// moved.
 const DEBUG_LANDING: usize = 128;
 const _: () = assert!(DEBUG_LANDING >= FRAME + 2 * WORD && DEBUG_LANDING.is_multiple_of(16));
 
-/// Copies the CPU's frame and rax (pushed below it) to the stack whose top is in rax, and moves there. rax comes back.
+/// Copies the CPU's frame and rax (pushed below it) to the stack whose top is in rax, and moves
+/// there. rax comes back.
 macro_rules! move_frame_to_rax {
     () => {
         "
@@ -141,8 +149,8 @@ pub(super) extern "C" fn nmi() {
         "lea rax, [rip + {window_end}]",
         "cmp [rsp + {WORD}], rax",
         "jae 2f",
-        // The window may have cleared `active`. It is set here, where no other NMI can come yet: from the `iretq` on one
-        // can, and must find the body stack in use.
+        // The window may have cleared `active`. It is set here, where no other NMI can come yet:
+        // from the `iretq` on one can, and must find the body stack in use.
         "mov rax, [rsp + {WORD} + {NMI_WORDS}]",
         "mov dword ptr [rax + {ACTIVE}], 1",
         "lea rax, [rip + {repeat}]",
@@ -152,7 +160,8 @@ pub(super) extern "C" fn nmi() {
         "iretq",
         "2:",
         frame_above_rax!(),
-        // The head above the frame tells where the body stack's words are; GS cannot be trusted here.
+        // The head above the frame tells where the body stack's words are; GS cannot be trusted
+        // here.
         "mov rax, [rsp + {WORD} + {NMI_WORDS}]",
         "cmp dword ptr [rax + {ACTIVE}], 0",
         "jne 3f",
@@ -199,7 +208,8 @@ unsafe extern "C" {
     fn kstack_nmi_landing_end();
 }
 
-/// An NMI that hit the instructions of another that come first. In: rax pushed below the CPU's frame. Has the other left the NMI stack?
+/// An NMI that hit the instructions of another that come first. In: rax pushed below the CPU's
+/// frame. Has the other left the NMI stack?
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn nmi_in_landing() {
@@ -231,8 +241,9 @@ extern "C" fn nmi_in_landing() {
     )
 }
 
-/// The frame of an entry was overwritten by that of another, so there is no way back. In: the vector below the frame of the other, which
-/// has been moved to a stack that is the machine's last. Never returns.
+/// The frame of an entry was overwritten by that of another, so there is no return. In: the
+/// vector below the frame of the other, which has been moved to a stack that is the machine's last.
+/// Never returns.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn frame_is_lost() {
@@ -269,7 +280,8 @@ extern "C" fn nmi_body() {
         ".cfi_adjust_cfa_offset 8",
         ".cfi_rel_offset rdi, 0",
         save_below_rdi!(),
-        // No direction flag, which compiled code wants clear, and no alignment check (`entry`, invariant 6).
+        // No direction flag, which compiled code wants clear, and no alignment check (`entry`,
+        // invariant 6).
         "push {NO_FLAGS}",
         "popfq",
         look_at_gs!(),
@@ -301,7 +313,8 @@ extern "C" fn nmi_window() {
         "mov dword ptr [rsp + {FRAME} + {ACTIVE}], 0",
         "iretq",
         ".cfi_endproc",
-        // The end is the next byte; a symbol of its own would need a section that is laid out right behind.
+        // The end is the next byte; a symbol of its own would need a section that is laid out right
+        // behind.
         ".globl {end}",
         "{end}:",
         end = sym kstack_nmi_window_end,
@@ -316,7 +329,8 @@ unsafe extern "C" {
     fn kstack_nmi_window_end();
 }
 
-/// Once more: another NMI came while the first was being handled. `active` is 1. SP: at the copied frame.
+/// Once more: another NMI came while the first was being handled. `active` is 1. SP: at the copied
+/// frame.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_repeat() {
@@ -332,7 +346,8 @@ extern "C" fn nmi_repeat() {
     )
 }
 
-/// An NMI that interrupted user mode. SP: at the frame, copied to the thread stack, which is empty else. GS base is the kernel's.
+/// An NMI that interrupted user mode. SP: at the frame, copied to the thread stack, which is empty
+/// else. GS base is the kernel's.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 extern "C" fn nmi_from_user() {
@@ -351,8 +366,8 @@ extern "C" fn nmi_from_user() {
         "sub rsp, 8",
         "call {on_nmi}",
         "add rsp, 8",
-        // No pending work here: a thread switch would leave NMIs held back for as long as the next thread stays in
-        // the kernel.
+        // No pending work here: a thread switch would leave NMIs held back for as long as the next
+        // thread stays in the kernel.
         "swapgs",
         restore_to_rdi!(),
         "add rsp, 8",
@@ -364,8 +379,8 @@ extern "C" fn nmi_from_user() {
     )
 }
 
-/// Vector 1. From user mode it goes on as any exception, on the thread stack; from the kernel it stays on its own, or where SP was: see
-/// the module's head.
+/// Vector 1. From user mode it continues as any exception, on the thread stack; from the kernel it
+/// stays on its own, or where SP was: see the module's head.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn debug() {
@@ -433,8 +448,8 @@ pub(super) extern "C" fn debug() {
     )
 }
 
-/// A debug exception of an NMI's handler. In: rax pushed below the CPU's frame. Had the NMI hit another debug exception before that one
-/// had left the landing? The frame of the NMI says so.
+/// A debug exception of an NMI's handler. In: rax pushed below the CPU's frame. Had the NMI hit
+/// another debug exception before that one had left the landing? The frame of the NMI says so.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn debug_in_nmi() {

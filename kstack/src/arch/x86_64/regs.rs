@@ -1,4 +1,5 @@
-//! The registers that every entry saves, in one layout, at the top of whatever stack the entry landed on.
+//! The registers that every entry saves, in one layout, at the top of whatever stack the entry
+//! landed on.
 //!
 //! ```text
 //!   top of the thread stack                      (from user mode, or a system call)
@@ -102,8 +103,8 @@ pub fn frame_pointer() -> usize {
     fp
 }
 
-/// What frame pointers mean on this architecture: rbp points at {previous rbp, return address}, or, with bit 0 set, at
-/// [`SavedRegs`].
+/// What frame pointers mean on this architecture: rbp points at {previous rbp, return address}, or,
+/// with bit 0 set, at [`SavedRegs`].
 #[derive(Debug)]
 pub struct Rules;
 

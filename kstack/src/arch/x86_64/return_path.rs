@@ -1,4 +1,5 @@
-//! The return path of every entry but `syscall`'s short one, and where a stack that never ran starts.
+//! The return path of every entry but `syscall`'s short one, and where a stack that never ran
+//! starts.
 
 use super::regs::SavedRegs;
 use super::save::{regs_at_sp, restore_to_rdi};
@@ -13,7 +14,8 @@ pub(super) extern "C" fn return_path() {
     naked_asm!(
         interrupted!(),
         regs_at_sp!(),
-        // The handler may have run with interrupts on. From here to iretq they stay off (invariant 2).
+        // The handler may have run with interrupts on. From here to iretq they stay off (invariant
+        // 2).
         "cli",
         "test byte ptr [rsp + {cs}], 3",
         "jz 2f",
@@ -23,8 +25,9 @@ pub(super) extern "C" fn return_path() {
         "call {before_user}",
         "add rsp, 8",
         ".cfi_adjust_cfa_offset -8",
-        // An address that is not canonical would fault at iretq (Intel SDM vol. 2, IRET), in the kernel and behind swapgs. With its high
-        // bits set it is one of the upper half, where user mode faults itself. Between, nothing changes: interrupts are off.
+        // An address that is not canonical would fault at iretq (Intel SDM vol. 2, IRET), in the
+        // kernel and behind swapgs. With its high bits set it is one of the upper half, where user
+        // mode faults itself. Between, nothing changes: interrupts are off.
         "mov rax, [rsp + {rip}]",
         "shr rax, 47",
         "neg rax",
@@ -47,7 +50,8 @@ pub(super) extern "C" fn return_path() {
 
 /// Where a stack that never ran starts: the switch returns to here.
 ///
-/// In: rax = the switch's message, rbx = function or 0, r12 = its argument, rbp = outermost marker. Interrupts off.
+/// In: rax = the switch's message, rbx = function or 0, r12 = its argument, rbp = outermost marker.
+/// Interrupts off.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn first_return() {

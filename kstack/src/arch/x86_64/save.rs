@@ -1,4 +1,5 @@
-//! What entries, NMIs and double faults share: how all registers are saved and restored, and whose the GS base is.
+//! What entries, NMIs and double faults share: how all registers are saved and restored, and whose
+//! the GS base is.
 
 use super::regs::SavedRegs;
 use core::mem::{offset_of, size_of};
@@ -114,7 +115,8 @@ macro_rules! restore_to_rdi {
     };
 }
 
-/// Makes GS base the kernel's if it is not; ebx = 1 if it was the user's. Kernel addresses are negative.
+/// Makes GS base the kernel's if it is not; ebx = 1 if it was the user's. Kernel addresses are
+/// negative.
 macro_rules! look_at_gs {
     () => {
         "

@@ -7,8 +7,8 @@
 //!                                                 | rbp rbx=function r12=argument r13 r14 r15 | <- saved SP
 //! ```
 //!
-//! Saved is exactly what the System V ABI makes the callee save: rbp, rbx, r12-r15. The kernel is built without
-//! floating point, so that state is the kernel's business, apart from the switch.
+//! Saved is exactly what the System V ABI makes the callee save: rbp, rbx, r12-r15. The kernel is
+//! built without floating point, so that state is the kernel's business, apart from the switch.
 
 use crate::arch::cfi::called;
 #[cfg(feature = "entry")]
@@ -35,8 +35,9 @@ pub struct SwitchFrame {
 const _: () = assert!(size_of::<SwitchFrame>() == 56);
 
 impl SwitchFrame {
-    /// What [`switch`] finds on a stack that never ran, below the saved user registers at `regs_at`: frame pointer, and function
-    /// and argument of a kernel thread or 0, for `return_path::first_return`.
+    /// What [`switch`] finds on a stack that never ran, below the saved user registers at
+    /// `regs_at`: frame pointer, and function and argument of a kernel thread or 0, for
+    /// `return_path::first_return`.
     #[cfg(feature = "entry")]
     pub(crate) fn first(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
@@ -48,7 +49,8 @@ impl SwitchFrame {
         }
     }
 
-    /// The same for a stack that calls `function(argument, message)` and nothing else; see [`bare_start`].
+    /// The same for a stack that calls `function(argument, message)` and nothing else; see
+    /// [`bare_start`].
     pub(crate) fn bare(_regs_at: Addr, fp: usize, function: usize, argument: usize) -> Self {
         Self {
             rbp: fp as u64,
@@ -64,7 +66,8 @@ impl SwitchFrame {
         Addr::new(self.rbp as usize)
     }
 
-    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user mode.
+    /// In the first frame of a kernel thread: its function. 0 for a thread that starts in user
+    /// mode.
     pub const fn function(&self) -> usize {
         self.rbx as usize
     }
@@ -74,23 +77,27 @@ impl SwitchFrame {
         self.r12 as usize
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub const fn return_address(&self) -> Addr {
         Addr::new(self.return_address as usize)
     }
 }
 
-/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to `*from`.
+/// Leaves the current stack for the one whose saved SP is `to`, and stores the current SP to
+/// `*from`.
 ///
-/// Returns, on the *other* stack, the `message` that was passed by whoever switched to it.
-/// In: rdi = from, rsi = to, rdx = message. Out: rax = message. 16 instructions. The instruction `mov rsp, rsi` is the switch.
+/// Returns, on the *other* stack, the `message` that was passed by the switch to it. In: rdi
+/// = from, rsi = to, rdx = message. Out: rax = message. 16 instructions. The instruction
+/// `mov rsp, rsi` is the switch.
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off.
-/// 2. `from` is valid for a write and belongs to the current thread; nobody resumes that thread before this switch is over
-///    (the saved SP is final only once this CPU has left the stack).
-/// 3. `to` was stored by this function or made by [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used once.
+/// 2. `from` is valid for a write and belongs to the current thread; no CPU resumes that thread
+///    before this switch is over (the saved SP is final only once this CPU has left the stack).
+/// 3. `to` was stored by this function or made by
+///    [`first_frame::build`](crate::first_frame::build), on a stack that is mapped, and is used
+///    once.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> usize {
@@ -114,7 +121,7 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
         "push r15",
         ".cfi_adjust_cfa_offset 8",
         ".cfi_rel_offset r15, 0",
-        // Whoever resumes us pops what lies here.
+        // The switch back pops what lies here.
         "mov [rdi], rsp",
         "mov rsp, rsi",
         ".globl kstack_switch_resume",
@@ -143,9 +150,11 @@ pub unsafe extern "C" fn switch(from: *mut usize, to: usize, message: usize) -> 
     )
 }
 
-/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns to here, interrupts as they were.
+/// Where a stack starts that runs one function and knows nothing of the kernel: the switch returns
+/// to here, interrupts as they were.
 ///
-/// In: rax = the switch's message, rbx = function, r12 = its argument; SP at the words for user registers, so 8 below a multiple of 16.
+/// In: rax = the switch's message, rbx = function, r12 = its argument; SP at the words for user
+/// registers, so 8 below a multiple of 16.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn bare_start() {

@@ -9,7 +9,8 @@ use crate::local::CpuLocal;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
 
-/// The `syscall` instruction. rcx = return address, r11 = flags, rsp still the user's; interrupts off by the flag mask.
+/// The `syscall` instruction. rcx = return address, r11 = flags, rsp still the user's; interrupts
+/// off by the flag mask.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn syscall_entry() {
@@ -141,9 +142,10 @@ unsafe extern "C" {
 /// `ENOSYS`, as a system call returns it.
 const NO_SUCH_CALL: i32 = -38;
 
-/// The `syscall` instruction of compatibility mode, on CPUs of AMD. In 64-bit mode, interrupts off, SP and GS base the program's:
-/// neither is touched. No program gets there, since no segment leads to compatibility mode; without this entry, a segment that
-/// did would enter the kernel at whatever address the register held (AMD APM vol. 2, 6.1.1).
+/// The `syscall` instruction of compatibility mode, on CPUs of AMD. In 64-bit mode, interrupts off,
+/// SP and GS base the program's: neither is touched. No program gets there, since no segment leads
+/// to compatibility mode; without this entry, a segment that did would enter the kernel at whatever
+/// address the register held (AMD APM vol. 2, 6.1.1).
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 extern "C" fn compatibility_syscall_entry() {
@@ -172,7 +174,8 @@ pub(super) fn enable_syscall() {
     const CLEARED: u64 = 0x200 | 0x100 | 0x400 | 0x4000 | 0x4_0000 | 0x3000;
     let star = (tables::KERNEL_CODE as u64) << 32 | (tables::USER_CODE as u64 - 16) << 48;
     let write = |register: u32, value: u64| {
-        // SAFETY: (1) these MSRs exist on every x86_64; (2) the values are the entry above and the selectors of our own table.
+        // SAFETY: (1) these MSRs exist on every x86_64; (2) the values are the entry above and the
+        // selectors of our own table.
         unsafe {
             asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
                  options(nostack, preserves_flags));
@@ -188,7 +191,8 @@ pub(super) fn enable_syscall() {
     write(LSTAR, syscall_entry as *const () as u64);
     write(CSTAR, compatibility_syscall_entry as *const () as u64);
     write(FMASK, CLEARED);
-    // With a null selector, `sysenter` is a general protection fault on CPUs that have it in long mode (Intel SDM vol. 2).
+    // With a null selector, `sysenter` is a general protection fault on CPUs that have it in long
+    // mode (Intel SDM vol. 2).
     for register in [SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP] {
         write(register, 0);
     }

@@ -1,4 +1,5 @@
-//! What the CPU itself reads: the task state segment, the segment descriptors and the interrupt descriptors.
+//! What the CPU itself reads: the task state segment, the segment descriptors and the interrupt
+//! descriptors.
 //!
 //! ```text
 //!   task state segment, 104 bytes (Intel SDM vol. 3, 9.7)
@@ -10,13 +11,13 @@
 //!        ([`io_maps`](crate::arch::io_maps))
 //! ```
 //!
-//! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel maps there): a stray
-//! write next to it faults instead of moving the stack of the next interrupt.
+//! The segment lies on a page of its own between unmapped pages ([`CpuTables`] is what the kernel
+//! maps there): a stray write next to it faults instead of moving the stack of the next interrupt.
 //!
 //! # What the kernel grants
 //!
-//! The entries rest on what only the kernel can see to. What a CPU can tell of it is asked when the tables are loaded
-//! ([`CpuTables::check`], [`Unfit`]); the rest is the caller's promise:
+//! The entries rest on what only the kernel can see to. What a CPU can tell of it is asked when the
+//! tables are loaded ([`CpuTables::check`], [`Unfit`]); the rest is the caller's promise:
 //!
 //! | condition | what breaks without it | asked |
 //! | --- | --- | --- |
@@ -33,9 +34,9 @@
 //!
 //! # What is written once
 //!
-//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) say where the kernel goes on. Both lie in the section
-//! `.data.kstack_once`: written before the first CPU loads its tables, and never again. A linker script gives the section pages of its
-//! own; the kernel maps them read-only.
+//! The interrupt descriptors and the pointer to the [hooks](crate::hooks) lead into the kernel.
+//! Both lie in the section `.data.kstack_once`: written before the first CPU loads its tables, and
+//! never again. A linker script gives the section pages of its own; the kernel maps them read-only.
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -46,14 +47,16 @@ use kstack_core::addr::Addr;
 pub const KERNEL_CODE: u16 = 0x08;
 /// Kernel data segment.
 pub const KERNEL_DATA: u16 = 0x10;
-/// User data segment, with its privilege level. `sysret` wants it 8 above the place of a 32-bit code segment. That place is empty: a
-/// program has no way into compatibility mode, where `syscall` and `sysenter` are others than in 64-bit mode.
+/// User data segment, with its privilege level. `sysret` wants it 8 above the place of a 32-bit
+/// code segment. That place is empty: a program has no way into compatibility mode, where `syscall`
+/// and `sysenter` are others than in 64-bit mode.
 pub const USER_DATA: u16 = 0x20 | 3;
 /// User code segment, with its privilege level.
 pub const USER_CODE: u16 = 0x28 | 3;
 pub(super) const TSS_SELECTOR: u16 = 0x30;
 
-/// What stands in stack fields that nothing may use yet: not canonical, so that a push through it is a fault at once.
+/// What stands in stack fields that nothing may use yet: not canonical, so that a push through it
+/// is a fault at once.
 pub const POISON: u64 = 0xdead_57ac_dead_57ac;
 
 /// The 64-bit task state segment, field for field.
@@ -131,14 +134,15 @@ impl NmiWords {
         self.active.load(Ordering::Relaxed) != 0
     }
 
-    /// Marks the NMI under way as over. For a handler that does not return but goes on elsewhere: NMIs stay held back until
-    /// the next `iretq`.
+    /// Marks the NMI under way as over. For a handler that does not return but continues elsewhere:
+    /// NMIs stay held back until the next `iretq`.
     ///
     /// # Safety
     ///
-    /// 1. Called by the handler, on the body stack of these words, which it leaves for ever right after.
-    /// 2. No exception has happened in that handler: NMIs are still held back. Otherwise the next one would take the body stack
-    ///    between this call and the last use of it.
+    /// 1. Called by the handler, on the body stack of these words, which it leaves for good right
+    ///    after.
+    /// 2. No exception has happened in that handler: NMIs are still held back. Otherwise the next
+    ///    one would take the body stack between this call and the last use of it.
     pub unsafe fn abandon(&self) {
         self.latched.store(0, Ordering::Relaxed);
         self.active.store(0, Ordering::Relaxed);
@@ -156,7 +160,8 @@ impl Default for NmiWords {
     }
 }
 
-/// What lies at the top of each exception stack, above the CPU's frame: what an entry finds without GS. 16 bytes.
+/// What lies at the top of each exception stack, above the CPU's frame: what an entry finds without
+/// GS. 16 bytes.
 #[derive(Debug)]
 #[repr(C, align(16))]
 pub struct ExceptionHead {
@@ -198,7 +203,8 @@ impl CpuTables {
         };
         let base = tables_at.get() as u64 + offset_of!(Self, tss) as u64;
         let limit = size_of::<Tss>() as u64 - 1;
-        // Intel SDM vol. 3, 3.4.5 and 8.2.3: a system descriptor takes two entries in 64-bit mode. Type 9: available TSS.
+        // Intel SDM vol. 3, 3.4.5 and 8.2.3: a system descriptor takes two entries in 64-bit mode.
+        // Type 9: available TSS.
         let tss_low =
             (limit & 0xffff) | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
         let gdt = [
@@ -222,8 +228,8 @@ impl CpuTables {
     /// 2. `top` is the top of the stack of the thread that runs when user mode is next entered.
     #[inline(always)]
     pub unsafe fn set_user_entry_stack(tables: *mut Self, top: Addr) {
-        // SAFETY: (1) the tables are mapped, and written only by their own CPU with interrupts off; (2) the field is
-        // 4-aligned, hence the unaligned write.
+        // SAFETY: (1) the tables are mapped, and written only by their own CPU with interrupts off;
+        // (2) the field is 4-aligned, hence the unaligned write.
         unsafe {
             (&raw mut (*tables).tss.rsp).cast::<u64>().write_unaligned(top.get() as u64);
         }
@@ -303,10 +309,11 @@ pub enum Unfit {
     WritesIgnoreProtection,
     /// The CPU's block lies in the half that is the programs'.
     BlockInLowerHalf,
-    /// The top of this exception stack lies in the half that is the programs', is not 16-aligned, or shares an aligned block of a body's
-    /// size with another.
+    /// The top of this exception stack lies in the half that is the programs', is not 16-aligned,
+    /// or shares an aligned block of a body's size with another.
     ExceptionStack(Ist),
-    /// Above the top of this exception stack there is no [`ExceptionHead`] with this CPU's NMI words and NMI stack: a plain top.
+    /// Above the top of this exception stack there is no [`ExceptionHead`] with this CPU's NMI
+    /// words and NMI stack: a plain top.
     NoWordsAbove(Ist),
     /// The CPU has no IRQ stack.
     NoIrqStack,

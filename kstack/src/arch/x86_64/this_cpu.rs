@@ -1,7 +1,7 @@
 //! How a CPU finds its block: through the GS base.
 //!
-//! The first word of [`CpuLocal`] is its own address, so that one load through GS gives a pointer. In user mode the GS base is the
-//! program's; `swapgs` exchanges the two.
+//! The first word of [`CpuLocal`] is its own address, so that one load through GS gives a pointer.
+//! In user mode the GS base is the program's; `swapgs` exchanges the two.
 
 use super::RESERVE;
 use crate::local::{CpuLocal, OneStep};
@@ -19,8 +19,8 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
     const KERNEL_GS_BASE: u32 = 0xc000_0102;
     let address = core::ptr::from_ref(local) as u64;
     for (register, value) in [(GS_BASE, address), (KERNEL_GS_BASE, 0)] {
-        // SAFETY: (1) both MSRs exist on every x86_64; (2) the value is the block's address, by the caller's promise a
-        // good GS base from now on, or zero for user mode.
+        // SAFETY: (1) both MSRs exist on every x86_64; (2) the value is the block's address, by the
+        // caller's promise a good GS base from now on, or zero for user mode.
         unsafe {
             asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
                  options(nostack, preserves_flags));
@@ -33,8 +33,8 @@ const IRQ_CONTEXT: usize = offset_of!(CpuLocal, irq) + IrqState::CONTEXT;
 /// Offset of the mask of softirqs that are pending, likewise.
 const IRQ_PENDING: usize = offset_of!(CpuLocal, irq) + IrqState::PENDING;
 
-/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes before or after it, and it reaches the
-/// block of the CPU that executes it, whichever that is.
+/// What this CPU does to its block in one instruction, with interrupts on: an interrupt comes
+/// before or after it, and it reaches the block of the CPU that executes it, whichever that is.
 pub(crate) const ONE_STEP: Option<OneStep> =
     Some(OneStep { disable_bottom_halves, enable_bottom_halves, raise });
 
@@ -56,7 +56,8 @@ fn enable_bottom_halves() -> bool {
              context = const IRQ_CONTEXT, pending = const IRQ_PENDING,
              once = const IrqState::BOTTOM_HALVES_OFF_ONCE,
              too_many = label {
-                 // None were disabled: the word is as it was, and softirqs that are pending may run.
+                 // None were disabled: the word is as it was, and softirqs that are pending may
+                 // run.
                  disable_bottom_halves();
                  return true;
              },
@@ -78,8 +79,8 @@ fn raise(softirqs: u32) {
 #[inline(always)]
 pub(crate) fn this() -> &'static CpuLocal {
     let address: usize;
-    // SAFETY: (1) GS base is a loaded block ([`CpuLocal::load`] comes before any code that can get here);
-    // (2) its first word is its own address.
+    // SAFETY: (1) GS base is a loaded block ([`CpuLocal::load`] comes before any code that can get
+    // here); (2) its first word is its own address.
     unsafe {
         asm!("mov {}, gs:[{own}]", out(reg) address, own = const CpuLocal::OWN_ADDRESS,
              options(nostack, preserves_flags, readonly));
@@ -103,8 +104,8 @@ pub(crate) fn current_thread() -> usize {
     thread
 }
 
-/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has where SP is not on it.
-/// Interrupts off: the thread stays on this CPU.
+/// How far SP stands above the lowest byte of the running thread's stack; more than any stack has
+/// where SP is not on it. Interrupts off: the thread stays on this CPU.
 #[inline(always)]
 pub(crate) fn left_on_thread_stack() -> usize {
     let left: usize;
@@ -116,8 +117,9 @@ pub(crate) fn left_on_thread_stack() -> usize {
     left.wrapping_add(RESERVE.get())
 }
 
-/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in two instructions, or three for
-/// more than 0 bytes, that is wrong on a stack that lies below the thread's.
+/// Whether SP may be less than MORE bytes above the line on the thread's stack: a first look, in
+/// two instructions, or three for more than 0 bytes, that is wrong on a stack that lies below the
+/// thread's.
 #[inline(always)]
 pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     // SAFETY: (1) as for `this`; only compares.

@@ -5,8 +5,8 @@ use super::entry::STUBS;
 use super::nmi;
 use kstack_core::addr::Addr;
 
-/// The first instruction of a vector: what a gate of a kernel's own table leads to. On x86_64 the vectors that
-/// `tables::Ist::of_vector` names want the stack that it says.
+/// The first instruction of a vector: what a gate of a kernel's own table leads to. On x86_64 the
+/// vectors that `tables::Ist::of_vector` names want the stack that it says.
 pub fn vector(number: u8) -> Addr {
     let entry = match number {
         1 => nmi::debug,

@@ -13,8 +13,8 @@ pub struct Pages;
 
 static CACHE: Lock<CpuCache> = Lock::new(CpuCache::new(CpuId::new(0)));
 
-// SAFETY: (1) (2) `memory` maps a frame of its own, and there is one CPU; (3) the defaults zero everything; (4) one CPU, one cache,
-// behind a lock; (5) interrupts are off.
+// SAFETY: (1) (2) `memory` maps a frame of its own, and there is one CPU; (3) the defaults zero
+// everything; (4) one CPU, one cache, behind a lock; (5) interrupts are off.
 unsafe impl Backing for Pages {
     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
         memory::map(VirtAddr::new(page.get() as u64)).map_err(|_| Exhausted::Frame)
@@ -36,7 +36,8 @@ unsafe impl Backing for Pages {
     }
 }
 
-// SAFETY: (1) `memory` maps nothing else there; (2) `Pages` is theirs; (3) nothing takes exceptions or unwinds by kstack yet.
+// SAFETY: (1) `memory` maps nothing else there; (2) `Pages` is theirs; (3) nothing takes exceptions
+// or unwinds by kstack yet.
 pub static STACKS: Stacks<Pages> =
     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 64) };
 
@@ -59,7 +60,8 @@ impl Guarded {
 impl Context for Guarded {
     fn new(task: u64, run: extern "C" fn(usize)) -> Self {
         let stack = STACKS.acquire_thread(task).expect("no stack for a task");
-        // What `switch` pops: six registers, of which rbx is the first function, and where to return to.
+        // What `switch` pops: six registers, of which rbx is the first function, and where to
+        // return to.
         let frame = [0, 0, 0, 0, run as *const () as usize, 0, start as *const () as usize];
         let sp = stack.range().top.get() - size_of_val(&frame);
         // SAFETY: the stack is mapped, and this task's.

@@ -1,4 +1,5 @@
-//! Steps 3 and 4: kstack brings the CPU up and switches; its defaults replace what steps 1 and 2 had of their own.
+//! Steps 3 and 4: kstack brings the CPU up and switches; its defaults replace what steps 1 and 2
+//! had of their own.
 
 use alloc::boxed::Box;
 use core::ops::Deref;
@@ -23,7 +24,8 @@ unsafe impl Backing for Pages {
     }
 }
 
-// SAFETY: (1) `memory` maps nothing else there; (2) `Pages` is theirs; (3) `bring_up` loads the CPU's block.
+// SAFETY: (1) `memory` maps nothing else there; (2) `Pages` is theirs; (3) `bring_up` loads the
+// CPU's block.
 pub static STACKS: Stacks<Pages> =
     unsafe { kstack::stacks!(Pages, lowest: 0xffff_c900_0000_0000, slots: 64) };
 pub static CPUS: [cpu::Block; 1] = cpu::blocks();

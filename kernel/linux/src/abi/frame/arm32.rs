@@ -1,5 +1,5 @@
-//! arm32: `struct sigframe` for a plain handler, `struct rt_sigframe` for one with SA_SIGINFO (arch/arm/kernel/signal.c, signal.h,
-//! include/asm/ucontext.h).
+//! arm32: `struct sigframe` for a plain handler, `struct rt_sigframe` for one with SA_SIGINFO
+//! (arch/arm/kernel/signal.c, signal.h, include/asm/ucontext.h).
 //!
 //! ```text
 //!   rt_sigframe   0  siginfo, 128 bytes; a sigframe begins behind it
@@ -133,7 +133,8 @@ pub fn build(
 /// A handler begins with the floating point of what it interrupts.
 pub fn enter_handler(_floats: &FpuState) {}
 
-/// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call says.
+/// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call
+/// says.
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,

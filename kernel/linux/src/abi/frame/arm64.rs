@@ -1,4 +1,5 @@
-//! arm64: `struct rt_sigframe` and a frame record above it (arch/arm64/kernel/signal.c, include/uapi/asm/sigcontext.h).
+//! arm64: `struct rt_sigframe` and a frame record above it (arch/arm64/kernel/signal.c,
+//! include/uapi/asm/sigcontext.h).
 //!
 //! ```text
 //!   frame   0  siginfo, 128 bytes
@@ -32,13 +33,15 @@ const FPU_RECORD: u32 = 528;
 /// The record of a fault: its syndrome.
 const SYNDROME_MAGIC: u32 = 0x4553_5201;
 const SYNDROME_RECORD: u32 = 16;
-/// The record of a shadow stack (`struct gcs_context`): its pointer, its mode, and a word that is 0.
+/// The record of a shadow stack (`struct gcs_context`): its pointer, its mode, and a word that is
+/// 0.
 const SHADOW_MAGIC: u32 = 0x4743_5300;
 const SHADOW_RECORD: u32 = 32;
 /// The kind of branch that led here; whether tags are checked.
 const BRANCH_TYPE: u64 = 3 << 10;
 const TAG_CHECKS_OFF: u64 = 1 << 25;
-/// What a program may change: N, Z, C, V; timing that does not depend on data, speculation, and the two above.
+/// What a program may change: N, Z, C, V; timing that does not depend on data, speculation, and the
+/// two above.
 const FLAGS: u64 = 0xf << 28 | 1 << 24 | 1 << 12 | BRANCH_TYPE | TAG_CHECKS_OFF;
 
 /// The least stack that a handler's frame fits on, as programs are told it (AT_MINSIGSTKSZ): with a
@@ -153,8 +156,8 @@ pub fn parse(
     })
 }
 
-/// What a frame says of the shadow stack: among the records behind that of the floating point, one after the other, up to one that is
-/// all zero.
+/// What a frame says of the shadow stack: among the records behind that of the floating point, one
+/// after the other, up to one that is all zero.
 fn shadow_record(
     frame: u64,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,

@@ -43,7 +43,8 @@ pub struct Request<'r> {
 pub struct Popped {
     pub regs: SavedRegs,
     pub mask: SignalSet,
-    /// The alternate stack; `None`: the floating point is none that the processor would load, and all else is taken.
+    /// The alternate stack; `None`: the floating point is none that the processor would load, and
+    /// all else is taken.
     pub stack: Option<StackBytes>,
     /// See [`Request::shadow`].
     pub shadow: Option<[u64; 2]>,

@@ -1,5 +1,6 @@
-//! i386: `struct sigframe` for a plain handler, `struct rt_sigframe` for one with SA_SIGINFO, and above either the floating point, as
-//! `fsave` and as `fxsave` have it (arch/x86/include/asm/sigframe.h, include/uapi/asm/sigcontext.h).
+//! i386: `struct sigframe` for a plain handler, `struct rt_sigframe` for one with SA_SIGINFO, and
+//! above either the floating point, as `fsave` and as `fxsave` have it
+//! (arch/x86/include/asm/sigframe.h, include/uapi/asm/sigcontext.h).
 //!
 //! ```text
 //!   sigframe     0  return address      rt_sigframe   0  return address
@@ -148,7 +149,8 @@ pub fn build(
     Ok((at, bytes))
 }
 
-/// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call says.
+/// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call
+/// says.
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,
@@ -172,7 +174,8 @@ pub fn parse(
     };
     let field = |i: usize| u32_at(&context, 4 * i);
     let mut new = *regs;
-    // Only selectors that are loaded now, and so can be: another one would fault on the way out, in the kernel.
+    // Only selectors that are loaded now, and so can be: another one would fault on the way out, in
+    // the kernel.
     let loadable = [
         0,
         USER_DATA.into(),
@@ -191,7 +194,8 @@ pub fn parse(
     new.eip = field(14);
     (new.cs, new.ss) = (USER_CODE.into(), USER_DATA.into());
     new.eflags = regs.eflags & !FLAGS | field(16) & FLAGS;
-    // A call of the page for `sysenter`, which is above all else of a program, may have been interrupted.
+    // A call of the page for `sysenter`, which is above all else of a program, may have been
+    // interrupted.
     if u64::from(new.eip) >= USER_TOP + PAGE {
         return Err(Errno::EFAULT);
     }
@@ -214,8 +218,9 @@ pub fn parse(
     })
 }
 
-/// The x87 registers as `fsave` stores them, from `fxsave`'s: control, status, tags, last instruction and operand, then eight times ten
-/// bytes, then the status again and 0, which says that the other form follows.
+/// The x87 registers as `fsave` stores them, from `fxsave`'s: control, status, tags, last
+/// instruction and operand, then eight times ten bytes, then the status again and 0, which says
+/// that the other form follows.
 fn fsave_of(fx: &Snapshot) -> [u8; FSAVE_BYTES] {
     let half = |at: usize| u32::from(u16::from_le_bytes([fx[at], fx[at + 1]]));
     let status = half(2);

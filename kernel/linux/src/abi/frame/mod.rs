@@ -1,7 +1,9 @@
-//! The frames of signal handlers, and the structures around them: what Linux lays on a handler's stack, a file for each architecture.
+//! The frames of signal handlers, and the structures around them: what Linux lays on a handler's
+//! stack, a file for each architecture.
 //!
-//! Each has the same names: `build` lays a frame out below a stack pointer and makes the registers the handler's; `parse` reads it back
-//! and takes from it what a program may change, and nothing that gives a privilege.
+//! Each has the same names: `build` lays a frame out below a stack pointer and makes the registers
+//! the handler's; `parse` reads it back and takes from it what a program may change, and nothing
+//! that gives a privilege.
 
 mod action;
 mod common;

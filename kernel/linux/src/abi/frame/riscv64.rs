@@ -1,4 +1,5 @@
-//! riscv64: `struct rt_sigframe` (arch/riscv/kernel/signal.c, include/uapi/asm/ucontext.h, sigcontext.h).
+//! riscv64: `struct rt_sigframe` (arch/riscv/kernel/signal.c, include/uapi/asm/ucontext.h,
+//! sigcontext.h).
 //!
 //! ```text
 //!   frame   0  siginfo, 128 bytes

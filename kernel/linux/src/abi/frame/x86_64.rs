@@ -100,7 +100,8 @@ pub fn build(
     Ok((at, bytes))
 }
 
-/// Reads a frame back, the floating point into the registers: the restorer has taken the return address off.
+/// Reads a frame back, the floating point into the registers: the restorer has taken the return
+/// address off.
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,

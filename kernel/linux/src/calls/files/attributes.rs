@@ -1,4 +1,5 @@
-//! Whose a file is, who may use it, when it was used; more names for a file; files that are no files.
+//! Whose a file is, who may use it, when it was used; more names for a file; files that are no
+//! files.
 
 use super::at::{HERE, directory, file, path_at, place_at};
 use super::names::{add, masked};

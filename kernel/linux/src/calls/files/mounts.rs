@@ -1,4 +1,5 @@
-//! mount and umount: file systems in memory, and parts of the tree in a second place. What is read only, or not to be run, is refused.
+//! mount and umount: file systems in memory, and parts of the tree in a second place. What is read
+//! only, or not to be run, is refused.
 
 use super::at::{HERE, place_at};
 use crate::error::{Errno, SysResult};

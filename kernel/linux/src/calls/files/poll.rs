@@ -1,7 +1,8 @@
 //! Waiting for files: poll, select.
 //!
-//! A call looks at each file once. If none is ready it watches all of them, looks again, and sleeps until one of them tells of a
-//! change. What it watches is kept by its thread, not in its frame, which may be given up.
+//! A call looks at each file once. If none is ready it watches all of them, looks again, and sleeps
+//! until one of them tells of a change. What it watches is kept by its thread, not in its frame,
+//! which may be given up.
 
 use crate::abi;
 use crate::abi::signals::SignalSet;

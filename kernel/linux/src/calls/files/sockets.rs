@@ -1,5 +1,5 @@
-//! Calls about sockets: pairs of local ones. There is no network and no name to connect to: what needs them is refused as a Linux
-//! without them does.
+//! Calls about sockets: pairs of local ones. There is no network and no name to connect to: what
+//! needs them is refused as a Linux without them does.
 
 use super::at::{file, file_arc};
 use super::descriptors::{CLOSE_ON_EXEC, give, put_pair};

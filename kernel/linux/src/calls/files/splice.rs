@@ -1,6 +1,8 @@
-//! Bytes between a pipe and another file without the program between them: splice, tee and vmsplice. They are copied.
+//! Bytes between a pipe and another file without the program between them: splice, tee and
+//! vmsplice. They are copied.
 //!
-//! What is taken from a pipe leaves it only when it has arrived: a destination that fails loses nothing.
+//! What is taken from a pipe leaves it only when it has arrived: a destination that fails loses
+//! nothing.
 
 use super::at::file;
 use super::transfer::{Direction, broken_pipe, piece_of, take, with_room};

@@ -1,5 +1,5 @@
-//! The calls from before there were real-time signals, which i386 and the 32-bit ARM still have: sets are
-//! one word, the signals up to 32.
+//! The calls from before there were real-time signals, which i386 and the 32-bit ARM still have:
+//! sets are one word, the signals up to 32.
 
 use super::{get, put, set_action};
 use crate::abi::action::{Action, flag};

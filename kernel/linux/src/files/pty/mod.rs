@@ -1,5 +1,5 @@
-//! Terminals of programs (pty(7)): what is written to the master is typed on the slave, what the slave's programs write is read from
-//! the master.
+//! Terminals of programs (pty(7)): what is written to the master is typed on the slave, what the
+//! slave's programs write is read from the master.
 //!
 //! ```text
 //!   master ──write──▶ input modes, keys, line editing ──▶ ready ──read──▶ slave
@@ -7,7 +7,8 @@
 //!      └───read─── output ◀───┴──────────────── output modes ◀────write─────┘
 //! ```
 //!
-//! `line` is what lies between the two, `requests` what both can be asked for. A slave's name is a node of /dev/pts that is there for as long as its master is.
+//! `line` is what lies between the two, `requests` what both can be asked for. A slave's name is a
+//! node of /dev/pts that is there for as long as its master is.
 
 mod line;
 mod requests;

@@ -1,12 +1,15 @@
-//! Words that are locks (`FUTEX_LOCK_PI` and its kin): the number of the owner, and a bit that says that others wait.
+//! Words that are locks (`FUTEX_LOCK_PI` and its kin): the number of the owner, and a bit that says
+//! that others wait.
 //!
-//! An unlock that finds the bit comes to the kernel, which writes the number of the thread that has waited longest into the word
-//! and wakes it: the lock is never free in between. All threads have one priority here, so there is none to inherit.
+//! An unlock that finds the bit comes to the kernel, which writes the number of the thread that has
+//! waited longest into the word and wakes it: the lock is never free in between. All threads have
+//! one priority here, so there is none to inherit.
 //!
 //! # Invariant
 //!
-//! The word and the queue of those who wait for it change together under [`HANDING`], by whoever is in the kernel. A program
-//! changes the word itself only from 0 to its number, and from its number to 0.
+//! The word and the queue of those who wait for it change together under [`HANDING`], by the thread
+//! that is in the kernel. A program changes the word itself only from 0 to its number, and from its
+//! number to 0.
 
 use super::queues::{self, Entry, Key, Purpose};
 use super::sleepers::{ANY_BIT, Deadline, begin, finish, sleep};

@@ -9,7 +9,8 @@
 //! | `locks` | words that are locks, which the kernel hands from one thread to the next |
 //! | `robust` | locks of a thread that ends |
 //!
-//! A sleeper enters the queue first and looks at the word then: a change and a wake-up in between take it out of the queue.
+//! A sleeper enters the queue first and looks at the word then: a change and a wake-up in between
+//! take it out of the queue.
 
 mod locks;
 pub(super) mod queues;

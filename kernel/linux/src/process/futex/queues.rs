@@ -2,12 +2,15 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry is in the queue of its key, and moves to another key with the locks of both queues held, lower place first.
-//! 2. Who takes an entry out to wake its thread says so to the thread under the queue's lock. A thread that takes its own entry out
-//!    therefore knows whether it was woken: it finds its entry, or it was.
+//! 1. An entry is in the queue of its key, and moves to another key with the locks of both queues
+//!    held, lower place first.
+//! 2. Who takes an entry out to wake its thread says so to the thread under the queue's lock. A
+//!    thread that takes its own entry out therefore knows whether it was woken: it finds its entry,
+//!    or it was.
 //! 3. A thread has one [`Waiter`], for all words it sleeps on at once, and only while it sleeps.
-//! 4. [`Waiter::places`] counts its entries. It rises and falls under the lock of the entry's queue, and falls after the thread was
-//!    told that it is woken. So a thread for which it is 0 is out of all queues; only the thread itself makes it rise from there.
+//! 4. [`Waiter::places`] counts its entries. It rises and falls under the lock of the entry's
+//!    queue, and falls after the thread was told that it is woken. So a thread for which it is 0 is
+//!    out of all queues; only the thread itself makes it rise from there.
 
 use crate::error::Errno;
 use alloc::sync::Arc;

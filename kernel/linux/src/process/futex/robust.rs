@@ -1,7 +1,8 @@
-//! The locks of a thread that ends (Documentation/locking/robust-futexes): a list in its memory, which says where they are.
+//! The locks of a thread that ends (Documentation/locking/robust-futexes): a list in its memory,
+//! which says where they are.
 //!
-//! The list is the program's: it may be wrong, endless, or change meanwhile. As many entries as Linux looks at are looked at, and
-//! what cannot be read ends the walk.
+//! The list is the program's: it may be wrong, endless, or change meanwhile. As many entries as
+//! Linux looks at are looked at, and what cannot be read ends the walk.
 
 use super::locks::{OWNER, OWNER_DIED, WAITERS, hand_over};
 use super::sleepers::ANY_BIT;

@@ -1,4 +1,5 @@
-//! Words of the caller's memory that threads sleep on: what they are known by, and changing them in one step.
+//! Words of the caller's memory that threads sleep on: what they are known by, and changing them in
+//! one step.
 
 use super::queues::Key;
 use crate::abi::USER_TOP;

@@ -1,4 +1,5 @@
-//! What else a program's thread may have in the CPU, on machines where that is nothing: neither ports nor a shadow stack.
+//! What else a program's thread may have in the CPU, on machines where that is nothing: neither
+//! ports nor a shadow stack.
 
 use super::paging::NoMemory;
 use crate::arch::regs::SavedRegs;

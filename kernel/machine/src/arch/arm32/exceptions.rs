@@ -7,9 +7,11 @@ use kstack::arch::current::cause::{
 
 pub use crate::arch::any::exceptions::UserFault;
 
-/// What an exception in user mode was about. The entry has left the fault status where system calls have their first argument.
+/// What an exception in user mode was about. The entry has left the fault status where system calls
+/// have their first argument.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
-    /// In the data fault status register: cache maintenance. The bit that says "write" is set then too, whatever it needed.
+    /// In the data fault status register: cache maintenance. The bit that says "write" is set then
+    /// too, whatever it needed.
     const MAINTENANCE: u32 = 1 << 13;
     let status = regs.orig_r0 & STATUS;
     match vector {
@@ -27,8 +29,8 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
     }
 }
 
-/// Whether it is the breakpoint instruction: the entry has told hardware breakpoints apart from it, and abort of other kinds
-/// never are.
+/// Whether it is the breakpoint instruction: the entry has told hardware breakpoints apart from it,
+/// and abort of other kinds never are.
 pub fn is_breakpoint(vector: u8) -> bool {
     vector == PREFETCH_ABORT && last_status() & STATUS == DEBUG_EVENT
 }

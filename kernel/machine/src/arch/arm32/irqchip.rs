@@ -2,12 +2,13 @@
 //!
 //! The timer's registers: ARMv7-A manual, part B8.
 //!
-//! A vector is the controller's number of the interrupt: 0 to 15 are sent by CPUs, 16 to 31 are each CPU's own, the rest
-//! are shared. The CPU itself has one line for all of them; [`acknowledge`] asks the controller which it is.
+//! A vector is the controller's number of the interrupt: 0 to 15 are sent by CPUs, 16 to 31 are
+//! each CPU's own, the rest are shared. The CPU itself has one line for all of them;
+//! [`acknowledge`] asks the controller which it is.
 //!
-//! The CPU has a second line, FIQ, which masking interrupts does not keep out. The controller raises it for [`vector::NMI`] alone,
-//! if it has groups (`drivers::gic_v2`). FIQ and IRQ are acknowledged in the same register, so each handler looks whether it is the
-//! other's.
+//! The CPU has a second line, FIQ, which masking interrupts does not keep out. The controller
+//! raises it for [`vector::NMI`] alone, if it has groups (`drivers::gic_v2`). FIQ and IRQ are
+//! acknowledged in the same register, so each handler looks whether it is the other's.
 
 use super::{board, cpu, serial};
 use crate::cpus::{self, MAX_CPUS};
@@ -27,7 +28,7 @@ pub mod vector {
     pub const CONSOLE: u8 = super::serial::CONSOLE_IRQ as u8;
     /// "Look at your run queue."
     pub const RESCHEDULE: u8 = 1;
-    /// "Flush your TLB." The hardware does that by itself here: nobody sends it.
+    /// "Flush your TLB." Never sent: the hardware does that by itself here.
     pub const FLUSH: u8 = 2;
     /// "Run the function I left for you."
     pub const CALL: u8 = 3;
@@ -55,7 +56,8 @@ pub fn id() -> u32 {
     cpu::affinity()
 }
 
-/// Turns this CPU's part of the controller on, and its own interrupts; says who may read its counters.
+/// Turns this CPU's part of the controller on, and its own interrupts; says who may read its
+/// counters.
 pub fn set_up_local() {
     GIC.set_up_own(id(), vector::TIMER);
     /// Programs may read the virtual counter, as under Linux, but no other.
@@ -136,7 +138,8 @@ fn rearm() {
     set_compare(if next > now { next } else { now + period });
 }
 
-/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+/// Lets this CPU's timer interrupt so many nanoseconds from now. For more ticks, call
+/// [`start_timer`] then.
 pub fn start_timer_after(nanoseconds: u64) {
     let ticks = nanoseconds * u64::from(frequency()) / 1_000_000_000;
     set_compare(cpu::time() + ticks);
@@ -157,7 +160,8 @@ pub fn acknowledge(number: u8) -> u8 {
     let acknowledged = GIC.acknowledge();
     let number = acknowledged & NUMBER;
     if number == u32::from(vector::NMI) {
-        // It came between the CPU's taking the interrupt and here, and would have arrived as FIQ: once more, then.
+        // It came between the CPU's taking the interrupt and here, and would have arrived as FIQ:
+        // once more, then.
         GIC.end(acknowledged);
         send_nmi(id());
         return vector::SPURIOUS;
@@ -173,8 +177,8 @@ pub fn acknowledge(number: u8) -> u8 {
     number as u8
 }
 
-/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
-/// [`acknowledge`], and until then the interrupt stays pending.
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of
+/// none. It hears of one from [`acknowledge`], and until then the interrupt stays pending.
 pub const fn in_service() -> Option<u8> {
     None
 }
@@ -185,8 +189,8 @@ pub fn end_of_interrupt() {
     GIC.end(acknowledged_here().load(Ordering::Relaxed));
 }
 
-/// Acknowledges and ends what raised FIQ. Says whether that was an NMI; otherwise it has been acknowledged as an interrupt, and
-/// comes again.
+/// Acknowledges and ends what raised FIQ. Returns whether that was an NMI; otherwise it has been
+/// acknowledged as an interrupt, and comes again.
 pub fn acknowledge_nmi() -> bool {
     if GIC.pending() != u32::from(vector::NMI) {
         return false;
@@ -215,7 +219,8 @@ pub fn route_console(hardware_id: u32) {
     GIC.route(serial::CONSOLE_IRQ, hardware_id);
 }
 
-/// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No interrupt controller is involved.
+/// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No
+/// interrupt controller is involved.
 #[inline(always)]
 pub fn software_interrupt() {
     // SAFETY: (1) the vector's handler returns with everything as it was, but LR.

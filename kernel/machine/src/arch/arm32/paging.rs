@@ -251,7 +251,7 @@ fn walk(root: u64, address: u64) -> Option<u64> {
 }
 
 /// One process's tables: the user half. It is freed with its table pages only: the frames that
-/// leaves map belong to whoever mapped them.
+/// leaves map are freed by the code that mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,

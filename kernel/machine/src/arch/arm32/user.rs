@@ -24,8 +24,8 @@ pub fn save_tls(kept: &AtomicU64) {
     kept.store(u64::from(written) << 32 | u64::from(base), Ordering::Relaxed);
 }
 
-/// Puts the thread pointer where the way back finds it, and loads the other register. At the switch
-/// to a process's thread, interrupts off.
+/// Puts the thread pointer where the return path finds it, and loads the other register. At the
+/// switch to a process's thread, interrupts off.
 pub fn load_tls(kept: &AtomicU64) {
     let words = kept.load(Ordering::Relaxed);
     cpus::this().local.arch.set_user_tls(words as u32 as usize);

@@ -201,8 +201,8 @@ global_asm!(
     "bic x0, x0, #{mops_to_el2}",
     "msr S3_4_C1_C2_2, x0",
     "4:",
-    // So are the registers for permissions by index and shadow stacks: TCR2En and GCSEn of HCRX_EL2, and
-    // the bits of HFGRTR_EL2 and HFGWTR_EL2 that are traps while clear.
+    // So are the registers for permissions by index and shadow stacks: TCR2En and GCSEn of
+    // HCRX_EL2, and the bits of HFGRTR_EL2 and HFGWTR_EL2 that are traps while clear.
     "mrs x0, S3_0_C0_C7_3",
     "ubfx x0, x0, #8, #4",
     "cbz x0, 5f",
@@ -265,8 +265,8 @@ global_asm!(
     "orr x0, x0, #{hardware_dirty}",
     "2:",
     "msr tcr_el1, x0",
-    // Permissions by index, where the CPU has them (FEAT_S1PIE): PIR_EL1, PIRE0_EL1, TCR2_EL1. On older
-    // CPUs ID_AA64MMFR3_EL1 reads as zero.
+    // Permissions by index, where the CPU has them (FEAT_S1PIE): PIR_EL1, PIRE0_EL1, TCR2_EL1. On
+    // older CPUs ID_AA64MMFR3_EL1 reads as zero.
     "mrs x1, S3_0_C0_C7_3",
     "ubfx x1, x1, #8, #4",
     "cbz x1, 6f",

@@ -152,8 +152,8 @@ const NOT_ASKED: u8 = 0;
 const YES: u8 = 1;
 const NO: u8 = 2;
 
-/// Takes this CPU into account in how pages are filled. Before it fills its first page: a CPU that lacks the instructions says so for
-/// all, and no other CPU needs to see that at once.
+/// Takes this CPU into account in how pages are filled. Before it fills its first page: a CPU that
+/// lacks the instructions says so for all, and no other CPU needs to see that at once.
 pub(super) fn choose_filling() {
     let features: u64;
     // ID_AA64ISAR2_EL1, by its number: assemblers know its name for later CPUs only. Zero on CPUs
@@ -179,8 +179,9 @@ pub(super) const MOPS_SHIFT: u32 = 16;
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
-/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's
-///    registers, and the three instructions must run on one CPU (Arm ARM, SETP, SETM, SETE: two CPUs may divide the work differently).
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
+///    back to another thread's registers, and the three instructions must run on one CPU (Arm ARM,
+///    SETP, SETM, SETE: two CPUs may divide the work differently).
 #[inline(always)]
 pub unsafe fn zero_page(page: *mut u8) {
     if FILLS_MEMORY.load(Ordering::Relaxed) != YES {
@@ -207,13 +208,14 @@ pub unsafe fn zero_page(page: *mut u8) {
 
 /// 64 bytes a store: about 70 instructions, where `dc zva` with its addition counts 130.
 ///
-/// It changes x0 and nothing else: v0 to v3, which belong to the running program, are saved and put back.
+/// It changes x0 and nothing else: v0 to v3, which belong to the running program, are saved and put
+/// back.
 ///
 /// # Safety
 ///
 /// 1. `page` is the address of 4096 writable bytes, a multiple of 64.
-/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come back to somebody else's
-///    registers.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
+///    back to another thread's registers.
 #[unsafe(naked)]
 unsafe extern "C" fn zero_page_by_stores(page: *mut u8) {
     naked_asm!(

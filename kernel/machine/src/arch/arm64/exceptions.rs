@@ -36,8 +36,9 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
         0x2c => UserFault::Arithmetic,
         // Breakpoint, single step, watchpoint, `brk`.
         0x30 | 0x32 | 0x34 | BREAKPOINT => UserFault::Trap,
-        // Unknown instructions, system registers that are not for programs, and what is off: scalable
-        // vectors, streaming mode, loads of 64 bytes; branches and returns that may not be.
+        // Unknown instructions, system registers that are not for programs, and what is off:
+        // scalable vectors, streaming mode, loads of 64 bytes; branches and returns that may not
+        // be.
         0x00 | 0x07 | 0x0a | 0x0d | 0x0e | 0x18 | 0x19 | 0x1c | 0x1d => UserFault::Instruction,
         _ => UserFault::Protection,
     }

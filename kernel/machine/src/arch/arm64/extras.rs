@@ -1,8 +1,8 @@
 //! What else a program's thread may have in the CPU: a shadow stack (FEAT_GCS; Arm ARM, D11).
 //!
-//! A call pushes its return address there too, at GCSPR_EL0, and a return that finds another one is an
-//! exception. GCSCRE0_EL1 says per thread what of that is on. Pages of such a stack have a permission
-//! of their own, see `paging`.
+//! A call pushes its return address there too, at GCSPR_EL0, and a return that finds another one is
+//! an exception. GCSCRE0_EL1 says per thread what of that is on. Pages of such a stack have a
+//! permission of their own, see `paging`.
 
 pub use crate::arch::any::extras::{
     may_be_about_a_port, permit_ports, prepare_ports, step_over_interrupt_flag,
@@ -20,7 +20,8 @@ const CHECKED: u64 = 1 << 5;
 const STORES: u64 = 1 << 9;
 const PUSHES: u64 = 1 << 8;
 
-/// In the syndrome of a data abort: a call, a return, or an instruction for shadow stacks (ISS2.GCS).
+/// In the syndrome of a data abort: a call, a return, or an instruction for shadow stacks
+/// (ISS2.GCS).
 const OF_SHADOW_STACK: u64 = 1 << 40;
 const DATA_ABORT: u8 = 0x24;
 
@@ -97,7 +98,7 @@ pub(super) fn set_up() {
 
 fn set_registers(pointer: u64, control: u64) {
     // SAFETY: (1) the registers are there, or no thread would have a shadow stack; (2) they are the
-    // programs' alone, and count from the way back to user mode on, which synchronizes.
+    // programs' alone, and count from the return to user mode on, which synchronizes.
     unsafe {
         asm!("msr S3_3_C2_C5_1, {}", "msr S3_0_C2_C5_2, {}", in(reg) pointer, in(reg) control,
              options(nostack, preserves_flags));

@@ -1,6 +1,7 @@
 //! Interrupts as the kernel numbers them, the timer, and software interrupts.
 //!
-//! A vector is the controller's number of the line: 0 to 15 from other CPUs, 16 to 31 a CPU's own, from 32 on shared.
+//! A vector is the controller's number of the line: 0 to 15 from other CPUs, 16 to 31 a CPU's own,
+//! from 32 on shared.
 
 use super::serial::CONSOLE_IRQ;
 use super::{cpu, gic};
@@ -68,7 +69,7 @@ fn ticks_apart() -> u64 {
 }
 
 fn set_timer(at: u64, enable: u64) {
-    // SAFETY: (1) nobody else uses the virtual timer.
+    // SAFETY: (1) the virtual timer is the kernel's alone.
     unsafe {
         asm!("msr cntv_cval_el0, {at}", "msr cntv_ctl_el0, {enable}", "isb", at = in(reg) at, enable = in(reg) enable,
              options(nostack, preserves_flags));
@@ -80,7 +81,8 @@ pub fn start_timer() {
     set_timer(cpu::time().0 + ticks_apart(), 1);
 }
 
-/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+/// Lets this CPU's timer interrupt so many nanoseconds from now. For more ticks, call
+/// [`start_timer`] then.
 pub fn start_timer_after(nanoseconds: u64) {
     let (now, frequency) = cpu::time();
     set_timer(now + nanoseconds * frequency / 1_000_000_000, 1);
@@ -122,8 +124,8 @@ pub fn acknowledge(vector: u8) -> u8 {
     u8::try_from(number).unwrap_or(vector::SPURIOUS)
 }
 
-/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
-/// [`acknowledge`], and until then the interrupt stays pending.
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of
+/// none. It hears of one from [`acknowledge`], and until then the interrupt stays pending.
 pub const fn in_service() -> Option<u8> {
     None
 }
@@ -134,7 +136,7 @@ pub fn end_of_interrupt() {
     gic::end(acknowledged().load(Ordering::Relaxed));
 }
 
-/// Acknowledges an NMI, and says whether it was one: there are none.
+/// Acknowledges an NMI, and returns whether it was one: there are none.
 #[inline(always)]
 pub const fn acknowledge_nmi() -> bool {
     true
@@ -150,7 +152,8 @@ pub fn route_console(hardware_id: u32) {
     gic::route(CONSOLE_IRQ, hardware_id);
 }
 
-/// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No interrupt controller is involved.
+/// Takes an interrupt with [`vector::SOFTWARE`] right here, whether interrupts are on or not. No
+/// interrupt controller is involved.
 #[inline(always)]
 pub fn software_interrupt() {
     // SAFETY: (1) the vector's handler returns with everything as it was.

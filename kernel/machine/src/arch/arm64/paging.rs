@@ -8,11 +8,11 @@
 //! read-only with the bit that lets the CPU make it writable at the first write; writable then
 //! means dirty. On other CPUs a page counts as dirty always.
 //!
-//! Permissions: a CPU with FEAT_S1PIE takes them from a table in two registers, [`BY_INDEX`], of which
-//! four bits of a descriptor are the index: those that say the same to a CPU without. That is what
-//! gives a page to a shadow stack (FEAT_GCS), for which the older bits have no word. What differs is
-//! bit 7: with the table it makes a writable page clean, and a page is read-only by having no
-//! [`DIRTY_BY_CPU`]. So every writable page has that bit.
+//! Permissions: a CPU with FEAT_S1PIE takes them from a table in two registers, [`BY_INDEX`], of
+//! which four bits of a descriptor are the index: those that say the same to a CPU without. That is
+//! what gives a page to a shadow stack (FEAT_GCS), for which the older bits have no word. What
+//! differs is bit 7: with the table it makes a writable page clean, and a page is read-only by
+//! having no [`DIRTY_BY_CPU`]. So every writable page has that bit.
 
 use super::extras;
 use super::layout::{ARENA, DEVICES_TOP, DIRECT_MAP, IMAGE};
@@ -59,8 +59,8 @@ const LARGE_BYTES: u64 = 2 << 20;
 pub(super) const BLOCK: u64 = VALID | ACCESSED | NO_USER_EXEC | DIRTY_BY_CPU;
 
 /// What the indexes of permissions mean (Arm ARM, D8.4.2.1): in PIR_EL1, for the kernel, and in
-/// PIRE0_EL1, for programs. The index is, from its highest bit: [`NO_USER_EXEC`], [`NO_KERNEL_EXEC`],
-/// [`DIRTY_BY_CPU`], [`USER`].
+/// PIRE0_EL1, for programs. The index is, from its highest bit: [`NO_USER_EXEC`],
+/// [`NO_KERNEL_EXEC`], [`DIRTY_BY_CPU`], [`USER`].
 pub(super) const BY_INDEX: [u64; 2] = {
     const READ: u64 = 8;
     const SHADOW_STACK: u64 = 9;
@@ -272,8 +272,8 @@ fn cpu_does_keep_dirty() -> bool {
     control >> DIRTY_BIT & 1 != 0
 }
 
-/// Whether permissions come by index: the boot code turns that on where the CPU can. Pages of stacks
-/// then count as dirty always: QEMU 11 marks none that was read before it was written to.
+/// Whether permissions come by index: the boot code turns that on where the CPU can. Pages of
+/// stacks then count as dirty always: QEMU 11 marks none that was read before it was written to.
 fn has_permissions_by_index() -> bool {
     let features: u64;
     // SAFETY: (1) reading an identification register has no effect.
@@ -347,7 +347,7 @@ pub fn settle_dirty() {
 }
 
 /// Whether a page of a stack may have been written to since this was last asked; the caller then
-/// drops the cached translation. Whoever wrote handed the stack over since, so the bit is seen. No
+/// drops the cached translation. The writer has handed the stack over since, so the bit is seen. No
 /// thread runs on the stack meanwhile, so no CPU changes the entry, and a plain store does.
 #[inline(always)]
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
@@ -398,8 +398,8 @@ pub fn user_can_reach(address: u64) -> bool {
     kernel_descriptor(address).is_some_and(|value| value & USER != 0)
 }
 
-/// One process's tables. Table pages are freed with it; the frames that leaves map belong to
-/// whoever mapped them.
+/// One process's tables. Table pages are freed with it; the frames that leaves map are freed by the
+/// code that mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,
@@ -472,8 +472,8 @@ impl UserTables {
     }
 
     /// Maps a page of a shadow stack, or makes one that is mapped that: calls, returns and the
-    /// instructions for it write it, programs read it, and nothing else. Where there are none, it is
-    /// read-only. The caller flushes.
+    /// instructions for it write it, programs read it, and nothing else. Where there are none, it
+    /// is read-only. The caller flushes.
     pub fn map_shadow(&mut self, address: u64, frame: Frame) -> Result<(), NoMemory> {
         self.map(address, frame, Access { write: false, exec: false })?;
         if extras::shadow_form().is_some() {

@@ -13,7 +13,8 @@ pub fn instruction_length(code: &[u8]) -> Option<usize> {
     (code.len() >= EVERY).then_some(EVERY)
 }
 
-/// Stops this CPU, with a debug exception, right before it executes the instruction at `at`; `None`: nowhere.
+/// Stops this CPU, with a debug exception, right before it executes the instruction at `at`;
+/// `None`: nowhere.
 pub fn set_breakpoint(at: Option<usize>) {
     /// Enabled, in EL1 only, all four bytes.
     const EXECUTE_HERE: u64 = 1 | 1 << 1 | 0xf << 5;

@@ -1,7 +1,8 @@
 //! From the first instruction to Rust, for the first CPU and for the others.
 //!
-//! QEMU finds the entry point through a PVH note and jumps there in 32-bit protected mode, paging off, EBX = start info.
-//! We build the smallest page tables that let the kernel run where it is linked, of pages of 2 MiB:
+//! QEMU finds the entry point through a PVH note and jumps there in 32-bit protected mode, paging
+//! off, EBX = start info. We build the smallest page tables that let the kernel run where it is
+//! linked, of pages of 2 MiB:
 //!
 //! ```text
 //!   virtual         physical
@@ -10,9 +11,10 @@
 //!   0xc400_0000  -> 0 .. 960 MiB    the direct map
 //! ```
 //!
-//! Then paging with physical address extension (for the no-execute bit), the high half, a boot stack in .bss, and `kernel_main`. The
-//! other CPUs start in real mode at 0x8000 (a page that `pc::start_page` has the contents of), go through the same tables, and
-//! continue in `kernel_secondary` on the stack given.
+//! Then paging with physical address extension (for the no-execute bit), the high half, a boot
+//! stack in .bss, and `kernel_main`. The other CPUs start in real mode at 0x8000 (a page that
+//! `pc::start_page` has the contents of), go through the same tables, and continue in
+//! `kernel_secondary` on the stack given.
 
 use super::cpu;
 use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
@@ -118,7 +120,8 @@ global_asm!(
     "mov ds, eax",
     "mov es, eax",
     "mov ss, eax",
-    // A few words of stack, by the number of the local APIC: another CPU that starts late may be here too.
+    // A few words of stack, by the number of the local APIC: another CPU that starts late may be
+    // here too.
     "mov eax, 1",
     "cpuid",
     "shr ebx, 24",
@@ -212,14 +215,17 @@ global_asm!(
     secondary_stacks = sym SECONDARY_STACKS,
 );
 
-/// Reads the start info at the physical address the boot loader gave, and says whether it is one. Fills the interrupt descriptors, which
-/// can be written only as long as the boot tables are active.
+/// Reads the start info at the physical address the boot loader gave, and says whether it is one.
+/// Fills the interrupt descriptors, which can be written only as long as the boot tables are
+/// active.
 ///
-/// Memory that the direct map does not reach is left out; an initial archive that lies there is moved down.
+/// Memory that the direct map does not reach is left out; an initial archive that lies there is
+/// moved down.
 ///
 /// # Safety
 ///
-/// 1. The boot page tables are active: the first 3 GiB are mapped one to one, and the loader's tables lie there.
+/// 1. The boot page tables are active: the first 3 GiB are mapped one to one, and the loader's
+///    tables lie there.
 pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) the boot tables, which write everything.
     unsafe { fill_gates() };
@@ -235,15 +241,17 @@ pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
         && lowest + bytes > DIRECT_BYTES
     {
         let to = (DIRECT_BYTES - bytes) & !4095;
-        // SAFETY: (1) the boot tables are active; (2) RAM reaches up to `to + bytes`, or the loader would not have put the
-        // archive beyond; nothing but the archive is that high: the loader puts it last.
+        // SAFETY: (1) the boot tables are active; (2) RAM reaches up to `to + bytes`, or the loader
+        // would not have put the archive beyond; nothing but the archive is that high: the loader
+        // puts it last.
         unsafe { move_down(lowest, to, bytes) };
         boot.initrd = Some((to, bytes));
     }
     true
 }
 
-/// Where the boot tables show any 2 MiB of physical memory in turn: the identity of this stretch is not needed by then.
+/// Where the boot tables show any 2 MiB of physical memory in turn: the identity of this stretch is
+/// not needed by then.
 const WINDOW: u64 = (2 << 30) - (1 << LARGE_SHIFT);
 
 /// Copies physical memory from anywhere below 4 GiB to where the boot tables have it.
@@ -266,7 +274,8 @@ unsafe fn move_down(from: u64, to: u64, bytes: u64) {
         let piece = (LARGE_BYTES - offset).min(bytes - done);
         entry.store((from + done - offset) | PRESENT_WRITE_LARGE, Ordering::Relaxed);
         cpu::flush_page(WINDOW);
-        // SAFETY: (1) the window shows the source; (2) by the caller's promise. Ascending, so what overlaps was copied before.
+        // SAFETY: (1) the window shows the source; (2) by the caller's promise. Ascending, so what
+        // overlaps was copied before.
         unsafe {
             core::ptr::copy((WINDOW + offset) as *const u8, (to + done) as *mut u8, piece as usize);
         }

@@ -49,7 +49,8 @@ pub unsafe fn load_tables(root: u64) {
     unsafe { asm!("mov cr3, {}", in(reg) root as u32, options(nostack, preserves_flags)) };
 }
 
-/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stosd` counts 1024 iterations.
+/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stosd` counts 1024
+/// iterations.
 ///
 /// It borrows xmm0, which belongs to the running program: saved and put back.
 ///

@@ -10,8 +10,8 @@ use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::local::ArchLocal;
 use kstack::arch::current::tables::{CpuTables, TLS_SEGMENTS};
 
-/// Pages of address space that each CPU has here: one that is never mapped, its tables, its maps of ports, which are mapped when a
-/// program asks for one, and the rest never.
+/// Pages of address space that each CPU has here: one that is never mapped, its tables, its maps of
+/// ports, which are mapped when a program asks for one, and the rest never.
 pub const PAGES_OF_A_CPU: u64 = 8;
 
 /// Where the descriptor tables of a CPU are.
@@ -35,7 +35,8 @@ pub fn load(cpu: &'static Cpu) {
     control::load();
     fpu::look_at_cpu();
     let tables = cpu.arch.tables.load(Ordering::Acquire);
-    // SAFETY: (1) `place` has mapped them, and they are loaded below; (2) the pages behind them are this CPU's.
+    // SAFETY: (1) `place` has mapped them, and they are loaded below; (2) the pages behind them are
+    // this CPU's.
     unsafe { CpuTables::reach_io_maps(tables) };
     // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
     let loaded = unsafe { kstack::cpu::load(&cpu.local, tables) };

@@ -23,7 +23,7 @@ pub fn load_tls(kept: &AtomicU64) {
 }
 
 /// Sets the base of the running program's thread-local storage; it counts from the next load of its
-/// selector on, which is the way back to user mode.
+/// selector on, which the return to user mode does.
 pub fn set_tls(base: u64) {
     cpu::without_interrupts(|| set_base(base));
 }

@@ -1,7 +1,8 @@
 //! What else a program's thread may have in the CPU: ports that it may use.
 //!
-//! The map of a thread is shown to the CPU when the thread first needs it after it came: by the fault of the instruction that used a
-//! port. A switch away hides it again, with one store; a switch between threads that use no port does nothing.
+//! The map of a thread is shown to the CPU when the thread first needs it after it came: by the
+//! fault of the instruction that used a port. A switch away hides it again, with one store; a
+//! switch between threads that use no port does nothing.
 
 pub use crate::arch::any::extras::{is_shadow_access, settle_shadow, shadow_form, shadow_pointer};
 use crate::arch::cpu_tables;
@@ -67,19 +68,20 @@ fn make_maps(cpu: &Cpu) -> Result<(), NoMemory> {
             paging::map_kernel(address, frames::alloc_zeroed().ok_or(NoMemory)?)?;
         }
     }
-    // SAFETY: (1) mapped above, with frames of zeros; no word leads there before `has_io_maps` is set.
+    // SAFETY: (1) mapped above, with frames of zeros; no word leads there before `has_io_maps` is
+    // set.
     unsafe { CpuTables::fill_io_maps(cpu.arch.tables.load(Ordering::Acquire)) };
     cpu.arch.has_io_maps.store(true, Ordering::Release);
     Ok(())
 }
 
-/// Permits ports to user mode on this CPU; more than none only after [`prepare_ports`]. Says whether it was something else before.
-/// Interrupts off.
+/// Permits ports to user mode on this CPU; more than none only after [`prepare_ports`]. Says
+/// whether it was something else before. Interrupts off.
 pub fn permit_ports(ports: Ports<'_>) -> bool {
     let cpu = cpus::this();
     debug_assert!(matches!(ports, Ports::None) || cpu.arch.has_io_maps.load(Ordering::Relaxed));
-    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) `cpu_tables::load` has made the limit reach the maps, and
-    // `prepare_ports` has filled them before a thread had a port.
+    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) `cpu_tables::load` has made the
+    // limit reach the maps, and `prepare_ports` has filled them before a thread had a port.
     unsafe { CpuTables::permit_ports(cpu.arch.tables.load(Ordering::Relaxed), ports) }
 }
 
@@ -88,7 +90,8 @@ pub fn may_be_about_a_port(vector: u8) -> bool {
     vector == GENERAL_PROTECTION
 }
 
-/// Steps over an instruction that disables or enables interrupts, by its first byte. Says whether it is one.
+/// Steps over an instruction that disables or enables interrupts, by its first byte. Says whether
+/// it is one.
 pub fn step_over_interrupt_flag(code: u8, regs: &mut SavedRegs) -> bool {
     const CLI: u8 = 0xfa;
     const STI: u8 = 0xfb;

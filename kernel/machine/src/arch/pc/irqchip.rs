@@ -248,7 +248,8 @@ fn measured_counter() -> u64 {
         let steps = u64::from(from.saturating_sub(to)).max(1);
         (is_over, ended.wrapping_sub(began) * PER_SECOND / steps)
     };
-    // Once the count is over, after 55 ms, it starts anew, and steps are lost: the rate is too high.
+    // Once the count is over, after 55 ms, it starts anew, and steps are lost: the rate is too
+    // high.
     let mut best = u64::MAX;
     for _ in 0..MAX_TRIES {
         let (is_over, rate) = measure();

@@ -66,7 +66,7 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
 pub const fn settle_dirty() {}
 
 /// Whether a page of a stack was written to since this was last asked; the caller then drops the
-/// cached translation. Whoever wrote handed the stack over since, so the bit is seen.
+/// cached translation. The writer has handed the stack over since, so the bit is seen.
 #[inline(always)]
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
     let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;

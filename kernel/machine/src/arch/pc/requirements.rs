@@ -1,8 +1,11 @@
-//! What a PC's CPU must be able to do, asked before anything is turned on: what it lacks would end in a fault that nobody could tell of.
+//! What a PC's CPU must be able to do, asked before anything is turned on: what it lacks would end
+//! in a fault that could not be reported.
 //!
-//! Runs in 32-bit protected mode without paging, on x86_64 too, as the loader enters. A CPU that lacks something is told so in one
-//! sentence on both serial ports (the second one is what tools read), and the machine ends with the status for a panic. One of the other
-//! CPUs stays off, and the CPU that started it says why: registers that are set to what a CPU does not know would reset the machine.
+//! Runs in 32-bit protected mode without paging, on x86_64 too, as the loader enters. A CPU that
+//! lacks something is told so in one sentence on both serial ports (the second one is what tools
+//! read), and the machine ends with the status for a panic. One of the other CPUs stays off, and
+//! the CPU that started it says why: registers that are set to what a CPU does not know would reset
+//! the machine.
 
 use super::power::{EXIT, End, SAY, SHUTDOWN};
 use crate::memory::direct;
@@ -114,7 +117,8 @@ global_asm!(
 
     ".section .boot.text, \"ax\"",
     ".code32",
-    // In: paging off, a stack of a few words. Returns if the CPU will do. Keeps edi; uses all others.
+    // In: paging off, a stack of a few words. Returns if the CPU will do. Keeps edi; uses all
+    // others.
     ".globl boot_check_cpu",
     "boot_check_cpu:",
     "call boot_first_lack",
@@ -122,7 +126,8 @@ global_asm!(
     "jnz boot_refuse",
     "ret",
 
-    // The same for any other CPU, with three words of stack: one that will not do says what it lacks and stays here.
+    // The same for any other CPU, with three words of stack: one that will not do says what it
+    // lacks and stays here.
     ".globl boot_check_other_cpu",
     "boot_check_other_cpu:",
     "call boot_first_lack",
@@ -136,7 +141,8 @@ global_asm!(
     "hlt",
     "jmp 3b",
 
-    // Out: esi = the text of what is missing, or 0. Two words of stack, the return address among them.
+    // Out: esi = the text of what is missing, or 0. Two words of stack, the return address among
+    // them.
     "boot_first_lack:",
     // There is CPUID if the flag ID (bit 21) can be changed (Intel SDM vol. 1, 3.4.3.4).
     "pushfd",
@@ -156,7 +162,8 @@ global_asm!(
     "mov esi, [ebp + {text}]",
     "test esi, esi",
     "jz 4f",
-    // The highest leaf of this range; a CPU that does not know the range answers with something lower.
+    // The highest leaf of this range; a CPU that does not know the range answers with something
+    // lower.
     "mov eax, [ebp + {leaf}]",
     "and eax, 0x80000000",
     "cpuid",
@@ -200,7 +207,8 @@ global_asm!(
     "cli",
     "hlt",
     "jmp 5b",
-    // In: ebx = a serial port, or where there is none: that reads as one with room. edi = what is missing.
+    // In: ebx = a serial port, or where there is none: that reads as one with room. edi = what is
+    // missing.
     "boot_refuse_on:",
     "mov ecx, offset boot_serial",
     "2:",
@@ -282,7 +290,8 @@ pub(super) fn ask_of_others(avx: bool) {
 fn place() -> &'static AtomicU32 {
     // SAFETY: (1) a word of the image, never written.
     let at = unsafe { boot_lacking_at };
-    // SAFETY: (1) a word of the image, through the direct map, for as long as the kernel runs; (2) written by CPUs alone that start.
+    // SAFETY: (1) a word of the image, through the direct map, for as long as the kernel runs; (2)
+    // written by CPUs alone that start.
     unsafe { &*direct::<AtomicU32>(at.into()) }
 }
 

@@ -11,7 +11,8 @@ use crate::cpus::{self, Cpu};
 use crate::memory::direct;
 use core::sync::atomic::Ordering;
 
-/// Starts the CPU with this number and APIC number on `stack_top`, and waits until it is up. Says whether it came.
+/// Starts the CPU with this number and APIC number on `stack_top`, and waits until it is up.
+/// Returns whether it came.
 pub fn start_cpu(cpu: &'static Cpu, stack_top: u64) -> bool {
     let hardware_id = cpu.hardware_id.load(Ordering::Relaxed);
     let code = start_page::code();

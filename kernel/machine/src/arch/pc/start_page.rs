@@ -35,7 +35,7 @@ global_asm!(
     "start_page_gdt:",
     ".word 31",
     ".long boot_gdt",
-    // The assembler folds the difference: both labels are behind us.
+    // The assembler folds the difference: both labels lie above.
     ".set start_page_gdt_at, {start_page} + (start_page_gdt - start_page_code)",
     "2:",
     "cli",

@@ -12,7 +12,7 @@ use crate::memory::frames::{self, Frame};
 use core::sync::atomic::Ordering;
 
 /// One process's tables. The kernel part is that of all address spaces; the user part is freed with
-/// it, table pages only: the frames that leaves map belong to whoever mapped them.
+/// it, table pages only: the frames that leaves map are freed by the code that mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,

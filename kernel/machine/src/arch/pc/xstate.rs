@@ -6,9 +6,10 @@
 //! | [`Form::Xsave`] | `xsave`, `xrstor` | what XCR0 says, of [`OFFERED`] |
 //! | [`Form::Xsaveopt`] | `xsaveopt`, `xrstor` | the same |
 //!
-//! XCR0 is set once per CPU, before it runs a program, and is the same on all: a CPU that lacks what
-//! the first one has stays off (`requirements`). An area in memory is in the standard form (Intel
-//! SDM vol. 1, 13.4): each state is at the place that leaf 0xD of `cpuid` tells, whatever is saved.
+//! XCR0 is set once per CPU, before it runs a program, and is the same on all: a CPU that lacks
+//! what the first one has stays off (`requirements`). An area in memory is in the standard form
+//! (Intel SDM vol. 1, 13.4): each state is at the place that leaf 0xD of `cpuid` tells, whatever is
+//! saved.
 
 use super::control;
 use super::cpu::FPU_BYTES;

@@ -34,6 +34,7 @@ use crate::cpus::{self, MAX_CPUS};
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
+use kstack::addr::CpuId;
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -307,7 +308,7 @@ pub fn prepare_secondary(cpu: usize, hart: usize, satp: u64, stack_top: u64) {
 /// Where the other CPUs enter Rust, on their idle stacks.
 extern "C" fn secondary_main(number: u64) -> ! {
     // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
-    unsafe { cpus::by_number(number as usize).local.load() };
+    unsafe { cpus::by_id(CpuId::new(number as u32)).local.load() };
     if !paging::this_cpu_will_do() {
         log!(
             "CPU {number} stays off: it leaves dirty bits to software, and the first CPU does not"

@@ -27,8 +27,8 @@ pub(super) fn wait_for_pending() {
 }
 
 /// In a loop that waits for another CPU, with interrupts off. An emulator that runs one CPU at a
-/// time goes on to the next at a `wfi`, and at nothing else in such a loop; a software interrupt of
-/// one's own, pending, keeps it from lasting. It is taken later and found to be for nothing.
+/// time advances to the next at a `wfi`, and at nothing else in such a loop; a software interrupt
+/// of one's own, pending, keeps it from lasting. It is taken later and found to be for nothing.
 #[inline(always)]
 pub(super) fn relax() {
     /// In sip: the software interrupt.
@@ -127,8 +127,8 @@ pub(super) const fn satp_of(root: u64) -> u64 {
 pub unsafe fn load_tables(root: u64) {
     // SAFETY: (1) by the caller's promise; (2) all tables have address space number 0, so what is
     // cached of the old ones is dropped, all but the kernel's global pages; (3) the code of the new
-    // program may be new to this CPU, too: whoever writes some from here on sees in the CPU's block
-    // that these tables are loaded.
+    // program may be new to this CPU, too: a thread that writes some from here on sees in the CPU's
+    // block that these tables are loaded.
     unsafe {
         asm!("csrw satp, {satp}", "sfence.vma zero, {zero}", "fence", "fence.i", satp = in(reg) satp_of(root),
              zero = in(reg) 0_u64, options(nostack, preserves_flags));

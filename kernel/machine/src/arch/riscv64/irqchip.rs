@@ -1,7 +1,9 @@
-//! What interrupts a hart: its timer and its software interrupt, both through the firmware, and the PLIC (the console's line).
+//! What interrupts a hart: its timer and its software interrupt, both through the firmware, and the
+//! PLIC (the console's line).
 //!
-//! A hart has one software interrupt, so what is sent is multiplexed: the sender sets a bit in the receiver's word `sent` and
-//! raises the interrupt; the receiver takes one bit, handles it as the vector it stands for, and interrupts itself for the next.
+//! A hart has one software interrupt, so what is sent is multiplexed: the sender sets a bit in the
+//! receiver's word `sent` and raises the interrupt; the receiver takes one bit, handles it as the
+//! vector it stands for, and interrupts itself for the next.
 //!
 //! | cause of the CPU | vectors |
 //! | --- | --- |
@@ -14,7 +16,7 @@ use super::board::{self, MACHINE};
 use super::cpu;
 use super::sbi;
 use super::serial;
-use crate::cpus::{self, MAX_CPUS};
+use crate::cpus::{self, Cpu};
 use crate::memory::direct;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
@@ -35,7 +37,7 @@ pub mod vector {
     pub const CALL: u8 = SENT_LOWEST + 2;
     /// Raised by tests and benches with an instruction: no interrupt controller involved.
     pub const SOFTWARE: u8 = kstack::arch::current::cause::SOFTWARE;
-    /// An interrupt that went away, or whose vector somebody took already.
+    /// An interrupt that went away, or whose vector was taken already.
     pub const SPURIOUS: u8 = 0xff;
 
     /// The vector of bit 0 of a CPU's word `sent`.
@@ -67,9 +69,9 @@ pub fn set_up_local() {
     unsafe { asm!("csrw sie, {}", in(reg) all, options(nostack)) };
 }
 
-/// Silences all lines of the PLIC: a line without priority interrupts nobody.
+/// Silences all lines of the PLIC: a line without priority interrupts no hart.
 pub fn set_up_once() {
-    for line in 1..=MOST_LINES {
+    for line in 1..=MAX_LINES {
         plic_write(PRIORITY + 4 * u64::from(line), 0);
     }
 }
@@ -97,7 +99,8 @@ pub fn start_timer() {
     sbi::set_timer(first);
 }
 
-/// Lets this CPU's timer interrupt so many nanoseconds from now. Who wants more ticks calls [`start_timer`] then.
+/// Lets this CPU's timer interrupt so many nanoseconds from now. For more ticks, call
+/// [`start_timer`] then.
 pub fn start_timer_after(nanoseconds: u64) {
     let ticks = nanoseconds * MACHINE.timebase.load(Ordering::Relaxed) / 1_000_000_000;
     let first = cpu::time() + ticks;
@@ -134,7 +137,8 @@ fn ask_for_next_tick() {
     sbi::set_timer(next);
 }
 
-/// Which vector an interrupt of the CPU stands for. Interrupts off. If there are more, the CPU is interrupted again for the next.
+/// Which vector an interrupt of the CPU stands for. Interrupts off. If there are more, the CPU is
+/// interrupted again for the next.
 #[inline(always)]
 pub fn acknowledge(cause: u8) -> u8 {
     match cause {
@@ -151,9 +155,10 @@ pub fn acknowledge(cause: u8) -> u8 {
 
 /// Takes one bit of what has been sent.
 fn take_sent() -> u8 {
-    // First the interrupt, then the word: a bit that is set in between raises it again. The hart may read the word before it has
-    // cleared the bit of the CSR, for which it counts as a device, and so lose what was sent in between: hence the fence
-    // (unprivileged manual, "Zicsr", CSR access ordering).
+    // First the interrupt, then the word: a bit that is set in between raises it again. The hart
+    // may read the word before it has cleared the bit of the CSR, for which it counts as a device,
+    // and so lose what was sent in between: hence the fence (unprivileged manual, "Zicsr", CSR
+    // access ordering).
     // SAFETY: (1) clears this hart's own software interrupt; (2) a fence.
     unsafe {
         asm!("csrc sip, {}", "fence iorw, iorw", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack));
@@ -165,14 +170,15 @@ fn take_sent() -> u8 {
     }
     let bit = sent.trailing_zeros();
     if word.fetch_and(!(1 << bit), Ordering::AcqRel) & !(1 << bit) != 0 {
-        // SAFETY: (1) raises this hart's own software interrupt: taken once this one has been handled.
+        // SAFETY: (1) raises this hart's own software interrupt: taken once this one has been
+        // handled.
         unsafe { asm!("csrs sip, {}", in(reg) 1_u64 << SOFTWARE_CAUSE, options(nostack)) };
     }
     vector::SENT_LOWEST + bit as u8
 }
 
-/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of none. It hears of one from
-/// [`acknowledge`], and until then the interrupt stays pending.
+/// The interrupt that the CPU has taken and whose handler has not begun: the controller knows of
+/// none. It hears of one from [`acknowledge`], and until then the interrupt stays pending.
 pub const fn in_service() -> Option<u8> {
     None
 }
@@ -190,7 +196,7 @@ pub fn end_of_interrupt() {
     }
 }
 
-/// Acknowledges an NMI, and says whether it was one: there are none.
+/// Acknowledges an NMI, and returns whether it was one: there are none.
 #[inline(always)]
 pub const fn acknowledge_nmi() -> bool {
     true
@@ -198,12 +204,11 @@ pub const fn acknowledge_nmi() -> bool {
 
 /// Sends an interrupt to a CPU.
 pub fn send_interrupt(hardware_id: u32, vector: u8) {
-    let receiver = (0..MAX_CPUS)
-        .map(cpus::by_number)
-        .find(|cpu| cpu.hardware_id.load(Ordering::Relaxed) == hardware_id);
-    if let Some(receiver) = receiver {
+    let is_receiver = |cpu: &&Cpu| cpu.hardware_id.load(Ordering::Relaxed) == hardware_id;
+    if let Some(receiver) = cpus::all().find(is_receiver) {
         receiver.arch.sent.fetch_or(1 << (vector - vector::SENT_LOWEST), Ordering::AcqRel);
-        // The bit, and all that was stored before, is there when the interrupt is, which is raised by a device.
+        // The bit, and all that was stored before, is there when the interrupt is, which is raised
+        // by a device.
         // SAFETY: (1) a fence.
         unsafe { asm!("fence w, o", options(nostack, preserves_flags)) };
         // The firmware refuses only harts that do not exist.
@@ -219,7 +224,7 @@ const CONTEXT: u64 = 0x20_0000;
 const CONTEXT_BYTES: u64 = 0x1000;
 const CLAIM: u64 = 4;
 /// The highest line that the machine `virt` has.
-const MOST_LINES: u32 = 95;
+const MAX_LINES: u32 = 95;
 
 fn plic(register: u64) -> *mut u32 {
     direct(MACHINE.plic.load(Ordering::Relaxed) + register)
@@ -247,8 +252,8 @@ pub fn route_console(hardware_id: u32) {
     plic_write(enable + u64::from(serial::CONSOLE_IRQ / 32) * 4, 1 << (serial::CONSOLE_IRQ % 32));
 }
 
-/// Takes the line that the PLIC has for this CPU. While one is being handled, the PLIC holds that line back, and it comes again if
-/// there is another.
+/// Takes the line that the PLIC has for this CPU. While one is being handled, the PLIC holds that
+/// line back, and it comes again if there is another.
 fn take_external() -> u8 {
     let Some((_, context)) = context_registers(id()) else { return vector::SPURIOUS };
     // SAFETY: (1) as for `plic_write`; an interrupt from the PLIC means that there is one.

@@ -1,7 +1,7 @@
 //! Page tables: four levels (Sv48), one kernel half shared by all address spaces.
 //!
-//! The CPU may remember that a page or a table was absent (privileged architecture, 12.2.1), so
-//! whoever makes one present drops what this CPU remembers. Other CPUs may fault on a user page
+//! The CPU may remember that a page or a table was absent (privileged architecture, 12.2.1), so the
+//! code that makes one present drops what this CPU remembers. Other CPUs may fault on a user page
 //! that is there by now, and look again (`exceptions`). Accessed and dirty bits are set here for
 //! everything but the dirty bits of stacks, which the CPU keeps itself where it can.
 
@@ -252,7 +252,7 @@ pub fn set_kernel_leaf(leaf: &AtomicU64, frame: Frame) {
 pub const fn settle_dirty() {}
 
 /// Whether a page of a stack was written to since this was last asked; the caller then drops the
-/// cached translation. Whoever wrote handed the stack over since, so the bit is seen.
+/// cached translation. The writer has handed the stack over since, so the bit is seen.
 #[inline(always)]
 pub fn take_dirty(leaf: &AtomicU64) -> bool {
     let dirty = leaf.load(Ordering::Relaxed) & DIRTY != 0;
@@ -306,7 +306,7 @@ pub fn user_can_reach(address: u64) -> bool {
 }
 
 /// One process's tables. The kernel half is that of all address spaces; the user half is freed with
-/// it, table pages only: the frames that leaves map belong to whoever mapped them.
+/// it, table pages only: the frames that leaves map are freed by the code that mapped them.
 #[derive(Debug)]
 pub struct UserTables {
     root: u64,

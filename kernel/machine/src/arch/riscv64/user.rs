@@ -7,7 +7,7 @@ use core::sync::atomic::AtomicU64;
 #[inline(always)]
 pub fn save_tls(_kept: &AtomicU64) {}
 
-/// Loads the thread-local storage base of a process's thread: the way back to the program does.
+/// Loads the thread-local storage base of a process's thread: the return path to the program does.
 #[inline(always)]
 pub fn load_tls(_kept: &AtomicU64) {}
 

@@ -1,7 +1,8 @@
 //! From the first instruction to Rust, for the first CPU and for the others.
 //!
-//! QEMU finds the entry point through a PVH note and jumps there in 32-bit protected mode, paging off, EBX = start info.
-//! We build the smallest page tables that let the kernel run where it is linked:
+//! QEMU finds the entry point through a PVH note and jumps there in 32-bit protected mode, paging
+//! off, EBX = start info. We build the smallest page tables that let the kernel run where it is
+//! linked:
 //!
 //! ```text
 //!   virtual                      physical
@@ -10,8 +11,9 @@
 //!   0xffffffff80000000 + 1 GiB -> 0 .. 1 GiB      the kernel image
 //! ```
 //!
-//! Then long mode, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs start in real mode at 0x8000 (a
-//! page that `pc::start_page` has the contents of), go through the same tables, and continue in `kernel_secondary` on the stack given.
+//! Then long mode, the high half, a boot stack in .bss, and `kernel_main`. The other CPUs start in
+//! real mode at 0x8000 (a page that `pc::start_page` has the contents of), go through the same
+//! tables, and continue in `kernel_secondary` on the stack given.
 
 use crate::arch::pc::boot_stacks::{
     BOOT_STACK, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
@@ -112,7 +114,8 @@ global_asm!(
     "mov ds, eax",
     "mov es, eax",
     "mov ss, eax",
-    // A few words of stack, by the number of the local APIC: another CPU that starts late may be here too.
+    // A few words of stack, by the number of the local APIC: another CPU that starts late may be
+    // here too.
     "mov eax, 1",
     "cpuid",
     "shr ebx, 24",
@@ -195,12 +198,14 @@ global_asm!(
     secondary_stacks = sym SECONDARY_STACKS,
 );
 
-/// Reads the start info at the physical address the boot loader gave, and says whether it is one. Fills the interrupt descriptors, which
-/// can be written only as long as the boot tables are active.
+/// Reads the start info at the physical address the boot loader gave, and says whether it is one.
+/// Fills the interrupt descriptors, which can be written only as long as the boot tables are
+/// active.
 ///
 /// # Safety
 ///
-/// 1. The boot page tables are active: the first 4 GiB are mapped one to one, and the loader's tables lie there.
+/// 1. The boot page tables are active: the first 4 GiB are mapped one to one, and the loader's
+///    tables lie there.
 pub unsafe fn read_boot_info(start_info: u64, boot: &mut BootInfo) -> bool {
     // SAFETY: (1) the boot tables, which write everything.
     unsafe { fill_gates() };

@@ -53,7 +53,8 @@ pub unsafe fn load_tables(root: u64) {
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }
 
-/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stosq` counts 512 iterations.
+/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stosq` counts 512
+/// iterations.
 ///
 /// It borrows xmm0, which belongs to the running program: saved and put back.
 ///

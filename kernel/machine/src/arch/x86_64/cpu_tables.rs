@@ -9,8 +9,8 @@ use core::sync::atomic::Ordering;
 use kstack::addr::{Addr, CpuId};
 use kstack::arch::current::tables::{CpuTables, NmiWords};
 
-/// Pages of address space that each CPU has here: one that is never mapped, its tables, its maps of ports, which are mapped when a
-/// program asks for one, and the rest never.
+/// Pages of address space that each CPU has here: one that is never mapped, its tables, its maps of
+/// ports, which are mapped when a program asks for one, and the rest never.
 pub const PAGES_OF_A_CPU: u64 = 8;
 
 /// Where the descriptor tables of a CPU are.
@@ -33,7 +33,8 @@ pub fn load(cpu: &'static Cpu) {
     control::load();
     fpu::look_at_cpu();
     let tables = cpu.arch.tables.load(Ordering::Acquire);
-    // SAFETY: (1) `place` has mapped them, and they are loaded below; (2) the pages behind them are this CPU's.
+    // SAFETY: (1) `place` has mapped them, and they are loaded below; (2) the pages behind them are
+    // this CPU's.
     unsafe { CpuTables::reach_io_maps(tables) };
     // SAFETY: (1) `cpu_stacks` made them for this CPU, and they stay.
     let loaded = unsafe { kstack::cpu::load(&cpu.local, tables) };
@@ -45,7 +46,8 @@ pub fn load(cpu: &'static Cpu) {
 /// Where the CPU this runs on goes when it next enters from user mode. Interrupts off.
 #[inline(always)]
 pub fn set_user_entry_stack(cpu: &Cpu, top: Addr) {
-    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) by the caller, the stack of the thread that runs from now on.
+    // SAFETY: (1) this CPU's loaded tables, interrupts off; (2) by the caller, the stack of the
+    // thread that runs from now on.
     unsafe {
         CpuTables::set_user_entry_stack(cpu.arch.tables.load(Ordering::Relaxed), top);
     }

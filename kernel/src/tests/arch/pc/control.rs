@@ -11,6 +11,7 @@ use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use kstack::addr::CpuId;
 use kstack::hooks::Hooks;
 use machine::arch::fpu;
 use machine::arch::pc::control::{self, Register, TABLE, read, wanted};
@@ -170,9 +171,9 @@ pub fn u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination() -> 
         }
     }));
     let (mine, first) = cpu::without_interrupts(|| {
-        let mine = cpus::this().id().index();
+        let mine = cpus::this().id().get();
         let [first, other] = [1, 2].map(|step| (mine + step) % 4);
-        let id = |number| cpus::by_number(number).hardware_id.load(Ordering::Relaxed);
+        let id = |number| cpus::by_id(CpuId::new(number)).hardware_id.load(Ordering::Relaxed);
         OTHER.store(id(other), Ordering::Relaxed);
         let id = id(first);
         registers::single_step();
@@ -182,7 +183,7 @@ pub fn u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination() -> 
     });
     probes::set_debug_probe(None);
     let other = (mine + 2) % 4;
-    let came = |number: usize| CALLS[number].load(Ordering::Acquire);
+    let came = |number: u32| CALLS[number as usize].load(Ordering::Acquire);
     until("both have come", || came(first) > 0 && came(other) > 0)
         .map_err(|_| alloc::format!("CPU {first} got none: {CALLS:?}"))?;
     check!(came(first) == 1 && came(mine) == 0, "CPU {first} should have one: {CALLS:?}");
@@ -214,7 +215,7 @@ pub fn u1_the_old_interrupt_controllers_raise_no_exception() -> Outcome {
     OLD_VECTOR.store(0, Ordering::Relaxed);
     install_hooks(&HOOKS);
     // The first CPU is the one that the old controllers' line leads to.
-    let unmasked = on_cpu(cpus::by_number(0), |_| {
+    let unmasked = on_cpu(cpus::by_id(CpuId::new(0)), |_| {
         // SAFETY: (1) the controller is ours, and its timer has been running since the firmware's
         // time.
         unsafe { out8(FIRST + 1, ALL_BUT_THE_TIMER) };

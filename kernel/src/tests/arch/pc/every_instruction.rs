@@ -104,7 +104,7 @@ static STEPS_THERE: SpinLock<Backtrace<STEPS>> = SpinLock::new(Backtrace::empty(
 /// Whether the running thread is one of those that do the work.
 fn is_worker() -> bool {
     let thread = sched::current();
-    thread.id() == TESTER.load(Ordering::Relaxed)
+    thread.id().get() == TESTER.load(Ordering::Relaxed)
         || ["swept", entry_work::WITHOUT_ROOM].contains(&thread.name())
         || user_mode::is_ours()
 }
@@ -365,7 +365,7 @@ fn attempt(instruction: &Instruction, work: Work) -> Result<Attempt, String> {
 
 /// All instructions, all that executes them. Fails if one is never reached.
 fn sweep() -> Outcome {
-    TESTER.store(sched::current().id(), Ordering::Relaxed);
+    TESTER.store(sched::current().id().get(), Ordering::Relaxed);
     probes::set_debug_probe(Some(on_debug));
     probes::set_breakpoint_probe(Some(|_| {}));
     probes::set_nmi_probe(Some(on_nmi));

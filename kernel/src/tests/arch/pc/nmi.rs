@@ -309,8 +309,8 @@ fn nested_debug_exceptions(again: fn(&mut SavedRegs)) -> Outcome {
     Ok(())
 }
 
-/// Red if the second one lands on the first one's frame: the first goes back to itself then, for
-/// ever.
+/// Red if the second one lands on the first one's frame: the first goes back to itself then,
+/// without end.
 pub fn i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back() -> Outcome {
     nested_debug_exceptions(|_| {
         watched();

@@ -5,6 +5,7 @@ use crate::tests::{Outcome, check};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::addr::CpuId;
 use machine::arch::smp;
 use machine::cpus;
 use machine::options;
@@ -14,7 +15,7 @@ use machine::options;
 /// another. The tests run on a machine of each kind.
 pub fn i1_whichever_hart_is_started_first_is_cpu_0_and_all_others_come() -> Outcome {
     let hart_of = |cpu: &cpus::Cpu| cpu.hardware_id.load(Ordering::Relaxed);
-    let first = hart_of(cpus::by_number(0));
+    let first = hart_of(cpus::by_id(CpuId::new(0)));
     if let Some(wanted) = options::get("first-cpu") {
         check!(wanted == format!("{first}"), "CPU 0 is hart {first}, hart {wanted} was started");
     }

@@ -1,9 +1,11 @@
 //! A CPU with NMIs, which runs the program.
 //!
-//! What it has of the real one: `iretq` lets NMIs in; one NMI waits while they are held back, more are merged into it; an NMI
-//! pushes its frame at the top of the NMI stack, an exception on the current stack; push and pop work on words of memory.
+//! What it has of the real one: `iretq` lets NMIs in; one NMI waits while they are held back, more
+//! are merged into it; an NMI pushes its frame at the top of the NMI stack, an exception on the
+//! current stack; push and pop work on words of memory.
 //!
-//! Beside the machine, known only to the checks: who was interrupted with what, and where the frame lies that it needs.
+//! Beside the machine, known only to the checks: who was interrupted with what, and where the frame
+//! lies that it needs.
 
 use super::super::{NmiState, Step};
 use super::program::{Do, Field, If, Label, Program, Protocol};
@@ -25,7 +27,7 @@ pub enum Violation {
     BodyForNothing,
     /// The handler runs, or GS is read, with the user's GS base.
     UsersGs,
-    /// At rest, with a NMI that nobody handled.
+    /// At rest, with an NMI that was not handled.
     Lost,
     /// At rest, with words that are not zero, or NMIs held back.
     NotOver,
@@ -35,7 +37,8 @@ pub enum Violation {
     Endless,
 }
 
-/// Words of each stack: frame, error code, two registers, the frame of an exception and its register; one more on the NMI stack.
+/// Words of each stack: frame, error code, two registers, the frame of an exception and its
+/// register; one more on the NMI stack.
 const WORDS: usize = 15;
 
 /// A context that was interrupted and not resumed.
@@ -44,7 +47,8 @@ struct Context {
     registers: Registers,
     /// Where the frame is that resumes it: SP right after the CPU has pushed one.
     frame: Sp,
-    /// It was on the body stack, and the arriving NMI makes it start over. Whether that was right will show.
+    /// It was on the body stack, and the arriving NMI makes it start over. Whether that was right
+    /// will show.
     redirected: bool,
 }
 
@@ -227,7 +231,8 @@ impl Cpu {
         }
     }
 
-    /// Writes the word that is `at.depth` below the top. The frames of those who are still interrupted are not to be touched.
+    /// Writes the word that is `at.depth` below the top. The frames of those who are still
+    /// interrupted are not to be touched.
     fn write(&mut self, at: Sp, word: Word) -> Result {
         let needed = self.interrupted.iter().any(|context| {
             let end = context.frame.depth;
@@ -255,7 +260,7 @@ impl Cpu {
         self.write(self.registers.sp, word)
     }
 
-    /// Nobody may rely on what was popped: it is junk at once.
+    /// What was popped is junk at once: no code may rely on it.
     fn pop(&mut self) -> Result<Word> {
         let at = self.registers.sp;
         let word = self.read(at)?;

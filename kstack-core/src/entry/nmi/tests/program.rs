@@ -1,6 +1,8 @@
-//! The entry code as a program: one line here for each instruction there that matters, and the ways it could be wrong.
+//! The entry code as a program: one line here for each instruction there that matters, and the ways
+//! it could be wrong.
 //!
-//! Left out: registers other than rax and rbx, which stand for all of them. A step's name is the one of [`Step`].
+//! Left out: registers other than rax and rbx, which stand for all of them. A step's name is the
+//! one of [`Step`].
 
 use super::super::Step;
 use super::state::{FRAME, Registers, Stack};
@@ -24,9 +26,11 @@ pub enum Protocol {
     CopyBeforeActiveTest,
     BodyOnNmiStack,
     GsInferredFromCs,
-    /// Not the code but what is around it: an instruction that copies the frame causes an exception.
+    /// Not the code but what is around it: an instruction that copies the frame causes an
+    /// exception.
     ExceptionInMove,
-    /// Nothing wrong: the handler ends the NMI and goes on elsewhere, for ever (`NmiWords::abandon`).
+    /// Nothing wrong: the handler ends the NMI and continues elsewhere, for good
+    /// (`NmiWords::abandon`).
     Abandons,
 }
 
@@ -105,7 +109,8 @@ pub enum Do {
     TestRbx,
     /// By its address, without a register.
     Set(Field, bool),
-    /// SP and all registers become those of someone else; what is on the stack is never gone back to.
+    /// SP and all registers become those of someone else; what is on the stack is never gone back
+    /// to.
     GoElsewhere,
     /// An `iretq` to the next line.
     LetNmisIn,

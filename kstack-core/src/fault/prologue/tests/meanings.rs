@@ -1,4 +1,5 @@
-//! Each instruction that means something, and what follows from what a function's instructions mean.
+//! Each instruction that means something, and what follows from what a function's instructions
+//! mean.
 //!
 //! A wrong word here is a caller that a backtrace leaves out and calls itself reliable.
 
@@ -25,7 +26,8 @@ fn b2_every_instruction_of_arm64_that_moves_a_frame_is_known() {
         (Returns, &[0xd65f_03c0, 0xd65f_0bff, 0xd65f_0fff]),
         // ldp x29, x30, [sp, #32]; ldp x29, x30, [sp], #48
         (RestoresFrame, &[0xa942_7bfd, 0xa8c3_7bfd]),
-        // ldp x22, x21, [sp, #16]; ldp x20, x19, [sp], #32; ldr x19, [sp, #48]; ldr x30, [sp], #16; add sp, sp, #64; autiasp; autibsp
+        // ldp x22, x21, [sp, #16]; ldp x20, x19, [sp], #32; ldr x19, [sp, #48]; ldr x30, [sp], #16;
+        // add sp, sp, #64; autiasp; autibsp
         (
             Leaves,
             &[
@@ -56,8 +58,9 @@ fn b2_every_instruction_of_arm64_that_moves_a_frame_is_known() {
                 0xd69f_03e0,
             ],
         ),
-        // nop; dsb sy; paciasp; mov x0, x1; ldr x0, [x0]; stp x29, x30, [sp, #32]; sub sp, sp, #64; str x30, [sp, #-16]!;
-        // ldp x0, x1, [x2]; add x0, x1, #1; add x29, x29, #16; ldp d8, d9, [sp]; udf
+        // nop; dsb sy; paciasp; mov x0, x1; ldr x0, [x0]; stp x29, x30, [sp, #32]; sub sp, sp, #64;
+        // str x30, [sp, #-16]!; ldp x0, x1, [x2]; add x0, x1, #1; add x29, x29, #16; ldp d8, d9,
+        // [sp]; udf
         (
             Works,
             &[
@@ -92,7 +95,8 @@ fn b2_every_instruction_of_arm32_that_moves_a_frame_is_known() {
         (RestoresFrame, &[0xe8bd_4870, 0xe8bd_0800]),
         // pop {r4, r5}; add sp, sp, #8; sub sp, r11, #12
         (Leaves, &[0xe8bd_0030, 0xe28d_d008, 0xe24b_d00c]),
-        // pop {r4, pc}; b; bl; beq; blx; bx r1; blx r3; bxeq lr; mov pc, r0; add pc, pc, r0; ldr pc, [sp], #4; ldm r0, {r1, pc}; svc
+        // pop {r4, pc}; b; bl; beq; blx; bx r1; blx r3; bxeq lr; mov pc, r0; add pc, pc, r0; ldr
+        // pc, [sp], #4; ldm r0, {r1, pc}; svc
         (
             Branches,
             &[
@@ -111,8 +115,9 @@ fn b2_every_instruction_of_arm32_that_moves_a_frame_is_known() {
                 0xef00_0000,
             ],
         ),
-        // nop; cmp r0, #0; the same with what would be its result in the place of pc; teq likewise; ldr r0, [r0]; str pc, [sp];
-        // stm r0, {r1, pc}; push {r4, r5, r6, r11, lr}; sub sp, sp, #8; mov r0, #0; ldm r0, {r1, r2}; clz r0, r1; add r11, r11, #4
+        // nop; cmp r0, #0; the same with what would be its result in the place of pc; teq likewise;
+        // ldr r0, [r0]; str pc, [sp]; stm r0, {r1, pc}; push {r4, r5, r6, r11, lr}; sub sp, sp, #8;
+        // mov r0, #0; ldm r0, {r1, r2}; clz r0, r1; add r11, r11, #4
         (
             Works,
             &[
@@ -171,7 +176,8 @@ fn b2_every_instruction_of_riscv64_that_moves_a_frame_is_known() {
         (Leaves, &[0x60e2, 0x64a2, 0x6105, 0x0141]),
         // j; beqz a0; bnez a0; jr t1; jalr t1; ebreak
         (Branches, &[0xa001, 0xc101, 0xe101, 0x8302, 0x9302, 0x9002]),
-        // no instruction; addi4spn a0, 32; li a0, 0; sdsp ra, 24; mv a0, a1; lui a0, 1; ld a0, 0(a0); addi a0, 1
+        // no instruction; addi4spn a0, 32; li a0, 0; sdsp ra, 24; mv a0, a1; lui a0, 1; ld a0,
+        // 0(a0); addi a0, 1
         (Works, &[0, 0x1008, 0x4501, 0xec06, 0x852e, 0x6505, 0x6108, 0x0505]),
     ];
     check("riscv64", riscv64::means, &long);
@@ -228,7 +234,8 @@ fn b2_what_the_instructions_of_a_function_mean_says_where_the_return_address_is(
     );
 }
 
-/// Red if a way without a frame, behind a return, is taken for one with a frame: only a frame that is made first is there on every way.
+/// Red if a way without a frame, behind a return, is taken for one with a frame: only a frame that
+/// is made first is there on every way.
 #[test]
 fn b2_behind_a_return_there_is_a_frame_only_if_it_was_made_at_the_start() {
     for returns in [Returns, RestoresAndReturns] {
@@ -253,7 +260,8 @@ fn b2_behind_a_return_there_is_a_frame_only_if_it_was_made_at_the_start() {
                 (Works, Unknown),
             ],
         );
-        // A return before the frame is made is of a way that makes none; the one that makes it is there all the same.
+        // A return before the frame is made is of a way that makes none; the one that makes it is
+        // there all the same.
         check_states(
             "made behind a return",
             &[

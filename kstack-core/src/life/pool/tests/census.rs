@@ -5,6 +5,7 @@ use super::machine::{Machine, thread_request};
 use crate::cache::CpuCache;
 use crate::kind::StackKind;
 use crate::record::AccountId;
+use crate::stacks::ThreadId;
 
 /// Tests of "nothing is lost" compare these counts: a count that stays zero would hide every loss.
 #[test]
@@ -42,13 +43,14 @@ fn t11_n9_each_slot_is_counted_once_where_it_is() {
 #[test]
 fn t7_n9_owners_and_accounts_keep_their_numbers() {
     for number in [0, 1, 7, 1000] {
-        assert_eq!(OwnerId::new(number).get(), number);
+        assert_eq!(ThreadId::new(number).get(), number);
         assert_eq!(AccountId::new(number as u32).get(), number as u32);
     }
-    assert_eq!((OwnerId::NONE.get(), AccountId::SYSTEM.get()), (0, 0));
+    assert_eq!((ThreadId::NONE.get(), AccountId::SYSTEM.get()), (0, 0));
 }
 
-/// Entry code and overflow handlers name stacks by this. Red if a stack that somebody holds has no name, or one that rests has.
+/// Entry code and overflow handlers name stacks by this. Red if a stack that is held has no
+/// name, or one that rests has.
 #[test]
 fn n9_b1_a_stack_has_a_name_from_hand_out_until_the_last_one_lets_go() {
     let machine = Machine::new(2, 1, ErasePolicy::Dirtied);
@@ -56,15 +58,19 @@ fn n9_b1_a_stack_has_a_name_from_hand_out_until_the_last_one_lets_go() {
     let (pool, arena) = (&machine.pool, machine.pool.arena());
     let name = |slot: SlotIndex| pool.record(slot).stack(arena, slot);
     assert_eq!(name(SlotIndex::new(0)), None, "never used");
-    let request = Request { owner: OwnerId::new(7), ..thread_request() };
+    let request = Request { owner: ThreadId::new(7), ..thread_request() };
     let thread = cpu.acquire(&request, &mut cache).expect("there is room");
     let stack = name(thread).expect("it is live");
-    assert_eq!((stack.kind, stack.cpu, stack.owner), (StackKind::Thread, None, 7));
+    assert_eq!((stack.kind, stack.cpu, stack.owner), (StackKind::Thread, None, ThreadId::new(7)));
     assert_eq!(stack.range, arena.body(thread));
-    let request = Request { kind: StackKind::Irq, owner: OwnerId::NONE, pages: Some(1), ..request };
+    let request =
+        Request { kind: StackKind::Irq, owner: ThreadId::NONE, pages: Some(1), ..request };
     let irq = cpu.acquire(&request, &mut cache).expect("there is room");
     let stack = name(irq).expect("it is live");
-    assert_eq!((stack.kind, stack.cpu, stack.owner), (StackKind::Irq, Some(request.cpu), 0));
+    assert_eq!(
+        (stack.kind, stack.cpu, stack.owner),
+        (StackKind::Irq, Some(request.cpu), ThreadId::NONE)
+    );
     assert_eq!(stack.range.size(), ByteSize::pages(1));
     // Kept by a reader: still named, and settled; then neither.
     let generation = pool.record(thread).life().generation();

@@ -7,7 +7,8 @@ use super::super::*;
 use super::machine::{Machine, thread_request};
 use crate::cache::CpuCache;
 
-/// Fails the nth call that can fail, for n from 0 until the request succeeds. Answers the errors in order.
+/// Fails the nth call that can fail, for n from 0 until the request succeeds. Answers the errors in
+/// order.
 fn fail_each_in_turn(
     machine: &Machine,
     request: &Request,
@@ -93,7 +94,8 @@ fn t11_failures_between_live_neighbours_leave_the_neighbours_alone() {
         cpu.enter(*slot);
         cpu.write(*slot, 3, 8);
     }
-    // A second request from the slot that failed before: its page table may be shared with a neighbour.
+    // A second request from the slot that failed before: its page table may be shared with a
+    // neighbour.
     for _ in 0..2 {
         let errors = fail_each_in_turn(&machine, &thread_request(), &mut cache, &live);
         assert!(!errors.is_empty());

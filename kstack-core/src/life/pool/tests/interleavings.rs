@@ -1,8 +1,9 @@
 //! Two CPUs, every order of their accesses to what they share.
 //!
-//! A CPU can be overtaken before each operation and before each access to the shared part, to the contents of a stack
-//! and to a mapping that goes; in the smallest case before each charge and mapping as well. What it does between two of
-//! these touches only what it alone holds, or is a sum, so its place in the order makes no difference.
+//! A CPU can be overtaken before each operation and before each access to the shared part, to the
+//! contents of a stack and to a mapping that goes; in the smallest case before each charge and
+//! mapping as well. What it does between two of these touches only what it alone holds, or is a
+//! sum, so its place in the order makes no difference.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -116,7 +117,8 @@ fn t8_in_every_order_of_end_borrow_and_re_use_the_reader_sees_only_the_life_it_m
                 let mut cpu = cpu_of(machine, 0, &stop);
                 let _: ReleaseOutcome = cpu.release(slot, owners);
                 stops.stop();
-                // The only slot: either it came back to this CPU, or the reader has it (or has taken it back).
+                // The only slot: either it came back to this CPU, or the reader has it (or has
+                // taken it back).
                 match live_once(&mut cpu, owners, 22) {
                     Ok(()) | Err(AcquireError::NoAddressSpace) => {}
                     Err(other) => panic!("{other:?}"),
@@ -156,7 +158,7 @@ fn t4_shrinking_beside_a_flush_and_a_refill_keeps_every_slot_in_one_place() {
         let machine = Machine::new(4, 3, ErasePolicy::Dirtied);
         let mut owners = CpuCache::new(CpuId::new(0));
         let mut takers = CpuCache::new(CpuId::new(1));
-        // Two stacks in the depot, one on its way back on CPU 0.
+        // Two stacks in the depot, one being released on CPU 0.
         let mut cpu = machine.cpu(0);
         let stacks: Vec<SlotIndex> = (0..3)
             .map(|_| cpu.acquire(&thread_request(), &mut owners).expect("there is room"))

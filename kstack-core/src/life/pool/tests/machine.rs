@@ -1,11 +1,13 @@
-//! A machine made of tables: page tables with dirty bits, a TLB per CPU, frames with contents, accounts.
+//! A machine made of tables: page tables with dirty bits, a TLB per CPU, frames with contents,
+//! accounts.
 //!
-//! It is strict where hardware is treacherous: a write through a TLB entry with D=1 does not touch the page table; a read
-//! or an idle moment may fill an entry; mapping over a stale entry, unmapping where waiting is forbidden, giving back what
-//! was not taken all panic.
+//! It is strict where hardware is treacherous: a write through a TLB entry with D=1 does not touch
+//! the page table; a read or an idle moment may fill an entry; mapping over a stale entry,
+//! unmapping where waiting is forbidden, giving back what was not taken all panic.
 
 use crate::kind::StackKind;
 use crate::record::AccountId;
+use crate::stacks::ThreadId;
 use std::boxed::Box;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -17,7 +19,8 @@ use crate::addr::Addr;
 use crate::cache::CpuCache;
 use crate::geometry::Geometry;
 
-/// Bytes that one page table maps, in this machine: less than on a real one, so that tests cross tables.
+/// Bytes that one page table maps, in this machine: less than on a real one, so that tests cross
+/// tables.
 const TABLE_BYTES: usize = 64 * 1024;
 
 pub(super) const SYSTEM: AccountId = AccountId::SYSTEM;
@@ -25,7 +28,7 @@ pub(super) const SYSTEM: AccountId = AccountId::SYSTEM;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Page {
     dirty: bool,
-    /// What is in the frame: zero, or the mark of whoever wrote.
+    /// What is in the frame: zero, or the mark of its last writer.
     contents: u64,
 }
 
@@ -86,7 +89,7 @@ pub(super) enum Access {
     Account,
     /// A page that this CPU alone holds.
     OwnPage,
-    /// The contents of a stack, or its mapping while somebody might still read it.
+    /// The contents of a stack, or its mapping while it might still be read.
     Contents,
 }
 
@@ -135,8 +138,8 @@ impl Machine {
         self.hardware(|hardware| hardware.fail_after = calls);
     }
 
-    /// Every slot is in exactly one place, its state says which, and pages and charges add up. `held`: the slots that the
-    /// test has (live, or kept by a borrow).
+    /// Every slot is in exactly one place, its state says which, and pages and charges add up.
+    /// `held`: the slots that the test has (live, or kept by a borrow).
     pub(super) fn check(&self, caches: &[&CpuCache], held: &[SlotIndex]) {
         let pool = &self.pool;
         let mut place: Vec<Vec<&str>> = std::vec![Vec::new(); pool.records().len()];
@@ -240,7 +243,8 @@ impl<'m> Cpu<'m> {
         Ok(slot)
     }
 
-    /// The right to the stack is made here: the tests keep numbers of slots, and see to it that they let go once.
+    /// The right to the stack is made here: the tests keep numbers of slots, and see to it that
+    /// they let go once.
     pub(super) fn release(&mut self, slot: SlotIndex, cache: &mut CpuCache) -> ReleaseOutcome {
         let lock = self.lock();
         let generation = self.machine.pool.record(slot).life().generation();
@@ -423,7 +427,7 @@ impl Pages for Cpu<'_> {
 pub(super) fn thread_request() -> Request {
     Request {
         kind: StackKind::Thread,
-        owner: OwnerId::new(1),
+        owner: ThreadId::new(1),
         cpu: CpuId::new(0),
         account: SYSTEM,
         pages: None,

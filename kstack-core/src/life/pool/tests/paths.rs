@@ -2,6 +2,7 @@
 
 use crate::kind::StackKind;
 use crate::record::AccountId;
+use crate::stacks::ThreadId;
 use std::vec::Vec;
 
 use super::super::*;
@@ -216,7 +217,8 @@ fn t4_the_depots_target_follows_the_swings_and_decays() {
     assert_eq!(depot.target(), 0, "unmapping is no traffic");
 }
 
-/// Red if only the difference at the end of a period counts: the target would decay to nothing, and each swing map its stacks anew.
+/// Red if only the difference at the end of a period counts: the target would decay to nothing, and
+/// each swing map its stacks anew.
 #[test]
 fn t4_a_swing_that_comes_again_and_again_finds_its_stacks_parked() {
     for periods_per_swing in [1, 2, 5] {
@@ -459,7 +461,8 @@ fn t5_n2_a_stack_that_comes_back_to_a_cpu_with_old_tlb_entries_is_erased_all_the
     assert_eq!(zero.release(slot, &mut zeros), ReleaseOutcome::Cached);
     assert_eq!(take(&machine, 0, &mut zeros, 1), [slot]);
     assert!(zero.reads_as_zero(slot));
-    // And: a life spent on CPU 0 that is recycled on CPU 1, which remembers D=1 for a page that is clean now.
+    // And: a life spent on CPU 0 that is recycled on CPU 1, which remembers D=1 for a page that is
+    // clean now.
     assert_eq!(one.release(slot, &mut ones), ReleaseOutcome::Cached);
     assert_eq!(take(&machine, 1, &mut ones, 1), [slot]);
     one.enter(slot);
@@ -504,7 +507,7 @@ fn n9_a_record_says_whose_stack_it_is_from_hand_out_to_release() {
     let (mut cpu, mut cache) = (machine.cpu(2), cache(2));
     let request = Request {
         kind: StackKind::Irq,
-        owner: OwnerId::new(77),
+        owner: ThreadId::new(77),
         cpu: CpuId::new(2),
         account: AccountId::new(5),
         pages: None,
@@ -517,14 +520,14 @@ fn n9_a_record_says_whose_stack_it_is_from_hand_out_to_release() {
     let live = record.snapshot();
     assert_eq!(live.state, LifeState::Live);
     assert_eq!(live.kind, Some(StackKind::Irq));
-    assert_eq!((live.owner, live.cpu), (OwnerId::new(77), CpuId::new(2)));
+    assert_eq!((live.owner, live.cpu), (ThreadId::new(77), CpuId::new(2)));
     assert_eq!((live.account, live.mapped), (AccountId::new(5), ByteSize::kib(16)));
     assert_eq!(live.lowest_sample, Some(sp), "the deeper of two samples");
     assert!(live.settled);
     assert_eq!(record.watermark().depth_at_least(machine.pool.body(slot).top).get(), 1000);
     assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
     let dead = record.snapshot();
-    assert_eq!((dead.state, dead.owner), (LifeState::Parked, OwnerId::NONE));
+    assert_eq!((dead.state, dead.owner), (LifeState::Parked, ThreadId::NONE));
     assert_eq!(take(&machine, 2, &mut cache, 1), [slot]);
     let next = record.snapshot();
     assert_ne!(next.generation, live.generation);

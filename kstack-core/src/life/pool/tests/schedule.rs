@@ -1,8 +1,9 @@
 //! Runs small cases in every order of their steps.
 //!
-//! Each CPU of a case is a real thread, but only one runs at a time: whoever is about to access something shared decides
-//! by the path of the present run who goes on. After the run the last decision that has an alternative is changed, until
-//! all paths were taken. The code that runs is the code, not a model of it.
+//! Each CPU of a case is a real thread, but only one runs at a time: a thread that is about to
+//! access something shared decides, by the path of the present run, which one continues. After the
+//! run the last decision that has an alternative is changed, until all paths were taken. The code
+//! that runs is the code, not a model of it.
 
 use std::boxed::Box;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -30,7 +31,7 @@ impl Run {
         self.state.lock().expect("nobody panics while deciding")
     }
 
-    /// Decides who goes on; `None` when all have ended.
+    /// Decides which one continues; `None` when all have ended.
     fn decide(&self, state: &mut State) -> Option<usize> {
         let can_run = || (0..state.ended.len()).filter(|process| !state.ended[*process]);
         let among = can_run().count();
@@ -107,8 +108,8 @@ fn run_once(processes: Vec<Process<'_>>, path: &mut Path) {
     *path = core::mem::take(&mut run.state().path);
 }
 
-/// Runs the case that `run` sets up in every order; `run` is called once per order with a function that runs its processes.
-/// Answers the number of orders.
+/// Runs the case that `run` sets up in every order; `run` is called once per order with a function
+/// that runs its processes. Answers the number of orders.
 pub(super) fn in_every_order(mut run: impl FnMut(&mut dyn FnMut(Vec<Process<'_>>))) -> usize {
     let mut path = Path::new();
     let mut orders = 0;
