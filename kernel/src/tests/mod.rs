@@ -144,6 +144,7 @@ table! {
         user_mode::i10_the_printed_table_of_entries_says_what_the_machine_does,
         signals::p6_a_handler_begins_as_a_function_on_its_stack_with_siginfo_and_ucontext,
         signals::p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt,
+        signals::p6_what_a_signal_interrupts_has_every_register_afterwards,
         signals::p6_the_alternate_stack_has_every_state_and_error_of_linux,
         signals::p6_masks_hold_while_a_handler_runs_and_come_back,
         signals::p6_real_time_signals_are_queued_in_order_with_their_values,
