@@ -147,7 +147,9 @@ fn name_of(file: &OpenFile) -> Result<String, Errno> {
                 Some(slave) => write!(text, "/dev/pts/{}", slave.number()),
                 None => Ok(()),
             },
-            label @ ("pipe" | "socket") => write!(text, "{label}:[{}]", object.stat().inode),
+            label @ ("pipe" | "socket" | "mnt" | "uts") => {
+                write!(text, "{label}:[{}]", object.stat().inode)
+            }
             label => text.write_str(label),
         },
         Target::Capture(_) => text.write_str("pipe:[0]"),
