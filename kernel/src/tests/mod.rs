@@ -224,6 +224,7 @@ table! {
         hostile::p2_a_thread_runs_on_the_cpus_it_is_kept_to,
         hostile::p2_a_process_can_be_held_as_a_file,
         hostile::p2_mounts_are_seen_in_their_own_namespace,
+        hostile::p2_no_path_leads_out_of_a_root,
         hostile::p2_locks_keep_others_out_and_go_with_their_owners,
         hostile::p2_bytes_move_between_pipes_and_files,
         hostile::p2_programs_can_be_terminals_of_others,

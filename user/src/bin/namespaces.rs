@@ -1,5 +1,6 @@
-//! Mount namespaces as Linux has them. Status 0 if what a process mounts in one of its own is seen
-//! there and nowhere else, and the ways into it are right.
+//! What a process sees of the tree, as on Linux: `namespaces NAME`. Status 0 if `mounts`: what a
+//! process mounts in a namespace of its own is seen there and nowhere else, and the ways into it are
+//! right; `roots`: no path leads out of a root that a process was given.
 
 #![no_std]
 #![no_main]
@@ -91,9 +92,72 @@ fn one_byte(test: &Test, name: &str, end: u32) -> isize {
     test.make(name, [end as usize, byte.as_mut_ptr().addr(), 1])
 }
 
+/// What getcwd gives, up to the byte that ends it.
+fn here(test: &Test, to: &mut [u8; 128]) -> usize {
+    let length = test.make("getcwd", [to.as_mut_ptr().addr(), to.len()]);
+    usize::try_from(length).unwrap_or(1) - 1
+}
+
+fn roots(test: &Test) -> i32 {
+    const ENOTDIR: isize = -20;
+    const ROOT: &CStr = c"/tmp/roots";
+    let root = |place: &CStr| test.make("chroot", [path(place)]);
+    must!(test.make("mkdirat", [HERE, path(ROOT), 0o755]) == 0, "a directory");
+    must!(test.make("mkdirat", [HERE, path(c"/tmp/roots/d"), 0o755]) == 0, "one in it");
+    must!(test.open(c"/tmp/roots/file", CREATE | WRITE_ONLY) >= 0, "a file in it");
+    let linked = test.make("symlinkat", [path(c"/file"), HERE, path(c"/tmp/roots/d/link")]);
+    must!(linked == 0, "a link that begins at the root");
+    let up = test.make("symlinkat", [path(c"../../../../file"), HERE, path(c"/tmp/roots/d/up")]);
+    must!(up == 0, "a link that leads up");
+    must!(root(c"/tmp/roots/no") == ENOENT && root(c"/tmp/roots/file") == ENOTDIR, "no directory");
+    must!(root(c"/proc/self") == EPERM, "a root that is made when it is read");
+    let outside = test.open(c"/tmp", 0);
+    let child = user::fork();
+    if child == 0 {
+        must!(test.make("chdir", [path(c"/tmp/roots/d")]) == 0 && root(ROOT) == 0, "chroot");
+        let mut name = [0; 128];
+        must!(
+            here(test, &mut name) == 2 && name.starts_with(b"/d"),
+            "the directory below the root"
+        );
+        for inside in [c"/file", c"../file", c"/../../file", c"/d/link", c"link", c"/d/up"] {
+            must!(test.open(inside, 0) >= 0, "a path below the root");
+        }
+        must!(test.open(c"/tmp", 0) == ENOENT && test.open(c"/proc/self", 0) == ENOENT, "outside");
+        must!(test.make("chdir", [path(c"..")]) == 0 && here(test, &mut name) == 1, "the root");
+        must!(test.make("chdir", [path(c"..")]) == 0 && here(test, &mut name) == 1, "above it");
+        // A descriptor leads where it always did.
+        must!(test.make("fchdir", [outside as usize]) == 0, "a directory from before");
+        let length = here(test, &mut name);
+        must!(&name[..length] == b"(unreachable)/tmp", "what is not below the root says so");
+        must!(test.open(c"roots/file", 0) >= 0, "a path from there");
+        // A child has its parent's; a root below a root is below both.
+        let grandchild = user::fork();
+        if grandchild == 0 {
+            must!(root(c"/d") == 0 && test.open(c"/link", 0) == ENOENT, "a root below a root");
+            must!(test.open(c"/up", 0) == ENOENT && test.open(c"/file", 0) == ENOENT, "above it");
+            must!(test.make("setuid", [65534]) == 0 && root(c"/") == EPERM, "a user's root");
+            return 0;
+        }
+        must!(status_of(grandchild) == 0, "a child in the root");
+        return 0;
+    }
+    must!(status_of(child) == 0, "one with a root of its own");
+    must!(test.open(c"/tmp/roots/file", 0) >= 0, "another one's root moved this process");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
     let test = Test { calls };
+    match user::only_argument() {
+        Some(b"mounts") => mounts(&test),
+        Some(b"roots") => roots(&test),
+        _ => 2,
+    }
+}
+
+fn mounts(test: &Test) -> i32 {
     must!(test.make("mkdirat", [HERE, path(PLACE), 0o700]) == 0, "a directory");
     let first = test.name(LINK);
     must!(
@@ -111,13 +175,13 @@ fn main() -> i32 {
         must!(test.name(LINK) != first, "a namespace is the one before");
         must!(test.mount() == 0 && shows(MOUNTS), "a mount");
         must!(test.open(FILE, CREATE | WRITE_ONLY) >= 0, "a file in it");
-        must!(one_byte(&test, "write", ready[1]) == 1, "a word to the parent");
-        must!(one_byte(&test, "read", stop[0]) == 1, "a word of the parent");
+        must!(one_byte(test, "write", ready[1]) == 1, "a word to the parent");
+        must!(one_byte(test, "read", stop[0]) == 1, "a word of the parent");
         // What is mounted elsewhere meanwhile is not here.
         must!(test.open(FILE, 0) >= 0, "the file is there no more");
         return 0;
     }
-    must!(one_byte(&test, "read", ready[0]) == 1, "a word of the child");
+    must!(one_byte(test, "read", ready[0]) == 1, "a word of the child");
     must!(test.name(LINK) == first, "another one's unshare moved this process");
     must!(test.open(FILE, 0) == ENOENT && !shows(MOUNTS), "a mount of another namespace is here");
     let mut room = [0; 64];
@@ -146,7 +210,7 @@ fn main() -> i32 {
         }
         must!(status_of(visitor) == 0, "a visitor of the namespace");
     }
-    must!(one_byte(&test, "write", stop[1]) == 1 && status_of(child) == 0, "the child's end");
+    must!(one_byte(test, "write", stop[1]) == 1 && status_of(child) == 0, "the child's end");
     // It lives as long as a file holds it.
     let visitor = user::fork();
     if visitor == 0 {

@@ -1,4 +1,4 @@
-//! Namespaces as files (namespaces(7)): what /proc/PID/ns leads to, and what setns takes.
+//! Namespaces as files (namespaces(7)): what /proc/PID/ns leads to, and what setns takes; and the root that a process sees.
 
 use super::host_names::Own;
 use super::{Process, current, host, task};
@@ -7,6 +7,8 @@ use crate::error::Errno;
 use crate::files::mounts::{self, Namespace};
 use crate::files::object::Object;
 use crate::files::open::OpenFile;
+use crate::files::tree;
+use alloc::string::String;
 use alloc::sync::Arc;
 use machine::memory::fallible;
 use threads::sched;
@@ -58,6 +60,20 @@ fn mounts_here() -> Option<Arc<Namespace>> {
     task::of(sched::current()).and_then(|task| task.process.place().mounts())
 }
 
+/// The root of the calling thread's process, where it is not the tree's.
+fn root_here() -> Option<Arc<String>> {
+    task::of(sched::current()).and_then(|task| task.process.place().root_directory())
+}
+
+/// Makes a directory the root of the caller's paths (chroot(2)). Its current directory stays.
+pub(crate) fn set_root(path: String) -> Result<(), Errno> {
+    let root = if path == "/" { None } else { Some(fallible::shared(path)?) };
+    tree::set_root_of(root_here);
+    let before = current().place().set_root_directory(root);
+    drop(before);
+    Ok(())
+}
+
 /// The caller's mounts, to be changed for themselves from now on.
 pub(super) fn copy_of_mounts() -> Result<Arc<Namespace>, Errno> {
     mounts::copy(mounts_here().as_deref(), mounts_here)
@@ -67,7 +83,8 @@ pub(super) fn copy_of_mounts() -> Result<Arc<Namespace>, Errno> {
 pub(crate) fn enter_mounts(namespace: Option<Arc<Namespace>>) -> Result<(), Errno> {
     let place = current().place();
     let root = fallible::shared(fallible::text("/")?)?;
-    let before = (place.set_mounts(namespace), place.set_directory(root));
+    let before =
+        (place.set_mounts(namespace), place.set_directory(root), place.set_root_directory(None));
     drop(before);
     Ok(())
 }

@@ -12,6 +12,8 @@ use machine::spin::SpinLock;
 #[derive(Debug)]
 pub struct Place {
     directory: SpinLock<Arc<String>>,
+    /// Where its paths begin, a path with no slash at its end; `None`: at the tree's root.
+    root: SpinLock<Option<Arc<String>>>,
     /// Its mount namespace; `None`: the first one.
     mounts: SpinLock<Option<Arc<Namespace>>>,
     /// The bits that new files do not get.
@@ -24,6 +26,7 @@ impl Place {
         let root = fallible::shared(fallible::text("/")?)?;
         Ok(fallible::shared(Self {
             directory: SpinLock::new(root),
+            root: SpinLock::new(None),
             mounts: SpinLock::new(None),
             umask: AtomicU32::new(0o022),
         })?)
@@ -33,6 +36,7 @@ impl Place {
     pub(crate) fn copy(&self) -> Result<Arc<Self>, Errno> {
         Ok(fallible::shared(Self {
             directory: SpinLock::new(self.directory()),
+            root: SpinLock::new(self.root_directory()),
             mounts: SpinLock::new(self.mounts()),
             umask: AtomicU32::new(self.umask.load(Ordering::Relaxed)),
         })?)
@@ -41,6 +45,16 @@ impl Place {
     /// The current directory.
     pub fn directory(&self) -> Arc<String> {
         self.directory.lock().clone()
+    }
+
+    /// The directory that its paths begin at; `None`: the tree's root.
+    pub(crate) fn root_directory(&self) -> Option<Arc<String>> {
+        self.root.lock().clone()
+    }
+
+    /// Makes it another one; gives out the one before.
+    pub(crate) fn set_root_directory(&self, to: Option<Arc<String>>) -> Option<Arc<String>> {
+        core::mem::replace(&mut *self.root.lock(), to)
     }
 
     /// The mount namespace; `None`: the first one.

@@ -200,7 +200,7 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
         ["map_files", name] => map_file(&process, name).map(Leads::Path),
         ["ns", name] => namespaces::file(&process, name).map(Leads::File),
         ["fd", name] => descriptor(&process, name).map(|(file, _)| Leads::File(file)),
-        _ => copy("/"),
+        _ => copy(process.place().root_directory().as_deref().map_or("/", |root| root)),
     })
 }
 
