@@ -199,6 +199,16 @@ pub fn p2_a_process_can_be_held_as_a_file() -> Outcome {
     run("other-files", "processes")
 }
 
+/// Red when a mount is seen in another namespace, or a way into one is wrong.
+pub fn p2_mounts_are_seen_in_their_own_namespace() -> Outcome {
+    run("namespaces", "mounts")
+}
+
+/// Red when a path leads out of a root that a process was given, or the wrong way below it.
+pub fn p2_no_path_leads_out_of_a_root() -> Outcome {
+    run("namespaces", "roots")
+}
+
 /// Red when a lock does not keep others out, outlives its owner, or a circle of sleepers is not
 /// seen.
 pub fn p2_locks_keep_others_out_and_go_with_their_owners() -> Outcome {

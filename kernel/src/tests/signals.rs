@@ -23,6 +23,11 @@ pub fn p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt(
     program("signals", "registers")
 }
 
+/// The same for registers that a system call may change, as the one at the handler's end is.
+pub fn p6_what_a_signal_interrupts_has_every_register_afterwards() -> Outcome {
+    program("wide-registers", "plain")
+}
+
 /// SP as the ABI wants it at a function's entry, from stacks of every remainder; the siginfo and
 /// the ucontext; the stack that was asked for; and handlers without SA_SIGINFO.
 pub fn p6_a_handler_begins_as_a_function_on_its_stack_with_siginfo_and_ucontext() -> Outcome {

@@ -408,8 +408,14 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context =
-    super::Context { stack: 8, sp: 20 + 16 * 4, pc: 20 + 18 * 4, flags: 20 + 19 * 4, mask: 104 };
+pub const CONTEXT: super::Context = super::Context {
+    stack: 8,
+    sp: 20 + 16 * 4,
+    pc: 20 + 18 * 4,
+    flags: 20 + 19 * 4,
+    resume: 0,
+    mask: 104,
+};
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (0, 8);
@@ -525,4 +531,23 @@ extern "C" fn faults_breakpoint(_argument: usize) -> usize {
 /// Vector registers that some processors have and others have not: programs are given none.
 pub fn wide() -> Option<super::Wide> {
     None
+}
+
+/// Keeps known values in registers that a system call may change, until a word is no longer 0. Returns
+/// whether they are still there.
+pub fn spins_with_all_kept(until: &core::sync::atomic::AtomicU32) -> bool {
+    const VALUES: [usize; 5] = [0x12345678, 0x13456789, 0x1456789a, 0x156789ab, 0x16789abc];
+    let mut r = VALUES;
+    // SAFETY: (1) the word is read as long as it is borrowed; (2) registers are named as they change.
+    unsafe {
+        core::arch::asm!(
+            "2: ldr {look}, [{until}]",
+            "cmp {look}, #0",
+            "beq 2b",
+            until = in(reg) until.as_ptr(), look = out(reg) _,
+            inout("r0") r[0], inout("r1") r[1], inout("r2") r[2], inout("r3") r[3], inout("r12") r[4],
+            options(nostack, readonly),
+        );
+    }
+    r == VALUES
 }

@@ -315,8 +315,14 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context =
-    super::Context { stack: 16, sp: 176 + 32 * 8, pc: 176 + 33 * 8, flags: 176 + 34 * 8, mask: 40 };
+pub const CONTEXT: super::Context = super::Context {
+    stack: 16,
+    sp: 176 + 32 * 8,
+    pc: 176 + 33 * 8,
+    flags: 176 + 34 * 8,
+    resume: 0,
+    mask: 40,
+};
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (0, 16);
@@ -545,4 +551,23 @@ pub fn switch_shadow(to: usize) -> usize {
 #[unsafe(naked)]
 pub extern "C" fn return_to(address: usize) -> usize {
     naked_asm!("mov x30, x0", "ret")
+}
+
+/// Keeps known values in registers that a system call may change, until a word is no longer 0. Returns
+/// whether they are still there.
+pub fn spins_with_all_kept(until: &core::sync::atomic::AtomicU32) -> bool {
+    const VALUES: [usize; 6] =
+        [0x12345678, 0x13456789, 0x1456789a, 0x156789ab, 0x16789abc, 0x1789abcd];
+    let mut r = VALUES;
+    // SAFETY: (1) the word is read as long as it is borrowed; (2) registers are named as they change.
+    unsafe {
+        core::arch::asm!(
+            "2: ldr {look:w}, [{until}]",
+            "cbz {look:w}, 2b",
+            until = in(reg) until.as_ptr(), look = out(reg) _,
+            inout("x0") r[0], inout("x1") r[1], inout("x2") r[2], inout("x9") r[3], inout("x16") r[4], inout("x17") r[5],
+            options(nostack, readonly),
+        );
+    }
+    r == VALUES
 }

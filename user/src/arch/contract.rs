@@ -6,7 +6,7 @@
 //! late share.
 
 use core::ffi::CStr;
-use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::{AtomicU32, AtomicUsize};
 
 use super::*;
 
@@ -83,6 +83,7 @@ const _: extern "C" fn(*const usize, usize) -> ! = leave;
 const _: extern "C" fn(usize) -> ! = sigreturn_from;
 const _: extern "C" fn() = clobber_floats;
 const _: extern "C" fn(usize, usize) -> usize = keep_below;
+const _: fn(&AtomicU32) -> bool = spins_with_all_kept;
 const _: &[(usize, i32, extern "C" fn(usize) -> usize)] = FAULTS;
 const _: fn() -> bool = is_unprivileged;
 const _: fn() -> Option<Wide> = wide;

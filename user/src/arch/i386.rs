@@ -496,8 +496,14 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context =
-    super::Context { stack: 8, sp: 20 + 7 * 4, pc: 20 + 14 * 4, flags: 20 + 16 * 4, mask: 108 };
+pub const CONTEXT: super::Context = super::Context {
+    stack: 8,
+    sp: 20 + 7 * 4,
+    pc: 20 + 14 * 4,
+    flags: 20 + 16 * 4,
+    resume: 1 << 16,
+    mask: 108,
+};
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (12, 16);
@@ -590,7 +596,4 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
 }
 
 pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
-pub use super::pc::{
-    FAULTS, HAS_PORTS, clobber_floats, is_unprivileged, read_port, read_two_ports,
-    switch_interrupts,
-};
+pub use super::pc::*;

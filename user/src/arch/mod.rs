@@ -106,6 +106,8 @@ pub struct Context {
     pub pc: usize,
     /// The processor's flags; on a machine without, another register.
     pub flags: usize,
+    /// A bit of the flags that an emulator sets for an interrupt, where a processor does not.
+    pub resume: usize,
     /// The mask of signals.
     pub mask: usize,
 }

@@ -31,6 +31,40 @@ pub fn is_unprivileged() -> bool {
     selector & 3 == 3 && flags & INTERRUPTS != 0 && flags & PORTS == 0
 }
 
+/// Keeps known values in registers that a system call may change, until a word is no longer 0. Returns
+/// whether they are still there.
+pub fn spins_with_all_kept(until: &core::sync::atomic::AtomicU32) -> bool {
+    const VALUES: [usize; 3] = [0x1234_5678, 0x2345_6789, 0x3456_789a];
+    let [mut a, mut c, mut d] = VALUES;
+    // SAFETY: (1) the word is read as long as it is borrowed; (2) registers are named as they change.
+    unsafe {
+        #[cfg(target_pointer_width = "64")]
+        {
+            let mut r11 = usize::MAX / 3;
+            asm!(
+                "2: cmp dword ptr [{until}], 0",
+                "je 2b",
+                until = in(reg) until.as_ptr(),
+                inout("rax") a, inout("rcx") c, inout("rdx") d, inout("r11") r11,
+                options(nostack, readonly),
+            );
+            r11 == usize::MAX / 3 && [a, c, d] == VALUES
+        }
+        #[cfg(target_pointer_width = "32")]
+        asm!(
+            "2: cmp dword ptr [{until}], 0",
+            "je 2b",
+            until = in(reg) until.as_ptr(),
+            inout("eax") a, inout("ecx") c, inout("edx") d,
+            options(nostack, readonly),
+        );
+        #[cfg(target_pointer_width = "32")]
+        {
+            [a, c, d] == VALUES
+        }
+    }
+}
+
 /// Makes every floating-point register something else.
 pub extern "C" fn clobber_floats() {
     /// What a program starts with.

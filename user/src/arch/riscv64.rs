@@ -363,7 +363,7 @@ pub fn pointed_at() -> usize {
 
 /// Where things lie in the `ucontext` that a signal handler gets.
 pub const CONTEXT: super::Context =
-    super::Context { stack: 16, sp: 176 + 2 * 8, pc: 176, flags: 176 + 3 * 8, mask: 40 };
+    super::Context { stack: 16, sp: 176 + 2 * 8, pc: 176, flags: 176 + 3 * 8, resume: 0, mask: 40 };
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (0, 16);
@@ -521,4 +521,23 @@ extern "C" fn faults_breakpoint(_argument: usize) -> usize {
 /// Vector registers that some processors have and others have not: programs are given none.
 pub fn wide() -> Option<super::Wide> {
     None
+}
+
+/// Keeps known values in registers that a system call may change, until a word is no longer 0. Returns
+/// whether they are still there.
+pub fn spins_with_all_kept(until: &core::sync::atomic::AtomicU32) -> bool {
+    const VALUES: [usize; 7] =
+        [0x12345678, 0x13456789, 0x1456789a, 0x156789ab, 0x16789abc, 0x1789abcd, 0x189abcde];
+    let mut r = VALUES;
+    // SAFETY: (1) the word is read as long as it is borrowed; (2) registers are named as they change.
+    unsafe {
+        core::arch::asm!(
+            "2: lw {look}, 0({until})",
+            "beqz {look}, 2b",
+            until = in(reg) until.as_ptr(), look = out(reg) _,
+            inout("a0") r[0], inout("a1") r[1], inout("a7") r[2], inout("t0") r[3], inout("t1") r[4], inout("t2") r[5], inout("t6") r[6],
+            options(nostack, readonly),
+        );
+    }
+    r == VALUES
 }

@@ -475,8 +475,14 @@ pub fn pointed_at() -> usize {
 }
 
 /// Where things lie in the `ucontext` that a signal handler gets.
-pub const CONTEXT: super::Context =
-    super::Context { stack: 16, sp: 40 + 15 * 8, pc: 40 + 16 * 8, flags: 40 + 17 * 8, mask: 296 };
+pub const CONTEXT: super::Context = super::Context {
+    stack: 16,
+    sp: 40 + 15 * 8,
+    pc: 40 + 16 * 8,
+    flags: 40 + 17 * 8,
+    resume: 1 << 16,
+    mask: 296,
+};
 
 /// The remainder of SP by 16 when a signal handler begins, and the alignment it is a remainder of.
 pub const HANDLER_SP: (usize, usize) = (8, 16);
@@ -590,7 +596,4 @@ pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
 }
 
 pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
-pub use super::pc::{
-    FAULTS, HAS_PORTS, clobber_floats, is_unprivileged, read_port, read_two_ports,
-    switch_interrupts,
-};
+pub use super::pc::*;

@@ -1,13 +1,14 @@
 //! The vector registers that some processors have beyond those of every one: `wide-registers NAME`.
 //! `switches`: each thread and process keeps its own, a child has its parent's, a new program none.
 //! `handlers`: a handler begins without them and changes none of the interrupted program's.
+//! `plain`: the same of the registers that a system call may change.
 //! `frames`: what a frame says of them and gives back, and what a spoiled one does. Where the
 //! processor has none, frames are the plain ones, and the other parts have nothing to show.
 
 #![no_std]
 #![no_main]
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use user::arch::{self, THREAD_FLAGS, WIDE_ROOM, Wide, nr};
 use user::calls::{call, sleep_milliseconds, status_of};
 use user::must;
@@ -138,6 +139,35 @@ fn handlers(n: &Numbers, wide: &Wide) -> i32 {
     must!(status_of(child) == SIGKILL as i32, "the sender did not die");
     must!(fine, "a handler changed a register of what it interrupted");
     must!(WRONG.get() == 0, "a handler began with a register of what it interrupted");
+    0
+}
+
+static ENOUGH: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_signal: usize, _info: usize, context: usize) {
+    let flags = context + arch::CONTEXT.flags;
+    set_word_at(flags, word_at(flags) & !arch::CONTEXT.resume);
+    if SEEN.add() == 40 {
+        ENOUGH.store(1, Ordering::Relaxed);
+    }
+}
+
+/// What a signal interrupts gets back every register, those too that a system call, such as the
+/// one at a handler's end, does not keep.
+fn plain(n: &Numbers) -> i32 {
+    let me = call(n.getpid, [0; 0]) as usize;
+    must!(n.handle(SIGUSR1, count, SA_RESTART, 0), "no handler");
+    let child = user::fork();
+    if child == 0 {
+        loop {
+            call(n.kill, [me, SIGUSR1]);
+            sleep_milliseconds(1);
+        }
+    }
+    let fine = arch::spins_with_all_kept(&ENOUGH);
+    call(n.kill, [child as usize, SIGKILL]);
+    must!(status_of(child) == SIGKILL as i32, "the sender did not die");
+    must!(fine, "a register of what a signal interrupted is another one");
     0
 }
 
@@ -327,6 +357,9 @@ fn auxiliary(key: usize) -> Option<usize> {
 fn main() -> i32 {
     let Some(numbers) = Numbers::read() else { return 100 };
     let n = NUMBERS.keep(numbers);
+    if user::only_argument() == Some(b"plain") {
+        return plain(n);
+    }
     let Some(wide) = arch::wide() else { return 98 };
     match user::only_argument() {
         Some(b"frames") => frames(n, &wide),

@@ -26,6 +26,7 @@ pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod namespaces;
 pub(crate) mod pidfd;
 pub(crate) mod prctl;
 pub(crate) mod process;

@@ -168,7 +168,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
 fn program(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
     exec::program::open(directory, path, follow).map_err(|error| {
         // What is made there when it is opened is no program; what is not there says so.
-        match tree::absolute(directory, path).and_then(|path| walk::find(path, follow)) {
+        match tree::absolute_of_caller(directory, path).and_then(|path| walk::find(path, follow)) {
             Ok(Place::Made(path)) => proc::stat(&path).err().unwrap_or(error),
             _ => error,
         }

@@ -65,7 +65,7 @@ impl Executable {
 
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
 pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
-    match walk::find(tree::absolute(directory, path)?, follow)? {
+    match walk::find(tree::absolute_of_caller(directory, path)?, follow)? {
         Place::Node(node, path) => Executable::of(node, path),
         Place::Made(_) | Place::Open(_) => Err(Errno::EACCES),
     }

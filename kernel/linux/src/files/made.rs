@@ -1,7 +1,9 @@
 //! Files whose content is made when they are read: of /proc and /sys.
 //!
 //! The content is made anew whenever a file is read from its beginning, and kept until then: so
-//! what is read in pieces fits together, as with Linux's `seq_file`.
+//! what is read in pieces fits together, as with Linux's `seq_file`. What can be long is made in
+//! pieces too, each when a program gets there; and what has its bytes at fixed places is not kept
+//! at all.
 
 use crate::abi::Stat;
 use crate::error::Errno;
@@ -13,11 +15,30 @@ use threads::sched::Mutex;
 
 /// What makes the content of one path.
 pub(crate) trait Maker: Send + Sync + fmt::Debug {
-    /// The content: of a folder, the names in it, a line each.
-    fn make(&self, path: &str) -> Result<Vec<u8>, Errno>;
+    /// The content from a place on that an earlier piece gave out (0: the beginning), and the place
+    /// of the next piece, if there is one: of a folder, the names in it, a line each.
+    fn make(&self, path: &str, from: u64) -> Result<(Vec<u8>, Option<u64>), Errno>;
+    /// Reads bytes that have fixed places; `None`: the content is one that is kept.
+    fn read_at(&self, path: &str, position: u64, to: &mut [u8]) -> Option<Result<usize, Errno>>;
     /// Takes what a program writes.
     fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno>;
     fn stat(&self, path: &str) -> Result<Stat, Errno>;
+}
+
+/// A piece of the content that is kept.
+#[derive(Debug)]
+struct Piece {
+    /// Where in the file it begins.
+    start: u64,
+    bytes: Vec<u8>,
+    /// Where the maker continues behind it.
+    next: Option<u64>,
+}
+
+impl Piece {
+    const fn top(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
 }
 
 /// See the module's head.
@@ -27,7 +48,7 @@ pub struct Made {
     path: String,
     maker: &'static dyn Maker,
     is_directory: bool,
-    content: Mutex<Option<Vec<u8>>>,
+    content: Mutex<Option<Piece>>,
 }
 
 impl Made {
@@ -48,28 +69,46 @@ impl Made {
         self.maker.stat(&self.path).unwrap_or_default()
     }
 
-    /// Calls `body` with the content: what it is now, if it is read from the beginning.
+    fn piece(&self, start: u64, from: u64) -> Result<Piece, Errno> {
+        let (bytes, next) = self.maker.make(&self.path, from)?;
+        Ok(Piece { start, bytes, next })
+    }
+
+    /// Calls `body` with the piece of the content that a position is in: made now, if it is the
+    /// beginning's.
     fn with<R>(
         &self,
-        is_beginning: bool,
-        body: impl FnOnce(&[u8]) -> Result<R, Errno>,
+        position: u64,
+        body: impl FnOnce(&Piece) -> Result<R, Errno>,
     ) -> Result<R, Errno> {
         let mut content = self.content.lock();
-        if is_beginning || content.is_none() {
-            *content = None;
-            *content = Some(self.maker.make(&self.path)?);
+        let mut piece = match content.take() {
+            Some(piece) if position != 0 && position >= piece.start => piece,
+            _ => self.piece(0, 0)?,
+        };
+        while position >= piece.top()
+            && let Some(next) = piece.next
+        {
+            if threads::sched::current().killed() {
+                return Err(Errno::EINTR);
+            }
+            piece = self.piece(piece.top(), next)?;
         }
-        body(content.as_deref().unwrap_or_default())
+        body(content.insert(piece))
     }
 
     pub(crate) fn read_at(&self, position: u64, to: &mut [u8]) -> Result<usize, Errno> {
         if self.is_directory {
             return Err(Errno::EISDIR);
         }
-        self.with(position == 0, |content| {
-            let from = usize::try_from(position).unwrap_or(usize::MAX).min(content.len());
-            let length = to.len().min(content.len() - from);
-            to[..length].copy_from_slice(&content[from..from + length]);
+        if let Some(read) = self.maker.read_at(&self.path, position, to) {
+            return read;
+        }
+        self.with(position, |piece| {
+            let from = usize::try_from(position - piece.start).unwrap_or(usize::MAX);
+            let left = piece.bytes.get(from..).unwrap_or_default();
+            let length = to.len().min(left.len());
+            to[..length].copy_from_slice(&left[..length]);
             Ok(length)
         })
     }
@@ -87,8 +126,10 @@ impl Made {
         if !self.is_directory {
             return Err(Errno::ENOTDIR);
         }
-        let length = self.with(index == 0, |names| {
-            let mut lines = names.split(|&byte| byte == b'\n').filter(|name| !name.is_empty());
+        // Names are one piece: the position only tells whether they are to be made anew.
+        let length = self.with(index.min(1) as u64, |names| {
+            let mut lines =
+                names.bytes.split(|&byte| byte == b'\n').filter(|name| !name.is_empty());
             let Some(name) = lines.nth(index) else { return Ok(None) };
             let length = name.len().min(to.len());
             to[..length].copy_from_slice(&name[..length]);

@@ -1,5 +1,10 @@
 //! Directories that others lie over (mount(2)): file systems in memory, and parts of the tree that
 //! are seen in a second place.
+//!
+//! They lie there for the processes of one mount namespace: of the first one, or of one that began
+//! as a copy of another (`CLONE_NEWNS`) and changes for itself from then on, which is what Linux
+//! calls private. Files know no process: what the caller's namespace is, is asked of [`Current`],
+//! which is there as soon as there is a second one.
 
 use super::node::Node;
 use crate::error::Errno;
@@ -7,12 +12,16 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
-/// Mounts at one time: each step of a path looks through them.
+/// Mounts of a namespace at one time: each step of a path looks through them.
 const MOST: usize = 256;
+
+/// The number of the first namespace; those of others follow (include/linux/proc_ns.h leaves them
+/// to the allocator of numbers).
+const FIRST_NUMBER: u64 = 0xf000_0000;
 
 /// A directory over another.
 #[derive(Debug)]
@@ -25,29 +34,113 @@ pub(crate) struct Mount {
     kind: &'static str,
 }
 
-static MOUNTS: SpinLock<Vec<Mount>> = SpinLock::new(Vec::new());
+impl Mount {
+    fn copy(&self) -> Result<Self, Errno> {
+        Ok(Self {
+            over: self.over.clone(),
+            root: self.root.clone(),
+            path: fallible::text(&self.path)?,
+            source: fallible::text(&self.source)?,
+            kind: self.kind,
+        })
+    }
+}
+
+type List = SpinLock<Vec<Mount>>;
+
+/// A mount namespace that is not the first one.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    number: u64,
+    list: List,
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        COUNT.fetch_sub(self.list.lock().len(), Ordering::SeqCst);
+    }
+}
+
+/// Which namespace the caller is in; `None`: the first one.
+pub(crate) type Current = fn() -> Option<Arc<Namespace>>;
+
+static FIRST: List = SpinLock::new(Vec::new());
+/// Of all namespaces.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(FIRST_NUMBER + 1);
+static CURRENT: SpinLock<Option<Current>> = SpinLock::new(None);
+
+/// Calls `body` with the mounts of a namespace.
+fn with_list<R>(of: Option<&Namespace>, body: impl FnOnce(&mut Vec<Mount>) -> R) -> R {
+    body(&mut of.map_or(&FIRST, |own| &own.list).lock())
+}
+
+/// The same with those of the caller's. The namespace outlives the lock.
+fn with<R>(body: impl FnOnce(&mut Vec<Mount>) -> R) -> R {
+    let current = *CURRENT.lock();
+    let own = current.and_then(|current| current());
+    with_list(own.as_deref(), body)
+}
+
+/// A namespace that begins as another one; `current` tells from now on which one a caller is in.
+pub(crate) fn copy(of: Option<&Namespace>, current: Current) -> Result<Arc<Namespace>, Errno> {
+    let mut list = Vec::new();
+    loop {
+        let wanted = with_list(of, |mounts| mounts.len());
+        list.try_reserve(wanted).map_err(|_| Errno::ENOMEM)?;
+        let copied = with_list(of, |mounts| {
+            if mounts.len() > list.capacity() {
+                return Ok(false);
+            }
+            for mount in mounts.iter() {
+                // CANNOT FAIL: there is room for all of them.
+                list.push(mount.copy()?);
+            }
+            Ok::<_, Errno>(true)
+        })?;
+        if copied {
+            break;
+        }
+    }
+    COUNT.fetch_add(list.len(), Ordering::SeqCst);
+    let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+    let made = fallible::shared(Namespace { number, list: SpinLock::new(list) })?;
+    *CURRENT.lock() = Some(current);
+    Ok(made)
+}
+
+/// The number that a namespace is known by.
+pub(crate) fn number(of: Option<&Namespace>) -> u64 {
+    of.map_or(FIRST_NUMBER, |own| own.number)
+}
 
 /// What lies over a node, or the node itself.
 pub(super) fn top(mut node: Arc<Node>) -> Arc<Node> {
     if COUNT.load(Ordering::Relaxed) == 0 {
         return node;
     }
-    let mounts = MOUNTS.lock();
-    // No more steps than there are mounts: each lies over what was there before it.
-    for _ in 0..mounts.len() {
-        match mounts.iter().find(|mount| Arc::ptr_eq(&mount.over, &node)) {
-            Some(mount) if !Arc::ptr_eq(&mount.root, &node) => node = mount.root.clone(),
-            _ => break,
+    // What it was is dropped behind the lock.
+    let mut under = None;
+    with(|mounts| {
+        // No more steps than there are mounts: each lies over what was there before it.
+        for _ in 0..mounts.len() {
+            match mounts.iter().find(|mount| Arc::ptr_eq(&mount.over, &node)) {
+                Some(mount) if !Arc::ptr_eq(&mount.root, &node) => {
+                    let before = core::mem::replace(&mut node, mount.root.clone());
+                    // The first one is the caller's; the others are the mounts' as well.
+                    under.get_or_insert(before);
+                }
+                _ => break,
+            }
         }
-    }
+    });
     node
 }
 
 /// Whether something lies over a node: its name stays then.
 pub(super) fn is_covered(node: &Arc<Node>) -> bool {
     COUNT.load(Ordering::Relaxed) != 0
-        && MOUNTS.lock().iter().any(|mount| Arc::ptr_eq(&mount.over, node))
+        && with(|mounts| mounts.iter().any(|mount| Arc::ptr_eq(&mount.over, node)))
 }
 
 /// Puts a directory over another.
@@ -60,44 +153,47 @@ pub(crate) fn add(
 ) -> Result<(), Errno> {
     let mount =
         Mount { over, root, path: fallible::text(path)?, source: fallible::text(source)?, kind };
-    let mut mounts = MOUNTS.lock();
-    if mounts.len() >= MOST {
-        return Err(Errno::ENOSPC);
-    }
-    mounts.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-    // CANNOT FAIL: reserved above.
-    mounts.push(mount);
-    COUNT.store(mounts.len(), Ordering::SeqCst);
-    Ok(())
+    with(|mounts| {
+        if mounts.len() >= MOST {
+            return Err(Errno::ENOSPC);
+        }
+        mounts.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        // CANNOT FAIL: reserved above.
+        mounts.push(mount);
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    })
 }
 
 /// Whether a node is what was put over another.
 pub(crate) fn is_root(node: &Arc<Node>) -> bool {
-    MOUNTS.lock().iter().any(|mount| Arc::ptr_eq(&mount.root, node))
+    with(|mounts| mounts.iter().any(|mount| Arc::ptr_eq(&mount.root, node)))
 }
 
 /// Takes the last directory at a path away again, and gives it out: it is dropped without a lock.
 pub(crate) fn remove(path: &str) -> Result<Mount, Errno> {
-    let mut mounts = MOUNTS.lock();
-    let place = mounts.iter().rposition(|mount| mount.path == path).ok_or(Errno::EINVAL)?;
-    let taken = mounts.remove(place);
-    COUNT.store(mounts.len(), Ordering::SeqCst);
-    Ok(taken)
+    with(|mounts| {
+        let place = mounts.iter().rposition(|mount| mount.path == path).ok_or(Errno::EINVAL)?;
+        COUNT.fetch_sub(1, Ordering::SeqCst);
+        Ok(mounts.remove(place))
+    })
 }
 
-/// Lines of /proc/mounts.
-pub(crate) fn write_all(to: &mut dyn Write) -> fmt::Result {
-    let mounts = MOUNTS.lock();
-    mounts.iter().try_for_each(|mount| {
-        writeln!(to, "{} {} {} rw,relatime 0 0", mount.source, mount.path, mount.kind)
+/// Lines of /proc/PID/mounts.
+pub(crate) fn write_all(of: Option<&Namespace>, to: &mut dyn Write) -> fmt::Result {
+    with_list(of, |mounts| {
+        mounts.iter().try_for_each(|mount| {
+            writeln!(to, "{} {} {} rw,relatime 0 0", mount.source, mount.path, mount.kind)
+        })
     })
 }
 
 /// Lines of /proc/PID/mountinfo.
-pub(crate) fn write_info(to: &mut dyn Write) -> fmt::Result {
-    let mounts = MOUNTS.lock();
-    mounts.iter().zip(4..).try_for_each(|(mount, number)| {
-        let Mount { path, kind, source, .. } = mount;
-        writeln!(to, "{number} 1 0:{number} / {path} rw,relatime - {kind} {source} rw")
+pub(crate) fn write_info(of: Option<&Namespace>, to: &mut dyn Write) -> fmt::Result {
+    with_list(of, |mounts| {
+        mounts.iter().zip(4..).try_for_each(|(mount, number)| {
+            let Mount { path, kind, source, .. } = mount;
+            writeln!(to, "{number} 1 0:{number} / {path} rw,relatime - {kind} {source} rw")
+        })
     })
 }

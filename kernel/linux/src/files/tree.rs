@@ -34,14 +34,44 @@ pub fn root() -> Result<Arc<Node>, Errno> {
     Ok(ROOT.lock().get_or_insert(root).clone())
 }
 
+/// What tells where a caller's root is (chroot(2)); `None`: at the tree's.
+pub(crate) type RootOf = fn() -> Option<Arc<String>>;
+
+static ROOT_OF: SpinLock<Option<RootOf>> = SpinLock::new(None);
+
+/// From now on callers have roots of their own: files know no process, so it is set from outside.
+pub(crate) fn set_root_of(root_of: RootOf) {
+    *ROOT_OF.lock() = Some(root_of);
+}
+
+/// The caller's root, where it is not the tree's.
+pub(crate) fn root_of_caller() -> Option<Arc<String>> {
+    let root_of = *ROOT_OF.lock();
+    root_of.and_then(|root_of| root_of())
+}
+
+/// A path as the caller means it, seen from a directory: it begins at the caller's root, and `..` leads no further than there.
+pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, Errno> {
+    match root_of_caller() {
+        Some(root) => absolute_below(&root, directory, path),
+        None => absolute(directory, path),
+    }
+}
+
 /// A path as seen from a directory: absolute, without `.` and with `..` taken back. The root is `/`; no other path ends in one.
 pub fn absolute(directory: &str, path: &str) -> Result<String, Errno> {
+    absolute_below("", directory, path)
+}
+
+/// The same below a root, a path with no slash at its end.
+fn absolute_below(root: &str, directory: &str, path: &str) -> Result<String, Errno> {
     let mut whole = String::new();
-    let start = if path.starts_with('/') { "" } else { directory };
+    let start = if path.starts_with('/') { root } else { directory };
     whole.try_reserve(start.len() + path.len() + 2).map_err(|_| Errno::ENOMEM)?;
     for part in start.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
+            ".." if whole == root => {}
             ".." => whole.truncate(whole.rfind('/').unwrap_or(0)),
             part => {
                 // CANNOT FAIL: all parts with a slash each were reserved above.
@@ -84,7 +114,7 @@ pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Err
         };
         let Content::Link(target) = &node.content else { return Ok(path) };
         let parent = path.rfind('/').unwrap_or(0);
-        path = absolute(&path[..parent], target)?;
+        path = absolute_of_caller(&path[..parent], target)?;
     }
     Err(Errno::ELOOP)
 }
@@ -119,7 +149,7 @@ fn walk(
             {
                 links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
                 let rest = &path[end..];
-                let mut next = absolute(&path[..at], target)?;
+                let mut next = absolute_of_caller(&path[..at], target)?;
                 if !rest.is_empty() {
                     next.truncate(if next == "/" { 0 } else { next.len() });
                     next.try_reserve(rest.len()).map_err(|_| Errno::ENOMEM)?;

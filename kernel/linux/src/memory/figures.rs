@@ -3,7 +3,7 @@
 use super::areas::{Area, PAGE};
 use super::space::Memory;
 use crate::files::tree::Content;
-use machine::memory::frames;
+use machine::memory::frames::{self, Frame};
 
 /// Bytes of an area.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,19 +44,39 @@ pub(crate) struct Resident {
     pub(crate) shared: u64,
 }
 
+/// A page that is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    pub(crate) frame: Frame,
+    /// Mappings that have it, this one among them.
+    pub(crate) users: u64,
+    /// Whether it is its file's, and no copy.
+    pub(crate) of_file: bool,
+    /// Whether a store goes through without a fault.
+    pub(crate) can_write: bool,
+}
+
 impl Memory {
+    /// A page of an area; `None`: it is not there.
+    pub(crate) fn page_of(&self, area: &Area, page: u64) -> Option<Page> {
+        let (frame, access) = self.tables.lookup(page)?;
+        let node = area.source.as_ref().map(|source| &source.object.node);
+        let of_file = node.is_some_and(|node| node.is_page(area.number_at(page), frame));
+        // The file is a user of its own.
+        let users = u64::from(frames::refs(frame)).saturating_sub(u64::from(of_file)).max(1);
+        Some(Page { frame, users, of_file, can_write: access.write })
+    }
+
     /// Of one area.
     pub(crate) fn figures(&self, area: &Area) -> Figures {
         let mut sum = Figures::default();
         let mut from = area.lowest;
         while let Some(page) = self.tables.next_mapped(from, area.top) {
             from = page + PAGE;
-            let Some((frame, now)) = self.tables.lookup(page) else { continue };
-            let node = area.source.as_ref().map(|source| &source.object.node);
-            let of_file = node.is_some_and(|node| node.is_page(area.number_at(page), frame));
-            // The file is a user of its own.
-            let users = u64::from(frames::refs(frame)).saturating_sub(u64::from(of_file)).max(1);
-            let is_dirty = !of_file || area.is_shared() && now.write;
+            let Some(Page { users, of_file, can_write, .. }) = self.page_of(area, page) else {
+                continue;
+            };
+            let is_dirty = !of_file || area.is_shared() && can_write;
             sum.present += PAGE;
             sum.proportional += PAGE / users;
             sum.proportional_dirty += if is_dirty { PAGE / users } else { 0 };

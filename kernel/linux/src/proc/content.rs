@@ -6,13 +6,18 @@ use super::{folder, kstack, maps, of_machine, sys, sysctl};
 use crate::error::Errno;
 use crate::process::Process;
 use crate::process::walk::Parts;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 /// What `folder` has made here: the files of a process about its memory.
 fn of_memory(process: &Process, name: &str) -> Option<Result<Content, Errno>> {
     match name {
-        "maps" => Some(text(|text| maps::maps(process, text))),
-        "smaps" => Some(text(|text| maps::smaps(process, text))),
+        "maps" | "smaps" => {
+            let text = made(|text| maps::all(process, name == "smaps", text));
+            Some(text.map(|text| Content::Text(text.into_bytes())))
+        }
+        // Its bytes are read where they are: see `pagemap`.
+        "pagemap" => Some(text(|_| Ok(()))),
         "smaps_rollup" => Some(text(|text| maps::smaps_rollup(process, text))),
         "map_files" => {
             let names = made(|text| maps::map_files(process, text));
@@ -76,6 +81,27 @@ fn of_proc(parts: &[&str]) -> Result<Content, Errno> {
         }
         [whom, rest @ ..] => folder::content(&Subject::of(whom)?, rest, of_memory),
     }
+}
+
+/// The same in pieces, where it can be long: from a place on that was given out with the piece before, 0 at the beginning.
+pub(super) fn piece(path: &str, from: u64) -> Result<(Content, Option<u64>), Errno> {
+    let parts = Parts::of(path).ok_or(Errno::ENOENT)?;
+    let (subject, name) = match parts.as_slice() {
+        ["proc", whom, name @ ("maps" | "smaps")] => (Subject::of(whom)?, name),
+        ["proc", whom, "task", thread, name @ ("maps" | "smaps")] => {
+            (Subject::of(whom)?.thread(thread)?, name)
+        }
+        _ => return Ok((content(path)?, None)),
+    };
+    let Some(process) = subject.process() else {
+        return Ok((Content::Text(Vec::new()), None));
+    };
+    let mut next = None;
+    let text = made(|text| {
+        next = maps::piece(process, *name == "smaps", from, text)?;
+        Ok(())
+    })?;
+    Ok((Content::Text(text.into_bytes()), next))
 }
 
 /// What is at an absolute path of /proc or /sys with no link in it.

@@ -1,9 +1,9 @@
 //! A path of /proc or /sys as an open file, and what stat tells of it.
 
-use super::content::{FILES, content};
+use super::content::{FILES, piece};
 use super::subject::Subject;
 use super::text::{Content, made};
-use super::{folder, sys, sysctl, written};
+use super::{folder, pagemap, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::made::{Made, Maker};
@@ -27,14 +27,23 @@ const DEVICE: u64 = 2;
 struct Path;
 
 impl Maker for Path {
-    fn make(&self, path: &str) -> Result<Vec<u8>, Errno> {
-        match content(path) {
-            Ok(Content::Text(text)) => Ok(text),
-            Ok(Content::Names(names)) => Ok(names.into_bytes()),
+    fn make(&self, path: &str, from: u64) -> Result<(Vec<u8>, Option<u64>), Errno> {
+        match piece(path, from) {
+            Ok((Content::Text(text), next)) => Ok((text, next)),
+            Ok((Content::Names(names), next)) => Ok((names.into_bytes(), next)),
             // The file was opened, so it was there: whom it is about has ended.
             Err(Errno::ENOENT) => Err(Errno::ESRCH),
             Err(error) => Err(error),
         }
+    }
+
+    fn read_at(&self, path: &str, position: u64, to: &mut [u8]) -> Option<Result<usize, Errno>> {
+        let parts = Parts::of(path)?;
+        let ["proc", whom, "pagemap"] = parts.as_slice() else { return None };
+        Some(Subject::of(whom).map_err(|_| Errno::ESRCH).and_then(|subject| {
+            let process = subject.process().ok_or(Errno::ESRCH)?;
+            pagemap::read_at(process, position, to)
+        }))
     }
 
     fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno> {
@@ -138,7 +147,9 @@ fn name_of(file: &OpenFile) -> Result<String, Errno> {
                 Some(slave) => write!(text, "/dev/pts/{}", slave.number()),
                 None => Ok(()),
             },
-            label @ ("pipe" | "socket") => write!(text, "{label}:[{}]", object.stat().inode),
+            label @ ("pipe" | "socket" | "mnt" | "uts") => {
+                write!(text, "{label}:[{}]", object.stat().inode)
+            }
             label => text.write_str(label),
         },
         Target::Capture(_) => text.write_str("pipe:[0]"),

@@ -6,6 +6,7 @@ use super::{first_stack, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
+use crate::process::namespaces;
 use crate::process::pidfd::Pidfd;
 use crate::process::walk;
 use alloc::sync::Arc;
@@ -18,7 +19,7 @@ const FILE: u32 = 0o100000;
 const LINK: u32 = 0o120000;
 
 /// Files, folders and links of both a process and a thread, with their modes.
-const FILES: [(&str, u32); 31] = [
+const FILES: [(&str, u32); 32] = [
     ("auxv", FILE | 0o400),
     ("cgroup", FILE | 0o444),
     ("cmdline", FILE | 0o444),
@@ -35,6 +36,7 @@ const FILES: [(&str, u32); 31] = [
     ("mounts", FILE | 0o444),
     ("mountstats", FILE | 0o400),
     ("net", DIRECTORY | 0o555),
+    ("ns", DIRECTORY | 0o511),
     ("oom_adj", FILE | 0o644),
     ("oom_score", FILE | 0o444),
     ("oom_score_adj", FILE | 0o644),
@@ -53,8 +55,13 @@ const FILES: [(&str, u32); 31] = [
 ];
 
 /// Files in the folder of a process that are made elsewhere, with their modes.
-const OTHERS: &[(&str, u32)] =
-    &[("map_files", 0o040500), ("maps", 0o100444), ("smaps", 0o100444), ("smaps_rollup", 0o100444)];
+const OTHERS: &[(&str, u32)] = &[
+    ("map_files", 0o040500),
+    ("maps", 0o100444),
+    ("pagemap", 0o100400),
+    ("smaps", 0o100444),
+    ("smaps_rollup", 0o100444),
+];
 
 /// What makes a file of it elsewhere.
 pub(super) type Elsewhere = fn(&Process, &str) -> Option<Result<Content, Errno>>;
@@ -82,6 +89,7 @@ pub(super) fn content(
             text(|text| write_open_file(&file, close_on_exec, text))
         }
         ["net"] => names(|_| Ok(())),
+        ["ns"] => names(|text| namespaces::NAMES.iter().try_for_each(|n| writeln!(text, "{n}"))),
         [name] => file(subject, name, others),
         _ => Err(Errno::ENOENT),
     }
@@ -105,6 +113,7 @@ pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
             let others = || OTHERS.iter().find(is_it).map(|&(_, mode)| mode);
             own.or_else(others).ok_or(Errno::ENOENT)
         }
+        ["ns", name] if namespaces::NAMES.contains(name) => Ok(LINK | 0o777),
         ["map_files", name] => {
             let process = subject.process().ok_or(Errno::ENOENT)?;
             walk::map_file(process, name).map(|_| LINK | 0o600)
@@ -116,6 +125,7 @@ pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
 fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Errno> {
     let process = subject.process();
     let attributes = process.map(|process| &process.attributes);
+    let mounts = process.and_then(|process| process.place().mounts());
     match name {
         "status" => text(|text| of_process::status(subject, text)),
         "stat" => text(|text| of_process::stat(subject, text)),
@@ -123,8 +133,8 @@ fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Err
         "stack" => text(|text| of_process::stack(subject, text)),
         "comm" => text(|text| writeln!(text, "{}", short(subject.name().as_str()))),
         "wchan" => text(|text| text.write_str("0")),
-        "mounts" => text(of_machine::mounts),
-        "mountinfo" => text(of_machine::mountinfo),
+        "mounts" => text(|text| of_machine::mounts(mounts.as_deref(), text)),
+        "mountinfo" => text(|text| of_machine::mountinfo(mounts.as_deref(), text)),
         "cgroup" => text(|text| writeln!(text, "0::/")),
         "sessionid" => text(|text| write!(text, "{}", u32::MAX)),
         "oom_score" | "oom_adj" => text(|text| writeln!(text, "0")),

@@ -93,10 +93,38 @@ fn line(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
     text.write_str(if is_deleted(area) { " (deleted)\n" } else { "\n" })
 }
 
-pub(super) fn maps(process: &Process, text: &mut Text) -> fmt::Result {
+/// Bytes after which a piece of the text ends, with the area that it is at: about what one call reads.
+const PIECE: usize = 4096;
+
+/// The text about the areas from an address on, until it is long enough: the address that the next piece begins at, if there is one.
+pub(super) fn piece(
+    process: &Process,
+    with_figures: bool,
+    from: u64,
+    text: &mut Text,
+) -> Result<Option<u64>, fmt::Error> {
+    let Some(memory) = process.memory() else { return Ok(None) };
+    let memory = memory.lock();
+    for area in memory.areas().within(from, u64::MAX) {
+        if text.len() >= PIECE {
+            return Ok(Some(area.lowest.max(from)));
+        }
+        line(&memory, area, text)?;
+        if with_figures {
+            of_area(&memory, area, text)?;
+        }
+    }
+    Ok(None)
+}
+
+/// All of it.
+pub(super) fn all(process: &Process, with_figures: bool, text: &mut Text) -> fmt::Result {
     let Some(memory) = process.memory() else { return Ok(()) };
     let memory = memory.lock();
-    memory.areas().iter().try_for_each(|area| line(&memory, area, text))
+    memory.areas().iter().try_for_each(|area| {
+        line(&memory, area, text)?;
+        if with_figures { of_area(&memory, area, text) } else { Ok(()) }
+    })
 }
 
 fn figures(sum: &Figures, locked: u64, text: &mut Text) -> fmt::Result {
@@ -163,20 +191,15 @@ fn flags(area: &Area, text: &mut Text) -> fmt::Result {
     text.write_str(" \n")
 }
 
-pub(super) fn smaps(process: &Process, text: &mut Text) -> fmt::Result {
-    let Some(memory) = process.memory() else { return Ok(()) };
-    let memory = memory.lock();
-    for area in memory.areas().iter() {
-        line(&memory, area, text)?;
-        writeln!(text, "{:<16}{:8} kB", "Size:", (area.top - area.lowest) / 1024)?;
-        writeln!(text, "{:<16}{:8} kB\n{:<16}{:8} kB", "KernelPageSize:", 4, "MMUPageSize:", 4)?;
-        let sum = memory.figures(area);
-        let locked = if area.has(flag::LOCKED) { sum.proportional } else { 0 };
-        figures(&sum, locked, text)?;
-        writeln!(text, "{:<16}{:8}", "THPeligible:", 0)?;
-        flags(area, text)?;
-    }
-    Ok(())
+/// What smaps has below the line of an area.
+fn of_area(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
+    writeln!(text, "{:<16}{:8} kB", "Size:", (area.top - area.lowest) / 1024)?;
+    writeln!(text, "{:<16}{:8} kB\n{:<16}{:8} kB", "KernelPageSize:", 4, "MMUPageSize:", 4)?;
+    let sum = memory.figures(area);
+    let locked = if area.has(flag::LOCKED) { sum.proportional } else { 0 };
+    figures(&sum, locked, text)?;
+    writeln!(text, "{:<16}{:8}", "THPeligible:", 0)?;
+    flags(area, text)
 }
 
 pub(super) fn smaps_rollup(process: &Process, text: &mut Text) -> fmt::Result {

@@ -6,6 +6,7 @@
 //! | `file` | such a path as an open file, and what stat tells of it |
 //! | `subject`, `folder` | /proc/NUMBER/…: whom it is about, and what is in it |
 //! | `of_process`, `first_stack` | the files of one process |
+//! | `pagemap` | where each page of a process is |
 //! | `of_machine`, `kstack`, `sys`, `sysctl` | /proc/meminfo and the like; /proc/kstack; /sys; /proc/sys |
 //! | `written` | what programs write there |
 //! | `text` | text that can fail, as an open file |
@@ -20,6 +21,7 @@ pub(crate) mod kstack;
 mod maps;
 mod of_machine;
 mod of_process;
+mod pagemap;
 mod subject;
 mod sys;
 mod sysctl;

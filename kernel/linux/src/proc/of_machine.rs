@@ -1,7 +1,7 @@
 //! Files of /proc about the machine and all of its processes.
 
 use crate::abi::MACHINE;
-use crate::files::mounts;
+use crate::files::mounts::{self, Namespace};
 use crate::process::table;
 use crate::time::wall;
 use core::fmt::{self, Write};
@@ -129,18 +129,18 @@ pub(super) fn filesystems(text: &mut Text) -> fmt::Result {
     text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\ttmpfs\nnodev\tramfs\nnodev\tdevpts\nnodev\tpipefs\nnodev\tanon_inodefs\n")
 }
 
-pub(super) fn mounts(text: &mut Text) -> fmt::Result {
+pub(super) fn mounts(of: Option<&Namespace>, text: &mut Text) -> fmt::Result {
     text.write_str("rootfs / rootfs rw 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,relatime 0 0\n")?;
-    mounts::write_all(text)
+    mounts::write_all(of, text)
 }
 
-pub(super) fn mountinfo(text: &mut Text) -> fmt::Result {
+pub(super) fn mountinfo(of: Option<&Namespace>, text: &mut Text) -> fmt::Result {
     text.write_str(
         "1 1 0:2 / / rw - rootfs rootfs rw\n\
          2 1 0:3 / /proc rw,relatime - proc proc rw\n\
          3 1 0:4 / /sys rw,relatime - sysfs sysfs rw\n",
     )?;
-    mounts::write_info(text)
+    mounts::write_info(of, text)
 }
 
 pub(super) fn mountstats(text: &mut Text) -> fmt::Result {

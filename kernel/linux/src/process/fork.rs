@@ -6,7 +6,7 @@ use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
-use super::{Process, current, current_arc, current_task, host, pidfd, table};
+use super::{Process, current, current_arc, current_task, host, namespaces, pidfd, table};
 use super::{sequences, shadow};
 use crate::abi;
 use crate::error::{Errno, SysResult};
@@ -60,6 +60,10 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
         request.exit_signal
     };
     child.exit_signal.store(exit_signal, Ordering::Relaxed);
+    if request.has(flag::NEW_MOUNTS) {
+        // The place is the child's own: with FS it was refused.
+        drop(child.place().set_mounts(Some(namespaces::copy_of_mounts()?)));
+    }
     if request.has(flag::NEW_HOST) {
         *child.host.lock() = host::copy()?;
     }
@@ -214,9 +218,13 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     let is_privileged = process.credentials.lock().can(capability::SYS_ADMIN);
     check_namespaces(flags, is_privileged)?;
     // Threads of one process have one table here: what only a thread of many would have of its own is refused.
-    if flags & (flag::FILES | flag::FS) != 0 && !is_alone {
+    if flags & (flag::FILES | flag::FS | flag::NEW_MOUNTS) != 0 && !is_alone {
         return Err(Errno::EINVAL);
     }
+    let own_mounts = match flags & flag::NEW_MOUNTS {
+        0 => None,
+        _ => Some(namespaces::copy_of_mounts()?),
+    };
     if flags & flag::NEW_HOST != 0 {
         let own = host::copy()?;
         let before = core::mem::replace(&mut *process.host.lock(), own);
@@ -225,8 +233,11 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     if flags & flag::FILES != 0 {
         process.unshare_files()?;
     }
-    if flags & flag::FS != 0 {
+    if flags & (flag::FS | flag::NEW_MOUNTS) != 0 {
         process.unshare_place()?;
+    }
+    if let Some(own) = own_mounts {
+        drop(process.place().set_mounts(Some(own)));
     }
     Ok(0)
 }

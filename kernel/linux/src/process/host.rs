@@ -1,12 +1,18 @@
 //! The names of the machine, which sethostname and setdomainname change: those of all, or those of
 //! the processes that asked for their own (`CLONE_NEWUTS`).
 
-use super::host_names::{HostNames, Own};
+use super::host_names::{HostNames, Numbered, Own};
 use super::task;
 use crate::error::Errno;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
+
+/// The number of the first namespace: `PROC_UTS_INIT_INO` (include/linux/proc_ns.h).
+const FIRST_NUMBER: u64 = 0xefff_fffe;
+/// Those of others: none is one of a mount namespace.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0xf800_0000);
 
 static NAMES: SpinLock<HostNames> = SpinLock::new(HostNames::first());
 
@@ -17,13 +23,19 @@ fn own() -> Own {
 /// Calls `body` with the caller's names, under their lock.
 pub(crate) fn with<R>(body: impl FnOnce(&mut HostNames) -> R) -> R {
     match own() {
-        Some(own) => body(&mut own.lock()),
+        Some(own) => body(&mut own.names.lock()),
         None => body(&mut NAMES.lock()),
     }
+}
+
+/// The number that a namespace is known by.
+pub(super) fn number(of: &Own) -> u64 {
+    of.as_ref().map_or(FIRST_NUMBER, |own| own.number)
 }
 
 /// Names that begin as the caller's, and are changed for themselves.
 pub(super) fn copy() -> Result<Own, Errno> {
     let names = with(|names| names.clone());
-    Ok(Some(fallible::shared(SpinLock::new(names))?))
+    let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+    Ok(Some(fallible::shared(Numbered { number, names: SpinLock::new(names) })?))
 }

@@ -53,4 +53,11 @@ impl HostNames {
 }
 
 /// Names that some processes have of their own; `None`: the machine's.
-pub(crate) type Own = Option<Arc<SpinLock<HostNames>>>;
+pub(crate) type Own = Option<Arc<Numbered>>;
+
+/// Names of a namespace, and the number that it is known by.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    pub(crate) number: u64,
+    pub(crate) names: SpinLock<HostNames>,
+}

@@ -19,6 +19,7 @@
 //! | `user_dispatch`, `asked_dispatch` | system calls that a program carries out itself; who asked for it |
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
+//! | `namespaces` | namespaces as files |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
@@ -45,6 +46,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod host_names;
+pub(crate) mod namespaces;
 pub(crate) mod orphans;
 pub(crate) mod pending;
 pub(crate) mod permissions;

@@ -1,7 +1,8 @@
-//! Where a process is in the file tree, and what it may keep from files it makes: shared with
-//! `CLONE_FS`.
+//! Where a process is in the file tree, which mounts it sees there, and what it may keep from files
+//! it makes: shared with `CLONE_FS`.
 
 use crate::error::Errno;
+use crate::files::mounts::Namespace;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +13,10 @@ use machine::spin::SpinLock;
 #[derive(Debug)]
 pub struct Place {
     directory: SpinLock<Arc<String>>,
+    /// Where its paths begin, a path with no slash at its end; `None`: at the tree's root.
+    root: SpinLock<Option<Arc<String>>>,
+    /// Its mount namespace; `None`: the first one.
+    mounts: SpinLock<Option<Arc<Namespace>>>,
     /// The bits that new files do not get.
     pub umask: AtomicU32,
 }
@@ -20,13 +25,20 @@ impl Place {
     /// The root, as the first process begins.
     pub(crate) fn root() -> Result<Arc<Self>, Errno> {
         let root = fallible::shared(fallible::text("/")?)?;
-        Ok(fallible::shared(Self { directory: SpinLock::new(root), umask: AtomicU32::new(0o022) })?)
+        Ok(fallible::shared(Self {
+            directory: SpinLock::new(root),
+            root: SpinLock::new(None),
+            mounts: SpinLock::new(None),
+            umask: AtomicU32::new(0o022),
+        })?)
     }
 
     /// One of its own for a child.
     pub(crate) fn copy(&self) -> Result<Arc<Self>, Errno> {
         Ok(fallible::shared(Self {
             directory: SpinLock::new(self.directory()),
+            root: SpinLock::new(self.root_directory()),
+            mounts: SpinLock::new(self.mounts()),
             umask: AtomicU32::new(self.umask.load(Ordering::Relaxed)),
         })?)
     }
@@ -36,7 +48,27 @@ impl Place {
         self.directory.lock().clone()
     }
 
-    /// Goes to another one; gives out the one before.
+    /// The directory that its paths begin at; `None`: the tree's root.
+    pub(crate) fn root_directory(&self) -> Option<Arc<String>> {
+        self.root.lock().clone()
+    }
+
+    /// Makes it another one; gives out the one before.
+    pub(crate) fn set_root_directory(&self, to: Option<Arc<String>>) -> Option<Arc<String>> {
+        core::mem::replace(&mut *self.root.lock(), to)
+    }
+
+    /// The mount namespace; `None`: the first one.
+    pub(crate) fn mounts(&self) -> Option<Arc<Namespace>> {
+        self.mounts.lock().clone()
+    }
+
+    /// Goes to another mount namespace; gives out the one before.
+    pub(crate) fn set_mounts(&self, to: Option<Arc<Namespace>>) -> Option<Arc<Namespace>> {
+        core::mem::replace(&mut *self.mounts.lock(), to)
+    }
+
+    /// Goes to another directory; gives out the one before.
     pub(crate) fn set_directory(&self, to: Arc<String>) -> Arc<String> {
         core::mem::replace(&mut *self.directory.lock(), to)
     }

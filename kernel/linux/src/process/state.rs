@@ -40,7 +40,7 @@ pub struct Process {
     /// Its descriptors, which `CLONE_FILES` shares with others; `None`: it has ended.
     pub(super) files: SpinLock<Option<Arc<SpinLock<Files>>>>,
     pub(super) place: SpinLock<Arc<Place>>,
-    pub(super) host: SpinLock<host_names::Own>,
+    pub(crate) host: SpinLock<host_names::Own>,
     pub(crate) name: SpinLock<Name>,
     /// Its program, until it ends.
     pub(crate) executable: SpinLock<Option<Arc<Running>>>,

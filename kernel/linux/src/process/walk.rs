@@ -9,7 +9,7 @@
 //! here, with no link in it.
 
 use super::running::Running;
-use super::{Process, current, permissions, table};
+use super::{Process, current, namespaces, permissions, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree::{self, Content, MOST_LINKS, Node, Special};
@@ -181,7 +181,7 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
         [whom, rest @ ..] => (whom, rest),
         [] => return None,
     };
-    if !matches!(rest, ["exe" | "cwd" | "root"] | ["fd" | "map_files", _]) {
+    if !matches!(rest, ["exe" | "cwd" | "root"] | ["fd" | "map_files" | "ns", _]) {
         return None;
     }
     let Some(process) = process_of(whom).filter(|process| process.status().is_none()) else {
@@ -200,8 +200,9 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
         }
         ["cwd"] => copy(&process.place().directory()),
         ["map_files", name] => map_file(&process, name).map(Leads::Path),
+        ["ns", name] => namespaces::file(&process, name).map(Leads::File),
         ["fd", name] => descriptor(&process, name).map(|(file, _)| Leads::File(file)),
-        _ => copy("/"),
+        _ => copy(process.place().root_directory().as_deref().map_or("/", |root| root)),
     })
 }
 

@@ -98,6 +98,16 @@ impl Text {
         Self(String::new())
     }
 
+    /// Bytes of it so far.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none so far.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text.
     pub fn into_string(self) -> String {
         self.0

@@ -30,6 +30,10 @@
 //!    hit. `popf` does it on every CPU, `clac` only where there is SMAP.
 //! 7. On the way to user mode a return address goes through `sysret` only if it lies in the lower
 //!    half: with another one `sysret` faults *in the kernel, on the user's stack* on Intel CPUs.
+//! 8. `sysret` leaves the return address in rcx and the flags in r11 (Intel SDM vol. 2, SYSRET). So
+//!    it is taken only where the saved rcx and r11 are those: after `syscall` they are, and no
+//!    longer after a call that set the registers anew (a handler's end, which gives back what was
+//!    interrupted anywhere, and a new program, which starts with zeros).
 
 use super::RESERVE;
 use super::cause::has_error_code;

@@ -50,8 +50,13 @@ pub(super) extern "C" fn syscall_entry() {
         "lea rdi, [rsp + {aligned}]",
         "call {before_user}",
         "add rsp, 8",
-        // sysret takes rip from rcx and flags from r11: invariant 7.
+        // sysret takes rip from rcx and flags from r11, and leaves them there: invariants 7 and 8.
         "mov rcx, [rsp + {rip}]",
+        "cmp rcx, [rsp + {rcx}]",
+        "jne {return_path}",
+        "mov rax, [rsp + {r11}]",
+        "cmp rax, [rsp + {rflags}]",
+        "jne {return_path}",
         "mov rax, rcx",
         "shr rax, 47",
         "jnz {return_path}",
@@ -124,6 +129,8 @@ pub(super) extern "C" fn syscall_entry() {
         user_data = const tables::USER_DATA,
         user_code = const tables::USER_CODE,
         rip = const offset_of!(SavedRegs, rip),
+        rcx = const offset_of!(SavedRegs, rcx),
+        r11 = const offset_of!(SavedRegs, r11),
         cs = const offset_of!(SavedRegs, cs),
         rflags = const offset_of!(SavedRegs, rflags),
         orig_rax = const offset_of!(SavedRegs, orig_rax),

@@ -35,11 +35,13 @@ pub(super) fn path_at(from: u64, at: u64) -> Result<String, Errno> {
 
 fn absolute(from: u64, path: &str) -> Result<String, Errno> {
     if path.starts_with('/') || from as i32 == HERE as i32 {
-        return tree::absolute(&directory(), path);
+        return tree::absolute_of_caller(&directory(), path);
     }
     match &file(from)?.target {
-        Target::Node(node, directory) if node.is_directory() => tree::absolute(directory, path),
-        Target::Made(made) if made.is_directory() => tree::absolute(made.path(), path),
+        Target::Node(node, directory) if node.is_directory() => {
+            tree::absolute_of_caller(directory, path)
+        }
+        Target::Made(made) if made.is_directory() => tree::absolute_of_caller(made.path(), path),
         _ => Err(Errno::ENOTDIR),
     }
 }

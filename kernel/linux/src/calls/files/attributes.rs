@@ -319,7 +319,8 @@ pub(crate) fn no_attribute_of(number: u64) -> SysResult {
     Err(Errno::EOPNOTSUPP)
 }
 
-/// chroot and pivot_root: the root that there is stays as it is. The path is looked at first.
+/// pivot_root: the tree's root is what the archive brought, which Linux's does not change either (pivot_root(2)). The path is looked
+/// at first.
 pub(crate) fn not_permitted(at: u64) -> SysResult {
     path(at)?;
     Err(Errno::EPERM)

@@ -212,7 +212,7 @@ calls! {
     "mount" (source, target, kind, flags, data) => mounts::mount(source, target, kind, flags, data);
     "umount" (target) => mounts::unmount(target, 0);
     "umount2" (target, flags) => mounts::unmount(target, flags);
-    "chroot" (path) => attributes::not_permitted(path);
+    "chroot" (path) => names::change_root(path);
     "pivot_root" (_new, old) => attributes::not_permitted(old);
 }
 

@@ -3,7 +3,7 @@
 
 use super::at::{HERE, place_at};
 use crate::error::{Errno, SysResult};
-use crate::files::mounts;
+use crate::files::mounts::{self, number};
 use crate::files::open::Target;
 use crate::files::tree::Node;
 use crate::process::credentials::capability;
@@ -113,9 +113,10 @@ fn is_below(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a process is in what lies at a place, or has a file of it open.
+/// Whether a process of the caller's namespace is in what lies at a place, or has a file of it open.
 fn is_used_by(process: &Process, place: &str) -> bool {
-    if process.status().is_some() {
+    let namespace = |process: &Process| number(process.place().mounts().as_deref());
+    if process.status().is_some() || namespace(process) != namespace(current()) {
         return false;
     }
     if is_below(&process.place().directory(), place) {

@@ -4,9 +4,11 @@ use super::at::{HERE, directory, file, path_at, place_at};
 use crate::error::{Errno, SysResult};
 use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
+use crate::process::credentials::capability;
 use crate::process::user_memory::{path, put};
 use crate::process::walk::Place;
-use crate::process::{current, permissions};
+use crate::process::{current, namespaces, permissions};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -46,13 +48,45 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
 
 pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
     let path = directory();
-    let bytes = path.len() as u64 + 1;
+    let (begin, path) = as_seen(&path, tree::root_of_caller().as_deref().map(String::as_str));
+    let bytes = (begin.len() + path.len()) as u64 + 1;
     if bytes > length {
         return Err(Errno::ERANGE);
     }
-    put(to, path.as_bytes())?;
+    put(to, begin.as_bytes())?;
+    put(to.checked_add(begin.len() as u64).ok_or(Errno::EFAULT)?, path.as_bytes())?;
     put(to.checked_add(bytes - 1).ok_or(Errno::EFAULT)?, &[0])?;
     Ok(bytes)
+}
+
+/// A path as one sees it whose root that is, in two parts: what is not below it says so (d_path in Linux's fs/d_path.c).
+fn as_seen<'p>(path: &'p str, root: Option<&str>) -> (&'static str, &'p str) {
+    match root.map(|root| path.strip_prefix(root)) {
+        None => ("", path),
+        Some(Some("")) => ("/", ""),
+        Some(Some(rest)) if rest.starts_with('/') => ("", rest),
+        Some(_) => ("(unreachable)", path),
+    }
+}
+
+/// chroot: the caller's paths begin at another directory from now on.
+pub(crate) fn change_root(at: u64) -> SysResult {
+    let path = match place_at(HERE, at, true)? {
+        Place::Node(node, path) if node.is_directory() => {
+            permissions::check(&node.stat(), permissions::EXECUTE)?;
+            path
+        }
+        // A root where all is made when it is read would have no place for anything else.
+        Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => {
+            return Err(Errno::EPERM);
+        }
+        _ => return Err(Errno::ENOTDIR),
+    };
+    if !current().credentials.lock().can(capability::SYS_CHROOT) {
+        return Err(Errno::EPERM);
+    }
+    namespaces::set_root(path)?;
+    Ok(0)
 }
 
 pub(crate) fn chdir(at: u64) -> SysResult {

@@ -10,7 +10,7 @@ use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
 use crate::files::pty::Slave;
 use crate::files::readiness::event;
-use crate::files::tree::{Content, Node};
+use crate::files::tree::{Content, Node, Special};
 use crate::limits::{INFINITE, Resource};
 use crate::memory::cut;
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
@@ -431,6 +431,13 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
         Target::Made(_) => 0,
         _ => return Err(Errno::ESPIPE),
     };
+    if let Target::Node(node, _) = &file.target
+        && matches!(node.content, Content::Special(Special::Null | Special::Zero | Special::Full))
+    {
+        // They have no places (null_lseek).
+        file.position.store(0, Ordering::Relaxed);
+        return Ok(0);
+    }
     let base = match whence & 0xffff_ffff {
         0 => 0,
         1 => file.position.load(Ordering::Relaxed),
