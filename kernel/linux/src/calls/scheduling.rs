@@ -1,16 +1,17 @@
 //! Calls about scheduling: policies, priorities, CPUs.
 //!
-//! All threads take turns here. The policies that only hint at less are kept and shown; real-time ones, which would be a promise,
-//! are refused as to one who may not ask for them.
+//! The policies that only hint at less than a turn are kept and shown. Those of real time have their threads run before others
+//! ([`sched::set_urgency`]). One that promises a deadline is refused.
 
 use super::table::calls;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::limits::Resource;
 use crate::process::credentials::capability;
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put};
-use crate::process::{Process, current, current_arc};
+use crate::process::{Process, current, current_arc, task};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::cpus;
@@ -22,7 +23,7 @@ calls! {
         Ok(0)
     };
     "sched_setscheduler" (process, policy, at) => set_scheduler(process, policy, at);
-    "sched_getscheduler" (process) => Ok(self::process(process)?.attributes.policy.load(Ordering::Relaxed).into());
+    "sched_getscheduler" (thread) => get_scheduler(thread);
     "sched_setparam" (process, at) => set_parameter(process, at);
     "sched_getparam" (process, at) => get_parameter(process, at);
     "sched_get_priority_max" (policy) => bound(policy, 99);
@@ -48,8 +49,7 @@ mod policy {
     pub(super) const BATCH: u32 = 3;
     pub(super) const IDLE: u32 = 5;
     pub(super) const DEADLINE: u32 = 6;
-    /// A child begins with the normal one.
-    pub(super) const RESET_ON_FORK: u32 = 0x4000_0000;
+    pub(super) use crate::process::fork::RESET_ON_FORK;
 }
 
 /// The process that a number means, that of its first thread or another; 0: the caller.
@@ -65,28 +65,64 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
     }
 }
 
+/// The thread of a program that a number means, and its process; 0: the caller. `EINVAL`: no number; `ESRCH`: none has it.
+fn task(number: u64) -> Result<(Arc<Process>, Arc<sched::Thread>), Errno> {
+    match number as i32 {
+        0 => Ok((current_arc(), sched::current_arc())),
+        number @ 1.. => table::find_thread(None, number as u64).ok_or(Errno::ESRCH),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// A thread's policy, with whether its children have another.
+fn policy_of(thread: &sched::Thread) -> u32 {
+    task::of(thread).map_or(policy::OTHER, |task| task.policy.load(Ordering::Relaxed))
+}
+
+fn get_scheduler(number: u64) -> SysResult {
+    let (_, thread) = task(number)?;
+    Ok(policy_of(&thread).into())
+}
+
 fn set_scheduler(number: u64, policy: u64, at: u64) -> SysResult {
     if policy as i32 >= 0 && at != 0 && number as i32 >= 0 {
         let priority = i32::from_le_bytes(get(at)?);
-        let process = process(number)?;
-        let policy = policy as u32 & !policy::RESET_ON_FORK;
-        return set_policy(&process, policy, priority);
+        let (process, thread) = task(number)?;
+        return set_policy(&process, &thread, policy as u32, priority);
     }
     Err(Errno::EINVAL)
 }
 
-fn set_policy(process: &Process, policy: u32, priority: i32) -> SysResult {
-    match policy {
-        policy::OTHER | policy::BATCH | policy::IDLE if priority == 0 => {
-            if !may_change(process) {
-                return Err(Errno::EPERM);
-            }
-            process.attributes.policy.store(policy, Ordering::Relaxed);
-            Ok(0)
-        }
-        policy::FIFO | policy::ROUND_ROBIN if (1..=99).contains(&priority) => Err(Errno::EPERM),
-        _ => Err(Errno::EINVAL),
+/// Sets a thread's policy and priority, as Linux's `user_check_sched_setscheduler` allows it.
+fn set_policy(process: &Process, thread: &sched::Thread, to: u32, priority: i32) -> SysResult {
+    let wanted = to & !policy::RESET_ON_FORK;
+    let is_urgent = matches!(wanted, policy::FIFO | policy::ROUND_ROBIN);
+    let is_known = is_urgent || matches!(wanted, policy::OTHER | policy::BATCH | policy::IDLE);
+    if !is_known || !(0..=99).contains(&priority) || is_urgent != (priority != 0) {
+        return Err(Errno::EINVAL);
     }
+    let before = policy_of(thread);
+    let (level, _) = sched::urgency(thread);
+    let mine = current().credentials.lock().clone();
+    if !mine.can(capability::SYS_NICE) {
+        let limit = process.limits.soft(Resource::RealTimePriority);
+        let resets = before & policy::RESET_ON_FORK != 0;
+        let is_more = is_urgent
+            && (wanted != before & !policy::RESET_ON_FORK && limit == 0
+                || priority > level.into() && priority as u64 > limit);
+        let theirs = process.credentials.lock().clone();
+        if is_more
+            || resets && to & policy::RESET_ON_FORK == 0
+            || !mine.may_change(&theirs, capability::SYS_NICE)
+        {
+            return Err(Errno::EPERM);
+        }
+    }
+    if let Some(task) = task::of(thread) {
+        task.policy.store(to, Ordering::Relaxed);
+    }
+    sched::set_urgency(thread, priority as u8, wanted == policy::FIFO);
+    Ok(0)
 }
 
 fn set_parameter(number: u64, at: u64) -> SysResult {
@@ -94,17 +130,17 @@ fn set_parameter(number: u64, at: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let priority = i32::from_le_bytes(get(at)?);
-    let process = process(number)?;
-    let policy = process.attributes.policy.load(Ordering::Relaxed);
-    set_policy(&process, policy, priority)
+    let (process, thread) = task(number)?;
+    set_policy(&process, &thread, policy_of(&thread), priority)
 }
 
 fn get_parameter(number: u64, at: u64) -> SysResult {
     if at == 0 || (number as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    process(number)?;
-    put(at, &0_i32.to_le_bytes())?;
+    let (_, thread) = task(number)?;
+    let (level, _) = sched::urgency(&thread);
+    put(at, &i32::from(level).to_le_bytes())?;
     Ok(0)
 }
 
@@ -117,10 +153,16 @@ fn bound(policy: u64, of_real_time: u64) -> SysResult {
 }
 
 fn interval(number: u64, to: u64, size: WordSize) -> SysResult {
-    process(number)?;
+    const OF_ROUND_ROBIN: u64 = 100_000_000;
+    let (_, thread) = task(number)?;
+    let turn = match policy_of(&thread) & !policy::RESET_ON_FORK {
+        policy::FIFO => 0,
+        policy::ROUND_ROBIN => OF_ROUND_ROBIN,
+        _ => time::TICK,
+    };
     match size {
-        WordSize::Four => put(to, &abi::encode_pair(0, time::TICK))?,
-        WordSize::Eight => put(to, &abi::encode_long_pair(0, time::TICK))?,
+        WordSize::Four => put(to, &abi::encode_pair(0, turn))?,
+        WordSize::Eight => put(to, &abi::encode_long_pair(0, turn))?,
     }
     Ok(0)
 }
@@ -253,7 +295,7 @@ fn set_priority(kind: u64, which: u64, nice: i32) -> SysResult {
     each(kind, which, |process| {
         let theirs = process.credentials.lock().clone();
         let before = process.attributes.nice.load(Ordering::Relaxed);
-        let limit = process.limits.soft(crate::limits::Resource::Nice);
+        let limit = process.limits.soft(Resource::Nice);
         if !mine.may_change(&theirs, capability::SYS_NICE) {
             done = Err(Errno::EPERM);
         } else if nice < before
@@ -291,12 +333,14 @@ fn get_attributes(number: u64, to: u64, bytes: u64, flags: u64) -> SysResult {
     {
         return Err(Errno::EINVAL);
     }
-    let process = process(number)?;
+    let (process, thread) = task(number)?;
     let given = bytes.min(ATTRIBUTES);
     let mut encoded = [0; ATTRIBUTES as usize];
     encoded[..4].copy_from_slice(&given.to_le_bytes());
-    let policy = process.attributes.policy.load(Ordering::Relaxed);
-    encoded[4..8].copy_from_slice(&policy.to_le_bytes());
+    let policy = policy_of(&thread);
+    encoded[4..8].copy_from_slice(&(policy & !policy::RESET_ON_FORK).to_le_bytes());
+    encoded[8] = u8::from(policy & policy::RESET_ON_FORK != 0);
+    encoded[20] = sched::urgency(&thread).0;
     let nice = process.attributes.nice.load(Ordering::Relaxed);
     encoded[16..20].copy_from_slice(&nice.to_le_bytes());
     // The highest use that is asked of a CPU: all of it.
@@ -336,15 +380,16 @@ fn set_attributes(number: u64, from: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let (nice, priority) = (field(16)? as i32, field(20)? as i32);
-    let process = process(number)?;
+    let (process, thread) = task(number)?;
+    let resets = if wanted & 1 != 0 { policy::RESET_ON_FORK } else { 0 };
     let policy = match wanted & KEEP_POLICY {
         0 => field(4)?,
-        _ => process.attributes.policy.load(Ordering::Relaxed),
+        _ => policy_of(&thread) & !policy::RESET_ON_FORK,
     };
     if (policy as i32) < 0 || !(-20..=19).contains(&nice) {
         return Err(Errno::EINVAL);
     }
-    set_policy(&process, policy, priority)?;
+    set_policy(&process, &thread, policy | resets, priority)?;
     if wanted & KEEP_PARAMETERS == 0 && matches!(policy, policy::OTHER | policy::BATCH) {
         set_priority(0, number, nice)?;
     }

@@ -53,12 +53,6 @@ pub(crate) fn of_children(process: &Process) -> Usage {
     process.spent.lock().children
 }
 
-/// The process has no use for its memory any more: the most that was in it is kept.
-pub(super) fn keep_peak(process: &Process, peak: u64) {
-    let mut spent = process.spent.lock();
-    spent.peak = spent.peak.max(peak);
-}
-
 /// A thread of the process is about to leave its crew: from here on its time is the process's.
 pub(super) fn keep(process: &Process, thread: &Thread) {
     let Some(task) = task::of(thread) else { return };

@@ -17,6 +17,9 @@ use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
 
+/// Bit of a policy: children begin with the normal one.
+pub(crate) const RESET_ON_FORK: u32 = 0x4000_0000;
+
 /// The highest number that is given out (`kernel.pid_max`): behind it the lowest that are free.
 pub(crate) static MAX_NUMBER: AtomicU64 = AtomicU64::new(HIGHEST);
 /// The most that it can be.
@@ -102,6 +105,22 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     Ok(child)
 }
 
+/// A child is scheduled as its creator is, unless that said that its children are not.
+fn inherit_policy(task: &Task, thread: &sched::Thread, is_thread: bool) {
+    let policy = current_task().policy.load(Ordering::Relaxed);
+    if policy & RESET_ON_FORK == 0 {
+        task.policy.store(policy, Ordering::Relaxed);
+        return;
+    }
+    let is_urgent = sched::urgency(thread).0 != 0;
+    task.policy.store(if is_urgent { 0 } else { policy & !RESET_ON_FORK }, Ordering::Relaxed);
+    sched::set_urgency(thread, 0, false);
+    let nice = &task.process.attributes.nice;
+    if !is_thread && nice.load(Ordering::Relaxed) < 0 {
+        nice.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
@@ -152,6 +171,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id() } else { number };
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
+        inherit_policy(&task, &thread, is_thread);
         let is_alone = !is_in_our_memory || request.has(flag::VFORK);
         shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
         thread

@@ -73,6 +73,11 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
+    /// The process has no use for its memory any more: the most that was in it is kept.
+    pub(super) fn keep_peak(&mut self, peak: u64) {
+        self.peak = self.peak.max(peak);
+    }
+
     pub(crate) fn new() -> SpinLock<Self> {
         SpinLock::new(Self::default())
     }

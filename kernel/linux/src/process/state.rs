@@ -1,7 +1,6 @@
 //! What a process holds.
 
 use super::attributes::Attributes;
-use super::cpu_time;
 use super::credentials::{Credentials, capability};
 use super::crew::Crew;
 use super::host_names;
@@ -161,7 +160,7 @@ impl Process {
         let before = core::mem::replace(&mut *self.memory.lock(), memory);
         if let Some(before) = &before {
             let peak = before.lock().resident_peak();
-            cpu_time::keep_peak(self, peak);
+            self.spent.lock().keep_peak(peak);
         }
         before
     }

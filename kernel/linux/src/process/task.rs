@@ -12,7 +12,7 @@ use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
@@ -73,6 +73,8 @@ pub struct Task {
     pub(crate) waiter: SpinLock<Option<Arc<Waiter>>>,
     /// What it calls itself (`PR_SET_NAME`); the program's name before.
     pub(crate) name: SpinLock<Option<Name>>,
+    /// `SCHED_…`, and whether its children begin with the normal one.
+    pub(crate) policy: AtomicU32,
     /// Its CPU time by mode, as it was shown last.
     pub(crate) shown: SpinLock<Shown>,
     /// Whether its CPU time is its process's already.
@@ -104,6 +106,7 @@ impl Task {
             robust_list: AtomicU64::new(0),
             waiter: SpinLock::new(None),
             name: SpinLock::new(None),
+            policy: AtomicU32::new(0),
             shown: SpinLock::new(Shown::default()),
             is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),

@@ -62,6 +62,7 @@ pub fn spawn_user(
     let thread = create_numbered(id, name, Some((owner, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
+    thread.urgency.store(current().urgency.load(Ordering::Relaxed), Ordering::Relaxed);
     Ok(thread)
 }
 

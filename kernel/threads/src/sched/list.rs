@@ -72,6 +72,10 @@ impl<T: Linked, const LINK: usize> List<T, LINK> {
         Some(thread)
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
     /// Takes one thread out, wherever it stands. Says whether it was there.
     pub(super) fn remove(&mut self, thread: &T) -> bool {
         let mut rest = Self::new();

@@ -20,6 +20,7 @@
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
+//! | `urgency` | threads that run before those that take turns |
 //! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
@@ -40,6 +41,7 @@ mod stackd;
 mod switch;
 mod tasks;
 pub mod thread;
+mod urgency;
 mod wait;
 
 pub use crate::stacks::StackError;
@@ -61,4 +63,5 @@ pub use switch::{
 };
 pub use tasks::TASKS;
 pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
+pub use urgency::{set_urgency, urgency};
 pub use wait::{Interrupted, Waited, sleep_until};

@@ -1,16 +1,16 @@
-//! The run queue: first come, first served; and the CPUs that have nothing to run.
+//! The run queue: first come, first served, but for urgent threads; and the CPUs that have nothing to run.
 //!
 //! A thread may stand here while its old CPU is still saving its registers: see the head of [`super`] on `on_cpu`.
 
-use super::list::{List, RUN};
 use super::thread::{State, Thread, WaitQueue};
+use super::urgency::Ready;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::arch::{cpu, smp};
 use machine::cpus::{self, CpuSet};
 use machine::spin::SpinLock;
 
-static READY: SpinLock<List<Thread, RUN>> = SpinLock::new(List::new());
+static READY: SpinLock<Ready> = SpinLock::new(Ready::new());
 static IDLE_CPUS: CpuSet = CpuSet::new();
 
 /// Puts a sleeping thread back into the run queue. From any context.
@@ -85,26 +85,12 @@ pub(super) fn push_back(thread: Arc<Thread>) {
     READY.lock_uninterrupted().push(thread);
 }
 
-/// The next thread to run, if there is one that has left its old CPU. Interrupts off.
-pub(super) fn next_ready(me: *const Thread) -> Option<Arc<Thread>> {
-    let mut ready = READY.lock_uninterrupted();
+/// The next thread to run that is at least so urgent, if there is one that has left its old CPU. Interrupts off.
+pub(super) fn next_ready(me: *const Thread, least: u8) -> Option<Arc<Thread>> {
     let here = cpus::this().id().index();
-    let mut first_busy: *const Thread = core::ptr::null();
-    while let Some(thread) = ready.pop() {
-        let is_free = core::ptr::eq(&*thread, me) || !thread.is_on_cpu();
-        if is_free && thread.may_run_on(here) {
-            return Some(thread);
-        }
-        let seen = core::ptr::eq(&*thread, first_busy);
-        if first_busy.is_null() {
-            first_busy = &*thread;
-        }
-        ready.push(thread);
-        if seen {
-            break;
-        }
-    }
-    None
+    READY.lock_uninterrupted().take(least, |thread| {
+        (core::ptr::eq(thread, me) || !thread.is_on_cpu()) && thread.may_run_on(here)
+    })
 }
 
 impl WaitQueue {

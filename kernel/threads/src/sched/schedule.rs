@@ -4,6 +4,7 @@
 use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, push_ready, somebody_waits};
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
+use super::urgency::least_to_follow;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::arch::cpu;
@@ -56,22 +57,29 @@ pub fn idle_loop() -> ! {
 /// another thread if it is that one's turn.
 pub fn preempt() {
     if cpus::this().local.take_preemption_request() && current().state() == State::Running {
-        leave_cpu();
+        leave(true);
     }
 }
 
 /// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the
 /// run queue; a blocked or dead one does not.
 pub(super) fn leave_cpu() {
+    leave(false);
+}
+
+/// The same. `by_tick`: others are only looked at.
+fn leave(by_tick: bool) {
     let cpu = cpus::this();
     let me = cpus::current_thread() as *const Thread;
     let idle = cpu.idle.load(Ordering::Relaxed) as *const Thread;
     // SAFETY: (1) the CPU's reference to the running thread.
     let prev = unsafe { &*me };
     let runnable = prev.state() == State::Running;
-    let next = match next_ready(me) {
+    let may_stay = runnable && prev.may_run_on(cpu.id().index());
+    let least = if may_stay { least_to_follow(prev, by_tick) } else { 0 };
+    let next = match next_ready(me, least) {
         Some(next) => Arc::into_raw(next),
-        None if runnable && prev.may_run_on(cpu.id().index()) => return,
+        None if may_stay => return,
         None => {
             // SAFETY: (1) the idle thread lives as long as the CPU.
             unsafe { Arc::increment_strong_count(idle) };

@@ -83,6 +83,8 @@ pub struct Thread {
     pub(super) last_cpu: AtomicU32,
     /// The CPUs it may run on, as bits.
     pub(super) allowed: AtomicU64,
+    /// How urgent it is: see [`super::urgency`].
+    pub(super) urgency: AtomicU8,
     /// The next one in the run queue, in a wait queue, and in the list of deadlines.
     pub(super) links: [AtomicPtr<Thread>; LINKS],
     canary: usize,
@@ -226,7 +228,7 @@ impl fmt::Display for Name {
     }
 }
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: AtomicU64 = AtomicU64::new(2);
 /// 2^64 over the golden ratio.
 const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
 static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
@@ -271,6 +273,7 @@ impl Thread {
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
             last_cpu: AtomicU32::new(0),
             allowed: AtomicU64::new(u64::MAX),
+            urgency: AtomicU8::new(0),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
             canary: new_canary(),
             owner,

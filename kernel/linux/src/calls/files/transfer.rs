@@ -433,6 +433,10 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
     }
     let top = match &file.target {
         Target::Node(node, _) => node.bytes(),
+        // What is there by its place has no end to be found.
+        Target::Made(made) if whence as u32 == 2 && made.path().ends_with("/pagemap") => {
+            return Err(Errno::EINVAL);
+        }
         // It has no length before it is read.
         Target::Made(_) => 0,
         _ => return Err(Errno::ESPIPE),
