@@ -49,6 +49,9 @@ impl fmt::Display for ExecError {
     }
 }
 
+/// The number of the first program: no thread of the kernel has it.
+const FIRST: u64 = 1;
+
 /// What a program finds in its environment.
 const VARIABLES: [&str; 3] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kstack/bin",
@@ -74,7 +77,9 @@ fn start(
     let files = Files::standard(input, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = loaded.memory.enter()?;
-    let id = sched::thread::next_id().get();
+    // The first program is process 1, as Linux's init is: programs look for that number.
+    let thread_id = sched::thread::next_id().get();
+    let id = if table::is_in_use(FIRST) { thread_id } else { FIRST };
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;
     *process.executable.lock() = Some(chosen.file.begin()?);
@@ -84,8 +89,9 @@ fn start(
         task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),
         process.name(),
         &regs,
-        id,
+        thread_id,
     )?;
+    thread.set_number(id);
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
     Ok((process, thread))

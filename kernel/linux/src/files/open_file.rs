@@ -133,7 +133,8 @@ impl OpenFile {
         let _always = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
     }
 
-    fn is_path(&self) -> bool {
+    /// Whether it is only a place in the tree (`O_PATH`).
+    pub(crate) fn is_path(&self) -> bool {
         self.flags() & flag::PATH != 0
     }
 

@@ -39,11 +39,20 @@ impl Maker for Path {
 
     fn read_at(&self, path: &str, position: u64, to: &mut [u8]) -> Option<Result<usize, Errno>> {
         let parts = Parts::of(path)?;
-        let ["proc", whom, "pagemap"] = parts.as_slice() else { return None };
-        Some(Subject::of(whom).map_err(|_| Errno::ESRCH).and_then(|subject| {
-            let process = subject.process().ok_or(Errno::ESRCH)?;
-            pagemap::read_at(process, position, to)
-        }))
+        let subject = match parts.as_slice() {
+            ["proc", whom, "pagemap"] => Subject::of(whom),
+            ["proc", whom, "task", thread, "pagemap"] => {
+                Subject::of(whom).and_then(|subject| subject.thread(thread))
+            }
+            _ => return None,
+        };
+        // Of a thread of the kernel there is nothing.
+        Some(match subject {
+            Ok(subject) => {
+                subject.process().map_or(Ok(0), |process| pagemap::read_at(process, position, to))
+            }
+            Err(_) => Err(Errno::ESRCH),
+        })
     }
 
     fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno> {

@@ -12,6 +12,8 @@ use crate::process::{Process, current};
 const ENTRY: u64 = 8;
 /// Bits of an entry.
 const FRAME: u64 = (1 << 55) - 1;
+/// Written since that was last forgotten, which no call asks for here.
+const WRITTEN: u64 = 1 << 55;
 const ONLY_HERE: u64 = 1 << 56;
 const OF_FILE: u64 = 1 << 61;
 const PRESENT: u64 = 1 << 63;
@@ -21,10 +23,10 @@ const PIECE: u64 = 512;
 
 fn entry(memory: &Memory, page: u64, with_frames: bool) -> u64 {
     let Some(area) = memory.areas().at(page) else { return 0 };
-    let Some(there) = memory.page_of(area, page) else { return 0 };
+    let Some(there) = memory.page_of(area, page) else { return WRITTEN };
     let number = if with_frames { there.frame.addr() / PAGE & FRAME } else { 0 };
     let only_here = if there.users == 1 { ONLY_HERE } else { 0 };
-    PRESENT | number | only_here | if there.of_file { OF_FILE } else { 0 }
+    PRESENT | WRITTEN | number | only_here | if there.of_file { OF_FILE } else { 0 }
 }
 
 /// Reads entries, whole ones; 0: the end.

@@ -37,8 +37,10 @@ pub(crate) mod capability {
     pub(crate) const SYS_CHROOT: u32 = 18;
     pub(crate) const SYS_PTRACE: u32 = 19;
     pub(crate) const SYS_ADMIN: u32 = 21;
+    pub(crate) const SYS_BOOT: u32 = 22;
     pub(crate) const SYS_NICE: u32 = 23;
     pub(crate) const SYS_RESOURCE: u32 = 24;
+    pub(crate) const MKNOD: u32 = 27;
     pub(crate) const SYSLOG: u32 = 34;
     pub(crate) const CHECKPOINT_RESTORE: u32 = 40;
     /// The highest one.

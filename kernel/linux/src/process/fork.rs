@@ -6,7 +6,7 @@ use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
-use super::{Process, current, current_arc, current_task, host, namespaces, pidfd, table};
+use super::{Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, table};
 use super::{sequences, shadow};
 use crate::abi;
 use crate::error::{Errno, SysResult};
@@ -17,6 +17,15 @@ use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
+
+/// The highest number that is given out (`kernel.pid_max`): behind it the lowest that are free.
+pub(crate) static MAX_NUMBER: AtomicU64 = AtomicU64::new(HIGHEST);
+/// The most that it can be.
+pub(crate) const HIGHEST: u64 = 4 << 20;
+/// The numbers below are not given out twice.
+pub(crate) const RESERVED: u64 = 300;
+/// The last one that was given out below the highest for the second time, or later.
+static LAST_AGAIN: AtomicU64 = AtomicU64::new(RESERVED);
 
 /// The highest number that a caller has chosen: the count steps over those that are in use.
 static HIGHEST_CHOSEN: AtomicU64 = AtomicU64::new(0);
@@ -32,10 +41,29 @@ fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
     }
     loop {
         let number = sched::thread::next_id().get();
+        let highest = MAX_NUMBER.load(Ordering::Relaxed);
+        if number >= highest {
+            return number_again(highest);
+        }
         if number > HIGHEST_CHOSEN.load(Ordering::SeqCst) || !table::is_in_use(number) {
             return Ok(number);
         }
     }
+}
+
+/// A number that has been given out before, and is free. `EAGAIN`: none is.
+fn number_again(highest: u64) -> Result<u64, Errno> {
+    for _ in RESERVED..highest {
+        let after = |last: u64| Some(if last + 1 < highest { last + 1 } else { RESERVED });
+        let last = LAST_AGAIN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after);
+        let number = last.ok().and_then(after).unwrap_or(RESERVED);
+        let is_thread =
+            |number| sched::try_all().map(|all| all.iter().any(|one| one.id().get() == number));
+        if !table::is_in_use(number) && !is_thread(number)? {
+            return Ok(number);
+        }
+    }
+    Err(Errno::EAGAIN)
 }
 
 /// The process of what is about to be: the caller's, or a new one.
@@ -64,6 +92,7 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
         // The place is the child's own: with FS it was refused.
         drop(child.place().set_mounts(Some(namespaces::copy_of_mounts()?)));
     }
+    cpu_limit::watch(&child)?;
     if request.has(flag::NEW_HOST) {
         *child.host.lock() = host::copy()?;
     }

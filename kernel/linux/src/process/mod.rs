@@ -10,7 +10,7 @@
 //! | `readers` | files that signals are read from |
 //! | `orphans` | process groups that nothing would continue any more |
 //! | `spent`, `cpu_time` | how long threads and processes have run |
-//! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
+//! | `clocks`, `timer_list`, `timers`, `cpu_limit` | clocks by Linux's numbers; timers that send signals; RLIMIT_CPU |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `permissions` | who may use a file |
@@ -38,6 +38,7 @@ pub(crate) mod attributes;
 pub(crate) mod birth;
 pub(crate) mod clocks;
 pub(crate) mod clone_request;
+pub(crate) mod cpu_limit;
 pub(crate) mod cpu_time;
 pub(crate) mod credentials;
 pub(crate) mod crew;

@@ -387,6 +387,10 @@ pub(crate) fn delete_made(process: &Process) {
 /// The process has ended.
 pub(super) fn delete_all(process: &Process) {
     delete_made(process);
+    let cpu_limit = process.timers.lock().of_cpu_limit.0.take();
+    if let Some(alarm) = cpu_limit {
+        engine::cancel(&*alarm);
+    }
     let of_interval = core::mem::take(&mut process.timers.lock().of_interval);
     of_interval.into_iter().flatten().for_each(stop);
 }

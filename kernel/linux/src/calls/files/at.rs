@@ -46,6 +46,46 @@ fn absolute(from: u64, path: &str) -> Result<String, Errno> {
     }
 }
 
+/// What the last part of a path is, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    Name,
+    /// With a slash behind it.
+    Directory,
+    /// `.`, and the root.
+    Here,
+    /// `..`.
+    Above,
+}
+
+fn last_of(path: &str) -> Last {
+    let name = path.trim_end_matches('/');
+    match name.rsplit('/').next() {
+        None | Some("" | ".") => Last::Here,
+        Some("..") => Last::Above,
+        Some(_) if name.len() < path.len() => Last::Directory,
+        Some(_) => Last::Name,
+    }
+}
+
+/// A path of the program, made absolute, and how its last part was written.
+pub(super) fn named_at(from: u64, at: u64) -> Result<(String, Last), Errno> {
+    let path = path(at)?;
+    let last = last_of(&path);
+    Ok((absolute(from, &path)?, last))
+}
+
+/// The same where something new is to be that is no directory.
+pub(super) fn new_at(from: u64, at: u64) -> Result<String, Errno> {
+    match named_at(from, at)? {
+        (path, Last::Directory) => {
+            let is_there = tree::find("/", &path, false).is_ok();
+            Err(if is_there { Errno::EEXIST } else { Errno::ENOENT })
+        }
+        (path, _) => Ok(path),
+    }
+}
+
 /// What a directory and a path of the program lead to.
 pub(super) fn place_at(from: u64, at: u64, follow: bool) -> Result<Place, Errno> {
     let path = path(at)?;

@@ -1,7 +1,7 @@
 //! Whose a file is, who may use it, when it was used; more names for a file; files that are no
 //! files.
 
-use super::at::{HERE, directory, file, path_at, place_at};
+use super::at::{HERE, Last, directory, file, named_at, new_at, place_at};
 use super::names::{add, masked};
 use super::stat::AT_SYMLINK_NOFOLLOW;
 use super::transfer::may_have_length;
@@ -15,6 +15,7 @@ use crate::files::pipe::Pipe;
 use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::memory::cut;
 use crate::proc;
+use crate::process::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
 use crate::process::{current, permissions};
@@ -133,6 +134,9 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
         }
     };
     let node = if at == 0 {
+        if from as i32 == HERE as i32 {
+            return Err(Errno::EFAULT);
+        }
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
@@ -196,7 +200,7 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_FOLLOW)?;
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let node = node_at(from, at, flags & AT_EMPTY_PATH | follow)?;
-    let to = path_at(to_from, to)?;
+    let to = new_at(to_from, to)?;
     if walk::is_made(&to) {
         return Err(Errno::EXDEV);
     }
@@ -207,7 +211,11 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
 /// mknod: files and named pipes; the devices that there are.
 pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
     let mode = mode as u32;
-    let path = path_at(from, at)?;
+    let path = new_at(from, at)?;
+    let is_device = matches!(mode & FORMAT, 0o020000 | 0o060000);
+    if is_device && !current().credentials.lock().can(capability::MKNOD) {
+        return Err(Errno::EPERM);
+    }
     let content = match mode & FORMAT {
         0 | 0o100000 => Content::File(SpinLock::new(FileBytes::new())),
         0o010000 => Content::Pipe(Pipe::new()?),
@@ -229,8 +237,15 @@ pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) 
         2 => Rename::Exchange,
         _ => return Err(Errno::EINVAL),
     };
-    let from = path_at(from_directory, from)?;
-    let to = path_at(to_directory, to)?;
+    let (from, from_last) = named_at(from_directory, from)?;
+    let (to, to_last) = named_at(to_directory, to)?;
+    let lasts = [from_last, to_last];
+    if lasts.iter().any(|last| matches!(last, Last::Here | Last::Above)) {
+        return Err(Errno::EBUSY);
+    }
+    if lasts.contains(&Last::Directory) && !tree::find("/", &from, false)?.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
     let made = [&from, &to].map(|path| walk::is_made(path));
     if made[0] != made[1] {
         return Err(Errno::EXDEV);
@@ -305,6 +320,46 @@ pub(crate) fn fallocate(number: u64, mode: u64, offset: u64, length: u64) -> Sys
     cut::grow(node, top)?;
     node.attributes.was_written();
     Ok(0)
+}
+
+/// fadvise64: how a file will be read. All of it is in memory.
+#[cfg(target_pointer_width = "64")]
+pub(crate) fn advise(number: u64, length: u64, advice: u64) -> SysResult {
+    const MOST: u64 = 5;
+    let file = usable(number)?;
+    match &file.target {
+        Target::Object(object) if object.is_stream() => return Err(Errno::ESPIPE),
+        _ => {}
+    }
+    if (length as i64) < 0 || advice as u32 as u64 > MOST { Err(Errno::EINVAL) } else { Ok(0) }
+}
+
+/// readahead: the same of what is to be read soon.
+#[cfg(target_pointer_width = "64")]
+pub(crate) fn read_ahead(number: u64) -> SysResult {
+    let file = usable(number)?;
+    if !file.can_read() {
+        return Err(Errno::EBADF);
+    }
+    match &file.target {
+        Target::Node(node, _) if node.mode() & FORMAT == 0o100000 => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// sync_file_range: nothing waits to be written anywhere.
+#[cfg(target_pointer_width = "64")]
+pub(crate) fn sync_range(number: u64, offset: u64, length: u64, flags: u64) -> SysResult {
+    let file = usable(number)?;
+    let is_range =
+        (offset as i64) >= 0 && offset.checked_add(length).is_some_and(|top| top as i64 >= 0);
+    if flags as u32 & !7 != 0 || !is_range {
+        return Err(Errno::EINVAL);
+    }
+    match &file.target {
+        Target::Node(node, _) if matches!(node.mode() & FORMAT, 0o100000 | 0o040000) => Ok(0),
+        _ => Err(Errno::ESPIPE),
+    }
 }
 
 /// A call of extended attributes: the path is looked at, and no file has any.

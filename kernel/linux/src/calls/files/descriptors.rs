@@ -1,7 +1,7 @@
 //! Descriptors: opening, closing, duplicating, and their flags.
 
 use super::super::memory::seals;
-use super::at::path_at;
+use super::at::{Last, named_at};
 use super::devices::Random;
 use super::locks::{self, NEWEST, OLDEST, What, closed, range};
 use super::names::masked;
@@ -53,7 +53,16 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     } else {
         flags
     };
-    let path = path_at(from, at)?;
+    let (path, last) = named_at(from, at)?;
+    if flags & (CREATE | flag::DIRECTORY) == CREATE | flag::DIRECTORY {
+        return Err(Errno::EINVAL);
+    }
+    // With a slash behind it, it is a directory's, and none is made here.
+    let flags = match last {
+        Last::Directory if flags & CREATE != 0 => return Err(Errno::EISDIR),
+        Last::Directory => flags | flag::DIRECTORY,
+        _ => flags,
+    };
     let kept = flags & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | flag::LARGE);
     // What has words of 64 bits has no small files.
     let kept = if crate::abi::WORD.bytes() == 8 { kept | flag::LARGE } else { kept };

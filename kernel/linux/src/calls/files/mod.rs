@@ -62,7 +62,7 @@ calls! {
     #[cfg(target_pointer_width = "32")]
     "fstat64" (fd, to) => fstat(fd, to);
     "newfstatat" | "fstatat64" (from, path, to, flags) => fstatat(from, path, to, flags);
-    "statx" (from, path, flags, _mask, to) => statx(from, path, flags, to);
+    "statx" (from, path, flags, mask, to) => statx(from, path, flags, mask, to);
     "poll" (at, count, timeout) => poll(at, count, timeout as i32);
     "ppoll" (at, count, timeout, mask, bytes) => ppoll([at, count, timeout, mask, bytes], abi::WORD);
     "ppoll_time64" (at, count, timeout, mask, bytes) => ppoll([at, count, timeout, mask, bytes], WordSize::Eight);
@@ -136,9 +136,9 @@ calls! {
     "chdir" (path) => chdir(path);
     "mkdir" (path, mode) => mkdir(HERE, path, mode as u32);
     "mkdirat" (from, path, mode) => mkdir(from, path, mode as u32);
-    "rmdir" (path) => unlink(HERE, path, true);
-    "unlink" (path) => unlink(HERE, path, false);
-    "unlinkat" (from, path, flags) => unlink(from, path, flags & 0x200 != 0);
+    "rmdir" (path) => unlink(HERE, path, names::DIRECTORY);
+    "unlink" (path) => unlink(HERE, path, 0);
+    "unlinkat" (from, path, flags) => unlink(from, path, flags);
     "rename" (from, to) => attributes::rename([HERE, from, HERE, to, 0]);
     "renameat" (from_directory, from, to_directory, to) => attributes::rename([from_directory, from, to_directory, to, 0]);
     "renameat2" (from_directory, from, to_directory, to, flags) => attributes::rename([from_directory, from, to_directory, to, flags]);
@@ -205,6 +205,12 @@ calls! {
     "fallocate" (fd, mode, low, high, length_low, length_high) => attributes::fallocate(fd, mode, low | high << 32, length_low | length_high << 32);
     "fsync" | "fdatasync" (fd) => attributes::sync_file(fd);
     "sync" () => Ok(0);
+    #[cfg(target_pointer_width = "64")]
+    "fadvise64" (fd, _offset, length, advice) => attributes::advise(fd, length, advice);
+    #[cfg(target_pointer_width = "64")]
+    "readahead" (fd) => attributes::read_ahead(fd);
+    #[cfg(target_pointer_width = "64")]
+    "sync_file_range" (fd, offset, length, flags) => attributes::sync_range(fd, offset, length, flags);
     "syncfs" (fd) => at::file(fd).map(|_| 0);
     "setxattr" | "getxattr" | "listxattr" | "removexattr" (path) => attributes::no_attribute_at(path, true);
     "lsetxattr" | "lgetxattr" | "llistxattr" | "lremovexattr" (path) => attributes::no_attribute_at(path, false);

@@ -1,12 +1,12 @@
 //! Names: directories and what is in them, links, the current directory.
 
-use super::at::{HERE, directory, file, path_at, place_at};
+use super::at::{HERE, Last, directory, file, named_at, new_at, path_at, place_at};
 use crate::error::{Errno, SysResult};
 use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{path, put};
-use crate::process::walk::Place;
+use crate::process::walk::{self, Place};
 use crate::process::{current, namespaces, permissions};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -48,6 +48,10 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
 
 pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
     let path = directory();
+    if !walk::is_made(&path) {
+        // One that was removed is nowhere.
+        tree::find("/", &path, true)?;
+    }
     let (begin, path) = as_seen(&path, tree::root_of_caller().as_deref().map(String::as_str));
     let bytes = (begin.len() + path.len()) as u64 + 1;
     if bytes > length {
@@ -127,15 +131,34 @@ pub(super) fn add(node: Arc<Node>, path: &str) -> SysResult {
     tree::add("/", path, node).map(|()| 0)
 }
 
-pub(crate) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
-    let path = path_at(from, at)?;
+/// unlink, unlinkat and rmdir.
+pub(crate) fn unlink(from: u64, at: u64, flags: u64) -> SysResult {
+    let flags = flags & 0xffff_ffff;
+    if flags & !DIRECTORY != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let is_directory = flags == DIRECTORY;
+    let (path, last) = named_at(from, at)?;
+    match (last, is_directory) {
+        (Last::Here, true) if path == "/" => return Err(Errno::EBUSY),
+        (Last::Here, true) => return Err(Errno::EINVAL),
+        (Last::Above, true) => return Err(Errno::ENOTEMPTY),
+        (Last::Here | Last::Above, false) => return Err(Errno::EISDIR),
+        (Last::Directory, false) if !tree::find("/", &path, false)?.is_directory() => {
+            return Err(Errno::ENOTDIR);
+        }
+        _ => {}
+    }
     permissions::remove_name(&path)?;
     tree::remove("/", &path, is_directory).map(|()| 0)
 }
 
+/// unlinkat's flag: a directory.
+pub(super) const DIRECTORY: u64 = 0x200;
+
 pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
     let target = tree::link_to(&path(target)?)?;
-    add(target, &path_at(from, at)?)
+    add(target, &new_at(from, at)?)
 }
 
 pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {

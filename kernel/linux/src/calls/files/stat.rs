@@ -58,7 +58,13 @@ pub(crate) fn fstatat(number: u64, at: u64, to: u64, flags: u64) -> SysResult {
     Ok(0)
 }
 
-pub(crate) fn statx(number: u64, at: u64, flags: u64, to: u64) -> SysResult {
+pub(crate) fn statx(number: u64, at: u64, flags: u64, mask: u64, to: u64) -> SysResult {
+    /// How fresh it must be: one or the other.
+    const FRESHNESS: u64 = 0x6000;
+    const RESERVED: u64 = 1 << 31;
+    if mask & RESERVED != 0 || flags & FRESHNESS == FRESHNESS {
+        return Err(Errno::EINVAL);
+    }
     put(to, &abi::encode_statx(&stat_at(number, at, flags)?))?;
     Ok(0)
 }
@@ -79,11 +85,12 @@ pub(crate) fn access(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
 }
 
 /// What `statfs` tells of the file system that a path is on.
-fn put_statfs(is_made: bool, to: u64) -> SysResult {
+fn put_statfs(made: Option<&str>, to: u64) -> SysResult {
     const TMPFS: u64 = 0x0102_1994;
     const PROC: u64 = 0x9fa0;
-    let encoded = if is_made {
-        abi::encode_statfs(PROC, 0, 0)
+    const SYS: u64 = 0x6265_6572;
+    let encoded = if let Some(path) = made {
+        abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, 0, 0)
     } else {
         let (whole, free) = (frames::total_count() as u64, frames::free_count() as u64);
         abi::encode_statfs(TMPFS, whole / 2, free.min(whole / 2))
@@ -94,13 +101,17 @@ fn put_statfs(is_made: bool, to: u64) -> SysResult {
 
 pub(crate) fn statfs(at: u64, to: u64) -> SysResult {
     match place_at(HERE, at, true)? {
-        Place::Made(path) => proc::stat(&path).and(put_statfs(true, to)),
-        _ => put_statfs(false, to),
+        Place::Made(path) => proc::stat(&path).and(put_statfs(Some(&path), to)),
+        _ => put_statfs(None, to),
     }
 }
 
 pub(crate) fn fstatfs(number: u64, to: u64) -> SysResult {
-    put_statfs(matches!(file(number)?.target, Target::Made(_)), to)
+    let made = match &file(number)?.target {
+        Target::Made(made) => Some(made.path()),
+        _ => None,
+    };
+    put_statfs(made, to)
 }
 
 /// The size that statfs64 is told: that of the structure, or it is another one.

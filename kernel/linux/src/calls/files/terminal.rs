@@ -4,7 +4,7 @@ use super::at::file;
 use super::transfer::take;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
-use crate::files::open::flag;
+use crate::files::open::{Target, flag};
 use crate::process::user_memory::{get, put};
 use crate::process::{current, table};
 use core::sync::atomic::Ordering;
@@ -13,10 +13,13 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
     const FIONCLEX: u32 = 0x5450;
     const FIOCLEX: u32 = 0x5451;
     const FIONBIO: u32 = 0x5421;
+    const FIONREAD: u32 = 0x541b;
     let file = file(number)?;
     if file.flags() & flag::PATH != 0 {
         return Err(Errno::EBADF);
     }
+    let is_plain =
+        matches!(&file.target, Target::Node(node, _) if node.mode() & 0o170000 == 0o100000);
     match request as u32 {
         request @ (FIONCLEX | FIOCLEX) => {
             current().files().lock().set_close_on_exec(number, request == FIOCLEX)?;
@@ -26,6 +29,13 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
             let nonblocking = u32::from_le_bytes(get(at)?) != 0;
             let others = file.flags() & !flag::NONBLOCK;
             file.set_flags(others | if nonblocking { flag::NONBLOCK } else { 0 });
+            Ok(0)
+        }
+        // What is left to be read of a file.
+        FIONREAD if is_plain => {
+            let Target::Node(node, _) = &file.target else { return Err(Errno::ENOTTY) };
+            let left = node.bytes().saturating_sub(file.position.load(Ordering::Relaxed));
+            put(at, &(left as u32).to_le_bytes())?;
             Ok(0)
         }
         request => file.object().ok_or(Errno::ENOTTY)?.ioctl(request, at, &Program),
