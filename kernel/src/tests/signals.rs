@@ -107,3 +107,26 @@ pub fn p6_queued_signals_are_counted_by_user() -> Outcome {
 pub fn p6_a_stopped_group_that_is_orphaned_is_hung_up() -> Outcome {
     program("signal-senders", "orphans")
 }
+
+/// A thread that becomes another user by the call itself is one alone: its permissions are that
+/// user's, the other threads' as before; a new thread begins as its maker. Red when users are kept
+/// per process.
+pub fn p2_each_thread_has_users_of_its_own() -> Outcome {
+    program("threads-apart", "users")
+}
+
+/// unshare of descriptors and directory by one thread of two, and threads made without sharing them.
+pub fn p2_a_thread_can_have_descriptors_and_a_directory_of_its_own() -> Outcome {
+    program("threads-apart", "files")
+}
+
+/// tcsetattr and, with TOSTOP, write from the background: SIGTTOU and once more, or not if it is
+/// blocked or ignored; EIO in an orphaned group.
+pub fn p6_programs_in_the_background_are_stopped_before_they_change_their_terminal() -> Outcome {
+    program("threads-apart", "background")
+}
+
+/// SIGHUP for the foreground, and for it alone, when the leader of a session ends.
+pub fn p6_the_end_of_a_session_s_leader_is_told_to_the_foreground() -> Outcome {
+    program("threads-apart", "leader")
+}

@@ -10,7 +10,7 @@ use crate::error::{Errno, SysResult};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get_numbers, put};
-use crate::process::{Process, current, current_arc, table};
+use crate::process::{Process, current, current_arc, current_task, table};
 use alloc::sync::Arc;
 
 calls! {
@@ -56,9 +56,9 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
 fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
     let new = if new == 0 { None } else { Some(limit(new, WordSize::Eight)?) };
     let process = process(number)?;
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     if process.id != current().id
-        && !mine.may_change(&process.credentials.lock(), capability::SYS_RESOURCE)
+        && !mine.may_change(&process.credentials(), capability::SYS_RESOURCE)
     {
         return Err(Errno::EPERM);
     }
@@ -74,7 +74,7 @@ fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
 
 fn setrlimit(of: u64, new: u64) -> SysResult {
     let new = limit(new, abi::WORD)?;
-    let may_raise = current().credentials.lock().can(capability::SYS_RESOURCE);
+    let may_raise = current_task().credentials().can(capability::SYS_RESOURCE);
     current().limits.set(resource(of)?, Some(new), may_raise)?;
     current().limit_memory();
     Ok(0)

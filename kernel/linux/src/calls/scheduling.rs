@@ -10,7 +10,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::credentials::capability;
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put};
-use crate::process::{Process, current, current_arc};
+use crate::process::{Process, current, current_arc, current_task};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::cpus;
@@ -200,8 +200,8 @@ fn getcpu(cpu: u64, node: u64) -> SysResult {
 }
 
 fn may_change(process: &Process) -> bool {
-    let mine = current().credentials.lock().clone();
-    let theirs = process.credentials.lock().clone();
+    let mine = current_task().credentials();
+    let theirs = process.credentials();
     mine.may_change(&theirs, capability::SYS_NICE)
 }
 
@@ -223,10 +223,10 @@ fn each(kind: u64, which: u64, mut body: impl FnMut(&Process)) -> Result<(), Err
             found += table::for_each(Which::Group(group), |process| body(process));
         }
         USER => {
-            let own = current().credentials.lock().user.real;
+            let own = current_task().credentials().user.real;
             let user = if number == 0 { own } else { number as u32 };
             table::for_each(Which::Any, |process| {
-                if process.credentials.lock().user.real == user {
+                if process.credentials().user.real == user {
                     found += 1;
                     body(process);
                 }
@@ -248,10 +248,10 @@ fn get_priority(kind: u64, which: u64) -> SysResult {
 
 fn set_priority(kind: u64, which: u64, nice: i32) -> SysResult {
     let nice = nice.clamp(-20, 19);
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     let mut done = Ok(0);
     each(kind, which, |process| {
-        let theirs = process.credentials.lock().clone();
+        let theirs = process.credentials();
         let before = process.attributes.nice.load(Ordering::Relaxed);
         let limit = process.limits.soft(crate::limits::Resource::Nice);
         if !mine.may_change(&theirs, capability::SYS_NICE) {
@@ -375,7 +375,7 @@ fn set_io_priority(kind: u64, which: u64, to: u64) -> SysResult {
     const IDLE: u32 = 3;
     let to = to as u32;
     let (class, level) = (to >> 13 & 7, to & 0x1fff);
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     match class {
         0 if level == 0 => {}
         REAL_TIME | BEST_EFFORT if level & 7 == level => {}
@@ -387,7 +387,7 @@ fn set_io_priority(kind: u64, which: u64, to: u64) -> SysResult {
     }
     let mut done = Ok(0);
     each(kind_of_io(kind)?, which, |process| {
-        let theirs = process.credentials.lock().clone();
+        let theirs = process.credentials();
         if mine.may_change(&theirs, capability::SYS_NICE) {
             process.attributes.io_priority.store(to, Ordering::Relaxed);
         } else {

@@ -10,6 +10,7 @@ use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::memory::limits::Limits;
+use crate::process::apart::Parts;
 use crate::process::birth::unborn;
 use crate::process::place::Place;
 use crate::process::send;
@@ -80,12 +81,9 @@ fn start(
     *process.executable.lock() = Some(chosen.file.begin()?);
     process.attributes.begin_program(loaded.reads_imply_instructions);
     let regs = abi::start(loaded.entry, loaded.sp);
-    let thread = sched::spawn_user(
-        task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),
-        process.name(),
-        &regs,
-        id,
-    )?;
+    let (whose, parts) = (process.credentials(), Parts::default());
+    let task = Task::new(process.clone(), SignalSet::EMPTY, whose, parts)?;
+    let thread = sched::spawn_user(task::owned(task), process.name(), &regs, id)?;
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
     Ok((process, thread))

@@ -22,6 +22,9 @@ pub trait Caller {
     fn leads_session(&self) -> bool;
     /// Whether its session has a process group of this number.
     fn has_group(&self, group: u64) -> bool;
+    /// Whether it may change a terminal that a session has, with that group in the foreground: one
+    /// in the background of it is stopped (SIGTTOU), and the call is made again.
+    fn may_change_terminal(&self, session: u64, foreground: u64) -> Result<(), Errno>;
 }
 
 /// What has attributes of its own, as a node of the tree.

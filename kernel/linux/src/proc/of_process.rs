@@ -67,7 +67,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
         writeln!(text, "Kthread:\t1\nThreads:\t1\nSigQ:\t0/16384")?;
         return writeln!(text, "Cpus_allowed:\t{:x}", all_cpus());
     };
-    let all = process.credentials.lock().clone();
+    let all = process.credentials();
     for (name, ids) in [("Uid", all.user), ("Gid", all.group)] {
         let (real, effective, saved, file) = (ids.real, ids.effective, ids.saved, ids.file);
         writeln!(text, "{name}:\t{real}\t{effective}\t{saved}\t{file}")?;

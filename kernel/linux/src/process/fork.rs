@@ -1,5 +1,6 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
 
+use super::apart::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
@@ -9,6 +10,7 @@ use super::task::{self, Task};
 use super::{Process, current, current_arc, current_task, host, pidfd, table};
 use crate::abi;
 use crate::error::{Errno, SysResult};
+use crate::files::open::Files;
 use crate::limits::Resource;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +39,24 @@ fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
     }
 }
 
+/// Descriptors of its own.
+fn copy_of(files: &SpinLock<Files>) -> Result<Arc<SpinLock<Files>>, Errno> {
+    Ok(fallible::shared(SpinLock::new(files.lock().try_clone()?))?)
+}
+
+/// What a new thread has apart from its process: what it does not share, and what its maker has.
+fn parts_for(request: &Request) -> Result<Parts, Errno> {
+    let maker = current_task();
+    let mut parts = maker.parts();
+    if !request.has(flag::FILES) {
+        parts.files = Some(copy_of(&maker.files())?);
+    }
+    if !request.has(flag::FS) {
+        parts.place = Some(maker.place().copy()?);
+    }
+    Ok(parts)
+}
+
 /// The process of what is about to be: the caller's, or a new one.
 fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     if request.has(flag::THREAD) {
@@ -45,13 +65,12 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     let parent = current();
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
     let memory = if request.has(flag::VM) { memory } else { memory.lock().fork()? };
-    let files = if request.has(flag::FILES) {
-        parent.files()
-    } else {
-        fallible::shared(SpinLock::new(parent.files().lock().try_clone()?))?
-    };
-    let place = if request.has(flag::FS) { parent.place() } else { parent.place().copy()? };
+    let maker = current_task();
+    let files = maker.files();
+    let files = if request.has(flag::FILES) { files } else { copy_of(&files)? };
+    let place = if request.has(flag::FS) { maker.place() } else { maker.place().copy()? };
     let child = unborn(number, Some(parent), memory, (files, place), parent.name())?;
+    child.set_credentials(maker.credentials());
     let exit_signal = if request.has(flag::PARENT) {
         child.parent.store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
         parent.exit_signal.load(Ordering::Relaxed)
@@ -73,11 +92,18 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     Ok(child)
 }
 
+/// Whether there are signals that the caller takes before it returns.
+fn has_signals() -> bool {
+    let of_process = current().signals.lock().pending.set();
+    let of_task = current_task().signals.lock();
+    !of_process.union(of_task.pending.set()).without(of_task.blocked).is_empty()
+}
+
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
     let (may_choose, is_unlimited, may_name) = {
-        let mine = parent.credentials.lock();
+        let mine = current_task().credentials();
         (
             mine.can(capability::CHECKPOINT_RESTORE),
             mine.can(capability::SYS_RESOURCE),
@@ -85,6 +111,11 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         )
     };
     request.check(may_name, may_choose)?;
+    // What is pending is for the caller alone: it is delivered first, and the call is made again
+    // (`copy_process`, `recalc_sigpending`).
+    if !request.has(flag::THREAD) && has_signals() {
+        return Err(Errno::ERESTARTNOINTR);
+    }
     if request.has(flag::PARENT) && parent.is_first {
         return Err(Errno::EINVAL);
     }
@@ -109,7 +140,9 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     }
     let thread = {
         let mask = current_task().signals.lock().blocked;
-        let task = Task::new(process.clone(), mask)?;
+        let parts = if is_thread { parts_for(&request)? } else { Parts::default() };
+        let whose = current_task().credentials();
+        let task = Task::new(process.clone(), mask, whose, parts)?;
         if !is_in_our_memory || request.has(flag::VFORK) {
             // In the same memory or a copy of it: so is the alternate stack.
             let stack = current_task().signals.lock().stack;
@@ -184,7 +217,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     Ok(number)
 }
 
-/// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the caller's own; threads share the rest for as long as they live.
+/// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the calling thread's own.
 pub(crate) fn unshare(flags: u64) -> SysResult {
     const SYSTEM_V: u64 = 0x4_0000;
     let known = flag::THREAD
@@ -207,22 +240,18 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     if flags & flag::VM != 0 && Arc::strong_count(&memory) > 2 {
         return Err(Errno::EINVAL);
     }
-    let is_privileged = process.credentials.lock().can(capability::SYS_ADMIN);
+    let is_privileged = current_task().credentials().can(capability::SYS_ADMIN);
     check_namespaces(flags, is_privileged)?;
-    // Threads of one process have one table here: what only a thread of many would have of its own is refused.
-    if flags & (flag::FILES | flag::FS) != 0 && !is_alone {
-        return Err(Errno::EINVAL);
-    }
     if flags & flag::NEW_HOST != 0 {
         let own = host::copy()?;
         let before = core::mem::replace(&mut *process.host.lock(), own);
         drop(before);
     }
     if flags & flag::FILES != 0 {
-        process.unshare_files()?;
+        current_task().unshare_files()?;
     }
     if flags & flag::FS != 0 {
-        process.unshare_place()?;
+        current_task().unshare_place()?;
     }
     Ok(0)
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `state`, `attributes`, `credentials`, `place` | [`Process`]; what prctl says of one; its users; its directory |
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
-//! | `task` | what a thread has of its own |
+//! | `task`, `apart` | what a thread has of its own; what it may have apart from its process |
 //! | `actions`, `pending`, `queued`, `shared_signals`, `send` | what a program said of signals; those on their way, and how many of each user's; sending |
 //! | `readers` | files that signals are read from |
 //! | `orphans` | process groups that nothing would continue any more |
@@ -28,6 +28,7 @@
 //! overflows in a system call is ended without returning, and its frames' destructors never run.
 
 pub(crate) mod actions;
+pub(crate) mod apart;
 mod asked_dispatch;
 pub(crate) mod attributes;
 pub(crate) mod birth;

@@ -2,14 +2,18 @@
 //! process.
 
 use super::Process;
+use super::apart::{Apart, Parts};
 use super::asked_dispatch::Asked;
+use super::credentials::Credentials;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
+use super::place::Place;
 use super::port_map::TaskPorts;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
+use crate::files::open::Files;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -91,11 +95,20 @@ pub struct Task {
     pub(crate) ports: SpinLock<TaskPorts>,
     /// Its shadow stack. Only the thread itself changes it, or its creator before it runs.
     pub(crate) shadow: SpinLock<Shadow>,
+    /// Whom it acts for, and what it has apart from its process: see [`super::apart`].
+    pub(super) credentials: SpinLock<Arc<Credentials>>,
+    pub(super) apart_files: Apart<SpinLock<Files>>,
+    pub(super) apart_place: Apart<Place>,
 }
 
 impl Task {
-    /// A task whose mask is its creator's.
-    pub(crate) fn new(process: Arc<Process>, blocked: SignalSet) -> Result<Arc<Self>, Errno> {
+    /// A task whose mask and whose users are its creator's.
+    pub(crate) fn new(
+        process: Arc<Process>,
+        blocked: SignalSet,
+        credentials: Arc<Credentials>,
+        parts: Parts,
+    ) -> Result<Arc<Self>, Errno> {
         let signals = TaskSignals { blocked, ..TaskSignals::default() };
         Ok(fallible::shared(Self {
             process,
@@ -114,6 +127,9 @@ impl Task {
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
             shadow: SpinLock::new(Shadow::default()),
+            credentials: SpinLock::new(credentials),
+            apart_files: Apart::new(parts.files),
+            apart_place: Apart::new(parts.place),
         })?)
     }
 

@@ -7,7 +7,7 @@
 //! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain here, with no link in it.
 
 use super::running::Running;
-use super::{Process, current, permissions, table};
+use super::{Process, current, current_task, permissions, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree::{self, Content, MOST_LINKS, Node, Special};
@@ -186,8 +186,8 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
         return Some(Err(Errno::ENOENT));
     };
     // They lead past all permissions: only for one who might trace the process.
-    let mine = current().credentials.lock().clone();
-    if process.id != leader && !mine.may_look_into(&process.credentials.lock()) {
+    let mine = current_task().credentials();
+    if process.id != leader && !mine.may_look_into(&process.credentials()) {
         return Some(Err(Errno::EACCES));
     }
     let copy = |path: &str| fallible::text(path).map(Leads::Path).map_err(Errno::from);

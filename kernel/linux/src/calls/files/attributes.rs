@@ -16,7 +16,7 @@ use crate::memory::cut;
 use crate::proc;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
-use crate::process::{current, permissions};
+use crate::process::{current_task, permissions};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -188,7 +188,7 @@ pub(crate) fn utime(at: u64, times: u64) -> SysResult {
 }
 
 pub(crate) fn umask(mask: u64) -> SysResult {
-    Ok(current().place().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
+    Ok(current_task().place().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
 }
 
 pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
@@ -249,7 +249,7 @@ pub(crate) fn fchdir(number: u64) -> SysResult {
         _ => return Err(Errno::ENOTDIR),
     };
     let path = fallible::shared(fallible::text(path)?)?;
-    let before = current().place().set_directory(path);
+    let before = current_task().place().set_directory(path);
     drop(before);
     Ok(0)
 }

@@ -18,7 +18,7 @@ use crate::memory::cut;
 use crate::proc;
 use crate::process::user_memory::put;
 use crate::process::walk::{self, Place};
-use crate::process::{current, permissions};
+use crate::process::{current, current_task, permissions};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
@@ -42,7 +42,7 @@ pub(crate) const CLOSE_ON_EXEC: u64 = CLOEXEC as u64;
 
 /// Gives the caller a descriptor at the lowest free number from `lowest` on.
 pub(super) fn give(descriptor: Descriptor, lowest: u64) -> SysResult {
-    current().give(descriptor, lowest)
+    current_task().give(descriptor, lowest)
 }
 
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
@@ -237,7 +237,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
         }
         Content::Special(Special::Ptmx) => {
             let (user, group) = {
-                let all = current().credentials.lock();
+                let all = current_task().credentials();
                 (all.user.file, all.group.file)
             };
             OpenFile::of_object(pty::Master::open(user, group)?, kept)
@@ -269,7 +269,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
 }
 
 pub(crate) fn close(number: u64) -> SysResult {
-    let taken = current().files().lock().remove(number)?;
+    let taken = current_task().files().lock().remove(number)?;
     // Its end may wake others: not under the lock.
     closed(&taken.file);
     Ok(0)
@@ -284,9 +284,9 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     if flags & UNSHARE != 0 {
-        current().unshare_files()?;
+        current_task().unshare_files()?;
     }
-    let table = current().files();
+    let table = current_task().files();
     let mut at = first;
     loop {
         let taken = {
@@ -311,7 +311,7 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
 
 /// Puts two open files into the table, and their numbers into the program's memory: both or neither.
 pub(super) fn put_pair(at: u64, pair: [Arc<OpenFile>; 2], close_on_exec: bool) -> SysResult {
-    let descriptors = &current().files();
+    let descriptors = &current_task().files();
     let take_back = |number: u64| {
         let taken = descriptors.lock().remove(number);
         drop(taken);
@@ -355,7 +355,7 @@ pub(crate) fn eventfd(value: u64, flags: u64) -> SysResult {
 }
 
 pub(crate) fn dup(number: u64) -> SysResult {
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     give(Descriptor { file, close_on_exec: false }, 0)
 }
 
@@ -364,14 +364,14 @@ pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysR
         return Err(Errno::EINVAL);
     }
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    let file = current().files().lock().get(from)?.file;
+    let file = current_task().files().lock().get(from)?.file;
     if from == to {
         return Ok(to);
     }
-    current().limit_files(&current().files());
+    current_task().limit_files(&current_task().files());
     // Used until the lock is open again, whatever becomes of the descriptor.
     let _used = file.clone();
-    let replaced = current().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
+    let replaced = current_task().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
     let replaced = replaced?;
     if let Some(replaced) = &replaced {
         closed(&replaced.file);
@@ -417,7 +417,7 @@ mod command {
 }
 
 pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
-    let descriptor = current().files().lock().get(number)?;
+    let descriptor = current_task().files().lock().get(number)?;
     let file = &descriptor.file;
     let command = command as u32;
     let is_of_place = matches!(
@@ -440,7 +440,7 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         }
         command::GET_FD => Ok(u64::from(descriptor.close_on_exec)),
         command::SET_FD => {
-            current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
+            current_task().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
         }
         command::ADD_SEALS => seals(file, Some(argument)),
         command::GET_SEALS => seals(file, None),
@@ -483,7 +483,7 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         // No file has a lease: taking one is refused below, as by a Linux without them.
         command::GET_LEASE => Ok(2),
         command::IS_SAME => {
-            let other = current().files().lock().get(argument & 0xffff_ffff)?.file;
+            let other = current_task().files().lock().get(argument & 0xffff_ffff)?.file;
             Ok(Arc::ptr_eq(file, &other).into())
         }
         command::WAS_CREATED => Ok((file.all_flags() & status::CREATED != 0).into()),

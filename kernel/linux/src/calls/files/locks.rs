@@ -6,8 +6,8 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::locks::{self, Lock, NO_END, Owner};
 use crate::files::open::{OpenFile, flag};
-use crate::process::current;
 use crate::process::user_memory::{get, put};
+use crate::process::{current, current_task};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -181,7 +181,7 @@ pub(super) fn range(
     }
     let owner = match of_file {
         true => Owner::RangeOfFile(Arc::as_ptr(file).addr()),
-        false => Owner::Process(current().files().lock().id()),
+        false => Owner::Process(current_task().files().lock().id()),
     };
     let is_exclusive = asked.kind == WRITE;
     let key = file.lock_key();
@@ -223,7 +223,7 @@ pub(super) fn range(
 /// Whether a process shares the file's locks no longer: it closes a descriptor of it.
 pub(super) fn closed(file: &OpenFile) {
     if locks::are_there() {
-        let table = current().files().lock().id();
+        let table = current_task().files().lock().id();
         locks::descriptor_is_closed(table, file.lock_key());
     }
 }

@@ -16,6 +16,7 @@
 
 pub(super) mod at;
 mod attributes;
+mod background;
 mod descriptors;
 mod devices;
 mod epoll;

@@ -8,7 +8,7 @@ use crate::files::tree::Node;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{as_text, path, string};
 use crate::process::walk::Place;
-use crate::process::{Process, current, table};
+use crate::process::{Process, current_task, table};
 use alloc::string::String;
 use alloc::sync::Arc;
 
@@ -16,7 +16,7 @@ use alloc::sync::Arc;
 const MOST: usize = 4096;
 
 fn check_may() -> Result<(), Errno> {
-    let may = current().credentials.lock().can(capability::SYS_ADMIN);
+    let may = current_task().credentials().can(capability::SYS_ADMIN);
     if may { Ok(()) } else { Err(Errno::EPERM) }
 }
 

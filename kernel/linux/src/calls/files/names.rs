@@ -6,7 +6,7 @@ use crate::files::tree::{self, Content, MOST_NAME, Node};
 use crate::proc;
 use crate::process::user_memory::{path, put};
 use crate::process::walk::Place;
-use crate::process::{current, permissions};
+use crate::process::{current_task, permissions};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -65,7 +65,7 @@ pub(crate) fn chdir(at: u64) -> SysResult {
         _ => return Err(Errno::ENOTDIR),
     };
     let path = fallible::shared(path)?;
-    let before = current().place().set_directory(path);
+    let before = current_task().place().set_directory(path);
     drop(before);
     Ok(0)
 }
@@ -79,7 +79,7 @@ pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
 
 /// A mode for something new.
 pub(super) fn masked(mode: u32) -> u32 {
-    mode & 0o7777 & !current().place().umask.load(Ordering::Relaxed)
+    mode & 0o7777 & !current_task().place().umask.load(Ordering::Relaxed)
 }
 
 /// Adds a node of the caller's where nothing is yet.

@@ -1,12 +1,14 @@
 //! ioctl: requests that every file knows, and those of a device.
 
 use super::at::file;
+use super::background::check_background;
 use super::transfer::take;
+use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
 use crate::files::open::flag;
 use crate::process::user_memory::{get, put};
-use crate::process::{current, table};
+use crate::process::{current, current_task, table};
 use core::sync::atomic::Ordering;
 
 pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
@@ -19,7 +21,7 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
     }
     match request as u32 {
         request @ (FIONCLEX | FIOCLEX) => {
-            current().files().lock().set_close_on_exec(number, request == FIOCLEX)?;
+            current_task().files().lock().set_close_on_exec(number, request == FIOCLEX)?;
             Ok(0)
         }
         FIONBIO => {
@@ -51,6 +53,10 @@ impl Caller for Program {
 
     fn leads_session(&self) -> bool {
         self.session_and_group().0 == current().id
+    }
+
+    fn may_change_terminal(&self, session: u64, foreground: u64) -> Result<(), Errno> {
+        check_background(session, foreground, Signal::TTOU)
     }
 
     fn has_group(&self, group: u64) -> bool {

@@ -25,9 +25,9 @@ use crate::memory::object::Object;
 use crate::memory::remap::Move;
 use crate::memory::space::Wanted;
 use crate::process::attributes::WRITE_OR_EXECUTE;
-use crate::process::current;
 #[cfg(target_pointer_width = "32")]
 use crate::process::user_memory::get_numbers;
+use crate::process::{current, current_task};
 #[cfg(target_pointer_width = "64")]
 use advice::mseal;
 use advice::{madvise, mincore, mlock, mlockall, msync, munlock, munlockall};
@@ -117,7 +117,7 @@ fn object_of(
     protection: u64,
     flags: u64,
 ) -> Result<(Option<Arc<Object>>, u32), Errno> {
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     let is_shared = match flags & MAP_TYPE {
         MAP_SHARED_VALIDATE if flags & !MAP_KNOWN != 0 => return Err(Errno::EOPNOTSUPP),
         MAP_SHARED | MAP_SHARED_VALIDATE => true,
@@ -175,7 +175,7 @@ pub(crate) fn mmap(
     let is_anonymous = flags & MAP_ANONYMOUS != 0;
     if !is_anonymous {
         // A bad descriptor counts before a bad length.
-        drop(current().files().lock().get(file)?);
+        drop(current_task().files().lock().get(file)?);
     }
     let protection = implied(protection);
     let length = whole_pages(length)?;

@@ -12,7 +12,7 @@
 mod line;
 mod requests;
 
-use super::console;
+use super::console::{self, Holder};
 use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::signal;
@@ -286,10 +286,15 @@ impl Slave {
         self.pty.number
     }
 
-    /// Whether a group of a session may not read now.
-    pub(crate) fn is_in_background(&self, session: u64, group: u64) -> bool {
+    /// The session that has it, and the group in its foreground.
+    pub(crate) fn holder(&self) -> Holder {
         let state = self.pty.state.lock();
-        state.session == session && state.foreground != 0 && state.foreground != group
+        Holder { session: state.session, foreground: state.foreground }
+    }
+
+    /// Whether who writes from the background is stopped.
+    pub(crate) fn stops_output(&self) -> bool {
+        self.pty.state.lock().has(mode::STOP_OUTPUT)
     }
 
     /// Reads without lines: at least so many, or what came in time (termios(3)).
@@ -438,4 +443,24 @@ pub(crate) fn with_foreground(session: u64) -> Option<(u32, u64)> {
         let state = pty.state.lock();
         (state.session == session).then_some((pty.number as u32, state.foreground))
     })
+}
+
+/// Who leads a session has ended: the group in the foreground of its terminal is told, and the
+/// terminal is free (`disassociate_ctty`).
+pub(crate) fn leader_ends(session: u64) {
+    if COUNT.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    let found = {
+        let ptys = PTYS.lock();
+        ptys.iter().filter_map(Weak::upgrade).find(|pty| pty.state.lock().session == session)
+    };
+    if let Some(pty) = found {
+        let foreground = {
+            let mut state = pty.state.lock();
+            state.session = 0;
+            core::mem::take(&mut state.foreground)
+        };
+        signal(foreground, Signal::HUP);
+    }
 }
