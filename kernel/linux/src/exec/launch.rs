@@ -12,6 +12,7 @@ use crate::files::pipe::Pipe;
 use crate::memory::limits::Limits;
 use crate::process::apart::Parts;
 use crate::process::birth::unborn;
+use crate::process::notices;
 use crate::process::place::Place;
 use crate::process::send;
 use crate::process::task::{self, Task};
@@ -72,6 +73,7 @@ fn start(
         let file = (&chosen.bytes[..], Some(chosen.file.object()?));
         load::load(file, "/", path.as_bytes(), &chosen.argv, &envp, terms)?
     };
+    crate::files::notices::set_sender(notices::send);
     let files = Files::standard(input, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = loaded.memory.enter()?;

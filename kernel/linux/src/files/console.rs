@@ -3,6 +3,7 @@
 //! What is typed waits in `threads::terminal` until somebody reads, so that what a program has not read is there for the next one.
 //! Only the keys that send a signal are seen at once, in the interrupt, while programs have the terminal.
 
+use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::{self, Signaller};
@@ -55,6 +56,7 @@ static STATE: SpinLock<State> = SpinLock::new(State {
 /// Whether a person's terminal is at the other end: then the modes of output count. Other readers get a program's bytes as they are.
 static IS_TERMINAL: AtomicBool = AtomicBool::new(false);
 static READINESS: Readiness = Readiness::new();
+static NOTICES: Notices = Notices::new();
 
 /// Who has the terminal: a session, and the process group in its foreground. 0: no program.
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +147,7 @@ pub(crate) fn leader_ends(session: u64) {
 /// Something was typed.
 fn input_arrived() {
     READINESS.wake();
+    NOTICES.tell(Notice::Input);
 }
 
 /// Whether a key that was typed sends a signal: it is not kept then. In the interrupt.
@@ -374,6 +377,14 @@ impl Object for Console {
 
     fn readiness(&self) -> Option<&Readiness> {
         Some(&READINESS)
+    }
+
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [Some(&NOTICES), None]
+    }
+
+    fn foreground(&self) -> Option<u64> {
+        Some(holder().foreground)
     }
 
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {

@@ -1,5 +1,6 @@
 //! What an open file does: one set of operations, for each kind of file that is not a node of a tree.
 
+use super::notices::Notices;
 use super::readiness::{Readiness, event};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
@@ -52,6 +53,16 @@ pub trait Object: Any + Send + Sync + fmt::Debug {
 
     /// Where changes of that are told; `None`: it is always ready for all, and cannot be watched by an epoll.
     fn readiness(&self) -> Option<&Readiness> {
+        None
+    }
+
+    /// Who is told by a signal of input to it, and of room in it.
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [None, None]
+    }
+
+    /// The group in the foreground of a terminal; 0: none. `None`: it is no terminal.
+    fn foreground(&self) -> Option<u64> {
         None
     }
 

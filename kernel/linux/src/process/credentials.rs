@@ -197,8 +197,13 @@ impl Credentials {
 
     /// Whether they may change a process with those of another: its limits, its priority.
     pub(crate) fn may_change(&self, other: &Self, with: u32) -> bool {
+        self.can(with) || self.is_owner_of(other)
+    }
+
+    /// Whether a thread with those of another is of the same user.
+    pub(crate) fn is_owner_of(&self, other: &Self) -> bool {
         let me = self.user.effective;
-        self.can(with) || me == other.user.real || me == other.user.effective
+        me == other.user.real || me == other.user.effective
     }
 
     /// What of them counts for sending signals.

@@ -99,6 +99,25 @@ fn has_signals() -> bool {
     !of_process.union(of_task.pending.set()).without(of_task.blocked).is_empty()
 }
 
+/// A new thread has its maker's policy and nice value, or begins as a normal one, if that is asked
+/// for (`SCHED_RESET_ON_FORK`). Whether it does.
+fn inherit_policy(task: &Task) -> bool {
+    use super::task::policy::{FIFO, OTHER, RESET_ON_FORK, ROUND_ROBIN};
+    let maker = current_task();
+    let policy = maker.policy.load(Ordering::Relaxed);
+    let nice = maker.nice.load(Ordering::Relaxed);
+    if policy & RESET_ON_FORK == 0 {
+        task.policy.store(policy, Ordering::Relaxed);
+        task.nice.store(nice, Ordering::Relaxed);
+        return false;
+    }
+    let is_real_time = matches!(policy & !RESET_ON_FORK, FIFO | ROUND_ROBIN);
+    let kept = if is_real_time { OTHER } else { policy & !RESET_ON_FORK };
+    task.policy.store(kept, Ordering::Relaxed);
+    task.nice.store(if is_real_time { 0 } else { nice.max(0) }, Ordering::Relaxed);
+    true
+}
+
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
@@ -155,7 +174,11 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id() } else { number };
+        let is_normal = inherit_policy(&task);
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
+        if is_normal {
+            sched::set_rank(&thread, 0, true);
+        }
         let is_alone = !is_in_our_memory || request.has(flag::VFORK);
         shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
         thread

@@ -16,7 +16,7 @@ use crate::error::Errno;
 use crate::files::open::Files;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
@@ -64,6 +64,18 @@ pub(crate) struct Continuation {
     pub(crate) arguments: [u64; 4],
 }
 
+/// How a thread is scheduled, by Linux's numbers.
+pub(crate) mod policy {
+    pub(crate) const OTHER: u32 = 0;
+    pub(crate) const FIFO: u32 = 1;
+    pub(crate) const ROUND_ROBIN: u32 = 2;
+    pub(crate) const BATCH: u32 = 3;
+    pub(crate) const IDLE: u32 = 5;
+    pub(crate) const DEADLINE: u32 = 6;
+    /// A child begins with the normal one.
+    pub(crate) const RESET_ON_FORK: u32 = 0x4000_0000;
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Task {
@@ -97,6 +109,10 @@ pub struct Task {
     pub(crate) shadow: SpinLock<Shadow>,
     /// Whom it acts for, and what it has apart from its process: see [`super::apart`].
     pub(super) credentials: SpinLock<Arc<Credentials>>,
+    /// `SCHED_…`, with the bit that its children begin with the normal one.
+    pub(crate) policy: AtomicU32,
+    /// -20 to 19.
+    pub(crate) nice: AtomicI32,
     pub(super) apart_files: Apart<SpinLock<Files>>,
     pub(super) apart_place: Apart<Place>,
 }
@@ -128,6 +144,8 @@ impl Task {
             ports: SpinLock::new(TaskPorts::default()),
             shadow: SpinLock::new(Shadow::default()),
             credentials: SpinLock::new(credentials),
+            policy: AtomicU32::new(0),
+            nice: AtomicI32::new(0),
             apart_files: Apart::new(parts.files),
             apart_place: Apart::new(parts.place),
         })?)

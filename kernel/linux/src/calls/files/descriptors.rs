@@ -3,8 +3,9 @@
 use super::super::memory::seals;
 use super::at::path_at;
 use super::devices::Random;
-use super::locks::{self, NEWEST, OLDEST, What, closed, range};
+use super::locks::{NEWEST, OLDEST, What, closed, range};
 use super::names::masked;
+use super::notices;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
 use crate::files::console;
@@ -445,27 +446,19 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::ADD_SEALS => seals(file, Some(argument)),
         command::GET_SEALS => seals(file, None),
         command::GET_FLAGS => Ok(file.flags().into()),
-        // Bytes come by no other way than the kernel's: O_DIRECT. No signal tells of them: O_ASYNC.
-        command::SET_FLAGS if argument as u32 & (flag::DIRECT | status::ASYNC) != 0 => {
-            Err(Errno::EINVAL)
-        }
+        // Bytes come by no other way than the kernel's: O_DIRECT.
+        command::SET_FLAGS if argument as u32 & flag::DIRECT != 0 => Err(Errno::EINVAL),
         command::SET_FLAGS => {
+            if (file.flags() ^ argument as u32) & status::ASYNC != 0 {
+                notices::set_async(file, number, argument as u32 & status::ASYNC != 0)?;
+            }
             file.set_flags(argument as u32);
             Ok(0)
         }
-        command::SET_OWNER => {
-            file.owner.lock().0 = argument as i32;
-            Ok(0)
-        }
-        command::GET_OWNER => Ok(file.owner.lock().0 as i64 as u64),
-        command::SET_SIGNAL => match argument {
-            0..=64 => {
-                file.owner.lock().1 = argument as u32;
-                Ok(0)
-            }
-            _ => Err(Errno::EINVAL),
-        },
-        command::GET_SIGNAL => Ok(file.owner.lock().1.into()),
+        command::SET_OWNER => notices::set_owner(file, argument as i32),
+        command::GET_OWNER => notices::get_owner(file),
+        command::SET_SIGNAL => notices::set_signal(file, argument),
+        command::GET_SIGNAL => Ok(file.addressee().signal.into()),
         command::GET_LOCK => range(file, argument, What::Ask, false, OLDEST),
         command::SET_LOCK => range(file, argument, What::Set, false, OLDEST),
         command::SET_LOCK_WAIT => range(file, argument, What::SetAndWait, false, OLDEST),
@@ -478,8 +471,8 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::GET_LOCK_OF_FILE => range(file, argument, What::Ask, true, NEWEST),
         command::SET_LOCK_OF_FILE => range(file, argument, What::Set, true, NEWEST),
         command::SET_LOCK_OF_FILE_WAIT => range(file, argument, What::SetAndWait, true, NEWEST),
-        command::SET_OWNER_EX => locks::set_owner(file, argument),
-        command::GET_OWNER_EX => locks::get_owner(file, argument),
+        command::SET_OWNER_EX => notices::set_owner_of_kind(file, argument),
+        command::GET_OWNER_EX => notices::get_owner_of_kind(file, argument),
         // No file has a lease: taking one is refused below, as by a Linux without them.
         command::GET_LEASE => Ok(2),
         command::IS_SAME => {

@@ -23,6 +23,7 @@ mod epoll;
 mod locks;
 mod mounts;
 mod names;
+mod notices;
 mod poll;
 mod sockets;
 mod splice;

@@ -2,6 +2,7 @@
 
 use super::at::file;
 use super::background::check_background;
+use super::notices;
 use super::transfer::take;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
@@ -15,6 +16,7 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
     const FIONCLEX: u32 = 0x5450;
     const FIOCLEX: u32 = 0x5451;
     const FIONBIO: u32 = 0x5421;
+    const FIOASYNC: u32 = 0x5452;
     let file = file(number)?;
     if file.flags() & flag::PATH != 0 {
         return Err(Errno::EBADF);
@@ -22,6 +24,11 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
     match request as u32 {
         request @ (FIONCLEX | FIOCLEX) => {
             current_task().files().lock().set_close_on_exec(number, request == FIOCLEX)?;
+            Ok(0)
+        }
+        FIOASYNC => {
+            let is_on = u32::from_le_bytes(get(at)?) != 0;
+            notices::set_async(&file, number, is_on)?;
             Ok(0)
         }
         FIONBIO => {

@@ -13,6 +13,7 @@ mod line;
 mod requests;
 
 use super::console::{self, Holder};
+use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::signal;
@@ -44,6 +45,9 @@ struct Pty {
     /// Of the two sides: what the other one does changes it.
     of_master: Readiness,
     of_slave: Readiness,
+    /// Who is told of input by a signal, on either side.
+    to_master: Notices,
+    to_slave: Notices,
 }
 
 static PTYS: SpinLock<Vec<Weak<Pty>>> = SpinLock::new(Vec::new());
@@ -81,7 +85,9 @@ impl Pty {
         }
         let (of_master, of_slave) = (Readiness::new(), Readiness::new());
         let state = SpinLock::new(state);
-        let pty = fallible::shared(Self { number, state, of_master, of_slave })?;
+        let (to_master, to_slave) = (Notices::new(), Notices::new());
+        let pty =
+            fallible::shared(Self { number, state, of_master, of_slave, to_master, to_slave })?;
         match ptys.get_mut(number) {
             Some(place) => *place = Arc::downgrade(&pty),
             None => fallible::push(&mut ptys, Arc::downgrade(&pty))?,
@@ -184,6 +190,9 @@ impl Object for Master {
             }
             pty.of_slave.wake();
             pty.of_master.wake();
+            if pty.state.lock().has_input() {
+                pty.to_slave.tell(Notice::Input);
+            }
         }
         Ok(written)
     }
@@ -205,6 +214,10 @@ impl Object for Master {
 
     fn readiness(&self) -> Option<&Readiness> {
         Some(&self.pty.of_master)
+    }
+
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [Some(&self.pty.to_master), None]
     }
 
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
@@ -397,6 +410,7 @@ impl Object for Slave {
                 Err(error) => return Err(error),
             }
             pty.of_master.wake();
+            pty.to_master.tell(Notice::Input);
         }
         Ok(written)
     }
@@ -413,6 +427,14 @@ impl Object for Slave {
 
     fn readiness(&self) -> Option<&Readiness> {
         Some(&self.pty.of_slave)
+    }
+
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [Some(&self.pty.to_slave), None]
+    }
+
+    fn foreground(&self) -> Option<u64> {
+        Some(self.holder().foreground)
     }
 
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
