@@ -4,8 +4,8 @@ use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
-    credentials, files, futex, identity, limits, memory, namespaces, pidfd, prctl, process,
-    scheduling, signals, system, time, timerfd, timers, tls, wait,
+    credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd, prctl,
+    process, scheduling, signals, system, time, timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
@@ -21,6 +21,7 @@ const TABLES: &[&[Row]] = &[
     files::CALLS,
     credentials::CALLS,
     memory::CALLS,
+    message_queues::CALLS,
     process::CALLS,
     prctl::CALLS,
     namespaces::CALLS,

@@ -38,7 +38,7 @@ pub enum Resource {
     Locks = 10,
     /// Queued signals of a user: `EAGAIN`.
     PendingSignals = 11,
-    /// Bytes of POSIX message queues. There are none.
+    /// Bytes of POSIX message queues of a user: `EMFILE`.
     MessageQueues = 12,
     /// 20 minus the lowest nice value.
     Nice = 13,

@@ -112,3 +112,74 @@ pub fn p6_queued_signals_are_counted_by_user() -> Outcome {
 pub fn p6_a_stopped_group_that_is_orphaned_is_hung_up() -> Outcome {
     program("signal-senders", "orphans")
 }
+
+/// A thread that becomes another user by the call itself is one alone: its permissions are that
+/// user's, the other threads' as before; a new thread begins as its maker. Red when users are kept
+/// per process.
+pub fn p2_each_thread_has_users_of_its_own() -> Outcome {
+    program("threads-apart", "users")
+}
+
+/// unshare of descriptors and directory by one thread of two, and threads made without sharing them.
+pub fn p2_a_thread_can_have_descriptors_and_a_directory_of_its_own() -> Outcome {
+    program("threads-apart", "files")
+}
+
+/// tcsetattr and, with TOSTOP, write from the background: SIGTTOU and once more, or not if it is
+/// blocked or ignored; EIO in an orphaned group.
+pub fn p6_programs_in_the_background_are_stopped_before_they_change_their_terminal() -> Outcome {
+    program("threads-apart", "background")
+}
+
+/// SIGHUP for the foreground, and for it alone, when the leader of a session ends.
+pub fn p6_the_end_of_a_session_s_leader_is_told_to_the_foreground() -> Outcome {
+    program("threads-apart", "leader")
+}
+
+/// Policies, priorities and nice values: errors, who may, children, and each thread its own.
+pub fn p2_threads_have_policies_and_priorities_of_their_own() -> Outcome {
+    program("real-time", "rules")
+}
+
+/// Threads of real time on one CPU: the highest rank first; SCHED_FIFO keeps the CPU, SCHED_RR takes
+/// turns with its equals. Red when the run queue knows no ranks.
+pub fn p2_threads_of_real_time_run_in_the_order_of_their_ranks() -> Outcome {
+    program("real-time", "order")
+}
+
+/// A thread of real time that spins for ever leaves others some of each second.
+pub fn p2_threads_of_real_time_leave_the_others_a_share() -> Outcome {
+    program("real-time", "share")
+}
+
+/// O_ASYNC with F_SETSIG on a pipe: input, room and the end are told with their code, events and
+/// descriptor, each once; SIGIO without F_SETSIG. Red when F_SETFL refuses or forgets O_ASYNC.
+pub fn p6_pipes_tell_of_input_and_room_by_signals() -> Outcome {
+    program("notices", "pipes")
+}
+
+/// The same of sockets and terminals; what has no such signals stays without the flag.
+pub fn p6_sockets_and_terminals_tell_of_input_by_signals() -> Outcome {
+    program("notices", "others")
+}
+
+/// F_SETOWN and F_SETOWN_EX: threads, processes, groups, and what is none.
+pub fn p6_files_tell_the_thread_process_or_group_they_were_given() -> Outcome {
+    program("notices", "owners")
+}
+
+/// Message queues: names, limits, errors; the highest priority first, equals in order; a queue
+/// without a name lives until it is closed, and is not counted afterwards.
+pub fn p2_message_queues_keep_priorities_and_linux_s_limits() -> Outcome {
+    program("message-queues", "rules")
+}
+
+/// Senders and receivers that wait, until a message, room, or a time of day.
+pub fn p2_message_queues_wait_for_room_and_for_messages() -> Outcome {
+    program("message-queues", "waits")
+}
+
+/// mq_notify: once, for the first message of an empty queue that no receiver waits for.
+pub fn p6_a_message_is_told_by_a_signal_once() -> Outcome {
+    program("message-queues", "told")
+}

@@ -145,6 +145,7 @@ pub mod code {
     pub const KERNEL: i32 = 0x80;
     pub const QUEUE: i32 = -1;
     pub const TIMER: i32 = -2;
+    pub const MESSAGE: i32 = -3;
     pub const TKILL: i32 = -6;
     pub const CHILD_EXITED: i32 = 1;
     pub const CHILD_KILLED: i32 = 2;

@@ -6,9 +6,10 @@ use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::process::credentials::{ALL, Credentials, Ids, capability};
 use crate::process::user_memory::{get, get_numbers, put};
-use crate::process::{current, table};
+use crate::process::{current_task, table};
 use alloc::vec::Vec;
 use machine::memory::fallible;
+use threads::sched;
 
 calls! {
     "getuid" | "getuid32" () => shown(|all| all.user.real);
@@ -86,37 +87,40 @@ const fn wide(id: u64) -> u32 {
 }
 
 fn shown(which: impl FnOnce(&Credentials) -> u32) -> SysResult {
-    Ok(which(&current().credentials.lock()).into())
+    Ok(which(&current_task().credentials()).into())
 }
 
 fn set_user(change: impl FnOnce(&mut Ids, bool) -> Result<(), Errno>) -> SysResult {
-    current().credentials.lock().change_user(change).map(|()| 0)
+    current_task().change(|all| all.change_user(change)).map(|()| 0)
 }
 
 fn set_group(change: impl FnOnce(&mut Ids, bool) -> Result<(), Errno>) -> SysResult {
-    let mut all = current().credentials.lock();
-    let is_privileged = all.can(capability::SETGID);
-    let mut group = all.group;
-    change(&mut group, is_privileged)?;
-    all.group = group;
+    current_task().change(|all| {
+        let is_privileged = all.can(capability::SETGID);
+        change(&mut all.group, is_privileged)
+    })?;
     Ok(0)
 }
 
 fn set_file_user(to: u32) -> SysResult {
-    let mut all = current().credentials.lock();
-    let is_privileged = all.can(capability::SETUID);
-    Ok(all.user.set_file(to, is_privileged).into())
+    let before = current_task().change(|all| {
+        let is_privileged = all.can(capability::SETUID);
+        Ok(all.user.set_file(to, is_privileged))
+    });
+    Ok(before?.into())
 }
 
 fn set_file_group(to: u32) -> SysResult {
-    let mut all = current().credentials.lock();
-    let is_privileged = all.can(capability::SETGID);
-    Ok(all.group.set_file(to, is_privileged).into())
+    let before = current_task().change(|all| {
+        let is_privileged = all.can(capability::SETGID);
+        Ok(all.group.set_file(to, is_privileged))
+    });
+    Ok(before?.into())
 }
 
 /// Writes the real, the effective and the saved one, of so many bytes each.
 fn three(which: impl FnOnce(&Credentials) -> Ids, to: [u64; 3], bytes: usize) -> SysResult {
-    let ids = which(&current().credentials.lock());
+    let ids = which(&current_task().credentials());
     for (at, id) in to.into_iter().zip([ids.real, ids.effective, ids.saved]) {
         put(at, &id.to_le_bytes()[..bytes])?;
     }
@@ -127,7 +131,7 @@ fn three(which: impl FnOnce(&Credentials) -> Ids, to: [u64; 3], bytes: usize) ->
 const MAX_GROUPS: u64 = 65_536;
 
 fn getgroups(count: u64, to: u64, bytes: usize) -> SysResult {
-    let groups = current().credentials.lock().groups.clone();
+    let groups = current_task().credentials().groups.clone();
     let room = count as i32;
     if room < 0 || room != 0 && (room as usize) < groups.len() {
         return Err(Errno::EINVAL);
@@ -142,7 +146,7 @@ fn getgroups(count: u64, to: u64, bytes: usize) -> SysResult {
 }
 
 fn setgroups(count: u64, from: u64, bytes: u64) -> SysResult {
-    if !current().credentials.lock().can(capability::SETGID) {
+    if !current_task().credentials().can(capability::SETGID) {
         return Err(Errno::EPERM);
     }
     let count = count & 0xffff_ffff;
@@ -161,9 +165,10 @@ fn setgroups(count: u64, from: u64, bytes: u64) -> SysResult {
     }
     groups.sort_unstable();
     let groups = fallible::shared(groups)?;
-    let before = core::mem::replace(&mut current().credentials.lock().groups, groups);
-    drop(before);
-    Ok(0)
+    current_task().change(|all| {
+        all.groups = groups;
+        Ok(0)
+    })
 }
 
 /// The versions of the header, and how many words of 32 bits each set has; an unknown one is answered with the newest.
@@ -193,12 +198,12 @@ fn capget(header: u64, to: u64) -> SysResult {
         return if to == 0 { Ok(0) } else { Err(Errno::EINVAL) };
     };
     let all = match process {
-        0 => current().credentials.lock().clone(),
+        0 => current_task().credentials(),
         1.. => {
             let number = process as u64;
             let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
             let found = table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)?;
-            found.credentials.lock().clone()
+            found.credentials()
         }
         _ => return Err(Errno::EINVAL),
     };
@@ -217,7 +222,7 @@ fn capget(header: u64, to: u64) -> SysResult {
 fn capset(header: u64, from: u64) -> SysResult {
     let (words, process) = version(header)?;
     let words = words.ok_or(Errno::EINVAL)?;
-    if process != 0 && process as u64 != current().id {
+    if process != 0 && process as u64 != sched::current().number() {
         return Err(Errno::EPERM);
     }
     let mut sets = [0_u64; 3];
@@ -228,15 +233,16 @@ fn capset(header: u64, from: u64) -> SysResult {
         }
     }
     let [effective, permitted, inheritable] = sets.map(|set| set & ALL);
-    let mut all = current().credentials.lock();
-    let may_inherit = all.inheritable | all.permitted;
-    if !all.can(capability::SETPCAP) && inheritable & !may_inherit != 0
-        || inheritable & !(all.inheritable | all.bounding) != 0
-        || permitted & !all.permitted != 0
-        || effective & !permitted != 0
-    {
-        return Err(Errno::EPERM);
-    }
-    (all.effective, all.permitted, all.inheritable) = (effective, permitted, inheritable);
-    Ok(0)
+    current_task().change(|all| {
+        let may_inherit = all.inheritable | all.permitted;
+        if !all.can(capability::SETPCAP) && inheritable & !may_inherit != 0
+            || inheritable & !(all.inheritable | all.bounding) != 0
+            || permitted & !all.permitted != 0
+            || effective & !permitted != 0
+        {
+            return Err(Errno::EPERM);
+        }
+        (all.effective, all.permitted, all.inheritable) = (effective, permitted, inheritable);
+        Ok(0)
+    })
 }

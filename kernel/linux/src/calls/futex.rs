@@ -134,8 +134,8 @@ fn get_robust_list(thread: u64, head: u64, bytes: u64) -> SysResult {
         number @ 1.. => {
             let number = number as u64;
             let (process, thread) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
-            let mine = current().credentials.lock().clone();
-            let theirs = process.credentials.lock().clone();
+            let mine = current_task().credentials();
+            let theirs = process.credentials();
             if process.id != current().id && !mine.may_look_into(&theirs) {
                 return Err(Errno::EPERM);
             }

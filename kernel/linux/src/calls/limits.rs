@@ -10,7 +10,7 @@ use crate::error::{Errno, SysResult};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get_numbers, put};
-use crate::process::{Process, cpu_limit, current, current_arc, table};
+use crate::process::{Process, cpu_limit, current, current_arc, current_task, table};
 use alloc::sync::Arc;
 
 calls! {
@@ -62,9 +62,9 @@ fn limits_have_changed(process: &Arc<Process>) -> Result<(), Errno> {
 fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
     let new = if new == 0 { None } else { Some(limit(new, WordSize::Eight)?) };
     let process = process(number)?;
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     if process.id != current().id
-        && !mine.may_change(&process.credentials.lock(), capability::SYS_RESOURCE)
+        && !mine.may_change(&process.credentials(), capability::SYS_RESOURCE)
     {
         return Err(Errno::EPERM);
     }
@@ -80,7 +80,7 @@ fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
 
 fn setrlimit(of: u64, new: u64) -> SysResult {
     let new = limit(new, abi::WORD)?;
-    let may_raise = current().credentials.lock().can(capability::SYS_RESOURCE);
+    let may_raise = current_task().credentials().can(capability::SYS_RESOURCE);
     let process = current_arc();
     process.limits.set(resource(of)?, Some(new), may_raise)?;
     limits_have_changed(&process)?;

@@ -8,7 +8,7 @@
 //! | `memory` | mmap and its kin |
 //! | `process`, `wait`, `identity` | clone, execve; wait4 and waitid; groups and sessions |
 //! | `pidfd` | processes as files |
-//! | `futex` | futex and its kin |
+//! | `futex`, `message_queues` | futex and its kin; POSIX message queues |
 //! | `signals` | sigaction, kill |
 //! | `time`, `timers`, `timerfd` | clocks, sleeping; timers that send signals, and that are files |
 //! | `tls` | thread-local storage |
@@ -26,6 +26,7 @@ pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod message_queues;
 pub(crate) mod namespaces;
 pub(crate) mod pidfd;
 pub(crate) mod prctl;

@@ -6,7 +6,7 @@ use crate::process::clone_request::flag;
 use crate::process::credentials::capability;
 use crate::process::namespaces::{self, Held};
 use crate::process::pidfd::Pidfd;
-use crate::process::{Process, current};
+use crate::process::{Process, current, current_task};
 use alloc::sync::Arc;
 
 calls! {
@@ -18,7 +18,7 @@ const KINDS: u64 = flag::NEW_MOUNTS | flag::NEW_HOST;
 
 fn setns(number: u64, kinds: u64) -> SysResult {
     let kinds = u64::from(kinds as u32);
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     let object = file.object().ok_or(Errno::EINVAL)?;
     if let Some(held) = object.of_kind::<Held>() {
         let kind = match held {
@@ -39,8 +39,8 @@ fn setns(number: u64, kinds: u64) -> SysResult {
     if of.status().is_some() {
         return Err(Errno::ESRCH);
     }
-    let mine = current().credentials.lock().clone();
-    if !mine.may_look_into(&of.credentials.lock()) {
+    let mine = current_task().credentials();
+    if !mine.may_look_into(&of.credentials()) {
         return Err(Errno::EPERM);
     }
     // All of it, or nothing.
@@ -56,17 +56,17 @@ fn setns(number: u64, kinds: u64) -> SysResult {
 
 /// Whether the caller may go there: where it is in the tree must be its alone.
 fn check_may(kinds: u64) -> Result<(), Errno> {
-    let process = current();
-    let (may_administrate, may_change_root) = {
-        let mine = process.credentials.lock();
-        (mine.can(capability::SYS_ADMIN), mine.can(capability::SYS_CHROOT))
-    };
+    let task = current_task();
+    let mine = task.credentials();
+    let may_administrate = mine.can(capability::SYS_ADMIN);
+    let may_change_root = mine.can(capability::SYS_CHROOT);
     let of_mounts = kinds & flag::NEW_MOUNTS != 0;
     if !may_administrate || of_mounts && !may_change_root {
         return Err(Errno::EPERM);
     }
-    // The process's reference and this one.
-    let is_shared = process.crew.count() != 1 || Arc::strong_count(&process.place()) > 2;
+    // The thread's or the process's reference, and this one.
+    let is_shared = !task.has_place_alone() && current().crew.count() != 1
+        || Arc::strong_count(&task.place()) > 2;
     if of_mounts && is_shared { Err(Errno::EINVAL) } else { Ok(()) }
 }
 

@@ -10,7 +10,7 @@ use crate::process::pidfd::{self, Pidfd, THREAD};
 use crate::process::send::{self, to_process, to_thread};
 use crate::process::table::{self, Which};
 use crate::process::user_memory::get;
-use crate::process::{Process, current};
+use crate::process::{Process, current, current_task};
 use alloc::sync::Arc;
 
 calls! {
@@ -39,7 +39,7 @@ fn open(number: u64, flags: u64) -> SysResult {
             pidfd::file(process, Some(&thread), flags)?
         }
     };
-    current().give(Descriptor { file, close_on_exec: true }, 0)
+    current_task().give(Descriptor { file, close_on_exec: true }, 0)
 }
 
 /// Whom a signal is for.
@@ -58,7 +58,7 @@ fn send_signal(number: u64, signal: u64, at: u64, flags: u64) -> SysResult {
         4 => Some(Scope::Group),
         _ => return Err(Errno::EINVAL),
     };
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     // The folder of a process in /proc stands for the process too.
     let folder = proc::process_of(&file);
     let pidfd = match &folder {
@@ -147,14 +147,14 @@ fn get_descriptor(number: u64, theirs: u64, flags: u64) -> SysResult {
     if flags as u32 != 0 {
         return Err(Errno::EINVAL);
     }
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     let process: &Arc<Process> = of_file(&file)?.process()?;
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     // As one who may trace it.
-    if process.id != current().id && !mine.may_look_into(&process.credentials.lock()) {
+    if process.id != current().id && !mine.may_look_into(&process.credentials()) {
         return Err(Errno::EPERM);
     }
     let files = process.files_if_alive().ok_or(Errno::ESRCH)?;
     let found = files.lock().get(theirs & 0xffff_ffff)?;
-    current().give(Descriptor { close_on_exec: true, ..found }, 0)
+    current_task().give(Descriptor { close_on_exec: true, ..found }, 0)
 }

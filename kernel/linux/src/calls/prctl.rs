@@ -86,18 +86,18 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         GET_DEATH_SIGNAL => put_int(one, attributes.death_signal.load(Ordering::Relaxed).into()),
         GET_DUMPABLE => Ok(flag(&attributes.is_dumpable)),
         SET_DUMPABLE => set_flag(&attributes.is_dumpable, one),
-        GET_KEEP_CAPABILITIES => Ok(process.credentials.lock().keeps_capabilities.into()),
-        SET_KEEP_CAPABILITIES if one <= 1 => {
-            process.credentials.lock().keeps_capabilities = one == 1;
+        GET_KEEP_CAPABILITIES => Ok(current_task().credentials().keeps_capabilities.into()),
+        SET_KEEP_CAPABILITIES if one <= 1 => current_task().change(|all| {
+            all.keeps_capabilities = one == 1;
             Ok(0)
-        }
+        }),
         // Statistical, by ticks.
         GET_TIMING => Ok(0),
         SET_TIMING if one == 0 => Ok(0),
         SET_NAME => set_name(one),
         GET_NAME => get_name(one),
         READ_BOUNDING if one <= capability::LAST.into() => {
-            Ok(process.credentials.lock().bounding >> one & 1)
+            Ok(current_task().credentials().bounding >> one & 1)
         }
         DROP_BOUNDING => drop_bounding(one),
         GET_SECURE_BITS => Ok(0),
@@ -142,7 +142,7 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         GET_MACHINE_CHECK if [one, two, three, four] == [0; 4] => Ok(2),
         // One that others' output waits for: no output here waits for memory.
         SET_IO_FLUSHER | GET_IO_FLUSHER
-            if !process.credentials.lock().can(capability::SYS_RESOURCE) =>
+            if !current_task().credentials().can(capability::SYS_RESOURCE) =>
         {
             Err(Errno::EPERM)
         }
@@ -192,15 +192,16 @@ fn get_name(to: u64) -> SysResult {
 }
 
 fn drop_bounding(which: u64) -> SysResult {
-    let mut all = current().credentials.lock();
-    if !all.can(capability::SETPCAP) {
-        return Err(Errno::EPERM);
-    }
-    if which > capability::LAST.into() {
-        return Err(Errno::EINVAL);
-    }
-    all.bounding &= !(1 << which);
-    Ok(0)
+    current_task().change(|all| {
+        if !all.can(capability::SETPCAP) {
+            return Err(Errno::EPERM);
+        }
+        if which > capability::LAST.into() {
+            return Err(Errno::EINVAL);
+        }
+        all.bounding &= !(1 << which);
+        Ok(0)
+    })
 }
 
 /// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts, and READ_IMPLIES_EXEC for mappings.

@@ -16,7 +16,7 @@ use crate::proc;
 use crate::process::clone_request::{FIRST_BYTES, NUMBERS, Request, flag};
 use crate::process::user_memory::{MOST_PATH, as_text, get, path, string, strings};
 use crate::process::walk::{self, Place};
-use crate::process::{current, exit, fork, sequences, task};
+use crate::process::{current, current_task, exit, fork, sequences, task};
 use alloc::borrow::Cow;
 use core::fmt::Write;
 use machine::arch::regs::SavedRegs;
@@ -101,7 +101,7 @@ fn vfork(regs: &SavedRegs) -> SysResult {
 /// execve: another program, by its path.
 fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
     let path = path(at)?;
-    let directory = current().place().directory();
+    let directory = current_task().place().directory();
     let named = Named {
         file: program(&directory, &path, true)?,
         path: Cow::Owned(path),
@@ -124,7 +124,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
         return Err(Errno::EINVAL);
     }
     let follow = flags & SYMLINK_NOFOLLOW == 0;
-    let here = current().place().directory();
+    let here = current_task().place().directory();
     if path.starts_with('/') || directory as i32 == HERE as i32 {
         if path.is_empty() {
             // The current directory, which is no program.
@@ -139,7 +139,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
         return become_program(regs, named, argv, envp);
     }
     let number = directory & 0xffff_ffff;
-    let descriptor = current().files().lock().get(number)?;
+    let descriptor = current_task().files().lock().get(number)?;
     let file = if path.is_empty() {
         exec::program::of_descriptor_number(number)?
     } else {

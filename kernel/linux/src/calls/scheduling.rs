@@ -1,16 +1,18 @@
 //! Calls about scheduling: policies, priorities, CPUs.
 //!
-//! All threads take turns here. The policies that only hint at less are kept and shown; real-time
-//! ones, which would be a promise, are refused as to one who may not ask for them.
+//! Threads of real time come first (`threads::sched::urgency`); all others take turns. The policies and nice values that only hint at
+//! less are kept and shown.
 
 use super::table::calls;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::limits::Resource;
 use crate::process::credentials::capability;
 use crate::process::table::{self, Which};
+use crate::process::task::{self, Task, policy};
 use crate::process::user_memory::{get, put};
-use crate::process::{Process, current, current_arc};
+use crate::process::{Process, current, current_arc, current_task};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::cpus;
@@ -22,7 +24,7 @@ calls! {
         Ok(0)
     };
     "sched_setscheduler" (process, policy, at) => set_scheduler(process, policy, at);
-    "sched_getscheduler" (process) => Ok(self::process(process)?.attributes.policy.load(Ordering::Relaxed).into());
+    "sched_getscheduler" (thread) => with_task(thread, |_, task| Ok(task.policy.load(Ordering::Relaxed).into()));
     "sched_setparam" (process, at) => set_parameter(process, at);
     "sched_getparam" (process, at) => get_parameter(process, at);
     "sched_get_priority_max" (policy) => bound(policy, 99);
@@ -41,17 +43,6 @@ calls! {
     "sched_setattr" (process, from, flags) => set_attributes(process, from, flags);
 }
 
-mod policy {
-    pub(super) const OTHER: u32 = 0;
-    pub(super) const FIFO: u32 = 1;
-    pub(super) const ROUND_ROBIN: u32 = 2;
-    pub(super) const BATCH: u32 = 3;
-    pub(super) const IDLE: u32 = 5;
-    pub(super) const DEADLINE: u32 = 6;
-    /// A child begins with the normal one.
-    pub(super) const RESET_ON_FORK: u32 = 0x4000_0000;
-}
-
 /// The process that a number means, that of its first thread or another; 0: the caller.
 fn process(number: u64) -> Result<Arc<Process>, Errno> {
     match number as i32 {
@@ -65,28 +56,36 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
     }
 }
 
-fn set_scheduler(number: u64, policy: u64, at: u64) -> SysResult {
-    if policy as i32 >= 0 && at != 0 && number as i32 >= 0 {
-        let priority = i32::from_le_bytes(get(at)?);
-        let process = process(number)?;
-        let policy = policy as u32 & !policy::RESET_ON_FORK;
-        return set_policy(&process, policy, priority);
+/// Calls `body` with the thread that a number means and what it has of a program; 0: the caller.
+fn with_task<R>(
+    number: u64,
+    body: impl FnOnce(&Arc<sched::Thread>, &Task) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    if (number as i32) < 0 {
+        return Err(Errno::EINVAL);
     }
-    Err(Errno::EINVAL)
+    let thread = thread(number)?;
+    // Threads of the kernel are not a program's to look at.
+    body(&thread, task::of(&thread).ok_or(Errno::ESRCH)?)
 }
 
-fn set_policy(process: &Process, policy: u32, priority: i32) -> SysResult {
-    match policy {
-        policy::OTHER | policy::BATCH | policy::IDLE if priority == 0 => {
-            if !may_change(process) {
-                return Err(Errno::EPERM);
-            }
-            process.attributes.policy.store(policy, Ordering::Relaxed);
-            Ok(0)
-        }
-        policy::FIFO | policy::ROUND_ROBIN if (1..=99).contains(&priority) => Err(Errno::EPERM),
-        _ => Err(Errno::EINVAL),
+/// What a thread is to be scheduled by.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// With [`policy::RESET_ON_FORK`].
+    policy: u32,
+    priority: i32,
+    /// `None`: as it is.
+    nice: Option<i32>,
+}
+
+fn set_scheduler(number: u64, policy: u64, at: u64) -> SysResult {
+    if (policy as i32) < 0 || at == 0 || (number as i32) < 0 {
+        return Err(Errno::EINVAL);
     }
+    let priority = i32::from_le_bytes(get(at)?);
+    let wanted = Wanted { policy: policy as u32, priority, nice: None };
+    with_task(number, |thread, task| schedule(thread, task, wanted))
 }
 
 fn set_parameter(number: u64, at: u64) -> SysResult {
@@ -94,17 +93,56 @@ fn set_parameter(number: u64, at: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let priority = i32::from_le_bytes(get(at)?);
-    let process = process(number)?;
-    let policy = process.attributes.policy.load(Ordering::Relaxed);
-    set_policy(&process, policy, priority)
+    with_task(number, |thread, task| {
+        let policy = task.policy.load(Ordering::Relaxed);
+        schedule(thread, task, Wanted { policy, priority, nice: None })
+    })
+}
+
+/// Has a thread be scheduled by other rules, if they are some and the caller may ask for them
+/// (`user_check_sched_setscheduler`).
+fn schedule(thread: &Arc<sched::Thread>, task: &Task, wanted: Wanted) -> SysResult {
+    let resets = wanted.policy & policy::RESET_ON_FORK != 0;
+    let to = wanted.policy & !policy::RESET_ON_FORK;
+    let is_real_time = matches!(to, policy::FIFO | policy::ROUND_ROBIN);
+    match to {
+        policy::OTHER | policy::BATCH | policy::IDLE if wanted.priority == 0 => {}
+        policy::FIFO | policy::ROUND_ROBIN if (1..=99).contains(&wanted.priority) => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    let before = task.policy.load(Ordering::Relaxed);
+    let nice_before = task.nice.load(Ordering::Relaxed);
+    let nice = wanted.nice.unwrap_or(nice_before);
+    let (rank_before, _) = sched::rank(thread);
+    let mine = current_task().credentials();
+    let limits = &task.process.limits;
+    let most = limits.soft(Resource::RealTimePriority);
+    let may_be_nice =
+        |nice: i32| i64::from(20 - nice) <= limits.soft(Resource::Nice).min(40) as i64;
+    let was_idle = before & !policy::RESET_ON_FORK == policy::IDLE;
+    let needs_more = is_real_time
+        && (to != before & !policy::RESET_ON_FORK && most == 0
+            || wanted.priority > rank_before.into() && wanted.priority as u64 > most)
+        || !is_real_time && nice < nice_before && !may_be_nice(nice)
+        || was_idle && to != policy::IDLE && !may_be_nice(nice_before)
+        || before & policy::RESET_ON_FORK != 0 && !resets
+        || !mine.is_owner_of(&task.credentials());
+    if needs_more && !mine.can(capability::SYS_NICE) {
+        return Err(Errno::EPERM);
+    }
+    task.policy.store(wanted.policy, Ordering::Relaxed);
+    task.nice.store(nice, Ordering::Relaxed);
+    let rank = if is_real_time { wanted.priority as u8 } else { 0 };
+    sched::set_rank(thread, rank, to != policy::FIFO);
+    Ok(0)
 }
 
 fn get_parameter(number: u64, at: u64) -> SysResult {
-    if at == 0 || (number as i32) < 0 {
+    if at == 0 {
         return Err(Errno::EINVAL);
     }
-    process(number)?;
-    put(at, &0_i32.to_le_bytes())?;
+    let rank = with_task(number, |thread, _| Ok(sched::rank(thread).0))?;
+    put(at, &i32::from(rank).to_le_bytes())?;
     Ok(0)
 }
 
@@ -116,11 +154,13 @@ fn bound(policy: u64, of_real_time: u64) -> SysResult {
     }
 }
 
+/// How long a thread runs while others wait; 0: until it sleeps.
 fn interval(number: u64, to: u64, size: WordSize) -> SysResult {
-    process(number)?;
+    let has_slices = with_task(number, |thread, _| Ok(sched::rank(thread).1))?;
+    let slice = if has_slices { time::TICK } else { 0 };
     match size {
-        WordSize::Four => put(to, &abi::encode_pair(0, time::TICK))?,
-        WordSize::Eight => put(to, &abi::encode_long_pair(0, time::TICK))?,
+        WordSize::Four => put(to, &abi::encode_pair(0, slice))?,
+        WordSize::Eight => put(to, &abi::encode_long_pair(0, slice))?,
     }
     Ok(0)
 }
@@ -200,8 +240,8 @@ fn getcpu(cpu: u64, node: u64) -> SysResult {
 }
 
 fn may_change(process: &Process) -> bool {
-    let mine = current().credentials.lock().clone();
-    let theirs = process.credentials.lock().clone();
+    let mine = current_task().credentials();
+    let theirs = process.credentials();
     mine.may_change(&theirs, capability::SYS_NICE)
 }
 
@@ -223,10 +263,10 @@ fn each(kind: u64, which: u64, mut body: impl FnMut(&Process)) -> Result<(), Err
             found += table::for_each(Which::Group(group), |process| body(process));
         }
         USER => {
-            let own = current().credentials.lock().user.real;
+            let own = current_task().credentials().user.real;
             let user = if number == 0 { own } else { number as u32 };
             table::for_each(Which::Any, |process| {
-                if process.credentials.lock().user.real == user {
+                if process.credentials().user.real == user {
                     found += 1;
                     body(process);
                 }
@@ -237,24 +277,43 @@ fn each(kind: u64, which: u64, mut body: impl FnMut(&Process)) -> Result<(), Err
     if found > 0 { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
+/// Calls `body` for each thread that a kind and a number mean, as setpriority(2) has them.
+fn each_thread(kind: u64, which: u64, mut body: impl FnMut(&Task)) -> Result<(), Errno> {
+    const PROCESS: u32 = 0;
+    if kind as u32 == PROCESS {
+        return with_task(which, |_, task| {
+            body(task);
+            Ok(())
+        })
+        .map_err(|_| Errno::ESRCH);
+    }
+    let mut found = false;
+    each(kind, which, |process| {
+        process.crew.with(|threads| {
+            for task in threads.iter().filter_map(|thread| task::of(thread)) {
+                found = true;
+                body(task);
+            }
+        });
+    })?;
+    if found { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
 /// 20 minus the lowest nice value.
 fn get_priority(kind: u64, which: u64) -> SysResult {
     let mut lowest = i32::MAX;
-    each(kind, which, |process| {
-        lowest = lowest.min(process.attributes.nice.load(Ordering::Relaxed));
-    })?;
+    each_thread(kind, which, |task| lowest = lowest.min(task.nice.load(Ordering::Relaxed)))?;
     Ok((20 - lowest) as u64)
 }
 
 fn set_priority(kind: u64, which: u64, nice: i32) -> SysResult {
     let nice = nice.clamp(-20, 19);
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     let mut done = Ok(0);
-    each(kind, which, |process| {
-        let theirs = process.credentials.lock().clone();
-        let before = process.attributes.nice.load(Ordering::Relaxed);
-        let limit = process.limits.soft(crate::limits::Resource::Nice);
-        if !mine.may_change(&theirs, capability::SYS_NICE) {
+    each_thread(kind, which, |task| {
+        let before = task.nice.load(Ordering::Relaxed);
+        let limit = task.process.limits.soft(Resource::Nice);
+        if !mine.may_change(&task.credentials(), capability::SYS_NICE) {
             done = Err(Errno::EPERM);
         } else if nice < before
             && !mine.can(capability::SYS_NICE)
@@ -262,14 +321,14 @@ fn set_priority(kind: u64, which: u64, nice: i32) -> SysResult {
         {
             done = Err(Errno::EACCES);
         } else {
-            process.attributes.nice.store(nice, Ordering::Relaxed);
+            task.nice.store(nice, Ordering::Relaxed);
         }
     })?;
     done
 }
 
 fn nice(by: i32) -> SysResult {
-    let before = current().attributes.nice.load(Ordering::Relaxed);
+    let before = current_task().nice.load(Ordering::Relaxed);
     let after = before.saturating_add(by.clamp(-40, 40));
     match set_priority(0, 0, after) {
         Err(Errno::EACCES) => Err(Errno::EPERM),
@@ -291,14 +350,19 @@ fn get_attributes(number: u64, to: u64, bytes: u64, flags: u64) -> SysResult {
     {
         return Err(Errno::EINVAL);
     }
-    let process = process(number)?;
+    const RESETS: u64 = 1;
     let given = bytes.min(ATTRIBUTES);
     let mut encoded = [0; ATTRIBUTES as usize];
     encoded[..4].copy_from_slice(&given.to_le_bytes());
-    let policy = process.attributes.policy.load(Ordering::Relaxed);
-    encoded[4..8].copy_from_slice(&policy.to_le_bytes());
-    let nice = process.attributes.nice.load(Ordering::Relaxed);
-    encoded[16..20].copy_from_slice(&nice.to_le_bytes());
+    with_task(number, |thread, task| {
+        let policy = task.policy.load(Ordering::Relaxed);
+        let flags = if policy & policy::RESET_ON_FORK != 0 { RESETS } else { 0 };
+        encoded[4..8].copy_from_slice(&(policy & !policy::RESET_ON_FORK).to_le_bytes());
+        encoded[8..16].copy_from_slice(&flags.to_le_bytes());
+        encoded[16..20].copy_from_slice(&task.nice.load(Ordering::Relaxed).to_le_bytes());
+        encoded[20..24].copy_from_slice(&u32::from(sched::rank(thread).0).to_le_bytes());
+        Ok(())
+    })?;
     // The highest use that is asked of a CPU: all of it.
     encoded[52..].copy_from_slice(&1024_u32.to_le_bytes());
     put(to, &encoded[..given as usize])?;
@@ -307,6 +371,7 @@ fn get_attributes(number: u64, to: u64, bytes: u64, flags: u64) -> SysResult {
 
 /// sched_setattr: what sched_setscheduler and setpriority do, at once.
 fn set_attributes(number: u64, from: u64, flags: u64) -> SysResult {
+    const RESETS: u64 = 1;
     const KEEP_POLICY: u64 = 8;
     const KEEP_PARAMETERS: u64 = 0x10;
     const KNOWN: u64 = 0x7f;
@@ -336,19 +401,29 @@ fn set_attributes(number: u64, from: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let (nice, priority) = (field(16)? as i32, field(20)? as i32);
-    let process = process(number)?;
-    let policy = match wanted & KEEP_POLICY {
-        0 => field(4)?,
-        _ => process.attributes.policy.load(Ordering::Relaxed),
-    };
-    if (policy as i32) < 0 || !(-20..=19).contains(&nice) {
-        return Err(Errno::EINVAL);
-    }
-    set_policy(&process, policy, priority)?;
-    if wanted & KEEP_PARAMETERS == 0 && matches!(policy, policy::OTHER | policy::BATCH) {
-        set_priority(0, number, nice)?;
-    }
-    Ok(0)
+    with_task(number, |thread, task| {
+        let before = task.policy.load(Ordering::Relaxed);
+        let mut policy = match wanted & KEEP_POLICY {
+            0 => field(4)?,
+            _ => before & !policy::RESET_ON_FORK,
+        };
+        if (policy as i32) < 0 || policy & policy::RESET_ON_FORK != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let is_normal = matches!(policy, policy::OTHER | policy::BATCH);
+        if is_normal && !(-20..=19).contains(&nice) {
+            return Err(Errno::EINVAL);
+        }
+        if wanted & RESETS != 0 {
+            policy |= policy::RESET_ON_FORK;
+        }
+        let priority = match wanted & KEEP_PARAMETERS {
+            0 => priority,
+            _ => sched::rank(thread).0.into(),
+        };
+        let nice = (wanted & KEEP_PARAMETERS == 0 && is_normal).then_some(nice);
+        schedule(thread, task, Wanted { policy, priority, nice })
+    })
 }
 
 /// What calls about input and output call kinds, as setpriority does: one less.
@@ -375,7 +450,7 @@ fn set_io_priority(kind: u64, which: u64, to: u64) -> SysResult {
     const IDLE: u32 = 3;
     let to = to as u32;
     let (class, level) = (to >> 13 & 7, to & 0x1fff);
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     match class {
         0 if level == 0 => {}
         REAL_TIME | BEST_EFFORT if level & 7 == level => {}
@@ -387,7 +462,7 @@ fn set_io_priority(kind: u64, which: u64, to: u64) -> SysResult {
     }
     let mut done = Ok(0);
     each(kind_of_io(kind)?, which, |process| {
-        let theirs = process.credentials.lock().clone();
+        let theirs = process.credentials();
         if mine.may_change(&theirs, capability::SYS_NICE) {
             process.attributes.io_priority.store(to, Ordering::Relaxed);
         } else {

@@ -8,7 +8,7 @@ use crate::proc::{RELEASE, VERSION};
 use crate::process::credentials::capability;
 use crate::process::spent::Usage;
 use crate::process::user_memory::{get, put, write_zeros};
-use crate::process::{Process, cpu_time, current, host, host_names, table};
+use crate::process::{Process, cpu_time, current, current_task, host, host_names, table};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use machine::memory;
@@ -48,7 +48,7 @@ pub(crate) fn uname(to: u64) -> SysResult {
 }
 
 fn set_name(from: u64, length: u64, is_domain: bool) -> SysResult {
-    if !current().credentials.lock().can(capability::SYS_ADMIN) {
+    if !current_task().credentials().can(capability::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     let length = length as i32;
@@ -114,7 +114,7 @@ fn reboot(first: u32, second: u32, command: u32) -> SysResult {
     const HALT: u32 = 0xcdef_0123;
     const POWER_OFF: u32 = 0x4321_fedc;
     const RESTART_WITH: u32 = 0xa1b2_c3d4;
-    if !current().credentials.lock().can(capability::SYS_BOOT) {
+    if !current_task().credentials().can(capability::SYS_BOOT) {
         return Err(Errno::EPERM);
     }
     if first != FIRST || !SECOND.contains(&second) {
@@ -286,7 +286,7 @@ fn kernel_log(what: u64, to: u64, length: u64) -> SysResult {
     }
     let is_open = matches!(what, READ_ALL | SIZE);
     let may = {
-        let mine = current().credentials.lock();
+        let mine = current_task().credentials();
         is_open || mine.can(capability::SYSLOG) || mine.can(capability::SYS_ADMIN)
     };
     if !may {

@@ -9,7 +9,7 @@ use crate::files::object::Object;
 use crate::files::open::{OpenFile, flag as status};
 use crate::files::table::{self as files, Descriptor};
 use crate::files::timerfd::{FileSetting, TimerFile};
-use crate::process::current;
+use crate::process::current_task;
 use crate::process::user_memory::timespec;
 
 calls! {
@@ -37,12 +37,12 @@ fn timerfd_create(clock: u64, flags: u64) -> SysResult {
         flags & status::NONBLOCK | status::READ_WRITE,
     )?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    files::add(&current().files(), Descriptor { file, close_on_exec }, 0)
+    files::add(&current_task().files(), Descriptor { file, close_on_exec }, 0)
 }
 
 /// Calls `body` with the timer that a descriptor leads to.
 fn with_timer<R>(fd: u64, body: impl FnOnce(&TimerFile) -> R) -> Result<R, Errno> {
-    let file = current().files().lock().get(fd)?.file;
+    let file = current_task().files().lock().get(fd)?.file;
     let timer = file.object().and_then(<dyn Object>::of_kind::<TimerFile>);
     Ok(body(timer.ok_or(Errno::EINVAL)?))
 }

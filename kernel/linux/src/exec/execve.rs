@@ -90,7 +90,7 @@ pub(crate) fn execve(
     envp: Strings,
 ) -> SysResult {
     let process = current();
-    let directory = process.place().directory();
+    let directory = current_task().place().directory();
     let Named { file, path, is_gone_by_then, by_descriptor } = named;
     let name = fallible::text(base_name(if by_descriptor { &file.path } else { &path }))?;
     let (loaded, executable, command_line) = {
@@ -111,7 +111,9 @@ pub(crate) fn execve(
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let root = loaded.memory.tables_root();
     let memory = loaded.memory.enter()?;
-    process.unshare_files()?;
+    let task = current_task();
+    task.unshare_files()?;
+    let whose = fallible::shared(task.credentials().after_execve())?;
     let own_actions = {
         let signals = process.signals.lock();
         if signals.actions.are_shared() { Some(signals.actions.try_clone()?) } else { None }
@@ -122,7 +124,7 @@ pub(crate) fn execve(
     process.crew.end_alone();
     // Nothing fails from here on.
     let old = process.set_memory(Some(memory));
-    let (thread, task) = (sched::current(), current_task());
+    let thread = sched::current();
     thread.set_tables_root(root);
     thread.set_number(process.id);
     sched::start_afresh(&fresh);
@@ -134,7 +136,7 @@ pub(crate) fn execve(
     task.signals.lock().stack = AlternateStack::default();
     drop(old);
     process.set_name(&name);
-    process.credentials.lock().execute();
+    task.begin_program_as(whose);
     process.attributes.is_dumpable.store(true, Ordering::Relaxed);
     let write_or_execute = process.attributes.write_or_execute_of_next();
     process.attributes.write_or_execute.store(write_or_execute, Ordering::Relaxed);
@@ -154,7 +156,7 @@ pub(crate) fn execve(
     timers::delete_made(process);
     loop {
         // Dropped without the lock, one at a time: there is no memory to be had for a list.
-        let closed = process.files().lock().take_close_on_exec();
+        let closed = task.files().lock().take_close_on_exec();
         if closed.is_none() {
             break;
         }

@@ -10,7 +10,9 @@ use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::memory::limits::Limits;
+use crate::process::apart::Parts;
 use crate::process::birth::unborn;
+use crate::process::notices;
 use crate::process::place::Place;
 use crate::process::send;
 use crate::process::task::{self, Task};
@@ -74,6 +76,7 @@ fn start(
         let file = (&chosen.bytes[..], Some(chosen.file.object()?));
         load::load(file, "/", path.as_bytes(), &chosen.argv, &envp, terms)?
     };
+    crate::files::notices::set_sender(notices::send);
     let files = Files::standard(input, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = loaded.memory.enter()?;
@@ -85,12 +88,9 @@ fn start(
     *process.executable.lock() = Some(chosen.file.begin()?);
     process.attributes.begin_program(loaded.reads_imply_instructions);
     let regs = abi::start(loaded.entry, loaded.sp);
-    let thread = sched::spawn_user(
-        task::owned(Task::new(process.clone(), SignalSet::EMPTY)?),
-        process.name(),
-        &regs,
-        thread_id,
-    )?;
+    let (whose, parts) = (process.credentials(), Parts::default());
+    let task = Task::new(process.clone(), SignalSet::EMPTY, whose, parts)?;
+    let thread = sched::spawn_user(task::owned(task), process.name(), &regs, thread_id)?;
     thread.set_number(id);
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;

@@ -6,7 +6,7 @@ use crate::files::tree::{self, Content, Node};
 use crate::memory::object::Object;
 use crate::process::running::Running;
 use crate::process::walk::{self, Place};
-use crate::process::{current, permissions};
+use crate::process::{current_task, permissions};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -77,7 +77,7 @@ pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executab
 
 /// The file that a descriptor leads to, if it may be run.
 pub(crate) fn of_descriptor_number(number: u64) -> Result<Executable, Errno> {
-    let descriptor = current().files().lock().get(number)?;
+    let descriptor = current_task().files().lock().get(number)?;
     match &descriptor.file.target {
         Target::Node(node, path) => Executable::of(node.clone(), fallible::text(path)?),
         _ => Err(Errno::EACCES),

@@ -5,6 +5,7 @@
 //! is there for the next one. Only the keys that send a signal are seen at once, in the interrupt,
 //! while programs have the terminal.
 
+use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::{self, Signaller};
@@ -57,6 +58,7 @@ static STATE: SpinLock<State> = SpinLock::new(State {
 /// Whether a person's terminal is at the other end: then the modes of output count. Other readers get a program's bytes as they are.
 static IS_TERMINAL: AtomicBool = AtomicBool::new(false);
 static READINESS: Readiness = Readiness::new();
+static NOTICES: Notices = Notices::new();
 
 /// Who has the terminal: a session, and the process group in its foreground. 0: no program.
 #[derive(Debug, Clone, Copy)]
@@ -126,15 +128,28 @@ fn write_processed(from: &[u8]) {
     }
 }
 
-/// Whether a group of a session may not read now: it is in the background of its own terminal.
-pub(crate) fn is_in_background(session: u64, group: u64) -> bool {
-    let state = STATE.lock();
-    state.session == session && state.foreground != 0 && state.foreground != group
+/// Whether who writes from the background is stopped.
+pub(crate) fn stops_output() -> bool {
+    STATE.lock().modes.local & mode::STOP_OUTPUT != 0
+}
+
+/// Who leads the session has ended: the group in the foreground is told, and the terminal is free.
+pub(crate) fn leader_ends(session: u64) {
+    let foreground = {
+        let mut state = STATE.lock();
+        if state.session != session {
+            return;
+        }
+        state.session = 0;
+        core::mem::take(&mut state.foreground)
+    };
+    signaller::signal(foreground, Signal::HUP);
 }
 
 /// Something was typed.
 fn input_arrived() {
     READINESS.wake();
+    NOTICES.tell(Notice::Input);
 }
 
 /// Whether a key that was typed sends a signal: it is not kept then. In the interrupt.
@@ -366,6 +381,14 @@ impl Object for Console {
         Some(&READINESS)
     }
 
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [Some(&NOTICES), None]
+    }
+
+    fn foreground(&self) -> Option<u64> {
+        Some(holder().foreground)
+    }
+
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
         ioctl(request, argument, caller)
     }
@@ -382,10 +405,11 @@ impl Object for Console {
 fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
     const TCGETS: u32 = 0x5401;
     const TCSETS: u32 = 0x5402;
-    const TCSETSW: u32 = 0x5403;
     const TCSETSF: u32 = 0x5404;
     const TCSBRK: u32 = 0x5409;
+    const TCXONC: u32 = 0x540a;
     const TCFLSH: u32 = 0x540b;
+    const TCSBRKP: u32 = 0x5425;
     const TIOCSCTTY: u32 = 0x540e;
     const TIOCGPGRP: u32 = 0x540f;
     const TIOCSPGRP: u32 = 0x5410;
@@ -400,12 +424,15 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
     let (session, group) = caller.session_and_group();
     let is_its_own = session == holder.session;
     let put_number = |number: u64| caller.put(argument, &(number as u32).to_le_bytes());
+    if matches!(request, TCSETS..=TCSETSF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSPGRP) {
+        caller.may_change_terminal(holder.session, holder.foreground)?;
+    }
     match request {
         TCGETS => {
             let bytes = encode(&STATE.lock().modes);
             caller.put(argument, &bytes)?;
         }
-        TCSETS | TCSETSW | TCSETSF => {
+        TCSETS..=TCSETSF => {
             let mut bytes = [0; TERMIOS];
             caller.get(argument, &mut bytes)?;
             let mut state = STATE.lock();
@@ -417,7 +444,7 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
             READINESS.wake();
         }
         // What was written has gone when the call returned.
-        TCSBRK => {}
+        TCSBRK | TCSBRKP => {}
         TCFLSH if argument <= 2 => {
             if argument != 1 {
                 STATE.lock().flush();

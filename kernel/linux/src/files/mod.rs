@@ -12,8 +12,8 @@
 //! | `mapped`, `mapping` | what a node knows of being mapped, and its seals; what it does then |
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
 //! | `termios`, `signaller` | the modes of a terminal; what sends its signals |
-//! | `object`, `readiness` | what an open file does; what it is ready for, and who is told |
-//! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty` | kinds of open files with operations of their own |
+//! | `object`, `readiness`, `notices` | what an open file does; what it is ready for, and who is told; who is told by a signal |
+//! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty`, `message_queue` | kinds of open files with operations of their own |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in
 //! `calls::files`, /proc is in `proc`.
@@ -27,9 +27,11 @@ pub(crate) mod locks;
 pub(crate) mod made;
 pub(crate) mod mapped;
 mod mapping;
+pub(crate) mod message_queue;
 pub(crate) mod mounts;
 pub(crate) mod names;
 mod node;
+pub(crate) mod notices;
 pub(crate) mod object;
 pub(crate) mod open;
 mod open_file;

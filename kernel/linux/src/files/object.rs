@@ -1,6 +1,7 @@
 //! What an open file does: one set of operations, for each kind of file that is not a node of a
 //! tree.
 
+use super::notices::Notices;
 use super::readiness::{Readiness, event};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
@@ -23,6 +24,9 @@ pub trait Caller {
     fn leads_session(&self) -> bool;
     /// Whether its session has a process group of this number.
     fn has_group(&self, group: u64) -> bool;
+    /// Whether it may change a terminal that a session has, with that group in the foreground: one
+    /// in the background of it is stopped (SIGTTOU), and the call is made again.
+    fn may_change_terminal(&self, session: u64, foreground: u64) -> Result<(), Errno>;
 }
 
 /// What has attributes of its own, as a node of the tree.
@@ -50,6 +54,16 @@ pub trait Object: Any + Send + Sync + fmt::Debug {
 
     /// Where changes of that are told; `None`: it is always ready for all, and cannot be watched by an epoll.
     fn readiness(&self) -> Option<&Readiness> {
+        None
+    }
+
+    /// Who is told by a signal of input to it, and of room in it.
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [None, None]
+    }
+
+    /// The group in the foreground of a terminal; 0: none. `None`: it is no terminal.
+    fn foreground(&self) -> Option<u64> {
         None
     }
 

@@ -2,6 +2,7 @@
 
 use super::locks::{self, Key};
 use super::made::Made;
+use super::notices::{Addressee, Notices};
 use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
 use crate::abi::Stat;
@@ -58,8 +59,8 @@ pub struct OpenFile {
     watched_by: SpinLock<Vec<Arc<dyn FileWatcher>>>,
     /// It counts among those that write its node.
     is_writer: AtomicBool,
-    /// Whom F_SETOWN named, and with which signal.
-    pub(crate) owner: SpinLock<(i32, u32)>,
+    /// Whom it tells of input and room by a signal, if it has `O_ASYNC`.
+    addressee: SpinLock<Addressee>,
 }
 
 impl OpenFile {
@@ -77,7 +78,7 @@ impl OpenFile {
             last_name: SpinLock::new((0, String::new())),
             watched_by: SpinLock::new(Vec::new()),
             is_writer: AtomicBool::new(false),
-            owner: SpinLock::new((0, 0)),
+            addressee: SpinLock::new(Addressee::default()),
         })?)
     }
 
@@ -131,6 +132,43 @@ impl OpenFile {
     pub(crate) fn set_flags(&self, to: u32) {
         let changed = |flags: u32| Some(flags & !flag::CHANGEABLE | to & flag::CHANGEABLE);
         let _always = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
+    }
+
+    /// Whom it tells by a signal.
+    pub(crate) fn addressee(&self) -> Addressee {
+        *self.addressee.lock()
+    }
+
+    /// Changes that.
+    pub(crate) fn set_addressee(&self, change: impl FnOnce(Addressee) -> Addressee) {
+        let changed = {
+            let mut addressee = self.addressee.lock();
+            *addressee = change(*addressee);
+            *addressee
+        };
+        let me = core::ptr::from_ref(self).addr();
+        self.notices().for_each(|notices| notices.change(me, changed));
+    }
+
+    fn notices(&self) -> impl Iterator<Item = &Notices> {
+        let both = self.object().map_or([None, None], |object| object.notices());
+        both.into_iter().flatten()
+    }
+
+    /// Turns `O_ASYNC` on or off: what tells nothing stays without it.
+    pub(crate) fn set_async(&self, descriptor: i32, is_on: bool) -> Result<(), Errno> {
+        let me = core::ptr::from_ref(self).addr();
+        if !is_on {
+            self.notices().for_each(|notices| notices.remove(me));
+            self.flags.fetch_and(!flag::ASYNC, Ordering::Relaxed);
+            return Ok(());
+        }
+        let addressee = self.addressee();
+        for notices in self.notices() {
+            notices.add(me, descriptor, addressee)?;
+            self.flags.fetch_or(flag::ASYNC, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Whether it is only a place in the tree (`O_PATH`).
@@ -335,7 +373,11 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        locks::file_is_dropped(core::ptr::from_ref(self).addr());
+        let me = core::ptr::from_ref(self).addr();
+        locks::file_is_dropped(me);
+        if self.flags() & flag::ASYNC != 0 {
+            self.notices().for_each(|notices| notices.remove(me));
+        }
         if self.is_writer.load(Ordering::Relaxed)
             && let Target::Node(node, _) = &self.target
         {

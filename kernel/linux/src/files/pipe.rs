@@ -3,6 +3,7 @@
 //! What is written in one piece of at most [`ATOMIC`] bytes lies in the pipe in one piece
 //! (pipe(7)): a writer waits for room for all of it. More is written as there is room.
 
+use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
 use crate::abi::Stat;
@@ -38,6 +39,9 @@ struct Inner {
 pub struct Pipe {
     inner: SpinLock<Inner>,
     readiness: Readiness,
+    /// Readers that are told of input by a signal, and writers of room.
+    to_readers: Notices,
+    to_writers: Notices,
     inode: u64,
 }
 
@@ -70,7 +74,9 @@ impl Pipe {
         };
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
         let readiness = Readiness::new();
-        Ok(fallible::shared(Self { inner: SpinLock::new(inner), readiness, inode })?)
+        let inner = SpinLock::new(inner);
+        let (to_readers, to_writers) = (Notices::new(), Notices::new());
+        Ok(fallible::shared(Self { inner, readiness, to_readers, to_writers, inode })?)
     }
 
     /// A pipe's two ends: read, write.
@@ -145,7 +151,7 @@ impl Pipe {
             read > 0 || inner.writers == 0
         })?;
         if read > 0 {
-            self.readiness.wake();
+            self.has_room();
         }
         Ok(read)
     }
@@ -181,13 +187,23 @@ impl Pipe {
                 Err(_) if written > 0 => break,
                 Err(error) => return Err(error),
             }
-            self.readiness.wake();
+            self.has_input();
         }
         Ok(written)
     }
 }
 
 impl Pipe {
+    fn has_input(&self) {
+        self.readiness.wake();
+        self.to_readers.tell(Notice::Input);
+    }
+
+    fn has_room(&self) {
+        self.readiness.wake();
+        self.to_writers.tell(Notice::Room);
+    }
+
     /// Waits until there is something to read, and copies it without taking it; 0: no writer is left.
     pub(crate) fn look(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         let mut count = 0;
@@ -209,7 +225,7 @@ impl Pipe {
             let count = count.min(inner.bytes.len());
             inner.bytes.drain(..count);
         }
-        self.readiness.wake();
+        self.has_room();
     }
 
     /// Waits until there is room; how much. `EPIPE`: nobody reads.
@@ -239,7 +255,7 @@ impl Pipe {
             inner.bytes.extend(&from[..piece]);
             piece
         };
-        self.readiness.wake();
+        self.has_input();
         Ok(written)
     }
 }
@@ -292,7 +308,8 @@ impl Drop for PipeEnd {
             if unused { core::mem::take(&mut inner.bytes) } else { VecDeque::new() }
         };
         drop(unread);
-        self.pipe.readiness.wake();
+        self.pipe.has_input();
+        self.pipe.has_room();
     }
 }
 
@@ -329,6 +346,11 @@ impl Object for PipeEnd {
 
     fn readiness(&self) -> Option<&Readiness> {
         Some(&self.pipe.readiness)
+    }
+
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        let pipe = &*self.pipe;
+        [self.reads.then_some(&pipe.to_readers), self.writes.then_some(&pipe.to_writers)]
     }
 
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {

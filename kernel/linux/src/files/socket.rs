@@ -7,6 +7,7 @@
 //! found again: Linux collects such circles, this does not. What one inbox can hold is bounded by
 //! [`MAX_MESSAGES`].
 
+use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::open_file::OpenFile;
 use super::readiness::{Readiness, event};
@@ -60,6 +61,8 @@ struct Inbox {
 struct Pair {
     inboxes: [SpinLock<Inbox>; 2],
     readiness: Readiness,
+    /// Who is told by a signal of what comes to each end.
+    notices: [Notices; 2],
 }
 
 /// An end.
@@ -89,7 +92,11 @@ impl Socket {
             SpinLock::new(Inbox { messages, bytes: 0, is_ended: false, is_shut: false })
         };
         let inboxes = [inbox(), inbox()];
-        let pair = fallible::shared(Pair { inboxes, readiness: Readiness::new() })?;
+        let pair = fallible::shared(Pair {
+            inboxes,
+            readiness: Readiness::new(),
+            notices: [const { Notices::new() }; 2],
+        })?;
         let end = |mine| {
             let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
             fallible::shared(Self { pair: pair.clone(), mine, kind, inode })
@@ -164,6 +171,7 @@ impl Socket {
         });
         waited.and(result)?;
         self.pair.readiness.wake();
+        self.tell_other(Notice::Input);
         Ok(from.len())
     }
 
@@ -209,6 +217,15 @@ impl Socket {
             self.outbox().lock().is_ended = true;
         }
         self.pair.readiness.wake();
+        match (reading, writing) {
+            (true, true) => self.tell_other(Notice::HangUp),
+            (false, true) => self.tell_other(Notice::Input),
+            _ => {}
+        }
+    }
+
+    fn tell_other(&self, notice: Notice) {
+        self.pair.notices[1 - self.mine].tell(notice);
     }
 }
 
@@ -275,6 +292,9 @@ impl Drop for Socket {
             self.outbox().lock().is_ended = true;
         }
         self.pair.readiness.wake();
+        if self.kind != Kind::Datagram {
+            self.tell_other(Notice::HangUp);
+        }
     }
 }
 
@@ -314,6 +334,10 @@ impl Object for Socket {
             events |= event::WRITABLE | event::WRITE_BAND;
         }
         events
+    }
+
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [Some(&self.pair.notices[self.mine]), None]
     }
 
     fn readiness(&self) -> Option<&Readiness> {

@@ -14,6 +14,8 @@ pub(super) mod mode {
     pub(in crate::files) const ECHO_KILL: u32 = 0o40;
     pub(in crate::files) const ECHO_NEWLINE: u32 = 0o100;
     pub(in crate::files) const NO_FLUSH: u32 = 0o200;
+    /// Who writes from the background is stopped.
+    pub(in crate::files) const STOP_OUTPUT: u32 = 0o400;
     pub(in crate::files) const ECHO_CONTROL: u32 = 0o1000;
     pub(in crate::files) const EXTENDED: u32 = 0o100000;
 }

@@ -109,7 +109,7 @@ pub(crate) fn stat(path: &str) -> Result<Stat, Errno> {
     };
     let process = subject.as_ref().and_then(Subject::process);
     let (user, group) = process.map_or((0, 0), |process| {
-        let all = process.credentials.lock();
+        let all = process.credentials();
         (all.user.effective, all.group.effective)
     });
     let born = process.map_or(0, |process| process.born);

@@ -68,7 +68,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
         writeln!(text, "Kthread:\t1\nThreads:\t1\nSigQ:\t0/16384")?;
         return writeln!(text, "Cpus_allowed:\t{:x}", all_cpus());
     };
-    let all = process.credentials.lock().clone();
+    let all = process.credentials();
     for (name, ids) in [("Uid", all.user), ("Gid", all.group)] {
         let (real, effective, saved, file) = (ids.real, ids.effective, ids.saved, ids.file);
         writeln!(text, "{name}:\t{real}\t{effective}\t{saved}\t{file}")?;
@@ -172,8 +172,14 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
             } else if holder.session == fields[6] {
                 (fields[7], fields[8]) = (5 << 8 | 1, holder.foreground);
             }
-            let nice = i64::from(process.attributes.nice.load(Ordering::Relaxed));
-            (fields[18], fields[19]) = ((20 + nice) as u64, nice as u64);
+            let scheduled = subject.scheduled();
+            let nice = i64::from(scheduled.nice);
+            let priority = match scheduled.rank {
+                0 => 20 + nice,
+                rank => -1 - i64::from(rank),
+            };
+            (fields[18], fields[19]) = (priority as u64, nice as u64);
+            (fields[40], fields[41]) = (scheduled.rank.into(), scheduled.policy.into());
             fields[20] = process.crew.count().max(1) as u64;
             let (own, children) = match subject {
                 Subject::Thread(_, thread) => (cpu_time::of_thread(thread), Default::default()),

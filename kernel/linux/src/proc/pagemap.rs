@@ -6,7 +6,7 @@ use crate::error::Errno;
 use crate::memory::areas::PAGE;
 use crate::memory::space::Memory;
 use crate::process::credentials::capability;
-use crate::process::{Process, current};
+use crate::process::{Process, current, current_task};
 
 /// Bytes of an entry.
 const ENTRY: u64 = 8;
@@ -33,8 +33,8 @@ fn entry(memory: &Memory, page: u64, with_frames: bool) -> u64 {
 pub(super) fn read_at(process: &Process, position: u64, to: &mut [u8]) -> Result<usize, Errno> {
     let reader = current();
     let with_frames = {
-        let mine = reader.credentials.lock().clone();
-        if process.id != reader.id && !mine.may_look_into(&process.credentials.lock()) {
+        let mine = current_task().credentials();
+        if process.id != reader.id && !mine.may_look_into(&process.credentials()) {
             return Err(Errno::EACCES);
         }
         mine.can(capability::SYS_ADMIN)

@@ -2,8 +2,10 @@
 
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
+use crate::process::task::policy;
 use crate::process::{Process, current_arc, table, task, walk};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use threads::sched::{self, Name, Thread};
 
 #[derive(Debug)]
@@ -11,6 +13,15 @@ pub(super) enum Subject {
     Process(Arc<Process>),
     Thread(Arc<Process>, Arc<Thread>),
     Kernel(Arc<Thread>),
+}
+
+/// How a thread is scheduled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Scheduled {
+    pub(super) policy: u32,
+    /// The priority of one of real time; 0: it is none.
+    pub(super) rank: u8,
+    pub(super) nice: i32,
 }
 
 /// The kernel's thread with this number.
@@ -62,6 +73,22 @@ impl Subject {
             Self::Kernel(thread) if thread.id().get() == number => Ok(Self::Kernel(thread.clone())),
             Self::Kernel(_) => Err(Errno::ENOENT),
         }
+    }
+
+    /// How it is scheduled; a process, as its first thread.
+    pub(super) fn scheduled(&self) -> Scheduled {
+        let of = |thread: &Thread| {
+            let task = task::of(thread)?;
+            let policy = task.policy.load(Ordering::Relaxed) & !policy::RESET_ON_FORK;
+            let (rank, nice) = (sched::rank(thread).0, task.nice.load(Ordering::Relaxed));
+            Some(Scheduled { policy, rank, nice })
+        };
+        let found = match self {
+            Self::Process(process) => process.crew.find(process.id).and_then(|first| of(&first)),
+            Self::Thread(_, thread) => of(thread),
+            Self::Kernel(_) => None,
+        };
+        found.unwrap_or_default()
     }
 
     pub(super) fn process(&self) -> Option<&Process> {

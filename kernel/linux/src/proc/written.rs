@@ -4,7 +4,7 @@ use super::subject::Subject;
 use super::sysctl;
 use crate::error::Errno;
 use crate::process::credentials::capability;
-use crate::process::{current, host, host_names, task};
+use crate::process::{current, current_task, host, host_names, task};
 use core::sync::atomic::Ordering;
 use threads::sched::Name;
 
@@ -27,7 +27,7 @@ pub(super) fn write(parts: &[&str], from: &[u8]) -> Result<usize, Errno> {
 }
 
 fn set_host(name: &str, from: &[u8]) -> Result<usize, Errno> {
-    if !current().credentials.lock().can(capability::SYS_ADMIN) {
+    if !current_task().credentials().can(capability::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     let line = from.split(|&byte| byte == b'\n' || byte == 0).next().unwrap_or_default();
@@ -87,7 +87,7 @@ fn set_adjustment(
     let process = subject.process().ok_or(Errno::EINVAL)?;
     let kept = &process.attributes.oom_score_adjustment;
     let to = scale(number);
-    let may_lower = current().credentials.lock().can(capability::SYS_RESOURCE);
+    let may_lower = current_task().credentials().can(capability::SYS_RESOURCE);
     if to < kept.load(Ordering::Relaxed) && !may_lower {
         return Err(Errno::EACCES);
     }

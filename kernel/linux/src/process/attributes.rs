@@ -19,12 +19,8 @@ pub(crate) struct Attributes {
     /// personality(2).
     pub(crate) personality: AtomicU32,
     pub(crate) oom_score_adjustment: AtomicI32,
-    /// `SCHED_…`.
-    pub(crate) policy: AtomicU32,
     /// What it has said it will use of membarrier: bits.
     pub(crate) barriers: AtomicU32,
-    /// -20 to 19.
-    pub(crate) nice: AtomicI32,
     /// Class and level of its input and output (ioprio_set(2)).
     pub(crate) io_priority: AtomicU32,
     /// Nanoseconds by which timers may be late.
@@ -65,9 +61,7 @@ impl Attributes {
             has_executed: AtomicBool::new(false),
             personality: AtomicU32::new(0),
             oom_score_adjustment: AtomicI32::new(0),
-            policy: AtomicU32::new(0),
             barriers: AtomicU32::new(0),
-            nice: AtomicI32::new(0),
             io_priority: AtomicU32::new(0),
             timer_slack: AtomicU64::new(50_000),
             write_or_execute: AtomicU32::new(0),
@@ -84,9 +78,7 @@ impl Attributes {
             is_dumpable: AtomicBool::new(self.is_dumpable.load(ORDER)),
             personality: AtomicU32::new(self.personality.load(ORDER)),
             oom_score_adjustment: AtomicI32::new(self.oom_score_adjustment.load(ORDER)),
-            policy: AtomicU32::new(self.policy.load(ORDER)),
             barriers: AtomicU32::new(self.barriers.load(ORDER)),
-            nice: AtomicI32::new(self.nice.load(ORDER)),
             io_priority: AtomicU32::new(self.io_priority.load(ORDER)),
             timer_slack: AtomicU64::new(self.timer_slack.load(ORDER)),
             write_or_execute: AtomicU32::new(self.write_or_execute_of_next()),

@@ -62,8 +62,8 @@ pub(crate) fn unborn(
         borrows_memory: AtomicBool::new(false),
         signals: SpinLock::new(ProcessSignals::new(actions)),
         credentials: SpinLock::new(match parent {
-            Some(parent) => parent.credentials.lock().clone(),
-            None => Credentials::root(fallible::shared(Vec::new())?),
+            Some(parent) => parent.credentials(),
+            None => fallible::shared(Credentials::root(fallible::shared(Vec::new())?))?,
         }),
         attributes: parent.map_or(Attributes::first(), |parent| parent.attributes.copy()),
         born: threads::time::nanoseconds(),

@@ -1,8 +1,7 @@
 //! Whom a process acts for: users, groups and capabilities (credentials(7), capabilities(7)).
 //!
-//! The rules of Linux for calls that change users and groups, without a file system to test them
-//! on: the kernel's first program is root's. Threads of a process share them, as the C libraries
-//! see to on Linux.
+//! The rules of Linux for calls that change users and groups. The kernel's first program is root's. Each
+//! thread has its own ([`super::apart`]), which the C libraries keep alike.
 
 use crate::error::Errno;
 use alloc::sync::Arc;
@@ -180,13 +179,15 @@ impl Credentials {
     }
 
     /// What execve leaves: root has all capabilities that are in bounds, others none.
-    pub(crate) fn execute(&mut self) {
-        self.user.saved = self.user.effective;
-        self.group.saved = self.group.effective;
-        (self.user.file, self.group.file) = (self.user.effective, self.group.effective);
-        self.keeps_capabilities = false;
-        self.permitted = if self.user.has(0) { self.bounding | self.inheritable } else { 0 };
-        self.effective = if self.user.effective == 0 { self.permitted } else { 0 };
+    pub(crate) fn after_execve(&self) -> Self {
+        let mut after = self.clone();
+        after.user.saved = after.user.effective;
+        after.group.saved = after.group.effective;
+        (after.user.file, after.group.file) = (after.user.effective, after.group.effective);
+        after.keeps_capabilities = false;
+        after.permitted = if after.user.has(0) { after.bounding | after.inheritable } else { 0 };
+        after.effective = if after.user.effective == 0 { after.permitted } else { 0 };
+        after
     }
 
     /// Whether they may look into a process with those of another, as one who traces it: all of its users and groups are theirs.
@@ -199,8 +200,13 @@ impl Credentials {
 
     /// Whether they may change a process with those of another: its limits, its priority.
     pub(crate) fn may_change(&self, other: &Self, with: u32) -> bool {
+        self.can(with) || self.is_owner_of(other)
+    }
+
+    /// Whether a thread with those of another is of the same user.
+    pub(crate) fn is_owner_of(&self, other: &Self) -> bool {
         let me = self.user.effective;
-        self.can(with) || me == other.user.real || me == other.user.effective
+        me == other.user.real || me == other.user.effective
     }
 
     /// What of them counts for sending signals.

@@ -10,6 +10,7 @@ use super::task::Task;
 use super::{Process, cpu_time, current, current_task, futex, pidfd, shadow, timers};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
+use crate::files::{console, pty};
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use threads::sched::{self, Owner};
@@ -37,6 +38,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
             let _bad_pointer_is_ignored = memory.lock().write(clear, &0_u32.to_le_bytes());
             let _nor_woken = futex::wake(clear, false, futex::ANY_BIT, 1);
         }
+        current_task().drop_parts();
         shadow::give_back(current_task());
         futex::forget(current_task());
         thread.unpin_all();
@@ -61,13 +63,17 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 fn end(process: &Process, status: i32) {
     timers::delete_all(process);
     drop(process.set_files(None));
+    if process.session.load(Ordering::Relaxed) == process.id {
+        pty::leader_ends(process.id);
+        console::leader_ends(process.id);
+    }
     drop(process.set_memory(None));
     let program = process.executable.lock().take();
     drop(program);
     stop_borrowing(process);
     while let Some((child, signal)) = table::next_to_tell_of_death(process.id) {
         if let Some(signal) = Signal::new(signal.into()) {
-            let user = process.credentials.lock().user.real;
+            let user = current_task().credentials().user.real;
             let fields = Fields::Sender { process: process.id as u32, user };
             let _told = to_process(&child, Info { signal, code: code::USER, fields });
         }

@@ -1,15 +1,19 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the
 //! table.
 
+use super::apart::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
-use super::{Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, table};
+use super::{
+    Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, table,
+};
 use super::{sequences, shadow};
 use crate::abi;
 use crate::error::{Errno, SysResult};
+use crate::files::open::Files;
 use crate::limits::Resource;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -66,6 +70,24 @@ fn number_again(highest: u64) -> Result<u64, Errno> {
     Err(Errno::EAGAIN)
 }
 
+/// Descriptors of its own.
+fn copy_of(files: &SpinLock<Files>) -> Result<Arc<SpinLock<Files>>, Errno> {
+    Ok(fallible::shared(SpinLock::new(files.lock().try_clone()?))?)
+}
+
+/// What a new thread has apart from its process: what it does not share, and what its maker has.
+fn parts_for(request: &Request) -> Result<Parts, Errno> {
+    let maker = current_task();
+    let mut parts = maker.parts();
+    if !request.has(flag::FILES) {
+        parts.files = Some(copy_of(&maker.files())?);
+    }
+    if !request.has(flag::FS) {
+        parts.place = Some(maker.place().copy()?);
+    }
+    Ok(parts)
+}
+
 /// The process of what is about to be: the caller's, or a new one.
 fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     if request.has(flag::THREAD) {
@@ -74,13 +96,12 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     let parent = current();
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
     let memory = if request.has(flag::VM) { memory } else { memory.lock().fork()? };
-    let files = if request.has(flag::FILES) {
-        parent.files()
-    } else {
-        fallible::shared(SpinLock::new(parent.files().lock().try_clone()?))?
-    };
-    let place = if request.has(flag::FS) { parent.place() } else { parent.place().copy()? };
+    let maker = current_task();
+    let files = maker.files();
+    let files = if request.has(flag::FILES) { files } else { copy_of(&files)? };
+    let place = if request.has(flag::FS) { maker.place() } else { maker.place().copy()? };
     let child = unborn(number, Some(parent), memory, (files, place), parent.name())?;
+    child.set_credentials(maker.credentials());
     let exit_signal = if request.has(flag::PARENT) {
         child.parent.store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
         parent.exit_signal.load(Ordering::Relaxed)
@@ -107,11 +128,37 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     Ok(child)
 }
 
+/// Whether there are signals that the caller takes before it returns.
+fn has_signals() -> bool {
+    let of_process = current().signals.lock().pending.set();
+    let of_task = current_task().signals.lock();
+    !of_process.union(of_task.pending.set()).without(of_task.blocked).is_empty()
+}
+
+/// A new thread has its maker's policy and nice value, or begins as a normal one, if that is asked
+/// for (`SCHED_RESET_ON_FORK`). Whether it does.
+fn inherit_policy(task: &Task) -> bool {
+    use super::task::policy::{FIFO, OTHER, RESET_ON_FORK, ROUND_ROBIN};
+    let maker = current_task();
+    let policy = maker.policy.load(Ordering::Relaxed);
+    let nice = maker.nice.load(Ordering::Relaxed);
+    if policy & RESET_ON_FORK == 0 {
+        task.policy.store(policy, Ordering::Relaxed);
+        task.nice.store(nice, Ordering::Relaxed);
+        return false;
+    }
+    let is_real_time = matches!(policy & !RESET_ON_FORK, FIFO | ROUND_ROBIN);
+    let kept = if is_real_time { OTHER } else { policy & !RESET_ON_FORK };
+    task.policy.store(kept, Ordering::Relaxed);
+    task.nice.store(if is_real_time { 0 } else { nice.max(0) }, Ordering::Relaxed);
+    true
+}
+
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
     let (may_choose, is_unlimited, may_name) = {
-        let mine = parent.credentials.lock();
+        let mine = current_task().credentials();
         (
             mine.can(capability::CHECKPOINT_RESTORE),
             mine.can(capability::SYS_RESOURCE),
@@ -119,6 +166,11 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         )
     };
     request.check(may_name, may_choose)?;
+    // What is pending is for the caller alone: it is delivered first, and the call is made again
+    // (`copy_process`, `recalc_sigpending`).
+    if !request.has(flag::THREAD) && has_signals() {
+        return Err(Errno::ERESTARTNOINTR);
+    }
     if request.has(flag::PARENT) && parent.is_first {
         return Err(Errno::EINVAL);
     }
@@ -143,7 +195,9 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     }
     let thread = {
         let mask = current_task().signals.lock().blocked;
-        let task = Task::new(process.clone(), mask)?;
+        let parts = if is_thread { parts_for(&request)? } else { Parts::default() };
+        let whose = current_task().credentials();
+        let task = Task::new(process.clone(), mask, whose, parts)?;
         if !is_in_our_memory || request.has(flag::VFORK) {
             // In the same memory or a copy of it: so is the alternate stack.
             let stack = current_task().signals.lock().stack;
@@ -156,7 +210,11 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id().get() } else { number };
+        let is_normal = inherit_policy(&task);
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
+        if is_normal {
+            sched::set_rank(&thread, 0, true);
+        }
         let is_alone = !is_in_our_memory || request.has(flag::VFORK);
         shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
         if !is_in_our_memory {
@@ -221,7 +279,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     Ok(number)
 }
 
-/// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the caller's own; threads share the rest for as long as they live.
+/// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the calling thread's own.
 pub(crate) fn unshare(flags: u64) -> SysResult {
     const SYSTEM_V: u64 = 0x4_0000;
     let known = flag::THREAD
@@ -244,12 +302,8 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     if flags & flag::VM != 0 && Arc::strong_count(&memory) > 2 {
         return Err(Errno::EINVAL);
     }
-    let is_privileged = process.credentials.lock().can(capability::SYS_ADMIN);
+    let is_privileged = current_task().credentials().can(capability::SYS_ADMIN);
     check_namespaces(flags, is_privileged)?;
-    // Threads of one process have one table here: what only a thread of many would have of its own is refused.
-    if flags & (flag::FILES | flag::FS | flag::NEW_MOUNTS) != 0 && !is_alone {
-        return Err(Errno::EINVAL);
-    }
     let own_mounts = match flags & flag::NEW_MOUNTS {
         0 => None,
         _ => Some(namespaces::copy_of_mounts()?),
@@ -260,13 +314,13 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
         drop(before);
     }
     if flags & flag::FILES != 0 {
-        process.unshare_files()?;
+        current_task().unshare_files()?;
     }
     if flags & (flag::FS | flag::NEW_MOUNTS) != 0 {
-        process.unshare_place()?;
+        current_task().unshare_place()?;
     }
     if let Some(own) = own_mounts {
-        drop(process.place().set_mounts(Some(own)));
+        drop(current_task().place().set_mounts(Some(own)));
     }
     Ok(0)
 }

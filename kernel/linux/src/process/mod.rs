@@ -5,9 +5,9 @@
 //! | --- | --- |
 //! | `state`, `attributes`, `credentials`, `place` | [`Process`]; what prctl says of one; its users; its directory |
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
-//! | `task` | what a thread has of its own |
+//! | `task`, `apart` | what a thread has of its own; what it may have apart from its process |
 //! | `actions`, `pending`, `queued`, `shared_signals`, `send` | what a program said of signals; those on their way, and how many of each user's; sending |
-//! | `readers` | files that signals are read from |
+//! | `readers`, `notices` | files that signals are read from; signals of files that tell of input |
 //! | `orphans` | process groups that nothing would continue any more |
 //! | `spent`, `cpu_time` | how long threads and processes have run |
 //! | `clocks`, `timer_list`, `timers`, `cpu_limit` | clocks by Linux's numbers; timers that send signals; RLIMIT_CPU |
@@ -33,6 +33,7 @@
 //! destructors never run.
 
 pub(crate) mod actions;
+pub(crate) mod apart;
 mod asked_dispatch;
 pub(crate) mod attributes;
 pub(crate) mod birth;
@@ -48,6 +49,7 @@ pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod host_names;
 pub(crate) mod namespaces;
+pub(crate) mod notices;
 pub(crate) mod orphans;
 pub(crate) mod pending;
 pub(crate) mod permissions;

@@ -1,7 +1,7 @@
 //! Namespaces as files (namespaces(7)): what /proc/PID/ns leads to, and what setns takes; and the root that a process sees.
 
 use super::host_names::Own;
-use super::{Process, current, host, task};
+use super::{Process, current, current_task, host, task};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::mounts::{self, Namespace};
@@ -55,21 +55,21 @@ pub(crate) fn file(of: &Process, name: &str) -> Result<Arc<OpenFile>, Errno> {
     OpenFile::of_object(fallible::shared(held)?, 0)
 }
 
-/// That of the calling thread's process.
+/// That of the calling thread.
 fn mounts_here() -> Option<Arc<Namespace>> {
-    task::of(sched::current()).and_then(|task| task.process.place().mounts())
+    task::of(sched::current()).and_then(|task| task.place().mounts())
 }
 
-/// The root of the calling thread's process, where it is not the tree's.
+/// The calling thread's root, where it is not the tree's.
 fn root_here() -> Option<Arc<String>> {
-    task::of(sched::current()).and_then(|task| task.process.place().root_directory())
+    task::of(sched::current()).and_then(|task| task.place().root_directory())
 }
 
 /// Makes a directory the root of the caller's paths (chroot(2)). Its current directory stays.
 pub(crate) fn set_root(path: String) -> Result<(), Errno> {
     let root = if path == "/" { None } else { Some(fallible::shared(path)?) };
     tree::set_root_of(root_here);
-    let before = current().place().set_root_directory(root);
+    let before = current_task().place().set_root_directory(root);
     drop(before);
     Ok(())
 }
@@ -81,7 +81,7 @@ pub(super) fn copy_of_mounts() -> Result<Arc<Namespace>, Errno> {
 
 /// Puts the caller into the mount namespace; it is at the root of it then.
 pub(crate) fn enter_mounts(namespace: Option<Arc<Namespace>>) -> Result<(), Errno> {
-    let place = current().place();
+    let place = current_task().place();
     let root = fallible::shared(fallible::text("/")?)?;
     let before =
         (place.set_mounts(namespace), place.set_directory(root), place.set_root_directory(None));

@@ -4,12 +4,12 @@
 //! The superuser's capabilities are looked at first: for one who may all, nothing is walked twice.
 
 use super::credentials::{Credentials, capability};
-use super::{current, task};
+use super::{current_task, task};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::tree::{self, Node};
+use alloc::sync::Arc;
 use machine::memory::fallible;
-use machine::spin::SpinLock;
 use threads::sched;
 
 /// What is wanted of a file: bits, as in its permissions.
@@ -24,8 +24,8 @@ const STICKY: u32 = 0o1000;
 const SET_GROUP: u32 = 0o2000;
 
 /// The caller's credentials; `None`: the kernel itself, which may all.
-fn mine() -> Option<&'static SpinLock<Credentials>> {
-    task::of(sched::current()).map(|task| &task.process.credentials)
+fn mine() -> Option<Arc<Credentials>> {
+    task::of(sched::current()).map(|task| task.credentials())
 }
 
 fn is_in_group(all: &Credentials, group: u32) -> bool {
@@ -57,13 +57,13 @@ fn allow(all: &Credentials, stat: &Stat, wanted: u32) -> bool {
 
 /// Whether the caller may use what has this status.
 pub(crate) fn check(stat: &Stat, wanted: u32) -> Result<(), Errno> {
-    let may = mine().is_none_or(|mine| allow(&mine.lock(), stat, wanted));
+    let may = mine().is_none_or(|mine| allow(&mine, stat, wanted));
     if may { Ok(()) } else { Err(Errno::EACCES) }
 }
 
 /// The same by its real user and group, as access(2) asks.
 pub(crate) fn check_as_real(stat: &Stat, wanted: u32) -> Result<(), Errno> {
-    let mut all = current().credentials.lock().clone();
+    let mut all = Credentials::clone(&current_task().credentials());
     (all.user.file, all.group.file) = (all.user.real, all.group.real);
     all.effective = if all.user.real == 0 { all.permitted } else { 0 };
     if allow(&all, stat, wanted) { Ok(()) } else { Err(Errno::EACCES) }
@@ -71,7 +71,7 @@ pub(crate) fn check_as_real(stat: &Stat, wanted: u32) -> Result<(), Errno> {
 
 /// Whether nothing in the tree is closed to the caller but programs that nobody may run.
 pub(crate) fn are_all_given() -> bool {
-    mine().is_none_or(|mine| mine.lock().can(capability::DAC_OVERRIDE))
+    mine().is_none_or(|mine| mine.can(capability::DAC_OVERRIDE))
 }
 
 /// Whether the caller may come by every directory of an absolute path with no link in it, but for what it leads to itself.
@@ -99,28 +99,28 @@ pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
 
 /// Whether the caller may take a name away: not another's, where each may only take its own (the sticky bit).
 pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
-    if are_all_given() && current().credentials.lock().can(capability::FOWNER) {
+    if are_all_given() && current_task().credentials().can(capability::FOWNER) {
         return Ok(());
     }
     change_names(path)?;
     let at = path.rfind('/').unwrap_or(0).max(1);
     let directory = tree::find("/", &path[..at], true)?.stat();
     let node = tree::find("/", path, false)?.stat();
-    let user = current().credentials.lock().user.file;
+    let user = current_task().credentials().user.file;
     let is_own = user == node.user || user == directory.user;
     if directory.mode & STICKY != 0 && !is_own { may_as_owner(&node) } else { Ok(()) }
 }
 
 /// Whether the caller may do what only an owner may.
 pub(crate) fn may_as_owner(stat: &Stat) -> Result<(), Errno> {
-    let all = current().credentials.lock();
+    let all = current_task().credentials();
     let may = all.user.file == stat.user || all.can(capability::FOWNER);
     if may { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// Whether the caller may give a file to a user and a group; `u32::MAX`: it stays.
 pub(crate) fn may_give(stat: &Stat, user: u32, group: u32) -> Result<(), Errno> {
-    let all = current().credentials.lock();
+    let all = current_task().credentials();
     let owns = all.user.file == stat.user;
     let user_stays = user == u32::MAX || owns && user == stat.user;
     let group_may = group == u32::MAX || owns && (group == stat.group || is_in_group(&all, group));
@@ -129,7 +129,7 @@ pub(crate) fn may_give(stat: &Stat, user: u32, group: u32) -> Result<(), Errno> 
 
 /// The permissions that the caller may set: the group's identity only for a group that is its own.
 pub(crate) fn settable(stat: &Stat, permissions: u32) -> u32 {
-    let all = current().credentials.lock();
+    let all = current_task().credentials();
     let may = is_in_group(&all, stat.group) || all.can(capability::FSETID);
     if may { permissions } else { permissions & !SET_GROUP }
 }
@@ -137,7 +137,7 @@ pub(crate) fn settable(stat: &Stat, permissions: u32) -> u32 {
 /// A new node is the caller's; its group is that of the directory it is made in, if that says so.
 pub(crate) fn own(node: &Node, path: &str) {
     let (user, group) = {
-        let all = current().credentials.lock();
+        let all = current_task().credentials();
         (all.user.file, all.group.file)
     };
     let at = path.rfind('/').unwrap_or(0).max(1);

@@ -5,7 +5,7 @@
 //! with the last thread. One that lies among the descriptors of the very process it means is
 //! dropped with them.
 
-use super::{Process, current};
+use super::{Process, current_task};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use crate::files::object::{How, Object};
@@ -120,20 +120,20 @@ pub(crate) fn file(
 /// The process or thread that is about to be as a file of the caller, whose number is written to a word of it.
 pub(super) fn give(process: &Arc<Process>, thread: Option<&Thread>, word: u64) -> SysResult {
     let file = file(process.clone(), thread, 0)?;
-    let number = current().give(Descriptor { file, close_on_exec: true }, 0)?;
+    let number = current_task().give(Descriptor { file, close_on_exec: true }, 0)?;
     put(word, &(number as u32).to_le_bytes()).inspect_err(|_| take_back(number))?;
     Ok(number)
 }
 
 /// Closes what `give` gave.
 pub(super) fn take_back(number: u64) {
-    let taken = current().files().lock().remove(number);
+    let taken = current_task().files().lock().remove(number);
     drop(taken);
 }
 
 /// The process that a pidfd of the caller means, with the flags of the file; `EBADF`: it is no pidfd.
 pub(crate) fn of_descriptor(number: u64) -> Result<(Arc<Process>, u32), Errno> {
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     let pidfd = file.object().and_then(|object| object.of_kind::<Pidfd>()).ok_or(Errno::EBADF)?;
     Ok((pidfd.process()?.clone(), file.flags()))
 }

@@ -17,10 +17,10 @@
 //! that a program cannot disable interrupts. `cli` and `sti` do nothing then, as on Linux.
 
 use super::credentials::capability;
+use super::current_task;
 use super::port_map::Map;
 use super::task::Task;
 use super::user_memory::get;
-use super::{current, current_task};
 use crate::error::{Errno, SysResult};
 use alloc::vec::Vec;
 use kstack::ports::{self, NONE, Permitted, Ports};
@@ -33,7 +33,7 @@ use threads::sched;
 const ALL_PORTS: u8 = 3;
 
 fn may_use_hardware() -> bool {
-    current().credentials.lock().can(capability::SYS_RAWIO)
+    current_task().credentials().can(capability::SYS_RAWIO)
 }
 
 /// ioperm: permits or refuses `count` ports from `first` on to the calling thread.

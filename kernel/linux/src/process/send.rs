@@ -254,7 +254,7 @@ pub(super) fn of_child(process: &Process, signal: Signal, code: i32, status: i32
     let times = cpu_time::of_process(process);
     let fields = Fields::Child {
         process: process.id as u32,
-        user: process.credentials.lock().user.real,
+        user: process.credentials().user.real,
         status,
         user_time: times.user / CLOCK_TICK,
         system_time: times.system / CLOCK_TICK,

@@ -10,8 +10,7 @@ use super::running::Running;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
 use super::timer_list::Timers;
-use crate::error::{Errno, SysResult};
-use crate::files::open::{self, Descriptor, Files};
+use crate::files::open::Files;
 use crate::files::readiness::Readiness;
 use crate::limits::{Limits, Resource};
 use crate::memory::limits::Limits as MemoryLimits;
@@ -19,7 +18,6 @@ use crate::memory::space::Memory;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{Mutex, Name, WaitQueue};
 
@@ -62,7 +60,8 @@ pub struct Process {
     /// What its threads share of signals.
     pub(crate) signals: SpinLock<ProcessSignals>,
     pub(crate) attributes: Attributes,
-    pub(crate) credentials: SpinLock<Credentials>,
+    /// Those of its first thread: what others ask of the process.
+    pub(super) credentials: SpinLock<Arc<Credentials>>,
     /// Nanoseconds since boot at its birth.
     pub(crate) born: u64,
     /// What it may use.
@@ -77,9 +76,19 @@ pub struct Process {
 }
 
 impl Process {
+    /// Those of its first thread. A thread asks for its own: [`Task::credentials`](super::task::Task::credentials).
+    pub(crate) fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.lock().clone()
+    }
+
+    pub(super) fn set_credentials(&self, to: Arc<Credentials>) {
+        let before = core::mem::replace(&mut *self.credentials.lock(), to);
+        drop(before);
+    }
+
     /// What may still be queued of signals for it.
     pub(crate) fn allowance(&self) -> Allowance {
-        let user = self.credentials.lock().user.real;
+        let user = self.credentials().user.real;
         Allowance::new(user, self.limits.soft(Resource::PendingSignals))
     }
 
@@ -91,11 +100,6 @@ impl Process {
     /// Its descriptors. `None`: it has ended.
     pub fn files_if_alive(&self) -> Option<Arc<SpinLock<Files>>> {
         self.files.lock().clone()
-    }
-
-    /// The descriptors of a process that runs: for its own threads.
-    pub fn files(&self) -> Arc<SpinLock<Files>> {
-        self.files_if_alive().expect("a process keeps its descriptors until its last thread ends")
     }
 
     /// The number of its parent, as programs see it: 1, as of Linux's init, where the kernel itself waits for an orphan.
@@ -114,41 +118,15 @@ impl Process {
         core::mem::replace(&mut *self.files.lock(), to)
     }
 
-    /// Gives it a descriptor at the lowest free number from `lowest` on, of as many as it may have.
-    pub(crate) fn give(&self, descriptor: Descriptor, lowest: u64) -> SysResult {
-        let table = self.files();
-        self.limit_files(&table);
-        open::add(&table, descriptor, lowest)
-    }
-
-    /// The table has as many numbers as the process may have (RLIMIT_NOFILE).
-    pub(crate) fn limit_files(&self, table: &SpinLock<Files>) {
-        let most = self.limits.soft(Resource::Files).min(1 << 20);
-        table.lock().set_limit(most as usize);
-    }
-
-    /// Makes its descriptors its own, if others share them.
-    pub(crate) fn unshare_files(&self) -> Result<(), Errno> {
-        let shared = self.files();
-        // The process's reference and this one.
-        if Arc::strong_count(&shared) > 2 {
-            let own = fallible::shared(SpinLock::new(shared.lock().try_clone()?))?;
-            drop(self.set_files(Some(own)));
-        }
-        Ok(())
-    }
-
     /// Its current directory and its like.
     pub fn place(&self) -> Arc<Place> {
         self.place.lock().clone()
     }
 
-    /// Makes them its own, if others share them.
-    pub(crate) fn unshare_place(&self) -> Result<(), Errno> {
-        let own = self.place().copy()?;
-        let before = core::mem::replace(&mut *self.place.lock(), own);
+    /// Gives it another one.
+    pub(super) fn set_place(&self, to: Arc<Place>) {
+        let before = core::mem::replace(&mut *self.place.lock(), to);
         drop(before);
-        Ok(())
     }
 
     /// The memory, to look at or change.
@@ -172,7 +150,7 @@ impl Process {
             space: self.limits.soft(Resource::AddressSpace),
             data: self.limits.soft(Resource::Data),
             locked: self.limits.soft(Resource::Locked),
-            may_lock: self.credentials.lock().can(capability::IPC_LOCK),
+            may_lock: self.credentials().can(capability::IPC_LOCK),
         }
     }
 

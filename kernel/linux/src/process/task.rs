@@ -2,18 +2,22 @@
 //! and the way from a thread to its process.
 
 use super::Process;
+use super::apart::{Apart, Parts};
 use super::asked_dispatch::Asked;
+use super::credentials::Credentials;
 use super::futex::queues::Waiter;
 use super::pending::Pending;
+use super::place::Place;
 use super::port_map::TaskPorts;
 use super::registered::Registered;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
+use crate::files::open::Files;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
@@ -61,6 +65,18 @@ pub(crate) struct Continuation {
     pub(crate) arguments: [u64; 4],
 }
 
+/// How a thread is scheduled, by Linux's numbers.
+pub(crate) mod policy {
+    pub(crate) const OTHER: u32 = 0;
+    pub(crate) const FIFO: u32 = 1;
+    pub(crate) const ROUND_ROBIN: u32 = 2;
+    pub(crate) const BATCH: u32 = 3;
+    pub(crate) const IDLE: u32 = 5;
+    pub(crate) const DEADLINE: u32 = 6;
+    /// A child begins with the normal one.
+    pub(crate) const RESET_ON_FORK: u32 = 0x4000_0000;
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Task {
@@ -94,11 +110,24 @@ pub struct Task {
     pub(crate) ports: SpinLock<TaskPorts>,
     /// Its shadow stack. Only the thread itself changes it, or its creator before it runs.
     pub(crate) shadow: SpinLock<Shadow>,
+    /// Whom it acts for, and what it has apart from its process: see [`super::apart`].
+    pub(super) credentials: SpinLock<Arc<Credentials>>,
+    /// `SCHED_…`, with the bit that its children begin with the normal one.
+    pub(crate) policy: AtomicU32,
+    /// -20 to 19.
+    pub(crate) nice: AtomicI32,
+    pub(super) apart_files: Apart<SpinLock<Files>>,
+    pub(super) apart_place: Apart<Place>,
 }
 
 impl Task {
-    /// A task whose mask is its creator's.
-    pub(crate) fn new(process: Arc<Process>, blocked: SignalSet) -> Result<Arc<Self>, Errno> {
+    /// A task whose mask and whose users are its creator's.
+    pub(crate) fn new(
+        process: Arc<Process>,
+        blocked: SignalSet,
+        credentials: Arc<Credentials>,
+        parts: Parts,
+    ) -> Result<Arc<Self>, Errno> {
         let signals = TaskSignals { blocked, ..TaskSignals::default() };
         Ok(fallible::shared(Self {
             process,
@@ -118,6 +147,11 @@ impl Task {
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
             shadow: SpinLock::new(Shadow::default()),
+            credentials: SpinLock::new(credentials),
+            policy: AtomicU32::new(0),
+            nice: AtomicI32::new(0),
+            apart_files: Apart::new(parts.files),
+            apart_place: Apart::new(parts.place),
         })?)
     }
 

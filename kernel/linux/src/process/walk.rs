@@ -9,7 +9,7 @@
 //! here, with no link in it.
 
 use super::running::Running;
-use super::{Process, current, namespaces, permissions, table};
+use super::{Process, current, current_task, namespaces, permissions, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree::{self, Content, MOST_LINKS, Node, Special};
@@ -188,8 +188,8 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
         return Some(Err(Errno::ENOENT));
     };
     // They lead past all permissions: only for one who might trace the process.
-    let mine = current().credentials.lock().clone();
-    if process.id != leader && !mine.may_look_into(&process.credentials.lock()) {
+    let mine = current_task().credentials();
+    if process.id != leader && !mine.may_look_into(&process.credentials()) {
         return Some(Err(Errno::EACCES));
     }
     let copy = |path: &str| fallible::text(path).map(Leads::Path).map_err(Errno::from);

@@ -62,6 +62,7 @@ fn timer(regs: &mut SavedRegs) {
         cpu.ticks.fetch_add(1, Ordering::Relaxed);
         sched::current().cpu_time().count_tick(regs.from_user());
         sched::tick(cpu, regs.from_user());
+        sched::count_urgent_tick(cpu);
     }
     if is_tick && cpu.id().get() == 0 {
         clock::advance();

@@ -64,6 +64,10 @@ pub fn spawn_user(
     let thread = create_numbered(id.into(), name, Some((owner, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
+    let mine = &current().urgency;
+    if mine.rank() > 0 {
+        thread.urgency.set(mine.rank(), mine.has_slices());
+    }
     Ok(thread)
 }
 

@@ -1,4 +1,5 @@
-//! The scheduler: one run queue, first come first served, a time slice of a tick.
+//! The scheduler: one run queue, first come first served, a time slice of a tick; threads of real time
+//! before all others.
 //!
 //! # Whose reference, when
 //!
@@ -22,6 +23,7 @@
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
+//! | `urgency` | threads of real time |
 //! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
@@ -42,6 +44,7 @@ mod stackd;
 mod switch;
 mod tasks;
 pub mod thread;
+mod urgency;
 mod wait;
 
 pub use crate::stacks::StackError;
@@ -55,7 +58,8 @@ pub(crate) use load::tick;
 pub use load::{CpuUse, LINES, averages, cpu_use};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
-pub use run_queue::{allowed, make_ready, somebody_waits};
+pub(crate) use run_queue::count_urgent_tick;
+pub use run_queue::{allowed, make_ready, rank, set_rank, somebody_waits};
 pub use schedule::{exit_current, idle_loop, is_allowed_here, preempt, set_allowed, yield_now};
 pub use stackd::{start_stackd, wake_stackd};
 pub use switch::{

@@ -1,9 +1,12 @@
 //! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs
 //! when no thread wants to.
 
-use super::run_queue::{enter_idle, leave_idle, next_ready, push_back, push_ready, somebody_waits};
+use super::run_queue::{
+    enter_idle, leave_idle, next_ready, push_back, push_preempted, push_ready, somebody_waits,
+};
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
+use super::urgency;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::arch::cpu;
@@ -57,20 +60,38 @@ pub fn idle_loop() -> ! {
 /// another thread if it is that one's turn.
 pub fn preempt() {
     if cpus::this().local.take_preemption_request() && current().state() == State::Running {
-        leave_cpu();
+        leave_cpu_as::<true>();
     }
+}
+
+/// The rank that a thread needs to take the place of one that could run on: its own, or a higher one
+/// if that has to leave and takes no turns.
+fn least_after(prev: &Thread, is_preempted: bool) -> u8 {
+    let cpu = cpus::this();
+    let rank = prev.urgency.rank();
+    if rank == 0 || !prev.may_run_on(cpu.id()) || urgency::is_spent(cpu) {
+        return 0;
+    }
+    rank + u8::from(is_preempted && !prev.urgency.has_slices())
 }
 
 /// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the
 /// run queue; a blocked or dead one does not.
+#[inline]
 pub(super) fn leave_cpu() {
+    leave_cpu_as::<false>();
+}
+
+/// The same; whether the thread has to.
+fn leave_cpu_as<const IS_PREEMPTED: bool>() {
     let cpu = cpus::this();
     let me = cpus::current_thread() as *const Thread;
     let idle = cpu.idle.load(Ordering::Relaxed) as *const Thread;
     // SAFETY: (1) the CPU's reference to the running thread.
     let prev = unsafe { &*me };
     let runnable = prev.state() == State::Running;
-    let next = match next_ready(me) {
+    let least = if runnable { least_after(prev, IS_PREEMPTED) } else { 0 };
+    let next = match next_ready(me, least) {
         Some(next) => Arc::into_raw(next),
         None if runnable && prev.may_run_on(cpu.id()) => return,
         None => {
@@ -90,12 +111,18 @@ pub(super) fn leave_cpu() {
         prev.set_state(State::Ready);
         // The idle thread runs when no other is ready: it is not in the queue.
         if !core::ptr::eq(me, idle) {
-            if prev.may_run_on(cpu.id()) {
+            if IS_PREEMPTED && prev.urgency.rank() > 0 {
+                push_preempted(current_arc());
+            } else if prev.may_run_on(cpu.id()) {
                 push_back(current_arc());
             } else {
                 push_ready(current_arc());
             }
         }
+    }
+    if urgency::is_in_use() {
+        // SAFETY: (1) the reference in `next`.
+        urgency::note_running(cpu.id(), unsafe { &*next }.urgency.rank());
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU
     // (`next_ready`, or our own idle thread, which runs here only); (3) interrupts are off.

@@ -5,6 +5,7 @@ use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
 use super::sleep::{RunState, attention};
+use super::urgency::Urgency;
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -84,6 +85,8 @@ pub struct Thread {
     pub(super) last_cpu: AtomicU32,
     /// The CPUs it may run on, as bits.
     pub(super) allowed: AtomicU64,
+    /// Whether it is of real time, and before which others.
+    pub(super) urgency: Urgency,
     /// The next one in the run queue, in a wait queue, and in the list of deadlines.
     pub(super) links: [AtomicPtr<Thread>; LINKS],
     canary: usize,
@@ -281,6 +284,7 @@ impl Thread {
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
             last_cpu: AtomicU32::new(0),
             allowed: AtomicU64::new(u64::MAX),
+            urgency: Urgency::new(),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
             canary: new_canary(),
             owner,

@@ -3,7 +3,7 @@
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree;
-use crate::process::current;
+use crate::process::current_task;
 use crate::process::user_memory::path;
 use crate::process::walk::{self, Place};
 use alloc::string::String;
@@ -15,17 +15,17 @@ pub(crate) const HERE: u64 = -100_i64 as u64;
 
 /// The open file behind a descriptor, pinned in the thread until the call ends.
 pub(super) fn file(number: u64) -> Result<&'static OpenFile, Errno> {
-    let descriptor = current().files().lock().get(number)?;
+    let descriptor = current_task().files().lock().get(number)?;
     sched::current().pin(descriptor.file).ok_or(Errno::ENFILE)
 }
 
 /// The same, to keep: for what must count its users.
 pub(super) fn file_arc(number: u64) -> Result<Arc<OpenFile>, Errno> {
-    Ok(current().files().lock().get(number)?.file)
+    Ok(current_task().files().lock().get(number)?.file)
 }
 
 pub(super) fn directory() -> Arc<String> {
-    current().place().directory()
+    current_task().place().directory()
 }
 
 /// A path of the program, made absolute: seen from an open directory, or from the current one.

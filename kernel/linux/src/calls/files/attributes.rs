@@ -18,7 +18,7 @@ use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
-use crate::process::{current, permissions};
+use crate::process::{current_task, permissions};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -193,7 +193,7 @@ pub(crate) fn utime(at: u64, times: u64) -> SysResult {
 }
 
 pub(crate) fn umask(mask: u64) -> SysResult {
-    Ok(current().place().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
+    Ok(current_task().place().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
 }
 
 pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
@@ -213,7 +213,7 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
     let mode = mode as u32;
     let path = new_at(from, at)?;
     let is_device = matches!(mode & FORMAT, 0o020000 | 0o060000);
-    if is_device && !current().credentials.lock().can(capability::MKNOD) {
+    if is_device && !current_task().credentials().can(capability::MKNOD) {
         return Err(Errno::EPERM);
     }
     let content = match mode & FORMAT {
@@ -265,7 +265,7 @@ pub(crate) fn fchdir(number: u64) -> SysResult {
         _ => return Err(Errno::ENOTDIR),
     };
     let path = fallible::shared(fallible::text(path)?)?;
-    let before = current().place().set_directory(path);
+    let before = current_task().place().set_directory(path);
     drop(before);
     Ok(0)
 }

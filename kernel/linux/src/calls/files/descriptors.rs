@@ -3,8 +3,9 @@
 use super::super::memory::seals;
 use super::at::{Last, named_at};
 use super::devices::Random;
-use super::locks::{self, NEWEST, OLDEST, What, closed, range};
+use super::locks::{NEWEST, OLDEST, What, closed, range};
 use super::names::masked;
+use super::notices;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
 use crate::files::console;
@@ -18,7 +19,7 @@ use crate::memory::cut;
 use crate::proc;
 use crate::process::user_memory::put;
 use crate::process::walk::{self, Place};
-use crate::process::{current, permissions};
+use crate::process::{current, current_task, permissions};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
@@ -42,7 +43,7 @@ pub(crate) const CLOSE_ON_EXEC: u64 = CLOEXEC as u64;
 
 /// Gives the caller a descriptor at the lowest free number from `lowest` on.
 pub(super) fn give(descriptor: Descriptor, lowest: u64) -> SysResult {
-    current().give(descriptor, lowest)
+    current_task().give(descriptor, lowest)
 }
 
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
@@ -246,7 +247,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
         }
         Content::Special(Special::Ptmx) => {
             let (user, group) = {
-                let all = current().credentials.lock();
+                let all = current_task().credentials();
                 (all.user.file, all.group.file)
             };
             OpenFile::of_object(pty::Master::open(user, group)?, kept)
@@ -278,7 +279,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
 }
 
 pub(crate) fn close(number: u64) -> SysResult {
-    let taken = current().files().lock().remove(number)?;
+    let taken = current_task().files().lock().remove(number)?;
     // Its end may wake others: not under the lock.
     closed(&taken.file);
     Ok(0)
@@ -293,9 +294,9 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     if flags & UNSHARE != 0 {
-        current().unshare_files()?;
+        current_task().unshare_files()?;
     }
-    let table = current().files();
+    let table = current_task().files();
     let mut at = first;
     loop {
         let taken = {
@@ -320,7 +321,7 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
 
 /// Puts two open files into the table, and their numbers into the program's memory: both or neither.
 pub(super) fn put_pair(at: u64, pair: [Arc<OpenFile>; 2], close_on_exec: bool) -> SysResult {
-    let descriptors = &current().files();
+    let descriptors = &current_task().files();
     let take_back = |number: u64| {
         let taken = descriptors.lock().remove(number);
         drop(taken);
@@ -364,7 +365,7 @@ pub(crate) fn eventfd(value: u64, flags: u64) -> SysResult {
 }
 
 pub(crate) fn dup(number: u64) -> SysResult {
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     give(Descriptor { file, close_on_exec: false }, 0)
 }
 
@@ -373,14 +374,14 @@ pub(crate) fn dup_to(from: u64, to: u64, flags: u64, same_is_fine: bool) -> SysR
         return Err(Errno::EINVAL);
     }
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
-    let file = current().files().lock().get(from)?.file;
+    let file = current_task().files().lock().get(from)?.file;
     if from == to {
         return Ok(to);
     }
-    current().limit_files(&current().files());
+    current_task().limit_files(&current_task().files());
     // Used until the lock is open again, whatever becomes of the descriptor.
     let _used = file.clone();
-    let replaced = current().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
+    let replaced = current_task().files().lock().set(to, Some(Descriptor { file, close_on_exec }));
     let replaced = replaced?;
     if let Some(replaced) = &replaced {
         closed(&replaced.file);
@@ -426,7 +427,7 @@ mod command {
 }
 
 pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
-    let descriptor = current().files().lock().get(number)?;
+    let descriptor = current_task().files().lock().get(number)?;
     let file = &descriptor.file;
     let command = command as u32;
     let is_of_place = matches!(
@@ -449,32 +450,24 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         }
         command::GET_FD => Ok(u64::from(descriptor.close_on_exec)),
         command::SET_FD => {
-            current().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
+            current_task().files().lock().set_close_on_exec(number, argument & 1 != 0).map(|()| 0)
         }
         command::ADD_SEALS => seals(file, Some(argument)),
         command::GET_SEALS => seals(file, None),
         command::GET_FLAGS => Ok(file.flags().into()),
-        // Bytes come by no other way than the kernel's: O_DIRECT. No signal tells of them: O_ASYNC.
-        command::SET_FLAGS if argument as u32 & (flag::DIRECT | status::ASYNC) != 0 => {
-            Err(Errno::EINVAL)
-        }
+        // Bytes come by no other way than the kernel's: O_DIRECT.
+        command::SET_FLAGS if argument as u32 & flag::DIRECT != 0 => Err(Errno::EINVAL),
         command::SET_FLAGS => {
+            if (file.flags() ^ argument as u32) & status::ASYNC != 0 {
+                notices::set_async(file, number, argument as u32 & status::ASYNC != 0)?;
+            }
             file.set_flags(argument as u32);
             Ok(0)
         }
-        command::SET_OWNER => {
-            file.owner.lock().0 = argument as i32;
-            Ok(0)
-        }
-        command::GET_OWNER => Ok(file.owner.lock().0 as i64 as u64),
-        command::SET_SIGNAL => match argument {
-            0..=64 => {
-                file.owner.lock().1 = argument as u32;
-                Ok(0)
-            }
-            _ => Err(Errno::EINVAL),
-        },
-        command::GET_SIGNAL => Ok(file.owner.lock().1.into()),
+        command::SET_OWNER => notices::set_owner(file, argument as i32),
+        command::GET_OWNER => notices::get_owner(file),
+        command::SET_SIGNAL => notices::set_signal(file, argument),
+        command::GET_SIGNAL => Ok(file.addressee().signal.into()),
         command::GET_LOCK => range(file, argument, What::Ask, false, OLDEST),
         command::SET_LOCK => range(file, argument, What::Set, false, OLDEST),
         command::SET_LOCK_WAIT => range(file, argument, What::SetAndWait, false, OLDEST),
@@ -487,12 +480,12 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::GET_LOCK_OF_FILE => range(file, argument, What::Ask, true, NEWEST),
         command::SET_LOCK_OF_FILE => range(file, argument, What::Set, true, NEWEST),
         command::SET_LOCK_OF_FILE_WAIT => range(file, argument, What::SetAndWait, true, NEWEST),
-        command::SET_OWNER_EX => locks::set_owner(file, argument),
-        command::GET_OWNER_EX => locks::get_owner(file, argument),
+        command::SET_OWNER_EX => notices::set_owner_of_kind(file, argument),
+        command::GET_OWNER_EX => notices::get_owner_of_kind(file, argument),
         // No file has a lease: taking one is refused below, as by a Linux without them.
         command::GET_LEASE => Ok(2),
         command::IS_SAME => {
-            let other = current().files().lock().get(argument & 0xffff_ffff)?.file;
+            let other = current_task().files().lock().get(argument & 0xffff_ffff)?.file;
             Ok(Arc::ptr_eq(file, &other).into())
         }
         command::WAS_CREATED => Ok((file.all_flags() & status::CREATED != 0).into()),

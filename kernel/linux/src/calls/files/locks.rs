@@ -5,9 +5,10 @@ use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::locks::{self, Lock, NO_END, Owner};
+use crate::files::message_queue::MessageQueue;
 use crate::files::open::{OpenFile, flag};
-use crate::process::current;
-use crate::process::user_memory::{get, put};
+use crate::process::user_memory::put;
+use crate::process::{current, current_task};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -181,7 +182,7 @@ pub(super) fn range(
     }
     let owner = match of_file {
         true => Owner::RangeOfFile(Arc::as_ptr(file).addr()),
-        false => Owner::Process(current().files().lock().id()),
+        false => Owner::Process(current_task().files().lock().id()),
     };
     let is_exclusive = asked.kind == WRITE;
     let key = file.lock_key();
@@ -222,38 +223,13 @@ pub(super) fn range(
 
 /// Whether a process shares the file's locks no longer: it closes a descriptor of it.
 pub(super) fn closed(file: &OpenFile) {
+    if let Some(queue) = file.object().and_then(|object| object.of_kind::<MessageQueue>()) {
+        queue.0.forget(current().id);
+    }
     if locks::are_there() {
-        let table = current().files().lock().id();
+        let table = current_task().files().lock().id();
         locks::descriptor_is_closed(table, file.lock_key());
     }
-}
-
-/// `F_SETOWN_EX`: who is told of input, as a kind and a number.
-pub(super) fn set_owner(file: &OpenFile, at: u64) -> SysResult {
-    const THREAD: u32 = 0;
-    const PROCESS: u32 = 1;
-    const GROUP: u32 = 2;
-    let [kind, number] =
-        [get::<4>(at)?, get::<4>(at.checked_add(4).ok_or(Errno::EFAULT)?)?].map(u32::from_le_bytes);
-    let number = number as i32;
-    let owner = match kind {
-        THREAD | PROCESS => number,
-        GROUP => -number,
-        _ => return Err(Errno::EINVAL),
-    };
-    file.owner.lock().0 = owner;
-    Ok(0)
-}
-
-/// `F_GETOWN_EX`.
-pub(super) fn get_owner(file: &OpenFile, at: u64) -> SysResult {
-    let owner = file.owner.lock().0;
-    let kind: u32 = if owner < 0 { 2 } else { 1 };
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&kind.to_le_bytes());
-    bytes[4..].copy_from_slice(&owner.unsigned_abs().to_le_bytes());
-    put(at, &bytes)?;
-    Ok(0)
 }
 
 /// The layout of the commands that take the oldest form.

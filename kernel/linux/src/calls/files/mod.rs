@@ -16,12 +16,14 @@
 
 pub(super) mod at;
 mod attributes;
+mod background;
 mod descriptors;
 mod devices;
 mod epoll;
 mod locks;
 mod mounts;
 mod names;
+mod notices;
 mod poll;
 mod sockets;
 mod splice;

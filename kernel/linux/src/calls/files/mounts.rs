@@ -9,7 +9,7 @@ use crate::files::tree::Node;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{as_text, path, string};
 use crate::process::walk::Place;
-use crate::process::{Process, current, table};
+use crate::process::{Process, current_task, table};
 use alloc::string::String;
 use alloc::sync::Arc;
 
@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 const MOST: usize = 4096;
 
 fn check_may() -> Result<(), Errno> {
-    let may = current().credentials.lock().can(capability::SYS_ADMIN);
+    let may = current_task().credentials().can(capability::SYS_ADMIN);
     if may { Ok(()) } else { Err(Errno::EPERM) }
 }
 
@@ -115,8 +115,8 @@ fn is_below(path: &str, place: &str) -> bool {
 
 /// Whether a process of the caller's namespace is in what lies at a place, or has a file of it open.
 fn is_used_by(process: &Process, place: &str) -> bool {
-    let namespace = |process: &Process| number(process.place().mounts().as_deref());
-    if process.status().is_some() || namespace(process) != namespace(current()) {
+    let here = number(current_task().place().mounts().as_deref());
+    if process.status().is_some() || number(process.place().mounts().as_deref()) != here {
         return false;
     }
     if is_below(&process.place().directory(), place) {

@@ -7,7 +7,7 @@ use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{path, put};
 use crate::process::walk::{self, Place};
-use crate::process::{current, namespaces, permissions};
+use crate::process::{current_task, namespaces, permissions};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -86,7 +86,7 @@ pub(crate) fn change_root(at: u64) -> SysResult {
         }
         _ => return Err(Errno::ENOTDIR),
     };
-    if !current().credentials.lock().can(capability::SYS_CHROOT) {
+    if !current_task().credentials().can(capability::SYS_CHROOT) {
         return Err(Errno::EPERM);
     }
     namespaces::set_root(path)?;
@@ -103,7 +103,7 @@ pub(crate) fn chdir(at: u64) -> SysResult {
         _ => return Err(Errno::ENOTDIR),
     };
     let path = fallible::shared(path)?;
-    let before = current().place().set_directory(path);
+    let before = current_task().place().set_directory(path);
     drop(before);
     Ok(0)
 }
@@ -117,7 +117,7 @@ pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
 
 /// A mode for something new.
 pub(super) fn masked(mode: u32) -> u32 {
-    mode & 0o7777 & !current().place().umask.load(Ordering::Relaxed)
+    mode & 0o7777 & !current_task().place().umask.load(Ordering::Relaxed)
 }
 
 /// Adds a node of the caller's where nothing is yet.

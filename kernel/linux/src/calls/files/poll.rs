@@ -53,7 +53,7 @@ impl Watch {
     /// One more number. There is room for as many as [`Watch::new`] was told.
     fn add(&self, number: i32, wanted: u32) {
         // Without the lock: the last user of a file may be this look at it.
-        let descriptor = current().files().lock().get(number as u64);
+        let descriptor = current_task().files().lock().get(number as u64);
         let one = match (number, descriptor) {
             (..0, _) => Watched { file: None, wanted, found: 0 },
             (_, Ok(descriptor)) => Watched { file: Some(descriptor.file), wanted, found: 0 },

@@ -1,12 +1,15 @@
 //! ioctl: requests that every file knows, and those of a device.
 
 use super::at::file;
+use super::background::check_background;
+use super::notices;
 use super::transfer::take;
+use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
 use crate::files::open::{Target, flag};
 use crate::process::user_memory::{get, put};
-use crate::process::{current, table};
+use crate::process::{current, current_task, table};
 use core::sync::atomic::Ordering;
 
 pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
@@ -14,6 +17,7 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
     const FIOCLEX: u32 = 0x5451;
     const FIONBIO: u32 = 0x5421;
     const FIONREAD: u32 = 0x541b;
+    const FIOASYNC: u32 = 0x5452;
     let file = file(number)?;
     if file.flags() & flag::PATH != 0 {
         return Err(Errno::EBADF);
@@ -22,7 +26,12 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
         matches!(&file.target, Target::Node(node, _) if node.mode() & 0o170000 == 0o100000);
     match request as u32 {
         request @ (FIONCLEX | FIOCLEX) => {
-            current().files().lock().set_close_on_exec(number, request == FIOCLEX)?;
+            current_task().files().lock().set_close_on_exec(number, request == FIOCLEX)?;
+            Ok(0)
+        }
+        FIOASYNC => {
+            let is_on = u32::from_le_bytes(get(at)?) != 0;
+            notices::set_async(&file, number, is_on)?;
             Ok(0)
         }
         FIONBIO => {
@@ -61,6 +70,10 @@ impl Caller for Program {
 
     fn leads_session(&self) -> bool {
         self.session_and_group().0 == current().id
+    }
+
+    fn may_change_terminal(&self, session: u64, foreground: u64) -> Result<(), Errno> {
+        check_background(session, foreground, Signal::TTOU)
     }
 
     fn has_group(&self, group: u64) -> bool {

@@ -1,14 +1,13 @@
 //! Bytes between programs and files, and where a file stands.
 
 use super::at::{HERE, file, place_at};
+use super::background::not_in_background;
 use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::files::console::{self, Console};
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
-use crate::files::pty::Slave;
 use crate::files::readiness::event;
 use crate::files::tree::{Content, Node, Special};
 use crate::limits::{INFINITE, Resource};
@@ -72,7 +71,7 @@ pub(crate) fn read_from(file: &OpenFile, to: u64, length: u64, offset: Offset) -
         return Err(Errno::EBADF);
     }
     if file.is_object() {
-        not_in_background(file)?;
+        not_in_background(file, Signal::TTIN)?;
         return with_room(length, |room| {
             let read = file.read(room)?;
             put(to, &room[..read])?;
@@ -90,32 +89,6 @@ pub(crate) fn read_from(file: &OpenFile, to: u64, length: u64, offset: Offset) -
         put(to.checked_add(done).ok_or(Errno::EFAULT)?, &piece[..read])?;
         Ok(read)
     })
-}
-
-/// Stops a group that reads its terminal from the background (SIGTTIN). `EIO`: it would not stop.
-fn not_in_background(file: &OpenFile) -> Result<(), Errno> {
-    let Some(object) = file.object() else { return Ok(()) };
-    let slave = object.of_kind::<Slave>();
-    if slave.is_none() && object.of_kind::<Console>().is_none() {
-        return Ok(());
-    }
-    let process = current();
-    let (session, group) =
-        (process.session.load(Ordering::Relaxed), process.group.load(Ordering::Relaxed));
-    let is_in_background = match slave {
-        Some(slave) => slave.is_in_background(session, group),
-        None => console::is_in_background(session, group),
-    };
-    if !is_in_background {
-        return Ok(());
-    }
-    let signal = Signal::TTIN;
-    let is_ignored = process.signals.lock().actions.get(signal).ignores(signal);
-    if is_ignored || current_task().signals.lock().blocked.contains(signal) {
-        return Err(Errno::EIO);
-    }
-    send::to_group(group, signal);
-    Err(Errno::ERESTARTSYS)
 }
 
 /// A file in which bytes have places, and an offset that is one.
@@ -206,13 +179,14 @@ pub(super) fn broken_pipe() -> Result<(), Errno> {
 /// Sends the caller a signal, as from itself.
 fn send_to_self(signal: Signal) -> Result<(), Errno> {
     let process = current();
-    let user = process.credentials.lock().user.real;
+    let user = current_task().credentials().user.real;
     let fields = Fields::Sender { process: process.id as u32, user };
     let info = Info { signal, code: code::USER, fields };
     send::to_thread(process, &sched::current_arc(), info).map(|_sent| ())
 }
 
 fn write_object(file: &OpenFile, from: u64, length: u64) -> SysResult {
+    not_in_background(file, Signal::TTOU)?;
     with_room(length, |room| {
         let mut done = 0;
         loop {

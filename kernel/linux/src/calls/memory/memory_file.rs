@@ -5,7 +5,7 @@ use crate::files::file_bytes::FileBytes;
 use crate::files::mapped::seal;
 use crate::files::open::{self, Descriptor, OpenFile, Target};
 use crate::files::tree::{Content, Node};
-use crate::process::current;
+use crate::process::current_task;
 use crate::process::user_memory::{as_text, string};
 use alloc::string::String;
 use core::fmt::Write;
@@ -45,7 +45,7 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> SysResult {
     });
     let file = OpenFile::new(Target::Node(node, path))?;
     let descriptor = Descriptor { file, close_on_exec: flags & CLOEXEC != 0 };
-    open::add(&current().files(), descriptor, 0)
+    open::add(&current_task().files(), descriptor, 0)
 }
 
 /// F_ADD_SEALS and F_GET_SEALS.

@@ -26,9 +26,9 @@ use crate::memory::object::Object;
 use crate::memory::remap::Move;
 use crate::memory::space::{Rights, Wanted};
 use crate::process::attributes::WRITE_OR_EXECUTE;
-use crate::process::current;
 #[cfg(target_pointer_width = "32")]
 use crate::process::user_memory::get_numbers;
+use crate::process::{current, current_task};
 #[cfg(target_pointer_width = "64")]
 use advice::mseal;
 use advice::{madvise, mincore, mlock, mlockall, msync, munlock, munlockall};
@@ -133,7 +133,7 @@ fn object_of(
     protection: u64,
     flags: u64,
 ) -> Result<(Option<Arc<Object>>, u32), Errno> {
-    let file = current().files().lock().get(number)?.file;
+    let file = current_task().files().lock().get(number)?.file;
     let is_file =
         matches!(&file.target, Target::Node(node, _) if node.mode() & 0o170000 == 0o100000);
     if is_file && (length > MAX_FILE || offset > MAX_FILE - length) {
@@ -196,7 +196,7 @@ pub(crate) fn mmap(
     let is_anonymous = flags & MAP_ANONYMOUS != 0;
     if !is_anonymous {
         // A bad descriptor counts before a bad length.
-        let open = current().files().lock().get(file)?;
+        let open = current_task().files().lock().get(file)?;
         if open.file.is_path() {
             return Err(Errno::EBADF);
         }

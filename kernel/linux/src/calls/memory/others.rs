@@ -5,7 +5,7 @@ use crate::error::{Errno, SysResult};
 use crate::memory::space::Memory;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{WORD_BYTES, get_numbers};
-use crate::process::{current, table};
+use crate::process::{current, current_task, table};
 use alloc::vec::Vec;
 use machine::memory::fallible;
 use threads::sched::{self, Mutex};
@@ -54,9 +54,9 @@ pub(super) fn process_vm(
         return Ok(0);
     }
     let process = table::find(u64::from(process as u32)).ok_or(Errno::ESRCH)?;
-    let mine = current().credentials.lock().clone();
+    let mine = current_task().credentials();
     let may = process.id == current().id
-        || mine.may_change(&process.credentials.lock(), capability::SYS_PTRACE);
+        || mine.may_change(&process.credentials(), capability::SYS_PTRACE);
     if !may {
         return Err(Errno::EPERM);
     }

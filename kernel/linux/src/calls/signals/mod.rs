@@ -230,7 +230,7 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new() -> Self {
         let process = current();
-        let sender = process.credentials.lock().sender();
+        let sender = current_task().credentials().sender();
         Self { process, sender, session: process.session.load(Ordering::Relaxed) }
     }
 
@@ -245,7 +245,7 @@ impl Caller {
     pub(crate) fn check(&self, to: &Process, signal: Option<Signal>) -> Result<(), Errno> {
         let is_in_session = to.session.load(Ordering::Relaxed) == self.session;
         let may = to.id == self.process.id
-            || self.sender.may_signal(&to.credentials.lock())
+            || self.sender.may_signal(&to.credentials())
             || signal == Some(Signal::CONT) && is_in_session;
         if may { Ok(()) } else { Err(Errno::EPERM) }
     }

@@ -13,7 +13,8 @@
 mod line;
 mod requests;
 
-use super::console;
+use super::console::{self, Holder};
+use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::signal;
@@ -45,6 +46,9 @@ struct Pty {
     /// Of the two sides: what the other one does changes it.
     of_master: Readiness,
     of_slave: Readiness,
+    /// Who is told of input by a signal, on either side.
+    to_master: Notices,
+    to_slave: Notices,
 }
 
 static PTYS: SpinLock<Vec<Weak<Pty>>> = SpinLock::new(Vec::new());
@@ -82,7 +86,9 @@ impl Pty {
         }
         let (of_master, of_slave) = (Readiness::new(), Readiness::new());
         let state = SpinLock::new(state);
-        let pty = fallible::shared(Self { number, state, of_master, of_slave })?;
+        let (to_master, to_slave) = (Notices::new(), Notices::new());
+        let pty =
+            fallible::shared(Self { number, state, of_master, of_slave, to_master, to_slave })?;
         match ptys.get_mut(number) {
             Some(place) => *place = Arc::downgrade(&pty),
             None => fallible::push(&mut ptys, Arc::downgrade(&pty))?,
@@ -185,6 +191,9 @@ impl Object for Master {
             }
             pty.of_slave.wake();
             pty.of_master.wake();
+            if pty.state.lock().has_input() {
+                pty.to_slave.tell(Notice::Input);
+            }
         }
         Ok(written)
     }
@@ -206,6 +215,10 @@ impl Object for Master {
 
     fn readiness(&self) -> Option<&Readiness> {
         Some(&self.pty.of_master)
+    }
+
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [Some(&self.pty.to_master), None]
     }
 
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
@@ -287,10 +300,15 @@ impl Slave {
         self.pty.number
     }
 
-    /// Whether a group of a session may not read now.
-    pub(crate) fn is_in_background(&self, session: u64, group: u64) -> bool {
+    /// The session that has it, and the group in its foreground.
+    pub(crate) fn holder(&self) -> Holder {
         let state = self.pty.state.lock();
-        state.session == session && state.foreground != 0 && state.foreground != group
+        Holder { session: state.session, foreground: state.foreground }
+    }
+
+    /// Whether who writes from the background is stopped.
+    pub(crate) fn stops_output(&self) -> bool {
+        self.pty.state.lock().has(mode::STOP_OUTPUT)
     }
 
     /// Reads without lines: at least so many, or what came in time (termios(3)).
@@ -393,6 +411,7 @@ impl Object for Slave {
                 Err(error) => return Err(error),
             }
             pty.of_master.wake();
+            pty.to_master.tell(Notice::Input);
         }
         Ok(written)
     }
@@ -409,6 +428,14 @@ impl Object for Slave {
 
     fn readiness(&self) -> Option<&Readiness> {
         Some(&self.pty.of_slave)
+    }
+
+    fn notices(&self) -> [Option<&Notices>; 2] {
+        [Some(&self.pty.to_slave), None]
+    }
+
+    fn foreground(&self) -> Option<u64> {
+        Some(self.holder().foreground)
     }
 
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
@@ -439,4 +466,24 @@ pub(crate) fn with_foreground(session: u64) -> Option<(u32, u64)> {
         let state = pty.state.lock();
         (state.session == session).then_some((pty.number as u32, state.foreground))
     })
+}
+
+/// Who leads a session has ended: the group in the foreground of its terminal is told, and the
+/// terminal is free (`disassociate_ctty`).
+pub(crate) fn leader_ends(session: u64) {
+    if COUNT.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    let found = {
+        let ptys = PTYS.lock();
+        ptys.iter().filter_map(Weak::upgrade).find(|pty| pty.state.lock().session == session)
+    };
+    if let Some(pty) = found {
+        let foreground = {
+            let mut state = pty.state.lock();
+            state.session = 0;
+            core::mem::take(&mut state.foreground)
+        };
+        signal(foreground, Signal::HUP);
+    }
 }

@@ -20,6 +20,7 @@ impl Pty {
         const TCSETS: u32 = 0x5402;
         const TCSETSF: u32 = 0x5404;
         const TCSBRK: u32 = 0x5409;
+        const TCSBRKP: u32 = 0x5425;
         const TCXONC: u32 = 0x540a;
         const TCFLSH: u32 = 0x540b;
         const TIOCSCTTY: u32 = 0x540e;
@@ -38,6 +39,9 @@ impl Pty {
         let (session, group) = caller.session_and_group();
         let is_its_own = session == holder.0 || is_master;
         let put_number = |number: u64| caller.put(argument, &(number as u32).to_le_bytes());
+        if matches!(request, TCSETS..=TCSETSF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSPGRP) {
+            caller.may_change_terminal(holder.0, holder.1)?;
+        }
         match request {
             TCGETS => {
                 let bytes = encode(&self.state.lock().modes);
@@ -59,7 +63,7 @@ impl Pty {
                 }
                 self.of_slave.wake();
             }
-            TCSBRK => {}
+            TCSBRK | TCSBRKP => {}
             TCXONC if argument <= 3 => {
                 if argument <= 1 {
                     self.state.lock().is_held = argument == 0;

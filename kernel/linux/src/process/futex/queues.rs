@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use machine::memory::fallible;
 use machine::mix::mix;
 use machine::spin::SpinLock;
-use threads::sched::WaitQueue;
+use threads::sched::{self, WaitQueue};
 
 /// What a word is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) enum Key {
 pub(crate) struct Waiter {
     /// The thread's number, as programs know it.
     pub(super) number: u32,
+    /// Its rank when it fell asleep: who is of real time is woken first.
+    rank: u8,
     /// [`ASLEEP`], or which of its words woke it.
     woken_by: AtomicU32,
     /// Entries of its.
@@ -47,7 +49,8 @@ const ASLEEP: u32 = u32::MAX;
 impl Waiter {
     pub(super) fn new(number: u32) -> Result<Arc<Self>, Errno> {
         let (woken_by, places) = (AtomicU32::new(ASLEEP), AtomicU32::new(0));
-        Ok(fallible::shared(Self { number, woken_by, places, queue: WaitQueue::new() })?)
+        let rank = sched::rank(sched::current()).0;
+        Ok(fallible::shared(Self { number, rank, woken_by, places, queue: WaitQueue::new() })?)
     }
 
     /// Which of its words woke it.
@@ -101,14 +104,20 @@ fn place(key: Key) -> usize {
     mix(whose ^ mix(address)) as usize % QUEUES
 }
 
-/// Puts a thread to a word's queue, last.
+/// Puts an entry where there is room for one: behind those of its rank, before those of lower ones.
+fn insert(queue: &mut Vec<Entry>, entry: Entry) {
+    let at = queue.partition_point(|other| other.waiter.rank >= entry.waiter.rank);
+    // CANNOT FAIL: callers have reserved the room.
+    queue.insert(at, entry);
+}
+
+/// Puts a thread to a word's queue, behind those of its rank.
 pub(super) fn enter(entry: Entry) -> Result<(), Errno> {
     let mut queue = TABLE[place(entry.key)].lock();
-    fallible::push(&mut queue, entry)?;
-    if let Some(entry) = queue.last() {
-        // Under the lock: before it can be taken out.
-        entry.waiter.places.fetch_add(1, Ordering::Relaxed);
-    }
+    queue.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    // Under the lock: before it can be taken out.
+    entry.waiter.places.fetch_add(1, Ordering::Relaxed);
+    insert(&mut queue, entry);
     Ok(())
 }
 
@@ -196,8 +205,7 @@ pub(super) fn requeue(from: Key, to: Key, wake: usize, move_on: usize) -> Result
         if done <= wake {
             entry.waiter.wake(entry.index);
         } else {
-            // CANNOT FAIL: reserved above.
-            target.push(Entry { key: to, ..entry.clone() });
+            insert(target, Entry { key: to, ..entry.clone() });
         }
         false
     });
@@ -247,8 +255,8 @@ pub(super) fn move_to_lock(from: Key, to: Key, waiter: &Arc<Waiter>) -> Result<(
         let mut queue = TABLE[first].lock();
         if let Some(at) = queue.iter().position(is_meant) {
             let entry = queue.remove(at);
-            // CANNOT FAIL: it takes the room that it had.
-            queue.push(moved(entry));
+            // It takes the room that it had.
+            insert(&mut queue, moved(entry));
         }
         return Ok(());
     }
@@ -257,8 +265,7 @@ pub(super) fn move_to_lock(from: Key, to: Key, waiter: &Arc<Waiter>) -> Result<(
         if first < second { (&mut *low, &mut *high) } else { (&mut *high, &mut *low) };
     if let Some(at) = source.iter().position(is_meant) {
         target.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        // CANNOT FAIL: reserved above.
-        target.push(moved(source.remove(at)));
+        insert(target, moved(source.remove(at)));
     }
     Ok(())
 }
