@@ -39,8 +39,8 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     const FRAMES_ARE_ZEROED: bool = false;
 
     /// Whether a CPU may fault on a page that was absent after it has been mapped. Those of RISC-V
-    /// and Arm may, unless they have an extension that says otherwise (Svvptc, FEAT_ETS2); x86's may
-    /// not.
+    /// and Arm may, unless they have an extension that says otherwise (Svvptc, FEAT_ETS2); x86's
+    /// may not.
     const ABSENT_IS_REMEMBERED: bool = target::ABSENT_IS_REMEMBERED;
 
     /// Puts a frame at `page`, writable, present on every CPU and in every address space when it

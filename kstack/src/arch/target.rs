@@ -20,13 +20,14 @@ pub const GEOMETRY: Geometry = if cfg!(target_arch = "aarch64") {
 
 /// Whether a CPU may fault on a page that was absent, after it has been mapped.
 ///
-/// | CPU | what it may do | source |
-/// | --- | --- | --- |
-/// | x86 | nothing: only translations that are there are cached | Intel SDM vol. 3, 4.10.2.3 |
-/// | RISC-V | keep in its TLB that a page was absent, unless it has Svvptc | Privileged ISA, "Supervisor Memory-Management Fence" |
-/// | Arm | walk the tables for an access before it sees what tells it that the page is there now, unless it has FEAT_ETS2 | Arm ARM, D8.2.6.1 |
+/// * x86: nothing, only translations that are there are cached (Intel SDM vol. 3, 4.10.2.3).
+/// * RISC-V: keep in its TLB that a page was absent, unless it has Svvptc (Privileged ISA,
+///   "Supervisor Memory-Management Fence Instruction").
+/// * Arm: walk the tables for an access before it sees what tells it that the page is there now,
+///   unless it has FEAT_ETS2 (Arm ARM, D8.2.6.1).
 ///
-/// On a new stack such a fault would be taken for an overflow. Under an operating system that one handles it.
+/// On a new stack such a fault would be taken for an overflow. Under an operating system that one
+/// handles it.
 #[cfg(feature = "stacks")]
 pub(crate) const ABSENT_IS_REMEMBERED: bool = cfg!(all(
     any(target_arch = "riscv64", target_arch = "aarch64", target_arch = "arm"),

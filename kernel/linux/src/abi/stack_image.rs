@@ -53,8 +53,8 @@ pub mod sequences {
     pub const ALIGNMENT: u64 = 32;
 }
 
-/// Entries of the auxiliary vector that every image has at the end: those that point into it, those of restartable sequences, and the
-/// last one.
+/// Entries of the auxiliary vector that every image has at the end: those that point into it, those
+/// of restartable sequences, and the last one.
 const LAST_ENTRIES: usize = 7;
 
 /// Longest single string, with its NUL.

@@ -1,10 +1,10 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the
 //! table.
 
-use super::apart::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
+use super::parts::Parts;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{

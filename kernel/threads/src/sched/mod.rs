@@ -1,5 +1,5 @@
-//! The scheduler: one run queue, first come first served, a time slice of a tick; threads of real time
-//! before all others.
+//! The scheduler: one run queue, first come first served, a time slice of a tick; threads of real
+//! time before all others.
 //!
 //! # Whose reference, when
 //!
@@ -23,7 +23,7 @@
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
-//! | `urgency` | threads of real time |
+//! | `urgency`, `rank` | threads of real time; what rank a thread has |
 //! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
@@ -37,6 +37,7 @@ mod list;
 mod load;
 mod mutex;
 mod owner;
+mod rank;
 mod run_queue;
 mod schedule;
 mod sleep;

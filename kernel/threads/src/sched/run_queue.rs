@@ -64,8 +64,8 @@ fn push_uninterrupted(thread: Arc<Thread>) {
     }
 }
 
-/// Has the CPU that runs the lowest rank, if it is below this one, look at the run queue: another one
-/// than this if it can be, which does so at once.
+/// Has the CPU that runs the lowest rank, if it is below this one, look at the run queue: another
+/// one than this if it can be, which does so at once.
 #[cold]
 fn interrupt_lower(rank: u8, allowed: u64) {
     let here = cpus::this().id();
@@ -89,7 +89,8 @@ pub fn rank(thread: &Thread) -> (u8, bool) {
     (thread.urgency.rank(), thread.urgency.has_slices())
 }
 
-/// Gives a thread another rank: it goes to the end of its equals, and a CPU looks whether it is its turn.
+/// Gives a thread another rank: it goes to the end of its equals, and a CPU looks whether it is its
+/// turn.
 pub fn set_rank(thread: &Arc<Thread>, rank: u8, has_slices: bool) {
     cpu::without_interrupts(|| {
         let was_ready = {

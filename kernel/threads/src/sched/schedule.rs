@@ -64,8 +64,8 @@ pub fn preempt() {
     }
 }
 
-/// The rank that a thread needs to take the place of one that could run on: its own, or a higher one
-/// if that has to leave and takes no turns.
+/// The rank that a thread needs to take the place of one that could run on: its own, or a higher
+/// one if that has to leave and takes no turns.
 fn least_after(prev: &Thread, is_preempted: bool) -> u8 {
     let cpu = cpus::this();
     let rank = prev.urgency.rank();

@@ -4,8 +4,8 @@
 use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
+use super::rank::Urgency;
 use super::sleep::{RunState, attention};
-use super::urgency::Urgency;
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -355,8 +355,8 @@ impl Thread {
         self.kinds.fetch_or(kinds::WITH_EXTRAS, Ordering::Relaxed);
     }
 
-    /// From now on [`Thread::take_switched`] says before user mode whether it was off the CPU, the first time as if it had been. By
-    /// the thread itself, or before it runs.
+    /// From now on [`Thread::take_switched`] says before user mode whether it was off the CPU, the
+    /// first time as if it had been. By the thread itself, or before it runs.
     pub fn tell_of_switches(&self) {
         self.kinds.fetch_or(kinds::TOLD_OF_SWITCHES, Ordering::Relaxed);
         self.run.mark(attention::SWITCHED);
@@ -368,7 +368,8 @@ impl Thread {
         self.run.take(attention::SWITCHED);
     }
 
-    /// Has a thread that is told of switches look as if it had been off the CPU. One that runs looks at once.
+    /// Has a thread that is told of switches look as if it had been off the CPU. One that runs
+    /// looks at once.
     pub fn look_as_if_switched(&self) {
         if self.kinds() & kinds::TOLD_OF_SWITCHES == 0 {
             return;

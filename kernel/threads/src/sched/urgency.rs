@@ -1,8 +1,8 @@
 //! Real-time threads (sched(7)): which of them comes first, and what they may not do to others.
 //!
-//! A thread has a rank: 0, or 1 to 99 for one of real time. No thread runs while one of a higher rank
-//! that may run on its CPU waits. Among equals, the one that waited longest is first; one with slices
-//! goes to the end at each tick, one without (SCHED_FIFO) when it yields or sleeps.
+//! A thread has a rank: 0, or 1 to 99 for one of real time. No thread runs while one of a higher
+//! rank that may run on its CPU waits. Among equals, the one that waited longest is first; one with
+//! slices goes to the end at each tick, one without (SCHED_FIFO) when it yields or sleeps.
 //!
 //! # Invariants
 //!
@@ -10,16 +10,17 @@
 //!    costs one load more.
 //! 2. A thread that stands in the run queue stands in the list that its rank says, among its equals
 //!    in order of arrival: the rank changes under the lock of the run queue ([`set_rank`]).
-//! 3. [`RANKS`] has what each CPU runs. It changes with each switch of that CPU, with interrupts off; a
-//!    waker that reads an old value kicks a CPU in vain or lets the thread wait for that CPU's next
-//!    tick.
+//! 3. [`RANKS`] has what each CPU runs. It changes with each switch of that CPU, with interrupts
+//!    off; a waker that reads an old value kicks a CPU in vain or lets the thread wait for that
+//!    CPU's next tick.
 //! 4. Threads of real time have a CPU for 950 ms of each second at most, if others wait for it
 //!    (`sched_rt_runtime_us`): a program that spins does not take the machine away.
 
 use super::list::{List, RUN};
+pub(super) use super::rank::is_in_use;
 use super::thread::Thread;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use kstack::addr::CpuId;
 use machine::cpus::{Cpu, MAX_CPUS};
 
@@ -27,46 +28,9 @@ use machine::cpus::{Cpu, MAX_CPUS};
 const PERIOD: u64 = 250;
 const SHARE: u64 = PERIOD * 95 / 100;
 
-static IS_IN_USE: AtomicBool = AtomicBool::new(false);
 static RANKS: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(0) }; MAX_CPUS];
 /// Of each CPU: the second that it counts in, above; its ticks of real time, in the lowest 16 bits.
 static SPENT: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
-
-/// How a thread is ranked.
-#[derive(Debug)]
-pub(super) struct Urgency {
-    rank: AtomicU8,
-    has_slices: AtomicBool,
-}
-
-impl Urgency {
-    pub(super) const fn new() -> Self {
-        Self { rank: AtomicU8::new(0), has_slices: AtomicBool::new(true) }
-    }
-
-    pub(super) fn rank(&self) -> u8 {
-        self.rank.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn has_slices(&self) -> bool {
-        self.has_slices.load(Ordering::Relaxed)
-    }
-
-    /// Under the lock of the run queue, or before the thread is in it for the first time.
-    pub(super) fn set(&self, rank: u8, has_slices: bool) {
-        self.rank.store(rank, Ordering::Relaxed);
-        self.has_slices.store(has_slices || rank == 0, Ordering::Relaxed);
-        if rank > 0 {
-            IS_IN_USE.store(true, Ordering::SeqCst);
-        }
-    }
-}
-
-/// Whether there has ever been a thread of real time.
-#[inline(always)]
-pub(super) fn is_in_use() -> bool {
-    IS_IN_USE.load(Ordering::Relaxed)
-}
 
 /// What a CPU runs.
 pub(super) fn rank_on(cpu: CpuId) -> u8 {

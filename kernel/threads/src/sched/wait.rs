@@ -141,7 +141,8 @@ impl Thread {
         });
     }
 
-    /// In user mode on another CPU it would see what it is to attend to at the next interrupt: makes one. Interrupts are off.
+    /// In user mode on another CPU it would see what it is to attend to at the next interrupt:
+    /// makes one. Interrupts are off.
     pub(super) fn kick_if_elsewhere(&self) {
         let target = cpus::by_id(self.last_cpu());
         if self.is_on_cpu() && !core::ptr::eq(target, cpus::this()) {
