@@ -107,6 +107,8 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = false;
+/// Of mmap: only the PC of 64 bits has such a flag.
+pub(crate) const MAP_32BIT: u64 = 0;
 
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;

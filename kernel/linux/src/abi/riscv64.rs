@@ -98,6 +98,8 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = true;
+/// Of mmap: only the PC of 64 bits has such a flag.
+pub(crate) const MAP_32BIT: u64 = 0;
 
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;

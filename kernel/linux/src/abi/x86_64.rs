@@ -93,6 +93,8 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = true;
+/// Of mmap: below 2 GiB, where addresses are longer than that.
+pub(crate) const MAP_32BIT: u64 = 0x40;
 
 /// One past the highest address a program can use: the lower half, less one page that no mapping may touch, since a
 /// system-call instruction there would return to a non-canonical address.

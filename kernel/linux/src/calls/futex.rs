@@ -6,7 +6,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::process::futex::{self, ANY_BIT, Awaited, Deadline};
 use crate::process::user_memory::{get_numbers, put_word, timespec};
-use crate::process::{current_task, table};
+use crate::process::{current, current_task, table};
 use crate::time::wall;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -129,13 +129,21 @@ fn set_robust_list(head: u64, bytes: u64) -> SysResult {
 }
 
 fn get_robust_list(thread: u64, head: u64, bytes: u64) -> SysResult {
-    let found = match thread as i32 {
-        0 => Some(current_task().robust_list.load(Ordering::Relaxed)),
-        number @ 1.. => table::find_thread(None, number as u64)
-            .and_then(|(_, thread)| futex::robust_list_of(&thread)),
-        _ => None,
+    let head_there = match thread as i32 {
+        0 => current_task().robust_list.load(Ordering::Relaxed),
+        number @ 1.. => {
+            let number = number as u64;
+            let (process, thread) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            let mine = current_task().credentials();
+            let theirs = process.credentials();
+            if process.id != current().id && !mine.may_look_into(&theirs) {
+                return Err(Errno::EPERM);
+            }
+            futex::robust_list_of(&thread).ok_or(Errno::ESRCH)?
+        }
+        _ => return Err(Errno::ESRCH),
     };
     put_word(bytes, HEAD_BYTES)?;
-    put_word(head, found.ok_or(Errno::ESRCH)?)?;
+    put_word(head, head_there)?;
     Ok(0)
 }

@@ -14,11 +14,15 @@ calls! {
     "setsid" () => setsid();
 }
 
-/// The process that a call about groups means: 0 is the caller.
+/// The process that a call about groups means, by any of its threads: 0 is the caller.
 fn process(number: u64) -> Result<Arc<Process>, Errno> {
     match number as i32 {
         0 => Ok(current_arc()),
-        1.. => table::find(number & 0x7fff_ffff).ok_or(Errno::ESRCH),
+        1.. => {
+            let number = number & 0x7fff_ffff;
+            let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
+            table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)
+        }
         _ => Err(Errno::ESRCH),
     }
 }
@@ -35,17 +39,30 @@ pub(crate) fn getsid(number: u64) -> SysResult {
 pub(crate) fn setpgid(number: u64, group: u64) -> SysResult {
     let me = current();
     let session = me.session.load(Ordering::Relaxed);
+    if (group as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
     let process = process(number)?;
-    if process.id != me.id && process.parent.load(Ordering::Relaxed) != me.id {
+    if number as i32 != 0 && process.id != number & 0x7fff_ffff {
+        // A thread that is not the first of its process.
+        return Err(Errno::EINVAL);
+    }
+    if process.parent.load(Ordering::Relaxed) == me.id {
+        if process.session.load(Ordering::Relaxed) != session {
+            return Err(Errno::EPERM);
+        }
+        if process.attributes.has_executed.load(Ordering::Relaxed) {
+            return Err(Errno::EACCES);
+        }
+    } else if process.id != me.id {
         return Err(Errno::ESRCH);
     }
-    if process.session.load(Ordering::Relaxed) != session || process.id == session {
+    if process.id == process.session.load(Ordering::Relaxed) {
         return Err(Errno::EPERM);
     }
-    let group = match group as i32 {
+    let group = match group & 0x7fff_ffff {
         0 => process.id,
-        1.. => group & 0x7fff_ffff,
-        _ => return Err(Errno::EINVAL),
+        group => group,
     };
     let mut is_there = group == process.id;
     table::for_each(table::Which::Group(group), |other| {

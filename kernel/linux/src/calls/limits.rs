@@ -10,7 +10,7 @@ use crate::error::{Errno, SysResult};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get_numbers, put};
-use crate::process::{Process, current, current_arc, current_task, table};
+use crate::process::{Process, cpu_limit, current, current_arc, current_task, table};
 use alloc::sync::Arc;
 
 calls! {
@@ -53,6 +53,12 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
     }
 }
 
+/// What holds a process to its limits learns of them.
+fn limits_have_changed(process: &Arc<Process>) -> Result<(), Errno> {
+    process.limit_memory();
+    cpu_limit::watch(process)
+}
+
 fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
     let new = if new == 0 { None } else { Some(limit(new, WordSize::Eight)?) };
     let process = process(number)?;
@@ -64,7 +70,7 @@ fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
     }
     let before = process.limits.set(resource(of)?, new, mine.can(capability::SYS_RESOURCE))?;
     if new.is_some() {
-        process.limit_memory();
+        limits_have_changed(&process)?;
     }
     if old != 0 {
         put(old, &abi::encode_long_pair(before.soft, before.hard))?;
@@ -75,8 +81,9 @@ fn prlimit(number: u64, of: u64, new: u64, old: u64) -> SysResult {
 fn setrlimit(of: u64, new: u64) -> SysResult {
     let new = limit(new, abi::WORD)?;
     let may_raise = current_task().credentials().can(capability::SYS_RESOURCE);
-    current().limits.set(resource(of)?, Some(new), may_raise)?;
-    current().limit_memory();
+    let process = current_arc();
+    process.limits.set(resource(of)?, Some(new), may_raise)?;
+    limits_have_changed(&process)?;
     Ok(0)
 }
 

@@ -55,6 +55,8 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
     const GET_TIMER_SLACK: u32 = 30;
     const SET_SUBREAPER: u32 = 36;
     const GET_SUBREAPER: u32 = 37;
+    const SET_MACHINE_CHECK: u32 = 33;
+    const GET_MACHINE_CHECK: u32 = 34;
     const SET_NO_NEW_PRIVILEGES: u32 = 38;
     const GET_NO_NEW_PRIVILEGES: u32 = 39;
     const GET_TID_ADDRESS: u32 = 40;
@@ -62,6 +64,8 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
     const GET_NO_HUGE_PAGES: u32 = 42;
     /// Not on ARM: Linux has it where calls are entered by common code.
     const SET_USER_DISPATCH: u32 = 59;
+    const SET_IO_FLUSHER: u32 = 57;
+    const GET_IO_FLUSHER: u32 = 58;
     const SET_WRITE_OR_EXECUTE: u32 = 65;
     const GET_WRITE_OR_EXECUTE: u32 = 66;
     const GET_SHADOW_STACK: u32 = 74;
@@ -131,6 +135,18 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         GET_NO_HUGE_PAGES if [one, two, three, four] == [0; 4] => {
             Ok(flag(&attributes.no_huge_pages))
         }
+        // Whom a broken page of memory ends, and when: as the machine has it, which is all that can be asked for.
+        SET_MACHINE_CHECK if [one, two, three, four] == [0; 4] => Ok(0),
+        SET_MACHINE_CHECK if one == 1 && two <= 2 && [three, four] == [0; 2] => Ok(0),
+        GET_MACHINE_CHECK if [one, two, three, four] == [0; 4] => Ok(2),
+        // One that others' output waits for: no output here waits for memory.
+        SET_IO_FLUSHER | GET_IO_FLUSHER
+            if !current_task().credentials().can(capability::SYS_RESOURCE) =>
+        {
+            Err(Errno::EPERM)
+        }
+        SET_IO_FLUSHER if [two, three, four] == [0; 3] => set_flag(&attributes.is_flusher, one),
+        GET_IO_FLUSHER if [one, two, three, four] == [0; 4] => Ok(flag(&attributes.is_flusher)),
         SET_USER_DISPATCH if abi::HAS_USER_DISPATCH => user_dispatch::ask(one, two, three, four),
         SET_WRITE_OR_EXECUTE if [two, three, four] == [0; 3] => {
             let kept = &attributes.write_or_execute;

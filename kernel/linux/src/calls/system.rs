@@ -6,7 +6,7 @@ use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
 use crate::proc::{RELEASE, VERSION};
 use crate::process::credentials::capability;
-use crate::process::spent::CpuTimes;
+use crate::process::spent::Usage;
 use crate::process::user_memory::{get, put, write_zeros};
 use crate::process::{Process, cpu_time, current, current_task, host, host_names, table};
 use alloc::sync::Arc;
@@ -23,7 +23,7 @@ calls! {
     "getrusage" (whose, to) => getrusage(whose, to);
     "membarrier" (command, flags) => membarrier(command, flags);
     "kcmp" (one, other, kind, first, second) => kcmp([one, other], kind, [first, second]);
-    "reboot" () => Err(Errno::EPERM);
+    "reboot" (first, second, command) => reboot(first as u32, second as u32, command as u32);
     "syslog" (what, to, length) => kernel_log(what, to, length);
 }
 
@@ -64,37 +64,67 @@ fn set_name(from: u64, length: u64, is_domain: bool) -> SysResult {
     Ok(0)
 }
 
-/// Whose CPU time was used, of itself, its children, or the calling thread.
+/// What was used, by the caller's process, its children, or the calling thread.
 fn getrusage(whose: u64, to: u64) -> SysResult {
     const SELF: i32 = 0;
     const CHILDREN: i32 = -1;
     const THREAD: i32 = 1;
-    let times = match whose as i32 {
-        SELF => cpu_time::of_process(current()),
-        CHILDREN => cpu_time::of_children(current()),
-        THREAD => cpu_time::of_thread(sched::current()),
+    let process = current();
+    let own = || {
+        let peak = process.memory().map_or(0, |memory| memory.lock().resident_peak());
+        cpu_time::usage_of_process(process, peak)
+    };
+    let used = match whose as i32 {
+        SELF => own(),
+        CHILDREN => cpu_time::of_children(process),
+        THREAD => Usage { times: cpu_time::of_thread(sched::current()), ..own() },
         _ => return Err(Errno::EINVAL),
     };
-    put_usage(to, times)?;
-    if whose as i32 != CHILDREN {
-        // Kilobytes, behind the two times.
-        let peak = current().memory().map_or(0, |memory| memory.lock().resident_peak());
-        let word = abi::WORD.bytes();
-        put(to + 4 * word as u64, &(peak / 1024).to_le_bytes()[..word])?;
-    }
-    Ok(0)
+    put_usage(to, used)
 }
 
-/// Writes a `struct rusage`: time in user mode, time in the kernel, and what is not counted.
-pub(super) fn put_usage(to: u64, times: CpuTimes) -> SysResult {
+/// Writes a `struct rusage`: time in user mode, time in the kernel, kilobytes at most, pages that came; and what is not counted.
+pub(super) fn put_usage(to: u64, used: Usage) -> SysResult {
+    const PEAK: u64 = 0;
+    const MINOR_FAULTS: u64 = 4;
     let mut at = to;
-    for nanoseconds in [times.user, times.system] {
+    for nanoseconds in [used.times.user, used.times.system] {
         let time =
             abi::encode_pair(nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000 / 1000);
         put(at, &time)?;
         at = at.checked_add(time.len() as u64).ok_or(Errno::EFAULT)?;
     }
-    write_zeros(at, abi::RUSAGE_BYTES - (at - to))
+    write_zeros(at, abi::RUSAGE_BYTES - (at - to))?;
+    let word = abi::WORD.bytes();
+    for (place, value) in [(PEAK, used.peak / 1024), (MINOR_FAULTS, used.faults)] {
+        put(at + place * word as u64, &value.to_le_bytes()[..word])?;
+    }
+    Ok(0)
+}
+
+/// reboot: the machine is the host's, and what would end it is refused as by one that has no such privilege.
+fn reboot(first: u32, second: u32, command: u32) -> SysResult {
+    const FIRST: u32 = 0xfee1_dead;
+    /// Birthdays.
+    const SECOND: [u32; 4] = [0x2812_1969, 0x0512_1996, 0x1604_1998, 0x2011_2000];
+    /// Whether three keys at once end the machine, or tell its first program: here no key does either.
+    const KEYS_ON: u32 = 0x89ab_cdef;
+    const KEYS_OFF: u32 = 0;
+    const RESTART: u32 = 0x0123_4567;
+    const HALT: u32 = 0xcdef_0123;
+    const POWER_OFF: u32 = 0x4321_fedc;
+    const RESTART_WITH: u32 = 0xa1b2_c3d4;
+    if !current_task().credentials().can(capability::SYS_BOOT) {
+        return Err(Errno::EPERM);
+    }
+    if first != FIRST || !SECOND.contains(&second) {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        KEYS_ON | KEYS_OFF => Ok(0),
+        RESTART | HALT | POWER_OFF | RESTART_WITH => Err(Errno::EPERM),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// Has every thread of the process, or of all, see what was written before, on whatever CPU it runs.
@@ -105,6 +135,8 @@ fn membarrier(command: u64, flags: u64) -> SysResult {
     const REGISTER_GLOBAL: u32 = 1 << 2;
     const PRIVATE_EXPEDITED: u32 = 1 << 3;
     const REGISTER_PRIVATE: u32 = 1 << 4;
+    const PRIVATE_WITH_CORE: u32 = 1 << 5;
+    const REGISTER_WITH_CORE: u32 = 1 << 6;
     const GET_REGISTRATIONS: u32 = 1 << 9;
     let barriers = &current().attributes.barriers;
     if flags as u32 != 0 {
@@ -116,9 +148,11 @@ fn membarrier(command: u64, flags: u64) -> SysResult {
             | REGISTER_GLOBAL
             | PRIVATE_EXPEDITED
             | REGISTER_PRIVATE
+            | PRIVATE_WITH_CORE
+            | REGISTER_WITH_CORE
             | GET_REGISTRATIONS)
             .into()),
-        registration @ (REGISTER_GLOBAL | REGISTER_PRIVATE) => {
+        registration @ (REGISTER_GLOBAL | REGISTER_PRIVATE | REGISTER_WITH_CORE) => {
             barriers.fetch_or(registration, Ordering::SeqCst);
             Ok(0)
         }
@@ -126,7 +160,11 @@ fn membarrier(command: u64, flags: u64) -> SysResult {
         PRIVATE_EXPEDITED if barriers.load(Ordering::SeqCst) & REGISTER_PRIVATE == 0 => {
             Err(Errno::EPERM)
         }
-        GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED => {
+        PRIVATE_WITH_CORE if barriers.load(Ordering::SeqCst) & REGISTER_WITH_CORE == 0 => {
+            Err(Errno::EPERM)
+        }
+        // An interrupted CPU comes back by an instruction that has it fetch anew.
+        GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED | PRIVATE_WITH_CORE => {
             fence(Ordering::SeqCst);
             // Every other CPU takes an interrupt, which orders what it did before and does after.
             machine::arch::smp::flush_others();

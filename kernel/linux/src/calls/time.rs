@@ -282,7 +282,8 @@ fn stime(from: u64) -> SysResult {
 fn times(to: u64) -> SysResult {
     const CLOCK_TICK: u64 = 10_000_000;
     if to != 0 {
-        let (own, children) = (cpu_time::of_process(current()), cpu_time::of_children(current()));
+        let (own, children) =
+            (cpu_time::of_process(current()), cpu_time::of_children(current()).times);
         let numbers = [own.user, own.system, children.user, children.system];
         for (number, at) in numbers.iter().zip((0..).step_by(abi::WORD.bytes())) {
             put_word(to.checked_add(at).ok_or(Errno::EFAULT)?, number / CLOCK_TICK)?;

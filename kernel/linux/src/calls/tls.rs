@@ -34,6 +34,8 @@ calls! {
 fn arch_prctl(code: u64, value: u64) -> SysResult {
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
+    const GET_CPUID: u64 = 0x1011;
+    const SET_CPUID: u64 = 0x1012;
     const SHADOW_STACK: core::ops::RangeInclusive<u64> = 0x5001..=0x5005;
     match code {
         _ if SHADOW_STACK.contains(&code) => shadow::arch_prctl(code, value),
@@ -47,6 +49,9 @@ fn arch_prctl(code: u64, value: u64) -> SysResult {
             put(value, &sched::current().user_tls.load(Ordering::Relaxed).to_le_bytes())?;
             Ok(0)
         }
+        // Whether CPUID may be used, and giving that up, which this processor does not know.
+        GET_CPUID => Ok(1),
+        SET_CPUID => Err(Errno::ENODEV),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -91,7 +91,12 @@ fn waitid(kind: u64, number: u64, to: u64, options: u64, usage: u64) -> SysResul
         (GROUP, 0) => Which::of(0, current()),
         (GROUP, 1..) => Which::Group(number as u64),
         (PIDFD, 0..) => {
-            let (process, flags) = pidfd::of_descriptor(number as u64)?;
+            let (process, flags) =
+                pidfd::of_descriptor(number as u64).map_err(|error| match error {
+                    // What was waited for is no child any more.
+                    Errno::ESRCH => Errno::ECHILD,
+                    error => error,
+                })?;
             is_nonblocking = flags & flag::NONBLOCK != 0;
             Which::Number(process.id)
         }

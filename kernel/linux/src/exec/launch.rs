@@ -51,6 +51,9 @@ impl fmt::Display for ExecError {
     }
 }
 
+/// The number of the first program: no thread of the kernel has it.
+const FIRST: u64 = 1;
+
 /// What a program finds in its environment.
 const VARIABLES: [&str; 3] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kstack/bin",
@@ -77,7 +80,9 @@ fn start(
     let files = Files::standard(input, output)?;
     let files = fallible::shared(SpinLock::new(files))?;
     let memory = loaded.memory.enter()?;
-    let id = sched::thread::next_id();
+    // The first program is process 1, as Linux's init is: programs look for that number.
+    let thread_id = sched::thread::next_id();
+    let id = if table::is_in_use(FIRST) { thread_id } else { FIRST };
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;
     *process.executable.lock() = Some(chosen.file.begin()?);
@@ -85,7 +90,8 @@ fn start(
     let regs = abi::start(loaded.entry, loaded.sp);
     let (whose, parts) = (process.credentials(), Parts::default());
     let task = Task::new(process.clone(), SignalSet::EMPTY, whose, parts)?;
-    let thread = sched::spawn_user(task::owned(task), process.name(), &regs, id)?;
+    let thread = sched::spawn_user(task::owned(task), process.name(), &regs, thread_id)?;
+    thread.set_number(id);
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
     Ok((process, thread))

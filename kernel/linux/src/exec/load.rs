@@ -14,7 +14,7 @@ use crate::memory::areas::PAGE;
 use crate::memory::layout::Layout;
 use crate::memory::limits::Limits;
 use crate::memory::object::Object;
-use crate::memory::space::Memory;
+use crate::memory::space::{Memory, Rights};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::arch::paging::Access;
@@ -108,10 +108,15 @@ fn map_loader(image: &Image<'_>, memory: &mut Memory) -> Result<Placed, Errno> {
     image.map(base, USER_TOP, memory).map_err(refused)
 }
 
+/// All that may be done with memory, or all but writing.
+const fn rights(write: bool) -> Rights {
+    Rights { read: true, access: Access { write, exec: true }, is_asked: true }
+}
+
 fn make_stack_executable(memory: &mut Memory) -> Result<(), Errno> {
     let stack = memory.areas().iter().find(|area| area.grows).ok_or(Errno::ENOMEM)?;
     let (lowest, top) = (stack.lowest, stack.top);
-    memory.protect(lowest, top, true, Access { write: true, exec: true })
+    memory.protect(lowest, top, rights(true))
 }
 
 /// Makes executable what may be read.
@@ -119,7 +124,7 @@ fn make_all_executable(memory: &mut Memory) -> Result<(), Errno> {
     let readable = memory.areas().iter().filter(|area| area.read);
     let ranges = readable.map(|area| (area.lowest, area.top, area.access.write));
     for (lowest, top, write) in fallible::collect(ranges)? {
-        memory.protect(lowest, top, true, Access { write, exec: true })?;
+        memory.protect(lowest, top, rights(write))?;
     }
     Ok(())
 }

@@ -35,6 +35,10 @@ impl Executable {
             return Err(Errno::EACCES);
         }
         permissions::check(&node.stat(), permissions::EXECUTE)?;
+        // Before what is in it is looked at.
+        if node.attributes.is_written() {
+            return Err(Errno::ETXTBSY);
+        }
         Ok(Self { node, path })
     }
 

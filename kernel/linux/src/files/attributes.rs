@@ -45,6 +45,11 @@ impl Attributes {
         self.writers.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether an open file writes it.
+    pub(crate) fn is_written(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts one more program that runs from it: refused while it is written.
     pub(crate) fn begin_running(&self) -> Result<(), Errno> {
         self.add_writers(-1)

@@ -15,6 +15,8 @@ use threads::sched::Mutex;
 pub(crate) trait Maker: Send + Sync + fmt::Debug {
     /// The content: of a folder, the names in it, a line each.
     fn make(&self, path: &str) -> Result<Vec<u8>, Errno>;
+    /// A piece of what has a place for everything, and no beginning that the rest would have to fit: `None`, of other content.
+    fn piece(&self, path: &str, position: u64, to: &mut [u8]) -> Option<Result<usize, Errno>>;
     /// Takes what a program writes.
     fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno>;
     fn stat(&self, path: &str) -> Result<Stat, Errno>;
@@ -65,6 +67,9 @@ impl Made {
     pub(crate) fn read_at(&self, position: u64, to: &mut [u8]) -> Result<usize, Errno> {
         if self.is_directory {
             return Err(Errno::EISDIR);
+        }
+        if let Some(read) = self.maker.piece(&self.path, position, to) {
+            return read;
         }
         self.with(position == 0, |content| {
             let from = usize::try_from(position).unwrap_or(usize::MAX).min(content.len());

@@ -43,7 +43,11 @@ impl Node {
     /// Its seals, if it can have some.
     pub(crate) fn seals(&self) -> Result<u32, Errno> {
         let is_sealable = self.mapped.is_sealable.load(Ordering::SeqCst);
-        is_sealable.then(|| self.mapped.seals()).ok_or(Errno::EINVAL)
+        match self.content {
+            // A file of the tree is sealed against seals.
+            Content::File(_) | Content::Fixed(_) if !is_sealable => Ok(seal::SEAL),
+            _ => is_sealable.then(|| self.mapped.seals()).ok_or(Errno::EINVAL),
+        }
     }
 
     /// Whether it can be written no more.
@@ -64,7 +68,7 @@ impl Node {
     /// Adds seals.
     pub(crate) fn seal(&self, more: u32) -> Result<(), Errno> {
         let seals = &self.mapped.seals;
-        self.seals()?;
+        let kept = self.seals()?;
         // What can be executed for good cannot be changed, either.
         let is_program = more & seal::EXEC != 0 && self.attributes.permissions() & 0o111 != 0;
         let all_changes = seal::SHRINK | seal::GROW | seal::WRITE | seal::FUTURE_WRITE;
@@ -72,7 +76,7 @@ impl Node {
         if more & !seal::ALL != 0 {
             return Err(Errno::EINVAL);
         }
-        if seals.load(Ordering::SeqCst) & seal::SEAL != 0 {
+        if kept & seal::SEAL != 0 {
             return Err(Errno::EPERM);
         }
         let before = seals.fetch_or(more, Ordering::SeqCst);

@@ -171,7 +171,8 @@ impl OpenFile {
         Ok(())
     }
 
-    fn is_path(&self) -> bool {
+    /// Whether it is only a place in the tree (`O_PATH`).
+    pub(crate) fn is_path(&self) -> bool {
         self.flags() & flag::PATH != 0
     }
 

@@ -7,12 +7,12 @@ use crate::memory::limits::is_too_much;
 
 impl Memory {
     /// Forgets the contents of a range: its pages read as zeros afterwards, or as what their file has. What the kernel put there
-    /// stays. What is locked cannot be given up.
-    pub fn discard(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
+    /// stays. What is locked is given up only if the program says so.
+    pub fn discard(&mut self, lowest: u64, top: u64, locked: bool) -> Result<(), Errno> {
         let is_covered = self.areas.is_covered(lowest, top);
         let mut from = lowest;
         while let Some(area) = self.areas.first_within(from, top) {
-            if area.has(flag::LOCKED) {
+            if area.has(flag::LOCKED) && !locked {
                 return Err(Errno::EINVAL);
             }
             if area.has(flag::SEALED) && !area.access.write && area.source.is_none() {

@@ -38,6 +38,8 @@ pub(crate) mod flag {
     pub(crate) const NOT_HUGE: u32 = 1 << 14;
     /// A shadow stack: written by calls, returns and the kernel.
     pub(crate) const SHADOW_STACK: u32 = 1 << 15;
+    /// It may be read because it may be written or executed: reading was not asked for.
+    pub(crate) const READ_UNASKED: u32 = 1 << 16;
 }
 
 /// Where an area's pages come from, if they are no zeros.
@@ -92,6 +94,11 @@ impl Area {
     /// The page of its object that lies at an address.
     pub(crate) fn number_at(&self, page: u64) -> u64 {
         self.source.as_ref().map_or(0, |source| (source.offset + (page - self.lowest)) / PAGE)
+    }
+
+    /// Whether its program asked to read it: what `maps` shows.
+    pub(crate) const fn is_read_asked(&self) -> bool {
+        self.read && !self.has(flag::READ_UNASKED)
     }
 
     /// Whether a program can get at it in any way. What cannot be got at is a guard.

@@ -8,12 +8,13 @@ use super::totals::Totals;
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
 use crate::sorted::{NoRoom, Place, Sorted};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use super::area::Area;
 pub(crate) use super::area::{PAGE, STACK_GUARD_GAP, Source, flag};
 
 /// Areas a process may have: Linux's `vm.max_map_count`.
-const MAX_AREAS: usize = 65_530;
+pub(crate) static MAX_AREAS: AtomicU64 = AtomicU64::new(65_530);
 
 impl From<NoRoom> for Errno {
     fn from(_: NoRoom) -> Self {
@@ -139,7 +140,11 @@ impl Areas {
 
     /// Fewer areas are always allowed, so that a program at the limit can still give some back.
     fn check_number(&self, after: usize) -> Result<(), Errno> {
-        if after > MAX_AREAS && after > self.len() { Err(Errno::ENOMEM) } else { Ok(()) }
+        if after as u64 > MAX_AREAS.load(Ordering::Relaxed) && after > self.len() {
+            Err(Errno::ENOMEM)
+        } else {
+            Ok(())
+        }
     }
 
     /// Areas that go with a range.

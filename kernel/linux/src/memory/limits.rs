@@ -1,6 +1,7 @@
 //! How much memory a process may have: RLIMIT_STACK, RLIMIT_AS, RLIMIT_DATA and RLIMIT_MEMLOCK, and what is plainly too much.
 
 use super::areas::Area;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::frames;
 
 /// How large the stack may become, if nothing else is said: RLIMIT_STACK.
@@ -30,7 +31,11 @@ impl Limits {
     }
 }
 
+/// `vm.overcommit_memory`: 0: what is plainly too much is refused; 1: nothing is.
+pub(crate) static OVERCOMMIT: AtomicU64 = AtomicU64::new(0);
+
 /// Linux's "obvious overcommit" (`vm.overcommit_memory` 0): what all of memory could not hold. The rest is decided page by page.
 pub(crate) fn is_too_much(bytes: u64) -> bool {
     bytes / frames::FRAME_BYTES > frames::total_count() as u64
+        && OVERCOMMIT.load(Ordering::Relaxed) == 0
 }

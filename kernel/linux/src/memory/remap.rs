@@ -29,14 +29,28 @@ impl Memory {
     ) -> Result<u64, Errno> {
         let area = self.areas.at(lowest).ok_or(Errno::EFAULT)?.clone();
         let to = how.to;
+        if let Some(at) = to {
+            let is_there = at.is_multiple_of(PAGE) && new <= USER_TOP && at <= USER_TOP - new;
+            // What moves does not move onto itself.
+            if !is_there || at < lowest.saturating_add(old) && lowest < at + new {
+                return Err(Errno::EINVAL);
+            }
+        }
         if old == 0 {
             // The same pages once more: only what is shared can be in two places.
             if !area.is_shared() {
                 return Err(Errno::EINVAL);
             }
+            if !how.may || new > USER_TOP {
+                return Err(Errno::ENOMEM);
+            }
             let wanted = to.map_or(Wanted::Anywhere(0), Wanted::Exactly);
             return self.map(wanted, new, area.from(lowest));
         }
+        if to.is_none() && new > old && old > area.top - lowest {
+            return Err(Errno::EFAULT);
+        }
+        let old = old.min(USER_TOP - lowest);
         self.check_sealed(lowest, lowest + old)?;
         if to.is_none() && new <= old && !how.leaves_area {
             // Linux takes what lies behind out, whatever that is.
@@ -48,7 +62,10 @@ impl Memory {
         if old > area.top - lowest {
             return Err(Errno::EFAULT);
         }
-        let (old_top, new_top) = (lowest + old, lowest.checked_add(new).ok_or(Errno::ENOMEM)?);
+        if new > USER_TOP {
+            return Err(Errno::ENOMEM);
+        }
+        let (old_top, new_top) = (lowest + old, lowest + new);
         let kept = if how.leaves_area { 0 } else { old };
         self.may_have(&Area { top: new_top, ..area.from(lowest) }, kept.min(new))?;
         if to.is_none()
@@ -66,9 +83,6 @@ impl Memory {
             return Err(Errno::ENOMEM);
         }
         let target = match to {
-            Some(at) if at < lowest + old && lowest < at.saturating_add(new) => {
-                return Err(Errno::EINVAL);
-            }
             Some(at) => self.place(Wanted::Exactly(at), new)?,
             None => self.find_space(new).ok_or(Errno::ENOMEM)?,
         };

@@ -49,10 +49,21 @@ impl From<paging::NoMemory> for Errno {
 pub enum Wanted {
     /// Where there is room; there if it is free.
     Anywhere(u64),
+    /// The same, but below 2 GiB.
+    Low(u64),
     /// There, in the place of what is there.
     Exactly(u64),
     /// There, if it is free.
     There(u64),
+}
+
+/// What a range may be used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rights {
+    pub read: bool,
+    pub access: Access,
+    /// Whether reading was asked for: what can be written or executed can be read all the same.
+    pub is_asked: bool,
 }
 
 /// How many address spaces have gone so far.
@@ -107,6 +118,15 @@ pub(super) fn copied(frame: Frame) -> Result<Frame, Bad> {
 impl Maps for Mutex<Memory> {
     fn forget_pages_of(&self, node: &Node, first: u64, end: u64) {
         self.lock().forget_pages_of(node, first, end);
+    }
+}
+
+/// The page of a hint, none lower than the lowest there is; 0: no hint.
+const fn hinted(hint: u64) -> u64 {
+    match page_of(hint) {
+        0 => 0,
+        at if at < USER_LOWEST => USER_LOWEST,
+        at => at,
     }
 }
 
@@ -281,11 +301,23 @@ impl Memory {
         let top = |at: u64| at.checked_add(length).filter(|&top| top <= USER_TOP);
         match wanted {
             Wanted::Anywhere(hint) => {
-                let at = page_of(hint);
-                let is_free = |top| at >= USER_LOWEST && self.areas.is_free_with_gap(at, top);
-                match top(at).filter(|&top| is_free(top)) {
+                let at = hinted(hint);
+                match top(at).filter(|&top| at != 0 && self.areas.is_free_with_gap(at, top)) {
                     Some(_) => Ok(at),
                     None => self.find_space(length).ok_or(Errno::ENOMEM),
+                }
+            }
+            Wanted::Low(hint) => {
+                const LOW: core::ops::Range<u64> = 0x4000_0000..0x8000_0000;
+                let at = hinted(hint);
+                let is_free =
+                    |top| at != 0 && top <= LOW.end && self.areas.is_free_with_gap(at, top);
+                match top(at).filter(|&top| is_free(top)) {
+                    Some(_) => Ok(at),
+                    None => {
+                        let found = self.areas.find_space(length, LOW.end);
+                        found.filter(|&at| at >= LOW.start).ok_or(Errno::ENOMEM)
+                    }
                 }
             }
             Wanted::Exactly(at) | Wanted::There(at) => {
@@ -377,17 +409,11 @@ impl Memory {
 
     /// Changes what a range may be used for. Where an area may not be used for it, and where there is none, this ends with an
     /// error: what lies below has changed, as on Linux.
-    pub fn protect(
-        &mut self,
-        lowest: u64,
-        top: u64,
-        read: bool,
-        access: Access,
-    ) -> Result<(), Errno> {
+    pub fn protect(&mut self, lowest: u64, top: u64, rights: Rights) -> Result<(), Errno> {
         self.check_sealed(lowest, top)?;
-        let (end, refused) = self.protectable(lowest, top, access);
+        let (end, refused) = self.protectable(lowest, top, rights.access);
         if lowest < end {
-            self.protect_mapped(lowest, end, read, access)?;
+            self.protect_mapped(lowest, end, rights)?;
         }
         refused
     }
@@ -418,12 +444,13 @@ impl Memory {
         &mut self,
         lowest: u64,
         top: u64,
-        read: bool,
-        access: Access,
+        Rights { read, access, is_asked }: Rights,
     ) -> Result<(), Errno> {
+        let unasked = if read && !is_asked { flag::READ_UNASKED } else { 0 };
         self.areas.change(lowest, top, |area| {
             area.read = read;
             area.access = access;
+            area.flags = area.flags & !flag::READ_UNASKED | unasked;
         })?;
         let mut from = lowest;
         loop {

@@ -3,7 +3,7 @@
 use super::content::{FILES, content};
 use super::subject::Subject;
 use super::text::{Content, made};
-use super::{folder, sys, sysctl, written};
+use super::{folder, pagemap, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::made::{Made, Maker};
@@ -35,6 +35,24 @@ impl Maker for Path {
             Err(Errno::ENOENT) => Err(Errno::ESRCH),
             Err(error) => Err(error),
         }
+    }
+
+    fn piece(&self, path: &str, position: u64, to: &mut [u8]) -> Option<Result<usize, Errno>> {
+        let parts = Parts::of(path)?;
+        let subject = match parts.as_slice() {
+            ["proc", whom, "pagemap"] => Subject::of(whom),
+            ["proc", whom, "task", thread, "pagemap"] => {
+                Subject::of(whom).and_then(|subject| subject.thread(thread))
+            }
+            _ => return None,
+        };
+        // Of a thread of the kernel there is nothing.
+        Some(match subject {
+            Ok(subject) => {
+                subject.process().map_or(Ok(0), |process| pagemap::read(process, position, to))
+            }
+            Err(_) => Err(Errno::ESRCH),
+        })
     }
 
     fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno> {

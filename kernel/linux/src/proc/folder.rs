@@ -53,8 +53,13 @@ const FILES: [(&str, u32); 31] = [
 ];
 
 /// Files in the folder of a process that are made elsewhere, with their modes.
-const OTHERS: &[(&str, u32)] =
-    &[("map_files", 0o040500), ("maps", 0o100444), ("smaps", 0o100444), ("smaps_rollup", 0o100444)];
+const OTHERS: &[(&str, u32)] = &[
+    ("map_files", 0o040500),
+    ("maps", 0o100444),
+    ("pagemap", 0o100400),
+    ("smaps", 0o100444),
+    ("smaps_rollup", 0o100444),
+];
 
 /// What makes a file of it elsewhere.
 pub(super) type Elsewhere = fn(&Process, &str) -> Option<Result<Content, Errno>>;

@@ -47,7 +47,7 @@ fn special_name(memory: &Memory, area: &Area) -> Option<&'static str> {
 fn letters(area: &Area) -> [char; 4] {
     let flag = |set: bool, letter: char| if set { letter } else { '-' };
     [
-        flag(area.read, 'r'),
+        flag(area.is_read_asked(), 'r'),
         flag(area.access.write, 'w'),
         flag(area.access.exec, 'x'),
         if area.is_shared() { 's' } else { 'p' },
@@ -131,7 +131,7 @@ fn flags(area: &Area, text: &mut Text) -> fmt::Result {
     let is_accounted = area.access.write && !area.is_shared() && !area.has(flag::NO_RESERVE);
     text.write_str("VmFlags:")?;
     for (letters, is_set) in [
-        ("rd", area.read),
+        ("rd", area.is_read_asked()),
         ("wr", area.access.write),
         ("ex", area.access.exec),
         ("sh", area.is_shared() && may_write),

@@ -5,7 +5,7 @@
 //! | `content` | which path leads to which text |
 //! | `file` | such a path as an open file, and what stat tells of it |
 //! | `subject`, `folder` | /proc/NUMBER/…: whom it is about, and what is in it |
-//! | `of_process`, `first_stack` | the files of one process |
+//! | `of_process`, `first_stack`, `maps`, `pagemap` | the files of one process |
 //! | `of_machine`, `kstack`, `sys`, `sysctl` | /proc/meminfo and the like; /proc/kstack; /sys; /proc/sys |
 //! | `written` | what programs write there |
 //! | `text` | text that can fail, as an open file |
@@ -20,6 +20,7 @@ pub(crate) mod kstack;
 mod maps;
 mod of_machine;
 mod of_process;
+mod pagemap;
 mod subject;
 mod sys;
 mod sysctl;

@@ -182,7 +182,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
             fields[20] = process.crew.count().max(1) as u64;
             let (own, children) = match subject {
                 Subject::Thread(_, thread) => (cpu_time::of_thread(thread), Default::default()),
-                _ => (cpu_time::of_process(process), cpu_time::of_children(process)),
+                _ => (cpu_time::of_process(process), cpu_time::of_children(process).times),
             };
             let times = [own.user, own.system, children.user, children.system];
             for (field, time) in fields[14..18].iter_mut().zip(times) {

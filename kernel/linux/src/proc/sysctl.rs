@@ -3,25 +3,64 @@
 use super::of_machine::{RELEASE, VERSION};
 use super::text::{Content, made, names, text};
 use crate::error::Errno;
-use crate::process::host;
+use crate::memory::{areas, layout, limits};
+use crate::process::{fork, host};
 use core::fmt::{self, Write};
+use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible::Text;
 
-/// A file: its folder, its name, its permissions, its text.
+/// A file: its folder, its name, its permissions, its text; what becomes of what is written there.
 struct Setting {
     folder: &'static str,
     name: &'static str,
     permissions: u32,
     write: fn(&mut Text) -> fmt::Result,
+    set: Option<fn(&[u8]) -> Result<(), Errno>>,
+}
+
+/// A number that is kept elsewhere, and what it may be.
+struct Number {
+    folder: &'static str,
+    name: &'static str,
+    kept: &'static AtomicU64,
+    range: RangeInclusive<u64>,
+}
+
+/// Numbers that can be set.
+const NUMBERS: [Number; 4] = [
+    Number::of("kernel", "pid_max", &fork::MAX_NUMBER, fork::RESERVED + 1..=fork::HIGHEST),
+    // The stack, mappings, images and the heap lie at random places.
+    Number::of("kernel", "randomize_va_space", &layout::RANDOMIZE, 0..=2),
+    Number::of("vm", "max_map_count", &areas::MAX_AREAS, 0..=i32::MAX as u64),
+    Number::of("vm", "overcommit_memory", &limits::OVERCOMMIT, 0..=1),
+];
+
+impl Number {
+    const fn of(
+        folder: &'static str,
+        name: &'static str,
+        kept: &'static AtomicU64,
+        range: RangeInclusive<u64>,
+    ) -> Self {
+        Self { folder, name, kept, range }
+    }
 }
 
 const FOLDERS: [&str; 3] = ["fs", "kernel", "vm"];
 
 macro_rules! settings {
-    ($($folder:literal $name:literal $permissions:literal $write:expr;)*) => {
-        const SETTINGS: &[Setting] =
-            &[$(Setting { folder: $folder, name: $name, permissions: $permissions, write: $write }),*];
+    ($($folder:literal $name:literal $permissions:literal $write:expr $(, $set:expr)?;)*) => {
+        const SETTINGS: &[Setting] = &[$(Setting {
+            folder: $folder,
+            name: $name,
+            permissions: $permissions,
+            write: $write,
+            set: settings!(@ $($set)?),
+        }),*];
     };
+    (@) => { None };
+    (@ $set:expr) => { Some($set) };
 }
 
 settings! {
@@ -31,26 +70,56 @@ settings! {
     "fs" "pipe-user-pages-soft" 0o444 |text| writeln!(text, "0");
     "fs" "pipe-user-pages-hard" 0o444 |text| writeln!(text, "0");
     "kernel" "cap_last_cap" 0o444 |text| writeln!(text, "40");
-    "kernel" "core_pattern" 0o444 |text| writeln!(text, "core");
+    "kernel" "core_pattern" 0o644 |text| writeln!(text, "core"), |from| only(from, b"core");
     "kernel" "core_uses_pid" 0o444 |text| writeln!(text, "0");
     "kernel" "domainname" 0o644 |text| host::with(|names| writeln!(text, "{}", names.domain()));
+    "kernel" "sched_rr_timeslice_ms" 0o444 |text| writeln!(text, "100");
+    "kernel" "sched_rt_period_us" 0o444 |text| writeln!(text, "1000000");
+    "kernel" "sched_rt_runtime_us" 0o444 |text| writeln!(text, "950000");
+    "kernel" "tainted" 0o444 |text| writeln!(text, "0");
     "kernel" "hostname" 0o644 |text| host::with(|names| writeln!(text, "{}", names.host()));
     "kernel" "ngroups_max" 0o444 |text| writeln!(text, "65536");
     "kernel" "osrelease" 0o444 |text| writeln!(text, "{RELEASE}");
     "kernel" "ostype" 0o444 |text| writeln!(text, "Linux");
     "kernel" "overflowgid" 0o444 |text| writeln!(text, "65534");
     "kernel" "overflowuid" 0o444 |text| writeln!(text, "65534");
-    "kernel" "pid_max" 0o444 |text| writeln!(text, "4194304");
     "kernel" "printk" 0o444 |text| writeln!(text, "7\t4\t1\t7");
-    // The stack, mappings, images and the heap lie at random places.
-    "kernel" "randomize_va_space" 0o444 |text| writeln!(text, "2");
     "kernel" "threads-max" 0o444 |text| writeln!(text, "32768");
     "kernel" "version" 0o444 |text| writeln!(text, "{VERSION}");
-    "vm" "max_map_count" 0o444 |text| writeln!(text, "65530");
+    // Nothing is cached that could be dropped, and there are no huge pages to be had.
+    "vm" "drop_caches" 0o200 |text| writeln!(text, "0"), |from| within(from, 1..=4).map(|_| ());
+    "vm" "nr_hugepages" 0o644 |text| writeln!(text, "0"), |from| within(from, 0..=u64::MAX).map(|_| ());
     "vm" "mmap_min_addr" 0o444 |text| writeln!(text, "{}", crate::abi::USER_LOWEST);
-    "vm" "overcommit_memory" 0o444 |text| writeln!(text, "0");
     "vm" "overcommit_ratio" 0o444 |text| writeln!(text, "50");
     "vm" "swappiness" 0o444 |text| writeln!(text, "60");
+}
+
+/// A number that a program has written, with space around it.
+fn within(from: &[u8], range: RangeInclusive<u64>) -> Result<u64, Errno> {
+    let text = core::str::from_utf8(from).map_err(|_| Errno::EINVAL)?;
+    let number = text.trim_matches(['\0', ' ', '\n', '\t']).parse().map_err(|_| Errno::EINVAL)?;
+    if range.contains(&number) { Ok(number) } else { Err(Errno::EINVAL) }
+}
+
+/// What can be nothing but what it is.
+fn only(from: &[u8], what: &[u8]) -> Result<(), Errno> {
+    if from.trim_ascii() == what { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+fn find_number(folder: &str, name: &str) -> Option<&'static Number> {
+    NUMBERS.iter().find(|number| number.folder == folder && number.name == name)
+}
+
+/// Takes what is written to a setting. `EIO`: there is none that can be set.
+pub(super) fn set(folder: &str, name: &str, from: &[u8]) -> Result<usize, Errno> {
+    match find_number(folder, name) {
+        Some(number) => {
+            let to = within(from, number.range.clone())?;
+            number.kept.store(to, Ordering::Relaxed);
+        }
+        None => find(folder, name)?.set.ok_or(Errno::EIO)?(from)?,
+    }
+    Ok(from.len())
 }
 
 fn find(folder: &str, name: &str) -> Result<&'static Setting, Errno> {
@@ -63,12 +132,16 @@ pub(super) fn content(parts: &[&str]) -> Result<Content, Errno> {
     match parts {
         [] => names(&FOLDERS),
         [folder] if FOLDERS.contains(folder) => {
-            let there = || SETTINGS.iter().filter(|setting| setting.folder == *folder);
-            let made =
-                made(|text| there().try_for_each(|setting| writeln!(text, "{}", setting.name)))?;
+            let settings = SETTINGS.iter().map(|setting| (setting.folder, setting.name));
+            let numbers = NUMBERS.iter().map(|number| (number.folder, number.name));
+            let mut there = settings.chain(numbers).filter(|(of, _)| of == folder);
+            let made = made(|text| there.try_for_each(|(_, name)| writeln!(text, "{name}")))?;
             Ok(Content::Names(made.into_string()))
         }
-        [folder, name] => text(find(folder, name)?.write),
+        [folder, name] => match find_number(folder, name) {
+            Some(number) => text(|text| writeln!(text, "{}", number.kept.load(Ordering::Relaxed))),
+            None => text(find(folder, name)?.write),
+        },
         _ => Err(Errno::ENOENT),
     }
 }
@@ -78,6 +151,7 @@ pub(super) fn mode(parts: &[&str]) -> Result<u32, Errno> {
     match parts {
         [] => Ok(0o040555),
         [folder] if FOLDERS.contains(folder) => Ok(0o040555),
+        [folder, name] if find_number(folder, name).is_some() => Ok(0o100644),
         [folder, name] => Ok(0o100000 | find(folder, name)?.permissions),
         _ => Err(Errno::ENOENT),
     }

@@ -1,6 +1,7 @@
 //! What programs write to files of /proc.
 
 use super::subject::Subject;
+use super::sysctl;
 use crate::error::Errno;
 use crate::process::credentials::capability;
 use crate::process::{current, current_task, host, host_names, task};
@@ -18,6 +19,7 @@ pub(super) fn write(parts: &[&str], from: &[u8]) -> Result<usize, Errno> {
             false => Err(Errno::EINVAL),
         },
         ["sys", "kernel", name @ ("hostname" | "domainname")] => set_host(name, from),
+        ["sys", folder, name] => sysctl::set(folder, name, from),
         [whom, "task", thread, name] => of(&Subject::of(whom)?.thread(thread)?, name, from),
         [whom, name] => of(&Subject::of(whom)?, name, from),
         _ => Err(Errno::EIO),

@@ -14,6 +14,8 @@ pub(crate) struct Attributes {
     pub(crate) no_new_privileges: AtomicBool,
     /// Whether /proc shows it to others of its user.
     pub(crate) is_dumpable: AtomicBool,
+    /// Whether it has become another program than its parent's: its group is its own affair from then on.
+    pub(crate) has_executed: AtomicBool,
     /// personality(2).
     pub(crate) personality: AtomicU32,
     pub(crate) oom_score_adjustment: AtomicI32,
@@ -25,6 +27,8 @@ pub(crate) struct Attributes {
     pub(crate) timer_slack: AtomicU64,
     /// Whether it gives up making code of what it can write (`PR_SET_MDWE`): bits.
     pub(crate) write_or_execute: AtomicU32,
+    /// Others' output waits for it (`PR_SET_IO_FLUSHER`).
+    pub(crate) is_flusher: AtomicBool,
     /// No huge pages for it.
     pub(crate) no_huge_pages: AtomicBool,
 }
@@ -40,6 +44,7 @@ impl Attributes {
 
     /// A new program begins. `implied`: it is one of a time when what may be read may be executed.
     pub(crate) fn begin_program(&self, implied: bool) {
+        self.has_executed.store(true, Ordering::Relaxed);
         let before = self.personality.load(Ordering::Relaxed);
         let kept =
             if abi::FORGETS_READ_IMPLIES_EXEC { before & !READ_IMPLIES_EXEC } else { before };
@@ -53,12 +58,14 @@ impl Attributes {
             death_signal: AtomicU8::new(0),
             no_new_privileges: AtomicBool::new(false),
             is_dumpable: AtomicBool::new(true),
+            has_executed: AtomicBool::new(false),
             personality: AtomicU32::new(0),
             oom_score_adjustment: AtomicI32::new(0),
             barriers: AtomicU32::new(0),
             io_priority: AtomicU32::new(0),
             timer_slack: AtomicU64::new(50_000),
             write_or_execute: AtomicU32::new(0),
+            is_flusher: AtomicBool::new(false),
             no_huge_pages: AtomicBool::new(false),
         }
     }
@@ -75,6 +82,7 @@ impl Attributes {
             io_priority: AtomicU32::new(self.io_priority.load(ORDER)),
             timer_slack: AtomicU64::new(self.timer_slack.load(ORDER)),
             write_or_execute: AtomicU32::new(self.write_or_execute_of_next()),
+            is_flusher: AtomicBool::new(self.is_flusher.load(ORDER)),
             no_huge_pages: AtomicBool::new(self.no_huge_pages.load(ORDER)),
             ..Self::first()
         }

@@ -69,6 +69,7 @@ pub(crate) fn unborn(
         born: threads::time::nanoseconds(),
         limits: parent.map_or(Limits::first(), |parent| parent.limits.copy()),
         timers: Timers::new(),
+        faults: AtomicU64::new(0),
         spent: Spent::new(),
         resumed: WaitQueue::new(),
     })?)

@@ -1,11 +1,12 @@
-//! CPU time: of a thread, of a process, and of children that were waited for.
+//! CPU time, and what else was used: of a thread, of a process, and of children that were waited for.
 //!
 //! What a thread has used in all is exact; how much of it in user mode is told from the ticks that
 //! found it there, as Linux tells it (`cputime_adjust`). No figure ever falls: what was shown last is
 //! kept.
 
-use super::spent::CpuTimes;
+use super::spent::{CpuTimes, Usage};
 use super::{Process, task};
+use core::sync::atomic::Ordering;
 use threads::sched::Thread;
 
 fn sum(one: [u64; 2], other: [u64; 2]) -> [u64; 2] {
@@ -35,18 +36,20 @@ pub(crate) fn of_thread(thread: &Thread) -> CpuTimes {
     }
 }
 
-/// Of a process and of the children it has waited for, together.
-pub(super) fn of_process_and_children(process: &Process) -> CpuTimes {
-    let (own, children) = (of_process(process), of_children(process));
-    CpuTimes {
-        total: own.total + children.total,
-        user: own.user + children.user,
-        system: own.system + children.system,
-    }
+/// What a process has used. Its memory is not locked here: the most it had is that of the program before, or what `peak` says.
+pub(crate) fn usage_of_process(process: &Process, peak: u64) -> Usage {
+    let times = of_process(process);
+    let faults = process.faults.load(Ordering::Relaxed);
+    Usage { times, peak: peak.max(process.spent.lock().peak), faults }
+}
+
+/// Of a child that has ended, or has news, and of the children it has waited for, together.
+pub(super) fn of_process_and_children(process: &Process) -> Usage {
+    usage_of_process(process, 0).with(of_children(process))
 }
 
 /// Of the children of a process that it has waited for, and of theirs.
-pub(crate) fn of_children(process: &Process) -> CpuTimes {
+pub(crate) fn of_children(process: &Process) -> Usage {
     process.spent.lock().children
 }
 
@@ -62,11 +65,7 @@ pub(super) fn keep(process: &Process, thread: &Thread) {
 
 /// A child has been waited for.
 pub(super) fn add_child(parent: &Process, child: &Process) {
-    let (own, grandchildren) = (of_process(child), of_children(child));
+    let used = of_process_and_children(child);
     let mut spent = parent.spent.lock();
-    for times in [own, grandchildren] {
-        spent.children.total += times.total;
-        spent.children.user += times.user;
-        spent.children.system += times.system;
-    }
+    spent.children = spent.children.with(used);
 }

@@ -35,6 +35,7 @@ pub(crate) mod capability {
     pub(crate) const SYS_RAWIO: u32 = 17;
     pub(crate) const SYS_PTRACE: u32 = 19;
     pub(crate) const SYS_ADMIN: u32 = 21;
+    pub(crate) const SYS_BOOT: u32 = 22;
     pub(crate) const SYS_NICE: u32 = 23;
     pub(crate) const SYS_RESOURCE: u32 = 24;
     pub(crate) const SYSLOG: u32 = 34;

@@ -7,7 +7,7 @@ use super::credentials::capability;
 use super::shadow;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
-use super::{Process, current, current_arc, current_task, host, pidfd, table};
+use super::{Process, cpu_limit, current, current_arc, current_task, host, pidfd, table};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Files;
@@ -18,6 +18,15 @@ use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
+
+/// The highest number that is given out (`kernel.pid_max`): behind it the lowest that are free.
+pub(crate) static MAX_NUMBER: AtomicU64 = AtomicU64::new(HIGHEST);
+/// The most that it can be.
+pub(crate) const HIGHEST: u64 = 4 << 20;
+/// The numbers below are not given out twice.
+pub(crate) const RESERVED: u64 = 300;
+/// The last one that was given out below the highest for the second time, or later.
+static LAST_AGAIN: AtomicU64 = AtomicU64::new(RESERVED);
 
 /// The highest number that a caller has chosen: the count steps over those that are in use.
 static HIGHEST_CHOSEN: AtomicU64 = AtomicU64::new(0);
@@ -33,6 +42,10 @@ fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
     }
     loop {
         let number = sched::thread::next_id();
+        let highest = MAX_NUMBER.load(Ordering::Relaxed);
+        if number >= highest {
+            return number_again(highest);
+        }
         if number > HIGHEST_CHOSEN.load(Ordering::SeqCst) || !table::is_in_use(number) {
             return Ok(number);
         }
@@ -57,6 +70,21 @@ fn parts_for(request: &Request) -> Result<Parts, Errno> {
     Ok(parts)
 }
 
+/// A number that has been given out before, and is free. `EAGAIN`: none is.
+fn number_again(highest: u64) -> Result<u64, Errno> {
+    for _ in RESERVED..highest {
+        let after = |last: u64| Some(if last + 1 < highest { last + 1 } else { RESERVED });
+        let last = LAST_AGAIN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after);
+        let number = last.ok().and_then(after).unwrap_or(RESERVED);
+        let is_thread =
+            |number| sched::try_all().map(|all| all.iter().any(|one| one.id() == number));
+        if !table::is_in_use(number) && !is_thread(number)? {
+            return Ok(number);
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
 /// The process of what is about to be: the caller's, or a new one.
 fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     if request.has(flag::THREAD) {
@@ -78,6 +106,7 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
         request.exit_signal
     };
     child.exit_signal.store(exit_signal, Ordering::Relaxed);
+    cpu_limit::watch(&child)?;
     if request.has(flag::NEW_HOST) {
         *child.host.lock() = host::copy()?;
     }
@@ -121,14 +150,11 @@ fn inherit_policy(task: &Task) -> bool {
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
-    let (may_choose, is_unlimited, may_name) = {
-        let mine = current_task().credentials();
-        (
-            mine.can(capability::CHECKPOINT_RESTORE),
-            mine.can(capability::SYS_RESOURCE),
-            mine.can(capability::SYS_ADMIN),
-        )
-    };
+    let mine = current_task().credentials();
+    let may_choose = mine.can(capability::CHECKPOINT_RESTORE);
+    let may_name = mine.can(capability::SYS_ADMIN);
+    let user = mine.user.real;
+    let is_unlimited = user == 0 || mine.can(capability::SYS_RESOURCE) || may_name;
     request.check(may_name, may_choose)?;
     // What is pending is for the caller alone: it is delivered first, and the call is made again
     // (`copy_process`, `recalc_sigpending`).
@@ -138,7 +164,8 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if request.has(flag::PARENT) && parent.is_first {
         return Err(Errno::EINVAL);
     }
-    if !is_unlimited && table::task_count() as u64 >= parent.limits.soft(Resource::Processes) {
+    if !is_unlimited && table::task_count_of(user) as u64 >= parent.limits.soft(Resource::Processes)
+    {
         return Err(Errno::EAGAIN);
     }
     let is_thread = request.has(flag::THREAD);

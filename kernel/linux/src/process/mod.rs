@@ -9,7 +9,7 @@
 //! | `readers`, `notices` | files that signals are read from; signals of files that tell of input |
 //! | `orphans` | process groups that nothing would continue any more |
 //! | `spent`, `cpu_time` | how long threads and processes have run |
-//! | `clocks`, `timer_list`, `timers` | clocks by Linux's numbers; timers that send signals |
+//! | `clocks`, `timer_list`, `timers`, `cpu_limit` | clocks by Linux's numbers; timers that send signals; RLIMIT_CPU |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
 //! | `permissions` | who may use a file |
@@ -34,6 +34,7 @@ pub(crate) mod attributes;
 pub(crate) mod birth;
 pub(crate) mod clocks;
 pub(crate) mod clone_request;
+pub(crate) mod cpu_limit;
 pub(crate) mod cpu_time;
 pub(crate) mod credentials;
 pub(crate) mod crew;

@@ -10,6 +10,30 @@ pub(crate) struct CpuTimes {
     pub(crate) system: u64,
 }
 
+/// What has been used: CPU time, the most bytes of memory at once, and pages that came when they were touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Usage {
+    pub(crate) times: CpuTimes,
+    pub(crate) peak: u64,
+    pub(crate) faults: u64,
+}
+
+impl Usage {
+    /// That of two together: neither had the other's memory.
+    pub(super) fn with(self, other: Self) -> Self {
+        let (one, two) = (self.times, other.times);
+        Self {
+            times: CpuTimes {
+                total: one.total + two.total,
+                user: one.user + two.user,
+                system: one.system + two.system,
+            },
+            peak: self.peak.max(other.peak),
+            faults: self.faults + other.faults,
+        }
+    }
+}
+
 /// The two parts as they were shown last.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
@@ -35,18 +59,25 @@ impl Shown {
     }
 }
 
-/// What a process keeps of CPU time beside its living threads.
+/// What a process keeps of what was used, beside its living threads and its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Spent {
     /// Of threads that have ended: nanoseconds, and ticks in user mode and in the kernel.
     pub(super) total: u64,
     pub(super) ticks: [u64; 2],
     pub(super) shown: Shown,
+    /// The most bytes of the memory that it had before.
+    pub(super) peak: u64,
     /// Of children that were waited for, and of theirs.
-    pub(crate) children: CpuTimes,
+    pub(crate) children: Usage,
 }
 
 impl Spent {
+    /// The process has no use for its memory any more: the most that was in it is kept.
+    pub(super) fn keep_peak(&mut self, peak: u64) {
+        self.peak = self.peak.max(peak);
+    }
+
     pub(crate) fn new() -> SpinLock<Self> {
         SpinLock::new(Self::default())
     }

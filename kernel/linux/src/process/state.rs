@@ -67,6 +67,8 @@ pub struct Process {
     /// What it may use.
     pub limits: Limits,
     pub(crate) timers: SpinLock<Timers>,
+    /// Pages that came when they were touched.
+    pub(crate) faults: AtomicU64,
     /// CPU time that is not its living threads'.
     pub(crate) spent: SpinLock<Spent>,
     /// It continues after a stop.
@@ -133,7 +135,12 @@ impl Process {
     }
 
     pub fn set_memory(&self, memory: Option<Arc<Mutex<Memory>>>) -> Option<Arc<Mutex<Memory>>> {
-        core::mem::replace(&mut *self.memory.lock(), memory)
+        let before = core::mem::replace(&mut *self.memory.lock(), memory);
+        if let Some(before) = &before {
+            let peak = before.lock().resident_peak();
+            self.spent.lock().keep_peak(peak);
+        }
+        before
     }
 
     /// How much memory it may have: the limits that count for its address space.

@@ -9,7 +9,7 @@
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
 use super::shared_signals::Change;
-use super::spent::CpuTimes;
+use super::spent::Usage;
 use super::{cpu_time, orphans, pidfd};
 use crate::abi::action::{IGNORE, flag};
 use crate::abi::signals::Signal;
@@ -70,12 +70,12 @@ impl Kind {
     }
 }
 
-/// A child's news: its number, its wait status, and the CPU time it used.
+/// A child's news: its number, its wait status, and what it used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct News {
     pub(crate) child: u64,
     pub(crate) status: i32,
-    pub(crate) used: CpuTimes,
+    pub(crate) used: Usage,
 }
 
 impl Which {
@@ -117,9 +117,11 @@ pub fn all() -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
     fallible::collect(TABLE.lock().iter().cloned())
 }
 
-/// How many threads of programs there are, and processes that have ended.
-pub(crate) fn task_count() -> usize {
-    TABLE.lock().iter().map(|process| process.crew.count().max(1)).sum()
+/// How many threads of programs a user has, and processes that have ended.
+pub(crate) fn task_count_of(user: u32) -> usize {
+    let table = TABLE.lock();
+    let own = table.iter().filter(|process| process.credentials().user.real == user);
+    own.map(|process| process.crew.count().max(1)).sum()
 }
 
 /// Whether a number means a process, a thread, a group or a session.
@@ -182,13 +184,15 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
         if !is_child || !which.holds(child) || !wanted.kind.holds(child) {
             continue;
         }
-        any = true;
+        let status = child.status();
+        // One that has ended and is not asked for has no news to come.
+        any |= status.is_none() || wanted.ended;
         let news = |status| News {
             child: child.id,
             status,
             used: cpu_time::of_process_and_children(child),
         };
-        if let Some(status) = child.status() {
+        if let Some(status) = status {
             if wanted.ended {
                 ended = Some((at, news(status)));
                 break;

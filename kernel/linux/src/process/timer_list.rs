@@ -5,7 +5,7 @@ use crate::error::Errno;
 use crate::time::engine::Alarm;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::Debug;
+use core::fmt::{self, Debug};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -47,6 +47,17 @@ pub(crate) struct Timers {
     made: Vec<Arc<dyn ProgramTimer>>,
     next: i32,
     pub(super) of_interval: [Option<Arc<dyn ProgramTimer>>; INTERVAL_TIMERS],
+    pub(super) of_cpu_limit: HeldAlarm,
+}
+
+/// What looks after RLIMIT_CPU, where there is one.
+#[derive(Default)]
+pub(crate) struct HeldAlarm(pub(super) Option<Arc<dyn Alarm>>);
+
+impl Debug for HeldAlarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HeldAlarm").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Timers {

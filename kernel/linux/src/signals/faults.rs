@@ -6,6 +6,7 @@ use crate::abi::signals::{Info, Signal, code};
 use crate::memory::space::Bad;
 use crate::process::exit::{kill_current, tell};
 use crate::process::{current, current_task, ports};
+use core::sync::atomic::Ordering;
 use machine::arch::extras;
 use machine::arch::regs::SavedRegs;
 use threads::sched;
@@ -21,7 +22,9 @@ pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, ex
         None => Err(Bad::Address),
     };
     match result {
-        Ok(()) => {}
+        Ok(()) => {
+            process.faults.fetch_add(1, Ordering::Relaxed);
+        }
         Err(Bad::Address) => {
             let mapped = process.memory().is_some_and(|memory| memory.lock().is_mapped(address));
             let code = if mapped { code::SEGV_ACCERR } else { code::SEGV_MAPERR };

@@ -65,4 +65,5 @@ pub use switch::{
 };
 pub use tasks::TASKS;
 pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
+pub use urgency::SLICE;
 pub use wait::{Interrupted, Waited, sleep_until};

@@ -139,7 +139,7 @@ pub fn somebody_waits() -> bool {
     let least = match rank {
         0 => 0,
         _ if urgency::is_spent(cpu) => 0,
-        _ if me.urgency.has_slices() => rank,
+        _ if urgency::is_turn_over(here, me) => rank,
         _ => rank + 1,
     };
     let has_ranks = |thread: &Thread| is_idle || thread.urgency.rank() >= least;
@@ -184,9 +184,9 @@ pub(super) fn push_back(thread: Arc<Thread>) {
     READY.lock_uninterrupted().push(thread, false);
 }
 
-/// The same for one that had to leave: one without slices keeps its turn among its equals.
+/// The same for one that had to leave: it keeps its turn among its equals, unless that is over.
 pub(super) fn push_preempted(thread: Arc<Thread>) {
-    let keeps_turn = !thread.urgency.has_slices();
+    let keeps_turn = !urgency::is_turn_over(cpus::this().id().index(), &thread);
     READY.lock_uninterrupted().push(thread, keeps_turn);
 }
 

@@ -71,7 +71,7 @@ fn least_after(prev: &Thread, is_preempted: bool) -> u8 {
     if rank == 0 || !prev.may_run_on(cpu.id().index()) || urgency::is_spent(cpu) {
         return 0;
     }
-    rank + u8::from(is_preempted && !prev.urgency.has_slices())
+    rank + u8::from(is_preempted && !urgency::is_turn_over(cpu.id().index(), prev))
 }
 
 /// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the

@@ -229,7 +229,7 @@ impl fmt::Display for Name {
     }
 }
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: AtomicU64 = AtomicU64::new(2);
 /// 2^64 over the golden ratio.
 const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
 static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);

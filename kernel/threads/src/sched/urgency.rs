@@ -2,7 +2,8 @@
 //!
 //! A thread has a rank: 0, or 1 to 99 for one of real time. No thread runs while one of a higher rank
 //! that may run on its CPU waits. Among equals, the one that waited longest is first; one with slices
-//! goes to the end at each tick, one without (SCHED_FIFO) when it yields or sleeps.
+//! goes to the end when it has run for [`SLICE`], one without (SCHED_FIFO) when it yields or
+//! sleeps.
 //!
 //! # Invariants
 //!
@@ -18,6 +19,7 @@
 
 use super::list::{List, RUN};
 use super::thread::Thread;
+use crate::time;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use machine::cpus::{Cpu, MAX_CPUS};
@@ -26,10 +28,16 @@ use machine::cpus::{Cpu, MAX_CPUS};
 const PERIOD: u64 = 250;
 const SHARE: u64 = PERIOD * 95 / 100;
 
+/// Nanoseconds of a slice: as Linux's (`RR_TIMESLICE`).
+pub const SLICE: u64 = 100_000_000;
+
 static IS_IN_USE: AtomicBool = AtomicBool::new(false);
 static RANKS: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(0) }; MAX_CPUS];
 /// Of each CPU: the second that it counts in, above; its ticks of real time, in the lowest 16 bits.
 static SPENT: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// Of each CPU: when the thread on it came, in nanoseconds since boot.
+static CAME: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 /// How a thread is ranked.
 #[derive(Debug)]
@@ -75,6 +83,13 @@ pub(super) fn rank_on(number: usize) -> u8 {
 /// A CPU is about to run a thread of this rank.
 pub(super) fn note_running(number: usize, rank: u8) {
     RANKS[number].store(rank, Ordering::Relaxed);
+    CAME[number].store(time::nanoseconds(), Ordering::Relaxed);
+}
+
+/// Whether the running thread of a CPU, of real time, has to let its equals run.
+pub(super) fn is_turn_over(number: usize, thread: &Thread) -> bool {
+    let came = CAME[number].load(Ordering::Relaxed);
+    thread.urgency.has_slices() && time::nanoseconds().saturating_sub(came) >= SLICE
 }
 
 /// Counts a tick of a CPU.

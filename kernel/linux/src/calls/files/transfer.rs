@@ -167,15 +167,21 @@ pub(super) fn may_have_length(node: &Node, length: u64) -> Result<(), Errno> {
 /// Tells the caller by a signal, too, that a file would become larger than its limit.
 fn too_large() -> Errno {
     // One that ends has no use for it.
-    let _ended = send::to_thread(current(), &sched::current_arc(), Info::kernel(Signal::XFSZ));
+    let _ended = send_to_self(Signal::XFSZ);
     Errno::EFBIG
 }
 
 /// The caller wrote where nobody reads.
 pub(super) fn broken_pipe() -> Result<(), Errno> {
+    send_to_self(Signal::PIPE)
+}
+
+/// Sends the caller a signal, as from itself.
+fn send_to_self(signal: Signal) -> Result<(), Errno> {
     let process = current();
-    let fields = Fields::Sender { process: process.id as u32, user: 0 };
-    let info = Info { signal: Signal::PIPE, code: code::USER, fields };
+    let user = current_task().credentials().user.real;
+    let fields = Fields::Sender { process: process.id as u32, user };
+    let info = Info { signal, code: code::USER, fields };
     send::to_thread(process, &sched::current_arc(), info).map(|_sent| ())
 }
 
@@ -401,6 +407,10 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
     }
     let top = match &file.target {
         Target::Node(node, _) => node.bytes(),
+        // What is there by its place has no end to be found.
+        Target::Made(made) if whence as u32 == 2 && made.path().ends_with("/pagemap") => {
+            return Err(Errno::EINVAL);
+        }
         // It has no length before it is read.
         Target::Made(_) => 0,
         _ => return Err(Errno::ESPIPE),

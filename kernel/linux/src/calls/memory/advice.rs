@@ -79,11 +79,12 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
         RANDOM => memory.set_flags(lowest, top, flag::READ_RANDOMLY, order)?,
         SEQUENTIAL => memory.set_flags(lowest, top, flag::READ_IN_ORDER, order)?,
         DONTNEED if locked => return Err(Errno::EINVAL),
-        DONTNEED | DONTNEED_LOCKED => memory.discard(lowest, top)?,
+        DONTNEED => memory.discard(lowest, top, false)?,
+        DONTNEED_LOCKED => memory.discard(lowest, top, true)?,
         FREE if !memory.all_within(lowest, top, |area| !area.has_file()) => {
             return Err(Errno::EINVAL);
         }
-        FREE => memory.discard(lowest, top)?,
+        FREE => memory.discard(lowest, top, false)?,
         REMOVE => {
             let holes = holes(&memory, lowest, top)?;
             // A file's pages go out of every space: not with one's lock held.
@@ -197,7 +198,8 @@ pub(super) fn msync(at: u64, length: u64, flags: u64) -> SysResult {
     {
         return Err(Errno::EINVAL);
     }
-    let whole = length.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
+    // A length that a word has no room for when it is rounded up becomes none, as on Linux.
+    let whole = word_pages(length).unwrap_or(0);
     let top = at.checked_add(whole).ok_or(Errno::ENOMEM)?;
     if top == at {
         return Ok(0);
@@ -213,8 +215,10 @@ pub(super) fn msync(at: u64, length: u64, flags: u64) -> SysResult {
 /// The pages that a range of bytes touches; `None`: it is empty.
 fn touched(at: u64, length: u64) -> Result<Option<(u64, u64)>, Errno> {
     let lowest = at & !(PAGE - 1);
-    let top = at.checked_add(length).and_then(|top| top.checked_next_multiple_of(PAGE));
-    let top = top.filter(|&top| usize::try_from(top).is_ok()).ok_or(Errno::EINVAL)?;
+    // As msync has it.
+    let whole = length.checked_add(at - lowest).and_then(word_pages).unwrap_or(0);
+    let top = lowest.checked_add(whole).filter(|&top| usize::try_from(top).is_ok());
+    let top = top.ok_or(Errno::EINVAL)?;
     if top > USER_TOP {
         return Err(Errno::ENOMEM);
     }

@@ -14,16 +14,17 @@ mod others;
 mod range;
 
 use super::table::calls;
-use crate::abi::USER_TOP;
+use crate::abi;
 #[cfg(target_pointer_width = "32")]
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Target;
 use crate::files::tree::{Content, Node, Special};
 use crate::memory::areas::{Area, PAGE, Source, flag};
+use crate::memory::limits::is_too_much;
 use crate::memory::object::Object;
 use crate::memory::remap::Move;
-use crate::memory::space::Wanted;
+use crate::memory::space::{Rights, Wanted};
 use crate::process::attributes::WRITE_OR_EXECUTE;
 #[cfg(target_pointer_width = "32")]
 use crate::process::user_memory::get_numbers;
@@ -86,8 +87,23 @@ const MAP_POPULATE: u64 = 0x8000;
 const MAP_NONBLOCK: u64 = 0x1_0000;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
-/// What MAP_SHARED_VALIDATE knows: every flag that Linux had when it came, and what it knows itself.
-const MAP_KNOWN: u64 = 0xff_ffff & !0x8_0000;
+/// What MAP_SHARED_VALIDATE knows: the flags that Linux had when it came (`LEGACY_MAP_MASK`), those with a meaning here and those
+/// with none.
+const MAP_KNOWN: u64 = MAP_TYPE
+    | MAP_FIXED
+    | MAP_ANONYMOUS
+    | MAP_GROWSDOWN
+    | MAP_LOCKED
+    | MAP_NORESERVE
+    | MAP_POPULATE
+    | MAP_NONBLOCK
+    | MAP_HUGETLB
+    | MAP_IGNORED
+    | abi::MAP_32BIT;
+/// `MAP_DENYWRITE`, `MAP_EXECUTABLE`, `MAP_STACK`, and the size of pages that are large.
+const MAP_IGNORED: u64 = 0x800 | 0x1000 | 0x2_0000 | 0x3f << 26;
+/// The most that a file can have.
+const MAX_FILE: u64 = i64::MAX as u64;
 const MREMAP_MAYMOVE: u64 = 1;
 const MREMAP_FIXED: u64 = 2;
 const MREMAP_DONTUNMAP: u64 = 4;
@@ -113,11 +129,16 @@ fn implied(protection: u64) -> u64 {
 /// What is mapped of a file.
 fn object_of(
     number: u64,
-    length: u64,
+    (offset, length): (u64, u64),
     protection: u64,
     flags: u64,
 ) -> Result<(Option<Arc<Object>>, u32), Errno> {
     let file = current_task().files().lock().get(number)?.file;
+    let is_file =
+        matches!(&file.target, Target::Node(node, _) if node.mode() & 0o170000 == 0o100000);
+    if is_file && (length > MAX_FILE || offset > MAX_FILE - length) {
+        return Err(Errno::EOVERFLOW);
+    }
     let is_shared = match flags & MAP_TYPE {
         MAP_SHARED_VALIDATE if flags & !MAP_KNOWN != 0 => return Err(Errno::EOPNOTSUPP),
         MAP_SHARED | MAP_SHARED_VALIDATE => true,
@@ -175,7 +196,14 @@ pub(crate) fn mmap(
     let is_anonymous = flags & MAP_ANONYMOUS != 0;
     if !is_anonymous {
         // A bad descriptor counts before a bad length.
-        drop(current_task().files().lock().get(file)?);
+        let open = current_task().files().lock().get(file)?;
+        if open.file.is_path() {
+            return Err(Errno::EBADF);
+        }
+        if flags & MAP_HUGETLB != 0 {
+            // No file here has huge pages.
+            return Err(Errno::EINVAL);
+        }
     }
     let protection = implied(protection);
     let length = whole_pages(length)?;
@@ -191,6 +219,7 @@ pub(crate) fn mmap(
         return Err(Errno::EACCES);
     }
     let wanted = match flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) {
+        0 if flags & abi::MAP_32BIT != 0 => Wanted::Low(at),
         0 => Wanted::Anywhere(at),
         _ if !at.is_multiple_of(PAGE) => return Err(Errno::EINVAL),
         MAP_FIXED => Wanted::Exactly(at),
@@ -199,13 +228,16 @@ pub(crate) fn mmap(
     let (object, mut area_flags) = if is_anonymous {
         match flags & MAP_TYPE {
             MAP_SHARED if flags & MAP_GROWSDOWN == 0 => {
+                if flags & MAP_NORESERVE == 0 && is_too_much(length) {
+                    return Err(Errno::ENOMEM);
+                }
                 (Some(Object::nameless(length)?), flag::SHARED)
             }
             MAP_PRIVATE => (None, 0),
             _ => return Err(Errno::EINVAL),
         }
     } else {
-        object_of(file, length, protection, flags)?
+        object_of(file, (offset, length), protection, flags)?
     };
     if flags & MAP_LOCKED != 0 {
         current().limit_memory();
@@ -220,6 +252,9 @@ pub(crate) fn mmap(
     }
     if flags & MAP_NORESERVE != 0 {
         area_flags |= flag::NO_RESERVE;
+    }
+    if protection & PROT_READ == 0 && is_readable(protection) {
+        area_flags |= flag::READ_UNASKED;
     }
     let offset = if is_anonymous { 0 } else { offset };
     let like = Area {
@@ -284,7 +319,12 @@ pub(crate) fn mprotect(at: u64, length: u64, protection: u64) -> SysResult {
             return Err(Errno::EACCES);
         }
     }
-    memory.protect(lowest, top, is_readable(protection), access(protection))?;
+    let rights = Rights {
+        read: is_readable(protection),
+        access: access(protection),
+        is_asked: protection & PROT_READ != 0,
+    };
+    memory.protect(lowest, top, rights)?;
     Ok(0)
 }
 
@@ -300,25 +340,16 @@ pub(crate) fn mremap(at: u64, old: u64, new: u64, flags: u64, to: u64) -> SysRes
     let leaves_area = flags & MREMAP_DONTUNMAP != 0;
     if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) != 0
         || (is_fixed || leaves_area) && !may_move
+        || leaves_area && old != new
         || !at.is_multiple_of(PAGE)
-        || is_fixed && !to.is_multiple_of(PAGE)
+        || new == 0
     {
         return Err(Errno::EINVAL);
     }
-    let old = old.checked_next_multiple_of(PAGE).filter(|&old| old <= USER_TOP);
-    let old = old.ok_or(Errno::EINVAL)?;
-    at.checked_add(old).filter(|&top| top <= USER_TOP).ok_or(Errno::EINVAL)?;
-    let new = match whole_pages(new) {
-        // A place that there is not is a wrong argument, and too much elsewhere no memory.
-        Err(Errno::ENOMEM) if is_fixed => return Err(Errno::EINVAL),
-        new => new?,
-    };
-    if leaves_area && old != new {
-        return Err(Errno::EINVAL);
-    }
-    if is_fixed && to.checked_add(new).is_none_or(|top| top > USER_TOP) {
-        return Err(Errno::EINVAL);
-    }
+    // Lengths that no address space has are too much for what lies there: that is looked at first.
+    let pages =
+        |length: u64| length.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX & !(PAGE - 1));
+    let (old, new) = (pages(old), pages(new));
     let how = Move { may: may_move, to: is_fixed.then_some(to), leaves_area };
     memory()?.lock().remap(at, old, new, how)
 }

@@ -332,9 +332,18 @@ fn with_thread(
     body(&process, &thread)
 }
 
-/// A signal to a thread. Only a living thread has its number.
+/// A signal to a thread. Only a living thread has its number, or the first one of a process that was not waited for: what is sent
+/// to that is lost.
 fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
     let caller = Caller::new();
+    if thread > 0
+        && process.is_none_or(|process| process == thread)
+        && let Some(ended) = table::find(thread as u64).filter(|ended| ended.crew.count() == 0)
+    {
+        let signal = signal_or_none(number)?;
+        caller.check(&ended, signal)?;
+        return Ok(0);
+    }
     with_thread(process, thread, |process, thread| {
         let signal = signal_or_none(number)?;
         caller.check(process, signal)?;
