@@ -115,7 +115,7 @@ pub fn p2_each_thread_has_users_of_its_own() -> Outcome {
     program("threads-apart", "users")
 }
 
-/// unshare of descriptors and directory by one thread of two, and threads made without sharing them.
+/// unshare of descriptors and directory by one thread of two; threads made without sharing them.
 pub fn p2_a_thread_can_have_descriptors_and_a_directory_of_its_own() -> Outcome {
     program("threads-apart", "files")
 }
@@ -136,13 +136,13 @@ pub fn p2_threads_have_policies_and_priorities_of_their_own() -> Outcome {
     program("real-time", "rules")
 }
 
-/// Threads of real time on one CPU: the highest rank first; SCHED_FIFO keeps the CPU, SCHED_RR takes
-/// turns with its equals. Red when the run queue knows no ranks.
+/// Threads of real time on one CPU: the highest rank first; SCHED_FIFO keeps the CPU, SCHED_RR
+/// takes turns with its equals. Red when the run queue knows no ranks.
 pub fn p2_threads_of_real_time_run_in_the_order_of_their_ranks() -> Outcome {
     program("real-time", "order")
 }
 
-/// A thread of real time that spins for ever leaves others some of each second.
+/// A thread of real time that spins leaves others some of each second.
 pub fn p2_threads_of_real_time_leave_the_others_a_share() -> Outcome {
     program("real-time", "share")
 }

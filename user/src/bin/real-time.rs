@@ -1,5 +1,6 @@
 //! Threads of real time: `real-time NAME`. `rules`: who may ask for what, and what is kept of it.
-//! `order`: the highest rank first, equals in turn or not. `share`: the rest of the machine runs on.
+//! `order`: the highest rank first, equals in turn or not. `share`: what the rest of the
+//! machine gets.
 
 #![no_std]
 #![no_main]

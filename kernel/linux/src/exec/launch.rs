@@ -10,7 +10,7 @@ use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::memory::limits::Limits;
-use crate::process::apart::Parts;
+use crate::process::apart_state::Parts;
 use crate::process::birth::unborn;
 use crate::process::notices;
 use crate::process::place::Place;

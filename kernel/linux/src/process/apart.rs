@@ -11,6 +11,7 @@
 //! 2. Those of the first thread are the process's too, for who asks from outside ([`Task::change`]).
 //! 3. A thread without descriptors or a place of its own uses its process's.
 
+use super::apart_state::Parts;
 use super::credentials::Credentials;
 use super::place::Place;
 use super::task::Task;
@@ -18,40 +19,9 @@ use crate::error::{Errno, SysResult};
 use crate::files::open::{self, Descriptor, Files};
 use crate::limits::Resource;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
-
-/// Something that a thread has of its own, or not.
-#[derive(Debug)]
-pub(super) struct Apart<T> {
-    /// Looked at without the lock: most threads have nothing.
-    is_there: AtomicBool,
-    own: SpinLock<Option<Arc<T>>>,
-}
-
-impl<T> Apart<T> {
-    pub(super) const fn new(own: Option<Arc<T>>) -> Self {
-        Self { is_there: AtomicBool::new(own.is_some()), own: SpinLock::new(own) }
-    }
-
-    fn get(&self) -> Option<Arc<T>> {
-        if self.is_there.load(Ordering::Relaxed) { self.own.lock().clone() } else { None }
-    }
-
-    fn set(&self, to: Option<Arc<T>>) -> Option<Arc<T>> {
-        self.is_there.store(to.is_some(), Ordering::Relaxed);
-        core::mem::replace(&mut *self.own.lock(), to)
-    }
-}
-
-/// What a new thread gets apart from its process.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    pub(crate) files: Option<Arc<SpinLock<Files>>>,
-    pub(crate) place: Option<Arc<Place>>,
-}
 
 impl Task {
     /// Whom it acts for.

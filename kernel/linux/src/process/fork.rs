@@ -1,6 +1,6 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the table.
 
-use super::apart::Parts;
+use super::apart_state::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;

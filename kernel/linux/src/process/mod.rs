@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `state`, `attributes`, `credentials`, `place` | [`Process`]; what prctl says of one; its users; its directory |
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
-//! | `task`, `apart` | what a thread has of its own; what it may have apart from its process |
+//! | `task`, `apart`, `apart_state` | what a thread has of its own; what it may have apart from its process |
 //! | `actions`, `pending`, `queued`, `shared_signals`, `send` | what a program said of signals; those on their way, and how many of each user's; sending |
 //! | `readers`, `notices` | files that signals are read from; signals of files that tell of input |
 //! | `orphans` | process groups that nothing would continue any more |
@@ -28,7 +28,8 @@
 //! overflows in a system call is ended without returning, and its frames' destructors never run.
 
 pub(crate) mod actions;
-pub(crate) mod apart;
+mod apart;
+pub(crate) mod apart_state;
 mod asked_dispatch;
 pub(crate) mod attributes;
 pub(crate) mod birth;

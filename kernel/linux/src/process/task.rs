@@ -2,7 +2,7 @@
 //! process.
 
 use super::Process;
-use super::apart::{Apart, Parts};
+use super::apart_state::{Apart, Parts};
 use super::asked_dispatch::Asked;
 use super::credentials::Credentials;
 use super::futex::queues::Waiter;

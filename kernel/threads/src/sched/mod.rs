@@ -21,7 +21,7 @@
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
-//! | `urgency` | threads of real time |
+//! | `rank`, `urgency` | threads of real time |
 //! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
@@ -35,6 +35,7 @@ mod list;
 mod load;
 mod mutex;
 mod owner;
+mod rank;
 mod run_queue;
 mod schedule;
 mod sleep;

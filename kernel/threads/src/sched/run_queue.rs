@@ -3,6 +3,7 @@
 //! A thread may stand here while its old CPU is still saving its registers: see the head of [`super`] on `on_cpu`.
 
 use super::list::{List, RUN};
+use super::rank::is_in_use;
 use super::switch::current;
 use super::thread::{State, Thread, WaitQueue};
 use super::urgency;
@@ -130,7 +131,7 @@ pub fn somebody_waits() -> bool {
     let cpu = cpus::this();
     let here = cpu.id().index();
     let ready = READY.lock();
-    if !urgency::is_in_use() {
+    if !is_in_use() {
         return ready.ordinary.any(|thread| thread.may_run_on(here));
     }
     let me = current();
@@ -148,7 +149,7 @@ pub fn somebody_waits() -> bool {
 
 /// A tick: counts it for real time.
 pub(crate) fn count_urgent_tick(cpu: &cpus::Cpu) {
-    if urgency::is_in_use() {
+    if is_in_use() {
         urgency::count_tick(cpu);
     }
 }
@@ -195,7 +196,7 @@ pub(super) fn push_preempted(thread: Arc<Thread>) {
 #[inline]
 pub(super) fn next_ready(me: *const Thread, least: u8) -> Option<Arc<Thread>> {
     let mut ready = READY.lock_uninterrupted();
-    if urgency::is_in_use() {
+    if is_in_use() {
         return ready.next_by_rank(me, least);
     }
     ready.next_ordinary(me)

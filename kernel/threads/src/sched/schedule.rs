@@ -1,6 +1,7 @@
 //! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs
 //! when no thread wants to.
 
+use super::rank::is_in_use;
 use super::run_queue::{
     enter_idle, leave_idle, next_ready, push_back, push_preempted, push_ready, somebody_waits,
 };
@@ -119,7 +120,7 @@ fn leave_cpu_as<const IS_PREEMPTED: bool>() {
             }
         }
     }
-    if urgency::is_in_use() {
+    if is_in_use() {
         // SAFETY: (1) the reference in `next`.
         urgency::note_running(cpu.id().index(), unsafe { &*next }.urgency.rank());
     }

@@ -4,8 +4,8 @@
 use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
+use super::rank::Urgency;
 use super::sleep::{RunState, attention};
-use super::urgency::Urgency;
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};

@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //!
-//! 1. Until the first thread of real time is made ([`is_in_use`]), nothing here is done: a switch
+//! 1. Until the first thread of real time is made ([`super::rank::is_in_use`]), nothing here is done: a switch
 //!    costs one load more.
 //! 2. A thread that stands in the run queue stands in the list that its rank says, among its equals
 //!    in order of arrival: the rank changes under the lock of the run queue ([`set_rank`]).
@@ -19,9 +19,9 @@
 
 use super::list::{List, RUN};
 use super::thread::Thread;
-use crate::time;
+use crate::clock;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use machine::cpus::{Cpu, MAX_CPUS};
 
 /// Ticks of a second, and how many of them may be real time's.
@@ -31,49 +31,12 @@ const SHARE: u64 = PERIOD * 95 / 100;
 /// Nanoseconds of a slice: as Linux's (`RR_TIMESLICE`).
 pub const SLICE: u64 = 100_000_000;
 
-static IS_IN_USE: AtomicBool = AtomicBool::new(false);
 static RANKS: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(0) }; MAX_CPUS];
 /// Of each CPU: the second that it counts in, above; its ticks of real time, in the lowest 16 bits.
 static SPENT: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 /// Of each CPU: when the thread on it came, in nanoseconds since boot.
 static CAME: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
-
-/// How a thread is ranked.
-#[derive(Debug)]
-pub(super) struct Urgency {
-    rank: AtomicU8,
-    has_slices: AtomicBool,
-}
-
-impl Urgency {
-    pub(super) const fn new() -> Self {
-        Self { rank: AtomicU8::new(0), has_slices: AtomicBool::new(true) }
-    }
-
-    pub(super) fn rank(&self) -> u8 {
-        self.rank.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn has_slices(&self) -> bool {
-        self.has_slices.load(Ordering::Relaxed)
-    }
-
-    /// Under the lock of the run queue, or before the thread is in it for the first time.
-    pub(super) fn set(&self, rank: u8, has_slices: bool) {
-        self.rank.store(rank, Ordering::Relaxed);
-        self.has_slices.store(has_slices || rank == 0, Ordering::Relaxed);
-        if rank > 0 {
-            IS_IN_USE.store(true, Ordering::SeqCst);
-        }
-    }
-}
-
-/// Whether there has ever been a thread of real time.
-#[inline(always)]
-pub(super) fn is_in_use() -> bool {
-    IS_IN_USE.load(Ordering::Relaxed)
-}
 
 /// What a CPU runs.
 pub(super) fn rank_on(number: usize) -> u8 {
@@ -83,13 +46,13 @@ pub(super) fn rank_on(number: usize) -> u8 {
 /// A CPU is about to run a thread of this rank.
 pub(super) fn note_running(number: usize, rank: u8) {
     RANKS[number].store(rank, Ordering::Relaxed);
-    CAME[number].store(time::nanoseconds(), Ordering::Relaxed);
+    CAME[number].store(clock::nanoseconds(), Ordering::Relaxed);
 }
 
 /// Whether the running thread of a CPU, of real time, has to let its equals run.
 pub(super) fn is_turn_over(number: usize, thread: &Thread) -> bool {
     let came = CAME[number].load(Ordering::Relaxed);
-    thread.urgency.has_slices() && time::nanoseconds().saturating_sub(came) >= SLICE
+    thread.urgency.has_slices() && clock::nanoseconds().saturating_sub(came) >= SLICE
 }
 
 /// Counts a tick of a CPU.
