@@ -11,7 +11,6 @@ use crate::files::attributes::now;
 use crate::files::file_bytes::FileBytes;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
-use crate::files::pipe::PipeEnd;
 use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::memory::cut;
 use crate::proc;
@@ -260,33 +259,6 @@ pub(crate) fn sync_file(number: u64) -> SysResult {
     match &usable(number)?.target {
         Target::Node(node, _) if !matches!(node.content, Content::Special(_)) => Ok(0),
         _ => Err(Errno::EINVAL),
-    }
-}
-
-/// posix_fadvise: nothing is read ahead or kept longer, since all files are in memory.
-pub(crate) fn advise(number: u64, _offset: u64, length: u64, advice: u64) -> SysResult {
-    const LAST_ADVICE: u32 = 5;
-    let file = usable(number)?;
-    if file.object().is_some_and(|object| object.of_kind::<PipeEnd>().is_some()) {
-        return Err(Errno::ESPIPE);
-    }
-    if (length as i64) < 0 || advice as u32 > LAST_ADVICE { Err(Errno::EINVAL) } else { Ok(0) }
-}
-
-/// sync_file_range: what is in memory is where it is to be.
-pub(crate) fn sync_range(number: u64, offset: u64, length: u64, flags: u64) -> SysResult {
-    const KNOWN: u64 = 7;
-    let file = usable(number)?;
-    let end = (offset as i64).checked_add(length as i64);
-    if flags & 0xffff_ffff & !KNOWN != 0
-        || (offset as i64) < 0
-        || end.is_none_or(|end| end < offset as i64)
-    {
-        return Err(Errno::EINVAL);
-    }
-    match &file.target {
-        Target::Node(node, _) if !matches!(node.content, Content::Special(_)) => Ok(0),
-        _ => Err(Errno::ESPIPE),
     }
 }
 

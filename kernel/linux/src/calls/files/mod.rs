@@ -206,16 +206,6 @@ calls! {
     #[cfg(target_pointer_width = "32")]
     "fallocate" (fd, mode, low, high, length_low, length_high) => attributes::fallocate(fd, mode, low | high << 32, length_low | length_high << 32);
     "fsync" | "fdatasync" (fd) => attributes::sync_file(fd);
-    #[cfg(target_pointer_width = "64")]
-    "fadvise64" (fd, offset, length, advice) => attributes::advise(fd, offset, length, advice);
-    #[cfg(target_pointer_width = "64")]
-    "sync_file_range" (fd, offset, length, flags) => attributes::sync_range(fd, offset, length, flags);
-    #[cfg(target_pointer_width = "32")]
-    "fadvise64" (fd, offset, _high, length, advice) => attributes::advise(fd, offset, length, advice);
-    #[cfg(target_pointer_width = "32")]
-    "sync_file_range" (fd, a, b, c, d, flags) => attributes::sync_range(fd, a | b << 32, c | d << 32, flags);
-    #[cfg(target_pointer_width = "32")]
-    "sync_file_range2" (fd, flags, a, b, c, d) => attributes::sync_range(fd, a | b << 32, c | d << 32, flags);
     "sync" () => Ok(0);
     "syncfs" (fd) => at::file(fd).map(|_| 0);
     "setxattr" | "getxattr" | "listxattr" | "removexattr" (path) => attributes::no_attribute_at(path, true);
