@@ -120,8 +120,7 @@ pub fn p2_each_thread_has_users_of_its_own() -> Outcome {
     program("threads-apart", "users")
 }
 
-/// unshare of descriptors and directory by one thread of two, and threads made without sharing
-/// them.
+/// unshare of descriptors and directory by one thread of two; threads made without sharing them.
 pub fn p2_a_thread_can_have_descriptors_and_a_directory_of_its_own() -> Outcome {
     program("threads-apart", "files")
 }
@@ -148,7 +147,7 @@ pub fn p2_threads_of_real_time_run_in_the_order_of_their_ranks() -> Outcome {
     program("real-time", "order")
 }
 
-/// A thread of real time that spins without end leaves others some of each second.
+/// A thread of real time that spins leaves others some of each second.
 pub fn p2_threads_of_real_time_leave_the_others_a_share() -> Outcome {
     program("real-time", "share")
 }

@@ -1,6 +1,6 @@
 //! Threads of real time: `real-time NAME`. `rules`: who may ask for what, and what is kept of it.
-//! `order`: the highest rank first, equals in turn or not. `share`: the rest of the machine runs
-//! on.
+//! `order`: the highest rank first, equals in turn or not. `share`: what the rest of the
+//! machine gets.
 
 #![no_std]
 #![no_main]
@@ -184,9 +184,11 @@ fn order(calls: &Calls) -> i32 {
     must!(by_rank == Some([1, 2, 0, 3]), "not the highest rank first");
     let without_turns = run_order(calls, [(FIFO, 20), (FIFO, 20)], 40);
     must!(without_turns == Some([0, 1]), "one without slices lost its turn to an equal");
-    let with_turns = run_order(calls, [(ROUND_ROBIN, 20), (ROUND_ROBIN, 20)], 40);
+    let within_turn = run_order(calls, [(ROUND_ROBIN, 20), (ROUND_ROBIN, 20)], 20);
+    must!(within_turn == Some([0, 1]), "a slice is shorter than Linux's");
+    let with_turns = run_order(calls, [(ROUND_ROBIN, 20), (ROUND_ROBIN, 20)], 400);
     must!(with_turns == Some([1, 0]), "equals with slices do not take turns");
-    let lower = run_order(calls, [(ROUND_ROBIN, 21), (ROUND_ROBIN, 20)], 40);
+    let lower = run_order(calls, [(ROUND_ROBIN, 21), (ROUND_ROBIN, 20)], 400);
     must!(lower == Some([0, 1]), "a lower rank took a turn");
     0
 }

@@ -35,8 +35,8 @@ const CREATE: u32 = 0o100;
 const EXCLUSIVE: u32 = 0o200;
 /// One more than the highest priority.
 const PRIORITIES: u32 = 32_768;
-/// A name has so many bytes at most, with its end.
-const NAME_BYTES: usize = 256;
+/// One more byte of a name than it may have, and its end.
+const NAME_BYTES: usize = 257;
 
 /// A time of day, as the time since boot; `None`: none was given.
 fn until(at: u64, size: WordSize) -> Result<Option<u64>, Errno> {
@@ -49,7 +49,7 @@ fn name(at: u64) -> Result<alloc::string::String, Errno> {
     match name {
         "" => Err(Errno::ENOENT),
         "." | ".." => Err(Errno::EACCES),
-        name if name.len() >= NAME_BYTES - 1 => Err(Errno::ENAMETOOLONG),
+        name if name.len() == NAME_BYTES - 1 => Err(Errno::ENAMETOOLONG),
         name if name.contains('/') => Err(Errno::EACCES),
         name => Ok(fallible::text(name)?),
     }

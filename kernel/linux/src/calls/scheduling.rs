@@ -156,8 +156,13 @@ fn bound(policy: u64, of_real_time: u64) -> SysResult {
 
 /// How long a thread runs while others wait; 0: until it sleeps.
 fn interval(number: u64, to: u64, size: WordSize) -> SysResult {
-    let has_slices = with_task(number, |thread, _| Ok(sched::rank(thread).1))?;
-    let slice = if has_slices { time::TICK } else { 0 };
+    let slice = with_task(number, |thread, _| {
+        Ok(match sched::rank(thread) {
+            (0, _) => time::TICK,
+            (_, true) => sched::SLICE,
+            (_, false) => 0,
+        })
+    })?;
     match size {
         WordSize::Four => put(to, &abi::encode_pair(0, slice))?,
         WordSize::Eight => put(to, &abi::encode_long_pair(0, slice))?,

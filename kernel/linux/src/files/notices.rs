@@ -120,6 +120,10 @@ impl Notices {
     pub(crate) fn remove(&self, file: usize) {
         let mut tellers = self.tellers.lock();
         tellers.retain(|teller| teller.file != file);
-        self.is_used.store(!tellers.is_empty(), Ordering::SeqCst);
+        if tellers.is_empty() {
+            // What is static keeps no room.
+            *tellers = Vec::new();
+            self.is_used.store(false, Ordering::SeqCst);
+        }
     }
 }

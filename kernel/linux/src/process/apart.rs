@@ -11,8 +11,8 @@
 //! 2. Those of the first thread are the process's too, for who asks from outside ([`Task::change`]).
 //! 3. A thread without descriptors or a place of its own uses its process's.
 
+use super::apart_state::Parts;
 use super::credentials::Credentials;
-use super::parts::Parts;
 use super::place::Place;
 use super::task::Task;
 use crate::error::{Errno, SysResult};

@@ -77,6 +77,7 @@ impl Clock {
             0 => Which::ByTicks,
             1 => Which::User,
             2 => Which::All,
+            // A device's, by its file: no such file is a clock, and none of them has timers.
             _ => return Err(Errno::EINVAL),
         };
         // A number that no process has stands for none.

@@ -1,10 +1,10 @@
 //! fork, vfork, clone and clone3: a thread that joins a process, or a process that enters the
 //! table.
 
+use super::apart_state::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
-use super::parts::Parts;
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
@@ -55,21 +55,6 @@ fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
     }
 }
 
-/// A number that has been given out before, and is free. `EAGAIN`: none is.
-fn number_again(highest: u64) -> Result<u64, Errno> {
-    for _ in RESERVED..highest {
-        let after = |last: u64| Some(if last + 1 < highest { last + 1 } else { RESERVED });
-        let last = LAST_AGAIN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after);
-        let number = last.ok().and_then(after).unwrap_or(RESERVED);
-        let is_thread =
-            |number| sched::try_all().map(|all| all.iter().any(|one| one.id().get() == number));
-        if !table::is_in_use(number) && !is_thread(number)? {
-            return Ok(number);
-        }
-    }
-    Err(Errno::EAGAIN)
-}
-
 /// Descriptors of its own.
 fn copy_of(files: &SpinLock<Files>) -> Result<Arc<SpinLock<Files>>, Errno> {
     Ok(fallible::shared(SpinLock::new(files.lock().try_clone()?))?)
@@ -86,6 +71,21 @@ fn parts_for(request: &Request) -> Result<Parts, Errno> {
         parts.place = Some(maker.place().copy()?);
     }
     Ok(parts)
+}
+
+/// A number that has been given out before, and is free. `EAGAIN`: none is.
+fn number_again(highest: u64) -> Result<u64, Errno> {
+    for _ in RESERVED..highest {
+        let after = |last: u64| Some(if last + 1 < highest { last + 1 } else { RESERVED });
+        let last = LAST_AGAIN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after);
+        let number = last.ok().and_then(after).unwrap_or(RESERVED);
+        let is_thread =
+            |number| sched::try_all().map(|all| all.iter().any(|one| one.id().get() == number));
+        if !table::is_in_use(number) && !is_thread(number)? {
+            return Ok(number);
+        }
+    }
+    Err(Errno::EAGAIN)
 }
 
 /// The process of what is about to be: the caller's, or a new one.
@@ -157,14 +157,11 @@ fn inherit_policy(task: &Task) -> bool {
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
-    let (may_choose, is_unlimited, may_name) = {
-        let mine = current_task().credentials();
-        (
-            mine.can(capability::CHECKPOINT_RESTORE),
-            mine.can(capability::SYS_RESOURCE),
-            mine.can(capability::SYS_ADMIN),
-        )
-    };
+    let mine = current_task().credentials();
+    let may_choose = mine.can(capability::CHECKPOINT_RESTORE);
+    let may_name = mine.can(capability::SYS_ADMIN);
+    let user = mine.user.real;
+    let is_unlimited = user == 0 || mine.can(capability::SYS_RESOURCE) || may_name;
     request.check(may_name, may_choose)?;
     // What is pending is for the caller alone: it is delivered first, and the call is made again
     // (`copy_process`, `recalc_sigpending`).
@@ -174,7 +171,8 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if request.has(flag::PARENT) && parent.is_first {
         return Err(Errno::EINVAL);
     }
-    if !is_unlimited && table::task_count() as u64 >= parent.limits.soft(Resource::Processes) {
+    if !is_unlimited && table::task_count_of(user) as u64 >= parent.limits.soft(Resource::Processes)
+    {
         return Err(Errno::EAGAIN);
     }
     let is_thread = request.has(flag::THREAD);

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `state`, `attributes`, `credentials`, `place` | [`Process`]; what prctl says of one; its users; its directory |
 //! | `crew`, `table` | the threads of a process; all processes, and whose children they are |
-//! | `task`, `apart`, `parts` | what a thread has of its own; what it may have apart from its process |
+//! | `task`, `apart`, `apart_state` | what a thread has of its own; what it may have apart from its process |
 //! | `actions`, `pending`, `queued`, `shared_signals`, `send` | what a program said of signals; those on their way, and how many of each user's; sending |
 //! | `readers`, `notices` | files that signals are read from; signals of files that tell of input |
 //! | `orphans` | process groups that nothing would continue any more |
@@ -33,7 +33,8 @@
 //! destructors never run.
 
 pub(crate) mod actions;
-pub(crate) mod apart;
+mod apart;
+pub(crate) mod apart_state;
 mod asked_dispatch;
 pub(crate) mod attributes;
 pub(crate) mod birth;
@@ -51,7 +52,6 @@ pub(crate) mod host_names;
 pub(crate) mod namespaces;
 pub(crate) mod notices;
 pub(crate) mod orphans;
-pub(crate) mod parts;
 pub(crate) mod pending;
 pub(crate) mod permissions;
 pub(crate) mod pidfd;

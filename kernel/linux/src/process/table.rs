@@ -119,9 +119,11 @@ pub fn all() -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
     fallible::collect(TABLE.lock().iter().cloned())
 }
 
-/// How many threads of programs there are, and processes that have ended.
-pub(crate) fn task_count() -> usize {
-    TABLE.lock().iter().map(|process| process.crew.count().max(1)).sum()
+/// How many threads of programs a user has, and processes that have ended.
+pub(crate) fn task_count_of(user: u32) -> usize {
+    let table = TABLE.lock();
+    let own = table.iter().filter(|process| process.credentials().user.real == user);
+    own.map(|process| process.crew.count().max(1)).sum()
 }
 
 /// Whether a number means a process, a thread, a group or a session.

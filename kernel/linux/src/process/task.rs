@@ -2,10 +2,10 @@
 //! and the way from a thread to its process.
 
 use super::Process;
+use super::apart_state::{Apart, Parts};
 use super::asked_dispatch::Asked;
 use super::credentials::Credentials;
 use super::futex::queues::Waiter;
-use super::parts::{Apart, Parts};
 use super::pending::Pending;
 use super::place::Place;
 use super::port_map::TaskPorts;

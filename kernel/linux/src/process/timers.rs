@@ -20,6 +20,7 @@
 //! Order of locks: a timer's state, then those of sending (`send`) and the heap of alarms.
 
 use super::clocks::{Clock, RealClock, Which};
+use super::queued::Charge;
 use super::send::Sent;
 use super::timer_list::{INTERVAL_TIMERS, ProgramTimer, Setting};
 use super::{Process, current, current_arc, send, task};
@@ -92,6 +93,8 @@ struct Timer {
     state: SpinLock<State>,
     /// Of the signal that was taken last.
     overruns: AtomicI32,
+    /// Its signal counts among those that are queued for its user, from the start.
+    _charge: Option<Charge>,
 }
 
 const SINCE_BOOT: Clock = Clock::Real(RealClock::SinceBoot);
@@ -99,7 +102,12 @@ const SINCE_BOOT: Clock = Clock::Real(RealClock::SinceBoot);
 const LEAST: u64 = 50_000;
 
 impl Timer {
-    fn shared(number: i32, clock: Clock, notice: Notice) -> Result<Arc<dyn ProgramTimer>, Errno> {
+    fn shared(
+        number: i32,
+        clock: Clock,
+        notice: Notice,
+        charge: Option<Charge>,
+    ) -> Result<Arc<dyn ProgramTimer>, Errno> {
         let timer = Self {
             room: Room::reserve()?,
             number,
@@ -108,6 +116,7 @@ impl Timer {
             notice,
             state: SpinLock::new(State::default()),
             overruns: AtomicI32::new(0),
+            _charge: charge,
         };
         Ok(fallible::shared(timer).map_err(|_| Errno::EAGAIN)?)
     }
@@ -306,8 +315,10 @@ pub(crate) fn create(
     notice: impl FnOnce(i32) -> Result<Notice, Errno>,
 ) -> Result<i32, Errno> {
     let process = current();
+    // As Linux has it: a timer without room for its signal is not made.
+    let charge = Charge::new(process.allowance(), false).ok_or(Errno::EAGAIN)?;
     let number = process.timers.lock().next_number()?;
-    let timer = Timer::shared(number, clock, notice(number)?)?;
+    let timer = Timer::shared(number, clock, notice(number)?, Some(charge))?;
     process.timers.lock().enter(timer)?;
     Ok(number)
 }
@@ -341,7 +352,7 @@ pub(crate) fn interval(which: usize, make: bool) -> Result<Option<Arc<dyn Progra
         1 => (Clock::of_caller(Which::User), Signal::VTALRM),
         _ => (Clock::of_caller(Which::ByTicks), Signal::PROF),
     };
-    let new = Timer::shared(-1, clock, Notice::Kernel(signal))?;
+    let new = Timer::shared(-1, clock, Notice::Kernel(signal), None)?;
     let mut timers = process.timers.lock();
     // Another thread may have been faster.
     Ok(Some(timers.of_interval[which].get_or_insert(new).clone()))

@@ -23,7 +23,7 @@
 //! | `switch` | the switch itself; what a dead thread leaves |
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
-//! | `urgency`, `rank` | threads of real time; what rank a thread has |
+//! | `rank`, `urgency` | threads of real time |
 //! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
@@ -68,4 +68,5 @@ pub use switch::{
 };
 pub use tasks::TASKS;
 pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
+pub use urgency::SLICE;
 pub use wait::{Interrupted, Waited, sleep_until};

@@ -1,14 +1,8 @@
-//! The rank that a thread has: what [`super::urgency`] does with it is there.
+//! What a thread knows of its rank: see [`super::urgency`].
 
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 static IS_IN_USE: AtomicBool = AtomicBool::new(false);
-
-/// Whether there has ever been a thread of real time.
-#[inline(always)]
-pub(super) fn is_in_use() -> bool {
-    IS_IN_USE.load(Ordering::Relaxed)
-}
 
 /// How a thread is ranked.
 #[derive(Debug)]
@@ -38,4 +32,10 @@ impl Urgency {
             IS_IN_USE.store(true, Ordering::SeqCst);
         }
     }
+}
+
+/// Whether there has ever been a thread of real time.
+#[inline(always)]
+pub(super) fn is_in_use() -> bool {
+    IS_IN_USE.load(Ordering::Relaxed)
 }

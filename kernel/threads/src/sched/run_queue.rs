@@ -4,6 +4,7 @@
 //! [`super`] on `on_cpu`.
 
 use super::list::{List, RUN};
+use super::rank::is_in_use;
 use super::switch::current;
 use super::thread::{State, Thread, WaitQueue};
 use super::urgency;
@@ -131,7 +132,7 @@ pub fn somebody_waits() -> bool {
     let cpu = cpus::this();
     let here = cpu.id();
     let ready = READY.lock();
-    if !urgency::is_in_use() {
+    if !is_in_use() {
         return ready.ordinary.any(|thread| thread.may_run_on(here));
     }
     let me = current();
@@ -140,7 +141,7 @@ pub fn somebody_waits() -> bool {
     let least = match rank {
         0 => 0,
         _ if urgency::is_spent(cpu) => 0,
-        _ if me.urgency.has_slices() => rank,
+        _ if urgency::is_turn_over(here, me) => rank,
         _ => rank + 1,
     };
     let has_ranks = |thread: &Thread| is_idle || thread.urgency.rank() >= least;
@@ -149,7 +150,7 @@ pub fn somebody_waits() -> bool {
 
 /// A tick: counts it for real time.
 pub(crate) fn count_urgent_tick(cpu: &Cpu) {
-    if urgency::is_in_use() {
+    if is_in_use() {
         urgency::count_tick(cpu);
     }
 }
@@ -186,9 +187,9 @@ pub(super) fn push_back(thread: Arc<Thread>) {
     READY.lock_uninterrupted().push(thread, false);
 }
 
-/// The same for one that had to leave: one without slices keeps its turn among its equals.
+/// The same for one that had to leave: it keeps its turn among its equals, unless that is over.
 pub(super) fn push_preempted(thread: Arc<Thread>) {
-    let keeps_turn = !thread.urgency.has_slices();
+    let keeps_turn = !urgency::is_turn_over(cpus::this().id(), &thread);
     READY.lock_uninterrupted().push(thread, keeps_turn);
 }
 
@@ -197,7 +198,7 @@ pub(super) fn push_preempted(thread: Arc<Thread>) {
 #[inline]
 pub(super) fn next_ready(me: *const Thread, least: u8) -> Option<Arc<Thread>> {
     let mut ready = READY.lock_uninterrupted();
-    if urgency::is_in_use() {
+    if is_in_use() {
         return ready.next_by_rank(me, least);
     }
     ready.next_ordinary(me)

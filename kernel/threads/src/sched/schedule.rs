@@ -1,6 +1,7 @@
 //! Leaving the CPU: what a thread that yields, sleeps, ends or is preempted does, and what runs
 //! when no thread wants to.
 
+use super::rank::is_in_use;
 use super::run_queue::{
     enter_idle, leave_idle, next_ready, push_back, push_preempted, push_ready, somebody_waits,
 };
@@ -72,7 +73,7 @@ fn least_after(prev: &Thread, is_preempted: bool) -> u8 {
     if rank == 0 || !prev.may_run_on(cpu.id()) || urgency::is_spent(cpu) {
         return 0;
     }
-    rank + u8::from(is_preempted && !prev.urgency.has_slices())
+    rank + u8::from(is_preempted && !urgency::is_turn_over(cpu.id(), prev))
 }
 
 /// Leaves the CPU to the next thread. Interrupts are off. A running thread goes to the end of the
@@ -120,7 +121,7 @@ fn leave_cpu_as<const IS_PREEMPTED: bool>() {
             }
         }
     }
-    if urgency::is_in_use() {
+    if is_in_use() {
         // SAFETY: (1) the reference in `next`.
         urgency::note_running(cpu.id(), unsafe { &*next }.urgency.rank());
     }

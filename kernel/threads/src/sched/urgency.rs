@@ -2,12 +2,13 @@
 //!
 //! A thread has a rank: 0, or 1 to 99 for one of real time. No thread runs while one of a higher
 //! rank that may run on its CPU waits. Among equals, the one that waited longest is first; one with
-//! slices goes to the end at each tick, one without (SCHED_FIFO) when it yields or sleeps.
+//! slices goes to the end when it has run for [`SLICE`], one without (SCHED_FIFO) when it yields or
+//! sleeps.
 //!
 //! # Invariants
 //!
-//! 1. Until the first thread of real time is made ([`is_in_use`]), nothing here is done: a switch
-//!    costs one load more.
+//! 1. Until the first thread of real time is made ([`super::rank::is_in_use`]), nothing here is
+//!    done: a switch costs one load more.
 //! 2. A thread that stands in the run queue stands in the list that its rank says, among its equals
 //!    in order of arrival: the rank changes under the lock of the run queue ([`set_rank`]).
 //! 3. [`RANKS`] has what each CPU runs. It changes with each switch of that CPU, with interrupts
@@ -17,8 +18,8 @@
 //!    (`sched_rt_runtime_us`): a program that spins does not take the machine away.
 
 use super::list::{List, RUN};
-pub(super) use super::rank::is_in_use;
 use super::thread::Thread;
+use crate::clock;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use kstack::addr::CpuId;
@@ -28,9 +29,15 @@ use machine::cpus::{Cpu, MAX_CPUS};
 const PERIOD: u64 = 250;
 const SHARE: u64 = PERIOD * 95 / 100;
 
+/// Nanoseconds of a slice: as Linux's (`RR_TIMESLICE`).
+pub const SLICE: u64 = 100_000_000;
+
 static RANKS: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(0) }; MAX_CPUS];
 /// Of each CPU: the second that it counts in, above; its ticks of real time, in the lowest 16 bits.
 static SPENT: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// Of each CPU: when the thread on it came, in nanoseconds since boot.
+static CAME: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 /// What a CPU runs.
 pub(super) fn rank_on(cpu: CpuId) -> u8 {
@@ -40,6 +47,13 @@ pub(super) fn rank_on(cpu: CpuId) -> u8 {
 /// A CPU is about to run a thread of this rank.
 pub(super) fn note_running(cpu: CpuId, rank: u8) {
     RANKS[cpu.index()].store(rank, Ordering::Relaxed);
+    CAME[cpu.index()].store(clock::nanoseconds(), Ordering::Relaxed);
+}
+
+/// Whether the running thread of a CPU, of real time, has to let its equals run.
+pub(super) fn is_turn_over(cpu: CpuId, thread: &Thread) -> bool {
+    let came = CAME[cpu.index()].load(Ordering::Relaxed);
+    thread.urgency.has_slices() && clock::nanoseconds().saturating_sub(came) >= SLICE
 }
 
 /// Counts a tick of a CPU.

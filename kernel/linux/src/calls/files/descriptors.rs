@@ -240,6 +240,12 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
             // The terminal of the caller's session may be a program's.
             let session = current().session.load(Ordering::Relaxed);
             let own = pty::of_session(session).filter(|_| *special == Special::Terminal);
+            if *special == Special::Terminal
+                && own.is_none()
+                && console::holder().session != session
+            {
+                return Err(Errno::ENXIO);
+            }
             match own {
                 Some(number) => OpenFile::of_object(pty::Slave::open(number, node.clone())?, kept),
                 None => OpenFile::of_object(console::open()?, kept),

@@ -31,7 +31,7 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
         }
         FIOASYNC => {
             let is_on = u32::from_le_bytes(get(at)?) != 0;
-            notices::set_async(&file, number, is_on)?;
+            notices::set_async(file, number, is_on)?;
             Ok(0)
         }
         FIONBIO => {

@@ -1,4 +1,4 @@
-//! What a thread may have apart from its process; how it comes to it is in [`super::apart`].
+//! What a thread has of what threads usually share: the state of [`super::apart`].
 
 use super::place::Place;
 use crate::files::open::Files;
