@@ -172,6 +172,31 @@ pub fn p2_limits_are_each_process_own_and_inherited() -> Outcome {
     run("kinds-of-processes", "limits")
 }
 
+/// Red when maps shows more than was asked for, or a flag that is not known is taken.
+pub fn p3_mappings_are_what_was_asked_for_to_the_letter() -> Outcome {
+    run("call-rules", "memory")
+}
+
+/// Red when a process uses more CPU time than RLIMIT_CPU says, or is not told first.
+pub fn p2_a_process_ends_with_its_limit_of_cpu_time() -> Outcome {
+    run("call-rules", "cpu-time")
+}
+
+/// Red when an urgent thread takes turns with others, or its policy is not kept.
+pub fn p2_a_thread_of_real_time_runs_before_others() -> Outcome {
+    run("call-rules", "policies")
+}
+
+/// Red when a child that is another program is moved into a group, or one that has ended can stop.
+pub fn p2_children_are_told_apart_as_linux_does() -> Outcome {
+    run("call-rules", "children")
+}
+
+/// Red when a file is made, moved or removed by a name that is a directory's.
+pub fn u1_a_name_that_ends_in_a_slash_is_a_directorys() -> Outcome {
+    run("call-rules", "names")
+}
+
 pub fn p2_words_are_changed_moved_and_locked_by_futex() -> Outcome {
     run("kinds-of-processes", "words")
 }

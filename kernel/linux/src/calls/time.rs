@@ -5,6 +5,7 @@ use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::process::clocks::{Clock, RealClock};
+use crate::process::credentials::capability;
 use crate::process::task::Continuation;
 use crate::process::user_memory::{get, get_numbers, put, put_word, timespec};
 use crate::process::{cpu_time, current};
@@ -152,17 +153,24 @@ fn clock_getres(clock: u64, to: u64, size: WordSize) -> SysResult {
     Ok(0)
 }
 
+/// Sets the time of day, for one who may.
+fn set_time_of_day(to: u64) -> SysResult {
+    if !current().credentials.lock().can(capability::SYS_TIME) {
+        return Err(Errno::EPERM);
+    }
+    wall::set(to)?;
+    Ok(0)
+}
+
 fn clock_settime(number: u64, from: u64, size: WordSize) -> SysResult {
     /// The only clock that can be set.
     const OF_DAY: i32 = 0;
     match Clock::of(number as i32)? {
-        // Not those of CPU time by anybody, and the others not at all.
-        Clock::Cpu(..) => Err(Errno::EPERM),
+        // Those of CPU time that are named by a process: nobody may.
+        Clock::Cpu(..) if (number as i32) < 0 => Err(Errno::EPERM),
+        Clock::Cpu(..) => Err(Errno::EINVAL),
         Clock::Real(_) if number as i32 != OF_DAY => Err(Errno::EINVAL),
-        Clock::Real(_) => {
-            wall::set(timespec(from, size)?)?;
-            Ok(0)
-        }
+        Clock::Real(_) => set_time_of_day(timespec(from, size)?),
     }
 }
 
@@ -244,10 +252,7 @@ fn settimeofday(from: u64, zone: u64) -> SysResult {
         }
         ZONE.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
     }
-    if let Some(now) = now {
-        wall::set(now)?;
-    }
-    Ok(0)
+    now.map_or(Ok(0), set_time_of_day)
 }
 
 /// A `struct timeval`, in nanoseconds.
@@ -274,8 +279,7 @@ fn time(to: u64) -> SysResult {
 
 fn stime(from: u64) -> SysResult {
     let [seconds] = get_numbers(from, abi::WORD)?;
-    wall::set(seconds.checked_mul(SECOND).ok_or(Errno::EINVAL)?)?;
-    Ok(0)
+    set_time_of_day(seconds.checked_mul(SECOND).ok_or(Errno::EINVAL)?)
 }
 
 /// Clock ticks: of the caller's time in user mode and in the kernel, its children's, since boot.

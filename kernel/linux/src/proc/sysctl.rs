@@ -10,13 +10,16 @@ use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible::Text;
 
+/// What becomes of what is written to a file.
+type Set = fn(&[u8]) -> Result<(), Errno>;
+
 /// A file: its folder, its name, its permissions, its text; what becomes of what is written there.
 struct Setting {
     folder: &'static str,
     name: &'static str,
     permissions: u32,
     write: fn(&mut Text) -> fmt::Result,
-    set: Option<fn(&[u8]) -> Result<(), Errno>>,
+    set: Option<Set>,
 }
 
 /// A number that is kept elsewhere, and what it may be.

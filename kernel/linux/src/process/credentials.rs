@@ -39,6 +39,7 @@ pub(crate) mod capability {
     pub(crate) const SYS_BOOT: u32 = 22;
     pub(crate) const SYS_NICE: u32 = 23;
     pub(crate) const SYS_RESOURCE: u32 = 24;
+    pub(crate) const SYS_TIME: u32 = 25;
     pub(crate) const MKNOD: u32 = 27;
     pub(crate) const SYSLOG: u32 = 34;
     pub(crate) const CHECKPOINT_RESTORE: u32 = 40;

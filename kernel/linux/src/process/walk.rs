@@ -75,7 +75,15 @@ pub(crate) fn is_made(path: &str) -> bool {
 pub(crate) fn find(mut path: String, follow: bool) -> Result<Place, Errno> {
     for _ in 0..MOST_LINKS {
         if !is_made(&path) {
-            let (node, at) = tree::find_with_path(path, follow)?;
+            // What is not there is told only to one who may look.
+            let asked = match permissions::are_all_given() {
+                true => None,
+                false => Some(fallible::text(&path)?),
+            };
+            let (node, at) = tree::find_with_path(path, follow).map_err(|error| {
+                let refused = asked.and_then(|path| permissions::search(&path).err());
+                refused.filter(|&refused| refused == Errno::EACCES).unwrap_or(error)
+            })?;
             if !matches!(node.content, Content::Special(Special::Proc)) {
                 permissions::search(&at)?;
                 return Ok(Place::Node(node, at));

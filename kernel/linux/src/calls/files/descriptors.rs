@@ -203,7 +203,7 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
     if flags & status::PATH == 0 {
         permissions::check(&node.stat(), wanted(flags))?;
     }
-    if may_write {
+    if may_write || flags & TRUNCATE != 0 {
         match &node.content {
             Content::Fixed(_) => {
                 // A program that runs says so first.

@@ -347,8 +347,7 @@ pub(crate) fn mremap(at: u64, old: u64, new: u64, flags: u64, to: u64) -> SysRes
         return Err(Errno::EINVAL);
     }
     // Lengths that no address space has are too much for what lies there: that is looked at first.
-    let pages =
-        |length: u64| length.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX & !(PAGE - 1));
+    let pages = |length: u64| length.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1));
     let (old, new) = (pages(old), pages(new));
     let how = Move { may: may_move, to: is_fixed.then_some(to), leaves_area };
     memory()?.lock().remap(at, old, new, how)
