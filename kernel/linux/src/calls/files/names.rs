@@ -129,6 +129,10 @@ pub(super) fn add(node: Arc<Node>, path: &str) -> SysResult {
 
 pub(crate) fn unlink(from: u64, at: u64, is_directory: bool) -> SysResult {
     let path = path_at(from, at)?;
+    if path == "/" {
+        // It has no name that could go (LAST_ROOT in Linux's fs/namei.c).
+        return Err(if is_directory { Errno::EBUSY } else { Errno::EISDIR });
+    }
     permissions::remove_name(&path)?;
     tree::remove("/", &path, is_directory).map(|()| 0)
 }
