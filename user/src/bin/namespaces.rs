@@ -1,6 +1,6 @@
 //! What a process sees of the tree, as on Linux: `namespaces NAME`. Status 0 if `mounts`: what a
-//! process mounts in a namespace of its own is seen there and nowhere else, and the ways into it are
-//! right; `roots`: no path leads out of a root that a process was given.
+//! process mounts in a namespace of its own is seen there and nowhere else, and the ways into it
+//! are right; `roots`: no path leads out of a root that a process was given.
 
 #![no_std]
 #![no_main]
