@@ -135,7 +135,7 @@ fn areas(calls: &Calls) -> i32 {
 fn counters(calls: &Calls) -> i32 {
     const SEMAPHORE: usize = 1;
     let file = call(calls.number("eventfd2"), [0x1f, SEMAPHORE]);
-    must!(file >= 3 && file < 10, "a counter");
+    must!((3..10).contains(&file), "a counter");
     let mut name = *b"/proc/self/fdinfo/0\0";
     name[18] += file as u8;
     let mut text = [0; 256];
