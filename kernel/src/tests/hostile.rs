@@ -250,6 +250,12 @@ pub fn p2_programs_can_be_terminals_of_others() -> Outcome {
     run("other-files", "terminals")
 }
 
+/// Red when maps read in pieces is another text, an area is told wrong, or a page is not where
+/// pagemap says.
+pub fn p4_programs_are_told_of_their_areas_and_pages() -> Outcome {
+    run("proc-memory", "all")
+}
+
 /// Red when a path through /proc does not lead on, or a file of it keeps what it was.
 pub fn p4_links_of_proc_lead_on_and_its_files_are_made_anew() -> Outcome {
     run("other-files", "texts")

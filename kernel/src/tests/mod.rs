@@ -256,6 +256,7 @@ table! {
         hostile::p2_bytes_move_between_pipes_and_files,
         hostile::p2_programs_can_be_terminals_of_others,
         hostile::p4_links_of_proc_lead_on_and_its_files_are_made_anew,
+        hostile::p4_programs_are_told_of_their_areas_and_pages,
         hostile::p2_who_is_not_root_any_more_stays_so,
         hostile::u1_p8_any_number_of_pieces_is_read_and_written,
         hostile::u1_a_call_without_an_end_ends_with_its_process,

@@ -559,8 +559,7 @@ pub fn spins_with_all_kept(until: &core::sync::atomic::AtomicU32) -> bool {
     const VALUES: [usize; 6] =
         [0x12345678, 0x13456789, 0x1456789a, 0x156789ab, 0x16789abc, 0x1789abcd];
     let mut r = VALUES;
-    // SAFETY: (1) the word is read as long as it is borrowed; (2) registers are named as they
-    // change.
+    // SAFETY: (1) the word is read as long as it is borrowed; (2) the registers are named.
     unsafe {
         core::arch::asm!(
             "2: ldr {look:w}, [{until}]",

@@ -36,8 +36,7 @@ pub fn is_unprivileged() -> bool {
 pub fn spins_with_all_kept(until: &core::sync::atomic::AtomicU32) -> bool {
     const VALUES: [usize; 3] = [0x1234_5678, 0x2345_6789, 0x3456_789a];
     let [mut a, mut c, mut d] = VALUES;
-    // SAFETY: (1) the word is read as long as it is borrowed; (2) registers are named as they
-    // change.
+    // SAFETY: (1) the word is read as long as it is borrowed; (2) the registers are named.
     unsafe {
         #[cfg(target_pointer_width = "64")]
         {

@@ -8,7 +8,7 @@ use crate::process::clocks::{Clock, RealClock};
 use crate::process::credentials::capability;
 use crate::process::task::Continuation;
 use crate::process::user_memory::{get, get_numbers, put, put_word, timespec};
-use crate::process::{cpu_time, current};
+use crate::process::{cpu_time, current, current_task};
 use crate::signals::restart;
 use crate::time::{SECOND, wall};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -155,7 +155,7 @@ fn clock_getres(clock: u64, to: u64, size: WordSize) -> SysResult {
 
 /// Sets the time of day, for one who may.
 fn set_time_of_day(to: u64) -> SysResult {
-    if !current().credentials.lock().can(capability::SYS_TIME) {
+    if !current_task().credentials().can(capability::SYS_TIME) {
         return Err(Errno::EPERM);
     }
     wall::set(to)?;

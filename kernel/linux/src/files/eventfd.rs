@@ -4,6 +4,8 @@ use super::object::{How, Object};
 use super::readiness::{Readiness, event};
 use crate::error::Errno;
 use alloc::sync::Arc;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU32, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -16,13 +18,27 @@ pub(crate) struct EventCounter {
     value: SpinLock<u64>,
     /// Each read takes one, instead of all.
     is_semaphore: bool,
+    number: u32,
     readiness: Readiness,
 }
 
 impl EventCounter {
     pub(crate) fn new(value: u64, is_semaphore: bool) -> Result<Arc<Self>, Errno> {
         let (value, readiness) = (SpinLock::new(value), Readiness::new());
-        Ok(fallible::shared(Self { value, is_semaphore, readiness })?)
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(fallible::shared(Self { value, is_semaphore, number, readiness })?)
+    }
+}
+
+/// Numbers that fdinfo tells counters apart by.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl EventCounter {
+    /// What fdinfo says of it.
+    pub(crate) fn write(&self, to: &mut dyn Write) -> fmt::Result {
+        let value = *self.value.lock();
+        writeln!(to, "eventfd-count: {value:16x}\neventfd-id: {}", self.number)?;
+        writeln!(to, "eventfd-semaphore: {}", u32::from(self.is_semaphore))
     }
 }
 

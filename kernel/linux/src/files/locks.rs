@@ -176,6 +176,13 @@ pub(crate) fn conflict(wanted: &Lock) -> Option<Lock> {
     STATE.lock().conflict(wanted).copied()
 }
 
+/// A lock of the same owner that has something of a range.
+pub(crate) fn own_within(range: &Lock) -> Option<Lock> {
+    let is_it =
+        |lock: &&Lock| lock.key == range.key && lock.owner == range.owner && lock.overlaps(range);
+    STATE.lock().locks.iter().find(is_it).copied()
+}
+
 /// Sets a lock; sleeps until nothing conflicts with it, if it may. `EDEADLK`: it would sleep for ever.
 pub(crate) fn set(wanted: Lock, may_sleep: bool) -> Result<(), Errno> {
     let mut result = Ok(());

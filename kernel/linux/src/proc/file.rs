@@ -1,6 +1,7 @@
 //! A path of /proc or /sys as an open file, and what stat tells of it.
 
 use super::content::{FILES, piece};
+use super::maps::{self, Asked};
 use super::subject::Subject;
 use super::text::{Content, made};
 use super::{folder, pagemap, sys, sysctl, written};
@@ -15,6 +16,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use machine::memory::fallible::Text;
 
 const DIRECTORY: u32 = 0o040000;
 const FILE: u32 = 0o100000;
@@ -164,6 +166,17 @@ fn name_of(file: &OpenFile) -> Result<String, Errno> {
         Target::Capture(_) => text.write_str("pipe:[0]"),
     })?;
     Ok(text.into_string())
+}
+
+/// The area that a request of an open /proc/PID/maps is about, and its name; `ENOTTY`: the file is no such one.
+pub(crate) fn area_of(file: &OpenFile, at: u64, flags: u64) -> Result<(Asked, Text), Errno> {
+    let Target::Made(made) = &file.target else { return Err(Errno::ENOTTY) };
+    let parts = Parts::of(made.path()).ok_or(Errno::ENOTTY)?;
+    let (["proc", whom, "maps"] | ["proc", _, "task", whom, "maps"]) = parts.as_slice() else {
+        return Err(Errno::ENOTTY);
+    };
+    let subject = Subject::of(whom).map_err(|_| Errno::ESRCH)?;
+    maps::query(subject.process().ok_or(Errno::ESRCH)?, at, flags)
 }
 
 /// The process that a folder of /proc is about; `None`: the file is no such folder.

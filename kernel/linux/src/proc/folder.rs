@@ -4,6 +4,7 @@ use super::subject::{Subject, short};
 use super::text::{Content, made, text};
 use super::{first_stack, of_machine, of_process};
 use crate::error::Errno;
+use crate::files::eventfd::EventCounter;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
 use crate::process::namespaces;
@@ -231,6 +232,9 @@ fn write_open_file(file: &OpenFile, close_on_exec: bool, to: &mut dyn Write) -> 
         _ => (file.stat().inode, 2),
     };
     writeln!(to, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{inode}")?;
+    if let Some(counter) = file.object().and_then(|object| object.of_kind::<EventCounter>()) {
+        counter.write(to)?;
+    }
     let pidfd = file.object().and_then(|object| object.of_kind::<Pidfd>());
     if let Some(pidfd) = pidfd {
         let number = pidfd.shown_number();

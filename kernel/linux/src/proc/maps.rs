@@ -5,6 +5,7 @@
 //! makes the stack: execve does.
 
 use crate::abi::{self, stack_image::WordSize};
+use crate::error::Errno;
 use crate::files::tree;
 use crate::memory::areas::{Area, flag};
 use crate::memory::figures::Figures;
@@ -91,6 +92,61 @@ fn line(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
         }
     }
     text.write_str(if is_deleted(area) { " (deleted)\n" } else { "\n" })
+}
+
+/// What the name of an area's file reads as.
+fn name(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
+    let path = area.source.as_ref().map(|source| source.object.path.as_str());
+    text.write_str(path.or_else(|| special_name(memory, area)).unwrap_or_default())?;
+    text.write_str(if is_deleted(area) { " (deleted)" } else { "" })
+}
+
+/// The area that a request of /proc/PID/maps is about (PROCMAP_QUERY): its description in numbers, and its name.
+pub(super) fn query(process: &Process, at: u64, flags: u64) -> Result<(Asked, Text), Errno> {
+    /// Those that an area must have all of are the bits below.
+    const OR_NEXT: u64 = 0x10;
+    const OF_FILE: u64 = 0x20;
+    if flags & !0x3f != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let memory = process.memory().ok_or(Errno::ESRCH)?;
+    let memory = memory.lock();
+    let bits = |area: &Area| {
+        let [read, write, exec, shared] =
+            [area.read, area.access.write, area.access.exec, area.is_shared()].map(u64::from);
+        read | write << 1 | exec << 2 | shared << 3
+    };
+    let fits =
+        |area: &&Area| flags & 0xf & !bits(area) == 0 && (flags & OF_FILE == 0 || area.has_file());
+    let area = match flags & OR_NEXT {
+        0 => memory.areas().at(at).filter(fits),
+        _ => memory.areas().within(at, u64::MAX).find(fits),
+    };
+    let area = area.ok_or(Errno::ENOENT)?;
+    let source = area.source.as_ref();
+    let mut text = Text::new();
+    name(&memory, area, &mut text).map_err(|_| Errno::ENOMEM)?;
+    let asked = Asked {
+        lowest: area.lowest,
+        top: area.top,
+        flags: bits(area),
+        offset: source.map_or(0, |source| source.offset),
+        inode: source.map_or(0, |source| source.object.node.inode),
+        device: source.map_or(0, |_| 1),
+    };
+    Ok((asked, text))
+}
+
+/// An area in the numbers of that request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) lowest: u64,
+    pub(crate) top: u64,
+    pub(crate) flags: u64,
+    pub(crate) offset: u64,
+    pub(crate) inode: u64,
+    /// The minor number of its device; the major one is 0.
+    pub(crate) device: u32,
 }
 
 /// Bytes after which a piece of the text ends, with the area that it is at: about what one call reads.

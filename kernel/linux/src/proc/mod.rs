@@ -29,6 +29,6 @@ mod text;
 mod written;
 
 pub(crate) use content::content;
-pub(crate) use file::{link, open, process_of, stat};
+pub(crate) use file::{area_of, link, open, process_of, stat};
 pub(crate) use of_machine::{RELEASE, VERSION};
 pub(crate) use text::Content;

@@ -1,9 +1,38 @@
-//! /sys: the cache that threads come from.
+//! /sys: the processors, and the cache that threads come from.
 
-use super::text::{Content, names, text};
+use super::text::{Content, made, names, text};
 use crate::error::Errno;
+use crate::process::walk;
 use core::fmt::Write;
+use machine::cpus;
 use threads::sched::TASKS;
+
+/// The processors (Documentation/ABI/testing/sysfs-devices-system-cpu).
+fn processors(parts: &[&str]) -> Result<Content, Errno> {
+    /// The number of the last one that the kernel has room for.
+    const LAST: usize = cpus::MAX_CPUS - 1;
+    let count = cpus::online_count();
+    match parts {
+        [] => {
+            let made = made(|text| {
+                (0..count).try_for_each(|cpu| writeln!(text, "cpu{cpu}"))?;
+                writeln!(text, "kernel_max\noffline\nonline\npossible\npresent")
+            })?;
+            Ok(Content::Names(made.into_string()))
+        }
+        ["online" | "possible" | "present"] if count == 1 => text(|text| writeln!(text, "0")),
+        ["online" | "possible" | "present"] => text(|text| writeln!(text, "0-{}", count - 1)),
+        ["offline"] => text(|text| writeln!(text)),
+        ["kernel_max"] => text(|text| writeln!(text, "{LAST}")),
+        [cpu] => {
+            let number = cpu.strip_prefix("cpu").and_then(walk::number_from_0);
+            number.filter(|&number| number < count as u64).ok_or(Errno::ENOENT)?;
+            // None of them can be taken out.
+            names(&[])
+        }
+        _ => Err(Errno::ENOENT),
+    }
+}
 
 /// What a path below /sys opens as.
 pub(super) fn open_sys(parts: &[&str]) -> Result<Content, Errno> {
@@ -17,7 +46,10 @@ pub(super) fn open_sys(parts: &[&str]) -> Result<Content, Errno> {
         ("free_calls", counts.freed),
     ];
     match parts {
-        [] => names(&["kernel"]),
+        [] => names(&["devices", "kernel"]),
+        ["devices"] => names(&["system"]),
+        ["devices", "system"] => names(&["cpu"]),
+        ["devices", "system", "cpu", rest @ ..] => processors(rest),
         ["kernel"] => names(&["slab"]),
         ["kernel", "slab"] => names(&["task_struct"]),
         ["kernel", "slab", "task_struct"] => names(&files.map(|file| file.0)),

@@ -161,6 +161,11 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     name.parse().ok().filter(|_| is_number)
 }
 
+/// The same, and 0.
+pub(crate) fn number_from_0(name: &str) -> Option<u64> {
+    if name == "0" { Some(0) } else { number(name) }
+}
+
 fn text(write: impl FnOnce(&mut Text) -> core::fmt::Result) -> Result<String, Errno> {
     let mut text = Text::new();
     write(&mut text).map_err(|_| Errno::ENOMEM)?;
@@ -216,7 +221,7 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
 
 /// The open file behind a descriptor of a process, by its name in /proc, and whether execve closes that.
 pub(crate) fn descriptor(process: &Process, name: &str) -> Result<(Arc<OpenFile>, bool), Errno> {
-    let number = if name == "0" { Some(0) } else { number(name) };
+    let number = number_from_0(name);
     let files = process.files_if_alive().ok_or(Errno::ENOENT)?;
     let found = files.lock().get(number.ok_or(Errno::ENOENT)?).map_err(|_| Errno::ENOENT)?;
     Ok((found.file, found.close_on_exec))

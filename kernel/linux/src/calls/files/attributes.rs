@@ -199,11 +199,20 @@ pub(crate) fn umask(mask: u64) -> SysResult {
 pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_FOLLOW)?;
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
-    let node = node_at(from, at, flags & AT_EMPTY_PATH | follow)?;
+    let node = match node_at(from, at, flags & AT_EMPTY_PATH | follow) {
+        // What is made when it is read is of another file system, as its mounts are.
+        Err(Errno::EPERM) => Err(Errno::EXDEV),
+        found => found,
+    };
     let to = new_at(to_from, to)?;
+    if tree::find("/", &to, false).is_ok() {
+        node?;
+        return Err(Errno::EEXIST);
+    }
     if walk::is_made(&to) {
         return Err(Errno::EXDEV);
     }
+    let node = node?;
     permissions::change_names(&to)?;
     tree::link(&node, &to).map(|()| 0)
 }

@@ -188,7 +188,12 @@ pub(super) fn range(
     let key = file.lock_key();
     let wanted = Lock { key, owner, is_exclusive, first, last, process: current().id };
     if what == What::Ask {
-        let answer = match locks::conflict(&wanted).filter(|_| asked.kind != UNLOCK) {
+        // Asked about an unlock, an open file is told of a lock of its own.
+        let found = match asked.kind {
+            UNLOCK => locks::own_within(&wanted),
+            _ => locks::conflict(&wanted),
+        };
+        let answer = match found {
             None => Range { kind: UNLOCK, ..asked },
             Some(lock) => Range {
                 kind: if lock.is_exclusive { WRITE } else { READ },

@@ -1,4 +1,4 @@
-//! ioctl: requests that every file knows, and those of a device.
+//! ioctl: requests that every file knows, those of a device, and that of /proc/PID/maps.
 
 use super::at::file;
 use super::background::check_background;
@@ -7,7 +7,8 @@ use super::transfer::take;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
-use crate::files::open::{Target, flag};
+use crate::files::open::{OpenFile, Target, flag};
+use crate::proc;
 use crate::process::user_memory::{get, put};
 use crate::process::{current, current_task, table};
 use core::sync::atomic::Ordering;
@@ -47,8 +48,73 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
             put(at, &(left as u32).to_le_bytes())?;
             Ok(0)
         }
+        PROCMAP_QUERY => query_area(file, at),
         request => file.object().ok_or(Errno::ENOTTY)?.ioctl(request, at, &Program),
     }
+}
+
+/// `_IOWR('f', 17, struct procmap_query)` (include/uapi/linux/fs.h).
+const PROCMAP_QUERY: u32 = 0xc000_0000 | (QUERY_BYTES as u32) << 16 | 0x6611;
+const QUERY_BYTES: usize = 104;
+/// Places in the structure: its numbers of 8 bytes first, from its size on.
+const NAME_BYTES: usize = 80;
+const BUILD_ID_BYTES: usize = 84;
+const NAME: usize = 88;
+
+/// The area at an address, or the next one that is as asked for.
+fn query_area(file: &OpenFile, at: u64) -> SysResult {
+    const PAGE: u64 = 4096;
+    /// Longer names than this are cut nowhere: there are none (PATH_MAX).
+    const MAX_NAME: usize = 4096;
+    let mut bytes = [0; QUERY_BYTES];
+    take(at, &mut bytes[..8])?;
+    // As it has grown: what is behind the part that is known must be zero, and what is not given is.
+    let given = u64::from_le_bytes(*bytes.first_chunk().ok_or(Errno::EINVAL)?);
+    if given > PAGE {
+        return Err(Errno::E2BIG);
+    }
+    // Up to the end of the address.
+    let given = usize::try_from(given).ok().filter(|&given| given >= 24).ok_or(Errno::EINVAL)?;
+    take(at, &mut bytes[..given.min(QUERY_BYTES)])?;
+    for offset in QUERY_BYTES..given {
+        if get::<1>(at.checked_add(offset as u64).ok_or(Errno::EFAULT)?)? != [0] {
+            return Err(Errno::E2BIG);
+        }
+    }
+    let long = |bytes: &[u8; QUERY_BYTES], place: usize| {
+        bytes[place..].first_chunk().map_or(0, |number| u64::from_le_bytes(*number))
+    };
+    let short = |bytes: &[u8; QUERY_BYTES], place: usize| {
+        bytes[place..].first_chunk().map_or(0, |number| u32::from_le_bytes(*number))
+    };
+    let (flags, address) = (long(&bytes, 8), long(&bytes, 16));
+    let (name_bytes, name_at) = (short(&bytes, NAME_BYTES) as usize, long(&bytes, NAME));
+    // Both or neither.
+    if (name_bytes == 0) != (name_at == 0) {
+        return Err(Errno::EINVAL);
+    }
+    let (area, name) = proc::area_of(file, address, flags)?;
+    let numbers = [area.lowest, area.top, area.flags, PAGE, area.offset, area.inode];
+    for (place, number) in bytes[24..72].chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    bytes[72..76].fill(0);
+    bytes[76..80].copy_from_slice(&area.device.to_le_bytes());
+    let mut told = 0;
+    if name_bytes > 0 && !name.is_empty() {
+        let name = name.into_bytes();
+        told = name.len() + 1;
+        if told > name_bytes.min(MAX_NAME) {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        put(name_at, &name)?;
+        put(name_at.checked_add(told as u64 - 1).ok_or(Errno::EFAULT)?, &[0])?;
+    }
+    bytes[NAME_BYTES..BUILD_ID_BYTES].copy_from_slice(&(told as u32).to_le_bytes());
+    // No file here is looked into for one.
+    bytes[BUILD_ID_BYTES..NAME].fill(0);
+    put(at, &bytes[..given.min(QUERY_BYTES)])?;
+    Ok(0)
 }
 
 /// The caller.

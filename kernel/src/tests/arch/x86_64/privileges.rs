@@ -317,6 +317,8 @@ pub fn u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret() -> Outcome 
         .syscall(|regs: &mut SavedRegs| {
             if regs.from_user() && user_mode::is_ours() && regs.orig_rax == 0 {
                 regs.rip = RETURN_TO.load(Ordering::Relaxed);
+                // As `syscall` leaves it: another one would not go by sysret whatever the address.
+                regs.rcx = regs.rip;
             } else if user_mode::is_ours() {
                 sched::exit_current();
             } else {
