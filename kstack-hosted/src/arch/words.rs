@@ -1,6 +1,7 @@
 //! The names of what the assembly of both trees defines.
 
-/// The name of the word that says which coroutine runs; other versions of this crate in the same program have their own.
+/// The name of the word that says which coroutine runs; other versions of this crate in the same
+/// program have their own.
 macro_rules! word {
     () => {
         concat!("kstack_hosted_current_", env!("CARGO_PKG_VERSION"))
