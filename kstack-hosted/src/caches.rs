@@ -1,10 +1,14 @@
 //! Each thread's cache of stacks, one per pool; and what the threads share.
 
-use crate::pool::{MAX_POOLS, StackPool, all, next_thread_number, whole};
+use kstack_core::addr::CpuId;
 use kstack_core::cache::CpuCache;
 use kstack_core::pool::{Lock, PoolShared};
 use std::cell::RefCell;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Pools that a process may make. They last as long as the process.
+pub const MAX_POOLS: usize = 16;
 
 /// What a pool's threads share, behind a lock.
 pub(crate) struct Shared(Mutex<PoolShared>);
@@ -26,7 +30,19 @@ impl Lock for Shared {
     }
 }
 
-struct Caches([Option<CpuCache>; MAX_POOLS]);
+/// A pool, as a cache of its stacks knows it.
+pub(crate) trait Drains: Sync {
+    /// Gives all that a cache has to the depot.
+    fn drain(&self, cache: &mut CpuCache);
+}
+
+/// This thread's cache of a pool.
+struct Cache {
+    stacks: CpuCache,
+    pool: &'static dyn Drains,
+}
+
+struct Caches([Option<Cache>; MAX_POOLS]);
 
 thread_local! {
     static CACHES: RefCell<Caches> = const { RefCell::new(Caches([const { None }; MAX_POOLS])) };
@@ -35,10 +51,8 @@ thread_local! {
 impl Drop for Caches {
     /// The thread ends: its stacks go to the depots.
     fn drop(&mut self) {
-        for pool in all() {
-            if let Some(cache) = &mut self.0[pool.0.number] {
-                pool.drain(cache);
-            }
+        for cache in self.0.iter_mut().flatten() {
+            cache.pool.drain(&mut cache.stacks);
         }
     }
 }
@@ -46,12 +60,17 @@ impl Drop for Caches {
 /// Runs `f` with this thread's cache of the pool with this number. A thread that is past its end
 /// has none left: it uses one for the moment.
 #[inline]
-pub(crate) fn with<R>(pool: StackPool, number: usize, f: impl FnOnce(&mut CpuCache) -> R) -> R {
+pub(crate) fn with<R>(
+    pool: &'static dyn Drains,
+    number: usize,
+    f: impl FnOnce(&mut CpuCache) -> R,
+) -> R {
     let mut f = Some(f);
     let done = CACHES.try_with(|caches| {
         let Ok(mut caches) = caches.try_borrow_mut() else { return None };
-        let cache = caches.0[number].get_or_insert_with(|| CpuCache::new(next_thread_number()));
-        f.take().map(|f| f(cache))
+        let fresh = || Cache { stacks: CpuCache::new(next_thread_number()), pool };
+        let cache = caches.0[number].get_or_insert_with(fresh);
+        f.take().map(|f| f(&mut cache.stacks))
     });
     if let Ok(Some(result)) = done {
         return result;
@@ -61,4 +80,15 @@ pub(crate) fn with<R>(pool: StackPool, number: usize, f: impl FnOnce(&mut CpuCac
     let result = f(&mut cache);
     pool.drain(&mut cache);
     result
+}
+
+/// The number by which a pool's records and caches know a thread.
+fn next_thread_number() -> CpuId {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    CpuId::new(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A lock whose holder cannot panic half-way: what it guards is whole.
+fn whole<T>(guard: Result<T, PoisonError<T>>) -> T {
+    guard.unwrap_or_else(PoisonError::into_inner)
 }

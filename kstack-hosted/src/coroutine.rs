@@ -3,9 +3,8 @@
 use crate::arch::Message;
 use crate::control::Control;
 use crate::error::{ResumeError, StackError};
-use crate::overflow::{self, Overflow};
 use crate::pool::{Stack, StackPool};
-use crate::{arch, thread};
+use crate::{arch, overflow, report, thread};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, align_of, size_of};
@@ -225,7 +224,7 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
         match self.ended(back) {
             Some(Ok(value)) => Ok(Resumed::Returned(value)),
             Some(Err(panic)) => resume_unwind(panic),
-            None => Err(ResumeError::Overflow(Overflow::of_this_thread())),
+            None => Err(ResumeError::Overflow(thread::overflow())),
         }
     }
 
@@ -246,6 +245,7 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
     fn meets_its_resumer(&mut self) -> bool {
         let mut parent = arch::current();
         if parent.is_null() {
+            overflow::install();
             match thread::set_up() {
                 Some(root) => parent = root,
                 None => return false,
@@ -348,7 +348,7 @@ impl<Input, Yield, Return, Place> Coroutine<Input, Yield, Return, Place> {
             }
             Some(_) => {}
             // There is no resumer to be told.
-            None => overflow::tell(&Overflow::of_this_thread()),
+            None => report::tell(&thread::overflow()),
         }
     }
 }

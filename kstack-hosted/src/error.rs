@@ -1,6 +1,6 @@
 //! What can go wrong, each with a sentence.
 
-use crate::overflow::Overflow;
+use crate::report::Overflow;
 use core::error::Error;
 use core::fmt;
 use kstack_core::pool::AcquireError;

@@ -1,11 +1,11 @@
 //! Pools of guarded stacks.
 
 use crate::backing::{Erase, Process};
-use crate::caches::{self, Shared};
+use crate::caches::{self, Drains, MAX_POOLS, Shared};
 use crate::error::{PoolError, StackError};
 use core::fmt;
 use core::mem::ManuallyDrop;
-use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId, PAGE_BYTES};
+use kstack_core::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack_core::arena::{Arena, SlotIndex};
 use kstack_core::erase::{DirtyPages, ErasePolicy};
 use kstack_core::geometry::Geometry;
@@ -14,11 +14,8 @@ use kstack_core::record::SlotRecord;
 use kstack_core::stacks::StackId;
 use kstack_core::stacks::ThreadId;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
-
-/// Pools that a process may make. They last as long as the process.
-pub const MAX_POOLS: usize = 16;
 
 /// How often the stock of parked stacks is adapted to how many were needed.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -36,6 +33,12 @@ pub(crate) struct Inner {
     process: Process,
     survives: bool,
     period_began: Mutex<Instant>,
+}
+
+impl Drains for Inner {
+    fn drain(&self, cache: &mut kstack_core::cache::CpuCache) {
+        self.pool.drain_cpu(cache, &self.shared);
+    }
 }
 
 /// The pools, for the handler of overflows; a pool is in here before its first stack is handed out.
@@ -216,7 +219,7 @@ impl StackPool {
     #[inline(never)]
     pub(crate) fn stack_for(self, owner: ThreadId) -> Result<Stack, StackError> {
         let Inner { pool, shared, process, number, .. } = self.0;
-        let live = caches::with(self, *number, |cache| {
+        let live = caches::with(self.0, *number, |cache| {
             let mut request = Request::thread(owner);
             request.cpu = cache.cpu();
             pool.acquire(&request, cache, shared, &mut { *process })
@@ -229,7 +232,7 @@ impl StackPool {
     #[inline(never)]
     fn take_back(self, live: LiveStack) {
         let Inner { pool, shared, process, number, .. } = self.0;
-        let outcome = caches::with(self, *number, |cache| {
+        let outcome = caches::with(self.0, *number, |cache| {
             pool.release(live, cache, shared, &mut { *process })
         });
         if let ReleaseOutcome::Flushed { excess } = outcome
@@ -292,10 +295,6 @@ impl StackPool {
 
     pub(crate) fn survives(self) -> bool {
         self.0.survives
-    }
-
-    pub(crate) fn drain(self, cache: &mut kstack_core::cache::CpuCache) {
-        self.0.pool.drain_cpu(cache, &self.0.shared);
     }
 }
 
@@ -427,15 +426,4 @@ fn shadow_stack_is_on() -> bool {
         unsafe { libc::prctl(PR_GET_SHADOW_STACK_STATUS, &raw mut status, 0, 0, 0) };
     }
     status & 1 != 0
-}
-
-/// The number by which a pool's records and caches know a thread.
-pub(crate) fn next_thread_number() -> CpuId {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    CpuId::new(NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// A lock whose holder cannot panic half-way: what it guards is whole.
-pub(crate) fn whole<T>(guard: Result<T, PoisonError<T>>) -> T {
-    guard.unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@
 
 use crate::arch;
 use crate::control::Control;
-use crate::overflow::{self, Place};
+use crate::report::{Overflow, Place};
 use core::ptr::{null, null_mut};
 use kstack_core::addr::{Addr, AddrRange, PAGE_BYTES};
 use std::cell::Cell;
@@ -55,12 +55,18 @@ pub(crate) fn place() -> *mut Place {
     unsafe { &raw mut (*thread).place }
 }
 
-/// Makes this thread one that can run coroutines, and the process one that can tell overflows.
-/// `None` without memory.
+/// The report that the handler has made on this thread a moment ago.
+#[inline(never)]
+pub(crate) fn overflow() -> Overflow {
+    // SAFETY: (1) a coroutine has run on this thread, so there is a place; the handler made the
+    // report before it cut the coroutine off, which is the only way to get here.
+    unsafe { Overflow::taken_from(place()) }
+}
+
+/// Makes this thread one that can run coroutines. `None` without memory.
 #[cold]
 #[inline(never)]
 pub(crate) fn set_up() -> Option<*mut Control> {
-    overflow::install();
     let signal_stack = if has_signal_stack() { None } else { Some(Mapping::new()?) };
     let thread = Box::into_raw(Box::new(Thread {
         root: Control {

@@ -4,7 +4,7 @@
 use kstack::addr::{Addr, CpuId};
 use kstack::arena::{Arena, SlotIndex};
 use kstack::kind::StackKind;
-use kstack::stacks::StackId;
+use kstack::stacks::{StackId, ThreadId};
 use std::arch::asm;
 use std::hint::black_box;
 
@@ -21,7 +21,12 @@ pub fn arena() -> Arena {
 
 /// The one stack: what it was started on.
 pub fn stack(arena: &Arena) -> StackId {
-    StackId { kind: StackKind::Boot, cpu: Some(CpuId::new(0)), owner: 0, range: arena.body(SLOT) }
+    StackId {
+        kind: StackKind::Boot,
+        cpu: Some(CpuId::new(0)),
+        owner: ThreadId::NONE,
+        range: arena.body(SLOT),
+    }
 }
 
 /// The function that an address lies in, as far as it is known.

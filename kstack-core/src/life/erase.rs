@@ -17,7 +17,7 @@
 //! The record of each stack keeps a set of CPUs, *coherent*, with the invariant
 //!
 //! > **(C)** a CPU in the set has a TLB entry with D=1 for a page of the body only if D is set in
-//! the page table.
+//! > the page table.
 //!
 //! | step                               | page table   | TLB of the CPU                       | coherent set        |
 //! |------------------------------------|--------------|--------------------------------------|---------------------|

@@ -1,6 +1,7 @@
 //! The switch on arm64, AAPCS64.
 
-use super::Message;
+use super::message::Message;
+use super::words::{called, thread_local_word, word};
 use crate::control::Control;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
@@ -9,7 +10,7 @@ use kstack_core::unwind::SavedRegs;
 
 const WORD: usize = size_of::<usize>();
 
-super::thread_local_word!();
+thread_local_word!();
 
 /// The thread's word: the block of its innermost coroutine. Usable in a handler of signals.
 #[inline(always)]
@@ -19,8 +20,8 @@ pub(crate) fn current() -> *mut Control {
     unsafe {
         asm!(
             "mrs {thread}, tpidr_el0",
-            concat!("adrp {at}, :gottprel:", super::word!()),
-            concat!("ldr {at}, [{at}, :gottprel_lo12:", super::word!(), "]"),
+            concat!("adrp {at}, :gottprel:", word!()),
+            concat!("ldr {at}, [{at}, :gottprel_lo12:", word!(), "]"),
             "ldr {at}, [{thread}, {at}]",
             thread = out(reg) _,
             at = out(reg) current,
@@ -38,8 +39,8 @@ pub(crate) fn set_current(control: *mut Control) {
     unsafe {
         asm!(
             "mrs {thread}, tpidr_el0",
-            concat!("adrp {at}, :gottprel:", super::word!()),
-            concat!("ldr {at}, [{at}, :gottprel_lo12:", super::word!(), "]"),
+            concat!("adrp {at}, :gottprel:", word!()),
+            concat!("ldr {at}, [{at}, :gottprel_lo12:", word!(), "]"),
             "str {control}, [{thread}, {at}]",
             thread = out(reg) _,
             at = out(reg) _,
@@ -153,8 +154,8 @@ pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message
             "ldr x3, [x1, #{parent}]",
             "mov x1, sp",
             "mrs x4, tpidr_el0",
-            concat!("adrp x5, :gottprel:", super::word!()),
-            concat!("ldr x5, [x5, :gottprel_lo12:", super::word!(), "]"),
+            concat!("adrp x5, :gottprel:", word!()),
+            concat!("ldr x5, [x5, :gottprel_lo12:", word!(), "]"),
             "str x3, [x4, x5]",
             "ldp x29, x30, [x2, #{x29}]",
             "ldr x19, [x2, #{resumer_x19}]",
@@ -203,8 +204,8 @@ pub(crate) unsafe fn finish(message: *mut u8, control: *mut Control) -> ! {
             "ldr x3, [x1, #{parent}]",
             "mov x1, xzr",
             "mrs x4, tpidr_el0",
-            concat!("adrp x5, :gottprel:", super::word!()),
-            concat!("ldr x5, [x5, :gottprel_lo12:", super::word!(), "]"),
+            concat!("adrp x5, :gottprel:", word!()),
+            concat!("ldr x5, [x5, :gottprel_lo12:", word!(), "]"),
             "str x3, [x4, x5]",
             "ldp x29, x30, [x2, #{x29}]",
             "ldr x19, [x2, #{x19}]",
@@ -248,8 +249,8 @@ unsafe extern "C" fn first() {
         "mov x2, sp",
         "ldr x3, [x1, #{entry}]",
         "blr x3",
-        concat!(".globl ", super::called!()),
-        concat!(super::called!(), ":"),
+        concat!(".globl ", called!()),
+        concat!(called!(), ":"),
         "udf #0",
         ".cfi_endproc",
         word = const WORD,
@@ -269,8 +270,8 @@ pub(crate) fn first_called() -> usize {
     // SAFETY: (1) computes an address.
     unsafe {
         asm!(
-            concat!("adrp {0}, ", super::called!()),
-            concat!("add {0}, {0}, :lo12:", super::called!()),
+            concat!("adrp {0}, ", called!()),
+            concat!("add {0}, {0}, :lo12:", called!()),
             out(reg) address,
             options(nostack, nomem, pure, preserves_flags),
         );

@@ -45,80 +45,10 @@
 //!
 //! So every write to a coroutine's stack that can overflow happens while the word says so.
 
-use core::mem::{ManuallyDrop, MaybeUninit, size_of};
+mod message;
+mod words;
 
-/// What goes through a switch in a register: a value that fits, or the address of one that does
-/// not.
-pub(crate) type Message = MaybeUninit<*mut u8>;
-
-/// Whether values of a type go through themselves.
-const fn fits<T>() -> bool {
-    size_of::<T>() <= size_of::<Message>()
-}
-
-/// A value as a message. It is the receiver's once it decodes it; until then it must stay where it
-/// is.
-#[inline(always)]
-pub(crate) fn encode<T>(value: &mut ManuallyDrop<T>) -> Message {
-    let value: *mut T = (&raw mut *value).cast();
-    let mut message = MaybeUninit::new(value.cast());
-    if fits::<T>() {
-        message = Message::uninit();
-        // SAFETY: (1) both are there, and the message has room for it.
-        unsafe { message.as_mut_ptr().cast::<T>().write_unaligned(value.read()) };
-    }
-    message
-}
-
-/// The value of a message.
-///
-/// # Safety
-///
-/// 1. [`encode`] made it of a value of this type, which is decoded once and lies where it lay.
-#[inline(always)]
-pub(crate) unsafe fn decode<T>(message: Message) -> T {
-    // SAFETY: (1) the caller's promise; (2) a value that fits may want a larger alignment than the
-    // message has, if it is of no size.
-    unsafe {
-        if fits::<T>() {
-            message.as_ptr().cast::<T>().read_unaligned()
-        } else {
-            message.assume_init().cast::<T>().read()
-        }
-    }
-}
-
-/// The name of that word; other versions of this crate in the same program have their own.
-macro_rules! word {
-    () => {
-        concat!("kstack_hosted_current_", env!("CARGO_PKG_VERSION"))
-    };
-}
-
-/// The name of the return address in [`first`].
-macro_rules! called {
-    () => {
-        concat!("kstack_hosted_first_called_", env!("CARGO_PKG_VERSION"))
-    };
-}
-
-/// Defines that word: zero in a new thread.
-macro_rules! thread_local_word {
-    () => {
-        core::arch::global_asm!(
-            ".pushsection .tbss,\"awT\",%nobits",
-            concat!(".globl ", $crate::arch::word!()),
-            concat!(".type ", $crate::arch::word!(), ",%object"),
-            concat!(".size ", $crate::arch::word!(), ",8"),
-            ".balign 8",
-            concat!($crate::arch::word!(), ":"),
-            ".zero 8",
-            ".popsection",
-        );
-    };
-}
-
-use {called, thread_local_word, word};
+pub(crate) use message::{Message, decode, encode};
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

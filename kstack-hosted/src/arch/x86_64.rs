@@ -1,6 +1,7 @@
 //! The switch on x86_64, System V ABI.
 
-use super::Message;
+use super::message::Message;
+use super::words::{called, thread_local_word, word};
 use crate::control::Control;
 use core::arch::{asm, naked_asm};
 use core::mem::{offset_of, size_of};
@@ -9,7 +10,7 @@ use kstack_core::unwind::SavedRegs;
 
 const WORD: usize = size_of::<usize>();
 
-super::thread_local_word!();
+thread_local_word!();
 
 /// The thread's word: the block of its innermost coroutine. Usable in a handler of signals.
 #[inline(always)]
@@ -18,7 +19,7 @@ pub(crate) fn current() -> *mut Control {
     // SAFETY: (1) reads this thread's word, which lasts as long as the thread.
     unsafe {
         asm!(
-            concat!("mov {0}, [rip + ", super::word!(), "@GOTTPOFF]"),
+            concat!("mov {0}, [rip + ", word!(), "@GOTTPOFF]"),
             "mov {0}, fs:[{0}]",
             out(reg) current,
             options(nostack, preserves_flags, readonly),
@@ -34,7 +35,7 @@ pub(crate) fn set_current(control: *mut Control) {
     // it is there.
     unsafe {
         asm!(
-            concat!("mov {at}, [rip + ", super::word!(), "@GOTTPOFF]"),
+            concat!("mov {at}, [rip + ", word!(), "@GOTTPOFF]"),
             "mov fs:[{at}], {control}",
             at = out(reg) _,
             control = in(reg) control,
@@ -131,7 +132,7 @@ pub(crate) unsafe fn suspend(message: Message, control: *mut Control) -> Message
             // From here on the coroutine's stack is at rest.
             "mov rsp, [rax + {link}]",
             "mov rcx, [rax + {parent}]",
-            concat!("mov rax, [rip + ", super::word!(), "@GOTTPOFF]"),
+            concat!("mov rax, [rip + ", word!(), "@GOTTPOFF]"),
             "mov fs:[rax], rcx",
             "pop rbp",
             "ret",
@@ -165,7 +166,7 @@ pub(crate) unsafe fn finish(message: *mut u8, control: *mut Control) -> ! {
         asm!(
             "mov rcx, [rsi + {parent}]",
             "mov rsp, [rsi + {link}]",
-            concat!("mov rax, [rip + ", super::word!(), "@GOTTPOFF]"),
+            concat!("mov rax, [rip + ", word!(), "@GOTTPOFF]"),
             "mov fs:[rax], rcx",
             "pop rbp",
             "xor esi, esi",
@@ -203,8 +204,8 @@ unsafe extern "C" fn first() {
         "lea rsp, [rdx + {words} * {word}]",
         "mov rdx, rsp",
         "call [rsi + {entry}]",
-        concat!(".globl ", super::called!()),
-        concat!(super::called!(), ":"),
+        concat!(".globl ", called!()),
+        concat!(called!(), ":"),
         "ud2",
         ".cfi_endproc",
         word = const WORD,
@@ -224,7 +225,7 @@ pub(crate) fn first_called() -> usize {
     // SAFETY: (1) computes an address.
     unsafe {
         asm!(
-            concat!("lea {0}, [rip + ", super::called!(), "]"),
+            concat!("lea {0}, [rip + ", called!(), "]"),
             out(reg) address,
             options(nostack, nomem, pure, preserves_flags),
         );

@@ -2,8 +2,8 @@
 
 use super::former::Former;
 use super::walk::{self, Chain, Table};
-use super::{NO_STEPS, Place, text};
 use crate::pool::{StackPool, all};
+use crate::report::{NO_STEPS, Place, text};
 use crate::{arch, thread};
 use core::ptr::copy_nonoverlapping;
 use kstack_core::addr::{Addr, ByteSize, CpuId};

@@ -64,6 +64,14 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let mut columns = vec![Column { name: HOST, verdicts: host }];
     if !options.no_host && !options.boards {
         columns[0].verdicts.extend(examples::test(examples::Place::Host, None, filter));
+        let arm64 = archs.iter().zip(&ready).find(|(arch, _)| **arch == Arch::Arm64);
+        // The same tests, so that a filter which chooses none of them here chooses none there.
+        let chosen = host_tests::hosted_among(&columns[0].verdicts);
+        if let Some((_, ready)) = arm64
+            && chosen
+        {
+            columns[0].verdicts.extend(host_tests::run_on_arm64(ready, filter)?);
+        }
     }
     columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));
     for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready))? {

@@ -4,6 +4,8 @@
 //! Then the models of the core's lock-free protocols: the same code over atomics that explore what
 //! C11 allows, in a build of its own.
 //!
+//! And, where arm64 is among the architectures, the tests of `kstack-hosted` once more for that.
+//!
 //! The test harness's text is read line by line, since its structured output is not stable:
 //!
 //! ```text
@@ -16,8 +18,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
+use crate::catalogue;
 use crate::progress;
 use crate::proof::emulated::Verdict;
+use crate::setup::{self, Ready};
 use crate::workspace::{self, cargo};
 
 /// Lines of output shown when tests fail.
@@ -44,6 +48,31 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Vec<Verdict>> {
     // These say more than the same ones above, which take any error for the right one.
     verdicts.retain(|verdict| refused.iter().all(|other| other.name != verdict.name));
     verdicts.extend(refused.into_iter().filter(chosen));
+    Ok(verdicts)
+}
+
+/// Whether some of the tests that ran are `kstack-hosted`'s.
+pub(crate) fn hosted_among(verdicts: &[Verdict]) -> bool {
+    verdicts.iter().any(|verdict| catalogue::ids_of(&verdict.name).iter().any(|id| id == "N5"))
+}
+
+/// The tests of `kstack-hosted` for arm64, in an emulator of programs: the same ones as for this
+/// machine, whose names they bear with `arm64::` before them. What keeps them from being run is a
+/// failure, as it is of a kernel that does not build.
+pub(crate) fn run_on_arm64(ready: &Ready, filter: Option<&str>) -> Result<Vec<Verdict>> {
+    eprintln!("Tests of kstack-hosted for arm64 (its standard library is made first, once)");
+    let mut command = match setup::hosted_on_arm64(ready) {
+        Ok(command) => command,
+        Err(error) => {
+            println!("FAILED  kstack-hosted for arm64: {error:#}");
+            return Ok(vec![Verdict::failed("arm64::tests_are_built", format!("{error:#}"))]);
+        }
+    };
+    command.args(["--no-fail-fast", "--color", "never"]).arg("--").args(filter);
+    let mut verdicts = verdicts_of(command, "tests_end_in_order")?;
+    for verdict in &mut verdicts {
+        verdict.name.insert_str(0, "arm64::");
+    }
     Ok(verdicts)
 }
 

@@ -19,6 +19,7 @@ mod archive;
 mod bochs;
 mod cache;
 mod compilers;
+mod hosted;
 pub(crate) mod library;
 mod linker;
 mod linux;
@@ -44,6 +45,7 @@ use archive::Archive;
 pub(crate) use bochs::{bochs, bochs_release};
 use cache::{Lock, State};
 pub(crate) use compilers::of_release as compiler_of;
+pub(crate) use hosted::hosted_on_arm64;
 pub(crate) use linker::Linker;
 pub(crate) use linux::linux;
 pub(crate) use programs::{mutants, semver_checks};
@@ -103,6 +105,9 @@ pub(crate) fn command(
     progress::set_verbose();
     let ready = ensure_all(archs)?;
     archs.iter().try_for_each(|&arch| more(arch))?;
+    if let Some((_, ready)) = archs.iter().zip(&ready).find(|(arch, _)| **arch == Arch::Arm64) {
+        hosted::build(ready)?;
+    }
     if with_boards {
         bochs()?;
         for &arch in archs {

@@ -90,6 +90,23 @@ impl Toolchain {
         Ok(Some(packages.folder()?.join("usr/src").join(format!("rustc-{}", self.full_release))))
     }
 
+    /// The same, fetched if neither the compiler nor the cache has it; `None`: the compiler has its
+    /// own.
+    pub(super) fn library_source(&self) -> Result<Option<PathBuf>> {
+        if self.has_source() {
+            return Ok(None);
+        }
+        if self.fetched_source()?.is_none() {
+            let lock = Lock::take()?;
+            // Another command may have fetched it meanwhile.
+            if self.fetched_source()?.is_none() {
+                eprintln!("This needs the library's source: about 50 MB to download");
+                fetch_source(&lock, std::slice::from_ref(self), Arch::Arm64)?;
+            }
+        }
+        self.fetched_source()
+    }
+
     /// The package with the library source of this very release; releases in the making have none.
     fn source_packages(&self, version: Option<&str>) -> Option<Packages> {
         let is_release = self.full_release.chars().all(|c| c.is_ascii_digit() || c == '.');

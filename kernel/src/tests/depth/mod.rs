@@ -185,7 +185,7 @@ fn send_nmi() {
     if waits_on != 0
         && let Some(send) = depth::SEND_NMI
     {
-        send(cpus::by_id(CpuId::new(waits_on as u32 - 1)).hardware_id.load(Ordering::Relaxed));
+        send(cpus::by_id(CpuId::new(waits_on - 1)).hardware_id.load(Ordering::Relaxed));
     }
 }
 

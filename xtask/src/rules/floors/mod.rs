@@ -60,8 +60,9 @@ const XTASK: [&str; 12] = [
 ];
 
 /// From the ground up.
-const FLOORS: [Floor; 7] = [
+const FLOORS: [Floor; 8] = [
     Floor { name: "kstack-core", folder: "kstack-core", files: true, rooms: &CORE },
+    Floor { name: "kstack-hosted", folder: "kstack-hosted", files: true, rooms: &[] },
     Floor { name: "kstack", folder: "kstack", files: true, rooms: &[] },
     Floor { name: "machine", folder: "kernel/machine", files: true, rooms: &[] },
     Floor { name: "threads", folder: "kernel/threads", files: true, rooms: &[] },

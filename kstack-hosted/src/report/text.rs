@@ -6,7 +6,7 @@ use kstack_core::unwind::{End, Step};
 use kstack_core::verdict::{Cause, OverflowReport};
 
 /// Writes a report.
-pub(super) fn write(f: &mut dyn Write, report: &OverflowReport) -> fmt::Result {
+pub(crate) fn write(f: &mut dyn Write, report: &OverflowReport) -> fmt::Result {
     let OverflowReport { verdict, fault, backtrace, .. } = report;
     let what = match verdict.cause {
         Cause::GuardHit => "stack overflow",
@@ -62,7 +62,7 @@ fn reason(end: End) -> &'static str {
 }
 
 /// Writes a report to standard error, with a buffer on the stack. Usable in a handler of signals.
-pub(super) fn tell(report: &OverflowReport) {
+pub(crate) fn tell(report: &OverflowReport) {
     let mut lines = Lines { buffer: [0; 512], length: 0 };
     // It cannot fail: `Lines` does not.
     let _done = write(&mut lines, report);
