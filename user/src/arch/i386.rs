@@ -589,7 +589,10 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }
 
-pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
+pub use super::no_shadow_stacks::{
+    SHADOW_BY_PRCTL, return_to, shadow_pointer, sigreturn_above, store_shadow, switch_shadow,
+    with_shadow_stack,
+};
 pub use super::pc::{
     FAULTS, HAS_PORTS, clobber_floats, is_unprivileged, read_port, read_two_ports,
     switch_interrupts,

@@ -502,7 +502,7 @@ pub fn plain_restorer() -> usize {
     restorer()
 }
 
-const RT_SIGRETURN: usize = 15;
+pub(super) const RT_SIGRETURN: usize = 15;
 
 /// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`],
 /// and continues at the address in the second.
@@ -589,7 +589,10 @@ pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
     )
 }
 
-pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
+pub use super::cet::{
+    SHADOW_BY_PRCTL, return_to, shadow_pointer, sigreturn_above, store_shadow, switch_shadow,
+    with_shadow_stack,
+};
 pub use super::pc::{
     FAULTS, HAS_PORTS, clobber_floats, is_unprivileged, read_port, read_two_ports,
     switch_interrupts,

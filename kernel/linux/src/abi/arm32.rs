@@ -15,6 +15,7 @@ use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::cause::{DATA_ABORT, DEBUG_EVENT, PREFETCH_ABORT, STATUS, UNDEFINED};
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
@@ -107,6 +108,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = false;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = None;
 
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's split in the middle.
 pub const USER_TOP: u64 = 0x7f00_0000;

@@ -11,6 +11,7 @@ use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
+use kstack::shadow::Form;
 use machine::arch::extras;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
@@ -95,6 +96,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = false;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = Some(Form::Arm64);
 
 /// One past the highest address a program can use: the end of the user half.
 pub const USER_TOP: u64 = 0x1_0000_0000_0000;

@@ -5,6 +5,7 @@
 //! `generic` has what architectures that came to Linux late share, `wide` and `narrow` what depends
 //! on the size of a word.
 
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
@@ -57,6 +58,7 @@ const _: [u32; 2] = [random::STACK_BITS, random::MMAP_BITS];
 const _: u64 = random::HEAP_BYTES;
 const _: bool = EXECUTABLE_STACK_UNASKED;
 const _: bool = HAS_USER_DISPATCH;
+const _: Option<Form> = SHADOW_FORM;
 
 // Flags of `openat`.
 const _: [u32; 4] = [open::DIRECTORY, open::NOFOLLOW, open::DIRECT, open::LARGE];

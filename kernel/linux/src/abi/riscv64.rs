@@ -11,6 +11,7 @@ use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
@@ -98,6 +99,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = true;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = None;
 
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;

@@ -3,7 +3,7 @@
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
-use super::shadow;
+use super::shadow::{self, Heir};
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{Process, current, current_arc, current_task, host, pidfd, table};
@@ -123,8 +123,12 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         *task.ports.lock() = ports;
         let id = if request.number.is_some() { sched::thread::next_id() } else { number };
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
-        let is_alone = !is_in_our_memory || request.has(flag::VFORK);
-        shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
+        let heir = match (is_in_our_memory, request.has(flag::VFORK)) {
+            (false, _) => Heir::Copy,
+            (true, true) => Heir::Borrower,
+            (true, false) => Heir::Thread,
+        };
+        shadow::inherit(&task, &thread, heir, request.stack_bytes)?;
         thread
     };
     let not_born = |_: &Errno| {

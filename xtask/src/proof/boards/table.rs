@@ -42,6 +42,8 @@ pub(super) struct Row {
     /// What is special to one of its CPUs, and what the kernel says of that.
     pub(super) odd: Option<(&'static str, &'static str)>,
     pub(super) expected: Expected,
+    /// Whether its CPU has shadow stacks for programs, where the usual machine's has none.
+    pub(super) shadow_stacks: bool,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
 }
@@ -100,6 +102,7 @@ const fn row(
         late: None,
         odd: None,
         expected: Runs,
+        shadow_stacks: false,
         always: false,
     }
 }
@@ -124,6 +127,12 @@ impl Row {
     /// Booted by every run of the tests.
     const fn always(mut self) -> Row {
         self.always = true;
+        self
+    }
+
+    /// With shadow stacks for programs.
+    const fn shadow_stacks(mut self) -> Row {
+        self.shadow_stacks = true;
         self
     }
 
@@ -180,7 +189,8 @@ pub(super) const TABLE: &[Row] = &[
     bochs(X86_64, "ryzen", "512M", 1),
     bochs(X86_64, "ryzen", "512M", 4),
     bochs(X86_64, "corei7_skylake_x", "512M", 1),
-    bochs(X86_64, "tigerlake", "1200M", 2),
+    bochs(X86_64, "tigerlake", "1200M", 2).shadow_stacks().always(),
+    bochs(X86_64, "tigerlake", "512M", 1).shadow_stacks(),
     bochs(X86_64, "p4_willamette", "512M", 1).refuses("lacks what the kernel needs"),
     row(I386, Q35, "max,-erms", "64M", 1),
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
