@@ -4,8 +4,15 @@ use super::{Outcome, check};
 use alloc::format;
 use alloc::string::String;
 use linux::run_captured;
+use machine::arch::extras;
+use machine::options;
 
+/// The command line says whether the machine has them: otherwise a kernel that refuses them passes.
 pub(super) fn program(name: &str, part: &str) -> Outcome {
+    let there = extras::shadow_form().is_some();
+    if let Some(said) = options::get("has-shadow-stacks") {
+        check!((said == "1") == there, "has-shadow-stacks={said}, and programs have them: {there}");
+    }
     let argv: [&[u8]; 2] = [name.as_bytes(), part.as_bytes()];
     let (status, output) =
         run_captured(&format!("/kstack/bin/{name}"), &argv).map_err(|error| format!("{error}"))?;

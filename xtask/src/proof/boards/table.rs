@@ -42,7 +42,7 @@ pub(super) struct Row {
     /// What is special to one of its CPUs, and what the kernel says of that.
     pub(super) odd: Option<(&'static str, &'static str)>,
     pub(super) expected: Expected,
-    /// Whether its CPU has shadow stacks for programs, where the usual machine's has none.
+    /// Whether its CPU has shadow stacks for programs, and the tests of them run.
     pub(super) shadow_stacks: bool,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
@@ -67,6 +67,13 @@ const Q35_NO_NX: &[&str] = &[
     "sockets=2,maxcpus=2",
     "-device",
     "max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0,nx=off",
+];
+const Q35_NO_AVX: &[&str] = &[
+    "q35",
+    "-smp",
+    "sockets=2,maxcpus=2",
+    "-device",
+    "max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0,avx=off",
 ];
 const Q35_NO_NX_32: &[&str] = &[
     "q35",
@@ -157,6 +164,7 @@ impl Row {
 
 const NO_NX: &str = "lacks what the kernel needs: no-execute bit";
 const ONE_WITHOUT_NX: &str = "CPU 1 lacks what the kernel needs: no-execute bit";
+const ONE_WITHOUT_AVX: &str = "CPU 1 lacks what the kernel needs: AVX, which the first CPU has";
 const NO_SV48: &str = "lacks what the kernel needs: four-level page tables (Sv48)";
 
 /// All of them.
@@ -176,6 +184,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, MICROVM_BARE, "max", "512M", 1).refuses("this machine has no 8254 timer"),
     row(X86_64, Q35, "max,-nx", "512M", 1).refuses(NO_NX).always(),
     row(X86_64, Q35_NO_NX, "max", "512M", 1).odd("and one without NX", ONE_WITHOUT_NX),
+    row(X86_64, Q35_NO_AVX, "max", "512M", 1).odd("and one without AVX", ONE_WITHOUT_AVX),
     row(X86_64, Q35, "max,-pge", "512M", 1).refuses("lacks what the kernel needs: global pages"),
     row(X86_64, Q35, "max,-fxsr", "512M", 1).refuses("lacks what the kernel needs: FXSAVE"),
     row(X86_64, Q35, "max,-apic", "512M", 1).refuses("lacks what the kernel needs: local APIC"),
@@ -216,6 +225,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
+    row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),
     row(Arm64, GIC3, "a64fx", "16G", 16),
     row(Arm64, GIC3, "cortex-a76", "4G", 4),
     row(Arm64, GIC3, "max", "64G", 64),

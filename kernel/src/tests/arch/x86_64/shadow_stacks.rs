@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use machine::arch::irqchip;
 use machine::arch::pc::control::{self, Register, read};
 use machine::arch::pc::shadow::{self, shadow_form};
-use machine::{cpus, options};
+use machine::cpus;
 use threads::entry::probes;
 use threads::sched;
 
@@ -19,9 +19,6 @@ pub fn p7_shadow_stacks_are_there_where_the_cpu_has_them_and_nmis_leave_them_alo
     const CR4_CET: usize = 1 << 23;
     let has = control::has(7, ECX, 7);
     check!(shadow_form().is_some() == has, "the CPU has them: {has}");
-    if let Some(said) = options::get("has-shadow-stacks") {
-        check!((said == "1") == has, "has-shadow-stacks={said}, and the CPU has them: {has}");
-    }
     on_every_cpu(|_| {
         let on = read(Register::Cr4) & CR4_CET != 0;
         check!(on == shadow_form().is_some(), "CR4.CET is {on}");
