@@ -15,6 +15,7 @@ pub mod attack;
 pub mod calls;
 pub mod draw;
 pub mod memory;
+pub mod shadow;
 pub mod signals;
 mod syscall;
 

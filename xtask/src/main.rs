@@ -94,7 +94,7 @@ enum Command {
         /// afterwards; it says whether that includes what `test --boards` takes besides.
         #[arg(long, conflicts_with = "arch")]
         offline: bool,
-        /// Fetch Bochs and the second release of QEMU too, which `test --boards` alone takes.
+        /// Fetch the second release of QEMU too, which `test --boards` alone takes, and Bochs.
         #[arg(long)]
         boards: bool,
     },

@@ -14,6 +14,9 @@
 //! | it returns, which pops the return address; then the word at the pointer | must have bit 63, and leads to `p` | must be the page of its place; becomes 0; leads to `p` |
 //! | who chooses the pointer at that moment | the processor's register | the frame: a program may write any number there |
 //!
+//! What a handler returns to is the program's to choose on x86_64 (`sa_restorer`), so the kernel
+//! pushes that word for it: as Linux does.
+//!
 //! So on arm64 the word is what counts, and it counts once. A program that forges frames can return
 //! only to where the kernel pushed a word that has not been used: it has no instruction to write
 //! one (unless it asked for stores to shadow stacks), and no return address is the page of a shadow
@@ -90,16 +93,20 @@ impl Form {
         Some(Pushed { pointer: pointer - 2 * WORD, words: [return_address, word] })
     }
 
-    /// What follows from the word that lies at the pointer when a handler has returned. `None`: no
-    /// kernel put it there.
-    pub const fn pop(self, pointer: u64, word: u64) -> Option<Popped> {
+    /// What follows from the word that lies at the pointer when a handler has returned. `top`: what
+    /// a program's addresses are below. `None`: no kernel put it there.
+    ///
+    /// Where a program may store to its shadow stack, the word may be anything. On x86_64 the
+    /// pointer that follows is put into a register that refuses an address which is not canonical,
+    /// with an exception in the kernel: hence the bound.
+    pub const fn pop(self, pointer: u64, word: u64, top: u64) -> Option<Popped> {
         if pointer % WORD != 0 {
             return None;
         }
         let (is_right, before, is_used_up) = match self {
             Self::X86_64 => {
                 let before = word & !FROM_KERNEL;
-                (word & FROM_KERNEL != 0 && before % WORD == 0, before, false)
+                (word & FROM_KERNEL != 0 && before % WORD == 0 && before < top, before, false)
             }
             Self::Arm64 => (word == pointer & !PAGE_BITS, pointer.wrapping_add(WORD), true),
         };
@@ -137,6 +144,7 @@ mod tests {
     const WORDS: u64 = 6;
     const CODE: [u64; 2] = [0x40_0000, 0x40_0104];
     const WAY_BACK: u64 = 0x50_0000;
+    const TOP: u64 = 0x7fff_ffff_f000;
 
     /// A machine: the words that are not 0, the pointer, and what the kernel wrote and has not seen
     /// again.
@@ -148,6 +156,8 @@ mod tests {
         signals: BTreeMap<u64, u64>,
         /// Words for switching, likewise.
         switches: BTreeSet<u64>,
+        /// On x86_64, words that say which stack was left, between the two halves of a switch.
+        lefts: BTreeSet<u64>,
     }
 
     fn is_on_a_stack(at: u64) -> bool {
@@ -166,6 +176,7 @@ mod tests {
             }
             self.signals.remove(&at);
             self.switches.remove(&at);
+            self.lefts.remove(&at);
             self.words.insert(at, word);
             true
         }
@@ -173,10 +184,15 @@ mod tests {
         /// What the kernel does at the end of a handler, with a pointer that the program chose or
         /// not.
         fn sigreturn(&self, form: Form, pointer: u64) -> Option<Self> {
-            let popped = form.pop(pointer, self.read(pointer)?)?;
+            let popped = form.pop(pointer, self.read(pointer)?, TOP)?;
             let leads = self.signals.get(&pointer).copied();
-            assert_eq!(leads, Some(popped.pointer), "a word is accepted that no signal pushed");
+            assert_eq!(
+                leads,
+                Some(popped.pointer),
+                "a word is accepted that no signal pushed, or a second time"
+            );
             let mut next = self.clone();
+            next.signals.remove(&pointer);
             if popped.is_used_up {
                 next.write(pointer, 0);
                 assert!(next.sigreturn(form, pointer).is_none(), "a word is accepted twice");
@@ -220,6 +236,10 @@ mod tests {
             for pointer in stacks.clone().filter(|&at| form == Form::Arm64 || at == self.pointer) {
                 next.extend(self.sigreturn(form, pointer));
             }
+            if form == Form::X86_64 {
+                self.switches_of_x86_64(stacks, &mut next);
+                return next;
+            }
             // A switch uses up the word at its target, and leaves one at the pointer: the
             // instructions' rule.
             for target in stacks {
@@ -239,9 +259,48 @@ mod tests {
         }
     }
 
+    impl Machine {
+        /// What moves the pointer of x86_64 otherwise: `incssp`, and a switch by its two halves,
+        /// which other things may come between (Intel SDM vol. 1, 17.2.3 and vol. 2, INCSSP,
+        /// RSTORSSP, SAVEPREVSSP).
+        fn switches_of_x86_64(&self, stacks: impl Iterator<Item = u64>, next: &mut Vec<Self>) {
+            const LONG: u64 = 1;
+            const PREVIOUS: u64 = 2;
+            if self.read(self.pointer).is_some() {
+                let mut passed = self.clone();
+                passed.pointer += WORD;
+                next.push(passed);
+            }
+            for target in stacks {
+                if self.read(target) == Some(Form::X86_64.switch_word(target)) {
+                    assert!(self.switches.contains(&target), "a switch to where no stack was left");
+                    let mut switched = self.clone();
+                    switched.write(target, self.pointer | LONG | PREVIOUS);
+                    switched.lefts.insert(target);
+                    switched.pointer = target;
+                    next.push(switched);
+                }
+            }
+            if let Some(word) = self.read(self.pointer)
+                && word & PREVIOUS != 0
+                && word & FROM_KERNEL == 0
+            {
+                assert!(self.lefts.contains(&self.pointer), "no switch left this word");
+                let left = (word & !7).wrapping_sub(WORD);
+                let mut saved = self.clone();
+                saved.pointer += WORD;
+                if saved.write(left, Form::X86_64.switch_word(left)) {
+                    saved.switches.insert(left);
+                    next.push(saved);
+                }
+            }
+        }
+    }
+
     /// Every order of calls, returns, signals, ends of handlers and switches, with frames that name
-    /// any pointer: the kernel accepts only what a signal pushed, where it pushed it, and on arm64
-    /// once.
+    /// any pointer: the kernel accepts only what a signal pushed, where it pushed it, and once: on
+    /// arm64 because the word is used up, on x86_64 because the pointer comes back to it only by
+    /// what overwrites it.
     #[test]
     fn p7_whatever_a_program_does_only_the_kernels_words_are_accepted() {
         for form in [Form::X86_64, Form::Arm64] {
@@ -251,6 +310,7 @@ mod tests {
                 pointer: LOWEST[0] + (WORDS - 1) * WORD,
                 signals: BTreeMap::new(),
                 switches: BTreeSet::new(),
+                lefts: BTreeSet::new(),
             };
             first.write(second, form.switch_word(second));
             first.switches.insert(second);
@@ -281,14 +341,30 @@ mod tests {
         let pushed = Form::Arm64.for_signal(0x7000_1000, 7).unwrap();
         assert_eq!((pushed.pointer, pushed.words), (0x7000_0ff0, [7, 0x7000_0000]));
         assert_eq!(Form::Arm64.for_signal(0x7000_1004, 7), None);
-        assert_eq!(Form::X86_64.pop(0x7000_0fe8, 0x7000_0ff0), None, "without bit 63");
-        assert_eq!(
-            Form::X86_64.pop(0x7000_0fe8, 0x7000_0ff4 | 1 << 63),
-            None,
-            "not a word's place"
-        );
-        assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0x7000_1000), None, "of another page");
-        assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0), None);
+        let refused = |word| Form::X86_64.pop(0x7000_0fe8, word, TOP).is_none();
+        assert!(refused(0x7000_0ff0), "without bit 63");
+        assert!(refused(0x7000_0ff4 | 1 << 63), "not a word's place");
+        assert!(refused(TOP | 1 << 63), "beyond what a program has");
+        assert!(!refused((TOP - WORD) | 1 << 63), "the last word that a program has");
+        assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0x7000_1000, TOP), None, "of another page");
+        assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0, TOP), None);
+    }
+
+    /// Whatever lies there: a program may store to its shadow stack. Red if the pointer goes
+    /// unchecked to a register that refuses it.
+    #[test]
+    fn p7_no_word_leads_to_a_pointer_that_a_processor_refuses() {
+        let mut accepted = 0;
+        for high in 0..=63 {
+            for low in 0..16 {
+                let word = (1 << high | low) | FROM_KERNEL;
+                if let Some(popped) = Form::X86_64.pop(0x7000_0fe8, word, TOP) {
+                    assert!(popped.pointer < TOP && popped.pointer % WORD == 0, "{word:#x}");
+                    accepted += 1;
+                }
+            }
+        }
+        assert!(accepted > 40, "{accepted}");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! negative error number, in r0.
 
 pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
-pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
+pub use super::no_shadow_stacks::{
+    SHADOW_BY_PRCTL, return_to, shadow_pointer, sigreturn_above, store_shadow, switch_shadow,
+    with_shadow_stack,
+};
 use core::arch::{asm, naked_asm};
 
 /// The system calls that our programs use, by Linux's numbers for this machine.

@@ -479,6 +479,9 @@ pub fn wide() -> Option<super::Wide> {
     None
 }
 
+/// Whether the calls for shadow stacks are those of prctl.
+pub const SHADOW_BY_PRCTL: bool = true;
+
 /// Calls `body` with a shadow stack that is on in this mode, and turns it off. [`usize::MAX`]:
 /// there is none.
 #[unsafe(naked)]
@@ -551,6 +554,22 @@ pub fn switch_shadow(to: usize) -> usize {
 #[unsafe(naked)]
 pub extern "C" fn return_to(address: usize) -> usize {
     naked_asm!("mov x30, x0", "ret")
+}
+
+/// Stores a word to a shadow stack: `gcsstr`.
+#[inline(always)]
+pub fn store_shadow(at: usize, word: usize) {
+    // SAFETY: (1) a fault if that is no place on a shadow stack, or if it was not asked for; (2)
+    // callers name places that no return reads, or mean the fault.
+    unsafe {
+        asm!(".inst 0xd91f0c20", in("x0") word, in("x1") at, options(nostack, preserves_flags));
+    }
+}
+
+/// Makes the call that ends a handler, with the shadow stack's pointer elsewhere. Here the frame
+/// names it.
+pub extern "C" fn sigreturn_above(_sp: usize, _words: usize) -> ! {
+    crate::exit(1)
 }
 
 /// Keeps known values in registers that a system call may change, until a word is no longer 0.

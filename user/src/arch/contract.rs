@@ -94,6 +94,9 @@ const _: [extern "C" fn(usize) -> usize; 3] = [read_port, read_two_ports, switch
 
 // Shadow stacks.
 const _: extern "C" fn(usize, extern "C" fn(usize) -> usize, usize) -> usize = with_shadow_stack;
+const _: bool = SHADOW_BY_PRCTL;
 const _: fn() -> usize = shadow_pointer;
 const _: fn(usize) -> usize = switch_shadow;
 const _: extern "C" fn(usize) -> usize = return_to;
+const _: fn(usize, usize) = store_shadow;
+const _: extern "C" fn(usize, usize) -> ! = sigreturn_above;

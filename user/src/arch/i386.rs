@@ -595,5 +595,5 @@ pub extern "C" fn keep_below(_seed: usize, _spins: usize) -> usize {
     0
 }
 
-pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
+pub use super::no_shadow_stacks::*;
 pub use super::pc::*;

@@ -1,12 +1,14 @@
 //! What differs between machines in a program without a C library: numbers and instructions. One
 //! file per architecture, all alike.
 
+#[cfg(target_arch = "x86_64")]
+mod cet;
 mod contract;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 mod no_ports;
-#[cfg(not(target_arch = "aarch64"))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
 mod no_shadow_stacks;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod pc;

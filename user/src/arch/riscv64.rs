@@ -5,7 +5,10 @@ use core::arch::{asm, naked_asm};
 
 pub use super::generic::nr;
 pub use super::no_ports::{HAS_PORTS, read_port, read_two_ports, switch_interrupts};
-pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
+pub use super::no_shadow_stacks::{
+    SHADOW_BY_PRCTL, return_to, shadow_pointer, sigreturn_above, store_shadow, switch_shadow,
+    with_shadow_stack,
+};
 
 /// One system call. For programs that pass on purpose what no sound program would.
 ///

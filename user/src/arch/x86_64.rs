@@ -508,7 +508,7 @@ pub fn plain_restorer() -> usize {
     restorer()
 }
 
-const RT_SIGRETURN: usize = 15;
+pub(super) const RT_SIGRETURN: usize = 15;
 
 /// A signal handler that leaves SP as it found it in the first word of [`super::HANDLER_ENTRY`],
 /// and continues at the address in the second.
@@ -595,5 +595,5 @@ pub extern "C" fn keep_below(seed: usize, spins: usize) -> usize {
     )
 }
 
-pub use super::no_shadow_stacks::{return_to, shadow_pointer, switch_shadow, with_shadow_stack};
+pub use super::cet::*;
 pub use super::pc::*;

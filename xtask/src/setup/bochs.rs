@@ -1,4 +1,5 @@
-//! Bochs, the second emulator of PCs: fetched only when a command needs it.
+//! Bochs, the second emulator of PCs: fetched when a command needs it, as every run of x86_64's
+//! tests does.
 //!
 //! It finds its devices and screens as plug-ins in a folder that was chosen when it was built; the
 //! launcher names the unpacked one. Without that it takes the machine's own, or aborts. The screen

@@ -108,6 +108,10 @@ pub(crate) fn command(
     if let Some((_, ready)) = archs.iter().zip(&ready).find(|(arch, _)| **arch == Arch::Arm64) {
         hosted::build(ready)?;
     }
+    if archs.contains(&Arch::X86_64) {
+        // Every run of its tests boots one machine there.
+        bochs()?;
+    }
     if with_boards {
         bochs()?;
         for &arch in archs {
@@ -123,7 +127,7 @@ pub(crate) fn command(
         println!("            {}", tools::version(&emulator)?);
         println!("  busybox   {}", ready.busybox.display());
     }
-    // A machine without packages has neither, and needs neither otherwise.
+    // A machine without packages has neither; of Bochs the tests of x86_64 say so.
     let whole = |state: Result<State>| state.is_ok_and(|state| state == State::Whole);
     let boards = whole(bochs::state()) && whole(second_qemu::state());
     println!("{}", boards_told(boards));
@@ -139,12 +143,12 @@ pub(crate) fn command(
 
 /// Whether what one command alone takes is included.
 fn boards_told(there: bool) -> String {
-    let what = "Bochs and the second release of QEMU, of `cargo xtask test --boards` alone,";
+    let what = "what `cargo xtask test --boards` takes besides, a second release of QEMU (and Bochs for i386),";
     if there {
-        format!("{what} are there.")
+        format!("{what} is there.")
     } else {
         format!(
-            "{what} are not included: that command fetches them (about 165 MB), or `cargo xtask setup --boards`."
+            "{what} is not included: that command fetches it (about 165 MB), or `cargo xtask setup --boards`."
         )
     }
 }
@@ -309,7 +313,7 @@ mod tests {
 
     #[test]
     fn set_up_says_whether_what_one_command_alone_takes_is_included() {
-        assert!(boards_told(true).ends_with("are there."));
+        assert!(boards_told(true).ends_with("is there."));
         assert!(boards_told(false).contains("not included"));
         assert!(boards_told(false).contains("setup --boards"));
     }

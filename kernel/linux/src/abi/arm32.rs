@@ -15,6 +15,7 @@ use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::cause::{DATA_ABORT, DEBUG_EVENT, PREFETCH_ABORT, STATUS, UNDEFINED};
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{SavedRegs, THUMB, USER_MODE};
 
@@ -116,6 +117,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 pub(crate) const HAS_USER_DISPATCH: bool = false;
 /// Of mmap: only the PC of 64 bits has such a flag.
 pub(crate) const MAP_32BIT: u64 = 0;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = None;
 
 /// One past the highest address a program can use: the user half, less 16 MiB, as with Linux's
 /// split in the middle.

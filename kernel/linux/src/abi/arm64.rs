@@ -11,6 +11,7 @@ use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
+use kstack::shadow::Form;
 use machine::arch::extras;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
@@ -101,6 +102,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 pub(crate) const HAS_USER_DISPATCH: bool = false;
 /// Of mmap: only the PC of 64 bits has such a flag.
 pub(crate) const MAP_32BIT: u64 = 0;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = Some(Form::Arm64);
 
 /// One past the highest address a program can use: the end of the user half.
 pub const USER_TOP: u64 = 0x1_0000_0000_0000;

@@ -5,6 +5,7 @@
 //! `generic` has what architectures that came to Linux late share, `wide` and `narrow` what depends
 //! on the size of a word.
 
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
@@ -59,6 +60,7 @@ const _: u64 = random::HEAP_BYTES;
 const _: bool = EXECUTABLE_STACK_UNASKED;
 const _: bool = HAS_USER_DISPATCH;
 const _: u64 = MAP_32BIT;
+const _: Option<Form> = SHADOW_FORM;
 
 // Flags of `openat`.
 const _: [u32; 4] = [open::DIRECTORY, open::NOFOLLOW, open::DIRECT, open::LARGE];

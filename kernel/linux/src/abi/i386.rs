@@ -13,6 +13,7 @@ use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 use machine::arch::user::{SYSENTER_PAGE, SYSENTER_RETURN};
@@ -113,6 +114,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 pub(crate) const HAS_USER_DISPATCH: bool = true;
 /// Of mmap: only the PC of 64 bits has such a flag.
 pub(crate) const MAP_32BIT: u64 = 0;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = None;
 
 /// One past the highest address a program can use: the page above is the one for `sysenter`.
 pub const USER_TOP: u64 = SYSENTER_PAGE;

@@ -12,6 +12,7 @@ const STACK_FAULT: u8 = 12;
 const X87: u8 = 16;
 const ALIGNMENT: u8 = 17;
 const SIMD: u8 = 19;
+const CONTROL_PROTECTION: u8 = 21;
 /// The trap flag.
 const TRACE: u64 = 1 << 8;
 
@@ -26,6 +27,9 @@ pub(super) fn exception(vector: u8, floats: &Snapshot, at: u64, flags: u64) -> I
         SEGMENT_NOT_PRESENT | STACK_FAULT => Info::kernel(Signal::BUS),
         X87 | SIMD => Info::fault(Signal::FPE, float_code(vector, floats), at),
         ALIGNMENT => Info::fault(Signal::BUS, code::BUS_ALIGNMENT, 0),
+        // A return to another address than the shadow stack has, or no word to switch by. Linux
+        // tells no address.
+        CONTROL_PROTECTION => Info::fault(Signal::SEGV, code::SEGV_CPERR, 0),
         _ => Info::kernel(Signal::SEGV),
     }
 }

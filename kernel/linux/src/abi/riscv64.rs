@@ -11,6 +11,7 @@ use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
@@ -105,6 +106,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 pub(crate) const HAS_USER_DISPATCH: bool = true;
 /// Of mmap: only the PC of 64 bits has such a flag.
 pub(crate) const MAP_32BIT: u64 = 0;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = None;
 
 /// One past the highest address a program can use: the lower half of four levels, less a page.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;

@@ -12,6 +12,7 @@ use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
 
@@ -100,6 +101,9 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 pub(crate) const HAS_USER_DISPATCH: bool = true;
 /// Of mmap: below 2 GiB, where addresses are longer than that.
 pub(crate) const MAP_32BIT: u64 = 0x40;
+
+/// What shadow stacks of programs look like, where the processor has them.
+pub(crate) const SHADOW_FORM: Option<Form> = Some(Form::X86_64);
 
 /// One past the highest address a program can use: the lower half, less one page that no mapping
 /// may touch, since a system-call instruction there would return to a non-canonical address.

@@ -2,6 +2,7 @@
 //! (Documentation/filesystems/proc.rst).
 
 use super::subject::{Subject, short};
+use crate::abi;
 use crate::files::{console, pty};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
@@ -10,6 +11,7 @@ use crate::process::shared_signals::Stop;
 use crate::process::{Process, cpu_time};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use kstack::shadow::{Form, mode};
 use machine::memory::fallible::Text;
 use threads::sched::{State, Thread};
 
@@ -119,7 +121,26 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
         0 => writeln!(text, "Cpus_allowed_list:\t0")?,
         last => writeln!(text, "Cpus_allowed_list:\t0-{last}")?,
     }
-    writeln!(text, "Mems_allowed:\t1\nMems_allowed_list:\t0")
+    writeln!(text, "Mems_allowed:\t1\nMems_allowed_list:\t0")?;
+    if abi::SHADOW_FORM == Some(Form::X86_64) {
+        thread_features(subject, text)?;
+    }
+    Ok(())
+}
+
+/// What x86_64 says of shadow stacks.
+fn thread_features(subject: &Subject, text: &mut Text) -> fmt::Result {
+    let names = ["x86_Thread_features", "x86_Thread_features_locked"];
+    for (name, bits) in names.into_iter().zip(subject.shadow()) {
+        write!(text, "{name}:\t")?;
+        for (bit, word) in [(mode::ENABLED, "shstk "), (mode::STORES, "wrss ")] {
+            if bits & bit != 0 {
+                text.write_str(word)?;
+            }
+        }
+        writeln!(text)?;
+    }
+    Ok(())
 }
 
 fn all_cpus() -> u64 {

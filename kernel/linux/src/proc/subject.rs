@@ -151,6 +151,22 @@ impl Subject {
         }
     }
 
+    /// What is on of the shadow stack of its thread, or the first one, and what is locked.
+    pub(super) fn shadow(&self) -> [u64; 2] {
+        let of = |thread: &Thread| {
+            task::of(thread).map_or([0; 2], |task| {
+                let shadow = *task.shadow.lock();
+                [shadow.mode, shadow.locked]
+            })
+        };
+        match self {
+            Self::Process(process) => {
+                process.crew.with(|threads| threads.first().map_or([0; 2], |thread| of(thread)))
+            }
+            Self::Thread(_, thread) | Self::Kernel(thread) => of(thread),
+        }
+    }
+
     /// The numbers of its threads.
     pub(super) fn write_threads(&self, to: &mut dyn core::fmt::Write) -> core::fmt::Result {
         match self {

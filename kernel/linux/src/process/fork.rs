@@ -5,12 +5,13 @@ use super::apart_state::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use super::credentials::capability;
+use super::sequences;
+use super::shadow::{self, Heir};
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
     Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, table,
 };
-use super::{sequences, shadow};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Files;
@@ -213,8 +214,12 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         if is_normal {
             sched::set_rank(&thread, 0, true);
         }
-        let is_alone = !is_in_our_memory || request.has(flag::VFORK);
-        shadow::inherit(&task, &thread, is_alone, request.stack_bytes)?;
+        let heir = match (is_in_our_memory, request.has(flag::VFORK)) {
+            (false, _) => Heir::Copy,
+            (true, true) => Heir::Borrower,
+            (true, false) => Heir::Thread,
+        };
+        shadow::inherit(&task, &thread, heir, request.stack_bytes)?;
         if !is_in_our_memory {
             sequences::inherit(&task, &thread);
         }

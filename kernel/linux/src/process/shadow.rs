@@ -3,7 +3,8 @@
 //!
 //! | what happens | to the shadow stack |
 //! | --- | --- |
-//! | a thread enables it | one is made, for the growing stack's limit; a thread does so once |
+//! | a thread enables it | one is made, for the growing stack's limit; on arm64 a thread does so once |
+//! | a thread disables it | on x86_64 it is unmapped, on arm64 it stays |
 //! | clone of a thread (CLONE_VM without CLONE_VFORK) | one of its own, for its stack's size if clone3 says it |
 //! | fork, vfork | the child continues on the same one: a copy, or its parent's |
 //! | execve | the thread has none |
@@ -14,7 +15,8 @@ use super::shadow_state::Shadow;
 use super::task::Task;
 #[cfg(target_pointer_width = "64")]
 use super::user_memory::put;
-use super::{current, current_task};
+use super::{Process, current, current_task};
+use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::limits::Resource;
 use kstack::shadow::{self, Form, mode};
@@ -94,11 +96,10 @@ pub(crate) fn lock(bits: u64) -> SysResult {
     Ok(0)
 }
 
-/// arch_prctl(ARCH_SHSTK_…): what x86_64 has for the three above. On a processor without shadow stacks, as all are here so far: what is
-/// locked is kept, and nothing can be enabled.
+/// arch_prctl(ARCH_SHSTK_…): what x86_64 has for the three above. Where the processor has none, what is locked is kept, and nothing can be
+/// enabled.
 #[cfg(target_pointer_width = "64")]
 pub(crate) fn arch_prctl(code: u64, value: u64) -> SysResult {
-    const ENABLE: u64 = 0x5001;
     const DISABLE: u64 = 0x5002;
     const LOCK: u64 = 0x5003;
     const STATUS: u64 = 0x5005;
@@ -113,12 +114,61 @@ pub(crate) fn arch_prctl(code: u64, value: u64) -> SysResult {
             task.shadow.lock().locked |= value;
             Ok(0)
         }
-        ENABLE | DISABLE if value & task.shadow.lock().locked != 0 => Err(Errno::EPERM),
-        // One at a time.
-        ENABLE | DISABLE if matches!(value, mode::ENABLED | mode::STORES) => Err(Errno::EOPNOTSUPP),
-        // Unlocking is a tracer's.
-        _ => Err(Errno::EINVAL),
+        _ if value & task.shadow.lock().locked != 0 => Err(Errno::EPERM),
+        // Unlocking is a tracer's: by that code a thread enables, as on Linux.
+        _ => match (value, code != DISABLE) {
+            (mode::ENABLED, true) => enable(),
+            (mode::ENABLED, false) => disable(),
+            (mode::STORES, wanted) => allow_stores(wanted),
+            // One at a time.
+            _ => Err(Errno::EINVAL),
+        },
     }
+}
+
+/// Gives the calling thread a shadow stack, a new one each time.
+#[cfg(target_pointer_width = "64")]
+fn enable() -> SysResult {
+    let task = current_task();
+    let mut now = *task.shadow.lock();
+    if now.is_on() {
+        return Ok(0);
+    }
+    let form = extras::shadow_form().ok_or(Errno::EOPNOTSUPP)?;
+    (now.lowest, now.bytes) = make(form, 0)?;
+    now.mode = mode::ENABLED;
+    *task.shadow.lock() = now;
+    set_own(first_pointer(form, now.lowest + now.bytes), now.mode);
+    Ok(0)
+}
+
+/// Takes it away, and stores to any.
+#[cfg(target_pointer_width = "64")]
+fn disable() -> SysResult {
+    let _form = extras::shadow_form().ok_or(Errno::EOPNOTSUPP)?;
+    let task = current_task();
+    let before = *task.shadow.lock();
+    if before.is_on() {
+        set_own(0, 0);
+        *task.shadow.lock() = Shadow { locked: before.locked, ..Shadow::default() };
+        unmap(&before, current());
+    }
+    Ok(0)
+}
+
+/// Whether the calling thread, whose shadow stack is on, may store to shadow stacks by the instruction for it.
+#[cfg(target_pointer_width = "64")]
+fn allow_stores(wanted: bool) -> SysResult {
+    let _form = extras::shadow_form().ok_or(Errno::EOPNOTSUPP)?;
+    let task = current_task();
+    let mut now = *task.shadow.lock();
+    if !now.is_on() {
+        return Err(Errno::EPERM);
+    }
+    now.mode = if wanted { now.mode | mode::STORES } else { now.mode & !mode::STORES };
+    *task.shadow.lock() = now;
+    set_own(extras::shadow_pointer(), now.mode);
+    Ok(0)
 }
 
 /// map_shadow_stack, which 64-bit machines have: one that a program switches to by itself.
@@ -127,21 +177,44 @@ pub(crate) fn map(at: u64, bytes: u64, flags: u64) -> SysResult {
     const SET_WORD: u64 = 1;
     const SET_MARKER: u64 = 2;
     const PAGE: u64 = 4096;
-    if flags & !(SET_WORD | SET_MARKER) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let form = extras::shadow_form().ok_or(Errno::EOPNOTSUPP)?;
-    if !at.is_multiple_of(PAGE) || bytes == shadow::WORD || !bytes.is_multiple_of(shadow::WORD) {
-        return Err(Errno::EINVAL);
-    }
+    let has_word = flags & SET_WORD != 0;
+    let form = match abi::SHADOW_FORM {
+        Some(Form::X86_64) => {
+            const FOUR_GIB: u64 = 4 << 30;
+            let form = extras::shadow_form().ok_or(Errno::EOPNOTSUPP)?;
+            if flags & !SET_WORD != 0 {
+                return Err(Errno::EINVAL);
+            }
+            if has_word && bytes < shadow::WORD {
+                return Err(Errno::ENOSPC);
+            }
+            // No program of 32 bits could be switched to there by accident.
+            if at != 0 && at < FOUR_GIB {
+                return Err(Errno::ERANGE);
+            }
+            form
+        }
+        Some(Form::Arm64) | None => {
+            if flags & !(SET_WORD | SET_MARKER) != 0 {
+                return Err(Errno::EINVAL);
+            }
+            let form = extras::shadow_form().ok_or(Errno::EOPNOTSUPP)?;
+            if bytes == shadow::WORD || !bytes.is_multiple_of(shadow::WORD) {
+                return Err(Errno::EINVAL);
+            }
+            form
+        }
+    };
     let whole = bytes.checked_next_multiple_of(PAGE).ok_or(Errno::EOVERFLOW)?;
-    if whole == 0 {
+    // x86_64 rounds any size up, but a word has its place.
+    let is_unaligned = !at.is_multiple_of(PAGE) || has_word && !bytes.is_multiple_of(shadow::WORD);
+    if whole == 0 || is_unaligned {
         return Err(Errno::EINVAL);
     }
     let memory = current().memory().ok_or(Errno::ENOMEM)?;
     let mut memory = memory.lock();
     let lowest = memory.map_shadow_stack((at != 0).then_some(at), whole)?;
-    if flags & SET_WORD != 0 {
+    if has_word {
         let words = if flags & SET_MARKER != 0 { 2 } else { 1 };
         let place = lowest + bytes - words * shadow::WORD;
         memory.write_shadow(place, form.switch_word(place))?;
@@ -149,12 +222,22 @@ pub(crate) fn map(at: u64, bytes: u64, flags: u64) -> SysResult {
     Ok(lowest)
 }
 
-/// What a new thread or process has of its creator's: for `task`, before `thread` runs. `is_alone`: in memory of its own, or its
-/// parent's until it starts another program.
+/// Who comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heir {
+    /// A process in a copy of the memory.
+    Copy,
+    /// A process in its parent's memory, until it starts another program.
+    Borrower,
+    /// A thread.
+    Thread,
+}
+
+/// What a new thread or process has of its creator's: for `task`, before `thread` runs.
 pub(crate) fn inherit(
     task: &Task,
     thread: &Thread,
-    is_alone: bool,
+    heir: Heir,
     stack_bytes: u64,
 ) -> Result<(), Errno> {
     let mut mine = *current_task().shadow.lock();
@@ -166,12 +249,15 @@ pub(crate) fn inherit(
         *task.shadow.lock() = mine;
         return Ok(());
     };
-    (mine.lowest, mine.bytes) = (0, 0);
-    let pointer = if is_alone || !mine.is_on() {
-        extras::shadow_pointer()
-    } else {
+    let pointer = if heir == Heir::Thread && mine.is_on() {
         (mine.lowest, mine.bytes) = make(form, stack_bytes)?;
         first_pointer(form, mine.lowest + mine.bytes)
+    } else {
+        if heir != Heir::Copy {
+            // Its creator's, to be given back by that one.
+            (mine.lowest, mine.bytes) = (0, 0);
+        }
+        extras::shadow_pointer()
     };
     *task.shadow.lock() = mine;
     thread.extras().set_shadow(pointer, mine.mode);
@@ -182,8 +268,12 @@ pub(crate) fn inherit(
 /// What the kernel made for a thread goes with it: at its end, or when it was never born.
 pub(crate) fn give_back(task: &Task) {
     let mine = core::mem::take(&mut *task.shadow.lock());
+    unmap(&mine, &task.process);
+}
+
+fn unmap(mine: &Shadow, process: &Process) {
     if mine.bytes != 0
-        && let Some(memory) = task.process.memory()
+        && let Some(memory) = process.memory()
     {
         // What the program unmapped itself is not there, which is no error.
         let _no_room_for_two_pieces = memory.lock().unmap(mine.lowest, mine.lowest + mine.bytes);
@@ -248,7 +338,8 @@ pub(crate) fn pop(said: Option<[u64; 2]>) -> Result<(), Errno> {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         let mut memory = memory.lock();
         extras::settle_shadow();
-        let popped = form.pop(pointer, memory.read_shadow(pointer)?).ok_or(Errno::EFAULT)?;
+        let popped =
+            form.pop(pointer, memory.read_shadow(pointer)?, abi::USER_TOP).ok_or(Errno::EFAULT)?;
         if popped.is_used_up {
             memory.write_shadow(pointer, 0)?;
             extras::settle_shadow();

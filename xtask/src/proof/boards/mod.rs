@@ -76,6 +76,15 @@ const PRIVILEGES_OF_X86_64: [(&str, RangeInclusive<u32>); 6] = [
     ("u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret", 1..=1),
 ];
 const ANY: RangeInclusive<u32> = 1..=64;
+/// What is different on a CPU that has shadow stacks for programs; the last one on x86_64 alone.
+const SHADOW_STACKS: [&str; 6] = [
+    "p7_only_calls_and_returns_write_a_shadow_stack_and_a_return_elsewhere_is_told",
+    "p7_a_handler_returns_by_the_kernels_word_and_by_no_other",
+    "p7_threads_children_and_new_programs_have_the_shadow_stack_of_linux",
+    "p7_a_program_switches_to_a_shadow_stack_that_it_mapped",
+    "p7_a_page_below_a_shadow_stack_is_left_free_and_ends_what_overflows",
+    "p7_shadow_stacks_are_there_where_the_cpu_has_them_and_nmis_leave_them_alone",
+];
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 25;
 /// Between these the table stands in CAVEATS.md.
@@ -213,6 +222,7 @@ fn release_of(emulator: Emulator, arch: Arch) -> Result<String> {
 /// A verdict's name, with the rows it shows.
 fn name_of(row: &Row) -> String {
     let does = match row.expected {
+        Expected::Runs if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
         Expected::Runs => "runs",
         Expected::Refuses(_) => "says_what_it_lacks",
     };
@@ -262,7 +272,12 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         Arch::X86_64 | Arch::I386 => &SMOKE_OF_PCS,
         _ => &[],
     };
-    SMOKE.iter().chain(of_pcs).copied().chain(fit.map(|&(test, _)| test)).collect()
+    let shadow: &[_] = match (row.shadow_stacks, row.arch) {
+        (true, Arch::X86_64) => &SHADOW_STACKS,
+        (true, _) => &SHADOW_STACKS[..5],
+        (false, _) => &[],
+    };
+    SMOKE.iter().chain(of_pcs).chain(shadow).copied().chain(fit.map(|&(test, _)| test)).collect()
 }
 
 /// Boots one machine and judges what it did.
@@ -271,7 +286,8 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
     let mut heard = Heard::default();
     let mut on_line = |line: &str| heard.line(line);
     let Prepared { kernel, image } = &built.prepared;
-    let command_line = format!("mode=test tests={}", tests.join(","));
+    let shadow = u8::from(row.shadow_stacks);
+    let command_line = format!("mode=test has-shadow-stacks={shadow} tests={}", tests.join(","));
     let name = format!("board-{place}");
     let finished = if row.emulator == Emulator::Bochs {
         bochs::Boot {
@@ -486,13 +502,14 @@ mod tests {
             assert!(seconds.filter(|row| row.expected == Expected::Runs).count() >= 3, "{arch}");
             let fetched = rows().filter(|row| row.emulator != Emulator::Qemu);
             assert!(
-                fetched.into_iter().all(|row| !row.always),
-                "{arch}: nothing is fetched for it"
+                fetched.into_iter().all(|row| !row.always || row.shadow_stacks),
+                "{arch}: what is fetched shows what QEMU cannot"
             );
             let models: HashSet<_> = rows().map(|row| row.cpu).collect();
             assert!(models.len() >= 3, "{arch}");
             for row in rows() {
-                assert_eq!(catalogue::ids_of(&name_of(row)), ["M1", "M2"]);
+                let ids: &[_] = if row.shadow_stacks { &["M1", "M2", "P7"] } else { &["M1", "M2"] };
+                assert_eq!(catalogue::ids_of(&name_of(row)), ids);
                 let arguments = row.arch.board().arguments;
                 assert!(
                     arguments.chunks(2).all(|pair| pair.len() == 2 && pair[0].starts_with('-'))

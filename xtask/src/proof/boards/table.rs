@@ -42,6 +42,8 @@ pub(super) struct Row {
     /// What is special to one of its CPUs, and what the kernel says of that.
     pub(super) odd: Option<(&'static str, &'static str)>,
     pub(super) expected: Expected,
+    /// Whether its CPU has shadow stacks for programs, and the tests of them run.
+    pub(super) shadow_stacks: bool,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
 }
@@ -65,6 +67,13 @@ const Q35_NO_NX: &[&str] = &[
     "sockets=2,maxcpus=2",
     "-device",
     "max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0,nx=off",
+];
+const Q35_NO_AVX: &[&str] = &[
+    "q35",
+    "-smp",
+    "sockets=2,maxcpus=2",
+    "-device",
+    "max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0,avx=off",
 ];
 const Q35_NO_NX_32: &[&str] = &[
     "q35",
@@ -100,6 +109,7 @@ const fn row(
         late: None,
         odd: None,
         expected: Runs,
+        shadow_stacks: false,
         always: false,
     }
 }
@@ -127,6 +137,12 @@ impl Row {
         self
     }
 
+    /// With shadow stacks for programs.
+    const fn shadow_stacks(mut self) -> Row {
+        self.shadow_stacks = true;
+        self
+    }
+
     /// With a CPU that comes up too late.
     const fn late(mut self, cpu: u32) -> Row {
         self.late = Some(cpu);
@@ -148,6 +164,7 @@ impl Row {
 
 const NO_NX: &str = "lacks what the kernel needs: no-execute bit";
 const ONE_WITHOUT_NX: &str = "CPU 1 lacks what the kernel needs: no-execute bit";
+const ONE_WITHOUT_AVX: &str = "CPU 1 lacks what the kernel needs: AVX, which the first CPU has";
 const NO_SV48: &str = "lacks what the kernel needs: four-level page tables (Sv48)";
 
 /// All of them.
@@ -167,6 +184,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, MICROVM_BARE, "max", "512M", 1).refuses("this machine has no 8254 timer"),
     row(X86_64, Q35, "max,-nx", "512M", 1).refuses(NO_NX).always(),
     row(X86_64, Q35_NO_NX, "max", "512M", 1).odd("and one without NX", ONE_WITHOUT_NX),
+    row(X86_64, Q35_NO_AVX, "max", "512M", 1).odd("and one without AVX", ONE_WITHOUT_AVX),
     row(X86_64, Q35, "max,-pge", "512M", 1).refuses("lacks what the kernel needs: global pages"),
     row(X86_64, Q35, "max,-fxsr", "512M", 1).refuses("lacks what the kernel needs: FXSAVE"),
     row(X86_64, Q35, "max,-apic", "512M", 1).refuses("lacks what the kernel needs: local APIC"),
@@ -180,7 +198,8 @@ pub(super) const TABLE: &[Row] = &[
     bochs(X86_64, "ryzen", "512M", 1),
     bochs(X86_64, "ryzen", "512M", 4),
     bochs(X86_64, "corei7_skylake_x", "512M", 1),
-    bochs(X86_64, "tigerlake", "1200M", 2),
+    bochs(X86_64, "tigerlake", "1200M", 2).shadow_stacks().always(),
+    bochs(X86_64, "tigerlake", "512M", 1).shadow_stacks(),
     bochs(X86_64, "p4_willamette", "512M", 1).refuses("lacks what the kernel needs"),
     row(I386, Q35, "max,-erms", "64M", 1),
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
@@ -206,6 +225,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
+    row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),
     row(Arm64, GIC3, "a64fx", "16G", 16),
     row(Arm64, GIC3, "cortex-a76", "4G", 4),
     row(Arm64, GIC3, "max", "64G", 64),

@@ -154,7 +154,13 @@ pub const TABLE: &[Row] = &[
     row(Cr4, 20, "SMEP", SetWhereThere(7, EBX, 7), "the kernel does not execute programs' pages"),
     row(Cr4, 21, "SMAP", SetWhereThere(7, EBX, 20), "the kernel does not touch programs' pages"),
     row(Cr4, 22, "PKE", Clear, "protection keys are not switched"),
-    row(Cr4, 23, "CET", Clear, "shadow stacks are not switched"),
+    row(
+        Cr4,
+        23,
+        "CET",
+        if LONG { SetWhereThere(7, ECX, 7) } else { Clear },
+        "programs may have shadow stacks, by IA32_U_CET; the kernel has none: IA32_S_CET is 0",
+    ),
     row(
         Efer,
         0,
@@ -252,7 +258,7 @@ pub fn read(register: Register) -> usize {
 /// # Safety
 ///
 /// 1. The register exists.
-unsafe fn read_msr(register: u32) -> u64 {
+pub(super) unsafe fn read_msr(register: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: (1) by the caller's promise.
     unsafe {
@@ -264,7 +270,7 @@ unsafe fn read_msr(register: u32) -> u64 {
 /// # Safety
 ///
 /// 1. The register exists and the value keeps the kernel's invariants.
-unsafe fn write_msr(register: u32, value: u64) {
+pub(super) unsafe fn write_msr(register: u32, value: u64) {
     // SAFETY: (1) by the caller's promise.
     unsafe {
         asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
@@ -283,8 +289,9 @@ pub fn load() {
     // that no breakpoint is left that was not set here.
     unsafe {
         asm!("mov dr7, {}", "mov dr6, {}", in(reg) dr7, in(reg) NO_DEBUG_EVENTS, options(nostack, preserves_flags));
-        asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
+        // CR4.CET is refused while CR0.WP is clear (Intel SDM vol. 3, 2.5).
         asm!("mov cr0, {}", in(reg) cr0, options(nostack, preserves_flags));
+        asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
         write_msr(EFER, efer as u64);
     }
     if has(1, EDX, MACHINE_CHECK_BANKS) {

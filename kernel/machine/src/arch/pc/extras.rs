@@ -1,10 +1,13 @@
-//! What else a program's thread may have in the CPU: ports that it may use.
+//! What else a program's thread may have in the CPU: ports that it may use, and a shadow stack (see
+//! [`shadow`]).
 //!
 //! The map of a thread is shown to the CPU when the thread first needs it after it came: by the
 //! fault of the instruction that used a port. A switch away hides it again, with one store; a
 //! switch between threads that use no port does nothing.
 
-pub use crate::arch::any::extras::{is_shadow_access, settle_shadow, shadow_form, shadow_pointer};
+use super::shadow;
+pub use super::shadow::{is_shadow_access, shadow_form, shadow_pointer};
+pub use crate::arch::any::extras::settle_shadow;
 use crate::arch::cpu_tables;
 use crate::arch::paging::{self, NoMemory};
 use crate::arch::regs::SavedRegs;
@@ -12,7 +15,7 @@ use crate::arch::step;
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
 use crate::spin::SpinLock;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::tables::CpuTables;
 use kstack::arch::io_maps::IoMaps;
 use kstack::ports::Ports;
@@ -25,27 +28,49 @@ const GENERAL_PROTECTION: u8 = 13;
 
 /// What a thread keeps of it while it does not run.
 #[derive(Debug)]
-pub struct Extras;
+pub struct Extras {
+    /// The shadow stack's pointer.
+    pointer: AtomicU64,
+    /// Its mode; 0: it is off.
+    mode: AtomicU64,
+}
 
 impl Extras {
     /// Nothing.
     pub const fn new() -> Self {
-        Self
+        Self { pointer: AtomicU64::new(0), mode: AtomicU64::new(0) }
     }
 
     /// At the switch away from a thread that has some. Interrupts off.
     pub fn leave(&self) {
         permit_ports(Ports::None);
+        if self.mode.load(Ordering::Relaxed) != 0 {
+            self.pointer.store(shadow_pointer(), Ordering::Relaxed);
+            shadow::set_mode(0);
+        }
     }
 
-    /// At the switch to one.
-    pub fn come(&self) {}
+    /// At the switch to one. Interrupts off.
+    pub fn come(&self) {
+        let mode = self.mode.load(Ordering::Relaxed);
+        if mode != 0 {
+            shadow::set_pointer(self.pointer.load(Ordering::Relaxed));
+            shadow::set_mode(mode);
+        }
+    }
 
     /// Sets the shadow stack's pointer and mode of a thread that does not run.
-    pub fn set_shadow(&self, _pointer: u64, _mode: u64) {}
+    pub fn set_shadow(&self, pointer: u64, mode: u64) {
+        self.pointer.store(pointer, Ordering::Relaxed);
+        self.mode.store(mode, Ordering::Relaxed);
+    }
 
     /// The same for the thread that runs, whose these are. Interrupts off.
-    pub fn set_own_shadow(&self, _pointer: u64, _mode: u64) {}
+    pub fn set_own_shadow(&self, pointer: u64, mode: u64) {
+        self.set_shadow(pointer, mode);
+        shadow::set_pointer(pointer);
+        shadow::set_mode(mode);
+    }
 }
 
 /// Makes the maps of all CPUs, before a port can be permitted: the first time a program asks.

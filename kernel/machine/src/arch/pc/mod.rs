@@ -19,6 +19,7 @@ pub mod pvh;
 mod requirements;
 pub mod rtc;
 pub mod serial;
+pub mod shadow;
 pub mod smp;
 pub mod start_page;
 pub mod user_tables;

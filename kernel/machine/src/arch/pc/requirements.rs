@@ -85,15 +85,16 @@ global_asm!(
     "boot_requirements:",
     of_this_pc!(),
     of_every_pc!(),
-    // What is asked of others if the first CPU has it: each row ends the table until it has a text.
+    // What is asked of others because the first CPU has it, filled by `ask_of_others`: a row
+    // without a text ends the table.
     "boot_of_first:",
-    ".long 1, 1, 1 << 26, 0",
-    ".long 1, 1, 1 << 28, 0",
+    ".skip {asked_most} * {row_bytes}",
     ".long 0, 0, 0, 0",
     ".purgem need",
     ".section .boot.data.texts, \"aw\"",
     "boot_no_xsave: .asciz \"XSAVE, which the first CPU has\"",
     "boot_no_avx: .asciz \"AVX, which the first CPU has\"",
+    "boot_no_shadow: .asciz \"shadow stacks (CET), which the first CPU has\"",
     "boot_no_cpuid: .asciz \"CPUID instruction\"",
     "boot_lacks: .asciz \"\\2\\r\\nkernel panic: this CPU lacks what the kernel needs: \"",
     "boot_shutdown: .ascii \"Shutdown\"",
@@ -113,7 +114,7 @@ global_asm!(
     ".globl boot_lacking_at",
     "boot_lacking_at: .long boot_lacking",
     ".globl boot_of_first_at",
-    "boot_of_first_at: .long boot_of_first, boot_no_xsave, boot_no_avx",
+    "boot_of_first_at: .long boot_of_first, boot_no_xsave, boot_no_avx, boot_no_shadow",
 
     ".section .boot.text, \"ax\"",
     ".code32",
@@ -254,6 +255,7 @@ global_asm!(
     mask = const offset_of!(Requirement, mask),
     text = const offset_of!(Requirement, text),
     row_bytes = const size_of::<Requirement>(),
+    asked_most = const ASKED_MOST,
     line_status = const 5,
     console = const 0x3f8,
     control = const 0x2f8,
@@ -265,25 +267,45 @@ global_asm!(
 
 unsafe extern "C" {
     static boot_lacking_at: u32;
-    /// The rows about what the first CPU has, and the texts of the first and the second.
-    static boot_of_first_at: [u32; 3];
+    /// The rows about what the first CPU has, and the text for each [`Asked`].
+    static boot_of_first_at: [u32; 1 + ASKED_MOST];
 }
 
-/// Asks of CPUs that start from now on that they have `xsave`, and AVX too if `avx`: the first one
-/// has, and threads of programs go from one to another.
-pub(super) fn ask_of_others(avx: bool) {
+/// What the first CPU has and threads of programs use, which go from one CPU to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// `xsave`.
+    Xsave,
+    /// AVX.
+    Avx,
+    /// Shadow stacks of control-flow enforcement.
+    ShadowStacks,
+}
+
+const ASKED_MOST: usize = 3;
+
+/// Asks of CPUs that start from now on that they have something, which the first one has.
+pub(super) fn ask_of_others(what: Asked) {
+    static ROWS: AtomicU32 = AtomicU32::new(0);
+    let (leaf, bit) = match what {
+        Asked::Xsave => (1, 26),
+        Asked::Avx => (1, 28),
+        Asked::ShadowStacks => (7, 7),
+    };
     // SAFETY: (1) words of the image, never written.
-    let [rows, no_xsave, no_avx] = unsafe { boot_of_first_at };
-    let set = |row: usize, text: u32| {
-        let at = rows as usize + row * size_of::<Requirement>() + offset_of!(Requirement, text);
+    let [rows, texts @ ..] = unsafe { boot_of_first_at };
+    let row = ROWS.fetch_add(1, Ordering::Relaxed) as usize;
+    assert!(row < ASKED_MOST, "each is asked once");
+    let set = |offset: usize, value: u32| {
+        let at = rows as usize + row * size_of::<Requirement>() + offset;
         // SAFETY: (1) a word of the image, through the direct map; (2) read by CPUs that start, of
         // which there is none yet.
-        unsafe { (*direct::<AtomicU32>(at as u64)).store(text, Ordering::Release) };
+        unsafe { (*direct::<AtomicU32>(at as u64)).store(value, Ordering::Release) };
     };
-    set(0, no_xsave);
-    if avx {
-        set(1, no_avx);
-    }
+    set(offset_of!(Requirement, leaf), leaf);
+    set(offset_of!(Requirement, in_ecx), 1);
+    set(offset_of!(Requirement, mask), 1 << bit);
+    set(offset_of!(Requirement, text), texts[what as usize]);
 }
 
 /// Where a CPU says what it lacks, as a physical address.

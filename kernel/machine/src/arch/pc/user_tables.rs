@@ -3,7 +3,8 @@
 //! How many levels there are, and what is in them from the start, is each tree's: `leaf`, `find`,
 //! `fill_user` and `free_user` of its `walk`.
 
-use super::page_entry::{NO_EXEC, PRESENT, USER, WRITE, bits, leaf_frame};
+use super::page_entry::{DIRTY, NO_EXEC, PRESENT, USER, WRITE, bits, leaf_frame};
+use super::shadow;
 use crate::arch::any::flush;
 use crate::arch::any::paging::{Access, NoMemory, next_mapped};
 use crate::arch::cpu;
@@ -46,7 +47,10 @@ impl UserTables {
     /// What is mapped at an address.
     pub fn lookup(&self, address: u64) -> Option<(Frame, Access)> {
         let value = find(self.root, address)?.load(Ordering::Acquire);
-        let access = Access { write: value & WRITE != 0, exec: value & NO_EXEC == 0 };
+        // A page of a shadow stack is written, too: by calls. A CPU without may set the dirty bit
+        // of a read-only entry, through an older translation.
+        let writes = if shadow::is_there() { WRITE | DIRTY } else { WRITE };
+        let access = Access { write: value & writes != 0, exec: value & NO_EXEC == 0 };
         leaf_frame(value).map(|frame| (frame, access))
     }
 
@@ -56,15 +60,21 @@ impl UserTables {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
             if value & PRESENT != 0 {
-                let kept = value & !(WRITE | NO_EXEC);
+                let dirty = if access.write { 0 } else { DIRTY };
+                let kept = value & !(WRITE | NO_EXEC | dirty);
                 leaf.store(kept | USER | bits(access), Ordering::Release);
             }
         }
     }
 
-    /// Maps a page of a shadow stack. There are none: it is read-only. The caller flushes.
+    /// Maps a page of a shadow stack, or makes one that is mapped that: calls, returns and the
+    /// instructions for it write it, programs read it, and nothing else. Where there are none, it
+    /// is read-only. The caller flushes.
     pub fn map_shadow(&mut self, address: u64, frame: Frame) -> Result<(), NoMemory> {
-        self.map(address, frame, Access { write: false, exec: false })
+        let dirty = if shadow::is_there() { DIRTY } else { 0 };
+        leaf(self.root, address, PRESENT | WRITE | USER)?
+            .store(frame.addr() | PRESENT | USER | NO_EXEC | dirty, Ordering::Release);
+        Ok(())
     }
 
     /// Makes the tables for a page, so that mapping it cannot fail.
@@ -83,7 +93,7 @@ impl UserTables {
         if let Some(leaf) = find(self.root, address) {
             let value = leaf.load(Ordering::Acquire);
             if value & PRESENT != 0 {
-                leaf.store(value & !(USER | WRITE) | NO_EXEC, Ordering::Release);
+                leaf.store(value & !(USER | WRITE | DIRTY) | NO_EXEC, Ordering::Release);
             }
         }
     }

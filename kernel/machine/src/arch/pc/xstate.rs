@@ -13,7 +13,7 @@
 
 use super::control;
 use super::cpu::FPU_BYTES;
-use super::requirements;
+use super::requirements::{self, Asked};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -29,8 +29,9 @@ pub const AVX: u64 = 1 << 2;
 /// The masks, the upper halves of the first 16 registers, and the other 16. One without the others
 /// is refused by XCR0.
 pub const AVX512: u64 = 7 << 5;
-/// What programs are given where the CPU has it. Protection keys, shadow stacks and tiles have
-/// calls and checks of their own, which the kernel has not: their bits stay clear.
+/// What programs are given where the CPU has it. Protection keys and tiles have calls and
+/// checks of their own, which the kernel has not: their bits stay clear. Shadow stacks are no state
+/// of XCR0 but of IA32_XSS, which `xsaves` alone saves: `shadow` moves their two registers by hand.
 const OFFERED: u64 = LEGACY | AVX | AVX512;
 
 /// Bytes of what `fxsave` writes, and of the header that `xsave` puts after it.
@@ -154,7 +155,10 @@ fn set_up_first(there: u64) {
     BYTES.store(bytes, Ordering::Relaxed);
     FORM.store(form as u8, Ordering::Relaxed);
     FEATURES.store(there, Ordering::Relaxed);
-    requirements::ask_of_others(there & AVX != 0 && control::has(1, ECX, HAS_AVX));
+    requirements::ask_of_others(Asked::Xsave);
+    if there & AVX != 0 && control::has(1, ECX, HAS_AVX) {
+        requirements::ask_of_others(Asked::Avx);
+    }
 }
 
 #[repr(align(16))]

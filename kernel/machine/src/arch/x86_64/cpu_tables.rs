@@ -2,7 +2,7 @@
 
 use super::layout::CPU_TABLES;
 use super::paging;
-use crate::arch::pc::{control, fpu};
+use crate::arch::pc::{control, fpu, shadow};
 use crate::cpus::Cpu;
 use crate::memory::frames;
 use core::sync::atomic::Ordering;
@@ -30,8 +30,10 @@ pub fn place(cpu: &'static Cpu) -> *mut CpuTables {
 
 /// Loads what was made for this CPU, on the CPU itself, and the per-CPU block.
 pub fn load(cpu: &'static Cpu) {
+    shadow::reset();
     control::load();
     fpu::look_at_cpu();
+    shadow::look_at_cpu();
     let tables = cpu.arch.tables.load(Ordering::Acquire);
     // SAFETY: (1) `place` has mapped them, and they are loaded below; (2) the pages behind them are
     // this CPU's.

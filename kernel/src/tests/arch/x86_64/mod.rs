@@ -4,6 +4,7 @@ pub(in crate::tests) mod depth;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod privileges;
 pub(in crate::tests) mod registers;
+pub(in crate::tests) mod shadow_stacks;
 pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
@@ -72,6 +73,7 @@ table! {
         privileges::u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it,
         privileges::u1_s1_a_program_starts_with_no_selector_of_another,
         privileges::u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret,
+        shadow_stacks::p7_shadow_stacks_are_there_where_the_cpu_has_them_and_nmis_leave_them_alone,
         control::u1_every_cpu_has_the_control_registers_of_the_table,
         control::u1_a_control_register_that_was_left_otherwise_is_set,
         control::u1_what_is_written_once_is_read_only,

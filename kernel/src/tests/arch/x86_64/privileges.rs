@@ -186,6 +186,7 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
 pub fn u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it() -> Outcome {
     const FSGSBASE: usize = 1 << 16;
     const WRITE_PROTECT: usize = 1 << 16;
+    const SHADOW_STACKS: usize = 1 << 23;
     let check = |cpu: &'static cpus::Cpu| {
         // SAFETY: (1) the tables this CPU has loaded.
         unsafe { CpuTables::check(cpu.arch.tables.load(Ordering::Relaxed), &cpu.local) }
@@ -200,9 +201,10 @@ pub fn u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it() -> Ou
         unsafe { asm!("mov {0}, cr4", "or {0}, {1}", "mov cr4, {0}", out(reg) _, const FSGSBASE) };
         let base = check(cpu);
         control::load();
-        // SAFETY: (1) as above.
+        // SAFETY: (1) as above; (2) CR0.WP may be clear only while CR4.CET is.
         unsafe {
-            asm!("mov {0}, cr0", "and {0}, {1}", "mov cr0, {0}", out(reg) _, const !WRITE_PROTECT as i32)
+            asm!("mov {0}, cr4", "and {0}, {1}", "mov cr4, {0}", out(reg) _, const !SHADOW_STACKS as i32);
+            asm!("mov {0}, cr0", "and {0}, {1}", "mov cr0, {0}", out(reg) _, const !WRITE_PROTECT as i32);
         };
         let writes = check(cpu);
         control::load();
