@@ -11,8 +11,9 @@
 //! | `sysret`, `iret` to user mode | from IA32_PL3_SSP |
 //! | any entry, `call`, `ret`, `iret` within the kernel | none: IA32_S_CET is 0 |
 //!
-//! So no entry and no return path has anything to do, NMIs and double faults included; a kernel that
-//! copies frames between stacks (the NMI entry) may do so. What a thread has are two registers:
+//! So no entry and no return path has anything to do, NMIs and double faults included; a kernel
+//! that copies frames between stacks (the NMI entry) may do so. What a thread has are two
+//! registers:
 //!
 //! | this CPU runs | IA32_U_CET | IA32_PL3_SSP |
 //! | --- | --- | --- |
