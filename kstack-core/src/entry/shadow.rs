@@ -281,10 +281,8 @@ mod tests {
                     next.push(switched);
                 }
             }
-            if let Some(word) = self.read(self.pointer)
-                && word & PREVIOUS != 0
-                && word & FROM_KERNEL == 0
-            {
+            let left = |word: &u64| word & PREVIOUS != 0 && word & FROM_KERNEL == 0;
+            if let Some(word) = self.read(self.pointer).filter(left) {
                 assert!(self.lefts.contains(&self.pointer), "no switch left this word");
                 let left = (word & !7).wrapping_sub(WORD);
                 let mut saved = self.clone();
